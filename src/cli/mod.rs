@@ -1,0 +1,5 @@
+//! .
+
+pub fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

@@ -1,0 +1,28 @@
+//! Twitcher watches nodes in a coordination service and runs an action the moment one changes.
+//!
+//! Data flows one way, left to right:
+//!
+//! ```text
+//!  store::zookeeper ┐                                              ┌ action (fork + exec)
+//!                   ├─ Observation ─▶ watch (pure) ─ Effect ─▶ daemon ─┤
+//!  store::directory ┘                    ▲                       │ │   └ function (twitcher act)
+//!  config (hot reload) ── WatchChange ───┘        exits, timers ─┘ └─▶ report ─▶ log
+//! ```
+//!
+//! * [`store`] turns each node into the stream of its latest states. Sessions, re-arming, backoff and
+//!   resync stay inside it; at rest, the last state it gave is the true one.
+//! * [`config`] turns `*.twc` files into plain [`config::spec::WatchSpec`]s. Scripts are evaluated in a
+//!   short-lived, unprivileged and limited child; the daemon itself holds no interpreter.
+//! * [`watch`] is the pure core: it decides what runs, when, and what is signalled. No IO, no clock.
+//! * [`action`] starts processes with exactly the identity and environment an action is promised.
+//! * [`daemon`] is the shell: one loop that feeds the core and performs its effects.
+//! * [`report`] has one typed report per event, and turns each into a log line.
+//! * [`cli`] has one file per subcommand.
+
+pub mod action;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod report;
+pub mod store;
+pub mod watch;

@@ -1,0 +1,148 @@
+//! Stores are level-triggered: per [`Subject`], a store gives the stream of its latest [`State`].
+//!
+//! The one guarantee: **at rest, the last state given is the true one**. A store may give the same state
+//! twice (after a reconnect it re-reads everything); whoever listens compares versions. It may skip
+//! states that were replaced before it could read them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub mod client;
+pub mod directory;
+pub mod zookeeper;
+
+/// An absolute node path such as `/git/head`: every component non-empty, none of them `.` or `..`.
+/// `/` is the root.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodePath(Arc<str>);
+
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum NodePathError {
+    #[error("node path {0:?} is not absolute; start it with /")]
+    Relative(String),
+    #[error("node path {0:?} has an empty component; write single slashes and none at the end")]
+    Empty(String),
+    #[error("node path {0:?} has the component {1:?}, which names no node")]
+    Dots(String, String),
+    #[error("node path {0:?} has a control character")]
+    Control(String),
+}
+
+impl NodePath {
+    pub fn parse(path: &str) -> Result<Self, NodePathError> {
+        let own = || path.to_owned();
+        let Some(rest) = path.strip_prefix('/') else {
+            return Err(NodePathError::Relative(own()));
+        };
+        if path.chars().any(char::is_control) {
+            return Err(NodePathError::Control(own()));
+        }
+        for component in rest.split('/').filter(|_| !rest.is_empty()) {
+            match component {
+                "" => return Err(NodePathError::Empty(own())),
+                "." | ".." => return Err(NodePathError::Dots(own(), component.to_owned())),
+                _ => {}
+            }
+        }
+        Ok(Self(path.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The components from the root down; none for `/`.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').filter(|component| !component.is_empty())
+    }
+}
+
+impl fmt::Display for NodePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What of a node is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Facet {
+    /// The node's content.
+    Data,
+    /// The set of the node's children.
+    Children,
+}
+
+/// One subscription: watches with the same subject share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subject {
+    pub path: NodePath,
+    pub facet: Facet,
+}
+
+/// Identifies one state of one subject within one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Version {
+    /// Differs between a node and the one re-created under its name (ZooKeeper: czxid).
+    pub incarnation: i64,
+    /// Differs between two states of one incarnation (ZooKeeper: mzxid for data, pzxid for children).
+    pub revision: i64,
+    /// What people are shown and actions get as `TWITCHER_VERSION` (ZooKeeper: the data version or the
+    /// cversion). Never compared: delete and re-create gives 0 and 0.
+    pub number: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    Data(Arc<[u8]>),
+    /// Sorted.
+    Children(Arc<[String]>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The node, or one of its parents, does not exist.
+    Absent,
+    Present { version: Version, content: Content },
+}
+
+/// What a store tells its daemon.
+#[derive(Debug)]
+pub enum StoreEvent {
+    Observed { subject: Subject, state: State },
+    /// The node exists but cannot be read (no permission, say). Said once per series of failures; the store
+    /// tries again with a backoff of at most 30 s, and the next `Observed` says that it healed.
+    Unreadable { subject: Subject, reason: String },
+    /// A connection is up. `what` names the server and session for people.
+    Connected { what: String },
+    /// The connection is gone; the store reconnects by itself. Said once per outage.
+    Disconnected { reason: String },
+    /// A slow resync found a change that no watch had announced. Should never happen, so it is counted.
+    Drifted { subject: Subject },
+}
+
+/// Where the nodes are. `Display` gives the URL back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `zk://host:port,host:port/chroot`; the port defaults to 2181. The chroot is `/` where none is given.
+    ZooKeeper { servers: Vec<String>, chroot: NodePath },
+    /// `dir:PATH`
+    Directory(std::path::PathBuf),
+}
+
+/// Credentials given to ZooKeeper (`addauth`).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Auth {
+    pub scheme: String,
+    pub credentials: String,
+}
+
+#[derive(Clone)]
+pub struct StoreSettings {
+    pub url: StoreUrl,
+    pub auth: Vec<Auth>,
+    /// Asked of the server, which may grant another.
+    pub session_timeout: Duration,
+}
