@@ -1,5 +1,165 @@
-//! .
+//! The command line: one file per subcommand.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage. Errors go to stderr.
 
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::store::{NodePath, StoreUrl};
+
+pub mod act;
+pub mod check;
+pub mod evaluate;
+pub mod node;
+pub mod run;
+pub mod settings;
+pub mod startup;
+
+/// Watches nodes in ZooKeeper and runs something the moment one changes.
+///
+/// Without a subcommand the flags are those of `run`.
+#[derive(Debug, Parser)]
+#[command(name = "twitcher", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+const AFTER_HELP: &str = "\
+Stores: zk://host:port,host:port/chroot or dir:PATH. TWITCHER_STORE and TWITCHER_CONFIG_PATH stand for \
+--store and --config-path; what neither gives is taken from twitcher.toml in the config directory.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch the nodes that the configs name and run their actions
+    Run(RunArgs),
+    /// Validate .twc files, or all below a directory; exit 1 and show where if one is wrong
+    Check {
+        /// Files and directories [default: the config directory]
+        paths: Vec<PathBuf>,
+    },
+    /// Write a node's bytes to stdout
+    Get {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[arg(value_parser = NodePath::parse)]
+        node: NodePath,
+    },
+    /// Create a node (with its parents) or replace its data
+    Set {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[arg(value_parser = NodePath::parse)]
+        node: NodePath,
+        /// The new data; - reads it from stdin, nothing is empty data
+        data: Option<String>,
+    },
+    /// Rewrite a node's data as it is, so that watches fire
+    Poke {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[arg(value_parser = NodePath::parse)]
+        node: NodePath,
+    },
+    /// List a node's children, sorted, one a line
+    Ls {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[arg(value_parser = NodePath::parse)]
+        node: NodePath,
+    },
+    /// Delete a node
+    Rm {
+        #[command(flatten)]
+        store: StoreArgs,
+        #[arg(value_parser = NodePath::parse)]
+        node: NodePath,
+        /// Delete its children, too
+        #[arg(long)]
+        recursive: bool,
+    },
+    /// Evaluate configs for the daemon (internal: talks to its parent over stdin and stdout)
+    #[command(hide = true)]
+    Evaluate,
+    /// Run a function action for the daemon (internal: reads the request from a descriptor)
+    #[command(hide = true)]
+    Act { descriptor: i32 },
+}
+
+/// Where the nodes are.
+#[derive(Clone, Debug, Default, Args)]
+pub struct StoreArgs {
+    /// zk://HOST:PORT,.../CHROOT or dir:PATH [default: zk://localhost:2181]
+    #[arg(long, value_name = "URL", conflicts_with = "zkservers")]
+    pub store: Option<StoreUrl>,
+    /// The same for ZooKeeper, without the scheme
+    #[arg(long, value_name = "HOST:PORT,...", value_parser = StoreUrl::from_servers)]
+    pub zkservers: Option<StoreUrl>,
+    /// Session timeout asked of ZooKeeper, and the time a client command may take [default: 10]
+    #[arg(long, value_name = "SECONDS", alias = "session_timeout", value_parser = settings::seconds)]
+    pub session_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Directory of the .twc files, read recursively [default: /etc/twitcher]
+    #[arg(long, value_name = "DIR", alias = "config_path")]
+    pub config_path: Option<PathBuf>,
+    /// Directory of the daemon's own state [default: /var/lib/twitcher]
+    #[arg(long, value_name = "DIR", alias = "state_dir")]
+    pub state_dir: Option<PathBuf>,
+    /// Log to stdout (the default on a terminal; else syslog, facility daemon)
+    #[arg(long, alias = "log_to_stdout", conflicts_with = "log_file")]
+    pub log_to_stdout: bool,
+    /// Log to a file
+    #[arg(long, value_name = "FILE", aliases = ["log_file", "logfile"])]
+    pub log_file: Option<PathBuf>,
+    /// Log successful ends and every change of a watch, too
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Log everything
+    #[arg(short, long)]
+    pub debug: bool,
+    /// Write the process id to a file, which a second daemon cannot take
+    #[arg(long, value_name = "FILE", aliases = ["pid_file", "pidfile"])]
+    pub pid_file: Option<PathBuf>,
+    /// Run in the background
+    #[arg(long)]
+    pub daemonize: bool,
+    /// Try it out: foreground, debug log to stdout, the configs in etc/examples, and a directory store of its
+    /// own
+    #[arg(long, conflicts_with = "daemonize")]
+    pub devel: bool,
+}
+
+/// Parses the command line, runs the subcommand, and returns the exit code.
+pub fn main() -> ExitCode {
+    let Cli { command, run } = Cli::parse();
+    match command.unwrap_or(Command::Run(run)) {
+        Command::Run(args) => run::run(args),
+        Command::Check { paths } => check::run(paths),
+        Command::Get { store, node } => node::get(store, &node),
+        Command::Set { store, node, data } => node::set(store, &node, data),
+        Command::Poke { store, node } => node::poke(store, &node),
+        Command::Ls { store, node } => node::ls(store, &node),
+        Command::Rm { store, node, recursive } => node::rm(store, &node, recursive),
+        Command::Evaluate => evaluate::run(),
+        Command::Act { descriptor } => act::run(descriptor),
+    }
+}
+
+/// Says why a command failed.
+fn fail(error: impl Display) -> ExitCode {
+    eprintln!("twitcher: {error}");
+    ExitCode::FAILURE
 }

@@ -113,3 +113,13 @@ pub struct Credentials {
     /// Supplementary groups; set whole, so that nothing of the daemon's is left.
     pub groups: Vec<u32>,
 }
+
+impl std::fmt::Display for WatchKey {
+    /// `git.twc-1` where the description was made up from the file, else `git.twc:description`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.description.starts_with(&*self.file) {
+            write!(f, "{}:", crate::action::output::printable(self.file.as_bytes()))?;
+        }
+        f.write_str(&crate::action::output::printable(self.description.as_bytes()))
+    }
+}

@@ -1,1 +1,377 @@
-//! .
+//! The pure core: what a watch does about what it is told.
+//!
+//! [`Watch::step`] takes the time and an [`Input`] and returns [`Effect`]s. It does no IO, reads no clock
+//! and draws no random numbers, so every promise about run modes, timeouts and retirement can be tested by
+//! tables (`tests.rs`) and by properties (`properties.rs`).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::config::spec::RunMode;
+use crate::store::{Content, State, Version};
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+/// Time since an arbitrary origin, from a monotonic clock: a step of the wall clock moves no timeout.
+pub type Time = Duration;
+
+/// How long a group may live after SIGTERM before it gets SIGKILL. The original's documented number.
+pub const KILL_AFTER: Duration = Duration::from_secs(5);
+
+/// How many updates wait in PARALLEL beyond `max_parallel` running ones; from the contract.
+pub const MAX_WAITING: usize = 1024;
+
+/// Names one run; unique within a daemon's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunId(pub u64);
+
+/// Gives out run ids. One per daemon, shared by its watches.
+#[derive(Debug, Default)]
+pub struct RunIds(u64);
+
+impl RunIds {
+    fn next(&mut self) -> RunId {
+        self.0 += 1;
+        RunId(self.0)
+    }
+}
+
+/// The part of a definition that decides; the rest only concerns how an action is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub run_mode: RunMode,
+    pub run_on_load: bool,
+    pub notify_signal: Option<i32>,
+    pub timeout: Option<Duration>,
+    pub max_parallel: usize,
+    pub on_children: bool,
+}
+
+/// Why an action runs, as `TWITCHER_EVENT` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Load,
+    Created,
+    Changed,
+    Children,
+}
+
+impl Event {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Event::Load => "load",
+            Event::Created => "created",
+            Event::Changed => "changed",
+            Event::Children => "children",
+        }
+    }
+}
+
+/// One content that the action should run with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    pub event: Event,
+    pub version: Version,
+    pub content: Content,
+}
+
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The store gave a state of the node; it may be one that was given before.
+    Observed(State),
+    /// A run is over: its process is reaped and its output drained, or it could not be started.
+    Ended(RunId),
+    /// The definition changed. `same_subject` is false if it watches another node or facet now. The caller
+    /// makes sure that an observation follows.
+    Redefined { policy: Policy, same_subject: bool },
+    /// The watch was removed from its file. What runs may run to its end.
+    Retired,
+    /// The daemon stops: nothing new is started, and what runs has `grace` to end by itself.
+    Stopping { grace: Duration },
+    /// Time passed.
+    Tick,
+}
+
+/// Why a run is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Timeout,
+    Stop,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Spawn { run: RunId, update: Update },
+    /// `notify_signal`, to the run's process group.
+    Notify { run: RunId, signal: i32 },
+    /// SIGTERM to the run's process group.
+    Terminate { run: RunId, reason: Reason },
+    /// SIGKILL to the run's process group, [`KILL_AFTER`] its SIGTERM.
+    Kill { run: RunId },
+    /// DISCARD ignored an update.
+    Discarded { version: Version },
+    /// PARALLEL replaced the newest waiting update by a newer one; `total` so far.
+    Superseded { total: u64 },
+    /// A retired watch has nothing left that runs; it can be dropped.
+    Forget,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Active,
+    Retired,
+    Stopping,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Absent,
+    Present(Version),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running { until: Option<Time>, reason: Reason },
+    Terminated { kill_at: Time },
+    Killed,
+}
+
+#[derive(Debug)]
+struct Run {
+    id: RunId,
+    /// Which definition it belongs to: the first run of a newer one waits for it.
+    definition: u64,
+    phase: Phase,
+}
+
+/// The state of one watch.
+#[derive(Debug)]
+pub struct Watch {
+    policy: Policy,
+    life: Life,
+    definition: u64,
+    /// What the store said last; `None` until its first word on this subject.
+    seen: Option<Seen>,
+    /// The next content seen is run as [`Event::Load`], whatever its version.
+    load_due: bool,
+    runs: Vec<Run>,
+    /// Updates to run, oldest first. At most one but in PARALLEL.
+    waiting: VecDeque<Update>,
+    superseded: u64,
+}
+
+impl Watch {
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            load_due: policy.run_on_load,
+            policy,
+            life: Life::Active,
+            definition: 0,
+            seen: None,
+            runs: Vec::new(),
+            waiting: VecDeque::new(),
+            superseded: 0,
+        }
+    }
+
+    /// Tells the watch what happened and returns what is to be done about it, in this order.
+    ///
+    /// `now` must not go backwards. Every [`Effect::Spawn`] must be answered by exactly one
+    /// [`Input::Ended`].
+    pub fn step(&mut self, now: Time, input: Input, ids: &mut RunIds) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Observed(state) => {
+                if let Some(update) = self.observe(state) {
+                    self.accept(update, &mut effects);
+                }
+            }
+            Input::Ended(run) => self.runs.retain(|live| live.id != run),
+            Input::Redefined { policy, same_subject } => self.redefine(policy, same_subject),
+            Input::Retired => {
+                self.life = Life::Retired;
+                self.waiting.clear();
+            }
+            Input::Stopping { grace } => self.stop(now + grace),
+            Input::Tick => {}
+        }
+        self.expire(now, &mut effects);
+        self.start_waiting(now, ids, &mut effects);
+        if self.life == Life::Retired && self.runs.is_empty() {
+            effects.push(Effect::Forget);
+        }
+        effects
+    }
+
+    /// When [`Input::Tick`] is due at the latest.
+    pub fn deadline(&self) -> Option<Time> {
+        self.runs.iter().filter_map(|run| run.phase.deadline()).min()
+    }
+
+    /// How many runs have not ended.
+    pub fn live_runs(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Turns a state into the update it is, if it is one.
+    fn observe(&mut self, state: State) -> Option<Update> {
+        match self.life {
+            Life::Active => {}
+            Life::Retired | Life::Stopping => return None,
+        }
+        let State::Present { version, content } = state else {
+            self.seen = Some(Seen::Absent);
+            self.load_due = false;
+            return None;
+        };
+        let before = self.seen.replace(Seen::Present(version));
+        let event = if std::mem::take(&mut self.load_due) {
+            Event::Load
+        } else {
+            match before {
+                // Loaded without `run_on_load`: what was there before is no update.
+                None => return None,
+                Some(Seen::Absent) => Event::Created,
+                Some(Seen::Present(old)) if old.incarnation != version.incarnation => Event::Created,
+                Some(Seen::Present(old)) if old.revision == version.revision => return None,
+                Some(Seen::Present(_)) if self.policy.on_children => Event::Children,
+                Some(Seen::Present(_)) => Event::Changed,
+            }
+        };
+        Some(Update { event, version, content })
+    }
+
+    /// Decides what becomes of an update; whether it starts at once is [`Self::start_waiting`]'s business.
+    fn accept(&mut self, mut update: Update, effects: &mut Vec<Effect>) {
+        match self.policy.run_mode {
+            RunMode::Queue => {
+                self.notify(effects);
+                self.replace_waiting(update);
+            }
+            // What waits here is a definition's first run behind the last one's. It has not started, so it
+            // is no reason to ignore anything: it takes the newer content.
+            RunMode::Discard if self.runs.is_empty() || !self.waiting.is_empty() => {
+                self.replace_waiting(update);
+            }
+            RunMode::Discard if update.event == Event::Load => self.waiting.push_back(update),
+            RunMode::Discard => effects.push(Effect::Discarded { version: update.version }),
+            RunMode::Parallel => {
+                if self.waiting.len() >= MAX_WAITING
+                    && let Some(newest) = self.waiting.back_mut()
+                {
+                    std::mem::swap(newest, &mut update);
+                    self.superseded += 1;
+                    effects.push(Effect::Superseded { total: self.superseded });
+                } else {
+                    self.waiting.push_back(update);
+                }
+            }
+        }
+    }
+
+    fn replace_waiting(&mut self, mut update: Update) {
+        if let Some(older) = self.waiting.pop_back()
+            && older.event == Event::Load
+        {
+            // It is still the first run of this definition, only with newer content.
+            update.event = Event::Load;
+        }
+        self.waiting.clear();
+        self.waiting.push_back(update);
+    }
+
+    fn notify(&self, effects: &mut Vec<Effect>) {
+        let Some(signal) = self.policy.notify_signal else { return };
+        let running = self.runs.iter().filter(|run| run.definition == self.definition);
+        effects.extend(running.map(|run| Effect::Notify { run: run.id, signal }));
+    }
+
+    fn redefine(&mut self, policy: Policy, same_subject: bool) {
+        if self.life == Life::Retired || !same_subject {
+            self.seen = None;
+            self.waiting.clear();
+        }
+        if policy.run_mode != RunMode::Parallel
+            && let Some(newest) = self.waiting.pop_back()
+        {
+            self.waiting.clear();
+            self.waiting.push_back(newest);
+        }
+        // A definition that changes while the daemon stops must not start anything.
+        if self.life == Life::Retired {
+            self.life = Life::Active;
+        }
+        self.definition += 1;
+        self.load_due = policy.run_on_load;
+        self.policy = policy;
+    }
+
+    fn stop(&mut self, latest: Time) {
+        self.life = Life::Stopping;
+        self.waiting.clear();
+        for run in &mut self.runs {
+            match &mut run.phase {
+                Phase::Running { until, reason } if until.is_none_or(|until| until > latest) => {
+                    *until = Some(latest);
+                    *reason = Reason::Stop;
+                }
+                Phase::Running { .. } | Phase::Terminated { .. } | Phase::Killed => {}
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        for run in self.runs.iter_mut().filter(|run| run.phase.deadline().is_some_and(|due| due <= now)) {
+            run.phase = match run.phase {
+                Phase::Running { reason, .. } => {
+                    effects.push(Effect::Terminate { run: run.id, reason });
+                    Phase::Terminated { kill_at: now + KILL_AFTER }
+                }
+                Phase::Terminated { .. } | Phase::Killed => {
+                    effects.push(Effect::Kill { run: run.id });
+                    Phase::Killed
+                }
+            };
+        }
+    }
+
+    fn start_waiting(&mut self, now: Time, ids: &mut RunIds, effects: &mut Vec<Effect>) {
+        while self.may_start()
+            && let Some(update) = self.waiting.pop_front()
+        {
+            let run = ids.next();
+            let until = self.policy.timeout.map(|timeout| now + timeout);
+            self.runs.push(Run {
+                id: run,
+                definition: self.definition,
+                phase: Phase::Running { until, reason: Reason::Timeout },
+            });
+            effects.push(Effect::Spawn { run, update });
+        }
+    }
+
+    fn may_start(&self) -> bool {
+        let limit = match self.policy.run_mode {
+            RunMode::Queue | RunMode::Discard => 1,
+            RunMode::Parallel => self.policy.max_parallel,
+        };
+        self.life == Life::Active
+            // What waits from before a redefinition waits on, so that it merges with the load to come.
+            && !self.load_due
+            && self.runs.len() < limit
+            && self.runs.iter().all(|run| run.definition == self.definition)
+    }
+}
+
+impl Phase {
+    fn deadline(self) -> Option<Time> {
+        match self {
+            Phase::Running { until, .. } => until,
+            Phase::Terminated { kill_at } => Some(kill_at),
+            Phase::Killed => None,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What an action prints, as log lines: cut, escaped and limited, so that no action can flood, forge or
+//! garble the log.
+
+use std::fmt::Write;
+
+use crate::watch::Time;
+
+/// Longer lines are cut. Twice the 2 KiB that RFC 5424 asks every syslog receiver to take at the least
+/// would be 4 KiB; most take 8, and a line also carries its prefix.
+pub const MAX_LINE: usize = 4096;
+
+/// Lines a run may log at once.
+pub const BURST: u32 = 1000;
+
+/// Lines a second that a run may log in the long run.
+pub const RATE: u32 = 100;
+
+/// Splits a byte stream into printable lines.
+#[derive(Debug, Default)]
+pub struct Lines {
+    partial: Vec<u8>,
+    /// Bytes of the current line beyond [`MAX_LINE`].
+    cut: usize,
+}
+
+impl Lines {
+    /// Takes the next bytes and gives each line that they complete to `emit`.
+    pub fn push(&mut self, mut bytes: &[u8], mut emit: impl FnMut(String)) {
+        while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
+            self.extend(&bytes[..end]);
+            emit(self.take());
+            bytes = &bytes[end + 1..];
+        }
+        self.extend(bytes);
+    }
+
+    /// The last line, if the stream did not end with a newline.
+    pub fn finish(&mut self) -> Option<String> {
+        (!self.partial.is_empty()).then(|| self.take())
+    }
+
+    fn extend(&mut self, bytes: &[u8]) {
+        let fitting = bytes.len().min(MAX_LINE - self.partial.len());
+        self.partial.extend_from_slice(&bytes[..fitting]);
+        self.cut += bytes.len() - fitting;
+    }
+
+    fn take(&mut self) -> String {
+        let mut line = printable(&self.partial);
+        if self.cut > 0 {
+            let _ = write!(line, " ... ({} more bytes cut)", self.cut);
+        }
+        self.partial.clear();
+        self.cut = 0;
+        line
+    }
+}
+
+/// The text with U+FFFD for what is no UTF-8 and with control characters escaped as Rust writes them.
+pub fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+/// A token bucket over a run's lines, both streams together.
+#[derive(Debug)]
+pub struct Budget {
+    /// In lines; fractions come from short refills.
+    tokens: f64,
+    refilled: Time,
+    suppressed: u64,
+}
+
+/// Whether a line may be logged.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Log,
+    /// It may, and this many before it were suppressed.
+    LogAfter(u64),
+    Suppress,
+}
+
+impl Budget {
+    pub fn new(now: Time) -> Self {
+        Self { tokens: f64::from(BURST), refilled: now, suppressed: 0 }
+    }
+
+    /// Spends one line.
+    pub fn spend(&mut self, now: Time) -> Verdict {
+        let refill = now.saturating_sub(self.refilled).as_secs_f64() * f64::from(RATE);
+        self.tokens = (self.tokens + refill).min(f64::from(BURST));
+        self.refilled = now;
+        // Once suppressing, stay silent until a tenth of the burst is back: a flood is said in few lines.
+        let needed = if self.suppressed > 0 { f64::from(BURST / 10) } else { 1.0 };
+        if self.tokens < needed {
+            self.suppressed += 1;
+            return Verdict::Suppress;
+        }
+        self.tokens -= 1.0;
+        match self.take_suppressed() {
+            0 => Verdict::Log,
+            count => Verdict::LogAfter(count),
+        }
+    }
+
+    /// How many lines were suppressed since this was said last.
+    pub fn take_suppressed(&mut self) -> u64 {
+        std::mem::take(&mut self.suppressed)
+    }
+
+    /// Whether lines are being suppressed.
+    pub fn is_suppressing(&self) -> bool {
+        self.suppressed > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines_of(chunks: &[&[u8]]) -> Vec<String> {
+        let mut lines = Lines::default();
+        let mut out = Vec::new();
+        for chunk in chunks {
+            lines.push(chunk, |line| out.push(line));
+        }
+        out.extend(lines.finish());
+        out
+    }
+
+    #[test]
+    fn lines_are_split_wherever_the_chunks_end() {
+        assert_eq!(lines_of(&[b"a\nb", b"c\n", b"", b"\nd"]), ["a", "bc", "", "d"]);
+    }
+
+    #[test]
+    fn control_characters_and_broken_utf8_cannot_reach_the_log() {
+        assert_eq!(lines_of(&[b"\x1b[31mred\r\0\xff\n"]), ["\\u{1b}[31mred\\r\\u{0}\u{fffd}"]);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_says_by_how_much() {
+        let lines = lines_of(&[&[b'x'; 3000], &[b'x'; 3000], b"\nshort\n"]);
+        assert_eq!(lines[0], format!("{} ... (1904 more bytes cut)", "x".repeat(MAX_LINE)));
+        assert_eq!(lines[1], "short");
+    }
+
+    #[test]
+    fn a_flood_is_suppressed_counted_and_said_once_it_ebbs() {
+        let mut budget = Budget::new(Time::ZERO);
+        let now = Time::ZERO;
+        assert!((0..BURST).all(|_| budget.spend(now) == Verdict::Log));
+        assert!((0..5000).all(|_| budget.spend(now) == Verdict::Suppress));
+        assert!(budget.is_suppressing());
+        assert_eq!(budget.spend(Time::from_secs(1)), Verdict::LogAfter(5000));
+        assert_eq!(budget.spend(Time::from_secs(1)), Verdict::Log);
+        assert!(!budget.is_suppressing());
+    }
+}

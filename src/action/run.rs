@@ -1,0 +1,294 @@
+//! Following a started action to its end.
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use tokio::net::unix::pipe;
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::output::{Budget, Lines, Verdict};
+use super::spawn::Process;
+use super::sys;
+
+/// How long a run lasts beyond its leader where something it left behind holds its output open; from the
+/// contract.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// How often we look whether a group that was told to end is empty. Nothing tells us of members that are
+/// not our children; a look costs one pass over /proc, and only runs that overstay get here.
+const GROUP_POLL: Duration = Duration::from_millis(100);
+
+/// A pipe's default capacity: one read empties it.
+const CHUNK: usize = 64 * 1024;
+
+/// The wait between two reads of a flood. With [`CHUNK`] it bounds a flooding action to some 12 MiB/s, so that
+/// its output does not take the daemon's processor.
+const FLOOD_PAUSE: Duration = Duration::from_millis(5);
+
+/// How an action's process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Exited(i32),
+    Signaled(i32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// A piece of an action's output, ready for the log.
+#[derive(Debug)]
+pub enum Printed {
+    Line(Stream, String),
+    /// So many lines of a flood were not logged.
+    Suppressed(u64),
+}
+
+/// What the daemon holds of a live run.
+pub struct Handle {
+    leader: Pid,
+    order: Rc<Order>,
+}
+
+struct Order {
+    stage: Cell<Stage>,
+    changed: Notify,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Running,
+    Terminating,
+    Killed,
+    Reaped,
+}
+
+impl Handle {
+    pub fn leader(&self) -> Pid {
+        self.leader
+    }
+
+    /// Sends `signal` to the group, if its leader has not ended.
+    pub fn notify(&self, signal: i32) -> io::Result<()> {
+        self.send(signal)
+    }
+
+    /// SIGTERM to the group. From now on the run only ends when the whole group has.
+    pub fn terminate(&self) -> io::Result<()> {
+        self.escalate(Stage::Terminating, Signal::SIGTERM)
+    }
+
+    /// SIGKILL to the group.
+    pub fn kill(&self) -> io::Result<()> {
+        self.escalate(Stage::Killed, Signal::SIGKILL)
+    }
+
+    fn escalate(&self, stage: Stage, signal: Signal) -> io::Result<()> {
+        if self.order.stage.get() != Stage::Reaped {
+            self.order.stage.set(stage);
+            self.order.changed.notify_one();
+        }
+        self.send(signal as i32)
+    }
+
+    fn send(&self, signal: i32) -> io::Result<()> {
+        match self.order.stage.get() {
+            // The number may be somebody else's by now.
+            Stage::Reaped => Ok(()),
+            Stage::Running | Stage::Terminating | Stage::Killed => sys::signal_group(self.leader, signal),
+        }
+    }
+}
+
+/// Follows `process` in a task of its own, gives its output to `print`, and calls `ended` once: when the
+/// leader is reaped and the output is drained, at most [`DRAIN`] later. What comes after that is still
+/// read, and dropped, so that a process left behind gets no SIGPIPE.
+pub fn follow(
+    process: Process,
+    print: impl Fn(Printed) + 'static,
+    ended: impl FnOnce(io::Result<Outcome>) + 'static,
+) -> Handle {
+    let Process { leader, pidfd, stdout, stderr } = process;
+    let order = Rc::new(Order { stage: Cell::new(Stage::Running), changed: Notify::new() });
+    let handle = Handle { leader, order: Rc::clone(&order) };
+    let sink = Rc::new(Sink::new(print));
+    let drains = [
+        spawn_local(drain(stdout, Stream::Stdout, Rc::clone(&sink))),
+        spawn_local(drain(stderr, Stream::Stderr, Rc::clone(&sink))),
+    ];
+    spawn_local(async move {
+        let outcome = match pidfd.readable().await {
+            Ok(_) => {
+                group_has_ended(leader, &order).await;
+                reap(leader, &order)
+            }
+            Err(error) => Err(error),
+        };
+        let _ = timeout(DRAIN, all(drains)).await;
+        sink.close();
+        ended(outcome);
+    });
+    handle
+}
+
+async fn all(drains: [JoinHandle<()>; 2]) {
+    for drain in drains {
+        let _ = drain.await;
+    }
+}
+
+/// Returns once the run may be reaped. A run that was told to end takes its whole group with it: while the
+/// leader is unreaped the group's number is ours, and its members get what remains of the grace.
+async fn group_has_ended(leader: Pid, order: &Order) {
+    while order.stage.get() == Stage::Terminating && others_in_group(leader) {
+        let _ = timeout(GROUP_POLL, order.changed.notified()).await;
+    }
+    match order.stage.get() {
+        Stage::Terminating | Stage::Killed => {
+            // ESRCH: nobody left, which is what we want.
+            let _ = sys::signal_group(leader, Signal::SIGKILL as i32);
+        }
+        Stage::Running | Stage::Reaped => {}
+    }
+}
+
+fn reap(leader: Pid, order: &Order) -> io::Result<Outcome> {
+    let status = waitpid(leader, None);
+    order.stage.set(Stage::Reaped);
+    match status? {
+        WaitStatus::Exited(_, code) => Ok(Outcome::Exited(code)),
+        WaitStatus::Signaled(_, signal, _) => Ok(Outcome::Signaled(signal as i32)),
+        other => Err(io::Error::other(format!("unexpected wait status {other:?}"))),
+    }
+}
+
+/// Whether a process other than `leader` is alive in its group.
+fn others_in_group(leader: Pid) -> bool {
+    let Ok(entries) = fs::read_dir("/proc") else { return false };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).any(|pid: i32| {
+        pid != leader.as_raw()
+            && fs::read_to_string(format!("/proc/{pid}/stat"))
+                .is_ok_and(|stat| alive_in_group(&stat, leader.as_raw()))
+    })
+}
+
+/// Reads /proc/PID/stat: `pid (name) state ppid pgrp ...`, where the name may hold anything.
+fn alive_in_group(stat: &str, group: i32) -> bool {
+    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+    let mut fields = rest.split_ascii_whitespace();
+    let dead = matches!(fields.next(), None | Some("Z" | "X"));
+    !dead && fields.nth(1) == Some(&group.to_string())
+}
+
+/// Where both streams of a run go.
+struct Sink {
+    print: Box<dyn Fn(Printed)>,
+    streams: RefCell<Streams>,
+    started: Instant,
+    /// Until the run has ended.
+    open: Cell<bool>,
+}
+
+struct Streams {
+    stdout: Lines,
+    stderr: Lines,
+    budget: Budget,
+}
+
+impl Sink {
+    fn new(print: impl Fn(Printed) + 'static) -> Self {
+        let streams =
+            Streams { stdout: Lines::default(), stderr: Lines::default(), budget: Budget::new(Duration::ZERO) };
+        Self {
+            print: Box::new(print),
+            streams: RefCell::new(streams),
+            started: Instant::now(),
+            open: Cell::new(true),
+        }
+    }
+
+    /// Takes what a stream gave; says how long to wait before reading on, if at all.
+    fn take(&self, stream: Stream, bytes: &[u8]) -> Option<Duration> {
+        if !self.open.get() {
+            return (bytes.len() == CHUNK).then_some(FLOOD_PAUSE);
+        }
+        let Streams { stdout, stderr, budget } = &mut *self.streams.borrow_mut();
+        let lines = match stream {
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
+        };
+        lines.push(bytes, |line| self.line(budget, stream, line));
+        budget.is_suppressing().then_some(FLOOD_PAUSE)
+    }
+
+    fn line(&self, budget: &mut Budget, stream: Stream, line: String) {
+        match budget.spend(self.started.elapsed()) {
+            Verdict::Suppress => {}
+            Verdict::Log => (self.print)(Printed::Line(stream, line)),
+            Verdict::LogAfter(count) => {
+                (self.print)(Printed::Suppressed(count));
+                (self.print)(Printed::Line(stream, line));
+            }
+        }
+    }
+
+    /// Ends the run's share of the log: what comes later is dropped.
+    fn close(&self) {
+        self.open.set(false);
+        let Streams { stdout, stderr, budget } = &mut *self.streams.borrow_mut();
+        for (stream, lines) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
+            if let Some(line) = lines.finish() {
+                self.line(budget, stream, line);
+            }
+        }
+        match budget.take_suppressed() {
+            0 => {}
+            count => (self.print)(Printed::Suppressed(count)),
+        }
+    }
+}
+
+async fn drain(pipe: pipe::Receiver, stream: Stream, sink: Rc<Sink>) {
+    while pipe.readable().await.is_ok() {
+        let pause = match read_once(&pipe, stream, &sink) {
+            Ok(pause) => pause,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(_) => return,
+        };
+        match pause {
+            Some(pause) => sleep(pause).await,
+            None => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// The buffer lives on the stack for one read only: a thousand runs may wait for output at once.
+fn read_once(pipe: &pipe::Receiver, stream: Stream, sink: &Sink) -> io::Result<Option<Duration>> {
+    let mut chunk = [0; CHUNK];
+    match pipe.try_read(&mut chunk)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        length => Ok(sink.take(stream, &chunk[..length])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::alive_in_group;
+
+    #[test]
+    fn a_process_name_cannot_pose_as_a_group() {
+        assert!(alive_in_group("7 (a) b) S 1 42 42 0", 42));
+        assert!(!alive_in_group("7 (x S 1 42) S 1 7 7 0", 42));
+        assert!(!alive_in_group("7 (zombie) Z 1 42 42 0", 42));
+    }
+}

@@ -1,0 +1,136 @@
+//! Starting an action's process.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::fchown;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::Pid;
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
+
+use super::sys;
+use crate::config::spec::Identity;
+
+/// The same for every user, as `sudo` and `cron` have it: an action's commands must not depend on how the
+/// daemon was started.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What to start, and with what.
+pub struct Launch<'a> {
+    pub program: Program<'a>,
+    pub identity: &'a Identity,
+    /// `None` is `/dev/null`.
+    pub stdin: Option<Cow<'a, [u8]>>,
+    /// The `TWITCHER_*` variables.
+    pub variables: Vec<(&'static str, String)>,
+}
+
+pub enum Program<'a> {
+    /// Program and arguments, never empty.
+    Command(&'a [String]),
+    /// A function action: our own binary as `twitcher act`, with this request.
+    Function { request: Vec<u8> },
+}
+
+/// A started action. Its process leads a session and process group of its own.
+pub struct Process {
+    /// Not reaped: whoever holds this must wait for it.
+    pub leader: Pid,
+    /// Readable when the leader has ended.
+    pub pidfd: AsyncFd<OwnedFd>,
+    pub stdout: pipe::Receiver,
+    pub stderr: pipe::Receiver,
+}
+
+/// What all launches share, taken once at start.
+#[derive(Clone, Copy, Debug)]
+pub struct Spawner {
+    nofile: u64,
+}
+
+impl Spawner {
+    /// To be called before the daemon raises its own limits: actions get the limits it was started with.
+    pub fn new() -> io::Result<Self> {
+        let (nofile, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        Ok(Self { nofile })
+    }
+
+    /// Starts the process and returns once its program is executing, or could not be executed.
+    pub fn spawn(&self, launch: Launch<'_>) -> io::Result<Process> {
+        let request = match &launch.program {
+            Program::Command(_) => None,
+            Program::Function { request } => Some(sys::memfd(request)?),
+        };
+        let mut command = match (&launch.program, &request) {
+            (Program::Command(words), _) => {
+                let mut command = Command::new(&words[0]);
+                command.args(&words[1..]);
+                command
+            }
+            (Program::Function { .. }, request) => {
+                // Not our path: the action's user may not reach it, and an upgrade may have replaced it.
+                let mut command = Command::new("/proc/self/exe");
+                command.arg0("twitcher").arg("act");
+                command.args(request.as_ref().map(|file| file.as_raw_fd().to_string()));
+                command
+            }
+        };
+        let stdin = match launch.stdin {
+            // Complete before exec: a daemon that dies hands no cut content over.
+            Some(content) => Stdio::from(sys::memfd(&content)?),
+            None => Stdio::from(File::open("/dev/null")?),
+        };
+        let (stdout, child_stdout) = output_pipe(launch.identity)?;
+        let (stderr, child_stderr) = output_pipe(launch.identity)?;
+        let identity = launch.identity;
+        command
+            .stdin(stdin)
+            .stdout(child_stdout)
+            .stderr(child_stderr)
+            .current_dir("/")
+            .env_clear()
+            .env("PATH", PATH)
+            .env("HOME", &identity.home)
+            .env("USER", &identity.user)
+            .env("LOGNAME", &identity.user)
+            .env("SHELL", &identity.shell)
+            .envs(launch.variables);
+        sys::prepare_child(
+            &mut command,
+            sys::ChildSetup {
+                credentials: identity.change.clone(),
+                keep: request.as_ref().map(AsRawFd::as_raw_fd),
+                nofile: self.nofile,
+            },
+        );
+        let child = command.spawn()?;
+        let leader = Pid::from_raw(child.id().cast_signed());
+        let pidfd = match sys::watch_process(leader) {
+            Ok(pidfd) => pidfd,
+            Err(error) => {
+                // We could not see it end, so it must not live: never two at once.
+                let _ = nix::sys::signal::killpg(leader, nix::sys::signal::SIGKILL);
+                let _ = nix::sys::wait::waitpid(leader, None);
+                return Err(error);
+            }
+        };
+        Ok(Process { leader, pidfd, stdout, stderr })
+    }
+}
+
+/// A pipe whose write end belongs to the action's user, so that it can open `/dev/stdout` anew.
+fn output_pipe(identity: &Identity) -> io::Result<(pipe::Receiver, OwnedFd)> {
+    let (reader, writer) = io::pipe()?;
+    let writer = OwnedFd::from(writer);
+    if let Some(credentials) = &identity.change {
+        fchown(&writer, Some(credentials.uid), Some(credentials.gid))?;
+    }
+    let reader = OwnedFd::from(reader);
+    nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+    Ok((pipe::Receiver::from_owned_fd(reader)?, writer))
+}

@@ -1,0 +1,100 @@
+//! The client commands: `get`, `set`, `poke`, `ls` and `rm`. Each ends within the session timeout.
+
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+
+use super::{StoreArgs, fail, settings};
+use crate::store::client::{Client, ClientError};
+use crate::store::{NodePath, StoreSettings};
+
+pub fn get(store: StoreArgs, node: &NodePath) -> ExitCode {
+    with_client(store, async |client| print(&client.get(node).await?))
+}
+
+pub fn set(store: StoreArgs, node: &NodePath, data: Option<String>) -> ExitCode {
+    let data = match data.as_deref() {
+        None => Vec::new(),
+        // Read before anything is connected: the session must not wait for somebody's keyboard.
+        Some("-") => {
+            let mut data = Vec::new();
+            if let Err(error) = io::stdin().lock().read_to_end(&mut data) {
+                return fail(format_args!("cannot read the data from stdin: {error}"));
+            }
+            data
+        }
+        Some(text) => text.as_bytes().to_owned(),
+    };
+    with_client(store, async |client| Ok(client.set(node, &data).await?))
+}
+
+pub fn poke(store: StoreArgs, node: &NodePath) -> ExitCode {
+    with_client(store, async |client| Ok(client.poke(node).await?))
+}
+
+pub fn ls(store: StoreArgs, node: &NodePath) -> ExitCode {
+    with_client(store, async |client| {
+        let names: String = client.ls(node).await?.into_iter().flat_map(|name| [name, "\n".into()]).collect();
+        print(names.as_bytes())
+    })
+}
+
+pub fn rm(store: StoreArgs, node: &NodePath, recursive: bool) -> ExitCode {
+    with_client(store, async |client| Ok(client.rm(node, recursive).await?))
+}
+
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    Ok(stdout.write_all(bytes).and_then(|()| stdout.flush())?)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("cannot write to stdout: {0}")]
+    Stdout(#[from] io::Error),
+}
+
+fn with_client(args: StoreArgs, command: impl AsyncFnOnce(&Client) -> Result<(), Failure>) -> ExitCode {
+    let settings = match store_settings(args) {
+        Ok(settings) => settings,
+        Err(error) => return fail(error),
+    };
+    let run = async {
+        let client = Client::connect(&settings).await?;
+        let done = command(&client).await;
+        client.close().await;
+        done
+    };
+    match block_on(run, &settings) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => fail(error),
+        Err(error) => fail(error),
+    }
+}
+
+fn store_settings(args: StoreArgs) -> Result<StoreSettings, settings::SettingsError> {
+    let config_path = settings::config_path(None);
+    let file = match settings::File::read(&config_path) {
+        // It may hold secrets and be root's alone; without it, a client is who it can be.
+        Err(settings::SettingsError::Read { source, .. })
+            if source.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            settings::File::default()
+        }
+        file => file?,
+    };
+    settings::store(args, file, &config_path)
+}
+
+fn block_on<T>(work: impl Future<Output = T>, settings: &StoreSettings) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let within = async {
+        tokio::time::timeout(settings.session_timeout, work).await.map_err(|_| {
+            let seconds = settings.session_timeout.as_secs_f64();
+            io::Error::other(format!("{}: no answer within {seconds} s", settings.url))
+        })
+    };
+    tokio::task::LocalSet::new().block_on(&runtime, within)
+}

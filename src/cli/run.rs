@@ -1,0 +1,182 @@
+//! `twitcher run`: the daemon.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use tempfile::TempDir;
+use thiserror::Error;
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::settings::{self, SettingsError};
+use super::startup::{self, Lock, LockError, PidFile};
+use super::{RunArgs, fail};
+use crate::action::spawn::Spawner;
+use crate::config::files;
+use crate::daemon::{self, Parts};
+use crate::report::log::{Target, Writer};
+use crate::report::{Level, Log, Report};
+use crate::store::{self, StoreSettings, StoreUrl};
+
+#[derive(Debug, Error)]
+enum RunError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error("--devel: no etc/examples here; start it in the source directory, or give --config-path")]
+    NoExamples,
+    #[error("log file {}: {source}", .path.display())]
+    LogFile { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What `run` was told, with every path absolute.
+struct Plan {
+    store: StoreSettings,
+    config_path: PathBuf,
+    state_dir: PathBuf,
+    log: Target,
+    level: Level,
+    pid_file: Option<PathBuf>,
+    daemonize: bool,
+    exposed_secrets: bool,
+    /// Removed when the daemon ends.
+    scratch: Option<TempDir>,
+}
+
+pub fn run(args: RunArgs) -> ExitCode {
+    match plan(args).and_then(start) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error),
+    }
+}
+
+fn plan(args: RunArgs) -> Result<Plan, RunError> {
+    let scratch = match args.devel {
+        true => Some(TempDir::with_prefix("twitcher-devel-")?),
+        false => None,
+    };
+    let config_path = match (&args.config_path, &scratch) {
+        (None, Some(_)) => settings::absolute(examples().ok_or(RunError::NoExamples)?),
+        (flag, _) => settings::config_path(flag.clone()),
+    };
+    let file = settings::File::read(&config_path)?;
+    let exposed_secrets = file.exposes_secrets(&config_path);
+    let mut store = args.store;
+    if let (Some(scratch), None, None) = (&scratch, &store.store, &store.zkservers) {
+        // As good as a flag: whoever tries it out does not mean the cluster that the environment names.
+        let nodes = scratch.path().join("nodes");
+        fs::create_dir(&nodes)?;
+        store.store = Some(StoreUrl::Directory(nodes));
+    }
+    let state_dir = args.state_dir.or_else(|| Some(scratch.as_ref()?.path().join("state")));
+    let state_dir = state_dir.or_else(|| file.state_dir.clone()).unwrap_or_else(|| settings::STATE_DIR.into());
+    let log_file = args.log_file.or_else(|| file.log_file.clone());
+    let to_stdout = args.log_to_stdout || args.devel;
+    let log = match log_file {
+        Some(path) if !to_stdout => {
+            let path = settings::absolute(path);
+            let file = File::options().append(true).create(true).open(&path);
+            Target::File(file.map_err(|source| RunError::LogFile { path, source })?)
+        }
+        None if !to_stdout && (args.daemonize || !io::stdout().is_terminal()) => Target::Syslog,
+        Some(_) | None => Target::Stdout,
+    };
+    let level = match () {
+        () if args.debug || args.devel => Level::Debug,
+        () if args.verbose => Level::Info,
+        () => Level::Notice,
+    };
+    Ok(Plan {
+        state_dir: settings::absolute(state_dir),
+        log,
+        level,
+        pid_file: args.pid_file.or_else(|| file.pid_file.clone()).map(settings::absolute),
+        daemonize: args.daemonize,
+        exposed_secrets,
+        store: settings::store(store, file, &config_path)?,
+        config_path,
+        scratch,
+    })
+}
+
+/// The shipped examples: below the working directory, or above the binary as cargo builds it.
+fn examples() -> Option<PathBuf> {
+    let here = Path::new("etc/examples");
+    let binary = std::env::current_exe().ok()?;
+    let above = binary.ancestors().map(|directory| directory.join(here));
+    [here.to_owned()].into_iter().chain(above).find(|path| path.is_dir())
+}
+
+fn start(plan: Plan) -> Result<(), RunError> {
+    // Whatever can be wrong is found while somebody still looks at stderr.
+    startup::require_directory(&plan.config_path)?;
+    let (state_lock, state_trouble) = match startup::lock_state_dir(&plan.state_dir) {
+        Ok(lock) => (Some(lock), None),
+        Err(taken @ LockError::Taken { .. }) => return Err(taken.into()),
+        Err(error) => (None, Some(format!("{error}; going on without: a second daemon goes unnoticed"))),
+    };
+    let pid_file = plan.pid_file.map(PidFile::lock).transpose()?;
+    if let Some(scratch) = &plan.scratch {
+        introduce(scratch.path(), &plan.store);
+    }
+    if plan.daemonize {
+        // Before the first thread: only the calling one survives a fork.
+        nix::unistd::daemon(false, matches!(plan.log, Target::Stdout)).map_err(io::Error::from)?;
+    }
+    if let Some(pid_file) = &pid_file {
+        pid_file.write()?;
+    }
+    let signals = startup::signals()?;
+    let spawner = Spawner::new()?;
+    startup::raise_descriptor_limit();
+
+    let (log, writer) = Log::start(plan.log, plan.level)?;
+    log.report(&Report::Starting {
+        version: env!("CARGO_PKG_VERSION"),
+        store: &plan.store.url.to_string(),
+        config: &plan.config_path.display().to_string(),
+    });
+    if let Some(trouble) = state_trouble {
+        log.report(&Report::Trouble { what: &trouble });
+    }
+    if plan.exposed_secrets {
+        let file = plan.config_path.join(settings::FILE);
+        let what = format!("{} holds secrets that others can read: chmod 600 it", file.display());
+        log.report(&Report::Trouble { what: &what });
+    }
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    let served = local.block_on(&runtime, async {
+        let (subscriptions, store_events) = store::open(&plan.store)?;
+        let (config_sender, config_events) = unbounded_channel();
+        let loader = files::start(plan.config_path, move |event| {
+            // The daemon may be stopping.
+            let _ = config_sender.send(event);
+        })?;
+        daemon::run(Parts { log, spawner, subscriptions, store_events, loader, config_events, signals }).await;
+        Ok(())
+    });
+    drop(local);
+    drop(runtime);
+    finish(writer, pid_file, state_lock);
+    served
+}
+
+/// The locks go last, when nothing of this daemon can do anything any more.
+fn finish(writer: Writer, pid_file: Option<PidFile>, state_lock: Option<Lock>) {
+    writer.finish();
+    drop(pid_file);
+    drop(state_lock);
+}
+
+fn introduce(scratch: &Path, store: &StoreSettings) {
+    let program = std::env::args().next().unwrap_or_else(|| "twitcher".into());
+    println!("Nodes and state are in {}, until this ends.", scratch.display());
+    println!("Try this in another terminal, and see the action run here:");
+    println!("  {program} set --store {} /twitcher/example1 hello", store.url);
+}

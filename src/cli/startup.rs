@@ -1,0 +1,123 @@
+//! What happens once, before the daemon's loop: locks, the pid file, the background, limits, signals.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use thiserror::Error;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+#[derive(Debug, Error)]
+pub enum LockError {
+    #[error("{} is in use by another twitcher{}; stop that one, or give this one its own {what}",
+        .path.display(), .pid.as_ref().map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    Taken { path: PathBuf, pid: Option<String>, what: &'static str },
+    #[error("{what} {}: {source}", .path.display())]
+    Io { path: PathBuf, what: &'static str, source: io::Error },
+}
+
+/// Held as long as the daemon lives; the kernel lets go of it when the daemon dies, however it does.
+pub type Lock = Flock<File>;
+
+/// Locks the state directory itself and not a file in it, so that a full or read-only one still serves.
+pub fn lock_state_dir(path: &Path) -> Result<Lock, LockError> {
+    let what = "state directory";
+    let io = |source| LockError::Io { path: path.to_owned(), what, source };
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+    let directory = File::open(path).map_err(io)?;
+    Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+        Errno::EWOULDBLOCK => LockError::Taken { path: path.to_owned(), pid: None, what },
+        error => io(error.into()),
+    })
+}
+
+/// The pid file: locked while the daemon lives, removed when it ends.
+pub struct PidFile {
+    path: PathBuf,
+    file: Lock,
+}
+
+impl PidFile {
+    pub fn lock(path: PathBuf) -> Result<Self, LockError> {
+        let what = "pid file";
+        loop {
+            let io = |source| LockError::Io { path: path.clone(), what, source };
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o644)
+                .open(&path)
+                .map_err(io)?;
+            let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(file) => file,
+                Err((file, Errno::EWOULDBLOCK)) => {
+                    let pid = io::read_to_string(file).ok().map(|pid| pid.trim().to_owned());
+                    let pid = pid.filter(|pid| !pid.is_empty());
+                    return Err(LockError::Taken { path, pid, what });
+                }
+                Err((_, error)) => return Err(io(error.into())),
+            };
+            // A daemon that ended in between took the file with it: what we locked is nobody's any more.
+            if let (Ok(ours), Ok(named)) = (file.metadata(), fs::metadata(&path))
+                && (ours.dev(), ours.ino()) == (named.dev(), named.ino())
+            {
+                return Ok(Self { path, file });
+            }
+        }
+    }
+
+    /// To be called by the process that stays.
+    pub fn write(&self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        let mut file: &File = &self.file;
+        writeln!(file, "{}", std::process::id())
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Lets the daemon have as many descriptors as it may: each running action takes three.
+pub fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// SIGHUP, SIGTERM and SIGINT as they come, from a thread of their own.
+pub fn signals() -> io::Result<UnboundedReceiver<i32>> {
+    let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
+    let (sender, receiver) = unbounded_channel();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            if sender.send(signal).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(receiver)
+}
+
+/// Makes sure that there is a directory of configs before the daemon goes where nobody sees its errors.
+pub fn require_directory(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(ErrorKind::NotADirectory.into()),
+        Err(error) => Err(error),
+    }
+    .map_err(|error| {
+        let remedy = "create it, or name another with --config-path";
+        io::Error::other(format!("config directory {}: {error}; {remedy}", path.display()))
+    })
+}

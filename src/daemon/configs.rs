@@ -1,0 +1,151 @@
+//! What changes in the configs, done to the watches.
+
+use std::sync::Arc;
+
+use super::{Daemon, Entry, Subscribers, WatchId};
+use crate::config::diff::{WatchChange, diff};
+use crate::config::files::{ConfigEvent, FileChange};
+use crate::config::spec::{WatchKey, WatchSpec};
+use crate::report::Report;
+use crate::store::{Facet, Subject};
+use crate::watch::{Input, Policy, Watch};
+
+#[derive(Default)]
+struct Changes {
+    added: usize,
+    changed: usize,
+    removed: usize,
+}
+
+impl Daemon {
+    pub(super) fn config_event(&mut self, event: ConfigEvent) {
+        match event {
+            ConfigEvent::Files(changes) => changes.into_iter().for_each(|change| self.file_change(change)),
+            ConfigEvent::Ready => self.log.report(&Report::Ready { watches: self.by_key.len() }),
+            ConfigEvent::Trouble(what) => self.log.report(&Report::Trouble { what: &what }),
+        }
+    }
+
+    fn file_change(&mut self, change: FileChange) {
+        match change {
+            FileChange::Failed { file, error } => {
+                self.log.report(&Report::ConfigFailed { file: &file, error: &error });
+            }
+            FileChange::Removed { file } => {
+                let changes = self.load(&file, Vec::new());
+                self.log.report(&Report::ConfigRemoved { file: &file, watches: changes.removed });
+            }
+            FileChange::Loaded { file, watches, warnings } => {
+                for warning in &warnings {
+                    self.log.report(&Report::ConfigWarning { file: &file, warning });
+                }
+                let Changes { added, changed, removed } = self.load(&file, watches);
+                self.log.report(&Report::ConfigLoaded { file: &file, added, changed, removed });
+            }
+        }
+    }
+
+    fn load(&mut self, file: &Arc<str>, watches: Vec<WatchSpec>) -> Changes {
+        let keys = watches.iter().map(|spec| spec.id.clone()).collect();
+        let before = self.by_file.insert(Arc::clone(file), keys).unwrap_or_default();
+        let current = before.iter().map(|key| &self.entries[&self.by_key[key]].spec);
+        let changes = diff(current, watches);
+        let mut count = Changes::default();
+        for change in changes {
+            match change {
+                WatchChange::Add(spec) => {
+                    count.added += 1;
+                    self.add(spec);
+                }
+                WatchChange::Change(spec) => {
+                    count.changed += 1;
+                    self.redefine(spec);
+                }
+                WatchChange::Remove(key) => {
+                    count.removed += 1;
+                    self.remove(&key);
+                }
+            }
+        }
+        count
+    }
+
+    fn add(&mut self, spec: WatchSpec) {
+        self.log.report(&Report::WatchAdded { watch: &spec.id, subject: &spec.subject });
+        if self.by_key.contains_key(&spec.id) {
+            // Removed a while ago, but an action of it still runs: its first run waits for that one.
+            return self.redefine(spec);
+        }
+        let id = WatchId(self.next_watch);
+        self.next_watch += 1;
+        self.by_key.insert(spec.id.clone(), id);
+        let subject = spec.subject.clone();
+        let watch = Watch::new(policy(&spec));
+        self.entries.insert(id, Entry { spec, watch, timer: None, retired: false });
+        self.join(id, subject);
+    }
+
+    fn redefine(&mut self, spec: WatchSpec) {
+        let id = self.by_key[&spec.id];
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let subject = spec.subject.clone();
+        let policy = policy(&spec);
+        let old = std::mem::replace(&mut entry.spec, spec);
+        let was_retired = std::mem::take(&mut entry.retired);
+        if !was_retired {
+            self.log.report(&Report::WatchChanged { watch: &old.id, subject: &subject });
+        }
+        let same_subject = old.subject == subject;
+        self.step(id, Input::Redefined { policy, same_subject });
+        if was_retired || !same_subject {
+            self.leave(id, &old.subject);
+            self.join(id, subject);
+        } else {
+            self.subscriptions.refresh(&subject);
+        }
+    }
+
+    fn remove(&mut self, key: &WatchKey) {
+        self.log.report(&Report::WatchRemoved { watch: key });
+        let id = self.by_key[key];
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.retired = true;
+        let subject = entry.spec.subject.clone();
+        self.leave(id, &subject);
+        self.step(id, Input::Retired);
+    }
+
+    /// Subscribes a watch, which gets an observation even where others know the subject already.
+    fn join(&mut self, id: WatchId, subject: Subject) {
+        match self.subjects.get_mut(&subject) {
+            Some(subscribers) => {
+                subscribers.watches.push(id);
+                self.subscriptions.refresh(&subject);
+            }
+            None => {
+                self.subscriptions.subscribe(subject.clone());
+                self.subjects.insert(subject, Subscribers { watches: vec![id], unreadable: false });
+            }
+        }
+    }
+
+    fn leave(&mut self, id: WatchId, subject: &Subject) {
+        let Some(subscribers) = self.subjects.get_mut(subject) else { return };
+        subscribers.watches.retain(|watch| *watch != id);
+        if subscribers.watches.is_empty() {
+            self.subjects.remove(subject);
+            self.subscriptions.unsubscribe(subject);
+        }
+    }
+}
+
+fn policy(spec: &WatchSpec) -> Policy {
+    Policy {
+        run_mode: spec.run_mode,
+        run_on_load: spec.run_on_load,
+        notify_signal: spec.notify_signal,
+        timeout: spec.timeout,
+        max_parallel: spec.max_parallel as usize,
+        on_children: spec.subject.facet == Facet::Children,
+    }
+}

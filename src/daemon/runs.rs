@@ -1,0 +1,131 @@
+//! Performing what the core asks for: starting actions and signalling them.
+
+use std::borrow::Cow;
+use std::io;
+
+use tokio::time::Instant;
+
+use super::{Daemon, Live, RunEnd, WatchId};
+use crate::action::run::{self, Handle};
+use crate::action::spawn::{Launch, Process, Program};
+use crate::cli::act::{ActEvent, ActRequest};
+use crate::config::spec::{Action, WatchKey, WatchSpec};
+use crate::report::{Report, RunReport};
+use crate::store::Content;
+use crate::watch::{Effect, RunId, Update};
+
+impl Daemon {
+    pub(super) fn perform(&mut self, id: WatchId, effect: Effect) {
+        match effect {
+            Effect::Spawn { run, update } => self.spawn(id, run, &update),
+            Effect::Notify { run, signal } => {
+                self.signal(run, RunReport::Notified { signal }, |handle| handle.notify(signal));
+            }
+            Effect::Terminate { run, reason } => {
+                if let Some(live) = self.runs.get_mut(&run) {
+                    live.ended_by = Some(reason);
+                }
+                self.signal(run, RunReport::Terminated { reason }, Handle::terminate);
+            }
+            Effect::Kill { run } => self.signal(run, RunReport::Killed, Handle::kill),
+            Effect::Discarded { version } => {
+                let watch = &self.entries[&id].spec.id;
+                self.log.report(&Report::Discarded { watch, version: version.number });
+            }
+            Effect::Superseded { total } => {
+                let watch = &self.entries[&id].spec.id;
+                self.log.report(&Report::Superseded { watch, total });
+            }
+            Effect::Forget => {
+                if let Some(entry) = self.entries.remove(&id) {
+                    self.by_key.remove(&entry.spec.id);
+                }
+            }
+        }
+    }
+
+    fn signal(&mut self, run: RunId, what: RunReport<'_>, send: impl FnOnce(&Handle) -> io::Result<()>) {
+        let Some(live) = self.runs.get(&run) else { return };
+        // ESRCH says that the group has ended by itself just now; there is nothing else it could say.
+        if send(&live.handle).is_ok() {
+            self.log.report(&Report::Run { watch: &live.key, run, what });
+        }
+    }
+
+    fn spawn(&mut self, id: WatchId, run: RunId, update: &Update) {
+        let spec = &self.entries[&id].spec;
+        let started = Instant::now();
+        match self.spawner.spawn(self.launch(spec, run, update)) {
+            Ok(process) => {
+                let what = RunReport::Started {
+                    event: update.event,
+                    subject: &spec.subject,
+                    version: update.version.number,
+                    pid: process.leader.as_raw(),
+                };
+                self.log.report(&Report::Run { watch: &spec.id, run, what });
+                let key = spec.id.clone();
+                let handle = self.follow(id, run, key.clone(), process);
+                self.runs.insert(run, Live { watch: id, key, handle, started, ended_by: None });
+            }
+            Err(error) => {
+                let command = match &spec.action {
+                    Action::Command(words) => &words[0],
+                    Action::Function { .. } => "twitcher act",
+                };
+                let what = RunReport::NotStarted { command, error: &error };
+                self.log.report(&Report::Run { watch: &spec.id, run, what });
+                // Through the queue and not at once: a thousand that cannot start must not nest.
+                let _ = self.ends.send(RunEnd { watch: id, run, outcome: None });
+            }
+        }
+    }
+
+    fn follow(&self, watch: WatchId, run: RunId, key: WatchKey, process: Process) -> Handle {
+        let (log, ends) = (self.log.clone(), self.ends.clone());
+        let print = move |printed| {
+            log.report(&Report::Run { watch: &key, run, what: RunReport::Printed(&printed) });
+        };
+        run::follow(process, print, move |outcome| {
+            // The daemon may have stopped by now.
+            let _ = ends.send(RunEnd { watch, run, outcome: Some(outcome) });
+        })
+    }
+
+    fn launch<'a>(&self, spec: &'a WatchSpec, run: RunId, update: &'a Update) -> Launch<'a> {
+        let program = match &spec.action {
+            Action::Command(words) => Program::Command(words),
+            Action::Function { program, index, .. } => {
+                let event = ActEvent {
+                    znode: spec.subject.path.to_string(),
+                    event: update.event.as_str().to_owned(),
+                    version: update.version.number,
+                    watch: spec.id.description.to_string(),
+                    content: update.content.clone(),
+                };
+                let request = ActRequest { program: program.clone(), index: *index, event };
+                Program::Function { request: request.encode() }
+            }
+        };
+        let variables = vec![
+            ("TWITCHER_WATCH", spec.id.description.to_string()),
+            ("TWITCHER_ZNODE", spec.subject.path.to_string()),
+            ("TWITCHER_EVENT", update.event.as_str().to_owned()),
+            ("TWITCHER_VERSION", update.version.number.to_string()),
+            ("TWITCHER_RUN_ID", format!("{}-{run}", self.stamp)),
+        ];
+        let stdin = spec.pipe_stdin.then(|| stdin(&update.content));
+        Launch { program, identity: &spec.identity, stdin, variables }
+    }
+}
+
+/// What an action reads: the node's bytes, or the names of its children, each ended by a newline.
+fn stdin(content: &Content) -> Cow<'_, [u8]> {
+    match content {
+        Content::Data(data) => Cow::Borrowed(data),
+        Content::Children(names) => {
+            let lines: String = names.iter().flat_map(|name| [name, "\n"]).collect();
+            Cow::Owned(lines.into_bytes())
+        }
+    }
+}

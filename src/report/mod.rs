@@ -1,0 +1,234 @@
+//! One typed report per event; each becomes a log line here and nowhere else.
+//!
+//! A report never holds node data.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::action::output::printable;
+use crate::action::run::{Outcome, Printed, Stream};
+use crate::config::spec::WatchKey;
+use crate::store::Subject;
+use crate::watch::{Event, Reason, RunId};
+
+pub mod log;
+
+pub use log::Log;
+
+/// How much a report matters. Without flags, [`Level::Notice`] and above are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Error,
+    Warning,
+    Notice,
+    Info,
+    Debug,
+}
+
+#[derive(Debug)]
+pub enum Report<'a> {
+    Starting { version: &'a str, store: &'a str, config: &'a str },
+    Ready { watches: usize },
+    Stopping { signal: &'a str, running: usize },
+    Stopped,
+    /// Something that hurts the daemon as a whole but does not stop it; says the remedy.
+    Trouble { what: &'a str },
+
+    StoreConnected { what: &'a str },
+    StoreDisconnected { reason: &'a str },
+    NodeObserved { subject: &'a Subject },
+    NodeUnreadable { subject: &'a Subject, watches: &'a [&'a WatchKey], reason: &'a str },
+    NodeReadable { subject: &'a Subject },
+    NodeDrifted { subject: &'a Subject, total: u64 },
+
+    ConfigReload,
+    ConfigLoaded { file: &'a str, added: usize, changed: usize, removed: usize },
+    ConfigRemoved { file: &'a str, watches: usize },
+    ConfigFailed { file: &'a str, error: &'a str },
+    ConfigWarning { file: &'a str, warning: &'a str },
+    WatchAdded { watch: &'a WatchKey, subject: &'a Subject },
+    WatchChanged { watch: &'a WatchKey, subject: &'a Subject },
+    WatchRemoved { watch: &'a WatchKey },
+
+    Run { watch: &'a WatchKey, run: RunId, what: RunReport<'a> },
+    Discarded { watch: &'a WatchKey, version: i64 },
+    Superseded { watch: &'a WatchKey, total: u64 },
+}
+
+/// What happened to one run.
+#[derive(Debug)]
+pub enum RunReport<'a> {
+    Started { event: Event, subject: &'a Subject, version: i64, pid: i32 },
+    NotStarted { command: &'a str, error: &'a std::io::Error },
+    Printed(&'a Printed),
+    Notified { signal: i32 },
+    Terminated { reason: Reason },
+    Killed,
+    Ended { outcome: &'a Outcome, ended_by: Option<Reason>, took: Duration },
+    /// We cannot tell how it ended.
+    Lost { error: &'a std::io::Error },
+}
+
+impl Report<'_> {
+    pub fn level(&self) -> Level {
+        match self {
+            Report::ConfigFailed { .. } | Report::NodeUnreadable { .. } | Report::Trouble { .. } => Level::Error,
+            Report::StoreDisconnected { .. }
+            | Report::NodeDrifted { .. }
+            | Report::ConfigWarning { .. }
+            | Report::Superseded { .. } => Level::Warning,
+            Report::Starting { .. }
+            | Report::Ready { .. }
+            | Report::Stopping { .. }
+            | Report::Stopped
+            | Report::StoreConnected { .. }
+            | Report::NodeReadable { .. }
+            | Report::ConfigReload
+            | Report::ConfigLoaded { .. }
+            | Report::ConfigRemoved { .. } => Level::Notice,
+            Report::WatchAdded { .. }
+            | Report::WatchChanged { .. }
+            | Report::WatchRemoved { .. }
+            | Report::Discarded { .. } => Level::Info,
+            Report::NodeObserved { .. } => Level::Debug,
+            Report::Run { what, .. } => what.level(),
+        }
+    }
+}
+
+impl RunReport<'_> {
+    fn level(&self) -> Level {
+        match self {
+            RunReport::NotStarted { .. } | RunReport::Lost { .. } => Level::Error,
+            RunReport::Ended { outcome: Outcome::Exited(0), ended_by: None, .. } => Level::Info,
+            RunReport::Ended { .. } | RunReport::Terminated { .. } | RunReport::Killed => Level::Warning,
+            RunReport::Started { .. } | RunReport::Printed(_) => Level::Notice,
+            RunReport::Notified { .. } => Level::Info,
+        }
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Report::Starting { version, store, config } => {
+                write!(f, "twitcher {version} starts: store {store}, configs in {config}")
+            }
+            Report::Ready { watches } => write!(f, "configs loaded: {}", count(*watches, "watch")),
+            Report::Stopping { signal, running } => {
+                write!(f, "{signal}: stopping; {} still running", count(*running, "action"))
+            }
+            Report::Stopped => f.write_str("stopped"),
+            Report::Trouble { what } => f.write_str(what),
+            Report::StoreConnected { what } => write!(f, "store: connected to {what}"),
+            Report::StoreDisconnected { reason } => {
+                write!(f, "store: not connected: {reason}; watches are kept, trying again")
+            }
+            Report::NodeObserved { subject } => write!(f, "{}: observed", Node(subject)),
+            Report::NodeUnreadable { subject, watches, reason } => {
+                write!(f, "{}: cannot be read: {reason}; trying again; waiting:", Node(subject))?;
+                watches.iter().try_for_each(|watch| write!(f, " {watch}"))
+            }
+            Report::NodeReadable { subject } => write!(f, "{}: can be read again", Node(subject)),
+            Report::NodeDrifted { subject, total } => write!(
+                f,
+                "{}: a resync found a change that no watch had announced ({total} so far)",
+                Node(subject)
+            ),
+            Report::ConfigReload => f.write_str("SIGHUP: reading the configs again"),
+            Report::ConfigLoaded { file, added, changed, removed } => {
+                write!(f, "{file}: loaded, {added} added, {changed} changed, {removed} removed")
+            }
+            Report::ConfigRemoved { file, watches } => {
+                write!(f, "{file}: removed, with its {}", count(*watches, "watch"))
+            }
+            Report::ConfigFailed { file, error } => {
+                write!(f, "{file}: not loaded, its last good watches stay: {error}")
+            }
+            Report::ConfigWarning { file, warning } => write!(f, "{file}: {warning}"),
+            Report::WatchAdded { watch, subject } => write!(f, "{watch}: watches {}", Node(subject)),
+            Report::WatchChanged { watch, subject } => {
+                write!(f, "{watch}: changed, watches {}", Node(subject))
+            }
+            Report::WatchRemoved { watch } => write!(f, "{watch}: removed"),
+            Report::Run { watch, run, what } => write!(f, "{watch} run {run}: {what}"),
+            Report::Discarded { watch, version } => {
+                write!(f, "{watch}: version {version} ignored, the action is running (DISCARD)")
+            }
+            Report::Superseded { watch, total } => {
+                write!(f, "{watch}: too many updates wait, the newest replaces the last ({total} so far)")
+            }
+        }
+    }
+}
+
+impl fmt::Display for RunReport<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunReport::Started { event, subject, version, pid } => write!(
+                f,
+                "started, pid {pid}, {} {}, version {version}",
+                Node(subject),
+                event.as_str()
+            ),
+            RunReport::NotStarted { command, error } => {
+                write!(f, "cannot start {}: {error}", printable(command.as_bytes()))
+            }
+            RunReport::Printed(Printed::Line(Stream::Stdout, line)) => write!(f, "stdout: {line}"),
+            RunReport::Printed(Printed::Line(Stream::Stderr, line)) => write!(f, "stderr: {line}"),
+            RunReport::Printed(Printed::Suppressed(lines)) => {
+                write!(f, "{} of output not logged: too many at once", count_u64(*lines, "line"))
+            }
+            RunReport::Notified { signal } => write!(f, "sent signal {signal}: the node changed"),
+            RunReport::Terminated { reason: Reason::Timeout } => f.write_str("timed out, sent SIGTERM"),
+            RunReport::Terminated { reason: Reason::Stop } => f.write_str("sent SIGTERM: the daemon stops"),
+            RunReport::Killed => f.write_str("did not end, sent SIGKILL"),
+            RunReport::Ended { outcome, ended_by, took } => {
+                match outcome {
+                    Outcome::Exited(0) => f.write_str("ended")?,
+                    Outcome::Exited(code) => write!(f, "failed: exit code {code}")?,
+                    Outcome::Signaled(signal) => write!(f, "failed: killed by signal {signal}")?,
+                }
+                write!(f, " after {:.3} s", took.as_secs_f64())?;
+                match ended_by {
+                    None => Ok(()),
+                    Some(Reason::Timeout) => f.write_str(" (timeout)"),
+                    Some(Reason::Stop) => f.write_str(" (stopped)"),
+                }
+            }
+            RunReport::Lost { error } => write!(f, "lost: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A node's path is the operator's text; it must not forge a log line all the same.
+struct Node<'a>(&'a Subject);
+
+impl fmt::Display for Node<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.path.as_str())?;
+        match self.0.facet {
+            crate::store::Facet::Data => Ok(()),
+            crate::store::Facet::Children => f.write_str(" (children)"),
+        }
+    }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    count_u64(number as u64, noun)
+}
+
+fn count_u64(number: u64, noun: &str) -> String {
+    let plural = match noun {
+        _ if number == 1 => "",
+        noun if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{number} {noun}{plural}")
+}

@@ -1,0 +1,260 @@
+//! Properties: what must hold after any sequence of inputs, legal in that runs end after they start.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What the world does next.
+#[derive(Clone, Debug)]
+enum Move {
+    /// The node changes and the store sees it.
+    Change,
+    /// The node changes, but something newer comes before the store reads it.
+    ChangeUnseen,
+    Delete,
+    DeleteUnseen,
+    /// The store says again what is there.
+    Resync,
+    /// The `n`th live run ends, modulo their number.
+    End(usize),
+    Sleep(u64),
+    Redefine(Policy, bool),
+    Retire,
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let mode = prop_oneof![Just(RunMode::Queue), Just(RunMode::Discard), Just(RunMode::Parallel)];
+    let timeout = proptest::option::of((1..20u64).prop_map(Duration::from_secs));
+    (mode, any::<bool>(), any::<bool>(), timeout, 1..4usize).prop_map(
+        |(run_mode, run_on_load, notify, timeout, max_parallel)| Policy {
+            run_mode,
+            run_on_load,
+            notify_signal: notify.then_some(10),
+            timeout,
+            max_parallel,
+            on_children: false,
+        },
+    )
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        6 => Just(Move::Change),
+        2 => Just(Move::ChangeUnseen),
+        2 => Just(Move::Delete),
+        1 => Just(Move::DeleteUnseen),
+        3 => Just(Move::Resync),
+        6 => (0..8usize).prop_map(Move::End),
+        4 => (0..10u64).prop_map(Move::Sleep),
+        2 => (policy(), any::<bool>()).prop_map(|(policy, same)| Move::Redefine(policy, same)),
+        1 => Just(Move::Retire),
+    ];
+    proptest::collection::vec(one, 0..60)
+}
+
+/// A run as seen from outside.
+struct Live {
+    definition: u64,
+    terminated: Option<Time>,
+    killed: bool,
+}
+
+/// The world around one watch, and the rules it must keep.
+struct World {
+    watch: Watch,
+    policy: Policy,
+    definition: u64,
+    ids: RunIds,
+    now: Time,
+    /// Incarnation and revision; `None` is a missing node.
+    node: Option<(i64, i64)>,
+    next: i64,
+    retired: bool,
+    live: BTreeMap<RunId, Live>,
+    ever: BTreeSet<RunId>,
+    last_run: Option<Version>,
+    discarded: Option<Version>,
+    /// The first state without `run_on_load`, which runs nothing.
+    skipped: Option<Version>,
+    first_state: bool,
+}
+
+impl World {
+    fn new(policy: Policy) -> Self {
+        Self {
+            watch: Watch::new(policy.clone()),
+            policy,
+            definition: 0,
+            ids: RunIds::default(),
+            now: Time::ZERO,
+            node: None,
+            next: 1,
+            retired: false,
+            live: BTreeMap::new(),
+            ever: BTreeSet::new(),
+            last_run: None,
+            discarded: None,
+            skipped: None,
+            first_state: true,
+        }
+    }
+
+    fn apply(&mut self, step: Move) {
+        match step {
+            Move::Change => {
+                self.change();
+                self.observe();
+            }
+            Move::ChangeUnseen => self.change(),
+            Move::Delete => {
+                self.node = None;
+                self.observe();
+            }
+            Move::DeleteUnseen => self.node = None,
+            Move::Resync => self.observe(),
+            Move::End(n) => {
+                let run = self.live.keys().nth(n % self.live.len().max(1)).copied();
+                if let Some(run) = run {
+                    self.live.remove(&run);
+                    self.feed(Input::Ended(run));
+                }
+            }
+            Move::Sleep(seconds) => {
+                self.now += Duration::from_secs(seconds);
+                self.feed(Input::Tick);
+            }
+            Move::Redefine(policy, same_subject) => self.redefine(policy, same_subject),
+            Move::Retire => {
+                self.retired = true;
+                self.feed(Input::Retired);
+            }
+        }
+    }
+
+    fn change(&mut self) {
+        let incarnation = self.node.map_or(self.next, |(incarnation, _)| incarnation);
+        self.node = Some((incarnation, self.next));
+        self.next += 1;
+    }
+
+    fn version(&self) -> Option<Version> {
+        self.node.map(|(incarnation, revision)| Version { incarnation, revision, number: revision })
+    }
+
+    fn observe(&mut self) {
+        let state = match self.version() {
+            None => State::Absent,
+            Some(version) => State::Present { version, content: Content::Data([].into()) },
+        };
+        if std::mem::take(&mut self.first_state) && !self.policy.run_on_load {
+            self.skipped = self.version();
+        }
+        self.feed(Input::Observed(state));
+    }
+
+    fn redefine(&mut self, policy: Policy, same_subject: bool) {
+        self.definition += 1;
+        self.policy = policy.clone();
+        if self.retired || !same_subject {
+            self.first_state = true;
+            self.last_run = None;
+        }
+        self.retired = false;
+        self.feed(Input::Redefined { policy, same_subject });
+        // As the daemon does: a refresh follows.
+        self.observe();
+    }
+
+    fn feed(&mut self, input: Input) {
+        for effect in self.watch.step(self.now, input, &mut self.ids) {
+            self.check(effect);
+        }
+        assert_eq!(self.watch.live_runs(), self.live.len());
+    }
+
+    fn check(&mut self, effect: Effect) {
+        match effect {
+            Effect::Spawn { run, update } => {
+                assert!(!self.retired, "spawned after retirement");
+                assert!(self.ever.insert(run), "a run id twice");
+                let cap = match self.policy.run_mode {
+                    RunMode::Queue | RunMode::Discard => 1,
+                    RunMode::Parallel => self.policy.max_parallel,
+                };
+                assert!(self.live.len() < cap, "too many at once");
+                assert!(
+                    self.live.values().all(|live| live.definition == self.definition),
+                    "did not wait for the action of an older definition"
+                );
+                if update.event != Event::Load && self.policy.run_mode != RunMode::Parallel {
+                    assert_ne!(self.last_run, Some(update.version), "ran twice for one change");
+                }
+                self.last_run = Some(update.version);
+                self.live.insert(
+                    run,
+                    Live { definition: self.definition, terminated: None, killed: false },
+                );
+            }
+            Effect::Notify { run, .. } => assert!(self.live.contains_key(&run)),
+            Effect::Terminate { run, .. } => {
+                let live = self.live.get_mut(&run).expect("terminated a run that is not live");
+                assert_eq!(live.terminated.replace(self.now), None, "terminated twice");
+            }
+            Effect::Kill { run } => {
+                let live = self.live.get_mut(&run).expect("killed a run that is not live");
+                let since = live.terminated.expect("killed before it was terminated");
+                assert!(self.now >= since + KILL_AFTER, "killed before the grace was over");
+                assert!(!std::mem::replace(&mut live.killed, true), "killed twice");
+            }
+            Effect::Discarded { version } => {
+                assert_eq!(self.policy.run_mode, RunMode::Discard);
+                self.discarded = Some(version);
+            }
+            Effect::Superseded { .. } => assert_eq!(self.policy.run_mode, RunMode::Parallel),
+            Effect::Forget => assert!(self.retired && self.live.is_empty()),
+        }
+    }
+
+    /// The store catches up and every run ends.
+    fn settle(&mut self) {
+        self.observe();
+        for _ in 0..=2 * self.next {
+            self.apply(Move::End(0));
+        }
+        assert!(self.live.is_empty(), "runs go on for ever");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+    #[test]
+    fn every_rule_holds_after_any_history(policy in policy(), moves in moves()) {
+        let mut world = World::new(policy);
+        for step in moves {
+            world.apply(step);
+        }
+        world.settle();
+        if let (false, Some(version)) = (world.retired, world.version()) {
+            prop_assert!(
+                [world.last_run, world.discarded, world.skipped].contains(&Some(version)),
+                "at rest the last content {:?} is not the last that ran ({:?})", version, world.last_run
+            );
+        }
+        prop_assert_eq!(world.watch.deadline(), None, "a deadline without a run");
+    }
+
+    #[test]
+    fn at_rest_a_resync_runs_nothing(policy in policy(), moves in moves()) {
+        let mut world = World::new(policy);
+        for step in moves {
+            world.apply(step);
+        }
+        world.settle();
+        let before = world.ever.len();
+        world.apply(Move::Resync);
+        prop_assert_eq!(world.ever.len(), before);
+    }
+}

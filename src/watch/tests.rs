@@ -1,0 +1,333 @@
+//! Tables: one situation each, in the words of the contract.
+
+use super::*;
+
+const QUEUE: Policy = Policy {
+    run_mode: RunMode::Queue,
+    run_on_load: true,
+    notify_signal: None,
+    timeout: None,
+    max_parallel: 64,
+    on_children: false,
+};
+const DISCARD: Policy = Policy { run_mode: RunMode::Discard, ..QUEUE };
+const PARALLEL: Policy = Policy { run_mode: RunMode::Parallel, ..QUEUE };
+
+/// A watch with its own clock and run ids.
+struct Bench {
+    watch: Watch,
+    ids: RunIds,
+    now: Time,
+}
+
+impl Bench {
+    fn new(policy: Policy) -> Self {
+        Self { watch: Watch::new(policy), ids: RunIds::default(), now: Time::ZERO }
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Effect> {
+        self.watch.step(self.now, input, &mut self.ids)
+    }
+
+    /// Revision `revision` of incarnation `incarnation`.
+    fn see(&mut self, incarnation: i64, revision: i64) -> Vec<Effect> {
+        self.step(Input::Observed(present(incarnation, revision)))
+    }
+
+    fn miss(&mut self) -> Vec<Effect> {
+        self.step(Input::Observed(State::Absent))
+    }
+
+    fn end(&mut self, run: u64) -> Vec<Effect> {
+        self.step(Input::Ended(RunId(run)))
+    }
+
+    fn at(&mut self, seconds: u64) -> Vec<Effect> {
+        self.now = Time::from_secs(seconds);
+        self.step(Input::Tick)
+    }
+
+    fn redefine(&mut self, policy: Policy) -> Vec<Effect> {
+        self.step(Input::Redefined { policy, same_subject: true })
+    }
+}
+
+fn content(revision: i64) -> Content {
+    Content::Data(revision.to_be_bytes().as_slice().into())
+}
+
+fn version(incarnation: i64, revision: i64) -> Version {
+    Version { incarnation, revision, number: revision }
+}
+
+fn present(incarnation: i64, revision: i64) -> State {
+    State::Present { version: version(incarnation, revision), content: content(revision) }
+}
+
+fn spawn(run: u64, event: Event, incarnation: i64, revision: i64) -> Effect {
+    let update = Update { event, version: version(incarnation, revision), content: content(revision) };
+    Effect::Spawn { run: RunId(run), update }
+}
+
+#[test]
+fn the_first_state_runs_as_load() {
+    let mut bench = Bench::new(QUEUE);
+    assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+}
+
+#[test]
+fn without_run_on_load_the_first_state_runs_nothing_and_the_next_one_does() {
+    let mut bench = Bench::new(Policy { run_on_load: false, ..QUEUE });
+    assert_eq!(bench.see(1, 1), []);
+    assert_eq!(bench.see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
+}
+
+#[test]
+fn creation_after_load_is_an_update_even_without_run_on_load() {
+    for run_on_load in [true, false] {
+        let mut bench = Bench::new(Policy { run_on_load, ..QUEUE });
+        assert_eq!(bench.miss(), []);
+        assert_eq!(bench.see(1, 1), [spawn(1, Event::Created, 1, 1)]);
+    }
+}
+
+#[test]
+fn a_state_seen_before_runs_nothing() {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    bench.end(1);
+    assert_eq!(bench.see(1, 1), []);
+}
+
+#[test]
+fn deletion_runs_nothing_and_recreation_runs_as_created() {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    bench.end(1);
+    assert_eq!(bench.miss(), []);
+    assert_eq!(bench.see(2, 1), [spawn(2, Event::Created, 2, 1)]);
+}
+
+#[test]
+fn recreation_runs_as_created_when_the_deletion_went_unseen() {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    bench.end(1);
+    assert_eq!(bench.see(2, 1), [spawn(2, Event::Created, 2, 1)]);
+}
+
+#[test]
+fn a_change_of_children_runs_as_children() {
+    let mut bench = Bench::new(Policy { on_children: true, ..QUEUE });
+    bench.see(1, 1);
+    bench.end(1);
+    assert_eq!(bench.see(1, 2), [spawn(2, Event::Children, 1, 2)]);
+}
+
+#[test]
+fn queue_collapses_what_comes_meanwhile_into_one_run_with_the_latest_content() {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    assert_eq!(bench.see(1, 2), []);
+    assert_eq!(bench.see(1, 3), []);
+    assert_eq!(bench.end(1), [spawn(2, Event::Changed, 1, 3)]);
+    assert_eq!(bench.end(2), []);
+}
+
+#[test]
+fn queue_runs_what_waits_even_if_the_node_is_deleted_meanwhile() {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    bench.see(1, 2);
+    bench.miss();
+    assert_eq!(bench.end(1), [spawn(2, Event::Changed, 1, 2)]);
+}
+
+#[test]
+fn discard_ignores_what_comes_meanwhile_and_stays_armed() {
+    let mut bench = Bench::new(DISCARD);
+    bench.see(1, 1);
+    assert_eq!(bench.see(1, 2), [Effect::Discarded { version: version(1, 2) }]);
+    assert_eq!(bench.end(1), []);
+    assert_eq!(bench.see(1, 3), [spawn(2, Event::Changed, 1, 3)]);
+}
+
+#[test]
+fn parallel_runs_every_update_up_to_the_cap_and_the_rest_in_order() {
+    let mut bench = Bench::new(Policy { max_parallel: 2, ..PARALLEL });
+    assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+    assert_eq!(bench.see(1, 2), [spawn(2, Event::Changed, 1, 2)]);
+    assert_eq!(bench.see(1, 3), []);
+    assert_eq!(bench.see(1, 4), []);
+    assert_eq!(bench.end(2), [spawn(3, Event::Changed, 1, 3)]);
+    assert_eq!(bench.end(1), [spawn(4, Event::Changed, 1, 4)]);
+}
+
+#[test]
+fn parallel_counts_what_it_replaces_beyond_the_waiting_room() {
+    let mut bench = Bench::new(Policy { max_parallel: 1, ..PARALLEL });
+    let last = 1 + MAX_WAITING as i64;
+    for revision in 1..=last {
+        assert!(!bench.see(1, revision).iter().any(|effect| matches!(effect, Effect::Superseded { .. })));
+    }
+    assert_eq!(bench.see(1, last + 1), [Effect::Superseded { total: 1 }]);
+    assert_eq!(bench.see(1, last + 2), [Effect::Superseded { total: 2 }]);
+    let mut ran = Vec::new();
+    for run in 1.. {
+        match &bench.end(run)[..] {
+            [Effect::Spawn { update, .. }] => ran.push(update.version.revision),
+            [] => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    let expected: Vec<_> = (2..last).chain([last + 2]).collect();
+    assert_eq!(ran, expected);
+}
+
+#[test]
+fn notify_signal_goes_to_the_running_action_for_every_update() {
+    let mut bench = Bench::new(Policy { notify_signal: Some(10), ..QUEUE });
+    assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+    assert_eq!(bench.see(1, 2), [Effect::Notify { run: RunId(1), signal: 10 }]);
+    assert_eq!(bench.see(1, 3), [Effect::Notify { run: RunId(1), signal: 10 }]);
+    assert_eq!(bench.see(1, 3), []);
+}
+
+#[test]
+fn a_timeout_terminates_and_kills_five_seconds_later() {
+    let mut bench = Bench::new(Policy { timeout: Some(Duration::from_secs(3)), ..QUEUE });
+    bench.see(1, 1);
+    assert_eq!(bench.watch.deadline(), Some(Time::from_secs(3)));
+    assert_eq!(bench.at(2), []);
+    assert_eq!(bench.at(3), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
+    assert_eq!(bench.at(7), []);
+    assert_eq!(bench.at(8), [Effect::Kill { run: RunId(1) }]);
+    assert_eq!(bench.watch.deadline(), None);
+    assert_eq!(bench.end(1), []);
+}
+
+#[test]
+fn a_late_tick_still_leaves_the_grace_between_term_and_kill() {
+    let mut bench = Bench::new(Policy { timeout: Some(Duration::from_secs(3)), ..QUEUE });
+    bench.see(1, 1);
+    assert_eq!(bench.at(60), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
+    assert_eq!(bench.watch.deadline(), Some(Time::from_secs(65)));
+}
+
+#[test]
+fn a_changed_definition_loads_again_and_waits_for_the_running_action() {
+    for policy in [QUEUE, DISCARD, PARALLEL] {
+        let mut bench = Bench::new(QUEUE);
+        bench.see(1, 1);
+        assert_eq!(bench.redefine(policy), []);
+        assert_eq!(bench.see(1, 1), []);
+        assert_eq!(bench.end(1), [spawn(2, Event::Load, 1, 1)]);
+        assert_eq!(bench.see(1, 1), []);
+    }
+}
+
+#[test]
+fn a_first_run_that_waits_takes_newer_content_and_stays_a_load() {
+    for policy in [QUEUE, DISCARD] {
+        let mut bench = Bench::new(QUEUE);
+        bench.see(1, 1);
+        bench.redefine(policy);
+        bench.see(1, 1);
+        assert_eq!(bench.see(1, 2), []);
+        assert_eq!(bench.end(1), [spawn(2, Event::Load, 1, 2)]);
+        assert_eq!(bench.end(2), []);
+    }
+}
+
+#[test]
+fn a_pending_update_outlives_a_change_of_the_definition() {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    bench.see(1, 2);
+    bench.redefine(Policy { run_on_load: false, timeout: Some(Duration::from_secs(1)), ..QUEUE });
+    assert_eq!(bench.end(1), [spawn(2, Event::Changed, 1, 2)]);
+}
+
+#[test]
+fn a_pending_update_and_a_load_make_one_run() {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    bench.see(1, 2);
+    bench.redefine(Policy { timeout: Some(Duration::from_secs(1)), ..QUEUE });
+    assert_eq!(bench.end(1), [], "the load is still to be observed");
+    assert_eq!(bench.see(1, 2), [spawn(2, Event::Load, 1, 2)]);
+    assert_eq!(bench.end(2), []);
+}
+
+#[test]
+fn the_timeout_of_a_running_action_is_that_of_its_own_definition() {
+    let mut bench = Bench::new(Policy { timeout: Some(Duration::from_secs(3)), ..QUEUE });
+    bench.see(1, 1);
+    bench.redefine(QUEUE);
+    assert_eq!(bench.at(3), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
+}
+
+#[test]
+fn another_node_starts_from_scratch() {
+    let mut bench = Bench::new(Policy { run_on_load: false, ..QUEUE });
+    bench.see(1, 1);
+    bench.step(Input::Redefined {
+        policy: Policy { run_on_load: false, ..QUEUE },
+        same_subject: false,
+    });
+    assert_eq!(bench.see(7, 7), []);
+}
+
+#[test]
+fn a_retired_watch_runs_nothing_more_and_is_forgotten_when_its_action_ends() {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    bench.see(1, 2);
+    assert_eq!(bench.step(Input::Retired), []);
+    assert_eq!(bench.see(1, 3), []);
+    assert_eq!(bench.end(1), [Effect::Forget]);
+
+    let mut idle = Bench::new(QUEUE);
+    assert_eq!(idle.step(Input::Retired), [Effect::Forget]);
+}
+
+#[test]
+fn a_watch_that_comes_back_waits_for_what_still_runs_of_it() {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    bench.step(Input::Retired);
+    assert_eq!(bench.redefine(QUEUE), []);
+    assert_eq!(bench.see(1, 1), []);
+    assert_eq!(bench.end(1), [spawn(2, Event::Load, 1, 1)]);
+}
+
+#[test]
+fn stopping_starts_nothing_and_terminates_after_the_grace() {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    bench.see(1, 2);
+    assert_eq!(bench.step(Input::Stopping { grace: Duration::from_secs(10) }), []);
+    assert_eq!(bench.see(1, 3), []);
+    assert_eq!(bench.at(10), [Effect::Terminate { run: RunId(1), reason: Reason::Stop }]);
+    assert_eq!(bench.at(15), [Effect::Kill { run: RunId(1) }]);
+    assert_eq!(bench.end(1), []);
+}
+
+#[test]
+fn a_second_stop_skips_the_grace() {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    bench.step(Input::Stopping { grace: Duration::from_secs(10) });
+    assert_eq!(
+        bench.step(Input::Stopping { grace: Duration::ZERO }),
+        [Effect::Terminate { run: RunId(1), reason: Reason::Stop }]
+    );
+}
+
+#[test]
+fn a_timeout_before_the_end_of_the_grace_stays_a_timeout() {
+    let mut bench = Bench::new(Policy { timeout: Some(Duration::from_secs(3)), ..QUEUE });
+    bench.see(1, 1);
+    bench.step(Input::Stopping { grace: Duration::from_secs(10) });
+    assert_eq!(bench.at(3), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
+}
