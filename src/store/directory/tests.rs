@@ -1,9 +1,9 @@
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
@@ -118,11 +118,10 @@ fn a_shell_redirection_gives_exactly_one_new_state() {
         store.subscribe(data("/head")).await;
         for round in 1..=20 {
             // What `echo N > head` does, with a shell that is preempted in between.
-            let mut file = tokio::fs::File::create(store.file("head")).await.unwrap();
+            let mut file = fs::File::create(store.file("head")).unwrap();
             tokio::time::sleep(Duration::from_millis(10 * (round % 8))).await;
-            file.write_all(round.to_string().as_bytes()).await.unwrap();
-            file.flush().await.unwrap();
-            drop(file.into_std().await);
+            file.write_all(round.to_string().as_bytes()).unwrap();
+            drop(file);
             assert_eq!(store.text().await, Some(round.to_string()));
         }
         store.nothing_more().await;

@@ -61,7 +61,11 @@ impl AsRawFd for Descriptor {
 impl Watches {
     pub(super) fn new() -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        let inotify = AsyncFd::register(Descriptor(inotify))?;
+        #[allow(
+            deprecated,
+            reason = "its successor is unsafe; unsound only for what does not own its descriptor"
+        )]
+        let inotify = AsyncFd::new(Descriptor(inotify))?;
         Ok(Self { inotify, paths: HashMap::new(), descriptors: HashMap::new() })
     }
 
