@@ -12,13 +12,13 @@ use std::time::Duration;
 use thiserror::Error;
 
 mod backoff;
-pub mod client;
+mod client;
 mod directory;
 mod subscriptions;
 mod url;
 mod zookeeper;
 
-pub use client::Client;
+pub use client::{Client, ClientError};
 pub use subscriptions::{Subscriptions, open};
 pub use url::StoreUrlError;
 

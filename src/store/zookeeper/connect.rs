@@ -54,16 +54,6 @@ impl Ensemble {
         Self { servers, next: 0, connector, session_timeout }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.servers.len()
-    }
-
-    pub(crate) fn names(&self) -> String {
-        let mut names = self.servers.clone();
-        names.sort_unstable();
-        names.join(", ")
-    }
-
     /// Tries the next server, and only that one, so that a server that swallows packets starves none of the
     /// others. The error is for people.
     pub(crate) async fn connect_next(&mut self, patience: Duration) -> Result<Connection, String> {

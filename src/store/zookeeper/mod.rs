@@ -20,7 +20,7 @@ use zookeeper_client::SessionState;
 use super::backoff::Backoff;
 use super::subscriptions::{Command, Commands, Events};
 use super::{NodePath, StoreEvent, Subject};
-pub(super) use connect::{ATTEMPT, Connection, Ensemble};
+pub(super) use connect::{ATTEMPT, Connection, Ensemble, close};
 use node::{Node, Session};
 
 /// The first pause between two connection attempts.
@@ -148,7 +148,7 @@ impl Keeper {
                     None => {
                         drop(client);
                         nodes.stop().await;
-                        connect::close(service).await;
+                        close(service).await;
                         return Err(Closed);
                     }
                 },
