@@ -5,14 +5,22 @@
 //! states that were replaced before it could read them.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
-pub mod client;
-pub mod directory;
-pub mod zookeeper;
+mod backoff;
+mod client;
+mod directory;
+mod subscriptions;
+mod url;
+mod zookeeper;
+
+pub use client::{Client, ClientError};
+pub use subscriptions::{Subscriptions, open};
+pub use url::StoreUrlError;
 
 /// An absolute node path such as `/git/head`: every component non-empty, none of them `.` or `..`.
 /// `/` is the root.
@@ -52,6 +60,15 @@ impl NodePath {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// This path below `root`: `/head` below `/git` is `/git/head`.
+    pub(crate) fn below(&self, root: &NodePath) -> NodePath {
+        match (root.as_str(), self.as_str()) {
+            ("/", _) => self.clone(),
+            (_, "/") => root.clone(),
+            (root, path) => Self(format!("{root}{path}").into()),
+        }
     }
 
     /// The components from the root down; none for `/`.
@@ -105,22 +122,41 @@ pub enum Content {
 pub enum State {
     /// The node, or one of its parents, does not exist.
     Absent,
-    Present { version: Version, content: Content },
+    Present {
+        version: Version,
+        content: Content,
+    },
 }
 
 /// What a store tells its daemon.
 #[derive(Debug)]
 pub enum StoreEvent {
-    Observed { subject: Subject, state: State },
+    Observed {
+        subject: Subject,
+        state: State,
+    },
     /// The node exists but cannot be read (no permission, say). Said once per series of failures; the store
     /// tries again with a backoff of at most 30 s, and the next `Observed` says that it healed.
-    Unreadable { subject: Subject, reason: String },
+    Unreadable {
+        subject: Subject,
+        reason: String,
+    },
     /// A connection is up. `what` names the server and session for people.
-    Connected { what: String },
+    Connected {
+        what: String,
+    },
     /// The connection is gone; the store reconnects by itself. Said once per outage.
-    Disconnected { reason: String },
+    Disconnected {
+        reason: String,
+    },
     /// A slow resync found a change that no watch had announced. Should never happen, so it is counted.
-    Drifted { subject: Subject },
+    Drifted {
+        subject: Subject,
+    },
+    /// Changes are still found, but later than promised: `reason` says why and what helps. Said once.
+    Degraded {
+        reason: String,
+    },
 }
 
 /// Where the nodes are. `Display` gives the URL back.
@@ -129,7 +165,7 @@ pub enum StoreUrl {
     /// `zk://host:port,host:port/chroot`; the port defaults to 2181. The chroot is `/` where none is given.
     ZooKeeper { servers: Vec<String>, chroot: NodePath },
     /// `dir:PATH`
-    Directory(std::path::PathBuf),
+    Directory(PathBuf),
 }
 
 /// Credentials given to ZooKeeper (`addauth`).
@@ -145,4 +181,35 @@ pub struct StoreSettings {
     pub auth: Vec<Auth>,
     /// Asked of the server, which may grant another.
     pub session_timeout: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_path_is_absolute_and_has_only_named_components() {
+        for good in ["/", "/git", "/git/head", "/a.b/..c", "/ü/ß"] {
+            assert_eq!(NodePath::parse(good).unwrap().as_str(), good);
+        }
+        let error = |path| NodePath::parse(path).unwrap_err();
+        assert_eq!(error("git"), NodePathError::Relative("git".into()));
+        assert_eq!(error(""), NodePathError::Relative("".into()));
+        assert_eq!(error("//"), NodePathError::Empty("//".into()));
+        assert_eq!(error("/git/"), NodePathError::Empty("/git/".into()));
+        assert_eq!(error("/a/../b"), NodePathError::Dots("/a/../b".into(), "..".into()));
+        assert_eq!(error("/."), NodePathError::Dots("/.".into(), ".".into()));
+        assert_eq!(error("/a\0b"), NodePathError::Control("/a\0b".into()));
+    }
+
+    #[test]
+    fn a_chroot_is_put_before_a_path() {
+        let path = |path| NodePath::parse(path).unwrap();
+        assert_eq!(path("/head").below(&path("/")), path("/head"));
+        assert_eq!(path("/head").below(&path("/git")), path("/git/head"));
+        assert_eq!(path("/").below(&path("/git")), path("/git"));
+        assert_eq!(path("/").below(&path("/")), path("/"));
+        assert_eq!(path("/").components().count(), 0);
+        assert_eq!(path("/git/head").components().collect::<Vec<_>>(), ["git", "head"]);
+    }
 }

@@ -1,0 +1,143 @@
+//! The commands on ZooKeeper.
+
+use zookeeper_client::{Acls, CreateMode, CreateOptions, Error};
+
+use super::ClientError;
+use crate::store::zookeeper::{ATTEMPT, Connection, Ensemble, close};
+use crate::store::{NodePath, StoreSettings, StoreUrl};
+
+/// ZooKeeper's own default: whoever may reach the server may do anything.
+const OPEN: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
+
+pub(super) struct ZooKeeperClient {
+    connection: Connection,
+    store: StoreUrl,
+    chroot: NodePath,
+}
+
+impl ZooKeeperClient {
+    pub(super) async fn connect(settings: &StoreSettings) -> Result<Self, ClientError> {
+        let store = settings.url.clone();
+        let unreachable = |reason| ClientError::Unreachable { store: store.clone(), reason };
+        let StoreUrl::ZooKeeper { servers, chroot } = &settings.url else {
+            return Err(unreachable("it is no ZooKeeper".to_owned()));
+        };
+        let mut ensemble = Ensemble::new(servers, &settings.auth, settings.session_timeout);
+        // All servers get their turn before the caller, who waits for the session timeout, gives up.
+        let turns = u32::try_from(servers.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let patience = (settings.session_timeout / turns).min(ATTEMPT);
+        let mut reasons = Vec::new();
+        for _ in servers {
+            match ensemble.connect_next(patience).await {
+                Ok(connection) => return Ok(Self { connection, store, chroot: chroot.clone() }),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        Err(unreachable(reasons.join(", ")))
+    }
+
+    pub(super) async fn close(self) {
+        let Connection { client, service, .. } = self.connection;
+        drop(client);
+        close(service).await;
+    }
+
+    pub(super) async fn get(&self, node: &NodePath) -> Result<Vec<u8>, ClientError> {
+        let path = node.below(&self.chroot);
+        let read = self.connection.client.get_data(path.as_str()).await;
+        read.map(|(data, _)| data).map_err(|error| self.explain(node, error))
+    }
+
+    pub(super) async fn set(&self, node: &NodePath, data: &[u8]) -> Result<(), ClientError> {
+        let client = &self.connection.client;
+        let path = node.below(&self.chroot);
+        let path = path.as_str();
+        // Somebody may create or remove it between our looks, so until one of the two fits.
+        loop {
+            match client.set_data(path, data, None).await {
+                Ok(_) => return Ok(()),
+                Err(Error::NoNode) => {}
+                Err(error) => return Err(self.explain(node, error)),
+            }
+            match client.create(path, data, &OPEN).await {
+                Ok(_) => return Ok(()),
+                Err(Error::NodeExists) => {}
+                Err(Error::NoNode) => {
+                    let parent = &path[..path.rfind('/').unwrap_or(0)];
+                    client.mkdir(parent, &OPEN).await.map_err(|error| self.explain(node, error))?;
+                }
+                Err(error) => return Err(self.explain(node, error)),
+            }
+        }
+    }
+
+    pub(super) async fn poke(&self, node: &NodePath) -> Result<(), ClientError> {
+        let client = &self.connection.client;
+        let path = node.below(&self.chroot);
+        let path = path.as_str();
+        loop {
+            let (data, stat) = client.get_data(path).await.map_err(|error| self.explain(node, error))?;
+            match client.set_data(path, &data, Some(stat.version)).await {
+                Ok(_) => return Ok(()),
+                Err(Error::BadVersion) => {}
+                Err(error) => return Err(self.explain(node, error)),
+            }
+        }
+    }
+
+    pub(super) async fn ls(&self, node: &NodePath) -> Result<Vec<String>, ClientError> {
+        let path = node.below(&self.chroot);
+        let listed = self.connection.client.list_children(path.as_str()).await;
+        let mut names = listed.map_err(|error| self.explain(node, error))?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    pub(super) async fn rm(&self, node: &NodePath, recursive: bool) -> Result<(), ClientError> {
+        if node.as_str() == "/" {
+            return Err(ClientError::Root { store: self.store.clone() });
+        }
+        let client = &self.connection.client;
+        let top = node.below(&self.chroot);
+        // Depth first, without recursion: a node goes back on the stack under its children.
+        let mut stack = vec![top.as_str().to_owned()];
+        while let Some(path) = stack.last() {
+            match client.delete(path, None).await {
+                Ok(()) => {
+                    stack.pop();
+                }
+                // Somebody else removed it; what was asked for is the one that must have been there.
+                Err(Error::NoNode) if stack.len() > 1 => {
+                    stack.pop();
+                }
+                Err(Error::NotEmpty) if recursive => {
+                    let path = path.clone();
+                    match client.list_children(&path).await {
+                        Ok(names) => stack.extend(names.iter().map(|name| format!("{path}/{name}"))),
+                        Err(Error::NoNode) => {}
+                        Err(error) => return Err(self.explain(node, error)),
+                    }
+                }
+                Err(error) => return Err(self.explain(node, error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn explain(&self, node: &NodePath, error: Error) -> ClientError {
+        let (node, store) = (node.clone(), self.store.clone());
+        match error {
+            Error::NoNode => ClientError::Missing { node, store },
+            Error::NoAuth => ClientError::Forbidden { node, store },
+            Error::NotEmpty => ClientError::NotEmpty { node, store },
+            // The crate reports requests of a cut connection as `Custom`.
+            Error::ConnectionLoss
+            | Error::SessionExpired
+            | Error::ClientClosed
+            | Error::Timeout
+            | Error::Custom(_) => ClientError::Lost { node, store, reason: error.to_string() },
+            // The crate's enum is open.
+            error => ClientError::Refused { node, store, reason: error.to_string() },
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Nodes as files: what the store and the client commands both go by.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
+
+use crate::store::{Content, Facet, NodePath, Version};
+
+/// The largest content a node may have. ZooKeeper's own limit is 1 MiB; sixteen times that is no
+/// coordination data, and a log file put there by mistake must not fill the memory.
+pub(crate) const LARGEST: u64 = 16 << 20;
+
+/// The file of the node `path`, or the component for which it is no node.
+pub(crate) fn locate<'a>(root: &Path, path: &'a NodePath) -> Result<PathBuf, &'a str> {
+    let mut file = root.to_owned();
+    for component in path.components() {
+        if component.starts_with('.') {
+            return Err(component);
+        }
+        file.push(component);
+    }
+    Ok(file)
+}
+
+/// What tells two states of a file apart without reading it. The ctime is not in it: a chmod is no change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Stamp {
+    device: u64,
+    inode: u64,
+    /// Nanoseconds since the epoch; an `i64` holds those until the year 2262.
+    mtime: i64,
+    size: u64,
+}
+
+impl Stamp {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            mtime: metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec()),
+            size: metadata.len(),
+        }
+    }
+}
+
+pub(crate) struct Reading {
+    pub(crate) content: Content,
+    pub(crate) stamp: Stamp,
+    /// Whether the file stayed as it was while it was read.
+    pub(crate) steady: bool,
+    /// Whether this is an empty regular file, which may just have been truncated to be written.
+    pub(crate) blank: bool,
+    revision: i64,
+}
+
+impl Reading {
+    pub(crate) fn version(&self, incarnation: i64) -> Version {
+        Version { incarnation, revision: self.revision, number: self.stamp.mtime }
+    }
+}
+
+/// Reads the node at `file`; `None` if there is none. Never blocks, whatever lies there.
+pub(crate) fn read(file: &Path, facet: Facet) -> io::Result<Option<Reading>> {
+    let reading = match facet {
+        Facet::Data => read_data(file),
+        Facet::Children => read_children(file),
+    };
+    match reading {
+        Ok(reading) => Ok(Some(reading)),
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The stamp of the node at `file`; `None` if there is none or it cannot be looked at.
+pub(crate) fn stamp(file: &Path) -> Option<Stamp> {
+    fs::metadata(file).ok().as_ref().map(Stamp::of)
+}
+
+/// A path through a file leads nowhere, just as one through a missing directory.
+pub(crate) fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+fn read_data(path: &Path) -> io::Result<Reading> {
+    // Looked at before it is opened, because to open a device can already do something.
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        let stamp = Stamp::of(&metadata);
+        // A directory's own mtime tells of its entries, which are not its data.
+        let revision = hash(&(stamp.device, stamp.inode));
+        let content = Content::Data([].into());
+        return Ok(Reading { content, stamp, steady: true, blank: false, revision });
+    }
+    regular(&metadata)?;
+    // Between the two looks a FIFO may have taken the file's place: never wait for its writer.
+    let mut file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
+    let metadata = file.metadata()?;
+    regular(&metadata)?;
+    let before = Stamp::of(&metadata);
+    let content = read_all(&mut file, before.size)?;
+    let after = Stamp::of(&file.metadata()?);
+    // The content counts too: two writes within one tick of the file system's clock have one mtime.
+    let revision = hash(&(after, &content));
+    let blank = content.is_empty();
+    Ok(Reading {
+        content: Content::Data(content.into()),
+        stamp: after,
+        steady: before == after,
+        blank,
+        revision,
+    })
+}
+
+fn regular(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    Err(io::Error::other("it is neither a regular file nor a directory; remove it"))
+}
+
+fn read_all(file: &mut File, expected: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::with_capacity(expected.min(LARGEST) as usize);
+    file.take(LARGEST + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("it is larger than {} MiB; keep it below", LARGEST >> 20)));
+    }
+    Ok(content)
+}
+
+fn read_children(path: &Path) -> io::Result<Reading> {
+    let metadata = fs::metadata(path)?;
+    let stamp = Stamp::of(&metadata);
+    let names = if metadata.is_dir() { names(path)? } else { Vec::new() };
+    let steady = Stamp::of(&fs::metadata(path)?) == stamp || !metadata.is_dir();
+    let revision = hash(&names);
+    Ok(Reading { content: Content::Children(names.into()), stamp, steady, blank: false, revision })
+}
+
+/// The names of the nodes in the directory `path`, sorted. A name that is no UTF-8 names no node.
+pub(crate) fn names(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        if let Ok(name) = entry?.file_name().into_string()
+            && !name.starts_with('.')
+        {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The same for the same value in every process of one build, so that a restart changes no version.
+fn hash(value: &impl Hash) -> i64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish().cast_signed()
+}

@@ -1,0 +1,315 @@
+//! A directory as a store: a node is a file, its children are a directory's entries.
+//!
+//! File notification is a source of hints, not of truth: it names directories that were replaced meanwhile,
+//! loses events when its queue is full and says nothing of what lies behind symbolic links. So a hint only
+//! makes the store look, what it finds is compared with what it sent, and now and then it looks unasked.
+
+pub(super) mod file;
+mod node;
+mod watches;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::subscriptions::{Command, Commands, Events};
+use super::{Facet, NodePath, StoreEvent, Subject};
+use node::{Cue, Node};
+use watches::{Armed, Change, Hint, Watches};
+
+/// How often every node is looked at unasked: what no hint told of (a changed target of a symbolic link, a
+/// network file system) is late by at most this.
+const RESCAN: Duration = Duration::from_secs(60);
+
+/// The same while hints cannot be had: the root is missing, or the system refuses a watch.
+const POLL: Duration = Duration::from_secs(1);
+
+pub(super) struct Directory {
+    root: PathBuf,
+    watches: Watches,
+    nodes: BTreeMap<Subject, Node>,
+    /// The nodes that have a visit, by the time it is due.
+    agenda: BTreeSet<(Instant, Subject)>,
+    rescan_at: Instant,
+    /// Whether a directory could not be watched since the last rescan, and whether that was ever said.
+    blind: bool,
+    complaint: Option<String>,
+    complained: bool,
+}
+
+impl Directory {
+    /// The directory need not exist yet.
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        Ok(Self {
+            root: std::path::absolute(root)?,
+            watches: Watches::new()?,
+            nodes: BTreeMap::new(),
+            agenda: BTreeSet::new(),
+            rescan_at: Instant::now() + RESCAN,
+            blind: false,
+            complaint: None,
+            complained: false,
+        })
+    }
+
+    /// Runs until nobody listens any more.
+    pub(super) async fn run(mut self, mut commands: Commands, events: Events) {
+        let what = format!("directory {}", self.root.display());
+        if events.send(StoreEvent::Connected { what }).await.is_err() {
+            return;
+        }
+        loop {
+            let visit_at = self.agenda.first().map_or(self.rescan_at, |(due, _)| *due);
+            let mut refused = None;
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => refused = self.take(command),
+                    None => return,
+                },
+                _ = self.watches.ready() => self.heed(),
+                () = sleep_until(visit_at) => {}
+                () = sleep_until(self.rescan_at) => self.rescan(),
+            }
+            if let Some(event) = refused
+                && events.send(event).await.is_err()
+            {
+                return;
+            }
+            while let Some(subject) = self.due() {
+                // First room for the state, then the read: what waits for a slow listener is not read yet.
+                let Ok(slot) = events.reserve().await else { return };
+                if let Some(event) = self.visit(&subject) {
+                    slot.send(event);
+                }
+            }
+            if let Some(reason) = self.complaint.take()
+                && events.send(StoreEvent::Degraded { reason }).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Takes a command; a name that can be no node is refused at once and for ever.
+    fn take(&mut self, command: Command) -> Option<StoreEvent> {
+        let now = Instant::now();
+        match command {
+            Command::Subscribe(subject) => {
+                if let Err(hidden) = file::locate(&self.root, &subject.path) {
+                    let reason = format!("{hidden:?} starts with a dot and names no node; rename it");
+                    return Some(StoreEvent::Unreadable { subject, reason });
+                }
+                self.nodes.entry(subject.clone()).or_insert_with(Node::new);
+                self.alter(&subject, |node| node.force(now));
+            }
+            Command::Unsubscribe(subject) => {
+                self.alter(&subject, |node| node.visit = None);
+                self.nodes.remove(&subject);
+                self.disarm(&subject);
+            }
+            Command::Refresh(subject) => self.alter(&subject, |node| node.force(now)),
+        }
+        None
+    }
+
+    /// Changes a node, if there is one, and keeps the agenda in step.
+    fn alter(&mut self, subject: &Subject, change: impl FnOnce(&mut Node)) {
+        let Some(node) = self.nodes.get_mut(subject) else { return };
+        let before = node.visit.map(|visit| visit.due);
+        change(node);
+        let after = node.visit.map(|visit| visit.due);
+        if before == after {
+            return;
+        }
+        if let Some(due) = before {
+            self.agenda.remove(&(due, subject.clone()));
+        }
+        if let Some(due) = after {
+            self.agenda.insert((due, subject.clone()));
+        }
+    }
+
+    fn due(&self) -> Option<Subject> {
+        let (due, subject) = self.agenda.first()?;
+        (*due <= Instant::now()).then(|| subject.clone())
+    }
+
+    /// Looks at a node: watches first, so that nothing can happen unseen after the read.
+    fn visit(&mut self, subject: &Subject) -> Option<StoreEvent> {
+        // A removal that is still in the queue must make a new incarnation of what is read now.
+        self.heed();
+        let visit = self.nodes.get(subject)?.visit?;
+        if visit.due > Instant::now() {
+            return None;
+        }
+        self.alter(subject, |node| node.visit = None);
+        self.arm(subject, false);
+        let file = file::locate(&self.root, &subject.path).ok()?;
+        let mut found = file::read(&file, subject.facet);
+        if matches!(found, Ok(None)) {
+            // Its absence may be that of a directory that was replaced behind our back.
+            self.arm(subject, true);
+            found = file::read(&file, subject.facet);
+        }
+        self.heed();
+        let mut event = None;
+        self.alter(subject, |node| event = node.found(subject, visit, found, Instant::now()));
+        event
+    }
+
+    /// Watches the directories on the way to a node: those not watched yet, or `afresh` all of them.
+    fn arm(&mut self, subject: &Subject, afresh: bool) {
+        for directory in ways(subject) {
+            if (afresh || !self.watches.is_armed(directory)) && !self.arm_one(directory) {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether the directory is watched now.
+    fn arm_one(&mut self, directory: &str) -> bool {
+        let file = self.root.join(directory.trim_start_matches('/'));
+        match self.watches.arm(directory, &file) {
+            Armed::Yes => return true,
+            // Any other directory's appearance is told by its parent.
+            Armed::Missing if directory.is_empty() => self.go_blind(),
+            Armed::Missing => {}
+            Armed::Refused(error) => {
+                self.go_blind();
+                if !std::mem::replace(&mut self.complained, true) {
+                    self.complaint = Some(format!(
+                        "cannot watch {} ({}): looking every second instead; raise \
+                         fs.inotify.max_user_watches, or make it readable",
+                        file.display(),
+                        error.desc(),
+                    ));
+                }
+            }
+        }
+        false
+    }
+
+    fn go_blind(&mut self) {
+        if !std::mem::replace(&mut self.blind, true) {
+            self.rescan_at = self.rescan_at.min(Instant::now() + POLL);
+        }
+    }
+
+    /// Drops the watches that only `subject`, which was removed, had needed.
+    fn disarm(&mut self, subject: &Subject) {
+        for directory in ways(subject) {
+            let itself = Subject { path: node_path(directory), facet: Facet::Children };
+            if below(&self.nodes, directory).next().is_none() && !self.nodes.contains_key(&itself) {
+                self.watches.disarm(directory);
+            }
+        }
+    }
+
+    /// Turns what the kernel said into visits.
+    fn heed(&mut self) {
+        let now = Instant::now();
+        for hint in self.watches.drain() {
+            match hint {
+                Hint::Overflow => {
+                    self.rescan_at = now;
+                    self.hint_tree("", false, now);
+                }
+                Hint::DirectoryLost(directory) => {
+                    self.watches.disarm_tree(&directory);
+                    // Of any other directory, its parent has told.
+                    if directory.is_empty() {
+                        self.hint_tree("", true, now);
+                    }
+                }
+                Hint::Entry { path, change } => self.entry(&path, change, now),
+            }
+        }
+    }
+
+    fn entry(&mut self, path: &str, change: Change, now: Instant) {
+        let (cue, gone, moved) = match change {
+            Change::Created | Change::Modified => (Cue::Writing, false, false),
+            Change::Closed => (Cue::Done, false, false),
+            Change::Attributes => (Cue::Now, false, false),
+            Change::MovedIn => (Cue::Done, false, true),
+            Change::Gone => (Cue::Done, true, true),
+        };
+        if moved {
+            self.watches.disarm_tree(path);
+        }
+        for facet in [Facet::Data, Facet::Children] {
+            self.alter(&Subject { path: node_path(path), facet }, |node| {
+                node.generation += i64::from(gone);
+                node.hint(now, cue);
+            });
+        }
+        self.hint_tree(path, gone, now);
+        if moved || change == Change::Created {
+            let parent = &path[..path.rfind('/').unwrap_or(0)];
+            let parent = Subject { path: node_path(parent), facet: Facet::Children };
+            self.alter(&parent, |node| node.hint(now, cue));
+        }
+    }
+
+    /// Something happened to the directory `path`, and so to every node below it.
+    fn hint_tree(&mut self, path: &str, gone: bool, now: Instant) {
+        let subjects: Vec<Subject> = below(&self.nodes, path).cloned().collect();
+        for subject in subjects {
+            self.alter(&subject, |node| {
+                node.generation += i64::from(gone);
+                node.hint(now, Cue::Now);
+            });
+        }
+    }
+
+    /// Looks for what no hint told of.
+    fn rescan(&mut self) {
+        let now = Instant::now();
+        self.blind = false;
+        self.rescan_at = now + RESCAN;
+        let subjects: Vec<Subject> = self.nodes.keys().cloned().collect();
+        // Each once, and a parent before its children.
+        let directories: BTreeSet<&str> = subjects.iter().flat_map(ways).collect();
+        for directory in directories {
+            self.arm_one(directory);
+        }
+        for subject in subjects {
+            let Ok(file) = file::locate(&self.root, &subject.path) else { continue };
+            let stamp = file::stamp(&file);
+            self.alter(&subject, |node| {
+                if node.visit.is_none() && node.stamp() != stamp {
+                    node.hint(now, Cue::Writing);
+                }
+            });
+        }
+    }
+}
+
+/// The node paths of the directories whose entries tell of a subject, from the root (empty) down.
+fn ways(subject: &Subject) -> impl Iterator<Item = &str> {
+    let path = if subject.path.as_str() == "/" { "" } else { subject.path.as_str() };
+    let itself = (subject.facet == Facet::Children).then_some(path);
+    path.match_indices('/').map(|(end, _)| &path[..end]).chain(itself)
+}
+
+/// The path of a directory or an entry as hints have it: the root's is empty.
+fn node_path(path: &str) -> NodePath {
+    NodePath(if path.is_empty() { "/" } else { path }.into())
+}
+
+/// The subjects below the directory `path`; below the root (empty) also the root's own.
+fn below<'a>(nodes: &'a BTreeMap<Subject, Node>, path: &str) -> impl Iterator<Item = &'a Subject> {
+    let prefix = format!("{path}/");
+    let start = Subject { path: NodePath(prefix.as_str().into()), facet: Facet::Data };
+    nodes
+        .range((Bound::Included(start), Bound::Unbounded))
+        .map(|(subject, _)| subject)
+        .take_while(move |subject| subject.path.as_str().starts_with(&prefix))
+}

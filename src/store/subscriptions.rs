@@ -1,0 +1,88 @@
+//! The daemon's handle on a store: what it wants to follow goes in here, events come out of the channel.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinHandle;
+
+use super::{StoreEvent, StoreSettings, StoreUrl, Subject, directory, zookeeper};
+
+/// How many states may wait for the daemon. A store reads a node only once there is room for what it reads,
+/// so this also bounds the reads in flight, and a slow daemon gets the latest state, not every state.
+const EVENTS: usize = 1024;
+
+/// How long [`Subscriptions::close`] waits for the farewell: a round trip to a healthy server is a
+/// hundredth of it, and a server that does not answer must not hold up the exit.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Subscribe(Subject),
+    Unsubscribe(Subject),
+    Refresh(Subject),
+}
+
+pub(super) type Commands = UnboundedReceiver<Command>;
+pub(super) type Events = mpsc::Sender<StoreEvent>;
+
+/// What of a store is followed. No call blocks, and none fails: a store that is away catches up later.
+///
+/// Dropping it ends the store's tasks and closes the ZooKeeper session.
+#[derive(Debug)]
+pub struct Subscriptions {
+    commands: UnboundedSender<Command>,
+    task: JoinHandle<()>,
+}
+
+impl Subscriptions {
+    /// Follows `subject` from now on; its present state is sent as soon as it can be read.
+    pub fn subscribe(&self, subject: Subject) {
+        self.command(Command::Subscribe(subject));
+    }
+
+    /// Follows `subject` no longer. Events already in the channel still come.
+    pub fn unsubscribe(&self, subject: &Subject) {
+        self.command(Command::Unsubscribe(subject.clone()));
+    }
+
+    /// Reads a subscribed `subject` again and sends its state, changed or not.
+    pub fn refresh(&self, subject: &Subject) {
+        self.command(Command::Refresh(subject.clone()));
+    }
+
+    /// Ends the store's tasks, giving a ZooKeeper session at most a second to be closed, so that the
+    /// server does not have to wait for its expiry.
+    pub async fn close(self) {
+        let Self { commands, mut task } = self;
+        drop(commands);
+        if tokio::time::timeout(FAREWELL, &mut task).await.is_err() {
+            task.abort();
+        }
+    }
+
+    fn command(&self, command: Command) {
+        // Without a receiver the store's task has ended, which it does only when nobody listens any more.
+        let _ = self.commands.send(command);
+    }
+}
+
+/// Opens the store. Must be called within a `LocalSet` on a current-thread runtime.
+///
+/// A ZooKeeper that is away is no error: `Disconnected` says so, and the store keeps trying. An error means
+/// that the system gives no file notification (a directory store needs it).
+pub fn open(settings: &StoreSettings) -> io::Result<(Subscriptions, mpsc::Receiver<StoreEvent>)> {
+    let (commands, command_receiver) = mpsc::unbounded_channel();
+    let (event_sender, events) = mpsc::channel(EVENTS);
+    let task = match &settings.url {
+        StoreUrl::ZooKeeper { servers, chroot } => {
+            let ensemble = zookeeper::Ensemble::new(servers, &settings.auth, settings.session_timeout);
+            tokio::task::spawn_local(zookeeper::run(ensemble, chroot.clone(), command_receiver, event_sender))
+        }
+        StoreUrl::Directory(root) => {
+            let directory = directory::Directory::open(root)?;
+            tokio::task::spawn_local(directory.run(command_receiver, event_sender))
+        }
+    };
+    Ok((Subscriptions { commands, task }, events))
+}

@@ -1,0 +1,114 @@
+//! One connection, one session: made, and let go or killed.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use spawns_core::{Spawn, Task};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use zookeeper_client::{Client, Connector, Error};
+
+use crate::store::Auth;
+
+/// How long one server may take to answer: below [`super::CEILING`], so that the next one is tried on time.
+pub(crate) const ATTEMPT: Duration = Duration::from_millis(4500);
+
+/// How long a server gets to take our farewell.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The servers, in the order in which this process tries them.
+pub(crate) struct Ensemble {
+    servers: Vec<String>,
+    next: usize,
+    connector: Connector,
+    pub(crate) session_timeout: Duration,
+}
+
+/// A ZooKeeper session and the task that serves it.
+pub(crate) struct Connection {
+    /// To drop it is to close the session.
+    pub(crate) client: Rc<Client>,
+    /// Ends when the session is over. Owned, because the crate would keep the task of a lost session alive,
+    /// reconnecting, long after its client was dropped.
+    pub(crate) service: JoinSet<()>,
+    pub(crate) server: String,
+}
+
+impl Ensemble {
+    pub(crate) fn new(servers: &[String], auth: &[Auth], session_timeout: Duration) -> Self {
+        // Three fifths of the session timeout is the longest the crate takes for a connection timeout, and its
+        // idle tick is an eighth of that: the fewest wakeups that still notice a dead server before the
+        // session expires.
+        let mut connector = Client::connector()
+            .with_session_timeout(session_timeout)
+            .with_connection_timeout(session_timeout * 3 / 5)
+            .with_fail_eagerly();
+        for Auth { scheme, credentials } in auth {
+            connector = connector.with_auth(scheme, credentials.as_bytes());
+        }
+        let mut servers = servers.to_vec();
+        fastrand::shuffle(&mut servers);
+        Self { servers, next: 0, connector, session_timeout }
+    }
+
+    /// Tries the next server, and only that one, so that a server that swallows packets starves none of the
+    /// others. The error is for people.
+    pub(crate) async fn connect_next(&mut self, patience: Duration) -> Result<Connection, String> {
+        let server = self.servers[self.next % self.servers.len()].clone();
+        self.next += 1;
+        match timeout(patience, self.connect(&server)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(reason)) => Err(format!("{server}: {reason}")),
+            Err(_) => Err(format!("{server}: no answer within {:.1} s", patience.as_secs_f64())),
+        }
+    }
+
+    async fn connect(&self, server: &str) -> Result<Connection, String> {
+        // Resolved here and shuffled, so that a name with a dead address first does not hide the living ones.
+        let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host(server)
+            .await
+            .map_err(|error| format!("cannot resolve the name ({error})"))?
+            .collect();
+        fastrand::shuffle(&mut addresses);
+        let addresses = addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
+
+        let service = Owner::default();
+        let client = {
+            let mut connecting = pin!(self.connector.clone().connect(&addresses));
+            // The scope is thread-local, so it must be left before anything else runs: around each poll.
+            std::future::poll_fn(|context| {
+                let _scope = spawns_core::enter(&service);
+                connecting.as_mut().poll(context)
+            })
+            .await
+            .map_err(|error| explain_connect(&error))?
+        };
+        Ok(Connection { client: Rc::new(client), service: service.0.into_inner(), server: server.to_owned() })
+    }
+}
+
+/// Waits until the session whose client was dropped is closed, or its server has had long enough for that.
+pub(crate) async fn close(mut service: JoinSet<()>) {
+    let _ = timeout(FAREWELL, service.join_next()).await;
+}
+
+/// Takes the task that serves a session, so that we end it when we are done with it.
+#[derive(Default)]
+struct Owner(RefCell<JoinSet<()>>);
+
+impl Spawn for Owner {
+    fn spawn(&self, task: Task) {
+        self.0.borrow_mut().spawn(Box::into_pin(task.future));
+    }
+}
+
+fn explain_connect(error: &Error) -> String {
+    match error {
+        Error::NoHosts => "connection refused or no ZooKeeper serving there".to_owned(),
+        Error::AuthFailed => "the server refused our credentials; check `auth` in twitcher.toml".to_owned(),
+        error => error.to_string(),
+    }
+}

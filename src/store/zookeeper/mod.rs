@@ -1,0 +1,244 @@
+//! ZooKeeper: one session after another, each of them disposable.
+//!
+//! A session lives only as long as its connection. When that is lost, the session, its watches and all that
+//! followed them are dropped, a new one is made, and every node is read again; whoever listens compares
+//! versions. So nothing depends on watches being re-sent, on what a client had already seen when the
+//! connection broke, or on a change being told from its absence: a fresh read is the truth.
+
+mod connect;
+mod node;
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use zookeeper_client::SessionState;
+
+use super::backoff::Backoff;
+use super::subscriptions::{Command, Commands, Events};
+use super::{NodePath, StoreEvent, Subject};
+pub(super) use connect::{ATTEMPT, Connection, Ensemble, close};
+use node::{Node, Session};
+
+/// The first pause between two connection attempts.
+const FIRST: Duration = Duration::from_millis(100);
+
+/// Connection attempts start at most this far apart: what the contract promises.
+const CEILING: Duration = Duration::from_secs(5);
+
+/// After a loss the first attempt waits up to this long, so that a restarted ensemble is not met by every
+/// host of the cluster in the same millisecond.
+const SPREAD: Duration = Duration::from_millis(500);
+
+/// Nobody listens any more.
+struct Closed;
+
+/// Runs until nobody listens any more.
+pub(super) async fn run(ensemble: Ensemble, chroot: NodePath, commands: Commands, events: Events) {
+    let mut keeper = Keeper { ensemble, chroot, commands, events, subjects: HashSet::new(), outage: false };
+    let Closed = keeper.keep().await;
+}
+
+struct Keeper {
+    ensemble: Ensemble,
+    chroot: NodePath,
+    commands: Commands,
+    events: Events,
+    subjects: HashSet<Subject>,
+    /// Whether the present outage has been reported.
+    outage: bool,
+}
+
+impl Keeper {
+    async fn keep(&mut self) -> Closed {
+        let mut backoff = Backoff::new(FIRST, CEILING);
+        let mut attempt_at = Instant::now();
+        loop {
+            let connection = loop {
+                let started = match self.until(attempt_at).await {
+                    Ok(()) => Instant::now(),
+                    Err(closed) => return closed,
+                };
+                let failure = match self.connect().await {
+                    Ok(Ok(connection)) => break connection,
+                    Ok(Err(failure)) => failure,
+                    Err(closed) => return closed,
+                };
+                let reason = format!("cannot connect to ZooKeeper: {failure}");
+                if let Err(closed) = self.disconnected(reason).await {
+                    return closed;
+                }
+                attempt_at = started + backoff.next();
+            };
+            let born = Instant::now();
+            let ended = match self.serve(connection).await {
+                Ok(ended) => ended,
+                Err(closed) => return closed,
+            };
+            attempt_at = if ended.proved || born.elapsed() >= CEILING {
+                backoff.reset();
+                Instant::now() + SPREAD.mul_f64(fastrand::f64())
+            } else {
+                Instant::now() + backoff.next()
+            };
+            if let Err(closed) = self.disconnected(ended.reason).await {
+                return closed;
+            }
+        }
+    }
+
+    /// Waits for `deadline` while taking commands.
+    async fn until(&mut self, deadline: Instant) -> Result<(), Closed> {
+        loop {
+            tokio::select! {
+                command = self.commands.recv() => note(&mut self.subjects, command.ok_or(Closed)?),
+                () = sleep_until(deadline) => return Ok(()),
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Result<Connection, String>, Closed> {
+        let Self { ensemble, commands, subjects, .. } = self;
+        let patience = ensemble.session_timeout.min(ATTEMPT);
+        let mut connecting = std::pin::pin!(ensemble.connect_next(patience));
+        loop {
+            tokio::select! {
+                command = commands.recv() => note(subjects, command.ok_or(Closed)?),
+                connection = &mut connecting => return Ok(connection),
+            }
+        }
+    }
+
+    async fn disconnected(&mut self, reason: String) -> Result<(), Closed> {
+        if std::mem::replace(&mut self.outage, true) {
+            return Ok(());
+        }
+        self.events.send(StoreEvent::Disconnected { reason }).await.map_err(|_| Closed)
+    }
+
+    /// Follows every subject on this session until it ends.
+    async fn serve(&mut self, connection: Connection) -> Result<Ended, Closed> {
+        let Connection { client, mut service, server } = connection;
+        self.outage = false;
+        let what = format!(
+            "ZooKeeper {server}, session {}, timeout {:.1} s",
+            client.session_id(),
+            client.session_timeout().as_secs_f64(),
+        );
+        self.events.send(StoreEvent::Connected { what }).await.map_err(|_| Closed)?;
+
+        let mut state = client.state_watcher();
+        let session = Rc::new(Session::new(&client, self.events.clone()));
+        let mut nodes = Nodes::new(Rc::clone(&session), self.chroot.clone());
+        for subject in &self.subjects {
+            nodes.follow(subject);
+        }
+        // The state may have changed before it was watched, and then says so only once.
+        let mut now = state.peek_state();
+        while now == SessionState::SyncConnected {
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => {
+                        nodes.take(&command);
+                        note(&mut self.subjects, command);
+                    }
+                    None => {
+                        drop(client);
+                        nodes.stop().await;
+                        close(service).await;
+                        return Err(Closed);
+                    }
+                },
+                changed = state.changed() => now = changed,
+                _ = service.join_next() => now = SessionState::Closed,
+                Some(_) = nodes.tasks.join_next(), if !nodes.tasks.is_empty() => {}
+            }
+        }
+        // The client goes first, or each node would now take its watch back from the server.
+        drop(client);
+        nodes.stop().await;
+        let reason = match now {
+            SessionState::Expired => format!("ZooKeeper {server}: the session expired"),
+            SessionState::AuthFailed => {
+                format!("ZooKeeper {server} refused our credentials; check `auth` in twitcher.toml")
+            }
+            SessionState::Disconnected
+            | SessionState::SyncConnected
+            | SessionState::ConnectedReadOnly
+            | SessionState::Closed => format!("the connection to ZooKeeper {server} was lost"),
+        };
+        Ok(Ended { proved: session.proved.get(), reason })
+    }
+}
+
+fn note(subjects: &mut HashSet<Subject>, command: Command) {
+    match command {
+        Command::Subscribe(subject) => {
+            subjects.insert(subject);
+        }
+        Command::Unsubscribe(subject) => {
+            subjects.remove(&subject);
+        }
+        // Every subject is read anyway as soon as there is a session, and otherwise its task was told.
+        Command::Refresh(_) => {}
+    }
+}
+
+struct Ended {
+    /// Whether any node was read, which a server that only lets us in and out again never allows.
+    proved: bool,
+    reason: String,
+}
+
+/// The tasks of one session, one for each subject.
+struct Nodes {
+    session: Rc<Session>,
+    chroot: NodePath,
+    tasks: JoinSet<()>,
+    handles: HashMap<Subject, (AbortHandle, Rc<Notify>)>,
+}
+
+impl Nodes {
+    fn new(session: Rc<Session>, chroot: NodePath) -> Self {
+        Self { session, chroot, tasks: JoinSet::new(), handles: HashMap::new() }
+    }
+
+    fn take(&mut self, command: &Command) {
+        match command {
+            Command::Subscribe(subject) => self.follow(subject),
+            Command::Unsubscribe(subject) => {
+                if let Some((task, _)) = self.handles.remove(subject) {
+                    task.abort();
+                }
+            }
+            Command::Refresh(subject) => {
+                if let Some((_, refresh)) = self.handles.get(subject) {
+                    refresh.notify_one();
+                }
+            }
+        }
+    }
+
+    fn follow(&mut self, subject: &Subject) {
+        if self.handles.contains_key(subject) {
+            return;
+        }
+        let refresh = Rc::new(Notify::new());
+        let node = Node {
+            session: Rc::clone(&self.session),
+            subject: subject.clone(),
+            path: subject.path.below(&self.chroot),
+            refresh: Rc::clone(&refresh),
+        };
+        let task = self.tasks.spawn_local(node.follow());
+        self.handles.insert(subject.clone(), (task, refresh));
+    }
+
+    /// Returns when no task of this session can send anything any more.
+    async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+}

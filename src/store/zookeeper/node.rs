@@ -1,0 +1,238 @@
+//! Following one znode on one session.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use zookeeper_client::{Client, Error, OneshotWatcher, Stat};
+
+use crate::store::backoff::{Backoff, jittered};
+use crate::store::subscriptions::Events;
+use crate::store::{Content, Facet, NodePath, State, StoreEvent, Subject, Version};
+
+/// How often a node is compared with what was last sent, at the latest. A watch lost by a living session would
+/// be a bug of the server or the client library: rare enough that the load of looking counts (10,000 nodes give
+/// 45 requests a second), and healed within five minutes.
+const RESYNC: Duration = Duration::from_secs(300);
+
+/// The pauses before a node that could not be read is tried again: short at first, because most failures pass,
+/// and at most what the contract promises.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// What the tasks of one session share.
+pub(super) struct Session {
+    /// Weak, so that a task that only waits for its watch does not keep the session open.
+    client: Weak<Client>,
+    events: Events,
+    /// How long a request may take: after that the session would have expired.
+    patience: Duration,
+    /// Whether a node has been read.
+    pub(super) proved: Cell<bool>,
+}
+
+impl Session {
+    pub(super) fn new(client: &Rc<Client>, events: Events) -> Self {
+        let patience = client.session_timeout();
+        Self { client: Rc::downgrade(client), events, patience, proved: Cell::new(false) }
+    }
+
+    async fn ask<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+        match timeout(self.patience, request).await {
+            Ok(answer) => answer.map_err(Failure::from),
+            Err(_) => Err(Failure::Passing(format!("no answer within {:.1} s", self.patience.as_secs_f64()))),
+        }
+    }
+}
+
+/// Why a znode could not be read.
+enum Failure {
+    NoNode,
+    /// Not this node's trouble: the whole session is replaced.
+    SessionOver,
+    /// May be gone at the next try, so it is worth mentioning only when it is not.
+    Passing(String),
+    /// Somebody has to do something about it.
+    Refused(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NoNode => Self::NoNode,
+            Error::SessionExpired | Error::SessionMoved | Error::ClientClosed | Error::AuthFailed => {
+                Self::SessionOver
+            }
+            Error::NoAuth => Self::Refused("no permission to read it; check its ACL and `auth`".to_owned()),
+            Error::BadArguments(_) => Self::Refused(format!("the server takes no such path ({error})")),
+            // Requests of a cut connection end in `Custom`, codes the crate does not know in
+            // `UnexpectedErrorCode`; the enum is open, so what comes later is tried again as well.
+            error => Self::Passing(error.to_string()),
+        }
+    }
+}
+
+/// A state, and the watch that tells of the next one.
+struct Reading {
+    state: State,
+    /// What a stat of this state gives; `None` where the znode is absent.
+    version: Option<Version>,
+    watch: OneshotWatcher,
+}
+
+/// The session is over, or nobody listens any more: nothing is left to do.
+struct Over;
+
+enum Wake {
+    /// The znode changed, or a fresh read was asked for.
+    Read,
+    /// The znode changed, and the watch did not say so.
+    Drifted,
+}
+
+/// A subject on its way through one session.
+pub(super) struct Node {
+    pub(super) session: Rc<Session>,
+    pub(super) subject: Subject,
+    /// The subject's path below the chroot.
+    pub(super) path: NodePath,
+    /// Asks for a fresh read.
+    pub(super) refresh: Rc<Notify>,
+}
+
+impl Node {
+    /// Sends the state now and after each change, until the session is over.
+    pub(super) async fn follow(self) {
+        let Err(Over) = self.follow_while_possible().await;
+    }
+
+    async fn follow_while_possible(&self) -> Result<Infallible, Over> {
+        let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
+        let mut failures = 0;
+        let mut said = false;
+        // A watch is dropped only after the next one is set: taking the last watch of a path back from the
+        // server could cross with setting it again.
+        let mut watch: Option<Pin<Box<dyn Future<Output = ()>>>> = None;
+        loop {
+            // First room for the state, then the read: what waits for a slow listener is not read yet.
+            let slot = self.session.events.reserve().await.map_err(|_| Over)?;
+            // Boxed, because the wait below it lasts for days and should not hold the space of a read.
+            let failure = match Box::pin(self.read_and_watch()).await {
+                Ok(Reading { state, version, watch: set }) => {
+                    (failures, said) = (0, false);
+                    backoff.reset();
+                    self.session.proved.set(true);
+                    slot.send(StoreEvent::Observed { subject: self.subject.clone(), state });
+                    let changed = watch.insert(Box::pin(set.changed().map(|_| ())));
+                    match self.wait(version, changed.as_mut()).await? {
+                        Wake::Read => {}
+                        Wake::Drifted => {
+                            let event = StoreEvent::Drifted { subject: self.subject.clone() };
+                            self.session.events.send(event).await.map_err(|_| Over)?;
+                        }
+                    }
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            failures += 1;
+            let reason = match failure {
+                Failure::SessionOver => return Err(Over),
+                Failure::NoNode => None,
+                Failure::Passing(reason) => Some(reason).filter(|_| failures > 1),
+                Failure::Refused(reason) => Some(reason),
+            };
+            match reason {
+                Some(reason) if !said => {
+                    said = true;
+                    slot.send(StoreEvent::Unreadable { subject: self.subject.clone(), reason });
+                }
+                Some(_) | None => drop(slot),
+            }
+            tokio::select! {
+                () = sleep(backoff.next()) => {}
+                () = self.refresh.notified() => {}
+            }
+        }
+    }
+
+    async fn read_and_watch(&self) -> Result<Reading, Failure> {
+        let Self { session, path, subject, .. } = self;
+        let (path, facet) = (path.as_str(), subject.facet);
+        let client = session.client.upgrade().ok_or(Failure::SessionOver)?;
+        let mut _crossed;
+        loop {
+            let read = match facet {
+                Facet::Data => session
+                    .ask(client.get_and_watch_data(path))
+                    .await
+                    .map(|(data, stat, watch)| (Content::Data(data.into()), stat, watch)),
+                Facet::Children => {
+                    session.ask(client.get_and_watch_children(path)).await.map(|(mut names, stat, watch)| {
+                        names.sort_unstable();
+                        (Content::Children(names.into()), stat, watch)
+                    })
+                }
+            };
+            match read {
+                Ok((content, stat, watch)) => {
+                    let version = version(&stat, facet);
+                    let state = State::Present { version, content };
+                    return Ok(Reading { state, version: Some(version), watch });
+                }
+                Err(Failure::NoNode) => {}
+                Err(failure) => return Err(failure),
+            }
+            match session.ask(client.check_and_watch_stat(path)).await? {
+                (None, watch) => return Ok(Reading { state: State::Absent, version: None, watch }),
+                // Created in between. Its watch is kept until the next one is set.
+                (Some(_), watch) => _crossed = watch,
+            }
+        }
+    }
+
+    async fn wait(
+        &self,
+        version: Option<Version>,
+        mut changed: Pin<&mut (dyn Future<Output = ()> + 'static)>,
+    ) -> Result<Wake, Over> {
+        loop {
+            tokio::select! {
+                () = &mut changed => return Ok(Wake::Read),
+                () = self.refresh.notified() => return Ok(Wake::Read),
+                () = sleep(jittered(RESYNC)) => {}
+            }
+            match Box::pin(self.stat()).await {
+                Ok(now) if now == version => {}
+                // The server notifies before it answers, so a watch that works has spoken by now.
+                Ok(_) => {
+                    return Ok(if changed.now_or_never().is_some() { Wake::Read } else { Wake::Drifted });
+                }
+                Err(Failure::SessionOver) => return Err(Over),
+                // The watch still stands, and the next look is not far.
+                Err(Failure::NoNode | Failure::Passing(_) | Failure::Refused(_)) => {}
+            }
+        }
+    }
+
+    async fn stat(&self) -> Result<Option<Version>, Failure> {
+        let client = self.session.client.upgrade().ok_or(Failure::SessionOver)?;
+        let stat = self.session.ask(client.check_stat(self.path.as_str())).await?;
+        Ok(stat.map(|stat| version(&stat, self.subject.facet)))
+    }
+}
+
+fn version(stat: &Stat, facet: Facet) -> Version {
+    match facet {
+        Facet::Data => Version { incarnation: stat.czxid, revision: stat.mzxid, number: stat.version.into() },
+        Facet::Children => {
+            Version { incarnation: stat.czxid, revision: stat.pzxid, number: stat.cversion.into() }
+        }
+    }
+}
