@@ -17,18 +17,17 @@ const API: [&str; 11] = [
     "import",
 ];
 
-/// Of the similarity 0 to 1 that Jaro-Winkler gives: `regsterwatch` and `RegisterWatch` have 0.97,
-/// `uid` and `gid` 0.78, words that merely share a letter or two lie below 0.7.
-const NEAR: f64 = 0.75;
+/// One mistake in each three letters is still the same word: `tiemout`, `WATCH_CHILD`.
+const LETTERS_PER_MISTAKE: usize = 3;
 
 /// `; did you mean "timeout"?` for the nearest of `candidates`, or nothing where none is near.
 pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let lower = name.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(similarity, _)| *similarity > NEAR)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(mistakes, _)| mistakes * LETTERS_PER_MISTAKE <= name.len())
+        .min_by_key(|(mistakes, _)| *mistakes)
         .map_or(String::new(), |(_, candidate)| format!("; did you mean `{candidate}`?"))
 }
 

@@ -361,3 +361,7 @@ fn make_callable(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "script_tests.rs"]
+mod tests;
