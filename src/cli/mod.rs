@@ -1,6 +1,7 @@
 //! .
 
 pub mod act;
+pub mod check;
 pub mod evaluate;
 
 pub fn main() -> std::process::ExitCode {
@@ -9,6 +10,7 @@ pub fn main() -> std::process::ExitCode {
     match args.first().map(String::as_str) {
         Some("evaluate") => evaluate::run(),
         Some("act") => act::run(args[1].parse().unwrap()),
+        Some("check") => check::run(args[1..].iter().map(Into::into).collect()),
         _ => std::process::ExitCode::from(2),
     }
 }

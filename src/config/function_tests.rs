@@ -64,20 +64,65 @@ fn functions_see_what_they_saw_when_registered() {
         ("closure", "RegisterWatch(#{znode: `/a`, action: |e| 3})", 0, 3),
         ("nothing is 0", "RegisterWatch(#{znode: `/a`, action: |e| {}})", 0, 0),
         ("exit", "RegisterWatch(#{znode: `/a`, action: |e| exit(4)})", 0, 4),
-        ("event", "RegisterWatch(#{znode: `/a`, action: |e| if e.text == `one\u{fffd}` && e.data.len == 4 && e.znode == `/a` && e.children == [] && e.event == `changed` && e.watch == `w` { e.version } else { 1 }})", 0, 7),
-        ("by name", "fn act(e) { help() } fn help() { 6 } RegisterWatch(#{znode: `/a`, action: Fn(`act`)})", 0, 6),
-        ("by name with the same closure name length", "fn act(e) { 8 } let f = Fn(`act`); RegisterWatch(#{znode: `/a`, action: f})", 0, 8),
+        (
+            "event",
+            "RegisterWatch(#{znode: `/a`, action: |e| if e.text == `one\u{fffd}` && e.data.len == 4 && e.znode == `/a` && e.children == [] && e.event == `changed` && e.watch == `w` { e.version } else { 1 }})",
+            0,
+            7,
+        ),
+        (
+            "by name",
+            "fn act(e) { help() } fn help() { 6 } RegisterWatch(#{znode: `/a`, action: Fn(`act`)})",
+            0,
+            6,
+        ),
+        (
+            "by name with the same closure name length",
+            "fn act(e) { 8 } let f = Fn(`act`); RegisterWatch(#{znode: `/a`, action: f})",
+            0,
+            8,
+        ),
         ("captured", "let n = 9; RegisterWatch(#{znode: `/a`, action: |e| n})", 0, 9),
         ("captured, then changed", "let n = 9; RegisterWatch(#{znode: `/a`, action: |e| n}); n = 1;", 0, 9),
         ("loop, first", "for n in 0..3 { RegisterWatch(#{znode: `/${n}`, action: |e| n + 10}) }", 0, 10),
         ("loop, last", "for n in 0..3 { RegisterWatch(#{znode: `/${n}`, action: |e| n + 10}) }", 2, 12),
-        ("while loop", "let n = 0; while n < 3 { RegisterWatch(#{znode: `/${n}`, action: |e| n + 10}); n += 1; }", 1, 11),
-        ("from a function", "fn reg(n) { RegisterWatch(#{znode: `/a`, action: |e| n + two()}) } fn two() { 2 } reg(3); reg(4);", 1, 6),
+        (
+            "while loop",
+            "let n = 0; while n < 3 { RegisterWatch(#{znode: `/${n}`, action: |e| n + 10}); n += 1; }",
+            1,
+            11,
+        ),
+        (
+            "from a function",
+            "fn reg(n) { RegisterWatch(#{znode: `/a`, action: |e| n + two()}) } fn two() { 2 } reg(3); reg(4);",
+            1,
+            6,
+        ),
         ("curried", "fn act(n, e) { n } RegisterWatch(#{znode: `/a`, action: Fn(`act`).curry(5)})", 0, 5),
-        ("constant", "const N = 6; fn act(e) { global::N } RegisterWatch(#{znode: `/a`, action: Fn(`act`)})", 0, 6),
-        ("module in a closure", "import `m` as m; RegisterWatch(#{znode: `/a`, action: |e| m::five()})", 0, 5),
-        ("module in a function", "import `m` as m; fn act(e) { help() } fn help() { m::helper() } RegisterWatch(#{znode: `/a`, action: Fn(`act`)})", 0, 5),
-        ("import within", "fn act(e) { import `m` as m; m::five() } RegisterWatch(#{znode: `/a`, action: Fn(`act`)})", 0, 5),
+        (
+            "constant",
+            "const N = 6; fn act(e) { global::N } RegisterWatch(#{znode: `/a`, action: Fn(`act`)})",
+            0,
+            6,
+        ),
+        (
+            "module in a closure",
+            "import `m` as m; RegisterWatch(#{znode: `/a`, action: |e| m::five()})",
+            0,
+            5,
+        ),
+        (
+            "module in a function",
+            "import `m` as m; fn act(e) { help() } fn help() { m::helper() } RegisterWatch(#{znode: `/a`, action: Fn(`act`)})",
+            0,
+            5,
+        ),
+        (
+            "import within",
+            "fn act(e) { import `m` as m; m::five() } RegisterWatch(#{znode: `/a`, action: Fn(`act`)})",
+            0,
+            5,
+        ),
     ];
     for (what, source, index, expected) in table {
         let source = source.replace("import `m`", "import \"m\"");
@@ -85,7 +130,10 @@ fn functions_see_what_they_saw_when_registered() {
     }
     let made = "import \"m\" as m; RegisterWatch(#{znode: `/a`, action: m::maker(3)})";
     assert_eq!(run(made, &[m], 0), Ok(8), "closure made by a module");
-    let registers = ("team/m.rhai", "fn reg(n) { RegisterWatch(#{znode: `/a`, action: |e| n + five()}) } fn five() { 5 }");
+    let registers = (
+        "team/m.rhai",
+        "fn reg(n) { RegisterWatch(#{znode: `/a`, action: |e| n + five()}) } fn five() { 5 }",
+    );
     assert_eq!(run("import \"m\" as m; m::reg(2);", &[registers], 0), Ok(7), "registered by a module");
 }
 
@@ -95,7 +143,10 @@ fn what_a_function_returns_is_its_exit_code_or_an_error() {
         ("255", Ok(255)),
         ("256", Err("/etc/twitcher/team/a.twc: the function of registration 1 returned 256")),
         ("-1", Err("/etc/twitcher/team/a.twc: the function of registration 1 returned -1")),
-        ("`x`", Err("/etc/twitcher/team/a.twc: the function of registration 1 returned a value of type string")),
+        (
+            "`x`",
+            Err("/etc/twitcher/team/a.twc: the function of registration 1 returned a value of type string"),
+        ),
         ("throw `no`", Err("/etc/twitcher/team/a.twc:1:57: no\n  | ")),
         ("nosuch(1)", Err("/etc/twitcher/team/a.twc:1:57: unknown function `nosuch (i64)`")),
     ] {

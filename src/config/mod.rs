@@ -13,12 +13,15 @@
 //! * [`resolve`] asks the system for users and groups; [`diff`] compares definitions.
 //! * [`function`] runs one function action, with [`library`] at its hands, in a process of its own.
 
+mod catalog;
 pub mod diff;
 pub mod evaluate;
 pub mod files;
 pub mod fingerprint;
 pub mod function;
+mod hints;
 pub mod library;
+pub mod load;
 pub mod message;
 pub mod modules;
 pub mod register;

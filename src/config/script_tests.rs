@@ -31,7 +31,9 @@ fn failed(source: &str) -> String {
 
 #[test]
 fn the_defaults_are_those_of_the_contract() {
-    let watches = loaded("RegisterWatch(#{znode: `/a`, action: Exec(`true`)});\n RegisterWatch(#{znode: `/b`, action: Exec([`x`, ` y`])})");
+    let watches = loaded(
+        "RegisterWatch(#{znode: `/a`, action: Exec(`true`)});\n RegisterWatch(#{znode: `/b`, action: Exec([`x`, ` y`])})",
+    );
     let expected = RawWatch {
         description: "git.twc-1".into(),
         znode: "/a".into(),
@@ -51,12 +53,16 @@ fn the_defaults_are_those_of_the_contract() {
     };
     assert_eq!(watches[0], expected);
     let (action, description) = (RawAction::Command(vec!["x".into(), " y".into()]), "git.twc-2".into());
-    assert_eq!(watches[1], RawWatch { znode: "/b".into(), action, description, line: 2, column: 2, ..expected });
+    assert_eq!(
+        watches[1],
+        RawWatch { znode: "/b".into(), action, description, line: 2, column: 2, ..expected }
+    );
 }
 
 #[test]
 fn every_key_is_understood() {
-    let with = |keys: &str| loaded(&format!("RegisterWatch(#{{znode: `/a`, action: Exec(`x`), {keys}}})")).remove(0);
+    let with =
+        |keys: &str| loaded(&format!("RegisterWatch(#{{znode: `/a`, action: Exec(`x`), {keys}}})")).remove(0);
     assert!(with("watch_type: WATCH_CHILDREN").children);
     assert!(!with("watch_type: WATCH_DATA").children);
     assert!(!with("pipe_stdin: false").pipe_stdin);
@@ -116,11 +122,20 @@ fn wrong_values_are_errors_that_name_them() {
         ("znode: `/a`, action: OK, notify_signal: 0", "`notify_signal`: 0 is not between 1 and 64"),
         ("znode: `/a`, action: OK, notify_signal: 65", "`notify_signal`: 65 is not between 1 and 64"),
         ("znode: `/a`, action: OK, notify_signal: `HUPP`", "unknown signal \"HUPP\"; did you mean `SIGHUP`?"),
-        ("znode: `/a`, action: OK, notify_signal: 1, run_mode: DISCARD", "`notify_signal` is for run_mode: QUEUE"),
+        (
+            "znode: `/a`, action: OK, notify_signal: 1, run_mode: DISCARD",
+            "`notify_signal` is for run_mode: QUEUE",
+        ),
         ("znode: `/a`, action: OK, timeout: 0", "`timeout` must be a number of seconds above 0, not 0"),
         ("znode: `/a`, action: OK, timeout: -1", "`timeout` must be a number of seconds above 0, not -1"),
-        ("znode: `/a`, action: OK, timeout: 0.0/0.0", "`timeout` must be a number of seconds above 0, not NaN"),
-        ("znode: `/a`, action: OK, timeout: 1.0/0.0", "`timeout` must be a number of seconds above 0, not inf"),
+        (
+            "znode: `/a`, action: OK, timeout: 0.0/0.0",
+            "`timeout` must be a number of seconds above 0, not NaN",
+        ),
+        (
+            "znode: `/a`, action: OK, timeout: 1.0/0.0",
+            "`timeout` must be a number of seconds above 0, not inf",
+        ),
         ("znode: `/a`, action: OK, timeout: 1e-9", "`timeout` must be a number of seconds above 0"),
         ("znode: `/a`, action: OK, timeout: 40000000", "`timeout`: 40000000 s is more than a year"),
         ("znode: `/a`, action: OK, timeout: `60`", "`timeout` must be a number of seconds, not a string"),
@@ -193,7 +208,10 @@ fn modules_are_asked_for_and_used() {
         other => panic!("{other:?}"),
     };
     assert_eq!(needs(evaluate(source)), "lib/a.rhai");
-    let a = ("lib/a.rhai", "import \"b\" as b; fn reg() { RegisterWatch(#{znode: b::node(), action: Exec(`x`)}) }");
+    let a = (
+        "lib/a.rhai",
+        "import \"b\" as b; fn reg() { RegisterWatch(#{znode: b::node(), action: Exec(`x`)}) }",
+    );
     assert_eq!(needs(evaluate_with(source, &[a])), "lib/b.rhai");
     let b = ("lib/b.rhai", "fn node() { `/n` }");
     match evaluate_with(source, &[a, b]) {
