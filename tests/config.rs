@@ -113,26 +113,105 @@ fn an_evaluator_that_cannot_start_or_talks_nonsense_is_an_error() {
     }
 }
 
+/// The evaluators that this test process started, by pid.
+fn evaluators() -> Vec<u32> {
+    let own = std::process::id().to_string();
+    let pids =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        field(&status, "PPid") == own && command.ends_with(b"\0evaluate\0")
+    })
+    .collect()
+}
+
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_default().trim()
+}
+
 #[test]
 fn the_evaluator_is_confined() {
-    let directory = tempfile::tempdir().unwrap();
-    let (script, out) = (directory.path().join("spy"), directory.path().join("out"));
-    fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
-    // In its place, a spy: a file size limit of 0 keeps it from writing, so it replies.
-    let spy = "#!/bin/sh\nread line\nprintf '{\"Failed\":{\"message\":\"%s\"}}\\n' \"$(id -u) $(pwd) $(ulimit -f) $(ulimit -c) $(ls /proc/self/fd | tr '\\n' ,) $HOME\"\n";
-    fs::write(&script, spy.replace("$(id -u)", "$(sed -n 's/^Uid:.\\([0-9]*\\).*/\\1/p' /proc/self/status)"))
-        .unwrap();
-    fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
-    let (message, _) = message(evaluate(&mut Evaluator::new(script), &watch("/a")));
-    if nix::unistd::geteuid().is_root() {
-        // Forking is what it cannot, so the spy fails.
-        assert!(
-            message.contains("ran out")
-                || message.split(' ').next().unwrap_or("").parse::<u32>().is_ok_and(|uid| uid >= 61184),
-            "{message}"
-        );
+    let looping = std::thread::spawn(|| evaluate(&mut Evaluator::new(TWITCHER.into()), "loop {}"));
+    // It hides itself right after exec, so the first look may come too early.
+    let started = Instant::now();
+    let confined = |pid: &u32| -> Option<()> {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+        let hidden =
+            std::os::unix::fs::MetadataExt::uid(&fs::metadata(format!("/proc/{pid}/mem")).ok()?) == 0;
+        if nix::unistd::geteuid().is_root() && !hidden {
+            return None;
+        }
+        let (status, limits) = (read("status")?, read("limits")?);
+        let limit = |name: &str| limits.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_start);
+        assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).ok()?, Path::new("/"));
+        assert_eq!(read("environ")?, "");
+        assert_eq!(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count(), 3);
+        assert!(limit("Max address space")?.starts_with("268435456"), "{limits}");
+        assert!(limit("Max file size")?.starts_with("0 "), "{limits}");
+        assert!(limit("Max core file size")?.starts_with("0 "), "{limits}");
+        if nix::unistd::geteuid().is_root() {
+            let ids: Vec<u32> =
+                field(&status, "Uid").split_whitespace().map(|id| id.parse().unwrap()).collect();
+            let id = if ids[0] >= 0x7000_0000 { 0x7000_0000 + pid } else { 61184 + pid % 4336 };
+            assert_eq!(ids, [id; 4]);
+            let gids: Vec<u32> =
+                field(&status, "Gid").split_whitespace().map(|id| id.parse().unwrap()).collect();
+            assert_eq!(gids, [id; 4]);
+            assert_eq!(field(&status, "Groups"), "");
+            assert_eq!(field(&status, "CapEff"), "0000000000000000");
+            assert!(limit("Max processes")?.starts_with("0 "), "{limits}");
+        }
+        assert_eq!(field(&status, "NoNewPrivs"), "1");
+        Some(())
+    };
+    while !evaluators().iter().any(|pid| confined(pid).is_some()) {
+        assert!(started.elapsed() < PATIENCE, "no evaluator was seen");
     }
-    assert!(!out.exists());
+    looping.join().unwrap();
+}
+
+// ---- act -----------------------------------------------------------------------------------------
+
+fn act(source: &str, stdin: &str) -> Output {
+    use twitcher::config::function::{ActEvent, ActRequest};
+    use twitcher::config::spec::Program;
+    let directory = tempfile::tempdir().unwrap();
+    let order = directory.path().join("order");
+    let program = Program {
+        path: "/etc/twitcher/a.twc".into(),
+        name: "a.twc".into(),
+        source: source.into(),
+        modules: BTreeMap::new(),
+    };
+    let content = twitcher::store::Content::Data(vec![b'x'; 1 << 20].into());
+    let event = ActEvent { znode: "/a".into(), event: "load".into(), version: 1, watch: "w".into(), content };
+    fs::write(&order, ActRequest { program: program.into(), index: 0, event }.encode()).unwrap();
+    let shell = format!("exec 9<{}; echo {stdin} | {TWITCHER} act 9", order.display());
+    Command::new("/bin/sh").args(["-c", &shell]).output().unwrap()
+}
+
+#[test]
+fn a_function_runs_in_a_process_of_its_own() {
+    let action = |body: &str| format!("RegisterWatch(#{{znode: `/a`, action: |e| {{\n{body}\n}}}});");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+
+    let output =
+        act(&action("log(`${e.data.len} ${e.text.len}`); print(run(`cat`).stdout); debug(1); 7"), "hello");
+    assert_eq!(text(&output.stdout), "1048576 1048576\nhello\n\n");
+    assert_eq!((text(&output.stderr).as_str(), output.status.code()), ("2:63: 1\n", Some(7)));
+
+    let output = act(&action("print(run(`ls /proc/self/fd | tr '\\n' ' '`).stdout)"), "");
+    assert_eq!(text(&output.stdout), "0 1 2 3 \n", "only ls's own beside the three");
+
+    let output = act(&action("let a = 1;\n  a.nosuch()"), "");
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("/etc/twitcher/a.twc:3:5: unknown function `nosuch"), "{stderr}");
+
+    let output = Command::new(TWITCHER).args(["act", "8"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
 }
 
 // ---- the loader ----------------------------------------------------------------------------------

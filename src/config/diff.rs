@@ -77,17 +77,16 @@ mod tests {
     #[test]
     fn tells_what_a_reload_changes() {
         let longer = || WatchSpec { timeout: Some(Duration::from_secs(1)), ..spec("a") };
-        let table: [(&str, Vec<WatchSpec>, Vec<WatchSpec>, &[&str]); 8] = [
-            ("nothing", vec![], vec![], &[]),
-            ("new", vec![], vec![spec("a"), spec("b")], &["+a", "+b"]),
-            ("same", vec![spec("a")], vec![spec("a")], &[]),
-            ("reordered", vec![spec("a"), spec("b")], vec![spec("b"), spec("a")], &[]),
-            ("gone", vec![spec("b"), spec("a")], vec![], &["-a", "-b"]),
-            ("changed", vec![spec("a"), spec("b")], vec![longer(), spec("b")], &["~a"]),
-            ("function moved", vec![function(0, "x")], vec![function(1, "x")], &[]),
-            ("function changed", vec![function(0, "x")], vec![function(0, "y")], &["~f"]),
-        ];
-        for (what, current, wanted, expected) in table {
+        for (what, current, wanted, expected) in [
+            ("nothing", vec![], vec![], vec![]),
+            ("new", vec![], vec![spec("a"), spec("b")], vec!["+a", "+b"]),
+            ("same", vec![spec("a")], vec![spec("a")], vec![]),
+            ("reordered", vec![spec("a"), spec("b")], vec![spec("b"), spec("a")], vec![]),
+            ("gone", vec![spec("b"), spec("a")], vec![], vec!["-a", "-b"]),
+            ("changed", vec![spec("a"), spec("b")], vec![longer(), spec("b")], vec!["~a"]),
+            ("function moved", vec![function(0, "x")], vec![function(1, "x")], vec![]),
+            ("function changed", vec![function(0, "x")], vec![function(0, "y")], vec!["~f"]),
+        ] {
             let changes: Vec<String> = diff(&current, wanted)
                 .iter()
                 .map(|change| match change {

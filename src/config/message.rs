@@ -106,11 +106,11 @@ impl<'a> Place<'a> {
             place.cause = inner;
             place.position = inner.position();
             // Native functions have no position of their own: the call is where it happened.
-            if place.position.is_none() {
-                if let Some((source, position)) = place.callers.pop() {
-                    place.source = source;
-                    place.position = position;
-                }
+            if place.position.is_none()
+                && let Some((source, position)) = place.callers.pop()
+            {
+                place.source = source;
+                place.position = position;
             }
         }
     }

@@ -185,10 +185,10 @@ fn at(reason: impl ToString, position: Position) -> Box<EvalAltResult> {
 fn imports(ast: &AST) -> Vec<(String, Position)> {
     let mut found = Vec::new();
     ast.walk(&mut |path: &[ASTNode]| {
-        if let Some(ASTNode::Stmt(Stmt::Import(import, _))) = path.last() {
-            if let Expr::StringConstant(path, position) = &import.0 {
-                found.push((path.to_string(), *position));
-            }
+        if let Some(ASTNode::Stmt(Stmt::Import(import, _))) = path.last()
+            && let Expr::StringConstant(path, position) = &import.0
+        {
+            found.push((path.to_string(), *position));
         }
         true
     });

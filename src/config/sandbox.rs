@@ -51,10 +51,7 @@ fn become_evaluator(root: bool) -> io::Result<()> {
         if marked != 0 && *libc::__errno_location() != libc::ENOSYS {
             return Err(io::Error::last_os_error());
         }
-        if root {
-            check(libc::setgroups(0, std::ptr::null()))?;
-            let pid = libc::getpid() as u32;
-            take_identity(FIRST_ID + pid).or_else(|_| take_identity(FIRST_DYNAMIC_ID + pid % DYNAMIC_IDS))?;
+        if root && leave_root()? {
             // After the change, or exec would count the processes that the old identity has.
             limit(libc::RLIMIT_NPROC, 0)?;
         }
@@ -68,6 +65,22 @@ fn become_evaluator(root: bool) -> io::Result<()> {
     limit(libc::RLIMIT_CORE, 0)?;
     limit(libc::RLIMIT_NOFILE, DESCRIPTORS)?;
     limit(libc::RLIMIT_STACK, STACK)
+}
+
+/// Returns whether the identity changed. In a user namespace that maps no id but its root's there is none to change
+/// to; every action runs as that one then, and nothing is gained by refusing to load.
+fn leave_root() -> io::Result<bool> {
+    // SAFETY: plain system calls on integers; no list is read where its length is 0.
+    let (pid, groups) = unsafe { (libc::getpid() as u32, libc::setgroups(0, std::ptr::null())) };
+    let taken = check(groups).and_then(|()| {
+        take_identity(FIRST_ID + pid).or_else(|_| take_identity(FIRST_DYNAMIC_ID + pid % DYNAMIC_IDS))
+    });
+    match taken {
+        Ok(()) => Ok(true),
+        // EPERM: the namespace denies setgroups. EINVAL: it does not map the id.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EINVAL)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn take_identity(id: u32) -> io::Result<()> {

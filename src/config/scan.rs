@@ -127,10 +127,10 @@ fn visit(root: &Path, path: &Path, above: &mut Vec<DirectoryId>, tree: &mut Tree
         // A device or a pipe is no config, whatever its name.
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) if is_config => {
+        // Whether it is a config, a directory of them or neither cannot be told.
+        Err(error) => {
             tree.unreadable.insert(path.to_owned(), error.to_string());
         }
-        Err(_) => {}
     }
 }
 
