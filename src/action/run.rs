@@ -207,8 +207,11 @@ struct Streams {
 
 impl Sink {
     fn new(print: impl Fn(Printed) + 'static) -> Self {
-        let streams =
-            Streams { stdout: Lines::default(), stderr: Lines::default(), budget: Budget::new(Duration::ZERO) };
+        let streams = Streams {
+            stdout: Lines::default(),
+            stderr: Lines::default(),
+            budget: Budget::new(Duration::ZERO),
+        };
         Self {
             print: Box::new(print),
             streams: RefCell::new(streams),

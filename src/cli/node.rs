@@ -5,8 +5,7 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use super::{StoreArgs, fail, settings};
-use crate::store::client::{Client, ClientError};
-use crate::store::{NodePath, StoreSettings};
+use crate::store::{Client, ClientError, NodePath, StoreSettings};
 
 pub fn get(store: StoreArgs, node: &NodePath) -> ExitCode {
     with_client(store, async |client| print(&client.get(node).await?))

@@ -73,7 +73,8 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
         store.store = Some(StoreUrl::Directory(nodes));
     }
     let state_dir = args.state_dir.or_else(|| Some(scratch.as_ref()?.path().join("state")));
-    let state_dir = state_dir.or_else(|| file.state_dir.clone()).unwrap_or_else(|| settings::STATE_DIR.into());
+    let state_dir =
+        state_dir.or_else(|| file.state_dir.clone()).unwrap_or_else(|| settings::STATE_DIR.into());
     let log_file = args.log_file.or_else(|| file.log_file.clone());
     let to_stdout = args.log_to_stdout || args.devel;
     let log = match log_file {
@@ -153,12 +154,13 @@ fn start(plan: Plan) -> Result<(), RunError> {
     let local = tokio::task::LocalSet::new();
     let served = local.block_on(&runtime, async {
         let (subscriptions, store_events) = store::open(&plan.store)?;
-        let (config_sender, config_events) = unbounded_channel();
-        let loader = files::start(plan.config_path, move |event| {
+        let (config_sender, config_changes) = unbounded_channel();
+        let loader = files::start(plan.config_path, move |changes| {
             // The daemon may be stopping.
-            let _ = config_sender.send(event);
+            let _ = config_sender.send(changes);
         })?;
-        daemon::run(Parts { log, spawner, subscriptions, store_events, loader, config_events, signals }).await;
+        daemon::run(Parts { log, spawner, subscriptions, store_events, loader, config_changes, signals })
+            .await;
         Ok(())
     });
     drop(local);

@@ -65,8 +65,8 @@ impl File {
             }
             Err(source) => return Err(SettingsError::Read { path, source }),
         };
-        let file: Self =
-            toml::from_str(&text).map_err(|source| SettingsError::Parse { path, source: Box::new(source) })?;
+        let file: Self = toml::from_str(&text)
+            .map_err(|source| SettingsError::Parse { path, source: Box::new(source) })?;
         // Checked here, so that `check` finds what `run` would.
         file.store_url(config_path)?;
         file.timeout(config_path)?;
@@ -85,7 +85,8 @@ impl File {
     }
 
     fn timeout(&self, config_path: &Path) -> Result<Option<Duration>, SettingsError> {
-        let check = |value| positive(value).map_err(|error| value_error(config_path, "session_timeout", error));
+        let check =
+            |value| positive(value).map_err(|error| value_error(config_path, "session_timeout", error));
         self.session_timeout.map(check).transpose()
     }
 }
@@ -170,7 +171,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), "stor = \"dir:/x\"\n").unwrap();
         let error = File::read(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("twitcher.toml") && error.contains("stor") && error.contains("store"), "{error}");
+        assert!(
+            error.contains("twitcher.toml") && error.contains("stor") && error.contains("store"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,2 +1,32 @@
-//! .
+//! Configs: from `*.twc` files to plain [`spec::WatchSpec`]s, reloaded as they change.
+//!
+//! ```text
+//!  files ── source ─▶ evaluate ══ pipe ══▶ script (in a confined child)
+//!    ▲                    │ RawWatch
+//!  notify              resolve ── WatchSpec ─▶ diff ── WatchChange ─▶ the daemon
+//! ```
+//!
+//! * [`files`] owns the directory: it scans, decides what changed and reports [`files::FileChange`]s.
+//! * [`evaluate`] keeps the child that runs the scripts, and [`sandbox`] is what confines it.
+//! * [`script`] is the other end, the only place that interprets anything. [`register`] checks what a script
+//!   registers, [`modules`] answers its imports, [`fingerprint`] says when a function changed.
+//! * [`resolve`] asks the system for users and groups; [`diff`] compares definitions.
+//! * [`function`] runs one function action, with [`library`] at its hands, in a process of its own.
+
+mod catalog;
+pub mod diff;
+pub mod evaluate;
+pub mod files;
+pub mod fingerprint;
+pub mod function;
+mod hints;
+pub mod library;
+pub mod load;
+pub mod message;
+pub mod modules;
+pub mod register;
+pub mod resolve;
+pub mod sandbox;
+pub mod scan;
+pub mod script;
 pub mod spec;

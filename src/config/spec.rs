@@ -1,5 +1,6 @@
 //! What a config says, as plain data.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,9 @@ pub struct RawWatch {
     pub notify_signal: Option<i32>,
     pub timeout: Option<Duration>,
     pub max_parallel: u32,
-    /// Of the `RegisterWatch` call, for errors only: no part of the definition.
+    /// Of the `RegisterWatch` call, for errors only: no part of the definition. `source` is the file or module
+    /// below the config directory.
+    pub source: String,
     pub line: u32,
     pub column: u32,
 }
@@ -53,8 +56,7 @@ pub enum RawAction {
 
 /// A watch as the daemon runs it: users, signals and paths are resolved.
 ///
-/// Two specs are equal if and only if they are the same definition: a reload that yields an equal spec
-/// changes nothing.
+/// Compare with [`WatchSpec::same_definition`]: a reload that yields the same definition changes nothing.
 #[derive(Clone, Debug)]
 pub struct WatchSpec {
     pub id: WatchKey,
@@ -68,6 +70,50 @@ pub struct WatchSpec {
     pub notify_signal: Option<i32>,
     pub timeout: Option<Duration>,
     pub max_parallel: u32,
+}
+
+impl WatchSpec {
+    /// Returns true if and only if both do the same thing: a reload from one to the other starts no action.
+    ///
+    /// A function is its fingerprint: where it stands in its file, and what else stands there, is no part of
+    /// the definition.
+    pub fn same_definition(&self, other: &Self) -> bool {
+        // Destructured, so that a new field cannot be forgotten here.
+        let Self {
+            id,
+            subject,
+            action,
+            pipe_stdin,
+            run_on_load,
+            run_mode,
+            identity,
+            notify_signal,
+            timeout,
+            max_parallel,
+        } = self;
+        *id == other.id
+            && *subject == other.subject
+            && action.same_definition(&other.action)
+            && *pipe_stdin == other.pipe_stdin
+            && *run_on_load == other.run_on_load
+            && *run_mode == other.run_mode
+            && *identity == other.identity
+            && *notify_signal == other.notify_signal
+            && *timeout == other.timeout
+            && *max_parallel == other.max_parallel
+    }
+}
+
+impl Action {
+    fn same_definition(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Command(ours), Self::Command(theirs)) => ours == theirs,
+            (Self::Function { fingerprint: ours, .. }, Self::Function { fingerprint: theirs, .. }) => {
+                ours == theirs
+            }
+            (Self::Command(_), Self::Function { .. }) | (Self::Function { .. }, Self::Command(_)) => false,
+        }
+    }
 }
 
 /// A watch's identity across reloads.
@@ -89,9 +135,12 @@ pub enum Action {
 pub struct Program {
     /// As errors show it.
     pub path: PathBuf,
-    pub source: String,
-    /// Module sources by the path that `import` resolved to.
-    pub modules: std::collections::BTreeMap<String, String>,
+    /// The file below the config directory (`team/git.twc`); imports are resolved against it.
+    pub name: Arc<str>,
+    pub source: Arc<str>,
+    /// Module sources by their path below the config directory (`team/lib.rhai`). Shared between the files
+    /// that import them.
+    pub modules: BTreeMap<String, Arc<str>>,
 }
 
 /// Who an action runs as.

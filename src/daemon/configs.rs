@@ -1,10 +1,8 @@
 //! What changes in the configs, done to the watches.
 
-use std::sync::Arc;
-
 use super::{Daemon, Entry, Subscribers, WatchId};
 use crate::config::diff::{WatchChange, diff};
-use crate::config::files::{ConfigEvent, FileChange};
+use crate::config::files::FileChange;
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::report::Report;
 use crate::store::{Facet, Subject};
@@ -18,36 +16,29 @@ struct Changes {
 }
 
 impl Daemon {
-    pub(super) fn config_event(&mut self, event: ConfigEvent) {
-        match event {
-            ConfigEvent::Files(changes) => changes.into_iter().for_each(|change| self.file_change(change)),
-            ConfigEvent::Ready => self.log.report(&Report::Ready { watches: self.by_key.len() }),
-            ConfigEvent::Trouble(what) => self.log.report(&Report::Trouble { what: &what }),
-        }
-    }
-
-    fn file_change(&mut self, change: FileChange) {
+    pub(super) fn file_change(&mut self, change: FileChange) {
         match change {
-            FileChange::Failed { file, error } => {
-                self.log.report(&Report::ConfigFailed { file: &file, error: &error });
-            }
-            FileChange::Removed { file } => {
-                let changes = self.load(&file, Vec::new());
-                self.log.report(&Report::ConfigRemoved { file: &file, watches: changes.removed });
-            }
             FileChange::Loaded { file, watches, warnings } => {
                 for warning in &warnings {
-                    self.log.report(&Report::ConfigWarning { file: &file, warning });
+                    self.log.report(&Report::ConfigWarning { warning });
                 }
                 let Changes { added, changed, removed } = self.load(&file, watches);
                 self.log.report(&Report::ConfigLoaded { file: &file, added, changed, removed });
             }
+            FileChange::Failed { error, .. } => self.log.report(&Report::ConfigFailed { error: &error }),
+            FileChange::Removed { file } => {
+                let Changes { removed, .. } = self.load(&file, Vec::new());
+                self.by_file.remove(&file);
+                self.log.report(&Report::ConfigRemoved { file: &file, watches: removed });
+            }
+            FileChange::Trouble(what) => self.log.report(&Report::Trouble { what: &what }),
+            FileChange::FirstScanDone => self.log.report(&Report::Ready { watches: self.by_key.len() }),
         }
     }
 
-    fn load(&mut self, file: &Arc<str>, watches: Vec<WatchSpec>) -> Changes {
+    fn load(&mut self, file: &str, watches: Vec<WatchSpec>) -> Changes {
         let keys = watches.iter().map(|spec| spec.id.clone()).collect();
-        let before = self.by_file.insert(Arc::clone(file), keys).unwrap_or_default();
+        let before = self.by_file.insert(file.to_owned(), keys).unwrap_or_default();
         let current = before.iter().map(|key| &self.entries[&self.by_key[key]].spec);
         let changes = diff(current, watches);
         let mut count = Changes::default();

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
@@ -15,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::action::run::{Handle, Outcome};
 use crate::action::spawn::Spawner;
-use crate::config::files::{ConfigEvent, Loader};
+use crate::config::files::{FileChange, Loader};
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::report::{Log, Report, RunReport};
 use crate::store::{State, StoreEvent, Subject, Subscriptions};
@@ -34,14 +33,15 @@ pub struct Parts {
     pub subscriptions: Subscriptions,
     pub store_events: Receiver<StoreEvent>,
     pub loader: Loader,
-    pub config_events: UnboundedReceiver<ConfigEvent>,
+    pub config_changes: UnboundedReceiver<Vec<FileChange>>,
     /// Signal numbers: SIGHUP, SIGTERM and SIGINT.
     pub signals: UnboundedReceiver<i32>,
 }
 
 /// Runs until it is told to stop and the last action has ended.
 pub async fn run(parts: Parts) {
-    let Parts { log, spawner, subscriptions, mut store_events, loader, mut config_events, mut signals } = parts;
+    let Parts { log, spawner, subscriptions, mut store_events, loader, mut config_changes, mut signals } =
+        parts;
     let (ends, mut ended) = unbounded_channel();
     let mut daemon = Daemon::new(log, spawner, subscriptions, ends);
     loop {
@@ -49,7 +49,9 @@ pub async fn run(parts: Parts) {
         tokio::select! {
             Some(event) = store_events.recv() => daemon.store_event(event),
             Some(end) = ended.recv() => daemon.run_ended(end),
-            Some(event) = config_events.recv(), if !daemon.stopping => daemon.config_event(event),
+            Some(changes) = config_changes.recv(), if !daemon.stopping => {
+                changes.into_iter().for_each(|change| daemon.file_change(change));
+            }
             Some(signal) = signals.recv() => match signal {
                 SIGHUP => {
                     daemon.log.report(&Report::ConfigReload);
@@ -89,7 +91,6 @@ struct Subscribers {
 }
 
 struct Live {
-    watch: WatchId,
     key: WatchKey,
     handle: Handle,
     started: Instant,
@@ -114,7 +115,7 @@ struct Daemon {
     stamp: String,
     entries: HashMap<WatchId, Entry>,
     by_key: HashMap<WatchKey, WatchId>,
-    by_file: HashMap<Arc<str>, Vec<WatchKey>>,
+    by_file: HashMap<String, Vec<WatchKey>>,
     subjects: HashMap<Subject, Subscribers>,
     runs: HashMap<RunId, Live>,
     run_ids: RunIds,
@@ -125,12 +126,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(
-        log: Log,
-        spawner: Spawner,
-        subscriptions: Subscriptions,
-        ends: UnboundedSender<RunEnd>,
-    ) -> Self {
+    fn new(log: Log, spawner: Spawner, subscriptions: Subscriptions, ends: UnboundedSender<RunEnd>) -> Self {
         let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self {
             log,
@@ -176,6 +172,7 @@ impl Daemon {
             StoreEvent::Disconnected { reason } => {
                 self.log.report(&Report::StoreDisconnected { reason: &reason });
             }
+            StoreEvent::Degraded { reason } => self.log.report(&Report::Trouble { what: &reason }),
             StoreEvent::Drifted { subject } => {
                 self.drifted += 1;
                 self.log.report(&Report::NodeDrifted { subject: &subject, total: self.drifted });

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Daemon, Live, RunEnd, WatchId};
 use crate::action::run::{self, Handle};
 use crate::action::spawn::{Launch, Process, Program};
-use crate::cli::act::{ActEvent, ActRequest};
+use crate::config::function::{ActEvent, ActRequest};
 use crate::config::spec::{Action, WatchKey, WatchSpec};
 use crate::report::{Report, RunReport};
 use crate::store::Content;
@@ -66,7 +66,7 @@ impl Daemon {
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
                 let key = spec.id.clone();
                 let handle = self.follow(id, run, key.clone(), process);
-                self.runs.insert(run, Live { watch: id, key, handle, started, ended_by: None });
+                self.runs.insert(run, Live { key, handle, started, ended_by: None });
             }
             Err(error) => {
                 let command = match &spec.action {

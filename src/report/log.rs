@@ -204,11 +204,7 @@ impl Syslog {
             let dropped = std::mem::take(&mut self.dropped);
             if dropped > 0 {
                 let text = format!("{dropped} log lines dropped: syslog was away");
-                self.unsent.push_front(Line {
-                    level: Level::Warning,
-                    at: OffsetDateTime::now_utc(),
-                    text,
-                });
+                self.unsent.push_front(Line { level: Level::Warning, at: OffsetDateTime::now_utc(), text });
             }
         }
     }

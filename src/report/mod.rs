@@ -27,52 +27,129 @@ pub enum Level {
 
 #[derive(Debug)]
 pub enum Report<'a> {
-    Starting { version: &'a str, store: &'a str, config: &'a str },
-    Ready { watches: usize },
-    Stopping { signal: &'a str, running: usize },
+    Starting {
+        version: &'a str,
+        store: &'a str,
+        config: &'a str,
+    },
+    Ready {
+        watches: usize,
+    },
+    Stopping {
+        signal: &'a str,
+        running: usize,
+    },
     Stopped,
     /// Something that hurts the daemon as a whole but does not stop it; says the remedy.
-    Trouble { what: &'a str },
+    Trouble {
+        what: &'a str,
+    },
 
-    StoreConnected { what: &'a str },
-    StoreDisconnected { reason: &'a str },
-    NodeObserved { subject: &'a Subject },
-    NodeUnreadable { subject: &'a Subject, watches: &'a [&'a WatchKey], reason: &'a str },
-    NodeReadable { subject: &'a Subject },
-    NodeDrifted { subject: &'a Subject, total: u64 },
+    StoreConnected {
+        what: &'a str,
+    },
+    StoreDisconnected {
+        reason: &'a str,
+    },
+    NodeObserved {
+        subject: &'a Subject,
+    },
+    NodeUnreadable {
+        subject: &'a Subject,
+        watches: &'a [&'a WatchKey],
+        reason: &'a str,
+    },
+    NodeReadable {
+        subject: &'a Subject,
+    },
+    NodeDrifted {
+        subject: &'a Subject,
+        total: u64,
+    },
 
     ConfigReload,
-    ConfigLoaded { file: &'a str, added: usize, changed: usize, removed: usize },
-    ConfigRemoved { file: &'a str, watches: usize },
-    ConfigFailed { file: &'a str, error: &'a str },
-    ConfigWarning { file: &'a str, warning: &'a str },
-    WatchAdded { watch: &'a WatchKey, subject: &'a Subject },
-    WatchChanged { watch: &'a WatchKey, subject: &'a Subject },
-    WatchRemoved { watch: &'a WatchKey },
+    ConfigLoaded {
+        file: &'a str,
+        added: usize,
+        changed: usize,
+        removed: usize,
+    },
+    ConfigRemoved {
+        file: &'a str,
+        watches: usize,
+    },
+    /// Both texts begin with the file's path.
+    ConfigFailed {
+        error: &'a str,
+    },
+    ConfigWarning {
+        warning: &'a str,
+    },
+    WatchAdded {
+        watch: &'a WatchKey,
+        subject: &'a Subject,
+    },
+    WatchChanged {
+        watch: &'a WatchKey,
+        subject: &'a Subject,
+    },
+    WatchRemoved {
+        watch: &'a WatchKey,
+    },
 
-    Run { watch: &'a WatchKey, run: RunId, what: RunReport<'a> },
-    Discarded { watch: &'a WatchKey, version: i64 },
-    Superseded { watch: &'a WatchKey, total: u64 },
+    Run {
+        watch: &'a WatchKey,
+        run: RunId,
+        what: RunReport<'a>,
+    },
+    Discarded {
+        watch: &'a WatchKey,
+        version: i64,
+    },
+    Superseded {
+        watch: &'a WatchKey,
+        total: u64,
+    },
 }
 
 /// What happened to one run.
 #[derive(Debug)]
 pub enum RunReport<'a> {
-    Started { event: Event, subject: &'a Subject, version: i64, pid: i32 },
-    NotStarted { command: &'a str, error: &'a std::io::Error },
+    Started {
+        event: Event,
+        subject: &'a Subject,
+        version: i64,
+        pid: i32,
+    },
+    NotStarted {
+        command: &'a str,
+        error: &'a std::io::Error,
+    },
     Printed(&'a Printed),
-    Notified { signal: i32 },
-    Terminated { reason: Reason },
+    Notified {
+        signal: i32,
+    },
+    Terminated {
+        reason: Reason,
+    },
     Killed,
-    Ended { outcome: &'a Outcome, ended_by: Option<Reason>, took: Duration },
+    Ended {
+        outcome: &'a Outcome,
+        ended_by: Option<Reason>,
+        took: Duration,
+    },
     /// We cannot tell how it ended.
-    Lost { error: &'a std::io::Error },
+    Lost {
+        error: &'a std::io::Error,
+    },
 }
 
 impl Report<'_> {
     pub fn level(&self) -> Level {
         match self {
-            Report::ConfigFailed { .. } | Report::NodeUnreadable { .. } | Report::Trouble { .. } => Level::Error,
+            Report::ConfigFailed { .. } | Report::NodeUnreadable { .. } | Report::Trouble { .. } => {
+                Level::Error
+            }
             Report::StoreDisconnected { .. }
             | Report::NodeDrifted { .. }
             | Report::ConfigWarning { .. }
@@ -142,10 +219,8 @@ impl fmt::Display for Report<'_> {
             Report::ConfigRemoved { file, watches } => {
                 write!(f, "{file}: removed, with its {}", count(*watches, "watch"))
             }
-            Report::ConfigFailed { file, error } => {
-                write!(f, "{file}: not loaded, its last good watches stay: {error}")
-            }
-            Report::ConfigWarning { file, warning } => write!(f, "{file}: {warning}"),
+            Report::ConfigFailed { error } => write!(f, "{error}\nnot loaded: its last good watches stay"),
+            Report::ConfigWarning { warning } => f.write_str(warning),
             Report::WatchAdded { watch, subject } => write!(f, "{watch}: watches {}", Node(subject)),
             Report::WatchChanged { watch, subject } => {
                 write!(f, "{watch}: changed, watches {}", Node(subject))
@@ -165,12 +240,9 @@ impl fmt::Display for Report<'_> {
 impl fmt::Display for RunReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunReport::Started { event, subject, version, pid } => write!(
-                f,
-                "started, pid {pid}, {} {}, version {version}",
-                Node(subject),
-                event.as_str()
-            ),
+            RunReport::Started { event, subject, version, pid } => {
+                write!(f, "started, pid {pid}, {} {}, version {version}", Node(subject), event.as_str())
+            }
             RunReport::NotStarted { command, error } => {
                 write!(f, "cannot start {}: {error}", printable(command.as_bytes()))
             }

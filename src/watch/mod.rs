@@ -104,17 +104,32 @@ pub enum Reason {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    Spawn { run: RunId, update: Update },
+    Spawn {
+        run: RunId,
+        update: Update,
+    },
     /// `notify_signal`, to the run's process group.
-    Notify { run: RunId, signal: i32 },
+    Notify {
+        run: RunId,
+        signal: i32,
+    },
     /// SIGTERM to the run's process group.
-    Terminate { run: RunId, reason: Reason },
+    Terminate {
+        run: RunId,
+        reason: Reason,
+    },
     /// SIGKILL to the run's process group, [`KILL_AFTER`] its SIGTERM.
-    Kill { run: RunId },
+    Kill {
+        run: RunId,
+    },
     /// DISCARD ignored an update.
-    Discarded { version: Version },
+    Discarded {
+        version: Version,
+    },
     /// PARALLEL replaced the newest waiting update by a newer one; `total` so far.
-    Superseded { total: u64 },
+    Superseded {
+        total: u64,
+    },
     /// A retired watch has nothing left that runs; it can be dropped.
     Forget,
 }

@@ -192,10 +192,7 @@ impl World {
                     assert_ne!(self.last_run, Some(update.version), "ran twice for one change");
                 }
                 self.last_run = Some(update.version);
-                self.live.insert(
-                    run,
-                    Live { definition: self.definition, terminated: None, killed: false },
-                );
+                self.live.insert(run, Live { definition: self.definition, terminated: None, killed: false });
             }
             Effect::Notify { run, .. } => assert!(self.live.contains_key(&run)),
             Effect::Terminate { run, .. } => {

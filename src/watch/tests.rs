@@ -271,10 +271,7 @@ fn the_timeout_of_a_running_action_is_that_of_its_own_definition() {
 fn another_node_starts_from_scratch() {
     let mut bench = Bench::new(Policy { run_on_load: false, ..QUEUE });
     bench.see(1, 1);
-    bench.step(Input::Redefined {
-        policy: Policy { run_on_load: false, ..QUEUE },
-        same_subject: false,
-    });
+    bench.step(Input::Redefined { policy: Policy { run_on_load: false, ..QUEUE }, same_subject: false });
     assert_eq!(bench.see(7, 7), []);
 }
 

@@ -1,0 +1,98 @@
+//! `twitcher check [PATH...]`: validates configs the way the daemon loads them.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::settings;
+use crate::config::evaluate::Evaluator;
+use crate::config::load::{Source, Watches, load};
+use crate::config::resolve::Accounts;
+use crate::config::scan::{read, read_module, scan};
+
+/// Checks files (of any name) and directories (their `*.twc`, recursively). Prints `PATH: ok, N watches` for each
+/// good file, and to stderr what is wrong with the others, as the daemon would log it. Without paths, checks the
+/// config directory.
+pub fn run(mut paths: Vec<PathBuf>) -> ExitCode {
+    if paths.is_empty() {
+        paths.push(settings::config_path(None));
+    }
+    let mut check = Check {
+        evaluator: Evaluator::new("/proc/self/exe".into()),
+        accounts: Accounts::default(),
+        good: true,
+    };
+    for path in paths {
+        check.path(&path);
+    }
+    if check.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+struct Check {
+    evaluator: Evaluator,
+    accounts: Accounts,
+    good: bool,
+}
+
+impl Check {
+    fn path(&mut self, path: &Path) {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => self.directory(path),
+            Ok(_) => {
+                let root = path.parent().unwrap_or(Path::new(""));
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                self.file(path, root, &name);
+            }
+            Err(error) => self.bad(&format!("{}: {error}", path.display())),
+        }
+    }
+
+    fn directory(&mut self, root: &Path) {
+        if let Err(error) = settings::File::read(root) {
+            self.bad(&error.to_string());
+        }
+        let tree = scan(root);
+        for (path, reason) in &tree.unreadable {
+            self.bad(&format!("{}: cannot read: {reason}", path.display()));
+        }
+        for warning in &tree.distrust {
+            eprintln!("warning: {warning}");
+        }
+        for (name, found) in &tree.files {
+            if let Some(warning) = &found.distrust {
+                eprintln!("warning: {warning}");
+            }
+            self.file(&found.path, root, name);
+        }
+    }
+
+    fn file(&mut self, path: &Path, root: &Path, name: &str) {
+        let text = match read(path) {
+            Ok(Some((text, _))) => text,
+            Ok(None) => return self.bad(&format!("{}: it changed while it was read", path.display())),
+            Err(reason) => return self.bad(&format!("{}: {reason}", path.display())),
+        };
+        let source = Source { path: path.to_owned(), name: name.into(), text: text.into() };
+        // An empty root is that of a bare file name.
+        let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
+        let mut module = |module: &str| read_module(root, module).map(Arc::from);
+        match load(source, &mut self.evaluator, &mut self.accounts, &mut module).result {
+            Ok(Watches { specs, warnings }) => {
+                for warning in warnings {
+                    eprintln!("warning: {warning}");
+                }
+                let watches = if specs.len() == 1 { "watch" } else { "watches" };
+                // Whoever closed the pipe still gets the exit code.
+                let _ = writeln!(io::stdout(), "{}: ok, {} {watches}", path.display(), specs.len());
+            }
+            Err(error) => self.bad(&error.message),
+        }
+    }
+
+    fn bad(&mut self, message: &str) {
+        self.good = false;
+        eprintln!("{message}");
+    }
+}

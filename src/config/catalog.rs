@@ -1,0 +1,307 @@
+//! What is known of the config directory's files, and what a look at it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::evaluate::Evaluator;
+use super::files::FileChange;
+use super::hints::Hints;
+use super::load::{LoadError, Loaded, Source, Watches, load};
+use super::modules::ModuleSource;
+use super::resolve::Accounts;
+use super::scan::{Found, Stamp, Tree, read, read_module, scan};
+
+/// A file must look the same at two looks so far apart: whoever writes it is done, and a later write within the
+/// same tick of the file system's clock (4 ms at 250 Hz) cannot be mistaken for it.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// A file that is written all the time is taken as it is after this long.
+const UNSETTLED: Duration = Duration::from_millis(500);
+
+/// A file is gone when two looks so far apart miss it: editors move the old one away before the new one is there.
+const ABSENCE: Duration = Duration::from_millis(100);
+
+/// Changes given at once: with 10,000 files the first watches run while the last ones load.
+const BATCH: usize = 64;
+
+/// New directories may have got more of them before they were watched.
+const FOLLOW_ROUNDS: usize = 8;
+
+/// Owned by the loader's thread.
+pub struct Catalog {
+    root: PathBuf,
+    evaluator: Evaluator,
+    hints: Hints,
+    hints_failed: bool,
+    sink: Box<dyn Fn(Vec<FileChange>) + Send>,
+    files: BTreeMap<String, Tracked>,
+    modules: BTreeMap<String, TrackedModule>,
+    unsettled: BTreeMap<String, Unsettled>,
+    troubles: BTreeSet<String>,
+    first_scan_done: bool,
+    batch: Vec<FileChange>,
+}
+
+/// A file that was there at the last look.
+#[derive(Default)]
+struct Tracked {
+    stamp: Option<Stamp>,
+    text: Option<Arc<str>>,
+    modules: BTreeSet<String>,
+    error: Option<LoadError>,
+    warnings: Vec<String>,
+    absent_since: Option<Instant>,
+}
+
+struct TrackedModule {
+    stamp: Option<Stamp>,
+    source: ModuleSource,
+}
+
+struct Unsettled {
+    stamp: Option<Stamp>,
+    same_since: Instant,
+    since: Instant,
+}
+
+impl Catalog {
+    pub fn new(
+        root: PathBuf,
+        evaluator: Evaluator,
+        hints: Hints,
+        sink: Box<dyn Fn(Vec<FileChange>) + Send>,
+    ) -> Self {
+        Self {
+            root,
+            evaluator,
+            hints,
+            hints_failed: false,
+            sink,
+            files: BTreeMap::new(),
+            modules: BTreeMap::new(),
+            unsettled: BTreeMap::new(),
+            troubles: BTreeSet::new(),
+            first_scan_done: false,
+            batch: Vec::new(),
+        }
+    }
+
+    /// Says why there are no hints.
+    pub fn hints_failed(&mut self, reason: String) {
+        self.hints_failed = true;
+        self.tell(FileChange::Trouble(reason));
+    }
+
+    pub fn has_hints(&self) -> bool {
+        !self.hints_failed
+    }
+
+    /// Looks at the directory, and gives what changed to the sink. Returns when to look again, where it saw
+    /// something that it wants to see twice. `full` tries again what failed for reasons outside the files.
+    pub fn pass(&mut self, full: bool) -> Option<Duration> {
+        let tree = self.scan();
+        self.say_troubles(&tree);
+        let changed_modules = self.refresh_modules(full);
+        let mut again = self.find_removed(&tree);
+
+        let mut accounts = Accounts::default();
+        for (name, found) in &tree.files {
+            let tracked = self.files.entry(name.clone()).or_default();
+            tracked.absent_since = None;
+            let touched = tracked.stamp != Some(found.stamp);
+            let forced = !tracked.modules.is_disjoint(&changed_modules)
+                || tracked.error.as_ref().is_some_and(|error| full && error.temporary);
+            if touched && !self.settled(name, Some(found.stamp)) {
+                continue;
+            }
+            if touched || forced {
+                self.load(name, found, forced, &mut accounts);
+            }
+        }
+        let used: BTreeSet<&String> = self.files.values().flat_map(|file| &file.modules).collect();
+        self.modules.retain(|name, _| used.contains(name));
+        self.unsettled.retain(|name, _| tree.files.contains_key(name) || self.modules.contains_key(name));
+        if self.unsettled.is_empty() && !self.first_scan_done {
+            self.first_scan_done = true;
+            self.tell(FileChange::FirstScanDone);
+        }
+        self.flush();
+        if !self.unsettled.is_empty() {
+            again = Some(SETTLE);
+        }
+        again
+    }
+
+    fn scan(&mut self) -> Tree {
+        for _ in 0..FOLLOW_ROUNDS {
+            let tree = scan(&self.root);
+            match self.hints.follow(&tree) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.hints_failed &= tree.directories.is_empty();
+                    return tree;
+                }
+                Err(error) => {
+                    if !self.hints_failed {
+                        self.hints_failed(format!("cannot follow changes, so polling: {error}"));
+                    }
+                    return tree;
+                }
+            }
+        }
+        scan(&self.root)
+    }
+
+    fn say_troubles(&mut self, tree: &Tree) {
+        let unreadable =
+            tree.unreadable.iter().map(|(path, reason)| format!("{}: cannot read: {reason}", path.display()));
+        let troubles: BTreeSet<String> = unreadable.chain(tree.distrust.iter().cloned()).collect();
+        for trouble in troubles.difference(&self.troubles.clone()) {
+            self.tell(FileChange::Trouble(trouble.clone()));
+        }
+        self.troubles = troubles;
+    }
+
+    /// Reads again the modules that changed, and returns their names.
+    fn refresh_modules(&mut self, full: bool) -> BTreeSet<String> {
+        let names: Vec<String> = self.modules.keys().cloned().collect();
+        let mut changed = BTreeSet::new();
+        for name in names {
+            let stamp = self.module_stamp(&name);
+            let module = &self.modules[&name];
+            let touched = module.stamp != stamp;
+            let retry = full && module.source.is_err();
+            if (touched && self.settled(&name, stamp)) || (retry && !touched) {
+                let fresh = self.fresh_module(&name);
+                let old = self.modules.insert(name.clone(), fresh);
+                if old.is_none_or(|old| old.source != self.modules[&name].source) {
+                    changed.insert(name);
+                }
+            }
+        }
+        changed
+    }
+
+    fn module_stamp(&self, name: &str) -> Option<Stamp> {
+        std::fs::metadata(self.root.join(name)).ok().map(|metadata| Stamp::of(&metadata))
+    }
+
+    fn fresh_module(&self, name: &str) -> TrackedModule {
+        // The stamp first: a change after it shows at the next look.
+        let stamp = self.module_stamp(name);
+        TrackedModule { stamp, source: read_module(&self.root, name).map(Arc::from) }
+    }
+
+    fn find_removed(&mut self, tree: &Tree) -> Option<Duration> {
+        let now = Instant::now();
+        let mut again = None;
+        let mut removed = Vec::new();
+        for (name, tracked) in &mut self.files {
+            if tree.files.contains_key(name) || tree.hides(&self.root.join(name)) {
+                continue;
+            }
+            let since = *tracked.absent_since.get_or_insert(now);
+            if now.duration_since(since) >= ABSENCE {
+                removed.push(name.clone());
+            } else {
+                again = Some(ABSENCE);
+            }
+        }
+        for name in removed {
+            self.files.remove(&name);
+            self.tell(FileChange::Removed { file: name });
+        }
+        again
+    }
+
+    /// Returns true if and only if `name` had this `stamp` for long enough.
+    fn settled(&mut self, name: &str, stamp: Option<Stamp>) -> bool {
+        let now = Instant::now();
+        let entry =
+            self.unsettled.entry(name.to_owned()).or_insert(Unsettled { stamp, same_since: now, since: now });
+        if entry.stamp != stamp {
+            (entry.stamp, entry.same_since) = (stamp, now);
+        }
+        let settled =
+            now.duration_since(entry.same_since) >= SETTLE || now.duration_since(entry.since) >= UNSETTLED;
+        if settled {
+            self.unsettled.remove(name);
+        }
+        settled
+    }
+
+    fn load(&mut self, name: &str, found: &Found, forced: bool, accounts: &mut Accounts) {
+        let path = found.path.display();
+        let (text, stamp): (Arc<str>, _) = match read(&found.path) {
+            Ok(Some((text, stamp))) => (text.into(), stamp),
+            Ok(None) => {
+                self.settled(name, None);
+                return;
+            }
+            Err(reason) => {
+                if let Some(tracked) = self.files.get_mut(name) {
+                    tracked.stamp = Some(found.stamp);
+                }
+                let error = LoadError { message: format!("{path}: {reason}"), temporary: true };
+                return self.loaded(name, found, Err(error));
+            }
+        };
+        let Some(tracked) = self.files.get_mut(name) else { return };
+        tracked.stamp = Some(stamp);
+        // Touched, but what was last tried is still what it says. What could not be read tried nothing.
+        let heals = tracked.error.as_ref().is_some_and(|error| error.temporary);
+        if tracked.text.as_ref() == Some(&text) && !forced && !heals {
+            return;
+        }
+        tracked.text = Some(text.clone());
+        let source = Source { path: found.path.clone(), name: name.into(), text };
+        let (root, modules) = (&self.root, &mut self.modules);
+        let mut read = |module: &str| {
+            let tracked = modules.entry(module.to_owned()).or_insert_with(|| TrackedModule {
+                stamp: std::fs::metadata(root.join(module)).ok().map(|metadata| Stamp::of(&metadata)),
+                source: read_module(root, module).map(Arc::from),
+            });
+            tracked.source.clone()
+        };
+        let Loaded { result, modules } = load(source, &mut self.evaluator, accounts, &mut read);
+        if let Some(tracked) = self.files.get_mut(name) {
+            tracked.modules = modules.into_keys().collect();
+        }
+        self.loaded(name, found, result);
+    }
+
+    fn loaded(&mut self, name: &str, found: &Found, result: Result<Watches, LoadError>) {
+        let tracked = self.files.entry(name.to_owned()).or_default();
+        let file = name.to_owned();
+        match result {
+            Ok(Watches { specs, mut warnings }) => {
+                warnings.extend(found.distrust.clone());
+                let said = std::mem::replace(&mut tracked.warnings, warnings.clone());
+                warnings.retain(|warning| !said.contains(warning));
+                tracked.error = None;
+                self.tell(FileChange::Loaded { file, watches: specs, warnings });
+            }
+            Err(error) => {
+                let said = tracked.error.replace(error.clone());
+                if said.is_none_or(|said| said.message != error.message) {
+                    self.tell(FileChange::Failed { file, error: error.message });
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, change: FileChange) {
+        self.batch.push(change);
+        if self.batch.len() >= BATCH {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.batch.is_empty() {
+            (self.sink)(std::mem::take(&mut self.batch));
+        }
+    }
+}

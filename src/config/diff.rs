@@ -1,0 +1,123 @@
+//! What a reload changes.
+
+use std::collections::HashMap;
+
+use super::spec::{WatchKey, WatchSpec};
+
+#[derive(Clone, Debug)]
+pub enum WatchChange {
+    Add(WatchSpec),
+    /// The watch goes on under another definition.
+    Change(WatchSpec),
+    Remove(WatchKey),
+}
+
+/// What turns `current`, all watches of one file, into `wanted`, what the file now says. Unchanged watches do not
+/// appear. Removals come first, then the rest in the file's order.
+pub fn diff<'a>(
+    current: impl IntoIterator<Item = &'a WatchSpec>,
+    wanted: Vec<WatchSpec>,
+) -> Vec<WatchChange> {
+    let mut current: HashMap<&WatchKey, &WatchSpec> =
+        current.into_iter().map(|spec| (&spec.id, spec)).collect();
+    let mut changes = Vec::new();
+    for spec in wanted {
+        match current.remove(&spec.id) {
+            None => changes.push(WatchChange::Add(spec)),
+            Some(old) if !old.same_definition(&spec) => changes.push(WatchChange::Change(spec)),
+            Some(_) => {}
+        }
+    }
+    let mut removed: Vec<&WatchKey> = current.into_keys().collect();
+    removed.sort();
+    removed.into_iter().map(|key| WatchChange::Remove(key.clone())).chain(changes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::spec::{Action, Identity, Program, RunMode};
+    use crate::store::{Facet, NodePath, Subject};
+
+    fn spec(name: &str) -> WatchSpec {
+        WatchSpec {
+            id: WatchKey { file: "a.twc".into(), description: name.into() },
+            subject: Subject { path: NodePath::parse("/a").unwrap(), facet: Facet::Data },
+            action: Action::Command(["true".to_owned()].into()),
+            pipe_stdin: true,
+            run_on_load: true,
+            run_mode: RunMode::Queue,
+            identity: Identity {
+                user: "nobody".into(),
+                home: "/".into(),
+                shell: "/bin/sh".into(),
+                uid: 65534,
+                gid: 65534,
+                change: None,
+            },
+            notify_signal: None,
+            timeout: None,
+            max_parallel: 64,
+        }
+    }
+
+    fn function(index: usize, fingerprint: &str) -> WatchSpec {
+        let program = Program {
+            path: "/a.twc".into(),
+            name: "a.twc".into(),
+            source: format!("{index}").into(),
+            modules: Default::default(),
+        };
+        let action = Action::Function { program: program.into(), index, fingerprint: fingerprint.into() };
+        WatchSpec { action, ..spec("f") }
+    }
+
+    #[test]
+    fn tells_what_a_reload_changes() {
+        let longer = || WatchSpec { timeout: Some(Duration::from_secs(1)), ..spec("a") };
+        for (what, current, wanted, expected) in [
+            ("nothing", vec![], vec![], vec![]),
+            ("new", vec![], vec![spec("a"), spec("b")], vec!["+a", "+b"]),
+            ("same", vec![spec("a")], vec![spec("a")], vec![]),
+            ("reordered", vec![spec("a"), spec("b")], vec![spec("b"), spec("a")], vec![]),
+            ("gone", vec![spec("b"), spec("a")], vec![], vec!["-a", "-b"]),
+            ("changed", vec![spec("a"), spec("b")], vec![longer(), spec("b")], vec!["~a"]),
+            ("function moved", vec![function(0, "x")], vec![function(1, "x")], vec![]),
+            ("function changed", vec![function(0, "x")], vec![function(0, "y")], vec!["~f"]),
+        ] {
+            let changes: Vec<String> = diff(&current, wanted)
+                .iter()
+                .map(|change| match change {
+                    WatchChange::Add(spec) => format!("+{}", spec.id.description),
+                    WatchChange::Change(spec) => format!("~{}", spec.id.description),
+                    WatchChange::Remove(key) => format!("-{}", key.description),
+                })
+                .collect();
+            assert_eq!(changes, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_definition_counts() {
+        let changed: [WatchSpec; 10] = [
+            WatchSpec {
+                subject: Subject { path: NodePath::parse("/b").unwrap(), facet: Facet::Data },
+                ..spec("a")
+            },
+            WatchSpec { action: Action::Command(["false".to_owned()].into()), ..spec("a") },
+            WatchSpec { action: function(0, "x").action, ..spec("a") },
+            WatchSpec { pipe_stdin: false, ..spec("a") },
+            WatchSpec { run_on_load: false, ..spec("a") },
+            WatchSpec { run_mode: RunMode::Discard, ..spec("a") },
+            WatchSpec { identity: Identity { gid: 0, ..spec("a").identity }, ..spec("a") },
+            WatchSpec { notify_signal: Some(1), ..spec("a") },
+            WatchSpec { timeout: Some(Duration::from_secs(1)), ..spec("a") },
+            WatchSpec { max_parallel: 1, ..spec("a") },
+        ];
+        for other in changed {
+            assert!(!spec("a").same_definition(&other), "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The parent's side of script evaluation: a child that is asked, watched and replaced.
+//!
+//! Whatever a script does, it does in the child, and to the child only. A dead or late child is an error of the
+//! one file it was busy with; the next file gets a new child.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::modules::ModuleSource;
+use super::sandbox;
+use super::script::{Reply, Request};
+use super::spec::RawWatch;
+
+/// What the contract gives one file, its modules included.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Files per child. A start costs some milliseconds, so more would gain nothing; fewer keep what one file might
+/// leave behind from adding up.
+const FILES: usize = 256;
+
+/// Of evaluation, after which a child is replaced; well before its CPU limit.
+pub const LIFETIME: Duration = Duration::from_secs(20);
+
+/// An answer with 100,000 watches of ordinary length is 40 MiB.
+const LONGEST_REPLY: usize = 128 << 20;
+
+/// Modules of one file. Each unknown one costs an evaluation.
+const MOST_MODULES: usize = 64;
+
+/// What became of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Loaded {
+        watches: Vec<RawWatch>,
+        warnings: Vec<String>,
+    },
+    /// `temporary`: it may go better with the same content (it ran out of time, or no process could be made).
+    Failed {
+        message: String,
+        temporary: bool,
+    },
+}
+
+/// Evaluates files, one after the other. Belongs to one thread that lives as long as it is used.
+pub struct Evaluator {
+    program: PathBuf,
+    child: Option<Running>,
+}
+
+struct Running {
+    child: Child,
+    requests: File,
+    replies: File,
+    files: usize,
+    busy: Duration,
+}
+
+/// Why there is no reply.
+enum Failure {
+    Late,
+    Died,
+    System(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl Evaluator {
+    /// `program` is run as `program evaluate`; the daemon's own is `/proc/self/exe`, which works also after an
+    /// upgrade replaced the file, and where the path leads through directories closed to others.
+    pub fn new(program: PathBuf) -> Self {
+        Self { program, child: None }
+    }
+
+    /// Evaluates one file. `request.modules` grows by what `read` gives for each module asked for, so that
+    /// afterwards it has all that were used, missing ones included.
+    pub fn evaluate(&mut self, request: &mut Request, read: &mut dyn FnMut(&str) -> ModuleSource) -> Outcome {
+        let deadline = Instant::now() + DEADLINE;
+        let started = Instant::now();
+        let outcome = loop {
+            match self.ask(request, deadline) {
+                Ok(Reply::Loaded { watches, warnings }) => break Outcome::Loaded { watches, warnings },
+                Ok(Reply::Failed { message }) => break Outcome::Failed { message, temporary: false },
+                Ok(Reply::TimedOut { message }) => break Outcome::Failed { message, temporary: true },
+                Ok(Reply::NeedsModule { path }) => {
+                    // The child is not to be trusted with what it asks for, nor how often.
+                    if request.modules.len() >= MOST_MODULES || request.modules.contains_key(&path) {
+                        let message = format!("{}: more than {MOST_MODULES} modules", request.path);
+                        break Outcome::Failed { message, temporary: false };
+                    }
+                    let source = read(&path);
+                    request.modules.insert(path, source);
+                }
+                Err(failure) => {
+                    self.child = None;
+                    break failed(failure, &request.path);
+                }
+            }
+        };
+        if let Some(running) = &mut self.child {
+            running.files += 1;
+            running.busy += started.elapsed();
+            if running.files >= FILES || running.busy >= LIFETIME {
+                self.child = None;
+            }
+        }
+        outcome
+    }
+
+    fn ask(&mut self, request: &Request, deadline: Instant) -> Result<Reply, Failure> {
+        let running = match &mut self.child {
+            Some(running) => running,
+            none => none.insert(Running::start(&self.program)?),
+        };
+        let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
+        line.push(b'\n');
+        running.send(&line, deadline)?;
+        let reply = running.receive(deadline)?;
+        serde_json::from_slice(&reply).map_err(|_| Failure::Died)
+    }
+}
+
+fn failed(failure: Failure, path: &str) -> Outcome {
+    let (reason, temporary) = match failure {
+        Failure::Late => ("the config did not end within 2 s".to_owned(), true),
+        Failure::Died => ("evaluation ran out of memory or stack".to_owned(), false),
+        Failure::System(error) => (format!("cannot evaluate: {error}"), true),
+    };
+    Outcome::Failed { message: format!("{path}: {reason}"), temporary }
+}
+
+impl Running {
+    fn start(program: &PathBuf) -> io::Result<Self> {
+        let mut command = Command::new(program);
+        command.arg("evaluate").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        sandbox::confine(&mut command);
+        let mut child = command.spawn()?;
+        let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
+            unreachable!("both were asked for as pipes");
+        };
+        let (requests, replies) = (OwnedFd::from(requests), OwnedFd::from(replies));
+        for end in [&requests, &replies] {
+            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        Ok(Self { child, requests: requests.into(), replies: replies.into(), files: 0, busy: Duration::ZERO })
+    }
+
+    fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            match self.requests.write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => wait(&self.requests, PollFlags::POLLOUT, deadline)?,
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::BrokenPipe => return Err(Failure::Died),
+                    _ => return Err(error.into()),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, deadline: Instant) -> Result<Vec<u8>, Failure> {
+        let mut line = Vec::new();
+        let mut chunk = [0; 64 << 10];
+        while line.last() != Some(&b'\n') {
+            match self.replies.read(&mut chunk) {
+                Ok(0) => return Err(Failure::Died),
+                Ok(_) if line.len() > LONGEST_REPLY => return Err(Failure::Died),
+                Ok(length) => line.extend_from_slice(&chunk[..length]),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => wait(&self.replies, PollFlags::POLLIN, deadline)?,
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Err(error.into()),
+                },
+            }
+        }
+        Ok(line)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The leader is not reaped yet, so the group is still its own.
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait(file: &File, flags: PollFlags, deadline: Instant) -> Result<(), Failure> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(Failure::Late);
+    }
+    // Rounded up: rounded down, the last millisecond would be a busy loop.
+    let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+    match poll(&mut [PollFd::new(file.as_fd(), flags)], timeout) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(error) => Err(Failure::System(error.into())),
+    }
+}

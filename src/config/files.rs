@@ -1,0 +1,152 @@
+//! The config directory, followed as it changes.
+//!
+//! A thread of its own, named "config": evaluation blocks for up to 2 s a file, and user databases for longer.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::catalog::Catalog;
+use super::evaluate::Evaluator;
+use super::hints::Hints;
+use super::spec::WatchSpec;
+
+/// What the loader tells the daemon.
+#[derive(Clone, Debug)]
+pub enum FileChange {
+    /// All watches of the file, changed or not. `file` is the path below the config directory. A warning is given
+    /// once, until it ceases to hold.
+    Loaded {
+        file: String,
+        watches: Vec<WatchSpec>,
+        warnings: Vec<String>,
+    },
+    /// The file cannot be loaded: its last good watches stay. `error` starts with the path. Given once per error.
+    Failed {
+        file: String,
+        error: String,
+    },
+    Removed {
+        file: String,
+    },
+    /// Something about the directory itself; once per series.
+    Trouble(String),
+    /// Every file that was there at the start has been given. Once.
+    FirstScanDone,
+}
+
+/// Editors write a file in several steps, and packages many files: quiet for so long, it is over.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// But no longer than this, or a busy directory would never be looked at. With the catalog's settling
+/// (0.6 s at most) it stays within the second that the contract gives.
+const BUSY: Duration = Duration::from_millis(300);
+
+/// Hints can be lost.
+const RESCAN: Duration = Duration::from_secs(60);
+
+/// Where hints cannot be had, scans keep the contract's second alone.
+const RESCAN_WITHOUT_HINTS: Duration = Duration::from_millis(700);
+
+/// Why the thread wakes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Something may have changed.
+    Hint,
+    /// Somebody asks for a full look: also try again what failed for reasons outside the files.
+    Rescan,
+    Stop,
+}
+
+/// The running loader; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Loader {
+    wake: Sender<Wake>,
+}
+
+impl Loader {
+    /// Scans now, and tries again what failed for an unknown user or for time.
+    pub fn rescan(&self) {
+        // The thread ends before this only if `sink` panicked, which the daemon sees elsewhere.
+        let _ = self.wake.send(Wake::Rescan);
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        let _ = self.wake.send(Wake::Stop);
+    }
+}
+
+/// Loads all of `root` and follows it. `sink` is called on the loader's thread and may block.
+///
+/// # Errors
+///
+/// `root` cannot be read now. Later on, that removes nothing and is only a [`FileChange::Trouble`].
+pub fn start(root: PathBuf, sink: impl Fn(Vec<FileChange>) + Send + 'static) -> io::Result<Loader> {
+    start_with(root, "/proc/self/exe".into(), sink)
+}
+
+/// As [`start`], with `program evaluate` as the evaluator.
+pub fn start_with(
+    root: PathBuf,
+    program: PathBuf,
+    sink: impl Fn(Vec<FileChange>) + Send + 'static,
+) -> io::Result<Loader> {
+    let root = std::path::absolute(root)?;
+    std::fs::read_dir(&root)?;
+    let (wake, woken) = mpsc::channel();
+    let to_self = wake.clone();
+    thread::Builder::new().name("config".into()).spawn(move || {
+        let hints = Hints::new(&root, to_self);
+        let trouble = hints.as_ref().err().map(|error| format!("cannot follow changes, so polling: {error}"));
+        let hints = hints.unwrap_or_else(|_| Hints::none(&root));
+        let mut catalog = Catalog::new(root, Evaluator::new(program), hints, Box::new(sink));
+        if let Some(trouble) = trouble {
+            catalog.hints_failed(trouble);
+        }
+        follow(&mut catalog, &woken);
+    })?;
+    Ok(Loader { wake })
+}
+
+fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>) {
+    let mut full = true;
+    let mut next_full = Instant::now();
+    loop {
+        let again = catalog.pass(full);
+        if full {
+            next_full = Instant::now() + RESCAN;
+        }
+        let until_full = next_full.saturating_duration_since(Instant::now());
+        let idle = if catalog.has_hints() { until_full } else { until_full.min(RESCAN_WITHOUT_HINTS) };
+        full = match woken.recv_timeout(again.unwrap_or(idle).min(idle)) {
+            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Wake::Rescan) => true,
+            Ok(Wake::Hint) => match calm(woken) {
+                Some(rescan) => rescan,
+                None => return,
+            },
+            Err(RecvTimeoutError::Timeout) => Instant::now() >= next_full,
+        };
+    }
+}
+
+/// Waits until the hints cease. Returns whether a full scan was asked for meanwhile; `None`: stop.
+fn calm(woken: &Receiver<Wake>) -> Option<bool> {
+    let limit = Instant::now() + BUSY;
+    let mut rescan = false;
+    loop {
+        match woken.recv_timeout(QUIET.min(limit.saturating_duration_since(Instant::now()))) {
+            Ok(Wake::Hint) => {}
+            Ok(Wake::Rescan) => rescan = true,
+            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => return Some(rescan),
+        }
+        if Instant::now() >= limit {
+            return Some(rescan);
+        }
+    }
+}

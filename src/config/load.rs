@@ -1,0 +1,99 @@
+//! From one file's text to its watches: evaluate, then resolve.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rhai::Position;
+
+use super::evaluate::{Evaluator, Outcome};
+use super::message;
+use super::modules::ModuleSource;
+use super::resolve::Accounts;
+use super::script::Request;
+use super::spec::{Program, RawWatch, WatchSpec};
+
+/// A file's text, about to be loaded.
+pub struct Source {
+    /// As errors show it.
+    pub path: PathBuf,
+    /// Below the config directory.
+    pub name: Arc<str>,
+    pub text: Arc<str>,
+}
+
+/// What a file came to, and the modules that had a part in it.
+pub struct Loaded {
+    pub result: Result<Watches, LoadError>,
+    /// Missing ones included: a new file may be what was missed.
+    pub modules: BTreeMap<String, ModuleSource>,
+}
+
+pub struct Watches {
+    pub specs: Vec<WatchSpec>,
+    pub warnings: Vec<String>,
+}
+
+/// `message` starts with the file's path, and the line and column where they are known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct LoadError {
+    pub message: String,
+    /// The same text may load another time: try again.
+    pub temporary: bool,
+}
+
+/// Loads one file. `read` gives a module's source by its path below the config directory.
+pub fn load(
+    source: Source,
+    evaluator: &mut Evaluator,
+    accounts: &mut Accounts,
+    read: &mut dyn FnMut(&str) -> ModuleSource,
+) -> Loaded {
+    let mut request = Request {
+        path: source.path.to_string_lossy().into_owned(),
+        name: source.name,
+        source: source.text,
+        modules: BTreeMap::new(),
+    };
+    let result = match evaluator.evaluate(&mut request, read) {
+        Outcome::Failed { message, temporary } => Err(LoadError { message, temporary }),
+        Outcome::Loaded { watches, mut warnings } => {
+            if watches.is_empty() {
+                warnings.push(format!("{}: registers no watch", request.path));
+            }
+            resolve(&request, &watches, source.path, accounts).map(|specs| Watches { specs, warnings })
+        }
+    };
+    Loaded { result, modules: request.modules }
+}
+
+fn resolve(
+    request: &Request,
+    watches: &[RawWatch],
+    path: PathBuf,
+    accounts: &mut Accounts,
+) -> Result<Vec<WatchSpec>, LoadError> {
+    let readable = |(name, source): (&String, &ModuleSource)| Some((name.clone(), source.clone().ok()?));
+    let program = Arc::new(Program {
+        path,
+        name: request.name.clone(),
+        source: request.source.clone(),
+        modules: request.modules.iter().filter_map(readable).collect(),
+    });
+    watches
+        .iter()
+        .map(|raw| {
+            accounts.resolve(raw, &request.name, &program).map_err(|error| LoadError {
+                message: message::locate(&error.to_string(), &raw.source, position(raw), request),
+                temporary: true,
+            })
+        })
+        .collect()
+}
+
+fn position(raw: &RawWatch) -> Position {
+    // The interpreter counts no further than this itself.
+    let number = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+    Position::new(number(raw.line).max(1), number(raw.column))
+}

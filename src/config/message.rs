@@ -1,0 +1,167 @@
+//! Errors of scripts as people read them: `FILE:LINE:COLUMN: message`, the line, and a caret below it.
+
+use rhai::{EvalAltResult, ParseErrorType, Position};
+
+/// What scripts call and name. Suggestions come from here and from the script's own functions.
+const API: [&str; 11] = [
+    "RegisterWatch",
+    "Exec",
+    "Fn",
+    "WATCH_DATA",
+    "WATCH_CHILDREN",
+    "QUEUE",
+    "DISCARD",
+    "PARALLEL",
+    "print",
+    "debug",
+    "import",
+];
+
+/// One mistake in each three letters is still the same word: `tiemout`, `WATCH_CHILD`.
+const LETTERS_PER_MISTAKE: usize = 3;
+
+/// `; did you mean "timeout"?` for the nearest of `candidates`, or nothing where none is near.
+pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    let lower = name.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(mistakes, _)| mistakes * LETTERS_PER_MISTAKE <= name.len())
+        .min_by_key(|(mistakes, _)| *mistakes)
+        .map_or(String::new(), |(_, candidate)| format!("; did you mean `{candidate}`?"))
+}
+
+/// Where sources are found for quoting: `(path as shown, text)` by the name the interpreter knows it by.
+pub trait Sources {
+    /// The text and the path of the script or module `name`. `None` where no such source is known.
+    fn source(&self, name: &str) -> Option<(String, &str)>;
+}
+
+/// Renders `error` of the script `main`; `functions` are the names the script itself defines.
+pub fn render(error: &EvalAltResult, main: &str, sources: &impl Sources, functions: &[String]) -> String {
+    let place = Place::of(error, main);
+    let text = describe(place.cause, functions);
+    let mut message = locate(&text, place.source, place.position, sources);
+    for (source, position) in place.callers.iter().rev() {
+        if let (Some((path, _)), Some(line)) = (sources.source(source), position.line()) {
+            message.push_str(&format!("\n  called from {path}:{line}:{}", position.position().unwrap_or(1)));
+        }
+    }
+    message
+}
+
+/// `PATH:LINE:COLUMN: text`, the source line and a caret.
+pub fn locate(text: &str, source: &str, position: Position, sources: &impl Sources) -> String {
+    let Some((path, code)) = sources.source(source) else {
+        return format!("{source}: {text}");
+    };
+    let Some(line) = position.line() else {
+        return format!("{path}: {text}");
+    };
+    let column = position.position().unwrap_or(1);
+    let quoted = code.lines().nth(line - 1).map_or(String::new(), |code| quote(code, column));
+    format!("{path}:{line}:{column}: {text}{quoted}")
+}
+
+/// Longer lines are generated ones; the position says enough.
+const QUOTED_COLUMNS: usize = 200;
+
+fn quote(code: &str, column: usize) -> String {
+    if code.chars().count() > QUOTED_COLUMNS {
+        return String::new();
+    }
+    let tabs_kept: String =
+        code.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    format!("\n  | {code}\n  | {tabs_kept}^")
+}
+
+/// The innermost error and how it was reached.
+struct Place<'a> {
+    cause: &'a EvalAltResult,
+    source: &'a str,
+    position: Position,
+    /// Calls of functions that led there, outermost first.
+    callers: Vec<(&'a str, Position)>,
+}
+
+impl<'a> Place<'a> {
+    fn of(error: &'a EvalAltResult, main: &'a str) -> Self {
+        let mut place = Self { cause: error, source: main, position: error.position(), callers: Vec::new() };
+        loop {
+            let inner = match place.cause {
+                EvalAltResult::ErrorInFunctionCall(_, source, inner, position) => {
+                    place.callers.push((place.source, *position));
+                    if !source.is_empty() {
+                        place.source = source;
+                    }
+                    inner
+                }
+                EvalAltResult::ErrorInModule(source, inner, position) => {
+                    place.callers.push((place.source, *position));
+                    place.source = source;
+                    inner
+                }
+                _ => return place,
+            };
+            place.cause = inner;
+            place.position = inner.position();
+            // Native functions have no position of their own: the call is where it happened.
+            if place.position.is_none()
+                && let Some((source, position)) = place.callers.pop()
+            {
+                place.source = source;
+                place.position = position;
+            }
+        }
+    }
+}
+
+fn describe(cause: &EvalAltResult, functions: &[String]) -> String {
+    let known = || API.into_iter().chain(functions.iter().map(String::as_str));
+    match cause {
+        EvalAltResult::ErrorRuntime(value, _) => value.to_string(),
+        EvalAltResult::ErrorTerminated(reason, _) => reason.to_string(),
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => {
+            let name = signature.split(' ').next().unwrap_or(signature);
+            match name {
+                "RegisterWatch" => "RegisterWatch takes one argument, a map: RegisterWatch(#{ ... })".into(),
+                "Exec" => {
+                    "Exec takes one argument: a string for the shell, or an array [program, argument...]"
+                        .into()
+                }
+                name => format!("unknown function `{signature}`{}", suggest(name, known())),
+            }
+        }
+        EvalAltResult::ErrorVariableNotFound(name, _) => {
+            format!("unknown variable `{name}`{}", suggest(name, known()))
+        }
+        EvalAltResult::ErrorModuleNotFound(name, _) => format!("unknown module `{name}`"),
+        EvalAltResult::ErrorParsing(ParseErrorType::Reserved(word), _) if word == "eval" => {
+            "`eval` is not available".into()
+        }
+        other => {
+            // The interpreter appends the position, which stands in front already.
+            let text = other.to_string();
+            let end = text.rfind(" (line ").unwrap_or(text.len());
+            text[..end].to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_what_is_near_and_nothing_else() {
+        for (name, expected) in [
+            ("RegisterWach", "; did you mean `RegisterWatch`?"),
+            ("registerwatch", "; did you mean `RegisterWatch`?"),
+            ("exec", "; did you mean `Exec`?"),
+            ("WATCH_CHILD", "; did you mean `WATCH_CHILDREN`?"),
+            ("frobnicate", ""),
+        ] {
+            assert_eq!(suggest(name, API), expected, "{name}");
+        }
+    }
+}

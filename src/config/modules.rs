@@ -1,0 +1,219 @@
+//! `import` in configs: which file a name means, and where its source comes from.
+//!
+//! The interpreter never opens a file. It has the sources that came with the request, and asks for what is
+//! missing by failing with [`Missing`]; the parent reads it and asks again.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rhai::{AST, ASTNode, Engine, EvalAltResult, Expr, GlobalRuntimeState, Module, Position, Shared, Stmt};
+use thiserror::Error;
+
+/// The module file below the config directory, or why it could not be read.
+pub type ModuleSource = Result<Arc<str>, String>;
+
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ImportError {
+    #[error("cannot import {0:?}: an absolute path; name the module relative to the importing file")]
+    Absolute(String),
+    #[error("cannot import {0:?}: it lies outside the config directory")]
+    Outside(String),
+    #[error("cannot import {0:?}: no such name for a module")]
+    Name(String),
+}
+
+/// The module that `import` of `path` in the file `importer` means: both are paths below the config
+/// directory, and so is the result.
+pub fn locate(importer: &str, path: &str) -> Result<String, ImportError> {
+    if path.starts_with('/') {
+        return Err(ImportError::Absolute(path.into()));
+    }
+    if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+        return Err(ImportError::Name(path.into()));
+    }
+    let mut components: Vec<&str> = importer.split('/').collect();
+    components.pop();
+    for component in path.split('/') {
+        match component {
+            "" | "." => {}
+            ".." => {
+                components.pop().ok_or_else(|| ImportError::Outside(path.into()))?;
+            }
+            name => components.push(name),
+        }
+    }
+    let mut located = components.join("/");
+    if !located.ends_with(".rhai") {
+        located.push_str(".rhai");
+    }
+    Ok(located)
+}
+
+/// A module that was imported and whose source did not come along, by its located path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing(pub String);
+
+/// Answers the imports of one evaluation. Clones share their state.
+#[derive(Clone, Default)]
+pub struct Resolver(Rc<RefCell<State>>);
+
+#[derive(Default)]
+struct State {
+    sources: BTreeMap<String, ModuleSource>,
+    compiled: BTreeMap<String, AST>,
+    evaluated: BTreeMap<String, Shared<Module>>,
+    /// Being evaluated: an import of one of these is a cycle.
+    open: Vec<String>,
+    missing: Option<Missing>,
+}
+
+impl Resolver {
+    /// Forgets the evaluation before and starts one with `sources`.
+    pub fn begin(&self, sources: BTreeMap<String, ModuleSource>) {
+        *self.0.borrow_mut() = State { sources, ..State::default() };
+    }
+
+    /// The first module asked for that did not come along.
+    pub fn missing(&self) -> Option<Missing> {
+        self.0.borrow().missing.clone()
+    }
+
+    pub fn source(&self, module: &str) -> Option<Arc<str>> {
+        self.0.borrow().sources.get(module)?.as_ref().ok().cloned()
+    }
+
+    /// The modules compiled so far, in the order of their paths.
+    pub fn compiled(&self) -> Vec<(String, AST)> {
+        self.0.borrow().compiled.iter().map(|(path, ast)| (path.clone(), ast.clone())).collect()
+    }
+
+    /// Lets `global` see what the functions of the module `located` see.
+    pub fn enter(&self, located: &str, global: &mut GlobalRuntimeState) {
+        let state = self.0.borrow();
+        if let Some(ast) = state.compiled.get(located) {
+            global.lib.push(ast.shared_lib().clone());
+        }
+        if let Some(module) = state.evaluated.get(located) {
+            module
+                .iter_sub_modules()
+                .for_each(|(name, module)| global.push_import(name.to_owned(), module.clone()));
+        }
+    }
+
+    /// Compiles every module that `ast` (of the file `importer`) names in an import, and those that they name:
+    /// also the ones inside functions, which are wanted when the function runs and nothing is read any more.
+    pub fn preload(&self, engine: &Engine, importer: &str, ast: &AST) -> Result<(), Box<EvalAltResult>> {
+        let mut pending = vec![(importer.to_owned(), ast.clone())];
+        while let Some((importer, ast)) = pending.pop() {
+            for (path, position) in imports(&ast) {
+                let located = locate(&importer, &path).map_err(|error| at(error, position))?;
+                let known = self.0.borrow().compiled.contains_key(&located);
+                if !known {
+                    let ast = self.compile(engine, &located, &path, position)?;
+                    pending.push((located, ast));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn compile(
+        &self,
+        engine: &Engine,
+        located: &str,
+        path: &str,
+        position: Position,
+    ) -> Result<AST, Box<EvalAltResult>> {
+        if let Some(ast) = self.0.borrow().compiled.get(located) {
+            return Ok(ast.clone());
+        }
+        let source = match self.0.borrow().sources.get(located).cloned() {
+            Some(Ok(source)) => Ok(source),
+            Some(Err(reason)) => Err(format!("cannot import {path:?}: {located}: {reason}")),
+            None => Err(format!("cannot import {path:?}: {located} is not loaded")),
+        };
+        let source = source.map_err(|reason| {
+            let mut state = self.0.borrow_mut();
+            if !state.sources.contains_key(located) && state.missing.is_none() {
+                state.missing = Some(Missing(located.to_owned()));
+            }
+            at(reason, position)
+        })?;
+        let mut ast = engine.compile(&*source).map_err(|error| {
+            Box::new(EvalAltResult::ErrorInModule(located.into(), error.into(), position))
+        })?;
+        ast.set_source(located);
+        self.0.borrow_mut().compiled.insert(located.to_owned(), ast.clone());
+        Ok(ast)
+    }
+}
+
+impl rhai::ModuleResolver for Resolver {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        source: Option<&str>,
+        path: &str,
+        position: Position,
+    ) -> Result<Shared<Module>, Box<EvalAltResult>> {
+        let located = locate(source.unwrap_or(""), path).map_err(|error| at(error, position))?;
+        if let Some(module) = self.0.borrow().evaluated.get(&located) {
+            return Ok(module.clone());
+        }
+        let ast = self.compile(engine, &located, path, position)?;
+        if self.0.borrow().open.contains(&located) {
+            return Err(at(format!("cannot import {path:?}: {located} imports itself"), position));
+        }
+        self.0.borrow_mut().open.push(located.clone());
+        let module = Module::eval_ast_as_new(rhai::Scope::new(), &ast, engine);
+        self.0.borrow_mut().open.pop();
+        let module: Shared<Module> = module
+            .map_err(|error| Box::new(EvalAltResult::ErrorInModule(located.clone(), error, position)))?
+            .into();
+        self.0.borrow_mut().evaluated.insert(located, module.clone());
+        Ok(module)
+    }
+}
+
+fn at(reason: impl ToString, position: Position) -> Box<EvalAltResult> {
+    Box::new(EvalAltResult::ErrorRuntime(reason.to_string().into(), position))
+}
+
+/// The imports whose path is written down rather than computed.
+fn imports(ast: &AST) -> Vec<(String, Position)> {
+    let mut found = Vec::new();
+    ast.walk(&mut |path: &[ASTNode]| {
+        if let Some(ASTNode::Stmt(Stmt::Import(import, _))) = path.last()
+            && let Expr::StringConstant(path, position) = &import.0
+        {
+            found.push((path.to_string(), *position));
+        }
+        true
+    });
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imports_stay_below_the_config_directory() {
+        for (importer, path, expected) in [
+            ("git.twc", "lib", Ok("lib.rhai")),
+            ("git.twc", "lib.rhai", Ok("lib.rhai")),
+            ("git.twc", "./sub/lib", Ok("sub/lib.rhai")),
+            ("team/git.twc", "lib", Ok("team/lib.rhai")),
+            ("team/git.twc", "../lib", Ok("lib.rhai")),
+            ("git.twc", "../lib", Err(ImportError::Outside("../lib".into()))),
+            ("git.twc", "a/../../lib", Err(ImportError::Outside("a/../../lib".into()))),
+            ("git.twc", "/etc/passwd", Err(ImportError::Absolute("/etc/passwd".into()))),
+            ("git.twc", "", Err(ImportError::Name("".into()))),
+            ("git.twc", "lib/", Err(ImportError::Name("lib/".into()))),
+        ] {
+            assert_eq!(locate(importer, path), expected.map(str::to_owned), "{importer} {path}");
+        }
+    }
+}

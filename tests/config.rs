@@ -1,0 +1,558 @@
+//! Configs through the real evaluator: what scripts can do to it, and how the loader follows a directory.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use twitcher::config::evaluate::{Evaluator, Outcome};
+use twitcher::config::files::{FileChange, Loader, start_with};
+use twitcher::config::script::Request;
+
+const TWITCHER: &str = env!("CARGO_BIN_EXE_twitcher");
+
+/// No test waits that long but one that fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn watch(znode: &str) -> String {
+    format!("RegisterWatch(#{{znode: \"{znode}\", action: Exec(\"true\")}});\n")
+}
+
+// ---- the evaluator -------------------------------------------------------------------------------
+
+fn request(source: &str) -> Request {
+    Request {
+        path: "/etc/twitcher/a.twc".into(),
+        name: "a.twc".into(),
+        source: source.into(),
+        modules: BTreeMap::new(),
+    }
+}
+
+fn evaluate(evaluator: &mut Evaluator, source: &str) -> Outcome {
+    evaluator.evaluate(&mut request(source), &mut |module| Err(format!("no {module}")))
+}
+
+fn message(outcome: Outcome) -> (String, bool) {
+    match outcome {
+        Outcome::Failed { message, temporary } => (message, temporary),
+        Outcome::Loaded { watches, .. } => panic!("loaded {} watches", watches.len()),
+    }
+}
+
+#[test]
+fn a_hostile_script_is_an_error_of_its_own_file_only() {
+    let mut evaluator = Evaluator::new(TWITCHER.into());
+    let late = "did not end within 2 s";
+    let died = "ran out of memory or stack";
+    for (what, source, expected, temporary) in [
+        ("loop", "loop {}".to_owned(), late, true),
+        ("recursion", "fn f(n) { f(n + 1) } f(0)".into(), "tack overflow", false),
+        ("memory", "let a = []; loop { a.push(`0123456789` + a.len); }".into(), "", true),
+        ("doubling", "let s = `xxxxxxxxxxxxxxxx`; loop { s += s; }".into(), died, false),
+        ("blob", "blob(9000000000)".into(), died, false),
+        ("deep arrays", format!("let a = {}{};", "[".repeat(100_000), "]".repeat(100_000)), "", false),
+        ("deep values", "let a = []; for i in 0..100000 { a = [a]; } ".into(), "", false),
+        ("slow native", "let a = []; a.pad(1000000, 0); loop { a.sort(); a.reverse() }".into(), late, true),
+        ("sleep", "sleep(10)".into(), "`sleep` is not available", false),
+    ] {
+        let started = Instant::now();
+        let outcome = evaluate(&mut evaluator, &source);
+        assert!(started.elapsed() < Duration::from_millis(2700), "{what}: {:?}", started.elapsed());
+        if what == "deep values" && matches!(outcome, Outcome::Loaded { .. }) {
+            continue;
+        }
+        let (message, retry) = message(outcome);
+        assert!(message.starts_with("/etc/twitcher/a.twc:"), "{what}: {message}");
+        assert!(message.contains(expected), "{what}: {message}");
+        assert!(retry == temporary || expected.is_empty(), "{what}: {message}");
+        match evaluate(&mut evaluator, &watch("/a")) {
+            Outcome::Loaded { watches, .. } => assert_eq!(watches.len(), 1, "after {what}"),
+            Outcome::Failed { message, .. } => panic!("after {what}: {message}"),
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_registrations_are_well_within_the_limits() {
+    let mut evaluator = Evaluator::new(TWITCHER.into());
+    for action in ["Exec(\"true\")", "|e| n + 1", "Exec([\"a\", \"b\", `${n}`])"] {
+        let source = format!(
+            "for n in 0..10000 {{ RegisterWatch(#{{znode: `/a/${{n}}`, action: {action}, uid: 0}}); }}"
+        );
+        let started = Instant::now();
+        match evaluate(&mut evaluator, &source) {
+            Outcome::Loaded { watches, .. } => assert_eq!(watches.len(), 10_000),
+            Outcome::Failed { message, .. } => panic!("{message}"),
+        }
+        eprintln!("10,000 registrations of {action}: {:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn more_files_than_one_child_serves() {
+    let mut evaluator = Evaluator::new(TWITCHER.into());
+    for n in 0..600 {
+        match evaluate(&mut evaluator, &watch(&format!("/{n}"))) {
+            Outcome::Loaded { watches, .. } => assert_eq!(watches[0].znode, format!("/{n}")),
+            Outcome::Failed { message, .. } => panic!("{n}: {message}"),
+        }
+    }
+}
+
+#[test]
+fn an_evaluator_that_cannot_start_or_talks_nonsense_is_an_error() {
+    for (program, expected) in
+        [("/no/such", "cannot evaluate"), ("/bin/true", "ran out"), ("/bin/echo", "ran out")]
+    {
+        let (message, _) = message(evaluate(&mut Evaluator::new(program.into()), &watch("/a")));
+        assert!(message.contains(expected), "{program}: {message}");
+    }
+}
+
+/// The evaluators that this test process started, by pid.
+fn evaluators() -> Vec<u32> {
+    let own = std::process::id().to_string();
+    let pids =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        field(&status, "PPid") == own && command.ends_with(b"\0evaluate\0")
+    })
+    .collect()
+}
+
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_default().trim()
+}
+
+#[test]
+fn the_evaluator_is_confined() {
+    let looping = std::thread::spawn(|| evaluate(&mut Evaluator::new(TWITCHER.into()), "loop {}"));
+    // It hides itself right after exec, so the first look may come too early.
+    let started = Instant::now();
+    let confined = |pid: &u32| -> Option<()> {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+        let hidden =
+            std::os::unix::fs::MetadataExt::uid(&fs::metadata(format!("/proc/{pid}/mem")).ok()?) == 0;
+        if nix::unistd::geteuid().is_root() && !hidden {
+            return None;
+        }
+        let (status, limits) = (read("status")?, read("limits")?);
+        let limit = |name: &str| limits.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_start);
+        assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).ok()?, Path::new("/"));
+        assert_eq!(read("environ")?, "");
+        assert_eq!(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count(), 3);
+        assert!(limit("Max address space")?.starts_with("268435456"), "{limits}");
+        assert!(limit("Max file size")?.starts_with("0 "), "{limits}");
+        assert!(limit("Max core file size")?.starts_with("0 "), "{limits}");
+        if nix::unistd::geteuid().is_root() {
+            let ids: Vec<u32> =
+                field(&status, "Uid").split_whitespace().map(|id| id.parse().unwrap()).collect();
+            let id = if ids[0] >= 0x7000_0000 { 0x7000_0000 + pid } else { 61184 + pid % 4336 };
+            assert_eq!(ids, [id; 4]);
+            let gids: Vec<u32> =
+                field(&status, "Gid").split_whitespace().map(|id| id.parse().unwrap()).collect();
+            assert_eq!(gids, [id; 4]);
+            assert_eq!(field(&status, "Groups"), "");
+            assert_eq!(field(&status, "CapEff"), "0000000000000000");
+            assert!(limit("Max processes")?.starts_with("0 "), "{limits}");
+        }
+        assert_eq!(field(&status, "NoNewPrivs"), "1");
+        Some(())
+    };
+    while !evaluators().iter().any(|pid| confined(pid).is_some()) {
+        assert!(started.elapsed() < PATIENCE, "no evaluator was seen");
+    }
+    looping.join().unwrap();
+}
+
+// ---- act -----------------------------------------------------------------------------------------
+
+fn act(source: &str, stdin: &str) -> Output {
+    use twitcher::config::function::{ActEvent, ActRequest};
+    use twitcher::config::spec::Program;
+    let directory = tempfile::tempdir().unwrap();
+    let order = directory.path().join("order");
+    let program = Program {
+        path: "/etc/twitcher/a.twc".into(),
+        name: "a.twc".into(),
+        source: source.into(),
+        modules: BTreeMap::new(),
+    };
+    let content = twitcher::store::Content::Data(vec![b'x'; 1 << 20].into());
+    let event = ActEvent { znode: "/a".into(), event: "load".into(), version: 1, watch: "w".into(), content };
+    fs::write(&order, ActRequest { program: program.into(), index: 0, event }.encode()).unwrap();
+    let shell = format!("exec 9<{}; echo {stdin} | {TWITCHER} act 9", order.display());
+    Command::new("/bin/sh").args(["-c", &shell]).output().unwrap()
+}
+
+#[test]
+fn a_function_runs_in_a_process_of_its_own() {
+    let action = |body: &str| format!("RegisterWatch(#{{znode: `/a`, action: |e| {{\n{body}\n}}}});");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+
+    let output =
+        act(&action("log(`${e.data.len} ${e.text.len}`); print(run(`cat`).stdout); debug(1); 7"), "hello");
+    assert_eq!(text(&output.stdout), "1048576 1048576\nhello\n\n");
+    assert_eq!((text(&output.stderr).as_str(), output.status.code()), ("2:63: 1\n", Some(7)));
+
+    let output = act(&action("print(run(`ls /proc/self/fd | tr '\\n' ' '`).stdout)"), "");
+    assert_eq!(text(&output.stdout), "0 1 2 3 \n", "only ls's own beside the three");
+
+    let output = act(&action("let a = 1;\n  a.nosuch()"), "");
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("/etc/twitcher/a.twc:3:5: unknown function `nosuch"), "{stderr}");
+
+    let output = Command::new(TWITCHER).args(["act", "8"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+// ---- the loader ----------------------------------------------------------------------------------
+
+struct Follower {
+    _loader: Loader,
+    root: PathBuf,
+    changes: Receiver<FileChange>,
+    _directory: tempfile::TempDir,
+}
+
+impl Follower {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("twitcher");
+        fs::create_dir(&root).unwrap();
+        for (name, text) in files {
+            fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+            fs::write(root.join(name), text).unwrap();
+        }
+        let (sender, changes) = mpsc::channel();
+        let sink =
+            move |batch: Vec<FileChange>| batch.into_iter().for_each(|change| drop(sender.send(change)));
+        let loader = start_with(root.clone(), TWITCHER.into(), sink).unwrap();
+        Self { _loader: loader, root, changes, _directory: directory }
+    }
+
+    /// As [`Self::new`], with the first scan behind it.
+    fn ready(files: &[(&str, &str)]) -> Self {
+        let follower = Self::new(files);
+        while !matches!(follower.next(), FileChange::FirstScanDone) {}
+        follower
+    }
+
+    fn next(&self) -> FileChange {
+        self.changes.recv_timeout(PATIENCE).expect("a change")
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.root.join(name), text).unwrap();
+    }
+
+    /// What comes next, in short: `a.twc: /x,/y`, `a.twc failed`, `a.twc removed`.
+    fn short(&self) -> String {
+        short(&self.next())
+    }
+
+    /// Nothing happens for longer than a change takes. A negative has no condition to wait for.
+    fn quiet(&self) {
+        if let Ok(change) = self.changes.recv_timeout(Duration::from_millis(1200)) {
+            panic!("unexpected {change:?}");
+        }
+    }
+}
+
+fn short(change: &FileChange) -> String {
+    match change {
+        FileChange::Loaded { file, watches, .. } => {
+            let nodes: Vec<&str> = watches.iter().map(|watch| watch.subject.path.as_str()).collect();
+            format!("{file}: {}", nodes.join(","))
+        }
+        FileChange::Failed { file, .. } => format!("{file} failed"),
+        FileChange::Removed { file } => format!("{file} removed"),
+        FileChange::Trouble(trouble) => format!("trouble: {trouble}"),
+        FileChange::FirstScanDone => "done".into(),
+    }
+}
+
+#[test]
+fn the_first_scan_gives_every_file_and_then_its_end() {
+    let (a, b) = (watch("/a"), watch("/b"));
+    let follower = Follower::new(&[
+        ("a.twc", &a),
+        ("sub/deep/b.twc", &b),
+        (".hidden.twc", &a),
+        (".git/c.twc", &a),
+        ("readme.txt", "no config"),
+        ("bad.twc", "nosuch()"),
+        ("empty.twc", "// nothing"),
+    ]);
+    let changes: Vec<FileChange> = (0..5).map(|_| follower.next()).collect();
+    let said: Vec<String> = changes.iter().map(short).collect();
+    assert_eq!(said, ["a.twc: /a", "bad.twc failed", "empty.twc: ", "sub/deep/b.twc: /b", "done"]);
+    let warned = changes.iter().any(|change| {
+        matches!(change, FileChange::Loaded { warnings, .. } if warnings.iter().any(|w| w.contains("registers no watch")))
+    });
+    assert!(warned);
+    follower.quiet();
+}
+
+#[test]
+fn a_missing_directory_is_an_error_at_once() {
+    assert!(start_with("/no/such/directory".into(), TWITCHER.into(), |_| {}).is_err());
+}
+
+#[test]
+fn changes_take_effect_within_a_second() {
+    let follower = Follower::ready(&[("a.twc", &watch("/a"))]);
+    for n in 0..5 {
+        let written = Instant::now();
+        follower.write("a.twc", &watch(&format!("/{n}")));
+        assert_eq!(follower.short(), format!("a.twc: /{n}"));
+        assert!(written.elapsed() < Duration::from_secs(1), "{:?}", written.elapsed());
+    }
+    let written = Instant::now();
+    fs::remove_file(follower.root.join("a.twc")).unwrap();
+    assert_eq!(follower.short(), "a.twc removed");
+    assert!(written.elapsed() < Duration::from_secs(1), "{:?}", written.elapsed());
+}
+
+#[test]
+fn edits_within_one_second_and_of_one_size_are_seen() {
+    let follower = Follower::ready(&[("a.twc", &watch("/0"))]);
+    let path = follower.root.join("a.twc");
+    let times = fs::metadata(&path).unwrap();
+    for n in 1..5 {
+        follower.write("a.twc", &watch(&format!("/{n}")));
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(times.modified().unwrap()).unwrap();
+        assert_eq!(follower.short(), format!("a.twc: /{n}"));
+    }
+}
+
+#[test]
+fn an_unchanged_file_is_not_evaluated_again() {
+    let follower = Follower::ready(&[("a.twc", &watch("/a")), ("bad.twc", "nosuch()")]);
+    follower.write("a.twc", &watch("/a"));
+    follower.write("bad.twc", "nosuch()");
+    follower._loader.rescan();
+    follower.quiet();
+}
+
+#[test]
+fn a_failing_file_is_told_once_and_heals() {
+    let follower = Follower::ready(&[("a.twc", &watch("/a"))]);
+    follower.write("a.twc", "RegisterWatch(#{znode: `/a`, action: Exec(`x`), uid: `nosuchuser`});");
+    match follower.next() {
+        FileChange::Failed { error, .. } => {
+            assert!(error.contains("a.twc:1:1: `uid`: unknown user \"nosuchuser\"\n  | Reg"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // Tried again, and still the same.
+    follower._loader.rescan();
+    follower.quiet();
+    follower.write("a.twc", &watch("/b"));
+    assert_eq!(follower.short(), "a.twc: /b");
+}
+
+#[test]
+fn nested_new_directories_are_found() {
+    let follower = Follower::ready(&[]);
+    fs::create_dir_all(follower.root.join("x/y/z")).unwrap();
+    follower.write("x/y/z/a.twc", &watch("/a"));
+    assert_eq!(follower.short(), "x/y/z/a.twc: /a");
+    follower.write("x/y/z/a.twc", &watch("/b"));
+    assert_eq!(follower.short(), "x/y/z/a.twc: /b");
+    fs::rename(follower.root.join("x"), follower.root.join("w")).unwrap();
+    let mut said = [follower.short(), follower.short()];
+    said.sort();
+    assert_eq!(said, ["w/y/z/a.twc: /b", "x/y/z/a.twc removed"]);
+    fs::remove_dir_all(follower.root.join("w")).unwrap();
+    assert_eq!(follower.short(), "w/y/z/a.twc removed");
+}
+
+#[test]
+fn editors_may_swap_files() {
+    let follower = Follower::ready(&[("a.twc", &watch("/a"))]);
+    let path = follower.root.join("a.twc");
+    for n in 0..3 {
+        fs::rename(&path, follower.root.join("a.twc~")).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        follower.write("a.twc", &watch(&format!("/{n}")));
+        assert_eq!(follower.short(), format!("a.twc: /{n}"));
+        follower.write(".a.twc.new", &watch(&format!("/new{n}")));
+        fs::rename(follower.root.join(".a.twc.new"), &path).unwrap();
+        assert_eq!(follower.short(), format!("a.twc: /new{n}"));
+    }
+    follower.quiet();
+}
+
+#[test]
+fn half_written_files_are_waited_for() {
+    use std::io::Write;
+    let follower = Follower::ready(&[("a.twc", &watch("/a"))]);
+    let mut file = fs::File::create(follower.root.join("a.twc")).unwrap();
+    for n in 0..10 {
+        let text = watch(&format!("/{n}"));
+        let (first, second) = text.split_at(20);
+        file.write_all(first.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(15));
+        file.write_all(second.as_bytes()).unwrap();
+    }
+    assert_eq!(follower.short(), "a.twc: /0,/1,/2,/3,/4,/5,/6,/7,/8,/9");
+}
+
+#[test]
+fn a_root_that_vanishes_removes_nothing() {
+    let follower = Follower::ready(&[("a.twc", &watch("/a")), ("b.twc", &watch("/b"))]);
+    let aside = follower.root.with_extension("aside");
+    fs::rename(&follower.root, &aside).unwrap();
+    assert!(follower.short().contains("cannot read"));
+    fs::create_dir(&follower.root).unwrap();
+    follower.write("a.twc", &watch("/changed"));
+    assert_eq!(follower.short(), "a.twc: /changed");
+    assert_eq!(follower.short(), "b.twc removed");
+    // The new directory is followed like the old one.
+    follower.write("b.twc", &watch("/b"));
+    assert_eq!(follower.short(), "b.twc: /b");
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_removes_nothing() {
+    let follower = Follower::ready(&[("sub/a.twc", &watch("/a"))]);
+    let sub = follower.root.join("sub");
+    // A symlink to itself cannot be read, not even by root.
+    fs::rename(&sub, follower.root.join(".sub")).unwrap();
+    symlink("sub", &sub).unwrap();
+    match follower.changes.recv_timeout(Duration::from_millis(1200)) {
+        Ok(FileChange::Trouble(_)) | Err(_) => {}
+        Ok(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn symlinked_files_and_directories_are_followed() {
+    let follower = Follower::ready(&[]);
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("real"), watch("/a")).unwrap();
+    symlink(outside.path().join("real"), follower.root.join("a.twc")).unwrap();
+    assert_eq!(follower.short(), "a.twc: /a");
+    fs::write(outside.path().join("real"), watch("/b")).unwrap();
+    assert_eq!(follower.short(), "a.twc: /b");
+    // A cycle.
+    symlink(".", follower.root.join("loop")).unwrap();
+    follower.write("b.twc", &watch("/c"));
+    assert_eq!(follower.short(), "b.twc: /c");
+    follower.quiet();
+}
+
+#[test]
+fn a_changed_or_created_module_reloads_its_importers() {
+    let user = "import \"lib/m\" as m; RegisterWatch(#{znode: m::node(), action: Exec(`x`)});";
+    let follower = Follower::ready(&[("a.twc", user), ("b.twc", &watch("/b"))]);
+    fs::create_dir(follower.root.join("lib")).unwrap();
+    follower.write("lib/m.rhai", "fn node() { `/one` }");
+    assert_eq!(follower.short(), "a.twc: /one");
+    follower.write("lib/m.rhai", "fn node() { `/two` }");
+    assert_eq!(follower.short(), "a.twc: /two");
+    fs::remove_file(follower.root.join("lib/m.rhai")).unwrap();
+    match follower.next() {
+        FileChange::Failed { file, error } => {
+            assert_eq!(file, "a.twc");
+            assert!(error.contains("lib/m.rhai: no such module"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    follower.write("lib/m.rhai", "fn node() { `/three` }");
+    assert_eq!(follower.short(), "a.twc: /three");
+    // A symlink that leads out is no way out.
+    fs::remove_file(follower.root.join("lib/m.rhai")).unwrap();
+    symlink("/etc/hostname", follower.root.join("lib/m.rhai")).unwrap();
+    match follower.next() {
+        FileChange::Failed { error, .. } => assert!(error.contains("outside"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn loose_permissions_are_warned_of() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let follower = Follower::ready(&[]);
+    follower.write("a.twc", &watch("/a"));
+    fs::set_permissions(follower.root.join("a.twc"), Permissions::from_mode(0o666)).unwrap();
+    match follower.next() {
+        FileChange::Loaded { warnings, .. } => {
+            assert!(warnings.iter().any(|warning| warning.contains("writable by its group")), "{warnings:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+#[ignore = "a measurement: cargo test --release --test config -- --ignored --nocapture"]
+fn ten_thousand_files_load_in_seconds() {
+    let files: Vec<(String, String)> =
+        (0..10_000).map(|n| (format!("d{}/{n}.twc", n % 100), watch(&format!("/{n}")))).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let started = Instant::now();
+    let follower = Follower::new(&files);
+    let written = started.elapsed();
+    let mut loaded = 0;
+    loop {
+        match follower.next() {
+            FileChange::Loaded { .. } => loaded += 1,
+            FileChange::FirstScanDone => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(loaded, 10_000);
+    eprintln!("10,000 files: {:?}", started.elapsed() - written);
+    let changed = Instant::now();
+    follower.write("d0/0.twc", &watch("/changed"));
+    assert_eq!(follower.short(), "d0/0.twc: /changed");
+    eprintln!("one change among them: {:?}", changed.elapsed());
+}
+
+// ---- check ---------------------------------------------------------------------------------------
+
+fn check(paths: &[&Path]) -> Output {
+    Command::new(TWITCHER).arg("check").args(paths).output().unwrap()
+}
+
+#[test]
+fn check_says_what_is_good_and_what_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    fs::create_dir(root.join("sub")).unwrap();
+    fs::write(root.join("a.twc"), watch("/a")).unwrap();
+    fs::write(root.join("sub/b.txt"), format!("import \"m\" as m;\n{}", watch("/b"))).unwrap();
+    fs::write(root.join("sub/m.rhai"), "").unwrap();
+    let output = check(&[root, &root.join("sub/b.txt")]);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let root_path = root.display();
+    assert_eq!(
+        text(&output.stdout),
+        format!("{root_path}/a.twc: ok, 1 watch\n{root_path}/sub/b.txt: ok, 1 watch\n"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(0));
+
+    fs::write(root.join("sub/bad.twc"), "\nRegisterWatch(#{zonde: 1});").unwrap();
+    let output = check(&[root, Path::new("/no/such.twc")]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains(&format!("{root_path}/sub/bad.twc:2:1: unknown key `zonde`; did you mean `znode`?")),
+        "{stderr}"
+    );
+    assert!(stderr.contains("/no/such.twc: No such file"), "{stderr}");
+}
