@@ -86,6 +86,9 @@ impl Ensemble {
             .await
             .map_err(|error| explain_connect(&error))?
         };
+        // A new session may begin at a server that lags behind what the last one showed us. What is read after
+        // this is not older than now, so that no action runs with content that was replaced long ago.
+        client.sync("/").await.map_err(|error| explain_connect(&error))?;
         Ok(Connection { client: Rc::new(client), service: service.0.into_inner(), server: server.to_owned() })
     }
 }
