@@ -105,22 +105,37 @@ pub enum Content {
 pub enum State {
     /// The node, or one of its parents, does not exist.
     Absent,
-    Present { version: Version, content: Content },
+    Present {
+        version: Version,
+        content: Content,
+    },
 }
 
 /// What a store tells its daemon.
 #[derive(Debug)]
 pub enum StoreEvent {
-    Observed { subject: Subject, state: State },
+    Observed {
+        subject: Subject,
+        state: State,
+    },
     /// The node exists but cannot be read (no permission, say). Said once per series of failures; the store
     /// tries again with a backoff of at most 30 s, and the next `Observed` says that it healed.
-    Unreadable { subject: Subject, reason: String },
+    Unreadable {
+        subject: Subject,
+        reason: String,
+    },
     /// A connection is up. `what` names the server and session for people.
-    Connected { what: String },
+    Connected {
+        what: String,
+    },
     /// The connection is gone; the store reconnects by itself. Said once per outage.
-    Disconnected { reason: String },
+    Disconnected {
+        reason: String,
+    },
     /// A slow resync found a change that no watch had announced. Should never happen, so it is counted.
-    Drifted { subject: Subject },
+    Drifted {
+        subject: Subject,
+    },
 }
 
 /// Where the nodes are. `Display` gives the URL back.
