@@ -217,7 +217,7 @@ fn exec_runs_a_string_in_a_shell_and_a_list_as_it_stands() {
     sandbox.nodes.set("/n", "content");
     let shell = exec(&format!("tr '\\000' '|' < /proc/$$/cmdline > {}", one.display()));
     let list = format!(r#"Exec(["tee", {two:?}, "{}/$HOME; *"])"#, sandbox.path("").display());
-    sandbox.config("app.twc", &(watch("/n", &shell, "") + &watch("/n", &list, "")));
+    sandbox.config("app.twc", [watch("/n", &shell, ""), watch("/n", &list, "")].concat());
     let _daemon = sandbox.start();
     wait_until("the shell's report", || sandbox.has("one") && sandbox.read_text("one").ends_with('|'));
     assert!(sandbox.read_text("one").starts_with("/bin/sh|-c|tr '"), "{}", sandbox.read_text("one"));

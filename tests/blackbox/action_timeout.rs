@@ -113,7 +113,7 @@ fn a_command_that_cannot_be_started_is_an_error_of_its_run_only() {
             watch("/n", &format!("Exec([{path:?}])"), &format!("description: \"the-{name}\""))
         })
         .collect();
-    sandbox.config("app.twc", &(text + &watch("/n", &exec(&journal.record()), "")));
+    sandbox.config("app.twc", [text, watch("/n", &exec(&journal.record()), "")].concat());
     let mut daemon = sandbox.start();
     journal.wait_for(&["1"]);
     for name in ["the-missing", "the-plain", "the-directory"] {

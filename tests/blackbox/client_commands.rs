@@ -154,9 +154,9 @@ fn the_directory_store_has_no_nodes_outside_and_none_with_a_dot() {
 fn a_shell_redirection_into_the_directory_store_is_an_update() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
-    let text = watch("/git/head", &exec(&journal.record_event()), "")
-        + &watch("/git", &exec(&journal.note("directory $(wc -c)")), "");
-    sandbox.config("app.twc", &text);
+    let head = watch("/git/head", &exec(&journal.record_event()), "");
+    let directory = watch("/git", &exec(&journal.note("directory $(wc -c)")), "");
+    sandbox.config("app.twc", [head, directory].concat());
     std::fs::create_dir(sandbox.root().join("nodes/git")).expect("create a directory");
     let _daemon = sandbox.start();
     journal.wait_for(&["directory 0"]);

@@ -147,8 +147,11 @@ fn a_server_that_is_absent_at_start_is_waited_for() {
     let journal = sandbox.journal();
     sandbox.config(
         "app.twc",
-        &(watch("/there", &exec(&journal.record_event()), "")
-            + &watch("/later", &exec(&journal.record_event()), "")),
+        [
+            watch("/there", &exec(&journal.record_event()), ""),
+            watch("/later", &exec(&journal.record_event()), ""),
+        ]
+        .concat(),
     );
     let mut daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).start();
     wait_until("attempts to connect", || proxy.attempts() >= 2);

@@ -61,7 +61,7 @@ fn a_named_function_and_captured_variables_work() {
     let (sandbox, journal) = sandbox();
     let by_name = format!("fn pull(event) {{ {} }}\n", note(&journal, "`by name ${event.text}`"));
     let captured = closure(&note(&journal, "`${greeting} ${number} ${event.text}`"), "");
-    sandbox.config("named.twc", &(by_name + &watch("/n", r#"Fn("pull")"#, "")));
+    sandbox.config("named.twc", [by_name, watch("/n", r#"Fn("pull")"#, "")].concat());
     sandbox
         .config("captured.twc", &format!("let greeting = \"hello\";\nfor number in 1..=2 {{ {captured} }}"));
     let _daemon = sandbox.start();
@@ -84,7 +84,8 @@ fn the_result_of_a_function_is_its_exit_code() {
     ];
     let text: String =
         cases.iter().map(|(name, body, _)| closure(body, &format!("description: {name:?}"))).collect();
-    sandbox.config("app.twc", &(text + &closure(&note(&journal, "event.text"), r#"description: "last""#)));
+    let last = closure(&note(&journal, "event.text"), r#"description: "last""#);
+    sandbox.config("app.twc", [text, last].concat());
     let daemon = sandbox.daemon().arg("-v").start();
     for (name, _, failure) in cases {
         match failure {
@@ -149,7 +150,7 @@ fn the_functions_of_a_function_work() {
         .replace("\"TEXT\"", &format!("{text:?}"))
     );
     let trim = "fn trim_it() { let text = this; text.trim(); text }\n";
-    sandbox.config("app.twc", &(trim.to_owned() + &closure(&body, r#"description: "kit""#)));
+    sandbox.config("app.twc", [trim, &closure(&body, r#"description: "kit""#)].concat());
     let daemon = sandbox.start();
     journal.wait_for(&["some text 5 out err a b|$HOME| 2"]);
     assert_eq!(sandbox.read("blob"), b"content");
@@ -163,7 +164,7 @@ fn a_function_runs_under_its_uid() {
     let (sandbox, journal) = sandbox();
     let body = note(&journal, r#"run("id -u; id -g; id -G").stdout.replaced()"#);
     let replaced = "fn replaced() { let text = this; text.replace(\"\\n\", \" \"); text }\n";
-    sandbox.config("app.twc", &(replaced.to_owned() + &closure(&body, r#"uid: "nobody""#)));
+    sandbox.config("app.twc", [replaced, &closure(&body, r#"uid: "nobody""#)].concat());
     let _daemon = sandbox.start();
     journal.wait_for(&["65534 65534 65534 "]);
 }
@@ -185,7 +186,7 @@ fn a_function_that_exhausts_its_stack_hurts_only_its_own_run() {
     let (sandbox, journal) = sandbox();
     let deep = "fn deep(n) { deep(n + 1) + 1 }\n";
     let other = closure(&note(&journal, "event.text"), "");
-    sandbox.config("app.twc", &(deep.to_owned() + &closure("deep(0)", r#"description: "deep""#) + &other));
+    sandbox.config("app.twc", [deep, &closure("deep(0)", r#"description: "deep""#), &other].concat());
     let mut daemon = sandbox.start();
     journal.wait_for(&["content"]);
     daemon.wait_for_log(&["deep", "fail"]);

@@ -77,9 +77,12 @@ fn node_data_is_not_logged() {
         let sandbox = Sandbox::directory();
         let journal = sandbox.journal();
         sandbox.nodes.set("/n", "s3cr3t-one");
-        let text = watch("/n", &exec(&format!("{}; exit 1", journal.record())), r#"description: "failing""#)
-            + &watch("/n", "|event| { throw 42 }", r#"description: "throwing""#)
-            + &watch("/n", r#"Exec(["/missing"])"#, r#"description: "missing""#);
+        let text = [
+            watch("/n", &exec(&format!("{}; exit 1", journal.record())), r#"description: "failing""#),
+            watch("/n", "|event| { throw 42 }", r#"description: "throwing""#),
+            watch("/n", r#"Exec(["/missing"])"#, r#"description: "missing""#),
+        ]
+        .concat();
         sandbox.config("app.twc", &text);
         let args = sandbox.daemon();
         let daemon = if level == "-v" { args.arg("-v").start() } else { args.start() };

@@ -23,8 +23,11 @@ fn an_unreadable_node_is_reported_once_and_heals_without_touching_other_watches(
     let noting = |name: &str| exec(&journal.note(&format!("{name} $TWITCHER_EVENT $(cat)")));
     sandbox.config(
         "app.twc",
-        &(watch("/locked", &noting("locked"), r#"description: "locked-watch""#)
-            + &watch("/open", &noting("open"), "")),
+        [
+            watch("/locked", &noting("locked"), r#"description: "locked-watch""#),
+            watch("/open", &noting("open"), ""),
+        ]
+        .concat(),
     );
     let daemon = sandbox.start();
     daemon.wait_for_log(&["/locked"]);

@@ -8,7 +8,7 @@ fn check(text: &str) -> (Option<i32>, String) {
     let sandbox = Sandbox::directory();
     sandbox.config("app.twc", text);
     let finished = sandbox.twitcher(["check"]).arg(sandbox.configs().join("app.twc")).finish();
-    (finished.code, finished.text() + &finished.stderr)
+    (finished.code, format!("{}{}", finished.text(), finished.stderr))
 }
 
 fn with(more: &str) -> String {

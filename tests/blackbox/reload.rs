@@ -128,11 +128,11 @@ fn a_file_that_is_broken_from_the_start_hurts_no_other_and_loads_once_fixed() {
 fn only_the_changed_watch_of_a_file_runs_again() {
     let (sandbox, journal) = sandbox();
     let other = |word: &str| watch("/n", &exec(&journal.note(word)), r#"description: "other""#);
-    sandbox.config("app.twc", &(saying(&journal, "same") + &other("one")));
+    sandbox.config("app.twc", [saying(&journal, "same"), other("one")].concat());
     let _daemon = sandbox.start();
     wait_until("both to run", || journal.lines().len() == 2);
     // Moved within the file, with a comment above: still the same definition.
-    sandbox.config("app.twc", &(other("two") + "\n// A comment.\n" + &saying(&journal, "same")));
+    sandbox.config("app.twc", [&other("two"), "\n// A comment.\n", &saying(&journal, "same")].concat());
     journal.wait_for_line("two");
     sandbox.nodes.set("/n", "new");
     journal.wait_for_line("same new");
@@ -152,11 +152,11 @@ fn an_unchanged_function_does_not_run_again() {
             r#"description: "function""#
         )
     );
-    sandbox.config("app.twc", &(function.clone() + &marker("one")));
+    sandbox.config("app.twc", [&*function, &marker("one")].concat());
     let _daemon = sandbox.start();
     wait_until("both to run", || journal.lines().len() >= 2);
     for word in ["two", "three"] {
-        sandbox.config("app.twc", &(function.clone() + &marker(word)));
+        sandbox.config("app.twc", [&*function, &marker(word)].concat());
         journal.wait_for_line(word);
     }
     assert_eq!(journal.count("function captured"), 1, "{:?}", journal.lines());
@@ -172,7 +172,7 @@ fn the_first_run_of_a_changed_watch_waits_for_the_running_one() {
     let _daemon = sandbox.start();
     journal.wait_for(&["old starts"]);
     let marker = watch("/n", &exec(&seen.note("reloaded")), "");
-    sandbox.config("app.twc", &(saying(&journal, "new") + &marker));
+    sandbox.config("app.twc", [saying(&journal, "new"), marker].concat());
     seen.wait_for(&["reloaded"]);
     gate.open();
     journal.wait_for(&["old starts", "old ends", "new content"]);
@@ -189,7 +189,7 @@ fn the_first_run_of_a_removed_and_readded_watch_waits_for_the_running_one() {
     let marker = |word: &str| watch("/n", &exec(&seen.note(word)), r#"description: "marker""#);
     sandbox.config("app.twc", &marker("removed"));
     seen.wait_for(&["removed"]);
-    sandbox.config("app.twc", &(saying(&journal, "new") + &marker("readded")));
+    sandbox.config("app.twc", [saying(&journal, "new"), marker("readded")].concat());
     seen.wait_for(&["removed", "readded"]);
     gate.open();
     journal.wait_for(&["old starts", "old ends", "new content"]);
@@ -220,10 +220,10 @@ fn without_run_on_load_neither_the_first_load_nor_a_change_runs() {
     };
     // It shares its subscription: what it has seen, the quiet one has seen.
     let marker = |word: &str| watch("/n", &exec(&seen.note(word)), r#"description: "marker""#);
-    sandbox.config("app.twc", &(quiet("one") + &marker("loaded")));
+    sandbox.config("app.twc", [quiet("one"), marker("loaded")].concat());
     let _daemon = sandbox.start();
     seen.wait_for(&["loaded"]);
-    sandbox.config("app.twc", &(quiet("two") + &marker("changed")));
+    sandbox.config("app.twc", [quiet("two"), marker("changed")].concat());
     seen.wait_for(&["loaded", "changed"]);
     sandbox.nodes.set("/n", "new");
     journal.wait_for(&["two changed new"]);

@@ -28,7 +28,7 @@ fn queue_collapses_updates_into_one_run_with_the_latest_content() {
     on_both_stores(|sandbox| {
         let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
         sandbox.nodes.set("/n", "0");
-        sandbox.config("app.twc", &(watch("/n", &gated(&journal, &gate), "") + &witness("/n", &seen)));
+        sandbox.config("app.twc", [watch("/n", &gated(&journal, &gate), ""), witness("/n", &seen)].concat());
         let _daemon = sandbox.start();
         journal.wait_for(&["start 0"]);
         for value in ["1", "2", "3"] {
@@ -48,7 +48,7 @@ fn discard_ignores_updates_while_it_runs_and_stays_armed() {
         let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
         sandbox.nodes.set("/n", "0");
         let discarding = watch("/n", &gated(&journal, &gate), "run_mode: DISCARD");
-        sandbox.config("app.twc", &(discarding + &witness("/n", &seen)));
+        sandbox.config("app.twc", [discarding, witness("/n", &seen)].concat());
         let _daemon = sandbox.start();
         journal.wait_for(&["start 0"]);
         set_and_see(sandbox, &seen, "1");
@@ -73,7 +73,7 @@ fn parallel_runs_every_update_in_order_and_max_parallel_at_once() {
     let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
     sandbox.nodes.set("/n", "0");
     let bounded = watch("/n", &gated(&journal, &gate), "run_mode: PARALLEL, max_parallel: 2");
-    sandbox.config("app.twc", &(bounded + &witness("/n", &seen)));
+    sandbox.config("app.twc", [bounded, witness("/n", &seen)].concat());
     let _daemon = sandbox.start();
     seen.wait_for_line("0");
     for value in ["1", "2", "3", "4"] {
@@ -104,7 +104,7 @@ fn parallel_keeps_1024_waiting_and_then_replaces_the_newest() {
     let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
     sandbox.nodes.set("/n", "0");
     let bounded = watch("/n", &gated(&journal, &gate), "run_mode: PARALLEL, max_parallel: 1");
-    sandbox.config("app.twc", &(bounded + &witness("/n", &seen)));
+    sandbox.config("app.twc", [bounded, witness("/n", &seen)].concat());
     let _daemon = sandbox.start();
     journal.wait_for(&["start 0"]);
     sandbox.nodes.set_each("/n", 1..=1030, |value| seen.wait_for_line(&value.to_string()));

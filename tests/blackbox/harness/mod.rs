@@ -21,6 +21,6 @@ pub use nodes::Nodes;
 pub use process::{Process, require_root};
 pub use proxy::Proxy;
 pub use sandbox::{Sandbox, exec, on_both_stores, watch};
-pub use twitcher::{Daemon, Finished, Twitcher};
+pub use twitcher::{Daemon, Twitcher};
 pub use wait::{wait_for, wait_until};
 pub use zookeeper::ZooKeeper;

@@ -1,13 +1,14 @@
 //! The test's own hand on the nodes, past the program under test.
 
 use std::fs;
-use std::future::Future;
+use std::future::{self, Future};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error};
 
 const PERSISTENT: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
@@ -152,11 +153,15 @@ async fn connect(address: &str) -> Client {
     connector.connect(address).await.unwrap_or_else(|e| panic!("connect to {address}: {e}"))
 }
 
+/// Runs `work` on a runtime that a thread of its own keeps going, so that clients can end their sessions in
+/// order after it.
 fn block_on<T>(work: impl Future<Output = T>) -> T {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.worker_threads(1).enable_all().build().expect("a runtime")
+    static RUNTIME: OnceLock<Handle> = OnceLock::new();
+    let handle = RUNTIME.get_or_init(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let handle = runtime.handle().clone();
+        thread::spawn(move || runtime.block_on(future::pending::<()>()));
+        handle
     });
-    runtime.block_on(work)
+    handle.block_on(work)
 }

@@ -29,10 +29,6 @@ impl Process {
         field(11) + field(12)
     }
 
-    pub fn open_files(self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.0)).map(Iterator::count).unwrap_or(0)
-    }
-
     pub fn signal(self, signal: Signal) {
         kill(Pid::from_raw(self.0), signal).unwrap_or_else(|e| panic!("send {signal} to {}: {e}", self.0));
     }

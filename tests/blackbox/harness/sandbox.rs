@@ -68,12 +68,12 @@ impl Sandbox {
     }
 
     /// Writes a config file in one step, so that a running daemon never meets half of it.
-    pub fn config(&self, name: &str, text: &str) {
+    pub fn config(&self, name: &str, text: impl AsRef<str>) {
         let file = self.configs().join(name);
         let directory = file.parent().expect("below the config directory");
         fs::create_dir_all(directory).expect("create the directory");
         let new = directory.join(format!(".new-{}", name.replace('/', "-")));
-        fs::write(&new, text).expect("write the config");
+        fs::write(&new, text.as_ref()).expect("write the config");
         fs::rename(new, file).expect("put the config in place");
     }
 
@@ -182,6 +182,10 @@ pub fn watch(znode: &str, action: &str, more: &str) -> String {
 /// The text of an `Exec` action that runs `script` in a shell.
 pub fn exec(script: &str) -> String {
     format!("Exec({script:?})")
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("change the mode");
 }
 
 fn home() -> TempDir {
