@@ -8,7 +8,7 @@ fn watched(sandbox: &Sandbox, znode: &str, more: &str) -> Journal {
     sandbox.nodes.set("/ready", "ready");
     sandbox.config(
         "app.twc",
-        &[
+        [
             watch(znode, &exec(&journal.record_event()), more),
             watch("/ready", &exec(&journal.record_event()), r#"description: "ready""#),
         ]
@@ -62,7 +62,7 @@ fn deletion_runs_nothing_and_recreation_with_equal_bytes_runs_as_created() {
     on_both_stores(|sandbox| {
         sandbox.nodes.set("/n", "same");
         let journal = sandbox.journal();
-        sandbox.config("app.twc", &watch("/n", &exec(&journal.record_event()), ""));
+        sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), ""));
         let _daemon = sandbox.start();
         journal.wait_for(&["load same"]);
         sandbox.nodes.remove("/n");

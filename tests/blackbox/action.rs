@@ -14,7 +14,7 @@ fn report_of(sandbox: &Sandbox, daemon: Twitcher, script: &str, more: &str) -> (
     let (new, report) = (sandbox.path("report.new"), sandbox.path("report"));
     let script =
         format!("{{ {script}; }} > {new}; mv {new} {report}", new = new.display(), report = report.display());
-    sandbox.config("app.twc", &watch("/n", &exec(&script), more));
+    sandbox.config("app.twc", watch("/n", &exec(&script), more));
     let daemon = daemon.start();
     wait_until("the action's report", || report.exists());
     (sandbox.read_text("report"), daemon)
@@ -64,7 +64,7 @@ fn each_run_has_a_run_id_of_its_own() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "1");
-    sandbox.config("app.twc", &watch("/n", &exec(&journal.note("$TWITCHER_RUN_ID")), ""));
+    sandbox.config("app.twc", watch("/n", &exec(&journal.note("$TWITCHER_RUN_ID")), ""));
     let _daemon = sandbox.start();
     wait_until("one run", || journal.lines().len() == 1);
     sandbox.nodes.set("/n", "2");
@@ -177,8 +177,8 @@ fn without_root_actions_run_as_the_caller_and_another_uid_is_an_error() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "content");
-    sandbox.config("mine.twc", &watch("/n", &exec(&journal.note("mine $(id -u)")), ""));
-    sandbox.config("other.twc", &watch("/n", &exec(&journal.note("other")), r#"uid: "root""#));
+    sandbox.config("mine.twc", watch("/n", &exec(&journal.note("mine $(id -u)")), ""));
+    sandbox.config("other.twc", watch("/n", &exec(&journal.note("other")), r#"uid: "root""#));
     std::os::unix::fs::chown(sandbox.state(), Some(65534), Some(65534)).expect("give the state away");
     let binary = sandbox.copy_of_the_binary();
     let daemon = sandbox
@@ -202,7 +202,7 @@ fn the_standard_streams_can_be_opened_by_name_as_nobody() {
         journal.note("$(cat /dev/stdin) $(id -un)")
     );
     sandbox.nodes.set("/n", "content");
-    sandbox.config("app.twc", &watch("/n", &exec(&script), r#"uid: "nobody", description: "streams""#));
+    sandbox.config("app.twc", watch("/n", &exec(&script), r#"uid: "nobody", description: "streams""#));
     let daemon = sandbox.start();
     journal.wait_for(&["content nobody"]);
     daemon.wait_for_log(&["streams", "spoken"]);

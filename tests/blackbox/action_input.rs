@@ -25,7 +25,7 @@ fn stdin_is_exactly_the_nodes_bytes() {
         sandbox.nodes.set("/n", "first");
         let (new, got) = (sandbox.path("got.new"), sandbox.path("got"));
         let save = format!("cat > {new}; mv {new} {got}", new = new.display(), got = got.display());
-        sandbox.config("app.twc", &watch("/n", &exec(&save), ""));
+        sandbox.config("app.twc", watch("/n", &exec(&save), ""));
         let _daemon = sandbox.start();
         for content in contents {
             sandbox.nodes.set("/n", content);
@@ -45,7 +45,7 @@ fn stdin_of_a_children_watch_is_the_sorted_names() {
             sandbox.nodes.set(&format!("/members/{name}"), "");
         }
         let names = journal.note("$TWITCHER_EVENT $(od -An -c | tr -d ' \\n')");
-        sandbox.config("app.twc", &watch("/members", &exec(&names), "watch_type: WATCH_CHILDREN"));
+        sandbox.config("app.twc", watch("/members", &exec(&names), "watch_type: WATCH_CHILDREN"));
         let _daemon = sandbox.start();
         journal.wait_for(&[r"load Z\na\nab\nb\n"]);
         sandbox.nodes.remove("/members/b");
@@ -65,7 +65,7 @@ fn stdin_is_the_null_device_without_pipe_stdin() {
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "content");
     let script = journal.note("$(readlink /proc/self/fd/0) $(cat)");
-    sandbox.config("app.twc", &watch("/n", &exec(&script), "pipe_stdin: false"));
+    sandbox.config("app.twc", watch("/n", &exec(&script), "pipe_stdin: false"));
     let _daemon = sandbox.start();
     journal.wait_for(&["/dev/null "]);
 }

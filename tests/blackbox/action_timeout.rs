@@ -22,7 +22,7 @@ fn a_timeout_terminates_and_five_seconds_later_kills_the_whole_group() {
     let quick = journal.note("quick");
     let action = format!("if [ $(cat) = quick ]; then {quick}; else exec {} 2; fi", stubborn.display());
     sandbox.nodes.set("/n", "slow");
-    sandbox.config("app.twc", &watch("/n", &exec(&action), r#"timeout: 0.5, description: "stubborn""#));
+    sandbox.config("app.twc", watch("/n", &exec(&action), r#"timeout: 0.5, description: "stubborn""#));
     let daemon = sandbox.start();
     wait_until("three processes to hear TERM", || journal.count("term") == 3);
     let terminated = Instant::now();
@@ -46,7 +46,7 @@ fn a_timeout_ends_a_sleeping_action_with_term() {
     sandbox.nodes.set("/n", "slow");
     let (start, end) = (journal.note("start $v"), journal.note("end $v"));
     let action = format!("v=$(cat); {start}; [ $v = quick ] || sleep 1000; {end}");
-    sandbox.config("app.twc", &watch("/n", &exec(&action), "timeout: 1"));
+    sandbox.config("app.twc", watch("/n", &exec(&action), "timeout: 1"));
     let _daemon = sandbox.start();
     journal.wait_for(&["start slow"]);
     sandbox.nodes.set("/n", "quick");
@@ -67,7 +67,7 @@ fn processes_left_behind_live_on_while_the_run_has_ended() {
         journal.note("survived")
     );
     let action = format!("v=$(cat); {}; [ $v = first ] && ( {behind} ) & true", journal.note("ran $v"));
-    sandbox.config("app.twc", &watch("/n", &exec(&action), "timeout: 60"));
+    sandbox.config("app.twc", watch("/n", &exec(&action), "timeout: 60"));
     let daemon = sandbox.start();
     journal.wait_for(&["ran first"]);
     // The one left behind still holds the pipe: if the run waited for it, no other could start.
@@ -86,7 +86,7 @@ fn a_process_that_left_the_group_survives_the_timeout() {
     sandbox.nodes.set("/n", "content");
     let escaped = format!("echo $$ >> {}; {}", journal.path(), gate.pass());
     let action = format!("setsid sh -c '{escaped}' & sleep 1000");
-    sandbox.config("app.twc", &watch("/n", &exec(&action), r#"timeout: 1, description: "leaver""#));
+    sandbox.config("app.twc", watch("/n", &exec(&action), r#"timeout: 1, description: "leaver""#));
     let daemon = sandbox.start();
     let pid = wait_for("the process to escape", || journal.lines().into_iter().next());
     daemon.wait_for_log(&["leaver", "time"]);
@@ -136,7 +136,7 @@ fn a_failing_action_is_logged_and_the_next_update_runs() {
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "1");
     let action = format!("{}; exit 67", journal.record());
-    sandbox.config("app.twc", &watch("/n", &exec(&action), r#"description: "failing""#));
+    sandbox.config("app.twc", watch("/n", &exec(&action), r#"description: "failing""#));
     let daemon = sandbox.start();
     daemon.wait_for_log(&["failing", "67"]);
     sandbox.nodes.set("/n", "2");
@@ -150,7 +150,7 @@ fn an_action_that_dies_by_a_signal_is_logged_and_the_next_update_runs() {
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "1");
     let action = format!("{}; kill -SEGV $$", journal.record());
-    sandbox.config("app.twc", &watch("/n", &exec(&action), r#"description: "crashing""#));
+    sandbox.config("app.twc", watch("/n", &exec(&action), r#"description: "crashing""#));
     let daemon = sandbox.start();
     daemon.wait_for_log(&["crashing", "SEGV"]);
     sandbox.nodes.set("/n", "2");

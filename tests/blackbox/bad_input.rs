@@ -58,7 +58,7 @@ fn bad_configs_hurt_no_good_one() {
     for (name, text, _) in &bad {
         sandbox.config(&format!("{name}.twc"), text);
     }
-    sandbox.config("zzz-good.twc", &watch("/n", &exec(&journal.record()), ""));
+    sandbox.config("zzz-good.twc", watch("/n", &exec(&journal.record()), ""));
     let mut daemon = sandbox.start();
     journal.wait_for(&["one"]);
     for (name, _, said) in &bad {
@@ -94,7 +94,7 @@ fn a_state_directory_that_cannot_be_made_is_named() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "content");
-    sandbox.config("app.twc", &watch("/n", &exec(&journal.record()), ""));
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     let state = sandbox.path("journal").join("state");
     let mut daemon = sandbox
         .twitcher(["run", "--log-to-stdout"])
@@ -128,7 +128,7 @@ fn with_state_mounted(options: &str) {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "one");
-    sandbox.config("app.twc", &watch("/n", &exec(&journal.record()), ""));
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     let mount = format!("mount -t tmpfs {options} tmpfs {} && exec \"$@\"", sandbox.state().display());
     let mut daemon = sandbox.daemon().under(["unshare", "--mount", "sh", "-c", &mount, "sh"]).start();
     journal.wait_for(&["one"]);
@@ -144,7 +144,7 @@ fn a_daemon_without_descriptors_says_so_and_recovers() {
     let sandbox = Sandbox::zookeeper();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "one");
-    sandbox.config("app.twc", &watch("/n", &exec(&journal.record()), r#"description: "starved""#));
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), r#"description: "starved""#));
     let mut daemon = sandbox.start();
     journal.wait_for(&["one"]);
     let process = daemon.process();

@@ -9,7 +9,7 @@ fn sandbox() -> (Sandbox, Journal) {
     let sandbox = Sandbox::zookeeper();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "content");
-    sandbox.config("app.twc", &watch("/n", &exec(&journal.record()), ""));
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     (sandbox, journal)
 }
 
@@ -129,7 +129,7 @@ fn check_takes_files_and_directories_and_shows_where_they_are_wrong() {
     let check = |path: &str| sandbox.twitcher(["check"]).arg(sandbox.configs().join(path));
     check("").finish().expect(0);
     check("good.twc").finish().expect(0);
-    sandbox.config("below/bad.twc", &format!("{good}\n  RegisterWatch(#{{ znode: 3 }});\n"));
+    sandbox.config("below/bad.twc", format!("{good}\n  RegisterWatch(#{{ znode: 3 }});\n"));
     check("").finish().expect(1).expect_said(&["below/bad.twc:3:3", "znode"]);
     check("good.twc").arg(sandbox.configs().join("below/bad.twc")).finish().expect(1);
     check("good.twc").finish().expect(0);
@@ -153,7 +153,7 @@ fn the_session_timeout_is_asked_of_the_server() {
     let sandbox = Sandbox::on(&server);
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "content");
-    sandbox.config("app.twc", &watch("/n", &exec(&journal.record()), ""));
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     let _daemon = sandbox.daemon().args(["--session-timeout", "2"]).start();
     journal.wait_for(&["content"]);
     wait_until("the session of 2 s", || server.ask("cons").contains("to=2000,"));

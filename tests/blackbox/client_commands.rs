@@ -79,7 +79,7 @@ fn poke_makes_watches_fire_and_leaves_the_data() {
     on_both_stores(|sandbox| {
         let journal = sandbox.journal();
         sandbox.nodes.set("/n", b"bytes \0\xff");
-        sandbox.config("app.twc", &watch("/n", &exec(&journal.note("$TWITCHER_EVENT")), ""));
+        sandbox.config("app.twc", watch("/n", &exec(&journal.note("$TWITCHER_EVENT")), ""));
         let _daemon = sandbox.start();
         journal.wait_for(&["load"]);
         sandbox.client(["poke", "/n"]).finish().expect(0);

@@ -11,7 +11,7 @@ fn sandbox() -> (Sandbox, Journal) {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "content");
-    sandbox.config("app.twc", &watch("/n", &exec(&journal.record()), ""));
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     (sandbox, journal)
 }
 

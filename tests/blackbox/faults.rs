@@ -21,7 +21,7 @@ impl Fixture {
         let sandbox = Sandbox::on(&server);
         let journal = sandbox.journal();
         sandbox.nodes.set("/n", "before");
-        sandbox.config("app.twc", &watch("/n", &exec(&journal.record_event()), ""));
+        sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), ""));
         let daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).start();
         journal.wait_for(&["load before"]);
         Self { server, proxy, sandbox, journal, daemon }
@@ -172,7 +172,7 @@ fn the_next_server_of_the_list_is_tried_when_one_is_dead() {
     let sandbox = Sandbox::zookeeper();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "content");
-    sandbox.config("app.twc", &watch("/n", &exec(&journal.record()), ""));
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     let both = format!("{},{}", dead.address(), alive.address());
     let _daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&both)).start();
     journal.wait_for(&["content"]);

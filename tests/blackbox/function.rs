@@ -35,7 +35,7 @@ fn a_function_is_given_the_event() {
             "`${event.znode} ${event.event} ${event.text.len()} ${event.text.contains(\"\\u{FFFD}\")} \
              ${event.data.len()} ${event.data[1]} ${event.watch} ${type_of(event.version)}`",
         );
-        sandbox.config("app.twc", &closure(&body, r#"description: "named""#));
+        sandbox.config("app.twc", closure(&body, r#"description: "named""#));
         let _daemon = sandbox.start();
         journal.wait_for(&["/n load 5 true 5 255 named i64"]);
         sandbox.nodes.set("/n", "xyz");
@@ -50,7 +50,7 @@ fn a_function_of_a_children_watch_is_given_the_sorted_names() {
         sandbox.nodes.set(&format!("/members/{name}"), "");
     }
     let action = format!("|event| {{ {} }}", note(&journal, "`${event.event} ${event.children}`"));
-    sandbox.config("app.twc", &watch("/members", &action, "watch_type: WATCH_CHILDREN"));
+    sandbox.config("app.twc", watch("/members", &action, "watch_type: WATCH_CHILDREN"));
     let _daemon = sandbox.start();
     journal.wait_for(&[r#"load ["a", "b", "c"]"#]);
 }
@@ -63,7 +63,7 @@ fn a_named_function_and_captured_variables_work() {
     let captured = closure(&note(&journal, "`${greeting} ${number} ${event.text}`"), "");
     sandbox.config("named.twc", [by_name, watch("/n", r#"Fn("pull")"#, "")].concat());
     sandbox
-        .config("captured.twc", &format!("let greeting = \"hello\";\nfor number in 1..=2 {{ {captured} }}"));
+        .config("captured.twc", format!("let greeting = \"hello\";\nfor number in 1..=2 {{ {captured} }}"));
     let _daemon = sandbox.start();
     for line in ["by name content", "hello 1 content", "hello 2 content"] {
         journal.wait_for_line(line);
@@ -101,8 +101,8 @@ fn the_result_of_a_function_is_its_exit_code() {
 #[test]
 fn a_function_runs_from_the_source_as_loaded_even_when_the_file_broke() {
     let (sandbox, journal) = sandbox();
-    sandbox.config("lib.rhai", &format!("fn say(text) {{ {} }}", note(&journal, "`module ${text}`")));
-    sandbox.config("app.twc", &format!("import \"lib\" as lib;\n{}", closure("lib::say(event.text)", "")));
+    sandbox.config("lib.rhai", format!("fn say(text) {{ {} }}", note(&journal, "`module ${text}`")));
+    sandbox.config("app.twc", format!("import \"lib\" as lib;\n{}", closure("lib::say(event.text)", "")));
     let daemon = sandbox.start();
     journal.wait_for(&["module content"]);
     sandbox.config("lib.rhai", "fn say(text) { this is broken");
@@ -117,11 +117,11 @@ fn a_changed_module_reloads_its_importers() {
     let (sandbox, journal) = sandbox();
     let library =
         |word: &str| format!("fn say(text) {{ {} }}", note(&journal, &format!("`{word} ${{text}}`")));
-    sandbox.config("lib.rhai", &library("old"));
-    sandbox.config("app.twc", &format!("import \"lib\" as lib;\n{}", closure("lib::say(event.text)", "")));
+    sandbox.config("lib.rhai", library("old"));
+    sandbox.config("app.twc", format!("import \"lib\" as lib;\n{}", closure("lib::say(event.text)", "")));
     let _daemon = sandbox.start();
     journal.wait_for(&["old content"]);
-    sandbox.config("lib.rhai", &library("new"));
+    sandbox.config("lib.rhai", library("new"));
     // Its definition changed, so it runs.
     journal.wait_for(&["old content", "new content"]);
 }
@@ -173,7 +173,7 @@ fn a_function_runs_under_its_uid() {
 fn a_function_that_loops_ends_by_its_timeout_and_leaves_the_watch_armed() {
     let (sandbox, journal) = sandbox();
     let body = format!("if event.text == \"content\" {{ loop {{ }} }} {}", note(&journal, "event.text"));
-    sandbox.config("app.twc", &closure(&body, r#"timeout: 0.5, description: "looping""#));
+    sandbox.config("app.twc", closure(&body, r#"timeout: 0.5, description: "looping""#));
     let daemon = sandbox.start();
     daemon.wait_for_log(&["looping", "time"]);
     sandbox.nodes.set("/n", "new");

@@ -10,7 +10,7 @@ use crate::harness::{Sandbox, exec, require_root, wait_for, wait_until, watch};
 fn sandbox(script: &str) -> Sandbox {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "content");
-    sandbox.config("app.twc", &watch("/n", &exec(script), r#"description: "named""#));
+    sandbox.config("app.twc", watch("/n", &exec(script), r#"description: "named""#));
     sandbox
 }
 
@@ -114,7 +114,7 @@ fn by_default_starts_and_failed_ends_and_config_changes_are_logged() {
 fn verbose_also_logs_successful_ends() {
     let sandbox = sandbox("true");
     let journal = sandbox.journal();
-    sandbox.config("marker.twc", &watch("/n", &exec(&journal.record()), r#"description: "marker""#));
+    sandbox.config("marker.twc", watch("/n", &exec(&journal.record()), r#"description: "marker""#));
     let verbose = sandbox.daemon().arg("--verbose").start();
     verbose.wait_for_log(&["named", "ended"]);
     drop(verbose);

@@ -46,7 +46,7 @@ fn an_update_of_a_node_that_was_locked_meanwhile_runs_when_it_is_unlocked() {
     let sandbox = Sandbox::zookeeper();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "old");
-    sandbox.config("app.twc", &watch("/n", &exec(&journal.record()), ""));
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     let daemon = sandbox.start();
     journal.wait_for(&["old"]);
     set_acl(&sandbox, "/n", UNREADABLE);

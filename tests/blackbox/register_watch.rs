@@ -157,7 +157,7 @@ fn an_import_from_elsewhere_is_refused() {
     for module in ["/etc/passwd", "../outside"] {
         let sandbox = Sandbox::directory();
         std::fs::write(sandbox.root().join("outside.rhai"), "fn f() { }").expect("write a module");
-        sandbox.config("app.twc", &format!("import {module:?} as m;\n{}", with("")));
+        sandbox.config("app.twc", format!("import {module:?} as m;\n{}", with("")));
         sandbox.twitcher(["check"]).arg(sandbox.configs()).finish().expect(1).expect_said(&["app.twc"]);
     }
 }

@@ -27,13 +27,13 @@ fn gated(journal: &Journal, gate: &Gate, word: &str) -> String {
 fn a_new_file_is_loaded_a_changed_one_runs_again_and_a_removed_one_stops() {
     let (sandbox, journal) = sandbox();
     let _daemon = sandbox.start();
-    sandbox.config("app.twc", &saying(&journal, "one"));
+    sandbox.config("app.twc", saying(&journal, "one"));
     journal.wait_for(&["one content"]);
-    sandbox.config("app.twc", &saying(&journal, "two"));
+    sandbox.config("app.twc", saying(&journal, "two"));
     journal.wait_for(&["one content", "two content"]);
     sandbox.remove_config("app.twc");
     // Changes of one directory are applied in one step: when the new file runs, the old one is gone.
-    sandbox.config("other.twc", &saying(&journal, "other"));
+    sandbox.config("other.twc", saying(&journal, "other"));
     journal.wait_for_line("other content");
     sandbox.nodes.set("/n", "new");
     journal.wait_for_line("other new");
@@ -59,12 +59,12 @@ fn quick_edits_of_equal_size_are_caught() {
 fn files_in_new_nested_directories_are_loaded_and_watched() {
     let (sandbox, journal) = sandbox();
     let _daemon = sandbox.start();
-    sandbox.config("a/b/c/app.twc", &saying(&journal, "deep"));
+    sandbox.config("a/b/c/app.twc", saying(&journal, "deep"));
     journal.wait_for(&["deep content"]);
-    sandbox.config("a/b/c/app.twc", &saying(&journal, "deeper"));
+    sandbox.config("a/b/c/app.twc", saying(&journal, "deeper"));
     journal.wait_for(&["deep content", "deeper content"]);
     fs::remove_dir_all(sandbox.configs().join("a")).expect("remove the directories");
-    sandbox.config("z/app.twc", &saying(&journal, "new"));
+    sandbox.config("z/app.twc", saying(&journal, "new"));
     journal.wait_for(&["deep content", "deeper content", "new content"]);
 }
 
@@ -72,7 +72,7 @@ fn files_in_new_nested_directories_are_loaded_and_watched() {
 #[test]
 fn an_editors_swap_dance_is_one_change() {
     let (sandbox, journal) = sandbox();
-    sandbox.config("app.twc", &saying(&journal, "old"));
+    sandbox.config("app.twc", saying(&journal, "old"));
     let _daemon = sandbox.start();
     journal.wait_for(&["old content"]);
     let path = |name: &str| sandbox.configs().join(name);
@@ -88,7 +88,7 @@ fn an_editors_swap_dance_is_one_change() {
 #[test]
 fn a_renamed_file_runs_as_a_new_one() {
     let (sandbox, journal) = sandbox();
-    sandbox.config("old.twc", &saying(&journal, "x"));
+    sandbox.config("old.twc", saying(&journal, "x"));
     let _daemon = sandbox.start();
     journal.wait_for(&["x content"]);
     fs::rename(sandbox.configs().join("old.twc"), sandbox.configs().join("new.twc")).expect("rename");
@@ -99,7 +99,7 @@ fn a_renamed_file_runs_as_a_new_one() {
 #[test]
 fn a_broken_file_keeps_its_last_good_watches_and_is_said_with_its_place() {
     let (sandbox, journal) = sandbox();
-    sandbox.config("app.twc", &saying(&journal, "good"));
+    sandbox.config("app.twc", saying(&journal, "good"));
     let daemon = sandbox.start();
     journal.wait_for(&["good content"]);
     let half = saying(&journal, "never") + "RegisterWatch(#{ znode: \"/n\", act";
@@ -107,7 +107,7 @@ fn a_broken_file_keeps_its_last_good_watches_and_is_said_with_its_place() {
     daemon.wait_for_log(&["app.twc:2:"]);
     sandbox.nodes.set("/n", "new");
     journal.wait_for(&["good content", "good new"]);
-    sandbox.config("app.twc", &saying(&journal, "fixed"));
+    sandbox.config("app.twc", saying(&journal, "fixed"));
     journal.wait_for(&["good content", "good new", "fixed new"]);
 }
 
@@ -115,11 +115,11 @@ fn a_broken_file_keeps_its_last_good_watches_and_is_said_with_its_place() {
 fn a_file_that_is_broken_from_the_start_hurts_no_other_and_loads_once_fixed() {
     let (sandbox, journal) = sandbox();
     sandbox.config("broken.twc", "RegisterWatch(");
-    sandbox.config("good.twc", &saying(&journal, "good"));
+    sandbox.config("good.twc", saying(&journal, "good"));
     let daemon = sandbox.start();
     journal.wait_for(&["good content"]);
     daemon.wait_for_log(&["broken.twc:1:"]);
-    sandbox.config("broken.twc", &saying(&journal, "fixed"));
+    sandbox.config("broken.twc", saying(&journal, "fixed"));
     journal.wait_for(&["good content", "fixed content"]);
 }
 
@@ -168,7 +168,7 @@ fn an_unchanged_function_does_not_run_again() {
 fn the_first_run_of_a_changed_watch_waits_for_the_running_one() {
     let (sandbox, journal) = sandbox();
     let (gate, seen) = (sandbox.gate(), sandbox.journal_named("seen"));
-    sandbox.config("app.twc", &gated(&journal, &gate, "old"));
+    sandbox.config("app.twc", gated(&journal, &gate, "old"));
     let _daemon = sandbox.start();
     journal.wait_for(&["old starts"]);
     let marker = watch("/n", &exec(&seen.note("reloaded")), "");
@@ -183,11 +183,11 @@ fn the_first_run_of_a_changed_watch_waits_for_the_running_one() {
 fn the_first_run_of_a_removed_and_readded_watch_waits_for_the_running_one() {
     let (sandbox, journal) = sandbox();
     let (gate, seen) = (sandbox.gate(), sandbox.journal_named("seen"));
-    sandbox.config("app.twc", &gated(&journal, &gate, "old"));
+    sandbox.config("app.twc", gated(&journal, &gate, "old"));
     let _daemon = sandbox.start();
     journal.wait_for(&["old starts"]);
     let marker = |word: &str| watch("/n", &exec(&seen.note(word)), r#"description: "marker""#);
-    sandbox.config("app.twc", &marker("removed"));
+    sandbox.config("app.twc", marker("removed"));
     seen.wait_for(&["removed"]);
     sandbox.config("app.twc", [saying(&journal, "new"), marker("readded")].concat());
     seen.wait_for(&["removed", "readded"]);
@@ -199,11 +199,11 @@ fn the_first_run_of_a_removed_and_readded_watch_waits_for_the_running_one() {
 fn the_running_action_of_a_removed_watch_runs_to_its_end() {
     let (sandbox, journal) = sandbox();
     let (gate, seen) = (sandbox.gate(), sandbox.journal_named("seen"));
-    sandbox.config("app.twc", &gated(&journal, &gate, "old"));
+    sandbox.config("app.twc", gated(&journal, &gate, "old"));
     let _daemon = sandbox.start();
     journal.wait_for(&["old starts"]);
     sandbox.remove_config("app.twc");
-    sandbox.config("other.twc", &watch("/n", &exec(&seen.note("reloaded")), ""));
+    sandbox.config("other.twc", watch("/n", &exec(&seen.note("reloaded")), ""));
     seen.wait_for(&["reloaded"]);
     gate.open();
     journal.wait_for(&["old starts", "old ends"]);
@@ -234,9 +234,9 @@ fn without_run_on_load_neither_the_first_load_nor_a_change_runs() {
 fn hidden_files_and_other_extensions_are_skipped() {
     let (sandbox, journal) = sandbox();
     for name in [".hidden.twc", ".git/app.twc", "app.twc.bak", "README"] {
-        sandbox.config(name, &saying(&journal, "never"));
+        sandbox.config(name, saying(&journal, "never"));
     }
-    sandbox.config("app.twc", &saying(&journal, "good"));
+    sandbox.config("app.twc", saying(&journal, "good"));
     let _daemon = sandbox.start();
     journal.wait_for(&["good content"]);
     sandbox.nodes.set("/n", "new");
@@ -247,7 +247,7 @@ fn hidden_files_and_other_extensions_are_skipped() {
 #[test]
 fn a_config_directory_that_is_gone_for_a_moment_removes_nothing() {
     let (sandbox, journal) = sandbox();
-    sandbox.config("app.twc", &saying(&journal, "x"));
+    sandbox.config("app.twc", saying(&journal, "x"));
     let daemon = sandbox.start();
     journal.wait_for(&["x content"]);
     let aside = sandbox.root().join("aside");
@@ -257,6 +257,6 @@ fn a_config_directory_that_is_gone_for_a_moment_removes_nothing() {
     sandbox.nodes.set("/n", "meanwhile");
     journal.wait_for(&["x content", "x meanwhile"]);
     fs::rename(&aside, sandbox.configs()).expect("put it back");
-    sandbox.config("app.twc", &saying(&journal, "y"));
+    sandbox.config("app.twc", saying(&journal, "y"));
     journal.wait_for(&["x content", "x meanwhile", "y meanwhile"]);
 }

@@ -126,7 +126,7 @@ fn queue_never_runs_two_at_once_under_a_burst() {
     let lock = lock.display();
     let action = exec(&format!("v=$(cat); mkdir {lock} || {clash}; sleep 0.02; rmdir {lock}; {done}"));
     sandbox.nodes.set("/n", "0");
-    sandbox.config("app.twc", &watch("/n", &action, ""));
+    sandbox.config("app.twc", watch("/n", &action, ""));
     let _daemon = sandbox.start();
     journal.wait_for_line("0");
     sandbox.nodes.set_each("/n", 1..=200, |_| {});
@@ -150,7 +150,7 @@ fn notify_signal_reaches_the_whole_process_group_of_the_running_action() {
     );
     sandbox.nodes.set("/n", "0");
     let action = exec(&format!("J={}; {script}", journal.path()));
-    sandbox.config("app.twc", &watch("/n", &action, r#"notify_signal: "SIGHUP""#));
+    sandbox.config("app.twc", watch("/n", &action, r#"notify_signal: "SIGHUP""#));
     let _daemon = sandbox.start();
     wait_until("both processes to listen", || journal.count("ready") == 2);
     sandbox.nodes.set("/n", "1");
@@ -168,8 +168,8 @@ fn two_watches_on_one_node_both_run() {
     on_both_stores(|sandbox| {
         let (one, two) = (sandbox.journal_named("one"), sandbox.journal_named("two"));
         sandbox.nodes.set("/n", "a");
-        sandbox.config("one.twc", &watch("/n", &exec(&one.record()), ""));
-        sandbox.config("two.twc", &watch("/n", &exec(&two.record()), ""));
+        sandbox.config("one.twc", watch("/n", &exec(&one.record()), ""));
+        sandbox.config("two.twc", watch("/n", &exec(&two.record()), ""));
         let _daemon = sandbox.start();
         for journal in [&one, &two] {
             journal.wait_for(&["a"]);

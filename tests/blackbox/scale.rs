@@ -17,7 +17,7 @@ fn ten_thousand_watches_with_long_paths_survive_a_server_restart() {
     let action = exec(&journal.note("$TWITCHER_ZNODE $(cat)")).replace(&parent, "");
     sandbox.config(
         "app.twc",
-        &format!(
+        format!(
             "for n in 0..{WATCHES} {{
                  RegisterWatch(#{{ znode: `{parent}/node-${{n}}`, action: {action}, run_on_load: false }});
              }}"
@@ -58,7 +58,7 @@ fn ten_thousand_config_files_load() {
         std::fs::write(sandbox.configs().join(format!("{n}.twc")), text).expect("write a config");
     }
     // The last in any order of names.
-    sandbox.config("zzz/last.twc", &watch("/n", &exec(&journal.record()), ""));
+    sandbox.config("zzz/last.twc", watch("/n", &exec(&journal.record()), ""));
     let _daemon = sandbox.start();
     journal.wait_for(&["content"]);
 }

@@ -18,7 +18,7 @@ fn running(sandbox: &Sandbox) -> (Daemon, Journal, Gate) {
         gate.pass(),
         journal.note("end $v")
     );
-    sandbox.config("app.twc", &watch("/n", &exec(&action), ""));
+    sandbox.config("app.twc", watch("/n", &exec(&action), ""));
     let daemon = sandbox.start();
     journal.wait_for(&["start one"]);
     (daemon, journal, gate)
@@ -81,7 +81,7 @@ fn an_idle_daemon_stops_on_term() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "content");
-    sandbox.config("app.twc", &watch("/n", &exec(&journal.record()), ""));
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     let mut daemon = sandbox.start();
     journal.wait_for(&["content"]);
     assert_eq!(daemon.stop(), Some(0));
@@ -93,7 +93,7 @@ fn hup_reloads_and_runs_nothing_that_has_not_changed() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "one");
-    sandbox.config("app.twc", &watch("/n", &exec(&journal.record_event()), ""));
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), ""));
     let daemon = sandbox.start();
     journal.wait_for(&["load one"]);
     for _ in 0..3 {
@@ -101,7 +101,7 @@ fn hup_reloads_and_runs_nothing_that_has_not_changed() {
     }
     sandbox.nodes.set("/n", "two");
     journal.wait_for(&["load one", "changed two"]);
-    sandbox.config("new.twc", &watch("/n", &exec(&journal.note("new file")), ""));
+    sandbox.config("new.twc", watch("/n", &exec(&journal.note("new file")), ""));
     daemon.signal(Signal::SIGHUP);
     journal.wait_for(&["load one", "changed two", "new file"]);
 }

@@ -91,4 +91,23 @@ pub struct Gate {
     path: PathBuf,
 }
 
-impl Gate {}
+impl Gate {
+    pub fn closed(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The shell command that waits until the gate is open. It also ends when the sandbox is gone, so that no
+    /// test leaves a process behind.
+    pub fn pass(&self) -> String {
+        let sandbox = self.path.parent().unwrap_or(Path::new("/"));
+        format!(
+            "while [ ! -e {gate} ] && [ -d {sandbox} ]; do sleep 0.05; done",
+            gate = self.path.display(),
+            sandbox = sandbox.display()
+        )
+    }
+
+    pub fn open(&self) {
+        fs::write(&self.path, "").expect("open the gate");
+    }
+}
