@@ -168,3 +168,22 @@ fn a_shell_redirection_into_the_directory_store_is_an_update() {
         journal.wait_for(&expected.iter().map(String::as_str).collect::<Vec<_>>());
     }
 }
+
+// "A missing node (or missing parents) is a normal state", down to the root of the directory store.
+#[test]
+fn a_directory_store_that_goes_and_comes_back_loses_nothing() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    let (root, aside) = (sandbox.root().join("nodes"), sandbox.root().join("aside"));
+    sandbox.nodes.set("/n", "one");
+    std::fs::rename(&root, &aside).expect("take the store away");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    let mut daemon = sandbox.start();
+    daemon.wait_for_log(&["app.twc"]);
+    std::fs::rename(&aside, &root).expect("put the store back");
+    journal.wait_for(&["one"]);
+    std::fs::remove_dir_all(&root).expect("remove the store");
+    sandbox.nodes.set("/n", "two");
+    journal.wait_for(&["one", "two"]);
+    assert!(daemon.is_running());
+}

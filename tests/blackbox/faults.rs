@@ -113,6 +113,23 @@ fn a_deletion_during_an_outage_runs_nothing_and_the_recreation_runs() {
     it.journal.wait_for(&["load before", "created before"]);
 }
 
+// The same for children: "Nothing is lost."
+#[test]
+fn a_child_that_came_during_an_outage_is_not_lost() {
+    let it = Fixture::running();
+    let members = it.sandbox.journal_named("members");
+    it.sandbox.nodes.set("/members/one", "");
+    let names = exec(&members.note("$(tr '\\n' ' ')"));
+    it.sandbox.config("members.twc", watch("/members", &names, "watch_type: WATCH_CHILDREN"));
+    members.wait_for(&["one "]);
+    it.isolate();
+    it.sandbox.nodes.set("/members/two", "");
+    it.proxy.resume();
+    members.wait_for(&["one ", "one two "]);
+    it.sandbox.nodes.remove("/members/one");
+    members.wait_for(&["one ", "one two ", "two "]);
+}
+
 // "A reconnect, a resync or a reload of an unchanged watch starts no action."
 #[test]
 fn a_reconnect_runs_nothing() {

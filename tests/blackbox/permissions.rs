@@ -56,3 +56,23 @@ fn an_update_of_a_node_that_was_locked_meanwhile_runs_when_it_is_unlocked() {
     set_acl(&sandbox, "/n", "OPEN_ACL_UNSAFE");
     journal.wait_for(&["old", "new"]);
 }
+
+// "daemon settings that hold secrets or lists live in `twitcher.toml`": credentials for ZooKeeper.
+#[test]
+fn credentials_in_the_settings_open_a_protected_node_to_daemon_and_client() {
+    let sandbox = Sandbox::zookeeper();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "secret");
+    set_acl(&sandbox, "/n", "[make_digest_acl('operator', 'hunter2', all=True)]");
+    let settings = sandbox.configs().join("twitcher.toml");
+    std::fs::write(&settings, "[[auth]]\nscheme = \"digest\"\ncredentials = \"operator:hunter2\"\n")
+        .expect("write the settings");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    let daemon = sandbox.start();
+    journal.wait_for(&["secret"]);
+    sandbox.client(["get", "/n"]).finish().expect(1);
+    let client = || sandbox.client(["set", "/n", "new"]).env("TWITCHER_CONFIG_PATH", sandbox.configs());
+    client().finish().expect(0);
+    journal.wait_for(&["secret", "new"]);
+    assert!(daemon.log_lines(&["hunter2"]).is_empty(), "secrets are not logged");
+}

@@ -62,3 +62,22 @@ fn ten_thousand_config_files_load() {
     let _daemon = sandbox.start();
     journal.wait_for(&["content"]);
 }
+
+// No run leaves anything behind in the daemon.
+#[test]
+fn hundreds_of_runs_leak_neither_descriptors_nor_zombies() {
+    let sandbox = Sandbox::zookeeper();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "0");
+    // A process left behind holds the run's pipe longer than the run: that must not add up either.
+    let action = format!("sleep 0.1 & {}", journal.record());
+    sandbox.config("app.twc", watch("/n", &exec(&action), "run_mode: PARALLEL"));
+    let daemon = sandbox.start();
+    journal.wait_for_line("0");
+    let at_rest = || daemon.process().children().is_empty();
+    wait_until("the first run to end", at_rest);
+    let before = daemon.process().open_files();
+    sandbox.nodes.set_each("/n", 1..=300, |value| journal.wait_for_line(&value.to_string()));
+    wait_until("all runs to end", at_rest);
+    wait_until("their descriptors to be closed", || daemon.process().open_files() <= before);
+}

@@ -29,6 +29,17 @@ impl Process {
         field(11) + field(12)
     }
 
+    pub fn open_files(self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.0)).map(Iterator::count).unwrap_or(0)
+    }
+
+    /// Its children, zombies included.
+    pub fn children(self) -> Vec<Process> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten().flatten();
+        let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+        children.flat_map(|pids| pids.split_whitespace().map(Self::parse).collect::<Vec<_>>()).collect()
+    }
+
     pub fn signal(self, signal: Signal) {
         kill(Pid::from_raw(self.0), signal).unwrap_or_else(|e| panic!("send {signal} to {}: {e}", self.0));
     }

@@ -93,17 +93,19 @@ impl ZooKeeper {
 
     /// How many sessions are alive.
     pub fn sessions(&self) -> usize {
-        let dump = self.ask("dump");
-        let of_sets =
-            dump.lines().take_while(|line| !line.contains("ephemeral") && !line.contains("Connections"));
-        of_sets.filter(|line| line.trim_start().starts_with("0x")).count()
+        self.ask_for_number("mntr", "zk_global_sessions")
     }
 
     /// How many watches its clients have set.
     pub fn watches(&self) -> usize {
-        let summary = self.ask("wchs");
-        let total = summary.lines().find_map(|line| line.strip_prefix("Total watches:"));
-        total.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+        self.ask_for_number("wchs", "Total watches:")
+    }
+
+    #[track_caller]
+    fn ask_for_number(&self, command: &str, name: &str) -> usize {
+        let answer = self.ask(command);
+        let number = answer.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        number.unwrap_or_else(|| panic!("{command} says nothing of {name}: {answer}"))
     }
 
     /// The answer to a four-letter command; empty if there is none.
