@@ -1,0 +1,158 @@
+//! How runs end: by themselves, by timeout, and with processes left behind.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Process, Sandbox, exec, wait_for, wait_until, watch};
+
+// "then SIGTERM, and SIGKILL 5 s later, to the whole process group"
+#[test]
+fn a_timeout_terminates_and_five_seconds_later_kills_the_whole_group() {
+    let sandbox = Sandbox::directory();
+    let (journal, gate) = (sandbox.journal(), sandbox.gate());
+    // Child, grandchild and leader note TERM, and stay.
+    let stubborn = sandbox.executable(
+        "stubborn",
+        &format!(
+            "#!/bin/sh\ntrap 'echo term >> {journal}' TERM\n[ $1 -gt 0 ] && $0 $(($1 - 1)) &\n\
+             echo pid $$ >> {journal}\n{pass}\n",
+            journal = journal.path(),
+            pass = gate.pass()
+        ),
+    );
+    let quick = journal.note("quick");
+    let action = format!("if [ $(cat) = quick ]; then {quick}; else exec {} 2; fi", stubborn.display());
+    sandbox.nodes.set("/n", "slow");
+    sandbox.config("app.twc", watch("/n", &exec(&action), r#"timeout: 0.5, description: "stubborn""#));
+    let daemon = sandbox.start();
+    wait_until("three processes to hear TERM", || journal.count("term") == 3);
+    let terminated = Instant::now();
+    let pids: Vec<_> =
+        journal.lines().iter().filter_map(|line| line.strip_prefix("pid ").map(Process::parse)).collect();
+    assert!(pids.iter().all(|process| process.is_alive()), "TERM alone ends none of them");
+    wait_until("the whole group to be killed", || pids.iter().all(|process| !process.is_alive()));
+    // Noticed late, perhaps, but never done early.
+    assert!(terminated.elapsed() > Duration::from_secs(4), "killed after {:?}", terminated.elapsed());
+    daemon.wait_for_log(&["stubborn", "time"]);
+    // The watch is as good as new.
+    sandbox.nodes.set("/n", "quick");
+    journal.wait_for_line("quick");
+}
+
+// "timeout: seconds, int or float": one that ends on TERM is not waited for any longer.
+#[test]
+fn a_timeout_ends_a_sleeping_action_with_term() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "slow");
+    let (start, end) = (journal.note("start $v"), journal.note("end $v"));
+    let action = format!("v=$(cat); {start}; [ $v = quick ] || sleep 1000; {end}");
+    sandbox.config("app.twc", watch("/n", &exec(&action), "timeout: 1"));
+    let _daemon = sandbox.start();
+    journal.wait_for(&["start slow"]);
+    sandbox.nodes.set("/n", "quick");
+    journal.wait_for(&["start slow", "start quick", "end quick"]);
+}
+
+// "A run ends when its first process ends and its output is drained, at most 1 s longer. Processes it left
+// behind live on, and their later output is drained and dropped (no SIGPIPE for them)."
+#[test]
+fn processes_left_behind_live_on_while_the_run_has_ended() {
+    let sandbox = Sandbox::directory();
+    let (journal, gate) = (sandbox.journal(), sandbox.gate());
+    sandbox.nodes.set("/n", "first");
+    // More than a pipe holds: were it not drained, the writer would hang; were it closed, SIGPIPE.
+    let behind = format!(
+        "{}; head -c 300000 /dev/zero; echo late words; echo late words >&2; {}",
+        gate.pass(),
+        journal.note("survived")
+    );
+    let action = format!("v=$(cat); {}; [ $v = first ] && ( {behind} ) & true", journal.note("ran $v"));
+    sandbox.config("app.twc", watch("/n", &exec(&action), "timeout: 60"));
+    let daemon = sandbox.start();
+    journal.wait_for(&["ran first"]);
+    // The one left behind still holds the pipe: if the run waited for it, no other could start.
+    sandbox.nodes.set("/n", "second");
+    journal.wait_for(&["ran first", "ran second"]);
+    gate.open();
+    journal.wait_for(&["ran first", "ran second", "survived"]);
+    assert!(daemon.log_lines(&["late words"]).is_empty(), "dropped");
+}
+
+// The same for those that left the process group: they are nobody's business.
+#[test]
+fn a_process_that_left_the_group_survives_the_timeout() {
+    let sandbox = Sandbox::directory();
+    let (journal, gate) = (sandbox.journal(), sandbox.gate());
+    sandbox.nodes.set("/n", "content");
+    let escaped = format!("echo $$ >> {}; {}", journal.path(), gate.pass());
+    let action = format!("setsid sh -c '{escaped}' & sleep 1000");
+    sandbox.config("app.twc", watch("/n", &exec(&action), r#"timeout: 1, description: "leaver""#));
+    let daemon = sandbox.start();
+    let pid = wait_for("the process to escape", || journal.lines().into_iter().next());
+    daemon.wait_for_log(&["leaver", "time"]);
+    assert!(Process::parse(&pid).is_alive());
+    gate.open();
+}
+
+// "A command that cannot be started is an error of that run ..., never a crash, never a stuck watch."
+#[test]
+fn a_command_that_cannot_be_started_is_an_error_of_its_run_only() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    let plain = sandbox.path("not-executable");
+    std::fs::write(&plain, "echo never\n").expect("write a file");
+    sandbox.nodes.set("/n", "1");
+    let missing = sandbox.path("missing");
+    let commands = [("missing", missing.display()), ("plain", plain.display())]
+        .map(|(name, path)| (name, path.to_string()));
+    let directory = ("directory", sandbox.root().display().to_string());
+    let text: String = commands
+        .iter()
+        .chain([&directory])
+        .map(|(name, path)| {
+            watch("/n", &format!("Exec([{path:?}])"), &format!("description: \"the-{name}\""))
+        })
+        .collect();
+    sandbox.config("app.twc", [text, watch("/n", &exec(&journal.record()), "")].concat());
+    let mut daemon = sandbox.start();
+    journal.wait_for(&["1"]);
+    for name in ["the-missing", "the-plain", "the-directory"] {
+        daemon.wait_for_log(&[name]);
+    }
+    daemon.wait_for_log(&["the-missing", "No such file"]);
+    // What could not be started can be put there, and the next update runs it.
+    let script = format!("#!/bin/sh\n{}\n", journal.note("repaired $(cat)"));
+    sandbox.executable("missing", &script);
+    sandbox.nodes.set("/n", "2");
+    journal.wait_for_line("repaired 2");
+    journal.wait_for_line("2");
+    assert!(daemon.is_running());
+}
+
+// A failed end says so, with the watch and the code.
+#[test]
+fn a_failing_action_is_logged_and_the_next_update_runs() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "1");
+    let action = format!("{}; exit 67", journal.record());
+    sandbox.config("app.twc", watch("/n", &exec(&action), r#"description: "failing""#));
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["failing", "67"]);
+    sandbox.nodes.set("/n", "2");
+    journal.wait_for(&["1", "2"]);
+}
+
+// Death by signal is a failure too.
+#[test]
+fn an_action_that_dies_by_a_signal_is_logged_and_the_next_update_runs() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "1");
+    let action = format!("{}; kill -SEGV $$", journal.record());
+    sandbox.config("app.twc", watch("/n", &exec(&action), r#"description: "crashing""#));
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["crashing", "SEGV"]);
+    sandbox.nodes.set("/n", "2");
+    journal.wait_for(&["1", "2"]);
+}

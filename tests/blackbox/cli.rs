@@ -1,0 +1,160 @@
+//! The command line of the daemon and of `check`.
+
+use std::fs;
+
+use crate::harness::{Journal, Nodes, Sandbox, ZooKeeper, exec, wait_until, watch};
+
+/// A sandbox on ZooKeeper with one watch, which journals the content of its node.
+fn sandbox() -> (Sandbox, Journal) {
+    let sandbox = Sandbox::zookeeper();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "content");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    (sandbox, journal)
+}
+
+// "The original's spellings work too: `--config_path`, `--log_to_stdout`, `--logfile`, `--pidfile`, and the
+// call with flags and no subcommand (= `run`)", and its `--zkservers`.
+#[test]
+fn the_originals_spellings_without_a_subcommand_work() {
+    let (sandbox, journal) = sandbox();
+    let Nodes::ZooKeeper { address, root } = &sandbox.nodes else { unreachable!() };
+    let config = watch(&format!("{root}/n"), &exec(&journal.record()), "");
+    sandbox.config("app.twc", &config);
+    let flags = || {
+        sandbox
+            .twitcher(["--zkservers", address])
+            .arg(format!("--config_path={}", sandbox.configs().display()))
+            .arg("--state-dir")
+            .arg(sandbox.state())
+            .arg(format!("--pidfile={}", sandbox.path("pid").display()))
+    };
+    let mut daemon = flags().arg("--log_to_stdout").start();
+    journal.wait_for(&["content"]);
+    daemon.wait_for_log(&["app.twc"]);
+    assert_eq!(sandbox.read_text("pid").trim(), daemon.process().0.to_string());
+    daemon.stop();
+    let log = sandbox.path("log");
+    let _daemon = flags().arg("--logfile").arg(&log).start();
+    wait_until("the log file", || fs::read_to_string(&log).is_ok_and(|log| log.contains("app.twc")));
+}
+
+#[test]
+fn a_daemon_that_is_called_wrongly_exits_2() {
+    let sandbox = Sandbox::directory();
+    for wrong in [
+        ["run", "--no-such-flag"],
+        ["--no-such-flag", "--log-to-stdout"],
+        ["run", "--session-timeout=never"],
+        ["run", "--store=nonsense"],
+    ] {
+        sandbox.twitcher(wrong).finish().expect(2);
+    }
+}
+
+#[test]
+fn help_and_version_exit_0() {
+    let sandbox = Sandbox::directory();
+    sandbox
+        .twitcher(["--help"])
+        .finish()
+        .expect(0)
+        .expect_said(&["run", "check", "get", "set", "poke", "ls", "rm"]);
+    sandbox.twitcher(["--version"]).finish().expect(0).expect_said(&[env!("CARGO_PKG_VERSION")]);
+}
+
+#[test]
+fn a_missing_config_directory_exits_1_and_is_named() {
+    let sandbox = Sandbox::directory();
+    fs::remove_dir(sandbox.configs()).expect("remove the config directory");
+    let finished = sandbox.daemon().finish().expect(1);
+    assert!(finished.stderr.contains("configs"), "{finished:?}");
+}
+
+// "`TWITCHER_STORE` and `TWITCHER_CONFIG_PATH` stand for the flags"
+#[test]
+fn the_environment_stands_for_the_flags() {
+    let (sandbox, journal) = sandbox();
+    let run = sandbox.twitcher(["run", "--log-to-stdout"]).arg("--state-dir").arg(sandbox.state());
+    let environment =
+        run.env("TWITCHER_STORE", sandbox.nodes.url()).env("TWITCHER_CONFIG_PATH", sandbox.configs());
+    let _daemon = environment.start();
+    journal.wait_for(&["content"]);
+    let get = sandbox.twitcher(["get", "/n"]).env("TWITCHER_STORE", sandbox.nodes.url()).finish();
+    assert_eq!(get.expect(0).stdout, b"content");
+}
+
+// "(flags win over environment, environment over file)"
+#[test]
+fn flags_win_over_the_environment_and_the_environment_over_the_file() {
+    let (right, journal) = sandbox();
+    let wrong = Sandbox::directory();
+    wrong.nodes.set("/n", "from the wrong store");
+    let file = |nodes: &Nodes| {
+        fs::write(right.configs().join("twitcher.toml"), format!("store = {:?}\n", nodes.url()))
+            .expect("write");
+    };
+    let mut lines = 0;
+    let mut works = |daemon: crate::harness::Twitcher| {
+        let _daemon = daemon.start();
+        lines += 1;
+        wait_until("a run", || journal.lines().len() == lines);
+        assert_eq!(journal.count("content"), lines);
+    };
+    file(&wrong.nodes);
+    works(right.daemon().env("TWITCHER_STORE", wrong.nodes.url()));
+    works(right.daemon_without_store().env("TWITCHER_STORE", right.nodes.url()));
+    file(&right.nodes);
+    works(right.daemon_without_store());
+}
+
+// "daemon settings that hold secrets or lists live in `twitcher.toml`": one that is wrong is said at once.
+#[test]
+fn a_wrong_settings_file_exits_1_and_is_named() {
+    let sandbox = Sandbox::directory();
+    for wrong in ["store = [", "no_such_setting = 1", "store = \"nonsense\""] {
+        fs::write(sandbox.configs().join("twitcher.toml"), wrong).expect("write the settings");
+        let finished = sandbox.daemon_without_store().finish().expect(1);
+        assert!(finished.stderr.contains("twitcher.toml"), "{finished:?}");
+    }
+}
+
+// "`twitcher check [PATH...]` validate .twc files; exit 1 and show where"
+#[test]
+fn check_takes_files_and_directories_and_shows_where_they_are_wrong() {
+    let sandbox = Sandbox::directory();
+    let good = watch("/n", &exec("true"), "");
+    sandbox.config("good.twc", &good);
+    sandbox.config("below/good.twc", &good);
+    let check = |path: &str| sandbox.twitcher(["check"]).arg(sandbox.configs().join(path));
+    check("").finish().expect(0);
+    check("good.twc").finish().expect(0);
+    sandbox.config("below/bad.twc", format!("{good}\n  RegisterWatch(#{{ znode: 3 }});\n"));
+    check("").finish().expect(1).expect_said(&["below/bad.twc:3:3", "znode"]);
+    check("good.twc").arg(sandbox.configs().join("below/bad.twc")).finish().expect(1);
+    check("good.twc").finish().expect(0);
+    check("missing.twc").finish().expect(1).expect_said(&["missing.twc"]);
+    // Without a path, it is the config directory.
+    sandbox.twitcher(["check"]).env("TWITCHER_CONFIG_PATH", sandbox.configs()).finish().expect(1);
+}
+
+// The shipped examples are valid wherever they are checked.
+#[test]
+fn every_shipped_example_is_valid() {
+    let sandbox = Sandbox::directory();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/examples");
+    sandbox.twitcher(["check", examples]).finish().expect(0);
+}
+
+// "session timeout 10 s", "[--session-timeout SECONDS]"
+#[test]
+fn the_session_timeout_is_asked_of_the_server() {
+    let server = ZooKeeper::start();
+    let sandbox = Sandbox::on(&server);
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "content");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    let _daemon = sandbox.daemon().args(["--session-timeout", "2"]).start();
+    journal.wait_for(&["content"]);
+    wait_until("the session of 2 s", || server.ask("cons").contains("to=2000,"));
+}

@@ -1,0 +1,189 @@
+//! `get`, `set`, `poke`, `ls` and `rm`, on both stores.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Proxy, Sandbox, ZooKeeper, exec, on_both_stores, watch};
+
+// "`twitcher set NODE [DATA | -]` create (with parents) or replace; - is stdin", "`twitcher get NODE` write
+// the node's bytes to stdout"
+#[test]
+fn set_creates_with_parents_or_replaces_and_get_gives_the_bytes_back() {
+    on_both_stores(|sandbox| {
+        sandbox.client(["set", "/a/b/c", "text"]).finish().expect(0);
+        assert_eq!(sandbox.nodes.get("/a/b/c").as_deref(), Some(&b"text"[..]));
+        assert_eq!(sandbox.client(["get", "/a/b/c"]).finish().expect(0).stdout, b"text");
+        let binary = b"\0\xff\n bytes \n\n";
+        sandbox.client(["set", "/a/b/c", "-"]).stdin(binary).finish().expect(0);
+        assert_eq!(sandbox.client(["get", "/a/b/c"]).finish().expect(0).stdout, binary);
+        sandbox.client(["set", "/a/b/c", ""]).finish().expect(0);
+        assert_eq!(sandbox.nodes.get("/a/b/c").as_deref(), Some(&b""[..]));
+    });
+}
+
+// "Exit codes: 0 done, 1 failed, 2 wrong usage. Errors go to stderr."
+#[test]
+fn commands_on_a_missing_node_fail_and_name_it() {
+    on_both_stores(|sandbox| {
+        for command in ["get", "poke", "ls", "rm"] {
+            let finished = sandbox.client([command, "/missing/node"]).finish().expect(1);
+            assert!(finished.stderr.contains("/missing/node"), "{finished:?}");
+            assert!(finished.stdout.is_empty(), "{finished:?}");
+        }
+    });
+}
+
+#[test]
+fn wrong_usage_exits_2() {
+    let sandbox = Sandbox::directory();
+    for wrong in [["get", "relative"], ["get", "/a//b"], ["set", "--no-such-flag"], ["no-such-command", "/n"]]
+    {
+        sandbox.client(wrong).finish().expect(2);
+    }
+    sandbox.client(["get"]).finish().expect(2);
+    sandbox.twitcher(["get", "/n", "--store", "nonsense://x"]).finish().expect(2);
+    sandbox.twitcher(["get", "/n", "--store", "dir:/tmp", "--zkservers", "localhost"]).finish().expect(2);
+}
+
+// "`twitcher ls NODE` child names, sorted, one a line"
+#[test]
+fn ls_gives_the_sorted_names_one_a_line() {
+    on_both_stores(|sandbox| {
+        for name in ["b", "a", "C", "with space"] {
+            sandbox.nodes.set(&format!("/members/{name}"), "");
+        }
+        assert_eq!(sandbox.client(["ls", "/members"]).finish().expect(0).text(), "C\na\nb\nwith space\n");
+        assert_eq!(sandbox.client(["ls", "/members/a"]).finish().expect(0).text(), "");
+        assert_eq!(sandbox.client(["ls", "/"]).finish().expect(0).text(), "members\n");
+    });
+}
+
+// "`twitcher rm NODE [--recursive]`"
+#[test]
+fn rm_removes_a_leaf_and_only_recursively_a_tree() {
+    on_both_stores(|sandbox| {
+        for node in ["/tree/a/b", "/tree/c", "/leaf"] {
+            sandbox.nodes.set(node, "");
+        }
+        sandbox.client(["rm", "/leaf"]).finish().expect(0);
+        assert_eq!(sandbox.nodes.get("/leaf"), None);
+        sandbox.client(["rm", "/tree"]).finish().expect(1);
+        assert!(sandbox.nodes.get("/tree/a/b").is_some(), "nothing is removed of what is refused");
+        sandbox.client(["rm", "--recursive", "/tree"]).finish().expect(0);
+        assert_eq!(sandbox.client(["ls", "/"]).finish().expect(0).text(), "");
+    });
+}
+
+// "`twitcher poke NODE` rewrite the same data, so that watches fire"
+#[test]
+fn poke_makes_watches_fire_and_leaves_the_data() {
+    on_both_stores(|sandbox| {
+        let journal = sandbox.journal();
+        sandbox.nodes.set("/n", b"bytes \0\xff");
+        sandbox.config("app.twc", watch("/n", &exec(&journal.note("$TWITCHER_EVENT")), ""));
+        let _daemon = sandbox.start();
+        journal.wait_for(&["load"]);
+        sandbox.client(["poke", "/n"]).finish().expect(0);
+        journal.wait_for(&["load", "changed"]);
+        assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b"bytes \0\xff"[..]));
+        sandbox.client(["poke", "/n"]).finish().expect(0);
+        journal.wait_for(&["load", "changed", "changed"]);
+    });
+}
+
+// "`poke` is compare-and-set with retry"
+#[test]
+fn poke_undoes_no_concurrent_update() {
+    let sandbox = Sandbox::zookeeper();
+    sandbox.nodes.set("/n", "0");
+    std::thread::scope(|scope| {
+        let poker = scope.spawn(|| {
+            for _ in 0..15 {
+                sandbox.client(["poke", "/n"]).finish().expect(0);
+            }
+        });
+        let mut value = 0;
+        while !poker.is_finished() {
+            value += 1;
+            // A poke that had read the value before would now put it back.
+            sandbox.nodes.set_each("/n", [value], |_| {});
+            assert_eq!(sandbox.nodes.get("/n"), Some(value.to_string().into_bytes()));
+        }
+    });
+}
+
+// "Every command that talks to a store ... fails within the session timeout."
+#[test]
+fn a_command_fails_within_the_session_timeout_when_nobody_answers() {
+    let absent = ZooKeeper::stopped();
+    let silent = Proxy::to(&ZooKeeper::shared().address());
+    silent.stall();
+    let sandbox = Sandbox::directory();
+    for address in [absent.address(), silent.address()] {
+        for command in
+            [&["get", "/n"][..], &["set", "/n", "x"], &["poke", "/n"], &["ls", "/n"], &["rm", "/n"]]
+        {
+            let began = Instant::now();
+            let command = command.iter().fold(sandbox.twitcher([]), |twitcher, arg| twitcher.arg(arg));
+            command.args(["--zkservers", &address, "--session-timeout", "1"]).finish().expect(1);
+            // A loaded machine may take its time to start a process, but not 9 s of it.
+            assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        }
+    }
+}
+
+// "names starting with a dot are no nodes; `..`, `.` and empty components are refused"
+#[test]
+fn the_directory_store_has_no_nodes_outside_and_none_with_a_dot() {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/n", "");
+    std::fs::write(sandbox.root().join("nodes/.hidden"), "x").expect("write a file");
+    assert_eq!(sandbox.client(["ls", "/"]).finish().expect(0).text(), "n\n");
+    let hidden = sandbox.client(["get", "/.hidden"]).finish();
+    assert!(matches!(hidden.code, Some(1 | 2)), "{hidden:?}");
+    for path in ["/../configs", "/./n", "/n/../n", "//n"] {
+        let outside = sandbox.client(["get", path]).finish();
+        assert!(matches!(outside.code, Some(1 | 2)), "{outside:?}");
+    }
+    assert!(matches!(sandbox.client(["set", "/../outside", "x"]).finish().code, Some(1 | 2)));
+    assert!(!sandbox.root().join("outside").exists());
+}
+
+// "a node is a file, its children the entries of a directory; `echo x > PATH/git/head` is an update; a
+// directory holds empty data"
+#[test]
+fn a_shell_redirection_into_the_directory_store_is_an_update() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    let head = watch("/git/head", &exec(&journal.record_event()), "");
+    let directory = watch("/git", &exec(&journal.note("directory $(wc -c)")), "");
+    sandbox.config("app.twc", [head, directory].concat());
+    std::fs::create_dir(sandbox.root().join("nodes/git")).expect("create a directory");
+    let _daemon = sandbox.start();
+    journal.wait_for(&["directory 0"]);
+    let mut expected = vec!["directory 0".to_owned()];
+    for (event, word) in [("created", "one"), ("changed", "two"), ("changed", "three")] {
+        let redirect = format!("echo {word} > {}", sandbox.root().join("nodes/git/head").display());
+        assert!(std::process::Command::new("sh").args(["-c", &redirect]).status().expect("sh").success());
+        expected.push(format!("{event} {word}"));
+        journal.wait_for(&expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+}
+
+// "A missing node (or missing parents) is a normal state", down to the root of the directory store.
+#[test]
+fn a_directory_store_that_goes_and_comes_back_loses_nothing() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    let (root, aside) = (sandbox.root().join("nodes"), sandbox.root().join("aside"));
+    sandbox.nodes.set("/n", "one");
+    std::fs::rename(&root, &aside).expect("take the store away");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    let mut daemon = sandbox.start();
+    daemon.wait_for_log(&["app.twc"]);
+    std::fs::rename(&aside, &root).expect("put the store back");
+    journal.wait_for(&["one"]);
+    std::fs::remove_dir_all(&root).expect("remove the store");
+    sandbox.nodes.set("/n", "two");
+    journal.wait_for(&["one", "two"]);
+    assert!(daemon.is_running());
+}

@@ -1,0 +1,113 @@
+//! One daemon a state directory; in the background; and the newcomer's first command.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Journal, Process, Sandbox, exec, wait_for, wait_until, watch};
+
+/// A sandbox whose one watch journals the content of `/n`, which is `content`.
+fn sandbox() -> (Sandbox, Journal) {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "content");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    (sandbox, journal)
+}
+
+// "A second daemon on one state directory or pid file exits 1."
+#[test]
+fn a_second_daemon_on_one_state_directory_exits_1() {
+    let (sandbox, journal) = sandbox();
+    let mut first = sandbox.start();
+    journal.wait_for(&["content"]);
+    let second = sandbox.daemon().finish().expect(1);
+    assert!(second.stderr.contains("state"), "{second:?}");
+    // The first is not disturbed, and once it has ended, the next one may.
+    sandbox.nodes.set("/n", "new");
+    journal.wait_for(&["content", "new"]);
+    first.kill();
+    let _third = sandbox.start();
+    wait_until("the next daemon to run", || journal.lines().len() == 3);
+}
+
+#[test]
+fn a_second_daemon_on_one_pid_file_exits_1() {
+    let (sandbox, journal) = sandbox();
+    let pid_file = sandbox.path("pid");
+    let first = sandbox.daemon().arg("--pid-file").arg(&pid_file).start();
+    journal.wait_for(&["content"]);
+    assert_eq!(sandbox.read_text("pid").trim(), first.process().0.to_string());
+    let second =
+        sandbox.daemon().arg("--state-dir").arg(sandbox.path("other")).arg("--pid-file").arg(&pid_file);
+    second.finish().expect(1);
+    assert_eq!(sandbox.read_text("pid").trim(), first.process().0.to_string(), "still the first one's");
+}
+
+// A pid file left by a daemon that was killed is no daemon.
+#[test]
+fn a_stale_pid_file_is_taken_over() {
+    let (sandbox, journal) = sandbox();
+    fs::write(sandbox.path("pid"), "1\n").expect("write a pid file");
+    let daemon = sandbox.daemon().arg("--pid-file").arg(sandbox.path("pid")).start();
+    journal.wait_for(&["content"]);
+    assert_eq!(sandbox.read_text("pid").trim(), daemon.process().0.to_string());
+}
+
+// "[--pid-file FILE] [--daemonize]"
+#[test]
+fn a_daemonized_daemon_runs_in_the_background_under_its_pid_file() {
+    let (sandbox, journal) = sandbox();
+    let (pid_file, log) = (sandbox.path("pid"), sandbox.path("log"));
+    sandbox
+        .daemon_logging_elsewhere()
+        .arg("--daemonize")
+        .arg("--pid-file")
+        .arg(&pid_file)
+        .arg("--log-file")
+        .arg(&log)
+        .finish()
+        .expect(0);
+    let pid =
+        wait_for("the pid file", || fs::read_to_string(&pid_file).ok().filter(|pid| pid.ends_with('\n')));
+    let daemon = Leftover(Process::parse(&pid));
+    journal.wait_for(&["content"]);
+    sandbox.nodes.set("/n", "new");
+    journal.wait_for(&["content", "new"]);
+    assert_eq!(fs::read_link(format!("/proc/{}/cwd", daemon.0.0)).expect("its directory").as_os_str(), "/");
+    daemon.0.signal(Signal::SIGTERM);
+    wait_until("the daemon to end", || !daemon.0.is_alive());
+}
+
+/// A process that is no child of ours, and that the test must not leave behind.
+struct Leftover(Process);
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        if self.0.is_alive() {
+            self.0.signal(Signal::SIGKILL);
+        }
+    }
+}
+
+// "`--devel`: foreground, debug log to stdout, the examples in `etc/examples`, and the embedded directory
+// store", "in a temporary directory that it prints, with the command to try next"
+#[test]
+fn devel_prints_its_temporary_directory_and_the_command_to_try_next() {
+    let sandbox = Sandbox::directory();
+    let mut daemon = sandbox.twitcher(["run", "--devel"]).current_dir(env!("CARGO_MANIFEST_DIR")).start();
+    let line = daemon.wait_for_log(&["twitcher", " set ", "dir:"]);
+    let store = line.split_whitespace().find_map(|word| word.strip_prefix("dir:")).expect("a store");
+    let store = store.trim_matches(|c: char| !c.is_alphanumeric() && c != '/');
+    assert!(fs::metadata(store).is_ok_and(|nodes| nodes.is_dir()), "{store} in {line}");
+    assert!(store.starts_with(std::env::temp_dir().to_str().expect("UTF-8")));
+    daemon.wait_for_log(&[".twc"]);
+    // The command works as printed.
+    let command = line.split_once("twitcher ").expect("it contains that").1;
+    let words: Vec<_> = command.split_whitespace().map(|word| word.trim_matches(['\'', '"', '`'])).collect();
+    let node = *words.iter().find(|word| word.starts_with('/')).expect("a node");
+    words.iter().fold(sandbox.twitcher([]), |twitcher, word| twitcher.arg(word)).finish().expect(0);
+    daemon.wait_for_log(&["run", node]);
+    daemon.stop();
+    wait_until("the temporary directory to be gone", || !fs::exists(store).expect("look"));
+}

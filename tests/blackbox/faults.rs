@@ -1,0 +1,254 @@
+//! "Nothing is lost", and "nothing runs for nothing", whatever happens between the daemon and ZooKeeper.
+
+use std::time::Instant;
+
+use crate::harness::{Daemon, Journal, Proxy, Sandbox, ZooKeeper, exec, kazoo, wait_until, watch};
+
+/// A daemon that reaches a server of the test's own by way of a proxy, watching `/n`.
+struct Fixture {
+    server: ZooKeeper,
+    proxy: Proxy,
+    sandbox: Sandbox,
+    journal: Journal,
+    daemon: Daemon,
+}
+
+impl Fixture {
+    /// `/n` says `before`, and the action has run with it.
+    fn running() -> Self {
+        let server = ZooKeeper::start();
+        let proxy = Proxy::to(&server.address());
+        let sandbox = Sandbox::on(&server);
+        let journal = sandbox.journal();
+        sandbox.nodes.set("/n", "before");
+        sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), ""));
+        let daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).start();
+        journal.wait_for(&["load before"]);
+        Self { server, proxy, sandbox, journal, daemon }
+    }
+
+    /// Takes the network away, and waits until the server has noticed.
+    fn isolate(&self) {
+        self.proxy.refuse();
+        wait_until("the server to see the connection end", || self.server.watches() == 0);
+    }
+
+    /// Waits until the daemon has tried `more` times to connect, from now on.
+    fn wait_for_attempts(&self, more: usize) {
+        let so_far = self.proxy.attempts();
+        wait_until("attempts to reconnect", || self.proxy.attempts() >= so_far + more);
+    }
+}
+
+// "Bursts, deletion and re-creation, session expiry, server restarts, network cuts ... do not break this."
+#[test]
+fn an_update_during_a_session_expiry_is_not_lost() {
+    let it = Fixture::running();
+    it.isolate();
+    wait_until("the session to expire", || it.server.sessions() == 0);
+    it.sandbox.nodes.set("/n", "during");
+    it.proxy.resume();
+    it.journal.wait_for(&["load before", "changed during"]);
+    it.sandbox.nodes.set("/n", "after");
+    it.journal.wait_for(&["load before", "changed during", "changed after"]);
+}
+
+#[test]
+fn updates_after_the_server_froze_past_the_session_are_not_lost() {
+    let it = Fixture::running();
+    it.server.freeze();
+    // It gives up on the frozen server, which takes connections but answers none.
+    it.wait_for_attempts(1);
+    it.server.thaw();
+    it.sandbox.nodes.set("/n", "after");
+    it.journal.wait_for(&["load before", "changed after"]);
+}
+
+#[test]
+fn an_update_during_a_server_restart_is_not_lost() {
+    let it = Fixture::running();
+    it.isolate();
+    it.server.down();
+    it.server.up();
+    it.sandbox.nodes.set("/n", "during");
+    it.proxy.resume();
+    it.journal.wait_for(&["load before", "changed during"]);
+    it.server.down();
+    it.server.up();
+    it.sandbox.nodes.set("/n", "after");
+    it.journal.wait_for(&["load before", "changed during", "changed after"]);
+}
+
+#[test]
+fn an_update_behind_a_half_open_connection_is_not_lost() {
+    let it = Fixture::running();
+    it.proxy.stall();
+    it.sandbox.nodes.set("/n", "during");
+    // Nothing ends the old connection: only silence tells that it is dead.
+    it.wait_for_attempts(1);
+    it.proxy.resume();
+    it.journal.wait_for(&["load before", "changed during"]);
+}
+
+// "re-creation runs, also with equal bytes, as `created`, also when the deletion itself went unseen"
+#[test]
+fn a_recreation_with_equal_bytes_during_an_outage_runs_as_created() {
+    let it = Fixture::running();
+    it.isolate();
+    it.sandbox.nodes.remove("/n");
+    it.sandbox.nodes.set("/n", "before");
+    it.proxy.resume();
+    it.journal.wait_for(&["load before", "created before"]);
+}
+
+#[test]
+fn a_deletion_during_an_outage_runs_nothing_and_the_recreation_runs() {
+    let it = Fixture::running();
+    it.isolate();
+    it.sandbox.nodes.remove("/n");
+    it.proxy.resume();
+    // Its watch is on the server again: it has seen that the node is missing.
+    wait_until("the watch to be armed", || it.server.watches() > 0);
+    it.sandbox.nodes.set("/n", "before");
+    it.journal.wait_for(&["load before", "created before"]);
+}
+
+// The same for children: "Nothing is lost."
+#[test]
+fn a_child_that_came_during_an_outage_is_not_lost() {
+    let it = Fixture::running();
+    let members = it.sandbox.journal_named("members");
+    it.sandbox.nodes.set("/members/one", "");
+    let names = exec(&members.note("$(tr '\\n' ' ')"));
+    it.sandbox.config("members.twc", watch("/members", &names, "watch_type: WATCH_CHILDREN"));
+    members.wait_for(&["one "]);
+    it.isolate();
+    it.sandbox.nodes.set("/members/two", "");
+    it.proxy.resume();
+    members.wait_for(&["one ", "one two "]);
+    it.sandbox.nodes.remove("/members/one");
+    members.wait_for(&["one ", "one two ", "two "]);
+}
+
+// "A reconnect, a resync or a reload of an unchanged watch starts no action."
+#[test]
+fn a_reconnect_runs_nothing() {
+    let it = Fixture::running();
+    for _ in 0..3 {
+        let so_far = it.proxy.attempts();
+        it.proxy.cut();
+        wait_until("the watch to be armed again", || it.proxy.attempts() > so_far && it.server.watches() > 0);
+    }
+    it.sandbox.nodes.set("/n", "after");
+    it.journal.wait_for(&["load before", "changed after"]);
+}
+
+// The same, where the session was lost with the connection.
+#[test]
+fn a_new_session_runs_nothing() {
+    let it = Fixture::running();
+    it.isolate();
+    wait_until("the session to expire", || it.server.sessions() == 0);
+    it.proxy.resume();
+    wait_until("the watch to be armed again", || it.server.watches() > 0);
+    it.sandbox.nodes.set("/n", "after");
+    it.journal.wait_for(&["load before", "changed after"]);
+}
+
+// "ZooKeeper absent at start", and a node missing when it comes.
+#[test]
+fn a_server_that_is_absent_at_start_is_waited_for() {
+    let server = ZooKeeper::stopped();
+    let proxy = Proxy::to(&server.address());
+    let sandbox = Sandbox::on_whole(&server);
+    let journal = sandbox.journal();
+    sandbox.config(
+        "app.twc",
+        [
+            watch("/there", &exec(&journal.record_event()), ""),
+            watch("/later", &exec(&journal.record_event()), ""),
+        ]
+        .concat(),
+    );
+    let mut daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).start();
+    wait_until("attempts to connect", || proxy.attempts() >= 2);
+    assert!(daemon.is_running());
+    proxy.refuse();
+    server.up();
+    sandbox.nodes.set("/there", "content");
+    proxy.resume();
+    journal.wait_for(&["load content"]);
+    sandbox.nodes.set("/later", "content");
+    journal.wait_for(&["load content", "created content"]);
+}
+
+// `zk://host:port,host:port`: one dead server of several is no outage.
+#[test]
+fn the_next_server_of_the_list_is_tried_when_one_is_dead() {
+    let (dead, alive) = (ZooKeeper::stopped(), ZooKeeper::shared());
+    let sandbox = Sandbox::zookeeper();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "content");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    let both = format!("{},{}", dead.address(), alive.address());
+    let _daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&both)).start();
+    journal.wait_for(&["content"]);
+}
+
+// "While the service is away the daemon idles (no spinning) and keeps its watches", "Reconnect attempts lie
+// at most 5 s apart".
+#[test]
+fn the_daemon_idles_while_the_service_is_away() {
+    let it = Fixture::running();
+    it.isolate();
+    // The outage begins with the first failed attempt, and lasts for some more.
+    it.wait_for_attempts(1);
+    let (began, ticks) = (Instant::now(), it.daemon.process().cpu_ticks());
+    for _ in 0..5 {
+        it.wait_for_attempts(1);
+    }
+    let (lasted, ticks) = (began.elapsed(), it.daemon.process().cpu_ticks() - ticks);
+    // A loaded machine only makes the outage longer, and never the processor time: a tenth of one core, of
+    // which a tick is 10 ms, and 200 ms for what rounding and reconnecting take.
+    let allowed = lasted.as_millis() / 100 + 20;
+    assert!(u128::from(ticks) <= allowed, "{ticks} ticks in an outage of {lasted:?}");
+    it.sandbox.nodes.set("/n", "during");
+    it.proxy.resume();
+    it.journal.wait_for(&["load before", "changed during"]);
+}
+
+// "Bursts ... do not break this", seen with a foreign client, whose ACL changes in between must not matter:
+// they are no updates.
+#[test]
+fn the_last_content_of_a_burst_is_the_last_content_that_ran() {
+    let sandbox = Sandbox::zookeeper();
+    let server = ZooKeeper::shared();
+    let crate::harness::Nodes::ZooKeeper { root, .. } = &sandbox.nodes else { unreachable!() };
+    let journals: Vec<_> = (0..3).map(|n| sandbox.journal_named(&format!("journal-{n}"))).collect();
+    for (n, journal) in journals.iter().enumerate() {
+        sandbox.nodes.set(&format!("/n{n}"), "0");
+        let text = watch(&format!("/n{n}"), &exec(&journal.record()), "");
+        sandbox.config(&format!("watch-{n}.twc"), &text);
+    }
+    let _daemon = sandbox.start();
+    for journal in &journals {
+        journal.wait_for(&["0"]);
+    }
+    kazoo(
+        &server.address(),
+        &format!(
+            "pending = []\n\
+             for value in range(1, 301):\n    \
+                 for n in range(3):\n        \
+                     pending.append(zk.set_async('{root}/n%d' % n, b'%d' % value))\n    \
+                 if value % 50 == 0:\n        \
+                     zk.set_acls('{root}/n0', OPEN_ACL_UNSAFE)\n\
+             for one in pending:\n    one.get(timeout=30)"
+        ),
+    );
+    for journal in &journals {
+        let lines = journal.wait_for_last("300");
+        let values: Vec<u32> = lines.iter().map(|line| line.parse().expect("a number")).collect();
+        assert!(values.is_sorted_by(|a, b| a < b), "each content at most once, in order: {values:?}");
+    }
+}

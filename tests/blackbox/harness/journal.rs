@@ -1,0 +1,113 @@
+//! What actions leave behind, and what they wait for.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::wait::{wait_for, wait_until};
+
+/// A file to which actions append one line each.
+pub struct Journal {
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Creates the file, so that actions of any user can append to it.
+    pub fn create(path: PathBuf) -> Self {
+        fs::write(&path, "").expect("create the journal");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666))
+            .expect("open the journal to every user");
+        Self { path }
+    }
+
+    pub fn path(&self) -> &str {
+        self.path.to_str().expect("temporary paths are UTF-8")
+    }
+
+    /// The shell command that appends `text`, in which the shell still expands variables.
+    pub fn note(&self, text: &str) -> String {
+        format!("printf '%s\\n' \"{text}\" >> {}", self.path())
+    }
+
+    /// The shell command that appends what stands on stdin (without trailing newlines), as one line.
+    pub fn record(&self) -> String {
+        self.note("$(cat)")
+    }
+
+    /// The shell command that appends the event and what stands on stdin.
+    pub fn record_event(&self) -> String {
+        self.note("$TWITCHER_EVENT $(cat)")
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        let text = fs::read(&self.path).expect("read the journal");
+        String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until the journal says exactly this. Lines that must never come show up here too: a journal that
+    /// has other lines than these fails at once.
+    #[track_caller]
+    pub fn wait_for(&self, expected: &[&str]) {
+        wait_until(&format!("the journal to say {expected:?}; it says {:?}", self.path), || {
+            let lines = self.lines();
+            let so_far = expected.get(..lines.len()).unwrap_or(expected);
+            assert_eq!(lines, so_far, "the journal must come to say {expected:?}");
+            lines.len() == expected.len()
+        });
+    }
+
+    /// Waits until the last line is this, whatever stands above it: several updates may share one run.
+    #[track_caller]
+    pub fn wait_for_last(&self, expected: &str) -> Vec<String> {
+        wait_for(&format!("the journal to end with {expected:?}"), || {
+            let lines = self.lines();
+            (lines.last().map(String::as_str) == Some(expected)).then_some(lines)
+        })
+    }
+
+    /// Waits until there is a line for which `wanted` holds, and returns it.
+    #[track_caller]
+    pub fn wait_for_line_where(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        wait_for(&format!("a journal line with {what}"), || {
+            self.lines().into_iter().find(|line| wanted(line))
+        })
+    }
+
+    /// Waits until some line is this.
+    #[track_caller]
+    pub fn wait_for_line(&self, expected: &str) {
+        wait_until(&format!("the journal to contain {expected:?}"), || {
+            self.lines().iter().any(|line| line == expected)
+        });
+    }
+
+    pub fn count(&self, line: &str) -> usize {
+        self.lines().iter().filter(|found| *found == line).count()
+    }
+}
+
+/// Holds actions until the test lets them through.
+pub struct Gate {
+    path: PathBuf,
+}
+
+impl Gate {
+    pub fn closed(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The shell command that waits until the gate is open. It also ends when the sandbox is gone, so that no
+    /// test leaves a process behind.
+    pub fn pass(&self) -> String {
+        let sandbox = self.path.parent().unwrap_or(Path::new("/"));
+        format!(
+            "while [ ! -e {gate} ] && [ -d {sandbox} ]; do sleep 0.05; done",
+            gate = self.path.display(),
+            sandbox = sandbox.display()
+        )
+    }
+
+    pub fn open(&self) {
+        fs::write(&self.path, "").expect("open the gate");
+    }
+}

@@ -1,0 +1,26 @@
+//! Small pieces that the tests are put together from: real servers, a network that fails on demand, the
+//! real binary, and actions that keep a journal.
+//!
+//! Two rules keep the suite fast and free of chance. Nothing sleeps for a fixed time: a test waits for a
+//! condition, with a deadline far beyond need ([`wait`]). And that something does *not* happen is shown by
+//! what comes after it: do the thing that must run nothing, then one that must run, and read the journal.
+
+mod journal;
+mod kazoo;
+mod nodes;
+mod process;
+mod proxy;
+mod sandbox;
+mod twitcher;
+pub mod wait;
+mod zookeeper;
+
+pub use journal::{Gate, Journal};
+pub use kazoo::kazoo;
+pub use nodes::Nodes;
+pub use process::{Process, require_root};
+pub use proxy::Proxy;
+pub use sandbox::{Sandbox, exec, on_both_stores, watch};
+pub use twitcher::{Daemon, Twitcher};
+pub use wait::{wait_for, wait_until};
+pub use zookeeper::ZooKeeper;

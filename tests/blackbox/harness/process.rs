@@ -1,0 +1,60 @@
+//! What the kernel says about a process.
+
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+
+/// A process by number. It need not be a child of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Process(pub i32);
+
+impl Process {
+    /// Parses what an action wrote down.
+    #[track_caller]
+    pub fn parse(pid: &str) -> Self {
+        Self(pid.trim().parse().unwrap_or_else(|_| panic!("{pid:?} is no process number")))
+    }
+
+    /// Returns true if and only if it runs: a zombie does not.
+    pub fn is_alive(self) -> bool {
+        !matches!(self.stat().first().map(String::as_str), None | Some("Z" | "X"))
+    }
+
+    /// Processor time used so far, in clock ticks of 10 ms.
+    pub fn cpu_ticks(self) -> u64 {
+        let stat = self.stat();
+        let field = |n: usize| stat.get(n).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        // utime and stime: fields 14 and 15 of proc(5), of which the first two are cut off.
+        field(11) + field(12)
+    }
+
+    pub fn open_files(self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.0)).map(Iterator::count).unwrap_or(0)
+    }
+
+    /// Its children, zombies included.
+    pub fn children(self) -> Vec<Process> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten().flatten();
+        let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+        children.flat_map(|pids| pids.split_whitespace().map(Self::parse).collect::<Vec<_>>()).collect()
+    }
+
+    pub fn signal(self, signal: Signal) {
+        kill(Pid::from_raw(self.0), signal).unwrap_or_else(|e| panic!("send {signal} to {}: {e}", self.0));
+    }
+
+    /// `/proc/PID/stat` from the state on.
+    fn stat(self) -> Vec<String> {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
+        // The name before it stands in parentheses and may contain anything.
+        let after_name = text.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
+        after_name.split(' ').map(str::to_owned).collect()
+    }
+}
+
+/// Panics unless the suite runs as root, which changing identities takes.
+#[track_caller]
+pub fn require_root() {
+    assert!(geteuid().is_root(), "this test changes users: run the suite as root (sudo tests/run)");
+}

@@ -1,0 +1,240 @@
+//! The binary under test, as a daemon or as a command that ends.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::process::Process;
+use super::wait::{poll, wait_for};
+
+/// How long a daemon has to end when its test is over: TERM, the second TERM, and KILL for its actions.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A command line, not yet run.
+pub struct Twitcher {
+    /// Commands that run the binary in circumstances of their own (`prlimit`, `env`...).
+    under: Vec<OsString>,
+    binary: OsString,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    directory: OsString,
+    stdin: Vec<u8>,
+}
+
+impl Twitcher {
+    pub fn new(directory: &Path) -> Self {
+        Self {
+            // The kernel kills a daemon whose test is gone, however it went.
+            under: ["setpriv", "--pdeathsig", "KILL", "--"].map(Into::into).into(),
+            binary: env!("CARGO_BIN_EXE_twitcher").into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            directory: directory.into(),
+            stdin: Vec::new(),
+        }
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().into());
+        self
+    }
+
+    pub fn args<const N: usize>(mut self, args: [&str; N]) -> Self {
+        self.args.extend(args.map(Into::into));
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name.into(), value.as_ref().into()));
+        self
+    }
+
+    pub fn current_dir(mut self, directory: &str) -> Self {
+        self.directory = directory.into();
+        self
+    }
+
+    pub fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.stdin = bytes.as_ref().into();
+        self
+    }
+
+    /// Runs this copy of the binary.
+    pub fn binary(mut self, copy: &Path) -> Self {
+        self.binary = copy.into();
+        self
+    }
+
+    /// Runs the binary by way of this command, which must exec what its arguments end with.
+    pub fn under<const N: usize>(mut self, command: [&str; N]) -> Self {
+        self.under.extend(command.map(Into::into));
+        self
+    }
+
+    /// Starts it and follows its output.
+    #[track_caller]
+    pub fn start(self) -> Daemon {
+        let mut child = self.command().stdin(Stdio::null()).spawn().expect("start twitcher");
+        let log = Arc::default();
+        let follow = |output: Box<dyn Read + Send>| {
+            let log: Arc<Mutex<Vec<String>>> = Arc::clone(&log);
+            thread::spawn(move || {
+                for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+                    log.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+                }
+            });
+        };
+        follow(Box::new(child.stdout.take().expect("piped")));
+        follow(Box::new(child.stderr.take().expect("piped")));
+        Daemon { child, log }
+    }
+
+    /// Runs it to its end.
+    #[track_caller]
+    pub fn finish(mut self) -> Finished {
+        let input = std::mem::take(&mut self.stdin);
+        let mut child = self.command().stdin(Stdio::piped()).spawn().expect("start twitcher");
+        let mut stdin = child.stdin.take().expect("piped");
+        let writer = thread::spawn(move || {
+            // A command that reads no stdin may end first.
+            let _ = stdin.write_all(&input);
+        });
+        let output = child.wait_with_output().expect("wait for twitcher");
+        writer.join().expect("write stdin");
+        Finished::of(output, &self.args)
+    }
+
+    fn command(&self) -> Command {
+        let mut words = self.under.iter().chain([&self.binary]);
+        let mut command = Command::new(words.next().expect("never empty"));
+        command.args(words).args(&self.args).current_dir(&self.directory);
+        command.env_remove("TWITCHER_STORE").env_remove("TWITCHER_CONFIG_PATH");
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// `None` if a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+    args: Vec<OsString>,
+}
+
+impl Finished {
+    fn of(output: Output, args: &[OsString]) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            args: args.to_vec(),
+        }
+    }
+
+    /// Panics unless the command did its work (0), failed (1), or was called wrongly (2).
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "exit code of {self:#?}");
+        if code != 0 {
+            assert!(!self.stderr.trim().is_empty(), "errors go to stderr: {self:#?}");
+        }
+        self
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Panics unless everything it said, on either stream, contains each of these.
+    #[track_caller]
+    pub fn expect_said(&self, parts: &[&str]) {
+        let said = format!("{}{}", self.text(), self.stderr);
+        for part in parts {
+            assert!(said.contains(part), "{:?} said nothing of {part:?}:\n{said}", self.args);
+        }
+    }
+}
+
+/// A running daemon. Dropping it ends it and all of its actions.
+pub struct Daemon {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Daemon {
+    pub fn process(&self) -> Process {
+        Process(self.child.id().try_into().expect("process numbers are small"))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process().signal(signal);
+    }
+
+    /// What it has said so far, on stdout and stderr.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The lines that contain all of `parts`.
+    pub fn log_lines(&self, parts: &[&str]) -> Vec<String> {
+        self.log().into_iter().filter(|line| parts.iter().all(|part| line.contains(part))).collect()
+    }
+
+    /// Waits for a line that contains all of `parts`.
+    #[track_caller]
+    pub fn wait_for_log(&self, parts: &[&str]) -> String {
+        wait_for(&format!("a log line with {parts:?}"), || self.log_lines(parts).into_iter().next())
+    }
+
+    /// The exit code, once it has one.
+    #[track_caller]
+    pub fn wait_for_exit(&mut self) -> Option<i32> {
+        wait_for("the daemon to exit", || self.child.try_wait().expect("wait for the daemon")).code()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("look at the daemon").is_none()
+    }
+
+    /// Ends it in order.
+    #[track_caller]
+    pub fn stop(&mut self) -> Option<i32> {
+        self.signal(Signal::SIGTERM);
+        self.wait_for_exit()
+    }
+
+    /// Ends it with no chance to say goodbye.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("kill the daemon");
+        self.child.wait().expect("wait for the daemon");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- the daemon said:\n{}\n---", self.log().join("\n"));
+        }
+        // The second TERM skips the grace, so that running actions end with their daemon. One that hangs is
+        // killed: the test has said by then what it thinks of it.
+        poll(PATIENCE, || {
+            let running = self.is_running();
+            if running {
+                self.signal(Signal::SIGTERM);
+            }
+            (!running).then_some(())
+        });
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,33 @@
+//! The one way to wait.
+
+use std::time::{Duration, Instant};
+
+/// Far beyond need on an idle machine, so that a loaded one fails no test by chance.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Short enough to cost no test a noticeable wait, long enough to leave the processor to the daemons.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Tries until `attempt` gives something, but no longer than `patience`.
+pub fn poll<T>(patience: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    let started = Instant::now();
+    loop {
+        let found = attempt();
+        if found.is_some() || started.elapsed() >= patience {
+            return found;
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Waits until `attempt` gives something. Panics at the deadline, naming `what` was waited for.
+#[track_caller]
+pub fn wait_for<T>(what: &str, attempt: impl FnMut() -> Option<T>) -> T {
+    let found = poll(DEADLINE, attempt);
+    found.unwrap_or_else(|| panic!("waited {DEADLINE:?} in vain for {what}"))
+}
+
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
+}

@@ -1,0 +1,175 @@
+//! A real ZooKeeper server.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::process::Process;
+use super::wait::{wait_for, wait_until};
+
+const JAR: &str = "/usr/share/java/zookeeper.jar";
+
+/// Ports below those that the kernel hands out by itself, so that no outgoing connection takes ours while
+/// its server is down.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+pub struct ZooKeeper {
+    home: TempDir,
+    port: u16,
+    server: Mutex<Option<Server>>,
+}
+
+/// The server process on its leash: a shell that kills it when our end of the shell's stdin closes, which it
+/// does even where nothing is dropped, as with statics and with a killed test run.
+struct Server {
+    leash: Child,
+    java: Process,
+}
+
+impl ZooKeeper {
+    /// The server that all tests share which do nothing to it; each under a node of its own.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<ZooKeeper> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// A server of the test's own, up and running.
+    #[track_caller]
+    pub fn start() -> Self {
+        let zookeeper = Self::stopped();
+        zookeeper.up();
+        zookeeper
+    }
+
+    /// A server of the test's own that was never up.
+    #[track_caller]
+    pub fn stopped() -> Self {
+        assert!(
+            Path::new(JAR).exists() && java().is_some(),
+            "this test needs a ZooKeeper server: apt-get install -y zookeeper"
+        );
+        let home = tempfile::Builder::new().prefix("zookeeper-").tempdir().expect("create a directory");
+        let port = free_port();
+        let settings = format!(
+            "tickTime=200\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
+             admin.enableServer=false\n4lw.commands.whitelist=*\nmaxClientCnxns=0\n",
+            home.path().display()
+        );
+        fs::write(home.path().join("zoo.cfg"), settings).expect("write zoo.cfg");
+        Self { home, port, server: Mutex::new(None) }
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it, again on the same port and data, and waits until it serves.
+    #[track_caller]
+    pub fn up(&self) {
+        *self.server.lock().unwrap() = Some(Server::spawn(&self.home.path().join("zoo.cfg")));
+        wait_until("ZooKeeper to serve", || self.ask("srvr").contains("Mode"));
+    }
+
+    /// Kills it; what it has confirmed is on disk.
+    pub fn down(&self) {
+        drop(self.server.lock().unwrap().take());
+    }
+
+    /// Stops the process in its tracks: connections stand, nobody answers.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// How many sessions are alive.
+    pub fn sessions(&self) -> usize {
+        self.ask_for_number("mntr", "zk_global_sessions")
+    }
+
+    /// How many watches its clients have set.
+    pub fn watches(&self) -> usize {
+        self.ask_for_number("wchs", "Total watches:")
+    }
+
+    #[track_caller]
+    fn ask_for_number(&self, command: &str, name: &str) -> usize {
+        let answer = self.ask(command);
+        let number = answer.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        number.unwrap_or_else(|| panic!("{command} says nothing of {name}: {answer}"))
+    }
+
+    /// The answer to a four-letter command; empty if there is none.
+    pub fn ask(&self, command: &str) -> String {
+        let mut answer = Vec::new();
+        if let Ok(mut socket) = TcpStream::connect(self.address()) {
+            // Whatever goes wrong here, the answer is empty or cut, and the caller waits on.
+            let _ = socket.set_read_timeout(Some(Duration::from_secs(5)));
+            let _ = socket.write_all(command.as_bytes());
+            let _ = socket.shutdown(Shutdown::Write);
+            let _ = socket.read_to_end(&mut answer);
+        }
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn signal(&self, signal: Signal) {
+        self.server.lock().unwrap().as_ref().expect("the server is up").java.signal(signal);
+    }
+}
+
+impl Server {
+    fn spawn(settings: &Path) -> Self {
+        let log = settings.with_extension("log");
+        let mut leash = Command::new("/bin/sh")
+            .arg("-c")
+            .arg(r#""$@" >"$LOG" 2>&1 & echo $!; read -r _; kill -9 $!; wait"#)
+            .arg("leash")
+            .args([java().expect("checked before").as_os_str(), "-Xmx256m".as_ref()])
+            .args(["-XX:+UseSerialGC", "-cp", JAR])
+            .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
+            .arg(settings)
+            .env("LOG", log)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start a shell");
+        let mut pid = String::new();
+        let output = leash.stdout.take().expect("piped");
+        BufReader::new(output).read_line(&mut pid).expect("the server's process number");
+        Self { leash, java: Process::parse(&pid) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.leash.stdin.take());
+        // Returns when the server is gone too, so that the next one finds its port free.
+        let _ = self.leash.wait();
+    }
+}
+
+fn java() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join("java")).find(|java| java.exists())
+}
+
+/// A port that nobody listens on, different at each call.
+fn free_port() -> u16 {
+    static HANDED_OUT: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut handed_out = HANDED_OUT.lock().unwrap();
+    let port = wait_for("a free port", || {
+        let port = fastrand::u16(PORTS);
+        (!handed_out.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok()).then_some(port)
+    });
+    handed_out.push(port);
+    port
+}

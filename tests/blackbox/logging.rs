@@ -1,0 +1,199 @@
+//! What is said, where, and what never is.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use crate::harness::{Sandbox, exec, require_root, wait_for, wait_until, watch};
+
+/// A sandbox whose `/n` says `content`, with one watch named `named` that runs `script`.
+fn sandbox(script: &str) -> Sandbox {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/n", "content");
+    sandbox.config("app.twc", watch("/n", &exec(script), r#"description: "named""#));
+    sandbox
+}
+
+// "stdout and stderr become log lines that name the watch and the run."
+#[test]
+fn output_becomes_log_lines_that_name_the_watch_and_the_run() {
+    let sandbox = sandbox("echo out of $TWITCHER_RUN_ID; echo err >&2; printf 'no newline'");
+    let daemon = sandbox.start();
+    let line = daemon.wait_for_log(&["named", "out of "]);
+    let (said_by, id) = line.split_once("out of ").expect("it contains that");
+    let run = id.rsplit('-').next().expect("never empty");
+    assert!(said_by.contains(&format!("run {run}")), "{line}");
+    for words in ["err", "no newline"] {
+        daemon.wait_for_log(&["named", &format!("run {run}"), words]);
+    }
+}
+
+// "long lines cut"
+#[test]
+fn long_lines_are_cut() {
+    let sandbox = sandbox("head -c 1000000 /dev/zero | tr '\\000' x; echo; echo after it");
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["named", "after it"]);
+    let longest = daemon.log().iter().map(String::len).max().expect("lines");
+    assert!((1000..20_000).contains(&longest), "the longest line has {longest} bytes");
+}
+
+// "control characters escaped"
+#[test]
+fn control_characters_are_escaped_and_forge_no_line() {
+    let sandbox = sandbox(r#"printf 'a\033[31mb\rc\001d\377e\n'; printf 'last\n'"#);
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["named", "last"]);
+    let log = daemon.log();
+    assert!(log.iter().all(|line| !line.chars().any(char::is_control)), "{log:#?}");
+    assert!(
+        log.iter().any(|line| line.contains("[31mb") && line.contains('c') && line.contains('e')),
+        "{log:#?}"
+    );
+}
+
+// "floods limited and counted"
+#[test]
+fn floods_are_limited_and_counted() {
+    let sandbox = sandbox("yes flood | head -n 200000; exit 3");
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["named", "fail", "3"]);
+    let flood = daemon.log_lines(&["named", "flood"]).len();
+    assert!((1..50_000).contains(&flood), "{flood} lines of the flood were logged");
+    let counted: usize = daemon
+        .log_lines(&["named", "not logged"])
+        .iter()
+        .flat_map(|line| line.split(' '))
+        .filter_map(|word| word.parse::<usize>().ok())
+        .filter(|number| *number > 100)
+        .sum();
+    assert_eq!(flood + counted, 200_000, "what was logged and what was counted is all there was");
+}
+
+// "Node data is never logged by default."
+#[test]
+fn node_data_is_not_logged() {
+    for level in ["--log-to-stdout", "-v"] {
+        let sandbox = Sandbox::directory();
+        let journal = sandbox.journal();
+        sandbox.nodes.set("/n", "s3cr3t-one");
+        let text = [
+            watch("/n", &exec(&format!("{}; exit 1", journal.record())), r#"description: "failing""#),
+            watch("/n", "|event| { throw 42 }", r#"description: "throwing""#),
+            watch("/n", r#"Exec(["/missing"])"#, r#"description: "missing""#),
+        ]
+        .concat();
+        sandbox.config("app.twc", &text);
+        let args = sandbox.daemon();
+        let daemon = if level == "-v" { args.arg("-v").start() } else { args.start() };
+        journal.wait_for(&["s3cr3t-one"]);
+        sandbox.nodes.set("/n", "s3cr3t-two");
+        journal.wait_for(&["s3cr3t-one", "s3cr3t-two"]);
+        for name in ["failing", "throwing", "missing"] {
+            daemon.wait_for_log(&[name]);
+        }
+        assert!(daemon.log_lines(&["s3cr3t"]).is_empty(), "with {level}: {:#?}", daemon.log());
+    }
+}
+
+// "quiet by default (starts, ends that failed, config changes, connection changes)"
+#[test]
+fn by_default_starts_and_failed_ends_and_config_changes_are_logged() {
+    let sandbox = sandbox("exit 42");
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["app.twc"]);
+    daemon.wait_for_log(&["named", "start"]);
+    daemon.wait_for_log(&["named", "42"]);
+    sandbox.config("new.twc", "");
+    sandbox.config("app.twc", "RegisterWatch(");
+    daemon.wait_for_log(&["app.twc:1:"]);
+}
+
+// Without flags, successful ends are not worth a line; with `-v` they are.
+#[test]
+fn verbose_also_logs_successful_ends() {
+    let sandbox = sandbox("true");
+    let journal = sandbox.journal();
+    sandbox.config("marker.twc", watch("/n", &exec(&journal.record()), r#"description: "marker""#));
+    let verbose = sandbox.daemon().arg("--verbose").start();
+    verbose.wait_for_log(&["named", "ended"]);
+    drop(verbose);
+    let quiet = sandbox.start();
+    quiet.wait_for_log(&["named", "start"]);
+    // A second run of the same watch comes after the end of the first.
+    sandbox.nodes.set("/n", "new");
+    wait_until("a second run", || quiet.log_lines(&["named", "start"]).len() == 2);
+    assert!(quiet.log_lines(&["named", "ended"]).is_empty(), "{:#?}", quiet.log());
+}
+
+// "--log-file FILE"
+#[test]
+fn the_log_goes_to_a_file_when_one_is_named() {
+    let sandbox = sandbox("echo to the file");
+    let file = sandbox.path("daemon.log");
+    let daemon = sandbox.daemon_logging_elsewhere().arg("--log-file").arg(&file).start();
+    wait_until("the line in the file", || {
+        fs::read_to_string(&file).is_ok_and(|log| log.contains("to the file"))
+    });
+    assert!(daemon.log().is_empty(), "{:#?}", daemon.log());
+}
+
+// "Without a terminal or `--log-to-stdout` the log goes to syslog, facility daemon", "surviving a missing or
+// restarted `/dev/log`".
+#[test]
+fn without_a_terminal_the_log_goes_to_syslog_and_survives_its_restart() {
+    require_root();
+    let socket = Path::new("/dev/log");
+    if socket.exists() {
+        eprintln!("skipped: this machine has a syslog daemon, which is not ours to restart");
+        return;
+    }
+    let sandbox = sandbox("echo heard $(cat)");
+    // It starts without a syslog daemon.
+    let daemon = sandbox.daemon_logging_elsewhere().start();
+    let bound = SyslogSocket::bind(socket);
+    let line = bound.wait_for(&["named", "heard content"]);
+    let priority: u32 = line
+        .strip_prefix('<')
+        .and_then(|rest| rest.split_once('>'))
+        .and_then(|(priority, _)| priority.parse().ok())
+        .unwrap_or_else(|| panic!("{line:?} starts with a priority"));
+    assert_eq!(priority >> 3, 3, "facility daemon: {line}");
+    drop(bound);
+    sandbox.nodes.set("/n", "between");
+    let bound = SyslogSocket::bind(socket);
+    sandbox.nodes.set("/n", "after");
+    bound.wait_for(&["named", "heard after"]);
+    assert!(daemon.log().is_empty(), "{:#?}", daemon.log());
+}
+
+/// Where a syslog daemon listens.
+struct SyslogSocket<'a> {
+    path: &'a Path,
+    socket: UnixDatagram,
+}
+
+impl<'a> SyslogSocket<'a> {
+    fn bind(path: &'a Path) -> Self {
+        let socket = UnixDatagram::bind(path).expect("bind the syslog socket");
+        socket.set_nonblocking(true).expect("a socket that never blocks");
+        Self { path, socket }
+    }
+
+    /// Waits for a message with all of `parts`. Other daemons may talk here, too.
+    #[track_caller]
+    fn wait_for(&self, parts: &[&str]) -> String {
+        let mut buffer = vec![0; 64 * 1024];
+        wait_for(&format!("a syslog message with {parts:?}"), || {
+            let length = self.socket.recv(&mut buffer).ok()?;
+            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            parts.iter().all(|part| message.contains(part)).then_some(message)
+        })
+    }
+}
+
+impl Drop for SyslogSocket<'_> {
+    fn drop(&mut self) {
+        fs::remove_file(self.path).expect("remove the syslog socket");
+    }
+}

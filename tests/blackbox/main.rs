@@ -1,0 +1,24 @@
+//! Tests of the real binary on real servers, from outside. Each promise of the contract has a test that is
+//! named after it, with the promise quoted above.
+//!
+//! `tests/run` installs what the suite needs (a ZooKeeper server, kazoo) and runs it.
+
+mod harness;
+
+mod absent;
+mod action;
+mod action_input;
+mod action_timeout;
+mod bad_input;
+mod cli;
+mod client_commands;
+mod daemon_instances;
+mod faults;
+mod function;
+mod logging;
+mod permissions;
+mod register_watch;
+mod reload;
+mod run_modes;
+mod scale;
+mod signals;

@@ -1,0 +1,78 @@
+//! "A permission error on a node is reported, retried with backoff, and heals when the ACL is fixed."
+
+use crate::harness::{Nodes, Sandbox, ZooKeeper, exec, kazoo, watch};
+
+/// Everything but reading.
+const UNREADABLE: &str =
+    "[make_acl('world', 'anyone', read=False, write=True, create=True, delete=True, admin=True)]";
+
+fn set_acl(sandbox: &Sandbox, node: &str, acl: &str) {
+    let Nodes::ZooKeeper { root, .. } = &sandbox.nodes else { panic!("only ZooKeeper has ACLs") };
+    kazoo(&ZooKeeper::shared().address(), &format!("zk.set_acls('{root}{node}', {acl})"));
+}
+
+// "an unreadable node is retried at least every 30 s"; "One bad thing stays one bad thing."
+#[test]
+fn an_unreadable_node_is_reported_once_and_heals_without_touching_other_watches() {
+    let sandbox = Sandbox::zookeeper();
+    let journal = sandbox.journal();
+    for node in ["/locked", "/open"] {
+        sandbox.nodes.set(node, "old");
+    }
+    set_acl(&sandbox, "/locked", UNREADABLE);
+    let noting = |name: &str| exec(&journal.note(&format!("{name} $TWITCHER_EVENT $(cat)")));
+    sandbox.config(
+        "app.twc",
+        [
+            watch("/locked", &noting("locked"), r#"description: "locked-watch""#),
+            watch("/open", &noting("open"), ""),
+        ]
+        .concat(),
+    );
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["/locked"]);
+    journal.wait_for(&["open load old"]);
+    sandbox.nodes.set("/locked", "new");
+    sandbox.nodes.set("/open", "new");
+    journal.wait_for(&["open load old", "open changed new"]);
+    assert_eq!(daemon.log_lines(&["/locked"]).len(), 1, "said once");
+    set_acl(&sandbox, "/locked", "OPEN_ACL_UNSAFE");
+    journal.wait_for(&["open load old", "open changed new", "locked load new"]);
+}
+
+// The same for a node that becomes unreadable while it is watched.
+#[test]
+fn an_update_of_a_node_that_was_locked_meanwhile_runs_when_it_is_unlocked() {
+    let sandbox = Sandbox::zookeeper();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "old");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    let daemon = sandbox.start();
+    journal.wait_for(&["old"]);
+    set_acl(&sandbox, "/n", UNREADABLE);
+    sandbox.nodes.set("/n", "new");
+    // The content cannot be had, and that is said.
+    daemon.wait_for_log(&["/n", "ermission"]);
+    set_acl(&sandbox, "/n", "OPEN_ACL_UNSAFE");
+    journal.wait_for(&["old", "new"]);
+}
+
+// "daemon settings that hold secrets or lists live in `twitcher.toml`": credentials for ZooKeeper.
+#[test]
+fn credentials_in_the_settings_open_a_protected_node_to_daemon_and_client() {
+    let sandbox = Sandbox::zookeeper();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "secret");
+    set_acl(&sandbox, "/n", "[make_digest_acl('operator', 'hunter2', all=True)]");
+    let settings = sandbox.configs().join("twitcher.toml");
+    std::fs::write(&settings, "[[auth]]\nscheme = \"digest\"\ncredentials = \"operator:hunter2\"\n")
+        .expect("write the settings");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    let daemon = sandbox.start();
+    journal.wait_for(&["secret"]);
+    sandbox.client(["get", "/n"]).finish().expect(1);
+    let client = || sandbox.client(["set", "/n", "new"]).env("TWITCHER_CONFIG_PATH", sandbox.configs());
+    client().finish().expect(0);
+    journal.wait_for(&["secret", "new"]);
+    assert!(daemon.log_lines(&["hunter2"]).is_empty(), "secrets are not logged");
+}

@@ -1,0 +1,182 @@
+//! What an update does while the action runs.
+
+use crate::harness::{Gate, Journal, Sandbox, exec, on_both_stores, wait_until, watch};
+
+/// An action that journals `start CONTENT`, waits at the gate, and journals `end CONTENT`.
+fn gated(journal: &Journal, gate: &Gate) -> String {
+    let (start, pass, end) = (journal.note("start $v"), gate.pass(), journal.note("end $v"));
+    exec(&format!("v=$(cat); {start}; {pass}; {end}"))
+}
+
+/// A watch on the same node that journals everything at once. The two share a subscription: what this one
+/// has journalled, the other one has seen.
+fn witness(znode: &str, journal: &Journal) -> String {
+    watch(znode, &exec(&journal.record()), r#"description: "witness", run_mode: PARALLEL"#)
+}
+
+/// Sets the node, and waits until the daemon has seen it.
+#[track_caller]
+fn set_and_see(sandbox: &Sandbox, seen: &Journal, value: &str) {
+    sandbox.nodes.set("/n", value);
+    seen.wait_for_line(value);
+}
+
+// "at most one action runs; updates that come meanwhile collapse into one further run with the most recent
+// content"
+#[test]
+fn queue_collapses_updates_into_one_run_with_the_latest_content() {
+    on_both_stores(|sandbox| {
+        let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
+        sandbox.nodes.set("/n", "0");
+        sandbox.config("app.twc", [watch("/n", &gated(&journal, &gate), ""), witness("/n", &seen)].concat());
+        let _daemon = sandbox.start();
+        journal.wait_for(&["start 0"]);
+        for value in ["1", "2", "3"] {
+            set_and_see(sandbox, &seen, value);
+        }
+        gate.open();
+        journal.wait_for(&["start 0", "end 0", "start 3", "end 3"]);
+        sandbox.nodes.set("/n", "4");
+        journal.wait_for(&["start 0", "end 0", "start 3", "end 3", "start 4", "end 4"]);
+    });
+}
+
+// "updates that come while it runs are ignored, and the watch stays armed"
+#[test]
+fn discard_ignores_updates_while_it_runs_and_stays_armed() {
+    on_both_stores(|sandbox| {
+        let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
+        sandbox.nodes.set("/n", "0");
+        let discarding = watch("/n", &gated(&journal, &gate), "run_mode: DISCARD");
+        sandbox.config("app.twc", [discarding, witness("/n", &seen)].concat());
+        let _daemon = sandbox.start();
+        journal.wait_for(&["start 0"]);
+        set_and_see(sandbox, &seen, "1");
+        set_and_see(sandbox, &seen, "2");
+        gate.open();
+        journal.wait_for(&["start 0", "end 0"]);
+        // The run ends a moment after its last word: an update in between would rightly be dropped.
+        let mut value = 3;
+        wait_until("a run after the discarded updates", || {
+            value += 1;
+            set_and_see(sandbox, &seen, &value.to_string());
+            journal.lines().len() > 2
+        });
+        assert_eq!((journal.count("start 1"), journal.count("start 2")), (0, 0));
+    });
+}
+
+// "one run for every observed update, at most max_parallel (64) at once; the rest wait in order"
+#[test]
+fn parallel_runs_every_update_in_order_and_max_parallel_at_once() {
+    let sandbox = Sandbox::directory();
+    let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
+    sandbox.nodes.set("/n", "0");
+    let bounded = watch("/n", &gated(&journal, &gate), "run_mode: PARALLEL, max_parallel: 2");
+    sandbox.config("app.twc", [bounded, witness("/n", &seen)].concat());
+    let _daemon = sandbox.start();
+    seen.wait_for_line("0");
+    for value in ["1", "2", "3", "4"] {
+        set_and_see(&sandbox, &seen, value);
+    }
+    wait_until("two runs", || journal.lines().len() == 2);
+    assert_eq!((journal.count("start 0"), journal.count("start 1")), (1, 1));
+    gate.open();
+    wait_until("all runs to end", || journal.lines().len() == 10);
+    let running: Vec<i32> = journal
+        .lines()
+        .iter()
+        .scan(0, |running, line| {
+            *running += if line.starts_with("start") { 1 } else { -1 };
+            Some(*running)
+        })
+        .collect();
+    assert!(running.iter().all(|running| (0..=2).contains(running)), "{running:?}");
+    for value in 0..5 {
+        assert_eq!(journal.count(&format!("end {value}")), 1, "{:?}", journal.lines());
+    }
+}
+
+// "the rest wait in order, up to 1,024; beyond that the newest replaces the last waiting one, and is counted"
+#[test]
+fn parallel_keeps_1024_waiting_and_then_replaces_the_newest() {
+    let sandbox = Sandbox::zookeeper();
+    let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
+    sandbox.nodes.set("/n", "0");
+    let bounded = watch("/n", &gated(&journal, &gate), "run_mode: PARALLEL, max_parallel: 1");
+    sandbox.config("app.twc", [bounded, witness("/n", &seen)].concat());
+    let _daemon = sandbox.start();
+    journal.wait_for(&["start 0"]);
+    sandbox.nodes.set_each("/n", 1..=1030, |value| seen.wait_for_line(&value.to_string()));
+    gate.open();
+    journal.wait_for_last("end 1030");
+    let started: Vec<_> =
+        journal.lines().iter().filter_map(|line| line.strip_prefix("start ")?.parse::<u32>().ok()).collect();
+    let expected: Vec<_> = (0..=1023).chain([1030]).collect();
+    assert_eq!(started, expected);
+}
+
+// "Never two at once in QUEUE and DISCARD"
+#[test]
+fn queue_never_runs_two_at_once_under_a_burst() {
+    let sandbox = Sandbox::zookeeper();
+    let journal = sandbox.journal();
+    let lock = sandbox.path("lock");
+    let (clash, done) = (journal.note("two at once"), journal.note("$v"));
+    let lock = lock.display();
+    let action = exec(&format!("v=$(cat); mkdir {lock} || {clash}; sleep 0.02; rmdir {lock}; {done}"));
+    sandbox.nodes.set("/n", "0");
+    sandbox.config("app.twc", watch("/n", &action, ""));
+    let _daemon = sandbox.start();
+    journal.wait_for_line("0");
+    sandbox.nodes.set_each("/n", 1..=200, |_| {});
+    let lines = journal.wait_for_last("200");
+    let values: Vec<u32> = lines.iter().map(|line| line.parse().expect("no clash")).collect();
+    assert!(values.is_sorted_by(|a, b| a < b), "each content at most once, in order: {values:?}");
+}
+
+// "notify_signal ... sent to the running action when an update arrives", "goes to its process group"
+#[test]
+fn notify_signal_reaches_the_whole_process_group_of_the_running_action() {
+    let sandbox = Sandbox::directory();
+    let (journal, gate) = (sandbox.journal(), sandbox.gate());
+    let script = format!(
+        "v=$(cat); trap '{leader}' HUP; (trap '{child}' HUP; {ready}; {pass}) & {ready}; {pass}; wait; {end}",
+        leader = "echo leader >> $J",
+        child = "echo child >> $J",
+        ready = "echo ready >> $J",
+        pass = gate.pass(),
+        end = "echo end $v >> $J",
+    );
+    sandbox.nodes.set("/n", "0");
+    let action = exec(&format!("J={}; {script}", journal.path()));
+    sandbox.config("app.twc", watch("/n", &action, r#"notify_signal: "SIGHUP""#));
+    let _daemon = sandbox.start();
+    wait_until("both processes to listen", || journal.count("ready") == 2);
+    sandbox.nodes.set("/n", "1");
+    journal.wait_for_line("leader");
+    journal.wait_for_line("child");
+    gate.open();
+    // The update is not consumed by its signal: it runs once the action has ended.
+    journal.wait_for_line("end 1");
+    assert_eq!(journal.count("end 0"), 1);
+}
+
+// "Watches on one node" are watches of their own all the same.
+#[test]
+fn two_watches_on_one_node_both_run() {
+    on_both_stores(|sandbox| {
+        let (one, two) = (sandbox.journal_named("one"), sandbox.journal_named("two"));
+        sandbox.nodes.set("/n", "a");
+        sandbox.config("one.twc", watch("/n", &exec(&one.record()), ""));
+        sandbox.config("two.twc", watch("/n", &exec(&two.record()), ""));
+        let _daemon = sandbox.start();
+        for journal in [&one, &two] {
+            journal.wait_for(&["a"]);
+        }
+        sandbox.nodes.set("/n", "b");
+        for journal in [&one, &two] {
+            journal.wait_for(&["a", "b"]);
+        }
+    });
+}

@@ -1,0 +1,83 @@
+//! Many watches, many files.
+
+use crate::harness::{Proxy, Sandbox, ZooKeeper, exec, wait_until, watch};
+
+// "10,000 watches with long paths survive a server restart."
+#[test]
+fn ten_thousand_watches_with_long_paths_survive_a_server_restart() {
+    const WATCHES: usize = 10_000;
+    // With it, the watched paths take 1.3 MB: ten times what a server takes in one request to restore them.
+    let parent = format!("/services/{}", "x".repeat(110));
+    let server = ZooKeeper::start();
+    let proxy = Proxy::to(&server.address());
+    let sandbox = Sandbox::on(&server);
+    let journal = sandbox.journal();
+    sandbox.nodes.set(&parent, "");
+    sandbox.nodes.create_many((0..WATCHES).map(|n| format!("{parent}/node-{n}")));
+    let action = exec(&journal.note("$TWITCHER_ZNODE $(cat)")).replace(&parent, "");
+    sandbox.config(
+        "app.twc",
+        format!(
+            "for n in 0..{WATCHES} {{
+                 RegisterWatch(#{{ znode: `{parent}/node-${{n}}`, action: {action}, run_on_load: false }});
+             }}"
+        ),
+    );
+    let _daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).start();
+    wait_until("all watches to be armed", || server.watches() >= WATCHES);
+    proxy.refuse();
+    server.down();
+    server.up();
+    let nodes: Vec<_> = [0, 1, 777, 5_000, 9_998, 9_999].map(|n| format!("{parent}/node-{n}")).into();
+    let expect = |expected: &str| {
+        for node in &nodes {
+            journal.wait_for_line(&format!("{node} {expected}"));
+        }
+    };
+    for node in &nodes {
+        sandbox.nodes.set(node, "during");
+    }
+    proxy.resume();
+    expect("during");
+    wait_until("all watches to be armed again", || server.watches() >= WATCHES);
+    for node in &nodes {
+        sandbox.nodes.set(node, "after");
+    }
+    expect("after");
+    assert_eq!(journal.lines().len(), 2 * nodes.len(), "a restart runs nothing by itself");
+}
+
+// "10,000 files load."
+#[test]
+fn ten_thousand_config_files_load() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "content");
+    for n in 0..10_000 {
+        let text = watch(&format!("/none/{n}"), &exec("true"), "");
+        std::fs::write(sandbox.configs().join(format!("{n}.twc")), text).expect("write a config");
+    }
+    // The last in any order of names.
+    sandbox.config("zzz/last.twc", watch("/n", &exec(&journal.record()), ""));
+    let _daemon = sandbox.start();
+    journal.wait_for(&["content"]);
+}
+
+// No run leaves anything behind in the daemon.
+#[test]
+fn hundreds_of_runs_leak_neither_descriptors_nor_zombies() {
+    let sandbox = Sandbox::zookeeper();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "0");
+    // A process left behind holds the run's pipe longer than the run: that must not add up either.
+    let action = format!("sleep 0.1 & {}", journal.record());
+    sandbox.config("app.twc", watch("/n", &exec(&action), "run_mode: PARALLEL"));
+    let daemon = sandbox.start();
+    journal.wait_for_line("0");
+    let at_rest = || daemon.process().children().is_empty();
+    wait_until("the first run to end", at_rest);
+    let before = daemon.process().open_files();
+    sandbox.nodes.set_each("/n", 1..=300, |value| journal.wait_for_line(&value.to_string()));
+    wait_until("all runs to end", at_rest);
+    wait_until("their descriptors to be closed", || daemon.process().open_files() <= before);
+}

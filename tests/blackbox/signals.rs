@@ -1,0 +1,107 @@
+//! "HUP reloads, TERM and INT stop: no new runs, running actions get 10 s to end, then TERM, then KILL."
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Daemon, Gate, Journal, Sandbox, exec, wait_until, watch};
+
+/// A daemon whose one action, on `/n`, journals `start CONTENT` and waits at the gate before `end CONTENT`.
+/// It notes TERM and stays.
+fn running(sandbox: &Sandbox) -> (Daemon, Journal, Gate) {
+    let (journal, gate) = (sandbox.journal(), sandbox.gate());
+    sandbox.nodes.set("/n", "one");
+    let action = format!(
+        "trap '{}' TERM; v=$(cat); {}; {}; {}",
+        format_args!("echo term >> {}", journal.path()),
+        journal.note("start $v"),
+        gate.pass(),
+        journal.note("end $v")
+    );
+    sandbox.config("app.twc", watch("/n", &exec(&action), ""));
+    let daemon = sandbox.start();
+    journal.wait_for(&["start one"]);
+    (daemon, journal, gate)
+}
+
+/// Sends a signal and waits until the daemon has taken notice.
+fn send(daemon: &Daemon, signal: Signal) {
+    let said = daemon.log().len();
+    daemon.signal(signal);
+    wait_until("the daemon to take notice", || daemon.log().len() > said);
+}
+
+// "TERM and INT stop: no new runs, running actions get 10 s to end"
+#[test]
+fn a_running_action_may_end_after_term_and_nothing_new_starts() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let sandbox = Sandbox::directory();
+        let (mut daemon, journal, gate) = running(&sandbox);
+        sandbox.nodes.set("/n", "two");
+        send(&daemon, signal);
+        sandbox.nodes.set("/n", "three");
+        gate.open();
+        assert_eq!(daemon.wait_for_exit(), Some(0), "after {signal}");
+        assert_eq!(journal.lines(), ["start one", "end one"], "after {signal}");
+    }
+}
+
+// "running actions get 10 s to end, then TERM, then KILL"
+#[test]
+fn an_action_that_does_not_end_in_the_grace_is_terminated_and_then_killed() {
+    let sandbox = Sandbox::directory();
+    let (mut daemon, journal, _gate) = running(&sandbox);
+    let began = Instant::now();
+    send(&daemon, Signal::SIGTERM);
+    journal.wait_for(&["start one", "term"]);
+    assert!(began.elapsed() > Duration::from_secs(9), "TERM after {:?}", began.elapsed());
+    daemon.wait_for_exit();
+    assert_eq!(journal.lines(), ["start one", "term"]);
+}
+
+// "A second TERM or INT skips the grace."
+#[test]
+fn a_second_term_skips_the_grace() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let sandbox = Sandbox::directory();
+        let (mut daemon, journal, _gate) = running(&sandbox);
+        let began = Instant::now();
+        send(&daemon, Signal::SIGTERM);
+        daemon.signal(signal);
+        daemon.wait_for_exit();
+        // The grace alone is 10 s, and the time from TERM to KILL 5 more.
+        assert!(began.elapsed() < Duration::from_secs(10), "ended after {:?}", began.elapsed());
+        assert_eq!(journal.count("end one"), 0);
+    }
+}
+
+// An idle daemon stops at once, and says goodbye with 0.
+#[test]
+fn an_idle_daemon_stops_on_term() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "content");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    let mut daemon = sandbox.start();
+    journal.wait_for(&["content"]);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+// "HUP reloads": "a reload of an unchanged watch starts no action".
+#[test]
+fn hup_reloads_and_runs_nothing_that_has_not_changed() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "one");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), ""));
+    let daemon = sandbox.start();
+    journal.wait_for(&["load one"]);
+    for _ in 0..3 {
+        send(&daemon, Signal::SIGHUP);
+    }
+    sandbox.nodes.set("/n", "two");
+    journal.wait_for(&["load one", "changed two"]);
+    sandbox.config("new.twc", watch("/n", &exec(&journal.note("new file")), ""));
+    daemon.signal(Signal::SIGHUP);
+    journal.wait_for(&["load one", "changed two", "new file"]);
+}
