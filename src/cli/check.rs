@@ -44,6 +44,7 @@ impl Check {
         }
     }
 
+    /// The daemon's settings, where the directory has a `twitcher.toml`, are to be checked here as well.
     fn directory(&mut self, root: &Path) {
         let tree = scan(root);
         for (path, reason) in &tree.unreadable {
