@@ -404,16 +404,27 @@ fn half_written_files_are_waited_for() {
     use std::io::Write;
     let follower = Follower::ready(&[("a.twc", &watch("/a"))]);
     let mut file = fs::File::create(follower.root.join("a.twc")).unwrap();
+    let (mut last_write, mut longest_pause) = (Instant::now(), Duration::ZERO);
+    let mut write = |text: &str| {
+        file.write_all(text.as_bytes()).unwrap();
+        longest_pause = longest_pause.max(last_write.elapsed());
+        last_write = Instant::now();
+    };
     for n in 0..10 {
         let text = watch(&format!("/{n}"));
         let (first, second) = text.split_at(20);
-        file.write_all(first.as_bytes()).unwrap();
+        write(first);
         // Somebody looks just then.
         follower.loader.rescan();
         std::thread::sleep(Duration::from_millis(15));
-        file.write_all(second.as_bytes()).unwrap();
+        write(second);
     }
-    assert_eq!(follower.short(), "a.twc: /0,/1,/2,/3,/4,/5,/6,/7,/8,/9");
+    let mut said = follower.short();
+    // A loaded machine may hold the writer up for longer than anybody waits for it (50 ms).
+    while longest_pause > Duration::from_millis(40) && !said.ends_with("/9") {
+        said = follower.short();
+    }
+    assert_eq!(said, "a.twc: /0,/1,/2,/3,/4,/5,/6,/7,/8,/9");
 }
 
 #[test]
