@@ -16,6 +16,15 @@ use tokio::io::unix::AsyncFd;
 
 use crate::config::spec::Credentials;
 
+/// The kernel's number of signals, on every architecture but MIPS, and the size of a set of them.
+const LAST_SIGNAL: libc::c_int = 64;
+const SIGSET_BYTES: usize = 8;
+
+/// The kernel's `struct sigaction`, at least as large as on any architecture.
+#[derive(Default)]
+#[repr(C)]
+struct KernelSigaction([u64; 4]);
+
 /// What an action's process becomes before it executes its program.
 pub struct ChildSetup {
     /// `None` keeps the daemon's identity.
@@ -39,9 +48,12 @@ pub fn prepare_child(command: &mut Command, setup: ChildSetup) {
         unsafe {
             check(libc::setsid())?;
             libc::umask(0o022);
-            for signal in 1..=libc::SIGRTMAX() {
-                // Fails for SIGKILL, SIGSTOP and the two that libc keeps for itself; those need nothing.
-                libc::signal(signal, libc::SIG_DFL);
+            // All zero is SIG_DFL without flags. The raw call, because libc refuses the two signals that it keeps
+            // for itself, and whoever started us may have ignored those, too.
+            let default = KernelSigaction::default();
+            for signal in 1..=LAST_SIGNAL {
+                // Fails for SIGKILL and SIGSTOP, which need nothing.
+                libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, SIGSET_BYTES);
             }
             let mut sigset = std::mem::zeroed();
             libc::sigemptyset(&mut sigset);

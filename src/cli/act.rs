@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Seek};
 use std::process::ExitCode;
+use std::thread;
 
 use crate::config::function::{ActRequest, act};
 use crate::config::sandbox;
@@ -9,7 +10,8 @@ use crate::config::sandbox;
 /// Runs the order in the file that descriptor `fd` is, which is closed before the function starts. Identity,
 /// stdin, environment and limits are those of this process.
 pub fn run(fd: i32) -> ExitCode {
-    let done = request(fd).map_err(|error| format!("twitcher act: {error}")).and_then(act);
+    let done =
+        request(fd).and_then(on_large_stack).unwrap_or_else(|error| Err(format!("twitcher act: {error}")));
     match done {
         Ok(code) => ExitCode::from(code),
         Err(message) => {
@@ -17,6 +19,14 @@ pub fn run(fd: i32) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The interpreter's frames are large, and the stack that a process starts with is whatever its parent had.
+const STACK: usize = 64 << 20;
+
+fn on_large_stack(request: ActRequest) -> io::Result<Result<u8, String>> {
+    let running = thread::Builder::new().stack_size(STACK).spawn(move || act(request))?;
+    running.join().map_err(|_| io::Error::other("the interpreter panicked"))
 }
 
 fn request(fd: i32) -> io::Result<ActRequest> {

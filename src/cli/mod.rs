@@ -23,7 +23,7 @@ pub mod startup;
 ///
 /// Without a subcommand the flags are those of `run`.
 #[derive(Debug, Parser)]
-#[command(name = "twitcher", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+#[command(name = "twitcher", version, args_conflicts_with_subcommands = true, args_override_self = true, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use nix::libc;
 
-/// 10,000 registrations need 60 MiB in all, as measured with an unoptimized build.
+/// Ten times the 25 MiB of address space that 10,000 registrations were measured to need, unoptimized.
 const MEMORY: u64 = 256 << 20;
 
 /// The interpreter's frames are large; its own limits on depth end well below this.

@@ -54,7 +54,7 @@ const OPERATIONS_BETWEEN_LOOKS: u64 = 512;
 const MOST_WATCHES: usize = 100_000;
 
 /// Deeper calls and expressions than people write; the stack that [`super::sandbox`] gives bears them.
-const CALL_LEVELS: usize = 64;
+pub(super) const CALL_LEVELS: usize = 64;
 const EXPRESSION_DEPTH: usize = 128;
 
 /// Any fixed number: names of closures then are the same in every process.

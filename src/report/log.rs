@@ -83,11 +83,14 @@ impl Log {
         if !self.wants(level) {
             return;
         }
-        let line = Line { level, at: OffsetDateTime::now_utc(), text: report.to_string() };
-        match self.lines.try_send(line) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.dropped.fetch_add(1, atomic::Ordering::Relaxed);
+        let at = OffsetDateTime::now_utc();
+        // An error in a config comes with the offending line; each becomes a log line of its own.
+        for text in report.to_string().lines() {
+            match self.lines.try_send(Line { level, at, text: text.to_owned() }) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                    self.dropped.fetch_add(1, atomic::Ordering::Relaxed);
+                }
             }
         }
     }

@@ -251,7 +251,7 @@ impl fmt::Display for RunReport<'_> {
             RunReport::Printed(Printed::Suppressed(lines)) => {
                 write!(f, "{} of output not logged: too many at once", count_u64(*lines, "line"))
             }
-            RunReport::Notified { signal } => write!(f, "sent signal {signal}: the node changed"),
+            RunReport::Notified { signal } => write!(f, "sent {}: the node changed", SignalName(*signal)),
             RunReport::Terminated { reason: Reason::Timeout } => f.write_str("timed out, sent SIGTERM"),
             RunReport::Terminated { reason: Reason::Stop } => f.write_str("sent SIGTERM: the daemon stops"),
             RunReport::Killed => f.write_str("did not end, sent SIGKILL"),
@@ -259,7 +259,7 @@ impl fmt::Display for RunReport<'_> {
                 match outcome {
                     Outcome::Exited(0) => f.write_str("ended")?,
                     Outcome::Exited(code) => write!(f, "failed: exit code {code}")?,
-                    Outcome::Signaled(signal) => write!(f, "failed: killed by signal {signal}")?,
+                    Outcome::Signaled(signal) => write!(f, "failed: killed by {}", SignalName(*signal))?,
                 }
                 write!(f, " after {:.3} s", took.as_secs_f64())?;
                 match ended_by {
@@ -288,6 +288,18 @@ impl fmt::Display for Node<'_> {
         match self.0.facet {
             crate::store::Facet::Data => Ok(()),
             crate::store::Facet::Children => f.write_str(" (children)"),
+        }
+    }
+}
+
+/// `SIGHUP`, or `signal 34` for one that has no name.
+struct SignalName(i32);
+
+impl fmt::Display for SignalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match nix::sys::signal::Signal::try_from(self.0) {
+            Ok(signal) => f.write_str(signal.as_str()),
+            Err(_) => write!(f, "signal {}", self.0),
         }
     }
 }

@@ -212,6 +212,7 @@ impl Nodes {
             Command::Unsubscribe(subject) => {
                 if let Some((task, _)) = self.handles.remove(subject) {
                     task.abort();
+                    self.count();
                 }
             }
             Command::Refresh(subject) => {
@@ -235,6 +236,11 @@ impl Nodes {
         };
         let task = self.tasks.spawn_local(node.follow());
         self.handles.insert(subject.clone(), (task, refresh));
+        self.count();
+    }
+
+    fn count(&self) {
+        self.session.nodes.set(u32::try_from(self.handles.len()).unwrap_or(u32::MAX));
     }
 
     /// Returns when no task of this session can send anything any more.
