@@ -87,3 +87,52 @@ fn children_of_a_missing_node_are_watched_once_it_exists() {
         assert_eq!(journal.lines().iter().filter(|line| line.starts_with("created")).count(), 1);
     });
 }
+
+// `zk://host:port/chroot`: the chroot is a parent like any other.
+#[test]
+fn a_missing_chroot_is_a_missing_parent() {
+    let sandbox = Sandbox::zookeeper();
+    let journal = sandbox.journal();
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), ""));
+    let below = format!("{}/deep/er", sandbox.nodes.url());
+    let daemon = sandbox.daemon_on(&below).start();
+    daemon.wait_for_log(&["app.twc"]);
+    sandbox.nodes.set("/deep/er/n", "new");
+    journal.wait_for_line_where("the new node", |line| line.ends_with(" new"));
+    sandbox
+        .twitcher(["set", "/other", "x", "--store", &format!("{}/else/where", sandbox.nodes.url())])
+        .finish()
+        .expect(0);
+    assert_eq!(sandbox.nodes.get("/else/where/other").as_deref(), Some(&b"x"[..]));
+}
+
+// A node path is text, not ASCII. (ZooKeeper itself refuses what takes two UTF-16 units.)
+#[test]
+fn nodes_with_spaces_and_letters_of_any_script_are_watched() {
+    on_both_stores(|sandbox| {
+        let journal = sandbox.journal();
+        let node = "/d\u{e9}ploiement/\u{433}\u{43e}\u{43b}\u{43e}\u{432}\u{430} 1";
+        sandbox.nodes.set(node, "one");
+        sandbox.config("app.twc", watch(node, &exec(&journal.note("$TWITCHER_ZNODE $(cat)")), ""));
+        let _daemon = sandbox.start();
+        let line = |content| format!("{node} {content}");
+        journal.wait_for(&[&line("one")]);
+        sandbox.nodes.set(node, "two");
+        journal.wait_for(&[&line("one"), &line("two")]);
+    });
+}
+
+// The root is a node, too.
+#[test]
+fn the_children_of_the_root_are_watched() {
+    on_both_stores(|sandbox| {
+        let journal = sandbox.journal();
+        sandbox.nodes.set("/one", "");
+        let names = exec(&journal.note("$(tr '\\n' ' ')"));
+        sandbox.config("app.twc", watch("/", &names, "watch_type: WATCH_CHILDREN"));
+        let _daemon = sandbox.start();
+        journal.wait_for(&["one "]);
+        sandbox.nodes.set("/two", "");
+        journal.wait_for(&["one ", "one two "]);
+    });
+}
