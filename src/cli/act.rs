@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use crate::config::function::{ActRequest, act};
-use crate::config::sandbox;
+use crate::sys;
 
 /// Runs the order in the file that descriptor `fd` is, which is closed before the function starts. Identity,
 /// stdin, environment and limits are those of this process.
@@ -30,7 +30,7 @@ fn on_large_stack(request: ActRequest) -> io::Result<Result<u8, String>> {
 }
 
 fn request(fd: i32) -> io::Result<ActRequest> {
-    let mut file = sandbox::inherited(fd)?;
+    let mut file = sys::inherited(fd)?;
     // The offset is shared with whoever wrote the file.
     file.rewind()?;
     let mut encoded = Vec::new();

@@ -16,9 +16,9 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::modules::ModuleSource;
-use super::sandbox;
 use super::script::{Reply, Request};
 use super::spec::RawWatch;
+use crate::sys;
 
 /// What the contract gives one file, its modules included.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -145,7 +145,7 @@ impl Running {
     fn start(program: &PathBuf) -> io::Result<Self> {
         let mut command = Command::new(program);
         command.arg("evaluate").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        sandbox::confine(&mut command);
+        sys::confine_evaluator(&mut command);
         let mut child = command.spawn()?;
         let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
             unreachable!("both were asked for as pipes");
