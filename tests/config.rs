@@ -518,14 +518,11 @@ fn loose_permissions_are_warned_of() {
 }
 
 #[test]
-#[ignore = "a measurement: cargo test --release --test config -- --ignored --nocapture"]
-fn ten_thousand_files_load_in_seconds() {
+fn ten_thousand_files_load_and_one_of_them_reloads() {
     let files: Vec<(String, String)> =
         (0..10_000).map(|n| (format!("d{}/{n}.twc", n % 100), watch(&format!("/{n}")))).collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    let started = Instant::now();
     let follower = Follower::new(&files);
-    let written = started.elapsed();
     let mut loaded = 0;
     loop {
         match follower.next() {
@@ -535,11 +532,8 @@ fn ten_thousand_files_load_in_seconds() {
         }
     }
     assert_eq!(loaded, 10_000);
-    eprintln!("10,000 files: {:?}", started.elapsed() - written);
-    let changed = Instant::now();
     follower.write("d0/0.twc", &watch("/changed"));
     assert_eq!(follower.short(), "d0/0.twc: /changed");
-    eprintln!("one change among them: {:?}", changed.elapsed());
 }
 
 // ---- check ---------------------------------------------------------------------------------------

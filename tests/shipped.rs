@@ -55,7 +55,8 @@ fn the_readme_names_every_flag_and_key_there_is() {
 #[test]
 fn the_five_minute_tour_of_the_readme_has_a_config_that_loads() {
     let readme = fs::read_to_string(here("README.md")).unwrap();
-    let blocks: Vec<_> = readme.split("```rhai\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let blocks: Vec<_> =
+        readme.split("```rhai\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(blocks.len() >= 2);
     for block in blocks {
         let dir = tempfile::tempdir().unwrap();
