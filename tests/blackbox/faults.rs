@@ -220,7 +220,7 @@ fn a_server_that_is_absent_at_start_is_waited_for() {
         ]
         .concat(),
     );
-    let mut daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).start();
+    let mut daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).arg("--debug").start();
     wait_until("attempts to connect", || proxy.attempts() >= 2);
     assert!(daemon.is_running());
     proxy.refuse();
@@ -228,6 +228,7 @@ fn a_server_that_is_absent_at_start_is_waited_for() {
     sandbox.nodes.set("/there", "content");
     proxy.resume();
     journal.wait_for(&["load content"]);
+    daemon.wait_for_log(&["/later", "observed"]);
     sandbox.nodes.set("/later", "content");
     journal.wait_for(&["load content", "created content"]);
 }
