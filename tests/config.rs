@@ -237,8 +237,7 @@ impl Follower {
             fs::write(root.join(name), text).unwrap();
         }
         let (sender, changes) = mpsc::channel();
-        let sink =
-            move |batch: Vec<FileChange>| batch.into_iter().for_each(|change| drop(sender.send(change)));
+        let sink = move |change| drop(sender.send(change));
         let loader = start_with(root.clone(), TWITCHER.into(), sink).unwrap();
         Self { loader, root, changes, _directory: directory }
     }
