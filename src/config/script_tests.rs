@@ -160,7 +160,7 @@ fn errors_quote_the_line_and_point_at_the_column() {
     assert_eq!(
         failed("let a = 1;\n\tRegisterWach(#{});"),
         "/etc/twitcher/git.twc:2:2: unknown function `RegisterWach (map)`; did you mean `RegisterWatch`?\n  \
-         | \tRegisterWach(#{});\n  | \t^"
+         |  RegisterWach(#{});\n  |  ^"
     );
     let message = failed("let a = ;");
     assert!(message.starts_with("/etc/twitcher/git.twc:1:9: "), "{message}");
