@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -83,8 +83,11 @@ impl Store {
     }
 
     async fn subscribe(&mut self, subject: Subject) -> State {
-        self.commands.send(Command::Subscribe(subject)).unwrap();
-        self.state().await
+        self.commands.send(Command::Subscribe(subject.clone())).unwrap();
+        match self.event().await {
+            StoreEvent::Observed { subject: told, state } if told == subject => state,
+            other => panic!("not the state of {subject:?}: {other:?}"),
+        }
     }
 
     /// Every state up to one that reads `last`.
@@ -224,10 +227,28 @@ fn a_parent_removed_and_made_anew_makes_a_new_incarnation() {
             after = store.state().await;
         }
         assert_ne!(before.incarnation, version(&after).incarnation);
-        // The watch must be on the directory that is there now, not on the one that was moved.
-        fs::write(store.file("old/b/head"), "elsewhere").unwrap();
+        // The watch is on the directory that is there now, not on the one that was moved.
         store.write("a/b/head", "here");
         assert_eq!(store.text().await, Some("here".into()));
+        store.write("old/b/head", "elsewhere");
+        store.nothing_more().await;
+    });
+}
+
+#[test]
+fn a_directory_that_is_a_swapped_link_is_followed_to_its_new_target() {
+    with_store(|mut store| async move {
+        for release in ["1", "2"] {
+            fs::create_dir(store.file(release)).unwrap();
+            store.write(&format!("{release}/head"), release);
+        }
+        symlink("1", store.file("current")).unwrap();
+        assert_eq!(text(&store.subscribe(data("/current/head")).await).as_deref(), Some("1"));
+        symlink("2", store.file(".current")).unwrap();
+        fs::rename(store.file(".current"), store.file("current")).unwrap();
+        assert_eq!(store.text().await, Some("2".into()));
+        store.write("2/head", "3");
+        assert_eq!(store.text().await, Some("3".into()));
     });
 }
 
@@ -268,11 +289,14 @@ fn a_directory_has_empty_data_and_a_file_has_no_children() {
     with_store(|mut store| async move {
         fs::create_dir(store.file("dir")).unwrap();
         store.write("file", "x");
-        assert_eq!(text(&store.subscribe(data("/dir")).await).as_deref(), Some(""));
+        let before = store.subscribe(data("/dir")).await;
+        assert_eq!(text(&before).as_deref(), Some(""));
         assert_eq!(text(&store.subscribe(children("/file")).await).as_deref(), Some(""));
         assert_eq!(text(&store.subscribe(children("/")).await).as_deref(), Some("dir file"));
         // A directory's entries are not its data.
         store.write("dir/entry", "x");
+        store.commands.send(Command::Refresh(data("/dir"))).unwrap();
+        assert_eq!(version(&store.state().await).revision, version(&before).revision);
         fs::remove_file(store.file("file")).unwrap();
         let mut seen = [store.text().await, store.text().await];
         seen.sort();
