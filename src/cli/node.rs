@@ -95,5 +95,8 @@ fn block_on<T>(work: impl Future<Output = T>, settings: &StoreSettings) -> io::R
             io::Error::other(format!("{}: no answer within {seconds} s", settings.url))
         })
     };
-    tokio::task::LocalSet::new().block_on(&runtime, within)
+    let done = tokio::task::LocalSet::new().block_on(&runtime, within);
+    // Not dropped: that would wait for a resolver that hangs.
+    runtime.shutdown_background();
+    done
 }

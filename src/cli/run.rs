@@ -164,7 +164,8 @@ fn start(plan: Plan) -> Result<(), RunError> {
         Ok(())
     });
     drop(local);
-    drop(runtime);
+    // Not dropped: that would wait for a resolver that hangs.
+    runtime.shutdown_background();
     finish(writer, pid_file, state_lock);
     served
 }
