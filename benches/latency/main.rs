@@ -1,6 +1,7 @@
 //! The daemon's speed on a real ZooKeeper, against a floor measured in the same run.
 //!
-//! `cargo bench` measures, `cargo bench -- --quick` takes a rough look. Both sides are processes of their own,
+//! `cargo bench` measures, `cargo bench -- --quick` takes a rough look, and `cargo bench -- burst idle` measures
+//! only these two (of `spaced`, `burst`, `arming` and `idle`). Both sides are processes of their own,
 //! with the same action, the same server and the same setter, and they take turns, so that whatever else
 //! the machine does meets both. The floor is [`floor`].
 
@@ -58,8 +59,11 @@ async fn main() -> ExitCode {
             println!("Run this by `cargo bench`.");
             Ok(())
         }
-        args if args.iter().any(|arg| arg == "--quick") => measure(&QUICK).await,
-        _ => measure(&FULL).await,
+        args => {
+            let scale = if args.iter().any(|arg| arg == "--quick") { &QUICK } else { &FULL };
+            let only: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).map(String::as_str).collect();
+            measure(scale, &only).await
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,15 +74,24 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn measure(scale: &Scale) -> Result<()> {
+async fn measure(scale: &Scale, only: &[&str]) -> Result<()> {
     let server = Server::start()?;
     let setter = Client::connect(&server.address()).await?;
     let mut bench = Bench { server, setter, stamps: Stamps::start()? };
     let mut table = Table::default();
-    spaced::measure(&mut bench, scale, &mut table).await?;
-    burst::measure(&mut bench, scale, &mut table).await?;
-    arming::measure(&mut bench, scale, &mut table).await?;
-    idle::measure(&mut bench, scale, &mut table).await?;
+    let wanted = |name| only.is_empty() || only.contains(&name);
+    if wanted("spaced") {
+        spaced::measure(&mut bench, scale, &mut table).await?;
+    }
+    if wanted("burst") {
+        burst::measure(&mut bench, scale, &mut table).await?;
+    }
+    if wanted("arming") {
+        arming::measure(&mut bench, scale, &mut table).await?;
+    }
+    if wanted("idle") {
+        idle::measure(&mut bench, scale, &mut table).await?;
+    }
     print!("\n{table}");
     Ok(())
 }
