@@ -18,6 +18,9 @@
 //! * [`daemon`] is the shell: one loop that feeds the core and performs its effects.
 //! * [`report`] has one typed report per event, and turns each into a log line.
 //! * [`cli`] has one file per subcommand.
+//! * [`sys`] is the only unsafe code.
+
+#![deny(unsafe_code)]
 
 pub mod action;
 pub mod cli;
@@ -25,4 +28,6 @@ pub mod config;
 pub mod daemon;
 pub mod report;
 pub mod store;
+#[allow(unsafe_code)]
+pub mod sys;
 pub mod watch;

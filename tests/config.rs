@@ -202,13 +202,17 @@ fn a_function_runs_in_a_process_of_its_own() {
     assert_eq!(text(&output.stdout), "1048576 1048576\nhello\n\n");
     assert_eq!((text(&output.stderr).as_str(), output.status.code()), ("2:63: 1\n", Some(7)));
 
-    let output = act(&action("print(run(`ls /proc/self/fd | tr '\\n' ' '`).stdout)"), "");
-    assert_eq!(text(&output.stdout), "0 1 2 3 \n", "only ls's own beside the three");
+    // The harness may leave descriptors of its own, but the order is not among them.
+    let output = act(&action("print(run(`ls -l /proc/self/fd`).stdout)"), "");
+    assert!(output.status.success() && !text(&output.stdout).contains("order"), "{output:?}");
 
     let output = act(&action("let a = 1;\n  a.nosuch()"), "");
     assert_eq!(output.status.code(), Some(1));
     let stderr = text(&output.stderr);
     assert!(stderr.starts_with("/etc/twitcher/a.twc:3:5: unknown function `nosuch"), "{stderr}");
+
+    let output = act(&format!("fn f(n) {{ if n == 0 {{ 9 }} else {{ f(n - 1) }} }}{}", action("f(60)")), "");
+    assert_eq!(output.status.code(), Some(9), "{output:?}");
 
     let output = Command::new(TWITCHER).args(["act", "8"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -217,7 +221,7 @@ fn a_function_runs_in_a_process_of_its_own() {
 // ---- the loader ----------------------------------------------------------------------------------
 
 struct Follower {
-    _loader: Loader,
+    loader: Loader,
     root: PathBuf,
     changes: Receiver<FileChange>,
     _directory: tempfile::TempDir,
@@ -236,7 +240,7 @@ impl Follower {
         let sink =
             move |batch: Vec<FileChange>| batch.into_iter().for_each(|change| drop(sender.send(change)));
         let loader = start_with(root.clone(), TWITCHER.into(), sink).unwrap();
-        Self { _loader: loader, root, changes, _directory: directory }
+        Self { loader, root, changes, _directory: directory }
     }
 
     /// As [`Self::new`], with the first scan behind it.
@@ -340,7 +344,7 @@ fn an_unchanged_file_is_not_evaluated_again() {
     let follower = Follower::ready(&[("a.twc", &watch("/a")), ("bad.twc", "nosuch()")]);
     follower.write("a.twc", &watch("/a"));
     follower.write("bad.twc", "nosuch()");
-    follower._loader.rescan();
+    follower.loader.rescan();
     follower.quiet();
 }
 
@@ -355,7 +359,7 @@ fn a_failing_file_is_told_once_and_heals() {
         other => panic!("{other:?}"),
     }
     // Tried again, and still the same.
-    follower._loader.rescan();
+    follower.loader.rescan();
     follower.quiet();
     follower.write("a.twc", &watch("/b"));
     assert_eq!(follower.short(), "a.twc: /b");
@@ -383,6 +387,8 @@ fn editors_may_swap_files() {
     let path = follower.root.join("a.twc");
     for n in 0..3 {
         fs::rename(&path, follower.root.join("a.twc~")).unwrap();
+        // Somebody looks just then.
+        follower.loader.rescan();
         std::thread::sleep(Duration::from_millis(20));
         follower.write("a.twc", &watch(&format!("/{n}")));
         assert_eq!(follower.short(), format!("a.twc: /{n}"));
@@ -398,14 +404,27 @@ fn half_written_files_are_waited_for() {
     use std::io::Write;
     let follower = Follower::ready(&[("a.twc", &watch("/a"))]);
     let mut file = fs::File::create(follower.root.join("a.twc")).unwrap();
+    let (mut last_write, mut longest_pause) = (Instant::now(), Duration::ZERO);
+    let mut write = |text: &str| {
+        file.write_all(text.as_bytes()).unwrap();
+        longest_pause = longest_pause.max(last_write.elapsed());
+        last_write = Instant::now();
+    };
     for n in 0..10 {
         let text = watch(&format!("/{n}"));
         let (first, second) = text.split_at(20);
-        file.write_all(first.as_bytes()).unwrap();
+        write(first);
+        // Somebody looks just then.
+        follower.loader.rescan();
         std::thread::sleep(Duration::from_millis(15));
-        file.write_all(second.as_bytes()).unwrap();
+        write(second);
     }
-    assert_eq!(follower.short(), "a.twc: /0,/1,/2,/3,/4,/5,/6,/7,/8,/9");
+    let mut said = follower.short();
+    // A loaded machine may hold the writer up for longer than anybody waits for it (50 ms).
+    while longest_pause > Duration::from_millis(40) && !said.ends_with("/9") {
+        said = follower.short();
+    }
+    assert_eq!(said, "a.twc: /0,/1,/2,/3,/4,/5,/6,/7,/8,/9");
 }
 
 #[test]
@@ -430,10 +449,12 @@ fn a_directory_that_cannot_be_read_removes_nothing() {
     // A symlink to itself cannot be read, not even by root.
     fs::rename(&sub, follower.root.join(".sub")).unwrap();
     symlink("sub", &sub).unwrap();
-    match follower.changes.recv_timeout(Duration::from_millis(1200)) {
-        Ok(FileChange::Trouble(_)) | Err(_) => {}
-        Ok(other) => panic!("{other:?}"),
-    }
+    assert!(follower.short().contains("sub: cannot read"));
+    follower.quiet();
+    fs::remove_file(&sub).unwrap();
+    fs::rename(follower.root.join(".sub"), &sub).unwrap();
+    follower.write("sub/a.twc", &watch("/b"));
+    assert_eq!(follower.short(), "sub/a.twc: /b");
 }
 
 #[test]
@@ -497,14 +518,11 @@ fn loose_permissions_are_warned_of() {
 }
 
 #[test]
-#[ignore = "a measurement: cargo test --release --test config -- --ignored --nocapture"]
-fn ten_thousand_files_load_in_seconds() {
+fn ten_thousand_files_load_and_one_of_them_reloads() {
     let files: Vec<(String, String)> =
         (0..10_000).map(|n| (format!("d{}/{n}.twc", n % 100), watch(&format!("/{n}")))).collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    let started = Instant::now();
     let follower = Follower::new(&files);
-    let written = started.elapsed();
     let mut loaded = 0;
     loop {
         match follower.next() {
@@ -514,11 +532,8 @@ fn ten_thousand_files_load_in_seconds() {
         }
     }
     assert_eq!(loaded, 10_000);
-    eprintln!("10,000 files: {:?}", started.elapsed() - written);
-    let changed = Instant::now();
     follower.write("d0/0.twc", &watch("/changed"));
     assert_eq!(follower.short(), "d0/0.twc: /changed");
-    eprintln!("one change among them: {:?}", changed.elapsed());
 }
 
 // ---- check ---------------------------------------------------------------------------------------

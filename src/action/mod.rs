@@ -3,9 +3,7 @@
 //! * [`spawn`] starts one and says whether its program could be executed.
 //! * [`run`] follows it to its end: signals, output, exit status.
 //! * [`output`] turns what it prints into bounded log lines.
-//! * [`sys`] is the crate's only unsafe code.
 
 pub mod output;
 pub mod run;
 pub mod spawn;
-pub mod sys;

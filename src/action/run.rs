@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::output::{Budget, Lines, Verdict};
 use super::spawn::Process;
-use super::sys;
+use crate::sys;
 
 /// How long a run lasts beyond its leader where something it left behind holds its output open; from the
 /// contract.

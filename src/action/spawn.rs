@@ -13,8 +13,8 @@ use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
-use super::sys;
 use crate::config::spec::Identity;
+use crate::sys;
 
 /// The same for every user, as `sudo` and `cron` have it: an action's commands must not depend on how the
 /// daemon was started.

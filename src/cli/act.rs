@@ -2,14 +2,16 @@
 
 use std::io::{self, Read, Seek};
 use std::process::ExitCode;
+use std::thread;
 
 use crate::config::function::{ActRequest, act};
-use crate::config::sandbox;
+use crate::sys;
 
 /// Runs the order in the file that descriptor `fd` is, which is closed before the function starts. Identity,
 /// stdin, environment and limits are those of this process.
 pub fn run(fd: i32) -> ExitCode {
-    let done = request(fd).map_err(|error| format!("twitcher act: {error}")).and_then(act);
+    let done =
+        request(fd).and_then(on_large_stack).unwrap_or_else(|error| Err(format!("twitcher act: {error}")));
     match done {
         Ok(code) => ExitCode::from(code),
         Err(message) => {
@@ -19,8 +21,16 @@ pub fn run(fd: i32) -> ExitCode {
     }
 }
 
+/// The interpreter's frames are large, and the stack that a process starts with is whatever its parent had.
+const STACK: usize = 64 << 20;
+
+fn on_large_stack(request: ActRequest) -> io::Result<Result<u8, String>> {
+    let running = thread::Builder::new().stack_size(STACK).spawn(move || act(request))?;
+    running.join().map_err(|_| io::Error::other("the interpreter panicked"))
+}
+
 fn request(fd: i32) -> io::Result<ActRequest> {
-    let mut file = sandbox::inherited(fd)?;
+    let mut file = sys::inherited(fd)?;
     // The offset is shared with whoever wrote the file.
     file.rewind()?;
     let mut encoded = Vec::new();

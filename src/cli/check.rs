@@ -49,6 +49,7 @@ impl Check {
         }
     }
 
+    /// The daemon's settings, where the directory has a `twitcher.toml`, are to be checked here as well.
     fn directory(&mut self, root: &Path) {
         if let Err(error) = settings::File::read(root) {
             self.bad(&error.to_string());

@@ -3,13 +3,13 @@
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 
-use crate::config::sandbox;
 use crate::config::script::{Interpreter, Request};
+use crate::sys;
 
 /// Answers each line of JSON on stdin with one on stdout, until stdin ends.
 pub fn run() -> ExitCode {
     // Before anything is read: from here on it can no longer be looked at or steered by others.
-    let answered = sandbox::hide().and_then(|()| answer(&mut io::stdin().lock(), &mut io::stdout().lock()));
+    let answered = sys::hide().and_then(|()| answer(&mut io::stdin().lock(), &mut io::stdout().lock()));
     match answered {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

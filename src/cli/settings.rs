@@ -182,4 +182,27 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(File::read(dir.path()).unwrap().store.is_none());
     }
+
+    #[test]
+    fn the_shipped_settings_file_parses_as_it_is_and_with_every_line_in_force() {
+        let shipped = include_str!("../../etc/twitcher.toml");
+        let in_force: String = shipped
+            .lines()
+            .map(|line| {
+                line.strip_prefix('#')
+                    .filter(|rest| !rest.is_empty() && !rest.starts_with(' '))
+                    .unwrap_or(line)
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        for text in [shipped, &in_force] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(FILE), text).unwrap();
+            File::read(dir.path()).unwrap();
+        }
+        let file: File = toml::from_str(&in_force).unwrap();
+        assert_eq!((file.store.as_deref(), file.auth.len()), (Some(STORE), 1));
+        assert_eq!(file.session_timeout, Some(SESSION_TIMEOUT.as_secs_f64()));
+        assert_eq!(file.state_dir.as_deref(), Some(Path::new(STATE_DIR)));
+    }
 }

@@ -134,19 +134,18 @@ fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>) {
     }
 }
 
-/// Waits until the hints cease. Returns whether a full scan was asked for meanwhile; `None`: stop.
+/// Waits until the hints cease. Returns whether a full scan is asked for, which ends the waiting; `None`: stop.
 fn calm(woken: &Receiver<Wake>) -> Option<bool> {
     let limit = Instant::now() + BUSY;
-    let mut rescan = false;
     loop {
         match woken.recv_timeout(QUIET.min(limit.saturating_duration_since(Instant::now()))) {
             Ok(Wake::Hint) => {}
-            Ok(Wake::Rescan) => rescan = true,
+            Ok(Wake::Rescan) => return Some(true),
             Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) => return Some(rescan),
+            Err(RecvTimeoutError::Timeout) => return Some(false),
         }
         if Instant::now() >= limit {
-            return Some(rescan);
+            return Some(false);
         }
     }
 }

@@ -127,6 +127,7 @@ pub fn act(request: ActRequest) -> Result<u8, String> {
     let Captured { function, global, source } = interpreter.function(&script, request.index)?;
 
     let mut engine = Engine::new();
+    engine.set_max_call_levels(super::script::CALL_LEVELS);
     engine.set_module_resolver(interpreter.resolver().clone());
     rhai_fs::FilesystemPackage::new().register_into_engine(&mut engine);
     rhai_process::ProcessPackage::new(rhai_process::Config::default()).register_into_engine(&mut engine);

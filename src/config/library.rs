@@ -84,7 +84,8 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// The kernel gives it only in exchange for another. This process has one thread.
+/// The kernel gives it only in exchange for another. Nothing else in this process makes
+/// files meanwhile.
 fn current_umask() -> Mode {
     let mask = umask(Mode::from_bits_truncate(0o022));
     umask(mask);

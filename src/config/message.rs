@@ -17,6 +17,9 @@ const API: [&str; 11] = [
     "import",
 ];
 
+/// A script can throw a string of any length; the log wants one that people read.
+const LONGEST_TEXT: usize = 1000;
+
 /// One mistake in each three letters is still the same word: `tiemout`, `WATCH_CHILD`.
 const LETTERS_PER_MISTAKE: usize = 3;
 
@@ -40,7 +43,11 @@ pub trait Sources {
 /// Renders `error` of the script `main`; `functions` are the names the script itself defines.
 pub fn render(error: &EvalAltResult, main: &str, sources: &impl Sources, functions: &[String]) -> String {
     let place = Place::of(error, main);
-    let text = describe(place.cause, functions);
+    let mut text = describe(place.cause, functions);
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
+        text.truncate(end);
+        text.push_str("...");
+    }
     let mut message = locate(&text, place.source, place.position, sources);
     for (source, position) in place.callers.iter().rev() {
         if let (Some((path, _)), Some(line)) = (sources.source(source), position.line()) {

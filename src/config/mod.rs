@@ -7,7 +7,7 @@
 //! ```
 //!
 //! * [`files`] owns the directory: it scans, decides what changed and reports [`files::FileChange`]s.
-//! * [`evaluate`] keeps the child that runs the scripts, and [`sandbox`] is what confines it.
+//! * [`evaluate`] keeps the confined child that runs the scripts.
 //! * [`script`] is the other end, the only place that interprets anything. [`register`] checks what a script
 //!   registers, [`modules`] answers its imports, [`fingerprint`] says when a function changed.
 //! * [`resolve`] asks the system for users and groups; [`diff`] compares definitions.
@@ -26,7 +26,6 @@ pub mod message;
 pub mod modules;
 pub mod register;
 pub mod resolve;
-pub mod sandbox;
 pub mod scan;
 pub mod script;
 pub mod spec;

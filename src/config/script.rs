@@ -53,8 +53,8 @@ const OPERATIONS_BETWEEN_LOOKS: u64 = 512;
 /// Ten times what the contract promises, and what one host could still be wanted to watch.
 const MOST_WATCHES: usize = 100_000;
 
-/// Deeper calls and expressions than people write; the stack that [`super::sandbox`] gives bears them.
-const CALL_LEVELS: usize = 64;
+/// Deeper calls and expressions than people write; the stack that [`crate::sys`] gives bears them.
+pub(super) const CALL_LEVELS: usize = 64;
 const EXPRESSION_DEPTH: usize = 128;
 
 /// Any fixed number: names of closures then are the same in every process.

@@ -21,7 +21,7 @@ fn watched(sandbox: &Sandbox, znode: &str, more: &str) -> Journal {
 #[test]
 fn a_missing_node_waits_and_its_creation_is_an_update() {
     on_both_stores(|sandbox| {
-        sandbox.nodes.set("/parent", "");
+        sandbox.nodes.set("/parent/sibling", "");
         let journal = watched(sandbox, "/parent/n", "");
         let _daemon = sandbox.start();
         journal.wait_for(&["load ready"]);

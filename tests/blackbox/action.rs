@@ -100,8 +100,9 @@ fn an_action_leads_its_own_session_at_the_root_with_umask_022() {
 fn an_action_has_default_signal_dispositions_and_mask() {
     let sandbox = Sandbox::directory();
     let daemon = sandbox.daemon().under(["env", "--ignore-signal=PIPE,USR1,INT", "--block-signal=USR2,CHLD"]);
-    let (report, _daemon) = report_of(&sandbox, daemon, "grep ^Sig /proc/self/status", "");
+    let (report, _daemon) = report_of(&sandbox, daemon, "cat /proc/self/status", "");
     let status = status(&report);
+    // Including those that glibc keeps for itself, which its posix_spawn leaves ignored in what this suite starts.
     for set in ["SigBlk", "SigIgn", "SigCgt"] {
         assert_eq!(u64::from_str_radix(&status[set], 16), Ok(0), "{set} in {report}");
     }
@@ -127,7 +128,9 @@ fn an_action_has_the_descriptors_0_1_and_2_and_no_other() {
     on_both_stores(|sandbox| {
         let inheriting = "exec 7</etc/passwd 8>/dev/null; exec \"$@\"";
         let daemon = sandbox.daemon().under(["sh", "-c", inheriting, "sh"]);
-        let (report, _daemon) = report_of(sandbox, daemon, "ls /proc/$$/fd", "");
+        // Of a shell of its own: the outer one keeps a copy of its stdout aside, closed on exec.
+        let look = "sh -c 'ls /proc/$$/fd'";
+        let (report, _daemon) = report_of(sandbox, daemon, look, "");
         assert_eq!(report.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2"]);
     });
 }

@@ -152,7 +152,7 @@ fn an_action_that_dies_by_a_signal_is_logged_and_the_next_update_runs() {
     let action = format!("{}; kill -SEGV $$", journal.record());
     sandbox.config("app.twc", watch("/n", &exec(&action), r#"description: "crashing""#));
     let daemon = sandbox.start();
-    daemon.wait_for_log(&["crashing", "SEGV"]);
+    daemon.wait_for_log(&["crashing", "SIGSEGV"]);
     sandbox.nodes.set("/n", "2");
     journal.wait_for(&["1", "2"]);
 }

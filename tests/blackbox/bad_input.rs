@@ -96,14 +96,7 @@ fn a_state_directory_that_cannot_be_made_is_named() {
     sandbox.nodes.set("/n", "content");
     sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     let state = sandbox.path("journal").join("state");
-    let mut daemon = sandbox
-        .twitcher(["run", "--log-to-stdout"])
-        .args(["--store", &sandbox.nodes.url()])
-        .arg("--config-path")
-        .arg(sandbox.configs())
-        .arg("--state-dir")
-        .arg(&state)
-        .start();
+    let mut daemon = sandbox.daemon_with_state(&state).start();
     daemon.wait_for_log(&[&state.display().to_string()]);
     wait_until("it to go on, or to end with 1", || {
         journal.count("content") == 1 || (!daemon.is_running() && daemon.wait_for_exit() == Some(1))
@@ -150,7 +143,7 @@ fn a_daemon_without_descriptors_says_so_and_recovers() {
     let process = daemon.process();
     let limit = |number: &str| {
         let done = Command::new("prlimit")
-            .args([&format!("--pid={}", process.0), &format!("--nofile={number}:100000")])
+            .args([&format!("--pid={}", process.0), &format!("--nofile={number}:")])
             .status();
         assert!(done.expect("run prlimit").success());
     };

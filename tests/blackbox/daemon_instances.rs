@@ -38,8 +38,7 @@ fn a_second_daemon_on_one_pid_file_exits_1() {
     let first = sandbox.daemon().arg("--pid-file").arg(&pid_file).start();
     journal.wait_for(&["content"]);
     assert_eq!(sandbox.read_text("pid").trim(), first.process().0.to_string());
-    let second =
-        sandbox.daemon().arg("--state-dir").arg(sandbox.path("other")).arg("--pid-file").arg(&pid_file);
+    let second = sandbox.daemon_with_state(&sandbox.path("other")).arg("--pid-file").arg(&pid_file);
     second.finish().expect(1);
     assert_eq!(sandbox.read_text("pid").trim(), first.process().0.to_string(), "still the first one's");
 }

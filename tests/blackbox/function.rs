@@ -2,10 +2,10 @@
 
 use crate::harness::{Journal, Sandbox, on_both_stores, require_root, wait_until, watch};
 
-/// The Rhai statement that appends the value of an expression to the journal.
+/// The Rhai statement that appends the value of an expression to the journal, and has no value itself.
 fn note(journal: &Journal, expression: &str) -> String {
     format!(
-        r#"run(["/bin/sh", "-c", "printf '%s\\n' \"$1\" >> {}", "sh", "" + ({expression})]);"#,
+        r#"let noted = run(["/bin/sh", "-c", "printf '%s\\n' \"$1\" >> {}", "sh", "" + ({expression})]);"#,
         journal.path()
     )
 }
@@ -32,7 +32,7 @@ fn a_function_is_given_the_event() {
         sandbox.nodes.set("/n", b"a\xffb\0c");
         let body = note(
             &journal,
-            "`${event.znode} ${event.event} ${event.text.len()} ${event.text.contains(\"\\u{FFFD}\")} \
+            "`${event.znode} ${event.event} ${event.text.len()} ${event.text.contains(\"\\uFFFD\")} \
              ${event.data.len()} ${event.data[1]} ${event.watch} ${type_of(event.version)}`",
         );
         sandbox.config("app.twc", closure(&body, r#"description: "named""#));
@@ -89,9 +89,12 @@ fn the_result_of_a_function_is_its_exit_code() {
     let daemon = sandbox.daemon().arg("-v").start();
     for (name, _, failure) in cases {
         match failure {
-            Some(said) => daemon.wait_for_log(&[name, "fail", said]),
+            Some(said) => {
+                daemon.wait_for_log(&[name, said]);
+                daemon.wait_for_log(&[name, "fail"])
+            }
             // Successful ends show with -v.
-            None => daemon.wait_for_log(&[name, "ok"]),
+            None => daemon.wait_for_log(&[name, "ended"]),
         };
     }
     journal.wait_for(&["content"]);

@@ -72,12 +72,19 @@ fn hundreds_of_runs_leak_neither_descriptors_nor_zombies() {
     // A process left behind holds the run's pipe longer than the run: that must not add up either.
     let action = format!("sleep 0.1 & {}", journal.record());
     sandbox.config("app.twc", watch("/n", &exec(&action), "run_mode: PARALLEL"));
-    let daemon = sandbox.start();
+    let daemon = sandbox.daemon().arg("-v").start();
     journal.wait_for_line("0");
-    let at_rest = || daemon.process().children().is_empty();
-    wait_until("the first run to end", at_rest);
-    let before = daemon.process().open_files();
+    // What it keeps for itself is there after the first run.
+    let descriptors_and_children = || {
+        let process = daemon.process();
+        let zombies = process.children().iter().filter(|child| !child.is_alive()).count();
+        (process.open_files(), process.children().len(), zombies)
+    };
+    daemon.wait_for_log(&["ended"]);
+    let (descriptors, children, _) = descriptors_and_children();
     sandbox.nodes.set_each("/n", 1..=300, |value| journal.wait_for_line(&value.to_string()));
-    wait_until("all runs to end", at_rest);
-    wait_until("their descriptors to be closed", || daemon.process().open_files() <= before);
+    wait_until("nothing to be left of all the runs", || {
+        let now = descriptors_and_children();
+        now.0 <= descriptors && now.1 <= children && now.2 == 0
+    });
 }

@@ -1,8 +1,9 @@
 //! The test's own hand on the nodes, past the program under test.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::future::{self, Future};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
@@ -52,6 +53,7 @@ impl Nodes {
                 // Whole or not at all. A name that starts with a dot is no node.
                 let new = tempfile::Builder::new().prefix(".new-").tempfile_in(directory).expect("a file");
                 fs::write(&new, data).expect("write the node");
+                fs::set_permissions(&new, Permissions::from_mode(0o644)).expect("open it to every user");
                 new.persist(file).expect("replace the node");
             }
             Self::ZooKeeper { .. } => self.with_client(async |client| {
@@ -132,7 +134,8 @@ impl Nodes {
         let Self::ZooKeeper { address, root } = self else { panic!("a directory has no client") };
         block_on(async {
             let client = connect(address).await;
-            work(client.chroot(root.as_str()).expect("an absolute path")).await
+            let client = if root.is_empty() { Ok(client) } else { client.chroot(root.as_str()) };
+            work(client.expect("an absolute path")).await
         })
     }
 

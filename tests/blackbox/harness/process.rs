@@ -49,7 +49,7 @@ impl Process {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
         // The name before it stands in parentheses and may contain anything.
         let after_name = text.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
-        after_name.split(' ').map(str::to_owned).collect()
+        after_name.split_whitespace().map(str::to_owned).collect()
     }
 }
 

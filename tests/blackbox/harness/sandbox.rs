@@ -108,16 +108,21 @@ impl Sandbox {
     }
 
     pub fn daemon_without_store(&self) -> Twitcher {
-        self.run().arg("--log-to-stdout")
+        self.run(&self.state()).arg("--log-to-stdout")
+    }
+
+    /// The daemon with its state in another place.
+    pub fn daemon_with_state(&self, state: &Path) -> Twitcher {
+        self.run(state).args(["--log-to-stdout", "--store", &self.nodes.url()])
     }
 
     /// The daemon with no word on where its log goes.
     pub fn daemon_logging_elsewhere(&self) -> Twitcher {
-        self.run().args(["--store", &self.nodes.url()])
+        self.run(&self.state()).args(["--store", &self.nodes.url()])
     }
 
-    fn run(&self) -> Twitcher {
-        self.twitcher(["run"]).arg("--config-path").arg(self.configs()).arg("--state-dir").arg(self.state())
+    fn run(&self, state: &Path) -> Twitcher {
+        self.twitcher(["run"]).arg("--config-path").arg(self.configs()).arg("--state-dir").arg(state)
     }
 
     #[track_caller]

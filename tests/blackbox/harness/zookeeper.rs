@@ -26,8 +26,9 @@ pub struct ZooKeeper {
     server: Mutex<Option<Server>>,
 }
 
-/// The server process on its leash: a shell that kills it when our end of the shell's stdin closes, which it
-/// does even where nothing is dropped, as with statics and with a killed test run.
+/// The server process on its leash: a shell that kills it when told so, and also when our end of the shell's
+/// stdin closes, which it does even where nothing is dropped, as with statics and with a killed test run. In that
+/// case nobody else removes the data.
 struct Server {
     leash: Child,
     java: Process,
@@ -73,7 +74,7 @@ impl ZooKeeper {
     /// Starts it, again on the same port and data, and waits until it serves.
     #[track_caller]
     pub fn up(&self) {
-        *self.server.lock().unwrap() = Some(Server::spawn(&self.home.path().join("zoo.cfg")));
+        *self.server.lock().unwrap() = Some(Server::spawn(self.home.path()));
         wait_until("ZooKeeper to serve", || self.ask("srvr").contains("Mode"));
     }
 
@@ -127,17 +128,16 @@ impl ZooKeeper {
 }
 
 impl Server {
-    fn spawn(settings: &Path) -> Self {
-        let log = settings.with_extension("log");
+    fn spawn(data: &Path) -> Self {
         let mut leash = Command::new("/bin/sh")
             .arg("-c")
-            .arg(r#""$@" >"$LOG" 2>&1 & echo $!; read -r _; kill -9 $!; wait"#)
+            .arg(r#""$@" >"$DATA/log" 2>&1 & echo $!; read -r told; kill -9 $!; wait; [ "$told" ] || rm -rf "$DATA""#)
             .arg("leash")
             .args([java().expect("checked before").as_os_str(), "-Xmx256m".as_ref()])
             .args(["-XX:+UseSerialGC", "-cp", JAR])
             .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
-            .arg(settings)
-            .env("LOG", log)
+            .arg(data.join("zoo.cfg"))
+            .env("DATA", data)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -151,7 +151,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.leash.stdin.take());
+        if let Some(mut stdin) = self.leash.stdin.take() {
+            let _ = stdin.write_all(b"end\n");
+        }
         // Returns when the server is gone too, so that the next one finds its port free.
         let _ = self.leash.wait();
     }

@@ -1,0 +1,69 @@
+//! What the repository ships beside the binary works with it: examples, unit file, documents.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn here(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn twitcher(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_twitcher")).args(args).output().expect("run twitcher")
+}
+
+#[test]
+fn every_shipped_example_passes_check() {
+    let output = twitcher(&["check", here("etc/examples").to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let examples = fs::read_dir(here("etc/examples")).unwrap().count();
+    assert_eq!(said.lines().filter(|line| line.contains(": ok, ")).count(), examples);
+}
+
+#[test]
+fn the_unit_file_passes_systemd_analyze_verify() {
+    let unit = fs::read_to_string(here("systemd/twitcher.service")).unwrap();
+    // The check wants the binary to exist, and the installed one may be another or none.
+    let unit = unit.replace("/usr/sbin/twitcher", env!("CARGO_BIN_EXE_twitcher"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("twitcher.service");
+    fs::write(&path, unit).unwrap();
+    let output = Command::new("systemd-analyze")
+        .arg("verify")
+        .arg(&path)
+        .output()
+        .expect("systemd-analyze is missing: apt-get install -y systemd");
+    let said = String::from_utf8_lossy(&output.stderr);
+    // Other units of the machine may have faults of their own.
+    let ours: Vec<_> = said.lines().filter(|line| line.contains("twitcher")).collect();
+    assert!(ours.is_empty(), "{ours:?}");
+}
+
+#[test]
+fn the_readme_names_every_flag_and_key_there_is() {
+    let readme = fs::read_to_string(here("README.md")).unwrap();
+    let help = twitcher(&["run", "--help"]);
+    let help = String::from_utf8(help.stdout).unwrap();
+    let flags = help.split_whitespace().filter(|word| word.starts_with("--"));
+    for flag in flags.map(|flag| flag.trim_end_matches(|c: char| !c.is_ascii_alphabetic())) {
+        let known = flag == "--help" || readme.contains(flag) || ["--verbose", "--debug"].contains(&flag);
+        assert!(known, "the README does not name {flag}");
+    }
+}
+
+#[test]
+fn the_five_minute_tour_of_the_readme_has_a_config_that_loads() {
+    let readme = fs::read_to_string(here("README.md")).unwrap();
+    let blocks: Vec<_> =
+        readme.split("```rhai\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 2);
+    for block in blocks {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("readme.twc");
+        // The user of the tour need not exist here.
+        fs::write(&path, block.replace("\"deploy\"", "\"nobody\"")).unwrap();
+        let output = twitcher(&["check", path.to_str().unwrap()]);
+        assert!(output.status.success(), "{block}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
