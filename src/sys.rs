@@ -278,6 +278,17 @@ pub fn inherited(number: i32) -> io::Result<File> {
     }
 }
 
+/// Makes all threads allocate from one heap. To be called before the first is started.
+///
+/// What the config thread frees would otherwise stay in a heap of its own, where nobody else can use it.
+pub fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes two numbers; other threads are not there yet.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 fn not_permitted() -> io::Error {
     io::Error::from_raw_os_error(libc::EPERM)
 }
