@@ -104,8 +104,9 @@ impl Contender {
                 command
             }
             Side::Daemon => {
-                let configs = dir.path().join("configs");
-                fs::create_dir(&configs)?;
+                // Not beside the log: the daemon has an eye on the directory that holds its configs' directory.
+                let configs = dir.path().join("etc").join("twitcher");
+                fs::create_dir_all(&configs)?;
                 fs::write(configs.join("bench.twc"), nodes.config(bench))?;
                 let log = log.insert(dir.path().join("log"));
                 let mut command = Command::new(env!("CARGO_BIN_EXE_twitcher"));
