@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use rhai::{Dynamic, FnPtr, Map};
 
 use super::message::suggest;
-use super::spec::{Account, RunMode};
+use super::spec::{Account, RawWatch, RunMode};
 use crate::store::NodePath;
 
 /// `Exec(...)` as a value: program and arguments.
@@ -88,7 +88,7 @@ pub fn registration(argument: Dynamic) -> Result<Registration, String> {
     NodePath::parse(&znode).map_err(|error| format!("`znode`: {error}"))?;
     let action = take("action").ok_or("missing key `action`: Exec(...), a closure or Fn(\"name\")")?;
     let run_mode = take("run_mode").map_or(Ok(RunMode::Queue), run_mode)?;
-    let registration = Registration {
+    Ok(Registration {
         znode,
         action: requested(action)?,
         children: take("watch_type").map_or(Ok(WatchType::Data), watch_type)? == WatchType::Children,
@@ -99,19 +99,21 @@ pub fn registration(argument: Dynamic) -> Result<Registration, String> {
         gid: take("gid").map(|value| account("gid", value)).transpose()?,
         notify_signal: take("notify_signal").map(signal).transpose()?,
         timeout: take("timeout").map(timeout).transpose()?,
-        max_parallel: match take("max_parallel") {
-            None => DEFAULT_MAX_PARALLEL,
-            Some(_) if run_mode != RunMode::Parallel => {
-                return Err("`max_parallel` is for run_mode: PARALLEL only".into());
-            }
-            Some(value) => max_parallel(value)?,
-        },
+        max_parallel: take("max_parallel").map_or(Ok(DEFAULT_MAX_PARALLEL), max_parallel)?,
         description: take("description").map(description).transpose()?,
-    };
-    if registration.notify_signal.is_some() && run_mode != RunMode::Queue {
-        return Err("`notify_signal` is for run_mode: QUEUE only".into());
-    }
-    Ok(registration)
+    })
+}
+
+/// What a watch says in vain.
+pub fn idle_keys(watch: &RawWatch) -> impl Iterator<Item = &'static str> {
+    let signal = watch.notify_signal.is_some() && watch.run_mode != RunMode::Queue;
+    let limit = watch.max_parallel != DEFAULT_MAX_PARALLEL && watch.run_mode != RunMode::Parallel;
+    [
+        signal.then_some("`notify_signal` has no effect: it is for run_mode: QUEUE only"),
+        limit.then_some("`max_parallel` has no effect: it is for run_mode: PARALLEL only"),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Checks the argument of `Exec`.
