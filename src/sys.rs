@@ -1,7 +1,7 @@
 //! The only unsafe code of the crate: what must happen between fork and exec, and the few system calls
 //! that no safe wrapper in our dependencies offers.
 //!
-//! [`prepare_child`] is for actions, [`confine_evaluator`] for the child that evaluates configs.
+//! [`launch`] is for actions, [`confine_evaluator`] for the child that evaluates configs.
 //!
 //! The daemon has threads, so between fork and exec only async-signal-safe calls are allowed: no
 //! allocation, no locks. Everything the child needs is prepared before the fork.
@@ -18,6 +18,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::config::spec::Credentials;
+
+pub mod launch;
 
 /// The kernel's number of signals, on every architecture but MIPS, and the size of a set of them.
 const LAST_SIGNAL: libc::c_int = 64;
@@ -38,39 +40,31 @@ pub struct ChildSetup {
     pub nofile: libc::rlim_t,
 }
 
-/// Arranges that the child of `command` gets a session of its own, umask 022, default signal dispositions
-/// and an empty mask, no core dumps, no descriptor of the daemon's, and `setup`'s identity, verified.
-///
-/// A failure of any of it comes back as the error of [`Command::spawn`]; the program is not executed.
-pub fn prepare_child(command: &mut Command, setup: ChildSetup) {
-    // Room for one more than we set: a group too many must show.
-    let mut read_back = vec![0 as libc::gid_t; setup.credentials.as_ref().map_or(0, |c| c.groups.len()) + 1];
-    let child = move || {
-        // SAFETY: all of these are plain system calls without pointers into shared state; `sigset` is a
-        // local. They are async-signal-safe or bare syscalls.
-        unsafe {
-            check(libc::setsid())?;
-            libc::umask(0o022);
-            // All zero is SIG_DFL without flags. The raw call, because libc refuses the two signals that it keeps
-            // for itself, and whoever started us may have ignored those, too.
-            let default = KernelSigaction::default();
-            for signal in 1..=LAST_SIGNAL {
-                // Fails for SIGKILL and SIGSTOP, which need nothing.
-                libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, SIGSET_BYTES);
-            }
-            let mut sigset = std::mem::zeroed();
-            libc::sigemptyset(&mut sigset);
-            check(libc::sigprocmask(libc::SIG_SETMASK, &sigset, std::ptr::null_mut()))?;
-            soften(libc::RLIMIT_CORE, |limit| limit.rlim_cur = 0)?;
-            soften(libc::RLIMIT_NOFILE, |limit| limit.rlim_cur = setup.nofile.min(limit.rlim_max))?;
+/// To be called in the child: gives it a session of its own, umask 022, default signal dispositions and an empty
+/// mask, no core dumps, no descriptor of the daemon's, and `setup`'s identity, verified.
+fn set_up(setup: &ChildSetup, read_back: &mut [libc::gid_t]) -> io::Result<()> {
+    // SAFETY: all of these are plain system calls without pointers into shared state; `sigset` is a
+    // local. They are async-signal-safe or bare syscalls.
+    unsafe {
+        check(libc::setsid())?;
+        libc::umask(0o022);
+        // All zero is SIG_DFL without flags. The raw call, because libc refuses the two signals that it keeps
+        // for itself, and whoever started us may have ignored those, too.
+        let default = KernelSigaction::default();
+        for signal in 1..=LAST_SIGNAL {
+            // Fails for SIGKILL and SIGSTOP, which need nothing.
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, SIGSET_BYTES);
         }
-        if let Some(credentials) = &setup.credentials {
-            become_user(credentials, &mut read_back)?;
-        }
-        close_on_exec_but(setup.keep)
-    };
-    // SAFETY: the closure only makes async-signal-safe calls, on memory that was allocated before the fork.
-    unsafe { command.pre_exec(child) };
+        let mut sigset = std::mem::zeroed();
+        libc::sigemptyset(&mut sigset);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &sigset, std::ptr::null_mut()))?;
+        soften(libc::RLIMIT_CORE, |limit| limit.rlim_cur = 0)?;
+        soften(libc::RLIMIT_NOFILE, |limit| limit.rlim_cur = setup.nofile.min(limit.rlim_max))?;
+    }
+    if let Some(credentials) = &setup.credentials {
+        become_user(credentials, read_back)?;
+    }
+    close_on_exec_but(setup.keep)
 }
 
 /// Changes groups, gid and uid, in this order (each step needs the privilege that the next gives up), and
@@ -281,6 +275,17 @@ pub fn inherited(number: i32) -> io::Result<File> {
     unsafe {
         check(libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC))?;
         Ok(File::from_raw_fd(number))
+    }
+}
+
+/// Makes all threads allocate from one heap. To be called before the first is started.
+///
+/// What the config thread frees would otherwise stay in a heap of its own, where nobody else can use it.
+pub fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes two numbers; other threads are not there yet.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 

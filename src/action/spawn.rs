@@ -1,12 +1,11 @@
 //! Starting an action's process.
 
 use std::borrow::Cow;
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::fchown;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::Pid;
@@ -66,50 +65,41 @@ impl Spawner {
             Program::Command(_) => None,
             Program::Function { request } => Some(sys::memfd(request)?),
         };
-        let mut command = match (&launch.program, &request) {
-            (Program::Command(words), _) => {
-                let mut command = Command::new(&words[0]);
-                command.args(&words[1..]);
-                command
-            }
-            (Program::Function { .. }, request) => {
-                // Not our path: the action's user may not reach it, and an upgrade may have replaced it.
-                let mut command = Command::new("/proc/self/exe");
-                command.arg0("twitcher").arg("act");
-                command.args(request.as_ref().map(|file| file.as_raw_fd().to_string()));
-                command
+        let (candidates, arguments) = match &launch.program {
+            Program::Command(words) => (candidates(&words[0])?, strings(words.iter().cloned())?),
+            // Not our path: the action's user may not reach it, and an upgrade may have replaced it.
+            Program::Function { .. } => {
+                let descriptor = request.as_ref().map(|file| file.as_raw_fd().to_string());
+                let words = ["twitcher".to_owned(), "act".to_owned()].into_iter().chain(descriptor);
+                (vec![c"/proc/self/exe".to_owned()], strings(words)?)
             }
         };
         let stdin = match launch.stdin {
             // Complete before exec: a daemon that dies hands no cut content over.
-            Some(content) => Stdio::from(sys::memfd(&content)?),
-            None => Stdio::from(File::open("/dev/null")?),
+            Some(content) => sys::memfd(&content)?,
+            None => File::open("/dev/null")?,
         };
         let (stdout, child_stdout) = output_pipe(launch.identity)?;
         let (stderr, child_stderr) = output_pipe(launch.identity)?;
         let identity = launch.identity;
-        command
-            .stdin(stdin)
-            .stdout(child_stdout)
-            .stderr(child_stderr)
-            .current_dir("/")
-            .env_clear()
-            .env("PATH", PATH)
-            .env("HOME", &identity.home)
-            .env("USER", &identity.user)
-            .env("LOGNAME", &identity.user)
-            .env("SHELL", &identity.shell)
-            .envs(launch.variables);
-        sys::prepare_child(
-            &mut command,
-            sys::ChildSetup {
-                credentials: identity.change.clone(),
-                keep: request.as_ref().map(AsRawFd::as_raw_fd),
-                nofile: self.nofile,
-            },
-        );
-        let child = command.spawn()?;
-        let leader = Pid::from_raw(child.id().cast_signed());
+        let own = [
+            ("PATH", PATH),
+            ("HOME", &identity.home),
+            ("USER", &identity.user),
+            ("LOGNAME", &identity.user),
+            ("SHELL", &identity.shell),
+        ];
+        let told = launch.variables.iter().map(|(name, value)| (*name, value.as_str()));
+        let environment =
+            strings(own.into_iter().chain(told).map(|(name, value)| format!("{name}={value}")))?;
+        let stdio = [stdin.into(), child_stdout, child_stderr];
+        let setup = sys::ChildSetup {
+            credentials: identity.change.clone(),
+            keep: request.as_ref().map(AsRawFd::as_raw_fd),
+            nofile: self.nofile,
+        };
+        let leader =
+            sys::launch::start(&sys::launch::Image { candidates, arguments, environment, stdio }, &setup)?;
         let pidfd = match sys::watch_process(leader) {
             Ok(pidfd) => pidfd,
             Err(error) => {
@@ -121,6 +111,19 @@ impl Spawner {
         };
         Ok(Process { leader, pidfd, stdout, stderr })
     }
+}
+
+/// Where `program` may lie: where it says so itself, or somewhere in [`PATH`].
+fn candidates(program: &str) -> io::Result<Vec<CString>> {
+    if program.contains('/') {
+        return strings([program.to_owned()]);
+    }
+    strings(PATH.split(':').map(|directory| format!("{directory}/{program}")))
+}
+
+/// An error if one of them has a NUL.
+fn strings(strings: impl IntoIterator<Item = String>) -> io::Result<Vec<CString>> {
+    Ok(strings.into_iter().map(CString::new).collect::<Result<_, _>>()?)
 }
 
 /// A pipe whose write end belongs to the action's user, so that it can open `/dev/stdout` anew.

@@ -18,6 +18,7 @@ use crate::daemon::{self, Parts};
 use crate::report::log::{Target, Writer};
 use crate::report::{Level, Log, Report};
 use crate::store::{self, StoreSettings, StoreUrl};
+use crate::sys;
 
 #[derive(Debug, Error)]
 enum RunError {
@@ -131,6 +132,7 @@ fn start(plan: Plan) -> Result<(), RunError> {
     if let Some(pid_file) = &pid_file {
         pid_file.write()?;
     }
+    sys::share_one_heap();
     let signals = startup::signals()?;
     let spawner = Spawner::new()?;
     startup::raise_descriptor_limit();

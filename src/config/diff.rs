@@ -49,14 +49,14 @@ mod tests {
             pipe_stdin: true,
             run_on_load: true,
             run_mode: RunMode::Queue,
-            identity: Identity {
+            identity: Arc::new(Identity {
                 user: "nobody".into(),
                 home: "/".into(),
                 shell: "/bin/sh".into(),
                 uid: 65534,
                 gid: 65534,
                 change: None,
-            },
+            }),
             notify_signal: None,
             timeout: None,
             max_parallel: 64,
@@ -111,7 +111,10 @@ mod tests {
             WatchSpec { pipe_stdin: false, ..spec("a") },
             WatchSpec { run_on_load: false, ..spec("a") },
             WatchSpec { run_mode: RunMode::Discard, ..spec("a") },
-            WatchSpec { identity: Identity { gid: 0, ..spec("a").identity }, ..spec("a") },
+            WatchSpec {
+                identity: Arc::new(Identity { gid: 0, ..Identity::clone(&spec("a").identity) }),
+                ..spec("a")
+            },
             WatchSpec { notify_signal: Some(1), ..spec("a") },
             WatchSpec { timeout: Some(Duration::from_secs(1)), ..spec("a") },
             WatchSpec { max_parallel: 1, ..spec("a") },

@@ -32,7 +32,7 @@ pub enum ResolveError {
 /// Remembers what it asked: 10,000 watches of one user are one question. For one scan; users come and go.
 #[derive(Default)]
 pub struct Accounts {
-    identities: HashMap<(Option<String>, Option<String>), Identity>,
+    identities: HashMap<(Option<String>, Option<String>), Arc<Identity>>,
 }
 
 impl Accounts {
@@ -66,12 +66,16 @@ impl Accounts {
         })
     }
 
-    fn identity(&mut self, uid: Option<&Account>, gid: Option<&Account>) -> Result<Identity, ResolveError> {
+    fn identity(
+        &mut self,
+        uid: Option<&Account>,
+        gid: Option<&Account>,
+    ) -> Result<Arc<Identity>, ResolveError> {
         let key = (uid.map(|uid| format!("{uid:?}")), gid.map(|gid| format!("{gid:?}")));
         if let Some(identity) = self.identities.get(&key) {
             return Ok(identity.clone());
         }
-        let identity = identity(uid, gid)?;
+        let identity = Arc::new(identity(uid, gid)?);
         self.identities.insert(key, identity.clone());
         Ok(identity)
     }

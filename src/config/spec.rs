@@ -65,7 +65,8 @@ pub struct WatchSpec {
     pub pipe_stdin: bool,
     pub run_on_load: bool,
     pub run_mode: RunMode,
-    pub identity: Identity,
+    /// Shared: most watches have the same.
+    pub identity: Arc<Identity>,
     /// 1 to 64; QUEUE only.
     pub notify_signal: Option<i32>,
     pub timeout: Option<Duration>,

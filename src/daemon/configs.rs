@@ -72,7 +72,7 @@ impl Daemon {
         self.by_key.insert(spec.id.clone(), id);
         let subject = spec.subject.clone();
         let watch = Watch::new(policy(&spec));
-        self.entries.insert(id, Entry { spec, watch, timer: None, retired: false });
+        self.entries.insert(id, Box::new(Entry { spec, watch, timer: None, retired: false }));
         self.join(id, subject);
     }
 

@@ -111,7 +111,8 @@ struct Daemon {
     origin: Instant,
     /// Sets this daemon's run ids apart from those of any other.
     stamp: String,
-    entries: HashMap<WatchId, Entry>,
+    /// Boxed, because the table has up to twice as many places as entries.
+    entries: HashMap<WatchId, Box<Entry>>,
     by_key: HashMap<WatchKey, WatchId>,
     by_file: HashMap<String, Vec<WatchKey>>,
     subjects: HashMap<Subject, Subscribers>,

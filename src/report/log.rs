@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, atomic};
@@ -61,8 +61,8 @@ impl Log {
     /// Starts the writing thread. A missing syslog is no error: its lines wait.
     pub fn start(target: Target, level: Level) -> io::Result<(Self, Writer)> {
         let mut sink = match target {
-            Target::Stdout => Sink::Stream(Box::new(io::stdout())),
-            Target::File(file) => Sink::Stream(Box::new(file)),
+            Target::Stdout => Sink::Stream(Box::new(BufWriter::new(io::stdout()))),
+            Target::File(file) => Sink::Stream(Box::new(BufWriter::new(file))),
             Target::Syslog => Sink::Syslog(Syslog::default()),
         };
         let (lines, queue) = sync_channel(QUEUE);

@@ -4,9 +4,12 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
+use async_task::Runnable;
 use spawns_core::{Spawn, Task};
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use zookeeper_client::{Client, Connector, Error};
@@ -103,8 +106,30 @@ pub(crate) async fn close(mut service: JoinSet<()>) {
 struct Owner(RefCell<JoinSet<()>>);
 
 impl Spawn for Owner {
+    /// The crate waits for its socket and its timers on a thread of async-io. What that thread wakes up runs right
+    /// there, so that heartbeats wake up nobody else, and go out while the daemon is busy starting processes.
+    /// What we wake up ourselves waits for its turn, so that many requests share one write.
     fn spawn(&self, task: Task) {
-        self.0.borrow_mut().spawn(Box::into_pin(task.future));
+        let home = thread::current().id();
+        let (queue, mut turns) = unbounded_channel::<Runnable>();
+        let schedule = move |runnable: Runnable| {
+            if thread::current().id() == home {
+                // Nobody takes it where the session was let go: to drop it is to drop the session.
+                let _ = queue.send(runnable);
+            } else {
+                runnable.run();
+            }
+        };
+        let (runnable, mut service) = async_task::spawn(Box::into_pin(task.future), schedule);
+        runnable.schedule();
+        self.0.borrow_mut().spawn(async move {
+            loop {
+                tokio::select! {
+                    () = &mut service => return,
+                    Some(runnable) = turns.recv() => { runnable.run(); }
+                }
+            }
+        });
     }
 }
 

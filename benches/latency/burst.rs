@@ -1,0 +1,66 @@
+//! Many nodes updated at once.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+
+use crate::contender::{Both, Contender, Nodes, Side, turns};
+use crate::stamps::now;
+use crate::table::{Goal, Table, Unit, percentile};
+use crate::{Bench, Result, Scale};
+
+/// As long as this between two runs, and the rest is lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// After the last one: time for a run too many to show.
+const QUIET: Duration = Duration::from_millis(500);
+
+pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Result<()> {
+    eprintln!("{} nodes updated at once, {} times for each side ...", scale.burst, scale.bursts);
+    let mut nodes = Both {
+        floor: Nodes::create(bench, "/bench/burst/floor", scale.burst).await?,
+        daemon: Nodes::create(bench, "/bench/burst/daemon", scale.burst).await?,
+    };
+    let mut floor = Contender::start(Side::Floor, bench, &nodes.floor)?;
+    let mut daemon = Contender::start(Side::Daemon, bench, &nodes.daemon)?;
+    bench.armed(&mut [&mut floor, &mut daemon], 2 * scale.burst).await?;
+
+    let (mut rates, mut wrong) = (Both::<Vec<f64>>::default(), Both::<usize>::default());
+    // The first round shows what is cold.
+    for (index, side) in turns(scale.bursts + 1).enumerate() {
+        let (rate, mistakes) = once(bench, nodes.of(side)).await?;
+        if index >= 2 {
+            rates.of(side).push(rate);
+        }
+        *wrong.of(side) += mistakes;
+    }
+    let name = format!("{} nodes at once, actions a second", scale.burst);
+    table.row(&name, Unit::Count, rates.map(|rates| percentile(rates, 0.5)), Goal::AtLeastFloor);
+    let wrong = wrong.map(|wrong| *wrong as f64);
+    table.row("  updates lost or run twice", Unit::Count, wrong, Goal::AtMost(0.0));
+    Ok(())
+}
+
+/// Returns the actions a second, from the first setting to the last action's first instruction, and the
+/// number of nodes whose action did not run once.
+async fn once(bench: &mut Bench, nodes: &Nodes) -> Result<(f64, usize)> {
+    let paths: Vec<_> = nodes.paths().collect();
+    let mut waiting: HashSet<&str> = paths.iter().map(String::as_str).collect();
+    let (mut last, mut twice) = (0, 0);
+    let data = now().to_string();
+    let started = now();
+    let setting = try_join_all(paths.iter().map(|path| bench.setter.set_data(path, data.as_bytes(), None)));
+    let receiving = async {
+        loop {
+            let patience = if waiting.is_empty() { QUIET } else { PATIENCE };
+            let Some(stamp) = bench.stamps.next(patience).await else { break };
+            last = last.max(stamp.at);
+            twice += usize::from(!waiting.remove(stamp.node.as_str()));
+        }
+    };
+    let (set, ()) = tokio::join!(setting, receiving);
+    set?;
+    let ran = paths.len() - waiting.len();
+    Ok((ran as f64 / ((last - started) as f64 / 1e9), waiting.len() + twice))
+}

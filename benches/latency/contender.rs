@@ -1,0 +1,192 @@
+//! The two sides, as processes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::time::sleep;
+use zookeeper_client::{Acls, CreateMode};
+
+use crate::{Bench, Result, floor};
+
+/// How long anything may take that is not measured.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Floor,
+    Daemon,
+}
+
+/// Both sides' turns: floor, daemon, daemon, floor and so on, so that neither always follows the other.
+pub fn turns(rounds: usize) -> impl Iterator<Item = Side> {
+    (0..rounds).flat_map(|round| match round % 2 {
+        0 => [Side::Floor, Side::Daemon],
+        _ => [Side::Daemon, Side::Floor],
+    })
+}
+
+/// One value for each side.
+#[derive(Default)]
+pub struct Both<T> {
+    pub floor: T,
+    pub daemon: T,
+}
+
+impl<T> Both<T> {
+    pub fn of(&mut self, side: Side) -> &mut T {
+        match side {
+            Side::Floor => &mut self.floor,
+            Side::Daemon => &mut self.daemon,
+        }
+    }
+
+    pub fn map<U>(&self, mut each: impl FnMut(&T) -> U) -> Both<U> {
+        Both { floor: each(&self.floor), daemon: each(&self.daemon) }
+    }
+}
+
+/// Numbered nodes below one parent.
+pub struct Nodes {
+    prefix: String,
+    pub count: usize,
+}
+
+impl Nodes {
+    /// Creates them. `parent` is an absolute path that nobody has used yet.
+    pub async fn create(bench: &Bench, parent: &str, count: usize) -> Result<Self> {
+        let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        bench.setter.mkdir(parent, &options).await?;
+        let nodes = Self { prefix: format!("{parent}/node-"), count };
+        let paths: Vec<_> = nodes.paths().collect();
+        for some in paths.chunks(1000) {
+            try_join_all(some.iter().map(|path| bench.setter.create(path, b"0", &options))).await?;
+        }
+        Ok(nodes)
+    }
+
+    pub fn paths(&self) -> impl Iterator<Item = String> {
+        (0..self.count).map(|index| format!("{}{index}", self.prefix))
+    }
+
+    fn config(&self, bench: &Bench) -> String {
+        let (program, socket) = (bench.stamps.program.display(), bench.stamps.socket.display());
+        format!(
+            "for index in 0..{} {{\n    let node = \"{}\" + index;\n    RegisterWatch(#{{ znode: node, \
+             action: Exec([\"{program}\", \"{socket}\", node]), run_on_load: false }});\n}}\n",
+            self.count, self.prefix,
+        )
+    }
+}
+
+/// A process that watches nodes.
+pub struct Contender {
+    process: Child,
+    log: Option<PathBuf>,
+    _dir: TempDir,
+}
+
+impl Contender {
+    pub fn start(side: Side, bench: &Bench, nodes: &Nodes) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let mut log = None;
+        let mut command = match side {
+            Side::Floor => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args([floor::MODE, &bench.server.address()]);
+                command.args([&bench.stamps.program, &bench.stamps.socket]);
+                command.args([&nodes.prefix, &nodes.count.to_string()]);
+                command
+            }
+            Side::Daemon => {
+                // Not beside the log: the daemon has an eye on the directory that holds its configs' directory.
+                let configs = dir.path().join("etc").join("twitcher");
+                fs::create_dir_all(&configs)?;
+                fs::write(configs.join("bench.twc"), nodes.config(bench))?;
+                let log = log.insert(dir.path().join("log"));
+                let mut command = Command::new(env!("CARGO_BIN_EXE_twitcher"));
+                command.args(["run", "--zkservers", &bench.server.address(), "--config-path"]).arg(configs);
+                command.arg("--state-dir").arg(dir.path().join("state")).arg("--log-file").arg(log);
+                command
+            }
+        };
+        let process = command.stdin(Stdio::null()).spawn()?;
+        Ok(Self { process, log, _dir: dir })
+    }
+
+    /// The memory it holds, in MiB, once that has not changed for a while.
+    pub async fn settled_memory(&self) -> Result<f64> {
+        let deadline = Instant::now() + PATIENCE;
+        let (mut memory, mut unchanged) = (self.memory()?, 0);
+        while unchanged < 10 && Instant::now() < deadline {
+            sleep(Duration::from_millis(200)).await;
+            let now = self.memory()?;
+            unchanged = if now == memory { unchanged + 1 } else { 0 };
+            memory = now;
+        }
+        Ok(memory)
+    }
+
+    pub fn memory(&self) -> Result<f64> {
+        let status = fs::read_to_string(self.proc().join("status"))?;
+        Ok(field(&status, "VmRSS:")? as f64 / 1024.0)
+    }
+
+    /// How often one of its threads has waited for something, since it was started.
+    pub fn wakeups(&self) -> Result<u64> {
+        let mut sum = 0;
+        for task in fs::read_dir(self.proc().join("task"))? {
+            sum += field(&fs::read_to_string(task?.path().join("status"))?, "voluntary_ctxt_switches:")?;
+        }
+        Ok(sum)
+    }
+
+    fn proc(&self) -> PathBuf {
+        Path::new("/proc").join(self.process.id().to_string())
+    }
+
+    /// An error if it does not run any more.
+    pub fn check(&mut self) -> Result<()> {
+        let Some(status) = self.process.try_wait()? else { return Ok(()) };
+        let log = self.log.as_ref().and_then(|log| fs::read_to_string(log).ok());
+        Err(format!("{}\nended too early: {status}", log.unwrap_or_default()).into())
+    }
+}
+
+impl Drop for Contender {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGTERM);
+        let _ = self.process.wait();
+    }
+}
+
+impl Bench {
+    /// Waits until `count` watches are set, all of them `contenders'`.
+    pub async fn armed(&self, contenders: &mut [&mut Contender], count: usize) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let watches = self.server.watches()?;
+            if watches == count {
+                return Ok(());
+            }
+            for contender in &mut *contenders {
+                contender.check()?;
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{watches} of {count} watches after {PATIENCE:?}").into());
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn field(status: &str, name: &str) -> Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    value.ok_or_else(|| format!("no {name} in /proc").into())
+}

@@ -1,0 +1,81 @@
+//! The floor: as little as the same crates can do, and still notice a change and run a command.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::setsid;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+use zookeeper_client::Client;
+
+use crate::Result;
+
+pub const MODE: &str = "floor";
+
+struct Floor {
+    client: Client,
+    program: String,
+    socket: String,
+    /// Their pipes stay open until they have ended.
+    running: RefCell<HashMap<i32, Child>>,
+}
+
+/// Arguments: server, program, socket, the prefix of the nodes and their number.
+pub async fn run(args: &[String]) -> Result<()> {
+    let [server, program, socket, prefix, count] = args else { return Err("wrong arguments".into()) };
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    let mut ends = signal(SignalKind::child())?;
+    let client = Client::connector().with_session_timeout(Duration::from_secs(10)).connect(server).await?;
+    let (program, socket) = (program.clone(), socket.clone());
+    let floor = Rc::new(Floor { client, program, socket, running: RefCell::default() });
+    let local = LocalSet::new();
+    for index in 0..count.parse()? {
+        let (floor, node) = (Rc::clone(&floor), format!("{prefix}{index}"));
+        local.spawn_local(async move { floor.follow(&node).await.expect("the floor's session broke") });
+    }
+    local
+        .run_until(async {
+            while ends.recv().await.is_some() {
+                floor.reap();
+            }
+        })
+        .await;
+    Ok(())
+}
+
+impl Floor {
+    async fn follow(&self, node: &str) -> Result<()> {
+        let (_, _, mut watch) = self.client.get_and_watch_data(node).await?;
+        loop {
+            watch.changed().await;
+            (_, _, watch) = self.client.get_and_watch_data(node).await?;
+            self.spawn(node)?;
+        }
+    }
+
+    fn spawn(&self, node: &str) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command.args([&self.socket, node]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // SAFETY: the closure is one system call, without allocation or locks.
+        unsafe { command.pre_exec(|| Ok(setsid().map(drop)?)) };
+        let child = command.spawn()?;
+        self.running.borrow_mut().insert(child.id().cast_signed(), child);
+        Ok(())
+    }
+
+    fn reap(&self) {
+        while let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) =
+            waitpid(None, Some(WaitPidFlag::WNOHANG))
+        {
+            self.running.borrow_mut().remove(&pid.as_raw());
+        }
+    }
+}

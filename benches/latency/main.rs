@@ -1,0 +1,97 @@
+//! The daemon's speed on a real ZooKeeper, against a floor measured in the same run.
+//!
+//! `cargo bench` measures, `cargo bench -- --quick` takes a rough look, and `cargo bench -- burst idle` measures
+//! only these two (of `spaced`, `burst`, `arming` and `idle`). Both sides are processes of their own,
+//! with the same action, the same server and the same setter, and they take turns, so that whatever else
+//! the machine does meets both. The floor is [`floor`].
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use zookeeper_client::Client;
+
+mod arming;
+mod burst;
+mod contender;
+mod floor;
+mod idle;
+mod server;
+mod spaced;
+mod stamps;
+mod table;
+
+use server::Server;
+use stamps::Stamps;
+use table::Table;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// How much is measured.
+struct Scale {
+    updates: usize,
+    burst: usize,
+    bursts: usize,
+    watches: usize,
+    armings: usize,
+    idle_seconds: u64,
+}
+
+const FULL: Scale =
+    Scale { updates: 200, burst: 1000, bursts: 6, watches: 10_000, armings: 4, idle_seconds: 20 };
+
+const QUICK: Scale = Scale { updates: 30, burst: 300, bursts: 2, watches: 2000, armings: 2, idle_seconds: 4 };
+
+/// What all measurements share.
+struct Bench {
+    server: Server,
+    /// The session that changes nodes.
+    setter: Client,
+    stamps: Stamps,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let done = match &args[..] {
+        [mode, args @ ..] if mode == floor::MODE => floor::run(args).await,
+        args if !args.iter().any(|arg| arg == "--bench") => {
+            // `cargo test --all-targets` runs benches, too.
+            println!("Run this by `cargo bench`.");
+            Ok(())
+        }
+        args => {
+            let scale = if args.iter().any(|arg| arg == "--quick") { &QUICK } else { &FULL };
+            let only: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).map(String::as_str).collect();
+            measure(scale, &only).await
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("latency: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(scale: &Scale, only: &[&str]) -> Result<()> {
+    let server = Server::start()?;
+    let setter = Client::connect(&server.address()).await?;
+    let mut bench = Bench { server, setter, stamps: Stamps::start()? };
+    let mut table = Table::default();
+    let wanted = |name| only.is_empty() || only.contains(&name);
+    if wanted("spaced") {
+        spaced::measure(&mut bench, scale, &mut table).await?;
+    }
+    if wanted("burst") {
+        burst::measure(&mut bench, scale, &mut table).await?;
+    }
+    if wanted("arming") {
+        arming::measure(&mut bench, scale, &mut table).await?;
+    }
+    if wanted("idle") {
+        idle::measure(&mut bench, scale, &mut table).await?;
+    }
+    print!("\n{table}");
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! One update at a time: from its setting to the first instruction of the action.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::contender::{Both, Contender, Nodes, Side, turns};
+use crate::stamps::now;
+use crate::table::{Goal, Table, Unit, percentile};
+use crate::{Bench, Result, Scale};
+
+/// An action that has not run by then is lost.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// After the last one: time for a run too many to show.
+const QUIET: Duration = Duration::from_millis(500);
+
+pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Result<()> {
+    eprintln!("{} spaced updates for each side ...", scale.updates);
+    let floor_node = Nodes::create(bench, "/bench/spaced/floor", 1).await?;
+    let daemon_node = Nodes::create(bench, "/bench/spaced/daemon", 1).await?;
+    let mut floor = Contender::start(Side::Floor, bench, &floor_node)?;
+    let mut daemon = Contender::start(Side::Daemon, bench, &daemon_node)?;
+    bench.armed(&mut [&mut floor, &mut daemon], 2).await?;
+    let mut paths =
+        Both { floor: floor_node.paths().collect::<String>(), daemon: daemon_node.paths().collect() };
+
+    let (mut latencies, mut wrong) = (Both::<Vec<f64>>::default(), Both::<usize>::default());
+    // The first two show what is cold.
+    for (index, side) in turns(scale.updates + 2).enumerate() {
+        pause(bench, &paths, &mut wrong).await;
+        let path = paths.of(side);
+        let data = index.to_string();
+        let set = now();
+        bench.setter.set_data(path, data.as_bytes(), None).await?;
+        match bench.stamps.next(PATIENCE).await {
+            Some(stamp) if stamp.node == *path && stamp.at > set => {
+                if index >= 4 {
+                    latencies.of(side).push((stamp.at - set) as f64 / 1e6);
+                }
+            }
+            Some(_) | None => *wrong.of(side) += 1,
+        }
+    }
+    sleep(QUIET).await;
+    pause(bench, &paths, &mut wrong).await;
+
+    for (share, at_most) in [(0.5, 1.15), (0.99, 1.5)] {
+        let name = format!("set to first instruction, p{:.0}", share * 100.0);
+        let values = latencies.map(|latencies| percentile(latencies, share));
+        table.row(&name, Unit::Milliseconds, values, Goal::AtMostFloorTimes(at_most));
+    }
+    let wrong = wrong.map(|wrong| *wrong as f64);
+    table.row("  updates lost or run twice", Unit::Count, wrong, Goal::AtMost(0.0));
+    Ok(())
+}
+
+/// Some 50 ms, in which nothing may run.
+async fn pause(bench: &mut Bench, paths: &Both<String>, wrong: &mut Both<usize>) {
+    sleep(Duration::from_micros(fastrand::u64(35_000..65_000))).await;
+    while let Some(stamp) = bench.stamps.next(Duration::ZERO).await {
+        let side = if stamp.node == paths.floor { Side::Floor } else { Side::Daemon };
+        *wrong.of(side) += 1;
+    }
+}

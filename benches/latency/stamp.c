@@ -1,0 +1,25 @@
+/* The action: says when its first instruction ran, and for which node. argv: socket, node. */
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+
+int main(int argc, char **argv)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (argc != 3)
+		return 2;
+
+	struct sockaddr_un socket_address = {.sun_family = AF_UNIX};
+	strncpy(socket_address.sun_path, argv[1], sizeof socket_address.sun_path - 1);
+
+	char message[1024];
+	long long nanoseconds = now.tv_sec * 1000000000LL + now.tv_nsec;
+	int length = snprintf(message, sizeof message, "%lld %s", nanoseconds, argv[2]);
+
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	return sendto(fd, message, length, 0, (struct sockaddr *)&socket_address, sizeof socket_address) != length;
+}

@@ -1,0 +1,157 @@
+//! Starting an action's process without copying the daemon's memory.
+//!
+//! fork() copies the page tables, and both sides then fault on every page that they write: more than all the
+//! rest of a start. So the child borrows our memory until it executes its program, and we stand still
+//! meanwhile (vfork's way, which posix_spawn goes as well). Only where it takes on another identity it gets a copy:
+//! no process of that user shall have anything to do with one that shares the daemon's memory.
+
+use std::ffi::{CStr, CString};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::libc::{self, c_char, c_int, c_void};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use super::{ChildSetup, check, set_up};
+
+/// What the child needs before it executes its program is far less; the kernel grows none.
+const STACK: usize = 64 * 1024;
+
+const SHELL: &CStr = c"/bin/sh";
+
+/// What to execute.
+pub struct Image {
+    /// Tried in this order, as a shell does with PATH; never empty.
+    pub candidates: Vec<CString>,
+    /// From the program's own name on; never empty.
+    pub arguments: Vec<CString>,
+    pub environment: Vec<CString>,
+    /// None of them below 3.
+    pub stdio: [OwnedFd; 3],
+}
+
+/// All that the child touches. The pointers live as long as [`start`] waits.
+struct Child<'a> {
+    candidates: &'a [CString],
+    arguments: Vec<*const c_char>,
+    /// The same for a script without an interpreter line; its second is the script.
+    shell_arguments: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+    stdio: [RawFd; 3],
+    setup: &'a ChildSetup,
+    read_back: Vec<libc::gid_t>,
+    failure: RawFd,
+}
+
+/// Starts `image` with `setup`, and returns once it is executing, or could not be executed.
+pub fn start(image: &Image, setup: &ChildSetup) -> io::Result<Pid> {
+    let (mut failure, report) = io::pipe()?;
+    let arguments = pointers(&image.arguments);
+    let script = [SHELL.as_ptr(), ptr::null()];
+    let mut child = Child {
+        candidates: &image.candidates,
+        shell_arguments: script.into_iter().chain(arguments[1..].iter().copied()).collect(),
+        arguments,
+        environment: pointers(&image.environment),
+        stdio: image.stdio.each_ref().map(AsRawFd::as_raw_fd),
+        setup,
+        // Room for one more than we set: a group too many must show.
+        read_back: vec![0; setup.credentials.as_ref().map_or(0, |c| c.groups.len()) + 1],
+        failure: report.as_raw_fd(),
+    };
+    if child.stdio.iter().any(|fd| *fd < 3) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    let memory = match setup.credentials {
+        None => libc::CLONE_VM | libc::CLONE_VFORK,
+        Some(_) => 0,
+    };
+    let mut stack = Vec::<u128>::with_capacity(STACK / size_of::<u128>());
+    // SAFETY: the child runs on a stack of its own, makes only async-signal-safe calls on what `child` holds, and is
+    // gone from our memory when clone returns. No handler of ours can run in it: all signals are blocked until it
+    // has reset them.
+    let pid = unsafe {
+        let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        let top = stack.as_mut_ptr().add(stack.capacity());
+        let pid = check(libc::clone(
+            child_main,
+            top.cast(),
+            memory | libc::SIGCHLD,
+            (&raw mut child).cast::<c_void>(),
+        ));
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut());
+        Pid::from_raw(pid?)
+    };
+    drop(report);
+    let mut number = [0; size_of::<c_int>()];
+    match failure.read_exact(&mut number) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(pid),
+        Err(error) => Err(error),
+        Ok(()) => {
+            let _ = waitpid(pid, None);
+            Err(io::Error::from_raw_os_error(c_int::from_ne_bytes(number)))
+        }
+    }
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+extern "C" fn child_main(child: *mut c_void) -> c_int {
+    // SAFETY: what `start` gave to clone, and nobody else uses now.
+    let child = unsafe { &mut *child.cast::<Child<'_>>() };
+    let error = child.execute().raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes();
+    // SAFETY: `error` is a live local.
+    unsafe { libc::write(child.failure, error.as_ptr().cast(), error.len()) };
+    127
+}
+
+impl Child<'_> {
+    /// Returns only if it could not.
+    fn execute(&mut self) -> io::Error {
+        if let Err(error) = self.prepare() {
+            return error;
+        }
+        let mut denied = None;
+        for candidate in self.candidates {
+            // SAFETY: the arrays end with a null, and what they point to outlives the call.
+            unsafe {
+                libc::execve(candidate.as_ptr(), self.arguments.as_ptr(), self.environment.as_ptr());
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) => {}
+                Some(libc::EACCES) => denied = Some(error),
+                Some(libc::ENOEXEC) => {
+                    self.shell_arguments[1] = candidate.as_ptr();
+                    // SAFETY: as above.
+                    unsafe {
+                        libc::execve(
+                            SHELL.as_ptr(),
+                            self.shell_arguments.as_ptr(),
+                            self.environment.as_ptr(),
+                        );
+                    }
+                    return io::Error::last_os_error();
+                }
+                _ => return error,
+            }
+        }
+        denied.unwrap_or(io::Error::from_raw_os_error(libc::ENOENT))
+    }
+
+    fn prepare(&mut self) -> io::Result<()> {
+        for (number, fd) in self.stdio.iter().enumerate() {
+            // SAFETY: a bare syscall without pointers.
+            check(unsafe { libc::dup2(*fd, number as c_int) })?;
+        }
+        // SAFETY: the path is a literal with its NUL.
+        check(unsafe { libc::chdir(c"/".as_ptr()) })?;
+        set_up(self.setup, &mut self.read_back)
+    }
+}
