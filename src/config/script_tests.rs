@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::spec::Account;
+use crate::config::spec::{Account, OnFailure, Throttle};
 
 fn evaluate(source: &str) -> Reply {
     evaluate_with(source, &[])
@@ -47,6 +47,9 @@ fn the_defaults_are_those_of_the_contract() {
         notify_signal: None,
         timeout: None,
         max_parallel: 64,
+        retry: None,
+        on_failure: OnFailure::Keep,
+        throttle: Throttle::default(),
         source: "git.twc".into(),
         line: 1,
         column: 1,
