@@ -237,8 +237,7 @@ impl Follower {
             fs::write(root.join(name), text).unwrap();
         }
         let (sender, changes) = mpsc::channel();
-        let sink =
-            move |batch: Vec<FileChange>| batch.into_iter().for_each(|change| drop(sender.send(change)));
+        let sink = move |change| drop(sender.send(change));
         let loader = start_with(root.clone(), TWITCHER.into(), sink).unwrap();
         Self { loader, root, changes, _directory: directory }
     }
@@ -540,6 +539,20 @@ fn ten_thousand_files_load_and_one_of_them_reloads() {
 
 fn check(paths: &[&Path]) -> Output {
     Command::new(TWITCHER).arg("check").args(paths).output().unwrap()
+}
+
+#[test]
+fn check_warns_of_what_is_said_in_vain() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vain.twc");
+    let text = "RegisterWatch(#{ znode: `/n`, action: Exec(`true`), run_mode: DISCARD, notify_signal: 1, \
+                max_parallel: 2 });";
+    fs::write(&path, text).unwrap();
+    let output = check(&[&path]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("vain.twc:1:1: `notify_signal` has no effect"), "{said}");
+    assert!(said.contains("vain.twc:1:1: `max_parallel` has no effect"), "{said}");
 }
 
 #[test]

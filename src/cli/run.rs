@@ -155,9 +155,9 @@ fn start(plan: Plan) -> Result<(), RunError> {
     let served = local.block_on(&runtime, async {
         let (subscriptions, store_events) = store::open(&plan.store)?;
         let (config_sender, config_changes) = unbounded_channel();
-        let loader = files::start(plan.config_path, move |changes| {
+        let loader = files::start(plan.config_path, move |change| {
             // The daemon may be stopping.
-            let _ = config_sender.send(changes);
+            let _ = config_sender.send(change);
         })?;
         daemon::run(Parts { log, spawner, subscriptions, store_events, loader, config_changes, signals })
             .await;

@@ -23,9 +23,6 @@ const UNSETTLED: Duration = Duration::from_millis(500);
 /// A file is gone when two looks so far apart miss it: editors move the old one away before the new one is there.
 const ABSENCE: Duration = Duration::from_millis(100);
 
-/// Changes given at once: with 10,000 files the first watches run while the last ones load.
-const BATCH: usize = 64;
-
 /// New directories may have got more of them before they were watched.
 const FOLLOW_ROUNDS: usize = 8;
 
@@ -35,13 +32,12 @@ pub struct Catalog {
     evaluator: Evaluator,
     hints: Hints,
     hints_failed: bool,
-    sink: Box<dyn Fn(Vec<FileChange>) + Send>,
+    sink: Box<dyn Fn(FileChange) + Send>,
     files: BTreeMap<String, Tracked>,
     modules: BTreeMap<String, TrackedModule>,
     unsettled: BTreeMap<String, Unsettled>,
     troubles: BTreeSet<String>,
     first_scan_done: bool,
-    batch: Vec<FileChange>,
 }
 
 /// A file that was there at the last look.
@@ -53,6 +49,13 @@ struct Tracked {
     error: Option<LoadError>,
     warnings: Vec<String>,
     absent_since: Option<Instant>,
+}
+
+impl Tracked {
+    /// Whether the file may load another time as it is: an unknown user, or no time.
+    fn may_heal(&self) -> bool {
+        self.error.as_ref().is_some_and(|error| error.temporary)
+    }
 }
 
 struct TrackedModule {
@@ -71,7 +74,7 @@ impl Catalog {
         root: PathBuf,
         evaluator: Evaluator,
         hints: Hints,
-        sink: Box<dyn Fn(Vec<FileChange>) + Send>,
+        sink: Box<dyn Fn(FileChange) + Send>,
     ) -> Self {
         Self {
             root,
@@ -84,7 +87,6 @@ impl Catalog {
             unsettled: BTreeMap::new(),
             troubles: BTreeSet::new(),
             first_scan_done: false,
-            batch: Vec::new(),
         }
     }
 
@@ -107,12 +109,14 @@ impl Catalog {
         let mut again = self.find_removed(&tree);
 
         let mut accounts = Accounts::default();
-        for (name, found) in &tree.files {
+        // What took all its time before comes last, so that nobody waits for it again.
+        let (slow, quick): (Vec<_>, Vec<_>) =
+            tree.files.iter().partition(|(name, _)| self.files.get(*name).is_some_and(Tracked::may_heal));
+        for (name, found) in quick.into_iter().chain(slow) {
             let tracked = self.files.entry(name.clone()).or_default();
             tracked.absent_since = None;
             let touched = tracked.stamp != Some(found.stamp);
-            let forced = !tracked.modules.is_disjoint(&changed_modules)
-                || tracked.error.as_ref().is_some_and(|error| full && error.temporary);
+            let forced = !tracked.modules.is_disjoint(&changed_modules) || full && tracked.may_heal();
             if touched && !self.settled(name, Some(found.stamp)) {
                 continue;
             }
@@ -127,7 +131,7 @@ impl Catalog {
             self.first_scan_done = true;
             self.tell(FileChange::FirstScanDone);
         }
-        self.flush();
+        self.evaluator.dismiss();
         if !self.unsettled.is_empty() {
             again = Some(SETTLE);
         }
@@ -251,7 +255,7 @@ impl Catalog {
         let Some(tracked) = self.files.get_mut(name) else { return };
         tracked.stamp = Some(stamp);
         // Touched, but what was last tried is still what it says. What could not be read tried nothing.
-        let heals = tracked.error.as_ref().is_some_and(|error| error.temporary);
+        let heals = tracked.may_heal();
         if tracked.text.as_ref() == Some(&text) && !forced && !heals {
             return;
         }
@@ -292,16 +296,7 @@ impl Catalog {
         }
     }
 
-    fn tell(&mut self, change: FileChange) {
-        self.batch.push(change);
-        if self.batch.len() >= BATCH {
-            self.flush();
-        }
-    }
-
-    fn flush(&mut self) {
-        if !self.batch.is_empty() {
-            (self.sink)(std::mem::take(&mut self.batch));
-        }
+    fn tell(&self, change: FileChange) {
+        (self.sink)(change);
     }
 }

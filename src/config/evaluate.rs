@@ -84,13 +84,21 @@ impl Evaluator {
         Self { program, child: None }
     }
 
+    /// Ends the child, if there is one: it is not to wait for the next change, which may never come.
+    pub fn dismiss(&mut self) {
+        self.child = None;
+    }
+
     /// Evaluates one file. `request.modules` grows by what `read` gives for each module asked for, so that
     /// afterwards it has all that were used, missing ones included.
     pub fn evaluate(&mut self, request: &mut Request, read: &mut dyn FnMut(&str) -> ModuleSource) -> Outcome {
         let deadline = Instant::now() + DEADLINE;
         let started = Instant::now();
         let outcome = loop {
+            let reused = self.child.is_some();
             match self.ask(request, deadline) {
+                // It may have been killed while it waited, which is no fault of this file.
+                Err(Failure::Died) if reused => self.child = None,
                 Ok(Reply::Loaded { watches, warnings }) => break Outcome::Loaded { watches, warnings },
                 Ok(Reply::Failed { message }) => break Outcome::Failed { message, temporary: false },
                 Ok(Reply::TimedOut { message }) => break Outcome::Failed { message, temporary: true },

@@ -85,7 +85,7 @@ impl Drop for Loader {
 /// # Errors
 ///
 /// `root` cannot be read now. Later on, that removes nothing and is only a [`FileChange::Trouble`].
-pub fn start(root: PathBuf, sink: impl Fn(Vec<FileChange>) + Send + 'static) -> io::Result<Loader> {
+pub fn start(root: PathBuf, sink: impl Fn(FileChange) + Send + 'static) -> io::Result<Loader> {
     start_with(root, "/proc/self/exe".into(), sink)
 }
 
@@ -93,7 +93,7 @@ pub fn start(root: PathBuf, sink: impl Fn(Vec<FileChange>) + Send + 'static) -> 
 pub fn start_with(
     root: PathBuf,
     program: PathBuf,
-    sink: impl Fn(Vec<FileChange>) + Send + 'static,
+    sink: impl Fn(FileChange) + Send + 'static,
 ) -> io::Result<Loader> {
     let root = std::path::absolute(root)?;
     std::fs::read_dir(&root)?;

@@ -77,9 +77,9 @@ fn quote(code: &str, column: usize) -> String {
     if code.chars().count() > QUOTED_COLUMNS {
         return String::new();
     }
-    let tabs_kept: String =
-        code.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    format!("\n  | {code}\n  | {tabs_kept}^")
+    // A tab would come out of the log escaped, and the caret would point elsewhere.
+    let code = code.replace('\t', " ");
+    format!("\n  | {code}\n  | {}^", " ".repeat(column - 1))
 }
 
 /// The innermost error and how it was reached.

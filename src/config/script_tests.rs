@@ -125,10 +125,6 @@ fn wrong_values_are_errors_that_name_them() {
         ("znode: `/a`, action: OK, notify_signal: 0", "`notify_signal`: 0 is not between 1 and 64"),
         ("znode: `/a`, action: OK, notify_signal: 65", "`notify_signal`: 65 is not between 1 and 64"),
         ("znode: `/a`, action: OK, notify_signal: `HUPP`", "unknown signal \"HUPP\"; did you mean `SIGHUP`?"),
-        (
-            "znode: `/a`, action: OK, notify_signal: 1, run_mode: DISCARD",
-            "`notify_signal` is for run_mode: QUEUE",
-        ),
         ("znode: `/a`, action: OK, timeout: 0", "`timeout` must be a number of seconds above 0, not 0"),
         ("znode: `/a`, action: OK, timeout: -1", "`timeout` must be a number of seconds above 0, not -1"),
         (
@@ -142,7 +138,15 @@ fn wrong_values_are_errors_that_name_them() {
         ("znode: `/a`, action: OK, timeout: 1e-9", "`timeout` must be a number of seconds above 0"),
         ("znode: `/a`, action: OK, timeout: 40000000", "`timeout`: 40000000 s is more than a year"),
         ("znode: `/a`, action: OK, timeout: `60`", "`timeout` must be a number of seconds, not a string"),
-        ("znode: `/a`, action: OK, max_parallel: 3", "`max_parallel` is for run_mode: PARALLEL only"),
+        ("znode: `/a`, action: OK, retry: 3", "`retry` must be a map"),
+        (
+            "znode: `/a`, action: OK, retry: #{ atempts: 3 }",
+            "`retry`: unknown key `atempts`; did you mean `attempts`?",
+        ),
+        ("znode: `/a`, action: OK, retry: #{ attempts: 0 }", "`attempts`: 0 is less than 1"),
+        ("znode: `/a`, action: OK, retry: #{ delay: 0 }", "`delay` must be a number of seconds above 0"),
+        ("znode: `/a`, action: OK, on_failure: `STOP`", "`on_failure` must be KEEP or STOP (without quotes)"),
+        ("znode: `/a`, action: OK, splay: -1", "`splay` must be a number of seconds above 0"),
         ("znode: `/a`, action: OK, run_mode: PARALLEL, max_parallel: 0", "`max_parallel`: 0 is less than 1"),
         ("znode: `/a`, action: OK, run_mode: PARALLEL, max_parallel: 1.0", "`max_parallel` must be an int"),
         ("znode: `/a`, action: OK, description: ``", "`description` is empty"),
@@ -168,7 +172,7 @@ fn errors_quote_the_line_and_point_at_the_column() {
     assert_eq!(
         failed("let a = 1;\n\tRegisterWach(#{});"),
         "/etc/twitcher/git.twc:2:2: unknown function `RegisterWach (map)`; did you mean `RegisterWatch`?\n  \
-         | \tRegisterWach(#{});\n  | \t^"
+         |  RegisterWach(#{});\n  |  ^"
     );
     let message = failed("let a = ;");
     assert!(message.starts_with("/etc/twitcher/git.twc:1:9: "), "{message}");

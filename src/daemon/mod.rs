@@ -33,7 +33,7 @@ pub struct Parts {
     pub subscriptions: Subscriptions,
     pub store_events: Receiver<StoreEvent>,
     pub loader: Loader,
-    pub config_changes: UnboundedReceiver<Vec<FileChange>>,
+    pub config_changes: UnboundedReceiver<FileChange>,
     /// Signal numbers: SIGHUP, SIGTERM and SIGINT.
     pub signals: UnboundedReceiver<i32>,
 }
@@ -49,9 +49,7 @@ pub async fn run(parts: Parts) {
         tokio::select! {
             Some(event) = store_events.recv() => daemon.store_event(event),
             Some(end) = ended.recv() => daemon.run_ended(end),
-            Some(changes) = config_changes.recv(), if !daemon.stopping => {
-                changes.into_iter().for_each(|change| daemon.file_change(change));
-            }
+            Some(change) = config_changes.recv(), if !daemon.stopping => daemon.file_change(change),
             Some(signal) = signals.recv() => match signal {
                 SIGHUP => {
                     daemon.log.report(&Report::ConfigReload);

@@ -16,6 +16,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::{Level, Report};
+use crate::action::output::printable;
 
 /// Lines that wait for a slow sink before new ones are dropped and counted: some 400 KiB of usual lines.
 const QUEUE: usize = 4096;
@@ -84,9 +85,8 @@ impl Log {
             return;
         }
         let at = OffsetDateTime::now_utc();
-        // An error in a config comes with the offending line; each becomes a log line of its own.
-        for text in report.to_string().lines() {
-            match self.lines.try_send(Line { level, at, text: text.to_owned() }) {
+        for text in lines(&report.to_string()) {
+            match self.lines.try_send(Line { level, at, text }) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                     self.dropped.fetch_add(1, atomic::Ordering::Relaxed);
@@ -94,6 +94,23 @@ impl Log {
             }
         }
     }
+}
+
+/// The log lines of a report. An error in a config comes with the offending line below it, and such a line is
+/// indented; any other newline, and any other control character, is somebody's text and must forge nothing.
+fn lines(report: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in report.split('\n') {
+        let line_text = printable(line.as_bytes());
+        match lines.last_mut() {
+            Some(last) if !line.starts_with("  ") => {
+                last.push_str("\\n");
+                last.push_str(&line_text);
+            }
+            Some(_) | None => lines.push(line_text),
+        }
+    }
+    lines
 }
 
 impl Writer {
@@ -245,5 +262,17 @@ fn send(logger: &mut Logger<LoggerBackend, Formatter3164>, line: &Line) -> syslo
         Level::Notice => logger.notice(&line.text),
         Level::Info => logger.info(&line.text),
         Level::Debug => logger.debug(&line.text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lines;
+
+    #[test]
+    fn only_indented_lines_are_lines_of_their_own() {
+        assert_eq!(lines("a.twc:1:2: wrong\n  | x\n  | ^"), ["a.twc:1:2: wrong", "  | x", "  | ^"]);
+        assert_eq!(lines("evil\nFORGED \x1b[31m\r"), ["evil\\nFORGED \\u{1b}[31m\\r"]);
+        assert_eq!(lines(""), [""]);
     }
 }

@@ -234,7 +234,7 @@ impl fmt::Display for Report<'_> {
             Report::ConfigRemoved { file, watches } => {
                 write!(f, "{file}: removed, with its {}", count(*watches, "watch"))
             }
-            Report::ConfigFailed { error } => write!(f, "{error}\nnot loaded: its last good watches stay"),
+            Report::ConfigFailed { error } => write!(f, "{error}\n  not loaded: its last good watches stay"),
             Report::ConfigWarning { warning } => f.write_str(warning),
             Report::WatchAdded { watch, subject } => write!(f, "{watch}: watches {}", Node(subject)),
             Report::WatchChanged { watch, subject } => {

@@ -1,20 +1,16 @@
 //! "A missing node (or missing parents) is a normal state."
 
-use crate::harness::{Journal, Sandbox, exec, on_both_stores, watch};
+use crate::harness::{Daemon, Journal, Sandbox, exec, on_both_stores, watch};
 
-/// A watch on `/n` that journals events with the content, and one on `/ready` that tells when it is armed.
-fn watched(sandbox: &Sandbox, znode: &str, more: &str) -> Journal {
+/// A daemon with a watch on a missing node, which journals events with the content. It has seen that the node is
+/// missing: what comes later is a creation.
+#[track_caller]
+fn waiting(sandbox: &Sandbox, znode: &str, more: &str) -> (Daemon, Journal) {
     let journal = sandbox.journal();
-    sandbox.nodes.set("/ready", "ready");
-    sandbox.config(
-        "app.twc",
-        [
-            watch(znode, &exec(&journal.record_event()), more),
-            watch("/ready", &exec(&journal.record_event()), r#"description: "ready""#),
-        ]
-        .concat(),
-    );
-    journal
+    sandbox.config("app.twc", watch(znode, &exec(&journal.record_event()), more));
+    let daemon = sandbox.daemon().arg("--debug").start();
+    daemon.wait_for_log(&[znode, "observed"]);
+    (daemon, journal)
 }
 
 // "the watch waits, and its creation is an update"
@@ -22,11 +18,9 @@ fn watched(sandbox: &Sandbox, znode: &str, more: &str) -> Journal {
 fn a_missing_node_waits_and_its_creation_is_an_update() {
     on_both_stores(|sandbox| {
         sandbox.nodes.set("/parent/sibling", "");
-        let journal = watched(sandbox, "/parent/n", "");
-        let _daemon = sandbox.start();
-        journal.wait_for(&["load ready"]);
+        let (_daemon, journal) = waiting(sandbox, "/parent/n", "");
         sandbox.nodes.set("/parent/n", "new");
-        journal.wait_for(&["load ready", "created new"]);
+        journal.wait_for(&["created new"]);
     });
 }
 
@@ -34,25 +28,20 @@ fn a_missing_node_waits_and_its_creation_is_an_update() {
 #[test]
 fn missing_parents_wait_like_a_missing_node() {
     on_both_stores(|sandbox| {
-        let journal = watched(sandbox, "/far/away/from/here", "");
-        let _daemon = sandbox.start();
-        journal.wait_for(&["load ready"]);
+        let (_daemon, journal) = waiting(sandbox, "/far/away/from/here", "");
         sandbox.nodes.set("/far/away/from/here", "new");
-        journal.wait_for(&["load ready", "created new"]);
+        journal.wait_for(&["created new"]);
     });
 }
 
-// "run_on_load ... run when the watch is first loaded": there is nothing to run with, and what comes later
-// is an update.
+// "run_on_load ... run when the watch is first loaded": there was nothing to run with, and what comes later is an
+// update.
 #[test]
 fn creation_is_an_update_also_without_run_on_load() {
     on_both_stores(|sandbox| {
-        let journal = watched(sandbox, "/n", "run_on_load: false");
-        let _daemon = sandbox.start();
-        journal.wait_for(&["load ready"]);
-        // The marker runs on a subscription of its own: another pair of updates orders the two.
+        let (_daemon, journal) = waiting(sandbox, "/n", "run_on_load: false");
         sandbox.nodes.set("/n", "new");
-        journal.wait_for_line("created new");
+        journal.wait_for(&["created new"]);
     });
 }
 
@@ -77,13 +66,60 @@ fn deletion_runs_nothing_and_recreation_with_equal_bytes_runs_as_created() {
 #[test]
 fn children_of_a_missing_node_are_watched_once_it_exists() {
     on_both_stores(|sandbox| {
-        let journal = watched(sandbox, "/members", "watch_type: WATCH_CHILDREN");
-        let _daemon = sandbox.start();
-        journal.wait_for(&["load ready"]);
+        let (_daemon, journal) = waiting(sandbox, "/members", "watch_type: WATCH_CHILDREN");
         sandbox.nodes.set("/members/one", "");
         // The node and its child may be seen at once, or one after the other.
         let line = journal.wait_for_line_where("the child", |line| line.ends_with(" one"));
         assert!(["created one", "children one"].contains(&line.as_str()), "{line}");
         assert_eq!(journal.lines().iter().filter(|line| line.starts_with("created")).count(), 1);
+    });
+}
+
+// `zk://host:port/chroot`: the chroot is a parent like any other.
+#[test]
+fn a_missing_chroot_is_a_missing_parent() {
+    let sandbox = Sandbox::zookeeper();
+    let journal = sandbox.journal();
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), ""));
+    let below = format!("{}/deep/er", sandbox.nodes.url());
+    let daemon = sandbox.daemon_on(&below).start();
+    daemon.wait_for_log(&["app.twc"]);
+    sandbox.nodes.set("/deep/er/n", "new");
+    journal.wait_for_line_where("the new node", |line| line.ends_with(" new"));
+    sandbox
+        .twitcher(["set", "/other", "x", "--store", &format!("{}/else/where", sandbox.nodes.url())])
+        .finish()
+        .expect(0);
+    assert_eq!(sandbox.nodes.get("/else/where/other").as_deref(), Some(&b"x"[..]));
+}
+
+// A node path is text, not ASCII. (ZooKeeper itself refuses what takes two UTF-16 units.)
+#[test]
+fn nodes_with_spaces_and_letters_of_any_script_are_watched() {
+    on_both_stores(|sandbox| {
+        let journal = sandbox.journal();
+        let node = "/d\u{e9}ploiement/\u{433}\u{43e}\u{43b}\u{43e}\u{432}\u{430} 1";
+        sandbox.nodes.set(node, "one");
+        sandbox.config("app.twc", watch(node, &exec(&journal.note("$TWITCHER_ZNODE $(cat)")), ""));
+        let _daemon = sandbox.start();
+        let line = |content| format!("{node} {content}");
+        journal.wait_for(&[&line("one")]);
+        sandbox.nodes.set(node, "two");
+        journal.wait_for(&[&line("one"), &line("two")]);
+    });
+}
+
+// The root is a node, too.
+#[test]
+fn the_children_of_the_root_are_watched() {
+    on_both_stores(|sandbox| {
+        let journal = sandbox.journal();
+        sandbox.nodes.set("/one", "");
+        let names = exec(&journal.note("$(tr '\\n' ' ')"));
+        sandbox.config("app.twc", watch("/", &names, "watch_type: WATCH_CHILDREN"));
+        let _daemon = sandbox.start();
+        journal.wait_for(&["one "]);
+        sandbox.nodes.set("/two", "");
+        journal.wait_for(&["one ", "one two "]);
     });
 }

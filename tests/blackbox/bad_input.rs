@@ -156,3 +156,48 @@ fn a_daemon_without_descriptors_says_so_and_recovers() {
     journal.wait_for_last("three");
     assert!(daemon.is_running());
 }
+
+// Files that are no files: reading these would never end.
+#[test]
+fn pipes_and_devices_among_configs_and_nodes_block_nobody() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    let nodes = sandbox.root().join("nodes");
+    for (directory, suffix) in [(sandbox.configs(), ".twc"), (nodes, "")] {
+        let pipe = directory.join(format!("pipe{suffix}"));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("make a pipe");
+        for device in ["zero", "tty"] {
+            let link = directory.join(format!("{device}{suffix}"));
+            std::os::unix::fs::symlink(format!("/dev/{device}"), link).expect("make a link");
+        }
+        fs::create_dir(directory.join(format!("directory{suffix}"))).expect("make a directory");
+    }
+    sandbox.nodes.set("/n", "one");
+    let bad: String =
+        ["/pipe", "/zero", "/tty"].map(|node| watch(node, &exec(&journal.record()), "")).concat();
+    sandbox.config("app.twc", [bad, watch("/n", &exec(&journal.record()), "")].concat());
+    let mut daemon = sandbox.start();
+    journal.wait_for(&["one"]);
+    sandbox.nodes.set("/n", "two");
+    journal.wait_for(&["one", "two"]);
+    sandbox.config("app.twc", watch("/n", &exec(&journal.note("reloaded")), ""));
+    journal.wait_for(&["one", "two", "reloaded"]);
+    assert!(daemon.is_running());
+}
+
+// "a script can loop, exhaust memory or overflow its stack and the daemon only logs it": nor does it matter when
+// somebody kills the evaluator.
+#[test]
+fn a_killed_evaluator_is_replaced() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "content");
+    let daemon = sandbox.start();
+    for n in 0..3 {
+        sandbox.config("app.twc", watch("/n", &exec(&journal.note(&n.to_string())), ""));
+        journal.wait_for_line(&n.to_string());
+        for child in daemon.process().children().into_iter().filter(|child| child.is_alive()) {
+            child.signal(nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}

@@ -187,3 +187,15 @@ fn a_directory_store_that_goes_and_comes_back_loses_nothing() {
     journal.wait_for(&["one", "two"]);
     assert!(daemon.is_running());
 }
+
+// "Exit codes: ... 1 failed": what a store cannot take is refused, and not tried for ever.
+#[test]
+fn what_the_store_cannot_take_is_refused() {
+    let sandbox = Sandbox::zookeeper();
+    sandbox.client(["set", "/n", "-"]).stdin(vec![b'x'; 2 * 1024 * 1024]).finish().expect(1);
+    assert_eq!(sandbox.nodes.get("/n"), None);
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/file", "content");
+    sandbox.client(["set", "/file/child", "x"]).finish().expect(1);
+    assert_eq!(sandbox.nodes.get("/file").as_deref(), Some(&b"content"[..]));
+}

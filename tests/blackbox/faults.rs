@@ -113,6 +113,56 @@ fn a_deletion_during_an_outage_runs_nothing_and_the_recreation_runs() {
     it.journal.wait_for(&["load before", "created before"]);
 }
 
+// "(excepted ... what `run_on_load: false` finds at its first load)": only at its first.
+#[test]
+fn an_update_during_an_outage_runs_also_without_run_on_load() {
+    let it = Fixture::running();
+    let quiet = it.sandbox.journal_named("quiet");
+    let text = [
+        watch("/quiet", &exec(&quiet.record_event()), "run_on_load: false"),
+        // It shares its subscription: when this has run, the other has had its first load.
+        watch("/quiet", &exec(&it.journal.record_event()), ""),
+    ];
+    it.sandbox.nodes.set("/quiet", "old");
+    it.sandbox.config("quiet.twc", text.concat());
+    it.journal.wait_for_line("load old");
+    it.isolate();
+    it.sandbox.nodes.set("/quiet", "during");
+    it.proxy.resume();
+    quiet.wait_for(&["changed during"]);
+}
+
+// "A config change takes effect within 1 s", or, where it needs the store, as soon as that is back.
+#[test]
+fn watches_that_are_added_and_changed_during_an_outage_run_once_each() {
+    let it = Fixture::running();
+    it.sandbox.nodes.set("/new", "new");
+    it.isolate();
+    let noting = |word: &str| exec(&it.journal.note(&format!("{word} $TWITCHER_EVENT $(cat)")));
+    it.sandbox.config("app.twc", watch("/n", &noting("changed-watch"), ""));
+    it.sandbox.config("new.twc", watch("/new", &noting("new-watch"), ""));
+    it.daemon.wait_for_log(&["new.twc"]);
+    it.proxy.resume();
+    it.journal.wait_for_line("new-watch load new");
+    it.journal.wait_for_line("changed-watch load before");
+    it.sandbox.nodes.set("/n", "after");
+    it.journal.wait_for_line("changed-watch changed after");
+    assert_eq!(it.journal.lines().len(), 4, "{:?}", it.journal.lines());
+}
+
+// "Watches on one node share one subscription": fifty watches cost the server one.
+#[test]
+fn watches_on_one_node_share_one_watch_of_the_server() {
+    let it = Fixture::running();
+    let config = format!(
+        "for n in 0..50 {{ RegisterWatch(#{{ znode: \"/n\", action: {} }}); }}",
+        exec(&it.journal.note("many"))
+    );
+    it.sandbox.config("many.twc", config);
+    wait_until("all of them to run", || it.journal.count("many") == 50);
+    assert_eq!(it.server.watches(), 1);
+}
+
 // The same for children: "Nothing is lost."
 #[test]
 fn a_child_that_came_during_an_outage_is_not_lost() {
@@ -170,7 +220,7 @@ fn a_server_that_is_absent_at_start_is_waited_for() {
         ]
         .concat(),
     );
-    let mut daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).start();
+    let mut daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).arg("--debug").start();
     wait_until("attempts to connect", || proxy.attempts() >= 2);
     assert!(daemon.is_running());
     proxy.refuse();
@@ -178,6 +228,7 @@ fn a_server_that_is_absent_at_start_is_waited_for() {
     sandbox.nodes.set("/there", "content");
     proxy.resume();
     journal.wait_for(&["load content"]);
+    daemon.wait_for_log(&["/later", "observed"]);
     sandbox.nodes.set("/later", "content");
     journal.wait_for(&["load content", "created content"]);
 }

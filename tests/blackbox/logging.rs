@@ -52,6 +52,65 @@ fn control_characters_are_escaped_and_forge_no_line() {
     );
 }
 
+// Also where they come from names and configs.
+#[test]
+fn control_characters_in_names_and_errors_forge_no_line() {
+    let sandbox = sandbox("true");
+    sandbox.config("evil\x1b[31m\nFORGED.twc", "RegisterWatch(");
+    sandbox.config("throws.twc", r#"throw "thrown \x1b[31m\nFORGED words";"#);
+    sandbox.config("described.twc", watch("/n", &exec("true"), r#"description: "evil\x1b[31m\nFORGED""#));
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["evil", ".twc:1:"]);
+    daemon.wait_for_log(&["throws.twc", "thrown"]);
+    daemon.wait_for_log(&["described.twc"]);
+    let log = daemon.log();
+    assert!(log.iter().all(|line| !line.chars().any(char::is_control)), "{log:#?}");
+    let forged =
+        |line: &String| line.split_whitespace().nth(2).is_some_and(|word| word.starts_with("FORGED"));
+    assert!(!log.iter().any(|line| forged(line) || line.starts_with("FORGED")), "{log:#?}");
+}
+
+// "One bad thing stays one bad thing": nobody reads the log, or it cannot be written.
+#[test]
+fn a_log_that_nobody_reads_stalls_no_action() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "0");
+    // More than a pipe and any queue hold, at each update.
+    let flood = watch("/n", &exec("yes 'a line of some length' | head -n 900"), "run_mode: PARALLEL");
+    sandbox.config("app.twc", [flood, watch("/n", &exec(&journal.record()), "")].concat());
+    let pipe = sandbox.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("make a pipe");
+    let redirect = format!("exec \"$@\" > {}", pipe.display());
+    let mut daemon = sandbox.daemon().under(["sh", "-c", &redirect, "sh"]).start();
+    let reader = fs::File::open(&pipe).expect("open the pipe");
+    journal.wait_for_line("0");
+    for value in 1..=20 {
+        sandbox.nodes.set("/n", value.to_string());
+        journal.wait_for_line(&value.to_string());
+    }
+    // And then the reader dies.
+    drop(reader);
+    sandbox.nodes.set("/n", "last");
+    journal.wait_for_line("last");
+    sandbox.nodes.set("/n", "very last");
+    journal.wait_for_line("very last");
+    assert!(daemon.is_running());
+}
+
+#[test]
+fn a_log_file_on_a_full_disk_stalls_no_action() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "one");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    let mut daemon = sandbox.daemon_logging_elsewhere().args(["--log-file", "/dev/full"]).start();
+    journal.wait_for(&["one"]);
+    sandbox.nodes.set("/n", "two");
+    journal.wait_for(&["one", "two"]);
+    assert!(daemon.is_running());
+}
+
 // "floods limited and counted"
 #[test]
 fn floods_are_limited_and_counted() {

@@ -135,6 +135,44 @@ fn queue_never_runs_two_at_once_under_a_burst() {
     assert!(values.is_sorted_by(|a, b| a < b), "each content at most once, in order: {values:?}");
 }
 
+// "At rest, the last content of a watched node is the last content its action ran with", also when it went and
+// came back while the action ran.
+#[test]
+fn a_recreation_during_a_run_runs_as_created() {
+    on_both_stores(|sandbox| {
+        let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
+        sandbox.nodes.set("/n", "same");
+        let action = format!("{}; {}", journal.record_event(), gate.pass());
+        let witness =
+            watch("/n", &exec(&seen.record_event()), r#"description: "witness", run_mode: PARALLEL"#);
+        sandbox.config("app.twc", [watch("/n", &exec(&action), ""), witness].concat());
+        let _daemon = sandbox.start();
+        journal.wait_for(&["load same"]);
+        sandbox.nodes.remove("/n");
+        sandbox.nodes.set("/n", "same");
+        seen.wait_for_line("created same");
+        gate.open();
+        journal.wait_for(&["load same", "created same"]);
+    });
+}
+
+// "A run ends when its first process ends": not when it closes its output.
+#[test]
+fn a_run_that_closes_its_output_has_not_ended() {
+    let sandbox = Sandbox::directory();
+    let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
+    sandbox.nodes.set("/n", "0");
+    let (start, end) = (journal.note("start $v"), journal.note("end $v"));
+    let action = exec(&format!("v=$(cat); exec >&- 2>&-; {start}; {}; {end}", gate.pass()));
+    sandbox.config("app.twc", [watch("/n", &action, ""), witness("/n", &seen)].concat());
+    let _daemon = sandbox.start();
+    journal.wait_for(&["start 0"]);
+    set_and_see(&sandbox, &seen, "1");
+    set_and_see(&sandbox, &seen, "2");
+    gate.open();
+    journal.wait_for(&["start 0", "end 0", "start 2", "end 2"]);
+}
+
 // "notify_signal ... sent to the running action when an update arrives", "goes to its process group"
 #[test]
 fn notify_signal_reaches_the_whole_process_group_of_the_running_action() {
