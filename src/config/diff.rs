@@ -38,7 +38,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::spec::{Action, Identity, Program, RunMode};
+    use crate::config::spec::{Action, Identity, OnFailure, Program, RunMode, Throttle};
     use crate::store::{Facet, NodePath, Subject};
 
     fn spec(name: &str) -> WatchSpec {
@@ -60,6 +60,9 @@ mod tests {
             notify_signal: None,
             timeout: None,
             max_parallel: 64,
+            retry: None,
+            on_failure: OnFailure::Keep,
+            throttle: Throttle::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use rhai::{AST, Dynamic, FnPtr, Map, ScriptFuncDef};
 
 use super::register::{Exec, WatchType};
-use super::spec::RunMode;
+use super::spec::{OnFailure, RunMode};
 
 /// How the interpreter names closures: this and a hash that covers positions.
 const CLOSURE: &str = "anon$";
@@ -105,6 +105,9 @@ impl Functions {
         }
         if let Some(run_mode) = value.read_lock::<RunMode>() {
             return format!("{:?}", *run_mode);
+        }
+        if let Some(on_failure) = value.read_lock::<OnFailure>() {
+            return format!("{:?}", *on_failure);
         }
         if let Some(watch_type) = value.read_lock::<WatchType>() {
             return format!("{:?}", *watch_type);

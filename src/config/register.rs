@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use rhai::{Dynamic, FnPtr, Map};
 
 use super::message::suggest;
-use super::spec::{Account, RawWatch, RunMode};
+use super::spec::{Account, OnFailure, RawWatch, Retry, RunMode, Throttle};
 use crate::store::NodePath;
 
 /// `Exec(...)` as a value: program and arguments.
@@ -35,7 +35,7 @@ const LAST_SIGNAL: i64 = 64;
 /// As much as a kernel and people can bear in a log line.
 const LONGEST_DESCRIPTION: usize = 256;
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 17] = [
     "znode",
     "action",
     "watch_type",
@@ -47,8 +47,19 @@ const KEYS: [&str; 12] = [
     "notify_signal",
     "timeout",
     "max_parallel",
+    "retry",
+    "on_failure",
+    "debounce",
+    "min_interval",
+    "splay",
     "description",
 ];
+
+const RETRY_KEYS: [&str; 3] = ["attempts", "delay", "max_delay"];
+
+/// What `retry: #{}` leaves out: six tries in all, within two minutes where they fail at once.
+const DEFAULT_RETRY: Retry =
+    Retry { attempts: 5, delay: Duration::from_secs(1), max_delay: Duration::from_secs(60) };
 
 /// A registration whose values have the right types. The function of an action is not looked up yet.
 #[derive(Debug)]
@@ -64,6 +75,9 @@ pub struct Registration {
     pub notify_signal: Option<i32>,
     pub timeout: Option<Duration>,
     pub max_parallel: u32,
+    pub retry: Option<Retry>,
+    pub on_failure: OnFailure,
+    pub throttle: Throttle,
     pub description: Option<String>,
 }
 
@@ -98,8 +112,17 @@ pub fn registration(argument: Dynamic) -> Result<Registration, String> {
         uid: take("uid").map(|value| account("uid", value)).transpose()?,
         gid: take("gid").map(|value| account("gid", value)).transpose()?,
         notify_signal: take("notify_signal").map(signal).transpose()?,
-        timeout: take("timeout").map(timeout).transpose()?,
-        max_parallel: take("max_parallel").map_or(Ok(DEFAULT_MAX_PARALLEL), max_parallel)?,
+        timeout: take("timeout").map(|value| seconds("timeout", value)).transpose()?,
+        max_parallel: take("max_parallel")
+            .map_or(Ok(DEFAULT_MAX_PARALLEL), |value| positive("max_parallel", value))?,
+        retry: take("retry").map(retry).transpose()?,
+        on_failure: take("on_failure").map_or(Ok(OnFailure::Keep), on_failure)?,
+        throttle: Throttle {
+            debounce: take("debounce").map_or(Ok(Duration::ZERO), |value| pause("debounce", value))?,
+            min_interval: take("min_interval")
+                .map_or(Ok(Duration::ZERO), |value| pause("min_interval", value))?,
+            splay: take("splay").map_or(Ok(Duration::ZERO), |value| pause("splay", value))?,
+        },
         description: take("description").map(description).transpose()?,
     })
 }
@@ -241,31 +264,65 @@ fn signal(value: Dynamic) -> Result<i32, String> {
     })
 }
 
-fn timeout(value: Dynamic) -> Result<Duration, String> {
+fn on_failure(value: Dynamic) -> Result<OnFailure, String> {
+    let type_name = type_of(&value);
+    value
+        .try_cast::<OnFailure>()
+        .ok_or_else(|| format!("`on_failure` must be KEEP or STOP (without quotes), not {type_name}"))
+}
+
+fn retry(value: Dynamic) -> Result<Retry, String> {
+    let type_name = type_of(&value);
+    let Some(mut map) = value.try_cast::<Map>() else {
+        return Err(format!(
+            "`retry` must be a map, #{{ attempts: 5, delay: 1, max_delay: 60 }}, not {type_name}"
+        ));
+    };
+    if let Some(unknown) = map.keys().find(|key| !RETRY_KEYS.contains(&key.as_str())) {
+        return Err(format!("`retry`: unknown key `{unknown}`{}", suggest(unknown, RETRY_KEYS)));
+    }
+    let mut take = |key: &str| map.remove(key).map(Dynamic::flatten);
+    let given = Retry {
+        attempts: take("attempts").map_or(Ok(DEFAULT_RETRY.attempts), |value| positive("attempts", value))?,
+        delay: take("delay").map_or(Ok(DEFAULT_RETRY.delay), |value| seconds("delay", value))?,
+        max_delay: take("max_delay")
+            .map_or(Ok(DEFAULT_RETRY.max_delay), |value| seconds("max_delay", value))?,
+    };
+    Ok(Retry { max_delay: given.max_delay.max(given.delay), ..given })
+}
+
+/// A number of seconds that may be 0, which is none.
+fn pause(key: &str, value: Dynamic) -> Result<Duration, String> {
+    if value.as_int() == Ok(0) || value.as_float() == Ok(0.0) {
+        return Ok(Duration::ZERO);
+    }
+    seconds(key, value)
+}
+
+fn seconds(key: &str, value: Dynamic) -> Result<Duration, String> {
     let seconds = match (value.as_int(), value.as_float()) {
         (Ok(seconds), _) => seconds as f64,
         (Err(_), Ok(seconds)) => seconds,
         (Err(_), Err(_)) => {
-            return Err(format!("`timeout` must be a number of seconds, not {}", type_of(&value)));
+            return Err(format!("`{key}` must be a number of seconds, not {}", type_of(&value)));
         }
     };
     // NaN and infinities fail the conversion, as do negative numbers.
     match Duration::try_from_secs_f64(seconds) {
         Ok(timeout) if (SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&timeout) => Ok(timeout),
         Ok(timeout) if timeout > LONGEST_TIMEOUT => {
-            Err(format!("`timeout`: {seconds} s is more than a year; leave it out for none"))
+            Err(format!("`{key}`: {seconds} s is more than a year; leave it out for none"))
         }
-        Ok(_) | Err(_) => Err(format!("`timeout` must be a number of seconds above 0, not {seconds}")),
+        Ok(_) | Err(_) => Err(format!("`{key}` must be a number of seconds above 0, not {seconds}")),
     }
 }
 
-fn max_parallel(value: Dynamic) -> Result<u32, String> {
-    let number =
-        value.as_int().map_err(|_| format!("`max_parallel` must be an int, not {}", type_of(&value)))?;
+fn positive(key: &str, value: Dynamic) -> Result<u32, String> {
+    let number = value.as_int().map_err(|_| format!("`{key}` must be an int, not {}", type_of(&value)))?;
     u32::try_from(number)
         .ok()
         .filter(|number| *number >= 1)
-        .ok_or_else(|| format!("`max_parallel`: {number} is less than 1 or absurd"))
+        .ok_or_else(|| format!("`{key}`: {number} is less than 1 or absurd"))
 }
 
 /// The type of a value in the words of whoever writes configs.

@@ -63,6 +63,9 @@ impl Accounts {
             notify_signal: raw.notify_signal,
             timeout: raw.timeout,
             max_parallel: raw.max_parallel,
+            retry: raw.retry,
+            on_failure: raw.on_failure,
+            throttle: raw.throttle,
         })
     }
 

@@ -20,7 +20,7 @@ use super::fingerprint::Functions;
 use super::message::{self, Sources, suggest};
 use super::modules::{Missing, ModuleSource, Resolver};
 use super::register::{self, Exec, Requested, WatchType};
-use super::spec::{RawAction, RawWatch, RunMode};
+use super::spec::{OnFailure, RawAction, RawWatch, RunMode};
 
 /// One file to evaluate, and the modules known so far.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -230,6 +230,8 @@ pub(super) fn register_types(engine: &mut Engine) {
     constants.set_var("QUEUE", RunMode::Queue);
     constants.set_var("DISCARD", RunMode::Discard);
     constants.set_var("PARALLEL", RunMode::Parallel);
+    constants.set_var("KEEP", OnFailure::Keep);
+    constants.set_var("STOP", OnFailure::Stop);
     engine.register_global_module(constants.into());
 }
 
@@ -275,6 +277,9 @@ impl Run {
             notify_signal: asked.notify_signal,
             timeout: asked.timeout,
             max_parallel: asked.max_parallel,
+            retry: asked.retry,
+            on_failure: asked.on_failure,
+            throttle: asked.throttle,
             source: context.call_source().unwrap_or(&self.name).to_owned(),
             line: number(position.line()),
             column: number(position.position()),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::spec::Account;
+use crate::config::spec::{Account, OnFailure, Throttle};
 
 fn evaluate(source: &str) -> Reply {
     evaluate_with(source, &[])
@@ -47,6 +47,9 @@ fn the_defaults_are_those_of_the_contract() {
         notify_signal: None,
         timeout: None,
         max_parallel: 64,
+        retry: None,
+        on_failure: OnFailure::Keep,
+        throttle: Throttle::default(),
         source: "git.twc".into(),
         line: 1,
         column: 1,
@@ -135,6 +138,15 @@ fn wrong_values_are_errors_that_name_them() {
         ("znode: `/a`, action: OK, timeout: 1e-9", "`timeout` must be a number of seconds above 0"),
         ("znode: `/a`, action: OK, timeout: 40000000", "`timeout`: 40000000 s is more than a year"),
         ("znode: `/a`, action: OK, timeout: `60`", "`timeout` must be a number of seconds, not a string"),
+        ("znode: `/a`, action: OK, retry: 3", "`retry` must be a map"),
+        (
+            "znode: `/a`, action: OK, retry: #{ atempts: 3 }",
+            "`retry`: unknown key `atempts`; did you mean `attempts`?",
+        ),
+        ("znode: `/a`, action: OK, retry: #{ attempts: 0 }", "`attempts`: 0 is less than 1"),
+        ("znode: `/a`, action: OK, retry: #{ delay: 0 }", "`delay` must be a number of seconds above 0"),
+        ("znode: `/a`, action: OK, on_failure: `STOP`", "`on_failure` must be KEEP or STOP (without quotes)"),
+        ("znode: `/a`, action: OK, splay: -1", "`splay` must be a number of seconds above 0"),
         ("znode: `/a`, action: OK, run_mode: PARALLEL, max_parallel: 0", "`max_parallel`: 0 is less than 1"),
         ("znode: `/a`, action: OK, run_mode: PARALLEL, max_parallel: 1.0", "`max_parallel` must be an int"),
         ("znode: `/a`, action: OK, description: ``", "`description` is empty"),

@@ -15,6 +15,44 @@ pub enum RunMode {
     Parallel,
 }
 
+/// How an update whose run failed is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// After the first try.
+    pub attempts: u32,
+    /// Before the first of them; each further one waits twice as long as the one before.
+    pub delay: Duration,
+    pub max_delay: Duration,
+}
+
+impl Retry {
+    /// The pause after so many failures in a row, before it is jittered.
+    pub fn pause(&self, failures: u32) -> Duration {
+        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+        self.delay.saturating_mul(doubled).min(self.max_delay)
+    }
+}
+
+/// What becomes of a watch whose action failed, retries included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnFailure {
+    /// The next update runs it again.
+    Keep,
+    /// Nothing runs until the definition changes.
+    Stop,
+}
+
+/// When an update may start. Each of these defers and none drops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttle {
+    /// None starts before no update has come for this long.
+    pub debounce: Duration,
+    /// Between two starts.
+    pub min_interval: Duration,
+    /// Each waits a random part of it.
+    pub splay: Duration,
+}
+
 /// A user or group as a script names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Account {
@@ -38,6 +76,9 @@ pub struct RawWatch {
     pub notify_signal: Option<i32>,
     pub timeout: Option<Duration>,
     pub max_parallel: u32,
+    pub retry: Option<Retry>,
+    pub on_failure: OnFailure,
+    pub throttle: Throttle,
     /// Of the `RegisterWatch` call, for errors only: no part of the definition. `source` is the file or module
     /// below the config directory.
     pub source: String,
@@ -71,6 +112,9 @@ pub struct WatchSpec {
     pub notify_signal: Option<i32>,
     pub timeout: Option<Duration>,
     pub max_parallel: u32,
+    pub retry: Option<Retry>,
+    pub on_failure: OnFailure,
+    pub throttle: Throttle,
 }
 
 impl WatchSpec {
@@ -91,6 +135,9 @@ impl WatchSpec {
             notify_signal,
             timeout,
             max_parallel,
+            retry,
+            on_failure,
+            throttle,
         } = self;
         *id == other.id
             && *subject == other.subject
@@ -102,6 +149,9 @@ impl WatchSpec {
             && *notify_signal == other.notify_signal
             && *timeout == other.timeout
             && *max_parallel == other.max_parallel
+            && *retry == other.retry
+            && *on_failure == other.on_failure
+            && *throttle == other.throttle
     }
 }
 

@@ -137,6 +137,9 @@ fn policy(spec: &WatchSpec) -> Policy {
         notify_signal: spec.notify_signal,
         timeout: spec.timeout,
         max_parallel: spec.max_parallel as usize,
+        retry: spec.retry,
+        on_failure: spec.on_failure,
+        throttle: spec.throttle,
         on_children: spec.subject.facet == Facet::Children,
     }
 }

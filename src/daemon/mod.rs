@@ -18,7 +18,7 @@ use crate::config::files::{FileChange, Loader};
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::report::{Log, Report, RunReport};
 use crate::store::{State, StoreEvent, Subject, Subscriptions};
-use crate::watch::{Input, Reason, RunId, RunIds, Time, Watch};
+use crate::watch::{Input, Reason, RunId, Supply, Time, Watch};
 
 mod configs;
 mod runs;
@@ -117,7 +117,7 @@ struct Daemon {
     by_file: HashMap<String, Vec<WatchKey>>,
     subjects: HashMap<Subject, Subscribers>,
     runs: HashMap<RunId, Live>,
-    run_ids: RunIds,
+    supply: Supply,
     next_watch: u64,
     timers: BTreeSet<(Time, WatchId)>,
     drifted: u64,
@@ -139,7 +139,7 @@ impl Daemon {
             by_file: HashMap::new(),
             subjects: HashMap::new(),
             runs: HashMap::new(),
-            run_ids: RunIds::default(),
+            supply: Supply::new(fastrand::u64(..)),
             next_watch: 0,
             timers: BTreeSet::new(),
             drifted: 0,
@@ -191,16 +191,18 @@ impl Daemon {
     }
 
     fn run_ended(&mut self, RunEnd { watch, run, outcome }: RunEnd) {
+        let mut failed = true;
         if let (Some(live), Some(outcome)) = (self.runs.remove(&run), &outcome) {
             let what = match outcome {
                 Ok(outcome) => {
+                    failed = *outcome != Outcome::Exited(0) || live.ended_by.is_some();
                     RunReport::Ended { outcome, ended_by: live.ended_by, took: live.started.elapsed() }
                 }
                 Err(error) => RunReport::Lost { error },
             };
             self.log.report(&Report::Run { watch: &live.key, run, what });
         }
-        self.step(watch, Input::Ended(run));
+        self.step(watch, Input::Ended { run, failed });
     }
 
     fn tick(&mut self) {
@@ -224,7 +226,7 @@ impl Daemon {
     fn step(&mut self, id: WatchId, input: Input) {
         let now = self.now();
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let effects = entry.watch.step(now, input, &mut self.run_ids);
+        let effects = entry.watch.step(now, input, &mut self.supply);
         let due = entry.watch.deadline();
         if let Some(old) = std::mem::replace(&mut entry.timer, due) {
             self.timers.remove(&(old, id));

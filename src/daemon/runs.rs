@@ -36,6 +36,16 @@ impl Daemon {
                 let watch = &self.entries[&id].spec.id;
                 self.log.report(&Report::Superseded { watch, total });
             }
+            Effect::Retry { run, failures, after } => {
+                let spec = &self.entries[&id].spec;
+                let attempts = spec.retry.map_or(0, |retry| retry.attempts);
+                let what = RunReport::Retry { failures, attempts, after };
+                self.log.report(&Report::Run { watch: &spec.id, run, what });
+            }
+            Effect::GaveUp { failures, stopped } => {
+                let watch = &self.entries[&id].spec.id;
+                self.log.report(&Report::GaveUp { watch, failures, stopped });
+            }
             Effect::Forget => {
                 if let Some(entry) = self.entries.remove(&id) {
                     self.by_key.remove(&entry.spec.id);

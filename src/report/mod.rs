@@ -110,6 +110,11 @@ pub enum Report<'a> {
         watch: &'a WatchKey,
         total: u64,
     },
+    GaveUp {
+        watch: &'a WatchKey,
+        failures: u32,
+        stopped: bool,
+    },
 }
 
 /// What happened to one run.
@@ -138,6 +143,12 @@ pub enum RunReport<'a> {
         ended_by: Option<Reason>,
         took: Duration,
     },
+    /// It failed, `failures` times in a row by now, and is tried again.
+    Retry {
+        failures: u32,
+        attempts: u32,
+        after: Duration,
+    },
     /// We cannot tell how it ended.
     Lost {
         error: &'a std::io::Error,
@@ -147,9 +158,10 @@ pub enum RunReport<'a> {
 impl Report<'_> {
     pub fn level(&self) -> Level {
         match self {
-            Report::ConfigFailed { .. } | Report::NodeUnreadable { .. } | Report::Trouble { .. } => {
-                Level::Error
-            }
+            Report::ConfigFailed { .. }
+            | Report::GaveUp { .. }
+            | Report::NodeUnreadable { .. }
+            | Report::Trouble { .. } => Level::Error,
             Report::StoreDisconnected { .. }
             | Report::NodeDrifted { .. }
             | Report::ConfigWarning { .. }
@@ -178,7 +190,10 @@ impl RunReport<'_> {
         match self {
             RunReport::NotStarted { .. } | RunReport::Lost { .. } => Level::Error,
             RunReport::Ended { outcome: Outcome::Exited(0), ended_by: None, .. } => Level::Info,
-            RunReport::Ended { .. } | RunReport::Terminated { .. } | RunReport::Killed => Level::Warning,
+            RunReport::Ended { .. }
+            | RunReport::Retry { .. }
+            | RunReport::Terminated { .. }
+            | RunReport::Killed => Level::Warning,
             RunReport::Started { .. } | RunReport::Printed(_) => Level::Notice,
             RunReport::Notified { .. } => Level::Info,
         }
@@ -230,6 +245,14 @@ impl fmt::Display for Report<'_> {
             Report::Discarded { watch, version } => {
                 write!(f, "{watch}: version {version} ignored, the action is running (DISCARD)")
             }
+            Report::GaveUp { watch, failures, stopped } => {
+                let next = if *stopped {
+                    "stopped (on_failure: STOP): nothing runs until its definition changes"
+                } else {
+                    "waiting for the next update"
+                };
+                write!(f, "{watch}: failed {} in a row, {next}", count_u64((*failures).into(), "time"))
+            }
             Report::Superseded { watch, total } => {
                 write!(f, "{watch}: too many updates wait, the newest replaces the last ({total} so far)")
             }
@@ -267,6 +290,13 @@ impl fmt::Display for RunReport<'_> {
                     Some(Reason::Timeout) => f.write_str(" (timeout)"),
                     Some(Reason::Stop) => f.write_str(" (stopped)"),
                 }
+            }
+            RunReport::Retry { failures, attempts, after } => {
+                let after = after.as_secs_f64();
+                write!(
+                    f,
+                    "trying again in {after:.1} s, unless the node changes before ({failures} of {attempts})"
+                )
             }
             RunReport::Lost { error } => write!(f, "lost: {error}"),
         }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::config::spec::RunMode;
+use crate::config::spec::{OnFailure, Retry, RunMode, Throttle};
 use crate::store::{Content, State, Version};
 
 #[cfg(test)]
@@ -28,14 +28,27 @@ pub const MAX_WAITING: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(pub u64);
 
-/// Gives out run ids. One per daemon, shared by its watches.
-#[derive(Debug, Default)]
-pub struct RunIds(u64);
+/// What the core needs and must not make itself: run ids, and chance. One per daemon, shared by its watches.
+#[derive(Debug)]
+pub struct Supply {
+    last_run: u64,
+    chance: fastrand::Rng,
+}
 
-impl RunIds {
-    fn next(&mut self) -> RunId {
-        self.0 += 1;
-        RunId(self.0)
+impl Supply {
+    /// With equal seeds, equal inputs have equal effects.
+    pub fn new(seed: u64) -> Self {
+        Self { last_run: 0, chance: fastrand::Rng::with_seed(seed) }
+    }
+
+    fn run_id(&mut self) -> RunId {
+        self.last_run += 1;
+        RunId(self.last_run)
+    }
+
+    /// Somewhere in `[0, most)`.
+    fn delay(&mut self, most: Duration) -> Duration {
+        most.mul_f64(self.chance.f64())
     }
 }
 
@@ -48,6 +61,9 @@ pub struct Policy {
     pub timeout: Option<Duration>,
     pub max_parallel: usize,
     pub on_children: bool,
+    pub retry: Option<Retry>,
+    pub on_failure: OnFailure,
+    pub throttle: Throttle,
 }
 
 /// Why an action runs, as `TWITCHER_EVENT` tells it.
@@ -82,8 +98,9 @@ pub struct Update {
 pub enum Input {
     /// The store gave a state of the node; it may be one that was given before.
     Observed(State),
-    /// A run is over: its process is reaped and its output drained, or it could not be started.
-    Ended(RunId),
+    /// A run is over: its process is reaped and its output drained, or it could not be started. It `failed` if it
+    /// ended in anything but exit code 0, was told to end for its timeout, or never started.
+    Ended { run: RunId, failed: bool },
     /// The definition changed. `same_subject` is false if it watches another node or facet now. The caller
     /// makes sure that an observation follows.
     Redefined { policy: Policy, same_subject: bool },
@@ -130,6 +147,17 @@ pub enum Effect {
     Superseded {
         total: u64,
     },
+    /// After `failures` in a row the same update is tried again, unless a newer one comes before.
+    Retry {
+        run: RunId,
+        failures: u32,
+        after: Duration,
+    },
+    /// The update is not tried again. With `stopped`, nothing is until the definition changes.
+    GaveUp {
+        failures: u32,
+        stopped: bool,
+    },
     /// A retired watch has nothing left that runs; it can be dropped.
     Forget,
 }
@@ -160,6 +188,21 @@ struct Run {
     /// Which definition it belongs to: the first run of a newer one waits for it.
     definition: u64,
     phase: Phase,
+    /// Which of the accepted updates it runs, and how often that failed before.
+    number: u64,
+    failures: u32,
+    /// Kept where it may have to be run again.
+    update: Option<Update>,
+}
+
+/// An update on its way to a run.
+#[derive(Debug)]
+struct Waiting {
+    update: Update,
+    number: u64,
+    /// How often it was tried.
+    failures: u32,
+    not_before: Time,
 }
 
 /// The state of one watch.
@@ -174,8 +217,14 @@ pub struct Watch {
     load_due: bool,
     runs: Vec<Run>,
     /// Updates to run, oldest first. At most one but in PARALLEL.
-    waiting: VecDeque<Update>,
+    waiting: VecDeque<Waiting>,
     superseded: u64,
+    /// How many updates were accepted, and when the last was.
+    accepted: u64,
+    accepted_at: Time,
+    started_at: Option<Time>,
+    /// After a failure with [`OnFailure::Stop`], until the definition changes.
+    stopped: bool,
 }
 
 impl Watch {
@@ -189,6 +238,10 @@ impl Watch {
             runs: Vec::new(),
             waiting: VecDeque::new(),
             superseded: 0,
+            accepted: 0,
+            accepted_at: Time::ZERO,
+            started_at: None,
+            stopped: false,
         }
     }
 
@@ -196,15 +249,15 @@ impl Watch {
     ///
     /// `now` must not go backwards. Every [`Effect::Spawn`] must be answered by exactly one
     /// [`Input::Ended`].
-    pub fn step(&mut self, now: Time, input: Input, ids: &mut RunIds) -> Vec<Effect> {
+    pub fn step(&mut self, now: Time, input: Input, supply: &mut Supply) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
             Input::Observed(state) => {
                 if let Some(update) = self.observe(state) {
-                    self.accept(update, &mut effects);
+                    self.accept(update, now, supply, &mut effects);
                 }
             }
-            Input::Ended(run) => self.runs.retain(|live| live.id != run),
+            Input::Ended { run, failed } => self.ended(run, failed, now, supply, &mut effects),
             Input::Redefined { policy, same_subject } => self.redefine(policy, same_subject),
             Input::Retired => {
                 self.life = Life::Retired;
@@ -214,7 +267,7 @@ impl Watch {
             Input::Tick => {}
         }
         self.expire(now, &mut effects);
-        self.start_waiting(now, ids, &mut effects);
+        self.start_waiting(now, supply, &mut effects);
         if self.life == Life::Retired && self.runs.is_empty() {
             effects.push(Effect::Forget);
         }
@@ -223,7 +276,8 @@ impl Watch {
 
     /// When [`Input::Tick`] is due at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        self.runs.iter().filter_map(|run| run.phase.deadline()).min()
+        let start = if self.may_start() { self.start_due() } else { None };
+        self.runs.iter().filter_map(|run| run.phase.deadline()).chain(start).min()
     }
 
     /// How many runs have not ended.
@@ -260,42 +314,79 @@ impl Watch {
     }
 
     /// Decides what becomes of an update; whether it starts at once is [`Self::start_waiting`]'s business.
-    fn accept(&mut self, mut update: Update, effects: &mut Vec<Effect>) {
+    fn accept(&mut self, update: Update, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
+        if self.policy.run_mode == RunMode::Queue {
+            self.notify(effects);
+        }
+        if self.policy.run_mode == RunMode::Discard && self.is_busy() && update.event != Event::Load {
+            effects.push(Effect::Discarded { version: update.version });
+            return;
+        }
+        self.accepted += 1;
+        self.accepted_at = now;
+        // What failed and waits to be tried again is out of date now.
+        self.waiting.retain(|waiting| waiting.failures == 0);
+        let not_before = now + supply.delay(self.policy.throttle.splay);
+        let mut waiting = Waiting { update, number: self.accepted, failures: 0, not_before };
         match self.policy.run_mode {
-            RunMode::Queue => {
-                self.notify(effects);
-                self.replace_waiting(update);
-            }
-            // What waits here is a definition's first run behind the last one's. It has not started, so it
-            // is no reason to ignore anything: it takes the newer content.
-            RunMode::Discard if self.runs.is_empty() || !self.waiting.is_empty() => {
-                self.replace_waiting(update);
-            }
-            RunMode::Discard if update.event == Event::Load => self.waiting.push_back(update),
-            RunMode::Discard => effects.push(Effect::Discarded { version: update.version }),
-            RunMode::Parallel => {
+            RunMode::Parallel if !self.stopped => {
                 if self.waiting.len() >= MAX_WAITING
                     && let Some(newest) = self.waiting.back_mut()
                 {
-                    std::mem::swap(newest, &mut update);
+                    std::mem::swap(newest, &mut waiting);
                     self.superseded += 1;
                     effects.push(Effect::Superseded { total: self.superseded });
                 } else {
-                    self.waiting.push_back(update);
+                    self.waiting.push_back(waiting);
                 }
             }
+            RunMode::Queue | RunMode::Discard | RunMode::Parallel => self.replace_waiting(waiting),
         }
     }
 
-    fn replace_waiting(&mut self, mut update: Update) {
-        if let Some(older) = self.waiting.pop_back()
-            && older.event == Event::Load
-        {
-            // It is still the first run of this definition, only with newer content.
-            update.event = Event::Load;
+    /// Whether the action runs, as DISCARD means it: what waits to start is no reason to ignore anything, it takes
+    /// the newer content.
+    fn is_busy(&self) -> bool {
+        !self.runs.is_empty() && self.waiting.is_empty()
+    }
+
+    fn replace_waiting(&mut self, mut newer: Waiting) {
+        if let Some(older) = self.waiting.pop_back() {
+            // It waits as long as the one it replaces, or a busy node would put it off for ever.
+            newer.not_before = older.not_before;
+            if older.update.event == Event::Load {
+                // It is still the first run of this definition, only with newer content.
+                newer.update.event = Event::Load;
+            }
         }
         self.waiting.clear();
-        self.waiting.push_back(update);
+        self.waiting.push_back(newer);
+    }
+
+    fn ended(&mut self, run: RunId, failed: bool, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
+        let Some(index) = self.runs.iter().position(|live| live.id == run) else { return };
+        let Run { definition, number, failures, update, .. } = self.runs.remove(index);
+        if !failed || self.life != Life::Active || definition != self.definition {
+            return;
+        }
+        let failures = failures + 1;
+        match (&self.policy.retry, update) {
+            (Some(retry), Some(update)) if failures <= retry.attempts => {
+                // A newer update is a better reason to run than this one's failure.
+                if number == self.accepted {
+                    let half = retry.pause(failures) / 2;
+                    let after = half + supply.delay(half);
+                    self.waiting.push_front(Waiting { update, number, failures, not_before: now + after });
+                    effects.push(Effect::Retry { run, failures, after });
+                }
+            }
+            (None, _) if self.policy.on_failure == OnFailure::Keep => {}
+            (Some(_) | None, _) => {
+                self.stopped = self.policy.on_failure == OnFailure::Stop;
+                effects.push(Effect::GaveUp { failures, stopped: self.stopped });
+                self.keep_newest();
+            }
+        }
     }
 
     fn notify(&self, effects: &mut Vec<Effect>) {
@@ -309,12 +400,12 @@ impl Watch {
             self.seen = None;
             self.waiting.clear();
         }
-        if policy.run_mode != RunMode::Parallel
-            && let Some(newest) = self.waiting.pop_back()
-        {
-            self.waiting.clear();
-            self.waiting.push_back(newest);
+        if policy.run_mode != RunMode::Parallel {
+            self.keep_newest();
         }
+        // A new definition has not failed yet.
+        self.waiting.iter_mut().for_each(|waiting| waiting.failures = 0);
+        self.stopped = false;
         // A definition that changes while the daemon stops must not start anything.
         if self.life == Life::Retired {
             self.life = Life::Active;
@@ -322,6 +413,11 @@ impl Watch {
         self.definition += 1;
         self.load_due = policy.run_on_load;
         self.policy = policy;
+    }
+
+    fn keep_newest(&mut self) {
+        let superfluous = self.waiting.len().saturating_sub(1);
+        self.waiting.drain(..superfluous);
     }
 
     fn stop(&mut self, latest: Time) {
@@ -353,19 +449,32 @@ impl Watch {
         }
     }
 
-    fn start_waiting(&mut self, now: Time, ids: &mut RunIds, effects: &mut Vec<Effect>) {
+    fn start_waiting(&mut self, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
         while self.may_start()
-            && let Some(update) = self.waiting.pop_front()
+            && self.start_due().is_some_and(|due| due <= now)
+            && let Some(Waiting { update, number, failures, .. }) = self.waiting.pop_front()
         {
-            let run = ids.next();
+            let run = supply.run_id();
             let until = self.policy.timeout.map(|timeout| now + timeout);
+            self.started_at = Some(now);
             self.runs.push(Run {
                 id: run,
                 definition: self.definition,
                 phase: Phase::Running { until, reason: Reason::Timeout },
+                number,
+                failures,
+                update: self.policy.retry.is_some().then(|| update.clone()),
             });
             effects.push(Effect::Spawn { run, update });
         }
+    }
+
+    /// When the oldest waiting update may start as far as time is concerned.
+    fn start_due(&self) -> Option<Time> {
+        let Throttle { debounce, min_interval, .. } = self.policy.throttle;
+        let calm = self.accepted_at + debounce;
+        let rested = self.started_at.map_or(Time::ZERO, |started| started + min_interval);
+        self.waiting.front().map(|waiting| waiting.not_before.max(calm).max(rested))
     }
 
     fn may_start(&self) -> bool {
@@ -374,6 +483,7 @@ impl Watch {
             RunMode::Parallel => self.policy.max_parallel,
         };
         self.life == Life::Active
+            && !self.stopped
             // What waits from before a redefinition waits on, so that it merges with the load to come.
             && !self.load_due
             && self.runs.len() < limit

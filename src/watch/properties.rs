@@ -18,7 +18,7 @@ enum Move {
     /// The store says again what is there.
     Resync,
     /// The `n`th live run ends, modulo their number.
-    End(usize),
+    End(usize, bool),
     Sleep(u64),
     Redefine(Policy, bool),
     Retire,
@@ -27,14 +27,28 @@ enum Move {
 fn policy() -> impl Strategy<Value = Policy> {
     let mode = prop_oneof![Just(RunMode::Queue), Just(RunMode::Discard), Just(RunMode::Parallel)];
     let timeout = proptest::option::of((1..20u64).prop_map(Duration::from_secs));
-    (mode, any::<bool>(), any::<bool>(), timeout, 1..4usize).prop_map(
-        |(run_mode, run_on_load, notify, timeout, max_parallel)| Policy {
+    let seconds = |most: u64| (0..most).prop_map(Duration::from_secs);
+    let retry = (1..4u32, 1..4u64, 1..8u64).prop_map(|(attempts, delay, max_delay)| Retry {
+        attempts,
+        delay: Duration::from_secs(delay),
+        max_delay: Duration::from_secs(max_delay),
+    });
+    let on_failure = prop_oneof![3 => Just(OnFailure::Keep), 1 => Just(OnFailure::Stop)];
+    let throttle = (seconds(5), seconds(5), seconds(5))
+        .prop_map(|(debounce, min_interval, splay)| Throttle { debounce, min_interval, splay });
+    let throttle = prop_oneof![Just(Throttle::default()), throttle];
+    let failure = (proptest::option::of(retry), on_failure, throttle);
+    (mode, any::<bool>(), any::<bool>(), timeout, 1..4usize, failure).prop_map(
+        |(run_mode, run_on_load, notify, timeout, max_parallel, (retry, on_failure, throttle))| Policy {
             run_mode,
             run_on_load,
             notify_signal: notify.then_some(10),
             timeout,
             max_parallel,
             on_children: false,
+            retry,
+            on_failure,
+            throttle,
         },
     )
 }
@@ -46,7 +60,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         2 => Just(Move::Delete),
         1 => Just(Move::DeleteUnseen),
         3 => Just(Move::Resync),
-        6 => (0..8usize).prop_map(Move::End),
+        6 => (0..8usize, any::<bool>()).prop_map(|(run, failed)| Move::End(run, failed)),
         4 => (0..10u64).prop_map(Move::Sleep),
         2 => (policy(), any::<bool>()).prop_map(|(policy, same)| Move::Redefine(policy, same)),
         1 => Just(Move::Retire),
@@ -66,7 +80,7 @@ struct World {
     watch: Watch,
     policy: Policy,
     definition: u64,
-    ids: RunIds,
+    supply: Supply,
     now: Time,
     /// Incarnation and revision; `None` is a missing node.
     node: Option<(i64, i64)>,
@@ -79,6 +93,10 @@ struct World {
     /// The first state without `run_on_load`, which runs nothing.
     skipped: Option<Version>,
     first_state: bool,
+    /// A retry was announced, so the same content may run once more.
+    retrying: bool,
+    stopped: bool,
+    last_start: Option<Time>,
 }
 
 impl World {
@@ -87,7 +105,7 @@ impl World {
             watch: Watch::new(policy.clone()),
             policy,
             definition: 0,
-            ids: RunIds::default(),
+            supply: Supply::new(7),
             now: Time::ZERO,
             node: None,
             next: 1,
@@ -98,6 +116,9 @@ impl World {
             discarded: None,
             skipped: None,
             first_state: true,
+            retrying: false,
+            stopped: false,
+            last_start: None,
         }
     }
 
@@ -114,11 +135,11 @@ impl World {
             }
             Move::DeleteUnseen => self.node = None,
             Move::Resync => self.observe(),
-            Move::End(n) => {
+            Move::End(n, failed) => {
                 let run = self.live.keys().nth(n % self.live.len().max(1)).copied();
                 if let Some(run) = run {
                     self.live.remove(&run);
-                    self.feed(Input::Ended(run));
+                    self.feed(Input::Ended { run, failed });
                 }
             }
             Move::Sleep(seconds) => {
@@ -162,13 +183,14 @@ impl World {
             self.last_run = None;
         }
         self.retired = false;
+        self.stopped = false;
         self.feed(Input::Redefined { policy, same_subject });
         // As the daemon does: a refresh follows.
         self.observe();
     }
 
     fn feed(&mut self, input: Input) {
-        for effect in self.watch.step(self.now, input, &mut self.ids) {
+        for effect in self.watch.step(self.now, input, &mut self.supply) {
             self.check(effect);
         }
         assert_eq!(self.watch.live_runs(), self.live.len());
@@ -188,7 +210,12 @@ impl World {
                     self.live.values().all(|live| live.definition == self.definition),
                     "did not wait for the action of an older definition"
                 );
-                if update.event != Event::Load && self.policy.run_mode != RunMode::Parallel {
+                assert!(!self.stopped, "spawned after a failure that stops");
+                let interval = self.policy.throttle.min_interval;
+                let rested = self.last_start.replace(self.now).is_none_or(|last| self.now >= last + interval);
+                assert!(rested, "started too soon after the last start");
+                let again = std::mem::take(&mut self.retrying) || update.event == Event::Load;
+                if !again && self.policy.run_mode != RunMode::Parallel {
                     assert_ne!(self.last_run, Some(update.version), "ran twice for one change");
                 }
                 self.last_run = Some(update.version);
@@ -210,6 +237,12 @@ impl World {
                 self.discarded = Some(version);
             }
             Effect::Superseded { .. } => assert_eq!(self.policy.run_mode, RunMode::Parallel),
+            Effect::Retry { failures, after, .. } => {
+                let retry = self.policy.retry.expect("tried again without retry");
+                assert!(failures <= retry.attempts && after <= retry.max_delay.max(retry.delay));
+                self.retrying = true;
+            }
+            Effect::GaveUp { stopped, .. } => self.stopped |= stopped,
             Effect::Forget => assert!(self.retired && self.live.is_empty()),
         }
     }
@@ -217,8 +250,10 @@ impl World {
     /// The store catches up and every run ends.
     fn settle(&mut self) {
         self.observe();
-        for _ in 0..=2 * self.next {
-            self.apply(Move::End(0));
+        for _ in 0..=4 * self.next {
+            self.apply(Move::End(0, false));
+            // Longer than any throttle or pause.
+            self.apply(Move::Sleep(10));
         }
         assert!(self.live.is_empty(), "runs go on for ever");
     }
@@ -234,7 +269,7 @@ proptest! {
             world.apply(step);
         }
         world.settle();
-        if let (false, Some(version)) = (world.retired, world.version()) {
+        if let (false, false, Some(version)) = (world.retired, world.stopped, world.version()) {
             prop_assert!(
                 [world.last_run, world.discarded, world.skipped].contains(&Some(version)),
                 "at rest the last content {:?} is not the last that ran ({:?})", version, world.last_run

@@ -9,6 +9,9 @@ const QUEUE: Policy = Policy {
     timeout: None,
     max_parallel: 64,
     on_children: false,
+    retry: None,
+    on_failure: OnFailure::Keep,
+    throttle: Throttle { debounce: Duration::ZERO, min_interval: Duration::ZERO, splay: Duration::ZERO },
 };
 const DISCARD: Policy = Policy { run_mode: RunMode::Discard, ..QUEUE };
 const PARALLEL: Policy = Policy { run_mode: RunMode::Parallel, ..QUEUE };
@@ -16,17 +19,17 @@ const PARALLEL: Policy = Policy { run_mode: RunMode::Parallel, ..QUEUE };
 /// A watch with its own clock and run ids.
 struct Bench {
     watch: Watch,
-    ids: RunIds,
+    supply: Supply,
     now: Time,
 }
 
 impl Bench {
     fn new(policy: Policy) -> Self {
-        Self { watch: Watch::new(policy), ids: RunIds::default(), now: Time::ZERO }
+        Self { watch: Watch::new(policy), supply: Supply::new(0), now: Time::ZERO }
     }
 
     fn step(&mut self, input: Input) -> Vec<Effect> {
-        self.watch.step(self.now, input, &mut self.ids)
+        self.watch.step(self.now, input, &mut self.supply)
     }
 
     /// Revision `revision` of incarnation `incarnation`.
@@ -39,7 +42,17 @@ impl Bench {
     }
 
     fn end(&mut self, run: u64) -> Vec<Effect> {
-        self.step(Input::Ended(RunId(run)))
+        self.step(Input::Ended { run: RunId(run), failed: false })
+    }
+
+    fn fail(&mut self, run: u64) -> Vec<Effect> {
+        self.step(Input::Ended { run: RunId(run), failed: true })
+    }
+
+    /// Moves on to the watch's own deadline.
+    fn at_deadline(&mut self) -> Vec<Effect> {
+        self.now = self.watch.deadline().expect("a deadline");
+        self.step(Input::Tick)
     }
 
     fn at(&mut self, seconds: u64) -> Vec<Effect> {
@@ -327,4 +340,178 @@ fn a_timeout_before_the_end_of_the_grace_stays_a_timeout() {
     bench.see(1, 1);
     bench.step(Input::Stopping { grace: Duration::from_secs(10) });
     assert_eq!(bench.at(3), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
+}
+
+const RETRY: Policy = Policy {
+    retry: Some(Retry { attempts: 2, delay: Duration::from_secs(4), max_delay: Duration::from_secs(6) }),
+    ..QUEUE
+};
+
+/// The pause of a [`Effect::Retry`] that is all there is.
+fn retried(effects: &[Effect], run: u64, failures: u32) -> Duration {
+    match effects {
+        [Effect::Retry { run: RunId(of), failures: count, after }] if (*of, *count) == (run, failures) => {
+            *after
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_failed_update_is_tried_again_with_a_growing_capped_and_jittered_pause() {
+    let mut bench = Bench::new(RETRY);
+    bench.see(1, 1);
+    let first = retried(&bench.fail(1), 1, 1);
+    assert!((2.0..4.0).contains(&first.as_secs_f64()), "{first:?}");
+    assert_eq!(bench.at_deadline(), [spawn(2, Event::Load, 1, 1)]);
+    let second = retried(&bench.fail(2), 2, 2);
+    assert!((3.0..6.0).contains(&second.as_secs_f64()), "{second:?}");
+    assert_eq!(bench.at_deadline(), [spawn(3, Event::Load, 1, 1)]);
+    assert_eq!(bench.fail(3), [Effect::GaveUp { failures: 3, stopped: false }]);
+    assert_eq!(bench.watch.deadline(), None);
+    assert_eq!(bench.see(1, 2), [spawn(4, Event::Changed, 1, 2)]);
+}
+
+#[test]
+fn a_success_ends_the_series_of_failures() {
+    let mut bench = Bench::new(RETRY);
+    bench.see(1, 1);
+    bench.fail(1);
+    bench.at_deadline();
+    assert_eq!(bench.end(2), []);
+    bench.see(1, 2);
+    retried(&bench.fail(3), 3, 1);
+}
+
+#[test]
+fn a_newer_update_supersedes_a_retry() {
+    for run_mode in [RunMode::Queue, RunMode::Discard, RunMode::Parallel] {
+        let mut bench = Bench::new(Policy { run_mode, ..RETRY });
+        bench.see(1, 1);
+        retried(&bench.fail(1), 1, 1);
+        assert_eq!(bench.see(1, 2), [spawn(2, Event::Changed, 1, 2)], "{run_mode:?}");
+        assert_eq!(bench.end(2), []);
+    }
+}
+
+#[test]
+fn a_failure_of_content_that_was_replaced_meanwhile_is_not_tried_again() {
+    let mut bench = Bench::new(RETRY);
+    bench.see(1, 1);
+    bench.see(1, 2);
+    assert_eq!(bench.fail(1), [spawn(2, Event::Changed, 1, 2)]);
+    assert_eq!(bench.end(2), []);
+}
+
+#[test]
+fn a_failure_without_retry_keeps_the_watch() {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    assert_eq!(bench.fail(1), []);
+    assert_eq!(bench.see(1, 2), [spawn(2, Event::Changed, 1, 2)]);
+}
+
+#[test]
+fn stop_on_failure_runs_nothing_until_the_definition_changes() {
+    let stop = Policy { on_failure: OnFailure::Stop, ..QUEUE };
+    for run_mode in [RunMode::Queue, RunMode::Discard, RunMode::Parallel] {
+        let stop = Policy { run_mode, ..stop.clone() };
+        let mut bench = Bench::new(stop.clone());
+        bench.see(1, 1);
+        assert_eq!(bench.fail(1), [Effect::GaveUp { failures: 1, stopped: true }]);
+        assert_eq!(bench.see(1, 2), []);
+        assert_eq!(bench.see(1, 3), []);
+        bench.redefine(Policy { run_on_load: false, ..stop });
+        assert_eq!(bench.see(1, 3), [], "{run_mode:?}: it was started by the redefinition already");
+        assert_eq!(bench.watch.live_runs(), 1);
+        assert_eq!(bench.see(1, 3), []);
+    }
+}
+
+#[test]
+fn stop_on_failure_comes_after_the_retries() {
+    let mut bench = Bench::new(Policy { on_failure: OnFailure::Stop, ..RETRY });
+    bench.see(1, 1);
+    bench.fail(1);
+    bench.at_deadline();
+    bench.fail(2);
+    bench.at_deadline();
+    assert_eq!(bench.fail(3), [Effect::GaveUp { failures: 3, stopped: true }]);
+}
+
+#[test]
+fn a_stopping_daemon_retries_nothing() {
+    let mut bench = Bench::new(RETRY);
+    bench.see(1, 1);
+    bench.step(Input::Stopping { grace: Duration::from_secs(10) });
+    assert_eq!(bench.fail(1), []);
+    assert_eq!(bench.watch.deadline(), None);
+}
+
+fn throttled(throttle: Throttle) -> Policy {
+    Policy { throttle, ..QUEUE }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn debounce_waits_for_quiet_and_runs_the_last_content() {
+    let mut bench = Bench::new(throttled(Throttle { debounce: 3 * SECOND, ..Throttle::default() }));
+    assert_eq!(bench.see(1, 1), []);
+    assert_eq!(bench.at(2), []);
+    assert_eq!(bench.see(1, 2), []);
+    assert_eq!(bench.at(4), []);
+    assert_eq!(bench.watch.deadline(), Some(5 * SECOND));
+    assert_eq!(bench.at(5), [spawn(1, Event::Load, 1, 2)]);
+}
+
+#[test]
+fn min_interval_spaces_starts_and_loses_nothing() {
+    let mut bench = Bench::new(throttled(Throttle { min_interval: 10 * SECOND, ..Throttle::default() }));
+    assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+    bench.end(1);
+    assert_eq!(bench.see(1, 2), []);
+    assert_eq!(bench.see(1, 3), []);
+    assert_eq!(bench.at(9), []);
+    assert_eq!(bench.at(10), [spawn(2, Event::Changed, 1, 3)]);
+}
+
+#[test]
+fn min_interval_spaces_parallel_runs_one_by_one() {
+    let mut bench = Bench::new(Policy {
+        run_mode: RunMode::Parallel,
+        ..throttled(Throttle { min_interval: 10 * SECOND, ..Throttle::default() })
+    });
+    bench.see(1, 1);
+    bench.see(1, 2);
+    bench.see(1, 3);
+    assert_eq!(bench.at(10), [spawn(2, Event::Changed, 1, 2)]);
+    assert_eq!(bench.at(20), [spawn(3, Event::Changed, 1, 3)]);
+}
+
+#[test]
+fn splay_delays_each_update_by_a_random_part_of_it_and_a_newer_one_no_longer() {
+    let mut starts = std::collections::BTreeSet::new();
+    for seed in 0..20 {
+        let mut bench = Bench::new(throttled(Throttle { splay: 100 * SECOND, ..Throttle::default() }));
+        bench.supply = Supply::new(seed);
+        assert_eq!(bench.see(1, 1), []);
+        let due = bench.watch.deadline().unwrap();
+        assert!(due < 100 * SECOND);
+        bench.see(1, 2);
+        assert_eq!(bench.watch.deadline(), Some(due));
+        assert_eq!(bench.at_deadline(), [spawn(1, Event::Load, 1, 2)]);
+        starts.insert(due);
+    }
+    assert_eq!(starts.len(), 20, "a hundred hosts must not start in one instant");
+}
+
+#[test]
+fn throttles_start_nothing_after_retirement_or_stop() {
+    for end in [Input::Retired, Input::Stopping { grace: Duration::ZERO }] {
+        let mut bench = Bench::new(throttled(Throttle { debounce: SECOND, ..Throttle::default() }));
+        bench.see(1, 1);
+        bench.step(end);
+        assert!(!bench.at(5).iter().any(|effect| matches!(effect, Effect::Spawn { .. })));
+    }
 }

@@ -13,6 +13,7 @@ mod bad_input;
 mod cli;
 mod client_commands;
 mod daemon_instances;
+mod failure;
 mod faults;
 mod function;
 mod logging;
