@@ -278,6 +278,26 @@ pub fn inherited(number: i32) -> io::Result<File> {
     }
 }
 
+/// Undoes what whoever started us may have left: an ignored SIGCHLD, with which no child's exit could be told, and
+/// blocked signals, with which nobody could stop us. To be called before the first thread is started.
+pub fn reset_inherited_signals() {
+    // SAFETY: installs no handler, and `none` is a live local.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
+/// Forks, and returns true in the child. To be called before the first thread is started: only the calling one would
+/// survive.
+pub fn fork() -> io::Result<bool> {
+    // SAFETY: there is one thread, so the child finds everything as it left it.
+    let pid = check(unsafe { libc::fork() })?;
+    Ok(pid == 0)
+}
+
 /// Makes all threads allocate from one heap. To be called before the first is started.
 ///
 /// What the config thread frees would otherwise stay in a heap of its own, where nobody else can use it.

@@ -23,8 +23,9 @@ use crate::sys;
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// How often we look whether a group that was told to end is empty. Nothing tells us of members that are
-/// not our children; a look costs one pass over /proc, and only runs that overstay get here.
-const GROUP_POLL: Duration = Duration::from_millis(100);
+/// not our children; a look costs one pass over /proc, some 10 ms where there are a thousand processes, and only runs
+/// that overstay get here.
+const GROUP_POLL: Duration = Duration::from_millis(250);
 
 /// A pipe's default capacity: one read empties it.
 const CHUNK: usize = 64 * 1024;
@@ -78,7 +79,7 @@ impl Handle {
         self.leader
     }
 
-    /// Sends `signal` to the group, if its leader has not ended.
+    /// Sends `signal` to the group. An error, ESRCH, if its leader has ended.
     pub fn notify(&self, signal: i32) -> io::Result<()> {
         self.send(signal)
     }
@@ -104,7 +105,7 @@ impl Handle {
     fn send(&self, signal: i32) -> io::Result<()> {
         match self.order.stage.get() {
             // The number may be somebody else's by now.
-            Stage::Reaped => Ok(()),
+            Stage::Reaped => Err(io::Error::from_raw_os_error(nix::libc::ESRCH)),
             Stage::Running | Stage::Terminating | Stage::Killed => sys::signal_group(self.leader, signal),
         }
     }
@@ -174,20 +175,41 @@ fn reap(leader: Pid, order: &Order) -> io::Result<Outcome> {
 
 /// Whether a process other than `leader` is alive in its group.
 fn others_in_group(leader: Pid) -> bool {
-    let Ok(entries) = fs::read_dir("/proc") else { return false };
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).any(|pid: i32| {
-        pid != leader.as_raw()
-            && fs::read_to_string(format!("/proc/{pid}/stat"))
-                .is_ok_and(|stat| alive_in_group(&stat, leader.as_raw()))
+    thread_local! {
+        // Shared, so that a hundred runs that overstay cost one look, and not a hundred.
+        static LOOK: RefCell<Option<Look>> = const { RefCell::new(None) };
+    }
+    LOOK.with_borrow_mut(|look| {
+        if look.as_ref().is_none_or(|look| look.at.elapsed() >= GROUP_POLL) {
+            *look = Some(Look { at: Instant::now(), living: living() });
+        }
+        let living = look.iter().flat_map(|look| &look.living);
+        living.into_iter().any(|(pid, group)| *group == leader.as_raw() && *pid != leader.as_raw())
     })
 }
 
-/// Reads /proc/PID/stat: `pid (name) state ppid pgrp ...`, where the name may hold anything.
-fn alive_in_group(stat: &str, group: i32) -> bool {
-    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+struct Look {
+    at: Instant,
+    /// Pid and group.
+    living: Vec<(i32, i32)>,
+}
+
+/// Pid and group of every process that is alive.
+fn living() -> Vec<(i32, i32)> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid| Some((pid, living_group(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?)))
+        .collect()
+}
+
+/// Reads /proc/PID/stat: `pid (name) state ppid pgrp ...`, where the name may hold anything. `None` for a dead one.
+fn living_group(stat: &str) -> Option<i32> {
+    let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
-    let dead = matches!(fields.next(), None | Some("Z" | "X"));
-    !dead && fields.nth(1) == Some(&group.to_string())
+    match fields.next()? {
+        "Z" | "X" => None,
+        _ => fields.nth(1)?.parse().ok(),
+    }
 }
 
 /// Where both streams of a run go.
@@ -286,12 +308,12 @@ fn read_once(pipe: &pipe::Receiver, stream: Stream, sink: &Sink) -> io::Result<O
 
 #[cfg(test)]
 mod tests {
-    use super::alive_in_group;
+    use super::living_group;
 
     #[test]
     fn a_process_name_cannot_pose_as_a_group() {
-        assert!(alive_in_group("7 (a) b) S 1 42 42 0", 42));
-        assert!(!alive_in_group("7 (x S 1 42) S 1 7 7 0", 42));
-        assert!(!alive_in_group("7 (zombie) Z 1 42 42 0", 42));
+        assert_eq!(living_group("7 (a) b) S 1 42 42 0"), Some(42));
+        assert_eq!(living_group("7 (x S 1 42) S 1 7 7 0"), Some(7));
+        assert_eq!(living_group("7 (zombie) Z 1 42 42 0"), None);
     }
 }

@@ -15,7 +15,7 @@ pub fn run(fd: i32) -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(message) => {
-            eprintln!("{message}");
+            super::complain(message);
             ExitCode::FAILURE
         }
     }

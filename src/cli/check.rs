@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::settings;
+use super::{complain, settings};
 use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
@@ -41,15 +41,20 @@ impl Check {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => self.directory(path),
             Ok(_) => {
-                let root = path.parent().unwrap_or(Path::new(""));
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                self.file(path, root, &name);
+                // As the daemon loads it, which decides what `import` may reach.
+                let (absolute, config_path) =
+                    (settings::absolute(path.to_owned()), settings::config_path(None));
+                let parent = path.parent().unwrap_or(Path::new(""));
+                let (root, name) = match absolute.strip_prefix(&config_path) {
+                    Ok(below) => (config_path.as_path(), below),
+                    Err(_) => (parent, Path::new(path.file_name().unwrap_or_default())),
+                };
+                self.file(path, root, &name.to_string_lossy());
             }
             Err(error) => self.bad(&format!("{}: {error}", path.display())),
         }
     }
 
-    /// The daemon's settings, where the directory has a `twitcher.toml`, are to be checked here as well.
     fn directory(&mut self, root: &Path) {
         if let Err(error) = settings::File::read(root) {
             self.bad(&error.to_string());
@@ -59,11 +64,11 @@ impl Check {
             self.bad(&format!("{}: cannot read: {reason}", path.display()));
         }
         for warning in &tree.distrust {
-            eprintln!("warning: {warning}");
+            complain(format_args!("warning: {warning}"));
         }
         for (name, found) in &tree.files {
             if let Some(warning) = &found.distrust {
-                eprintln!("warning: {warning}");
+                complain(format_args!("warning: {warning}"));
             }
             self.file(&found.path, root, name);
         }
@@ -82,7 +87,7 @@ impl Check {
         match load(source, &mut self.evaluator, &mut self.accounts, &mut module).result {
             Ok(Watches { specs, warnings }) => {
                 for warning in warnings {
-                    eprintln!("warning: {warning}");
+                    complain(format_args!("warning: {warning}"));
                 }
                 let watches = if specs.len() == 1 { "watch" } else { "watches" };
                 // Whoever closed the pipe still gets the exit code.
@@ -94,6 +99,6 @@ impl Check {
 
     fn bad(&mut self, message: &str) {
         self.good = false;
-        eprintln!("{message}");
+        complain(message);
     }
 }

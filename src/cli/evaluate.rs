@@ -12,10 +12,7 @@ pub fn run() -> ExitCode {
     let answered = sys::hide().and_then(|()| answer(&mut io::stdin().lock(), &mut io::stdout().lock()));
     match answered {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("twitcher evaluate: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => super::fail(format_args!("evaluate: {error}")),
     }
 }
 

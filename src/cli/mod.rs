@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage. Errors go to stderr.
 
 use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -60,6 +61,7 @@ enum Command {
         #[arg(value_parser = NodePath::parse)]
         node: NodePath,
         /// The new data; - reads it from stdin, nothing is empty data
+        #[arg(allow_hyphen_values = true)]
         data: Option<String>,
     },
     /// Rewrite a node's data as it is, so that watches fire
@@ -160,6 +162,11 @@ pub fn main() -> ExitCode {
 
 /// Says why a command failed.
 fn fail(error: impl Display) -> ExitCode {
-    eprintln!("twitcher: {error}");
+    complain(format_args!("twitcher: {error}"));
     ExitCode::FAILURE
+}
+
+/// A line to stderr. Where that is closed or full, the exit code has to do.
+fn complain(message: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{message}");
 }

@@ -1,7 +1,7 @@
 //! `twitcher run`: the daemon.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,12 +10,12 @@ use thiserror::Error;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::settings::{self, SettingsError};
-use super::startup::{self, Lock, LockError, PidFile};
+use super::startup::{self, Background, LockError, PidFile};
 use super::{RunArgs, fail};
 use crate::action::spawn::Spawner;
 use crate::config::files;
 use crate::daemon::{self, Parts};
-use crate::report::log::{Target, Writer};
+use crate::report::log::Target;
 use crate::report::{Level, Log, Report};
 use crate::store::{self, StoreSettings, StoreUrl};
 use crate::sys;
@@ -121,29 +121,37 @@ fn start(plan: Plan) -> Result<(), RunError> {
         Err(taken @ LockError::Taken { .. }) => return Err(taken.into()),
         Err(error) => (None, Some(format!("{error}; going on without: a second daemon goes unnoticed"))),
     };
-    let pid_file = plan.pid_file.map(PidFile::lock).transpose()?;
+    let pid_file = plan.pid_file.clone().map(PidFile::lock).transpose()?;
     if let Some(scratch) = &plan.scratch {
         introduce(scratch.path(), &plan.store);
     }
-    if plan.daemonize {
-        // Before the first thread: only the calling one survives a fork.
-        nix::unistd::daemon(false, matches!(plan.log, Target::Stdout)).map_err(io::Error::from)?;
-    }
+    // Before the first thread: only the calling one survives a fork.
+    let background = if plan.daemonize { Some(Background::enter()?) } else { None };
     if let Some(pid_file) = &pid_file {
         pid_file.write()?;
     }
+    let served = serve(plan, state_trouble, background);
+    // The locks go last, when nothing of this daemon can do anything any more.
+    drop(pid_file);
+    drop(state_lock);
+    served
+}
+
+fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) -> Result<(), RunError> {
     sys::share_one_heap();
+    sys::reset_inherited_signals();
     let signals = startup::signals()?;
     let spawner = Spawner::new()?;
     startup::raise_descriptor_limit();
 
+    let log_to_stdout = matches!(plan.log, Target::Stdout);
     let (log, writer) = Log::start(plan.log, plan.level)?;
     log.report(&Report::Starting {
         version: env!("CARGO_PKG_VERSION"),
         store: &plan.store.url.to_string(),
         config: &plan.config_path.display().to_string(),
     });
-    if let Some(trouble) = state_trouble {
+    if let Some(trouble) = trouble {
         log.report(&Report::Trouble { what: &trouble });
     }
     if plan.exposed_secrets {
@@ -161,6 +169,9 @@ fn start(plan: Plan) -> Result<(), RunError> {
             // The daemon may be stopping.
             let _ = config_sender.send(change);
         })?;
+        if let Some(background) = background {
+            background.ready(log_to_stdout)?;
+        }
         daemon::run(Parts { log, spawner, subscriptions, store_events, loader, config_changes, signals })
             .await;
         Ok(())
@@ -168,20 +179,19 @@ fn start(plan: Plan) -> Result<(), RunError> {
     drop(local);
     // Not dropped: that would wait for a resolver that hangs.
     runtime.shutdown_background();
-    finish(writer, pid_file, state_lock);
-    served
-}
-
-/// The locks go last, when nothing of this daemon can do anything any more.
-fn finish(writer: Writer, pid_file: Option<PidFile>, state_lock: Option<Lock>) {
     writer.finish();
-    drop(pid_file);
-    drop(state_lock);
+    served
 }
 
 fn introduce(scratch: &Path, store: &StoreSettings) {
     let program = std::env::args().next().unwrap_or_else(|| "twitcher".into());
-    println!("Nodes and state are in {}, until this ends.", scratch.display());
-    println!("Try this in another terminal, and see the action run here:");
-    println!("  {program} set --store {} /twitcher/example1 hello", store.url);
+    // Who closed stdout does not want to know.
+    let _ = writeln!(
+        io::stdout(),
+        "Nodes and state are in {}, until this ends.\n\
+         Try this in another terminal, and see the action run here:\n  \
+         {program} set --store {} /twitcher/example1 hello",
+        scratch.display(),
+        store.url
+    );
 }

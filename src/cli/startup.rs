@@ -1,7 +1,7 @@
 //! What happens once, before the daemon's loop: locks, the pid file, the background, limits, signals.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, PipeWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::sys;
 
 #[derive(Debug, Error)]
 pub enum LockError {
@@ -85,6 +87,39 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A daemon that goes to the background, while the process that was called waits to hear how its start went.
+pub struct Background {
+    report: PipeWriter,
+}
+
+impl Background {
+    /// Returns in the child, which leads a session of its own and is in `/`. The calling process ends here: with 0 once
+    /// the child is ready, with 1 if it ends before; the child says why, it still has the same stderr.
+    pub fn enter() -> io::Result<Self> {
+        let (mut heard, report) = io::pipe()?;
+        if sys::fork()? {
+            drop(heard);
+            nix::unistd::setsid()?;
+            std::env::set_current_dir("/")?;
+            return Ok(Self { report });
+        }
+        drop(report);
+        let ready = heard.read_exact(&mut [0]).is_ok();
+        std::process::exit(i32::from(!ready))
+    }
+
+    /// Lets the calling process end well, and lets go of its terminal. With `keep_stdout` the log goes there.
+    pub fn ready(mut self, keep_stdout: bool) -> io::Result<()> {
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        nix::unistd::dup2_stdin(&null)?;
+        if !keep_stdout {
+            nix::unistd::dup2_stdout(&null)?;
+        }
+        nix::unistd::dup2_stderr(&null)?;
+        self.report.write_all(&[0])
     }
 }
 

@@ -36,7 +36,10 @@ pub fn diff<'a>(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+<<<<<<< HEAD
 
+=======
+>>>>>>> speed
     use std::time::Duration;
 
     use super::*;

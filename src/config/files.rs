@@ -124,7 +124,13 @@ fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>) {
         let idle = if catalog.has_hints() { until_full } else { until_full.min(RESCAN_WITHOUT_HINTS) };
         full = match woken.recv_timeout(again.unwrap_or(idle).min(idle)) {
             Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Ok(Wake::Rescan) => true,
+            Ok(Wake::Rescan) => {
+                // One look serves all who asked before it.
+                if woken.try_iter().any(|wake| wake == Wake::Stop) {
+                    return;
+                }
+                true
+            }
             Ok(Wake::Hint) => match calm(woken) {
                 Some(rescan) => rescan,
                 None => return,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::files::Wake;
@@ -20,15 +20,23 @@ pub struct Hints {
     watched: BTreeMap<PathBuf, DirectoryId>,
     /// Directories of which every event counts. In the root's parent only the root's own do.
     inside: Arc<Mutex<BTreeSet<PathBuf>>>,
+    /// What was removed or renamed since the last look. Its watch is gone or elsewhere, and (dev, inode) does not
+    /// tell: a directory that is made again may well get the old one's.
+    lost: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 impl Hints {
     pub fn new(root: &Path, wake: Sender<Wake>) -> Result<Self, notify::Error> {
         let inside = Arc::new(Mutex::new(BTreeSet::new()));
-        let (known, own_root) = (inside.clone(), root.to_owned());
+        let lost = Arc::new(Mutex::new(BTreeSet::new()));
+        let (known, own_root, losses) = (inside.clone(), root.to_owned(), lost.clone());
         let handler = move |event: notify::Result<Event>| {
             // An error is a lost event, so look.
             let relevant = event.map_or(true, |event| {
+                if matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
+                    let mut lost = losses.lock().unwrap_or_else(PoisonError::into_inner);
+                    lost.extend(event.paths.iter().cloned());
+                }
                 let known = known.lock().unwrap_or_else(PoisonError::into_inner);
                 changes_something(event.kind)
                     && (event.paths.is_empty()
@@ -44,12 +52,18 @@ impl Hints {
             }
         };
         let watcher = notify::recommended_watcher(handler)?;
-        Ok(Self { root: root.to_owned(), watcher: Some(watcher), watched: BTreeMap::new(), inside })
+        Ok(Self { root: root.to_owned(), watcher: Some(watcher), watched: BTreeMap::new(), inside, lost })
     }
 
     /// Hints that never come.
     pub fn none(root: &Path) -> Self {
-        Self { root: root.to_owned(), watcher: None, watched: BTreeMap::new(), inside: Arc::default() }
+        Self {
+            root: root.to_owned(),
+            watcher: None,
+            watched: BTreeMap::new(),
+            inside: Arc::default(),
+            lost: Arc::default(),
+        }
     }
 
     /// Watches the directories of `tree`, and no others. Returns whether there were new ones: what happened in
@@ -69,8 +83,9 @@ impl Hints {
         if let Some(parent) = self.root.parent() {
             wanted.extend(identify(parent).map(|id| (parent.to_owned(), id)));
         }
+        let lost = std::mem::take(&mut *self.lost.lock().unwrap_or_else(PoisonError::into_inner));
         self.watched.retain(|path, id| {
-            let keep = wanted.get(path) == Some(id);
+            let keep = wanted.get(path) == Some(id) && !lost.contains(path);
             if !keep {
                 // It may be gone, and its watch with it.
                 let _ = watcher.unwatch(path);

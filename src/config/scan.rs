@@ -112,6 +112,10 @@ fn visit(root: &Path, path: &Path, above: &mut Vec<DirectoryId>, tree: &mut Tree
     let is_config = path.extension().is_some_and(|extension| extension == "twc");
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => walk(root, path, above, tree),
+        Ok(metadata) if metadata.is_file() && is_config && path.to_str().is_none() => {
+            let reason = "its name is no UTF-8; rename it";
+            tree.unreadable.insert(path.to_owned(), reason.to_owned());
+        }
         Ok(metadata) if metadata.is_file() && is_config => {
             if fs::symlink_metadata(path).is_ok_and(|link| link.is_symlink()) {
                 let target = fs::canonicalize(path).ok();

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use rhai::{
     AST, Dynamic, Engine, EvalAltResult, FnPtr, GlobalRuntimeState, INT, Module, NativeCallContext, Position,
 };
@@ -230,6 +231,9 @@ pub(super) fn register_types(engine: &mut Engine) {
     constants.set_var("QUEUE", RunMode::Queue);
     constants.set_var("DISCARD", RunMode::Discard);
     constants.set_var("PARALLEL", RunMode::Parallel);
+    for signal in Signal::iterator() {
+        constants.set_var(signal.as_str(), i64::from(signal as i32));
+    }
     constants.set_var("KEEP", OnFailure::Keep);
     constants.set_var("STOP", OnFailure::Stop);
     engine.register_global_module(constants.into());

@@ -19,15 +19,17 @@ impl Daemon {
         match effect {
             Effect::Spawn { run, update } => self.spawn(id, run, &update),
             Effect::Notify { run, signal } => {
-                self.signal(run, RunReport::Notified { signal }, |handle| handle.notify(signal));
+                let _ = self.signal(run, RunReport::Notified { signal }, |handle| handle.notify(signal));
             }
             Effect::Terminate { run, reason } => {
-                if let Some(live) = self.runs.get_mut(&run) {
+                let sent = self.signal(run, RunReport::Terminated { reason }, Handle::terminate);
+                if let (true, Some(live)) = (sent, self.runs.get_mut(&run)) {
                     live.ended_by = Some(reason);
                 }
-                self.signal(run, RunReport::Terminated { reason }, Handle::terminate);
             }
-            Effect::Kill { run } => self.signal(run, RunReport::Killed, Handle::kill),
+            Effect::Kill { run } => {
+                let _ = self.signal(run, RunReport::Killed, Handle::kill);
+            }
             Effect::Discarded { version } => {
                 let watch = &self.entries[&id].spec.id;
                 self.log.report(&Report::Discarded { watch, version: version.number });
@@ -54,12 +56,14 @@ impl Daemon {
         }
     }
 
-    fn signal(&mut self, run: RunId, what: RunReport<'_>, send: impl FnOnce(&Handle) -> io::Result<()>) {
-        let Some(live) = self.runs.get(&run) else { return };
-        // ESRCH says that the group has ended by itself just now; there is nothing else it could say.
-        if send(&live.handle).is_ok() {
+    /// Returns whether the signal was sent: a run may have ended just now, and then there is nothing to say.
+    fn signal(&self, run: RunId, what: RunReport<'_>, send: impl FnOnce(&Handle) -> io::Result<()>) -> bool {
+        let Some(live) = self.runs.get(&run) else { return false };
+        let sent = send(&live.handle).is_ok();
+        if sent {
             self.log.report(&Report::Run { watch: &live.key, run, what });
         }
+        sent
     }
 
     fn spawn(&mut self, id: WatchId, run: RunId, update: &Update) {

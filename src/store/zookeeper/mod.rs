@@ -154,7 +154,10 @@ impl Keeper {
                 },
                 changed = state.changed() => now = changed,
                 _ = service.join_next() => now = SessionState::Closed,
-                Some(_) = nodes.tasks.join_next(), if !nodes.tasks.is_empty() => {}
+                // A task that was not told to end saw the session's end before its state did.
+                Some(ended) = nodes.tasks.join_next(), if !nodes.tasks.is_empty() => if ended.is_ok() {
+                    now = SessionState::Closed;
+                },
             }
         }
         // The client goes first, or each node would now take its watch back from the server.
