@@ -36,10 +36,7 @@ pub fn diff<'a>(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-<<<<<<< HEAD
 
-=======
->>>>>>> speed
     use std::time::Duration;
 
     use super::*;
