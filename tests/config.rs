@@ -542,20 +542,6 @@ fn check(paths: &[&Path]) -> Output {
 }
 
 #[test]
-fn check_warns_of_what_is_said_in_vain() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("vain.twc");
-    let text = "RegisterWatch(#{ znode: `/n`, action: Exec(`true`), run_mode: DISCARD, notify_signal: 1, \
-                max_parallel: 2 });";
-    fs::write(&path, text).unwrap();
-    let output = check(&[&path]);
-    assert_eq!(output.status.code(), Some(0));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("vain.twc:1:1: `notify_signal` has no effect"), "{said}");
-    assert!(said.contains("vain.twc:1:1: `max_parallel` has no effect"), "{said}");
-}
-
-#[test]
 fn check_says_what_is_good_and_what_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();

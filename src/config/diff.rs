@@ -36,7 +36,6 @@ pub fn diff<'a>(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
     use std::time::Duration;
 
     use super::*;

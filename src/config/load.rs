@@ -9,7 +9,6 @@ use rhai::Position;
 use super::evaluate::{Evaluator, Outcome};
 use super::message;
 use super::modules::ModuleSource;
-use super::register::idle_keys;
 use super::resolve::Accounts;
 use super::script::Request;
 use super::spec::{Program, RawWatch, WatchSpec};
@@ -62,10 +61,6 @@ pub fn load(
         Outcome::Loaded { watches, mut warnings } => {
             if watches.is_empty() {
                 warnings.push(format!("{}: registers no watch", request.path));
-            }
-            for raw in &watches {
-                let at = |text| message::locate(text, &raw.source, position(raw), &request);
-                warnings.extend(idle_keys(raw).map(at));
             }
             resolve(&request, &watches, source.path, accounts).map(|specs| Watches { specs, warnings })
         }

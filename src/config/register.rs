@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use rhai::{Dynamic, FnPtr, Map};
 
 use super::message::suggest;
-use super::spec::{Account, OnFailure, RawWatch, Retry, RunMode, Throttle};
+use super::spec::{Account, OnFailure, Retry, RunMode, Throttle};
 use crate::store::NodePath;
 
 /// `Exec(...)` as a value: program and arguments.
@@ -102,7 +102,7 @@ pub fn registration(argument: Dynamic) -> Result<Registration, String> {
     NodePath::parse(&znode).map_err(|error| format!("`znode`: {error}"))?;
     let action = take("action").ok_or("missing key `action`: Exec(...), a closure or Fn(\"name\")")?;
     let run_mode = take("run_mode").map_or(Ok(RunMode::Queue), run_mode)?;
-    Ok(Registration {
+    let registration = Registration {
         znode,
         action: requested(action)?,
         children: take("watch_type").map_or(Ok(WatchType::Data), watch_type)? == WatchType::Children,
@@ -113,8 +113,13 @@ pub fn registration(argument: Dynamic) -> Result<Registration, String> {
         gid: take("gid").map(|value| account("gid", value)).transpose()?,
         notify_signal: take("notify_signal").map(signal).transpose()?,
         timeout: take("timeout").map(|value| seconds("timeout", value)).transpose()?,
-        max_parallel: take("max_parallel")
-            .map_or(Ok(DEFAULT_MAX_PARALLEL), |value| positive("max_parallel", value))?,
+        max_parallel: match take("max_parallel") {
+            None => DEFAULT_MAX_PARALLEL,
+            Some(_) if run_mode != RunMode::Parallel => {
+                return Err("`max_parallel` is for run_mode: PARALLEL only".into());
+            }
+            Some(value) => positive("max_parallel", value)?,
+        },
         retry: take("retry").map(retry).transpose()?,
         on_failure: take("on_failure").map_or(Ok(OnFailure::Keep), on_failure)?,
         throttle: Throttle {
@@ -124,19 +129,11 @@ pub fn registration(argument: Dynamic) -> Result<Registration, String> {
             splay: take("splay").map_or(Ok(Duration::ZERO), |value| pause("splay", value))?,
         },
         description: take("description").map(description).transpose()?,
-    })
-}
-
-/// What a watch says in vain.
-pub fn idle_keys(watch: &RawWatch) -> impl Iterator<Item = &'static str> {
-    let signal = watch.notify_signal.is_some() && watch.run_mode != RunMode::Queue;
-    let limit = watch.max_parallel != DEFAULT_MAX_PARALLEL && watch.run_mode != RunMode::Parallel;
-    [
-        signal.then_some("`notify_signal` has no effect: it is for run_mode: QUEUE only"),
-        limit.then_some("`max_parallel` has no effect: it is for run_mode: PARALLEL only"),
-    ]
-    .into_iter()
-    .flatten()
+    };
+    if registration.notify_signal.is_some() && run_mode != RunMode::Queue {
+        return Err("`notify_signal` is for run_mode: QUEUE only".into());
+    }
+    Ok(registration)
 }
 
 /// Checks the argument of `Exec`.

@@ -138,6 +138,11 @@ fn wrong_values_are_errors_that_name_them() {
         ("znode: `/a`, action: OK, timeout: 1e-9", "`timeout` must be a number of seconds above 0"),
         ("znode: `/a`, action: OK, timeout: 40000000", "`timeout`: 40000000 s is more than a year"),
         ("znode: `/a`, action: OK, timeout: `60`", "`timeout` must be a number of seconds, not a string"),
+        ("znode: `/a`, action: OK, max_parallel: 3", "`max_parallel` is for run_mode: PARALLEL only"),
+        (
+            "znode: `/a`, action: OK, notify_signal: 1, run_mode: DISCARD",
+            "`notify_signal` is for run_mode: QUEUE",
+        ),
         ("znode: `/a`, action: OK, retry: 3", "`retry` must be a map"),
         (
             "znode: `/a`, action: OK, retry: #{ atempts: 3 }",

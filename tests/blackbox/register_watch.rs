@@ -79,6 +79,8 @@ fn what_the_table_does_not_allow_is_refused_with_its_place_and_name() {
         ("notify_signal: 65", "notify_signal"),
         ("notify_signal: 99", "99"),
         (r#"notify_signal: "SIGNOPE""#, "SIGNOPE"),
+        (r#"notify_signal: "HUP", run_mode: DISCARD"#, "notify_signal"),
+        (r#"notify_signal: "HUP", run_mode: PARALLEL"#, "notify_signal"),
         ("timeout: -1", "timeout"),
         ("timeout: -0.5", "timeout"),
         (r#"timeout: "60""#, "timeout"),
