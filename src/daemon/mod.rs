@@ -18,7 +18,7 @@ use crate::config::files::{FileChange, Loader};
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::report::{Log, Report, RunReport};
 use crate::store::{State, StoreEvent, Subject, Subscriptions};
-use crate::watch::{Input, Reason, RunId, Supply, Time, Watch};
+use crate::watch::{End, Input, Reason, RunId, Supply, Time, Watch};
 
 mod configs;
 mod runs;
@@ -99,8 +99,15 @@ struct Live {
 struct RunEnd {
     watch: WatchId,
     run: RunId,
-    /// `None` if it never started, which was said then.
-    outcome: Option<io::Result<Outcome>>,
+    how: Over,
+}
+
+enum Over {
+    Ended(io::Result<Outcome>),
+    /// Which was said then. `starved` if there was no descriptor, memory or process left for it.
+    NeverStarted {
+        starved: bool,
+    },
 }
 
 struct Daemon {
@@ -190,19 +197,27 @@ impl Daemon {
         }
     }
 
-    fn run_ended(&mut self, RunEnd { watch, run, outcome }: RunEnd) {
-        let mut failed = true;
-        if let (Some(live), Some(outcome)) = (self.runs.remove(&run), &outcome) {
-            let what = match outcome {
-                Ok(outcome) => {
-                    failed = *outcome != Outcome::Exited(0) || live.ended_by.is_some();
-                    RunReport::Ended { outcome, ended_by: live.ended_by, took: live.started.elapsed() }
-                }
-                Err(error) => RunReport::Lost { error },
-            };
-            self.log.report(&Report::Run { watch: &live.key, run, what });
+    fn run_ended(&mut self, RunEnd { watch, run, how }: RunEnd) {
+        let end = match (how, self.runs.remove(&run)) {
+            (Over::Ended(outcome), Some(live)) => self.report_end(run, &live, &outcome),
+            (Over::NeverStarted { starved: true }, _) => End::Starved,
+            (Over::NeverStarted { starved: false } | Over::Ended(_), _) => End::Failed,
+        };
+        self.step(watch, Input::Ended { run, end });
+    }
+
+    fn report_end(&self, run: RunId, live: &Live, outcome: &io::Result<Outcome>) -> End {
+        let what = match outcome {
+            Ok(outcome) => {
+                RunReport::Ended { outcome, ended_by: live.ended_by, took: live.started.elapsed() }
+            }
+            Err(error) => RunReport::Lost { error },
+        };
+        self.log.report(&Report::Run { watch: &live.key, run, what });
+        match (outcome, live.ended_by) {
+            (Ok(Outcome::Exited(0)), None) => End::Succeeded,
+            (Ok(Outcome::Exited(_) | Outcome::Signaled(_)) | Err(_), _) => End::Failed,
         }
-        self.step(watch, Input::Ended { run, failed });
     }
 
     fn tick(&mut self) {

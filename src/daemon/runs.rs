@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::io;
 
+use nix::libc;
 use tokio::time::Instant;
 
-use super::{Daemon, Live, RunEnd, WatchId};
+use super::{Daemon, Live, Over, RunEnd, WatchId};
 use crate::action::run::{self, Handle};
 use crate::action::spawn::{Launch, Process, Program};
 use crate::config::function::{ActEvent, ActRequest};
@@ -43,6 +44,10 @@ impl Daemon {
                 let attempts = spec.retry.map_or(0, |retry| retry.attempts);
                 let what = RunReport::Retry { failures, attempts, after };
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
+            }
+            Effect::PutOff { run, after } => {
+                let watch = &self.entries[&id].spec.id;
+                self.log.report(&Report::Run { watch, run, what: RunReport::PutOff { after } });
             }
             Effect::GaveUp { failures, stopped } => {
                 let watch = &self.entries[&id].spec.id;
@@ -90,7 +95,8 @@ impl Daemon {
                 let what = RunReport::NotStarted { command, error: &error };
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
                 // Through the queue and not at once: a thousand that cannot start must not nest.
-                let _ = self.ends.send(RunEnd { watch: id, run, outcome: None });
+                let how = Over::NeverStarted { starved: is_starvation(&error) };
+                let _ = self.ends.send(RunEnd { watch: id, run, how });
             }
         }
     }
@@ -102,7 +108,7 @@ impl Daemon {
         };
         run::follow(process, print, move |outcome| {
             // The daemon may have stopped by now.
-            let _ = ends.send(RunEnd { watch, run, outcome: Some(outcome) });
+            let _ = ends.send(RunEnd { watch, run, how: Over::Ended(outcome) });
         })
     }
 
@@ -131,6 +137,12 @@ impl Daemon {
         let stdin = spec.pipe_stdin.then(|| stdin(&update.content));
         Launch { program, identity: &spec.identity, stdin, variables }
     }
+}
+
+/// Whether the machine, and not the command, is why a process could not be started.
+fn is_starvation(error: &io::Error) -> bool {
+    let of_the_machine = [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM, libc::ENOBUFS];
+    error.raw_os_error().is_some_and(|error| of_the_machine.contains(&error))
 }
 
 /// What an action reads: the node's bytes, or the names of its children, each ended by a newline.

@@ -143,6 +143,10 @@ pub enum RunReport<'a> {
         ended_by: Option<Reason>,
         took: Duration,
     },
+    /// It could not be started for want of resources, and is not lost.
+    PutOff {
+        after: Duration,
+    },
     /// It failed, `failures` times in a row by now, and is tried again.
     Retry {
         failures: u32,
@@ -191,6 +195,7 @@ impl RunReport<'_> {
             RunReport::NotStarted { .. } | RunReport::Lost { .. } => Level::Error,
             RunReport::Ended { outcome: Outcome::Exited(0), ended_by: None, .. } => Level::Info,
             RunReport::Ended { .. }
+            | RunReport::PutOff { .. }
             | RunReport::Retry { .. }
             | RunReport::Terminated { .. }
             | RunReport::Killed => Level::Warning,
@@ -290,6 +295,9 @@ impl fmt::Display for RunReport<'_> {
                     Some(Reason::Timeout) => f.write_str(" (timeout)"),
                     Some(Reason::Stop) => f.write_str(" (stopped)"),
                 }
+            }
+            RunReport::PutOff { after } => {
+                write!(f, "put off for {:.1} s: the update is not lost", after.as_secs_f64())
             }
             RunReport::Retry { failures, attempts, after } => {
                 let after = after.as_secs_f64();

@@ -24,6 +24,10 @@ pub const KILL_AFTER: Duration = Duration::from_secs(5);
 /// How many updates wait in PARALLEL beyond `max_parallel` running ones; from the contract.
 pub const MAX_WAITING: usize = 1024;
 
+/// How a starved update is put off: whoever holds what is missing may let go of it soon, or not for long.
+const STARVED: Retry =
+    Retry { attempts: u32::MAX, delay: Duration::from_secs(1), max_delay: Duration::from_secs(30) };
+
 /// Names one run; unique within a daemon's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(pub u64);
@@ -44,6 +48,12 @@ impl Supply {
     fn run_id(&mut self) -> RunId {
         self.last_run += 1;
         RunId(self.last_run)
+    }
+
+    /// The pause after so many failures in a row: `retry`'s, jittered by half.
+    fn pause(&mut self, retry: &Retry, failures: u32) -> Duration {
+        let half = retry.pause(failures) / 2;
+        half + self.delay(half)
     }
 
     /// Somewhere in `[0, most)`.
@@ -98,9 +108,8 @@ pub struct Update {
 pub enum Input {
     /// The store gave a state of the node; it may be one that was given before.
     Observed(State),
-    /// A run is over: its process is reaped and its output drained, or it could not be started. It `failed` if it
-    /// ended in anything but exit code 0, was told to end for its timeout, or never started.
-    Ended { run: RunId, failed: bool },
+    /// A run is over: its process is reaped and its output drained, or it could not be started.
+    Ended { run: RunId, end: End },
     /// The definition changed. `same_subject` is false if it watches another node or facet now. The caller
     /// makes sure that an observation follows.
     Redefined { policy: Policy, same_subject: bool },
@@ -110,6 +119,17 @@ pub enum Input {
     Stopping { grace: Duration },
     /// Time passed.
     Tick,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With exit code 0, and not told to.
+    Succeeded,
+    /// In any other way, or its program cannot be started.
+    Failed,
+    /// It could not be started for want of descriptors, memory or processes, which is no fault of its own.
+    Starved,
 }
 
 /// Why a run is told to end.
@@ -153,6 +173,11 @@ pub enum Effect {
         failures: u32,
         after: Duration,
     },
+    /// A starved update is started again, or a newer one in its place.
+    PutOff {
+        run: RunId,
+        after: Duration,
+    },
     /// The update is not tried again. With `stopped`, nothing is until the definition changes.
     GaveUp {
         failures: u32,
@@ -191,8 +216,9 @@ struct Run {
     /// Which of the accepted updates it runs, and how often that failed before.
     number: u64,
     failures: u32,
-    /// Kept where it may have to be run again.
-    update: Option<Update>,
+    starved: u32,
+    /// Kept, because it may have to be run again.
+    update: Update,
 }
 
 /// An update on its way to a run.
@@ -202,6 +228,8 @@ struct Waiting {
     number: u64,
     /// How often it was tried.
     failures: u32,
+    /// How often it could not even be tried.
+    starved: u32,
     not_before: Time,
 }
 
@@ -257,7 +285,7 @@ impl Watch {
                     self.accept(update, now, supply, &mut effects);
                 }
             }
-            Input::Ended { run, failed } => self.ended(run, failed, now, supply, &mut effects),
+            Input::Ended { run, end } => self.ended(run, end, now, supply, &mut effects),
             Input::Redefined { policy, same_subject } => self.redefine(policy, same_subject),
             Input::Retired => {
                 self.life = Life::Retired;
@@ -327,7 +355,7 @@ impl Watch {
         // What failed and waits to be tried again is out of date now.
         self.waiting.retain(|waiting| waiting.failures == 0);
         let not_before = now + supply.delay(self.policy.throttle.splay);
-        let mut waiting = Waiting { update, number: self.accepted, failures: 0, not_before };
+        let mut waiting = Waiting { update, number: self.accepted, failures: 0, starved: 0, not_before };
         match self.policy.run_mode {
             RunMode::Parallel if !self.stopped => {
                 if self.waiting.len() >= MAX_WAITING
@@ -363,29 +391,49 @@ impl Watch {
         self.waiting.push_back(newer);
     }
 
-    fn ended(&mut self, run: RunId, failed: bool, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
+    fn ended(&mut self, run: RunId, end: End, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
         let Some(index) = self.runs.iter().position(|live| live.id == run) else { return };
-        let Run { definition, number, failures, update, .. } = self.runs.remove(index);
-        if !failed || self.life != Life::Active || definition != self.definition {
+        let ended = self.runs.remove(index);
+        if self.life != Life::Active || ended.definition != self.definition {
             return;
         }
-        let failures = failures + 1;
-        match (&self.policy.retry, update) {
-            (Some(retry), Some(update)) if failures <= retry.attempts => {
-                // A newer update is a better reason to run than this one's failure.
-                if number == self.accepted {
-                    let half = retry.pause(failures) / 2;
-                    let after = half + supply.delay(half);
-                    self.waiting.push_front(Waiting { update, number, failures, not_before: now + after });
-                    effects.push(Effect::Retry { run, failures, after });
+        // A newer update is a better reason to run than the trouble with this one.
+        let newest = ended.number == self.accepted;
+        match end {
+            End::Succeeded => {}
+            End::Starved if newest || self.policy.run_mode == RunMode::Parallel => {
+                let starved = ended.starved + 1;
+                let after = supply.pause(&STARVED, starved);
+                effects.push(Effect::PutOff { run, after });
+                self.try_again(Run { starved, ..ended }, now + after);
+            }
+            End::Starved => {}
+            End::Failed => {
+                let failures = ended.failures + 1;
+                match self.policy.retry {
+                    Some(retry) if failures <= retry.attempts && newest => {
+                        let after = supply.pause(&retry, failures);
+                        effects.push(Effect::Retry { run, failures, after });
+                        self.try_again(Run { failures, starved: 0, ..ended }, now + after);
+                    }
+                    Some(retry) if failures <= retry.attempts => {}
+                    None if self.policy.on_failure == OnFailure::Keep => {}
+                    Some(_) | None => self.give_up(failures, effects),
                 }
             }
-            (None, _) if self.policy.on_failure == OnFailure::Keep => {}
-            (Some(_) | None, _) => {
-                self.stopped = self.policy.on_failure == OnFailure::Stop;
-                effects.push(Effect::GaveUp { failures, stopped: self.stopped });
-                self.keep_newest();
-            }
+        }
+    }
+
+    fn try_again(&mut self, run: Run, not_before: Time) {
+        let Run { update, number, failures, starved, .. } = run;
+        self.waiting.push_front(Waiting { update, number, failures, starved, not_before });
+    }
+
+    fn give_up(&mut self, failures: u32, effects: &mut Vec<Effect>) {
+        self.stopped = self.policy.on_failure == OnFailure::Stop;
+        effects.push(Effect::GaveUp { failures, stopped: self.stopped });
+        if self.stopped {
+            self.keep_newest();
         }
     }
 
@@ -452,7 +500,7 @@ impl Watch {
     fn start_waiting(&mut self, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
         while self.may_start()
             && self.start_due().is_some_and(|due| due <= now)
-            && let Some(Waiting { update, number, failures, .. }) = self.waiting.pop_front()
+            && let Some(Waiting { update, number, failures, starved, .. }) = self.waiting.pop_front()
         {
             let run = supply.run_id();
             let until = self.policy.timeout.map(|timeout| now + timeout);
@@ -463,7 +511,8 @@ impl Watch {
                 phase: Phase::Running { until, reason: Reason::Timeout },
                 number,
                 failures,
-                update: self.policy.retry.is_some().then(|| update.clone()),
+                starved,
+                update: update.clone(),
             });
             effects.push(Effect::Spawn { run, update });
         }

@@ -18,7 +18,7 @@ enum Move {
     /// The store says again what is there.
     Resync,
     /// The `n`th live run ends, modulo their number.
-    End(usize, bool),
+    End(usize, End),
     Sleep(u64),
     Redefine(Policy, bool),
     Retire,
@@ -53,6 +53,10 @@ fn policy() -> impl Strategy<Value = Policy> {
     )
 }
 
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![4 => Just(End::Succeeded), 3 => Just(End::Failed), 1 => Just(End::Starved)]
+}
+
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
         6 => Just(Move::Change),
@@ -60,7 +64,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         2 => Just(Move::Delete),
         1 => Just(Move::DeleteUnseen),
         3 => Just(Move::Resync),
-        6 => (0..8usize, any::<bool>()).prop_map(|(run, failed)| Move::End(run, failed)),
+        6 => (0..8usize, end()).prop_map(|(run, end)| Move::End(run, end)),
         4 => (0..10u64).prop_map(Move::Sleep),
         2 => (policy(), any::<bool>()).prop_map(|(policy, same)| Move::Redefine(policy, same)),
         1 => Just(Move::Retire),
@@ -135,11 +139,11 @@ impl World {
             }
             Move::DeleteUnseen => self.node = None,
             Move::Resync => self.observe(),
-            Move::End(n, failed) => {
+            Move::End(n, end) => {
                 let run = self.live.keys().nth(n % self.live.len().max(1)).copied();
                 if let Some(run) = run {
                     self.live.remove(&run);
-                    self.feed(Input::Ended { run, failed });
+                    self.feed(Input::Ended { run, end });
                 }
             }
             Move::Sleep(seconds) => {
@@ -242,6 +246,7 @@ impl World {
                 assert!(failures <= retry.attempts && after <= retry.max_delay.max(retry.delay));
                 self.retrying = true;
             }
+            Effect::PutOff { .. } => self.retrying = true,
             Effect::GaveUp { stopped, .. } => self.stopped |= stopped,
             Effect::Forget => assert!(self.retired && self.live.is_empty()),
         }
@@ -251,9 +256,9 @@ impl World {
     fn settle(&mut self) {
         self.observe();
         for _ in 0..=4 * self.next {
-            self.apply(Move::End(0, false));
+            self.apply(Move::End(0, End::Succeeded));
             // Longer than any throttle or pause.
-            self.apply(Move::Sleep(10));
+            self.apply(Move::Sleep(60));
         }
         assert!(self.live.is_empty(), "runs go on for ever");
     }

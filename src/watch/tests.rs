@@ -42,11 +42,11 @@ impl Bench {
     }
 
     fn end(&mut self, run: u64) -> Vec<Effect> {
-        self.step(Input::Ended { run: RunId(run), failed: false })
+        self.step(Input::Ended { run: RunId(run), end: End::Succeeded })
     }
 
     fn fail(&mut self, run: u64) -> Vec<Effect> {
-        self.step(Input::Ended { run: RunId(run), failed: true })
+        self.step(Input::Ended { run: RunId(run), end: End::Failed })
     }
 
     /// Moves on to the watch's own deadline.
@@ -514,4 +514,50 @@ fn throttles_start_nothing_after_retirement_or_stop() {
         bench.step(end);
         assert!(!bench.at(5).iter().any(|effect| matches!(effect, Effect::Spawn { .. })));
     }
+}
+
+/// The pause of an [`Effect::PutOff`] that is all there is.
+fn starve(bench: &mut Bench, run: u64) -> Duration {
+    match &bench.step(Input::Ended { run: RunId(run), end: End::Starved })[..] {
+        [Effect::PutOff { run: RunId(of), after }] if *of == run => *after,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_update_that_could_not_be_started_for_want_of_resources_is_put_off_and_not_lost() {
+    for run_mode in [RunMode::Queue, RunMode::Discard, RunMode::Parallel] {
+        let mut bench = Bench::new(Policy { run_mode, ..QUEUE });
+        bench.see(1, 1);
+        let first = starve(&mut bench, 1);
+        assert!((0.5..1.0).contains(&first.as_secs_f64()), "{first:?}");
+        assert_eq!(bench.at_deadline(), [spawn(2, Event::Load, 1, 1)]);
+        let second = starve(&mut bench, 2);
+        assert!((1.0..2.0).contains(&second.as_secs_f64()), "{second:?}");
+        assert_eq!(bench.at_deadline(), [spawn(3, Event::Load, 1, 1)]);
+        assert_eq!(bench.end(3), []);
+    }
+}
+
+#[test]
+fn a_newer_update_takes_the_place_of_one_that_is_put_off() {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    starve(&mut bench, 1);
+    assert_eq!(bench.see(1, 2), [], "there is no more to start it with than before");
+    assert_eq!(bench.at_deadline(), [spawn(2, Event::Load, 1, 2)]);
+    assert_eq!(bench.end(2), []);
+}
+
+#[test]
+fn parallel_puts_off_all_in_their_order() {
+    let mut bench = Bench::new(PARALLEL);
+    bench.see(1, 1);
+    bench.see(1, 2);
+    starve(&mut bench, 2);
+    starve(&mut bench, 1);
+    bench.now += 10 * SECOND;
+    let started =
+        [spawn(3, Event::Load, 1, 1), spawn(4, Event::Changed, 1, 2), spawn(5, Event::Changed, 1, 3)];
+    assert_eq!(bench.see(1, 3), started);
 }
