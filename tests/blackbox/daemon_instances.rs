@@ -110,3 +110,33 @@ fn devel_prints_its_temporary_directory_and_the_command_to_try_next() {
     daemon.stop();
     wait_until("the temporary directory to be gone", || !fs::exists(store).expect("look"));
 }
+
+// Exit codes: the process that was called knows how the start went.
+#[test]
+fn a_daemonized_daemon_that_cannot_start_exits_1_and_says_why() {
+    let (sandbox, _) = sandbox();
+    // Enough descriptors for the locks, too few for the loop.
+    let finished = sandbox
+        .daemon_logging_elsewhere()
+        .arg("--daemonize")
+        .arg("--log-file")
+        .arg(sandbox.path("log"))
+        .under(["prlimit", "--nofile=9:9"])
+        .finish()
+        .expect(1);
+    finished.expect_said(&["twitcher", "open files"]);
+}
+
+// What the daemon was started with must not reach its own children's ends or its own signals.
+#[test]
+fn an_ignored_sigchld_and_a_blocked_sigterm_are_not_taken_over() {
+    let (sandbox, journal) = sandbox();
+    let script = "import os, signal, sys\n\
+                  signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n\
+                  signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGHUP])\n\
+                  os.execv(sys.argv[1], sys.argv[1:])";
+    let mut daemon = sandbox.daemon().arg("-v").under(["python3", "-c", script]).start();
+    journal.wait_for(&["content"]);
+    daemon.wait_for_log(&["ended after"]);
+    assert_eq!(daemon.stop(), Some(0));
+}

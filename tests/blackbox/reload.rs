@@ -266,3 +266,39 @@ fn a_config_directory_that_is_gone_for_a_moment_removes_nothing() {
     sandbox.config("app.twc", saying(&journal, "y"));
     journal.wait_for(&["x content", "x meanwhile", "y meanwhile"]);
 }
+
+// A directory that is made again may get the inode of the old one, but not its watch. Later changes must not wait for
+// the 60 s between two unasked looks.
+#[test]
+fn a_directory_that_is_made_again_is_followed_on() {
+    for inside in ["", "team"] {
+        let (sandbox, journal) = sandbox();
+        let directory = sandbox.configs().join(inside);
+        fs::create_dir_all(&directory).expect("make the directory");
+        let name = format!("{inside}/app.twc");
+        sandbox.config(name.trim_start_matches('/'), saying(&journal, "first"));
+        let _daemon = sandbox.start();
+        journal.wait_for(&["first content"]);
+        fs::remove_dir_all(&directory).expect("remove the directory");
+        fs::create_dir(&directory).expect("make it again");
+        for word in ["second", "third", "fourth"] {
+            sandbox.config(name.trim_start_matches('/'), saying(&journal, word));
+            journal.wait_for_line(&format!("{word} content"));
+        }
+    }
+}
+
+// "One bad thing stays one bad thing": a config that loops costs two seconds of looking, but only once.
+#[test]
+fn configs_that_loop_do_not_keep_others_waiting_at_each_look() {
+    let (sandbox, journal) = sandbox();
+    for n in 0..3 {
+        sandbox.config(&format!("a{n}.twc"), "loop {}");
+    }
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["a2.twc", "2 s"]);
+    // SIGHUP has them looked at again; the new one comes first.
+    sandbox.config("z.twc", saying(&journal, "good"));
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    journal.wait_for(&["good content"]);
+}
