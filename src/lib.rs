@@ -3,10 +3,10 @@
 //! Data flows one way, left to right:
 //!
 //! ```text
-//!  store::zookeeper ┐                                              ┌ action (fork + exec)
-//!                   ├─ Observation ─▶ watch (pure) ─ Effect ─▶ daemon ─┤
-//!  store::directory ┘                    ▲                       │ │   └ function (twitcher act)
-//!  config (hot reload) ── WatchChange ───┘        exits, timers ─┘ └─▶ report ─▶ log
+//!  store::zookeeper ┐                                                  ┌ command (fork and exec)
+//!  store::directory ┴─ Observed ─▶ watch (pure) ── Effect ──▶ daemon ──┤
+//!                                    ▲    ▲                    │  │    └ function (twitcher act)
+//!  config (hot reload) ─ WatchChange ┘    └── ends, timers ────┘  └──▶ report ─▶ log
 //! ```
 //!
 //! * [`store`] turns each node into the stream of its latest states. Sessions, re-arming, backoff and

@@ -125,8 +125,14 @@ pub(super) struct Node {
 
 impl Node {
     /// Sends the state now and after each change, until the session is over.
-    pub(super) async fn follow(self) {
-        let Err(Over) = self.follow_while_possible().await;
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would hold the node twice, and there may be ten thousand"
+    )]
+    pub(super) fn follow(self) -> impl Future<Output = ()> {
+        async move {
+            let Err(Over) = self.follow_while_possible().await;
+        }
     }
 
     async fn follow_while_possible(&self) -> Result<Infallible, Over> {
