@@ -51,6 +51,7 @@ enum Command {
     Get {
         #[command(flatten)]
         store: StoreArgs,
+        /// Absolute path, such as /git/head
         #[arg(value_parser = NodePath::parse)]
         node: NodePath,
     },
@@ -58,6 +59,7 @@ enum Command {
     Set {
         #[command(flatten)]
         store: StoreArgs,
+        /// Absolute path, such as /git/head
         #[arg(value_parser = NodePath::parse)]
         node: NodePath,
         /// The new data; - reads it from stdin, nothing is empty data
@@ -68,6 +70,7 @@ enum Command {
     Poke {
         #[command(flatten)]
         store: StoreArgs,
+        /// Absolute path, such as /git/head
         #[arg(value_parser = NodePath::parse)]
         node: NodePath,
     },
@@ -75,6 +78,7 @@ enum Command {
     Ls {
         #[command(flatten)]
         store: StoreArgs,
+        /// Absolute path, such as /git/head
         #[arg(value_parser = NodePath::parse)]
         node: NodePath,
     },
@@ -82,6 +86,7 @@ enum Command {
     Rm {
         #[command(flatten)]
         store: StoreArgs,
+        /// Absolute path, such as /git/head
         #[arg(value_parser = NodePath::parse)]
         node: NodePath,
         /// Delete its children, too
