@@ -251,6 +251,8 @@ pub struct Watch {
     accepted: u64,
     accepted_at: Time,
     started_at: Option<Time>,
+    /// The newest update that was run.
+    ran: u64,
     /// After a failure with [`OnFailure::Stop`], until the definition changes.
     stopped: bool,
 }
@@ -269,6 +271,7 @@ impl Watch {
             accepted: 0,
             accepted_at: Time::ZERO,
             started_at: None,
+            ran: 0,
             stopped: false,
         }
     }
@@ -394,6 +397,9 @@ impl Watch {
     fn ended(&mut self, run: RunId, end: End, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
         let Some(index) = self.runs.iter().position(|live| live.id == run) else { return };
         let ended = self.runs.remove(index);
+        if end != End::Starved {
+            self.ran = self.ran.max(ended.number);
+        }
         if self.life != Life::Active || ended.definition != self.definition {
             return;
         }
@@ -426,7 +432,8 @@ impl Watch {
 
     fn try_again(&mut self, run: Run, not_before: Time) {
         let Run { update, number, failures, starved, .. } = run;
-        self.waiting.push_front(Waiting { update, number, failures, starved, not_before });
+        let place = self.waiting.partition_point(|waiting| waiting.number < number);
+        self.waiting.insert(place, Waiting { update, number, failures, starved, not_before });
     }
 
     fn give_up(&mut self, failures: u32, effects: &mut Vec<Effect>) {
@@ -502,6 +509,14 @@ impl Watch {
             && self.start_due().is_some_and(|due| due <= now)
             && let Some(Waiting { update, number, failures, starved, .. }) = self.waiting.pop_front()
         {
+            // What was put off must not run after what came later: the last content has to be the last that ran.
+            if starved > 0
+                && self.runs.iter().map(|run| run.number).chain([self.ran]).any(|other| other > number)
+            {
+                self.superseded += 1;
+                effects.push(Effect::Superseded { total: self.superseded });
+                continue;
+            }
             let run = supply.run_id();
             let until = self.policy.timeout.map(|timeout| now + timeout);
             self.started_at = Some(now);

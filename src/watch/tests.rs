@@ -550,6 +550,18 @@ fn a_newer_update_takes_the_place_of_one_that_is_put_off() {
 }
 
 #[test]
+fn parallel_runs_nothing_old_after_something_new_but_counts_it() {
+    let mut bench = Bench::new(PARALLEL);
+    bench.see(1, 1);
+    bench.see(1, 2);
+    starve(&mut bench, 1);
+    assert_eq!(bench.at_deadline(), [Effect::Superseded { total: 1 }], "the second one is running");
+    bench.see(1, 3);
+    starve(&mut bench, 3);
+    assert_eq!(bench.at_deadline(), [spawn(4, Event::Changed, 1, 3)]);
+}
+
+#[test]
 fn parallel_puts_off_all_in_their_order() {
     let mut bench = Bench::new(PARALLEL);
     bench.see(1, 1);
