@@ -58,8 +58,8 @@ fn set_up(setup: &ChildSetup, read_back: &mut [libc::gid_t]) -> io::Result<()> {
         let mut sigset = std::mem::zeroed();
         libc::sigemptyset(&mut sigset);
         check(libc::sigprocmask(libc::SIG_SETMASK, &sigset, std::ptr::null_mut()))?;
-        soften(libc::RLIMIT_CORE, |limit| limit.rlim_cur = 0)?;
-        soften(libc::RLIMIT_NOFILE, |limit| limit.rlim_cur = setup.nofile.min(limit.rlim_max))?;
+        change_limit(libc::RLIMIT_CORE, |limit| limit.rlim_cur = 0)?;
+        change_limit(libc::RLIMIT_NOFILE, |limit| limit.rlim_cur = setup.nofile.min(limit.rlim_max))?;
     }
     if let Some(credentials) = &setup.credentials {
         become_user(credentials, read_back)?;
@@ -121,7 +121,7 @@ fn close_on_exec_but(keep: Option<RawFd>) -> io::Result<()> {
 
 /// # Safety
 /// To be called between fork and exec only with a `change` that is async-signal-safe.
-unsafe fn soften(
+unsafe fn change_limit(
     resource: libc::__rlimit_resource_t,
     change: impl FnOnce(&mut libc::rlimit),
 ) -> io::Result<()> {
@@ -214,13 +214,12 @@ fn take_identity(id: u32) -> io::Result<()> {
 
 /// Lowers a limit. One that is lower already stays.
 fn limit(resource: libc::__rlimit_resource_t, value: u64) -> io::Result<()> {
-    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls get a valid local structure.
+    // SAFETY: the closure only assigns.
     unsafe {
-        check(libc::getrlimit(resource, &mut limits))?;
-        let value = value.min(limits.rlim_max);
-        limits = libc::rlimit { rlim_cur: value, rlim_max: value };
-        check(libc::setrlimit(resource, &limits)).map(drop)
+        change_limit(resource, |limit| {
+            let value = value.min(limit.rlim_max);
+            *limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+        })
     }
 }
 

@@ -365,8 +365,7 @@ impl Watch {
                     && let Some(newest) = self.waiting.back_mut()
                 {
                     std::mem::swap(newest, &mut waiting);
-                    self.superseded += 1;
-                    effects.push(Effect::Superseded { total: self.superseded });
+                    self.supersede(effects);
                 } else {
                     self.waiting.push_back(waiting);
                 }
@@ -470,6 +469,11 @@ impl Watch {
         self.policy = policy;
     }
 
+    fn supersede(&mut self, effects: &mut Vec<Effect>) {
+        self.superseded += 1;
+        effects.push(Effect::Superseded { total: self.superseded });
+    }
+
     fn keep_newest(&mut self) {
         let superfluous = self.waiting.len().saturating_sub(1);
         self.waiting.drain(..superfluous);
@@ -513,8 +517,7 @@ impl Watch {
             if starved > 0
                 && self.runs.iter().map(|run| run.number).chain([self.ran]).any(|other| other > number)
             {
-                self.superseded += 1;
-                effects.push(Effect::Superseded { total: self.superseded });
+                self.supersede(effects);
                 continue;
             }
             let run = supply.run_id();
