@@ -26,6 +26,7 @@ pub mod action;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod ledger;
 pub mod report;
 pub mod store;
 #[allow(unsafe_code)]

@@ -194,10 +194,28 @@ enum Life {
     Stopping,
 }
 
+/// The last that a store said of a node, as far as a watch has taken it in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
+pub enum Seen {
     Absent,
     Present(Version),
+}
+
+/// What of a watch must outlive the daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// `None` until the store's first word.
+    pub seen: Option<Seen>,
+    /// Why an update is to be run that has not come to its end: it waits, runs, or was interrupted.
+    pub owed: Option<Event>,
+    /// What the action succeeded with last, in the present definition.
+    pub applied: Option<Version>,
+    /// What DISCARD ignored last, in the present definition.
+    pub discarded: Option<Version>,
+    /// How many runs failed in a row.
+    pub failures: u32,
+    /// After a failure with [`OnFailure::Stop`], until the definition changes.
+    pub stopped: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

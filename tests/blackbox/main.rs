@@ -14,6 +14,7 @@ mod cli;
 mod client_commands;
 mod daemon_instances;
 mod failure;
+mod fault_suite;
 mod faults;
 mod function;
 mod logging;

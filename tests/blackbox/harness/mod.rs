@@ -7,6 +7,7 @@
 
 mod journal;
 mod kazoo;
+mod load;
 mod nodes;
 mod process;
 mod proxy;
@@ -17,6 +18,7 @@ mod zookeeper;
 
 pub use journal::{Gate, Journal};
 pub use kazoo::kazoo;
+pub use load::load;
 pub use nodes::Nodes;
 pub use process::{Process, require_root};
 pub use proxy::Proxy;

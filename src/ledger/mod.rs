@@ -1,0 +1,176 @@
+//! The ledger: what must be known after the daemon's death, in `ledger.db` in the state directory.
+//!
+//! An embedded SQLite database that an operator can read with `sqlite3` while the daemon runs. It says for each
+//! watch what was observed and applied last ([`Standing`]), and for each run how it began and ended.
+//!
+//! The daemon can do without it: whatever happens to the file (damaged, deleted, on a full or read-only disk) is
+//! said once ([`News`]), and only what the daemon's death would lose is at stake meanwhile. A record that is older
+//! than the truth makes an update run again, and never loses one.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::config::spec::WatchKey;
+use crate::store::{Facet, Subject, Version};
+use crate::watch::{Event, Standing};
+
+/// The file's name in the state directory.
+pub const FILE: &str = "ledger.db";
+
+/// What a store is called in the ledger: records of another store say nothing about this one's versions.
+pub type StoreName = str;
+
+/// A watch's record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WatchRecord<'a> {
+    pub watch: &'a WatchKey,
+    pub subject: &'a Subject,
+    /// Of the definition that the watch has now.
+    pub definition: u64,
+    pub standing: &'a Standing,
+    /// How the last failure in the present series went, in words, and when it is tried again.
+    pub last_error: Option<&'a str>,
+    pub next_try: Option<SystemTime>,
+}
+
+/// A watch's record as a former daemon left it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recalled {
+    pub subject: Subject,
+    pub definition: u64,
+    /// [`Standing::applied`] is `None` if that was another definition.
+    pub standing: Standing,
+}
+
+/// A run that is about to start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Intent<'a> {
+    /// As the action gets it in `TWITCHER_RUN_ID`; unique for ever.
+    pub run: &'a str,
+    pub watch: &'a WatchKey,
+    pub subject: &'a Subject,
+    pub definition: u64,
+    pub version: Version,
+    pub event: Event,
+    pub started: SystemTime,
+    pub timeout: Option<Duration>,
+}
+
+/// A process, so that it cannot be mistaken for another that has its number later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessMark {
+    pub pid: i32,
+    /// In clock ticks since the machine was booted: field 22 of /proc/PID/stat.
+    pub started: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending<'a> {
+    Exited(i32),
+    /// Ended by this signal.
+    Signaled(i32),
+    /// Its timeout came first; how it ended then.
+    TimedOut,
+    /// Why.
+    NotStarted(&'a str),
+    /// The daemon stopped before it had ended.
+    Interrupted,
+    /// Its daemon died before it ended, so that nobody knows how it did.
+    Unknown,
+}
+
+/// A run whose end is not in the ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unfinished {
+    pub run: String,
+    pub watch: WatchKey,
+    pub subject: Subject,
+    /// `None` if the daemon died before it could note it.
+    pub process: Option<ProcessMark>,
+    /// Whether it was started since the machine was booted: if not, it cannot live any more.
+    pub this_boot: bool,
+    pub timeout: Option<Duration>,
+}
+
+/// What changed about the ledger itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A damaged file was renamed to this path, and a new one begun.
+    SetAside { path: String, reason: String },
+    /// It cannot be used; the daemon goes on without, and it is tried again.
+    Lost { reason: String },
+    /// It can be used again.
+    Back,
+}
+
+/// See the module. No call of it fails or waits: what cannot be written is made up for when it can be again.
+pub struct Ledger {}
+
+impl Ledger {
+    /// Opens or creates the ledger in `state_dir`. What happened to it is the first [`News`].
+    pub fn open(_state_dir: &Path, _store: &StoreName) -> Self {
+        todo!()
+    }
+
+    /// What happened to the ledger since this was asked last. After anything but [`News::Lost`] the caller tells it
+    /// all watches and all live runs again: what it knew is gone or out of date.
+    pub fn news(&mut self) -> Option<News> {
+        todo!()
+    }
+
+    /// The records of a config file's watches, by their description. Empty without a ledger.
+    pub fn recall(&mut self, _file: &str) -> std::collections::HashMap<String, Recalled> {
+        todo!()
+    }
+
+    /// The runs that no daemon has seen end. To be asked before the first [`Self::intend`].
+    pub fn unfinished(&mut self) -> Vec<Unfinished> {
+        todo!()
+    }
+
+    /// Notes what the record of a watch is now. [`Standing::applied`] of `None` leaves the last known one.
+    pub fn remember(&mut self, _record: &WatchRecord<'_>) {
+        todo!()
+    }
+
+    /// The watch was removed from its file: nothing of it is due any more, but what was applied stays known.
+    pub fn retire(&mut self, _watch: &WatchKey) {
+        todo!()
+    }
+
+    /// Notes a run that is about to start. It survives the daemon's death from the next [`Self::commit`] on.
+    pub fn intend(&mut self, _intent: &Intent<'_>) {
+        todo!()
+    }
+
+    /// Notes the process of a run.
+    pub fn started(&mut self, _run: &str, _process: ProcessMark) {
+        todo!()
+    }
+
+    /// Notes how a run ended, and the last of what it printed.
+    pub fn ended(&mut self, _run: &str, _how: Ending<'_>, _output: &[u8]) {
+        todo!()
+    }
+
+    /// Makes all that was noted survive the daemon's death (not the machine's: nothing else does either).
+    pub fn commit(&mut self) {
+        todo!()
+    }
+
+    /// Whether anything waits for [`Self::commit`].
+    pub fn is_dirty(&self) -> bool {
+        todo!()
+    }
+}
+
+impl Facet {
+    /// As the ledger has it.
+    fn name(self) -> &'static str {
+        match self {
+            Facet::Data => "data",
+            Facet::Children => "children",
+        }
+    }
+}

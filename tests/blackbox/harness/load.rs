@@ -1,0 +1,10 @@
+//! How much the fault suite does.
+
+/// `small`, or `full` where the environment says `FAULTS=full`.
+pub fn load<T>(small: T, full: T) -> T {
+    match std::env::var("FAULTS").as_deref() {
+        Ok("full") => full,
+        Ok(other) if !other.is_empty() => panic!("FAULTS={other}: the only value is `full`"),
+        Ok(_) | Err(_) => small,
+    }
+}
