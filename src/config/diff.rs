@@ -39,7 +39,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::spec::{Action, Identity, OnFailure, Program, RunMode, Throttle};
+    use crate::config::spec::{Action, Identity, OnFailure, Program, RunMode, RunOnLoad, Throttle};
     use crate::store::{Facet, NodePath, Subject};
 
     fn spec(name: &str) -> WatchSpec {
@@ -48,7 +48,7 @@ mod tests {
             subject: Subject { path: NodePath::parse("/a").unwrap(), facet: Facet::Data },
             action: Action::Command(["true".to_owned()].into()),
             pipe_stdin: true,
-            run_on_load: true,
+            run_on_load: RunOnLoad::Always,
             run_mode: RunMode::Queue,
             identity: Arc::new(Identity {
                 user: "nobody".into(),
@@ -113,7 +113,7 @@ mod tests {
             WatchSpec { action: Action::Command(["false".to_owned()].into()), ..spec("a") },
             WatchSpec { action: function(0, "x").action, ..spec("a") },
             WatchSpec { pipe_stdin: false, ..spec("a") },
-            WatchSpec { run_on_load: false, ..spec("a") },
+            WatchSpec { run_on_load: RunOnLoad::Changed, ..spec("a") },
             WatchSpec { run_mode: RunMode::Discard, ..spec("a") },
             WatchSpec {
                 identity: Arc::new(Identity { gid: 0, ..Identity::clone(&spec("a").identity) }),
@@ -125,6 +125,7 @@ mod tests {
         ];
         for other in changed {
             assert!(!spec("a").same_definition(&other), "{other:?}");
+            assert_ne!(spec("a").definition_hash(), other.definition_hash(), "{other:?}");
         }
     }
 }

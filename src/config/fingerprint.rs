@@ -10,7 +10,7 @@ use std::rc::Rc;
 use rhai::{AST, Dynamic, FnPtr, Map, ScriptFuncDef};
 
 use super::register::{Exec, WatchType};
-use super::spec::{OnFailure, RunMode};
+use super::spec::{OnFailure, RunMode, RunOnLoad};
 
 /// How the interpreter names closures: this and a hash that covers positions.
 const CLOSURE: &str = "anon$";
@@ -19,7 +19,7 @@ const CLOSURE: &str = "anon$";
 pub struct Functions {
     by_name: BTreeMap<String, Vec<Definition>>,
     /// Every named function and module body in canonical form, hashed.
-    shared: Hash,
+    shared: StableHash,
 }
 
 pub struct Definition {
@@ -38,8 +38,8 @@ impl Functions {
                 by_name.entry(name.to_owned()).or_default().push(definition);
             }
         }
-        let mut functions = Self { by_name, shared: Hash::new() };
-        let mut shared = Hash::new();
+        let mut functions = Self { by_name, shared: StableHash::new() };
+        let mut shared = StableHash::new();
         let named = functions.by_name.iter().filter(|(name, _)| !name.starts_with(CLOSURE));
         // The map of a library has no order of its own.
         let texts: BTreeSet<String> = named
@@ -105,6 +105,9 @@ impl Functions {
         }
         if let Some(run_mode) = value.read_lock::<RunMode>() {
             return format!("{:?}", *run_mode);
+        }
+        if let Some(run_on_load) = value.read_lock::<RunOnLoad>() {
+            return format!("{:?}", *run_on_load);
         }
         if let Some(on_failure) = value.read_lock::<OnFailure>() {
             return format!("{:?}", *on_failure);
@@ -195,14 +198,14 @@ fn position_length(text: &str) -> Option<usize> {
 /// FNV-1a with 128 bits (offset and prime from the specification): the same in every process and release,
 /// unlike the standard library's. Nobody gains by a collision in a config of their own.
 #[derive(Clone)]
-struct Hash(u128);
+pub struct StableHash(u128);
 
-impl Hash {
-    fn new() -> Self {
+impl StableHash {
+    pub fn new() -> Self {
         Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
     }
 
-    fn add(&mut self, text: &str) {
+    pub fn add(&mut self, text: &str) {
         // The length keeps "ab" + "c" apart from "a" + "bc".
         for byte in (text.len() as u64).to_le_bytes().iter().chain(text.as_bytes()) {
             self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul((1 << 88) + (1 << 8) + 0x3b);
@@ -211,5 +214,10 @@ impl Hash {
 
     fn finish(&self) -> String {
         format!("{:032x}", self.0)
+    }
+
+    /// In 64 bits.
+    pub fn fold(&self) -> u64 {
+        (self.0 >> 64) as u64 ^ self.0 as u64
     }
 }

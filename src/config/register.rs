@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use rhai::{Dynamic, FnPtr, Map};
 
 use super::message::suggest;
-use super::spec::{Account, OnFailure, Retry, RunMode, Throttle};
+use super::spec::{Account, OnFailure, Retry, RunMode, RunOnLoad, Throttle};
 use crate::store::NodePath;
 
 /// `Exec(...)` as a value: program and arguments.
@@ -68,7 +68,7 @@ pub struct Registration {
     pub action: Requested,
     pub children: bool,
     pub pipe_stdin: bool,
-    pub run_on_load: bool,
+    pub run_on_load: RunOnLoad,
     pub run_mode: RunMode,
     pub uid: Option<Account>,
     pub gid: Option<Account>,
@@ -107,7 +107,7 @@ pub fn registration(argument: Dynamic) -> Result<Registration, String> {
         action: requested(action)?,
         children: take("watch_type").map_or(Ok(WatchType::Data), watch_type)? == WatchType::Children,
         pipe_stdin: take("pipe_stdin").map_or(Ok(true), |value| boolean("pipe_stdin", value))?,
-        run_on_load: take("run_on_load").map_or(Ok(true), |value| boolean("run_on_load", value))?,
+        run_on_load: take("run_on_load").map_or(Ok(RunOnLoad::Always), run_on_load)?,
         run_mode,
         uid: take("uid").map(|value| account("uid", value)).transpose()?,
         gid: take("gid").map(|value| account("gid", value)).transpose()?,
@@ -195,6 +195,20 @@ fn run_mode(value: Dynamic) -> Result<RunMode, String> {
     value.try_cast::<RunMode>().ok_or_else(|| {
         format!("`run_mode` must be QUEUE, DISCARD or PARALLEL (without quotes), not {type_name}")
     })
+}
+
+fn run_on_load(value: Dynamic) -> Result<RunOnLoad, String> {
+    if let Some(changed) = value.clone().try_cast::<RunOnLoad>() {
+        return Ok(changed);
+    }
+    match value.as_bool() {
+        Ok(true) => Ok(RunOnLoad::Always),
+        Ok(false) => Ok(RunOnLoad::Never),
+        Err(_) => {
+            let type_name = type_of(&value);
+            Err(format!("`run_on_load` must be true, false or CHANGED (without quotes), not {type_name}"))
+        }
+    }
 }
 
 fn boolean(key: &str, value: Dynamic) -> Result<bool, String> {

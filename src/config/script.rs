@@ -21,7 +21,7 @@ use super::fingerprint::Functions;
 use super::message::{self, Sources, suggest};
 use super::modules::{Missing, ModuleSource, Resolver};
 use super::register::{self, Exec, Requested, WatchType};
-use super::spec::{OnFailure, RawAction, RawWatch, RunMode};
+use super::spec::{OnFailure, RawAction, RawWatch, RunMode, RunOnLoad};
 
 /// One file to evaluate, and the modules known so far.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -234,6 +234,7 @@ pub(super) fn register_types(engine: &mut Engine) {
     for signal in Signal::iterator() {
         constants.set_var(signal.as_str(), i64::from(signal as i32));
     }
+    constants.set_var("CHANGED", RunOnLoad::Changed);
     constants.set_var("KEEP", OnFailure::Keep);
     constants.set_var("STOP", OnFailure::Stop);
     engine.register_global_module(constants.into());

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::spec::{Account, OnFailure, Throttle};
+use crate::config::spec::{Account, OnFailure, RunOnLoad, Throttle};
 
 fn evaluate(source: &str) -> Reply {
     evaluate_with(source, &[])
@@ -40,7 +40,7 @@ fn the_defaults_are_those_of_the_contract() {
         children: false,
         action: RawAction::Command(vec!["/bin/sh".into(), "-c".into(), "true".into()]),
         pipe_stdin: true,
-        run_on_load: true,
+        run_on_load: RunOnLoad::Always,
         run_mode: RunMode::Queue,
         uid: None,
         gid: None,
@@ -69,7 +69,8 @@ fn every_key_is_understood() {
     assert!(with("watch_type: WATCH_CHILDREN").children);
     assert!(!with("watch_type: WATCH_DATA").children);
     assert!(!with("pipe_stdin: false").pipe_stdin);
-    assert!(!with("run_on_load: false").run_on_load);
+    assert_eq!(with("run_on_load: false").run_on_load, RunOnLoad::Never);
+    assert_eq!(with("run_on_load: CHANGED").run_on_load, RunOnLoad::Changed);
     assert_eq!(with("run_mode: DISCARD").run_mode, RunMode::Discard);
     assert_eq!(with("run_mode: PARALLEL, max_parallel: 3").max_parallel, 3);
     assert_eq!(with("uid: 0").uid, Some(Account::Id(0)));
@@ -116,7 +117,10 @@ fn wrong_values_are_errors_that_name_them() {
         ("znode: `/a`, action: OK, run_mode: 1", "`run_mode` must be QUEUE, DISCARD or PARALLEL"),
         ("znode: `/a`, action: OK, run_mode: QEUE", "unknown variable `QEUE`; did you mean `QUEUE`?"),
         ("znode: `/a`, action: OK, pipe_stdin: 1", "`pipe_stdin` must be true or false, not an int"),
-        ("znode: `/a`, action: OK, run_on_load: `x`", "`run_on_load` must be true or false, not a string"),
+        (
+            "znode: `/a`, action: OK, run_on_load: `x`",
+            "`run_on_load` must be true, false or CHANGED (without quotes)",
+        ),
         ("znode: `/a`, action: OK, uid: -1", "`uid`: -1 is not a valid id"),
         ("znode: `/a`, action: OK, uid: 4294967295", "`uid`: 4294967295 is not a valid id"),
         ("znode: `/a`, action: OK, gid: 1.5", "`gid` must be an int or a name, not a float"),

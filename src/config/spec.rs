@@ -7,12 +7,23 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::fingerprint::StableHash;
+
 /// What an update does while the action runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunMode {
     Queue,
     Discard,
     Parallel,
+}
+
+/// Whether a watch runs when it is first loaded or its definition changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunOnLoad {
+    Never,
+    Always,
+    /// Unless the ledger shows what there is as applied, in this definition.
+    Changed,
 }
 
 /// How an update whose run failed is tried again.
@@ -69,7 +80,7 @@ pub struct RawWatch {
     pub children: bool,
     pub action: RawAction,
     pub pipe_stdin: bool,
-    pub run_on_load: bool,
+    pub run_on_load: RunOnLoad,
     pub run_mode: RunMode,
     pub uid: Option<Account>,
     pub gid: Option<Account>,
@@ -104,7 +115,7 @@ pub struct WatchSpec {
     pub subject: crate::store::Subject,
     pub action: Action,
     pub pipe_stdin: bool,
-    pub run_on_load: bool,
+    pub run_on_load: RunOnLoad,
     pub run_mode: RunMode,
     /// Shared: most watches have the same.
     pub identity: Arc<Identity>,
@@ -152,6 +163,38 @@ impl WatchSpec {
             && *retry == other.retry
             && *on_failure == other.on_failure
             && *throttle == other.throttle
+    }
+}
+
+impl WatchSpec {
+    /// The same for the same definition, in every daemon: by it the ledger knows whether a definition changed while
+    /// none ran. A newer release may give another; what follows is one run too many.
+    pub fn definition_hash(&self) -> u64 {
+        let Self {
+            id: _,
+            subject,
+            action,
+            pipe_stdin,
+            run_on_load,
+            run_mode,
+            identity,
+            notify_signal,
+            timeout,
+            max_parallel,
+            retry,
+            on_failure,
+            throttle,
+        } = self;
+        let mut hash = StableHash::new();
+        match action {
+            Action::Command(words) => words.iter().for_each(|word| hash.add(word)),
+            Action::Function { fingerprint, .. } => hash.add(fingerprint),
+        }
+        hash.add(&format!(
+            "{subject:?} {pipe_stdin} {run_on_load:?} {run_mode:?} {identity:?} {notify_signal:?}"
+        ));
+        hash.add(&format!("{timeout:?} {max_parallel} {retry:?} {on_failure:?} {throttle:?}"));
+        hash.fold()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::config::files::FileChange;
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::report::Report;
 use crate::store::{Facet, Subject};
-use crate::watch::{Input, Policy, Watch};
+use crate::watch::{Input, Policy, Standing, Watch};
 
 #[derive(Default)]
 struct Changes {
@@ -71,7 +71,7 @@ impl Daemon {
         self.next_watch += 1;
         self.by_key.insert(spec.id.clone(), id);
         let subject = spec.subject.clone();
-        let watch = Watch::new(policy(&spec));
+        let watch = Watch::new(policy(&spec), Standing::default());
         self.entries.insert(id, Box::new(Entry { spec, watch, timer: None, retired: false }));
         self.join(id, subject);
     }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::config::spec::{OnFailure, Retry, RunMode, Throttle};
+use crate::config::spec::{OnFailure, Retry, RunMode, RunOnLoad, Throttle};
 use crate::store::{Content, State, Version};
 
 #[cfg(test)]
@@ -66,7 +66,7 @@ impl Supply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub run_mode: RunMode,
-    pub run_on_load: bool,
+    pub run_on_load: RunOnLoad,
     pub notify_signal: Option<i32>,
     pub timeout: Option<Duration>,
     pub max_parallel: usize,
@@ -110,6 +110,9 @@ pub enum Input {
     Observed(State),
     /// A run is over: its process is reaped and its output drained, or it could not be started.
     Ended { run: RunId, end: End },
+    /// A file registers the watch, for the first time or again after it was retired. `standing` is what is known of
+    /// this node from before; `same_definition` says whether the runs that still live belong to this one.
+    Loaded { policy: Policy, standing: Standing, same_definition: bool },
     /// The definition changed. `same_subject` is false if it watches another node or facet now. The caller
     /// makes sure that an observation follows.
     Redefined { policy: Policy, same_subject: bool },
@@ -130,6 +133,8 @@ pub enum End {
     Failed,
     /// It could not be started for want of descriptors, memory or processes, which is no fault of its own.
     Starved,
+    /// The daemon stopped or died before it had ended: nobody knows what it has done.
+    Interrupted,
 }
 
 /// Why a run is told to end.
@@ -218,6 +223,13 @@ pub struct Standing {
     pub stopped: bool,
 }
 
+impl Standing {
+    /// What stays of it under another definition that watches the same: it has not failed yet, nor succeeded.
+    pub fn redefined(self) -> Self {
+        Self { applied: None, discarded: None, failures: 0, stopped: false, ..self }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running { until: Option<Time>, reason: Reason },
@@ -225,18 +237,40 @@ enum Phase {
     Killed,
 }
 
+/// Whether the next content seen is to be run as [`Event::Load`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Load {
+    No,
+    Due,
+    /// Unless it was applied, or ignored by DISCARD, in this definition.
+    DueIfNew,
+}
+
+impl Load {
+    fn of(policy: &Policy) -> Self {
+        match policy.run_on_load {
+            RunOnLoad::Never => Load::No,
+            RunOnLoad::Always => Load::Due,
+            RunOnLoad::Changed => Load::DueIfNew,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Run {
     id: RunId,
     /// Which definition it belongs to: the first run of a newer one waits for it.
     definition: u64,
+    /// Which node: what is owed to one is not owed to another.
+    subject: u64,
     phase: Phase,
     /// Which of the accepted updates it runs, and how often that failed before.
     number: u64,
     failures: u32,
     starved: u32,
-    /// Kept, because it may have to be run again.
-    update: Update,
+    /// Kept, because it may have to be run again. `None` for a run of a former daemon: whatever becomes of it, what
+    /// it ran is still owed.
+    update: Option<Update>,
 }
 
 /// An update on its way to a run.
@@ -257,10 +291,12 @@ pub struct Watch {
     policy: Policy,
     life: Life,
     definition: u64,
+    subject: u64,
     /// What the store said last; `None` until its first word on this subject.
     seen: Option<Seen>,
-    /// The next content seen is run as [`Event::Load`], whatever its version.
-    load_due: bool,
+    load: Load,
+    /// The next content seen is run for this reason, whatever its version: a run of it was interrupted.
+    interrupted: Option<Event>,
     runs: Vec<Run>,
     /// Updates to run, oldest first. At most one but in PARALLEL.
     waiting: VecDeque<Waiting>,
@@ -269,20 +305,35 @@ pub struct Watch {
     accepted: u64,
     accepted_at: Time,
     started_at: Option<Time>,
-    /// The newest update that was run.
+    /// The newest update that was run, and the newest that was run with success.
     ran: u64,
-    /// After a failure with [`OnFailure::Stop`], until the definition changes.
+    succeeded: u64,
+    // As in `Standing`.
+    applied: Option<Version>,
+    discarded: Option<Version>,
+    failures: u32,
     stopped: bool,
 }
 
 impl Watch {
-    pub fn new(policy: Policy) -> Self {
+    /// A watch that a file registers, and of which `standing` is known from before.
+    pub fn new(policy: Policy, standing: Standing) -> Self {
+        let mut watch = Self::unloaded(policy.clone());
+        watch.load(policy, standing, true);
+        watch
+    }
+
+    /// A watch that no file registers (yet), and of which actions of a former daemon may still run; see
+    /// [`Self::adopt`].
+    pub fn unloaded(policy: Policy) -> Self {
         Self {
-            load_due: policy.run_on_load,
             policy,
-            life: Life::Active,
+            life: Life::Retired,
             definition: 0,
+            subject: 0,
             seen: None,
+            load: Load::No,
+            interrupted: None,
             runs: Vec::new(),
             waiting: VecDeque::new(),
             superseded: 0,
@@ -290,8 +341,29 @@ impl Watch {
             accepted_at: Time::ZERO,
             started_at: None,
             ran: 0,
+            succeeded: 0,
+            applied: None,
+            discarded: None,
+            failures: 0,
             stopped: false,
         }
+    }
+
+    /// Takes over a run of a former daemon, which has until then: to be answered by [`Input::Ended`] as if it had been
+    /// an [`Effect::Spawn`].
+    pub fn adopt(&mut self, until: Option<Time>, supply: &mut Supply) -> RunId {
+        let id = supply.run_id();
+        self.runs.push(Run {
+            id,
+            definition: self.definition,
+            subject: self.subject,
+            phase: Phase::Running { until, reason: Reason::Timeout },
+            number: 0,
+            failures: 0,
+            starved: 0,
+            update: None,
+        });
+        id
     }
 
     /// Tells the watch what happened and returns what is to be done about it, in this order.
@@ -307,6 +379,9 @@ impl Watch {
                 }
             }
             Input::Ended { run, end } => self.ended(run, end, now, supply, &mut effects),
+            Input::Loaded { policy, standing, same_definition } => {
+                self.load(policy, standing, same_definition);
+            }
             Input::Redefined { policy, same_subject } => self.redefine(policy, same_subject),
             Input::Retired => {
                 self.life = Life::Retired;
@@ -329,6 +404,21 @@ impl Watch {
         self.runs.iter().filter_map(|run| run.phase.deadline()).chain(start).min()
     }
 
+    /// What must outlive the daemon, so that the next one goes on where this one ends.
+    pub fn standing(&self) -> Standing {
+        let waiting = self.waiting.back().map(|waiting| waiting.update.event);
+        let ours = self.runs.iter().filter(|run| run.subject == self.subject);
+        let running = ours.filter_map(|run| Some(run.update.as_ref()?.event)).next_back();
+        Standing {
+            seen: self.seen,
+            owed: waiting.or(running).or(self.interrupted),
+            applied: self.applied,
+            discarded: self.discarded,
+            failures: self.failures,
+            stopped: self.stopped,
+        }
+    }
+
     /// How many runs have not ended.
     pub fn live_runs(&self) -> usize {
         self.runs.len()
@@ -342,24 +432,42 @@ impl Watch {
         }
         let State::Present { version, content } = state else {
             self.seen = Some(Seen::Absent);
-            self.load_due = false;
+            self.load = Load::No;
+            self.interrupted = None;
             return None;
         };
         let before = self.seen.replace(Seen::Present(version));
-        let event = if std::mem::take(&mut self.load_due) {
-            Event::Load
-        } else {
-            match before {
-                // Loaded without `run_on_load`: what was there before is no update.
-                None => return None,
-                Some(Seen::Absent) => Event::Created,
-                Some(Seen::Present(old)) if old.incarnation != version.incarnation => Event::Created,
-                Some(Seen::Present(old)) if old.revision == version.revision => return None,
-                Some(Seen::Present(_)) if self.policy.on_children => Event::Children,
-                Some(Seen::Present(_)) => Event::Changed,
-            }
+        let load = std::mem::replace(&mut self.load, Load::No);
+        let owed = self.interrupted.take();
+        let event = match load {
+            Load::Due => Event::Load,
+            Load::DueIfNew if owed.is_none() && self.is_done_with(version) => return None,
+            Load::DueIfNew => Event::Load,
+            Load::No => match (self.change(before, version), owed) {
+                (_, Some(Event::Load)) => Event::Load,
+                (Some(event), _) | (None, Some(event)) => event,
+                (None, None) => return None,
+            },
         };
         Some(Update { event, version, content })
+    }
+
+    /// Whether nothing is left to do about this version, as far as is known of it.
+    fn is_done_with(&self, version: Version) -> bool {
+        [self.applied, self.discarded].contains(&Some(version))
+    }
+
+    /// What kind of change leads to `version`, if any does.
+    fn change(&self, before: Option<Seen>, version: Version) -> Option<Event> {
+        match before {
+            // Loaded without `run_on_load`: what was there before is no update.
+            None => None,
+            Some(Seen::Absent) => Some(Event::Created),
+            Some(Seen::Present(old)) if old.incarnation != version.incarnation => Some(Event::Created),
+            Some(Seen::Present(old)) if old.revision == version.revision => None,
+            Some(Seen::Present(_)) if self.policy.on_children => Some(Event::Children),
+            Some(Seen::Present(_)) => Some(Event::Changed),
+        }
     }
 
     /// Decides what becomes of an update; whether it starts at once is [`Self::start_waiting`]'s business.
@@ -368,6 +476,7 @@ impl Watch {
             self.notify(effects);
         }
         if self.policy.run_mode == RunMode::Discard && self.is_busy() && update.event != Event::Load {
+            self.discarded = Some(update.version);
             effects.push(Effect::Discarded { version: update.version });
             return;
         }
@@ -393,9 +502,9 @@ impl Watch {
     }
 
     /// Whether the action runs, as DISCARD means it: what waits to start is no reason to ignore anything, it takes
-    /// the newer content.
+    /// the newer content. Nor is a run of a former daemon, which something must follow in any case.
     fn is_busy(&self) -> bool {
-        !self.runs.is_empty() && self.waiting.is_empty()
+        self.runs.iter().any(|run| run.update.is_some()) && self.waiting.is_empty()
     }
 
     fn replace_waiting(&mut self, mut newer: Waiting) {
@@ -417,13 +526,15 @@ impl Watch {
         if end != End::Starved {
             self.ran = self.ran.max(ended.number);
         }
-        if self.life != Life::Active || ended.definition != self.definition {
+        let Some(update) = &ended.update else { return };
+        if self.life == Life::Retired || ended.subject != self.subject {
             return;
         }
+        let same_definition = ended.definition == self.definition;
         // A newer update is a better reason to run than the trouble with this one.
         let newest = ended.number == self.accepted;
         match end {
-            End::Succeeded => {}
+            End::Interrupted => self.interrupted = Some(update.event),
             End::Starved if newest || self.policy.run_mode == RunMode::Parallel => {
                 let starved = ended.starved + 1;
                 let after = supply.pause(&STARVED, starved);
@@ -431,24 +542,45 @@ impl Watch {
                 self.try_again(Run { starved, ..ended }, now + after);
             }
             End::Starved => {}
-            End::Failed => {
-                let failures = ended.failures + 1;
-                match self.policy.retry {
-                    Some(retry) if failures <= retry.attempts && newest => {
-                        let after = supply.pause(&retry, failures);
-                        effects.push(Effect::Retry { run, failures, after });
-                        self.try_again(Run { failures, starved: 0, ..ended }, now + after);
-                    }
-                    Some(retry) if failures <= retry.attempts => {}
-                    None if self.policy.on_failure == OnFailure::Keep => {}
-                    Some(_) | None => self.give_up(failures, effects),
+            End::Succeeded if same_definition => {
+                self.failures = 0;
+                if ended.number > self.succeeded {
+                    self.succeeded = ended.number;
+                    self.applied = Some(update.version);
                 }
             }
+            End::Failed if same_definition => self.failed(ended, newest, now, supply, effects),
+            // It ran, but says nothing about the definition that there is now.
+            End::Succeeded | End::Failed => {}
+        }
+    }
+
+    fn failed(
+        &mut self,
+        ended: Run,
+        newest: bool,
+        now: Time,
+        supply: &mut Supply,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.failures += 1;
+        let failures = ended.failures + 1;
+        match self.policy.retry {
+            Some(retry) if failures <= retry.attempts && newest => {
+                let after = supply.pause(&retry, failures);
+                if self.life == Life::Active {
+                    effects.push(Effect::Retry { run: ended.id, failures, after });
+                }
+                self.try_again(Run { failures, starved: 0, ..ended }, now + after);
+            }
+            Some(retry) if failures <= retry.attempts => {}
+            None if self.policy.on_failure == OnFailure::Keep => {}
+            Some(_) | None => self.give_up(failures, effects),
         }
     }
 
     fn try_again(&mut self, run: Run, not_before: Time) {
-        let Run { update, number, failures, starved, .. } = run;
+        let Run { update: Some(update), number, failures, starved, .. } = run else { return };
         let place = self.waiting.partition_point(|waiting| waiting.number < number);
         self.waiting.insert(place, Waiting { update, number, failures, starved, not_before });
     }
@@ -467,23 +599,40 @@ impl Watch {
         effects.extend(running.map(|run| Effect::Notify { run: run.id, signal }));
     }
 
+    fn load(&mut self, policy: Policy, standing: Standing, same_definition: bool) {
+        let Standing { seen, owed, applied, discarded, failures, stopped } = standing;
+        if !same_definition {
+            self.definition += 1;
+            self.subject += 1;
+        }
+        // A definition that is loaded while the daemon stops must not start anything.
+        if self.life == Life::Retired {
+            self.life = Life::Active;
+        }
+        self.load = Load::of(&policy);
+        self.policy = policy;
+        self.seen = seen;
+        self.interrupted = owed;
+        (self.applied, self.discarded) = (applied, discarded);
+        (self.failures, self.stopped) = (failures, stopped);
+    }
+
     fn redefine(&mut self, policy: Policy, same_subject: bool) {
-        if self.life == Life::Retired || !same_subject {
+        if !same_subject {
+            self.subject += 1;
             self.seen = None;
+            self.interrupted = None;
             self.waiting.clear();
         }
         if policy.run_mode != RunMode::Parallel {
             self.keep_newest();
         }
-        // A new definition has not failed yet.
+        // A new definition has not failed yet, nor succeeded.
         self.waiting.iter_mut().for_each(|waiting| waiting.failures = 0);
-        self.stopped = false;
-        // A definition that changes while the daemon stops must not start anything.
-        if self.life == Life::Retired {
-            self.life = Life::Active;
-        }
         self.definition += 1;
-        self.load_due = policy.run_on_load;
+        (self.applied, self.discarded) = (None, None);
+        (self.failures, self.stopped) = (0, false);
+        self.load = Load::of(&policy);
         self.policy = policy;
     }
 
@@ -498,8 +647,8 @@ impl Watch {
     }
 
     fn stop(&mut self, latest: Time) {
+        // What waits stays owed: it is the next daemon's.
         self.life = Life::Stopping;
-        self.waiting.clear();
         for run in &mut self.runs {
             match &mut run.phase {
                 Phase::Running { until, reason } if until.is_none_or(|until| until > latest) => {
@@ -544,11 +693,12 @@ impl Watch {
             self.runs.push(Run {
                 id: run,
                 definition: self.definition,
+                subject: self.subject,
                 phase: Phase::Running { until, reason: Reason::Timeout },
                 number,
                 failures,
                 starved,
-                update: update.clone(),
+                update: Some(update.clone()),
             });
             effects.push(Effect::Spawn { run, update });
         }
@@ -570,7 +720,7 @@ impl Watch {
         self.life == Life::Active
             && !self.stopped
             // What waits from before a redefinition waits on, so that it merges with the load to come.
-            && !self.load_due
+            && self.load == Load::No
             && self.runs.len() < limit
             && self.runs.iter().all(|run| run.definition == self.definition)
     }

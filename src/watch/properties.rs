@@ -22,6 +22,12 @@ enum Move {
     Sleep(u64),
     Redefine(Policy, bool),
     Retire,
+    /// Whether the ledger learns of everything at once, or only with the next start of an action.
+    Lag(bool),
+    /// The daemon is killed and started again; of the live runs, those survive whose bit is set.
+    Crash(u8),
+    /// The daemon is stopped and started again; the live runs end like this, in turn.
+    Restart(Vec<End>),
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
@@ -38,7 +44,8 @@ fn policy() -> impl Strategy<Value = Policy> {
         .prop_map(|(debounce, min_interval, splay)| Throttle { debounce, min_interval, splay });
     let throttle = prop_oneof![Just(Throttle::default()), throttle];
     let failure = (proptest::option::of(retry), on_failure, throttle);
-    (mode, any::<bool>(), any::<bool>(), timeout, 1..4usize, failure).prop_map(
+    let run_on_load = prop_oneof![Just(RunOnLoad::Never), Just(RunOnLoad::Always), Just(RunOnLoad::Changed)];
+    (mode, run_on_load, any::<bool>(), timeout, 1..4usize, failure).prop_map(
         |(run_mode, run_on_load, notify, timeout, max_parallel, (retry, on_failure, throttle))| Policy {
             run_mode,
             run_on_load,
@@ -57,6 +64,11 @@ fn end() -> impl Strategy<Value = End> {
     prop_oneof![4 => Just(End::Succeeded), 3 => Just(End::Failed), 1 => Just(End::Starved)]
 }
 
+/// While the daemon stops.
+fn last_end() -> impl Strategy<Value = End> {
+    prop_oneof![2 => Just(End::Interrupted), 1 => Just(End::Succeeded), 1 => Just(End::Failed)]
+}
+
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
         6 => Just(Move::Change),
@@ -68,6 +80,9 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         4 => (0..10u64).prop_map(Move::Sleep),
         2 => (policy(), any::<bool>()).prop_map(|(policy, same)| Move::Redefine(policy, same)),
         1 => Just(Move::Retire),
+        1 => any::<bool>().prop_map(Move::Lag),
+        2 => any::<u8>().prop_map(Move::Crash),
+        1 => proptest::collection::vec(last_end(), 1..4).prop_map(Move::Restart),
     ];
     proptest::collection::vec(one, 0..60)
 }
@@ -75,8 +90,18 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 /// A run as seen from outside.
 struct Live {
     definition: u64,
+    /// Of a former daemon.
+    orphan: bool,
     terminated: Option<Time>,
     killed: bool,
+}
+
+/// What the ledger has of the watch.
+#[derive(Clone, Copy, Default)]
+struct Noted {
+    definition: u64,
+    subject: u64,
+    standing: Standing,
 }
 
 /// The world around one watch, and the rules it must keep.
@@ -84,6 +109,9 @@ struct World {
     watch: Watch,
     policy: Policy,
     definition: u64,
+    subject: u64,
+    noted: Noted,
+    lags: bool,
     supply: Supply,
     now: Time,
     /// Incarnation and revision; `None` is a missing node.
@@ -106,9 +134,12 @@ struct World {
 impl World {
     fn new(policy: Policy) -> Self {
         Self {
-            watch: Watch::new(policy.clone()),
+            watch: Watch::new(policy.clone(), Standing::default()),
             policy,
             definition: 0,
+            subject: 0,
+            noted: Noted::default(),
+            lags: false,
             supply: Supply::new(7),
             now: Time::ZERO,
             node: None,
@@ -142,8 +173,7 @@ impl World {
             Move::End(n, end) => {
                 let run = self.live.keys().nth(n % self.live.len().max(1)).copied();
                 if let Some(run) = run {
-                    self.live.remove(&run);
-                    self.feed(Input::Ended { run, end });
+                    self.end(run, end);
                 }
             }
             Move::Sleep(seconds) => {
@@ -154,7 +184,85 @@ impl World {
             Move::Retire => {
                 self.retired = true;
                 self.feed(Input::Retired);
+                let Standing { applied, .. } = self.noted.standing;
+                self.noted.standing = Standing { applied, ..Standing::default() };
             }
+            Move::Lag(lags) => self.lags = lags,
+            Move::Crash(survivors) => self.crash(survivors),
+            Move::Restart(ends) => {
+                self.feed(Input::Stopping { grace: Duration::from_secs(1) });
+                for end in ends.into_iter().cycle() {
+                    let Some(run) = self.live.keys().next().copied() else { break };
+                    if end == End::Interrupted {
+                        self.last_run = None;
+                    }
+                    self.end(run, end);
+                }
+                self.note();
+                self.start_again();
+            }
+        }
+    }
+
+    fn end(&mut self, run: RunId, end: End) {
+        let live = self.live.remove(&run).expect("a live run");
+        let end = if live.orphan { End::Interrupted } else { end };
+        self.feed(Input::Ended { run, end });
+    }
+
+    fn note(&mut self) {
+        if !self.retired {
+            let standing = self.watch.standing();
+            self.noted = Noted { definition: self.definition, subject: self.subject, standing };
+        }
+    }
+
+    fn crash(&mut self, survivors: u8) {
+        if !self.live.is_empty() {
+            // What they ran with must run again.
+            (self.last_run, self.discarded) = (None, None);
+        }
+        let live = std::mem::take(&mut self.live).into_values().enumerate();
+        let survive = live.filter(|(n, _)| survivors >> (n % 8) & 1 == 1);
+        let survive: Vec<_> = survive.map(|(_, live)| live).collect();
+        // Numbered anew: the next daemon's ids are its own.
+        self.live = survive
+            .into_iter()
+            .zip(u64::MAX / 2..)
+            .map(|(live, id)| (RunId(id), Live { orphan: true, terminated: None, killed: false, ..live }))
+            .collect();
+        self.start_again();
+        // What the ledger had not heard of may run once more.
+        self.retrying = true;
+    }
+
+    /// Another daemon goes by what the ledger has.
+    fn start_again(&mut self) {
+        self.watch = Watch::unloaded(self.policy.clone());
+        let orphans = std::mem::take(&mut self.live);
+        let same_definition = orphans.values().all(|live| live.definition == self.definition);
+        for (_, orphan) in orphans {
+            let id =
+                self.watch.adopt(self.policy.timeout.map(|timeout| self.now + timeout), &mut self.supply);
+            self.ever.insert(id);
+            self.live.insert(id, orphan);
+        }
+        self.last_start = None;
+        if self.retired {
+            return;
+        }
+        let standing = self.recalled();
+        self.first_state |= standing.seen.is_none();
+        self.retrying |= standing.owed.is_some();
+        self.stopped = standing.stopped;
+        self.feed(Input::Loaded { policy: self.policy.clone(), standing, same_definition });
+    }
+
+    fn recalled(&self) -> Standing {
+        match self.noted {
+            Noted { subject, .. } if subject != self.subject => Standing::default(),
+            Noted { definition, standing, .. } if definition != self.definition => standing.redefined(),
+            Noted { standing, .. } => standing,
         }
     }
 
@@ -173,7 +281,7 @@ impl World {
             None => State::Absent,
             Some(version) => State::Present { version, content: Content::Data([].into()) },
         };
-        if std::mem::take(&mut self.first_state) && !self.policy.run_on_load {
+        if std::mem::take(&mut self.first_state) && self.policy.run_on_load == RunOnLoad::Never {
             self.skipped = self.version();
         }
         self.feed(Input::Observed(state));
@@ -183,18 +291,28 @@ impl World {
         self.definition += 1;
         self.policy = policy.clone();
         if self.retired || !same_subject {
+            self.subject += 1;
             self.first_state = true;
             self.last_run = None;
         }
-        self.retired = false;
         self.stopped = false;
-        self.feed(Input::Redefined { policy, same_subject });
+        if std::mem::take(&mut self.retired) {
+            let standing = Standing::default();
+            self.feed(Input::Loaded { policy, standing, same_definition: false });
+        } else {
+            self.feed(Input::Redefined { policy, same_subject });
+        }
         // As the daemon does: a refresh follows.
         self.observe();
     }
 
     fn feed(&mut self, input: Input) {
-        for effect in self.watch.step(self.now, input, &mut self.supply) {
+        let effects = self.watch.step(self.now, input, &mut self.supply);
+        // Before an action starts, the ledger knows of it.
+        if !self.lags || effects.iter().any(|effect| matches!(effect, Effect::Spawn { .. })) {
+            self.note();
+        }
+        for effect in effects {
             self.check(effect);
         }
         assert_eq!(self.watch.live_runs(), self.live.len());
@@ -223,7 +341,8 @@ impl World {
                     assert_ne!(self.last_run, Some(update.version), "ran twice for one change");
                 }
                 self.last_run = Some(update.version);
-                self.live.insert(run, Live { definition: self.definition, terminated: None, killed: false });
+                let definition = self.definition;
+                self.live.insert(run, Live { definition, orphan: false, terminated: None, killed: false });
             }
             Effect::Notify { run, .. } => assert!(self.live.contains_key(&run)),
             Effect::Terminate { run, .. } => {
@@ -238,6 +357,10 @@ impl World {
             }
             Effect::Discarded { version } => {
                 assert_eq!(self.policy.run_mode, RunMode::Discard);
+                assert!(
+                    self.live.values().any(|live| !live.orphan),
+                    "ignored in favour of a run whose end nobody will know"
+                );
                 self.discarded = Some(version);
             }
             // In other modes, too, for what was put off before the definition changed.
@@ -282,6 +405,30 @@ proptest! {
             );
         }
         prop_assert_eq!(world.watch.deadline(), None, "a deadline without a run");
+    }
+
+    #[test]
+    fn at_rest_a_restart_runs_nothing_that_is_done(policy in policy(), moves in moves(), crash in any::<bool>()) {
+        let mut world = World::new(policy);
+        for step in moves {
+            world.apply(step);
+        }
+        world.apply(Move::Lag(false));
+        world.settle();
+        let before = world.ever.len();
+        let standing = world.watch.standing();
+        let done = world.version().is_none_or(|version| {
+            [standing.applied, standing.discarded].contains(&Some(version))
+        });
+        let expected = match world.policy.run_on_load {
+            _ if world.retired || world.stopped => 0,
+            RunOnLoad::Never => 0,
+            RunOnLoad::Changed => usize::from(!done),
+            RunOnLoad::Always => usize::from(world.version().is_some()),
+        };
+        world.apply(if crash { Move::Crash(0) } else { Move::Restart(vec![End::Succeeded]) });
+        world.settle();
+        prop_assert_eq!(world.ever.len(), before + expected);
     }
 
     #[test]

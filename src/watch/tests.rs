@@ -4,7 +4,7 @@ use super::*;
 
 const QUEUE: Policy = Policy {
     run_mode: RunMode::Queue,
-    run_on_load: true,
+    run_on_load: RunOnLoad::Always,
     notify_signal: None,
     timeout: None,
     max_parallel: 64,
@@ -25,7 +25,7 @@ struct Bench {
 
 impl Bench {
     fn new(policy: Policy) -> Self {
-        Self { watch: Watch::new(policy), supply: Supply::new(0), now: Time::ZERO }
+        Self { watch: Watch::new(policy, Standing::default()), supply: Supply::new(0), now: Time::ZERO }
     }
 
     fn step(&mut self, input: Input) -> Vec<Effect> {
@@ -60,6 +60,24 @@ impl Bench {
         self.step(Input::Tick)
     }
 
+    fn load(&mut self, policy: Policy, standing: Standing, same_definition: bool) -> Vec<Effect> {
+        self.step(Input::Loaded { policy, standing, same_definition })
+    }
+
+    /// The next daemon after this one, on what this one leaves; `orphan` is the timeout of a run that lives on.
+    fn reborn(&self, policy: Policy, orphan: Option<Option<Time>>) -> Self {
+        let mut next = Self { watch: Watch::unloaded(QUEUE), supply: Supply::new(0), now: Time::ZERO };
+        if let Some(until) = orphan {
+            assert_eq!(next.watch.adopt(until, &mut next.supply), RunId(1));
+        }
+        assert_eq!(next.load(policy, self.watch.standing(), true), []);
+        next
+    }
+
+    fn interrupt(&mut self, run: u64) -> Vec<Effect> {
+        self.step(Input::Ended { run: RunId(run), end: End::Interrupted })
+    }
+
     fn redefine(&mut self, policy: Policy) -> Vec<Effect> {
         self.step(Input::Redefined { policy, same_subject: true })
     }
@@ -90,14 +108,14 @@ fn the_first_state_runs_as_load() {
 
 #[test]
 fn without_run_on_load_the_first_state_runs_nothing_and_the_next_one_does() {
-    let mut bench = Bench::new(Policy { run_on_load: false, ..QUEUE });
+    let mut bench = Bench::new(Policy { run_on_load: RunOnLoad::Never, ..QUEUE });
     assert_eq!(bench.see(1, 1), []);
     assert_eq!(bench.see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
 }
 
 #[test]
 fn creation_after_load_is_an_update_even_without_run_on_load() {
-    for run_on_load in [true, false] {
+    for run_on_load in [RunOnLoad::Always, RunOnLoad::Changed, RunOnLoad::Never] {
         let mut bench = Bench::new(Policy { run_on_load, ..QUEUE });
         assert_eq!(bench.miss(), []);
         assert_eq!(bench.see(1, 1), [spawn(1, Event::Created, 1, 1)]);
@@ -257,7 +275,7 @@ fn a_pending_update_outlives_a_change_of_the_definition() {
     let mut bench = Bench::new(QUEUE);
     bench.see(1, 1);
     bench.see(1, 2);
-    bench.redefine(Policy { run_on_load: false, timeout: Some(Duration::from_secs(1)), ..QUEUE });
+    bench.redefine(Policy { run_on_load: RunOnLoad::Never, timeout: Some(Duration::from_secs(1)), ..QUEUE });
     assert_eq!(bench.end(1), [spawn(2, Event::Changed, 1, 2)]);
 }
 
@@ -282,9 +300,12 @@ fn the_timeout_of_a_running_action_is_that_of_its_own_definition() {
 
 #[test]
 fn another_node_starts_from_scratch() {
-    let mut bench = Bench::new(Policy { run_on_load: false, ..QUEUE });
+    let mut bench = Bench::new(Policy { run_on_load: RunOnLoad::Never, ..QUEUE });
     bench.see(1, 1);
-    bench.step(Input::Redefined { policy: Policy { run_on_load: false, ..QUEUE }, same_subject: false });
+    bench.step(Input::Redefined {
+        policy: Policy { run_on_load: RunOnLoad::Never, ..QUEUE },
+        same_subject: false,
+    });
     assert_eq!(bench.see(7, 7), []);
 }
 
@@ -306,7 +327,7 @@ fn a_watch_that_comes_back_waits_for_what_still_runs_of_it() {
     let mut bench = Bench::new(QUEUE);
     bench.see(1, 1);
     bench.step(Input::Retired);
-    assert_eq!(bench.redefine(QUEUE), []);
+    assert_eq!(bench.load(QUEUE, Standing::default(), false), []);
     assert_eq!(bench.see(1, 1), []);
     assert_eq!(bench.end(1), [spawn(2, Event::Load, 1, 1)]);
 }
@@ -421,7 +442,7 @@ fn stop_on_failure_runs_nothing_until_the_definition_changes() {
         assert_eq!(bench.fail(1), [Effect::GaveUp { failures: 1, stopped: true }]);
         assert_eq!(bench.see(1, 2), []);
         assert_eq!(bench.see(1, 3), []);
-        bench.redefine(Policy { run_on_load: false, ..stop });
+        bench.redefine(Policy { run_on_load: RunOnLoad::Never, ..stop });
         assert_eq!(bench.see(1, 3), [], "{run_mode:?}: it was started by the redefinition already");
         assert_eq!(bench.watch.live_runs(), 1);
         assert_eq!(bench.see(1, 3), []);
@@ -572,4 +593,219 @@ fn parallel_puts_off_all_in_their_order() {
     let started =
         [spawn(3, Event::Load, 1, 1), spawn(4, Event::Changed, 1, 2), spawn(5, Event::Changed, 1, 3)];
     assert_eq!(bench.see(1, 3), started);
+}
+
+const SILENT: Policy = Policy { run_on_load: RunOnLoad::Never, ..QUEUE };
+const CHANGED: Policy = Policy { run_on_load: RunOnLoad::Changed, ..QUEUE };
+
+/// A watch that is up to date with revision 1.
+fn settled(policy: Policy) -> Bench {
+    let mut bench = Bench::new(QUEUE);
+    bench.see(1, 1);
+    bench.end(1);
+    bench.policy(policy);
+    bench
+}
+
+impl Bench {
+    /// As if it had always been this one.
+    fn policy(&mut self, policy: Policy) {
+        let standing = self.watch.standing();
+        *self = Self { watch: Watch::new(policy, standing), supply: Supply::new(0), now: self.now };
+    }
+}
+
+#[test]
+fn a_change_made_while_no_daemon_ran_runs_also_without_run_on_load() {
+    let mut next = settled(SILENT).reborn(SILENT, None);
+    assert_eq!(next.see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
+    let mut next = settled(SILENT).reborn(SILENT, None);
+    assert_eq!(next.see(2, 2), [spawn(1, Event::Created, 2, 2)]);
+}
+
+#[test]
+fn a_restart_on_what_is_there_runs_nothing_unless_asked_to() {
+    for (policy, expected) in
+        [(SILENT, vec![]), (CHANGED, vec![]), (QUEUE, vec![spawn(1, Event::Load, 1, 1)])]
+    {
+        let mut next = settled(policy.clone()).reborn(policy, None);
+        assert_eq!(next.see(1, 1), expected);
+    }
+}
+
+#[test]
+fn run_on_load_changed_runs_what_is_not_known_as_applied() {
+    // Nothing is known.
+    assert_eq!(Bench::new(CHANGED).see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+    // It failed.
+    let mut failed = Bench::new(CHANGED);
+    failed.see(1, 1);
+    failed.fail(1);
+    assert_eq!(failed.reborn(CHANGED, None).see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+    // Something else was applied.
+    assert_eq!(settled(CHANGED).reborn(CHANGED, None).see(1, 2), [spawn(1, Event::Load, 1, 2)]);
+    // The definition is another: while the daemon runs, and before it.
+    assert_eq!(settled(CHANGED).redefine(CHANGED), []);
+    let mut redefined = settled(CHANGED);
+    redefined.redefine(CHANGED);
+    assert_eq!(redefined.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+    let mut next = Bench::new(CHANGED);
+    next.load(CHANGED, settled(CHANGED).watch.standing().redefined(), true);
+    assert_eq!(next.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+}
+
+#[test]
+fn what_was_running_or_waiting_is_owed_by_the_next_daemon() {
+    let mut running = settled(SILENT);
+    running.see(1, 2);
+    assert_eq!(running.reborn(SILENT, None).see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
+
+    let mut waiting = settled(Policy {
+        throttle: Throttle { debounce: Duration::from_secs(9), ..Throttle::default() },
+        ..SILENT
+    });
+    assert_eq!(waiting.see(1, 2), []);
+    assert_eq!(waiting.reborn(SILENT, None).see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
+
+    // Once, and not with every look.
+    let mut next = waiting.reborn(SILENT, None);
+    next.see(1, 2);
+    next.end(1);
+    assert_eq!(next.see(1, 2), []);
+}
+
+#[test]
+fn a_stop_leaves_what_it_interrupted_and_nothing_that_ended_by_itself() {
+    let stopped = |end: End| {
+        let mut bench = settled(SILENT);
+        bench.see(1, 2);
+        bench.step(Input::Stopping { grace: Duration::from_secs(10) });
+        bench.step(Input::Ended { run: RunId(1), end });
+        bench.reborn(SILENT, None)
+    };
+    assert_eq!(stopped(End::Interrupted).see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
+    assert_eq!(stopped(End::Starved).see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
+    assert_eq!(stopped(End::Succeeded).see(1, 2), []);
+    assert_eq!(stopped(End::Failed).see(1, 2), []);
+}
+
+#[test]
+fn what_waited_when_the_daemon_stopped_is_owed() {
+    let mut bench = settled(SILENT);
+    bench.see(1, 2);
+    bench.see(1, 3);
+    bench.step(Input::Stopping { grace: Duration::ZERO });
+    assert_eq!(bench.end(1), []);
+    assert_eq!(bench.reborn(SILENT, None).see(1, 3), [spawn(1, Event::Changed, 1, 3)]);
+}
+
+#[test]
+fn an_orphan_is_waited_for_and_followed_by_the_latest_content() {
+    for policy in [SILENT, Policy { run_mode: RunMode::Discard, ..SILENT }, CHANGED, QUEUE] {
+        let mut bench = settled(policy.clone());
+        bench.see(1, 2);
+        let mut next = bench.reborn(policy, Some(None));
+        assert_eq!(next.see(1, 2), []);
+        assert_eq!(next.see(1, 3), []);
+        let effects = next.interrupt(1);
+        let [Effect::Spawn { update, .. }] = effects.as_slice() else { panic!("{effects:?}") };
+        assert_eq!(update.version, version(1, 3));
+    }
+}
+
+#[test]
+fn an_orphan_of_parallel_is_not_waited_for_but_takes_its_place() {
+    let policy = Policy { max_parallel: 2, run_on_load: RunOnLoad::Never, ..PARALLEL };
+    let mut bench = settled(policy.clone());
+    bench.see(1, 2);
+    let mut next = bench.reborn(policy, Some(None));
+    assert_eq!(next.see(1, 2), [spawn(2, Event::Changed, 1, 2)]);
+    assert_eq!(next.see(1, 3), []);
+    assert_eq!(next.interrupt(1), [spawn(3, Event::Changed, 1, 3)]);
+}
+
+#[test]
+fn an_orphan_has_its_timeout() {
+    let mut bench = settled(SILENT);
+    bench.see(1, 2);
+    let mut next = bench.reborn(SILENT, Some(Some(Time::from_secs(3))));
+    next.see(1, 2);
+    assert_eq!(next.at_deadline(), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
+    assert_eq!(next.at_deadline(), [Effect::Kill { run: RunId(1) }]);
+    assert_eq!(next.interrupt(1), [spawn(2, Event::Changed, 1, 2)]);
+}
+
+#[test]
+fn an_orphan_of_a_watch_that_is_gone_is_timed_out_and_forgotten() {
+    let mut bench = Bench { watch: Watch::unloaded(QUEUE), supply: Supply::new(0), now: Time::ZERO };
+    bench.watch.adopt(Some(Time::from_secs(3)), &mut bench.supply);
+    assert_eq!(bench.at_deadline(), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
+    assert_eq!(bench.interrupt(1), [Effect::Forget]);
+}
+
+#[test]
+fn an_orphan_of_another_definition_is_waited_for_also_in_parallel() {
+    let mut bench = Bench { watch: Watch::unloaded(PARALLEL), supply: Supply::new(0), now: Time::ZERO };
+    bench.watch.adopt(None, &mut bench.supply);
+    bench.load(PARALLEL, Standing::default(), false);
+    assert_eq!(bench.see(1, 1), []);
+    assert_eq!(bench.interrupt(1), [spawn(2, Event::Load, 1, 1)]);
+}
+
+#[test]
+fn what_discard_ignored_does_not_come_back() {
+    for run_on_load in [RunOnLoad::Never, RunOnLoad::Changed] {
+        let policy = Policy { run_on_load, ..DISCARD };
+        let mut bench = settled(policy.clone());
+        bench.see(1, 2);
+        assert_eq!(bench.see(1, 3), [Effect::Discarded { version: version(1, 3) }]);
+        bench.end(1);
+        assert_eq!(bench.reborn(policy, None).see(1, 3), []);
+    }
+}
+
+#[test]
+fn a_watch_that_was_stopped_by_a_failure_stays_so() {
+    let stop = Policy { on_failure: OnFailure::Stop, ..QUEUE };
+    let mut bench = Bench::new(stop.clone());
+    bench.see(1, 1);
+    bench.fail(1);
+    let mut next = bench.reborn(stop.clone(), None);
+    assert_eq!(next.see(1, 2), []);
+    next.redefine(stop);
+    assert_eq!(next.see(1, 2), [spawn(1, Event::Load, 1, 2)]);
+}
+
+#[test]
+fn the_newest_success_of_parallel_is_what_counts_as_applied() {
+    let mut bench = Bench::new(PARALLEL);
+    bench.see(1, 1);
+    bench.see(1, 2);
+    bench.end(2);
+    bench.end(1);
+    assert_eq!(bench.watch.standing().applied, Some(version(1, 2)));
+}
+
+#[test]
+fn failures_in_a_row_are_counted_until_a_success() {
+    let mut bench = Bench::new(QUEUE);
+    for revision in 1..=2 {
+        bench.see(1, revision);
+        bench.fail(revision as u64);
+        assert_eq!(i64::from(bench.watch.standing().failures), revision);
+    }
+    bench.see(1, 3);
+    bench.end(3);
+    assert_eq!(bench.watch.standing().failures, 0);
+}
+
+#[test]
+fn an_update_that_could_not_be_started_outlives_a_change_of_the_definition() {
+    let mut bench = settled(SILENT);
+    bench.see(1, 2);
+    bench.redefine(SILENT);
+    bench.see(1, 2);
+    let effects = bench.step(Input::Ended { run: RunId(1), end: End::Starved });
+    assert!(matches!(effects.as_slice(), [Effect::PutOff { .. }]), "{effects:?}");
+    assert_eq!(bench.at_deadline(), [spawn(2, Event::Changed, 1, 2)]);
 }
