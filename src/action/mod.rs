@@ -3,7 +3,10 @@
 //! * [`spawn`] starts one and says whether its program could be executed.
 //! * [`run`] follows it to its end: signals, output, exit status.
 //! * [`output`] turns what it prints into bounded log lines.
+//! * [`orphan`] finds what a former daemon started and did not see end, by what [`proc`] says.
 
+pub mod orphan;
 pub mod output;
+pub mod proc;
 pub mod run;
 pub mod spawn;

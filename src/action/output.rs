@@ -56,6 +56,34 @@ impl Lines {
     }
 }
 
+/// How much of a run's output is kept after its end.
+pub const KEPT: usize = 64 * 1024;
+
+/// The last of what an action prints, as it came.
+#[derive(Debug, Default)]
+pub struct Tail(Vec<u8>);
+
+impl Tail {
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+        // Not at every piece: each byte is moved at most once more.
+        if self.0.len() > 2 * KEPT {
+            self.cut();
+        }
+    }
+
+    /// At most [`KEPT`] bytes.
+    pub fn finish(mut self) -> Vec<u8> {
+        self.cut();
+        self.0
+    }
+
+    fn cut(&mut self) {
+        let superfluous = self.0.len().saturating_sub(KEPT);
+        self.0.drain(..superfluous);
+    }
+}
+
 /// The text with U+FFFD for what is no UTF-8 and with control characters escaped as Rust writes them.
 pub fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
@@ -144,6 +172,20 @@ mod tests {
     #[test]
     fn control_characters_and_broken_utf8_cannot_reach_the_log() {
         assert_eq!(lines_of(&[b"\x1b[31mred\r\0\xff\n"]), ["\\u{1b}[31mred\\r\\u{0}\u{fffd}"]);
+    }
+
+    #[test]
+    fn the_tail_is_the_last_of_the_output() {
+        let mut tail = Tail::default();
+        tail.push(b"lost");
+        for _ in 0..4 {
+            tail.push(&[b'x'; KEPT]);
+        }
+        tail.push(b"end");
+        let kept = tail.finish();
+        assert_eq!(kept.len(), KEPT);
+        assert!(kept.ends_with(b"xend"));
+        assert_eq!(Tail::default().finish(), b"");
     }
 
     #[test]

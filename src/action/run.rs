@@ -1,7 +1,6 @@
 //! Following a started action to its end.
 
 use std::cell::{Cell, RefCell};
-use std::fs;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +13,9 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::output::{Budget, Lines, Verdict};
+use super::orphan::Orphan;
+use super::output::{Budget, Lines, Tail, Verdict};
+use super::proc::{self, Living};
 use super::spawn::Process;
 use crate::sys;
 
@@ -39,6 +40,8 @@ const FLOOD_PAUSE: Duration = Duration::from_millis(5);
 pub enum Outcome {
     Exited(i32),
     Signaled(i32),
+    /// Nobody can tell: it was not our child.
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,12 +115,12 @@ impl Handle {
 }
 
 /// Follows `process` in a task of its own, gives its output to `print`, and calls `ended` once: when the
-/// leader is reaped and the output is drained, at most [`DRAIN`] later. What comes after that is still
-/// read, and dropped, so that a process left behind gets no SIGPIPE.
+/// leader is reaped and the output is drained, at most [`DRAIN`] later. With it comes the last of the output. What
+/// comes after that is still read, and dropped, so that a process left behind gets no SIGPIPE.
 pub fn follow(
     process: Process,
     print: impl Fn(Printed) + 'static,
-    ended: impl FnOnce(io::Result<Outcome>) + 'static,
+    ended: impl FnOnce(io::Result<Outcome>, Vec<u8>) + 'static,
 ) -> Handle {
     let Process { leader, pidfd, stdout, stderr } = process;
     let order = Rc::new(Order { stage: Cell::new(Stage::Running), changed: Notify::new() });
@@ -136,8 +139,24 @@ pub fn follow(
             Err(error) => Err(error),
         };
         let _ = timeout(DRAIN, all(drains)).await;
-        sink.close();
-        ended(outcome);
+        ended(outcome, sink.close());
+    });
+    handle
+}
+
+/// The same for a run of a former daemon, whose output nobody reads any more.
+pub fn follow_orphan(orphan: Orphan, ended: impl FnOnce(io::Result<Outcome>) + 'static) -> Handle {
+    let Orphan { leader, pidfd, .. } = orphan;
+    let order = Rc::new(Order { stage: Cell::new(Stage::Running), changed: Notify::new() });
+    let handle = Handle { leader, order: Rc::clone(&order) };
+    spawn_local(async move {
+        let seen = pidfd.readable().await.map(drop);
+        // Init may have reaped the leader. Its number stays the group's as long as this has a member.
+        while order.stage.get() == Stage::Terminating && others_in_group(leader) {
+            let _ = timeout(GROUP_POLL, order.changed.notified()).await;
+        }
+        order.stage.set(Stage::Reaped);
+        ended(seen.map(|()| Outcome::Unknown));
     });
     handle
 }
@@ -181,35 +200,16 @@ fn others_in_group(leader: Pid) -> bool {
     }
     LOOK.with_borrow_mut(|look| {
         if look.as_ref().is_none_or(|look| look.at.elapsed() >= GROUP_POLL) {
-            *look = Some(Look { at: Instant::now(), living: living() });
+            *look = Some(Look { at: Instant::now(), living: proc::living().collect() });
         }
-        let living = look.iter().flat_map(|look| &look.living);
-        living.into_iter().any(|(pid, group)| *group == leader.as_raw() && *pid != leader.as_raw())
+        let mut living = look.iter().flat_map(|look| &look.living);
+        living.any(|other| other.group == leader.as_raw() && other.pid != leader.as_raw())
     })
 }
 
 struct Look {
     at: Instant,
-    /// Pid and group.
-    living: Vec<(i32, i32)>,
-}
-
-/// Pid and group of every process that is alive.
-fn living() -> Vec<(i32, i32)> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid| Some((pid, living_group(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?)))
-        .collect()
-}
-
-/// Reads /proc/PID/stat: `pid (name) state ppid pgrp ...`, where the name may hold anything. `None` for a dead one.
-fn living_group(stat: &str) -> Option<i32> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace();
-    match fields.next()? {
-        "Z" | "X" => None,
-        _ => fields.nth(1)?.parse().ok(),
-    }
+    living: Vec<Living>,
 }
 
 /// Where both streams of a run go.
@@ -225,6 +225,7 @@ struct Streams {
     stdout: Lines,
     stderr: Lines,
     budget: Budget,
+    tail: Tail,
 }
 
 impl Sink {
@@ -233,6 +234,7 @@ impl Sink {
             stdout: Lines::default(),
             stderr: Lines::default(),
             budget: Budget::new(Duration::ZERO),
+            tail: Tail::default(),
         };
         Self {
             print: Box::new(print),
@@ -247,7 +249,8 @@ impl Sink {
         if !self.open.get() {
             return (bytes.len() == CHUNK).then_some(FLOOD_PAUSE);
         }
-        let Streams { stdout, stderr, budget } = &mut *self.streams.borrow_mut();
+        let Streams { stdout, stderr, budget, tail } = &mut *self.streams.borrow_mut();
+        tail.push(bytes);
         let lines = match stream {
             Stream::Stdout => stdout,
             Stream::Stderr => stderr,
@@ -267,10 +270,10 @@ impl Sink {
         }
     }
 
-    /// Ends the run's share of the log: what comes later is dropped.
-    fn close(&self) {
+    /// Ends the run's share of the log: what comes later is dropped. Returns the last of what came.
+    fn close(&self) -> Vec<u8> {
         self.open.set(false);
-        let Streams { stdout, stderr, budget } = &mut *self.streams.borrow_mut();
+        let Streams { stdout, stderr, budget, tail } = &mut *self.streams.borrow_mut();
         for (stream, lines) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
             if let Some(line) = lines.finish() {
                 self.line(budget, stream, line);
@@ -280,6 +283,7 @@ impl Sink {
             0 => {}
             count => (self.print)(Printed::Suppressed(count)),
         }
+        std::mem::take(tail).finish()
     }
 }
 
@@ -303,17 +307,5 @@ fn read_once(pipe: &pipe::Receiver, stream: Stream, sink: &Sink) -> io::Result<O
     match pipe.try_read(&mut chunk)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         length => Ok(sink.take(stream, &chunk[..length])),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::living_group;
-
-    #[test]
-    fn a_process_name_cannot_pose_as_a_group() {
-        assert_eq!(living_group("7 (a) b) S 1 42 42 0"), Some(42));
-        assert_eq!(living_group("7 (x S 1 42) S 1 7 7 0"), Some(7));
-        assert_eq!(living_group("7 (zombie) Z 1 42 42 0"), None);
     }
 }

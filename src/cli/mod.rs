@@ -143,6 +143,10 @@ pub struct RunArgs {
     /// Run in the background
     #[arg(long)]
     pub daemonize: bool,
+    /// How long running actions may take to end by themselves when the daemon stops, before they get SIGTERM and,
+    /// 5 s later, SIGKILL [default: 10]
+    #[arg(long, value_name = "SECONDS", alias = "stop_timeout", value_parser = settings::grace)]
+    pub stop_timeout: Option<Duration>,
     /// Try it out: foreground, debug log to stdout, the configs in etc/examples, and a directory store of its
     /// own
     #[arg(long, conflicts_with = "daemonize")]

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use thiserror::Error;
@@ -15,6 +16,7 @@ use super::{RunArgs, fail};
 use crate::action::spawn::Spawner;
 use crate::config::files;
 use crate::daemon::{self, Parts};
+use crate::ledger::Ledger;
 use crate::report::log::Target;
 use crate::report::{Level, Log, Report};
 use crate::store::{self, StoreSettings, StoreUrl};
@@ -39,6 +41,7 @@ struct Plan {
     store: StoreSettings,
     config_path: PathBuf,
     state_dir: PathBuf,
+    stop_timeout: Duration,
     log: Target,
     level: Level,
     pid_file: Option<PathBuf>,
@@ -92,8 +95,11 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
         () if args.verbose => Level::Info,
         () => Level::Notice,
     };
+    let stop_timeout =
+        args.stop_timeout.or(file.stop_timeout(&config_path)?).unwrap_or(settings::STOP_TIMEOUT);
     Ok(Plan {
         state_dir: settings::absolute(state_dir),
+        stop_timeout,
         log,
         level,
         pid_file: args.pid_file.or_else(|| file.pid_file.clone()).map(settings::absolute),
@@ -160,6 +166,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
         log.report(&Report::Trouble { what: &what });
     }
 
+    let ledger = Ledger::open(&plan.state_dir, &plan.store.url.lasting_name());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     let served = local.block_on(&runtime, async {
@@ -172,8 +179,18 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
         if let Some(background) = background {
             background.ready(log_to_stdout)?;
         }
-        daemon::run(Parts { log, spawner, subscriptions, store_events, loader, config_changes, signals })
-            .await;
+        daemon::run(Parts {
+            log,
+            ledger,
+            spawner,
+            subscriptions,
+            store_events,
+            loader,
+            config_changes,
+            signals,
+            stop_timeout: plan.stop_timeout,
+        })
+        .await;
         Ok(())
     });
     drop(local);

@@ -18,6 +18,7 @@ pub const CONFIG_PATH: &str = "/etc/twitcher";
 pub const STATE_DIR: &str = "/var/lib/twitcher";
 pub const STORE: &str = "zk://localhost:2181";
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings file's name in the config directory.
 pub const FILE: &str = "twitcher.toml";
@@ -29,6 +30,8 @@ pub struct File {
     pub store: Option<String>,
     /// Seconds, integer or float.
     pub session_timeout: Option<f64>,
+    /// Seconds, integer or float.
+    pub stop_timeout: Option<f64>,
     pub state_dir: Option<PathBuf>,
     pub log_file: Option<PathBuf>,
     pub pid_file: Option<PathBuf>,
@@ -70,6 +73,7 @@ impl File {
         // Checked here, so that `check` finds what `run` would.
         file.store_url(config_path)?;
         file.timeout(config_path)?;
+        file.stop_timeout(config_path)?;
         Ok(file)
     }
 
@@ -88,6 +92,12 @@ impl File {
         let check =
             |value| positive(value).map_err(|error| value_error(config_path, "session_timeout", error));
         self.session_timeout.map(check).transpose()
+    }
+
+    pub fn stop_timeout(&self, config_path: &Path) -> Result<Option<Duration>, SettingsError> {
+        let check =
+            |value| not_negative(value).map_err(|error| value_error(config_path, "stop_timeout", error));
+        self.stop_timeout.map(check).transpose()
     }
 }
 
@@ -143,6 +153,15 @@ pub fn absolute(path: PathBuf) -> PathBuf {
 /// Parses a number of seconds above zero.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     positive(text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?)
+}
+
+/// Parses a number of seconds, which may be none.
+pub fn grace(text: &str) -> Result<Duration, String> {
+    not_negative(text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?)
+}
+
+fn not_negative(seconds: f64) -> Result<Duration, String> {
+    if seconds == 0.0 { Ok(Duration::ZERO) } else { positive(seconds) }
 }
 
 fn positive(seconds: f64) -> Result<Duration, String> {
@@ -203,6 +222,7 @@ mod tests {
         let file: File = toml::from_str(&in_force).unwrap();
         assert_eq!((file.store.as_deref(), file.auth.len()), (Some(STORE), 1));
         assert_eq!(file.session_timeout, Some(SESSION_TIMEOUT.as_secs_f64()));
+        assert_eq!(file.stop_timeout, Some(STOP_TIMEOUT.as_secs_f64()));
         assert_eq!(file.state_dir.as_deref(), Some(Path::new(STATE_DIR)));
     }
 }

@@ -1,12 +1,15 @@
 //! What changes in the configs, done to the watches.
 
-use super::{Daemon, Entry, Subscribers, WatchId};
+use std::collections::HashMap;
+
+use super::{Daemon, Definition, Entry, Subscribers, WatchId};
 use crate::config::diff::{WatchChange, diff};
 use crate::config::files::FileChange;
 use crate::config::spec::{WatchKey, WatchSpec};
+use crate::ledger::Recalled;
 use crate::report::Report;
 use crate::store::{Facet, Subject};
-use crate::watch::{Input, Policy, Standing, Watch};
+use crate::watch::{Input, Policy, Watch};
 
 #[derive(Default)]
 struct Changes {
@@ -32,21 +35,30 @@ impl Daemon {
                 self.log.report(&Report::ConfigRemoved { file: &file, watches: removed });
             }
             FileChange::Trouble(what) => self.log.report(&Report::Trouble { what: &what }),
-            FileChange::FirstScanDone => self.log.report(&Report::Ready { watches: self.by_key.len() }),
+            FileChange::FirstScanDone => {
+                self.log.report(&Report::Ready { watches: self.by_key.len() });
+                let by_key = &self.by_key;
+                self.ledger.tidy(|watch| by_key.contains_key(watch));
+            }
         }
     }
 
     fn load(&mut self, file: &str, watches: Vec<WatchSpec>) -> Changes {
         let keys = watches.iter().map(|spec| spec.id.clone()).collect();
         let before = self.by_file.insert(file.to_owned(), keys).unwrap_or_default();
-        let current = before.iter().map(|key| &self.entries[&self.by_key[key]].spec);
+        let current = before.iter().filter_map(|key| self.entries[&self.by_key[key]].spec());
         let changes = diff(current, watches);
+        let mut recalled = match changes.iter().any(|change| matches!(change, WatchChange::Add(_))) {
+            true => self.ledger.recall(file),
+            false => HashMap::new(),
+        };
         let mut count = Changes::default();
         for change in changes {
             match change {
                 WatchChange::Add(spec) => {
                     count.added += 1;
-                    self.add(spec);
+                    let recalled = recalled.remove(&*spec.id.description);
+                    self.add(spec, recalled.as_ref());
                 }
                 WatchChange::Change(spec) => {
                     count.changed += 1;
@@ -61,38 +73,54 @@ impl Daemon {
         count
     }
 
-    fn add(&mut self, spec: WatchSpec) {
+    fn add(&mut self, spec: WatchSpec, recalled: Option<&Recalled>) {
         self.log.report(&Report::WatchAdded { watch: &spec.id, subject: &spec.subject });
-        if self.by_key.contains_key(&spec.id) {
-            // Removed a while ago, but an action of it still runs: its first run waits for that one.
-            return self.redefine(spec);
+        let (policy, subject) = (policy(&spec), spec.subject.clone());
+        let hash = spec.definition_hash();
+        let standing = self.standing(&spec, hash, recalled);
+        let id = match self.by_key.get(&spec.id) {
+            // It was removed, or its daemon died, and an action of it still runs: its first run waits for that one.
+            Some(id) => {
+                let id = *id;
+                let Some(entry) = self.entries.get_mut(&id) else { return };
+                let former = matches!(entry.definition, Definition::Former { .. });
+                let same_definition = former && recalled.is_some_and(|recalled| recalled.definition == hash);
+                (entry.definition, entry.hash) = (Definition::Loaded(spec), hash);
+                entry.retired = false;
+                self.step(id, Input::Loaded { policy, standing, same_definition });
+                id
+            }
+            None => {
+                self.next_watch += 1;
+                let id = WatchId(self.next_watch);
+                self.by_key.insert(spec.id.clone(), id);
+                let watch = Watch::new(policy, standing);
+                self.entries.insert(id, Box::new(Entry::new(Definition::Loaded(spec), watch)));
+                id
+            }
+        };
+        if recalled.is_none_or(|recalled| recalled.definition != hash) {
+            self.remember(id);
         }
-        let id = WatchId(self.next_watch);
-        self.next_watch += 1;
-        self.by_key.insert(spec.id.clone(), id);
-        let subject = spec.subject.clone();
-        let watch = Watch::new(policy(&spec), Standing::default());
-        self.entries.insert(id, Box::new(Entry { spec, watch, timer: None, retired: false }));
         self.join(id, subject);
     }
 
     fn redefine(&mut self, spec: WatchSpec) {
         let id = self.by_key[&spec.id];
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let subject = spec.subject.clone();
-        let policy = policy(&spec);
-        let old = std::mem::replace(&mut entry.spec, spec);
-        let was_retired = std::mem::take(&mut entry.retired);
-        if !was_retired {
-            self.log.report(&Report::WatchChanged { watch: &old.id, subject: &subject });
-        }
-        let same_subject = old.subject == subject;
+        let (policy, subject) = (policy(&spec), spec.subject.clone());
+        self.log.report(&Report::WatchChanged { watch: &spec.id, subject: &subject });
+        let old = entry.subject().clone();
+        (entry.hash, entry.trouble) = (spec.definition_hash(), None);
+        entry.definition = Definition::Loaded(spec);
+        let same_subject = old == subject;
         self.step(id, Input::Redefined { policy, same_subject });
-        if was_retired || !same_subject {
-            self.leave(id, &old.subject);
-            self.join(id, subject);
-        } else {
+        self.remember(id);
+        if same_subject {
             self.subscriptions.refresh(&subject);
+        } else {
+            self.leave(id, &old);
+            self.join(id, subject);
         }
     }
 
@@ -101,7 +129,8 @@ impl Daemon {
         let id = self.by_key[key];
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.retired = true;
-        let subject = entry.spec.subject.clone();
+        let subject = entry.subject().clone();
+        self.ledger.retire(key);
         self.leave(id, &subject);
         self.step(id, Input::Retired);
     }

@@ -2,6 +2,7 @@
 //! effects it asks for. It owns the watches, the timers and the running actions, and decides nothing.
 //!
 //! * [`configs`] changes which watches there are.
+//! * [`memory`] keeps the ledger, and takes up what a former daemon left in it.
 //! * [`runs`] performs what the core asks for.
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,19 +17,20 @@ use crate::action::run::{Handle, Outcome};
 use crate::action::spawn::Spawner;
 use crate::config::files::{FileChange, Loader};
 use crate::config::spec::{WatchKey, WatchSpec};
+use crate::ledger::{Ledger, ProcessMark};
 use crate::report::{Log, Report, RunReport};
 use crate::store::{State, StoreEvent, Subject, Subscriptions};
 use crate::watch::{End, Input, Reason, RunId, Supply, Time, Watch};
+use memory::{Intention, Trouble};
 
 mod configs;
+mod memory;
 mod runs;
-
-/// How long running actions may take to end by themselves when the daemon stops; from the contract.
-pub const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Everything the daemon lives on; each is ready to use.
 pub struct Parts {
     pub log: Log,
+    pub ledger: Ledger,
     pub spawner: Spawner,
     pub subscriptions: Subscriptions,
     pub store_events: Receiver<StoreEvent>,
@@ -36,20 +38,41 @@ pub struct Parts {
     pub config_changes: UnboundedReceiver<FileChange>,
     /// Signal numbers: SIGHUP, SIGTERM and SIGINT.
     pub signals: UnboundedReceiver<i32>,
+    /// How long running actions may take to end by themselves when the daemon stops.
+    pub stop_timeout: Duration,
 }
 
 /// Runs until it is told to stop and the last action has ended.
 pub async fn run(parts: Parts) {
-    let Parts { log, spawner, subscriptions, mut store_events, loader, mut config_changes, mut signals } =
-        parts;
+    let Parts { mut store_events, loader, mut config_changes, mut signals, .. } = parts;
     let (ends, mut ended) = unbounded_channel();
-    let mut daemon = Daemon::new(log, spawner, subscriptions, ends);
+    let mut daemon = Daemon {
+        log: parts.log,
+        ledger: parts.ledger,
+        spawner: parts.spawner,
+        subscriptions: parts.subscriptions,
+        ends,
+        origin: Instant::now(),
+        stamp: stamp(),
+        entries: HashMap::new(),
+        by_key: HashMap::new(),
+        by_file: HashMap::new(),
+        subjects: HashMap::new(),
+        runs: HashMap::new(),
+        supply: Supply::new(fastrand::u64(..)),
+        next_watch: 0,
+        timers: BTreeSet::new(),
+        drifted: 0,
+        stop_timeout: parts.stop_timeout,
+        stopping: false,
+    };
+    daemon.adopt_orphans();
     loop {
+        daemon.heed_ledger();
         let wake = daemon.timers.first().map(|(at, _)| daemon.origin + *at);
         tokio::select! {
-            Some(event) = store_events.recv() => daemon.store_event(event),
-            Some(end) = ended.recv() => daemon.run_ended(end),
-            Some(change) = config_changes.recv(), if !daemon.stopping => daemon.file_change(change),
+            // In this order, so that the ledger commits when there is nothing else to do.
+            biased;
             Some(signal) = signals.recv() => match signal {
                 SIGHUP => {
                     daemon.log.report(&Report::ConfigReload);
@@ -60,6 +83,10 @@ pub async fn run(parts: Parts) {
                 _ => {}
             },
             () = sleep_until(wake.unwrap_or(daemon.origin)), if wake.is_some() => daemon.tick(),
+            Some(end) = ended.recv() => daemon.run_ended(end),
+            Some(change) = config_changes.recv(), if !daemon.stopping => daemon.file_change(change),
+            Some(event) = store_events.recv() => daemon.store_event(event),
+            () = std::future::ready(()), if daemon.ledger.is_dirty() => daemon.ledger.commit(),
         }
         if daemon.stopping && daemon.runs.is_empty() {
             break;
@@ -74,12 +101,56 @@ pub async fn run(parts: Parts) {
 struct WatchId(u64);
 
 struct Entry {
-    spec: WatchSpec,
+    definition: Definition,
+    /// The definition's, as the ledger has it.
+    hash: u64,
     watch: Watch,
     /// As it stands in [`Daemon::timers`].
     timer: Option<Time>,
-    /// Removed from its file, while something of it still runs.
+    /// Removed from its file, or not loaded yet, while something of it still runs.
     retired: bool,
+    /// Since the last success.
+    trouble: Option<Box<Trouble>>,
+}
+
+enum Definition {
+    Loaded(WatchSpec),
+    /// Known from the ledger only, by a run that still lives.
+    Former {
+        key: WatchKey,
+        subject: Subject,
+    },
+}
+
+impl Entry {
+    fn new(definition: Definition, watch: Watch) -> Self {
+        let mut entry = Self { definition, hash: 0, watch, timer: None, retired: true, trouble: None };
+        if let Some(spec) = entry.spec() {
+            (entry.hash, entry.retired) = (spec.definition_hash(), false);
+        }
+        entry
+    }
+
+    fn spec(&self) -> Option<&WatchSpec> {
+        match &self.definition {
+            Definition::Loaded(spec) => Some(spec),
+            Definition::Former { .. } => None,
+        }
+    }
+
+    fn key(&self) -> &WatchKey {
+        match &self.definition {
+            Definition::Loaded(spec) => &spec.id,
+            Definition::Former { key, .. } => key,
+        }
+    }
+
+    fn subject(&self) -> &Subject {
+        match &self.definition {
+            Definition::Loaded(spec) => &spec.subject,
+            Definition::Former { subject, .. } => subject,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -90,6 +161,11 @@ struct Subscribers {
 
 struct Live {
     key: WatchKey,
+    /// In the ledger.
+    id: String,
+    /// `None` for a run of a former daemon.
+    intention: Option<Intention>,
+    process: Option<ProcessMark>,
     handle: Handle,
     started: Instant,
     ended_by: Option<Reason>,
@@ -103,20 +179,19 @@ struct RunEnd {
 }
 
 enum Over {
-    Ended(io::Result<Outcome>),
+    /// With the last of its output.
+    Ended(io::Result<Outcome>, Vec<u8>),
     /// Which was said then. `starved` if there was no descriptor, memory or process left for it.
-    NeverStarted {
-        starved: bool,
-    },
+    NeverStarted { starved: bool },
 }
 
 struct Daemon {
     log: Log,
+    ledger: Ledger,
     spawner: Spawner,
     subscriptions: Subscriptions,
     ends: UnboundedSender<RunEnd>,
     origin: Instant,
-    /// Sets this daemon's run ids apart from those of any other.
     stamp: String,
     /// Boxed, because the table has up to twice as many places as entries.
     entries: HashMap<WatchId, Box<Entry>>,
@@ -128,32 +203,17 @@ struct Daemon {
     next_watch: u64,
     timers: BTreeSet<(Time, WatchId)>,
     drifted: u64,
+    stop_timeout: Duration,
     stopping: bool,
 }
 
-impl Daemon {
-    fn new(log: Log, spawner: Spawner, subscriptions: Subscriptions, ends: UnboundedSender<RunEnd>) -> Self {
-        let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Self {
-            log,
-            spawner,
-            subscriptions,
-            ends,
-            origin: Instant::now(),
-            stamp: format!("{:x}.{:x}", started.unwrap_or_default().as_millis(), std::process::id()),
-            entries: HashMap::new(),
-            by_key: HashMap::new(),
-            by_file: HashMap::new(),
-            subjects: HashMap::new(),
-            runs: HashMap::new(),
-            supply: Supply::new(fastrand::u64(..)),
-            next_watch: 0,
-            timers: BTreeSet::new(),
-            drifted: 0,
-            stopping: false,
-        }
-    }
+/// Sets the run ids of a daemon apart from those of any other.
+fn stamp() -> String {
+    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    format!("{:x}.{:x}", started.unwrap_or_default().as_millis(), std::process::id())
+}
 
+impl Daemon {
     fn now(&self) -> Time {
         self.origin.elapsed()
     }
@@ -167,7 +227,7 @@ impl Daemon {
                 let Some(subscribers) = self.subjects.get_mut(&subject) else { return };
                 subscribers.unreadable = true;
                 let keys: Vec<_> =
-                    subscribers.watches.iter().map(|watch| &self.entries[watch].spec.id).collect();
+                    subscribers.watches.iter().map(|watch| self.entries[watch].key()).collect();
                 self.log.report(&Report::NodeUnreadable {
                     subject: &subject,
                     watches: &keys,
@@ -199,25 +259,35 @@ impl Daemon {
 
     fn run_ended(&mut self, RunEnd { watch, run, how }: RunEnd) {
         let end = match (how, self.runs.remove(&run)) {
-            (Over::Ended(outcome), Some(live)) => self.report_end(run, &live, &outcome),
+            (Over::Ended(outcome, output), Some(live)) => {
+                self.note_end(&live, &outcome, &output);
+                self.report_end(watch, run, &live, &outcome)
+            }
             (Over::NeverStarted { starved: true }, _) => End::Starved,
-            (Over::NeverStarted { starved: false } | Over::Ended(_), _) => End::Failed,
+            (Over::NeverStarted { starved: false } | Over::Ended(..), _) => End::Failed,
         };
         self.step(watch, Input::Ended { run, end });
     }
 
-    fn report_end(&self, run: RunId, live: &Live, outcome: &io::Result<Outcome>) -> End {
+    fn report_end(&mut self, watch: WatchId, run: RunId, live: &Live, outcome: &io::Result<Outcome>) -> End {
         let what = match outcome {
             Ok(outcome) => {
                 RunReport::Ended { outcome, ended_by: live.ended_by, took: live.started.elapsed() }
             }
             Err(error) => RunReport::Lost { error },
         };
+        let (end, trouble) = match (outcome, live.ended_by) {
+            (Ok(Outcome::Exited(0)), None) => (End::Succeeded, None),
+            (Ok(Outcome::Unknown), _) | (Ok(_), Some(Reason::Stop)) => (End::Interrupted, None),
+            (Ok(Outcome::Exited(_) | Outcome::Signaled(_)) | Err(_), _) => {
+                (End::Failed, Some(Trouble::new(&what)))
+            }
+        };
         self.log.report(&Report::Run { watch: &live.key, run, what });
-        match (outcome, live.ended_by) {
-            (Ok(Outcome::Exited(0)), None) => End::Succeeded,
-            (Ok(Outcome::Exited(_) | Outcome::Signaled(_)) | Err(_), _) => End::Failed,
+        if let (Some(entry), true) = (self.entries.get_mut(&watch), end != End::Interrupted) {
+            entry.trouble = trouble;
         }
+        end
     }
 
     fn tick(&mut self) {
@@ -230,7 +300,7 @@ impl Daemon {
 
     fn stop(&mut self, signal: &str) {
         self.log.report(&Report::Stopping { signal, running: self.runs.len() });
-        let grace = if self.stopping { Duration::ZERO } else { STOP_GRACE };
+        let grace = if self.stopping { Duration::ZERO } else { self.stop_timeout };
         self.stopping = true;
         for watch in self.entries.keys().copied().collect::<Vec<_>>() {
             self.step(watch, Input::Stopping { grace });
@@ -241,14 +311,25 @@ impl Daemon {
     fn step(&mut self, id: WatchId, input: Input) {
         let now = self.now();
         let Some(entry) = self.entries.get_mut(&id) else { return };
+        let before = entry.watch.standing();
         let effects = entry.watch.step(now, input, &mut self.supply);
+        let changed = entry.watch.standing() != before;
+        self.schedule(id);
+        if changed {
+            // Before its effects: an action that starts must be owed by then.
+            self.remember(id);
+        }
+        for effect in effects {
+            self.perform(id, effect);
+        }
+    }
+
+    fn schedule(&mut self, id: WatchId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
         let due = entry.watch.deadline();
         if let Some(old) = std::mem::replace(&mut entry.timer, due) {
             self.timers.remove(&(old, id));
         }
         self.timers.extend(due.map(|due| (due, id)));
-        for effect in effects {
-            self.perform(id, effect);
-        }
     }
 }

@@ -2,15 +2,19 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::time::{Duration, SystemTime};
 
 use nix::libc;
 use tokio::time::Instant;
 
+use super::memory::{Intention, Trouble};
 use super::{Daemon, Live, Over, RunEnd, WatchId};
+use crate::action::proc;
 use crate::action::run::{self, Handle};
 use crate::action::spawn::{Launch, Process, Program};
 use crate::config::function::{ActEvent, ActRequest};
 use crate::config::spec::{Action, WatchKey, WatchSpec};
+use crate::ledger::Ending;
 use crate::report::{Report, RunReport};
 use crate::store::Content;
 use crate::watch::{Effect, RunId, Update};
@@ -32,30 +36,32 @@ impl Daemon {
                 let _ = self.signal(run, RunReport::Killed, Handle::kill);
             }
             Effect::Discarded { version } => {
-                let watch = &self.entries[&id].spec.id;
+                let watch = self.entries[&id].key();
                 self.log.report(&Report::Discarded { watch, version: version.number });
             }
             Effect::Superseded { total } => {
-                let watch = &self.entries[&id].spec.id;
+                let watch = self.entries[&id].key();
                 self.log.report(&Report::Superseded { watch, total });
             }
             Effect::Retry { run, failures, after } => {
-                let spec = &self.entries[&id].spec;
-                let attempts = spec.retry.map_or(0, |retry| retry.attempts);
+                let entry = &self.entries[&id];
+                let attempts = entry.spec().and_then(|spec| spec.retry).map_or(0, |retry| retry.attempts);
                 let what = RunReport::Retry { failures, attempts, after };
-                self.log.report(&Report::Run { watch: &spec.id, run, what });
+                self.log.report(&Report::Run { watch: entry.key(), run, what });
+                self.next_try(id, after);
             }
             Effect::PutOff { run, after } => {
-                let watch = &self.entries[&id].spec.id;
+                let watch = self.entries[&id].key();
                 self.log.report(&Report::Run { watch, run, what: RunReport::PutOff { after } });
+                self.next_try(id, after);
             }
             Effect::GaveUp { failures, stopped } => {
-                let watch = &self.entries[&id].spec.id;
+                let watch = self.entries[&id].key();
                 self.log.report(&Report::GaveUp { watch, failures, stopped });
             }
             Effect::Forget => {
                 if let Some(entry) = self.entries.remove(&id) {
-                    self.by_key.remove(&entry.spec.id);
+                    self.by_key.remove(entry.key());
                 }
             }
         }
@@ -71,10 +77,23 @@ impl Daemon {
         sent
     }
 
+    fn next_try(&mut self, id: WatchId, after: Duration) {
+        if let Some(trouble) = self.entries.get_mut(&id).and_then(|entry| entry.trouble.as_mut()) {
+            trouble.next_try = Some(SystemTime::now() + after);
+            self.remember(id);
+        }
+    }
+
     fn spawn(&mut self, id: WatchId, run: RunId, update: &Update) {
-        let spec = &self.entries[&id].spec;
+        let entry = &self.entries[&id];
+        // The core starts nothing of what no file registers.
+        let Some(spec) = entry.spec() else { return };
+        let intention = Intention::new(self.run_id(run), entry, spec, update);
+        self.ledger.intend(&intention.as_intent());
+        // From here on the next daemon knows of it, whatever becomes of us.
+        self.ledger.commit();
         let started = Instant::now();
-        match self.spawner.spawn(self.launch(spec, run, update)) {
+        match self.spawner.spawn(self.launch(spec, &intention.run, update)) {
             Ok(process) => {
                 let what = RunReport::Started {
                     event: update.event,
@@ -84,8 +103,22 @@ impl Daemon {
                 };
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
                 let key = spec.id.clone();
+                // A process that we do not reap cannot be gone.
+                let mark = proc::mark(process.leader).ok();
+                if let Some(mark) = mark {
+                    self.ledger.started(&intention.run, mark);
+                }
                 let handle = self.follow(id, run, key.clone(), process);
-                self.runs.insert(run, Live { key, handle, started, ended_by: None });
+                let live = Live {
+                    key,
+                    id: intention.run.clone(),
+                    intention: Some(intention),
+                    process: mark,
+                    handle,
+                    started,
+                    ended_by: None,
+                };
+                self.runs.insert(run, live);
             }
             Err(error) => {
                 let command = match &spec.action {
@@ -93,7 +126,12 @@ impl Daemon {
                     Action::Function { .. } => "twitcher act",
                 };
                 let what = RunReport::NotStarted { command, error: &error };
+                let trouble = Trouble::new(&what);
+                self.ledger.ended(&intention.run, Ending::NotStarted(&trouble.last_error), &[]);
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.trouble = Some(trouble);
+                }
                 // Through the queue and not at once: a thousand that cannot start must not nest.
                 let how = Over::NeverStarted { starved: is_starvation(&error) };
                 let _ = self.ends.send(RunEnd { watch: id, run, how });
@@ -106,13 +144,13 @@ impl Daemon {
         let print = move |printed| {
             log.report(&Report::Run { watch: &key, run, what: RunReport::Printed(&printed) });
         };
-        run::follow(process, print, move |outcome| {
+        run::follow(process, print, move |outcome, output| {
             // The daemon may have stopped by now.
-            let _ = ends.send(RunEnd { watch, run, how: Over::Ended(outcome) });
+            let _ = ends.send(RunEnd { watch, run, how: Over::Ended(outcome, output) });
         })
     }
 
-    fn launch<'a>(&self, spec: &'a WatchSpec, run: RunId, update: &'a Update) -> Launch<'a> {
+    fn launch<'a>(&self, spec: &'a WatchSpec, run: &str, update: &'a Update) -> Launch<'a> {
         let program = match &spec.action {
             Action::Command(words) => Program::Command(words),
             Action::Function { program, index, .. } => {
@@ -132,7 +170,7 @@ impl Daemon {
             ("TWITCHER_ZNODE", spec.subject.path.to_string()),
             ("TWITCHER_EVENT", update.event.as_str().to_owned()),
             ("TWITCHER_VERSION", update.version.number.to_string()),
-            ("TWITCHER_RUN_ID", format!("{}-{run}", self.stamp)),
+            ("TWITCHER_RUN_ID", run.to_owned()),
         ];
         let stdin = spec.pipe_stdin.then(|| stdin(&update.content));
         Launch { program, identity: &spec.identity, stdin, variables }

@@ -159,6 +159,11 @@ impl Ledger {
         todo!()
     }
 
+    /// Drops the records of watches that nobody has loaded for long.
+    pub fn tidy(&mut self, _loaded: impl Fn(&WatchKey) -> bool) {
+        todo!()
+    }
+
     /// Whether anything waits for [`Self::commit`].
     pub fn is_dirty(&self) -> bool {
         todo!()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::action::output::printable;
 use crate::action::run::{Outcome, Printed, Stream};
 use crate::config::spec::WatchKey;
+use crate::ledger::News;
 use crate::store::Subject;
 use crate::watch::{Event, Reason, RunId};
 
@@ -102,6 +103,14 @@ pub enum Report<'a> {
         run: RunId,
         what: RunReport<'a>,
     },
+    /// Found in the ledger at the start.
+    Former {
+        watch: &'a WatchKey,
+        what: FormerRun<'a>,
+    },
+    Ledger {
+        news: &'a News,
+    },
     Discarded {
         watch: &'a WatchKey,
         version: i64,
@@ -115,6 +124,19 @@ pub enum Report<'a> {
         failures: u32,
         stopped: bool,
     },
+}
+
+/// What became of a run that its daemon did not see end.
+#[derive(Debug)]
+pub enum FormerRun<'a> {
+    Lives {
+        run: RunId,
+        id: &'a str,
+        pid: i32,
+    },
+    Gone(&'a str),
+    /// It may live, and we cannot see it end.
+    Unseen(&'a str, &'a std::io::Error),
 }
 
 /// What happened to one run.
@@ -165,6 +187,8 @@ impl Report<'_> {
             Report::ConfigFailed { .. }
             | Report::GaveUp { .. }
             | Report::NodeUnreadable { .. }
+            | Report::Ledger { news: News::Lost { .. } | News::SetAside { .. } }
+            | Report::Former { what: FormerRun::Unseen(..), .. }
             | Report::Trouble { .. } => Level::Error,
             Report::StoreDisconnected { .. }
             | Report::NodeDrifted { .. }
@@ -176,6 +200,8 @@ impl Report<'_> {
             | Report::Stopped
             | Report::StoreConnected { .. }
             | Report::NodeReadable { .. }
+            | Report::Ledger { news: News::Back }
+            | Report::Former { what: FormerRun::Lives { .. } | FormerRun::Gone(_), .. }
             | Report::ConfigReload
             | Report::ConfigLoaded { .. }
             | Report::ConfigRemoved { .. } => Level::Notice,
@@ -247,6 +273,33 @@ impl fmt::Display for Report<'_> {
             }
             Report::WatchRemoved { watch } => write!(f, "{watch}: removed"),
             Report::Run { watch, run, what } => write!(f, "{watch} run {run}: {what}"),
+            Report::Former { watch, what } => match what {
+                FormerRun::Lives { run, id, pid } => {
+                    write!(
+                        f,
+                        "{watch} run {run}: pid {pid} still runs as {id} of a former daemon; waiting for its end"
+                    )
+                }
+                FormerRun::Gone(id) => {
+                    write!(f, "{watch}: run {id} was interrupted by the end of its daemon")
+                }
+                FormerRun::Unseen(id, error) => {
+                    write!(
+                        f,
+                        "{watch}: run {id} of a former daemon may still run, and cannot be waited for: {error}"
+                    )
+                }
+            },
+            Report::Ledger { news: News::SetAside { path, reason } } => {
+                write!(
+                    f,
+                    "ledger: {reason}; it is {path} now, and a new one is begun: some actions may run again"
+                )
+            }
+            Report::Ledger { news: News::Lost { reason } } => {
+                write!(f, "ledger: {reason}; going on without: after a restart some actions may run again")
+            }
+            Report::Ledger { news: News::Back } => f.write_str("ledger: can be written again"),
             Report::Discarded { watch, version } => {
                 write!(f, "{watch}: version {version} ignored, the action is running (DISCARD)")
             }
@@ -288,6 +341,7 @@ impl fmt::Display for RunReport<'_> {
                     Outcome::Exited(0) => f.write_str("ended")?,
                     Outcome::Exited(code) => write!(f, "failed: exit code {code}")?,
                     Outcome::Signaled(signal) => write!(f, "failed: killed by {}", SignalName(*signal))?,
+                    Outcome::Unknown => f.write_str("ended, nobody knows how, and counts as interrupted,")?,
                 }
                 write!(f, " after {:.3} s", took.as_secs_f64())?;
                 match ended_by {

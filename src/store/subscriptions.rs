@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 
-use super::{StoreEvent, StoreSettings, StoreUrl, Subject, directory, zookeeper};
+use super::{StoreEvent, StoreSettings, StoreUrl, Subject, Version, directory, zookeeper};
 
 /// How many states may wait for the daemon. A store reads a node only once there is room for what it reads,
 /// so this also bounds the reads in flight, and a slow daemon gets the latest state, not every state.
@@ -31,6 +31,8 @@ pub(super) type Events = mpsc::Sender<StoreEvent>;
 /// Dropping it ends the store's tasks and closes the ZooKeeper session.
 #[derive(Debug)]
 pub struct Subscriptions {
+    /// Whether a version is the same for every daemon.
+    lasting: bool,
     commands: UnboundedSender<Command>,
     task: JoinHandle<()>,
 }
@@ -51,10 +53,20 @@ impl Subscriptions {
         self.command(Command::Refresh(subject.clone()));
     }
 
+    /// What a version that a former daemon was given is called now, if the node did not change since.
+    pub fn recognize(&self, version: Version) -> Version {
+        match self.lasting {
+            true => version,
+            // A directory's incarnations are counted from 0 by each daemon. A node that was made anew in between has
+            // another revision as well.
+            false => Version { incarnation: 0, ..version },
+        }
+    }
+
     /// Ends the store's tasks, giving a ZooKeeper session at most a second to be closed, so that the
     /// server does not have to wait for its expiry.
     pub async fn close(self) {
-        let Self { commands, mut task } = self;
+        let Self { commands, mut task, .. } = self;
         drop(commands);
         if tokio::time::timeout(FAREWELL, &mut task).await.is_err() {
             task.abort();
@@ -84,5 +96,9 @@ pub fn open(settings: &StoreSettings) -> io::Result<(Subscriptions, mpsc::Receiv
             tokio::task::spawn_local(directory.run(command_receiver, event_sender))
         }
     };
-    Ok((Subscriptions { commands, task }, events))
+    let lasting = match settings.url {
+        StoreUrl::ZooKeeper { .. } => true,
+        StoreUrl::Directory(_) => false,
+    };
+    Ok((Subscriptions { lasting, commands, task }, events))
 }

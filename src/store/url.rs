@@ -54,6 +54,16 @@ impl StoreUrl {
     pub fn from_servers(servers: &str) -> Result<Self, StoreUrlError> {
         parse_servers(servers, servers)
     }
+
+    /// What the store's versions are known by over restarts: versions of stores with different names must not be
+    /// compared. Servers are no part of it, as they come and go; the transaction ids of another ensemble are others,
+    /// and what they say is a change.
+    pub fn lasting_name(&self) -> String {
+        match self {
+            Self::ZooKeeper { chroot, .. } => format!("zk:{chroot}"),
+            Self::Directory(_) => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for StoreUrl {

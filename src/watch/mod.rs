@@ -76,6 +76,19 @@ pub struct Policy {
     pub throttle: Throttle,
 }
 
+/// Of a watch that starts nothing.
+const UNLOADED: Policy = Policy {
+    run_mode: RunMode::Queue,
+    run_on_load: RunOnLoad::Never,
+    notify_signal: None,
+    timeout: None,
+    max_parallel: 1,
+    on_children: false,
+    retry: None,
+    on_failure: OnFailure::Keep,
+    throttle: Throttle { debounce: Duration::ZERO, min_interval: Duration::ZERO, splay: Duration::ZERO },
+};
+
 /// Why an action runs, as `TWITCHER_EVENT` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -224,6 +237,15 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// With each of its versions as `map` has it.
+    pub fn map_versions(self, map: impl Fn(Version) -> Version) -> Self {
+        let seen = self.seen.map(|seen| match seen {
+            Seen::Absent => Seen::Absent,
+            Seen::Present(version) => Seen::Present(map(version)),
+        });
+        Self { seen, applied: self.applied.map(&map), discarded: self.discarded.map(&map), ..self }
+    }
+
     /// What stays of it under another definition that watches the same: it has not failed yet, nor succeeded.
     pub fn redefined(self) -> Self {
         Self { applied: None, discarded: None, failures: 0, stopped: false, ..self }
@@ -318,16 +340,16 @@ pub struct Watch {
 impl Watch {
     /// A watch that a file registers, and of which `standing` is known from before.
     pub fn new(policy: Policy, standing: Standing) -> Self {
-        let mut watch = Self::unloaded(policy.clone());
+        let mut watch = Self::unloaded();
         watch.load(policy, standing, true);
         watch
     }
 
     /// A watch that no file registers (yet), and of which actions of a former daemon may still run; see
     /// [`Self::adopt`].
-    pub fn unloaded(policy: Policy) -> Self {
+    pub fn unloaded() -> Self {
         Self {
-            policy,
+            policy: UNLOADED,
             life: Life::Retired,
             definition: 0,
             subject: 0,

@@ -238,7 +238,7 @@ impl World {
 
     /// Another daemon goes by what the ledger has.
     fn start_again(&mut self) {
-        self.watch = Watch::unloaded(self.policy.clone());
+        self.watch = Watch::unloaded();
         let orphans = std::mem::take(&mut self.live);
         let same_definition = orphans.values().all(|live| live.definition == self.definition);
         for (_, orphan) in orphans {

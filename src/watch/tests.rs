@@ -66,7 +66,7 @@ impl Bench {
 
     /// The next daemon after this one, on what this one leaves; `orphan` is the timeout of a run that lives on.
     fn reborn(&self, policy: Policy, orphan: Option<Option<Time>>) -> Self {
-        let mut next = Self { watch: Watch::unloaded(QUEUE), supply: Supply::new(0), now: Time::ZERO };
+        let mut next = Self { watch: Watch::unloaded(), supply: Supply::new(0), now: Time::ZERO };
         if let Some(until) = orphan {
             assert_eq!(next.watch.adopt(until, &mut next.supply), RunId(1));
         }
@@ -737,7 +737,7 @@ fn an_orphan_has_its_timeout() {
 
 #[test]
 fn an_orphan_of_a_watch_that_is_gone_is_timed_out_and_forgotten() {
-    let mut bench = Bench { watch: Watch::unloaded(QUEUE), supply: Supply::new(0), now: Time::ZERO };
+    let mut bench = Bench { watch: Watch::unloaded(), supply: Supply::new(0), now: Time::ZERO };
     bench.watch.adopt(Some(Time::from_secs(3)), &mut bench.supply);
     assert_eq!(bench.at_deadline(), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
     assert_eq!(bench.interrupt(1), [Effect::Forget]);
@@ -745,7 +745,7 @@ fn an_orphan_of_a_watch_that_is_gone_is_timed_out_and_forgotten() {
 
 #[test]
 fn an_orphan_of_another_definition_is_waited_for_also_in_parallel() {
-    let mut bench = Bench { watch: Watch::unloaded(PARALLEL), supply: Supply::new(0), now: Time::ZERO };
+    let mut bench = Bench { watch: Watch::unloaded(), supply: Supply::new(0), now: Time::ZERO };
     bench.watch.adopt(None, &mut bench.supply);
     bench.load(PARALLEL, Standing::default(), false);
     assert_eq!(bench.see(1, 1), []);
