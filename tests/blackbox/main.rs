@@ -21,6 +21,7 @@ mod logging;
 mod permissions;
 mod register_watch;
 mod reload;
+mod restart;
 mod run_modes;
 mod scale;
 mod signals;

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 
@@ -92,7 +93,7 @@ fn read_data(path: &Path) -> io::Result<Reading> {
     if metadata.is_dir() {
         let stamp = Stamp::of(&metadata);
         // A directory's own mtime tells of its entries, which are not its data.
-        let revision = hash(&(stamp.device, stamp.inode));
+        let revision = hash(&birth(&metadata));
         let content = Content::Data([].into());
         return Ok(Reading { content, stamp, steady: true, blank: false, revision });
     }
@@ -137,8 +138,15 @@ fn read_children(path: &Path) -> io::Result<Reading> {
     let stamp = Stamp::of(&metadata);
     let names = if metadata.is_dir() { names(path)? } else { Vec::new() };
     let steady = Stamp::of(&fs::metadata(path)?) == stamp || !metadata.is_dir();
-    let revision = hash(&names);
+    let revision = hash(&(metadata.is_dir().then(|| birth(&metadata)), &names));
     Ok(Reading { content: Content::Children(names.into()), stamp, steady, blank: false, revision })
+}
+
+/// What tells a directory from another that is made under its name later, while no daemon runs. The number alone does
+/// not: a file system may use it again at once.
+fn birth(metadata: &Metadata) -> (u64, u64, Option<SystemTime>) {
+    // Not every file system knows it.
+    (metadata.dev(), metadata.ino(), metadata.created().ok())
 }
 
 /// The names of the nodes in the directory `path`, sorted. A name that is no UTF-8 names no node.

@@ -6,5 +6,6 @@
 //! that the whole test run stays within minutes.
 
 mod actions;
+mod crash;
 mod ensemble;
 mod sessions;

@@ -1,0 +1,124 @@
+//! The daemon is killed with SIGKILL at random moments, under updates.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::harness::{Journal, Sandbox, ZooKeeper, exec, load, wait_until, watch};
+
+const NODES: [(&str, &str); 4] =
+    [("/queue-1", "QUEUE"), ("/queue-2", "QUEUE"), ("/discard-1", "DISCARD"), ("/discard-2", "DISCARD")];
+
+/// Which said last that the daemon was killed, among the lines of the actions.
+const KILLED: &str = "killed";
+
+// "Nothing is lost ... and a crash of the daemon do not break this." "Never two at once in QUEUE and DISCARD, not even
+// across a restart or `kill -9` of the daemon."
+#[test]
+fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
+    let sandbox = Sandbox::on(ZooKeeper::shared());
+    let journal = sandbox.journal();
+    let watches = NODES.map(|(node, mode)| {
+        let keys = format!("run_mode: {mode}, run_on_load: false");
+        sandbox.nodes.set(node, "0");
+        watch(node, &exec(&action(&journal, &sandbox, node)), &keys)
+    });
+    sandbox.config("app.twc", watches.concat());
+    let mut daemon = sandbox.daemon().arg("--debug").start();
+    for (node, _) in NODES {
+        daemon.wait_for_log(&[node, "observed"]);
+    }
+
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for value in 1.. {
+                for (node, _) in NODES {
+                    sandbox.nodes.set(node, value.to_string());
+                }
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..load(12, 100) {
+            let begun = journal.lines().len();
+            // Often in the midst of things, and sometimes before anything has begun.
+            let more = fastrand::usize(0..12);
+            wait_until("the daemon to be up and at work", || journal.lines().len() >= begun + more);
+            // A random moment is what this is about.
+            thread::sleep(Duration::from_micros(fastrand::u64(0..30_000)));
+            daemon.kill();
+            journal.add(KILLED);
+            daemon = sandbox.start();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+
+    // DISCARD may have ignored the last of them, but not one that comes when nothing runs.
+    wait_until("the actions to end", || balance(&journal.lines()).is_empty());
+    for (node, _) in NODES {
+        sandbox.nodes.set(node, "1000000");
+    }
+    wait_until("the last content to be the last that ran", || {
+        NODES.iter().all(|(node, _)| {
+            let content = sandbox.nodes.get(node).expect("the node");
+            let last = format!("ends {node} {}", String::from_utf8_lossy(&content));
+            let ends = format!("ends {node} ");
+            journal.lines().iter().rfind(|line| line.starts_with(&ends)) == Some(&last)
+        })
+    });
+    check(&journal.lines());
+}
+
+/// Notes its beginning and its end, and whether another of its watch runs.
+fn action(journal: &Journal, sandbox: &Sandbox, node: &str) -> String {
+    let lock = sandbox.path(&format!("lock{}", node.replace('/', "-")));
+    let lock = lock.display();
+    format!(
+        "content=$(cat); mkdir {lock} || {}; {}; sleep 0.02; {}; rmdir {lock}",
+        journal.note(&format!("two {node}")),
+        journal.note(&format!("begins {node} $content")),
+        journal.note(&format!("ends {node} $content")),
+    )
+}
+
+/// The nodes whose action has begun and not ended.
+fn balance(lines: &[String]) -> Vec<&str> {
+    let mut open = Vec::new();
+    for line in lines {
+        let mut words = line.split(' ');
+        match (words.next(), words.next()) {
+            (Some("begins"), Some(node)) => open.push(node),
+            (Some("ends"), Some(node)) => open.retain(|other| *other != node),
+            _ => {}
+        }
+    }
+    open
+}
+
+/// Each node's contents ran in their order, one at a time, and one of them ran again only if its daemon was killed in between.
+fn check(lines: &[String]) {
+    let mut kills = 0;
+    let mut last: HashMap<&str, (u64, usize)> = HashMap::new();
+    for line in lines {
+        let words: Vec<_> = line.split(' ').collect();
+        match words.as_slice() {
+            [KILLED] => kills += 1,
+            ["two", node] => panic!("two at once of {node}:\n{}", lines.join("\n")),
+            ["begins", node, content] => {
+                let content = content.parse().expect("a number");
+                let before = last.insert(node, (content, kills));
+                let (earlier, then) = before.unwrap_or((0, 0));
+                assert!(
+                    content > earlier || (content == earlier && kills > then),
+                    "{node} ran with {content} after {earlier}:\n{}",
+                    lines.join("\n")
+                );
+            }
+            ["ends", ..] => {}
+            _ => panic!("{line:?} is no line of ours"),
+        }
+    }
+}
