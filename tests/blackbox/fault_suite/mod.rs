@@ -8,4 +8,6 @@
 mod actions;
 mod crash;
 mod ensemble;
+mod ledger;
 mod sessions;
+mod soak;

@@ -21,6 +21,11 @@ impl Journal {
         Self { path }
     }
 
+    /// One that was created before.
+    pub fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
     pub fn path(&self) -> &str {
         self.path.to_str().expect("temporary paths are UTF-8")
     }

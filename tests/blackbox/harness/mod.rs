@@ -17,7 +17,7 @@ pub mod wait;
 mod zookeeper;
 
 pub use journal::{Gate, Journal};
-pub use kazoo::kazoo;
+pub use kazoo::{kazoo, python};
 pub use load::load;
 pub use nodes::Nodes;
 pub use process::{Process, require_root};

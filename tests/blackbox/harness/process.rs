@@ -29,6 +29,17 @@ impl Process {
         field(11) + field(12)
     }
 
+    /// Its resident memory.
+    pub fn kilobytes(self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).expect("VmRSS in kB")
+    }
+
+    pub fn threads(self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.0)).map(Iterator::count).unwrap_or(0)
+    }
+
     pub fn open_files(self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.0)).map(Iterator::count).unwrap_or(0)
     }

@@ -1,0 +1,230 @@
+//! Whatever happens to the ledger's file, the daemon goes on; what it says of itself is true.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::harness::{Daemon, Journal, Sandbox, exec, python, require_root, wait_until, watch};
+
+/// A watch whose restarts run nothing, as long as the ledger knows what was applied.
+fn sandbox() -> (Sandbox, Journal) {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "0");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), "run_on_load: CHANGED"));
+    (sandbox, journal)
+}
+
+/// Lets `count` updates run, each after the one before.
+fn update(sandbox: &Sandbox, journal: &Journal, count: usize) {
+    for _ in 0..count {
+        let next = journal.lines().len().to_string();
+        sandbox.nodes.set("/n", &next);
+        journal.wait_for_last(&next);
+    }
+}
+
+/// A daemon after this one runs nothing: the ledger knows what this one did.
+fn expect_to_be_remembered(sandbox: &Sandbox, journal: &Journal, mut daemon: Daemon) {
+    assert_eq!(daemon.stop(), Some(0));
+    let lines = journal.lines();
+    let mut next = sandbox.daemon().arg("--debug").start();
+    next.wait_for_log(&["/n", "observed"]);
+    assert_eq!(next.stop(), Some(0));
+    assert_eq!(journal.lines(), lines);
+    assert_eq!(next.log_lines(&["ledger"]), [""; 0]);
+}
+
+fn ledger_files(sandbox: &Sandbox) -> Vec<PathBuf> {
+    let entries = fs::read_dir(sandbox.state()).expect("read the state directory");
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+// "an operator can open it with `sqlite3`", also while the daemon runs; "for each run its id, watch, node, version, event,
+// start, pid and process start time, end, outcome ... and the tail of its output (64 KiB)"
+#[test]
+fn the_ledger_tells_whoever_opens_it_what_ran() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "0");
+    let script = format!(
+        "head -c 100000 /dev/zero | tr '\\0' x; echo out; echo err >&2; {}; exit $(cat)",
+        journal.note("$TWITCHER_RUN_ID $$")
+    );
+    let keys = "run_on_load: CHANGED, retry: #{ attempts: 3, delay: 60 }";
+    sandbox.config("app.twc", watch("/n", &exec(&script), keys));
+    let daemon = sandbox.daemon().arg("--verbose").start();
+    daemon.wait_for_log(&["app.twc-1", "ended"]);
+    sandbox.nodes.set("/n", "3");
+    daemon.wait_for_log(&["app.twc-1", "exit code 3"]);
+    daemon.wait_for_log(&["app.twc-1", "trying again"]);
+    let lines = journal.lines();
+    let [first, second] = [0, 1].map(|n| lines[n].split_once(' ').expect("id and pid"));
+    let script = format!(
+        "import sqlite3, time
+db = sqlite3.connect('file:{ledger}?mode=ro', uri=True)
+rows = []
+deadline = time.time() + 30
+while len(rows) < 2 and time.time() < deadline:
+    rows = db.execute('''select run, file, description, node, event, pid, pid_started > 0, ended >= started,
+        outcome, exit_code, length(output), substr(output, -8) from runs where ended is not null order by seq''').fetchall()
+first, second = rows
+assert first[:10] == ('{}', 'app.twc', 'app.twc-1', '/n', 'load', {}, 1, 1, 'success', 0), first
+assert second[:10] == ('{}', 'app.twc', 'app.twc-1', '/n', 'changed', {}, 1, 1, 'exit', 3), second
+assert first[10] == second[10] == 65536, first
+assert first[11] == b'out\\nerr\\n', first
+row = db.execute('select observed_number = applied_number, owed, failures, last_error, next_try > 0 from watches').fetchall()
+assert row[0][:3] == (0, 'changed', 1) and 'exit code 3' in row[0][3] and row[0][4] == 1, row
+assert db.execute('select count(*) from history').fetchone() == (2,)
+assert db.execute('select count(*) from failing').fetchone() == (1,)",
+        first.0,
+        first.1,
+        second.0,
+        second.1,
+        ledger = sandbox.state().join("ledger.db").display(),
+    );
+    python(&script);
+}
+
+// "Corrupt ... : set aside ... said once, and the daemon goes on, at least once."
+#[test]
+fn a_damaged_ledger_is_set_aside_at_start() {
+    let (sandbox, journal) = sandbox();
+    fs::write(sandbox.state().join("ledger.db"), b"no database".repeat(1000)).expect("write garbage");
+    let daemon = sandbox.start();
+    journal.wait_for(&["0"]);
+    update(&sandbox, &journal, 3);
+    assert_eq!(daemon.log_lines(&["ledger"]).len(), 1, "said once: {:?}", daemon.log());
+    let damaged = fs::read(sandbox.state().join("ledger.damaged.db")).expect("set aside");
+    assert!(damaged.starts_with(b"no database"), "as it was");
+    expect_to_be_remembered(&sandbox, &journal, daemon);
+}
+
+// "deleted under us", and worse.
+#[test]
+fn a_ledger_that_is_damaged_under_the_daemon_is_begun_anew() {
+    let truncate = |path: &Path| drop(File::create(path).expect("truncate"));
+    let garble = |path: &Path| {
+        let mut file = File::options().write(true).open(path).expect("open the ledger");
+        file.write_all(&b"garbage ".repeat(2000)).expect("write garbage");
+    };
+    let remove = |path: &Path| fs::remove_file(path).expect("remove");
+    let damages: [(&str, &dyn Fn(&Path)); 3] =
+        [("removed", &remove), ("truncated", &truncate), ("garbled", &garble)];
+    for (what, damage) in damages {
+        let (sandbox, journal) = sandbox();
+        let mut daemon = sandbox.start();
+        journal.wait_for(&["0"]);
+        update(&sandbox, &journal, 2);
+        for file in ledger_files(&sandbox) {
+            damage(&file);
+        }
+        update(&sandbox, &journal, 3);
+        assert!(daemon.is_running(), "{what}: the daemon died");
+        let said = daemon.log_lines(&["ledger"]);
+        // What is garbled but whole need not be noticed.
+        assert!(said.len() == 1 || (what == "garbled" && said.is_empty()), "{what}: said once: {said:?}");
+        if said.len() == 1 {
+            expect_to_be_remembered(&sandbox, &journal, daemon);
+        }
+    }
+}
+
+/// A small file system of its own for the state.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(path: PathBuf) -> Self {
+        require_root();
+        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), Some("size=2m")).expect("mount a tmpfs");
+        Self(path)
+    }
+
+    fn read_only(&self, read_only: bool) {
+        let flags = if read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
+        let none = None::<&str>;
+        mount(none, &self.0, none, MsFlags::MS_REMOUNT | flags, none).expect("mount it anew");
+    }
+
+    fn fill(&self) {
+        let mut file = File::create(self.0.join("filler")).expect("a file");
+        while file.write_all(&[0; 4096]).is_ok() {}
+        // What is left of the last page.
+        while file.write_all(&[0]).is_ok() {}
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.0.join("filler")).expect("remove the file");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // The daemon may still hold it.
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+// "full ...: done without, said once, and the daemon goes on", and taken up again when there is room.
+#[test]
+fn a_full_disk_costs_the_ledger_and_nothing_else() {
+    let (sandbox, journal) = sandbox();
+    let disk = SmallDisk::mount(sandbox.state());
+    let daemon = sandbox.start();
+    journal.wait_for(&["0"]);
+    disk.fill();
+    // Until there is no room left in what the ledger has already.
+    wait_until("the ledger to need room", || {
+        update(&sandbox, &journal, 1);
+        !daemon.log_lines(&["ledger"]).is_empty()
+    });
+    update(&sandbox, &journal, 5);
+    assert_eq!(daemon.log_lines(&["ledger"]).len(), 1, "said once: {:?}", daemon.log_lines(&["ledger"]));
+    disk.make_room();
+    wait_until("the ledger to be used again", || {
+        update(&sandbox, &journal, 1);
+        !daemon.log_lines(&["ledger", "again"]).is_empty()
+    });
+    expect_to_be_remembered(&sandbox, &journal, daemon);
+}
+
+// "at least once": the daemon dies while its ledger cannot be written.
+#[test]
+fn a_daemon_that_is_killed_on_a_full_disk_runs_again_rather_than_losing_anything() {
+    let (sandbox, journal) = sandbox();
+    let disk = SmallDisk::mount(sandbox.state());
+    let mut daemon = sandbox.start();
+    journal.wait_for(&["0"]);
+    disk.fill();
+    wait_until("the ledger to need room", || {
+        update(&sandbox, &journal, 1);
+        !daemon.log_lines(&["ledger"]).is_empty()
+    });
+    update(&sandbox, &journal, 1);
+    daemon.kill();
+    let last = journal.lines().len();
+    let _daemon = sandbox.start();
+    wait_until("the last content to run again", || journal.lines().len() > last);
+    update(&sandbox, &journal, 1);
+}
+
+// "read-only ...: done without, said once, and the daemon goes on"
+#[test]
+fn a_read_only_disk_costs_the_ledger_and_nothing_else() {
+    let (sandbox, journal) = sandbox();
+    let disk = SmallDisk::mount(sandbox.state());
+    disk.read_only(true);
+    let mut daemon = sandbox.start();
+    journal.wait_for(&["0"]);
+    update(&sandbox, &journal, 3);
+    assert_eq!(daemon.log_lines(&["ledger"]).len(), 1, "said once: {:?}", daemon.log());
+    assert_eq!(daemon.stop(), Some(0));
+
+    disk.read_only(false);
+    let daemon = sandbox.start();
+    wait_until("the next daemon, which knows nothing, to run", || journal.lines().len() == 5);
+    update(&sandbox, &journal, 1);
+    expect_to_be_remembered(&sandbox, &journal, daemon);
+}

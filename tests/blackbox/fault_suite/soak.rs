@@ -1,0 +1,182 @@
+//! Everything at once, for long: what a daemon holds must not grow.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Daemon, Journal, Proxy, Sandbox, ZooKeeper, exec, load, wait_until, watch};
+
+/// Rounds in which the daemon meets each fault, and comes to what it needs.
+const WARM_UP: usize = FAULTS.len();
+
+/// What has to end up with the last content, each in a journal of its own.
+const KINDS: [&str; 6] = ["queue", "parallel", "retried", "function", "loud", "children"];
+
+const FAULTS: [Fault; 7] =
+    [Fault::None, Fault::Cut, Fault::Refuse, Fault::Stall, Fault::Restart, Fault::Reload, Fault::Redefine];
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    None,
+    /// All connections end.
+    Cut,
+    /// And no new ones are to be had for a while.
+    Refuse,
+    /// Connections stand, and nothing passes.
+    Stall,
+    /// The server is killed and started again.
+    Restart,
+    /// SIGHUP.
+    Reload,
+    /// Another definition of every watch.
+    Redefine,
+}
+
+/// `SOAK_MINUTES`; without, 10 in the full suite and a third of one in the small.
+fn length() -> Duration {
+    match std::env::var("SOAK_MINUTES") {
+        Ok(minutes) => {
+            Duration::from_secs_f64(60.0 * minutes.parse::<f64>().expect("SOAK_MINUTES is a number"))
+        }
+        Err(_) => load(Duration::from_secs(20), Duration::from_secs(600)),
+    }
+}
+
+/// What the daemon holds when nothing is going on.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    descriptors: usize,
+    threads: usize,
+    zombies: usize,
+    kilobytes: u64,
+}
+
+struct Soak {
+    server: ZooKeeper,
+    proxy: Proxy,
+    sandbox: Sandbox,
+    daemon: Daemon,
+    member: RefCell<Option<String>>,
+}
+
+impl Soak {
+    fn start() -> Self {
+        let server = ZooKeeper::start();
+        let proxy = Proxy::to(&server.address());
+        let sandbox = Sandbox::on(&server);
+        for kind in KINDS {
+            sandbox.journal_named(kind);
+        }
+        configure(&sandbox, 0);
+        let url = sandbox.nodes.url_by_way_of(&proxy.address());
+        let daemon = sandbox.daemon_on(&url).args(["--session-timeout", "2"]).start();
+        Self { server, proxy, sandbox, daemon, member: RefCell::default() }
+    }
+
+    /// One fault, with updates during and after it.
+    fn round(&self, round: usize) -> Sample {
+        let attempts = self.proxy.attempts();
+        match FAULTS[round % FAULTS.len()] {
+            Fault::None => {}
+            Fault::Cut => self.proxy.cut(),
+            Fault::Refuse => {
+                self.proxy.refuse();
+                self.set("during");
+                wait_until("attempts to connect", || self.proxy.attempts() > attempts);
+                self.proxy.resume();
+            }
+            Fault::Stall => {
+                self.proxy.stall();
+                self.set("during");
+                wait_until("the silence to be noticed", || self.proxy.attempts() > attempts);
+                self.proxy.resume();
+            }
+            Fault::Restart => {
+                self.server.down();
+                self.server.up();
+            }
+            Fault::Reload => self.daemon.signal(Signal::SIGHUP),
+            Fault::Redefine => configure(&self.sandbox, round),
+        }
+        let value = format!("value-{round}");
+        self.set(&value);
+        for kind in KINDS {
+            Journal::at(self.sandbox.path(kind)).wait_for_last(&value);
+        }
+        self.sample()
+    }
+
+    fn set(&self, value: &str) {
+        self.sandbox.nodes.set("/n", value);
+        self.sandbox.nodes.set(&format!("/members/{value}"), "");
+        if let Some(old) = self.member.replace(Some(value.to_owned())).filter(|old| old != value) {
+            self.sandbox.nodes.remove(&format!("/members/{old}"));
+        }
+    }
+
+    /// Once the actions have ended; the evaluator of configs may be there.
+    fn sample(&self) -> Sample {
+        let process = self.daemon.process();
+        wait_until("the actions to end", || process.children().len() <= 1);
+        Sample {
+            descriptors: process.open_files(),
+            threads: process.threads(),
+            zombies: process.children().into_iter().filter(|child| !child.is_alive()).count(),
+            kilobytes: process.kilobytes(),
+        }
+    }
+}
+
+fn configure(sandbox: &Sandbox, round: usize) {
+    let note = |kind: &str| Journal::at(sandbox.path(kind)).record();
+    let tried = sandbox.path("tried");
+    let tried = tried.display();
+    let failing_first = format!("mkdir {tried} && exit 1; rmdir {tried}; {}", note("retried"));
+    let function = format!(
+        "|event| run(`printf '%s\\n' '${{event.text}}' >> {}`).code",
+        sandbox.path("function").display()
+    );
+    let keys = |more: &str| format!("timeout: {}, {more}", 60 + round);
+    let watches = [
+        watch("/n", &exec(&note("queue")), &keys("notify_signal: SIGURG")),
+        watch("/n", &exec("cat >/dev/null; sleep 0.1"), &keys("run_mode: DISCARD")),
+        watch("/n", &exec(&note("parallel")), &keys("run_mode: PARALLEL, max_parallel: 1")),
+        watch("/n", &exec(&format!("seq 2000; {}", note("loud"))), &keys("debounce: 0.01")),
+        watch("/n", &exec(&failing_first), &keys("retry: #{ attempts: 9, delay: 0.05 }")),
+        watch("/n", &exec("sleep 600"), "timeout: 0.1, run_mode: PARALLEL"),
+        watch("/n", &function, &keys("")),
+        watch("/members", &exec(&note("children")), &keys("watch_type: WATCH_CHILDREN")),
+        watch("/n", &exec_nothing(), &keys("on_failure: KEEP")),
+    ];
+    sandbox.config("app.twc", watches.concat());
+}
+
+fn exec_nothing() -> String {
+    r#"Exec(["/nonexistent"])"#.into()
+}
+
+// "descriptors, zombies and threads flat, RSS drift under 5 %"; and everything has run in the end.
+#[test]
+fn what_the_daemon_holds_does_not_grow() {
+    let soak = Soak::start();
+    let (length, started) = (length(), Instant::now());
+    let mut samples = Vec::new();
+    while started.elapsed() < length || samples.len() < 3 * WARM_UP {
+        samples.push(soak.round(samples.len()));
+    }
+    let measured = &samples[WARM_UP..];
+    let (early, late) = measured.split_at(measured.len() / 2);
+    let most = |samples: &[Sample], of: fn(&Sample) -> u64| samples.iter().map(of).max().expect("samples");
+    let descriptors = |sample: &Sample| sample.descriptors as u64;
+    // The evaluator comes and goes, and has two.
+    assert!(most(late, descriptors) <= most(early, descriptors) + 2, "descriptors: {samples:?}");
+    let threads = |sample: &Sample| sample.threads as u64;
+    assert!(most(late, threads) <= most(early, threads), "threads: {samples:?}");
+    assert!(samples.iter().all(|sample| sample.zombies == 0), "zombies: {samples:?}");
+    let (before, after) = (most(early, |s| s.kilobytes), most(late, |s| s.kilobytes));
+    // In a short one the pages that the allocator touches for the first time are still more than the drift.
+    let allowed = (before / 20).max(load(1024, 0));
+    assert!(after <= before + allowed, "from {before} to {after} KiB: {samples:?}");
+    eprintln!("{} rounds, {before} -> {after} KiB, {:?}", samples.len(), samples.last());
+}
