@@ -38,8 +38,8 @@ impl Functions {
                 by_name.entry(name.to_owned()).or_default().push(definition);
             }
         }
-        let mut functions = Self { by_name, shared: StableHash::new() };
-        let mut shared = StableHash::new();
+        let mut functions = Self { by_name, shared: StableHash::default() };
+        let mut shared = StableHash::default();
         let named = functions.by_name.iter().filter(|(name, _)| !name.starts_with(CLOSURE));
         // The map of a library has no order of its own.
         let texts: BTreeSet<String> = named
@@ -200,11 +200,14 @@ fn position_length(text: &str) -> Option<usize> {
 #[derive(Clone)]
 pub struct StableHash(u128);
 
-impl StableHash {
-    pub fn new() -> Self {
+impl Default for StableHash {
+    fn default() -> Self {
+        // FNV-1a's offset basis.
         Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
     }
+}
 
+impl StableHash {
     pub fn add(&mut self, text: &str) {
         // The length keeps "ab" + "c" apart from "a" + "bc".
         for byte in (text.len() as u64).to_le_bytes().iter().chain(text.as_bytes()) {

@@ -185,7 +185,7 @@ impl WatchSpec {
             on_failure,
             throttle,
         } = self;
-        let mut hash = StableHash::new();
+        let mut hash = StableHash::default();
         match action {
             Action::Command(words) => words.iter().for_each(|word| hash.add(word)),
             Action::Function { fingerprint, .. } => hash.add(fingerprint),

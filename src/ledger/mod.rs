@@ -190,11 +190,6 @@ impl Ledger {
         self.keeper.commit();
     }
 
-    /// Drops the records of watches that nobody has loaded for long.
-    pub fn tidy(&mut self, _loaded: impl Fn(&WatchKey) -> bool) {
-        todo!()
-    }
-
     /// Whether anything waits for [`Self::commit`].
     pub fn is_dirty(&self) -> bool {
         self.keeper.is_dirty()

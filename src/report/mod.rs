@@ -291,10 +291,8 @@ impl fmt::Display for Report<'_> {
                 }
             },
             Report::Ledger { news: News::SetAside { path, reason } } => {
-                write!(
-                    f,
-                    "ledger: {reason}; it is {path} now, and a new one is begun: some actions may run again"
-                )
+                write!(f, "ledger: {reason}; a new one is begun, some actions may run again")?;
+                path.as_ref().map_or(Ok(()), |path| write!(f, "; the old one is {path} now"))
             }
             Report::Ledger { news: News::Lost { reason } } => {
                 write!(f, "ledger: {reason}; going on without: after a restart some actions may run again")

@@ -128,7 +128,7 @@ fn run_on_load_changed_knows_a_watch_that_comes_back() {
     let daemon = sandbox.start();
     it.journal.wait_for(&["load 1"]);
     sandbox.remove_config("app.twc");
-    daemon.wait_for_log(&["app.twc", "removed"]);
+    daemon.wait_for_log(&["app.twc: removed"]);
     it.define(&it.journal.record_event(), "run_on_load: CHANGED");
     wait_until("the file to be loaded again", || daemon.log_lines(&["app.twc", "loaded"]).len() == 2);
     sandbox.nodes.set("/n", "2");
@@ -279,7 +279,7 @@ fn an_action_whose_config_is_gone_or_broken_is_timed_out_and_waited_for() {
     let text = std::fs::read_to_string(sandbox.configs().join("app.twc")).expect("the config");
     sandbox.config("app.twc", "RegisterWatch(");
     let daemon = sandbox.daemon().arg("--debug").start();
-    daemon.wait_for_log(&["app.twc", "not loaded"]);
+    daemon.wait_for_log(&["app.twc", "Syntax error"]);
     sandbox.config("app.twc", &text);
     daemon.wait_for_log(&["app.twc", "loaded", "1 added"]);
     it.wait_until_settled(&daemon);

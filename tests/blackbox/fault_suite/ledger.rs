@@ -185,7 +185,7 @@ fn a_full_disk_costs_the_ledger_and_nothing_else() {
     disk.make_room();
     wait_until("the ledger to be used again", || {
         update(&sandbox, &journal, 1);
-        !daemon.log_lines(&["ledger", "again"]).is_empty()
+        !daemon.log_lines(&["ledger", "can be written"]).is_empty()
     });
     expect_to_be_remembered(&sandbox, &journal, daemon);
 }
