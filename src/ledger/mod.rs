@@ -7,12 +7,26 @@
 //! said once ([`News`]), and only what the daemon's death would lose is at stake meanwhile. A record that is older
 //! than the truth makes an update run again, and never loses one.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::config::spec::WatchKey;
-use crate::store::{Facet, Subject, Version};
+use crate::store::{Subject, Version};
 use crate::watch::{Event, Standing};
+
+mod checkpoint;
+mod column;
+mod database;
+mod files;
+mod keeper;
+mod runs;
+#[cfg(test)]
+mod tests;
+mod trouble;
+mod watches;
+
+use keeper::{Context, Keeper, Limits};
 
 /// The file's name in the state directory.
 pub const FILE: &str = "ledger.db";
@@ -96,8 +110,8 @@ pub struct Unfinished {
 /// What changed about the ledger itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// A damaged file was renamed to this path, and a new one begun.
-    SetAside { path: String, reason: String },
+    /// The file was damaged or taken away, and a new one begun. What there was of the old one is now at this path.
+    SetAside { path: Option<String>, reason: String },
     /// It cannot be used; the daemon goes on without, and it is tried again.
     Lost { reason: String },
     /// It can be used again.
@@ -105,72 +119,79 @@ pub enum News {
 }
 
 /// See the module. No call of it fails or waits: what cannot be written is made up for when it can be again.
-pub struct Ledger {}
+pub struct Ledger {
+    keeper: Keeper,
+}
 
 impl Ledger {
     /// Opens or creates the ledger in `state_dir`. What happened to it is the first [`News`].
-    pub fn open(_state_dir: &Path, _store: &StoreName) -> Self {
-        todo!()
+    pub fn open(state_dir: &Path, store: &StoreName) -> Self {
+        Self { keeper: Keeper::open(state_dir, store, Limits::default()) }
     }
 
     /// What happened to the ledger since this was asked last. After anything but [`News::Lost`] the caller tells it
     /// all watches and all live runs again: what it knew is gone or out of date.
     pub fn news(&mut self) -> Option<News> {
-        todo!()
+        self.keeper.news()
     }
 
     /// The records of a config file's watches, by their description. Empty without a ledger.
-    pub fn recall(&mut self, _file: &str) -> std::collections::HashMap<String, Recalled> {
-        todo!()
+    pub fn recall(&mut self, file: &str) -> HashMap<String, Recalled> {
+        self.keeper.read(|connection, context| watches::recall(connection, &context.store, file))
     }
 
     /// The runs that no daemon has seen end. To be asked before the first [`Self::intend`].
     pub fn unfinished(&mut self) -> Vec<Unfinished> {
-        todo!()
+        self.keeper.read(|connection, context| runs::unfinished(connection, &context.boot))
     }
 
     /// Notes what the record of a watch is now. [`Standing::applied`] of `None` leaves the last known one.
-    pub fn remember(&mut self, _record: &WatchRecord<'_>) {
-        todo!()
+    pub fn remember(&mut self, record: &WatchRecord<'_>) {
+        self.keeper.write(0, |connection, context| watches::remember(connection, &context.store, record));
     }
 
     /// The watch was removed from its file: nothing of it is due any more, but what was applied stays known.
-    pub fn retire(&mut self, _watch: &WatchKey) {
-        todo!()
+    pub fn retire(&mut self, watch: &WatchKey) {
+        self.keeper.write(0, |connection, _| watches::retire(connection, watch));
     }
 
-    /// Notes a run that is about to start. It survives the daemon's death from the next [`Self::commit`] on.
-    pub fn intend(&mut self, _intent: &Intent<'_>) {
-        todo!()
+    /// Forgets the watches that are not loaded and of which nothing was noted for a month. To be called when all
+    /// configs were read, and those that could not be are taken for loaded.
+    pub fn tidy(&mut self, loaded: impl Fn(&WatchKey) -> bool) {
+        let untouched: Vec<WatchKey> = self.keeper.read(|connection, _| watches::untouched(connection));
+        for watch in untouched.iter().filter(|watch| !loaded(watch)) {
+            self.keeper.write(0, |connection, _| watches::forget(connection, watch));
+        }
+    }
+
+    /// Notes a run that is about to start, unless it is known already. It survives the daemon's death from the next
+    /// [`Self::commit`] on.
+    pub fn intend(&mut self, intent: &Intent<'_>) {
+        self.keeper.write(0, |connection, Context { store: _, boot, pruning }| {
+            runs::intend(connection, boot, pruning, intent)
+        });
     }
 
     /// Notes the process of a run.
-    pub fn started(&mut self, _run: &str, _process: ProcessMark) {
-        todo!()
+    pub fn started(&mut self, run: &str, process: ProcessMark) {
+        self.keeper.write(0, |connection, _| runs::started(connection, run, process));
     }
 
     /// Notes how a run ended, and the last of what it printed.
-    pub fn ended(&mut self, _run: &str, _how: Ending<'_>, _output: &[u8]) {
-        todo!()
+    pub fn ended(&mut self, run: &str, how: Ending<'_>, output: &[u8]) {
+        let output = runs::tail(output);
+        self.keeper.write(output.len(), |connection, context| {
+            runs::ended(connection, &mut context.pruning, run, how, output)
+        });
     }
 
     /// Makes all that was noted survive the daemon's death (not the machine's: nothing else does either).
     pub fn commit(&mut self) {
-        todo!()
+        self.keeper.commit();
     }
 
     /// Whether anything waits for [`Self::commit`].
     pub fn is_dirty(&self) -> bool {
-        todo!()
-    }
-}
-
-impl Facet {
-    /// As the ledger has it.
-    fn name(self) -> &'static str {
-        match self {
-            Facet::Data => "data",
-            Facet::Children => "children",
-        }
+        self.keeper.is_dirty()
     }
 }

@@ -1,0 +1,76 @@
+//! How plain values look in a column.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::types::Type;
+use rusqlite::{Error, Result, Row};
+
+use crate::config::spec::WatchKey;
+use crate::store::{Facet, NodePath, Subject, Version};
+use crate::watch::Event;
+
+pub(super) fn millis(time: SystemTime) -> i64 {
+    duration(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+pub(super) fn duration(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn definition(fingerprint: u64) -> String {
+    format!("{fingerprint:016x}")
+}
+
+pub(super) fn facet(facet: Facet) -> &'static str {
+    match facet {
+        Facet::Data => "data",
+        Facet::Children => "children",
+    }
+}
+
+pub(super) fn read_duration(row: &Row<'_>, column: &str) -> Result<Option<Duration>> {
+    let millis = row.get::<_, Option<i64>>(column)?;
+    Ok(millis.map(|millis| Duration::from_millis(millis.try_into().unwrap_or_default())))
+}
+
+pub(super) fn read_definition(row: &Row<'_>, column: &str) -> Result<Option<u64>> {
+    let Some(text) = row.get::<_, Option<String>>(column)? else { return Ok(None) };
+    u64::from_str_radix(&text, 16).map(Some).map_err(|error| nonsense(column, error))
+}
+
+pub(super) fn read_subject(row: &Row<'_>) -> Result<Subject> {
+    let path = NodePath::parse(&row.get::<_, String>("node")?).map_err(|error| nonsense("node", error))?;
+    let name = row.get::<_, String>("facet")?;
+    let facet = [Facet::Data, Facet::Children].into_iter().find(|known| facet(*known) == name);
+    let facet = facet.ok_or_else(|| nonsense("facet", name))?;
+    Ok(Subject { path, facet })
+}
+
+pub(super) fn read_event(row: &Row<'_>, column: &str) -> Result<Option<Event>> {
+    let Some(name) = row.get::<_, Option<String>>(column)? else { return Ok(None) };
+    let known = [Event::Load, Event::Created, Event::Changed, Event::Children];
+    let event = known.into_iter().find(|known| known.as_str() == name);
+    event.map(Some).ok_or_else(|| nonsense(column, name))
+}
+
+/// From three columns, whose names begin with `what`.
+pub(super) fn read_version(row: &Row<'_>, what: &str) -> Result<Option<Version>> {
+    let part = |part: &str| row.get::<_, Option<i64>>(format!("{what}_{part}").as_str());
+    let (incarnation, revision, number) = (part("incarnation")?, part("revision")?, part("number")?);
+    Ok(incarnation.zip(revision).zip(number).map(|((incarnation, revision), number)| Version {
+        incarnation,
+        revision,
+        number,
+    }))
+}
+
+pub(super) fn read_watch(row: &Row<'_>) -> Result<WatchKey> {
+    let text = |column: &str| row.get::<_, String>(column);
+    Ok(WatchKey { file: text("file")?.into(), description: text("description")?.into() })
+}
+
+/// A value that no daemon writes.
+pub(super) fn nonsense(column: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    let error = format!("{column}: {}", error.into());
+    Error::FromSqlConversionFailure(0, Type::Text, error.into())
+}

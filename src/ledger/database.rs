@@ -1,0 +1,153 @@
+//! An open ledger: a connection, its transaction, and the files it rests on.
+
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::files::{Files, Marks};
+use super::trouble::Trouble;
+
+/// How long a call waits for somebody else's transaction, which holds up the whole daemon: an operator's statement is
+/// over by then, an open transaction is not.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// SQLite's own default: a log of some 4 MiB.
+const CHECKPOINT_PAGES: usize = 1000;
+
+/// A write changes a leaf of its table and one of an index. Those of one commit share some, so this is the most.
+const PAGES_A_WRITE: usize = 2;
+
+const PAGE: usize = 4096;
+
+/// Of this number are the tables of `schema.sql`. It grows with whatever an older daemon could not cope with.
+const SCHEMA_VERSION: i64 = 1;
+
+/// - A commit that is not synced survives the daemon's death, which is all that is promised, in some 15 µs.
+/// - Checkpoints are the business of `checkpoint.rs`, and the log shrinks back to what one takes between two.
+/// - The default cache of 2 MiB is more than the whole daemon; what is written is a few hot pages.
+const SETTINGS: &str = "
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = NORMAL;
+    PRAGMA wal_autocheckpoint = 0;
+    PRAGMA journal_size_limit = 4194304;
+    PRAGMA cache_size = -256;
+    PRAGMA temp_store = MEMORY;
+";
+
+pub(super) struct Database {
+    connection: Connection,
+    marks: Marks,
+    in_transaction: bool,
+    /// Written since a checkpoint was asked for, about.
+    pages: usize,
+}
+
+impl Database {
+    /// Opens the files, or begins new ones. On success, something was written: it can be used.
+    pub(super) fn open(files: &Files) -> Result<Self, Trouble> {
+        files.create()?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(files.main(), flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        // Only an orderly end has the time for it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.execute_batch(SETTINGS)?;
+        prepare(&connection)?;
+        Ok(Self { marks: files.marks()?, connection, in_transaction: false, pages: 0 })
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.in_transaction
+    }
+
+    pub(super) fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    /// The connection, to read by.
+    pub(super) fn reader(&self, files: &Files) -> Result<&Connection, Trouble> {
+        files.check(&self.marks)?;
+        Ok(&self.connection)
+    }
+
+    /// The connection, in a transaction that is kept open until [`Self::commit`], to write about `size` bytes by.
+    pub(super) fn writer(&mut self, files: &Files, size: usize) -> Result<&Connection, Trouble> {
+        if !self.in_transaction {
+            files.check(&self.marks)?;
+            // IMMEDIATE: if somebody else is at it, it is found out here and not between two writes.
+            self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            self.in_transaction = true;
+        }
+        self.pages += PAGES_A_WRITE + size / PAGE;
+        Ok(&self.connection)
+    }
+
+    pub(super) fn commit(&mut self, files: &Files) -> Result<(), Trouble> {
+        if self.in_transaction {
+            files.check(&self.marks)?;
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+            self.in_transaction = false;
+        }
+        Ok(())
+    }
+
+    pub(super) fn wants_checkpoint(&self) -> bool {
+        self.pages >= CHECKPOINT_PAGES
+    }
+
+    pub(super) fn checkpoint_comes(&mut self) {
+        self.pages = 0;
+    }
+
+    /// Gives it up after trouble, with what was not committed.
+    pub(super) fn leave(self, files: &Files) {
+        if files.check(&self.marks).is_err() {
+            // Closing it would read the mapped -shm, whose loss is a SIGBUS, and delete files by their names, which
+            // may be others' by now. What leaks is a connection for each time that someone meddles with the files.
+            std::mem::forget(self.connection);
+        }
+    }
+
+    /// Ends it in order: all is committed and brought into the database, and its log deleted.
+    pub(super) fn close(mut self, files: &Files) {
+        let committed = self.commit(files);
+        if committed.is_ok() {
+            // If this fails, the log stays, and is read by the next daemon.
+            let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
+        }
+        self.leave(files);
+    }
+}
+
+/// Begins the tables in an empty file, or makes sure that they are ours and sound.
+fn prepare(connection: &Connection) -> Result<(), Trouble> {
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
+    let is_empty =
+        connection.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(())).optional()?.is_none();
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    match version {
+        0 if is_empty => connection.execute_batch(include_str!("schema.sql"))?,
+        SCHEMA_VERSION => check_watches(connection)?,
+        version if version > SCHEMA_VERSION => {
+            return Err(Trouble::Damaged(format!(
+                "its version is {version}, this daemon knows only {SCHEMA_VERSION}"
+            )));
+        }
+        _ => return Err(Trouble::Damaged("it is some other database".into())),
+    }
+    // Written even where it is the same: that shows whether anything can be.
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    connection.execute_batch("COMMIT")?;
+    Ok(())
+}
+
+/// Only the watches decide anything, and there are few. The runs can be a hundred times as much; damage among them is
+/// found when they are read or written.
+fn check_watches(connection: &Connection) -> Result<(), Trouble> {
+    let found = connection.query_row("PRAGMA quick_check(watches)", [], |row| row.get::<_, String>(0))?;
+    if found == "ok" {
+        return Ok(());
+    }
+    Err(Trouble::Damaged(found))
+}

@@ -1,0 +1,207 @@
+//! The statements about runs, and how many of them are kept.
+
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
+
+use super::{Ending, Intent, ProcessMark, Unfinished, column};
+use crate::watch::Event;
+
+/// The last of a run's output, which says why it failed. Kept of few enough runs to fit any disk.
+const OUTPUT: usize = 64 * 1024;
+
+/// A busy host with a run a second has three hours in 10,000, a quiet one a month; either finds what went wrong last
+/// night. A row takes some 300 bytes, so that is 3 MB at most, and 64 MB of output.
+pub(super) const BOUNDS: Bounds =
+    Bounds { runs: 10_000, outputs: 1_000, age: Duration::from_secs(30 * 24 * 60 * 60) };
+
+/// How many rows are looked at for each new one: one keeps the number, the second catches up.
+const PRUNED_AT_ONCE: u32 = 2;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub runs: i64,
+    /// How many of the newest keep their output.
+    pub outputs: i64,
+    pub age: Duration,
+}
+
+/// Takes old runs away, a few for each new one, so that no call has many to take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pruning {
+    bounds: Bounds,
+    /// All up to here are gone, or go on.
+    done: i64,
+}
+
+/// Told again after trouble, it changes nothing.
+const INTEND: &str = "
+    INSERT INTO runs (
+        run, file, description, node, facet, definition, incarnation, revision, version, event, started, timeout, boot
+    ) VALUES (
+        :run, :file, :description, :node, :facet, :definition, :incarnation, :revision, :version, :event, :started,
+        :timeout, :boot
+    )
+    ON CONFLICT (run) DO NOTHING
+    RETURNING seq";
+
+const STARTED: &str = "UPDATE runs SET pid = :pid, pid_started = :pid_started WHERE run = :run";
+
+/// A run that outlasted so many later ones that theirs are gone has no output kept, either.
+const ENDED: &str = "
+    UPDATE runs SET
+        ended = :ended, outcome = :outcome, exit_code = :exit_code, signal = :signal, error = :error,
+        output = iif(seq > (SELECT max(seq) FROM runs) - :outputs, :output, NULL)
+    WHERE run = :run
+    RETURNING seq";
+
+const OLDEST: &str = "
+    SELECT seq, started, outcome IS NULL FROM runs WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+
+pub(super) fn intend(
+    connection: &Connection,
+    boot: &str,
+    pruning: &mut Pruning,
+    intent: &Intent<'_>,
+) -> Result<()> {
+    let Intent { run, watch, subject, definition, version, event, started, timeout } = *intent;
+    let seq = connection
+        .prepare_cached(INTEND)?
+        .query_row(
+            named_params! {
+                ":run": run,
+                ":file": &*watch.file,
+                ":description": &*watch.description,
+                ":node": subject.path.as_str(),
+                ":facet": column::facet(subject.facet),
+                ":definition": column::definition(definition),
+                ":incarnation": version.incarnation,
+                ":revision": version.revision,
+                ":version": version.number,
+                ":event": Event::as_str(event),
+                ":started": column::millis(started),
+                ":timeout": timeout.map(column::duration),
+                ":boot": boot,
+            },
+            |row| row.get::<_, i64>(0),
+        )
+        .optional()?;
+    seq.map_or(Ok(()), |seq| pruning.after(connection, seq))
+}
+
+pub(super) fn started(connection: &Connection, run: &str, process: ProcessMark) -> Result<()> {
+    connection.prepare_cached(STARTED)?.execute(named_params! {
+        ":run": run,
+        ":pid": process.pid,
+        // Ticks since the boot: 63 bits are enough for a while.
+        ":pid_started": i64::try_from(process.started).unwrap_or(i64::MAX),
+    })?;
+    Ok(())
+}
+
+pub(super) fn ended(
+    connection: &Connection,
+    pruning: &mut Pruning,
+    run: &str,
+    how: Ending<'_>,
+    output: &[u8],
+) -> Result<()> {
+    let output = tail(output);
+    let (exit_code, signal, error) = match how {
+        Ending::Exited(code) => (Some(code), None, None),
+        Ending::Signaled(signal) => (None, Some(signal), None),
+        Ending::NotStarted(error) => (None, None, Some(error)),
+        Ending::TimedOut | Ending::Interrupted | Ending::Unknown => (None, None, None),
+    };
+    let seq = connection
+        .prepare_cached(ENDED)?
+        .query_row(
+            named_params! {
+                ":run": run,
+                ":ended": column::millis(SystemTime::now()),
+                ":outcome": outcome(how),
+                ":exit_code": exit_code,
+                ":signal": signal,
+                ":error": error,
+                ":output": (!output.is_empty()).then_some(output),
+                ":outputs": pruning.bounds.outputs,
+            },
+            |row| row.get::<_, i64>(0),
+        )
+        .optional()?;
+    if let Some(seq) = seq {
+        pruning.done = pruning.done.min(seq - 1);
+    }
+    Ok(())
+}
+
+/// As much of the end as is kept.
+pub(super) fn tail(output: &[u8]) -> &[u8] {
+    &output[output.len().saturating_sub(OUTPUT)..]
+}
+
+fn outcome(how: Ending<'_>) -> &'static str {
+    match how {
+        Ending::Exited(0) => "success",
+        Ending::Exited(_) => "exit",
+        Ending::Signaled(_) => "signal",
+        Ending::TimedOut => "timeout",
+        Ending::NotStarted(_) => "not started",
+        Ending::Interrupted => "interrupted",
+        Ending::Unknown => "unknown",
+    }
+}
+
+pub(super) fn unfinished(connection: &Connection, boot: &str) -> Result<Vec<Unfinished>> {
+    connection
+        .prepare("SELECT * FROM runs WHERE outcome IS NULL ORDER BY seq")?
+        .query_map([], |row| read_unfinished(row, boot))?
+        .collect()
+}
+
+fn read_unfinished(row: &Row<'_>, boot: &str) -> Result<Unfinished> {
+    let pid = row.get::<_, Option<i32>>("pid")?;
+    let started = row.get::<_, Option<i64>>("pid_started")?;
+    let mark =
+        |(pid, started): (i32, i64)| ProcessMark { pid, started: started.try_into().unwrap_or_default() };
+    Ok(Unfinished {
+        run: row.get("run")?,
+        watch: column::read_watch(row)?,
+        subject: column::read_subject(row)?,
+        process: pid.zip(started).map(mark),
+        this_boot: row.get::<_, String>("boot")? == boot,
+        timeout: column::read_duration(row, "timeout")?,
+    })
+}
+
+impl Pruning {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self { bounds, done: 0 }
+    }
+
+    /// Makes room after run `newest` was added.
+    fn after(&mut self, connection: &Connection, newest: i64) -> Result<()> {
+        connection
+            .prepare_cached("UPDATE runs SET output = NULL WHERE seq = ?1 AND output IS NOT NULL")?
+            .execute([newest - self.bounds.outputs])?;
+        let horizon = column::millis(SystemTime::now()).saturating_sub(column::duration(self.bounds.age));
+        for (seq, started, goes_on) in self.oldest(connection)? {
+            if seq > newest - self.bounds.runs && started >= horizon {
+                break;
+            }
+            if !goes_on {
+                connection.prepare_cached("DELETE FROM runs WHERE seq = ?1")?.execute([seq])?;
+            }
+            self.done = seq;
+        }
+        Ok(())
+    }
+
+    /// The next ones to be looked at: their number, when they started, and whether they go on.
+    fn oldest(&self, connection: &Connection) -> Result<Vec<(i64, i64, bool)>> {
+        connection
+            .prepare_cached(OLDEST)?
+            .query_map((self.done, PRUNED_AT_ONCE), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect()
+    }
+}

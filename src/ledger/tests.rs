@@ -1,0 +1,720 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::runs::Bounds;
+use super::*;
+use crate::store::{Facet, NodePath};
+use crate::watch::Seen;
+
+const STORE: &str = "zk://localhost:2181/";
+
+/// A ledger in a directory of its own, which tries again at once after trouble.
+struct Desk {
+    dir: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn open(&self) -> Ledger {
+        self.open_with(STORE, Duration::ZERO, runs::BOUNDS)
+    }
+
+    fn open_with(&self, store: &str, pause: Duration, bounds: Bounds) -> Ledger {
+        Ledger { keeper: Keeper::open(self.dir.path(), store, Limits { pause, bounds }) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// All that there is of a ledger.
+    fn files(&self) -> [PathBuf; 3] {
+        ["ledger.db", "ledger.db-wal", "ledger.db-shm"].map(|name| self.path(name))
+    }
+
+    /// What an operator sees.
+    fn select(&self, query: &str) -> Vec<String> {
+        let shell = Connection::open(self.path(FILE)).unwrap();
+        let mut statement = shell.prepare(query).unwrap();
+        let columns = statement.column_count();
+        let line = |row: &rusqlite::Row<'_>| {
+            let values = (0..columns).map(|column| row.get::<_, rusqlite::types::Value>(column));
+            let values = values.collect::<rusqlite::Result<Vec<_>>>()?.into_iter();
+            Ok(values.map(text).collect::<Vec<_>>().join("|"))
+        };
+        statement.query_map([], line).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+    }
+}
+
+fn text(value: rusqlite::types::Value) -> String {
+    use rusqlite::types::Value;
+    match value {
+        Value::Null => String::new(),
+        Value::Integer(number) => number.to_string(),
+        Value::Real(number) => number.to_string(),
+        Value::Text(text) => text,
+        Value::Blob(bytes) => String::from_utf8_lossy(&bytes).into(),
+    }
+}
+
+fn watch(description: &str) -> WatchKey {
+    WatchKey { file: "git.twc".into(), description: description.into() }
+}
+
+fn subject(path: &str, facet: Facet) -> Subject {
+    Subject { path: NodePath::parse(path).unwrap(), facet }
+}
+
+fn version(number: i64) -> Version {
+    Version { incarnation: 1_000 + number, revision: i64::MAX - number, number }
+}
+
+fn full_standing() -> Standing {
+    Standing {
+        seen: Some(Seen::Present(version(4))),
+        owed: Some(Event::Changed),
+        applied: Some(version(3)),
+        discarded: Some(version(2)),
+        failures: 5,
+        stopped: true,
+    }
+}
+
+fn remember_as(ledger: &mut Ledger, description: &str, definition: u64, standing: &Standing) {
+    ledger.remember(&WatchRecord {
+        watch: &watch(description),
+        subject: &subject("/git/head", Facet::Data),
+        definition,
+        standing,
+        last_error: Some("exit code 1"),
+        next_try: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(60)),
+    });
+}
+
+fn remember(ledger: &mut Ledger, description: &str) {
+    remember_as(ledger, description, 7, &full_standing());
+}
+
+fn intend(ledger: &mut Ledger, run: &str) {
+    ledger.intend(&Intent {
+        run,
+        watch: &watch("pull"),
+        subject: &subject("/git", Facet::Children),
+        definition: 7,
+        version: version(4),
+        event: Event::Children,
+        started: SystemTime::now(),
+        timeout: Some(Duration::from_millis(1_500)),
+    });
+}
+
+fn recall(ledger: &mut Ledger, description: &str) -> Option<Recalled> {
+    ledger.recall("git.twc").remove(description)
+}
+
+fn standing(ledger: &mut Ledger, description: &str) -> Standing {
+    recall(ledger, description).unwrap().standing
+}
+
+/// One more round of the daemon's loop, and what it learns from it.
+fn round(ledger: &mut Ledger) -> Option<News> {
+    remember(ledger, "round");
+    ledger.commit();
+    ledger.news()
+}
+
+/// Asserts that a new ledger was begun, and returns why and what it was set aside as.
+fn set_aside(news: Option<News>) -> (String, Option<String>) {
+    match news {
+        Some(News::SetAside { path, reason }) => (reason, path),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn lost(news: Option<News>) -> String {
+    match news {
+        Some(News::Lost { reason }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Asserts that what is told now is kept.
+fn assert_works(desk: &Desk, mut ledger: Ledger) {
+    remember(&mut ledger, "afterwards");
+    ledger.commit();
+    assert_eq!(ledger.news(), None);
+    drop(ledger);
+    let mut ledger = desk.open();
+    assert_eq!(ledger.news(), None);
+    assert_eq!(standing(&mut ledger, "afterwards"), full_standing());
+}
+
+#[test]
+fn a_record_is_recalled_as_it_was_told() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    assert_eq!(ledger.news(), None, "a first start is nothing new");
+    assert!(!ledger.is_dirty());
+    let children = subject("/git/heads", Facet::Children);
+    let mut tell = |watch: WatchKey, standing: Standing| {
+        ledger.remember(&WatchRecord {
+            watch: &watch,
+            subject: &children,
+            definition: u64::MAX,
+            standing: &standing,
+            last_error: None,
+            next_try: None,
+        });
+    };
+    let absent = Standing { seen: Some(Seen::Absent), owed: Some(Event::Load), ..Standing::default() };
+    tell(watch("full"), full_standing());
+    tell(watch("absent"), absent);
+    tell(watch("new"), Standing::default());
+    tell(WatchKey { file: "b.twc".into(), description: "x".into() }, absent);
+    assert!(ledger.is_dirty());
+    ledger.commit();
+    assert!(!ledger.is_dirty());
+    drop(ledger);
+
+    let recalled = desk.open().recall("git.twc");
+    assert_eq!(recalled.len(), 3);
+    for (description, standing) in
+        [("full", full_standing()), ("absent", absent), ("new", Standing::default())]
+    {
+        let expected = Recalled { subject: children.clone(), definition: u64::MAX, standing };
+        assert_eq!(recalled[description], expected, "{description}");
+    }
+}
+
+#[test]
+fn what_is_dropped_is_committed_and_leaves_one_file() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    remember(&mut ledger, "pull");
+    drop(ledger);
+    let names: Vec<_> =
+        fs::read_dir(desk.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, [FILE]);
+    assert_eq!(standing(&mut desk.open(), "pull"), full_standing());
+}
+
+#[test]
+fn what_was_applied_stays_known_until_something_else_is() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    let not_known = Standing { applied: None, ..full_standing() };
+    let at = |desk: &Desk| desk.select("SELECT applied_number, applied_definition, applied_at FROM watches");
+    remember(&mut ledger, "pull");
+    ledger.commit();
+    let noted = at(&desk);
+    assert!(noted[0].starts_with("3|0000000000000007|"), "{noted:?}");
+
+    remember_as(&mut ledger, "pull", 7, &not_known);
+    assert_eq!(standing(&mut ledger, "pull").applied, Some(version(3)));
+    while column::millis(SystemTime::now()).to_string() == noted[0].rsplit('|').next().unwrap() {}
+    remember(&mut ledger, "pull");
+    ledger.commit();
+    assert_eq!(at(&desk), noted, "the time is that of the first word");
+
+    // Another definition: what was applied is the former one's.
+    remember_as(&mut ledger, "pull", 8, &not_known);
+    assert_eq!(standing(&mut ledger, "pull").applied, None);
+    remember_as(&mut ledger, "pull", 7, &not_known);
+    assert_eq!(standing(&mut ledger, "pull").applied, Some(version(3)));
+    remember_as(&mut ledger, "pull", 8, &full_standing());
+    assert_eq!(standing(&mut ledger, "pull").applied, Some(version(3)));
+    remember_as(&mut ledger, "pull", 7, &not_known);
+    assert_eq!(standing(&mut ledger, "pull").applied, None);
+}
+
+#[test]
+fn versions_of_another_store_are_never_recalled() {
+    let desk = Desk::new();
+    remember(&mut desk.open(), "pull");
+    let mut other = desk.open_with("dir:/srv", Duration::ZERO, runs::BOUNDS);
+    assert_eq!(recall(&mut other, "pull"), None);
+    remember_as(&mut other, "pull", 7, &Standing::default());
+    assert_eq!(standing(&mut other, "pull"), Standing::default());
+    drop(other);
+    assert_eq!(recall(&mut desk.open(), "pull"), None);
+}
+
+#[test]
+fn of_a_retired_watch_only_what_it_applied_is_known() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    remember(&mut ledger, "pull");
+    remember(&mut ledger, "other");
+    ledger.retire(&watch("pull"));
+    let applied = Standing { applied: Some(version(3)), ..Standing::default() };
+    assert_eq!(standing(&mut ledger, "pull"), applied);
+    assert_eq!(standing(&mut ledger, "other"), full_standing());
+    ledger.commit();
+    assert_eq!(desk.select("SELECT watch FROM failing"), ["git.twc:other"]);
+}
+
+#[test]
+fn only_watches_that_were_long_gone_are_tidied_away() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    for description in ["gone", "loaded", "recent"] {
+        remember(&mut ledger, description);
+    }
+    ledger.commit();
+    let month = column::duration(Duration::from_secs(30 * 24 * 60 * 60)) + 1_000;
+    let shell = Connection::open(desk.path(FILE)).unwrap();
+    shell
+        .execute("UPDATE watches SET updated = updated - ?1 WHERE description <> 'recent'", [month])
+        .unwrap();
+    ledger.tidy(|key| *key == watch("loaded"));
+    ledger.commit();
+    assert_eq!(desk.select("SELECT description FROM watches"), ["loaded", "recent"]);
+}
+
+#[test]
+fn a_run_is_unfinished_until_its_end_is_told() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    for run in ["a", "b", "c"] {
+        intend(&mut ledger, run);
+    }
+    let process = ProcessMark { pid: 4711, started: 123_456_789 };
+    ledger.started("a", process);
+    ledger.ended("b", Ending::Exited(0), b"");
+    // After trouble, all is told again.
+    intend(&mut ledger, "b");
+    intend(&mut ledger, "a");
+    drop(ledger);
+    let shell = Connection::open(desk.path(FILE)).unwrap();
+    shell.execute("UPDATE runs SET boot = 'before' WHERE run = 'c'", []).unwrap();
+    drop(shell);
+    let expected = |run: &str, process, this_boot| Unfinished {
+        run: run.into(),
+        watch: watch("pull"),
+        subject: subject("/git", Facet::Children),
+        process,
+        this_boot,
+        timeout: Some(Duration::from_millis(1_500)),
+    };
+    assert_eq!(desk.open().unfinished(), [expected("a", Some(process), true), expected("c", None, false)]);
+}
+
+#[test]
+fn the_history_tells_how_each_run_ended() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    let endings = [
+        (Ending::Exited(0), "success", "success|0|||done"),
+        (Ending::Exited(3), "exit code 3", "exit|3|||done"),
+        (Ending::Signaled(9), "signal 9", "signal||9||done"),
+        (Ending::TimedOut, "timeout", "timeout||||done"),
+        (Ending::NotStarted("no such file"), "not started: no such file", "not started|||no such file|done"),
+        (Ending::Interrupted, "interrupted", "interrupted||||done"),
+        (Ending::Unknown, "unknown", "unknown||||done"),
+    ];
+    for (run, (how, _, _)) in endings.iter().enumerate() {
+        intend(&mut ledger, &run.to_string());
+        ledger.ended(&run.to_string(), *how, b"done");
+    }
+    intend(&mut ledger, "running");
+    ledger.commit();
+    let rows =
+        desk.select("SELECT outcome, exit_code, signal, error, output FROM runs WHERE outcome NOTNULL");
+    assert_eq!(rows, endings.map(|(_, _, row)| row));
+    let history = desk.select("SELECT outcome FROM history");
+    assert_eq!(history[..7], endings.map(|(_, shown, _)| shown));
+    assert_eq!(history[7], "running");
+    assert_eq!(desk.select("SELECT run, watch, event FROM history")[7], "running|git.twc:pull|children");
+}
+
+#[test]
+fn of_output_the_end_is_kept() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    intend(&mut ledger, "loud");
+    intend(&mut ledger, "silent");
+    let output = [b"begin".as_slice(), &[b'x'; 64 * 1024 - 3], b"end"].concat();
+    ledger.ended("loud", Ending::Exited(0), &output);
+    ledger.ended("silent", Ending::Exited(0), b"");
+    ledger.commit();
+    assert_eq!(desk.select("SELECT output FROM runs WHERE run = 'loud'")[0].as_bytes(), &output[5..]);
+    assert_eq!(desk.select("SELECT output IS NULL FROM runs"), ["0", "1"]);
+}
+
+#[test]
+fn only_the_newest_runs_and_those_that_go_on_are_kept() {
+    let desk = Desk::new();
+    let bounds = Bounds { runs: 10, outputs: 3, age: Duration::from_secs(1_000) };
+    let mut ledger = desk.open_with(STORE, Duration::ZERO, bounds);
+    intend(&mut ledger, "live");
+    for run in 0..50 {
+        intend(&mut ledger, &run.to_string());
+        ledger.ended(&run.to_string(), Ending::Exited(0), b"done");
+    }
+    ledger.commit();
+    let runs = |desk: &Desk| desk.select("SELECT run, output FROM runs ORDER BY seq");
+    let kept = ["live|", "40|", "41|", "42|", "43|", "44|", "45|", "46|", "47|done", "48|done", "49|done"];
+    assert_eq!(runs(&desk), kept);
+    // Over in the end, it is as old as it is.
+    ledger.ended("live", Ending::Exited(0), b"done");
+    ledger.commit();
+    assert_eq!(runs(&desk)[0], "live|");
+    intend(&mut ledger, "new");
+    ledger.commit();
+    assert_eq!(desk.select("SELECT run FROM runs ORDER BY seq LIMIT 2"), ["41", "42"]);
+
+    let shell = Connection::open(desk.path(FILE)).unwrap();
+    shell.execute("UPDATE runs SET started = started - 2000000 WHERE run < 45", []).unwrap();
+    for run in ["a", "b"] {
+        intend(&mut ledger, run);
+    }
+    ledger.commit();
+    assert_eq!(
+        desk.select("SELECT run FROM runs ORDER BY seq"),
+        ["45", "46", "47", "48", "49", "new", "a", "b"]
+    );
+}
+
+#[test]
+fn others_can_read_while_it_is_open_but_only_the_owner() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    remember(&mut ledger, "pull");
+    assert_eq!(desk.select("SELECT count(*) FROM watches"), ["0"], "not committed");
+    ledger.commit();
+    assert_eq!(
+        desk.select("SELECT watch, failures, next_try_utc FROM failing"),
+        ["git.twc:pull|5|1970-01-01 00:01:00"]
+    );
+    for file in desk.files() {
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_ledger_is_set_aside_at_the_start() {
+    let garbage = |path: &PathBuf| fs::write(path, [0xA5; 10_000]).unwrap();
+    let truncate =
+        |path: &PathBuf| fs::OpenOptions::new().write(true).open(path).unwrap().set_len(8192).unwrap();
+    let sql =
+        |sql: &'static str| move |path: &PathBuf| Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    let link = |path: &PathBuf| {
+        fs::remove_file(path).unwrap();
+        std::os::unix::fs::symlink("/nowhere", path).unwrap();
+    };
+    type Damage<'a> = (&'a dyn Fn(&PathBuf), &'a str);
+    let damages: [Damage<'_>; 5] = [
+        (&garbage, "file is not a database"),
+        (&truncate, "malformed"),
+        (&sql("PRAGMA user_version = 2"), "its version is 2, this daemon knows only 1"),
+        (&sql("PRAGMA user_version = 0"), "it is some other database"),
+        (&link, "it is no regular file"),
+    ];
+    for (damage, expected) in damages {
+        let desk = Desk::new();
+        remember(&mut desk.open(), "pull");
+        damage(&desk.path(FILE));
+        let mut ledger = desk.open();
+        let (reason, path) = set_aside(ledger.news());
+        assert!(reason.contains(expected), "{reason}");
+        assert!(reason.starts_with(desk.path(FILE).to_str().unwrap()), "{reason}");
+        let damaged = desk.path("ledger.damaged.db");
+        assert_eq!(path.as_deref(), damaged.to_str());
+        assert!(fs::symlink_metadata(damaged).is_ok());
+        assert_eq!(recall(&mut ledger, "pull"), None);
+        assert_works(&desk, ledger);
+    }
+}
+
+#[test]
+fn one_damaged_ledger_is_kept_without_remains_of_another() {
+    let desk = Desk::new();
+    let ledger = desk.open();
+    for file in desk.files() {
+        fs::write(file.to_str().unwrap().replace("ledger.db", "ledger.damaged.db"), "older").unwrap();
+    }
+    drop(ledger);
+    fs::write(desk.path(FILE), [0xA5; 10_000]).unwrap();
+    set_aside(desk.open().news());
+    assert_eq!(fs::metadata(desk.path("ledger.damaged.db")).unwrap().len(), 10_000);
+    assert!(!desk.path("ledger.damaged.db-wal").exists());
+    assert!(!desk.path("ledger.damaged.db-shm").exists());
+}
+
+#[test]
+fn garbage_that_is_written_over_the_open_file_is_set_aside() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    for watch in 0..2_000 {
+        remember(&mut ledger, &watch.to_string());
+    }
+    ledger.commit();
+    let shell = Connection::open(desk.path(FILE)).unwrap();
+    shell.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let size = fs::metadata(desk.path(FILE)).unwrap().len();
+    let file = fs::OpenOptions::new().write(true).open(desk.path(FILE)).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0xA5; usize::try_from(size).unwrap()], 0).unwrap();
+    ledger.recall("git.twc");
+    assert!(set_aside(ledger.news()).0.contains("not a database"));
+    assert_works(&desk, ledger);
+}
+
+#[test]
+fn a_table_that_somebody_dropped_is_made_anew() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    Connection::open(desk.path(FILE)).unwrap().execute_batch("DROP TABLE runs").unwrap();
+    intend(&mut ledger, "a");
+    assert!(set_aside(ledger.news()).0.contains("no such table"));
+    intend(&mut ledger, "a");
+    assert_eq!(ledger.unfinished().len(), 1);
+}
+
+#[test]
+fn files_that_are_deleted_under_it_are_made_anew() {
+    for deleted in 0..3 {
+        let desk = Desk::new();
+        let mut ledger = desk.open();
+        remember(&mut ledger, "pull");
+        ledger.commit();
+        fs::remove_file(&desk.files()[deleted]).unwrap();
+        assert!(set_aside(round(&mut ledger)).0.contains("was deleted"));
+        assert_eq!(recall(&mut ledger, "pull"), None, "to be told again");
+        assert_works(&desk, ledger);
+    }
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    for file in desk.files() {
+        fs::remove_file(file).unwrap();
+    }
+    let (reason, path) = set_aside(round(&mut ledger));
+    assert!(reason.ends_with("it was deleted"), "{reason}");
+    assert_eq!(path, None, "nothing was left");
+    assert_works(&desk, ledger);
+}
+
+#[test]
+fn a_file_that_is_replaced_under_it_is_set_aside() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    let elsewhere = desk.path("copy");
+    fs::copy(desk.path(FILE), &elsewhere).unwrap();
+    fs::rename(&elsewhere, desk.path(FILE)).unwrap();
+    assert!(set_aside(round(&mut ledger)).0.contains("was replaced"));
+    assert_works(&desk, ledger);
+}
+
+#[test]
+fn truncated_files_do_not_kill_the_daemon() {
+    let truncate =
+        |path: &PathBuf| fs::OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
+    for dirty in [false, true] {
+        let desk = Desk::new();
+        let mut ledger = desk.open();
+        remember(&mut ledger, "pull");
+        if !dirty {
+            ledger.commit();
+        }
+        desk.files().iter().for_each(truncate);
+        ledger.commit();
+        let news = ledger.news().or_else(|| round(&mut ledger));
+        assert!(set_aside(news).0.contains("was truncated"));
+        assert_works(&desk, ledger);
+    }
+    // Nor does it at its end.
+    let desk = Desk::new();
+    let ledger = desk.open();
+    desk.files().iter().for_each(truncate);
+    drop(ledger);
+}
+
+#[test]
+fn without_its_directory_it_is_lost_for_good() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    fs::remove_dir_all(desk.dir.path()).unwrap();
+    assert!(lost(round(&mut ledger)).contains("restart the daemon"));
+    assert_eq!(round(&mut ledger), None);
+    assert!(!desk.dir.path().exists());
+    // One that was made again is not the one that is locked.
+    fs::create_dir(desk.dir.path()).unwrap();
+    assert_eq!(round(&mut ledger), None);
+    assert!(!desk.path(FILE).exists());
+}
+
+#[test]
+fn a_directory_that_comes_late_is_taken() {
+    let desk = Desk::new();
+    let dir = desk.path("state");
+    let limits = Limits { pause: Duration::ZERO, bounds: runs::BOUNDS };
+    let mut ledger = Ledger { keeper: Keeper::open(&dir, STORE, limits) };
+    let reason = lost(ledger.news());
+    assert!(reason.contains(dir.to_str().unwrap()) && reason.contains("create the directory"), "{reason}");
+    assert!(ledger.recall("git.twc").is_empty() && ledger.unfinished().is_empty() && !ledger.is_dirty());
+    fs::create_dir(&dir).unwrap();
+    assert_eq!(round(&mut ledger), Some(News::Back));
+    assert_eq!(standing(&mut ledger, "round"), full_standing());
+}
+
+#[test]
+fn somebody_elses_transaction_holds_it_up_for_a_moment_only() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    let shell = Connection::open(desk.path(FILE)).unwrap();
+    shell.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let began = Instant::now();
+    assert!(lost(round(&mut ledger)).contains("has it open"));
+    // Its write, its commit and the tries in between, on a busy machine.
+    assert!(began.elapsed() < 10 * database::BUSY_TIMEOUT, "{:?}", began.elapsed());
+    assert_eq!(round(&mut ledger), None, "said once");
+    shell.execute_batch("COMMIT").unwrap();
+    assert_eq!(round(&mut ledger), Some(News::Back));
+    assert_works(&desk, ledger);
+}
+
+#[test]
+fn a_lost_ledger_is_left_alone_for_a_while() {
+    let desk = Desk::new();
+    let mut ledger = desk.open_with(STORE, Duration::from_secs(3600), runs::BOUNDS);
+    let shell = Connection::open(desk.path(FILE)).unwrap();
+    shell.execute_batch("BEGIN IMMEDIATE").unwrap();
+    lost(round(&mut ledger));
+    shell.execute_batch("COMMIT").unwrap();
+    let began = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(round(&mut ledger), None);
+    }
+    assert!(began.elapsed() < database::BUSY_TIMEOUT);
+    assert_eq!(desk.select("SELECT count(*) FROM watches"), ["0"]);
+}
+
+#[test]
+fn what_is_deleted_over_and_over_is_not_said_each_time() {
+    let desk = Desk::new();
+    let mut ledger = desk.open_with(STORE, Duration::from_secs(3600), runs::BOUNDS);
+    fs::remove_file(desk.path(FILE)).unwrap();
+    set_aside(round(&mut ledger));
+    fs::remove_file(desk.path(FILE)).unwrap();
+    assert!(lost(round(&mut ledger)).contains("was deleted"));
+    for _ in 0..3 {
+        assert_eq!(round(&mut ledger), None);
+    }
+}
+
+#[test]
+fn checkpoints_keep_the_log_short() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    let size_after = |run: i32, ledger: &mut Ledger| {
+        let run = run.to_string();
+        intend(ledger, &run);
+        ledger.ended(&run, Ending::Exited(0), &[b'x'; 4096]);
+        ledger.commit();
+        fs::metadata(desk.path("ledger.db-wal")).unwrap().len()
+    };
+    // The thread may be late, but when it is not, a log of some 4 MiB begins anew.
+    let longest = (0..1_000).map(|run| {
+        let size = size_after(run, &mut ledger);
+        assert!(ledger.keeper.checkpoint_ends());
+        size
+    });
+    assert!(longest.max().unwrap() < 8 * 1024 * 1024);
+    // A daemon that never pauses lets it grow, but not for ever.
+    (1_000..3_000).for_each(|run| {
+        size_after(run, &mut ledger);
+    });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut more = (3_000..).take_while(|_| Instant::now() < deadline);
+    assert!(more.any(|run| size_after(run, &mut ledger) < 8 * 1024 * 1024));
+    assert_eq!(ledger.news(), None);
+}
+
+/// A file system of its own, of 512 KiB.
+struct Disk {
+    desk: Desk,
+}
+
+impl Disk {
+    /// `None` where that is not allowed.
+    fn new() -> Option<Self> {
+        let disk = Self { desk: Desk::new() };
+        disk.mount(&["-t", "tmpfs", "-o", "size=512k", "ledger"]).then_some(disk)
+    }
+
+    fn mount(&self, how: &[&str]) -> bool {
+        Command::new("mount")
+            .args(how)
+            .arg(self.desk.dir.path())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // What was set aside under an open connection is held open.
+        let _ = Command::new("umount").arg("--lazy").arg(self.desk.dir.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_once_and_again_when_there_is_room() {
+    let Some(disk) = Disk::new() else { return };
+    let mut ledger = disk.desk.open();
+    assert_eq!(ledger.news(), None);
+    intend(&mut ledger, "before");
+    ledger.commit();
+    let filler = disk.desk.path("filler");
+    // As much as there is room for.
+    assert!(fs::write(&filler, vec![0; 1024 * 1024]).is_err());
+    for run in 0..100 {
+        intend(&mut ledger, &run.to_string());
+        ledger.ended(&run.to_string(), Ending::Exited(0), &[b'x'; 4096]);
+        ledger.commit();
+    }
+    let reason = lost(ledger.news());
+    assert!(reason.contains("full"), "{reason}");
+    assert_eq!(round(&mut ledger), None);
+    fs::remove_file(&filler).unwrap();
+    assert_eq!(round(&mut ledger), Some(News::Back));
+    assert_eq!(ledger.unfinished()[0].run, "before");
+    assert_works(&disk.desk, ledger);
+}
+
+#[test]
+fn a_ledger_that_cannot_be_written_is_lost() {
+    let Some(disk) = Disk::new() else { return };
+    remember(&mut disk.desk.open(), "pull");
+    for is_there in [true, false] {
+        if !is_there {
+            fs::remove_file(disk.desk.path(FILE)).unwrap();
+        }
+        assert!(disk.mount(&["-o", "remount,ro"]));
+        let mut ledger = disk.desk.open();
+        let reason = lost(ledger.news());
+        assert!(reason.contains("writable"), "{reason}");
+        assert_eq!(round(&mut ledger), None);
+        assert!(disk.mount(&["-o", "remount,rw"]));
+        assert_eq!(round(&mut ledger), Some(News::Back));
+        assert_eq!(recall(&mut ledger, "pull").is_some(), is_there);
+    }
+}
+
+#[test]
+fn a_sound_ledger_is_kept() {
+    let desk = Desk::new();
+    let ledger = desk.open();
+    let inode = fs::metadata(desk.path(FILE)).unwrap().ino();
+    drop(ledger);
+    drop(desk.open());
+    assert_eq!(fs::metadata(desk.path(FILE)).unwrap().ino(), inode);
+}

@@ -1,0 +1,62 @@
+//! What can be wrong with the ledger, by what is to be done about it.
+
+use std::io;
+
+use rusqlite::{Error, ErrorCode};
+
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// What it holds makes no sense: it is to be set aside. Its connection can be closed.
+    Damaged(String),
+    /// Someone deleted, replaced or truncated its files under the connection, which must not be touched any more.
+    Displaced(String),
+    /// It cannot be used now, and may be later. Says the remedy, where one is known.
+    Unusable(String),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::SqliteFailure(failure, _) => by_code(failure.code, &error),
+            // All else is about what was read: our own statements are right.
+            _ => Trouble::Damaged(error.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        let remedy = match error.kind() {
+            io::ErrorKind::NotFound => "; create the directory",
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room there",
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+                "; make it writable for the daemon"
+            }
+            _ => "",
+        };
+        Trouble::Unusable(format!("{error}{remedy}"))
+    }
+}
+
+fn by_code(code: ErrorCode, error: &Error) -> Trouble {
+    let unusable = |remedy| Trouble::Unusable(format!("{error}{remedy}"));
+    match code {
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
+            unusable("; end the transaction of whatever else has it open")
+        }
+        ErrorCode::DiskFull => unusable("; make room there"),
+        ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
+            unusable("; make the directory and the file writable for the daemon")
+        }
+        ErrorCode::SystemIoFailure => unusable("; see whether the disk is full or failing"),
+        // A row that no daemon writes, or a table that is not as we made it.
+        ErrorCode::DatabaseCorrupt
+        | ErrorCode::NotADatabase
+        | ErrorCode::SchemaChanged
+        | ErrorCode::ConstraintViolation
+        | ErrorCode::TypeMismatch
+        | ErrorCode::Unknown => Trouble::Damaged(error.to_string()),
+        // Want of memory, and what cannot happen.
+        _ => unusable(""),
+    }
+}

@@ -1,0 +1,185 @@
+//! The statements about watches.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, Result, Row, named_params};
+
+use super::column::{self, nonsense};
+use super::{Recalled, WatchRecord};
+use crate::config::spec::WatchKey;
+use crate::store::Version;
+use crate::watch::{Event, Seen, Standing};
+
+/// A watch that left its file this long ago will not come back as the same.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// What was applied stays known, but not that of another store, whose versions mean nothing in this one.
+const REMEMBER: &str = "
+    INSERT INTO watches (
+        file, description, store, node, facet, definition,
+        observed_state, observed_incarnation, observed_revision, observed_number, owed,
+        discarded_incarnation, discarded_revision, discarded_number,
+        failures, stopped, last_error, next_try, updated
+    ) VALUES (
+        :file, :description, :store, :node, :facet, :definition,
+        :observed_state, :observed_incarnation, :observed_revision, :observed_number, :owed,
+        :discarded_incarnation, :discarded_revision, :discarded_number,
+        :failures, :stopped, :last_error, :next_try, :updated
+    )
+    ON CONFLICT (file, description) DO UPDATE SET
+        store = excluded.store,
+        node = excluded.node,
+        facet = excluded.facet,
+        definition = excluded.definition,
+        observed_state = excluded.observed_state,
+        observed_incarnation = excluded.observed_incarnation,
+        observed_revision = excluded.observed_revision,
+        observed_number = excluded.observed_number,
+        owed = excluded.owed,
+        applied_incarnation = iif(store = excluded.store, applied_incarnation, NULL),
+        applied_revision = iif(store = excluded.store, applied_revision, NULL),
+        applied_number = iif(store = excluded.store, applied_number, NULL),
+        applied_definition = iif(store = excluded.store, applied_definition, NULL),
+        applied_at = iif(store = excluded.store, applied_at, NULL),
+        discarded_incarnation = excluded.discarded_incarnation,
+        discarded_revision = excluded.discarded_revision,
+        discarded_number = excluded.discarded_number,
+        failures = excluded.failures,
+        stopped = excluded.stopped,
+        last_error = excluded.last_error,
+        next_try = excluded.next_try,
+        updated = excluded.updated";
+
+/// Keeps the time of what was noted before.
+const APPLY: &str = "
+    UPDATE watches SET
+        applied_incarnation = :incarnation, applied_revision = :revision, applied_number = :number,
+        applied_definition = :definition, applied_at = :at
+    WHERE file = :file AND description = :description
+        AND (applied_incarnation, applied_revision, applied_number, applied_definition)
+            IS NOT (:incarnation, :revision, :number, :definition)";
+
+const RECALL: &str = "SELECT * FROM watches WHERE file = :file AND store = :store";
+
+const RETIRE: &str = "
+    UPDATE watches SET
+        observed_state = NULL, observed_incarnation = NULL, observed_revision = NULL, observed_number = NULL,
+        owed = NULL,
+        discarded_incarnation = NULL, discarded_revision = NULL, discarded_number = NULL,
+        failures = 0, stopped = 0, last_error = NULL, next_try = NULL, updated = :updated
+    WHERE file = :file AND description = :description";
+
+pub(super) fn remember(connection: &Connection, store: &str, record: &WatchRecord<'_>) -> Result<()> {
+    let WatchRecord { watch, subject, definition, standing, last_error, next_try } = *record;
+    let Standing { seen, owed, applied, discarded, failures, stopped } = *standing;
+    let now = column::millis(SystemTime::now());
+    let definition = column::definition(definition);
+    let (state, observed) = match seen {
+        None => (None, None),
+        Some(Seen::Absent) => (Some("absent"), None),
+        Some(Seen::Present(version)) => (Some("present"), Some(version)),
+    };
+    let incarnation = |version: Option<Version>| version.map(|version| version.incarnation);
+    let revision = |version: Option<Version>| version.map(|version| version.revision);
+    let number = |version: Option<Version>| version.map(|version| version.number);
+    connection.prepare_cached(REMEMBER)?.execute(named_params! {
+        ":file": &*watch.file,
+        ":description": &*watch.description,
+        ":store": store,
+        ":node": subject.path.as_str(),
+        ":facet": column::facet(subject.facet),
+        ":definition": definition,
+        ":observed_state": state,
+        ":observed_incarnation": incarnation(observed),
+        ":observed_revision": revision(observed),
+        ":observed_number": number(observed),
+        ":owed": owed.map(Event::as_str),
+        ":discarded_incarnation": incarnation(discarded),
+        ":discarded_revision": revision(discarded),
+        ":discarded_number": number(discarded),
+        ":failures": failures,
+        ":stopped": stopped,
+        ":last_error": last_error,
+        ":next_try": next_try.map(column::millis),
+        ":updated": now,
+    })?;
+    applied.map_or(Ok(()), |version| apply(connection, watch, version, &definition, now))
+}
+
+fn apply(
+    connection: &Connection,
+    watch: &WatchKey,
+    version: Version,
+    definition: &str,
+    now: i64,
+) -> Result<()> {
+    connection.prepare_cached(APPLY)?.execute(named_params! {
+        ":file": &*watch.file,
+        ":description": &*watch.description,
+        ":incarnation": version.incarnation,
+        ":revision": version.revision,
+        ":number": version.number,
+        ":definition": definition,
+        ":at": now,
+    })?;
+    Ok(())
+}
+
+pub(super) fn recall(connection: &Connection, store: &str, file: &str) -> Result<HashMap<String, Recalled>> {
+    connection
+        .prepare_cached(RECALL)?
+        .query_map(named_params! { ":file": file, ":store": store }, recalled)?
+        .collect()
+}
+
+fn recalled(row: &Row<'_>) -> Result<(String, Recalled)> {
+    let definition = column::read_definition(row, "definition")?;
+    let applied = column::read_version(row, "applied")?;
+    let applied_definition = column::read_definition(row, "applied_definition")?;
+    let standing = Standing {
+        seen: read_seen(row)?,
+        owed: column::read_event(row, "owed")?,
+        applied: applied.filter(|_| applied_definition == definition),
+        discarded: column::read_version(row, "discarded")?,
+        failures: row.get("failures")?,
+        stopped: row.get("stopped")?,
+    };
+    let definition = definition.ok_or_else(|| nonsense("definition", "missing"))?;
+    Ok((row.get("description")?, Recalled { subject: column::read_subject(row)?, definition, standing }))
+}
+
+fn read_seen(row: &Row<'_>) -> Result<Option<Seen>> {
+    let state = row.get::<_, Option<String>>("observed_state")?;
+    match (state.as_deref(), column::read_version(row, "observed")?) {
+        (None, _) => Ok(None),
+        (Some("present"), Some(version)) => Ok(Some(Seen::Present(version))),
+        (Some("absent"), _) => Ok(Some(Seen::Absent)),
+        (Some(other), _) => Err(nonsense("observed_state", other)),
+    }
+}
+
+pub(super) fn retire(connection: &Connection, watch: &WatchKey) -> Result<()> {
+    connection.prepare_cached(RETIRE)?.execute(named_params! {
+        ":file": &*watch.file,
+        ":description": &*watch.description,
+        ":updated": column::millis(SystemTime::now()),
+    })?;
+    Ok(())
+}
+
+/// The watches that nothing was noted of for so long that they can be forgotten, if they are not loaded.
+pub(super) fn untouched(connection: &Connection) -> Result<Vec<WatchKey>> {
+    let horizon = column::millis(SystemTime::now()).saturating_sub(column::duration(FORGOTTEN_AFTER));
+    connection
+        .prepare("SELECT file, description FROM watches WHERE updated < ?1")?
+        .query_map([horizon], column::read_watch)?
+        .collect()
+}
+
+pub(super) fn forget(connection: &Connection, watch: &WatchKey) -> Result<()> {
+    connection
+        .prepare_cached("DELETE FROM watches WHERE file = ?1 AND description = ?2")?
+        .execute([&*watch.file, &*watch.description])?;
+    Ok(())
+}
