@@ -25,7 +25,8 @@ pub struct Orphan {
 /// The process of a run whose end is not known; `None` if it has ended.
 ///
 /// Its number and its start since boot identify it. Only where its daemon died before it could note them, it is known
-/// by its environment, which a process can overwrite.
+/// by its environment, which a process can overwrite. By then it has executed its program: until it does, it holds the
+/// lock on the state directory, without which we are not here (see `cli::startup`).
 pub fn find(run: &Unfinished) -> io::Result<Option<Orphan>> {
     if !run.this_boot {
         return Ok(None);

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, PipeWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -14,6 +15,11 @@ use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::sys;
+
+/// What starting a process may take on a machine that is short of everything; 1 ms is usual.
+const LAST_START: Duration = Duration::from_secs(1);
+
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Error)]
 pub enum LockError {
@@ -33,10 +39,24 @@ pub fn lock_state_dir(path: &Path) -> Result<Lock, LockError> {
     let io = |source| LockError::Io { path: path.to_owned(), what, source };
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
     let directory = File::open(path).map_err(io)?;
-    Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+    lock(directory).map_err(|(_, error)| match error {
         Errno::EWOULDBLOCK => LockError::Taken { path: path.to_owned(), pid: None, what },
         error => io(error.into()),
     })
+}
+
+/// Waits for a lock as long as a daemon that is gone may seem to hold it: a process that it was about to start has it
+/// until it executes its program. So whoever gets the lock also knows that every such process is the action by now.
+fn lock(file: File) -> Result<Lock, (File, Errno)> {
+    let deadline = Instant::now() + LAST_START;
+    let mut file = file;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((refused, Errno::EWOULDBLOCK)) if Instant::now() < deadline => file = refused,
+            result => return result,
+        }
+        std::thread::sleep(LOCK_POLL);
+    }
 }
 
 /// The pid file: locked while the daemon lives, removed when it ends.
@@ -58,7 +78,7 @@ impl PidFile {
                 .mode(0o644)
                 .open(&path)
                 .map_err(io)?;
-            let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            let file = match lock(file) {
                 Ok(file) => file,
                 Err((file, Errno::EWOULDBLOCK)) => {
                     let pid = io::read_to_string(file).ok().map(|pid| pid.trim().to_owned());

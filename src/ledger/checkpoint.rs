@@ -6,9 +6,19 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Row};
 
 use super::files::{Files, Marks};
+
+/// Each takes two syncs. If so many do not catch up, the daemon is busy, and the next call may find a better time.
+const PASSES: usize = 8;
+
+/// A log of 16 MiB, of which the disk must not be filled however busy the daemon is.
+const MOST_PAGES: i64 = 4096;
+
+/// How long the daemon may be kept from writing by a checkpoint that waits for a reader: no transaction of ours takes
+/// longer, and the daemon waits longer before it gives up.
+const HOLD: Duration = Duration::from_millis(10);
 
 /// The thread sleeps until it is told to work, and is there from the first time on. It has a connection only while
 /// it works, so that nothing of it has to be looked after meanwhile.
@@ -84,7 +94,6 @@ impl Worker {
     }
 }
 
-/// What goes wrong here goes wrong again where it is said: in the next transaction, or not at all.
 fn checkpoint(files: &Files, marks: &Marks) {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if files.check(marks).is_err() {
@@ -93,10 +102,35 @@ fn checkpoint(files: &Files, marks: &Marks) {
     let Ok(connection) = Connection::open_with_flags(files.main(), flags) else { return };
     // Were it the last one, it would delete the log by its name, whosever that is by now.
     let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-    // PASSIVE waits for nobody, and nobody for it.
-    let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    // What goes wrong here goes wrong again where it is said.
+    let _ = catch_up(&connection);
     if files.check(marks).is_err() {
         // As in `Database::leave`.
         std::mem::forget(connection);
     }
+}
+
+/// The log begins anew only if nothing was written while the last of it was copied. So each pass is shorter than the
+/// one before, until one falls between two commits.
+fn catch_up(connection: &Connection) -> rusqlite::Result<()> {
+    let mut left = 0;
+    for _ in 0..PASSES {
+        // It waits for nobody, and nobody for it.
+        let (log, copied) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], pages)?;
+        if copied >= log {
+            return Ok(());
+        }
+        left = log;
+    }
+    if left > MOST_PAGES {
+        // This keeps the daemon from writing while the rest is synced, but not while it waits for a reader.
+        connection.busy_timeout(HOLD)?;
+        connection.query_row("PRAGMA wal_checkpoint(FULL)", [], pages)?;
+    }
+    Ok(())
+}
+
+/// How many pages the log has, and how many of them are copied.
+fn pages(row: &Row<'_>) -> rusqlite::Result<(i64, i64)> {
+    Ok((row.get(1)?, row.get(2)?))
 }

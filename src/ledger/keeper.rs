@@ -156,6 +156,11 @@ impl Keeper {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn checkpoint_ends(&mut self) -> bool {
+        self.checkpointer.is_idle(Duration::from_secs(20))
+    }
+
     /// Tries a lost ledger again, if it is time.
     fn retry(&mut self) {
         match self.health {

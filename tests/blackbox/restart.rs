@@ -230,6 +230,9 @@ fn an_action_that_outlives_its_killed_daemon_is_waited_for() {
             it.journal.wait_for(&["begins 1"]);
             gate.open();
             it.journal.wait_for(&["begins 1", "ends 1", "begins 3", "ends 3"]);
+            wait_until("it to have ended, for DISCARD", || {
+                daemon.log_lines(&["app.twc-1", "ended after"]).len() == 1
+            });
             // And nothing more.
             sandbox.nodes.set("/n", "4");
             it.journal.wait_for(&["begins 1", "ends 1", "begins 3", "ends 3", "begins 4", "ends 4"]);
