@@ -111,8 +111,7 @@ fn a_ledger_that_is_damaged_under_the_daemon_is_begun_anew() {
         file.write_all(&b"garbage ".repeat(2000)).expect("write garbage");
     };
     let remove = |path: &Path| fs::remove_file(path).expect("remove");
-    let damages: [(&str, &dyn Fn(&Path)); 3] =
-        [("removed", &remove), ("truncated", &truncate), ("garbled", &garble)];
+    let damages: [(&str, Damage); 3] = [("removed", &remove), ("truncated", &truncate), ("garbled", &garble)];
     for (what, damage) in damages {
         let (sandbox, journal) = sandbox();
         let mut daemon = sandbox.start();
@@ -131,6 +130,8 @@ fn a_ledger_that_is_damaged_under_the_daemon_is_begun_anew() {
         }
     }
 }
+
+type Damage<'a> = &'a dyn Fn(&Path);
 
 /// A small file system of its own for the state.
 struct SmallDisk(PathBuf);
