@@ -524,9 +524,10 @@ impl Watch {
     }
 
     /// Whether the action runs, as DISCARD means it: what waits to start is no reason to ignore anything, it takes
-    /// the newer content. Nor is a run of a former daemon, which something must follow in any case.
+    /// the newer content. Nor is a run of another definition, or of a former daemon, which something must follow.
     fn is_busy(&self) -> bool {
-        self.runs.iter().any(|run| run.update.is_some()) && self.waiting.is_empty()
+        let ours = |run: &Run| run.definition == self.definition && run.update.is_some();
+        self.runs.iter().any(ours) && self.waiting.is_empty()
     }
 
     fn replace_waiting(&mut self, mut newer: Waiting) {

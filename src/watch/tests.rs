@@ -765,6 +765,17 @@ fn what_discard_ignored_does_not_come_back() {
 }
 
 #[test]
+fn discard_ignores_nothing_for_an_action_of_another_definition() {
+    let silent = Policy { run_on_load: RunOnLoad::Never, ..DISCARD };
+    let mut bench = settled(silent.clone());
+    bench.see(1, 2);
+    bench.step(Input::Redefined { policy: silent, same_subject: false });
+    assert_eq!(bench.see(7, 1), []);
+    assert_eq!(bench.see(7, 2), []);
+    assert_eq!(bench.end(1), [spawn(2, Event::Changed, 7, 2)]);
+}
+
+#[test]
 fn a_watch_that_was_stopped_by_a_failure_stays_so() {
     let stop = Policy { on_failure: OnFailure::Stop, ..QUEUE };
     let mut bench = Bench::new(stop.clone());
