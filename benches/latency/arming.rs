@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::contender::{Both, Contender, Nodes, turns};
+use crate::contender::{Against, Both, Contender, Nodes, turns};
 use crate::table::{Goal, Table, Unit, percentile};
 use crate::{Bench, Result, Scale};
 
@@ -22,7 +22,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
         bench.armed(&mut [], 0).await?;
         let sessions = bench.server.sessions()?;
         let start = Instant::now();
-        let mut contender = Contender::start(side, bench, &nodes)?;
+        let mut contender = Contender::start(side, Against::Floor, bench, &nodes)?;
         while bench.server.sessions()? == sessions {
             contender.check()?;
             sleep(Duration::from_millis(5)).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
-use crate::contender::{Both, Contender, Nodes, Side, turns};
+use crate::contender::{Against, Both, Contender, Nodes, Side, turns};
 use crate::stamps::now;
 use crate::table::{Goal, Table, Unit, percentile};
 use crate::{Bench, Result, Scale};
@@ -16,14 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// After the last one: time for a run too many to show.
 const QUIET: Duration = Duration::from_millis(500);
 
-pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Result<()> {
+pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: &mut Table) -> Result<()> {
     eprintln!("{} nodes updated at once, {} times for each side ...", scale.burst, scale.bursts);
+    let parent = against.parent("burst");
     let mut nodes = Both {
-        floor: Nodes::create(bench, "/bench/burst/floor", scale.burst).await?,
-        daemon: Nodes::create(bench, "/bench/burst/daemon", scale.burst).await?,
+        floor: Nodes::create(bench, &format!("{parent}/floor"), scale.burst).await?,
+        daemon: Nodes::create(bench, &format!("{parent}/daemon"), scale.burst).await?,
     };
-    let mut floor = Contender::start(Side::Floor, bench, &nodes.floor)?;
-    let mut daemon = Contender::start(Side::Daemon, bench, &nodes.daemon)?;
+    let mut floor = Contender::start(Side::Floor, against, bench, &nodes.floor)?;
+    let mut daemon = Contender::start(Side::Daemon, against, bench, &nodes.daemon)?;
     bench.armed(&mut [&mut floor, &mut daemon], 2 * scale.burst).await?;
 
     let (mut rates, mut wrong) = (Both::<Vec<f64>>::default(), Both::<usize>::default());
@@ -35,8 +36,12 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
         }
         *wrong.of(side) += mistakes;
     }
-    let name = format!("{} nodes at once, actions a second", scale.burst);
-    table.row(&name, Unit::Count, rates.map(|rates| percentile(rates, 0.5)), Goal::AtLeastFloor);
+    let name = format!("{} nodes at once, actions a second{}", scale.burst, against.suffix());
+    let goal = match against {
+        Against::Floor => Goal::AtLeastFloor,
+        Against::NoLedger => Goal::None,
+    };
+    table.row(&name, Unit::Count, rates.map(|rates| percentile(rates, 0.5)), goal);
     let wrong = wrong.map(|wrong| *wrong as f64);
     table.row("  updates lost or run twice", Unit::Count, wrong, Goal::AtMost(0.0));
     Ok(())

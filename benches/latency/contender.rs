@@ -23,6 +23,32 @@ pub enum Side {
     Daemon,
 }
 
+/// What the daemon is measured against.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Against {
+    Floor,
+    /// The daemon itself, with a state directory that cannot be used.
+    NoLedger,
+}
+
+impl Against {
+    /// How a row says so, behind what it measures.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Against::Floor => "",
+            Against::NoLedger => ", with its ledger",
+        }
+    }
+
+    /// A node that no other measurement uses.
+    pub fn parent(self, measurement: &str) -> String {
+        match self {
+            Against::Floor => format!("/bench/{measurement}"),
+            Against::NoLedger => format!("/bench/{measurement}-ledger"),
+        }
+    }
+}
+
 /// Both sides' turns: floor, daemon, daemon, floor and so on, so that neither always follows the other.
 pub fn turns(rounds: usize) -> impl Iterator<Item = Side> {
     (0..rounds).flat_map(|round| match round % 2 {
@@ -92,18 +118,18 @@ pub struct Contender {
 }
 
 impl Contender {
-    pub fn start(side: Side, bench: &Bench, nodes: &Nodes) -> Result<Self> {
+    pub fn start(side: Side, against: Against, bench: &Bench, nodes: &Nodes) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let mut log = None;
-        let mut command = match side {
-            Side::Floor => {
+        let mut command = match (side, against) {
+            (Side::Floor, Against::Floor) => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args([floor::MODE, &bench.server.address()]);
                 command.args([&bench.stamps.program, &bench.stamps.socket]);
                 command.args([&nodes.prefix, &nodes.count.to_string()]);
                 command
             }
-            Side::Daemon => {
+            (Side::Daemon, _) | (Side::Floor, Against::NoLedger) => {
                 // Not beside the log: the daemon has an eye on the directory that holds its configs' directory.
                 let configs = dir.path().join("etc").join("twitcher");
                 fs::create_dir_all(&configs)?;
@@ -111,7 +137,11 @@ impl Contender {
                 let log = log.insert(dir.path().join("log"));
                 let mut command = Command::new(env!("CARGO_BIN_EXE_twitcher"));
                 command.args(["run", "--zkservers", &bench.server.address(), "--config-path"]).arg(configs);
-                command.arg("--state-dir").arg(dir.path().join("state")).arg("--log-file").arg(log);
+                let state = match side {
+                    Side::Floor => Path::new("/dev/null/none").to_owned(),
+                    Side::Daemon => dir.path().join("state"),
+                };
+                command.arg("--state-dir").arg(state).arg("--log-file").arg(log);
                 command
             }
         };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::contender::{Both, Contender, Nodes, Side};
+use crate::contender::{Against, Both, Contender, Nodes, Side};
 use crate::table::{Goal, Table, Unit};
 use crate::{Bench, Result, Scale};
 
@@ -12,8 +12,8 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
     eprintln!("{} s idle, both sides at once ...", scale.idle_seconds);
     bench.armed(&mut [], 0).await?;
     let nodes = Nodes::create(bench, "/bench/idle", 1).await?;
-    let mut floor = Contender::start(Side::Floor, bench, &nodes)?;
-    let mut daemon = Contender::start(Side::Daemon, bench, &nodes)?;
+    let mut floor = Contender::start(Side::Floor, Against::Floor, bench, &nodes)?;
+    let mut daemon = Contender::start(Side::Daemon, Against::Floor, bench, &nodes)?;
     bench.armed(&mut [&mut floor, &mut daemon], 2).await?;
     let both = Both { floor, daemon };
     both.daemon.settled_memory().await?;

@@ -1,9 +1,10 @@
 //! The daemon's speed on a real ZooKeeper, against a floor measured in the same run.
 //!
 //! `cargo bench` measures, `cargo bench -- --quick` takes a rough look, and `cargo bench -- burst idle` measures
-//! only these two (of `spaced`, `burst`, `arming` and `idle`). Both sides are processes of their own,
+//! only these two (of `spaced`, `burst`, `ledger`, `arming` and `idle`). Both sides are processes of their own,
 //! with the same action, the same server and the same setter, and they take turns, so that whatever else
-//! the machine does meets both. The floor is [`floor`].
+//! the machine does meets both. The floor is [`floor`]; in `ledger` it is the
+//! daemon without one.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ mod spaced;
 mod stamps;
 mod table;
 
+use contender::Against;
 use server::Server;
 use stamps::Stamps;
 use table::Table;
@@ -81,10 +83,14 @@ async fn measure(scale: &Scale, only: &[&str]) -> Result<()> {
     let mut table = Table::default();
     let wanted = |name| only.is_empty() || only.contains(&name);
     if wanted("spaced") {
-        spaced::measure(&mut bench, scale, &mut table).await?;
+        spaced::measure(&mut bench, scale, Against::Floor, &mut table).await?;
     }
     if wanted("burst") {
-        burst::measure(&mut bench, scale, &mut table).await?;
+        burst::measure(&mut bench, scale, Against::Floor, &mut table).await?;
+    }
+    if wanted("ledger") {
+        spaced::measure(&mut bench, scale, Against::NoLedger, &mut table).await?;
+        burst::measure(&mut bench, scale, Against::NoLedger, &mut table).await?;
     }
     if wanted("arming") {
         arming::measure(&mut bench, scale, &mut table).await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::contender::{Both, Contender, Nodes, Side, turns};
+use crate::contender::{Against, Both, Contender, Nodes, Side, turns};
 use crate::stamps::now;
 use crate::table::{Goal, Table, Unit, percentile};
 use crate::{Bench, Result, Scale};
@@ -15,12 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// After the last one: time for a run too many to show.
 const QUIET: Duration = Duration::from_millis(500);
 
-pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Result<()> {
+pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: &mut Table) -> Result<()> {
     eprintln!("{} spaced updates for each side ...", scale.updates);
-    let floor_node = Nodes::create(bench, "/bench/spaced/floor", 1).await?;
-    let daemon_node = Nodes::create(bench, "/bench/spaced/daemon", 1).await?;
-    let mut floor = Contender::start(Side::Floor, bench, &floor_node)?;
-    let mut daemon = Contender::start(Side::Daemon, bench, &daemon_node)?;
+    let parent = against.parent("spaced");
+    let floor_node = Nodes::create(bench, &format!("{parent}/floor"), 1).await?;
+    let daemon_node = Nodes::create(bench, &format!("{parent}/daemon"), 1).await?;
+    let mut floor = Contender::start(Side::Floor, against, bench, &floor_node)?;
+    let mut daemon = Contender::start(Side::Daemon, against, bench, &daemon_node)?;
     bench.armed(&mut [&mut floor, &mut daemon], 2).await?;
     let mut paths =
         Both { floor: floor_node.paths().collect::<String>(), daemon: daemon_node.paths().collect() };
@@ -45,10 +46,14 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
     sleep(QUIET).await;
     pause(bench, &paths, &mut wrong).await;
 
-    for (share, at_most) in [(0.5, 1.15), (0.99, 1.5)] {
-        let name = format!("set to first instruction, p{:.0}", share * 100.0);
+    let goals = match against {
+        Against::Floor => [(0.5, Goal::AtMostFloorTimes(1.15)), (0.99, Goal::AtMostFloorTimes(1.5))],
+        Against::NoLedger => [(0.5, Goal::AtMostFloorTimes(1.05)), (0.99, Goal::None)],
+    };
+    for (share, goal) in goals {
+        let name = format!("set to first instruction, p{:.0}{}", share * 100.0, against.suffix());
         let values = latencies.map(|latencies| percentile(latencies, share));
-        table.row(&name, Unit::Milliseconds, values, Goal::AtMostFloorTimes(at_most));
+        table.row(&name, Unit::Milliseconds, values, goal);
     }
     let wrong = wrong.map(|wrong| *wrong as f64);
     table.row("  updates lost or run twice", Unit::Count, wrong, Goal::AtMost(0.0));
