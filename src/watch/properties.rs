@@ -192,8 +192,8 @@ impl World {
             Move::Restart(ends) => {
                 self.feed(Input::Stopping { grace: Duration::from_secs(1) });
                 for end in ends.into_iter().cycle() {
-                    let Some(run) = self.live.keys().next().copied() else { break };
-                    if end == End::Interrupted {
+                    let Some((&run, live)) = self.live.first_key_value() else { break };
+                    if end == End::Interrupted && !live.orphan {
                         self.last_run = None;
                     }
                     self.end(run, end);
@@ -218,7 +218,8 @@ impl World {
     }
 
     fn crash(&mut self, survivors: u8) {
-        if !self.live.is_empty() {
+        // What an older daemon ran has run again, or is about to.
+        if self.live.values().any(|live| !live.orphan) {
             // What they ran with must run again.
             (self.last_run, self.discarded) = (None, None);
         }
