@@ -8,7 +8,7 @@ use nix::libc;
 use tokio::time::Instant;
 
 use super::memory::{Intention, Trouble};
-use super::{Daemon, Live, Over, RunEnd, WatchId};
+use super::{Daemon, Live, Over, RunEnd, Start, WatchId};
 use crate::action::proc;
 use crate::action::run::{self, Handle};
 use crate::action::spawn::{Launch, Process, Program};
@@ -22,7 +22,7 @@ use crate::watch::{Effect, RunId, Update};
 impl Daemon {
     pub(super) fn perform(&mut self, id: WatchId, effect: Effect) {
         match effect {
-            Effect::Spawn { run, update } => self.spawn(id, run, &update),
+            Effect::Spawn { run, update } => self.intend(id, run, update),
             Effect::Notify { run, signal } => {
                 let _ = self.signal(run, RunReport::Notified { signal }, |handle| handle.notify(signal));
             }
@@ -68,7 +68,13 @@ impl Daemon {
     }
 
     /// Returns whether the signal was sent: a run may have ended just now, and then there is nothing to say.
-    fn signal(&self, run: RunId, what: RunReport<'_>, send: impl FnOnce(&Handle) -> io::Result<()>) -> bool {
+    fn signal(
+        &mut self,
+        run: RunId,
+        what: RunReport<'_>,
+        send: impl FnOnce(&Handle) -> io::Result<()>,
+    ) -> bool {
+        self.start_all();
         let Some(live) = self.runs.get(&run) else { return false };
         let sent = send(&live.handle).is_ok();
         if sent {
@@ -84,16 +90,30 @@ impl Daemon {
         }
     }
 
-    fn spawn(&mut self, id: WatchId, run: RunId, update: &Update) {
-        let entry = &self.entries[&id];
+    fn intend(&mut self, watch: WatchId, run: RunId, update: Update) {
+        let entry = &self.entries[&watch];
         // The core starts nothing of what no file registers.
         let Some(spec) = entry.spec() else { return };
-        let intention = Intention::new(self.run_id(run), entry, spec, update);
+        let intention = Intention::new(self.run_id(run), entry, spec, &update);
         self.ledger.intend(&intention.as_intent());
-        // From here on the next daemon knows of it, whatever becomes of us.
+        self.starting.push(Start { watch, run, update, intention });
+    }
+
+    /// Starts what is to be started. From the commit on the next daemon knows of it, whatever becomes of us.
+    pub(super) fn start_all(&mut self) {
+        if self.starting.is_empty() {
+            return;
+        }
         self.ledger.commit();
+        for start in std::mem::take(&mut self.starting) {
+            self.start(start);
+        }
+    }
+
+    fn start(&mut self, Start { watch: id, run, update, intention }: Start) {
+        let Some(spec) = self.entries.get(&id).and_then(|entry| entry.spec()) else { return };
         let started = Instant::now();
-        match self.spawner.spawn(self.launch(spec, &intention.run, update)) {
+        match self.spawner.spawn(self.launch(spec, &intention.run, &update)) {
             Ok(process) => {
                 let what = RunReport::Started {
                     event: update.event,
