@@ -29,6 +29,15 @@ impl Process {
         field(11) + field(12)
     }
 
+    /// Memory that it occupies, in KiB.
+    #[track_caller]
+    pub fn resident(self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let size = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        size.unwrap_or_else(|| panic!("process {} occupies no memory: {status}", self.0))
+    }
+
     pub fn open_files(self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.0)).map(Iterator::count).unwrap_or(0)
     }
