@@ -7,4 +7,5 @@
 
 mod actions;
 mod ensemble;
+mod oracle;
 mod sessions;
