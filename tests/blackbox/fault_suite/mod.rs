@@ -7,5 +7,7 @@
 
 mod actions;
 mod ensemble;
+mod network;
 mod oracle;
+mod remote;
 mod sessions;
