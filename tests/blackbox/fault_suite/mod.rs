@@ -9,5 +9,8 @@ mod actions;
 mod crash;
 mod ensemble;
 mod ledger;
+mod network;
+mod oracle;
+mod remote;
 mod sessions;
 mod soak;

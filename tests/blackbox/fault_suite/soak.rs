@@ -124,7 +124,7 @@ impl Soak {
         Sample {
             descriptors: process.open_files(),
             threads: process.threads(),
-            kilobytes: process.kilobytes(),
+            kilobytes: process.resident(),
         }
     }
 }

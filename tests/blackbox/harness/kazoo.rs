@@ -3,26 +3,33 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Runs a Python script with a connected kazoo client `zk` in its scope. Panics if it fails.
+/// Runs a Python script and returns what it printed. In its scope are `zk`, a connected kazoo client of the
+/// servers with this address, and `retry`, which calls a function of it again while the connection is lost. Panics
+/// if the script fails.
 #[track_caller]
-pub fn kazoo(address: &str, script: &str) {
-    let frame = "import sys\nfrom kazoo.client import KazooClient\nfrom kazoo.security import *\n\
-                 zk = KazooClient(hosts=sys.argv[1], timeout=4)\nzk.start(timeout=30)\n";
-    run(&[&format!("{frame}{script}\nzk.stop()\n"), address]);
+pub fn kazoo(address: &str, script: &str) -> String {
+    // It is back before the daemon is, so that what it writes then finds nobody watching.
+    let frame = "import sys\nfrom kazoo.client import KazooClient\nfrom kazoo.retry import KazooRetry\n\
+                 from kazoo.security import *\n\
+                 soon = dict(max_tries=-1, delay=0.02, backoff=1)\n\
+                 retry = KazooRetry(deadline=60, **soon)\n\
+                 zk = KazooClient(hosts=sys.argv[1], timeout=4, connection_retry=soon)\nzk.start(timeout=30)\n";
+    run(&[&format!("{frame}{script}\nzk.stop()\n"), address])
 }
 
-/// Runs a Python script. Panics if it fails.
+/// Runs a Python script and returns what it printed. Panics if it fails.
 #[track_caller]
-pub fn python(script: &str) {
-    run(&[script]);
+pub fn python(script: &str) -> String {
+    run(&[script])
 }
 
 #[track_caller]
-fn run(script_and_arguments: &[&str]) {
+fn run(script_and_arguments: &[&str]) -> String {
     let python = interpreter();
     assert!(python.exists(), "this test needs kazoo: {}", install_command(&python));
     let output = Command::new(&python).arg("-c").args(script_and_arguments).output().expect("start python");
     assert!(output.status.success(), "python: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Where `tests/run` installs it.

@@ -5,6 +5,7 @@
 //! condition, with a deadline far beyond need ([`wait`]). And that something does *not* happen is shown by
 //! what comes after it: do the thing that must run nothing, then one that must run, and read the journal.
 
+mod ensemble;
 mod journal;
 mod kazoo;
 mod load;
@@ -16,6 +17,7 @@ mod twitcher;
 pub mod wait;
 mod zookeeper;
 
+pub use ensemble::Ensemble;
 pub use journal::{Gate, Journal};
 pub use kazoo::{kazoo, python};
 pub use load::load;

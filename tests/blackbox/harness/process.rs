@@ -29,11 +29,13 @@ impl Process {
         field(11) + field(12)
     }
 
-    /// Its resident memory.
-    pub fn kilobytes(self) -> u64 {
+    /// Memory that it occupies, in KiB.
+    #[track_caller]
+    pub fn resident(self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).expect("VmRSS in kB")
+        let size = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        size.unwrap_or_else(|| panic!("process {} occupies no memory: {status}", self.0))
     }
 
     pub fn threads(self) -> usize {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
+use super::ensemble::Ensemble;
 use super::journal::{Gate, Journal};
 use super::nodes::Nodes;
 use super::twitcher::{Daemon, Twitcher};
@@ -34,10 +35,21 @@ impl Sandbox {
     /// On this server, below a root of its own.
     #[track_caller]
     pub fn on(server: &ZooKeeper) -> Self {
+        Self::at(server.address())
+    }
+
+    /// On this ensemble, below a root of its own.
+    #[track_caller]
+    pub fn on_ensemble(ensemble: &Ensemble) -> Self {
+        Self::at(ensemble.address())
+    }
+
+    #[track_caller]
+    fn at(address: String) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let root = format!("/test-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        Nodes::create_root(&server.address(), &root);
-        Self::of(home(), Nodes::ZooKeeper { address: server.address(), root })
+        Nodes::create_root(&address, &root);
+        Self::of(home(), Nodes::ZooKeeper { address, root })
     }
 
     /// On this server, which may be down, without a root of its own.

@@ -31,3 +31,12 @@ pub fn wait_for<T>(what: &str, attempt: impl FnMut() -> Option<T>) -> T {
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for(what, || condition().then_some(()));
 }
+
+/// Does something again and again for as long as this. Only for promises about a length of time itself; any other
+/// wait is for a condition.
+pub fn throughout(length: Duration, mut work: impl FnMut()) {
+    poll(length, || -> Option<()> {
+        work();
+        None
+    });
+}

@@ -52,6 +52,21 @@ impl ZooKeeper {
     /// A server of the test's own that was never up.
     #[track_caller]
     pub fn stopped() -> Self {
+        Self::with_settings("")
+    }
+
+    /// Member `number` of an ensemble whose `server.N` lines these are, never up so far.
+    #[track_caller]
+    pub(super) fn member(number: usize, peers: &str) -> Self {
+        // A member that is silent for this many ticks is taken for dead: soon enough for tests to wait for it, and
+        // longer than a loaded machine keeps a living one from its turn.
+        let member = Self::with_settings(&format!("initLimit=100\nsyncLimit=15\n{peers}"));
+        fs::write(member.home.path().join("myid"), number.to_string()).expect("write myid");
+        member
+    }
+
+    #[track_caller]
+    fn with_settings(more: &str) -> Self {
         assert!(
             Path::new(JAR).exists() && java().is_some(),
             "this test needs a ZooKeeper server: apt-get install -y zookeeper"
@@ -60,7 +75,7 @@ impl ZooKeeper {
         let port = free_port();
         let settings = format!(
             "tickTime=200\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
-             admin.enableServer=false\n4lw.commands.whitelist=*\nmaxClientCnxns=0\n",
+             admin.enableServer=false\n4lw.commands.whitelist=*\nmaxClientCnxns=0\n{more}",
             home.path().display()
         );
         fs::write(home.path().join("zoo.cfg"), settings).expect("write zoo.cfg");
@@ -74,8 +89,23 @@ impl ZooKeeper {
     /// Starts it, again on the same port and data, and waits until it serves.
     #[track_caller]
     pub fn up(&self) {
+        self.launch();
+        self.wait_until_serving();
+    }
+
+    /// Starts it without waiting: a member of an ensemble serves only once most of them are there.
+    pub fn launch(&self) {
         *self.server.lock().unwrap() = Some(Server::spawn(self.home.path()));
+    }
+
+    #[track_caller]
+    pub fn wait_until_serving(&self) {
         wait_until("ZooKeeper to serve", || self.ask("srvr").contains("Mode"));
+    }
+
+    /// Returns true if and only if it leads an ensemble now.
+    pub fn leads(&self) -> bool {
+        self.ask("srvr").contains("Mode: leader")
     }
 
     /// Kills it; what it has confirmed is on disk.
@@ -94,19 +124,28 @@ impl ZooKeeper {
 
     /// How many sessions are alive.
     pub fn sessions(&self) -> usize {
-        self.ask_for_number("mntr", "zk_global_sessions")
+        self.expect_number("mntr", "zk_global_sessions")
+    }
+
+    /// Returns true if and only if it serves, and so many sessions are alive.
+    pub fn has_sessions(&self, count: usize) -> bool {
+        number(&self.ask("mntr"), "zk_global_sessions") == Some(count)
     }
 
     /// How many watches its clients have set.
     pub fn watches(&self) -> usize {
-        self.ask_for_number("wchs", "Total watches:")
+        self.expect_number("wchs", "Total watches:")
+    }
+
+    /// Returns true if and only if it serves, and some client has set a watch at this very server.
+    pub fn is_watched(&self) -> bool {
+        number(&self.ask("wchs"), "Total watches:").is_some_and(|watches| watches > 0)
     }
 
     #[track_caller]
-    fn ask_for_number(&self, command: &str, name: &str) -> usize {
+    fn expect_number(&self, command: &str, name: &str) -> usize {
         let answer = self.ask(command);
-        let number = answer.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-        number.unwrap_or_else(|| panic!("{command} says nothing of {name}: {answer}"))
+        number(&answer, name).unwrap_or_else(|| panic!("{command} says nothing of {name}: {answer}"))
     }
 
     /// The answer to a four-letter command; empty if there is none.
@@ -159,13 +198,18 @@ impl Drop for Server {
     }
 }
 
+/// The number behind this name in the answer to a four-letter command.
+fn number(answer: &str, name: &str) -> Option<usize> {
+    answer.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
 fn java() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join("java")).find(|java| java.exists())
 }
 
 /// A port that nobody listens on, different at each call.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     static HANDED_OUT: Mutex<Vec<u16>> = Mutex::new(Vec::new());
     let mut handed_out = HANDED_OUT.lock().unwrap();
     let port = wait_for("a free port", || {

@@ -1,0 +1,91 @@
+//! A network that cuts connections, or lets them stand and carries nothing.
+
+use std::time::{Duration, Instant};
+
+use super::oracle::{Numbers, Oracle};
+use super::remote::Remote;
+use crate::harness::wait::throughout;
+use crate::harness::{exec, load, wait_until, watch};
+
+// "Nothing is lost. Bursts, ... network cuts ... do not break this.", "Never two at once in QUEUE", "Nothing runs
+// for nothing. A reconnect ... starts no action. One change starts one run at most": each node's last content is
+// what its action ran with last, no two runs of a node overlap, and no content runs twice or after a later one.
+#[test]
+fn updates_across_many_network_cuts_run_once_each_at_most_and_the_last_ones_run() {
+    const NODES: usize = 12;
+    let it = Remote::new();
+    let oracle = Oracle::new(&it.sandbox);
+    let mut numbers: Numbers = (0..NODES).map(|n| (format!("/n{n}"), 0)).collect();
+    let watches = numbers.keys().map(|node| watch(node, &oracle.action(), ""));
+    it.sandbox.config("app.twc", watches.collect::<String>());
+    let set = |node: &str, number: u32| it.sandbox.nodes.set(node, number.to_string());
+    numbers.keys().for_each(|node| set(node, 0));
+    let _daemon = it.start();
+    oracle.expect_last(&numbers);
+
+    let mut next_cut = Instant::now();
+    // The promise is about cuts that come whenever they come, so the updates go on for a length of time. Any one
+    // of the nodes is updated, so that to some of them nothing happened while the daemon was away.
+    throughout(Duration::from_secs(load(8, 60)), || {
+        let (node, number) = numbers.iter_mut().nth(fastrand::usize(..NODES)).expect("one of them");
+        *number += 1;
+        set(node, *number);
+        if Instant::now() >= next_cut {
+            it.proxy.cut();
+            next_cut = Instant::now() + Duration::from_millis(fastrand::u64(100..600));
+        }
+    });
+    let connections = it.proxy.attempts();
+    assert!(connections >= load(5, 50), "{connections} connections are no series of cuts");
+
+    // The last ones come while there is no way to the daemon at all.
+    it.proxy.refuse();
+    let update_all = |numbers: &mut Numbers| {
+        for (node, number) in numbers {
+            *number += 1;
+            set(node, *number);
+        }
+    };
+    update_all(&mut numbers);
+    it.proxy.resume();
+    oracle.expect_last(&numbers);
+    // Whatever would run once too often does so before what comes after it.
+    update_all(&mut numbers);
+    oracle.expect_last(&numbers);
+    oracle.expect_each_once_in_order();
+}
+
+// "Reconnect attempts lie at most 5 s apart": also while connections are made and nothing answers on them. One
+// that falls silent is given up within the session timeout, so the first attempt comes at most 5 s after that.
+// "Nothing is lost. ... network cuts ... do not break this.", and what is changed meanwhile runs once.
+#[test]
+fn a_half_open_connection_is_given_up_within_the_session_timeout() {
+    const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
+    const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(5);
+    /// By how much a loaded machine may be late.
+    const MARGIN: Duration = Duration::from_secs(1);
+
+    let it = Remote::new();
+    let journal = it.sandbox.journal();
+    it.sandbox.nodes.set("/n", "before");
+    it.sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    let _daemon = it.start();
+    let mut expected = vec!["before"];
+    journal.wait_for(&expected);
+    for during in &["one", "two", "three", "four", "five"][..load(1, 5)] {
+        let attempts = it.proxy.attempts();
+        let mut latest = Instant::now();
+        it.proxy.stall();
+        it.sandbox.nodes.set("/n", during);
+        let limits = [SESSION_TIMEOUT + BETWEEN_ATTEMPTS, BETWEEN_ATTEMPTS, BETWEEN_ATTEMPTS];
+        for (limit, so_far) in limits[..load(2, 3)].iter().zip(attempts..) {
+            wait_until("the daemon to connect again", || it.proxy.attempts() > so_far);
+            let waited = latest.elapsed();
+            assert!(waited <= *limit + MARGIN, "connected after {waited:?}, expected within {limit:?}");
+            latest = Instant::now();
+        }
+        it.proxy.resume();
+        expected.push(during);
+        journal.wait_for(&expected);
+    }
+}
