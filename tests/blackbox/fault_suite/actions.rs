@@ -1,1 +1,178 @@
-//! (to be written)
+//! Actions that fail for ever, and actions that fire a thousand times a second.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Daemon, Gate, Journal, Nodes, Sandbox, exec, kazoo, load, wait_for, wait_until, watch};
+
+const DELAY: f64 = 0.05;
+const MAX_DELAY: f64 = 0.2;
+
+/// Both ends of a gap are read from a clock that ticks every 10 ms.
+const TICK: f64 = 0.02;
+
+/// Far beyond what a busy machine takes to start a shell; without the cap, the last pause would be minutes.
+const SLACK: f64 = 30.0;
+
+// "try a failed update again so many times; the delay doubles up to its maximum, jittered by half; a newer update
+// supersedes"
+#[test]
+fn an_action_that_always_fails_is_tried_at_capped_pauses_and_never_again_after_a_newer_update() {
+    let attempts = load(14, 100);
+    let sandbox = Sandbox::zookeeper();
+    let journal = sandbox.journal();
+    // In seconds since boot, which nobody sets.
+    let action = format!("v=$(cat); read -r up _ < /proc/uptime; {}; exit 1", journal.note("$v $up"));
+    let retry = format!("retry: #{{ attempts: {attempts}, delay: {DELAY}, max_delay: {MAX_DELAY} }}");
+    sandbox.nodes.set("/n", "old");
+    sandbox.config("app.twc", watch("/n", &exec(&action), &format!("{retry}, description: \"failing\"")));
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["failing", "trying again", &format!("({} of {attempts})", attempts / 2)]);
+    sandbox.nodes.set("/n", "new");
+    for number in 1..=attempts + 1 {
+        wait_until(&format!("try {number} of the new content"), || tries(&journal, "new").len() >= number);
+    }
+    daemon.wait_for_log(&["failing", &format!("failed {} times in a row", attempts + 1)]);
+    let (old, new) = (tries(&journal, "old"), tries(&journal, "new"));
+    assert_eq!(new.len(), attempts + 1, "{:?}", journal.lines());
+    assert!(old.last() < new.first(), "superseded for good: {:?}", journal.lines());
+    assert_paused(&old);
+    assert_paused(&new);
+    assert_said(&daemon, attempts);
+}
+
+/// When the action was tried with this content.
+fn tries(journal: &Journal, content: &str) -> Vec<f64> {
+    let of_this = |line: &str| line.strip_prefix(content)?.trim().parse().ok();
+    journal.lines().iter().filter_map(|line| of_this(line)).collect()
+}
+
+#[track_caller]
+fn assert_paused(tries: &[f64]) {
+    let mut pause = DELAY;
+    for (number, pair) in tries.windows(2).enumerate() {
+        let gap = pair[1] - pair[0];
+        assert!(gap >= pause / 2.0 - TICK, "pause {number} of {tries:?} is too short");
+        assert!(gap <= MAX_DELAY + SLACK, "pause {number} of {tries:?} is too long");
+        pause = MAX_DELAY.min(pause * 2.0);
+    }
+}
+
+/// Panics unless the log says each next try of the last content, with its number and a pause within the cap.
+#[track_caller]
+fn assert_said(daemon: &Daemon, attempts: usize) {
+    let said = daemon.log_lines(&["failing", "trying again in "]);
+    let last = &said[said.len() - attempts..];
+    for (line, number) in last.iter().zip(1..) {
+        assert!(line.ends_with(&format!("({number} of {attempts})")), "{last:#?}");
+    }
+    for line in &said {
+        let pause = line.split("trying again in ").nth(1).and_then(|rest| rest.split(' ').next());
+        let pause: f64 = pause.and_then(|pause| pause.parse().ok()).expect("a number of seconds");
+        assert!(pause <= MAX_DELAY, "{line}");
+    }
+}
+
+const MAX_PARALLEL: usize = 8;
+
+// "PARALLEL: one run for every observed update, at most `max_parallel` (64) at once; the rest wait in order, up to
+// 1,024; beyond that the newest replaces the last waiting one, and is counted."
+#[test]
+fn a_thousand_fires_a_second_in_parallel_are_all_run_or_counted_and_keep_within_the_cap() {
+    let (nodes, bursts) = load((1, vec![250]), (4, vec![1000; 10]));
+    let sandbox = Sandbox::zookeeper();
+    let gate = sandbox.gate();
+    let journals: Vec<_> = (0..nodes).map(|n| sandbox.journal_named(&format!("journal-{n}"))).collect();
+    for (n, journal) in journals.iter().enumerate() {
+        sandbox.nodes.set(&format!("/n{n}"), "0");
+        sandbox.config(&format!("watch-{n}.twc"), counting(n, journal, &gate));
+    }
+    // So that a machine that is busy with all this loses no session: the same state would be observed twice.
+    let daemon = sandbox.daemon().args(["--debug", "--session-timeout", "60"]).start();
+    let mut last = 0;
+    // The server takes them much faster than a thousand a second.
+    let mut burst = |fires| {
+        fire(&sandbox, nodes, last + 1..last + 1 + fires);
+        last += fires;
+    };
+    // No run ends before the gate is open, so that updates pile up until they are counted.
+    wait_until("updates beyond those that wait", || {
+        burst(1000);
+        (0..nodes).all(|n| superseded(&daemon, n) > 0)
+    });
+    gate.open();
+    bursts.into_iter().for_each(&mut burst);
+    for journal in &journals {
+        wait_for_rest(journal, last);
+    }
+    // Its last line: what stands before it is all there is.
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_for_log(&[" stopped"]);
+    assert!(daemon.log_lines(&["log lines dropped"]).is_empty(), "what is not logged cannot be counted here");
+    for (n, journal) in journals.iter().enumerate() {
+        assert_accounted_for(&daemon, n, &journal.lines());
+    }
+}
+
+/// A watch whose action journals `+ CONTENT`, waits at the gate, and journals `- CONTENT`; by the means of its shell
+/// alone, since there are thousands of runs.
+fn counting(n: usize, journal: &Journal, gate: &Gate) -> String {
+    let (start, end) = (journal.note("+ $v"), journal.note("- $v"));
+    let action = exec(&format!("read -r v; {start}; {}; {end}", gate.pass()));
+    let keys = format!("run_mode: PARALLEL, max_parallel: {MAX_PARALLEL}, description: \"watch-{n}\"");
+    watch(&format!("/n{n}"), &action, &keys)
+}
+
+/// Sets each node to each of these values, none waiting for the answer to another.
+fn fire(sandbox: &Sandbox, nodes: usize, values: Range<usize>) {
+    let Nodes::ZooKeeper { address, root } = &sandbox.nodes else { unreachable!() };
+    let Range { start, end } = values;
+    let script = format!(
+        "fires = [zk.set_async('{root}/n%d' % n, b'%d' % value)\n         \
+                  for value in range({start}, {end}) for n in range({nodes})]\n\
+         for one in fires:\n    one.get(timeout=60)"
+    );
+    kazoo(address, &script);
+}
+
+/// How many updates of watch `n` were replaced while they waited, as the log counts them.
+fn superseded(daemon: &Daemon, n: usize) -> usize {
+    let said = daemon.log_lines(&[&format!(":watch-{n}: too many updates wait")]);
+    let Some(last) = said.last() else { return 0 };
+    let count = last.rsplit_once('(').and_then(|(_, rest)| rest.split(' ').next());
+    count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no count: {last}"))
+}
+
+/// Waits until the action has run with `last` and none is running; as long as there is progress.
+#[track_caller]
+fn wait_for_rest(journal: &Journal, last: usize) {
+    let at_rest =
+        |lines: &[String]| lines.contains(&format!("- {last}")) && lines.len() == 2 * starts(lines).count();
+    let mut before = 0;
+    while !at_rest(&journal.lines()) {
+        before = wait_for(&format!("the run with {last}, or any other"), || {
+            let lines = journal.lines();
+            (lines.len() > before || at_rest(&lines)).then_some(lines.len())
+        });
+    }
+}
+
+fn starts(lines: &[String]) -> impl Iterator<Item = &str> {
+    lines.iter().filter_map(|line| line.strip_prefix("+ "))
+}
+
+#[track_caller]
+fn assert_accounted_for(daemon: &Daemon, n: usize, lines: &[String]) {
+    let running = lines.iter().scan(0, |running, line| {
+        *running = if line.starts_with('+') { *running + 1 } else { *running - 1 };
+        Some(*running)
+    });
+    assert_eq!(running.max(), Some(MAX_PARALLEL), "at once; the gate held as many as may run");
+    let runs = starts(lines).count();
+    assert_eq!(starts(lines).collect::<HashSet<_>>().len(), runs, "each content was run once at most");
+    let observed = daemon.log_lines(&[&format!(" /n{n}: observed")]).len();
+    let superseded = superseded(daemon, n);
+    assert_eq!(runs + superseded, observed, "{runs} run and {superseded} counted of those observed");
+}

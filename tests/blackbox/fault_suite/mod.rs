@@ -6,5 +6,6 @@
 //! that the whole test run stays within minutes.
 
 mod actions;
+mod configs;
 mod ensemble;
 mod sessions;
