@@ -8,4 +8,5 @@
 mod actions;
 mod configs;
 mod ensemble;
+mod machine;
 mod sessions;
