@@ -141,8 +141,7 @@ fn setting_the_clock_a_day_ahead_and_back_moves_no_timer() {
         let since = seconds(&fs::read_to_string("/proc/uptime").expect("the time since boot"));
         set_going(&sandbox, &journals, jump);
         set_clock(&sandbox, days);
-        // Something to log after that, at any rate.
-        daemon.signal(Signal::SIGHUP);
+        sandbox.nodes.set("/soon", jump.to_string());
         for journal in &journals {
             wait_until("the timer's end", || journal.lines().len() == 2 * (jump + 1));
             let end = journal.lines().last().map_or(0.0, |line| seconds(line));
@@ -164,6 +163,8 @@ fn timers(sandbox: &Sandbox, [timed, paced, failing]: &[Journal; 3]) -> String {
         watch("/timed", &exec(&until_term), &format!("timeout: {PAUSE:?}")),
         watch("/paced", &exec(&note(paced)), &format!("min_interval: {PAUSE:?}")),
         watch("/failing", &exec(&fails), &retry),
+        // When its timer ends, the daemon looks at all timers.
+        watch("/soon", &exec("true"), "debounce: 0.1"),
     ]
     .concat()
 }
