@@ -182,12 +182,6 @@ fn assert_run_or_counted(daemon: &Daemon, name: &str, lines: &[String]) {
         *running = if line.starts_with('+') { *running + 1 } else { *running - 1 };
         Some(*running)
     });
-    eprintln!(
-        "XXX {name} runs {} superseded {} observed {}",
-        starts(lines).count(),
-        superseded(daemon, name),
-        daemon.log_lines(&[&format!(" /{name}: observed")]).len()
-    );
     assert_eq!(running.max(), Some(MAX_PARALLEL), "at once; the gate held as many as may run");
     let runs = starts(lines).count();
     assert_eq!(starts(lines).collect::<HashSet<_>>().len(), runs, "each content was run once at most");
