@@ -122,7 +122,7 @@ fn without_descriptors_nothing_is_lost_of_what_the_store_and_the_configs_bring_m
     it.crowd.wait_for_line("late");
 }
 
-/// For which each timer of the test waits, in seconds.
+/// For which each timer of the test waits, but the first, which waits half as long; in seconds.
 const PAUSE: f64 = 2.0;
 
 /// `/proc/uptime` ticks every 10 ms.
@@ -133,38 +133,39 @@ const TICK: f64 = 0.02;
 fn setting_the_clock_a_day_ahead_and_back_moves_no_timer() {
     assert!(Path::new("/usr/bin/faketime").exists(), "this test needs faketime: apt-get install -y faketime");
     let sandbox = Sandbox::zookeeper();
-    let journals = ["timed", "paced", "failing"].map(|name| sandbox.journal_named(name));
-    sandbox.config("app.twc", timers(&sandbox, &journals));
+    let journals = ["soon", "paced", "failing"].map(|name| sandbox.journal_named(name));
+    sandbox.config("app.twc", timers(&journals));
     let daemon = with_a_clock_of_its_own(&sandbox);
     for (jump, days) in [1, -1].into_iter().cycle().take(load(2, 20)).enumerate() {
-        let since = seconds(&fs::read_to_string("/proc/uptime").expect("the time since boot"));
-        set_going(&sandbox, &journals, jump);
+        let since = uptime();
+        set_going(&sandbox, &daemon, &journals, jump);
         set_clock(&sandbox, days);
         // Something to log after that, at any rate.
         daemon.signal(Signal::SIGHUP);
-        for journal in &journals {
+        wait_until("the timeout", || daemon.log_lines(&[":timed run", "timed out"]).len() == jump + 1);
+        assert!(uptime() >= since + PAUSE - TICK, "jump {jump} cut the timeout short");
+        for (journal, pause) in journals.iter().zip([PAUSE / 2.0, PAUSE, PAUSE]) {
             wait_until("the timer's end", || journal.lines().len() == 2 * (jump + 1));
             let end = journal.lines().last().map_or(0.0, |line| seconds(line));
-            assert!(end >= since + PAUSE - TICK, "jump {jump} cut {} short: {since}, {end}", journal.path());
+            assert!(end >= since + pause - TICK, "jump {jump} cut {} short: {since}, {end}", journal.path());
         }
         wait_until("the daemon to log the time that was set", || logs_time_of(&daemon, days));
     }
 }
 
-/// Watches whose journals get two lines with the time for each update of their nodes, at least [`PAUSE`] apart: the
-/// second of `/paced` is that of a second update.
-fn timers(sandbox: &Sandbox, [timed, paced, failing]: &[Journal; 3]) -> String {
+/// A watch that is timed out at each update, and watches whose journals get two lines with the time: of two updates,
+/// or of two tries.
+fn timers([soon, paced, failing]: &[Journal; 3]) -> String {
     let note = |journal: &Journal| format!("read -r up _ < /proc/uptime; echo $up >> {}", journal.path());
-    let until_term = format!("trap '{0}; exit' TERM; {0}; {1}", note(timed), sandbox.gate().pass());
     let fails = format!("{}; exit 1", note(failing));
     // Jittered by half.
     let retry = format!("retry: #{{ attempts: 1, delay: {0:?}, max_delay: {0:?} }}", 2.0 * PAUSE);
     [
-        watch("/timed", &exec(&until_term), &format!("timeout: {PAUSE:?}")),
+        // When its timer ends, soon after the jump, the daemon looks at all timers.
+        watch("/soon", &exec(&note(soon)), &format!("min_interval: {:?}", PAUSE / 2.0)),
+        watch("/timed", &exec("exec sleep 1000"), &format!("timeout: {PAUSE:?}, description: \"timed\"")),
         watch("/paced", &exec(&note(paced)), &format!("min_interval: {PAUSE:?}")),
         watch("/failing", &exec(&fails), &retry),
-        // When its timer ends, soon after the jump, the daemon looks at all timers.
-        watch("/soon", &exec("true"), "debounce: 0.5"),
     ]
     .concat()
 }
@@ -196,15 +197,23 @@ fn set_clock(sandbox: &Sandbox, days: i64) {
 
 /// Has each timer run once it returns, unless it has ended by then.
 #[track_caller]
-fn set_going(sandbox: &Sandbox, journals: &[Journal; 3], jump: usize) {
-    for node in ["/timed", "/paced", "/failing"] {
+fn set_going(sandbox: &Sandbox, daemon: &Daemon, journals: &[Journal; 3], jump: usize) {
+    for node in ["/timed", "/failing", "/paced", "/soon"] {
         sandbox.nodes.set(node, jump.to_string());
     }
+    wait_until("the run to be timed", || daemon.log_lines(&[":timed run", "started"]).len() > jump);
     for journal in journals {
         wait_until("the timer's start", || journal.lines().len() > 2 * jump);
     }
-    sandbox.nodes.set("/paced", format!("{jump}, again"));
-    sandbox.nodes.set("/soon", jump.to_string());
+    for node in ["/paced", "/soon"] {
+        sandbox.nodes.set(node, format!("{jump}, again"));
+    }
+}
+
+/// Since boot, from a clock that nobody sets.
+#[track_caller]
+fn uptime() -> f64 {
+    seconds(&fs::read_to_string("/proc/uptime").expect("the time since boot"))
 }
 
 /// The first number of the line.
