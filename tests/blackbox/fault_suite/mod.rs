@@ -6,9 +6,11 @@
 //! that the whole test run stays within minutes.
 
 mod actions;
+mod configs;
 mod crash;
 mod ensemble;
 mod ledger;
+mod machine;
 mod network;
 mod oracle;
 mod remote;

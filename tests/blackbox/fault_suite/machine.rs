@@ -1,0 +1,232 @@
+//! A machine that runs out of processes or descriptors, or whose clock is set.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid, chown};
+use time::{Duration, OffsetDateTime};
+
+use super::actions::run_or_counted;
+use crate::harness::{
+    Daemon, Journal, Process, Proxy, Sandbox, ZooKeeper, exec, load, require_root, wait_until, watch,
+};
+
+/// Two watches: `crowd`, whose runs take what there is and stay, and `victim`, that needs some of it. Their actions
+/// start no further processes.
+struct Crowded {
+    sandbox: Sandbox,
+    crowd: Journal,
+    victim: Journal,
+}
+
+impl Crowded {
+    /// Both nodes say `0`.
+    #[track_caller]
+    fn new() -> Self {
+        require_root();
+        let sandbox = Sandbox::zookeeper();
+        let (crowd, victim) = (sandbox.journal_named("crowd"), sandbox.journal_named("victim"));
+        let stays = format!("read -r v; {}; exec sleep 1000", crowd.note("+ $v"));
+        let passes = format!("read -r v; {}", victim.note("$v"));
+        let text = [
+            watch("/crowd", &exec(&stays), r#"run_mode: PARALLEL, max_parallel: 1000, description: "crowd""#),
+            watch("/victim", &exec(&passes), r#"description: "victim""#),
+        ];
+        sandbox.config("app.twc", text.concat());
+        ["/crowd", "/victim"].iter().for_each(|node| sandbox.nodes.set(node, "0"));
+        Self { sandbox, crowd, victim }
+    }
+
+    /// Starts runs until there is no place for another. Returns what `/crowd` says then.
+    #[track_caller]
+    fn fill(&self, daemon: &Daemon) -> usize {
+        self.victim.wait_for(&["0"]);
+        let mut last = 0;
+        wait_until("no further run to be possible", || {
+            last += 1;
+            self.sandbox.nodes.set("/crowd", last.to_string());
+            !daemon.log_lines(&[":crowd run", "put off"]).is_empty()
+        });
+        last
+    }
+}
+
+/// Sets a running process's soft limit, as its user: root itself may lack the capability.
+#[track_caller]
+fn limit(process: Process, resource: &str, soft: usize) {
+    let owner = fs::metadata(format!("/proc/{}", process.0)).expect("a running process").uid().to_string();
+    let done = Command::new("setpriv")
+        .args(["--reuid", &owner, "--regid", &owner, "--clear-groups", "--", "prlimit"])
+        .args([format!("--pid={}", process.0), format!("--{resource}={soft}:")])
+        .status();
+    assert!(done.expect("run prlimit").success());
+}
+
+// "An action that cannot be started for want of descriptors, memory or processes is put off, with a growing pause of
+// at most 30 s." Root has no limit of processes, so this is another user's daemon.
+#[test]
+fn without_processes_updates_are_put_off_and_run_when_there_are_some_again() {
+    let it = Crowded::new();
+    // Nobody else's, or others would fill the limit: process numbers are smaller, and no two test runs have the same.
+    let user = 100_000 + std::process::id();
+    chown(&it.sandbox.state(), Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))
+        .expect("give the state away");
+    let number = user.to_string();
+    let credentials = ["--reuid", &number, "--regid", &number, "--clear-groups", "--pdeathsig", "KILL"];
+    let daemon = it.sandbox.daemon().arg("--debug").binary(&it.sandbox.copy_of_the_binary());
+    let daemon = daemon.under(["setpriv"]).under(credentials).under(["--"]).start();
+    it.victim.wait_for(&["0"]);
+    limit(daemon.process(), "nproc", 16);
+    let last = it.fill(&daemon);
+    it.sandbox.nodes.set("/victim", "1");
+    daemon.wait_for_log(&[":victim run", "cannot start", "Resource temporarily unavailable"]);
+    daemon.wait_for_log(&[":victim run", "put off for", "the update is not lost"]);
+    it.victim.wait_for(&["0"]);
+    limit(daemon.process(), "nproc", 1000);
+    it.victim.wait_for(&["0", "1"]);
+    it.crowd.wait_for_line(&format!("+ {last}"));
+    // "one run for every observed update", or it "is counted".
+    wait_until("every observed update to be run or counted", || {
+        run_or_counted(&daemon, "crowd", &it.crowd.lines())
+    });
+}
+
+// The same of descriptors, which runs hold while they last; and the daemon needs some for more than actions: "Nothing
+// is lost. ... network cuts ... do not break this", "One bad thing stays one bad thing".
+#[test]
+fn without_descriptors_nothing_is_lost_of_what_the_store_and_the_configs_bring_meanwhile() {
+    let it = Crowded::new();
+    let proxy = Proxy::to(&ZooKeeper::shared().address());
+    let daemon = it.sandbox.daemon_on(&it.sandbox.nodes.url_by_way_of(&proxy.address())).start();
+    it.victim.wait_for(&["0"]);
+    // Room for some runs more.
+    limit(daemon.process(), "nofile", daemon.process().open_files() + 16);
+    let last = it.fill(&daemon);
+    it.sandbox.nodes.set("/victim", "1");
+    daemon.wait_for_log(&[":victim run", "put off"]);
+    // Not even one, to connect with.
+    limit(daemon.process(), "nofile", 3);
+    proxy.cut();
+    daemon.wait_for_log(&["store: not connected"]);
+    it.sandbox.nodes.set("/crowd", (last + 1).to_string());
+    it.sandbox.config("late.twc", watch("/victim", &exec(&it.crowd.note("late")), ""));
+    daemon.wait_for_log(&["configs: cannot read", "open files"]);
+    limit(daemon.process(), "nofile", 1000);
+    it.victim.wait_for(&["0", "1"]);
+    it.crowd.wait_for_line(&format!("+ {}", last + 1));
+    // Unasked, it looks once a minute at what failed for no fault of the file.
+    daemon.signal(Signal::SIGHUP);
+    it.crowd.wait_for_line("late");
+}
+
+/// For which each timer of the test waits, but the first, which waits half as long; in seconds.
+const PAUSE: f64 = 2.0;
+
+/// `/proc/uptime` ticks every 10 ms.
+const TICK: f64 = 0.02;
+
+// "Time ... from a monotonic clock: a step of the wall clock moves no timeout", no `min_interval` and no `retry`.
+#[test]
+fn setting_the_clock_a_day_ahead_and_back_moves_no_timer() {
+    assert!(Path::new("/usr/bin/faketime").exists(), "this test needs faketime: apt-get install -y faketime");
+    let sandbox = Sandbox::zookeeper();
+    let journals = ["soon", "paced", "failing"].map(|name| sandbox.journal_named(name));
+    sandbox.config("app.twc", timers(&journals));
+    let daemon = with_a_clock_of_its_own(&sandbox);
+    for (jump, days) in [1, -1].into_iter().cycle().take(load(2, 20)).enumerate() {
+        let since = uptime();
+        set_going(&sandbox, &daemon, &journals, jump);
+        set_clock(&sandbox, days);
+        // Something to log after that, at any rate.
+        daemon.signal(Signal::SIGHUP);
+        wait_until("the timeout", || daemon.log_lines(&[":timed run", "timed out"]).len() == jump + 1);
+        assert!(uptime() >= since + PAUSE - TICK, "jump {jump} cut the timeout short");
+        for (journal, pause) in journals.iter().zip([PAUSE / 2.0, PAUSE, PAUSE]) {
+            wait_until("the timer's end", || journal.lines().len() == 2 * (jump + 1));
+            let end = journal.lines().last().map_or(0.0, |line| seconds(line));
+            assert!(end >= since + pause - TICK, "jump {jump} cut {} short: {since}, {end}", journal.path());
+        }
+        wait_until("the daemon to log the time that was set", || logs_time_of(&daemon, days));
+    }
+}
+
+/// A watch that is timed out at each update, and watches whose journals get two lines with the time: of two updates,
+/// or of two tries.
+fn timers([soon, paced, failing]: &[Journal; 3]) -> String {
+    let note = |journal: &Journal| format!("read -r up _ < /proc/uptime; echo $up >> {}", journal.path());
+    let fails = format!("{}; exit 1", note(failing));
+    // Jittered by half.
+    let retry = format!("retry: #{{ attempts: 1, delay: {0:?}, max_delay: {0:?} }}", 2.0 * PAUSE);
+    [
+        // When its timer ends, soon after the jump, the daemon looks at all timers.
+        watch("/soon", &exec(&note(soon)), &format!("min_interval: {:?}", PAUSE / 2.0)),
+        watch("/timed", &exec("exec sleep 1000"), &format!("timeout: {PAUSE:?}, description: \"timed\"")),
+        watch("/paced", &exec(&note(paced)), &format!("min_interval: {PAUSE:?}")),
+        watch("/failing", &exec(&fails), &retry),
+    ]
+    .concat()
+}
+
+fn with_a_clock_of_its_own(sandbox: &Sandbox) -> Daemon {
+    set_clock(sandbox, 0);
+    let clock = format!("FAKETIME_TIMESTAMP_FILE={}", sandbox.path("clock").display());
+    let environment = [
+        // `$LIB` is for the dynamic linker.
+        "LD_PRELOAD=/usr/$LIB/faketime/libfaketimeMT.so.1",
+        &clock,
+        "FAKETIME_NO_CACHE=1",
+        // The kernel does not step this clock when the other one is set, nor the times of files.
+        "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        "NO_FAKE_STAT=1",
+    ];
+    let daemon = sandbox.daemon().under(["env"]).under(environment).start();
+    daemon.wait_for_log(&["configs loaded"]);
+    daemon
+}
+
+/// Puts the daemon's clock so many days ahead of the true one.
+fn set_clock(sandbox: &Sandbox, days: i64) {
+    // In one step: it is read all the time.
+    let (file, new) = (sandbox.path("clock"), sandbox.path("clock.new"));
+    fs::write(&new, format!("{days:+}d\n")).expect("write the time");
+    fs::rename(new, file).expect("put the time in place");
+}
+
+/// Has each timer run once it returns, unless it has ended by then.
+#[track_caller]
+fn set_going(sandbox: &Sandbox, daemon: &Daemon, journals: &[Journal; 3], jump: usize) {
+    for node in ["/timed", "/failing", "/paced", "/soon"] {
+        sandbox.nodes.set(node, jump.to_string());
+    }
+    wait_until("the run to be timed", || daemon.log_lines(&[":timed run", "started"]).len() > jump);
+    for journal in journals {
+        wait_until("the timer's start", || journal.lines().len() > 2 * jump);
+    }
+    for node in ["/paced", "/soon"] {
+        sandbox.nodes.set(node, format!("{jump}, again"));
+    }
+}
+
+/// Since boot, from a clock that nobody sets.
+#[track_caller]
+fn uptime() -> f64 {
+    seconds(&fs::read_to_string("/proc/uptime").expect("the time since boot"))
+}
+
+/// The first number of the line.
+#[track_caller]
+fn seconds(line: &str) -> f64 {
+    let number = line.split_whitespace().next().and_then(|word| word.parse().ok());
+    number.unwrap_or_else(|| panic!("{line:?} begins with no number"))
+}
+
+/// Whether the last line's date is so many days ahead of today.
+fn logs_time_of(daemon: &Daemon, days: i64) -> bool {
+    let now = OffsetDateTime::now_utc() + Duration::days(days);
+    // It may have been written before midnight.
+    let dates = [now, now - Duration::MINUTE].map(|time| time.date().to_string());
+    daemon.log().last().is_some_and(|line| dates.iter().any(|date| line.starts_with(date)))
+}
