@@ -6,7 +6,8 @@
 //!  store::zookeeper ┐                                                  ┌ command (fork and exec)
 //!  store::directory ┴─ Observed ─▶ watch (pure) ── Effect ──▶ daemon ──┤
 //!                                    ▲    ▲                    │  │    └ function (twitcher act)
-//!  config (hot reload) ─ WatchChange ┘    └── ends, timers ────┘  └──▶ report ─▶ log
+//!  config (hot reload) ─ WatchChange ┘    └── ends, timers ────┘  ├──▶ report ─▶ log
+//!                                                                └──▶ ledger
 //! ```
 //!
 //! * [`store`] turns each node into the stream of its latest states. Sessions, re-arming, backoff and
@@ -16,6 +17,7 @@
 //! * [`watch`] is the pure core: it decides what runs, when, and what is signalled. No IO, no clock.
 //! * [`action`] starts processes with exactly the identity and environment an action is promised.
 //! * [`daemon`] is the shell: one loop that feeds the core and performs its effects.
+//! * [`ledger`] remembers, beyond the daemon's death, where each watch stands and what ran. A new daemon reads it once.
 //! * [`report`] has one typed report per event, and turns each into a log line.
 //! * [`cli`] has one file per subcommand.
 //! * [`sys`] is the only unsafe code.

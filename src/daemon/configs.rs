@@ -26,19 +26,27 @@ impl Daemon {
                     self.log.report(&Report::ConfigWarning { warning });
                 }
                 let Changes { added, changed, removed } = self.load(&file, watches);
+                self.start.read(&file);
                 self.log.report(&Report::ConfigLoaded { file: &file, added, changed, removed });
             }
-            FileChange::Failed { error, .. } => self.log.report(&Report::ConfigFailed { error: &error }),
+            FileChange::Failed { file, error } => {
+                self.log.report(&Report::ConfigFailed { error: &error });
+                self.start.unread(&file);
+            }
             FileChange::Removed { file } => {
                 let Changes { removed, .. } = self.load(&file, Vec::new());
                 self.by_file.remove(&file);
                 self.log.report(&Report::ConfigRemoved { file: &file, watches: removed });
             }
-            FileChange::Trouble(what) => self.log.report(&Report::Trouble { what: &what }),
+            FileChange::Trouble(what) => {
+                self.log.report(&Report::Trouble { what: &what });
+                self.start.unread_directory();
+            }
             FileChange::FirstScanDone => {
                 self.log.report(&Report::Ready { watches: self.by_key.len() });
-                let by_key = &self.by_key;
-                self.ledger.tidy(|watch| by_key.contains_key(watch));
+                let (by_key, start) = (&self.by_key, &self.start);
+                self.ledger.tidy(|watch| by_key.contains_key(watch) || start.may_still_bring(&watch.file));
+                self.start.scanned();
             }
         }
     }
@@ -78,6 +86,9 @@ impl Daemon {
         let (policy, subject) = (policy(&spec), spec.subject.clone());
         let hash = spec.definition_hash();
         let standing = self.standing(&spec, hash, recalled);
+        if standing.stopped {
+            self.log.report(&Report::StaysStopped { watch: &spec.id });
+        }
         let id = match self.by_key.get(&spec.id) {
             // It was removed, or its daemon died, and an action of it still runs: its first run waits for that one.
             Some(id) => {

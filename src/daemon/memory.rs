@@ -1,5 +1,6 @@
 //! What the daemon tells its ledger, and what it learns from it at its start.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use super::{Daemon, Definition, Entry, Live, Over, RunEnd, WatchId};
@@ -27,6 +28,46 @@ pub(super) struct Intention {
 pub(super) struct Trouble {
     pub(super) last_error: String,
     pub(super) next_try: Option<SystemTime>,
+}
+
+/// Which files were there at the start: a former daemon may have loaded them as well.
+#[derive(Default)]
+pub(super) struct FirstScan {
+    is_done: bool,
+    /// Of those, the ones that could not be read yet.
+    unread: HashSet<String>,
+    /// A directory could not be, and so nobody knows what is in it.
+    unread_directory: bool,
+}
+
+impl FirstScan {
+    pub(super) fn unread(&mut self, file: &str) {
+        if !self.is_done {
+            self.unread.insert(file.to_owned());
+        }
+    }
+
+    pub(super) fn unread_directory(&mut self) {
+        self.unread_directory |= !self.is_done;
+    }
+
+    pub(super) fn read(&mut self, file: &str) {
+        self.unread.remove(file);
+    }
+
+    pub(super) fn scanned(&mut self) {
+        self.is_done = true;
+    }
+
+    /// Whether what this file registers next may have been registered before the start.
+    pub(super) fn may_bring(&self, file: &str) -> bool {
+        !self.is_done || self.may_still_bring(file)
+    }
+
+    /// The same, once all that can be read was.
+    pub(super) fn may_still_bring(&self, file: &str) -> bool {
+        self.unread_directory || self.unread.contains(file)
+    }
 }
 
 impl Trouble {
@@ -114,6 +155,10 @@ impl Daemon {
             Some(recalled) if recalled.subject != spec.subject => Standing::default(),
             Some(recalled) if recalled.definition != hash => recalled.standing.redefined(),
             Some(recalled) => recalled.standing,
+            // It may have been there, and changed since.
+            None if self.ledger.has_forgotten() && self.start.may_bring(&spec.id.file) => {
+                Standing { owed: Some(Event::Load), ..Standing::default() }
+            }
             None => Standing::default(),
         };
         standing.map_versions(|version| self.subscriptions.recognize(version))

@@ -21,7 +21,7 @@ use crate::ledger::{Ledger, ProcessMark};
 use crate::report::{Log, Report, RunReport};
 use crate::store::{State, StoreEvent, Subject, Subscriptions};
 use crate::watch::{End, Input, Reason, RunId, Supply, Time, Update, Watch};
-use memory::{Intention, Trouble};
+use memory::{FirstScan, Intention, Trouble};
 
 mod configs;
 mod memory;
@@ -66,6 +66,7 @@ pub async fn run(parts: Parts) {
         supply: Supply::new(fastrand::u64(..)),
         next_watch: 0,
         timers: BTreeSet::new(),
+        start: FirstScan::default(),
         drifted: 0,
         stop_timeout: parts.stop_timeout,
         stopping: false,
@@ -221,6 +222,7 @@ struct Daemon {
     supply: Supply,
     next_watch: u64,
     timers: BTreeSet<(Time, WatchId)>,
+    start: FirstScan,
     drifted: u64,
     stop_timeout: Duration,
     stopping: bool,

@@ -68,6 +68,8 @@ pub(super) struct Keeper {
     said_lost: bool,
     /// How long the ledger is left alone when it is lost.
     pause: Duration,
+    /// Whether what a former daemon wrote was lost.
+    forgotten: bool,
     /// When the ledger was made usable again.
     back: Option<Instant>,
 }
@@ -91,9 +93,11 @@ impl Keeper {
             set_aside: None,
             said_lost: false,
             pause: limits.pause,
+            forgotten: false,
             back: None,
             limits,
         };
+        let existed = fs::symlink_metadata(keeper.files.main()).is_ok();
         match keeper.attempt() {
             Ok(database) => {
                 keeper.health = Health::Usable(database);
@@ -101,11 +105,17 @@ impl Keeper {
             }
             Err(trouble) => keeper.lose(trouble),
         }
+        // Whatever there is to say, it is not that all was read.
+        keeper.forgotten = existed && keeper.news.is_some();
         keeper
     }
 
     pub(super) fn news(&mut self) -> Option<News> {
         self.news.take()
+    }
+
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.forgotten
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -171,6 +181,7 @@ impl Keeper {
 
     /// Whatever was not committed is lost; it is told again after the news.
     fn recover(&mut self, trouble: Trouble) {
+        self.forgotten = true;
         if let Health::Usable(database) = mem::replace(&mut self.health, Health::lost()) {
             database.leave(&self.files);
         }

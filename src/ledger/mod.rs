@@ -135,6 +135,11 @@ impl Ledger {
         self.keeper.news()
     }
 
+    /// Whether there was a ledger that could not be read: nobody knows what of it would have been recalled.
+    pub fn has_forgotten(&self) -> bool {
+        self.keeper.has_forgotten()
+    }
+
     /// The records of a config file's watches, by their description. Empty without a ledger.
     pub fn recall(&mut self, file: &str) -> HashMap<String, Recalled> {
         self.keeper.read(|connection, context| watches::recall(connection, &context.store, file))

@@ -124,6 +124,10 @@ pub enum Report<'a> {
         failures: u32,
         stopped: bool,
     },
+    /// Since before the daemon was started.
+    StaysStopped {
+        watch: &'a WatchKey,
+    },
 }
 
 /// What became of a run that its daemon did not see end.
@@ -186,6 +190,7 @@ impl Report<'_> {
         match self {
             Report::ConfigFailed { .. }
             | Report::GaveUp { .. }
+            | Report::StaysStopped { .. }
             | Report::NodeUnreadable { .. }
             | Report::Ledger { news: News::Lost { .. } | News::SetAside { .. } }
             | Report::Former { what: FormerRun::Unseen(..), .. }
@@ -309,6 +314,11 @@ impl fmt::Display for Report<'_> {
                 };
                 write!(f, "{watch}: failed {} in a row, {next}", count_u64((*failures).into(), "time"))
             }
+            Report::StaysStopped { watch } => write!(
+                f,
+                "{watch}: failed before the restart and stays stopped (on_failure: STOP): nothing runs until its definition \
+                 changes"
+            ),
             Report::Superseded { watch, total } => {
                 write!(f, "{watch}: too many updates wait, the newest replaces the last ({total} so far)")
             }

@@ -355,6 +355,9 @@ fn a_watch_that_a_failure_stopped_stays_stopped_over_a_restart() {
     sandbox.nodes.set("/n", "2");
     it.run_once();
     it.journal.wait_for(&["load 1"]);
+    let mut daemon = sandbox.start();
+    daemon.wait_for_log(&["app.twc-1", "stays stopped"]);
+    assert_eq!(daemon.stop(), Some(0));
     it.define(&failing, "on_failure: STOP, timeout: 60");
     it.run_once();
     it.journal.wait_for(&["load 1", "load 2"]);

@@ -85,6 +85,7 @@ fn hundreds_of_runs_leak_neither_descriptors_nor_zombies() {
     sandbox.nodes.set_each("/n", 1..=300, |value| journal.wait_for_line(&value.to_string()));
     wait_until("nothing to be left of all the runs", || {
         let now = descriptors_and_children();
-        now.0 <= descriptors && now.1 <= children && now.2 == 0
+        // The ledger's first checkpoint adds some that it keeps for the next.
+        now.0 <= descriptors + 4 && now.1 <= children && now.2 == 0
     });
 }

@@ -102,6 +102,28 @@ fn a_damaged_ledger_is_set_aside_at_start() {
     expect_to_be_remembered(&sandbox, &journal, daemon);
 }
 
+// "at least once": who knows whether it has changed since; also where the first load would run nothing.
+#[test]
+fn what_a_damaged_ledger_knew_of_runs_again() {
+    let (sandbox, journal) = sandbox();
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), "run_on_load: false"));
+    let mut daemon = sandbox.daemon().arg("--debug").start();
+    daemon.wait_for_log(&["/n", "observed"]);
+    assert_eq!(daemon.stop(), Some(0));
+    sandbox.nodes.set("/n", "1");
+    fs::write(sandbox.state().join("ledger.db"), b"no database".repeat(1000)).expect("write garbage");
+    let _daemon = sandbox.start();
+    journal.wait_for(&["load 1"]);
+    // What is new by now cannot have been missed.
+    let other = sandbox.journal_named("other");
+    sandbox.nodes.set("/other", "1");
+    sandbox.config("other.twc", watch("/other", &exec(&other.record_event()), "run_on_load: false"));
+    sandbox.config("other-2.twc", watch("/other", &exec(&journal.record_event()), ""));
+    journal.wait_for(&["load 1", "load 1"]);
+    sandbox.nodes.set("/other", "2");
+    other.wait_for(&["changed 2"]);
+}
+
 // "deleted under us", and worse.
 #[test]
 fn a_ledger_that_is_damaged_under_the_daemon_is_begun_anew() {
