@@ -13,10 +13,10 @@ const OUTPUT: usize = 64 * 1024;
 /// A busy host with a run a second has three hours in 10,000, a quiet one a month; either finds what went wrong last
 /// night. A row takes some 300 bytes, so that is 3 MB at most, and 64 MB of output.
 pub(super) const BOUNDS: Bounds =
-    Bounds { runs: 10_000, outputs: 1_000, age: Duration::from_secs(30 * 24 * 60 * 60) };
+    Bounds { runs: 10_000, outputs: 1_000, age: Duration::from_secs(30 * 24 * 60 * 60), batch: 64 };
 
 /// How many rows are looked at for each new one: one keeps the number, the second catches up.
-const PRUNED_AT_ONCE: u32 = 2;
+const LOOKED_AT: i64 = 2;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -24,9 +24,11 @@ pub(super) struct Bounds {
     /// How many of the newest keep their output.
     pub outputs: i64,
     pub age: Duration,
+    /// Old ones are looked for with every so many new ones: for each of them it would cost as much as the rest.
+    pub batch: i64,
 }
 
-/// Takes old runs away, a few for each new one, so that no call has many to take.
+/// Takes old runs away, a few at a time, so that no call has many to take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pruning {
     bounds: Bounds,
@@ -181,9 +183,15 @@ impl Pruning {
 
     /// Makes room after run `newest` was added.
     fn after(&mut self, connection: &Connection, newest: i64) -> Result<()> {
+        if newest % self.bounds.batch != 0 {
+            return Ok(());
+        }
+        let silent = newest - self.bounds.outputs;
         connection
-            .prepare_cached("UPDATE runs SET output = NULL WHERE seq = ?1 AND output IS NOT NULL")?
-            .execute([newest - self.bounds.outputs])?;
+            .prepare_cached(
+                "UPDATE runs SET output = NULL WHERE seq > ?1 AND seq <= ?2 AND output IS NOT NULL",
+            )?
+            .execute([silent - self.bounds.batch, silent])?;
         let horizon = column::millis(SystemTime::now()).saturating_sub(column::duration(self.bounds.age));
         for (seq, started, goes_on) in self.oldest(connection)? {
             if seq > newest - self.bounds.runs && started >= horizon {
@@ -201,7 +209,9 @@ impl Pruning {
     fn oldest(&self, connection: &Connection) -> Result<Vec<(i64, i64, bool)>> {
         connection
             .prepare_cached(OLDEST)?
-            .query_map((self.done, PRUNED_AT_ONCE), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .query_map((self.done, LOOKED_AT * self.bounds.batch), |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
             .collect()
     }
 }

@@ -353,7 +353,7 @@ fn of_output_the_end_is_kept() {
 #[test]
 fn only_the_newest_runs_and_those_that_go_on_are_kept() {
     let desk = Desk::new();
-    let bounds = Bounds { runs: 10, outputs: 3, age: Duration::from_secs(1_000) };
+    let bounds = Bounds { runs: 10, outputs: 3, age: Duration::from_secs(1_000), batch: 1 };
     let mut ledger = desk.open_with(STORE, Duration::ZERO, bounds);
     intend(&mut ledger, "live");
     for run in 0..50 {
