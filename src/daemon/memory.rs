@@ -108,6 +108,8 @@ impl Daemon {
     /// Takes over what still runs of a former daemon, before anything else can be started.
     pub(super) fn adopt_orphans(&mut self) {
         for former in self.ledger.unfinished() {
+            let what = (former.subject.clone(), former.event);
+            self.interrupted.insert(former.watch.clone(), what);
             match orphan::find(&former) {
                 Ok(Some(orphan)) => self.adopt(former, orphan),
                 Ok(None) => {
@@ -150,7 +152,7 @@ impl Daemon {
     }
 
     /// What is known of a watch from before.
-    pub(super) fn standing(&self, spec: &WatchSpec, hash: u64, recalled: Option<&Recalled>) -> Standing {
+    pub(super) fn standing(&mut self, spec: &WatchSpec, hash: u64, recalled: Option<&Recalled>) -> Standing {
         let standing = match recalled {
             Some(recalled) if recalled.subject != spec.subject => Standing::default(),
             Some(recalled) if recalled.definition != hash => recalled.standing.redefined(),
@@ -161,7 +163,20 @@ impl Daemon {
             }
             None => Standing::default(),
         };
+        let standing = match self.interrupted.remove(&spec.id) {
+            // Its record may be older than the run.
+            Some((subject, event)) if subject == spec.subject => {
+                Standing { owed: standing.owed.or(Some(event)), ..standing }
+            }
+            Some(_) | None => standing,
+        };
         standing.map_versions(|version| self.subscriptions.recognize(version))
+    }
+
+    pub(super) fn remember_all(&mut self) {
+        for watch in std::mem::take(&mut self.unremembered) {
+            self.remember(watch);
+        }
     }
 
     /// Tells the ledger what a watch has come to.
@@ -197,7 +212,7 @@ impl Daemon {
         for live in self.runs.values() {
             // Not those of a former daemon: of these we know no more than the old one said.
             let Some(intention) = &live.intention else { continue };
-            self.ledger.intend(&intention.as_intent());
+            self.ledger.intend_again(&intention.as_intent());
             if let Some(process) = live.process {
                 self.ledger.started(&live.id, process);
             }

@@ -20,7 +20,7 @@ use crate::config::spec::{WatchKey, WatchSpec};
 use crate::ledger::{Ledger, ProcessMark};
 use crate::report::{Log, Report, RunReport};
 use crate::store::{State, StoreEvent, Subject, Subscriptions};
-use crate::watch::{End, Input, Reason, RunId, Supply, Time, Update, Watch};
+use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update, Watch};
 use memory::{FirstScan, Intention, Trouble};
 
 mod configs;
@@ -63,10 +63,12 @@ pub async fn run(parts: Parts) {
         subjects: HashMap::new(),
         runs: HashMap::new(),
         starting: Vec::new(),
+        unremembered: Vec::new(),
         supply: Supply::new(fastrand::u64(..)),
         next_watch: 0,
         timers: BTreeSet::new(),
         start: FirstScan::default(),
+        interrupted: HashMap::new(),
         drifted: 0,
         stop_timeout: parts.stop_timeout,
         stopping: false,
@@ -99,6 +101,8 @@ pub async fn run(parts: Parts) {
             () = std::future::ready(()), if daemon.ledger.is_dirty() => daemon.ledger.commit(),
         }
         daemon.start_all();
+        // Only now: an action that has started is owed in any case, and what it waits for is time lost.
+        daemon.remember_all();
         if daemon.stopping && daemon.runs.is_empty() {
             break;
         }
@@ -219,10 +223,14 @@ struct Daemon {
     subjects: HashMap<Subject, Subscribers>,
     runs: HashMap<RunId, Live>,
     starting: Vec<Start>,
+    /// Whose records in the ledger are out of date.
+    unremembered: Vec<WatchId>,
     supply: Supply,
     next_watch: u64,
     timers: BTreeSet<(Time, WatchId)>,
     start: FirstScan,
+    /// Of the runs that the former daemon did not see end, until their watch is loaded.
+    interrupted: HashMap<WatchKey, (Subject, Event)>,
     drifted: u64,
     stop_timeout: Duration,
     stopping: bool,
@@ -334,12 +342,10 @@ impl Daemon {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let before = entry.watch.standing();
         let effects = entry.watch.step(now, input, &mut self.supply);
-        let changed = entry.watch.standing() != before;
-        self.schedule(id);
-        if changed {
-            // Before its effects: an action that starts must be owed by then.
-            self.remember(id);
+        if entry.watch.standing() != before {
+            self.unremembered.push(id);
         }
+        self.schedule(id);
         for effect in effects {
             self.perform(id, effect);
         }

@@ -95,17 +95,18 @@ impl Daemon {
         // The core starts nothing of what no file registers.
         let Some(spec) = entry.spec() else { return };
         let intention = Intention::new(self.run_id(run), entry, spec, &update);
-        self.ledger.intend(&intention.as_intent());
         self.starting.push(Start { watch, run, update, intention });
     }
 
-    /// Starts what is to be started. From the commit on the next daemon knows of it, whatever becomes of us.
+    /// Starts what is to be started, of which the next daemon knows by then, whatever becomes of us.
     pub(super) fn start_all(&mut self) {
         if self.starting.is_empty() {
             return;
         }
-        self.ledger.commit();
-        for start in std::mem::take(&mut self.starting) {
+        let starting = std::mem::take(&mut self.starting);
+        let intents: Vec<_> = starting.iter().map(|start| start.intention.as_intent()).collect();
+        self.ledger.intend(&intents);
+        for start in starting {
             self.start(start);
         }
     }

@@ -83,6 +83,13 @@ impl Database {
         Ok(&self.connection)
     }
 
+    /// The connection outside of any transaction, for one write that is committed by itself.
+    pub(super) fn lone_writer(&mut self, files: &Files) -> Result<&Connection, Trouble> {
+        files.check(&self.marks)?;
+        self.pages += PAGES_A_WRITE;
+        Ok(&self.connection)
+    }
+
     pub(super) fn commit(&mut self, files: &Files) -> Result<(), Trouble> {
         if self.in_transaction {
             files.check(&self.marks)?;

@@ -1,5 +1,6 @@
 //! Keeps a ledger usable: finds out what is wrong with it, says so once, and gets it back.
 
+use std::collections::HashMap;
 use std::fs;
 use std::mem;
 use std::path::Path;
@@ -40,6 +41,9 @@ pub(super) struct Context {
     pub store: String,
     pub boot: String,
     pub pruning: Pruning,
+    /// The rows of the runs that go on: there is no index on their names, which would cost each run a page. After
+    /// trouble, some may be another's.
+    pub rows: HashMap<String, i64>,
 }
 
 enum Health {
@@ -86,6 +90,7 @@ impl Keeper {
                 store: store.into(),
                 boot: boot.trim().into(),
                 pruning: Pruning::new(limits.bounds),
+                rows: HashMap::new(),
             },
             health: Health::lost(),
             news: None,
@@ -127,12 +132,12 @@ impl Keeper {
 
     pub(super) fn read<T: Default>(
         &mut self,
-        query: impl FnOnce(&Connection, &Context) -> rusqlite::Result<T>,
+        query: impl FnOnce(&Connection, &mut Context) -> rusqlite::Result<T>,
     ) -> T {
         self.retry();
         let Health::Usable(database) = &self.health else { return T::default() };
         let found = database.reader(&self.files);
-        match found.and_then(|connection| Ok(query(connection, &self.context)?)) {
+        match found.and_then(|connection| Ok(query(connection, &mut self.context)?)) {
             Ok(found) => found,
             Err(trouble) => {
                 self.recover(trouble);
@@ -151,6 +156,26 @@ impl Keeper {
         let Health::Usable(database) = &mut self.health else { return };
         let writer = database.writer(&self.files, size);
         let written = writer.and_then(|connection| Ok(statement(connection, &mut self.context)?));
+        if let Err(trouble) = written {
+            self.recover(trouble);
+        }
+    }
+
+    /// Does `count` writes and commits them. A single one with nothing else to commit is a transaction of its own, which
+    /// is the shortest way to the disk.
+    pub(super) fn write_through(
+        &mut self,
+        count: usize,
+        statements: impl FnOnce(&Connection, &mut Context) -> rusqlite::Result<()>,
+    ) {
+        if count != 1 || self.is_dirty() {
+            self.write(0, statements);
+            return self.commit();
+        }
+        self.retry();
+        let Health::Usable(database) = &mut self.health else { return };
+        let writer = database.lone_writer(&self.files);
+        let written = writer.and_then(|connection| Ok(statements(connection, &mut self.context)?));
         if let Err(trouble) = written {
             self.recover(trouble);
         }

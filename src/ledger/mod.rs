@@ -26,7 +26,7 @@ mod tests;
 mod trouble;
 mod watches;
 
-use keeper::{Context, Keeper, Limits};
+use keeper::{Keeper, Limits};
 
 /// The file's name in the state directory.
 pub const FILE: &str = "ledger.db";
@@ -100,6 +100,7 @@ pub struct Unfinished {
     pub run: String,
     pub watch: WatchKey,
     pub subject: Subject,
+    pub event: Event,
     /// `None` if the daemon died before it could note it.
     pub process: Option<ProcessMark>,
     /// Whether it was started since the machine was booted: if not, it cannot live any more.
@@ -147,7 +148,7 @@ impl Ledger {
 
     /// The runs that no daemon has seen end. To be asked before the first [`Self::intend`].
     pub fn unfinished(&mut self) -> Vec<Unfinished> {
-        self.keeper.read(|connection, context| runs::unfinished(connection, &context.boot))
+        self.keeper.read(runs::unfinished)
     }
 
     /// Notes what the record of a watch is now. [`Standing::applied`] of `None` leaves the last known one.
@@ -169,25 +170,29 @@ impl Ledger {
         }
     }
 
-    /// Notes a run that is about to start, unless it is known already. It survives the daemon's death from the next
-    /// [`Self::commit`] on.
-    pub fn intend(&mut self, intent: &Intent<'_>) {
-        self.keeper.write(0, |connection, Context { store: _, boot, pruning }| {
-            runs::intend(connection, boot, pruning, intent)
+    /// Notes a run that goes on, after a ledger was lost that may have known it.
+    pub fn intend_again(&mut self, intent: &Intent<'_>) {
+        self.keeper.write(0, |connection, context| runs::intend_again(connection, context, intent));
+    }
+
+    /// Notes new runs that are about to start. On return they survive the daemon's death, as does all that was noted
+    /// before.
+    pub fn intend(&mut self, intents: &[Intent<'_>]) {
+        self.keeper.write_through(intents.len(), |connection, context| {
+            intents.iter().try_for_each(|intent| runs::intend(connection, context, intent))
         });
     }
 
     /// Notes the process of a run.
     pub fn started(&mut self, run: &str, process: ProcessMark) {
-        self.keeper.write(0, |connection, _| runs::started(connection, run, process));
+        self.keeper.write(0, |connection, context| runs::started(connection, context, run, process));
     }
 
     /// Notes how a run ended, and the last of what it printed.
     pub fn ended(&mut self, run: &str, how: Ending<'_>, output: &[u8]) {
         let output = runs::tail(output);
-        self.keeper.write(output.len(), |connection, context| {
-            runs::ended(connection, &mut context.pruning, run, how, output)
-        });
+        self.keeper
+            .write(output.len(), |connection, context| runs::ended(connection, context, run, how, output));
     }
 
     /// Makes all that was noted survive the daemon's death (not the machine's: nothing else does either).

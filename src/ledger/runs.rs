@@ -1,9 +1,10 @@
 //! The statements about runs, and how many of them are kept.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 
+use super::keeper::Context;
 use super::{Ending, Intent, ProcessMark, Unfinished, column};
 use crate::watch::Event;
 
@@ -14,6 +15,9 @@ const OUTPUT: usize = 64 * 1024;
 /// night. A row takes some 300 bytes, so that is 3 MB at most, and 64 MB of output.
 pub(super) const BOUNDS: Bounds =
     Bounds { runs: 10_000, outputs: 1_000, age: Duration::from_secs(30 * 24 * 60 * 60), batch: 64 };
+
+/// Where runs are few, old ones are looked for after this time.
+const LOOK: Duration = Duration::from_secs(60 * 60);
 
 /// How many rows are looked at for each new one: one keeps the number, the second catches up.
 const LOOKED_AT: i64 = 2;
@@ -32,67 +36,86 @@ pub(super) struct Bounds {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pruning {
     bounds: Bounds,
+    newest: i64,
+    /// When that was last, and which run was the newest then.
+    pruned: Option<(Instant, i64)>,
+    /// No run up to here has its output.
+    silenced: i64,
     /// All up to here are gone, or go on.
     done: i64,
 }
 
-/// Told again after trouble, it changes nothing.
 const INTEND: &str = "
     INSERT INTO runs (
         run, file, description, node, facet, definition, incarnation, revision, version, event, started, timeout, boot
     ) VALUES (
         :run, :file, :description, :node, :facet, :definition, :incarnation, :revision, :version, :event, :started,
         :timeout, :boot
-    )
-    ON CONFLICT (run) DO NOTHING
-    RETURNING seq";
+    )";
 
-const STARTED: &str = "UPDATE runs SET pid = :pid, pid_started = :pid_started WHERE run = :run";
+const STARTED: &str =
+    "UPDATE runs SET pid = :pid, pid_started = :pid_started WHERE seq = :seq AND run = :run";
 
 /// A run that outlasted so many later ones that theirs are gone has no output kept, either.
 const ENDED: &str = "
     UPDATE runs SET
         ended = :ended, outcome = :outcome, exit_code = :exit_code, signal = :signal, error = :error,
         output = iif(seq > (SELECT max(seq) FROM runs) - :outputs, :output, NULL)
-    WHERE run = :run
-    RETURNING seq";
+    WHERE seq = :seq AND run = :run";
 
 const OLDEST: &str = "
     SELECT seq, started, outcome IS NULL FROM runs WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
-pub(super) fn intend(
-    connection: &Connection,
-    boot: &str,
-    pruning: &mut Pruning,
-    intent: &Intent<'_>,
-) -> Result<()> {
+pub(super) fn intend(connection: &Connection, context: &mut Context, intent: &Intent<'_>) -> Result<()> {
     let Intent { run, watch, subject, definition, version, event, started, timeout } = *intent;
-    let seq = connection
-        .prepare_cached(INTEND)?
-        .query_row(
-            named_params! {
-                ":run": run,
-                ":file": &*watch.file,
-                ":description": &*watch.description,
-                ":node": subject.path.as_str(),
-                ":facet": column::facet(subject.facet),
-                ":definition": column::definition(definition),
-                ":incarnation": version.incarnation,
-                ":revision": version.revision,
-                ":version": version.number,
-                ":event": Event::as_str(event),
-                ":started": column::millis(started),
-                ":timeout": timeout.map(column::duration),
-                ":boot": boot,
-            },
-            |row| row.get::<_, i64>(0),
-        )
-        .optional()?;
-    seq.map_or(Ok(()), |seq| pruning.after(connection, seq))
+    let seq = connection.prepare_cached(INTEND)?.insert(named_params! {
+        ":run": run,
+        ":file": &*watch.file,
+        ":description": &*watch.description,
+        ":node": subject.path.as_str(),
+        ":facet": column::facet(subject.facet),
+        ":definition": column::definition(definition),
+        ":incarnation": version.incarnation,
+        ":revision": version.revision,
+        ":version": version.number,
+        ":event": Event::as_str(event),
+        ":started": column::millis(started),
+        ":timeout": timeout.map(column::duration),
+        ":boot": &*context.boot,
+    })?;
+    context.rows.insert(run.to_owned(), seq);
+    context.pruning.newest = seq;
+    Ok(())
 }
 
-pub(super) fn started(connection: &Connection, run: &str, process: ProcessMark) -> Result<()> {
+/// The same for one that may be there already.
+pub(super) fn intend_again(
+    connection: &Connection,
+    context: &mut Context,
+    intent: &Intent<'_>,
+) -> Result<()> {
+    let known = connection
+        .prepare_cached("SELECT seq FROM runs WHERE run = ?1")?
+        .query_row([intent.run], |row| row.get(0))
+        .optional()?;
+    match known {
+        Some(seq) => {
+            context.rows.insert(intent.run.to_owned(), seq);
+            Ok(())
+        }
+        None => intend(connection, context, intent),
+    }
+}
+
+pub(super) fn started(
+    connection: &Connection,
+    context: &mut Context,
+    run: &str,
+    process: ProcessMark,
+) -> Result<()> {
+    let Some(&seq) = context.rows.get(run) else { return Ok(()) };
     connection.prepare_cached(STARTED)?.execute(named_params! {
+        ":seq": seq,
         ":run": run,
         ":pid": process.pid,
         // Ticks since the boot: 63 bits are enough for a while.
@@ -103,11 +126,12 @@ pub(super) fn started(connection: &Connection, run: &str, process: ProcessMark) 
 
 pub(super) fn ended(
     connection: &Connection,
-    pruning: &mut Pruning,
+    context: &mut Context,
     run: &str,
     how: Ending<'_>,
     output: &[u8],
 ) -> Result<()> {
+    let Some(&seq) = context.rows.get(run) else { return Ok(()) };
     let output = tail(output);
     let (exit_code, signal, error) = match how {
         Ending::Exited(code) => (Some(code), None, None),
@@ -115,26 +139,20 @@ pub(super) fn ended(
         Ending::NotStarted(error) => (None, None, Some(error)),
         Ending::TimedOut | Ending::Interrupted | Ending::Unknown => (None, None, None),
     };
-    let seq = connection
-        .prepare_cached(ENDED)?
-        .query_row(
-            named_params! {
-                ":run": run,
-                ":ended": column::millis(SystemTime::now()),
-                ":outcome": outcome(how),
-                ":exit_code": exit_code,
-                ":signal": signal,
-                ":error": error,
-                ":output": (!output.is_empty()).then_some(output),
-                ":outputs": pruning.bounds.outputs,
-            },
-            |row| row.get::<_, i64>(0),
-        )
-        .optional()?;
-    if let Some(seq) = seq {
-        pruning.done = pruning.done.min(seq - 1);
-    }
-    Ok(())
+    connection.prepare_cached(ENDED)?.execute(named_params! {
+        ":seq": seq,
+        ":run": run,
+        ":ended": column::millis(SystemTime::now()),
+        ":outcome": outcome(how),
+        ":exit_code": exit_code,
+        ":signal": signal,
+        ":error": error,
+        ":output": (!output.is_empty()).then_some(output),
+        ":outputs": context.pruning.bounds.outputs,
+    })?;
+    context.rows.remove(run);
+    context.pruning.reconsider(seq);
+    context.pruning.prune(connection)
 }
 
 /// As much of the end as is kept.
@@ -154,10 +172,15 @@ fn outcome(how: Ending<'_>) -> &'static str {
     }
 }
 
-pub(super) fn unfinished(connection: &Connection, boot: &str) -> Result<Vec<Unfinished>> {
+pub(super) fn unfinished(connection: &Connection, context: &mut Context) -> Result<Vec<Unfinished>> {
+    let Context { boot, rows, .. } = context;
     connection
         .prepare("SELECT * FROM runs WHERE outcome IS NULL ORDER BY seq")?
-        .query_map([], |row| read_unfinished(row, boot))?
+        .query_map([], |row| {
+            let unfinished = read_unfinished(row, boot)?;
+            rows.insert(unfinished.run.clone(), row.get("seq")?);
+            Ok(unfinished)
+        })?
         .collect()
 }
 
@@ -170,6 +193,7 @@ fn read_unfinished(row: &Row<'_>, boot: &str) -> Result<Unfinished> {
         run: row.get("run")?,
         watch: column::read_watch(row)?,
         subject: column::read_subject(row)?,
+        event: column::read_event(row, "event")?.ok_or_else(|| column::nonsense("event", "missing"))?,
         process: pid.zip(started).map(mark),
         this_boot: row.get::<_, String>("boot")? == boot,
         timeout: column::read_duration(row, "timeout")?,
@@ -178,23 +202,32 @@ fn read_unfinished(row: &Row<'_>, boot: &str) -> Result<Unfinished> {
 
 impl Pruning {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, done: 0 }
+        Self { bounds, newest: 0, pruned: None, silenced: 0, done: 0 }
     }
 
-    /// Makes room after run `newest` was added.
-    fn after(&mut self, connection: &Connection, newest: i64) -> Result<()> {
-        if newest % self.bounds.batch != 0 {
+    /// This one may be old, and has ended only now.
+    fn reconsider(&mut self, seq: i64) {
+        self.done = self.done.min(seq - 1);
+    }
+
+    /// Makes room, if enough runs were added since the last time, or enough time went by.
+    fn prune(&mut self, connection: &Connection) -> Result<()> {
+        let recent =
+            |(at, newest): (Instant, i64)| self.newest < newest + self.bounds.batch && at.elapsed() < LOOK;
+        if self.pruned.is_some_and(recent) {
             return Ok(());
         }
-        let silent = newest - self.bounds.outputs;
+        self.pruned = Some((Instant::now(), self.newest));
+        let silent = self.newest - self.bounds.outputs;
         connection
             .prepare_cached(
                 "UPDATE runs SET output = NULL WHERE seq > ?1 AND seq <= ?2 AND output IS NOT NULL",
             )?
-            .execute([silent - self.bounds.batch, silent])?;
+            .execute([self.silenced, silent])?;
+        self.silenced = self.silenced.max(silent);
         let horizon = column::millis(SystemTime::now()).saturating_sub(column::duration(self.bounds.age));
         for (seq, started, goes_on) in self.oldest(connection)? {
-            if seq > newest - self.bounds.runs && started >= horizon {
+            if seq > self.newest - self.bounds.runs && started >= horizon {
                 break;
             }
             if !goes_on {

@@ -31,7 +31,7 @@ CREATE TABLE watches (
 CREATE TABLE runs (
     -- One row a run, the newest last.
     seq INTEGER PRIMARY KEY,
-    run TEXT NOT NULL UNIQUE, -- what the action gets as TWITCHER_RUN_ID
+    run TEXT NOT NULL, -- what the action gets as TWITCHER_RUN_ID
     file TEXT NOT NULL,
     description TEXT NOT NULL,
     node TEXT NOT NULL,

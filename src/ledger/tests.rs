@@ -104,17 +104,25 @@ fn remember(ledger: &mut Ledger, description: &str) {
     remember_as(ledger, description, 7, &full_standing());
 }
 
-fn intend(ledger: &mut Ledger, run: &str) {
-    ledger.intend(&Intent {
+fn intent<'a>(run: &'a str, watch: &'a WatchKey, subject: &'a Subject) -> Intent<'a> {
+    Intent {
         run,
-        watch: &watch("pull"),
-        subject: &subject("/git", Facet::Children),
+        watch,
+        subject,
         definition: 7,
         version: version(4),
         event: Event::Children,
         started: SystemTime::now(),
         timeout: Some(Duration::from_millis(1_500)),
-    });
+    }
+}
+
+fn intend(ledger: &mut Ledger, run: &str) {
+    ledger.intend(&[intent(run, &watch("pull"), &subject("/git", Facet::Children))]);
+}
+
+fn intend_again(ledger: &mut Ledger, run: &str) {
+    ledger.intend_again(&intent(run, &watch("pull"), &subject("/git", Facet::Children)));
 }
 
 fn recall(ledger: &mut Ledger, description: &str) -> Option<Recalled> {
@@ -291,8 +299,8 @@ fn a_run_is_unfinished_until_its_end_is_told() {
     ledger.started("a", process);
     ledger.ended("b", Ending::Exited(0), b"");
     // After trouble, all is told again.
-    intend(&mut ledger, "b");
-    intend(&mut ledger, "a");
+    intend_again(&mut ledger, "b");
+    intend_again(&mut ledger, "a");
     drop(ledger);
     let shell = Connection::open(desk.path(FILE)).unwrap();
     shell.execute("UPDATE runs SET boot = 'before' WHERE run = 'c'", []).unwrap();
@@ -301,6 +309,7 @@ fn a_run_is_unfinished_until_its_end_is_told() {
         run: run.into(),
         watch: watch("pull"),
         subject: subject("/git", Facet::Children),
+        event: Event::Children,
         process,
         this_boot,
         timeout: Some(Duration::from_millis(1_500)),
@@ -369,6 +378,7 @@ fn only_the_newest_runs_and_those_that_go_on_are_kept() {
     ledger.commit();
     assert_eq!(runs(&desk)[0], "live|");
     intend(&mut ledger, "new");
+    ledger.ended("new", Ending::Exited(0), b"done");
     ledger.commit();
     assert_eq!(desk.select("SELECT run FROM runs ORDER BY seq LIMIT 2"), ["41", "42"]);
 
@@ -376,6 +386,7 @@ fn only_the_newest_runs_and_those_that_go_on_are_kept() {
     shell.execute("UPDATE runs SET started = started - 2000000 WHERE run < 45", []).unwrap();
     for run in ["a", "b"] {
         intend(&mut ledger, run);
+        ledger.ended(run, Ending::Exited(0), b"done");
     }
     ledger.commit();
     assert_eq!(

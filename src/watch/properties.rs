@@ -102,6 +102,8 @@ struct Noted {
     definition: u64,
     subject: u64,
     standing: Standing,
+    /// The subject of a run that has begun, and not ended as far as the ledger knows.
+    begun: Option<u64>,
 }
 
 /// The world around one watch, and the rules it must keep.
@@ -213,7 +215,7 @@ impl World {
     fn note(&mut self) {
         if !self.retired {
             let standing = self.watch.standing();
-            self.noted = Noted { definition: self.definition, subject: self.subject, standing };
+            self.noted = Noted { definition: self.definition, subject: self.subject, standing, begun: None };
         }
     }
 
@@ -260,6 +262,16 @@ impl World {
     }
 
     fn recalled(&self) -> Standing {
+        let recorded = self.recorded();
+        match self.noted.begun {
+            Some(subject) if subject == self.subject => {
+                Standing { owed: recorded.owed.or(Some(Event::Changed)), ..recorded }
+            }
+            Some(_) | None => recorded,
+        }
+    }
+
+    fn recorded(&self) -> Standing {
         match self.noted {
             Noted { subject, .. } if subject != self.subject => Standing::default(),
             Noted { definition, standing, .. } if definition != self.definition => standing.redefined(),
@@ -309,8 +321,11 @@ impl World {
 
     fn feed(&mut self, input: Input) {
         let effects = self.watch.step(self.now, input, &mut self.supply);
-        // Before an action starts, the ledger knows of it.
-        if !self.lags || effects.iter().any(|effect| matches!(effect, Effect::Spawn { .. })) {
+        if effects.iter().any(|effect| matches!(effect, Effect::Spawn { .. })) {
+            // Before an action starts, the ledger knows of it; of all else some time later.
+            self.noted.begun = Some(self.subject);
+        }
+        if !self.lags {
             self.note();
         }
         for effect in effects {
