@@ -83,9 +83,10 @@ impl Database {
         Ok(&self.connection)
     }
 
-    /// The connection outside of any transaction, for one write that is committed by itself.
+    /// The connection outside of any transaction, for one write that is committed by itself and that somebody waits
+    /// for. If the files are gone, it is the next to find out.
     pub(super) fn lone_writer(&mut self, files: &Files) -> Result<&Connection, Trouble> {
-        files.check(&self.marks)?;
+        files.check_mapped(&self.marks)?;
         self.pages += PAGES_A_WRITE;
         Ok(&self.connection)
     }

@@ -95,8 +95,13 @@ impl Files {
     /// Whether a connection to the files of `marks` may be touched. Costs some microseconds.
     pub(super) fn check(&self, marks: &Marks) -> Result<(), Trouble> {
         same(&self.main, marks.main, HEADER, "it")?;
-        same(&self.shm, marks.shm, marks.shm_size, "its -shm file")?;
+        self.check_mapped(marks)?;
         same(&self.wal, marks.wal, 0, "its -wal file")
+    }
+
+    /// The same for the one file that is mapped into memory.
+    pub(super) fn check_mapped(&self, marks: &Marks) -> Result<(), Trouble> {
+        same(&self.shm, marks.shm, marks.shm_size, "its -shm file")
     }
 
     /// Fails if the directory is gone, or another: then it is not the one that keeps a second daemon out.
