@@ -17,7 +17,8 @@
 //! * [`watch`] is the pure core: it decides what runs, when, and what is signalled. No IO, no clock.
 //! * [`action`] starts processes with exactly the identity and environment an action is promised.
 //! * [`daemon`] is the shell: one loop that feeds the core and performs its effects.
-//! * [`ledger`] remembers, beyond the daemon's death, where each watch stands and what ran. A new daemon reads it once.
+//! * [`ledger`] remembers, beyond the daemon's death, where each watch stands and what ran. A new daemon goes on from
+//!   there.
 //! * [`report`] has one typed report per event, and turns each into a log line.
 //! * [`cli`] has one file per subcommand.
 //! * [`sys`] is the only unsafe code.

@@ -129,7 +129,7 @@ impl Contender {
                 command.args([&nodes.prefix, &nodes.count.to_string()]);
                 command
             }
-            (Side::Daemon, _) | (Side::Floor, Against::NoLedger) => {
+            (Side::Daemon, Against::Floor | Against::NoLedger) | (Side::Floor, Against::NoLedger) => {
                 // Not beside the log: the daemon has an eye on the directory that holds its configs' directory.
                 let configs = dir.path().join("etc").join("twitcher");
                 fs::create_dir_all(&configs)?;

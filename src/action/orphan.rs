@@ -10,8 +10,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
 
-use super::proc::{self, Living};
-use crate::ledger::{ProcessMark, Unfinished};
+use super::proc::{self, Living, ProcessMark};
 use crate::sys;
 
 /// A run of a former daemon that has not ended.
@@ -26,14 +25,11 @@ pub struct Orphan {
 ///
 /// Its number and its start since boot identify it. Only where its daemon died before it could note them, it is known
 /// by its environment, which a process can overwrite. By then it has executed its program: until it does, it holds the
-/// lock on the state directory, without which we are not here (see `cli::startup`).
-pub fn find(run: &Unfinished) -> io::Result<Option<Orphan>> {
-    if !run.this_boot {
-        return Ok(None);
-    }
-    let living = match run.process {
+/// lock on the state directory, which we waited for (see `cli::startup`).
+pub fn find(run: &str, process: Option<ProcessMark>) -> io::Result<Option<Orphan>> {
+    let living = match process {
         Some(ProcessMark { pid, started }) => proc::look_at(pid).filter(|living| living.started == started),
-        None => proc::living().filter(leads_session).find(|living| has_run_id(living.pid, &run.run)),
+        None => proc::living().filter(leads_session).find(|living| has_run_id(living.pid, run)),
     };
     living.map_or(Ok(None), hold)
 }

@@ -7,7 +7,13 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
-use crate::ledger::ProcessMark;
+/// A process, so that it cannot be mistaken for another that has its number later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessMark {
+    pub pid: i32,
+    /// In clock ticks since the machine was booted: field 22 of /proc/PID/stat.
+    pub started: u64,
+}
 
 /// A process that is alive: a zombie is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +39,7 @@ pub fn look_at(pid: i32) -> Option<Living> {
 /// What tells a process from another that has its number later. An error if it is gone.
 pub fn mark(pid: Pid) -> io::Result<ProcessMark> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let started = fields(&stat).and_then(started).ok_or(io::ErrorKind::InvalidData)?;
+    let started = started(&stat).ok_or(io::ErrorKind::InvalidData)?;
     Ok(ProcessMark { pid: pid.as_raw(), started })
 }
 
@@ -47,28 +53,24 @@ pub fn age(process: ProcessMark) -> Duration {
     }
 }
 
-/// Reads /proc/PID/stat: `pid (name) state ppid pgrp session ...`, where the name may hold anything.
 fn parse(pid: i32, stat: &str) -> Option<Living> {
-    let mut fields = fields(stat)?;
-    match fields.next()? {
+    let group = field(stat, 5)?.parse().ok()?;
+    let session = field(stat, 6)?.parse().ok()?;
+    match field(stat, 3)? {
         "Z" | "X" => None,
-        _ => {
-            let mut numbers = fields.clone().skip(1);
-            let group = numbers.next()?.parse().ok()?;
-            let session = numbers.next()?.parse().ok()?;
-            Some(Living { pid, group, session, started: started(self::fields(stat)?)? })
-        }
+        _ => Some(Living { pid, group, session, started: started(stat)? }),
     }
 }
 
-/// From the state on, which is field 3 of proc(5).
-fn fields(stat: &str) -> Option<std::str::SplitAsciiWhitespace<'_>> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    Some(rest.split_ascii_whitespace())
+fn started(stat: &str) -> Option<u64> {
+    field(stat, 22)?.parse().ok()
 }
 
-fn started(mut fields: std::str::SplitAsciiWhitespace<'_>) -> Option<u64> {
-    fields.nth(22 - 3)?.parse().ok()
+/// Field `number` of /proc/PID/stat as proc(5) counts them, from the third on: before it stands the name in
+/// parentheses, which may hold anything.
+fn field(stat: &str, number: usize) -> Option<&str> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(number - 3)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Following a started action to its end.
+//! Following an action to its end: one that we started, or a former daemon.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -152,9 +152,7 @@ pub fn follow_orphan(orphan: Orphan, ended: impl FnOnce(io::Result<Outcome>) + '
     spawn_local(async move {
         let seen = pidfd.readable().await.map(drop);
         // Init may have reaped the leader. Its number stays the group's as long as this has a member.
-        while order.stage.get() == Stage::Terminating && others_in_group(leader) {
-            let _ = timeout(GROUP_POLL, order.changed.notified()).await;
-        }
+        others_have_ended(leader, &order).await;
         order.stage.set(Stage::Reaped);
         ended(seen.map(|()| Outcome::Unknown));
     });
@@ -170,15 +168,20 @@ async fn all(drains: [JoinHandle<()>; 2]) {
 /// Returns once the run may be reaped. A run that was told to end takes its whole group with it: while the
 /// leader is unreaped the group's number is ours, and its members get what remains of the grace.
 async fn group_has_ended(leader: Pid, order: &Order) {
-    while order.stage.get() == Stage::Terminating && others_in_group(leader) {
-        let _ = timeout(GROUP_POLL, order.changed.notified()).await;
-    }
+    others_have_ended(leader, order).await;
     match order.stage.get() {
         Stage::Terminating | Stage::Killed => {
             // ESRCH: nobody left, which is what we want.
             let _ = sys::signal_group(leader, Signal::SIGKILL as i32);
         }
         Stage::Running | Stage::Reaped => {}
+    }
+}
+
+/// Returns once nobody but its leader is left in a group that was told to end, or that was killed.
+async fn others_have_ended(leader: Pid, order: &Order) {
+    while order.stage.get() == Stage::Terminating && others_in_group(leader) {
+        let _ = timeout(GROUP_POLL, order.changed.notified()).await;
     }
 }
 

@@ -122,7 +122,7 @@ pub struct RunArgs {
     /// Directory of the .twc files, read recursively [default: /etc/twitcher]
     #[arg(long, value_name = "DIR", alias = "config_path")]
     pub config_path: Option<PathBuf>,
-    /// Directory of the daemon's own state [default: /var/lib/twitcher]
+    /// Directory of the daemon's own state, its ledger [default: /var/lib/twitcher]
     #[arg(long, value_name = "DIR", alias = "state_dir")]
     pub state_dir: Option<PathBuf>,
     /// Log to stdout (the default on a terminal; else syslog, facility daemon)

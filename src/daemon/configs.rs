@@ -1,6 +1,6 @@
 //! What changes in the configs, done to the watches.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Daemon, Definition, Entry, Subscribers, WatchId};
 use crate::config::diff::{WatchChange, diff};
@@ -9,7 +9,43 @@ use crate::config::spec::{WatchKey, WatchSpec};
 use crate::ledger::Recalled;
 use crate::report::Report;
 use crate::store::{Facet, Subject};
-use crate::watch::{Input, Policy, Watch};
+use crate::watch::{Input, Policy, Standing, Watch};
+
+/// Which files were there at the start: a former daemon may have loaded them as well.
+#[derive(Default)]
+pub(super) struct FirstScan {
+    is_done: bool,
+    /// Of those, the ones that could not be loaded yet.
+    failed: HashSet<String>,
+    /// A directory could not be read, and so nobody knows what is in it.
+    directory_failed: bool,
+}
+
+impl FirstScan {
+    fn failed(&mut self, file: &str) {
+        if !self.is_done {
+            self.failed.insert(file.to_owned());
+        }
+    }
+
+    fn directory_failed(&mut self) {
+        self.directory_failed |= !self.is_done;
+    }
+
+    fn loaded(&mut self, file: &str) {
+        self.failed.remove(file);
+    }
+
+    /// Whether the file belongs to the scan and was not loaded by its end.
+    fn is_wanting(&self, file: &str) -> bool {
+        self.directory_failed || self.failed.contains(file)
+    }
+
+    /// Whether what the file registers next may have been registered before the start.
+    pub(super) fn may_be_older(&self, file: &str) -> bool {
+        !self.is_done || self.is_wanting(file)
+    }
+}
 
 #[derive(Default)]
 struct Changes {
@@ -26,12 +62,12 @@ impl Daemon {
                     self.log.report(&Report::ConfigWarning { warning });
                 }
                 let Changes { added, changed, removed } = self.load(&file, watches);
-                self.start.read(&file);
+                self.scan.loaded(&file);
                 self.log.report(&Report::ConfigLoaded { file: &file, added, changed, removed });
             }
             FileChange::Failed { file, error } => {
                 self.log.report(&Report::ConfigFailed { error: &error });
-                self.start.unread(&file);
+                self.scan.failed(&file);
             }
             FileChange::Removed { file } => {
                 let Changes { removed, .. } = self.load(&file, Vec::new());
@@ -40,13 +76,13 @@ impl Daemon {
             }
             FileChange::Trouble(what) => {
                 self.log.report(&Report::Trouble { what: &what });
-                self.start.unread_directory();
+                self.scan.directory_failed();
             }
             FileChange::FirstScanDone => {
                 self.log.report(&Report::Ready { watches: self.by_key.len() });
-                let (by_key, start) = (&self.by_key, &self.start);
-                self.ledger.tidy(|watch| by_key.contains_key(watch) || start.may_still_bring(&watch.file));
-                self.start.scanned();
+                let (by_key, scan) = (&self.by_key, &self.scan);
+                self.ledger.tidy(|watch| by_key.contains_key(watch) || scan.is_wanting(&watch.file));
+                self.scan.is_done = true;
             }
         }
     }
@@ -83,37 +119,48 @@ impl Daemon {
 
     fn add(&mut self, spec: WatchSpec, recalled: Option<&Recalled>) {
         self.log.report(&Report::WatchAdded { watch: &spec.id, subject: &spec.subject });
-        let (policy, subject) = (policy(&spec), spec.subject.clone());
-        let hash = spec.definition_hash();
+        let (subject, hash) = (spec.subject.clone(), spec.definition_hash());
         let standing = self.standing(&spec, hash, recalled);
         if standing.stopped {
             self.log.report(&Report::StaysStopped { watch: &spec.id });
         }
         let id = match self.by_key.get(&spec.id) {
-            // It was removed, or its daemon died, and an action of it still runs: its first run waits for that one.
             Some(id) => {
-                let id = *id;
-                let Some(entry) = self.entries.get_mut(&id) else { return };
-                let former = matches!(entry.definition, Definition::Former { .. });
-                let same_definition = former && recalled.is_some_and(|recalled| recalled.definition == hash);
-                (entry.definition, entry.hash) = (Definition::Loaded(spec), hash);
-                entry.retired = false;
-                self.step(id, Input::Loaded { policy, standing, same_definition });
-                id
+                let same_definition = recalled.is_some_and(|recalled| recalled.definition == hash);
+                self.revive(*id, spec, hash, standing, same_definition)
             }
             None => {
                 self.next_watch += 1;
                 let id = WatchId(self.next_watch);
                 self.by_key.insert(spec.id.clone(), id);
-                let watch = Watch::new(policy, standing);
+                let watch = Watch::new(policy(&spec), standing);
                 self.entries.insert(id, Box::new(Entry::new(Definition::Loaded(spec), watch)));
                 id
             }
         };
         if recalled.is_none_or(|recalled| recalled.definition != hash) {
-            self.remember(id);
+            self.unremembered.push(id);
         }
         self.join(id, subject);
+    }
+
+    /// Loads a watch that was removed, or whose daemon died, while an action of it still runs: its first run waits
+    /// for that one.
+    fn revive(
+        &mut self,
+        id: WatchId,
+        spec: WatchSpec,
+        hash: u64,
+        standing: Standing,
+        same_as_recorded: bool,
+    ) -> WatchId {
+        let Some(entry) = self.entries.get_mut(&id) else { return id };
+        let same_definition = same_as_recorded && matches!(entry.definition, Definition::Former { .. });
+        let policy = policy(&spec);
+        (entry.definition, entry.hash) = (Definition::Loaded(spec), hash);
+        (entry.retired, entry.failure) = (false, None);
+        self.step(id, Input::Loaded { policy, standing, same_definition });
+        id
     }
 
     fn redefine(&mut self, spec: WatchSpec) {
@@ -122,11 +169,11 @@ impl Daemon {
         let (policy, subject) = (policy(&spec), spec.subject.clone());
         self.log.report(&Report::WatchChanged { watch: &spec.id, subject: &subject });
         let old = entry.subject().clone();
-        (entry.hash, entry.trouble) = (spec.definition_hash(), None);
+        (entry.hash, entry.failure) = (spec.definition_hash(), None);
         entry.definition = Definition::Loaded(spec);
         let same_subject = old == subject;
         self.step(id, Input::Redefined { policy, same_subject });
-        self.remember(id);
+        self.unremembered.push(id);
         if same_subject {
             self.subscriptions.refresh(&subject);
         } else {

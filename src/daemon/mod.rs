@@ -13,15 +13,17 @@ use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
+use crate::action::proc::ProcessMark;
 use crate::action::run::{Handle, Outcome};
 use crate::action::spawn::Spawner;
 use crate::config::files::{FileChange, Loader};
 use crate::config::spec::{WatchKey, WatchSpec};
-use crate::ledger::{Ledger, ProcessMark};
+use crate::ledger::{Ending, Intent, Ledger};
 use crate::report::{Log, Report, RunReport};
 use crate::store::{State, StoreEvent, Subject, Subscriptions};
 use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update, Watch};
-use memory::{FirstScan, Intention, Trouble};
+use configs::FirstScan;
+use memory::LastFailure;
 
 mod configs;
 mod memory;
@@ -67,7 +69,7 @@ pub async fn run(parts: Parts) {
         supply: Supply::new(fastrand::u64(..)),
         next_watch: 0,
         timers: BTreeSet::new(),
-        start: FirstScan::default(),
+        scan: FirstScan::default(),
         interrupted: HashMap::new(),
         drifted: 0,
         stop_timeout: parts.stop_timeout,
@@ -124,8 +126,8 @@ struct Entry {
     timer: Option<Time>,
     /// Removed from its file, or not loaded yet, while something of it still runs.
     retired: bool,
-    /// Since the last success.
-    trouble: Option<Box<Trouble>>,
+    /// Since the last success. Boxed, because few have one.
+    failure: Option<Box<LastFailure>>,
 }
 
 enum Definition {
@@ -139,7 +141,7 @@ enum Definition {
 
 impl Entry {
     fn new(definition: Definition, watch: Watch) -> Self {
-        let mut entry = Self { definition, hash: 0, watch, timer: None, retired: true, trouble: None };
+        let mut entry = Self { definition, hash: 0, watch, timer: None, retired: true, failure: None };
         if let Some(spec) = entry.spec() {
             (entry.hash, entry.retired) = (spec.definition_hash(), false);
         }
@@ -158,6 +160,10 @@ impl Entry {
             Definition::Loaded(spec) => &spec.id,
             Definition::Former { key, .. } => key,
         }
+    }
+
+    fn fail(&mut self, what: &RunReport<'_>) {
+        self.failure = Some(Box::new(LastFailure { what: what.to_string(), next_try: None }));
     }
 
     fn subject(&self) -> &Subject {
@@ -179,7 +185,7 @@ struct Live {
     /// In the ledger.
     id: String,
     /// `None` for a run of a former daemon.
-    intention: Option<Intention>,
+    intent: Option<Intent>,
     process: Option<ProcessMark>,
     handle: Handle,
     started: Instant,
@@ -191,7 +197,7 @@ struct Start {
     watch: WatchId,
     run: RunId,
     update: Update,
-    intention: Intention,
+    intent: Intent,
 }
 
 /// Answers [`crate::watch::Effect::Spawn`], once each.
@@ -228,12 +234,31 @@ struct Daemon {
     supply: Supply,
     next_watch: u64,
     timers: BTreeSet<(Time, WatchId)>,
-    start: FirstScan,
+    scan: FirstScan,
     /// Of the runs that the former daemon did not see end, until their watch is loaded.
     interrupted: HashMap<WatchKey, (Subject, Event)>,
     drifted: u64,
     stop_timeout: Duration,
     stopping: bool,
+}
+
+/// What the end of a run means: to its watch, and to the ledger.
+fn verdict(outcome: &io::Result<Outcome>, told: Option<Reason>) -> (End, Ending<'static>) {
+    match (outcome, told) {
+        (Ok(Outcome::Unknown), None | Some(Reason::Timeout | Reason::Stop)) => {
+            (End::Interrupted, Ending::Unknown)
+        }
+        (Ok(Outcome::Exited(_) | Outcome::Signaled(_)), Some(Reason::Stop)) => {
+            (End::Interrupted, Ending::Interrupted)
+        }
+        (Ok(Outcome::Exited(_) | Outcome::Signaled(_)), Some(Reason::Timeout)) => {
+            (End::Failed, Ending::TimedOut)
+        }
+        (Ok(Outcome::Exited(0)), None) => (End::Succeeded, Ending::Exited(0)),
+        (Ok(Outcome::Exited(code)), None) => (End::Failed, Ending::Exited(*code)),
+        (Ok(Outcome::Signaled(signal)), None) => (End::Failed, Ending::Signaled(*signal)),
+        (Err(_), None | Some(Reason::Timeout | Reason::Stop)) => (End::Failed, Ending::Unknown),
+    }
 }
 
 /// Sets the run ids of a daemon apart from those of any other.
@@ -287,36 +312,43 @@ impl Daemon {
     }
 
     fn run_ended(&mut self, RunEnd { watch, run, how }: RunEnd) {
-        let end = match (how, self.runs.remove(&run)) {
-            (Over::Ended(outcome, output), Some(live)) => {
-                self.note_end(&live, &outcome, &output);
-                self.report_end(watch, run, &live, &outcome)
+        let end = match how {
+            Over::NeverStarted { starved: true } => End::Starved,
+            Over::NeverStarted { starved: false } => End::Failed,
+            Over::Ended(outcome, output) => {
+                // Each is followed once, and only what was put there.
+                let Some(live) = self.runs.remove(&run) else { return };
+                let (end, ending) = verdict(&outcome, live.ended_by);
+                self.ledger.ended(&live.id, ending, &output);
+                self.report_end(watch, run, &live, &outcome, end);
+                end
             }
-            (Over::NeverStarted { starved: true }, _) => End::Starved,
-            (Over::NeverStarted { starved: false } | Over::Ended(..), _) => End::Failed,
         };
         self.step(watch, Input::Ended { run, end });
     }
 
-    fn report_end(&mut self, watch: WatchId, run: RunId, live: &Live, outcome: &io::Result<Outcome>) -> End {
+    fn report_end(
+        &mut self,
+        watch: WatchId,
+        run: RunId,
+        live: &Live,
+        outcome: &io::Result<Outcome>,
+        end: End,
+    ) {
         let what = match outcome {
             Ok(outcome) => {
                 RunReport::Ended { outcome, ended_by: live.ended_by, took: live.started.elapsed() }
             }
             Err(error) => RunReport::Lost { error },
         };
-        let (end, trouble) = match (outcome, live.ended_by) {
-            (Ok(Outcome::Exited(0)), None) => (End::Succeeded, None),
-            (Ok(Outcome::Unknown), _) | (Ok(_), Some(Reason::Stop)) => (End::Interrupted, None),
-            (Ok(Outcome::Exited(_) | Outcome::Signaled(_)) | Err(_), _) => {
-                (End::Failed, Some(Trouble::new(&what)))
+        if let Some(entry) = self.entries.get_mut(&watch) {
+            match end {
+                End::Succeeded => entry.failure = None,
+                End::Failed => entry.fail(&what),
+                End::Interrupted | End::Starved => {}
             }
-        };
-        self.log.report(&Report::Run { watch: &live.key, run, what });
-        if let (Some(entry), true) = (self.entries.get_mut(&watch), end != End::Interrupted) {
-            entry.trouble = trouble;
         }
-        end
+        self.log.report(&Report::Run { watch: &live.key, run, what });
     }
 
     fn tick(&mut self) {

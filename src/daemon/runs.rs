@@ -7,8 +7,7 @@ use std::time::{Duration, SystemTime};
 use nix::libc;
 use tokio::time::Instant;
 
-use super::memory::{Intention, Trouble};
-use super::{Daemon, Live, Over, RunEnd, Start, WatchId};
+use super::{Daemon, LastFailure, Live, Over, RunEnd, Start, WatchId};
 use crate::action::proc;
 use crate::action::run::{self, Handle};
 use crate::action::spawn::{Launch, Process, Program};
@@ -84,9 +83,9 @@ impl Daemon {
     }
 
     fn next_try(&mut self, id: WatchId, after: Duration) {
-        if let Some(trouble) = self.entries.get_mut(&id).and_then(|entry| entry.trouble.as_mut()) {
-            trouble.next_try = Some(SystemTime::now() + after);
-            self.remember(id);
+        if let Some(failure) = self.entries.get_mut(&id).and_then(|entry| entry.failure.as_mut()) {
+            failure.next_try = Some(SystemTime::now() + after);
+            self.unremembered.push(id);
         }
     }
 
@@ -94,8 +93,8 @@ impl Daemon {
         let entry = &self.entries[&watch];
         // The core starts nothing of what no file registers.
         let Some(spec) = entry.spec() else { return };
-        let intention = Intention::new(self.run_id(run), entry, spec, &update);
-        self.starting.push(Start { watch, run, update, intention });
+        let intent = self.intent(entry, spec, run, &update);
+        self.starting.push(Start { watch, run, update, intent });
     }
 
     /// Starts what is to be started, of which the next daemon knows by then, whatever becomes of us.
@@ -104,17 +103,16 @@ impl Daemon {
             return;
         }
         let starting = std::mem::take(&mut self.starting);
-        let intents: Vec<_> = starting.iter().map(|start| start.intention.as_intent()).collect();
-        self.ledger.intend(&intents);
+        self.ledger.intend(starting.iter().map(|start| &start.intent));
         for start in starting {
             self.start(start);
         }
     }
 
-    fn start(&mut self, Start { watch: id, run, update, intention }: Start) {
+    fn start(&mut self, Start { watch: id, run, update, intent }: Start) {
         let Some(spec) = self.entries.get(&id).and_then(|entry| entry.spec()) else { return };
         let started = Instant::now();
-        match self.spawner.spawn(self.launch(spec, &intention.run, &update)) {
+        match self.spawner.spawn(self.launch(spec, &intent.run, &update)) {
             Ok(process) => {
                 let what = RunReport::Started {
                     event: update.event,
@@ -127,13 +125,13 @@ impl Daemon {
                 // A process that we do not reap cannot be gone.
                 let mark = proc::mark(process.leader).ok();
                 if let Some(mark) = mark {
-                    self.ledger.started(&intention.run, mark);
+                    self.ledger.started(&intent.run, mark);
                 }
                 let handle = self.follow(id, run, key.clone(), process);
                 let live = Live {
                     key,
-                    id: intention.run.clone(),
-                    intention: Some(intention),
+                    id: intent.run.clone(),
+                    intent: Some(intent),
                     process: mark,
                     handle,
                     started,
@@ -147,11 +145,12 @@ impl Daemon {
                     Action::Function { .. } => "twitcher act",
                 };
                 let what = RunReport::NotStarted { command, error: &error };
-                let trouble = Trouble::new(&what);
-                self.ledger.ended(&intention.run, Ending::NotStarted(&trouble.last_error), &[]);
+                let why = what.to_string();
+                self.ledger.ended(&intent.run, Ending::NotStarted(&why), &[]);
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
+                let next_try = None;
                 if let Some(entry) = self.entries.get_mut(&id) {
-                    entry.trouble = Some(trouble);
+                    entry.failure = Some(Box::new(LastFailure { what: why, next_try }));
                 }
                 // Through the queue and not at once: a thousand that cannot start must not nest.
                 let how = Over::NeverStarted { starved: is_starvation(&error) };

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use crate::action::proc::ProcessMark;
 use crate::config::spec::WatchKey;
 use crate::store::{Subject, Version};
 use crate::watch::{Event, Standing};
@@ -58,24 +59,16 @@ pub struct Recalled {
 
 /// A run that is about to start.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Intent<'a> {
+pub struct Intent {
     /// As the action gets it in `TWITCHER_RUN_ID`; unique for ever.
-    pub run: &'a str,
-    pub watch: &'a WatchKey,
-    pub subject: &'a Subject,
+    pub run: String,
+    pub watch: WatchKey,
+    pub subject: Subject,
     pub definition: u64,
     pub version: Version,
     pub event: Event,
     pub started: SystemTime,
     pub timeout: Option<Duration>,
-}
-
-/// A process, so that it cannot be mistaken for another that has its number later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProcessMark {
-    pub pid: i32,
-    /// In clock ticks since the machine was booted: field 22 of /proc/PID/stat.
-    pub started: u64,
 }
 
 /// How a run ended.
@@ -119,7 +112,8 @@ pub enum News {
     Back,
 }
 
-/// See the module. No call of it fails or waits: what cannot be written is made up for when it can be again.
+/// See the module. No call fails: what cannot be written is made up for when it can be again. None waits for others
+/// longer than 100 ms.
 pub struct Ledger {
     keeper: Keeper,
 }
@@ -136,7 +130,7 @@ impl Ledger {
         self.keeper.news()
     }
 
-    /// Whether there was a ledger that could not be read: nobody knows what of it would have been recalled.
+    /// Whether anything that a daemon noted may be lost.
     pub fn has_forgotten(&self) -> bool {
         self.keeper.has_forgotten()
     }
@@ -171,15 +165,24 @@ impl Ledger {
     }
 
     /// Notes a run that goes on, after a ledger was lost that may have known it.
-    pub fn intend_again(&mut self, intent: &Intent<'_>) {
+    pub fn intend_again(&mut self, intent: &Intent) {
         self.keeper.write(0, |connection, context| runs::intend_again(connection, context, intent));
+    }
+
+    /// Ends the runs that are not `live`: how they did was told while the ledger was lost.
+    pub fn end_unseen(&mut self, live: impl Fn(&str) -> bool) {
+        let unfinished: Vec<Unfinished> = self.keeper.read(runs::unfinished);
+        for Unfinished { run, .. } in unfinished.iter().filter(|unfinished| !live(&unfinished.run)) {
+            self.ended(run, Ending::Unknown, &[]);
+        }
     }
 
     /// Notes new runs that are about to start. On return they survive the daemon's death, as does all that was noted
     /// before.
-    pub fn intend(&mut self, intents: &[Intent<'_>]) {
+    pub fn intend<'a>(&mut self, intents: impl ExactSizeIterator<Item = &'a Intent>) {
+        let mut intents = intents;
         self.keeper.write_through(intents.len(), |connection, context| {
-            intents.iter().try_for_each(|intent| runs::intend(connection, context, intent))
+            intents.try_for_each(|intent| runs::intend(connection, context, intent))
         });
     }
 
@@ -190,7 +193,6 @@ impl Ledger {
 
     /// Notes how a run ended, and the last of what it printed.
     pub fn ended(&mut self, run: &str, how: Ending<'_>, output: &[u8]) {
-        let output = runs::tail(output);
         self.keeper
             .write(output.len(), |connection, context| runs::ended(connection, context, run, how, output));
     }

@@ -5,14 +5,12 @@ use std::time::{Duration, Instant, SystemTime};
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 
 use super::keeper::Context;
-use super::{Ending, Intent, ProcessMark, Unfinished, column};
-use crate::watch::Event;
-
-/// The last of a run's output, which says why it failed. Kept of few enough runs to fit any disk.
-const OUTPUT: usize = 64 * 1024;
+use super::{Ending, Intent, Unfinished, column};
+use crate::action::proc::ProcessMark;
 
 /// A busy host with a run a second has three hours in 10,000, a quiet one a month; either finds what went wrong last
-/// night. A row takes some 300 bytes, so that is 3 MB at most, and 64 MB of output.
+/// night. A row takes some 300 bytes, so that is 3 MB at most, and 64 MB of output
+/// (see [`crate::action::output::KEPT`]).
 pub(super) const BOUNDS: Bounds =
     Bounds { runs: 10_000, outputs: 1_000, age: Duration::from_secs(30 * 24 * 60 * 60), batch: 64 };
 
@@ -66,41 +64,37 @@ const ENDED: &str = "
 const OLDEST: &str = "
     SELECT seq, started, outcome IS NULL FROM runs WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
-pub(super) fn intend(connection: &Connection, context: &mut Context, intent: &Intent<'_>) -> Result<()> {
-    let Intent { run, watch, subject, definition, version, event, started, timeout } = *intent;
+pub(super) fn intend(connection: &Connection, context: &mut Context, intent: &Intent) -> Result<()> {
+    let Intent { run, watch, subject, definition, version, event, started, timeout } = intent;
     let seq = connection.prepare_cached(INTEND)?.insert(named_params! {
         ":run": run,
         ":file": &*watch.file,
         ":description": &*watch.description,
         ":node": subject.path.as_str(),
         ":facet": column::facet(subject.facet),
-        ":definition": column::definition(definition),
+        ":definition": column::definition(*definition),
         ":incarnation": version.incarnation,
         ":revision": version.revision,
         ":version": version.number,
-        ":event": Event::as_str(event),
-        ":started": column::millis(started),
+        ":event": event.as_str(),
+        ":started": column::millis(*started),
         ":timeout": timeout.map(column::duration),
         ":boot": &*context.boot,
     })?;
-    context.rows.insert(run.to_owned(), seq);
+    context.rows.insert(run.clone(), seq);
     context.pruning.newest = seq;
     Ok(())
 }
 
 /// The same for one that may be there already.
-pub(super) fn intend_again(
-    connection: &Connection,
-    context: &mut Context,
-    intent: &Intent<'_>,
-) -> Result<()> {
+pub(super) fn intend_again(connection: &Connection, context: &mut Context, intent: &Intent) -> Result<()> {
     let known = connection
         .prepare_cached("SELECT seq FROM runs WHERE run = ?1")?
-        .query_row([intent.run], |row| row.get(0))
+        .query_row([&intent.run], |row| row.get(0))
         .optional()?;
     match known {
         Some(seq) => {
-            context.rows.insert(intent.run.to_owned(), seq);
+            context.rows.insert(intent.run.clone(), seq);
             Ok(())
         }
         None => intend(connection, context, intent),
@@ -132,7 +126,6 @@ pub(super) fn ended(
     output: &[u8],
 ) -> Result<()> {
     let Some(&seq) = context.rows.get(run) else { return Ok(()) };
-    let output = tail(output);
     let (exit_code, signal, error) = match how {
         Ending::Exited(code) => (Some(code), None, None),
         Ending::Signaled(signal) => (None, Some(signal), None),
@@ -153,11 +146,6 @@ pub(super) fn ended(
     context.rows.remove(run);
     context.pruning.reconsider(seq);
     context.pruning.prune(connection)
-}
-
-/// As much of the end as is kept.
-pub(super) fn tail(output: &[u8]) -> &[u8] {
-    &output[output.len().saturating_sub(OUTPUT)..]
 }
 
 fn outcome(how: Ending<'_>) -> &'static str {

@@ -58,13 +58,13 @@ CREATE TABLE runs (
 CREATE VIEW history AS
 SELECT
     seq,
-    file || ':' || description AS watch,
+    iif(substr(description, 1, length(file)) = file, '', file || ':') || description AS watch, -- as the log has it
     run,
     event,
     node,
     version,
     strftime('%Y-%m-%d %H:%M:%S', started / 1000, 'unixepoch') AS started_utc,
-    (ended - started) / 1000.0 AS seconds,
+    max(0, ended - started) / 1000.0 AS seconds, -- the clock may have been set
     CASE outcome
         WHEN 'exit' THEN 'exit code ' || exit_code
         WHEN 'signal' THEN 'signal ' || signal
@@ -77,7 +77,7 @@ ORDER BY seq;
 
 CREATE VIEW failing AS
 SELECT
-    file || ':' || description AS watch,
+    iif(substr(description, 1, length(file)) = file, '', file || ':') || description AS watch, -- as the log has it
     node,
     store,
     failures,
@@ -85,5 +85,5 @@ SELECT
     last_error,
     strftime('%Y-%m-%d %H:%M:%S', next_try / 1000, 'unixepoch') AS next_try_utc
 FROM watches
-WHERE failures > 0
+WHERE failures > 0 OR last_error IS NOT NULL
 ORDER BY file, description;

@@ -104,11 +104,11 @@ fn remember(ledger: &mut Ledger, description: &str) {
     remember_as(ledger, description, 7, &full_standing());
 }
 
-fn intent<'a>(run: &'a str, watch: &'a WatchKey, subject: &'a Subject) -> Intent<'a> {
+fn intent(run: &str) -> Intent {
     Intent {
-        run,
-        watch,
-        subject,
+        run: run.into(),
+        watch: watch("pull"),
+        subject: subject("/git", Facet::Children),
         definition: 7,
         version: version(4),
         event: Event::Children,
@@ -118,11 +118,11 @@ fn intent<'a>(run: &'a str, watch: &'a WatchKey, subject: &'a Subject) -> Intent
 }
 
 fn intend(ledger: &mut Ledger, run: &str) {
-    ledger.intend(&[intent(run, &watch("pull"), &subject("/git", Facet::Children))]);
+    ledger.intend([intent(run)].iter());
 }
 
 fn intend_again(ledger: &mut Ledger, run: &str) {
-    ledger.intend_again(&intent(run, &watch("pull"), &subject("/git", Facet::Children)));
+    ledger.intend_again(&intent(run));
 }
 
 fn recall(ledger: &mut Ledger, description: &str) -> Option<Recalled> {
@@ -346,17 +346,60 @@ fn the_history_tells_how_each_run_ended() {
 }
 
 #[test]
-fn of_output_the_end_is_kept() {
+fn output_is_kept_where_there_is_any() {
     let desk = Desk::new();
     let mut ledger = desk.open();
     intend(&mut ledger, "loud");
     intend(&mut ledger, "silent");
-    let output = [b"begin".as_slice(), &[b'x'; 64 * 1024 - 3], b"end"].concat();
-    ledger.ended("loud", Ending::Exited(0), &output);
+    ledger.ended("loud", Ending::Exited(0), b"loud\n\0");
     ledger.ended("silent", Ending::Exited(0), b"");
     ledger.commit();
-    assert_eq!(desk.select("SELECT output FROM runs WHERE run = 'loud'")[0].as_bytes(), &output[5..]);
+    assert_eq!(desk.select("SELECT output FROM runs WHERE run = 'loud'")[0].as_bytes(), b"loud\n\0");
     assert_eq!(desk.select("SELECT output IS NULL FROM runs"), ["0", "1"]);
+}
+
+#[test]
+fn what_ended_while_nobody_could_note_it_does_not_go_on() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    for run in ["ended", "live"] {
+        intend(&mut ledger, run);
+    }
+    ledger.end_unseen(|run| run == "live");
+    let unfinished: Vec<_> = ledger.unfinished().into_iter().map(|run| run.run).collect();
+    assert_eq!(unfinished, ["live"]);
+    ledger.commit();
+    assert_eq!(desk.select("SELECT outcome FROM runs WHERE run = 'ended'"), ["unknown"]);
+}
+
+#[test]
+fn a_failure_known_from_before_keeps_its_reason() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    remember(&mut ledger, "pull");
+    let errors = |ledger: &mut Ledger| {
+        ledger.commit();
+        desk.select("SELECT last_error FROM watches WHERE last_error IS NOT NULL")
+    };
+    assert_eq!(errors(&mut ledger), ["exit code 1"]);
+    let key = watch("pull");
+    let subject = subject("/git", Facet::Children);
+    let mut standing = full_standing();
+    let tell = |ledger: &mut Ledger, standing: &Standing| {
+        ledger.remember(&WatchRecord {
+            watch: &key,
+            subject: &subject,
+            definition: 7,
+            standing,
+            last_error: None,
+            next_try: None,
+        });
+    };
+    tell(&mut ledger, &standing);
+    assert_eq!(errors(&mut ledger), ["exit code 1"]);
+    standing.failures = 0;
+    tell(&mut ledger, &standing);
+    assert!(errors(&mut ledger).is_empty());
 }
 
 #[test]

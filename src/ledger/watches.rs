@@ -47,7 +47,8 @@ const REMEMBER: &str = "
         discarded_number = excluded.discarded_number,
         failures = excluded.failures,
         stopped = excluded.stopped,
-        last_error = excluded.last_error,
+        -- A daemon that finds it failing knows no more of it.
+        last_error = iif(excluded.failures > 0, coalesce(excluded.last_error, last_error), excluded.last_error),
         next_try = excluded.next_try,
         updated = excluded.updated";
 

@@ -280,10 +280,7 @@ impl fmt::Display for Report<'_> {
             Report::Run { watch, run, what } => write!(f, "{watch} run {run}: {what}"),
             Report::Former { watch, what } => match what {
                 FormerRun::Lives { run, id, pid } => {
-                    write!(
-                        f,
-                        "{watch} run {run}: pid {pid} still runs as {id} of a former daemon; waiting for its end"
-                    )
+                    write!(f, "{watch} run {run}: pid {pid} still runs as {id} of a former daemon")
                 }
                 FormerRun::Gone(id) => {
                     write!(f, "{watch}: run {id} was interrupted by the end of its daemon")

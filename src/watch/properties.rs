@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::Content;
 
 /// What the world does next.
 #[derive(Clone, Debug)]
@@ -262,21 +263,14 @@ impl World {
     }
 
     fn recalled(&self) -> Standing {
-        let recorded = self.recorded();
-        match self.noted.begun {
-            Some(subject) if subject == self.subject => {
-                Standing { owed: recorded.owed.or(Some(Event::Changed)), ..recorded }
-            }
-            Some(_) | None => recorded,
-        }
-    }
-
-    fn recorded(&self) -> Standing {
-        match self.noted {
-            Noted { subject, .. } if subject != self.subject => Standing::default(),
-            Noted { definition, standing, .. } if definition != self.definition => standing.redefined(),
-            Noted { standing, .. } => standing,
-        }
+        let Noted { definition, subject, standing, begun } = self.noted;
+        let record = Record {
+            standing,
+            same_subject: subject == self.subject,
+            same_definition: definition == self.definition,
+        };
+        let interrupted = begun.filter(|subject| *subject == self.subject).map(|_| Event::Changed);
+        Past { record: Some(record), interrupted, forgotten: false }.standing()
     }
 
     fn change(&mut self) {

@@ -1,6 +1,7 @@
 //! Tables: one situation each, in the words of the contract.
 
 use super::*;
+use crate::store::Content;
 
 const QUEUE: Policy = Policy {
     run_mode: RunMode::Queue,
@@ -652,6 +653,26 @@ fn run_on_load_changed_runs_what_is_not_known_as_applied() {
     let mut next = Bench::new(CHANGED);
     next.load(CHANGED, settled(CHANGED).watch.standing().redefined(), true);
     assert_eq!(next.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+}
+
+#[test]
+fn in_doubt_a_new_daemon_owes_a_run() {
+    let standing = settled(SILENT).watch.standing();
+    let record = |same_subject, same_definition| Record { standing, same_subject, same_definition };
+    let past = |record, interrupted, forgotten| Past { record, interrupted, forgotten }.standing();
+    let nothing = Standing::default();
+    let owes = |event, standing| Standing { owed: Some(event), ..standing };
+    assert_eq!(past(Some(record(true, true)), None, false), standing);
+    assert_eq!(past(Some(record(true, false)), None, false), standing.redefined());
+    assert_eq!(past(Some(record(false, true)), None, false), nothing);
+    assert_eq!(past(None, None, false), nothing);
+    // The record of a run that was started last may not have been written any more.
+    let interrupted = Some(Event::Created);
+    assert_eq!(past(Some(record(true, true)), interrupted, false), owes(Event::Created, standing));
+    assert_eq!(past(None, interrupted, false), owes(Event::Created, nothing));
+    // And nobody knows what a lost ledger said.
+    assert_eq!(past(None, None, true), owes(Event::Load, nothing));
+    assert_eq!(past(Some(record(true, true)), None, true), standing);
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Gate, Journal, Process, Sandbox, exec, on_both_stores, wait_for, wait_until, watch};
+use crate::harness::{
+    Daemon, Gate, Journal, Process, Sandbox, exec, on_both_stores, python, wait_for, wait_until, watch,
+};
 
 const MODES: [&str; 2] = ["QUEUE", "DISCARD"];
 
@@ -39,7 +41,16 @@ impl<'a> Fixture<'a> {
         assert_eq!(daemon.log_lines(&["ledger"]), [""; 0], "the ledger is in order");
     }
 
-    fn wait_until_settled(&self, daemon: &crate::harness::Daemon) {
+    /// Sets `/n`, and waits until the daemon has dealt with that.
+    fn set(&self, daemon: &Daemon, value: &str) {
+        let observed = || daemon.log_lines(&["/n: observed"]).len();
+        let so_far = observed();
+        self.sandbox.nodes.set("/n", value);
+        wait_until("the node to be observed", || observed() > so_far);
+        self.wait_until_settled(daemon);
+    }
+
+    fn wait_until_settled(&self, daemon: &Daemon) {
         daemon.wait_for_log(&["/n", "observed"]);
         let so_far = self.witness.lines().len();
         self.sandbox.nodes.set("/witness", so_far.to_string());
@@ -67,7 +78,7 @@ fn a_change_made_while_no_daemon_ran_runs_at_the_next_start() {
     });
 }
 
-// The same for children: one that came, and a node that was made anew with equal children.
+// The same for children.
 #[test]
 fn a_child_that_came_while_no_daemon_ran_runs_at_the_next_start() {
     on_both_stores(|sandbox| {
@@ -125,8 +136,8 @@ fn run_on_load_changed_runs_again_what_failed() {
 fn run_on_load_changed_knows_a_watch_that_comes_back() {
     let sandbox = Sandbox::directory();
     let it = Fixture::new(&sandbox, "run_on_load: CHANGED");
-    let daemon = sandbox.start();
-    it.journal.wait_for(&["load 1"]);
+    let daemon = sandbox.daemon().arg("--verbose").start();
+    daemon.wait_for_log(&["app.twc-1", "ended"]);
     sandbox.remove_config("app.twc");
     daemon.wait_for_log(&["app.twc: removed"]);
     it.define(&it.journal.record_event(), "run_on_load: CHANGED");
@@ -225,8 +236,7 @@ fn an_action_that_outlives_its_killed_daemon_is_waited_for() {
             let mut daemon = sandbox.daemon().arg("--debug").start();
             daemon.wait_for_log(&["app.twc-1", "still runs", &orphan.0.to_string()]);
             it.wait_until_settled(&daemon);
-            sandbox.nodes.set("/n", "3");
-            it.wait_until_settled(&daemon);
+            it.set(&daemon, "3");
             it.journal.wait_for(&["begins 1"]);
             gate.open();
             it.journal.wait_for(&["begins 1", "ends 1", "begins 3", "ends 3"]);
@@ -264,13 +274,57 @@ fn an_action_that_died_with_its_daemon_runs_again() {
 fn an_action_that_outlives_its_killed_daemon_is_timed_out() {
     let sandbox = Sandbox::directory();
     let it = Fixture::new(&sandbox, "");
-    let (gate, orphan) = killed_while_running(&it, "timeout: 4");
+    let (gate, orphan) = killed_while_running(&it, "timeout: 10");
     let daemon = sandbox.start();
+    daemon.wait_for_log(&["app.twc-1", "still runs"]);
     daemon.wait_for_log(&["timed out, sent SIGTERM"]);
     wait_until("the action to be gone", || !orphan.is_alive());
     it.journal.wait_for(&["begins 1", "begins 1"]);
+    assert_eq!(ledger(&sandbox, "select outcome from runs where pid = ?", orphan.0), "unknown");
     gate.open();
     it.journal.wait_for(&["begins 1", "begins 1", "ends 1"]);
+}
+
+/// Does this to the ledger, and returns what it gives.
+fn ledger(sandbox: &Sandbox, statement: &str, parameter: i32) -> String {
+    let path = sandbox.state().join("ledger.db");
+    let script = format!(
+        "import sqlite3\n\
+         db = sqlite3.connect('{}')\n\
+         for row in db.execute('{statement}', ({parameter},)): print(row[0], end='')\n\
+         db.commit()",
+        path.display()
+    );
+    python(&script)
+}
+
+// "its `TWITCHER_RUN_ID` only where no pid was recorded"
+#[test]
+fn an_action_whose_daemon_died_before_it_noted_the_process_is_found_by_its_run_id() {
+    let sandbox = Sandbox::directory();
+    let it = Fixture::new(&sandbox, "");
+    let (gate, orphan) = killed_while_running(&it, "");
+    ledger(&sandbox, "update runs set pid = null, pid_started = null where pid = ?", orphan.0);
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["app.twc-1", "still runs", &orphan.0.to_string()]);
+    gate.open();
+    it.journal.wait_for(&["begins 1", "ends 1", "begins 1", "ends 1"]);
+}
+
+// "(boot id, pid and start time ...)": another process with its number, or of another boot, is not it.
+#[test]
+fn a_process_that_only_has_the_number_of_an_action_is_not_waited_for() {
+    for forgery in ["boot = char(63)", "pid_started = pid_started + 1"] {
+        let sandbox = Sandbox::directory();
+        let it = Fixture::new(&sandbox, "");
+        let (gate, orphan) = killed_while_running(&it, "");
+        ledger(&sandbox, &format!("update runs set {forgery} where pid = ?"), orphan.0);
+        let daemon = sandbox.start();
+        daemon.wait_for_log(&["app.twc-1", "was interrupted by the end of its daemon"]);
+        it.journal.wait_for(&["begins 1", "begins 1"]);
+        gate.open();
+        wait_until("both to end", || it.journal.count("ends 1") == 2);
+    }
 }
 
 // The same for one whose watch is in no file any more, or in one that cannot be loaded: "One bad thing stays one bad thing."
@@ -294,9 +348,10 @@ fn an_action_whose_config_is_gone_or_broken_is_timed_out_and_waited_for() {
 
     let sandbox = Sandbox::directory();
     let it = Fixture::new(&sandbox, "");
-    let (_gate, orphan) = killed_while_running(&it, "timeout: 3");
+    let (_gate, orphan) = killed_while_running(&it, "timeout: 10");
     sandbox.remove_config("app.twc");
     let daemon = sandbox.start();
+    daemon.wait_for_log(&["app.twc-1", "still runs"]);
     daemon.wait_for_log(&["timed out, sent SIGTERM"]);
     wait_until("the action to be gone", || !orphan.is_alive());
 }
@@ -309,20 +364,21 @@ fn a_stop_leaves_nothing_behind() {
     let it = Fixture::new(&sandbox, "");
     let (_gate, orphan) = killed_while_running(&it, "");
     let pids = sandbox.journal_named("pids");
-    let stubborn = format!("trap '' TERM; {}; sleep 600 & wait; sleep 600", pids.note("$$"));
+    let stubborn = format!("trap '' TERM; sleep 600 & {}; wait; sleep 600", pids.note("$$ $!"));
     sandbox.config("stubborn.twc", watch("/witness", &exec(&stubborn), ""));
     let mut daemon = sandbox.daemon().args(["--stop-timeout", "0.2"]).start();
     daemon.wait_for_log(&["app.twc-1", "still runs"]);
-    let own = Process::parse(&wait_for("the other action", || pids.lines().into_iter().next()));
+    let own = wait_for("the other action", || pids.lines().into_iter().next());
     assert_eq!(daemon.stop(), Some(0));
-    assert!(!orphan.is_alive() && !own.is_alive());
+    let left: Vec<_> = own.split(' ').map(Process::parse).chain([orphan]).filter(|p| p.is_alive()).collect();
+    assert!(left.is_empty(), "{left:?}");
     daemon.wait_for_log(&["stubborn.twc-1", "SIGKILL"]);
 }
 
 // "An update that DISCARD dropped does not come back by a restart."
 #[test]
 fn what_discard_ignored_does_not_come_back_by_a_restart() {
-    for run_on_load in ["false", "CHANGED"] {
+    for (run_on_load, how) in [("false", Signal::SIGTERM), ("CHANGED", Signal::SIGKILL)] {
         let sandbox = Sandbox::directory();
         let it = Fixture::new(&sandbox, "");
         let gate = sandbox.gate();
@@ -331,14 +387,21 @@ fn what_discard_ignored_does_not_come_back_by_a_restart() {
         it.define(&script, &keys(run_on_load));
         let mut daemon = sandbox.daemon().arg("--debug").start();
         it.wait_until_settled(&daemon);
-        sandbox.nodes.set("/n", "2");
+        it.set(&daemon, "2");
         daemon.wait_for_log(&["app.twc-1", "started"]);
-        sandbox.nodes.set("/n", "3");
+        it.set(&daemon, "3");
         daemon.wait_for_log(&["ignored"]);
         gate.open();
         daemon.wait_for_log(&["app.twc-1", "ended"]);
         let so_far = it.journal.lines();
-        assert_eq!(daemon.stop(), Some(0));
+        match how {
+            Signal::SIGKILL => {
+                // By then the ledger has the end.
+                it.wait_until_settled(&daemon);
+                daemon.kill();
+            }
+            _ => assert_eq!(daemon.stop(), Some(0)),
+        }
         it.run_once();
         assert_eq!(it.journal.lines(), so_far);
     }
@@ -355,12 +418,16 @@ fn a_watch_that_a_failure_stopped_stays_stopped_over_a_restart() {
     sandbox.nodes.set("/n", "2");
     it.run_once();
     it.journal.wait_for(&["load 1"]);
-    let mut daemon = sandbox.start();
+    let mut daemon = sandbox.daemon().arg("--debug").start();
     daemon.wait_for_log(&["app.twc-1", "stays stopped"]);
+    sandbox.nodes.set("/n", "3");
+    it.wait_until_settled(&daemon);
     assert_eq!(daemon.stop(), Some(0));
+    let why = ledger(&sandbox, "select last_error from failing where failures = ?", 1);
+    assert!(why.contains("exit code 1"), "{why:?}");
     it.define(&failing, "on_failure: STOP, timeout: 60");
     it.run_once();
-    it.journal.wait_for(&["load 1", "load 2"]);
+    it.journal.wait_for(&["load 1", "load 3"]);
 }
 
 // "(excepted ... what `run_on_load: false` finds at its first load)": another node is another first load.

@@ -170,10 +170,11 @@ fn what_the_daemon_holds_does_not_grow() {
     let (early, late) = measured.split_at(measured.len() / 2);
     let most = |samples: &[Sample], of: fn(&Sample) -> u64| samples.iter().map(of).max().expect("samples");
     let descriptors = |sample: &Sample| sample.descriptors as u64;
-    // The evaluator comes and goes, and has two.
-    assert!(most(late, descriptors) <= most(early, descriptors) + 2, "descriptors: {samples:?}");
+    // The evaluator comes and goes, and has two; the ledger's first checkpoint adds some that it keeps for the next.
+    assert!(most(late, descriptors) <= most(early, descriptors) + 6, "descriptors: {samples:?}");
     let threads = |sample: &Sample| sample.threads as u64;
-    assert!(most(late, threads) <= most(early, threads), "threads: {samples:?}");
+    // That of the ledger's checkpoints is there from the first on.
+    assert!(most(late, threads) <= most(early, threads) + 1, "threads: {samples:?}");
     let (before, after) = (most(early, |s| s.kilobytes), most(late, |s| s.kilobytes));
     // In a short one the pages that the allocator touches for the first time are still more than the drift.
     let allowed = (before / 20).max(load(1024, 0));

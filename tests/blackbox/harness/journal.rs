@@ -1,7 +1,6 @@
 //! What actions leave behind, and what they wait for.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -43,12 +42,6 @@ impl Journal {
     /// The shell command that appends the event and what stands on stdin.
     pub fn record_event(&self) -> String {
         self.note("$TWITCHER_EVENT $(cat)")
-    }
-
-    /// Appends a line of the test's own.
-    pub fn add(&self, line: &str) {
-        let mut file = fs::File::options().append(true).open(&self.path).expect("open the journal");
-        writeln!(file, "{line}").expect("write the journal");
     }
 
     pub fn lines(&self) -> Vec<String> {

@@ -1,0 +1,77 @@
+//! What of a watch must outlive the daemon, and what a new one goes by.
+
+use super::Event;
+use crate::store::Version;
+
+/// The last that a store said of a node, as far as a watch has taken it in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Absent,
+    Present(Version),
+}
+
+/// What of a watch must outlive the daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// `None` until the store's first word.
+    pub seen: Option<Seen>,
+    /// Why an update is to be run that has not come to its end: it waits, runs, or was interrupted.
+    pub owed: Option<Event>,
+    /// What the action succeeded with last, in the present definition.
+    pub applied: Option<Version>,
+    /// What DISCARD ignored last, in the present definition.
+    pub discarded: Option<Version>,
+    /// How many runs failed in a row.
+    pub failures: u32,
+    /// After a failure with [`OnFailure::Stop`], until the definition changes.
+    pub stopped: bool,
+}
+
+impl Standing {
+    /// With each of its versions as `map` has it.
+    pub fn map_versions(self, map: impl Fn(Version) -> Version) -> Self {
+        let seen = self.seen.map(|seen| match seen {
+            Seen::Absent => Seen::Absent,
+            Seen::Present(version) => Seen::Present(map(version)),
+        });
+        Self { seen, applied: self.applied.map(&map), discarded: self.discarded.map(&map), ..self }
+    }
+
+    /// What stays of it under another definition that watches the same: it has not failed yet, nor succeeded.
+    pub fn redefined(self) -> Self {
+        Self { applied: None, discarded: None, failures: 0, stopped: false, ..self }
+    }
+}
+
+/// What a new daemon knows of a watch that it loads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    pub record: Option<Record>,
+    /// Why a run of this node was started whose end nobody saw. The record may be older than the run.
+    pub interrupted: Option<Event>,
+    /// There may have been a record that was lost.
+    pub forgotten: bool,
+}
+
+/// The standing that was recorded last, and whether the definition is still the one that it was recorded of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub standing: Standing,
+    pub same_subject: bool,
+    pub same_definition: bool,
+}
+
+impl Past {
+    /// Where the watch stands for the new daemon: in doubt, something is owed.
+    pub fn standing(self) -> Standing {
+        let standing = match self.record {
+            Some(Record { standing, same_subject: true, same_definition: true }) => standing,
+            Some(Record { standing, same_subject: true, same_definition: false }) => standing.redefined(),
+            Some(Record { same_subject: false, .. }) => Standing::default(),
+            // It may have been there, and changed since.
+            None if self.forgotten => Standing { owed: Some(Event::Load), ..Standing::default() },
+            None => Standing::default(),
+        };
+        Standing { owed: standing.owed.or(self.interrupted), ..standing }
+    }
+}
