@@ -91,6 +91,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 /// A run as seen from outside.
 struct Live {
     definition: u64,
+    version: Version,
     /// Of a former daemon.
     orphan: bool,
     terminated: Option<Time>,
@@ -124,6 +125,8 @@ struct World {
     live: BTreeMap<RunId, Live>,
     ever: BTreeSet<RunId>,
     last_run: Option<Version>,
+    /// The newest run that succeeded in this definition.
+    applied: Option<(RunId, Version)>,
     discarded: Option<Version>,
     /// The first state without `run_on_load`, which runs nothing.
     skipped: Option<Version>,
@@ -151,6 +154,7 @@ impl World {
             live: BTreeMap::new(),
             ever: BTreeSet::new(),
             last_run: None,
+            applied: None,
             discarded: None,
             skipped: None,
             first_state: true,
@@ -209,6 +213,10 @@ impl World {
 
     fn end(&mut self, run: RunId, end: End) {
         let live = self.live.remove(&run).expect("a live run");
+        let newer = self.applied.is_none_or(|(newest, _)| run > newest);
+        if end == End::Succeeded && !live.orphan && live.definition == self.definition && newer {
+            self.applied = Some((run, live.version));
+        }
         let end = if live.orphan { End::Interrupted } else { end };
         self.feed(Input::Ended { run, end });
     }
@@ -256,6 +264,8 @@ impl World {
             return;
         }
         let standing = self.recalled();
+        // What the ledger had not heard of is not known to have been applied.
+        self.applied = standing.applied.map(|version| (RunId(0), version));
         self.first_state |= standing.seen.is_none();
         self.retrying |= standing.owed.is_some();
         self.stopped = standing.stopped;
@@ -302,7 +312,7 @@ impl World {
             self.first_state = true;
             self.last_run = None;
         }
-        self.stopped = false;
+        (self.stopped, self.applied) = (false, None);
         if std::mem::take(&mut self.retired) {
             let standing = Standing::default();
             self.feed(Input::Loaded { policy, standing, same_definition: false });
@@ -352,7 +362,9 @@ impl World {
                 }
                 self.last_run = Some(update.version);
                 let definition = self.definition;
-                self.live.insert(run, Live { definition, orphan: false, terminated: None, killed: false });
+                let version = update.version;
+                let live = Live { definition, version, orphan: false, terminated: None, killed: false };
+                self.live.insert(run, live);
             }
             Effect::Notify { run, .. } => assert!(self.live.contains_key(&run)),
             Effect::Terminate { run, .. } => {
@@ -426,10 +438,9 @@ proptest! {
         world.apply(Move::Lag(false));
         world.settle();
         let before = world.ever.len();
-        let standing = world.watch.standing();
-        let done = world.version().is_none_or(|version| {
-            [standing.applied, standing.discarded].contains(&Some(version))
-        });
+        let applied = world.applied.map(|(_, version)| version);
+        let discarded = world.watch.standing().discarded;
+        let done = world.version().is_none_or(|version| [applied, discarded].contains(&Some(version)));
         let expected = match world.policy.run_on_load {
             _ if world.retired || world.stopped => 0,
             RunOnLoad::Never => 0,
