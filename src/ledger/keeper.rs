@@ -171,8 +171,15 @@ impl Keeper {
         self.checkpointer.is_idle(Duration::from_secs(20))
     }
 
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        match self.health {
+            Health::Lost { since } => Some(since + self.pause),
+            Health::Usable(_) => None,
+        }
+    }
+
     /// Tries a lost ledger again, if it is time.
-    fn retry(&mut self) {
+    pub(super) fn retry(&mut self) {
         match self.health {
             Health::Lost { since } if since.elapsed() >= self.pause => self.reopen(),
             Health::Lost { .. } | Health::Usable(_) => {}
