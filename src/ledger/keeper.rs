@@ -97,7 +97,12 @@ impl Keeper {
             back: None,
             limits,
         };
-        let existed = fs::symlink_metadata(keeper.files.main()).is_ok();
+        let found = fs::symlink_metadata(keeper.files.main());
+        let existed = found.is_ok();
+        if found.is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
+            // SQLite takes it for a new one, and so would we.
+            keeper.doubt = Some("it is empty".into());
+        }
         match keeper.attempt() {
             Ok(database) => {
                 keeper.health = Health::Usable(database);
