@@ -78,6 +78,7 @@ pub async fn run(parts: Parts) {
     daemon.adopt_orphans();
     loop {
         daemon.heed_ledger();
+        let retry = daemon.ledger.retry_at().map(Instant::from_std);
         let wake = daemon.timers.first().map(|(at, _)| daemon.origin + *at);
         tokio::select! {
             // In this order, so that the ledger commits when there is nothing else to do.
@@ -92,6 +93,7 @@ pub async fn run(parts: Parts) {
                 _ => {}
             },
             () = sleep_until(wake.unwrap_or(daemon.origin)), if wake.is_some() => daemon.tick(),
+            () = sleep_until(retry.unwrap_or(daemon.origin)), if retry.is_some() => daemon.ledger.retry(),
             Some(end) = ended.recv() => daemon.run_ended(end),
             Some(change) = config_changes.recv(), if !daemon.stopping => daemon.file_change(change),
             Some(event) = store_events.recv() => {

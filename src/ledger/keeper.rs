@@ -102,7 +102,12 @@ impl Keeper {
             back: None,
             limits,
         };
-        let existed = fs::symlink_metadata(keeper.files.main()).is_ok();
+        let found = fs::symlink_metadata(keeper.files.main());
+        let existed = found.is_ok();
+        if found.is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
+            // SQLite takes it for a new one, and so would we.
+            keeper.doubt = Some("it is empty".into());
+        }
         match keeper.attempt() {
             Ok(database) => {
                 keeper.health = Health::Usable(database);
@@ -196,8 +201,15 @@ impl Keeper {
         self.checkpointer.is_idle(Duration::from_secs(20))
     }
 
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        match self.health {
+            Health::Lost { since } => Some(since + self.pause),
+            Health::Usable(_) => None,
+        }
+    }
+
     /// Tries a lost ledger again, if it is time.
-    fn retry(&mut self) {
+    pub(super) fn retry(&mut self) {
         match self.health {
             Health::Lost { since } if since.elapsed() >= self.pause => self.reopen(),
             Health::Lost { .. } | Health::Usable(_) => {}

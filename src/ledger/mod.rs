@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::action::proc::ProcessMark;
 use crate::config::spec::WatchKey;
@@ -128,6 +128,16 @@ impl Ledger {
     /// all watches and all live runs again: what it knew is gone or out of date.
     pub fn news(&mut self) -> Option<News> {
         self.keeper.news()
+    }
+
+    /// When a lost ledger is to be tried again; `None` if it is in use.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.keeper.retry_at()
+    }
+
+    /// Tries a lost ledger again, if it is time. Every other call does, too, but an idle daemon makes none.
+    pub fn retry(&mut self) {
+        self.keeper.retry();
     }
 
     /// Whether anything that a daemon noted may be lost.

@@ -459,6 +459,7 @@ fn a_file_that_is_no_ledger_is_set_aside_at_the_start() {
     let garbage = |path: &PathBuf| fs::write(path, [0xA5; 10_000]).unwrap();
     let truncate =
         |path: &PathBuf| fs::OpenOptions::new().write(true).open(path).unwrap().set_len(8192).unwrap();
+    let empty = |path: &PathBuf| drop(fs::File::create(path).unwrap());
     let sql =
         |sql: &'static str| move |path: &PathBuf| Connection::open(path).unwrap().execute_batch(sql).unwrap();
     let link = |path: &PathBuf| {
@@ -466,9 +467,10 @@ fn a_file_that_is_no_ledger_is_set_aside_at_the_start() {
         std::os::unix::fs::symlink("/nowhere", path).unwrap();
     };
     type Damage<'a> = (&'a dyn Fn(&PathBuf), &'a str);
-    let damages: [Damage<'_>; 5] = [
+    let damages: [Damage<'_>; 6] = [
         (&garbage, "file is not a database"),
         (&truncate, "malformed"),
+        (&empty, "it is empty"),
         (&sql("PRAGMA user_version = 2"), "its version is 2, this daemon knows only 1"),
         (&sql("PRAGMA user_version = 0"), "it is some other database"),
         (&link, "it is no regular file"),
@@ -483,6 +485,7 @@ fn a_file_that_is_no_ledger_is_set_aside_at_the_start() {
         assert!(reason.starts_with(desk.path(FILE).to_str().unwrap()), "{reason}");
         let damaged = desk.path("ledger.damaged.db");
         assert_eq!(path.as_deref(), damaged.to_str());
+        assert!(ledger.has_forgotten());
         assert!(fs::symlink_metadata(damaged).is_ok());
         assert_eq!(recall(&mut ledger, "pull"), None);
         assert_works(&desk, ledger);

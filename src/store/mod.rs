@@ -111,6 +111,14 @@ pub struct Version {
     pub number: i64,
 }
 
+impl Version {
+    /// Returns true if and only if both name one state of the node. The number can differ even so: a directory's is its
+    /// modification time, which moves with what is no child of it.
+    pub fn is_same_state(self, other: Self) -> bool {
+        (self.incarnation, self.revision) == (other.incarnation, other.revision)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     Data(Arc<[u8]>),

@@ -272,7 +272,7 @@ impl Watch {
 
     /// Whether nothing is left to do about this version, as far as is known of it.
     fn is_done_with(&self, version: Version) -> bool {
-        [self.applied, self.discarded].contains(&Some(version))
+        [self.applied, self.discarded].into_iter().flatten().any(|done| done.is_same_state(version))
     }
 
     /// What kind of change leads to `version`, if any does.
@@ -281,8 +281,8 @@ impl Watch {
             // Loaded without `run_on_load`: what was there before is no update.
             None => None,
             Some(Seen::Absent) => Some(Event::Created),
+            Some(Seen::Present(old)) if old.is_same_state(version) => None,
             Some(Seen::Present(old)) if old.incarnation != version.incarnation => Some(Event::Created),
-            Some(Seen::Present(old)) if old.revision == version.revision => None,
             Some(Seen::Present(_)) if self.policy.on_children => Some(Event::Children),
             Some(Seen::Present(_)) => Some(Event::Changed),
         }

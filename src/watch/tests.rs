@@ -114,6 +114,19 @@ fn without_run_on_load_the_first_state_runs_nothing_and_the_next_one_does() {
     assert_eq!(bench.see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
 }
 
+// The number is for people only: a directory's moves with whatever is written into it, children or not.
+#[test]
+fn what_was_applied_is_known_by_its_state_and_not_by_its_number() {
+    let policy = Policy { run_on_load: RunOnLoad::Changed, on_children: true, ..QUEUE };
+    let mut bench = Bench::new(policy.clone());
+    assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+    assert_eq!(bench.end(1), []);
+    let later = Version { number: 2, ..version(1, 1) };
+    let state = State::Present { version: later, content: content(1) };
+    assert_eq!(bench.step(Input::Observed(state.clone())), []);
+    assert_eq!(bench.reborn(policy, None).step(Input::Observed(state)), []);
+}
+
 #[test]
 fn creation_after_load_is_an_update_even_without_run_on_load() {
     for run_on_load in [RunOnLoad::Always, RunOnLoad::Changed, RunOnLoad::Never] {

@@ -46,6 +46,13 @@ impl Stamp {
             size: metadata.len(),
         }
     }
+
+    /// The device is not in it: disks and network file systems are numbered as they come, so that a reboot would change
+    /// every node. The content is: two writes within one tick of the file system's clock have one mtime.
+    fn revision(self, content: &[u8]) -> i64 {
+        let Self { device: _, inode, mtime, size } = self;
+        hash(&(inode, mtime, size, content))
+    }
 }
 
 pub(crate) struct Reading {
@@ -105,8 +112,7 @@ fn read_data(path: &Path) -> io::Result<Reading> {
     let before = Stamp::of(&metadata);
     let content = read_all(&mut file, before.size)?;
     let after = Stamp::of(&file.metadata()?);
-    // The content counts too: two writes within one tick of the file system's clock have one mtime.
-    let revision = hash(&(after, &content));
+    let revision = after.revision(&content);
     let blank = content.is_empty();
     Ok(Reading {
         content: Content::Data(content.into()),
@@ -143,10 +149,10 @@ fn read_children(path: &Path) -> io::Result<Reading> {
 }
 
 /// What tells a directory from another that is made under its name later, while no daemon runs. The number alone does
-/// not: a file system may use it again at once.
-fn birth(metadata: &Metadata) -> (u64, u64, Option<SystemTime>) {
+/// not: a file system may use it again at once. For the device, see [`Stamp::revision`].
+fn birth(metadata: &Metadata) -> (u64, Option<SystemTime>) {
     // Not every file system knows it.
-    (metadata.dev(), metadata.ino(), metadata.created().ok())
+    (metadata.ino(), metadata.created().ok())
 }
 
 /// The names of the nodes in the directory `path`, sorted. A name that is no UTF-8 names no node.
@@ -168,4 +174,20 @@ fn hash(value: &impl Hash) -> i64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish().cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_is_mounted_as_another_device_changes_no_version() {
+        let stamp = Stamp { device: 1, inode: 2, mtime: 3, size: 4 };
+        assert_eq!(stamp.revision(b"text"), Stamp { device: 9, ..stamp }.revision(b"text"));
+        let others = [Stamp { inode: 9, ..stamp }, Stamp { mtime: 9, ..stamp }, Stamp { size: 9, ..stamp }];
+        for other in others {
+            assert_ne!(stamp.revision(b"text"), other.revision(b"text"));
+        }
+        assert_ne!(stamp.revision(b"text"), stamp.revision(b"else"));
+    }
 }

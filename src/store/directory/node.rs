@@ -133,7 +133,7 @@ impl Node {
         let same = match (self.known, known) {
             (Known::Absent, Known::Absent) => true,
             (Known::Present { version: before, .. }, Known::Present { version: now, .. }) => {
-                (before.incarnation, before.revision) == (now.incarnation, now.revision)
+                before.is_same_state(now)
             }
             (Known::Present { .. }, Known::Absent) => {
                 self.generation += 1;

@@ -215,6 +215,21 @@ fn a_full_disk_costs_the_ledger_and_nothing_else() {
     expect_to_be_remembered(&sandbox, &journal, daemon);
 }
 
+// "done without", and no longer than it must be: what it missed is in it again before anything else happens.
+#[test]
+fn a_ledger_that_was_locked_is_taken_up_again_by_an_idle_daemon() {
+    let (sandbox, journal) = sandbox();
+    let daemon = sandbox.start();
+    journal.wait_for(&["0"]);
+    let shell = rusqlite::Connection::open(sandbox.state().join("ledger.db")).expect("open the ledger");
+    shell.execute_batch("BEGIN IMMEDIATE").expect("lock the ledger");
+    update(&sandbox, &journal, 1);
+    daemon.wait_for_log(&["ledger", "going on without"]);
+    shell.execute_batch("COMMIT").expect("unlock the ledger");
+    daemon.wait_for_log(&["ledger", "can be written"]);
+    expect_to_be_remembered(&sandbox, &journal, daemon);
+}
+
 // "at least once": the daemon dies while its ledger cannot be written.
 #[test]
 fn a_daemon_that_is_killed_on_a_full_disk_runs_again_rather_than_losing_anything() {
