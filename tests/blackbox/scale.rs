@@ -23,8 +23,13 @@ fn ten_thousand_watches_with_long_paths_survive_a_server_restart() {
              }}"
         ),
     );
+    let marker = sandbox.journal_named("marker");
+    sandbox.config("marker.twc", watch("/marker", &exec(&marker.record()), ""));
     let _daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).start();
     wait_until("all watches to be armed", || server.watches() >= WATCHES);
+    // Whose update comes after all that was read before: each watch has seen its node by then.
+    sandbox.nodes.set("/marker", "armed");
+    marker.wait_for(&["armed"]);
     proxy.refuse();
     server.down();
     server.up();

@@ -74,7 +74,7 @@ first, second = rows
 assert first[:10] == ('{}', 'app.twc', 'app.twc-1', '/n', 'load', {}, 1, 1, 'success', 0), first
 assert second[:10] == ('{}', 'app.twc', 'app.twc-1', '/n', 'changed', {}, 1, 1, 'exit', 3), second
 assert first[10] == second[10] == 65536, first
-assert {{b'out', b'err'}} <= set(first[11].split(b'\\n')), first
+assert b'out\\n' in first[11] and b'err\\n' in first[11], first
 row = db.execute('select observed_number = applied_number, owed, failures, last_error, next_try > 0 from watches').fetchall()
 assert row[0][:3] == (0, 'changed', 1) and 'exit code 3' in row[0][3] and row[0][4] == 1, row
 assert db.execute('select count(*) from history').fetchone() == (2,)
