@@ -192,7 +192,12 @@ impl Watch {
         let mut effects = Vec::new();
         match input {
             Input::Observed(state) => {
+                let before = self.seen;
                 if let Some(update) = self.observe(state) {
+                    // A former daemon's run may have exactly this, and then it is no news to it.
+                    if self.change(before, update.version).is_some() {
+                        self.notify(&mut effects);
+                    }
                     self.accept(update, now, supply, &mut effects);
                 }
             }
@@ -290,9 +295,6 @@ impl Watch {
 
     /// Decides what becomes of an update; whether it starts at once is [`Self::start_waiting`]'s business.
     fn accept(&mut self, update: Update, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
-        if self.policy.run_mode == RunMode::Queue {
-            self.notify(effects);
-        }
         if self.policy.run_mode == RunMode::Discard && self.is_busy() && update.event != Event::Load {
             self.discarded = Some(update.version);
             effects.push(Effect::Discarded { version: update.version });
@@ -413,6 +415,9 @@ impl Watch {
     }
 
     fn notify(&self, effects: &mut Vec<Effect>) {
+        if self.policy.run_mode != RunMode::Queue {
+            return;
+        }
         let Some(signal) = self.policy.notify_signal else { return };
         let running = self.runs.iter().filter(|run| run.definition == self.definition);
         effects.extend(running.map(|run| Effect::Notify { run: run.id, signal }));
