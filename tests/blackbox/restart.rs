@@ -97,6 +97,28 @@ fn a_child_that_came_while_no_daemon_ran_runs_at_the_next_start() {
     });
 }
 
+// "Nothing runs for nothing": also where the node was made anew under the daemon before.
+#[test]
+fn a_restart_after_a_recreation_runs_nothing() {
+    on_both_stores(|sandbox| {
+        for run_on_load in ["false", "CHANGED"] {
+            let it = Fixture::new(sandbox, "");
+            it.define(&it.journal.record_event(), &format!("run_on_load: {run_on_load}, timeout: 60"));
+            let mut daemon = sandbox.daemon().arg("--debug").start();
+            it.wait_until_settled(&daemon);
+            sandbox.nodes.remove("/n");
+            it.wait_until_settled(&daemon);
+            sandbox.nodes.set("/n", "2");
+            it.journal.wait_for_last("created 2");
+            it.wait_until_settled(&daemon);
+            assert_eq!(daemon.stop(), Some(0));
+            let lines = it.journal.lines();
+            it.run_once();
+            assert_eq!(it.journal.lines(), lines);
+        }
+    });
+}
+
 // "a restart of an unchanged host runs nothing" with `run_on_load: CHANGED`; only `true` runs at every start.
 #[test]
 fn run_on_load_changed_runs_what_is_not_applied_in_this_definition() {
