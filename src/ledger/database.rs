@@ -128,6 +128,18 @@ impl Database {
     }
 }
 
+/// A connection that only reads, and needs nothing written for that.
+pub(super) fn look(files: &Files) -> Result<Connection, Trouble> {
+    files.check_kind()?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(files.main(), flags)?;
+    match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
+        SCHEMA_VERSION => check_watches(&connection)?,
+        _ => return Err(Trouble::Damaged("it is none of this daemon's".into())),
+    }
+    Ok(connection)
+}
+
 /// Begins the tables in an empty file, or makes sure that they are ours and sound.
 fn prepare(connection: &Connection) -> Result<(), Trouble> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;

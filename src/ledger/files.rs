@@ -74,7 +74,7 @@ impl Files {
     }
 
     /// A link's log would lie beside its target, where nobody looks after it.
-    fn check_kind(&self) -> Result<(), Trouble> {
+    pub(super) fn check_kind(&self) -> Result<(), Trouble> {
         if fs::symlink_metadata(&self.main)?.is_file() {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::News;
 use super::checkpoint::Checkpointer;
-use super::database::{BUSY_TIMEOUT, Database};
+use super::database::{self, BUSY_TIMEOUT, Database};
 use super::files::Files;
 use super::runs::{BOUNDS, Bounds, Pruning};
 use super::trouble::Trouble;
@@ -115,8 +115,13 @@ impl Keeper {
             }
             Err(trouble) => keeper.lose(trouble),
         }
-        // Whatever there is to say, it is not that all was read.
-        keeper.forgotten = existed && keeper.news.is_some();
+        keeper.forgotten = existed
+            && match &keeper.news {
+                None => false,
+                Some(News::Lost { .. }) => keeper.look().is_err(),
+                // Whatever there is to say, it is not that all was read.
+                Some(News::SetAside { .. } | News::Back) => true,
+            };
         keeper
     }
 
@@ -140,7 +145,12 @@ impl Keeper {
         query: impl FnOnce(&Connection, &mut Context) -> rusqlite::Result<T>,
     ) -> T {
         self.retry();
-        let Health::Usable(database) = &self.health else { return T::default() };
+        let Health::Usable(database) = &self.health else {
+            // What cannot be written may be read all the same.
+            let found = self.look().and_then(|connection| Ok(query(&connection, &self.context)?));
+            self.forgotten |= found.is_err();
+            return found.unwrap_or_default();
+        };
         let found = database.reader(&self.files);
         match found.and_then(|connection| Ok(query(connection, &mut self.context)?)) {
             Ok(found) => found,
@@ -148,6 +158,15 @@ impl Keeper {
                 self.recover(trouble);
                 T::default()
             }
+        }
+    }
+
+    /// A connection to a lost ledger: to one that is locked, or on a full or read-only disk. It has what was told until
+    /// then, which makes things run again at worst.
+    fn look(&self) -> Result<Connection, Trouble> {
+        match &self.doubt {
+            Some(reason) => Err(Trouble::Damaged(reason.clone())),
+            None => database::look(&self.files),
         }
     }
 

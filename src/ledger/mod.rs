@@ -145,7 +145,8 @@ impl Ledger {
         self.keeper.has_forgotten()
     }
 
-    /// The records of a config file's watches, by their description. Empty without a ledger.
+    /// The records of a config file's watches, by their description. Empty without a ledger that can at least be
+    /// read.
     pub fn recall(&mut self, file: &str) -> HashMap<String, Recalled> {
         self.keeper.read(|connection, context| watches::recall(connection, &context.store, file))
     }

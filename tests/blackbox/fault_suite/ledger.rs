@@ -231,6 +231,52 @@ fn a_ledger_that_was_locked_is_taken_up_again_by_an_idle_daemon() {
     expect_to_be_remembered(&sandbox, &journal, daemon);
 }
 
+// "A new daemon finds a still-running action of its predecessor", and what that one applied: reading needs no room, and
+// no lock that others keep.
+#[test]
+fn a_ledger_that_cannot_be_written_can_be_read_at_the_start() {
+    let lock: Obstacle = |sandbox| {
+        let shell = rusqlite::Connection::open(sandbox.state().join("ledger.db")).expect("open the ledger");
+        shell.execute_batch("BEGIN IMMEDIATE").expect("lock the ledger");
+        Box::new(shell)
+    };
+    let read_only: Obstacle = |sandbox| {
+        let disk = SmallDisk(sandbox.state());
+        disk.read_only(true);
+        Box::new(disk)
+    };
+    for obstacle in [lock, read_only] {
+        let (sandbox, applied) = sandbox();
+        let _disk = SmallDisk::mount(sandbox.state());
+        let (journal, gate) = (sandbox.journal_named("long"), sandbox.gate());
+        let script = format!("{}; {}; {}", journal.note("begins"), gate.pass(), journal.note("ends"));
+        sandbox.config("long.twc", watch("/n", &exec(&script), "run_on_load: CHANGED"));
+        let mut daemon = sandbox.start();
+        applied.wait_for(&["0"]);
+        journal.wait_for(&["begins"]);
+        update_is_known(&sandbox);
+        daemon.kill();
+        let _obstacle = obstacle(&sandbox);
+        let daemon = sandbox.start();
+        daemon.wait_for_log(&["ledger", "going on without"]);
+        daemon.wait_for_log(&["long.twc-1", "still runs as"]);
+        gate.open();
+        journal.wait_for(&["begins", "ends", "begins", "ends"]);
+        applied.wait_for(&["0"]);
+    }
+}
+
+type Obstacle = fn(&Sandbox) -> Box<dyn std::any::Any>;
+
+/// Waits until the ledger has that the short action succeeded.
+fn update_is_known(sandbox: &Sandbox) {
+    let ledger = rusqlite::Connection::open(sandbox.state().join("ledger.db")).expect("open the ledger");
+    wait_until("the success to be noted", || {
+        let known = "SELECT count(*) FROM watches WHERE applied_at IS NOT NULL AND owed IS NULL";
+        ledger.query_row(known, [], |row| row.get::<_, i64>(0)).is_ok_and(|count| count == 1)
+    });
+}
+
 // "at least once": the daemon dies while its ledger cannot be written.
 #[test]
 fn a_daemon_that_is_killed_on_a_full_disk_runs_again_rather_than_losing_anything() {
