@@ -16,6 +16,7 @@ use crate::sys;
 /// A run of a former daemon that has not ended.
 pub struct Orphan {
     pub leader: Pid,
+    pub process: ProcessMark,
     /// Readable when the leader has ended.
     pub pidfd: AsyncFd<OwnedFd>,
     pub age: Duration,
@@ -54,6 +55,6 @@ fn hold(living: Living) -> io::Result<Option<Orphan>> {
     };
     // Looked at again, now that the descriptor holds it: the number may have gone to another in between.
     let same = proc::look_at(living.pid).is_some_and(|now| now.started == living.started);
-    let age = proc::age(ProcessMark { pid: living.pid, started: living.started });
-    Ok(same.then_some(Orphan { leader, pidfd, age }))
+    let process = ProcessMark { pid: living.pid, started: living.started };
+    Ok(same.then(|| Orphan { leader, process, pidfd, age: proc::age(process) }))
 }

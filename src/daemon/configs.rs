@@ -79,7 +79,8 @@ impl Daemon {
                 self.scan.directory_failed();
             }
             FileChange::FirstScanDone => {
-                self.log.report(&Report::Ready { watches: self.by_key.len() });
+                let watches = self.by_file.values().map(Vec::len).sum();
+                self.log.report(&Report::Ready { watches });
                 let (by_key, scan) = (&self.by_key, &self.scan);
                 self.ledger.tidy(|watch| by_key.contains_key(watch) || scan.is_wanting(&watch.file));
                 self.scan.is_done = true;

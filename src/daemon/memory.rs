@@ -8,7 +8,7 @@ use super::{Daemon, Definition, Entry, Live, Over, RunEnd, WatchId};
 use crate::action::orphan::{self, Orphan};
 use crate::action::run;
 use crate::config::spec::WatchSpec;
-use crate::ledger::{Ending, Intent, News, Recalled, Unfinished, WatchRecord};
+use crate::ledger::{Ending, Intent, News, Recalled, WatchRecord};
 use crate::report::{FormerRun, Report};
 use crate::watch::{Past, Record, RunId, Standing, Update, Watch};
 
@@ -22,50 +22,49 @@ impl Daemon {
     /// Takes over what still runs of a former daemon, before anything else can be started.
     pub(super) fn adopt_orphans(&mut self) {
         for former in self.ledger.unfinished() {
-            let what = (former.subject.clone(), former.event);
-            self.interrupted.insert(former.watch.clone(), what);
+            let Intent { run, watch, subject, event, .. } = &former.intent;
+            self.interrupted.insert(watch.clone(), (subject.clone(), *event));
             let found = match former.this_boot {
-                true => orphan::find(&former.run, former.process),
+                true => orphan::find(run, former.process),
                 false => Ok(None),
             };
             match found {
-                Ok(Some(orphan)) => self.adopt(former, orphan),
+                Ok(Some(orphan)) => self.adopt(former.intent, orphan),
                 Ok(None) => {
-                    let what = FormerRun::Gone(&former.run);
-                    self.log.report(&Report::Former { watch: &former.watch, what });
-                    self.ledger.ended(&former.run, Ending::Unknown, &[]);
+                    self.log.report(&Report::Former { watch, what: FormerRun::Gone(run) });
+                    self.ledger.ended(run, Ending::Unknown, &[]);
                 }
                 Err(error) => {
-                    let what = FormerRun::Unseen(&former.run, &error);
-                    self.log.report(&Report::Former { watch: &former.watch, what });
+                    self.log.report(&Report::Former { watch, what: FormerRun::Unseen(run, &error) });
                 }
             }
         }
     }
 
-    fn adopt(&mut self, former: Unfinished, orphan: Orphan) {
-        let Unfinished { run: id, watch: key, subject, timeout, .. } = former;
+    fn adopt(&mut self, intent: Intent, orphan: Orphan) {
+        let key = &intent.watch;
         let watch = *self.by_key.entry(key.clone()).or_insert_with(|| {
             self.next_watch += 1;
             let watch = WatchId(self.next_watch);
-            let definition = Definition::Former { key: key.clone(), subject };
+            let definition = Definition::Former { key: key.clone(), subject: intent.subject.clone() };
             self.entries.insert(watch, Box::new(Entry::new(definition, Watch::unloaded())));
             watch
         });
         let now = self.now();
         let Some(entry) = self.entries.get_mut(&watch) else { return };
-        let until = timeout.map(|timeout| now + timeout.saturating_sub(orphan.age));
+        let until = intent.timeout.map(|timeout| now + timeout.saturating_sub(orphan.age));
         let run = entry.watch.adopt(until, &mut self.supply);
-        let what = FormerRun::Lives { run, id: &id, pid: orphan.leader.as_raw() };
-        self.log.report(&Report::Former { watch: &key, what });
+        let what = FormerRun::Lives { run, id: &intent.run, pid: orphan.leader.as_raw() };
+        self.log.report(&Report::Former { watch: key, what });
         let started = Instant::now().checked_sub(orphan.age).unwrap_or(self.origin);
+        let process = Some(orphan.process);
+        self.ledger.started(&intent.run, orphan.process);
         let ends = self.ends.clone();
         let handle = run::follow_orphan(orphan, move |outcome| {
             // The daemon may have stopped by now.
             let _ = ends.send(RunEnd { watch, run, how: Over::Ended(outcome, Vec::new()) });
         });
-        let live = Live { key, id, intent: None, process: None, handle, started, ended_by: None };
-        self.runs.insert(run, live);
+        self.runs.insert(run, Live { intent, process, handle, started, ended_by: None });
         self.schedule(watch);
     }
 
@@ -136,15 +135,13 @@ impl Daemon {
         for id in self.entries.keys().copied().collect::<Vec<_>>() {
             self.remember(id);
         }
-        // Not those of a former daemon: of these the ledger knows what we do, or nobody does.
-        for live in self.runs.values() {
-            let Some(intent) = &live.intent else { continue };
+        for Live { intent, process, .. } in self.runs.values() {
             self.ledger.intend_again(intent);
-            if let Some(process) = live.process {
-                self.ledger.started(&live.id, process);
+            if let Some(process) = *process {
+                self.ledger.started(&intent.run, process);
             }
         }
         let runs = &self.runs;
-        self.ledger.end_unseen(|run| runs.values().any(|live| live.id == run));
+        self.ledger.end_unseen(|run| runs.values().any(|live| live.intent.run == run));
     }
 }

@@ -80,6 +80,16 @@ pub async fn run(parts: Parts) {
         daemon.heed_ledger();
         let retry = daemon.ledger.retry_at().map(Instant::from_std);
         let wake = daemon.timers.first().map(|(at, _)| daemon.origin + *at);
+        // Without an order, so that none of them keeps another waiting.
+        let work = async {
+            tokio::select! {
+                () = sleep_until(wake.unwrap_or(daemon.origin)), if wake.is_some() => Work::Tick,
+                () = sleep_until(retry.unwrap_or(daemon.origin)), if retry.is_some() => Work::RetryLedger,
+                Some(end) = ended.recv() => Work::End(end),
+                Some(change) = config_changes.recv(), if !daemon.stopping => Work::Config(change),
+                Some(event) = store_events.recv() => Work::Store(event),
+            }
+        };
         tokio::select! {
             // In this order, so that the ledger commits when there is nothing else to do.
             biased;
@@ -92,16 +102,18 @@ pub async fn run(parts: Parts) {
                 SIGTERM => daemon.stop("SIGTERM"),
                 _ => {}
             },
-            () = sleep_until(wake.unwrap_or(daemon.origin)), if wake.is_some() => daemon.tick(),
-            () = sleep_until(retry.unwrap_or(daemon.origin)), if retry.is_some() => daemon.ledger.retry(),
-            Some(end) = ended.recv() => daemon.run_ended(end),
-            Some(change) = config_changes.recv(), if !daemon.stopping => daemon.file_change(change),
-            Some(event) = store_events.recv() => {
-                daemon.store_event(event);
-                // What it has to say besides shares a commit.
-                let more = std::iter::from_fn(|| store_events.try_recv().ok());
-                more.take(BATCH).for_each(|event| daemon.store_event(event));
-            }
+            work = work => match work {
+                Work::Tick => daemon.tick(),
+                Work::RetryLedger => daemon.ledger.retry(),
+                Work::End(end) => daemon.run_ended(end),
+                Work::Config(change) => daemon.file_change(change),
+                Work::Store(event) => {
+                    daemon.store_event(event);
+                    // What it has to say besides shares a commit.
+                    let more = std::iter::from_fn(|| store_events.try_recv().ok());
+                    more.take(BATCH).for_each(|event| daemon.store_event(event));
+                }
+            },
             () = std::future::ready(()), if daemon.ledger.is_dirty() => daemon.ledger.commit(),
         }
         daemon.start_all();
@@ -113,6 +125,15 @@ pub async fn run(parts: Parts) {
     }
     daemon.subscriptions.close().await;
     daemon.log.report(&Report::Stopped);
+}
+
+/// What there may be to do.
+enum Work {
+    Tick,
+    RetryLedger,
+    End(RunEnd),
+    Config(FileChange),
+    Store(StoreEvent),
 }
 
 /// Names a watch within the daemon; a watch keeps it from its first load until nothing of it runs any more.
@@ -183,11 +204,8 @@ struct Subscribers {
 }
 
 struct Live {
-    key: WatchKey,
-    /// In the ledger.
-    id: String,
-    /// `None` for a run of a former daemon.
-    intent: Option<Intent>,
+    /// As the ledger has it. Kept, because one that was lost has to be told again.
+    intent: Intent,
     process: Option<ProcessMark>,
     handle: Handle,
     started: Instant,
@@ -321,7 +339,7 @@ impl Daemon {
                 // Each is followed once, and only what was put there.
                 let Some(live) = self.runs.remove(&run) else { return };
                 let (end, ending) = verdict(&outcome, live.ended_by);
-                self.ledger.ended(&live.id, ending, &output);
+                self.ledger.ended(&live.intent.run, ending, &output);
                 self.report_end(watch, run, &live, &outcome, end);
                 end
             }
@@ -350,7 +368,7 @@ impl Daemon {
                 End::Interrupted | End::Starved => {}
             }
         }
-        self.log.report(&Report::Run { watch: &live.key, run, what });
+        self.log.report(&Report::Run { watch: &live.intent.watch, run, what });
     }
 
     fn tick(&mut self) {

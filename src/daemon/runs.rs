@@ -77,7 +77,7 @@ impl Daemon {
         let Some(live) = self.runs.get(&run) else { return false };
         let sent = send(&live.handle).is_ok();
         if sent {
-            self.log.report(&Report::Run { watch: &live.key, run, what });
+            self.log.report(&Report::Run { watch: &live.intent.watch, run, what });
         }
         sent
     }
@@ -121,22 +121,13 @@ impl Daemon {
                     pid: process.leader.as_raw(),
                 };
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
-                let key = spec.id.clone();
                 // A process that we do not reap cannot be gone.
                 let mark = proc::mark(process.leader).ok();
                 if let Some(mark) = mark {
                     self.ledger.started(&intent.run, mark);
                 }
-                let handle = self.follow(id, run, key.clone(), process);
-                let live = Live {
-                    key,
-                    id: intent.run.clone(),
-                    intent: Some(intent),
-                    process: mark,
-                    handle,
-                    started,
-                    ended_by: None,
-                };
+                let handle = self.follow(id, run, spec.id.clone(), process);
+                let live = Live { intent, process: mark, handle, started, ended_by: None };
                 self.runs.insert(run, live);
             }
             Err(error) => {

@@ -28,6 +28,11 @@ pub(super) fn facet(facet: Facet) -> &'static str {
     }
 }
 
+pub(super) fn read_time(row: &Row<'_>, column: &str) -> Result<SystemTime> {
+    let millis = row.get::<_, i64>(column)?;
+    Ok(UNIX_EPOCH + Duration::from_millis(millis.try_into().unwrap_or_default()))
+}
+
 pub(super) fn read_duration(row: &Row<'_>, column: &str) -> Result<Option<Duration>> {
     let millis = row.get::<_, Option<i64>>(column)?;
     Ok(millis.map(|millis| Duration::from_millis(millis.try_into().unwrap_or_default())))

@@ -147,7 +147,7 @@ impl Keeper {
         self.retry();
         let Health::Usable(database) = &self.health else {
             // What cannot be written may be read all the same.
-            let found = self.look().and_then(|connection| Ok(query(&connection, &self.context)?));
+            let found = self.look().and_then(|connection| Ok(query(&connection, &mut self.context)?));
             self.forgotten |= found.is_err();
             return found.unwrap_or_default();
         };

@@ -90,15 +90,11 @@ pub enum Ending<'a> {
 /// A run whose end is not in the ledger.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unfinished {
-    pub run: String,
-    pub watch: WatchKey,
-    pub subject: Subject,
-    pub event: Event,
+    pub intent: Intent,
     /// `None` if the daemon died before it could note it.
     pub process: Option<ProcessMark>,
     /// Whether it was started since the machine was booted: if not, it cannot live any more.
     pub this_boot: bool,
-    pub timeout: Option<Duration>,
 }
 
 /// What changed about the ledger itself.
@@ -183,7 +179,7 @@ impl Ledger {
     /// Ends the runs that are not `live`: how they did was told while the ledger was lost.
     pub fn end_unseen(&mut self, live: impl Fn(&str) -> bool) {
         let unfinished: Vec<Unfinished> = self.keeper.read(runs::unfinished);
-        for Unfinished { run, .. } in unfinished.iter().filter(|unfinished| !live(&unfinished.run)) {
+        for run in unfinished.iter().map(|unfinished| &unfinished.intent.run).filter(|run| !live(run)) {
             self.ended(run, Ending::Unknown, &[]);
         }
     }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use super::keeper::Context;
 use super::{Ending, Intent, Unfinished, column};
 use crate::action::proc::ProcessMark;
+use crate::store::Version;
 
 /// A busy host with a run a second has three hours in 10,000, a quiet one a month; either finds what went wrong last
 /// night. A row takes some 300 bytes, so that is 3 MB at most, and 64 MB of output
@@ -166,7 +167,7 @@ pub(super) fn unfinished(connection: &Connection, context: &mut Context) -> Resu
         .prepare("SELECT * FROM runs WHERE outcome IS NULL ORDER BY seq")?
         .query_map([], |row| {
             let unfinished = read_unfinished(row, boot)?;
-            rows.insert(unfinished.run.clone(), row.get("seq")?);
+            rows.insert(unfinished.intent.run.clone(), row.get("seq")?);
             Ok(unfinished)
         })?
         .collect()
@@ -177,15 +178,22 @@ fn read_unfinished(row: &Row<'_>, boot: &str) -> Result<Unfinished> {
     let started = row.get::<_, Option<i64>>("pid_started")?;
     let mark =
         |(pid, started): (i32, i64)| ProcessMark { pid, started: started.try_into().unwrap_or_default() };
-    Ok(Unfinished {
+    let intent = Intent {
         run: row.get("run")?,
         watch: column::read_watch(row)?,
         subject: column::read_subject(row)?,
+        definition: column::read_definition(row, "definition")?.unwrap_or_default(),
+        version: Version {
+            incarnation: row.get("incarnation")?,
+            revision: row.get("revision")?,
+            number: row.get("version")?,
+        },
         event: column::read_event(row, "event")?.ok_or_else(|| column::nonsense("event", "missing"))?,
-        process: pid.zip(started).map(mark),
-        this_boot: row.get::<_, String>("boot")? == boot,
+        started: column::read_time(row, "started")?,
         timeout: column::read_duration(row, "timeout")?,
-    })
+    };
+    let this_boot = row.get::<_, String>("boot")? == boot;
+    Ok(Unfinished { intent, process: pid.zip(started).map(mark), this_boot })
 }
 
 impl Pruning {

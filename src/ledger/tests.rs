@@ -112,7 +112,7 @@ fn intent(run: &str) -> Intent {
         definition: 7,
         version: version(4),
         event: Event::Children,
-        started: SystemTime::now(),
+        started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         timeout: Some(Duration::from_millis(1_500)),
     }
 }
@@ -305,15 +305,7 @@ fn a_run_is_unfinished_until_its_end_is_told() {
     let shell = Connection::open(desk.path(FILE)).unwrap();
     shell.execute("UPDATE runs SET boot = 'before' WHERE run = 'c'", []).unwrap();
     drop(shell);
-    let expected = |run: &str, process, this_boot| Unfinished {
-        run: run.into(),
-        watch: watch("pull"),
-        subject: subject("/git", Facet::Children),
-        event: Event::Children,
-        process,
-        this_boot,
-        timeout: Some(Duration::from_millis(1_500)),
-    };
+    let expected = |run: &str, process, this_boot| Unfinished { intent: intent(run), process, this_boot };
     assert_eq!(desk.open().unfinished(), [expected("a", Some(process), true), expected("c", None, false)]);
 }
 
@@ -366,7 +358,7 @@ fn what_ended_while_nobody_could_note_it_does_not_go_on() {
         intend(&mut ledger, run);
     }
     ledger.end_unseen(|run| run == "live");
-    let unfinished: Vec<_> = ledger.unfinished().into_iter().map(|run| run.run).collect();
+    let unfinished: Vec<_> = ledger.unfinished().into_iter().map(|run| run.intent.run).collect();
     assert_eq!(unfinished, ["live"]);
     ledger.commit();
     assert_eq!(desk.select("SELECT outcome FROM runs WHERE run = 'ended'"), ["unknown"]);
@@ -754,7 +746,7 @@ fn a_full_disk_is_said_once_and_again_when_there_is_room() {
     assert_eq!(round(&mut ledger), None);
     fs::remove_file(&filler).unwrap();
     assert_eq!(round(&mut ledger), Some(News::Back));
-    assert_eq!(ledger.unfinished()[0].run, "before");
+    assert_eq!(ledger.unfinished()[0].intent.run, "before");
     assert_works(&disk.desk, ledger);
 }
 

@@ -252,10 +252,18 @@ impl Node {
 }
 
 fn version(stat: &Stat, facet: Facet) -> Version {
+    let incarnation = moment(stat.czxid, stat.ctime);
     match facet {
-        Facet::Data => Version { incarnation: stat.czxid, revision: stat.mzxid, number: stat.version.into() },
-        Facet::Children => {
-            Version { incarnation: stat.czxid, revision: stat.pzxid, number: stat.cversion.into() }
+        Facet::Data => {
+            Version { incarnation, revision: moment(stat.mzxid, stat.mtime), number: stat.version.into() }
         }
+        Facet::Children => Version { incarnation, revision: stat.pzxid, number: stat.cversion.into() },
     }
+}
+
+/// A transaction by its id and its time in milliseconds. The id alone tells transactions of one history apart, but not
+/// those of a server that was wiped and filled again in the same order.
+fn moment(zxid: i64, at: i64) -> i64 {
+    // Both count from below, so the time goes where the id has its epoch, which is small.
+    zxid ^ at.rotate_left(22)
 }
