@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use rusqlite::Connection;
@@ -104,6 +105,13 @@ fn remember(ledger: &mut Ledger, description: &str) {
     remember_as(ledger, description, 7, &full_standing());
 }
 
+/// Of all runs: some time today, in whole milliseconds.
+fn began() -> SystemTime {
+    static BEGAN: OnceLock<Duration> = OnceLock::new();
+    let since_epoch = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    SystemTime::UNIX_EPOCH + Duration::from_millis(BEGAN.get_or_init(since_epoch).as_millis() as u64)
+}
+
 fn intent(run: &str) -> Intent {
     Intent {
         run: run.into(),
@@ -112,7 +120,7 @@ fn intent(run: &str) -> Intent {
         definition: 7,
         version: version(4),
         event: Event::Children,
-        started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+        started: began(),
         timeout: Some(Duration::from_millis(1_500)),
     }
 }

@@ -273,6 +273,31 @@ fn an_action_that_outlives_its_killed_daemon_is_waited_for() {
     }
 }
 
+// "not even across a restart or `kill -9`": of two daemons in a row, with a ledger that is lost in between.
+#[test]
+fn an_action_that_outlives_two_killed_daemons_and_their_ledger_is_waited_for() {
+    let sandbox = Sandbox::directory();
+    let it = Fixture::new(&sandbox, "");
+    let (gate, orphan) = killed_while_running(&it, "run_on_load: CHANGED");
+    let mut daemon = sandbox.daemon().arg("--debug").start();
+    daemon.wait_for_log(&["app.twc-1", "still runs"]);
+    it.wait_until_settled(&daemon);
+    for file in std::fs::read_dir(sandbox.state()).expect("the state directory") {
+        std::fs::remove_file(file.expect("a file").path()).expect("remove it");
+    }
+    it.wait_until_settled(&daemon);
+    daemon.wait_for_log(&["ledger", "a new one is begun"]);
+    it.wait_until_settled(&daemon);
+    daemon.kill();
+    sandbox.nodes.set("/n", "2");
+    let daemon = sandbox.daemon().arg("--debug").start();
+    daemon.wait_for_log(&["app.twc-1", "still runs", &orphan.0.to_string()]);
+    it.wait_until_settled(&daemon);
+    it.journal.wait_for(&["begins 1"]);
+    gate.open();
+    it.journal.wait_for(&["begins 1", "ends 1", "begins 2", "ends 2"]);
+}
+
 // The same for one whose end nobody saw: "counts as interrupted".
 #[test]
 fn an_action_that_died_with_its_daemon_runs_again() {
