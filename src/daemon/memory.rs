@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::{Daemon, Definition, Entry, Live, Over, RunEnd, WatchId};
+use super::{Daemon, Definition, Entry, Live, Over, RunEnd, SETTLE, WatchId};
 use crate::action::orphan::{self, Orphan};
 use crate::action::run;
 use crate::config::spec::WatchSpec;
@@ -99,9 +99,33 @@ impl Daemon {
         }
     }
 
-    pub(super) fn remember_all(&mut self) {
+    /// Sees to it that the ledger is told, if there is anything to tell.
+    pub(super) fn settle_soon(&mut self) {
+        let unsettled =
+            !self.unremembered.is_empty() || !self.unidentified.is_empty() || self.ledger.is_dirty();
+        if unsettled && self.settle_at.is_none() {
+            self.settle_at = Some(Instant::now() + SETTLE);
+        }
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.settle_at = None;
+        for run in std::mem::take(&mut self.unidentified) {
+            // Those that have ended by now were told of at their end.
+            if let Some(Live { intent, process: Some(process), .. }) = self.runs.get(&run) {
+                self.ledger.started(&intent.run, *process);
+            }
+        }
         for watch in std::mem::take(&mut self.unremembered) {
             self.remember(watch);
+        }
+        self.ledger.commit();
+    }
+
+    /// Tells the ledger which process a run has, or had.
+    pub(super) fn identify(&mut self, live: &Live) {
+        if let Some(process) = live.process {
+            self.ledger.started(&live.intent.run, process);
         }
     }
 

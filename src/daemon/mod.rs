@@ -32,6 +32,10 @@ mod runs;
 /// How many of a store's events are taken at once. The first action of a burst waits for all of them, some 50 µs each.
 const BATCH: usize = 16;
 
+/// How long the ledger waits for what need not be there before an action starts: as long as a start takes, so that it
+/// does not take the processor from the action. A daemon that is killed meanwhile is taken to have done nothing.
+const SETTLE: Duration = Duration::from_millis(2);
+
 /// Everything the daemon lives on; each is ready to use.
 pub struct Parts {
     pub log: Log,
@@ -66,6 +70,8 @@ pub async fn run(parts: Parts) {
         runs: HashMap::new(),
         starting: Vec::new(),
         unremembered: Vec::new(),
+        unidentified: Vec::new(),
+        settle_at: None,
         supply: Supply::new(fastrand::u64(..)),
         next_watch: 0,
         timers: BTreeSet::new(),
@@ -80,19 +86,16 @@ pub async fn run(parts: Parts) {
         daemon.heed_ledger();
         let retry = daemon.ledger.retry_at().map(Instant::from_std);
         let wake = daemon.timers.first().map(|(at, _)| daemon.origin + *at);
-        // Without an order, so that none of them keeps another waiting.
-        let work = async {
-            tokio::select! {
-                () = sleep_until(wake.unwrap_or(daemon.origin)), if wake.is_some() => Work::Tick,
-                () = sleep_until(retry.unwrap_or(daemon.origin)), if retry.is_some() => Work::RetryLedger,
-                Some(end) = ended.recv() => Work::End(end),
-                Some(change) = config_changes.recv(), if !daemon.stopping => Work::Config(change),
-                Some(event) = store_events.recv() => Work::Store(event),
-            }
-        };
+        let settle = daemon.settle_at;
         tokio::select! {
-            // In this order, so that the ledger commits when there is nothing else to do.
-            biased;
+            Some(event) = store_events.recv() => {
+                daemon.store_event(event);
+                // What it has to say besides shares a commit.
+                let more = std::iter::from_fn(|| store_events.try_recv().ok());
+                more.take(BATCH).for_each(|event| daemon.store_event(event));
+            }
+            Some(end) = ended.recv() => daemon.run_ended(end),
+            Some(change) = config_changes.recv(), if !daemon.stopping => daemon.file_change(change),
             Some(signal) = signals.recv() => match signal {
                 SIGHUP => {
                     daemon.log.report(&Report::ConfigReload);
@@ -102,38 +105,19 @@ pub async fn run(parts: Parts) {
                 SIGTERM => daemon.stop("SIGTERM"),
                 _ => {}
             },
-            work = work => match work {
-                Work::Tick => daemon.tick(),
-                Work::RetryLedger => daemon.ledger.retry(),
-                Work::End(end) => daemon.run_ended(end),
-                Work::Config(change) => daemon.file_change(change),
-                Work::Store(event) => {
-                    daemon.store_event(event);
-                    // What it has to say besides shares a commit.
-                    let more = std::iter::from_fn(|| store_events.try_recv().ok());
-                    more.take(BATCH).for_each(|event| daemon.store_event(event));
-                }
-            },
-            () = std::future::ready(()), if daemon.ledger.is_dirty() => daemon.ledger.commit(),
+            () = sleep_until(wake.unwrap_or(daemon.origin)), if wake.is_some() => daemon.tick(),
+            () = sleep_until(settle.unwrap_or(daemon.origin)), if settle.is_some() => daemon.settle(),
+            () = sleep_until(retry.unwrap_or(daemon.origin)), if retry.is_some() => daemon.ledger.retry(),
         }
         daemon.start_all();
-        // Only now: an action that has started is owed in any case, and what it waits for is time lost.
-        daemon.remember_all();
+        daemon.settle_soon();
         if daemon.stopping && daemon.runs.is_empty() {
             break;
         }
     }
+    daemon.settle();
     daemon.subscriptions.close().await;
     daemon.log.report(&Report::Stopped);
-}
-
-/// What there may be to do.
-enum Work {
-    Tick,
-    RetryLedger,
-    End(RunEnd),
-    Config(FileChange),
-    Store(StoreEvent),
 }
 
 /// Names a watch within the daemon; a watch keeps it from its first load until nothing of it runs any more.
@@ -249,8 +233,11 @@ struct Daemon {
     subjects: HashMap<Subject, Subscribers>,
     runs: HashMap<RunId, Live>,
     starting: Vec<Start>,
-    /// Whose records in the ledger are out of date.
+    /// Whose records in the ledger are out of date, and which runs are there without their process.
     unremembered: Vec<WatchId>,
+    unidentified: Vec<RunId>,
+    /// When the ledger is to be told of these.
+    settle_at: Option<Instant>,
     supply: Supply,
     next_watch: u64,
     timers: BTreeSet<(Time, WatchId)>,
@@ -339,6 +326,7 @@ impl Daemon {
                 // Each is followed once, and only what was put there.
                 let Some(live) = self.runs.remove(&run) else { return };
                 let (end, ending) = verdict(&outcome, live.ended_by);
+                self.identify(&live);
                 self.ledger.ended(&live.intent.run, ending, &output);
                 self.report_end(watch, run, &live, &outcome, end);
                 end

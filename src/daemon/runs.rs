@@ -123,9 +123,7 @@ impl Daemon {
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
                 // A process that we do not reap cannot be gone.
                 let mark = proc::mark(process.leader).ok();
-                if let Some(mark) = mark {
-                    self.ledger.started(&intent.run, mark);
-                }
+                self.unidentified.push(run);
                 let handle = self.follow(id, run, spec.id.clone(), process);
                 let live = Live { intent, process: mark, handle, started, ended_by: None };
                 self.runs.insert(run, live);

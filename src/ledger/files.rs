@@ -59,6 +59,11 @@ impl Files {
         Self { dir: dir.into(), dir_inode, wal: with(&main, WAL), shm: with(&main, SHM), main }
     }
 
+    /// Whether there is anything by the ledger's name.
+    pub(super) fn exist(&self) -> bool {
+        fs::symlink_metadata(&self.main).is_ok()
+    }
+
     pub(super) fn main(&self) -> &Path {
         &self.main
     }

@@ -148,7 +148,7 @@ impl Keeper {
         let Health::Usable(database) = &self.health else {
             // What cannot be written may be read all the same.
             let found = self.look().and_then(|connection| Ok(query(&connection, &mut self.context)?));
-            self.forgotten |= found.is_err();
+            self.forgotten |= found.is_err() && self.files.exist();
             return found.unwrap_or_default();
         };
         let found = database.reader(&self.files);
