@@ -67,3 +67,19 @@ fn the_five_minute_tour_of_the_readme_has_a_config_that_loads() {
         assert!(output.status.success(), "{block}{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+// Each promise "names the test that holds it".
+#[test]
+fn the_guarantees_of_the_readme_name_tests_that_exist() {
+    let readme = std::fs::read_to_string(here("README.md")).expect("read the README");
+    let (_, section) = readme.split_once("## Guarantees").expect("the section");
+    let (table, _) = section.split_once("What cannot be promised").expect("the end of the table");
+    let names: Vec<_> = table.split('`').filter(|name| name.contains("::")).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        let (module, test) = name.rsplit_once("::").expect("a test in a module");
+        let file = here(&format!("tests/blackbox/{}.rs", module.replace("::", "/")));
+        let source = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(test == "*" || source.contains(&format!("fn {test}()")), "{name} is no test");
+    }
+}
