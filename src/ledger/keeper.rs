@@ -115,13 +115,8 @@ impl Keeper {
             }
             Err(trouble) => keeper.lose(trouble),
         }
-        keeper.forgotten = existed
-            && match &keeper.news {
-                None => false,
-                Some(News::Lost { .. }) => keeper.look().is_err(),
-                // Whatever there is to say, it is not that all was read.
-                Some(News::SetAside { .. } | News::Back) => true,
-            };
+        // What could be read of it is not all, if its last daemon could not write it either.
+        keeper.forgotten = existed && keeper.news.is_some();
         keeper
     }
 

@@ -49,7 +49,7 @@ pub struct Past {
     pub record: Option<Record>,
     /// Why a run of this node was started whose end nobody saw. The record may be older than the run.
     pub interrupted: Option<Event>,
-    /// There may have been a record that was lost.
+    /// There may have been a record that was lost, or a newer one.
     pub forgotten: bool,
 }
 
@@ -68,10 +68,10 @@ impl Past {
             Some(Record { standing, same_subject: true, same_definition: true }) => standing,
             Some(Record { standing, same_subject: true, same_definition: false }) => standing.redefined(),
             Some(Record { same_subject: false, .. }) => Standing::default(),
-            // It may have been there, and changed since.
-            None if self.forgotten => Standing { owed: Some(Event::Load), ..Standing::default() },
             None => Standing::default(),
         };
-        Standing { owed: standing.owed.or(self.interrupted), ..standing }
+        // It may have been seen, and have changed since.
+        let doubt = (self.forgotten && standing.seen.is_none()).then_some(Event::Load);
+        Standing { owed: standing.owed.or(self.interrupted).or(doubt), ..standing }
     }
 }

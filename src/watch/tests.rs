@@ -698,6 +698,9 @@ fn in_doubt_a_new_daemon_owes_a_run() {
     // And nobody knows what a lost ledger said.
     assert_eq!(past(None, None, true), owes(Event::Load, nothing));
     assert_eq!(past(Some(record(true, true)), None, true), standing);
+    assert_eq!(past(Some(record(false, true)), None, true), owes(Event::Load, nothing));
+    let unseen = Record { standing: nothing, same_subject: true, same_definition: true };
+    assert_eq!(past(Some(unseen), None, true), owes(Event::Load, nothing));
 }
 
 #[test]
