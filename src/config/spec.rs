@@ -128,48 +128,47 @@ pub struct WatchSpec {
     pub throttle: Throttle,
 }
 
-impl WatchSpec {
-    /// Returns true if and only if both do the same thing: a reload from one to the other starts no action.
-    ///
-    /// A function is its fingerprint: where it stands in its file, and what else stands there, is no part of
-    /// the definition.
-    pub fn same_definition(&self, other: &Self) -> bool {
-        // Destructured, so that a new field cannot be forgotten here.
-        let Self {
-            id,
-            subject,
-            action,
-            pipe_stdin,
-            run_on_load,
-            run_mode,
-            identity,
-            notify_signal,
-            timeout,
-            max_parallel,
-            retry,
-            on_failure,
-            throttle,
-        } = self;
-        *id == other.id
-            && *subject == other.subject
-            && action.same_definition(&other.action)
-            && *pipe_stdin == other.pipe_stdin
-            && *run_on_load == other.run_on_load
-            && *run_mode == other.run_mode
-            && *identity == other.identity
-            && *notify_signal == other.notify_signal
-            && *timeout == other.timeout
-            && *max_parallel == other.max_parallel
-            && *retry == other.retry
-            && *on_failure == other.on_failure
-            && *throttle == other.throttle
-    }
+/// All of a [`WatchSpec`] that makes it do what it does: the one list of what counts.
+///
+/// A function is its fingerprint: where it stands in its file, and what else stands there, is no part of the definition.
+#[derive(Debug, PartialEq)]
+struct Definition<'a> {
+    subject: &'a crate::store::Subject,
+    action: Doing<'a>,
+    pipe_stdin: bool,
+    run_on_load: RunOnLoad,
+    run_mode: RunMode,
+    identity: &'a Identity,
+    notify_signal: Option<i32>,
+    timeout: Option<Duration>,
+    max_parallel: u32,
+    retry: Option<Retry>,
+    on_failure: OnFailure,
+    throttle: Throttle,
+}
+
+#[derive(Debug, PartialEq)]
+enum Doing<'a> {
+    Command(&'a [String]),
+    Function(&'a str),
 }
 
 impl WatchSpec {
+    /// Returns true if and only if both do the same thing: a reload from one to the other starts no action.
+    pub fn same_definition(&self, other: &Self) -> bool {
+        self.id == other.id && self.definition() == other.definition()
+    }
+
     /// The same for the same definition, in every daemon: by it the ledger knows whether a definition changed while
     /// none ran. A newer release may give another; what follows is one run too many.
     pub fn definition_hash(&self) -> u64 {
+        let mut hash = StableHash::default();
+        hash.add(&format!("{:?}", self.definition()));
+        hash.fold()
+    }
+
+    fn definition(&self) -> Definition<'_> {
+        // Destructured, so that a new field cannot be forgotten here.
         let Self {
             id: _,
             subject,
@@ -185,27 +184,22 @@ impl WatchSpec {
             on_failure,
             throttle,
         } = self;
-        let mut hash = StableHash::default();
-        match action {
-            Action::Command(words) => words.iter().for_each(|word| hash.add(word)),
-            Action::Function { fingerprint, .. } => hash.add(fingerprint),
-        }
-        hash.add(&format!(
-            "{subject:?} {pipe_stdin} {run_on_load:?} {run_mode:?} {identity:?} {notify_signal:?}"
-        ));
-        hash.add(&format!("{timeout:?} {max_parallel} {retry:?} {on_failure:?} {throttle:?}"));
-        hash.fold()
-    }
-}
-
-impl Action {
-    fn same_definition(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Command(ours), Self::Command(theirs)) => ours == theirs,
-            (Self::Function { fingerprint: ours, .. }, Self::Function { fingerprint: theirs, .. }) => {
-                ours == theirs
-            }
-            (Self::Command(_), Self::Function { .. }) | (Self::Function { .. }, Self::Command(_)) => false,
+        Definition {
+            subject,
+            action: match action {
+                Action::Command(words) => Doing::Command(words),
+                Action::Function { fingerprint, .. } => Doing::Function(fingerprint),
+            },
+            pipe_stdin: *pipe_stdin,
+            run_on_load: *run_on_load,
+            run_mode: *run_mode,
+            identity,
+            notify_signal: *notify_signal,
+            timeout: *timeout,
+            max_parallel: *max_parallel,
+            retry: *retry,
+            on_failure: *on_failure,
+            throttle: *throttle,
         }
     }
 }

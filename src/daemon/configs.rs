@@ -125,43 +125,32 @@ impl Daemon {
         if standing.stopped {
             self.log.report(&Report::StaysStopped { watch: &spec.id });
         }
-        let id = match self.by_key.get(&spec.id) {
+        let is_recorded = recalled.is_some_and(|recalled| recalled.definition == hash);
+        let id = match self.by_key.get(&spec.id).copied() {
             Some(id) => {
-                let same_definition = recalled.is_some_and(|recalled| recalled.definition == hash);
-                self.revive(*id, spec, hash, standing, same_definition)
-            }
-            None => {
-                self.next_watch += 1;
-                let id = WatchId(self.next_watch);
-                self.by_key.insert(spec.id.clone(), id);
-                let watch = Watch::new(policy(&spec), standing);
-                self.entries.insert(id, Box::new(Entry::new(Definition::Loaded(spec), watch)));
+                self.revive(id, spec, hash, standing, is_recorded);
                 id
             }
+            None => {
+                let watch = Watch::new(policy(&spec), standing);
+                self.enter(Entry::new(Definition::Loaded(spec), watch))
+            }
         };
-        if recalled.is_none_or(|recalled| recalled.definition != hash) {
-            self.unremembered.push(id);
+        if !is_recorded {
+            self.unremembered.insert(id);
         }
         self.join(id, subject);
     }
 
     /// Loads a watch that was removed, or whose daemon died, while an action of it still runs: its first run waits
     /// for that one.
-    fn revive(
-        &mut self,
-        id: WatchId,
-        spec: WatchSpec,
-        hash: u64,
-        standing: Standing,
-        same_as_recorded: bool,
-    ) -> WatchId {
-        let Some(entry) = self.entries.get_mut(&id) else { return id };
-        let same_definition = same_as_recorded && matches!(entry.definition, Definition::Former { .. });
+    fn revive(&mut self, id: WatchId, spec: WatchSpec, hash: u64, standing: Standing, is_recorded: bool) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let same_definition = is_recorded && matches!(entry.definition, Definition::Former { .. });
         let policy = policy(&spec);
         (entry.definition, entry.hash) = (Definition::Loaded(spec), hash);
         (entry.retired, entry.failure) = (false, None);
         self.step(id, Input::Loaded { policy, standing, same_definition });
-        id
     }
 
     fn redefine(&mut self, spec: WatchSpec) {
@@ -174,7 +163,7 @@ impl Daemon {
         entry.definition = Definition::Loaded(spec);
         let same_subject = old == subject;
         self.step(id, Input::Redefined { policy, same_subject });
-        self.unremembered.push(id);
+        self.unremembered.insert(id);
         if same_subject {
             self.subscriptions.refresh(&subject);
         } else {

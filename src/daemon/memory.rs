@@ -43,12 +43,9 @@ impl Daemon {
 
     fn adopt(&mut self, intent: Intent, orphan: Orphan) {
         let key = &intent.watch;
-        let watch = *self.by_key.entry(key.clone()).or_insert_with(|| {
-            self.next_watch += 1;
-            let watch = WatchId(self.next_watch);
+        let watch = self.by_key.get(key).copied().unwrap_or_else(|| {
             let definition = Definition::Former { key: key.clone(), subject: intent.subject.clone() };
-            self.entries.insert(watch, Box::new(Entry::new(definition, Watch::unloaded())));
-            watch
+            self.enter(Entry::new(definition, Watch::unloaded()))
         });
         let now = self.now();
         let Some(entry) = self.entries.get_mut(&watch) else { return };
@@ -58,7 +55,7 @@ impl Daemon {
         self.log.report(&Report::Former { watch: key, what });
         let started = Instant::now().checked_sub(orphan.age).unwrap_or(self.origin);
         let process = Some(orphan.process);
-        self.ledger.started(&intent.run, orphan.process);
+        self.unidentified.insert(run);
         let ends = self.ends.clone();
         let handle = run::follow_orphan(orphan, move |outcome| {
             // The daemon may have stopped by now.
@@ -111,7 +108,6 @@ impl Daemon {
     pub(super) fn settle(&mut self) {
         self.settle_at = None;
         for run in std::mem::take(&mut self.unidentified) {
-            // Those that have ended by now were told of at their end.
             if let Some(Live { intent, process: Some(process), .. }) = self.runs.get(&run) {
                 self.ledger.started(&intent.run, *process);
             }
@@ -122,11 +118,12 @@ impl Daemon {
         self.ledger.commit();
     }
 
-    /// Tells the ledger which process a run has, or had.
-    pub(super) fn identify(&mut self, live: &Live) {
-        if let Some(process) = live.process {
+    /// Tells the ledger how a run ended, and which process it had, if there was no time for that before.
+    pub(super) fn note_end(&mut self, run: RunId, live: &Live, how: Ending<'_>, output: &[u8]) {
+        if let (true, Some(process)) = (self.unidentified.remove(&run), live.process) {
             self.ledger.started(&live.intent.run, process);
         }
+        self.ledger.ended(&live.intent.run, how, output);
     }
 
     /// Tells the ledger what a watch has come to.

@@ -69,8 +69,8 @@ pub async fn run(parts: Parts) {
         subjects: HashMap::new(),
         runs: HashMap::new(),
         starting: Vec::new(),
-        unremembered: Vec::new(),
-        unidentified: Vec::new(),
+        unremembered: BTreeSet::new(),
+        unidentified: BTreeSet::new(),
         settle_at: None,
         supply: Supply::new(fastrand::u64(..)),
         next_watch: 0,
@@ -169,8 +169,8 @@ impl Entry {
         }
     }
 
-    fn fail(&mut self, what: &RunReport<'_>) {
-        self.failure = Some(Box::new(LastFailure { what: what.to_string(), next_try: None }));
+    fn fail(&mut self, what: String) {
+        self.failure = Some(Box::new(LastFailure { what, next_try: None }));
     }
 
     fn subject(&self) -> &Subject {
@@ -196,7 +196,7 @@ struct Live {
     ended_by: Option<Reason>,
 }
 
-/// A run that the ledger knows of, and that starts once this is committed.
+/// A run that starts as soon as the ledger knows of it.
 struct Start {
     watch: WatchId,
     run: RunId,
@@ -234,8 +234,8 @@ struct Daemon {
     runs: HashMap<RunId, Live>,
     starting: Vec<Start>,
     /// Whose records in the ledger are out of date, and which runs are there without their process.
-    unremembered: Vec<WatchId>,
-    unidentified: Vec<RunId>,
+    unremembered: BTreeSet<WatchId>,
+    unidentified: BTreeSet<RunId>,
     /// When the ledger is to be told of these.
     settle_at: Option<Instant>,
     supply: Supply,
@@ -326,8 +326,7 @@ impl Daemon {
                 // Each is followed once, and only what was put there.
                 let Some(live) = self.runs.remove(&run) else { return };
                 let (end, ending) = verdict(&outcome, live.ended_by);
-                self.identify(&live);
-                self.ledger.ended(&live.intent.run, ending, &output);
+                self.note_end(run, &live, ending, &output);
                 self.report_end(watch, run, &live, &outcome, end);
                 end
             }
@@ -352,7 +351,7 @@ impl Daemon {
         if let Some(entry) = self.entries.get_mut(&watch) {
             match end {
                 End::Succeeded => entry.failure = None,
-                End::Failed => entry.fail(&what),
+                End::Failed => entry.fail(what.to_string()),
                 End::Interrupted | End::Starved => {}
             }
         }
@@ -383,12 +382,21 @@ impl Daemon {
         let before = entry.watch.standing();
         let effects = entry.watch.step(now, input, &mut self.supply);
         if entry.watch.standing() != before {
-            self.unremembered.push(id);
+            self.unremembered.insert(id);
         }
         self.schedule(id);
         for effect in effects {
             self.perform(id, effect);
         }
+    }
+
+    /// Gives a watch its place.
+    fn enter(&mut self, entry: Entry) -> WatchId {
+        self.next_watch += 1;
+        let id = WatchId(self.next_watch);
+        self.by_key.insert(entry.key().clone(), id);
+        self.entries.insert(id, Box::new(entry));
+        id
     }
 
     fn schedule(&mut self, id: WatchId) {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use nix::libc;
 use tokio::time::Instant;
 
-use super::{Daemon, LastFailure, Live, Over, RunEnd, Start, WatchId};
+use super::{Daemon, Live, Over, RunEnd, Start, WatchId};
 use crate::action::proc;
 use crate::action::run::{self, Handle};
 use crate::action::spawn::{Launch, Process, Program};
@@ -85,7 +85,7 @@ impl Daemon {
     fn next_try(&mut self, id: WatchId, after: Duration) {
         if let Some(failure) = self.entries.get_mut(&id).and_then(|entry| entry.failure.as_mut()) {
             failure.next_try = Some(SystemTime::now() + after);
-            self.unremembered.push(id);
+            self.unremembered.insert(id);
         }
     }
 
@@ -123,7 +123,7 @@ impl Daemon {
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
                 // A process that we do not reap cannot be gone.
                 let mark = proc::mark(process.leader).ok();
-                self.unidentified.push(run);
+                self.unidentified.insert(run);
                 let handle = self.follow(id, run, spec.id.clone(), process);
                 let live = Live { intent, process: mark, handle, started, ended_by: None };
                 self.runs.insert(run, live);
@@ -137,9 +137,8 @@ impl Daemon {
                 let why = what.to_string();
                 self.ledger.ended(&intent.run, Ending::NotStarted(&why), &[]);
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
-                let next_try = None;
                 if let Some(entry) = self.entries.get_mut(&id) {
-                    entry.failure = Some(Box::new(LastFailure { what: why, next_try }));
+                    entry.fail(why);
                 }
                 // Through the queue and not at once: a thousand that cannot start must not nest.
                 let how = Over::NeverStarted { starved: is_starvation(&error) };

@@ -186,8 +186,7 @@ impl Ledger {
 
     /// Notes new runs that are about to start. On return they survive the daemon's death, as does all that was noted
     /// before.
-    pub fn intend<'a>(&mut self, intents: impl ExactSizeIterator<Item = &'a Intent>) {
-        let mut intents = intents;
+    pub fn intend<'a>(&mut self, mut intents: impl ExactSizeIterator<Item = &'a Intent>) {
         self.keeper.write_through(intents.len(), |connection, context| {
             intents.try_for_each(|intent| runs::intend(connection, context, intent))
         });

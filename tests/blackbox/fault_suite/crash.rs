@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::oracle::alone;
 use crate::harness::{Journal, Sandbox, ZooKeeper, exec, load, wait_until, watch};
 
 const NODES: [(&str, &str); 4] =
@@ -27,20 +28,20 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
         daemon.wait_for_log(&[node, "observed"]);
     }
 
-    let done = Done(AtomicBool::new(false));
+    let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             for value in 1.. {
                 for (node, _) in NODES {
                     sandbox.nodes.set(node, value.to_string());
                 }
-                if done.0.load(Ordering::Relaxed) {
+                if done.load(Ordering::Relaxed) {
                     break;
                 }
             }
         });
         // Also where the test fails: the scope waits for its threads.
-        let done = done.at_last();
+        let _done = SetAtLast(&done);
         for _ in 0..load(12, 100) {
             let begun = journal.lines().len();
             // Often in the midst of things, and sometimes before anything has begun.
@@ -51,7 +52,6 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
             daemon.kill();
             daemon = sandbox.start();
         }
-        drop(done);
     });
 
     for (node, mode) in NODES {
@@ -72,32 +72,23 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
     check(&journal.lines());
 }
 
-struct Done(AtomicBool);
+struct SetAtLast<'a>(&'a AtomicBool);
 
-struct AtLast<'a>(&'a Done);
-
-impl Done {
-    fn at_last(&self) -> AtLast<'_> {
-        AtLast(self)
-    }
-}
-
-impl Drop for AtLast<'_> {
+impl Drop for SetAtLast<'_> {
     fn drop(&mut self) {
-        self.0.0.store(true, Ordering::Relaxed);
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
 /// Notes its beginning and its end, and whether another of its watch runs.
 fn action(journal: &Journal, sandbox: &Sandbox, node: &str) -> String {
     let lock = sandbox.path(&format!("lock{}", node.replace('/', "-")));
-    let lock = lock.display();
-    format!(
-        "content=$(cat); mkdir {lock} || {}; {}; sleep 0.02; {}; rmdir {lock}",
-        journal.note(&format!("two {node}")),
+    let script = format!(
+        "content=$(cat); {}; sleep 0.02; {}",
         journal.note(&format!("begins {node} $content ${{TWITCHER_RUN_ID%-*}}")),
         journal.note(&format!("ends {node} $content")),
-    )
+    );
+    alone(&lock.display().to_string(), &journal.note(&format!("two {node}")), &script)
 }
 
 /// Whether the action of `node` has begun and not ended.

@@ -14,6 +14,12 @@ pub struct Oracle {
     running: PathBuf,
 }
 
+/// The text of a `script` that runs `overlap` first if another run of it goes on. To make a directory is to find out
+/// that there was none, in one step.
+pub fn alone(directory: &str, overlap: &str, script: &str) -> String {
+    format!("mkdir {directory} || {overlap}; {script}; rmdir {directory}")
+}
+
 /// A number for each node.
 pub type Numbers = BTreeMap<String, u32>;
 
@@ -27,12 +33,9 @@ impl Oracle {
     /// The text of the action. It lasts long enough for a second one to meet it, if there ever are two.
     pub fn action(&self) -> String {
         let mine = format!("{}$TWITCHER_ZNODE", self.running.display());
-        // To make a directory is to find out that there was none, in one step.
-        exec(&format!(
-            "mkdir {mine} || {overlap}; sleep 0.02; {run}; rmdir {mine}",
-            overlap = self.journal.note("$TWITCHER_ZNODE OVERLAP"),
-            run = self.journal.note("$TWITCHER_ZNODE $(cat)"),
-        ))
+        let overlap = self.journal.note("$TWITCHER_ZNODE OVERLAP");
+        let run = self.journal.note("$TWITCHER_ZNODE $(cat)");
+        exec(&alone(&mine, &overlap, &format!("sleep 0.02; {run}")))
     }
 
     /// Waits until each node's last run was with its number here.

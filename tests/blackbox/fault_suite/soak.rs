@@ -148,13 +148,9 @@ fn configure(sandbox: &Sandbox, round: usize) {
         watch("/n", &exec("sleep 600"), "timeout: 0.1, run_mode: PARALLEL"),
         watch("/n", &function, &keys("")),
         watch("/members", &exec(&note("children")), &keys("watch_type: WATCH_CHILDREN")),
-        watch("/n", &exec_nothing(), &keys("on_failure: KEEP")),
+        watch("/n", r#"Exec(["/nonexistent"])"#, &keys("on_failure: KEEP")),
     ];
     sandbox.config("app.twc", watches.concat());
-}
-
-fn exec_nothing() -> String {
-    r#"Exec(["/nonexistent"])"#.into()
 }
 
 // "descriptors, zombies and threads flat, RSS drift under 5 %"; and everything has run in the end.
