@@ -252,7 +252,7 @@ struct Daemon {
 /// What the end of a run means: to its watch, and to the ledger.
 fn verdict(outcome: &io::Result<Outcome>, told: Option<Reason>) -> (End, Ending<'static>) {
     match (outcome, told) {
-        (Ok(Outcome::Unknown), None | Some(Reason::Timeout | Reason::Stop)) => {
+        (Ok(Outcome::Unknown), None | Some(Reason::Timeout | Reason::Stop | Reason::Kill)) => {
             (End::Interrupted, Ending::Unknown)
         }
         (Ok(Outcome::Exited(_) | Outcome::Signaled(_)), Some(Reason::Stop)) => {
@@ -261,10 +261,13 @@ fn verdict(outcome: &io::Result<Outcome>, told: Option<Reason>) -> (End, Ending<
         (Ok(Outcome::Exited(_) | Outcome::Signaled(_)), Some(Reason::Timeout)) => {
             (End::Failed, Ending::TimedOut)
         }
+        (Ok(Outcome::Exited(_) | Outcome::Signaled(_)), Some(Reason::Kill)) => (End::Failed, Ending::Killed),
         (Ok(Outcome::Exited(0)), None) => (End::Succeeded, Ending::Exited(0)),
         (Ok(Outcome::Exited(code)), None) => (End::Failed, Ending::Exited(*code)),
         (Ok(Outcome::Signaled(signal)), None) => (End::Failed, Ending::Signaled(*signal)),
-        (Err(_), None | Some(Reason::Timeout | Reason::Stop)) => (End::Failed, Ending::Unknown),
+        (Err(_), None | Some(Reason::Timeout | Reason::Stop | Reason::Kill)) => {
+            (End::Failed, Ending::Unknown)
+        }
     }
 }
 

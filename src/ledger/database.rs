@@ -21,7 +21,7 @@ const PAGES_A_WRITE: usize = 2;
 const PAGE: usize = 4096;
 
 /// Of this number are the tables of `schema.sql`. It grows with whatever an older daemon could not cope with.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// - A commit that is not synced survives the daemon's death, which is all that is promised, in some 15 µs.
 /// - Checkpoints are the business of `checkpoint.rs`, and the log shrinks back to what one takes between two.
@@ -149,12 +149,12 @@ fn prepare(connection: &Connection) -> Result<(), Trouble> {
     match version {
         0 if is_empty => connection.execute_batch(include_str!("schema.sql"))?,
         SCHEMA_VERSION => check_watches(connection)?,
-        version if version > SCHEMA_VERSION => {
+        0 => return Err(Trouble::Damaged("it is some other database".into())),
+        version => {
             return Err(Trouble::Damaged(format!(
                 "its version is {version}, this daemon knows only {SCHEMA_VERSION}"
             )));
         }
-        _ => return Err(Trouble::Damaged("it is some other database".into())),
     }
     // Written even where it is the same: that shows whether anything can be.
     connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;

@@ -79,6 +79,8 @@ pub enum Ending<'a> {
     Signaled(i32),
     /// Its timeout came first; how it ended then.
     TimedOut,
+    /// An operator ended it.
+    Killed,
     /// Why.
     NotStarted(&'a str),
     /// The daemon stopped before it had ended.

@@ -131,7 +131,7 @@ pub(super) fn ended(
         Ending::Exited(code) => (Some(code), None, None),
         Ending::Signaled(signal) => (None, Some(signal), None),
         Ending::NotStarted(error) => (None, None, Some(error)),
-        Ending::TimedOut | Ending::Interrupted | Ending::Unknown => (None, None, None),
+        Ending::TimedOut | Ending::Killed | Ending::Interrupted | Ending::Unknown => (None, None, None),
     };
     connection.prepare_cached(ENDED)?.execute(named_params! {
         ":seq": seq,
@@ -155,6 +155,7 @@ fn outcome(how: Ending<'_>) -> &'static str {
         Ending::Exited(_) => "exit",
         Ending::Signaled(_) => "signal",
         Ending::TimedOut => "timeout",
+        Ending::Killed => "killed",
         Ending::NotStarted(_) => "not started",
         Ending::Interrupted => "interrupted",
         Ending::Unknown => "unknown",

@@ -87,6 +87,7 @@ fn full_standing() -> Standing {
         discarded: Some(version(2)),
         failures: 5,
         stopped: true,
+        paused: true,
     }
 }
 
@@ -265,14 +266,14 @@ fn versions_of_another_store_are_never_recalled() {
 }
 
 #[test]
-fn of_a_retired_watch_only_what_it_applied_is_known() {
+fn of_a_retired_watch_what_it_applied_is_known_and_whether_it_is_paused() {
     let desk = Desk::new();
     let mut ledger = desk.open();
     remember(&mut ledger, "pull");
     remember(&mut ledger, "other");
     ledger.retire(&watch("pull"));
-    let applied = Standing { applied: Some(version(3)), ..Standing::default() };
-    assert_eq!(standing(&mut ledger, "pull"), applied);
+    let kept = Standing { applied: Some(version(3)), paused: true, ..Standing::default() };
+    assert_eq!(standing(&mut ledger, "pull"), kept);
     assert_eq!(standing(&mut ledger, "other"), full_standing());
     ledger.commit();
     assert_eq!(desk.select("SELECT watch FROM failing"), ["git.twc:other"]);
@@ -471,7 +472,7 @@ fn a_file_that_is_no_ledger_is_set_aside_at_the_start() {
         (&garbage, "file is not a database"),
         (&truncate, "malformed"),
         (&empty, "it is empty"),
-        (&sql("PRAGMA user_version = 2"), "its version is 2, this daemon knows only 1"),
+        (&sql("PRAGMA user_version = 3"), "its version is 3, this daemon knows only 2"),
         (&sql("PRAGMA user_version = 0"), "it is some other database"),
         (&link, "it is no regular file"),
     ];

@@ -340,6 +340,9 @@ impl fmt::Display for RunReport<'_> {
             RunReport::Notified { signal } => write!(f, "sent {}: the node changed", SignalName(*signal)),
             RunReport::Terminated { reason: Reason::Timeout } => f.write_str("timed out, sent SIGTERM"),
             RunReport::Terminated { reason: Reason::Stop } => f.write_str("sent SIGTERM: the daemon stops"),
+            RunReport::Terminated { reason: Reason::Kill } => {
+                f.write_str("sent SIGTERM: an operator ends it")
+            }
             RunReport::Killed => f.write_str("did not end, sent SIGKILL"),
             RunReport::Ended { outcome, ended_by, took } => {
                 match outcome {
@@ -353,6 +356,7 @@ impl fmt::Display for RunReport<'_> {
                     None => Ok(()),
                     Some(Reason::Timeout) => f.write_str(" (timeout)"),
                     Some(Reason::Stop) => f.write_str(" (stopped)"),
+                    Some(Reason::Kill) => f.write_str(" (killed by an operator)"),
                 }
             }
             RunReport::PutOff { after } => {

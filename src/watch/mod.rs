@@ -131,6 +131,7 @@ pub struct Watch {
     discarded: Option<Version>,
     failures: u32,
     stopped: bool,
+    paused: bool,
 }
 
 impl Watch {
@@ -164,6 +165,7 @@ impl Watch {
             discarded: None,
             failures: 0,
             stopped: false,
+            paused: false,
         }
     }
 
@@ -195,7 +197,9 @@ impl Watch {
                 let before = self.seen;
                 if let Some(update) = self.observe(state) {
                     // A former daemon's run may have exactly this, and then it is no news to it.
-                    if self.change(before, update.version).is_some() {
+                    let news =
+                        self.change(before, update.version).is_some() || update.event == Event::Trigger;
+                    if news && !self.paused {
                         self.notify(&mut effects);
                     }
                     self.accept(update, now, supply, &mut effects);
@@ -210,7 +214,15 @@ impl Watch {
                 self.life = Life::Retired;
                 self.waiting.clear();
             }
-            Input::Stopping { grace } => self.stop(now + grace),
+            Input::Triggered => self.trigger(),
+            Input::Paused => self.paused = true,
+            Input::Resumed => self.resume(&mut effects),
+            Input::Killed => self.end_all_by(now, Reason::Kill),
+            Input::Stopping { grace } => {
+                // What waits stays owed: it is the next daemon's.
+                self.life = Life::Stopping;
+                self.end_all_by(now + grace, Reason::Stop);
+            }
             Input::Tick => {}
         }
         self.expire(now, &mut effects);
@@ -239,6 +251,7 @@ impl Watch {
             discarded: self.discarded,
             failures: self.failures,
             stopped: self.stopped,
+            paused: self.paused,
         }
     }
 
@@ -267,7 +280,7 @@ impl Watch {
             Load::DueIfNew if owed.is_none() && self.is_done_with(version) => return None,
             Load::DueIfNew => Event::Load,
             Load::No => match (self.change(before, version), owed) {
-                (_, Some(Event::Load)) => Event::Load,
+                (_, Some(asked @ (Event::Load | Event::Trigger))) => asked,
                 (Some(event), _) | (None, Some(event)) => event,
                 (None, None) => return None,
             },
@@ -295,7 +308,8 @@ impl Watch {
 
     /// Decides what becomes of an update; whether it starts at once is [`Self::start_waiting`]'s business.
     fn accept(&mut self, update: Update, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
-        if self.policy.run_mode == RunMode::Discard && self.is_busy() && update.event != Event::Load {
+        let asked = matches!(update.event, Event::Load | Event::Trigger);
+        if self.policy.run_mode == RunMode::Discard && self.is_busy() && !self.paused && !asked {
             self.discarded = Some(update.version);
             effects.push(Effect::Discarded { version: update.version });
             return;
@@ -304,7 +318,13 @@ impl Watch {
         self.accepted_at = now;
         // What failed and waits to be tried again is out of date now.
         self.waiting.retain(|waiting| waiting.failures == 0);
-        let not_before = now + supply.delay(self.policy.throttle.splay);
+        let not_before = match update.event {
+            // Somebody waits for it, on this host alone.
+            Event::Trigger => now,
+            Event::Load | Event::Created | Event::Changed | Event::Children => {
+                now + supply.delay(self.policy.throttle.splay)
+            }
+        };
         let mut waiting = Waiting { update, number: self.accepted, failures: 0, starved: 0, not_before };
         match self.policy.run_mode {
             RunMode::Parallel if !self.stopped => {
@@ -330,8 +350,11 @@ impl Watch {
 
     fn replace_waiting(&mut self, mut newer: Waiting) {
         if let Some(older) = self.waiting.pop_back() {
-            // It waits as long as the one it replaces, or a busy node would put it off for ever.
-            newer.not_before = older.not_before;
+            // It waits no longer than the one it replaces, or a busy node would put it off for ever.
+            newer.not_before = match newer.update.event {
+                Event::Trigger => newer.not_before,
+                Event::Load | Event::Created | Event::Changed | Event::Children => older.not_before,
+            };
             if older.update.event == Event::Load {
                 // It is still the first run of this definition, only with newer content.
                 newer.update.event = Event::Load;
@@ -424,7 +447,7 @@ impl Watch {
     }
 
     fn load(&mut self, policy: Policy, standing: Standing, same_definition: bool) {
-        let Standing { seen, owed, applied, discarded, failures, stopped } = standing;
+        let Standing { seen, owed, applied, discarded, failures, stopped, paused } = standing;
         if !same_definition {
             self.definition += 1;
             self.subject += 1;
@@ -439,6 +462,24 @@ impl Watch {
         self.interrupted = owed;
         (self.applied, self.discarded) = (applied, discarded);
         (self.failures, self.stopped) = (failures, stopped);
+        self.paused |= paused;
+    }
+
+    fn trigger(&mut self) {
+        match self.life {
+            Life::Active => {
+                self.stopped = false;
+                self.interrupted = Some(Event::Trigger);
+            }
+            Life::Retired | Life::Stopping => {}
+        }
+    }
+
+    fn resume(&mut self, effects: &mut Vec<Effect>) {
+        // What came meanwhile was not said to a running action that wants to be told.
+        if std::mem::take(&mut self.paused) && !self.waiting.is_empty() {
+            self.notify(effects);
+        }
     }
 
     fn redefine(&mut self, policy: Policy, same_subject: bool) {
@@ -470,14 +511,12 @@ impl Watch {
         self.waiting.drain(..superfluous);
     }
 
-    fn stop(&mut self, latest: Time) {
-        // What waits stays owed: it is the next daemon's.
-        self.life = Life::Stopping;
+    fn end_all_by(&mut self, latest: Time, why: Reason) {
         for run in &mut self.runs {
             match &mut run.phase {
                 Phase::Running { until, reason } if until.is_none_or(|until| until > latest) => {
                     *until = Some(latest);
-                    *reason = Reason::Stop;
+                    *reason = why;
                 }
                 Phase::Running { .. } | Phase::Terminated { .. } | Phase::Killed => {}
             }
@@ -543,8 +582,10 @@ impl Watch {
         };
         self.life == Life::Active
             && !self.stopped
-            // What waits from before a redefinition waits on, so that it merges with the load to come.
+            && !self.paused
+            // What waits from before a redefinition or a trigger waits on, so that it merges with the content to come.
             && self.load == Load::No
+            && self.interrupted.is_none()
             && self.runs.len() < limit
             && self.runs.iter().all(|run| run.definition == self.definition)
     }
