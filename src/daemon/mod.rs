@@ -201,6 +201,8 @@ struct Start {
     watch: WatchId,
     run: RunId,
     update: Update,
+    /// As in [`crate::watch::Effect::Spawn`].
+    since: Time,
     intent: Intent,
 }
 

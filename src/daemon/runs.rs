@@ -16,12 +16,12 @@ use crate::config::spec::{Action, WatchKey, WatchSpec};
 use crate::ledger::Ending;
 use crate::report::{Report, RunReport};
 use crate::store::Content;
-use crate::watch::{Effect, RunId, Update};
+use crate::watch::{Effect, RunId, Time, Update};
 
 impl Daemon {
     pub(super) fn perform(&mut self, id: WatchId, effect: Effect) {
         match effect {
-            Effect::Spawn { run, update } => self.intend(id, run, update),
+            Effect::Spawn { run, update, since } => self.intend(id, run, update, since),
             Effect::Notify { run, signal } => {
                 let _ = self.signal(run, RunReport::Notified { signal }, |handle| handle.notify(signal));
             }
@@ -89,12 +89,12 @@ impl Daemon {
         }
     }
 
-    fn intend(&mut self, watch: WatchId, run: RunId, update: Update) {
+    fn intend(&mut self, watch: WatchId, run: RunId, update: Update, since: Time) {
         let entry = &self.entries[&watch];
         // The core starts nothing of what no file registers.
         let Some(spec) = entry.spec() else { return };
         let intent = self.intent(entry, spec, run, &update);
-        self.starting.push(Start { watch, run, update, intent });
+        self.starting.push(Start { watch, run, update, since, intent });
     }
 
     /// Starts what is to be started, of which the next daemon knows by then, whatever becomes of us.
@@ -109,7 +109,7 @@ impl Daemon {
         }
     }
 
-    fn start(&mut self, Start { watch: id, run, update, intent }: Start) {
+    fn start(&mut self, Start { watch: id, run, update, since, intent }: Start) {
         let Some(spec) = self.entries.get(&id).and_then(|entry| entry.spec()) else { return };
         let started = Instant::now();
         match self.spawner.spawn(self.launch(spec, &intent.run, &update)) {
@@ -119,6 +119,7 @@ impl Daemon {
                     subject: &spec.subject,
                     version: update.version.number,
                     pid: process.leader.as_raw(),
+                    late: self.now().saturating_sub(since),
                 };
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
                 // A process that we do not reap cannot be gone.

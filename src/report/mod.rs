@@ -151,6 +151,8 @@ pub enum RunReport<'a> {
         subject: &'a Subject,
         version: i64,
         pid: i32,
+        /// How long its program has taken to execute, once nothing that its definition asks for put it off any more.
+        late: Duration,
     },
     NotStarted {
         command: &'a str,
@@ -326,7 +328,7 @@ impl fmt::Display for Report<'_> {
 impl fmt::Display for RunReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunReport::Started { event, subject, version, pid } => {
+            RunReport::Started { event, subject, version, pid, late: _ } => {
                 write!(f, "started, pid {pid}, {} {}, version {version}", Node(subject), event.as_str())
             }
             RunReport::NotStarted { command, error } => {

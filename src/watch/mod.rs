@@ -4,7 +4,8 @@
 //! and draws no random numbers, so every promise about run modes, timeouts and retirement can be tested by
 //! tables (`tests.rs`) and by properties (`properties.rs`).
 //!
-//! [`terms`] has what goes in and out of it, [`standing`] what of it outlives the daemon.
+//! [`terms`] has what goes in and out of it, [`standing`] what of it outlives the daemon, [`condition`] how it is in one
+//! word.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crate::config::spec::{OnFailure, Retry, RunMode, RunOnLoad, Throttle};
 use crate::store::{State, Version};
 
+mod condition;
 #[cfg(test)]
 mod properties;
 mod standing;
@@ -20,6 +22,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
+pub use condition::Condition;
 pub use standing::{Past, Record, Seen, Standing};
 pub use supply::Supply;
 pub use terms::*;
@@ -86,6 +89,8 @@ struct Run {
     number: u64,
     failures: u32,
     starved: u32,
+    /// As in [`Effect::Spawn`].
+    since: Time,
     /// Kept, because it may have to be run again. `None` for a run of a former daemon: whatever becomes of it, what
     /// it ran is still owed.
     update: Option<Update>,
@@ -101,6 +106,8 @@ struct Waiting {
     /// How often it could not even be tried.
     starved: u32,
     not_before: Time,
+    /// As in [`Effect::Spawn`], but for `debounce` and `min_interval`.
+    since: Time,
 }
 
 /// The state of one watch.
@@ -112,6 +119,8 @@ pub struct Watch {
     subject: u64,
     /// What the store said last; `None` until its first word on this subject.
     seen: Option<Seen>,
+    /// Whether `seen` is this daemon's own observation, and not a former one's.
+    observed: bool,
     load: Load,
     /// The next content seen is run for this reason, whatever its version: a run of it was interrupted.
     interrupted: Option<Event>,
@@ -151,6 +160,7 @@ impl Watch {
             definition: 0,
             subject: 0,
             seen: None,
+            observed: false,
             load: Load::No,
             interrupted: None,
             runs: Vec::new(),
@@ -181,6 +191,7 @@ impl Watch {
             number: 0,
             failures: 0,
             starved: 0,
+            since: Time::ZERO,
             update: None,
         });
         id
@@ -260,12 +271,23 @@ impl Watch {
         self.runs.len()
     }
 
+    /// How many updates are to be run and do not run yet.
+    pub fn waiting_updates(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many runs failed in a row, in the present definition.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Turns a state into the update it is, if it is one.
     fn observe(&mut self, state: State) -> Option<Update> {
         match self.life {
             Life::Active => {}
             Life::Retired | Life::Stopping => return None,
         }
+        self.observed = true;
         let State::Present { version, content } = state else {
             self.seen = Some(Seen::Absent);
             self.load = Load::No;
@@ -325,7 +347,8 @@ impl Watch {
                 now + supply.delay(self.policy.throttle.splay)
             }
         };
-        let mut waiting = Waiting { update, number: self.accepted, failures: 0, starved: 0, not_before };
+        let number = self.accepted;
+        let mut waiting = Waiting { update, number, failures: 0, starved: 0, not_before, since: not_before };
         match self.policy.run_mode {
             RunMode::Parallel if !self.stopped => {
                 if self.waiting.len() >= MAX_WAITING
@@ -351,10 +374,10 @@ impl Watch {
     fn replace_waiting(&mut self, mut newer: Waiting) {
         if let Some(older) = self.waiting.pop_back() {
             // It waits no longer than the one it replaces, or a busy node would put it off for ever.
-            newer.not_before = match newer.update.event {
-                Event::Trigger => newer.not_before,
-                Event::Load | Event::Created | Event::Changed | Event::Children => older.not_before,
-            };
+            if newer.update.event != Event::Trigger {
+                newer.not_before = older.not_before;
+                newer.since = older.since.max(self.accepted_at);
+            }
             if older.update.event == Event::Load {
                 // It is still the first run of this definition, only with newer content.
                 newer.update.event = Event::Load;
@@ -415,7 +438,8 @@ impl Watch {
                 if self.life == Life::Active {
                     effects.push(Effect::Retry { run: ended.id, failures, after });
                 }
-                self.try_again(Run { failures, starved: 0, ..ended }, now + after);
+                let not_before = now + after;
+                self.try_again(Run { failures, starved: 0, since: not_before, ..ended }, not_before);
             }
             Some(retry) if failures <= retry.attempts => {}
             None if self.policy.on_failure == OnFailure::Keep => {}
@@ -424,9 +448,9 @@ impl Watch {
     }
 
     fn try_again(&mut self, run: Run, not_before: Time) {
-        let Run { update: Some(update), number, failures, starved, .. } = run else { return };
+        let Run { update: Some(update), number, failures, starved, since, .. } = run else { return };
         let place = self.waiting.partition_point(|waiting| waiting.number < number);
-        self.waiting.insert(place, Waiting { update, number, failures, starved, not_before });
+        self.waiting.insert(place, Waiting { update, number, failures, starved, not_before, since });
     }
 
     fn give_up(&mut self, failures: u32, effects: &mut Vec<Effect>) {
@@ -458,7 +482,7 @@ impl Watch {
         }
         self.load = Load::of(&policy);
         self.policy = policy;
-        self.seen = seen;
+        (self.seen, self.observed) = (seen, false);
         self.interrupted = owed;
         (self.applied, self.discarded) = (applied, discarded);
         (self.failures, self.stopped) = (failures, stopped);
@@ -485,7 +509,7 @@ impl Watch {
     fn redefine(&mut self, policy: Policy, same_subject: bool) {
         if !same_subject {
             self.subject += 1;
-            self.seen = None;
+            (self.seen, self.observed) = (None, false);
             self.interrupted = None;
             self.waiting.clear();
         }
@@ -541,7 +565,7 @@ impl Watch {
     fn start_waiting(&mut self, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
         while self.may_start()
             && self.start_due().is_some_and(|due| due <= now)
-            && let Some(Waiting { update, number, failures, starved, .. }) = self.waiting.pop_front()
+            && let Some(Waiting { update, number, failures, starved, since, .. }) = self.waiting.pop_front()
         {
             // What was put off must not run after what came later: the last content has to be the last that ran.
             if starved > 0
@@ -552,6 +576,7 @@ impl Watch {
             }
             let run = supply.run_id();
             let until = self.policy.timeout.map(|timeout| now + timeout);
+            let since = since.max(self.throttled_until());
             self.started_at = Some(now);
             self.runs.push(Run {
                 id: run,
@@ -561,18 +586,25 @@ impl Watch {
                 number,
                 failures,
                 starved,
+                since,
                 update: Some(update.clone()),
             });
-            effects.push(Effect::Spawn { run, update });
+            effects.push(Effect::Spawn { run, update, since });
         }
     }
 
     /// When the oldest waiting update may start as far as time is concerned.
     fn start_due(&self) -> Option<Time> {
+        self.waiting.front().map(|waiting| waiting.not_before.max(self.throttled_until()))
+    }
+
+    /// When `debounce` and `min_interval` let an update start. [`Time::ZERO`] without them.
+    fn throttled_until(&self) -> Time {
         let Throttle { debounce, min_interval, .. } = self.policy.throttle;
-        let calm = self.accepted_at + debounce;
-        let rested = self.started_at.map_or(Time::ZERO, |started| started + min_interval);
-        self.waiting.front().map(|waiting| waiting.not_before.max(calm).max(rested))
+        let calm = (!debounce.is_zero()).then(|| self.accepted_at + debounce);
+        let started = self.started_at.filter(|_| !min_interval.is_zero());
+        let rested = started.map(|started| started + min_interval);
+        calm.max(rested).unwrap_or_default()
     }
 
     fn may_start(&self) -> bool {

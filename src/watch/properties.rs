@@ -372,9 +372,10 @@ impl World {
 
     fn check(&mut self, effect: Effect) {
         match effect {
-            Effect::Spawn { run, update } => {
+            Effect::Spawn { run, update, since } => {
                 assert!(!self.retired, "spawned after retirement");
                 assert!(!self.paused, "spawned while paused");
+                assert!(since <= self.now, "late since the future");
                 assert!(self.ever.insert(run), "a run id twice");
                 let cap = match self.policy.run_mode {
                     RunMode::Queue | RunMode::Discard => 1,

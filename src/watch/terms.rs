@@ -129,11 +129,16 @@ pub enum Reason {
     Kill,
 }
 
+/// What is to be done.
+///
+/// What is spawned is late `since` its update was accepted and the waits that the definition asks for (throttles, the pause
+/// before a retry) were over: it waited longer for other runs only, or for want of resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     Spawn {
         run: RunId,
         update: Update,
+        since: Time,
     },
     /// `notify_signal`, to the run's process group.
     Notify {

@@ -22,15 +22,27 @@ struct Bench {
     watch: Watch,
     supply: Supply,
     now: Time,
+    /// By how much what was spawned last was late. Of no interest to most, so taken out of the effects.
+    late: Duration,
 }
 
 impl Bench {
     fn new(policy: Policy) -> Self {
-        Self { watch: Watch::new(policy, Standing::default()), supply: Supply::new(0), now: Time::ZERO }
+        Self::of(Watch::new(policy, Standing::default()))
+    }
+
+    fn of(watch: Watch) -> Self {
+        Self { watch, supply: Supply::new(0), now: Time::ZERO, late: Duration::ZERO }
     }
 
     fn step(&mut self, input: Input) -> Vec<Effect> {
-        self.watch.step(self.now, input, &mut self.supply)
+        let mut effects = self.watch.step(self.now, input, &mut self.supply);
+        for effect in &mut effects {
+            if let Effect::Spawn { since, .. } = effect {
+                self.late = self.now - std::mem::take(since);
+            }
+        }
+        effects
     }
 
     /// Revision `revision` of incarnation `incarnation`.
@@ -67,7 +79,7 @@ impl Bench {
 
     /// The next daemon after this one, on what this one leaves; `orphan` is the timeout of a run that lives on.
     fn reborn(&self, policy: Policy, orphan: Option<Option<Time>>) -> Self {
-        let mut next = Self { watch: Watch::unloaded(), supply: Supply::new(0), now: Time::ZERO };
+        let mut next = Self::of(Watch::unloaded());
         if let Some(until) = orphan {
             assert_eq!(next.watch.adopt(until, &mut next.supply), RunId(1));
         }
@@ -98,7 +110,7 @@ fn present(incarnation: i64, revision: i64) -> State {
 
 fn spawn(run: u64, event: Event, incarnation: i64, revision: i64) -> Effect {
     let update = Update { event, version: version(incarnation, revision), content: content(revision) };
-    Effect::Spawn { run: RunId(run), update }
+    Effect::Spawn { run: RunId(run), update, since: Time::ZERO }
 }
 
 #[test]
@@ -637,7 +649,7 @@ impl Bench {
     /// As if it had always been this one.
     fn policy(&mut self, policy: Policy) {
         let standing = self.watch.standing();
-        *self = Self { watch: Watch::new(policy, standing), supply: Supply::new(0), now: self.now };
+        *self = Self { now: self.now, ..Self::of(Watch::new(policy, standing)) };
     }
 }
 
@@ -786,7 +798,7 @@ fn an_orphan_has_its_timeout() {
 
 #[test]
 fn an_orphan_of_a_watch_that_is_gone_is_timed_out_and_forgotten() {
-    let mut bench = Bench { watch: Watch::unloaded(), supply: Supply::new(0), now: Time::ZERO };
+    let mut bench = Bench::of(Watch::unloaded());
     bench.watch.adopt(Some(Time::from_secs(3)), &mut bench.supply);
     assert_eq!(bench.at_deadline(), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
     assert_eq!(bench.interrupt(1), [Effect::Forget]);
@@ -794,7 +806,7 @@ fn an_orphan_of_a_watch_that_is_gone_is_timed_out_and_forgotten() {
 
 #[test]
 fn an_orphan_of_another_definition_is_waited_for_also_in_parallel() {
-    let mut bench = Bench { watch: Watch::unloaded(), supply: Supply::new(0), now: Time::ZERO };
+    let mut bench = Bench::of(Watch::unloaded());
     bench.watch.adopt(None, &mut bench.supply);
     bench.load(PARALLEL, Standing::default(), false);
     assert_eq!(bench.see(1, 1), []);
@@ -949,6 +961,7 @@ fn a_paused_watch_lets_its_action_end_and_keeps_what_discard_would_ignore() {
     assert_eq!(bench.step(Input::Paused), []);
     assert_eq!(bench.see(1, 2), []);
     assert_eq!(bench.end(1), []);
+    assert_eq!(bench.watch.condition(false), Condition::Paused);
     assert_eq!(bench.step(Input::Resumed), [spawn(2, Event::Changed, 1, 2)]);
 }
 
@@ -988,4 +1001,130 @@ fn a_kill_ends_every_run_as_a_timeout_would() {
     assert_eq!(bench.at(5), [Effect::Kill { run: RunId(2) }]);
     assert_eq!(bench.fail(2), []);
     assert_eq!(bench.watch.live_runs(), 0);
+}
+
+#[test]
+fn what_runs_at_once_is_not_late_and_what_waits_for_a_run_is() {
+    let mut bench = Bench::new(QUEUE);
+    bench.at(3);
+    bench.see(1, 1);
+    assert_eq!(bench.late, Duration::ZERO);
+    bench.at(4);
+    bench.see(1, 2);
+    bench.at(10);
+    bench.see(1, 3);
+    bench.at(11);
+    assert_eq!(bench.end(1), [spawn(2, Event::Changed, 1, 3)]);
+    assert_eq!(bench.late, SECOND, "since the newest update that it runs");
+}
+
+#[test]
+fn what_waits_for_room_is_late_whatever_comes_after_it() {
+    let mut bench = Bench::new(Policy { max_parallel: 1, ..PARALLEL });
+    bench.see(1, 1);
+    bench.see(1, 2);
+    bench.at(7);
+    bench.see(1, 3);
+    assert_eq!(bench.end(1), [spawn(2, Event::Changed, 1, 2)]);
+    assert_eq!(bench.late, 7 * SECOND);
+}
+
+#[test]
+fn what_a_definition_puts_off_is_not_late_until_then() {
+    let throttle = Throttle::default();
+    for throttle in [
+        Throttle { debounce: 100 * SECOND, ..throttle },
+        Throttle { min_interval: 100 * SECOND, ..throttle },
+        Throttle { splay: 100 * SECOND, ..throttle },
+    ] {
+        let mut bench = Bench::new(throttled(throttle));
+        bench.see(1, 1);
+        if bench.watch.live_runs() == 0 {
+            bench.at_deadline();
+        }
+        bench.end(1);
+        assert_ne!(bench.see(1, 2), [spawn(2, Event::Changed, 1, 2)]);
+        bench.now = bench.watch.deadline().expect("a start") + 2 * SECOND;
+        assert_eq!(bench.step(Input::Tick), [spawn(2, Event::Changed, 1, 2)]);
+        assert_eq!(bench.late, 2 * SECOND, "{throttle:?}");
+    }
+}
+
+#[test]
+fn the_pause_before_a_retry_is_asked_for_and_want_of_resources_is_not() {
+    let mut bench = Bench::new(RETRY);
+    bench.see(1, 1);
+    bench.fail(1);
+    bench.at_deadline();
+    assert_eq!(bench.late, Duration::ZERO);
+    let pause = starve(&mut bench, 2);
+    bench.at_deadline();
+    assert_eq!(bench.late, pause);
+}
+
+#[test]
+fn the_condition_of_a_watch_follows_what_happens_to_it() {
+    let mut bench = Bench::new(throttled(Throttle { debounce: SECOND, ..Throttle::default() }));
+    assert_eq!(bench.watch.condition(false), Condition::Unknown);
+    assert_eq!(bench.watch.condition(true), Condition::Unreadable);
+    bench.miss();
+    assert_eq!(bench.watch.condition(false), Condition::Absent);
+    assert_eq!(bench.watch.condition(true), Condition::Unreadable);
+    bench.see(1, 1);
+    assert_eq!(bench.watch.condition(false), Condition::Waiting);
+    bench.at_deadline();
+    assert_eq!(bench.watch.condition(true), Condition::Running);
+    bench.end(1);
+    assert_eq!(bench.watch.condition(false), Condition::Idle);
+    bench.see(1, 2);
+    bench.at_deadline();
+    bench.fail(2);
+    assert_eq!(bench.watch.condition(true), Condition::Failed);
+    assert_eq!(bench.watch.failures(), 1);
+    bench.see(1, 3);
+    assert_eq!(bench.watch.condition(false), Condition::Waiting, "of the new update nothing failed yet");
+    assert_eq!(bench.watch.waiting_updates(), 1);
+    bench.at_deadline();
+    assert_eq!(bench.watch.condition(false), Condition::Running);
+    bench.end(3);
+    assert_eq!(bench.watch.condition(false), Condition::Idle);
+}
+
+#[test]
+fn a_watch_that_is_to_try_again_is_retrying_and_one_that_must_not_is_stopped() {
+    let mut bench = Bench::new(Policy { on_failure: OnFailure::Stop, ..RETRY });
+    bench.see(1, 1);
+    starve(&mut bench, 1);
+    assert_eq!(bench.watch.condition(false), Condition::Retrying);
+    bench.at_deadline();
+    for run in 2..4 {
+        bench.fail(run);
+        assert_eq!(bench.watch.condition(false), Condition::Retrying);
+        bench.at_deadline();
+        assert_eq!(bench.watch.condition(false), Condition::Running);
+    }
+    bench.fail(4);
+    assert_eq!(bench.watch.condition(true), Condition::Stopped);
+    bench.see(1, 2);
+    assert_eq!(bench.watch.condition(false), Condition::Stopped, "what waits does not run");
+    bench.redefine(QUEUE);
+    assert_eq!(bench.watch.condition(false), Condition::Waiting);
+}
+
+#[test]
+fn what_a_former_daemon_saw_is_not_known_before_the_store_says_so() {
+    let policy = Policy { run_on_load: RunOnLoad::Never, ..QUEUE };
+    let mut next = settled(policy.clone()).reborn(policy, None);
+    assert_eq!(next.watch.condition(false), Condition::Unknown);
+    next.see(1, 1);
+    assert_eq!(next.watch.condition(false), Condition::Idle);
+    next.step(Input::Redefined { policy: QUEUE, same_subject: false });
+    assert_eq!(next.watch.condition(false), Condition::Unknown);
+}
+
+#[test]
+fn conditions_are_in_the_order_of_their_precedence_and_have_names_of_their_own() {
+    let names: std::collections::BTreeSet<_> = Condition::ALL.map(Condition::as_str).into();
+    assert_eq!(names.len(), Condition::ALL.len());
+    assert!(Condition::ALL.is_sorted());
 }
