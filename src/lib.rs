@@ -28,6 +28,7 @@
 pub mod action;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod ledger;
 pub mod report;
