@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -17,8 +18,9 @@ use crate::action::spawn::Spawner;
 use crate::config::files;
 use crate::daemon::{self, Parts};
 use crate::ledger::Ledger;
+use crate::metrics::Metrics;
 use crate::report::log::Target;
-use crate::report::{Level, Log, Report};
+use crate::report::{Level, Log, Report, Reporter};
 use crate::store::{self, StoreSettings, StoreUrl};
 use crate::sys;
 
@@ -34,6 +36,8 @@ enum RunError {
     LogFile { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Io(#[from] io::Error),
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// What `run` was told, with every path absolute.
@@ -152,6 +156,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
 
     let log_to_stdout = matches!(plan.log, Target::Stdout);
     let (log, writer) = Log::start(plan.log, plan.level)?;
+    let log = Reporter::new(log, Arc::new(Metrics::new()?));
     log.report(&Report::Starting {
         version: env!("CARGO_PKG_VERSION"),
         store: &plan.store.url.to_string(),

@@ -63,15 +63,18 @@ impl Daemon {
                 }
                 let Changes { added, changed, removed } = self.load(&file, watches);
                 self.scan.loaded(&file);
+                self.failing_files.remove(&file);
                 self.log.report(&Report::ConfigLoaded { file: &file, added, changed, removed });
             }
             FileChange::Failed { file, error } => {
                 self.log.report(&Report::ConfigFailed { error: &error });
                 self.scan.failed(&file);
+                self.failing_files.insert(file);
             }
             FileChange::Removed { file } => {
                 let Changes { removed, .. } = self.load(&file, Vec::new());
                 self.by_file.remove(&file);
+                self.failing_files.remove(&file);
                 self.log.report(&Report::ConfigRemoved { file: &file, watches: removed });
             }
             FileChange::Trouble(what) => {

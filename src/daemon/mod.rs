@@ -2,10 +2,11 @@
 //! effects it asks for. It owns the watches, the timers and the running actions, and decides nothing.
 //!
 //! * [`configs`] changes which watches there are.
+//! * [`gauges`] says how all that is at the moment.
 //! * [`memory`] keeps the ledger, and takes up what a former daemon left in it.
 //! * [`runs`] performs what the core asks for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::time::Duration;
 
@@ -19,13 +20,14 @@ use crate::action::spawn::Spawner;
 use crate::config::files::{FileChange, Loader};
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::ledger::{Ending, Intent, Ledger};
-use crate::report::{Log, Report, RunReport};
+use crate::report::{Report, Reporter, RunReport};
 use crate::store::{State, StoreEvent, Subject, Subscriptions};
 use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update, Watch};
 use configs::FirstScan;
 use memory::LastFailure;
 
 mod configs;
+mod gauges;
 mod memory;
 mod runs;
 
@@ -38,7 +40,7 @@ const SETTLE: Duration = Duration::from_millis(2);
 
 /// Everything the daemon lives on; each is ready to use.
 pub struct Parts {
-    pub log: Log,
+    pub log: Reporter,
     pub ledger: Ledger,
     pub spawner: Spawner,
     pub subscriptions: Subscriptions,
@@ -76,6 +78,8 @@ pub async fn run(parts: Parts) {
         next_watch: 0,
         timers: BTreeSet::new(),
         scan: FirstScan::default(),
+        failing_files: HashSet::new(),
+        store_connected: false,
         interrupted: HashMap::new(),
         drifted: 0,
         stop_timeout: parts.stop_timeout,
@@ -221,7 +225,7 @@ enum Over {
 }
 
 struct Daemon {
-    log: Log,
+    log: Reporter,
     ledger: Ledger,
     spawner: Spawner,
     subscriptions: Subscriptions,
@@ -244,6 +248,9 @@ struct Daemon {
     next_watch: u64,
     timers: BTreeSet<(Time, WatchId)>,
     scan: FirstScan,
+    /// Files whose last load failed.
+    failing_files: HashSet<String>,
+    store_connected: bool,
     /// Of the runs that the former daemon did not see end, until their watch is loaded.
     interrupted: HashMap<WatchKey, (Subject, Event)>,
     drifted: u64,
@@ -300,8 +307,12 @@ impl Daemon {
                     reason: &reason,
                 });
             }
-            StoreEvent::Connected { what } => self.log.report(&Report::StoreConnected { what: &what }),
+            StoreEvent::Connected { what } => {
+                self.store_connected = true;
+                self.log.report(&Report::StoreConnected { what: &what });
+            }
             StoreEvent::Disconnected { reason } => {
+                self.store_connected = false;
                 self.log.report(&Report::StoreDisconnected { reason: &reason });
             }
             StoreEvent::Degraded { reason } => self.log.report(&Report::Trouble { what: &reason }),

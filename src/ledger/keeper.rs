@@ -128,6 +128,10 @@ impl Keeper {
         self.forgotten
     }
 
+    pub(super) fn size(&self) -> u64 {
+        self.files.size()
+    }
+
     pub(super) fn is_dirty(&self) -> bool {
         match &self.health {
             Health::Usable(database) => database.is_dirty(),

@@ -210,6 +210,11 @@ impl Ledger {
         self.keeper.commit();
     }
 
+    /// The size of the database and its log, in bytes.
+    pub fn size(&self) -> u64 {
+        self.keeper.size()
+    }
+
     /// Whether anything waits for [`Self::commit`].
     pub fn is_dirty(&self) -> bool {
         self.keeper.is_dirty()

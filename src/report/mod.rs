@@ -1,4 +1,4 @@
-//! One typed report per event; each becomes a log line here and nowhere else.
+//! One typed report per event; each becomes a log line and a count through [`Reporter`], and nowhere else.
 //!
 //! A report never holds node data.
 
@@ -13,8 +13,10 @@ use crate::store::Subject;
 use crate::watch::{Event, Reason, RunId};
 
 pub mod log;
+mod reporter;
 
 pub use log::Log;
+pub use reporter::Reporter;
 
 /// How much a report matters. Without flags, [`Level::Notice`] and above are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
