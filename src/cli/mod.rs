@@ -9,16 +9,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use operate::{ControlArgs, HistoryArgs, StatusArgs};
 
+use crate::control::Order;
 use crate::store::{NodePath, StoreUrl};
 
 pub mod act;
 pub mod check;
 pub mod evaluate;
 pub mod node;
+pub mod operate;
 pub mod run;
+pub mod serving;
 pub mod settings;
 pub mod startup;
+mod table;
 
 /// Watches nodes in ZooKeeper and runs something the moment one changes.
 ///
@@ -93,12 +98,42 @@ enum Command {
         #[arg(long)]
         recursive: bool,
     },
+    /// Show what the daemon's watches are doing
+    Status(StatusArgs),
+    /// Run a watch's action now, with what its node has
+    Trigger(WatchArgs),
+    /// Start nothing of a watch, and go on observing, until it is resumed
+    Pause(WatchArgs),
+    /// Run a paused watch again, with the latest content if any came
+    Resume(WatchArgs),
+    /// End the running actions of a watch, as their timeout would
+    Kill(WatchArgs),
+    /// Have the daemon read its configs again
+    Reload(ControlArgs),
+    /// List what ran, newest first
+    History(HistoryArgs),
+    /// Write what a run printed (the last 64 KiB) to stdout
+    Logs {
+        /// As `history` has it, or the number that the log has
+        run: String,
+        #[command(flatten)]
+        control: ControlArgs,
+    },
     /// Evaluate configs for the daemon (internal: talks to its parent over stdin and stdout)
     #[command(hide = true)]
     Evaluate,
     /// Run a function action for the daemon (internal: reads the request from a descriptor)
     #[command(hide = true)]
     Act { descriptor: i32 },
+}
+
+/// Which watch of which daemon.
+#[derive(Clone, Debug, Args)]
+struct WatchArgs {
+    /// Its name as in the log, or its description
+    watch: String,
+    #[command(flatten)]
+    control: ControlArgs,
 }
 
 /// Where the nodes are.
@@ -140,6 +175,9 @@ pub struct RunArgs {
     /// Write the process id to a file, which a second daemon cannot take
     #[arg(long, value_name = "FILE", aliases = ["pid_file", "pidfile"])]
     pub pid_file: Option<PathBuf>,
+    /// Where operators reach the daemon [default: /run/twitcher/control.sock]
+    #[arg(long, value_name = "PATH", alias = "control_socket")]
+    pub control_socket: Option<PathBuf>,
     /// Run in the background
     #[arg(long)]
     pub daemonize: bool,
@@ -164,6 +202,14 @@ pub fn main() -> ExitCode {
         Command::Poke { store, node } => node::poke(store, &node),
         Command::Ls { store, node } => node::ls(store, &node),
         Command::Rm { store, node, recursive } => node::rm(store, &node, recursive),
+        Command::Status(args) => operate::status(args),
+        Command::Trigger(args) => operate::order(Order::Trigger, &args.watch, &args.control),
+        Command::Pause(args) => operate::order(Order::Pause, &args.watch, &args.control),
+        Command::Resume(args) => operate::order(Order::Resume, &args.watch, &args.control),
+        Command::Kill(args) => operate::order(Order::Kill, &args.watch, &args.control),
+        Command::Reload(control) => operate::reload(&control),
+        Command::History(args) => operate::history(&args),
+        Command::Logs { run, control } => operate::logs(&run, &control),
         Command::Evaluate => evaluate::run(),
         Command::Act { descriptor } => act::run(descriptor),
     }

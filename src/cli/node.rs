@@ -75,15 +75,7 @@ fn with_client(args: StoreArgs, command: impl AsyncFnOnce(&Client) -> Result<(),
 
 fn store_settings(args: StoreArgs) -> Result<StoreSettings, settings::SettingsError> {
     let config_path = settings::config_path(None);
-    let file = match settings::File::read(&config_path) {
-        // It may hold secrets and be root's alone; without it, a client is who it can be.
-        Err(settings::SettingsError::Read { source, .. })
-            if source.kind() == io::ErrorKind::PermissionDenied =>
-        {
-            settings::File::default()
-        }
-        file => file?,
-    };
+    let file = settings::readable(&config_path)?;
     settings::store(args, file, &config_path)
 }
 

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::StoreArgs;
+use super::serving::{FileControl, FileMetrics, Serving};
 use crate::store::{Auth, StoreSettings, StoreUrl};
 
 pub const CONFIG_PATH: &str = "/etc/twitcher";
@@ -35,6 +36,10 @@ pub struct File {
     pub state_dir: Option<PathBuf>,
     pub log_file: Option<PathBuf>,
     pub pid_file: Option<PathBuf>,
+    #[serde(default)]
+    pub control: FileControl,
+    #[serde(default)]
+    pub metrics: FileMetrics,
     /// Given to every ZooKeeper session, in this order.
     #[serde(default)]
     pub auth: Vec<FileAuth>,
@@ -74,6 +79,7 @@ impl File {
         file.store_url(config_path)?;
         file.timeout(config_path)?;
         file.stop_timeout(config_path)?;
+        Serving::new(None, &file.control, &file.metrics, config_path)?;
         Ok(file)
     }
 
@@ -101,7 +107,17 @@ impl File {
     }
 }
 
-fn value_error(config_path: &Path, key: &str, reason: impl ToString) -> SettingsError {
+/// The file as a client may see it: it may hold secrets and be root's alone, and without it, a client is who it can be.
+pub fn readable(config_path: &Path) -> Result<File, SettingsError> {
+    match File::read(config_path) {
+        Err(SettingsError::Read { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
+            Ok(File::default())
+        }
+        file => file,
+    }
+}
+
+pub fn value_error(config_path: &Path, key: &str, reason: impl ToString) -> SettingsError {
     let origin = format!("{}: {key}", config_path.join(FILE).display());
     SettingsError::Value { origin, reason: reason.to_string() }
 }
@@ -141,7 +157,7 @@ fn parse_url(origin: &str, url: &str) -> Result<StoreUrl, SettingsError> {
 }
 
 /// An environment variable; an empty one is as good as none.
-fn variable(name: &str) -> Option<OsString> {
+pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 

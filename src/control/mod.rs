@@ -17,13 +17,14 @@ use tokio::sync::oneshot;
 
 pub mod client;
 pub mod name;
-mod routes;
+pub mod routes;
 pub mod server;
 pub mod socket;
 pub mod status;
-pub mod timestamp;
 
-use status::{DaemonStatus, RunRecord, WatchStatus};
+use crate::ledger::{RunRecord, Which};
+use crate::metrics::Gauges;
+use status::{DaemonStatus, WatchStatus};
 
 /// Watches in one answer: some 0.2 ms of the daemon's time.
 pub const WATCHES_AT_ONCE: usize = 200;
@@ -64,20 +65,12 @@ pub enum Question {
         before: Option<i64>,
         answer: Answer<Result<Vec<(i64, RunRecord)>, Refusal>>,
     },
+    Gauges(Answer<Gauges>),
     /// What a run printed, as far as it is kept.
     Output {
         run: String,
         answer: Answer<Result<Vec<u8>, Refusal>>,
     },
-}
-
-/// Which runs of the ledger.
-#[derive(Clone, Debug, Default)]
-pub struct Which {
-    /// Of the watch that goes by this name, loaded or not.
-    pub watch: Option<String>,
-    /// Only those that ended in anything but success.
-    pub failed: bool,
 }
 
 /// What can be done to a watch.

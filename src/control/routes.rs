@@ -2,6 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
+//! | `GET /metrics` | what Prometheus reads |
 //! | `GET /v1/status` | the daemon as a whole, a JSON object |
 //! | `GET /v1/watches`, `?watch=NAME` | its watches, a JSON object a line |
 //! | `POST /v1/trigger?watch=NAME`, `pause`, `resume`, `kill` | what came of it, a JSON object |
@@ -13,6 +14,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
@@ -26,7 +28,9 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Answer, Order, PATIENCE, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE, Which};
+use super::{Answer, Order, PATIENCE, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE};
+use crate::ledger::{RunRecord, Which};
+use crate::metrics::{self, Metrics};
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -44,6 +48,7 @@ pub enum Scope {
 /// Answers every client from what the daemon says.
 pub struct Routes {
     daemon: mpsc::Sender<Question>,
+    metrics: Arc<Metrics>,
 }
 
 /// An answer that is an error.
@@ -68,15 +73,15 @@ fn bad_request(error: impl Into<String>) -> Failure {
 }
 
 impl Routes {
-    pub fn new(daemon: mpsc::Sender<Question>) -> Self {
-        Self { daemon }
+    pub fn new(daemon: mpsc::Sender<Question>, metrics: Arc<Metrics>) -> Self {
+        Self { daemon, metrics }
     }
 
     pub(super) async fn answer<B>(&self, request: &Request<B>, scope: Scope) -> Response<Body> {
+        let (method, path) = (request.method(), request.uri().path());
         let answer = match scope {
-            Scope::Everything => {
-                self.route(request.method(), request.uri().path(), request.uri().query()).await
-            }
+            Scope::Everything | Scope::Metrics if path == "/metrics" => self.metrics(method).await,
+            Scope::Everything => self.route(method, path, request.uri().query()).await,
             Scope::Metrics => Err(not_found()),
         };
         answer.unwrap_or_else(|Failure { status, error }| {
@@ -146,6 +151,12 @@ impl Routes {
         }
     }
 
+    async fn metrics(&self, method: &Method) -> Result<Response<Body>, Failure> {
+        require(method, &Method::GET)?;
+        let gauges = self.ask(Question::Gauges).await?;
+        Ok(respond(StatusCode::OK, metrics::CONTENT_TYPE, whole(self.metrics.encode(&gauges))))
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Question) -> Result<T, Failure> {
         ask(&self.daemon, question).await
     }
@@ -171,7 +182,7 @@ impl Routes {
     fn runs(
         &self,
         which: Which,
-        first: Vec<(i64, super::status::RunRecord)>,
+        first: Vec<(i64, RunRecord)>,
         limit: usize,
     ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         let daemon = self.daemon.clone();

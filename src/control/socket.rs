@@ -31,10 +31,26 @@ pub enum SocketError {
     Io { path: PathBuf, source: io::Error },
 }
 
-/// A listening socket, whose file goes with it.
+/// A listening socket and its file.
 #[derive(Debug)]
 pub struct Bound {
-    pub listener: UnixListener,
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+impl Bound {
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    pub fn split(self) -> (UnixListener, SocketFile) {
+        (self.listener, self.file)
+    }
+}
+
+/// Removed when this is dropped.
+#[derive(Debug)]
+pub struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
 }
@@ -71,10 +87,11 @@ fn listen(place: &Place, hidden: &Path) -> io::Result<Bound> {
     chown(hidden, None, place.group)?;
     fs::set_permissions(hidden, Permissions::from_mode(place.mode))?;
     fs::rename(hidden, &place.path)?;
-    Ok(Bound { listener, inode: inode(&place.path)?, path: place.path.clone() })
+    let path = place.path.clone();
+    Ok(Bound { listener, file: SocketFile { inode: inode(&path)?, path } })
 }
 
-impl Drop for Bound {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         // By now it may be another's.
         if inode(&self.path).is_ok_and(|inode| inode == self.inode) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::timestamp::Timestamp;
+use crate::ledger::RunRecord;
+use crate::report::Timestamp;
 
 /// `GET /v1/status`: the daemon as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,8 +79,6 @@ pub struct WatchStatus {
     pub runs: Vec<RunStatus>,
     /// How many updates wait to be run.
     pub waiting: usize,
-    /// How long the oldest of them has.
-    pub waiting_seconds: Option<f64>,
     /// In how many seconds the next run starts, where time is all that it waits for.
     pub next_start_seconds: Option<f64>,
     /// In a row.
@@ -105,41 +104,8 @@ pub struct RunStatus {
     pub killed_seconds: Option<f64>,
 }
 
-/// A run that has ended, or that runs: a line of `GET /v1/history`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunRecord {
-    pub run: String,
-    /// As the log names it.
-    pub watch: String,
-    pub znode: String,
-    pub event: String,
-    pub version: i64,
-    pub started: Timestamp,
-    /// `null` while it runs.
-    pub seconds: Option<f64>,
-    /// `success`, `exit`, `signal`, `timeout`, `killed`, `not started`, `interrupted` (the daemon stopped first),
-    /// `unknown` (its daemon was killed) or `running`.
-    pub outcome: String,
-    pub exit_code: Option<i32>,
-    pub signal: Option<i32>,
-    /// Why it was not started.
-    pub error: Option<String>,
-}
-
-impl RunRecord {
-    /// The outcome in a few words.
-    pub fn summary(&self) -> String {
-        match (self.outcome.as_str(), self.exit_code, self.signal, &self.error) {
-            ("exit", Some(code), _, _) => format!("exit code {code}"),
-            ("signal", _, Some(signal), _) => format!("signal {signal}"),
-            ("not started", _, _, Some(error)) => error.clone(),
-            (outcome, ..) => outcome.to_owned(),
-        }
-    }
-}
-
 /// What `twitcher status --check` finds wrong, one line each; none if all is well. A run is stuck if it was sent SIGKILL
-/// and does not end, or if an update has waited for it longer than `stuck_after`.
+/// and does not end, or if it takes longer than `stuck_after` while an update waits.
 pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Duration) -> Vec<String> {
     let mut found = Vec::new();
     for store in &daemon.stores {
@@ -178,9 +144,8 @@ impl WatchStatus {
         if let Some(run) = undead {
             return Some(format!("pid {} does not end after SIGKILL", run.pid));
         }
-        let run = self.runs.first()?;
-        let too_long = self.waiting_seconds.is_some_and(|waits| waits > stuck_after.as_secs_f64());
-        (too_long && !self.paused && !self.notified)
-            .then(|| format!("an update waits for pid {}, which runs for {:.0} s", run.pid, run.seconds))
+        let waits = self.waiting > 0 && !self.paused && !self.notified;
+        let run = self.runs.iter().find(|run| waits && run.seconds > stuck_after.as_secs_f64())?;
+        Some(format!("an update waits for pid {}, which runs for {:.0} s", run.pid, run.seconds))
     }
 }

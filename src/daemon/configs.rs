@@ -22,6 +22,10 @@ pub(super) struct FirstScan {
 }
 
 impl FirstScan {
+    pub(super) fn is_done(&self) -> bool {
+        self.is_done
+    }
+
     fn failed(&mut self, file: &str) {
         if !self.is_done {
             self.failed.insert(file.to_owned());
@@ -69,7 +73,7 @@ impl Daemon {
             FileChange::Failed { file, error } => {
                 self.log.report(&Report::ConfigFailed { error: &error });
                 self.scan.failed(&file);
-                self.failing_files.insert(file);
+                self.failing_files.insert(file, error);
             }
             FileChange::Removed { file } => {
                 let Changes { removed, .. } = self.load(&file, Vec::new());
@@ -129,6 +133,9 @@ impl Daemon {
             self.log.report(&Report::StaysStopped { watch: &spec.id });
         }
         let is_recorded = recalled.is_some_and(|recalled| recalled.definition == hash);
+        if standing.paused {
+            self.log.report(&Report::StaysPaused { watch: &spec.id });
+        }
         let id = match self.by_key.get(&spec.id).copied() {
             Some(id) => {
                 self.revive(id, spec, hash, standing, is_recorded);
@@ -195,7 +202,7 @@ impl Daemon {
             }
             None => {
                 self.subscriptions.subscribe(subject.clone());
-                self.subjects.insert(subject, Subscribers { watches: vec![id], unreadable: false });
+                self.subjects.insert(subject, Subscribers { watches: vec![id], unreadable: None });
             }
         }
     }

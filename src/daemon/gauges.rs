@@ -7,9 +7,8 @@ use crate::metrics::{DEFAULT_STORE, Gauges, Tally};
 
 impl Daemon {
     /// One pass over the watches.
-    #[expect(dead_code, reason = "nobody asks yet")]
     pub(super) fn gauges(&self) -> Gauges {
-        let unreadable = || self.subjects.values().filter(|subscribers| subscribers.unreadable);
+        let unreadable = || self.subjects.values().filter(|subscribers| subscribers.unreadable.is_some());
         let blind: HashSet<WatchId> = unreadable().flat_map(|node| &node.watches).copied().collect();
         let loaded = self.entries.iter().filter(|(_, entry)| !entry.retired);
         Gauges {

@@ -4,11 +4,13 @@
 //! * [`configs`] changes which watches there are.
 //! * [`gauges`] says how all that is at the moment.
 //! * [`memory`] keeps the ledger, and takes up what a former daemon left in it.
+//! * [`operator`] answers what operators ask through the control socket.
 //! * [`runs`] performs what the core asks for.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -19,16 +21,18 @@ use crate::action::run::{Handle, Outcome};
 use crate::action::spawn::Spawner;
 use crate::config::files::{FileChange, Loader};
 use crate::config::spec::{WatchKey, WatchSpec};
+use crate::control::Question;
 use crate::ledger::{Ending, Intent, Ledger};
 use crate::report::{Report, Reporter, RunReport};
 use crate::store::{State, StoreEvent, Subject, Subscriptions};
 use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update, Watch};
 use configs::FirstScan;
-use memory::LastFailure;
+use memory::{LastFailure, LastRun};
 
 mod configs;
 mod gauges;
 mod memory;
+mod operator;
 mod runs;
 
 /// How many of a store's events are taken at once. The first action of a burst waits for all of them, some 50 µs each.
@@ -45,17 +49,20 @@ pub struct Parts {
     pub spawner: Spawner,
     pub subscriptions: Subscriptions,
     pub store_events: Receiver<StoreEvent>,
+    pub config_path: PathBuf,
     pub loader: Loader,
     pub config_changes: UnboundedReceiver<FileChange>,
     /// Signal numbers: SIGHUP, SIGTERM and SIGINT.
     pub signals: UnboundedReceiver<i32>,
+    /// What operators ask; nobody may be there to.
+    pub questions: Receiver<Question>,
     /// How long running actions may take to end by themselves when the daemon stops.
     pub stop_timeout: Duration,
 }
 
 /// Runs until it is told to stop and the last action has ended.
 pub async fn run(parts: Parts) {
-    let Parts { mut store_events, loader, mut config_changes, mut signals, .. } = parts;
+    let Parts { mut store_events, mut config_changes, mut signals, mut questions, .. } = parts;
     let (ends, mut ended) = unbounded_channel();
     let mut daemon = Daemon {
         log: parts.log,
@@ -64,8 +71,11 @@ pub async fn run(parts: Parts) {
         subscriptions: parts.subscriptions,
         ends,
         origin: Instant::now(),
+        started: SystemTime::now(),
+        config_path: parts.config_path,
+        loader: parts.loader,
         stamp: stamp(),
-        entries: HashMap::new(),
+        entries: BTreeMap::new(),
         by_key: HashMap::new(),
         by_file: HashMap::new(),
         subjects: HashMap::new(),
@@ -78,7 +88,7 @@ pub async fn run(parts: Parts) {
         next_watch: 0,
         timers: BTreeSet::new(),
         scan: FirstScan::default(),
-        failing_files: HashSet::new(),
+        failing_files: BTreeMap::new(),
         store_connected: false,
         interrupted: HashMap::new(),
         drifted: 0,
@@ -101,14 +111,12 @@ pub async fn run(parts: Parts) {
             Some(end) = ended.recv() => daemon.run_ended(end),
             Some(change) = config_changes.recv(), if !daemon.stopping => daemon.file_change(change),
             Some(signal) = signals.recv() => match signal {
-                SIGHUP => {
-                    daemon.log.report(&Report::ConfigReload);
-                    loader.rescan();
-                }
+                SIGHUP => daemon.reload("SIGHUP"),
                 SIGINT => daemon.stop("SIGINT"),
                 SIGTERM => daemon.stop("SIGTERM"),
                 _ => {}
             },
+            Some(question) = questions.recv() => daemon.answer(question),
             () = sleep_until(wake.unwrap_or(daemon.origin)), if wake.is_some() => daemon.tick(),
             () = sleep_until(settle.unwrap_or(daemon.origin)), if settle.is_some() => daemon.settle(),
             () = sleep_until(retry.unwrap_or(daemon.origin)), if retry.is_some() => daemon.ledger.retry(),
@@ -139,6 +147,8 @@ struct Entry {
     retired: bool,
     /// Since the last success. Boxed, because few have one.
     failure: Option<Box<LastFailure>>,
+    /// Boxed, because of ten thousand most have none yet.
+    last_run: Option<Box<LastRun>>,
 }
 
 enum Definition {
@@ -152,7 +162,8 @@ enum Definition {
 
 impl Entry {
     fn new(definition: Definition, watch: Watch) -> Self {
-        let mut entry = Self { definition, hash: 0, watch, timer: None, retired: true, failure: None };
+        let mut entry =
+            Self { definition, hash: 0, watch, timer: None, retired: true, failure: None, last_run: None };
         if let Some(spec) = entry.spec() {
             (entry.hash, entry.retired) = (spec.definition_hash(), false);
         }
@@ -188,7 +199,8 @@ impl Entry {
 #[derive(Default)]
 struct Subscribers {
     watches: Vec<WatchId>,
-    unreadable: bool,
+    /// Why, as long as it cannot be read.
+    unreadable: Option<String>,
 }
 
 struct Live {
@@ -198,6 +210,8 @@ struct Live {
     handle: Handle,
     started: Instant,
     ended_by: Option<Reason>,
+    /// When it was sent SIGKILL.
+    killed: Option<Instant>,
 }
 
 /// A run that starts as soon as the ledger knows of it.
@@ -231,9 +245,13 @@ struct Daemon {
     subscriptions: Subscriptions,
     ends: UnboundedSender<RunEnd>,
     origin: Instant,
+    /// The same by the calendar.
+    started: SystemTime,
+    config_path: PathBuf,
+    loader: Loader,
     stamp: String,
-    /// Boxed, because the table has up to twice as many places as entries.
-    entries: HashMap<WatchId, Box<Entry>>,
+    /// Boxed, because a node of the tree has up to twice as many places as entries.
+    entries: BTreeMap<WatchId, Box<Entry>>,
     by_key: HashMap<WatchKey, WatchId>,
     by_file: HashMap<String, Vec<WatchKey>>,
     subjects: HashMap<Subject, Subscribers>,
@@ -248,8 +266,8 @@ struct Daemon {
     next_watch: u64,
     timers: BTreeSet<(Time, WatchId)>,
     scan: FirstScan,
-    /// Files whose last load failed.
-    failing_files: HashSet<String>,
+    /// Files whose last load failed, and why.
+    failing_files: BTreeMap<String, String>,
     store_connected: bool,
     /// Of the runs that the former daemon did not see end, until their watch is loaded.
     interrupted: HashMap<WatchKey, (Subject, Event)>,
@@ -282,7 +300,7 @@ fn verdict(outcome: &io::Result<Outcome>, told: Option<Reason>) -> (End, Ending<
 
 /// Sets the run ids of a daemon apart from those of any other.
 fn stamp() -> String {
-    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let started = SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     format!("{:x}.{:x}", started.unwrap_or_default().as_millis(), std::process::id())
 }
 
@@ -298,7 +316,7 @@ impl Daemon {
             StoreEvent::Observed { subject, state } => self.observed(&subject, &state),
             StoreEvent::Unreadable { subject, reason } => {
                 let Some(subscribers) = self.subjects.get_mut(&subject) else { return };
-                subscribers.unreadable = true;
+                subscribers.unreadable = Some(reason.clone());
                 let keys: Vec<_> =
                     subscribers.watches.iter().map(|watch| self.entries[watch].key()).collect();
                 self.log.report(&Report::NodeUnreadable {
@@ -325,7 +343,7 @@ impl Daemon {
 
     fn observed(&mut self, subject: &Subject, state: &State) {
         let Some(subscribers) = self.subjects.get_mut(subject) else { return };
-        if std::mem::take(&mut subscribers.unreadable) {
+        if subscribers.unreadable.take().is_some() {
             self.log.report(&Report::NodeReadable { subject });
         }
         self.log.report(&Report::NodeObserved { subject });
@@ -343,6 +361,11 @@ impl Daemon {
                 let Some(live) = self.runs.remove(&run) else { return };
                 let (end, ending) = verdict(&outcome, live.ended_by);
                 self.note_end(run, &live, ending, &output);
+                if let Some(entry) = self.entries.get_mut(&watch) {
+                    let Intent { event, version, started, .. } = live.intent;
+                    let (version, took) = (version.number, live.started.elapsed());
+                    entry.last_run = Some(Box::new(LastRun { run, event, version, started, took, ending }));
+                }
                 self.report_end(watch, run, &live, &outcome, end);
                 end
             }
@@ -380,6 +403,11 @@ impl Daemon {
         for watch in due {
             self.step(watch, Input::Tick);
         }
+    }
+
+    fn reload(&self, asked_by: &str) {
+        self.log.report(&Report::ConfigReload { asked_by });
+        self.loader.rescan();
     }
 
     fn stop(&mut self, signal: &str) {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use nix::libc;
 use tokio::time::Instant;
 
+use super::memory::LastRun;
 use super::{Daemon, Live, Over, RunEnd, Start, WatchId};
 use crate::action::proc;
 use crate::action::run::{self, Handle};
@@ -32,7 +33,10 @@ impl Daemon {
                 }
             }
             Effect::Kill { run } => {
-                let _ = self.signal(run, RunReport::Killed, Handle::kill);
+                let sent = self.signal(run, RunReport::Killed, Handle::kill);
+                if let (true, Some(live)) = (sent, self.runs.get_mut(&run)) {
+                    live.killed = Some(Instant::now());
+                }
             }
             Effect::Discarded { version } => {
                 let watch = self.entries[&id].key();
@@ -126,7 +130,7 @@ impl Daemon {
                 let mark = proc::mark(process.leader).ok();
                 self.unidentified.insert(run);
                 let handle = self.follow(id, run, spec.id.clone(), process);
-                let live = Live { intent, process: mark, handle, started, ended_by: None };
+                let live = Live { intent, process: mark, handle, started, ended_by: None, killed: None };
                 self.runs.insert(run, live);
             }
             Err(error) => {
@@ -140,6 +144,14 @@ impl Daemon {
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.fail(why);
+                    entry.last_run = Some(Box::new(LastRun {
+                        run,
+                        event: update.event,
+                        version: update.version.number,
+                        started: intent.started,
+                        took: Duration::ZERO,
+                        ending: Ending::NotStarted(""),
+                    }));
                 }
                 // Through the queue and not at once: a thousand that cannot start must not nest.
                 let how = Over::NeverStarted { starved: is_starvation(&error) };

@@ -137,7 +137,7 @@ pub(super) fn ended(
         ":seq": seq,
         ":run": run,
         ":ended": column::millis(SystemTime::now()),
-        ":outcome": outcome(how),
+        ":outcome": how.name(),
         ":exit_code": exit_code,
         ":signal": signal,
         ":error": error,
@@ -147,19 +147,6 @@ pub(super) fn ended(
     context.rows.remove(run);
     context.pruning.reconsider(seq);
     context.pruning.prune(connection)
-}
-
-fn outcome(how: Ending<'_>) -> &'static str {
-    match how {
-        Ending::Exited(0) => "success",
-        Ending::Exited(_) => "exit",
-        Ending::Signaled(_) => "signal",
-        Ending::TimedOut => "timeout",
-        Ending::Killed => "killed",
-        Ending::NotStarted(_) => "not started",
-        Ending::Interrupted => "interrupted",
-        Ending::Unknown => "unknown",
-    }
 }
 
 pub(super) fn unfinished(connection: &Connection, context: &mut Context) -> Result<Vec<Unfinished>> {

@@ -64,9 +64,12 @@ impl RunOutcome {
 
     fn of(outcome: &Outcome, ended_by: Option<Reason>) -> Self {
         match (outcome, ended_by) {
-            (Outcome::Unknown, None | Some(Reason::Timeout | Reason::Stop)) => RunOutcome::Unknown,
+            (Outcome::Unknown, None | Some(Reason::Timeout | Reason::Stop | Reason::Kill)) => {
+                RunOutcome::Unknown
+            }
             (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Timeout)) => RunOutcome::Timeout,
             (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Stop)) => RunOutcome::Interrupted,
+            (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Kill)) => RunOutcome::Killed,
             (Outcome::Exited(0), None) => RunOutcome::Success,
             (Outcome::Exited(_), None) => RunOutcome::Exit,
             (Outcome::Signaled(_), None) => RunOutcome::Signal,
@@ -166,7 +169,10 @@ impl Counters {
             | Report::NodeObserved { .. }
             | Report::NodeUnreadable { .. }
             | Report::NodeReadable { .. }
-            | Report::ConfigReload
+            | Report::ConfigReload { .. }
+            | Report::Serving { .. }
+            | Report::Ordered { .. }
+            | Report::StaysPaused { .. }
             | Report::ConfigRemoved { .. }
             | Report::ConfigWarning { .. }
             | Report::WatchAdded { .. }

@@ -117,7 +117,7 @@ fn each_report_is_counted_once_and_what_says_nothing_new_not_at_all() {
             Some("twitcher_config_loads_total{result=\"failed\"} 1"),
         ),
         (Report::StoreConnected { what: "x" }, None),
-        (Report::ConfigReload, None),
+        (Report::ConfigReload { asked_by: "SIGHUP" }, None),
         (Report::ConfigWarning { warning: "x" }, None),
         (Report::NodeObserved { subject: &subject }, None),
         (Report::NodeUnreadable { subject: &subject, watches: &[&key], reason: "x" }, None),

@@ -3,20 +3,25 @@
 //! A report never holds node data.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::action::output::printable;
 use crate::action::run::{Outcome, Printed, Stream};
 use crate::config::spec::WatchKey;
+use crate::control::Order;
 use crate::ledger::News;
 use crate::store::Subject;
 use crate::watch::{Event, Reason, RunId};
 
 pub mod log;
 mod reporter;
+mod timestamp;
 
 pub use log::Log;
 pub use reporter::Reporter;
+pub use timestamp::Timestamp;
 
 /// How much a report matters. Without flags, [`Level::Notice`] and above are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +39,11 @@ pub enum Report<'a> {
         version: &'a str,
         store: &'a str,
         config: &'a str,
+    },
+    /// Where operators reach the daemon.
+    Serving {
+        control: Option<&'a Path>,
+        metrics: Option<SocketAddr>,
     },
     Ready {
         watches: usize,
@@ -70,7 +80,9 @@ pub enum Report<'a> {
         total: u64,
     },
 
-    ConfigReload,
+    ConfigReload {
+        asked_by: &'a str,
+    },
     ConfigLoaded {
         file: &'a str,
         added: usize,
@@ -125,6 +137,15 @@ pub enum Report<'a> {
         watch: &'a WatchKey,
         failures: u32,
         stopped: bool,
+    },
+    /// By an operator.
+    Ordered {
+        watch: &'a WatchKey,
+        order: Order,
+    },
+    /// Since before the watch was loaded.
+    StaysPaused {
+        watch: &'a WatchKey,
     },
     /// Since before the daemon was started.
     StaysStopped {
@@ -211,7 +232,10 @@ impl Report<'_> {
             | Report::NodeReadable { .. }
             | Report::Ledger { news: News::Back }
             | Report::Former { what: FormerRun::Lives { .. } | FormerRun::Gone(_), .. }
-            | Report::ConfigReload
+            | Report::ConfigReload { .. }
+            | Report::Serving { .. }
+            | Report::Ordered { .. }
+            | Report::StaysPaused { .. }
             | Report::ConfigLoaded { .. }
             | Report::ConfigRemoved { .. } => Level::Notice,
             Report::WatchAdded { .. }
@@ -246,6 +270,12 @@ impl fmt::Display for Report<'_> {
             Report::Starting { version, store, config } => {
                 write!(f, "twitcher {version} starts: store {store}, configs in {config}")
             }
+            Report::Serving { control, metrics } => {
+                let control = control.map(|path| format!("control socket {}", path.display()));
+                let metrics = metrics.map(|address| format!("metrics on http://{address}/metrics"));
+                let served: Vec<_> = control.into_iter().chain(metrics).collect();
+                write!(f, "serving {}", served.join(", "))
+            }
             Report::Ready { watches } => write!(f, "configs loaded: {}", count(*watches, "watch")),
             Report::Stopping { signal, running } => {
                 write!(f, "{signal}: stopping; {} still running", count(*running, "action"))
@@ -267,7 +297,7 @@ impl fmt::Display for Report<'_> {
                 "{}: a resync found a change that no watch had announced ({total} so far)",
                 Node(subject)
             ),
-            Report::ConfigReload => f.write_str("SIGHUP: reading the configs again"),
+            Report::ConfigReload { asked_by } => write!(f, "{asked_by}: reading the configs again"),
             Report::ConfigLoaded { file, added, changed, removed } => {
                 write!(f, "{file}: loaded, {added} added, {changed} changed, {removed} removed")
             }
@@ -309,11 +339,23 @@ impl fmt::Display for Report<'_> {
             }
             Report::GaveUp { watch, failures, stopped } => {
                 let next = if *stopped {
-                    "stopped (on_failure: STOP): nothing runs until its definition changes"
+                    "stopped (on_failure: STOP): nothing runs until its definition changes or `twitcher trigger`"
                 } else {
                     "waiting for the next update"
                 };
                 write!(f, "{watch}: failed {} in a row, {next}", count_u64((*failures).into(), "time"))
+            }
+            Report::Ordered { watch, order } => {
+                let what = match order {
+                    Order::Trigger => "triggered",
+                    Order::Pause => "paused",
+                    Order::Resume => "resumed",
+                    Order::Kill => "to be killed",
+                };
+                write!(f, "{watch}: {what} by an operator")
+            }
+            Report::StaysPaused { watch } => {
+                write!(f, "{watch}: stays paused: nothing runs until `twitcher resume`")
             }
             Report::StaysStopped { watch } => write!(
                 f,

@@ -246,8 +246,7 @@ impl Watch {
 
     /// When [`Input::Tick`] is due at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        let start = if self.may_start() { self.start_due() } else { None };
-        self.runs.iter().filter_map(|run| run.phase.deadline()).chain(start).min()
+        self.runs.iter().filter_map(|run| run.phase.deadline()).chain(self.next_start()).min()
     }
 
     /// What must outlive the daemon, so that the next one goes on where this one ends.
@@ -274,6 +273,16 @@ impl Watch {
     /// How many updates are to be run and do not run yet.
     pub fn waiting_updates(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// The runs that have not ended, oldest first.
+    pub fn runs(&self) -> impl Iterator<Item = RunId> {
+        self.runs.iter().map(|run| run.id)
+    }
+
+    /// When the next update starts, if it waits for nothing but that.
+    pub fn next_start(&self) -> Option<Time> {
+        if self.may_start() { self.start_due() } else { None }
     }
 
     /// How many runs failed in a row, in the present definition.
