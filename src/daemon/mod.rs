@@ -4,13 +4,15 @@
 //! * [`configs`] changes which watches there are.
 //! * [`memory`] keeps the ledger, and takes up what a former daemon left in it.
 //! * [`runs`] performs what the core asks for.
+//! * [`stores`] has the stores, and what is followed in each.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
-use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
 use crate::action::proc::ProcessMark;
@@ -19,8 +21,8 @@ use crate::action::spawn::Spawner;
 use crate::config::files::{FileChange, Loader};
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::ledger::{Ending, Intent, Ledger};
-use crate::report::{Log, Report, RunReport};
-use crate::store::{State, StoreEvent, Subject, Subscriptions};
+use crate::report::{Log, Node, Report, RunReport};
+use crate::store::{State, StoreEvent, StoreName, Subject};
 use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update, Watch};
 use configs::FirstScan;
 use memory::LastFailure;
@@ -28,8 +30,11 @@ use memory::LastFailure;
 mod configs;
 mod memory;
 mod runs;
+mod stores;
 
-/// How many of a store's events are taken at once. The first action of a burst waits for all of them, some 50 µs each.
+pub use stores::Stores;
+
+/// How many of the stores' events are taken at once. The first action of a burst waits for all of them, some 50 µs each.
 const BATCH: usize = 16;
 
 /// How long the ledger waits for what need not be there before an action starts: as long as a start takes, so that it
@@ -41,8 +46,7 @@ pub struct Parts {
     pub log: Log,
     pub ledger: Ledger,
     pub spawner: Spawner,
-    pub subscriptions: Subscriptions,
-    pub store_events: Receiver<StoreEvent>,
+    pub stores: Stores,
     pub loader: Loader,
     pub config_changes: UnboundedReceiver<FileChange>,
     /// Signal numbers: SIGHUP, SIGTERM and SIGINT.
@@ -53,20 +57,19 @@ pub struct Parts {
 
 /// Runs until it is told to stop and the last action has ended.
 pub async fn run(parts: Parts) {
-    let Parts { mut store_events, loader, mut config_changes, mut signals, .. } = parts;
+    let Parts { loader, mut config_changes, mut signals, .. } = parts;
     let (ends, mut ended) = unbounded_channel();
     let mut daemon = Daemon {
         log: parts.log,
         ledger: parts.ledger,
         spawner: parts.spawner,
-        subscriptions: parts.subscriptions,
+        stores: parts.stores,
         ends,
         origin: Instant::now(),
         stamp: stamp(),
         entries: HashMap::new(),
         by_key: HashMap::new(),
         by_file: HashMap::new(),
-        subjects: HashMap::new(),
         runs: HashMap::new(),
         starting: Vec::new(),
         unremembered: BTreeSet::new(),
@@ -88,11 +91,13 @@ pub async fn run(parts: Parts) {
         let wake = daemon.timers.first().map(|(at, _)| daemon.origin + *at);
         let settle = daemon.settle_at;
         tokio::select! {
-            Some(event) = store_events.recv() => {
-                daemon.store_event(event);
-                // What it has to say besides shares a commit.
-                let more = std::iter::from_fn(|| store_events.try_recv().ok());
-                more.take(BATCH).for_each(|event| daemon.store_event(event));
+            (store, event) = daemon.stores.next() => {
+                daemon.store_event(&store, event);
+                // What they have to say besides shares a commit.
+                for _ in 0..BATCH {
+                    let Some((store, event)) = daemon.stores.try_next() else { break };
+                    daemon.store_event(&store, event);
+                }
             }
             Some(end) = ended.recv() => daemon.run_ended(end),
             Some(change) = config_changes.recv(), if !daemon.stopping => daemon.file_change(change),
@@ -116,7 +121,7 @@ pub async fn run(parts: Parts) {
         }
     }
     daemon.settle();
-    daemon.subscriptions.close().await;
+    daemon.stores.close().await;
     daemon.log.report(&Report::Stopped);
 }
 
@@ -137,13 +142,11 @@ struct Entry {
     failure: Option<Box<LastFailure>>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "hardly any is small, and each lies in a box already")]
 enum Definition {
     Loaded(WatchSpec),
     /// Known from the ledger only, by a run that still lives.
-    Former {
-        key: WatchKey,
-        subject: Subject,
-    },
+    Former(WatchKey),
 }
 
 impl Entry {
@@ -158,33 +161,20 @@ impl Entry {
     fn spec(&self) -> Option<&WatchSpec> {
         match &self.definition {
             Definition::Loaded(spec) => Some(spec),
-            Definition::Former { .. } => None,
+            Definition::Former(_) => None,
         }
     }
 
     fn key(&self) -> &WatchKey {
         match &self.definition {
             Definition::Loaded(spec) => &spec.id,
-            Definition::Former { key, .. } => key,
+            Definition::Former(key) => key,
         }
     }
 
     fn fail(&mut self, what: String) {
         self.failure = Some(Box::new(LastFailure { what, next_try: None }));
     }
-
-    fn subject(&self) -> &Subject {
-        match &self.definition {
-            Definition::Loaded(spec) => &spec.subject,
-            Definition::Former { subject, .. } => subject,
-        }
-    }
-}
-
-#[derive(Default)]
-struct Subscribers {
-    watches: Vec<WatchId>,
-    unreadable: bool,
 }
 
 struct Live {
@@ -222,7 +212,7 @@ struct Daemon {
     log: Log,
     ledger: Ledger,
     spawner: Spawner,
-    subscriptions: Subscriptions,
+    stores: Stores,
     ends: UnboundedSender<RunEnd>,
     origin: Instant,
     stamp: String,
@@ -230,7 +220,6 @@ struct Daemon {
     entries: HashMap<WatchId, Box<Entry>>,
     by_key: HashMap<WatchKey, WatchId>,
     by_file: HashMap<String, Vec<WatchKey>>,
-    subjects: HashMap<Subject, Subscribers>,
     runs: HashMap<RunId, Live>,
     starting: Vec<Start>,
     /// Whose records in the ledger are out of date, and which runs are there without their process.
@@ -243,7 +232,7 @@ struct Daemon {
     timers: BTreeSet<(Time, WatchId)>,
     scan: FirstScan,
     /// Of the runs that the former daemon did not see end, until their watch is loaded.
-    interrupted: HashMap<WatchKey, (Subject, Event)>,
+    interrupted: HashMap<WatchKey, (Arc<str>, Subject, Event)>,
     drifted: u64,
     stop_timeout: Duration,
     stopping: bool,
@@ -281,38 +270,45 @@ impl Daemon {
 
     // What happens: each of these feeds watches.
 
-    fn store_event(&mut self, event: StoreEvent) {
+    fn store_event(&mut self, name: &StoreName, event: StoreEvent) {
+        let shown = self.stores.shown(name);
+        let store = &mut self.stores[name];
         match event {
-            StoreEvent::Observed { subject, state } => self.observed(&subject, &state),
+            StoreEvent::Observed { subject, state } => self.observed(name, &subject, &state),
             StoreEvent::Unreadable { subject, reason } => {
-                let Some(subscribers) = self.subjects.get_mut(&subject) else { return };
+                let Some(subscribers) = store.subjects.get_mut(&subject) else { return };
                 subscribers.unreadable = true;
                 let keys: Vec<_> =
                     subscribers.watches.iter().map(|watch| self.entries[watch].key()).collect();
-                self.log.report(&Report::NodeUnreadable {
-                    subject: &subject,
-                    watches: &keys,
-                    reason: &reason,
-                });
+                let node = Node { store: name, subject: &subject };
+                self.log.report(&Report::NodeUnreadable { node, watches: &keys, reason: &reason });
             }
-            StoreEvent::Connected { what } => self.log.report(&Report::StoreConnected { what: &what }),
+            StoreEvent::Connected { what } => {
+                let away = store.connected();
+                self.log.report(&Report::StoreConnected { store: shown, what: &what, away });
+            }
             StoreEvent::Disconnected { reason } => {
-                self.log.report(&Report::StoreDisconnected { reason: &reason });
+                store.disconnected();
+                self.log.report(&Report::StoreDisconnected { store: shown, reason: &reason });
             }
-            StoreEvent::Degraded { reason } => self.log.report(&Report::Trouble { what: &reason }),
+            StoreEvent::Degraded { reason } => {
+                self.log.report(&Report::StoreDegraded { store: shown, reason: &reason });
+            }
             StoreEvent::Drifted { subject } => {
                 self.drifted += 1;
-                self.log.report(&Report::NodeDrifted { subject: &subject, total: self.drifted });
+                let node = Node { store: name, subject: &subject };
+                self.log.report(&Report::NodeDrifted { node, total: self.drifted });
             }
         }
     }
 
-    fn observed(&mut self, subject: &Subject, state: &State) {
-        let Some(subscribers) = self.subjects.get_mut(subject) else { return };
+    fn observed(&mut self, store: &StoreName, subject: &Subject, state: &State) {
+        let node = Node { store, subject };
+        let Some(subscribers) = self.stores[store].subjects.get_mut(subject) else { return };
         if std::mem::take(&mut subscribers.unreadable) {
-            self.log.report(&Report::NodeReadable { subject });
+            self.log.report(&Report::NodeReadable { node });
         }
-        self.log.report(&Report::NodeObserved { subject });
+        self.log.report(&Report::NodeObserved { node });
         for watch in subscribers.watches.clone() {
             self.step(watch, Input::Observed(state.clone()));
         }

@@ -21,7 +21,7 @@ const PAGES_A_WRITE: usize = 2;
 const PAGE: usize = 4096;
 
 /// Of this number are the tables of `schema.sql`. It grows with whatever an older daemon could not cope with.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// - A commit that is not synced survives the daemon's death, which is all that is promised, in some 15 µs.
 /// - Checkpoints are the business of `checkpoint.rs`, and the log shrinks back to what one takes between two.
@@ -149,7 +149,7 @@ fn prepare(connection: &Connection) -> Result<(), Trouble> {
     match version {
         0 if is_empty => connection.execute_batch(include_str!("schema.sql"))?,
         SCHEMA_VERSION => check_watches(connection)?,
-        version if version > SCHEMA_VERSION => {
+        version if version != 0 => {
             return Err(Trouble::Damaged(format!(
                 "its version is {version}, this daemon knows only {SCHEMA_VERSION}"
             )));
