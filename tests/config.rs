@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use twitcher::config::evaluate::{Evaluator, Outcome};
 use twitcher::config::files::{FileChange, Loader, start_with};
 use twitcher::config::script::Request;
+use twitcher::store::{StoreName, StoreNames};
 
 const TWITCHER: &str = env!("CARGO_BIN_EXE_twitcher");
 
@@ -227,6 +228,10 @@ struct Follower {
     _directory: tempfile::TempDir,
 }
 
+fn stores() -> StoreNames {
+    StoreNames::from([StoreName::default()])
+}
+
 impl Follower {
     fn new(files: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -238,7 +243,7 @@ impl Follower {
         }
         let (sender, changes) = mpsc::channel();
         let sink = move |change| drop(sender.send(change));
-        let loader = start_with(root.clone(), TWITCHER.into(), sink).unwrap();
+        let loader = start_with(root.clone(), stores(), TWITCHER.into(), sink).unwrap();
         Self { loader, root, changes, _directory: directory }
     }
 
@@ -307,7 +312,7 @@ fn the_first_scan_gives_every_file_and_then_its_end() {
 
 #[test]
 fn a_missing_directory_is_an_error_at_once() {
-    assert!(start_with("/no/such/directory".into(), TWITCHER.into(), |_| {}).is_err());
+    assert!(start_with("/no/such/directory".into(), stores(), TWITCHER.into(), |_| {}).is_err());
 }
 
 #[test]

@@ -58,8 +58,11 @@ fn the_five_minute_tour_of_the_readme_has_a_config_that_loads() {
     let blocks: Vec<_> =
         readme.split("```rhai\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(blocks.len() >= 2);
+    let (_, settings) = readme.split_once("```toml\n").expect("the settings");
+    let (settings, _) = settings.split_once("```").unwrap();
     for block in blocks {
         let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("twitcher.toml"), settings).unwrap();
         let path = dir.path().join("readme.twc");
         // The user of the tour need not exist here.
         fs::write(&path, block.replace("\"deploy\"", "\"nobody\"")).unwrap();

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{complain, settings};
+use super::{complain, settings, stores};
 use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
 use crate::config::scan::{read, read_module, scan};
+use crate::store::StoreNames;
 
 /// Checks files (of any name) and directories (their `*.twc`, recursively). Prints `PATH: ok, N watches` for each
 /// good file, and to stderr what is wrong with the others, as the daemon would log it. Without paths, checks the
@@ -49,16 +50,27 @@ impl Check {
                     Ok(below) => (config_path.as_path(), below),
                     Err(_) => (parent, Path::new(path.file_name().unwrap_or_default())),
                 };
-                self.file(path, root, &name.to_string_lossy());
+                let stores = match settings::File::read(root) {
+                    Ok(file) => Some(stores::names(&file)),
+                    Err(error) => {
+                        complain(format_args!("warning: {error}; names of stores are not checked"));
+                        None
+                    }
+                };
+                self.file(path, root, &name.to_string_lossy(), stores.as_ref());
             }
             Err(error) => self.bad(&format!("{}: {error}", path.display())),
         }
     }
 
     fn directory(&mut self, root: &Path) {
-        if let Err(error) = settings::File::read(root) {
-            self.bad(&error.to_string());
-        }
+        let stores = match settings::File::read(root) {
+            Ok(file) => Some(stores::names(&file)),
+            Err(error) => {
+                self.bad(&error.to_string());
+                None
+            }
+        };
         let tree = scan(root);
         for (path, reason) in &tree.unreadable {
             self.bad(&format!("{}: cannot read: {reason}", path.display()));
@@ -70,11 +82,12 @@ impl Check {
             if let Some(warning) = &found.distrust {
                 complain(format_args!("warning: {warning}"));
             }
-            self.file(&found.path, root, name);
+            self.file(&found.path, root, name, stores.as_ref());
         }
     }
 
-    fn file(&mut self, path: &Path, root: &Path, name: &str) {
+    /// `stores` are those that the file may name, if anybody knows.
+    fn file(&mut self, path: &Path, root: &Path, name: &str, stores: Option<&StoreNames>) {
         let text = match read(path) {
             Ok(Some((text, _))) => text,
             Ok(None) => return self.bad(&format!("{}: it changed while it was read", path.display())),
@@ -84,7 +97,7 @@ impl Check {
         // An empty root is that of a bare file name.
         let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
         let mut module = |module: &str| read_module(root, module).map(Arc::from);
-        match load(source, &mut self.evaluator, &mut self.accounts, &mut module).result {
+        match load(source, &mut self.evaluator, &mut self.accounts, stores, &mut module).result {
             Ok(Watches { specs, warnings }) => {
                 for warning in warnings {
                     complain(format_args!("warning: {warning}"));

@@ -13,6 +13,7 @@ use operate::{ControlArgs, HistoryArgs, StatusArgs};
 
 use crate::control::Order;
 use crate::store::{NodePath, StoreUrl};
+use settings::SettingsError;
 
 pub mod act;
 pub mod check;
@@ -23,6 +24,7 @@ pub mod run;
 pub mod serving;
 pub mod settings;
 pub mod startup;
+pub mod stores;
 mod table;
 
 /// Watches nodes in ZooKeeper and runs something the moment one changes.
@@ -38,8 +40,9 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Stores: zk://host:port,host:port/chroot or dir:PATH. TWITCHER_STORE and TWITCHER_CONFIG_PATH stand for \
---store and --config-path; what neither gives is taken from twitcher.toml in the config directory.
+Stores: zk://host:port,host:port/chroot, dir:PATH, or a name that twitcher.toml gives to one. TWITCHER_STORE and \
+TWITCHER_CONFIG_PATH stand for --store and --config-path; what neither gives is taken from twitcher.toml \
+in the config directory.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
@@ -139,9 +142,9 @@ struct WatchArgs {
 /// Where the nodes are.
 #[derive(Clone, Debug, Default, Args)]
 pub struct StoreArgs {
-    /// zk://HOST:PORT,.../CHROOT or dir:PATH [default: zk://localhost:2181]
-    #[arg(long, value_name = "URL", conflicts_with = "zkservers")]
-    pub store: Option<StoreUrl>,
+    /// zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]
+    #[arg(long, value_name = "URL|NAME", conflicts_with = "zkservers")]
+    pub store: Option<stores::Choice>,
     /// The same for ZooKeeper, without the scheme
     #[arg(long, value_name = "HOST:PORT,...", value_parser = StoreUrl::from_servers)]
     pub zkservers: Option<StoreUrl>,
@@ -213,6 +216,16 @@ pub fn main() -> ExitCode {
         Command::Evaluate => evaluate::run(),
         Command::Act { descriptor } => act::run(descriptor),
     }
+}
+
+/// Says what is wrong with the settings.
+fn refuse(error: SettingsError) -> ExitCode {
+    let code = match &error {
+        SettingsError::UnknownStore { .. } => ExitCode::from(2),
+        SettingsError::Read { .. } | SettingsError::Value { .. } => ExitCode::FAILURE,
+    };
+    fail(error);
+    code
 }
 
 /// Says why a command failed.

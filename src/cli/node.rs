@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use super::{StoreArgs, fail, settings};
+use super::{StoreArgs, fail, refuse, stores};
 use crate::store::{Client, ClientError, NodePath, StoreSettings};
 
 pub fn get(store: StoreArgs, node: &NodePath) -> ExitCode {
@@ -56,9 +56,9 @@ enum Failure {
 }
 
 fn with_client(args: StoreArgs, command: impl AsyncFnOnce(&Client) -> Result<(), Failure>) -> ExitCode {
-    let settings = match store_settings(args) {
+    let settings = match stores::of_client(&args) {
         Ok(settings) => settings,
-        Err(error) => return fail(error),
+        Err(error) => return refuse(error),
     };
     let run = async {
         let client = Client::connect(&settings).await?;
@@ -71,12 +71,6 @@ fn with_client(args: StoreArgs, command: impl AsyncFnOnce(&Client) -> Result<(),
         Ok(Err(error)) => fail(error),
         Err(error) => fail(error),
     }
-}
-
-fn store_settings(args: StoreArgs) -> Result<StoreSettings, settings::SettingsError> {
-    let config_path = settings::config_path(None);
-    let file = settings::readable(&config_path)?;
-    settings::store(args, file, &config_path)
 }
 
 fn block_on<T>(work: impl Future<Output = T>, settings: &StoreSettings) -> io::Result<T> {

@@ -1,5 +1,6 @@
 //! `twitcher run`: the daemon.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -14,17 +15,18 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::serving::Serving;
 use super::settings::{self, SettingsError};
 use super::startup::{self, Background, LockError, PidFile};
-use super::{RunArgs, fail};
+use super::stores::{self, Choice};
+use super::{RunArgs, fail, refuse};
 use crate::action::spawn::Spawner;
 use crate::config::files;
 use crate::control::routes::Routes;
 use crate::control::server;
-use crate::daemon::{self, Parts};
+use crate::daemon::{self, Parts, Stores};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::report::log::Target;
 use crate::report::{Level, Log, Report, Reporter};
-use crate::store::{self, StoreSettings, StoreUrl};
+use crate::store::{StoreName, StoreSettings, StoreUrl};
 use crate::sys;
 
 #[derive(Debug, Error)]
@@ -45,7 +47,9 @@ enum RunError {
 
 /// What `run` was told, with every path absolute.
 struct Plan {
+    /// The default one.
     store: StoreSettings,
+    named_stores: BTreeMap<StoreName, StoreSettings>,
     config_path: PathBuf,
     state_dir: PathBuf,
     stop_timeout: Duration,
@@ -62,6 +66,7 @@ struct Plan {
 pub fn run(args: RunArgs) -> ExitCode {
     match plan(args).and_then(start) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(RunError::Settings(error)) => refuse(error),
         Err(error) => fail(error),
     }
 }
@@ -82,7 +87,7 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
         // As good as a flag: whoever tries it out does not mean the cluster that the environment names.
         let nodes = scratch.path().join("nodes");
         fs::create_dir(&nodes)?;
-        store.store = Some(StoreUrl::Directory(nodes));
+        store.store = Some(Choice::Url(StoreUrl::Directory(nodes)));
     }
     let state_dir = args.state_dir.or_else(|| Some(scratch.as_ref()?.path().join("state")));
     let state_dir =
@@ -116,7 +121,8 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
         pid_file: args.pid_file.or_else(|| file.pid_file.clone()).map(settings::absolute),
         daemonize: args.daemonize,
         exposed_secrets,
-        store: settings::store(store, file, &config_path)?,
+        named_stores: stores::named(&file, store.session_timeout, &config_path)?,
+        store: stores::of_daemon(&store, &file, &config_path)?,
         config_path,
         scratch,
     })
@@ -185,13 +191,13 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
     // Goes when the daemon has ended.
     let _socket_file = open.file;
 
-    let ledger = Ledger::open(&plan.state_dir, &plan.store.url.lasting_name());
+    let ledger = Ledger::open(&plan.state_dir);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     let served = local.block_on(&runtime, async {
-        let (subscriptions, store_events) = store::open(&plan.store)?;
+        let stores = Stores::open(plan.store, plan.named_stores);
         let (config_sender, config_changes) = unbounded_channel();
-        let loader = files::start(plan.config_path.clone(), move |change| {
+        let loader = files::start(plan.config_path.clone(), stores.names(), move |change| {
             // The daemon may be stopping.
             let _ = config_sender.send(change);
         })?;
@@ -202,8 +208,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
             log,
             ledger,
             spawner,
-            subscriptions,
-            store_events,
+            stores,
             loader,
             config_path: plan.config_path,
             config_changes,

@@ -1,6 +1,7 @@
 //! What the daemon and the client commands are told: flags win over the environment, the environment over
 //! `twitcher.toml`, and that over the defaults.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -11,13 +12,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::StoreArgs;
 use super::serving::{FileControl, FileMetrics, Serving};
-use crate::store::{Auth, StoreSettings, StoreUrl};
+use super::stores::{self, FileAuth, FileStore};
+use crate::store::StoreUrl;
 
 pub const CONFIG_PATH: &str = "/etc/twitcher";
 pub const STATE_DIR: &str = "/var/lib/twitcher";
-pub const STORE: &str = "zk://localhost:2181";
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -40,26 +40,26 @@ pub struct File {
     pub control: FileControl,
     #[serde(default)]
     pub metrics: FileMetrics,
-    /// Given to every ZooKeeper session, in this order.
+    /// Given to every ZooKeeper session of the default store, in this order.
     #[serde(default)]
     pub auth: Vec<FileAuth>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileAuth {
-    pub scheme: String,
-    pub credentials: String,
+    /// Further stores, by their names.
+    #[serde(default)]
+    pub stores: BTreeMap<String, FileStore>,
 }
 
 #[derive(Debug, Error)]
 pub enum SettingsError {
     #[error("{}: {source}", .path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{}: {source}", .path.display())]
-    Parse { path: PathBuf, source: Box<toml::de::Error> },
     #[error("{origin}: {reason}")]
     Value { origin: String, reason: String },
+    #[error(
+        "{origin}: unknown store {name:?}; add [stores.{name}] to {}, or give a URL, zk://HOST:PORT,.../CHROOT or \
+         dir:PATH{near}",
+        .file.display()
+    )]
+    UnknownStore { origin: &'static str, name: String, file: PathBuf, near: String },
 }
 
 impl File {
@@ -73,28 +73,29 @@ impl File {
             }
             Err(source) => return Err(SettingsError::Read { path, source }),
         };
-        let file: Self = toml::from_str(&text)
-            .map_err(|source| SettingsError::Parse { path, source: Box::new(source) })?;
+        let file: Self = toml::from_str(&text).map_err(|error| parse_error(&path, &text, &error))?;
         // Checked here, so that `check` finds what `run` would.
         file.store_url(config_path)?;
         file.timeout(config_path)?;
         file.stop_timeout(config_path)?;
         Serving::new(None, &file.control, &file.metrics, config_path)?;
+        stores::named(&file, None, config_path)?;
         Ok(file)
     }
 
     /// Whether others than its owner can read the secrets in it.
     pub fn exposes_secrets(&self, config_path: &Path) -> bool {
-        !self.auth.is_empty()
+        let has_secrets = !self.auth.is_empty() || self.stores.values().any(|store| !store.auth.is_empty());
+        has_secrets
             && fs::metadata(config_path.join(FILE)).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
     }
 
-    fn store_url(&self, config_path: &Path) -> Result<Option<StoreUrl>, SettingsError> {
+    pub(super) fn store_url(&self, config_path: &Path) -> Result<Option<StoreUrl>, SettingsError> {
         let parse = |url: &String| url.parse().map_err(|error| value_error(config_path, "store", error));
         self.store.as_ref().map(parse).transpose()
     }
 
-    fn timeout(&self, config_path: &Path) -> Result<Option<Duration>, SettingsError> {
+    pub(super) fn timeout(&self, config_path: &Path) -> Result<Option<Duration>, SettingsError> {
         let check =
             |value| positive(value).map_err(|error| value_error(config_path, "session_timeout", error));
         self.session_timeout.map(check).transpose()
@@ -108,7 +109,7 @@ impl File {
 }
 
 /// The file as a client may see it: it may hold secrets and be root's alone, and without it, a client is who it can be.
-pub fn readable(config_path: &Path) -> Result<File, SettingsError> {
+pub(super) fn readable(config_path: &Path) -> Result<File, SettingsError> {
     match File::read(config_path) {
         Err(SettingsError::Read { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
             Ok(File::default())
@@ -117,7 +118,16 @@ pub fn readable(config_path: &Path) -> Result<File, SettingsError> {
     }
 }
 
-pub fn value_error(config_path: &Path, key: &str, reason: impl ToString) -> SettingsError {
+/// Says where, but does not quote the line: it may hold a secret.
+fn parse_error(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let origin = format!("{}:{line}:{column}", path.display());
+    SettingsError::Value { origin, reason: error.message().to_owned() }
+}
+
+pub(super) fn value_error(config_path: &Path, key: &str, reason: impl ToString) -> SettingsError {
     let origin = format!("{}: {key}", config_path.join(FILE).display());
     SettingsError::Value { origin, reason: reason.to_string() }
 }
@@ -128,36 +138,8 @@ pub fn config_path(flag: Option<PathBuf>) -> PathBuf {
     absolute(path.unwrap_or_else(|| CONFIG_PATH.into()))
 }
 
-/// The store that flags, environment and `file` name, in this order.
-pub fn store(args: StoreArgs, file: File, config_path: &Path) -> Result<StoreSettings, SettingsError> {
-    let url = match args.store.or(args.zkservers) {
-        Some(url) => url,
-        None => match variable("TWITCHER_STORE") {
-            Some(url) => parse_url("TWITCHER_STORE", &url.to_string_lossy())?,
-            None => match file.store_url(config_path)? {
-                Some(url) => url,
-                None => parse_url("default store", STORE)?,
-            },
-        },
-    };
-    let url = match url {
-        StoreUrl::Directory(path) => StoreUrl::Directory(absolute(path)),
-        StoreUrl::ZooKeeper { .. } => url,
-    };
-    let session_timeout = args.session_timeout.or(file.timeout(config_path)?).unwrap_or(SESSION_TIMEOUT);
-    let auth = file.auth.into_iter().map(|FileAuth { scheme, credentials }| Auth { scheme, credentials });
-    Ok(StoreSettings { url, auth: auth.collect(), session_timeout })
-}
-
-fn parse_url(origin: &str, url: &str) -> Result<StoreUrl, SettingsError> {
-    url.parse().map_err(|error: crate::store::StoreUrlError| SettingsError::Value {
-        origin: origin.to_owned(),
-        reason: error.to_string(),
-    })
-}
-
 /// An environment variable; an empty one is as good as none.
-pub fn variable(name: &str) -> Option<OsString> {
+pub(super) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
@@ -180,7 +162,7 @@ fn not_negative(seconds: f64) -> Result<Duration, String> {
     if seconds == 0.0 { Ok(Duration::ZERO) } else { positive(seconds) }
 }
 
-fn positive(seconds: f64) -> Result<Duration, String> {
+pub(super) fn positive(seconds: f64) -> Result<Duration, String> {
     match Duration::try_from_secs_f64(seconds) {
         // ZooKeeper carries the timeout as milliseconds in a signed 32-bit integer.
         Ok(duration) if !duration.is_zero() && duration.as_millis() <= i32::MAX as u128 => Ok(duration),
@@ -236,7 +218,9 @@ mod tests {
             File::read(dir.path()).unwrap();
         }
         let file: File = toml::from_str(&in_force).unwrap();
-        assert_eq!((file.store.as_deref(), file.auth.len()), (Some(STORE), 1));
+        assert_eq!((file.store.as_deref(), file.auth.len()), (Some(stores::STORE), 1));
+        let auths: Vec<_> = file.stores.iter().map(|(name, store)| (&**name, store.auth.len())).collect();
+        assert_eq!(auths, [("eu", 1), ("local", 0)]);
         assert_eq!(file.session_timeout, Some(SESSION_TIMEOUT.as_secs_f64()));
         assert_eq!(file.stop_timeout, Some(STOP_TIMEOUT.as_secs_f64()));
         assert_eq!(file.state_dir.as_deref(), Some(Path::new(STATE_DIR)));

@@ -12,6 +12,7 @@ use super::load::{LoadError, Loaded, Source, Watches, load};
 use super::modules::ModuleSource;
 use super::resolve::Accounts;
 use super::scan::{Found, Stamp, Tree, read, read_module, scan};
+use crate::store::StoreNames;
 
 /// A file must look the same at two looks so far apart: whoever writes it is done, and a later write within the
 /// same tick of the file system's clock (4 ms at 250 Hz) cannot be mistaken for it.
@@ -29,6 +30,7 @@ const FOLLOW_ROUNDS: usize = 8;
 /// Owned by the loader's thread.
 pub struct Catalog {
     root: PathBuf,
+    stores: StoreNames,
     evaluator: Evaluator,
     hints: Hints,
     hints_failed: bool,
@@ -72,12 +74,14 @@ struct Unsettled {
 impl Catalog {
     pub fn new(
         root: PathBuf,
+        stores: StoreNames,
         evaluator: Evaluator,
         hints: Hints,
         sink: Box<dyn Fn(FileChange) + Send>,
     ) -> Self {
         Self {
             root,
+            stores,
             evaluator,
             hints,
             hints_failed: false,
@@ -269,7 +273,8 @@ impl Catalog {
             });
             tracked.source.clone()
         };
-        let Loaded { result, modules } = load(source, &mut self.evaluator, accounts, &mut read);
+        let Loaded { result, modules } =
+            load(source, &mut self.evaluator, accounts, Some(&self.stores), &mut read);
         if let Some(tracked) = self.files.get_mut(name) {
             tracked.modules = modules.into_keys().collect();
         }

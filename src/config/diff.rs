@@ -40,11 +40,12 @@ mod tests {
 
     use super::*;
     use crate::config::spec::{Action, Identity, OnFailure, Program, RunMode, RunOnLoad, Throttle};
-    use crate::store::{Facet, NodePath, Subject};
+    use crate::store::{Facet, NodePath, StoreName, Subject};
 
     fn spec(name: &str) -> WatchSpec {
         WatchSpec {
             id: WatchKey { file: "a.twc".into(), description: name.into() },
+            store: StoreName::default(),
             subject: Subject { path: NodePath::parse("/a").unwrap(), facet: Facet::Data },
             action: Action::Command(["true".to_owned()].into()),
             pipe_stdin: true,
@@ -105,7 +106,8 @@ mod tests {
 
     #[test]
     fn every_part_of_a_definition_counts() {
-        let changed: [WatchSpec; 10] = [
+        let changed: [WatchSpec; 11] = [
+            WatchSpec { store: StoreName::parse("b").unwrap(), ..spec("a") },
             WatchSpec {
                 subject: Subject { path: NodePath::parse("/b").unwrap(), facet: Facet::Data },
                 ..spec("a")

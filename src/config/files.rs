@@ -12,6 +12,7 @@ use super::catalog::Catalog;
 use super::evaluate::Evaluator;
 use super::hints::Hints;
 use super::spec::WatchSpec;
+use crate::store::StoreNames;
 
 /// What the loader tells the daemon.
 #[derive(Clone, Debug)]
@@ -80,18 +81,24 @@ impl Drop for Loader {
     }
 }
 
-/// Loads all of `root` and follows it. `sink` is called on the loader's thread and may block.
+/// Loads all of `root`, whose watches may name these `stores`, and follows it. `sink` is called on the loader's thread
+/// and may block.
 ///
 /// # Errors
 ///
 /// `root` cannot be read now. Later on, that removes nothing and is only a [`FileChange::Trouble`].
-pub fn start(root: PathBuf, sink: impl Fn(FileChange) + Send + 'static) -> io::Result<Loader> {
-    start_with(root, "/proc/self/exe".into(), sink)
+pub fn start(
+    root: PathBuf,
+    stores: StoreNames,
+    sink: impl Fn(FileChange) + Send + 'static,
+) -> io::Result<Loader> {
+    start_with(root, stores, "/proc/self/exe".into(), sink)
 }
 
 /// As [`start`], with `program evaluate` as the evaluator.
 pub fn start_with(
     root: PathBuf,
+    stores: StoreNames,
     program: PathBuf,
     sink: impl Fn(FileChange) + Send + 'static,
 ) -> io::Result<Loader> {
@@ -103,7 +110,7 @@ pub fn start_with(
         let hints = Hints::new(&root, to_self);
         let trouble = hints.as_ref().err().map(|error| format!("cannot follow changes, so polling: {error}"));
         let hints = hints.unwrap_or_else(|_| Hints::none(&root));
-        let mut catalog = Catalog::new(root, Evaluator::new(program), hints, Box::new(sink));
+        let mut catalog = Catalog::new(root, stores, Evaluator::new(program), hints, Box::new(sink));
         if let Some(trouble) = trouble {
             catalog.hints_failed(trouble);
         }

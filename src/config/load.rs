@@ -12,6 +12,7 @@ use super::modules::ModuleSource;
 use super::resolve::Accounts;
 use super::script::Request;
 use super::spec::{Program, RawWatch, WatchSpec};
+use crate::store::StoreNames;
 
 /// A file's text, about to be loaded.
 pub struct Source {
@@ -43,11 +44,13 @@ pub struct LoadError {
     pub temporary: bool,
 }
 
-/// Loads one file. `read` gives a module's source by its path below the config directory.
+/// Loads one file. `stores` are those that it may name (`None`: any), `read` gives a module's source by its path below
+/// the config directory.
 pub fn load(
     source: Source,
     evaluator: &mut Evaluator,
     accounts: &mut Accounts,
+    stores: Option<&StoreNames>,
     read: &mut dyn FnMut(&str) -> ModuleSource,
 ) -> Loaded {
     let mut request = Request {
@@ -62,7 +65,8 @@ pub fn load(
             if watches.is_empty() {
                 warnings.push(format!("{}: registers no watch", request.path));
             }
-            resolve(&request, &watches, source.path, accounts).map(|specs| Watches { specs, warnings })
+            resolve(&request, &watches, source.path, accounts, stores)
+                .map(|specs| Watches { specs, warnings })
         }
     };
     Loaded { result, modules: request.modules }
@@ -73,6 +77,7 @@ fn resolve(
     watches: &[RawWatch],
     path: PathBuf,
     accounts: &mut Accounts,
+    stores: Option<&StoreNames>,
 ) -> Result<Vec<WatchSpec>, LoadError> {
     let readable = |(name, source): (&String, &ModuleSource)| Some((name.clone(), source.clone().ok()?));
     let program = Arc::new(Program {
@@ -84,9 +89,9 @@ fn resolve(
     watches
         .iter()
         .map(|raw| {
-            accounts.resolve(raw, &request.name, &program).map_err(|error| LoadError {
+            accounts.resolve(raw, stores, &request.name, &program).map_err(|error| LoadError {
                 message: message::locate(&error.to_string(), &raw.source, position(raw), request),
-                temporary: true,
+                temporary: error.is_temporary(),
             })
         })
         .collect()

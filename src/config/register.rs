@@ -35,7 +35,8 @@ const LAST_SIGNAL: i64 = 64;
 /// As much as a kernel and people can bear in a log line.
 const LONGEST_DESCRIPTION: usize = 256;
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
+    "store",
     "znode",
     "action",
     "watch_type",
@@ -64,6 +65,7 @@ const DEFAULT_RETRY: Retry =
 /// A registration whose values have the right types. The function of an action is not looked up yet.
 #[derive(Debug)]
 pub struct Registration {
+    pub store: Option<String>,
     pub znode: String,
     pub action: Requested,
     pub children: bool,
@@ -103,6 +105,7 @@ pub fn registration(argument: Dynamic) -> Result<Registration, String> {
     let action = take("action").ok_or("missing key `action`: Exec(...), a closure or Fn(\"name\")")?;
     let run_mode = take("run_mode").map_or(Ok(RunMode::Queue), run_mode)?;
     let registration = Registration {
+        store: take("store").map(|value| text("store", value)).transpose()?,
         znode,
         action: requested(action)?,
         children: take("watch_type").map_or(Ok(WatchType::Data), watch_type)? == WatchType::Children,

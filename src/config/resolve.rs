@@ -1,7 +1,8 @@
-//! From what a script says to what the daemon runs: users, groups and node paths.
+//! From what a script says to what the daemon runs: users, groups, stores and node paths.
 //!
 //! Asks the system's user databases, which may be slow or away for a moment: on the loader's thread only.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::Arc;
@@ -9,12 +10,12 @@ use std::sync::Arc;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 use thiserror::Error;
 
+use super::message::suggest;
 use super::spec::{
     Account, Action, Credentials, Identity, Program, RawAction, RawWatch, WatchKey, WatchSpec,
 };
-use crate::store::{Facet, NodePath, NodePathError, Subject};
+use crate::store::{Facet, NodePath, NodePathError, StoreName, StoreNameError, StoreNames, Subject};
 
-/// All of these may heal while the config stays as it is, except [`ResolveError::Path`].
 #[derive(Debug, Error)]
 pub enum ResolveError {
     #[error("`uid`: unknown user {0}")]
@@ -27,6 +28,24 @@ pub enum ResolveError {
     Database { key: &'static str, reason: nix::Error },
     #[error("`znode`: {0}")]
     Path(#[from] NodePathError),
+    #[error("`store`: {0}; name the store in twitcher.toml, and restart the daemon")]
+    StoreName(#[from] StoreNameError),
+    #[error(
+        "`store`: unknown store {name:?}; add [stores.{name}] to twitcher.toml and restart the daemon{near}"
+    )]
+    UnknownStore { name: String, near: String },
+}
+
+impl ResolveError {
+    /// Whether it may heal while the config stays as it is.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::UnknownUser(_) | Self::UnknownGroup(_) | Self::NotRoot { .. } | Self::Database { .. } => {
+                true
+            }
+            Self::Path(_) | Self::StoreName(_) | Self::UnknownStore { .. } => false,
+        }
+    }
 }
 
 /// Remembers what it asked: 10,000 watches of one user are one question. For one scan; users come and go.
@@ -36,17 +55,19 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// The watch as the daemon runs it. `file` is the path below the config directory, `program` what its function
-    /// actions run from.
+    /// The watch as the daemon runs it. `stores` are those that there are (`None`: nobody knows, and any name will
+    /// do), `file` is the path below the config directory, `program` what its function actions run from.
     pub fn resolve(
         &mut self,
         raw: &RawWatch,
+        stores: Option<&StoreNames>,
         file: &Arc<str>,
         program: &Arc<Program>,
     ) -> Result<WatchSpec, ResolveError> {
         let facet = if raw.children { Facet::Children } else { Facet::Data };
         Ok(WatchSpec {
             id: WatchKey { file: file.clone(), description: raw.description.as_str().into() },
+            store: store(raw.store.as_deref(), stores)?,
             subject: Subject { path: NodePath::parse(&raw.znode)?, facet },
             action: match &raw.action {
                 RawAction::Command(words) => Action::Command(words.as_slice().into()),
@@ -82,6 +103,18 @@ impl Accounts {
         self.identities.insert(key, identity.clone());
         Ok(identity)
     }
+}
+
+fn store(name: Option<&str>, stores: Option<&StoreNames>) -> Result<StoreName, ResolveError> {
+    let name = name.unwrap_or(StoreName::DEFAULT);
+    let Some(stores) = stores else { return Ok(StoreName::parse(name)?) };
+    // Ten thousand watches share one name.
+    if let Some(known) = stores.get(name) {
+        return Ok(known.clone());
+    }
+    let name = StoreName::parse(name)?.to_string();
+    let near = suggest(&name, stores.iter().map(Borrow::borrow));
+    Err(ResolveError::UnknownStore { name, near })
 }
 
 fn identity(uid: Option<&Account>, gid: Option<&Account>) -> Result<Identity, ResolveError> {
@@ -192,6 +225,32 @@ mod tests {
             assert_eq!(error.to_string(), expected);
         }
         assert!(identity(Some(&Account::Id(0x7fff_fff0)), None).is_err());
+    }
+
+    #[test]
+    fn a_watch_has_the_default_store_or_one_that_is_named() {
+        let parse = |name| StoreName::parse(name).unwrap();
+        let stores = StoreNames::from(["default", "eu", "us-west"].map(parse));
+        let found = |name| store(name, Some(&stores)).map_err(|error| error.to_string());
+        assert_eq!(found(None), Ok(StoreName::default()));
+        assert_eq!(found(Some("default")), Ok(StoreName::default()));
+        assert_eq!(found(Some("us-west")), Ok(parse("us-west")));
+        for (name, expected) in [
+            ("ue", "`store`: unknown store \"ue\"; add [stores.ue] to twitcher.toml and restart the daemon"),
+            (
+                "us-wets",
+                "`store`: unknown store \"us-wets\"; add [stores.us-wets] to twitcher.toml and restart the daemon; did you \
+                 mean `us-west`?",
+            ),
+            (
+                "zk://eu",
+                "`store`: \"zk://eu\" is no name of a store; a name has letters, digits, - and _; name the store in \
+                 twitcher.toml, and restart the daemon",
+            ),
+        ] {
+            assert_eq!(found(Some(name)).unwrap_err(), expected);
+        }
+        assert_eq!(store(Some("any"), None).unwrap(), parse("any"), "where nobody knows");
     }
 
     #[test]

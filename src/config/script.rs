@@ -271,6 +271,7 @@ impl Run {
         let number = |at: Option<usize>| at.and_then(|at| u32::try_from(at).ok()).unwrap_or(1);
         self.watches.push(RawWatch {
             description,
+            store: asked.store,
             znode: asked.znode,
             children: asked.children,
             action,

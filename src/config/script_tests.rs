@@ -36,6 +36,7 @@ fn the_defaults_are_those_of_the_contract() {
     );
     let expected = RawWatch {
         description: "git.twc-1".into(),
+        store: None,
         znode: "/a".into(),
         children: false,
         action: RawAction::Command(vec!["/bin/sh".into(), "-c".into(), "true".into()]),
@@ -66,6 +67,7 @@ fn the_defaults_are_those_of_the_contract() {
 fn every_key_is_understood() {
     let with =
         |keys: &str| loaded(&format!("RegisterWatch(#{{znode: `/a`, action: Exec(`x`), {keys}}})")).remove(0);
+    assert_eq!(with("store: `eu`").store.as_deref(), Some("eu"));
     assert!(with("watch_type: WATCH_CHILDREN").children);
     assert!(!with("watch_type: WATCH_DATA").children);
     assert!(!with("pipe_stdin: false").pipe_stdin);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::fingerprint::StableHash;
+use crate::store::{StoreName, Subject};
 
 /// What an update does while the action runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,8 @@ pub enum Account {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawWatch {
     pub description: String,
+    /// The store's name, if it has one.
+    pub store: Option<String>,
     pub znode: String,
     pub children: bool,
     pub action: RawAction,
@@ -112,7 +115,9 @@ pub enum RawAction {
 #[derive(Clone, Debug)]
 pub struct WatchSpec {
     pub id: WatchKey,
-    pub subject: crate::store::Subject,
+    /// One that the settings name.
+    pub store: StoreName,
+    pub subject: Subject,
     pub action: Action,
     pub pipe_stdin: bool,
     pub run_on_load: RunOnLoad,
@@ -133,7 +138,8 @@ pub struct WatchSpec {
 /// A function is its fingerprint: where it stands in its file, and what else stands there, is no part of the definition.
 #[derive(Debug, PartialEq)]
 struct Definition<'a> {
-    subject: &'a crate::store::Subject,
+    store: &'a StoreName,
+    subject: &'a Subject,
     action: Doing<'a>,
     pipe_stdin: bool,
     run_on_load: RunOnLoad,
@@ -171,6 +177,7 @@ impl WatchSpec {
         // Destructured, so that a new field cannot be forgotten here.
         let Self {
             id: _,
+            store,
             subject,
             action,
             pipe_stdin,
@@ -185,6 +192,7 @@ impl WatchSpec {
             throttle,
         } = self;
         Definition {
+            store,
             subject,
             action: match action {
                 Action::Command(words) => Doing::Command(words),

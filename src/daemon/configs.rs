@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Daemon, Definition, Entry, Subscribers, WatchId};
+use super::{Daemon, Definition, Entry, WatchId};
 use crate::config::diff::{WatchChange, diff};
 use crate::config::files::FileChange;
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::ledger::Recalled;
-use crate::report::Report;
-use crate::store::{Facet, Subject};
+use crate::report::{Node, Report};
+use crate::store::{Facet, StoreName, Subject};
 use crate::watch::{Input, Policy, Standing, Watch};
 
 /// Which files were there at the start: a former daemon may have loaded them as well.
@@ -109,7 +109,10 @@ impl Daemon {
             match change {
                 WatchChange::Add(spec) => {
                     count.added += 1;
+                    let store = &self.stores[&spec.store].lasting_name;
                     let recalled = recalled.remove(&*spec.id.description);
+                    // What another store said means nothing in this one.
+                    let recalled = recalled.filter(|recalled| *recalled.store == **store);
                     self.add(spec, recalled.as_ref());
                 }
                 WatchChange::Change(spec) => {
@@ -126,8 +129,8 @@ impl Daemon {
     }
 
     fn add(&mut self, spec: WatchSpec, recalled: Option<&Recalled>) {
-        self.log.report(&Report::WatchAdded { watch: &spec.id, subject: &spec.subject });
-        let (subject, hash) = (spec.subject.clone(), spec.definition_hash());
+        self.log.report(&Report::WatchAdded { watch: &spec.id, node: Node::of(&spec) });
+        let ((store, subject), hash) = (place(&spec), spec.definition_hash());
         let standing = self.standing(&spec, hash, recalled);
         if standing.stopped {
             self.log.report(&Report::StaysStopped { watch: &spec.id });
@@ -149,14 +152,14 @@ impl Daemon {
         if !is_recorded {
             self.unremembered.insert(id);
         }
-        self.join(id, subject);
+        self.stores[&store].join(id, &subject);
     }
 
     /// Loads a watch that was removed, or whose daemon died, while an action of it still runs: its first run waits
     /// for that one.
     fn revive(&mut self, id: WatchId, spec: WatchSpec, hash: u64, standing: Standing, is_recorded: bool) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let same_definition = is_recorded && matches!(entry.definition, Definition::Former { .. });
+        let same_definition = is_recorded && matches!(entry.definition, Definition::Former(_));
         let policy = policy(&spec);
         (entry.definition, entry.hash) = (Definition::Loaded(spec), hash);
         (entry.retired, entry.failure) = (false, None);
@@ -166,19 +169,20 @@ impl Daemon {
     fn redefine(&mut self, spec: WatchSpec) {
         let id = self.by_key[&spec.id];
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let (policy, subject) = (policy(&spec), spec.subject.clone());
-        self.log.report(&Report::WatchChanged { watch: &spec.id, subject: &subject });
-        let old = entry.subject().clone();
+        let Some(old) = entry.spec().map(place) else { return };
+        let (policy, new) = (policy(&spec), place(&spec));
+        self.log.report(&Report::WatchChanged { watch: &spec.id, node: Node::of(&spec) });
         (entry.hash, entry.failure) = (spec.definition_hash(), None);
         entry.definition = Definition::Loaded(spec);
-        let same_subject = old == subject;
+        let same_subject = old == new;
         self.step(id, Input::Redefined { policy, same_subject });
         self.unremembered.insert(id);
+        let ((old_store, old), (store, subject)) = (old, new);
         if same_subject {
-            self.subscriptions.refresh(&subject);
+            self.stores[&store].subscriptions().refresh(&subject);
         } else {
-            self.leave(id, &old);
-            self.join(id, subject);
+            self.stores[&old_store].leave(id, &old);
+            self.stores[&store].join(id, &subject);
         }
     }
 
@@ -186,35 +190,17 @@ impl Daemon {
         self.log.report(&Report::WatchRemoved { watch: key });
         let id = self.by_key[key];
         let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some((store, subject)) = entry.spec().map(place) else { return };
         entry.retired = true;
-        let subject = entry.subject().clone();
         self.ledger.retire(key);
-        self.leave(id, &subject);
+        self.stores[&store].leave(id, &subject);
         self.step(id, Input::Retired);
     }
+}
 
-    /// Subscribes a watch, which gets an observation even where others know the subject already.
-    fn join(&mut self, id: WatchId, subject: Subject) {
-        match self.subjects.get_mut(&subject) {
-            Some(subscribers) => {
-                subscribers.watches.push(id);
-                self.subscriptions.refresh(&subject);
-            }
-            None => {
-                self.subscriptions.subscribe(subject.clone());
-                self.subjects.insert(subject, Subscribers { watches: vec![id], unreadable: None });
-            }
-        }
-    }
-
-    fn leave(&mut self, id: WatchId, subject: &Subject) {
-        let Some(subscribers) = self.subjects.get_mut(subject) else { return };
-        subscribers.watches.retain(|watch| *watch != id);
-        if subscribers.watches.is_empty() {
-            self.subjects.remove(subject);
-            self.subscriptions.unsubscribe(subject);
-        }
-    }
+/// Where a watch's node is.
+fn place(spec: &WatchSpec) -> (StoreName, Subject) {
+    (spec.store.clone(), spec.subject.clone())
 }
 
 fn policy(spec: &WatchSpec) -> Policy {

@@ -32,8 +32,8 @@ impl Daemon {
     /// Takes over what still runs of a former daemon, before anything else can be started.
     pub(super) fn adopt_orphans(&mut self) {
         for former in self.ledger.unfinished() {
-            let Intent { run, watch, subject, event, .. } = &former.intent;
-            self.interrupted.insert(watch.clone(), (subject.clone(), *event));
+            let Intent { run, watch, store, subject, event, .. } = &former.intent;
+            self.interrupted.insert(watch.clone(), (store.clone(), subject.clone(), *event));
             let found = match former.this_boot {
                 true => orphan::find(run, former.process),
                 false => Ok(None),
@@ -53,10 +53,10 @@ impl Daemon {
 
     fn adopt(&mut self, intent: Intent, orphan: Orphan) {
         let key = &intent.watch;
-        let watch = self.by_key.get(key).copied().unwrap_or_else(|| {
-            let definition = Definition::Former { key: key.clone(), subject: intent.subject.clone() };
-            self.enter(Entry::new(definition, Watch::unloaded()))
-        });
+        let watch =
+            self.by_key.get(key).copied().unwrap_or_else(|| {
+                self.enter(Entry::new(Definition::Former(key.clone()), Watch::unloaded()))
+            });
         let now = self.now();
         let Some(entry) = self.entries.get_mut(&watch) else { return };
         let until = intent.timeout.map(|timeout| now + timeout.saturating_sub(orphan.age));
@@ -82,13 +82,19 @@ impl Daemon {
         definition: u64,
         recalled: Option<&Recalled>,
     ) -> Standing {
+        let store = &mut self.stores[&spec.store];
+        let subscriptions = store.subscriptions();
         let record = recalled.map(|recalled| Record {
-            standing: recalled.standing.map_versions(|version| self.subscriptions.recognize(version)),
+            standing: recalled.standing.map_versions(|version| subscriptions.recognize(version)),
             same_subject: recalled.subject == spec.subject,
             same_definition: recalled.definition == definition,
         });
         let interrupted = self.interrupted.remove(&spec.id);
-        let interrupted = interrupted.filter(|(subject, _)| *subject == spec.subject).map(|(_, event)| event);
+        let interrupted = interrupted
+            .filter(|(lasting_name, subject, _)| {
+                (lasting_name, subject) == (&store.lasting_name, &spec.subject)
+            })
+            .map(|(_, _, event)| event);
         let forgotten = self.ledger.has_forgotten() && self.scan.may_be_older(&spec.id.file);
         Past { record, interrupted, forgotten }.standing()
     }
@@ -97,6 +103,7 @@ impl Daemon {
         Intent {
             run: format!("{}-{run}", self.stamp),
             watch: spec.id.clone(),
+            store: self.stores[&spec.store].lasting_name.clone(),
             subject: spec.subject.clone(),
             definition: entry.hash,
             version: update.version,
@@ -139,10 +146,11 @@ impl Daemon {
     /// Tells the ledger what a watch has come to.
     pub(super) fn remember(&mut self, id: WatchId) {
         let Some(entry) = self.entries.get(&id) else { return };
-        let Some(spec) = entry.spec().filter(|_| !entry.retired) else { return };
+        let Some(spec) = entry.loaded() else { return };
         let failure = entry.failure.as_deref();
         self.ledger.remember(&WatchRecord {
             watch: &spec.id,
+            store: &self.stores[&spec.store].lasting_name,
             subject: &spec.subject,
             definition: entry.hash,
             standing: &entry.watch.standing(),

@@ -6,10 +6,12 @@
 //! * [`memory`] keeps the ledger, and takes up what a former daemon left in it.
 //! * [`operator`] answers what operators ask through the control socket.
 //! * [`runs`] performs what the core asks for.
+//! * [`stores`] has the stores, and what is followed in each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
@@ -23,8 +25,8 @@ use crate::config::files::{FileChange, Loader};
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::control::Question;
 use crate::ledger::{Ending, Intent, Ledger};
-use crate::report::{Report, Reporter, RunReport};
-use crate::store::{State, StoreEvent, Subject, Subscriptions};
+use crate::report::{Node, Report, Reporter, RunReport};
+use crate::store::{State, StoreEvent, StoreName, Subject};
 use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update, Watch};
 use configs::FirstScan;
 use memory::{LastFailure, LastRun};
@@ -34,8 +36,11 @@ mod gauges;
 mod memory;
 mod operator;
 mod runs;
+mod stores;
 
-/// How many of a store's events are taken at once. The first action of a burst waits for all of them, some 50 µs each.
+pub use stores::Stores;
+
+/// How many of the stores' events are taken at once. The first action of a burst waits for all of them, some 50 µs each.
 const BATCH: usize = 16;
 
 /// How long the ledger waits for what need not be there before an action starts: as long as a start takes, so that it
@@ -47,8 +52,7 @@ pub struct Parts {
     pub log: Reporter,
     pub ledger: Ledger,
     pub spawner: Spawner,
-    pub subscriptions: Subscriptions,
-    pub store_events: Receiver<StoreEvent>,
+    pub stores: Stores,
     pub config_path: PathBuf,
     pub loader: Loader,
     pub config_changes: UnboundedReceiver<FileChange>,
@@ -62,13 +66,13 @@ pub struct Parts {
 
 /// Runs until it is told to stop and the last action has ended.
 pub async fn run(parts: Parts) {
-    let Parts { mut store_events, mut config_changes, mut signals, mut questions, .. } = parts;
+    let Parts { mut config_changes, mut signals, mut questions, .. } = parts;
     let (ends, mut ended) = unbounded_channel();
     let mut daemon = Daemon {
         log: parts.log,
         ledger: parts.ledger,
         spawner: parts.spawner,
-        subscriptions: parts.subscriptions,
+        stores: parts.stores,
         ends,
         origin: Instant::now(),
         started: SystemTime::now(),
@@ -78,7 +82,6 @@ pub async fn run(parts: Parts) {
         entries: BTreeMap::new(),
         by_key: HashMap::new(),
         by_file: HashMap::new(),
-        subjects: HashMap::new(),
         runs: HashMap::new(),
         starting: Vec::new(),
         unremembered: BTreeSet::new(),
@@ -89,7 +92,6 @@ pub async fn run(parts: Parts) {
         timers: BTreeSet::new(),
         scan: FirstScan::default(),
         failing_files: BTreeMap::new(),
-        store_connected: false,
         interrupted: HashMap::new(),
         drifted: 0,
         stop_timeout: parts.stop_timeout,
@@ -102,11 +104,13 @@ pub async fn run(parts: Parts) {
         let wake = daemon.timers.first().map(|(at, _)| daemon.origin + *at);
         let settle = daemon.settle_at;
         tokio::select! {
-            Some(event) = store_events.recv() => {
-                daemon.store_event(event);
-                // What it has to say besides shares a commit.
-                let more = std::iter::from_fn(|| store_events.try_recv().ok());
-                more.take(BATCH).for_each(|event| daemon.store_event(event));
+            (store, event) = daemon.stores.next() => {
+                daemon.store_event(&store, event);
+                // What they have to say besides shares a commit.
+                for _ in 0..BATCH {
+                    let Some((store, event)) = daemon.stores.try_next() else { break };
+                    daemon.store_event(&store, event);
+                }
             }
             Some(end) = ended.recv() => daemon.run_ended(end),
             Some(change) = config_changes.recv(), if !daemon.stopping => daemon.file_change(change),
@@ -128,7 +132,7 @@ pub async fn run(parts: Parts) {
         }
     }
     daemon.settle();
-    daemon.subscriptions.close().await;
+    daemon.stores.close().await;
     daemon.log.report(&Report::Stopped);
 }
 
@@ -151,13 +155,11 @@ struct Entry {
     last_run: Option<Box<LastRun>>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "hardly any is small, and each lies in a box already")]
 enum Definition {
     Loaded(WatchSpec),
     /// Known from the ledger only, by a run that still lives.
-    Former {
-        key: WatchKey,
-        subject: Subject,
-    },
+    Former(WatchKey),
 }
 
 impl Entry {
@@ -173,34 +175,25 @@ impl Entry {
     fn spec(&self) -> Option<&WatchSpec> {
         match &self.definition {
             Definition::Loaded(spec) => Some(spec),
-            Definition::Former { .. } => None,
+            Definition::Former(_) => None,
         }
+    }
+
+    /// As some file registers it now.
+    fn loaded(&self) -> Option<&WatchSpec> {
+        self.spec().filter(|_| !self.retired)
     }
 
     fn key(&self) -> &WatchKey {
         match &self.definition {
             Definition::Loaded(spec) => &spec.id,
-            Definition::Former { key, .. } => key,
+            Definition::Former(key) => key,
         }
     }
 
     fn fail(&mut self, what: String) {
         self.failure = Some(Box::new(LastFailure { what, next_try: None }));
     }
-
-    fn subject(&self) -> &Subject {
-        match &self.definition {
-            Definition::Loaded(spec) => &spec.subject,
-            Definition::Former { subject, .. } => subject,
-        }
-    }
-}
-
-#[derive(Default)]
-struct Subscribers {
-    watches: Vec<WatchId>,
-    /// Why, as long as it cannot be read.
-    unreadable: Option<String>,
 }
 
 struct Live {
@@ -242,7 +235,7 @@ struct Daemon {
     log: Reporter,
     ledger: Ledger,
     spawner: Spawner,
-    subscriptions: Subscriptions,
+    stores: Stores,
     ends: UnboundedSender<RunEnd>,
     origin: Instant,
     /// The same by the calendar.
@@ -254,7 +247,6 @@ struct Daemon {
     entries: BTreeMap<WatchId, Box<Entry>>,
     by_key: HashMap<WatchKey, WatchId>,
     by_file: HashMap<String, Vec<WatchKey>>,
-    subjects: HashMap<Subject, Subscribers>,
     runs: HashMap<RunId, Live>,
     starting: Vec<Start>,
     /// Whose records in the ledger are out of date, and which runs are there without their process.
@@ -268,9 +260,8 @@ struct Daemon {
     scan: FirstScan,
     /// Files whose last load failed, and why.
     failing_files: BTreeMap<String, String>,
-    store_connected: bool,
     /// Of the runs that the former daemon did not see end, until their watch is loaded.
-    interrupted: HashMap<WatchKey, (Subject, Event)>,
+    interrupted: HashMap<WatchKey, (Arc<str>, Subject, Event)>,
     drifted: u64,
     stop_timeout: Duration,
     stopping: bool,
@@ -311,42 +302,45 @@ impl Daemon {
 
     // What happens: each of these feeds watches.
 
-    fn store_event(&mut self, event: StoreEvent) {
+    fn store_event(&mut self, name: &StoreName, event: StoreEvent) {
+        let shown = self.stores.shown(name);
+        let store = &mut self.stores[name];
         match event {
-            StoreEvent::Observed { subject, state } => self.observed(&subject, &state),
+            StoreEvent::Observed { subject, state } => self.observed(name, &subject, &state),
             StoreEvent::Unreadable { subject, reason } => {
-                let Some(subscribers) = self.subjects.get_mut(&subject) else { return };
+                let Some(subscribers) = store.subjects.get_mut(&subject) else { return };
                 subscribers.unreadable = Some(reason.clone());
                 let keys: Vec<_> =
                     subscribers.watches.iter().map(|watch| self.entries[watch].key()).collect();
-                self.log.report(&Report::NodeUnreadable {
-                    subject: &subject,
-                    watches: &keys,
-                    reason: &reason,
-                });
+                let node = Node { store: name, subject: &subject };
+                self.log.report(&Report::NodeUnreadable { node, watches: &keys, reason: &reason });
             }
             StoreEvent::Connected { what } => {
-                self.store_connected = true;
-                self.log.report(&Report::StoreConnected { what: &what });
+                let away = store.connected(&what);
+                self.log.report(&Report::StoreConnected { store: shown, what: &what, away });
             }
             StoreEvent::Disconnected { reason } => {
-                self.store_connected = false;
-                self.log.report(&Report::StoreDisconnected { reason: &reason });
+                store.disconnected(&reason);
+                self.log.report(&Report::StoreDisconnected { store: shown, reason: &reason });
             }
-            StoreEvent::Degraded { reason } => self.log.report(&Report::Trouble { what: &reason }),
+            StoreEvent::Degraded { reason } => {
+                self.log.report(&Report::StoreDegraded { store: shown, reason: &reason });
+            }
             StoreEvent::Drifted { subject } => {
                 self.drifted += 1;
-                self.log.report(&Report::NodeDrifted { subject: &subject, total: self.drifted });
+                let node = Node { store: name, subject: &subject };
+                self.log.report(&Report::NodeDrifted { node, total: self.drifted });
             }
         }
     }
 
-    fn observed(&mut self, subject: &Subject, state: &State) {
-        let Some(subscribers) = self.subjects.get_mut(subject) else { return };
+    fn observed(&mut self, store: &StoreName, subject: &Subject, state: &State) {
+        let node = Node { store, subject };
+        let Some(subscribers) = self.stores[store].subjects.get_mut(subject) else { return };
         if subscribers.unreadable.take().is_some() {
-            self.log.report(&Report::NodeReadable { subject });
+            self.log.report(&Report::NodeReadable { node });
         }
-        self.log.report(&Report::NodeObserved { subject });
+        self.log.report(&Report::NodeObserved { node });
         for watch in subscribers.watches.clone() {
             self.step(watch, Input::Observed(state.clone()));
         }

@@ -1,8 +1,8 @@
 //! What operators ask through the control socket.
 
 use super::memory::LastRun;
-use super::{Daemon, Definition, Entry, Live, WatchId};
-use crate::config::spec::WatchKey;
+use super::{Daemon, Entry, Live, WatchId};
+use crate::config::spec::{WatchKey, WatchSpec};
 use crate::control::status::{ConfigError, DaemonStatus, LedgerStatus, RunStatus, WatchStatus};
 use crate::control::{Answer, Done, Order, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE, name};
 use crate::ledger::{Ending, RunRecord, Which};
@@ -14,8 +14,7 @@ impl Daemon {
         match question {
             Question::Daemon(answer) => tell(answer, self.status()),
             Question::Watch { named, answer } => {
-                let found = self.find(&named).map(|id| self.watch_status(&self.entries[&id]));
-                tell(answer, found);
+                tell(answer, self.find(&named).map(|(_, entry, spec)| self.watch_status(entry, spec)));
             }
             Question::Watches { after, answer } => tell(answer, self.watches(after)),
             Question::Order { order, watch, answer } => tell(answer, self.obey(order, &watch)),
@@ -29,21 +28,21 @@ impl Daemon {
         }
     }
 
-    fn find(&self, named: &str) -> Result<WatchId, Refusal> {
-        let loaded = self.entries.values().filter(|entry| !entry.retired).map(|entry| entry.key());
-        name::find(named, loaded).map(|key| self.by_key[key])
+    fn find(&self, named: &str) -> Result<(WatchId, &Entry, &WatchSpec), Refusal> {
+        let loaded = self.entries.values().filter_map(|entry| entry.loaded());
+        let id = self.by_key[name::find(named, loaded.map(|spec| &spec.id))?];
+        let entry = &self.entries[&id];
+        let gone = || Refusal::Unavailable("no file registers it just now".into());
+        Ok((id, entry, entry.loaded().ok_or_else(gone)?))
     }
 
     fn obey(&mut self, order: Order, named: &str) -> Result<Done, Refusal> {
-        let id = self.find(named)?;
         if self.stopping {
             return Err(Refusal::Unavailable("the daemon is stopping".into()));
         }
-        let Entry { definition: Definition::Loaded(spec), watch, .. } = &*self.entries[&id] else {
-            return Err(Refusal::Unavailable("no file registers it just now".into()));
-        };
-        let (key, subject, standing) = (spec.id.clone(), spec.subject.clone(), watch.standing());
-        let running = watch.live_runs();
+        let (id, entry, spec) = self.find(named)?;
+        let (key, store, subject) = (spec.id.clone(), spec.store.clone(), spec.subject.clone());
+        let (standing, running) = (entry.watch.standing(), entry.watch.live_runs());
         let (input, done) = match order {
             Order::Trigger if standing.paused => {
                 return Err(Refusal::Conflict(format!("{key} is paused; `twitcher resume` it first")));
@@ -70,7 +69,7 @@ impl Daemon {
         self.log.report(&Report::Ordered { watch: &key, order });
         self.step(id, input);
         match order {
-            Order::Trigger => self.subscriptions.refresh(&subject),
+            Order::Trigger => self.stores[&store].subscriptions().refresh(&subject),
             // Before it is said to be so, it has to outlive us.
             Order::Pause | Order::Resume => {
                 self.remember(id);
@@ -99,35 +98,35 @@ impl Daemon {
             started: Timestamp(self.started),
             state: state.into(),
             config_path: self.config_path.display().to_string(),
-            stores: Vec::new(),
+            stores: self.stores.status(),
             ledger: LedgerStatus {
                 usable: self.ledger.trouble().is_none(),
                 reason: self.ledger.trouble().map(Into::into),
             },
             config_errors: self.failing_files.iter().map(error).collect(),
-            watches: self.entries.values().filter(|entry| !entry.retired).count(),
+            watches: self.entries.values().filter_map(|entry| entry.loaded()).count(),
         }
     }
 
     fn watches(&self, after: Option<u64>) -> Vec<(u64, WatchStatus)> {
         let next = WatchId(after.map_or(0, |after| after + 1));
-        let loaded = self.entries.range(next..).filter(|(_, entry)| !entry.retired);
-        loaded.take(WATCHES_AT_ONCE).map(|(id, entry)| (id.0, self.watch_status(entry))).collect()
+        let loaded = self.entries.range(next..).filter_map(|(id, entry)| Some((id, entry, entry.loaded()?)));
+        loaded.take(WATCHES_AT_ONCE).map(|(id, entry, spec)| (id.0, self.watch_status(entry, spec))).collect()
     }
 
-    fn watch_status(&self, entry: &Entry) -> WatchStatus {
+    fn watch_status(&self, entry: &Entry, spec: &WatchSpec) -> WatchStatus {
         let now = self.now();
-        let key = entry.key();
-        let subject = entry.subject();
+        let WatchSpec { id: key, store, subject, .. } = spec;
         let standing = entry.watch.standing();
-        let unreadable = self.subjects.get(subject).and_then(|node| node.unreadable.as_deref());
+        let node = self.stores[store].subjects.get(subject);
+        let unreadable = node.and_then(|node| node.unreadable.as_deref());
         let failure = entry.failure.as_ref().map(|failure| failure.what.as_str());
         let next_start = entry.watch.next_start().map(|at| at.saturating_sub(now));
         WatchStatus {
             watch: key.to_string(),
             file: key.file.to_string(),
             description: key.description.to_string(),
-            store: "default".into(),
+            store: store.to_string(),
             znode: subject.path.to_string(),
             watch_type: subject.facet.as_str().into(),
             state: entry.watch.condition(unreadable.is_some()).as_str().into(),
@@ -143,8 +142,8 @@ impl Daemon {
             next_start_seconds: next_start.map(|left| left.as_secs_f64()),
             failures: standing.failures,
             error: unreadable.map(|reason| format!("cannot be read: {reason}")).or(failure.map(Into::into)),
-            last_run: entry.last_run.as_ref().map(|last| last.record(&self.stamp, entry)),
-            notified: entry.spec().is_some_and(|spec| spec.notify_signal.is_some()),
+            last_run: entry.last_run.as_ref().map(|last| last.record(&self.stamp, entry, spec)),
+            notified: spec.notify_signal.is_some(),
         }
     }
 
@@ -194,7 +193,7 @@ fn run_status(live: &Live) -> RunStatus {
 }
 
 impl LastRun {
-    fn record(&self, stamp: &str, entry: &Entry) -> RunRecord {
+    fn record(&self, stamp: &str, entry: &Entry, spec: &WatchSpec) -> RunRecord {
         let (exit_code, signal) = match self.ending {
             Ending::Exited(code) => (Some(code), None),
             Ending::Signaled(signal) => (None, Some(signal)),
@@ -208,8 +207,8 @@ impl LastRun {
         let failure = entry.failure.as_ref().filter(|_| not_started);
         RunRecord {
             run: format!("{stamp}-{}", self.run),
-            watch: entry.key().to_string(),
-            znode: entry.subject().path.to_string(),
+            watch: spec.id.to_string(),
+            znode: spec.subject.path.to_string(),
             event: self.event.as_str().into(),
             version: self.version,
             started: Timestamp(self.started),

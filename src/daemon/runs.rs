@@ -15,7 +15,7 @@ use crate::action::spawn::{Launch, Process, Program};
 use crate::config::function::{ActEvent, ActRequest};
 use crate::config::spec::{Action, WatchKey, WatchSpec};
 use crate::ledger::Ending;
-use crate::report::{Report, RunReport};
+use crate::report::{Node, Report, RunReport};
 use crate::store::Content;
 use crate::watch::{Effect, RunId, Time, Update};
 
@@ -120,7 +120,7 @@ impl Daemon {
             Ok(process) => {
                 let what = RunReport::Started {
                     event: update.event,
-                    subject: &spec.subject,
+                    node: Node::of(spec),
                     version: update.version.number,
                     pid: process.leader.as_raw(),
                     late: self.now().saturating_sub(since),

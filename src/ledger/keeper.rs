@@ -38,7 +38,6 @@ impl Default for Limits {
 
 /// What the statements need beside their arguments.
 pub(super) struct Context {
-    pub store: String,
     pub boot: String,
     pub pruning: Pruning,
     /// The rows of the runs that go on: there is no index on their names, which would cost each run a page. After
@@ -81,7 +80,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn open(state_dir: &Path, store: &str, limits: Limits) -> Self {
+    pub(super) fn open(state_dir: &Path, limits: Limits) -> Self {
         let files = Files::new(state_dir);
         // Without it, a process is told by its pid and start time alone.
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -89,7 +88,6 @@ impl Keeper {
             checkpointer: Checkpointer::new(files.clone()),
             files,
             context: Context {
-                store: store.into(),
                 boot: boot.trim().into(),
                 pruning: Pruning::new(limits.bounds),
                 rows: HashMap::new(),

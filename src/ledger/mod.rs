@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::action::proc::ProcessMark;
@@ -34,13 +35,12 @@ use keeper::{Keeper, Limits};
 /// The file's name in the state directory.
 pub const FILE: &str = "ledger.db";
 
-/// What a store is called in the ledger: records of another store say nothing about this one's versions.
-pub type StoreName = str;
-
 /// A watch's record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WatchRecord<'a> {
     pub watch: &'a WatchKey,
+    /// What the store is known by over restarts: records of another say nothing about this one's versions.
+    pub store: &'a str,
     pub subject: &'a Subject,
     /// Of the definition that the watch has now.
     pub definition: u64,
@@ -53,6 +53,7 @@ pub struct WatchRecord<'a> {
 /// A watch's record as a former daemon left it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recalled {
+    pub store: String,
     pub subject: Subject,
     pub definition: u64,
     /// [`Standing::applied`] is `None` if that was another definition.
@@ -65,6 +66,8 @@ pub struct Intent {
     /// As the action gets it in `TWITCHER_RUN_ID`; unique for ever.
     pub run: String,
     pub watch: WatchKey,
+    /// As in [`WatchRecord`].
+    pub store: Arc<str>,
     pub subject: Subject,
     pub definition: u64,
     pub version: Version,
@@ -136,8 +139,8 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens or creates the ledger in `state_dir`. What happened to it is the first [`News`].
-    pub fn open(state_dir: &Path, store: &StoreName) -> Self {
-        Self { keeper: Keeper::open(state_dir, store, Limits::default()) }
+    pub fn open(state_dir: &Path) -> Self {
+        Self { keeper: Keeper::open(state_dir, Limits::default()) }
     }
 
     /// What happened to the ledger since this was asked last. After anything but [`News::Lost`] the caller tells it
@@ -164,7 +167,7 @@ impl Ledger {
     /// The records of a config file's watches, by their description. Empty without a ledger that can at least be
     /// read.
     pub fn recall(&mut self, file: &str) -> HashMap<String, Recalled> {
-        self.keeper.read(|connection, context| watches::recall(connection, &context.store, file))
+        self.keeper.read(|connection, _| watches::recall(connection, file))
     }
 
     /// The runs that no daemon has seen end. To be asked before the first [`Self::intend`].
@@ -174,7 +177,7 @@ impl Ledger {
 
     /// Notes what the record of a watch is now. [`Standing::applied`] of `None` leaves the last known one.
     pub fn remember(&mut self, record: &WatchRecord<'_>) {
-        self.keeper.write(0, |connection, context| watches::remember(connection, &context.store, record));
+        self.keeper.write(0, |connection, _| watches::remember(connection, record));
     }
 
     /// The watch was removed from its file: nothing of it is due any more, but what was applied stays known.

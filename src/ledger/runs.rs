@@ -46,9 +46,9 @@ pub(super) struct Pruning {
 
 const INTEND: &str = "
     INSERT INTO runs (
-        run, file, description, node, facet, definition, incarnation, revision, version, event, started, timeout, boot
+        run, file, description, store, node, facet, definition, incarnation, revision, version, event, started, timeout, boot
     ) VALUES (
-        :run, :file, :description, :node, :facet, :definition, :incarnation, :revision, :version, :event, :started,
+        :run, :file, :description, :store, :node, :facet, :definition, :incarnation, :revision, :version, :event, :started,
         :timeout, :boot
     )";
 
@@ -66,11 +66,12 @@ const OLDEST: &str = "
     SELECT seq, started, outcome IS NULL FROM runs WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
 pub(super) fn intend(connection: &Connection, context: &mut Context, intent: &Intent) -> Result<()> {
-    let Intent { run, watch, subject, definition, version, event, started, timeout } = intent;
+    let Intent { run, watch, store, subject, definition, version, event, started, timeout } = intent;
     let seq = connection.prepare_cached(INTEND)?.insert(named_params! {
         ":run": run,
         ":file": &*watch.file,
         ":description": &*watch.description,
+        ":store": &**store,
         ":node": subject.path.as_str(),
         ":facet": column::facet(subject.facet),
         ":definition": column::definition(*definition),
@@ -169,6 +170,7 @@ fn read_unfinished(row: &Row<'_>, boot: &str) -> Result<Unfinished> {
     let intent = Intent {
         run: row.get("run")?,
         watch: column::read_watch(row)?,
+        store: row.get("store")?,
         subject: column::read_subject(row)?,
         definition: column::read_definition(row, "definition")?.unwrap_or_default(),
         version: Version {

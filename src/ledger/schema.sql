@@ -3,7 +3,7 @@ CREATE TABLE watches (
     -- nothing is owed. All times in this database are milliseconds since 1970-01-01 UTC; the views show them as text.
     file TEXT NOT NULL, -- the .twc file, below the config directory
     description TEXT NOT NULL,
-    store TEXT NOT NULL, -- where the node is: versions of one store say nothing about another's
+    store TEXT NOT NULL, -- its name, and where it is: versions of one store say nothing about another's
     node TEXT NOT NULL,
     facet TEXT NOT NULL CHECK (facet IN ('data', 'children')),
     definition TEXT NOT NULL, -- changes with anything in the watch's definition
@@ -35,6 +35,7 @@ CREATE TABLE runs (
     run TEXT NOT NULL, -- what the action gets as TWITCHER_RUN_ID
     file TEXT NOT NULL,
     description TEXT NOT NULL,
+    store TEXT NOT NULL,
     node TEXT NOT NULL,
     facet TEXT NOT NULL CHECK (facet IN ('data', 'children')),
     definition TEXT NOT NULL,
@@ -62,6 +63,7 @@ SELECT
     iif(substr(description, 1, length(file)) = file, '', file || ':') || description AS watch, -- as the log has it
     run,
     event,
+    store,
     node,
     version,
     strftime('%Y-%m-%d %H:%M:%S', started / 1000, 'unixepoch') AS started_utc,

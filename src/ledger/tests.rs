@@ -13,7 +13,7 @@ use super::*;
 use crate::store::{Facet, NodePath};
 use crate::watch::Seen;
 
-const STORE: &str = "zk://localhost:2181/";
+const STORE: &str = "default zk:/";
 
 /// A ledger in a directory of its own, which tries again at once after trouble.
 struct Desk {
@@ -26,11 +26,11 @@ impl Desk {
     }
 
     fn open(&self) -> Ledger {
-        self.open_with(STORE, Duration::ZERO, runs::BOUNDS)
+        self.open_with(Duration::ZERO, runs::BOUNDS)
     }
 
-    fn open_with(&self, store: &str, pause: Duration, bounds: Bounds) -> Ledger {
-        Ledger { keeper: Keeper::open(self.dir.path(), store, Limits { pause, bounds }) }
+    fn open_with(&self, pause: Duration, bounds: Bounds) -> Ledger {
+        Ledger { keeper: Keeper::open(self.dir.path(), Limits { pause, bounds }) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -94,6 +94,7 @@ fn full_standing() -> Standing {
 fn remember_as(ledger: &mut Ledger, description: &str, definition: u64, standing: &Standing) {
     ledger.remember(&WatchRecord {
         watch: &watch(description),
+        store: STORE,
         subject: &subject("/git/head", Facet::Data),
         definition,
         standing,
@@ -117,6 +118,7 @@ fn intent(run: &str) -> Intent {
     Intent {
         run: run.into(),
         watch: watch("pull"),
+        store: STORE.into(),
         subject: subject("/git", Facet::Children),
         definition: 7,
         version: version(4),
@@ -185,6 +187,7 @@ fn a_record_is_recalled_as_it_was_told() {
     let mut tell = |watch: WatchKey, standing: Standing| {
         ledger.remember(&WatchRecord {
             watch: &watch,
+            store: STORE,
             subject: &children,
             definition: u64::MAX,
             standing: &standing,
@@ -207,7 +210,8 @@ fn a_record_is_recalled_as_it_was_told() {
     for (description, standing) in
         [("full", full_standing()), ("absent", absent), ("new", Standing::default())]
     {
-        let expected = Recalled { subject: children.clone(), definition: u64::MAX, standing };
+        let expected =
+            Recalled { store: STORE.into(), subject: children.clone(), definition: u64::MAX, standing };
         assert_eq!(recalled[description], expected, "{description}");
     }
 }
@@ -254,15 +258,26 @@ fn what_was_applied_stays_known_until_something_else_is() {
 }
 
 #[test]
-fn versions_of_another_store_are_never_recalled() {
+fn what_was_applied_in_another_store_is_not_known_in_this_one() {
     let desk = Desk::new();
-    remember(&mut desk.open(), "pull");
-    let mut other = desk.open_with("dir:/srv", Duration::ZERO, runs::BOUNDS);
-    assert_eq!(recall(&mut other, "pull"), None);
-    remember_as(&mut other, "pull", 7, &Standing::default());
-    assert_eq!(standing(&mut other, "pull"), Standing::default());
-    drop(other);
-    assert_eq!(recall(&mut desk.open(), "pull"), None);
+    let mut ledger = desk.open();
+    remember(&mut ledger, "pull");
+    let (key, not_known) = (watch("pull"), Standing { applied: None, ..full_standing() });
+    let moved = WatchRecord {
+        watch: &key,
+        store: "eu zk:/",
+        subject: &subject("/git/head", Facet::Data),
+        definition: 7,
+        standing: &not_known,
+        last_error: None,
+        next_try: None,
+    };
+    ledger.remember(&moved);
+    let recalled = recall(&mut ledger, "pull").unwrap();
+    assert_eq!((&*recalled.store, recalled.standing), ("eu zk:/", not_known));
+    remember_as(&mut ledger, "pull", 7, &not_known);
+    let recalled = recall(&mut ledger, "pull").unwrap();
+    assert_eq!((&*recalled.store, recalled.standing), (STORE, not_known));
 }
 
 #[test]
@@ -389,6 +404,7 @@ fn a_failure_known_from_before_keeps_its_reason() {
     let tell = |ledger: &mut Ledger, standing: &Standing| {
         ledger.remember(&WatchRecord {
             watch: &key,
+            store: STORE,
             subject: &subject,
             definition: 7,
             standing,
@@ -407,7 +423,7 @@ fn a_failure_known_from_before_keeps_its_reason() {
 fn only_the_newest_runs_and_those_that_go_on_are_kept() {
     let desk = Desk::new();
     let bounds = Bounds { runs: 10, outputs: 3, age: Duration::from_secs(1_000), batch: 1 };
-    let mut ledger = desk.open_with(STORE, Duration::ZERO, bounds);
+    let mut ledger = desk.open_with(Duration::ZERO, bounds);
     intend(&mut ledger, "live");
     for run in 0..50 {
         intend(&mut ledger, &run.to_string());
@@ -468,11 +484,12 @@ fn a_file_that_is_no_ledger_is_set_aside_at_the_start() {
         std::os::unix::fs::symlink("/nowhere", path).unwrap();
     };
     type Damage<'a> = (&'a dyn Fn(&PathBuf), &'a str);
-    let damages: [Damage<'_>; 6] = [
+    let damages: [Damage<'_>; 7] = [
         (&garbage, "file is not a database"),
         (&truncate, "malformed"),
         (&empty, "it is empty"),
         (&sql("PRAGMA user_version = 3"), "its version is 3, this daemon knows only 2"),
+        (&sql("PRAGMA user_version = 1"), "its version is 1, this daemon knows only 2"),
         (&sql("PRAGMA user_version = 0"), "it is some other database"),
         (&link, "it is no regular file"),
     ];
@@ -616,7 +633,7 @@ fn a_directory_that_comes_late_is_taken() {
     let desk = Desk::new();
     let dir = desk.path("state");
     let limits = Limits { pause: Duration::ZERO, bounds: runs::BOUNDS };
-    let mut ledger = Ledger { keeper: Keeper::open(&dir, STORE, limits) };
+    let mut ledger = Ledger { keeper: Keeper::open(&dir, limits) };
     let reason = lost(ledger.news());
     assert!(reason.contains(dir.to_str().unwrap()) && reason.contains("create the directory"), "{reason}");
     assert!(ledger.recall("git.twc").is_empty() && ledger.unfinished().is_empty() && !ledger.is_dirty());
@@ -644,7 +661,7 @@ fn somebody_elses_transaction_holds_it_up_for_a_moment_only() {
 #[test]
 fn a_lost_ledger_is_left_alone_for_a_while() {
     let desk = Desk::new();
-    let mut ledger = desk.open_with(STORE, Duration::from_secs(3600), runs::BOUNDS);
+    let mut ledger = desk.open_with(Duration::from_secs(3600), runs::BOUNDS);
     let shell = Connection::open(desk.path(FILE)).unwrap();
     shell.execute_batch("BEGIN IMMEDIATE").unwrap();
     lost(round(&mut ledger));
@@ -660,7 +677,7 @@ fn a_lost_ledger_is_left_alone_for_a_while() {
 #[test]
 fn what_is_deleted_over_and_over_is_not_said_each_time() {
     let desk = Desk::new();
-    let mut ledger = desk.open_with(STORE, Duration::from_secs(3600), runs::BOUNDS);
+    let mut ledger = desk.open_with(Duration::from_secs(3600), runs::BOUNDS);
     fs::remove_file(desk.path(FILE)).unwrap();
     set_aside(round(&mut ledger));
     fs::remove_file(desk.path(FILE)).unwrap();

@@ -62,7 +62,7 @@ const APPLY: &str = "
         AND (applied_incarnation, applied_revision, applied_number, applied_definition)
             IS NOT (:incarnation, :revision, :number, :definition)";
 
-const RECALL: &str = "SELECT * FROM watches WHERE file = :file AND store = :store";
+const RECALL: &str = "SELECT * FROM watches WHERE file = :file";
 
 /// A pause stays: whoever asked for it still means it when the file is back.
 const RETIRE: &str = "
@@ -73,8 +73,8 @@ const RETIRE: &str = "
         failures = 0, stopped = 0, last_error = NULL, next_try = NULL, updated = :updated
     WHERE file = :file AND description = :description";
 
-pub(super) fn remember(connection: &Connection, store: &str, record: &WatchRecord<'_>) -> Result<()> {
-    let WatchRecord { watch, subject, definition, standing, last_error, next_try } = *record;
+pub(super) fn remember(connection: &Connection, record: &WatchRecord<'_>) -> Result<()> {
+    let WatchRecord { watch, store, subject, definition, standing, last_error, next_try } = *record;
     let Standing { seen, owed, applied, discarded, failures, stopped, paused } = *standing;
     let now = column::millis(SystemTime::now());
     let definition = column::definition(definition);
@@ -130,11 +130,8 @@ fn apply(
     Ok(())
 }
 
-pub(super) fn recall(connection: &Connection, store: &str, file: &str) -> Result<HashMap<String, Recalled>> {
-    connection
-        .prepare_cached(RECALL)?
-        .query_map(named_params! { ":file": file, ":store": store }, recalled)?
-        .collect()
+pub(super) fn recall(connection: &Connection, file: &str) -> Result<HashMap<String, Recalled>> {
+    connection.prepare_cached(RECALL)?.query_map(named_params! { ":file": file }, recalled)?.collect()
 }
 
 fn recalled(row: &Row<'_>) -> Result<(String, Recalled)> {
@@ -151,7 +148,8 @@ fn recalled(row: &Row<'_>) -> Result<(String, Recalled)> {
         paused: row.get("paused")?,
     };
     let definition = definition.ok_or_else(|| nonsense("definition", "missing"))?;
-    Ok((row.get("description")?, Recalled { subject: column::read_subject(row)?, definition, standing }))
+    let (store, subject) = (row.get("store")?, column::read_subject(row)?);
+    Ok((row.get("description")?, Recalled { store, subject, definition, standing }))
 }
 
 fn read_seen(row: &Row<'_>) -> Result<Option<Seen>> {

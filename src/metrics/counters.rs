@@ -5,9 +5,9 @@ use prometheus::{
     DEFAULT_BUCKETS, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, Result,
 };
 
-use super::DEFAULT_STORE;
 use crate::action::run::Outcome;
 use crate::report::{FormerRun, Report, RunReport};
+use crate::store::StoreName;
 use crate::watch::Reason;
 
 /// From 5 ms to 10 s as all Prometheus clients have it, and then by the clock: a deployment may well take an hour.
@@ -111,7 +111,7 @@ impl Counters {
         )?;
         let store_disconnects =
             counters("twitcher_store_disconnects_total", "Outages of a store's connection.", "store")?;
-        store_disconnects.with_label_values(&[DEFAULT_STORE]);
+        store_disconnects.with_label_values(&[StoreName::DEFAULT]);
         Ok(Self {
             runs: RunOutcome::ALL.map(|outcome| runs.with_label_values(&[outcome.as_str()])),
             run_duration: histogram(
@@ -154,8 +154,9 @@ impl Counters {
             Report::Former { what: FormerRun::Gone(_), .. } => self.end(RunOutcome::Unknown),
             Report::Discarded { .. } => self.discarded.inc(),
             Report::Superseded { .. } => self.superseded.inc(),
-            Report::StoreDisconnected { .. } => {
-                self.store_disconnects.with_label_values(&[DEFAULT_STORE]).inc();
+            Report::StoreDisconnected { store, .. } => {
+                let name = store.map_or(StoreName::DEFAULT, |name| name.as_str());
+                self.store_disconnects.with_label_values(&[name]).inc();
             }
             Report::NodeDrifted { .. } => self.resync_findings.inc(),
             Report::ConfigLoaded { .. } => self.config_loaded.inc(),
@@ -166,6 +167,7 @@ impl Counters {
             | Report::Stopped
             | Report::Trouble { .. }
             | Report::StoreConnected { .. }
+            | Report::StoreDegraded { .. }
             | Report::NodeObserved { .. }
             | Report::NodeUnreadable { .. }
             | Report::NodeReadable { .. }

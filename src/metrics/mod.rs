@@ -25,9 +25,6 @@ pub use tally::{MAX_FAILING, Tally};
 /// The media type of what [`Metrics::encode`] gives.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
-/// The label of the store, as long as a daemon has one only.
-pub const DEFAULT_STORE: &str = "default";
-
 /// The metrics of one daemon, shared by its threads.
 pub struct Metrics {
     registry: Registry,

@@ -6,8 +6,8 @@ use super::*;
 use crate::action::run::{Outcome, Printed, Stream};
 use crate::config::spec::{OnFailure, RunMode, RunOnLoad, Throttle, WatchKey};
 use crate::ledger::News;
-use crate::report::{FormerRun, RunReport};
-use crate::store::{Facet, NodePath, Subject};
+use crate::report::{FormerRun, Node, RunReport};
+use crate::store::{Facet, NodePath, StoreName, Subject};
 use crate::watch::{Condition, Event, Policy, Reason, RunId, Standing, Watch};
 
 fn key(file: &str, description: &str) -> WatchKey {
@@ -85,9 +85,11 @@ fn the_end_of_a_run_is_counted_by_its_outcome() {
 fn each_report_is_counted_once_and_what_says_nothing_new_not_at_all() {
     let key = key("a.twc", "a");
     let subject = Subject { path: NodePath::parse("/a").unwrap(), facet: Facet::Data };
+    let store = StoreName::default();
+    let node = Node { store: &store, subject: &subject };
     let after = Duration::from_secs(1);
     let late = Duration::from_millis(2);
-    let started = RunReport::Started { event: Event::Load, subject: &subject, version: 1, pid: 1, late };
+    let started = RunReport::Started { event: Event::Load, node, version: 1, pid: 1, late };
     assert_eq!(run(started), ["twitcher_start_latency_seconds_count 1"]);
     let retry = RunReport::Retry { failures: 1, attempts: 2, after };
     assert_eq!(run(retry), ["twitcher_retries_total 1"]);
@@ -104,10 +106,10 @@ fn each_report_is_counted_once_and_what_says_nothing_new_not_at_all() {
         (Report::Discarded { watch: &key, version: 1 }, Some("twitcher_updates_discarded_total 1")),
         (Report::Superseded { watch: &key, total: 7 }, Some("twitcher_updates_superseded_total 1")),
         (
-            Report::StoreDisconnected { reason: "x" },
+            Report::StoreDisconnected { store: None, reason: "x" },
             Some("twitcher_store_disconnects_total{store=\"default\"} 1"),
         ),
-        (Report::NodeDrifted { subject: &subject, total: 7 }, Some("twitcher_resync_findings_total 1")),
+        (Report::NodeDrifted { node, total: 7 }, Some("twitcher_resync_findings_total 1")),
         (
             Report::ConfigLoaded { file: "a.twc", added: 1, changed: 2, removed: 3 },
             Some("twitcher_config_loads_total{result=\"loaded\"} 1"),
@@ -116,11 +118,11 @@ fn each_report_is_counted_once_and_what_says_nothing_new_not_at_all() {
             Report::ConfigFailed { error: "a.twc: x" },
             Some("twitcher_config_loads_total{result=\"failed\"} 1"),
         ),
-        (Report::StoreConnected { what: "x" }, None),
+        (Report::StoreConnected { store: None, what: "x", away: None }, None),
         (Report::ConfigReload { asked_by: "SIGHUP" }, None),
         (Report::ConfigWarning { warning: "x" }, None),
-        (Report::NodeObserved { subject: &subject }, None),
-        (Report::NodeUnreadable { subject: &subject, watches: &[&key], reason: "x" }, None),
+        (Report::NodeObserved { node }, None),
+        (Report::NodeUnreadable { node, watches: &[&key], reason: "x" }, None),
         (Report::GaveUp { watch: &key, failures: 1, stopped: true }, None),
         (Report::Ledger { news: &News::Back }, None),
     ] {

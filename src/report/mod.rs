@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use crate::action::output::printable;
 use crate::action::run::{Outcome, Printed, Stream};
-use crate::config::spec::WatchKey;
+use crate::config::spec::{WatchKey, WatchSpec};
 use crate::control::Order;
 use crate::ledger::News;
-use crate::store::Subject;
+use crate::store::{StoreName, Subject};
 use crate::watch::{Event, Reason, RunId};
 
 pub mod log;
@@ -58,25 +58,34 @@ pub enum Report<'a> {
         what: &'a str,
     },
 
+    /// In these, `store` is its name, unless it is the only one.
     StoreConnected {
+        store: Option<&'a StoreName>,
         what: &'a str,
+        /// How long it was away, if it was.
+        away: Option<Duration>,
     },
     StoreDisconnected {
+        store: Option<&'a StoreName>,
+        reason: &'a str,
+    },
+    StoreDegraded {
+        store: Option<&'a StoreName>,
         reason: &'a str,
     },
     NodeObserved {
-        subject: &'a Subject,
+        node: Node<'a>,
     },
     NodeUnreadable {
-        subject: &'a Subject,
+        node: Node<'a>,
         watches: &'a [&'a WatchKey],
         reason: &'a str,
     },
     NodeReadable {
-        subject: &'a Subject,
+        node: Node<'a>,
     },
     NodeDrifted {
-        subject: &'a Subject,
+        node: Node<'a>,
         total: u64,
     },
 
@@ -102,11 +111,11 @@ pub enum Report<'a> {
     },
     WatchAdded {
         watch: &'a WatchKey,
-        subject: &'a Subject,
+        node: Node<'a>,
     },
     WatchChanged {
         watch: &'a WatchKey,
-        subject: &'a Subject,
+        node: Node<'a>,
     },
     WatchRemoved {
         watch: &'a WatchKey,
@@ -171,7 +180,7 @@ pub enum FormerRun<'a> {
 pub enum RunReport<'a> {
     Started {
         event: Event,
-        subject: &'a Subject,
+        node: Node<'a>,
         version: i64,
         pid: i32,
         /// How long its program has taken to execute, once nothing that its definition asks for put it off any more.
@@ -219,6 +228,7 @@ impl Report<'_> {
             | Report::NodeUnreadable { .. }
             | Report::Ledger { news: News::Lost { .. } | News::SetAside { .. } }
             | Report::Former { what: FormerRun::Unseen(..), .. }
+            | Report::StoreDegraded { .. }
             | Report::Trouble { .. } => Level::Error,
             Report::StoreDisconnected { .. }
             | Report::NodeDrifted { .. }
@@ -282,21 +292,25 @@ impl fmt::Display for Report<'_> {
             }
             Report::Stopped => f.write_str("stopped"),
             Report::Trouble { what } => f.write_str(what),
-            Report::StoreConnected { what } => write!(f, "store: connected to {what}"),
-            Report::StoreDisconnected { reason } => {
-                write!(f, "store: not connected: {reason}; watches are kept, trying again")
+            Report::StoreConnected { store, what, away } => {
+                write!(f, "{}: connected to {what}", Store(*store))?;
+                let Some(away) = away else { return Ok(()) };
+                write!(f, "; it was away for {:.1} s", away.as_secs_f64())
             }
-            Report::NodeObserved { subject } => write!(f, "{}: observed", Node(subject)),
-            Report::NodeUnreadable { subject, watches, reason } => {
-                write!(f, "{}: cannot be read: {reason}; trying again; waiting:", Node(subject))?;
+            Report::StoreDisconnected { store, reason } => {
+                write!(f, "{}: not connected: {reason}; watches are kept, trying again", Store(*store))
+            }
+            Report::StoreDegraded { store: None, reason } => f.write_str(reason),
+            Report::StoreDegraded { store, reason } => write!(f, "{}: {reason}", Store(*store)),
+            Report::NodeObserved { node } => write!(f, "{node}: observed"),
+            Report::NodeUnreadable { node, watches, reason } => {
+                write!(f, "{node}: cannot be read: {reason}; trying again; waiting:")?;
                 watches.iter().try_for_each(|watch| write!(f, " {watch}"))
             }
-            Report::NodeReadable { subject } => write!(f, "{}: can be read again", Node(subject)),
-            Report::NodeDrifted { subject, total } => write!(
-                f,
-                "{}: a resync found a change that no watch had announced ({total} so far)",
-                Node(subject)
-            ),
+            Report::NodeReadable { node } => write!(f, "{node}: can be read again"),
+            Report::NodeDrifted { node, total } => {
+                write!(f, "{node}: a resync found a change that no watch had announced ({total} so far)")
+            }
             Report::ConfigReload { asked_by } => write!(f, "{asked_by}: reading the configs again"),
             Report::ConfigLoaded { file, added, changed, removed } => {
                 write!(f, "{file}: loaded, {added} added, {changed} changed, {removed} removed")
@@ -306,10 +320,8 @@ impl fmt::Display for Report<'_> {
             }
             Report::ConfigFailed { error } => write!(f, "{error}\n  not loaded: its last good watches stay"),
             Report::ConfigWarning { warning } => f.write_str(warning),
-            Report::WatchAdded { watch, subject } => write!(f, "{watch}: watches {}", Node(subject)),
-            Report::WatchChanged { watch, subject } => {
-                write!(f, "{watch}: changed, watches {}", Node(subject))
-            }
+            Report::WatchAdded { watch, node } => write!(f, "{watch}: watches {node}"),
+            Report::WatchChanged { watch, node } => write!(f, "{watch}: changed, watches {node}"),
             Report::WatchRemoved { watch } => write!(f, "{watch}: removed"),
             Report::Run { watch, run, what } => write!(f, "{watch} run {run}: {what}"),
             Report::Former { watch, what } => match what {
@@ -372,8 +384,8 @@ impl fmt::Display for Report<'_> {
 impl fmt::Display for RunReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunReport::Started { event, subject, version, pid, late: _ } => {
-                write!(f, "started, pid {pid}, {} {}, version {version}", Node(subject), event.as_str())
+            RunReport::Started { event, node, version, pid, late: _ } => {
+                write!(f, "started, pid {pid}, {node} {}, version {version}", event.as_str())
             }
             RunReport::NotStarted { command, error } => {
                 write!(f, "cannot start {}: {error}", printable(command.as_bytes()))
@@ -426,16 +438,39 @@ impl fmt::Display for RunId {
     }
 }
 
-/// A node's path is the operator's text; it must not forge a log line all the same.
-struct Node<'a>(&'a Subject);
+/// What of a node is watched, in whichever store: `/git/head`, `eu:/members (children)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Node<'a> {
+    pub store: &'a StoreName,
+    pub subject: &'a Subject,
+}
+
+impl<'a> Node<'a> {
+    pub fn of(spec: &'a WatchSpec) -> Self {
+        Self { store: &spec.store, subject: &spec.subject }
+    }
+}
 
 impl fmt::Display for Node<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.path.as_str())?;
-        match self.0.facet {
+        if !self.store.is_default() {
+            write!(f, "{}:", self.store)?;
+        }
+        f.write_str(self.subject.path.as_str())?;
+        match self.subject.facet {
             crate::store::Facet::Data => Ok(()),
             crate::store::Facet::Children => f.write_str(" (children)"),
         }
+    }
+}
+
+/// `store`, or `store eu` where there are several.
+struct Store<'a>(Option<&'a StoreName>);
+
+impl fmt::Display for Store<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("store")?;
+        self.0.map_or(Ok(()), |name| write!(f, " {name}"))
     }
 }
 

@@ -41,7 +41,7 @@ mod tests {
         let (log, writer) = Log::start(target, Level::Error).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
         let reporter = Reporter::new(log, Arc::clone(&metrics));
-        reporter.report(&Report::StoreDisconnected { reason: "gone" });
+        reporter.report(&Report::StoreDisconnected { store: None, reason: "gone" });
         reporter.report(&Report::ConfigFailed { error: "a.twc: wrong" });
         drop(reporter);
         writer.finish();

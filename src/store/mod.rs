@@ -14,11 +14,13 @@ use thiserror::Error;
 mod backoff;
 mod client;
 mod directory;
+mod name;
 mod subscriptions;
 mod url;
 mod zookeeper;
 
 pub use client::{Client, ClientError};
+pub use name::{StoreName, StoreNameError, StoreNames};
 pub use subscriptions::{Subscriptions, open};
 pub use url::StoreUrlError;
 

@@ -1,6 +1,5 @@
 //! The daemon's handle on a store: what it wants to follow goes in here, events come out of the channel.
 
-use std::io;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -81,9 +80,9 @@ impl Subscriptions {
 
 /// Opens the store. Must be called within a `LocalSet` on a current-thread runtime.
 ///
-/// A ZooKeeper that is away is no error: `Disconnected` says so, and the store keeps trying. An error means
-/// that the system gives no file notification (a directory store needs it).
-pub fn open(settings: &StoreSettings) -> io::Result<(Subscriptions, mpsc::Receiver<StoreEvent>)> {
+/// A store that is away (a ZooKeeper that does not answer, a system that gives no file notification) is no error:
+/// `Disconnected` says so, and the store keeps trying.
+pub fn open(settings: &StoreSettings) -> (Subscriptions, mpsc::Receiver<StoreEvent>) {
     let (commands, command_receiver) = mpsc::unbounded_channel();
     let (event_sender, events) = mpsc::channel(EVENTS);
     let task = match &settings.url {
@@ -92,13 +91,12 @@ pub fn open(settings: &StoreSettings) -> io::Result<(Subscriptions, mpsc::Receiv
             tokio::task::spawn_local(zookeeper::run(ensemble, chroot.clone(), command_receiver, event_sender))
         }
         StoreUrl::Directory(root) => {
-            let directory = directory::Directory::open(root)?;
-            tokio::task::spawn_local(directory.run(command_receiver, event_sender))
+            tokio::task::spawn_local(directory::run(root.clone(), command_receiver, event_sender))
         }
     };
     let lasting = match settings.url {
         StoreUrl::ZooKeeper { .. } => true,
         StoreUrl::Directory(_) => false,
     };
-    Ok((Subscriptions { lasting, commands, task }, events))
+    (Subscriptions { lasting, commands, task }, events)
 }

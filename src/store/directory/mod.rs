@@ -17,8 +17,9 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use super::backoff::Backoff;
 use super::subscriptions::{Command, Commands, Events};
 use super::{Facet, NodePath, StoreEvent, Subject};
 use node::{Cue, Node};
@@ -31,7 +32,35 @@ const RESCAN: Duration = Duration::from_secs(60);
 /// The same while hints cannot be had: the root is missing, or the system refuses a watch.
 const POLL: Duration = Duration::from_secs(1);
 
-pub(super) struct Directory {
+/// The pauses before file notification is asked for again: at most what the contract promises of a store that is away.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// Follows nodes in `root` until nobody listens any more.
+pub(super) async fn run(root: PathBuf, commands: Commands, events: Events) {
+    let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
+    let mut outage = false;
+    loop {
+        let error = match Directory::open(&root) {
+            Ok(directory) => return directory.run(commands, events).await,
+            Err(error) => error,
+        };
+        if !std::mem::replace(&mut outage, true) {
+            let reason = format!(
+                "cannot watch directory {}: {error}; raise fs.inotify.max_user_instances",
+                root.display()
+            );
+            // Who does not listen is found out below.
+            let _ = events.send(StoreEvent::Disconnected { reason }).await;
+        }
+        tokio::select! {
+            () = sleep(backoff.next()) => {}
+            () = events.closed() => return,
+        }
+    }
+}
+
+struct Directory {
     root: PathBuf,
     watches: Watches,
     nodes: BTreeMap<Subject, Node>,
@@ -46,7 +75,7 @@ pub(super) struct Directory {
 
 impl Directory {
     /// The directory need not exist yet.
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
+    fn open(root: &Path) -> io::Result<Self> {
         Ok(Self {
             root: std::path::absolute(root)?,
             watches: Watches::new()?,
@@ -60,7 +89,7 @@ impl Directory {
     }
 
     /// Runs until nobody listens any more.
-    pub(super) async fn run(mut self, mut commands: Commands, events: Events) {
+    async fn run(mut self, mut commands: Commands, events: Events) {
         let what = format!("directory {}", self.root.display());
         if events.send(StoreEvent::Connected { what }).await.is_err() {
             return;

@@ -1,0 +1,270 @@
+//! The stores: what is followed in each, and what they say.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::Instant;
+
+use super::WatchId;
+use crate::control::status::StoreStatus;
+use crate::report::Timestamp;
+use crate::store::{self, StoreEvent, StoreName, StoreNames, StoreSettings, Subject, Subscriptions};
+
+/// All that the settings name. Each has a channel of its own: a slow one with many nodes has that full of reads, and
+/// must not keep the others from theirs.
+pub struct Stores {
+    table: Vec<Store>,
+    /// Whose turn it is to be heard.
+    turn: usize,
+}
+
+pub struct Store {
+    name: StoreName,
+    settings: StoreSettings,
+    /// What the ledger knows it by.
+    pub(super) lasting_name: Arc<str>,
+    /// Once it is in use.
+    opened: Option<Opened>,
+    pub(super) subjects: HashMap<Subject, Subscribers>,
+    away_since: Option<Instant>,
+    said: Option<Said>,
+}
+
+/// What a store said of its connection last.
+struct Said {
+    is_connected: bool,
+    since: SystemTime,
+    detail: String,
+}
+
+struct Opened {
+    subscriptions: Subscriptions,
+    events: Receiver<StoreEvent>,
+}
+
+/// The watches of one subject.
+#[derive(Default)]
+pub(super) struct Subscribers {
+    pub(super) watches: Vec<WatchId>,
+    /// Why, as long as it cannot be read.
+    pub(super) unreadable: Option<String>,
+}
+
+impl Stores {
+    /// The default one is connected to at once, each of the others (`named`) when the first watch names it.
+    /// Must be called within a `LocalSet` on a current-thread runtime.
+    pub fn open(default: StoreSettings, named: BTreeMap<StoreName, StoreSettings>) -> Self {
+        let mut default = Store::new(StoreName::default(), default);
+        default.subscriptions();
+        let named = named.into_iter().map(|(name, settings)| Store::new(name, settings));
+        Self { table: [default].into_iter().chain(named).collect(), turn: 0 }
+    }
+
+    pub fn names(&self) -> StoreNames {
+        self.table.iter().map(|store| store.name.clone()).collect()
+    }
+
+    /// The name as reports have it: nobody needs that of the only one.
+    pub(super) fn shown<'a>(&self, name: &'a StoreName) -> Option<&'a StoreName> {
+        (self.table.len() > 1).then_some(name)
+    }
+
+    /// Those that are in use.
+    pub(super) fn in_use(&self) -> impl Iterator<Item = (&StoreName, &Store)> {
+        self.table.iter().filter(|store| store.opened.is_some()).map(|store| (&store.name, store))
+    }
+
+    pub(super) fn status(&self) -> Vec<StoreStatus> {
+        self.in_use().map(|(_, store)| store.status()).collect()
+    }
+
+    /// What a store says next. None is kept waiting by what another has to say. Can be dropped at any time.
+    pub(super) async fn next(&mut self) -> (StoreName, StoreEvent) {
+        poll_fn(|context| {
+            let heard = self.in_turn(|events| match events.poll_recv(context) {
+                Poll::Ready(event) => event,
+                Poll::Pending => None,
+            });
+            heard.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// The same, if there is something already.
+    pub(super) fn try_next(&mut self) -> Option<(StoreName, StoreEvent)> {
+        self.in_turn(|events| events.try_recv().ok())
+    }
+
+    fn in_turn(
+        &mut self,
+        mut hear: impl FnMut(&mut Receiver<StoreEvent>) -> Option<StoreEvent>,
+    ) -> Option<(StoreName, StoreEvent)> {
+        let count = self.table.len();
+        for index in (self.turn..self.turn + count).map(|turn| turn % count) {
+            let Store { name, opened, .. } = &mut self.table[index];
+            if let Some(event) = opened.as_mut().and_then(|opened| hear(&mut opened.events)) {
+                self.turn = index + 1;
+                return Some((name.clone(), event));
+            }
+        }
+        None
+    }
+
+    fn position(&self, name: &StoreName) -> usize {
+        let position = self.table.iter().position(|store| store.name == *name);
+        position.unwrap_or_else(|| unreachable!("no store {name}"))
+    }
+
+    /// Takes leave of all at once; see [`Subscriptions::close`].
+    pub(super) async fn close(self) {
+        let opened = self.table.into_iter().filter_map(|store| store.opened);
+        join_all(opened.map(|Opened { subscriptions, events }| {
+            drop(events);
+            subscriptions.close()
+        }))
+        .await;
+    }
+}
+
+/// By a name that a watch has: the loader lets no other through.
+impl Index<&StoreName> for Stores {
+    type Output = Store;
+
+    fn index(&self, name: &StoreName) -> &Store {
+        &self.table[self.position(name)]
+    }
+}
+
+impl IndexMut<&StoreName> for Stores {
+    fn index_mut(&mut self, name: &StoreName) -> &mut Store {
+        let position = self.position(name);
+        &mut self.table[position]
+    }
+}
+
+impl Store {
+    fn new(name: StoreName, settings: StoreSettings) -> Self {
+        let lasting_name = format!("{name} {}", settings.url.lasting_name()).into();
+        Self {
+            name,
+            settings,
+            lasting_name,
+            opened: None,
+            subjects: HashMap::new(),
+            away_since: None,
+            said: None,
+        }
+    }
+
+    /// Connects to it, unless that was done.
+    pub(super) fn subscriptions(&mut self) -> &Subscriptions {
+        let opened = self.opened.get_or_insert_with(|| {
+            let (subscriptions, events) = store::open(&self.settings);
+            Opened { subscriptions, events }
+        });
+        &opened.subscriptions
+    }
+
+    /// Subscribes a watch, which gets an observation even where others know the subject already.
+    pub(super) fn join(&mut self, watch: WatchId, subject: &Subject) {
+        match self.subjects.get_mut(subject) {
+            Some(subscribers) => {
+                subscribers.watches.push(watch);
+                self.subscriptions().refresh(subject);
+            }
+            None => {
+                self.subscriptions().subscribe(subject.clone());
+                let subscribers = Subscribers { watches: vec![watch], unreadable: None };
+                self.subjects.insert(subject.clone(), subscribers);
+            }
+        }
+    }
+
+    pub(super) fn leave(&mut self, watch: WatchId, subject: &Subject) {
+        let Some(subscribers) = self.subjects.get_mut(subject) else { return };
+        subscribers.watches.retain(|other| *other != watch);
+        if subscribers.watches.is_empty() {
+            self.subjects.remove(subject);
+            self.subscriptions().unsubscribe(subject);
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, reason: &str) {
+        self.away_since = Some(Instant::now());
+        self.say(false, reason);
+    }
+
+    /// Returns how long it was away, if it was.
+    pub(super) fn connected(&mut self, what: &str) -> Option<Duration> {
+        self.say(true, what);
+        self.away_since.take().map(|since| since.elapsed())
+    }
+}
+
+impl Store {
+    fn say(&mut self, is_connected: bool, detail: &str) {
+        self.said = Some(Said { is_connected, since: SystemTime::now(), detail: detail.to_owned() });
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.said.as_ref().is_some_and(|said| said.is_connected)
+    }
+
+    fn status(&self) -> StoreStatus {
+        StoreStatus {
+            name: self.name.to_string(),
+            url: self.settings.url.to_string(),
+            connected: self.said.as_ref().map(|said| said.is_connected),
+            since: self.said.as_ref().map(|said| Timestamp(said.since)),
+            detail: self.said.as_ref().map(|said| said.detail.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::store::{Facet, NodePath, StoreUrl};
+
+    fn settings(root: &std::path::Path) -> StoreSettings {
+        let url = StoreUrl::Directory(root.to_owned());
+        StoreSettings { url, auth: Vec::new(), session_timeout: Duration::from_secs(10) }
+    }
+
+    #[test]
+    fn a_store_that_has_much_to_say_keeps_none_waiting() {
+        let root = tempfile::tempdir().unwrap();
+        let name = |name| StoreName::parse(name).unwrap();
+        let quiet = BTreeMap::from(["quiet", "silent"].map(|each| (name(each), settings(root.path()))));
+        let subject = |path: &str| Subject { path: NodePath::parse(path).unwrap(), facet: Facet::Data };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let mut stores = Stores::open(settings(root.path()), quiet);
+            // More than there is room for.
+            for number in 0..3000 {
+                stores[&StoreName::default()].join(WatchId(number), &subject(&format!("/{number}")));
+            }
+            for heard in 0..100 {
+                assert!(stores.next().await.0.is_default(), "{heard}");
+            }
+            stores[&name("quiet")].join(WatchId(1), &subject("/n"));
+            let mut heard = Vec::new();
+            while heard.iter().filter(|name: &&StoreName| !name.is_default()).count() < 2 {
+                heard.push(stores.next().await.0);
+                // The stores get their turn only while nobody has anything to say.
+                tokio::task::yield_now().await;
+            }
+            // It says that it is connected, and what the node is.
+            assert!(heard.len() < 20, "{}", heard.len());
+            stores.close().await;
+        });
+    }
+}
