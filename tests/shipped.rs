@@ -1,8 +1,11 @@
-//! What the repository ships beside the binary works with it: examples, unit file, documents.
+//! What the repository ships beside the binary works with it: examples, unit file, alerts, dashboard, documents.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+
+#[path = "shipped/metrics.rs"]
+mod metrics;
 
 fn here(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

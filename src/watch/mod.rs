@@ -518,7 +518,7 @@ impl Watch {
     fn redefine(&mut self, policy: Policy, same_subject: bool) {
         if !same_subject {
             self.subject += 1;
-            (self.seen, self.observed) = (None, false);
+            self.seen = None;
             self.interrupted = None;
             self.waiting.clear();
         }

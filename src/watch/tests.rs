@@ -1114,10 +1114,13 @@ fn a_watch_that_is_to_try_again_is_retrying_and_one_that_must_not_is_stopped() {
 #[test]
 fn what_a_former_daemon_saw_is_not_known_before_the_store_says_so() {
     let policy = Policy { run_on_load: RunOnLoad::Never, ..QUEUE };
-    let mut next = settled(policy.clone()).reborn(policy, None);
+    let mut next = settled(policy.clone()).reborn(policy.clone(), None);
     assert_eq!(next.watch.condition(false), Condition::Unknown);
     next.see(1, 1);
     assert_eq!(next.watch.condition(false), Condition::Idle);
+    next.step(Input::Retired);
+    next.load(policy, next.watch.standing(), true);
+    assert_eq!(next.watch.condition(false), Condition::Unknown);
     next.step(Input::Redefined { policy: QUEUE, same_subject: false });
     assert_eq!(next.watch.condition(false), Condition::Unknown);
 }
