@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rhai::Position;
 
 use super::evaluate::{Evaluator, Outcome};
+use super::facts::Facts;
 use super::message;
 use super::modules::ModuleSource;
 use super::resolve::Accounts;
@@ -55,6 +56,7 @@ pub fn load(
         name: source.name,
         source: source.text,
         modules: BTreeMap::new(),
+        facts: Facts::of_this_host(),
     };
     let result = match evaluator.evaluate(&mut request, read) {
         Outcome::Failed { message, temporary } => Err(LoadError { message, temporary }),
@@ -80,6 +82,7 @@ fn resolve(
         name: request.name.clone(),
         source: request.source.clone(),
         modules: request.modules.iter().filter_map(readable).collect(),
+        facts: request.facts.clone(),
     });
     watches
         .iter()

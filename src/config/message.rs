@@ -3,10 +3,12 @@
 use rhai::{EvalAltResult, ParseErrorType, Position};
 
 /// What scripts call and name. Suggestions come from here and from the script's own functions.
-const API: [&str; 11] = [
+const API: [&str; 13] = [
     "RegisterWatch",
     "Exec",
     "Fn",
+    "env",
+    "hostname",
     "WATCH_DATA",
     "WATCH_CHILDREN",
     "QUEUE",
@@ -136,6 +138,11 @@ fn describe(cause: &EvalAltResult, functions: &[String]) -> String {
                     "Exec takes one argument: a string for the shell, or an array [program, argument...]"
                         .into()
                 }
+                "env" => {
+                    "env takes the name of a variable, and what to give where it is not set: env(\"NAME\", \"default\")"
+                        .into()
+                }
+                "hostname" => "hostname takes no argument".into(),
                 name => format!("unknown function `{signature}`{}", suggest(name, known())),
             }
         }

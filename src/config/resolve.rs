@@ -2,7 +2,7 @@
 //!
 //! Asks the system's user databases, which may be slow or away for a moment: on the loader's thread only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::spec::{
     Account, Action, Credentials, Identity, Program, RawAction, RawWatch, WatchKey, WatchSpec,
 };
+use super::surroundings::Surroundings;
 use crate::store::{Facet, NodePath, NodePathError, Subject};
 
 /// All of these may heal while the config stays as it is, except [`ResolveError::Path`].
@@ -23,16 +24,20 @@ pub enum ResolveError {
     UnknownGroup(String),
     #[error("`uid`/`gid`: only root can run actions as another user or group; this is uid {uid}, gid {gid}")]
     NotRoot { uid: u32, gid: u32 },
+    #[error("`nice`: only root can run actions at less than 0; {nice} asked, this is uid {uid}")]
+    NotNice { nice: i32, uid: u32 },
     #[error("`{key}`: the user database failed: {reason}")]
     Database { key: &'static str, reason: nix::Error },
     #[error("`znode`: {0}")]
     Path(#[from] NodePathError),
 }
 
-/// Remembers what it asked: 10,000 watches of one user are one question. For one scan; users come and go.
+/// Remembers what it asked: 10,000 watches of one user are one question. For one scan; users come and go. And it keeps
+/// one copy of what many watches share.
 #[derive(Default)]
 pub struct Accounts {
     identities: HashMap<(Option<String>, Option<String>), Arc<Identity>>,
+    surroundings: HashSet<Arc<Surroundings>>,
 }
 
 impl Accounts {
@@ -66,7 +71,22 @@ impl Accounts {
             retry: raw.retry,
             on_failure: raw.on_failure,
             throttle: raw.throttle,
+            surroundings: self.surroundings(raw.surroundings.as_deref())?,
         })
+    }
+
+    fn surroundings(&mut self, asked: Option<&Surroundings>) -> Result<Arc<Surroundings>, ResolveError> {
+        let asked = asked.cloned().unwrap_or_default();
+        let own = geteuid();
+        if let Some(nice) = asked.nice.filter(|nice| *nice < 0 && !own.is_root()) {
+            return Err(ResolveError::NotNice { nice, uid: own.as_raw() });
+        }
+        if let Some(shared) = self.surroundings.get(&asked) {
+            return Ok(shared.clone());
+        }
+        let shared = Arc::new(asked);
+        self.surroundings.insert(shared.clone());
+        Ok(shared)
     }
 
     fn identity(

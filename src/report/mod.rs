@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::action::output::printable;
 use crate::action::run::{Outcome, Printed, Stream};
+use crate::action::spawn::StartError;
 use crate::config::spec::WatchKey;
 use crate::ledger::News;
 use crate::store::Subject;
@@ -154,7 +155,7 @@ pub enum RunReport<'a> {
     },
     NotStarted {
         command: &'a str,
-        error: &'a std::io::Error,
+        error: &'a StartError,
     },
     Printed(&'a Printed),
     Notified {
