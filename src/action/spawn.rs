@@ -235,3 +235,26 @@ fn output_pipe(identity: &Identity) -> io::Result<(pipe::Receiver, OwnedFd)> {
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok((pipe::Receiver::from_owned_fd(reader)?, writer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_looked_for_as_a_shell_does() {
+        for (program, path, expected) in [
+            ("/bin/cat", "/x", vec!["/bin/cat"]),
+            ("./cat", "/x", vec!["./cat"]),
+            ("cat", "/x:/y", vec!["/x/cat", "/y/cat"]),
+            ("cat", "/x::y", vec!["/x/cat", "cat", "y/cat"]),
+            ("cat", "", vec!["cat"]),
+        ] {
+            let found = candidates(program, path).unwrap();
+            assert_eq!(
+                found,
+                expected.into_iter().map(|path| CString::new(path).unwrap()).collect::<Vec<_>>()
+            );
+        }
+        assert_eq!(candidates("cat", PATH).unwrap().len(), 6);
+    }
+}

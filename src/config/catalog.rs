@@ -296,7 +296,7 @@ impl Catalog {
         let tracked = self.files.entry(name.to_owned()).or_default();
         let file = name.to_owned();
         match result {
-            Ok(Watches { specs, mut warnings }) => {
+            Ok(Watches { specs, places: _, mut warnings }) => {
                 warnings.extend(found.distrust.clone());
                 let said = std::mem::replace(&mut tracked.warnings, warnings.clone());
                 warnings.retain(|warning| !said.contains(warning));

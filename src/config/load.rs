@@ -1,6 +1,6 @@
 //! From one file's text to its watches: evaluate, then resolve.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rhai::Position;
 
 use super::evaluate::{Evaluator, Outcome};
 use super::facts::Facts;
-use super::message;
+use super::message::{self, Sources};
 use super::modules::ModuleSource;
 use super::resolve::Accounts;
 use super::script::Request;
@@ -32,7 +32,21 @@ pub struct Loaded {
 
 pub struct Watches {
     pub specs: Vec<WatchSpec>,
+    /// Where each of these is registered.
+    pub places: Vec<Place>,
     pub warnings: Vec<String>,
+}
+
+/// Of a `RegisterWatch` call: shown as `FILE:LINE`.
+pub struct Place {
+    pub path: Arc<str>,
+    pub line: u32,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.path, self.line)
+    }
 }
 
 /// `message` starts with the file's path, and the line and column where they are known.
@@ -64,7 +78,12 @@ pub fn load(
             if watches.is_empty() {
                 warnings.push(format!("{}: registers no watch", request.path));
             }
-            resolve(&request, &watches, source.path, accounts).map(|specs| Watches { specs, warnings })
+            let places = places(&request, &watches);
+            resolve(&request, &watches, source.path, accounts).map(|specs| Watches {
+                specs,
+                places,
+                warnings,
+            })
         }
     };
     Loaded { result, modules: request.modules }
@@ -91,6 +110,19 @@ fn resolve(
                 message: message::locate(&error.to_string(), &raw.source, position(raw), request),
                 temporary: true,
             })
+        })
+        .collect()
+}
+
+fn places(request: &Request, watches: &[RawWatch]) -> Vec<Place> {
+    let path = |source: &str| request.source(source).map_or_else(|| source.to_owned(), |(path, _)| path);
+    // One copy of each: a file may register thousands.
+    let mut paths: HashMap<&str, Arc<str>> = HashMap::new();
+    watches
+        .iter()
+        .map(|raw| {
+            let path = paths.entry(&raw.source).or_insert_with(|| path(&raw.source).into());
+            Place { path: path.clone(), line: raw.line }
         })
         .collect()
 }

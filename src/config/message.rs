@@ -46,6 +46,7 @@ pub trait Sources {
 pub fn render(error: &EvalAltResult, main: &str, sources: &impl Sources, functions: &[String]) -> String {
     let place = Place::of(error, main);
     let mut text = describe(place.cause, functions);
+    text.push_str(&reserved_key_hint(&place, sources));
     if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
         text.truncate(end);
         text.push_str("...");
@@ -123,6 +124,25 @@ impl<'a> Place<'a> {
             }
         }
     }
+}
+
+/// `rlimits: #{ as: ... }` reads well, and is not the language.
+fn reserved_key_hint(place: &Place<'_>, sources: &impl Sources) -> String {
+    let stops_at_key = match place.cause {
+        EvalAltResult::ErrorParsing(ParseErrorType::PropertyExpected, _) => true,
+        EvalAltResult::ErrorParsing(ParseErrorType::MissingToken(brace, _), _) => brace == "}",
+        _ => false,
+    };
+    let Some((line, (_, code))) = place.position.line().zip(sources.source(place.source)) else {
+        return String::new();
+    };
+    let before = place.position.position().unwrap_or(1) - 1;
+    let rest = code.lines().nth(line - 1).unwrap_or_default().chars().skip(before);
+    let word: String = rest.take_while(char::is_ascii_alphabetic).collect();
+    if !stops_at_key || word.is_empty() {
+        return String::new();
+    }
+    format!("; `{word}` is a word of the language, and goes in quotes as a key: \"{word}\"")
 }
 
 fn describe(cause: &EvalAltResult, functions: &[String]) -> String {

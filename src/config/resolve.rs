@@ -236,4 +236,15 @@ mod tests {
         let only_group = identity(None, Some(&Account::Id(54321))).unwrap().change.unwrap();
         assert_eq!((only_group.uid, only_group.gid, only_group.groups), (0, 54321, vec![54321]));
     }
+
+    #[test]
+    fn equal_surroundings_are_kept_once() {
+        let mut accounts = Accounts::default();
+        let strange = Surroundings { umask: 0o077, ..Surroundings::default() };
+        let usual = accounts.surroundings(None).unwrap();
+        assert!(Arc::ptr_eq(&usual, &accounts.surroundings(Some(&Surroundings::default())).unwrap()));
+        let first = accounts.surroundings(Some(&strange)).unwrap();
+        assert!(Arc::ptr_eq(&first, &accounts.surroundings(Some(&strange.clone())).unwrap()));
+        assert_ne!(first, usual);
+    }
 }

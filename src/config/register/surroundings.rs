@@ -127,10 +127,11 @@ fn limit(name: &str, value: Dynamic) -> Result<u64, String> {
         return u64::try_from(number)
             .map_err(|_| format!("`rlimits`: `{name}`: {number} is less than 0; \"unlimited\" is none"));
     }
-    let said = match value.read_lock::<rhai::ImmutableString>() {
-        Some(word) if *word == "unlimited" => return Ok(UNLIMITED),
-        Some(word) => format!("{word:?}{}", suggest(&word, ["unlimited"])),
-        None => type_of(&value),
+    let type_name = type_of(&value);
+    let said = match value.into_string() {
+        Ok(word) if word == "unlimited" => return Ok(UNLIMITED),
+        Ok(word) => format!("{word:?}{}", suggest(&word, ["unlimited"])),
+        Err(_) => type_name,
     };
     Err(format!("`rlimits`: `{name}` must be an int or \"unlimited\", not {said}"))
 }
