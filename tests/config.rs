@@ -98,10 +98,10 @@ fn ten_thousand_registrations_are_well_within_the_limits() {
 fn nothing_leaves_our_environment_but_what_a_config_asks_for() {
     let mut evaluator = Evaluator::new(TWITCHER.into());
     let mut request = request(
-        "RegisterWatch(#{znode: `/${env(\"CARGO_PKG_NAME\")}/${env(\"NO_SUCH\")}`, action: Exec(`x`)});",
+        "RegisterWatch(#{znode: `/${env(\"CARGO_PKG_NAME\")}/x${env(\"NO_SUCH\")}`, action: Exec(`x`)});",
     );
     match evaluator.evaluate(&mut request, &mut |module| Err(format!("no {module}"))) {
-        Outcome::Loaded { watches, .. } => assert_eq!(watches[0].znode, "/twitcher/"),
+        Outcome::Loaded { watches, .. } => assert_eq!(watches[0].znode, "/twitcher/x"),
         Outcome::Failed { message, .. } => panic!("{message}"),
     }
     let asked = [("CARGO_PKG_NAME".to_owned(), Some("twitcher".to_owned())), ("NO_SUCH".to_owned(), None)];
