@@ -10,6 +10,9 @@ use crate::harness::{Sandbox, Twitcher, exec, require_root, wait_for, wait_until
 
 const NOBODY: u32 = 65534;
 
+/// Its bit in a set of capabilities; see capabilities(7).
+const CAP_SYS_RESOURCE: u32 = 24;
+
 /// The daemon without the privilege to raise a hard limit, whoever runs the suite, and with at most 2,048 descriptors.
 fn without_raising(daemon: Twitcher) -> Twitcher {
     let drop = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource", "--"];
@@ -255,6 +258,24 @@ fn a_hard_limit_that_cannot_be_raised_is_an_error_of_that_run_that_names_it() {
         "cannot start /bin/sh: rlimits nofile unlimited: Operation not permitted",
     ]);
     assert_eq!(report(&sandbox, "within"), "2048\n2048\n");
+}
+
+// Where root may: containers often keep that privilege from it.
+#[test]
+fn root_raises_hard_limits_for_others() {
+    let status = fs::read_to_string("/proc/self/status").expect("read our status");
+    let privileges = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).expect("our privileges");
+    let may_raise = u64::from_str_radix(privileges, 16).expect("a number") & 1 << CAP_SYS_RESOURCE != 0;
+    if !may_raise {
+        return;
+    }
+    let sandbox = sandbox();
+    let limits = "rlimits: #{ nofile: 4096, nproc: 900 }";
+    sandbox.config("app.twc", reporting(&sandbox, "report", "cat /proc/self/limits", limits));
+    let _daemon = sandbox.daemon().under(["prlimit", "--nofile=1024:2048", "--nproc=800:800"]).start();
+    let report = report(&sandbox, "report");
+    assert_eq!(limit(&report, "Max open files"), ("4096", "4096"));
+    assert_eq!(limit(&report, "Max processes"), ("900", "900"));
 }
 
 /// A process of nobody's, for as long as it is wanted.
