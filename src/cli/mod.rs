@@ -18,6 +18,7 @@ use settings::SettingsError;
 pub mod act;
 pub mod check;
 pub mod evaluate;
+pub mod explain;
 pub mod node;
 pub mod operate;
 pub mod run;
@@ -52,6 +53,9 @@ enum Command {
     Run(RunArgs),
     /// Validate .twc files, or all below a directory; exit 1 and show where if one is wrong
     Check {
+        /// Print each watch of the good files as the daemon would have it: who it runs as, and every setting
+        #[arg(long)]
+        explain: bool,
         /// Files and directories [default: the config directory]
         paths: Vec<PathBuf>,
     },
@@ -199,7 +203,7 @@ pub fn main() -> ExitCode {
     let Cli { command, run } = Cli::parse();
     match command.unwrap_or(Command::Run(run)) {
         Command::Run(args) => run::run(args),
-        Command::Check { paths } => check::run(paths),
+        Command::Check { explain, paths } => check::run(paths, explain),
         Command::Get { store, node } => node::get(store, &node),
         Command::Set { store, node, data } => node::set(store, &node, data),
         Command::Poke { store, node } => node::poke(store, &node),

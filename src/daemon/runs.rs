@@ -154,7 +154,7 @@ impl Daemon {
                     }));
                 }
                 // Through the queue and not at once: a thousand that cannot start must not nest.
-                let how = Over::NeverStarted { starved: is_starvation(&error) };
+                let how = Over::NeverStarted { starved: is_starvation(error.cause()) };
                 let _ = self.ends.send(RunEnd { watch: id, run, how });
             }
         }
@@ -194,7 +194,7 @@ impl Daemon {
             ("TWITCHER_RUN_ID", run.to_owned()),
         ];
         let stdin = spec.pipe_stdin.then(|| stdin(&update.content));
-        Launch { program, identity: &spec.identity, stdin, variables }
+        Launch { program, identity: &spec.identity, surroundings: &spec.surroundings, stdin, variables }
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::action::run::{Outcome, Printed, Stream};
+use crate::action::spawn::StartError;
 use crate::config::spec::{OnFailure, RunMode, RunOnLoad, Throttle, WatchKey};
 use crate::ledger::News;
 use crate::report::{FormerRun, Node, RunReport};
@@ -74,10 +75,11 @@ fn the_end_of_a_run_is_counted_by_its_outcome() {
     let lost = ["twitcher_runs_total{outcome=\"unknown\"} 1"];
     assert_eq!(run(RunReport::Lost { error: &error }), lost);
     let not_started = ["twitcher_runs_total{outcome=\"not_started\"} 1"];
+    let error = StartError::Start(error);
     assert_eq!(run(RunReport::NotStarted { command: "x", error: &error }), not_started);
     let former = |what| counted(&[Report::Former { watch: &key("a.twc", "a"), what }]);
     assert_eq!(former(FormerRun::Gone("1-1")), lost);
-    assert!(former(FormerRun::Unseen("1-1", &error)).is_empty());
+    assert!(former(FormerRun::Unseen("1-1", error.cause())).is_empty());
     assert!(former(FormerRun::Lives { run: RunId(1), id: "1-1", pid: 1 }).is_empty());
 }
 

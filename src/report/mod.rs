@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::action::output::printable;
 use crate::action::run::{Outcome, Printed, Stream};
+use crate::action::spawn::StartError;
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::control::Order;
 use crate::ledger::News;
@@ -188,7 +189,7 @@ pub enum RunReport<'a> {
     },
     NotStarted {
         command: &'a str,
-        error: &'a std::io::Error,
+        error: &'a StartError,
     },
     Printed(&'a Printed),
     Notified {
