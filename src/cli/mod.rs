@@ -21,6 +21,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod node;
 pub mod operate;
+mod rehearsal;
 pub mod run;
 pub mod serving;
 pub mod settings;
@@ -188,6 +189,12 @@ pub struct RunArgs {
     /// Run in the background
     #[arg(long)]
     pub daemonize: bool,
+    /// Run what is pending, wait for it, and exit 1 if anything is wrong then
+    #[arg(long, conflicts_with = "daemonize")]
+    pub once: bool,
+    /// Start nothing, and say what would be run, and why; a daemon that runs is not disturbed
+    #[arg(long, alias = "dry_run", conflicts_with_all = ["daemonize", "once"])]
+    pub dry_run: bool,
     /// How long running actions may take to end by themselves when the daemon stops, before they get SIGTERM and,
     /// 5 s later, SIGKILL [default: 10]
     #[arg(long, value_name = "SECONDS", alias = "stop_timeout", value_parser = settings::grace)]

@@ -202,7 +202,7 @@ fn text(everything: &Everything) -> String {
         let number = |version: Option<i64>| version.map_or("-".to_owned(), |version| version.to_string());
         table.row([
             watch.watch.as_str().into(),
-            node(watch).into(),
+            watch.node().into(),
             Cell::new(&watch.state, style(watch)),
             number(watch.version).into(),
             number(watch.applied_version).into(),
@@ -238,12 +238,6 @@ fn summary(daemon: &DaemonStatus) -> String {
     }
     text.push('\n');
     text
-}
-
-fn node(watch: &WatchStatus) -> String {
-    let store = if watch.store == "default" { String::new() } else { format!("{}:", watch.store) };
-    let what = if watch.watch_type == "data" { String::new() } else { format!(" ({})", watch.watch_type) };
-    format!("{store}{}{what}", watch.znode)
 }
 
 fn style(watch: &WatchStatus) -> anstyle::Style {
@@ -298,7 +292,7 @@ fn past(runs: &[RunRecord]) -> String {
 }
 
 /// To stdout, without colours where that is no terminal, or where NO_COLOR says so.
-fn print(text: &str) -> io::Result<()> {
+pub(super) fn print(text: &str) -> io::Result<()> {
     let mut stdout = AutoStream::auto(io::stdout());
     stdout.write_all(text.as_bytes())?;
     stdout.flush()

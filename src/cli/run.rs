@@ -12,17 +12,20 @@ use tempfile::TempDir;
 use thiserror::Error;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::operate::print;
 use super::serving::Serving;
 use super::settings::{self, SettingsError};
 use super::startup::{self, Background, LockError, PidFile};
 use super::stores::{self, Choice};
-use super::{RunArgs, fail, refuse};
+use super::{RunArgs, complain, fail, refuse, rehearsal};
+use crate::action::output::printable;
 use crate::action::spawn::Spawner;
 use crate::config::files;
 use crate::control::routes::Routes;
 use crate::control::server;
-use crate::daemon::{self, Parts, Stores};
-use crate::ledger::Ledger;
+use crate::control::status::problems;
+use crate::daemon::{self, Final, Parts, Stores, Until};
+use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
 use crate::report::log::Target;
 use crate::report::{Level, Log, Report, Reporter};
@@ -57,6 +60,7 @@ struct Plan {
     level: Level,
     pid_file: Option<PathBuf>,
     daemonize: bool,
+    until: Until,
     serving: Serving,
     exposed_secrets: bool,
     /// Removed when the daemon ends.
@@ -65,7 +69,7 @@ struct Plan {
 
 pub fn run(args: RunArgs) -> ExitCode {
     match plan(args).and_then(start) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(RunError::Settings(error)) => refuse(error),
         Err(error) => fail(error),
     }
@@ -93,8 +97,9 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
     let state_dir =
         state_dir.or_else(|| file.state_dir.clone()).unwrap_or_else(|| settings::STATE_DIR.into());
     let log_file = args.log_file.or_else(|| file.log_file.clone());
-    let to_stdout = args.log_to_stdout || args.devel;
+    let to_stdout = args.log_to_stdout || args.devel || args.once;
     let log = match log_file {
+        _ if args.dry_run => Target::Stderr,
         Some(path) if !to_stdout => {
             let path = settings::absolute(path);
             let file = File::options().append(true).create(true).open(&path);
@@ -106,13 +111,21 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
     let level = match () {
         () if args.debug || args.devel => Level::Debug,
         () if args.verbose => Level::Info,
+        () if args.dry_run => Level::Warning,
         () => Level::Notice,
     };
     let stop_timeout =
         args.stop_timeout.or(file.stop_timeout(&config_path)?).unwrap_or(settings::STOP_TIMEOUT);
     let scratch_socket = scratch.as_ref().map(|scratch| scratch.path().join("control.sock"));
     let socket = args.control_socket.or(scratch_socket);
+    let default_store = stores::of_daemon(&store, &file, &config_path)?;
+    let patience = default_store.session_timeout;
     Ok(Plan {
+        until: match () {
+            () if args.dry_run => Until::Rehearsed { patience },
+            () if args.once => Until::Rest { patience },
+            () => Until::Stopped,
+        },
         serving: Serving::new(socket, &file.control, &file.metrics, &config_path)?,
         state_dir: settings::absolute(state_dir),
         stop_timeout,
@@ -122,7 +135,7 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
         daemonize: args.daemonize,
         exposed_secrets,
         named_stores: stores::named(&file, store.session_timeout, &config_path)?,
-        store: stores::of_daemon(&store, &file, &config_path)?,
+        store: default_store,
         config_path,
         scratch,
     })
@@ -136,9 +149,12 @@ fn examples() -> Option<PathBuf> {
     [here.to_owned()].into_iter().chain(above).find(|path| path.is_dir())
 }
 
-fn start(plan: Plan) -> Result<(), RunError> {
+fn start(plan: Plan) -> Result<ExitCode, RunError> {
     // Whatever can be wrong is found while somebody still looks at stderr.
     startup::require_directory(&plan.config_path)?;
+    if let Until::Rehearsed { .. } = plan.until {
+        return rehearse(plan);
+    }
     let (state_lock, state_trouble) = match startup::lock_state_dir(&plan.state_dir) {
         Ok(lock) => (Some(lock), None),
         Err(taken @ LockError::Taken { .. }) => return Err(taken.into()),
@@ -160,7 +176,15 @@ fn start(plan: Plan) -> Result<(), RunError> {
     served
 }
 
-fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) -> Result<(), RunError> {
+/// As a daemon would, but on a copy of the ledger, and without locks: one may be running.
+fn rehearse(plan: Plan) -> Result<ExitCode, RunError> {
+    let scratch = TempDir::with_prefix("twitcher-dry-run-")?;
+    ledger::copy(&plan.state_dir, scratch.path())?;
+    let state_dir = scratch.path().to_owned();
+    serve(Plan { state_dir, serving: Serving::default(), ..plan }, None, None)
+}
+
+fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) -> Result<ExitCode, RunError> {
     sys::share_one_heap();
     sys::reset_inherited_signals();
     let signals = startup::signals()?;
@@ -204,7 +228,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
         if let Some(background) = background {
             background.ready(log_to_stdout)?;
         }
-        daemon::run(Parts {
+        let ended = daemon::run(Parts {
             log,
             ledger,
             spawner,
@@ -215,15 +239,30 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
             signals,
             questions,
             stop_timeout: plan.stop_timeout,
+            until: plan.until,
         })
         .await;
-        Ok(())
+        Ok(ended)
     });
     drop(local);
     // Not dropped: that would wait for a resolver that hangs.
     runtime.shutdown_background();
     writer.finish();
-    served
+    served.and_then(|ended| conclude(plan.until, ended))
+}
+
+/// What whoever waits for the end of a daemon is told.
+fn conclude(until: Until, mut ended: Final) -> Result<ExitCode, RunError> {
+    match until {
+        Until::Stopped => return Ok(ExitCode::SUCCESS),
+        Until::Rest { .. } => {}
+        Until::Rehearsed { .. } => print(&rehearsal::show(&mut ended))?,
+    }
+    let problems = problems(&ended.daemon, &ended.watches, Duration::MAX);
+    for problem in &problems {
+        complain(printable(problem.as_bytes()));
+    }
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn introduce(scratch: &Path, store: &StoreSettings) {

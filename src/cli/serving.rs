@@ -38,7 +38,7 @@ pub struct FileMetrics {
 }
 
 /// What `run` is to serve.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Serving {
     /// `None`: this user has no place for one.
     control: Option<Place>,

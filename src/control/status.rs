@@ -128,6 +128,13 @@ pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Dur
 const KILLED_FOR: f64 = 5.0;
 
 impl WatchStatus {
+    /// What it watches, as the log has it.
+    pub fn node(&self) -> String {
+        let store = if self.store == "default" { String::new() } else { format!("{}:", self.store) };
+        let facet = if self.watch_type == "data" { String::new() } else { format!(" ({})", self.watch_type) };
+        format!("{store}{}{facet}", self.znode)
+    }
+
     fn problem(&self, stuck_after: Duration) -> Option<String> {
         let error = self.error.as_deref().unwrap_or("it failed");
         let why = match () {

@@ -34,7 +34,8 @@ impl Daemon {
         for former in self.ledger.unfinished() {
             let Intent { run, watch, store, subject, event, .. } = &former.intent;
             self.interrupted.insert(watch.clone(), (store.clone(), subject.clone(), *event));
-            let found = match former.this_boot {
+            // A rehearsal must not signal what another daemon may be about.
+            let found = match former.this_boot && !self.is_rehearsal() {
                 true => orphan::find(run, former.process),
                 false => Ok(None),
             };

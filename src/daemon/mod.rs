@@ -5,6 +5,7 @@
 //! * [`gauges`] says how all that is at the moment.
 //! * [`memory`] keeps the ledger, and takes up what a former daemon left in it.
 //! * [`operator`] answers what operators ask through the control socket.
+//! * [`rest`] lets it end by itself.
 //! * [`runs`] performs what the core asks for.
 //! * [`stores`] has the stores, and what is followed in each.
 
@@ -16,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::action::proc::ProcessMark;
 use crate::action::run::{Handle, Outcome};
@@ -35,9 +36,11 @@ mod configs;
 mod gauges;
 mod memory;
 mod operator;
+mod rest;
 mod runs;
 mod stores;
 
+pub use rest::{Final, Rehearsed, Until};
 pub use stores::Stores;
 
 /// How many of the stores' events are taken at once. The first action of a burst waits for all of them, some 50 µs each.
@@ -62,10 +65,11 @@ pub struct Parts {
     pub questions: Receiver<Question>,
     /// How long running actions may take to end by themselves when the daemon stops.
     pub stop_timeout: Duration,
+    pub until: Until,
 }
 
-/// Runs until it is told to stop and the last action has ended.
-pub async fn run(parts: Parts) {
+/// Runs until it is told to stop, or is done, and the last action has ended. Returns how things stand then.
+pub async fn run(parts: Parts) -> Final {
     let Parts { mut config_changes, mut signals, mut questions, .. } = parts;
     let (ends, mut ended) = unbounded_channel();
     let mut daemon = Daemon {
@@ -96,6 +100,9 @@ pub async fn run(parts: Parts) {
         drifted: 0,
         stop_timeout: parts.stop_timeout,
         stopping: false,
+        until: parts.until,
+        rehearsed: Vec::new(),
+        scanned_at: None,
     };
     daemon.adopt_orphans();
     loop {
@@ -123,17 +130,20 @@ pub async fn run(parts: Parts) {
             Some(question) = questions.recv() => daemon.answer(question),
             () = sleep_until(wake.unwrap_or(daemon.origin)), if wake.is_some() => daemon.tick(),
             () = sleep_until(settle.unwrap_or(daemon.origin)), if settle.is_some() => daemon.settle(),
+            () = sleep(rest::LOOK), if daemon.until != Until::Stopped => {}
             () = sleep_until(retry.unwrap_or(daemon.origin)), if retry.is_some() => daemon.ledger.retry(),
         }
         daemon.start_all();
         daemon.settle_soon();
-        if daemon.stopping && daemon.runs.is_empty() {
+        if daemon.stopping && daemon.runs.is_empty() || daemon.is_done() {
             break;
         }
     }
     daemon.settle();
+    let ended = daemon.finally();
     daemon.stores.close().await;
     daemon.log.report(&Report::Stopped);
+    ended
 }
 
 /// Names a watch within the daemon; a watch keeps it from its first load until nothing of it runs any more.
@@ -265,6 +275,10 @@ struct Daemon {
     drifted: u64,
     stop_timeout: Duration,
     stopping: bool,
+    until: Until,
+    rehearsed: Vec<Rehearsed>,
+    /// When it was first seen that all configs were read.
+    scanned_at: Option<Instant>,
 }
 
 /// What the end of a run means: to its watch, and to the ledger.

@@ -84,7 +84,7 @@ impl Daemon {
         Ok(said(&key, &format!("{done}{until_restart}")))
     }
 
-    fn status(&self) -> DaemonStatus {
+    pub(super) fn status(&self) -> DaemonStatus {
         let state = match () {
             () if self.stopping => "stopping",
             () if self.scan.is_done() => "running",
@@ -114,7 +114,7 @@ impl Daemon {
         loaded.take(WATCHES_AT_ONCE).map(|(id, entry, spec)| (id.0, self.watch_status(entry, spec))).collect()
     }
 
-    fn watch_status(&self, entry: &Entry, spec: &WatchSpec) -> WatchStatus {
+    pub(super) fn watch_status(&self, entry: &Entry, spec: &WatchSpec) -> WatchStatus {
         let now = self.now();
         let WatchSpec { id: key, store, subject, .. } = spec;
         let standing = entry.watch.standing();

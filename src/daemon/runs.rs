@@ -107,6 +107,9 @@ impl Daemon {
             return;
         }
         let starting = std::mem::take(&mut self.starting);
+        if self.is_rehearsal() {
+            return self.rehearse(starting);
+        }
         self.ledger.intend(starting.iter().map(|start| &start.intent));
         for start in starting {
             self.start(start);

@@ -140,6 +140,16 @@ pub(super) fn look(files: &Files) -> Result<Connection, Trouble> {
     Ok(connection)
 }
 
+/// Writes a whole copy of what there is. Returns whether there was anything.
+pub(super) fn copy(from: &Files, to: &Files) -> Result<bool, Trouble> {
+    if !from.exist() {
+        return Ok(false);
+    }
+    let path = to.main().to_string_lossy();
+    look(from)?.execute("VACUUM INTO ?1", [&*path])?;
+    Ok(true)
+}
+
 /// Begins the tables in an empty file, or makes sure that they are ours and sound.
 fn prepare(connection: &Connection) -> Result<(), Trouble> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;

@@ -309,8 +309,7 @@ impl Keeper {
 
     /// Says so once, however often it is tried again.
     fn lose(&mut self, trouble: Trouble) {
-        let (Trouble::Damaged(what) | Trouble::Displaced(what) | Trouble::Unusable(what)) = trouble;
-        self.trouble = format!("{}: {what}", self.files.main().display());
+        self.trouble = format!("{}: {}", self.files.main().display(), trouble.into_reason());
         if !self.said_lost {
             self.said_lost = true;
             self.pause = if self.is_unsteady() { MAX_PAUSE.min(self.pause * 2) } else { self.limits.pause };

@@ -8,6 +8,7 @@
 //! than the truth makes an update run again, and never loses one.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -29,6 +30,7 @@ mod tests;
 mod trouble;
 mod watches;
 
+use files::Files;
 pub use history::{RunRecord, Which};
 use keeper::{Keeper, Limits};
 
@@ -135,6 +137,14 @@ pub enum News {
 /// longer than 100 ms.
 pub struct Ledger {
     keeper: Keeper,
+}
+
+/// Copies what there is of the ledger in `from` to `to`, for whoever wants to do with it what is not to be done: also
+/// while a daemon uses it. Returns whether there was any.
+pub fn copy(from: &Path, to: &Path) -> io::Result<bool> {
+    database::copy(&Files::new(from), &Files::new(to)).map_err(|trouble| {
+        io::Error::other(format!("{}: {}", from.join(FILE).display(), trouble.into_reason()))
+    })
 }
 
 impl Ledger {

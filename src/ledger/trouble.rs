@@ -14,6 +14,13 @@ pub(super) enum Trouble {
     Unusable(String),
 }
 
+impl Trouble {
+    pub(super) fn into_reason(self) -> String {
+        let (Trouble::Damaged(reason) | Trouble::Displaced(reason) | Trouble::Unusable(reason)) = self;
+        reason
+    }
+}
+
 impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
         match &error {

@@ -34,6 +34,7 @@ const TIMESTAMP: &[BorrowedFormatItem<'_>] =
 #[derive(Debug)]
 pub enum Target {
     Stdout,
+    Stderr,
     /// Opened for appending.
     File(File),
     /// Facility daemon, through `/dev/log`.
@@ -65,6 +66,7 @@ impl Log {
         let all_dropped = Arc::new(atomic::AtomicU64::new(0));
         let mut sink = match target {
             Target::Stdout => Sink::Stream(Box::new(BufWriter::new(io::stdout()))),
+            Target::Stderr => Sink::Stream(Box::new(BufWriter::new(io::stderr()))),
             Target::File(file) => Sink::Stream(Box::new(BufWriter::new(file))),
             Target::Syslog => {
                 Sink::Syslog(Syslog { all_dropped: Arc::clone(&all_dropped), ..Syslog::default() })

@@ -31,6 +31,7 @@ fn explain_prints_every_watch_as_the_daemon_would_have_it() {
 
 app.twc:full
   registered:    CONFIGS/app.twc:1
+  store:         default
   znode:         /n
   watch_type:    WATCH_CHILDREN
   action:        tool 'a b' ''
@@ -56,6 +57,7 @@ app.twc:full
 
 app.twc-2
   registered:    CONFIGS/app.twc:6
+  store:         default
   znode:         /n
   watch_type:    WATCH_DATA
   action:        /bin/sh -c 'printf '\''x\n\tA'\'''
@@ -66,6 +68,7 @@ app.twc-2
 
 app.twc-3
   registered:    CONFIGS/lib.rhai:2
+  store:         default
   znode:         /m
   watch_type:    WATCH_DATA
   action:        function
@@ -77,6 +80,7 @@ CONFIGS/sub/other.twc: ok, 1 watch
 
 sub/other.twc-1
   registered:    CONFIGS/sub/other.twc:1
+  store:         default
   znode:         /o
   watch_type:    WATCH_DATA
   action:        /bin/sh -c true

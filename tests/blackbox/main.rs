@@ -20,6 +20,7 @@ mod fault_suite;
 mod faults;
 mod function;
 mod logging;
+mod once;
 mod permissions;
 mod register_watch;
 mod reload;

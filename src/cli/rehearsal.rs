@@ -1,0 +1,48 @@
+//! What `run --dry-run` says: what a daemon that started now would run, and why.
+
+use super::table::{self, Cell, Table, duration};
+use crate::control::status::WatchStatus;
+use crate::daemon::{Final, Rehearsed};
+
+/// A line for each watch, by name.
+pub fn show(ended: &mut Final) -> String {
+    ended.watches.sort_by(|one, other| (&one.file, &one.description).cmp(&(&other.file, &other.description)));
+    let mut table = Table::new(["WATCH", "NODE", "WOULD", "WHY"]);
+    for watch in &ended.watches {
+        let starts: Vec<_> = ended.rehearsed.iter().filter(|start| start.watch == watch.watch).collect();
+        let (would, why) = match &starts[..] {
+            [] => (Cell::from("not run"), why_not(watch)),
+            [start, more @ ..] => {
+                let more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
+                (Cell::new("run", table::BUSY), format!("{}{more}", why(start)))
+            }
+        };
+        table.row([watch.watch.as_str().into(), watch.node().into(), would, why.into()]);
+    }
+    table.render(table::terminal_width())
+}
+
+fn why(Rehearsed { event, version, why, .. }: &Rehearsed) -> String {
+    format!("{event}, version {version}: {why}")
+}
+
+fn why_not(watch: &WatchStatus) -> String {
+    let version = |version: Option<i64>| version.map_or(String::new(), |version| format!(" {version}"));
+    match watch.state.as_str() {
+        "idle" if watch.applied_version.is_some() => {
+            format!("version{} is applied", version(watch.applied_version))
+        }
+        "idle" => {
+            format!("version{} is no change, and run_on_load does not ask for it", version(watch.version))
+        }
+        "absent" => "there is no such node".into(),
+        "paused" => "paused by an operator".into(),
+        "stopped" => "stopped by a failure (on_failure: STOP)".into(),
+        "unknown" => "its store could not be asked".into(),
+        "waiting" | "retrying" => match watch.next_start_seconds {
+            Some(left) => format!("not yet: in {}", duration(left)),
+            None => "not yet: an action of it still runs".into(),
+        },
+        _ => watch.error.clone().unwrap_or_else(|| watch.state.clone()),
+    }
+}

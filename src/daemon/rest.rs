@@ -1,0 +1,105 @@
+//! A daemon that ends by itself: when all that was pending has run, or, in a rehearsal, is known.
+
+use tokio::time::Instant;
+
+use super::{Daemon, Duration, Start};
+use crate::config::spec::RunOnLoad;
+use crate::control::status::{DaemonStatus, WatchStatus};
+use crate::watch::{Condition, Event};
+
+/// Until when the daemon works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// It is told to stop.
+    Stopped,
+    /// Nothing is pending any more. What a store holds that is away is waited for so long.
+    Rest { patience: Duration },
+    /// It is known what would be started. Nothing is.
+    Rehearsed { patience: Duration },
+}
+
+/// How often we look whether all is done: no wait that people notice, and no work to speak of for ten thousand watches.
+pub(super) const LOOK: Duration = Duration::from_millis(20);
+
+/// A run that was not started, because this is a rehearsal.
+#[derive(Clone, Debug)]
+pub struct Rehearsed {
+    /// As the log names it.
+    pub watch: String,
+    pub event: &'static str,
+    pub version: i64,
+    pub why: &'static str,
+}
+
+/// How things stood when the daemon ended.
+#[derive(Clone, Debug)]
+pub struct Final {
+    pub daemon: DaemonStatus,
+    pub watches: Vec<WatchStatus>,
+    pub rehearsed: Vec<Rehearsed>,
+}
+
+fn why(event: Event, run_on_load: RunOnLoad) -> &'static str {
+    match (event, run_on_load) {
+        (Event::Load, RunOnLoad::Always) => "run_on_load is true",
+        (Event::Load, RunOnLoad::Changed) => "it was not applied in this definition",
+        (Event::Load, RunOnLoad::Never) => "it was interrupted, or nobody knows whether it ran",
+        (Event::Created, _) => "the node was created since, or its run was interrupted",
+        (Event::Changed, _) => "the node changed since, or its run was interrupted",
+        (Event::Children, _) => "the node's children changed since, or its run was interrupted",
+        (Event::Trigger, _) => "an operator asked for it",
+    }
+}
+
+impl Daemon {
+    pub(super) fn is_rehearsal(&self) -> bool {
+        matches!(self.until, Until::Rehearsed { .. })
+    }
+
+    pub(super) fn rehearse(&mut self, starting: Vec<Start>) {
+        for Start { watch, update, .. } in starting {
+            let Some(spec) = self.entries.get(&watch).and_then(|entry| entry.loaded()) else { continue };
+            self.rehearsed.push(Rehearsed {
+                watch: spec.id.to_string(),
+                event: update.event.as_str(),
+                version: update.version.number,
+                why: why(update.event, spec.run_on_load),
+            });
+        }
+    }
+
+    /// Whether the daemon has done what it was started for.
+    pub(super) fn is_done(&mut self) -> bool {
+        let (patience, rehearsal) = match self.until {
+            Until::Stopped => return false,
+            Until::Rest { patience } => (patience, false),
+            Until::Rehearsed { patience } => (patience, true),
+        };
+        if !self.scan.is_done() || !self.runs.is_empty() {
+            return false;
+        }
+        let waits_since = *self.scanned_at.get_or_insert_with(Instant::now);
+        let given_up = waits_since.elapsed() >= patience;
+        self.entries.values().all(|entry| {
+            let Some(spec) = entry.loaded() else { return true };
+            let store = &self.stores[&spec.store];
+            let unreadable = store.subjects.get(&spec.subject).is_some_and(|node| node.unreadable.is_some());
+            match entry.watch.condition(unreadable) {
+                Condition::Running | Condition::Retrying | Condition::Waiting => rehearsal,
+                Condition::Unknown => given_up && !store.is_connected(),
+                Condition::Paused
+                | Condition::Stopped
+                | Condition::Failed
+                | Condition::Unreadable
+                | Condition::Absent
+                | Condition::Idle => true,
+            }
+        })
+    }
+
+    pub(super) fn finally(&mut self) -> Final {
+        let loaded = self.entries.values().filter_map(|entry| Some((entry, entry.loaded()?)));
+        let watches = loaded.map(|(entry, spec)| self.watch_status(entry, spec)).collect();
+        Final { daemon: self.status(), watches, rehearsed: std::mem::take(&mut self.rehearsed) }
+    }
+}

@@ -1,0 +1,125 @@
+//! `run --once` runs what is pending and ends; `run --dry-run` only says what it would be.
+
+use std::fs;
+
+use crate::harness::{Sandbox, ZooKeeper, exec, on_both_stores, watch};
+
+#[test]
+fn once_runs_what_is_pending_and_waits_for_it() {
+    on_both_stores(|sandbox| {
+        let journal = sandbox.journal();
+        sandbox.nodes.set("/n", "1");
+        let action = exec(&format!("sleep 0.3; {}", journal.record()));
+        sandbox.config(
+            "app.twc",
+            [watch("/n", &action, "run_on_load: CHANGED"), watch("/none", &action, "")].concat(),
+        );
+        sandbox.daemon().arg("--once").finish().expect(0);
+        assert_eq!(journal.lines(), ["1"]);
+        // All is done, and so there is nothing to do.
+        sandbox.daemon().arg("--once").finish().expect(0);
+        assert_eq!(journal.lines(), ["1"]);
+        sandbox.nodes.set("/n", "2");
+        sandbox.daemon().arg("--once").finish().expect(0);
+        assert_eq!(journal.lines(), ["1", "2"]);
+    });
+}
+
+#[test]
+fn once_waits_for_retries_and_says_what_is_wrong_in_the_end() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "1");
+    let action = exec(&format!("{}; [ $(wc -l < {}) -ge 3 ]", journal.record(), journal.path()));
+    let retry = "retry: #{ attempts: 5, delay: 0.05 }, description: \"shaky\"";
+    sandbox.config("app.twc", watch("/n", &action, retry));
+    sandbox.daemon().arg("--once").finish().expect(0);
+    assert_eq!(journal.lines(), ["1", "1", "1"]);
+
+    sandbox.config("app.twc", watch("/n", &exec("exit 7"), "description: \"broken\""));
+    sandbox.daemon().arg("--once").finish().expect(1).expect_said(&["broken", "exit code 7"]);
+    sandbox.config("app.twc", "RegisterWatch(#{});");
+    sandbox.daemon().arg("--once").finish().expect(1).expect_said(&["config: ", "app.twc", "znode"]);
+}
+
+#[test]
+fn once_gives_a_store_that_is_away_up() {
+    let server = ZooKeeper::stopped();
+    let sandbox = Sandbox::on_whole(&server);
+    sandbox.config("app.twc", watch("/n", &exec("true"), ""));
+    let finished = sandbox.daemon().args(["--once", "--session-timeout", "0.5"]).finish();
+    finished.expect(1).expect_said(&["store default: not connected"]);
+}
+
+#[test]
+fn a_dry_run_says_what_would_run_and_why_and_runs_nothing() {
+    on_both_stores(|sandbox| {
+        let journal = sandbox.journal();
+        for node in ["/always", "/changed", "/done"] {
+            sandbox.nodes.set(node, "1");
+        }
+        let each = |znode: &str, keys: &str| watch(znode, &exec(&journal.record()), keys);
+        let config = [
+            each("/always", "description: \"always\""),
+            each("/changed", "run_on_load: false, description: \"changed\""),
+            each("/done", "run_on_load: CHANGED, description: \"done\""),
+            each("/none", "description: \"absent\""),
+        ];
+        sandbox.config("app.twc", config.concat());
+        let would = |daemon: crate::harness::Twitcher, code| {
+            let said = daemon.arg("--dry-run").finish().expect(code).text();
+            said.lines()
+                .skip(1)
+                .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+                .collect::<Vec<_>>()
+        };
+        // Of a state directory that is not there, and stays so.
+        let none = sandbox.path("none");
+        let first = would(sandbox.daemon_with_state(&none), 0);
+        assert!(first[0].starts_with("app.twc:absent /none not run there is no such node"), "{first:?}");
+        assert!(first[1].contains("always") && first[1].ends_with("run_on_load is true"), "{first:?}");
+        assert!(first[2].contains("changed /changed not run"), "{first:?}");
+        assert!(first[3].ends_with("it was not applied in this definition"), "{first:?}");
+        assert!(!none.exists());
+
+        sandbox.daemon().arg("--once").finish().expect(0);
+        journal.wait_for(&["1", "1"]);
+        sandbox.nodes.set("/changed", "2");
+        let ledger = fs::read(sandbox.state().join("ledger.db")).unwrap();
+        let later = would(sandbox.daemon(), 0);
+        assert!(later[2].contains("run changed, version") && later[2].contains("changed since"), "{later:?}");
+        assert!(
+            later[3].contains("done /done not run version") && later[3].ends_with("is applied"),
+            "{later:?}"
+        );
+        assert_eq!(fs::read(sandbox.state().join("ledger.db")).unwrap(), ledger);
+        journal.wait_for(&["1", "1"]);
+    });
+}
+
+#[test]
+fn a_dry_run_disturbs_no_daemon_and_no_action() {
+    let sandbox = Sandbox::directory();
+    let (journal, gate) = (sandbox.journal(), sandbox.gate());
+    sandbox.nodes.set("/n", "1");
+    let action = exec(&format!("{}; {}", journal.record(), gate.pass()));
+    sandbox.config("app.twc", watch("/n", &action, "timeout: 3600, description: \"long\""));
+    let daemon = sandbox.start();
+    journal.wait_for(&["1"]);
+    let said = sandbox.daemon().arg("--dry-run").finish().expect(0).text();
+    assert!(said.contains("app.twc:long"), "{said}");
+    gate.open();
+    daemon.process();
+    sandbox.nodes.set("/n", "2");
+    journal.wait_for(&["1", "2"]);
+    assert_eq!(daemon.log_lines(&["long run 1: failed"]), [""; 0]);
+}
+
+#[test]
+fn a_dry_run_says_what_it_cannot_tell() {
+    let server = ZooKeeper::stopped();
+    let sandbox = Sandbox::on_whole(&server);
+    sandbox.config("app.twc", watch("/n", &exec("true"), ""));
+    let finished = sandbox.daemon().args(["--dry-run", "--session-timeout", "0.5"]).finish().expect(1);
+    finished.expect_said(&["its store could not be asked", "store default: not connected"]);
+}
