@@ -96,7 +96,7 @@ fn number(resource: Resource) -> libc::__rlimit_resource_t {
     resource as i32 as libc::__rlimit_resource_t
 }
 
-/// Longer than any number from -20 to 19.
+/// Of the longest, -20.
 const NICE_DIGITS: usize = 3;
 
 /// Sets the calling process's nice, and that of its session, which it leads: where the kernel weighs sessions before
@@ -109,8 +109,8 @@ fn set_nice(nice: i32) -> io::Result<()> {
     // Writes into the array alone.
     let _ = write!(left, "{nice}");
     let length = NICE_DIGITS - left.len();
-    // SAFETY: the path ends with its NUL, and the array is live and at least so long. Without autogroup there is no
-    // such file.
+    // Where there is no autogroup there is no such file. And the kernel takes only some of these a second, but from root.
+    // SAFETY: the path ends with its NUL, and the array is live and at least so long.
     unsafe {
         let file = libc::open(c"/proc/self/autogroup".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
         if file >= 0 {
