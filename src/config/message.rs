@@ -133,7 +133,7 @@ impl<'a> Place<'a> {
 fn reserved_key_hint(place: &Place<'_>, sources: &impl Sources) -> String {
     let stops_at_key = match place.cause {
         EvalAltResult::ErrorParsing(ParseErrorType::PropertyExpected, _) => true,
-        EvalAltResult::ErrorParsing(ParseErrorType::MissingToken(brace, _), _) => brace == "}",
+        EvalAltResult::ErrorParsing(ParseErrorType::MissingToken(_, why), _) => why.contains("object map"),
         _ => false,
     };
     let Some((line, (_, code))) = place.position.line().zip(sources.source(place.source)) else {

@@ -51,6 +51,16 @@ fn every_key_of_the_table_is_accepted_in_every_form() {
         r#"notify_signal: "HUP""#,
         "timeout: 1",
         "timeout: 0.5",
+        r#"env: #{ A: "text", B: 1, C: 0.5, D: true, PATH: "/bin", HOME: "/srv" }"#,
+        r#"cwd: "/srv/app""#,
+        "umask: 0o027",
+        "nice: 19",
+        "nice: -20",
+        r#"rlimits: #{ nofile: 1024, core: "unlimited", "as": 1000000000 }"#,
+        "no_new_privs: true",
+        r#"output: "log""#,
+        r#"output: "discard""#,
+        r#"output: "/var/log/app.log""#,
         r#"description: "my watch""#,
     ] {
         assert_valid(&with(more));
@@ -87,6 +97,23 @@ fn what_the_table_does_not_allow_is_refused_with_its_place_and_name() {
         ("run_mode: PARALLEL, max_parallel: 0", "max_parallel"),
         ("run_mode: PARALLEL, max_parallel: 1.5", "max_parallel"),
         ("max_parallel: 2", "max_parallel"),
+        ("env: 1", "`env` must be a map, #{ NAME: \"value\" }, not an int"),
+        (
+            "env: #{ TWITCHER_X: 1 }",
+            "`env`: `TWITCHER_X`: the names that start with TWITCHER_ are Twitcher's own; take another",
+        ),
+        ("env: #{ A: [] }", "`env`: `A` must be a string, an int, a float or a bool, not an array"),
+        (r#"cwd: "srv/app""#, "`cwd`: \"srv/app\" is not absolute; write the whole path, from / on"),
+        ("umask: 0o1000", "`umask`: 512 is not between 0 and 0o777"),
+        ("nice: 20", "`nice`: 20 is not between -20 and 19"),
+        ("rlimits: #{ nofiles: 1 }", "`rlimits`: unknown limit `nofiles`; did you mean `nofile`?"),
+        ("rlimits: #{ core: -1 }", "`rlimits`: `core`: -1 is less than 0; \"unlimited\" is none"),
+        (r#"no_new_privs: "yes""#, "`no_new_privs` must be true or false, not a string"),
+        (
+            r#"output: "discrad""#,
+            "`output` must be \"log\", \"discard\" or the absolute path of a file, not \"discrad\"; did you mean `discard`?",
+        ),
+        (r#"output: "app.log""#, "the absolute path of a file, not \"app.log\"\n"),
         ("description: 7", "description"),
     ] {
         assert_refused(&with(more), offending);
