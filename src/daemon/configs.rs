@@ -85,6 +85,7 @@ impl Daemon {
                 self.ledger.tidy(|watch| by_key.contains_key(watch) || scan.is_wanting(&watch.file));
                 self.scan.is_done = true;
             }
+            FileChange::Rescanned { requests: _ } => {}
         }
     }
 
