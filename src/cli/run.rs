@@ -15,6 +15,7 @@ use super::startup::{self, Background, LockError, PidFile};
 use super::{RunArgs, fail};
 use crate::action::spawn::Spawner;
 use crate::config::files;
+use crate::daemon::systemd::Systemd;
 use crate::daemon::{self, Parts};
 use crate::ledger::Ledger;
 use crate::report::log::Target;
@@ -149,6 +150,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
     let signals = startup::signals()?;
     let spawner = Spawner::new()?;
     startup::raise_descriptor_limit();
+    let systemd = Systemd::from_environment(1)?;
 
     let log_to_stdout = matches!(plan.log, Target::Stdout);
     let (log, writer) = Log::start(plan.log, plan.level)?;
@@ -188,6 +190,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
             loader,
             config_changes,
             signals,
+            systemd,
             stop_timeout: plan.stop_timeout,
         })
         .await;

@@ -4,6 +4,7 @@
 //! * [`configs`] changes which watches there are.
 //! * [`memory`] keeps the ledger, and takes up what a former daemon left in it.
 //! * [`runs`] performs what the core asks for.
+//! * [`systemd`] tells the service manager how the daemon does.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -24,10 +25,12 @@ use crate::store::{State, StoreEvent, Subject, Subscriptions};
 use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update, Watch};
 use configs::FirstScan;
 use memory::LastFailure;
+use systemd::{Figures, Systemd};
 
 mod configs;
 mod memory;
 mod runs;
+pub mod systemd;
 
 /// How many of a store's events are taken at once. The first action of a burst waits for all of them, some 50 µs each.
 const BATCH: usize = 16;
@@ -35,6 +38,9 @@ const BATCH: usize = 16;
 /// How long the ledger waits for what need not be there before an action starts: as long as a start takes, so that it
 /// does not take the processor from the action. A daemon that is killed meanwhile is taken to have done nothing.
 const SETTLE: Duration = Duration::from_millis(2);
+
+/// What the one store there is goes by.
+const STORE: &str = "default";
 
 /// Everything the daemon lives on; each is ready to use.
 pub struct Parts {
@@ -47,6 +53,7 @@ pub struct Parts {
     pub config_changes: UnboundedReceiver<FileChange>,
     /// Signal numbers: SIGHUP, SIGTERM and SIGINT.
     pub signals: UnboundedReceiver<i32>,
+    pub systemd: Systemd,
     /// How long running actions may take to end by themselves when the daemon stops.
     pub stop_timeout: Duration,
 }
@@ -66,6 +73,8 @@ pub async fn run(parts: Parts) {
         entries: HashMap::new(),
         by_key: HashMap::new(),
         by_file: HashMap::new(),
+        watches: 0,
+        failing: BTreeSet::new(),
         subjects: HashMap::new(),
         runs: HashMap::new(),
         starting: Vec::new(),
@@ -78,6 +87,7 @@ pub async fn run(parts: Parts) {
         scan: FirstScan::default(),
         interrupted: HashMap::new(),
         drifted: 0,
+        systemd: parts.systemd,
         stop_timeout: parts.stop_timeout,
         stopping: false,
     };
@@ -87,6 +97,7 @@ pub async fn run(parts: Parts) {
         let retry = daemon.ledger.retry_at().map(Instant::from_std);
         let wake = daemon.timers.first().map(|(at, _)| daemon.origin + *at);
         let settle = daemon.settle_at;
+        let tell = daemon.systemd.due();
         tokio::select! {
             Some(event) = store_events.recv() => {
                 daemon.store_event(event);
@@ -97,10 +108,7 @@ pub async fn run(parts: Parts) {
             Some(end) = ended.recv() => daemon.run_ended(end),
             Some(change) = config_changes.recv(), if !daemon.stopping => daemon.file_change(change),
             Some(signal) = signals.recv() => match signal {
-                SIGHUP => {
-                    daemon.log.report(&Report::ConfigReload);
-                    loader.rescan();
-                }
+                SIGHUP => daemon.reload(&loader),
                 SIGINT => daemon.stop("SIGINT"),
                 SIGTERM => daemon.stop("SIGTERM"),
                 _ => {}
@@ -108,9 +116,11 @@ pub async fn run(parts: Parts) {
             () = sleep_until(wake.unwrap_or(daemon.origin)), if wake.is_some() => daemon.tick(),
             () = sleep_until(settle.unwrap_or(daemon.origin)), if settle.is_some() => daemon.settle(),
             () = sleep_until(retry.unwrap_or(daemon.origin)), if retry.is_some() => daemon.ledger.retry(),
+            () = sleep_until(tell.unwrap_or(daemon.origin)), if tell.is_some() => {}
         }
         daemon.start_all();
         daemon.settle_soon();
+        daemon.tell_systemd();
         if daemon.stopping && daemon.runs.is_empty() {
             break;
         }
@@ -230,6 +240,9 @@ struct Daemon {
     entries: HashMap<WatchId, Box<Entry>>,
     by_key: HashMap<WatchKey, WatchId>,
     by_file: HashMap<String, Vec<WatchKey>>,
+    /// How many the files register, and which of these fail: counted as they change, so that nobody has to look at all.
+    watches: usize,
+    failing: BTreeSet<WatchId>,
     subjects: HashMap<Subject, Subscribers>,
     runs: HashMap<RunId, Live>,
     starting: Vec<Start>,
@@ -245,6 +258,7 @@ struct Daemon {
     /// Of the runs that the former daemon did not see end, until their watch is loaded.
     interrupted: HashMap<WatchKey, (Subject, Event)>,
     drifted: u64,
+    systemd: Systemd,
     stop_timeout: Duration,
     stopping: bool,
 }
@@ -295,9 +309,13 @@ impl Daemon {
                     reason: &reason,
                 });
             }
-            StoreEvent::Connected { what } => self.log.report(&Report::StoreConnected { what: &what }),
+            StoreEvent::Connected { what } => {
+                self.log.report(&Report::StoreConnected { what: &what });
+                self.systemd.store(STORE, true);
+            }
             StoreEvent::Disconnected { reason } => {
                 self.log.report(&Report::StoreDisconnected { reason: &reason });
+                self.systemd.store(STORE, false);
             }
             StoreEvent::Degraded { reason } => self.log.report(&Report::Trouble { what: &reason }),
             StoreEvent::Drifted { subject } => {
@@ -366,8 +384,24 @@ impl Daemon {
         }
     }
 
+    /// Whoever asks for it.
+    fn reload(&mut self, loader: &Loader) {
+        self.log.report(&Report::ConfigReload);
+        self.systemd.reloading();
+        loader.rescan();
+    }
+
+    fn tell_systemd(&mut self) {
+        let figures =
+            Figures { watches: self.watches, running: self.runs.len(), failing: self.failing.len() };
+        if let Err(unheard) = self.systemd.tell(figures) {
+            self.log.report(&Report::Trouble { what: &unheard.to_string() });
+        }
+    }
+
     fn stop(&mut self, signal: &str) {
         self.log.report(&Report::Stopping { signal, running: self.runs.len() });
+        self.systemd.stopping();
         let grace = if self.stopping { Duration::ZERO } else { self.stop_timeout };
         self.stopping = true;
         for watch in self.entries.keys().copied().collect::<Vec<_>>() {
@@ -384,6 +418,7 @@ impl Daemon {
         if entry.watch.standing() != before {
             self.unremembered.insert(id);
         }
+        self.count_failing(id);
         self.schedule(id);
         for effect in effects {
             self.perform(id, effect);
@@ -396,7 +431,16 @@ impl Daemon {
         let id = WatchId(self.next_watch);
         self.by_key.insert(entry.key().clone(), id);
         self.entries.insert(id, Box::new(entry));
+        self.count_failing(id);
         id
+    }
+
+    fn count_failing(&mut self, id: WatchId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        match !entry.retired && entry.watch.standing().is_failing() {
+            true => self.failing.insert(id),
+            false => self.failing.remove(&id),
+        };
     }
 
     fn schedule(&mut self, id: WatchId) {

@@ -401,7 +401,8 @@ impl fmt::Display for SignalName {
     }
 }
 
-fn count(number: usize, noun: &str) -> String {
+/// `1 watch`, `2 watches`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
     count_u64(number as u64, noun)
 }
 
