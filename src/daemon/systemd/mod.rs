@@ -133,7 +133,7 @@ impl Systemd {
             Stage::Ready | Stage::Reloading => {
                 self.stage = Stage::Reloading;
                 self.unsent.clear();
-                // By this time systemd knows the answer to its own request from the answer to one before it.
+                // By the time systemd tells the answer to its own request from that to an older one.
                 let time = NotifyState::monotonic_usec_now().ok();
                 self.unsent.push_back(message([NotifyState::Reloading].into_iter().chain(time)));
             }
