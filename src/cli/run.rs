@@ -19,7 +19,7 @@ use crate::daemon::systemd::Systemd;
 use crate::daemon::{self, Parts};
 use crate::ledger::Ledger;
 use crate::report::log::Target;
-use crate::report::{Level, Log, Report};
+use crate::report::{Level, Log, Report, journal};
 use crate::store::{self, StoreSettings, StoreUrl};
 use crate::sys;
 
@@ -88,7 +88,11 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
             let file = File::options().append(true).create(true).open(&path);
             Target::File(file.map_err(|source| RunError::LogFile { path, source })?)
         }
-        None if !to_stdout && (args.daemonize || !io::stdout().is_terminal()) => Target::Syslog,
+        None if !to_stdout && args.daemonize => Target::Syslog,
+        None if !to_stdout && !io::stdout().is_terminal() => match journal::is_connected() {
+            true => Target::Journal,
+            false => Target::Syslog,
+        },
         Some(_) | None => Target::Stdout,
     };
     let level = match () {

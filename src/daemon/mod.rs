@@ -24,7 +24,7 @@ use crate::report::{Log, Report, RunReport};
 use crate::store::{State, StoreEvent, Subject, Subscriptions};
 use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update, Watch};
 use configs::FirstScan;
-use memory::LastFailure;
+use memory::{LastFailure, run_name};
 use systemd::{Figures, Systemd};
 
 mod configs;
@@ -373,7 +373,7 @@ impl Daemon {
                 End::Interrupted | End::Starved => {}
             }
         }
-        self.log.report(&Report::Run { watch: &live.intent.watch, run, what });
+        self.log.report(&Report::Run { run: run_name(&live.intent, run), what });
     }
 
     fn tick(&mut self) {

@@ -12,7 +12,11 @@ use crate::ledger::News;
 use crate::store::Subject;
 use crate::watch::{Event, Reason, RunId};
 
+mod about;
+pub mod journal;
 pub mod log;
+mod post;
+mod syslog;
 
 pub use log::Log;
 
@@ -99,8 +103,7 @@ pub enum Report<'a> {
     },
 
     Run {
-        watch: &'a WatchKey,
-        run: RunId,
+        run: RunName<'a>,
         what: RunReport<'a>,
     },
     /// Found in the ledger at the start.
@@ -128,6 +131,17 @@ pub enum Report<'a> {
     StaysStopped {
         watch: &'a WatchKey,
     },
+}
+
+/// Which run, of what.
+#[derive(Clone, Copy, Debug)]
+pub struct RunName<'a> {
+    pub watch: &'a WatchKey,
+    pub subject: &'a Subject,
+    /// What people are shown.
+    pub number: RunId,
+    /// Unique for ever; what the action has in `TWITCHER_RUN_ID`.
+    pub id: &'a str,
 }
 
 /// What became of a run that its daemon did not see end.
@@ -277,7 +291,7 @@ impl fmt::Display for Report<'_> {
                 write!(f, "{watch}: changed, watches {}", Node(subject))
             }
             Report::WatchRemoved { watch } => write!(f, "{watch}: removed"),
-            Report::Run { watch, run, what } => write!(f, "{watch} run {run}: {what}"),
+            Report::Run { run, what } => write!(f, "{run}: {what}"),
             Report::Former { watch, what } => match what {
                 FormerRun::Lives { run, id, pid } => {
                     write!(f, "{watch} run {run}: pid {pid} still runs as {id} of a former daemon")
@@ -367,6 +381,12 @@ impl fmt::Display for RunReport<'_> {
             }
             RunReport::Lost { error } => write!(f, "lost: {error}"),
         }
+    }
+}
+
+impl fmt::Display for RunName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} run {}", self.watch, self.number)
     }
 }
 

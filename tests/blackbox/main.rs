@@ -17,6 +17,7 @@ mod failure;
 mod fault_suite;
 mod faults;
 mod function;
+mod journald;
 mod logging;
 mod permissions;
 mod register_watch;

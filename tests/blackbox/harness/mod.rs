@@ -7,6 +7,7 @@
 
 mod ensemble;
 mod journal;
+mod journald;
 mod kazoo;
 mod load;
 mod nodes;
@@ -20,6 +21,7 @@ mod zookeeper;
 
 pub use ensemble::Ensemble;
 pub use journal::{Gate, Journal};
+pub use journald::Journald;
 pub use kazoo::{kazoo, python};
 pub use load::load;
 pub use nodes::Nodes;
