@@ -16,7 +16,8 @@
 //!   short-lived, unprivileged and limited child; the daemon itself holds no interpreter.
 //! * [`watch`] is the pure core: it decides what runs, when, and what is signalled. No IO, no clock.
 //! * [`action`] starts processes with exactly the identity and environment an action is promised.
-//! * [`daemon`] is the shell: one loop that feeds the core and performs its effects.
+//! * [`daemon`] is the shell: one loop that feeds the core and performs its effects, and tells systemd that it does
+//!   ([`daemon::systemd`]).
 //! * [`ledger`] remembers, beyond the daemon's death, where each watch stands and what ran. A new daemon goes on from
 //!   there.
 //! * [`report`] has one typed report per event, and turns each into a log line and a count.

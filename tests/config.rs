@@ -5,7 +5,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use twitcher::config::evaluate::{Evaluator, Outcome};
@@ -283,8 +284,24 @@ impl Follower {
         follower
     }
 
+    /// The next change. That a rescan is over is none.
     fn next(&self) -> FileChange {
-        self.changes.recv_timeout(PATIENCE).expect("a change")
+        let mut changes = std::iter::from_fn(|| self.changes.recv_timeout(PATIENCE).ok());
+        changes.find(|change| !is_answer(change)).expect("a change")
+    }
+
+    /// What is said, in short, from now until so many rescans are answered.
+    fn until_answered(&self, rescans: usize) -> Vec<String> {
+        let mut said = Vec::new();
+        let (mut open, end) = (rescans, Instant::now() + PATIENCE);
+        while open > 0 {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.changes.recv_timeout(left).expect("an answer") {
+                FileChange::Rescanned { requests } => open -= requests,
+                change => said.push(short(&change)),
+            }
+        }
+        said
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -298,8 +315,9 @@ impl Follower {
 
     /// Nothing happens for longer than a change takes. A negative has no condition to wait for.
     fn quiet(&self) {
-        if let Ok(change) = self.changes.recv_timeout(Duration::from_millis(1200)) {
-            panic!("unexpected {change:?}");
+        let end = Instant::now() + Duration::from_millis(1200);
+        while let Ok(change) = self.changes.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            assert!(is_answer(&change), "unexpected {change:?}");
         }
     }
 }
@@ -314,7 +332,12 @@ fn short(change: &FileChange) -> String {
         FileChange::Removed { file } => format!("{file} removed"),
         FileChange::Trouble(trouble) => format!("trouble: {trouble}"),
         FileChange::FirstScanDone => "done".into(),
+        FileChange::Rescanned { requests } => format!("{requests} rescanned"),
     }
+}
+
+fn is_answer(change: &FileChange) -> bool {
+    matches!(change, FileChange::Rescanned { .. })
 }
 
 #[test]
@@ -378,6 +401,7 @@ fn an_unchanged_file_is_not_evaluated_again() {
     follower.write("a.twc", &watch("/a"));
     follower.write("bad.twc", "nosuch()");
     follower.loader.rescan();
+    assert!(follower.until_answered(1).is_empty());
     follower.quiet();
 }
 
@@ -393,9 +417,51 @@ fn a_failing_file_is_told_once_and_heals() {
     }
     // Tried again, and still the same.
     follower.loader.rescan();
+    assert!(follower.until_answered(1).is_empty());
     follower.quiet();
     follower.write("a.twc", &watch("/b"));
     assert_eq!(follower.short(), "a.twc: /b");
+}
+
+#[test]
+fn a_rescan_is_answered_after_all_that_was_there_when_it_was_asked_for() {
+    let follower = Follower::ready(&[("a.twc", &watch("/a")), ("gone.twc", &watch("/gone"))]);
+    for n in 0..5 {
+        follower.write("a.twc", &watch(&format!("/{n}")));
+        fs::remove_file(follower.root.join("gone.twc")).unwrap();
+        (0..3).for_each(|_| follower.loader.rescan());
+        let mut said = follower.until_answered(3);
+        said.sort();
+        assert_eq!(said, [&format!("a.twc: /{n}"), "gone.twc removed"]);
+        follower.write("gone.twc", &watch("/gone"));
+        assert_eq!(follower.short(), "gone.twc: /gone");
+    }
+    // What is not asked is not answered.
+    follower.write("a.twc", &watch("/end"));
+    assert_eq!(follower.short(), "a.twc: /end");
+    assert!(follower.changes.recv_timeout(Duration::from_millis(1200)).is_err());
+}
+
+// Others' files may change all the time.
+#[test]
+fn files_that_are_written_all_the_time_do_not_keep_a_rescan_from_being_answered() {
+    let follower = Follower::ready(&[]);
+    let paths = ["a.twc", "b.twc", "c.twc"].map(|name| follower.root.join(name));
+    let (answered, writing) = mpsc::channel::<()>();
+    let writer = thread::spawn(move || {
+        for (n, path) in paths.iter().cycle().enumerate() {
+            fs::write(path, format!("// {n}")).unwrap();
+            let pause = Duration::from_millis(7);
+            if writing.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+        }
+    });
+    follower.next();
+    follower.loader.rescan();
+    follower.until_answered(1);
+    drop(answered);
+    writer.join().unwrap();
 }
 
 #[test]

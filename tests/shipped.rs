@@ -32,7 +32,7 @@ fn the_unit_file_passes_systemd_analyze_verify() {
     let unit = unit.replace("/usr/sbin/twitcher", env!("CARGO_BIN_EXE_twitcher"));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("twitcher.service");
-    fs::write(&path, unit).unwrap();
+    fs::write(&path, &unit).unwrap();
     let output = Command::new("systemd-analyze")
         .arg("verify")
         .arg(&path)
@@ -41,7 +41,18 @@ fn the_unit_file_passes_systemd_analyze_verify() {
     let said = String::from_utf8_lossy(&output.stderr);
     // Other units of the machine may have faults of their own.
     let ours: Vec<_> = said.lines().filter(|line| line.contains("twitcher")).collect();
-    assert!(ours.is_empty(), "{ours:?}");
+    // Of the two types the unit names, an old version knows the first only, and keeps to it.
+    let line = unit.lines().position(|line| line == "Type=notify-reload").expect("the second type") + 1;
+    let known = format!("{}:{line}: Failed to parse service type, ignoring: notify-reload", path.display());
+    let expected = if systemd_version() < 253 { vec![known.as_str()] } else { Vec::new() };
+    assert_eq!(ours, expected);
+}
+
+fn systemd_version() -> u32 {
+    let output = Command::new("systemd-analyze").arg("--version").output().expect("run systemd-analyze");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = said.split_whitespace().nth(1).and_then(|version| version.parse().ok());
+    version.unwrap_or_else(|| panic!("{said:?} names a version"))
 }
 
 #[test]

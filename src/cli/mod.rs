@@ -168,7 +168,7 @@ pub struct RunArgs {
     /// Directory of the daemon's own state, its ledger [default: /var/lib/twitcher]
     #[arg(long, value_name = "DIR", alias = "state_dir")]
     pub state_dir: Option<PathBuf>,
-    /// Log to stdout (the default on a terminal; else syslog, facility daemon)
+    /// Log to stdout (the default on a terminal; else the journal, or syslog, facility daemon)
     #[arg(long, alias = "log_to_stdout", conflicts_with = "log_file")]
     pub log_to_stdout: bool,
     /// Log to a file

@@ -24,11 +24,12 @@ use crate::config::files;
 use crate::control::routes::Routes;
 use crate::control::server;
 use crate::control::status::problems;
+use crate::daemon::systemd::Systemd;
 use crate::daemon::{self, Final, Parts, Stores, Until};
 use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
 use crate::report::log::Target;
-use crate::report::{Level, Log, Report, Reporter};
+use crate::report::{Level, Log, Report, Reporter, journal};
 use crate::store::{StoreName, StoreSettings, StoreUrl};
 use crate::sys;
 
@@ -105,7 +106,11 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
             let file = File::options().append(true).create(true).open(&path);
             Target::File(file.map_err(|source| RunError::LogFile { path, source })?)
         }
-        None if !to_stdout && (args.daemonize || !io::stdout().is_terminal()) => Target::Syslog,
+        None if !to_stdout && args.daemonize => Target::Syslog,
+        None if !to_stdout && !io::stdout().is_terminal() => match journal::is_connected() {
+            true => Target::Journal,
+            false => Target::Syslog,
+        },
         Some(_) | None => Target::Stdout,
     };
     let level = match () {
@@ -190,6 +195,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
     let signals = startup::signals()?;
     let spawner = Spawner::new()?;
     startup::raise_descriptor_limit();
+    let systemd = Systemd::from_environment(1)?;
 
     let log_to_stdout = matches!(plan.log, Target::Stdout);
     let (log, writer) = Log::start(plan.log, plan.level)?;
@@ -238,6 +244,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
             config_changes,
             signals,
             questions,
+            systemd,
             stop_timeout: plan.stop_timeout,
             until: plan.until,
         })

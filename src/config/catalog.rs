@@ -20,7 +20,7 @@ use crate::store::StoreNames;
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// A file that is written all the time is taken as it is after this long.
-const UNSETTLED: Duration = Duration::from_millis(500);
+pub const UNSETTLED: Duration = Duration::from_millis(500);
 
 /// A file is gone when two looks so far apart miss it: editors move the old one away before the new one is there.
 const ABSENCE: Duration = Duration::from_millis(100);
@@ -317,7 +317,7 @@ impl Catalog {
         }
     }
 
-    fn tell(&self, change: FileChange) {
+    pub fn tell(&self, change: FileChange) {
         (self.sink)(change);
     }
 }

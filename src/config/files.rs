@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, UNSETTLED};
 use super::evaluate::Evaluator;
 use super::hints::Hints;
 use super::spec::WatchSpec;
@@ -36,6 +36,11 @@ pub enum FileChange {
     Trouble(String),
     /// Every file that was there at the start has been given. Once.
     FirstScanDone,
+    /// So many calls of [`Loader::rescan`] are answered, the oldest first: what was there when they were made has been
+    /// given.
+    Rescanned {
+        requests: usize,
+    },
 }
 
 /// Editors write a file in several steps, and packages many files: quiet for so long, it is over.
@@ -68,7 +73,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Scans now, and tries again what failed for an unknown user or for time.
+    /// Scans now, and tries again what failed for an unknown user or for time. [`FileChange::Rescanned`] answers it.
     pub fn rescan(&self) {
         // The thread ends before this only if `sink` panicked, which the daemon sees elsewhere.
         let _ = self.wake.send(Wake::Rescan);
@@ -119,31 +124,65 @@ pub fn start_with(
     Ok(Loader { wake })
 }
 
+/// The calls of [`Loader::rescan`] that are not answered yet.
+#[derive(Default)]
+struct Requests {
+    open: usize,
+    /// When the look that they asked for was over.
+    looked: Option<Instant>,
+}
+
+impl Requests {
+    fn add(&mut self, requests: usize) {
+        self.open += requests;
+        self.looked = None;
+    }
+
+    /// Returns how many, if any, are answered by a look that began then; `unsettled` if it left something to be seen
+    /// twice. What was in sight at the look that they asked for is taken as it is after [`UNSETTLED`], whatever has
+    /// come since.
+    fn answered(&mut self, began: Instant, unsettled: bool) -> Option<usize> {
+        let looked = *self.looked.get_or_insert_with(Instant::now);
+        if self.open == 0 || unsettled && began.saturating_duration_since(looked) < UNSETTLED {
+            return None;
+        }
+        Some(std::mem::take(&mut self.open))
+    }
+}
+
 fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>) {
     let mut full = true;
     let mut next_full = Instant::now();
+    let mut requests = Requests::default();
     loop {
+        let began = Instant::now();
         let again = catalog.pass(full);
         if full {
             next_full = Instant::now() + RESCAN;
         }
+        if let Some(requests) = requests.answered(began, again.is_some()) {
+            catalog.tell(FileChange::Rescanned { requests });
+        }
         let until_full = next_full.saturating_duration_since(Instant::now());
         let idle = if catalog.has_hints() { until_full } else { until_full.min(RESCAN_WITHOUT_HINTS) };
-        full = match woken.recv_timeout(again.unwrap_or(idle).min(idle)) {
+        let asked = match woken.recv_timeout(again.unwrap_or(idle).min(idle)) {
             Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Ok(Wake::Rescan) => {
-                // One look serves all who asked before it.
-                if woken.try_iter().any(|wake| wake == Wake::Stop) {
-                    return;
-                }
-                true
-            }
+            Ok(Wake::Rescan) => true,
             Ok(Wake::Hint) => match calm(woken) {
                 Some(rescan) => rescan,
                 None => return,
             },
-            Err(RecvTimeoutError::Timeout) => Instant::now() >= next_full,
+            Err(RecvTimeoutError::Timeout) => false,
         };
+        if asked {
+            // One look serves all who asked before it.
+            let more: Vec<_> = woken.try_iter().collect();
+            if more.contains(&Wake::Stop) {
+                return;
+            }
+            requests.add(1 + more.iter().filter(|wake| **wake == Wake::Rescan).count());
+        }
+        full = asked || Instant::now() >= next_full;
     }
 }
 

@@ -86,12 +86,14 @@ impl Daemon {
                 self.scan.directory_failed();
             }
             FileChange::FirstScanDone => {
-                let watches = self.by_file.values().map(Vec::len).sum();
-                self.log.report(&Report::Ready { watches });
+                self.log.report(&Report::Ready { watches: self.watches });
                 let (by_key, scan) = (&self.by_key, &self.scan);
                 self.ledger.tidy(|watch| by_key.contains_key(watch) || scan.is_wanting(&watch.file));
                 self.scan.is_done = true;
+                self.systemd.uses_stores(self.stores.in_use().count());
+                self.systemd.first_scan_done();
             }
+            FileChange::Rescanned { requests } => self.systemd.rescanned(requests),
         }
     }
 
@@ -125,6 +127,7 @@ impl Daemon {
                 }
             }
         }
+        self.watches = self.watches + count.added - count.removed;
         count
     }
 

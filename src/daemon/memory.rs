@@ -9,7 +9,7 @@ use crate::action::orphan::{self, Orphan};
 use crate::action::run;
 use crate::config::spec::WatchSpec;
 use crate::ledger::{Ending, Intent, News, Recalled, WatchRecord};
-use crate::report::{FormerRun, Report};
+use crate::report::{FormerRun, Report, RunName};
 use crate::watch::{Event, Past, Record, RunId, Standing, Update, Watch};
 
 /// How the present series of failures of a watch goes on, for whoever looks into the ledger.
@@ -100,9 +100,14 @@ impl Daemon {
         Past { record, interrupted, forgotten }.standing()
     }
 
+    /// Of a run of this daemon: no other has one of the same.
+    pub(super) fn run_id(&self, run: RunId) -> String {
+        format!("{}-{run}", self.stamp)
+    }
+
     pub(super) fn intent(&self, entry: &Entry, spec: &WatchSpec, run: RunId, update: &Update) -> Intent {
         Intent {
-            run: format!("{}-{run}", self.stamp),
+            run: self.run_id(run),
             watch: spec.id.clone(),
             store: self.stores[&spec.store].lasting_name.clone(),
             subject: spec.subject.clone(),
@@ -184,4 +189,9 @@ impl Daemon {
         let runs = &self.runs;
         self.ledger.end_unseen(|run| runs.values().any(|live| live.intent.run == run));
     }
+}
+
+/// Of a run as it was intended, for reports of it.
+pub(super) fn run_name(intent: &Intent, number: RunId) -> RunName<'_> {
+    RunName { watch: &intent.watch, subject: &intent.subject, number, id: &intent.run }
 }

@@ -8,6 +8,7 @@
 //! * [`rest`] lets it end by itself.
 //! * [`runs`] performs what the core asks for.
 //! * [`stores`] has the stores, and what is followed in each.
+//! * [`systemd`] tells the service manager how the daemon does.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -30,7 +31,8 @@ use crate::report::{Node, Report, Reporter, RunReport};
 use crate::store::{State, StoreEvent, StoreName, Subject};
 use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update, Watch};
 use configs::FirstScan;
-use memory::{LastFailure, LastRun};
+use memory::{LastFailure, LastRun, run_name};
+use systemd::{Figures, Systemd};
 
 mod configs;
 mod gauges;
@@ -39,6 +41,7 @@ mod operator;
 mod rest;
 mod runs;
 mod stores;
+pub mod systemd;
 
 pub use rest::{Final, Rehearsed, Until};
 pub use stores::Stores;
@@ -63,6 +66,7 @@ pub struct Parts {
     pub signals: UnboundedReceiver<i32>,
     /// What operators ask; nobody may be there to.
     pub questions: Receiver<Question>,
+    pub systemd: Systemd,
     /// How long running actions may take to end by themselves when the daemon stops.
     pub stop_timeout: Duration,
     pub until: Until,
@@ -86,6 +90,8 @@ pub async fn run(parts: Parts) -> Final {
         entries: BTreeMap::new(),
         by_key: HashMap::new(),
         by_file: HashMap::new(),
+        watches: 0,
+        failing: BTreeSet::new(),
         runs: HashMap::new(),
         starting: Vec::new(),
         unremembered: BTreeSet::new(),
@@ -98,6 +104,7 @@ pub async fn run(parts: Parts) -> Final {
         failing_files: BTreeMap::new(),
         interrupted: HashMap::new(),
         drifted: 0,
+        systemd: parts.systemd,
         stop_timeout: parts.stop_timeout,
         stopping: false,
         until: parts.until,
@@ -110,6 +117,7 @@ pub async fn run(parts: Parts) -> Final {
         let retry = daemon.ledger.retry_at().map(Instant::from_std);
         let wake = daemon.timers.first().map(|(at, _)| daemon.origin + *at);
         let settle = daemon.settle_at;
+        let tell = daemon.systemd.due();
         tokio::select! {
             (store, event) = daemon.stores.next() => {
                 daemon.store_event(&store, event);
@@ -132,9 +140,11 @@ pub async fn run(parts: Parts) -> Final {
             () = sleep_until(settle.unwrap_or(daemon.origin)), if settle.is_some() => daemon.settle(),
             () = sleep(rest::LOOK), if daemon.until != Until::Stopped => {}
             () = sleep_until(retry.unwrap_or(daemon.origin)), if retry.is_some() => daemon.ledger.retry(),
+            () = sleep_until(tell.unwrap_or(daemon.origin)), if tell.is_some() => {}
         }
         daemon.start_all();
         daemon.settle_soon();
+        daemon.tell_systemd();
         if daemon.stopping && daemon.runs.is_empty() || daemon.is_done() {
             break;
         }
@@ -257,6 +267,9 @@ struct Daemon {
     entries: BTreeMap<WatchId, Box<Entry>>,
     by_key: HashMap<WatchKey, WatchId>,
     by_file: HashMap<String, Vec<WatchKey>>,
+    /// How many the files register, and which of these fail: counted as they change, so that nobody has to look at all.
+    watches: usize,
+    failing: BTreeSet<WatchId>,
     runs: HashMap<RunId, Live>,
     starting: Vec<Start>,
     /// Whose records in the ledger are out of date, and which runs are there without their process.
@@ -273,6 +286,7 @@ struct Daemon {
     /// Of the runs that the former daemon did not see end, until their watch is loaded.
     interrupted: HashMap<WatchKey, (Arc<str>, Subject, Event)>,
     drifted: u64,
+    systemd: Systemd,
     stop_timeout: Duration,
     stopping: bool,
     until: Until,
@@ -332,10 +346,12 @@ impl Daemon {
             StoreEvent::Connected { what } => {
                 let away = store.connected(&what);
                 self.log.report(&Report::StoreConnected { store: shown, what: &what, away });
+                self.systemd.store(name.as_str(), true);
             }
             StoreEvent::Disconnected { reason } => {
                 store.disconnected(&reason);
                 self.log.report(&Report::StoreDisconnected { store: shown, reason: &reason });
+                self.systemd.store(name.as_str(), false);
             }
             StoreEvent::Degraded { reason } => {
                 self.log.report(&Report::StoreDegraded { store: shown, reason: &reason });
@@ -402,7 +418,7 @@ impl Daemon {
                 End::Interrupted | End::Starved => {}
             }
         }
-        self.log.report(&Report::Run { watch: &live.intent.watch, run, what });
+        self.log.report(&Report::Run { run: run_name(&live.intent, run), what });
     }
 
     fn tick(&mut self) {
@@ -413,13 +429,24 @@ impl Daemon {
         }
     }
 
-    fn reload(&self, asked_by: &str) {
+    /// Whoever asks for it.
+    fn reload(&mut self, asked_by: &str) {
         self.log.report(&Report::ConfigReload { asked_by });
+        self.systemd.reloading();
         self.loader.rescan();
+    }
+
+    fn tell_systemd(&mut self) {
+        let figures =
+            Figures { watches: self.watches, running: self.runs.len(), failing: self.failing.len() };
+        if let Err(unheard) = self.systemd.tell(figures) {
+            self.log.report(&Report::Trouble { what: &unheard.to_string() });
+        }
     }
 
     fn stop(&mut self, signal: &str) {
         self.log.report(&Report::Stopping { signal, running: self.runs.len() });
+        self.systemd.stopping();
         let grace = if self.stopping { Duration::ZERO } else { self.stop_timeout };
         self.stopping = true;
         for watch in self.entries.keys().copied().collect::<Vec<_>>() {
@@ -436,6 +463,7 @@ impl Daemon {
         if entry.watch.standing() != before {
             self.unremembered.insert(id);
         }
+        self.count_failing(id);
         self.schedule(id);
         for effect in effects {
             self.perform(id, effect);
@@ -448,7 +476,16 @@ impl Daemon {
         let id = WatchId(self.next_watch);
         self.by_key.insert(entry.key().clone(), id);
         self.entries.insert(id, Box::new(entry));
+        self.count_failing(id);
         id
+    }
+
+    fn count_failing(&mut self, id: WatchId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        match !entry.retired && entry.watch.standing().is_failing() {
+            true => self.failing.insert(id),
+            false => self.failing.remove(&id),
+        };
     }
 
     fn schedule(&mut self, id: WatchId) {

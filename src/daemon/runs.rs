@@ -8,14 +8,14 @@ use nix::libc;
 use tokio::time::Instant;
 
 use super::memory::LastRun;
-use super::{Daemon, Live, Over, RunEnd, Start, WatchId};
+use super::{Daemon, Live, Over, RunEnd, Start, WatchId, run_name};
 use crate::action::proc;
 use crate::action::run::{self, Handle};
 use crate::action::spawn::{Launch, Process, Program};
 use crate::config::function::{ActEvent, ActRequest};
-use crate::config::spec::{Action, WatchKey, WatchSpec};
-use crate::ledger::Ending;
-use crate::report::{Node, Report, RunReport};
+use crate::config::spec::{Action, WatchSpec};
+use crate::ledger::{Ending, Intent};
+use crate::report::{Node, Report, RunName, RunReport};
 use crate::store::Content;
 use crate::watch::{Effect, RunId, Time, Update};
 
@@ -49,14 +49,10 @@ impl Daemon {
             Effect::Retry { run, failures, after } => {
                 let entry = &self.entries[&id];
                 let attempts = entry.spec().and_then(|spec| spec.retry).map_or(0, |retry| retry.attempts);
-                let what = RunReport::Retry { failures, attempts, after };
-                self.log.report(&Report::Run { watch: entry.key(), run, what });
-                self.next_try(id, after);
+                self.try_later(id, run, after, RunReport::Retry { failures, attempts, after });
             }
             Effect::PutOff { run, after } => {
-                let watch = self.entries[&id].key();
-                self.log.report(&Report::Run { watch, run, what: RunReport::PutOff { after } });
-                self.next_try(id, after);
+                self.try_later(id, run, after, RunReport::PutOff { after });
             }
             Effect::GaveUp { failures, stopped } => {
                 let watch = self.entries[&id].key();
@@ -81,15 +77,21 @@ impl Daemon {
         let Some(live) = self.runs.get(&run) else { return false };
         let sent = send(&live.handle).is_ok();
         if sent {
-            self.log.report(&Report::Run { watch: &live.intent.watch, run, what });
+            self.log.report(&Report::Run { run: run_name(&live.intent, run), what });
         }
         sent
     }
 
-    fn next_try(&mut self, id: WatchId, after: Duration) {
-        if let Some(failure) = self.entries.get_mut(&id).and_then(|entry| entry.failure.as_mut()) {
+    /// Notes that another run will follow this one, which is over.
+    fn try_later(&mut self, watch: WatchId, run: RunId, after: Duration, what: RunReport<'_>) {
+        let id = self.run_id(run);
+        let Some(entry) = self.entries.get_mut(&watch) else { return };
+        let Some(spec) = entry.spec() else { return };
+        let run = RunName { watch: &spec.id, subject: &spec.subject, number: run, id: &id };
+        self.log.report(&Report::Run { run, what });
+        if let Some(failure) = &mut entry.failure {
             failure.next_try = Some(SystemTime::now() + after);
-            self.unremembered.insert(id);
+            self.unremembered.insert(watch);
         }
     }
 
@@ -128,11 +130,11 @@ impl Daemon {
                     pid: process.leader.as_raw(),
                     late: self.now().saturating_sub(since),
                 };
-                self.log.report(&Report::Run { watch: &spec.id, run, what });
+                self.log.report(&Report::Run { run: run_name(&intent, run), what });
                 // A process that we do not reap cannot be gone.
                 let mark = proc::mark(process.leader).ok();
                 self.unidentified.insert(run);
-                let handle = self.follow(id, run, spec.id.clone(), process);
+                let handle = self.follow(id, run, intent.clone(), process);
                 let live = Live { intent, process: mark, handle, started, ended_by: None, killed: None };
                 self.runs.insert(run, live);
             }
@@ -144,7 +146,7 @@ impl Daemon {
                 let what = RunReport::NotStarted { command, error: &error };
                 let why = what.to_string();
                 self.ledger.ended(&intent.run, Ending::NotStarted(&why), &[]);
-                self.log.report(&Report::Run { watch: &spec.id, run, what });
+                self.log.report(&Report::Run { run: run_name(&intent, run), what });
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.fail(why);
                     entry.last_run = Some(Box::new(LastRun {
@@ -163,10 +165,10 @@ impl Daemon {
         }
     }
 
-    fn follow(&self, watch: WatchId, run: RunId, key: WatchKey, process: Process) -> Handle {
+    fn follow(&self, watch: WatchId, run: RunId, intent: Intent, process: Process) -> Handle {
         let (log, ends) = (self.log.clone(), self.ends.clone());
         let print = move |printed| {
-            log.report(&Report::Run { watch: &key, run, what: RunReport::Printed(&printed) });
+            log.report(&Report::Run { run: run_name(&intent, run), what: RunReport::Printed(&printed) });
         };
         run::follow(process, print, move |outcome, output| {
             // The daemon may have stopped by now.

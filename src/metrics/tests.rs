@@ -7,12 +7,20 @@ use crate::action::run::{Outcome, Printed, Stream};
 use crate::action::spawn::StartError;
 use crate::config::spec::{OnFailure, RunMode, RunOnLoad, Throttle, WatchKey};
 use crate::ledger::News;
-use crate::report::{FormerRun, Node, RunReport};
+use crate::report::{FormerRun, Node, RunName, RunReport};
 use crate::store::{Facet, NodePath, StoreName, Subject};
 use crate::watch::{Condition, Event, Policy, Reason, RunId, Standing, Watch};
 
 fn key(file: &str, description: &str) -> WatchKey {
     WatchKey { file: file.into(), description: description.into() }
+}
+
+fn subject() -> Subject {
+    Subject { path: NodePath::parse("/a").unwrap(), facet: Facet::Data }
+}
+
+fn name<'a>(watch: &'a WatchKey, subject: &'a Subject) -> RunName<'a> {
+    RunName { watch, subject, number: RunId(1), id: "1-1" }
 }
 
 /// A watch of which so many runs failed in a row.
@@ -50,7 +58,7 @@ fn counted(reports: &[Report<'_>]) -> Vec<String> {
 }
 
 fn run(what: RunReport<'_>) -> Vec<String> {
-    counted(&[Report::Run { watch: &key("a.twc", "a"), run: RunId(1), what }])
+    counted(&[Report::Run { run: name(&key("a.twc", "a"), &subject()), what }])
 }
 
 #[test]
@@ -86,7 +94,7 @@ fn the_end_of_a_run_is_counted_by_its_outcome() {
 #[test]
 fn each_report_is_counted_once_and_what_says_nothing_new_not_at_all() {
     let key = key("a.twc", "a");
-    let subject = Subject { path: NodePath::parse("/a").unwrap(), facet: Facet::Data };
+    let subject = subject();
     let store = StoreName::default();
     let node = Node { store: &store, subject: &subject };
     let after = Duration::from_secs(1);
@@ -137,7 +145,7 @@ fn durations_are_in_seconds() {
     let metrics = Metrics::new().unwrap();
     let took = Duration::from_millis(2500);
     let what = RunReport::Ended { outcome: &Outcome::Exited(0), ended_by: None, took };
-    metrics.count(&Report::Run { watch: &key("a.twc", "a"), run: RunId(1), what });
+    metrics.count(&Report::Run { run: name(&key("a.twc", "a"), &subject()), what });
     let text = metrics.encode(&Gauges::default());
     assert_eq!(values(&text, "twitcher_run_duration_seconds_sum"), ["twitcher_run_duration_seconds_sum 2.5"]);
     let bucket = |le| format!("twitcher_run_duration_seconds_bucket{{le=\"{le}\"}}");

@@ -1,28 +1,29 @@
-//! Where log lines go. A thread of its own writes them: a full pipe, a slow disk or a missing syslog daemon
+//! Where log lines go. A thread of its own writes them: a full pipe, a slow disk or a missing log daemon
 //! must not hold up an action.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, atomic};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use super::journal::{self, Journal};
+use super::post::{Post, RECONNECT};
+use super::syslog::Syslog;
 use super::{Level, Report};
 use crate::action::output::printable;
 
 /// Lines that wait for a slow sink before new ones are dropped and counted: some 400 KiB of usual lines.
-const QUEUE: usize = 4096;
+pub const QUEUE: usize = 4096;
 
-/// How long a missing syslog daemon is left alone between two attempts.
-const RECONNECT: Duration = Duration::from_secs(1);
+/// Longer lines are cut: one that takes more than a datagram may (some 200 KiB by default) would never get through, and
+/// hold up all after it. An action's longest is 24 KiB, of which each byte is escaped.
+pub const LONGEST: usize = 32 << 10;
 
 /// How long a stopping daemon waits for its last lines to be written.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -39,6 +40,8 @@ pub enum Target {
     File(File),
     /// Facility daemon, through `/dev/log`.
     Syslog,
+    /// Systemd's, with [`Line::fields`].
+    Journal,
 }
 
 /// A handle to the log. Cheap to clone; it never blocks.
@@ -49,12 +52,23 @@ pub struct Log {
     /// All that were ever dropped, here and behind, said or not.
     all_dropped: Arc<atomic::AtomicU64>,
     level: Level,
+    /// Whether anybody reads [`Line::fields`].
+    structured: bool,
 }
 
-struct Line {
-    level: Level,
-    at: OffsetDateTime,
-    text: String,
+/// A line on its way to the log, printable and not too long.
+pub struct Line {
+    pub level: Level,
+    pub at: OffsetDateTime,
+    pub text: String,
+    /// What it is about, for the journal; empty for others.
+    pub fields: Vec<u8>,
+}
+
+impl Line {
+    pub fn new(level: Level, text: String) -> Self {
+        Self { level, at: OffsetDateTime::now_utc(), text, fields: Vec::new() }
+    }
 }
 
 /// Waits for the last lines when the daemon ends.
@@ -64,13 +78,13 @@ impl Log {
     /// Starts the writing thread. A missing syslog is no error: its lines wait.
     pub fn start(target: Target, level: Level) -> io::Result<(Self, Writer)> {
         let all_dropped = Arc::new(atomic::AtomicU64::new(0));
+        let structured = matches!(target, Target::Journal);
         let mut sink = match target {
             Target::Stdout => Sink::Stream(Box::new(BufWriter::new(io::stdout()))),
             Target::Stderr => Sink::Stream(Box::new(BufWriter::new(io::stderr()))),
             Target::File(file) => Sink::Stream(Box::new(BufWriter::new(file))),
-            Target::Syslog => {
-                Sink::Syslog(Syslog { all_dropped: Arc::clone(&all_dropped), ..Syslog::default() })
-            }
+            Target::Syslog => Sink::Syslog(Post::new(all_dropped.clone())),
+            Target::Journal => Sink::Journal(Post::new(all_dropped.clone())),
         };
         let (lines, queue) = sync_channel(QUEUE);
         let dropped = Arc::new(atomic::AtomicU64::new(0));
@@ -78,7 +92,7 @@ impl Log {
         let thread = std::thread::Builder::new()
             .name("log".into())
             .spawn(move || write_all(&mut sink, &queue, &lost))?;
-        Ok((Self { lines, dropped, all_dropped, level }, Writer(thread)))
+        Ok((Self { lines, dropped, all_dropped, level, structured }, Writer(thread)))
     }
 
     /// How many lines were dropped since the start because the log was slow or away.
@@ -96,9 +110,9 @@ impl Log {
         if !self.wants(level) {
             return;
         }
-        let at = OffsetDateTime::now_utc();
+        let fields = if self.structured { journal::fields(&report.about()) } else { Vec::new() };
         for text in lines(&report.to_string()) {
-            match self.lines.try_send(Line { level, at, text }) {
+            match self.lines.try_send(Line { fields: fields.clone(), ..Line::new(level, text) }) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                     self.dropped.fetch_add(1, atomic::Ordering::Relaxed);
@@ -123,7 +137,17 @@ fn lines(report: &str) -> Vec<String> {
             Some(_) | None => lines.push(line_text),
         }
     }
+    lines.iter_mut().for_each(cut);
     lines
+}
+
+fn cut(line: &mut String) {
+    if line.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+        let more = line.len() - end;
+        line.truncate(end);
+        line.push_str(&format!(" ... ({more} more bytes cut)"));
+    }
 }
 
 impl Writer {
@@ -150,7 +174,7 @@ fn write_all(sink: &mut Sink, queue: &Receiver<Line>, lost: &atomic::AtomicU64) 
         let lost = lost.swap(0, atomic::Ordering::Relaxed);
         if lost > 0 {
             let text = format!("{lost} log lines dropped: the log is too slow");
-            sink.write(Line { level: Level::Warning, at: OffsetDateTime::now_utc(), text });
+            sink.write(Line::new(Level::Warning, text));
         }
         sink.flush();
     }
@@ -159,16 +183,19 @@ fn write_all(sink: &mut Sink, queue: &Receiver<Line>, lost: &atomic::AtomicU64) 
 
 enum Sink {
     Stream(Box<dyn Write + Send>),
-    Syslog(Syslog),
+    Syslog(Post<Syslog>),
+    Journal(Post<Journal>),
 }
 
 impl Sink {
     /// How long to wait for a line before [`Self::flush`] is due.
     fn patience(&self) -> Duration {
-        match self {
-            Sink::Syslog(syslog) if !syslog.unsent.is_empty() => RECONNECT,
-            Sink::Syslog(_) | Sink::Stream(_) => Duration::MAX,
-        }
+        let is_done = match self {
+            Sink::Stream(_) => true,
+            Sink::Syslog(syslog) => syslog.is_empty(),
+            Sink::Journal(journal) => journal.is_empty(),
+        };
+        if is_done { Duration::MAX } else { RECONNECT }
     }
 
     fn write(&mut self, line: Line) {
@@ -179,6 +206,7 @@ impl Sink {
                 let _ = writeln!(stream, "{at} {:<7} {}", name(line.level), line.text);
             }
             Sink::Syslog(syslog) => syslog.write(line),
+            Sink::Journal(journal) => journal.write(line),
         }
     }
 
@@ -188,6 +216,7 @@ impl Sink {
                 let _ = stream.flush();
             }
             Sink::Syslog(syslog) => syslog.send_unsent(),
+            Sink::Journal(journal) => journal.send_unsent(),
         }
     }
 }
@@ -202,92 +231,9 @@ fn name(level: Level) -> &'static str {
     }
 }
 
-/// Keeps lines while there is no `/dev/log`, and connects anew when it was restarted.
-#[derive(Default)]
-struct Syslog {
-    logger: Option<Logger<LoggerBackend, Formatter3164>>,
-    unsent: VecDeque<Line>,
-    dropped: u64,
-    all_dropped: Arc<atomic::AtomicU64>,
-    next_attempt: Option<Instant>,
-}
-
-impl Syslog {
-    fn write(&mut self, line: Line) {
-        if self.unsent.len() == QUEUE {
-            self.unsent.pop_front();
-            self.dropped += 1;
-            self.all_dropped.fetch_add(1, atomic::Ordering::Relaxed);
-        }
-        self.unsent.push_back(line);
-    }
-
-    fn send_unsent(&mut self) {
-        while let Some(line) = self.unsent.front() {
-            let Some(logger) = connected(&mut self.logger, &mut self.next_attempt) else { return };
-            if send(logger, line).is_err() {
-                // Most likely the daemon behind the socket was restarted: once more on a new socket.
-                self.logger = None;
-                let again = connected(&mut self.logger, &mut self.next_attempt);
-                if again.is_none_or(|logger| send(logger, line).is_err()) {
-                    self.logger = None;
-                    self.next_attempt = Some(Instant::now() + RECONNECT);
-                    return;
-                }
-            }
-            self.unsent.pop_front();
-            let dropped = std::mem::take(&mut self.dropped);
-            if dropped > 0 {
-                let text = format!("{dropped} log lines dropped: syslog was away");
-                self.unsent.push_front(Line { level: Level::Warning, at: OffsetDateTime::now_utc(), text });
-            }
-        }
-    }
-}
-
-fn connected<'a>(
-    logger: &'a mut Option<Logger<LoggerBackend, Formatter3164>>,
-    next_attempt: &mut Option<Instant>,
-) -> Option<&'a mut Logger<LoggerBackend, Formatter3164>> {
-    if logger.is_none() && next_attempt.is_none_or(|at| at <= Instant::now()) {
-        *logger = connect().ok();
-        *next_attempt = logger.is_none().then(|| Instant::now() + RECONNECT);
-    }
-    logger.as_mut()
-}
-
-fn connect() -> io::Result<Logger<LoggerBackend, Formatter3164>> {
-    let socket = UnixDatagram::unbound()?;
-    socket.connect("/dev/log")?;
-    // A syslog daemon that hangs must not hang us for ever: what it does not take waits in our queue.
-    socket.set_write_timeout(Some(RECONNECT))?;
-    let formatter = Formatter3164 {
-        facility: Facility::LOG_DAEMON,
-        hostname: None,
-        process: "twitcher".into(),
-        pid: std::process::id(),
-    };
-    Ok(Logger::new(LoggerBackend::Unix(socket), formatter))
-}
-
-fn send(logger: &mut Logger<LoggerBackend, Formatter3164>, line: &Line) -> syslog::Result<()> {
-    match line.level {
-        Level::Error => logger.err(&line.text),
-        Level::Warning => logger.warning(&line.text),
-        Level::Notice => logger.notice(&line.text),
-        Level::Info => logger.info(&line.text),
-        Level::Debug => logger.debug(&line.text),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A debug line.
-    fn line() -> Line {
-        Line { level: Level::Debug, at: OffsetDateTime::now_utc(), text: "x".into() }
-    }
 
     #[test]
     fn a_log_that_takes_nothing_drops_lines_and_tells_how_many_it_dropped() {
@@ -312,16 +258,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_while_syslog_is_away_is_counted() {
-        let mut syslog = Syslog::default();
-        (0..QUEUE + 3).for_each(|_| syslog.write(line()));
-        assert_eq!(syslog.all_dropped.load(atomic::Ordering::Relaxed), 3);
-    }
-
-    #[test]
     fn only_indented_lines_are_lines_of_their_own() {
         assert_eq!(lines("a.twc:1:2: wrong\n  | x\n  | ^"), ["a.twc:1:2: wrong", "  | x", "  | ^"]);
         assert_eq!(lines("evil\nFORGED \x1b[31m\r"), ["evil\\nFORGED \\u{1b}[31m\\r"]);
         assert_eq!(lines(""), [""]);
+    }
+
+    #[test]
+    fn a_line_that_no_datagram_takes_is_cut() {
+        let [line] = &lines(&"ü".repeat(LONGEST))[..] else { panic!("one line") };
+        assert_eq!(*line, format!("{} ... ({LONGEST} more bytes cut)", "ü".repeat(LONGEST / 2)));
     }
 }

@@ -16,8 +16,12 @@ use crate::ledger::News;
 use crate::store::{StoreName, Subject};
 use crate::watch::{Event, Reason, RunId};
 
+mod about;
+pub mod journal;
 pub mod log;
+mod post;
 mod reporter;
+mod syslog;
 mod timestamp;
 
 pub use log::Log;
@@ -123,8 +127,7 @@ pub enum Report<'a> {
     },
 
     Run {
-        watch: &'a WatchKey,
-        run: RunId,
+        run: RunName<'a>,
         what: RunReport<'a>,
     },
     /// Found in the ledger at the start.
@@ -161,6 +164,17 @@ pub enum Report<'a> {
     StaysStopped {
         watch: &'a WatchKey,
     },
+}
+
+/// Which run, of what.
+#[derive(Clone, Copy, Debug)]
+pub struct RunName<'a> {
+    pub watch: &'a WatchKey,
+    pub subject: &'a Subject,
+    /// What people are shown.
+    pub number: RunId,
+    /// Unique for ever; what the action has in `TWITCHER_RUN_ID`.
+    pub id: &'a str,
 }
 
 /// What became of a run that its daemon did not see end.
@@ -324,7 +338,7 @@ impl fmt::Display for Report<'_> {
             Report::WatchAdded { watch, node } => write!(f, "{watch}: watches {node}"),
             Report::WatchChanged { watch, node } => write!(f, "{watch}: changed, watches {node}"),
             Report::WatchRemoved { watch } => write!(f, "{watch}: removed"),
-            Report::Run { watch, run, what } => write!(f, "{watch} run {run}: {what}"),
+            Report::Run { run, what } => write!(f, "{run}: {what}"),
             Report::Former { watch, what } => match what {
                 FormerRun::Lives { run, id, pid } => {
                     write!(f, "{watch} run {run}: pid {pid} still runs as {id} of a former daemon")
@@ -433,6 +447,12 @@ impl fmt::Display for RunReport<'_> {
     }
 }
 
+impl fmt::Display for RunName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} run {}", self.watch, self.number)
+    }
+}
+
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -487,7 +507,8 @@ impl fmt::Display for SignalName {
     }
 }
 
-fn count(number: usize, noun: &str) -> String {
+/// `1 watch`, `2 watches`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
     count_u64(number as u64, noun)
 }
 

@@ -30,6 +30,11 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Whether the last run failed, or a failure before it has stopped the watch.
+    pub fn is_failing(&self) -> bool {
+        self.failures > 0 || self.stopped
+    }
+
     /// With each of its versions as `map` has it.
     pub fn map_versions(self, map: impl Fn(Version) -> Version) -> Self {
         let seen = self.seen.map(|seen| match seen {

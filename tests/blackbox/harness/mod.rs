@@ -7,9 +7,11 @@
 
 mod ensemble;
 mod journal;
+mod journald;
 mod kazoo;
 mod load;
 mod nodes;
+mod notify;
 mod process;
 mod proxy;
 mod sandbox;
@@ -19,9 +21,11 @@ mod zookeeper;
 
 pub use ensemble::Ensemble;
 pub use journal::{Gate, Journal};
+pub use journald::Journald;
 pub use kazoo::{kazoo, python};
 pub use load::load;
 pub use nodes::Nodes;
+pub use notify::{Message, Notify};
 pub use process::{Process, require_root};
 pub use proxy::Proxy;
 pub use sandbox::{Sandbox, exec, on_both_stores, watch};

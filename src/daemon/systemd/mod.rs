@@ -1,0 +1,271 @@
+//! What systemd is told (sd_notify(3)): when the daemon is ready, that it reads its configs again, that it stops, what
+//! `systemctl status` shows of it, and, again and again, that its loop still turns.
+//!
+//! All of it is sent by the daemon's one loop and by nobody else, so that a loop that hangs falls silent and is noticed.
+//! Nothing here blocks, and none of it happens without the `NOTIFY_SOCKET` of a service manager.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::time::Duration;
+use std::{fmt, io};
+
+use sd_notify::NotifyState;
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::report::count;
+use socket::NotifySocket;
+
+mod socket;
+#[cfg(test)]
+mod tests;
+
+/// Between two status lines: people read them, and a busy daemon's figures change at every run.
+const STATUS_PAUSE: Duration = Duration::from_secs(1);
+
+/// How soon that is sent again which systemd had no room for.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// What the daemon has to do, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    pub watches: usize,
+    pub running: usize,
+    /// Watches whose last run failed, or that a failure has stopped.
+    pub failing: usize,
+}
+
+/// Said once: nobody hears the daemon, and so systemd will take it for one that does not start, or hangs.
+#[derive(Debug, Error)]
+#[error(
+    "systemd cannot be told that the daemon is alive, and may stop it: {name:?} (NOTIFY_SOCKET): {source}"
+)]
+pub struct Unheard {
+    name: OsString,
+    source: io::Error,
+}
+
+/// The daemon as its service manager sees it. Whatever happens to the daemon is noted here; [`Self::tell`] sends it.
+pub struct Systemd {
+    socket: Option<NotifySocket>,
+    waits: Waits,
+    stage: Stage,
+    figures: Figures,
+    /// Changes of the stage. A few at most, as a reload makes those before it obsolete.
+    unsent: VecDeque<String>,
+    retry_at: Instant,
+    told: Option<Status>,
+    next_status_at: Instant,
+    watchdog: Option<Watchdog>,
+    unheard: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Starting,
+    Ready,
+    Reloading,
+    Stopping,
+}
+
+/// What the daemon waits for before it is ready: at its start for all of this, after a reload for the rescans.
+struct Waits {
+    first_scan: bool,
+    rescans: usize,
+    /// Every store has to say once whether it is connected. One that is not is nothing to wait for: it may be away for
+    /// days, and the configs are in force all the same.
+    stores: usize,
+    connected: BTreeMap<String, bool>,
+}
+
+struct Watchdog {
+    period: Duration,
+    feed_at: Instant,
+}
+
+impl Systemd {
+    /// As the environment says. `stores` is how many there are to be tried before the daemon is ready.
+    ///
+    /// # Errors
+    ///
+    /// There is no descriptor left.
+    pub fn from_environment(stores: usize) -> io::Result<Self> {
+        let name = std::env::var_os("NOTIFY_SOCKET");
+        let socket = name.map(NotifySocket::new).transpose()?;
+        let watchdog = socket.as_ref().and_then(|_| watchdog_period());
+        Ok(Self::new(socket, watchdog, stores))
+    }
+
+    fn new(socket: Option<NotifySocket>, watchdog: Option<Duration>, stores: usize) -> Self {
+        let now = Instant::now();
+        Self {
+            socket,
+            waits: Waits { first_scan: true, rescans: 0, stores, connected: BTreeMap::new() },
+            stage: Stage::Starting,
+            figures: Figures::default(),
+            unsent: VecDeque::new(),
+            retry_at: now,
+            told: None,
+            next_status_at: now,
+            watchdog: watchdog.map(|period| Watchdog { period, feed_at: now }),
+            unheard: false,
+        }
+    }
+
+    /// So many are in use by what was loaded until now.
+    pub fn uses_stores(&mut self, stores: usize) {
+        self.waits.stores = stores;
+    }
+
+    /// Every config that was there at the start was loaded, or its errors said.
+    pub fn first_scan_done(&mut self) {
+        self.waits.first_scan = false;
+        self.settle();
+    }
+
+    /// A store said that its connection is up, or that it has none.
+    pub fn store(&mut self, name: &str, connected: bool) {
+        self.waits.connected.insert(name.to_owned(), connected);
+        self.waits.stores = self.waits.stores.max(self.waits.connected.len());
+        self.settle();
+    }
+
+    /// The configs are to be read again; [`Self::rescanned`] must follow.
+    pub fn reloading(&mut self) {
+        self.waits.rescans += 1;
+        match self.stage {
+            // Systemd waits for the start already, and that waits for the rescan.
+            Stage::Starting | Stage::Stopping => {}
+            Stage::Ready | Stage::Reloading => {
+                self.stage = Stage::Reloading;
+                self.unsent.clear();
+                // By the time systemd tells the answer to its own request from that to an older one.
+                let time = NotifyState::monotonic_usec_now().ok();
+                self.unsent.push_back(message([NotifyState::Reloading].into_iter().chain(time)));
+            }
+        }
+    }
+
+    /// So many of the rescans are done.
+    pub fn rescanned(&mut self, requests: usize) {
+        self.waits.rescans = self.waits.rescans.saturating_sub(requests);
+        self.settle();
+    }
+
+    pub fn stopping(&mut self) {
+        if self.stage != Stage::Stopping {
+            self.stage = Stage::Stopping;
+            self.unsent.push_back(message([NotifyState::Stopping]));
+        }
+    }
+
+    fn settle(&mut self) {
+        match self.stage {
+            Stage::Starting | Stage::Reloading if self.waits.are_over() => {
+                self.stage = Stage::Ready;
+                self.unsent.push_back(message([NotifyState::Ready]));
+            }
+            Stage::Starting | Stage::Reloading | Stage::Ready | Stage::Stopping => {}
+        }
+    }
+
+    /// When [`Self::tell`] is due, whatever happens.
+    pub fn due(&self) -> Option<Instant> {
+        self.socket.as_ref()?;
+        let retry = (!self.unsent.is_empty()).then_some(self.retry_at);
+        let status = (self.told != Some(self.status())).then_some(self.next_status_at);
+        let feed = self.watchdog.as_ref().map(|watchdog| watchdog.feed_at);
+        [retry, status, feed].into_iter().flatten().min()
+    }
+
+    /// Sends what there is to say. To be called by the daemon's loop at each turn: it costs next to nothing where
+    /// nothing has changed.
+    pub fn tell(&mut self, figures: Figures) -> Result<(), Unheard> {
+        self.figures = figures;
+        let Some(socket) = &self.socket else { return Ok(()) };
+        let now = Instant::now();
+        let mut said = Ok(());
+        let mut send = |message: &str| {
+            socket.send(message).unwrap_or_else(|source| {
+                said = Err(Unheard { name: socket.name.clone(), source });
+                // It would not help to say it again.
+                true
+            })
+        };
+        // The status first: whoever waited for the daemon to be ready then finds the figures of that moment.
+        let status = self.status();
+        if self.told != Some(status) && (now >= self.next_status_at || !self.unsent.is_empty()) {
+            self.next_status_at = now + STATUS_PAUSE;
+            if send(&message([NotifyState::Status(&status.to_string())])) {
+                self.told = Some(status);
+            }
+        }
+        while let Some(message) = self.unsent.front().filter(|_| now >= self.retry_at) {
+            match send(message) {
+                true => drop(self.unsent.pop_front()),
+                false => self.retry_at = now + RETRY,
+            }
+        }
+        if let Some(Watchdog { period, feed_at }) = &mut self.watchdog
+            && now >= *feed_at
+        {
+            let taken = send(&message([NotifyState::Watchdog]));
+            *feed_at = now + if taken { *period } else { RETRY.min(*period) };
+        }
+        match said {
+            Err(unheard) if !std::mem::replace(&mut self.unheard, true) => Err(unheard),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let Waits { stores, connected, .. } = &self.waits;
+        Status {
+            figures: self.figures,
+            stores: *stores,
+            tried: connected.len(),
+            connected: connected.values().filter(|connected| **connected).count(),
+        }
+    }
+}
+
+impl Waits {
+    fn are_over(&self) -> bool {
+        !self.first_scan && self.rescans == 0 && self.connected.len() >= self.stores
+    }
+}
+
+/// One line, as `systemctl status` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Status {
+    figures: Figures,
+    stores: usize,
+    tried: usize,
+    connected: usize,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figures { watches, running, failing } = self.figures;
+        write!(f, "{}, {running} running, {failing} failing; ", count(watches, "watch"))?;
+        match (self.stores, self.tried, self.connected) {
+            (1, 0, _) => f.write_str("store not tried yet"),
+            (1, _, 0) => f.write_str("store not connected"),
+            (1, _, _) => f.write_str("store connected"),
+            (stores, _, connected) => write!(f, "{connected} of {stores} stores connected"),
+        }
+    }
+}
+
+fn message<'a>(states: impl IntoIterator<Item = NotifyState<'a>>) -> String {
+    states.into_iter().map(|state| format!("{state}\n")).collect()
+}
+
+/// Half of what systemd allows (sd_watchdog_enabled(3)); `None` if it does not watch this process.
+fn watchdog_period() -> Option<Duration> {
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    let is_ours = std::env::var_os("WATCHDOG_PID").is_none()
+        || number("WATCHDOG_PID") == Some(u64::from(std::process::id()));
+    let allowed = number("WATCHDOG_USEC").filter(|microseconds| is_ours && *microseconds > 0)?;
+    Some(Duration::from_micros(allowed / 2).max(Duration::from_millis(1)))
+}

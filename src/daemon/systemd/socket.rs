@@ -1,0 +1,41 @@
+//! Sending to systemd, which may be busy, hang or be gone.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, ErrorKind};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// Where systemd listens.
+///
+/// `sd_notify::notify` would block while systemd's queue is full, take an abstract name for a path, and need a new
+/// descriptor each time, when actions may have taken the last one.
+pub struct NotifySocket {
+    pub name: OsString,
+    socket: UnixDatagram,
+}
+
+impl NotifySocket {
+    pub fn new(name: OsString) -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { name, socket })
+    }
+
+    /// Returns false if there is no room for it now.
+    pub fn send(&self, message: &str) -> io::Result<bool> {
+        match self.socket.send_to_addr(message.as_bytes(), &address(&self.name)?) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn address(name: &OsStr) -> io::Result<SocketAddr> {
+    match name.as_bytes() {
+        [b'@', abstract_name @ ..] => SocketAddr::from_abstract_name(abstract_name),
+        [b'/', ..] => SocketAddr::from_pathname(name),
+        _ => Err(io::Error::new(ErrorKind::InvalidInput, "neither a path nor an abstract name")),
+    }
+}

@@ -1,0 +1,124 @@
+//! Lines for systemd's journal in its own protocol, so that `journalctl TWITCHER_WATCH=git.twc:deploy` finds those of
+//! one watch.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+
+use nix::sys::stat::fstat;
+
+use super::Level;
+use super::about::About;
+use super::log::{LONGEST, Line};
+use super::post::{LogDaemon, RECONNECT};
+
+/// Whether stdout or stderr goes to the journal: `JOURNAL_STREAM` names it, and may be left over from a process whose
+/// output it was (systemd.exec(5)).
+pub fn is_connected() -> bool {
+    let Ok(journal) = std::env::var("JOURNAL_STREAM") else { return false };
+    let is_it = |fd: &dyn AsFd| {
+        fstat(fd.as_fd()).is_ok_and(|stat| journal == format!("{}:{}", stat.st_dev, stat.st_ino))
+    };
+    is_it(&io::stdout()) || is_it(&io::stderr())
+}
+
+pub struct Journal(UnixDatagram);
+
+impl LogDaemon for Journal {
+    const NAME: &str = "the journal";
+
+    fn connect() -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect("/run/systemd/journal/socket")?;
+        // A journal that hangs must not hang us for ever: what it does not take waits in our queue.
+        socket.set_write_timeout(Some(RECONNECT))?;
+        Ok(Self(socket))
+    }
+
+    fn send(&mut self, line: &Line) -> io::Result<()> {
+        self.0.send(&datagram(line)).map(drop)
+    }
+}
+
+fn datagram(line: &Line) -> Vec<u8> {
+    // As syslog(3) has them.
+    let priority = match line.level {
+        Level::Error => "3",
+        Level::Warning => "4",
+        Level::Notice => "5",
+        Level::Info => "6",
+        Level::Debug => "7",
+    };
+    let mut datagram = Vec::new();
+    add(&mut datagram, "MESSAGE", &line.text);
+    add(&mut datagram, "PRIORITY", priority);
+    add(&mut datagram, "SYSLOG_IDENTIFIER", "twitcher");
+    // Daemon.
+    add(&mut datagram, "SYSLOG_FACILITY", "3");
+    datagram.extend_from_slice(&line.fields);
+    datagram
+}
+
+/// What a report is about, as [`Line::fields`]. What would make them longer than [`LONGEST`] is left out.
+pub fn fields(about: &About<'_>) -> Vec<u8> {
+    let watches = about.watches.iter().map(|watch| ("TWITCHER_WATCH", watch.to_string()));
+    let run = about.run.map(|run| ("TWITCHER_RUN_ID", run.to_owned()));
+    let node = about.subject.map(|subject| ("TWITCHER_ZNODE", subject.path.to_string()));
+    let mut fields = Vec::new();
+    for (name, value) in run.into_iter().chain(node).chain(watches) {
+        if fields.len() + value.len() < LONGEST {
+            add(&mut fields, name, &value);
+        }
+    }
+    fields
+}
+
+/// A newline ends a value, so that one with a newline in it goes with its length before it.
+fn add(fields: &mut Vec<u8>, name: &str, value: &str) {
+    fields.extend_from_slice(name.as_bytes());
+    if value.contains('\n') {
+        fields.push(b'\n');
+        fields.extend_from_slice(&(value.len() as u64).to_le_bytes());
+    } else {
+        fields.push(b'=');
+    }
+    fields.extend_from_slice(value.as_bytes());
+    fields.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::spec::WatchKey;
+    use crate::store::{Facet, NodePath, Subject};
+
+    #[test]
+    fn a_line_is_a_datagram_of_fields() {
+        let watch = WatchKey { file: "git.twc".into(), description: "deploy".into() };
+        let subject = Subject { path: NodePath::parse("/git/head").unwrap(), facet: Facet::Data };
+        let about = About { watches: &[&watch], run: Some("19a.1-7"), subject: Some(&subject) };
+        let line =
+            Line { fields: fields(&about), ..Line::new(Level::Warning, "git.twc:deploy run 7".into()) };
+        let expected = "MESSAGE=git.twc:deploy run 7\nPRIORITY=4\nSYSLOG_IDENTIFIER=twitcher\nSYSLOG_FACILITY=3\n\
+                        TWITCHER_RUN_ID=19a.1-7\nTWITCHER_ZNODE=/git/head\nTWITCHER_WATCH=git.twc:deploy\n";
+        assert_eq!(String::from_utf8(datagram(&line)).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_newline_in_a_value_begins_no_field() {
+        let line = Line::new(Level::Error, "a\nPRIORITY=0".into());
+        let bytes = datagram(&line);
+        assert!(bytes.starts_with(b"MESSAGE\n\x0c\0\0\0\0\0\0\0a\nPRIORITY=0\nPRIORITY=3\n"), "{bytes:?}");
+    }
+
+    #[test]
+    fn the_fields_of_thousands_of_watches_still_fit() {
+        let keys: Vec<_> = (0..10_000)
+            .map(|n| WatchKey { file: "a.twc".into(), description: format!("watch {n}").into() })
+            .collect();
+        let watches: Vec<_> = keys.iter().collect();
+        let fields = fields(&About { watches: &watches, ..About::default() });
+        assert!(fields.starts_with(b"TWITCHER_WATCH=a.twc:watch 0\n") && fields.ends_with(b"\n"));
+        assert!((LONGEST / 2..2 * LONGEST).contains(&fields.len()), "{}", fields.len());
+    }
+}

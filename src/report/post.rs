@@ -1,0 +1,101 @@
+//! Handing lines to a log daemon on this machine, which may be away, be restarted or hang.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Level;
+use super::log::{Line, QUEUE};
+
+/// How long a log daemon that is away is left alone between two attempts.
+pub const RECONNECT: Duration = Duration::from_secs(1);
+
+/// A connection to a log daemon.
+pub trait LogDaemon: Sized {
+    /// As log lines call it.
+    const NAME: &str;
+
+    fn connect() -> io::Result<Self>;
+
+    /// Blocks for [`RECONNECT`] at most.
+    fn send(&mut self, line: &Line) -> io::Result<()>;
+}
+
+/// Keeps lines while the log daemon is away, and connects anew when it was restarted.
+pub struct Post<D> {
+    daemon: Option<D>,
+    unsent: VecDeque<Line>,
+    dropped: u64,
+    /// Counts those of all sinks, for ever.
+    all_dropped: Arc<AtomicU64>,
+    next_attempt: Option<Instant>,
+}
+
+impl<D: LogDaemon> Post<D> {
+    pub fn new(all_dropped: Arc<AtomicU64>) -> Self {
+        Self { daemon: None, unsent: VecDeque::new(), dropped: 0, all_dropped, next_attempt: None }
+    }
+
+    /// Takes a line, to be sent by [`Self::send_unsent`].
+    pub fn write(&mut self, line: Line) {
+        if self.unsent.len() == QUEUE {
+            self.unsent.pop_front();
+            self.dropped += 1;
+            self.all_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        self.unsent.push_back(line);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.unsent.is_empty()
+    }
+
+    pub fn send_unsent(&mut self) {
+        while let Some(line) = self.unsent.front() {
+            let Some(daemon) = connected(&mut self.daemon, &mut self.next_attempt) else { return };
+            if daemon.send(line).is_err() {
+                // Most likely the daemon behind the socket was restarted: once more on a new socket.
+                self.daemon = None;
+                let again = connected(&mut self.daemon, &mut self.next_attempt);
+                if again.is_none_or(|daemon| daemon.send(line).is_err()) {
+                    self.daemon = None;
+                    self.next_attempt = Some(Instant::now() + RECONNECT);
+                    return;
+                }
+            }
+            self.unsent.pop_front();
+            let dropped = std::mem::take(&mut self.dropped);
+            if dropped > 0 {
+                let text = format!("{dropped} log lines dropped: {} was away", D::NAME);
+                self.unsent.push_front(Line::new(Level::Warning, text));
+            }
+        }
+    }
+}
+
+fn connected<'a, D: LogDaemon>(
+    daemon: &'a mut Option<D>,
+    next_attempt: &mut Option<Instant>,
+) -> Option<&'a mut D> {
+    if daemon.is_none() && next_attempt.is_none_or(|at| at <= Instant::now()) {
+        *daemon = D::connect().ok();
+        *next_attempt = daemon.is_none().then(|| Instant::now() + RECONNECT);
+    }
+    daemon.as_mut()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::syslog::Syslog;
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_while_a_log_daemon_is_away_is_counted() {
+        let count = Arc::new(AtomicU64::new(0));
+        let mut post = Post::<Syslog>::new(count.clone());
+        (0..QUEUE + 3).for_each(|_| post.write(Line::new(Level::Debug, "x".into())));
+        assert_eq!(count.load(Ordering::Relaxed), 3);
+    }
+}

@@ -1,0 +1,42 @@
+//! Lines for a syslog daemon, facility daemon, through `/dev/log`.
+
+use std::io;
+use std::os::unix::net::UnixDatagram;
+
+use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
+
+use super::Level;
+use super::log::Line;
+use super::post::{LogDaemon, RECONNECT};
+
+pub struct Syslog(Logger<LoggerBackend, Formatter3164>);
+
+impl LogDaemon for Syslog {
+    const NAME: &str = "syslog";
+
+    fn connect() -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect("/dev/log")?;
+        // A syslog daemon that hangs must not hang us for ever: what it does not take waits in our queue.
+        socket.set_write_timeout(Some(RECONNECT))?;
+        let formatter = Formatter3164 {
+            facility: Facility::LOG_DAEMON,
+            hostname: None,
+            process: "twitcher".into(),
+            pid: std::process::id(),
+        };
+        Ok(Self(Logger::new(LoggerBackend::Unix(socket), formatter)))
+    }
+
+    fn send(&mut self, line: &Line) -> io::Result<()> {
+        let Self(logger) = self;
+        match line.level {
+            Level::Error => logger.err(&line.text),
+            Level::Warning => logger.warning(&line.text),
+            Level::Notice => logger.notice(&line.text),
+            Level::Info => logger.info(&line.text),
+            Level::Debug => logger.debug(&line.text),
+        }
+        .map_err(io::Error::other)
+    }
+}
