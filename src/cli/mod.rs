@@ -21,6 +21,7 @@ pub mod run;
 pub mod settings;
 pub mod startup;
 pub mod stores;
+pub mod watch;
 
 /// Watches nodes in ZooKeeper and runs something the moment one changes.
 ///
@@ -96,6 +97,8 @@ enum Command {
         #[arg(long)]
         recursive: bool,
     },
+    /// Follow a node live: its present state, then a line for each change, until interrupted
+    Watch(watch::WatchArgs),
     /// Evaluate configs for the daemon (internal: talks to its parent over stdin and stdout)
     #[command(hide = true)]
     Evaluate,
@@ -167,6 +170,7 @@ pub fn main() -> ExitCode {
         Command::Poke { store, node } => node::poke(store, &node),
         Command::Ls { store, node } => node::ls(store, &node),
         Command::Rm { store, node, recursive } => node::rm(store, &node, recursive),
+        Command::Watch(args) => watch::run(args),
         Command::Evaluate => evaluate::run(),
         Command::Act { descriptor } => act::run(descriptor),
     }

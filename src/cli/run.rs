@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tempfile::TempDir;
 use thiserror::Error;
 use tokio::sync::mpsc::unbounded_channel;
@@ -152,7 +153,7 @@ fn start(plan: Plan) -> Result<(), RunError> {
 fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) -> Result<(), RunError> {
     sys::share_one_heap();
     sys::reset_inherited_signals();
-    let signals = startup::signals()?;
+    let signals = startup::signals(&[SIGHUP, SIGTERM, SIGINT])?;
     let spawner = Spawner::new()?;
     startup::raise_descriptor_limit();
 

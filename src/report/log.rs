@@ -27,7 +27,8 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// How long a stopping daemon waits for its last lines to be written.
 const FLUSH: Duration = Duration::from_secs(2);
 
-const TIMESTAMP: &[BorrowedFormatItem<'_>] =
+/// UTC, with milliseconds.
+pub const TIMESTAMP: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// Where the log goes.

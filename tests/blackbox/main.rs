@@ -26,3 +26,4 @@ mod run_modes;
 mod scale;
 mod signals;
 mod stores;
+mod watch_command;
