@@ -6,7 +6,7 @@
 //!  store::zookeeper ┐                                                  ┌ command (fork and exec)
 //!  store::directory ┴─ Observed ─▶ watch (pure) ── Effect ──▶ daemon ──┤
 //!                                    ▲    ▲                    │  │    └ function (twitcher act)
-//!  config (hot reload) ─ WatchChange ┘    └── ends, timers ────┘  ├──▶ report ─▶ log
+//!  config (hot reload) ─ WatchChange ┘    └── ends, timers ────┘  ├──▶ report ─▶ log, metrics
 //!                                                                └──▶ ledger
 //! ```
 //!
@@ -19,7 +19,8 @@
 //! * [`daemon`] is the shell: one loop that feeds the core and performs its effects.
 //! * [`ledger`] remembers, beyond the daemon's death, where each watch stands and what ran. A new daemon goes on from
 //!   there.
-//! * [`report`] has one typed report per event, and turns each into a log line.
+//! * [`report`] has one typed report per event, and turns each into a log line and a count.
+//! * [`metrics`] has these counts, and how the daemon is at the moment, as Prometheus reads them.
 //! * [`cli`] has one file per subcommand.
 //! * [`sys`] is the only unsafe code.
 
@@ -28,8 +29,10 @@
 pub mod action;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod ledger;
+pub mod metrics;
 pub mod report;
 pub mod store;
 #[allow(unsafe_code)]

@@ -6,8 +6,9 @@
 //! The daemon has threads, so between fork and exec only async-signal-safe calls are allowed: no
 //! allocation, no locks. Everything the child needs is prepared before the fork.
 
+use std::ffi::CString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -18,6 +19,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::config::spec::Credentials;
+use crate::config::surroundings::Resource;
 
 pub mod launch;
 
@@ -38,16 +40,59 @@ pub struct ChildSetup {
     pub keep: Option<RawFd>,
     /// The soft limit on descriptors that the daemon itself was started with.
     pub nofile: libc::rlim_t,
+    pub umask: libc::mode_t,
+    pub nice: Option<i32>,
+    /// Soft and hard in one.
+    pub limits: Vec<(Resource, u64)>,
+    pub cwd: CString,
+    pub no_new_privs: bool,
 }
 
-/// To be called in the child: gives it a session of its own, umask 022, default signal dispositions and an empty
-/// mask, no core dumps, no descriptor of the daemon's, and `setup`'s identity, verified.
-fn set_up(setup: &ChildSetup, read_back: &mut [libc::gid_t]) -> io::Result<()> {
+/// What a child can fail at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// What all actions have.
+    Basics,
+    Limit(Resource),
+    Nice,
+    Cwd,
+    NoNewPrivs,
+    Program,
+}
+
+impl Step {
+    /// Each has its place in it, by which the child names it.
+    fn all() -> impl Iterator<Item = Self> {
+        let limits = Resource::ALL.into_iter().map(Self::Limit);
+        [Self::Basics, Self::Nice, Self::Cwd, Self::NoNewPrivs, Self::Program].into_iter().chain(limits)
+    }
+
+    fn failed(self, error: io::Error) -> Failure {
+        Failure { step: self, error }
+    }
+}
+
+/// Why a child could not become its program.
+#[derive(Debug)]
+pub struct Failure {
+    pub step: Step,
+    pub error: io::Error,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Step::Basics.failed(error)
+    }
+}
+
+/// To be called in the child: gives it a session of its own, default signal dispositions and an empty mask, no core
+/// dumps, no descriptor of the daemon's, and what `setup` says; the identity is verified.
+fn set_up(setup: &ChildSetup, read_back: &mut [libc::gid_t]) -> Result<(), Failure> {
     // SAFETY: all of these are plain system calls without pointers into shared state; `sigset` is a
     // local. They are async-signal-safe or bare syscalls.
     unsafe {
         check(libc::setsid())?;
-        libc::umask(0o022);
+        libc::umask(setup.umask);
         // All zero is SIG_DFL without flags. The raw call, because libc refuses the two signals that it keeps
         // for itself, and whoever started us may have ignored those, too.
         let default = KernelSigaction::default();
@@ -61,10 +106,30 @@ fn set_up(setup: &ChildSetup, read_back: &mut [libc::gid_t]) -> io::Result<()> {
         change_limit(libc::RLIMIT_CORE, |limit| limit.rlim_cur = 0)?;
         change_limit(libc::RLIMIT_NOFILE, |limit| limit.rlim_cur = setup.nofile.min(limit.rlim_max))?;
     }
+    // What may take the privileges that the change of identity gives up comes before it.
+    for (resource, value) in &setup.limits {
+        make_room(*resource, *value).map_err(|error| Step::Limit(*resource).failed(error))?;
+    }
+    if let Some(nice) = setup.nice {
+        set_nice(nice).map_err(|error| Step::Nice.failed(error))?;
+    }
     if let Some(credentials) = &setup.credentials {
         become_user(credentials, read_back)?;
     }
-    close_on_exec_but(setup.keep)
+    // After it, or the kernel would hold the processes that the user has already against the program (EAGAIN).
+    for (resource, value) in &setup.limits {
+        set_limit(*resource, *value).map_err(|error| Step::Limit(*resource).failed(error))?;
+    }
+    // After it: a directory that its user cannot enter is not for the action.
+    // SAFETY: the path ends with its NUL.
+    check(unsafe { libc::chdir(setup.cwd.as_ptr()) }).map_err(|error| Step::Cwd.failed(error))?;
+    close_on_exec_but(setup.keep)?;
+    if setup.no_new_privs {
+        // SAFETY: takes integers.
+        check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })
+            .map_err(|error| Step::NoNewPrivs.failed(error))?;
+    }
+    Ok(())
 }
 
 /// Changes groups, gid and uid, in this order (each step needs the privilege that the next gives up), and
@@ -132,6 +197,50 @@ unsafe fn change_limit(
         change(&mut limit);
         check(libc::setrlimit(resource, &limit)).map(drop)
     }
+}
+
+/// Raises the hard limit, where it is below `value`.
+fn make_room(resource: Resource, value: u64) -> io::Result<()> {
+    // SAFETY: the closure only compares and assigns.
+    unsafe { change_limit(number(resource), |limit| limit.rlim_max = limit.rlim_max.max(value)) }
+}
+
+fn set_limit(resource: Resource, value: u64) -> io::Result<()> {
+    // SAFETY: the closure only assigns.
+    unsafe {
+        change_limit(number(resource), |limit| {
+            *limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+        })
+    }
+}
+
+fn number(resource: Resource) -> libc::__rlimit_resource_t {
+    resource as i32 as libc::__rlimit_resource_t
+}
+
+/// Longer than any number from -20 to 19.
+const NICE_DIGITS: usize = 3;
+
+/// Sets the calling process's nice, and that of its session, which it leads: where the kernel weighs sessions before
+/// processes (autogroup), the one alone would tell it nothing but how to share among the action's own processes.
+fn set_nice(nice: i32) -> io::Result<()> {
+    // SAFETY: a bare syscall on integers; 0 is the calling process.
+    check_long(unsafe { libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice) })?;
+    let mut digits = [0; NICE_DIGITS];
+    let mut left: &mut [u8] = &mut digits;
+    // Writes into the array alone.
+    let _ = write!(left, "{nice}");
+    let length = NICE_DIGITS - left.len();
+    // SAFETY: the path ends with its NUL, and the array is live and at least so long. Without autogroup there is no
+    // such file.
+    unsafe {
+        let file = libc::open(c"/proc/self/autogroup".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if file >= 0 {
+            libc::write(file, digits.as_ptr().cast(), length);
+            libc::close(file);
+        }
+    }
+    Ok(())
 }
 
 /// Ten times the 25 MiB of address space that 10,000 registrations were measured to need, unoptimized.
@@ -246,7 +355,7 @@ pub fn signal_group(leader: Pid, signal: i32) -> io::Result<()> {
 
 /// An anonymous file with `content`, to be read from its beginning.
 pub fn memfd(content: &[u8]) -> io::Result<File> {
-    use std::io::{Seek, Write};
+    use std::io::Seek;
     // SAFETY: the name is a literal with its NUL; the descriptor it returns is ours alone.
     let mut file = unsafe {
         let fd = libc::memfd_create(c"twitcher".as_ptr(), libc::MFD_CLOEXEC);

@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use twitcher::config::evaluate::{Evaluator, Outcome};
+use twitcher::config::facts::Facts;
 use twitcher::config::files::{FileChange, Loader, start_with};
 use twitcher::config::script::Request;
 use twitcher::store::{StoreName, StoreNames};
@@ -30,6 +31,7 @@ fn request(source: &str) -> Request {
         name: "a.twc".into(),
         source: source.into(),
         modules: BTreeMap::new(),
+        facts: Facts::of_this_host(),
     }
 }
 
@@ -91,6 +93,32 @@ fn ten_thousand_registrations_are_well_within_the_limits() {
         }
         eprintln!("10,000 registrations of {action}: {:?}", started.elapsed());
     }
+}
+
+#[test]
+fn nothing_leaves_our_environment_but_what_a_config_asks_for() {
+    let mut evaluator = Evaluator::new(TWITCHER.into());
+    let mut request = request(
+        "RegisterWatch(#{znode: `/${env(\"CARGO_PKG_NAME\")}/x${env(\"NO_SUCH\")}`, action: Exec(`x`)});",
+    );
+    match evaluator.evaluate(&mut request, &mut |module| Err(format!("no {module}"))) {
+        Outcome::Loaded { watches, .. } => assert_eq!(watches[0].znode, "/twitcher/x"),
+        Outcome::Failed { message, .. } => panic!("{message}"),
+    }
+    let asked = [("CARGO_PKG_NAME".to_owned(), Some("twitcher".to_owned())), ("NO_SUCH".to_owned(), None)];
+    assert_eq!(request.facts.variables, asked.into());
+}
+
+#[test]
+fn a_config_can_ask_for_so_many_variables_and_no_more() {
+    let mut evaluator = Evaluator::new(TWITCHER.into());
+    let asking = |count: usize| {
+        format!("for n in 0..{count} {{ try {{ env(`V${{n}}`) }} catch {{}} }}\n{}", watch("/a"))
+    };
+    assert!(matches!(evaluate(&mut evaluator, &asking(64)), Outcome::Loaded { .. }));
+    let (message, temporary) = message(evaluate(&mut evaluator, &asking(65)));
+    assert_eq!(message, "/etc/twitcher/a.twc: more than 64 environment variables");
+    assert!(!temporary);
 }
 
 #[test]
@@ -185,6 +213,7 @@ fn act(source: &str, stdin: &str) -> Output {
         name: "a.twc".into(),
         source: source.into(),
         modules: BTreeMap::new(),
+        facts: Facts::default(),
     };
     let content = twitcher::store::Content::Data(vec![b'x'; 1 << 20].into());
     let event = ActEvent { znode: "/a".into(), event: "load".into(), version: 1, watch: "w".into(), content };

@@ -1,8 +1,11 @@
-//! What the repository ships beside the binary works with it: examples, unit file, documents.
+//! What the repository ships beside the binary works with it: examples, unit file, alerts, dashboard, documents.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+
+#[path = "shipped/metrics.rs"]
+mod metrics;
 
 fn here(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -17,7 +20,8 @@ fn every_shipped_example_passes_check() {
     let output = twitcher(&["check", here("etc/examples").to_str().unwrap()]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    let examples = fs::read_dir(here("etc/examples")).unwrap().count();
+    let names = fs::read_dir(here("etc/examples")).unwrap().map(|entry| entry.unwrap().file_name());
+    let examples = names.filter(|name| name.to_string_lossy().ends_with(".twc")).count();
     assert_eq!(said.lines().filter(|line| line.contains(": ok, ")).count(), examples);
 }
 

@@ -25,6 +25,17 @@ pub struct Living {
     pub started: u64,
 }
 
+/// What a process uses of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// User and system.
+    pub processor: Duration,
+    pub threads: u64,
+    /// In bytes, both.
+    pub resident: u64,
+    pub virtual_memory: u64,
+}
+
 /// Every process that is alive.
 pub fn living() -> impl Iterator<Item = Living> {
     let entries = fs::read_dir("/proc").into_iter().flatten();
@@ -45,12 +56,40 @@ pub fn mark(pid: Pid) -> io::Result<ProcessMark> {
 
 /// How long the process has been there. Zero if the clocks cannot be read.
 pub fn age(process: ProcessMark) -> Duration {
-    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
-    match ticks {
-        Some(ticks @ 1..) => now.saturating_sub(Duration::from_millis(process.started * 1000 / ticks)),
-        Some(0) | None => Duration::ZERO,
-    }
+    ticks(process.started).map_or(Duration::ZERO, |started| now.saturating_sub(started))
+}
+
+/// What this process uses.
+pub fn usage() -> io::Result<Usage> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    Ok(parse_usage(&stat).ok_or(io::ErrorKind::InvalidData)?)
+}
+
+/// How many descriptors this process has open.
+pub fn open_descriptors() -> io::Result<usize> {
+    // One of them is the directory's.
+    Ok(fs::read_dir("/proc/self/fd")?.count().saturating_sub(1))
+}
+
+fn parse_usage(stat: &str) -> Option<Usage> {
+    let number = |place| field(stat, place)?.parse::<u64>().ok();
+    Some(Usage {
+        processor: ticks(number(14)? + number(15)?)?,
+        threads: number(20)?,
+        virtual_memory: number(23)?,
+        resident: number(24)? * setting(SysconfVar::PAGE_SIZE)?,
+    })
+}
+
+/// As many clock ticks. `None` if nobody knows what one is.
+fn ticks(count: u64) -> Option<Duration> {
+    let rate = setting(SysconfVar::CLK_TCK)?;
+    (count * 1000).checked_div(rate).map(Duration::from_millis)
+}
+
+fn setting(name: SysconfVar) -> Option<u64> {
+    sysconf(name).ok().flatten().and_then(|value| u64::try_from(value).ok())
 }
 
 fn parse(pid: i32, stat: &str) -> Option<Living> {
@@ -85,6 +124,20 @@ mod tests {
         assert_eq!(stat("7 (x S 1 42) S 1 7 8"), living(7, 8));
         assert_eq!(stat("7 (zombie) Z 1 42 42"), None);
         assert_eq!(parse(7, "7 (cut) S 1"), None);
+    }
+
+    #[test]
+    fn usage_is_in_seconds_and_bytes() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 250 50 0 0 20 0 3 0 4711 8192 2 0";
+        let page = setting(SysconfVar::PAGE_SIZE).unwrap();
+        let processor = ticks(300).unwrap();
+        let expected = Usage { processor, threads: 3, virtual_memory: 8192, resident: 2 * page };
+        assert_eq!(parse_usage(stat), Some(expected));
+        assert_eq!(ticks(setting(SysconfVar::CLK_TCK).unwrap()), Some(Duration::from_secs(1)));
+        assert_eq!(parse_usage("7 (cut) S 1"), None);
+        let ours = usage().unwrap();
+        assert!(ours.threads >= 1 && ours.resident > page && ours.virtual_memory > ours.resident, "{ours:?}");
+        assert!(open_descriptors().unwrap() >= 3);
     }
 
     #[test]

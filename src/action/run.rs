@@ -122,14 +122,12 @@ pub fn follow(
     print: impl Fn(Printed) + 'static,
     ended: impl FnOnce(io::Result<Outcome>, Vec<u8>) + 'static,
 ) -> Handle {
-    let Process { leader, pidfd, stdout, stderr } = process;
+    let Process { leader, pidfd, output } = process;
     let order = Rc::new(Order { stage: Cell::new(Stage::Running), changed: Notify::new() });
     let handle = Handle { leader, order: Rc::clone(&order) };
     let sink = Rc::new(Sink::new(print));
-    let drains = [
-        spawn_local(drain(stdout, Stream::Stdout, Rc::clone(&sink))),
-        spawn_local(drain(stderr, Stream::Stderr, Rc::clone(&sink))),
-    ];
+    let drains: Vec<_> =
+        output.into_iter().map(|(stream, pipe)| spawn_local(drain(pipe, stream, Rc::clone(&sink)))).collect();
     spawn_local(async move {
         let outcome = match pidfd.readable().await {
             Ok(_) => {
@@ -159,7 +157,7 @@ pub fn follow_orphan(orphan: Orphan, ended: impl FnOnce(io::Result<Outcome>) + '
     handle
 }
 
-async fn all(drains: [JoinHandle<()>; 2]) {
+async fn all(drains: Vec<JoinHandle<()>>) {
     for drain in drains {
         let _ = drain.await;
     }

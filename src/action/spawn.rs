@@ -5,15 +5,21 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::fchown;
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::Pid;
+use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
+use super::output::printable;
+use super::run::Stream;
 use crate::config::spec::Identity;
-use crate::sys;
+use crate::config::surroundings::{Output, Surroundings, UNLIMITED};
+use crate::sys::{self, Failure, Step};
 
 /// The same for every user, as `sudo` and `cron` have it: an action's commands must not depend on how the
 /// daemon was started.
@@ -23,6 +29,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 pub struct Launch<'a> {
     pub program: Program<'a>,
     pub identity: &'a Identity,
+    pub surroundings: &'a Surroundings,
     /// `None` is `/dev/null`.
     pub stdin: Option<Cow<'a, [u8]>>,
     /// The `TWITCHER_*` variables.
@@ -42,8 +49,29 @@ pub struct Process {
     pub leader: Pid,
     /// Readable when the leader has ended.
     pub pidfd: AsyncFd<OwnedFd>,
-    pub stdout: pipe::Receiver,
-    pub stderr: pipe::Receiver,
+    pub output: Pipes,
+}
+
+/// Where we read an action's streams: both, or none where they go elsewhere.
+pub type Pipes = Vec<(Stream, pipe::Receiver)>;
+
+/// Why an action could not be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Its program, or what any action takes.
+    #[error(transparent)]
+    Start(#[from] io::Error),
+    /// What its watch says of its surroundings; `what` names the key and its value.
+    #[error("{what}: {error}")]
+    Surroundings { what: String, error: io::Error },
+}
+
+impl StartError {
+    pub fn cause(&self) -> &io::Error {
+        match self {
+            Self::Start(error) | Self::Surroundings { error, .. } => error,
+        }
+    }
 }
 
 /// What all launches share, taken once at start.
@@ -60,13 +88,17 @@ impl Spawner {
     }
 
     /// Starts the process and returns once its program is executing, or could not be executed.
-    pub fn spawn(&self, launch: Launch<'_>) -> io::Result<Process> {
+    pub fn spawn(&self, launch: Launch<'_>) -> Result<Process, StartError> {
+        let Launch { identity, surroundings, .. } = launch;
         let request = match &launch.program {
             Program::Command(_) => None,
             Program::Function { request } => Some(sys::memfd(request)?),
         };
         let (candidates, arguments) = match &launch.program {
-            Program::Command(words) => (candidates(&words[0])?, strings(words.iter().cloned())?),
+            Program::Command(words) => {
+                let path = surroundings.variables.get("PATH").map_or(PATH, String::as_str);
+                (candidates(&words[0], path)?, strings(words.iter().cloned())?)
+            }
             // Not our path: the action's user may not reach it, and an upgrade may have replaced it.
             Program::Function { .. } => {
                 let descriptor = request.as_ref().map(|file| file.as_raw_fd().to_string());
@@ -76,54 +108,120 @@ impl Spawner {
         };
         let stdin = match launch.stdin {
             // Complete before exec: a daemon that dies hands no cut content over.
-            Some(content) => sys::memfd(&content)?,
-            None => File::open("/dev/null")?,
+            Some(content) => sys::memfd(&content)?.into(),
+            None => File::open("/dev/null")?.into(),
         };
-        let (stdout, child_stdout) = output_pipe(launch.identity)?;
-        let (stderr, child_stderr) = output_pipe(launch.identity)?;
-        let identity = launch.identity;
-        let own = [
-            ("PATH", PATH),
-            ("HOME", &identity.home),
-            ("USER", &identity.user),
-            ("LOGNAME", &identity.user),
-            ("SHELL", &identity.shell),
-        ];
-        let told = launch.variables.iter().map(|(name, value)| (*name, value.as_str()));
-        let environment =
-            strings(own.into_iter().chain(told).map(|(name, value)| format!("{name}={value}")))?;
-        let stdio = [stdin.into(), child_stdout, child_stderr];
+        let (output, [stdout, stderr]) = output(&surroundings.output, identity)?;
+        let environment = environment(identity, &launch.variables, surroundings)?;
         let setup = sys::ChildSetup {
             credentials: identity.change.clone(),
             keep: request.as_ref().map(AsRawFd::as_raw_fd),
             nofile: self.nofile,
+            umask: surroundings.umask,
+            nice: surroundings.nice,
+            limits: surroundings.limits.iter().map(|(resource, value)| (*resource, *value)).collect(),
+            cwd: CString::new(surroundings.cwd.as_str()).map_err(io::Error::from)?,
+            no_new_privs: surroundings.no_new_privs,
         };
+        let image = sys::launch::Image { candidates, arguments, environment, stdio: [stdin, stdout, stderr] };
         let leader =
-            sys::launch::start(&sys::launch::Image { candidates, arguments, environment, stdio }, &setup)?;
+            sys::launch::start(&image, &setup).map_err(|failure| start_error(failure, surroundings))?;
         let pidfd = match sys::watch_process(leader) {
             Ok(pidfd) => pidfd,
             Err(error) => {
                 // We could not see it end, so it must not live: never two at once.
                 let _ = nix::sys::signal::killpg(leader, nix::sys::signal::SIGKILL);
                 let _ = nix::sys::wait::waitpid(leader, None);
-                return Err(error);
+                return Err(error.into());
             }
         };
-        Ok(Process { leader, pidfd, stdout, stderr })
+        Ok(Process { leader, pidfd, output })
     }
 }
 
-/// Where `program` may lie: where it says so itself, or somewhere in [`PATH`].
-fn candidates(program: &str) -> io::Result<Vec<CString>> {
+fn start_error(Failure { step, error }: Failure, surroundings: &Surroundings) -> StartError {
+    let what = match step {
+        Step::Basics | Step::Program => return StartError::Start(error),
+        Step::Limit(resource) => match surroundings.limits.get(&resource) {
+            None | Some(&UNLIMITED) => format!("rlimits {} unlimited", resource.name()),
+            Some(value) => format!("rlimits {} {value}", resource.name()),
+        },
+        Step::Nice => format!("nice {}", surroundings.nice.unwrap_or_default()),
+        Step::Cwd => format!("cwd {}", printable(surroundings.cwd.as_bytes())),
+        Step::NoNewPrivs => "no_new_privs".to_owned(),
+    };
+    StartError::Surroundings { what, error }
+}
+
+/// `NAME=value` each: what every action has, where its watch does not say otherwise, and what the watch says.
+fn environment(
+    identity: &Identity,
+    told: &[(&'static str, String)],
+    surroundings: &Surroundings,
+) -> io::Result<Vec<CString>> {
+    let usual = [
+        ("PATH", PATH),
+        ("HOME", &identity.home),
+        ("USER", &identity.user),
+        ("LOGNAME", &identity.user),
+        ("SHELL", &identity.shell),
+    ];
+    let usual = usual.into_iter().filter(|(name, _)| !surroundings.variables.contains_key(*name));
+    let told = told.iter().map(|(name, value)| (*name, value.as_str()));
+    let own = surroundings.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    strings(usual.chain(told).chain(own).map(|(name, value)| format!("{name}={value}")))
+}
+
+/// Where `program` may lie: where it says so itself, or somewhere in `path`.
+fn candidates(program: &str, path: &str) -> io::Result<Vec<CString>> {
     if program.contains('/') {
         return strings([program.to_owned()]);
     }
-    strings(PATH.split(':').map(|directory| format!("{directory}/{program}")))
+    strings(path.split(':').map(|directory| match directory {
+        // As shells have it: the working directory.
+        "" => program.to_owned(),
+        directory => format!("{directory}/{program}"),
+    }))
 }
 
 /// An error if one of them has a NUL.
 fn strings(strings: impl IntoIterator<Item = String>) -> io::Result<Vec<CString>> {
     Ok(strings.into_iter().map(CString::new).collect::<Result<_, _>>()?)
+}
+
+/// What the action's stdout and stderr are, and where we read them.
+fn output(output: &Output, identity: &Identity) -> Result<(Pipes, [OwnedFd; 2]), StartError> {
+    let file = match output {
+        Output::Log => {
+            let (stdout, child_stdout) = output_pipe(identity)?;
+            let (stderr, child_stderr) = output_pipe(identity)?;
+            let ours = vec![(Stream::Stdout, stdout), (Stream::Stderr, stderr)];
+            return Ok((ours, [child_stdout, child_stderr]));
+        }
+        Output::Discard => File::options().write(true).open("/dev/null")?,
+        Output::File(path) => append_to(path).map_err(|error| {
+            let what = format!("output {}", printable(path.as_bytes()));
+            StartError::Surroundings { what, error }
+        })?,
+    };
+    Ok((Vec::new(), [file.try_clone()?.into(), file.into()]))
+}
+
+/// Opens the file as the daemon's user, and creates it where there is none.
+fn append_to(path: &str) -> io::Result<File> {
+    let no_file = || io::Error::other("not a regular file");
+    // A pipe that nobody reads must not hold us up; it is refused at once then (ENXIO).
+    let flags = libc::O_NOCTTY | libc::O_NONBLOCK;
+    let opened = File::options().append(true).create(true).mode(0o640).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => no_file(),
+        _ => error,
+    })?;
+    if !file.metadata()?.is_file() {
+        return Err(no_file());
+    }
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(file)
 }
 
 /// A pipe whose write end belongs to the action's user, so that it can open `/dev/stdout` anew.
@@ -134,6 +232,29 @@ fn output_pipe(identity: &Identity) -> io::Result<(pipe::Receiver, OwnedFd)> {
         fchown(&writer, Some(credentials.uid), Some(credentials.gid))?;
     }
     let reader = OwnedFd::from(reader);
-    nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok((pipe::Receiver::from_owned_fd(reader)?, writer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_looked_for_as_a_shell_does() {
+        for (program, path, expected) in [
+            ("/bin/cat", "/x", vec!["/bin/cat"]),
+            ("./cat", "/x", vec!["./cat"]),
+            ("cat", "/x:/y", vec!["/x/cat", "/y/cat"]),
+            ("cat", "/x::y", vec!["/x/cat", "cat", "y/cat"]),
+            ("cat", "", vec!["cat"]),
+        ] {
+            let found = candidates(program, path).unwrap();
+            assert_eq!(
+                found,
+                expected.into_iter().map(|path| CString::new(path).unwrap()).collect::<Vec<_>>()
+            );
+        }
+        assert_eq!(candidates("cat", PATH).unwrap().len(), 6);
+    }
 }

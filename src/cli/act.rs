@@ -25,7 +25,10 @@ pub fn run(fd: i32) -> ExitCode {
 const STACK: usize = 64 << 20;
 
 fn on_large_stack(request: ActRequest) -> io::Result<Result<u8, String>> {
-    let running = thread::Builder::new().stack_size(STACK).spawn(move || act(request))?;
+    let running = thread::Builder::new().stack_size(STACK).spawn(move || act(request)).map_err(|error| {
+        let needs = format!("the interpreter takes a thread with {} MiB of stack", STACK >> 20);
+        io::Error::other(format!("{needs}: {error}; the `rlimits` `as` and `nproc` must leave room for it"))
+    })?;
     running.join().map_err(|_| io::Error::other("the interpreter panicked"))
 }
 

@@ -1,4 +1,4 @@
-//! `twitcher check [PATH...]`: validates configs the way the daemon loads them.
+//! `twitcher check [--explain] [PATH...]`: validates configs the way the daemon loads them.
 
 use std::fs;
 use std::io::{self, Write};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::explain::explain;
 use super::{complain, settings, stores};
 use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
@@ -15,14 +16,16 @@ use crate::store::StoreNames;
 
 /// Checks files (of any name) and directories (their `*.twc`, recursively). Prints `PATH: ok, N watches` for each
 /// good file, and to stderr what is wrong with the others, as the daemon would log it. Without paths, checks the
-/// config directory.
-pub fn run(mut paths: Vec<PathBuf>) -> ExitCode {
+/// config directory. With `explain`, what each watch of a good file comes to follows that file's line, blank lines around
+/// it.
+pub fn run(mut paths: Vec<PathBuf>, explain: bool) -> ExitCode {
     if paths.is_empty() {
         paths.push(settings::config_path(None));
     }
     let mut check = Check {
         evaluator: Evaluator::new("/proc/self/exe".into()),
         accounts: Accounts::default(),
+        explain,
         good: true,
     };
     for path in paths {
@@ -34,6 +37,7 @@ pub fn run(mut paths: Vec<PathBuf>) -> ExitCode {
 struct Check {
     evaluator: Evaluator,
     accounts: Accounts,
+    explain: bool,
     good: bool,
 }
 
@@ -98,13 +102,20 @@ impl Check {
         let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
         let mut module = |module: &str| read_module(root, module).map(Arc::from);
         match load(source, &mut self.evaluator, &mut self.accounts, stores, &mut module).result {
-            Ok(Watches { specs, warnings }) => {
+            Ok(Watches { specs, places, warnings }) => {
                 for warning in warnings {
                     complain(format_args!("warning: {warning}"));
                 }
                 let watches = if specs.len() == 1 { "watch" } else { "watches" };
                 // Whoever closed the pipe still gets the exit code.
-                let _ = writeln!(io::stdout(), "{}: ok, {} {watches}", path.display(), specs.len());
+                let mut stdout = io::stdout().lock();
+                let _ = writeln!(stdout, "{}: ok, {} {watches}", path.display(), specs.len());
+                if self.explain {
+                    for (spec, place) in specs.iter().zip(&places) {
+                        let _ = write!(stdout, "\n{}", explain(spec, place));
+                    }
+                    let _ = writeln!(stdout);
+                }
             }
             Err(error) => self.bad(&error.message),
         }

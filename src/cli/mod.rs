@@ -9,18 +9,24 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use operate::{ControlArgs, HistoryArgs, StatusArgs};
 
+use crate::control::Order;
 use crate::store::{NodePath, StoreUrl};
 use settings::SettingsError;
 
 pub mod act;
 pub mod check;
 pub mod evaluate;
+pub mod explain;
 pub mod node;
+pub mod operate;
 pub mod run;
+pub mod serving;
 pub mod settings;
 pub mod startup;
 pub mod stores;
+mod table;
 pub mod watch;
 
 /// Watches nodes in ZooKeeper and runs something the moment one changes.
@@ -48,6 +54,9 @@ enum Command {
     Run(RunArgs),
     /// Validate .twc files, or all below a directory; exit 1 and show where if one is wrong
     Check {
+        /// Print each watch of the good files as the daemon would have it: who it runs as, and every setting
+        #[arg(long)]
+        explain: bool,
         /// Files and directories [default: the config directory]
         paths: Vec<PathBuf>,
     },
@@ -98,13 +107,43 @@ enum Command {
         recursive: bool,
     },
     /// Follow a node live: its present state, then a line for each change, until interrupted
-    Watch(watch::WatchArgs),
+    Watch(watch::FollowArgs),
+    /// Show what the daemon's watches are doing
+    Status(StatusArgs),
+    /// Run a watch's action now, with what its node has
+    Trigger(WatchArgs),
+    /// Start nothing of a watch, and go on observing, until it is resumed
+    Pause(WatchArgs),
+    /// Run a paused watch again, with the latest content if any came
+    Resume(WatchArgs),
+    /// End the running actions of a watch, as their timeout would
+    Kill(WatchArgs),
+    /// Have the daemon read its configs again
+    Reload(ControlArgs),
+    /// List what ran, newest first
+    History(HistoryArgs),
+    /// Write what a run printed (the last 64 KiB) to stdout
+    Logs {
+        /// As `history` has it, or the number that the log has
+        run: String,
+        #[command(flatten)]
+        control: ControlArgs,
+    },
     /// Evaluate configs for the daemon (internal: talks to its parent over stdin and stdout)
     #[command(hide = true)]
     Evaluate,
     /// Run a function action for the daemon (internal: reads the request from a descriptor)
     #[command(hide = true)]
     Act { descriptor: i32 },
+}
+
+/// Which watch of which daemon.
+#[derive(Clone, Debug, Args)]
+struct WatchArgs {
+    /// Its name as in the log, or its description
+    watch: String,
+    #[command(flatten)]
+    control: ControlArgs,
 }
 
 /// Where the nodes are.
@@ -146,6 +185,9 @@ pub struct RunArgs {
     /// Write the process id to a file, which a second daemon cannot take
     #[arg(long, value_name = "FILE", aliases = ["pid_file", "pidfile"])]
     pub pid_file: Option<PathBuf>,
+    /// Where operators reach the daemon [default: /run/twitcher/control.sock]
+    #[arg(long, value_name = "PATH", alias = "control_socket")]
+    pub control_socket: Option<PathBuf>,
     /// Run in the background
     #[arg(long)]
     pub daemonize: bool,
@@ -164,13 +206,21 @@ pub fn main() -> ExitCode {
     let Cli { command, run } = Cli::parse();
     match command.unwrap_or(Command::Run(run)) {
         Command::Run(args) => run::run(args),
-        Command::Check { paths } => check::run(paths),
+        Command::Check { explain, paths } => check::run(paths, explain),
         Command::Get { store, node } => node::get(store, &node),
         Command::Set { store, node, data } => node::set(store, &node, data),
         Command::Poke { store, node } => node::poke(store, &node),
         Command::Ls { store, node } => node::ls(store, &node),
         Command::Rm { store, node, recursive } => node::rm(store, &node, recursive),
         Command::Watch(args) => watch::run(args),
+        Command::Status(args) => operate::status(args),
+        Command::Trigger(args) => operate::order(Order::Trigger, &args.watch, &args.control),
+        Command::Pause(args) => operate::order(Order::Pause, &args.watch, &args.control),
+        Command::Resume(args) => operate::order(Order::Resume, &args.watch, &args.control),
+        Command::Kill(args) => operate::order(Order::Kill, &args.watch, &args.control),
+        Command::Reload(control) => operate::reload(&control),
+        Command::History(args) => operate::history(&args),
+        Command::Logs { run, control } => operate::logs(&run, &control),
         Command::Evaluate => evaluate::run(),
         Command::Act { descriptor } => act::run(descriptor),
     }

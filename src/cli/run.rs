@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -12,16 +13,20 @@ use tempfile::TempDir;
 use thiserror::Error;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::serving::Serving;
 use super::settings::{self, SettingsError};
 use super::startup::{self, Background, LockError, PidFile};
 use super::stores::{self, Choice};
 use super::{RunArgs, fail, refuse};
 use crate::action::spawn::Spawner;
 use crate::config::files;
+use crate::control::routes::Routes;
+use crate::control::server;
 use crate::daemon::{self, Parts, Stores};
 use crate::ledger::Ledger;
+use crate::metrics::Metrics;
 use crate::report::log::Target;
-use crate::report::{Level, Log, Report};
+use crate::report::{Level, Log, Report, Reporter};
 use crate::store::{StoreName, StoreSettings, StoreUrl};
 use crate::sys;
 
@@ -37,6 +42,8 @@ enum RunError {
     LogFile { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Io(#[from] io::Error),
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// What `run` was told, with every path absolute.
@@ -51,6 +58,7 @@ struct Plan {
     level: Level,
     pid_file: Option<PathBuf>,
     daemonize: bool,
+    serving: Serving,
     exposed_secrets: bool,
     /// Removed when the daemon ends.
     scratch: Option<TempDir>,
@@ -103,7 +111,10 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
     };
     let stop_timeout =
         args.stop_timeout.or(file.stop_timeout(&config_path)?).unwrap_or(settings::STOP_TIMEOUT);
+    let scratch_socket = scratch.as_ref().map(|scratch| scratch.path().join("control.sock"));
+    let socket = args.control_socket.or(scratch_socket);
     Ok(Plan {
+        serving: Serving::new(socket, &file.control, &file.metrics, &config_path)?,
         state_dir: settings::absolute(state_dir),
         stop_timeout,
         log,
@@ -159,6 +170,8 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
 
     let log_to_stdout = matches!(plan.log, Target::Stdout);
     let (log, writer) = Log::start(plan.log, plan.level)?;
+    let metrics = Arc::new(Metrics::new()?);
+    let log = Reporter::new(log, metrics.clone());
     log.report(&Report::Starting {
         version: env!("CARGO_PKG_VERSION"),
         store: &plan.store.url.to_string(),
@@ -173,13 +186,19 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
         log.report(&Report::Trouble { what: &what });
     }
 
+    let (asked, questions) = server::questions();
+    let open = plan.serving.open(&log);
+    server::start(open.listeners, Routes::new(asked, metrics))?;
+    // Goes when the daemon has ended.
+    let _socket_file = open.file;
+
     let ledger = Ledger::open(&plan.state_dir);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     let served = local.block_on(&runtime, async {
         let stores = Stores::open(plan.store, plan.named_stores);
         let (config_sender, config_changes) = unbounded_channel();
-        let loader = files::start(plan.config_path, stores.names(), move |change| {
+        let loader = files::start(plan.config_path.clone(), stores.names(), move |change| {
             // The daemon may be stopping.
             let _ = config_sender.send(change);
         })?;
@@ -192,8 +211,10 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
             spawner,
             stores,
             loader,
+            config_path: plan.config_path,
             config_changes,
             signals,
+            questions,
             stop_timeout: plan.stop_timeout,
         })
         .await;

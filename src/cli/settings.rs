@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::serving::{FileControl, FileMetrics, Serving};
 use super::stores::{self, FileAuth, FileStore};
 use crate::store::StoreUrl;
 
@@ -35,6 +36,10 @@ pub struct File {
     pub state_dir: Option<PathBuf>,
     pub log_file: Option<PathBuf>,
     pub pid_file: Option<PathBuf>,
+    #[serde(default)]
+    pub control: FileControl,
+    #[serde(default)]
+    pub metrics: FileMetrics,
     /// Given to every ZooKeeper session of the default store, in this order.
     #[serde(default)]
     pub auth: Vec<FileAuth>,
@@ -73,6 +78,7 @@ impl File {
         file.store_url(config_path)?;
         file.timeout(config_path)?;
         file.stop_timeout(config_path)?;
+        Serving::new(None, &file.control, &file.metrics, config_path)?;
         stores::named(&file, None, config_path)?;
         Ok(file)
     }
@@ -99,6 +105,16 @@ impl File {
         let check =
             |value| not_negative(value).map_err(|error| value_error(config_path, "stop_timeout", error));
         self.stop_timeout.map(check).transpose()
+    }
+}
+
+/// The file as a client may see it: it may hold secrets and be root's alone, and without it, a client is who it can be.
+pub(super) fn readable(config_path: &Path) -> Result<File, SettingsError> {
+    match File::read(config_path) {
+        Err(SettingsError::Read { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
+            Ok(File::default())
+        }
+        file => file,
     }
 }
 

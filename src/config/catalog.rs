@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::evaluate::Evaluator;
+use super::facts::hostname;
 use super::files::FileChange;
 use super::hints::Hints;
 use super::load::{LoadError, Loaded, Source, Watches, load};
@@ -39,6 +40,8 @@ pub struct Catalog {
     modules: BTreeMap<String, TrackedModule>,
     unsettled: BTreeMap<String, Unsettled>,
     troubles: BTreeSet<String>,
+    /// At the last look.
+    hostname: String,
     first_scan_done: bool,
 }
 
@@ -90,6 +93,7 @@ impl Catalog {
             modules: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             troubles: BTreeSet::new(),
+            hostname: hostname(),
             first_scan_done: false,
         }
     }
@@ -110,6 +114,7 @@ impl Catalog {
         let tree = self.scan();
         self.say_troubles(&tree);
         let changed_modules = self.refresh_modules(full);
+        self.heed_hostname();
         let mut again = self.find_removed(&tree);
 
         let mut accounts = Accounts::default();
@@ -190,6 +195,17 @@ impl Catalog {
             }
         }
         changed
+    }
+
+    /// Has every file loaded anew if the host has another name by now: any may have asked for it.
+    fn heed_hostname(&mut self) {
+        let hostname = hostname();
+        if hostname != self.hostname {
+            self.hostname = hostname;
+            for tracked in self.files.values_mut() {
+                (tracked.stamp, tracked.text) = (None, None);
+            }
+        }
     }
 
     fn module_stamp(&self, name: &str) -> Option<Stamp> {
@@ -285,7 +301,7 @@ impl Catalog {
         let tracked = self.files.entry(name.to_owned()).or_default();
         let file = name.to_owned();
         match result {
-            Ok(Watches { specs, mut warnings }) => {
+            Ok(Watches { specs, places: _, mut warnings }) => {
                 warnings.extend(found.distrust.clone());
                 let said = std::mem::replace(&mut tracked.warnings, warnings.clone());
                 warnings.retain(|warning| !said.contains(warning));

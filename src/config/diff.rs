@@ -40,6 +40,7 @@ mod tests {
 
     use super::*;
     use crate::config::spec::{Action, Identity, OnFailure, Program, RunMode, RunOnLoad, Throttle};
+    use crate::config::surroundings::{Output, Resource, Surroundings};
     use crate::store::{Facet, NodePath, StoreName, Subject};
 
     fn spec(name: &str) -> WatchSpec {
@@ -65,6 +66,7 @@ mod tests {
             retry: None,
             on_failure: OnFailure::Keep,
             throttle: Throttle::default(),
+            surroundings: Arc::default(),
         }
     }
 
@@ -74,6 +76,7 @@ mod tests {
             name: "a.twc".into(),
             source: format!("{index}").into(),
             modules: Default::default(),
+            facts: Default::default(),
         };
         let action = Action::Function { program: program.into(), index, fingerprint: fingerprint.into() };
         WatchSpec { action, ..spec("f") }
@@ -106,7 +109,9 @@ mod tests {
 
     #[test]
     fn every_part_of_a_definition_counts() {
-        let changed: [WatchSpec; 11] = [
+        let within = |surroundings| WatchSpec { surroundings: Arc::new(surroundings), ..spec("a") };
+        let usual = Surroundings::default;
+        let changed: [WatchSpec; 18] = [
             WatchSpec { store: StoreName::parse("b").unwrap(), ..spec("a") },
             WatchSpec {
                 subject: Subject { path: NodePath::parse("/b").unwrap(), facet: Facet::Data },
@@ -124,6 +129,13 @@ mod tests {
             WatchSpec { notify_signal: Some(1), ..spec("a") },
             WatchSpec { timeout: Some(Duration::from_secs(1)), ..spec("a") },
             WatchSpec { max_parallel: 1, ..spec("a") },
+            within(Surroundings { variables: [("A".to_owned(), "1".to_owned())].into(), ..usual() }),
+            within(Surroundings { cwd: "/srv".to_owned(), ..usual() }),
+            within(Surroundings { umask: 0o077, ..usual() }),
+            within(Surroundings { nice: Some(0), ..usual() }),
+            within(Surroundings { limits: [(Resource::Core, 0)].into(), ..usual() }),
+            within(Surroundings { no_new_privs: true, ..usual() }),
+            within(Surroundings { output: Output::Discard, ..usual() }),
         ];
         for other in changed {
             assert!(!spec("a").same_definition(&other), "{other:?}");

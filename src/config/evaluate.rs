@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use super::facts::is_variable_name;
 use super::modules::ModuleSource;
 use super::script::{Reply, Request};
 use super::spec::RawWatch;
@@ -35,6 +36,9 @@ const LONGEST_REPLY: usize = 128 << 20;
 
 /// Modules of one file. Each unknown one costs an evaluation.
 const MOST_MODULES: usize = 64;
+
+/// Environment variables that one file may ask for; the same goes for them.
+const MOST_VARIABLES: usize = 64;
 
 /// What became of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +94,7 @@ impl Evaluator {
     }
 
     /// Evaluates one file. `request.modules` grows by what `read` gives for each module asked for, so that
-    /// afterwards it has all that were used, missing ones included.
+    /// afterwards it has all that were used, missing ones included; and `request.facts` by the variables asked for.
     pub fn evaluate(&mut self, request: &mut Request, read: &mut dyn FnMut(&str) -> ModuleSource) -> Outcome {
         let deadline = Instant::now() + DEADLINE;
         let started = Instant::now();
@@ -110,6 +114,16 @@ impl Evaluator {
                     }
                     let source = read(&path);
                     request.modules.insert(path, source);
+                }
+                Ok(Reply::NeedsVariable { name }) => {
+                    let known = &request.facts.variables;
+                    if known.len() >= MOST_VARIABLES || known.contains_key(&name) || !is_variable_name(&name)
+                    {
+                        let message =
+                            format!("{}: more than {MOST_VARIABLES} environment variables", request.path);
+                        break Outcome::Failed { message, temporary: false };
+                    }
+                    request.facts.look_up(name);
                 }
                 Err(failure) => {
                     self.child = None;

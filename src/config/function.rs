@@ -7,9 +7,9 @@ use rhai::{Dynamic, Engine, EvalAltResult, Map, NativeCallContext, Position};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::library;
 use super::script::{Captured, Interpreter, Request};
 use super::spec::Program;
+use super::{facts, library};
 use crate::store::Content;
 
 /// What a function action is told of the update it runs for.
@@ -122,6 +122,7 @@ pub fn act(request: ActRequest) -> Result<u8, String> {
         name: program.name.clone(),
         source: program.source.clone(),
         modules: program.modules.iter().map(|(path, source)| (path.clone(), Ok(source.clone()))).collect(),
+        facts: program.facts.clone(),
     };
     let interpreter = Interpreter::new();
     let Captured { function, global, source } = interpreter.function(&script, request.index)?;
@@ -134,6 +135,7 @@ pub fn act(request: ActRequest) -> Result<u8, String> {
     super::script::register_types(&mut engine);
     // Last, so that ours win over a package's function of the same name.
     library::register(&mut engine);
+    facts::register(&mut engine, facts::hostname, |name| Ok(facts::variable(name)));
     let context = NativeCallContext::new_with_all_fields(
         &engine,
         function.fn_name(),

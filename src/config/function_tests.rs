@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::facts::{Facts, hostname};
 use crate::config::script::Reply;
 use crate::config::spec::{RawAction, RawWatch};
 
@@ -8,7 +9,13 @@ fn request(source: &str, modules: &[(&str, &str)]) -> Request {
         name: "team/a.twc".into(),
         source: source.into(),
         modules: modules.iter().map(|(path, source)| ((*path).into(), Ok((*source).into()))).collect(),
+        facts: facts(),
     }
+}
+
+fn facts() -> Facts {
+    let variables = [("SITE".to_owned(), Some("berlin".to_owned())), ("NONE".to_owned(), None)];
+    Facts { hostname: "loaded".into(), variables: variables.into() }
 }
 
 fn load(source: &str, modules: &[(&str, &str)]) -> Vec<RawWatch> {
@@ -20,9 +27,9 @@ fn load(source: &str, modules: &[(&str, &str)]) -> Vec<RawWatch> {
 
 fn run(source: &str, modules: &[(&str, &str)], index: usize) -> Result<u8, String> {
     load(source, modules);
-    let Request { path, name, source, modules } = request(source, modules);
+    let Request { path, name, source, modules, facts } = request(source, modules);
     let modules = modules.into_iter().map(|(path, source)| (path, source.unwrap())).collect();
-    let program = Arc::new(Program { path: path.into(), name, source, modules });
+    let program = Arc::new(Program { path: path.into(), name, source, modules, facts });
     let event = ActEvent {
         znode: "/a".into(),
         event: "changed".into(),
@@ -40,6 +47,7 @@ fn requests_survive_the_journey() {
         name: "a.twc".into(),
         source: "one\ntwo".into(),
         modules: [("m.rhai".to_owned(), Arc::from("three"))].into(),
+        facts: facts(),
     });
     for content in [
         Content::Data(b"\n\0\xff{}\n".as_slice().into()),
@@ -135,6 +143,21 @@ fn functions_see_what_they_saw_when_registered() {
         "fn reg(n) { RegisterWatch(#{znode: `/a`, action: |e| n + five()}) } fn five() { 5 }",
     );
     assert_eq!(run("import \"m\" as m; m::reg(2);", &[registers], 0), Ok(7), "registered by a module");
+}
+
+#[test]
+fn a_function_has_the_facts_as_loaded_and_in_its_body_those_of_its_process() {
+    let as_loaded = "let site = env(`SITE`); let none = env(`NONE`); let host = hostname(); \
+        RegisterWatch(#{znode: `/a`, action: |e| if [site, none, host] == [`berlin`, (), `loaded`] { 0 } else { 1 }})";
+    assert_eq!(run(as_loaded, &[], 0), Ok(0));
+    let in_body = format!(
+        "RegisterWatch(#{{znode: `/a`, action: |e| \
+         if hostname() == `{}` && env(`CARGO_PKG_NAME`) == `twitcher` && env(`NO_SUCH`, 7) == 7 {{ 0 }} else {{ 1 }}}})",
+        hostname()
+    );
+    assert_eq!(run(&in_body, &[], 0), Ok(0));
+    let wrong = "RegisterWatch(#{znode: `/a`, action: |e| env(`A B`)})";
+    assert!(run(wrong, &[], 0).unwrap_err().contains("no name of an environment variable"));
 }
 
 #[test]

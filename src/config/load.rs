@@ -1,13 +1,14 @@
 //! From one file's text to its watches: evaluate, then resolve.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rhai::Position;
 
 use super::evaluate::{Evaluator, Outcome};
-use super::message;
+use super::facts::Facts;
+use super::message::{self, Sources};
 use super::modules::ModuleSource;
 use super::resolve::Accounts;
 use super::script::Request;
@@ -32,7 +33,21 @@ pub struct Loaded {
 
 pub struct Watches {
     pub specs: Vec<WatchSpec>,
+    /// Where each of these is registered.
+    pub places: Vec<Place>,
     pub warnings: Vec<String>,
+}
+
+/// Of a `RegisterWatch` call: shown as `FILE:LINE`.
+pub struct Place {
+    pub path: Arc<str>,
+    pub line: u32,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.path, self.line)
+    }
 }
 
 /// `message` starts with the file's path, and the line and column where they are known.
@@ -58,6 +73,7 @@ pub fn load(
         name: source.name,
         source: source.text,
         modules: BTreeMap::new(),
+        facts: Facts::of_this_host(),
     };
     let result = match evaluator.evaluate(&mut request, read) {
         Outcome::Failed { message, temporary } => Err(LoadError { message, temporary }),
@@ -65,8 +81,12 @@ pub fn load(
             if watches.is_empty() {
                 warnings.push(format!("{}: registers no watch", request.path));
             }
-            resolve(&request, &watches, source.path, accounts, stores)
-                .map(|specs| Watches { specs, warnings })
+            let places = places(&request, &watches);
+            resolve(&request, &watches, source.path, accounts, stores).map(|specs| Watches {
+                specs,
+                places,
+                warnings,
+            })
         }
     };
     Loaded { result, modules: request.modules }
@@ -85,6 +105,7 @@ fn resolve(
         name: request.name.clone(),
         source: request.source.clone(),
         modules: request.modules.iter().filter_map(readable).collect(),
+        facts: request.facts.clone(),
     });
     watches
         .iter()
@@ -93,6 +114,19 @@ fn resolve(
                 message: message::locate(&error.to_string(), &raw.source, position(raw), request),
                 temporary: error.is_temporary(),
             })
+        })
+        .collect()
+}
+
+fn places(request: &Request, watches: &[RawWatch]) -> Vec<Place> {
+    let path = |source: &str| request.source(source).map_or_else(|| source.to_owned(), |(path, _)| path);
+    // One copy of each: a file may register thousands.
+    let mut paths: HashMap<&str, Arc<str>> = HashMap::new();
+    watches
+        .iter()
+        .map(|raw| {
+            let path = paths.entry(&raw.source).or_insert_with(|| path(&raw.source).into());
+            Place { path: path.clone(), line: raw.line }
         })
         .collect()
 }

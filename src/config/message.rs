@@ -3,10 +3,12 @@
 use rhai::{EvalAltResult, ParseErrorType, Position};
 
 /// What scripts call and name. Suggestions come from here and from the script's own functions.
-const API: [&str; 11] = [
+const API: [&str; 13] = [
     "RegisterWatch",
     "Exec",
     "Fn",
+    "env",
+    "hostname",
     "WATCH_DATA",
     "WATCH_CHILDREN",
     "QUEUE",
@@ -26,8 +28,11 @@ const LETTERS_PER_MISTAKE: usize = 3;
 /// `; did you mean "timeout"?` for the nearest of `candidates`, or nothing where none is near.
 pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let lower = name.to_lowercase();
+    let length = name.chars().count();
     candidates
         .into_iter()
+        // The cheap half of the question: there may be thousands.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) * LETTERS_PER_MISTAKE <= name.len())
         .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(mistakes, _)| mistakes * LETTERS_PER_MISTAKE <= name.len())
         .min_by_key(|(mistakes, _)| *mistakes)
@@ -44,6 +49,7 @@ pub trait Sources {
 pub fn render(error: &EvalAltResult, main: &str, sources: &impl Sources, functions: &[String]) -> String {
     let place = Place::of(error, main);
     let mut text = describe(place.cause, functions);
+    text.push_str(&reserved_key_hint(&place, sources));
     if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
         text.truncate(end);
         text.push_str("...");
@@ -123,6 +129,25 @@ impl<'a> Place<'a> {
     }
 }
 
+/// `rlimits: #{ as: ... }` reads well, and is not the language.
+fn reserved_key_hint(place: &Place<'_>, sources: &impl Sources) -> String {
+    let stops_at_key = match place.cause {
+        EvalAltResult::ErrorParsing(ParseErrorType::PropertyExpected, _) => true,
+        EvalAltResult::ErrorParsing(ParseErrorType::MissingToken(brace, _), _) => brace == "}",
+        _ => false,
+    };
+    let Some((line, (_, code))) = place.position.line().zip(sources.source(place.source)) else {
+        return String::new();
+    };
+    let before = place.position.position().unwrap_or(1) - 1;
+    let rest = code.lines().nth(line - 1).unwrap_or_default().chars().skip(before);
+    let word: String = rest.take_while(char::is_ascii_alphabetic).collect();
+    if !stops_at_key || word.is_empty() {
+        return String::new();
+    }
+    format!("; `{word}` is a word of the language, and goes in quotes as a key: \"{word}\"")
+}
+
 fn describe(cause: &EvalAltResult, functions: &[String]) -> String {
     let known = || API.into_iter().chain(functions.iter().map(String::as_str));
     match cause {
@@ -136,6 +161,11 @@ fn describe(cause: &EvalAltResult, functions: &[String]) -> String {
                     "Exec takes one argument: a string for the shell, or an array [program, argument...]"
                         .into()
                 }
+                "env" => {
+                    "env takes the name of a variable, and what to give where it is not set: env(\"NAME\", \"default\")"
+                        .into()
+                }
+                "hostname" => "hostname takes no argument".into(),
                 name => format!("unknown function `{signature}`{}", suggest(name, known())),
             }
         }

@@ -9,13 +9,15 @@
 //! * [`files`] owns the directory: it scans, decides what changed and reports [`files::FileChange`]s.
 //! * [`evaluate`] keeps the confined child that runs the scripts.
 //! * [`script`] is the other end, the only place that interprets anything. [`register`] checks what a script
-//!   registers, [`modules`] answers its imports, [`fingerprint`] says when a function changed.
+//!   registers, [`modules`] answers its imports, [`facts`] what it asks of its host, [`fingerprint`] says when a function
+//!   changed.
 //! * [`resolve`] asks the system for users and groups; [`diff`] compares definitions.
 //! * [`function`] runs one function action, with [`library`] at its hands, in a process of its own.
 
 mod catalog;
 pub mod diff;
 pub mod evaluate;
+pub mod facts;
 pub mod files;
 pub mod fingerprint;
 pub mod function;
@@ -29,3 +31,4 @@ pub mod resolve;
 pub mod scan;
 pub mod script;
 pub mod spec;
+pub mod surroundings;

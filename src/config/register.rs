@@ -7,7 +7,10 @@ use rhai::{Dynamic, FnPtr, Map};
 
 use super::message::suggest;
 use super::spec::{Account, OnFailure, Retry, RunMode, RunOnLoad, Throttle};
+use super::surroundings::Surroundings;
 use crate::store::NodePath;
+
+mod surroundings;
 
 /// `Exec(...)` as a value: program and arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +38,7 @@ const LAST_SIGNAL: i64 = 64;
 /// As much as a kernel and people can bear in a log line.
 const LONGEST_DESCRIPTION: usize = 256;
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 25] = [
     "store",
     "znode",
     "action",
@@ -53,6 +56,13 @@ const KEYS: [&str; 18] = [
     "debounce",
     "min_interval",
     "splay",
+    "env",
+    "cwd",
+    "umask",
+    "nice",
+    "rlimits",
+    "no_new_privs",
+    "output",
     "description",
 ];
 
@@ -80,6 +90,7 @@ pub struct Registration {
     pub retry: Option<Retry>,
     pub on_failure: OnFailure,
     pub throttle: Throttle,
+    pub surroundings: Surroundings,
     pub description: Option<String>,
 }
 
@@ -131,6 +142,7 @@ pub fn registration(argument: Dynamic) -> Result<Registration, String> {
                 .map_or(Ok(Duration::ZERO), |value| pause("min_interval", value))?,
             splay: take("splay").map_or(Ok(Duration::ZERO), |value| pause("splay", value))?,
         },
+        surroundings: surroundings::surroundings(&mut take)?,
         description: take("description").map(description).transpose()?,
     };
     if registration.notify_signal.is_some() && run_mode != RunMode::Queue {
@@ -331,8 +343,12 @@ fn seconds(key: &str, value: Dynamic) -> Result<Duration, String> {
     }
 }
 
+fn int(key: &str, value: Dynamic) -> Result<i64, String> {
+    value.as_int().map_err(|_| format!("`{key}` must be an int, not {}", type_of(&value)))
+}
+
 fn positive(key: &str, value: Dynamic) -> Result<u32, String> {
-    let number = value.as_int().map_err(|_| format!("`{key}` must be an int, not {}", type_of(&value)))?;
+    let number = int(key, value)?;
     u32::try_from(number)
         .ok()
         .filter(|number| *number >= 1)

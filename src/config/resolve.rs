@@ -3,7 +3,7 @@
 //! Asks the system's user databases, which may be slow or away for a moment: on the loader's thread only.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use super::message::suggest;
 use super::spec::{
     Account, Action, Credentials, Identity, Program, RawAction, RawWatch, WatchKey, WatchSpec,
 };
+use super::surroundings::Surroundings;
 use crate::store::{Facet, NodePath, NodePathError, StoreName, StoreNameError, StoreNames, Subject};
 
 #[derive(Debug, Error)]
@@ -24,6 +25,8 @@ pub enum ResolveError {
     UnknownGroup(String),
     #[error("`uid`/`gid`: only root can run actions as another user or group; this is uid {uid}, gid {gid}")]
     NotRoot { uid: u32, gid: u32 },
+    #[error("`nice`: only root can run actions at less than 0; {nice} asked, this is uid {uid}")]
+    NotNice { nice: i32, uid: u32 },
     #[error("`{key}`: the user database failed: {reason}")]
     Database { key: &'static str, reason: nix::Error },
     #[error("`znode`: {0}")]
@@ -40,18 +43,22 @@ impl ResolveError {
     /// Whether it may heal while the config stays as it is.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::UnknownUser(_) | Self::UnknownGroup(_) | Self::NotRoot { .. } | Self::Database { .. } => {
-                true
-            }
+            Self::UnknownUser(_)
+            | Self::UnknownGroup(_)
+            | Self::NotRoot { .. }
+            | Self::NotNice { .. }
+            | Self::Database { .. } => true,
             Self::Path(_) | Self::StoreName(_) | Self::UnknownStore { .. } => false,
         }
     }
 }
 
-/// Remembers what it asked: 10,000 watches of one user are one question. For one scan; users come and go.
+/// Remembers what it asked: 10,000 watches of one user are one question. For one scan; users come and go. And it keeps
+/// one copy of what many watches share.
 #[derive(Default)]
 pub struct Accounts {
     identities: HashMap<(Option<String>, Option<String>), Arc<Identity>>,
+    surroundings: HashSet<Arc<Surroundings>>,
 }
 
 impl Accounts {
@@ -87,7 +94,22 @@ impl Accounts {
             retry: raw.retry,
             on_failure: raw.on_failure,
             throttle: raw.throttle,
+            surroundings: self.surroundings(raw.surroundings.as_deref())?,
         })
+    }
+
+    fn surroundings(&mut self, asked: Option<&Surroundings>) -> Result<Arc<Surroundings>, ResolveError> {
+        let asked = asked.cloned().unwrap_or_default();
+        let own = geteuid();
+        if let Some(nice) = asked.nice.filter(|nice| *nice < 0 && !own.is_root()) {
+            return Err(ResolveError::NotNice { nice, uid: own.as_raw() });
+        }
+        if let Some(shared) = self.surroundings.get(&asked) {
+            return Ok(shared.clone());
+        }
+        let shared = Arc::new(asked);
+        self.surroundings.insert(shared.clone());
+        Ok(shared)
     }
 
     fn identity(
@@ -274,5 +296,16 @@ mod tests {
 
         let only_group = identity(None, Some(&Account::Id(54321))).unwrap().change.unwrap();
         assert_eq!((only_group.uid, only_group.gid, only_group.groups), (0, 54321, vec![54321]));
+    }
+
+    #[test]
+    fn equal_surroundings_are_kept_once() {
+        let mut accounts = Accounts::default();
+        let strange = Surroundings { umask: 0o077, ..Surroundings::default() };
+        let usual = accounts.surroundings(None).unwrap();
+        assert!(Arc::ptr_eq(&usual, &accounts.surroundings(Some(&Surroundings::default())).unwrap()));
+        let first = accounts.surroundings(Some(&strange)).unwrap();
+        assert!(Arc::ptr_eq(&first, &accounts.surroundings(Some(&strange.clone())).unwrap()));
+        assert_ne!(first, usual);
     }
 }

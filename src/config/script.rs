@@ -1,7 +1,7 @@
 //! The interpreter of configs: what a script can do, and what comes out of it.
 //!
 //! A script only makes data. It has no clock, no files, no processes and no output; what it registers depends
-//! on nothing but its source and modules. That is why a function action can run its script again to get the
+//! on nothing but its source, its modules and the facts that it asks of its host. That is why a function action can run its script again to get the
 //! function back, captured values and all.
 
 use std::cell::{Cell, RefCell};
@@ -17,13 +17,15 @@ use rhai::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::facts::{Facts, Informant};
 use super::fingerprint::Functions;
 use super::message::{self, Sources, suggest};
 use super::modules::{Missing, ModuleSource, Resolver};
 use super::register::{self, Exec, Requested, WatchType};
 use super::spec::{OnFailure, RawAction, RawWatch, RunMode, RunOnLoad};
+use super::surroundings::Surroundings;
 
-/// One file to evaluate, and the modules known so far.
+/// One file to evaluate, and the modules and facts known so far.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// As errors show it.
@@ -33,14 +35,28 @@ pub struct Request {
     pub source: Arc<str>,
     /// By path below the config directory.
     pub modules: BTreeMap<String, ModuleSource>,
+    pub facts: Facts,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Reply {
-    Loaded { watches: Vec<RawWatch>, warnings: Vec<String> },
-    Failed { message: String },
-    TimedOut { message: String },
-    NeedsModule { path: String },
+    Loaded {
+        watches: Vec<RawWatch>,
+        warnings: Vec<String>,
+    },
+    Failed {
+        message: String,
+    },
+    TimedOut {
+        message: String,
+    },
+    NeedsModule {
+        path: String,
+    },
+    /// Of the daemon's environment.
+    NeedsVariable {
+        name: String,
+    },
 }
 
 /// The contract gives an evaluation 2 s, which the parent enforces with a kill. This one is friendlier, since
@@ -73,6 +89,7 @@ pub struct Captured {
 pub struct Interpreter {
     engine: Engine,
     resolver: Resolver,
+    informant: Informant,
     run: Rc<RefCell<Run>>,
     deadline: Rc<Cell<Option<Instant>>>,
 }
@@ -95,28 +112,34 @@ impl Interpreter {
     pub fn new() -> Self {
         // It fails if and only if it was done before.
         let _ = rhai::config::hashing::set_hashing_seed(Some(HASHING_SEED));
-        let resolver = Resolver::default();
+        let (resolver, informant) = (Resolver::default(), Informant::default());
         let run = Rc::new(RefCell::new(Run::default()));
         let deadline = Rc::new(Cell::new(None));
-        let engine = engine(&resolver, &run, &deadline);
-        Self { engine, resolver, run, deadline }
+        let mut engine = engine(&resolver, &run, &deadline);
+        informant.register(&mut engine);
+        Self { engine, resolver, informant, run, deadline }
     }
 
     /// What `twitcher evaluate` answers to `request`.
     pub fn evaluate(&self, request: &Request) -> Reply {
         self.deadline.set(Some(Instant::now() + DEADLINE));
-        match self.run(request, None) {
+        let result = self.run(request, None);
+        // First, whatever came of it: the script may have caught the error that this is.
+        if let Some(Missing(path)) = self.resolver.missing() {
+            return Reply::NeedsModule { path };
+        }
+        if let Some(name) = self.informant.missing() {
+            return Reply::NeedsVariable { name };
+        }
+        match result {
             Ok(()) => Reply::Loaded { watches: self.run.take().watches, warnings: Vec::new() },
-            Err(error) => match self.resolver.missing() {
-                Some(Missing(path)) => Reply::NeedsModule { path },
-                None => {
-                    let message = self.render(&error, request);
-                    match innermost(&error) {
-                        EvalAltResult::ErrorTerminated(..) => Reply::TimedOut { message },
-                        _ => Reply::Failed { message },
-                    }
+            Err(error) => {
+                let message = self.render(&error, request);
+                match innermost(&error) {
+                    EvalAltResult::ErrorTerminated(..) => Reply::TimedOut { message },
+                    _ => Reply::Failed { message },
                 }
-            },
+            }
         }
     }
 
@@ -143,6 +166,7 @@ impl Interpreter {
 
     fn run(&self, request: &Request, wanted: Option<usize>) -> Result<(), Box<EvalAltResult>> {
         self.resolver.begin(request.modules.clone());
+        self.informant.begin(request.facts.clone());
         *self.run.borrow_mut() = Run { name: request.name.to_string(), wanted, ..Run::default() };
         let mut ast = self.engine.compile(&*request.source)?;
         ast.set_source(&*request.name);
@@ -286,6 +310,9 @@ impl Run {
             retry: asked.retry,
             on_failure: asked.on_failure,
             throttle: asked.throttle,
+            surroundings: Some(asked.surroundings)
+                .filter(|asked| *asked != Surroundings::default())
+                .map(Box::new),
             source: context.call_source().unwrap_or(&self.name).to_owned(),
             line: number(position.line()),
             column: number(position.position()),

@@ -1,17 +1,23 @@
 use super::*;
 use crate::config::spec::{Account, OnFailure, RunOnLoad, Throttle};
+use crate::config::surroundings::{Output, Resource, Surroundings, UNLIMITED};
 
 fn evaluate(source: &str) -> Reply {
     evaluate_with(source, &[])
 }
 
 fn evaluate_with(source: &str, modules: &[(&str, &str)]) -> Reply {
+    evaluate_on(Facts::default(), source, modules)
+}
+
+fn evaluate_on(facts: Facts, source: &str, modules: &[(&str, &str)]) -> Reply {
     let modules = modules.iter().map(|(path, source)| ((*path).into(), Ok((*source).into()))).collect();
     Interpreter::new().evaluate(&Request {
         path: "/etc/twitcher/git.twc".into(),
         name: "git.twc".into(),
         source: source.into(),
         modules,
+        facts,
     })
 }
 
@@ -51,6 +57,7 @@ fn the_defaults_are_those_of_the_contract() {
         retry: None,
         on_failure: OnFailure::Keep,
         throttle: Throttle::default(),
+        surroundings: None,
         source: "git.twc".into(),
         line: 1,
         column: 1,
@@ -84,6 +91,48 @@ fn every_key_is_understood() {
     for (timeout, expected) in [("60", 60_000), ("0.5", 500), ("0.001", 1), ("31622400", 31_622_400_000)] {
         assert_eq!(with(&format!("timeout: {timeout}")).timeout, Some(Duration::from_millis(expected)));
     }
+}
+
+#[test]
+fn every_key_of_the_surroundings_is_understood() {
+    let with = |keys: &str| {
+        let source = format!("RegisterWatch(#{{znode: `/a`, action: Exec(`x`), {keys}}})");
+        loaded(&source).remove(0).surroundings.map_or_else(Surroundings::default, |asked| *asked)
+    };
+    let usual = Surroundings::default;
+    let variables = |pairs: &[(&str, &str)]| {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Surroundings { variables: pairs.collect(), ..usual() }
+    };
+    let text = [("A", ""), ("B_2", "a b\n"), ("_c", "ä")];
+    assert_eq!(with("env: #{_c: `ä`, A: ``, B_2: \"a b\\n\"}"), variables(&text));
+    let numbers = [("F", "1.0"), ("I", "-3"), ("PATH", "/bin"), ("T", "true")];
+    assert_eq!(with("env: #{I: -3, F: 1.0, T: true, PATH: `/bin`}"), variables(&numbers));
+    assert_eq!(with("cwd: `/srv/app`"), Surroundings { cwd: "/srv/app".into(), ..usual() });
+    for (umask, expected) in [("0", 0), ("0o027", 0o027), ("0o777", 0o777)] {
+        assert_eq!(with(&format!("umask: {umask}")), Surroundings { umask: expected, ..usual() });
+    }
+    for nice in [-20, 0, 19] {
+        assert_eq!(with(&format!("nice: {nice}")), Surroundings { nice: Some(nice), ..usual() });
+    }
+    for resource in Resource::ALL {
+        for (value, expected) in
+            [("0", 0), ("9223372036854775807", i64::MAX as u64), ("`unlimited`", UNLIMITED)]
+        {
+            let limits = [(resource, expected)].into();
+            let keys = format!("rlimits: #{{ \"{}\": {value} }}", resource.name());
+            assert_eq!(with(&keys), Surroundings { limits, ..usual() });
+        }
+    }
+    assert_eq!(with("no_new_privs: true"), Surroundings { no_new_privs: true, ..usual() });
+    let file = Output::File("/var/log/x".into());
+    for (output, expected) in [("log", Output::Log), ("discard", Output::Discard), ("/var/log/x", file)] {
+        assert_eq!(with(&format!("output: `{output}`")), Surroundings { output: expected, ..usual() });
+    }
+    // Said or not, it is the same definition.
+    let spelled_out = "env: #{}, cwd: `/`, umask: 0o022, rlimits: #{}, no_new_privs: false, output: `log`";
+    let source = format!("RegisterWatch(#{{znode: `/a`, action: Exec(`x`), {spelled_out}}})");
+    assert_eq!(loaded(&source)[0].surroundings, None);
 }
 
 #[test]
@@ -160,13 +209,98 @@ fn wrong_values_are_errors_that_name_them() {
         ("znode: `/a`, action: OK, splay: -1", "`splay` must be a number of seconds above 0"),
         ("znode: `/a`, action: OK, run_mode: PARALLEL, max_parallel: 0", "`max_parallel`: 0 is less than 1"),
         ("znode: `/a`, action: OK, run_mode: PARALLEL, max_parallel: 1.0", "`max_parallel` must be an int"),
+        ("znode: `/a`, action: OK, evn: #{}", "unknown key `evn`; did you mean `env`?"),
+        ("znode: `/a`, action: OK, rlimit: #{}", "unknown key `rlimit`; did you mean `rlimits`?"),
+        ("znode: `/a`, action: OK, env: `A=1`", "`env` must be a map, #{ NAME: \"value\" }, not a string"),
+        (
+            "znode: `/a`, action: OK, env: #{ TWITCHER_WATCH: 1 }",
+            "`env`: `TWITCHER_WATCH`: the names that start with TWITCHER_ are Twitcher's own; take another",
+        ),
+        (
+            "znode: `/a`, action: OK, env: #{ \"A-B\": 1 }",
+            "`env`: \"A-B\" is no name of an environment variable; it takes letters, digits and _",
+        ),
+        (
+            "znode: `/a`, action: OK, env: #{ \"1A\": 1 }",
+            "`env`: \"1A\" is no name of an environment variable",
+        ),
+        ("znode: `/a`, action: OK, env: #{ \"\": 1 }", "`env`: \"\" is no name of an environment variable"),
+        (
+            "znode: `/a`, action: OK, env: #{ \"A=B\": 1 }",
+            "`env`: \"A=B\" is no name of an environment variable",
+        ),
+        (
+            "znode: `/a`, action: OK, env: #{ A: [1] }",
+            "`env`: `A` must be a string, an int, a float or a bool, not an array",
+        ),
+        (
+            "znode: `/a`, action: OK, env: #{ A: () }",
+            "`env`: `A` must be a string, an int, a float or a bool, not nothing",
+        ),
+        ("znode: `/a`, action: OK, env: #{ A: \"a\\x00\" }", "`env`: `A`: \"a\\0\" has a NUL character"),
+        (
+            "znode: `/a`, action: OK, env: #{ A: \"x\".long() }",
+            "`env`: `A` is longer than the 128 KiB that the kernel takes",
+        ),
+        ("znode: `/a`, action: OK, cwd: 3", "`cwd` must be a string, not an int"),
+        (
+            "znode: `/a`, action: OK, cwd: `srv`",
+            "`cwd`: \"srv\" is not absolute; write the whole path, from / on",
+        ),
+        ("znode: `/a`, action: OK, cwd: ``", "`cwd`: \"\" is not absolute"),
+        ("znode: `/a`, action: OK, cwd: \"/a\\x00\"", "`cwd`: \"/a\\0\" has a NUL character"),
+        ("znode: `/a`, action: OK, umask: `022`", "`umask` must be an int, not a string"),
+        (
+            "znode: `/a`, action: OK, umask: 0o1000",
+            "`umask`: 512 is not between 0 and 0o777; an octal number starts with 0o, such as 0o027",
+        ),
+        ("znode: `/a`, action: OK, umask: -1", "`umask`: -1 is not between 0 and 0o777"),
+        ("znode: `/a`, action: OK, nice: 20", "`nice`: 20 is not between -20 and 19"),
+        ("znode: `/a`, action: OK, nice: -21", "`nice`: -21 is not between -20 and 19"),
+        ("znode: `/a`, action: OK, nice: 1.5", "`nice` must be an int, not a float"),
+        (
+            "znode: `/a`, action: OK, rlimits: 3",
+            "`rlimits` must be a map, #{ nofile: 1024, core: \"unlimited\" }, not an int",
+        ),
+        (
+            "znode: `/a`, action: OK, rlimits: #{ nofiles: 3 }",
+            "`rlimits`: unknown limit `nofiles`; did you mean `nofile`?",
+        ),
+        (
+            "znode: `/a`, action: OK, rlimits: #{ RLIMIT_NPROC: 3 }",
+            "`rlimits`: unknown limit `RLIMIT_NPROC`; did you mean `nproc`?",
+        ),
+        ("znode: `/a`, action: OK, rlimits: #{ frobnicate: 3 }", "`rlimits`: unknown limit `frobnicate`\n"),
+        (
+            "znode: `/a`, action: OK, rlimits: #{ core: -1 }",
+            "`rlimits`: `core`: -1 is less than 0; \"unlimited\" is none",
+        ),
+        (
+            "znode: `/a`, action: OK, rlimits: #{ core: 1.5 }",
+            "`rlimits`: `core` must be an int or \"unlimited\", not a float",
+        ),
+        (
+            "znode: `/a`, action: OK, rlimits: #{ core: \"unlimted\" }",
+            "`rlimits`: `core` must be an int or \"unlimited\", not \"unlimted\"; did you mean `unlimited`?",
+        ),
+        ("znode: `/a`, action: OK, no_new_privs: 1", "`no_new_privs` must be true or false, not an int"),
+        (
+            "znode: `/a`, action: OK, output: `dicard`",
+            "`output` must be \"log\", \"discard\" or the absolute path of a file, not \"dicard\"; did you mean `discard`?",
+        ),
+        (
+            "znode: `/a`, action: OK, output: `logs/app`",
+            "`output` must be \"log\", \"discard\" or the absolute path of a file, not \"logs/app\"\n",
+        ),
+        ("znode: `/a`, action: OK, output: 1", "`output` must be a string, not an int"),
+        ("znode: `/a`, action: OK, output: \"/a\\x00\"", "`output`: \"/a\\0\" has a NUL character"),
         ("znode: `/a`, action: OK, description: ``", "`description` is empty"),
         ("znode: `/a`, action: OK, description: 1", "`description` must be a string"),
         ("znode: `/a`, action: OK, description: `git.twc-0`", "duplicate `description` \"git.twc-0\""),
     ] {
         let keys = keys.replace("action: OK", "action: Exec(`x`)");
         let source = format!(
-            "fn two(a, b) {{}} fn on_change(e) {{}}\nRegisterWatch(#{{znode: `/`, action: Exec(`x`), \
+            "fn two(a, b) {{}} fn on_change(e) {{}} fn long() {{ let x = this; x.pad(131072, 'x'); x }}\nRegisterWatch(#{{znode: `/`, action: Exec(`x`), \
              description: `git.twc-0`}});\n  RegisterWatch(#{{{keys}}});"
         );
         let message = failed(&source);
@@ -260,5 +394,91 @@ fn errors_in_modules_name_the_module() {
     }
     for source in ["import \"/etc/x\" as x;", "import \"../x\" as x;"] {
         assert!(failed(source).starts_with("/etc/twitcher/git.twc:1:8: cannot import"));
+    }
+}
+
+fn facts(hostname: &str, variables: &[(&str, Option<&str>)]) -> Facts {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned)));
+    Facts { hostname: hostname.into(), variables: variables.collect() }
+}
+
+#[test]
+fn a_config_is_told_the_facts_that_it_asks_for() {
+    let source = "fn node() { `/${hostname()}/${env(\"SITE\", `x`)}/${env(\"NONE\", `none`)}/${env(\"NONE\") == ()}` } \
+        RegisterWatch(#{znode: node(), action: Exec(`x`)})";
+    let needs = |known: &[_]| match evaluate_on(facts("web7", known), source, &[]) {
+        Reply::NeedsVariable { name } => name,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(needs(&[]), "SITE");
+    assert_eq!(needs(&[("SITE", Some("berlin"))]), "NONE");
+    match evaluate_on(facts("web7", &[("SITE", Some("berlin")), ("NONE", None)]), source, &[]) {
+        Reply::Loaded { watches, .. } => assert_eq!(watches[0].znode, "/web7/berlin/none/true"),
+        other => panic!("{other:?}"),
+    }
+}
+
+// An error that a script caught is asked for all the same, or it would go on without.
+#[test]
+fn what_is_missing_is_asked_for_even_where_the_script_would_do_without() {
+    assert!(matches!(evaluate("try { env(`X`) } catch {}"), Reply::NeedsVariable { name } if name == "X"));
+    let computed = "try { import \"m\" + 1 as m; } catch {}";
+    assert!(matches!(evaluate(computed), Reply::NeedsModule { path } if path == "m1.rhai"));
+}
+
+#[test]
+fn wrong_questions_to_the_host_are_errors() {
+    for (source, expected) in [
+        ("env(`A B`)", "`env`: \"A B\" is no name of an environment variable"),
+        ("env(``, 1)", "`env`: \"\" is no name of an environment variable"),
+        ("env(1)", "env takes the name of a variable"),
+        ("env()", "env takes the name of a variable"),
+        ("hostname(1)", "hostname takes no argument"),
+        ("hostnam()", "unknown function `hostnam ()`; did you mean `hostname`?"),
+    ] {
+        let message = failed(source);
+        assert!(message.starts_with("/etc/twitcher/git.twc:1:1: "), "{message}");
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_word_of_the_language_as_a_key_is_explained() {
+    for map in ["as: 1", "core: 1, as: 2"] {
+        let message = failed(&format!("let x = #{{ {map} }};"));
+        assert!(
+            message.contains("`as` is a word of the language, and goes in quotes as a key: \"as\""),
+            "{message}"
+        );
+    }
+    for (source, expected) in
+        [("let x = #{ 3: 1 };", "to end this object map literal\n"), ("let x = #{ a: 1", "literal")]
+    {
+        let message = failed(source);
+        assert!(message.contains(expected) && !message.contains("in quotes"), "{message}");
+    }
+}
+
+#[test]
+fn modules_share_constants_maps_and_whole_registrations() {
+    let module = "export const ROOT = `/app`;\n\
+        fn gentle() { #{ nice: 10, run_mode: DISCARD, rlimits: #{ nofile: 64 }, env: #{ SITE: env(`SITE`) } } }\n\
+        fn reg(name) { RegisterWatch(gentle() + #{ znode: `/${hostname()}/${name}`, action: Exec(`x`), uid: `nobody` }) }";
+    let source = "import \"lib/m\" as m;\n\
+        RegisterWatch(m::gentle() + #{ znode: m::ROOT + `/a`, action: Exec(`x`) });\n\
+        for name in [`b`, `c`] { m::reg(name); }";
+    let watches =
+        match evaluate_on(facts("web7", &[("SITE", Some("berlin"))]), source, &[("lib/m.rhai", module)]) {
+            Reply::Loaded { watches, .. } => watches,
+            other => panic!("{other:?}"),
+        };
+    let said: Vec<_> =
+        watches.iter().map(|watch| (watch.znode.as_str(), watch.source.as_str(), watch.line)).collect();
+    assert_eq!(said, [("/app/a", "git.twc", 2), ("/web7/b", "lib/m.rhai", 3), ("/web7/c", "lib/m.rhai", 3)]);
+    for watch in &watches {
+        let surroundings = watch.surroundings.as_ref().unwrap();
+        assert_eq!((watch.run_mode, surroundings.nice), (RunMode::Discard, Some(10)));
+        assert_eq!(surroundings.variables["SITE"], "berlin");
+        assert_eq!(surroundings.limits[&Resource::Nofile], 64);
     }
 }

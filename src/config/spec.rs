@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::facts::Facts;
 use super::fingerprint::StableHash;
+use super::surroundings::Surroundings;
 use crate::store::{StoreName, Subject};
 
 /// What an update does while the action runs.
@@ -93,6 +95,8 @@ pub struct RawWatch {
     pub retry: Option<Retry>,
     pub on_failure: OnFailure,
     pub throttle: Throttle,
+    /// `None`: the default.
+    pub surroundings: Option<Box<Surroundings>>,
     /// Of the `RegisterWatch` call, for errors only: no part of the definition. `source` is the file or module
     /// below the config directory.
     pub source: String,
@@ -131,6 +135,8 @@ pub struct WatchSpec {
     pub retry: Option<Retry>,
     pub on_failure: OnFailure,
     pub throttle: Throttle,
+    /// Shared like the identity.
+    pub surroundings: Arc<Surroundings>,
 }
 
 /// All of a [`WatchSpec`] that makes it do what it does: the one list of what counts.
@@ -151,6 +157,7 @@ struct Definition<'a> {
     retry: Option<Retry>,
     on_failure: OnFailure,
     throttle: Throttle,
+    surroundings: &'a Surroundings,
 }
 
 #[derive(Debug, PartialEq)]
@@ -190,6 +197,7 @@ impl WatchSpec {
             retry,
             on_failure,
             throttle,
+            surroundings,
         } = self;
         Definition {
             store,
@@ -208,6 +216,7 @@ impl WatchSpec {
             retry: *retry,
             on_failure: *on_failure,
             throttle: *throttle,
+            surroundings,
         }
     }
 }
@@ -226,7 +235,7 @@ pub enum Action {
     Function { program: Arc<Program>, index: usize, fingerprint: String },
 }
 
-/// A script and its modules as they were when they were loaded.
+/// A script, its modules and what it asked of its host, as they were when they were loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// As errors show it.
@@ -237,6 +246,7 @@ pub struct Program {
     /// Module sources by their path below the config directory (`team/lib.rhai`). Shared between the files
     /// that import them.
     pub modules: BTreeMap<String, Arc<str>>,
+    pub facts: Facts,
 }
 
 /// Who an action runs as.

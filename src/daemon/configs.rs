@@ -22,6 +22,10 @@ pub(super) struct FirstScan {
 }
 
 impl FirstScan {
+    pub(super) fn is_done(&self) -> bool {
+        self.is_done
+    }
+
     fn failed(&mut self, file: &str) {
         if !self.is_done {
             self.failed.insert(file.to_owned());
@@ -63,15 +67,18 @@ impl Daemon {
                 }
                 let Changes { added, changed, removed } = self.load(&file, watches);
                 self.scan.loaded(&file);
+                self.failing_files.remove(&file);
                 self.log.report(&Report::ConfigLoaded { file: &file, added, changed, removed });
             }
             FileChange::Failed { file, error } => {
                 self.log.report(&Report::ConfigFailed { error: &error });
                 self.scan.failed(&file);
+                self.failing_files.insert(file, error);
             }
             FileChange::Removed { file } => {
                 let Changes { removed, .. } = self.load(&file, Vec::new());
                 self.by_file.remove(&file);
+                self.failing_files.remove(&file);
                 self.log.report(&Report::ConfigRemoved { file: &file, watches: removed });
             }
             FileChange::Trouble(what) => {
@@ -129,6 +136,9 @@ impl Daemon {
             self.log.report(&Report::StaysStopped { watch: &spec.id });
         }
         let is_recorded = recalled.is_some_and(|recalled| recalled.definition == hash);
+        if standing.paused {
+            self.log.report(&Report::StaysPaused { watch: &spec.id });
+        }
         let id = match self.by_key.get(&spec.id).copied() {
             Some(id) => {
                 self.revive(id, spec, hash, standing, is_recorded);

@@ -1,6 +1,6 @@
 //! What the daemon tells its ledger, and what it learns from it at its start.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -10,12 +10,22 @@ use crate::action::run;
 use crate::config::spec::WatchSpec;
 use crate::ledger::{Ending, Intent, News, Recalled, WatchRecord};
 use crate::report::{FormerRun, Report};
-use crate::watch::{Past, Record, RunId, Standing, Update, Watch};
+use crate::watch::{Event, Past, Record, RunId, Standing, Update, Watch};
 
 /// How the present series of failures of a watch goes on, for whoever looks into the ledger.
 pub(super) struct LastFailure {
     pub(super) what: String,
     pub(super) next_try: Option<SystemTime>,
+}
+
+/// The newest run of a watch that has ended.
+pub(super) struct LastRun {
+    pub(super) run: RunId,
+    pub(super) event: Event,
+    pub(super) version: i64,
+    pub(super) started: SystemTime,
+    pub(super) took: Duration,
+    pub(super) ending: Ending<'static>,
 }
 
 impl Daemon {
@@ -61,7 +71,7 @@ impl Daemon {
             // The daemon may have stopped by now.
             let _ = ends.send(RunEnd { watch, run, how: Over::Ended(outcome, Vec::new()) });
         });
-        self.runs.insert(run, Live { intent, process, handle, started, ended_by: None });
+        self.runs.insert(run, Live { intent, process, handle, started, ended_by: None, killed: None });
         self.schedule(watch);
     }
 
@@ -136,7 +146,7 @@ impl Daemon {
     /// Tells the ledger what a watch has come to.
     pub(super) fn remember(&mut self, id: WatchId) {
         let Some(entry) = self.entries.get(&id) else { return };
-        let Some(spec) = entry.spec().filter(|_| !entry.retired) else { return };
+        let Some(spec) = entry.loaded() else { return };
         let failure = entry.failure.as_deref();
         self.ledger.remember(&WatchRecord {
             watch: &spec.id,

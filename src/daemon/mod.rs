@@ -2,17 +2,20 @@
 //! effects it asks for. It owns the watches, the timers and the running actions, and decides nothing.
 //!
 //! * [`configs`] changes which watches there are.
+//! * [`gauges`] says how all that is at the moment.
 //! * [`memory`] keeps the ledger, and takes up what a former daemon left in it.
+//! * [`operator`] answers what operators ask through the control socket.
 //! * [`runs`] performs what the core asks for.
 //! * [`stores`] has the stores, and what is followed in each.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
 use crate::action::proc::ProcessMark;
@@ -20,15 +23,18 @@ use crate::action::run::{Handle, Outcome};
 use crate::action::spawn::Spawner;
 use crate::config::files::{FileChange, Loader};
 use crate::config::spec::{WatchKey, WatchSpec};
+use crate::control::Question;
 use crate::ledger::{Ending, Intent, Ledger};
-use crate::report::{Log, Node, Report, RunReport};
+use crate::report::{Node, Report, Reporter, RunReport};
 use crate::store::{State, StoreEvent, StoreName, Subject};
 use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update, Watch};
 use configs::FirstScan;
-use memory::LastFailure;
+use memory::{LastFailure, LastRun};
 
 mod configs;
+mod gauges;
 mod memory;
+mod operator;
 mod runs;
 mod stores;
 
@@ -43,21 +49,24 @@ const SETTLE: Duration = Duration::from_millis(2);
 
 /// Everything the daemon lives on; each is ready to use.
 pub struct Parts {
-    pub log: Log,
+    pub log: Reporter,
     pub ledger: Ledger,
     pub spawner: Spawner,
     pub stores: Stores,
+    pub config_path: PathBuf,
     pub loader: Loader,
     pub config_changes: UnboundedReceiver<FileChange>,
     /// Signal numbers: SIGHUP, SIGTERM and SIGINT.
     pub signals: UnboundedReceiver<i32>,
+    /// What operators ask; nobody may be there to.
+    pub questions: Receiver<Question>,
     /// How long running actions may take to end by themselves when the daemon stops.
     pub stop_timeout: Duration,
 }
 
 /// Runs until it is told to stop and the last action has ended.
 pub async fn run(parts: Parts) {
-    let Parts { loader, mut config_changes, mut signals, .. } = parts;
+    let Parts { mut config_changes, mut signals, mut questions, .. } = parts;
     let (ends, mut ended) = unbounded_channel();
     let mut daemon = Daemon {
         log: parts.log,
@@ -66,8 +75,11 @@ pub async fn run(parts: Parts) {
         stores: parts.stores,
         ends,
         origin: Instant::now(),
+        started: SystemTime::now(),
+        config_path: parts.config_path,
+        loader: parts.loader,
         stamp: stamp(),
-        entries: HashMap::new(),
+        entries: BTreeMap::new(),
         by_key: HashMap::new(),
         by_file: HashMap::new(),
         runs: HashMap::new(),
@@ -79,6 +91,7 @@ pub async fn run(parts: Parts) {
         next_watch: 0,
         timers: BTreeSet::new(),
         scan: FirstScan::default(),
+        failing_files: BTreeMap::new(),
         interrupted: HashMap::new(),
         drifted: 0,
         stop_timeout: parts.stop_timeout,
@@ -102,14 +115,12 @@ pub async fn run(parts: Parts) {
             Some(end) = ended.recv() => daemon.run_ended(end),
             Some(change) = config_changes.recv(), if !daemon.stopping => daemon.file_change(change),
             Some(signal) = signals.recv() => match signal {
-                SIGHUP => {
-                    daemon.log.report(&Report::ConfigReload);
-                    loader.rescan();
-                }
+                SIGHUP => daemon.reload("SIGHUP"),
                 SIGINT => daemon.stop("SIGINT"),
                 SIGTERM => daemon.stop("SIGTERM"),
                 _ => {}
             },
+            Some(question) = questions.recv() => daemon.answer(question),
             () = sleep_until(wake.unwrap_or(daemon.origin)), if wake.is_some() => daemon.tick(),
             () = sleep_until(settle.unwrap_or(daemon.origin)), if settle.is_some() => daemon.settle(),
             () = sleep_until(retry.unwrap_or(daemon.origin)), if retry.is_some() => daemon.ledger.retry(),
@@ -140,6 +151,8 @@ struct Entry {
     retired: bool,
     /// Since the last success. Boxed, because few have one.
     failure: Option<Box<LastFailure>>,
+    /// Boxed, because of ten thousand most have none yet.
+    last_run: Option<Box<LastRun>>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "hardly any is small, and each lies in a box already")]
@@ -151,7 +164,8 @@ enum Definition {
 
 impl Entry {
     fn new(definition: Definition, watch: Watch) -> Self {
-        let mut entry = Self { definition, hash: 0, watch, timer: None, retired: true, failure: None };
+        let mut entry =
+            Self { definition, hash: 0, watch, timer: None, retired: true, failure: None, last_run: None };
         if let Some(spec) = entry.spec() {
             (entry.hash, entry.retired) = (spec.definition_hash(), false);
         }
@@ -163,6 +177,11 @@ impl Entry {
             Definition::Loaded(spec) => Some(spec),
             Definition::Former(_) => None,
         }
+    }
+
+    /// As some file registers it now.
+    fn loaded(&self) -> Option<&WatchSpec> {
+        self.spec().filter(|_| !self.retired)
     }
 
     fn key(&self) -> &WatchKey {
@@ -184,6 +203,8 @@ struct Live {
     handle: Handle,
     started: Instant,
     ended_by: Option<Reason>,
+    /// When it was sent SIGKILL.
+    killed: Option<Instant>,
 }
 
 /// A run that starts as soon as the ledger knows of it.
@@ -191,6 +212,8 @@ struct Start {
     watch: WatchId,
     run: RunId,
     update: Update,
+    /// As in [`crate::watch::Effect::Spawn`].
+    since: Time,
     intent: Intent,
 }
 
@@ -209,15 +232,19 @@ enum Over {
 }
 
 struct Daemon {
-    log: Log,
+    log: Reporter,
     ledger: Ledger,
     spawner: Spawner,
     stores: Stores,
     ends: UnboundedSender<RunEnd>,
     origin: Instant,
+    /// The same by the calendar.
+    started: SystemTime,
+    config_path: PathBuf,
+    loader: Loader,
     stamp: String,
-    /// Boxed, because the table has up to twice as many places as entries.
-    entries: HashMap<WatchId, Box<Entry>>,
+    /// Boxed, because a node of the tree has up to twice as many places as entries.
+    entries: BTreeMap<WatchId, Box<Entry>>,
     by_key: HashMap<WatchKey, WatchId>,
     by_file: HashMap<String, Vec<WatchKey>>,
     runs: HashMap<RunId, Live>,
@@ -231,6 +258,8 @@ struct Daemon {
     next_watch: u64,
     timers: BTreeSet<(Time, WatchId)>,
     scan: FirstScan,
+    /// Files whose last load failed, and why.
+    failing_files: BTreeMap<String, String>,
     /// Of the runs that the former daemon did not see end, until their watch is loaded.
     interrupted: HashMap<WatchKey, (Arc<str>, Subject, Event)>,
     drifted: u64,
@@ -241,7 +270,7 @@ struct Daemon {
 /// What the end of a run means: to its watch, and to the ledger.
 fn verdict(outcome: &io::Result<Outcome>, told: Option<Reason>) -> (End, Ending<'static>) {
     match (outcome, told) {
-        (Ok(Outcome::Unknown), None | Some(Reason::Timeout | Reason::Stop)) => {
+        (Ok(Outcome::Unknown), None | Some(Reason::Timeout | Reason::Stop | Reason::Kill)) => {
             (End::Interrupted, Ending::Unknown)
         }
         (Ok(Outcome::Exited(_) | Outcome::Signaled(_)), Some(Reason::Stop)) => {
@@ -250,16 +279,19 @@ fn verdict(outcome: &io::Result<Outcome>, told: Option<Reason>) -> (End, Ending<
         (Ok(Outcome::Exited(_) | Outcome::Signaled(_)), Some(Reason::Timeout)) => {
             (End::Failed, Ending::TimedOut)
         }
+        (Ok(Outcome::Exited(_) | Outcome::Signaled(_)), Some(Reason::Kill)) => (End::Failed, Ending::Killed),
         (Ok(Outcome::Exited(0)), None) => (End::Succeeded, Ending::Exited(0)),
         (Ok(Outcome::Exited(code)), None) => (End::Failed, Ending::Exited(*code)),
         (Ok(Outcome::Signaled(signal)), None) => (End::Failed, Ending::Signaled(*signal)),
-        (Err(_), None | Some(Reason::Timeout | Reason::Stop)) => (End::Failed, Ending::Unknown),
+        (Err(_), None | Some(Reason::Timeout | Reason::Stop | Reason::Kill)) => {
+            (End::Failed, Ending::Unknown)
+        }
     }
 }
 
 /// Sets the run ids of a daemon apart from those of any other.
 fn stamp() -> String {
-    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let started = SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     format!("{:x}.{:x}", started.unwrap_or_default().as_millis(), std::process::id())
 }
 
@@ -277,18 +309,18 @@ impl Daemon {
             StoreEvent::Observed { subject, state } => self.observed(name, &subject, &state),
             StoreEvent::Unreadable { subject, reason } => {
                 let Some(subscribers) = store.subjects.get_mut(&subject) else { return };
-                subscribers.unreadable = true;
+                subscribers.unreadable = Some(reason.clone());
                 let keys: Vec<_> =
                     subscribers.watches.iter().map(|watch| self.entries[watch].key()).collect();
                 let node = Node { store: name, subject: &subject };
                 self.log.report(&Report::NodeUnreadable { node, watches: &keys, reason: &reason });
             }
             StoreEvent::Connected { what } => {
-                let away = store.connected();
+                let away = store.connected(&what);
                 self.log.report(&Report::StoreConnected { store: shown, what: &what, away });
             }
             StoreEvent::Disconnected { reason } => {
-                store.disconnected();
+                store.disconnected(&reason);
                 self.log.report(&Report::StoreDisconnected { store: shown, reason: &reason });
             }
             StoreEvent::Degraded { reason } => {
@@ -305,7 +337,7 @@ impl Daemon {
     fn observed(&mut self, store: &StoreName, subject: &Subject, state: &State) {
         let node = Node { store, subject };
         let Some(subscribers) = self.stores[store].subjects.get_mut(subject) else { return };
-        if std::mem::take(&mut subscribers.unreadable) {
+        if subscribers.unreadable.take().is_some() {
             self.log.report(&Report::NodeReadable { node });
         }
         self.log.report(&Report::NodeObserved { node });
@@ -323,6 +355,11 @@ impl Daemon {
                 let Some(live) = self.runs.remove(&run) else { return };
                 let (end, ending) = verdict(&outcome, live.ended_by);
                 self.note_end(run, &live, ending, &output);
+                if let Some(entry) = self.entries.get_mut(&watch) {
+                    let Intent { event, version, started, .. } = live.intent;
+                    let (version, took) = (version.number, live.started.elapsed());
+                    entry.last_run = Some(Box::new(LastRun { run, event, version, started, took, ending }));
+                }
                 self.report_end(watch, run, &live, &outcome, end);
                 end
             }
@@ -360,6 +397,11 @@ impl Daemon {
         for watch in due {
             self.step(watch, Input::Tick);
         }
+    }
+
+    fn reload(&self, asked_by: &str) {
+        self.log.report(&Report::ConfigReload { asked_by });
+        self.loader.rescan();
     }
 
     fn stop(&mut self, signal: &str) {

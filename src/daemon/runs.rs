@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use nix::libc;
 use tokio::time::Instant;
 
+use super::memory::LastRun;
 use super::{Daemon, Live, Over, RunEnd, Start, WatchId};
 use crate::action::proc;
 use crate::action::run::{self, Handle};
@@ -16,12 +17,12 @@ use crate::config::spec::{Action, WatchKey, WatchSpec};
 use crate::ledger::Ending;
 use crate::report::{Node, Report, RunReport};
 use crate::store::Content;
-use crate::watch::{Effect, RunId, Update};
+use crate::watch::{Effect, RunId, Time, Update};
 
 impl Daemon {
     pub(super) fn perform(&mut self, id: WatchId, effect: Effect) {
         match effect {
-            Effect::Spawn { run, update } => self.intend(id, run, update),
+            Effect::Spawn { run, update, since } => self.intend(id, run, update, since),
             Effect::Notify { run, signal } => {
                 let _ = self.signal(run, RunReport::Notified { signal }, |handle| handle.notify(signal));
             }
@@ -32,7 +33,10 @@ impl Daemon {
                 }
             }
             Effect::Kill { run } => {
-                let _ = self.signal(run, RunReport::Killed, Handle::kill);
+                let sent = self.signal(run, RunReport::Killed, Handle::kill);
+                if let (true, Some(live)) = (sent, self.runs.get_mut(&run)) {
+                    live.killed = Some(Instant::now());
+                }
             }
             Effect::Discarded { version } => {
                 let watch = self.entries[&id].key();
@@ -89,12 +93,12 @@ impl Daemon {
         }
     }
 
-    fn intend(&mut self, watch: WatchId, run: RunId, update: Update) {
+    fn intend(&mut self, watch: WatchId, run: RunId, update: Update, since: Time) {
         let entry = &self.entries[&watch];
         // The core starts nothing of what no file registers.
         let Some(spec) = entry.spec() else { return };
         let intent = self.intent(entry, spec, run, &update);
-        self.starting.push(Start { watch, run, update, intent });
+        self.starting.push(Start { watch, run, update, since, intent });
     }
 
     /// Starts what is to be started, of which the next daemon knows by then, whatever becomes of us.
@@ -109,7 +113,7 @@ impl Daemon {
         }
     }
 
-    fn start(&mut self, Start { watch: id, run, update, intent }: Start) {
+    fn start(&mut self, Start { watch: id, run, update, since, intent }: Start) {
         let Some(spec) = self.entries.get(&id).and_then(|entry| entry.spec()) else { return };
         let started = Instant::now();
         match self.spawner.spawn(self.launch(spec, &intent.run, &update)) {
@@ -119,13 +123,14 @@ impl Daemon {
                     node: Node::of(spec),
                     version: update.version.number,
                     pid: process.leader.as_raw(),
+                    late: self.now().saturating_sub(since),
                 };
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
                 // A process that we do not reap cannot be gone.
                 let mark = proc::mark(process.leader).ok();
                 self.unidentified.insert(run);
                 let handle = self.follow(id, run, spec.id.clone(), process);
-                let live = Live { intent, process: mark, handle, started, ended_by: None };
+                let live = Live { intent, process: mark, handle, started, ended_by: None, killed: None };
                 self.runs.insert(run, live);
             }
             Err(error) => {
@@ -139,9 +144,17 @@ impl Daemon {
                 self.log.report(&Report::Run { watch: &spec.id, run, what });
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.fail(why);
+                    entry.last_run = Some(Box::new(LastRun {
+                        run,
+                        event: update.event,
+                        version: update.version.number,
+                        started: intent.started,
+                        took: Duration::ZERO,
+                        ending: Ending::NotStarted(""),
+                    }));
                 }
                 // Through the queue and not at once: a thousand that cannot start must not nest.
-                let how = Over::NeverStarted { starved: is_starvation(&error) };
+                let how = Over::NeverStarted { starved: is_starvation(error.cause()) };
                 let _ = self.ends.send(RunEnd { watch: id, run, how });
             }
         }
@@ -181,7 +194,7 @@ impl Daemon {
             ("TWITCHER_RUN_ID", run.to_owned()),
         ];
         let stdin = spec.pipe_stdin.then(|| stdin(&update.content));
-        Launch { program, identity: &spec.identity, stdin, variables }
+        Launch { program, identity: &spec.identity, surroundings: &spec.surroundings, stdin, variables }
     }
 }
 

@@ -5,13 +5,15 @@ use std::future::poll_fn;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
 use super::WatchId;
+use crate::control::status::StoreStatus;
+use crate::report::Timestamp;
 use crate::store::{self, StoreEvent, StoreName, StoreNames, StoreSettings, Subject, Subscriptions};
 
 /// All that the settings name. Each has a channel of its own: a slow one with many nodes has that full of reads, and
@@ -31,6 +33,14 @@ pub struct Store {
     opened: Option<Opened>,
     pub(super) subjects: HashMap<Subject, Subscribers>,
     away_since: Option<Instant>,
+    said: Option<Said>,
+}
+
+/// What a store said of its connection last.
+struct Said {
+    is_connected: bool,
+    since: SystemTime,
+    detail: String,
 }
 
 struct Opened {
@@ -42,7 +52,8 @@ struct Opened {
 #[derive(Default)]
 pub(super) struct Subscribers {
     pub(super) watches: Vec<WatchId>,
-    pub(super) unreadable: bool,
+    /// Why, as long as it cannot be read.
+    pub(super) unreadable: Option<String>,
 }
 
 impl Stores {
@@ -62,6 +73,15 @@ impl Stores {
     /// The name as reports have it: nobody needs that of the only one.
     pub(super) fn shown<'a>(&self, name: &'a StoreName) -> Option<&'a StoreName> {
         (self.table.len() > 1).then_some(name)
+    }
+
+    /// Those that are in use.
+    pub(super) fn in_use(&self) -> impl Iterator<Item = (&StoreName, &Store)> {
+        self.table.iter().filter(|store| store.opened.is_some()).map(|store| (&store.name, store))
+    }
+
+    pub(super) fn status(&self) -> Vec<StoreStatus> {
+        self.in_use().map(|(_, store)| store.status()).collect()
     }
 
     /// What a store says next. None is kept waiting by what another has to say. Can be dropped at any time.
@@ -131,7 +151,15 @@ impl IndexMut<&StoreName> for Stores {
 impl Store {
     fn new(name: StoreName, settings: StoreSettings) -> Self {
         let lasting_name = format!("{name} {}", settings.url.lasting_name()).into();
-        Self { name, settings, lasting_name, opened: None, subjects: HashMap::new(), away_since: None }
+        Self {
+            name,
+            settings,
+            lasting_name,
+            opened: None,
+            subjects: HashMap::new(),
+            away_since: None,
+            said: None,
+        }
     }
 
     /// Connects to it, unless that was done.
@@ -152,7 +180,7 @@ impl Store {
             }
             None => {
                 self.subscriptions().subscribe(subject.clone());
-                let subscribers = Subscribers { watches: vec![watch], unreadable: false };
+                let subscribers = Subscribers { watches: vec![watch], unreadable: None };
                 self.subjects.insert(subject.clone(), subscribers);
             }
         }
@@ -167,13 +195,35 @@ impl Store {
         }
     }
 
-    pub(super) fn disconnected(&mut self) {
+    pub(super) fn disconnected(&mut self, reason: &str) {
         self.away_since = Some(Instant::now());
+        self.say(false, reason);
     }
 
     /// Returns how long it was away, if it was.
-    pub(super) fn connected(&mut self) -> Option<Duration> {
+    pub(super) fn connected(&mut self, what: &str) -> Option<Duration> {
+        self.say(true, what);
         self.away_since.take().map(|since| since.elapsed())
+    }
+}
+
+impl Store {
+    fn say(&mut self, is_connected: bool, detail: &str) {
+        self.said = Some(Said { is_connected, since: SystemTime::now(), detail: detail.to_owned() });
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.said.as_ref().is_some_and(|said| said.is_connected)
+    }
+
+    fn status(&self) -> StoreStatus {
+        StoreStatus {
+            name: self.name.to_string(),
+            url: self.settings.url.to_string(),
+            connected: self.said.as_ref().map(|said| said.is_connected),
+            since: self.said.as_ref().map(|said| Timestamp(said.since)),
+            detail: self.said.as_ref().map(|said| said.detail.clone()),
+        }
     }
 }
 

@@ -53,8 +53,7 @@ pub(super) fn read_subject(row: &Row<'_>) -> Result<Subject> {
 
 pub(super) fn read_event(row: &Row<'_>, column: &str) -> Result<Option<Event>> {
     let Some(name) = row.get::<_, Option<String>>(column)? else { return Ok(None) };
-    let known = [Event::Load, Event::Created, Event::Changed, Event::Children];
-    let event = known.into_iter().find(|known| known.as_str() == name);
+    let event = Event::ALL.into_iter().find(|known| known.as_str() == name);
     event.map(Some).ok_or_else(|| nonsense(column, name))
 }
 

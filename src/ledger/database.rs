@@ -149,12 +149,12 @@ fn prepare(connection: &Connection) -> Result<(), Trouble> {
     match version {
         0 if is_empty => connection.execute_batch(include_str!("schema.sql"))?,
         SCHEMA_VERSION => check_watches(connection)?,
-        version if version != 0 => {
+        0 => return Err(Trouble::Damaged("it is some other database".into())),
+        version => {
             return Err(Trouble::Damaged(format!(
                 "its version is {version}, this daemon knows only {SCHEMA_VERSION}"
             )));
         }
-        _ => return Err(Trouble::Damaged("it is some other database".into())),
     }
     // Written even where it is the same: that shows whether anything can be.
     connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;

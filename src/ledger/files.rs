@@ -64,6 +64,11 @@ impl Files {
         fs::symlink_metadata(&self.main).is_ok()
     }
 
+    /// Of the database and its log, in bytes. What cannot be looked at counts nothing.
+    pub(super) fn size(&self) -> u64 {
+        [&self.main, &self.wal].into_iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()
+    }
+
     pub(super) fn main(&self) -> &Path {
         &self.main
     }

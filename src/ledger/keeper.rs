@@ -75,6 +75,8 @@ pub(super) struct Keeper {
     forgotten: bool,
     /// When the ledger was made usable again.
     back: Option<Instant>,
+    /// Why it was lost last.
+    trouble: String,
 }
 
 impl Keeper {
@@ -98,6 +100,7 @@ impl Keeper {
             pause: limits.pause,
             forgotten: false,
             back: None,
+            trouble: String::new(),
             limits,
         };
         let found = fs::symlink_metadata(keeper.files.main());
@@ -124,6 +127,10 @@ impl Keeper {
 
     pub(super) fn has_forgotten(&self) -> bool {
         self.forgotten
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.files.size()
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -220,6 +227,14 @@ impl Keeper {
         }
     }
 
+    /// Why it is lost, if it is.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        match self.health {
+            Health::Lost { .. } => Some(&self.trouble),
+            Health::Usable(_) => None,
+        }
+    }
+
     /// Tries a lost ledger again, if it is time.
     pub(super) fn retry(&mut self) {
         match self.health {
@@ -294,11 +309,12 @@ impl Keeper {
 
     /// Says so once, however often it is tried again.
     fn lose(&mut self, trouble: Trouble) {
+        let (Trouble::Damaged(what) | Trouble::Displaced(what) | Trouble::Unusable(what)) = trouble;
+        self.trouble = format!("{}: {what}", self.files.main().display());
         if !self.said_lost {
             self.said_lost = true;
             self.pause = if self.is_unsteady() { MAX_PAUSE.min(self.pause * 2) } else { self.limits.pause };
-            let (Trouble::Damaged(what) | Trouble::Displaced(what) | Trouble::Unusable(what)) = trouble;
-            self.news = Some(News::Lost { reason: format!("{}: {what}", self.files.main().display()) });
+            self.news = Some(News::Lost { reason: self.trouble.clone() });
         }
         self.health = Health::lost();
     }

@@ -21,6 +21,7 @@ mod checkpoint;
 mod column;
 mod database;
 mod files;
+mod history;
 mod keeper;
 mod runs;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod tests;
 mod trouble;
 mod watches;
 
+pub use history::{RunRecord, Which};
 use keeper::{Keeper, Limits};
 
 /// The file's name in the state directory.
@@ -82,12 +84,30 @@ pub enum Ending<'a> {
     Signaled(i32),
     /// Its timeout came first; how it ended then.
     TimedOut,
+    /// An operator ended it.
+    Killed,
     /// Why.
     NotStarted(&'a str),
     /// The daemon stopped before it had ended.
     Interrupted,
     /// Its daemon died before it ended, so that nobody knows how it did.
     Unknown,
+}
+
+impl Ending<'_> {
+    /// As the ledger and everything that shows it has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Ending::Exited(0) => "success",
+            Ending::Exited(_) => "exit",
+            Ending::Signaled(_) => "signal",
+            Ending::TimedOut => "timeout",
+            Ending::Killed => "killed",
+            Ending::NotStarted(_) => "not started",
+            Ending::Interrupted => "interrupted",
+            Ending::Unknown => "unknown",
+        }
+    }
 }
 
 /// A run whose end is not in the ledger.
@@ -206,9 +226,42 @@ impl Ledger {
             .write(output.len(), |connection, context| runs::ended(connection, context, run, how, output));
     }
 
+    /// The next `count` runs before the one of number `before`, newest first, with their numbers. An error if there is no
+    /// ledger to look into.
+    pub fn history(
+        &mut self,
+        which: &Which,
+        before: Option<i64>,
+        count: usize,
+    ) -> Result<Vec<(i64, RunRecord)>, String> {
+        self.legible()?;
+        Ok(self.keeper.read(|connection, _| history::page(connection, which, before, count)))
+    }
+
+    /// What the run printed; empty if nothing, or if it is not kept any more. `None` if the ledger knows of no such run,
+    /// or not of its end. `run` is its id, or the number at the id's end, as the log has it: then the newest of these.
+    pub fn output(&mut self, run: &str) -> Result<Option<Vec<u8>>, String> {
+        self.legible()?;
+        Ok(self.keeper.read(|connection, _| history::output(connection, run)))
+    }
+
+    /// Why it cannot be used, if it cannot.
+    pub fn trouble(&self) -> Option<&str> {
+        self.keeper.trouble()
+    }
+
+    fn legible(&self) -> Result<(), String> {
+        self.trouble().map_or(Ok(()), |trouble| Err(trouble.to_owned()))
+    }
+
     /// Makes all that was noted survive the daemon's death (not the machine's: nothing else does either).
     pub fn commit(&mut self) {
         self.keeper.commit();
+    }
+
+    /// The size of the database and its log, in bytes.
+    pub fn size(&self) -> u64 {
+        self.keeper.size()
     }
 
     /// Whether anything waits for [`Self::commit`].

@@ -132,13 +132,13 @@ pub(super) fn ended(
         Ending::Exited(code) => (Some(code), None, None),
         Ending::Signaled(signal) => (None, Some(signal), None),
         Ending::NotStarted(error) => (None, None, Some(error)),
-        Ending::TimedOut | Ending::Interrupted | Ending::Unknown => (None, None, None),
+        Ending::TimedOut | Ending::Killed | Ending::Interrupted | Ending::Unknown => (None, None, None),
     };
     connection.prepare_cached(ENDED)?.execute(named_params! {
         ":seq": seq,
         ":run": run,
         ":ended": column::millis(SystemTime::now()),
-        ":outcome": outcome(how),
+        ":outcome": how.name(),
         ":exit_code": exit_code,
         ":signal": signal,
         ":error": error,
@@ -148,18 +148,6 @@ pub(super) fn ended(
     context.rows.remove(run);
     context.pruning.reconsider(seq);
     context.pruning.prune(connection)
-}
-
-fn outcome(how: Ending<'_>) -> &'static str {
-    match how {
-        Ending::Exited(0) => "success",
-        Ending::Exited(_) => "exit",
-        Ending::Signaled(_) => "signal",
-        Ending::TimedOut => "timeout",
-        Ending::NotStarted(_) => "not started",
-        Ending::Interrupted => "interrupted",
-        Ending::Unknown => "unknown",
-    }
 }
 
 pub(super) fn unfinished(connection: &Connection, context: &mut Context) -> Result<Vec<Unfinished>> {

@@ -11,7 +11,7 @@ CREATE TABLE watches (
     observed_incarnation INTEGER, -- differs between a node and the one re-created under its name
     observed_revision INTEGER, -- differs between two states of one incarnation
     observed_number INTEGER, -- what actions get as TWITCHER_VERSION
-    owed TEXT CHECK (owed IN ('load', 'created', 'changed', 'children')), -- why it is to be run; NULL: it is not
+    owed TEXT CHECK (owed IN ('load', 'created', 'changed', 'children', 'trigger')), -- why it is to be run; NULL: it is not
     applied_incarnation INTEGER,
     applied_revision INTEGER,
     applied_number INTEGER,
@@ -22,6 +22,7 @@ CREATE TABLE watches (
     discarded_number INTEGER,
     failures INTEGER NOT NULL, -- in a row
     stopped INTEGER NOT NULL, -- 1: nothing runs until the definition changes (on_failure: STOP)
+    paused INTEGER NOT NULL, -- 1: nothing runs until `twitcher resume`
     last_error TEXT,
     next_try INTEGER,
     updated INTEGER NOT NULL,
@@ -41,7 +42,7 @@ CREATE TABLE runs (
     incarnation INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     version INTEGER NOT NULL, -- what the action gets as TWITCHER_VERSION
-    event TEXT NOT NULL CHECK (event IN ('load', 'created', 'changed', 'children')),
+    event TEXT NOT NULL CHECK (event IN ('load', 'created', 'changed', 'children', 'trigger')),
     started INTEGER NOT NULL,
     timeout INTEGER, -- in milliseconds
     boot TEXT NOT NULL, -- /proc/sys/kernel/random/boot_id
@@ -49,7 +50,7 @@ CREATE TABLE runs (
     pid_started INTEGER, -- in clock ticks since the boot; tells the process from a later one with its pid
     ended INTEGER,
     outcome TEXT CHECK (outcome IN
-        ('success', 'exit', 'signal', 'timeout', 'not started', 'interrupted', 'unknown')), -- NULL: it runs
+        ('success', 'exit', 'signal', 'timeout', 'killed', 'not started', 'interrupted', 'unknown')), -- NULL: it runs
     exit_code INTEGER,
     signal INTEGER,
     error TEXT, -- why it was not started

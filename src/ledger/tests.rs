@@ -87,6 +87,7 @@ fn full_standing() -> Standing {
         discarded: Some(version(2)),
         failures: 5,
         stopped: true,
+        paused: true,
     }
 }
 
@@ -280,14 +281,14 @@ fn what_was_applied_in_another_store_is_not_known_in_this_one() {
 }
 
 #[test]
-fn of_a_retired_watch_only_what_it_applied_is_known() {
+fn of_a_retired_watch_what_it_applied_is_known_and_whether_it_is_paused() {
     let desk = Desk::new();
     let mut ledger = desk.open();
     remember(&mut ledger, "pull");
     remember(&mut ledger, "other");
     ledger.retire(&watch("pull"));
-    let applied = Standing { applied: Some(version(3)), ..Standing::default() };
-    assert_eq!(standing(&mut ledger, "pull"), applied);
+    let kept = Standing { applied: Some(version(3)), paused: true, ..Standing::default() };
+    assert_eq!(standing(&mut ledger, "pull"), kept);
     assert_eq!(standing(&mut ledger, "other"), full_standing());
     ledger.commit();
     assert_eq!(desk.select("SELECT watch FROM failing"), ["git.twc:other"]);

@@ -20,12 +20,12 @@ const REMEMBER: &str = "
         file, description, store, node, facet, definition,
         observed_state, observed_incarnation, observed_revision, observed_number, owed,
         discarded_incarnation, discarded_revision, discarded_number,
-        failures, stopped, last_error, next_try, updated
+        failures, stopped, paused, last_error, next_try, updated
     ) VALUES (
         :file, :description, :store, :node, :facet, :definition,
         :observed_state, :observed_incarnation, :observed_revision, :observed_number, :owed,
         :discarded_incarnation, :discarded_revision, :discarded_number,
-        :failures, :stopped, :last_error, :next_try, :updated
+        :failures, :stopped, :paused, :last_error, :next_try, :updated
     )
     ON CONFLICT (file, description) DO UPDATE SET
         store = excluded.store,
@@ -47,6 +47,7 @@ const REMEMBER: &str = "
         discarded_number = excluded.discarded_number,
         failures = excluded.failures,
         stopped = excluded.stopped,
+        paused = excluded.paused,
         -- A daemon that finds it failing knows no more of it.
         last_error = iif(excluded.failures > 0, coalesce(excluded.last_error, last_error), excluded.last_error),
         next_try = excluded.next_try,
@@ -63,6 +64,7 @@ const APPLY: &str = "
 
 const RECALL: &str = "SELECT * FROM watches WHERE file = :file";
 
+/// A pause stays: whoever asked for it still means it when the file is back.
 const RETIRE: &str = "
     UPDATE watches SET
         observed_state = NULL, observed_incarnation = NULL, observed_revision = NULL, observed_number = NULL,
@@ -73,7 +75,7 @@ const RETIRE: &str = "
 
 pub(super) fn remember(connection: &Connection, record: &WatchRecord<'_>) -> Result<()> {
     let WatchRecord { watch, store, subject, definition, standing, last_error, next_try } = *record;
-    let Standing { seen, owed, applied, discarded, failures, stopped } = *standing;
+    let Standing { seen, owed, applied, discarded, failures, stopped, paused } = *standing;
     let now = column::millis(SystemTime::now());
     let definition = column::definition(definition);
     let (state, observed) = match seen {
@@ -101,6 +103,7 @@ pub(super) fn remember(connection: &Connection, record: &WatchRecord<'_>) -> Res
         ":discarded_number": number(discarded),
         ":failures": failures,
         ":stopped": stopped,
+        ":paused": paused,
         ":last_error": last_error,
         ":next_try": next_try.map(column::millis),
         ":updated": now,
@@ -142,6 +145,7 @@ fn recalled(row: &Row<'_>) -> Result<(String, Recalled)> {
         discarded: column::read_version(row, "discarded")?,
         failures: row.get("failures")?,
         stopped: row.get("stopped")?,
+        paused: row.get("paused")?,
     };
     let definition = definition.ok_or_else(|| nonsense("definition", "missing"))?;
     let (store, subject) = (row.get("store")?, column::read_subject(row)?);

@@ -27,8 +27,7 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// How long a stopping daemon waits for its last lines to be written.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// UTC, with milliseconds.
-pub const TIMESTAMP: &[BorrowedFormatItem<'_>] =
+const TIMESTAMP: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// Where the log goes.
@@ -46,6 +45,8 @@ pub enum Target {
 pub struct Log {
     lines: SyncSender<Line>,
     dropped: Arc<atomic::AtomicU64>,
+    /// All that were ever dropped, here and behind, said or not.
+    all_dropped: Arc<atomic::AtomicU64>,
     level: Level,
 }
 
@@ -61,10 +62,13 @@ pub struct Writer(JoinHandle<()>);
 impl Log {
     /// Starts the writing thread. A missing syslog is no error: its lines wait.
     pub fn start(target: Target, level: Level) -> io::Result<(Self, Writer)> {
+        let all_dropped = Arc::new(atomic::AtomicU64::new(0));
         let mut sink = match target {
             Target::Stdout => Sink::Stream(Box::new(BufWriter::new(io::stdout()))),
             Target::File(file) => Sink::Stream(Box::new(BufWriter::new(file))),
-            Target::Syslog => Sink::Syslog(Syslog::default()),
+            Target::Syslog => {
+                Sink::Syslog(Syslog { all_dropped: Arc::clone(&all_dropped), ..Syslog::default() })
+            }
         };
         let (lines, queue) = sync_channel(QUEUE);
         let dropped = Arc::new(atomic::AtomicU64::new(0));
@@ -72,7 +76,12 @@ impl Log {
         let thread = std::thread::Builder::new()
             .name("log".into())
             .spawn(move || write_all(&mut sink, &queue, &lost))?;
-        Ok((Self { lines, dropped, level }, Writer(thread)))
+        Ok((Self { lines, dropped, all_dropped, level }, Writer(thread)))
+    }
+
+    /// How many lines were dropped since the start because the log was slow or away.
+    pub fn dropped_lines(&self) -> u64 {
+        self.all_dropped.load(atomic::Ordering::Relaxed)
     }
 
     /// Whether a report of this level is logged at all.
@@ -91,6 +100,7 @@ impl Log {
                 Ok(()) => {}
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                     self.dropped.fetch_add(1, atomic::Ordering::Relaxed);
+                    self.all_dropped.fetch_add(1, atomic::Ordering::Relaxed);
                 }
             }
         }
@@ -196,6 +206,7 @@ struct Syslog {
     logger: Option<Logger<LoggerBackend, Formatter3164>>,
     unsent: VecDeque<Line>,
     dropped: u64,
+    all_dropped: Arc<atomic::AtomicU64>,
     next_attempt: Option<Instant>,
 }
 
@@ -204,6 +215,7 @@ impl Syslog {
         if self.unsent.len() == QUEUE {
             self.unsent.pop_front();
             self.dropped += 1;
+            self.all_dropped.fetch_add(1, atomic::Ordering::Relaxed);
         }
         self.unsent.push_back(line);
     }
@@ -268,7 +280,41 @@ fn send(logger: &mut Logger<LoggerBackend, Formatter3164>, line: &Line) -> syslo
 
 #[cfg(test)]
 mod tests {
-    use super::lines;
+    use super::*;
+
+    /// A debug line.
+    fn line() -> Line {
+        Line { level: Level::Debug, at: OffsetDateTime::now_utc(), text: "x".into() }
+    }
+
+    #[test]
+    fn a_log_that_takes_nothing_drops_lines_and_tells_how_many_it_dropped() {
+        let (read, write) = io::pipe().unwrap();
+        let target = Target::File(File::from(std::os::fd::OwnedFd::from(write)));
+        let (log, writer) = Log::start(target, Level::Debug).unwrap();
+        assert_eq!(log.dropped_lines(), 0);
+        let sent = 4 * QUEUE;
+        (0..sent).for_each(|_| log.report(&Report::Stopped));
+        let dropped = log.dropped_lines();
+        assert!(dropped > 0);
+        drop(log);
+        let text = io::read_to_string(read).unwrap();
+        writer.finish();
+        let said = text.lines().filter(|line| line.contains("dropped"));
+        let said: Vec<u64> = said.map(|line| line.split(' ').nth(2).unwrap().parse().unwrap()).collect();
+        assert_eq!(said.iter().sum::<u64>(), dropped);
+        assert_eq!(
+            text.lines().filter(|line| line.contains("stopped")).count() as u64 + dropped,
+            sent as u64
+        );
+    }
+
+    #[test]
+    fn what_is_dropped_while_syslog_is_away_is_counted() {
+        let mut syslog = Syslog::default();
+        (0..QUEUE + 3).for_each(|_| syslog.write(line()));
+        assert_eq!(syslog.all_dropped.load(atomic::Ordering::Relaxed), 3);
+    }
 
     #[test]
     fn only_indented_lines_are_lines_of_their_own() {

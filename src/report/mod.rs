@@ -1,20 +1,28 @@
-//! One typed report per event; each becomes a log line here and nowhere else.
+//! One typed report per event; each becomes a log line and a count through [`Reporter`], and nowhere else.
 //!
 //! A report never holds node data.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::action::output::printable;
 use crate::action::run::{Outcome, Printed, Stream};
+use crate::action::spawn::StartError;
 use crate::config::spec::{WatchKey, WatchSpec};
+use crate::control::Order;
 use crate::ledger::News;
 use crate::store::{StoreName, Subject};
 use crate::watch::{Event, Reason, RunId};
 
 pub mod log;
+mod reporter;
+mod timestamp;
 
 pub use log::Log;
+pub use reporter::Reporter;
+pub use timestamp::Timestamp;
 
 /// How much a report matters. Without flags, [`Level::Notice`] and above are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +40,11 @@ pub enum Report<'a> {
         version: &'a str,
         store: &'a str,
         config: &'a str,
+    },
+    /// Where operators reach the daemon.
+    Serving {
+        control: Option<&'a Path>,
+        metrics: Option<SocketAddr>,
     },
     Ready {
         watches: usize,
@@ -77,7 +90,9 @@ pub enum Report<'a> {
         total: u64,
     },
 
-    ConfigReload,
+    ConfigReload {
+        asked_by: &'a str,
+    },
     ConfigLoaded {
         file: &'a str,
         added: usize,
@@ -133,6 +148,15 @@ pub enum Report<'a> {
         failures: u32,
         stopped: bool,
     },
+    /// By an operator.
+    Ordered {
+        watch: &'a WatchKey,
+        order: Order,
+    },
+    /// Since before the watch was loaded.
+    StaysPaused {
+        watch: &'a WatchKey,
+    },
     /// Since before the daemon was started.
     StaysStopped {
         watch: &'a WatchKey,
@@ -160,10 +184,12 @@ pub enum RunReport<'a> {
         node: Node<'a>,
         version: i64,
         pid: i32,
+        /// How long its program has taken to execute, once nothing that its definition asks for put it off any more.
+        late: Duration,
     },
     NotStarted {
         command: &'a str,
-        error: &'a std::io::Error,
+        error: &'a StartError,
     },
     Printed(&'a Printed),
     Notified {
@@ -217,7 +243,10 @@ impl Report<'_> {
             | Report::NodeReadable { .. }
             | Report::Ledger { news: News::Back }
             | Report::Former { what: FormerRun::Lives { .. } | FormerRun::Gone(_), .. }
-            | Report::ConfigReload
+            | Report::ConfigReload { .. }
+            | Report::Serving { .. }
+            | Report::Ordered { .. }
+            | Report::StaysPaused { .. }
             | Report::ConfigLoaded { .. }
             | Report::ConfigRemoved { .. } => Level::Notice,
             Report::WatchAdded { .. }
@@ -252,6 +281,12 @@ impl fmt::Display for Report<'_> {
             Report::Starting { version, store, config } => {
                 write!(f, "twitcher {version} starts: store {store}, configs in {config}")
             }
+            Report::Serving { control, metrics } => {
+                let control = control.map(|path| format!("control socket {}", path.display()));
+                let metrics = metrics.map(|address| format!("metrics on http://{address}/metrics"));
+                let served: Vec<_> = control.into_iter().chain(metrics).collect();
+                write!(f, "serving {}", served.join(", "))
+            }
             Report::Ready { watches } => write!(f, "configs loaded: {}", count(*watches, "watch")),
             Report::Stopping { signal, running } => {
                 write!(f, "{signal}: stopping; {} still running", count(*running, "action"))
@@ -277,7 +312,7 @@ impl fmt::Display for Report<'_> {
             Report::NodeDrifted { node, total } => {
                 write!(f, "{node}: a resync found a change that no watch had announced ({total} so far)")
             }
-            Report::ConfigReload => f.write_str("SIGHUP: reading the configs again"),
+            Report::ConfigReload { asked_by } => write!(f, "{asked_by}: reading the configs again"),
             Report::ConfigLoaded { file, added, changed, removed } => {
                 write!(f, "{file}: loaded, {added} added, {changed} changed, {removed} removed")
             }
@@ -317,11 +352,23 @@ impl fmt::Display for Report<'_> {
             }
             Report::GaveUp { watch, failures, stopped } => {
                 let next = if *stopped {
-                    "stopped (on_failure: STOP): nothing runs until its definition changes"
+                    "stopped (on_failure: STOP): nothing runs until its definition changes or `twitcher trigger`"
                 } else {
                     "waiting for the next update"
                 };
                 write!(f, "{watch}: failed {} in a row, {next}", count_u64((*failures).into(), "time"))
+            }
+            Report::Ordered { watch, order } => {
+                let what = match order {
+                    Order::Trigger => "triggered",
+                    Order::Pause => "paused",
+                    Order::Resume => "resumed",
+                    Order::Kill => "to be killed",
+                };
+                write!(f, "{watch}: {what} by an operator")
+            }
+            Report::StaysPaused { watch } => {
+                write!(f, "{watch}: stays paused: nothing runs until `twitcher resume`")
             }
             Report::StaysStopped { watch } => write!(
                 f,
@@ -338,7 +385,7 @@ impl fmt::Display for Report<'_> {
 impl fmt::Display for RunReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunReport::Started { event, node, version, pid } => {
+            RunReport::Started { event, node, version, pid, late: _ } => {
                 write!(f, "started, pid {pid}, {node} {}, version {version}", event.as_str())
             }
             RunReport::NotStarted { command, error } => {
@@ -352,6 +399,9 @@ impl fmt::Display for RunReport<'_> {
             RunReport::Notified { signal } => write!(f, "sent {}: the node changed", SignalName(*signal)),
             RunReport::Terminated { reason: Reason::Timeout } => f.write_str("timed out, sent SIGTERM"),
             RunReport::Terminated { reason: Reason::Stop } => f.write_str("sent SIGTERM: the daemon stops"),
+            RunReport::Terminated { reason: Reason::Kill } => {
+                f.write_str("sent SIGTERM: an operator ends it")
+            }
             RunReport::Killed => f.write_str("did not end, sent SIGKILL"),
             RunReport::Ended { outcome, ended_by, took } => {
                 match outcome {
@@ -365,6 +415,7 @@ impl fmt::Display for RunReport<'_> {
                     None => Ok(()),
                     Some(Reason::Timeout) => f.write_str(" (timeout)"),
                     Some(Reason::Stop) => f.write_str(" (stopped)"),
+                    Some(Reason::Kill) => f.write_str(" (killed by an operator)"),
                 }
             }
             RunReport::PutOff { after } => {

@@ -94,6 +94,15 @@ pub enum Facet {
     Children,
 }
 
+impl Facet {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Facet::Data => "data",
+            Facet::Children => "children",
+        }
+    }
+}
+
 /// One subscription: watches with the same subject share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject {

@@ -30,6 +30,10 @@ impl StoreName {
         }
     }
 
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub fn is_default(&self) -> bool {
         &*self.0 == Self::DEFAULT
     }

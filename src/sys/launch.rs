@@ -14,7 +14,7 @@ use nix::libc::{self, c_char, c_int, c_void};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use super::{ChildSetup, check, set_up};
+use super::{ChildSetup, Failure, Step, check, set_up};
 
 /// What the child needs before it executes its program is far less; the kernel grows none.
 const STACK: usize = 64 * 1024;
@@ -46,7 +46,7 @@ struct Child<'a> {
 }
 
 /// Starts `image` with `setup`, and returns once it is executing, or could not be executed.
-pub fn start(image: &Image, setup: &ChildSetup) -> io::Result<Pid> {
+pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, Failure> {
     let (mut failure, report) = io::pipe()?;
     let arguments = pointers(&image.arguments);
     let script = [SHELL.as_ptr(), ptr::null()];
@@ -62,7 +62,7 @@ pub fn start(image: &Image, setup: &ChildSetup) -> io::Result<Pid> {
         failure: report.as_raw_fd(),
     };
     if child.stdio.iter().any(|fd| *fd < 3) {
-        return Err(io::Error::from_raw_os_error(libc::EBADF));
+        return Err(io::Error::from_raw_os_error(libc::EBADF).into());
     }
     let memory = match setup.credentials {
         None => libc::CLONE_VM | libc::CLONE_VFORK,
@@ -87,15 +87,27 @@ pub fn start(image: &Image, setup: &ChildSetup) -> io::Result<Pid> {
         Pid::from_raw(pid?)
     };
     drop(report);
-    let mut number = [0; size_of::<c_int>()];
-    match failure.read_exact(&mut number) {
+    let mut told = [0; TOLD];
+    match failure.read_exact(&mut told) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(pid),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
         Ok(()) => {
             let _ = waitpid(pid, None);
-            Err(io::Error::from_raw_os_error(c_int::from_ne_bytes(number)))
+            let [step, number @ ..] = told;
+            let step = Step::all().nth(step.into()).unwrap_or(Step::Basics);
+            Err(step.failed(io::Error::from_raw_os_error(c_int::from_ne_bytes(number))))
         }
     }
+}
+
+/// What the child tells of a failure: the place of its step, and the error's number.
+const TOLD: usize = 1 + size_of::<c_int>();
+
+fn tell(Failure { step, error }: &Failure) -> [u8; TOLD] {
+    let mut told = [0; TOLD];
+    told[0] = Step::all().position(|other| other == *step).unwrap_or(0) as u8;
+    told[1..].copy_from_slice(&error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes());
+    told
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
@@ -105,18 +117,22 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 extern "C" fn child_main(child: *mut c_void) -> c_int {
     // SAFETY: what `start` gave to clone, and nobody else uses now.
     let child = unsafe { &mut *child.cast::<Child<'_>>() };
-    let error = child.execute().raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes();
-    // SAFETY: `error` is a live local.
-    unsafe { libc::write(child.failure, error.as_ptr().cast(), error.len()) };
+    let told = tell(&child.execute());
+    // SAFETY: `told` is a live local.
+    unsafe { libc::write(child.failure, told.as_ptr().cast(), told.len()) };
     127
 }
 
 impl Child<'_> {
     /// Returns only if it could not.
-    fn execute(&mut self) -> io::Error {
-        if let Err(error) = self.prepare() {
-            return error;
+    fn execute(&mut self) -> Failure {
+        match self.prepare() {
+            Ok(()) => Step::Program.failed(self.execute_program()),
+            Err(failure) => failure,
         }
+    }
+
+    fn execute_program(&mut self) -> io::Error {
         let mut denied = None;
         for candidate in self.candidates {
             // SAFETY: the arrays end with a null, and what they point to outlives the call.
@@ -145,13 +161,11 @@ impl Child<'_> {
         denied.unwrap_or(io::Error::from_raw_os_error(libc::ENOENT))
     }
 
-    fn prepare(&mut self) -> io::Result<()> {
+    fn prepare(&mut self) -> Result<(), Failure> {
         for (number, fd) in self.stdio.iter().enumerate() {
             // SAFETY: a bare syscall without pointers.
             check(unsafe { libc::dup2(*fd, number as c_int) })?;
         }
-        // SAFETY: the path is a literal with its NUL.
-        check(unsafe { libc::chdir(c"/".as_ptr()) })?;
         set_up(self.setup, &mut self.read_back)
     }
 }

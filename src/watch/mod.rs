@@ -4,7 +4,8 @@
 //! and draws no random numbers, so every promise about run modes, timeouts and retirement can be tested by
 //! tables (`tests.rs`) and by properties (`properties.rs`).
 //!
-//! [`terms`] has what goes in and out of it, [`standing`] what of it outlives the daemon.
+//! [`terms`] has what goes in and out of it, [`standing`] what of it outlives the daemon, [`condition`] how it is in one
+//! word.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crate::config::spec::{OnFailure, Retry, RunMode, RunOnLoad, Throttle};
 use crate::store::{State, Version};
 
+mod condition;
 #[cfg(test)]
 mod properties;
 mod standing;
@@ -20,6 +22,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
+pub use condition::Condition;
 pub use standing::{Past, Record, Seen, Standing};
 pub use supply::Supply;
 pub use terms::*;
@@ -86,6 +89,8 @@ struct Run {
     number: u64,
     failures: u32,
     starved: u32,
+    /// As in [`Effect::Spawn`].
+    since: Time,
     /// Kept, because it may have to be run again. `None` for a run of a former daemon: whatever becomes of it, what
     /// it ran is still owed.
     update: Option<Update>,
@@ -101,6 +106,8 @@ struct Waiting {
     /// How often it could not even be tried.
     starved: u32,
     not_before: Time,
+    /// As in [`Effect::Spawn`], but for `debounce` and `min_interval`.
+    since: Time,
 }
 
 /// The state of one watch.
@@ -112,6 +119,8 @@ pub struct Watch {
     subject: u64,
     /// What the store said last; `None` until its first word on this subject.
     seen: Option<Seen>,
+    /// Whether `seen` is this daemon's own observation, and not a former one's.
+    observed: bool,
     load: Load,
     /// The next content seen is run for this reason, whatever its version: a run of it was interrupted.
     interrupted: Option<Event>,
@@ -131,6 +140,7 @@ pub struct Watch {
     discarded: Option<Version>,
     failures: u32,
     stopped: bool,
+    paused: bool,
 }
 
 impl Watch {
@@ -150,6 +160,7 @@ impl Watch {
             definition: 0,
             subject: 0,
             seen: None,
+            observed: false,
             load: Load::No,
             interrupted: None,
             runs: Vec::new(),
@@ -164,6 +175,7 @@ impl Watch {
             discarded: None,
             failures: 0,
             stopped: false,
+            paused: false,
         }
     }
 
@@ -179,6 +191,7 @@ impl Watch {
             number: 0,
             failures: 0,
             starved: 0,
+            since: Time::ZERO,
             update: None,
         });
         id
@@ -195,7 +208,9 @@ impl Watch {
                 let before = self.seen;
                 if let Some(update) = self.observe(state) {
                     // A former daemon's run may have exactly this, and then it is no news to it.
-                    if self.change(before, update.version).is_some() {
+                    let news =
+                        self.change(before, update.version).is_some() || update.event == Event::Trigger;
+                    if news && !self.paused {
                         self.notify(&mut effects);
                     }
                     self.accept(update, now, supply, &mut effects);
@@ -210,7 +225,15 @@ impl Watch {
                 self.life = Life::Retired;
                 self.waiting.clear();
             }
-            Input::Stopping { grace } => self.stop(now + grace),
+            Input::Triggered => self.trigger(),
+            Input::Paused => self.paused = true,
+            Input::Resumed => self.resume(&mut effects),
+            Input::Killed => self.end_all_by(now, Reason::Kill),
+            Input::Stopping { grace } => {
+                // What waits stays owed: it is the next daemon's.
+                self.life = Life::Stopping;
+                self.end_all_by(now + grace, Reason::Stop);
+            }
             Input::Tick => {}
         }
         self.expire(now, &mut effects);
@@ -223,8 +246,7 @@ impl Watch {
 
     /// When [`Input::Tick`] is due at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        let start = if self.may_start() { self.start_due() } else { None };
-        self.runs.iter().filter_map(|run| run.phase.deadline()).chain(start).min()
+        self.runs.iter().filter_map(|run| run.phase.deadline()).chain(self.next_start()).min()
     }
 
     /// What must outlive the daemon, so that the next one goes on where this one ends.
@@ -239,6 +261,7 @@ impl Watch {
             discarded: self.discarded,
             failures: self.failures,
             stopped: self.stopped,
+            paused: self.paused,
         }
     }
 
@@ -247,12 +270,33 @@ impl Watch {
         self.runs.len()
     }
 
+    /// How many updates are to be run and do not run yet.
+    pub fn waiting_updates(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The runs that have not ended, oldest first.
+    pub fn runs(&self) -> impl Iterator<Item = RunId> {
+        self.runs.iter().map(|run| run.id)
+    }
+
+    /// When the next update starts, if it waits for nothing but that.
+    pub fn next_start(&self) -> Option<Time> {
+        if self.may_start() { self.start_due() } else { None }
+    }
+
+    /// How many runs failed in a row, in the present definition.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Turns a state into the update it is, if it is one.
     fn observe(&mut self, state: State) -> Option<Update> {
         match self.life {
             Life::Active => {}
             Life::Retired | Life::Stopping => return None,
         }
+        self.observed = true;
         let State::Present { version, content } = state else {
             self.seen = Some(Seen::Absent);
             self.load = Load::No;
@@ -267,7 +311,7 @@ impl Watch {
             Load::DueIfNew if owed.is_none() && self.is_done_with(version) => return None,
             Load::DueIfNew => Event::Load,
             Load::No => match (self.change(before, version), owed) {
-                (_, Some(Event::Load)) => Event::Load,
+                (_, Some(asked @ (Event::Load | Event::Trigger))) => asked,
                 (Some(event), _) | (None, Some(event)) => event,
                 (None, None) => return None,
             },
@@ -288,7 +332,8 @@ impl Watch {
 
     /// Decides what becomes of an update; whether it starts at once is [`Self::start_waiting`]'s business.
     fn accept(&mut self, update: Update, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
-        if self.policy.run_mode == RunMode::Discard && self.is_busy() && update.event != Event::Load {
+        let asked = matches!(update.event, Event::Load | Event::Trigger);
+        if self.policy.run_mode == RunMode::Discard && self.is_busy() && !self.paused && !asked {
             self.discarded = Some(update.version);
             effects.push(Effect::Discarded { version: update.version });
             return;
@@ -297,8 +342,15 @@ impl Watch {
         self.accepted_at = now;
         // What failed and waits to be tried again is out of date now.
         self.waiting.retain(|waiting| waiting.failures == 0);
-        let not_before = now + supply.delay(self.policy.throttle.splay);
-        let mut waiting = Waiting { update, number: self.accepted, failures: 0, starved: 0, not_before };
+        let not_before = match update.event {
+            // Somebody waits for it, on this host alone.
+            Event::Trigger => now,
+            Event::Load | Event::Created | Event::Changed | Event::Children => {
+                now + supply.delay(self.policy.throttle.splay)
+            }
+        };
+        let number = self.accepted;
+        let mut waiting = Waiting { update, number, failures: 0, starved: 0, not_before, since: not_before };
         match self.policy.run_mode {
             RunMode::Parallel if !self.stopped => {
                 if self.waiting.len() >= MAX_WAITING
@@ -323,8 +375,11 @@ impl Watch {
 
     fn replace_waiting(&mut self, mut newer: Waiting) {
         if let Some(older) = self.waiting.pop_back() {
-            // It waits as long as the one it replaces, or a busy node would put it off for ever.
-            newer.not_before = older.not_before;
+            // It waits no longer than the one it replaces, or a busy node would put it off for ever.
+            if newer.update.event != Event::Trigger {
+                newer.not_before = older.not_before;
+                newer.since = older.since.max(self.accepted_at);
+            }
             if older.update.event == Event::Load {
                 // It is still the first run of this definition, only with newer content.
                 newer.update.event = Event::Load;
@@ -385,7 +440,8 @@ impl Watch {
                 if self.life == Life::Active {
                     effects.push(Effect::Retry { run: ended.id, failures, after });
                 }
-                self.try_again(Run { failures, starved: 0, ..ended }, now + after);
+                let not_before = now + after;
+                self.try_again(Run { failures, starved: 0, since: not_before, ..ended }, not_before);
             }
             Some(retry) if failures <= retry.attempts => {}
             None if self.policy.on_failure == OnFailure::Keep => {}
@@ -394,9 +450,9 @@ impl Watch {
     }
 
     fn try_again(&mut self, run: Run, not_before: Time) {
-        let Run { update: Some(update), number, failures, starved, .. } = run else { return };
+        let Run { update: Some(update), number, failures, starved, since, .. } = run else { return };
         let place = self.waiting.partition_point(|waiting| waiting.number < number);
-        self.waiting.insert(place, Waiting { update, number, failures, starved, not_before });
+        self.waiting.insert(place, Waiting { update, number, failures, starved, not_before, since });
     }
 
     fn give_up(&mut self, failures: u32, effects: &mut Vec<Effect>) {
@@ -417,7 +473,7 @@ impl Watch {
     }
 
     fn load(&mut self, policy: Policy, standing: Standing, same_definition: bool) {
-        let Standing { seen, owed, applied, discarded, failures, stopped } = standing;
+        let Standing { seen, owed, applied, discarded, failures, stopped, paused } = standing;
         if !same_definition {
             self.definition += 1;
             self.subject += 1;
@@ -428,10 +484,28 @@ impl Watch {
         }
         self.load = Load::of(&policy);
         self.policy = policy;
-        self.seen = seen;
+        (self.seen, self.observed) = (seen, false);
         self.interrupted = owed;
         (self.applied, self.discarded) = (applied, discarded);
         (self.failures, self.stopped) = (failures, stopped);
+        self.paused |= paused;
+    }
+
+    fn trigger(&mut self) {
+        match self.life {
+            Life::Active => {
+                self.stopped = false;
+                self.interrupted = Some(Event::Trigger);
+            }
+            Life::Retired | Life::Stopping => {}
+        }
+    }
+
+    fn resume(&mut self, effects: &mut Vec<Effect>) {
+        // What came meanwhile was not said to a running action that wants to be told.
+        if std::mem::take(&mut self.paused) && !self.waiting.is_empty() {
+            self.notify(effects);
+        }
     }
 
     fn redefine(&mut self, policy: Policy, same_subject: bool) {
@@ -463,14 +537,12 @@ impl Watch {
         self.waiting.drain(..superfluous);
     }
 
-    fn stop(&mut self, latest: Time) {
-        // What waits stays owed: it is the next daemon's.
-        self.life = Life::Stopping;
+    fn end_all_by(&mut self, latest: Time, why: Reason) {
         for run in &mut self.runs {
             match &mut run.phase {
                 Phase::Running { until, reason } if until.is_none_or(|until| until > latest) => {
                     *until = Some(latest);
-                    *reason = Reason::Stop;
+                    *reason = why;
                 }
                 Phase::Running { .. } | Phase::Terminated { .. } | Phase::Killed => {}
             }
@@ -495,7 +567,7 @@ impl Watch {
     fn start_waiting(&mut self, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
         while self.may_start()
             && self.start_due().is_some_and(|due| due <= now)
-            && let Some(Waiting { update, number, failures, starved, .. }) = self.waiting.pop_front()
+            && let Some(Waiting { update, number, failures, starved, since, .. }) = self.waiting.pop_front()
         {
             // What was put off must not run after what came later: the last content has to be the last that ran.
             if starved > 0
@@ -506,6 +578,7 @@ impl Watch {
             }
             let run = supply.run_id();
             let until = self.policy.timeout.map(|timeout| now + timeout);
+            let since = since.max(self.throttled_until());
             self.started_at = Some(now);
             self.runs.push(Run {
                 id: run,
@@ -515,18 +588,25 @@ impl Watch {
                 number,
                 failures,
                 starved,
+                since,
                 update: Some(update.clone()),
             });
-            effects.push(Effect::Spawn { run, update });
+            effects.push(Effect::Spawn { run, update, since });
         }
     }
 
     /// When the oldest waiting update may start as far as time is concerned.
     fn start_due(&self) -> Option<Time> {
+        self.waiting.front().map(|waiting| waiting.not_before.max(self.throttled_until()))
+    }
+
+    /// When `debounce` and `min_interval` let an update start. [`Time::ZERO`] without them.
+    fn throttled_until(&self) -> Time {
         let Throttle { debounce, min_interval, .. } = self.policy.throttle;
-        let calm = self.accepted_at + debounce;
-        let rested = self.started_at.map_or(Time::ZERO, |started| started + min_interval);
-        self.waiting.front().map(|waiting| waiting.not_before.max(calm).max(rested))
+        let calm = (!debounce.is_zero()).then(|| self.accepted_at + debounce);
+        let started = self.started_at.filter(|_| !min_interval.is_zero());
+        let rested = started.map(|started| started + min_interval);
+        calm.max(rested).unwrap_or_default()
     }
 
     fn may_start(&self) -> bool {
@@ -536,8 +616,10 @@ impl Watch {
         };
         self.life == Life::Active
             && !self.stopped
-            // What waits from before a redefinition waits on, so that it merges with the load to come.
+            && !self.paused
+            // What waits from before a redefinition or a trigger waits on, so that it merges with the content to come.
             && self.load == Load::No
+            && self.interrupted.is_none()
             && self.runs.len() < limit
             && self.runs.iter().all(|run| run.definition == self.definition)
     }

@@ -23,6 +23,11 @@ enum Move {
     Sleep(u64),
     Redefine(Policy, bool),
     Retire,
+    /// What operators ask for.
+    Trigger,
+    Pause,
+    Resume,
+    Kill,
     /// Whether the ledger learns of everything at once, or only with the next start of an action.
     Lag(bool),
     /// The daemon is killed and started again; of the live runs, those survive whose bit is set.
@@ -81,6 +86,10 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         4 => (0..10u64).prop_map(Move::Sleep),
         2 => (policy(), any::<bool>()).prop_map(|(policy, same)| Move::Redefine(policy, same)),
         1 => Just(Move::Retire),
+        1 => Just(Move::Trigger),
+        1 => Just(Move::Pause),
+        2 => Just(Move::Resume),
+        1 => Just(Move::Kill),
         1 => any::<bool>().prop_map(Move::Lag),
         2 => any::<u8>().prop_map(Move::Crash),
         1 => proptest::collection::vec(last_end(), 1..4).prop_map(Move::Restart),
@@ -134,6 +143,7 @@ struct World {
     /// A retry was announced, so the same content may run once more.
     retrying: bool,
     stopped: bool,
+    paused: bool,
     last_start: Option<Time>,
 }
 
@@ -160,6 +170,7 @@ impl World {
             first_state: true,
             retrying: false,
             stopped: false,
+            paused: false,
             last_start: None,
         }
     }
@@ -191,8 +202,22 @@ impl World {
             Move::Retire => {
                 self.retired = true;
                 self.feed(Input::Retired);
-                let Standing { applied, .. } = self.noted.standing;
-                self.noted.standing = Standing { applied, ..Standing::default() };
+                let Standing { applied, paused, .. } = self.noted.standing;
+                self.noted.standing = Standing { applied, paused, ..Standing::default() };
+            }
+            // The daemon takes no orders about what no file registers.
+            Move::Trigger | Move::Pause | Move::Resume | Move::Kill if self.retired => {}
+            Move::Trigger => {
+                self.stopped = false;
+                self.feed(Input::Triggered);
+                self.observe();
+            }
+            Move::Pause => self.order(Input::Paused, true),
+            Move::Resume => self.order(Input::Resumed, false),
+            Move::Kill => {
+                self.feed(Input::Killed);
+                let living = self.live.values().filter(|live| live.terminated.is_none()).count();
+                assert_eq!(living, 0, "an operator's kill spared a run");
             }
             Move::Lag(lags) => self.lags = lags,
             Move::Crash(survivors) => self.crash(survivors),
@@ -209,6 +234,13 @@ impl World {
                 self.start_again();
             }
         }
+    }
+
+    /// To pause or to resume, which the ledger knows before the operator has an answer.
+    fn order(&mut self, input: Input, paused: bool) {
+        self.paused = paused;
+        self.feed(input);
+        self.note();
     }
 
     fn end(&mut self, run: RunId, end: End) {
@@ -314,7 +346,7 @@ impl World {
         }
         (self.stopped, self.applied) = (false, None);
         if std::mem::take(&mut self.retired) {
-            let standing = Standing::default();
+            let standing = Standing { paused: self.paused, ..Standing::default() };
             self.feed(Input::Loaded { policy, standing, same_definition: false });
         } else {
             self.feed(Input::Redefined { policy, same_subject });
@@ -340,8 +372,10 @@ impl World {
 
     fn check(&mut self, effect: Effect) {
         match effect {
-            Effect::Spawn { run, update } => {
+            Effect::Spawn { run, update, since } => {
                 assert!(!self.retired, "spawned after retirement");
+                assert!(!self.paused, "spawned while paused");
+                assert!(since <= self.now, "late since the future");
                 assert!(self.ever.insert(run), "a run id twice");
                 let cap = match self.policy.run_mode {
                     RunMode::Queue | RunMode::Discard => 1,
@@ -356,7 +390,8 @@ impl World {
                 let interval = self.policy.throttle.min_interval;
                 let rested = self.last_start.replace(self.now).is_none_or(|last| self.now >= last + interval);
                 assert!(rested, "started too soon after the last start");
-                let again = std::mem::take(&mut self.retrying) || update.event == Event::Load;
+                let asked = matches!(update.event, Event::Load | Event::Trigger);
+                let again = std::mem::take(&mut self.retrying) || asked;
                 if !again && self.policy.run_mode != RunMode::Parallel {
                     assert_ne!(self.last_run, Some(update.version), "ran twice for one change");
                 }
@@ -398,8 +433,9 @@ impl World {
         }
     }
 
-    /// The store catches up and every run ends.
+    /// The store catches up, whoever paused it resumes it, and every run ends.
     fn settle(&mut self) {
+        self.apply(Move::Resume);
         self.observe();
         for _ in 0..=4 * self.next {
             self.apply(Move::End(0, End::Succeeded));

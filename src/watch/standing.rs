@@ -43,8 +43,10 @@ pub struct Standing {
     pub discarded: Option<Version>,
     /// How many runs failed in a row.
     pub failures: u32,
-    /// After a failure with [`OnFailure::Stop`], until the definition changes.
+    /// After a failure with [`OnFailure::Stop`], until the definition changes or an operator triggers it.
     pub stopped: bool,
+    /// By an operator, until one resumes it, whatever becomes of the definition.
+    pub paused: bool,
 }
 
 impl Standing {
@@ -87,7 +89,9 @@ impl Past {
         let standing = match self.record {
             Some(Record { standing, same_subject: true, same_definition: true }) => standing,
             Some(Record { standing, same_subject: true, same_definition: false }) => standing.redefined(),
-            Some(Record { same_subject: false, .. }) => Standing::default(),
+            Some(Record { standing: Standing { paused, .. }, same_subject: false, .. }) => {
+                Standing { paused, ..Standing::default() }
+            }
             None => Standing::default(),
         };
         // It may have been seen, and have changed since.

@@ -40,15 +40,21 @@ pub enum Event {
     Created,
     Changed,
     Children,
+    /// An operator asked for it.
+    Trigger,
 }
 
 impl Event {
+    pub const ALL: [Event; 5] =
+        [Event::Load, Event::Created, Event::Changed, Event::Children, Event::Trigger];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Event::Load => "load",
             Event::Created => "created",
             Event::Changed => "changed",
             Event::Children => "children",
+            Event::Trigger => "trigger",
         }
     }
 }
@@ -66,17 +72,37 @@ pub enum Input {
     /// The store gave a state of the node; it may be one that was given before.
     Observed(State),
     /// A run is over: its process is reaped and its output drained, or it could not be started.
-    Ended { run: RunId, end: End },
+    Ended {
+        run: RunId,
+        end: End,
+    },
     /// A file registers the watch, for the first time or again after it was retired. `standing` is what is known of
     /// this node from before; `same_definition` says whether the runs that still live belong to this one.
-    Loaded { policy: Policy, standing: Standing, same_definition: bool },
+    Loaded {
+        policy: Policy,
+        standing: Standing,
+        same_definition: bool,
+    },
     /// The definition changed. `same_subject` is false if it watches another node or facet now. The caller
     /// makes sure that an observation follows.
-    Redefined { policy: Policy, same_subject: bool },
+    Redefined {
+        policy: Policy,
+        same_subject: bool,
+    },
     /// The watch was removed from its file. What runs may run to its end.
     Retired,
+    /// An operator wants a run with what is there, also of a watch that a failure stopped. The caller makes sure that
+    /// an observation follows.
+    Triggered,
+    /// An operator wants nothing started or notified until [`Input::Resumed`]; what runs may run to its end.
+    Paused,
+    Resumed,
+    /// An operator ends what runs, as its timeout would.
+    Killed,
     /// The daemon stops: nothing new is started, and what runs has `grace` to end by itself.
-    Stopping { grace: Duration },
+    Stopping {
+        grace: Duration,
+    },
     /// Time passed.
     Tick,
 }
@@ -99,13 +125,20 @@ pub enum End {
 pub enum Reason {
     Timeout,
     Stop,
+    /// An operator asked for it.
+    Kill,
 }
 
+/// What is to be done.
+///
+/// What is spawned is late `since` its update was accepted and the waits that the definition asks for (throttles, the pause
+/// before a retry) were over: it waited longer for other runs only, or for want of resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     Spawn {
         run: RunId,
         update: Update,
+        since: Time,
     },
     /// `notify_signal`, to the run's process group.
     Notify {

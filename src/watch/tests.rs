@@ -22,15 +22,27 @@ struct Bench {
     watch: Watch,
     supply: Supply,
     now: Time,
+    /// By how much what was spawned last was late. Of no interest to most, so taken out of the effects.
+    late: Duration,
 }
 
 impl Bench {
     fn new(policy: Policy) -> Self {
-        Self { watch: Watch::new(policy, Standing::default()), supply: Supply::new(0), now: Time::ZERO }
+        Self::of(Watch::new(policy, Standing::default()))
+    }
+
+    fn of(watch: Watch) -> Self {
+        Self { watch, supply: Supply::new(0), now: Time::ZERO, late: Duration::ZERO }
     }
 
     fn step(&mut self, input: Input) -> Vec<Effect> {
-        self.watch.step(self.now, input, &mut self.supply)
+        let mut effects = self.watch.step(self.now, input, &mut self.supply);
+        for effect in &mut effects {
+            if let Effect::Spawn { since, .. } = effect {
+                self.late = self.now - std::mem::take(since);
+            }
+        }
+        effects
     }
 
     /// Revision `revision` of incarnation `incarnation`.
@@ -67,7 +79,7 @@ impl Bench {
 
     /// The next daemon after this one, on what this one leaves; `orphan` is the timeout of a run that lives on.
     fn reborn(&self, policy: Policy, orphan: Option<Option<Time>>) -> Self {
-        let mut next = Self { watch: Watch::unloaded(), supply: Supply::new(0), now: Time::ZERO };
+        let mut next = Self::of(Watch::unloaded());
         if let Some(until) = orphan {
             assert_eq!(next.watch.adopt(until, &mut next.supply), RunId(1));
         }
@@ -98,7 +110,7 @@ fn present(incarnation: i64, revision: i64) -> State {
 
 fn spawn(run: u64, event: Event, incarnation: i64, revision: i64) -> Effect {
     let update = Update { event, version: version(incarnation, revision), content: content(revision) };
-    Effect::Spawn { run: RunId(run), update }
+    Effect::Spawn { run: RunId(run), update, since: Time::ZERO }
 }
 
 #[test]
@@ -637,7 +649,7 @@ impl Bench {
     /// As if it had always been this one.
     fn policy(&mut self, policy: Policy) {
         let standing = self.watch.standing();
-        *self = Self { watch: Watch::new(policy, standing), supply: Supply::new(0), now: self.now };
+        *self = Self { now: self.now, ..Self::of(Watch::new(policy, standing)) };
     }
 }
 
@@ -786,7 +798,7 @@ fn an_orphan_has_its_timeout() {
 
 #[test]
 fn an_orphan_of_a_watch_that_is_gone_is_timed_out_and_forgotten() {
-    let mut bench = Bench { watch: Watch::unloaded(), supply: Supply::new(0), now: Time::ZERO };
+    let mut bench = Bench::of(Watch::unloaded());
     bench.watch.adopt(Some(Time::from_secs(3)), &mut bench.supply);
     assert_eq!(bench.at_deadline(), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
     assert_eq!(bench.interrupt(1), [Effect::Forget]);
@@ -794,7 +806,7 @@ fn an_orphan_of_a_watch_that_is_gone_is_timed_out_and_forgotten() {
 
 #[test]
 fn an_orphan_of_another_definition_is_waited_for_also_in_parallel() {
-    let mut bench = Bench { watch: Watch::unloaded(), supply: Supply::new(0), now: Time::ZERO };
+    let mut bench = Bench::of(Watch::unloaded());
     bench.watch.adopt(None, &mut bench.supply);
     bench.load(PARALLEL, Standing::default(), false);
     assert_eq!(bench.see(1, 1), []);
@@ -868,4 +880,254 @@ fn an_update_that_could_not_be_started_outlives_a_change_of_the_definition() {
     let effects = bench.step(Input::Ended { run: RunId(1), end: End::Starved });
     assert!(matches!(effects.as_slice(), [Effect::PutOff { .. }]), "{effects:?}");
     assert_eq!(bench.at_deadline(), [spawn(2, Event::Changed, 1, 2)]);
+}
+
+#[test]
+fn a_trigger_runs_what_is_there_once_more() {
+    let mut bench = settled(SILENT);
+    assert_eq!(bench.step(Input::Triggered), []);
+    assert_eq!(bench.see(1, 1), [spawn(1, Event::Trigger, 1, 1)]);
+    assert_eq!(bench.end(1), []);
+    assert_eq!(bench.see(1, 1), []);
+}
+
+#[test]
+fn a_trigger_is_owed_over_a_restart_and_by_no_node_that_is_gone() {
+    let mut bench = settled(SILENT);
+    assert_eq!(bench.step(Input::Triggered), []);
+    let mut next = bench.reborn(SILENT, None);
+    assert_eq!(next.see(1, 1), [spawn(1, Event::Trigger, 1, 1)]);
+    assert_eq!(bench.miss(), []);
+    assert_eq!(bench.see(2, 2), [spawn(1, Event::Created, 2, 2)]);
+}
+
+#[test]
+fn a_trigger_is_not_ignored_by_discard_and_waits_for_the_running_action() {
+    let mut bench = Bench::new(DISCARD);
+    assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+    assert_eq!(bench.step(Input::Triggered), []);
+    assert_eq!(bench.see(1, 2), []);
+    assert_eq!(bench.end(1), [spawn(2, Event::Trigger, 1, 2)]);
+}
+
+#[test]
+fn a_trigger_starts_a_watch_again_that_a_failure_stopped_and_runs_once() {
+    let mut bench = Bench::new(Policy { on_failure: OnFailure::Stop, ..QUEUE });
+    assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+    assert_eq!(bench.see(1, 2), []);
+    assert_eq!(bench.fail(1), [Effect::GaveUp { failures: 1, stopped: true }]);
+    // What waits is not run beside it, though nothing is stopped any more.
+    assert_eq!(bench.step(Input::Triggered), []);
+    assert_eq!(bench.see(1, 2), [spawn(2, Event::Trigger, 1, 2)]);
+    assert_eq!(bench.end(2), []);
+}
+
+#[test]
+fn a_trigger_waits_for_no_splay_and_takes_the_place_of_a_retry() {
+    let throttle = Throttle { splay: Duration::from_secs(3600), ..Throttle::default() };
+    let mut bench = Bench::new(Policy { throttle, ..QUEUE });
+    assert_eq!(bench.see(1, 1), []);
+    assert_eq!(bench.step(Input::Triggered), []);
+    // Still the first run of this definition.
+    assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+
+    let retry = Retry { attempts: 5, delay: Duration::from_secs(60), max_delay: Duration::from_secs(60) };
+    let mut bench = Bench::new(Policy { retry: Some(retry), ..QUEUE });
+    assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+    assert!(matches!(bench.fail(1)[..], [Effect::Retry { .. }]));
+    assert_eq!(bench.step(Input::Triggered), []);
+    assert_eq!(bench.see(1, 1), [spawn(2, Event::Trigger, 1, 1)]);
+    assert_eq!(bench.end(2), []);
+    assert_eq!(bench.watch.deadline(), None);
+}
+
+#[test]
+fn a_paused_watch_keeps_observing_and_runs_the_latest_when_it_is_resumed() {
+    for policy in [SILENT, Policy { run_on_load: RunOnLoad::Never, ..DISCARD }] {
+        let mut bench = settled(policy);
+        assert_eq!(bench.step(Input::Paused), []);
+        assert_eq!(bench.see(1, 2), []);
+        assert_eq!(bench.see(1, 3), []);
+        assert_eq!(bench.watch.deadline(), None);
+        assert_eq!(bench.step(Input::Resumed), [spawn(1, Event::Changed, 1, 3)]);
+        assert_eq!(bench.step(Input::Resumed), []);
+    }
+}
+
+#[test]
+fn a_paused_watch_lets_its_action_end_and_keeps_what_discard_would_ignore() {
+    let mut bench = Bench::new(DISCARD);
+    assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+    assert_eq!(bench.step(Input::Paused), []);
+    assert_eq!(bench.see(1, 2), []);
+    assert_eq!(bench.end(1), []);
+    assert_eq!(bench.watch.condition(false), Condition::Paused);
+    assert_eq!(bench.step(Input::Resumed), [spawn(2, Event::Changed, 1, 2)]);
+}
+
+#[test]
+fn a_pause_outlives_reloads_and_restarts_and_whatever_waits_with_it() {
+    let mut bench = settled(QUEUE);
+    assert_eq!(bench.step(Input::Paused), []);
+    assert_eq!(bench.redefine(QUEUE), []);
+    assert_eq!(bench.see(1, 2), []);
+    let mut next = bench.reborn(QUEUE, None);
+    assert_eq!(next.see(1, 2), []);
+    assert_eq!(next.step(Input::Retired), [Effect::Forget]);
+    let standing = Standing { paused: true, ..Standing::default() };
+    assert_eq!(next.load(QUEUE, standing, false), []);
+    assert_eq!(next.see(1, 2), []);
+    assert_eq!(next.step(Input::Resumed), [spawn(1, Event::Load, 1, 2)]);
+}
+
+#[test]
+fn a_paused_watch_notifies_of_nothing_until_it_is_resumed() {
+    let mut bench = Bench::new(Policy { notify_signal: Some(1), ..QUEUE });
+    assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+    assert_eq!(bench.step(Input::Paused), []);
+    assert_eq!(bench.see(1, 2), []);
+    assert_eq!(bench.step(Input::Resumed), [Effect::Notify { run: RunId(1), signal: 1 }]);
+}
+
+#[test]
+fn a_kill_ends_every_run_as_a_timeout_would() {
+    let mut bench = Bench::new(PARALLEL);
+    bench.see(1, 1);
+    bench.see(1, 2);
+    let terminate = |run| Effect::Terminate { run: RunId(run), reason: Reason::Kill };
+    assert_eq!(bench.step(Input::Killed), [terminate(1), terminate(2)]);
+    assert_eq!(bench.step(Input::Killed), []);
+    assert_eq!(bench.fail(1), []);
+    assert_eq!(bench.at(5), [Effect::Kill { run: RunId(2) }]);
+    assert_eq!(bench.fail(2), []);
+    assert_eq!(bench.watch.live_runs(), 0);
+}
+
+#[test]
+fn what_runs_at_once_is_not_late_and_what_waits_for_a_run_is() {
+    let mut bench = Bench::new(QUEUE);
+    bench.at(3);
+    bench.see(1, 1);
+    assert_eq!(bench.late, Duration::ZERO);
+    bench.at(4);
+    bench.see(1, 2);
+    bench.at(10);
+    bench.see(1, 3);
+    bench.at(11);
+    assert_eq!(bench.end(1), [spawn(2, Event::Changed, 1, 3)]);
+    assert_eq!(bench.late, SECOND, "since the newest update that it runs");
+}
+
+#[test]
+fn what_waits_for_room_is_late_whatever_comes_after_it() {
+    let mut bench = Bench::new(Policy { max_parallel: 1, ..PARALLEL });
+    bench.see(1, 1);
+    bench.see(1, 2);
+    bench.at(7);
+    bench.see(1, 3);
+    assert_eq!(bench.end(1), [spawn(2, Event::Changed, 1, 2)]);
+    assert_eq!(bench.late, 7 * SECOND);
+}
+
+#[test]
+fn what_a_definition_puts_off_is_not_late_until_then() {
+    let throttle = Throttle::default();
+    for throttle in [
+        Throttle { debounce: 100 * SECOND, ..throttle },
+        Throttle { min_interval: 100 * SECOND, ..throttle },
+        Throttle { splay: 100 * SECOND, ..throttle },
+    ] {
+        let mut bench = Bench::new(throttled(throttle));
+        bench.see(1, 1);
+        if bench.watch.live_runs() == 0 {
+            bench.at_deadline();
+        }
+        bench.end(1);
+        assert_ne!(bench.see(1, 2), [spawn(2, Event::Changed, 1, 2)]);
+        bench.now = bench.watch.deadline().expect("a start") + 2 * SECOND;
+        assert_eq!(bench.step(Input::Tick), [spawn(2, Event::Changed, 1, 2)]);
+        assert_eq!(bench.late, 2 * SECOND, "{throttle:?}");
+    }
+}
+
+#[test]
+fn the_pause_before_a_retry_is_asked_for_and_want_of_resources_is_not() {
+    let mut bench = Bench::new(RETRY);
+    bench.see(1, 1);
+    bench.fail(1);
+    bench.at_deadline();
+    assert_eq!(bench.late, Duration::ZERO);
+    let pause = starve(&mut bench, 2);
+    bench.at_deadline();
+    assert_eq!(bench.late, pause);
+}
+
+#[test]
+fn the_condition_of_a_watch_follows_what_happens_to_it() {
+    let mut bench = Bench::new(throttled(Throttle { debounce: SECOND, ..Throttle::default() }));
+    assert_eq!(bench.watch.condition(false), Condition::Unknown);
+    assert_eq!(bench.watch.condition(true), Condition::Unreadable);
+    bench.miss();
+    assert_eq!(bench.watch.condition(false), Condition::Absent);
+    assert_eq!(bench.watch.condition(true), Condition::Unreadable);
+    bench.see(1, 1);
+    assert_eq!(bench.watch.condition(false), Condition::Waiting);
+    bench.at_deadline();
+    assert_eq!(bench.watch.condition(true), Condition::Running);
+    bench.end(1);
+    assert_eq!(bench.watch.condition(false), Condition::Idle);
+    bench.see(1, 2);
+    bench.at_deadline();
+    bench.fail(2);
+    assert_eq!(bench.watch.condition(true), Condition::Failed);
+    assert_eq!(bench.watch.failures(), 1);
+    bench.see(1, 3);
+    assert_eq!(bench.watch.condition(false), Condition::Waiting, "of the new update nothing failed yet");
+    assert_eq!(bench.watch.waiting_updates(), 1);
+    bench.at_deadline();
+    assert_eq!(bench.watch.condition(false), Condition::Running);
+    bench.end(3);
+    assert_eq!(bench.watch.condition(false), Condition::Idle);
+}
+
+#[test]
+fn a_watch_that_is_to_try_again_is_retrying_and_one_that_must_not_is_stopped() {
+    let mut bench = Bench::new(Policy { on_failure: OnFailure::Stop, ..RETRY });
+    bench.see(1, 1);
+    starve(&mut bench, 1);
+    assert_eq!(bench.watch.condition(false), Condition::Retrying);
+    bench.at_deadline();
+    for run in 2..4 {
+        bench.fail(run);
+        assert_eq!(bench.watch.condition(false), Condition::Retrying);
+        bench.at_deadline();
+        assert_eq!(bench.watch.condition(false), Condition::Running);
+    }
+    bench.fail(4);
+    assert_eq!(bench.watch.condition(true), Condition::Stopped);
+    bench.see(1, 2);
+    assert_eq!(bench.watch.condition(false), Condition::Stopped, "what waits does not run");
+    bench.redefine(QUEUE);
+    assert_eq!(bench.watch.condition(false), Condition::Waiting);
+}
+
+#[test]
+fn what_a_former_daemon_saw_is_not_known_before_the_store_says_so() {
+    let policy = Policy { run_on_load: RunOnLoad::Never, ..QUEUE };
+    let mut next = settled(policy.clone()).reborn(policy.clone(), None);
+    assert_eq!(next.watch.condition(false), Condition::Unknown);
+    next.see(1, 1);
+    assert_eq!(next.watch.condition(false), Condition::Idle);
+    next.step(Input::Retired);
+    next.load(policy, next.watch.standing(), true);
+    assert_eq!(next.watch.condition(false), Condition::Unknown);
+    next.step(Input::Redefined { policy: QUEUE, same_subject: false });
+    assert_eq!(next.watch.condition(false), Condition::Unknown);
+}
+
+#[test]
+fn conditions_are_in_the_order_of_their_precedence_and_have_names_of_their_own() {
+    let names: std::collections::BTreeSet<_> = Condition::ALL.map(Condition::as_str).into();
+    assert_eq!(names.len(), Condition::ALL.len());
+    assert!(Condition::ALL.is_sorted());
 }

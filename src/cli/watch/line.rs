@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use time::OffsetDateTime;
 
 use crate::action::output::printable;
-use crate::report::log::TIMESTAMP;
+use crate::report::Timestamp;
 use crate::store::{Content, Facet, State, Subject};
 use crate::watch::Seen;
 
@@ -20,8 +19,7 @@ pub(super) struct Follower {
 /// One line of output. These are the fields of its JSON form, and those that do not apply are left out.
 #[derive(Debug, Serialize)]
 pub(super) struct Line<'a> {
-    /// UTC, with milliseconds.
-    time: String,
+    time: Timestamp,
     znode: &'a str,
     event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,7 +43,7 @@ impl Follower {
         &mut self,
         subject: &'a Subject,
         state: &'a State,
-        now: OffsetDateTime,
+        now: Timestamp,
     ) -> Option<Line<'a>> {
         let healed = std::mem::take(&mut self.unreadable);
         let before = self.seen.replace(Seen::of(state));
@@ -73,7 +71,7 @@ impl Follower {
         &mut self,
         subject: &'a Subject,
         reason: &'a str,
-        now: OffsetDateTime,
+        now: Timestamp,
     ) -> Line<'a> {
         self.unreadable = true;
         Line { reason: Some(reason), ..Line::new(subject, "unreadable", now) }
@@ -81,9 +79,9 @@ impl Follower {
 }
 
 impl<'a> Line<'a> {
-    fn new(subject: &'a Subject, event: &'static str, now: OffsetDateTime) -> Self {
+    fn new(subject: &'a Subject, event: &'static str, now: Timestamp) -> Self {
         Self {
-            time: now.format(TIMESTAMP).unwrap_or_default(),
+            time: now,
             znode: subject.path.as_str(),
             event,
             version: None,
@@ -144,8 +142,12 @@ fn fitting(line: &str, width: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
     use crate::store::{NodePath, Version};
+
+    const EPOCH: Timestamp = Timestamp(SystemTime::UNIX_EPOCH);
 
     fn subject(facet: Facet) -> Subject {
         Subject { path: NodePath::parse("/n").unwrap(), facet }
@@ -167,7 +169,7 @@ mod tests {
     /// The lines that these states come to, without their time.
     fn lines(facet: Facet, states: &[State]) -> Vec<String> {
         let (mut follower, subject) = (Follower::default(), subject(facet));
-        let now = OffsetDateTime::UNIX_EPOCH;
+        let now = EPOCH;
         let texts =
             states.iter().filter_map(|state| Some(follower.observed(&subject, state, now)?.text(None)));
         texts.map(|text| text.strip_prefix("1970-01-01T00:00:00.000Z ").unwrap().to_owned()).collect()
@@ -211,7 +213,7 @@ mod tests {
     #[test]
     fn what_can_be_read_again_is_said_also_where_it_did_not_change() {
         let (mut follower, subject) = (Follower::default(), subject(Facet::Data));
-        let now = OffsetDateTime::UNIX_EPOCH;
+        let now = EPOCH;
         let mut event = |state: Option<&State>| match state {
             Some(state) => follower.observed(&subject, state, now).map(|line| line.event),
             None => Some(follower.unreadable(&subject, "no permission", now).event),
@@ -238,7 +240,7 @@ mod tests {
 
     #[test]
     fn json_has_the_documented_fields_and_only_those_that_apply() {
-        let (mut follower, now) = (Follower::default(), OffsetDateTime::UNIX_EPOCH);
+        let (mut follower, now) = (Follower::default(), EPOCH);
         let (of_data, of_children) = (subject(Facet::Data), subject(Facet::Children));
         let state = data(1, 7, b"a\n\"\xff\x1b");
         assert_eq!(
@@ -268,7 +270,7 @@ mod tests {
         let subject = subject(Facet::Data);
         let observed = |width| {
             let mut follower = Follower::default();
-            follower.observed(&subject, &state, OffsetDateTime::UNIX_EPOCH).unwrap().text(width)
+            follower.observed(&subject, &state, EPOCH).unwrap().text(width)
         };
         let whole =
             "1970-01-01T00:00:00.000Z present version 1, 21 bytes: tab\\t esc\\u{1b}[31m \u{4e16}\u{754c}!";

@@ -6,23 +6,24 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::thread;
+use std::time::SystemTime;
 
 use clap::Args;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use thiserror::Error;
-use time::OffsetDateTime;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::{StoreArgs, complain, fail, refuse, startup, stores};
+use crate::report::Timestamp;
 use crate::store::{self, Facet, NodePath, StoreEvent, StoreSettings, StoreUrl, Subject};
 use line::Follower;
 
 #[derive(Debug, Args)]
-pub struct WatchArgs {
+pub struct FollowArgs {
     #[command(flatten)]
     pub store: StoreArgs,
     /// Absolute path, such as /git/head
@@ -53,7 +54,7 @@ enum Failure {
 /// Prints the node's present state, and then a line for each change. Ends well when it is interrupted, when it has
 /// printed enough, and when nobody reads stdout any more; fails if there is no connection within the session timeout.
 /// Later it says on stderr that the connection is lost or back, and goes on.
-pub fn run(args: WatchArgs) -> ExitCode {
+pub fn run(args: FollowArgs) -> ExitCode {
     let settings = match stores::of_client(&args.store) {
         Ok(settings) => settings,
         Err(error) => return refuse(error),
@@ -72,7 +73,7 @@ fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
     done
 }
 
-async fn follow_until_told(args: &WatchArgs, settings: &StoreSettings) -> Result<(), Failure> {
+async fn follow_until_told(args: &FollowArgs, settings: &StoreSettings) -> Result<(), Failure> {
     let mut signals = startup::signals(&[SIGINT, SIGTERM])?;
     let closed = stdout_closed()?;
     let facet = if args.children { Facet::Children } else { Facet::Data };
@@ -103,7 +104,7 @@ fn stdout_closed() -> io::Result<oneshot::Receiver<()>> {
 }
 
 async fn follow(
-    args: &WatchArgs,
+    args: &FollowArgs,
     settings: &StoreSettings,
     events: &mut Receiver<StoreEvent>,
 ) -> Result<(), Failure> {
@@ -112,7 +113,7 @@ async fn follow(
     let mut printed = 0;
     while args.count.is_none_or(|count| printed < count) {
         let Some(event) = events.recv().await else { break };
-        let now = OffsetDateTime::now_utc();
+        let now = Timestamp(SystemTime::now());
         let line = match &event {
             StoreEvent::Observed { subject, state } => follower.observed(subject, state, now),
             StoreEvent::Unreadable { subject, reason } => Some(follower.unreadable(subject, reason, now)),

@@ -133,8 +133,30 @@ impl Sandbox {
         self.run(&self.state()).args(["--store", &self.nodes.url()])
     }
 
+    /// Of the daemon on the sandbox's own state.
+    pub fn control_socket(&self) -> PathBuf {
+        self.control_socket_of(&self.state())
+    }
+
+    /// Each daemon has one of its own, outside of its state: that may be full, or read-only.
+    fn control_socket_of(&self, state: &Path) -> PathBuf {
+        let name = state.file_name().expect("the state directory has a name");
+        self.home.path().join(name).with_extension("sock")
+    }
+
+    /// A command to the daemon on the sandbox's own state (`status`, `trigger`...).
+    pub fn operator<const N: usize>(&self, args: [&str; N]) -> Twitcher {
+        self.twitcher(args).arg("--control-socket").arg(self.control_socket())
+    }
+
     fn run(&self, state: &Path) -> Twitcher {
-        self.twitcher(["run"]).arg("--config-path").arg(self.configs()).arg("--state-dir").arg(state)
+        self.twitcher(["run"])
+            .arg("--config-path")
+            .arg(self.configs())
+            .arg("--state-dir")
+            .arg(state)
+            .arg("--control-socket")
+            .arg(self.control_socket_of(state))
     }
 
     #[track_caller]

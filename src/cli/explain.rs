@@ -1,0 +1,189 @@
+//! `twitcher check --explain`: a watch as the daemon would have it, for people to read and to compare.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::action::output::printable;
+use crate::config::load::Place;
+use crate::config::register::DEFAULT_MAX_PARALLEL;
+use crate::config::spec::{
+    Action, Identity, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchKey, WatchSpec,
+};
+use crate::config::surroundings::{Output, Resource, Surroundings, UNLIMITED};
+use crate::store::{Facet, Subject};
+
+/// The longest key's, so that no change of a watch moves the lines that stay.
+const KEY_WIDTH: usize = "notify_signal:".len();
+
+/// The watch's name as the log has it, and below it a line for each thing that makes it: always the first ones, and of
+/// its other settings those that are not the default. The words are the config's own, lengths of time in seconds. Ends
+/// with a newline.
+pub fn explain(spec: &WatchSpec, place: &Place) -> String {
+    let mut block = format!("{}\n", spec.id);
+    for (key, value) in lines(spec, place) {
+        let key = format!("{key}:");
+        let _ = writeln!(block, "  {key:KEY_WIDTH$} {}", printable(value.as_bytes()));
+    }
+    block
+}
+
+fn lines(spec: &WatchSpec, place: &Place) -> Vec<(&'static str, String)> {
+    // Destructured, so that a new setting cannot be forgotten here.
+    let WatchSpec {
+        id: WatchKey { .. },
+        store,
+        subject: Subject { path, facet },
+        action,
+        pipe_stdin,
+        run_on_load,
+        run_mode,
+        identity,
+        notify_signal,
+        timeout,
+        max_parallel,
+        retry,
+        on_failure,
+        throttle: Throttle { debounce, min_interval, splay },
+        surroundings,
+    } = spec;
+    let mut lines = vec![
+        ("registered", place.to_string()),
+        ("store", store.to_string()),
+        ("znode", path.to_string()),
+        ("watch_type", watch_type(*facet).to_owned()),
+        ("action", action_text(action)),
+        ("identity", identity_text(identity)),
+        ("run_mode", run_mode_text(*run_mode).to_owned()),
+        ("run_on_load", run_on_load_text(*run_on_load).to_owned()),
+    ];
+    let mut tell = |key, value: Option<String>| lines.extend(value.map(|value| (key, value)));
+    tell("pipe_stdin", (!pipe_stdin).then(|| "false".to_owned()));
+    tell("notify_signal", notify_signal.map(signal));
+    tell("timeout", timeout.map(seconds));
+    tell("max_parallel", (*max_parallel != DEFAULT_MAX_PARALLEL).then(|| max_parallel.to_string()));
+    tell("retry", retry.map(retry_text));
+    tell("on_failure", on_failure_text(*on_failure).map(str::to_owned));
+    for (key, pause) in [("debounce", debounce), ("min_interval", min_interval), ("splay", splay)] {
+        tell(key, (!pause.is_zero()).then(|| seconds(*pause)));
+    }
+    lines.extend(surroundings_lines(surroundings));
+    lines
+}
+
+fn surroundings_lines(surroundings: &Surroundings) -> Vec<(&'static str, String)> {
+    let Surroundings { variables, cwd, umask, nice, limits, no_new_privs, output } = surroundings;
+    let usual = Surroundings::default();
+    let mut lines = Vec::new();
+    lines.extend(variables.iter().map(|(name, value)| ("env", format!("{name}={}", quoted(value)))));
+    let mut tell = |key, value: Option<String>| lines.extend(value.map(|value| (key, value)));
+    tell("cwd", (*cwd != usual.cwd).then(|| cwd.clone()));
+    tell("umask", (*umask != usual.umask).then(|| format!("{umask:#05o}")));
+    tell("nice", nice.map(|nice| nice.to_string()));
+    let limit = |resource: Resource| {
+        Some(match *limits.get(&resource)? {
+            UNLIMITED => format!("{} unlimited", resource.name()),
+            value => format!("{} {value}{}", resource.name(), resource.unit()),
+        })
+    };
+    let limits: Vec<String> = Resource::ALL.into_iter().filter_map(limit).collect();
+    tell("rlimits", (!limits.is_empty()).then(|| limits.join(", ")));
+    tell("no_new_privs", no_new_privs.then(|| "true".to_owned()));
+    match output {
+        Output::Log => {}
+        Output::Discard => tell("output", Some("discard".to_owned())),
+        Output::File(path) => tell("output", Some(path.clone())),
+    }
+    lines
+}
+
+fn watch_type(facet: Facet) -> &'static str {
+    match facet {
+        Facet::Data => "WATCH_DATA",
+        Facet::Children => "WATCH_CHILDREN",
+    }
+}
+
+fn action_text(action: &Action) -> String {
+    match action {
+        Action::Command(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+        Action::Function { .. } => "function".to_owned(),
+    }
+}
+
+/// As one word of a shell's.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-+=.,:/@%".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+fn identity_text(Identity { user, uid, gid, change, home: _, shell: _ }: &Identity) -> String {
+    let groups = match change {
+        Some(change) => change.groups.iter().map(u32::to_string).collect::<Vec<_>>().join(" "),
+        None => "the daemon's".to_owned(),
+    };
+    format!("{user}, uid {uid}, gid {gid}, groups {groups}")
+}
+
+fn run_mode_text(run_mode: RunMode) -> &'static str {
+    match run_mode {
+        RunMode::Queue => "QUEUE",
+        RunMode::Discard => "DISCARD",
+        RunMode::Parallel => "PARALLEL",
+    }
+}
+
+fn run_on_load_text(run_on_load: RunOnLoad) -> &'static str {
+    match run_on_load {
+        RunOnLoad::Never => "false",
+        RunOnLoad::Always => "true",
+        RunOnLoad::Changed => "CHANGED",
+    }
+}
+
+fn on_failure_text(on_failure: OnFailure) -> Option<&'static str> {
+    match on_failure {
+        OnFailure::Keep => None,
+        OnFailure::Stop => Some("STOP"),
+    }
+}
+
+fn retry_text(Retry { attempts, delay, max_delay }: Retry) -> String {
+    format!("attempts {attempts}, delay {}, max_delay {}", seconds(delay), seconds(max_delay))
+}
+
+fn signal(number: i32) -> String {
+    match Signal::try_from(number) {
+        Ok(signal) => format!("{} ({number})", signal.as_str()),
+        Err(_) => number.to_string(),
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_not_take_them_as_they_are() {
+        for (word, expected) in [
+            ("/bin/sh", "/bin/sh"),
+            ("--name=ä", "--name=ä"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("$HOME", "'$HOME'"),
+            ("it's", r"'it'\''s'"),
+            ("~", "'~'"),
+            ("#", "'#'"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The commands that see and steer a running daemon, over its control socket: `status`, `trigger`, `pause`, `resume`,
+//! `kill`, `reload`, `history` and `logs`.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anstream::AutoStream;
+use clap::Args;
+use hyper::Method;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::serving::socket_path;
+use super::table::{self, Cell, Table, duration};
+use super::{fail, settings};
+use crate::control::client::{self, ControlError};
+use crate::control::status::{DaemonStatus, WatchStatus, problems};
+use crate::control::{Done, Order};
+use crate::ledger::RunRecord;
+
+/// How often `--follow` looks: as often as people do.
+const FOLLOW: Duration = Duration::from_secs(1);
+
+/// Which daemon.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ControlArgs {
+    /// The daemon's control socket [default: /run/twitcher/control.sock]
+    #[arg(long, value_name = "PATH", alias = "control_socket")]
+    pub control_socket: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// One watch: its name as in the log, or its description
+    pub watch: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show it again whenever it changed, until interrupted
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Say only what is wrong, and exit 1 if anything is failing, stuck or disconnected
+    #[arg(long, conflicts_with_all = ["follow", "json"])]
+    pub check: bool,
+    /// With --check: how long an action may run while an update waits before it counts as stuck
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = settings::grace)]
+    pub stuck_after: Duration,
+    #[command(flatten)]
+    pub control: ControlArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct HistoryArgs {
+    /// One watch: its name as in the log, or its description
+    pub watch: Option<String>,
+    /// Only runs that failed, or nobody knows how they ended
+    #[arg(long)]
+    pub failed: bool,
+    /// As JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// How many runs at most
+    #[arg(long, short = 'n', value_name = "RUNS", default_value_t = 30)]
+    pub limit: usize,
+    #[command(flatten)]
+    pub control: ControlArgs,
+}
+
+#[derive(Debug, Error)]
+enum Failure {
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error(transparent)]
+    Settings(#[from] settings::SettingsError),
+    #[error("there is no control socket for this user; name one with --control-socket")]
+    NoSocket,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What `status --json` prints.
+#[derive(Serialize, PartialEq)]
+struct Everything {
+    daemon: DaemonStatus,
+    watches: Vec<WatchStatus>,
+}
+
+pub fn status(args: StatusArgs) -> ExitCode {
+    exit(run(&args.control, async |socket| {
+        let mut shown = None;
+        loop {
+            let everything = fetch(socket, args.watch.as_deref()).await?;
+            if args.check {
+                return Ok(check(&everything, args.stuck_after)?);
+            }
+            let text = match args.json {
+                true => json(&everything),
+                false => text(&everything),
+            };
+            // Seconds that pass are no change worth a line of JSON, but one on a terminal.
+            if shown.as_ref() != Some(&text) {
+                if args.follow && !args.json && io::stdout().is_terminal() {
+                    print(CLEAR)?;
+                }
+                print(&text)?;
+            }
+            if !args.follow {
+                return Ok(ExitCode::SUCCESS);
+            }
+            shown = Some(text);
+            tokio::time::sleep(FOLLOW).await;
+        }
+    }))
+}
+
+/// Homes the cursor and clears the screen.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+pub fn order(order: Order, watch: &str, control: &ControlArgs) -> ExitCode {
+    exit(run(control, async |socket| {
+        let answer = client::ask(socket, Method::POST, order.as_str(), &[("watch", watch)]).await?;
+        let Done { watch, done } = client::object(socket, &answer)?;
+        print(&format!("{watch}: {done}\n"))?;
+        Ok(ExitCode::SUCCESS)
+    }))
+}
+
+pub fn reload(control: &ControlArgs) -> ExitCode {
+    exit(run(control, async |socket| {
+        client::ask(socket, Method::POST, "reload", &[]).await?;
+        Ok(ExitCode::SUCCESS)
+    }))
+}
+
+pub fn history(args: &HistoryArgs) -> ExitCode {
+    exit(run(&args.control, async |socket| {
+        let limit = args.limit.to_string();
+        let mut query = vec![("limit", limit.as_str())];
+        query.extend(args.watch.as_deref().map(|watch| ("watch", watch)));
+        query.extend(args.failed.then_some(("failed", "true")));
+        let answer = client::ask(socket, Method::GET, "history", &query).await?;
+        if args.json {
+            io::stdout().write_all(&answer)?;
+        } else {
+            print(&past(&client::lines(socket, &answer)?))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }))
+}
+
+pub fn logs(run_id: &str, control: &ControlArgs) -> ExitCode {
+    exit(run(control, async |socket| {
+        let output = client::ask(socket, Method::GET, "output", &[("run", run_id)]).await?;
+        let mut stdout = io::stdout();
+        if stdout.is_terminal() {
+            // An action's escape codes are not for the operator's terminal.
+            for line in output.split_inclusive(|byte| *byte == b'\n') {
+                let text = crate::action::output::printable(line.strip_suffix(b"\n").unwrap_or(line));
+                writeln!(stdout, "{text}")?;
+            }
+        } else {
+            stdout.write_all(&output)?;
+        }
+        stdout.flush()?;
+        Ok(ExitCode::SUCCESS)
+    }))
+}
+
+async fn fetch(socket: &Path, watch: Option<&str>) -> Result<Everything, Failure> {
+    let query: Vec<_> = watch.map(|watch| ("watch", watch)).into_iter().collect();
+    let watches = client::ask(socket, Method::GET, "watches", &query).await?;
+    let mut watches: Vec<WatchStatus> = client::lines(socket, &watches)?;
+    watches.sort_by(|one, other| (&one.file, &one.description).cmp(&(&other.file, &other.description)));
+    let daemon = client::object(socket, &client::ask(socket, Method::GET, "status", &[]).await?)?;
+    Ok(Everything { daemon, watches })
+}
+
+fn check(everything: &Everything, stuck_after: Duration) -> io::Result<ExitCode> {
+    let found = problems(&everything.daemon, &everything.watches, stuck_after);
+    if found.is_empty() {
+        print(&format!("ok: {} watches\n", everything.daemon.watches))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for problem in found {
+        print(&format!("{}\n", crate::action::output::printable(problem.as_bytes())))?;
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+fn json(everything: &Everything) -> String {
+    // Plain data with string keys always serializes.
+    serde_json::to_string(everything).unwrap_or_default() + "\n"
+}
+
+fn text(everything: &Everything) -> String {
+    let Everything { daemon, watches } = everything;
+    let mut text = summary(daemon);
+    let mut table = Table::new(["WATCH", "NODE", "STATE", "SEEN", "APPLIED", "LAST RUN", "NOTE"]);
+    for watch in watches {
+        let number = |version: Option<i64>| version.map_or("-".to_owned(), |version| version.to_string());
+        table.row([
+            watch.watch.as_str().into(),
+            node(watch).into(),
+            Cell::new(&watch.state, style(watch)),
+            number(watch.version).into(),
+            number(watch.applied_version).into(),
+            watch.last_run.as_ref().map_or("-".to_owned(), RunRecord::summary).into(),
+            note(watch).into(),
+        ]);
+    }
+    text += &table.render(table::terminal_width());
+    text
+}
+
+fn summary(daemon: &DaemonStatus) -> String {
+    let mut lines = Vec::new();
+    let DaemonStatus { version, pid, started, state, .. } = daemon;
+    lines.push(format!("twitcher {version}, pid {pid}, {state}, started {started}"));
+    for store in &daemon.stores {
+        let state = match store.connected {
+            Some(true) => "connected",
+            Some(false) => "NOT CONNECTED",
+            None => "not tried yet",
+        };
+        let detail = store.detail.as_ref().map_or(String::new(), |detail| format!(" ({detail})"));
+        lines.push(format!("store {} {}: {state}{detail}", store.name, store.url));
+    }
+    lines.extend(daemon.ledger.reason.iter().map(|reason| format!("LEDGER LOST: {reason}")));
+    for error in &daemon.config_errors {
+        lines.push(format!("NOT LOADED: {}", error.error.lines().next().unwrap_or_default()));
+    }
+    let mut text = String::new();
+    for line in lines {
+        text += &crate::action::output::printable(line.as_bytes());
+        text.push('\n');
+    }
+    text.push('\n');
+    text
+}
+
+fn node(watch: &WatchStatus) -> String {
+    let store = if watch.store == "default" { String::new() } else { format!("{}:", watch.store) };
+    let what = if watch.watch_type == "data" { String::new() } else { format!(" ({})", watch.watch_type) };
+    format!("{store}{}{what}", watch.znode)
+}
+
+fn style(watch: &WatchStatus) -> anstyle::Style {
+    match watch.state.as_str() {
+        "idle" => table::GOOD,
+        "running" | "waiting" => table::BUSY,
+        "failed" | "stopped" | "retrying" | "unreadable" => table::BAD,
+        "paused" => table::ODD,
+        _ => table::PLAIN,
+    }
+}
+
+/// What a person would want to know next.
+fn note(watch: &WatchStatus) -> String {
+    let mut notes = Vec::new();
+    match &watch.runs[..] {
+        [] => {}
+        [run] => notes.push(format!("pid {} for {}", run.pid, duration(run.seconds))),
+        runs => notes.push(format!("{} running", runs.len())),
+    }
+    if watch.waiting > 0 {
+        notes.push(format!("{} waiting", watch.waiting));
+    }
+    notes.extend(watch.next_start_seconds.map(|left| format!("next start in {}", duration(left))));
+    if watch.failures > 0 {
+        notes.push(format!("{} failed in a row", watch.failures));
+    }
+    notes.extend(watch.error.clone());
+    notes.join(", ")
+}
+
+fn past(runs: &[RunRecord]) -> String {
+    let mut table = Table::new(["STARTED", "WATCH", "EVENT", "VERSION", "TOOK", "OUTCOME", "RUN"]);
+    for run in runs {
+        let style = match run.outcome.as_str() {
+            "success" => table::GOOD,
+            "running" => table::BUSY,
+            "interrupted" | "unknown" => table::ODD,
+            _ => table::BAD,
+        };
+        table.row([
+            run.started.to_string().into(),
+            run.watch.as_str().into(),
+            run.event.as_str().into(),
+            run.version.to_string().into(),
+            run.seconds.map_or("-".to_owned(), duration).into(),
+            Cell::new(run.summary(), style),
+            run.run.as_str().into(),
+        ]);
+    }
+    table.render(table::terminal_width())
+}
+
+/// To stdout, without colours where that is no terminal, or where NO_COLOR says so.
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = AutoStream::auto(io::stdout());
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+fn run<T>(args: &ControlArgs, work: impl AsyncFnOnce(&Path) -> Result<T, Failure>) -> Result<T, Failure> {
+    let file = settings::readable(&settings::config_path(None))?;
+    let socket = socket_path(args.control_socket.clone(), &file.control).ok_or(Failure::NoSocket)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(work(&socket))
+}
+
+fn exit(done: Result<ExitCode, Failure>) -> ExitCode {
+    match done {
+        Ok(code) => code,
+        // Whoever closed the pipe has seen enough.
+        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(error),
+    }
+}

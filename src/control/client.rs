@@ -1,0 +1,89 @@
+//! The other end of the control socket, for the commands of the same binary.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use tokio::net::UnixStream;
+
+/// Longer than the daemon may take: it says itself that it does not answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Error)]
+pub enum ControlError {
+    #[error("{}: {source}; does the daemon run? --control-socket names another path", .path.display())]
+    Unreachable { path: PathBuf, source: io::Error },
+    #[error("{}: permission denied: only whom the daemon's control socket is for can use it (see [control] in twitcher.toml)", .0.display())]
+    Denied(PathBuf),
+    /// In the daemon's words.
+    #[error("{0}")]
+    Refused(String),
+    #[error("{}: {reason}", .path.display())]
+    Broken { path: PathBuf, reason: String },
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    error: String,
+}
+
+/// Asks the daemon that listens at `socket`, and returns its whole answer. `query` are names and values.
+pub async fn ask(
+    socket: &Path,
+    method: Method,
+    resource: &str,
+    query: &[(&str, &str)],
+) -> Result<Bytes, ControlError> {
+    let broken = |reason: String| ControlError::Broken { path: socket.to_owned(), reason };
+    let conversation = async {
+        let stream = UnixStream::connect(socket).await.map_err(|source| match source.kind() {
+            ErrorKind::PermissionDenied => ControlError::Denied(socket.to_owned()),
+            _ => ControlError::Unreachable { path: socket.to_owned(), source },
+        })?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.to_string()))?;
+        tokio::spawn(connection);
+        let query: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let uri = format!("/v1/{resource}?{query}");
+        let request =
+            Request::builder().method(method).uri(uri.trim_end_matches('?')).header("host", "twitcher");
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| broken(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
+        let status = response.status();
+        let body =
+            response.into_body().collect().await.map_err(|error| broken(error.to_string()))?.to_bytes();
+        Ok((status, body))
+    };
+    let answer = tokio::time::timeout(PATIENCE, conversation).await;
+    let (status, body) = answer.unwrap_or_else(|_| Err(broken("no answer within 30 s".into())))?;
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    match serde_json::from_slice(&body) {
+        Ok(Refused { error }) => Err(ControlError::Refused(error)),
+        Err(_) => Err(broken(format!("it answers {status}"))),
+    }
+}
+
+/// The value that a JSON answer is.
+pub fn object<T: DeserializeOwned>(socket: &Path, answer: &[u8]) -> Result<T, ControlError> {
+    serde_json::from_slice(answer)
+        .map_err(|error| ControlError::Broken { path: socket.to_owned(), reason: error.to_string() })
+}
+
+/// The values that an answer of one JSON object a line has.
+pub fn lines<T: DeserializeOwned>(socket: &Path, answer: &[u8]) -> Result<Vec<T>, ControlError> {
+    answer
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| object(socket, line))
+        .collect()
+}

@@ -1,0 +1,82 @@
+//! Which watch somebody means.
+
+use super::Refusal;
+use crate::action::output::printable;
+use crate::config::message::suggest;
+use crate::config::spec::WatchKey;
+
+/// The one of `known` that `name` is: as the log has it (`git.twc:deploy`, `git.twc-1`), or by its description alone
+/// where only one file has such a one.
+pub fn find<'a>(
+    name: &str,
+    known: impl Iterator<Item = &'a WatchKey> + Clone,
+) -> Result<&'a WatchKey, Refusal> {
+    if let Some(exact) = known.clone().find(|key| is_full_name(key, name)) {
+        return Ok(exact);
+    }
+    let mut described = known.clone().filter(|key| *key.description == *name);
+    match (described.next(), described.next()) {
+        (Some(only), None) => Ok(only),
+        (Some(first), Some(second)) => {
+            Err(Refusal::Ambiguous(format!("{:?} is several watches, {first} and {second} among them", name)))
+        }
+        (None, _) => Err(Refusal::Unknown(unknown(name, known))),
+    }
+}
+
+/// Without building the name: there may be ten thousand.
+fn is_full_name(key: &WatchKey, name: &str) -> bool {
+    let WatchKey { file, description } = key;
+    match name.strip_prefix(&**file).and_then(|rest| rest.strip_prefix(':')) {
+        Some(rest) => rest == &**description,
+        None => name == &**description && description.starts_with(&**file),
+    }
+}
+
+/// How many watches and how long a name are compared letter by letter: some milliseconds of the daemon's time.
+const MOST_COMPARED: usize = 1_000;
+const LONGEST_COMPARED: usize = 300;
+
+fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a WatchKey> + Clone) -> String {
+    let compared = if name.len() <= LONGEST_COMPARED { MOST_COMPARED } else { 0 };
+    let known = known.take(compared);
+    let mut names: Vec<String> = known.clone().map(WatchKey::to_string).collect();
+    names.extend(known.map(|key| key.description.to_string()));
+    let near = suggest(name, names.iter().map(String::as_str));
+    format!("no watch is called {}{near}; `twitcher status` lists them", printable(name.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(file: &str, description: &str) -> WatchKey {
+        WatchKey { file: file.into(), description: description.into() }
+    }
+
+    #[test]
+    fn a_watch_goes_by_its_full_name_and_by_its_description_where_that_is_one_only() {
+        let known = [
+            key("git.twc", "deploy"),
+            key("git.twc", "git.twc-2"),
+            key("team/app.twc", "reload"),
+            key("app.twc", "reload"),
+            key("odd.twc", "git.twc:deploy"),
+        ];
+        let found = |name| find(name, known.iter()).map(ToString::to_string);
+        assert_eq!(found("git.twc:deploy"), Ok("git.twc:deploy".into()));
+        assert_eq!(found("git.twc-2"), Ok("git.twc-2".into()));
+        assert_eq!(found("deploy"), Ok("git.twc:deploy".into()));
+        assert_eq!(found("app.twc:reload"), Ok("app.twc:reload".into()));
+        assert!(
+            matches!(found("reload"), Err(Refusal::Ambiguous(why)) if why.contains("team/app.twc:reload"))
+        );
+        let unknown = |name| match found(name) {
+            Err(Refusal::Unknown(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        assert!(unknown("git.twc:deplyo").contains("git.twc:deploy"), "{}", unknown("git.twc:deplyo"));
+        assert!(unknown("deplox").contains("`deploy`"), "{}", unknown("deplox"));
+        assert!(unknown("evil\u{1b}[31m\n").contains("\\u{1b}"));
+    }
+}

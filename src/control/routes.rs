@@ -1,0 +1,294 @@
+//! What clients ask, and what they are answered.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /metrics` | what Prometheus reads |
+//! | `GET /v1/status` | the daemon as a whole, a JSON object |
+//! | `GET /v1/watches`, `?watch=NAME` | its watches, a JSON object a line |
+//! | `POST /v1/trigger?watch=NAME`, `pause`, `resume`, `kill` | what came of it, a JSON object |
+//! | `POST /v1/reload` | the same |
+//! | `GET /v1/history`, `?watch=NAME`, `?failed=true`, `?limit=N` | runs, newest first, a JSON object a line |
+//! | `GET /v1/output?run=RUN_ID` | the last of what a run printed, as it came |
+//!
+//! Errors are `{"error": "..."}` with a status of 400 and above.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::{Answer, Order, PATIENCE, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE};
+use crate::ledger::{RunRecord, Which};
+use crate::metrics::{self, Metrics};
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// How many runs `GET /v1/history` gives unless told otherwise.
+pub const USUAL_RUNS: usize = 100;
+
+/// What may be asked on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Everything,
+    /// From anywhere on the network.
+    Metrics,
+}
+
+/// Answers every client from what the daemon says.
+pub struct Routes {
+    daemon: mpsc::Sender<Question>,
+    metrics: Arc<Metrics>,
+}
+
+/// An answer that is an error.
+struct Failure {
+    status: StatusCode,
+    error: String,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let (status, error) = match refusal {
+            Refusal::Unknown(error) => (StatusCode::NOT_FOUND, error),
+            Refusal::Ambiguous(error) | Refusal::Conflict(error) => (StatusCode::CONFLICT, error),
+            Refusal::Unavailable(error) => (StatusCode::SERVICE_UNAVAILABLE, error),
+        };
+        Self { status, error }
+    }
+}
+
+fn bad_request(error: impl Into<String>) -> Failure {
+    Failure { status: StatusCode::BAD_REQUEST, error: error.into() }
+}
+
+impl Routes {
+    pub fn new(daemon: mpsc::Sender<Question>, metrics: Arc<Metrics>) -> Self {
+        Self { daemon, metrics }
+    }
+
+    pub(super) async fn answer<B>(&self, request: &Request<B>, scope: Scope) -> Response<Body> {
+        let (method, path) = (request.method(), request.uri().path());
+        let answer = match scope {
+            Scope::Everything | Scope::Metrics if path == "/metrics" => self.metrics(method).await,
+            Scope::Everything => self.route(method, path, request.uri().query()).await,
+            Scope::Metrics => Err(not_found()),
+        };
+        answer.unwrap_or_else(|Failure { status, error }| {
+            let mut response = json_object(status, &json!({ "error": error }));
+            if status == StatusCode::METHOD_NOT_ALLOWED {
+                let other = if request.method() == Method::POST { "GET" } else { "POST" };
+                response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(other));
+            }
+            response
+        })
+    }
+
+    async fn route(
+        &self,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+    ) -> Result<Response<Body>, Failure> {
+        let resource = path.strip_prefix("/v1/").ok_or_else(not_found)?;
+        if let Some(order) = Order::ALL.into_iter().find(|order| order.as_str() == resource) {
+            require(method, &Method::POST)?;
+            let watch = Parameters::parse(query, &["watch"])?.required("watch")?;
+            let done = self.ask(|answer| Question::Order { order, watch, answer }).await??;
+            return Ok(json_object(StatusCode::OK, &done));
+        }
+        match resource {
+            "reload" => {
+                require(method, &Method::POST)?;
+                Parameters::parse(query, &[])?;
+                self.ask(Question::Reload).await?;
+                Ok(json_object(StatusCode::OK, &json!({ "done": "reading the configs again" })))
+            }
+            "status" => {
+                require(method, &Method::GET)?;
+                Parameters::parse(query, &[])?;
+                Ok(json_object(StatusCode::OK, &self.ask(Question::Daemon).await?))
+            }
+            "watches" => {
+                require(method, &Method::GET)?;
+                match Parameters::parse(query, &["watch"])?.take("watch") {
+                    Some(named) => {
+                        let watch = self.ask(|answer| Question::Watch { named, answer }).await??;
+                        Ok(json_lines(stream::iter([Ok(line(&watch))])))
+                    }
+                    None => Ok(json_lines(self.watches())),
+                }
+            }
+            "history" => {
+                require(method, &Method::GET)?;
+                let mut parameters = Parameters::parse(query, &["watch", "failed", "limit"])?;
+                let which =
+                    Which { watch: parameters.take("watch"), failed: parameters.parsed("failed", false)? };
+                let limit = parameters.parsed("limit", USUAL_RUNS)?;
+                // The first page here, so that what is wrong is an error and not a broken answer.
+                let first =
+                    self.ask(|answer| Question::History { which: which.clone(), before: None, answer });
+                let first = first.await??;
+                Ok(json_lines(self.runs(which, first, limit)))
+            }
+            "output" => {
+                require(method, &Method::GET)?;
+                let run = Parameters::parse(query, &["run"])?.required("run")?;
+                let output = self.ask(|answer| Question::Output { run, answer }).await??;
+                Ok(respond(StatusCode::OK, "application/octet-stream", whole(output)))
+            }
+            _ => Err(not_found()),
+        }
+    }
+
+    async fn metrics(&self, method: &Method) -> Result<Response<Body>, Failure> {
+        require(method, &Method::GET)?;
+        let gauges = self.ask(Question::Gauges).await?;
+        Ok(respond(StatusCode::OK, metrics::CONTENT_TYPE, whole(self.metrics.encode(&gauges))))
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Question) -> Result<T, Failure> {
+        ask(&self.daemon, question).await
+    }
+
+    fn watches(&self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        let daemon = self.daemon.clone();
+        stream::unfold(Some(None), move |after| {
+            let daemon = daemon.clone();
+            async move {
+                let after = after?;
+                let page = match ask(&daemon, |answer| Question::Watches { after, answer }).await {
+                    Ok(page) => page,
+                    Err(failure) => return Some((Err(io::Error::other(failure.error)), None)),
+                };
+                let last =
+                    page.last().filter(|_| page.len() == WATCHES_AT_ONCE).map(|(number, _)| Some(*number));
+                let lines: Vec<u8> = page.iter().flat_map(|(_, watch)| line(watch)).collect();
+                Some((Ok(Bytes::from(lines)), last))
+            }
+        })
+    }
+
+    fn runs(
+        &self,
+        which: Which,
+        first: Vec<(i64, RunRecord)>,
+        limit: usize,
+    ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        let daemon = self.daemon.clone();
+        stream::unfold(Some((first, limit)), move |page| {
+            let (daemon, which) = (daemon.clone(), which.clone());
+            async move {
+                let (page, limit) = page?;
+                let lines: Vec<u8> = page.iter().take(limit).flat_map(|(_, run)| line(run)).collect();
+                let left = limit.saturating_sub(page.len());
+                let oldest =
+                    page.last().filter(|_| page.len() == RUNS_AT_ONCE && left > 0).map(|(seq, _)| *seq);
+                let next = match oldest {
+                    None => None,
+                    Some(before) => {
+                        let question = |answer| Question::History { which, before: Some(before), answer };
+                        match ask(&daemon, question).await {
+                            Ok(Ok(page)) => Some((page, left)),
+                            // What is there is given; the client is told of the rest when it asks again.
+                            Ok(Err(_)) | Err(_) => None,
+                        }
+                    }
+                };
+                Some((Ok(Bytes::from(lines)), next))
+            }
+        })
+    }
+}
+
+async fn ask<T>(
+    daemon: &mpsc::Sender<Question>,
+    question: impl FnOnce(Answer<T>) -> Question,
+) -> Result<T, Failure> {
+    let unavailable = |error: &str| Failure::from(Refusal::Unavailable(error.into()));
+    let (answer, answered) = oneshot::channel();
+    let asked = async {
+        daemon.send(question(answer)).await.map_err(|_| unavailable("the daemon has ended"))?;
+        answered.await.map_err(|_| unavailable("the daemon has ended"))
+    };
+    timeout(PATIENCE, asked).await.map_err(|_| unavailable("the daemon does not answer"))?
+}
+
+fn not_found() -> Failure {
+    Failure { status: StatusCode::NOT_FOUND, error: "there is nothing by this path".into() }
+}
+
+fn require(method: &Method, required: &Method) -> Result<(), Failure> {
+    if method == required {
+        return Ok(());
+    }
+    Err(Failure { status: StatusCode::METHOD_NOT_ALLOWED, error: format!("use {required}") })
+}
+
+/// A request's parameters; unknown and repeated ones are errors.
+struct Parameters(HashMap<String, String>);
+
+impl Parameters {
+    fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Failure> {
+        let mut parameters = HashMap::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            if !known.contains(&&*name) {
+                return Err(bad_request(format!("unknown parameter {name:?}")));
+            }
+            if parameters.insert(name.to_string(), value.into_owned()).is_some() {
+                return Err(bad_request(format!("{name:?} is given twice")));
+            }
+        }
+        Ok(Self(parameters))
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name)
+    }
+
+    fn required(mut self, name: &str) -> Result<String, Failure> {
+        self.take(name).ok_or_else(|| bad_request(format!("the parameter {name:?} is missing")))
+    }
+
+    fn parsed<T: std::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, Failure> {
+        let Some(text) = self.take(name) else { return Ok(default) };
+        text.parse().map_err(|_| bad_request(format!("{name:?} cannot be {text:?}")))
+    }
+}
+
+fn line(value: &impl Serialize) -> Bytes {
+    // Plain data with string keys always serializes.
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
+
+fn json_object(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    respond(status, "application/json", whole(line(value)))
+}
+
+fn json_lines(lines: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Response<Body> {
+    let body = StreamBody::new(lines.map(|piece| piece.map(Frame::data)));
+    respond(StatusCode::OK, "application/x-ndjson", BodyExt::boxed_unsync(body))
+}
+
+fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response
+}

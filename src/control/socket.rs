@@ -1,0 +1,160 @@
+//! The socket's place in the file system.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use thiserror::Error;
+
+/// Where the socket is to be, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub path: PathBuf,
+    /// Whoever can write to it can steer the daemon, and so start what runs as root.
+    pub mode: u32,
+    /// `None`: the daemon's.
+    pub group: Option<u32>,
+}
+
+#[derive(Debug, Error)]
+pub enum SocketError {
+    #[error("control socket {}: another daemon answers there; give this one its own with --control-socket", .0.display())]
+    Taken(PathBuf),
+    #[error("control socket {}: there is something that is no socket; remove it, or name another path with --control-socket", .0.display())]
+    NoSocket(PathBuf),
+    #[error("control socket {}: {source}; name another path with --control-socket", .path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// A listening socket and its file.
+#[derive(Debug)]
+pub struct Bound {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+impl Bound {
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    pub fn split(self) -> (UnixListener, SocketFile) {
+        (self.listener, self.file)
+    }
+}
+
+/// Removed when this is dropped.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+/// Puts a listening socket at `place`. What a dead daemon left there is replaced, and nothing else.
+///
+/// It gets its name only when it has its mode and group, so that nobody else can come in before.
+pub fn bind(place: &Place) -> Result<Bound, SocketError> {
+    let path = &place.path;
+    let io = |source| SocketError::Io { path: path.clone(), source };
+    if let Some(parent) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(io)?;
+    }
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => return Err(SocketError::NoSocket(path.clone())),
+        Ok(_) if answers(path).map_err(io)? => return Err(SocketError::Taken(path.clone())),
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(io(error)),
+    }
+    let hidden = path.with_extension(format!("{}.new", std::process::id()));
+    let bound = listen(place, &hidden);
+    if bound.is_err() {
+        let _ = fs::remove_file(&hidden);
+    }
+    bound.map_err(io)
+}
+
+fn listen(place: &Place, hidden: &Path) -> io::Result<Bound> {
+    // Of a former process with our number.
+    let _ = fs::remove_file(hidden);
+    let listener = UnixListener::bind(hidden)?;
+    listener.set_nonblocking(true)?;
+    chown(hidden, None, place.group)?;
+    fs::set_permissions(hidden, Permissions::from_mode(place.mode))?;
+    fs::rename(hidden, &place.path)?;
+    let path = place.path.clone();
+    Ok(Bound { listener, file: SocketFile { inode: inode(&path)?, path } })
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // By now it may be another's.
+        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// Whether somebody listens. Without waiting, as one that hangs would never take us in.
+fn answers(path: &Path) -> io::Result<bool> {
+    let ours = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    match connect(ours.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) | Err(Errno::EAGAIN) => Ok(true),
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_has_its_mode_from_the_start_and_goes_with_its_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { path: dir.path().join("run/control.sock"), mode: 0o660, group: None };
+        let bound = bind(&place).unwrap();
+        assert_eq!(fs::metadata(&place.path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert!(matches!(bind(&place), Err(SocketError::Taken(_))));
+        assert_eq!(fs::read_dir(dir.path().join("run")).unwrap().count(), 1);
+        drop(bound);
+        assert!(!place.path.exists());
+    }
+
+    #[test]
+    fn what_a_dead_daemon_left_is_replaced_and_not_taken_away_by_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { path: dir.path().join("control.sock"), mode: 0o600, group: None };
+        drop(UnixListener::bind(&place.path).unwrap());
+        let first = bind(&place).unwrap();
+        fs::remove_file(&place.path).unwrap();
+        let second = bind(&place).unwrap();
+        drop(first);
+        assert!(place.path.exists());
+        drop(second);
+    }
+
+    #[test]
+    fn what_is_no_socket_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { path: dir.path().join("control.sock"), mode: 0o600, group: None };
+        fs::write(&place.path, "precious").unwrap();
+        assert!(matches!(bind(&place), Err(SocketError::NoSocket(_))));
+        assert_eq!(fs::read_to_string(&place.path).unwrap(), "precious");
+    }
+}

@@ -1,0 +1,151 @@
+//! What operators get to see: plain data, and the JSON of the control socket and of `--json`.
+//!
+//! The JSON is stable: fields may be added, and none changes its meaning or goes. Times are RFC 3339 in UTC, durations
+//! are seconds. What is not known, or not so, is `null`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::RunRecord;
+use crate::report::Timestamp;
+
+/// `GET /v1/status`: the daemon as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// Of the daemon, which may be older than the client.
+    pub version: String,
+    pub pid: u32,
+    pub started: Timestamp,
+    /// `starting` until the configs were read and the stores tried, `running`, or `stopping`.
+    pub state: String,
+    pub config_path: String,
+    pub stores: Vec<StoreStatus>,
+    pub ledger: LedgerStatus,
+    /// Files whose last load failed. What they registered before goes on.
+    pub config_errors: Vec<ConfigError>,
+    /// How many watches there are.
+    pub watches: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    pub name: String,
+    pub url: String,
+    /// `null` before the first attempt has come to an end.
+    pub connected: Option<bool>,
+    /// Of that.
+    pub since: Option<Timestamp>,
+    /// The server and session, or why there is no connection.
+    pub detail: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    pub usable: bool,
+    /// Why it is not.
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigError {
+    /// Below the config directory.
+    pub file: String,
+    pub error: String,
+}
+
+/// A line of `GET /v1/watches`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WatchStatus {
+    /// As the log names it.
+    pub watch: String,
+    /// Below the config directory.
+    pub file: String,
+    pub description: String,
+    pub store: String,
+    pub znode: String,
+    /// `data`, `children` or `tree`.
+    pub watch_type: String,
+    /// One word of [`crate::watch::Condition`].
+    pub state: String,
+    pub paused: bool,
+    /// By `on_failure: STOP`.
+    pub stopped: bool,
+    /// What was seen of the node last; `null` where it is not there, or not known.
+    pub version: Option<i64>,
+    /// What the action succeeded with last, in its present definition.
+    pub applied_version: Option<i64>,
+    /// The actions that run.
+    pub runs: Vec<RunStatus>,
+    /// How many updates wait to be run.
+    pub waiting: usize,
+    /// In how many seconds the next run starts, where time is all that it waits for.
+    pub next_start_seconds: Option<f64>,
+    /// In a row.
+    pub failures: u32,
+    /// Why its node cannot be read, or how the last run failed.
+    pub error: Option<String>,
+    /// The newest of the daemon's own runs that has ended.
+    pub last_run: Option<RunRecord>,
+    /// Whether it wants a signal when the node changes while it runs (`notify_signal`).
+    pub notified: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunStatus {
+    /// What the action gets as `TWITCHER_RUN_ID`.
+    pub run: String,
+    pub pid: i32,
+    pub event: String,
+    pub version: i64,
+    pub started: Timestamp,
+    pub seconds: f64,
+    /// How long ago it was sent SIGKILL.
+    pub killed_seconds: Option<f64>,
+}
+
+/// What `twitcher status --check` finds wrong, one line each; none if all is well. A run is stuck if it was sent SIGKILL
+/// and does not end, or if it takes longer than `stuck_after` while an update waits.
+pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Duration) -> Vec<String> {
+    let mut found = Vec::new();
+    for store in &daemon.stores {
+        if store.connected != Some(true) {
+            let detail = store.detail.as_deref().unwrap_or("not tried yet");
+            found.push(format!("store {}: not connected: {detail}", store.name));
+        }
+    }
+    if !daemon.ledger.usable {
+        let reason = daemon.ledger.reason.as_deref().unwrap_or("it cannot be written");
+        found.push(format!("ledger: {reason}"));
+    }
+    let first_line = |error: &ConfigError| error.error.lines().next().unwrap_or_default().to_owned();
+    found.extend(daemon.config_errors.iter().map(|error| format!("config: {}", first_line(error))));
+    found.extend(watches.iter().filter_map(|watch| watch.problem(stuck_after)));
+    found
+}
+
+/// A process that does not die of SIGKILL within this time hangs in the kernel.
+const KILLED_FOR: f64 = 5.0;
+
+impl WatchStatus {
+    fn problem(&self, stuck_after: Duration) -> Option<String> {
+        let error = self.error.as_deref().unwrap_or("it failed");
+        let why = match () {
+            () if self.stopped => format!("stopped after a failure: {error}"),
+            () if self.failures > 0 => format!("failing, {} in a row: {error}", self.failures),
+            () if self.error.is_some() => error.to_owned(),
+            () => format!("stuck: {}", self.stuck(stuck_after)?),
+        };
+        Some(format!("{}: {why}", self.watch))
+    }
+
+    fn stuck(&self, stuck_after: Duration) -> Option<String> {
+        let undead = self.runs.iter().find(|run| run.killed_seconds.is_some_and(|ago| ago > KILLED_FOR));
+        if let Some(run) = undead {
+            return Some(format!("pid {} does not end after SIGKILL", run.pid));
+        }
+        let waits = self.waiting > 0 && !self.paused && !self.notified;
+        let run = self.runs.iter().find(|run| waits && run.seconds > stuck_after.as_secs_f64())?;
+        Some(format!("an update waits for pid {}, which runs for {:.0} s", run.pid, run.seconds))
+    }
+}

@@ -1,0 +1,29 @@
+//! How the daemon is at the moment.
+
+use std::collections::HashSet;
+
+use super::stores::Store;
+use super::{Daemon, WatchId};
+use crate::metrics::{Gauges, Tally};
+use crate::store::StoreName;
+
+impl Daemon {
+    /// One pass over the watches: some 0.1 µs each if none was touched lately.
+    pub(super) fn gauges(&self) -> Gauges {
+        let nodes = self.stores.in_use().flat_map(|(_, store)| store.subjects.values());
+        let unreadable: Vec<_> = nodes.filter(|node| node.unreadable.is_some()).collect();
+        let blind: HashSet<WatchId> = unreadable.iter().flat_map(|node| &node.watches).copied().collect();
+        let loaded = self.entries.iter().filter(|(_, entry)| !entry.retired);
+        let connected = |(name, store): (&StoreName, &Store)| (name.to_string(), store.is_connected());
+        Gauges {
+            watches: Tally::of(loaded.map(|(id, entry)| (entry.key(), &entry.watch, blind.contains(id)))),
+            running_actions: self.runs.len(),
+            stores: self.stores.in_use().map(connected).collect(),
+            nodes_unreadable: unreadable.len(),
+            config_errors: self.failing_files.len(),
+            ledger_usable: self.ledger.trouble().is_none(),
+            ledger_bytes: self.ledger.size(),
+            log_lines_dropped: self.log.dropped_lines(),
+        }
+    }
+}

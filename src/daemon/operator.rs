@@ -1,0 +1,231 @@
+//! What operators ask through the control socket.
+
+use super::memory::LastRun;
+use super::{Daemon, Entry, Live, WatchId};
+use crate::config::spec::{WatchKey, WatchSpec};
+use crate::control::status::{ConfigError, DaemonStatus, LedgerStatus, RunStatus, WatchStatus};
+use crate::control::{Answer, Done, Order, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE, name};
+use crate::ledger::{Ending, RunRecord, Which};
+use crate::report::{Report, Timestamp};
+use crate::watch::{Input, Seen};
+
+impl Daemon {
+    pub(super) fn answer(&mut self, question: Question) {
+        match question {
+            Question::Daemon(answer) => tell(answer, self.status()),
+            Question::Watch { named, answer } => {
+                tell(answer, self.find(&named).map(|(_, entry, spec)| self.watch_status(entry, spec)));
+            }
+            Question::Watches { after, answer } => tell(answer, self.watches(after)),
+            Question::Order { order, watch, answer } => tell(answer, self.obey(order, &watch)),
+            Question::Reload(answer) => {
+                self.reload("an operator");
+                tell(answer, ());
+            }
+            Question::History { which, before, answer } => tell(answer, self.history(&which, before)),
+            Question::Output { run, answer } => tell(answer, self.output(&run)),
+            Question::Gauges(answer) => tell(answer, self.gauges()),
+        }
+    }
+
+    fn find(&self, named: &str) -> Result<(WatchId, &Entry, &WatchSpec), Refusal> {
+        let loaded = self.entries.values().filter_map(|entry| entry.loaded());
+        let id = self.by_key[name::find(named, loaded.map(|spec| &spec.id))?];
+        let entry = &self.entries[&id];
+        let gone = || Refusal::Unavailable("no file registers it just now".into());
+        Ok((id, entry, entry.loaded().ok_or_else(gone)?))
+    }
+
+    fn obey(&mut self, order: Order, named: &str) -> Result<Done, Refusal> {
+        if self.stopping {
+            return Err(Refusal::Unavailable("the daemon is stopping".into()));
+        }
+        let (id, entry, spec) = self.find(named)?;
+        let (key, store, subject) = (spec.id.clone(), spec.store.clone(), spec.subject.clone());
+        let (standing, running) = (entry.watch.standing(), entry.watch.live_runs());
+        let (input, done) = match order {
+            Order::Trigger if standing.paused => {
+                return Err(Refusal::Conflict(format!("{key} is paused; `twitcher resume` it first")));
+            }
+            Order::Trigger if standing.seen == Some(Seen::Absent) => {
+                return Err(Refusal::Conflict(format!(
+                    "{key}: there is no node {}, and so nothing to run with",
+                    subject.path
+                )));
+            }
+            Order::Trigger if running > 0 => {
+                (Input::Triggered, "runs again when the running action has ended")
+            }
+            Order::Trigger => (Input::Triggered, "runs with what its node has now"),
+            Order::Pause if standing.paused => return Ok(said(&key, "was paused already")),
+            Order::Pause => (Input::Paused, "paused: it goes on observing, and nothing is started"),
+            Order::Resume if !standing.paused => return Ok(said(&key, "was not paused")),
+            Order::Resume => (Input::Resumed, "resumed: what came meanwhile runs now"),
+            Order::Kill if running == 0 => {
+                return Err(Refusal::Conflict(format!("{key}: no action of it is running")));
+            }
+            Order::Kill => (Input::Killed, "sent SIGTERM, and SIGKILL in 5 s to what is left then"),
+        };
+        self.log.report(&Report::Ordered { watch: &key, order });
+        self.step(id, input);
+        match order {
+            Order::Trigger => self.stores[&store].subscriptions().refresh(&subject),
+            // Before it is said to be so, it has to outlive us.
+            Order::Pause | Order::Resume => {
+                self.remember(id);
+                self.ledger.commit();
+            }
+            Order::Kill => {}
+        }
+        let until_restart = match (order, self.ledger.trouble()) {
+            (Order::Pause | Order::Resume, Some(_)) => " (until a restart: the ledger cannot be written)",
+            (Order::Pause | Order::Resume | Order::Trigger | Order::Kill, _) => "",
+        };
+        Ok(said(&key, &format!("{done}{until_restart}")))
+    }
+
+    fn status(&self) -> DaemonStatus {
+        let state = match () {
+            () if self.stopping => "stopping",
+            () if self.scan.is_done() => "running",
+            () => "starting",
+        };
+        let error =
+            |(file, error): (&String, &String)| ConfigError { file: file.clone(), error: error.clone() };
+        DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            started: Timestamp(self.started),
+            state: state.into(),
+            config_path: self.config_path.display().to_string(),
+            stores: self.stores.status(),
+            ledger: LedgerStatus {
+                usable: self.ledger.trouble().is_none(),
+                reason: self.ledger.trouble().map(Into::into),
+            },
+            config_errors: self.failing_files.iter().map(error).collect(),
+            watches: self.entries.values().filter_map(|entry| entry.loaded()).count(),
+        }
+    }
+
+    fn watches(&self, after: Option<u64>) -> Vec<(u64, WatchStatus)> {
+        let next = WatchId(after.map_or(0, |after| after + 1));
+        let loaded = self.entries.range(next..).filter_map(|(id, entry)| Some((id, entry, entry.loaded()?)));
+        loaded.take(WATCHES_AT_ONCE).map(|(id, entry, spec)| (id.0, self.watch_status(entry, spec))).collect()
+    }
+
+    fn watch_status(&self, entry: &Entry, spec: &WatchSpec) -> WatchStatus {
+        let now = self.now();
+        let WatchSpec { id: key, store, subject, .. } = spec;
+        let standing = entry.watch.standing();
+        let node = self.stores[store].subjects.get(subject);
+        let unreadable = node.and_then(|node| node.unreadable.as_deref());
+        let failure = entry.failure.as_ref().map(|failure| failure.what.as_str());
+        let next_start = entry.watch.next_start().map(|at| at.saturating_sub(now));
+        WatchStatus {
+            watch: key.to_string(),
+            file: key.file.to_string(),
+            description: key.description.to_string(),
+            store: store.to_string(),
+            znode: subject.path.to_string(),
+            watch_type: subject.facet.as_str().into(),
+            state: entry.watch.condition(unreadable.is_some()).as_str().into(),
+            paused: standing.paused,
+            stopped: standing.stopped,
+            version: match standing.seen {
+                Some(Seen::Present(version)) => Some(version.number),
+                Some(Seen::Absent) | None => None,
+            },
+            applied_version: standing.applied.map(|version| version.number),
+            runs: entry.watch.runs().filter_map(|run| self.runs.get(&run)).map(run_status).collect(),
+            waiting: entry.watch.waiting_updates(),
+            next_start_seconds: next_start.map(|left| left.as_secs_f64()),
+            failures: standing.failures,
+            error: unreadable.map(|reason| format!("cannot be read: {reason}")).or(failure.map(Into::into)),
+            last_run: entry.last_run.as_ref().map(|last| last.record(&self.stamp, entry, spec)),
+            notified: spec.notify_signal.is_some(),
+        }
+    }
+
+    fn history(&mut self, which: &Which, before: Option<i64>) -> Result<Vec<(i64, RunRecord)>, Refusal> {
+        let page = self.ledger.history(which, before, RUNS_AT_ONCE).map_err(Refusal::Unavailable)?;
+        if let (true, None, Some(named)) = (page.is_empty(), before, &which.watch) {
+            // Nothing ran of it, or there is no such watch.
+            self.find(named)?;
+        }
+        Ok(page)
+    }
+
+    fn output(&mut self, run: &str) -> Result<Vec<u8>, Refusal> {
+        if let Some(live) = self.runs.values().find(|live| live.is_called(run)) {
+            return Err(Refusal::Conflict(format!(
+                "{} still runs; what it prints is in the log, and kept when it has ended",
+                live.intent.run
+            )));
+        }
+        let output = self.ledger.output(run).map_err(Refusal::Unavailable)?;
+        output.ok_or_else(|| {
+            let run = crate::action::output::printable(run.as_bytes());
+            Refusal::Unknown(format!("the ledger has no run {run}; `twitcher history` lists them"))
+        })
+    }
+}
+
+fn tell<T>(answer: Answer<T>, value: T) {
+    // Whoever asked may have left.
+    let _ = answer.send(value);
+}
+
+fn said(key: &WatchKey, done: &str) -> Done {
+    Done { watch: key.to_string(), done: done.into() }
+}
+
+fn run_status(live: &Live) -> RunStatus {
+    RunStatus {
+        run: live.intent.run.clone(),
+        pid: live.handle.leader().as_raw(),
+        event: live.intent.event.as_str().into(),
+        version: live.intent.version.number,
+        started: Timestamp(live.intent.started),
+        seconds: live.started.elapsed().as_secs_f64(),
+        killed_seconds: live.killed.map(|at| at.elapsed().as_secs_f64()),
+    }
+}
+
+impl LastRun {
+    fn record(&self, stamp: &str, entry: &Entry, spec: &WatchSpec) -> RunRecord {
+        let (exit_code, signal) = match self.ending {
+            Ending::Exited(code) => (Some(code), None),
+            Ending::Signaled(signal) => (None, Some(signal)),
+            Ending::TimedOut
+            | Ending::Killed
+            | Ending::NotStarted(_)
+            | Ending::Interrupted
+            | Ending::Unknown => (None, None),
+        };
+        let not_started = matches!(self.ending, Ending::NotStarted(_));
+        let failure = entry.failure.as_ref().filter(|_| not_started);
+        RunRecord {
+            run: format!("{stamp}-{}", self.run),
+            watch: spec.id.to_string(),
+            znode: spec.subject.path.to_string(),
+            event: self.event.as_str().into(),
+            version: self.version,
+            started: Timestamp(self.started),
+            seconds: Some(self.took.as_secs_f64()),
+            outcome: self.ending.name().into(),
+            exit_code,
+            signal,
+            error: failure.map(|failure| failure.what.clone()),
+        }
+    }
+}
+
+impl Live {
+    /// By its id, or by the number that the log has.
+    fn is_called(&self, run: &str) -> bool {
+        let is_number = !run.is_empty() && run.bytes().all(|byte| byte.is_ascii_digit());
+        let by_number = || self.intent.run.rsplit_once('-').is_some_and(|(_, number)| number == run);
+        self.intent.run == run || is_number && by_number()
+    }
+}

@@ -1,0 +1,114 @@
+//! What operators ask about runs.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
+use serde::{Deserialize, Serialize};
+
+use super::column;
+use crate::report::Timestamp;
+
+/// Which runs of the ledger.
+#[derive(Clone, Debug, Default)]
+pub struct Which {
+    /// Of the watch that goes by this name, loaded or not.
+    pub watch: Option<String>,
+    /// Only those that ended in anything but success.
+    pub failed: bool,
+}
+
+/// A run that has ended, or that runs: a line of `GET /v1/history`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    pub run: String,
+    /// As the log names it.
+    pub watch: String,
+    pub znode: String,
+    pub event: String,
+    pub version: i64,
+    pub started: Timestamp,
+    /// `null` while it runs.
+    pub seconds: Option<f64>,
+    /// `success`, `exit`, `signal`, `timeout`, `killed`, `not started`, `interrupted` (the daemon stopped first),
+    /// `unknown` (its daemon was killed) or `running`.
+    pub outcome: String,
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+    /// Why it was not started.
+    pub error: Option<String>,
+}
+
+impl RunRecord {
+    /// The outcome in a few words.
+    pub fn summary(&self) -> String {
+        match (self.outcome.as_str(), self.exit_code, self.signal, &self.error) {
+            ("exit", Some(code), _, _) => format!("exit code {code}"),
+            ("signal", _, Some(signal), _) => format!("signal {signal}"),
+            ("not started", _, _, Some(error)) => error.clone(),
+            (outcome, ..) => outcome.to_owned(),
+        }
+    }
+}
+
+/// The name is compared as the log has it, and the description alone.
+const PAGE: &str = "
+    SELECT seq, run, file, description, node, event, version, started, ended, outcome, exit_code, signal, error FROM runs
+    WHERE seq < :before
+        AND (:watch IS NULL OR description = :watch OR file || ':' || description = :watch)
+        AND (NOT :failed OR outcome NOT IN ('success', 'interrupted'))
+    ORDER BY seq DESC LIMIT :count";
+
+const OUTPUT: &str = "
+    SELECT output FROM runs WHERE outcome IS NOT NULL AND (run = :run OR run LIKE '%-' || :number)
+    ORDER BY seq DESC LIMIT 1";
+
+pub(super) fn page(
+    connection: &Connection,
+    which: &Which,
+    before: Option<i64>,
+    count: usize,
+) -> Result<Vec<(i64, RunRecord)>> {
+    connection
+        .prepare_cached(PAGE)?
+        .query_map(
+            named_params! {
+                ":before": before.unwrap_or(i64::MAX),
+                ":watch": which.watch,
+                ":failed": which.failed,
+                ":count": i64::try_from(count).unwrap_or(i64::MAX),
+            },
+            |row| Ok((row.get("seq")?, record(row)?)),
+        )?
+        .collect()
+}
+
+fn record(row: &Row<'_>) -> Result<RunRecord> {
+    let started = column::read_time(row, "started")?;
+    let ended = row.get::<_, Option<i64>>("ended")?.map(|_| column::read_time(row, "ended")).transpose()?;
+    // The clock may have been set meanwhile.
+    let took = ended.map(|ended| ended.duration_since(started).unwrap_or(Duration::ZERO));
+    Ok(RunRecord {
+        run: row.get("run")?,
+        watch: column::read_watch(row)?.to_string(),
+        znode: row.get("node")?,
+        event: row.get("event")?,
+        version: row.get("version")?,
+        started: Timestamp(started),
+        seconds: took.map(|took| took.as_secs_f64()),
+        outcome: row.get::<_, Option<String>>("outcome")?.unwrap_or_else(|| "running".into()),
+        exit_code: row.get("exit_code")?,
+        signal: row.get("signal")?,
+        error: row.get("error")?,
+    })
+}
+
+pub(super) fn output(connection: &Connection, run: &str) -> Result<Option<Vec<u8>>> {
+    // Of digits only, so that nothing in it is a pattern.
+    let number = run.bytes().all(|byte| byte.is_ascii_digit()).then_some(run);
+    connection
+        .prepare_cached(OUTPUT)?
+        .query_row(named_params! { ":run": run, ":number": number }, |row| {
+            Ok(row.get::<_, Option<Vec<u8>>>("output")?.unwrap_or_default())
+        })
+        .optional()
+}

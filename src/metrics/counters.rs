@@ -1,0 +1,216 @@
+//! What is counted: reports, as the daemon makes them.
+
+use prometheus::core::Collector;
+use prometheus::{
+    DEFAULT_BUCKETS, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, Result,
+};
+
+use crate::action::run::Outcome;
+use crate::report::{FormerRun, Report, RunReport};
+use crate::store::StoreName;
+use crate::watch::Reason;
+
+/// From 5 ms to 10 s as all Prometheus clients have it, and then by the clock: a deployment may well take an hour.
+const BEYOND_DEFAULT: [f64; 6] = [30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];
+
+/// A start takes some 3 ms where nothing keeps it.
+const BELOW_DEFAULT: [f64; 2] = [0.001, 0.0025];
+
+/// How a run ended, as the label `outcome` has it; the ledger uses the same words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// With exit code 0.
+    Success,
+    /// With another exit code.
+    Exit,
+    /// By a signal that was not ours.
+    Signal,
+    /// Its timeout came first.
+    Timeout,
+    /// An operator ended it.
+    Killed,
+    /// Its program could not be started.
+    NotStarted,
+    /// The daemon stopped first.
+    Interrupted,
+    /// Its daemon died first, so that nobody knows.
+    Unknown,
+}
+
+impl RunOutcome {
+    pub const ALL: [Self; 8] = [
+        RunOutcome::Success,
+        RunOutcome::Exit,
+        RunOutcome::Signal,
+        RunOutcome::Timeout,
+        RunOutcome::Killed,
+        RunOutcome::NotStarted,
+        RunOutcome::Interrupted,
+        RunOutcome::Unknown,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RunOutcome::Success => "success",
+            RunOutcome::Exit => "exit",
+            RunOutcome::Signal => "signal",
+            RunOutcome::Timeout => "timeout",
+            RunOutcome::Killed => "killed",
+            RunOutcome::NotStarted => "not_started",
+            RunOutcome::Interrupted => "interrupted",
+            RunOutcome::Unknown => "unknown",
+        }
+    }
+
+    fn of(outcome: &Outcome, ended_by: Option<Reason>) -> Self {
+        match (outcome, ended_by) {
+            (Outcome::Unknown, None | Some(Reason::Timeout | Reason::Stop | Reason::Kill)) => {
+                RunOutcome::Unknown
+            }
+            (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Timeout)) => RunOutcome::Timeout,
+            (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Stop)) => RunOutcome::Interrupted,
+            (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Kill)) => RunOutcome::Killed,
+            (Outcome::Exited(0), None) => RunOutcome::Success,
+            (Outcome::Exited(_), None) => RunOutcome::Exit,
+            (Outcome::Signaled(_), None) => RunOutcome::Signal,
+        }
+    }
+}
+
+pub(super) struct Counters {
+    /// In the order of [`RunOutcome::ALL`].
+    runs: [IntCounter; RunOutcome::ALL.len()],
+    run_duration: Histogram,
+    start_latency: Histogram,
+    discarded: IntCounter,
+    superseded: IntCounter,
+    retries: IntCounter,
+    put_off: IntCounter,
+    store_disconnects: IntCounterVec,
+    resync_findings: IntCounter,
+    config_loaded: IntCounter,
+    config_failed: IntCounter,
+}
+
+impl Counters {
+    pub(super) fn register(registry: &Registry) -> Result<Self> {
+        let counter = |name: &str, help: &str| register(registry, IntCounter::new(name, help)?);
+        let counters = |name: &str, help: &str, label: &str| {
+            register(registry, IntCounterVec::new(Opts::new(name, help), &[label])?)
+        };
+        let histogram = |name: &str, help: &str, buckets: &[&[f64]]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.concat());
+            register(registry, Histogram::with_opts(options)?)
+        };
+        let runs =
+            counters("twitcher_runs_total", "Runs of actions that are over, by how they ended.", "outcome")?;
+        let loads = counters(
+            "twitcher_config_loads_total",
+            "Config files that were loaded, or could not be, each time that they changed.",
+            "result",
+        )?;
+        let store_disconnects =
+            counters("twitcher_store_disconnects_total", "Outages of a store's connection.", "store")?;
+        store_disconnects.with_label_values(&[StoreName::DEFAULT]);
+        Ok(Self {
+            runs: RunOutcome::ALL.map(|outcome| runs.with_label_values(&[outcome.as_str()])),
+            run_duration: histogram(
+                "twitcher_run_duration_seconds",
+                "How long runs took whose program was started.",
+                &[DEFAULT_BUCKETS, &BEYOND_DEFAULT],
+            )?,
+            start_latency: histogram(
+                "twitcher_start_latency_seconds",
+                "From when an update was taken in, and nothing that its watch asks for (throttles, the pause before a \
+                 retry) put it off any more, until its action's program executed. Waiting for other runs is part of it.",
+                &[&BELOW_DEFAULT, DEFAULT_BUCKETS, &BEYOND_DEFAULT],
+            )?,
+            discarded: counter(
+                "twitcher_updates_discarded_total",
+                "Updates that run mode DISCARD ignored because the action ran.",
+            )?,
+            superseded: counter(
+                "twitcher_updates_superseded_total",
+                "Updates that run mode PARALLEL never ran because newer ones took their places.",
+            )?,
+            retries: counter("twitcher_retries_total", "Failed updates that were to be tried again.")?,
+            put_off: counter(
+                "twitcher_starts_put_off_total",
+                "Starts that were put off for want of descriptors, memory or processes.",
+            )?,
+            store_disconnects,
+            resync_findings: counter(
+                "twitcher_resync_findings_total",
+                "Changes that a resync found and that no watch had announced. Not one is expected.",
+            )?,
+            config_loaded: loads.with_label_values(&["loaded"]),
+            config_failed: loads.with_label_values(&["failed"]),
+        })
+    }
+
+    pub(super) fn count(&self, report: &Report<'_>) {
+        match report {
+            Report::Run { what, .. } => self.count_run(what),
+            Report::Former { what: FormerRun::Gone(_), .. } => self.end(RunOutcome::Unknown),
+            Report::Discarded { .. } => self.discarded.inc(),
+            Report::Superseded { .. } => self.superseded.inc(),
+            Report::StoreDisconnected { store, .. } => {
+                let name = store.map_or(StoreName::DEFAULT, |name| name.as_str());
+                self.store_disconnects.with_label_values(&[name]).inc();
+            }
+            Report::NodeDrifted { .. } => self.resync_findings.inc(),
+            Report::ConfigLoaded { .. } => self.config_loaded.inc(),
+            Report::ConfigFailed { .. } => self.config_failed.inc(),
+            Report::Starting { .. }
+            | Report::Ready { .. }
+            | Report::Stopping { .. }
+            | Report::Stopped
+            | Report::Trouble { .. }
+            | Report::StoreConnected { .. }
+            | Report::StoreDegraded { .. }
+            | Report::NodeObserved { .. }
+            | Report::NodeUnreadable { .. }
+            | Report::NodeReadable { .. }
+            | Report::ConfigReload { .. }
+            | Report::Serving { .. }
+            | Report::Ordered { .. }
+            | Report::StaysPaused { .. }
+            | Report::ConfigRemoved { .. }
+            | Report::ConfigWarning { .. }
+            | Report::WatchAdded { .. }
+            | Report::WatchChanged { .. }
+            | Report::WatchRemoved { .. }
+            | Report::Former { what: FormerRun::Lives { .. } | FormerRun::Unseen(..), .. }
+            | Report::Ledger { .. }
+            | Report::GaveUp { .. }
+            | Report::StaysStopped { .. } => {}
+        }
+    }
+
+    fn count_run(&self, what: &RunReport<'_>) {
+        match what {
+            RunReport::Started { late, .. } => self.start_latency.observe(late.as_secs_f64()),
+            RunReport::NotStarted { .. } => self.end(RunOutcome::NotStarted),
+            RunReport::Ended { outcome, ended_by, took } => {
+                self.end(RunOutcome::of(outcome, *ended_by));
+                self.run_duration.observe(took.as_secs_f64());
+            }
+            RunReport::Lost { .. } => self.end(RunOutcome::Unknown),
+            RunReport::Retry { .. } => self.retries.inc(),
+            RunReport::PutOff { .. } => self.put_off.inc(),
+            RunReport::Printed(_)
+            | RunReport::Notified { .. }
+            | RunReport::Terminated { .. }
+            | RunReport::Killed => {}
+        }
+    }
+
+    fn end(&self, outcome: RunOutcome) {
+        self.runs[outcome as usize].inc();
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}

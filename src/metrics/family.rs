@@ -1,0 +1,48 @@
+//! Metrics that are not kept, but made when somebody asks.
+
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+pub(super) fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
+    family(name, help, MetricType::GAUGE, vec![gauge_value(value)])
+}
+
+/// A gauge with one value for each value of `label`.
+pub(super) fn labelled<'a>(
+    name: &str,
+    help: &str,
+    label: &str,
+    values: impl IntoIterator<Item = (&'a str, f64)>,
+) -> MetricFamily {
+    let values = values.into_iter().map(|(of, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(label.to_owned());
+        pair.set_value(of.to_owned());
+        let mut metric = gauge_value(value);
+        metric.set_label(vec![pair]);
+        metric
+    });
+    family(name, help, MetricType::GAUGE, values.collect())
+}
+
+pub(super) fn counter(name: &str, help: &str, value: f64) -> MetricFamily {
+    let mut counter = Counter::default();
+    counter.set_value(value);
+    let mut metric = Metric::default();
+    metric.set_counter(counter);
+    family(name, help, MetricType::COUNTER, vec![metric])
+}
+
+fn gauge_value(value: f64) -> Metric {
+    let mut gauge = Gauge::default();
+    gauge.set_value(value);
+    Metric::from_gauge(gauge)
+}
+
+fn family(name: &str, help: &str, kind: MetricType, values: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(values);
+    family
+}

@@ -1,0 +1,87 @@
+//! What is not counted but found when somebody asks.
+
+use prometheus::proto::MetricFamily;
+
+use super::family::{counter, gauge, labelled};
+use super::tally::Tally;
+
+/// What is true of the daemon at one moment. The daemon fills it; whoever serves the metrics passes it on.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    pub watches: Tally,
+    pub running_actions: usize,
+    /// Each store's name, and whether it is connected.
+    pub stores: Vec<(String, bool)>,
+    /// A node whose content and whose children are watched is two.
+    pub nodes_unreadable: usize,
+    /// Files whose last load failed.
+    pub config_errors: usize,
+    pub ledger_usable: bool,
+    /// The database and its log.
+    pub ledger_bytes: u64,
+    /// Since the start.
+    pub log_lines_dropped: u64,
+}
+
+impl Gauges {
+    pub(super) fn families(&self) -> Vec<MetricFamily> {
+        let Self {
+            watches,
+            running_actions,
+            stores,
+            nodes_unreadable,
+            config_errors,
+            ledger_usable,
+            ledger_bytes,
+            log_lines_dropped,
+        } = self;
+        vec![
+            labelled(
+                "twitcher_watches",
+                "Watches, by how they are.",
+                "state",
+                watches.conditions().map(|(condition, count)| (condition.as_str(), count as f64)),
+            ),
+            gauge(
+                "twitcher_watches_failing",
+                "Watches of which the last run failed, or which a failure stopped, whatever they do now.",
+                watches.failing as f64,
+            ),
+            labelled(
+                "twitcher_watch_failures",
+                "Failures in a row of the 100 watches that have most; no others are named.",
+                "watch",
+                watches.worst.iter().map(|(watch, failures)| (watch.as_str(), f64::from(*failures))),
+            ),
+            gauge(
+                "twitcher_waiting_updates",
+                "Updates that are to be run and do not run yet.",
+                watches.waiting_updates as f64,
+            ),
+            gauge("twitcher_running_actions", "Actions that run now.", *running_actions as f64),
+            labelled(
+                "twitcher_store_connected",
+                "Whether the store is connected.",
+                "store",
+                stores.iter().map(|(store, connected)| (store.as_str(), f64::from(u8::from(*connected)))),
+            ),
+            gauge(
+                "twitcher_nodes_unreadable",
+                "Watched nodes that are there and cannot be read.",
+                *nodes_unreadable as f64,
+            ),
+            gauge("twitcher_config_errors", "Config files whose last load failed.", *config_errors as f64),
+            gauge(
+                "twitcher_ledger_usable",
+                "Whether the ledger can be read and written.",
+                f64::from(u8::from(*ledger_usable)),
+            ),
+            gauge("twitcher_ledger_size_bytes", "The ledger's database and its log.", *ledger_bytes as f64),
+            counter(
+                "twitcher_log_lines_dropped_total",
+                "Lines that a log that was slow or away did not take.",
+                *log_lines_dropped as f64,
+            ),
+        ]
+    }
+}

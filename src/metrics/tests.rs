@@ -1,0 +1,264 @@
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use super::*;
+use crate::action::run::{Outcome, Printed, Stream};
+use crate::action::spawn::StartError;
+use crate::config::spec::{OnFailure, RunMode, RunOnLoad, Throttle, WatchKey};
+use crate::ledger::News;
+use crate::report::{FormerRun, Node, RunReport};
+use crate::store::{Facet, NodePath, StoreName, Subject};
+use crate::watch::{Condition, Event, Policy, Reason, RunId, Standing, Watch};
+
+fn key(file: &str, description: &str) -> WatchKey {
+    WatchKey { file: file.into(), description: description.into() }
+}
+
+/// A watch of which so many runs failed in a row.
+fn watch(failures: u32, stopped: bool) -> Watch {
+    let policy = Policy {
+        run_mode: RunMode::Queue,
+        run_on_load: RunOnLoad::Never,
+        notify_signal: None,
+        timeout: None,
+        max_parallel: 1,
+        on_children: false,
+        retry: None,
+        on_failure: OnFailure::Keep,
+        throttle: Throttle::default(),
+    };
+    Watch::new(policy, Standing { failures, stopped, ..Standing::default() })
+}
+
+/// The values whose name and labels begin so.
+fn values<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
+    text.lines().filter(|line| line.starts_with(start)).collect()
+}
+
+/// What changes when these are counted, but for what the process does and the insides of histograms.
+fn counted(reports: &[Report<'_>]) -> Vec<String> {
+    let metrics = Metrics::new().unwrap();
+    let values = |text: String| -> BTreeSet<String> {
+        let inside = |line: &&str| line.contains("_bucket{") || line.contains("_seconds_sum");
+        text.lines().filter(|line| line.starts_with("twitcher") && !inside(line)).map(str::to_owned).collect()
+    };
+    let before = values(metrics.encode(&Gauges::default()));
+    reports.iter().for_each(|report| metrics.count(report));
+    let after = values(metrics.encode(&Gauges::default()));
+    after.difference(&before).cloned().collect()
+}
+
+fn run(what: RunReport<'_>) -> Vec<String> {
+    counted(&[Report::Run { watch: &key("a.twc", "a"), run: RunId(1), what }])
+}
+
+#[test]
+fn the_end_of_a_run_is_counted_by_its_outcome() {
+    let exited = |code| Outcome::Exited(code);
+    for (outcome, ended_by, expected) in [
+        (exited(0), None, "success"),
+        (exited(1), None, "exit"),
+        (Outcome::Signaled(9), None, "signal"),
+        (exited(0), Some(Reason::Timeout), "timeout"),
+        (Outcome::Signaled(15), Some(Reason::Timeout), "timeout"),
+        (exited(0), Some(Reason::Stop), "interrupted"),
+        (Outcome::Signaled(15), Some(Reason::Stop), "interrupted"),
+        (Outcome::Unknown, None, "unknown"),
+        (Outcome::Unknown, Some(Reason::Timeout), "unknown"),
+    ] {
+        let ended = run(RunReport::Ended { outcome: &outcome, ended_by, took: Duration::from_secs(2) });
+        let runs = format!("twitcher_runs_total{{outcome=\"{expected}\"}} 1");
+        assert_eq!(ended, ["twitcher_run_duration_seconds_count 1".to_owned(), runs]);
+    }
+    let error = io::Error::other("no such child");
+    let lost = ["twitcher_runs_total{outcome=\"unknown\"} 1"];
+    assert_eq!(run(RunReport::Lost { error: &error }), lost);
+    let not_started = ["twitcher_runs_total{outcome=\"not_started\"} 1"];
+    let error = StartError::Start(error);
+    assert_eq!(run(RunReport::NotStarted { command: "x", error: &error }), not_started);
+    let former = |what| counted(&[Report::Former { watch: &key("a.twc", "a"), what }]);
+    assert_eq!(former(FormerRun::Gone("1-1")), lost);
+    assert!(former(FormerRun::Unseen("1-1", error.cause())).is_empty());
+    assert!(former(FormerRun::Lives { run: RunId(1), id: "1-1", pid: 1 }).is_empty());
+}
+
+#[test]
+fn each_report_is_counted_once_and_what_says_nothing_new_not_at_all() {
+    let key = key("a.twc", "a");
+    let subject = Subject { path: NodePath::parse("/a").unwrap(), facet: Facet::Data };
+    let store = StoreName::default();
+    let node = Node { store: &store, subject: &subject };
+    let after = Duration::from_secs(1);
+    let late = Duration::from_millis(2);
+    let started = RunReport::Started { event: Event::Load, node, version: 1, pid: 1, late };
+    assert_eq!(run(started), ["twitcher_start_latency_seconds_count 1"]);
+    let retry = RunReport::Retry { failures: 1, attempts: 2, after };
+    assert_eq!(run(retry), ["twitcher_retries_total 1"]);
+    assert_eq!(run(RunReport::PutOff { after }), ["twitcher_starts_put_off_total 1"]);
+    for what in [
+        RunReport::Printed(&Printed::Line(Stream::Stdout, "x".into())),
+        RunReport::Notified { signal: 1 },
+        RunReport::Terminated { reason: Reason::Timeout },
+        RunReport::Killed,
+    ] {
+        assert!(run(what).is_empty());
+    }
+    for (report, expected) in [
+        (Report::Discarded { watch: &key, version: 1 }, Some("twitcher_updates_discarded_total 1")),
+        (Report::Superseded { watch: &key, total: 7 }, Some("twitcher_updates_superseded_total 1")),
+        (
+            Report::StoreDisconnected { store: None, reason: "x" },
+            Some("twitcher_store_disconnects_total{store=\"default\"} 1"),
+        ),
+        (Report::NodeDrifted { node, total: 7 }, Some("twitcher_resync_findings_total 1")),
+        (
+            Report::ConfigLoaded { file: "a.twc", added: 1, changed: 2, removed: 3 },
+            Some("twitcher_config_loads_total{result=\"loaded\"} 1"),
+        ),
+        (
+            Report::ConfigFailed { error: "a.twc: x" },
+            Some("twitcher_config_loads_total{result=\"failed\"} 1"),
+        ),
+        (Report::StoreConnected { store: None, what: "x", away: None }, None),
+        (Report::ConfigReload { asked_by: "SIGHUP" }, None),
+        (Report::ConfigWarning { warning: "x" }, None),
+        (Report::NodeObserved { node }, None),
+        (Report::NodeUnreadable { node, watches: &[&key], reason: "x" }, None),
+        (Report::GaveUp { watch: &key, failures: 1, stopped: true }, None),
+        (Report::Ledger { news: &News::Back }, None),
+    ] {
+        assert_eq!(counted(&[report]), Vec::from_iter(expected));
+    }
+}
+
+#[test]
+fn durations_are_in_seconds() {
+    let metrics = Metrics::new().unwrap();
+    let took = Duration::from_millis(2500);
+    let what = RunReport::Ended { outcome: &Outcome::Exited(0), ended_by: None, took };
+    metrics.count(&Report::Run { watch: &key("a.twc", "a"), run: RunId(1), what });
+    let text = metrics.encode(&Gauges::default());
+    assert_eq!(values(&text, "twitcher_run_duration_seconds_sum"), ["twitcher_run_duration_seconds_sum 2.5"]);
+    let bucket = |le| format!("twitcher_run_duration_seconds_bucket{{le=\"{le}\"}}");
+    assert!(text.contains(&format!("{} 0\n", bucket("1"))));
+    assert!(text.contains(&format!("{} 1\n", bucket("2.5"))));
+    for most in ["0.005", "3600"] {
+        assert_eq!(values(&text, &bucket(most)).len(), 1, "{most}");
+    }
+}
+
+#[test]
+fn every_value_of_a_label_is_there_from_the_start() {
+    let text = Metrics::new().unwrap().encode(&Gauges::default());
+    for outcome in RunOutcome::ALL {
+        let line = format!("twitcher_runs_total{{outcome=\"{}\"}} 0", outcome.as_str());
+        assert_eq!(values(&text, &line), [&line]);
+        assert_eq!(RunOutcome::ALL[outcome as usize], outcome);
+    }
+    for condition in Condition::ALL {
+        let line = format!("twitcher_watches{{state=\"{}\"}} 0", condition.as_str());
+        assert_eq!(values(&text, &line), [&line]);
+        assert_eq!(Condition::ALL[condition as usize], condition);
+    }
+    assert_eq!(values(&text, "twitcher_config_loads_total{").len(), 2);
+    assert_eq!(values(&text, "twitcher_store_disconnects_total{store=\"default\"} 0").len(), 1);
+    assert_eq!(values(&text, "twitcher_build_info{version=\"").len(), 1);
+}
+
+#[test]
+fn the_daemon_at_the_moment_is_told_as_it_is() {
+    let (fine, bad, stopped) = (watch(0, false), watch(2, false), watch(0, true));
+    let keys = [key("a.twc", "a"), key("a.twc", "a.twc-2"), key("b.twc", "b"), key("b.twc", "c")];
+    let all = [(&fine, false), (&bad, false), (&stopped, false), (&fine, true)];
+    let gauges = Gauges {
+        watches: Tally::of(keys.iter().zip(all).map(|(key, (watch, unreadable))| (key, watch, unreadable))),
+        running_actions: 3,
+        stores: vec![("default".into(), true), ("other".into(), false)],
+        nodes_unreadable: 1,
+        config_errors: 4,
+        ledger_usable: true,
+        ledger_bytes: 8192,
+        log_lines_dropped: 5,
+    };
+    let text = Metrics::new().unwrap().encode(&gauges);
+    let expected = [
+        "twitcher_config_errors 4",
+        "twitcher_ledger_size_bytes 8192",
+        "twitcher_ledger_usable 1",
+        "twitcher_log_lines_dropped_total 5",
+        "twitcher_nodes_unreadable 1",
+        "twitcher_running_actions 3",
+        "twitcher_store_connected{store=\"default\"} 1",
+        "twitcher_store_connected{store=\"other\"} 0",
+        "twitcher_waiting_updates 0",
+        "twitcher_watch_failures{watch=\"a.twc-2\"} 2",
+        "twitcher_watch_failures{watch=\"b.twc:b\"} 0",
+        "twitcher_watches_failing 2",
+        "twitcher_watches{state=\"failed\"} 1",
+        "twitcher_watches{state=\"stopped\"} 1",
+        "twitcher_watches{state=\"unknown\"} 1",
+        "twitcher_watches{state=\"unreadable\"} 1",
+    ];
+    for line in expected {
+        assert_eq!(text.lines().filter(|other| *other == line).count(), 1, "{line}\n{text}");
+    }
+}
+
+#[test]
+fn of_many_failing_watches_the_worst_are_named_and_all_are_counted() {
+    let watches: Vec<_> =
+        (0..250).map(|number| (key("a.twc", &format!("w{number}")), watch(number, false))).collect();
+    let tally = Tally::of(watches.iter().map(|(key, watch)| (key, watch, false)));
+    let text = Metrics::new().unwrap().encode(&Gauges { watches: tally, ..Gauges::default() });
+    let named = values(&text, "twitcher_watch_failures{");
+    assert_eq!(named.len(), MAX_FAILING);
+    for number in 150..250 {
+        assert!(named.contains(&&*format!("twitcher_watch_failures{{watch=\"a.twc:w{number}\"}} {number}")));
+    }
+    assert_eq!(values(&text, "twitcher_watches_failing"), ["twitcher_watches_failing 249"]);
+}
+
+#[test]
+fn a_name_can_forge_nothing() {
+    let (failing, evil) = (watch(1, false), key("a.twc", "\"} 1\ntwitcher_ledger_usable 9 \\"));
+    let tally = Tally::of([(&evil, &failing, false)].into_iter());
+    let text = Metrics::new().unwrap().encode(&Gauges { watches: tally, ..Gauges::default() });
+    let line = r#"twitcher_watch_failures{watch="a.twc:\"} 1\\ntwitcher_ledger_usable 9 \\"} 1"#;
+    assert_eq!(values(&text, "twitcher_watch_failures{"), [line]);
+    assert_eq!(values(&text, "twitcher_ledger_usable"), ["twitcher_ledger_usable 0"]);
+}
+
+#[test]
+fn the_process_is_measured() {
+    let text = Metrics::new().unwrap().encode(&Gauges::default());
+    let value = |name: &str| -> f64 {
+        let [line] = values(&text, &format!("{name} "))[..] else { panic!("{name} in {text}") };
+        line.rsplit_once(' ').unwrap().1.parse().unwrap()
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let age = now - value("process_start_time_seconds");
+    assert!((0.0..3600.0).contains(&age), "{age}");
+    assert!(value("process_cpu_seconds_total") < 3600.0);
+    assert!(value("process_resident_memory_bytes") > 1e6);
+    assert!(value("process_virtual_memory_bytes") > value("process_resident_memory_bytes"));
+    assert!(value("process_open_fds") <= value("process_max_fds"));
+    assert!(value("process_threads") >= 1.0);
+}
+
+#[test]
+fn metrics_are_counted_and_read_by_several_threads() {
+    let metrics = Metrics::new().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..1000 {
+                    metrics.count(&Report::ConfigFailed { error: "x" });
+                }
+                metrics.encode(&Gauges::default())
+            });
+        }
+    });
+    let text = metrics.encode(&Gauges::default());
+    assert!(text.contains("twitcher_config_loads_total{result=\"failed\"} 4000\n"));
+}
