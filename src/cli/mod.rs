@@ -28,6 +28,7 @@ pub mod settings;
 pub mod startup;
 pub mod stores;
 mod table;
+pub mod watch;
 
 /// Watches nodes in ZooKeeper and runs something the moment one changes.
 ///
@@ -106,6 +107,8 @@ enum Command {
         #[arg(long)]
         recursive: bool,
     },
+    /// Follow a node live: its present state, then a line for each change, until interrupted
+    Watch(watch::FollowArgs),
     /// Show what the daemon's watches are doing
     Status(StatusArgs),
     /// Run a watch's action now, with what its node has
@@ -216,6 +219,7 @@ pub fn main() -> ExitCode {
         Command::Poke { store, node } => node::poke(store, &node),
         Command::Ls { store, node } => node::ls(store, &node),
         Command::Rm { store, node, recursive } => node::rm(store, &node, recursive),
+        Command::Watch(args) => watch::run(args),
         Command::Status(args) => operate::status(args),
         Command::Trigger(args) => operate::order(Order::Trigger, &args.watch, &args.control),
         Command::Pause(args) => operate::order(Order::Pause, &args.watch, &args.control),

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tempfile::TempDir;
 use thiserror::Error;
 use tokio::sync::mpsc::unbounded_channel;
@@ -192,7 +193,7 @@ fn rehearse(plan: Plan) -> Result<ExitCode, RunError> {
 fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) -> Result<ExitCode, RunError> {
     sys::share_one_heap();
     sys::reset_inherited_signals();
-    let signals = startup::signals()?;
+    let signals = startup::signals(&[SIGHUP, SIGTERM, SIGINT])?;
     let spawner = Spawner::new()?;
     startup::raise_descriptor_limit();
     let systemd = Systemd::from_environment(1)?;

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -150,9 +149,9 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-/// SIGHUP, SIGTERM and SIGINT as they come, from a thread of their own.
-pub fn signals() -> io::Result<UnboundedReceiver<i32>> {
-    let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
+/// These signals as they come, from a thread of their own.
+pub fn signals(wanted: &[i32]) -> io::Result<UnboundedReceiver<i32>> {
+    let mut signals = Signals::new(wanted)?;
     let (sender, receiver) = unbounded_channel();
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {

@@ -326,15 +326,8 @@ impl Watch {
 
     /// What kind of change leads to `version`, if any does.
     fn change(&self, before: Option<Seen>, version: Version) -> Option<Event> {
-        match before {
-            // Loaded without `run_on_load`: what was there before is no update.
-            None => None,
-            Some(Seen::Absent) => Some(Event::Created),
-            Some(Seen::Present(old)) if old.is_same_state(version) => None,
-            Some(Seen::Present(old)) if old.incarnation != version.incarnation => Some(Event::Created),
-            Some(Seen::Present(_)) if self.policy.on_children => Some(Event::Children),
-            Some(Seen::Present(_)) => Some(Event::Changed),
-        }
+        // Loaded without `run_on_load`: what was there before is no update.
+        before?.change(version, self.policy.on_children)
     }
 
     /// Decides what becomes of an update; whether it starts at once is [`Self::start_waiting`]'s business.

@@ -1,13 +1,33 @@
 //! What of a watch must outlive the daemon, and what a new one goes by.
 
 use super::Event;
-use crate::store::Version;
+use crate::store::{State, Version};
 
 /// The last that a store said of a node, as far as a watch has taken it in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     Absent,
     Present(Version),
+}
+
+impl Seen {
+    pub fn of(state: &State) -> Self {
+        match state {
+            State::Absent => Seen::Absent,
+            State::Present { version, .. } => Seen::Present(*version),
+        }
+    }
+
+    /// What kind of change leads from here to `version`, if any does.
+    pub fn change(self, version: Version, on_children: bool) -> Option<Event> {
+        match self {
+            Seen::Absent => Some(Event::Created),
+            Seen::Present(old) if old.is_same_state(version) => None,
+            Seen::Present(old) if old.incarnation != version.incarnation => Some(Event::Created),
+            Seen::Present(_) if on_children => Some(Event::Children),
+            Seen::Present(_) => Some(Event::Changed),
+        }
+    }
 }
 
 /// What of a watch must outlive the daemon.

@@ -59,7 +59,7 @@ fn help_and_version_exit_0() {
         .twitcher(["--help"])
         .finish()
         .expect(0)
-        .expect_said(&["run", "check", "get", "set", "poke", "ls", "rm"]);
+        .expect_said(&["run", "check", "get", "set", "poke", "ls", "rm", "watch"]);
     sandbox.twitcher(["--version"]).finish().expect(0).expect_said(&[env!("CARGO_PKG_VERSION")]);
 }
 

@@ -32,3 +32,4 @@ mod signals;
 mod stores;
 mod surroundings;
 mod systemd;
+mod watch_command;

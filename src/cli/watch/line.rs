@@ -1,0 +1,285 @@
+//! What `twitcher watch` makes of what a store says.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::action::output::printable;
+use crate::report::Timestamp;
+use crate::store::{Content, Facet, State, Subject};
+use crate::watch::Seen;
+
+/// Knows what was said before: what a store says twice is no news.
+#[derive(Debug, Default)]
+pub(super) struct Follower {
+    seen: Option<Seen>,
+    unreadable: bool,
+}
+
+/// One line of output. These are the fields of its JSON form, and those that do not apply are left out.
+#[derive(Debug, Serialize)]
+pub(super) struct Line<'a> {
+    time: Timestamp,
+    znode: &'a str,
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<i64>,
+    /// Of the data, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<usize>,
+    /// The data, with U+FFFD for what is no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    children: Option<&'a [String]>,
+    /// Why it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+impl Follower {
+    /// `None` if it is what was said last.
+    pub(super) fn observed<'a>(
+        &mut self,
+        subject: &'a Subject,
+        state: &'a State,
+        now: Timestamp,
+    ) -> Option<Line<'a>> {
+        let healed = std::mem::take(&mut self.unreadable);
+        let before = self.seen.replace(Seen::of(state));
+        let (version, content) = match state {
+            State::Absent if before == Some(Seen::Absent) && !healed => return None,
+            State::Absent => return Some(Line::new(subject, "absent", now)),
+            State::Present { version, content } => (*version, content),
+        };
+        let change = before.and_then(|before| before.change(version, subject.facet == Facet::Children));
+        let event = match change {
+            Some(change) => change.as_str(),
+            None if before.is_none() || healed => "present",
+            None => return None,
+        };
+        let line = Line { version: Some(version.number), ..Line::new(subject, event, now) };
+        Some(match content {
+            Content::Data(data) => {
+                Line { size: Some(data.len()), text: Some(String::from_utf8_lossy(data)), ..line }
+            }
+            Content::Children(names) => Line { children: Some(names), ..line },
+        })
+    }
+
+    pub(super) fn unreadable<'a>(
+        &mut self,
+        subject: &'a Subject,
+        reason: &'a str,
+        now: Timestamp,
+    ) -> Line<'a> {
+        self.unreadable = true;
+        Line { reason: Some(reason), ..Line::new(subject, "unreadable", now) }
+    }
+}
+
+impl<'a> Line<'a> {
+    fn new(subject: &'a Subject, event: &'static str, now: Timestamp) -> Self {
+        Self {
+            time: now,
+            znode: subject.path.as_str(),
+            event,
+            version: None,
+            size: None,
+            text: None,
+            children: None,
+            reason: None,
+        }
+    }
+
+    pub(super) fn json(&self) -> String {
+        // Nothing of it can fail: strings and numbers, and no map.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// For people, in so many columns if `width` says so.
+    pub(super) fn text(&self, width: Option<usize>) -> String {
+        let mut line = format!("{} {}", self.time, self.event);
+        if let Some(version) = self.version {
+            line += &format!(" version {version}");
+        }
+        let (amount, content) = match (self.size, self.children, self.reason) {
+            (Some(size), _, _) => {
+                (format!(", {size} {}", plural(size, "byte", "bytes")), self.text.as_deref().map(Cow::from))
+            }
+            (None, Some(names), _) => {
+                let count = names.len();
+                (format!(", {count} {}", plural(count, "child", "children")), Some(names.join(", ").into()))
+            }
+            (None, None, reason) => (String::new(), reason.map(Cow::from)),
+        };
+        line += &amount;
+        if let Some(content) = content.filter(|content| !content.is_empty()) {
+            line += ": ";
+            line += &printable(content.as_bytes());
+        }
+        match width {
+            Some(width) => fitting(&line, width).to_owned(),
+            None => line,
+        }
+    }
+}
+
+fn plural(count: usize, one: &'static str, many: &'static str) -> &'static str {
+    if count == 1 { one } else { many }
+}
+
+/// As much of the line as surely fits: no letter but those of ASCII is known to take one column, and none takes more
+/// than two.
+fn fitting(line: &str, width: usize) -> &str {
+    let mut columns = 0;
+    let end = line.char_indices().find(|(_, letter)| {
+        columns += if letter.is_ascii() { 1 } else { 2 };
+        columns > width
+    });
+    end.map_or(line, |(end, _)| &line[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::store::{NodePath, Version};
+
+    const EPOCH: Timestamp = Timestamp(SystemTime::UNIX_EPOCH);
+
+    fn subject(facet: Facet) -> Subject {
+        Subject { path: NodePath::parse("/n").unwrap(), facet }
+    }
+
+    fn present(incarnation: i64, revision: i64, content: Content) -> State {
+        State::Present { version: Version { incarnation, revision, number: revision }, content }
+    }
+
+    fn data(incarnation: i64, revision: i64, bytes: &[u8]) -> State {
+        present(incarnation, revision, Content::Data(bytes.into()))
+    }
+
+    fn children(revision: i64, names: &[&str]) -> State {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        present(1, revision, Content::Children(names.into()))
+    }
+
+    /// The lines that these states come to, without their time.
+    fn lines(facet: Facet, states: &[State]) -> Vec<String> {
+        let (mut follower, subject) = (Follower::default(), subject(facet));
+        let now = EPOCH;
+        let texts =
+            states.iter().filter_map(|state| Some(follower.observed(&subject, state, now)?.text(None)));
+        texts.map(|text| text.strip_prefix("1970-01-01T00:00:00.000Z ").unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn only_what_is_new_is_a_line() {
+        let said = lines(
+            Facet::Data,
+            &[
+                State::Absent,
+                State::Absent,
+                data(1, 0, b"one"),
+                data(1, 0, b"one"),
+                data(1, 1, b"one"),
+                data(2, 0, b""),
+                State::Absent,
+                State::Absent,
+                data(3, 0, b"x"),
+            ],
+        );
+        let expected = [
+            "absent",
+            "created version 0, 3 bytes: one",
+            "changed version 1, 3 bytes: one",
+            "created version 0, 0 bytes",
+            "absent",
+            "created version 0, 1 byte: x",
+        ];
+        assert_eq!(said, expected);
+        let said =
+            lines(Facet::Children, &[children(1, &["a", "b c"]), children(2, &["a"]), children(3, &[])]);
+        let expected = [
+            "present version 1, 2 children: a, b c",
+            "children version 2, 1 child: a",
+            "children version 3, 0 children",
+        ];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn what_can_be_read_again_is_said_also_where_it_did_not_change() {
+        let (mut follower, subject) = (Follower::default(), subject(Facet::Data));
+        let now = EPOCH;
+        let mut event = |state: Option<&State>| match state {
+            Some(state) => follower.observed(&subject, state, now).map(|line| line.event),
+            None => Some(follower.unreadable(&subject, "no permission", now).event),
+        };
+        let (one, two) = (data(1, 1, b""), data(1, 2, b""));
+        let states =
+            [None, Some(&one), None, Some(&one), Some(&one), None, Some(&two), None, Some(&State::Absent)];
+        let said = states.map(&mut event);
+        let expected = [
+            Some("unreadable"),
+            Some("present"),
+            Some("unreadable"),
+            Some("present"),
+            None,
+            Some("unreadable"),
+            Some("changed"),
+            Some("unreadable"),
+            Some("absent"),
+        ];
+        assert_eq!(said, expected);
+        let text = follower.unreadable(&subject, "no permission\n", now).text(None);
+        assert_eq!(text, "1970-01-01T00:00:00.000Z unreadable: no permission\\n");
+    }
+
+    #[test]
+    fn json_has_the_documented_fields_and_only_those_that_apply() {
+        let (mut follower, now) = (Follower::default(), EPOCH);
+        let (of_data, of_children) = (subject(Facet::Data), subject(Facet::Children));
+        let state = data(1, 7, b"a\n\"\xff\x1b");
+        assert_eq!(
+            follower.observed(&of_data, &state, now).unwrap().json(),
+            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"znode\":\"/n\",\"event\":\"present\",\"version\":7,\"size\":5,\
+             \"text\":\"a\\n\\\"\u{fffd}\\u001b\"}"
+        );
+        assert_eq!(
+            follower.observed(&of_data, &State::Absent, now).unwrap().json(),
+            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"znode\":\"/n\",\"event\":\"absent\"}"
+        );
+        assert_eq!(
+            follower.unreadable(&of_data, "why", now).json(),
+            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"znode\":\"/n\",\"event\":\"unreadable\",\"reason\":\"why\"}"
+        );
+        let state = children(3, &["a", "b"]);
+        assert_eq!(
+            Follower::default().observed(&of_children, &state, now).unwrap().json(),
+            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"znode\":\"/n\",\"event\":\"present\",\"version\":3,\
+             \"children\":[\"a\",\"b\"]}"
+        );
+    }
+
+    #[test]
+    fn a_line_fits_the_terminal_and_has_no_raw_control_characters() {
+        let state = data(1, 1, "tab\t esc\x1b[31m \u{4e16}\u{754c}!".as_bytes());
+        let subject = subject(Facet::Data);
+        let observed = |width| {
+            let mut follower = Follower::default();
+            follower.observed(&subject, &state, EPOCH).unwrap().text(width)
+        };
+        let whole =
+            "1970-01-01T00:00:00.000Z present version 1, 21 bytes: tab\\t esc\\u{1b}[31m \u{4e16}\u{754c}!";
+        assert_eq!(observed(None), whole);
+        // Five columns are for the last three letters.
+        let columns = whole.chars().count() + 2;
+        assert_eq!(observed(Some(columns)), whole);
+        assert_eq!(observed(Some(columns - 1)), whole.strip_suffix('!').unwrap());
+        assert_eq!(observed(Some(columns - 2)), whole.strip_suffix("\u{754c}!").unwrap());
+        assert_eq!(observed(Some(10)), "1970-01-01");
+    }
+}
