@@ -1,6 +1,7 @@
 //! The two sides, as processes.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -110,16 +111,21 @@ impl Nodes {
     }
 }
 
-/// A process that watches nodes.
+/// A process that watches nodes. A daemon has all on that there is: its control socket, metrics over TCP, and a service
+/// manager that wants to be told that it is alive.
 pub struct Contender {
     process: Child,
     log: Option<PathBuf>,
+    control_socket: PathBuf,
+    _service_manager: Option<UnixDatagram>,
     _dir: TempDir,
 }
 
 impl Contender {
     pub fn start(side: Side, against: Against, bench: &Bench, nodes: &Nodes) -> Result<Self> {
         let dir = tempfile::tempdir()?;
+        let control_socket = dir.path().join("control.sock");
+        let mut service_manager = None;
         let mut log = None;
         let mut command = match (side, against) {
             (Side::Floor, Against::Floor) => {
@@ -134,6 +140,7 @@ impl Contender {
                 let configs = dir.path().join("etc").join("twitcher");
                 fs::create_dir_all(&configs)?;
                 fs::write(configs.join("bench.twc"), nodes.config(bench))?;
+                fs::write(configs.join("twitcher.toml"), "[metrics]\nlisten = \"127.0.0.1:0\"\n")?;
                 let log = log.insert(dir.path().join("log"));
                 let mut command = Command::new(env!("CARGO_BIN_EXE_twitcher"));
                 command.args(["run", "--zkservers", &bench.server.address(), "--config-path"]).arg(configs);
@@ -142,11 +149,20 @@ impl Contender {
                     Side::Daemon => dir.path().join("state"),
                 };
                 command.arg("--state-dir").arg(state).arg("--log-file").arg(log);
+                command.arg("--control-socket").arg(&control_socket);
+                let notify = dir.path().join("notify");
+                service_manager = Some(UnixDatagram::bind(&notify)?);
+                // As the unit has it.
+                command.env("NOTIFY_SOCKET", notify).env("WATCHDOG_USEC", "30000000");
                 command
             }
         };
         let process = command.stdin(Stdio::null()).spawn()?;
-        Ok(Self { process, log, _dir: dir })
+        Ok(Self { process, log, control_socket, _service_manager: service_manager, _dir: dir })
+    }
+
+    pub fn control_socket(&self) -> &Path {
+        &self.control_socket
     }
 
     /// The memory it holds, in MiB, once that has not changed for a while.

@@ -1,7 +1,7 @@
 //! The daemon's speed on a real ZooKeeper, against a floor measured in the same run.
 //!
 //! `cargo bench` measures, `cargo bench -- --quick` takes a rough look, and `cargo bench -- burst idle` measures
-//! only these two (of `spaced`, `burst`, `ledger`, `arming` and `idle`). Both sides are processes of their own,
+//! only these two (of `spaced`, `burst`, `ledger`, `arming`, `operators` and `idle`). Both sides are processes of their own,
 //! with the same action, the same server and the same setter, and they take turns, so that whatever else
 //! the machine does meets both. The floor is [`floor`]; in `ledger` it is the
 //! daemon without one.
@@ -16,6 +16,7 @@ mod burst;
 mod contender;
 mod floor;
 mod idle;
+mod operators;
 mod server;
 mod spaced;
 mod stamps;
@@ -94,6 +95,9 @@ async fn measure(scale: &Scale, only: &[&str]) -> Result<()> {
     }
     if wanted("arming") {
         arming::measure(&mut bench, scale, &mut table).await?;
+    }
+    if wanted("operators") {
+        operators::measure(&mut bench, scale, &mut table).await?;
     }
     if wanted("idle") {
         idle::measure(&mut bench, scale, &mut table).await?;

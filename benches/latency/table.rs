@@ -40,6 +40,8 @@ impl Table {
 impl Unit {
     fn show(self, value: f64) -> String {
         match self {
+            // Nothing to compare with.
+            _ if value.is_nan() => String::new(),
             Unit::Milliseconds => format!("{value:.2} ms"),
             Unit::Mebibytes => format!("{value:.1} MiB"),
             Unit::Count => format!("{value:.0}"),
