@@ -22,7 +22,7 @@ use crate::action::output::printable;
 pub const QUEUE: usize = 4096;
 
 /// Longer lines are cut: one that takes more than a datagram may (some 200 KiB by default) would never get through, and
-/// hold up all after it. An action's longest is 24 KiB, of which each byte is escaped.
+/// hold up all after it. An action's longest line is 24 KiB: 4 KiB of which each byte is escaped.
 pub const LONGEST: usize = 32 << 10;
 
 /// How long a stopping daemon waits for its last lines to be written.
