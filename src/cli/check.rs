@@ -56,7 +56,8 @@ impl Check {
     }
 
     fn directory(&mut self, root: &Path) {
-        if let Err(error) = settings::File::read(root) {
+        let settings = settings::File::read(root).and_then(|file| file.control.group(root));
+        if let Err(error) = settings {
             self.bad(&error.to_string());
         }
         let tree = scan(root);

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::StoreArgs;
-use super::serving::{FileControl, FileMetrics, Serving};
+use super::serving::{FileControl, FileMetrics};
 use crate::store::{Auth, StoreSettings, StoreUrl};
 
 pub const CONFIG_PATH: &str = "/etc/twitcher";
@@ -79,7 +79,8 @@ impl File {
         file.store_url(config_path)?;
         file.timeout(config_path)?;
         file.stop_timeout(config_path)?;
-        Serving::new(None, &file.control, &file.metrics, config_path)?;
+        file.control.mode(config_path)?;
+        file.metrics.address(config_path)?;
         Ok(file)
     }
 
