@@ -111,8 +111,8 @@ impl Routes {
             "reload" => {
                 require(method, &Method::POST)?;
                 Parameters::parse(query, &[])?;
-                self.ask(Question::Reload).await?;
-                Ok(json_object(StatusCode::OK, &json!({ "done": "reading the configs again" })))
+                let done = self.ask(Question::Reload).await??;
+                Ok(json_object(StatusCode::OK, &done))
             }
             "status" => {
                 require(method, &Method::GET)?;
@@ -136,9 +136,7 @@ impl Routes {
                     Which { watch: parameters.take("watch"), failed: parameters.parsed("failed", false)? };
                 let limit = parameters.parsed("limit", USUAL_RUNS)?;
                 // The first page here, so that what is wrong is an error and not a broken answer.
-                let first =
-                    self.ask(|answer| Question::History { which: which.clone(), before: None, answer });
-                let first = first.await??;
+                let first = history(&self.daemon, which.clone(), None).await?;
                 Ok(json_lines(self.runs(which, first, limit)))
             }
             "output" => {
@@ -186,29 +184,39 @@ impl Routes {
         limit: usize,
     ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         let daemon = self.daemon.clone();
-        stream::unfold(Some((first, limit)), move |page| {
+        stream::unfold(Some((Page::Here(first), limit)), move |rest| {
             let (daemon, which) = (daemon.clone(), which.clone());
             async move {
-                let (page, limit) = page?;
+                let (page, limit) = rest?;
+                let page = match page {
+                    Page::Here(page) => page,
+                    Page::Before(run) => match history(&daemon, which, Some(run)).await {
+                        Ok(page) => page,
+                        Err(failure) => return Some((Err(io::Error::other(failure.error)), None)),
+                    },
+                };
                 let lines: Vec<u8> = page.iter().take(limit).flat_map(|(_, run)| line(run)).collect();
                 let left = limit.saturating_sub(page.len());
-                let oldest =
-                    page.last().filter(|_| page.len() == RUNS_AT_ONCE && left > 0).map(|(seq, _)| *seq);
-                let next = match oldest {
-                    None => None,
-                    Some(before) => {
-                        let question = |answer| Question::History { which, before: Some(before), answer };
-                        match ask(&daemon, question).await {
-                            Ok(Ok(page)) => Some((page, left)),
-                            // What is there is given; the client is told of the rest when it asks again.
-                            Ok(Err(_)) | Err(_) => None,
-                        }
-                    }
-                };
-                Some((Ok(Bytes::from(lines)), next))
+                let oldest = page.last().filter(|_| page.len() == RUNS_AT_ONCE && left > 0);
+                Some((Ok(Bytes::from(lines)), oldest.map(|(run, _)| (Page::Before(*run), left))))
             }
         })
     }
+}
+
+/// The next runs of an answer.
+enum Page {
+    Here(Vec<(i64, RunRecord)>),
+    /// To be asked for when the client has read what came before.
+    Before(i64),
+}
+
+async fn history(
+    daemon: &mpsc::Sender<Question>,
+    which: Which,
+    before: Option<i64>,
+) -> Result<Vec<(i64, RunRecord)>, Failure> {
+    Ok(ask(daemon, |answer| Question::History { which, before, answer }).await??)
 }
 
 async fn ask<T>(

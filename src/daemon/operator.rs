@@ -1,12 +1,13 @@
 //! What operators ask through the control socket.
 
 use super::memory::LastRun;
-use super::{Daemon, Definition, Entry, Live, WatchId};
-use crate::config::spec::WatchKey;
+use super::{Daemon, Entry, Live, WatchId};
+use crate::config::spec::{RunMode, WatchKey};
 use crate::control::status::{ConfigError, DaemonStatus, LedgerStatus, RunStatus, WatchStatus};
 use crate::control::{Answer, Done, Order, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE, name};
 use crate::ledger::{Ending, RunRecord, Which};
 use crate::report::{Report, Timestamp};
+use crate::store::Subject;
 use crate::watch::{Input, Seen};
 
 impl Daemon {
@@ -19,10 +20,7 @@ impl Daemon {
             }
             Question::Watches { after, answer } => tell(answer, self.watches(after)),
             Question::Order { order, watch, answer } => tell(answer, self.obey(order, &watch)),
-            Question::Reload(answer) => {
-                self.reload("an operator");
-                tell(answer, ());
-            }
+            Question::Reload(answer) => tell(answer, self.read_configs()),
             Question::History { which, before, answer } => tell(answer, self.history(&which, before)),
             Question::Output { run, answer } => tell(answer, self.output(&run)),
             Question::Gauges(answer) => tell(answer, self.gauges()),
@@ -30,21 +28,32 @@ impl Daemon {
     }
 
     fn find(&self, named: &str) -> Result<WatchId, Refusal> {
-        let loaded = self.entries.values().filter(|entry| !entry.retired).map(|entry| entry.key());
-        name::find(named, loaded).map(|key| self.by_key[key])
+        name::find(named, self.entries.values().map(|entry| entry.key())).map(|key| self.by_key[key])
+    }
+
+    fn read_configs(&self) -> Result<Done, Refusal> {
+        self.require_going()?;
+        self.reload("an operator");
+        Ok(Done { watch: None, done: "reading the configs again".into() })
+    }
+
+    fn require_going(&self) -> Result<(), Refusal> {
+        if self.stopping { Err(Refusal::Unavailable("the daemon is stopping".into())) } else { Ok(()) }
     }
 
     fn obey(&mut self, order: Order, named: &str) -> Result<Done, Refusal> {
         let id = self.find(named)?;
-        if self.stopping {
-            return Err(Refusal::Unavailable("the daemon is stopping".into()));
-        }
-        let Entry { definition: Definition::Loaded(spec), watch, .. } = &*self.entries[&id] else {
-            return Err(Refusal::Unavailable("no file registers it just now".into()));
-        };
-        let (key, subject, standing) = (spec.id.clone(), spec.subject.clone(), watch.standing());
-        let running = watch.live_runs();
+        self.require_going()?;
+        let entry = &self.entries[&id];
+        let (key, subject) = (entry.key().clone(), entry.subject().clone());
+        let (standing, running) = (entry.watch.standing(), entry.watch.live_runs());
+        let beside_others = entry.spec().is_some_and(|spec| spec.run_mode == RunMode::Parallel);
         let (input, done) = match order {
+            Order::Trigger | Order::Pause | Order::Resume if entry.retired => {
+                return Err(Refusal::Conflict(format!(
+                    "{key}: no file registers it; `twitcher kill` can end its action"
+                )));
+            }
             Order::Trigger if standing.paused => {
                 return Err(Refusal::Conflict(format!("{key} is paused; `twitcher resume` it first")));
             }
@@ -54,7 +63,10 @@ impl Daemon {
                     subject.path
                 )));
             }
-            Order::Trigger if running > 0 => {
+            Order::Trigger if self.is_blind(entry) => {
+                (Input::Triggered, "runs as soon as its node can be read")
+            }
+            Order::Trigger if running > 0 && !beside_others => {
                 (Input::Triggered, "runs again when the running action has ended")
             }
             Order::Trigger => (Input::Triggered, "runs with what its node has now"),
@@ -110,9 +122,19 @@ impl Daemon {
     }
 
     fn watches(&self, after: Option<u64>) -> Vec<(u64, WatchStatus)> {
-        let next = WatchId(after.map_or(0, |after| after + 1));
-        let loaded = self.entries.range(next..).filter(|(_, entry)| !entry.retired);
-        loaded.take(WATCHES_AT_ONCE).map(|(id, entry)| (id.0, self.watch_status(entry))).collect()
+        let next = WatchId(after.map_or(0, |after| after.saturating_add(1)));
+        let some = self.entries.range(next..).take(WATCHES_AT_ONCE);
+        some.map(|(id, entry)| (id.0, self.watch_status(entry))).collect()
+    }
+
+    /// Why the node cannot be read, if it cannot.
+    fn unreadable(&self, subject: &Subject) -> Option<&str> {
+        self.subjects.get(subject)?.unreadable.as_deref()
+    }
+
+    /// Whether nothing has been seen of the node since it was there, or since the start.
+    fn is_blind(&self, entry: &Entry) -> bool {
+        self.unreadable(entry.subject()).is_some() || entry.watch.standing().seen.is_none()
     }
 
     fn watch_status(&self, entry: &Entry) -> WatchStatus {
@@ -120,7 +142,7 @@ impl Daemon {
         let key = entry.key();
         let subject = entry.subject();
         let standing = entry.watch.standing();
-        let unreadable = self.subjects.get(subject).and_then(|node| node.unreadable.as_deref());
+        let unreadable = self.unreadable(subject);
         let failure = entry.failure.as_ref().map(|failure| failure.what.as_str());
         let next_start = entry.watch.next_start().map(|at| at.saturating_sub(now));
         WatchStatus {
@@ -131,6 +153,7 @@ impl Daemon {
             znode: subject.path.to_string(),
             watch_type: subject.facet.as_str().into(),
             state: entry.watch.condition(unreadable.is_some()).as_str().into(),
+            registered: !entry.retired,
             paused: standing.paused,
             stopped: standing.stopped,
             version: match standing.seen {
@@ -178,7 +201,7 @@ fn tell<T>(answer: Answer<T>, value: T) {
 }
 
 fn said(key: &WatchKey, done: &str) -> Done {
-    Done { watch: key.to_string(), done: done.into() }
+    Done { watch: Some(key.to_string()), done: done.into() }
 }
 
 fn run_status(live: &Live) -> RunStatus {
