@@ -69,7 +69,12 @@ impl Check {
 
     fn directory(&mut self, root: &Path) {
         let stores = match settings::File::read(root) {
-            Ok(file) => Some(stores::names(&file)),
+            Ok(file) => {
+                if let Err(error) = file.control.group(root) {
+                    self.bad(&error.to_string());
+                }
+                Some(stores::names(&file))
+            }
             Err(error) => {
                 self.bad(&error.to_string());
                 None

@@ -119,7 +119,7 @@ enum Command {
     Resume(WatchArgs),
     /// End the running actions of a watch, as their timeout would
     Kill(WatchArgs),
-    /// Have the daemon read its configs again
+    /// Have the daemon read its configs again, wait for it, and exit 1 if one cannot be loaded
     Reload(ControlArgs),
     /// List what ran, newest first
     History(HistoryArgs),

@@ -12,9 +12,10 @@ use hyper::Method;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::serving::socket_path;
+use super::serving::daemon_socket;
 use super::table::{self, Cell, Table, duration};
 use super::{fail, settings};
+use crate::action::output::printable;
 use crate::control::client::{self, ControlError};
 use crate::control::status::{DaemonStatus, WatchStatus, problems};
 use crate::control::{Done, Order};
@@ -45,7 +46,7 @@ pub struct StatusArgs {
     #[arg(long, conflicts_with_all = ["follow", "json"])]
     pub check: bool,
     /// With --check: how long an action may run while an update waits before it counts as stuck
-    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = settings::grace)]
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = settings::grace, requires = "check")]
     pub stuck_after: Duration,
     #[command(flatten)]
     pub control: ControlArgs,
@@ -74,17 +75,30 @@ enum Failure {
     Control(#[from] ControlError),
     #[error(transparent)]
     Settings(#[from] settings::SettingsError),
-    #[error("there is no control socket for this user; name one with --control-socket")]
-    NoSocket,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 /// What `status --json` prints.
-#[derive(Serialize, PartialEq)]
+#[derive(Clone, PartialEq, Serialize)]
 struct Everything {
     daemon: DaemonStatus,
     watches: Vec<WatchStatus>,
+}
+
+impl Everything {
+    /// What does not change merely because time goes by.
+    fn without_seconds(&self) -> Self {
+        let mut everything = self.clone();
+        for watch in &mut everything.watches {
+            watch.next_start_seconds = watch.next_start_seconds.map(|_| 0.0);
+            for run in &mut watch.runs {
+                run.seconds = 0.0;
+                run.killed_seconds = run.killed_seconds.map(|_| 0.0);
+            }
+        }
+        everything
+    }
 }
 
 pub fn status(args: StatusArgs) -> ExitCode {
@@ -93,23 +107,24 @@ pub fn status(args: StatusArgs) -> ExitCode {
         loop {
             let everything = fetch(socket, args.watch.as_deref()).await?;
             if args.check {
-                return Ok(check(&everything, args.stuck_after)?);
+                return Ok(check(&everything, args.watch.as_deref(), args.stuck_after));
             }
-            let text = match args.json {
-                true => json(&everything),
-                false => text(&everything),
-            };
-            // Seconds that pass are no change worth a line of JSON, but one on a terminal.
-            if shown.as_ref() != Some(&text) {
-                if args.follow && !args.json && io::stdout().is_terminal() {
+            // On a terminal seconds that pass are a change, too. Elsewhere they are not worth a line.
+            let on_terminal = !args.json && io::stdout().is_terminal();
+            let now = if on_terminal { everything.clone() } else { everything.without_seconds() };
+            if shown.as_ref() != Some(&now) {
+                if args.follow && on_terminal {
                     print(CLEAR)?;
                 }
-                print(&text)?;
+                match args.json {
+                    true => print_json(&json(&everything))?,
+                    false => print(&text(&everything))?,
+                }
             }
             if !args.follow {
                 return Ok(ExitCode::SUCCESS);
             }
-            shown = Some(text);
+            shown = Some(now);
             tokio::time::sleep(FOLLOW).await;
         }
     }))
@@ -119,19 +134,20 @@ pub fn status(args: StatusArgs) -> ExitCode {
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub fn order(order: Order, watch: &str, control: &ControlArgs) -> ExitCode {
-    exit(run(control, async |socket| {
-        let answer = client::ask(socket, Method::POST, order.as_str(), &[("watch", watch)]).await?;
-        let Done { watch, done } = client::object(socket, &answer)?;
-        print(&format!("{watch}: {done}\n"))?;
-        Ok(ExitCode::SUCCESS)
-    }))
+    exit(run(control, async |socket| demand(socket, order.as_str(), &[("watch", watch)]).await))
 }
 
 pub fn reload(control: &ControlArgs) -> ExitCode {
-    exit(run(control, async |socket| {
-        client::ask(socket, Method::POST, "reload", &[]).await?;
-        Ok(ExitCode::SUCCESS)
-    }))
+    exit(run(control, async |socket| demand(socket, "reload", &[]).await))
+}
+
+/// Has something done, and says what came of it.
+async fn demand(socket: &Path, resource: &str, query: &[(&str, &str)]) -> Result<ExitCode, Failure> {
+    let answer = client::ask(socket, Method::POST, resource, query).await?;
+    let Done { watch, done } = client::object(socket, &answer)?;
+    let done = watch.map_or(done.clone(), |watch| format!("{watch}: {done}"));
+    print(&line(&done))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub fn history(args: &HistoryArgs) -> ExitCode {
@@ -142,7 +158,7 @@ pub fn history(args: &HistoryArgs) -> ExitCode {
         query.extend(args.failed.then_some(("failed", "true")));
         let answer = client::ask(socket, Method::GET, "history", &query).await?;
         if args.json {
-            io::stdout().write_all(&answer)?;
+            print_json(&String::from_utf8_lossy(&answer))?;
         } else {
             print(&past(&client::lines(socket, &answer)?))?;
         }
@@ -156,9 +172,10 @@ pub fn logs(run_id: &str, control: &ControlArgs) -> ExitCode {
         let mut stdout = io::stdout();
         if stdout.is_terminal() {
             // An action's escape codes are not for the operator's terminal.
-            for line in output.split_inclusive(|byte| *byte == b'\n') {
-                let text = crate::action::output::printable(line.strip_suffix(b"\n").unwrap_or(line));
-                writeln!(stdout, "{text}")?;
+            for text in output.split_inclusive(|byte| *byte == b'\n') {
+                let text = text.strip_suffix(b"\n").unwrap_or(text);
+                let between_tabs: Vec<_> = text.split(|byte| *byte == b'\t').map(printable).collect();
+                writeln!(stdout, "{}", between_tabs.join("\t"))?;
             }
         } else {
             stdout.write_all(&output)?;
@@ -177,16 +194,19 @@ async fn fetch(socket: &Path, watch: Option<&str>) -> Result<Everything, Failure
     Ok(Everything { daemon, watches })
 }
 
-fn check(everything: &Everything, stuck_after: Duration) -> io::Result<ExitCode> {
-    let found = problems(&everything.daemon, &everything.watches, stuck_after);
-    if found.is_empty() {
-        print(&format!("ok: {} watches\n", everything.daemon.watches))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    for problem in found {
-        print(&format!("{}\n", crate::action::output::printable(problem.as_bytes())))?;
-    }
-    Ok(ExitCode::FAILURE)
+fn check(everything: &Everything, watch: Option<&str>, stuck_after: Duration) -> ExitCode {
+    let Everything { daemon, watches } = everything;
+    let found = problems(daemon, watches, stuck_after);
+    let ok = match (watch, daemon.watches) {
+        (Some(_), _) => "ok".to_owned(),
+        (None, 1) => "ok: 1 watch".to_owned(),
+        (None, count) => format!("ok: {count} watches"),
+    };
+    let said: String =
+        if found.is_empty() { line(&ok) } else { found.iter().map(|found| line(found)).collect() };
+    // Whoever closed the pipe still gets the exit code.
+    let _ = print(&said);
+    if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn json(everything: &Everything) -> String {
@@ -231,13 +251,7 @@ fn summary(daemon: &DaemonStatus) -> String {
     for error in &daemon.config_errors {
         lines.push(format!("NOT LOADED: {}", error.error.lines().next().unwrap_or_default()));
     }
-    let mut text = String::new();
-    for line in lines {
-        text += &crate::action::output::printable(line.as_bytes());
-        text.push('\n');
-    }
-    text.push('\n');
-    text
+    lines.iter().map(|text| line(text)).chain(["\n".to_owned()]).collect()
 }
 
 fn style(watch: &WatchStatus) -> anstyle::Style {
@@ -253,6 +267,9 @@ fn style(watch: &WatchStatus) -> anstyle::Style {
 /// What a person would want to know next.
 fn note(watch: &WatchStatus) -> String {
     let mut notes = Vec::new();
+    if !watch.registered {
+        notes.push("no file registers it".to_owned());
+    }
     match &watch.runs[..] {
         [] => {}
         [run] => notes.push(format!("pid {} for {}", run.pid, duration(run.seconds))),
@@ -291,6 +308,26 @@ fn past(runs: &[RunRecord]) -> String {
     table.render(table::terminal_width())
 }
 
+/// As one line, whatever is in it.
+fn line(text: &str) -> String {
+    printable(text.as_bytes()) + "\n"
+}
+
+/// JSON leaves some control characters as they are, which a terminal may heed.
+fn print_json(json: &str) -> io::Result<()> {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\n' => escaped.push(c),
+            c if c.is_control() => escaped += &format!("\\u{:04x}", u32::from(c)),
+            c => escaped.push(c),
+        }
+    }
+    let mut stdout = io::stdout();
+    stdout.write_all(escaped.as_bytes())?;
+    stdout.flush()
+}
+
 /// To stdout, without colours where that is no terminal, or where NO_COLOR says so.
 pub(super) fn print(text: &str) -> io::Result<()> {
     let mut stdout = AutoStream::auto(io::stdout());
@@ -299,8 +336,7 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 }
 
 fn run<T>(args: &ControlArgs, work: impl AsyncFnOnce(&Path) -> Result<T, Failure>) -> Result<T, Failure> {
-    let file = settings::readable(&settings::config_path(None))?;
-    let socket = socket_path(args.control_socket.clone(), &file.control).ok_or(Failure::NoSocket)?;
+    let socket = daemon_socket(args.control_socket.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(work(&socket))
 }
@@ -310,6 +346,7 @@ fn exit(done: Result<ExitCode, Failure>) -> ExitCode {
         Ok(code) => code,
         // Whoever closed the pipe has seen enough.
         Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => fail(error),
+        // Some of it may be in the words of others.
+        Err(error) => fail(printable(error.to_string().as_bytes())),
     }
 }

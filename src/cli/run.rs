@@ -217,10 +217,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
     }
 
     let (asked, questions) = server::questions();
-    let open = plan.serving.open(&log);
-    server::start(open.listeners, Routes::new(asked, metrics))?;
-    // Goes when the daemon has ended.
-    let _socket_file = open.file;
+    let _socket_file = plan.serving.start(&log, Routes::new(asked, metrics));
 
     let ledger = Ledger::open(&plan.state_dir);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -8,7 +8,8 @@ use nix::unistd::{Group, geteuid};
 use serde::Deserialize;
 
 use super::settings::{self, SettingsError};
-use crate::control::server::Listeners;
+use crate::control::routes::Routes;
+use crate::control::server::{self, Listeners};
 use crate::control::socket::{self, Bound, Place, SocketError, SocketFile};
 use crate::report::{Report, Reporter};
 
@@ -37,12 +38,36 @@ pub struct FileMetrics {
     pub listen: Option<String>,
 }
 
+impl FileControl {
+    pub fn mode(&self, config_path: &Path) -> Result<u32, SettingsError> {
+        let mode = self.mode.as_deref().map_or(Ok(MODE), octal);
+        mode.map_err(|reason| settings::value_error(config_path, "control.mode", reason))
+    }
+
+    /// Asks the system, which may not know it yet: directory services come up late. `None`: the daemon's own.
+    pub fn group(&self, config_path: &Path) -> Result<Option<u32>, SettingsError> {
+        let group = self.group.as_deref().map(group).transpose();
+        group.map_err(|reason| settings::value_error(config_path, "control.group", reason))
+    }
+}
+
+impl FileMetrics {
+    pub fn address(&self, config_path: &Path) -> Result<Option<SocketAddr>, SettingsError> {
+        let Some(text) = &self.listen else { return Ok(None) };
+        let wrong =
+            |_| settings::value_error(config_path, "metrics.listen", format!("{text:?} is not ADDRESS:PORT"));
+        text.parse().map(Some).map_err(wrong)
+    }
+}
+
 /// What `run` is to serve.
 #[derive(Debug, Default)]
 pub struct Serving {
     /// `None`: this user has no place for one.
     control: Option<Place>,
     metrics: Option<SocketAddr>,
+    /// What is wrong and does not keep the daemon from starting.
+    unknown_group: Option<SettingsError>,
 }
 
 impl Serving {
@@ -52,45 +77,41 @@ impl Serving {
         metrics: &FileMetrics,
         config_path: &Path,
     ) -> Result<Self, SettingsError> {
-        let wrong = |key: &str, reason: String| settings::value_error(config_path, key, reason);
-        let mode = control.mode.as_deref().map(octal).transpose().map_err(|e| wrong("control.mode", e))?;
-        let group = control.group.as_deref().map(group).transpose().map_err(|e| wrong("control.group", e))?;
-        let listen = metrics.listen.as_deref().map(|text| {
-            let parsed = text.parse::<SocketAddr>();
-            parsed.map_err(|_| wrong("metrics.listen", format!("{text:?} is not ADDRESS:PORT")))
-        });
-        let path = socket_path(flag, control);
-        Ok(Self {
-            control: path.map(|path| Place { path, mode: mode.unwrap_or(MODE), group }),
-            metrics: listen.transpose()?,
-        })
+        let mode = control.mode(config_path)?;
+        let (group, unknown_group) = match control.group(config_path) {
+            Ok(group) => (group, None),
+            Err(error) => (None, Some(error)),
+        };
+        let control = socket_path(flag, control).map(|path| Place { path, mode, group });
+        Ok(Self { control, metrics: metrics.address(config_path)?, unknown_group })
     }
 
-    /// Makes all of it ready. What cannot be is said, and the daemon does its work without.
-    pub fn open(&self, log: &Reporter) -> Open {
-        let said =
-            |trouble: String| log.report(&Report::Trouble { what: &format!("{trouble}; going on without") });
-        let control = self
-            .control
-            .as_ref()
-            .and_then(|place| socket::bind(place).map_err(|error: SocketError| said(error.to_string())).ok());
+    /// Serves all of it, from a thread of its own. What cannot be is said, and the daemon does its work without. What is
+    /// returned goes when the daemon ends.
+    pub fn start(&self, log: &Reporter, routes: Routes) -> Option<SocketFile> {
+        let said = |what: &str| log.report(&Report::Trouble { what });
+        if let Some(error) = &self.unknown_group {
+            said(&format!("{error}; the control socket is its own group's until a restart"));
+        }
+        let without = |trouble: String| said(&format!("{trouble}; going on without"));
+        let control = self.control.as_ref().and_then(|place| {
+            socket::bind(place).map_err(|error: SocketError| without(error.to_string())).ok()
+        });
         let metrics = self.metrics.and_then(|address| {
-            listen(address).map_err(|error| said(format!("metrics.listen {address}: {error}"))).ok()
+            listen(address).map_err(|error| without(format!("metrics.listen {address}: {error}"))).ok()
         });
         let address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
-        let path = control.as_ref().map(Bound::path);
-        if path.is_some() || address.is_some() {
-            log.report(&Report::Serving { control: path, metrics: address });
-        }
         let (control, file) = control.map(Bound::split).unzip();
-        Open { listeners: Listeners { control, metrics }, file }
+        if control.is_none() && metrics.is_none() {
+            return None;
+        }
+        if let Err(error) = server::start(Listeners { control, metrics }, routes) {
+            without(format!("control socket and metrics: {error}"));
+            return None;
+        }
+        log.report(&Report::Serving { control: file.as_ref().map(SocketFile::path), metrics: address });
+        file
     }
-}
-
-/// What is served, and the socket's file, which goes with this.
-pub struct Open {
-    pub listeners: Listeners,
-    pub file: Option<SocketFile>,
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -99,15 +120,33 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// The socket that the flag, TWITCHER_CONTROL_SOCKET or the file name, in this order, or else the default: root's in
-/// /run, another user's where the system keeps such things of theirs.
-pub fn socket_path(flag: Option<PathBuf>, control: &FileControl) -> Option<PathBuf> {
+/// Where the daemon puts its socket: where the flag, TWITCHER_CONTROL_SOCKET or the file say, in this order, or else
+/// root's in /run, another user's where the system keeps such things of theirs.
+fn socket_path(flag: Option<PathBuf>, control: &FileControl) -> Option<PathBuf> {
+    let named = named(flag).or_else(|| control.socket.clone().map(settings::absolute));
+    named.or_else(|| if geteuid().is_root() { Some(CONTROL_SOCKET.into()) } else { own_socket() })
+}
+
+/// Where a command looks for the daemon's socket. Users without a daemon of their own mean the machine's.
+pub fn daemon_socket(flag: Option<PathBuf>) -> Result<PathBuf, SettingsError> {
+    if let Some(named) = named(flag) {
+        // Then nothing in the file matters, not even a mistake.
+        return Ok(named);
+    }
+    let file = settings::readable(&settings::config_path(None))?;
+    let own = || own_socket().filter(|path| !geteuid().is_root() && path.exists());
+    let configured = file.control.socket.map(settings::absolute);
+    Ok(configured.or_else(own).unwrap_or_else(|| CONTROL_SOCKET.into()))
+}
+
+fn named(flag: Option<PathBuf>) -> Option<PathBuf> {
     let named = flag.or_else(|| settings::variable("TWITCHER_CONTROL_SOCKET").map(PathBuf::from));
-    let named = named.or_else(|| control.socket.clone()).map(settings::absolute);
-    named.or_else(|| match geteuid().is_root() {
-        true => Some(CONTROL_SOCKET.into()),
-        false => Some(PathBuf::from(settings::variable("XDG_RUNTIME_DIR")?).join("twitcher/control.sock")),
-    })
+    named.map(settings::absolute)
+}
+
+/// Of a daemon that is not root's.
+fn own_socket() -> Option<PathBuf> {
+    Some(PathBuf::from(settings::variable("XDG_RUNTIME_DIR")?).join("twitcher/control.sock"))
 }
 
 fn octal(text: &str) -> Result<u32, String> {

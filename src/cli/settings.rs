@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::serving::{FileControl, FileMetrics, Serving};
+use super::serving::{FileControl, FileMetrics};
 use super::stores::{self, FileAuth, FileStore};
 use crate::store::StoreUrl;
 
@@ -78,7 +78,8 @@ impl File {
         file.store_url(config_path)?;
         file.timeout(config_path)?;
         file.stop_timeout(config_path)?;
-        Serving::new(None, &file.control, &file.metrics, config_path)?;
+        file.control.mode(config_path)?;
+        file.metrics.address(config_path)?;
         stores::named(&file, None, config_path)?;
         Ok(file)
     }

@@ -14,8 +14,11 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
-/// Longer than the daemon may take: it says itself that it does not answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than the daemon gives anybody: it says itself that it does not answer.
+const PATIENCE: Duration = Duration::from_secs(35);
+
+/// Between two attempts where more clients wait at the socket than it takes.
+const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Error)]
 pub enum ControlError {
@@ -43,33 +46,41 @@ pub async fn ask(
     query: &[(&str, &str)],
 ) -> Result<Bytes, ControlError> {
     let broken = |reason: String| ControlError::Broken { path: socket.to_owned(), reason };
+    let cut = |error: hyper::Error| broken(format!("{error}; try again"));
     let conversation = async {
-        let stream = UnixStream::connect(socket).await.map_err(|source| match source.kind() {
+        let stream = connect(socket).await.map_err(|source| match source.kind() {
             ErrorKind::PermissionDenied => ControlError::Denied(socket.to_owned()),
             _ => ControlError::Unreachable { path: socket.to_owned(), source },
         })?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.to_string()))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(cut)?;
         tokio::spawn(connection);
         let query: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
         let uri = format!("/v1/{resource}?{query}");
         let request =
             Request::builder().method(method).uri(uri.trim_end_matches('?')).header("host", "twitcher");
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| broken(error.to_string()))?;
-        let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(cut)?;
         let status = response.status();
-        let body =
-            response.into_body().collect().await.map_err(|error| broken(error.to_string()))?.to_bytes();
+        let body = response.into_body().collect().await.map_err(cut)?.to_bytes();
         Ok((status, body))
     };
     let answer = tokio::time::timeout(PATIENCE, conversation).await;
-    let (status, body) = answer.unwrap_or_else(|_| Err(broken("no answer within 30 s".into())))?;
+    let (status, body) = answer.unwrap_or_else(|_| Err(broken(format!("no answer within {PATIENCE:?}"))))?;
     if status == StatusCode::OK {
         return Ok(body);
     }
     match serde_json::from_slice(&body) {
         Ok(Refused { error }) => Err(ControlError::Refused(error)),
         Err(_) => Err(broken(format!("it answers {status}"))),
+    }
+}
+
+async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(socket).await {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => tokio::time::sleep(PAUSE).await,
+            connected => return connected,
+        }
     }
 }
 

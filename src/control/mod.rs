@@ -58,7 +58,8 @@ pub enum Question {
         watch: String,
         answer: Answer<Result<Done, Refusal>>,
     },
-    Reload(Answer<()>),
+    /// Answered when the files are about to be read.
+    Reload(Answer<Result<Done, Refusal>>),
     /// The next [`RUNS_AT_ONCE`] that the ledger has, newest first, before the one of this number.
     History {
         which: Which,
@@ -98,8 +99,8 @@ impl Order {
 /// What came of an order, in words.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
 pub struct Done {
-    /// As the log names it.
-    pub watch: String,
+    /// As the log names it; `None` where the order was to the daemon.
+    pub watch: Option<String>,
     pub done: String,
 }
 

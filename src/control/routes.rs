@@ -6,7 +6,7 @@
 //! | `GET /v1/status` | the daemon as a whole, a JSON object |
 //! | `GET /v1/watches`, `?watch=NAME` | its watches, a JSON object a line |
 //! | `POST /v1/trigger?watch=NAME`, `pause`, `resume`, `kill` | what came of it, a JSON object |
-//! | `POST /v1/reload` | the same |
+//! | `POST /v1/reload` | the same, once the configs were read; an error if one could not be loaded |
 //! | `GET /v1/history`, `?watch=NAME`, `?failed=true`, `?limit=N` | runs, newest first, a JSON object a line |
 //! | `GET /v1/output?run=RUN_ID` | the last of what a run printed, as it came |
 //!
@@ -15,6 +15,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
@@ -36,6 +37,10 @@ type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// How many runs `GET /v1/history` gives unless told otherwise.
 pub const USUAL_RUNS: usize = 100;
+
+/// A reload is answered when it is done, and a config may take 2 s. A client is not kept longer than that of any other
+/// answer.
+const RELOADING: Duration = Duration::from_secs(25);
 
 /// What may be asked on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +116,8 @@ impl Routes {
             "reload" => {
                 require(method, &Method::POST)?;
                 Parameters::parse(query, &[])?;
-                self.ask(Question::Reload).await?;
-                Ok(json_object(StatusCode::OK, &json!({ "done": "reading the configs again" })))
+                let done = ask_within(RELOADING, &self.daemon, Question::Reload).await??;
+                Ok(json_object(StatusCode::OK, &done))
             }
             "status" => {
                 require(method, &Method::GET)?;
@@ -136,9 +141,7 @@ impl Routes {
                     Which { watch: parameters.take("watch"), failed: parameters.parsed("failed", false)? };
                 let limit = parameters.parsed("limit", USUAL_RUNS)?;
                 // The first page here, so that what is wrong is an error and not a broken answer.
-                let first =
-                    self.ask(|answer| Question::History { which: which.clone(), before: None, answer });
-                let first = first.await??;
+                let first = history(&self.daemon, which.clone(), None).await?;
                 Ok(json_lines(self.runs(which, first, limit)))
             }
             "output" => {
@@ -186,32 +189,50 @@ impl Routes {
         limit: usize,
     ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         let daemon = self.daemon.clone();
-        stream::unfold(Some((first, limit)), move |page| {
+        stream::unfold(Some((Page::Here(first), limit)), move |rest| {
             let (daemon, which) = (daemon.clone(), which.clone());
             async move {
-                let (page, limit) = page?;
+                let (page, limit) = rest?;
+                let page = match page {
+                    Page::Here(page) => page,
+                    Page::Before(run) => match history(&daemon, which, Some(run)).await {
+                        Ok(page) => page,
+                        Err(failure) => return Some((Err(io::Error::other(failure.error)), None)),
+                    },
+                };
                 let lines: Vec<u8> = page.iter().take(limit).flat_map(|(_, run)| line(run)).collect();
                 let left = limit.saturating_sub(page.len());
-                let oldest =
-                    page.last().filter(|_| page.len() == RUNS_AT_ONCE && left > 0).map(|(seq, _)| *seq);
-                let next = match oldest {
-                    None => None,
-                    Some(before) => {
-                        let question = |answer| Question::History { which, before: Some(before), answer };
-                        match ask(&daemon, question).await {
-                            Ok(Ok(page)) => Some((page, left)),
-                            // What is there is given; the client is told of the rest when it asks again.
-                            Ok(Err(_)) | Err(_) => None,
-                        }
-                    }
-                };
-                Some((Ok(Bytes::from(lines)), next))
+                let oldest = page.last().filter(|_| page.len() == RUNS_AT_ONCE && left > 0);
+                Some((Ok(Bytes::from(lines)), oldest.map(|(run, _)| (Page::Before(*run), left))))
             }
         })
     }
 }
 
+/// The next runs of an answer.
+enum Page {
+    Here(Vec<(i64, RunRecord)>),
+    /// To be asked for when the client has read what came before.
+    Before(i64),
+}
+
+async fn history(
+    daemon: &mpsc::Sender<Question>,
+    which: Which,
+    before: Option<i64>,
+) -> Result<Vec<(i64, RunRecord)>, Failure> {
+    Ok(ask(daemon, |answer| Question::History { which, before, answer }).await??)
+}
+
 async fn ask<T>(
+    daemon: &mpsc::Sender<Question>,
+    question: impl FnOnce(Answer<T>) -> Question,
+) -> Result<T, Failure> {
+    ask_within(PATIENCE, daemon, question).await
+}
+
+async fn ask_within<T>(
+    patience: Duration,
     daemon: &mpsc::Sender<Question>,
     question: impl FnOnce(Answer<T>) -> Question,
 ) -> Result<T, Failure> {
@@ -221,7 +242,7 @@ async fn ask<T>(
         daemon.send(question(answer)).await.map_err(|_| unavailable("the daemon has ended"))?;
         answered.await.map_err(|_| unavailable("the daemon has ended"))
     };
-    timeout(PATIENCE, asked).await.map_err(|_| unavailable("the daemon does not answer"))?
+    timeout(patience, asked).await.map_err(|_| unavailable("the daemon does not answer"))?
 }
 
 fn not_found() -> Failure {

@@ -1,23 +1,24 @@
 //! The thread that serves the control socket, and the metrics on a TCP address if there is one.
 //!
 //! No client can hold it: a connection has one request, [`DEADLINE`] for all of it, and [`LARGEST_HEAD`] bytes to say it
-//! in. Beyond [`MOST_CONNECTIONS`] at once the oldest has to go, so that whoever comes last is served.
+//! in. Each listener has places of its own, [`MOST_CONNECTIONS`]; where a crowd has taken them all, [`Guests`] says who
+//! has to go for the next one.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
 
 use super::Question;
 use super::routes::{Routes, Scope};
@@ -28,8 +29,13 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Until a client has said what it wants. `curl` does at once.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Each takes some 30 KiB and a descriptor.
+/// Each takes a descriptor and some 30 KiB, and, where it does not read its answer, up to
+/// [`WATCHES_AT_ONCE`](super::WATCHES_AT_ONCE) watches or as many runs of it: 10 MiB for all of them.
 const MOST_CONNECTIONS: usize = 64;
+
+/// What everybody gets before it has to go for another: enough to ask, and to be answered, on a busy machine. A thousand
+/// clients that connect at once and never say a word keep the next one waiting for 8 s.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// hyper's least.
 const LARGEST_HEAD: usize = 8192;
@@ -38,18 +44,30 @@ const LARGEST_HEAD: usize = 8192;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What there is to serve.
+#[derive(Default)]
 pub struct Listeners {
-    pub control: Option<UnixListener>,
+    pub control: Option<std::os::unix::net::UnixListener>,
     /// For `GET /metrics` and nothing else.
-    pub metrics: Option<TcpListener>,
+    pub metrics: Option<std::net::TcpListener>,
 }
 
 /// Starts the thread. It lives as long as the process, and asks the daemon for as long as that listens.
 pub fn start(listeners: Listeners, routes: Routes) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let entered = runtime.enter();
+    let control = listeners.control.map(UnixListener::from_std).transpose()?;
+    let metrics = listeners.metrics.map(TcpListener::from_std).transpose()?;
+    drop(entered);
+    let routes = Arc::new(routes);
     std::thread::Builder::new().name("control".into()).spawn(move || {
-        // Without a listener, or if one cannot be registered, there is nothing to do, and nobody left to tell.
-        let _ = runtime.block_on(serve(listeners, Arc::new(routes)));
+        runtime.block_on(async {
+            let from_here = async |listener: &UnixListener| listener.accept().await.map(|(stream, _)| stream);
+            let from_afar = async |listener: &TcpListener| listener.accept().await.map(|(stream, _)| stream);
+            tokio::join!(
+                serve(control, from_here, &routes, Scope::Everything),
+                serve(metrics, from_afar, &routes, Scope::Metrics),
+            )
+        })
     })?;
     Ok(())
 }
@@ -59,59 +77,84 @@ pub fn questions() -> (mpsc::Sender<Question>, mpsc::Receiver<Question>) {
     mpsc::channel(MOST_CONNECTIONS)
 }
 
-async fn serve(listeners: Listeners, routes: Arc<Routes>) -> io::Result<Infallible> {
-    let control = listeners.control.map(tokio::net::UnixListener::from_std).transpose()?;
-    let metrics = listeners.metrics.map(tokio::net::TcpListener::from_std).transpose()?;
-    let mut connections = Connections::default();
+/// For ever, if there is a listener.
+async fn serve<L, S>(
+    listener: Option<L>,
+    accept: impl AsyncFn(&L) -> io::Result<S>,
+    routes: &Arc<Routes>,
+    scope: Scope,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some(listener) = listener else { return };
+    let mut guests = Guests::default();
     loop {
+        let leaves = guests.next_to_leave();
         tokio::select! {
-            accepted = accept(control.as_ref(), tokio::net::UnixListener::accept) => match accepted {
-                Ok((stream, _)) => connections.add(converse(stream, routes.clone(), Scope::Everything)),
+            accepted = accept(&listener), if leaves.is_none() => match accepted {
+                Ok(stream) => guests.admit(|has_asked| converse(stream, routes.clone(), scope, has_asked)),
                 Err(_) => tokio::time::sleep(PAUSE).await,
             },
-            accepted = accept(metrics.as_ref(), tokio::net::TcpListener::accept) => match accepted {
-                Ok((stream, _)) => connections.add(converse(stream, routes.clone(), Scope::Metrics)),
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            },
-            Some(_) = connections.tasks.join_next() => {}
+            () = sleep_until(leaves.unwrap_or_else(Instant::now)), if leaves.is_some() => guests.dismiss(),
+            Some(_) = guests.tasks.join_next() => guests.forget_the_gone(),
         }
     }
 }
 
-async fn accept<'a, L, T>(
-    listener: Option<&'a L>,
-    accept: impl AsyncFn(&'a L) -> io::Result<T>,
-) -> io::Result<T> {
-    match listener {
-        Some(listener) => accept(listener).await,
-        None => std::future::pending().await,
-    }
-}
-
+/// Who is served. Where all places are taken, whoever came first has to go, and those before all others that have not
+/// even said what they want; but nobody before it had its [`GRACE`].
 #[derive(Default)]
-struct Connections {
+struct Guests {
     tasks: JoinSet<()>,
-    /// Oldest first; some of them have ended.
-    by_age: VecDeque<AbortHandle>,
+    /// Oldest first.
+    present: Vec<Guest>,
 }
 
-impl Connections {
-    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
-        self.by_age.retain(|connection| !connection.is_finished());
-        if self.by_age.len() >= MOST_CONNECTIONS
-            && let Some(oldest) = self.by_age.pop_front()
-        {
-            oldest.abort();
+struct Guest {
+    came: Instant,
+    has_asked: Arc<AtomicBool>,
+    task: AbortHandle,
+}
+
+impl Guests {
+    fn admit<F>(&mut self, converse: impl FnOnce(Arc<AtomicBool>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let has_asked = Arc::<AtomicBool>::default();
+        let task = self.tasks.spawn(converse(Arc::clone(&has_asked)));
+        self.present.push(Guest { came: Instant::now(), has_asked, task });
+    }
+
+    /// When somebody has to go for the next one; `None` if there is room.
+    fn next_to_leave(&self) -> Option<Instant> {
+        (self.present.len() >= MOST_CONNECTIONS).then(|| self.present[self.least_welcome()].came + GRACE)
+    }
+
+    /// By now it may be another, whose time has not come.
+    fn dismiss(&mut self) {
+        let guest = self.least_welcome();
+        if self.present[guest].came.elapsed() >= GRACE {
+            self.present.remove(guest).task.abort();
         }
-        self.by_age.push_back(self.tasks.spawn(connection));
+    }
+
+    /// There is one.
+    fn least_welcome(&self) -> usize {
+        self.present.iter().position(|guest| !guest.has_asked.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    fn forget_the_gone(&mut self) {
+        self.present.retain(|guest| !guest.task.is_finished());
     }
 }
 
-async fn converse<S>(stream: S, routes: Arc<Routes>, scope: Scope)
+async fn converse<S>(stream: S, routes: Arc<Routes>, scope: Scope, has_asked: Arc<AtomicBool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
+        has_asked.store(true, Ordering::Relaxed);
         let routes = routes.clone();
         async move { Ok::<_, Infallible>(routes.answer(&request, scope).await) }
     });
@@ -123,4 +166,49 @@ where
         .serve_connection(TokioIo::new(stream), service);
     // Whatever went wrong went wrong for the client alone, and it knows.
     let _ = tokio::time::timeout(DEADLINE, conversation).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who came so long ago.
+    fn guest(guests: &mut Guests, has_asked: bool, ago: Duration) {
+        guests.admit(|asks| {
+            asks.store(has_asked, Ordering::Relaxed);
+            std::future::pending()
+        });
+        guests.present.last_mut().unwrap().came = Instant::now().checked_sub(ago).unwrap();
+    }
+
+    fn silent(guests: &Guests) -> usize {
+        guests.present.iter().filter(|guest| !guest.has_asked.load(Ordering::Relaxed)).count()
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_goes_first_and_nobody_at_once() {
+        let mut guests = Guests::default();
+        for _ in 2..MOST_CONNECTIONS {
+            guest(&mut guests, true, 20 * GRACE);
+        }
+        guest(&mut guests, false, 10 * GRACE);
+        assert_eq!(guests.next_to_leave(), None);
+        guest(&mut guests, false, Duration::ZERO);
+        assert!(guests.next_to_leave().is_some_and(|leaves| leaves < Instant::now()));
+        guests.dismiss();
+        assert_eq!((guests.present.len(), silent(&guests)), (MOST_CONNECTIONS - 1, 1));
+        assert_eq!(guests.next_to_leave(), None);
+        guest(&mut guests, true, Duration::ZERO);
+        assert!(guests.next_to_leave().is_some_and(|leaves| leaves > Instant::now()));
+        guests.dismiss();
+        assert_eq!((guests.present.len(), silent(&guests)), (MOST_CONNECTIONS, 1));
+        // Now that the last of them has asked it is the turn of whoever came first.
+        guests.present.iter().for_each(|guest| guest.has_asked.store(true, Ordering::Relaxed));
+        guests.dismiss();
+        assert_eq!(guests.present.len(), MOST_CONNECTIONS - 1);
+        for _ in 0..2 {
+            assert!(guests.tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
+        }
+        assert_eq!(guests.tasks.len(), MOST_CONNECTIONS - 1);
+    }
 }

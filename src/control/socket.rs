@@ -21,8 +21,13 @@ pub struct Place {
     pub group: Option<u32>,
 }
 
+/// What the kernel takes: 108 bytes with the NUL at the end.
+const LONGEST_PATH: usize = 107;
+
 #[derive(Debug, Error)]
 pub enum SocketError {
+    #[error("control socket {}: its path has more than {LONGEST_PATH} bytes, and no client could name it; give it a shorter one with --control-socket", .0.display())]
+    TooLong(PathBuf),
     #[error("control socket {}: another daemon answers there; give this one its own with --control-socket", .0.display())]
     Taken(PathBuf),
     #[error("control socket {}: there is something that is no socket; remove it, or name another path with --control-socket", .0.display())]
@@ -39,10 +44,6 @@ pub struct Bound {
 }
 
 impl Bound {
-    pub fn path(&self) -> &Path {
-        &self.file.path
-    }
-
     pub fn split(self) -> (UnixListener, SocketFile) {
         (self.listener, self.file)
     }
@@ -55,12 +56,21 @@ pub struct SocketFile {
     inode: (u64, u64),
 }
 
+impl SocketFile {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// Puts a listening socket at `place`. What a dead daemon left there is replaced, and nothing else.
 ///
 /// It gets its name only when it has its mode and group, so that nobody else can come in before.
 pub fn bind(place: &Place) -> Result<Bound, SocketError> {
     let path = &place.path;
     let io = |source| SocketError::Io { path: path.clone(), source };
+    if path.as_os_str().len() > LONGEST_PATH {
+        return Err(SocketError::TooLong(path.clone()));
+    }
     if let Some(parent) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(io)?;
     }
@@ -71,7 +81,8 @@ pub fn bind(place: &Place) -> Result<Bound, SocketError> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),
     }
-    let hidden = path.with_extension(format!("{}.new", std::process::id()));
+    // No longer than usual names, so that it has room where the socket has.
+    let hidden = path.with_file_name(format!(".{:x}", std::process::id()));
     let bound = listen(place, &hidden);
     if bound.is_err() {
         let _ = fs::remove_file(&hidden);
@@ -147,6 +158,20 @@ mod tests {
         drop(first);
         assert!(place.path.exists());
         drop(second);
+    }
+
+    #[test]
+    fn a_path_may_be_as_long_as_the_kernel_takes_and_no_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |length: usize| {
+            let parent =
+                dir.path().join("x".repeat(length - dir.path().as_os_str().len() - "//control.sock".len()));
+            Place { path: parent.join("control.sock"), mode: 0o600, group: None }
+        };
+        assert_eq!(place(LONGEST_PATH).path.as_os_str().len(), LONGEST_PATH);
+        drop(bind(&place(LONGEST_PATH)).unwrap());
+        assert!(matches!(bind(&place(LONGEST_PATH + 1)), Err(SocketError::TooLong(_))));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

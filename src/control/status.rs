@@ -17,14 +17,14 @@ pub struct DaemonStatus {
     pub version: String,
     pub pid: u32,
     pub started: Timestamp,
-    /// `starting` until the configs were read and the stores tried, `running`, or `stopping`.
+    /// `starting` until the configs were read, `running`, or `stopping`.
     pub state: String,
     pub config_path: String,
     pub stores: Vec<StoreStatus>,
     pub ledger: LedgerStatus,
     /// Files whose last load failed. What they registered before goes on.
     pub config_errors: Vec<ConfigError>,
-    /// How many watches there are.
+    /// How many watches the files register.
     pub watches: usize,
 }
 
@@ -68,6 +68,8 @@ pub struct WatchStatus {
     pub watch_type: String,
     /// One word of [`crate::watch::Condition`].
     pub state: String,
+    /// `false`: no file registers it any more, or none could be loaded yet that does, and its action runs to its end.
+    pub registered: bool,
     pub paused: bool,
     /// By `on_failure: STOP`.
     pub stopped: bool,
@@ -138,6 +140,7 @@ impl WatchStatus {
     fn problem(&self, stuck_after: Duration) -> Option<String> {
         let error = self.error.as_deref().unwrap_or("it failed");
         let why = match () {
+            () if !self.registered => format!("stuck: {}", self.stuck(stuck_after)?),
             () if self.stopped => format!("stopped after a failure: {error}"),
             () if self.failures > 0 => format!("failing, {} in a row: {error}", self.failures),
             () if self.error.is_some() => error.to_owned(),

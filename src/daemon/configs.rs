@@ -93,7 +93,10 @@ impl Daemon {
                 self.systemd.uses_stores(self.stores.in_use().count());
                 self.systemd.first_scan_done();
             }
-            FileChange::Rescanned { requests } => self.systemd.rescanned(requests),
+            FileChange::Rescanned { requests } => {
+                self.systemd.rescanned(requests);
+                self.reloaded(requests);
+            }
         }
     }
 

@@ -25,7 +25,7 @@ use crate::action::run::{Handle, Outcome};
 use crate::action::spawn::Spawner;
 use crate::config::files::{FileChange, Loader};
 use crate::config::spec::{WatchKey, WatchSpec};
-use crate::control::Question;
+use crate::control::{Answer, Done, Question, Refusal};
 use crate::ledger::{Ending, Intent, Ledger};
 use crate::report::{Node, Report, Reporter, RunReport};
 use crate::store::{State, StoreEvent, StoreName, Subject};
@@ -107,6 +107,9 @@ pub async fn run(parts: Parts) -> Final {
         systemd: parts.systemd,
         stop_timeout: parts.stop_timeout,
         stopping: false,
+        reloads_asked: 0,
+        reloads_done: 0,
+        reloads: Vec::new(),
         until: parts.until,
         rehearsed: Vec::new(),
         scanned_at: None,
@@ -289,6 +292,10 @@ struct Daemon {
     systemd: Systemd,
     stop_timeout: Duration,
     stopping: bool,
+    /// How many rescans were asked for, and how many of these are done; who waits for which.
+    reloads_asked: usize,
+    reloads_done: usize,
+    reloads: Vec<(usize, Answer<Result<Done, Refusal>>)>,
     until: Until,
     rehearsed: Vec<Rehearsed>,
     /// When it was first seen that all configs were read.
@@ -433,6 +440,7 @@ impl Daemon {
     fn reload(&mut self, asked_by: &str) {
         self.log.report(&Report::ConfigReload { asked_by });
         self.systemd.reloading();
+        self.reloads_asked += 1;
         self.loader.rescan();
     }
 

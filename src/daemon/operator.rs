@@ -1,12 +1,15 @@
 //! What operators ask through the control socket.
 
+use std::collections::BTreeMap;
+
 use super::memory::LastRun;
 use super::{Daemon, Entry, Live, WatchId};
-use crate::config::spec::{WatchKey, WatchSpec};
+use crate::config::spec::{RunMode, WatchKey};
 use crate::control::status::{ConfigError, DaemonStatus, LedgerStatus, RunStatus, WatchStatus};
 use crate::control::{Answer, Done, Order, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE, name};
 use crate::ledger::{Ending, RunRecord, Which};
-use crate::report::{Report, Timestamp};
+use crate::report::{Report, Timestamp, count};
+use crate::store::{StoreName, Subject};
 use crate::watch::{Input, Seen};
 
 impl Daemon {
@@ -14,36 +17,60 @@ impl Daemon {
         match question {
             Question::Daemon(answer) => tell(answer, self.status()),
             Question::Watch { named, answer } => {
-                tell(answer, self.find(&named).map(|(_, entry, spec)| self.watch_status(entry, spec)));
+                let found = self.find(&named);
+                tell(
+                    answer,
+                    found.and_then(|id| self.watch_status(&self.entries[&id]).ok_or_else(|| gone(&named))),
+                );
             }
             Question::Watches { after, answer } => tell(answer, self.watches(after)),
             Question::Order { order, watch, answer } => tell(answer, self.obey(order, &watch)),
-            Question::Reload(answer) => {
-                self.reload("an operator");
-                tell(answer, ());
-            }
+            Question::Reload(answer) => self.read_configs(answer),
             Question::History { which, before, answer } => tell(answer, self.history(&which, before)),
             Question::Output { run, answer } => tell(answer, self.output(&run)),
             Question::Gauges(answer) => tell(answer, self.gauges()),
         }
     }
 
-    fn find(&self, named: &str) -> Result<(WatchId, &Entry, &WatchSpec), Refusal> {
-        let loaded = self.entries.values().filter_map(|entry| entry.loaded());
-        let id = self.by_key[name::find(named, loaded.map(|spec| &spec.id))?];
-        let entry = &self.entries[&id];
-        let gone = || Refusal::Unavailable("no file registers it just now".into());
-        Ok((id, entry, entry.loaded().ok_or_else(gone)?))
+    fn find(&self, named: &str) -> Result<WatchId, Refusal> {
+        name::find(named, self.entries.values().map(|entry| entry.key())).map(|key| self.by_key[key])
+    }
+
+    fn read_configs(&mut self, answer: Answer<Result<Done, Refusal>>) {
+        if let Err(refusal) = self.require_going() {
+            return tell(answer, Err(refusal));
+        }
+        self.reload("an operator");
+        self.reloads.push((self.reloads_asked, answer));
+    }
+
+    /// Answers those who asked for as many of the rescans as are done.
+    pub(super) fn reloaded(&mut self, rescans: usize) {
+        self.reloads_done += rescans;
+        let done = self.reloads_done;
+        for (_, answer) in self.reloads.extract_if(.., |(asked, _)| *asked <= done) {
+            tell(answer, read(&self.failing_files, self.watches));
+        }
+    }
+
+    fn require_going(&self) -> Result<(), Refusal> {
+        if self.stopping { Err(Refusal::Unavailable("the daemon is stopping".into())) } else { Ok(()) }
     }
 
     fn obey(&mut self, order: Order, named: &str) -> Result<Done, Refusal> {
-        if self.stopping {
-            return Err(Refusal::Unavailable("the daemon is stopping".into()));
-        }
-        let (id, entry, spec) = self.find(named)?;
-        let (key, store, subject) = (spec.id.clone(), spec.store.clone(), spec.subject.clone());
+        let id = self.find(named)?;
+        self.require_going()?;
+        let entry = &self.entries[&id];
+        let Some((store, subject)) = self.place(entry) else { return Err(gone(named)) };
+        let (key, store, subject) = (entry.key().clone(), store.clone(), subject.clone());
         let (standing, running) = (entry.watch.standing(), entry.watch.live_runs());
+        let beside_others = entry.spec().is_some_and(|spec| spec.run_mode == RunMode::Parallel);
         let (input, done) = match order {
+            Order::Trigger | Order::Pause | Order::Resume if entry.retired => {
+                return Err(Refusal::Conflict(format!(
+                    "{key}: no file registers it; `twitcher kill` can end its action"
+                )));
+            }
             Order::Trigger if standing.paused => {
                 return Err(Refusal::Conflict(format!("{key} is paused; `twitcher resume` it first")));
             }
@@ -53,7 +80,10 @@ impl Daemon {
                     subject.path
                 )));
             }
-            Order::Trigger if running > 0 => {
+            Order::Trigger if self.unreadable(&store, &subject).is_some() || standing.seen.is_none() => {
+                (Input::Triggered, "runs as soon as its node can be read")
+            }
+            Order::Trigger if running > 0 && !beside_others => {
                 (Input::Triggered, "runs again when the running action has ended")
             }
             Order::Trigger => (Input::Triggered, "runs with what its node has now"),
@@ -109,20 +139,35 @@ impl Daemon {
     }
 
     fn watches(&self, after: Option<u64>) -> Vec<(u64, WatchStatus)> {
-        let next = WatchId(after.map_or(0, |after| after + 1));
-        let loaded = self.entries.range(next..).filter_map(|(id, entry)| Some((id, entry, entry.loaded()?)));
-        loaded.take(WATCHES_AT_ONCE).map(|(id, entry, spec)| (id.0, self.watch_status(entry, spec))).collect()
+        let next = WatchId(after.map_or(0, |after| after.saturating_add(1)));
+        let some =
+            self.entries.range(next..).filter_map(|(id, entry)| Some((id.0, self.watch_status(entry)?)));
+        some.take(WATCHES_AT_ONCE).collect()
     }
 
-    pub(super) fn watch_status(&self, entry: &Entry, spec: &WatchSpec) -> WatchStatus {
-        let now = self.now();
-        let WatchSpec { id: key, store, subject, .. } = spec;
+    /// What it watches. Of a watch that no file registers, a run that still lives says so.
+    fn place<'a>(&'a self, entry: &'a Entry) -> Option<(&'a StoreName, &'a Subject)> {
+        let of_spec = entry.spec().map(|spec| (&spec.store, &spec.subject));
+        of_spec.or_else(|| {
+            let live = entry.watch.runs().find_map(|run| self.runs.get(&run))?;
+            Some((self.stores.called(&live.intent.store)?, &live.intent.subject))
+        })
+    }
+
+    /// Why the node cannot be read, if it cannot.
+    fn unreadable(&self, store: &StoreName, subject: &Subject) -> Option<&str> {
+        self.stores[store].subjects.get(subject)?.unreadable.as_deref()
+    }
+
+    /// `None` once the last of a watch that no file registers has ended.
+    pub(super) fn watch_status(&self, entry: &Entry) -> Option<WatchStatus> {
+        let (now, key) = (self.now(), entry.key());
+        let (store, subject) = self.place(entry)?;
         let standing = entry.watch.standing();
-        let node = self.stores[store].subjects.get(subject);
-        let unreadable = node.and_then(|node| node.unreadable.as_deref());
+        let unreadable = self.unreadable(store, subject);
         let failure = entry.failure.as_ref().map(|failure| failure.what.as_str());
         let next_start = entry.watch.next_start().map(|at| at.saturating_sub(now));
-        WatchStatus {
+        Some(WatchStatus {
             watch: key.to_string(),
             file: key.file.to_string(),
             description: key.description.to_string(),
@@ -130,6 +175,7 @@ impl Daemon {
             znode: subject.path.to_string(),
             watch_type: subject.facet.as_str().into(),
             state: entry.watch.condition(unreadable.is_some()).as_str().into(),
+            registered: !entry.retired,
             paused: standing.paused,
             stopped: standing.stopped,
             version: match standing.seen {
@@ -142,9 +188,9 @@ impl Daemon {
             next_start_seconds: next_start.map(|left| left.as_secs_f64()),
             failures: standing.failures,
             error: unreadable.map(|reason| format!("cannot be read: {reason}")).or(failure.map(Into::into)),
-            last_run: entry.last_run.as_ref().map(|last| last.record(&self.stamp, entry, spec)),
-            notified: spec.notify_signal.is_some(),
-        }
+            last_run: entry.last_run.as_ref().map(|last| last.record(&self.stamp, entry, subject)),
+            notified: entry.spec().is_some_and(|spec| spec.notify_signal.is_some()),
+        })
     }
 
     fn history(&mut self, which: &Which, before: Option<i64>) -> Result<Vec<(i64, RunRecord)>, Refusal> {
@@ -176,8 +222,24 @@ fn tell<T>(answer: Answer<T>, value: T) {
     let _ = answer.send(value);
 }
 
+/// What came of reading the configs.
+fn read(failing: &BTreeMap<String, String>, watches: usize) -> Result<Done, Refusal> {
+    let errors: Vec<&str> = failing.values().map(String::as_str).collect();
+    match errors.is_empty() {
+        true => Ok(Done { watch: None, done: format!("{} loaded", count(watches, "watch")) }),
+        false => Err(Refusal::Conflict(format!(
+            "{}\nnot loaded: what these files registered before stays",
+            errors.join("\n")
+        ))),
+    }
+}
+
+fn gone(named: &str) -> Refusal {
+    Refusal::Unknown(format!("{named} has just ended, and no file registers it"))
+}
+
 fn said(key: &WatchKey, done: &str) -> Done {
-    Done { watch: key.to_string(), done: done.into() }
+    Done { watch: Some(key.to_string()), done: done.into() }
 }
 
 fn run_status(live: &Live) -> RunStatus {
@@ -193,7 +255,7 @@ fn run_status(live: &Live) -> RunStatus {
 }
 
 impl LastRun {
-    fn record(&self, stamp: &str, entry: &Entry, spec: &WatchSpec) -> RunRecord {
+    fn record(&self, stamp: &str, entry: &Entry, subject: &Subject) -> RunRecord {
         let (exit_code, signal) = match self.ending {
             Ending::Exited(code) => (Some(code), None),
             Ending::Signaled(signal) => (None, Some(signal)),
@@ -207,8 +269,8 @@ impl LastRun {
         let failure = entry.failure.as_ref().filter(|_| not_started);
         RunRecord {
             run: format!("{stamp}-{}", self.run),
-            watch: spec.id.to_string(),
-            znode: spec.subject.path.to_string(),
+            watch: entry.key().to_string(),
+            znode: subject.path.to_string(),
             event: self.event.as_str().into(),
             version: self.version,
             started: Timestamp(self.started),

@@ -98,8 +98,7 @@ impl Daemon {
     }
 
     pub(super) fn finally(&mut self) -> Final {
-        let loaded = self.entries.values().filter_map(|entry| Some((entry, entry.loaded()?)));
-        let watches = loaded.map(|(entry, spec)| self.watch_status(entry, spec)).collect();
+        let watches = self.entries.values().filter_map(|entry| self.watch_status(entry)).collect();
         Final { daemon: self.status(), watches, rehearsed: std::mem::take(&mut self.rehearsed) }
     }
 }

@@ -116,6 +116,11 @@ impl Stores {
         None
     }
 
+    /// By what the ledger knows it by.
+    pub(super) fn called(&self, lasting_name: &str) -> Option<&StoreName> {
+        self.table.iter().find(|store| *store.lasting_name == *lasting_name).map(|store| &store.name)
+    }
+
     fn position(&self, name: &StoreName) -> usize {
         let position = self.table.iter().position(|store| store.name == *name);
         position.unwrap_or_else(|| unreachable!("no store {name}"))

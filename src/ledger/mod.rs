@@ -245,14 +245,17 @@ impl Ledger {
         count: usize,
     ) -> Result<Vec<(i64, RunRecord)>, String> {
         self.legible()?;
-        Ok(self.keeper.read(|connection, _| history::page(connection, which, before, count)))
+        let page =
+            self.keeper.read(|connection, _| history::page(connection, which, before, count).map(Some));
+        page.ok_or_else(|| self.illegible())
     }
 
     /// What the run printed; empty if nothing, or if it is not kept any more. `None` if the ledger knows of no such run,
     /// or not of its end. `run` is its id, or the number at the id's end, as the log has it: then the newest of these.
     pub fn output(&mut self, run: &str) -> Result<Option<Vec<u8>>, String> {
         self.legible()?;
-        Ok(self.keeper.read(|connection, _| history::output(connection, run)))
+        let output = self.keeper.read(|connection, _| history::output(connection, run).map(Some));
+        output.ok_or_else(|| self.illegible())
     }
 
     /// Why it cannot be used, if it cannot.
@@ -262,6 +265,12 @@ impl Ledger {
 
     fn legible(&self) -> Result<(), String> {
         self.trouble().map_or(Ok(()), |trouble| Err(trouble.to_owned()))
+    }
+
+    /// Why nothing could be read just now.
+    fn illegible(&self) -> String {
+        let trouble = self.trouble().unwrap_or("the ledger was damaged, and a new one is begun; see the log");
+        trouble.to_owned()
     }
 
     /// Makes all that was noted survive the daemon's death (not the machine's: nothing else does either).
