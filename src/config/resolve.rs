@@ -10,7 +10,7 @@ use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 use thiserror::Error;
 
 use super::spec::{
-    Account, Action, Credentials, Identity, Program, RawAction, RawWatch, WatchKey, WatchSpec,
+    Account, Action, Credentials, Identity, Program, RawAction, RawWatch, WatchKey, WatchSpec, WatchType,
 };
 use crate::store::{Facet, NodePath, NodePathError, Subject};
 
@@ -44,7 +44,11 @@ impl Accounts {
         file: &Arc<str>,
         program: &Arc<Program>,
     ) -> Result<WatchSpec, ResolveError> {
-        let facet = if raw.children { Facet::Children } else { Facet::Data };
+        let facet = match raw.watch_type {
+            WatchType::Data => Facet::Data,
+            WatchType::Children => Facet::Children,
+            WatchType::Tree => Facet::Tree,
+        };
         Ok(WatchSpec {
             id: WatchKey { file: file.clone(), description: raw.description.as_str().into() },
             subject: Subject { path: NodePath::parse(&raw.znode)?, facet },

@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use super::fingerprint::Functions;
 use super::message::{self, Sources, suggest};
 use super::modules::{Missing, ModuleSource, Resolver};
-use super::register::{self, Exec, Requested, WatchType};
-use super::spec::{OnFailure, RawAction, RawWatch, RunMode, RunOnLoad};
+use super::register::{self, Exec, Requested};
+use super::spec::{OnFailure, RawAction, RawWatch, RunMode, RunOnLoad, WatchType};
 
 /// One file to evaluate, and the modules known so far.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -228,6 +228,7 @@ pub(super) fn register_types(engine: &mut Engine) {
     let mut constants = Module::new();
     constants.set_var("WATCH_DATA", WatchType::Data);
     constants.set_var("WATCH_CHILDREN", WatchType::Children);
+    constants.set_var("WATCH_TREE", WatchType::Tree);
     constants.set_var("QUEUE", RunMode::Queue);
     constants.set_var("DISCARD", RunMode::Discard);
     constants.set_var("PARALLEL", RunMode::Parallel);
@@ -272,7 +273,7 @@ impl Run {
         self.watches.push(RawWatch {
             description,
             znode: asked.znode,
-            children: asked.children,
+            watch_type: asked.watch_type,
             action,
             pipe_stdin: asked.pipe_stdin,
             run_on_load: asked.run_on_load,

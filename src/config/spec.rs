@@ -9,6 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::fingerprint::StableHash;
 
+/// What of a node is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WatchType {
+    Data,
+    Children,
+    Tree,
+}
+
 /// What an update does while the action runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunMode {
@@ -77,7 +85,7 @@ pub enum Account {
 pub struct RawWatch {
     pub description: String,
     pub znode: String,
-    pub children: bool,
+    pub watch_type: WatchType,
     pub action: RawAction,
     pub pipe_stdin: bool,
     pub run_on_load: RunOnLoad,

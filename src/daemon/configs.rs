@@ -149,7 +149,7 @@ impl Daemon {
         let same_definition = is_recorded && matches!(entry.definition, Definition::Former { .. });
         let policy = policy(&spec);
         (entry.definition, entry.hash) = (Definition::Loaded(spec), hash);
-        (entry.retired, entry.failure) = (false, None);
+        (entry.retired, entry.failure, entry.applied) = (false, None, None);
         self.step(id, Input::Loaded { policy, standing, same_definition });
     }
 
@@ -159,7 +159,7 @@ impl Daemon {
         let (policy, subject) = (policy(&spec), spec.subject.clone());
         self.log.report(&Report::WatchChanged { watch: &spec.id, subject: &subject });
         let old = entry.subject().clone();
-        (entry.hash, entry.failure) = (spec.definition_hash(), None);
+        (entry.hash, entry.failure, entry.applied) = (spec.definition_hash(), None, None);
         entry.definition = Definition::Loaded(spec);
         let same_subject = old == subject;
         self.step(id, Input::Redefined { policy, same_subject });

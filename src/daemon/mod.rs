@@ -1,6 +1,7 @@
 //! The shell around the pure core: one loop that feeds every watch with what happens and performs the
 //! effects it asks for. It owns the watches, the timers and the running actions, and decides nothing.
 //!
+//! * [`applied`] knows what of a tree its action has been given.
 //! * [`configs`] changes which watches there are.
 //! * [`memory`] keeps the ledger, and takes up what a former daemon left in it.
 //! * [`runs`] performs what the core asks for.
@@ -13,6 +14,7 @@ use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
+use crate::action::given::Given;
 use crate::action::proc::ProcessMark;
 use crate::action::run::{Handle, Outcome};
 use crate::action::spawn::Spawner;
@@ -20,11 +22,13 @@ use crate::config::files::{FileChange, Loader};
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::ledger::{Ending, Intent, Ledger};
 use crate::report::{Log, Report, RunReport};
-use crate::store::{State, StoreEvent, Subject, Subscriptions};
+use crate::store::{Content, State, StoreEvent, Subject, Subscriptions};
 use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update, Watch};
+use applied::Applied;
 use configs::FirstScan;
 use memory::LastFailure;
 
+mod applied;
 mod configs;
 mod memory;
 mod runs;
@@ -135,6 +139,8 @@ struct Entry {
     retired: bool,
     /// Since the last success. Boxed, because few have one.
     failure: Option<Box<LastFailure>>,
+    /// In the present definition. Boxed, because few watch trees.
+    applied: Option<Box<Applied>>,
 }
 
 enum Definition {
@@ -148,7 +154,8 @@ enum Definition {
 
 impl Entry {
     fn new(definition: Definition, watch: Watch) -> Self {
-        let mut entry = Self { definition, hash: 0, watch, timer: None, retired: true, failure: None };
+        let mut entry =
+            Self { definition, hash: 0, watch, timer: None, retired: true, failure: None, applied: None };
         if let Some(spec) = entry.spec() {
             (entry.hash, entry.retired) = (spec.definition_hash(), false);
         }
@@ -166,6 +173,15 @@ impl Entry {
         match &self.definition {
             Definition::Loaded(spec) => &spec.id,
             Definition::Former { key, .. } => key,
+        }
+    }
+
+    /// What a run for this content is given.
+    fn give(&mut self, run: RunId, content: &Content) -> Given {
+        match content {
+            Content::Data(data) => Given::Data(data.clone()),
+            Content::Children(names) => Given::Children(names.clone()),
+            Content::Tree(tree) => Given::Changes(self.applied.get_or_insert_default().give(run, tree)),
         }
     }
 
@@ -201,6 +217,7 @@ struct Start {
     watch: WatchId,
     run: RunId,
     update: Update,
+    given: Given,
     intent: Intent,
 }
 
@@ -216,6 +233,8 @@ enum Over {
     Ended(io::Result<Outcome>, Vec<u8>),
     /// Which was said then. `starved` if there was no descriptor, memory or process left for it.
     NeverStarted { starved: bool },
+    /// There was nothing to do.
+    Needless,
 }
 
 struct Daemon {
@@ -322,6 +341,7 @@ impl Daemon {
         let end = match how {
             Over::NeverStarted { starved: true } => End::Starved,
             Over::NeverStarted { starved: false } => End::Failed,
+            Over::Needless => End::Succeeded,
             Over::Ended(outcome, output) => {
                 // Each is followed once, and only what was put there.
                 let Some(live) = self.runs.remove(&run) else { return };
@@ -331,6 +351,9 @@ impl Daemon {
                 end
             }
         };
+        if let Some(applied) = self.entries.get_mut(&watch).and_then(|entry| entry.applied.as_mut()) {
+            applied.ended(run, end == End::Succeeded);
+        }
         self.step(watch, Input::Ended { run, end });
     }
 

@@ -25,6 +25,7 @@ pub(super) fn facet(facet: Facet) -> &'static str {
     match facet {
         Facet::Data => "data",
         Facet::Children => "children",
+        Facet::Tree => "tree",
     }
 }
 
@@ -46,7 +47,7 @@ pub(super) fn read_definition(row: &Row<'_>, column: &str) -> Result<Option<u64>
 pub(super) fn read_subject(row: &Row<'_>) -> Result<Subject> {
     let path = NodePath::parse(&row.get::<_, String>("node")?).map_err(|error| nonsense("node", error))?;
     let name = row.get::<_, String>("facet")?;
-    let facet = [Facet::Data, Facet::Children].into_iter().find(|known| facet(*known) == name);
+    let facet = [Facet::Data, Facet::Children, Facet::Tree].into_iter().find(|known| facet(*known) == name);
     let facet = facet.ok_or_else(|| nonsense("facet", name))?;
     Ok(Subject { path, facet })
 }

@@ -9,7 +9,7 @@ use crate::action::output::printable;
 use crate::action::run::{Outcome, Printed, Stream};
 use crate::config::spec::WatchKey;
 use crate::ledger::News;
-use crate::store::Subject;
+use crate::store::{Facet, Subject};
 use crate::watch::{Event, Reason, RunId};
 
 pub mod log;
@@ -169,6 +169,8 @@ pub enum RunReport<'a> {
         ended_by: Option<Reason>,
         took: Duration,
     },
+    /// It was not started: the action succeeded with the same before, and did nothing since.
+    Needless,
     /// It could not be started for want of resources, and is not lost.
     PutOff {
         after: Duration,
@@ -231,7 +233,7 @@ impl RunReport<'_> {
             | RunReport::Terminated { .. }
             | RunReport::Killed => Level::Warning,
             RunReport::Started { .. } | RunReport::Printed(_) => Level::Notice,
-            RunReport::Notified { .. } => Level::Info,
+            RunReport::Notified { .. } | RunReport::Needless => Level::Info,
         }
     }
 }
@@ -355,6 +357,7 @@ impl fmt::Display for RunReport<'_> {
                     Some(Reason::Stop) => f.write_str(" (stopped)"),
                 }
             }
+            RunReport::Needless => f.write_str("not started: all is as it was when it succeeded last"),
             RunReport::PutOff { after } => {
                 write!(f, "put off for {:.1} s: the update is not lost", after.as_secs_f64())
             }
@@ -383,8 +386,9 @@ impl fmt::Display for Node<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.path.as_str())?;
         match self.0.facet {
-            crate::store::Facet::Data => Ok(()),
-            crate::store::Facet::Children => f.write_str(" (children)"),
+            Facet::Data => Ok(()),
+            Facet::Children => f.write_str(" (children)"),
+            Facet::Tree => f.write_str(" (tree)"),
         }
     }
 }
