@@ -25,3 +25,4 @@ mod restart;
 mod run_modes;
 mod scale;
 mod signals;
+mod tree;

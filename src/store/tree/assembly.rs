@@ -25,7 +25,11 @@ pub(super) const QUIET: Duration = Duration::from_millis(2);
 
 /// How long a tree that is never quiet is waited for. A burst of a thousand changes is given ten times a second, and
 /// not a thousand times: to put the largest tree together takes a hundredth of that.
-pub(super) const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long a tree is waited for of which some node is always being read. From then on its nodes may be given in
+/// states that were true at different moments.
+pub(super) const COHERENCE: Duration = Duration::from_secs(1);
 
 /// What is wanted of the store.
 #[derive(Debug, PartialEq, Eq)]
@@ -154,12 +158,11 @@ impl Assembly {
     /// When [`Self::settle`] may have something to say.
     pub(super) fn due(&self) -> Option<Instant> {
         let (first, latest) = self.unsaid?;
-        let patience = first + PATIENCE;
-        let quiet = patience.min(latest + QUIET);
+        let quiet = (latest + QUIET).min(first + PATIENCE);
         match () {
             () if self.is_in_trouble() => Some(quiet),
             () if self.unknown > 0 => None,
-            () if self.outdated > 0 => Some(patience),
+            () if self.outdated > 0 => Some(first + COHERENCE),
             () => Some(quiet),
         }
     }

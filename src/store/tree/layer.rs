@@ -60,14 +60,13 @@ impl Layer {
         let mut trees = self.trees.borrow_mut();
         let due = trees.due();
         let result = act(&mut trees, &mut commands);
-        if trees.due() != due {
+        // What is put off needs no word: it is looked at when it would have been due.
+        if trees.due().is_some_and(|now| due.is_none_or(|before| now < before)) {
             self.stirred.notify_one();
         }
-        if let Some(store) = self.commands.upgrade() {
-            for command in commands {
-                // Without a receiver the store's task has ended, which it does only when nobody listens any more.
-                let _ = store.send(command);
-            }
+        for command in commands {
+            // Without the daemon's end or the store's nobody listens any more.
+            let _ = self.commands.upgrade().map(|store| store.send(command));
         }
         result
     }

@@ -47,7 +47,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         16 => (0..50usize).prop_map(Move::Answer),
         16 => Just(Move::Hear),
         8 => (0..5u64).prop_map(Move::Sleep),
-        1 => Just(Move::Sleep(200)),
+        1 => Just(Move::Sleep(1500)),
         1 => (0..50usize).prop_map(Move::Reconnect),
         1 => (0..PATHS.len(), any::<bool>()).prop_map(|(path, lock)| Move::Lock(path, lock)),
         1 => (0..ROOTS.len(), any::<bool>()).prop_map(|(root, watch)| Move::Watch(root, watch)),
@@ -419,7 +419,7 @@ impl World {
             while !self.answers.is_empty() {
                 self.hear();
             }
-            self.step(Move::Sleep(200));
+            self.step(Move::Sleep(1500));
         }
         for root in &self.watched {
             let said = self.said.get(&NodePath::parse(root).unwrap());

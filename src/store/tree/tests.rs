@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::assembly::{MOST_BYTES, PATIENCE, QUIET};
+use super::assembly::{COHERENCE, MOST_BYTES, QUIET};
 use super::trees::Trees;
 use super::*;
 use crate::store::subscriptions::Command;
@@ -104,7 +104,7 @@ impl Bench {
     }
 
     fn silent(&mut self) {
-        let events = self.within(PATIENCE * 3);
+        let events = self.within(COHERENCE * 2);
         assert!(events.is_empty(), "{events:?}");
     }
 
@@ -286,12 +286,13 @@ fn a_node_that_is_being_read_is_waited_for_but_not_for_ever() {
     let announced = subject("/t", Facet::Data);
     bench.trees.outdated(&announced);
     bench.data("/t/a", version(1, 2), b"");
-    assert!(bench.within(PATIENCE / 2).is_empty());
+    assert!(bench.within(COHERENCE / 2).is_empty());
     bench.data("/t", version(1, 2), b"");
     assert_eq!(text(&bench.tree()), ["/t 1.2", "/t/a 1.2"]);
     bench.trees.outdated(&announced);
     bench.data("/t/a", version(1, 3), b"");
-    assert_eq!(bench.within(PATIENCE).len(), 1);
+    assert!(bench.within(COHERENCE / 2).is_empty());
+    assert_eq!(bench.within(COHERENCE / 2).len(), 1);
 }
 
 #[test]

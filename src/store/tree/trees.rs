@@ -94,7 +94,9 @@ impl Trees {
     ) -> Option<StoreEvent> {
         let (subject, told) = match &event {
             StoreEvent::Observed { subject, state } => {
-                self.unreadable.remove(subject);
+                if !self.unreadable.is_empty() {
+                    self.unreadable.remove(subject);
+                }
                 (subject, told(state))
             }
             StoreEvent::Unreadable { subject, reason } => {
