@@ -112,7 +112,12 @@ impl Events {
 impl Slot<'_> {
     pub(in crate::store) fn send(self, event: StoreEvent) {
         let Self { permit, layer } = self;
-        if let Some(event) = layer.with(|trees, commands| trees.sift(event, Instant::now(), commands)) {
+        let now = Instant::now();
+        let event = layer.with(|trees, commands| {
+            // Room that the node of a tree leaves is the tree's: it may be coherent only until the next event.
+            trees.sift(event, now, commands).or_else(|| trees.settle(now, commands))
+        });
+        if let Some(event) = event {
             permit.send(event);
         }
     }
