@@ -11,7 +11,8 @@
 //! ```
 //!
 //! * [`store`] turns each node into the stream of its latest states. Sessions, re-arming, backoff and
-//!   resync stay inside it; at rest, the last state it gave is the true one.
+//!   resync stay inside it; at rest, the last state it gave is the true one. Whole trees are put together from single nodes
+//!   on the way to the daemon, for every store alike.
 //! * [`config`] turns `*.twc` files into plain [`config::spec::WatchSpec`]s. Scripts are evaluated in a
 //!   short-lived, unprivileged and limited child; the daemon itself holds no interpreter.
 //! * [`watch`] is the pure core: it decides what runs, when, and what is signalled. No IO, no clock.

@@ -205,6 +205,7 @@ fn the_evaluator_is_confined() {
 // ---- act -----------------------------------------------------------------------------------------
 
 fn act(source: &str, stdin: &str) -> Output {
+    use twitcher::action::given::Given;
     use twitcher::config::function::{ActEvent, ActRequest};
     use twitcher::config::spec::Program;
     let directory = tempfile::tempdir().unwrap();
@@ -216,8 +217,8 @@ fn act(source: &str, stdin: &str) -> Output {
         modules: BTreeMap::new(),
         facts: Facts::default(),
     };
-    let content = twitcher::store::Content::Data(vec![b'x'; 1 << 20].into());
-    let event = ActEvent { znode: "/a".into(), event: "load".into(), version: 1, watch: "w".into(), content };
+    let given = Given::Data(vec![b'x'; 1 << 20].into());
+    let event = ActEvent { znode: "/a".into(), event: "load".into(), version: 1, watch: "w".into(), given };
     fs::write(&order, ActRequest { program: program.into(), index: 0, event }.encode()).unwrap();
     let shell = format!("exec 9<{}; echo {stdin} | {TWITCHER} act 9", order.display());
     Command::new("/bin/sh").args(["-c", &shell]).output().unwrap()

@@ -102,6 +102,7 @@ fn watch_type(facet: Facet) -> &'static str {
     match facet {
         Facet::Data => "WATCH_DATA",
         Facet::Children => "WATCH_CHILDREN",
+        Facet::Tree => "WATCH_TREE",
     }
 }
 

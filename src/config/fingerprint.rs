@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use rhai::{AST, Dynamic, FnPtr, Map, ScriptFuncDef};
 
-use super::register::{Exec, WatchType};
-use super::spec::{OnFailure, RunMode, RunOnLoad};
+use super::register::Exec;
+use super::spec::{OnFailure, RunMode, RunOnLoad, WatchType};
 
 /// How the interpreter names closures: this and a hash that covers positions.
 const CLOSURE: &str = "anon$";
@@ -210,7 +210,16 @@ impl Default for StableHash {
 impl StableHash {
     pub fn add(&mut self, text: &str) {
         // The length keeps "ab" + "c" apart from "a" + "bc".
-        for byte in (text.len() as u64).to_le_bytes().iter().chain(text.as_bytes()) {
+        self.add_bytes(&(text.len() as u64).to_le_bytes());
+        self.add_bytes(text.as_bytes());
+    }
+
+    pub fn add_number(&mut self, number: i64) {
+        self.add_bytes(&number.to_le_bytes());
+    }
+
+    fn add_bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
             self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul((1 << 88) + (1 << 8) + 0x3b);
         }
     }

@@ -10,7 +10,8 @@ use thiserror::Error;
 use super::script::{Captured, Interpreter, Request};
 use super::spec::Program;
 use super::{facts, library};
-use crate::store::Content;
+use crate::action::given::Given;
+use crate::store::{Change, NodeEvent, NodePath, NodeState};
 
 /// What a function action is told of the update it runs for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct ActEvent {
     pub version: i64,
     /// The watch's description.
     pub watch: String,
-    pub content: Content,
+    pub given: Given,
 }
 
 /// The whole order to `twitcher act`.
@@ -40,9 +41,11 @@ pub enum DecodeError {
     Headless,
     #[error("the request's header is damaged: {0}")]
     Header(#[from] serde_json::Error),
+    #[error("the request is cut")]
+    Cut,
 }
 
-/// All but the node's bytes, which follow as they are: as JSON they would be four times as long.
+/// All but the bytes of nodes, which follow as they are: as JSON they would be four times as long.
 #[derive(Serialize, Deserialize)]
 struct Header {
     program: Arc<Program>,
@@ -51,16 +54,39 @@ struct Header {
     event: String,
     version: i64,
     watch: String,
-    /// `None`: a data watch.
-    children: Option<Arc<[String]>>,
+    given: GivenHeader,
+}
+
+#[derive(Serialize, Deserialize)]
+enum GivenHeader {
+    Data,
+    Children(Arc<[String]>),
+    Changes(Vec<ChangeHeader>),
+}
+
+/// A [`Change`] without the node's bytes.
+#[derive(Serialize, Deserialize)]
+struct ChangeHeader {
+    path: NodePath,
+    event: NodeEvent,
+    /// Its version, and how many of the bytes are its own.
+    now: Option<(i64, usize)>,
 }
 
 impl ActRequest {
-    /// A line of JSON and, after its newline, the node's bytes.
+    /// A line of JSON and, after its newline, the bytes of the node, or of one node of a tree after the other.
     pub fn encode(&self) -> Vec<u8> {
-        let (children, data): (_, &[u8]) = match &self.event.content {
-            Content::Data(data) => (None, data),
-            Content::Children(children) => (Some(children.clone()), &[]),
+        let mut bytes: Vec<&[u8]> = Vec::new();
+        let given = match &self.event.given {
+            Given::Data(data) => {
+                bytes.push(data);
+                GivenHeader::Data
+            }
+            Given::Children(children) => GivenHeader::Children(children.clone()),
+            Given::Changes(changes) => {
+                bytes.extend(changes.iter().filter_map(|change| change.now.as_ref()).map(|now| &*now.data));
+                GivenHeader::Changes(changes.iter().map(ChangeHeader::of).collect())
+            }
         };
         let header = Header {
             program: self.program.clone(),
@@ -69,49 +95,93 @@ impl ActRequest {
             event: self.event.event.clone(),
             version: self.event.version,
             watch: self.event.watch.clone(),
-            children,
+            given,
         };
         let mut encoded = serde_json::to_vec(&header).expect("strings and numbers always serialize");
         encoded.push(b'\n');
-        encoded.extend_from_slice(data);
+        bytes.into_iter().for_each(|bytes| encoded.extend_from_slice(bytes));
         encoded
     }
 
     pub fn decode(encoded: &[u8]) -> Result<Self, DecodeError> {
         let end = encoded.iter().position(|byte| *byte == b'\n').ok_or(DecodeError::Headless)?;
         let header: Header = serde_json::from_slice(&encoded[..end])?;
-        let content = match header.children {
-            Some(children) => Content::Children(children),
-            None => Content::Data(encoded[end + 1..].into()),
+        let mut bytes = &encoded[end + 1..];
+        let given = match header.given {
+            GivenHeader::Data => Given::Data(bytes.into()),
+            GivenHeader::Children(children) => Given::Children(children),
+            GivenHeader::Changes(changes) => {
+                let complete = changes.into_iter().map(|change| change.complete(&mut bytes));
+                Given::Changes(complete.collect::<Result<_, _>>()?)
+            }
         };
         let event = ActEvent {
             znode: header.znode,
             event: header.event,
             version: header.version,
             watch: header.watch,
-            content,
+            given,
         };
         Ok(Self { program: header.program, index: header.index, event })
     }
 }
 
+impl ChangeHeader {
+    fn of(Change { path, event, now }: &Change) -> Self {
+        let now = now.as_ref().map(|NodeState { version, data }| (*version, data.len()));
+        Self { path: path.clone(), event: *event, now }
+    }
+
+    /// With what it takes from the front of `bytes`.
+    fn complete(self, bytes: &mut &[u8]) -> Result<Change, DecodeError> {
+        let now = match self.now {
+            Some((version, size)) => {
+                let data = bytes.split_off(..size).ok_or(DecodeError::Cut)?;
+                Some(NodeState { version, data: data.into() })
+            }
+            None => None,
+        };
+        Ok(Change { path: self.path, event: self.event, now })
+    }
+}
+
 impl ActEvent {
     fn into_map(self) -> Map {
-        let (data, children) = match self.content {
-            Content::Data(data) => (data, Arc::from([])),
-            Content::Children(children) => (Arc::from([]), children),
-        };
-        let children: rhai::Array = children.iter().map(|name| name.clone().into()).collect();
-        Map::from_iter([
+        let (mut data, mut children, mut changes) = (Arc::from([]), rhai::Array::new(), rhai::Array::new());
+        match self.given {
+            Given::Data(given) => data = given,
+            Given::Children(names) => children.extend(names.iter().map(|name| name.clone().into())),
+            Given::Changes(given) => {
+                changes.extend(given.into_iter().map(|change| change_map(change).into()))
+            }
+        }
+        let mut map = Map::from_iter([
             ("znode".into(), self.znode.into()),
             ("event".into(), self.event.into()),
-            ("text".into(), String::from_utf8_lossy(&data).into_owned().into()),
-            ("data".into(), Dynamic::from_blob(data.to_vec())),
             ("children".into(), children.into()),
+            ("changes".into(), changes.into()),
             ("version".into(), self.version.into()),
             ("watch".into(), self.watch.into()),
-        ])
+        ]);
+        put_data(&mut map, &data);
+        map
     }
+}
+
+fn change_map(Change { path, event, now }: Change) -> Map {
+    let mut map =
+        Map::from_iter([("znode".into(), path.to_string().into()), ("event".into(), event.as_str().into())]);
+    if let Some(NodeState { version, data }) = now {
+        map.insert("version".into(), version.into());
+        map.insert("size".into(), Dynamic::from_int(data.len() as rhai::INT));
+        put_data(&mut map, &data);
+    }
+    map
+}
+
+fn put_data(map: &mut Map, data: &[u8]) {
+    map.insert("text".into(), String::from_utf8_lossy(data).into_owned().into());
+    map.insert("data".into(), Dynamic::from_blob(data.to_vec()));
 }
 
 /// Runs the function and gives its exit code, 0 to 255. An `Err` is the message for stderr; the code then is 1.

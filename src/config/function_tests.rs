@@ -26,18 +26,22 @@ fn load(source: &str, modules: &[(&str, &str)]) -> Vec<RawWatch> {
 }
 
 fn run(source: &str, modules: &[(&str, &str)], index: usize) -> Result<u8, String> {
+    run_with(source, modules, index, Given::Data(b"one\xff".as_slice().into()))
+}
+
+fn run_with(source: &str, modules: &[(&str, &str)], index: usize, given: Given) -> Result<u8, String> {
     load(source, modules);
     let Request { path, name, source, modules, facts } = request(source, modules);
     let modules = modules.into_iter().map(|(path, source)| (path, source.unwrap())).collect();
     let program = Arc::new(Program { path: path.into(), name, source, modules, facts });
-    let event = ActEvent {
-        znode: "/a".into(),
-        event: "changed".into(),
-        version: 7,
-        watch: "w".into(),
-        content: Content::Data(b"one\xff".as_slice().into()),
-    };
+    let event =
+        ActEvent { znode: "/a".into(), event: "changed".into(), version: 7, watch: "w".into(), given };
     act(ActRequest { program, index, event })
+}
+
+fn change(path: &str, event: NodeEvent, data: Option<&[u8]>) -> Change {
+    let now = data.map(|data| NodeState { version: 5, data: data.into() });
+    Change { path: NodePath::parse(path).unwrap(), event, now }
 }
 
 #[test]
@@ -49,14 +53,22 @@ fn requests_survive_the_journey() {
         modules: [("m.rhai".to_owned(), Arc::from("three"))].into(),
         facts: facts(),
     });
-    for content in [
-        Content::Data(b"\n\0\xff{}\n".as_slice().into()),
-        Content::Data(Arc::from([])),
-        Content::Children(["a".to_owned(), "b".to_owned()].into()),
-        Content::Children(Arc::from([])),
+    let changes = vec![
+        change("/a", NodeEvent::Created, Some(b"\n\0\xff{}\n")),
+        change("/b", NodeEvent::Deleted, None),
+        change("/c", NodeEvent::Changed, Some(b"")),
+        change("/d", NodeEvent::Load, Some(b"last")),
+    ];
+    for given in [
+        Given::Data(b"\n\0\xff{}\n".as_slice().into()),
+        Given::Data(Arc::from([])),
+        Given::Children(["a".to_owned(), "b".to_owned()].into()),
+        Given::Children(Arc::from([])),
+        Given::Changes(changes),
+        Given::Changes(Vec::new()),
     ] {
         let event =
-            ActEvent { znode: "/z".into(), event: "load".into(), version: -1, watch: "w".into(), content };
+            ActEvent { znode: "/z".into(), event: "load".into(), version: -1, watch: "w".into(), given };
         let request = ActRequest { program: program.clone(), index: 3, event: event.clone() };
         let decoded = ActRequest::decode(&request.encode()).unwrap();
         assert_eq!((decoded.program, decoded.index, decoded.event), (program.clone(), 3, event));
@@ -158,6 +170,30 @@ fn a_function_has_the_facts_as_loaded_and_in_its_body_those_of_its_process() {
     assert_eq!(run(&in_body, &[], 0), Ok(0));
     let wrong = "RegisterWatch(#{znode: `/a`, action: |e| env(`A B`)})";
     assert!(run(wrong, &[], 0).unwrap_err().contains("no name of an environment variable"));
+}
+
+#[test]
+fn a_function_of_a_tree_watch_is_given_the_nodes_that_changed() {
+    let changes = vec![
+        change("/a", NodeEvent::Created, Some(b"one\xff")),
+        change("/a/b", NodeEvent::Changed, Some(b"")),
+        change("/a/c", NodeEvent::Deleted, None),
+    ];
+    for (what, condition) in [
+        ("the event itself", "e.znode == `/a` && e.text == `` && e.data.len == 0 && e.children == []"),
+        ("their order", "e.changes.map(|c| c.znode) == [`/a`, `/a/b`, `/a/c`]"),
+        ("their events", "e.changes.map(|c| c.event) == [`created`, `changed`, `deleted`]"),
+        ("a state", "let c = e.changes[0]; c.version == 5 && c.size == 4 && c.text == `one\u{fffd}`"),
+        ("its bytes", "let d = e.changes[0].data; d.len == 4 && d[3] == 255 && e.changes[1].data.len == 0"),
+        ("nothing", "let c = e.changes[2]; c.version == () && c.size == () && c.text == () && c.data == ()"),
+    ] {
+        let source = format!(
+            "RegisterWatch(#{{znode: `/a`, action: |e| {{ let ok = {{ {condition} }}; if ok {{ 0 }} else {{ 1 }} }}}})"
+        );
+        assert_eq!(run_with(&source, &[], 0, Given::Changes(changes.clone())), Ok(0), "{what}");
+    }
+    let source = "RegisterWatch(#{znode: `/a`, action: |e| e.changes.len})";
+    assert_eq!(run(source, &[], 0), Ok(0), "of another watch");
 }
 
 #[test]

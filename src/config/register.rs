@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use rhai::{Dynamic, FnPtr, Map};
 
 use super::message::suggest;
-use super::spec::{Account, OnFailure, Retry, RunMode, RunOnLoad, Throttle};
+use super::spec::{Account, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchType};
 use super::surroundings::Surroundings;
 use crate::store::NodePath;
 
@@ -15,13 +15,6 @@ mod surroundings;
 /// `Exec(...)` as a value: program and arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exec(pub Vec<String>);
-
-/// `WATCH_DATA` and `WATCH_CHILDREN` as values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WatchType {
-    Data,
-    Children,
-}
 
 /// Updates in one file's PARALLEL watch that may run at once unless it says otherwise.
 pub const DEFAULT_MAX_PARALLEL: u32 = 64;
@@ -78,7 +71,7 @@ pub struct Registration {
     pub store: Option<String>,
     pub znode: String,
     pub action: Requested,
-    pub children: bool,
+    pub watch_type: WatchType,
     pub pipe_stdin: bool,
     pub run_on_load: RunOnLoad,
     pub run_mode: RunMode,
@@ -119,7 +112,7 @@ pub fn registration(argument: Dynamic) -> Result<Registration, String> {
         store: take("store").map(|value| text("store", value)).transpose()?,
         znode,
         action: requested(action)?,
-        children: take("watch_type").map_or(Ok(WatchType::Data), watch_type)? == WatchType::Children,
+        watch_type: take("watch_type").map_or(Ok(WatchType::Data), watch_type)?,
         pipe_stdin: take("pipe_stdin").map_or(Ok(true), |value| boolean("pipe_stdin", value))?,
         run_on_load: take("run_on_load").map_or(Ok(RunOnLoad::Always), run_on_load)?,
         run_mode,
@@ -201,7 +194,9 @@ fn requested(value: Dynamic) -> Result<Requested, String> {
 fn watch_type(value: Dynamic) -> Result<WatchType, String> {
     let type_name = type_of(&value);
     value.try_cast::<WatchType>().ok_or_else(|| {
-        format!("`watch_type` must be WATCH_DATA or WATCH_CHILDREN (without quotes), not {type_name}")
+        format!(
+            "`watch_type` must be WATCH_DATA, WATCH_CHILDREN or WATCH_TREE (without quotes), not {type_name}"
+        )
     })
 }
 

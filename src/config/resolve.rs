@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::message::suggest;
 use super::spec::{
-    Account, Action, Credentials, Identity, Program, RawAction, RawWatch, WatchKey, WatchSpec,
+    Account, Action, Credentials, Identity, Program, RawAction, RawWatch, WatchKey, WatchSpec, WatchType,
 };
 use super::surroundings::Surroundings;
 use crate::store::{Facet, NodePath, NodePathError, StoreName, StoreNameError, StoreNames, Subject};
@@ -71,7 +71,11 @@ impl Accounts {
         file: &Arc<str>,
         program: &Arc<Program>,
     ) -> Result<WatchSpec, ResolveError> {
-        let facet = if raw.children { Facet::Children } else { Facet::Data };
+        let facet = match raw.watch_type {
+            WatchType::Data => Facet::Data,
+            WatchType::Children => Facet::Children,
+            WatchType::Tree => Facet::Tree,
+        };
         Ok(WatchSpec {
             id: WatchKey { file: file.clone(), description: raw.description.as_str().into() },
             store: store(raw.store.as_deref(), stores)?,

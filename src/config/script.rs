@@ -21,8 +21,8 @@ use super::facts::{Facts, Informant};
 use super::fingerprint::Functions;
 use super::message::{self, Sources, suggest};
 use super::modules::{Missing, ModuleSource, Resolver};
-use super::register::{self, Exec, Requested, WatchType};
-use super::spec::{OnFailure, RawAction, RawWatch, RunMode, RunOnLoad};
+use super::register::{self, Exec, Requested};
+use super::spec::{OnFailure, RawAction, RawWatch, RunMode, RunOnLoad, WatchType};
 use super::surroundings::Surroundings;
 
 /// One file to evaluate, and the modules and facts known so far.
@@ -252,6 +252,7 @@ pub(super) fn register_types(engine: &mut Engine) {
     let mut constants = Module::new();
     constants.set_var("WATCH_DATA", WatchType::Data);
     constants.set_var("WATCH_CHILDREN", WatchType::Children);
+    constants.set_var("WATCH_TREE", WatchType::Tree);
     constants.set_var("QUEUE", RunMode::Queue);
     constants.set_var("DISCARD", RunMode::Discard);
     constants.set_var("PARALLEL", RunMode::Parallel);
@@ -297,7 +298,7 @@ impl Run {
             description,
             store: asked.store,
             znode: asked.znode,
-            children: asked.children,
+            watch_type: asked.watch_type,
             action,
             pipe_stdin: asked.pipe_stdin,
             run_on_load: asked.run_on_load,

@@ -44,7 +44,7 @@ fn the_defaults_are_those_of_the_contract() {
         description: "git.twc-1".into(),
         store: None,
         znode: "/a".into(),
-        children: false,
+        watch_type: WatchType::Data,
         action: RawAction::Command(vec!["/bin/sh".into(), "-c".into(), "true".into()]),
         pipe_stdin: true,
         run_on_load: RunOnLoad::Always,
@@ -75,8 +75,9 @@ fn every_key_is_understood() {
     let with =
         |keys: &str| loaded(&format!("RegisterWatch(#{{znode: `/a`, action: Exec(`x`), {keys}}})")).remove(0);
     assert_eq!(with("store: `eu`").store.as_deref(), Some("eu"));
-    assert!(with("watch_type: WATCH_CHILDREN").children);
-    assert!(!with("watch_type: WATCH_DATA").children);
+    assert_eq!(with("watch_type: WATCH_DATA").watch_type, WatchType::Data);
+    assert_eq!(with("watch_type: WATCH_CHILDREN").watch_type, WatchType::Children);
+    assert_eq!(with("watch_type: WATCH_TREE").watch_type, WatchType::Tree);
     assert!(!with("pipe_stdin: false").pipe_stdin);
     assert_eq!(with("run_on_load: false").run_on_load, RunOnLoad::Never);
     assert_eq!(with("run_on_load: CHANGED").run_on_load, RunOnLoad::Changed);
@@ -163,8 +164,14 @@ fn wrong_values_are_errors_that_name_them() {
         ("znode: `/a`, action: OK, tiemout: 3", "unknown key `tiemout`; did you mean `timeout`?"),
         ("znode: `/a`, action: OK, Znode: 3", "unknown key `Znode`; did you mean `znode`?"),
         ("znode: `/a`, action: OK, frobnicate: 3", "unknown key `frobnicate`\n"),
-        ("znode: `/a`, action: OK, watch_type: `WATCH_DATA`", "`watch_type` must be WATCH_DATA or"),
-        ("znode: `/a`, action: OK, watch_type: QUEUE", "`watch_type` must be WATCH_DATA or"),
+        (
+            "znode: `/a`, action: OK, watch_type: `WATCH_DATA`",
+            "`watch_type` must be WATCH_DATA, WATCH_CHILDREN or WATCH_TREE",
+        ),
+        (
+            "znode: `/a`, action: OK, watch_type: QUEUE",
+            "`watch_type` must be WATCH_DATA, WATCH_CHILDREN or WATCH_TREE",
+        ),
         ("znode: `/a`, action: OK, run_mode: 1", "`run_mode` must be QUEUE, DISCARD or PARALLEL"),
         ("znode: `/a`, action: OK, run_mode: QEUE", "unknown variable `QEUE`; did you mean `QUEUE`?"),
         ("znode: `/a`, action: OK, pipe_stdin: 1", "`pipe_stdin` must be true or false, not an int"),
@@ -349,7 +356,7 @@ fn constants_are_visible_everywhere() {
         "fn reg(mode) { if mode == DISCARD { RegisterWatch(#{znode: `/a`, action: Exec(`x`), run_mode: mode, \
          watch_type: WATCH_CHILDREN}) } } let f = |m| reg(m); f.call(DISCARD); print(1); debug(2);",
     );
-    assert!(watches[0].children);
+    assert_eq!(watches[0].watch_type, WatchType::Children);
 }
 
 #[test]

@@ -12,6 +12,14 @@ use super::fingerprint::StableHash;
 use super::surroundings::Surroundings;
 use crate::store::{StoreName, Subject};
 
+/// What of a node is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WatchType {
+    Data,
+    Children,
+    Tree,
+}
+
 /// What an update does while the action runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunMode {
@@ -82,7 +90,7 @@ pub struct RawWatch {
     /// The store's name, if it has one.
     pub store: Option<String>,
     pub znode: String,
-    pub children: bool,
+    pub watch_type: WatchType,
     pub action: RawAction,
     pub pipe_stdin: bool,
     pub run_on_load: RunOnLoad,

@@ -168,7 +168,7 @@ impl Daemon {
         let same_definition = is_recorded && matches!(entry.definition, Definition::Former(_));
         let policy = policy(&spec);
         (entry.definition, entry.hash) = (Definition::Loaded(spec), hash);
-        (entry.retired, entry.failure) = (false, None);
+        (entry.retired, entry.failure, entry.applied) = (false, None, None);
         self.step(id, Input::Loaded { policy, standing, same_definition });
     }
 
@@ -178,7 +178,7 @@ impl Daemon {
         let Some(old) = entry.spec().map(place) else { return };
         let (policy, new) = (policy(&spec), place(&spec));
         self.log.report(&Report::WatchChanged { watch: &spec.id, node: Node::of(&spec) });
-        (entry.hash, entry.failure) = (spec.definition_hash(), None);
+        (entry.hash, entry.failure, entry.applied) = (spec.definition_hash(), None, None);
         entry.definition = Definition::Loaded(spec);
         let same_subject = old == new;
         self.step(id, Input::Redefined { policy, same_subject });

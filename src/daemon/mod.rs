@@ -1,6 +1,7 @@
 //! The shell around the pure core: one loop that feeds every watch with what happens and performs the
 //! effects it asks for. It owns the watches, the timers and the running actions, and decides nothing.
 //!
+//! * [`applied`] knows what of a tree its action has been given.
 //! * [`configs`] changes which watches there are.
 //! * [`gauges`] says how all that is at the moment.
 //! * [`memory`] keeps the ledger, and takes up what a former daemon left in it.
@@ -20,6 +21,7 @@ use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::action::given::Given;
 use crate::action::proc::ProcessMark;
 use crate::action::run::{Handle, Outcome};
 use crate::action::spawn::Spawner;
@@ -28,12 +30,14 @@ use crate::config::spec::{WatchKey, WatchSpec};
 use crate::control::{Answer, Done, Question, Refusal};
 use crate::ledger::{Ending, Intent, Ledger};
 use crate::report::{Node, Report, Reporter, RunReport};
-use crate::store::{State, StoreEvent, StoreName, Subject};
+use crate::store::{Content, State, StoreEvent, StoreName, Subject};
 use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update, Watch};
+use applied::Applied;
 use configs::FirstScan;
 use memory::{LastFailure, LastRun, run_name};
 use systemd::{Figures, Systemd};
 
+mod applied;
 mod configs;
 mod gauges;
 mod memory;
@@ -176,6 +180,8 @@ struct Entry {
     failure: Option<Box<LastFailure>>,
     /// Boxed, because of ten thousand most have none yet.
     last_run: Option<Box<LastRun>>,
+    /// In the present definition. Boxed, because few watch trees.
+    applied: Option<Box<Applied>>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "hardly any is small, and each lies in a box already")]
@@ -187,8 +193,16 @@ enum Definition {
 
 impl Entry {
     fn new(definition: Definition, watch: Watch) -> Self {
-        let mut entry =
-            Self { definition, hash: 0, watch, timer: None, retired: true, failure: None, last_run: None };
+        let mut entry = Self {
+            definition,
+            hash: 0,
+            watch,
+            timer: None,
+            retired: true,
+            failure: None,
+            last_run: None,
+            applied: None,
+        };
         if let Some(spec) = entry.spec() {
             (entry.hash, entry.retired) = (spec.definition_hash(), false);
         }
@@ -211,6 +225,19 @@ impl Entry {
         match &self.definition {
             Definition::Loaded(spec) => &spec.id,
             Definition::Former(key) => key,
+        }
+    }
+
+    /// What a run for this update is given.
+    fn give(&mut self, run: RunId, update: &Update) -> Given {
+        if update.event == Event::Trigger {
+            // Who asks for a run of what is there means all of it.
+            self.applied = None;
+        }
+        match &update.content {
+            Content::Data(data) => Given::Data(data.clone()),
+            Content::Children(names) => Given::Children(names.clone()),
+            Content::Tree(tree) => Given::Changes(self.applied.get_or_insert_default().give(run, tree)),
         }
     }
 
@@ -237,6 +264,7 @@ struct Start {
     update: Update,
     /// As in [`crate::watch::Effect::Spawn`].
     since: Time,
+    given: Given,
     intent: Intent,
 }
 
@@ -252,6 +280,8 @@ enum Over {
     Ended(io::Result<Outcome>, Vec<u8>),
     /// Which was said then. `starved` if there was no descriptor, memory or process left for it.
     NeverStarted { starved: bool },
+    /// There was nothing to do.
+    Needless,
 }
 
 struct Daemon {
@@ -387,6 +417,7 @@ impl Daemon {
         let end = match how {
             Over::NeverStarted { starved: true } => End::Starved,
             Over::NeverStarted { starved: false } => End::Failed,
+            Over::Needless => End::Succeeded,
             Over::Ended(outcome, output) => {
                 // Each is followed once, and only what was put there.
                 let Some(live) = self.runs.remove(&run) else { return };
@@ -401,6 +432,9 @@ impl Daemon {
                 end
             }
         };
+        if let Some(applied) = self.entries.get_mut(&watch).and_then(|entry| entry.applied.as_mut()) {
+            applied.ended(run, end == End::Succeeded);
+        }
         self.step(watch, Input::Ended { run, end });
     }
 

@@ -1,6 +1,5 @@
 //! Performing what the core asks for: starting actions and signalling them.
 
-use std::borrow::Cow;
 use std::io;
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +8,7 @@ use tokio::time::Instant;
 
 use super::memory::LastRun;
 use super::{Daemon, Live, Over, RunEnd, Start, WatchId, run_name};
+use crate::action::given::Given;
 use crate::action::proc;
 use crate::action::run::{self, Handle};
 use crate::action::spawn::{Launch, Process, Program};
@@ -16,7 +16,6 @@ use crate::config::function::{ActEvent, ActRequest};
 use crate::config::spec::{Action, WatchSpec};
 use crate::ledger::{Ending, Intent};
 use crate::report::{Node, Report, RunName, RunReport};
-use crate::store::Content;
 use crate::watch::{Effect, RunId, Time, Update};
 
 impl Daemon {
@@ -96,11 +95,20 @@ impl Daemon {
     }
 
     fn intend(&mut self, watch: WatchId, run: RunId, update: Update, since: Time) {
+        let Some(entry) = self.entries.get_mut(&watch) else { return };
+        let given = entry.give(run, &update);
         let entry = &self.entries[&watch];
         // The core starts nothing of what no file registers.
         let Some(spec) = entry.spec() else { return };
+        if given == Given::Changes(Vec::new()) {
+            let name =
+                RunName { watch: &spec.id, subject: &spec.subject, number: run, id: &self.run_id(run) };
+            self.log.report(&Report::Run { run: name, what: RunReport::Needless });
+            let _ = self.ends.send(RunEnd { watch, run, how: Over::Needless });
+            return;
+        }
         let intent = self.intent(entry, spec, run, &update);
-        self.starting.push(Start { watch, run, update, since, intent });
+        self.starting.push(Start { watch, run, update, since, given, intent });
     }
 
     /// Starts what is to be started, of which the next daemon knows by then, whatever becomes of us.
@@ -118,10 +126,10 @@ impl Daemon {
         }
     }
 
-    fn start(&mut self, Start { watch: id, run, update, since, intent }: Start) {
+    fn start(&mut self, Start { watch: id, run, update, since, given, intent }: Start) {
         let Some(spec) = self.entries.get(&id).and_then(|entry| entry.spec()) else { return };
         let started = Instant::now();
-        match self.spawner.spawn(self.launch(spec, &intent.run, &update)) {
+        match self.spawner.spawn(self.launch(spec, &intent.run, &update, &given)) {
             Ok(process) => {
                 let what = RunReport::Started {
                     event: update.event,
@@ -176,7 +184,7 @@ impl Daemon {
         })
     }
 
-    fn launch<'a>(&self, spec: &'a WatchSpec, run: &str, update: &'a Update) -> Launch<'a> {
+    fn launch<'a>(&self, spec: &'a WatchSpec, run: &str, update: &'a Update, given: &'a Given) -> Launch<'a> {
         let program = match &spec.action {
             Action::Command(words) => Program::Command(words),
             Action::Function { program, index, .. } => {
@@ -185,7 +193,7 @@ impl Daemon {
                     event: update.event.as_str().to_owned(),
                     version: update.version.number,
                     watch: spec.id.description.to_string(),
-                    content: update.content.clone(),
+                    given: given.clone(),
                 };
                 let request = ActRequest { program: program.clone(), index: *index, event };
                 Program::Function { request: request.encode() }
@@ -198,7 +206,7 @@ impl Daemon {
             ("TWITCHER_VERSION", update.version.number.to_string()),
             ("TWITCHER_RUN_ID", run.to_owned()),
         ];
-        let stdin = spec.pipe_stdin.then(|| stdin(&update.content));
+        let stdin = spec.pipe_stdin.then(|| given.stdin());
         Launch { program, identity: &spec.identity, surroundings: &spec.surroundings, stdin, variables }
     }
 }
@@ -207,15 +215,4 @@ impl Daemon {
 fn is_starvation(error: &io::Error) -> bool {
     let of_the_machine = [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM, libc::ENOBUFS];
     error.raw_os_error().is_some_and(|error| of_the_machine.contains(&error))
-}
-
-/// What an action reads: the node's bytes, or the names of its children, each ended by a newline.
-fn stdin(content: &Content) -> Cow<'_, [u8]> {
-    match content {
-        Content::Data(data) => Cow::Borrowed(data),
-        Content::Children(names) => {
-            let lines: String = names.iter().flat_map(|name| [name, "\n"]).collect();
-            Cow::Owned(lines.into_bytes())
-        }
-    }
 }

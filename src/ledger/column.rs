@@ -21,13 +21,6 @@ pub(super) fn definition(fingerprint: u64) -> String {
     format!("{fingerprint:016x}")
 }
 
-pub(super) fn facet(facet: Facet) -> &'static str {
-    match facet {
-        Facet::Data => "data",
-        Facet::Children => "children",
-    }
-}
-
 pub(super) fn read_time(row: &Row<'_>, column: &str) -> Result<SystemTime> {
     let millis = row.get::<_, i64>(column)?;
     Ok(UNIX_EPOCH + Duration::from_millis(millis.try_into().unwrap_or_default()))
@@ -46,7 +39,7 @@ pub(super) fn read_definition(row: &Row<'_>, column: &str) -> Result<Option<u64>
 pub(super) fn read_subject(row: &Row<'_>) -> Result<Subject> {
     let path = NodePath::parse(&row.get::<_, String>("node")?).map_err(|error| nonsense("node", error))?;
     let name = row.get::<_, String>("facet")?;
-    let facet = [Facet::Data, Facet::Children].into_iter().find(|known| facet(*known) == name);
+    let facet = [Facet::Data, Facet::Children, Facet::Tree].into_iter().find(|known| known.as_str() == name);
     let facet = facet.ok_or_else(|| nonsense("facet", name))?;
     Ok(Subject { path, facet })
 }

@@ -73,7 +73,7 @@ pub(super) fn intend(connection: &Connection, context: &mut Context, intent: &In
         ":description": &*watch.description,
         ":store": &**store,
         ":node": subject.path.as_str(),
-        ":facet": column::facet(subject.facet),
+        ":facet": subject.facet.as_str(),
         ":definition": column::definition(*definition),
         ":incarnation": version.incarnation,
         ":revision": version.revision,

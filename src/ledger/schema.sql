@@ -5,7 +5,7 @@ CREATE TABLE watches (
     description TEXT NOT NULL,
     store TEXT NOT NULL, -- its name, and where it is: versions of one store say nothing about another's
     node TEXT NOT NULL,
-    facet TEXT NOT NULL CHECK (facet IN ('data', 'children')),
+    facet TEXT NOT NULL CHECK (facet IN ('data', 'children', 'tree')),
     definition TEXT NOT NULL, -- changes with anything in the watch's definition
     observed_state TEXT CHECK (observed_state IN ('absent', 'present')), -- NULL: not known yet
     observed_incarnation INTEGER, -- differs between a node and the one re-created under its name
@@ -37,7 +37,7 @@ CREATE TABLE runs (
     description TEXT NOT NULL,
     store TEXT NOT NULL,
     node TEXT NOT NULL,
-    facet TEXT NOT NULL CHECK (facet IN ('data', 'children')),
+    facet TEXT NOT NULL CHECK (facet IN ('data', 'children', 'tree')),
     definition TEXT NOT NULL,
     incarnation INTEGER NOT NULL,
     revision INTEGER NOT NULL,

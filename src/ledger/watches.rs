@@ -91,7 +91,7 @@ pub(super) fn remember(connection: &Connection, record: &WatchRecord<'_>) -> Res
         ":description": &*watch.description,
         ":store": store,
         ":node": subject.path.as_str(),
-        ":facet": column::facet(subject.facet),
+        ":facet": subject.facet.as_str(),
         ":definition": definition,
         ":observed_state": state,
         ":observed_incarnation": incarnation(observed),

@@ -198,7 +198,9 @@ impl Counters {
             RunReport::Lost { .. } => self.end(RunOutcome::Unknown),
             RunReport::Retry { .. } => self.retries.inc(),
             RunReport::PutOff { .. } => self.put_off.inc(),
-            RunReport::Printed(_)
+            // It was no run.
+            RunReport::Needless
+            | RunReport::Printed(_)
             | RunReport::Notified { .. }
             | RunReport::Terminated { .. }
             | RunReport::Killed => {}

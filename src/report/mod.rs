@@ -13,7 +13,7 @@ use crate::action::spawn::StartError;
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::control::Order;
 use crate::ledger::News;
-use crate::store::{StoreName, Subject};
+use crate::store::{Facet, StoreName, Subject};
 use crate::watch::{Event, Reason, RunId};
 
 mod about;
@@ -218,6 +218,8 @@ pub enum RunReport<'a> {
         ended_by: Option<Reason>,
         took: Duration,
     },
+    /// It was not started: the action succeeded with the same before, and did nothing since.
+    Needless,
     /// It could not be started for want of resources, and is not lost.
     PutOff {
         after: Duration,
@@ -284,7 +286,7 @@ impl RunReport<'_> {
             | RunReport::Terminated { .. }
             | RunReport::Killed => Level::Warning,
             RunReport::Started { .. } | RunReport::Printed(_) => Level::Notice,
-            RunReport::Notified { .. } => Level::Info,
+            RunReport::Notified { .. } | RunReport::Needless => Level::Info,
         }
     }
 }
@@ -432,6 +434,7 @@ impl fmt::Display for RunReport<'_> {
                     Some(Reason::Kill) => f.write_str(" (killed by an operator)"),
                 }
             }
+            RunReport::Needless => f.write_str("not started: all is as it was when it succeeded last"),
             RunReport::PutOff { after } => {
                 write!(f, "put off for {:.1} s: the update is not lost", after.as_secs_f64())
             }
@@ -479,8 +482,9 @@ impl fmt::Display for Node<'_> {
         }
         f.write_str(self.subject.path.as_str())?;
         match self.subject.facet {
-            crate::store::Facet::Data => Ok(()),
-            crate::store::Facet::Children => f.write_str(" (children)"),
+            Facet::Data => Ok(()),
+            Facet::Children => f.write_str(" (children)"),
+            Facet::Tree => f.write_str(" (tree)"),
         }
     }
 }

@@ -4,11 +4,13 @@
 //! twice (after a reconnect it re-reads everything); whoever listens compares versions. It may skip
 //! states that were replaced before it could read them.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod backoff;
@@ -16,17 +18,19 @@ mod client;
 mod directory;
 mod name;
 mod subscriptions;
+mod tree;
 mod url;
 mod zookeeper;
 
 pub use client::{Client, ClientError};
 pub use name::{StoreName, StoreNameError, StoreNames};
 pub use subscriptions::{Subscriptions, open};
+pub use tree::{Change, MOST_NODES, NodeEvent, NodeState, Tree};
 pub use url::StoreUrlError;
 
 /// An absolute node path such as `/git/head`: every component non-empty, none of them `.` or `..`.
 /// `/` is the root.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NodePath(Arc<str>);
 
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -73,9 +77,31 @@ impl NodePath {
         }
     }
 
+    /// The path of this node's child `name`.
+    fn child(&self, name: &str) -> NodePath {
+        Self(match self.as_str() {
+            "/" => format!("/{name}").into(),
+            path => format!("{path}/{name}").into(),
+        })
+    }
+
+    /// This path and those of its parents, from the root down.
+    fn lineage(&self) -> impl Iterator<Item = &str> {
+        let path = self.as_str();
+        let parents = path.match_indices('/').map(|(end, _)| if end == 0 { "/" } else { &path[..end] });
+        parents.chain((path != "/").then_some(path))
+    }
+
     /// The components from the root down; none for `/`.
     pub fn components(&self) -> impl Iterator<Item = &str> {
         self.0.split('/').filter(|component| !component.is_empty())
+    }
+}
+
+/// As a path is ordered and hashed, so is its text.
+impl Borrow<str> for NodePath {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 
@@ -92,6 +118,8 @@ pub enum Facet {
     Data,
     /// The set of the node's children.
     Children,
+    /// The node and all below it, each with its content. Put together from the other two by [`tree`].
+    Tree,
 }
 
 impl Facet {
@@ -99,6 +127,7 @@ impl Facet {
         match self {
             Facet::Data => "data",
             Facet::Children => "children",
+            Facet::Tree => "tree",
         }
     }
 }
@@ -115,10 +144,11 @@ pub struct Subject {
 pub struct Version {
     /// Differs between a node and the one re-created under its name (ZooKeeper: czxid).
     pub incarnation: i64,
-    /// Differs between two states of one incarnation (ZooKeeper: mzxid for data, pzxid for children).
+    /// Differs between two states of one incarnation (ZooKeeper: mzxid for data, pzxid for children; a tree: a hash
+    /// of all its versions).
     pub revision: i64,
     /// What people are shown and actions get as `TWITCHER_VERSION` (ZooKeeper: the data version or the
-    /// cversion). Never compared: delete and re-create gives 0 and 0.
+    /// cversion; a tree: its revision). Never compared: delete and re-create gives 0 and 0.
     pub number: i64,
 }
 
@@ -135,6 +165,7 @@ pub enum Content {
     Data(Arc<[u8]>),
     /// Sorted.
     Children(Arc<[String]>),
+    Tree(Arc<Tree>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,6 +259,10 @@ mod tests {
         assert_eq!(path("/head").below(&path("/git")), path("/git/head"));
         assert_eq!(path("/").below(&path("/git")), path("/git"));
         assert_eq!(path("/").below(&path("/")), path("/"));
+        assert_eq!(path("/").child("git"), path("/git"));
+        assert_eq!(path("/git").child("head"), path("/git/head"));
+        assert_eq!(path("/").lineage().collect::<Vec<_>>(), ["/"]);
+        assert_eq!(path("/git/head").lineage().collect::<Vec<_>>(), ["/", "/git", "/git/head"]);
         assert_eq!(path("/").components().count(), 0);
         assert_eq!(path("/git/head").components().collect::<Vec<_>>(), ["git", "head"]);
     }

@@ -1,10 +1,13 @@
 //! The daemon's handle on a store: what it wants to follow goes in here, events come out of the channel.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
+use super::tree::Nature;
+use super::tree::layer::Layer;
 use super::{StoreEvent, StoreSettings, StoreUrl, Subject, Version, directory, zookeeper};
 
 /// How many states may wait for the daemon. A store reads a node only once there is room for what it reads,
@@ -23,33 +26,36 @@ pub(super) enum Command {
 }
 
 pub(super) type Commands = UnboundedReceiver<Command>;
-pub(super) type Events = mpsc::Sender<StoreEvent>;
+pub(super) use super::tree::layer::Events;
 
 /// What of a store is followed. No call blocks, and none fails: a store that is away catches up later.
 ///
 /// Dropping it ends the store's tasks and closes the ZooKeeper session.
-#[derive(Debug)]
 pub struct Subscriptions {
     /// Whether a version is the same for every daemon.
     lasting: bool,
-    commands: UnboundedSender<Command>,
+    layer: Rc<Layer>,
+    /// The store's task, and what ends it when it is dropped.
     task: JoinHandle<()>,
+    commands: UnboundedSender<Command>,
+    /// What tells of trees; ends when it is dropped.
+    _teller: JoinSet<()>,
 }
 
 impl Subscriptions {
     /// Follows `subject` from now on; its present state is sent as soon as it can be read.
     pub fn subscribe(&self, subject: Subject) {
-        self.command(Command::Subscribe(subject));
+        self.layer.subscribe(subject);
     }
 
     /// Follows `subject` no longer. Events already in the channel still come.
     pub fn unsubscribe(&self, subject: &Subject) {
-        self.command(Command::Unsubscribe(subject.clone()));
+        self.layer.unsubscribe(subject);
     }
 
     /// Reads a subscribed `subject` again and sends its state, changed or not.
     pub fn refresh(&self, subject: &Subject) {
-        self.command(Command::Refresh(subject.clone()));
+        self.layer.refresh(subject);
     }
 
     /// What a version that a former daemon was given is called now, if the node did not change since.
@@ -71,11 +77,6 @@ impl Subscriptions {
             task.abort();
         }
     }
-
-    fn command(&self, command: Command) {
-        // Without a receiver the store's task has ended, which it does only when nobody listens any more.
-        let _ = self.commands.send(command);
-    }
 }
 
 /// Opens the store. Must be called within a `LocalSet` on a current-thread runtime.
@@ -83,20 +84,27 @@ impl Subscriptions {
 /// A store that is away (a ZooKeeper that does not answer, a system that gives no file notification) is no error:
 /// `Disconnected` says so, and the store keeps trying.
 pub fn open(settings: &StoreSettings) -> (Subscriptions, mpsc::Receiver<StoreEvent>) {
+    let nature = match &settings.url {
+        StoreUrl::ZooKeeper { chroot, .. } => {
+            Nature { lasting: true, reserved: (chroot.as_str() == "/").then_some(zookeeper::RESERVED) }
+        }
+        StoreUrl::Directory(_) => Nature { lasting: false, reserved: None },
+    };
     let (commands, command_receiver) = mpsc::unbounded_channel();
     let (event_sender, events) = mpsc::channel(EVENTS);
+    let layer = Layer::new(nature, commands.downgrade());
+    let told = Events::new(event_sender.clone(), Rc::clone(&layer));
     let task = match &settings.url {
         StoreUrl::ZooKeeper { servers, chroot } => {
             let ensemble = zookeeper::Ensemble::new(servers, &settings.auth, settings.session_timeout);
-            tokio::task::spawn_local(zookeeper::run(ensemble, chroot.clone(), command_receiver, event_sender))
+            tokio::task::spawn_local(zookeeper::run(ensemble, chroot.clone(), command_receiver, told))
         }
         StoreUrl::Directory(root) => {
-            tokio::task::spawn_local(directory::run(root.clone(), command_receiver, event_sender))
+            tokio::task::spawn_local(directory::run(root.clone(), command_receiver, told))
         }
     };
-    let lasting = match settings.url {
-        StoreUrl::ZooKeeper { .. } => true,
-        StoreUrl::Directory(_) => false,
-    };
-    (Subscriptions { lasting, commands, task }, events)
+    let mut teller = JoinSet::new();
+    teller.spawn_local(Rc::clone(&layer).tell(event_sender));
+    let lasting = nature.lasting;
+    (Subscriptions { lasting, layer, task, commands, _teller: teller }, events)
 }

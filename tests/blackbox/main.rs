@@ -32,4 +32,5 @@ mod signals;
 mod stores;
 mod surroundings;
 mod systemd;
+mod tree;
 mod watch_command;

@@ -35,6 +35,7 @@ fn every_key_of_the_table_is_accepted_in_every_form() {
     for more in [
         "watch_type: WATCH_DATA",
         "watch_type: WATCH_CHILDREN",
+        "watch_type: WATCH_TREE",
         "pipe_stdin: false",
         "run_on_load: false",
         "run_mode: QUEUE",

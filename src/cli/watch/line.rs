@@ -64,6 +64,8 @@ impl Follower {
                 Line { size: Some(data.len()), text: Some(String::from_utf8_lossy(data)), ..line }
             }
             Content::Children(names) => Line { children: Some(names), ..line },
+            // Nobody can ask for one.
+            Content::Tree(_) => line,
         })
     }
 

@@ -32,13 +32,13 @@ impl DirectoryClient {
     pub(super) fn get(&self, node: &NodePath) -> Result<Vec<u8>, ClientError> {
         match self.read(node, Facet::Data)?.0 {
             Content::Data(data) => Ok(data.to_vec()),
-            Content::Children(_) => Ok(Vec::new()),
+            Content::Children(_) | Content::Tree(_) => Ok(Vec::new()),
         }
     }
 
     pub(super) fn ls(&self, node: &NodePath) -> Result<Vec<String>, ClientError> {
         match self.read(node, Facet::Children)?.0 {
-            Content::Data(_) => Ok(Vec::new()),
+            Content::Data(_) | Content::Tree(_) => Ok(Vec::new()),
             Content::Children(names) => Ok(names.to_vec()),
         }
     }

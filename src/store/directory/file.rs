@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 
-use crate::store::{Content, Facet, NodePath, Version};
+use crate::store::{Content, Facet, NodePath, Version, tree};
 
 /// The largest content a node may have. ZooKeeper's own limit is 1 MiB; sixteen times that is no
 /// coordination data, and a log file put there by mistake must not fill the memory.
@@ -76,6 +76,7 @@ pub(crate) fn read(file: &Path, facet: Facet) -> io::Result<Option<Reading>> {
     let reading = match facet {
         Facet::Data => read_data(file),
         Facet::Children => read_children(file),
+        Facet::Tree => tree::not_of_a_store(),
     };
     match reading {
         Ok(reading) => Ok(Some(reading)),

@@ -10,6 +10,8 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::store::subscriptions::Command;
+use crate::store::tree::Nature;
+use crate::store::tree::layer::Layer;
 use crate::store::{Content, State, Version};
 
 /// Longer than anything here takes on the slowest machine.
@@ -36,6 +38,7 @@ fn text(state: &State) -> Option<String> {
         State::Absent => None,
         State::Present { content: Content::Data(bytes), .. } => Some(String::from_utf8_lossy(bytes).into()),
         State::Present { content: Content::Children(names), .. } => Some(names.join(" ")),
+        State::Present { content: Content::Tree(_), .. } => panic!("a tree"),
     }
 }
 
@@ -53,7 +56,8 @@ impl Store {
         let (event_sender, events) = mpsc::channel(1024);
         let directory = Directory::open(&root.path().join("nodes")).unwrap();
         fs::create_dir(root.path().join("nodes")).unwrap();
-        tokio::task::spawn_local(directory.run(command_receiver, event_sender));
+        let layer = Layer::new(Nature { lasting: false, reserved: None }, commands.downgrade());
+        tokio::task::spawn_local(directory.run(command_receiver, Events::new(event_sender, layer)));
         let mut store = Self { root, commands, events };
         assert!(matches!(store.event().await, StoreEvent::Connected { .. }));
         store

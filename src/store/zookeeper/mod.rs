@@ -23,6 +23,9 @@ use super::{NodePath, StoreEvent, Subject};
 pub(super) use connect::{ATTEMPT, Connection, Ensemble, close};
 use node::{Node, Session};
 
+/// The child of ZooKeeper's root in which it keeps its own.
+pub(super) const RESERVED: &str = "zookeeper";
+
 /// The first pause between two connection attempts.
 const FIRST: Duration = Duration::from_millis(100);
 

@@ -15,7 +15,7 @@ use zookeeper_client::{Client, Error, OneshotWatcher, Stat};
 
 use crate::store::backoff::{Backoff, jittered};
 use crate::store::subscriptions::Events;
-use crate::store::{Content, Facet, NodePath, State, StoreEvent, Subject, Version};
+use crate::store::{Content, Facet, NodePath, State, StoreEvent, Subject, Version, tree};
 
 /// How often a node is compared with what was last sent, at the latest. Watches that a living session loses
 /// are rare, but there are some: a server tells nobody of a change to a node that its watcher may not read at that
@@ -153,7 +153,9 @@ impl Node {
                     self.session.proved.set(true);
                     slot.send(StoreEvent::Observed { subject: self.subject.clone(), state });
                     let changed = watch.insert(Box::pin(set.changed().map(|_| ())));
-                    match self.wait(version, changed.as_mut()).await? {
+                    let wake = self.wait(version, changed.as_mut()).await?;
+                    self.session.events.outdated(&self.subject);
+                    match wake {
                         Wake::Read => {}
                         Wake::Drifted => {
                             let event = StoreEvent::Drifted { subject: self.subject.clone() };
@@ -202,6 +204,7 @@ impl Node {
                         (Content::Children(names.into()), stat, watch)
                     })
                 }
+                Facet::Tree => tree::not_of_a_store(),
             };
             match read {
                 Ok((content, stat, watch)) => {
@@ -258,6 +261,7 @@ fn version(stat: &Stat, facet: Facet) -> Version {
             Version { incarnation, revision: moment(stat.mzxid, stat.mtime), number: stat.version.into() }
         }
         Facet::Children => Version { incarnation, revision: stat.pzxid, number: stat.cversion.into() },
+        Facet::Tree => tree::not_of_a_store(),
     }
 }
 

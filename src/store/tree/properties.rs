@@ -1,0 +1,477 @@
+//! Properties: what must hold of trees whatever a store tells of its nodes, and in whichever order.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+use super::trees::Trees;
+use super::{Nature, Tree};
+use crate::store::subscriptions::Command;
+use crate::store::{Content, Facet, NodePath, State, StoreEvent, Subject, Version};
+
+/// Of these the trees are made. A parent comes before its children.
+const PATHS: [&str; 9] =
+    ["/t", "/t/a", "/t/a-b", "/t/b", "/t/a/a", "/t/a/b", "/t/b/a", "/t/a/a/a", "/t/a/a/b"];
+
+/// The roots of the trees that may be watched, and what may be watched besides.
+const ROOTS: [&str; 3] = ["/t", "/t/a", "/t/b"];
+const PLAIN: [(&str, Facet); 3] = [("/t", Facet::Data), ("/t/a", Facet::Children), ("/t/a/a", Facet::Data)];
+
+/// What the world does next. Numbers choose among what there is.
+#[derive(Clone, Debug)]
+enum Move {
+    /// Creates the node with its parents, or changes it.
+    Set(usize),
+    /// Removes the node and all below it, leaves first.
+    Remove(usize),
+    /// The store gets to answer a request; the daemon's side gets to hear an answer.
+    Answer(usize),
+    Hear,
+    Sleep(u64),
+    /// A new session: all that was under way is lost, and all is read anew, beginning anywhere.
+    Reconnect(usize),
+    /// Takes the right to read the node, or gives it back.
+    Lock(usize, bool),
+    Watch(usize, bool),
+    WatchPlainly(usize, bool),
+    Refresh(usize),
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        8 => (0..PATHS.len()).prop_map(Move::Set),
+        3 => (0..PATHS.len()).prop_map(Move::Remove),
+        16 => (0..50usize).prop_map(Move::Answer),
+        16 => Just(Move::Hear),
+        8 => (0..5u64).prop_map(Move::Sleep),
+        1 => Just(Move::Sleep(1500)),
+        1 => (0..50usize).prop_map(Move::Reconnect),
+        1 => (0..PATHS.len(), any::<bool>()).prop_map(|(path, lock)| Move::Lock(path, lock)),
+        1 => (0..ROOTS.len(), any::<bool>()).prop_map(|(root, watch)| Move::Watch(root, watch)),
+        1 => (0..PLAIN.len(), any::<bool>()).prop_map(|(plain, watch)| Move::WatchPlainly(plain, watch)),
+        1 => (0..ROOTS.len()).prop_map(Move::Refresh),
+    ];
+    proptest::collection::vec(one, 0..150)
+}
+
+/// A store's node: when it was created and changed.
+type Znode = (i64, i64);
+
+/// What a tree is made of, by path.
+type Truth = BTreeMap<String, Znode>;
+
+enum Answer {
+    /// What was read is not true any more.
+    Fired,
+    Read(StoreEvent),
+}
+
+struct World {
+    /// Whether what the store tells comes in the order in which it happened, and changes are announced.
+    ordered: bool,
+    nodes: Truth,
+    /// All that ever was.
+    history: Vec<Truth>,
+    clock: i64,
+    locked: BTreeSet<String>,
+    /// What the store follows, with how often it was told to, and whether it would announce a change.
+    followed: HashMap<Subject, (u64, bool)>,
+    subscriptions: u64,
+    requests: VecDeque<(Subject, u64)>,
+    answers: VecDeque<(Subject, u64, Answer)>,
+    /// What cannot be read, and was said to be so.
+    refused: BTreeSet<Subject>,
+    /// What was announced and not read since.
+    fired: BTreeSet<Subject>,
+    trees: Trees,
+    watched: BTreeSet<&'static str>,
+    plain: BTreeSet<usize>,
+    now: Instant,
+    /// The latest of each tree: its state, or why there is none.
+    said: HashMap<NodePath, Result<State, String>>,
+}
+
+fn subject(path: &str, facet: Facet) -> Subject {
+    Subject { path: NodePath::parse(path).unwrap(), facet }
+}
+
+fn is_in(path: &str, root: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn parent(path: &str) -> &str {
+    &path[..path.rfind('/').unwrap()]
+}
+
+fn names(nodes: &Truth, path: &str) -> Arc<[String]> {
+    nodes
+        .keys()
+        .filter(|other| parent(other) == path)
+        .map(|other| other[path.len() + 1..].to_owned())
+        .collect()
+}
+
+impl World {
+    fn new(ordered: bool) -> Self {
+        let mut world = Self {
+            ordered,
+            nodes: Truth::new(),
+            history: vec![Truth::new()],
+            clock: 0,
+            locked: BTreeSet::new(),
+            followed: HashMap::new(),
+            subscriptions: 0,
+            requests: VecDeque::new(),
+            answers: VecDeque::new(),
+            refused: BTreeSet::new(),
+            fired: BTreeSet::new(),
+            trees: Trees::new(Nature { lasting: ordered, reserved: None }),
+            watched: BTreeSet::new(),
+            plain: BTreeSet::new(),
+            now: Instant::now(),
+            said: HashMap::new(),
+        };
+        world.step(Move::Watch(0, true));
+        world
+    }
+
+    fn step(&mut self, step: Move) {
+        match step {
+            Move::Set(path) => self.set(PATHS[path]),
+            Move::Remove(path) => self.remove(PATHS[path]),
+            Move::Answer(nth) => self.answer(nth),
+            Move::Hear => self.hear(),
+            Move::Sleep(millis) => {
+                self.now += Duration::from_millis(millis);
+                self.settle();
+            }
+            Move::Reconnect(first) => self.reconnect(first),
+            Move::Lock(path, true) => {
+                self.locked.insert(PATHS[path].to_owned());
+            }
+            Move::Lock(path, false) => self.unlock(PATHS[path]),
+            Move::Watch(root, watch) => self.watch(ROOTS[root], watch),
+            Move::WatchPlainly(plain, watch) => self.watch_plainly(plain, watch),
+            Move::Refresh(root) => {
+                let mut commands = Vec::new();
+                self.trees.refresh(&subject(ROOTS[root], Facet::Tree), self.now, &mut commands);
+                self.obey(commands);
+            }
+        }
+    }
+
+    // The nodes.
+
+    fn set(&mut self, path: &str) {
+        for path in PATHS.into_iter().filter(|above| is_in(path, above)) {
+            if !self.nodes.contains_key(path) {
+                self.write(path, |now| Some((now, now)));
+            }
+        }
+        let (created, _) = self.nodes[path];
+        self.write(path, |now| Some((created, now)));
+    }
+
+    fn remove(&mut self, path: &str) {
+        let below: Vec<String> = self.nodes.keys().filter(|other| is_in(other, path)).cloned().collect();
+        for path in below.iter().rev() {
+            self.write(path, |_| None);
+        }
+    }
+
+    /// One change of one node, of which the store tells whoever follows.
+    fn write(&mut self, path: &str, becomes: impl FnOnce(i64) -> Option<Znode>) {
+        self.clock += 1;
+        let before = match becomes(self.clock) {
+            Some(node) => self.nodes.insert(path.to_owned(), node).is_some(),
+            None => self.nodes.remove(path).is_some(),
+        };
+        self.history.push(self.nodes.clone());
+        let mut touched = vec![subject(path, Facet::Data)];
+        if before != self.nodes.contains_key(path) {
+            touched.push(subject(path, Facet::Children));
+            if path != "/t" {
+                touched.push(subject(parent(path), Facet::Children));
+            }
+        }
+        for subject in touched {
+            let Some((subscription, armed)) = self.followed.get_mut(&subject) else { continue };
+            if std::mem::take(armed) {
+                let subscription = *subscription;
+                match self.ordered {
+                    true => self.answers.push_back((subject, subscription, Answer::Fired)),
+                    false => self.requests.push_back((subject, subscription)),
+                }
+            }
+        }
+    }
+
+    // The store.
+
+    fn obey(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::Subscribe(subject) => {
+                    self.subscriptions += 1;
+                    let known = self.followed.insert(subject.clone(), (self.subscriptions, false));
+                    assert!(known.is_none(), "{subject:?} is subscribed twice");
+                    self.requests.push_back((subject, self.subscriptions));
+                }
+                Command::Unsubscribe(subject) => {
+                    let known = self.followed.remove(&subject);
+                    assert!(known.is_some(), "{subject:?} is unsubscribed twice");
+                    self.refused.remove(&subject);
+                    self.fired.remove(&subject);
+                }
+                Command::Refresh(subject) => {
+                    let (subscription, _) = self.followed[&subject];
+                    self.requests.push_back((subject, subscription));
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, nth: usize) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let nth = if self.ordered { 0 } else { nth % self.requests.len() };
+        let (subject, subscription) = self.requests.remove(nth).unwrap();
+        let Some((current, armed)) = self.followed.get_mut(&subject) else { return };
+        if *current != subscription {
+            return;
+        }
+        *armed = true;
+        let event = match self.read(&subject) {
+            Some(state) => StoreEvent::Observed { subject: subject.clone(), state },
+            None => StoreEvent::Unreadable { subject: subject.clone(), reason: "locked".to_owned() },
+        };
+        self.answers.push_back((subject, subscription, Answer::Read(event)));
+        if !self.ordered {
+            self.hear();
+        }
+    }
+
+    /// `None` if it is locked.
+    fn read(&self, subject: &Subject) -> Option<State> {
+        let path = subject.path.as_str();
+        let Some((incarnation, changed)) = self.nodes.get(path).copied() else { return Some(State::Absent) };
+        if self.locked.contains(path) {
+            return None;
+        }
+        let (revision, content) = match subject.facet {
+            Facet::Data => (changed, Content::Data(changed.to_string().into_bytes().into())),
+            Facet::Children => (0, Content::Children(names(&self.nodes, path))),
+            Facet::Tree => super::not_of_a_store(),
+        };
+        Some(State::Present { version: Version { incarnation, revision, number: revision }, content })
+    }
+
+    fn hear(&mut self) {
+        let Some((subject, subscription, answer)) = self.answers.pop_front() else { return };
+        if self.followed.get(&subject).is_none_or(|(current, _)| *current != subscription) {
+            return;
+        }
+        let event = match answer {
+            Answer::Fired => {
+                self.fired.insert(subject.clone());
+                self.trees.outdated(&subject);
+                return self.requests.push_back((subject, subscription));
+            }
+            Answer::Read(event) => event,
+        };
+        self.fired.remove(&subject);
+        match &event {
+            StoreEvent::Unreadable { .. } => {
+                // Said once in a row.
+                if !self.refused.insert(subject) {
+                    return;
+                }
+            }
+            _ => {
+                self.refused.remove(&subject);
+            }
+        }
+        self.sift(event);
+    }
+
+    fn unlock(&mut self, path: &str) {
+        self.locked.remove(path);
+        // It was tried again and again meanwhile.
+        for subject in self.refused.iter().filter(|subject| subject.path.as_str() == path) {
+            let (subscription, _) = self.followed[subject];
+            self.requests.push_back((subject.clone(), subscription));
+        }
+    }
+
+    fn reconnect(&mut self, first: usize) {
+        self.answers.clear();
+        self.requests.clear();
+        self.refused.clear();
+        self.fired.clear();
+        let mut all: Vec<Subject> = self.followed.keys().cloned().collect();
+        all.sort();
+        if !all.is_empty() {
+            let first = first % all.len();
+            all.rotate_left(first);
+        }
+        self.sift(StoreEvent::Connected { what: String::new() });
+        for subject in all {
+            self.subscriptions += 1;
+            self.followed.insert(subject.clone(), (self.subscriptions, false));
+            self.requests.push_back((subject, self.subscriptions));
+        }
+    }
+
+    // The daemon.
+
+    fn watch(&mut self, root: &'static str, watch: bool) {
+        let tree = subject(root, Facet::Tree);
+        let mut commands = Vec::new();
+        match watch {
+            true if self.watched.insert(root) => self.trees.subscribe(tree, self.now, &mut commands),
+            false if self.watched.remove(root) => {
+                self.said.remove(&tree.path);
+                self.trees.unsubscribe(&tree, &mut commands);
+            }
+            true | false => {}
+        }
+        self.obey(commands);
+    }
+
+    fn watch_plainly(&mut self, plain: usize, watch: bool) {
+        let (path, facet) = PLAIN[plain];
+        let mut commands = Vec::new();
+        match watch {
+            true if self.plain.insert(plain) => {
+                self.trees.subscribe(subject(path, facet), self.now, &mut commands);
+            }
+            false if self.plain.remove(&plain) => {
+                self.trees.unsubscribe(&subject(path, facet), &mut commands);
+            }
+            true | false => {}
+        }
+        self.obey(commands);
+    }
+
+    fn sift(&mut self, event: StoreEvent) {
+        let mut commands = Vec::new();
+        let passed = self.trees.sift(event, self.now, &mut commands);
+        if let Some(StoreEvent::Observed { subject, .. }) = passed {
+            assert!(self.follows_plainly(&subject), "{subject:?} is for trees only");
+        }
+        self.obey(commands);
+    }
+
+    fn follows_plainly(&self, subject: &Subject) -> bool {
+        self.plain.iter().any(|plain| PLAIN[*plain] == (subject.path.as_str(), subject.facet))
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let mut commands = Vec::new();
+            let event = self.trees.settle(self.now, &mut commands);
+            self.obey(commands);
+            match event {
+                Some(StoreEvent::Observed { subject, state }) => {
+                    self.check(&subject, &state);
+                    self.said.insert(subject.path, Ok(state));
+                }
+                Some(StoreEvent::Unreadable { subject, reason }) => {
+                    let before = self.said.insert(subject.path, Err(reason.clone()));
+                    assert_ne!(before, Some(Err(reason)), "it was said");
+                }
+                Some(other) => panic!("{other:?}"),
+                None => return,
+            }
+        }
+    }
+
+    /// What may be given at any time.
+    fn check(&self, tree: &Subject, state: &State) {
+        let root = tree.path.as_str();
+        let given = contents(state);
+        let unread = self.refused.iter().find(|subject| given.contains_key(subject.path.as_str()));
+        assert_eq!(unread, None, "a tree that cannot be read");
+        for path in given.keys().filter(|path| *path != root) {
+            assert!(given.contains_key(parent(path)), "{path} without its parent");
+        }
+        if self.ordered && !self.fired.iter().any(|subject| is_in(subject.path.as_str(), root)) {
+            let was = self.history.iter().any(|then| subtree(then, root) == given);
+            assert!(was, "{given:?} never was");
+        }
+    }
+
+    /// What must hold when nothing has happened for long enough.
+    fn rest(&mut self) {
+        while !self.requests.is_empty()
+            || !self.answers.is_empty()
+            || !self.refused.is_empty()
+            || self.trees.due().is_some()
+        {
+            PATHS.into_iter().for_each(|path| self.unlock(path));
+            while !self.requests.is_empty() {
+                self.answer(0);
+            }
+            while !self.answers.is_empty() {
+                self.hear();
+            }
+            self.step(Move::Sleep(1500));
+        }
+        for root in &self.watched {
+            let said = self.said.get(&NodePath::parse(root).unwrap());
+            let Some(Ok(state)) = said else { panic!("of {root} was said {said:?}") };
+            assert_eq!(contents(state), subtree(&self.nodes, root), "of {root}");
+        }
+        let of_trees = self.watched.iter().flat_map(|root| {
+            let paths = subtree(&self.nodes, root).into_keys().chain([(*root).to_owned()]);
+            paths.flat_map(|path| [subject(&path, Facet::Data), subject(&path, Facet::Children)])
+        });
+        let plain = self.plain.iter().map(|plain| subject(PLAIN[*plain].0, PLAIN[*plain].1));
+        let wanted: BTreeSet<Subject> = of_trees.chain(plain).collect();
+        assert_eq!(self.followed.keys().cloned().collect::<BTreeSet<_>>(), wanted);
+    }
+}
+
+fn subtree(nodes: &Truth, root: &str) -> Truth {
+    nodes.iter().filter(|(path, _)| is_in(path, root)).map(|(path, node)| (path.clone(), *node)).collect()
+}
+
+fn tree(state: &State) -> Option<&Arc<Tree>> {
+    match state {
+        State::Absent => None,
+        State::Present { content: Content::Tree(tree), .. } => Some(tree),
+        State::Present { content: Content::Data(_) | Content::Children(_), .. } => panic!("no tree"),
+    }
+}
+
+fn contents(state: &State) -> Truth {
+    let nodes = tree(state).into_iter().flat_map(|tree| tree.nodes.iter());
+    nodes
+        .map(|node| {
+            assert_eq!(*node.data, *node.version.revision.to_string().as_bytes());
+            (node.path.to_string(), (node.version.incarnation, node.version.revision))
+        })
+        .collect()
+}
+
+proptest! {
+    // "At rest, the last state given is the true one", and each one was true at some moment.
+    #[test]
+    fn trees_of_a_store_that_tells_in_order_were_true_at_a_moment_and_are_at_rest(moves in moves()) {
+        let mut world = World::new(true);
+        moves.into_iter().for_each(|step| world.step(step));
+        world.rest();
+    }
+
+    // The same for a store that tells as it likes, but for the moment.
+    #[test]
+    fn trees_of_a_store_that_tells_in_any_order_are_true_at_rest(moves in moves()) {
+        let mut world = World::new(false);
+        moves.into_iter().for_each(|step| world.step(step));
+        world.rest();
+    }
+}

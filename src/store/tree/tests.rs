@@ -1,0 +1,507 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::assembly::{COHERENCE, MOST_BYTES, QUIET};
+use super::trees::Trees;
+use super::*;
+use crate::store::subscriptions::Command;
+use crate::store::{Content, Facet, State, StoreEvent, Subject};
+
+const ZOOKEEPER: Nature = Nature { lasting: true, reserved: Some("zookeeper") };
+const DIRECTORY: Nature = Nature { lasting: false, reserved: None };
+
+/// Trees, and a clock that only the test moves.
+struct Bench {
+    trees: Trees,
+    now: Instant,
+    /// What the store was told since it was looked at.
+    commands: Vec<Command>,
+}
+
+fn path(path: &str) -> NodePath {
+    NodePath::parse(path).unwrap()
+}
+
+fn subject(node: &str, facet: Facet) -> Subject {
+    Subject { path: path(node), facet }
+}
+
+fn version(incarnation: i64, revision: i64) -> Version {
+    Version { incarnation, revision, number: revision }
+}
+
+impl Bench {
+    fn new(nature: Nature) -> Self {
+        Self { trees: Trees::new(nature), now: Instant::now(), commands: Vec::new() }
+    }
+
+    fn subscribe(&mut self, node: &str, facet: Facet) {
+        self.trees.subscribe(subject(node, facet), self.now, &mut self.commands);
+    }
+
+    fn unsubscribe(&mut self, node: &str, facet: Facet) {
+        self.trees.unsubscribe(&subject(node, facet), &mut self.commands);
+    }
+
+    /// Whether the daemon gets to hear it.
+    fn sift(&mut self, event: StoreEvent) -> bool {
+        self.trees.sift(event, self.now, &mut self.commands).is_some()
+    }
+
+    fn state(&mut self, node: &str, facet: Facet, state: State) -> bool {
+        self.sift(StoreEvent::Observed { subject: subject(node, facet), state })
+    }
+
+    fn data(&mut self, node: &str, version: Version, data: &[u8]) -> bool {
+        let content = Content::Data(data.into());
+        self.state(node, Facet::Data, State::Present { version, content })
+    }
+
+    fn children(&mut self, node: &str, names: &[&str]) -> bool {
+        let content = Content::Children(names.iter().map(|name| (*name).to_owned()).collect());
+        self.state(node, Facet::Children, State::Present { version: version(1, 1), content })
+    }
+
+    /// The whole node, in its first version.
+    fn node(&mut self, node: &str, names: &[&str]) {
+        self.data(node, version(1, 1), node.as_bytes());
+        self.children(node, names);
+    }
+
+    fn absent(&mut self, node: &str) {
+        self.state(node, Facet::Data, State::Absent);
+        self.state(node, Facet::Children, State::Absent);
+    }
+
+    fn unreadable(&mut self, node: &str, facet: Facet) {
+        self.sift(StoreEvent::Unreadable { subject: subject(node, facet), reason: "locked".into() });
+    }
+
+    fn connected(&mut self) {
+        assert!(self.sift(StoreEvent::Connected { what: "server".into() }));
+    }
+
+    fn commands(&mut self) -> Vec<String> {
+        let commands = self.commands.drain(..).map(|command| match command {
+            Command::Subscribe(Subject { path, facet }) => format!("+{facet:?} {path}"),
+            Command::Unsubscribe(Subject { path, facet }) => format!("-{facet:?} {path}"),
+            Command::Refresh(Subject { path, facet }) => format!("!{facet:?} {path}"),
+        });
+        commands.collect()
+    }
+
+    /// What there is to say within this time.
+    fn within(&mut self, time: Duration) -> Vec<StoreEvent> {
+        let until = self.now + time;
+        let mut events = Vec::new();
+        while let Some(due) = self.trees.due().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            events.extend(self.trees.settle(self.now, &mut self.commands));
+        }
+        self.now = until;
+        events
+    }
+
+    fn silent(&mut self) {
+        let events = self.within(COHERENCE * 2);
+        assert!(events.is_empty(), "{events:?}");
+    }
+
+    /// The one state that there is to say, of the one tree that there is.
+    #[track_caller]
+    fn said(&mut self) -> State {
+        match <[_; 1]>::try_from(self.within(QUIET)) {
+            Ok([StoreEvent::Observed { subject: Subject { facet: Facet::Tree, .. }, state }]) => state,
+            other => panic!("not one state: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn trouble(&mut self) -> String {
+        match <[_; 1]>::try_from(self.within(QUIET)) {
+            Ok([StoreEvent::Unreadable { subject: Subject { facet: Facet::Tree, .. }, reason }]) => reason,
+            other => panic!("not one trouble: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn tree(&mut self) -> Arc<Tree> {
+        match self.said() {
+            State::Present { content: Content::Tree(tree), .. } => tree,
+            other => panic!("no tree: {other:?}"),
+        }
+    }
+
+    /// `/t` with the child `/t/a`, given.
+    fn with_two_nodes() -> (Self, Arc<Tree>) {
+        let mut bench = Self::new(ZOOKEEPER);
+        bench.subscribe("/t", Facet::Tree);
+        bench.node("/t", &["a"]);
+        bench.node("/t/a", &[]);
+        let tree = bench.tree();
+        bench.commands();
+        (bench, tree)
+    }
+}
+
+/// A tree as `path incarnation.revision` of each node.
+fn text(tree: &Tree) -> Vec<String> {
+    let text = |node: &Arc<TreeNode>| {
+        format!("{} {}.{}", node.path, node.version.incarnation, node.version.revision)
+    };
+    tree.nodes.iter().map(text).collect()
+}
+
+fn changes(changes: Vec<Change>) -> Vec<String> {
+    changes.iter().map(|change| format!("{} {}", change.event.as_str(), change.path)).collect()
+}
+
+#[test]
+fn a_tree_is_given_as_soon_as_all_of_it_is_known_and_not_before() {
+    let mut bench = Bench::new(ZOOKEEPER);
+    bench.subscribe("/t", Facet::Tree);
+    assert_eq!(bench.commands(), ["+Data /t", "+Children /t"]);
+    bench.data("/t", version(1, 1), b"");
+    bench.silent();
+    bench.children("/t", &["a", "b"]);
+    assert_eq!(bench.commands(), ["+Data /t/a", "+Children /t/a", "+Data /t/b", "+Children /t/b"]);
+    bench.node("/t/a", &["c"]);
+    bench.node("/t/b", &[]);
+    bench.silent();
+    bench.children("/t/a/c", &[]);
+    bench.silent();
+    bench.data("/t/a/c", version(7, 8), b"");
+    assert_eq!(text(&bench.tree()), ["/t 1.1", "/t/a 1.1", "/t/a/c 7.8", "/t/b 1.1"]);
+    bench.silent();
+}
+
+#[test]
+fn a_change_gives_a_tree_that_shares_the_other_nodes() {
+    let (mut bench, before) = Bench::with_two_nodes();
+    bench.data("/t/a", version(1, 2), b"new");
+    let after = bench.tree();
+    assert_eq!(text(&after), ["/t 1.1", "/t/a 1.2"]);
+    assert!(Arc::ptr_eq(&before.nodes[0], &after.nodes[0]));
+    assert_eq!(&*after.get(&path("/t/a")).unwrap().data, b"new");
+    assert_eq!(bench.commands(), [""; 0]);
+}
+
+#[test]
+fn what_its_parent_lists_no_more_is_dropped_with_all_below_it() {
+    let (mut bench, _) = Bench::with_two_nodes();
+    bench.children("/t/a", &["b"]);
+    bench.node("/t/a/b", &[]);
+    bench.children("/t", &["a", "a-b"]);
+    bench.node("/t/a-b", &[]);
+    assert_eq!(text(&bench.tree()), ["/t 1.1", "/t/a 1.1", "/t/a-b 1.1", "/t/a/b 1.1"]);
+    bench.commands();
+    bench.children("/t", &["a-b"]);
+    assert_eq!(bench.commands(), ["-Data /t/a/b", "-Children /t/a/b", "-Data /t/a", "-Children /t/a"]);
+    assert_eq!(text(&bench.tree()), ["/t 1.1", "/t/a-b 1.1"]);
+    // What was on its way then.
+    assert!(bench.data("/t/a", version(1, 9), b""), "it is nobody's, so it is passed on");
+    bench.silent();
+}
+
+#[test]
+fn a_listed_child_that_is_absent_is_not_in_the_tree() {
+    let (mut bench, _) = Bench::with_two_nodes();
+    bench.children("/t", &["a", "link"]);
+    bench.silent();
+    bench.absent("/t/link");
+    assert_eq!(text(&bench.tree()), ["/t 1.1", "/t/a 1.1"]);
+    bench.node("/t/link", &[]);
+    assert_eq!(text(&bench.tree()), ["/t 1.1", "/t/a 1.1", "/t/link 1.1"]);
+}
+
+#[test]
+fn a_node_whose_data_and_children_disagree_is_waited_for() {
+    let (mut bench, _) = Bench::with_two_nodes();
+    bench.state("/t/a", Facet::Children, State::Absent);
+    bench.silent();
+    bench.state("/t/a", Facet::Data, State::Absent);
+    assert_eq!(text(&bench.tree()), ["/t 1.1"]);
+    bench.data("/t/a", version(5, 5), b"");
+    bench.silent();
+    bench.children("/t/a", &[]);
+    assert_eq!(text(&bench.tree()), ["/t 1.1", "/t/a 5.5"]);
+}
+
+#[test]
+fn a_missing_root_is_an_absent_tree() {
+    let mut bench = Bench::new(ZOOKEEPER);
+    bench.subscribe("/t", Facet::Tree);
+    bench.absent("/t");
+    assert_eq!(bench.said(), State::Absent);
+    bench.node("/t", &["a"]);
+    bench.node("/t/a", &[]);
+    assert_eq!(text(&bench.tree()), ["/t 1.1", "/t/a 1.1"]);
+    bench.commands();
+    bench.absent("/t");
+    assert_eq!(bench.said(), State::Absent);
+    assert_eq!(bench.commands(), ["-Data /t/a", "-Children /t/a"]);
+}
+
+#[test]
+fn after_a_reconnect_nothing_is_given_before_all_is_told_anew() {
+    let (mut bench, before) = Bench::with_two_nodes();
+    bench.connected();
+    bench.silent();
+    bench.node("/t", &["a"]);
+    bench.data("/t/a", version(1, 2), b"");
+    bench.silent();
+    bench.children("/t/a", &[]);
+    let after = bench.tree();
+    assert_eq!(text(&after), ["/t 1.1", "/t/a 1.2"]);
+    assert!(Arc::ptr_eq(&before.nodes[0], &after.nodes[0]), "what is the same takes no memory twice");
+    assert_eq!(bench.commands(), [""; 0]);
+}
+
+#[test]
+fn what_happens_at_once_is_given_at_once() {
+    let (mut bench, _) = Bench::with_two_nodes();
+    for revision in 2..=1000 {
+        bench.data("/t/a", version(1, revision), b"");
+        assert!(bench.within(Duration::from_micros(50)).is_empty());
+    }
+    assert_eq!(text(&bench.tree()), ["/t 1.1", "/t/a 1.1000"]);
+}
+
+#[test]
+fn a_tree_that_is_never_quiet_is_given_now_and_then() {
+    let (mut bench, _) = Bench::with_two_nodes();
+    let mut given = 0;
+    for revision in 2..=1000 {
+        bench.data("/t/a", version(1, revision), b"");
+        given += bench.within(QUIET / 2).len();
+    }
+    // A second of it.
+    assert!((8..=10).contains(&given), "{given}");
+}
+
+#[test]
+fn a_node_that_is_being_read_is_waited_for_but_not_for_ever() {
+    let (mut bench, _) = Bench::with_two_nodes();
+    let announced = subject("/t", Facet::Data);
+    bench.trees.outdated(&announced);
+    bench.data("/t/a", version(1, 2), b"");
+    assert!(bench.within(COHERENCE / 2).is_empty());
+    bench.data("/t", version(1, 2), b"");
+    assert_eq!(text(&bench.tree()), ["/t 1.2", "/t/a 1.2"]);
+    bench.trees.outdated(&announced);
+    bench.data("/t/a", version(1, 3), b"");
+    assert!(bench.within(COHERENCE / 2).is_empty());
+    assert_eq!(bench.within(COHERENCE / 2).len(), 1);
+}
+
+#[test]
+fn an_unreadable_node_makes_the_tree_unreadable_by_its_name_which_is_said_once() {
+    let (mut bench, _) = Bench::with_two_nodes();
+    bench.children("/t", &["a", "b", "c"]);
+    bench.node("/t/c", &[]);
+    bench.unreadable("/t/b", Facet::Data);
+    assert_eq!(bench.trouble(), r#""/t/b": locked"#);
+    bench.unreadable("/t/b", Facet::Children);
+    bench.data("/t/c", version(1, 2), b"");
+    bench.unreadable("/t/a", Facet::Data);
+    bench.silent();
+    // A new session says it again.
+    bench.connected();
+    bench.node("/t", &["a", "b", "c"]);
+    bench.node("/t/a", &[]);
+    bench.node("/t/c", &[]);
+    bench.unreadable("/t/b", Facet::Children);
+    bench.silent();
+    bench.data("/t/b", version(1, 1), b"");
+    bench.silent();
+    bench.children("/t/b", &[]);
+    assert_eq!(text(&bench.tree()), ["/t 1.1", "/t/a 1.1", "/t/b 1.1", "/t/c 1.1"]);
+    bench.unreadable("/t/b", Facet::Children);
+    assert_eq!(bench.trouble(), r#""/t/b": locked"#);
+    // Or it is deleted.
+    bench.children("/t", &["a", "c"]);
+    assert_eq!(text(&bench.tree()), ["/t 1.1", "/t/a 1.1", "/t/c 1.1"]);
+}
+
+#[test]
+fn of_several_unreadable_nodes_the_next_is_named_when_the_first_is_healed() {
+    let (mut bench, _) = Bench::with_two_nodes();
+    bench.unreadable("/t/a", Facet::Data);
+    assert_eq!(bench.trouble(), r#""/t/a": locked"#);
+    bench.unreadable("/t", Facet::Data);
+    bench.silent();
+    bench.data("/t/a", version(1, 1), b"");
+    assert_eq!(bench.trouble(), r#""/t": locked"#);
+}
+
+#[test]
+fn who_comes_later_learns_what_cannot_be_read() {
+    let mut bench = Bench::new(ZOOKEEPER);
+    bench.subscribe("/t/a", Facet::Data);
+    bench.unreadable("/t/a", Facet::Data);
+    bench.subscribe("/t", Facet::Tree);
+    bench.node("/t", &["a"]);
+    assert_eq!(bench.trouble(), r#""/t/a": locked"#);
+}
+
+#[test]
+fn a_tree_with_too_many_nodes_is_unreadable_until_it_shrinks() {
+    let mut bench = Bench::new(ZOOKEEPER);
+    bench.subscribe("/t", Facet::Tree);
+    let names: Vec<String> = (0..MOST_NODES).map(|n| format!("{n:05}")).collect();
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    bench.node("/t", &names);
+    assert_eq!(bench.commands().len(), 2 * MOST_NODES, "no more than there may be");
+    let reason = bench.trouble();
+    assert!(reason.contains("more than 10000 nodes; remove some, or watch smaller trees"), "{reason}");
+    for name in &names {
+        bench.node(&format!("/t/{name}"), &[]);
+    }
+    bench.silent();
+    let (first, last) = (names.remove(0), *names.last().unwrap());
+    bench.children("/t", &names);
+    bench.silent();
+    let expected = [format!("-Data /t/{first}"), format!("-Children /t/{first}"), format!("+Data /t/{last}")];
+    assert_eq!(bench.commands()[..3], expected);
+    bench.node(&format!("/t/{last}"), &[]);
+    assert_eq!(bench.tree().nodes.len(), MOST_NODES);
+    bench.children(&format!("/t/{last}"), &["more"]);
+    bench.trouble();
+}
+
+#[test]
+fn a_tree_with_too_much_data_is_unreadable_until_it_shrinks() {
+    let (mut bench, _) = Bench::with_two_nodes();
+    let half = vec![0; MOST_BYTES as usize / 2 + 1];
+    bench.data("/t", version(1, 2), &half);
+    assert_eq!(text(&bench.tree()), ["/t 1.2", "/t/a 1.1"]);
+    bench.data("/t/a", version(1, 2), &half);
+    let reason = bench.trouble();
+    assert!(reason.contains("more than 64 MiB; remove some, or watch smaller trees"), "{reason}");
+    bench.data("/t/a", version(1, 3), &half);
+    bench.silent();
+    bench.data("/t", version(1, 3), b"");
+    bench.silent();
+    assert_eq!(bench.commands(), ["!Data /t/a"], "what was not kept is read again");
+    bench.data("/t/a", version(1, 3), &half);
+    let tree = bench.tree();
+    assert_eq!(text(&tree), ["/t 1.3", "/t/a 1.3"]);
+    assert_eq!(tree.get(&path("/t/a")).unwrap().data.len(), half.len());
+}
+
+#[test]
+fn what_several_follow_is_followed_once_and_for_as_long_as_one_does() {
+    let mut bench = Bench::new(ZOOKEEPER);
+    bench.subscribe("/t/a", Facet::Data);
+    assert_eq!(bench.commands(), ["+Data /t/a"]);
+    bench.subscribe("/t", Facet::Tree);
+    bench.node("/t", &["a"]);
+    assert_eq!(bench.commands(), ["+Data /t", "+Children /t", "!Data /t/a", "+Children /t/a"]);
+    bench.subscribe("/t/a", Facet::Tree);
+    assert_eq!(bench.commands(), ["!Data /t/a", "!Children /t/a"]);
+    assert!(bench.data("/t/a", version(1, 1), b""), "the daemon wants it");
+    assert!(!bench.children("/t/a", &[]), "only trees want it");
+    assert_eq!(bench.within(QUIET).len(), 2);
+    bench.unsubscribe("/t/a", Facet::Data);
+    assert!(!bench.data("/t/a", version(1, 2), b""));
+    assert_eq!(bench.within(QUIET).len(), 2);
+    bench.unsubscribe("/t", Facet::Tree);
+    assert_eq!(bench.commands(), ["-Data /t", "-Children /t"]);
+    bench.subscribe("/t/a", Facet::Children);
+    assert_eq!(bench.commands(), ["!Children /t/a"]);
+    bench.unsubscribe("/t/a", Facet::Tree);
+    assert_eq!(bench.commands(), ["-Data /t/a"]);
+    bench.silent();
+}
+
+#[test]
+fn a_refresh_gives_what_is_known() {
+    let (mut bench, before) = Bench::with_two_nodes();
+    bench.trees.refresh(&subject("/t", Facet::Tree), bench.now, &mut bench.commands);
+    assert_eq!(bench.tree(), before);
+    assert_eq!(bench.commands(), [""; 0]);
+}
+
+#[test]
+fn what_a_store_keeps_for_itself_is_in_no_tree_but_its_own() {
+    let mut bench = Bench::new(ZOOKEEPER);
+    bench.subscribe("/", Facet::Tree);
+    bench.node("/", &["a", "zookeeper"]);
+    bench.node("/a", &["zookeeper"]);
+    bench.node("/a/zookeeper", &[]);
+    assert_eq!(text(&bench.tree()), ["/ 1.1", "/a 1.1", "/a/zookeeper 1.1"]);
+    bench.unsubscribe("/", Facet::Tree);
+    bench.subscribe("/zookeeper", Facet::Tree);
+    bench.node("/zookeeper", &["quota"]);
+    bench.node("/zookeeper/quota", &[]);
+    assert_eq!(text(&bench.tree()), ["/zookeeper 1.1", "/zookeeper/quota 1.1"]);
+}
+
+#[test]
+fn trees_are_the_same_version_if_and_only_if_all_their_nodes_are() {
+    let build = |nature: Nature, nodes: &[(&str, Version)]| {
+        let node = |(node, version): &(&str, Version)| {
+            Arc::new(TreeNode::new(path(node), *version, Arc::from([]), 1, &nature))
+        };
+        Tree { nodes: nodes.iter().map(node).collect() }.version()
+    };
+    let base = [("/t", version(1, 1)), ("/t/a", version(1, 2)), ("/t/b", version(3, 4))];
+    let others: [&[(&str, Version)]; 5] = [
+        &[base[0], base[1]],
+        &[base[0], base[2], base[1]],
+        &[base[0], base[1], ("/t/b", version(3, 5))],
+        &[base[0], base[1], ("/t/c", version(3, 4))],
+        &[base[0], ("/t/a", version(1, 4)), ("/t/b", version(3, 2))],
+    ];
+    for nature in [ZOOKEEPER, DIRECTORY] {
+        let first = build(nature, &base);
+        assert_eq!(first, build(nature, &base));
+        assert!(first.number > 0 && first.number == first.revision && first.incarnation == 1);
+        for other in others {
+            assert_ne!(first.number, build(nature, other).number, "{other:?}");
+        }
+    }
+    let again = [base[0], base[1], ("/t/b", version(9, 4))];
+    assert_ne!(build(ZOOKEEPER, &base), build(ZOOKEEPER, &again), "created anew");
+    // A directory's incarnations are another daemon's tomorrow.
+    assert_eq!(build(DIRECTORY, &base), build(DIRECTORY, &again));
+}
+
+#[test]
+fn the_number_of_a_version_is_the_same_in_every_release() {
+    let (_, tree) = Bench::with_two_nodes();
+    assert_eq!(tree.version().number, 5_340_434_338_168_140_906);
+}
+
+#[test]
+fn changes_are_what_leads_from_one_tree_to_the_other() {
+    let (mut bench, first) = Bench::with_two_nodes();
+    assert_eq!(changes(first.load()), ["load /t", "load /t/a"]);
+    assert_eq!(changes(first.changes_since(&first)), [""; 0]);
+    bench.children("/t", &["a", "b"]);
+    bench.node("/t/b", &[]);
+    let second = bench.tree();
+    assert_eq!(changes(second.changes_since(&first)), ["created /t/b"]);
+    assert_eq!(changes(first.changes_since(&second)), ["deleted /t/b"]);
+    bench.data("/t/a", version(2, 5), b"");
+    bench.data("/t", version(1, 5), b"");
+    let third = bench.tree();
+    assert_eq!(changes(third.changes_since(&second)), ["changed /t", "created /t/a"]);
+    let change = &third.changes_since(&first)[0];
+    assert_eq!(change.now, Some(NodeState { version: 5, data: Arc::from([]) }));
+}
+
+// In a directory its incarnation is counted anew whenever it is followed anew.
+#[test]
+fn a_node_that_was_dropped_and_came_back_was_created_whatever_its_version_says() {
+    let mut bench = Bench::new(DIRECTORY);
+    bench.subscribe("/t", Facet::Tree);
+    bench.node("/t", &["a"]);
+    bench.node("/t/a", &[]);
+    let first = bench.tree();
+    bench.children("/t", &[]);
+    bench.children("/t", &["a"]);
+    bench.node("/t/a", &[]);
+    assert_eq!(changes(bench.tree().changes_since(&first)), ["created /t/a"]);
+}
