@@ -3,6 +3,7 @@
 //!
 //! * [`applied`] knows what of a tree its action has been given.
 //! * [`configs`] changes which watches there are.
+//! * [`entry`] is a watch as the daemon holds it.
 //! * [`gauges`] says how all that is at the moment.
 //! * [`memory`] keeps the ledger, and takes up what a former daemon left in it.
 //! * [`operator`] answers what operators ask through the control socket.
@@ -26,19 +27,20 @@ use crate::action::proc::ProcessMark;
 use crate::action::run::{Handle, Outcome};
 use crate::action::spawn::Spawner;
 use crate::config::files::{FileChange, Loader};
-use crate::config::spec::{WatchKey, WatchSpec};
+use crate::config::spec::WatchKey;
 use crate::control::{Answer, Done, Question, Refusal};
 use crate::ledger::{Ending, Intent, Ledger};
 use crate::report::{Node, Report, Reporter, RunReport};
-use crate::store::{Content, State, StoreEvent, StoreName, Subject};
-use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update, Watch};
-use applied::Applied;
+use crate::store::{State, StoreEvent, StoreName, Subject};
+use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update};
 use configs::FirstScan;
-use memory::{LastFailure, LastRun, run_name};
+use entry::{Definition, Entry, WatchId};
+use memory::{LastRun, run_name};
 use systemd::{Figures, Systemd};
 
 mod applied;
 mod configs;
+mod entry;
 mod gauges;
 mod memory;
 mod operator;
@@ -161,89 +163,6 @@ pub async fn run(parts: Parts) -> Final {
     daemon.stores.close().await;
     daemon.log.report(&Report::Stopped);
     ended
-}
-
-/// Names a watch within the daemon; a watch keeps it from its first load until nothing of it runs any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct WatchId(u64);
-
-struct Entry {
-    definition: Definition,
-    /// The definition's, as the ledger has it.
-    hash: u64,
-    watch: Watch,
-    /// As it stands in [`Daemon::timers`].
-    timer: Option<Time>,
-    /// Removed from its file, or not loaded yet, while something of it still runs.
-    retired: bool,
-    /// Since the last success. Boxed, because few have one.
-    failure: Option<Box<LastFailure>>,
-    /// Boxed, because of ten thousand most have none yet.
-    last_run: Option<Box<LastRun>>,
-    /// In the present definition. Boxed, because few watch trees.
-    applied: Option<Box<Applied>>,
-}
-
-#[allow(clippy::large_enum_variant, reason = "hardly any is small, and each lies in a box already")]
-enum Definition {
-    Loaded(WatchSpec),
-    /// Known from the ledger only, by a run that still lives.
-    Former(WatchKey),
-}
-
-impl Entry {
-    fn new(definition: Definition, watch: Watch) -> Self {
-        let mut entry = Self {
-            definition,
-            hash: 0,
-            watch,
-            timer: None,
-            retired: true,
-            failure: None,
-            last_run: None,
-            applied: None,
-        };
-        if let Some(spec) = entry.spec() {
-            (entry.hash, entry.retired) = (spec.definition_hash(), false);
-        }
-        entry
-    }
-
-    fn spec(&self) -> Option<&WatchSpec> {
-        match &self.definition {
-            Definition::Loaded(spec) => Some(spec),
-            Definition::Former(_) => None,
-        }
-    }
-
-    /// As some file registers it now.
-    fn loaded(&self) -> Option<&WatchSpec> {
-        self.spec().filter(|_| !self.retired)
-    }
-
-    fn key(&self) -> &WatchKey {
-        match &self.definition {
-            Definition::Loaded(spec) => &spec.id,
-            Definition::Former(key) => key,
-        }
-    }
-
-    /// What a run for this update is given.
-    fn give(&mut self, run: RunId, update: &Update) -> Given {
-        if update.event == Event::Trigger {
-            // Who asks for a run of what is there means all of it.
-            self.applied = None;
-        }
-        match &update.content {
-            Content::Data(data) => Given::Data(data.clone()),
-            Content::Children(names) => Given::Children(names.clone()),
-            Content::Tree(tree) => Given::Changes(self.applied.get_or_insert_default().give(run, tree)),
-        }
-    }
-
-    fn fail(&mut self, what: String) {
-        self.failure = Some(Box::new(LastFailure { what, next_try: None }));
-    }
 }
 
 struct Live {

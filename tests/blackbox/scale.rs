@@ -15,14 +15,17 @@ fn ten_thousand_watches_with_long_paths_survive_a_server_restart() {
     sandbox.nodes.set(&parent, "");
     sandbox.nodes.create_many((0..WATCHES).map(|n| format!("{parent}/node-{n}")));
     let action = exec(&journal.note("$TWITCHER_ZNODE $(cat)")).replace(&parent, "");
-    sandbox.config(
-        "app.twc",
-        format!(
-            "for n in 0..{WATCHES} {{
-                 RegisterWatch(#{{ znode: `{parent}/node-${{n}}`, action: {action}, run_on_load: false }});
-             }}"
-        ),
-    );
+    // Several files, as each has two seconds, of a machine that may be busy.
+    for first in (0..WATCHES).step_by(1_000) {
+        sandbox.config(
+            &format!("app-{first}.twc"),
+            format!(
+                "for n in {first}..{first}+1000 {{
+                     RegisterWatch(#{{ znode: `{parent}/node-${{n}}`, action: {action}, run_on_load: false }});
+                 }}"
+            ),
+        );
+    }
     let marker = sandbox.journal_named("marker");
     sandbox.config("marker.twc", watch("/marker", &exec(&marker.record()), ""));
     let _daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).start();

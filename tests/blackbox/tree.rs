@@ -667,3 +667,22 @@ fn a_tree_at_the_root_has_nothing_of_zookeepers_own() {
     sandbox.nodes.set("/b", "2");
     trace.wait_for(&["load: load /=, load /a=, load /a/zookeeper=1", "changed: created /b=2"]);
 }
+
+#[test]
+fn a_trigger_is_given_the_whole_tree() {
+    on_both_stores(|sandbox| {
+        let journal = sandbox.journal();
+        sandbox.nodes.set("/t/a", "1");
+        let action = exec(&format!("cat >> {}", journal.path()));
+        sandbox.config("app.twc", watch("/t", &action, "watch_type: WATCH_TREE, description: \"tree\""));
+        let _daemon = sandbox.start();
+        wait_until("the load", || journal.lines().len() == 2);
+        sandbox.operator(["trigger", "tree"]).finish().expect(0);
+        wait_until("the trigger", || journal.lines().len() == 4);
+        assert!(
+            journal.lines().iter().all(|line| line.contains("\"event\":\"load\"")),
+            "{:?}",
+            journal.lines()
+        );
+    });
+}

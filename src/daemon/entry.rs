@@ -1,0 +1,91 @@
+//! A watch as the daemon holds it.
+
+use super::applied::Applied;
+use super::memory::{LastFailure, LastRun};
+use crate::action::given::Given;
+use crate::config::spec::{WatchKey, WatchSpec};
+use crate::store::Content;
+use crate::watch::{Event, RunId, Time, Update, Watch};
+
+/// Names a watch within the daemon; a watch keeps it from its first load until nothing of it runs any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct WatchId(pub(super) u64);
+
+pub(super) struct Entry {
+    pub(super) definition: Definition,
+    /// The definition's, as the ledger has it.
+    pub(super) hash: u64,
+    pub(super) watch: Watch,
+    /// As it stands in [`Daemon::timers`].
+    pub(super) timer: Option<Time>,
+    /// Removed from its file, or not loaded yet, while something of it still runs.
+    pub(super) retired: bool,
+    /// Since the last success. Boxed, because few have one.
+    pub(super) failure: Option<Box<LastFailure>>,
+    /// Boxed, because of ten thousand most have none yet.
+    pub(super) last_run: Option<Box<LastRun>>,
+    /// In the present definition. Boxed, because few watch trees.
+    pub(super) applied: Option<Box<Applied>>,
+}
+
+#[allow(clippy::large_enum_variant, reason = "hardly any is small, and each lies in a box already")]
+pub(super) enum Definition {
+    Loaded(WatchSpec),
+    /// Known from the ledger only, by a run that still lives.
+    Former(WatchKey),
+}
+
+impl Entry {
+    pub(super) fn new(definition: Definition, watch: Watch) -> Self {
+        let mut entry = Self {
+            definition,
+            hash: 0,
+            watch,
+            timer: None,
+            retired: true,
+            failure: None,
+            last_run: None,
+            applied: None,
+        };
+        if let Some(spec) = entry.spec() {
+            (entry.hash, entry.retired) = (spec.definition_hash(), false);
+        }
+        entry
+    }
+
+    pub(super) fn spec(&self) -> Option<&WatchSpec> {
+        match &self.definition {
+            Definition::Loaded(spec) => Some(spec),
+            Definition::Former(_) => None,
+        }
+    }
+
+    /// As some file registers it now.
+    pub(super) fn loaded(&self) -> Option<&WatchSpec> {
+        self.spec().filter(|_| !self.retired)
+    }
+
+    pub(super) fn key(&self) -> &WatchKey {
+        match &self.definition {
+            Definition::Loaded(spec) => &spec.id,
+            Definition::Former(key) => key,
+        }
+    }
+
+    /// What a run for this update is given.
+    pub(super) fn give(&mut self, run: RunId, update: &Update) -> Given {
+        if update.event == Event::Trigger {
+            // Who asks for a run of what is there means all of it.
+            self.applied = None;
+        }
+        match &update.content {
+            Content::Data(data) => Given::Data(data.clone()),
+            Content::Children(names) => Given::Children(names.clone()),
+            Content::Tree(tree) => Given::Changes(self.applied.get_or_insert_default().give(run, tree)),
+        }
+    }
+
+    pub(super) fn fail(&mut self, what: String) {
+        self.failure = Some(Box::new(LastFailure { what, next_try: None }));
+    }
+}
