@@ -29,7 +29,7 @@ pub use tree::{Change, MOST_NODES, NodeEvent, NodeState, Tree};
 pub use url::StoreUrlError;
 
 /// An absolute node path such as `/git/head`: every component non-empty, none of them `.` or `..`.
-/// `/` is the root.
+/// `/` is the root. Only what was a path is made one again by deserializing it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NodePath(Arc<str>);
 

@@ -53,7 +53,7 @@ impl Subscriptions {
         self.layer.unsubscribe(subject);
     }
 
-    /// Reads a subscribed `subject` again and sends its state, changed or not.
+    /// Has the state of a subscribed `subject` sent again, changed or not.
     pub fn refresh(&self, subject: &Subject) {
         self.layer.refresh(subject);
     }

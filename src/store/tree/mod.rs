@@ -4,11 +4,6 @@
 //! the children of every node in it, and gives its state when all of them are known. From the store's guarantee
 //! follows the tree's: at rest, the last state given is the true one.
 //!
-//! ```text
-//!  daemon ◀─── what it follows itself ─── layer ◀── the store's task
-//!         ◀─ trees ─ Assembly ◀─ Trees ◀──┘
-//! ```
-//!
 //! * [`Tree`] is a finished state, [`Change`] what tells two of them apart.
 //! * [`assembly`] has one tree in the making, [`trees`] all of a store: neither does any IO.
 //! * [`layer`] is what the daemon and the store's task touch.
