@@ -146,7 +146,9 @@ impl Sandbox {
 
     /// A command to the daemon on the sandbox's own state (`status`, `trigger`...).
     pub fn operator<const N: usize>(&self, args: [&str; N]) -> Twitcher {
-        self.twitcher(args).arg("--control-socket").arg(self.control_socket())
+        let (command, rest) = args.split_first().expect("a command");
+        let command = self.twitcher([command]).arg("--control-socket").arg(self.control_socket());
+        rest.iter().fold(command, Twitcher::arg)
     }
 
     fn run(&self, state: &Path) -> Twitcher {
