@@ -140,7 +140,7 @@ fn start(plan: Plan) -> Result<(), RunError> {
     };
     let pid_file = plan.pid_file.clone().map(PidFile::lock).transpose()?;
     if let Some(scratch) = &plan.scratch {
-        introduce(scratch.path(), &plan.store);
+        introduce(scratch.path(), &plan.store, plan.serving.socket());
     }
     // Before the first thread: only the calling one survives a fork.
     let background = if plan.daemonize { Some(Background::enter()?) } else { None };
@@ -218,7 +218,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
     served
 }
 
-fn introduce(scratch: &Path, store: &StoreSettings) {
+fn introduce(scratch: &Path, store: &StoreSettings, socket: Option<&Path>) {
     let program = std::env::args().next().unwrap_or_else(|| "twitcher".into());
     // Who closed stdout does not want to know.
     let _ = writeln!(
@@ -229,4 +229,8 @@ fn introduce(scratch: &Path, store: &StoreSettings) {
         scratch.display(),
         store.url
     );
+    if let Some(socket) = socket {
+        let socket = socket.display();
+        let _ = writeln!(io::stdout(), "And see how all is:\n  {program} status --control-socket {socket}");
+    }
 }

@@ -168,6 +168,8 @@ where
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(LARGEST_HEAD)
         .keep_alive(false)
+        // Who has asked may have nothing more to say.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     // Whatever went wrong went wrong for the client alone, and it knows.
     let _ = tokio::time::timeout(DEADLINE, conversation).await;

@@ -207,7 +207,8 @@ fn a_record_is_recalled_as_it_was_told() {
     for (description, standing) in
         [("full", full_standing()), ("absent", absent), ("new", Standing::default())]
     {
-        let expected = Recalled { subject: children.clone(), definition: u64::MAX, standing };
+        let last_error = None;
+        let expected = Recalled { subject: children.clone(), definition: u64::MAX, standing, last_error };
         assert_eq!(recalled[description], expected, "{description}");
     }
 }

@@ -151,7 +151,9 @@ fn recalled(row: &Row<'_>) -> Result<(String, Recalled)> {
         paused: row.get("paused")?,
     };
     let definition = definition.ok_or_else(|| nonsense("definition", "missing"))?;
-    Ok((row.get("description")?, Recalled { subject: column::read_subject(row)?, definition, standing }))
+    let subject = column::read_subject(row)?;
+    let recalled = Recalled { subject, definition, standing, last_error: row.get("last_error")? };
+    Ok((row.get("description")?, recalled))
 }
 
 fn read_seen(row: &Row<'_>) -> Result<Option<Seen>> {

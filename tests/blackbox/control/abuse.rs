@@ -231,11 +231,11 @@ fn a_body_of_any_size_changes_nothing_about_an_order() {
         let head =
             format!("POST /v1/pause?watch=named HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n");
         assert_eq!(status_of(&socket, &[head.as_bytes(), &vec![b'x'; size]].concat()), Some(200));
-        assert_eq!(look_at(&sandbox, "named")["state"], "paused");
+        wait_for_state(&sandbox, "named", "paused");
         let head = "POST /v1/resume?watch=named HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
         let body = [format!("{size:x}\r\n").as_bytes(), &vec![b'x'; size], b"\r\n0\r\n\r\n"].concat();
         assert_eq!(status_of(&socket, &[head.as_bytes(), &body].concat()), Some(200));
-        assert_eq!(look_at(&sandbox, "named")["state"], "idle");
+        wait_for_state(&sandbox, "named", "idle");
     }
     assert_nothing_is_kept(&daemon, before, 8 * 1024);
 }
@@ -253,6 +253,20 @@ fn of_pipelined_requests_the_first_alone_is_heard() {
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
     assert_eq!(look_at(&sandbox, "named")["paused"], false);
+}
+
+// As `nc -N` and `socat` do.
+#[test]
+fn who_has_nothing_more_to_say_is_answered_all_the_same() {
+    let (sandbox, _) = sandbox(1000);
+    let _daemon = sandbox.start();
+    wait_until_served(&sandbox);
+    let mut client = connect(&sandbox.control_socket());
+    client.write_all(b"GET /v1/watches HTTP/1.0\r\n\r\n").expect("ask");
+    client.shutdown(std::net::Shutdown::Write).expect("end it");
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("the answer");
+    assert_eq!(Answer::parse(&answer).expect("an answer").json_lines().len(), 1001);
 }
 
 // "path traversal, invalid percent-encoding, a watch name with newline/escape codes/quotes/4 KB"

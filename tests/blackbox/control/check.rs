@@ -123,6 +123,33 @@ fn check_any_after(sandbox: &Sandbox, seconds: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+// After a restart that ran nothing, too.
+#[test]
+fn what_stopped_or_failed_before_a_restart_is_still_said_with_its_reason() {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/n", "1");
+    sandbox.config(
+        "app.twc",
+        [
+            described("/n", "exit 3", "stops", "on_failure: STOP"),
+            described("/n", "exit 3", "fails", "run_on_load: false"),
+        ]
+        .concat(),
+    );
+    let mut daemon = sandbox.start();
+    wait_for_state(&sandbox, "fails", "idle");
+    sandbox.nodes.set("/n", "2");
+    wait_for_state(&sandbox, "fails", "failed");
+    wait_for_state(&sandbox, "stops", "stopped");
+    assert_eq!(daemon.stop(), Some(0));
+    let _daemon = sandbox.start();
+    wait_for_state(&sandbox, "fails", "failed");
+    wait_for_state(&sandbox, "stops", "stopped");
+    let found = check(&sandbox, 1, []);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found.iter().all(|line| line.contains("exit code 3")), "{found:#?}");
+}
+
 // "config errors"
 #[test]
 fn a_file_that_is_not_loaded_is_a_problem() {

@@ -74,6 +74,13 @@ fn history_tells_of_each_run_how_it_ended_and_of_former_daemons_too() {
     assert_eq!(history(&sandbox, ["fails.twc:fails"]), std::slice::from_ref(of("fails")));
     assert_eq!(history(&sandbox, ["succeeds", "--failed"]), [json!(null); 0]);
 
+    // A watch that is gone has a history, even if that has no such run.
+    sandbox.remove_config("succeeds.twc");
+    wait_until("it to be gone", || sandbox.operator(["status", "succeeds"]).finish().code == Some(1));
+    assert_eq!(history(&sandbox, ["succeeds"]), std::slice::from_ref(of("succeeds")));
+    assert_eq!(history(&sandbox, ["succeeds", "--failed"]), [json!(null); 0]);
+    sandbox.config("succeeds.twc", "");
+
     // One that was killed leaves a run behind that nobody has seen end.
     daemon.kill();
     for (name, _) in &endings {

@@ -14,7 +14,7 @@ mod terminal;
 
 use serde_json::Value;
 
-use crate::harness::control::get;
+use crate::harness::control::{ask, connect, get};
 use crate::harness::{Sandbox, wait_for, wait_until};
 
 /// What the daemon says of a watch.
@@ -38,7 +38,11 @@ fn wait_for_state(sandbox: &Sandbox, watch: &str, state: &str) -> Value {
 fn wait_until_served(sandbox: &Sandbox) {
     let socket = sandbox.control_socket();
     wait_until("the daemon to answer", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
-    wait_until("the configs to be read", || get(&socket, "/v1/status").json()["state"] == "running");
+    wait_until("the configs to be read", || {
+        // While it loads thousands of watches at once it may not answer in time.
+        let answer = ask(connect(&socket), "GET", "/v1/status");
+        answer.status == 200 && answer.json()["state"] == "running"
+    });
 }
 
 /// The ledger's runs, newest first.
