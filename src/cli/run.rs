@@ -168,7 +168,7 @@ fn start(plan: Plan) -> Result<ExitCode, RunError> {
     };
     let pid_file = plan.pid_file.clone().map(PidFile::lock).transpose()?;
     if let Some(scratch) = &plan.scratch {
-        introduce(scratch.path(), &plan.store);
+        introduce(scratch.path(), &plan.store, plan.serving.socket());
     }
     // Before the first thread: only the calling one survives a fork.
     let background = if plan.daemonize { Some(Background::enter()?) } else { None };
@@ -270,7 +270,7 @@ fn conclude(until: Until, mut ended: Final) -> Result<ExitCode, RunError> {
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn introduce(scratch: &Path, store: &StoreSettings) {
+fn introduce(scratch: &Path, store: &StoreSettings, socket: Option<&Path>) {
     let program = std::env::args().next().unwrap_or_else(|| "twitcher".into());
     // Who closed stdout does not want to know.
     let _ = writeln!(
@@ -281,4 +281,8 @@ fn introduce(scratch: &Path, store: &StoreSettings) {
         scratch.display(),
         store.url
     );
+    if let Some(socket) = socket {
+        let socket = socket.display();
+        let _ = writeln!(io::stdout(), "And see how all is:\n  {program} status --control-socket {socket}");
+    }
 }

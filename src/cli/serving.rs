@@ -86,6 +86,11 @@ impl Serving {
         Ok(Self { control, metrics: metrics.address(config_path)?, unknown_group })
     }
 
+    /// Where the control socket is to be.
+    pub fn socket(&self) -> Option<&Path> {
+        self.control.as_ref().map(|place| place.path.as_path())
+    }
+
     /// Serves all of it, from a thread of its own. What cannot be is said, and the daemon does its work without. What is
     /// returned goes when the daemon ends.
     pub fn start(&self, log: &Reporter, routes: Routes) -> Option<SocketFile> {

@@ -22,7 +22,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
-use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
@@ -60,6 +60,8 @@ pub struct Routes {
 struct Failure {
     status: StatusCode,
     error: String,
+    /// The method that this would take.
+    allow: Option<&'static str>,
 }
 
 impl From<Refusal> for Failure {
@@ -69,12 +71,12 @@ impl From<Refusal> for Failure {
             Refusal::Ambiguous(error) | Refusal::Conflict(error) => (StatusCode::CONFLICT, error),
             Refusal::Unavailable(error) => (StatusCode::SERVICE_UNAVAILABLE, error),
         };
-        Self { status, error }
+        Self { status, error, allow: None }
     }
 }
 
 fn bad_request(error: impl Into<String>) -> Failure {
-    Failure { status: StatusCode::BAD_REQUEST, error: error.into() }
+    Failure { status: StatusCode::BAD_REQUEST, error: error.into(), allow: None }
 }
 
 impl Routes {
@@ -89,12 +91,9 @@ impl Routes {
             Scope::Everything => self.route(method, path, request.uri().query()).await,
             Scope::Metrics => Err(not_found()),
         };
-        answer.unwrap_or_else(|Failure { status, error }| {
+        answer.unwrap_or_else(|Failure { status, error, allow }| {
             let mut response = json_object(status, &json!({ "error": error }));
-            if status == StatusCode::METHOD_NOT_ALLOWED {
-                let other = if request.method() == Method::POST { "GET" } else { "POST" };
-                response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(other));
-            }
+            response.headers_mut().extend(allow.map(|method| (ALLOW, HeaderValue::from_static(method))));
             response
         })
     }
@@ -107,25 +106,25 @@ impl Routes {
     ) -> Result<Response<Body>, Failure> {
         let resource = path.strip_prefix("/v1/").ok_or_else(not_found)?;
         if let Some(order) = Order::ALL.into_iter().find(|order| order.as_str() == resource) {
-            require(method, &Method::POST)?;
+            require(method, "POST")?;
             let watch = Parameters::parse(query, &["watch"])?.required("watch")?;
             let done = self.ask(|answer| Question::Order { order, watch, answer }).await??;
             return Ok(json_object(StatusCode::OK, &done));
         }
         match resource {
             "reload" => {
-                require(method, &Method::POST)?;
+                require(method, "POST")?;
                 Parameters::parse(query, &[])?;
                 let done = ask_within(RELOADING, &self.daemon, Question::Reload).await??;
                 Ok(json_object(StatusCode::OK, &done))
             }
             "status" => {
-                require(method, &Method::GET)?;
+                require(method, "GET")?;
                 Parameters::parse(query, &[])?;
                 Ok(json_object(StatusCode::OK, &self.ask(Question::Daemon).await?))
             }
             "watches" => {
-                require(method, &Method::GET)?;
+                require(method, "GET")?;
                 match Parameters::parse(query, &["watch"])?.take("watch") {
                     Some(named) => {
                         let watch = self.ask(|answer| Question::Watch { named, answer }).await??;
@@ -135,7 +134,7 @@ impl Routes {
                 }
             }
             "history" => {
-                require(method, &Method::GET)?;
+                require(method, "GET")?;
                 let mut parameters = Parameters::parse(query, &["watch", "failed", "limit"])?;
                 let which =
                     Which { watch: parameters.take("watch"), failed: parameters.parsed("failed", false)? };
@@ -145,7 +144,7 @@ impl Routes {
                 Ok(json_lines(self.runs(which, first, limit)))
             }
             "output" => {
-                require(method, &Method::GET)?;
+                require(method, "GET")?;
                 let run = Parameters::parse(query, &["run"])?.required("run")?;
                 let output = self.ask(|answer| Question::Output { run, answer }).await??;
                 Ok(respond(StatusCode::OK, "application/octet-stream", whole(output)))
@@ -155,7 +154,7 @@ impl Routes {
     }
 
     async fn metrics(&self, method: &Method) -> Result<Response<Body>, Failure> {
-        require(method, &Method::GET)?;
+        require(method, "GET")?;
         let gauges = self.ask(Question::Gauges).await?;
         Ok(respond(StatusCode::OK, metrics::CONTENT_TYPE, whole(self.metrics.encode(&gauges))))
     }
@@ -246,14 +245,15 @@ async fn ask_within<T>(
 }
 
 fn not_found() -> Failure {
-    Failure { status: StatusCode::NOT_FOUND, error: "there is nothing by this path".into() }
+    Failure { status: StatusCode::NOT_FOUND, error: "there is nothing by this path".into(), allow: None }
 }
 
-fn require(method: &Method, required: &Method) -> Result<(), Failure> {
+fn require(method: &Method, required: &'static str) -> Result<(), Failure> {
     if method == required {
         return Ok(());
     }
-    Err(Failure { status: StatusCode::METHOD_NOT_ALLOWED, error: format!("use {required}") })
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    Err(Failure { status, error: format!("use {required}"), allow: Some(required) })
 }
 
 /// A request's parameters; unknown and repeated ones are errors.
@@ -310,6 +310,6 @@ fn whole(bytes: impl Into<Bytes>) -> Body {
 fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

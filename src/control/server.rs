@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Question;
 use super::routes::{Routes, Scope};
 
-/// For one connection, from its beginning to the end of its answer: all of a large ledger is read in a fraction.
+/// For one connection, from its beginning to the end of its answer, also if nobody else comes.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Until a client has said what it wants. `curl` does at once.
@@ -33,9 +33,12 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// [`WATCHES_AT_ONCE`](super::WATCHES_AT_ONCE) watches or as many runs of it: 10 MiB for all of them.
 const MOST_CONNECTIONS: usize = 64;
 
-/// What everybody gets before it has to go for another: enough to ask, and to be answered, on a busy machine. A thousand
-/// clients that connect at once and never say a word keep the next one waiting for 8 s.
-const GRACE: Duration = Duration::from_millis(500);
+/// What everybody gets to ask before it may have to go for another: enough on a busy machine. A thousand clients that
+/// connect at once and never say a word keep the next one waiting for 8 s.
+const GRACE_TO_ASK: Duration = Duration::from_millis(500);
+
+/// The same for whoever has asked, with the time that it took. All of a large ledger is read in a fraction.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// hyper's least.
 const LARGEST_HEAD: usize = 8192;
@@ -89,7 +92,7 @@ async fn serve<L, S>(
     let Some(listener) = listener else { return };
     let mut guests = Guests::default();
     loop {
-        let leaves = guests.next_to_leave();
+        let leaves = guests.next_leaves();
         tokio::select! {
             accepted = accept(&listener), if leaves.is_none() => match accepted {
                 Ok(stream) => guests.admit(|has_asked| converse(stream, routes.clone(), scope, has_asked)),
@@ -101,12 +104,10 @@ async fn serve<L, S>(
     }
 }
 
-/// Who is served. Where all places are taken, whoever came first has to go, and those before all others that have not
-/// even said what they want; but nobody before it had its [`GRACE`].
+/// Who is served. Where all places are taken somebody has to go for the next one, but nobody before its grace is over.
 #[derive(Default)]
 struct Guests {
     tasks: JoinSet<()>,
-    /// Oldest first.
     present: Vec<Guest>,
 }
 
@@ -114,6 +115,14 @@ struct Guest {
     came: Instant,
     has_asked: Arc<AtomicBool>,
     task: AbortHandle,
+}
+
+impl Guest {
+    /// When it has to go for another, if that is so.
+    fn leaves(&self) -> Instant {
+        let grace = if self.has_asked.load(Ordering::Relaxed) { GRACE } else { GRACE_TO_ASK };
+        self.came + grace
+    }
 }
 
 impl Guests {
@@ -127,21 +136,17 @@ impl Guests {
     }
 
     /// When somebody has to go for the next one; `None` if there is room.
-    fn next_to_leave(&self) -> Option<Instant> {
-        (self.present.len() >= MOST_CONNECTIONS).then(|| self.present[self.least_welcome()].came + GRACE)
+    fn next_leaves(&self) -> Option<Instant> {
+        let all_taken = self.present.len() >= MOST_CONNECTIONS;
+        self.present.iter().map(Guest::leaves).min().filter(|_| all_taken)
     }
 
-    /// By now it may be another, whose time has not come.
+    /// Sends the one away whose time came first. By now it may have asked, and have more.
     fn dismiss(&mut self) {
-        let guest = self.least_welcome();
-        if self.present[guest].came.elapsed() >= GRACE {
-            self.present.remove(guest).task.abort();
+        let next = self.present.iter().enumerate().min_by_key(|(_, guest)| guest.leaves());
+        if let Some((place, _)) = next.filter(|(_, guest)| guest.leaves() <= Instant::now()) {
+            self.present.remove(place).task.abort();
         }
-    }
-
-    /// There is one.
-    fn least_welcome(&self) -> usize {
-        self.present.iter().position(|guest| !guest.has_asked.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     fn forget_the_gone(&mut self) {
@@ -163,6 +168,8 @@ where
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(LARGEST_HEAD)
         .keep_alive(false)
+        // Who has asked may have nothing more to say.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     // Whatever went wrong went wrong for the client alone, and it knows.
     let _ = tokio::time::timeout(DEADLINE, conversation).await;
@@ -186,29 +193,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_says_nothing_goes_first_and_nobody_at_once() {
+    async fn for_the_next_one_goes_who_overstays_most_and_nobody_before_its_time() {
         let mut guests = Guests::default();
-        for _ in 2..MOST_CONNECTIONS {
-            guest(&mut guests, true, 20 * GRACE);
+        for _ in 3..MOST_CONNECTIONS {
+            guest(&mut guests, true, Duration::ZERO);
         }
-        guest(&mut guests, false, 10 * GRACE);
-        assert_eq!(guests.next_to_leave(), None);
-        guest(&mut guests, false, Duration::ZERO);
-        assert!(guests.next_to_leave().is_some_and(|leaves| leaves < Instant::now()));
+        guest(&mut guests, false, GRACE_TO_ASK / 2);
+        guest(&mut guests, true, GRACE / 2);
+        assert_eq!(guests.next_leaves(), None, "there is room");
+        guest(&mut guests, false, 2 * GRACE_TO_ASK);
+        assert!(guests.next_leaves().is_some_and(|leaves| leaves < Instant::now()));
         guests.dismiss();
         assert_eq!((guests.present.len(), silent(&guests)), (MOST_CONNECTIONS - 1, 1));
-        assert_eq!(guests.next_to_leave(), None);
+        assert_eq!(guests.next_leaves(), None);
+        // Of two that have overstayed, who has so longer; that others are silent protects nobody.
+        guest(&mut guests, true, 3 * GRACE);
+        guests.dismiss();
+        assert_eq!((guests.present.len(), silent(&guests)), (MOST_CONNECTIONS - 1, 1));
         guest(&mut guests, true, Duration::ZERO);
-        assert!(guests.next_to_leave().is_some_and(|leaves| leaves > Instant::now()));
+        assert!(guests.next_leaves().is_some_and(|leaves| leaves > Instant::now()));
         guests.dismiss();
-        assert_eq!((guests.present.len(), silent(&guests)), (MOST_CONNECTIONS, 1));
-        // Now that the last of them has asked it is the turn of whoever came first.
-        guests.present.iter().for_each(|guest| guest.has_asked.store(true, Ordering::Relaxed));
-        guests.dismiss();
-        assert_eq!(guests.present.len(), MOST_CONNECTIONS - 1);
+        assert_eq!(guests.present.len(), MOST_CONNECTIONS, "it is nobody's time");
         for _ in 0..2 {
             assert!(guests.tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
         }
-        assert_eq!(guests.tasks.len(), MOST_CONNECTIONS - 1);
+        assert_eq!(guests.tasks.len(), MOST_CONNECTIONS);
     }
 }

@@ -159,3 +159,100 @@ impl WatchStatus {
         Some(format!("an update waits for pid {}, which runs for {:.0} s", run.pid, run.seconds))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STUCK_AFTER: Duration = Duration::from_secs(60);
+
+    fn daemon() -> DaemonStatus {
+        DaemonStatus {
+            version: "2.0.0".into(),
+            pid: 1,
+            started: Timestamp(std::time::UNIX_EPOCH),
+            state: "running".into(),
+            config_path: "/etc/twitcher".into(),
+            stores: Vec::new(),
+            ledger: LedgerStatus { usable: true, reason: None },
+            config_errors: Vec::new(),
+            watches: 1,
+        }
+    }
+
+    fn watch() -> WatchStatus {
+        WatchStatus {
+            watch: "git.twc:deploy".into(),
+            file: "git.twc".into(),
+            description: "deploy".into(),
+            store: "default".into(),
+            znode: "/git/head".into(),
+            watch_type: "data".into(),
+            state: "running".into(),
+            registered: true,
+            paused: false,
+            stopped: false,
+            version: Some(1),
+            applied_version: None,
+            runs: vec![run(1.0, None)],
+            waiting: 0,
+            next_start_seconds: None,
+            failures: 0,
+            error: None,
+            last_run: None,
+            notified: false,
+        }
+    }
+
+    fn run(seconds: f64, killed_seconds: Option<f64>) -> RunStatus {
+        RunStatus {
+            run: "1a.1-1".into(),
+            pid: 42,
+            event: "load".into(),
+            version: 1,
+            started: Timestamp(std::time::UNIX_EPOCH),
+            seconds,
+            killed_seconds,
+        }
+    }
+
+    fn of(watch: WatchStatus) -> Vec<String> {
+        problems(&daemon(), &[watch], STUCK_AFTER)
+    }
+
+    #[test]
+    fn a_store_that_is_not_connected_is_a_problem() {
+        let store = |connected, detail: Option<&str>| StoreStatus {
+            name: "default".into(),
+            url: "zk://localhost:2181".into(),
+            connected,
+            since: None,
+            detail: detail.map(Into::into),
+        };
+        let found = |store| problems(&DaemonStatus { stores: vec![store], ..daemon() }, &[], STUCK_AFTER);
+        assert_eq!(found(store(Some(true), None)), [""; 0]);
+        assert_eq!(found(store(Some(false), Some("refused"))), ["store default: not connected: refused"]);
+        assert_eq!(found(store(None, None)), ["store default: not connected: not tried yet"]);
+    }
+
+    #[test]
+    fn what_does_not_die_or_keeps_an_update_waiting_is_stuck() {
+        let long = vec![run(61.0, None)];
+        assert_eq!(of(watch()), [""; 0]);
+        assert_eq!(of(WatchStatus { runs: long.clone(), ..watch() }), [""; 0], "nothing waits for it");
+        let waits = WatchStatus { runs: long, waiting: 1, ..watch() };
+        let late = ["git.twc:deploy: stuck: an update waits for pid 42, which runs for 61 s"];
+        assert_eq!(of(waits.clone()), late);
+        assert_eq!(of(WatchStatus { runs: vec![run(59.0, None)], ..waits.clone() }), [""; 0]);
+        assert_eq!(of(WatchStatus { paused: true, ..waits.clone() }), [""; 0]);
+        assert_eq!(of(WatchStatus { notified: true, ..waits.clone() }), [""; 0], "it was told");
+        let undead = |ago| WatchStatus { runs: vec![run(9.0, Some(ago))], paused: true, ..watch() };
+        assert_eq!(of(undead(4.0)), [""; 0]);
+        let stuck = ["git.twc:deploy: stuck: pid 42 does not end after SIGKILL"];
+        assert_eq!(of(undead(6.0)), stuck);
+        // Of a watch that is gone nothing else matters any more.
+        let gone = |watch| WatchStatus { registered: false, failures: 3, stopped: true, ..watch };
+        assert_eq!(of(gone(undead(6.0))), stuck);
+        assert_eq!(of(gone(watch())), [""; 0]);
+    }
+}

@@ -158,6 +158,11 @@ impl Daemon {
         if !is_recorded {
             self.unremembered.insert(id);
         }
+        let why =
+            recalled.filter(|_| is_recorded && standing.failures > 0).and_then(|it| it.last_error.clone());
+        if let (Some(why), Some(entry)) = (why, self.entries.get_mut(&id)) {
+            entry.fail(why);
+        }
         self.stores[&store].join(id, &subject);
     }
 

@@ -24,6 +24,8 @@ impl Daemon {
                 );
             }
             Question::Watches { after, answer } => tell(answer, self.watches(after)),
+            // Who was told that there is no answer must not be obeyed after all.
+            Question::Order { answer, .. } if answer.is_closed() => {}
             Question::Order { order, watch, answer } => tell(answer, self.obey(order, &watch)),
             Question::Reload(answer) => self.read_configs(answer),
             Question::History { which, before, answer } => tell(answer, self.history(&which, before)),
@@ -196,8 +198,11 @@ impl Daemon {
     fn history(&mut self, which: &Which, before: Option<i64>) -> Result<Vec<(i64, RunRecord)>, Refusal> {
         let page = self.ledger.history(which, before, RUNS_AT_ONCE).map_err(Refusal::Unavailable)?;
         if let (true, None, Some(named)) = (page.is_empty(), before, &which.watch) {
-            // Nothing ran of it, or there is no such watch.
-            self.find(named)?;
+            // No such run of it, or there is no such watch, nor was there one.
+            let any = Which { failed: false, ..which.clone() };
+            if self.ledger.history(&any, None, 1).map_err(Refusal::Unavailable)?.is_empty() {
+                self.find(named)?;
+            }
         }
         Ok(page)
     }

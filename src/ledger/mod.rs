@@ -60,6 +60,8 @@ pub struct Recalled {
     pub definition: u64,
     /// [`Standing::applied`] is `None` if that was another definition.
     pub standing: Standing,
+    /// As in [`WatchRecord`].
+    pub last_error: Option<String>,
 }
 
 /// A run that is about to start.

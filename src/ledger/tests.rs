@@ -210,8 +210,13 @@ fn a_record_is_recalled_as_it_was_told() {
     for (description, standing) in
         [("full", full_standing()), ("absent", absent), ("new", Standing::default())]
     {
-        let expected =
-            Recalled { store: STORE.into(), subject: children.clone(), definition: u64::MAX, standing };
+        let expected = Recalled {
+            store: STORE.into(),
+            subject: children.clone(),
+            definition: u64::MAX,
+            standing,
+            last_error: None,
+        };
         assert_eq!(recalled[description], expected, "{description}");
     }
 }

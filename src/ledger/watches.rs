@@ -149,7 +149,8 @@ fn recalled(row: &Row<'_>) -> Result<(String, Recalled)> {
     };
     let definition = definition.ok_or_else(|| nonsense("definition", "missing"))?;
     let (store, subject) = (row.get("store")?, column::read_subject(row)?);
-    Ok((row.get("description")?, Recalled { store, subject, definition, standing }))
+    let recalled = Recalled { store, subject, definition, standing, last_error: row.get("last_error")? };
+    Ok((row.get("description")?, recalled))
 }
 
 fn read_seen(row: &Row<'_>) -> Result<Option<Seen>> {

@@ -389,7 +389,7 @@ impl fmt::Display for Report<'_> {
             Report::StaysStopped { watch } => write!(
                 f,
                 "{watch}: failed before the restart and stays stopped (on_failure: STOP): nothing runs until its definition \
-                 changes"
+                 changes or `twitcher trigger`"
             ),
             Report::Superseded { watch, total } => {
                 write!(f, "{watch}: too many updates wait, the newest replaces the last ({total} so far)")

@@ -107,6 +107,11 @@ fn devel_prints_its_temporary_directory_and_the_command_to_try_next() {
     let node = *words.iter().find(|word| word.starts_with('/')).expect("a node");
     words.iter().fold(sandbox.twitcher([]), |twitcher, word| twitcher.arg(word)).finish().expect(0);
     daemon.wait_for_log(&["run", node]);
+    let line = daemon.wait_for_log(&["twitcher", " status --control-socket "]);
+    let command = line.split_once("twitcher ").expect("it contains that").1;
+    let words = command.split_whitespace();
+    let status = words.fold(sandbox.twitcher([]), |twitcher, word| twitcher.arg(word)).finish().expect(0);
+    status.expect_said(&["example1.twc", node]);
     daemon.stop();
     wait_until("the temporary directory to be gone", || !fs::exists(store).expect("look"));
 }

@@ -207,11 +207,12 @@ fn without_a_terminal_the_log_goes_to_syslog_and_survives_its_restart() {
         eprintln!("skipped: this machine has a syslog daemon, which is not ours to restart");
         return;
     }
-    let sandbox = sandbox("echo heard $(cat)");
+    let sandbox = sandbox(r#"printf 'heard \033[31m%s\n' "$(cat)""#);
     // It starts without a syslog daemon.
     let daemon = sandbox.daemon_logging_elsewhere().start();
     let bound = SyslogSocket::bind(socket);
-    let line = bound.wait_for(&["named", "heard content"]);
+    let line = bound.wait_for(&["named", "heard ", "content"]);
+    assert!(!line.trim_end().contains(char::is_control), "{line:?}");
     let priority: u32 = line
         .strip_prefix('<')
         .and_then(|rest| rest.split_once('>'))
@@ -222,7 +223,7 @@ fn without_a_terminal_the_log_goes_to_syslog_and_survives_its_restart() {
     sandbox.nodes.set("/n", "between");
     let bound = SyslogSocket::bind(socket);
     sandbox.nodes.set("/n", "after");
-    bound.wait_for(&["named", "heard after"]);
+    bound.wait_for(&["named", "heard ", "after"]);
     assert!(daemon.log().is_empty(), "{:#?}", daemon.log());
 }
 

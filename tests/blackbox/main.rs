@@ -12,6 +12,7 @@ mod action_timeout;
 mod bad_input;
 mod cli;
 mod client_commands;
+mod control;
 mod daemon_instances;
 mod explain;
 mod facts;

@@ -5,6 +5,7 @@
 //! condition, with a deadline far beyond need ([`wait`]). And that something does *not* happen is shown by
 //! what comes after it: do the thing that must run nothing, then one that must run, and read the journal.
 
+pub mod control;
 mod ensemble;
 mod journal;
 mod journald;

@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
@@ -146,7 +147,9 @@ impl Sandbox {
 
     /// A command to the daemon on the sandbox's own state (`status`, `trigger`...).
     pub fn operator<const N: usize>(&self, args: [&str; N]) -> Twitcher {
-        self.twitcher(args).arg("--control-socket").arg(self.control_socket())
+        let (command, rest) = args.split_first().expect("a command");
+        let command = self.twitcher([command]).arg("--control-socket").arg(self.control_socket());
+        rest.iter().fold(command, Twitcher::arg)
     }
 
     fn run(&self, state: &Path) -> Twitcher {
@@ -185,7 +188,10 @@ impl Sandbox {
     /// The binary under test where every user can reach it.
     pub fn copy_of_the_binary(&self) -> PathBuf {
         let copy = self.home.path().join("twitcher");
-        fs::copy(env!("CARGO_BIN_EXE_twitcher"), &copy).expect("copy the binary");
+        // By a process of its own: what another test starts meanwhile would inherit our descriptor, and nobody can execute
+        // a file that somebody may write.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_twitcher")).arg(&copy).status();
+        assert!(copied.is_ok_and(|status| status.success()), "copy the binary to {}", copy.display());
         copy
     }
 

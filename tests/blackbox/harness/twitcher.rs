@@ -1,13 +1,16 @@
 //! The binary under test, as a daemon or as a command that ends.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::Signal;
 
 use super::process::Process;
@@ -110,11 +113,32 @@ impl Twitcher {
         Finished::of(output, &self.args)
     }
 
+    /// Runs it to its end on a terminal of so many columns, and returns its exit code and what the terminal got.
+    #[track_caller]
+    pub fn finish_on_terminal(self, columns: u16) -> (Option<i32>, String) {
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let OpenptyResult { master, slave } = openpty(&size, None).expect("open a terminal");
+        let end = |terminal: &OwnedFd| terminal.try_clone().expect("another descriptor");
+        let mut command = self.command();
+        command.stdin(Stdio::null()).stdout(end(&slave)).stderr(end(&slave)).env("TERM", "xterm-256color");
+        let mut child = command.spawn().expect("start twitcher");
+        // Only its own are left, so that reading ends when it does.
+        drop((command, slave));
+        let mut shown = Vec::new();
+        // EIO is a terminal's way to end.
+        let _ = File::from(master).read_to_end(&mut shown);
+        let code = child.wait().expect("wait for twitcher").code();
+        (code, String::from_utf8_lossy(&shown).replace("\r\n", "\n"))
+    }
+
     fn command(&self) -> Command {
         let mut words = self.under.iter().chain([&self.binary]);
         let mut command = Command::new(words.next().expect("never empty"));
         command.args(words).args(&self.args).current_dir(&self.directory);
-        command.env_remove("TWITCHER_STORE").env_remove("TWITCHER_CONFIG_PATH");
+        for variable in ["STORE", "CONFIG_PATH", "CONTROL_SOCKET"] {
+            command.env_remove(format!("TWITCHER_{variable}"));
+        }
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR").env_remove("CLICOLOR_FORCE");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -1,0 +1,52 @@
+//! What operators see and do: `status`, `trigger`, `pause`, `resume`, `kill`, `reload`, `history` and `logs`, the control
+//! socket below them, and those who mean it no good.
+
+mod abuse;
+mod check;
+mod documented;
+mod history;
+mod metrics;
+mod orders;
+mod pause;
+mod place;
+mod status;
+mod terminal;
+
+use serde_json::Value;
+
+use crate::harness::control::{ask, connect, get};
+use crate::harness::{Sandbox, wait_for, wait_until};
+
+/// What the daemon says of a watch.
+#[track_caller]
+fn look_at(sandbox: &Sandbox, watch: &str) -> Value {
+    get(&sandbox.control_socket(), &format!("/v1/watches?watch={watch}")).json()
+}
+
+/// Waits until the daemon knows the watch and says that it is so.
+#[track_caller]
+fn wait_for_state(sandbox: &Sandbox, watch: &str, state: &str) -> Value {
+    wait_until_served(sandbox);
+    wait_for(&format!("{watch} to be {state}"), || {
+        let watches = get(&sandbox.control_socket(), "/v1/watches").json_lines();
+        watches.into_iter().find(|found| found["description"] == watch && found["state"] == state)
+    })
+}
+
+/// Waits until the daemon has read its configs and answers.
+#[track_caller]
+fn wait_until_served(sandbox: &Sandbox) {
+    let socket = sandbox.control_socket();
+    wait_until("the daemon to answer", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    wait_until("the configs to be read", || {
+        // While it loads thousands of watches at once it may not answer in time.
+        let answer = ask(connect(&socket), "GET", "/v1/status");
+        answer.status == 200 && answer.json()["state"] == "running"
+    });
+}
+
+/// The ledger's runs, newest first.
+#[track_caller]
+fn runs(sandbox: &Sandbox) -> Vec<Value> {
+    get(&sandbox.control_socket(), "/v1/history?limit=1000000").json_lines()
+}
