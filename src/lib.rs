@@ -7,7 +7,7 @@
 //!  store::directory ┴─ Observed ─▶ watch (pure) ── Effect ──▶ daemon ──┤
 //!                                    ▲    ▲                    │  │    └ function (twitcher act)
 //!  config (hot reload) ─ WatchChange ┘    └── ends, timers ────┘  ├──▶ report ─▶ log, metrics
-//!                                                                └──▶ ledger
+//!  control (operators) ─ Question ─▶ daemon                      └──▶ ledger
 //! ```
 //!
 //! * [`store`] turns each node into the stream of its latest states. Sessions, re-arming, backoff and
@@ -23,6 +23,7 @@
 //!   there.
 //! * [`report`] has one typed report per event, and turns each into a log line and a count.
 //! * [`metrics`] has these counts, and how the daemon is at the moment, as Prometheus reads them.
+//! * [`control`] lets operators see and steer the daemon, over a socket that a thread of its own serves.
 //! * [`cli`] has one file per subcommand.
 //! * [`sys`] is the only unsafe code.
 

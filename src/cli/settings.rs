@@ -119,13 +119,20 @@ pub(super) fn readable(config_path: &Path) -> Result<File, SettingsError> {
     }
 }
 
-/// Says where, but does not quote the line: it may hold a secret.
+/// Says where, but quotes neither the line nor a value: it may be a secret.
 fn parse_error(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let origin = format!("{}:{line}:{column}", path.display());
-    SettingsError::Value { origin, reason: error.message().to_owned() }
+    let message = error.message();
+    let reason = match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{}\"...\"{}", &message[..first], &message[last + 1..])
+        }
+        _ => message.to_owned(),
+    };
+    SettingsError::Value { origin, reason }
 }
 
 pub(super) fn value_error(config_path: &Path, key: &str, reason: impl ToString) -> SettingsError {
@@ -193,6 +200,18 @@ mod tests {
             error.contains("twitcher.toml") && error.contains("stor") && error.contains("store"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn no_error_quotes_what_may_be_a_secret() {
+        for text in
+            ["auth = \"user:secret\"", "[[auth]]\nscheme = \"digest\"\ncredentials = [\"user:\\\"secret\"]"]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(FILE), text).unwrap();
+            let error = File::read(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("expected") && !error.contains("secret"), "{error}");
+        }
     }
 
     #[test]
