@@ -253,24 +253,18 @@ struct Daemon {
 
 /// What the end of a run means: to its watch, and to the ledger.
 fn verdict(outcome: &io::Result<Outcome>, told: Option<Reason>) -> (End, Ending<'static>) {
-    match (outcome, told) {
-        (Ok(Outcome::Unknown), None | Some(Reason::Timeout | Reason::Stop | Reason::Kill)) => {
-            (End::Interrupted, Ending::Unknown)
-        }
-        (Ok(Outcome::Exited(_) | Outcome::Signaled(_)), Some(Reason::Stop)) => {
-            (End::Interrupted, Ending::Interrupted)
-        }
-        (Ok(Outcome::Exited(_) | Outcome::Signaled(_)), Some(Reason::Timeout)) => {
-            (End::Failed, Ending::TimedOut)
-        }
-        (Ok(Outcome::Exited(_) | Outcome::Signaled(_)), Some(Reason::Kill)) => (End::Failed, Ending::Killed),
-        (Ok(Outcome::Exited(0)), None) => (End::Succeeded, Ending::Exited(0)),
-        (Ok(Outcome::Exited(code)), None) => (End::Failed, Ending::Exited(*code)),
-        (Ok(Outcome::Signaled(signal)), None) => (End::Failed, Ending::Signaled(*signal)),
-        (Err(_), None | Some(Reason::Timeout | Reason::Stop | Reason::Kill)) => {
-            (End::Failed, Ending::Unknown)
-        }
-    }
+    let Ok(outcome) = outcome else { return (End::Failed, Ending::Unknown) };
+    let ending = Ending::of(outcome, told);
+    let end = match ending {
+        Ending::Exited(0) => End::Succeeded,
+        Ending::Exited(_)
+        | Ending::Signaled(_)
+        | Ending::TimedOut
+        | Ending::Killed
+        | Ending::NotStarted(_) => End::Failed,
+        Ending::Interrupted | Ending::Unknown => End::Interrupted,
+    };
+    (end, ending)
 }
 
 /// Sets the run ids of a daemon apart from those of any other.

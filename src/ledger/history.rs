@@ -29,7 +29,7 @@ pub struct RunRecord {
     pub started: Timestamp,
     /// `null` while it runs.
     pub seconds: Option<f64>,
-    /// `success`, `exit`, `signal`, `timeout`, `killed`, `not started`, `interrupted` (the daemon stopped first),
+    /// `success`, `exit`, `signal`, `timeout`, `killed`, `not_started`, `interrupted` (the daemon stopped first),
     /// `unknown` (its daemon was killed) or `running`.
     pub outcome: String,
     pub exit_code: Option<i32>,
@@ -44,7 +44,7 @@ impl RunRecord {
         match (self.outcome.as_str(), self.exit_code, self.signal, &self.error) {
             ("exit", Some(code), _, _) => format!("exit code {code}"),
             ("signal", _, Some(signal), _) => format!("signal {signal}"),
-            ("not started", _, _, Some(error)) => error.clone(),
+            ("not_started", _, _, Some(error)) => error.clone(),
             (outcome, ..) => outcome.to_owned(),
         }
     }

@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::action::proc::ProcessMark;
+use crate::action::run::Outcome;
 use crate::config::spec::WatchKey;
 use crate::store::{Subject, Version};
-use crate::watch::{Event, Standing};
+use crate::watch::{Event, Reason, Standing};
 
 mod checkpoint;
 mod column;
@@ -98,8 +99,26 @@ pub enum Ending<'a> {
     Unknown,
 }
 
+impl Ending<'static> {
+    /// How a run ended that was `told` to, or not.
+    pub fn of(outcome: &Outcome, told: Option<Reason>) -> Self {
+        match (outcome, told) {
+            (Outcome::Unknown, None | Some(Reason::Timeout | Reason::Stop | Reason::Kill)) => Ending::Unknown,
+            (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Stop)) => Ending::Interrupted,
+            (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Timeout)) => Ending::TimedOut,
+            (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Kill)) => Ending::Killed,
+            (Outcome::Exited(code), None) => Ending::Exited(*code),
+            (Outcome::Signaled(signal), None) => Ending::Signaled(*signal),
+        }
+    }
+}
+
 impl Ending<'_> {
-    /// As the ledger and everything that shows it has it.
+    /// All that [`Self::name`] can give.
+    pub const NAMES: [&'static str; 8] =
+        ["success", "exit", "signal", "timeout", "killed", "not_started", "interrupted", "unknown"];
+
+    /// As the ledger has it, and everything that shows or counts it.
     pub fn name(self) -> &'static str {
         match self {
             Ending::Exited(0) => "success",
@@ -107,7 +126,7 @@ impl Ending<'_> {
             Ending::Signaled(_) => "signal",
             Ending::TimedOut => "timeout",
             Ending::Killed => "killed",
-            Ending::NotStarted(_) => "not started",
+            Ending::NotStarted(_) => "not_started",
             Ending::Interrupted => "interrupted",
             Ending::Unknown => "unknown",
         }

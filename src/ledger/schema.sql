@@ -50,7 +50,7 @@ CREATE TABLE runs (
     pid_started INTEGER, -- in clock ticks since the boot; tells the process from a later one with its pid
     ended INTEGER,
     outcome TEXT CHECK (outcome IN
-        ('success', 'exit', 'signal', 'timeout', 'killed', 'not started', 'interrupted', 'unknown')), -- NULL: it runs
+        ('success', 'exit', 'signal', 'timeout', 'killed', 'not_started', 'interrupted', 'unknown')), -- NULL: it runs
     exit_code INTEGER,
     signal INTEGER,
     error TEXT, -- why it was not started
@@ -71,7 +71,7 @@ SELECT
     CASE outcome
         WHEN 'exit' THEN 'exit code ' || exit_code
         WHEN 'signal' THEN 'signal ' || signal
-        WHEN 'not started' THEN 'not started: ' || error
+        WHEN 'not_started' THEN 'not started: ' || error
         ELSE coalesce(outcome, 'running')
     END AS outcome,
     CAST(output AS TEXT) AS output

@@ -347,7 +347,7 @@ fn the_history_tells_how_each_run_ended() {
         (Ending::Exited(3), "exit code 3", "exit|3|||done"),
         (Ending::Signaled(9), "signal 9", "signal||9||done"),
         (Ending::TimedOut, "timeout", "timeout||||done"),
-        (Ending::NotStarted("no such file"), "not started: no such file", "not started|||no such file|done"),
+        (Ending::NotStarted("no such file"), "not started: no such file", "not_started|||no such file|done"),
         (Ending::Interrupted, "interrupted", "interrupted||||done"),
         (Ending::Unknown, "unknown", "unknown||||done"),
     ];

@@ -5,10 +5,9 @@ use prometheus::{
     DEFAULT_BUCKETS, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, Result,
 };
 
-use crate::action::run::Outcome;
+use crate::ledger::Ending;
 use crate::report::{FormerRun, Report, RunReport};
 use crate::store::StoreName;
-use crate::watch::Reason;
 
 /// From 5 ms to 10 s as all Prometheus clients have it, and then by the clock: a deployment may well take an hour.
 const BEYOND_DEFAULT: [f64; 6] = [30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];
@@ -16,70 +15,8 @@ const BEYOND_DEFAULT: [f64; 6] = [30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];
 /// A start takes some 3 ms where nothing keeps it.
 const BELOW_DEFAULT: [f64; 2] = [0.001, 0.0025];
 
-/// How a run ended, as the label `outcome` has it; the ledger uses the same words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunOutcome {
-    /// With exit code 0.
-    Success,
-    /// With another exit code.
-    Exit,
-    /// By a signal that was not ours.
-    Signal,
-    /// Its timeout came first.
-    Timeout,
-    /// An operator ended it.
-    Killed,
-    /// Its program could not be started.
-    NotStarted,
-    /// The daemon stopped first.
-    Interrupted,
-    /// Its daemon died first, so that nobody knows.
-    Unknown,
-}
-
-impl RunOutcome {
-    pub const ALL: [Self; 8] = [
-        RunOutcome::Success,
-        RunOutcome::Exit,
-        RunOutcome::Signal,
-        RunOutcome::Timeout,
-        RunOutcome::Killed,
-        RunOutcome::NotStarted,
-        RunOutcome::Interrupted,
-        RunOutcome::Unknown,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RunOutcome::Success => "success",
-            RunOutcome::Exit => "exit",
-            RunOutcome::Signal => "signal",
-            RunOutcome::Timeout => "timeout",
-            RunOutcome::Killed => "killed",
-            RunOutcome::NotStarted => "not_started",
-            RunOutcome::Interrupted => "interrupted",
-            RunOutcome::Unknown => "unknown",
-        }
-    }
-
-    fn of(outcome: &Outcome, ended_by: Option<Reason>) -> Self {
-        match (outcome, ended_by) {
-            (Outcome::Unknown, None | Some(Reason::Timeout | Reason::Stop | Reason::Kill)) => {
-                RunOutcome::Unknown
-            }
-            (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Timeout)) => RunOutcome::Timeout,
-            (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Stop)) => RunOutcome::Interrupted,
-            (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Kill)) => RunOutcome::Killed,
-            (Outcome::Exited(0), None) => RunOutcome::Success,
-            (Outcome::Exited(_), None) => RunOutcome::Exit,
-            (Outcome::Signaled(_), None) => RunOutcome::Signal,
-        }
-    }
-}
-
 pub(super) struct Counters {
-    /// In the order of [`RunOutcome::ALL`].
-    runs: [IntCounter; RunOutcome::ALL.len()],
+    runs: IntCounterVec,
     run_duration: Histogram,
     start_latency: Histogram,
     discarded: IntCounter,
@@ -104,6 +41,9 @@ impl Counters {
         };
         let runs =
             counters("twitcher_runs_total", "Runs of actions that are over, by how they ended.", "outcome")?;
+        for name in Ending::NAMES {
+            runs.with_label_values(&[name]);
+        }
         let loads = counters(
             "twitcher_config_loads_total",
             "Config files that were loaded, or could not be, each time that they changed.",
@@ -113,7 +53,7 @@ impl Counters {
             counters("twitcher_store_disconnects_total", "Outages of a store's connection.", "store")?;
         store_disconnects.with_label_values(&[StoreName::DEFAULT]);
         Ok(Self {
-            runs: RunOutcome::ALL.map(|outcome| runs.with_label_values(&[outcome.as_str()])),
+            runs,
             run_duration: histogram(
                 "twitcher_run_duration_seconds",
                 "How long runs took whose program was started.",
@@ -151,7 +91,7 @@ impl Counters {
     pub(super) fn count(&self, report: &Report<'_>) {
         match report {
             Report::Run { what, .. } => self.count_run(what),
-            Report::Former { what: FormerRun::Gone(_), .. } => self.end(RunOutcome::Unknown),
+            Report::Former { what: FormerRun::Gone(_), .. } => self.end(Ending::Unknown),
             Report::Discarded { .. } => self.discarded.inc(),
             Report::Superseded { .. } => self.superseded.inc(),
             Report::StoreDisconnected { store, .. } => {
@@ -190,12 +130,12 @@ impl Counters {
     fn count_run(&self, what: &RunReport<'_>) {
         match what {
             RunReport::Started { late, .. } => self.start_latency.observe(late.as_secs_f64()),
-            RunReport::NotStarted { .. } => self.end(RunOutcome::NotStarted),
+            RunReport::NotStarted { .. } => self.end(Ending::NotStarted("")),
             RunReport::Ended { outcome, ended_by, took } => {
-                self.end(RunOutcome::of(outcome, *ended_by));
+                self.end(Ending::of(outcome, *ended_by));
                 self.run_duration.observe(took.as_secs_f64());
             }
-            RunReport::Lost { .. } => self.end(RunOutcome::Unknown),
+            RunReport::Lost { .. } => self.end(Ending::Unknown),
             RunReport::Retry { .. } => self.retries.inc(),
             RunReport::PutOff { .. } => self.put_off.inc(),
             // It was no run.
@@ -207,8 +147,8 @@ impl Counters {
         }
     }
 
-    fn end(&self, outcome: RunOutcome) {
-        self.runs[outcome as usize].inc();
+    fn end(&self, how: Ending<'_>) {
+        self.runs.with_label_values(&[how.name()]).inc();
     }
 }
 

@@ -18,7 +18,6 @@ mod gauges;
 mod process;
 mod tally;
 
-pub use counters::RunOutcome;
 pub use gauges::Gauges;
 pub use tally::{MAX_FAILING, Tally};
 

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use twitcher::config::spec::{OnFailure, RunMode, RunOnLoad, Throttle, WatchKey};
-use twitcher::metrics::{Gauges, Metrics, RunOutcome, Tally};
+use twitcher::ledger::Ending;
+use twitcher::metrics::{Gauges, Metrics, Tally};
 use twitcher::watch::{Condition, Policy, Standing, Watch};
 
 use super::here;
@@ -152,7 +153,7 @@ fn the_readme_lists_the_metrics_that_there_are_with_their_labels() {
     for state in Condition::ALL.map(Condition::as_str) {
         assert!(section.contains(&format!("`{state}`")), "{state}");
     }
-    let outcomes = RunOutcome::ALL.map(RunOutcome::as_str).join(", ");
+    let outcomes = Ending::NAMES.join(", ");
     assert!(section.contains(&format!("`outcome`: {outcomes} |")), "{outcomes}");
 }
 

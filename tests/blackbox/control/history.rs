@@ -55,7 +55,7 @@ fn history_tells_of_each_run_how_it_ended_and_of_former_daemons_too() {
     assert_eq!(outcome("fails"), [json!("exit"), json!(3), json!(null)]);
     assert_eq!(outcome("dies"), [json!("signal"), json!(null), json!(9)]);
     assert_eq!(outcome("overstays"), [json!("timeout"), json!(null), json!(null)]);
-    assert_eq!(outcome("misses"), [json!("not started"), json!(null), json!(null)]);
+    assert_eq!(outcome("misses"), [json!("not_started"), json!(null), json!(null)]);
     assert_eq!(outcome("lives"), [json!("running"), json!(null), json!(null)]);
     assert!(of("misses")["error"].as_str().is_some_and(|error| error.contains("/missing")));
     assert_eq!((&of("lives")["seconds"], of("fails")["seconds"].is_f64()), (&json!(null), true));
