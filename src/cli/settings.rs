@@ -119,12 +119,17 @@ pub(super) fn readable(config_path: &Path) -> Result<File, SettingsError> {
     }
 }
 
-/// Says where, but quotes neither the line nor a value: it may be a secret.
+/// Says where, by the key if it is one, but quotes neither the line nor a value: it may be a secret.
 fn parse_error(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    let origin = format!("{}:{line}:{column}", path.display());
+    let is_key = |key: &&str| {
+        !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    };
+    let key = text.lines().nth(line - 1).and_then(|line| line.split_once('='));
+    let key = key.map(|(key, _)| key.trim()).filter(is_key).map_or(String::new(), |key| format!(": {key}"));
+    let origin = format!("{}:{line}:{column}{key}", path.display());
     let message = error.message();
     let reason = match (message.find('"'), message.rfind('"')) {
         (Some(first), Some(last)) if first < last => {

@@ -93,6 +93,9 @@ fn the_json_has_the_documented_fields() {
         assert_documented("A run", &runs);
     }
     let done = ask(connect(&socket), "POST", "/v1/pause?watch=fails").json();
+    for entry in std::fs::read_dir(sandbox.configs()).expect("the configs").flatten() {
+        std::fs::remove_file(entry.path()).expect("remove a config");
+    }
     let reloading = ask(connect(&socket), "POST", "/v1/reload").json();
     assert_documented("What came of an order", &[done]);
     assert_documented("What came of an order", &[reloading]);
