@@ -132,6 +132,7 @@ const KILLED_FOR: f64 = 5.0;
 impl WatchStatus {
     fn problem(&self, stuck_after: Duration) -> Option<String> {
         let error = self.error.as_deref().unwrap_or("it failed");
+        let error = error.strip_prefix("failed: ").unwrap_or(error);
         let why = match () {
             () if !self.registered => format!("stuck: {}", self.stuck(stuck_after)?),
             () if self.stopped => format!("stopped after a failure: {error}"),
