@@ -226,7 +226,7 @@ fn text(everything: &Everything) -> String {
             Cell::new(&watch.state, style(watch)),
             number(watch.version).into(),
             number(watch.applied_version).into(),
-            watch.last_run.as_ref().map_or("-".to_owned(), RunRecord::summary).into(),
+            watch.last_run.as_ref().map_or("-".to_owned(), outcome).into(),
             note(watch).into(),
         ]);
     }
@@ -264,6 +264,11 @@ fn style(watch: &WatchStatus) -> anstyle::Style {
     }
 }
 
+/// How the last run ended. Why it could not even start is long, and a note.
+fn outcome(run: &RunRecord) -> String {
+    if run.error.is_some() { run.outcome.clone() } else { run.summary() }
+}
+
 /// What a person would want to know next.
 fn note(watch: &WatchStatus) -> String {
     let mut notes = Vec::new();
@@ -275,14 +280,20 @@ fn note(watch: &WatchStatus) -> String {
         [run] => notes.push(format!("pid {} for {}", run.pid, duration(run.seconds))),
         runs => notes.push(format!("{} running", runs.len())),
     }
-    if watch.waiting > 0 {
+    notes.extend(watch.next_start_seconds.map(|left| format!("next start in {}", duration(left))));
+    // Without saying so of the one that starts next.
+    if watch.waiting > usize::from(watch.next_start_seconds.is_some()) {
         notes.push(format!("{} waiting", watch.waiting));
     }
-    notes.extend(watch.next_start_seconds.map(|left| format!("next start in {}", duration(left))));
-    if watch.failures > 0 {
-        notes.push(format!("{} failed in a row", watch.failures));
+    match watch.failures {
+        0 => {}
+        1 => notes.push("1 failure".to_owned()),
+        failures => notes.push(format!("{failures} failures in a row")),
     }
-    notes.extend(watch.error.clone());
+    let last = watch.last_run.as_ref().map(|run| run.outcome.as_str());
+    if !matches!(last, Some("exit" | "signal" | "timeout" | "killed")) {
+        notes.extend(watch.error.clone());
+    }
     notes.join(", ")
 }
 
@@ -296,7 +307,7 @@ fn past(runs: &[RunRecord]) -> String {
             _ => table::BAD,
         };
         table.row([
-            run.started.to_string().into(),
+            run.started.to_the_second().into(),
             run.watch.as_str().into(),
             run.event.as_str().into(),
             run.version.to_string().into(),

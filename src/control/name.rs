@@ -43,7 +43,8 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a WatchKey> + Clone) ->
     let mut names: Vec<String> = known.clone().map(WatchKey::to_string).collect();
     names.extend(known.map(|key| key.description.to_string()));
     let near = suggest(name, names.iter().map(String::as_str));
-    format!("no watch is called {}{near}; `twitcher status` lists them", printable(name.as_bytes()))
+    let hint = if near.is_empty() { "; `twitcher status` lists them" } else { &near };
+    format!("no watch is called {}{hint}", printable(name.as_bytes()))
 }
 
 #[cfg(test)]

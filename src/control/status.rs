@@ -139,6 +139,7 @@ impl WatchStatus {
 
     fn problem(&self, stuck_after: Duration) -> Option<String> {
         let error = self.error.as_deref().unwrap_or("it failed");
+        let error = error.strip_prefix("failed: ").unwrap_or(error);
         let why = match () {
             () if !self.registered => format!("stuck: {}", self.stuck(stuck_after)?),
             () if self.stopped => format!("stopped after a failure: {error}"),

@@ -16,6 +16,17 @@ const FORMAT: &[BorrowedFormatItem<'_>] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub SystemTime);
 
+/// As far as the seconds, it begins as the other does.
+const SECONDS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+
+impl Timestamp {
+    /// `2026-11-21T16:13:31Z`, for tables.
+    pub fn to_the_second(self) -> String {
+        OffsetDateTime::from(self.0).format(SECONDS).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = OffsetDateTime::from(self.0).format(FORMAT).map_err(|_| fmt::Error)?;
@@ -48,5 +59,6 @@ mod tests {
         let json = serde_json::to_string(&time).unwrap();
         assert_eq!(json, "\"2026-11-21T16:13:31.042Z\"");
         assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), time);
+        assert_eq!(time.to_the_second(), "2026-11-21T16:13:31Z");
     }
 }
