@@ -211,10 +211,12 @@ fn output(output: &Output, identity: &Identity) -> Result<(Pipes, [OwnedFd; 2]),
 fn append_to(path: &str) -> io::Result<File> {
     let no_file = || io::Error::other("not a regular file");
     // A pipe that nobody reads must not hold us up; it is refused at once then (ENXIO).
-    let flags = libc::O_NOCTTY | libc::O_NONBLOCK;
+    // Nor does who can write to the directory choose which of root's files is written to.
+    let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
     let opened = File::options().append(true).create(true).mode(0o640).custom_flags(flags).open(path);
     let file = opened.map_err(|error| match error.raw_os_error() {
         Some(libc::ENXIO) => no_file(),
+        Some(libc::ELOOP) => io::Error::other("a symbolic link; name the file itself"),
         _ => error,
     })?;
     if !file.metadata()?.is_file() {

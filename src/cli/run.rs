@@ -196,7 +196,10 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
     let signals = startup::signals(&[SIGHUP, SIGTERM, SIGINT])?;
     let spawner = Spawner::new()?;
     startup::raise_descriptor_limit();
-    let systemd = Systemd::from_environment(1)?;
+    let systemd = match plan.until {
+        Until::Rehearsed { .. } => Systemd::nobody(),
+        Until::Stopped | Until::Rest { .. } => Systemd::from_environment(1)?,
+    };
 
     let log_to_stdout = matches!(plan.log, Target::Stdout);
     let (log, writer) = Log::start(plan.log, plan.level)?;

@@ -124,20 +124,31 @@ fn parse_error(path: &Path, text: &str, error: &toml::de::Error) -> SettingsErro
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    let is_key = |key: &&str| {
-        !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
-    };
-    let key = text.lines().nth(line - 1).and_then(|line| line.split_once('='));
-    let key = key.map(|(key, _)| key.trim()).filter(is_key).map_or(String::new(), |key| format!(": {key}"));
+    let message = without_values(error.message());
+    let key = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
+    // An unknown one is named already.
+    let key = key.filter(|key| is_key(key) && !message.contains(&format!("`{key}`")));
+    let key = key.map_or(String::new(), |key| format!(": {key}"));
     let origin = format!("{}:{line}:{column}{key}", path.display());
-    let message = error.message();
-    let reason = match (message.find('"'), message.rfind('"')) {
-        (Some(first), Some(last)) if first < last => {
-            format!("{}\"...\"{}", &message[..first], &message[last + 1..])
-        }
-        _ => message.to_owned(),
+    SettingsError::Value { origin, reason: message }
+}
+
+/// A parser's message without what it quotes of the file, but for names that look like keys.
+fn without_values(message: &str) -> String {
+    let (found, expected) = message.split_once(", expected").unwrap_or((message, ""));
+    let quote = |c: char| c == '"' || c == '`';
+    let found = match (found.find(quote), found.rfind(quote)) {
+        (Some(first), Some(last)) if first < last => match &found[first + 1..last] {
+            key if found.contains("field") && is_key(key) => found.to_owned(),
+            _ => format!("{}{}", found[..first].trim_end(), &found[last + 1..]),
+        },
+        _ => found.to_owned(),
     };
-    SettingsError::Value { origin, reason }
+    if expected.is_empty() { found } else { format!("{found}, expected{expected}") }
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
 pub(super) fn value_error(config_path: &Path, key: &str, reason: impl ToString) -> SettingsError {
@@ -209,13 +220,19 @@ mod tests {
 
     #[test]
     fn no_error_quotes_what_may_be_a_secret() {
-        for text in
-            ["auth = \"user:secret\"", "[[auth]]\nscheme = \"digest\"\ncredentials = [\"user:\\\"secret\"]"]
-        {
+        for text in [
+            "auth = \"user:secret\"",
+            "auth = [\"digest:user:secret\"]",
+            "[[auth]]\nscheme = \"digest\"\ncredentials = [\"user:\\\"secret\"]",
+            "[[auth]]\n\"user:secret\" = 1",
+            "[stores.eu]\nurl = \"zk://a\"\nauth = \"secret\"",
+            "[stores.eu]\nurl = \"zk://user:secret@host\"",
+            "store = \"zk://user:secret@host\"",
+        ] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(FILE), text).unwrap();
             let error = File::read(dir.path()).unwrap_err().to_string();
-            assert!(error.contains("expected") && !error.contains("secret"), "{error}");
+            assert!(error.contains("twitcher.toml") && !error.contains("secret"), "{error}");
         }
     }
 

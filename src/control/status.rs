@@ -38,6 +38,8 @@ pub struct StoreStatus {
     pub since: Option<Timestamp>,
     /// The server and session, or why there is no connection.
     pub detail: Option<String>,
+    /// How many nodes are followed in it.
+    pub nodes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,7 +113,8 @@ pub struct RunStatus {
 pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Duration) -> Vec<String> {
     let mut found = Vec::new();
     for store in &daemon.stores {
-        if store.connected != Some(true) {
+        // Nobody misses one that nobody uses.
+        if store.connected != Some(true) && store.nodes > 0 {
             let detail = store.detail.as_deref().unwrap_or("not tried yet");
             found.push(format!("store {}: not connected: {detail}", store.name));
         }
@@ -229,6 +232,7 @@ mod tests {
             connected,
             since: None,
             detail: detail.map(Into::into),
+            nodes: 1,
         };
         let found = |store| problems(&DaemonStatus { stores: vec![store], ..daemon() }, &[], STUCK_AFTER);
         assert_eq!(found(store(Some(true), None)), [""; 0]);

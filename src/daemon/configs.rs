@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{Daemon, Definition, Entry, WatchId};
 use crate::config::diff::{WatchChange, diff};
 use crate::config::files::FileChange;
-use crate::config::spec::{WatchKey, WatchSpec};
+use crate::config::spec::{Throttle, WatchKey, WatchSpec};
 use crate::ledger::Recalled;
 use crate::report::{Node, Report};
 use crate::store::{Facet, StoreName, Subject};
@@ -114,10 +114,7 @@ impl Daemon {
             match change {
                 WatchChange::Add(spec) => {
                     count.added += 1;
-                    let store = &self.stores[&spec.store].lasting_name;
                     let recalled = recalled.remove(&*spec.id.description);
-                    // What another store said means nothing in this one.
-                    let recalled = recalled.filter(|recalled| *recalled.store == **store);
                     self.add(spec, recalled.as_ref());
                 }
                 WatchChange::Change(spec) => {
@@ -141,6 +138,8 @@ impl Daemon {
         if standing.stopped {
             self.log.report(&Report::StaysStopped { watch: &spec.id });
         }
+        let same_store = |recalled: &&Recalled| *recalled.store == *self.stores[&store].lasting_name;
+        let recalled = recalled.filter(same_store);
         let is_recorded = recalled.is_some_and(|recalled| recalled.definition == hash);
         if standing.paused {
             self.log.report(&Report::StaysPaused { watch: &spec.id });
@@ -151,7 +150,7 @@ impl Daemon {
                 id
             }
             None => {
-                let watch = Watch::new(policy(&spec), standing);
+                let watch = Watch::new(self.policy(&spec), standing);
                 self.enter(Entry::new(Definition::Loaded(spec), watch))
             }
         };
@@ -169,19 +168,19 @@ impl Daemon {
     /// Loads a watch that was removed, or whose daemon died, while an action of it still runs: its first run waits
     /// for that one.
     fn revive(&mut self, id: WatchId, spec: WatchSpec, hash: u64, standing: Standing, is_recorded: bool) {
+        let policy = self.policy(&spec);
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let same_definition = is_recorded && matches!(entry.definition, Definition::Former(_));
-        let policy = policy(&spec);
         (entry.definition, entry.hash) = (Definition::Loaded(spec), hash);
         (entry.retired, entry.failure, entry.applied) = (false, None, None);
         self.step(id, Input::Loaded { policy, standing, same_definition });
     }
 
     fn redefine(&mut self, spec: WatchSpec) {
-        let id = self.by_key[&spec.id];
+        let (id, policy) = (self.by_key[&spec.id], self.policy(&spec));
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let Some(old) = entry.spec().map(place) else { return };
-        let (policy, new) = (policy(&spec), place(&spec));
+        let new = place(&spec);
         self.log.report(&Report::WatchChanged { watch: &spec.id, node: Node::of(&spec) });
         (entry.hash, entry.failure, entry.applied) = (spec.definition_hash(), None, None);
         entry.definition = Definition::Loaded(spec);
@@ -207,23 +206,25 @@ impl Daemon {
         self.stores[&store].leave(id, &subject);
         self.step(id, Input::Retired);
     }
+
+    fn policy(&self, spec: &WatchSpec) -> Policy {
+        // Throttles only say when, and nobody waits for that in a rehearsal.
+        let throttle = if self.is_rehearsal() { Throttle::default() } else { spec.throttle };
+        Policy {
+            run_mode: spec.run_mode,
+            run_on_load: spec.run_on_load,
+            notify_signal: spec.notify_signal,
+            timeout: spec.timeout,
+            max_parallel: spec.max_parallel as usize,
+            retry: spec.retry,
+            on_failure: spec.on_failure,
+            throttle,
+            on_children: spec.subject.facet == Facet::Children,
+        }
+    }
 }
 
 /// Where a watch's node is.
 fn place(spec: &WatchSpec) -> (StoreName, Subject) {
     (spec.store.clone(), spec.subject.clone())
-}
-
-fn policy(spec: &WatchSpec) -> Policy {
-    Policy {
-        run_mode: spec.run_mode,
-        run_on_load: spec.run_on_load,
-        notify_signal: spec.notify_signal,
-        timeout: spec.timeout,
-        max_parallel: spec.max_parallel as usize,
-        retry: spec.retry,
-        on_failure: spec.on_failure,
-        throttle: spec.throttle,
-        on_children: spec.subject.facet == Facet::Children,
-    }
 }

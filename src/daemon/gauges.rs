@@ -18,7 +18,13 @@ impl Daemon {
         Gauges {
             watches: Tally::of(loaded.map(|(id, entry)| (entry.key(), &entry.watch, blind.contains(id)))),
             running_actions: self.runs.len(),
-            stores: self.stores.in_use().map(connected).collect(),
+            // Nobody misses one that nobody uses.
+            stores: self
+                .stores
+                .in_use()
+                .filter(|(_, store)| !store.subjects.is_empty())
+                .map(connected)
+                .collect(),
             nodes_unreadable: unreadable.len(),
             config_errors: self.failing_files.len(),
             ledger_usable: self.ledger.trouble().is_none(),

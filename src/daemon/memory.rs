@@ -84,10 +84,12 @@ impl Daemon {
         recalled: Option<&Recalled>,
     ) -> Standing {
         let store = &mut self.stores[&spec.store];
+        let lasting_name = store.lasting_name.clone();
         let subscriptions = store.subscriptions();
         let record = recalled.map(|recalled| Record {
             standing: recalled.standing.map_versions(|version| subscriptions.recognize(version)),
-            same_subject: recalled.subject == spec.subject,
+            // What another store said means nothing in this one.
+            same_subject: recalled.subject == spec.subject && *recalled.store == *lasting_name,
             same_definition: recalled.definition == definition,
         });
         let interrupted = self.interrupted.remove(&spec.id);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::memory::LastRun;
 use super::{Daemon, Entry, Live, WatchId};
-use crate::config::spec::{RunMode, WatchKey};
+use crate::config::spec::{RunMode, WatchKey, WatchSpec};
 use crate::control::status::{ConfigError, DaemonStatus, LedgerStatus, RunStatus, WatchStatus};
 use crate::control::{Answer, Done, Order, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE, name};
 use crate::ledger::{Ending, RunRecord, Which};
@@ -63,51 +63,54 @@ impl Daemon {
         let id = self.find(named)?;
         self.require_going()?;
         let entry = &self.entries[&id];
-        let Some((store, subject)) = self.place(entry) else { return Err(gone(named)) };
-        let (key, store, subject) = (entry.key().clone(), store.clone(), subject.clone());
+        let (key, spec) = (entry.key().clone(), entry.loaded());
         let (standing, running) = (entry.watch.standing(), entry.watch.live_runs());
-        let beside_others = entry.spec().is_some_and(|spec| spec.run_mode == RunMode::Parallel);
-        let (input, done) = match order {
-            Order::Trigger | Order::Pause | Order::Resume if entry.retired => {
+        let (input, done) = match (order, spec) {
+            (Order::Kill, _) if running == 0 => {
+                return Err(Refusal::Conflict(format!("{key}: no action of it is running")));
+            }
+            (Order::Kill, _) => (Input::Killed, "sent SIGTERM, and SIGKILL in 5 s to what is left then"),
+            (Order::Trigger | Order::Pause | Order::Resume, None) => {
                 return Err(Refusal::Conflict(format!(
                     "{key}: no file registers it; `twitcher kill` can end its action"
                 )));
             }
-            Order::Trigger if standing.paused => {
+            (Order::Trigger, Some(_)) if standing.paused => {
                 return Err(Refusal::Conflict(format!("{key} is paused; `twitcher resume` it first")));
             }
-            Order::Trigger if standing.seen == Some(Seen::Absent) => {
+            (Order::Trigger, Some(spec)) if standing.seen == Some(Seen::Absent) => {
+                let node = &spec.subject.path;
                 return Err(Refusal::Conflict(format!(
-                    "{key}: there is no node {}, and so nothing to run with",
-                    subject.path
+                    "{key}: there is no node {node}, and so nothing to run with"
                 )));
             }
-            Order::Trigger if self.unreadable(&store, &subject).is_some() || standing.seen.is_none() => {
+            (Order::Trigger, Some(spec)) if self.unreadable(spec).is_some() || standing.seen.is_none() => {
                 (Input::Triggered, "runs as soon as its node can be read")
             }
-            Order::Trigger if running > 0 && !beside_others => {
+            (Order::Trigger, Some(spec)) if running > 0 && spec.run_mode != RunMode::Parallel => {
                 (Input::Triggered, "runs again when the running action has ended")
             }
-            Order::Trigger => (Input::Triggered, "runs with what its node has now"),
-            Order::Pause if standing.paused => return Ok(said(&key, "was paused already")),
-            Order::Pause => (Input::Paused, "paused: it goes on observing, and nothing is started"),
-            Order::Resume if !standing.paused => return Ok(said(&key, "was not paused")),
-            Order::Resume => (Input::Resumed, "resumed: what came meanwhile runs now"),
-            Order::Kill if running == 0 => {
-                return Err(Refusal::Conflict(format!("{key}: no action of it is running")));
+            (Order::Trigger, Some(_)) => (Input::Triggered, "runs with what its node has now"),
+            (Order::Pause, Some(_)) if standing.paused => return Ok(said(&key, "was paused already")),
+            (Order::Pause, Some(_)) => {
+                (Input::Paused, "paused: it goes on observing, and nothing is started")
             }
-            Order::Kill => (Input::Killed, "sent SIGTERM, and SIGKILL in 5 s to what is left then"),
+            (Order::Resume, Some(_)) if !standing.paused => return Ok(said(&key, "was not paused")),
+            (Order::Resume, Some(_)) => (Input::Resumed, "resumed: what came meanwhile runs now"),
         };
+        let place = spec.map(|spec| (spec.store.clone(), spec.subject.clone()));
         self.log.report(&Report::Ordered { watch: &key, order });
         self.step(id, input);
-        match order {
-            Order::Trigger => self.stores[&store].subscriptions().refresh(&subject),
+        match (order, place) {
+            (Order::Trigger, Some((store, subject))) => {
+                self.stores[&store].subscriptions().refresh(&subject);
+            }
             // Before it is said to be so, it has to outlive us.
-            Order::Pause | Order::Resume => {
+            (Order::Pause | Order::Resume, _) => {
                 self.remember(id);
                 self.ledger.commit();
             }
-            Order::Kill => {}
+            (Order::Kill, _) | (Order::Trigger, None) => {}
         }
         let until_restart = match (order, self.ledger.trouble()) {
             (Order::Pause | Order::Resume, Some(_)) => " (until a restart: the ledger cannot be written)",
@@ -147,18 +150,20 @@ impl Daemon {
         some.take(WATCHES_AT_ONCE).collect()
     }
 
-    /// What it watches. Of a watch that no file registers, a run that still lives says so.
-    fn place<'a>(&'a self, entry: &'a Entry) -> Option<(&'a StoreName, &'a Subject)> {
-        let of_spec = entry.spec().map(|spec| (&spec.store, &spec.subject));
-        of_spec.or_else(|| {
-            let live = entry.watch.runs().find_map(|run| self.runs.get(&run))?;
-            Some((self.stores.called(&live.intent.store)?, &live.intent.subject))
-        })
+    /// The store and the node. Of a watch that no file registers, a run that still lives says so.
+    fn place<'a>(&'a self, entry: &'a Entry) -> Option<(&'a str, &'a Subject)> {
+        if let Some(spec) = entry.spec() {
+            return Some((spec.store.as_str(), &spec.subject));
+        }
+        let Live { intent, .. } = entry.watch.runs().find_map(|run| self.runs.get(&run))?;
+        // It may be one that the settings name no more.
+        let store = self.stores.called(&intent.store).map_or(&*intent.store, StoreName::as_str);
+        Some((store, &intent.subject))
     }
 
     /// Why the node cannot be read, if it cannot.
-    fn unreadable(&self, store: &StoreName, subject: &Subject) -> Option<&str> {
-        self.stores[store].subjects.get(subject)?.unreadable.as_deref()
+    fn unreadable(&self, spec: &WatchSpec) -> Option<&str> {
+        self.stores[&spec.store].subjects.get(&spec.subject)?.unreadable.as_deref()
     }
 
     /// `None` once the last of a watch that no file registers has ended.
@@ -166,7 +171,7 @@ impl Daemon {
         let (now, key) = (self.now(), entry.key());
         let (store, subject) = self.place(entry)?;
         let standing = entry.watch.standing();
-        let unreadable = self.unreadable(store, subject);
+        let unreadable = entry.spec().and_then(|spec| self.unreadable(spec));
         let failure = entry.failure.as_ref().map(|failure| failure.what.as_str());
         let next_start = entry.watch.next_start().map(|at| at.saturating_sub(now));
         Some(WatchStatus {

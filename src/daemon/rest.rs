@@ -84,10 +84,13 @@ impl Daemon {
             let Some(spec) = entry.loaded() else { return true };
             let store = &self.stores[&spec.store];
             let unreadable = store.subjects.get(&spec.subject).is_some_and(|node| node.unreadable.is_some());
+            if entry.watch.awaits_word() && !unreadable {
+                return given_up && !store.is_connected();
+            }
             match entry.watch.condition(unreadable) {
                 Condition::Running | Condition::Retrying | Condition::Waiting => rehearsal,
-                Condition::Unknown => given_up && !store.is_connected(),
-                Condition::Paused
+                Condition::Unknown
+                | Condition::Paused
                 | Condition::Stopped
                 | Condition::Failed
                 | Condition::Unreadable

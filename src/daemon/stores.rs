@@ -228,6 +228,7 @@ impl Store {
             connected: self.said.as_ref().map(|said| said.is_connected),
             since: self.said.as_ref().map(|said| Timestamp(said.since)),
             detail: self.said.as_ref().map(|said| said.detail.clone()),
+            nodes: self.subjects.len(),
         }
     }
 }

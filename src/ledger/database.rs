@@ -1,6 +1,7 @@
 //! An open ledger: a connection, its transaction, and the files it rests on.
 
 use std::time::Duration;
+use std::{fs, io};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -142,11 +143,16 @@ pub(super) fn look(files: &Files) -> Result<Connection, Trouble> {
 
 /// Writes a whole copy of what there is. Returns whether there was anything.
 pub(super) fn copy(from: &Files, to: &Files) -> Result<bool, Trouble> {
-    if !from.exist() {
-        return Ok(false);
+    if let Err(error) = fs::symlink_metadata(from.main()) {
+        return if error.kind() == io::ErrorKind::NotFound { Ok(false) } else { Err(error.into()) };
     }
-    let path = to.main().to_string_lossy();
-    look(from)?.execute("VACUUM INTO ?1", [&*path])?;
+    if from.has_log() {
+        let path = to.main().to_string_lossy();
+        look(from)?.execute("VACUUM INTO ?1", [&*path])?;
+    } else {
+        // Nobody writes it, and to open it would leave files beside it.
+        fs::copy(from.main(), to.main())?;
+    }
     Ok(true)
 }
 

@@ -64,6 +64,11 @@ impl Files {
         fs::symlink_metadata(&self.main).is_ok()
     }
 
+    /// Whether there is what is not yet in the database, or whoever writes it has it open.
+    pub(super) fn has_log(&self) -> bool {
+        fs::symlink_metadata(&self.wal).is_ok()
+    }
+
     /// Of the database and its log, in bytes. What cannot be looked at counts nothing.
     pub(super) fn size(&self) -> u64 {
         [&self.main, &self.wal].into_iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()

@@ -25,6 +25,10 @@ pub enum StoreUrlError {
     Server { url: String, server: String },
     #[error("store {url:?}: the chroot is no node path: {source}")]
     Chroot { url: String, source: NodePathError },
+    #[error(
+        "a store's URL has no credentials (what is before an @); give them in an [[auth]] block of twitcher.toml"
+    )]
+    Credentials,
     #[error("store \"dir:\" names no directory; write dir:PATH")]
     NoDirectory,
 }
@@ -79,6 +83,9 @@ impl fmt::Display for StoreUrl {
 }
 
 fn parse_servers(url: &str, text: &str) -> Result<StoreUrl, StoreUrlError> {
+    if text.contains('@') {
+        return Err(StoreUrlError::Credentials);
+    }
     let (servers, chroot) = text.split_at(text.find('/').unwrap_or(text.len()));
     // "zk://host/" means no chroot, as it does in every other URL.
     let chroot = NodePath::parse(if chroot.is_empty() { "/" } else { chroot })
@@ -109,7 +116,7 @@ fn with_port(server: &str) -> Option<String> {
         None if port.is_empty() => ZOOKEEPER_PORT,
         None => return None,
     };
-    let named = !host.is_empty() && host != "[]" && !host.contains(|c: char| c.is_whitespace() || c == '@');
+    let named = !host.is_empty() && host != "[]" && !host.contains(char::is_whitespace);
     named.then(|| format!("{host}:{port}"))
 }
 
@@ -143,6 +150,10 @@ mod tests {
         assert!(shown("zk://").contains("names no server"));
         assert!(shown("zk:///git").contains("names no server"));
         assert!(shown("zk://a:0").contains("\"a:0\""));
+        assert!(
+            shown("zk://user:secret@a").contains("[[auth]]")
+                && !shown("zk://user:secret@a").contains("secret")
+        );
         assert!(shown("zk://a,,b").contains("server \"\""));
         assert!(shown("zk://::1").contains("[ADDRESS]:PORT"));
         assert!(shown("zk://[::1]x").contains("\"[::1]x\""));

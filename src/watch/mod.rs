@@ -275,6 +275,11 @@ impl Watch {
         self.waiting.len()
     }
 
+    /// Whether something is to be decided when the store says next what the node is.
+    pub fn awaits_word(&self) -> bool {
+        !self.observed || self.interrupted.is_some() || self.load != Load::No
+    }
+
     /// The runs that have not ended, oldest first.
     pub fn runs(&self) -> impl Iterator<Item = RunId> {
         self.runs.iter().map(|run| run.id)
@@ -380,10 +385,12 @@ impl Watch {
                 newer.not_before = older.not_before;
                 newer.since = older.since.max(self.accepted_at);
             }
-            if older.update.event == Event::Load {
-                // It is still the first run of this definition, only with newer content.
-                newer.update.event = Event::Load;
-            }
+            newer.update.event = match (older.update.event, newer.update.event) {
+                // It is still the first run of this definition, or the one that was asked for, only with newer content.
+                (asked @ Event::Load, _)
+                | (asked @ Event::Trigger, Event::Created | Event::Changed | Event::Children) => asked,
+                (_, event) => event,
+            };
         }
         self.waiting.clear();
         self.waiting.push_back(newer);

@@ -1131,3 +1131,28 @@ fn conditions_are_in_the_order_of_their_precedence_and_have_names_of_their_own()
     assert_eq!(names.len(), Condition::ALL.len());
     assert!(Condition::ALL.is_sorted());
 }
+
+#[test]
+fn what_was_asked_for_is_still_asked_for_with_newer_content() {
+    let mut bench = Bench::new(QUEUE);
+    assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
+    assert_eq!(bench.step(Input::Triggered), []);
+    assert_eq!(bench.see(1, 1), []);
+    assert_eq!(bench.see(1, 2), []);
+    assert_eq!(bench.end(1), [spawn(2, Event::Trigger, 1, 2)]);
+}
+
+#[test]
+fn something_is_awaited_until_the_store_has_said_what_the_node_is() {
+    let mut bench = settled(SILENT);
+    assert!(bench.watch.awaits_word());
+    bench.see(1, 1);
+    assert!(!bench.watch.awaits_word());
+    bench.step(Input::Triggered);
+    assert!(bench.watch.awaits_word());
+    bench.see(1, 1);
+    bench.redefine(QUEUE);
+    assert!(bench.watch.awaits_word());
+    bench.miss();
+    assert!(!bench.watch.awaits_word());
+}

@@ -123,3 +123,67 @@ fn a_dry_run_says_what_it_cannot_tell() {
     let finished = sandbox.daemon().args(["--dry-run", "--session-timeout", "0.5"]).finish().expect(1);
     finished.expect_said(&["its store could not be asked", "store default: not connected"]);
 }
+
+#[test]
+fn once_goes_on_where_a_failure_was_the_last_that_was_known() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "1");
+    let action = format!("{}; [ -e {} ]", journal.record(), sandbox.path("mended").display());
+    let keys = "run_on_load: false, description: \"shaky\"";
+    sandbox.config("app.twc", watch("/n", &exec(&action), keys));
+    sandbox.daemon().arg("--once").finish().expect(0);
+    sandbox.nodes.set("/n", "2");
+    sandbox.daemon().arg("--once").finish().expect(1);
+    fs::write(sandbox.path("mended"), "").unwrap();
+    sandbox.nodes.set("/n", "3");
+    let said = sandbox.daemon().arg("--dry-run").finish().text();
+    assert!(said.contains("shaky  /n    run"), "{said}");
+    sandbox.daemon().arg("--once").finish().expect(0);
+    assert_eq!(journal.lines(), ["2", "3"]);
+}
+
+#[test]
+fn once_misses_no_store_that_no_watch_uses() {
+    let server = ZooKeeper::stopped();
+    let sandbox = Sandbox::on_whole(&server);
+    let journal = sandbox.journal();
+    let nodes = sandbox.path("local");
+    fs::create_dir(&nodes).unwrap();
+    fs::write(nodes.join("n"), "1").unwrap();
+    fs::write(
+        sandbox.configs().join("twitcher.toml"),
+        format!("[stores.local]\nurl = \"dir:{}\"\n", nodes.display()),
+    )
+    .unwrap();
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), "store: \"local\""));
+    sandbox.daemon().args(["--once", "--session-timeout", "0.5"]).finish().expect(0);
+    assert_eq!(journal.lines(), ["1"]);
+}
+
+#[test]
+fn a_dry_run_leaves_no_trace_and_refuses_a_ledger_that_it_may_not_read() {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/n", "1");
+    sandbox.config("app.twc", watch("/n", &exec("true"), "run_on_load: CHANGED, splay: 300"));
+    let files = || {
+        let mut names: Vec<_> =
+            fs::read_dir(sandbox.state()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    sandbox.daemon_with_state(&sandbox.path("other")).arg("--dry-run").finish().expect(0).expect_said(&[
+        // Not when, but that it would.
+        "run    load",
+    ]);
+    sandbox.config("app.twc", watch("/n", &exec("true"), "run_on_load: CHANGED"));
+    sandbox.daemon().arg("--once").finish().expect(0);
+    let before = files();
+    sandbox.daemon().arg("--dry-run").finish().expect(0).expect_said(&["is applied"]);
+    assert_eq!(files(), before);
+    let copy = sandbox.copy_of_the_binary();
+    fs::set_permissions(sandbox.state(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let stranger =
+        sandbox.daemon().binary(&copy).under(["setpriv", "--reuid", "65534", "--clear-groups", "--"]);
+    stranger.arg("--dry-run").finish().expect(1).expect_said(&["ledger.db", "Permission denied"]);
+}

@@ -476,3 +476,20 @@ fn a_change_of_any_of_them_is_a_change_of_the_watch() {
         wait_until(&format!("a run for {keys}"), || journal.count("ran") == n + 2);
     }
 }
+
+// Who can write to the directory must not choose which of root's files is written to.
+#[test]
+fn an_output_file_is_no_symbolic_link() {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/n", "1");
+    let (link, target) = (sandbox.path("link"), sandbox.path("target"));
+    std::fs::write(&target, "").expect("write the target");
+    std::os::unix::fs::symlink(&target, &link).expect("make the link");
+    sandbox.config(
+        "app.twc",
+        watch("/n", &exec("echo x"), &format!("output: {:?}", link.display().to_string())),
+    );
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["cannot start", "output", "a symbolic link; name the file itself"]);
+    assert_eq!(sandbox.read("target"), b"");
+}

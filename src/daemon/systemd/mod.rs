@@ -96,6 +96,11 @@ impl Systemd {
         Ok(Self::new(socket, watchdog, stores))
     }
 
+    /// For whoever is no service.
+    pub fn nobody() -> Self {
+        Self::new(None, None, 1)
+    }
+
     fn new(socket: Option<NotifySocket>, watchdog: Option<Duration>, stores: usize) -> Self {
         let now = Instant::now();
         Self {

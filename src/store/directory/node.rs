@@ -172,7 +172,8 @@ impl Node {
     fn failed(&mut self, subject: &Subject, reason: String, now: Instant) -> Option<StoreEvent> {
         let due = now + self.backoff.next();
         self.visit.get_or_insert(Visit { due, first: due, last: due, cue: Cue::Done });
-        if std::mem::replace(&mut self.complained, true) {
+        let asked = std::mem::take(&mut self.forced);
+        if std::mem::replace(&mut self.complained, true) && !asked {
             return None;
         }
         Some(StoreEvent::Unreadable { subject: subject.clone(), reason })

@@ -182,7 +182,8 @@ impl Node {
             }
             tokio::select! {
                 () = sleep(backoff.next()) => {}
-                () = self.refresh.notified() => {}
+                // Whoever asks is told, also what was said before.
+                () = self.refresh.notified() => said = false,
             }
         }
     }

@@ -268,3 +268,24 @@ fn whatever_happens_to_paused_watches_nothing_starts_and_the_last_content_runs_l
     }
     assert!(daemon.is_running());
 }
+
+// "whatever becomes of the definition": maintenance that moves a store is when people pause.
+#[test]
+fn a_pause_outlives_the_move_of_its_store() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "1");
+    sandbox.config("app.twc", described("/n", &journal.record(), "paused", ""));
+    let mut daemon = sandbox.start();
+    journal.wait_for(&["1"]);
+    order(&sandbox, ["pause", "paused"]);
+    daemon.stop();
+    let moved = sandbox.path("moved");
+    std::fs::create_dir(&moved).expect("create a directory");
+    std::fs::write(moved.join("n"), "2").expect("write a node");
+    let daemon = sandbox.daemon_on(&format!("dir:{}", moved.display())).start();
+    daemon.wait_for_log(&["app.twc:paused: stays paused"]);
+    wait_for_state(&sandbox, "paused", "paused");
+    order(&sandbox, ["resume", "paused"]);
+    journal.wait_for(&["1", "2"]);
+}
