@@ -43,9 +43,9 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Stores: zk://host:port,host:port/chroot, dir:PATH, or a name that twitcher.toml gives to one. TWITCHER_STORE and \
-TWITCHER_CONFIG_PATH stand for --store and --config-path; what neither gives is taken from twitcher.toml \
-in the config directory.
+Stores: zk://host:port,host:port/chroot, dir:PATH, or a name that twitcher.toml gives to one. TWITCHER_STORE, \
+TWITCHER_CONFIG_PATH and TWITCHER_CONTROL_SOCKET stand for --store, --config-path and --control-socket; what \
+neither gives is taken from twitcher.toml in the config directory.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
@@ -109,15 +109,15 @@ enum Command {
     },
     /// Follow a node live: its present state, then a line for each change, until interrupted
     Watch(watch::FollowArgs),
-    /// Show what the daemon's watches are doing
+    /// Show how the daemon and its watches are; with --check, exit 1 if anything is wrong
     Status(StatusArgs),
-    /// Run a watch's action now, with what its node has
+    /// Run a watch's action now, with what its node has; also where a failure stopped it
     Trigger(WatchArgs),
-    /// Start nothing of a watch, and go on observing, until it is resumed
+    /// Start nothing of a watch, over restarts too, until it is resumed; what runs already runs on
     Pause(WatchArgs),
-    /// Run a paused watch again, with the latest content if any came
+    /// Run a paused watch again, at once if anything came meanwhile
     Resume(WatchArgs),
-    /// End the running actions of a watch, as their timeout would
+    /// End what runs of a watch as a timeout would: SIGTERM, and SIGKILL 5 s later, to its process group
     Kill(WatchArgs),
     /// Have the daemon read its configs again, wait for it, and exit 1 if one cannot be loaded
     Reload(ControlArgs),

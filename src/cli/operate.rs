@@ -36,16 +36,17 @@ pub struct ControlArgs {
 pub struct StatusArgs {
     /// One watch: its name as in the log, or its description
     pub watch: Option<String>,
-    /// As JSON
+    /// As JSON, one object
     #[arg(long)]
     pub json: bool,
-    /// Show it again whenever it changed, until interrupted
+    /// Show it again whenever it changed, until interrupted or the daemon ends
     #[arg(long, short)]
     pub follow: bool,
-    /// Say only what is wrong, and exit 1 if anything is failing, stuck or disconnected
+    /// Print only what is wrong, and exit 1 if anything is: what fails or is stuck, a store that is not connected, a
+    /// config that is not loaded, a lost ledger
     #[arg(long, conflicts_with_all = ["follow", "json"])]
     pub check: bool,
-    /// With --check: how long an action may run while an update waits before it counts as stuck
+    /// How long an action may run while an update waits for it
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = settings::grace, requires = "check")]
     pub stuck_after: Duration,
     #[command(flatten)]
@@ -56,7 +57,7 @@ pub struct StatusArgs {
 pub struct HistoryArgs {
     /// One watch: its name as in the log, or its description
     pub watch: Option<String>,
-    /// Only runs that failed, or nobody knows how they ended
+    /// Only runs that failed, or of which nobody knows how they ended
     #[arg(long)]
     pub failed: bool,
     /// As JSON, one object a line

@@ -197,6 +197,7 @@ pub(super) fn positive(seconds: f64) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::serving::CONTROL_SOCKET;
 
     #[test]
     fn seconds_are_above_zero_and_finite() {
@@ -266,5 +267,10 @@ mod tests {
         assert_eq!(file.session_timeout, Some(SESSION_TIMEOUT.as_secs_f64()));
         assert_eq!(file.stop_timeout, Some(STOP_TIMEOUT.as_secs_f64()));
         assert_eq!(file.state_dir.as_deref(), Some(Path::new(STATE_DIR)));
+        assert_eq!(file.control.socket.as_deref(), Some(Path::new(CONTROL_SOCKET)));
+        let default = FileControl::default().mode(Path::new("")).unwrap();
+        assert_eq!(file.control.mode(Path::new("")).unwrap(), default);
+        assert_eq!(file.control.group(Path::new("")).unwrap(), Some(0));
+        assert!(file.metrics.address(Path::new("")).unwrap().is_some());
     }
 }

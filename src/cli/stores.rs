@@ -269,7 +269,7 @@ mod tests {
             ),
             (
                 "[stores]\neu = \"zk://eu\"",
-                "2:6: invalid type: string \"zk://eu\", expected a block [stores.NAME] with its url",
+                "2:6: eu: invalid type: string, expected a block [stores.NAME] with its url",
             ),
         ] {
             assert_eq!(read(text).unwrap_err(), format!("DIR/twitcher.toml:{expected}"));
