@@ -146,8 +146,10 @@ pub fn reload(control: &ControlArgs) -> ExitCode {
 async fn demand(socket: &Path, resource: &str, query: &[(&str, &str)]) -> Result<ExitCode, Failure> {
     let answer = client::ask(socket, Method::POST, resource, query).await?;
     let Done { watch, done } = client::object(socket, &answer)?;
-    let done = watch.map_or(done.clone(), |watch| format!("{watch}: {done}"));
-    print(&line(&done))?;
+    match watch {
+        Some(watch) => print(&line(&format!("{watch}: {done}")))?,
+        None => print(&line(&done))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -19,6 +19,9 @@ pub const CONTROL_SOCKET: &str = "/run/twitcher/control.sock";
 /// Only who could do all that an action can may start one.
 const MODE: u32 = 0o600;
 
+/// What of a mode is for the group.
+const GROUP: u32 = 0o070;
+
 /// `[control]` in `twitcher.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,9 +81,10 @@ impl Serving {
         config_path: &Path,
     ) -> Result<Self, SettingsError> {
         let mode = control.mode(config_path)?;
-        let (group, unknown_group) = match control.group(config_path) {
-            Ok(group) => (group, None),
-            Err(error) => (None, Some(error)),
+        let (group, mode, unknown_group) = match control.group(config_path) {
+            Ok(group) => (group, mode, None),
+            // What was meant for that group is not for the daemon's own.
+            Err(error) => (None, mode & !GROUP, Some(error)),
         };
         let control = socket_path(flag, control).map(|path| Place { path, mode, group });
         Ok(Self { control, metrics: metrics.address(config_path)?, unknown_group })
@@ -96,7 +100,7 @@ impl Serving {
     pub fn start(&self, log: &Reporter, routes: Routes) -> Option<SocketFile> {
         let said = |what: &str| log.report(&Report::Trouble { what });
         if let Some(error) = &self.unknown_group {
-            said(&format!("{error}; the control socket is its own group's until a restart"));
+            said(&format!("{error}; the control socket is for no group until a restart"));
         }
         let without = |trouble: String| said(&format!("{trouble}; going on without"));
         let control = self.control.as_ref().and_then(|place| {

@@ -47,7 +47,6 @@ const LARGEST_HEAD: usize = 8192;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What there is to serve.
-#[derive(Default)]
 pub struct Listeners {
     pub control: Option<std::os::unix::net::UnixListener>,
     /// For `GET /metrics` and nothing else.
@@ -104,7 +103,8 @@ async fn serve<L, S>(
     }
 }
 
-/// Who is served. Where all places are taken somebody has to go for the next one, but nobody before its grace is over.
+/// Who is served. Where all places are taken somebody has to go, so that there is one for the next; but nobody before its
+/// grace is over.
 #[derive(Default)]
 struct Guests {
     tasks: JoinSet<()>,

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
-use super::{runs, wait_until_served};
+use super::{runs, wait_for_state, wait_until_served};
 use crate::harness::control::{Answer, ask, connect, get, say};
 use crate::harness::{Daemon, Sandbox, exec, wait_until, watch};
 
@@ -32,7 +32,7 @@ fn the_metrics_address_gives_the_metrics_and_nothing_else() {
     let sandbox = Sandbox::directory();
     sandbox.config("app.twc", watch("/none", &exec("true"), "description: \"named\""));
     let (daemon, address) = start(&sandbox);
-    wait_until_served(&sandbox);
+    wait_for_state(&sandbox, "named", "absent");
     let afar = ask(dial(address), "GET", "/metrics");
     assert_eq!(afar.status, 200);
     assert!(afar.head.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{}", afar.head);

@@ -197,10 +197,10 @@ fn whatever_happens_to_paused_watches_nothing_starts_and_the_last_content_runs_l
     let mut random = fastrand::Rng::with_seed(seed);
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "0");
-    // One at a time in PARALLEL, too: of two that run beside each other, either may be the last to write.
     const KINDS: [(&str, &str); 3] = [
         ("queue", ""),
         ("discard", "run_mode: DISCARD"),
+        // One at a time, or the last to start would not be the last to write.
         ("parallel", "run_mode: PARALLEL, max_parallel: 1"),
     ];
     let journal = |kind: &str| Journal::at(sandbox.path(kind));
