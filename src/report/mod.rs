@@ -2,18 +2,16 @@
 //!
 //! A report never holds node data.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::action::output::printable;
-use crate::action::run::{Outcome, Printed, Stream};
+use crate::action::run::{Outcome, Printed};
 use crate::action::spawn::StartError;
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::control::Order;
 use crate::ledger::News;
-use crate::store::{Facet, StoreName, Subject};
+use crate::store::{StoreName, Subject};
 use crate::watch::{Event, Reason, RunId};
 
 mod about;
@@ -23,10 +21,12 @@ mod post;
 mod reporter;
 mod syslog;
 mod timestamp;
+mod words;
 
 pub use log::Log;
 pub use reporter::Reporter;
 pub use timestamp::Timestamp;
+pub(crate) use words::count;
 
 /// How much a report matters. Without flags, [`Level::Notice`] and above are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -291,177 +291,6 @@ impl RunReport<'_> {
     }
 }
 
-impl fmt::Display for Report<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Report::Starting { version, store, config } => {
-                write!(f, "twitcher {version} starts: store {store}, configs in {config}")
-            }
-            Report::Serving { control, metrics } => {
-                let control = control.map(|path| format!("control socket {}", path.display()));
-                let metrics = metrics.map(|address| format!("metrics on http://{address}/metrics"));
-                let served: Vec<_> = control.into_iter().chain(metrics).collect();
-                write!(f, "serving {}", served.join(", "))
-            }
-            Report::Ready { watches } => write!(f, "configs loaded: {}", count(*watches, "watch")),
-            Report::Stopping { signal, running } => {
-                write!(f, "{signal}: stopping; {} still running", count(*running, "action"))
-            }
-            Report::Stopped => f.write_str("stopped"),
-            Report::Trouble { what } => f.write_str(what),
-            Report::StoreConnected { store, what, away } => {
-                write!(f, "{}: connected to {what}", Store(*store))?;
-                let Some(away) = away else { return Ok(()) };
-                write!(f, "; it was away for {:.1} s", away.as_secs_f64())
-            }
-            Report::StoreDisconnected { store, reason } => {
-                write!(f, "{}: not connected: {reason}; watches are kept, trying again", Store(*store))
-            }
-            Report::StoreDegraded { store: None, reason } => f.write_str(reason),
-            Report::StoreDegraded { store, reason } => write!(f, "{}: {reason}", Store(*store)),
-            Report::NodeObserved { node } => write!(f, "{node}: observed"),
-            Report::NodeUnreadable { node, watches, reason } => {
-                write!(f, "{node}: cannot be read: {reason}; trying again; waiting:")?;
-                watches.iter().try_for_each(|watch| write!(f, " {watch}"))
-            }
-            Report::NodeReadable { node } => write!(f, "{node}: can be read again"),
-            Report::NodeDrifted { node, total } => {
-                write!(f, "{node}: a resync found a change that no watch had announced ({total} so far)")
-            }
-            Report::ConfigReload { asked_by } => write!(f, "{asked_by}: reading the configs again"),
-            Report::ConfigLoaded { file, added, changed, removed } => {
-                write!(f, "{file}: loaded, {added} added, {changed} changed, {removed} removed")
-            }
-            Report::ConfigRemoved { file, watches } => {
-                write!(f, "{file}: removed, with its {}", count(*watches, "watch"))
-            }
-            Report::ConfigFailed { error } => write!(f, "{error}\n  not loaded: its last good watches stay"),
-            Report::ConfigWarning { warning } => f.write_str(warning),
-            Report::WatchAdded { watch, node } => write!(f, "{watch}: watches {node}"),
-            Report::WatchChanged { watch, node } => write!(f, "{watch}: changed, watches {node}"),
-            Report::WatchRemoved { watch } => write!(f, "{watch}: removed"),
-            Report::Run { run, what } => write!(f, "{run}: {what}"),
-            Report::Former { watch, what } => match what {
-                FormerRun::Lives { run, id, pid } => {
-                    write!(f, "{watch} run {run}: pid {pid} still runs as {id} of a former daemon")
-                }
-                FormerRun::Gone(id) => {
-                    write!(f, "{watch}: run {id} was interrupted by the end of its daemon")
-                }
-                FormerRun::Unseen(id, error) => {
-                    write!(
-                        f,
-                        "{watch}: run {id} of a former daemon may still run, and cannot be waited for: {error}"
-                    )
-                }
-            },
-            Report::Ledger { news: News::SetAside { path, reason } } => {
-                write!(f, "ledger: {reason}; a new one is begun, some actions may run again")?;
-                path.as_ref().map_or(Ok(()), |path| write!(f, "; the old one is {path} now"))
-            }
-            Report::Ledger { news: News::Lost { reason } } => {
-                write!(f, "ledger: {reason}; going on without: after a restart some actions may run again")
-            }
-            Report::Ledger { news: News::Back } => f.write_str("ledger: can be written again"),
-            Report::Discarded { watch, version } => {
-                write!(f, "{watch}: version {version} ignored, the action is running (DISCARD)")
-            }
-            Report::GaveUp { watch, failures, stopped } => {
-                let next = if *stopped {
-                    "stopped (on_failure: STOP): nothing runs until its definition changes or `twitcher trigger`"
-                } else {
-                    "waiting for the next update"
-                };
-                write!(f, "{watch}: failed {} in a row, {next}", count_u64((*failures).into(), "time"))
-            }
-            Report::Ordered { watch, order } => {
-                let what = match order {
-                    Order::Trigger => "triggered",
-                    Order::Pause => "paused",
-                    Order::Resume => "resumed",
-                    Order::Kill => "to be killed",
-                };
-                write!(f, "{watch}: {what} by an operator")
-            }
-            Report::StaysPaused { watch } => {
-                write!(f, "{watch}: stays paused: nothing runs until `twitcher resume`")
-            }
-            Report::StaysStopped { watch } => write!(
-                f,
-                "{watch}: failed before the restart and stays stopped (on_failure: STOP): nothing runs until its definition \
-                 changes or `twitcher trigger`"
-            ),
-            Report::Superseded { watch, total } => {
-                write!(f, "{watch}: too many updates wait, the newest replaces the last ({total} so far)")
-            }
-        }
-    }
-}
-
-impl fmt::Display for RunReport<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RunReport::Started { event, node, version, pid, late: _ } => {
-                write!(f, "started, pid {pid}, {node} {}, version {version}", event.as_str())
-            }
-            RunReport::NotStarted { command, error } => {
-                write!(f, "cannot start {}: {error}", printable(command.as_bytes()))
-            }
-            RunReport::Printed(Printed::Line(Stream::Stdout, line)) => write!(f, "stdout: {line}"),
-            RunReport::Printed(Printed::Line(Stream::Stderr, line)) => write!(f, "stderr: {line}"),
-            RunReport::Printed(Printed::Suppressed(lines)) => {
-                write!(f, "{} of output not logged: too many at once", count_u64(*lines, "line"))
-            }
-            RunReport::Notified { signal } => write!(f, "sent {}: the node changed", SignalName(*signal)),
-            RunReport::Terminated { reason: Reason::Timeout } => f.write_str("timed out, sent SIGTERM"),
-            RunReport::Terminated { reason: Reason::Stop } => f.write_str("sent SIGTERM: the daemon stops"),
-            RunReport::Terminated { reason: Reason::Kill } => {
-                f.write_str("sent SIGTERM: an operator ends it")
-            }
-            RunReport::Killed => f.write_str("did not end, sent SIGKILL"),
-            RunReport::Ended { outcome, ended_by, took } => {
-                match outcome {
-                    Outcome::Exited(0) => f.write_str("ended")?,
-                    Outcome::Exited(code) => write!(f, "failed: exit code {code}")?,
-                    Outcome::Signaled(signal) => write!(f, "failed: killed by {}", SignalName(*signal))?,
-                    Outcome::Unknown => f.write_str("ended, nobody knows how, and counts as interrupted,")?,
-                }
-                write!(f, " after {:.3} s", took.as_secs_f64())?;
-                match ended_by {
-                    None => Ok(()),
-                    Some(Reason::Timeout) => f.write_str(" (timeout)"),
-                    Some(Reason::Stop) => f.write_str(" (stopped)"),
-                    Some(Reason::Kill) => f.write_str(" (killed by an operator)"),
-                }
-            }
-            RunReport::Needless => f.write_str("not started: all is as it was when it succeeded last"),
-            RunReport::PutOff { after } => {
-                write!(f, "put off for {:.1} s: the update is not lost", after.as_secs_f64())
-            }
-            RunReport::Retry { failures, attempts, after } => {
-                let after = after.as_secs_f64();
-                write!(
-                    f,
-                    "trying again in {after:.1} s, unless the node changes before ({failures} of {attempts})"
-                )
-            }
-            RunReport::Lost { error } => write!(f, "lost: {error}"),
-        }
-    }
-}
-
-impl fmt::Display for RunName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} run {}", self.watch, self.number)
-    }
-}
-
-impl fmt::Display for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// What of a node is watched, in whichever store: `/git/head`, `eu:/members (children)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Node<'a> {
@@ -473,54 +302,4 @@ impl<'a> Node<'a> {
     pub fn of(spec: &'a WatchSpec) -> Self {
         Self { store: &spec.store, subject: &spec.subject }
     }
-}
-
-impl fmt::Display for Node<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.store.is_default() {
-            write!(f, "{}:", self.store)?;
-        }
-        f.write_str(self.subject.path.as_str())?;
-        match self.subject.facet {
-            Facet::Data => Ok(()),
-            Facet::Children => f.write_str(" (children)"),
-            Facet::Tree => f.write_str(" (tree)"),
-        }
-    }
-}
-
-/// `store`, or `store eu` where there are several.
-struct Store<'a>(Option<&'a StoreName>);
-
-impl fmt::Display for Store<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("store")?;
-        self.0.map_or(Ok(()), |name| write!(f, " {name}"))
-    }
-}
-
-/// `SIGHUP`, or `signal 34` for one that has no name.
-struct SignalName(i32);
-
-impl fmt::Display for SignalName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match nix::sys::signal::Signal::try_from(self.0) {
-            Ok(signal) => f.write_str(signal.as_str()),
-            Err(_) => write!(f, "signal {}", self.0),
-        }
-    }
-}
-
-/// `1 watch`, `2 watches`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    count_u64(number as u64, noun)
-}
-
-fn count_u64(number: u64, noun: &str) -> String {
-    let plural = match noun {
-        _ if number == 1 => "",
-        noun if noun.ends_with("ch") => "es",
-        _ => "s",
-    };
-    format!("{number} {noun}{plural}")
 }

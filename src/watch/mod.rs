@@ -11,16 +11,18 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::spec::{OnFailure, Retry, RunMode, RunOnLoad, Throttle};
-use crate::store::{State, Version};
+use crate::store::Version;
 
 mod condition;
 #[cfg(test)]
 mod properties;
+mod runs;
 mod standing;
 mod supply;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod updates;
 
 pub use condition::Condition;
 pub use standing::{Past, Record, Seen, Standing};
@@ -295,181 +297,6 @@ impl Watch {
         self.failures
     }
 
-    /// Turns a state into the update it is, if it is one.
-    fn observe(&mut self, state: State) -> Option<Update> {
-        match self.life {
-            Life::Active => {}
-            Life::Retired | Life::Stopping => return None,
-        }
-        self.observed = true;
-        let State::Present { version, content } = state else {
-            self.seen = Some(Seen::Absent);
-            self.load = Load::No;
-            self.interrupted = None;
-            return None;
-        };
-        let before = self.seen.replace(Seen::Present(version));
-        let load = std::mem::replace(&mut self.load, Load::No);
-        let owed = self.interrupted.take();
-        let event = match load {
-            Load::Due => Event::Load,
-            Load::DueIfNew if owed.is_none() && self.is_done_with(version) => return None,
-            Load::DueIfNew => Event::Load,
-            Load::No => match (self.change(before, version), owed) {
-                (_, Some(asked @ (Event::Load | Event::Trigger))) => asked,
-                (Some(event), _) | (None, Some(event)) => event,
-                (None, None) => return None,
-            },
-        };
-        Some(Update { event, version, content })
-    }
-
-    /// Whether nothing is left to do about this version, as far as is known of it.
-    fn is_done_with(&self, version: Version) -> bool {
-        [self.applied, self.discarded].into_iter().flatten().any(|done| done.is_same_state(version))
-    }
-
-    /// What kind of change leads to `version`, if any does.
-    fn change(&self, before: Option<Seen>, version: Version) -> Option<Event> {
-        // Loaded without `run_on_load`: what was there before is no update.
-        before?.change(version, self.policy.on_children)
-    }
-
-    /// Decides what becomes of an update; whether it starts at once is [`Self::start_waiting`]'s business.
-    fn accept(&mut self, update: Update, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
-        let asked = matches!(update.event, Event::Load | Event::Trigger);
-        if self.policy.run_mode == RunMode::Discard && self.is_busy() && !self.paused && !asked {
-            self.discarded = Some(update.version);
-            effects.push(Effect::Discarded { version: update.version });
-            return;
-        }
-        self.accepted += 1;
-        self.accepted_at = now;
-        // What failed and waits to be tried again is out of date now.
-        self.waiting.retain(|waiting| waiting.failures == 0);
-        let not_before = match update.event {
-            // Somebody waits for it, on this host alone.
-            Event::Trigger => now,
-            Event::Load | Event::Created | Event::Changed | Event::Children => {
-                now + supply.delay(self.policy.throttle.splay)
-            }
-        };
-        let number = self.accepted;
-        let mut waiting = Waiting { update, number, failures: 0, starved: 0, not_before, since: not_before };
-        match self.policy.run_mode {
-            RunMode::Parallel if !self.stopped => {
-                if self.waiting.len() >= MAX_WAITING
-                    && let Some(newest) = self.waiting.back_mut()
-                {
-                    std::mem::swap(newest, &mut waiting);
-                    self.supersede(effects);
-                } else {
-                    self.waiting.push_back(waiting);
-                }
-            }
-            RunMode::Queue | RunMode::Discard | RunMode::Parallel => self.replace_waiting(waiting),
-        }
-    }
-
-    /// Whether the action runs, as DISCARD means it: what waits to start is no reason to ignore anything, it takes
-    /// the newer content. Nor is a run of another definition, or of a former daemon, which something must follow.
-    fn is_busy(&self) -> bool {
-        let ours = |run: &Run| run.definition == self.definition && run.update.is_some();
-        self.runs.iter().any(ours) && self.waiting.is_empty()
-    }
-
-    fn replace_waiting(&mut self, mut newer: Waiting) {
-        if let Some(older) = self.waiting.pop_back() {
-            // It waits no longer than the one it replaces, or a busy node would put it off for ever.
-            if newer.update.event != Event::Trigger {
-                newer.not_before = older.not_before;
-                newer.since = older.since.max(self.accepted_at);
-            }
-            newer.update.event = match (older.update.event, newer.update.event) {
-                // It is still the first run of this definition, or the one that was asked for, only with newer content.
-                (asked @ Event::Load, _)
-                | (asked @ Event::Trigger, Event::Created | Event::Changed | Event::Children) => asked,
-                (_, event) => event,
-            };
-        }
-        self.waiting.clear();
-        self.waiting.push_back(newer);
-    }
-
-    fn ended(&mut self, run: RunId, end: End, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
-        let Some(index) = self.runs.iter().position(|live| live.id == run) else { return };
-        let ended = self.runs.remove(index);
-        if end != End::Starved {
-            self.ran = self.ran.max(ended.number);
-        }
-        let Some(update) = &ended.update else { return };
-        if self.life == Life::Retired || ended.subject != self.subject {
-            return;
-        }
-        let same_definition = ended.definition == self.definition;
-        // A newer update is a better reason to run than the trouble with this one.
-        let newest = ended.number == self.accepted;
-        match end {
-            End::Interrupted => self.interrupted = Some(update.event),
-            End::Starved if newest || self.policy.run_mode == RunMode::Parallel => {
-                let starved = ended.starved + 1;
-                let after = supply.pause(&STARVED, starved);
-                effects.push(Effect::PutOff { run, after });
-                self.try_again(Run { starved, ..ended }, now + after);
-            }
-            End::Starved => {}
-            End::Succeeded if same_definition => {
-                self.failures = 0;
-                if ended.number > self.succeeded {
-                    self.succeeded = ended.number;
-                    self.applied = Some(update.version);
-                }
-            }
-            End::Failed if same_definition => self.failed(ended, newest, now, supply, effects),
-            // It ran, but says nothing about the definition that there is now.
-            End::Succeeded | End::Failed => {}
-        }
-    }
-
-    fn failed(
-        &mut self,
-        ended: Run,
-        newest: bool,
-        now: Time,
-        supply: &mut Supply,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.failures += 1;
-        let failures = ended.failures + 1;
-        match self.policy.retry {
-            Some(retry) if failures <= retry.attempts && newest => {
-                let after = supply.pause(&retry, failures);
-                if self.life == Life::Active {
-                    effects.push(Effect::Retry { run: ended.id, failures, after });
-                }
-                let not_before = now + after;
-                self.try_again(Run { failures, starved: 0, since: not_before, ..ended }, not_before);
-            }
-            Some(retry) if failures <= retry.attempts => {}
-            None if self.policy.on_failure == OnFailure::Keep => {}
-            Some(_) | None => self.give_up(failures, effects),
-        }
-    }
-
-    fn try_again(&mut self, run: Run, not_before: Time) {
-        let Run { update: Some(update), number, failures, starved, since, .. } = run else { return };
-        let place = self.waiting.partition_point(|waiting| waiting.number < number);
-        self.waiting.insert(place, Waiting { update, number, failures, starved, not_before, since });
-    }
-
-    fn give_up(&mut self, failures: u32, effects: &mut Vec<Effect>) {
-        self.stopped = self.policy.on_failure == OnFailure::Stop;
-        effects.push(Effect::GaveUp { failures, stopped: self.stopped });
-        if self.stopped {
-            self.keep_newest();
-        }
-    }
-
     fn notify(&self, effects: &mut Vec<Effect>) {
         if self.policy.run_mode != RunMode::Queue {
             return;
@@ -542,102 +369,5 @@ impl Watch {
     fn keep_newest(&mut self) {
         let superfluous = self.waiting.len().saturating_sub(1);
         self.waiting.drain(..superfluous);
-    }
-
-    fn end_all_by(&mut self, latest: Time, why: Reason) {
-        for run in &mut self.runs {
-            match &mut run.phase {
-                Phase::Running { until, reason } if until.is_none_or(|until| until > latest) => {
-                    *until = Some(latest);
-                    *reason = why;
-                }
-                Phase::Running { .. } | Phase::Terminated { .. } | Phase::Killed => {}
-            }
-        }
-    }
-
-    fn expire(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        for run in self.runs.iter_mut().filter(|run| run.phase.deadline().is_some_and(|due| due <= now)) {
-            run.phase = match run.phase {
-                Phase::Running { reason, .. } => {
-                    effects.push(Effect::Terminate { run: run.id, reason });
-                    Phase::Terminated { kill_at: now + KILL_AFTER }
-                }
-                Phase::Terminated { .. } | Phase::Killed => {
-                    effects.push(Effect::Kill { run: run.id });
-                    Phase::Killed
-                }
-            };
-        }
-    }
-
-    fn start_waiting(&mut self, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
-        while self.may_start()
-            && self.start_due().is_some_and(|due| due <= now)
-            && let Some(Waiting { update, number, failures, starved, since, .. }) = self.waiting.pop_front()
-        {
-            // What was put off must not run after what came later: the last content has to be the last that ran.
-            if starved > 0
-                && self.runs.iter().map(|run| run.number).chain([self.ran]).any(|other| other > number)
-            {
-                self.supersede(effects);
-                continue;
-            }
-            let run = supply.run_id();
-            let until = self.policy.timeout.map(|timeout| now + timeout);
-            let since = since.max(self.throttled_until());
-            self.started_at = Some(now);
-            self.runs.push(Run {
-                id: run,
-                definition: self.definition,
-                subject: self.subject,
-                phase: Phase::Running { until, reason: Reason::Timeout },
-                number,
-                failures,
-                starved,
-                since,
-                update: Some(update.clone()),
-            });
-            effects.push(Effect::Spawn { run, update, since });
-        }
-    }
-
-    /// When the oldest waiting update may start as far as time is concerned.
-    fn start_due(&self) -> Option<Time> {
-        self.waiting.front().map(|waiting| waiting.not_before.max(self.throttled_until()))
-    }
-
-    /// When `debounce` and `min_interval` let an update start. [`Time::ZERO`] without them.
-    fn throttled_until(&self) -> Time {
-        let Throttle { debounce, min_interval, .. } = self.policy.throttle;
-        let calm = (!debounce.is_zero()).then(|| self.accepted_at + debounce);
-        let started = self.started_at.filter(|_| !min_interval.is_zero());
-        let rested = started.map(|started| started + min_interval);
-        calm.max(rested).unwrap_or_default()
-    }
-
-    fn may_start(&self) -> bool {
-        let limit = match self.policy.run_mode {
-            RunMode::Queue | RunMode::Discard => 1,
-            RunMode::Parallel => self.policy.max_parallel,
-        };
-        self.life == Life::Active
-            && !self.stopped
-            && !self.paused
-            // What waits from before a redefinition or a trigger waits on, so that it merges with the content to come.
-            && self.load == Load::No
-            && self.interrupted.is_none()
-            && self.runs.len() < limit
-            && self.runs.iter().all(|run| run.definition == self.definition)
-    }
-}
-
-impl Phase {
-    fn deadline(self) -> Option<Time> {
-        match self {
-            Phase::Running { until, .. } => until,
-            Phase::Terminated { kill_at } => Some(kill_at),
-            Phase::Killed => None,
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::Content;
+use crate::store::{Content, State};
 
 /// What the world does next.
 #[derive(Clone, Debug)]

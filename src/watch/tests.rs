@@ -1,7 +1,7 @@
 //! Tables: one situation each, in the words of the contract.
 
 use super::*;
-use crate::store::Content;
+use crate::store::{Content, State};
 
 const QUEUE: Policy = Policy {
     run_mode: RunMode::Queue,

@@ -2,12 +2,8 @@
 
 use std::fs;
 
-use super::{wait_for_state, wait_until_served};
-use crate::harness::{Sandbox, exec, wait_for, wait_until, watch};
-
-fn described(node: &str, script: &str, description: &str, more: &str) -> String {
-    watch(node, &exec(script), &format!("description: {description:?}, {more}"))
-}
+use super::{described, wait_for_state, wait_until_served};
+use crate::harness::{Sandbox, wait_for, wait_until};
 
 /// The lines that it prints, after it has exited with this code.
 #[track_caller]

@@ -4,13 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{look_at, runs, wait_for_state, wait_until_served};
+use super::{described, look_at, runs, wait_for_state, wait_until_served};
 use crate::harness::control::{ask, connect, get};
-use crate::harness::{Sandbox, exec, wait_until, watch};
-
-fn described(node: &str, script: &str, description: &str, more: &str) -> String {
-    watch(node, &exec(script), &format!("description: {description:?}, {more}"))
-}
+use crate::harness::{Sandbox, wait_until, watch};
 
 /// The runs that the command gives as JSON.
 #[track_caller]

@@ -15,7 +15,11 @@ mod terminal;
 use serde_json::Value;
 
 use crate::harness::control::{ask, connect, get};
-use crate::harness::{Sandbox, wait_for, wait_until};
+use crate::harness::{Sandbox, exec, wait_for, wait_until, watch};
+
+fn described(node: &str, script: &str, description: &str, more: &str) -> String {
+    watch(node, &exec(script), &format!("description: {description:?}, {more}"))
+}
 
 /// What the daemon says of a watch.
 #[track_caller]

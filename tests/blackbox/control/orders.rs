@@ -3,12 +3,8 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::{look_at, runs, wait_for_state, wait_until_served};
+use super::{described, look_at, runs, wait_for_state, wait_until_served};
 use crate::harness::{Process, Sandbox, exec, on_both_stores, wait_until, watch};
-
-fn described(node: &str, script: &str, description: &str, more: &str) -> String {
-    watch(node, &exec(script), &format!("description: {description:?}, {more}"))
-}
 
 #[track_caller]
 fn order<const N: usize>(sandbox: &Sandbox, words: [&str; N]) -> String {

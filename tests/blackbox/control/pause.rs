@@ -2,12 +2,8 @@
 
 use serde_json::json;
 
-use super::{look_at, wait_for_state, wait_until_served};
-use crate::harness::{Journal, Sandbox, exec, load, on_both_stores, wait_until, watch};
-
-fn described(node: &str, script: &str, description: &str, more: &str) -> String {
-    watch(node, &exec(script), &format!("description: {description:?}, {more}"))
-}
+use super::{described, look_at, wait_for_state, wait_until_served};
+use crate::harness::{Journal, Sandbox, load, on_both_stores, wait_until};
 
 #[track_caller]
 fn order<const N: usize>(sandbox: &Sandbox, words: [&str; N]) -> String {

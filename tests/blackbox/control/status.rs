@@ -5,14 +5,10 @@ use std::fs::File;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::{look_at, wait_for_state, wait_until_served};
+use super::{described, look_at, wait_for_state, wait_until_served};
 use crate::harness::{Sandbox, ZooKeeper, exec, wait_until, watch};
 
 /// A watch of this description, on a node that says `1`.
-fn described(node: &str, script: &str, description: &str, more: &str) -> String {
-    watch(node, &exec(script), &format!("description: {description:?}, {more}"))
-}
-
 /// A sandbox with a watch in each state that a directory store can bring about. The gate holds the running one.
 fn in_every_state() -> Sandbox {
     let sandbox = Sandbox::directory();

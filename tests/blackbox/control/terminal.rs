@@ -1,11 +1,7 @@
 //! What a terminal gets to see: colours and tables that fit, and nothing that somebody else wrote to steer it.
 
-use super::{runs, wait_for_state, wait_until_served};
-use crate::harness::{Sandbox, exec, wait_until, watch};
-
-fn described(node: &str, script: &str, description: &str, more: &str) -> String {
-    watch(node, &exec(script), &format!("description: {description:?}, {more}"))
-}
+use super::{described, runs, wait_for_state, wait_until_served};
+use crate::harness::{Sandbox, wait_until, watch};
 
 /// Takes out the escape codes for colours, and nothing else.
 fn without_colours(text: &str) -> String {

@@ -1,0 +1,186 @@
+//! What becomes of runs: when the next one starts, when one is told to end, and what its end means.
+
+use super::{
+    Effect, End, KILL_AFTER, Life, Load, Phase, Reason, Run, RunId, STARVED, Supply, Time, Waiting, Watch,
+};
+use crate::config::spec::{OnFailure, RunMode, Throttle};
+
+impl Watch {
+    pub(super) fn ended(
+        &mut self,
+        run: RunId,
+        end: End,
+        now: Time,
+        supply: &mut Supply,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(index) = self.runs.iter().position(|live| live.id == run) else { return };
+        let ended = self.runs.remove(index);
+        if end != End::Starved {
+            self.ran = self.ran.max(ended.number);
+        }
+        let Some(update) = &ended.update else { return };
+        if self.life == Life::Retired || ended.subject != self.subject {
+            return;
+        }
+        let same_definition = ended.definition == self.definition;
+        // A newer update is a better reason to run than the trouble with this one.
+        let newest = ended.number == self.accepted;
+        match end {
+            End::Interrupted => self.interrupted = Some(update.event),
+            End::Starved if newest || self.policy.run_mode == RunMode::Parallel => {
+                let starved = ended.starved + 1;
+                let after = supply.pause(&STARVED, starved);
+                effects.push(Effect::PutOff { run, after });
+                self.try_again(Run { starved, ..ended }, now + after);
+            }
+            End::Starved => {}
+            End::Succeeded if same_definition => {
+                self.failures = 0;
+                if ended.number > self.succeeded {
+                    self.succeeded = ended.number;
+                    self.applied = Some(update.version);
+                }
+            }
+            End::Failed if same_definition => self.failed(ended, newest, now, supply, effects),
+            // It ran, but says nothing about the definition that there is now.
+            End::Succeeded | End::Failed => {}
+        }
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        ended: Run,
+        newest: bool,
+        now: Time,
+        supply: &mut Supply,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.failures += 1;
+        let failures = ended.failures + 1;
+        match self.policy.retry {
+            Some(retry) if failures <= retry.attempts && newest => {
+                let after = supply.pause(&retry, failures);
+                if self.life == Life::Active {
+                    effects.push(Effect::Retry { run: ended.id, failures, after });
+                }
+                let not_before = now + after;
+                self.try_again(Run { failures, starved: 0, since: not_before, ..ended }, not_before);
+            }
+            Some(retry) if failures <= retry.attempts => {}
+            None if self.policy.on_failure == OnFailure::Keep => {}
+            Some(_) | None => self.give_up(failures, effects),
+        }
+    }
+
+    pub(super) fn try_again(&mut self, run: Run, not_before: Time) {
+        let Run { update: Some(update), number, failures, starved, since, .. } = run else { return };
+        let place = self.waiting.partition_point(|waiting| waiting.number < number);
+        self.waiting.insert(place, Waiting { update, number, failures, starved, not_before, since });
+    }
+
+    pub(super) fn give_up(&mut self, failures: u32, effects: &mut Vec<Effect>) {
+        self.stopped = self.policy.on_failure == OnFailure::Stop;
+        effects.push(Effect::GaveUp { failures, stopped: self.stopped });
+        if self.stopped {
+            self.keep_newest();
+        }
+    }
+
+    pub(super) fn end_all_by(&mut self, latest: Time, why: Reason) {
+        for run in &mut self.runs {
+            match &mut run.phase {
+                Phase::Running { until, reason } if until.is_none_or(|until| until > latest) => {
+                    *until = Some(latest);
+                    *reason = why;
+                }
+                Phase::Running { .. } | Phase::Terminated { .. } | Phase::Killed => {}
+            }
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        for run in self.runs.iter_mut().filter(|run| run.phase.deadline().is_some_and(|due| due <= now)) {
+            run.phase = match run.phase {
+                Phase::Running { reason, .. } => {
+                    effects.push(Effect::Terminate { run: run.id, reason });
+                    Phase::Terminated { kill_at: now + KILL_AFTER }
+                }
+                Phase::Terminated { .. } | Phase::Killed => {
+                    effects.push(Effect::Kill { run: run.id });
+                    Phase::Killed
+                }
+            };
+        }
+    }
+
+    pub(super) fn start_waiting(&mut self, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
+        while self.may_start()
+            && self.start_due().is_some_and(|due| due <= now)
+            && let Some(Waiting { update, number, failures, starved, since, .. }) = self.waiting.pop_front()
+        {
+            // What was put off must not run after what came later: the last content has to be the last that ran.
+            if starved > 0
+                && self.runs.iter().map(|run| run.number).chain([self.ran]).any(|other| other > number)
+            {
+                self.supersede(effects);
+                continue;
+            }
+            let run = supply.run_id();
+            let until = self.policy.timeout.map(|timeout| now + timeout);
+            let since = since.max(self.throttled_until());
+            self.started_at = Some(now);
+            self.runs.push(Run {
+                id: run,
+                definition: self.definition,
+                subject: self.subject,
+                phase: Phase::Running { until, reason: Reason::Timeout },
+                number,
+                failures,
+                starved,
+                since,
+                update: Some(update.clone()),
+            });
+            effects.push(Effect::Spawn { run, update, since });
+        }
+    }
+
+    /// When the oldest waiting update may start as far as time is concerned.
+    pub(super) fn start_due(&self) -> Option<Time> {
+        self.waiting.front().map(|waiting| waiting.not_before.max(self.throttled_until()))
+    }
+
+    /// When `debounce` and `min_interval` let an update start. [`Time::ZERO`] without them.
+    pub(super) fn throttled_until(&self) -> Time {
+        let Throttle { debounce, min_interval, .. } = self.policy.throttle;
+        let calm = (!debounce.is_zero()).then(|| self.accepted_at + debounce);
+        let started = self.started_at.filter(|_| !min_interval.is_zero());
+        let rested = started.map(|started| started + min_interval);
+        calm.max(rested).unwrap_or_default()
+    }
+
+    pub(super) fn may_start(&self) -> bool {
+        let limit = match self.policy.run_mode {
+            RunMode::Queue | RunMode::Discard => 1,
+            RunMode::Parallel => self.policy.max_parallel,
+        };
+        self.life == Life::Active
+            && !self.stopped
+            && !self.paused
+            // What waits from before a redefinition or a trigger waits on, so that it merges with the content to come.
+            && self.load == Load::No
+            && self.interrupted.is_none()
+            && self.runs.len() < limit
+            && self.runs.iter().all(|run| run.definition == self.definition)
+    }
+}
+
+impl Phase {
+    pub(super) fn deadline(self) -> Option<Time> {
+        match self {
+            Phase::Running { until, .. } => until,
+            Phase::Terminated { kill_at } => Some(kill_at),
+            Phase::Killed => None,
+        }
+    }
+}
