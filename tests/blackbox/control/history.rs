@@ -105,6 +105,23 @@ fn history_tells_of_each_run_how_it_ended_and_of_former_daemons_too() {
     }
 }
 
+// Not a failure: it runs again.
+#[test]
+fn what_a_stop_interrupted_is_no_failure() {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/n", "1");
+    let text = described("/n", &sandbox.gate().pass(), "held", "run_on_load: CHANGED");
+    sandbox.config("app.twc", text);
+    let mut daemon = sandbox.daemon().args(["--stop-timeout", "0"]).start();
+    wait_for_state(&sandbox, "held", "running");
+    assert_eq!(daemon.stop(), Some(0));
+    sandbox.gate().open();
+    let _daemon = sandbox.start();
+    wait_for_state(&sandbox, "held", "idle");
+    assert_eq!(fields(&history(&sandbox, []), "outcome"), ["success", "interrupted"]);
+    assert_eq!(history(&sandbox, ["--failed"]), [json!(null); 0]);
+}
+
 // "paging over more than 200 runs with small limits and with all"
 #[test]
 fn history_is_in_order_and_whole_over_hundreds_of_runs() {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{described, look_at, wait_for_state, wait_until_served};
+use crate::harness::control::{ask, connect};
 use crate::harness::{Journal, Sandbox, load, on_both_stores, wait_until};
 
 #[track_caller]
@@ -181,6 +182,23 @@ fn a_pause_outlives_reloads_restarts_kills_and_the_removal_of_its_file() {
         wait_for_state(&sandbox, "paused", "idle");
         sandbox.nodes.set("/n", "4");
         journal.wait_for(&["1", "3", "4"]);
+    }
+}
+
+// "over kill -9": as soon as it is said.
+#[test]
+fn what_an_operator_was_told_of_a_pause_outlives_the_daemons_death_at_that_moment() {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/n", "1");
+    sandbox.config("app.twc", described("/n", "true", "named", "run_on_load: CHANGED"));
+    let mut daemon = sandbox.start();
+    wait_for_state(&sandbox, "named", "idle");
+    for (order, state) in [("pause", "paused"), ("resume", "idle")].repeat(4) {
+        let socket = connect(&sandbox.control_socket());
+        assert_eq!(ask(socket, "POST", &format!("/v1/{order}?watch=named")).status, 200);
+        daemon.kill();
+        daemon = sandbox.start();
+        wait_for_state(&sandbox, "named", state);
     }
 }
 

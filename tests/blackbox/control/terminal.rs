@@ -1,5 +1,8 @@
 //! What a terminal gets to see: colours and tables that fit, and nothing that somebody else wrote to steer it.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+
 use super::{described, runs, wait_for_state, wait_until_served};
 use crate::harness::{Sandbox, wait_until, watch};
 
@@ -140,6 +143,37 @@ fn no_control_character_of_others_reaches_a_terminal() {
     assert!(daemon.log_lines(&["FORGED"]).iter().all(|line| line.starts_with("20")), "{:#?}", daemon.log());
     drop(daemon);
     assert!(!socket.exists());
+}
+
+// Whoever sits at the socket: an older daemon, or something else.
+#[test]
+fn no_control_character_in_the_answer_of_another_daemon_reaches_a_terminal() {
+    let sandbox = Sandbox::directory();
+    let listener = UnixListener::bind(sandbox.control_socket()).expect("bind a socket");
+    let words = serde_json::to_string(EVIL).expect("JSON");
+    let answers = [
+        ("404 Not Found", format!("{{\"error\": {words}}}")),
+        ("404 Not Found", EVIL.to_owned()),
+        ("200 OK", EVIL.to_owned()),
+        ("200 OK", format!("{{\"watch\": {words}, \"done\": {words}}}")),
+        ("200 OK", format!("{{\"{EVIL}\": 1}}")),
+    ];
+    for (status, body) in answers {
+        for command in [&["trigger", "x"][..], &["reload"], &["status"], &["history"], &["history", "--json"]]
+        {
+            let first = sandbox.operator([command[0]]);
+            let whole = command[1..].iter().fold(first, |so_far, word| so_far.arg(word));
+            let shown = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let (mut client, _) = listener.accept().expect("a client");
+                    let _ = client.read(&mut [0; 4096]);
+                    let _ = write!(client, "HTTP/1.1 {status}\r\nconnection: close\r\n\r\n{body}");
+                });
+                whole.finish_on_terminal(100).1
+            });
+            assert_harmless(&format!("{command:?} {status} {body:?}"), &shown);
+        }
+    }
 }
 
 // The same where it is no terminal but a file of log lines.
