@@ -125,7 +125,7 @@ enum Command {
     History(HistoryArgs),
     /// Write what a run printed (the last 64 KiB) to stdout
     Logs {
-        /// As `history` has it, or the number that the log has
+        /// As `history` has it, or the number that the log has: the newest run of that number
         run: String,
         #[command(flatten)]
         control: ControlArgs,
@@ -186,7 +186,8 @@ pub struct RunArgs {
     /// Write the process id to a file, which a second daemon cannot take
     #[arg(long, value_name = "FILE", aliases = ["pid_file", "pidfile"])]
     pub pid_file: Option<PathBuf>,
-    /// Where operators reach the daemon [default: /run/twitcher/control.sock]
+    /// Where operators reach the daemon [default: /run/twitcher/control.sock, of other users than root
+    /// twitcher/control.sock in XDG_RUNTIME_DIR]
     #[arg(long, value_name = "PATH", alias = "control_socket")]
     pub control_socket: Option<PathBuf>,
     /// Run in the background

@@ -360,7 +360,10 @@ fn exit(done: Result<ExitCode, Failure>) -> ExitCode {
         Ok(code) => code,
         // Whoever closed the pipe has seen enough.
         Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        // Some of it may be in the words of others.
-        Err(error) => fail(printable(error.to_string().as_bytes())),
+        // Some of it may be in the words of others. Of several lines, as an error in a config has, each is harmless.
+        Err(error) => {
+            let lines: Vec<_> = error.to_string().lines().map(|line| printable(line.as_bytes())).collect();
+            fail(lines.join("\n"))
+        }
     }
 }

@@ -112,6 +112,9 @@ impl Serving {
         let address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         let (control, file) = control.map(Bound::split).unzip();
         if control.is_none() && metrics.is_none() {
+            if self.control.is_none() {
+                log.report(&Report::Serving { control: None, metrics: None });
+            }
             return None;
         }
         if let Err(error) = server::start(Listeners { control, metrics }, routes) {

@@ -142,7 +142,9 @@ fn reserved_key_hint(place: &Place<'_>, sources: &impl Sources) -> String {
     let before = place.position.position().unwrap_or(1) - 1;
     let rest = code.lines().nth(line - 1).unwrap_or_default().chars().skip(before);
     let word: String = rest.take_while(char::is_ascii_alphabetic).collect();
-    if !stops_at_key || word.is_empty() {
+    // The same is said where a comma is missing before any other key.
+    let is_reserved = || rhai::Engine::new_raw().compile(format!("let {word} = 0;")).is_err();
+    if !stops_at_key || word.is_empty() || !is_reserved() {
         return String::new();
     }
     format!("; `{word}` is a word of the language, and goes in quotes as a key: \"{word}\"")

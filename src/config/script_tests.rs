@@ -489,3 +489,9 @@ fn modules_share_constants_maps_and_whole_registrations() {
         assert_eq!(surroundings.limits[&Resource::Nofile], 64);
     }
 }
+
+#[test]
+fn a_missing_comma_is_no_word_of_the_language() {
+    let message = failed("RegisterWatch(#{ znode: \"/a\", action: Exec(\"x\")\n timeout: 60 });");
+    assert!(message.contains("','") && !message.contains("word of the language"), "{message}");
+}

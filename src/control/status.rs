@@ -125,7 +125,7 @@ pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Dur
     }
     let first_line = |error: &ConfigError| error.error.lines().next().unwrap_or_default().to_owned();
     found.extend(daemon.config_errors.iter().map(|error| format!("config: {}", first_line(error))));
-    found.extend(watches.iter().filter_map(|watch| watch.problem(stuck_after)));
+    found.extend(watches.iter().flat_map(|watch| watch.problems(stuck_after)));
     found
 }
 
@@ -140,17 +140,18 @@ impl WatchStatus {
         format!("{store}{}{facet}", self.znode)
     }
 
-    fn problem(&self, stuck_after: Duration) -> Option<String> {
+    fn problems(&self, stuck_after: Duration) -> impl Iterator<Item = String> {
         let error = self.error.as_deref().unwrap_or("it failed");
         let error = error.strip_prefix("failed: ").unwrap_or(error);
-        let why = match () {
-            () if !self.registered => format!("stuck: {}", self.stuck(stuck_after)?),
-            () if self.stopped => format!("stopped after a failure: {error}"),
-            () if self.failures > 0 => format!("failing, {} in a row: {error}", self.failures),
-            () if self.error.is_some() => error.to_owned(),
-            () => format!("stuck: {}", self.stuck(stuck_after)?),
+        let failing = match () {
+            // Of one that no file registers only the process is left.
+            () if !self.registered => None,
+            () if self.stopped => Some(format!("stopped after a failure: {error}")),
+            () if self.failures > 0 => Some(format!("failing, {} in a row: {error}", self.failures)),
+            () => self.error.is_some().then(|| error.to_owned()),
         };
-        Some(format!("{}: {why}", self.watch))
+        let stuck = self.stuck(stuck_after).map(|why| format!("stuck: {why}"));
+        failing.into_iter().chain(stuck).map(|why| format!("{}: {why}", self.watch))
     }
 
     fn stuck(&self, stuck_after: Duration) -> Option<String> {

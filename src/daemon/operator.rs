@@ -96,7 +96,10 @@ impl Daemon {
                 (Input::Paused, "paused: it goes on observing, and nothing is started")
             }
             (Order::Resume, Some(_)) if !standing.paused => return Ok(said(&key, "was not paused")),
-            (Order::Resume, Some(_)) => (Input::Resumed, "resumed: what came meanwhile runs now"),
+            (Order::Resume, Some(_)) if entry.watch.waiting_updates() > 0 => {
+                (Input::Resumed, "resumed: what came meanwhile runs now")
+            }
+            (Order::Resume, Some(_)) => (Input::Resumed, "resumed"),
         };
         let place = spec.map(|spec| (spec.store.clone(), spec.subject.clone()));
         self.log.report(&Report::Ordered { watch: &key, order });

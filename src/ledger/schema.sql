@@ -21,7 +21,7 @@ CREATE TABLE watches (
     discarded_revision INTEGER,
     discarded_number INTEGER,
     failures INTEGER NOT NULL, -- in a row
-    stopped INTEGER NOT NULL, -- 1: nothing runs until the definition changes (on_failure: STOP)
+    stopped INTEGER NOT NULL, -- 1: nothing runs until the definition changes or a trigger (on_failure: STOP)
     paused INTEGER NOT NULL, -- 1: nothing runs until `twitcher resume`
     last_error TEXT,
     next_try INTEGER,

@@ -16,6 +16,9 @@ impl fmt::Display for Report<'_> {
             Report::Starting { version, store, config } => {
                 write!(f, "twitcher {version} starts: store {store}, configs in {config}")
             }
+            Report::Serving { control: None, metrics: None } => f.write_str(
+                "no control socket: this user has no XDG_RUNTIME_DIR; name a path with --control-socket",
+            ),
             Report::Serving { control, metrics } => {
                 let control = control.map(|path| format!("control socket {}", path.display()));
                 let metrics = metrics.map(|address| format!("metrics on http://{address}/metrics"));

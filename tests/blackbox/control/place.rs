@@ -292,3 +292,15 @@ fn another_user_looks_for_a_daemon_of_their_own_and_then_for_roots() {
     drop(UnixListener::bind(&own).expect("bind a socket"));
     asked(&runtime).expect(1).expect_said(&[&own.display().to_string()]);
 }
+
+#[test]
+fn a_user_without_a_place_for_a_socket_is_told_so() {
+    let sandbox = sandbox();
+    let copy = sandbox.copy_of_the_binary();
+    let state = sandbox.path("state-of-nobody");
+    let daemon = sandbox.twitcher(["run", "--log-to-stdout", "--store", &sandbox.nodes.url()]).binary(&copy);
+    let daemon = daemon.arg("--config-path").arg(sandbox.configs()).arg("--state-dir").arg(state);
+    let daemon =
+        daemon.under(["env", "-u", "XDG_RUNTIME_DIR", "setpriv", "--reuid", "65534", "--clear-groups", "--"]);
+    daemon.start().wait_for_log(&["no control socket", "XDG_RUNTIME_DIR", "--control-socket"]);
+}
