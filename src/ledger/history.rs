@@ -45,6 +45,7 @@ impl RunRecord {
             ("exit", Some(code), _, _) => format!("exit code {code}"),
             ("signal", _, Some(signal), _) => format!("signal {signal}"),
             ("not_started", _, _, Some(error)) => error.clone(),
+            ("not_started", _, _, None) => "not started".to_owned(),
             (outcome, ..) => outcome.to_owned(),
         }
     }
