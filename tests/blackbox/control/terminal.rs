@@ -130,11 +130,12 @@ fn no_control_character_of_others_reaches_a_terminal() {
         assert!(!shown.lines().any(|line| line.starts_with("FORGED.twc")), "{command:?}: {shown}");
     }
     // What an action printed is shown line by line, with its tabs.
-    let fails = runs(&sandbox)
-        .into_iter()
-        .find(|run| run["watch"].as_str().is_some_and(|watch| watch.ends_with(":fails")));
-    let run = fails.expect("its run")["run"].as_str().expect("an id").to_owned();
-    let (_, shown) = sandbox.operator(["logs", &run]).finish_on_terminal(100);
+    let ended = |run: &serde_json::Value| {
+        run["outcome"] == "exit" && run["watch"].as_str().is_some_and(|watch| watch.ends_with(":fails"))
+    };
+    let run = runs(&sandbox).into_iter().find(ended).expect("its run")["run"].clone();
+    let run = run.as_str().expect("an id");
+    let (_, shown) = sandbox.operator(["logs", run]).finish_on_terminal(100);
     assert!(shown.contains("\nFORGED\tby a tab\n"), "{shown:?}");
     assert!(shown.contains("\\u{1b}[95mpink\\u{7}\\r"), "{shown:?}");
     for line in daemon.log() {
