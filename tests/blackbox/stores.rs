@@ -94,8 +94,11 @@ fn a_store_that_is_down_delays_no_other_and_is_caught_up_with() {
     for (name, journal) in [("default", &journal), ("eu", &eu_journal), ("local", &journal)] {
         sandbox.config(&format!("{name}.twc"), in_store(name, "/n", journal, ""));
     }
-    let mut daemon = sandbox.daemon().start();
+    let mut daemon = sandbox.daemon().arg("--debug").start();
     daemon.wait_for_log(&["store eu: not connected: cannot connect to ZooKeeper"]);
+    // That there is no node, before there is one.
+    daemon.wait_for_log(&[" /n: observed"]);
+    daemon.wait_for_log(&["local:/n: observed"]);
     let mut expected = Vec::new();
     for round in 0..5 {
         for (name, nodes) in [("default", &sandbox.nodes), ("local", &local)] {
