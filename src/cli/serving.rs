@@ -98,7 +98,7 @@ impl Serving {
     /// Serves all of it, from a thread of its own. What cannot be is said, and the daemon does its work without. What is
     /// returned goes when the daemon ends.
     pub fn start(&self, log: &Reporter, routes: Routes) -> Option<SocketFile> {
-        let said = |what: &str| log.report(&Report::Trouble { what });
+        let said = |what: &str| log.report(&Report::Unserved { what });
         if let Some(error) = &self.unknown_group {
             said(&format!("{error}; the control socket is for no group until a restart"));
         }

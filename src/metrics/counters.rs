@@ -113,6 +113,7 @@ impl Counters {
             | Report::NodeReadable { .. }
             | Report::ConfigReload { .. }
             | Report::Serving { .. }
+            | Report::Unserved { .. }
             | Report::Ordered { .. }
             | Report::StaysPaused { .. }
             | Report::ConfigRemoved { .. }

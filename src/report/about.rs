@@ -26,6 +26,7 @@ impl Report<'_> {
             | Report::StoreDisconnected { .. }
             | Report::ConfigReload { .. }
             | Report::Serving { .. }
+            | Report::Unserved { .. }
             | Report::StoreDegraded { .. }
             | Report::ConfigLoaded { .. }
             | Report::ConfigRemoved { .. }

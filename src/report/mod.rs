@@ -50,6 +50,10 @@ pub enum Report<'a> {
         control: Option<&'a Path>,
         metrics: Option<SocketAddr>,
     },
+    /// Operators do not reach it somewhere, which keeps nothing from running.
+    Unserved {
+        what: &'a str,
+    },
     Ready {
         watches: usize,
     },
@@ -248,6 +252,7 @@ impl Report<'_> {
             | Report::StoreDegraded { .. }
             | Report::Trouble { .. } => Level::Error,
             Report::StoreDisconnected { .. }
+            | Report::Unserved { .. }
             | Report::NodeDrifted { .. }
             | Report::ConfigWarning { .. }
             | Report::Superseded { .. } => Level::Warning,

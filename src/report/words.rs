@@ -30,7 +30,7 @@ impl fmt::Display for Report<'_> {
                 write!(f, "{signal}: stopping; {} still running", count(*running, "action"))
             }
             Report::Stopped => f.write_str("stopped"),
-            Report::Trouble { what } => f.write_str(what),
+            Report::Trouble { what } | Report::Unserved { what } => f.write_str(what),
             Report::StoreConnected { store, what, away } => {
                 write!(f, "{}: connected to {what}", Store(*store))?;
                 let Some(away) = away else { return Ok(()) };

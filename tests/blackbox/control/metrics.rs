@@ -83,7 +83,7 @@ fn a_metrics_address_that_is_taken_is_said_and_the_daemon_goes_on() {
     fs::write(sandbox.configs().join("twitcher.toml"), format!("[metrics]\nlisten = \"{address}\"\n"))
         .expect("write the settings");
     let mut daemon = sandbox.start();
-    daemon.wait_for_log(&["ERROR", &format!("metrics.listen {address}: "), "going on without"]);
+    daemon.wait_for_log(&["WARNING", &format!("metrics.listen {address}: "), "going on without"]);
     journal.wait_for(&["1"]);
     wait_until_served(&sandbox);
     get(&sandbox.control_socket(), "/metrics");

@@ -84,7 +84,7 @@ fn a_group_that_there_is_not_keeps_nobody_but_the_group_out() {
     .expect("write the settings");
     let daemon = sandbox.start();
     wait_until_served(&sandbox);
-    daemon.wait_for_log(&["ERROR", "twitcher.toml: control.group: there is no group \"no-such-group\""]);
+    daemon.wait_for_log(&["WARNING", "twitcher.toml: control.group: there is no group \"no-such-group\""]);
     let own = nix::unistd::getegid().as_raw();
     assert_eq!(mode_and_group(&sandbox.control_socket()), (0o600, own), "and not the daemon's own group in");
     sandbox.operator(["status"]).finish().expect(0);
@@ -180,7 +180,7 @@ fn a_socket_of_a_living_daemon_stays_its_own() {
         other.config("app.twc", watch("/n", &exec(&journal.record()), ""));
         let mut second = other.daemon().arg("--control-socket").arg(sandbox.control_socket()).start();
         second.wait_for_log(&[
-            "ERROR",
+            "WARNING",
             &sandbox.control_socket().display().to_string(),
             "another daemon",
             "--control-socket",
@@ -206,7 +206,7 @@ fn a_place_that_cannot_be_used_is_said_and_left_alone_and_the_daemon_goes_on() {
         sandbox.nodes.set("/n", "1");
         sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
         let mut daemon = sandbox.daemon().arg("--control-socket").arg(path).start();
-        let line = daemon.wait_for_log(&["ERROR", "control socket", "going on without"]);
+        let line = daemon.wait_for_log(&["WARNING", "control socket", "going on without"]);
         for part in parts.iter().chain(&["--control-socket"]) {
             assert!(line.contains(part), "{part}: {line}");
         }
