@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::action::run::{Outcome, Printed, Stream};
 use crate::action::spawn::StartError;
-use crate::config::spec::{OnFailure, RunMode, RunOnLoad, Throttle, WatchKey};
+use crate::config::spec::WatchKey;
 use crate::ledger::{Ending, News};
 use crate::report::{FormerRun, Node, RunName, RunReport};
 use crate::store::{Facet, NodePath, StoreName, Subject};
@@ -25,18 +25,7 @@ fn name<'a>(watch: &'a WatchKey, subject: &'a Subject) -> RunName<'a> {
 
 /// A watch of which so many runs failed in a row.
 fn watch(failures: u32, stopped: bool) -> Watch {
-    let policy = Policy {
-        run_mode: RunMode::Queue,
-        run_on_load: RunOnLoad::Never,
-        notify_signal: None,
-        timeout: None,
-        max_parallel: 1,
-        on_children: false,
-        retry: None,
-        on_failure: OnFailure::Keep,
-        throttle: Throttle::default(),
-    };
-    Watch::new(policy, Standing { failures, stopped, ..Standing::default() })
+    Watch::new(Policy::UNLOADED, Standing { failures, stopped, ..Standing::default() })
 }
 
 /// The values whose name and labels begin so.

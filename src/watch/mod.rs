@@ -33,18 +33,20 @@ pub use terms::*;
 const STARVED: Retry =
     Retry { attempts: u32::MAX, delay: Duration::from_secs(1), max_delay: Duration::from_secs(30) };
 
-/// Of a watch that starts nothing.
-const UNLOADED: Policy = Policy {
-    run_mode: RunMode::Queue,
-    run_on_load: RunOnLoad::Never,
-    notify_signal: None,
-    timeout: None,
-    max_parallel: 1,
-    on_children: false,
-    retry: None,
-    on_failure: OnFailure::Keep,
-    throttle: Throttle { debounce: Duration::ZERO, min_interval: Duration::ZERO, splay: Duration::ZERO },
-};
+impl Policy {
+    /// Of a watch that starts nothing.
+    pub const UNLOADED: Self = Self {
+        run_mode: RunMode::Queue,
+        run_on_load: RunOnLoad::Never,
+        notify_signal: None,
+        timeout: None,
+        max_parallel: 1,
+        on_children: false,
+        retry: None,
+        on_failure: OnFailure::Keep,
+        throttle: Throttle { debounce: Duration::ZERO, min_interval: Duration::ZERO, splay: Duration::ZERO },
+    };
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
@@ -157,7 +159,7 @@ impl Watch {
     /// [`Self::adopt`].
     pub fn unloaded() -> Self {
         Self {
-            policy: UNLOADED,
+            policy: Policy::UNLOADED,
             life: Life::Retired,
             definition: 0,
             subject: 0,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use twitcher::config::spec::{OnFailure, RunMode, RunOnLoad, Throttle, WatchKey};
+use twitcher::config::spec::WatchKey;
 use twitcher::ledger::Ending;
 use twitcher::metrics::{Gauges, Metrics, Tally};
 use twitcher::watch::{Condition, Policy, Standing, Watch};
@@ -19,18 +19,7 @@ const DASHBOARD: &str = "packaging/grafana/twitcher.json";
 
 /// With a value of each metric that there is.
 fn encoding() -> String {
-    let policy = Policy {
-        run_mode: RunMode::Queue,
-        run_on_load: RunOnLoad::Never,
-        notify_signal: None,
-        timeout: None,
-        max_parallel: 1,
-        on_children: false,
-        retry: None,
-        on_failure: OnFailure::Keep,
-        throttle: Throttle::default(),
-    };
-    let failing = Watch::new(policy, Standing { failures: 1, ..Standing::default() });
+    let failing = Watch::new(Policy::UNLOADED, Standing { failures: 1, ..Standing::default() });
     let key = WatchKey { file: "git.twc".into(), description: "a \"quoted\" \\ name, ü".into() };
     let gauges = Gauges {
         watches: Tally::of([(&key, &failing, false)].into_iter()),

@@ -29,6 +29,15 @@ fn sandbox(watches: usize) -> (Sandbox, Journal) {
     (sandbox, journal)
 }
 
+/// Starts the daemon of such a sandbox, and waits until it serves operators.
+#[track_caller]
+fn start(watches: usize) -> (Sandbox, Journal, Daemon) {
+    let (sandbox, journal) = sandbox(watches);
+    let daemon = sandbox.start();
+    wait_until_served(&sandbox);
+    (sandbox, journal, daemon)
+}
+
 /// Shows that the daemon does its work: an update's action starts, and an operator is answered.
 #[track_caller]
 fn assert_well(sandbox: &Sandbox, journal: &Journal) {
@@ -67,9 +76,7 @@ fn assert_nothing_is_kept(daemon: &Daemon, before: (usize, u64), kilobytes: u64)
 // "a client that connects and never says anything"
 #[test]
 fn a_client_that_never_says_anything_or_never_ends_is_let_go() {
-    let (sandbox, journal) = sandbox(2000);
-    let daemon = sandbox.start();
-    wait_until_served(&sandbox);
+    let (sandbox, journal, daemon) = start(2000);
     let before = held(&daemon);
     // It takes its time, but has asked.
     let mut asker = connect(&sandbox.control_socket());
@@ -98,9 +105,7 @@ fn a_client_that_never_says_anything_or_never_ends_is_let_go() {
 // "one that asks and never reads (a big status: use a few thousand watches)"
 #[test]
 fn clients_that_never_read_their_answer_are_let_go_and_cost_little() {
-    let (sandbox, journal) = sandbox(5000);
-    let daemon = sandbox.start();
-    wait_until_served(&sandbox);
+    let (sandbox, journal, daemon) = start(5000);
     let socket = sandbox.control_socket();
     wait_until("all to be known", || !get(&socket, "/v1/watches").text().contains("\"unknown\""));
     let whole = get(&socket, "/v1/watches");
@@ -135,9 +140,7 @@ fn clients_that_never_read_their_answer_are_let_go_and_cost_little() {
 #[test]
 fn a_thousand_clients_at_once_keep_neither_operators_nor_updates_out() {
     allow_descriptors(4096);
-    let (sandbox, journal) = sandbox(1000);
-    let daemon = sandbox.start();
-    wait_until_served(&sandbox);
+    let (sandbox, journal, daemon) = start(1000);
     assert_well(&sandbox, &journal);
     let before = held(&daemon);
     let socket = sandbox.control_socket();
@@ -195,9 +198,7 @@ fn status_of(socket: &Path, bytes: &[u8]) -> Option<u16> {
 // "garbage bytes, a 1 MB header, a 10 MB body on POST, HTTP/0.9, HTTP/2 preface"
 #[test]
 fn what_is_no_request_is_refused_or_dropped_at_once() {
-    let (sandbox, journal) = sandbox(0);
-    let daemon = sandbox.start();
-    wait_until_served(&sandbox);
+    let (sandbox, journal, daemon) = start(0);
     assert_well(&sandbox, &journal);
     let before = held(&daemon);
     let socket = sandbox.control_socket();
@@ -231,9 +232,7 @@ fn what_is_no_request_is_refused_or_dropped_at_once() {
 // "a 10 MB body on POST": nobody reads it.
 #[test]
 fn a_body_of_any_size_changes_nothing_about_an_order() {
-    let (sandbox, journal) = sandbox(0);
-    let daemon = sandbox.start();
-    wait_until_served(&sandbox);
+    let (sandbox, journal, daemon) = start(0);
     assert_well(&sandbox, &journal);
     let before = held(&daemon);
     let socket = sandbox.control_socket();
@@ -253,9 +252,7 @@ fn a_body_of_any_size_changes_nothing_about_an_order() {
 // "pipelined requests": one connection, one request.
 #[test]
 fn of_pipelined_requests_the_first_alone_is_heard() {
-    let (sandbox, _) = sandbox(0);
-    let _daemon = sandbox.start();
-    wait_until_served(&sandbox);
+    let (sandbox, _, _daemon) = start(0);
     let pause = "POST /v1/pause?watch=named HTTP/1.1\r\nhost: x\r\n\r\n";
     let status = "GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n";
     let answer = say(connect(&sandbox.control_socket()), format!("{status}{pause}").repeat(50).as_bytes());
@@ -268,9 +265,7 @@ fn of_pipelined_requests_the_first_alone_is_heard() {
 // As `nc -N` and `socat` do.
 #[test]
 fn who_has_nothing_more_to_say_is_answered_all_the_same() {
-    let (sandbox, _) = sandbox(1000);
-    let _daemon = sandbox.start();
-    wait_until_served(&sandbox);
+    let (sandbox, _, _daemon) = start(1000);
     let mut client = connect(&sandbox.control_socket());
     client.write_all(b"GET /v1/watches HTTP/1.0\r\n\r\n").expect("ask");
     client.shutdown(std::net::Shutdown::Write).expect("end it");
@@ -282,9 +277,7 @@ fn who_has_nothing_more_to_say_is_answered_all_the_same() {
 // "path traversal, invalid percent-encoding, a watch name with newline/escape codes/quotes/4 KB"
 #[test]
 fn whatever_a_request_names_is_named_exactly_or_refused() {
-    let (sandbox, _) = sandbox(0);
-    let daemon = sandbox.start();
-    wait_until_served(&sandbox);
+    let (sandbox, _, daemon) = start(0);
     let socket = sandbox.control_socket();
     for path in [
         "/v1/../v1/status",
@@ -431,9 +424,7 @@ fn value(line: &str) -> usize {
 // "slow or hostile clients cannot hold the daemon": who leaves in the midst of an answer, too.
 #[test]
 fn clients_that_leave_in_the_midst_of_an_answer_leave_nothing_behind() {
-    let (sandbox, journal) = sandbox(3000);
-    let daemon = sandbox.start();
-    wait_until_served(&sandbox);
+    let (sandbox, journal, daemon) = start(3000);
     assert_well(&sandbox, &journal);
     let before = held(&daemon);
     for n in 0..300 {
