@@ -12,6 +12,7 @@ use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
 use crate::config::scan::{read, read_module, scan};
+use crate::report::count;
 use crate::store::StoreNames;
 
 /// Checks files (of any name) and directories (their `*.twc`, recursively). Prints `PATH: ok, N watches` for each
@@ -111,10 +112,9 @@ impl Check {
                 for warning in warnings {
                     complain(format_args!("warning: {warning}"));
                 }
-                let watches = if specs.len() == 1 { "watch" } else { "watches" };
                 // Whoever closed the pipe still gets the exit code.
                 let mut stdout = io::stdout().lock();
-                let _ = writeln!(stdout, "{}: ok, {} {watches}", path.display(), specs.len());
+                let _ = writeln!(stdout, "{}: ok, {}", path.display(), count(specs.len(), "watch"));
                 if self.explain {
                     for (spec, place) in specs.iter().zip(&places) {
                         let _ = write!(stdout, "\n{}", explain(spec, place));

@@ -20,6 +20,7 @@ use crate::control::client::{self, ControlError};
 use crate::control::status::{DaemonStatus, WatchStatus, problems};
 use crate::control::{Done, Order};
 use crate::ledger::RunRecord;
+use crate::report::count;
 
 /// How often `--follow` looks: as often as people do.
 const FOLLOW: Duration = Duration::from_secs(1);
@@ -192,7 +193,7 @@ async fn fetch(socket: &Path, watch: Option<&str>) -> Result<Everything, Failure
     let query: Vec<_> = watch.map(|watch| ("watch", watch)).into_iter().collect();
     let watches = client::ask(socket, Method::GET, "watches", &query).await?;
     let mut watches: Vec<WatchStatus> = client::lines(socket, &watches)?;
-    watches.sort_by(|one, other| (&one.file, &one.description).cmp(&(&other.file, &other.description)));
+    WatchStatus::sort_by_name(&mut watches);
     let daemon = client::object(socket, &client::ask(socket, Method::GET, "status", &[]).await?)?;
     Ok(Everything { daemon, watches })
 }
@@ -200,10 +201,9 @@ async fn fetch(socket: &Path, watch: Option<&str>) -> Result<Everything, Failure
 fn check(everything: &Everything, watch: Option<&str>, stuck_after: Duration) -> ExitCode {
     let Everything { daemon, watches } = everything;
     let found = problems(daemon, watches, stuck_after);
-    let ok = match (watch, daemon.watches) {
-        (Some(_), _) => "ok".to_owned(),
-        (None, 1) => "ok: 1 watch".to_owned(),
-        (None, count) => format!("ok: {count} watches"),
+    let ok = match watch {
+        Some(_) => "ok".to_owned(),
+        None => format!("ok: {}", count(daemon.watches, "watch")),
     };
     let said: String =
         if found.is_empty() { line(&ok) } else { found.iter().map(|found| line(found)).collect() };
@@ -252,7 +252,7 @@ fn summary(daemon: &DaemonStatus) -> String {
     }
     lines.extend(daemon.ledger.reason.iter().map(|reason| format!("LEDGER LOST: {reason}")));
     for error in &daemon.config_errors {
-        lines.push(format!("NOT LOADED: {}", error.error.lines().next().unwrap_or_default()));
+        lines.push(format!("NOT LOADED: {}", error.first_line()));
     }
     lines.iter().map(|text| line(text)).chain(["\n".to_owned()]).collect()
 }

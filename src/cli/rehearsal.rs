@@ -1,16 +1,22 @@
 //! What `run --dry-run` says: what a daemon that started now would run, and why.
 
+use std::collections::HashMap;
+
 use super::table::{self, Cell, Table, duration};
 use crate::control::status::WatchStatus;
 use crate::daemon::{Final, Rehearsed};
 
 /// A line for each watch, by name.
 pub fn show(ended: &mut Final) -> String {
-    ended.watches.sort_by(|one, other| (&one.file, &one.description).cmp(&(&other.file, &other.description)));
+    let Final { watches, rehearsed, .. } = ended;
+    WatchStatus::sort_by_name(watches);
+    let mut starts: HashMap<&str, Vec<&Rehearsed>> = HashMap::new();
+    for start in rehearsed {
+        starts.entry(&start.watch).or_default().push(start);
+    }
     let mut table = Table::new(["WATCH", "NODE", "WOULD", "WHY"]);
-    for watch in &ended.watches {
-        let starts: Vec<_> = ended.rehearsed.iter().filter(|start| start.watch == watch.watch).collect();
-        let (would, why) = match &starts[..] {
+    for watch in watches {
+        let (would, why) = match starts.get(&*watch.watch).map_or(&[][..], Vec::as_slice) {
             [] => (Cell::from("not run"), why_not(watch)),
             [start, more @ ..] => {
                 let more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };

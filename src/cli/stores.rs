@@ -2,7 +2,6 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -59,15 +58,10 @@ pub struct FileAuth {
 /// The store that a client command talks to.
 pub fn of_client(args: &StoreArgs) -> Result<StoreSettings, SettingsError> {
     let (choice, config_path) = (choice(args)?, settings::config_path(None));
-    let file = match File::read(&config_path) {
-        // It may hold secrets and be root's alone; where nothing else names a store in it, a client is who it can be.
-        Err(SettingsError::Read { source, .. })
-            if source.kind() == ErrorKind::PermissionDenied
-                && !matches!(choice, Some((_, Choice::Name(_)))) =>
-        {
-            File::default()
-        }
-        file => file?,
+    let file = match choice {
+        // Nothing else says which store that is.
+        Some((_, Choice::Name(_))) => File::read(&config_path)?,
+        Some((_, Choice::Url(_))) | None => settings::readable(&config_path)?,
     };
     chosen(choice, args.session_timeout, &file, &config_path)
 }

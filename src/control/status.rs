@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::RunRecord;
 use crate::report::Timestamp;
+use crate::store::{Facet, StoreName};
 
 /// `GET /v1/status`: the daemon as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,6 +109,13 @@ pub struct RunStatus {
     pub killed_seconds: Option<f64>,
 }
 
+impl ConfigError {
+    /// Without the lines that show where in the file it is.
+    pub fn first_line(&self) -> &str {
+        self.error.lines().next().unwrap_or_default()
+    }
+}
+
 /// What `twitcher status --check` finds wrong, one line each; none if all is well. A run is stuck if it was sent SIGKILL
 /// and does not end, or if it takes longer than `stuck_after` while an update waits.
 pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Duration) -> Vec<String> {
@@ -123,8 +131,7 @@ pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Dur
         let reason = daemon.ledger.reason.as_deref().unwrap_or("it cannot be written");
         found.push(format!("ledger: {reason}"));
     }
-    let first_line = |error: &ConfigError| error.error.lines().next().unwrap_or_default().to_owned();
-    found.extend(daemon.config_errors.iter().map(|error| format!("config: {}", first_line(error))));
+    found.extend(daemon.config_errors.iter().map(|error| format!("config: {}", error.first_line())));
     found.extend(watches.iter().flat_map(|watch| watch.problems(stuck_after)));
     found
 }
@@ -133,10 +140,19 @@ pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Dur
 const KILLED_FOR: f64 = 5.0;
 
 impl WatchStatus {
+    /// The order of whatever is shown to people.
+    pub fn sort_by_name(watches: &mut [Self]) {
+        watches.sort_by(|one, other| (&one.file, &one.description).cmp(&(&other.file, &other.description)));
+    }
+
     /// What it watches, as the log has it.
     pub fn node(&self) -> String {
-        let store = if self.store == "default" { String::new() } else { format!("{}:", self.store) };
-        let facet = if self.watch_type == "data" { String::new() } else { format!(" ({})", self.watch_type) };
+        let store = if self.store == StoreName::DEFAULT { String::new() } else { format!("{}:", self.store) };
+        let facet = if self.watch_type == Facet::Data.as_str() {
+            String::new()
+        } else {
+            format!(" ({})", self.watch_type)
+        };
         format!("{store}{}{facet}", self.znode)
     }
 

@@ -94,9 +94,7 @@ impl Daemon {
         });
         let interrupted = self.interrupted.remove(&spec.id);
         let interrupted = interrupted
-            .filter(|(lasting_name, subject, _)| {
-                (lasting_name, subject) == (&store.lasting_name, &spec.subject)
-            })
+            .filter(|(store, subject, _)| (store, subject) == (&lasting_name, &spec.subject))
             .map(|(_, _, event)| event);
         let forgotten = self.ledger.has_forgotten() && self.scan.may_be_older(&spec.id.file);
         Past { record, interrupted, forgotten }.standing()

@@ -113,7 +113,7 @@ impl Ending<'static> {
     }
 }
 
-impl Ending<'_> {
+impl<'a> Ending<'a> {
     /// All that [`Self::name`] can give.
     pub const NAMES: [&'static str; 8] =
         ["success", "exit", "signal", "timeout", "killed", "not_started", "interrupted", "unknown"];
@@ -130,6 +130,19 @@ impl Ending<'_> {
             Ending::Interrupted => "interrupted",
             Ending::Unknown => "unknown",
         }
+    }
+
+    pub fn exit_code(self) -> Option<i32> {
+        if let Ending::Exited(code) = self { Some(code) } else { None }
+    }
+
+    pub fn signal(self) -> Option<i32> {
+        if let Ending::Signaled(signal) = self { Some(signal) } else { None }
+    }
+
+    /// Why it was not started.
+    pub fn error(self) -> Option<&'a str> {
+        if let Ending::NotStarted(error) = self { Some(error) } else { None }
     }
 }
 

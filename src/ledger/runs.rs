@@ -128,20 +128,14 @@ pub(super) fn ended(
     output: &[u8],
 ) -> Result<()> {
     let Some(&seq) = context.rows.get(run) else { return Ok(()) };
-    let (exit_code, signal, error) = match how {
-        Ending::Exited(code) => (Some(code), None, None),
-        Ending::Signaled(signal) => (None, Some(signal), None),
-        Ending::NotStarted(error) => (None, None, Some(error)),
-        Ending::TimedOut | Ending::Killed | Ending::Interrupted | Ending::Unknown => (None, None, None),
-    };
     connection.prepare_cached(ENDED)?.execute(named_params! {
         ":seq": seq,
         ":run": run,
         ":ended": column::millis(SystemTime::now()),
         ":outcome": how.name(),
-        ":exit_code": exit_code,
-        ":signal": signal,
-        ":error": error,
+        ":exit_code": how.exit_code(),
+        ":signal": how.signal(),
+        ":error": how.error(),
         ":output": (!output.is_empty()).then_some(output),
         ":outputs": context.pruning.bounds.outputs,
     })?;

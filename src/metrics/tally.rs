@@ -30,7 +30,7 @@ impl Tally {
             let condition = watch.condition(unreadable);
             tally.conditions[condition as usize] += 1;
             tally.waiting_updates += watch.waiting_updates();
-            if watch.failures() > 0 || condition == Condition::Stopped {
+            if watch.standing().is_failing() {
                 failing.push((Reverse(watch.failures()), key));
             }
         }

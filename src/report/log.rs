@@ -9,13 +9,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
 use super::journal::{self, Journal};
 use super::post::{Post, RECONNECT};
 use super::syslog::Syslog;
-use super::{Level, Report};
+use super::{Level, Report, timestamp};
 use crate::action::output::printable;
 
 /// Lines that wait for a slow sink before new ones are dropped and counted: some 400 KiB of usual lines.
@@ -27,9 +25,6 @@ pub const LONGEST: usize = 32 << 10;
 
 /// How long a stopping daemon waits for its last lines to be written.
 const FLUSH: Duration = Duration::from_secs(2);
-
-const TIMESTAMP: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// Where the log goes.
 #[derive(Debug)]
@@ -201,7 +196,7 @@ impl Sink {
     fn write(&mut self, line: Line) {
         match self {
             Sink::Stream(stream) => {
-                let at = line.at.format(TIMESTAMP).unwrap_or_default();
+                let at = line.at.format(timestamp::FORMAT).unwrap_or_default();
                 // A closed pipe or a full disk: there is nowhere left to say so.
                 let _ = writeln!(stream, "{at} {:<7} {}", name(line.level), line.text);
             }

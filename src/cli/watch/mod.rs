@@ -17,6 +17,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::table::terminal_width;
 use super::{StoreArgs, complain, fail, refuse, startup, stores};
 use crate::report::Timestamp;
 use crate::store::{self, Facet, NodePath, StoreEvent, StoreSettings, StoreUrl, Subject};
@@ -133,7 +134,7 @@ async fn follow(
             StoreEvent::Drifted { .. } => None,
         };
         let Some(line) = line else { continue };
-        match print(if args.json { line.json() } else { line.text(width()) }).await {
+        match print(if args.json { line.json() } else { line.text(terminal_width()) }).await {
             Ok(()) => printed += 1,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
             Err(error) => return Err(Failure::Stdout(error)),
@@ -178,9 +179,4 @@ async fn print(line: String) -> io::Result<()> {
         writeln!(stdout, "{line}").and_then(|()| stdout.flush())
     });
     written.await.map_err(io::Error::other)?
-}
-
-/// The columns of the terminal, if stdout is one.
-fn width() -> Option<usize> {
-    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0.into())
 }
