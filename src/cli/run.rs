@@ -198,7 +198,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
     startup::raise_descriptor_limit();
     let systemd = match plan.until {
         Until::Rehearsed { .. } => Systemd::nobody(),
-        Until::Stopped | Until::Rest { .. } => Systemd::from_environment(1)?,
+        Until::Stopped | Until::Rest { .. } => Systemd::from_environment()?,
     };
 
     let log_to_stdout = matches!(plan.log, Target::Stdout);
@@ -260,11 +260,10 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
 }
 
 /// What whoever waits for the end of a daemon is told.
-fn conclude(until: Until, mut ended: Final) -> Result<ExitCode, RunError> {
-    match until {
-        Until::Stopped => return Ok(ExitCode::SUCCESS),
-        Until::Rest { .. } => {}
-        Until::Rehearsed { .. } => print(&rehearsal::show(&mut ended))?,
+fn conclude(until: Until, ended: Option<Final>) -> Result<ExitCode, RunError> {
+    let Some(mut ended) = ended else { return Ok(ExitCode::SUCCESS) };
+    if let Until::Rehearsed { .. } = until {
+        print(&rehearsal::show(&mut ended))?;
     }
     let problems = problems(&ended.daemon, &ended.watches, Duration::MAX);
     for problem in &problems {

@@ -12,7 +12,7 @@
 //! * [`stores`] has the stores, and what is followed in each.
 //! * [`systemd`] tells the service manager how the daemon does.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,8 +78,9 @@ pub struct Parts {
     pub until: Until,
 }
 
-/// Runs until it is told to stop, or is done, and the last action has ended. Returns how things stand then.
-pub async fn run(parts: Parts) -> Final {
+/// Runs until it is told to stop, or is done, and the last action has ended. Returns how things stand then; `None` for
+/// [`Until::Stopped`].
+pub async fn run(parts: Parts) -> Option<Final> {
     let Parts { mut config_changes, mut signals, mut questions, .. } = parts;
     let (ends, mut ended) = unbounded_channel();
     let mut daemon = Daemon {
@@ -113,9 +114,7 @@ pub async fn run(parts: Parts) -> Final {
         systemd: parts.systemd,
         stop_timeout: parts.stop_timeout,
         stopping: false,
-        reloads_asked: 0,
-        reloads_done: 0,
-        reloads: Vec::new(),
+        reloads: VecDeque::new(),
         until: parts.until,
         rehearsed: Vec::new(),
         scanned_at: None,
@@ -139,7 +138,7 @@ pub async fn run(parts: Parts) -> Final {
             Some(end) = ended.recv() => daemon.run_ended(end),
             Some(change) = config_changes.recv(), if !daemon.stopping => daemon.file_change(change),
             Some(signal) = signals.recv() => match signal {
-                SIGHUP => daemon.reload("SIGHUP"),
+                SIGHUP => daemon.reload("SIGHUP", None),
                 SIGINT => daemon.stop("SIGINT"),
                 SIGTERM => daemon.stop("SIGTERM"),
                 _ => {}
@@ -241,10 +240,8 @@ struct Daemon {
     systemd: Systemd,
     stop_timeout: Duration,
     stopping: bool,
-    /// How many rescans were asked for, and how many of these are done; who waits for which.
-    reloads_asked: usize,
-    reloads_done: usize,
-    reloads: Vec<(usize, Answer<Result<Done, Refusal>>)>,
+    /// The rescans that were asked for and are not done, the oldest first, and who waits for them.
+    reloads: VecDeque<Option<Answer<Result<Done, Refusal>>>>,
     until: Until,
     rehearsed: Vec<Rehearsed>,
     /// When it was first seen that all configs were read.
@@ -383,11 +380,11 @@ impl Daemon {
         }
     }
 
-    /// Whoever asks for it.
-    fn reload(&mut self, asked_by: &str) {
+    /// Whoever asks for it; `answer` is given when the configs were read.
+    fn reload(&mut self, asked_by: &str, answer: Option<Answer<Result<Done, Refusal>>>) {
         self.log.report(&Report::ConfigReload { asked_by });
         self.systemd.reloading();
-        self.reloads_asked += 1;
+        self.reloads.push_back(answer);
         self.loader.rescan();
     }
 

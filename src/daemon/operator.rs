@@ -42,15 +42,13 @@ impl Daemon {
         if let Err(refusal) = self.require_going() {
             return tell(answer, Err(refusal));
         }
-        self.reload("an operator");
-        self.reloads.push((self.reloads_asked, answer));
+        self.reload("an operator", Some(answer));
     }
 
-    /// Answers those who asked for as many of the rescans as are done.
+    /// So many rescans are done, the oldest first: answers those who asked for them.
     pub(super) fn reloaded(&mut self, rescans: usize) {
-        self.reloads_done += rescans;
-        let done = self.reloads_done;
-        for (_, answer) in self.reloads.extract_if(.., |(asked, _)| *asked <= done) {
+        let rescans = rescans.min(self.reloads.len());
+        for answer in self.reloads.drain(..rescans).flatten() {
             tell(answer, read(&self.failing_files, self.watches));
         }
     }
@@ -142,7 +140,7 @@ impl Daemon {
                 reason: self.ledger.trouble().map(Into::into),
             },
             config_errors: self.failing_files.iter().map(error).collect(),
-            watches: self.entries.values().filter_map(|entry| entry.loaded()).count(),
+            watches: self.watches,
         }
     }
 
@@ -165,7 +163,7 @@ impl Daemon {
     }
 
     /// Why the node cannot be read, if it cannot.
-    fn unreadable(&self, spec: &WatchSpec) -> Option<&str> {
+    pub(super) fn unreadable(&self, spec: &WatchSpec) -> Option<&str> {
         self.stores[&spec.store].subjects.get(&spec.subject)?.unreadable.as_deref()
     }
 
@@ -269,15 +267,6 @@ fn run_status(live: &Live) -> RunStatus {
 
 impl LastRun {
     fn record(&self, stamp: &str, entry: &Entry, subject: &Subject) -> RunRecord {
-        let (exit_code, signal) = match self.ending {
-            Ending::Exited(code) => (Some(code), None),
-            Ending::Signaled(signal) => (None, Some(signal)),
-            Ending::TimedOut
-            | Ending::Killed
-            | Ending::NotStarted(_)
-            | Ending::Interrupted
-            | Ending::Unknown => (None, None),
-        };
         let not_started = matches!(self.ending, Ending::NotStarted(_));
         let failure = entry.failure.as_ref().filter(|_| not_started);
         RunRecord {
@@ -289,8 +278,8 @@ impl LastRun {
             started: Timestamp(self.started),
             seconds: Some(self.took.as_secs_f64()),
             outcome: self.ending.name().into(),
-            exit_code,
-            signal,
+            exit_code: self.ending.exit_code(),
+            signal: self.ending.signal(),
             error: failure.map(|failure| failure.what.clone()),
         }
     }

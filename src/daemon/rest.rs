@@ -82,10 +82,9 @@ impl Daemon {
         let given_up = waits_since.elapsed() >= patience;
         self.entries.values().all(|entry| {
             let Some(spec) = entry.loaded() else { return true };
-            let store = &self.stores[&spec.store];
-            let unreadable = store.subjects.get(&spec.subject).is_some_and(|node| node.unreadable.is_some());
+            let unreadable = self.unreadable(spec).is_some();
             if entry.watch.awaits_word() && !unreadable {
-                return given_up && !store.is_connected();
+                return given_up && !self.stores[&spec.store].is_connected();
             }
             match entry.watch.condition(unreadable) {
                 Condition::Running | Condition::Retrying | Condition::Waiting => rehearsal,
@@ -100,8 +99,12 @@ impl Daemon {
         })
     }
 
-    pub(super) fn finally(&mut self) -> Final {
+    /// How things stand; `None` if it was to work until it is stopped, as nobody asks then.
+    pub(super) fn finally(&mut self) -> Option<Final> {
+        if self.until == Until::Stopped {
+            return None;
+        }
         let watches = self.entries.values().filter_map(|entry| self.watch_status(entry)).collect();
-        Final { daemon: self.status(), watches, rehearsed: std::mem::take(&mut self.rehearsed) }
+        Some(Final { daemon: self.status(), watches, rehearsed: std::mem::take(&mut self.rehearsed) })
     }
 }

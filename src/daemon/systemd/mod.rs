@@ -84,16 +84,16 @@ struct Watchdog {
 }
 
 impl Systemd {
-    /// As the environment says. `stores` is how many there are to be tried before the daemon is ready.
+    /// As the environment says.
     ///
     /// # Errors
     ///
     /// There is no descriptor left.
-    pub fn from_environment(stores: usize) -> io::Result<Self> {
+    pub fn from_environment() -> io::Result<Self> {
         let name = std::env::var_os("NOTIFY_SOCKET");
         let socket = name.map(NotifySocket::new).transpose()?;
         let watchdog = socket.as_ref().and_then(|_| watchdog_period());
-        Ok(Self::new(socket, watchdog, stores))
+        Ok(Self::new(socket, watchdog, 1))
     }
 
     /// For whoever is no service.
