@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use twitcher::config::evaluate::{Evaluator, Outcome};
 use twitcher::config::facts::Facts;
 use twitcher::config::files::{FileChange, Loader, start_with};
+use twitcher::config::root::Root;
+use twitcher::config::scan;
 use twitcher::config::script::Request;
+use twitcher::config::trust::Trust;
 use twitcher::store::{StoreName, StoreNames};
 
 const TWITCHER: &str = env!("CARGO_BIN_EXE_twitcher");
@@ -264,7 +269,12 @@ fn stores() -> StoreNames {
 }
 
 impl Follower {
+    /// Where links may lead wherever they do: most of these tests are not about trust.
     fn new(files: &[(&str, &str)]) -> Self {
+        Self::trusting(Trust::Anyone, files)
+    }
+
+    fn trusting(trust: Trust, files: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("twitcher");
         fs::create_dir(&root).unwrap();
@@ -274,7 +284,7 @@ impl Follower {
         }
         let (sender, changes) = mpsc::channel();
         let sink = move |change| drop(sender.send(change));
-        let loader = start_with(root.clone(), stores(), TWITCHER.into(), sink).unwrap();
+        let loader = start_with(root.clone(), trust, stores(), TWITCHER.into(), sink).unwrap();
         Self { loader, root, changes, _directory: directory }
     }
 
@@ -331,6 +341,9 @@ fn short(change: &FileChange) -> String {
         }
         FileChange::Failed { file, .. } => format!("{file} failed"),
         FileChange::Removed { file } => format!("{file} removed"),
+        FileChange::Closed { place, error } => format!("{place} closed: {error}"),
+        FileChange::Opened { place } => format!("{place} opened"),
+        FileChange::Warning(warning) => format!("warning: {warning}"),
         FileChange::Trouble(trouble) => format!("trouble: {trouble}"),
         FileChange::FirstScanDone => "done".into(),
         FileChange::Rescanned { requests } => format!("{requests} rescanned"),
@@ -365,7 +378,9 @@ fn the_first_scan_gives_every_file_and_then_its_end() {
 
 #[test]
 fn a_missing_directory_is_an_error_at_once() {
-    assert!(start_with("/no/such/directory".into(), stores(), TWITCHER.into(), |_| {}).is_err());
+    assert!(
+        start_with("/no/such/directory".into(), Trust::Anyone, stores(), TWITCHER.into(), |_| {}).is_err()
+    );
 }
 
 #[test]
@@ -535,6 +550,7 @@ fn a_root_that_vanishes_removes_nothing() {
     assert!(follower.short().contains("cannot read"));
     fs::create_dir(&follower.root).unwrap();
     follower.write("a.twc", &watch("/changed"));
+    assert_eq!(follower.short(), "./ opened");
     assert_eq!(follower.short(), "a.twc: /changed");
     assert_eq!(follower.short(), "b.twc removed");
     // The new directory is followed like the old one.
@@ -553,6 +569,7 @@ fn a_directory_that_cannot_be_read_removes_nothing() {
     follower.quiet();
     fs::remove_file(&sub).unwrap();
     fs::rename(follower.root.join(".sub"), &sub).unwrap();
+    assert_eq!(follower.short(), "sub/ opened");
     follower.write("sub/a.twc", &watch("/b"));
     assert_eq!(follower.short(), "sub/a.twc: /b");
 }
@@ -602,11 +619,9 @@ fn a_changed_or_created_module_reloads_its_importers() {
 }
 
 #[test]
-fn loose_permissions_are_warned_of() {
-    if !nix::unistd::geteuid().is_root() {
-        return;
-    }
-    let follower = Follower::ready(&[]);
+fn loose_permissions_are_warned_of_where_they_are_allowed() {
+    let follower = Follower::trusting(Trust::Warned, &[]);
+    while !matches!(follower.next(), FileChange::FirstScanDone) {}
     follower.write("a.twc", &watch("/a"));
     fs::set_permissions(follower.root.join("a.twc"), Permissions::from_mode(0o666)).unwrap();
     match follower.next() {
@@ -615,6 +630,66 @@ fn loose_permissions_are_warned_of() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+// Faster than any loader looks.
+#[test]
+fn what_is_swapped_between_the_judging_and_the_reading_is_never_read() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (root, outside) = (directory.path().join("configs"), directory.path().join("outside"));
+    let write = |path: &Path, text: &str| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        path.to_owned()
+    };
+    write(&outside.join("a.twc"), "evil");
+    let foreign = write(&root.join(".foreign.twc"), "evil");
+    lchown(&foreign, Some(65534), None).unwrap();
+    symlink("../outside/a.twc", root.join(".link.twc")).unwrap();
+    symlink("../outside", root.join(".into")).unwrap();
+    let loose = write(&root.join(".loose/a.twc"), "evil");
+    fs::set_permissions(loose.parent().unwrap(), Permissions::from_mode(0o777)).unwrap();
+    let kinds = ["foreign.twc", "link.twc", "into", "loose"];
+    let (mut good, mut refused) = ([0; 4], [0; 4]);
+    let done = AtomicBool::new(false);
+    let files =
+        kinds.map(|kind| if kind.ends_with(".twc") { kind.to_owned() } else { format!("{kind}/a.twc") });
+    files.iter().for_each(|file| drop(write(&root.join(file), "good")));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for kind in kinds {
+                    let (one, other) = (root.join(kind), root.join(format!(".{kind}")));
+                    let flags = RenameFlags::RENAME_EXCHANGE;
+                    renameat2(AT_FDCWD, &one, AT_FDCWD, &other, flags).unwrap();
+                }
+            }
+        });
+        let started = Instant::now();
+        let mut read_evil = false;
+        for n in 0.. {
+            let opened = Root::open(&root, Trust::Root).unwrap();
+            for (kind, file) in files.iter().enumerate() {
+                match scan::read(&opened, Path::new(file)) {
+                    Ok(Some(read)) if read.text == "good" => good[kind] += 1,
+                    Ok(Some(_)) => read_evil = true,
+                    Ok(None) => {}
+                    Err(_) => refused[kind] += 1,
+                }
+            }
+            let enough = n > 5_000 && good.iter().chain(&refused).all(|count| *count > 100);
+            if enough || read_evil || started.elapsed() > PATIENCE {
+                break;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(!read_evil);
+    });
+    eprintln!("read {good:?}, refused {refused:?}");
+    assert!(good.iter().chain(&refused).all(|count| *count > 0), "read {good:?}, refused {refused:?}");
 }
 
 #[test]

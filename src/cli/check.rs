@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,21 +11,26 @@ use super::{complain, settings, stores};
 use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
-use crate::config::scan::{read, read_module, scan};
+use crate::config::root::Root;
+use crate::config::scan::{Text, read, read_module, scan_below};
+use crate::config::trust::Trust;
 use crate::report::count;
 use crate::store::StoreNames;
 
 /// Checks files (of any name) and directories (their `*.twc`, recursively). Prints `PATH: ok, N watches` for each
 /// good file, and to stderr what is wrong with the others, as the daemon would log it. Without paths, checks the
 /// config directory. With `explain`, what each watch of a good file comes to follows that file's line, blank lines around
-/// it.
-pub fn run(mut paths: Vec<PathBuf>, explain: bool) -> ExitCode {
+/// it. With `allow_untrusted`, what a daemon that is told the same would load is good.
+pub fn run(mut paths: Vec<PathBuf>, explain: bool, allow_untrusted: bool) -> ExitCode {
+    let config_path = settings::config_path(None);
     if paths.is_empty() {
-        paths.push(settings::config_path(None));
+        paths.push(config_path.clone());
     }
     let mut check = Check {
         evaluator: Evaluator::new("/proc/self/exe".into()),
         accounts: Accounts::default(),
+        config_path,
+        allow_untrusted,
         explain,
         good: true,
     };
@@ -38,77 +43,105 @@ pub fn run(mut paths: Vec<PathBuf>, explain: bool) -> ExitCode {
 struct Check {
     evaluator: Evaluator,
     accounts: Accounts,
+    config_path: PathBuf,
+    allow_untrusted: bool,
     explain: bool,
     good: bool,
 }
 
 impl Check {
     fn path(&mut self, path: &Path) {
-        match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => self.directory(path),
-            Ok(_) => {
-                // As the daemon loads it, which decides what `import` may reach.
-                let (absolute, config_path) =
-                    (settings::absolute(path.to_owned()), settings::config_path(None));
-                let parent = path.parent().unwrap_or(Path::new(""));
-                let (root, name) = match absolute.strip_prefix(&config_path) {
-                    Ok(below) => (config_path.as_path(), below),
-                    Err(_) => (parent, Path::new(path.file_name().unwrap_or_default())),
-                };
-                let stores = match settings::File::read(root) {
-                    Ok(file) => Some(stores::names(&file)),
-                    Err(error) => {
-                        complain(format_args!("warning: {error}; names of stores are not checked"));
-                        None
-                    }
-                };
-                self.file(path, root, &name.to_string_lossy(), stores.as_ref());
+        let is_directory = match fs::metadata(path) {
+            Ok(metadata) => metadata.is_dir(),
+            Err(error) => return self.bad(&format!("{}: {error}", path.display())),
+        };
+        // As the daemon loads it, which decides what `import` may reach, and who may have written it.
+        let (root, below, trust) = match (self.in_config_directory(path), is_directory) {
+            (Some(below), _) => {
+                (self.config_path.clone(), below, Trust::of_this_process(self.allow_untrusted))
             }
-            Err(error) => self.bad(&format!("{}: {error}", path.display())),
+            // The daemon does not load it.
+            (None, true) => (path.to_owned(), PathBuf::new(), Trust::of_this_process(true)),
+            (None, false) => {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                let parent = parent.unwrap_or(Path::new(".")).to_owned();
+                (parent, path.file_name().unwrap_or_default().into(), Trust::of_this_process(true))
+            }
+        };
+        let root = match Root::open(&root, trust) {
+            Ok(root) => root,
+            Err(error) => return self.bad(&format!("{}: {}", root.display(), error.reason_at(&root))),
+        };
+        let stores = self.stores(&root, below.as_os_str().is_empty());
+        match is_directory {
+            true => self.directory(&root, &below, stores.as_ref()),
+            false => self.file(path, &root, &below, stores.as_ref()),
         }
     }
 
-    fn directory(&mut self, root: &Path) {
-        let stores = match settings::File::read(root) {
+    /// Where in it `path` lies, by its name or by where it leads to.
+    fn in_config_directory(&self, path: &Path) -> Option<PathBuf> {
+        let below = |path: &Path, root: &Path| path.strip_prefix(root).ok().map(Path::to_owned);
+        let by_name = below(&settings::absolute(path.to_owned()), &self.config_path);
+        let is_plain = |below: &PathBuf| !below.components().any(|part| part == Component::ParentDir);
+        by_name
+            .filter(is_plain)
+            .or_else(|| below(&fs::canonicalize(path).ok()?, &fs::canonicalize(&self.config_path).ok()?))
+    }
+
+    /// Those that a file may name, if anybody knows. Checks the whole of `twitcher.toml` where that is asked for.
+    fn stores(&mut self, root: &Root, is_whole: bool) -> Option<StoreNames> {
+        match settings::File::read(root.path(), root.trust()) {
             Ok(file) => {
-                if let Err(error) = file.control.group(root) {
-                    self.bad(&error.to_string());
+                if is_whole {
+                    for warning in &file.warnings {
+                        complain(format_args!("warning: {warning}"));
+                    }
+                    if let Err(error) = file.control.group(root.path()) {
+                        self.bad(&error.to_string());
+                    }
                 }
                 Some(stores::names(&file))
             }
-            Err(error) => {
+            Err(error) if is_whole => {
                 self.bad(&error.to_string());
                 None
             }
-        };
-        let tree = scan(root);
-        for (path, reason) in &tree.unreadable {
-            self.bad(&format!("{}: cannot read: {reason}", path.display()));
-        }
-        for warning in &tree.distrust {
-            complain(format_args!("warning: {warning}"));
-        }
-        for (name, found) in &tree.files {
-            if let Some(warning) = &found.distrust {
-                complain(format_args!("warning: {warning}"));
+            Err(error) => {
+                complain(format_args!("warning: {error}; names of stores are not checked"));
+                None
             }
-            self.file(&found.path, root, name, stores.as_ref());
         }
     }
 
-    /// `stores` are those that the file may name, if anybody knows.
-    fn file(&mut self, path: &Path, root: &Path, name: &str, stores: Option<&StoreNames>) {
-        let text = match read(path) {
-            Ok(Some((text, _))) => text,
+    fn directory(&mut self, root: &Root, below: &Path, stores: Option<&StoreNames>) {
+        let tree = scan_below(root, below);
+        for (path, reason) in &tree.closed {
+            self.bad(&format!("{}: {reason}", path.display()));
+        }
+        for warning in &tree.warnings {
+            complain(format_args!("warning: {warning}"));
+        }
+        for (name, found) in &tree.files {
+            match &found.seen {
+                Ok(_) => self.file(&found.path, root, Path::new(name), stores),
+                Err(reason) => self.bad(&format!("{}: {reason}", found.path.display())),
+            }
+        }
+    }
+
+    fn file(&mut self, path: &Path, root: &Root, below: &Path, stores: Option<&StoreNames>) {
+        let Text { text, warning, .. } = match read(root, below) {
+            Ok(Some(text)) => text,
             Ok(None) => return self.bad(&format!("{}: it changed while it was read", path.display())),
             Err(reason) => return self.bad(&format!("{}: {reason}", path.display())),
         };
-        let source = Source { path: path.to_owned(), name: name.into(), text: text.into() };
-        // An empty root is that of a bare file name.
-        let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
+        let name = below.to_string_lossy().into();
+        let source = Source { path: path.to_owned(), name, text: text.into() };
         let mut module = |module: &str| read_module(root, module).map(Arc::from);
         match load(source, &mut self.evaluator, &mut self.accounts, stores, &mut module).result {
-            Ok(Watches { specs, places, warnings }) => {
+            Ok(Watches { specs, places, mut warnings }) => {
+                warnings.extend(warning);
                 for warning in warnings {
                     complain(format_args!("warning: {warning}"));
                 }

@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::action::output::printable;
 use crate::config::load::Place;
+use crate::config::message::quoted;
 use crate::config::register::DEFAULT_MAX_PARALLEL;
 use crate::config::spec::{
     Action, Identity, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchKey, WatchSpec,
@@ -113,15 +114,6 @@ fn action_text(action: &Action) -> String {
     }
 }
 
-/// As one word of a shell's.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "_-+=.,:/@%".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
-
 fn identity_text(Identity { user, uid, gid, change, home: _, shell: _ }: &Identity) -> String {
     let groups = match change {
         Some(change) => change.groups.iter().map(u32::to_string).collect::<Vec<_>>().join(" "),
@@ -166,25 +158,4 @@ fn signal(number: i32) -> String {
 
 fn seconds(time: Duration) -> String {
     format!("{} s", time.as_secs_f64())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_quoted_where_a_shell_would_not_take_them_as_they_are() {
-        for (word, expected) in [
-            ("/bin/sh", "/bin/sh"),
-            ("--name=ä", "--name=ä"),
-            ("", "''"),
-            ("a b", "'a b'"),
-            ("$HOME", "'$HOME'"),
-            ("it's", r"'it'\''s'"),
-            ("~", "'~'"),
-            ("#", "'#'"),
-        ] {
-            assert_eq!(quoted(word), expected);
-        }
-    }
 }

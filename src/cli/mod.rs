@@ -54,10 +54,16 @@ enum Command {
     /// Watch the nodes that the configs name and run their actions
     Run(RunArgs),
     /// Validate .twc files, or all below a directory; exit 1 and show where if one is wrong
+    ///
+    /// As root, what lies in the config directory is wrong as well where others than root can change it. Elsewhere that
+    /// gets a warning.
     Check {
         /// Print each watch of the good files as the daemon would have it: who it runs as, and every setting
         #[arg(long)]
         explain: bool,
+        /// Only warn of what others than root can change
+        #[arg(long, alias = "allow_untrusted")]
+        allow_untrusted: bool,
         /// Files and directories [default: the config directory]
         paths: Vec<PathBuf>,
     },
@@ -190,6 +196,9 @@ pub struct RunArgs {
     /// twitcher/control.sock in XDG_RUNTIME_DIR]
     #[arg(long, value_name = "PATH", alias = "control_socket")]
     pub control_socket: Option<PathBuf>,
+    /// As root, load also what others than root can change, with a warning: they decide what root runs. For development
+    #[arg(long, alias = "allow_untrusted")]
+    pub allow_untrusted: bool,
     /// Run in the background
     #[arg(long)]
     pub daemonize: bool,
@@ -203,8 +212,8 @@ pub struct RunArgs {
     /// 5 s later, SIGKILL [default: 10]
     #[arg(long, value_name = "SECONDS", alias = "stop_timeout", value_parser = settings::grace)]
     pub stop_timeout: Option<Duration>,
-    /// Try it out: foreground, debug log to stdout, the configs in etc/examples, and a directory store of its
-    /// own
+    /// Try it out: foreground, debug log to stdout, the configs in etc/examples, whoever can change them, and a directory
+    /// store of its own
     #[arg(long, conflicts_with = "daemonize")]
     pub devel: bool,
 }
@@ -214,7 +223,7 @@ pub fn main() -> ExitCode {
     let Cli { command, run } = Cli::parse();
     match command.unwrap_or(Command::Run(run)) {
         Command::Run(args) => run::run(args),
-        Command::Check { explain, paths } => check::run(paths, explain),
+        Command::Check { explain, allow_untrusted, paths } => check::run(paths, explain, allow_untrusted),
         Command::Get { store, node } => node::get(store, &node),
         Command::Set { store, node, data } => node::set(store, &node, data),
         Command::Poke { store, node } => node::poke(store, &node),
@@ -238,7 +247,9 @@ pub fn main() -> ExitCode {
 fn refuse(error: SettingsError) -> ExitCode {
     let code = match &error {
         SettingsError::UnknownStore { .. } => ExitCode::from(2),
-        SettingsError::Read { .. } | SettingsError::Value { .. } => ExitCode::FAILURE,
+        SettingsError::Read { .. } | SettingsError::Distrusted { .. } | SettingsError::Value { .. } => {
+            ExitCode::FAILURE
+        }
     };
     fail(error);
     code

@@ -251,6 +251,9 @@ fn summary(daemon: &DaemonStatus) -> String {
         lines.push(format!("store {} {}: {state}{detail}", store.name, store.url));
     }
     lines.extend(daemon.ledger.reason.iter().map(|reason| format!("LEDGER LOST: {reason}")));
+    if daemon.untrusted_allowed {
+        lines.push("UNTRUSTED CONFIGS ALLOWED: others than root may decide what root runs".to_owned());
+    }
     for error in &daemon.config_errors {
         lines.push(format!("NOT LOADED: {}", error.first_line()));
     }

@@ -22,6 +22,7 @@ use super::{RunArgs, complain, fail, refuse, rehearsal};
 use crate::action::output::printable;
 use crate::action::spawn::Spawner;
 use crate::config::files;
+use crate::config::trust::Trust;
 use crate::control::routes::Routes;
 use crate::control::server;
 use crate::control::status::problems;
@@ -64,7 +65,9 @@ struct Plan {
     daemonize: bool,
     until: Until,
     serving: Serving,
-    exposed_secrets: bool,
+    trust: Trust,
+    /// Of its settings file.
+    warnings: Vec<String>,
     /// Removed when the daemon ends.
     scratch: Option<TempDir>,
 }
@@ -86,8 +89,9 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
         (None, Some(_)) => settings::absolute(examples().ok_or(RunError::NoExamples)?),
         (flag, _) => settings::config_path(flag.clone()),
     };
-    let file = settings::File::read(&config_path)?;
-    let exposed_secrets = file.exposes_secrets(&config_path);
+    let trust = Trust::of_this_process(args.allow_untrusted || args.devel);
+    let mut file = settings::File::read(&config_path, trust)?;
+    let warnings = std::mem::take(&mut file.warnings);
     let mut store = args.store;
     if let (Some(scratch), None, None) = (&scratch, &store.store, &store.zkservers) {
         // As good as a flag: whoever tries it out does not mean the cluster that the environment names.
@@ -139,7 +143,8 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
         level,
         pid_file: args.pid_file.or_else(|| file.pid_file.clone()).map(settings::absolute),
         daemonize: args.daemonize,
-        exposed_secrets,
+        trust,
+        warnings,
         named_stores: stores::named(&file, store.session_timeout, &config_path)?,
         store: default_store,
         config_path,
@@ -213,10 +218,14 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
     if let Some(trouble) = trouble {
         log.report(&Report::Trouble { what: &trouble });
     }
-    if plan.exposed_secrets {
-        let file = plan.config_path.join(settings::FILE);
-        let what = format!("{} holds secrets that others can read: chmod 600 it", file.display());
-        log.report(&Report::Trouble { what: &what });
+    if plan.trust == Trust::Warned {
+        let config = plan.config_path.display();
+        let warning =
+            format!("{config}: what others than root can change is loaded as well (--allow-untrusted)");
+        log.report(&Report::ConfigWarning { warning: &warning });
+    }
+    for warning in &plan.warnings {
+        log.report(&Report::ConfigWarning { warning });
     }
 
     let (asked, questions) = server::questions();
@@ -228,7 +237,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
     let served = local.block_on(&runtime, async {
         let stores = Stores::open(plan.store, plan.named_stores);
         let (config_sender, config_changes) = unbounded_channel();
-        let loader = files::start(plan.config_path.clone(), stores.names(), move |change| {
+        let loader = files::start(plan.config_path.clone(), plan.trust, stores.names(), move |change| {
             // The daemon may be stopping.
             let _ = config_sender.send(change);
         })?;
@@ -242,6 +251,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
             stores,
             loader,
             config_path: plan.config_path,
+            untrusted_allowed: plan.trust == Trust::Warned,
             config_changes,
             signals,
             questions,

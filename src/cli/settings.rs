@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,8 @@ use thiserror::Error;
 
 use super::serving::{FileControl, FileMetrics};
 use super::stores::{self, FileAuth, FileStore};
+use crate::config::root::{Opened, Root, Unopened};
+use crate::config::trust::{Distrusted, Fault, Trust};
 use crate::store::StoreUrl;
 
 pub const CONFIG_PATH: &str = "/etc/twitcher";
@@ -46,12 +47,17 @@ pub struct File {
     /// Further stores, by their names.
     #[serde(default)]
     pub stores: BTreeMap<String, FileStore>,
+    /// What is wrong with who can change and read it, where it is not refused for that.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Error)]
 pub enum SettingsError {
     #[error("{}: {source}", .path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("{}: {}", .path.display(), .source.reason_at(.path))]
+    Distrusted { path: PathBuf, source: Distrusted },
     #[error("{origin}: {reason}")]
     Value { origin: String, reason: String },
     #[error(
@@ -64,16 +70,32 @@ pub enum SettingsError {
 
 impl File {
     /// Reads `twitcher.toml` in `config_path`; a missing one holds nothing.
-    pub fn read(config_path: &Path) -> Result<Self, SettingsError> {
+    pub fn read(config_path: &Path, trust: Trust) -> Result<Self, SettingsError> {
         let path = config_path.join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+        let failed = |source| SettingsError::Read { path: path.clone(), source };
+        let distrusted = |source| SettingsError::Distrusted { path: path.clone(), source };
+        let opened = Root::open(config_path, trust).and_then(|root| root.read(Path::new(FILE)));
+        let Opened { mut file, stat, warning } = match opened {
+            Ok(opened) => opened,
+            Err(Unopened::System(error)) if is_missing(&error) => return Ok(Self::default()),
+            // Nor can it be distrusted.
+            Err(Unopened::Distrusted(_)) if fs::symlink_metadata(&path).is_err_and(|e| is_missing(&e)) => {
                 return Ok(Self::default());
             }
-            Err(source) => return Err(SettingsError::Read { path, source }),
+            Err(Unopened::System(error)) => return Err(failed(error)),
+            Err(Unopened::Distrusted(error)) => return Err(distrusted(error)),
         };
-        let file: Self = toml::from_str(&text).map_err(|error| parse_error(&path, &text, &error))?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed)?;
+        let mut file: Self = toml::from_str(&text).map_err(|error| parse_error(&path, &text, &error))?;
+        file.warnings.extend(warning);
+        if file.has_secrets() && stat.st_mode & 0o077 != 0 {
+            let exposed = Distrusted { path: path.clone(), fault: Fault::Exposed };
+            match trust {
+                Trust::Root => return Err(distrusted(exposed)),
+                Trust::Warned | Trust::Anyone => file.warnings.push(exposed.warning()),
+            }
+        }
         // Checked here, so that `check` finds what `run` would.
         file.store_url(config_path)?;
         file.timeout(config_path)?;
@@ -84,11 +106,9 @@ impl File {
         Ok(file)
     }
 
-    /// Whether others than its owner can read the secrets in it.
-    pub fn exposes_secrets(&self, config_path: &Path) -> bool {
-        let has_secrets = !self.auth.is_empty() || self.stores.values().any(|store| !store.auth.is_empty());
-        has_secrets
-            && fs::metadata(config_path.join(FILE)).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
+    /// Whether nobody but its owner should be able to read it.
+    fn has_secrets(&self) -> bool {
+        !self.auth.is_empty() || self.stores.values().any(|store| !store.auth.is_empty())
     }
 
     pub(super) fn store_url(&self, config_path: &Path) -> Result<Option<StoreUrl>, SettingsError> {
@@ -109,14 +129,24 @@ impl File {
     }
 }
 
+/// The file as a client reads it. What others than root can change does not say where root's data goes either, and for
+/// that no client has a flag.
+pub(super) fn of_client(config_path: &Path) -> Result<File, SettingsError> {
+    File::read(config_path, Trust::of_this_process(false))
+}
+
 /// The file as a client may see it: it may hold secrets and be root's alone, and without it, a client is who it can be.
 pub(super) fn readable(config_path: &Path) -> Result<File, SettingsError> {
-    match File::read(config_path) {
+    match of_client(config_path) {
         Err(SettingsError::Read { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
             Ok(File::default())
         }
         file => file,
     }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// Says where, by the key if it is one, but quotes neither the line nor a value: it may be a secret.
@@ -212,7 +242,7 @@ mod tests {
     fn a_settings_file_with_an_unknown_key_names_file_and_key() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), "stor = \"dir:/x\"\n").unwrap();
-        let error = File::read(dir.path()).unwrap_err().to_string();
+        let error = File::read(dir.path(), Trust::Anyone).unwrap_err().to_string();
         assert!(
             error.contains("twitcher.toml") && error.contains("stor") && error.contains("store"),
             "{error}"
@@ -232,7 +262,7 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(FILE), text).unwrap();
-            let error = File::read(dir.path()).unwrap_err().to_string();
+            let error = File::read(dir.path(), Trust::Anyone).unwrap_err().to_string();
             assert!(error.contains("twitcher.toml") && !error.contains("secret"), "{error}");
         }
     }
@@ -240,7 +270,7 @@ mod tests {
     #[test]
     fn a_missing_settings_file_holds_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(File::read(dir.path()).unwrap().store.is_none());
+        assert!(File::read(dir.path(), Trust::Anyone).unwrap().store.is_none());
     }
 
     #[test]
@@ -258,7 +288,7 @@ mod tests {
         for text in [shipped, &in_force] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(FILE), text).unwrap();
-            File::read(dir.path()).unwrap();
+            File::read(dir.path(), Trust::Anyone).unwrap();
         }
         let file: File = toml::from_str(&in_force).unwrap();
         assert_eq!((file.store.as_deref(), file.auth.len()), (Some(stores::STORE), 1));

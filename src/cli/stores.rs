@@ -60,7 +60,7 @@ pub fn of_client(args: &StoreArgs) -> Result<StoreSettings, SettingsError> {
     let (choice, config_path) = (choice(args)?, settings::config_path(None));
     let file = match choice {
         // Nothing else says which store that is.
-        Some((_, Choice::Name(_))) => File::read(&config_path)?,
+        Some((_, Choice::Name(_))) => settings::of_client(&config_path)?,
         Some((_, Choice::Url(_))) | None => settings::readable(&config_path)?,
     };
     chosen(choice, args.session_timeout, &file, &config_path)
@@ -163,12 +163,13 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::config::trust::Trust;
 
     fn read(text: &str) -> Result<File, String> {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(settings::FILE), text).unwrap();
         let root = dir.path().display().to_string();
-        File::read(dir.path()).map_err(|error| error.to_string().replace(&root, "DIR"))
+        File::read(dir.path(), Trust::Anyone).map_err(|error| error.to_string().replace(&root, "DIR"))
     }
 
     fn chosen_of(file: &File, text: &str, session_timeout: Option<u64>) -> Result<StoreSettings, String> {
@@ -289,7 +290,8 @@ mod tests {
         for (text, mode, exposed) in [(without, 0o644, false), (&with, 0o600, false), (&with, 0o640, true)] {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(File::read(dir.path()).unwrap().exposes_secrets(dir.path()), exposed, "{text}");
+            let warnings = File::read(dir.path(), Trust::Anyone).unwrap().warnings;
+            assert_eq!(!warnings.is_empty(), exposed, "{text}: {warnings:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is known of the config directory's files, and what a look at it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,9 @@ use super::hints::Hints;
 use super::load::{LoadError, Loaded, Source, Watches, load};
 use super::modules::ModuleSource;
 use super::resolve::Accounts;
-use super::scan::{Found, Stamp, Tree, read, read_module, scan};
+use super::root::Root;
+use super::scan::{Found, Stamp, Text, Tree, read, read_module, scan};
+use super::trust::Trust;
 use crate::store::StoreNames;
 
 /// A file must look the same at two looks so far apart: whoever writes it is done, and a later write within the
@@ -31,6 +33,7 @@ const FOLLOW_ROUNDS: usize = 8;
 /// Owned by the loader's thread.
 pub struct Catalog {
     root: PathBuf,
+    trust: Trust,
     stores: StoreNames,
     evaluator: Evaluator,
     hints: Hints,
@@ -39,7 +42,9 @@ pub struct Catalog {
     files: BTreeMap<String, Tracked>,
     modules: BTreeMap<String, TrackedModule>,
     unsettled: BTreeMap<String, Unsettled>,
-    troubles: BTreeSet<String>,
+    /// Said of the last look's tree.
+    closed: BTreeMap<String, String>,
+    warnings: BTreeSet<String>,
     /// At the last look.
     hostname: String,
     first_scan_done: bool,
@@ -68,6 +73,18 @@ struct TrackedModule {
     source: ModuleSource,
 }
 
+impl TrackedModule {
+    fn read(root: &Root, name: &str) -> Self {
+        // The stamp first: a change after it shows at the next look.
+        let stamp = module_stamp(root, name);
+        Self { stamp, source: read_module(root, name).map(Arc::from) }
+    }
+}
+
+fn module_stamp(root: &Root, name: &str) -> Option<Stamp> {
+    root.look(Path::new(name)).ok().map(|stat| Stamp::of(&stat))
+}
+
 struct Unsettled {
     stamp: Option<Stamp>,
     same_since: Instant,
@@ -77,6 +94,7 @@ struct Unsettled {
 impl Catalog {
     pub fn new(
         root: PathBuf,
+        trust: Trust,
         stores: StoreNames,
         evaluator: Evaluator,
         hints: Hints,
@@ -84,6 +102,7 @@ impl Catalog {
     ) -> Self {
         Self {
             root,
+            trust,
             stores,
             evaluator,
             hints,
@@ -92,7 +111,8 @@ impl Catalog {
             files: BTreeMap::new(),
             modules: BTreeMap::new(),
             unsettled: BTreeMap::new(),
-            troubles: BTreeSet::new(),
+            closed: BTreeMap::new(),
+            warnings: BTreeSet::new(),
             hostname: hostname(),
             first_scan_done: false,
         }
@@ -111,27 +131,13 @@ impl Catalog {
     /// Looks at the directory, and gives what changed to the sink. Returns when to look again, where it saw
     /// something that it wants to see twice. `full` tries again what failed for reasons outside the files.
     pub fn pass(&mut self, full: bool) -> Option<Duration> {
-        let tree = self.scan();
-        self.say_troubles(&tree);
-        let changed_modules = self.refresh_modules(full);
-        self.heed_hostname();
-        let mut again = self.find_removed(&tree);
-
-        let mut accounts = Accounts::default();
-        // What took all its time before comes last, so that nobody waits for it again.
-        let (slow, quick): (Vec<_>, Vec<_>) =
-            tree.files.iter().partition(|(name, _)| self.files.get(*name).is_some_and(Tracked::may_heal));
-        for (name, found) in quick.into_iter().chain(slow) {
-            let tracked = self.files.entry(name.clone()).or_default();
-            tracked.absent_since = None;
-            let touched = tracked.stamp != Some(found.stamp);
-            let forced = !tracked.modules.is_disjoint(&changed_modules) || full && tracked.may_heal();
-            if touched && !self.settled(name, Some(found.stamp)) {
-                continue;
-            }
-            if touched || forced {
-                self.load(name, found, forced, &mut accounts);
-            }
+        let (root, tree) = self.scan();
+        self.say_closed(&tree);
+        self.say_warnings(&tree);
+        let again = self.find_removed(&tree);
+        match root {
+            Some(root) => self.look_at_files(&root, &tree, full),
+            None => self.unsettled.clear(),
         }
         let used: BTreeSet<&String> = self.files.values().flat_map(|file| &file.modules).collect();
         self.modules.retain(|name, _| used.contains(name));
@@ -141,53 +147,91 @@ impl Catalog {
             self.tell(FileChange::FirstScanDone);
         }
         self.evaluator.dismiss();
-        if !self.unsettled.is_empty() {
-            again = Some(SETTLE);
-        }
-        again
+        if self.unsettled.is_empty() { again } else { Some(SETTLE) }
     }
 
-    fn scan(&mut self) -> Tree {
+    fn scan(&mut self) -> (Option<Root>, Tree) {
         for _ in 0..FOLLOW_ROUNDS {
-            let tree = scan(&self.root);
+            let (root, tree) = scan(&self.root, self.trust);
             match self.hints.follow(&tree) {
                 Ok(true) => {}
                 Ok(false) => {
                     self.hints_failed &= tree.directories.is_empty();
-                    return tree;
+                    return (root, tree);
                 }
                 Err(error) => {
                     if !self.hints_failed {
                         self.hints_failed(format!("cannot follow changes, so polling: {error}"));
                     }
-                    return tree;
+                    return (root, tree);
                 }
             }
         }
-        scan(&self.root)
+        scan(&self.root, self.trust)
     }
 
-    fn say_troubles(&mut self, tree: &Tree) {
-        let unreadable =
-            tree.unreadable.iter().map(|(path, reason)| format!("{}: cannot read: {reason}", path.display()));
-        let troubles: BTreeSet<String> = unreadable.chain(tree.distrust.iter().cloned()).collect();
-        for trouble in troubles.difference(&self.troubles.clone()) {
-            self.tell(FileChange::Trouble(trouble.clone()));
+    fn look_at_files(&mut self, root: &Root, tree: &Tree, full: bool) {
+        let changed_modules = self.refresh_modules(root, full);
+        self.heed_hostname();
+        let mut accounts = Accounts::default();
+        // What took all its time before comes last, so that nobody waits for it again.
+        let (slow, quick): (Vec<_>, Vec<_>) =
+            tree.files.iter().partition(|(name, _)| self.files.get(*name).is_some_and(Tracked::may_heal));
+        for (name, found) in quick.into_iter().chain(slow) {
+            let tracked = self.files.entry(name.clone()).or_default();
+            tracked.absent_since = None;
+            let stamp = match &found.seen {
+                Ok(stamp) => *stamp,
+                Err(reason) => {
+                    self.refuse(name, found, reason);
+                    continue;
+                }
+            };
+            let touched = tracked.stamp != Some(stamp);
+            let forced = !tracked.modules.is_disjoint(&changed_modules) || full && tracked.may_heal();
+            if touched && !self.settled(name, Some(stamp)) {
+                continue;
+            }
+            if touched || forced {
+                self.load(root, name, found, stamp, forced, &mut accounts);
+            }
         }
-        self.troubles = troubles;
+    }
+
+    fn say_closed(&mut self, tree: &Tree) {
+        let described = |(path, reason): (&PathBuf, &String)| {
+            (place(&self.root, path), format!("{}: {reason}", path.display()))
+        };
+        let closed: BTreeMap<String, String> = tree.closed.iter().map(described).collect();
+        let before = std::mem::replace(&mut self.closed, closed.clone());
+        for place in before.keys().filter(|place| !closed.contains_key(*place)) {
+            self.tell(FileChange::Opened { place: place.clone() });
+        }
+        for (place, error) in closed {
+            if before.get(&place) != Some(&error) {
+                self.tell(FileChange::Closed { place, error });
+            }
+        }
+    }
+
+    fn say_warnings(&mut self, tree: &Tree) {
+        let before = std::mem::replace(&mut self.warnings, tree.warnings.clone());
+        for warning in tree.warnings.difference(&before) {
+            self.tell(FileChange::Warning(warning.clone()));
+        }
     }
 
     /// Reads again the modules that changed, and returns their names.
-    fn refresh_modules(&mut self, full: bool) -> BTreeSet<String> {
+    fn refresh_modules(&mut self, root: &Root, full: bool) -> BTreeSet<String> {
         let names: Vec<String> = self.modules.keys().cloned().collect();
         let mut changed = BTreeSet::new();
         for name in names {
-            let stamp = self.module_stamp(&name);
+            let stamp = module_stamp(root, &name);
             let module = &self.modules[&name];
             let touched = module.stamp != stamp;
             let retry = full && module.source.is_err();
             if (touched && self.settled(&name, stamp)) || (retry && !touched) {
-                let fresh = self.fresh_module(&name);
+                let fresh = TrackedModule::read(root, &name);
                 let old = self.modules.insert(name.clone(), fresh);
                 if old.is_none_or(|old| old.source != self.modules[&name].source) {
                     changed.insert(name);
@@ -206,16 +250,6 @@ impl Catalog {
                 (tracked.stamp, tracked.text) = (None, None);
             }
         }
-    }
-
-    fn module_stamp(&self, name: &str) -> Option<Stamp> {
-        std::fs::metadata(self.root.join(name)).ok().map(|metadata| Stamp::of(&metadata))
-    }
-
-    fn fresh_module(&self, name: &str) -> TrackedModule {
-        // The stamp first: a change after it shows at the next look.
-        let stamp = self.module_stamp(name);
-        TrackedModule { stamp, source: read_module(&self.root, name).map(Arc::from) }
     }
 
     fn find_removed(&mut self, tree: &Tree) -> Option<Duration> {
@@ -256,20 +290,40 @@ impl Catalog {
         settled
     }
 
-    fn load(&mut self, name: &str, found: &Found, forced: bool, accounts: &mut Accounts) {
+    /// What may be trusted again any moment is said when it has been so for as long as a file takes to be written.
+    fn refuse(&mut self, name: &str, found: &Found, reason: &str) {
+        let message = format!("{}: {reason}", found.path.display());
+        let Some(tracked) = self.files.get_mut(name) else { return };
+        tracked.stamp = None;
+        if tracked.error.as_ref().is_some_and(|error| error.message == message) {
+            self.unsettled.remove(name);
+        } else if self.settled(name, None) {
+            self.loaded(name, None, Err(LoadError { message, temporary: true }));
+        }
+    }
+
+    fn load(
+        &mut self,
+        root: &Root,
+        name: &str,
+        found: &Found,
+        seen: Stamp,
+        forced: bool,
+        accounts: &mut Accounts,
+    ) {
         let path = found.path.display();
-        let (text, stamp): (Arc<str>, _) = match read(&found.path) {
-            Ok(Some((text, stamp))) => (text.into(), stamp),
+        let (text, stamp, warning): (Arc<str>, _, _) = match read(root, Path::new(name)) {
+            Ok(Some(Text { text, stamp, warning })) => (text.into(), stamp, warning),
             Ok(None) => {
                 self.settled(name, None);
                 return;
             }
             Err(reason) => {
                 if let Some(tracked) = self.files.get_mut(name) {
-                    tracked.stamp = Some(found.stamp);
+                    tracked.stamp = Some(seen);
                 }
                 let error = LoadError { message: format!("{path}: {reason}"), temporary: true };
-                return self.loaded(name, found, Err(error));
+                return self.loaded(name, None, Err(error));
             }
         };
         let Some(tracked) = self.files.get_mut(name) else { return };
@@ -281,12 +335,10 @@ impl Catalog {
         }
         tracked.text = Some(text.clone());
         let source = Source { path: found.path.clone(), name: name.into(), text };
-        let (root, modules) = (&self.root, &mut self.modules);
+        let modules = &mut self.modules;
         let mut read = |module: &str| {
-            let tracked = modules.entry(module.to_owned()).or_insert_with(|| TrackedModule {
-                stamp: std::fs::metadata(root.join(module)).ok().map(|metadata| Stamp::of(&metadata)),
-                source: read_module(root, module).map(Arc::from),
-            });
+            let tracked =
+                modules.entry(module.to_owned()).or_insert_with(|| TrackedModule::read(root, module));
             tracked.source.clone()
         };
         let Loaded { result, modules } =
@@ -294,15 +346,15 @@ impl Catalog {
         if let Some(tracked) = self.files.get_mut(name) {
             tracked.modules = modules.into_keys().collect();
         }
-        self.loaded(name, found, result);
+        self.loaded(name, warning, result);
     }
 
-    fn loaded(&mut self, name: &str, found: &Found, result: Result<Watches, LoadError>) {
+    fn loaded(&mut self, name: &str, warning: Option<String>, result: Result<Watches, LoadError>) {
         let tracked = self.files.entry(name.to_owned()).or_default();
         let file = name.to_owned();
         match result {
             Ok(Watches { specs, places: _, mut warnings }) => {
-                warnings.extend(found.distrust.clone());
+                warnings.extend(warning);
                 let said = std::mem::replace(&mut tracked.warnings, warnings.clone());
                 warnings.retain(|warning| !said.contains(warning));
                 tracked.error = None;
@@ -320,4 +372,10 @@ impl Catalog {
     pub fn tell(&self, change: FileChange) {
         (self.sink)(change);
     }
+}
+
+/// What is closed, as operators see it among the files: with a slash at its end.
+fn place(root: &Path, path: &Path) -> String {
+    let below = path.strip_prefix(root).unwrap_or(path).to_string_lossy();
+    if below.is_empty() { "./".to_owned() } else { format!("{below}/") }
 }

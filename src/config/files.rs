@@ -12,6 +12,7 @@ use super::catalog::{Catalog, UNSETTLED};
 use super::evaluate::Evaluator;
 use super::hints::Hints;
 use super::spec::WatchSpec;
+use super::trust::Trust;
 use crate::store::StoreNames;
 
 /// What the loader tells the daemon.
@@ -32,7 +33,20 @@ pub enum FileChange {
     Removed {
         file: String,
     },
-    /// Something about the directory itself; once per series.
+    /// What lies at `place`, a directory or what may be one, cannot be read or is not trusted: of what is there nothing is
+    /// loaded, and what it registered before stays. `place` is below the config directory and ends with a slash, `./` is
+    /// the config directory itself. Given once per error.
+    Closed {
+        place: String,
+        error: String,
+    },
+    /// That no longer holds.
+    Opened {
+        place: String,
+    },
+    /// About a directory; once, until it ceases to hold.
+    Warning(String),
+    /// Changes cannot be followed as they should; once per series.
     Trouble(String),
     /// Every file that was there at the start has been given. Once.
     FirstScanDone,
@@ -86,23 +100,25 @@ impl Drop for Loader {
     }
 }
 
-/// Loads all of `root`, whose watches may name these `stores`, and follows it. `sink` is called on the loader's thread
+/// Loads all of `root` that is to be trusted, whose watches may name these `stores`, and follows it. `sink` is called on the loader's thread
 /// and may block.
 ///
 /// # Errors
 ///
-/// `root` cannot be read now. Later on, that removes nothing and is only a [`FileChange::Trouble`].
+/// `root` cannot be read now. Later on, that removes nothing and is only a [`FileChange::Closed`].
 pub fn start(
     root: PathBuf,
+    trust: Trust,
     stores: StoreNames,
     sink: impl Fn(FileChange) + Send + 'static,
 ) -> io::Result<Loader> {
-    start_with(root, stores, "/proc/self/exe".into(), sink)
+    start_with(root, trust, stores, "/proc/self/exe".into(), sink)
 }
 
 /// As [`start`], with `program evaluate` as the evaluator.
 pub fn start_with(
     root: PathBuf,
+    trust: Trust,
     stores: StoreNames,
     program: PathBuf,
     sink: impl Fn(FileChange) + Send + 'static,
@@ -115,7 +131,7 @@ pub fn start_with(
         let hints = Hints::new(&root, to_self);
         let trouble = hints.as_ref().err().map(|error| format!("cannot follow changes, so polling: {error}"));
         let hints = hints.unwrap_or_else(|_| Hints::none(&root));
-        let mut catalog = Catalog::new(root, stores, Evaluator::new(program), hints, Box::new(sink));
+        let mut catalog = Catalog::new(root, trust, stores, Evaluator::new(program), hints, Box::new(sink));
         if let Some(trouble) = trouble {
             catalog.hints_failed(trouble);
         }

@@ -12,7 +12,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::files::Wake;
-use super::scan::{DirectoryId, Tree};
+use super::scan::{DirectoryId, Tree, identify};
 
 pub struct Hints {
     root: PathBuf,
@@ -122,10 +122,4 @@ fn changes_something(kind: EventKind) -> bool {
         | EventKind::Remove(_)
         | EventKind::Other => true,
     }
-}
-
-fn identify(directory: &Path) -> Option<DirectoryId> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = std::fs::metadata(directory).ok()?;
-    Some((metadata.dev(), metadata.ino()))
 }

@@ -1,12 +1,16 @@
 //! One look at the config directory: which files there are, and whether they are the ones seen before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use nix::libc;
+use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, c_long, dev_t, ino_t, mode_t, off_t, time_t};
+use nix::sys::stat::FileStat;
+
+use super::root::{Listed, Opened, Root, Unopened};
+use super::trust::Trust;
 
 /// A config of 10,000 lines is half a megabyte.
 const LONGEST_SOURCE: u64 = 4 << 20;
@@ -15,21 +19,21 @@ const LONGEST_SOURCE: u64 = 4 << 20;
 /// that leaves the size and restores the modification time is seen all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    device: dev_t,
+    inode: ino_t,
+    size: off_t,
+    modified: (time_t, c_long),
+    changed: (time_t, c_long),
 }
 
 impl Stamp {
-    pub fn of(metadata: &Metadata) -> Self {
+    pub fn of(stat: &FileStat) -> Self {
         Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: stat.st_size,
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
         }
     }
 }
@@ -37,163 +41,192 @@ impl Stamp {
 #[derive(Clone, Debug)]
 pub struct Found {
     pub path: PathBuf,
-    pub stamp: Stamp,
-    /// What is wrong with its permissions, if anything.
-    pub distrust: Option<String>,
+    /// Or why it is not trusted, as it follows its path.
+    pub seen: Result<Stamp, String>,
 }
 
 /// A directory's device and inode: the same path may become another directory.
-pub type DirectoryId = (u64, u64);
+pub type DirectoryId = (dev_t, ino_t);
 
 #[derive(Debug, Default)]
 pub struct Tree {
     /// By path below the root.
     pub files: BTreeMap<String, Found>,
     pub directories: BTreeMap<PathBuf, DirectoryId>,
-    /// With the reason. Nothing is known of what is below them.
-    pub unreadable: BTreeMap<PathBuf, String>,
+    /// Cannot be read or is not trusted, with the reason as it follows the path. Nothing is known of what is below.
+    pub closed: BTreeMap<PathBuf, String>,
     /// Directories outside the tree where the targets of symlinks lie.
     pub link_targets: BTreeSet<PathBuf>,
     /// About directories.
-    pub distrust: BTreeSet<String>,
+    pub warnings: BTreeSet<String>,
 }
 
 impl Tree {
     /// Returns true if and only if the file's absence says nothing, since it could not be looked for.
     pub fn hides(&self, path: &Path) -> bool {
-        self.unreadable.keys().any(|directory| path.starts_with(directory))
+        self.closed.keys().any(|directory| path.starts_with(directory))
+    }
+
+    /// Of a directory that cannot be opened.
+    fn close(&mut self, path: &Path, error: &Unopened) {
+        self.closed.insert(path.to_owned(), error.reason_at(path));
+        // What keeps it closed may be its own mode, which is followed.
+        self.directories.extend(identify(path).map(|id| (path.to_owned(), id)));
     }
 }
 
-/// Everything below `root`, symlinks followed, names that start with a dot skipped.
-pub fn scan(root: &Path) -> Tree {
-    let mut tree = Tree::default();
-    walk(root, root, &mut Vec::new(), &mut tree);
-    tree
+/// Which directory is at this path now, for whoever wants to hear of changes in it.
+pub fn identify(directory: &Path) -> Option<DirectoryId> {
+    let stat = nix::sys::stat::stat(directory).ok()?;
+    (kind(&stat) == S_IFDIR).then_some((stat.st_dev, stat.st_ino))
 }
 
-fn walk(root: &Path, directory: &Path, above: &mut Vec<DirectoryId>, tree: &mut Tree) {
-    match list(directory) {
-        Ok((metadata, entries)) => {
-            let id = (metadata.dev(), metadata.ino());
-            // A symlink that leads back up would go on for ever.
-            if above.contains(&id) {
-                return;
-            }
-            tree.directories.insert(directory.to_owned(), id);
-            tree.distrust.extend(distrust(directory, &metadata));
-            above.push(id);
-            for entry in entries {
-                visit(root, &entry, above, tree);
-            }
-            above.pop();
+/// Opens the config directory, and finds all in it; symlinks are followed, names that start with a dot skipped.
+pub fn scan(path: &Path, trust: Trust) -> (Option<Root>, Tree) {
+    match Root::open(path, trust) {
+        Ok(root) => {
+            let tree = scan_below(&root, Path::new(""));
+            (Some(root), tree)
         }
-        // Gone since its parent was listed. Of the root, nobody listed anything.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && directory != root => {}
         Err(error) => {
-            tree.unreadable.insert(directory.to_owned(), error.to_string());
+            let mut tree = Tree::default();
+            tree.close(path, &error);
+            (None, tree)
         }
     }
 }
 
-fn list(directory: &Path) -> io::Result<(Metadata, Vec<PathBuf>)> {
-    let metadata = fs::metadata(directory)?;
-    let mut entries =
-        fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    entries.sort();
-    Ok((metadata, entries))
+/// Everything at `below`, a directory in the config directory.
+pub fn scan_below(root: &Root, below: &Path) -> Tree {
+    let mut walk = Walk { root, tree: Tree::default(), above: Vec::new() };
+    walk.directory(below);
+    walk.tree
 }
 
-fn visit(root: &Path, path: &Path, above: &mut Vec<DirectoryId>, tree: &mut Tree) {
-    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    if hidden {
-        return;
-    }
-    let is_config = path.extension().is_some_and(|extension| extension == "twc");
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => walk(root, path, above, tree),
-        Ok(metadata) if metadata.is_file() && is_config && path.to_str().is_none() => {
-            let reason = "its name is no UTF-8; rename it";
-            tree.unreadable.insert(path.to_owned(), reason.to_owned());
+struct Walk<'a> {
+    root: &'a Root,
+    tree: Tree,
+    /// The directories that it is in.
+    above: Vec<DirectoryId>,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, below: &Path) {
+        let path = self.root.path_of(below);
+        let listed = match self.root.list(below) {
+            Ok(listed) => listed,
+            // Gone since its parent was listed. Of the first, nobody listed anything.
+            Err(error) if error.is_missing() && !self.above.is_empty() => return,
+            Err(error) => return self.tree.close(&path, &error),
+        };
+        let id = (listed.stat.st_dev, listed.stat.st_ino);
+        // A symlink that leads back up would go on for ever.
+        if self.above.contains(&id) {
+            return;
         }
-        Ok(metadata) if metadata.is_file() && is_config => {
-            if fs::symlink_metadata(path).is_ok_and(|link| link.is_symlink()) {
-                let target = fs::canonicalize(path).ok();
-                tree.link_targets.extend(target.and_then(|target| target.parent().map(Path::to_owned)));
+        self.tree.directories.insert(path, id);
+        self.tree.warnings.extend(listed.warning.clone());
+        self.above.push(id);
+        for name in &listed.names {
+            // Whatever it is.
+            if !name.as_encoded_bytes().starts_with(b".") {
+                self.visit(below, &listed, name);
             }
-            let found = Found {
-                path: path.to_owned(),
-                stamp: Stamp::of(&metadata),
-                distrust: distrust(path, &metadata),
-            };
-            tree.files.insert(below(root, path), found);
         }
-        // A device or a pipe is no config, whatever its name.
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        // Whether it is a config, a directory of them or neither cannot be told.
-        Err(error) => {
-            tree.unreadable.insert(path.to_owned(), error.to_string());
+        self.above.pop();
+    }
+
+    fn visit(&mut self, directory: &Path, listed: &Listed, name: &OsStr) {
+        let below = directory.join(name);
+        let path = self.root.path_of(&below);
+        let is_config = below.extension().is_some_and(|extension| extension == "twc");
+        let seen = match listed.stat(name) {
+            Ok(stat) if kind(&stat) == S_IFLNK => {
+                if is_config {
+                    let target = fs::canonicalize(&path).ok();
+                    let target = target.and_then(|target| target.parent().map(Path::to_owned));
+                    self.tree.link_targets.extend(target);
+                }
+                self.root.look(&below)
+            }
+            Ok(stat) => self.root.judge(&below, &stat).map(|()| stat).map_err(Unopened::from),
+            Err(error) => Err(error.into()),
+        };
+        match (seen, below.to_str()) {
+            (Ok(stat), _) if kind(&stat) == S_IFDIR => self.directory(&below),
+            (Ok(stat), Some(name)) if kind(&stat) == S_IFREG && is_config => {
+                self.tree.files.insert(name.to_owned(), Found { path, seen: Ok(Stamp::of(&stat)) });
+            }
+            (Ok(stat), None) if kind(&stat) == S_IFREG && is_config => {
+                self.tree.closed.insert(path, "its name is no UTF-8; rename it".to_owned());
+            }
+            // A device or a pipe is no config, whatever its name.
+            (Ok(_), _) => {}
+            (Err(error), _) if error.is_missing() => {}
+            (Err(Unopened::Distrusted(distrusted)), Some(name)) if is_config && !path.is_dir() => {
+                let seen = Err(distrusted.reason_at(&path));
+                self.tree.files.insert(name.to_owned(), Found { path, seen });
+            }
+            // Nobody asks what else is there, but what may be a directory of configs.
+            (Err(Unopened::Distrusted(_)), _) if !is_config && !path.is_dir() => {}
+            // Whether it is a config, a directory of them or neither cannot be told.
+            (Err(error), _) => self.tree.close(&path, &error),
         }
     }
 }
 
-pub fn below(root: &Path, path: &Path) -> String {
-    path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned()
+fn kind(stat: &FileStat) -> mode_t {
+    stat.st_mode & S_IFMT
 }
 
-/// Who can write a config decides what root runs.
-fn distrust(path: &Path, metadata: &Metadata) -> Option<String> {
-    if !nix::unistd::geteuid().is_root() {
-        return None;
-    }
-    let path = path.display();
-    if metadata.uid() != 0 {
-        return Some(format!(
-            "{path}: owned by uid {}, who decides what root runs; chown root",
-            metadata.uid()
-        ));
-    }
-    (metadata.mode() & 0o022 != 0)
-        .then(|| format!("{path}: writable by its group or everybody, who decide what root runs; chmod go-w"))
+/// The text of a config, and what was found when it was read.
+pub struct Text {
+    pub text: String,
+    /// The same before and after.
+    pub stamp: Stamp,
+    /// What is wrong with its permissions, where that is only warned of.
+    pub warning: Option<String>,
 }
 
-/// The text and the stamp that the file had before and after it was read. `None`: it changed meanwhile.
-pub fn read(path: &Path) -> Result<Option<(String, Stamp)>, String> {
-    let error = |error: io::Error| format!("cannot read: {error}");
-    // What was a file a moment ago may be a pipe that nobody writes to.
-    let mut file = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(error)?;
-    let before = file.metadata().map_err(error)?;
-    if !before.is_file() {
-        return Err("not a regular file".into());
-    }
+/// Reads the file at `below` in the config directory. `None`: it changed meanwhile. The error is as it follows the
+/// file's path.
+pub fn read(root: &Root, below: &Path) -> Result<Option<Text>, String> {
+    let opened = root.read(below).map_err(|error| error.reason_at(&root.path_of(below)))?;
+    read_opened(opened)
+}
+
+fn read_opened(Opened { mut file, stat: before, warning }: Opened) -> Result<Option<Text>, String> {
+    let cannot = |error: std::io::Error| Unopened::from(error).to_string();
     let mut bytes = Vec::new();
-    file.by_ref().take(LONGEST_SOURCE + 1).read_to_end(&mut bytes).map_err(error)?;
+    file.by_ref().take(LONGEST_SOURCE + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > LONGEST_SOURCE {
         return Err(format!("larger than {} MiB", LONGEST_SOURCE >> 20));
     }
     let stamp = Stamp::of(&before);
-    if stamp != Stamp::of(&file.metadata().map_err(error)?) {
+    let after = nix::sys::stat::fstat(&file).map_err(|error| cannot(error.into()))?;
+    if stamp != Stamp::of(&after) {
         return Ok(None);
     }
     let text = String::from_utf8(bytes)
         .map_err(|error| format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to()))?;
-    Ok(Some((text, stamp)))
+    Ok(Some(Text { text, stamp, warning }))
 }
 
-/// Reads the module at `name` below `root`. Symlinks may not lead out of it.
-pub fn read_module(root: &Path, name: &str) -> Result<String, String> {
-    let path = root.join(name);
-    let missing = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => "no such module".to_owned(),
-        _ => format!("cannot read: {error}"),
+/// Reads the module at `name` in the config directory. Symlinks may not lead out of it.
+pub fn read_module(root: &Root, name: &str) -> Result<String, String> {
+    let path = root.path_of(Path::new(name));
+    let missing = |error: Unopened| match error.is_missing() {
+        true => "no such module".to_owned(),
+        false => error.reason_at(&path),
     };
-    let inside = fs::canonicalize(root).map_err(missing)?;
-    if !fs::canonicalize(&path).map_err(missing)?.starts_with(&inside) {
+    let opened = root.read(Path::new(name)).map_err(missing)?;
+    // Where root's rule holds, it could not be opened.
+    let canonical = |path: &Path| fs::canonicalize(path).map_err(|error| missing(error.into()));
+    if root.trust() != Trust::Root && !canonical(&path)?.starts_with(canonical(root.path())?) {
         return Err("it lies outside the config directory".into());
     }
-    match read(&path)? {
-        Some((text, _)) => Ok(text),
+    match read_opened(opened)? {
+        Some(Text { text, .. }) => Ok(text),
         None => Err("it changed while it was read".into()),
     }
 }

@@ -21,9 +21,12 @@ pub struct DaemonStatus {
     /// `starting` until the configs were read, `running`, or `stopping`.
     pub state: String,
     pub config_path: String,
+    /// Whether it is root's and loads what others than root can change (`--allow-untrusted`).
+    #[serde(default)]
+    pub untrusted_allowed: bool,
     pub stores: Vec<StoreStatus>,
     pub ledger: LedgerStatus,
-    /// Files whose last load failed. What they registered before goes on.
+    /// Files whose last load failed, and directories that cannot be looked into. What they registered before goes on.
     pub config_errors: Vec<ConfigError>,
     /// How many watches the files register.
     pub watches: usize,
@@ -52,7 +55,7 @@ pub struct LedgerStatus {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigError {
-    /// Below the config directory.
+    /// Below the config directory. A directory's ends with a slash; `./` is the config directory.
     pub file: String,
     pub error: String,
 }
@@ -194,6 +197,7 @@ mod tests {
             started: Timestamp(std::time::UNIX_EPOCH),
             state: "running".into(),
             config_path: "/etc/twitcher".into(),
+            untrusted_allowed: false,
             stores: Vec::new(),
             ledger: LedgerStatus { usable: true, reason: None },
             config_errors: Vec::new(),

@@ -17,7 +17,7 @@ pub(super) struct FirstScan {
     is_done: bool,
     /// Of those, the ones that could not be loaded yet.
     failed: HashSet<String>,
-    /// A directory could not be read, and so nobody knows what is in it.
+    /// A directory was closed to us, and so nobody knows what is in it.
     directory_failed: bool,
 }
 
@@ -81,10 +81,16 @@ impl Daemon {
                 self.failing_files.remove(&file);
                 self.log.report(&Report::ConfigRemoved { file: &file, watches: removed });
             }
-            FileChange::Trouble(what) => {
-                self.log.report(&Report::Trouble { what: &what });
+            FileChange::Closed { place, error } => {
+                self.log.report(&Report::ConfigFailed { error: &error });
                 self.scan.directory_failed();
+                self.failing_files.insert(place, error);
             }
+            FileChange::Opened { place } => {
+                self.failing_files.remove(&place);
+            }
+            FileChange::Warning(warning) => self.log.report(&Report::ConfigWarning { warning: &warning }),
+            FileChange::Trouble(what) => self.log.report(&Report::Trouble { what: &what }),
             FileChange::FirstScanDone => {
                 self.log.report(&Report::Ready { watches: self.watches });
                 let (by_key, scan) = (&self.by_key, &self.scan);

@@ -66,6 +66,8 @@ pub struct Parts {
     pub spawner: Spawner,
     pub stores: Stores,
     pub config_path: PathBuf,
+    /// What root's daemon loads although others can change it; for operators to know.
+    pub untrusted_allowed: bool,
     pub loader: Loader,
     pub config_changes: UnboundedReceiver<FileChange>,
     /// Signal numbers: SIGHUP, SIGTERM and SIGINT.
@@ -92,6 +94,7 @@ pub async fn run(parts: Parts) -> Option<Final> {
         origin: Instant::now(),
         started: SystemTime::now(),
         config_path: parts.config_path,
+        untrusted_allowed: parts.untrusted_allowed,
         loader: parts.loader,
         stamp: stamp(),
         entries: BTreeMap::new(),
@@ -212,6 +215,7 @@ struct Daemon {
     /// The same by the calendar.
     started: SystemTime,
     config_path: PathBuf,
+    untrusted_allowed: bool,
     loader: Loader,
     stamp: String,
     /// Boxed, because a node of the tree has up to twice as many places as entries.

@@ -134,6 +134,7 @@ impl Daemon {
             started: Timestamp(self.started),
             state: state.into(),
             config_path: self.config_path.display().to_string(),
+            untrusted_allowed: self.untrusted_allowed,
             stores: self.stores.status(),
             ledger: LedgerStatus {
                 usable: self.ledger.trouble().is_none(),

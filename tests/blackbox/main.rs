@@ -34,4 +34,5 @@ mod stores;
 mod surroundings;
 mod systemd;
 mod tree;
+mod trust;
 mod watch_command;

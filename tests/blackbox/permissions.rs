@@ -1,5 +1,7 @@
 //! "A permission error on a node is reported, retried with backoff, and heals when the ACL is fixed."
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::harness::{Nodes, Sandbox, ZooKeeper, exec, kazoo, watch};
 
 /// Everything but reading.
@@ -67,6 +69,7 @@ fn credentials_in_the_settings_open_a_protected_node_to_daemon_and_client() {
     let settings = sandbox.configs().join("twitcher.toml");
     std::fs::write(&settings, "[[auth]]\nscheme = \"digest\"\ncredentials = \"operator:hunter2\"\n")
         .expect("write the settings");
+    std::fs::set_permissions(&settings, PermissionsExt::from_mode(0o600)).expect("make it root's alone");
     sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     let daemon = sandbox.start();
     journal.wait_for(&["secret"]);

@@ -1,0 +1,304 @@
+//! The config directory, opened: all that is read of it is opened below this descriptor, and judged by the descriptors
+//! that were opened on the way. So nobody can put one thing in the place of another between the judging and the
+//! reading.
+//!
+//! Where root's rule holds ([`Trust::Root`]) links are followed by hand, so that each directory that they lead through
+//! is judged as well, also above the config directory; and in it no link leads out of it. It may be relative or begin
+//! with the config directory's own path. Where the rule does not hold, the kernel follows links wherever they lead.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
+use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+
+use super::trust::{Distrusted, Fault, Place, Trust, judge};
+
+/// As many as the kernel follows.
+const MOST_LINKS: usize = 40;
+
+/// Why something is not open.
+#[derive(Debug, thiserror::Error)]
+pub enum Unopened {
+    #[error("cannot read: {0}")]
+    System(#[from] io::Error),
+    #[error(transparent)]
+    Distrusted(#[from] Distrusted),
+}
+
+impl From<Errno> for Unopened {
+    fn from(error: Errno) -> Self {
+        Self::System(error.into())
+    }
+}
+
+impl Unopened {
+    /// As it follows `path`, that of what was to be opened.
+    pub fn reason_at(&self, path: &Path) -> String {
+        match self {
+            Self::System(_) => self.to_string(),
+            Self::Distrusted(distrusted) => distrusted.reason_at(path),
+        }
+    }
+
+    /// Returns true if and only if there is no such thing.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::System(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// The config directory.
+pub struct Root {
+    trust: Trust,
+    here: Step,
+}
+
+/// A regular file, open for reading.
+pub struct Opened {
+    pub file: File,
+    pub stat: FileStat,
+    /// What would be refused by root's rule, where that is only warned of.
+    pub warning: Option<String>,
+}
+
+/// A directory, and what is in it.
+pub struct Listed {
+    directory: Dir,
+    pub stat: FileStat,
+    pub warning: Option<String>,
+    /// In order.
+    pub names: Vec<OsString>,
+}
+
+/// Something that was opened without looking into it.
+struct Step {
+    descriptor: OwnedFd,
+    stat: FileStat,
+    /// Without links, from where the walk began.
+    path: PathBuf,
+}
+
+impl Root {
+    /// Opens the directory at `path`, which is absolute where root's rule holds; then every directory above it is judged.
+    pub fn open(path: &Path, trust: Trust) -> Result<Self, Unopened> {
+        let here = match trust {
+            Trust::Root => {
+                let top = Step::top()?;
+                let mut steps = walk(&top, path, Place::Above)?;
+                steps.pop().unwrap_or(top)
+            }
+            Trust::Warned | Trust::Anyone => {
+                let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+                let descriptor = openat(AT_FDCWD, path, flags, Mode::empty())?;
+                let stat = fstat(&descriptor)?;
+                Step { descriptor, stat, path: PathBuf::new() }
+            }
+        };
+        if here.stat.st_mode & S_IFMT != S_IFDIR {
+            return Err(Errno::ENOTDIR.into());
+        }
+        // What is in it is called by the name that people know it by.
+        Ok(Self { trust, here: Step { path: path.to_owned(), ..here } })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.here.path
+    }
+
+    /// What people call that which is at `below`.
+    pub fn path_of(&self, below: &Path) -> PathBuf {
+        if below.as_os_str().is_empty() { self.here.path.clone() } else { self.here.path.join(below) }
+    }
+
+    pub fn trust(&self) -> Trust {
+        self.trust
+    }
+
+    /// What is at `below`, at the end of all links.
+    pub fn look(&self, below: &Path) -> Result<FileStat, Unopened> {
+        match self.trust {
+            Trust::Root => {
+                let steps = walk(&self.here, below, Place::Within)?;
+                Ok(steps.last().unwrap_or(&self.here).stat)
+            }
+            Trust::Warned | Trust::Anyone => {
+                Ok(fstatat(&self.here.descriptor, or_itself(below), AtFlags::empty())?)
+            }
+        }
+    }
+
+    /// Opens the directory at `below`, and reads the names in it.
+    pub fn list(&self, below: &Path) -> Result<Listed, Unopened> {
+        let (descriptor, stat) = self.open_at(below, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        let mut directory = Dir::from_fd(descriptor)?;
+        let names =
+            directory.iter().map(|entry| Ok(OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned()));
+        let mut names = names.collect::<Result<Vec<_>, Errno>>()?;
+        names.retain(|name| name != "." && name != "..");
+        names.sort();
+        Ok(Listed { warning: self.warning(below, &stat), directory, stat, names })
+    }
+
+    /// Opens the regular file at `below`.
+    pub fn read(&self, below: &Path) -> Result<Opened, Unopened> {
+        // What was a file a moment ago may be a pipe that nobody writes to.
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let (descriptor, stat) = self.open_at(below, flags)?;
+        if stat.st_mode & S_IFMT != S_IFREG {
+            return Err(io::Error::other("not a regular file").into());
+        }
+        Ok(Opened { file: descriptor.into(), warning: self.warning(below, &stat), stat })
+    }
+
+    /// Judges what is at `below`, and no link, by what its directory says of it.
+    pub fn judge(&self, below: &Path, stat: &FileStat) -> Result<(), Distrusted> {
+        match self.trust {
+            Trust::Root => trusted(&self.path_of(below), stat, Place::Within),
+            Trust::Warned | Trust::Anyone => Ok(()),
+        }
+    }
+
+    fn warning(&self, below: &Path, stat: &FileStat) -> Option<String> {
+        match self.trust {
+            Trust::Warned => {
+                let path = self.path_of(below);
+                trusted(&path, stat, Place::Within).err().map(|distrusted| distrusted.warning())
+            }
+            Trust::Root | Trust::Anyone => None,
+        }
+    }
+
+    fn open_at(&self, below: &Path, flags: OFlag) -> Result<(OwnedFd, FileStat), Unopened> {
+        let flags = flags | OFlag::O_CLOEXEC;
+        match self.trust {
+            Trust::Root => {
+                let steps = walk(&self.here, below, Place::Within)?;
+                let itself = OsStr::new(".");
+                let (from, name, path) = match steps.split_last() {
+                    Some((last, above)) => (
+                        above.last().unwrap_or(&self.here),
+                        last.path.file_name().unwrap_or(itself),
+                        &last.path,
+                    ),
+                    None => (&self.here, itself, &self.here.path),
+                };
+                let opened = openat(&from.descriptor, name, flags | OFlag::O_NOFOLLOW, Mode::empty())?;
+                // Root may have put another there meanwhile.
+                let stat = fstat(&opened)?;
+                trusted(path, &stat, Place::Within)?;
+                Ok((opened, stat))
+            }
+            Trust::Warned | Trust::Anyone => {
+                let opened = openat(&self.here.descriptor, or_itself(below), flags, Mode::empty())?;
+                let stat = fstat(&opened)?;
+                Ok((opened, stat))
+            }
+        }
+    }
+}
+
+impl Listed {
+    /// What has this name in it. A link is not followed.
+    pub fn stat(&self, name: &OsStr) -> io::Result<FileStat> {
+        Ok(fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?)
+    }
+}
+
+impl Step {
+    fn top() -> Result<Self, Unopened> {
+        let descriptor = openat(AT_FDCWD, "/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+        let stat = fstat(&descriptor)?;
+        let path = PathBuf::from("/");
+        trusted(&path, &stat, Place::Above)?;
+        Ok(Self { descriptor, stat, path })
+    }
+
+    /// Opens what has this name here, if it can be trusted. A link is not followed.
+    fn enter(&self, name: &OsStr, place: Place) -> Result<Self, Unopened> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let open = |flags| openat(&self.descriptor, name, flags, Mode::empty());
+        // As a directory first, or nobody would mount what is mounted on demand.
+        let descriptor = match open(flags | OFlag::O_DIRECTORY) {
+            Err(Errno::ENOTDIR) => open(flags)?,
+            opened => opened?,
+        };
+        let (stat, path) = (fstat(&descriptor)?, self.path.join(name));
+        trusted(&path, &stat, place)?;
+        Ok(Self { descriptor, stat, path })
+    }
+}
+
+fn trusted(path: &Path, stat: &FileStat, place: Place) -> Result<(), Distrusted> {
+    match judge(stat.st_uid, stat.st_mode, place) {
+        None => Ok(()),
+        Some(fault) => Err(Distrusted { path: path.to_owned(), fault }),
+    }
+}
+
+/// Goes from `base` to `path` below it, one name after the other, and judges each. Returns what it went through, the end
+/// last; nothing if that is `base` itself.
+fn walk(base: &Step, path: &Path, place: Place) -> Result<Vec<Step>, Unopened> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut ahead: Vec<OsString> = Vec::new();
+    let mut last_link = None;
+    let mut links = 0;
+    push(&mut ahead, path);
+    while let Some(name) = ahead.pop() {
+        if name == ".." {
+            // As everywhere, "/" is its own parent.
+            if steps.pop().is_none() && place == Place::Within {
+                return Err(last_link.map_or(Errno::EXDEV.into(), |link| leads_out(link).into()));
+            }
+            continue;
+        }
+        let step = steps.last().unwrap_or(base).enter(&name, place)?;
+        if step.stat.st_mode & S_IFMT != S_IFLNK {
+            steps.push(step);
+            continue;
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(Errno::ELOOP.into());
+        }
+        let target = PathBuf::from(readlinkat(&step.descriptor, "")?);
+        let link = (step.path, target.clone());
+        if target.is_absolute() {
+            steps.clear();
+            let Ok(below) = target.strip_prefix(&base.path) else { return Err(leads_out(link).into()) };
+            push(&mut ahead, below);
+        } else {
+            push(&mut ahead, &target);
+        }
+        last_link = Some(link);
+    }
+    // The config directory itself is not above anything.
+    if let (Place::Above, Some(last)) = (place, steps.last()) {
+        trusted(&last.path, &last.stat, Place::Within)?;
+    }
+    Ok(steps)
+}
+
+fn leads_out((path, target): (PathBuf, PathBuf)) -> Distrusted {
+    Distrusted { path, fault: Fault::LeadsOut { target } }
+}
+
+/// Puts the names of `path` before those that are `ahead`, of which the last is the next.
+fn push(ahead: &mut Vec<OsString>, path: &Path) {
+    let names = path.components().rev().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    });
+    ahead.extend(names);
+}
+
+fn or_itself(below: &Path) -> &Path {
+    if below.as_os_str().is_empty() { Path::new(".") } else { below }
+}

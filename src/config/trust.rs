@@ -1,0 +1,229 @@
+//! Who may change what root runs: the rule for one file, directory or link, by what was opened.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use nix::libc::{
+    S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, S_ISVTX, mode_t, uid_t,
+};
+
+use super::message::quoted;
+
+/// What is asked of those who can change configs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// To be root: what anybody else can change is refused.
+    Root,
+    /// The same, and what is not so is loaded with a warning (`--allow-untrusted`).
+    Warned,
+    /// Nothing: without root, an action can do no more than whoever started the daemon.
+    Anyone,
+}
+
+impl Trust {
+    /// Of this process, which may have been told to `allow_untrusted`.
+    pub fn of_this_process(allow_untrusted: bool) -> Self {
+        match (nix::unistd::geteuid().is_root(), allow_untrusted) {
+            (true, false) => Self::Root,
+            (true, true) => Self::Warned,
+            (false, _) => Self::Anyone,
+        }
+    }
+}
+
+/// Where something is met on the way to a config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On the way to the config directory. In a sticky directory there, others can put nothing in another's place.
+    Above,
+    /// The config directory and what is in it. There even a new file is too much.
+    Within,
+}
+
+/// What keeps a file, a directory or a link from being trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Others than root can change it.
+    Changeable {
+        /// Who is not root.
+        owner: Option<uid_t>,
+        /// By its group or others, or whom an ACL names: its mask is in the group's bits.
+        writable: bool,
+        is_link: bool,
+    },
+    /// It is neither a regular file nor a directory or a link.
+    Special(&'static str),
+    /// A link, where it should stay below a directory.
+    LeadsOut { target: PathBuf },
+    /// It holds secrets, and others than its owner can read it.
+    Exposed,
+}
+
+/// Returns `None` if and only if what has this owner and mode (its kind included) can be trusted there.
+pub fn judge(owner: uid_t, mode: mode_t, place: Place) -> Option<Fault> {
+    let kind = mode & S_IFMT;
+    if let Some(kind) = special(kind) {
+        return Some(Fault::Special(kind));
+    }
+    let is_link = kind == S_IFLNK;
+    let is_guarded = place == Place::Above && kind == S_IFDIR && mode & S_ISVTX != 0;
+    // A link's own mode means nothing.
+    let writable = !is_link && !is_guarded && mode & 0o022 != 0;
+    let owner = (owner != 0).then_some(owner);
+    (owner.is_some() || writable).then_some(Fault::Changeable { owner, writable, is_link })
+}
+
+fn special(kind: mode_t) -> Option<&'static str> {
+    match kind {
+        S_IFREG | S_IFDIR | S_IFLNK => None,
+        S_IFIFO => Some("a named pipe"),
+        S_IFSOCK => Some("a socket"),
+        S_IFCHR | S_IFBLK => Some("a device"),
+        _ => Some("of no known kind"),
+    }
+}
+
+/// Something that is not trusted. Shown as what is wrong with it and what cures that, for whoever is refused it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Distrusted {
+    pub path: PathBuf,
+    pub fault: Fault,
+}
+
+impl fmt::Display for Distrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.reason())
+    }
+}
+
+impl Distrusted {
+    /// As it follows `path`, which may be another's: a link's, or that of a file in an untrusted directory.
+    pub fn reason_at(&self, path: &Path) -> String {
+        if self.path == path { self.reason() } else { self.to_string() }
+    }
+
+    fn reason(&self) -> String {
+        format!("{}; refused until {}", self.what(), self.cure())
+    }
+
+    /// For whom it is not refused.
+    pub fn warning(&self) -> String {
+        format!("{}: {}; {}", self.path.display(), self.what(), self.cure())
+    }
+
+    fn what(&self) -> String {
+        match &self.fault {
+            Fault::Changeable { owner, writable, is_link: _ } => {
+                let owner = owner.map(|owner| format!("owned by uid {owner}"));
+                let writable = writable.then(|| "writable by its group or others".to_owned());
+                let both: Vec<_> = owner.into_iter().chain(writable).collect();
+                format!("{}, who could decide what root runs", both.join(" and "))
+            }
+            Fault::Special(kind) => format!("not a regular file, but {kind}"),
+            Fault::LeadsOut { target } => {
+                format!("a link that leads out of the config directory, to {}", target.display())
+            }
+            Fault::Exposed => "holds secrets that others than its owner can read".to_owned(),
+        }
+    }
+
+    fn cure(&self) -> String {
+        let path = quoted(&self.path.to_string_lossy());
+        match &self.fault {
+            Fault::Changeable { owner, writable, is_link } => {
+                let of_link = if *is_link { "-h " } else { "" };
+                let owner = owner.map(|_| format!("chown {of_link}root {path}"));
+                let mode = writable.then(|| format!("chmod go-w {path}"));
+                format!("`{}`", owner.into_iter().chain(mode).collect::<Vec<_>>().join(" && "))
+            }
+            Fault::Special(_) => format!("`rm {path}`, or another name"),
+            Fault::LeadsOut { target: _ } => {
+                "what it points to is there in its place, or it points to something in that directory"
+                    .to_owned()
+            }
+            Fault::Exposed => format!("`chmod 600 {path}`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_root_alone_can_change_is_trusted() {
+        const NOBODY: uid_t = 65534;
+        let foreign = |owner, writable, is_link| Some(Fault::Changeable { owner, writable, is_link });
+        let (above, within) = (Place::Above, Place::Within);
+        for (what, owner, mode, place, expected) in [
+            ("file", 0, S_IFREG | 0o644, within, None),
+            ("setuid, sticky", 0, S_IFREG | 0o5755, within, None),
+            ("group's file", 0, S_IFREG | 0o664, within, foreign(None, true, false)),
+            ("others' file", 0, S_IFREG | 0o602, within, foreign(None, true, false)),
+            ("sticky file", 0, S_IFREG | 0o1666, above, foreign(None, true, false)),
+            ("nobody's file", NOBODY, S_IFREG | 0o600, within, foreign(Some(NOBODY), false, false)),
+            ("both", NOBODY, S_IFREG | 0o620, within, foreign(Some(NOBODY), true, false)),
+            ("directory", 0, S_IFDIR | 0o755, within, None),
+            ("group's directory", 0, S_IFDIR | 0o775, above, foreign(None, true, false)),
+            ("nobody's directory", NOBODY, S_IFDIR | 0o755, above, foreign(Some(NOBODY), false, false)),
+            ("/tmp", 0, S_IFDIR | 0o1777, above, None),
+            ("configs in /tmp itself", 0, S_IFDIR | 0o1777, within, foreign(None, true, false)),
+            ("nobody's /tmp", NOBODY, S_IFDIR | 0o1777, above, foreign(Some(NOBODY), false, false)),
+            ("link", 0, S_IFLNK | 0o777, within, None),
+            ("nobody's link", NOBODY, S_IFLNK | 0o777, above, foreign(Some(NOBODY), false, true)),
+            ("pipe", 0, S_IFIFO | 0o600, within, Some(Fault::Special("a named pipe"))),
+            ("socket", 0, S_IFSOCK | 0o600, within, Some(Fault::Special("a socket"))),
+            ("terminal", 0, S_IFCHR | 0o600, within, Some(Fault::Special("a device"))),
+            ("disk", 0, S_IFBLK | 0o600, within, Some(Fault::Special("a device"))),
+        ] {
+            assert_eq!(judge(owner, mode, place), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn each_fault_names_the_path_what_is_wrong_and_the_cure() {
+        let changeable = |owner, writable, is_link| Fault::Changeable { owner, writable, is_link };
+        for (path, fault, expected) in [
+            (
+                "/a.twc",
+                changeable(Some(7), false, false),
+                "/a.twc: owned by uid 7, who could decide what root runs; refused until `chown root /a.twc`",
+            ),
+            (
+                "/a b",
+                changeable(None, true, false),
+                "/a b: writable by its group or others, who could decide what root runs; refused until \
+                 `chmod go-w '/a b'`",
+            ),
+            (
+                "/a.twc",
+                changeable(Some(7), true, false),
+                "/a.twc: owned by uid 7 and writable by its group or others, who could decide what root runs; refused \
+                 until `chown root /a.twc && chmod go-w /a.twc`",
+            ),
+            (
+                "/a.twc",
+                changeable(Some(7), false, true),
+                "/a.twc: owned by uid 7, who could decide what root runs; refused until `chown -h root /a.twc`",
+            ),
+            (
+                "/a.twc",
+                Fault::Special("a named pipe"),
+                "/a.twc: not a regular file, but a named pipe; refused until `rm /a.twc`, or another name",
+            ),
+            (
+                "/a.twc",
+                Fault::LeadsOut { target: "../b".into() },
+                "/a.twc: a link that leads out of the config directory, to ../b; refused until what it points to is \
+                 there in its place, or it points to something in that directory",
+            ),
+            (
+                "/a.toml",
+                Fault::Exposed,
+                "/a.toml: holds secrets that others than its owner can read; refused until `chmod 600 /a.toml`",
+            ),
+        ] {
+            assert_eq!(Distrusted { path: path.into(), fault }.to_string(), expected);
+        }
+    }
+}
