@@ -2,8 +2,9 @@
 //!
 //! fork() copies the page tables, and both sides then fault on every page that they write: more than all the
 //! rest of a start. So the child borrows our memory until it executes its program, and we stand still
-//! meanwhile (vfork's way, which posix_spawn goes as well). Only where it takes on another identity it gets a copy:
-//! no process of that user shall have anything to do with one that shares the daemon's memory.
+//! meanwhile (vfork's way, which posix_spawn goes as well). It gets a copy only where it takes on another identity: no
+//! process of that user shall have anything to do with one that shares the daemon's memory; and where it takes another
+//! nice, for which it must show itself (see `surroundings`).
 
 use std::ffi::{CStr, CString};
 use std::io::{self, ErrorKind, Read};
@@ -64,9 +65,9 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, Failure> {
     if child.stdio.iter().any(|fd| *fd < 3) {
         return Err(io::Error::from_raw_os_error(libc::EBADF).into());
     }
-    let memory = match setup.credentials {
-        None => libc::CLONE_VM | libc::CLONE_VFORK,
-        Some(_) => 0,
+    let memory = match (&setup.credentials, setup.nice) {
+        (None, None) => libc::CLONE_VM | libc::CLONE_VFORK,
+        (Some(_), _) | (_, Some(_)) => 0,
     };
     let mut stack = Vec::<u128>::with_capacity(STACK / size_of::<u128>());
     // SAFETY: the child runs on a stack of its own, makes only async-signal-safe calls on what `child` holds, and is
