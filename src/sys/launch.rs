@@ -8,17 +8,23 @@
 
 use std::ffi::{CStr, CString};
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
+use nix::errno::Errno;
 use nix::libc::{self, c_char, c_int, c_void};
-use nix::sys::wait::waitpid;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use super::{ChildSetup, Failure, Step, check, set_up};
 
 /// What the child needs before it executes its program is far less; the kernel grows none.
 const STACK: usize = 64 * 1024;
+
+/// Milliseconds after which we look what keeps the child; 1 is usual.
+const LOOK: u8 = 10;
 
 const SHELL: &CStr = c"/bin/sh";
 
@@ -88,6 +94,11 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, Failure> {
         Pid::from_raw(pid?)
     };
     drop(report);
+    if let Err(error) = wait_for_word(pid, failure.as_fd()) {
+        let _ = kill(pid, Signal::SIGKILL);
+        let _ = waitpid(pid, None);
+        return Err(error.into());
+    }
     let mut told = [0; TOLD];
     match failure.read_exact(&mut told) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(pid),
@@ -97,6 +108,23 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, Failure> {
             let [step, number @ ..] = told;
             let step = Step::all().nth(step.into()).unwrap_or(Step::Basics);
             Err(step.failed(io::Error::from_raw_os_error(c_int::from_ne_bytes(number))))
+        }
+    }
+}
+
+/// Waits until the child has told of a failure, or can no longer. An error if it was stopped: every process of the user that
+/// it becomes can do that, and we would stand still with it.
+fn wait_for_word(child: Pid, failure: BorrowedFd<'_>) -> io::Result<()> {
+    loop {
+        match poll(&mut [PollFd::new(failure, PollFlags::POLLIN)], LOOK) {
+            Ok(0) => {}
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let stopped = waitid(Id::Pid(child), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG);
+        if let Ok(WaitStatus::Stopped(..)) = stopped {
+            return Err(io::Error::other("another process of its user stopped it before it was executed"));
         }
     }
 }
