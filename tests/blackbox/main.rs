@@ -19,6 +19,7 @@ mod facts;
 mod failure;
 mod fault_suite;
 mod faults;
+mod fleet;
 mod function;
 mod journald;
 mod logging;
