@@ -169,3 +169,36 @@ fn an_action_that_stops_all_of_its_user_holds_up_nobody_elses() {
     });
     others.wait_for_last(&value.to_string());
 }
+
+// "stdin: exactly the node's bytes": each run's are its own, though an action can write to the file that they are in.
+#[test]
+fn what_an_action_writes_into_its_stdin_reaches_no_other_run() {
+    require_root();
+    let sandbox = Sandbox::directory();
+    let (journal, gate) = (sandbox.journal(), sandbox.gate());
+    sandbox.nodes.set("/n", "content");
+    let spoils =
+        format!("printf spoiled 1<>/dev/stdin; {}; exit 1", journal.note("spoils $(cat /dev/stdin)"));
+    let reads = format!("{}; {}", gate.pass(), journal.note("reads $(cat)"));
+    let nobody = r#"uid: "nobody""#;
+    sandbox.config(
+        "app.twc",
+        [
+            watch(
+                "/n",
+                &exec(&format!("{}; {spoils}", journal.note("given $(head -c 7)"))),
+                &format!("retry: #{{ attempts: 1, delay: 0.1 }}, {nobody}"),
+            ),
+            watch("/n", &exec(&reads), nobody),
+        ]
+        .concat(),
+    );
+    let _daemon = sandbox.start();
+    wait_until("both tries", || journal.lines().len() == 4);
+    gate.open();
+    wait_until("the other", || journal.lines().len() == 5);
+    assert_eq!(
+        journal.lines(),
+        ["given content", "spoils spoiled", "given content", "spoils spoiled", "reads content"]
+    );
+}

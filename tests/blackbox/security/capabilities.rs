@@ -1,4 +1,4 @@
-//! The capabilities that systemd/hardening.conf leaves the daemon: enough for all that it does, and none too many.
+//! What systemd/hardening.conf leaves the daemon: enough for all that it does, and no capability too many.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -20,6 +20,15 @@ const NEEDS: [(&str, &str, &str); 6] = [
     ("dac_override", r#"output: "HOMES/nobody/output""#, "output HOMES/nobody/output: Permission denied"),
 ];
 
+/// Where the drop-in lets nobody write: `ProtectSystem=full`, `ProtectHome=read-only`, and the like. In a shell, before the
+/// command.
+const READ_ONLY: &str = "for place in /usr /etc /boot /home /root /sys /proc/sys; do
+    [ -d $place ] || continue
+    mount --bind $place $place && mount -o remount,bind,ro $place || exit 99
+done
+! touch /etc/twitcher-test 2>/dev/null || exit 99
+exec \"$@\"";
+
 /// Of the drop-in.
 fn granted() -> Vec<String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/hardening.conf");
@@ -36,7 +45,7 @@ fn may_raise_limits() -> bool {
     (u64::from_str_radix(set.trim(), 16).expect("a set") >> SYS_RESOURCE) & 1 == 1
 }
 
-/// Holds the daemon, with these capabilities and no new privileges, to what it says of each of `NEEDS`: an error where
+/// Holds the daemon, with these capabilities, no new privileges and what the drop-in lets it write, to what it says of each of `NEEDS`: an error where
 /// its capability is `missing`.
 #[track_caller]
 fn run_with(capabilities: &[String], missing: Option<&str>) {
@@ -58,7 +67,8 @@ fn run_with(capabilities: &[String], missing: Option<&str>) {
     sandbox.config("app.twc", watches.collect::<String>());
     let set = capabilities.iter().filter(|name| Some(name.as_str()) != missing);
     let set = set.fold("-all".to_owned(), |set, name| format!("{set},+{name}"));
-    let daemon = sandbox.daemon().arg("-v").under(["prlimit", "--nofile=1000:1000", "--"]);
+    let daemon = sandbox.daemon().arg("-v").under(["unshare", "--mount", "--", "sh", "-c", READ_ONLY, "sh"]);
+    let daemon = daemon.under(["prlimit", "--nofile=1000:1000", "--"]);
     let bounds = ["setpriv", "--bounding-set", &set, "--inh-caps=-all", "--no-new-privs", "--"];
     let daemon = daemon.under(bounds).start();
     for (name, _, error) in needs {
