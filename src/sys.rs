@@ -83,7 +83,7 @@ fn set_up(setup: &ChildSetup, read_back: &mut [libc::gid_t]) -> Result<(), Failu
     setup.give_up_privileges()
 }
 
-/// Takes a new session keyring. Whoever is in a session has what its keyring holds, of whatever user he is: without this
+/// Takes a new session keyring. Whoever is in a session has what its keyring holds, of whatever user they are: without this
 /// the keys of the administrator who started the daemon.
 ///
 /// To be called as root, who has room for one per process; other users have little.
@@ -101,8 +101,8 @@ fn leave_keyring() -> io::Result<()> {
 /// makes sure that the change took and cannot be undone.
 ///
 /// This process is a copy of the daemon, with all that it knows, until it executes the action's program. The kernel hides
-/// it from others of the new user at this very change (from all but root, unless `fs.suid_dumpable` is 1, which is for
-/// debugging kernels and "insecure" by its own documentation).
+/// it from others of the new user with each of these changes, unless `fs.suid_dumpable` is 1, which it documents as
+/// "insecure", for debugging only.
 fn become_user(credentials: &Credentials, read_back: &mut [libc::gid_t]) -> io::Result<()> {
     let Credentials { uid, gid, groups } = credentials;
     // SAFETY: bare syscalls; the pointers come with the length of their live slices. The raw syscalls are

@@ -214,8 +214,8 @@ pub struct RunArgs {
 pub fn main() -> ExitCode {
     let Cli { command, run } = Cli::parse();
     let command = command.unwrap_or(Command::Run(run));
-    // Before anything is read that others of our user must not see, and that is to be in no core dump. A function action
-    // has nothing to hide from its user: what it does is his.
+    // Before anything is read that others of our user must not see, and that is to be in no core dump. A function action has
+    // nothing to hide: it knows no more than its user.
     if !matches!(command, Command::Act { .. })
         && let Err(error) = sys::hide()
     {

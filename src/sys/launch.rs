@@ -94,22 +94,20 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, Failure> {
         Pid::from_raw(pid?)
     };
     drop(report);
-    if let Err(error) = wait_for_word(pid, failure.as_fd()) {
-        let _ = kill(pid, Signal::SIGKILL);
-        let _ = waitpid(pid, None);
-        return Err(error.into());
-    }
     let mut told = [0; TOLD];
-    match failure.read_exact(&mut told) {
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(pid),
-        Err(error) => Err(error.into()),
+    let failure = match wait_for_word(pid, failure.as_fd()).and_then(|()| failure.read_exact(&mut told)) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(pid),
+        Err(error) => error.into(),
         Ok(()) => {
-            let _ = waitpid(pid, None);
             let [step, number @ ..] = told;
             let step = Step::all().nth(step.into()).unwrap_or(Step::Basics);
-            Err(step.failed(io::Error::from_raw_os_error(c_int::from_ne_bytes(number))))
+            step.failed(io::Error::from_raw_os_error(c_int::from_ne_bytes(number)))
         }
-    }
+    };
+    // Also one that is about to end by itself: it could still be stopped.
+    let _ = kill(pid, Signal::SIGKILL);
+    let _ = waitpid(pid, None);
+    Err(failure)
 }
 
 /// Waits until the child has told of a failure, or can no longer. An error if it was stopped: every process of the user that
