@@ -16,7 +16,7 @@ use crate::harness::{Daemon, Process, Sandbox, Twitcher, exec, require_root, wai
 struct Nobody(String);
 
 impl Nobody {
-    /// One that no other process has.
+    /// One that no other test run has.
     fn new() -> Self {
         require_root();
         Self((300_000 + std::process::id()).to_string())
