@@ -75,6 +75,7 @@ fn set_up(setup: &ChildSetup, read_back: &mut [libc::gid_t]) -> Result<(), Failu
     // What may take the privileges that the change of identity gives up comes before it.
     setup.make_room()?;
     if let Some(credentials) = &setup.credentials {
+        leave_keyring()?;
         become_user(credentials, read_back)?;
     }
     setup.limit_and_enter()?;
@@ -82,8 +83,26 @@ fn set_up(setup: &ChildSetup, read_back: &mut [libc::gid_t]) -> Result<(), Failu
     setup.give_up_privileges()
 }
 
+/// Takes a new session keyring. Whoever is in a session has what its keyring holds, of whatever user they are: without this
+/// the keys of the administrator who started the daemon.
+///
+/// To be called as root, who has room for one per process; other users have little.
+fn leave_keyring() -> io::Result<()> {
+    // SAFETY: a bare syscall; without a name there is no pointer.
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, 0) };
+    match check_long(joined) {
+        // A kernel without keys, and containers where no process, the action's neither, may ask for one.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
+        joined => joined,
+    }
+}
+
 /// Changes groups, gid and uid, in this order (each step needs the privilege that the next gives up), and
 /// makes sure that the change took and cannot be undone.
+///
+/// This process is a copy of the daemon, with all that it knows, until it executes the action's program. The kernel hides
+/// it from others of the new user with each of these changes, unless `fs.suid_dumpable` is 1, which it documents as
+/// "insecure", for debugging only.
 fn become_user(credentials: &Credentials, read_back: &mut [libc::gid_t]) -> io::Result<()> {
     let Credentials { uid, gid, groups } = credentials;
     // SAFETY: bare syscalls; the pointers come with the length of their live slices. The raw syscalls are
@@ -272,7 +291,10 @@ pub fn memfd(content: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Makes the calling process invisible to others of its user: no tracing, no `/proc/PID/mem`.
+/// Makes the calling process invisible to others of its user: no tracing, no `/proc/PID/mem`, and no core dump whatever its
+/// limit says. Copies of it are as invisible, until they execute a program.
+///
+/// Its files in /proc are root's then. It can read its own all the same, but write to one only as root.
 pub fn hide() -> io::Result<()> {
     nix::sys::prctl::set_dumpable(false).map_err(io::Error::from)
 }

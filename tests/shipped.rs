@@ -25,27 +25,79 @@ fn every_shipped_example_passes_check() {
     assert_eq!(said.lines().filter(|line| line.contains(": ok, ")).count(), examples);
 }
 
-#[test]
-fn the_unit_file_passes_systemd_analyze_verify() {
+/// The unit, with the drop-in or without, in a directory of its own. The check wants the binary to exist, and the
+/// installed one may be another or none.
+fn unit(hardened: bool) -> tempfile::TempDir {
     let unit = fs::read_to_string(here("systemd/twitcher.service")).unwrap();
-    // The check wants the binary to exist, and the installed one may be another or none.
-    let unit = unit.replace("/usr/sbin/twitcher", env!("CARGO_BIN_EXE_twitcher"));
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("twitcher.service");
-    fs::write(&path, &unit).unwrap();
-    let output = Command::new("systemd-analyze")
-        .arg("verify")
-        .arg(&path)
+    let drop_ins = dir.path().join("twitcher.service.d");
+    fs::write(
+        dir.path().join("twitcher.service"),
+        unit.replace("/usr/sbin/twitcher", env!("CARGO_BIN_EXE_twitcher")),
+    )
+    .unwrap();
+    fs::create_dir(&drop_ins).unwrap();
+    if hardened {
+        fs::copy(here("systemd/hardening.conf"), drop_ins.join("hardening.conf")).unwrap();
+    }
+    dir
+}
+
+fn systemd_analyze(args: &[&str], dir: &Path) -> Output {
+    Command::new("systemd-analyze")
+        .args(args)
+        .arg(dir.join("twitcher.service"))
         .output()
-        .expect("systemd-analyze is missing: apt-get install -y systemd");
-    let said = String::from_utf8_lossy(&output.stderr);
-    // Other units of the machine may have faults of their own.
-    let ours: Vec<_> = said.lines().filter(|line| line.contains("twitcher")).collect();
-    // Of the two types the unit names, an old version knows the first only, and keeps to it.
-    let line = unit.lines().position(|line| line == "Type=notify-reload").expect("the second type") + 1;
-    let known = format!("{}:{line}: Failed to parse service type, ignoring: notify-reload", path.display());
-    let expected = if systemd_version() < 253 { vec![known.as_str()] } else { Vec::new() };
-    assert_eq!(ours, expected);
+        .expect("systemd-analyze is missing: apt-get install -y systemd")
+}
+
+#[test]
+fn the_unit_file_and_its_drop_in_pass_systemd_analyze_verify() {
+    for hardened in [false, true] {
+        let dir = unit(hardened);
+        let output = systemd_analyze(&["verify"], dir.path());
+        let said = String::from_utf8_lossy(&output.stderr);
+        // Other units of the machine may have faults of their own.
+        let ours: Vec<_> = said.lines().filter(|line| line.contains("twitcher")).collect();
+        // Of the two types the unit names, an old version knows the first only, and keeps to it.
+        let path = dir.path().join("twitcher.service");
+        let unit = fs::read_to_string(&path).unwrap();
+        let line = unit.lines().position(|line| line == "Type=notify-reload").expect("the second type") + 1;
+        let known =
+            format!("{}:{line}: Failed to parse service type, ignoring: notify-reload", path.display());
+        let expected = if systemd_version() < 253 { vec![known.as_str()] } else { Vec::new() };
+        assert_eq!(ours, expected);
+    }
+}
+
+/// What `systemd-analyze security` says of the unit: 10 is all that a service can be exposed to.
+fn exposure(hardened: bool) -> f64 {
+    let output = systemd_analyze(&["security", "--offline=true", "--no-pager"], unit(hardened).path());
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let figure = said.rsplit_once("Overall exposure level for twitcher.service: ");
+    let figure = figure.and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
+    figure.unwrap_or_else(|| panic!("no figure in {said}"))
+}
+
+#[test]
+fn the_drop_in_lowers_the_exposure_as_far_as_it_says() {
+    let text = fs::read_to_string(here("systemd/hardening.conf")).unwrap();
+    let numbers = text.split_whitespace().filter_map(|word| word.trim_end_matches('.').parse::<f64>().ok());
+    let said: Vec<_> = numbers.filter(|number| number.fract() != 0.0).collect();
+    let [before, after] = said[..] else { panic!("two figures, {said:?}") };
+    assert!(
+        exposure(false) <= before && exposure(true) <= after,
+        "{} and {}",
+        exposure(false),
+        exposure(true)
+    );
+}
+
+// "Each line says what it takes from actions", and the words of an action's own messages to systemd are no daemon's.
+#[test]
+fn only_the_daemon_itself_can_tell_systemd_how_it_is() {
+    let unit = fs::read_to_string(here("systemd/twitcher.service")).unwrap();
+    assert!(unit.lines().any(|line| line == "NotifyAccess=main"));
 }
 
 fn systemd_version() -> u32 {

@@ -183,6 +183,12 @@ impl Contender {
         Ok(field(&status, "VmRSS:")? as f64 / 1024.0)
     }
 
+    /// The same, but of what it has in common with other processes, its program for one, only its share.
+    pub fn share_of_memory(&self) -> Result<f64> {
+        let sums = fs::read_to_string(self.proc().join("smaps_rollup"))?;
+        Ok(field(&sums, "Pss:")? as f64 / 1024.0)
+    }
+
     /// How often one of its threads has waited for something, since it was started.
     pub fn wakeups(&self) -> Result<u64> {
         let mut sum = 0;

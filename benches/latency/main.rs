@@ -1,7 +1,7 @@
 //! The daemon's speed on a real ZooKeeper, against a floor measured in the same run.
 //!
 //! `cargo bench` measures, `cargo bench -- --quick` takes a rough look, and `cargo bench -- burst idle` measures
-//! only these two (of `spaced`, `burst`, `ledger`, `arming`, `operators` and `idle`). Both sides are processes of their own,
+//! only these two (of `spaced`, `burst`, `ledger`, `arming`, `operators`, `idle` and `fleet`). Both sides are processes of their own,
 //! with the same action, the same server and the same setter, and they take turns, so that whatever else
 //! the machine does meets both. The floor is [`floor`]; in `ledger` it is the
 //! daemon without one.
@@ -14,6 +14,7 @@ use zookeeper_client::Client;
 mod arming;
 mod burst;
 mod contender;
+mod fleet;
 mod floor;
 mod idle;
 mod operators;
@@ -37,12 +38,31 @@ struct Scale {
     watches: usize,
     armings: usize,
     idle_seconds: u64,
+    hosts: usize,
+    fleet_updates: usize,
 }
 
-const FULL: Scale =
-    Scale { updates: 200, burst: 1000, bursts: 6, watches: 10_000, armings: 4, idle_seconds: 20 };
+const FULL: Scale = Scale {
+    updates: 200,
+    burst: 1000,
+    bursts: 6,
+    watches: 10_000,
+    armings: 4,
+    idle_seconds: 20,
+    hosts: 200,
+    fleet_updates: 20,
+};
 
-const QUICK: Scale = Scale { updates: 30, burst: 300, bursts: 2, watches: 2000, armings: 2, idle_seconds: 4 };
+const QUICK: Scale = Scale {
+    updates: 30,
+    burst: 300,
+    bursts: 2,
+    watches: 2000,
+    armings: 2,
+    idle_seconds: 4,
+    hosts: 20,
+    fleet_updates: 4,
+};
 
 /// What all measurements share.
 struct Bench {
@@ -101,6 +121,9 @@ async fn measure(scale: &Scale, only: &[&str]) -> Result<()> {
     }
     if wanted("idle") {
         idle::measure(&mut bench, scale, &mut table).await?;
+    }
+    if wanted("fleet") {
+        fleet::measure(&mut bench, scale, &mut table).await?;
     }
     print!("\n{table}");
     Ok(())

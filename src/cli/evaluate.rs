@@ -4,13 +4,10 @@ use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 
 use crate::config::script::{Interpreter, Request};
-use crate::sys;
 
 /// Answers each line of JSON on stdin with one on stdout, until stdin ends.
 pub fn run() -> ExitCode {
-    // Before anything is read: from here on it can no longer be looked at or steered by others.
-    let answered = sys::hide().and_then(|()| answer(&mut io::stdin().lock(), &mut io::stdout().lock()));
-    match answered {
+    match answer(&mut io::stdin().lock(), &mut io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(format_args!("evaluate: {error}")),
     }

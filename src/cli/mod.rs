@@ -13,6 +13,7 @@ use operate::{ControlArgs, HistoryArgs, StatusArgs};
 
 use crate::control::Order;
 use crate::store::{NodePath, StoreUrl};
+use crate::sys;
 use settings::SettingsError;
 
 pub mod act;
@@ -221,7 +222,15 @@ pub struct RunArgs {
 /// Parses the command line, runs the subcommand, and returns the exit code.
 pub fn main() -> ExitCode {
     let Cli { command, run } = Cli::parse();
-    match command.unwrap_or(Command::Run(run)) {
+    let command = command.unwrap_or(Command::Run(run));
+    // Before anything is read that others of our user must not see, and that is to be in no core dump. A function action has
+    // nothing to hide: it knows no more than its user.
+    if !matches!(command, Command::Act { .. })
+        && let Err(error) = sys::hide()
+    {
+        return fail(format_args!("cannot hide this process from others of its user: {error}"));
+    }
+    match command {
         Command::Run(args) => run::run(args),
         Command::Check { explain, allow_untrusted, paths } => check::run(paths, explain, allow_untrusted),
         Command::Get { store, node } => node::get(store, &node),

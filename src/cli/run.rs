@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -108,7 +109,8 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
         _ if args.dry_run => Target::Stderr,
         Some(path) if !to_stdout => {
             let path = settings::absolute(path);
-            let file = File::options().append(true).create(true).open(&path);
+            // What actions print is in it, and not every user may know that.
+            let file = File::options().append(true).create(true).mode(0o640).open(&path);
             Target::File(file.map_err(|source| RunError::LogFile { path, source })?)
         }
         None if !to_stdout && args.daemonize => Target::Syslog,

@@ -58,7 +58,8 @@ fn lock(file: File) -> Result<Lock, (File, Errno)> {
     }
 }
 
-/// The pid file: locked while the daemon lives, removed when it ends.
+/// The pid file: locked while the daemon lives, removed when it ends. Whoever could read it could lock it as well, and keep
+/// the next daemon from its start.
 pub struct PidFile {
     path: PathBuf,
     file: Lock,
@@ -74,7 +75,7 @@ impl PidFile {
                 .write(true)
                 .create(true)
                 .truncate(false)
-                .mode(0o644)
+                .mode(0o600)
                 .open(&path)
                 .map_err(io)?;
             let file = match lock(file) {

@@ -2,22 +2,29 @@
 //!
 //! fork() copies the page tables, and both sides then fault on every page that they write: more than all the
 //! rest of a start. So the child borrows our memory until it executes its program, and we stand still
-//! meanwhile (vfork's way, which posix_spawn goes as well). Only where it takes on another identity it gets a copy:
-//! no process of that user shall have anything to do with one that shares the daemon's memory.
+//! meanwhile (vfork's way, which posix_spawn goes as well). It gets a copy only where it takes on another identity: no
+//! process of that user shall have anything to do with one that shares the daemon's memory; and where it takes another
+//! nice, for which it must show itself (see `surroundings`).
 
 use std::ffi::{CStr, CString};
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
+use nix::errno::Errno;
 use nix::libc::{self, c_char, c_int, c_void};
-use nix::sys::wait::waitpid;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use super::{ChildSetup, Failure, Step, check, set_up};
 
 /// What the child needs before it executes its program is far less; the kernel grows none.
 const STACK: usize = 64 * 1024;
+
+/// Milliseconds after which we look what keeps the child; 1 is usual.
+const LOOK: u8 = 10;
 
 const SHELL: &CStr = c"/bin/sh";
 
@@ -64,9 +71,9 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, Failure> {
     if child.stdio.iter().any(|fd| *fd < 3) {
         return Err(io::Error::from_raw_os_error(libc::EBADF).into());
     }
-    let memory = match setup.credentials {
-        None => libc::CLONE_VM | libc::CLONE_VFORK,
-        Some(_) => 0,
+    let memory = match (&setup.credentials, setup.nice) {
+        (None, None) => libc::CLONE_VM | libc::CLONE_VFORK,
+        (Some(_), _) | (_, Some(_)) => 0,
     };
     let mut stack = Vec::<u128>::with_capacity(STACK / size_of::<u128>());
     // SAFETY: the child runs on a stack of its own, makes only async-signal-safe calls on what `child` holds, and is
@@ -88,14 +95,34 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, Failure> {
     };
     drop(report);
     let mut told = [0; TOLD];
-    match failure.read_exact(&mut told) {
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(pid),
-        Err(error) => Err(error.into()),
+    let failure = match wait_for_word(pid, failure.as_fd()).and_then(|()| failure.read_exact(&mut told)) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(pid),
+        Err(error) => error.into(),
         Ok(()) => {
-            let _ = waitpid(pid, None);
             let [step, number @ ..] = told;
             let step = Step::all().nth(step.into()).unwrap_or(Step::Basics);
-            Err(step.failed(io::Error::from_raw_os_error(c_int::from_ne_bytes(number))))
+            step.failed(io::Error::from_raw_os_error(c_int::from_ne_bytes(number)))
+        }
+    };
+    // Also one that is about to end by itself: it could still be stopped.
+    let _ = kill(pid, Signal::SIGKILL);
+    let _ = waitpid(pid, None);
+    Err(failure)
+}
+
+/// Waits until the child has told of a failure, or can no longer. An error if it was stopped: every process of the user that
+/// it becomes can do that, and we would stand still with it.
+fn wait_for_word(child: Pid, failure: BorrowedFd<'_>) -> io::Result<()> {
+    loop {
+        match poll(&mut [PollFd::new(failure, PollFlags::POLLIN)], LOOK) {
+            Ok(0) => {}
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let stopped = waitid(Id::Pid(child), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG);
+        if let Ok(WaitStatus::Stopped(..)) = stopped {
+            return Err(io::Error::other("another process of its user stopped it before it was executed"));
         }
     }
 }

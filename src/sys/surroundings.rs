@@ -110,13 +110,17 @@ fn set_nice(nice: i32) -> io::Result<()> {
     let _ = write!(left, "{nice}");
     let length = NICE_DIGITS - left.len();
     // Where there is no autogroup there is no such file. And the kernel takes only some of these a second, but from root.
-    // SAFETY: the path ends with its NUL, and the array is live and at least so long.
+    // Nor can a hidden process of another user than root write to its own (see `hide`). Whom this one shows itself to for
+    // a moment are processes of the daemon's user, and unless that is root, they can read all that the daemon can.
+    // SAFETY: the path ends with its NUL, and the array is live and at least so long; the rest are integers.
     unsafe {
+        check(libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0))?;
         let file = libc::open(c"/proc/self/autogroup".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
         if file >= 0 {
             libc::write(file, digits.as_ptr().cast(), length);
             libc::close(file);
         }
+        check(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0))?;
     }
     Ok(())
 }

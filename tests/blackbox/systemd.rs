@@ -312,7 +312,8 @@ fn a_service_manager_that_takes_nothing_harms_nothing_and_hears_it_later() {
 }
 
 /// What systemd has for the daemon alone.
-const VARIABLES: [(&str, &str); 7] = [
+const VARIABLES: [(&str, &str); 8] = [
+    ("CREDENTIALS_DIRECTORY", "/run/credentials/twitcher.service"),
     ("NOTIFY_SOCKET", "/no/such/socket"),
     ("WATCHDOG_USEC", "30000000"),
     ("WATCHDOG_PID", "1"),

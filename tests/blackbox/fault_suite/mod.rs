@@ -11,6 +11,7 @@ mod crash;
 mod ensemble;
 mod ledger;
 mod machine;
+mod machines;
 mod network;
 mod oracle;
 mod remote;

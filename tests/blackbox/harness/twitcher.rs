@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -223,7 +223,13 @@ impl Daemon {
     /// The exit code, once it has one.
     #[track_caller]
     pub fn wait_for_exit(&mut self) -> Option<i32> {
-        wait_for("the daemon to exit", || self.child.try_wait().expect("wait for the daemon")).code()
+        self.wait_for_end().code()
+    }
+
+    /// How it ended, once it has.
+    #[track_caller]
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        wait_for("the daemon to end", || self.child.try_wait().expect("wait for the daemon"))
     }
 
     pub fn is_running(&mut self) -> bool {

@@ -49,6 +49,19 @@ impl ZooKeeper {
         zookeeper
     }
 
+    /// A server of the test's own for clients of other machines, too.
+    #[track_caller]
+    pub fn start_on_all_addresses() -> Self {
+        // The last of two lines counts.
+        let zookeeper = Self::with_settings("clientPortAddress=0.0.0.0\n");
+        zookeeper.up();
+        zookeeper
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A server of the test's own that was never up.
     #[track_caller]
     pub fn stopped() -> Self {
