@@ -11,7 +11,7 @@ use twitcher::cli::command;
 
 use super::here;
 
-const PAGE: &str = "packaging/man/twitcher.1";
+const PAGE: &str = "packaging/man/man1/twitcher.1";
 
 /// The sections that no definition gives.
 const CLOSING: &str = "packaging/man/closing.roff";
