@@ -51,6 +51,22 @@ fn the_unit_file_passes_systemd_analyze_verify() {
     assert_eq!(ours, expected);
 }
 
+// "/etc/default/twitcher (the original's `ZKSERVERS` honoured)": what the daemon makes of the variable is tested with it.
+#[test]
+fn the_unit_hands_the_daemon_the_environment_that_the_packages_install() {
+    let unit = fs::read_to_string(here("systemd/twitcher.service")).unwrap();
+    let file =
+        unit.lines().find_map(|line| line.strip_prefix("EnvironmentFile=-")).expect("a file, if it is there");
+    assert_eq!(file, "/etc/default/twitcher");
+    let manifest = fs::read_to_string(here("Cargo.toml")).unwrap();
+    let shipped = manifest.lines().filter(|line| line.contains("\"packaging/default/twitcher\"")).count();
+    assert_eq!(shipped, 2, "one for each kind of package");
+    let text = fs::read_to_string(here("packaging/default/twitcher")).unwrap();
+    let settings: Vec<_> = text.lines().filter_map(|line| line.strip_prefix('#')).collect();
+    assert!(settings.iter().any(|line| line.starts_with("ZKSERVERS=\"")), "{text}");
+    assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')), "installing sets nothing");
+}
+
 fn systemd_version() -> u32 {
     let output = Command::new("systemd-analyze").arg("--version").output().expect("run systemd-analyze");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
