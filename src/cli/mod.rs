@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use operate::{ControlArgs, HistoryArgs, StatusArgs};
 
 use crate::control::Order;
@@ -45,8 +45,8 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Stores: zk://host:port,host:port/chroot, dir:PATH, or a name that twitcher.toml gives to one. TWITCHER_STORE, \
-TWITCHER_CONFIG_PATH and TWITCHER_CONTROL_SOCKET stand for --store, --config-path and --control-socket; what \
-neither gives is taken from twitcher.toml in the config directory.
+TWITCHER_CONFIG_PATH and TWITCHER_CONTROL_SOCKET stand for --store, --config-path and --control-socket, and ZKSERVERS \
+for --zkservers of `run`; what neither gives is taken from twitcher.toml in the config directory.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
@@ -217,6 +217,11 @@ pub struct RunArgs {
     /// store of its own
     #[arg(long, conflicts_with = "daemonize")]
     pub devel: bool,
+}
+
+/// The one definition of the command line, which the manual page and the completions are generated from, too.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Parses the command line, runs the subcommand, and returns the exit code.

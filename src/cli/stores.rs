@@ -68,7 +68,11 @@ pub fn of_client(args: &StoreArgs) -> Result<StoreSettings, SettingsError> {
 
 /// The daemon's default store.
 pub fn of_daemon(args: &StoreArgs, file: &File, config_path: &Path) -> Result<StoreSettings, SettingsError> {
-    chosen(choice(args)?, args.session_timeout, file, config_path)
+    let choice = match choice(args)? {
+        None => original_choice()?,
+        choice => choice,
+    };
+    chosen(choice, args.session_timeout, file, config_path)
 }
 
 /// The stores that `twitcher.toml` has beside the default one. `session_timeout` is that of those that have none of
@@ -99,6 +103,17 @@ pub fn named(
 pub fn names(file: &File) -> StoreNames {
     let named = file.stores.keys().filter_map(|name| StoreName::parse(name).ok());
     named.chain([StoreName::default()]).collect()
+}
+
+/// What `ZKSERVERS` chooses, as /etc/default/twitcher had it for the Python original. For the daemon alone: the name is
+/// not ours, and a shell that has it for another program must not send a client to the servers of that.
+fn original_choice() -> Result<Option<(&'static str, Choice)>, SettingsError> {
+    let variable = "ZKSERVERS";
+    let Some(servers) = settings::variable(variable) else { return Ok(None) };
+    match StoreUrl::from_servers(&servers.to_string_lossy()) {
+        Ok(url) => Ok(Some((variable, Choice::Url(url)))),
+        Err(error) => Err(SettingsError::Value { origin: variable.to_owned(), reason: error.to_string() }),
+    }
 }
 
 /// What flags and environment choose, in this order, and where they do.

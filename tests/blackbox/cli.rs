@@ -108,6 +108,42 @@ fn flags_win_over_the_environment_and_the_environment_over_the_file() {
     works(right.daemon_without_store());
 }
 
+// "/etc/default/twitcher (the original's `ZKSERVERS` honoured)": below TWITCHER_STORE, above twitcher.toml, not for clients
+// and not for children.
+#[test]
+fn the_originals_variable_is_honoured_by_the_daemon_alone() {
+    let sandbox = Sandbox::zookeeper();
+    let Nodes::ZooKeeper { address, root } = &sandbox.nodes else { unreachable!() };
+    let servers = format!("{address}{root}");
+    let wrong = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "right");
+    wrong.nodes.set("/n", "wrong");
+    let script = format!("echo $(cat)${{ZKSERVERS-}} >> {}", journal.path());
+    sandbox.config("app.twc", watch("/n", &exec(&script), ""));
+    let settings = sandbox.configs().join("twitcher.toml");
+    let mut runs = Vec::new();
+    let mut runs_with = |daemon: crate::harness::Twitcher, expected| {
+        let _daemon = daemon.start();
+        runs.push(expected);
+        wait_until("a run", || journal.lines().len() >= runs.len());
+        assert_eq!(journal.lines(), runs);
+    };
+    let elsewhere = format!("store = {:?}\n", wrong.nodes.url());
+    fs::write(&settings, elsewhere).expect("write the settings");
+    runs_with(sandbox.daemon_without_store().env("ZKSERVERS", &servers), "right");
+    let both = sandbox.daemon_without_store().env("ZKSERVERS", &servers);
+    runs_with(both.env("TWITCHER_STORE", wrong.nodes.url()), "wrong");
+    // /etc/default/twitcher may well have it empty.
+    runs_with(sandbox.daemon_without_store().env("ZKSERVERS", ""), "wrong");
+
+    let get = sandbox.twitcher(["get", "/n"]).env("ZKSERVERS", &servers);
+    let get = get.env("TWITCHER_CONFIG_PATH", sandbox.configs()).finish();
+    assert_eq!(get.expect(0).stdout, b"wrong");
+    let refused = sandbox.daemon_without_store().env("ZKSERVERS", "zk://a:2181").finish().expect(1);
+    assert!(refused.stderr.contains("ZKSERVERS: "), "{refused:?}");
+}
+
 // "daemon settings that hold secrets or lists live in `twitcher.toml`": one that is wrong is said at once.
 #[test]
 fn a_wrong_settings_file_exits_1_and_is_named() {

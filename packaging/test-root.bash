@@ -1,0 +1,60 @@
+# What test-deb and test-rpm have in common: a clean root in $root, and what is looked at there.
+
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+chmod 755 "$root"
+"$(dirname "$0")/clean-root" "$root"
+
+fail() {
+    echo "${0##*/}: $*" >&2
+    exit 1
+}
+
+# Runs a command in the root, with a /proc, which is gone with the command.
+inside() {
+    unshare --mount --pid --fork --mount-proc="$root/proc" chroot "$root" \
+        env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive \
+        "$@" < /dev/null
+}
+
+# Every file there is, with what it is and whose; what the package manager notes for itself aside.
+files() {
+    (cd "$root" && find . -xdev \( -path ./proc -o -path ./var/log -o -path ./var/lib/dpkg -o -path ./var/lib/rpm \) -prune \
+        -o -printf '%p %y %m %u %g %l\n' | sort)
+}
+
+# What was asked of the service manager since the last time.
+services() {
+    grep -v daemon-reload "$root/var/log/services" || true
+    : > "$root/var/log/services"
+}
+
+expect() {
+    [ "$2" = "$3" ] || fail "$1: expected '$3', found '$2'"
+}
+
+# What an installed package must do, whatever installed it.
+use() {
+    expect "the mode of twitcher.toml" "$(stat -c '%a %U %G' "$root/etc/twitcher/twitcher.toml")" "600 root root"
+    [ -z "$(find "$root/etc/systemd" -name 'twitcher*')" ] || fail "the unit was enabled unasked"
+    expect "what the installation asked of services" "$(services)" ""
+    inside twitcher --version
+    inside twitcher check
+    cat > "$root/etc/twitcher/mine.twc" <<'CONFIG'
+RegisterWatch(#{ znode: "/n", action: Exec("cat > /var/log/ran"), description: "mine" });
+CONFIG
+    inside twitcher check
+    mkdir "$root/srv/nodes"
+    echo content > "$root/srv/nodes/n"
+    inside twitcher run --once --store dir:/srv/nodes
+    expect "what the action was given" "$(cat "$root/var/log/ran")" content
+    rm -r "$root/srv/nodes"
+    [ -e "$root/var/lib/twitcher/ledger.db" ] || fail "no ledger"
+    echo 'RegisterWatch(#{ znod: "/n" });' > "$root/etc/twitcher/wrong.twc"
+    ! inside twitcher check > "$root/var/log/said" 2>&1 || fail "a wrong config passes"
+    grep -q 'wrong.twc:1:1: .*znod' "$root/var/log/said" || fail "the check says: $(cat "$root/var/log/said")"
+    rm "$root/etc/twitcher/wrong.twc"
+    # As `systemctl enable` does.
+    mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
+    ln -s /usr/lib/systemd/system/twitcher.service "$root/etc/systemd/system/multi-user.target.wants/twitcher.service"
+}

@@ -1,0 +1,180 @@
+//! The manual page twitcher(1) and the completions, which are generated from the one definition of the command line and
+//! committed, so that packages are built without it.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use clap_complete::{Generator, Shell, generate};
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, italic, roman};
+use twitcher::cli::command;
+
+use super::here;
+
+const PAGE: &str = "packaging/man/man1/twitcher.1";
+
+/// The sections that no definition gives.
+const CLOSING: &str = "packaging/man/closing.roff";
+
+/// The command line as users see it: a hidden subcommand would be completed all the same.
+fn visible() -> clap::Command {
+    let whole = command();
+    clap::Command::new("twitcher")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(whole.get_about().cloned().unwrap_or_default())
+        .long_about(whole.get_long_about().cloned().unwrap_or_default())
+        .args(whole.get_arguments().cloned())
+        .groups(whole.get_groups().cloned())
+        .subcommands(whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned())
+}
+
+/// Fails unless the committed file is this. With UPDATE in the environment, makes it so.
+fn expect_committed(path: &str, text: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(here(path).parent().unwrap()).unwrap();
+        fs::write(here(path), text).unwrap();
+    }
+    let committed = fs::read_to_string(here(path)).unwrap_or_default();
+    // Not both texts: they are long.
+    let difference = committed.lines().zip(text.lines()).find(|(committed, new)| committed != new);
+    assert!(
+        committed == text,
+        "{path} is stale; refresh it with: UPDATE=1 cargo test --test shipped generated\nfirst difference: {difference:?}"
+    );
+}
+
+/// The options of these arguments, as a manual page lists them.
+fn options<'a>(arguments: impl Iterator<Item = &'a clap::Arg>) -> String {
+    let mut command = clap::Command::new("options").disable_help_flag(true).args(arguments.cloned());
+    command.build();
+    let mut text = Vec::new();
+    Man::new(command).render_options_section(&mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    text.split_once(".SH OPTIONS\n").map_or(String::new(), |(_, options)| options.to_owned())
+}
+
+/// The arguments that several commands have in common, by the names of their groups: where the nodes are, and which
+/// daemon. They are described once.
+fn shared(whole: &clap::Command) -> BTreeMap<String, (Vec<&str>, Vec<&clap::Arg>)> {
+    let mut shared = BTreeMap::<_, (Vec<_>, Vec<_>)>::new();
+    for command in whole.get_subcommands() {
+        for group in command.get_groups() {
+            let (commands, arguments) = shared.entry(group.get_id().to_string()).or_default();
+            commands.push(command.get_name());
+            *arguments =
+                command.get_arguments().filter(|arg| group.get_args().any(|id| id == arg.get_id())).collect();
+        }
+    }
+    shared.retain(|_, (commands, arguments)| {
+        commands.len() > 1 && arguments.iter().all(|arg| !arg.is_positional()) && !arguments.is_empty()
+    });
+    shared
+}
+
+/// `StoreArgs` as a heading: STORE OPTIONS.
+fn heading(group: &str) -> String {
+    format!("{} OPTIONS", group.trim_end_matches("Args").to_uppercase())
+}
+
+/// How a command is called, without the program's name.
+fn usage(command: &clap::Command) -> Roff {
+    let mut words = vec![bold(command.get_name())];
+    if command.get_arguments().any(|arg| !arg.is_positional() && arg.get_id() != "help") {
+        words.push(roman(" [options]"));
+    }
+    for positional in command.get_positionals() {
+        let name =
+            positional.get_value_names().map_or(positional.get_id().as_str().to_uppercase(), |names| {
+                names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ")
+            });
+        let [open, close] = if positional.is_required_set() { ["", ""] } else { ["[", "]"] };
+        let many = positional.get_num_args().is_some_and(|count| count.max_values() > 1);
+        words.extend([
+            roman(" "),
+            roman(open),
+            italic(name),
+            roman(if many { "..." } else { "" }),
+            roman(close),
+        ]);
+    }
+    let mut roff = Roff::new();
+    roff.text(words);
+    roff
+}
+
+fn text(line: String) -> String {
+    let mut roff = Roff::new();
+    roff.text([roman(line)]);
+    roff.to_roff()
+}
+
+fn page() -> String {
+    let mut whole = visible().disable_help_subcommand(true);
+    whole.build();
+    let man = Man::new(whole.clone());
+    let mut name = Vec::new();
+    man.render_name_section(&mut name).unwrap();
+    // Without a date: it would be that of the build, or wrong.
+    let mut page = format!(".TH TWITCHER 1 \"\" \"twitcher {}\" \"Twitcher\"\n", env!("CARGO_PKG_VERSION"));
+    page += &String::from_utf8(name).unwrap();
+    page += ".SH SYNOPSIS\n\\fBtwitcher\\fR [options]\n";
+    for command in whole.get_subcommands() {
+        page += &format!(".br\n\\fBtwitcher\\fR {}", usage(command).to_roff());
+    }
+    let mut description = Vec::new();
+    man.render_description_section(&mut description).unwrap();
+    page += &String::from_utf8(description).unwrap();
+
+    let shared = shared(&whole);
+    page += ".SH COMMANDS\n";
+    for command in whole.get_subcommands() {
+        page += &format!(".SS {}", usage(command).to_roff());
+        let about = command
+            .get_long_about()
+            .or(command.get_about())
+            .unwrap_or_else(|| panic!("{command} says nothing"));
+        page += &text(format!("{}.", about.to_string().trim_end_matches('.')));
+        let name = command.get_name();
+        let taken: Vec<_> = shared.iter().filter(|(_, (commands, _))| commands.contains(&name)).collect();
+        if !taken.is_empty() {
+            let headings: Vec<_> = taken.iter().map(|(group, _)| heading(group)).collect();
+            page += &text(format!("Takes the {}, too.", headings.join(" and the ")));
+        }
+        let is_own = |arg: &&clap::Arg| {
+            let is_shared =
+                taken.iter().any(|(_, (_, shared))| shared.iter().any(|one| one.get_id() == arg.get_id()));
+            !is_shared && !arg.is_hide_set() && arg.get_id() != "help"
+        };
+        page += &options(command.get_arguments().filter(is_own));
+    }
+    for (group, (commands, arguments)) in &shared {
+        page += &format!(".SH {}\n", heading(group));
+        page += &text(format!("Of {}.", commands.join(", ")));
+        page += &options(arguments.iter().copied());
+    }
+    page + fs::read_to_string(here(CLOSING)).unwrap().as_str()
+}
+
+fn completions(shell: impl Generator) -> String {
+    let mut script = Vec::new();
+    generate(shell, &mut visible(), "twitcher", &mut script);
+    String::from_utf8(script).unwrap()
+}
+
+#[test]
+fn generated_manual_page_is_fresh() {
+    expect_committed(PAGE, &page());
+}
+
+#[test]
+fn generated_completions_are_fresh() {
+    for (shell, file) in
+        [(Shell::Bash, "twitcher.bash"), (Shell::Zsh, "_twitcher"), (Shell::Fish, "twitcher.fish")]
+    {
+        let script = completions(shell);
+        for internal in ["evaluate", "descriptor"] {
+            assert!(!script.contains(internal), "{file} shows what is internal: {internal}");
+        }
+        expect_committed(&format!("packaging/completions/{file}"), &script);
+    }
+}
