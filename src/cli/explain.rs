@@ -9,9 +9,10 @@ use crate::action::output::printable;
 use crate::config::load::Place;
 use crate::config::register::DEFAULT_MAX_PARALLEL;
 use crate::config::spec::{
-    Action, Identity, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchKey, WatchSpec,
+    Action, Guard, Identity, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchKey, WatchSpec,
 };
 use crate::config::surroundings::{Output, Resource, Surroundings, UNLIMITED};
+use crate::report::quoted;
 use crate::store::{Facet, Subject};
 
 /// The longest key's, so that no change of a watch moves the lines that stay.
@@ -46,6 +47,7 @@ fn lines(spec: &WatchSpec, place: &Place) -> Vec<(&'static str, String)> {
         retry,
         on_failure,
         throttle: Throttle { debounce, min_interval, splay },
+        guard,
         surroundings,
     } = spec;
     let mut lines = vec![
@@ -68,8 +70,17 @@ fn lines(spec: &WatchSpec, place: &Place) -> Vec<(&'static str, String)> {
     for (key, pause) in [("debounce", debounce), ("min_interval", min_interval), ("splay", splay)] {
         tell(key, (!pause.is_zero()).then(|| seconds(*pause)));
     }
+    lines.extend(guard_lines(guard));
     lines.extend(surroundings_lines(surroundings));
     lines
+}
+
+fn guard_lines(Guard { max_data, not_empty, max_shrink }: &Guard) -> Vec<(&'static str, String)> {
+    let not_empty = not_empty.then(|| "not_empty".to_owned());
+    let max_shrink = max_shrink.map(|share| format!("max_shrink {} %", share.percent()));
+    let guards: Vec<String> = not_empty.into_iter().chain(max_shrink).collect();
+    let max_data = max_data.map(|bytes| ("max_data", format!("{bytes} bytes")));
+    max_data.into_iter().chain((!guards.is_empty()).then(|| ("guard", guards.join(", ")))).collect()
 }
 
 fn surroundings_lines(surroundings: &Surroundings) -> Vec<(&'static str, String)> {
@@ -110,15 +121,6 @@ fn action_text(action: &Action) -> String {
     match action {
         Action::Command(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
         Action::Function { .. } => "function".to_owned(),
-    }
-}
-
-/// As one word of a shell's.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "_-+=.,:/@%".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 
@@ -166,25 +168,4 @@ fn signal(number: i32) -> String {
 
 fn seconds(time: Duration) -> String {
     format!("{} s", time.as_secs_f64())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_quoted_where_a_shell_would_not_take_them_as_they_are() {
-        for (word, expected) in [
-            ("/bin/sh", "/bin/sh"),
-            ("--name=ä", "--name=ä"),
-            ("", "''"),
-            ("a b", "'a b'"),
-            ("$HOME", "'$HOME'"),
-            ("it's", r"'it'\''s'"),
-            ("~", "'~'"),
-            ("#", "'#'"),
-        ] {
-            assert_eq!(quoted(word), expected);
-        }
-    }
 }

@@ -20,6 +20,7 @@ mod failure;
 mod fault_suite;
 mod faults;
 mod function;
+mod guard;
 mod journald;
 mod logging;
 mod once;
