@@ -21,6 +21,7 @@ mod fault_suite;
 mod faults;
 mod function;
 mod guard;
+mod hostile_data;
 mod journald;
 mod logging;
 mod once;
