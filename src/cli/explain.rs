@@ -10,9 +10,10 @@ use crate::config::load::Place;
 use crate::config::message::quoted;
 use crate::config::register::DEFAULT_MAX_PARALLEL;
 use crate::config::spec::{
-    Action, Identity, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchKey, WatchSpec,
+    Action, Guard, Identity, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchKey, WatchSpec,
 };
 use crate::config::surroundings::{Output, Resource, Surroundings, UNLIMITED};
+use crate::report::quoted;
 use crate::store::{Facet, Subject};
 
 /// The longest key's, so that no change of a watch moves the lines that stay.
@@ -47,6 +48,7 @@ fn lines(spec: &WatchSpec, place: &Place) -> Vec<(&'static str, String)> {
         retry,
         on_failure,
         throttle: Throttle { debounce, min_interval, splay },
+        guard,
         surroundings,
     } = spec;
     let mut lines = vec![
@@ -69,8 +71,17 @@ fn lines(spec: &WatchSpec, place: &Place) -> Vec<(&'static str, String)> {
     for (key, pause) in [("debounce", debounce), ("min_interval", min_interval), ("splay", splay)] {
         tell(key, (!pause.is_zero()).then(|| seconds(*pause)));
     }
+    lines.extend(guard_lines(guard));
     lines.extend(surroundings_lines(surroundings));
     lines
+}
+
+fn guard_lines(Guard { max_data, not_empty, max_shrink }: &Guard) -> Vec<(&'static str, String)> {
+    let not_empty = not_empty.then(|| "not_empty".to_owned());
+    let max_shrink = max_shrink.map(|share| format!("max_shrink {} %", share.percent()));
+    let guards: Vec<String> = not_empty.into_iter().chain(max_shrink).collect();
+    let max_data = max_data.map(|bytes| ("max_data", format!("{bytes} bytes")));
+    max_data.into_iter().chain((!guards.is_empty()).then(|| ("guard", guards.join(", ")))).collect()
 }
 
 fn surroundings_lines(surroundings: &Surroundings) -> Vec<(&'static str, String)> {

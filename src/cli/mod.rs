@@ -119,7 +119,13 @@ enum Command {
     /// Show how the daemon and its watches are; with --check, exit 1 if anything is wrong
     Status(StatusArgs),
     /// Run a watch's action now, with what its node has; also where a failure stopped it
-    Trigger(WatchArgs),
+    Trigger {
+        /// Also with what a guard holds (`max_data`, `guard`), if that is still what the node has
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        watch: WatchArgs,
+    },
     /// Start nothing of a watch, over restarts too, until it is resumed; what runs already runs on
     Pause(WatchArgs),
     /// Run a paused watch again, at once if anything came meanwhile
@@ -245,7 +251,9 @@ pub fn main() -> ExitCode {
         Command::Rm { store, node, recursive } => node::rm(store, &node, recursive),
         Command::Watch(args) => watch::run(args),
         Command::Status(args) => operate::status(args),
-        Command::Trigger(args) => operate::order(Order::Trigger, &args.watch, &args.control),
+        Command::Trigger { force, watch: WatchArgs { watch, control } } => {
+            operate::order(Order::Trigger { force }, &watch, &control)
+        }
         Command::Pause(args) => operate::order(Order::Pause, &args.watch, &args.control),
         Command::Resume(args) => operate::order(Order::Resume, &args.watch, &args.control),
         Command::Kill(args) => operate::order(Order::Kill, &args.watch, &args.control),

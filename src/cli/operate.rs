@@ -43,7 +43,7 @@ pub struct StatusArgs {
     /// Show it again whenever it changed, until interrupted or the daemon ends
     #[arg(long, short)]
     pub follow: bool,
-    /// Print only what is wrong, and exit 1 if anything is: what fails or is stuck, a store that is not connected, a
+    /// Print only what is wrong, and exit 1 if anything is: what fails, is held or stuck, a store that is not connected, a
     /// config that is not loaded, a lost ledger
     #[arg(long, conflicts_with_all = ["follow", "json"])]
     pub check: bool,
@@ -136,7 +136,11 @@ pub fn status(args: StatusArgs) -> ExitCode {
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub fn order(order: Order, watch: &str, control: &ControlArgs) -> ExitCode {
-    exit(run(control, async |socket| demand(socket, order.as_str(), &[("watch", watch)]).await))
+    let mut query = vec![("watch", watch)];
+    if order == (Order::Trigger { force: true }) {
+        query.push(("force", "true"));
+    }
+    exit(run(control, async |socket| demand(socket, order.as_str(), &query).await))
 }
 
 pub fn reload(control: &ControlArgs) -> ExitCode {
@@ -265,7 +269,7 @@ fn style(watch: &WatchStatus) -> anstyle::Style {
         "idle" => table::GOOD,
         "running" | "waiting" => table::BUSY,
         "failed" | "stopped" | "retrying" | "unreadable" => table::BAD,
-        "paused" => table::ODD,
+        "paused" | "held" => table::ODD,
         _ => table::PLAIN,
     }
 }
@@ -296,6 +300,7 @@ fn note(watch: &WatchStatus) -> String {
         1 => notes.push("1 failure".to_owned()),
         failures => notes.push(format!("{failures} failures in a row")),
     }
+    notes.extend(watch.held.clone());
     let last = watch.last_run.as_ref().map(|run| run.outcome.as_str());
     if !matches!(last, Some("exit" | "signal" | "timeout" | "killed")) {
         notes.extend(watch.error.clone());

@@ -49,6 +49,7 @@ fn why_not(watch: &WatchStatus) -> String {
             Some(left) => format!("not yet: in {}", duration(left)),
             None => "not yet: an action of it still runs".into(),
         },
+        "held" => watch.held.as_ref().map_or("held".into(), |held| format!("it would be held: {held}")),
         "failed" => "it failed with what is there, and waits for the next update".into(),
         _ => watch.error.clone().unwrap_or_else(|| watch.state.clone()),
     }

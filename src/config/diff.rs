@@ -39,7 +39,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::spec::{Action, Identity, OnFailure, Program, RunMode, RunOnLoad, Throttle};
+    use crate::config::spec::{
+        Action, Guard, Identity, OnFailure, Program, RunMode, RunOnLoad, Share, Throttle,
+    };
     use crate::config::surroundings::{Output, Resource, Surroundings};
     use crate::store::{Facet, NodePath, StoreName, Subject};
 
@@ -66,6 +68,7 @@ mod tests {
             retry: None,
             on_failure: OnFailure::Keep,
             throttle: Throttle::default(),
+            guard: Guard::default(),
             surroundings: Arc::default(),
         }
     }
@@ -111,7 +114,9 @@ mod tests {
     fn every_part_of_a_definition_counts() {
         let within = |surroundings| WatchSpec { surroundings: Arc::new(surroundings), ..spec("a") };
         let usual = Surroundings::default;
-        let changed: [WatchSpec; 18] = [
+        let guarded = |guard| WatchSpec { guard, ..spec("a") };
+        let free = Guard::default;
+        let changed: [WatchSpec; 21] = [
             WatchSpec { store: StoreName::parse("b").unwrap(), ..spec("a") },
             WatchSpec {
                 subject: Subject { path: NodePath::parse("/b").unwrap(), facet: Facet::Data },
@@ -129,6 +134,9 @@ mod tests {
             WatchSpec { notify_signal: Some(1), ..spec("a") },
             WatchSpec { timeout: Some(Duration::from_secs(1)), ..spec("a") },
             WatchSpec { max_parallel: 1, ..spec("a") },
+            guarded(Guard { max_data: Some(0), ..free() }),
+            guarded(Guard { not_empty: true, ..free() }),
+            guarded(Guard { max_shrink: Share::of_percent(100.0), ..free() }),
             within(Surroundings { variables: [("A".to_owned(), "1".to_owned())].into(), ..usual() }),
             within(Surroundings { cwd: "/srv".to_owned(), ..usual() }),
             within(Surroundings { umask: 0o077, ..usual() }),

@@ -6,10 +6,11 @@ use nix::sys::signal::Signal;
 use rhai::{Dynamic, FnPtr, Map};
 
 use super::message::suggest;
-use super::spec::{Account, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchType};
+use super::spec::{Account, Guard, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchType};
 use super::surroundings::Surroundings;
 use crate::store::NodePath;
 
+mod guard;
 mod surroundings;
 
 /// `Exec(...)` as a value: program and arguments.
@@ -31,7 +32,7 @@ const LAST_SIGNAL: i64 = 64;
 /// As much as a kernel and people can bear in a log line.
 const LONGEST_DESCRIPTION: usize = 256;
 
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 27] = [
     "store",
     "znode",
     "action",
@@ -49,6 +50,8 @@ const KEYS: [&str; 25] = [
     "debounce",
     "min_interval",
     "splay",
+    "max_data",
+    "guard",
     "env",
     "cwd",
     "umask",
@@ -83,6 +86,7 @@ pub struct Registration {
     pub retry: Option<Retry>,
     pub on_failure: OnFailure,
     pub throttle: Throttle,
+    pub guard: Guard,
     pub surroundings: Surroundings,
     pub description: Option<String>,
 }
@@ -135,6 +139,7 @@ pub fn registration(argument: Dynamic) -> Result<Registration, String> {
                 .map_or(Ok(Duration::ZERO), |value| pause("min_interval", value))?,
             splay: take("splay").map_or(Ok(Duration::ZERO), |value| pause("splay", value))?,
         },
+        guard: guard::guard(&mut take)?,
         surroundings: surroundings::surroundings(&mut take)?,
         description: take("description").map(description).transpose()?,
     };

@@ -98,6 +98,7 @@ impl Accounts {
             retry: raw.retry,
             on_failure: raw.on_failure,
             throttle: raw.throttle,
+            guard: raw.guard,
             surroundings: self.surroundings(raw.surroundings.as_deref())?,
         })
     }

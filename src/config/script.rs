@@ -311,6 +311,7 @@ impl Run {
             retry: asked.retry,
             on_failure: asked.on_failure,
             throttle: asked.throttle,
+            guard: asked.guard,
             surroundings: Some(asked.surroundings)
                 .filter(|asked| *asked != Surroundings::default())
                 .map(Box::new),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::spec::{Account, OnFailure, RunOnLoad, Throttle};
+use crate::config::spec::{Account, Guard, OnFailure, RunOnLoad, Share, Throttle};
 use crate::config::surroundings::{Output, Resource, Surroundings, UNLIMITED};
 
 fn evaluate(source: &str) -> Reply {
@@ -57,6 +57,7 @@ fn the_defaults_are_those_of_the_contract() {
         retry: None,
         on_failure: OnFailure::Keep,
         throttle: Throttle::default(),
+        guard: Guard::default(),
         surroundings: None,
         source: "git.twc".into(),
         line: 1,
@@ -91,6 +92,35 @@ fn every_key_is_understood() {
     }
     for (timeout, expected) in [("60", 60_000), ("0.5", 500), ("0.001", 1), ("31622400", 31_622_400_000)] {
         assert_eq!(with(&format!("timeout: {timeout}")).timeout, Some(Duration::from_millis(expected)));
+    }
+}
+
+#[test]
+fn every_key_of_a_guard_is_understood() {
+    let with = |keys: &str| {
+        loaded(&format!("RegisterWatch(#{{znode: `/a`, action: Exec(`x`), {keys}}})")).remove(0).guard
+    };
+    let none = Guard::default;
+    for (keys, expected) in [
+        ("", none()),
+        ("max_data: 0", Guard { max_data: Some(0), ..none() }),
+        ("max_data: 9223372036854775807", Guard { max_data: Some(i64::MAX as u64), ..none() }),
+        ("guard: #{ not_empty: true }", Guard { not_empty: true, ..none() }),
+        ("guard: #{ not_empty: false }", none()),
+        ("guard: #{ max_shrink: 50 }", Guard { max_shrink: Share::of_percent(50.0), ..none() }),
+        ("guard: #{ max_shrink: 0 }", Guard { max_shrink: Share::of_percent(0.0), ..none() }),
+        ("guard: #{ max_shrink: 100 }", Guard { max_shrink: Share::of_percent(100.0), ..none() }),
+        ("guard: #{ max_shrink: 12.5 }", Guard { max_shrink: Share::of_percent(12.5), ..none() }),
+        (
+            "max_data: 65536, guard: #{ max_shrink: 50, not_empty: true }",
+            Guard { max_data: Some(65536), not_empty: true, max_shrink: Share::of_percent(50.0) },
+        ),
+    ] {
+        assert_eq!(with(keys), expected, "{keys}");
+    }
+    for percent in [0.0, 0.0001, 7.0, 12.4, 33.3333, 99.9999, 100.0] {
+        let keys = format!("guard: #{{ max_shrink: {percent:?} }}");
+        assert_eq!(with(&keys).max_shrink.map(Share::percent), Some(percent), "as it was written");
     }
 }
 
@@ -216,6 +246,47 @@ fn wrong_values_are_errors_that_name_them() {
         ("znode: `/a`, action: OK, splay: -1", "`splay` must be a number of seconds above 0"),
         ("znode: `/a`, action: OK, run_mode: PARALLEL, max_parallel: 0", "`max_parallel`: 0 is less than 1"),
         ("znode: `/a`, action: OK, run_mode: PARALLEL, max_parallel: 1.0", "`max_parallel` must be an int"),
+        ("znode: `/a`, action: OK, max_dat: 3", "unknown key `max_dat`; did you mean `max_data`?"),
+        ("znode: `/a`, action: OK, max_data: -1", "`max_data`: -1 is less than 0; leave it out for no limit"),
+        ("znode: `/a`, action: OK, max_data: 1.0", "`max_data` must be an int, not a float"),
+        ("znode: `/a`, action: OK, gaurd: #{}", "unknown key `gaurd`; did you mean `guard`?"),
+        (
+            "znode: `/a`, action: OK, guard: true",
+            "`guard` must be a map, #{ not_empty: true, max_shrink: 50 }, not a bool",
+        ),
+        (
+            "znode: `/a`, action: OK, guard: #{}",
+            "`guard` is empty and guards nothing; write #{ not_empty: true",
+        ),
+        (
+            "znode: `/a`, action: OK, guard: #{ max_shrnk: 5 }",
+            "`guard`: unknown key `max_shrnk`; did you mean `max_shrink`?",
+        ),
+        ("znode: `/a`, action: OK, guard: #{ min_size: 5 }", "`guard`: unknown key `min_size`\n"),
+        (
+            "znode: `/a`, action: OK, guard: #{ max_data: 5 }",
+            "`guard`: unknown key `max_data`; `max_data` stands beside `guard`, not in it",
+        ),
+        (
+            "znode: `/a`, action: OK, guard: #{ not_empty: 1 }",
+            "`not_empty` must be true or false, not an int",
+        ),
+        (
+            "znode: `/a`, action: OK, guard: #{ max_shrink: `50%` }",
+            "`max_shrink` must be a number of percent, such as 50, not a string",
+        ),
+        (
+            "znode: `/a`, action: OK, guard: #{ max_shrink: 101 }",
+            "`max_shrink`: 101 is not between 0 and 100 percent",
+        ),
+        (
+            "znode: `/a`, action: OK, guard: #{ max_shrink: -0.5 }",
+            "`max_shrink`: -0.5 is not between 0 and 100 percent",
+        ),
+        (
+            "znode: `/a`, action: OK, guard: #{ max_shrink: 0.0/0.0 }",
+            "`max_shrink`: NaN is not between 0 and 100 percent",
+        ),
         ("znode: `/a`, action: OK, evn: #{}", "unknown key `evn`; did you mean `env`?"),
         ("znode: `/a`, action: OK, rlimit: #{}", "unknown key `rlimit`; did you mean `rlimits`?"),
         ("znode: `/a`, action: OK, env: `A=1`", "`env` must be a map, #{ NAME: \"value\" }, not a string"),

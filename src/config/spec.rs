@@ -75,6 +75,41 @@ pub struct Throttle {
     pub splay: Duration,
 }
 
+/// What an update must be like to be run. One that is not is held until an operator wants it (see
+/// [`crate::watch::Suspicion`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// In bytes, as [`crate::store::Content::bytes`] has them.
+    pub max_data: Option<u64>,
+    pub not_empty: bool,
+    /// How much less it may be than what the action succeeded with last.
+    pub max_shrink: Option<Share>,
+}
+
+/// From nothing to all, in millionths: equal if it looks equal, with all the digits that anybody writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share(u32);
+
+impl Share {
+    const PERCENT: u32 = 10_000;
+    const WHOLE: u32 = 100 * Self::PERCENT;
+
+    /// `None` unless it is between 0 and 100.
+    pub fn of_percent(percent: f64) -> Option<Self> {
+        let millionths = (percent * f64::from(Self::PERCENT)).round();
+        (0.0..=100.0).contains(&percent).then_some(Self(millionths as u32))
+    }
+
+    pub fn percent(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::PERCENT)
+    }
+
+    /// Whether `part` is more than this share of `whole`.
+    pub fn is_exceeded_by(self, part: u64, whole: u64) -> bool {
+        u128::from(part) * u128::from(Self::WHOLE) > u128::from(whole) * u128::from(self.0)
+    }
+}
+
 /// A user or group as a script names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Account {
@@ -103,6 +138,7 @@ pub struct RawWatch {
     pub retry: Option<Retry>,
     pub on_failure: OnFailure,
     pub throttle: Throttle,
+    pub guard: Guard,
     /// `None`: the default.
     pub surroundings: Option<Box<Surroundings>>,
     /// Of the `RegisterWatch` call, for errors only: no part of the definition. `source` is the file or module
@@ -143,6 +179,7 @@ pub struct WatchSpec {
     pub retry: Option<Retry>,
     pub on_failure: OnFailure,
     pub throttle: Throttle,
+    pub guard: Guard,
     /// Shared like the identity.
     pub surroundings: Arc<Surroundings>,
 }
@@ -165,6 +202,7 @@ struct Definition<'a> {
     retry: Option<Retry>,
     on_failure: OnFailure,
     throttle: Throttle,
+    guard: Guard,
     surroundings: &'a Surroundings,
 }
 
@@ -205,6 +243,7 @@ impl WatchSpec {
             retry,
             on_failure,
             throttle,
+            guard,
             surroundings,
         } = self;
         Definition {
@@ -224,6 +263,7 @@ impl WatchSpec {
             retry: *retry,
             on_failure: *on_failure,
             throttle: *throttle,
+            guard: *guard,
             surroundings,
         }
     }

@@ -6,6 +6,7 @@
 //! | `GET /v1/status` | the daemon as a whole, a JSON object |
 //! | `GET /v1/watches`, `?watch=NAME` | its watches, a JSON object a line |
 //! | `POST /v1/trigger?watch=NAME`, `pause`, `resume`, `kill` | what came of it, a JSON object |
+//! | `POST /v1/trigger?watch=NAME&force=true` | the same, also for what a guard holds |
 //! | `POST /v1/reload` | the same, once the configs were read; an error if one could not be loaded |
 //! | `GET /v1/history`, `?watch=NAME`, `?failed=true`, `?limit=N` | runs, newest first, a JSON object a line |
 //! | `GET /v1/output?run=RUN_ID` | the last of what a run printed, as it came |
@@ -107,7 +108,7 @@ impl Routes {
         let resource = path.strip_prefix("/v1/").ok_or_else(not_found)?;
         if let Some(order) = Order::ALL.into_iter().find(|order| order.as_str() == resource) {
             require(method, "POST")?;
-            let watch = Parameters::parse(query, &["watch"])?.required("watch")?;
+            let (order, watch) = demanded(order, query)?;
             let done = self.ask(|answer| Question::Order { order, watch, answer }).await??;
             return Ok(json_object(StatusCode::OK, &done));
         }
@@ -254,6 +255,20 @@ fn require(method: &Method, required: &'static str) -> Result<(), Failure> {
     }
     let status = StatusCode::METHOD_NOT_ALLOWED;
     Err(Failure { status, error: format!("use {required}"), allow: Some(required) })
+}
+
+/// The order in full, and to which watch it is.
+fn demanded(order: Order, query: Option<&str>) -> Result<(Order, String), Failure> {
+    match order {
+        Order::Trigger { force } => {
+            let mut parameters = Parameters::parse(query, &["watch", "force"])?;
+            let force = parameters.parsed("force", force)?;
+            Ok((Order::Trigger { force }, parameters.required("watch")?))
+        }
+        Order::Pause | Order::Resume | Order::Kill => {
+            Ok((order, Parameters::parse(query, &["watch"])?.required("watch")?))
+        }
+    }
 }
 
 /// A request's parameters; unknown and repeated ones are errors.

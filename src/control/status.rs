@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::RunRecord;
-use crate::report::Timestamp;
+use crate::report::{Timestamp, quoted};
 use crate::store::{Facet, StoreName};
 
 /// `GET /v1/status`: the daemon as a whole.
@@ -91,6 +91,8 @@ pub struct WatchStatus {
     pub next_start_seconds: Option<f64>,
     /// In a row.
     pub failures: u32,
+    /// Which version a guard holds, and why.
+    pub held: Option<String>,
     /// Why its node cannot be read, or how the last run failed.
     pub error: Option<String>,
     /// The newest of the daemon's own runs that has ended.
@@ -169,8 +171,11 @@ impl WatchStatus {
             () if self.failures > 0 => Some(format!("failing, {} in a row: {error}", self.failures)),
             () => self.error.is_some().then(|| error.to_owned()),
         };
+        let held = self.held.as_ref().filter(|_| self.registered);
+        let held = held
+            .map(|held| format!("held: {held}; `twitcher trigger --force {}` runs it", quoted(&self.watch)));
         let stuck = self.stuck(stuck_after).map(|why| format!("stuck: {why}"));
-        failing.into_iter().chain(stuck).map(|why| format!("{}: {why}", self.watch))
+        failing.into_iter().chain(held).chain(stuck).map(|why| format!("{}: {why}", self.watch))
     }
 
     fn stuck(&self, stuck_after: Duration) -> Option<String> {
@@ -223,6 +228,7 @@ mod tests {
             waiting: 0,
             next_start_seconds: None,
             failures: 0,
+            held: None,
             error: None,
             last_run: None,
             notified: false,
@@ -259,6 +265,17 @@ mod tests {
         assert_eq!(found(store(Some(true), None)), [""; 0]);
         assert_eq!(found(store(Some(false), Some("refused"))), ["store default: not connected: refused"]);
         assert_eq!(found(store(None, None)), ["store default: not connected: not tried yet"]);
+    }
+
+    #[test]
+    fn what_is_held_is_a_problem_whatever_else_it_does() {
+        let held = WatchStatus { held: Some("version 7 has 0 bytes (not_empty)".into()), ..watch() };
+        let problem = "git.twc:deploy: held: version 7 has 0 bytes (not_empty); `twitcher trigger --force \
+                       git.twc:deploy` runs it";
+        assert_eq!(of(held.clone()), [problem]);
+        let failing = WatchStatus { failures: 1, error: Some("failed: exit code 1".into()), ..held.clone() };
+        assert_eq!(of(failing), ["git.twc:deploy: failing, 1 in a row: exit code 1", problem]);
+        assert_eq!(of(WatchStatus { registered: false, ..held }), [""; 0]);
     }
 
     #[test]

@@ -225,6 +225,7 @@ impl Daemon {
             retry: spec.retry,
             on_failure: spec.on_failure,
             throttle,
+            guard: spec.guard,
             on_children: spec.subject.facet == Facet::Children,
         }
     }

@@ -8,9 +8,9 @@ use crate::config::spec::{RunMode, WatchKey, WatchSpec};
 use crate::control::status::{ConfigError, DaemonStatus, LedgerStatus, RunStatus, WatchStatus};
 use crate::control::{Answer, Done, Order, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE, name};
 use crate::ledger::{Ending, RunRecord, Which};
-use crate::report::{Report, Timestamp, count};
+use crate::report::{Holding, Report, Timestamp, count, quoted};
 use crate::store::{StoreName, Subject};
-use crate::watch::{Input, Seen};
+use crate::watch::{Held, Input, Seen};
 
 impl Daemon {
     pub(super) fn answer(&mut self, question: Question) {
@@ -68,27 +68,39 @@ impl Daemon {
                 return Err(Refusal::Conflict(format!("{key}: no action of it is running")));
             }
             (Order::Kill, _) => (Input::Killed, "sent SIGTERM, and SIGKILL in 5 s to what is left then"),
-            (Order::Trigger | Order::Pause | Order::Resume, None) => {
+            (Order::Trigger { .. } | Order::Pause | Order::Resume, None) => {
                 return Err(Refusal::Conflict(format!(
                     "{key}: no file registers it; `twitcher kill` can end its action"
                 )));
             }
-            (Order::Trigger, Some(_)) if standing.paused => {
+            (Order::Trigger { .. }, Some(_)) if standing.paused => {
                 return Err(Refusal::Conflict(format!("{key} is paused; `twitcher resume` it first")));
             }
-            (Order::Trigger, Some(spec)) if standing.seen == Some(Seen::Absent) => {
+            (Order::Trigger { .. }, Some(spec)) if standing.seen == Some(Seen::Absent) => {
                 let node = &spec.subject.path;
                 return Err(Refusal::Conflict(format!(
                     "{key}: there is no node {node}, and so nothing to run with"
                 )));
             }
-            (Order::Trigger, Some(spec)) if self.unreadable(spec).is_some() || standing.seen.is_none() => {
-                (Input::Triggered, "runs as soon as its node can be read")
+            (Order::Trigger { force }, Some(spec)) => {
+                if let (false, Some(held)) = (force, held(entry, spec)) {
+                    let watch = quoted(&key.to_string());
+                    return Err(Refusal::Conflict(format!(
+                        "{key}: {held}, and is held; `twitcher trigger --force {watch}` runs it all the same"
+                    )));
+                }
+                let done = match () {
+                    () if self.unreadable(spec).is_some() || standing.seen.is_none() => {
+                        "runs as soon as its node can be read"
+                    }
+                    () if running > 0 && spec.run_mode != RunMode::Parallel => {
+                        "runs again when the running action has ended"
+                    }
+                    () if force && standing.held.is_some() => "runs with what was held",
+                    () => "runs with what its node has now",
+                };
+                (Input::Triggered { force }, done)
             }
-            (Order::Trigger, Some(spec)) if running > 0 && spec.run_mode != RunMode::Parallel => {
-                (Input::Triggered, "runs again when the running action has ended")
-            }
-            (Order::Trigger, Some(_)) => (Input::Triggered, "runs with what its node has now"),
             (Order::Pause, Some(_)) if standing.paused => return Ok(said(&key, "was paused already")),
             (Order::Pause, Some(_)) => {
                 (Input::Paused, "paused: it goes on observing, and nothing is started")
@@ -103,7 +115,7 @@ impl Daemon {
         self.log.report(&Report::Ordered { watch: &key, order });
         self.step(id, input);
         match (order, place) {
-            (Order::Trigger, Some((store, subject))) => {
+            (Order::Trigger { .. }, Some((store, subject))) => {
                 self.stores[&store].subscriptions().refresh(&subject);
             }
             // Before it is said to be so, it has to outlive us.
@@ -111,11 +123,11 @@ impl Daemon {
                 self.remember(id);
                 self.ledger.commit();
             }
-            (Order::Kill, _) | (Order::Trigger, None) => {}
+            (Order::Kill, _) | (Order::Trigger { .. }, None) => {}
         }
         let until_restart = match (order, self.ledger.trouble()) {
             (Order::Pause | Order::Resume, Some(_)) => " (until a restart: the ledger cannot be written)",
-            (Order::Pause | Order::Resume | Order::Trigger | Order::Kill, _) => "",
+            (Order::Pause | Order::Resume | Order::Trigger { .. } | Order::Kill, _) => "",
         };
         Ok(said(&key, &format!("{done}{until_restart}")))
     }
@@ -196,6 +208,7 @@ impl Daemon {
             waiting: entry.watch.waiting_updates(),
             next_start_seconds: next_start.map(|left| left.as_secs_f64()),
             failures: standing.failures,
+            held: entry.spec().and_then(|spec| held(entry, spec)),
             error: unreadable.map(|reason| format!("cannot be read: {reason}")).or(failure.map(Into::into)),
             last_run: entry.last_run.as_ref().map(|last| last.record(&self.stamp, entry, subject)),
             notified: entry.spec().is_some_and(|spec| spec.notify_signal.is_some()),
@@ -244,6 +257,12 @@ fn read(failing: &BTreeMap<String, String>, watches: usize) -> Result<Done, Refu
             errors.join("\n")
         ))),
     }
+}
+
+/// What is held of it, and why.
+fn held(entry: &Entry, spec: &WatchSpec) -> Option<String> {
+    let Held { version, suspicion, .. } = *entry.watch.held()?;
+    Some(Holding { version: version.number, suspicion, facet: spec.subject.facet }.to_string())
 }
 
 fn gone(named: &str) -> Refusal {

@@ -91,6 +91,7 @@ impl Daemon {
                 Condition::Unknown
                 | Condition::Paused
                 | Condition::Stopped
+                | Condition::Held
                 | Condition::Failed
                 | Condition::Unreadable
                 | Condition::Absent

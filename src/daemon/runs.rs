@@ -41,6 +41,11 @@ impl Daemon {
                 let watch = self.entries[&id].key();
                 self.log.report(&Report::Discarded { watch, version: version.number });
             }
+            Effect::Held { version, suspicion } => {
+                let Some(spec) = self.entries[&id].spec() else { return };
+                let (watch, node, version) = (&spec.id, Node::of(spec), version.number);
+                self.log.report(&Report::Held { watch, node, version, suspicion });
+            }
             Effect::Superseded { total } => {
                 let watch = self.entries[&id].key();
                 self.log.report(&Report::Superseded { watch, total });

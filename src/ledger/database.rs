@@ -22,7 +22,16 @@ const PAGES_A_WRITE: usize = 2;
 const PAGE: usize = 4096;
 
 /// Of this number are the tables of `schema.sql`. It grows with whatever an older daemon could not cope with.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
+
+/// The one before it, and what makes it the present one: so that an upgrade forgets no pause and no run.
+const FORMER_VERSION: i64 = 2;
+const FROM_FORMER: &str = "
+    ALTER TABLE watches ADD COLUMN applied_size INTEGER;
+    ALTER TABLE watches ADD COLUMN held_incarnation INTEGER;
+    ALTER TABLE watches ADD COLUMN held_revision INTEGER;
+    ALTER TABLE watches ADD COLUMN held_number INTEGER;
+";
 
 /// - A commit that is not synced survives the daemon's death, which is all that is promised, in some 15 µs.
 /// - Checkpoints are the business of `checkpoint.rs`, and the log shrinks back to what one takes between two.
@@ -135,7 +144,7 @@ pub(super) fn look(files: &Files) -> Result<Connection, Trouble> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(files.main(), flags)?;
     match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
-        SCHEMA_VERSION => check_watches(&connection)?,
+        FORMER_VERSION | SCHEMA_VERSION => check_watches(&connection)?,
         _ => return Err(Trouble::Damaged("it is none of this daemon's".into())),
     }
     Ok(connection)
@@ -165,6 +174,10 @@ fn prepare(connection: &Connection) -> Result<(), Trouble> {
     match version {
         0 if is_empty => connection.execute_batch(include_str!("schema.sql"))?,
         SCHEMA_VERSION => check_watches(connection)?,
+        FORMER_VERSION => {
+            check_watches(connection)?;
+            connection.execute_batch(FROM_FORMER)?;
+        }
         0 => return Err(Trouble::Damaged("it is some other database".into())),
         version => {
             return Err(Trouble::Damaged(format!(

@@ -17,9 +17,13 @@ CREATE TABLE watches (
     applied_number INTEGER,
     applied_definition TEXT, -- which definition succeeded with that
     applied_at INTEGER,
+    applied_size INTEGER, -- bytes of data, children, or nodes below: what guards compare with; of any definition
     discarded_incarnation INTEGER, -- what run_mode DISCARD ignored last
     discarded_revision INTEGER,
     discarded_number INTEGER,
+    held_incarnation INTEGER, -- what a guard holds until `twitcher trigger --force`
+    held_revision INTEGER,
+    held_number INTEGER,
     failures INTEGER NOT NULL, -- in a row
     stopped INTEGER NOT NULL, -- 1: nothing runs until the definition changes or a trigger (on_failure: STOP)
     paused INTEGER NOT NULL, -- 1: nothing runs until `twitcher resume`

@@ -85,6 +85,8 @@ fn full_standing() -> Standing {
         owed: Some(Event::Changed),
         applied: Some(version(3)),
         discarded: Some(version(2)),
+        held: Some(version(4)),
+        reference: Some(u64::from(u32::MAX) + 1),
         failures: 5,
         stopped: true,
         paused: true,
@@ -221,6 +223,54 @@ fn a_record_is_recalled_as_it_was_told() {
     }
 }
 
+/// As version 2 had it.
+fn make_former(desk: &Desk) {
+    let shell = Connection::open(desk.path(FILE)).unwrap();
+    for column in ["applied_size", "held_incarnation", "held_revision", "held_number"] {
+        shell.execute(&format!("ALTER TABLE watches DROP COLUMN {column}"), []).unwrap();
+    }
+    shell.pragma_update(None, "user_version", 2).unwrap();
+}
+
+#[test]
+fn a_ledger_of_the_version_before_goes_on_with_all_that_it_has() {
+    let desk = Desk::new();
+    let mut ledger = desk.open();
+    remember(&mut ledger, "pull");
+    intend(&mut ledger, "a");
+    drop(ledger);
+    make_former(&desk);
+    // Whoever only wants to look at it changes nothing.
+    let other = Desk::new();
+    assert!(copy(desk.dir.path(), other.dir.path()).unwrap());
+    assert_eq!(desk.select("SELECT user_version FROM pragma_user_version"), ["2"]);
+
+    let unguarded = Standing { held: None, reference: None, ..full_standing() };
+    for desk in [desk, other] {
+        let mut ledger = desk.open();
+        assert_eq!(ledger.news(), None);
+        assert_eq!(standing(&mut ledger, "pull"), unguarded);
+        assert_eq!(ledger.unfinished().len(), 1);
+        remember(&mut ledger, "pull");
+        drop(ledger);
+        assert_eq!(desk.select("SELECT user_version FROM pragma_user_version"), ["3"]);
+        assert_eq!(standing(&mut desk.open(), "pull"), full_standing());
+    }
+}
+
+#[test]
+fn a_former_ledger_that_a_daemon_uses_can_be_copied() {
+    let (desk, other) = (Desk::new(), Desk::new());
+    remember(&mut desk.open(), "pull");
+    make_former(&desk);
+    // Its log is there as long as somebody uses it.
+    let user = Connection::open(desk.path(FILE)).unwrap();
+    user.pragma_update(None, "journal_mode", "WAL").unwrap();
+    user.execute("UPDATE watches SET failures = 6", []).unwrap();
+    assert!(copy(desk.dir.path(), other.dir.path()).unwrap());
+    assert_eq!(standing(&mut other.open(), "pull").failures, 6);
+}
+
 #[test]
 fn what_is_dropped_is_committed_and_leaves_one_file() {
     let desk = Desk::new();
@@ -292,7 +342,12 @@ fn of_a_retired_watch_what_it_applied_is_known_and_whether_it_is_paused() {
     remember(&mut ledger, "pull");
     remember(&mut ledger, "other");
     ledger.retire(&watch("pull"));
-    let kept = Standing { applied: Some(version(3)), paused: true, ..Standing::default() };
+    let kept = Standing {
+        applied: Some(version(3)),
+        reference: full_standing().reference,
+        paused: true,
+        ..Standing::default()
+    };
     assert_eq!(standing(&mut ledger, "pull"), kept);
     assert_eq!(standing(&mut ledger, "other"), full_standing());
     ledger.commit();
@@ -493,8 +548,8 @@ fn a_file_that_is_no_ledger_is_set_aside_at_the_start() {
         (&garbage, "file is not a database"),
         (&truncate, "malformed"),
         (&empty, "it is empty"),
-        (&sql("PRAGMA user_version = 3"), "its version is 3, this daemon knows only 2"),
-        (&sql("PRAGMA user_version = 1"), "its version is 1, this daemon knows only 2"),
+        (&sql("PRAGMA user_version = 4"), "its version is 4, this daemon knows only 3"),
+        (&sql("PRAGMA user_version = 1"), "its version is 1, this daemon knows only 3"),
         (&sql("PRAGMA user_version = 0"), "it is some other database"),
         (&link, "it is no regular file"),
     ];

@@ -20,11 +20,13 @@ const REMEMBER: &str = "
         file, description, store, node, facet, definition,
         observed_state, observed_incarnation, observed_revision, observed_number, owed,
         discarded_incarnation, discarded_revision, discarded_number,
+        held_incarnation, held_revision, held_number, applied_size,
         failures, stopped, paused, last_error, next_try, updated
     ) VALUES (
         :file, :description, :store, :node, :facet, :definition,
         :observed_state, :observed_incarnation, :observed_revision, :observed_number, :owed,
         :discarded_incarnation, :discarded_revision, :discarded_number,
+        :held_incarnation, :held_revision, :held_number, :applied_size,
         :failures, :stopped, :paused, :last_error, :next_try, :updated
     )
     ON CONFLICT (file, description) DO UPDATE SET
@@ -45,6 +47,10 @@ const REMEMBER: &str = "
         discarded_incarnation = excluded.discarded_incarnation,
         discarded_revision = excluded.discarded_revision,
         discarded_number = excluded.discarded_number,
+        held_incarnation = excluded.held_incarnation,
+        held_revision = excluded.held_revision,
+        held_number = excluded.held_number,
+        applied_size = excluded.applied_size,
         failures = excluded.failures,
         stopped = excluded.stopped,
         paused = excluded.paused,
@@ -70,12 +76,13 @@ const RETIRE: &str = "
         observed_state = NULL, observed_incarnation = NULL, observed_revision = NULL, observed_number = NULL,
         owed = NULL,
         discarded_incarnation = NULL, discarded_revision = NULL, discarded_number = NULL,
+        held_incarnation = NULL, held_revision = NULL, held_number = NULL,
         failures = 0, stopped = 0, last_error = NULL, next_try = NULL, updated = :updated
     WHERE file = :file AND description = :description";
 
 pub(super) fn remember(connection: &Connection, record: &WatchRecord<'_>) -> Result<()> {
     let WatchRecord { watch, store, subject, definition, standing, last_error, next_try } = *record;
-    let Standing { seen, owed, applied, discarded, failures, stopped, paused } = *standing;
+    let Standing { seen, owed, applied, discarded, held, reference, failures, stopped, paused } = *standing;
     let now = column::millis(SystemTime::now());
     let definition = column::definition(definition);
     let (state, observed) = match seen {
@@ -101,6 +108,11 @@ pub(super) fn remember(connection: &Connection, record: &WatchRecord<'_>) -> Res
         ":discarded_incarnation": incarnation(discarded),
         ":discarded_revision": revision(discarded),
         ":discarded_number": number(discarded),
+        ":held_incarnation": incarnation(held),
+        ":held_revision": revision(held),
+        ":held_number": number(held),
+        // Nobody has nine exabytes.
+        ":applied_size": reference.map(u64::cast_signed),
         ":failures": failures,
         ":stopped": stopped,
         ":paused": paused,
@@ -143,6 +155,8 @@ fn recalled(row: &Row<'_>) -> Result<(String, Recalled)> {
         owed: column::read_event(row, "owed")?,
         applied: applied.filter(|_| applied_definition == definition),
         discarded: column::read_version(row, "discarded")?,
+        held: column::read_version(row, "held")?,
+        reference: row.get::<_, Option<i64>>("applied_size")?.map(i64::cast_unsigned),
         failures: row.get("failures")?,
         stopped: row.get("stopped")?,
         paused: row.get("paused")?,

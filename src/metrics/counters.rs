@@ -21,6 +21,7 @@ pub(super) struct Counters {
     start_latency: Histogram,
     discarded: IntCounter,
     superseded: IntCounter,
+    held: IntCounter,
     retries: IntCounter,
     put_off: IntCounter,
     store_disconnects: IntCounterVec,
@@ -73,6 +74,10 @@ impl Counters {
                 "twitcher_updates_superseded_total",
                 "Updates that run mode PARALLEL never ran because newer ones took their places.",
             )?,
+            held: counter(
+                "twitcher_updates_held_total",
+                "Updates that a guard held (`max_data`, `guard`), each time that it judged one.",
+            )?,
             retries: counter("twitcher_retries_total", "Failed updates that were to be tried again.")?,
             put_off: counter(
                 "twitcher_starts_put_off_total",
@@ -94,6 +99,7 @@ impl Counters {
             Report::Former { what: FormerRun::Gone(_), .. } => self.end(Ending::Unknown),
             Report::Discarded { .. } => self.discarded.inc(),
             Report::Superseded { .. } => self.superseded.inc(),
+            Report::Held { .. } => self.held.inc(),
             Report::StoreDisconnected { store, .. } => {
                 let name = store.map_or(StoreName::DEFAULT, |name| name.as_str());
                 self.store_disconnects.with_label_values(&[name]).inc();

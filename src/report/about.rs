@@ -39,7 +39,9 @@ impl Report<'_> {
             Report::NodeUnreadable { node, watches, .. } => {
                 About { watches, subject: Some(node.subject), run: None }
             }
-            Report::WatchAdded { watch, node } | Report::WatchChanged { watch, node } => {
+            Report::WatchAdded { watch, node }
+            | Report::WatchChanged { watch, node }
+            | Report::Held { watch, node, .. } => {
                 About { watches: from_ref(watch), subject: Some(node.subject), run: None }
             }
             Report::WatchRemoved { watch }

@@ -12,7 +12,7 @@ use crate::config::spec::{WatchKey, WatchSpec};
 use crate::control::Order;
 use crate::ledger::News;
 use crate::store::{StoreName, Subject};
-use crate::watch::{Event, Reason, RunId};
+use crate::watch::{Event, Reason, RunId, Suspicion};
 
 mod about;
 pub mod journal;
@@ -26,7 +26,7 @@ mod words;
 pub use log::Log;
 pub use reporter::Reporter;
 pub use timestamp::Timestamp;
-pub(crate) use words::count;
+pub(crate) use words::{Holding, count, quoted};
 
 /// How much a report matters. Without flags, [`Level::Notice`] and above are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,6 +146,13 @@ pub enum Report<'a> {
         watch: &'a WatchKey,
         version: i64,
     },
+    /// By a guard.
+    Held {
+        watch: &'a WatchKey,
+        node: Node<'a>,
+        version: i64,
+        suspicion: Suspicion,
+    },
     Superseded {
         watch: &'a WatchKey,
         total: u64,
@@ -255,6 +262,7 @@ impl Report<'_> {
             | Report::Unserved { .. }
             | Report::NodeDrifted { .. }
             | Report::ConfigWarning { .. }
+            | Report::Held { .. }
             | Report::Superseded { .. } => Level::Warning,
             Report::Starting { .. }
             | Report::Ready { .. }

@@ -8,7 +8,7 @@ use crate::action::run::{Outcome, Printed, Stream};
 use crate::control::Order;
 use crate::ledger::News;
 use crate::store::{Facet, StoreName};
-use crate::watch::{Reason, RunId};
+use crate::watch::{Reason, RunId, Suspicion};
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,6 +88,14 @@ impl fmt::Display for Report<'_> {
             Report::Discarded { watch, version } => {
                 write!(f, "{watch}: version {version} ignored, the action is running (DISCARD)")
             }
+            Report::Held { watch, node, version, suspicion } => {
+                let held = Holding { version: *version, suspicion: *suspicion, facet: node.subject.facet };
+                let remedy = format!("twitcher trigger --force {}", quoted(&watch.to_string()));
+                write!(
+                    f,
+                    "{watch}: held: {node}, {held}; not run, unless by `{remedy}` or when the node changes"
+                )
+            }
             Report::GaveUp { watch, failures, stopped } => {
                 let next = if *stopped {
                     "stopped (on_failure: STOP): nothing runs until its definition changes or `twitcher trigger`"
@@ -98,7 +106,8 @@ impl fmt::Display for Report<'_> {
             }
             Report::Ordered { watch, order } => {
                 let what = match order {
-                    Order::Trigger => "triggered",
+                    Order::Trigger { force: false } => "triggered",
+                    Order::Trigger { force: true } => "triggered with --force",
                     Order::Pause => "paused",
                     Order::Resume => "resumed",
                     Order::Kill => "to be killed",
@@ -219,6 +228,45 @@ impl fmt::Display for SignalName {
     }
 }
 
+/// What is held, and why: `version 7 has 0 bytes (not_empty)`.
+pub(crate) struct Holding {
+    pub version: i64,
+    pub suspicion: Suspicion,
+    pub facet: Facet,
+}
+
+impl fmt::Display for Holding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amount = |number| match self.facet {
+            Facet::Data => count_u64(number, "byte"),
+            Facet::Children if number == 1 => "1 child".to_owned(),
+            Facet::Children => format!("{number} children"),
+            Facet::Tree => format!("{} below it", count_u64(number, "node")),
+        };
+        write!(f, "version {} ", self.version)?;
+        match self.suspicion {
+            Suspicion::TooMuch { bytes, most } => {
+                write!(f, "has {} (max_data: {most})", count_u64(bytes, "byte"))
+            }
+            Suspicion::Empty => write!(f, "has {} (not_empty)", amount(0)),
+            Suspicion::Shrunk { amount: now, reference, most } => {
+                let (now, most) = (amount(now), most.percent());
+                write!(f, "has {now}, where the last success had {reference} (max_shrink: {most})")
+            }
+            Suspicion::Former => f.write_str("was held before the restart"),
+        }
+    }
+}
+
+/// As one word of a shell's.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-+=.,:/@%".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// `1 watch`, `2 watches`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     count_u64(number as u64, noun)
@@ -231,4 +279,61 @@ fn count_u64(number: u64, noun: &str) -> String {
         _ => "s",
     };
     format!("{number} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::spec::Share;
+
+    #[test]
+    fn what_is_held_is_counted_in_the_words_of_what_is_watched() {
+        let said = |facet, suspicion| Holding { version: 7, suspicion, facet }.to_string();
+        let most = Share::of_percent(12.5).unwrap();
+        let shrunk = |amount, reference| Suspicion::Shrunk { amount, reference, most };
+        for (facet, suspicion, expected) in [
+            (Facet::Data, Suspicion::Empty, "version 7 has 0 bytes (not_empty)"),
+            (Facet::Children, Suspicion::Empty, "version 7 has 0 children (not_empty)"),
+            (Facet::Tree, Suspicion::Empty, "version 7 has 0 nodes below it (not_empty)"),
+            (
+                Facet::Data,
+                shrunk(3, 8),
+                "version 7 has 3 bytes, where the last success had 8 (max_shrink: 12.5)",
+            ),
+            (
+                Facet::Children,
+                shrunk(1, 9),
+                "version 7 has 1 child, where the last success had 9 (max_shrink: 12.5)",
+            ),
+            (
+                Facet::Tree,
+                shrunk(1, 2),
+                "version 7 has 1 node below it, where the last success had 2 (max_shrink: 12.5)",
+            ),
+            (
+                Facet::Tree,
+                Suspicion::TooMuch { bytes: 11, most: 10 },
+                "version 7 has 11 bytes (max_data: 10)",
+            ),
+            (Facet::Data, Suspicion::Former, "version 7 was held before the restart"),
+        ] {
+            assert_eq!(said(facet, suspicion), expected);
+        }
+    }
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_not_take_them_as_they_are() {
+        for (word, expected) in [
+            ("/bin/sh", "/bin/sh"),
+            ("--name=ä", "--name=ä"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("$HOME", "'$HOME'"),
+            ("it's", r"'it'\''s'"),
+            ("~", "'~'"),
+            ("#", "'#'"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
 }

@@ -15,6 +15,8 @@ pub enum Condition {
     Retrying,
     /// An update waits for a throttle, or for another run to end.
     Waiting,
+    /// A guard found the node's content suspicious: nothing runs until an operator forces it, or the node changes.
+    Held,
     /// The last run failed, and nothing is tried again until the next update.
     Failed,
     /// The node is there and cannot be read.
@@ -28,12 +30,13 @@ pub enum Condition {
 }
 
 impl Condition {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Condition::Paused,
         Condition::Stopped,
         Condition::Running,
         Condition::Retrying,
         Condition::Waiting,
+        Condition::Held,
         Condition::Failed,
         Condition::Unreadable,
         Condition::Absent,
@@ -48,6 +51,7 @@ impl Condition {
             Condition::Running => "running",
             Condition::Retrying => "retrying",
             Condition::Waiting => "waiting",
+            Condition::Held => "held",
             Condition::Failed => "failed",
             Condition::Unreadable => "unreadable",
             Condition::Absent => "absent",
@@ -69,6 +73,7 @@ impl Watch {
                 Condition::Retrying
             }
             () if !self.waiting.is_empty() => Condition::Waiting,
+            () if self.held.is_some() => Condition::Held,
             () if self.failures > 0 => Condition::Failed,
             () if unreadable => Condition::Unreadable,
             () => match observed {

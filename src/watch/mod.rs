@@ -4,16 +4,17 @@
 //! and draws no random numbers, so every promise about run modes, timeouts and retirement can be tested by
 //! tables (`tests.rs`) and by properties (`properties.rs`).
 //!
-//! [`terms`] has what goes in and out of it, [`standing`] what of it outlives the daemon, [`condition`] how it is in one
-//! word.
+//! [`terms`] has what goes in and out of it, [`standing`] what of it outlives the daemon, [`guard`] which updates are not
+//! run unasked, [`condition`] how it is in one word.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::config::spec::{OnFailure, Retry, RunMode, RunOnLoad, Throttle};
+use crate::config::spec::{Guard, OnFailure, Retry, RunMode, RunOnLoad, Throttle};
 use crate::store::Version;
 
 mod condition;
+mod guard;
 #[cfg(test)]
 mod properties;
 mod runs;
@@ -25,6 +26,7 @@ mod tests;
 mod updates;
 
 pub use condition::Condition;
+pub use guard::{Held, Suspicion};
 pub use standing::{Past, Record, Seen, Standing};
 pub use supply::Supply;
 pub use terms::*;
@@ -45,6 +47,7 @@ impl Policy {
         retry: None,
         on_failure: OnFailure::Keep,
         throttle: Throttle { debounce: Duration::ZERO, min_interval: Duration::ZERO, splay: Duration::ZERO },
+        guard: Guard { max_data: None, not_empty: false, max_shrink: None },
     };
 }
 
@@ -132,6 +135,12 @@ pub struct Watch {
     /// Updates to run, oldest first. At most one but in PARALLEL.
     waiting: VecDeque<Waiting>,
     superseded: u64,
+    /// What is not to be run unless an operator wants it. Boxed, because few have one.
+    held: Option<Box<Held>>,
+    /// What was held when an operator forced it, until the store says whether it is still there.
+    forced: Option<Version>,
+    /// The newest update that was let through in the present definition.
+    admitted: Option<Version>,
     /// How many updates were accepted, and when the last was.
     accepted: u64,
     accepted_at: Time,
@@ -142,6 +151,7 @@ pub struct Watch {
     // As in `Standing`.
     applied: Option<Version>,
     discarded: Option<Version>,
+    reference: Option<u64>,
     failures: u32,
     stopped: bool,
     paused: bool,
@@ -170,6 +180,9 @@ impl Watch {
             runs: Vec::new(),
             waiting: VecDeque::new(),
             superseded: 0,
+            held: None,
+            forced: None,
+            admitted: None,
             accepted: 0,
             accepted_at: Time::ZERO,
             started_at: None,
@@ -177,6 +190,7 @@ impl Watch {
             succeeded: 0,
             applied: None,
             discarded: None,
+            reference: None,
             failures: 0,
             stopped: false,
             paused: false,
@@ -210,7 +224,9 @@ impl Watch {
         match input {
             Input::Observed(state) => {
                 let before = self.seen;
-                if let Some(update) = self.observe(state) {
+                if let Some(update) = self.observe(state)
+                    && let Some(update) = self.admit(update, &mut effects)
+                {
                     // A former daemon's run may have exactly this, and then it is no news to it.
                     let news =
                         self.change(before, update.version).is_some() || update.event == Event::Trigger;
@@ -228,8 +244,9 @@ impl Watch {
             Input::Retired => {
                 self.life = Life::Retired;
                 self.waiting.clear();
+                self.held = None;
             }
-            Input::Triggered => self.trigger(),
+            Input::Triggered { force } => self.trigger(force),
             Input::Paused => self.paused = true,
             Input::Resumed => self.resume(&mut effects),
             Input::Killed => self.end_all_by(now, Reason::Kill),
@@ -260,9 +277,11 @@ impl Watch {
         let running = ours.filter_map(|run| Some(run.update.as_ref()?.event)).next_back();
         Standing {
             seen: self.seen,
-            owed: waiting.or(running).or(self.interrupted),
+            owed: waiting.or(running).or(self.interrupted).or(self.held().map(|held| held.event)),
             applied: self.applied,
             discarded: self.discarded,
+            held: self.held().map(|held| held.version),
+            reference: self.reference,
             failures: self.failures,
             stopped: self.stopped,
             paused: self.paused,
@@ -309,7 +328,8 @@ impl Watch {
     }
 
     fn load(&mut self, policy: Policy, standing: Standing, same_definition: bool) {
-        let Standing { seen, owed, applied, discarded, failures, stopped, paused } = standing;
+        let Standing { seen, owed, applied, discarded, held, reference, failures, stopped, paused } =
+            standing;
         if !same_definition {
             self.definition += 1;
             self.subject += 1;
@@ -323,14 +343,21 @@ impl Watch {
         (self.seen, self.observed) = (seen, false);
         self.interrupted = owed;
         (self.applied, self.discarded) = (applied, discarded);
+        let former =
+            |version| Held { event: owed.unwrap_or(Event::Load), version, suspicion: Suspicion::Former };
+        self.held = held.map(|version| Box::new(former(version)));
+        (self.forced, self.admitted) = (None, None);
+        self.reference = reference;
         (self.failures, self.stopped) = (failures, stopped);
         self.paused |= paused;
     }
 
-    fn trigger(&mut self) {
+    fn trigger(&mut self, force: bool) {
         match self.life {
+            Life::Active if self.held.is_some() && !force => {}
             Life::Active => {
                 self.stopped = false;
+                self.forced = self.held().map(|held| held.version);
                 self.interrupted = Some(Event::Trigger);
             }
             Life::Retired | Life::Stopping => {}
@@ -350,6 +377,7 @@ impl Watch {
             self.seen = None;
             self.interrupted = None;
             self.waiting.clear();
+            (self.held, self.reference) = (None, None);
         }
         if policy.run_mode != RunMode::Parallel {
             self.keep_newest();
@@ -361,6 +389,7 @@ impl Watch {
         (self.failures, self.stopped) = (0, false);
         self.load = Load::of(&policy);
         self.policy = policy;
+        self.judge_anew();
     }
 
     fn supersede(&mut self, effects: &mut Vec<Effect>) {

@@ -5,15 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::spec::Share;
 use crate::store::{Content, State};
+
+/// Of a node, and one more.
+const MOST_BYTES: u8 = 9;
 
 /// What the world does next.
 #[derive(Clone, Debug)]
 enum Move {
-    /// The node changes and the store sees it.
-    Change,
+    /// The node changes to so many bytes, and the store sees it.
+    Change(u8),
     /// The node changes, but something newer comes before the store reads it.
-    ChangeUnseen,
+    ChangeUnseen(u8),
     Delete,
     DeleteUnseen,
     /// The store says again what is there.
@@ -24,7 +28,11 @@ enum Move {
     Redefine(Policy, bool),
     Retire,
     /// What operators ask for.
-    Trigger,
+    Trigger {
+        force: bool,
+    },
+    /// The node changes before the store is asked.
+    ForceTooLate(u8),
     Pause,
     Resume,
     Kill,
@@ -49,21 +57,32 @@ fn policy() -> impl Strategy<Value = Policy> {
     let throttle = (seconds(5), seconds(5), seconds(5))
         .prop_map(|(debounce, min_interval, splay)| Throttle { debounce, min_interval, splay });
     let throttle = prop_oneof![Just(Throttle::default()), throttle];
-    let failure = (proptest::option::of(retry), on_failure, throttle);
+    let failure = (proptest::option::of(retry), on_failure, throttle, guard());
     let run_on_load = prop_oneof![Just(RunOnLoad::Never), Just(RunOnLoad::Always), Just(RunOnLoad::Changed)];
     (mode, run_on_load, any::<bool>(), timeout, 1..4usize, failure).prop_map(
-        |(run_mode, run_on_load, notify, timeout, max_parallel, (retry, on_failure, throttle))| Policy {
-            run_mode,
-            run_on_load,
-            notify_signal: notify.then_some(10),
-            timeout,
-            max_parallel,
-            on_children: false,
-            retry,
-            on_failure,
-            throttle,
+        |(run_mode, run_on_load, notify, timeout, max_parallel, (retry, on_failure, throttle, guard))| {
+            Policy {
+                run_mode,
+                run_on_load,
+                notify_signal: notify.then_some(10),
+                timeout,
+                max_parallel,
+                on_children: false,
+                retry,
+                on_failure,
+                throttle,
+                guard,
+            }
         },
     )
+}
+
+fn guard() -> impl Strategy<Value = Guard> {
+    let max_shrink = (0..=100u8).prop_map(|percent| Share::of_percent(percent.into()).expect("a share"));
+    let max_data = 0..u64::from(MOST_BYTES);
+    let guard = (proptest::option::of(max_data), any::<bool>(), proptest::option::of(max_shrink))
+        .prop_map(|(max_data, not_empty, max_shrink)| Guard { max_data, not_empty, max_shrink });
+    prop_oneof![Just(Guard::default()), guard]
 }
 
 fn end() -> impl Strategy<Value = End> {
@@ -77,8 +96,8 @@ fn last_end() -> impl Strategy<Value = End> {
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
-        6 => Just(Move::Change),
-        2 => Just(Move::ChangeUnseen),
+        6 => (0..MOST_BYTES).prop_map(Move::Change),
+        2 => (0..MOST_BYTES).prop_map(Move::ChangeUnseen),
         2 => Just(Move::Delete),
         1 => Just(Move::DeleteUnseen),
         3 => Just(Move::Resync),
@@ -86,7 +105,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         4 => (0..10u64).prop_map(Move::Sleep),
         2 => (policy(), any::<bool>()).prop_map(|(policy, same)| Move::Redefine(policy, same)),
         1 => Just(Move::Retire),
-        1 => Just(Move::Trigger),
+        2 => any::<bool>().prop_map(|force| Move::Trigger { force }),
+        1 => (0..MOST_BYTES).prop_map(Move::ForceTooLate),
         1 => Just(Move::Pause),
         2 => Just(Move::Resume),
         1 => Just(Move::Kill),
@@ -100,6 +120,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 /// A run as seen from outside.
 struct Live {
     definition: u64,
+    subject: u64,
     version: Version,
     /// Of a former daemon.
     orphan: bool,
@@ -137,6 +158,16 @@ struct World {
     /// The newest run that succeeded in this definition.
     applied: Option<(RunId, Version)>,
     discarded: Option<Version>,
+    /// Of each revision.
+    bytes: BTreeMap<i64, u64>,
+    /// How much the newest run had that succeeded, of this subject.
+    reference: Option<(RunId, u64)>,
+    /// The revisions that may run in this definition and those that did, of this daemon; those that a guard held, and
+    /// those of which that was said.
+    passed: BTreeSet<i64>,
+    ran: BTreeSet<i64>,
+    held: BTreeSet<i64>,
+    said: BTreeSet<i64>,
     /// The first state without `run_on_load`, which runs nothing.
     skipped: Option<Version>,
     first_state: bool,
@@ -166,6 +197,12 @@ impl World {
             last_run: None,
             applied: None,
             discarded: None,
+            bytes: BTreeMap::new(),
+            reference: None,
+            passed: BTreeSet::new(),
+            ran: BTreeSet::new(),
+            held: BTreeSet::new(),
+            said: BTreeSet::new(),
             skipped: None,
             first_state: true,
             retrying: false,
@@ -177,11 +214,11 @@ impl World {
 
     fn apply(&mut self, step: Move) {
         match step {
-            Move::Change => {
-                self.change();
+            Move::Change(bytes) => {
+                self.change(bytes);
                 self.observe();
             }
-            Move::ChangeUnseen => self.change(),
+            Move::ChangeUnseen(bytes) => self.change(bytes),
             Move::Delete => {
                 self.node = None;
                 self.observe();
@@ -202,14 +239,19 @@ impl World {
             Move::Retire => {
                 self.retired = true;
                 self.feed(Input::Retired);
-                let Standing { applied, paused, .. } = self.noted.standing;
-                self.noted.standing = Standing { applied, paused, ..Standing::default() };
+                let Standing { applied, reference, paused, .. } = self.noted.standing;
+                self.noted.standing = Standing { applied, reference, paused, ..Standing::default() };
             }
             // The daemon takes no orders about what no file registers.
-            Move::Trigger | Move::Pause | Move::Resume | Move::Kill if self.retired => {}
-            Move::Trigger => {
-                self.stopped = false;
-                self.feed(Input::Triggered);
+            Move::Trigger { .. } | Move::ForceTooLate(_) | Move::Pause | Move::Resume | Move::Kill
+                if self.retired => {}
+            Move::Trigger { force } => {
+                self.trigger(force);
+                self.observe();
+            }
+            Move::ForceTooLate(bytes) => {
+                self.trigger(true);
+                self.change(bytes);
                 self.observe();
             }
             Move::Pause => self.order(Input::Paused, true),
@@ -243,8 +285,42 @@ impl World {
         self.note();
     }
 
+    fn trigger(&mut self, force: bool) {
+        let held = self.watch.held().map(|held| held.version.revision);
+        self.stopped &= held.is_some() && !force;
+        if force && let Some(held) = held {
+            self.passed.insert(held);
+            self.held.remove(&held);
+            self.said.remove(&held);
+        }
+        self.feed(Input::Triggered { force });
+    }
+
+    /// Whether the guard has anything against this revision.
+    fn is_suspicious(&self, revision: i64) -> bool {
+        let bytes = self.bytes[&revision];
+        let Guard { max_data, not_empty, max_shrink } = self.policy.guard;
+        let shrinks = |most: Share| {
+            self.reference.is_some_and(|(_, last)| {
+                bytes < last && (last - bytes) as f64 > most.percent() / 100.0 * last as f64 + 1e-9
+            })
+        };
+        max_data.is_some_and(|most| bytes > most)
+            || not_empty && bytes == 0
+            || max_shrink.is_some_and(shrinks)
+    }
+
     fn end(&mut self, run: RunId, end: End) {
         let live = self.live.remove(&run).expect("a live run");
+        let ours = !live.orphan && live.subject == self.subject;
+        if end == End::Succeeded && ours && self.reference.is_none_or(|(newest, _)| run > newest) {
+            self.reference = Some((run, self.bytes[&live.version.revision]));
+        }
+        let revision = live.version.revision;
+        // It may be tried again in another definition, which judges it anew.
+        if end == End::Starved && ours && !self.held.contains(&revision) && !self.is_suspicious(revision) {
+            self.passed.insert(revision);
+        }
         let newer = self.applied.is_none_or(|(newest, _)| run > newest);
         if end == End::Succeeded && !live.orphan && live.definition == self.definition && newer {
             self.applied = Some((run, live.version));
@@ -298,6 +374,9 @@ impl World {
         let standing = self.recalled();
         // What the ledger had not heard of is not known to have been applied.
         self.applied = standing.applied.map(|version| (RunId(0), version));
+        self.reference = standing.reference.map(|bytes| (RunId(0), bytes));
+        self.held = standing.held.map(|version| version.revision).into_iter().collect();
+        (self.passed, self.ran, self.said) = Default::default();
         self.first_state |= standing.seen.is_none();
         self.retrying |= standing.owed.is_some();
         self.stopped = standing.stopped;
@@ -315,9 +394,10 @@ impl World {
         Past { record: Some(record), interrupted, forgotten: false }.standing()
     }
 
-    fn change(&mut self) {
+    fn change(&mut self, bytes: u8) {
         let incarnation = self.node.map_or(self.next, |(incarnation, _)| incarnation);
         self.node = Some((incarnation, self.next));
+        self.bytes.insert(self.next, bytes.into());
         self.next += 1;
     }
 
@@ -328,7 +408,15 @@ impl World {
     fn observe(&mut self) {
         let state = match self.version() {
             None => State::Absent,
-            Some(version) => State::Present { version, content: Content::Data([].into()) },
+            Some(version) => {
+                let revision = version.revision;
+                let is_applied = self.applied.is_some_and(|(_, applied)| applied == version);
+                if is_applied || !self.held.contains(&revision) && !self.is_suspicious(revision) {
+                    self.passed.insert(revision);
+                }
+                let bytes = vec![0; self.bytes[&revision] as usize];
+                State::Present { version, content: Content::Data(bytes.into()) }
+            }
         };
         if std::mem::take(&mut self.first_state) && self.policy.run_on_load == RunOnLoad::Never {
             self.skipped = self.version();
@@ -342,8 +430,11 @@ impl World {
         if self.retired || !same_subject {
             self.subject += 1;
             self.first_state = true;
-            self.last_run = None;
+            (self.last_run, self.reference) = (None, None);
         }
+        let passed = std::mem::take(&mut self.passed);
+        self.passed = passed.into_iter().filter(|revision| !self.is_suspicious(*revision)).collect();
+        (self.ran, self.held, self.said) = Default::default();
         (self.stopped, self.applied) = (false, None);
         if std::mem::take(&mut self.retired) {
             let standing = Standing { paused: self.paused, ..Standing::default() };
@@ -364,6 +455,9 @@ impl World {
         if !self.lags {
             self.note();
         }
+        let holds = effects.iter().any(|effect| matches!(effect, Effect::Held { .. }));
+        let notifies = effects.iter().any(|effect| matches!(effect, Effect::Notify { .. }));
+        assert!(!(holds && notifies), "notified of what is held");
         for effect in effects {
             self.check(effect);
         }
@@ -387,6 +481,8 @@ impl World {
                     "did not wait for the action of an older definition"
                 );
                 assert!(!self.stopped, "spawned after a failure that stops");
+                assert!(self.passed.contains(&update.version.revision), "ran what was never let through");
+                self.ran.insert(update.version.revision);
                 let interval = self.policy.throttle.min_interval;
                 let rested = self.last_start.replace(self.now).is_none_or(|last| self.now >= last + interval);
                 assert!(rested, "started too soon after the last start");
@@ -398,8 +494,8 @@ impl World {
                 self.last_run = Some(update.version);
                 let definition = self.definition;
                 let version = update.version;
-                let live = Live { definition, version, orphan: false, terminated: None, killed: false };
-                self.live.insert(run, live);
+                let (subject, orphan, terminated, killed) = (self.subject, false, None, false);
+                self.live.insert(run, Live { definition, subject, version, orphan, terminated, killed });
             }
             Effect::Notify { run, .. } => assert!(self.live.contains_key(&run)),
             Effect::Terminate { run, .. } => {
@@ -419,6 +515,13 @@ impl World {
                     "ignored in favour of a run whose end nobody will know"
                 );
                 self.discarded = Some(version);
+            }
+            Effect::Held { version, .. } => {
+                let revision = version.revision;
+                assert!(!self.ran.contains(&revision), "held what had been let through");
+                self.passed.remove(&revision);
+                assert!(self.said.insert(revision), "said twice that it is held");
+                self.held.insert(revision);
             }
             // In other modes, too, for what was put off before the definition changed.
             Effect::Superseded { .. } => {}
@@ -457,10 +560,17 @@ proptest! {
         }
         world.settle();
         if let (false, false, Some(version)) = (world.retired, world.stopped, world.version()) {
+            let held = world.watch.held().map(|held| held.version);
             prop_assert!(
-                [world.last_run, world.discarded, world.skipped].contains(&Some(version)),
+                [world.last_run, world.discarded, world.skipped, held].contains(&Some(version)),
                 "at rest the last content {:?} is not the last that ran ({:?})", version, world.last_run
             );
+        }
+        if let Some(held) = world.watch.held() {
+            prop_assert_eq!(Some(held.version), world.version(), "what is held is there no more");
+            let expected = if world.stopped { Condition::Stopped } else { Condition::Held };
+            prop_assert_eq!(world.watch.condition(false), expected);
+            prop_assert!(world.said.contains(&held.version.revision), "held without a word");
         }
         prop_assert_eq!(world.watch.deadline(), None, "a deadline without a run");
     }
@@ -477,8 +587,13 @@ proptest! {
         let applied = world.applied.map(|(_, version)| version);
         let discarded = world.watch.standing().discarded;
         let done = world.version().is_none_or(|version| [applied, discarded].contains(&Some(version)));
+        let held = world.watch.held().map(|held| held.version);
+        let holds = |version: Version| {
+            held == Some(version) || applied != Some(version) && world.is_suspicious(version.revision)
+        };
+        let holds = world.version().is_some_and(holds);
         let expected = match world.policy.run_on_load {
-            _ if world.retired || world.stopped => 0,
+            _ if world.retired || world.stopped || holds => 0,
             RunOnLoad::Never => 0,
             RunOnLoad::Changed => usize::from(!done),
             RunOnLoad::Always => usize::from(world.version().is_some()),
@@ -486,6 +601,10 @@ proptest! {
         world.apply(if crash { Move::Crash(0) } else { Move::Restart(vec![End::Succeeded]) });
         world.settle();
         prop_assert_eq!(world.ever.len(), before + expected);
+        if let Some(held) = held {
+            prop_assert_eq!(world.watch.held().map(|held| held.version), Some(held), "forgotten");
+            prop_assert!(world.said.contains(&held.revision), "held without a word");
+        }
     }
 
     #[test]

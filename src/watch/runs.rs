@@ -28,6 +28,7 @@ impl Watch {
         let newest = ended.number == self.accepted;
         match end {
             End::Interrupted => self.interrupted = Some(update.event),
+            End::Starved if !same_definition && !self.still_passes(update, effects) => {}
             End::Starved if newest || self.policy.run_mode == RunMode::Parallel => {
                 let starved = ended.starved + 1;
                 let after = supply.pause(&STARVED, starved);
@@ -35,16 +36,20 @@ impl Watch {
                 self.try_again(Run { starved, ..ended }, now + after);
             }
             End::Starved => {}
-            End::Succeeded if same_definition => {
-                self.failures = 0;
-                if ended.number > self.succeeded {
+            End::Succeeded => {
+                let newest = ended.number > self.succeeded;
+                if newest {
                     self.succeeded = ended.number;
-                    self.applied = Some(update.version);
+                    self.reference = Some(update.content.amount());
+                }
+                // Else it says nothing about the definition that there is now.
+                if same_definition {
+                    self.failures = 0;
+                    self.applied = if newest { Some(update.version) } else { self.applied };
                 }
             }
             End::Failed if same_definition => self.failed(ended, newest, now, supply, effects),
-            // It ran, but says nothing about the definition that there is now.
-            End::Succeeded | End::Failed => {}
+            End::Failed => {}
         }
     }
 

@@ -41,6 +41,10 @@ pub struct Standing {
     pub applied: Option<Version>,
     /// What DISCARD ignored last, in the present definition.
     pub discarded: Option<Version>,
+    /// What a guard holds, in the present definition. It is owed.
+    pub held: Option<Version>,
+    /// The [amount](crate::store::Content::amount) of what the action succeeded with last, in whichever definition: what guards compare with.
+    pub reference: Option<u64>,
     /// How many runs failed in a row.
     pub failures: u32,
     /// After a failure with [`OnFailure::Stop`], until the definition changes or an operator triggers it.
@@ -61,12 +65,15 @@ impl Standing {
             Seen::Absent => Seen::Absent,
             Seen::Present(version) => Seen::Present(map(version)),
         });
-        Self { seen, applied: self.applied.map(&map), discarded: self.discarded.map(&map), ..self }
+        let [applied, discarded, held] =
+            [self.applied, self.discarded, self.held].map(|version| version.map(&map));
+        Self { seen, applied, discarded, held, ..self }
     }
 
-    /// What stays of it under another definition that watches the same: it has not failed yet, nor succeeded.
+    /// What stays of it under another definition that watches the same: it has not failed yet, nor succeeded, and what
+    /// was held is judged anew.
     pub fn redefined(self) -> Self {
-        Self { applied: None, discarded: None, failures: 0, stopped: false, ..self }
+        Self { applied: None, discarded: None, held: None, failures: 0, stopped: false, ..self }
     }
 }
 

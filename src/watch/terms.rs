@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Standing;
-use crate::config::spec::{OnFailure, Retry, RunMode, RunOnLoad, Throttle};
+use super::{Standing, Suspicion};
+use crate::config::spec::{Guard, OnFailure, Retry, RunMode, RunOnLoad, Throttle};
 use crate::store::{Content, State, Version};
 
 /// Time since an arbitrary origin, from a monotonic clock: a step of the wall clock moves no timeout.
@@ -31,6 +31,7 @@ pub struct Policy {
     pub retry: Option<Retry>,
     pub on_failure: OnFailure,
     pub throttle: Throttle,
+    pub guard: Guard,
 }
 
 /// Why an action runs, as `TWITCHER_EVENT` tells it.
@@ -55,6 +56,16 @@ impl Event {
             Event::Changed => "changed",
             Event::Children => "children",
             Event::Trigger => "trigger",
+        }
+    }
+
+    /// Why to run with a newer content in the place of one that was to be run for the reason `older`.
+    pub(super) fn instead_of(self, older: Self) -> Self {
+        match (older, self) {
+            // It is still the first run of this definition, or the one that was asked for, only with newer content.
+            (asked @ Event::Load, _)
+            | (asked @ Event::Trigger, Event::Created | Event::Changed | Event::Children) => asked,
+            (_, event) => event,
         }
     }
 }
@@ -91,9 +102,11 @@ pub enum Input {
     },
     /// The watch was removed from its file. What runs may run to its end.
     Retired,
-    /// An operator wants a run with what is there, also of a watch that a failure stopped. The caller makes sure that
-    /// an observation follows.
-    Triggered,
+    /// An operator wants a run with what is there, also of a watch that a failure stopped. What is held is run with `force`
+    /// only. The caller makes sure that an observation follows.
+    Triggered {
+        force: bool,
+    },
     /// An operator wants nothing started or notified until [`Input::Resumed`]; what runs may run to its end.
     Paused,
     Resumed,
@@ -153,6 +166,12 @@ pub enum Effect {
     /// SIGKILL to the run's process group, [`KILL_AFTER`] its SIGTERM.
     Kill {
         run: RunId,
+    },
+    /// A guard holds an update: it is not run unless an operator wants it. Once for each state of the node and each
+    /// definition.
+    Held {
+        version: Version,
+        suspicion: Suspicion,
     },
     /// DISCARD ignored an update.
     Discarded {

@@ -3,6 +3,8 @@
 use super::*;
 use crate::store::{Content, State};
 
+mod guard;
+
 const QUEUE: Policy = Policy {
     run_mode: RunMode::Queue,
     run_on_load: RunOnLoad::Always,
@@ -13,6 +15,7 @@ const QUEUE: Policy = Policy {
     retry: None,
     on_failure: OnFailure::Keep,
     throttle: Throttle { debounce: Duration::ZERO, min_interval: Duration::ZERO, splay: Duration::ZERO },
+    guard: Guard { max_data: None, not_empty: false, max_shrink: None },
 };
 const DISCARD: Policy = Policy { run_mode: RunMode::Discard, ..QUEUE };
 const PARALLEL: Policy = Policy { run_mode: RunMode::Parallel, ..QUEUE };
@@ -885,7 +888,7 @@ fn an_update_that_could_not_be_started_outlives_a_change_of_the_definition() {
 #[test]
 fn a_trigger_runs_what_is_there_once_more() {
     let mut bench = settled(SILENT);
-    assert_eq!(bench.step(Input::Triggered), []);
+    assert_eq!(bench.step(Input::Triggered { force: false }), []);
     assert_eq!(bench.see(1, 1), [spawn(1, Event::Trigger, 1, 1)]);
     assert_eq!(bench.end(1), []);
     assert_eq!(bench.see(1, 1), []);
@@ -894,7 +897,7 @@ fn a_trigger_runs_what_is_there_once_more() {
 #[test]
 fn a_trigger_is_owed_over_a_restart_and_by_no_node_that_is_gone() {
     let mut bench = settled(SILENT);
-    assert_eq!(bench.step(Input::Triggered), []);
+    assert_eq!(bench.step(Input::Triggered { force: false }), []);
     let mut next = bench.reborn(SILENT, None);
     assert_eq!(next.see(1, 1), [spawn(1, Event::Trigger, 1, 1)]);
     assert_eq!(bench.miss(), []);
@@ -905,7 +908,7 @@ fn a_trigger_is_owed_over_a_restart_and_by_no_node_that_is_gone() {
 fn a_trigger_is_not_ignored_by_discard_and_waits_for_the_running_action() {
     let mut bench = Bench::new(DISCARD);
     assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
-    assert_eq!(bench.step(Input::Triggered), []);
+    assert_eq!(bench.step(Input::Triggered { force: false }), []);
     assert_eq!(bench.see(1, 2), []);
     assert_eq!(bench.end(1), [spawn(2, Event::Trigger, 1, 2)]);
 }
@@ -917,7 +920,7 @@ fn a_trigger_starts_a_watch_again_that_a_failure_stopped_and_runs_once() {
     assert_eq!(bench.see(1, 2), []);
     assert_eq!(bench.fail(1), [Effect::GaveUp { failures: 1, stopped: true }]);
     // What waits is not run beside it, though nothing is stopped any more.
-    assert_eq!(bench.step(Input::Triggered), []);
+    assert_eq!(bench.step(Input::Triggered { force: false }), []);
     assert_eq!(bench.see(1, 2), [spawn(2, Event::Trigger, 1, 2)]);
     assert_eq!(bench.end(2), []);
 }
@@ -927,7 +930,7 @@ fn a_trigger_waits_for_no_splay_and_takes_the_place_of_a_retry() {
     let throttle = Throttle { splay: Duration::from_secs(3600), ..Throttle::default() };
     let mut bench = Bench::new(Policy { throttle, ..QUEUE });
     assert_eq!(bench.see(1, 1), []);
-    assert_eq!(bench.step(Input::Triggered), []);
+    assert_eq!(bench.step(Input::Triggered { force: false }), []);
     // Still the first run of this definition.
     assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
 
@@ -935,7 +938,7 @@ fn a_trigger_waits_for_no_splay_and_takes_the_place_of_a_retry() {
     let mut bench = Bench::new(Policy { retry: Some(retry), ..QUEUE });
     assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
     assert!(matches!(bench.fail(1)[..], [Effect::Retry { .. }]));
-    assert_eq!(bench.step(Input::Triggered), []);
+    assert_eq!(bench.step(Input::Triggered { force: false }), []);
     assert_eq!(bench.see(1, 1), [spawn(2, Event::Trigger, 1, 1)]);
     assert_eq!(bench.end(2), []);
     assert_eq!(bench.watch.deadline(), None);
@@ -1136,7 +1139,7 @@ fn conditions_are_in_the_order_of_their_precedence_and_have_names_of_their_own()
 fn what_was_asked_for_is_still_asked_for_with_newer_content() {
     let mut bench = Bench::new(QUEUE);
     assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
-    assert_eq!(bench.step(Input::Triggered), []);
+    assert_eq!(bench.step(Input::Triggered { force: false }), []);
     assert_eq!(bench.see(1, 1), []);
     assert_eq!(bench.see(1, 2), []);
     assert_eq!(bench.end(1), [spawn(2, Event::Trigger, 1, 2)]);
@@ -1148,7 +1151,7 @@ fn something_is_awaited_until_the_store_has_said_what_the_node_is() {
     assert!(bench.watch.awaits_word());
     bench.see(1, 1);
     assert!(!bench.watch.awaits_word());
-    bench.step(Input::Triggered);
+    bench.step(Input::Triggered { force: false });
     assert!(bench.watch.awaits_word());
     bench.see(1, 1);
     bench.redefine(QUEUE);

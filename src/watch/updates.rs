@@ -16,6 +16,7 @@ impl Watch {
             self.seen = Some(Seen::Absent);
             self.load = Load::No;
             self.interrupted = None;
+            (self.held, self.forced) = (None, None);
             return None;
         };
         let before = self.seen.replace(Seen::Present(version));
@@ -45,7 +46,20 @@ impl Watch {
         before?.change(version, self.policy.on_children)
     }
 
-    /// Decides what becomes of an update; whether it starts at once is [`Self::start_waiting`]'s business.
+    /// Decides whether an update is to be run.
+    pub(super) fn admit(&mut self, update: Update, effects: &mut Vec<Effect>) -> Option<Update> {
+        let asked = matches!(update.event, Event::Load | Event::Trigger);
+        if self.policy.run_mode == RunMode::Discard && self.is_busy() && !self.paused && !asked {
+            self.discarded = Some(update.version);
+            // What is held is not there any more.
+            (self.held, self.forced) = (None, None);
+            effects.push(Effect::Discarded { version: update.version });
+            return None;
+        }
+        self.judge(update, effects)
+    }
+
+    /// Decides where an update that is to be run waits; whether it starts at once is [`Self::start_waiting`]'s business.
     pub(super) fn accept(
         &mut self,
         update: Update,
@@ -53,12 +67,6 @@ impl Watch {
         supply: &mut Supply,
         effects: &mut Vec<Effect>,
     ) {
-        let asked = matches!(update.event, Event::Load | Event::Trigger);
-        if self.policy.run_mode == RunMode::Discard && self.is_busy() && !self.paused && !asked {
-            self.discarded = Some(update.version);
-            effects.push(Effect::Discarded { version: update.version });
-            return;
-        }
         self.accepted += 1;
         self.accepted_at = now;
         // What failed and waits to be tried again is out of date now.
@@ -101,12 +109,7 @@ impl Watch {
                 newer.not_before = older.not_before;
                 newer.since = older.since.max(self.accepted_at);
             }
-            newer.update.event = match (older.update.event, newer.update.event) {
-                // It is still the first run of this definition, or the one that was asked for, only with newer content.
-                (asked @ Event::Load, _)
-                | (asked @ Event::Trigger, Event::Created | Event::Changed | Event::Children) => asked,
-                (_, event) => event,
-            };
+            newer.update.event = newer.update.event.instead_of(older.update.event);
         }
         self.waiting.clear();
         self.waiting.push_back(newer);

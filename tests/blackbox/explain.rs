@@ -12,7 +12,7 @@ fn explain_prints_every_watch_as_the_daemon_would_have_it() {
     );
     let full = r#"uid: "nobody", gid: 0, watch_type: WATCH_CHILDREN, run_mode: QUEUE, run_on_load: CHANGED,
         pipe_stdin: false, notify_signal: "HUP", timeout: 0.5, retry: #{ attempts: 2 }, on_failure: STOP, debounce: 1,
-        min_interval: 2, splay: 3, env: #{ B: "it's", A: 1 }, cwd: "/srv/a b", umask: 0o7, nice: 5,
+        min_interval: 2, splay: 3, max_data: 65536, guard: #{ not_empty: true, max_shrink: 12.5 }, env: #{ B: "it's", A: 1 }, cwd: "/srv/a b", umask: 0o7, nice: 5,
         rlimits: #{ nofile: 64, cpu: 3, core: "unlimited", "as": 4096 }, no_new_privs: true, output: "discard",
         description: "full""#;
     let text = [
@@ -46,6 +46,8 @@ app.twc:full
   debounce:      1 s
   min_interval:  2 s
   splay:         3 s
+  max_data:      65536 bytes
+  guard:         not_empty, max_shrink 12.5 %
   env:           A=1
   env:           B='it'\''s'
   cwd:           /srv/a b

@@ -21,6 +21,8 @@ mod fault_suite;
 mod faults;
 mod fleet;
 mod function;
+mod guard;
+mod hostile_data;
 mod journald;
 mod logging;
 mod once;

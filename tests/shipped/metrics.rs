@@ -93,7 +93,7 @@ fn the_alerts_fire_when_they_should_and_only_then() {
 fn each_alert_says_how_bad_it_is_and_where_and_what_helps() {
     let rules = fs::read_to_string(here(RULES)).unwrap();
     let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
-    assert_eq!(alerts.len(), 5);
+    assert_eq!(alerts.len(), 6);
     for alert in alerts {
         for part in
             [" for: ", " severity: ", " summary: ", " description: ", "$labels.instance", "`twitcher "]

@@ -156,12 +156,14 @@ fn birth(metadata: &Metadata) -> (u64, Option<SystemTime>) {
     (metadata.ino(), metadata.created().ok())
 }
 
-/// The names of the nodes in the directory `path`, sorted. A name that is no UTF-8 names no node.
+/// The names of the nodes in the directory `path`, sorted. A name that is no UTF-8, or has a control character, names no
+/// node, as in ZooKeeper: a newline in one would make two of it for whoever reads a list.
 pub(crate) fn names(path: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {
         if let Ok(name) = entry?.file_name().into_string()
             && !name.starts_with('.')
+            && !name.chars().any(char::is_control)
         {
             names.push(name);
         }

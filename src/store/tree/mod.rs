@@ -97,6 +97,16 @@ impl Tree {
         Some(&self.nodes[place])
     }
 
+    /// How many nodes are in it besides the root.
+    pub fn nodes_below(&self) -> u64 {
+        self.nodes.len().saturating_sub(1) as u64
+    }
+
+    /// Of the data of all its nodes.
+    pub fn bytes(&self) -> u64 {
+        self.nodes.iter().map(|node| node.data.len() as u64).sum()
+    }
+
     /// Its incarnation is that of the root. The rest is equal if and only if all nodes are the same, but for a chance
     /// of one in 2^63, and positive, because people read it.
     fn version(&self) -> Version {

@@ -1,0 +1,130 @@
+//! What is held instead of run: updates that a guard finds suspicious.
+//!
+//! Whoever can write a node chooses what an action gets, and when. A guard ([`Guard`]) keeps the obvious accidents from
+//! it. The rules:
+//!
+//! - Each update is judged once, when it is observed, whatever its event. What was let through runs, is tried again and
+//!   can be triggered again without being judged again; so is what the action succeeded with last.
+//! - What run mode DISCARD ignores is not judged: it does not run anyway.
+//! - A held update starts nothing, notifies nobody and takes no other's place: what runs or waits was good when it came.
+//! - It stays held, over restarts too, until it is forced, the node changes or goes, or the definition changes. Another
+//!   state of the node is judged by itself. Another definition judges anew, also what waits.
+//! - Force is for what is held when it is asked for, and for nothing that comes later.
+//! - `max_shrink` compares with what the action succeeded with last on this node, in whichever definition. If that is
+//!   not known, it lets everything pass.
+//!
+//! So at rest the last content is the last that ran, or it is held.
+
+use super::{Effect, Event, Seen, Update, Watch};
+use crate::config::spec::{Guard, Share};
+use crate::store::{Content, Version};
+
+/// Why an update is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// More than `max_data`.
+    TooMuch { bytes: u64, most: u64 },
+    /// Which `not_empty` forbids.
+    Empty,
+    /// More than `max_shrink` below `reference`. Both as [`Content::amount`] has them.
+    Shrunk { amount: u64, reference: u64, most: Share },
+    /// A former daemon held it, and knew more than this one.
+    Former,
+}
+
+/// An update that is not run unless an operator wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub event: Event,
+    pub version: Version,
+    pub suspicion: Suspicion,
+}
+
+impl Guard {
+    /// What is suspicious about `content`, if anything, where the action succeeded with `reference` last.
+    pub(super) fn suspicion(&self, content: &Content, reference: Option<u64>) -> Option<Suspicion> {
+        let Self { max_data, not_empty, max_shrink } = *self;
+        if let Some(most) = max_data
+            && let bytes = content.bytes()
+            && bytes > most
+        {
+            return Some(Suspicion::TooMuch { bytes, most });
+        }
+        let amount = content.amount();
+        if not_empty && amount == 0 {
+            return Some(Suspicion::Empty);
+        }
+        let (reference, most) = reference.zip(max_shrink)?;
+        let lost = reference.saturating_sub(amount);
+        most.is_exceeded_by(lost, reference).then_some(Suspicion::Shrunk { amount, reference, most })
+    }
+}
+
+impl Watch {
+    /// What is held, if anything is.
+    pub fn held(&self) -> Option<&Held> {
+        self.held.as_deref()
+    }
+
+    /// Lets an update through, or holds it.
+    pub(super) fn judge(&mut self, mut update: Update, effects: &mut Vec<Effect>) -> Option<Update> {
+        let before = self.held.take();
+        let forced = self.forced.take();
+        if let (Some(before), None) = (&before, forced) {
+            update.event = update.event.instead_of(before.event);
+        }
+        let is_this = |version: Version| version.is_same_state(update.version);
+        let cleared = [forced, self.admitted, self.applied].into_iter().flatten().any(is_this);
+        let still = || before.filter(|before| is_this(before.version)).map(|before| before.suspicion);
+        let suspicion = self.policy.guard.suspicion(&update.content, self.reference).or_else(still);
+        match suspicion.filter(|_| !cleared) {
+            None => {
+                self.admitted = Some(update.version);
+                Some(update)
+            }
+            Some(suspicion) => {
+                self.hold(&update, suspicion, effects);
+                None
+            }
+        }
+    }
+
+    fn hold(
+        &mut self,
+        &Update { event, version, .. }: &Update,
+        suspicion: Suspicion,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.held = Some(Box::new(Held { event, version, suspicion }));
+        effects.push(Effect::Held { version, suspicion });
+    }
+
+    /// Whether what an older definition let through may run in this one. If not, and it is what the node has, it is held.
+    pub(super) fn still_passes(&mut self, update: &Update, effects: &mut Vec<Effect>) -> bool {
+        let is_this = |version: Version| version.is_same_state(update.version);
+        if self.held().is_some_and(|held| is_this(held.version)) {
+            return false;
+        }
+        let is_there = matches!(self.seen, Some(Seen::Present(version)) if is_this(version));
+        let suspicion = self.policy.guard.suspicion(&update.content, self.reference);
+        match suspicion {
+            None if is_there => self.admitted = Some(update.version),
+            Some(suspicion) if is_there => self.hold(update, suspicion, effects),
+            None | Some(_) => {}
+        }
+        suspicion.is_none()
+    }
+
+    /// Judges anew what a former definition let through or held, and has not run: what does not pass is owed.
+    pub(super) fn judge_anew(&mut self) {
+        (self.forced, self.admitted) = (None, None);
+        let held = self.held.take().map(|held| held.event);
+        let newest = self.waiting.back().map(|waiting| (waiting.number, waiting.update.event));
+        let (guard, reference) = (self.policy.guard, self.reference);
+        self.waiting.retain(|waiting| guard.suspicion(&waiting.update.content, reference).is_none());
+        let last = self.waiting.back();
+        self.admitted = last.map(|waiting| waiting.update.version);
+        let lost = newest.filter(|(number, _)| last.is_none_or(|last| last.number != *number));
+        self.interrupted = self.interrupted.or(held).or(lost.map(|(_, event)| event));
+    }
+}

@@ -1,0 +1,460 @@
+//! What is held, and for how long.
+
+use super::*;
+use crate::config::spec::Share;
+use crate::store::Tree;
+
+const FREE: Guard = QUEUE.guard;
+
+/// Not of a load.
+const BEFORE: Standing = Standing {
+    seen: Some(Seen::Absent),
+    owed: None,
+    applied: None,
+    discarded: None,
+    held: None,
+    reference: None,
+    failures: 0,
+    stopped: false,
+    paused: false,
+};
+
+fn half() -> Guard {
+    Guard { max_shrink: Share::of_percent(50.0), ..FREE }
+}
+
+fn not_empty() -> Guard {
+    Guard { not_empty: true, ..FREE }
+}
+
+fn guarded(guard: Guard) -> Policy {
+    Policy { run_on_load: RunOnLoad::Never, guard, ..QUEUE }
+}
+
+fn sized(revision: i64, size: usize) -> State {
+    State::Present { version: version(1, revision), content: Content::Data(vec![0; size].into()) }
+}
+
+fn held(revision: i64, suspicion: Suspicion) -> Effect {
+    Effect::Held { version: version(1, revision), suspicion }
+}
+
+fn empty(revision: i64) -> Effect {
+    held(revision, Suspicion::Empty)
+}
+
+fn shrunk(revision: i64, amount: u64, reference: u64) -> Effect {
+    held(revision, Suspicion::Shrunk { amount, reference, most: Share::of_percent(50.0).unwrap() })
+}
+
+/// In the place of a spawn: the run, why, and with which revision.
+fn ran(effects: &[Effect]) -> (u64, Event, i64) {
+    match effects {
+        [Effect::Spawn { run, update, .. }] => (run.0, update.event, update.version.revision),
+        other => panic!("{other:?}"),
+    }
+}
+
+impl Bench {
+    fn sized(&mut self, revision: i64, size: usize) -> Vec<Effect> {
+        self.step(Input::Observed(sized(revision, size)))
+    }
+
+    fn trigger(&mut self, force: bool) -> Vec<Effect> {
+        self.step(Input::Triggered { force })
+    }
+
+    fn condition(&self) -> Condition {
+        self.watch.condition(false)
+    }
+
+    fn held(&self) -> Option<i64> {
+        self.watch.held().map(|held| held.version.revision)
+    }
+
+    /// Has run with revision 1 of this size.
+    fn after(policy: Policy, size: usize) -> Self {
+        let mut bench = Self::of(Watch::new(policy, BEFORE));
+        ran(&bench.sized(1, size));
+        assert_eq!(bench.end(1), []);
+        assert_eq!(bench.condition(), Condition::Idle);
+        bench
+    }
+}
+
+#[test]
+fn what_is_suspicious() {
+    let share = |percent| Share::of_percent(percent).unwrap();
+    let shrink = |percent| Guard { max_shrink: Some(share(percent)), ..FREE };
+    let most = |bytes| Guard { max_data: Some(bytes), ..FREE };
+    let shrunk =
+        |amount, reference, percent| Some(Suspicion::Shrunk { amount, reference, most: share(percent) });
+    let too_much = |bytes, most| Some(Suspicion::TooMuch { bytes, most });
+    for (guard, size, reference, expected) in [
+        (FREE, 0, Some(1000), None),
+        (most(0), 0, None, None),
+        (most(0), 1, None, too_much(1, 0)),
+        (most(10), 10, None, None),
+        (most(10), 11, None, too_much(11, 10)),
+        (not_empty(), 0, None, Some(Suspicion::Empty)),
+        (not_empty(), 1, None, None),
+        (shrink(50.0), 0, None, None),
+        (shrink(50.0), 0, Some(0), None),
+        (shrink(50.0), 1, Some(0), None),
+        (shrink(50.0), 100, Some(100), None),
+        (shrink(50.0), 50, Some(100), None),
+        (shrink(50.0), 49, Some(100), shrunk(49, 100, 50.0)),
+        (shrink(50.0), 1000, Some(100), None),
+        (shrink(0.0), 100, Some(100), None),
+        (shrink(0.0), 99, Some(100), shrunk(99, 100, 0.0)),
+        (shrink(12.5), 7, Some(8), None),
+        (shrink(12.4), 7, Some(8), shrunk(7, 8, 12.4)),
+        (shrink(100.0), 0, Some(100), None),
+        // As large as can be, without a product that wraps.
+        (shrink(50.0), 10, Some(u64::MAX), shrunk(10, u64::MAX, 50.0)),
+        (Guard { not_empty: true, ..shrink(50.0) }, 0, Some(100), Some(Suspicion::Empty)),
+        (Guard { max_data: Some(1), ..shrink(50.0) }, 2, Some(100), too_much(2, 1)),
+    ] {
+        let content = Content::Data(vec![0; size].into());
+        assert_eq!(guard.suspicion(&content, reference), expected, "{guard:?} {size} {reference:?}");
+    }
+}
+
+// "children = bytes of the list as the action would get it ... number of children; tree = sum of the data bytes, number of
+// nodes below the watched one"
+#[test]
+fn each_kind_of_content_has_its_own_size() {
+    let names = |names: &[&str]| Content::Children(names.iter().map(|name| name.to_string()).collect());
+    let tree = |nodes: &[(&str, i64)]| Content::Tree(Tree::sample(nodes));
+    for (content, bytes, amount) in [
+        (Content::Data(b"abc".as_slice().into()), 3, 3),
+        (names(&[]), 0, 0),
+        (names(&["a", "\u{fc}b"]), 6, 2),
+        (tree(&[("/t", 12)]), 2, 0),
+        (tree(&[("/t", 12), ("/t/a", 3), ("/t/a/b", 456)]), 6, 2),
+    ] {
+        assert_eq!((content.bytes(), content.amount()), (bytes, amount), "{content:?}");
+    }
+}
+
+#[test]
+fn a_held_update_is_said_once_and_a_good_one_takes_its_place() {
+    let mut bench = Bench::after(guarded(half()), 100);
+    assert_eq!(bench.sized(2, 49), [shrunk(2, 49, 100)]);
+    assert_eq!((bench.held(), bench.condition()), (Some(2), Condition::Held));
+    assert_eq!(bench.sized(2, 49), [], "a resync");
+    assert_eq!(bench.sized(3, 48), [shrunk(3, 48, 100)], "another one is another one");
+    assert_eq!(bench.held(), Some(3));
+    assert_eq!(ran(&bench.sized(4, 50)), (2, Event::Changed, 4));
+    assert_eq!(bench.held(), None);
+    assert_eq!(bench.end(2), []);
+    // What ran is what the next one is compared with.
+    assert_eq!(bench.sized(5, 24), [shrunk(5, 24, 50)]);
+}
+
+#[test]
+fn without_anything_to_compare_with_nothing_has_shrunk() {
+    let mut bench = Bench::of(Watch::new(guarded(half()), BEFORE));
+    assert_eq!(ran(&bench.sized(1, 100)), (1, Event::Created, 1));
+    assert_eq!(bench.fail(1), []);
+    assert_eq!(ran(&bench.sized(2, 1)), (2, Event::Changed, 2), "it succeeded with nothing yet");
+}
+
+#[test]
+fn a_load_is_judged_and_stays_the_load_with_what_comes_later() {
+    let mut bench = Bench::new(Policy { guard: not_empty(), ..QUEUE });
+    assert_eq!(bench.sized(1, 0), [empty(1)]);
+    assert_eq!(ran(&bench.sized(2, 1)), (1, Event::Load, 2));
+}
+
+#[test]
+fn what_is_created_anew_is_judged_and_what_is_gone_is_held_no_more() {
+    let mut bench = Bench::after(guarded(not_empty()), 1);
+    assert_eq!(bench.sized(2, 0), [empty(2)]);
+    assert_eq!(bench.miss(), []);
+    assert_eq!((bench.held(), bench.condition()), (None, Condition::Absent));
+    assert_eq!(bench.sized(3, 0), [empty(3)]);
+    assert_eq!(bench.condition(), Condition::Held);
+}
+
+// "running the older good one that waits is legitimate: it was good when it came"
+#[test]
+fn what_waits_runs_all_the_same_and_what_is_held_stays() {
+    for policy in
+        [guarded(half()), Policy { run_mode: RunMode::Parallel, max_parallel: 1, ..guarded(half()) }]
+    {
+        let mut bench = Bench::after(policy, 100);
+        ran(&bench.sized(2, 100));
+        assert_eq!(bench.sized(3, 90), []);
+        assert_eq!(bench.sized(4, 1), [shrunk(4, 1, 100)]);
+        assert_eq!(bench.condition(), Condition::Running);
+        assert_eq!(ran(&bench.end(2)), (3, Event::Changed, 3));
+        assert_eq!(bench.end(3), []);
+        assert_eq!((bench.held(), bench.condition()), (Some(4), Condition::Held));
+    }
+}
+
+#[test]
+fn in_parallel_a_held_update_keeps_none_from_running() {
+    let mut bench = Bench::after(Policy { run_mode: RunMode::Parallel, ..guarded(not_empty()) }, 1);
+    assert_eq!(ran(&bench.sized(2, 1)), (2, Event::Changed, 2));
+    assert_eq!(bench.sized(3, 0), [empty(3)]);
+    assert_eq!(ran(&bench.sized(4, 1)), (3, Event::Changed, 4));
+    assert_eq!(bench.held(), None);
+}
+
+#[test]
+fn a_held_update_notifies_nobody() {
+    let mut bench = Bench::after(Policy { notify_signal: Some(10), ..guarded(not_empty()) }, 1);
+    ran(&bench.sized(2, 1));
+    assert_eq!(bench.sized(3, 0), [empty(3)]);
+    assert_eq!(bench.sized(4, 1), [Effect::Notify { run: RunId(2), signal: 10 }]);
+}
+
+#[test]
+fn what_was_let_through_is_tried_again_unjudged_whatever_is_held_since() {
+    let retry = Retry { attempts: 5, delay: Duration::from_secs(1), max_delay: Duration::from_secs(1) };
+    let mut bench = Bench::after(Policy { retry: Some(retry), ..guarded(half()) }, 100);
+    ran(&bench.sized(2, 60));
+    assert_eq!(bench.sized(3, 0), [shrunk(3, 0, 100)]);
+    assert!(matches!(bench.fail(2)[..], [Effect::Retry { .. }]), "it is the newest that may run");
+    assert_eq!(bench.condition(), Condition::Retrying);
+    assert_eq!(ran(&bench.at_deadline()), (3, Event::Changed, 2));
+}
+
+#[test]
+fn force_runs_what_is_held_and_that_is_what_the_next_one_is_compared_with() {
+    let mut bench = Bench::after(guarded(half()), 100);
+    assert_eq!(bench.sized(2, 10), [shrunk(2, 10, 100)]);
+    assert_eq!(bench.trigger(true), []);
+    assert_eq!(bench.condition(), Condition::Held, "until the store has said that it is still there");
+    assert_eq!(ran(&bench.sized(2, 10)), (2, Event::Trigger, 2));
+    assert_eq!(bench.held(), None);
+    assert_eq!(bench.end(2), []);
+    let Standing { applied, reference, .. } = bench.watch.standing();
+    assert_eq!((applied, reference), (Some(version(1, 2)), Some(10)));
+    assert_eq!(ran(&bench.sized(3, 5)), (3, Event::Changed, 3));
+}
+
+// "force only covers this content"
+#[test]
+fn force_is_for_nothing_that_comes_later() {
+    let mut bench = Bench::after(guarded(half()), 100);
+    assert_eq!(bench.sized(2, 10), [shrunk(2, 10, 100)]);
+    assert_eq!(bench.trigger(true), []);
+    assert_eq!(bench.sized(3, 9), [shrunk(3, 9, 100)]);
+    assert_eq!(bench.sized(4, 8), [shrunk(4, 8, 100)]);
+    assert_eq!(bench.trigger(true), []);
+    assert_eq!(bench.miss(), []);
+    assert_eq!(bench.sized(5, 7), [shrunk(5, 7, 100)]);
+}
+
+#[test]
+fn without_anything_held_force_is_no_more_than_a_trigger() {
+    let mut bench = Bench::after(guarded(half()), 100);
+    assert_eq!(bench.trigger(true), []);
+    assert_eq!(bench.sized(2, 10), [shrunk(2, 10, 100)]);
+    let mut bench = Bench::after(guarded(half()), 100);
+    assert_eq!(bench.trigger(true), []);
+    assert_eq!(ran(&bench.sized(1, 100)), (2, Event::Trigger, 1));
+}
+
+#[test]
+fn a_trigger_without_force_runs_nothing_that_is_held_nor_what_comes_just_then() {
+    let mut bench = Bench::after(guarded(not_empty()), 1);
+    assert_eq!(bench.trigger(false), []);
+    assert_eq!(bench.sized(2, 0), [empty(2)]);
+    assert_eq!(bench.trigger(false), []);
+    assert_eq!(bench.sized(2, 0), []);
+    assert_eq!(bench.condition(), Condition::Held);
+}
+
+#[test]
+fn a_changed_definition_judges_anew_what_waits() {
+    let mut bench = Bench::after(guarded(FREE), 100);
+    ran(&bench.sized(2, 100));
+    bench.sized(3, 10);
+    assert_eq!(bench.redefine(guarded(half())), []);
+    assert_eq!(bench.sized(3, 10), [shrunk(3, 10, 100)]);
+    assert_eq!(bench.end(2), []);
+    assert_eq!(bench.condition(), Condition::Held);
+
+    let mut bench = Bench::after(guarded(FREE), 100);
+    ran(&bench.sized(2, 1000));
+    bench.sized(3, 60);
+    assert_eq!(bench.redefine(guarded(half())), []);
+    // What passes is not judged again when the other one has ended.
+    assert_eq!(ran(&bench.end(2)), (3, Event::Changed, 3));
+    assert_eq!(bench.sized(3, 60), []);
+}
+
+#[test]
+fn what_could_not_be_started_is_judged_anew_by_another_definition() {
+    let starved = |run| Input::Ended { run: RunId(run), end: End::Starved };
+    let mut bench = Bench::after(guarded(FREE), 100);
+    ran(&bench.sized(2, 10));
+    bench.redefine(guarded(half()));
+    assert_eq!(bench.sized(2, 10), [], "it runs");
+    assert_eq!(bench.step(starved(2)), [shrunk(2, 10, 100)]);
+    assert_eq!(bench.watch.deadline(), None);
+
+    let mut bench = Bench::after(guarded(FREE), 100);
+    ran(&bench.sized(2, 10));
+    bench.redefine(Policy { run_on_load: RunOnLoad::Always, ..guarded(half()) });
+    assert_eq!(bench.sized(2, 10), [shrunk(2, 10, 100)]);
+    assert_eq!(bench.step(starved(2)), [], "it was said");
+    assert_eq!((bench.watch.deadline(), bench.condition()), (None, Condition::Held));
+}
+
+#[test]
+fn what_was_forced_can_be_triggered_again_also_when_it_failed() {
+    for end in [End::Succeeded, End::Failed] {
+        let mut bench = Bench::after(guarded(not_empty()), 1);
+        bench.sized(2, 0);
+        bench.trigger(true);
+        ran(&bench.sized(2, 0));
+        assert_eq!(bench.trigger(false), []);
+        assert_eq!(bench.sized(2, 0), []);
+        let again = bench.step(Input::Ended { run: RunId(2), end });
+        assert_eq!(ran(&again), (3, Event::Trigger, 2));
+    }
+}
+
+#[test]
+fn force_starts_a_watch_again_that_a_failure_stopped() {
+    let mut bench = Bench::after(Policy { on_failure: OnFailure::Stop, ..guarded(not_empty()) }, 1);
+    ran(&bench.sized(2, 1));
+    assert_eq!(bench.fail(2), [Effect::GaveUp { failures: 1, stopped: true }]);
+    assert_eq!(bench.sized(3, 0), [empty(3)]);
+    assert_eq!(bench.condition(), Condition::Stopped);
+    bench.trigger(true);
+    assert_eq!(ran(&bench.sized(3, 0)), (3, Event::Trigger, 3));
+}
+
+#[test]
+fn discard_ignores_what_comes_meanwhile_suspicious_or_not() {
+    let mut bench = Bench::after(Policy { run_mode: RunMode::Discard, ..guarded(not_empty()) }, 1);
+    ran(&bench.sized(2, 1));
+    assert_eq!(bench.sized(3, 0), [Effect::Discarded { version: version(1, 3) }]);
+    assert_eq!(bench.end(2), []);
+    assert_eq!(bench.condition(), Condition::Idle);
+    // Who asks for it all the same is told.
+    bench.trigger(false);
+    assert_eq!(bench.sized(3, 0), [empty(3)]);
+    assert_eq!(bench.sized(4, 0), [empty(4)]);
+    assert_eq!(ran(&bench.sized(5, 1)).2, 5);
+    assert_eq!(bench.sized(6, 0), [Effect::Discarded { version: version(1, 6) }]);
+    assert_eq!(bench.held(), None);
+}
+
+#[test]
+fn a_paused_watch_holds_as_well() {
+    let mut bench = Bench::after(guarded(not_empty()), 1);
+    bench.step(Input::Paused);
+    assert_eq!(bench.sized(2, 0), [empty(2)]);
+    assert_eq!(bench.condition(), Condition::Paused);
+    assert_eq!(bench.step(Input::Resumed), []);
+    assert_eq!(bench.condition(), Condition::Held);
+}
+
+#[test]
+fn a_changed_definition_judges_anew_by_what_the_old_one_succeeded_with() {
+    for run_on_load in [RunOnLoad::Never, RunOnLoad::Always, RunOnLoad::Changed] {
+        let mut bench = Bench::after(guarded(half()), 100);
+        assert_eq!(bench.sized(2, 10), [shrunk(2, 10, 100)]);
+        assert_eq!(bench.redefine(Policy { run_on_load, timeout: Some(KILL_AFTER), ..guarded(half()) }), []);
+        assert_eq!(bench.sized(2, 10), [shrunk(2, 10, 100)]);
+        assert_eq!(bench.redefine(Policy { run_on_load, ..guarded(FREE) }), []);
+        assert_eq!(bench.held(), None);
+        assert_eq!(ran(&bench.sized(2, 10)).2, 2, "{run_on_load:?}");
+    }
+}
+
+#[test]
+fn another_definition_s_success_is_compared_with_too_and_another_node_s_is_not() {
+    let mut bench = Bench::of(Watch::new(guarded(FREE), BEFORE));
+    ran(&bench.sized(1, 100));
+    bench.redefine(guarded(half()));
+    assert_eq!(bench.sized(1, 100), []);
+    assert_eq!(bench.end(1), [], "it ends when it is an older definition's");
+    assert_eq!(bench.sized(2, 10), [shrunk(2, 10, 100)]);
+    bench.step(Input::Redefined { policy: guarded(half()), same_subject: false });
+    assert_eq!(bench.held(), None);
+    assert_eq!(bench.sized(3, 10), [], "another node's first state");
+    assert_eq!(ran(&bench.sized(4, 1)).2, 4);
+}
+
+// "nothing held is forgotten over restart (the next daemon holds it again, and says so again once)"
+#[test]
+fn a_restart_forgets_nothing_that_is_held_and_says_it_once() {
+    for run_on_load in [RunOnLoad::Never, RunOnLoad::Always, RunOnLoad::Changed] {
+        let policy = Policy { run_on_load, ..guarded(half()) };
+        let mut bench = Bench::after(policy.clone(), 100);
+        assert_eq!(bench.sized(2, 10), [shrunk(2, 10, 100)]);
+        let mut next = bench.reborn(policy.clone(), None);
+        assert_eq!(next.condition(), Condition::Held);
+        assert_eq!(next.sized(2, 10), [shrunk(2, 10, 100)]);
+        assert_eq!(next.sized(2, 10), []);
+        assert_eq!(next.condition(), Condition::Held);
+        let mut good = bench.reborn(policy, None);
+        assert_eq!(ran(&good.sized(3, 60)).2, 3);
+    }
+}
+
+#[test]
+fn what_was_held_by_an_older_success_stays_held_over_a_restart() {
+    let mut bench = Bench::after(guarded(half()), 100);
+    ran(&bench.sized(2, 60));
+    assert_eq!(bench.sized(3, 40), [shrunk(3, 40, 100)]);
+    // By now it has shrunk by a third only.
+    assert_eq!(bench.end(2), []);
+    assert_eq!(bench.held(), Some(3));
+    let mut next = bench.reborn(guarded(half()), None);
+    assert_eq!(next.sized(3, 40), [held(3, Suspicion::Former)]);
+    next.trigger(true);
+    assert_eq!(ran(&next.sized(3, 40)), (1, Event::Trigger, 3));
+}
+
+#[test]
+fn what_was_forced_and_succeeded_is_not_held_by_the_next_daemon() {
+    let policy = Policy { guard: not_empty(), ..QUEUE };
+    let mut bench = Bench::new(policy.clone());
+    bench.sized(1, 0);
+    bench.trigger(true);
+    ran(&bench.sized(1, 0));
+    // Its daemon dies first: nobody knows what came of it.
+    let mut next = bench.reborn(policy.clone(), None);
+    assert_eq!(next.sized(1, 0), [empty(1)]);
+    assert_eq!(bench.end(1), []);
+    let mut next = bench.reborn(policy, None);
+    assert_eq!(ran(&next.sized(1, 0)), (1, Event::Load, 1));
+}
+
+#[test]
+fn a_restart_with_another_definition_judges_anew_and_one_with_another_node_knows_nothing() {
+    let mut bench = Bench::after(guarded(half()), 100);
+    assert_eq!(bench.sized(2, 10), [shrunk(2, 10, 100)]);
+    let next = |policy, same_subject| {
+        let standing = bench.watch.standing();
+        let record = Some(Record { standing, same_subject, same_definition: false });
+        let mut next = Bench::of(Watch::unloaded());
+        let standing = Past { record, ..Past::default() }.standing();
+        assert_eq!(next.load(policy, standing, false), []);
+        next
+    };
+    assert_eq!(ran(&next(guarded(FREE), true).sized(2, 10)), (1, Event::Changed, 2));
+    assert_eq!(next(guarded(half()), true).sized(2, 10), [shrunk(2, 10, 100)]);
+    let load = Policy { run_on_load: RunOnLoad::Always, ..guarded(half()) };
+    assert_eq!(ran(&next(load, false).sized(2, 10)), (1, Event::Load, 2));
+}
+
+#[test]
+fn a_watch_that_comes_back_knows_what_it_succeeded_with_and_holds_nothing_any_more() {
+    let mut bench = Bench::after(guarded(half()), 100);
+    bench.sized(2, 10);
+    bench.step(Input::Retired);
+    let standing = Standing { reference: Some(100), ..Standing::default() };
+    bench.load(Policy { run_on_load: RunOnLoad::Always, ..guarded(half()) }, standing, false);
+    assert_eq!(bench.held(), None);
+    assert_eq!(bench.sized(2, 10), [shrunk(2, 10, 100)]);
+}

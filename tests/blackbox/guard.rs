@@ -1,0 +1,329 @@
+//! `max_data` and `guard`: what is held, what shows it, and what sets it free.
+
+use serde_json::{Value, json};
+
+use crate::harness::control::{ask, connect, get};
+use crate::harness::{Daemon, Journal, Sandbox, exec, on_both_stores, wait_for, wait_until, watch};
+
+/// With one watch of `/n`, which records the event and what it is given.
+fn guarded(sandbox: &Sandbox, keys: &str) -> Journal {
+    let journal = sandbox.journal();
+    let keys = format!("description: \"deploy\", {keys}");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), &keys));
+    journal
+}
+
+#[track_caller]
+fn wait_for_state(sandbox: &Sandbox, state: &str) -> Value {
+    let socket = sandbox.control_socket();
+    wait_for(&format!("the watch to be {state}"), || {
+        std::os::unix::net::UnixStream::connect(&socket).ok()?;
+        let watches = get(&socket, "/v1/watches").json_lines();
+        watches.into_iter().find(|found| found["description"] == "deploy" && found["state"] == state)
+    })
+}
+
+/// Waits until something is held because of this.
+#[track_caller]
+fn wait_until_held(sandbox: &Sandbox, why: &str) -> Value {
+    let socket = sandbox.control_socket();
+    wait_for(&format!("it to be held: {why}"), || {
+        let watches = get(&socket, "/v1/watches").json_lines();
+        watches.into_iter().find(|found| found["held"].as_str().is_some_and(|held| held.contains(why)))
+    })
+}
+
+fn said(daemon: &Daemon) -> Vec<String> {
+    daemon.log_lines(&["app.twc:deploy: held: "])
+}
+
+#[track_caller]
+fn force(sandbox: &Sandbox) -> String {
+    sandbox.operator(["trigger", "--force", "deploy"]).finish().expect(0).text()
+}
+
+// "not_empty: empty data is held; max_shrink: an update smaller by more than that than what the action last succeeded with is
+// held ... a later good update replaces it"
+#[test]
+fn a_suspicious_update_is_held_said_and_shown_until_a_good_one_comes() {
+    on_both_stores(|sandbox| {
+        let journal = guarded(sandbox, "guard: #{ not_empty: true, max_shrink: 50 }");
+        sandbox.nodes.set("/n", "0123456789");
+        let daemon = sandbox.start();
+        journal.wait_for(&["load 0123456789"]);
+        let idle = wait_for_state(sandbox, "idle");
+        assert_eq!(idle["held"], Value::Null);
+        let metric = |name: &str| {
+            let text = get(&sandbox.control_socket(), "/metrics").text();
+            text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok())
+        };
+        assert_eq!(metric("twitcher_updates_held_total"), Some(0.0));
+
+        sandbox.nodes.set("/n", "");
+        let held = wait_for_state(sandbox, "held");
+        let version = &held["version"];
+        assert_eq!(held["held"], json!(format!("version {version} has 0 bytes (not_empty)")));
+        assert_ne!(held["applied_version"], held["version"]);
+        sandbox.nodes.set("/n", "0123");
+        let held = wait_until_held(sandbox, "4 bytes");
+        let version = &held["version"];
+        let why = format!("version {version} has 4 bytes, where the last success had 10 (max_shrink: 50)");
+        assert_eq!(held["held"], json!(why));
+        let remedy = "not run, unless by `twitcher trigger --force app.twc:deploy` or when the node changes";
+        wait_until("it to be said", || said(&daemon).len() == 2);
+        let line = said(&daemon).pop().unwrap();
+        assert!(line.ends_with(&format!(" WARNING app.twc:deploy: held: /n, {why}; {remedy}")), "{line}");
+        assert_eq!(metric("twitcher_updates_held_total"), Some(2.0));
+        assert_eq!(metric("twitcher_watches{state=\"held\"}"), Some(1.0));
+
+        let shown = sandbox.operator(["status"]).finish().expect(0).text();
+        assert!(shown.contains(" held ") && shown.contains(&why), "{shown}");
+        let checked = sandbox.operator(["status", "--check"]).finish();
+        assert_eq!(checked.code, Some(1));
+        let problem =
+            format!("app.twc:deploy: held: {why}; `twitcher trigger --force app.twc:deploy` runs it\n");
+        assert_eq!(checked.text(), problem);
+
+        sandbox.nodes.set("/n", "01234");
+        journal.wait_for(&["load 0123456789", "changed 01234"]);
+        wait_for_state(sandbox, "idle");
+        assert_eq!(sandbox.operator(["status", "--check"]).finish().expect(0).text(), "ok: 1 watch\n");
+    });
+}
+
+// "max_data: an update with more is held, not run": of a load as well.
+#[test]
+fn an_update_that_is_too_large_is_held_also_at_the_load() {
+    on_both_stores(|sandbox| {
+        let journal = guarded(sandbox, "max_data: 10");
+        sandbox.nodes.set("/n", "0123456789a");
+        let _daemon = sandbox.start();
+        let held = wait_for_state(sandbox, "held");
+        let version = &held["version"];
+        assert_eq!(held["held"], json!(format!("version {version} has 11 bytes (max_data: 10)")));
+        sandbox.nodes.set("/n", "0123456789");
+        journal.wait_for(&["load 0123456789"]);
+    });
+}
+
+// "`trigger --force WATCH` applies it; a plain trigger is refused (409) and says why"
+#[test]
+fn only_force_runs_what_is_held_and_the_next_update_is_compared_with_that() {
+    on_both_stores(|sandbox| {
+        let journal = guarded(sandbox, "guard: #{ max_shrink: 50 }");
+        sandbox.nodes.set("/n", "0123456789");
+        let daemon = sandbox.start();
+        journal.wait_for(&["load 0123456789"]);
+        wait_for_state(sandbox, "idle");
+        // With nothing held it is as good as any other.
+        assert_eq!(force(sandbox), "app.twc:deploy: runs with what its node has now\n");
+        journal.wait_for(&["load 0123456789", "trigger 0123456789"]);
+        wait_for_state(sandbox, "idle");
+
+        sandbox.nodes.set("/n", "0123");
+        let held = wait_for_state(sandbox, "held");
+        let why = held["held"].as_str().unwrap();
+        let socket = sandbox.control_socket();
+        let post = |resource: &str| ask(connect(&socket), "POST", resource);
+        let refused = post("/v1/trigger?watch=deploy");
+        let remedy = "`twitcher trigger --force app.twc:deploy` runs it all the same";
+        let error = format!("app.twc:deploy: {why}, and is held; {remedy}");
+        assert_eq!((refused.status, refused.json()), (409, json!({ "error": error })));
+        let refused = sandbox.operator(["trigger", "deploy"]).finish().expect(1);
+        assert_eq!(refused.stderr, format!("twitcher: {error}\n"));
+        for (resource, status) in [
+            ("/v1/trigger?watch=deploy&force=false", 409),
+            ("/v1/trigger?watch=deploy&force=yes", 400),
+            ("/v1/pause?watch=deploy&force=true", 400),
+        ] {
+            assert_eq!(post(resource).status, status, "{resource}");
+        }
+        wait_for_state(sandbox, "held");
+
+        assert_eq!(force(sandbox), "app.twc:deploy: runs with what was held\n");
+        journal.wait_for(&["load 0123456789", "trigger 0123456789", "trigger 0123"]);
+        let idle = wait_for_state(sandbox, "idle");
+        assert_eq!((&idle["held"], &idle["applied_version"]), (&Value::Null, &idle["version"]));
+        daemon.wait_for_log(&["app.twc:deploy: triggered with --force by an operator"]);
+        sandbox.nodes.set("/n", "01");
+        journal.wait_for(&["load 0123456789", "trigger 0123456789", "trigger 0123", "changed 01"]);
+        wait_for_state(sandbox, "idle");
+        sandbox.nodes.set("/n", "");
+        wait_for_state(sandbox, "held");
+        let answer = post("/v1/trigger?watch=deploy&force=true");
+        let done = json!({ "watch": "app.twc:deploy", "done": "runs with what was held" });
+        assert_eq!((answer.status, answer.json()), (200, done));
+        journal.wait_for(&[
+            "load 0123456789",
+            "trigger 0123456789",
+            "trigger 0123",
+            "changed 01",
+            "trigger ",
+        ]);
+    });
+}
+
+// "nothing held is forgotten over restart (the next daemon holds it again, and says so again once)"; "the size is kept over
+// restarts in the ledger"
+#[test]
+fn a_restart_forgets_neither_what_is_held_nor_what_it_was_compared_with() {
+    on_both_stores(|sandbox| {
+        for (load, brutal) in [("true", true), ("false", false), ("CHANGED", true)] {
+            let journal = guarded(sandbox, "guard: #{ max_shrink: 50 }");
+            sandbox.nodes.set("/n", "0123456789");
+            let mut daemon = sandbox.start();
+            journal.wait_for(&["load 0123456789"]);
+            wait_for_state(sandbox, "idle");
+            // The same action, in another definition.
+            let keys = format!("guard: #{{ max_shrink: 50 }}, run_on_load: {load}, timeout: 60");
+            let journal = guarded(sandbox, &keys);
+            daemon.wait_for_log(&["app.twc: loaded, 0 added, 1 changed"]);
+            if load != "false" {
+                journal.wait_for(&["load 0123456789"]);
+            }
+            wait_for_state(sandbox, "idle");
+            let so_far = journal.lines();
+            sandbox.nodes.set("/n", "0");
+            let held = wait_for_state(sandbox, "held");
+            // The ledger has it 2 ms later.
+            wait_until("the ledger to know", || daemon_knows(sandbox));
+            if brutal {
+                daemon.kill()
+            } else {
+                assert_eq!(daemon.stop(), Some(0))
+            }
+            for _ in 0..2 {
+                let mut next = sandbox.start();
+                next.wait_for_log(&["held: /n"]);
+                let again = wait_for_state(sandbox, "held");
+                assert_eq!(again["held"], held["held"]);
+                assert_eq!(next.stop(), Some(0));
+                assert_eq!(said(&next).len(), 1, "{:?}", next.log());
+            }
+            assert_eq!(journal.lines(), so_far);
+            let mut last = sandbox.start();
+            // Before its first look at the node, it would run as a load.
+            last.wait_for_log(&["held: /n"]);
+            force(sandbox);
+            journal.wait_for_last("trigger 0");
+            wait_for_state(sandbox, "idle");
+            assert_eq!(last.stop(), Some(0));
+            // It counts as applied.
+            let mut next = sandbox.start();
+            wait_for_state(sandbox, "idle");
+            assert_eq!(next.stop(), Some(0));
+            assert!(said(&next).is_empty(), "{:?}", next.log());
+            sandbox.remove_config("app.twc");
+            std::fs::remove_file(sandbox.state().join("ledger.db")).expect("remove the ledger");
+        }
+    });
+}
+
+fn daemon_knows(sandbox: &Sandbox) -> bool {
+    let ledger = rusqlite::Connection::open(sandbox.state().join("ledger.db")).expect("open the ledger");
+    let held = ledger.query_row("SELECT held_number IS NOT NULL FROM watches", [], |row| row.get(0));
+    held.unwrap_or(false)
+}
+
+// "guard removed => it runs, as the load of a changed definition does"
+#[test]
+fn without_its_guard_what_was_held_runs() {
+    for load in ["true", "false", "CHANGED"] {
+        let sandbox = Sandbox::directory();
+        let journal = guarded(&sandbox, &format!("run_on_load: {load}, guard: #{{ not_empty: true }}"));
+        let _daemon = sandbox.start();
+        wait_for_state(&sandbox, "absent");
+        sandbox.nodes.set("/n", "");
+        wait_for_state(&sandbox, "held");
+        guarded(&sandbox, &format!("run_on_load: {load}"));
+        journal.wait_for_line_where("a run", |line| line.starts_with("load") || line.starts_with("created"));
+        wait_for_state(&sandbox, "idle");
+    }
+}
+
+// "Sizes: children = bytes of the list for max_data, number of children for the guard; tree = sum of the data bytes, number of
+// nodes below the watched one"
+#[test]
+fn children_and_trees_are_measured_in_their_own_way() {
+    on_both_stores(|sandbox| {
+        let journal = sandbox.journal();
+        let each = |description: &str, keys: &str| {
+            let keys = format!("description: {description:?}, {keys}");
+            watch("/t", &exec(&journal.note(description)), &keys)
+        };
+        let config = [
+            each("none", "watch_type: WATCH_CHILDREN, guard: #{ not_empty: true }"),
+            each("bare", "watch_type: WATCH_TREE, guard: #{ not_empty: true }"),
+            each("long", "watch_type: WATCH_CHILDREN, max_data: 5"),
+            each("much", "watch_type: WATCH_TREE, max_data: 5"),
+        ];
+        sandbox.config("app.twc", config.concat());
+        sandbox.nodes.set("/t/x", "");
+        sandbox.nodes.remove("/t/x");
+        let daemon = sandbox.start();
+        let held =
+            |watch: &str, why: &str| daemon.wait_for_log(&[&format!("app.twc:{watch}: held: /t"), why]);
+        held("none", "has 0 children (not_empty)");
+        held("bare", "has 0 nodes below it (not_empty)");
+        let ran = |expected: &[&str]| {
+            wait_until(&format!("{expected:?} to run"), || {
+                let mut lines = journal.lines();
+                lines.sort();
+                lines == expected
+            });
+        };
+        ran(&["long", "much"]);
+        // Five bytes each: a name with its newline is one of three.
+        sandbox.nodes.set("/t/abcd", "12345");
+        ran(&["bare", "long", "long", "much", "much", "none"]);
+        sandbox.nodes.set("/t/e", "6");
+        held("long", "has 7 bytes (max_data: 5)");
+        held("much", "has 6 bytes (max_data: 5)");
+    });
+}
+
+// "notify_signal must not be sent for a held update"
+#[test]
+fn a_running_action_is_not_notified_of_what_is_held() {
+    let sandbox = Sandbox::directory();
+    let (journal, gate) = (sandbox.journal(), sandbox.gate());
+    let (path, record, pass) = (journal.path(), journal.record(), gate.pass());
+    let script = format!("trap 'echo told >> {path}' USR1; {record}; {pass}");
+    let keys = "description: \"deploy\", notify_signal: \"USR1\", guard: #{ not_empty: true }";
+    sandbox.config("app.twc", watch("/n", &exec(&script), keys));
+    sandbox.nodes.set("/n", "1");
+    let daemon = sandbox.start();
+    journal.wait_for(&["1"]);
+    sandbox.nodes.set("/n", "");
+    daemon.wait_for_log(&["held: /n"]);
+    let running = wait_until_held(&sandbox, "not_empty");
+    assert_eq!(running["state"], "running", "whatever is held, it runs");
+    sandbox.nodes.set("/n", "2");
+    journal.wait_for(&["1", "told"]);
+    gate.open();
+    journal.wait_for(&["1", "told", "2"]);
+}
+
+#[test]
+fn once_fails_for_what_is_held_and_a_dry_run_says_that_it_would_be() {
+    let sandbox = Sandbox::directory();
+    let journal = guarded(&sandbox, "guard: #{ not_empty: true }");
+    sandbox.nodes.set("/n", "");
+    let dry = sandbox.daemon().arg("--dry-run").finish().expect(1);
+    dry.expect_said(&["app.twc:deploy", "not run", "it would be held: version ", "has 0 bytes (not_empty)"]);
+    let once = sandbox.daemon().arg("--once").finish().expect(1);
+    once.expect_said(&["app.twc:deploy: held: version ", "`twitcher trigger --force app.twc:deploy`"]);
+    assert!(journal.lines().is_empty());
+}
+
+// A watch that a shell would take for several words is quoted in the command that is to be copied.
+#[test]
+fn the_remedy_can_be_copied_into_a_shell() {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/n", "");
+    let keys = "description: \"it's $(a) test\", guard: #{ not_empty: true }";
+    sandbox.config("app.twc", watch("/n", &exec("true"), keys));
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&[r"`twitcher trigger --force 'app.twc:it'\''s $(a) test'`"]);
+    sandbox.operator(["trigger", "--force", "app.twc:it's $(a) test"]).finish().expect(0);
+}
