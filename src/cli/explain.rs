@@ -7,7 +7,6 @@ use nix::sys::signal::Signal;
 
 use crate::action::output::printable;
 use crate::config::load::Place;
-use crate::config::message::quoted;
 use crate::config::register::DEFAULT_MAX_PARALLEL;
 use crate::config::spec::{
     Action, Guard, Identity, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchKey, WatchSpec,

@@ -39,15 +39,6 @@ pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map_or(String::new(), |(_, candidate)| format!("; did you mean `{candidate}`?"))
 }
 
-/// As one word of a shell's.
-pub fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "_-+=.,:/@%".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
-
 /// Where sources are found for quoting: `(path as shown, text)` by the name the interpreter knows it by.
 pub trait Sources {
     /// The text and the path of the script or module `name`. `None` where no such source is known.
@@ -210,22 +201,6 @@ mod tests {
             ("frobnicate", ""),
         ] {
             assert_eq!(suggest(name, API), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn words_are_quoted_where_a_shell_would_not_take_them_as_they_are() {
-        for (word, expected) in [
-            ("/bin/sh", "/bin/sh"),
-            ("--name=ä", "--name=ä"),
-            ("", "''"),
-            ("a b", "'a b'"),
-            ("$HOME", "'$HOME'"),
-            ("it's", r"'it'\''s'"),
-            ("~", "'~'"),
-            ("#", "'#'"),
-        ] {
-            assert_eq!(quoted(word), expected);
         }
     }
 }
