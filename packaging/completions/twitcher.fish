@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_twitcher_global_optspecs
-    string join \n store= zkservers= session-timeout= config-path= state-dir= log-to-stdout log-file= v/verbose d/debug pid-file= control-socket= daemonize once dry-run stop-timeout= devel h/help V/version
+    string join \n store= zkservers= session-timeout= config-path= state-dir= log-to-stdout log-file= v/verbose d/debug pid-file= control-socket= allow-untrusted daemonize once dry-run stop-timeout= devel h/help V/version
 end
 
 function __fish_twitcher_needs_command
@@ -36,10 +36,11 @@ complete -c twitcher -n "__fish_twitcher_needs_command" -l stop-timeout -d 'How 
 complete -c twitcher -n "__fish_twitcher_needs_command" -l log-to-stdout -d 'Log to stdout (the default on a terminal; else the journal, or syslog, facility daemon)'
 complete -c twitcher -n "__fish_twitcher_needs_command" -s v -l verbose -d 'Log successful ends and every change of a watch, too'
 complete -c twitcher -n "__fish_twitcher_needs_command" -s d -l debug -d 'Log everything'
+complete -c twitcher -n "__fish_twitcher_needs_command" -l allow-untrusted -d 'As root, load also what others than root can change, with a warning: they decide what root runs. For development'
 complete -c twitcher -n "__fish_twitcher_needs_command" -l daemonize -d 'Run in the background'
 complete -c twitcher -n "__fish_twitcher_needs_command" -l once -d 'Run what is pending, wait for it, and exit 1 if anything is wrong then'
 complete -c twitcher -n "__fish_twitcher_needs_command" -l dry-run -d 'Start nothing, and say what would be run, and why; a daemon that runs is not disturbed'
-complete -c twitcher -n "__fish_twitcher_needs_command" -l devel -d 'Try it out: foreground, debug log to stdout, the configs in etc/examples, and a directory store of its own'
+complete -c twitcher -n "__fish_twitcher_needs_command" -l devel -d 'Try it out: foreground, debug log to stdout, the configs in etc/examples, whoever can change them, and a directory store of its own'
 complete -c twitcher -n "__fish_twitcher_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c twitcher -n "__fish_twitcher_needs_command" -s V -l version -d 'Print version'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "run" -d 'Watch the nodes that the configs name and run their actions'
@@ -71,13 +72,15 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l stop-timeout -
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l log-to-stdout -d 'Log to stdout (the default on a terminal; else the journal, or syslog, facility daemon)'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -s v -l verbose -d 'Log successful ends and every change of a watch, too'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -s d -l debug -d 'Log everything'
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l allow-untrusted -d 'As root, load also what others than root can change, with a warning: they decide what root runs. For development'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l daemonize -d 'Run in the background'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l once -d 'Run what is pending, wait for it, and exit 1 if anything is wrong then'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l dry-run -d 'Start nothing, and say what would be run, and why; a daemon that runs is not disturbed'
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l devel -d 'Try it out: foreground, debug log to stdout, the configs in etc/examples, and a directory store of its own'
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l devel -d 'Try it out: foreground, debug log to stdout, the configs in etc/examples, whoever can change them, and a directory store of its own'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -s h -l help -d 'Print help'
 complete -c twitcher -n "__fish_twitcher_using_subcommand check" -l explain -d 'Print each watch of the good files as the daemon would have it: who it runs as, and every setting'
-complete -c twitcher -n "__fish_twitcher_using_subcommand check" -s h -l help -d 'Print help'
+complete -c twitcher -n "__fish_twitcher_using_subcommand check" -l allow-untrusted -d 'Only warn of what others than root can change'
+complete -c twitcher -n "__fish_twitcher_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c twitcher -n "__fish_twitcher_using_subcommand get" -l store -d 'zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand get" -l zkservers -d 'The same for ZooKeeper, without the scheme' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand get" -l session-timeout -d 'Session timeout asked of ZooKeeper, and the time a client command may take [default: 10]' -r
@@ -110,9 +113,10 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l stuck-after
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l control-socket -d 'The daemon\'s control socket [default: /run/twitcher/control.sock]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l json -d 'As JSON, one object'
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -s f -l follow -d 'Show it again whenever it changed, until interrupted or the daemon ends'
-complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l check -d 'Print only what is wrong, and exit 1 if anything is: what fails or is stuck, a store that is not connected, a config that is not loaded, a lost ledger'
+complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l check -d 'Print only what is wrong, and exit 1 if anything is: what fails, is held or stuck, a store that is not connected, a config that is not loaded, a lost ledger'
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -s h -l help -d 'Print help'
 complete -c twitcher -n "__fish_twitcher_using_subcommand trigger" -l control-socket -d 'The daemon\'s control socket [default: /run/twitcher/control.sock]' -r -F
+complete -c twitcher -n "__fish_twitcher_using_subcommand trigger" -l force -d 'Also with what a guard holds (`max_data`, `guard`), if that is still what the node has'
 complete -c twitcher -n "__fish_twitcher_using_subcommand trigger" -s h -l help -d 'Print help'
 complete -c twitcher -n "__fish_twitcher_using_subcommand pause" -l control-socket -d 'The daemon\'s control socket [default: /run/twitcher/control.sock]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand pause" -s h -l help -d 'Print help'
