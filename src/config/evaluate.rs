@@ -61,7 +61,8 @@ pub struct Evaluator {
 }
 
 struct Running {
-    child: Child,
+    /// `None` where somebody else answers.
+    child: Option<Child>,
     requests: File,
     replies: File,
     files: usize,
@@ -86,6 +87,14 @@ impl Evaluator {
     /// upgrade replaced the file, and where the path leads through directories closed to others.
     pub fn new(program: PathBuf) -> Self {
         Self { program, child: None }
+    }
+
+    /// One whose child has said all that it ever says, a reply with each `read`: for whoever wants to know what replies
+    /// come to that no interpreter gives. The next child cannot be started.
+    pub fn answered_by(replies: File) -> io::Result<Self> {
+        let requests = File::options().write(true).open("/dev/null")?;
+        let running = Running { child: None, requests, replies, files: 0, busy: Duration::ZERO };
+        Ok(Self { program: PathBuf::new(), child: Some(running) })
     }
 
     /// Ends the child, if there is one: it is not to wait for the next change, which may never come.
@@ -176,7 +185,8 @@ impl Running {
         for end in [&requests, &replies] {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
-        Ok(Self { child, requests: requests.into(), replies: replies.into(), files: 0, busy: Duration::ZERO })
+        let (requests, replies) = (requests.into(), replies.into());
+        Ok(Self { child: Some(child), requests, replies, files: 0, busy: Duration::ZERO })
     }
 
     fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
@@ -215,12 +225,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        let Some(child) = &mut self.child else { return };
         // The leader is not reaped yet, so the group is still its own.
-        if let Ok(pid) = i32::try_from(self.child.id()) {
+        if let Ok(pid) = i32::try_from(child.id()) {
             let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
