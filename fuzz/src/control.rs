@@ -27,7 +27,9 @@ pub fn run(data: &[u8]) {
             let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
             (runtime, Arc::new(Metrics::new().expect("metrics")))
         });
-        for (scope, willing) in [(Scope::Everything, true), (Scope::Everything, false), (Scope::Metrics, true)] {
+        for (scope, willing) in
+            [(Scope::Everything, true), (Scope::Everything, false), (Scope::Metrics, true)]
+        {
             runtime.block_on(converse(data, scope, willing, Arc::clone(metrics)));
         }
     });

@@ -58,8 +58,8 @@ pub fn run(data: &[u8]) {
 
 /// Where each read gives one of the replies.
 fn packets(replies: &[u8]) -> File {
-    let (ours, theirs) =
-        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_NONBLOCK).expect("a socket");
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_NONBLOCK)
+        .expect("a socket");
     for reply in replies.split_inclusive(|byte| *byte == b'\n') {
         // Those that find no room never came.
         let _ = send(std::os::fd::AsRawFd::as_raw_fd(&ours), reply, MsgFlags::empty());

@@ -185,7 +185,10 @@ fn use_it(dir: &Path, input: &mut Unstructured<'_>) {
         watch::live(Policy { max_parallel: 2, ..Policy::UNLOADED }, past, input);
     }
     for Unfinished { intent, process, .. } in ledger.unfinished() {
-        assert!(process.is_none_or(|ProcessMark { pid, .. }| pid > 0), "no process, but a group: {process:?}");
+        assert!(
+            process.is_none_or(|ProcessMark { pid, .. }| pid > 0),
+            "no process, but a group: {process:?}"
+        );
         drop(intent.watch.to_string());
         // When it is to be ended, on the daemon's clock.
         let _ = intent.timeout.map(|timeout| Duration::from_secs(1) + timeout);
@@ -204,7 +207,10 @@ fn use_it(dir: &Path, input: &mut Unstructured<'_>) {
     ledger.tidy(|watch| &*watch.description == WATCHES[0]);
     ledger.commit();
     let news = ledger.news();
-    assert!(ledger.trouble().is_none() || [first, news].iter().any(|news| matches!(news, Some(News::Lost { .. }))));
+    assert!(
+        ledger.trouble().is_none()
+            || [first, news].iter().any(|news| matches!(news, Some(News::Lost { .. })))
+    );
     // What was set aside on the way took with it what was noted until then: it is told again.
     note(&mut ledger, "19b.1-2");
     ledger.commit();

@@ -2,6 +2,8 @@
 //! read again, no node leads out of a directory store, and actions can read what they are told.
 
 use std::cell::OnceCell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +15,7 @@ use twitcher::action::given::Given;
 use twitcher::config::facts::Facts;
 use twitcher::config::function::{ActEvent, ActRequest};
 use twitcher::config::spec::Program;
-use twitcher::store::{
-    Change, Client, NodeEvent, NodePath, NodeState, StoreName, StoreSettings, StoreUrl,
-};
+use twitcher::store::{Change, Client, NodeEvent, NodePath, NodeState, StoreName, StoreSettings, StoreUrl};
 
 thread_local! {
     static PLACE: OnceCell<Place> = const { OnceCell::new() };
@@ -79,10 +79,8 @@ impl Place {
     /// The node is a file below the root, wherever its path says that it is.
     fn check(&self, node: &NodePath, data: &[u8]) {
         let root = self.dir.path().join("nodes");
-        let url = StoreUrl::Directory(root.clone());
-        let settings = StoreSettings { url, auth: Vec::new(), session_timeout: Duration::from_secs(1) };
         self.runtime.block_on(async {
-            let client = Client::connect(&settings).await.expect("a directory needs no connection");
+            let client = client(&root).await;
             if client.set(node, data).await.is_ok() {
                 assert_eq!(client.get(node).await.expect("what was set"), data);
                 let mut parent = NodePath::parse("/").expect("the root");
@@ -97,11 +95,34 @@ impl Place {
             }
             let _ = client.rm(node, true).await;
         });
+        self.check_listing(&root, data);
         let beside = entries(self.dir.path());
         assert!(beside.is_empty() || beside == [root.clone()], "{beside:?}");
         // With whatever was made on the way.
         let _ = std::fs::remove_dir_all(root);
     }
+
+    /// Whatever a file is called, its directory lists nodes.
+    fn check_listing(&self, root: &Path, name: &[u8]) {
+        let file = root.join(OsStr::from_bytes(name));
+        if file.parent() != Some(root) || std::fs::create_dir_all(root).and(std::fs::write(file, "")).is_err()
+        {
+            return;
+        }
+        self.runtime.block_on(async {
+            let client = client(root).await;
+            for name in client.ls(&NodePath::parse("/").expect("the root")).await.expect("the root") {
+                let child = NodePath::parse(&format!("/{name}")).expect("a child of a node is a node");
+                assert_eq!(child.components().collect::<Vec<_>>(), [name]);
+            }
+        });
+    }
+}
+
+async fn client(root: &Path) -> Client {
+    let url = StoreUrl::Directory(root.to_owned());
+    let settings = StoreSettings { url, auth: Vec::new(), session_timeout: Duration::from_secs(1) };
+    Client::connect(&settings).await.expect("a directory needs no connection")
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {

@@ -28,7 +28,8 @@ pub fn run(data: &[u8]) {
 pub fn live(policy: Policy, past: Past, input: &mut Unstructured<'_>) {
     let mut supply = Supply::new(7);
     let watch = Watch::new(policy.clone(), past.standing());
-    let mut world = World { watch, policy, now: Time::ZERO, retired: false, ended: false, live: BTreeMap::new() };
+    let mut world =
+        World { watch, policy, now: Time::ZERO, retired: false, ended: false, live: BTreeMap::new() };
     for _ in 0..MOST_MOVES {
         let Ok(Some(step)) = world.next(input) else { break };
         world.feed(step, &mut supply);
@@ -103,7 +104,11 @@ impl World {
         assert_eq!(self.watch.live_runs(), self.live.len());
         let standing = self.watch.standing();
         let record = Record { standing, same_subject: true, same_definition: true };
-        assert_eq!(Past { record: Some(record), ..Past::default() }.standing(), standing, "it is not remembered");
+        assert_eq!(
+            Past { record: Some(record), ..Past::default() }.standing(),
+            standing,
+            "it is not remembered"
+        );
         assert!(self.watch.next_start().is_none_or(|start| start > self.now), "it waits for nothing");
     }
 

@@ -16,7 +16,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::facts::is_variable_name;
-use super::modules::ModuleSource;
+use super::modules::{EXTENSION, ModuleSource};
+use super::plausible::implausible;
 use super::script::{Reply, Request};
 use super::spec::RawWatch;
 use crate::sys;
@@ -73,6 +74,8 @@ struct Running {
 enum Failure {
     Late,
     Died,
+    /// It gave this a value that no config can.
+    Implausible(&'static str),
     System(io::Error),
 }
 
@@ -159,7 +162,14 @@ impl Evaluator {
         line.push(b'\n');
         running.send(&line, deadline)?;
         let reply = running.receive(deadline)?;
-        serde_json::from_slice(&reply).map_err(|_| Failure::Died)
+        let reply = serde_json::from_slice(&reply).map_err(|_| Failure::Died)?;
+        let implausible = match &reply {
+            Reply::Loaded { watches, .. } => implausible(watches),
+            // Other files there hold secrets.
+            Reply::NeedsModule { path } => (!path.ends_with(EXTENSION)).then_some("import"),
+            Reply::Failed { .. } | Reply::TimedOut { .. } | Reply::NeedsVariable { .. } => None,
+        };
+        implausible.map_or(Ok(reply), |what| Err(Failure::Implausible(what)))
     }
 }
 
@@ -167,6 +177,13 @@ fn failed(failure: Failure, path: &str) -> Outcome {
     let (reason, temporary) = match failure {
         Failure::Late => ("the config did not end within 2 s".to_owned(), true),
         Failure::Died => ("evaluation ran out of memory or stack".to_owned(), false),
+        Failure::Implausible(what) => {
+            let reason = format!(
+                "its evaluation gave `{what}` a value that no config can give; restart the daemon to have it evaluated \
+                 again, and report it"
+            );
+            (reason, false)
+        }
         Failure::System(error) => (format!("cannot evaluate: {error}"), true),
     };
     Outcome::Failed { message: format!("{path}: {reason}"), temporary }
