@@ -100,7 +100,8 @@ fn damage(file: &mut Vec<u8>, input: &mut Unstructured<'_>) -> Result<()> {
 
 /// Changes a column of a table to what no daemon writes.
 fn falsify(main: &Path, input: &mut Unstructured<'_>) -> Result<()> {
-    let (table, columns) = input.choose(&COLUMNS)?;
+    let (table, one, columns) = input.choose(&COLUMNS)?;
+    let rows = if input.arbitrary()? { *one } else { "TRUE" };
     let column = input.choose(columns)?;
     let value = match input.int_in_range(0..=5)? {
         0 => Value::Null,
@@ -115,13 +116,15 @@ fn falsify(main: &Path, input: &mut Unstructured<'_>) -> Result<()> {
     let connection = Connection::open(main).expect("a sound ledger");
     connection.pragma_update(None, "ignore_check_constraints", true).expect("a setting");
     // What the tables themselves forbid cannot be there.
-    let _ = connection.execute(&format!("UPDATE {table} SET {column} = {cast}"), [value]);
+    let _ = connection.execute(&format!("UPDATE {table} SET {column} = {cast} WHERE {rows}"), [value]);
     Ok(())
 }
 
-const COLUMNS: [(&str, &[&str]); 2] = [
+/// Of each table its name, what is true of one of its rows, and what it has.
+const COLUMNS: [(&str, &str, &[&str]); 2] = [
     (
         "watches",
+        "description = 'pull'",
         &[
             "store",
             "node",
@@ -147,6 +150,7 @@ const COLUMNS: [(&str, &[&str]); 2] = [
     ),
     (
         "runs",
+        "outcome IS NULL",
         &[
             "seq",
             "run",
