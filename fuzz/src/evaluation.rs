@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub fn run(data: &[u8]) {
     let mut evaluator = Evaluator::answered_by(packets(replies)).expect("/dev/null");
     let mut read = |path: &str| -> ModuleSource {
         assert!(path.ends_with(".rhai"), "{path:?} is read, which is no module");
-        if path.len() % 2 == 0 { Ok(Arc::from("fn f() { 1 }")) } else { Err(format!("cannot read {path}")) }
+        if path.contains("lib") { Ok(Arc::from("fn f() { 1 }")) } else { Err("no such module".into()) }
     };
     let source = Source {
         path: "/etc/twitcher/team/git.twc".into(),
@@ -59,7 +59,7 @@ fn packets(replies: &[u8]) -> File {
         // Those that find no room never came.
         let _ = send(ours.as_raw_fd(), reply, MsgFlags::empty());
     }
-    File::from(OwnedFd::from(theirs))
+    File::from(theirs)
 }
 
 /// It is what `RegisterWatch` takes.

@@ -10,6 +10,9 @@
 //! * [`log_lines`]: what may be in the output of actions, and in names that are logged.
 //! * [`watch`]: what may happen to a watch, and when.
 
+// What a policy and a standing are made of grows, and not all of it needs to be made up here.
+#![allow(clippy::needless_update)]
+
 pub mod control;
 pub mod evaluation;
 pub mod ledger;
@@ -17,8 +20,10 @@ pub mod log_lines;
 pub mod node_paths;
 pub mod watch;
 
-/// Each by its name, which is that of its binary and of the directory of its seeds.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+/// Its name, which is that of its binary and of the directory of its seeds, and what it does.
+pub type Target = (&'static str, fn(&[u8]));
+
+pub const TARGETS: [Target; 6] = [
     ("control", control::run),
     ("evaluation", evaluation::run),
     ("ledger", ledger::run),
