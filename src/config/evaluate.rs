@@ -16,7 +16,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::facts::is_variable_name;
-use super::modules::ModuleSource;
+use super::modules::{EXTENSION, ModuleSource};
+use super::plausible::implausible;
 use super::script::{Reply, Request};
 use super::spec::RawWatch;
 use crate::sys;
@@ -61,7 +62,8 @@ pub struct Evaluator {
 }
 
 struct Running {
-    child: Child,
+    /// `None` where somebody else answers.
+    child: Option<Child>,
     requests: File,
     replies: File,
     files: usize,
@@ -72,6 +74,8 @@ struct Running {
 enum Failure {
     Late,
     Died,
+    /// It gave this a value that no config can.
+    Implausible(&'static str),
     System(io::Error),
 }
 
@@ -86,6 +90,14 @@ impl Evaluator {
     /// upgrade replaced the file, and where the path leads through directories closed to others.
     pub fn new(program: PathBuf) -> Self {
         Self { program, child: None }
+    }
+
+    /// One whose child has said all that it ever says, a reply with each `read`: for whoever wants to know what replies
+    /// come to that no interpreter gives. The next child cannot be started.
+    pub fn answered_by(replies: File) -> io::Result<Self> {
+        let requests = File::options().write(true).open("/dev/null")?;
+        let running = Running { child: None, requests, replies, files: 0, busy: Duration::ZERO };
+        Ok(Self { program: PathBuf::new(), child: Some(running) })
     }
 
     /// Ends the child, if there is one: it is not to wait for the next change, which may never come.
@@ -150,7 +162,14 @@ impl Evaluator {
         line.push(b'\n');
         running.send(&line, deadline)?;
         let reply = running.receive(deadline)?;
-        serde_json::from_slice(&reply).map_err(|_| Failure::Died)
+        let reply = serde_json::from_slice(&reply).map_err(|_| Failure::Died)?;
+        let implausible = match &reply {
+            Reply::Loaded { watches, .. } => implausible(watches),
+            // Other files there hold secrets.
+            Reply::NeedsModule { path } => (!path.ends_with(EXTENSION)).then_some("import"),
+            Reply::Failed { .. } | Reply::TimedOut { .. } | Reply::NeedsVariable { .. } => None,
+        };
+        implausible.map_or(Ok(reply), |what| Err(Failure::Implausible(what)))
     }
 }
 
@@ -158,6 +177,13 @@ fn failed(failure: Failure, path: &str) -> Outcome {
     let (reason, temporary) = match failure {
         Failure::Late => ("the config did not end within 2 s".to_owned(), true),
         Failure::Died => ("evaluation ran out of memory or stack".to_owned(), false),
+        Failure::Implausible(what) => {
+            let reason = format!(
+                "its evaluation gave `{what}` a value that no config can give; restart the daemon to have it evaluated \
+                 again, and report it"
+            );
+            (reason, false)
+        }
         Failure::System(error) => (format!("cannot evaluate: {error}"), true),
     };
     Outcome::Failed { message: format!("{path}: {reason}"), temporary }
@@ -176,7 +202,8 @@ impl Running {
         for end in [&requests, &replies] {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
-        Ok(Self { child, requests: requests.into(), replies: replies.into(), files: 0, busy: Duration::ZERO })
+        let (requests, replies) = (requests.into(), replies.into());
+        Ok(Self { child: Some(child), requests, replies, files: 0, busy: Duration::ZERO })
     }
 
     fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
@@ -215,12 +242,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        let Some(child) = &mut self.child else { return };
         // The leader is not reaped yet, so the group is still its own.
-        if let Ok(pid) = i32::try_from(self.child.id()) {
+        if let Ok(pid) = i32::try_from(child.id()) {
             let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 

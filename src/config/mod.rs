@@ -12,6 +12,7 @@
 //! * [`script`] is the other end, the only place that interprets anything. [`register`] checks what a script
 //!   registers, [`modules`] answers its imports, [`facts`] what it asks of its host, [`fingerprint`] says when a function
 //!   changed.
+//! * [`plausible`] distrusts what the child replies.
 //! * [`resolve`] asks the system for users and groups; [`diff`] compares definitions.
 //! * [`function`] runs one function action, with [`library`] at its hands, in a process of its own.
 
@@ -27,6 +28,7 @@ pub mod library;
 pub mod load;
 pub mod message;
 pub mod modules;
+mod plausible;
 pub mod register;
 pub mod resolve;
 pub mod root;

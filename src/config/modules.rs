@@ -14,6 +14,9 @@ use thiserror::Error;
 /// The module file below the config directory, or why it could not be read.
 pub type ModuleSource = Result<Arc<str>, String>;
 
+/// What the name of every module's file ends in.
+pub(super) const EXTENSION: &str = ".rhai";
+
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ImportError {
     #[error("cannot import {0:?}: an absolute path; name the module relative to the importing file")]
@@ -45,8 +48,8 @@ pub fn locate(importer: &str, path: &str) -> Result<String, ImportError> {
         }
     }
     let mut located = components.join("/");
-    if !located.ends_with(".rhai") {
-        located.push_str(".rhai");
+    if !located.ends_with(EXTENSION) {
+        located.push_str(EXTENSION);
     }
     Ok(located)
 }

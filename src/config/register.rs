@@ -11,7 +11,7 @@ use super::surroundings::Surroundings;
 use crate::store::NodePath;
 
 mod guard;
-mod surroundings;
+pub(super) mod surroundings;
 
 /// `Exec(...)` as a value: program and arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,13 +21,13 @@ pub struct Exec(pub Vec<String>);
 pub const DEFAULT_MAX_PARALLEL: u32 = 64;
 
 /// A year. Longer timeouts are mistakes (milliseconds, say); none at all is spelled by leaving it out.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Shorter ones round to nothing on the way to a timer.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// Real-time signals included; `kill -l` ends here on Linux.
-const LAST_SIGNAL: i64 = 64;
+pub(super) const LAST_SIGNAL: i64 = 64;
 
 /// As much as a kernel and people can bear in a log line.
 const LONGEST_DESCRIPTION: usize = 256;

@@ -154,7 +154,8 @@ impl Guests {
     }
 }
 
-async fn converse<S>(stream: S, routes: Arc<Routes>, scope: Scope, has_asked: Arc<AtomicBool>)
+/// Serves one connection, from its beginning to its end. `has_asked` turns true with its request.
+pub async fn converse<S>(stream: S, routes: Arc<Routes>, scope: Scope, has_asked: Arc<AtomicBool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -9,6 +9,9 @@ use crate::config::spec::WatchKey;
 use crate::store::{Facet, NodePath, Subject, Version};
 use crate::watch::Event;
 
+/// The end of the year 9999: later times have no text.
+const LATEST: i64 = 253_402_300_799_999;
+
 pub(super) fn millis(time: SystemTime) -> i64 {
     duration(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
@@ -23,7 +26,7 @@ pub(super) fn definition(fingerprint: u64) -> String {
 
 pub(super) fn read_time(row: &Row<'_>, column: &str) -> Result<SystemTime> {
     let millis = row.get::<_, i64>(column)?;
-    Ok(UNIX_EPOCH + Duration::from_millis(millis.try_into().unwrap_or_default()))
+    Ok(UNIX_EPOCH + Duration::from_millis(millis.min(LATEST).try_into().unwrap_or_default()))
 }
 
 pub(super) fn read_duration(row: &Row<'_>, column: &str) -> Result<Option<Duration>> {

@@ -157,7 +157,8 @@ pub(super) fn unfinished(connection: &Connection, context: &mut Context) -> Resu
 }
 
 fn read_unfinished(row: &Row<'_>, boot: &str) -> Result<Unfinished> {
-    let pid = row.get::<_, Option<i32>>("pid")?;
+    // Others name groups, or everybody.
+    let pid = row.get::<_, Option<i32>>("pid")?.filter(|pid| *pid > 0);
     let started = row.get::<_, Option<i64>>("pid_started")?;
     let mark =
         |(pid, started): (i32, i64)| ProcessMark { pid, started: started.try_into().unwrap_or_default() };
@@ -187,18 +188,19 @@ impl Pruning {
 
     /// This one may be old, and has ended only now.
     fn reconsider(&mut self, seq: i64) {
-        self.done = self.done.min(seq - 1);
+        self.done = self.done.min(seq.saturating_sub(1));
     }
 
     /// Makes room, if enough runs were added since the last time, or enough time went by.
     fn prune(&mut self, connection: &Connection) -> Result<()> {
-        let recent =
-            |(at, newest): (Instant, i64)| self.newest < newest + self.bounds.batch && at.elapsed() < LOOK;
+        let recent = |(at, newest): (Instant, i64)| {
+            self.newest < newest.saturating_add(self.bounds.batch) && at.elapsed() < LOOK
+        };
         if self.pruned.is_some_and(recent) {
             return Ok(());
         }
         self.pruned = Some((Instant::now(), self.newest));
-        let silent = self.newest - self.bounds.outputs;
+        let silent = self.newest.saturating_sub(self.bounds.outputs);
         connection
             .prepare_cached(
                 "UPDATE runs SET output = NULL WHERE seq > ?1 AND seq <= ?2 AND output IS NOT NULL",
@@ -207,7 +209,7 @@ impl Pruning {
         self.silenced = self.silenced.max(silent);
         let horizon = column::millis(SystemTime::now()).saturating_sub(column::duration(self.bounds.age));
         for (seq, started, goes_on) in self.oldest(connection)? {
-            if seq > self.newest - self.bounds.runs && started >= horizon {
+            if seq > self.newest.saturating_sub(self.bounds.runs) && started >= horizon {
                 break;
             }
             if !goes_on {

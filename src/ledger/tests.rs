@@ -617,6 +617,33 @@ fn a_table_that_somebody_dropped_is_made_anew() {
 }
 
 #[test]
+fn numbers_that_no_daemon_writes_are_worked_with() {
+    for (number, edge) in [(i64::MIN, "running"), (i64::MAX, "ended")] {
+        let desk = Desk::new();
+        let mut ledger = desk.open();
+        intend(&mut ledger, "ended");
+        ledger.ended("ended", Ending::Exited(0), b"");
+        intend(&mut ledger, "running");
+        drop(ledger);
+        let shell = Connection::open(desk.path(FILE)).unwrap();
+        for column in ["started", "ended", "timeout", "version"] {
+            shell.execute(&format!("UPDATE runs SET {column} = ?1"), [number]).unwrap();
+        }
+        shell.execute("UPDATE runs SET pid = -1, pid_started = ?1", [number]).unwrap();
+        shell.execute("UPDATE runs SET seq = ?1 WHERE run = ?2", (number, edge)).unwrap();
+        drop(shell);
+        let mut ledger = desk.open();
+        serde_json::to_string(&ledger.history(&Which::default(), None, 10).unwrap()).unwrap();
+        assert_eq!(ledger.unfinished()[0].process, None, "not a process, but a group or all");
+        ledger.end_unseen(|_| false);
+        intend(&mut ledger, "new");
+        ledger.ended("new", Ending::Exited(0), b"");
+        ledger.commit();
+        assert_eq!(ledger.news(), None);
+    }
+}
+
+#[test]
 fn files_that_are_deleted_under_it_are_made_anew() {
     for deleted in 0..3 {
         let desk = Desk::new();

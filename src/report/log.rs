@@ -120,7 +120,7 @@ impl Log {
 
 /// The log lines of a report. An error in a config comes with the offending line below it, and such a line is
 /// indented; any other newline, and any other control character, is somebody's text and must forge nothing.
-fn lines(report: &str) -> Vec<String> {
+pub fn lines(report: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in report.split('\n') {
         let line_text = printable(line.as_bytes());

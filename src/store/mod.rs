@@ -98,6 +98,17 @@ impl NodePath {
     }
 }
 
+/// The children of a node, of all that a store lists: sorted, each once, and only what can be part of a path. An action
+/// reads them line by line.
+fn children(mut names: Vec<String>) -> Vec<String> {
+    names.retain(|name| {
+        NodePath::parse(&format!("/{name}")).is_ok() && !name.is_empty() && !name.contains('/')
+    });
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// As a path is ordered and hashed, so is its text.
 impl Borrow<str> for NodePath {
     fn borrow(&self) -> &str {
@@ -270,6 +281,12 @@ mod tests {
         assert_eq!(error("/a/../b"), NodePathError::Dots("/a/../b".into(), "..".into()));
         assert_eq!(error("/."), NodePathError::Dots("/.".into(), ".".into()));
         assert_eq!(error("/a\0b"), NodePathError::Control("/a\0b".into()));
+    }
+
+    #[test]
+    fn only_what_can_be_part_of_a_path_is_a_child() {
+        let listed = ["b", "", "a/b", "c\nd", ".", "..", "a", "b", "..c", "\u{1b}"].map(String::from);
+        assert_eq!(children(listed.into()), ["..c", "a", "b"]);
     }
 
     #[test]

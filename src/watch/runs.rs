@@ -61,7 +61,8 @@ impl Watch {
         supply: &mut Supply,
         effects: &mut Vec<Effect>,
     ) {
-        self.failures += 1;
+        // Counted on from what the ledger has, which may be anything.
+        self.failures = self.failures.saturating_add(1);
         let failures = ended.failures + 1;
         match self.policy.retry {
             Some(retry) if failures <= retry.attempts && newest => {

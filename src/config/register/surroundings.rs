@@ -12,11 +12,11 @@ use crate::config::surroundings::{Output, Resource, Surroundings, UNLIMITED};
 /// The kernel refuses longer strings in an environment (`MAX_ARG_STRLEN`: 32 pages, the NUL included).
 const LONGEST_VARIABLE: usize = 128 * 1024 - 1;
 
-const LEAST_NICE: i32 = -20;
-const MOST_NICE: i32 = 19;
+pub(in crate::config) const LEAST_NICE: i32 = -20;
+pub(in crate::config) const MOST_NICE: i32 = 19;
 
 /// Permission bits: of all else, the kernel takes no notice in a umask.
-const MOST_UMASK: u32 = 0o777;
+pub(in crate::config) const MOST_UMASK: u32 = 0o777;
 
 const LOG: &str = "log";
 const DISCARD: &str = "discard";

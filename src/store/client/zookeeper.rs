@@ -4,7 +4,7 @@ use zookeeper_client::{Acls, CreateMode, CreateOptions, Error};
 
 use super::ClientError;
 use crate::store::zookeeper::{ATTEMPT, Connection, Ensemble, close};
-use crate::store::{NodePath, StoreSettings, StoreUrl};
+use crate::store::{NodePath, StoreSettings, StoreUrl, children};
 
 /// ZooKeeper's own default: whoever may reach the server may do anything.
 const OPEN: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
@@ -88,9 +88,7 @@ impl ZooKeeperClient {
     pub(super) async fn ls(&self, node: &NodePath) -> Result<Vec<String>, ClientError> {
         let path = node.below(&self.chroot);
         let listed = self.connection.client.list_children(path.as_str()).await;
-        let mut names = listed.map_err(|error| self.explain(node, error))?;
-        names.sort_unstable();
-        Ok(names)
+        listed.map(children).map_err(|error| self.explain(node, error))
     }
 
     pub(super) async fn rm(&self, node: &NodePath, recursive: bool) -> Result<(), ClientError> {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 
-use crate::store::{Content, Facet, NodePath, Version, tree};
+use crate::store::{Content, Facet, NodePath, Version, children, tree};
 
 /// The largest content a node may have. ZooKeeper's own limit is 1 MiB; sixteen times that is no
 /// coordination data, and a log file put there by mistake must not fill the memory.
@@ -168,8 +168,7 @@ pub(crate) fn names(path: &Path) -> io::Result<Vec<String>> {
             names.push(name);
         }
     }
-    names.sort_unstable();
-    Ok(names)
+    Ok(children(names))
 }
 
 /// The same for the same value in every process of one build, so that a restart changes no version.

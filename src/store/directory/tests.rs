@@ -276,6 +276,8 @@ fn children_are_sorted_and_dot_names_are_none_of_them() {
         fs::create_dir(store.file("hosts")).unwrap();
         assert_eq!(store.text().await, Some("".into()));
         store.write("hosts/.hidden", "x");
+        // As lines, it would be two.
+        store.write("hosts/b\nforged", "x");
         store.write("hosts/b", "x");
         store.until("b").await;
         store.write("hosts/a", "x");

@@ -15,7 +15,7 @@ use zookeeper_client::{Client, Error, OneshotWatcher, Stat};
 
 use crate::store::backoff::{Backoff, jittered};
 use crate::store::subscriptions::Events;
-use crate::store::{Content, Facet, NodePath, State, StoreEvent, Subject, Version, tree};
+use crate::store::{Content, Facet, NodePath, State, StoreEvent, Subject, Version, children, tree};
 
 /// How often a node is compared with what was last sent, at the latest. Watches that a living session loses
 /// are rare, but there are some: a server tells nobody of a change to a node that its watcher may not read at that
@@ -199,12 +199,10 @@ impl Node {
                     .ask(client.get_and_watch_data(path))
                     .await
                     .map(|(data, stat, watch)| (Content::Data(data.into()), stat, watch)),
-                Facet::Children => {
-                    session.ask(client.get_and_watch_children(path)).await.map(|(mut names, stat, watch)| {
-                        names.sort_unstable();
-                        (Content::Children(names.into()), stat, watch)
-                    })
-                }
+                Facet::Children => session
+                    .ask(client.get_and_watch_children(path))
+                    .await
+                    .map(|(names, stat, watch)| (Content::Children(children(names).into()), stat, watch)),
                 Facet::Tree => tree::not_of_a_store(),
             };
             match read {

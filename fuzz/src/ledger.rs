@@ -1,0 +1,284 @@
+//! What may have become of the ledger on the disk: whatever it is, it can be used, or is set aside and a new one begun, or
+//! said to be unusable; and what is read from it can be worked with.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use arbitrary::{Result, Unstructured};
+use rusqlite::Connection;
+use rusqlite::types::Value;
+use twitcher::action::proc::ProcessMark;
+use twitcher::config::spec::WatchKey;
+use twitcher::ledger::{Ending, FILE, Intent, Ledger, News, Unfinished, WatchRecord, Which};
+use twitcher::store::{Facet, NodePath, Subject, Version};
+use twitcher::watch::{Event, Past, Policy, Record, Seen, Standing};
+
+use super::watch;
+
+const CONFIG: &str = "git.twc";
+const WATCHES: [&str; 2] = ["pull", "git.twc-2"];
+const RUN: &str = "19a.1-7";
+
+/// A ledger as it should be: what is in its database, and what is in its log.
+#[derive(Clone)]
+struct Seed {
+    main: Vec<u8>,
+    log: Vec<u8>,
+}
+
+/// The first byte says what the others are: the files themselves, or what befalls a sound ledger.
+pub fn run(data: &[u8]) {
+    let mut input = Unstructured::new(data);
+    let dir = tempfile::tempdir().expect("a directory");
+    if lay(dir.path(), &mut input).is_err() {
+        return;
+    }
+    use_it(dir.path(), &mut input);
+    // What another daemon finds.
+    let mut ledger = Ledger::open(dir.path());
+    if ledger.trouble().is_none() && ledger.news().is_none() {
+        assert!(ledger.recall(CONFIG).contains_key(WATCHES[0]), "what was noted is gone");
+    }
+}
+
+/// Puts a ledger there that something happened to.
+fn lay(dir: &Path, input: &mut Unstructured<'_>) -> Result<()> {
+    let [main, log] = [dir.join(FILE), dir.join(format!("{FILE}-wal"))];
+    let write = |seed: &Seed| {
+        fs::write(&main, &seed.main).expect("room");
+        if !seed.log.is_empty() {
+            fs::write(&log, &seed.log).expect("room");
+        }
+    };
+    match input.int_in_range(0..=4)? {
+        0 => {
+            let length = input.arbitrary_len::<u8>()?;
+            let (main, log) = (input.bytes(length)?.to_vec(), input.bytes(input.len())?.to_vec());
+            write(&Seed { main, log });
+        }
+        1 | 2 => {
+            let [rested, busy] = seeds();
+            let mut seed = if input.arbitrary()? { busy.clone() } else { rested.clone() };
+            while !input.is_empty() && input.arbitrary()? {
+                let file = if input.arbitrary()? { &mut seed.log } else { &mut seed.main };
+                damage(file, input)?;
+            }
+            write(&seed);
+        }
+        _ => {
+            write(&seeds()[0]);
+            while !input.is_empty() && input.arbitrary()? {
+                falsify(&main, input)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn damage(file: &mut Vec<u8>, input: &mut Unstructured<'_>) -> Result<()> {
+    if file.is_empty() {
+        return Ok(());
+    }
+    let at = usize::try_from(input.arbitrary::<u32>()?).expect("64 bits") % file.len();
+    match input.int_in_range(0..=3)? {
+        0 => file.truncate(at),
+        1 => {
+            // A page of another time.
+            let (from, to) = (at / 4096 * 4096, usize::from(input.arbitrary::<u8>()?) * 4096);
+            let page: Vec<u8> = file[from..].iter().take(4096).copied().collect();
+            file.iter_mut().skip(to).zip(page).for_each(|(old, new)| *old = new);
+        }
+        _ => {
+            let bytes: &[u8] = input.arbitrary()?;
+            file[at..].iter_mut().zip(bytes).for_each(|(old, new)| *old = *new);
+        }
+    }
+    Ok(())
+}
+
+/// Changes a column of a table to what no daemon writes.
+fn falsify(main: &Path, input: &mut Unstructured<'_>) -> Result<()> {
+    let (table, one, columns) = input.choose(&COLUMNS)?;
+    let rows = if input.arbitrary()? { *one } else { "TRUE" };
+    let column = input.choose(columns)?;
+    let value = match input.int_in_range(0..=5)? {
+        0 => Value::Null,
+        1 => Value::Integer(*input.choose(&[0, 1, -1, 1 << 31, 1 << 32, 1 << 62, i64::MAX, i64::MIN])?),
+        2 => Value::Integer(input.arbitrary()?),
+        3 => Value::Real(*input.choose(&[0.5, f64::INFINITY, f64::MAX, -0.0])?),
+        4 => Value::Blob(input.arbitrary::<&[u8]>()?.into()),
+        _ => Value::Text(input.arbitrary::<&str>()?.into()),
+    };
+    // As text that is none, too.
+    let cast = if input.arbitrary()? { "CAST(?1 AS TEXT)" } else { "?1" };
+    let connection = Connection::open(main).expect("a sound ledger");
+    connection.pragma_update(None, "ignore_check_constraints", true).expect("a setting");
+    // What the tables themselves forbid cannot be there.
+    let _ = connection.execute(&format!("UPDATE {table} SET {column} = {cast} WHERE {rows}"), [value]);
+    Ok(())
+}
+
+/// Of each table its name, what is true of one of its rows, and what it has.
+const COLUMNS: [(&str, &str, &[&str]); 2] = [
+    (
+        "watches",
+        "description = 'pull'",
+        &[
+            "store",
+            "node",
+            "facet",
+            "definition",
+            "observed_state",
+            "observed_incarnation",
+            "observed_revision",
+            "observed_number",
+            "owed",
+            "applied_incarnation",
+            "applied_definition",
+            "applied_at",
+            "discarded_number",
+            "failures",
+            "stopped",
+            "paused",
+            "last_error",
+            "next_try",
+            "updated",
+            "description",
+        ],
+    ),
+    (
+        "runs",
+        "outcome IS NULL",
+        &[
+            "seq",
+            "run",
+            "file",
+            "description",
+            "store",
+            "node",
+            "facet",
+            "definition",
+            "incarnation",
+            "version",
+            "event",
+            "started",
+            "timeout",
+            "boot",
+            "pid",
+            "pid_started",
+            "ended",
+            "outcome",
+            "exit_code",
+            "signal",
+            "error",
+            "output",
+        ],
+    ),
+];
+
+/// As a daemon does that starts, runs something and ends.
+fn use_it(dir: &Path, input: &mut Unstructured<'_>) {
+    let mut ledger = Ledger::open(dir);
+    let first = ledger.news();
+    assert!(ledger.trouble().is_none() || matches!(first, Some(News::Lost { .. })));
+    for recalled in ledger.recall(CONFIG).into_values() {
+        let record = Record { standing: recalled.standing, same_subject: true, same_definition: true };
+        let past = Past { record: Some(record), ..Past::default() };
+        watch::live(Policy { max_parallel: 2, ..Policy::UNLOADED }, past, input);
+    }
+    for Unfinished { intent, process, .. } in ledger.unfinished() {
+        assert!(
+            process.is_none_or(|ProcessMark { pid, .. }| pid > 0),
+            "no process, but a group: {process:?}"
+        );
+        drop(intent.watch.to_string());
+        // When it is to be ended, on the daemon's clock.
+        let _ = intent.timeout.map(|timeout| Duration::from_secs(1) + timeout);
+        ledger.intend_again(&intent);
+    }
+    for which in [Which::default(), Which { watch: Some(WATCHES[0].into()), failed: true }] {
+        for (_, run) in ledger.history(&which, None, 200).unwrap_or_default() {
+            serde_json::to_string(&run).expect("a run can be shown");
+            drop((run.summary(), run.started.to_the_second()));
+        }
+    }
+    let _ = (ledger.output(RUN), ledger.output("7"));
+    note(&mut ledger, "19b.1-1");
+    ledger.end_unseen(|run| run == RUN);
+    ledger.retire(&key(WATCHES[1]));
+    ledger.tidy(|watch| &*watch.description == WATCHES[0]);
+    ledger.commit();
+    let news = ledger.news();
+    assert!(
+        ledger.trouble().is_none()
+            || [first, news].iter().any(|news| matches!(news, Some(News::Lost { .. })))
+    );
+    // What was set aside on the way took with it what was noted until then: it is told again.
+    note(&mut ledger, "19b.1-2");
+    ledger.commit();
+    let _ = ledger.size();
+}
+
+/// Notes the watches, and a run.
+fn note(ledger: &mut Ledger, run: &str) {
+    let version = Version { incarnation: 1, revision: 2, number: 3 };
+    let standing = Standing {
+        seen: Some(Seen::Present(version)),
+        owed: Some(Event::Changed),
+        applied: Some(version),
+        discarded: Some(version),
+        failures: 2,
+        ..Standing::default()
+    };
+    let subject = Subject { path: NodePath::parse("/git/head").expect("a path"), facet: Facet::Data };
+    for description in WATCHES {
+        ledger.remember(&WatchRecord {
+            watch: &key(description),
+            store: "default zk:/",
+            subject: &subject,
+            definition: 7,
+            standing: &standing,
+            last_error: Some("exit code 1"),
+            next_try: Some(SystemTime::UNIX_EPOCH),
+        });
+    }
+    let intent = |run: &str| Intent {
+        run: run.into(),
+        watch: key(WATCHES[0]),
+        store: Arc::from("default zk:/"),
+        subject: subject.clone(),
+        definition: 7,
+        version,
+        event: Event::Created,
+        started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_277_611),
+        timeout: Some(Duration::from_secs(60)),
+    };
+    ledger.intend([intent(run), intent(RUN)].iter());
+    ledger.started(run, ProcessMark { pid: 4_000_000, started: 1 });
+    ledger.started(RUN, ProcessMark { pid: 4_000_001, started: 1 });
+    ledger.ended(run, Ending::Exited(1), b"printed\n");
+}
+
+fn key(description: &str) -> WatchKey {
+    WatchKey { file: CONFIG.into(), description: description.into() }
+}
+
+/// One that a daemon left, and one that it was killed over.
+fn seeds() -> &'static [Seed; 2] {
+    static SEEDS: OnceLock<[Seed; 2]> = OnceLock::new();
+    SEEDS.get_or_init(|| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let read = || Seed {
+            main: fs::read(dir.path().join(FILE)).expect("a ledger"),
+            log: fs::read(dir.path().join(format!("{FILE}-wal"))).unwrap_or_default(),
+        };
+        let mut ledger = Ledger::open(dir.path());
+        note(&mut ledger, "19a.1-6");
+        ledger.commit();
+        let busy = read();
+        drop(ledger);
+        [read(), busy]
+    })
+}

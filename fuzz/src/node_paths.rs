@@ -1,0 +1,197 @@
+//! What nodes, stores and their data may be called and hold: what is taken for a path or an address means the same when it is
+//! read again, no node leads out of a directory store, and actions can read what they are told.
+
+use std::cell::OnceCell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arbitrary::{Result, Unstructured};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use twitcher::action::given::Given;
+use twitcher::config::facts::Facts;
+use twitcher::config::function::{ActEvent, ActRequest};
+use twitcher::config::spec::Program;
+use twitcher::store::{Change, Client, NodeEvent, NodePath, NodeState, StoreName, StoreSettings, StoreUrl};
+
+thread_local! {
+    static PLACE: OnceCell<Place> = const { OnceCell::new() };
+}
+
+/// A directory with a store in it and something beside that.
+struct Place {
+    dir: TempDir,
+    runtime: Runtime,
+}
+
+/// Lines: the first three are a path, a store and data, and the rest says what is told of nodes.
+pub fn run(data: &[u8]) {
+    let mut lines = data.splitn(4, |byte| *byte == b'\n');
+    let mut next = || lines.next().unwrap_or_default();
+    let (path, store, bytes, rest) = (next(), next(), next(), next());
+    let (path, store) = (String::from_utf8_lossy(path), String::from_utf8_lossy(store));
+    if let Some(node) = check_path(&path) {
+        PLACE.with(|place| place.get_or_init(Place::new).check(&node, bytes));
+    }
+    check_store(&store);
+    let _ = check_changes(&mut Unstructured::new(rest));
+}
+
+fn check_path(path: &str) -> Option<NodePath> {
+    let node = NodePath::parse(path).map_err(|error| is_readable(&error.to_string())).ok()?;
+    assert_eq!(node.as_str(), path);
+    let components: Vec<&str> = node.components().collect();
+    assert_eq!(path, format!("/{}", components.join("/")));
+    for component in components {
+        assert!(!["", ".", ".."].contains(&component) && !component.contains(['/', '\0', '\n']));
+    }
+    Some(node)
+}
+
+fn check_store(text: &str) {
+    let _ = StoreName::parse(text).map_err(|error| is_readable(&error.to_string()));
+    for url in [text.parse::<StoreUrl>(), StoreUrl::from_servers(text)] {
+        match url {
+            Ok(url) => {
+                let shown = url.to_string();
+                assert_eq!(shown.parse::<StoreUrl>().as_ref(), Ok(&url), "{shown:?}");
+                drop(url.lasting_name());
+            }
+            Err(error) => is_readable(&error.to_string()),
+        }
+    }
+}
+
+/// It goes to a terminal or into a log as it is.
+fn is_readable(error: &str) {
+    assert!(!error.contains(char::is_control), "{error:?}");
+}
+
+impl Place {
+    fn new() -> Self {
+        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+        Self { dir: tempfile::tempdir().expect("a directory"), runtime }
+    }
+
+    /// The node is a file below the root, wherever its path says that it is.
+    fn check(&self, node: &NodePath, data: &[u8]) {
+        let root = self.dir.path().join("nodes");
+        self.runtime.block_on(async {
+            let client = client(&root).await;
+            if client.set(node, data).await.is_ok() {
+                assert_eq!(client.get(node).await.expect("what was set"), data);
+                let mut parent = NodePath::parse("/").expect("the root");
+                for name in node.components() {
+                    let names = client.ls(&parent).await.expect("a parent");
+                    assert_eq!(names, [name]);
+                    let below = format!("{}/{name}", parent.as_str().trim_end_matches('/'));
+                    parent = NodePath::parse(&below).expect("a child of a node is a node");
+                }
+                let file = root.join(node.as_str().trim_start_matches('/'));
+                assert!(file.symlink_metadata().is_ok(), "{file:?}");
+            }
+            let _ = client.rm(node, true).await;
+        });
+        self.check_listing(&root, data);
+        let beside = entries(self.dir.path());
+        assert!(beside.is_empty() || beside == [root.clone()], "{beside:?}");
+        // With whatever was made on the way.
+        let _ = std::fs::remove_dir_all(root);
+    }
+
+    /// Whatever a file is called, its directory lists nodes.
+    fn check_listing(&self, root: &Path, name: &[u8]) {
+        let file = root.join(OsStr::from_bytes(name));
+        if file.parent() != Some(root) || std::fs::create_dir_all(root).and(std::fs::write(file, "")).is_err()
+        {
+            return;
+        }
+        self.runtime.block_on(async {
+            let client = client(root).await;
+            for name in client.ls(&NodePath::parse("/").expect("the root")).await.expect("the root") {
+                let child = NodePath::parse(&format!("/{name}")).expect("a child of a node is a node");
+                assert_eq!(child.components().collect::<Vec<_>>(), [name]);
+            }
+        });
+    }
+}
+
+async fn client(root: &Path) -> Client {
+    let url = StoreUrl::Directory(root.to_owned());
+    let settings = StoreSettings { url, auth: Vec::new(), session_timeout: Duration::from_secs(1) };
+    Client::connect(&settings).await.expect("a directory needs no connection")
+}
+
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let entries = dir.read_dir().expect("a directory");
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+fn check_changes(input: &mut Unstructured<'_>) -> Result<()> {
+    let mut changes = Vec::new();
+    let mut names = Vec::new();
+    while !input.is_empty() && changes.len() < 20 {
+        let name: &str = input.arbitrary()?;
+        names.push(name.to_owned());
+        let Ok(path) = NodePath::parse(&format!("/{name}")) else { continue };
+        let event =
+            *input.choose(&[NodeEvent::Load, NodeEvent::Created, NodeEvent::Changed, NodeEvent::Deleted])?;
+        let now = if event == NodeEvent::Deleted {
+            None
+        } else {
+            let data: &[u8] = input.arbitrary()?;
+            Some(NodeState { version: input.arbitrary()?, data: data.into() })
+        };
+        changes.push(Change { path, event, now });
+    }
+    check_lines(&changes);
+    check_request(Given::Changes(changes));
+    check_request(Given::Children(names.into()));
+    check_request(Given::Data(input.bytes(input.len())?.into()));
+    Ok(())
+}
+
+/// Each change is a line of JSON that says all of it.
+fn check_lines(changes: &[Change]) {
+    let given = Given::Changes(changes.to_vec());
+    let text = given.stdin();
+    let text = std::str::from_utf8(&text).expect("JSON is text");
+    assert!(text.is_empty() || text.ends_with('\n'));
+    assert_eq!(text.lines().count(), changes.len());
+    for (line, change) in text.lines().zip(changes) {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+        assert_eq!(line["znode"], change.path.as_str());
+        assert_eq!(line["event"], change.event.as_str());
+        match &change.now {
+            None => assert_eq!(line.as_object().map(serde_json::Map::len), Some(2)),
+            Some(NodeState { version, data }) => {
+                assert_eq!((&line["version"], &line["size"]), (&(*version).into(), &data.len().into()));
+                assert_eq!(line["text"], *String::from_utf8_lossy(data));
+                assert_eq!(line.get("base64").is_some(), std::str::from_utf8(data).is_err());
+            }
+        }
+    }
+}
+
+/// A function action gets what it was sent.
+fn check_request(given: Given) {
+    let text = |text: &str| Arc::<str>::from(text);
+    let program = Program {
+        path: "/etc/twitcher/a.twc".into(),
+        name: text("a.twc"),
+        source: text(""),
+        modules: [].into(),
+        facts: Facts::default(),
+    };
+    let event =
+        ActEvent { znode: "/a".into(), event: "changed".into(), version: 1, watch: "a".into(), given };
+    let request = ActRequest { program: program.into(), index: 0, event };
+    let encoded = request.encode();
+    let decoded = ActRequest::decode(&encoded).expect("what was encoded");
+    assert_eq!(decoded.event, request.event);
+    // Cut, it is an error or says less, and nothing worse.
+    let _ = ActRequest::decode(&encoded[..encoded.len() / 2]);
+}

@@ -1,0 +1,239 @@
+//! What may happen to a watch, and when: whatever a config, a store, an operator, the clock and a ledger say of it.
+//!
+//! The crate's own properties make histories that can be; these need not.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use arbitrary::{Result, Unstructured};
+use twitcher::config::spec::{Guard, OnFailure, Retry, RunMode, RunOnLoad, Share, Throttle};
+use twitcher::store::{Content, State, Version};
+use twitcher::watch::{
+    Effect, End, Event, Input, KILL_AFTER, Past, Policy, Record, RunId, Seen, Standing, Supply, Time, Watch,
+};
+
+/// Longer histories find nothing that shorter ones do not.
+const MOST_MOVES: usize = 300;
+
+/// The longest time that a config can ask for; see `config::resolve`.
+const A_YEAR: u64 = 366 * 24 * 60 * 60;
+
+pub fn run(data: &[u8]) {
+    let mut input = Unstructured::new(data);
+    let (Ok(policy), Ok(past)) = (policy(&mut input), past(&mut input)) else { return };
+    live(policy, past, &mut input);
+}
+
+/// Leads a watch through a history, and sees that no rule is broken.
+pub fn live(policy: Policy, past: Past, input: &mut Unstructured<'_>) {
+    let mut supply = Supply::new(7);
+    let watch = Watch::new(policy.clone(), past.standing());
+    let mut world =
+        World { watch, policy, now: Time::ZERO, retired: false, ended: false, live: BTreeMap::new() };
+    for _ in 0..MOST_MOVES {
+        let Ok(Some(step)) = world.next(input) else { break };
+        world.feed(step, &mut supply);
+    }
+    // Whatever it was, it comes to an end.
+    world.feed(Input::Retired, &mut supply);
+    while let Some(run) = world.live.keys().next().copied() {
+        world.feed(world.end(run, End::Failed), &mut supply);
+    }
+    assert!(world.ended, "it was never forgotten");
+}
+
+struct World {
+    watch: Watch,
+    policy: Policy,
+    now: Time,
+    retired: bool,
+    ended: bool,
+    /// When each was told to end.
+    live: BTreeMap<RunId, Option<Time>>,
+}
+
+impl World {
+    /// `None` when nothing is left to decide by.
+    fn next(&mut self, input: &mut Unstructured<'_>) -> Result<Option<Input>> {
+        if input.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(match input.int_in_range(0..=13)? {
+            0..=2 => Input::Observed(state(input)?),
+            3 | 4 => match self.live.keys().nth(input.choose_index(self.live.len().max(1))?).copied() {
+                Some(run) => self.end(run, end(input)?),
+                None => Input::Tick,
+            },
+            5 => {
+                self.now += Duration::from_secs(input.int_in_range(0..=A_YEAR)?);
+                Input::Tick
+            }
+            6 | 7 => {
+                self.now = self.watch.deadline().map_or(self.now, |due| due.max(self.now));
+                Input::Tick
+            }
+            8 => {
+                self.policy = policy(input)?;
+                self.retired = false;
+                let (policy, standing) = (self.policy.clone(), past(input)?.standing());
+                Input::Loaded { policy, standing, same_definition: input.arbitrary()? }
+            }
+            9 => {
+                self.policy = policy(input)?;
+                Input::Redefined { policy: self.policy.clone(), same_subject: input.arbitrary()? }
+            }
+            10 => Input::Triggered { force: input.arbitrary()? },
+            11 => Input::Paused,
+            12 => Input::Resumed,
+            _ => Input::Killed,
+        }))
+    }
+
+    fn end(&self, run: RunId, end: End) -> Input {
+        Input::Ended { run, end }
+    }
+
+    fn feed(&mut self, input: Input, supply: &mut Supply) {
+        self.retired |= matches!(input, Input::Retired);
+        if let Input::Ended { run, .. } = input {
+            self.live.remove(&run);
+        }
+        for effect in self.watch.step(self.now, input, supply) {
+            if let (Effect::Spawn { update, .. }, Some(held)) = (&effect, self.watch.held()) {
+                assert!(!update.version.is_same_state(held.version), "what is held was run");
+            }
+            self.check(effect);
+        }
+        assert_eq!(self.watch.live_runs(), self.live.len());
+        let standing = self.watch.standing();
+        let record = Record { standing, same_subject: true, same_definition: true };
+        assert_eq!(
+            Past { record: Some(record), ..Past::default() }.standing(),
+            standing,
+            "it is not remembered"
+        );
+        assert!(self.watch.next_start().is_none_or(|start| start > self.now), "it waits for nothing");
+    }
+
+    fn check(&mut self, effect: Effect) {
+        match effect {
+            Effect::Spawn { run, since, .. } => {
+                assert!(!self.retired, "spawned after retirement");
+                assert!(since <= self.now, "late since the future");
+                assert_eq!(self.live.insert(run, None), None, "a run id twice");
+                let most = match self.policy.run_mode {
+                    RunMode::Queue | RunMode::Discard => 1,
+                    RunMode::Parallel => self.policy.max_parallel,
+                };
+                assert!(self.live.len() <= most, "too many at once");
+            }
+            Effect::Terminate { run, .. } => {
+                let told = self.live.get_mut(&run).expect("terminated a run that is not live");
+                assert_eq!(told.replace(self.now), None, "terminated twice");
+            }
+            Effect::Kill { run } => {
+                let told = self.live[&run].expect("killed before it was terminated");
+                assert!(self.now >= told + KILL_AFTER, "killed before the grace was over");
+            }
+            Effect::Notify { run, .. } => assert!(self.live.contains_key(&run)),
+            Effect::Discarded { .. } => assert_eq!(self.policy.run_mode, RunMode::Discard),
+            Effect::Forget => {
+                assert!(self.retired && self.live.is_empty());
+                self.ended = true;
+            }
+            // More words than deeds.
+            _ => {}
+        }
+    }
+}
+
+fn policy(input: &mut Unstructured<'_>) -> Result<Policy> {
+    let run_mode = *input.choose(&[RunMode::Queue, RunMode::Discard, RunMode::Parallel])?;
+    let retry = if input.arbitrary()? {
+        Some(Retry { attempts: input.arbitrary()?, delay: seconds(input)?, max_delay: seconds(input)? })
+    } else {
+        None
+    };
+    Ok(Policy {
+        run_mode,
+        run_on_load: *input.choose(&[RunOnLoad::Never, RunOnLoad::Always, RunOnLoad::Changed])?,
+        notify_signal: input.arbitrary::<bool>()?.then_some(10),
+        timeout: if input.arbitrary()? { Some(seconds(input)?) } else { None },
+        max_parallel: input.int_in_range(1..=4)?,
+        on_children: input.arbitrary()?,
+        retry,
+        on_failure: *input.choose(&[OnFailure::Keep, OnFailure::Stop])?,
+        throttle: Throttle {
+            debounce: seconds(input)?,
+            min_interval: seconds(input)?,
+            splay: seconds(input)?,
+        },
+        guard: guard(input)?,
+    })
+}
+
+fn guard(input: &mut Unstructured<'_>) -> Result<Guard> {
+    Ok(Guard {
+        max_data: if input.arbitrary()? { Some(input.int_in_range(0..=3)?) } else { None },
+        not_empty: input.arbitrary()?,
+        max_shrink: *input.choose(&[
+            None,
+            Share::of_percent(0.0),
+            Share::of_percent(50.0),
+            Share::of_percent(100.0),
+        ])?,
+    })
+}
+
+/// Zero as often as not.
+fn seconds(input: &mut Unstructured<'_>) -> Result<Duration> {
+    Ok(match input.int_in_range(0..=3)? {
+        0 | 1 => Duration::ZERO,
+        2 => Duration::from_secs(input.int_in_range(0..=10)?),
+        _ => Duration::from_secs(input.int_in_range(0..=A_YEAR)?),
+    })
+}
+
+fn past(input: &mut Unstructured<'_>) -> Result<Past> {
+    let standing = Standing {
+        seen: match input.int_in_range(0..=2)? {
+            0 => None,
+            1 => Some(Seen::Absent),
+            _ => Some(Seen::Present(version(input)?)),
+        },
+        owed: event(input)?,
+        applied: if input.arbitrary()? { Some(version(input)?) } else { None },
+        discarded: if input.arbitrary()? { Some(version(input)?) } else { None },
+        failures: *input.choose(&[0, 1, u32::MAX])?,
+        stopped: input.arbitrary()?,
+        paused: input.arbitrary()?,
+        held: if input.arbitrary()? { Some(version(input)?) } else { None },
+        reference: *input.choose(&[None, Some(0), Some(2), Some(u64::MAX)])?,
+    };
+    let (same_subject, same_definition) = input.arbitrary()?;
+    let record = Record { standing, same_subject, same_definition };
+    let record = input.arbitrary::<bool>()?.then_some(record);
+    Ok(Past { record, interrupted: event(input)?, forgotten: input.arbitrary()? })
+}
+
+fn event(input: &mut Unstructured<'_>) -> Result<Option<Event>> {
+    if input.arbitrary()? { input.choose(&Event::ALL).copied().map(Some) } else { Ok(None) }
+}
+
+fn end(input: &mut Unstructured<'_>) -> Result<End> {
+    input.choose(&[End::Succeeded, End::Failed, End::Starved, End::Interrupted]).copied()
+}
+
+fn state(input: &mut Unstructured<'_>) -> Result<State> {
+    if input.arbitrary()? {
+        return Ok(State::Absent);
+    }
+    let bytes = input.int_in_range(0..=4)?;
+    Ok(State::Present { version: version(input)?, content: Content::Data(vec![0; bytes].into()) })
+}
+
+/// Few, so that they meet again, and the ends of what can be.
+fn version(input: &mut Unstructured<'_>) -> Result<Version> {
+    let number = |input: &mut Unstructured<'_>| input.choose(&[0, 1, 2, -1, i64::MAX, i64::MIN]).copied();
+    Ok(Version { incarnation: number(input)?, revision: number(input)?, number: number(input)? })
+}
