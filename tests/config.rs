@@ -630,8 +630,9 @@ fn a_changed_or_created_module_reloads_its_importers() {
 fn loose_permissions_are_warned_of_where_they_are_allowed() {
     let follower = Follower::trusting(Trust::Warned, &[]);
     while !matches!(follower.next(), FileChange::FirstScanDone) {}
-    follower.write("a.twc", &watch("/a"));
-    fs::set_permissions(follower.root.join("a.twc"), Permissions::from_mode(0o666)).unwrap();
+    follower.write(".new", &watch("/a"));
+    fs::set_permissions(follower.root.join(".new"), Permissions::from_mode(0o666)).unwrap();
+    fs::rename(follower.root.join(".new"), follower.root.join("a.twc")).unwrap();
     match follower.next() {
         FileChange::Loaded { warnings, .. } => {
             assert!(warnings.iter().any(|warning| warning.contains("writable by its group")), "{warnings:?}");
