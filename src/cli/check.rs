@@ -74,6 +74,9 @@ impl Check {
                 if let Err(error) = file.control.group(root) {
                     self.bad(&error.to_string());
                 }
+                for problem in stores::problems(&file, root) {
+                    self.bad(&problem.to_string());
+                }
                 Some(stores::names(&file))
             }
             Err(error) => {
