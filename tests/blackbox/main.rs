@@ -29,6 +29,7 @@ mod reload;
 mod restart;
 mod run_modes;
 mod scale;
+mod secure_stores;
 mod signals;
 mod stores;
 mod surroundings;
