@@ -121,7 +121,13 @@ impl Place {
 
 async fn client(root: &Path) -> Client {
     let url = StoreUrl::Directory(root.to_owned());
-    let settings = StoreSettings { url, auth: Vec::new(), session_timeout: Duration::from_secs(1) };
+    let settings = StoreSettings {
+        url,
+        auth: Vec::new(),
+        tls: None,
+        sasl: None,
+        session_timeout: Duration::from_secs(1),
+    };
     Client::connect(&settings).await.expect("a directory needs no connection")
 }
 

@@ -101,6 +101,9 @@ impl Check {
                         self.bad(&error.to_string());
                     }
                 }
+                for problem in stores::problems(&file, root.path()) {
+                    self.bad(&problem.to_string());
+                }
                 Some(stores::names(&file))
             }
             Err(error) if is_whole => {

@@ -20,6 +20,7 @@ pub mod act;
 pub mod check;
 pub mod evaluate;
 pub mod explain;
+pub mod logins;
 pub mod node;
 pub mod operate;
 mod rehearsal;

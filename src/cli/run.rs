@@ -130,7 +130,7 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
         args.stop_timeout.or(file.stop_timeout(&config_path)?).unwrap_or(settings::STOP_TIMEOUT);
     let scratch_socket = scratch.as_ref().map(|scratch| scratch.path().join("control.sock"));
     let socket = args.control_socket.or(scratch_socket);
-    let default_store = stores::of_daemon(&store, &file, &config_path)?;
+    let (default_store, named_stores) = stores::of_daemon(&store, &file, &config_path)?;
     let patience = default_store.session_timeout;
     Ok(Plan {
         until: match () {
@@ -147,7 +147,7 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
         daemonize: args.daemonize,
         trust,
         warnings,
-        named_stores: stores::named(&file, store.session_timeout, &config_path)?,
+        named_stores,
         store: default_store,
         config_path,
         scratch,

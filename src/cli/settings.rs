@@ -11,8 +11,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::logins::{FileAuth, FileSasl, FileTls, Login};
 use super::serving::{FileControl, FileMetrics};
-use super::stores::{self, FileAuth, FileStore};
+use super::stores::{self, FileStore};
 use crate::config::root::{Opened, Root, Unopened};
 use crate::config::trust::{Distrusted, Fault, Trust};
 use crate::store::StoreUrl;
@@ -44,6 +45,9 @@ pub struct File {
     /// Given to every ZooKeeper session of the default store, in this order.
     #[serde(default)]
     pub auth: Vec<FileAuth>,
+    /// How the default store is spoken to, if it is ZooKeeper.
+    pub tls: Option<FileTls>,
+    pub sasl: Option<FileSasl>,
     /// Further stores, by their names.
     #[serde(default)]
     pub stores: BTreeMap<String, FileStore>,
@@ -97,7 +101,7 @@ impl File {
             }
         }
         // Checked here, so that `check` finds what `run` would.
-        file.store_url(config_path)?;
+        stores::default(&file, config_path)?;
         file.timeout(config_path)?;
         file.stop_timeout(config_path)?;
         file.control.mode(config_path)?;
@@ -108,7 +112,12 @@ impl File {
 
     /// Whether nobody but its owner should be able to read it.
     fn has_secrets(&self) -> bool {
-        !self.auth.is_empty() || self.stores.values().any(|store| !store.auth.is_empty())
+        self.login().has_secrets() || self.stores.values().any(|store| store.login().has_secrets())
+    }
+
+    /// To the default store.
+    pub(super) fn login(&self) -> Login<'_> {
+        Login { auth: &self.auth, tls: self.tls.as_ref(), sasl: self.sasl.as_ref() }
     }
 
     pub(super) fn store_url(&self, config_path: &Path) -> Result<Option<StoreUrl>, SettingsError> {
@@ -259,6 +268,12 @@ mod tests {
             "[stores.eu]\nurl = \"zk://a\"\nauth = \"secret\"",
             "[stores.eu]\nurl = \"zk://user:secret@host\"",
             "store = \"zk://user:secret@host\"",
+            "[sasl]\nusername = \"a\"\npassword = [\"secret\"]",
+            "[sasl]\nusername = \"a\"\npassword = { credentials = \"secret\" }",
+            "[sasl]\nusername = \"a\"\npassword = { credential = \"b\", x = \"secret\" }",
+            "[sasl]\nusername = \"a\"\npasswort = \"secret\"",
+            "sasl = \"twitcher:secret\"",
+            "[tls]\nca = \"/ca\"\nkey = { x = \"secret\" }",
         ] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(FILE), text).unwrap();
@@ -292,6 +307,7 @@ mod tests {
         }
         let file: File = toml::from_str(&in_force).unwrap();
         assert_eq!((file.store.as_deref(), file.auth.len()), (Some(stores::STORE), 1));
+        assert!(file.tls.is_some() && file.sasl.is_some());
         let auths: Vec<_> = file.stores.iter().map(|(name, store)| (&**name, store.auth.len())).collect();
         assert_eq!(auths, [("eu", 1), ("local", 0)]);
         assert_eq!(file.session_timeout, Some(SESSION_TIMEOUT.as_secs_f64()));

@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::StoreArgs;
+use super::logins::{self, FileAuth, FileSasl, FileTls, Login, Wrong};
 use super::settings::{self, File, SESSION_TIMEOUT, SettingsError};
 use crate::config::message::suggest;
-use crate::store::{Auth, StoreName, StoreNames, StoreSettings, StoreUrl, StoreUrlError};
+use crate::store::{CREDENTIALS_DIRECTORY, StoreName, StoreNames, StoreSettings, StoreUrl, StoreUrlError};
 
 /// The default store, unless something names another.
 pub const STORE: &str = "zk://localhost:2181";
@@ -46,13 +47,14 @@ pub struct FileStore {
     /// Given to each of its sessions, in this order.
     #[serde(default)]
     pub auth: Vec<FileAuth>,
+    pub tls: Option<FileTls>,
+    pub sasl: Option<FileSasl>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileAuth {
-    pub scheme: String,
-    pub credentials: String,
+impl FileStore {
+    pub fn login(&self) -> Login<'_> {
+        Login { auth: &self.auth, tls: self.tls.as_ref(), sasl: self.sasl.as_ref() }
+    }
 }
 
 /// The store that a client command talks to.
@@ -63,16 +65,60 @@ pub fn of_client(args: &StoreArgs) -> Result<StoreSettings, SettingsError> {
         Some((_, Choice::Name(_))) => settings::of_client(&config_path)?,
         Some((_, Choice::Url(_))) | None => settings::readable(&config_path)?,
     };
-    chosen(choice, args.session_timeout, &file, &config_path)
+    let store = chosen(choice, args.session_timeout, &file, &config_path)?;
+    require_credentials([&store], &config_path)?;
+    Ok(store)
 }
 
-/// The daemon's default store.
-pub fn of_daemon(args: &StoreArgs, file: &File, config_path: &Path) -> Result<StoreSettings, SettingsError> {
+/// The default store, as the file alone says.
+pub fn default(file: &File, config_path: &Path) -> Result<StoreSettings, SettingsError> {
+    chosen(None, None, file, config_path)
+}
+
+/// The daemon's stores: the default one, and those that have names.
+pub fn of_daemon(
+    args: &StoreArgs,
+    file: &File,
+    config_path: &Path,
+) -> Result<(StoreSettings, BTreeMap<StoreName, StoreSettings>), SettingsError> {
     let choice = match choice(args)? {
         None => original_choice()?,
         choice => choice,
     };
-    chosen(choice, args.session_timeout, file, config_path)
+    let default = chosen(choice, args.session_timeout, file, config_path)?;
+    let named = named(file, args.session_timeout, config_path)?;
+    require_credentials([&default].into_iter().chain(named.values()), config_path)?;
+    Ok((default, named))
+}
+
+/// What `check` finds wrong with the files that the settings name: as they are now, a store would not be connected to.
+/// Credentials count only where there are any, under systemd.
+pub fn problems(file: &File, config_path: &Path) -> Vec<SettingsError> {
+    let default = default(file, config_path);
+    let named = named(file, None, config_path).unwrap_or_default();
+    let named = named.into_iter().map(|(name, store)| (format!("stores.{name}."), store));
+    // What is wrong with the settings themselves was said when they were read.
+    let stores = default.ok().map(|store| (String::new(), store)).into_iter().chain(named);
+    let mut problems = Vec::new();
+    for (prefix, store) in stores {
+        let wrong =
+            |(key, reason): Wrong| settings::value_error(config_path, &format!("{prefix}{key}"), reason);
+        if settings::variable(CREDENTIALS_DIRECTORY).is_some() {
+            problems.extend(logins::require_credentials(&store).err().map(wrong));
+        }
+        problems.extend(logins::check_files(&store).err().map(wrong));
+    }
+    problems
+}
+
+fn require_credentials<'a>(
+    stores: impl IntoIterator<Item = &'a StoreSettings>,
+    config_path: &Path,
+) -> Result<(), SettingsError> {
+    stores.into_iter().try_for_each(|store| {
+        logins::require_credentials(store)
+            .map_err(|(key, reason)| settings::value_error(config_path, key, reason))
+    })
 }
 
 /// The stores that `twitcher.toml` has beside the default one. `session_timeout` is that of those that have none of
@@ -94,7 +140,8 @@ pub fn named(
         let url = store.url.parse::<StoreUrl>().map_err(|error| of_store("url", error.to_string()))?;
         let own_timeout = store.session_timeout.map(settings::positive).transpose();
         let own_timeout = own_timeout.map_err(|error| of_store("session_timeout", error))?;
-        Ok((parsed, new(url, &store.auth, own_timeout.unwrap_or(session_timeout))))
+        let settings = store.login().settings(url, own_timeout.unwrap_or(session_timeout));
+        Ok((parsed, settings.map_err(|(key, reason)| of_store(key, reason))?))
     });
     settings.collect()
 }
@@ -140,7 +187,8 @@ fn chosen(
 ) -> Result<StoreSettings, SettingsError> {
     let default = |url| {
         let session_timeout = session_timeout.or(file.timeout(config_path)?).unwrap_or(SESSION_TIMEOUT);
-        Ok(new(url, &file.auth, session_timeout))
+        let settings = file.login().settings(url, session_timeout);
+        settings.map_err(|(key, reason)| settings::value_error(config_path, key, reason))
     };
     let (origin, name) = match choice {
         Some((_, Choice::Url(url))) => return default(url),
@@ -159,18 +207,6 @@ fn chosen(
     })?;
     // What is given together with the name is meant for it.
     Ok(StoreSettings { session_timeout: session_timeout.unwrap_or(store.session_timeout), ..store })
-}
-
-fn new(url: StoreUrl, auth: &[FileAuth], session_timeout: Duration) -> StoreSettings {
-    let url = match url {
-        StoreUrl::Directory(path) => StoreUrl::Directory(settings::absolute(path)),
-        StoreUrl::ZooKeeper { .. } => url,
-    };
-    let auth = auth.iter().map(|FileAuth { scheme, credentials }| Auth {
-        scheme: scheme.clone(),
-        credentials: credentials.clone(),
-    });
-    StoreSettings { url, auth: auth.collect(), session_timeout }
 }
 
 #[cfg(test)]
@@ -213,7 +249,7 @@ mod tests {
     fn each_store_has_its_own_credentials_and_session_timeout() {
         let file = read(FILE).unwrap();
         let described = |store: &StoreSettings| {
-            let secrets: Vec<_> = store.auth.iter().map(|auth| auth.credentials.clone()).collect();
+            let secrets: Vec<_> = store.auth.iter().map(|auth| auth.credentials.reveal().unwrap()).collect();
             format!("{} {} {:?}", store.url, secrets.join(" "), store.session_timeout)
         };
         let default = chosen(None, None, &file, Path::new("")).unwrap();
@@ -275,7 +311,7 @@ mod tests {
             ("[stores.eu]\nsession_timeout = 3", "1:1: missing field `url`"),
             (
                 "[stores.eu]\nurl = \"zk://eu\"\nstate_dir = \"/x\"",
-                "3:1: unknown field `state_dir`, expected one of `url`, `session_timeout`, `auth`",
+                "3:1: unknown field `state_dir`, expected one of `url`, `session_timeout`, `auth`, `tls`, `sasl`",
             ),
             (
                 "[stores]\neu = \"zk://eu\"",

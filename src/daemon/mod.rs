@@ -304,6 +304,13 @@ impl Daemon {
                 self.log.report(&Report::StoreDisconnected { store: shown, reason: &reason });
                 self.systemd.store(name.as_str(), false);
             }
+            StoreEvent::Refused { reason } => {
+                store.refused(&reason);
+                self.log.report(&Report::StoreRefused { store: shown, reason: &reason });
+            }
+            StoreEvent::Exposed(what) => {
+                self.log.report(&Report::StoreExposed { store: shown, what: &what });
+            }
             StoreEvent::Degraded { reason } => {
                 self.log.report(&Report::StoreDegraded { store: shown, reason: &reason });
             }

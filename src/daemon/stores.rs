@@ -205,6 +205,13 @@ impl Store {
         self.say(false, reason);
     }
 
+    /// It is away as before, and this is why.
+    pub(super) fn refused(&mut self, reason: &str) {
+        if let Some(said) = &mut self.said {
+            said.detail = reason.to_owned();
+        }
+    }
+
     /// Returns how long it was away, if it was.
     pub(super) fn connected(&mut self, what: &str) -> Option<Duration> {
         self.say(true, what);
@@ -242,7 +249,13 @@ mod tests {
 
     fn settings(root: &std::path::Path) -> StoreSettings {
         let url = StoreUrl::Directory(root.to_owned());
-        StoreSettings { url, auth: Vec::new(), session_timeout: Duration::from_secs(10) }
+        StoreSettings {
+            url,
+            auth: Vec::new(),
+            tls: None,
+            sasl: None,
+            session_timeout: Duration::from_secs(10),
+        }
     }
 
     #[test]

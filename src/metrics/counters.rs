@@ -113,6 +113,8 @@ impl Counters {
             | Report::Stopped
             | Report::Trouble { .. }
             | Report::StoreConnected { .. }
+            | Report::StoreRefused { .. }
+            | Report::StoreExposed { .. }
             | Report::StoreDegraded { .. }
             | Report::NodeObserved { .. }
             | Report::NodeUnreadable { .. }

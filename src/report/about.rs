@@ -4,7 +4,7 @@ use std::slice::from_ref;
 
 use super::{FormerRun, Report};
 use crate::config::spec::WatchKey;
-use crate::store::Subject;
+use crate::store::{Exposure, Subject};
 
 #[derive(Debug, Default)]
 pub struct About<'a> {
@@ -24,6 +24,8 @@ impl Report<'_> {
             | Report::Trouble { .. }
             | Report::StoreConnected { .. }
             | Report::StoreDisconnected { .. }
+            | Report::StoreRefused { .. }
+            | Report::StoreExposed { what: Exposure::InTheClear { .. } | Exposure::MoreWritable, .. }
             | Report::ConfigReload { .. }
             | Report::Serving { .. }
             | Report::Unserved { .. }
@@ -33,6 +35,9 @@ impl Report<'_> {
             | Report::ConfigFailed { .. }
             | Report::ConfigWarning { .. }
             | Report::Ledger { .. } => About::default(),
+            Report::StoreExposed { what: Exposure::Writable(subject), .. } => {
+                About { subject: Some(subject), ..About::default() }
+            }
             Report::NodeObserved { node }
             | Report::NodeReadable { node }
             | Report::NodeDrifted { node, .. } => About { subject: Some(node.subject), ..About::default() },

@@ -11,7 +11,7 @@ use crate::action::spawn::StartError;
 use crate::config::spec::{WatchKey, WatchSpec};
 use crate::control::Order;
 use crate::ledger::News;
-use crate::store::{StoreName, Subject};
+use crate::store::{Exposure, StoreName, Subject};
 use crate::watch::{Event, Reason, RunId, Suspicion};
 
 mod about;
@@ -77,6 +77,15 @@ pub enum Report<'a> {
     StoreDisconnected {
         store: Option<&'a StoreName>,
         reason: &'a str,
+    },
+    /// It is away as before, until somebody does something.
+    StoreRefused {
+        store: Option<&'a StoreName>,
+        reason: &'a str,
+    },
+    StoreExposed {
+        store: Option<&'a StoreName>,
+        what: &'a Exposure,
     },
     StoreDegraded {
         store: Option<&'a StoreName>,
@@ -259,6 +268,8 @@ impl Report<'_> {
             | Report::StoreDegraded { .. }
             | Report::Trouble { .. } => Level::Error,
             Report::StoreDisconnected { .. }
+            | Report::StoreRefused { .. }
+            | Report::StoreExposed { .. }
             | Report::Unserved { .. }
             | Report::NodeDrifted { .. }
             | Report::ConfigWarning { .. }

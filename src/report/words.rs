@@ -7,7 +7,7 @@ use crate::action::output::printable;
 use crate::action::run::{Outcome, Printed, Stream};
 use crate::control::Order;
 use crate::ledger::News;
-use crate::store::{Facet, StoreName};
+use crate::store::{Exposure, Facet, StoreName, Subject};
 use crate::watch::{Reason, RunId, Suspicion};
 
 impl fmt::Display for Report<'_> {
@@ -36,9 +36,10 @@ impl fmt::Display for Report<'_> {
                 let Some(away) = away else { return Ok(()) };
                 write!(f, "; it was away for {:.1} s", away.as_secs_f64())
             }
-            Report::StoreDisconnected { store, reason } => {
+            Report::StoreDisconnected { store, reason } | Report::StoreRefused { store, reason } => {
                 write!(f, "{}: not connected: {reason}; watches are kept, trying again", Store(*store))
             }
+            Report::StoreExposed { store, what } => write!(f, "{}: {what}", Store(*store)),
             Report::StoreDegraded { store: None, reason } => f.write_str(reason),
             Report::StoreDegraded { store, reason } => write!(f, "{}: {reason}", Store(*store)),
             Report::NodeObserved { node } => write!(f, "{node}: observed"),
@@ -202,6 +203,35 @@ impl fmt::Display for Node<'_> {
             Facet::Data => Ok(()),
             Facet::Children => f.write_str(" (children)"),
             Facet::Tree => f.write_str(" (tree)"),
+        }
+    }
+}
+
+impl fmt::Display for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exposure::InTheClear { server, with_credentials } => {
+                let passwords = if *with_credentials { ", and read our credentials" } else { "" };
+                write!(
+                    f,
+                    "nothing is encrypted between here and {server}: whoever is on the way can read and change what \
+                     actions are given{passwords}; use the server's TLS port with [tls] in twitcher.toml"
+                )
+            }
+            Exposure::Writable(Subject { path, facet }) => {
+                let (what, rights) = match facet {
+                    Facet::Data => ("anyone may write it", "w"),
+                    Facet::Children | Facet::Tree => ("anyone may create or delete its children", "c and d"),
+                };
+                write!(
+                    f,
+                    "node {path}: {what}, and so decides when its actions run and with what; take {rights} from \
+                     world:anyone in its ACL"
+                )
+            }
+            Exposure::MoreWritable => {
+                f.write_str("there are more nodes that anyone may change; they are not named one by one")
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ mod backoff;
 mod client;
 mod directory;
 mod name;
+mod secret;
 mod subscriptions;
 mod tree;
 mod url;
@@ -24,9 +25,11 @@ mod zookeeper;
 
 pub use client::{Client, ClientError};
 pub use name::{StoreName, StoreNameError, StoreNames};
+pub use secret::{CREDENTIALS_DIRECTORY, Credential, CredentialError, Secret};
 pub use subscriptions::{Subscriptions, open};
 pub use tree::{Change, MOST_NODES, NodeEvent, NodeState, Tree};
 pub use url::StoreUrlError;
+pub use zookeeper::tls::{Identity, Key, Tls, Unusable, can_be_certified};
 
 /// An absolute node path such as `/git/head`: every component non-empty, none of them `.` or `..`.
 /// `/` is the root. Only what was a path is made one again by deserializing it.
@@ -230,6 +233,13 @@ pub enum StoreEvent {
     Disconnected {
         reason: String,
     },
+    /// The connection is still gone, and stays so until somebody does what `reason` says. Said once for each reason
+    /// that comes up in an outage.
+    Refused {
+        reason: String,
+    },
+    /// Others may read or change what is watched.
+    Exposed(Exposure),
     /// A slow resync found a change that no watch had announced. Should never happen, so it is counted.
     Drifted {
         subject: Subject,
@@ -238,6 +248,21 @@ pub enum StoreEvent {
     Degraded {
         reason: String,
     },
+}
+
+/// To whom a store is more open than it should be. Each is said once in the life of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// What passes between us and `server`, which is on another host, passes in the clear.
+    InTheClear {
+        server: String,
+        /// Whether passwords pass, too.
+        with_credentials: bool,
+    },
+    /// Whoever reaches the server may change what is watched of this node. Only a few nodes are told of.
+    Writable(Subject),
+    /// There are more nodes of which [`Self::Writable`] is true.
+    MoreWritable,
 }
 
 /// Where the nodes are. `Display` gives the URL back.
@@ -250,16 +275,26 @@ pub enum StoreUrl {
 }
 
 /// Credentials given to ZooKeeper (`addauth`).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auth {
     pub scheme: String,
-    pub credentials: String,
+    pub credentials: Secret,
 }
 
-#[derive(Clone)]
+/// Who logs in to ZooKeeper by SASL's DIGEST-MD5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sasl {
+    pub username: String,
+    pub password: Secret,
+}
+
+#[derive(Clone, Debug)]
 pub struct StoreSettings {
     pub url: StoreUrl,
+    /// Of ZooKeeper, as the next two.
     pub auth: Vec<Auth>,
+    pub tls: Option<Tls>,
+    pub sasl: Option<Sasl>,
     /// Asked of the server, which may grant another.
     pub session_timeout: Duration,
 }

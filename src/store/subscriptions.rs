@@ -96,7 +96,7 @@ pub fn open(settings: &StoreSettings) -> (Subscriptions, mpsc::Receiver<StoreEve
     let told = Events::new(event_sender.clone(), Rc::clone(&layer));
     let task = match &settings.url {
         StoreUrl::ZooKeeper { servers, chroot } => {
-            let ensemble = zookeeper::Ensemble::new(servers, &settings.auth, settings.session_timeout);
+            let ensemble = zookeeper::Ensemble::new(servers, settings);
             tokio::task::spawn_local(zookeeper::run(ensemble, chroot.clone(), command_receiver, told))
         }
         StoreUrl::Directory(root) => {

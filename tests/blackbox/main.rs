@@ -32,6 +32,7 @@ mod reload;
 mod restart;
 mod run_modes;
 mod scale;
+mod secure_stores;
 mod security;
 mod signals;
 mod stores;

@@ -122,7 +122,7 @@ async fn follow(
                 complain(format_args!("twitcher: connected again to {what}"));
                 None
             }
-            StoreEvent::Disconnected { reason } => {
+            StoreEvent::Disconnected { reason } | StoreEvent::Refused { reason } => {
                 complain(format_args!("twitcher: not connected: {reason}; trying again"));
                 None
             }
@@ -132,6 +132,8 @@ async fn follow(
             }
             // The observation came before it.
             StoreEvent::Drifted { .. } => None,
+            // The daemon says so.
+            StoreEvent::Exposed(_) => None,
         };
         let Some(line) = line else { continue };
         match print(if args.json { line.json() } else { line.text(terminal_width()) }).await {
@@ -151,12 +153,15 @@ async fn first_connection(
     let connected = async {
         loop {
             match events.recv().await {
-                Some(StoreEvent::Disconnected { reason }) => failure = Some(reason),
+                Some(StoreEvent::Disconnected { reason } | StoreEvent::Refused { reason }) => {
+                    failure = Some(reason);
+                }
                 Some(
                     StoreEvent::Connected { .. }
                     // Nothing of these comes before.
                     | StoreEvent::Observed { .. }
                     | StoreEvent::Unreadable { .. }
+                    | StoreEvent::Exposed(_)
                     | StoreEvent::Drifted { .. }
                     | StoreEvent::Degraded { .. },
                 )

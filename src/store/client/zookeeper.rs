@@ -22,7 +22,7 @@ impl ZooKeeperClient {
         let StoreUrl::ZooKeeper { servers, chroot } = &settings.url else {
             return Err(unreachable("it is no ZooKeeper".to_owned()));
         };
-        let mut ensemble = Ensemble::new(servers, &settings.auth, settings.session_timeout);
+        let mut ensemble = Ensemble::new(servers, settings);
         // All servers get their turn before the caller, who waits for the session timeout, gives up.
         let turns = u32::try_from(servers.len()).unwrap_or(u32::MAX).saturating_add(1);
         let patience = (settings.session_timeout / turns).min(ATTEMPT);
@@ -30,7 +30,7 @@ impl ZooKeeperClient {
         for _ in servers {
             match ensemble.connect_next(patience).await {
                 Ok(connection) => return Ok(Self { connection, store, chroot: chroot.clone() }),
-                Err(reason) => reasons.push(reason),
+                Err(failure) => reasons.push(failure.reason),
             }
         }
         Err(unreachable(reasons.join(", ")))

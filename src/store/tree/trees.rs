@@ -107,9 +107,11 @@ impl Trees {
                 self.connected();
                 return Some(event);
             }
-            StoreEvent::Disconnected { .. } | StoreEvent::Drifted { .. } | StoreEvent::Degraded { .. } => {
-                return Some(event);
-            }
+            StoreEvent::Disconnected { .. }
+            | StoreEvent::Refused { .. }
+            | StoreEvent::Exposed(_)
+            | StoreEvent::Drifted { .. }
+            | StoreEvent::Degraded { .. } => return Some(event),
         };
         let roots = self.roots(&subject.path);
         for root in &roots {

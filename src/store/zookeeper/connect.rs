@@ -1,7 +1,8 @@
 //! One connection, one session: made, and let go or killed.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::thread;
@@ -12,9 +13,11 @@ use spawns_core::{Spawn, Task};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use zookeeper_client::{Client, Connector, Error};
+use zookeeper_client::{Client, Connector, Error, SaslOptions};
 
-use crate::store::Auth;
+use super::diagnosis::{Finding, diagnose, is_tls_spoken};
+use super::tls::Loaded;
+use crate::store::{Auth, CredentialError, Sasl, StoreSettings, Tls};
 
 /// How long one server may take to answer: below [`super::CEILING`], so that the next one is tried on time.
 pub(crate) const ATTEMPT: Duration = Duration::from_millis(4500);
@@ -26,7 +29,11 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) struct Ensemble {
     servers: Vec<String>,
     next: usize,
-    connector: Connector,
+    auth: Vec<Auth>,
+    tls: Option<Tls>,
+    sasl: Option<Sasl>,
+    /// Servers of which it was asked why they do not let us in without TLS, since the last connection.
+    asked: HashSet<String>,
     pub(crate) session_timeout: Duration,
 }
 
@@ -38,62 +45,208 @@ pub(crate) struct Connection {
     /// reconnecting, long after its client was dropped.
     pub(crate) service: JoinSet<()>,
     pub(crate) server: String,
+    /// Whom it is with, if all passes in the clear.
+    pub(crate) in_the_clear: Option<IpAddr>,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// For people.
+    pub(crate) reason: String,
+    /// Whether it stays so until somebody does something.
+    pub(crate) lasts: bool,
+}
+
+impl Failure {
+    fn passing(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), lasts: false }
+    }
+
+    fn lasting(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), lasts: true }
+    }
 }
 
 impl Ensemble {
-    pub(crate) fn new(servers: &[String], auth: &[Auth], session_timeout: Duration) -> Self {
+    pub(crate) fn new(servers: &[String], settings: &StoreSettings) -> Self {
+        let StoreSettings { url: _, auth, tls, sasl, session_timeout } = settings.clone();
+        let mut servers = servers.to_vec();
+        fastrand::shuffle(&mut servers);
+        Self { servers, next: 0, auth, tls, sasl, asked: HashSet::new(), session_timeout }
+    }
+
+    /// Tries the next server, and only that one, so that a server that swallows packets starves none of the
+    /// others.
+    pub(crate) async fn connect_next(&mut self, patience: Duration) -> Result<Connection, Failure> {
+        let server = self.servers[self.next % self.servers.len()].clone();
+        self.next += 1;
+        match timeout(patience, Box::pin(self.connect(&server))).await {
+            Ok(Ok(connection)) => {
+                self.asked.clear();
+                Ok(connection)
+            }
+            Ok(Err(Failure { reason, lasts })) => {
+                Err(Failure { reason: format!("{server}: {reason}"), lasts })
+            }
+            Err(_) => {
+                Err(Failure::passing(format!("{server}: no answer within {:.1} s", patience.as_secs_f64())))
+            }
+        }
+    }
+
+    /// How the server is spoken to, and as whom, for people; nothing of a server that is told nothing.
+    pub(crate) fn manner(&self) -> String {
+        let tls = self.tls.as_ref().map(|_| "TLS".to_owned());
+        let sasl = self.sasl.as_ref().map(|sasl| format!("SASL {}", sasl.username));
+        match tls.into_iter().chain(sasl).collect::<Vec<_>>() {
+            manner if manner.is_empty() => String::new(),
+            manner => format!(" ({})", manner.join(", ")),
+        }
+    }
+
+    pub(crate) fn has_credentials(&self) -> bool {
+        !self.auth.is_empty() || self.sasl.is_some()
+    }
+
+    async fn connect(&mut self, server: &str) -> Result<Connection, Failure> {
+        let connector = self.connector().map_err(|error| Failure::lasting(error.to_string()))?;
+        match self.tls.clone() {
+            Some(tls) => self.connect_by_tls(connector, tls, server).await,
+            None => self.connect_in_the_clear(connector, server).await,
+        }
+    }
+
+    /// Secrets are read for each connection: they may be renewed.
+    fn connector(&self) -> Result<Connector, CredentialError> {
         // Three fifths of the session timeout is the longest the crate takes for a connection timeout, and its
         // idle tick is an eighth of that: the fewest wakeups that still notice a dead server before the
         // session expires.
         let mut connector = Client::connector()
-            .with_session_timeout(session_timeout)
-            .with_connection_timeout(session_timeout * 3 / 5)
+            .with_session_timeout(self.session_timeout)
+            .with_connection_timeout(self.session_timeout * 3 / 5)
             .with_fail_eagerly();
-        for Auth { scheme, credentials } in auth {
-            connector = connector.with_auth(scheme, credentials.as_bytes());
+        for Auth { scheme, credentials } in &self.auth {
+            connector = connector.with_auth(scheme, credentials.reveal()?.as_bytes());
         }
-        let mut servers = servers.to_vec();
-        fastrand::shuffle(&mut servers);
-        Self { servers, next: 0, connector, session_timeout }
+        if let Some(Sasl { username, password }) = &self.sasl {
+            let options = SaslOptions::digest_md5(username.clone(), password.reveal()?);
+            connector = connector.with_sasl(options);
+        }
+        Ok(connector)
     }
 
-    /// Tries the next server, and only that one, so that a server that swallows packets starves none of the
-    /// others. The error is for people.
-    pub(crate) async fn connect_next(&mut self, patience: Duration) -> Result<Connection, String> {
-        let server = self.servers[self.next % self.servers.len()].clone();
-        self.next += 1;
-        match timeout(patience, self.connect(&server)).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(reason)) => Err(format!("{server}: {reason}")),
-            Err(_) => Err(format!("{server}: no answer within {:.1} s", patience.as_secs_f64())),
-        }
-    }
-
-    async fn connect(&self, server: &str) -> Result<Connection, String> {
+    async fn connect_in_the_clear(
+        &mut self,
+        connector: Connector,
+        server: &str,
+    ) -> Result<Connection, Failure> {
         // Resolved here and shuffled, so that a name with a dead address first does not hide the living ones.
         let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host(server)
             .await
-            .map_err(|error| format!("cannot resolve the name ({error})"))?
+            .map_err(|error| Failure::passing(format!("cannot resolve the name ({error})")))?
             .collect();
         fastrand::shuffle(&mut addresses);
-        let addresses = addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
-
-        let service = Owner::default();
-        let client = {
-            let mut connecting = pin!(self.connector.clone().connect(&addresses));
-            // The scope is thread-local, so it must be left before anything else runs: around each poll.
-            std::future::poll_fn(|context| {
-                let _scope = spawns_core::enter(&service);
-                connecting.as_mut().poll(context)
-            })
-            .await
-            .map_err(|error| explain_connect(&error))?
-        };
-        // A new session may begin at a server that lags behind what the last one showed us. What is read after
-        // this is not older than now, so that no action runs with content that was replaced long ago.
-        client.sync("/").await.map_err(|error| explain_connect(&error))?;
-        Ok(Connection { client: Rc::new(client), service: service.0.into_inner(), server: server.to_owned() })
+        let mut failure = Failure::passing("the name has no address");
+        for address in &addresses {
+            let text = address.to_string();
+            match open(connector.clone().connect(&text)).await {
+                Ok((client, service)) => {
+                    let (server, in_the_clear) = (server.to_owned(), Some(address.ip().to_canonical()));
+                    return Ok(Connection { client: Rc::new(client), service, server, in_the_clear });
+                }
+                Err(error) => failure = self.explain(&error),
+            }
+            if failure.lasts {
+                return Err(failure);
+            }
+        }
+        // Once, because a server without TLS complains of the question in its log.
+        if self.asked.insert(server.to_owned()) && is_tls_spoken(&addresses).await {
+            return Err(Failure::lasting(TLS_IS_SPOKEN));
+        }
+        Err(failure)
     }
+
+    /// The crate gets the name and resolves it, as it compares it with the server's certificate.
+    async fn connect_by_tls(
+        &self,
+        connector: Connector,
+        tls: Tls,
+        server: &str,
+    ) -> Result<Connection, Failure> {
+        let files = tls.clone();
+        let loaded = tokio::task::spawn_blocking(move || files.load()).await;
+        let Loaded { options, config } = loaded
+            .map_err(|error| Failure::passing(error.to_string()))?
+            .map_err(|error| Failure::lasting(error.to_string()))?;
+        let error = match open(connector.with_tls(options).secure_connect(server)).await {
+            Ok((client, service)) => {
+                let (client, server) = (Rc::new(client), server.to_owned());
+                return Ok(Connection { client, service, server, in_the_clear: None });
+            }
+            Err(error) => error,
+        };
+        let failure = self.explain(&error);
+        if failure.lasts {
+            return Err(failure);
+        }
+        Err(match diagnose(&tls, config, server).await {
+            Finding::Passing(reason) => Failure::passing(reason),
+            Finding::Lasting(reason) => Failure::lasting(reason),
+            Finding::Nothing => failure,
+        })
+    }
+
+    fn explain(&self, error: &Error) -> Failure {
+        match (error, &self.sasl) {
+            (Error::NoHosts, _) => Failure::passing("connection refused or no ZooKeeper serving there"),
+            (Error::AuthFailed, _) => Failure::lasting(self.refused()),
+            (error, _) => Failure::passing(error.to_string()),
+        }
+    }
+
+    /// What a server means that does not let us in.
+    pub(crate) fn refused(&self) -> String {
+        match (&self.sasl, self.auth.is_empty()) {
+            (Some(Sasl { username, .. }), true) => format!(
+                "the server refused our credentials: check username ({username}) and password of `sasl` in twitcher.toml"
+            ),
+            (Some(_), false) => {
+                "the server refused our credentials; check `sasl` and `auth` in twitcher.toml".to_owned()
+            }
+            (None, false) => {
+                "the server refused our credentials; check `auth` in twitcher.toml, and give `sasl` if it wants that"
+                    .to_owned()
+            }
+            (None, true) => {
+                "the server lets in nobody without credentials; give `sasl` in twitcher.toml".to_owned()
+            }
+        }
+    }
+}
+
+const TLS_IS_SPOKEN: &str =
+    "TLS is spoken there; give [tls] in twitcher.toml, or the server's port without TLS (clientPort)";
+
+/// Opens a session, and has the task that serves it.
+async fn open(
+    connecting: impl Future<Output = Result<Client, Error>>,
+) -> Result<(Client, JoinSet<()>), Error> {
+    let service = Owner::default();
+    let client = {
+        let mut connecting = pin!(connecting);
+        // The scope is thread-local, so it must be left before anything else runs: around each poll.
+        std::future::poll_fn(|context| {
+            let _scope = spawns_core::enter(&service);
+            connecting.as_mut().poll(context)
+        })
+        .await?
+    };
+    // A new session may begin at a server that lags behind what the last one showed us. What is read after
+    // this is not older than now, so that no action runs with content that was replaced long ago.
+    client.sync("/").await?;
+    Ok((client, service.0.into_inner()))
 }
 
 /// Waits until the session whose client was dropped is closed, or its server has had long enough for that.
@@ -130,13 +283,5 @@ impl Spawn for Owner {
                 }
             }
         });
-    }
-}
-
-fn explain_connect(error: &Error) -> String {
-    match error {
-        Error::NoHosts => "connection refused or no ZooKeeper serving there".to_owned(),
-        Error::AuthFailed => "the server refused our credentials; check `auth` in twitcher.toml".to_owned(),
-        error => error.to_string(),
     }
 }

@@ -5,8 +5,11 @@
 //! versions. So nothing depends on watches being re-sent, on what a client had already seen when the
 //! connection broke, or on a change being told from its absence: a fresh read is the truth.
 
+mod audit;
 mod connect;
+mod diagnosis;
 mod node;
+pub(super) mod tls;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -19,7 +22,9 @@ use zookeeper_client::SessionState;
 
 use super::backoff::Backoff;
 use super::subscriptions::{Command, Commands, Events};
-use super::{NodePath, StoreEvent, Subject};
+use super::{Exposure, NodePath, StoreEvent, Subject};
+use audit::Audit;
+use connect::Failure;
 pub(super) use connect::{ATTEMPT, Connection, Ensemble, close};
 use node::{Node, Session};
 
@@ -36,12 +41,24 @@ const CEILING: Duration = Duration::from_secs(5);
 /// host of the cluster in the same millisecond.
 const SPREAD: Duration = Duration::from_millis(500);
 
+/// How many reasons of one outage are said: each server may have its own, and what a server says may vary.
+const MOST_REFUSALS: usize = 10;
+
 /// Nobody listens any more.
 struct Closed;
 
 /// Runs until nobody listens any more.
 pub(super) async fn run(ensemble: Ensemble, chroot: NodePath, commands: Commands, events: Events) {
-    let mut keeper = Keeper { ensemble, chroot, commands, events, subjects: HashSet::new(), outage: false };
+    let mut keeper = Keeper {
+        ensemble,
+        audit: Rc::new(Audit::new(chroot.clone())),
+        chroot,
+        commands,
+        events,
+        subjects: HashSet::new(),
+        outage: None,
+        told_in_the_clear: false,
+    };
     let Closed = keeper.keep().await;
 }
 
@@ -51,8 +68,11 @@ struct Keeper {
     commands: Commands,
     events: Events,
     subjects: HashSet<Subject>,
-    /// Whether the present outage has been reported.
-    outage: bool,
+    /// Of the present outage, if there is one that has been reported: what there is to do about it.
+    outage: Option<HashSet<String>>,
+    audit: Rc<Audit>,
+    /// Whether it has been said that all passes in the clear.
+    told_in_the_clear: bool,
 }
 
 impl Keeper {
@@ -70,8 +90,7 @@ impl Keeper {
                     Ok(Err(failure)) => failure,
                     Err(closed) => return closed,
                 };
-                let reason = format!("cannot connect to ZooKeeper: {failure}");
-                if let Err(closed) = self.disconnected(reason).await {
+                if let Err(closed) = self.failed(failure).await {
                     return closed;
                 }
                 attempt_at = started + backoff.next();
@@ -103,7 +122,7 @@ impl Keeper {
         }
     }
 
-    async fn connect(&mut self) -> Result<Result<Connection, String>, Closed> {
+    async fn connect(&mut self) -> Result<Result<Connection, Failure>, Closed> {
         let Self { ensemble, commands, subjects, .. } = self;
         let patience = ensemble.session_timeout.min(ATTEMPT);
         let mut connecting = std::pin::pin!(ensemble.connect_next(patience));
@@ -116,25 +135,48 @@ impl Keeper {
     }
 
     async fn disconnected(&mut self, reason: String) -> Result<(), Closed> {
-        if std::mem::replace(&mut self.outage, true) {
+        match self.outage {
+            Some(_) => Ok(()),
+            None => {
+                self.outage = Some(HashSet::new());
+                self.events.send(StoreEvent::Disconnected { reason }).await.map_err(|_| Closed)
+            }
+        }
+    }
+
+    /// A server that is restarted with another certificate, say, is first away and then refused, and the latter is what
+    /// people must know.
+    async fn failed(&mut self, failure: Failure) -> Result<(), Closed> {
+        let reason = format!("cannot connect to ZooKeeper: {}", failure.reason);
+        let is_known = self.outage.is_some();
+        self.disconnected(reason.clone()).await?;
+        let said = self.outage.get_or_insert_default();
+        if !failure.lasts || said.len() >= MOST_REFUSALS || !said.insert(reason.clone()) || !is_known {
             return Ok(());
         }
-        self.events.send(StoreEvent::Disconnected { reason }).await.map_err(|_| Closed)
+        self.events.send(StoreEvent::Refused { reason }).await.map_err(|_| Closed)
     }
 
     /// Follows every subject on this session until it ends.
     async fn serve(&mut self, connection: Connection) -> Result<Ended, Closed> {
-        let Connection { client, mut service, server } = connection;
-        self.outage = false;
+        let Connection { client, mut service, server, in_the_clear } = connection;
+        self.outage = None;
         let what = format!(
-            "ZooKeeper {server}, session {}, timeout {:.1} s",
+            "ZooKeeper {server}{}, session {}, timeout {:.1} s",
+            self.ensemble.manner(),
             client.session_id(),
             client.session_timeout().as_secs_f64(),
         );
         self.events.send(StoreEvent::Connected { what }).await.map_err(|_| Closed)?;
+        if in_the_clear.is_some_and(|peer| !peer.is_loopback()) && !self.told_in_the_clear {
+            self.told_in_the_clear = true;
+            let with_credentials = self.ensemble.has_credentials();
+            let exposure = Exposure::InTheClear { server: server.clone(), with_credentials };
+            self.events.send(StoreEvent::Exposed(exposure)).await.map_err(|_| Closed)?;
+        }
 
         let mut state = client.state_watcher();
-        let session = Rc::new(Session::new(&client, self.events.clone()));
+        let session = Rc::new(Session::new(&client, self.events.clone(), Rc::clone(&self.audit)));
         let mut nodes = Nodes::new(Rc::clone(&session), self.chroot.clone());
         for subject in &self.subjects {
             nodes.follow(subject);
@@ -168,9 +210,7 @@ impl Keeper {
         nodes.stop().await;
         let reason = match now {
             SessionState::Expired => format!("ZooKeeper {server}: the session expired"),
-            SessionState::AuthFailed => {
-                format!("ZooKeeper {server} refused our credentials; check `auth` in twitcher.toml")
-            }
+            SessionState::AuthFailed => format!("ZooKeeper {server}: {}", self.ensemble.refused()),
             SessionState::Disconnected
             | SessionState::SyncConnected
             | SessionState::ConnectedReadOnly
@@ -209,7 +249,9 @@ struct Nodes {
 
 impl Nodes {
     fn new(session: Rc<Session>, chroot: NodePath) -> Self {
-        Self { session, chroot, tasks: JoinSet::new(), handles: HashMap::new() }
+        let mut tasks = JoinSet::new();
+        tasks.spawn_local(audit::run(Rc::clone(&session)));
+        Self { session, chroot, tasks, handles: HashMap::new() }
     }
 
     fn take(&mut self, command: &Command) {

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use zookeeper_client::{Client, Error, OneshotWatcher, Stat};
 
+use super::audit::Audit;
 use crate::store::backoff::{Backoff, jittered};
 use crate::store::subscriptions::Events;
 use crate::store::{Content, Facet, NodePath, State, StoreEvent, Subject, Version, children, tree};
@@ -34,8 +35,9 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 /// What the tasks of one session share.
 pub(super) struct Session {
     /// Weak, so that a task that only waits for its watch does not keep the session open.
-    client: Weak<Client>,
-    events: Events,
+    pub(super) client: Weak<Client>,
+    pub(super) events: Events,
+    pub(super) audit: Rc<Audit>,
     /// How long a request may take: after that the session would have expired.
     patience: Duration,
     /// Whether a node has been read.
@@ -45,11 +47,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(client: &Rc<Client>, events: Events) -> Self {
+    pub(super) fn new(client: &Rc<Client>, events: Events, audit: Rc<Audit>) -> Self {
         let patience = client.session_timeout();
         Self {
             client: Rc::downgrade(client),
             events,
+            audit,
             patience,
             proved: Cell::new(false),
             nodes: Cell::new(0),
@@ -60,7 +63,7 @@ impl Session {
         (Duration::from_secs(1) * self.nodes.get() / RESYNC_RATE).clamp(*RESYNC.start(), *RESYNC.end())
     }
 
-    async fn ask<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+    pub(super) async fn ask<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
         match timeout(self.patience, request).await {
             Ok(answer) => answer.map_err(Failure::from),
             Err(_) => Err(Failure::Passing(format!("no answer within {:.1} s", self.patience.as_secs_f64()))),
@@ -69,7 +72,7 @@ impl Session {
 }
 
 /// Why a znode could not be read.
-enum Failure {
+pub(super) enum Failure {
     NoNode,
     /// Not this node's trouble: the whole session is replaced.
     SessionOver,
@@ -151,6 +154,9 @@ impl Node {
                     (failures, said) = (0, false);
                     backoff.reset();
                     self.session.proved.set(true);
+                    if let State::Present { .. } = state {
+                        self.session.audit.note(&self.subject);
+                    }
                     slot.send(StoreEvent::Observed { subject: self.subject.clone(), state });
                     let changed = watch.insert(Box::pin(set.changed().map(|_| ())));
                     let wake = self.wait(version, changed.as_mut()).await?;

@@ -5,6 +5,7 @@
 //! condition, with a deadline far beyond need ([`wait`]). And that something does *not* happen is shown by
 //! what comes after it: do the thing that must run nothing, then one that must run, and read the journal.
 
+mod certificates;
 pub mod control;
 mod ensemble;
 mod journal;
@@ -16,10 +17,12 @@ mod notify;
 mod process;
 mod proxy;
 mod sandbox;
+pub mod secure;
 mod twitcher;
 pub mod wait;
 mod zookeeper;
 
+pub use certificates::{Authority, Validity};
 pub use ensemble::Ensemble;
 pub use journal::{Gate, Journal};
 pub use journald::Journald;

@@ -158,7 +158,7 @@ async fn connect(address: &str) -> Client {
 
 /// Runs `work` on a runtime that a thread of its own keeps going, so that clients can end their sessions in
 /// order after it.
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     static RUNTIME: OnceLock<Handle> = OnceLock::new();
     let handle = RUNTIME.get_or_init(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

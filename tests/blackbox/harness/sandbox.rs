@@ -90,6 +90,17 @@ impl Sandbox {
         fs::rename(new, file).expect("put the config in place");
     }
 
+    /// Writes `twitcher.toml`, and as one with secrets.
+    pub fn settings(&self, text: &str) {
+        self.private(&self.configs().join("twitcher.toml"), text);
+    }
+
+    /// Writes a file that is its owner's alone.
+    pub fn private(&self, path: &Path, text: &str) {
+        fs::write(path, text).expect("write a file");
+        set_mode(path, 0o600);
+    }
+
     pub fn remove_config(&self, name: &str) {
         fs::remove_file(self.configs().join(name)).expect("remove the config");
     }

@@ -16,6 +16,13 @@ use super::wait::{wait_for, wait_until};
 
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 
+/// Debian's jar names most of what it needs, but not all that TLS takes.
+const CLASS_PATH: &str =
+    "/usr/share/java/zookeeper.jar:/usr/share/java/netty-codec.jar:/usr/share/java/netty-resolver.jar";
+
+/// Who may log in by SASL; nobody where it is empty.
+pub(super) const JAAS: &str = "jaas.conf";
+
 /// Ports below those that the kernel hands out by itself, so that no outgoing connection takes ours while
 /// its server is down.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
@@ -49,7 +56,7 @@ impl ZooKeeper {
         zookeeper
     }
 
-    /// A server of the test's own for clients of other machines, too.
+    /// A server of the test's own that is reached by every address of the machine.
     #[track_caller]
     pub fn start_on_all_addresses() -> Self {
         // The last of two lines counts.
@@ -78,8 +85,10 @@ impl ZooKeeper {
         member
     }
 
+    /// A server of the test's own that was never up, with these lines in its `zoo.cfg`, too; HOME in them is its
+    /// directory.
     #[track_caller]
-    fn with_settings(more: &str) -> Self {
+    pub(super) fn with_settings(more: &str) -> Self {
         assert!(
             Path::new(JAR).exists() && java().is_some(),
             "this test needs a ZooKeeper server: apt-get install -y zookeeper"
@@ -88,11 +97,18 @@ impl ZooKeeper {
         let port = free_port();
         let settings = format!(
             "tickTime=200\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
-             admin.enableServer=false\n4lw.commands.whitelist=*\nmaxClientCnxns=0\n{more}",
-            home.path().display()
+             admin.enableServer=false\n4lw.commands.whitelist=*\nmaxClientCnxns=0\n{}",
+            home.path().display(),
+            more.replace("HOME", &home.path().display().to_string()),
         );
         fs::write(home.path().join("zoo.cfg"), settings).expect("write zoo.cfg");
+        fs::write(home.path().join(JAAS), "").expect("write the logins");
         Self { home, port, server: Mutex::new(None) }
+    }
+
+    /// Where its settings and data are.
+    pub(super) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     pub fn address(&self) -> String {
@@ -186,7 +202,8 @@ impl Server {
             .arg(r#""$@" >"$DATA/log" 2>&1 & echo $!; read -r told; kill -9 $!; wait; [ "$told" ] || rm -rf "$DATA""#)
             .arg("leash")
             .args([java().expect("checked before").as_os_str(), "-Xmx256m".as_ref()])
-            .args(["-XX:+UseSerialGC", "-cp", JAR])
+            .args(["-XX:+UseSerialGC", "-cp", CLASS_PATH])
+            .arg(format!("-Djava.security.auth.login.config={}", data.join(JAAS).display()))
             .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
             .arg(data.join("zoo.cfg"))
             .env("DATA", data)

@@ -1,0 +1,225 @@
+//! What `twitcher.toml` says of how ZooKeeper is spoken to, and as whom: `[tls]`, `[sasl]` and `[[auth]]`, for the
+//! default store at the top of the file and for each other one in its block.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::settings;
+use crate::store::{
+    Auth, Credential, CredentialError, Identity, Key, Sasl, Secret, StoreSettings, StoreUrl, Tls, Unusable,
+    can_be_certified,
+};
+
+/// A text, or the name of a credential that holds it.
+pub enum FileSecret {
+    Given(String),
+    Credential(FileCredential),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileCredential {
+    credential: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileAuth {
+    pub scheme: String,
+    pub credentials: FileSecret,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileTls {
+    ca: PathBuf,
+    cert: Option<PathBuf>,
+    /// A path, or a credential.
+    key: Option<FileSecret>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSasl {
+    username: String,
+    password: FileSecret,
+}
+
+/// What the file says of one store.
+#[derive(Clone, Copy)]
+pub struct Login<'a> {
+    pub auth: &'a [FileAuth],
+    pub tls: Option<&'a FileTls>,
+    pub sasl: Option<&'a FileSasl>,
+}
+
+/// A key of a store's block, and what is wrong with it.
+pub type Wrong = (&'static str, String);
+
+/// By hand, because a derived one would take a list, too, and not say what is wanted.
+impl<'de> Deserialize<'de> for FileSecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrTable;
+
+        impl<'de> Visitor<'de> for TextOrTable {
+            type Value = FileSecret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or { credential = NAME } for a file of $CREDENTIALS_DIRECTORY")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<FileSecret, E> {
+                Ok(FileSecret::Given(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<FileSecret, A::Error> {
+                Deserialize::deserialize(MapAccessDeserializer::new(table)).map(FileSecret::Credential)
+            }
+        }
+
+        deserializer.deserialize_any(TextOrTable)
+    }
+}
+
+impl fmt::Debug for FileSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(_) => f.write_str("(secret)"),
+            Self::Credential(FileCredential { credential }) => write!(f, "credential {credential:?}"),
+        }
+    }
+}
+
+impl FileSecret {
+    /// Whether the file itself has it.
+    fn is_given(&self) -> bool {
+        match self {
+            Self::Given(_) => true,
+            Self::Credential(_) => false,
+        }
+    }
+
+    fn secret(&self) -> Result<Secret, CredentialError> {
+        match self {
+            Self::Given(secret) => Ok(Secret::Given(secret.clone())),
+            Self::Credential(FileCredential { credential }) => {
+                Credential::parse(credential).map(Secret::Credential)
+            }
+        }
+    }
+}
+
+impl Login<'_> {
+    /// Whether the file itself holds a secret.
+    pub fn has_secrets(self) -> bool {
+        self.auth.iter().any(|auth| auth.credentials.is_given())
+            || self.sasl.is_some_and(|sasl| sasl.password.is_given())
+    }
+
+    /// The store at `url`, spoken to in this way. No file is looked at, and no credential.
+    pub fn settings(self, url: StoreUrl, session_timeout: Duration) -> Result<StoreSettings, Wrong> {
+        let url = match url {
+            StoreUrl::Directory(path) => StoreUrl::Directory(settings::absolute(path)),
+            StoreUrl::ZooKeeper { .. } => url,
+        };
+        let auth = self.auth.iter().map(FileAuth::auth).collect::<Result<_, _>>()?;
+        let tls = self.tls.map(|tls| tls.tls(&url)).transpose()?;
+        let sasl = self.sasl.map(FileSasl::sasl).transpose()?;
+        Ok(StoreSettings { url, auth, tls, sasl, session_timeout })
+    }
+}
+
+impl FileAuth {
+    fn auth(&self) -> Result<Auth, Wrong> {
+        let credentials =
+            self.credentials.secret().map_err(|error| ("auth.credentials", error.to_string()))?;
+        Ok(Auth { scheme: self.scheme.clone(), credentials })
+    }
+}
+
+impl FileTls {
+    fn tls(&self, url: &StoreUrl) -> Result<Tls, Wrong> {
+        if let StoreUrl::ZooKeeper { servers, .. } = url
+            && let Some(server) = servers.iter().find(|server| !can_be_certified(server))
+        {
+            let reason = format!(
+                "the server's certificate cannot be for {server:?}, which is no DNS name and no IP address; give its \
+                 name in the store's URL"
+            );
+            return Err(("tls", reason));
+        }
+        let identity = match (&self.cert, &self.key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => {
+                let key = match key {
+                    FileSecret::Given(path) => Key::File(settings::absolute(path.into())),
+                    FileSecret::Credential(FileCredential { credential }) => {
+                        let credential =
+                            Credential::parse(credential).map_err(|error| ("tls.key", error.to_string()))?;
+                        Key::Credential(credential)
+                    }
+                };
+                Some(Identity { cert: settings::absolute(cert.clone()), key })
+            }
+            (Some(_), None) => {
+                return Err((
+                    "tls.key",
+                    "missing; it belongs to the client certificate in tls.cert".to_owned(),
+                ));
+            }
+            (None, Some(_)) => {
+                return Err(("tls.cert", "missing; it belongs to the key in tls.key".to_owned()));
+            }
+        };
+        Ok(Tls { ca: settings::absolute(self.ca.clone()), identity })
+    }
+}
+
+impl FileSasl {
+    fn sasl(&self) -> Result<Sasl, Wrong> {
+        let username = &self.username;
+        if username.is_empty() || username.contains(['"', '\\']) || username.chars().any(char::is_control) {
+            let reason =
+                format!("{username:?} cannot be sent: a username is not empty and has no \" and no \\");
+            return Err(("sasl.username", reason));
+        }
+        let password = self.password.secret().map_err(|error| ("sasl.password", error.to_string()))?;
+        Ok(Sasl { username: username.clone(), password })
+    }
+}
+
+/// Whether these settings can be used here and now: whether the credentials are there.
+pub fn require_credentials(settings: &StoreSettings) -> Result<(), Wrong> {
+    let StoreSettings { auth, tls, sasl, url: _, session_timeout: _ } = settings;
+    let wrong = |key| move |error: CredentialError| (key, error.to_string());
+    for auth in auth {
+        auth.credentials.reveal().map_err(wrong("auth.credentials"))?;
+    }
+    if let Some(sasl) = sasl {
+        sasl.password.reveal().map_err(wrong("sasl.password"))?;
+    }
+    if let Some(Tls { identity: Some(Identity { key: Key::Credential(credential), .. }), .. }) = tls {
+        credential.path().map_err(wrong("tls.key"))?;
+    }
+    Ok(())
+}
+
+/// Whether the files that these settings name are good for a connection.
+pub fn check_files(settings: &StoreSettings) -> Result<(), Wrong> {
+    let Some(tls) = &settings.tls else { return Ok(()) };
+    // A certificate is good without its key where nobody has that now.
+    let without_key;
+    let tls = match &tls.identity {
+        Some(Identity { key: Key::Credential(credential), .. }) if credential.path().is_err() => {
+            without_key = Tls { identity: None, ..tls.clone() };
+            &without_key
+        }
+        Some(_) | None => tls,
+    };
+    tls.check().map_err(|Unusable { key, reason }| (key, reason))
+}

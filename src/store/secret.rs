@@ -1,0 +1,119 @@
+//! What nobody may see: passwords and the like, and where they are kept.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Where systemd puts what a unit's `LoadCredential=` names (systemd.exec(5)).
+pub const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// A secret, or where it is. `Debug` does not show it, and there is no `Display`, so that no log line, status or
+/// error can have it by mistake.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    Given(String),
+    Credential(Credential),
+}
+
+impl Secret {
+    /// The secret itself: for the store that it is meant for, and for nobody else.
+    pub fn reveal(&self) -> Result<String, CredentialError> {
+        match self {
+            Self::Given(secret) => Ok(secret.clone()),
+            Self::Credential(credential) => credential.read(),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(_) => f.write_str("(secret)"),
+            Self::Credential(credential) => credential.fmt(f),
+        }
+    }
+}
+
+/// The name of a file in `$CREDENTIALS_DIRECTORY`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential(String);
+
+#[derive(Debug, Error)]
+pub enum CredentialError {
+    #[error("{0:?} is no name of a credential: it names one file, without a /")]
+    Name(String),
+    #[error(
+        "credential {0:?} is not there: $CREDENTIALS_DIRECTORY is not set; in the unit, systemd sets it for \
+         LoadCredential={0}:/PATH"
+    )]
+    NoDirectory(String),
+    #[error("credential {name:?} cannot be read ({}: {reason}); name it in the unit's LoadCredential=", .path.display())]
+    Unreadable { name: String, path: PathBuf, reason: String },
+}
+
+impl Credential {
+    pub fn parse(name: &str) -> Result<Self, CredentialError> {
+        match name {
+            "" | "." | ".." => Err(CredentialError::Name(name.to_owned())),
+            name if name.contains(['/', '\0']) => Err(CredentialError::Name(name.to_owned())),
+            name => Ok(Self(name.to_owned())),
+        }
+    }
+
+    /// Where it is, if systemd or somebody like it has said where credentials are.
+    pub fn path(&self) -> Result<PathBuf, CredentialError> {
+        self.path_in(std::env::var_os(CREDENTIALS_DIRECTORY))
+    }
+
+    fn path_in(&self, directory: Option<OsString>) -> Result<PathBuf, CredentialError> {
+        match directory.filter(|directory| !directory.is_empty()) {
+            Some(directory) => Ok(PathBuf::from(directory).join(&self.0)),
+            None => Err(CredentialError::NoDirectory(self.0.clone())),
+        }
+    }
+
+    fn read(&self) -> Result<String, CredentialError> {
+        let path = self.path()?;
+        let mut text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                let reason = error.to_string();
+                return Err(CredentialError::Unreadable { name: self.0.clone(), path, reason });
+            }
+        };
+        // An editor's, and no part of the secret.
+        if text.ends_with('\n') {
+            text.pop();
+        }
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_one_file_of_its_directory() {
+        for bad in ["", ".", "..", "a/b", "/etc/shadow", "../x"] {
+            assert!(Credential::parse(bad).is_err(), "{bad}");
+        }
+        let credential = Credential::parse("zookeeper-password").unwrap();
+        let path = credential.path_in(Some("/run/credentials/x".into())).unwrap();
+        assert_eq!(path, PathBuf::from("/run/credentials/x/zookeeper-password"));
+        for none in [None, Some(OsString::new())] {
+            let error = credential.path_in(none).unwrap_err().to_string();
+            assert!(error.contains("LoadCredential=zookeeper-password:/PATH"), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_shows_a_secret() {
+        let secret = Secret::Given("hunter2".to_owned());
+        assert_eq!(format!("{secret:?}"), "(secret)");
+        assert_eq!(secret.reveal().unwrap(), "hunter2");
+    }
+}

@@ -1,0 +1,186 @@
+//! Why a TLS connection cannot be made: the crate that speaks ZooKeeper does not tell.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::tls::{self, Tls, host_and_port};
+
+/// How long a server has to refuse our certificate. In TLS 1.3 it does so after the handshake, and where it has nothing
+/// against us it says nothing at all.
+const VERDICT: Duration = Duration::from_secs(1);
+
+/// What is wrong with a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// It may pass.
+    Passing(String),
+    /// It stays until somebody does something.
+    Lasting(String),
+    /// TLS is well: it must be something else.
+    Nothing,
+}
+
+/// Makes a connection of its own to this server, as `tls` says, and sees how far it gets.
+pub(super) async fn diagnose(tls: &Tls, config: Arc<ClientConfig>, server: &str) -> Finding {
+    let host = host_and_port(server).0;
+    let Ok(name) = ServerName::try_from(host.to_owned()) else {
+        return Finding::Lasting(format!("{host:?} is no name that a certificate can be for"));
+    };
+    let addresses: Vec<_> = match lookup_host(server).await {
+        Ok(addresses) => addresses.collect(),
+        Err(error) => return Finding::Passing(format!("cannot resolve the name ({error})")),
+    };
+    let stream = match TcpStream::connect(&*addresses).await {
+        Ok(stream) => stream,
+        Err(error) => return Finding::Passing(in_words(&error)),
+    };
+    let mut stream = match TlsConnector::from(config).connect(name, stream).await {
+        Ok(stream) => stream,
+        Err(error) => return of_handshake(tls, host, &error),
+    };
+    match timeout(VERDICT, stream.read_u8()).await {
+        Ok(Err(error)) if tls_error(&error).is_some() => of_handshake(tls, host, &error),
+        Ok(Err(_)) => Finding::Passing(
+            "it speaks TLS, and then ends the connection; its log says why (a server that wants a client certificate \
+             does so: cert and key in [tls])"
+                .to_owned(),
+        ),
+        Ok(Ok(_)) | Err(_) => Finding::Nothing,
+    }
+}
+
+/// Returns true if and only if TLS is spoken at one of these addresses, by whomever.
+pub(super) async fn is_tls_spoken(addresses: &[SocketAddr]) -> bool {
+    let Ok(stream) = TcpStream::connect(addresses).await else { return false };
+    let Ok(peer) = stream.peer_addr() else { return false };
+    let trusting_nobody = tls::client().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    match TlsConnector::from(Arc::new(trusting_nobody)).connect(peer.ip().into(), stream).await {
+        Ok(_) => true,
+        Err(error) => match tls_error(&error) {
+            Some(Error::InvalidCertificate(_) | Error::AlertReceived(_) | Error::PeerIncompatible(_)) => true,
+            // The enum is open, and the rest is about what is no TLS.
+            Some(_) | None => false,
+        },
+    }
+}
+
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn tls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn of_handshake(tls: &Tls, host: &str, error: &io::Error) -> Finding {
+    match (tls_error(error), error.kind()) {
+        (Some(error), _) => Finding::Lasting(refusal(tls, host, error)),
+        (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            Finding::Lasting(NO_TLS.to_owned())
+        }
+        (None, _) => Finding::Passing(error.to_string()),
+    }
+}
+
+/// A server without TLS closes the connection, and one whose TLS does not work may do so, too.
+const NO_TLS: &str = "no TLS answers there; if that is its plaintext port (clientPort), give its secureClientPort or take [tls] \
+                      out of twitcher.toml, and if not, its log says why";
+
+/// Both enums are open, and much of them is no business of ours: what is not told here speaks for itself.
+fn refusal(tls: &Tls, host: &str, error: &Error) -> String {
+    let ca = tls.ca.display();
+    match error {
+        Error::InvalidCertificate(error) => match error {
+            CertificateError::Expired => "the server's certificate has expired; renew it there".to_owned(),
+            CertificateError::ExpiredContext { not_after, .. } => {
+                format!("the server's certificate has expired, on {}; renew it there", date(*not_after))
+            }
+            CertificateError::NotValidYet => {
+                "the server's certificate is not valid yet; see the clocks of both hosts".to_owned()
+            }
+            CertificateError::NotValidYetContext { not_before, .. } => format!(
+                "the server's certificate is not valid before {}; see the clocks of both hosts",
+                date(*not_before)
+            ),
+            CertificateError::NotValidForName => not_for(host, &[]),
+            CertificateError::NotValidForNameContext { presented, .. } => not_for(host, presented),
+            // A CA of the same name with another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
+                "the server's certificate is of a CA that is not in tls.ca ({ca}): put the server's CA there, if it is \
+                 yours"
+            ),
+            CertificateError::Revoked => {
+                format!("the server's certificate has been revoked, as {ca} says; give the server another")
+            }
+            CertificateError::UnknownRevocationStatus
+            | CertificateError::ExpiredRevocationList
+            | CertificateError::ExpiredRevocationListContext { .. } => format!(
+                "tls.ca ({ca}) has no current revocation list of the CA of the server's certificate: put it there, or \
+                 take all lists out"
+            ),
+            error => format!("the server's certificate is refused: {error}"),
+        },
+        Error::AlertReceived(alert) => of_alert(tls, *alert),
+        Error::InvalidMessage(_) => NO_TLS.to_owned(),
+        Error::PeerIncompatible(_) => {
+            format!("the server has no TLS version or cipher that we take, of TLS 1.2 and 1.3 ({error})")
+        }
+        error => format!("TLS: {error}"),
+    }
+}
+
+fn of_alert(tls: &Tls, alert: AlertDescription) -> String {
+    match (alert, &tls.identity) {
+        (AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity, _) => {
+            format!("the server has no TLS version or cipher that we take, of TLS 1.2 and 1.3 ({alert:?})")
+        }
+        (AlertDescription::UnrecognisedName, _) => "the server does not know itself by this name".to_owned(),
+        (AlertDescription::InternalError, _) => {
+            "the server has trouble with its TLS; its log says which".to_owned()
+        }
+        (_, None) => {
+            format!(
+                "the server wants a client certificate: give cert and key in [tls] of twitcher.toml ({alert:?})"
+            )
+        }
+        (_, Some(identity)) => format!(
+            "the server refuses our certificate ({}): is it still valid, and its CA in the server's truststore? \
+             ({alert:?})",
+            identity.cert.display()
+        ),
+    }
+}
+
+fn not_for(host: &str, presented: &[String]) -> String {
+    /// A certificate may have hundreds.
+    const SHOWN: usize = 3;
+    let mut names: Vec<&str> = presented.iter().take(SHOWN).map(String::as_str).collect();
+    if presented.len() > SHOWN {
+        names.push("...");
+    }
+    let only = if names.is_empty() { String::new() } else { format!(" but for {}", names.join(", ")) };
+    format!(
+        "the server's certificate is not for {host}{only}; write the server as its certificate does, or give it one for \
+         this name (subjectAltName)"
+    )
+}
+
+fn date(at: UnixTime) -> String {
+    let at = i64::try_from(at.as_secs()).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    at.and_then(|at| at.format(format).ok()).unwrap_or_else(|| "an unknown date".to_owned())
+}

@@ -1,0 +1,183 @@
+//! What a TLS connection is made with, read from its files.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::unistd::geteuid;
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use thiserror::Error;
+use zookeeper_client::TlsOptions;
+
+use crate::store::secret::Credential;
+
+/// The `[tls]` of a store: files in PEM. They are read anew for each connection, so that renewed ones need no restart.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Whose servers are trusted: certificates, and certificate revocation lists if there are any.
+    pub ca: PathBuf,
+    /// Whom the server is told that we are.
+    pub identity: Option<Identity>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate, and after it those between it and its CA.
+    pub cert: PathBuf,
+    pub key: Key,
+}
+
+#[derive(Clone, Debug)]
+pub enum Key {
+    File(PathBuf),
+    Credential(Credential),
+}
+
+/// For the crate that speaks ZooKeeper, and for ourselves where that does not say what is wrong.
+pub(super) struct Loaded {
+    pub(super) options: TlsOptions,
+    pub(super) config: Arc<ClientConfig>,
+}
+
+/// Why no connection can be made with the files as they are. It quotes nothing of them.
+#[derive(Debug, Error)]
+#[error("{key}: {reason}")]
+pub struct Unusable {
+    /// The setting to look at.
+    pub key: &'static str,
+    pub reason: String,
+}
+
+const CA: &str = "tls.ca";
+const CERT: &str = "tls.cert";
+const KEY: &str = "tls.key";
+
+impl Tls {
+    /// Whether a connection could be made with the files as they are now.
+    pub fn check(&self) -> Result<(), Unusable> {
+        self.load().map(drop)
+    }
+
+    /// Reads and checks all files. It may block.
+    pub(super) fn load(&self) -> Result<Loaded, Unusable> {
+        let ca = read(CA, &self.ca)?;
+        let wrong = |reason: &str| wrong(CA, &self.ca, reason);
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates(&ca).map_err(wrong)?);
+        if roots.is_empty() {
+            return Err(wrong(NO_CERTIFICATE));
+        }
+        let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(ca.as_bytes()).collect();
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider())
+            .with_crls(lists.map_err(|_| wrong(NO_PEM))?)
+            .build()
+            .map_err(|error| wrong(&error.to_string()))?;
+        let options = TlsOptions::new().with_pem_ca(&ca).map_err(|error| wrong(&error.to_string()))?;
+        let config = client().with_webpki_verifier(verifier);
+        match &self.identity {
+            Some(identity) => identity.add_to(options, config),
+            None => Ok(Loaded { options, config: config.with_no_client_auth().into() }),
+        }
+    }
+}
+
+impl Identity {
+    fn add_to(
+        &self,
+        options: TlsOptions,
+        config: ConfigBuilder<ClientConfig, WantsClientCert>,
+    ) -> Result<Loaded, Unusable> {
+        let (cert, key) = (read(CERT, &self.cert)?, self.key.read()?);
+        let wrong = |reason: &str| wrong(CERT, &self.cert, reason);
+        let chain = certificates(&cert).map_err(wrong)?;
+        if chain.is_empty() {
+            return Err(wrong(NO_CERTIFICATE));
+        }
+        let wrong_key = |reason: &str| Unusable { key: KEY, reason: reason.to_owned() };
+        let parsed = PrivateKeyDer::from_pem_slice(key.as_bytes());
+        let parsed =
+            parsed.map_err(|_| wrong_key("it has no private key in PEM that needs no passphrase"))?;
+        let config = config.with_client_auth_cert(chain, parsed).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                wrong_key("it is not the key of the certificate in tls.cert; give two that belong together")
+            }
+            // The enum is open.
+            error => wrong(&format!("it and its key cannot be used: {error}")),
+        })?;
+        let options = options.with_pem_identity(&cert, &key);
+        let options = options.map_err(|_| wrong("it and its key cannot be used"))?;
+        Ok(Loaded { options, config: config.into() })
+    }
+}
+
+impl Key {
+    fn read(&self) -> Result<String, Unusable> {
+        let path = match self {
+            Self::File(path) => path.clone(),
+            Self::Credential(credential) => {
+                credential.path().map_err(|error| Unusable { key: KEY, reason: error.to_string() })?
+            }
+        };
+        if let Self::File(path) = self {
+            let mode = fs::metadata(path).map(|found| found.mode()).unwrap_or_default();
+            // Others may have reasons of their own, but root's key is nobody else's.
+            if geteuid().is_root() && mode & 0o077 != 0 {
+                let reason = format!("others can get at it: chmod 600 {}", path.display());
+                return Err(Unusable { key: KEY, reason });
+            }
+        }
+        read(KEY, &path)
+    }
+}
+
+const NO_PEM: &str = "it is no PEM";
+const NO_CERTIFICATE: &str = "it has no certificate in PEM (-----BEGIN CERTIFICATE-----)";
+
+fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|_| NO_PEM)
+}
+
+fn read(key: &'static str, path: &Path) -> Result<String, Unusable> {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut text));
+    read.map_err(|error| wrong(key, path, &error.to_string()))?;
+    String::from_utf8(text).map_err(|_| wrong(key, path, NO_PEM))
+}
+
+fn wrong(key: &'static str, path: &Path, reason: &str) -> Unusable {
+    Unusable { key, reason: format!("{}: {reason}", path.display()) }
+}
+
+/// More than any bundle of CAs has.
+const LARGEST: u64 = 16 << 20;
+
+/// The host and the port of a server as a [`crate::store::StoreUrl`] has it. The host is what its certificate must be for.
+pub(super) fn host_and_port(server: &str) -> (&str, &str) {
+    let (host, port) = server.rsplit_once(':').unwrap_or((server, ""));
+    (host.trim_start_matches('[').trim_end_matches(']'), port)
+}
+
+/// Returns true if and only if a certificate can be for the host of this server.
+pub fn can_be_certified(server: &str) -> bool {
+    ServerName::try_from(host_and_port(server).0).is_ok()
+}
+
+pub(super) fn client() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    let _ = provider();
+    ClientConfig::builder()
+}
+
+/// The one that the whole process uses: the crate that speaks ZooKeeper asks for it.
+fn provider() -> Arc<CryptoProvider> {
+    if CryptoProvider::get_default().is_none() {
+        // If another thread was faster, it is the same one.
+        let _ = aws_lc_rs::default_provider().install_default();
+    }
+    CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()))
+}
