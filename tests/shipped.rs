@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+#[path = "shipped/manuals.rs"]
+mod manuals;
 #[path = "shipped/metrics.rs"]
 mod metrics;
 
