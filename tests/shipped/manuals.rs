@@ -63,7 +63,7 @@ fn blocks(document: &str) -> Vec<Block> {
 
 /// As it can be here: the users and groups of the examples are the reader's.
 fn substituted(example: &str) -> String {
-    example.replace("\"deploy\"", "\"nobody\"").replace("\"ops\"", "\"root\"")
+    example.replace("uid: \"deploy\"", "uid: \"nobody\"").replace("group = \"ops\"", "group = \"root\"")
 }
 
 /// The examples' stores and the document's modules. A module's first line says its name: `// lib/usual.rhai`.
@@ -227,15 +227,23 @@ fn assert_complete(key: &str, entry: &str, language: &str, shown: &str) {
     assert!(shows, "{key}: no example has {shown:?}");
 }
 
-/// The tables of keys in the code: `RETRY_KEYS` has those of `retry`, `KEYS` those of a watch.
+/// The tables of keys in the code, by the key whose map they are of. In `register.rs` `KEYS` has those of a watch and
+/// `RETRY_KEYS` those of `retry`; in a file beside it, `KEYS` has those of the key that the file is called after.
 fn keys_of_watches() -> BTreeMap<String, BTreeSet<String>> {
-    let source = read("src/config/register.rs");
-    let tables = source.split("\nconst ").skip(1).filter_map(|constant| {
-        let (name, rest) = constant.split_once("KEYS: [&str; ")?;
-        let keys = quoted(rest.split("];").next()?).map(str::to_owned).collect();
-        Some((name.trim_end_matches('_').to_lowercase(), keys))
-    });
-    tables.collect()
+    let beside = fs::read_dir(here("src/config/register")).unwrap().map(|entry| entry.unwrap().path());
+    let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let named = beside.map(|path| (stem(&path), fs::read_to_string(path).unwrap()));
+    let sources = named.chain([(String::new(), read("src/config/register.rs"))]);
+    let mut tables = BTreeMap::new();
+    for (file, source) in sources {
+        for constant in source.split("\nconst ").skip(1) {
+            let Some((name, rest)) = constant.split_once("KEYS: [&str; ") else { continue };
+            let map = if name.is_empty() { file.clone() } else { name.trim_end_matches('_').to_lowercase() };
+            let keys = quoted(rest.split("];").next().unwrap()).map(str::to_owned).collect();
+            assert!(tables.insert(map, keys).is_none(), "two tables of one key's");
+        }
+    }
+    tables
 }
 
 #[test]
