@@ -111,13 +111,29 @@ fn every_config_in_the_documents_passes_check() {
     assert!(examples > 40, "{examples}");
 }
 
+/// What the settings of the examples name in /etc/twitcher, made with the commands that are documented for it.
+fn certificates() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let blocks = blocks("docs/security.md");
+    let commands = blocks.iter().find(|block| block.text.starts_with("openssl req -x509"));
+    let commands = &commands.expect("how certificates are made").text;
+    let script = format!("{commands}cp client.crt client.pem\ncp ca.pem eu-ca.pem\n");
+    let output = Command::new("sh").args(["-euc", &script]).current_dir(directory.path()).output();
+    let output = output.expect("run sh");
+    assert!(output.status.success(), "this test needs openssl(1): {}", said(&output));
+    directory
+}
+
 #[test]
 fn every_settings_file_in_the_documents_is_read() {
+    let certificates = certificates();
+    let installed = format!("\"{}/", certificates.path().display());
     let mut examples = 0;
     for document in documents() {
         for block in blocks(&document).iter().filter(|block| block.language == "toml") {
             let directory = tempfile::tempdir().unwrap();
-            fs::write(directory.path().join("twitcher.toml"), substituted(&block.text)).unwrap();
+            let settings = substituted(&block.text).replace("\"/etc/twitcher/", &installed);
+            fs::write(directory.path().join("twitcher.toml"), settings).unwrap();
             let output = check(directory.path());
             assert!(output.status.success(), "{}: {}", block.place, said(&output));
             examples += 1;
