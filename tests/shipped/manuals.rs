@@ -337,7 +337,9 @@ fn collect_settings(prefix: &str, header: &str, found: &mut BTreeSet<String>) {
         // One block, a list of them, or one for each name: whichever it takes.
         let blocks =
             [(&path, format!("[{path}]")), (&path, format!("[[{path}]]")), (&named, format!("[{named}]"))];
-        match blocks.iter().find(|(_, header)| keys_of_block(header).is_some()) {
+        // A secret is a text, or the credential of this name: another way to say what it is, and no block.
+        let is_block = |header: &str| keys_of_block(header).is_some_and(|keys| keys != ["credential"]);
+        match blocks.iter().find(|(_, header)| is_block(header)) {
             Some((path, header)) => {
                 if header.starts_with("[[") || path.ends_with("NAME") {
                     found.insert((*path).clone());
