@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 #[path = "shipped/generated.rs"]
 mod generated;
+#[path = "shipped/manuals.rs"]
+mod manuals;
 #[path = "shipped/metrics.rs"]
 mod metrics;
 
@@ -126,48 +128,28 @@ fn systemd_version() -> u32 {
 }
 
 #[test]
-fn the_readme_names_every_flag_and_key_there_is() {
-    let readme = fs::read_to_string(here("README.md")).unwrap();
+fn the_documents_name_every_flag_there_is() {
+    let operations = fs::read_to_string(here("docs/operations.md")).unwrap();
     let help = twitcher(&["run", "--help"]);
     let help = String::from_utf8(help.stdout).unwrap();
     let flags = help.split_whitespace().filter(|word| word.starts_with("--"));
     for flag in flags.map(|flag| flag.trim_end_matches(|c: char| !c.is_ascii_alphabetic())) {
-        let known = flag == "--help" || readme.contains(flag) || ["--verbose", "--debug"].contains(&flag);
-        assert!(known, "the README does not name {flag}");
-    }
-}
-
-#[test]
-fn the_five_minute_tour_of_the_readme_has_a_config_that_loads() {
-    let readme = fs::read_to_string(here("README.md")).unwrap();
-    let blocks: Vec<_> =
-        readme.split("```rhai\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(blocks.len() >= 2);
-    let (_, settings) = readme.split_once("```toml\n").expect("the settings");
-    let (settings, _) = settings.split_once("```").unwrap();
-    for block in blocks {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("twitcher.toml"), settings).unwrap();
-        let path = dir.path().join("readme.twc");
-        // The user of the tour need not exist here.
-        fs::write(&path, block.replace("\"deploy\"", "\"nobody\"")).unwrap();
-        let output = twitcher(&["check", path.to_str().unwrap()]);
-        assert!(output.status.success(), "{block}{}", String::from_utf8_lossy(&output.stderr));
+        let known = operations.contains(flag) || ["--help", "--verbose", "--debug"].contains(&flag);
+        assert!(known, "docs/operations.md does not name {flag}");
     }
 }
 
 // Each promise "names the test that holds it".
 #[test]
-fn the_guarantees_of_the_readme_name_tests_that_exist() {
-    let readme = std::fs::read_to_string(here("README.md")).expect("read the README");
-    let (_, section) = readme.split_once("## Guarantees").expect("the section");
-    let (table, _) = section.split_once("What cannot be promised").expect("the end of the table");
+fn the_guarantees_name_tests_that_exist() {
+    let guarantees = fs::read_to_string(here("docs/guarantees.md")).unwrap();
+    let (table, _) = guarantees.split_once("What cannot be promised").expect("the end of the table");
     let names: Vec<_> = table.split('`').filter(|name| name.contains("::")).collect();
     assert!(names.len() > 20, "{names:?}");
     for name in names {
         let (module, test) = name.rsplit_once("::").expect("a test in a module");
         let file = here(&format!("tests/blackbox/{}.rs", module.replace("::", "/")));
-        let source = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let source = fs::read_to_string(file).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(test == "*" || source.contains(&format!("fn {test}()")), "{name} is no test");
     }
 }

@@ -4,7 +4,7 @@
 //! * [`gauges`] and [`tally`] have what is true of the daemon at the moment that somebody asks.
 //! * [`process`] has what the process uses of the machine.
 //!
-//! Each metric's name, labels and help stand where it is made, and again in the README, which a test compares.
+//! Each metric's name, labels and help stand where it is made, and again in docs/operations.md, which a test compares.
 
 use prometheus::{Registry, TextEncoder};
 

@@ -1,4 +1,4 @@
-//! The metrics, and what rests on their names: the alerts, the dashboard and the README.
+//! The metrics, and what rests on their names: the alerts, the dashboard and the document.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -121,9 +121,9 @@ fn the_alerts_and_the_dashboard_name_metrics_that_exist() {
 }
 
 #[test]
-fn the_readme_lists_the_metrics_that_there_are_with_their_labels() {
-    let readme = fs::read_to_string(here("README.md")).unwrap();
-    let (_, section) = readme.split_once("\n## Metrics\n").expect("the section");
+fn the_document_lists_the_metrics_that_there_are_with_their_labels() {
+    let document = fs::read_to_string(here("docs/operations.md")).unwrap();
+    let (_, section) = document.split_once("\n## Metrics\n").expect("the section");
     let (section, _) = section.split_once("\n## ").expect("the next section");
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let rows: Vec<Vec<&str>> = rows.map(|row| row.split('|').map(str::trim).collect()).collect();

@@ -1,0 +1,418 @@
+//! The manuals against the real thing: each example runs, and each key, function and constant that there is stands there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+use twitcher::config::surroundings::Resource;
+use twitcher::watch::{Condition, Event};
+
+use super::{here, twitcher};
+
+const SETTINGS: &str = "docs/man/twitcher.toml.5.md";
+const CONFIGS: &str = "docs/man/twitcher.twc.5.md";
+
+/// The stores that the examples name.
+const STORES: &str =
+    "[stores.eu]\nurl = \"dir:/nonexistent/eu\"\n[stores.local]\nurl = \"dir:/nonexistent/local\"\n";
+
+/// A fenced part of a document.
+struct Block {
+    language: String,
+    text: String,
+    /// `FILE:LINE`
+    place: String,
+}
+
+/// Everything that people are given to read.
+fn documents() -> Vec<String> {
+    let mut found = vec!["README.md".to_owned()];
+    for directory in ["docs", "docs/man"] {
+        let names = fs::read_dir(here(directory)).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = names.filter_map(|name| name.into_string().ok()).filter(|name| name.ends_with(".md"));
+        found.extend(names.map(|name| format!("{directory}/{name}")));
+    }
+    found.sort();
+    found
+}
+
+fn read(document: &str) -> String {
+    fs::read_to_string(here(document)).unwrap_or_else(|error| panic!("{document}: {error}"))
+}
+
+fn blocks(document: &str) -> Vec<Block> {
+    let text = read(document);
+    let mut lines = text.lines().enumerate();
+    let mut found = Vec::new();
+    while let Some((number, line)) = lines.next() {
+        let Some((indent, language)) = line.split_once("```") else { continue };
+        assert!(indent.trim().is_empty(), "{document}:{}: a fence within a line", number + 1);
+        let inside = lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "```");
+        let text = inside.flat_map(|line| [line.strip_prefix(indent).unwrap_or(line), "\n"]).collect();
+        found.push(Block {
+            language: language.to_owned(),
+            text,
+            place: format!("{document}:{}", number + 1),
+        });
+    }
+    found
+}
+
+/// As it can be here: the users and groups of the examples are the reader's.
+fn substituted(example: &str) -> String {
+    example.replace("uid: \"deploy\"", "uid: \"nobody\"").replace("group = \"ops\"", "group = \"root\"")
+}
+
+/// The examples' stores and the document's modules. A module's first line says its name: `// lib/usual.rhai`.
+fn config_directory(blocks: &[Block]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("twitcher.toml"), STORES).unwrap();
+    for block in blocks {
+        if let Some(name) = module(block) {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, &block.text).unwrap();
+        }
+    }
+    directory
+}
+
+fn module(block: &Block) -> Option<&str> {
+    let name = block.text.lines().next()?.strip_prefix("// ")?;
+    (block.language == "rhai" && name.ends_with(".rhai")).then_some(name)
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn check(path: &Path) -> Output {
+    twitcher(&["check", path.to_str().unwrap()])
+}
+
+// "every key, its default and an example each (examples are run by a test)"
+#[test]
+fn every_config_in_the_documents_passes_check() {
+    let mut examples = 0;
+    for document in documents() {
+        let blocks = blocks(&document);
+        let directory = config_directory(&blocks);
+        for block in blocks.iter().filter(|block| block.language == "rhai" && module(block).is_none()) {
+            let name = block.place.replace(['/', ':'], "-") + ".twc";
+            fs::write(directory.path().join(name), substituted(&block.text)).unwrap();
+            examples += 1;
+        }
+        let output = check(directory.path());
+        assert!(output.status.success(), "{document}: {}", said(&output));
+    }
+    assert!(examples > 40, "{examples}");
+}
+
+/// What the settings of the examples name in /etc/twitcher, made with the commands that are documented for it.
+fn certificates() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let blocks = blocks("docs/security.md");
+    let commands = blocks.iter().find(|block| block.text.starts_with("openssl req -x509"));
+    let commands = &commands.expect("how certificates are made").text;
+    let script = format!("{commands}cp client.crt client.pem\ncp ca.pem eu-ca.pem\n");
+    let output = Command::new("sh").args(["-euc", &script]).current_dir(directory.path()).output();
+    let output = output.expect("run sh");
+    assert!(output.status.success(), "this test needs openssl(1): {}", said(&output));
+    directory
+}
+
+#[test]
+fn every_settings_file_in_the_documents_is_read() {
+    let certificates = certificates();
+    let installed = format!("\"{}/", certificates.path().display());
+    let mut examples = 0;
+    for document in documents() {
+        for block in blocks(&document).iter().filter(|block| block.language == "toml") {
+            let directory = tempfile::tempdir().unwrap();
+            let settings = substituted(&block.text).replace("\"/etc/twitcher/", &installed);
+            fs::write(directory.path().join("twitcher.toml"), settings).unwrap();
+            let output = check(directory.path());
+            assert!(output.status.success(), "{}: {}", block.place, said(&output));
+            examples += 1;
+        }
+    }
+    assert!(examples > 15, "{examples}");
+}
+
+/// The commands at an example's head: `//   twitcher set /node data`.
+fn commands(block: &Block) -> Vec<&str> {
+    let lines = block.text.lines().map_while(|line| line.strip_prefix("//   "));
+    lines.filter(|line| line.starts_with("twitcher ")).collect()
+}
+
+/// All that the daemon says when each of these commands was followed by a `twitcher run --once`.
+fn log_of(config: &str, modules: &[Block], commands: &[&str]) -> String {
+    let configs = config_directory(modules);
+    fs::write(configs.path().join("example.twc"), config).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let store = format!("dir:{}", home.path().join("nodes").display());
+    fs::create_dir(home.path().join("nodes")).unwrap();
+    let shell = |script: &str| {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script).env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        let output = command
+            .env("BINARY", env!("CARGO_BIN_EXE_twitcher"))
+            .env("STORE", &store)
+            .env("CONFIGS", configs.path())
+            .env("TWITCHER_HOME", home.path())
+            .output();
+        output.expect("run sh")
+    };
+    let mut log = String::new();
+    for command in commands {
+        let defined =
+            "twitcher() { command=$1; shift; \"$BINARY\" \"$command\" --store \"$STORE\" \"$@\"; }\n";
+        let output = shell(&format!("{defined}{command}"));
+        assert!(output.status.success(), "{command}: {}", said(&output));
+        log += &said(&shell(
+            "exec \"$BINARY\" run --once --store \"$STORE\" --config-path \"$CONFIGS\" \
+             --state-dir \"$TWITCHER_HOME/state\" --control-socket \"$TWITCHER_HOME/control.sock\"",
+        ));
+    }
+    log
+}
+
+// "a block below an example is what the daemon's log then has of its action's output"
+#[test]
+fn the_examples_do_what_the_manual_says_they_do() {
+    let blocks = blocks(CONFIGS);
+    let (mut examples, mut wrong) = (0, Vec::new());
+    for (example, expected) in blocks.iter().zip(&blocks[1..]) {
+        let commands = commands(example);
+        if commands.is_empty() {
+            continue;
+        }
+        assert_eq!(expected.language, "text", "{}: what is expected of it is not said", example.place);
+        let log = log_of(&example.text, &blocks, &commands);
+        let unsaid = expected.text.lines().filter(|line| !log.contains(line.trim_end()));
+        wrong.extend(unsaid.map(|line| format!("{}: {line:?} is not in its log:\n{log}", expected.place)));
+        examples += 1;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(examples > 25, "{examples}");
+}
+
+/// The text of a section of a manual, by its heading in capitals.
+fn section<'a>(manual: &'a str, heading: &str) -> &'a str {
+    let (_, section) =
+        manual.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
+    section.split("\n## ").next().unwrap_or_default()
+}
+
+/// The entries of a text, by their headings. `### env(name), env(name, default)` is `env`.
+fn entries(text: &str) -> BTreeMap<&str, &str> {
+    let entries = text.split("\n### ").skip(1).map(|entry| entry.split("\n## ").next().unwrap_or_default());
+    entries.map(|entry| entry.split_once('\n').expect("more than a heading")).collect()
+}
+
+/// The first cells of the tables in a text.
+fn rows(text: &str) -> BTreeSet<&str> {
+    text.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0)).collect()
+}
+
+fn set<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    names.into_iter().collect()
+}
+
+/// What stands in quotes in a part of a source.
+fn quoted(source: &str) -> impl Iterator<Item = &str> {
+    source.split('"').skip(1).step_by(2)
+}
+
+/// What stands in quotes after each occurrence of `before`.
+fn named_after<'a>(source: &'a str, before: &str) -> BTreeSet<&'a str> {
+    set(source.split(before).skip(1).filter_map(|rest| rest.split('"').next()))
+}
+
+/// Fails unless the entry says what there is without the key, and shows it in a block of this language.
+fn assert_complete(key: &str, entry: &str, language: &str, shown: &str) {
+    let (first, _) = entry.trim_start().split_once("\n\n").unwrap_or_else(|| panic!("{key}: no example"));
+    let says_default = first.contains(", default") || first.contains(", required");
+    assert!(first.starts_with('*') && says_default, "{key}: neither type nor default: {first}");
+    let fence = format!("```{language}\n");
+    let mut examples = entry.split(&fence).skip(1).filter_map(|rest| rest.split("```").next());
+    let shows = examples.any(|example| example.contains(shown));
+    assert!(shows, "{key}: no example has {shown:?}");
+}
+
+/// The tables of keys in the code, by the key whose map they are of. In `register.rs` `KEYS` has those of a watch and
+/// `RETRY_KEYS` those of `retry`; in a file beside it, `KEYS` has those of the key that the file is called after.
+fn keys_of_watches() -> BTreeMap<String, BTreeSet<String>> {
+    let beside = fs::read_dir(here("src/config/register")).unwrap().map(|entry| entry.unwrap().path());
+    let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let named = beside.map(|path| (stem(&path), fs::read_to_string(path).unwrap()));
+    let sources = named.chain([(String::new(), read("src/config/register.rs"))]);
+    let mut tables = BTreeMap::new();
+    for (file, source) in sources {
+        for constant in source.split("\nconst ").skip(1) {
+            let Some((name, rest)) = constant.split_once("KEYS: [&str; ") else { continue };
+            let map = if name.is_empty() { file.clone() } else { name.trim_end_matches('_').to_lowercase() };
+            let keys = quoted(rest.split("];").next().unwrap()).map(str::to_owned).collect();
+            assert!(tables.insert(map, keys).is_none(), "two tables of one key's");
+        }
+    }
+    tables
+}
+
+#[test]
+fn every_key_of_a_watch_has_an_entry_with_default_and_example() {
+    let manual = read(CONFIGS);
+    let entries = entries(section(&manual, "KEYS"));
+    let keys = keys_of_watches();
+    assert!(keys[""].len() >= 25, "{keys:?}");
+    assert_eq!(set(entries.keys().copied()), set(keys[""].iter().map(String::as_str)));
+    for (key, entry) in &entries {
+        assert_complete(key, entry, "rhai", &format!("{key}: "));
+    }
+    for (key, inner) in keys.iter().filter(|(key, _)| !key.is_empty()) {
+        assert_eq!(rows(entries[key.as_str()]), set(inner.iter().map(String::as_str)), "{key}");
+    }
+    assert_eq!(rows(entries["rlimits"]), set(Resource::ALL.map(Resource::name)));
+}
+
+#[test]
+fn every_function_and_constant_has_an_entry() {
+    let manual = read(CONFIGS);
+    let sources = ["script", "library", "facts"].map(|name| read(&format!("src/config/{name}.rs")));
+    let mut functions: BTreeSet<_> =
+        sources.iter().flat_map(|source| named_after(source, "register_fn(\"")).collect();
+    functions.retain(|name| name.starts_with(char::is_alphabetic));
+    assert!(functions.len() >= 8, "{functions:?}");
+    // The language's own, of which a config or a function has another.
+    functions.extend(["Fn", "import", "print", "debug"]);
+    let mut documented = BTreeSet::new();
+    for part in ["FUNCTIONS OF CONFIGS", "FUNCTION ACTIONS"] {
+        for (heading, entry) in entries(section(&manual, part)) {
+            if heading.starts_with(|c: char| c.is_uppercase()) && !heading.contains('(') {
+                continue;
+            }
+            assert!(entry.contains("```rhai\n"), "{heading}: no example");
+            documented.extend(heading.split("), ").filter_map(|call| call.split(['(', ' ']).next()));
+        }
+    }
+    assert_eq!(documented, functions);
+
+    let constants = section(&manual, "CONSTANTS");
+    let named = named_after(&sources[0], "set_var(\"");
+    assert!(named.len() >= 9, "{named:?}");
+    assert_eq!(rows(constants), named);
+    let signals = set(constants.split('`').filter(|word| word.starts_with("SIG")));
+    assert!(signals.is_superset(&set(Signal::iterator().map(Signal::as_str))), "{signals:?}");
+}
+
+#[test]
+fn the_tables_of_states_and_events_are_those_of_the_code() {
+    let manual = read(CONFIGS);
+    assert_eq!(rows(section(&manual, "STATES")), set(Condition::ALL.map(Condition::as_str)));
+    assert_eq!(rows(section(&manual, "EVENTS")), set(Event::ALL.map(Event::as_str)));
+}
+
+/// What the reader of settings says of a file.
+fn complaint(text: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("twitcher.toml"), text).unwrap();
+    said(&check(directory.path()))
+}
+
+/// The keys of a block of `twitcher.toml`, asked of the one who knows them. `None` if there is no such block.
+fn keys_of_block(header: &str) -> Option<Vec<String>> {
+    let said = complaint(&format!("{header}\nno_such_key = 1\n"));
+    let (_, expected) = said.split_once("unknown field `no_such_key`, expected ")?;
+    Some(expected.split('`').skip(1).step_by(2).map(str::to_owned).collect())
+}
+
+/// Adds the paths of all keys below `prefix`, whose block has this header.
+fn collect_settings(prefix: &str, header: &str, found: &mut BTreeSet<String>) {
+    for key in keys_of_block(header).unwrap_or_else(|| panic!("{header:?} is no block")) {
+        let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+        let named = format!("{path}.NAME");
+        // One block, a list of them, or one for each name: whichever it takes.
+        let blocks =
+            [(&path, format!("[{path}]")), (&path, format!("[[{path}]]")), (&named, format!("[{named}]"))];
+        // A secret is a text, or the credential of this name: another way to say what it is, and no block.
+        let is_block = |header: &str| keys_of_block(header).is_some_and(|keys| keys != ["credential"]);
+        match blocks.iter().find(|(_, header)| is_block(header)) {
+            Some((path, header)) => {
+                if header.starts_with("[[") || path.ends_with("NAME") {
+                    found.insert((*path).clone());
+                }
+                collect_settings(path, header, found);
+            }
+            None => {
+                found.insert(path);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_setting_has_an_entry_with_default_and_example() {
+    let mut settings = BTreeSet::new();
+    collect_settings("", "", &mut settings);
+    // A named store's blocks have the keys of the default one's.
+    let inner = |path: &str| {
+        path.strip_prefix("stores.NAME.").is_some_and(|rest| settings.contains(rest) && rest.contains('.'))
+    };
+    let expected = settings.iter().filter(|path| !inner(path)).map(String::as_str).collect::<BTreeSet<_>>();
+    assert!(expected.len() >= 14, "{expected:?}");
+    let manual = read(SETTINGS);
+    let entries = entries(&manual);
+    assert_eq!(set(entries.keys().copied()), expected);
+    for (path, entry) in &entries {
+        let (block, key) = path.rsplit_once('.').unwrap_or(("", path));
+        let shown = match key {
+            "auth" => format!("[[{}]]", path.replace("NAME", "eu")),
+            "NAME" => format!("[{block}."),
+            key => format!("{key} = "),
+        };
+        assert_complete(path, entry, "toml", &shown);
+    }
+}
+
+// They are generated from these, and name the release.
+#[test]
+fn the_manuals_are_of_this_version() {
+    for manual in [SETTINGS, CONFIGS] {
+        let text = read(manual);
+        let title = text.lines().next().unwrap();
+        assert!(title.contains(&format!("\"Twitcher {}\"", env!("CARGO_PKG_VERSION"))), "{manual}: {title}");
+    }
+}
+
+// "GitHub must show them well, too"
+#[test]
+fn every_link_in_the_documents_leads_somewhere() {
+    for document in documents() {
+        let text = read(&document);
+        let beside = PathBuf::from(&document);
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://") && !link.contains(' ')) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => here(&document),
+                path => here(beside.parent().unwrap().to_str().unwrap()).join(path),
+            };
+            assert!(target.exists(), "{document}: {link} leads nowhere");
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let mut anchors = text.lines().filter(|line| line.starts_with('#')).map(anchor_of);
+                assert!(anchors.any(|it| it == anchor), "{document}: {link} has no such heading");
+            }
+        }
+    }
+}
+
+/// As GitHub makes it from a heading.
+fn anchor_of(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = words.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
