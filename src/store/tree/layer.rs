@@ -108,6 +108,11 @@ impl Events {
         self.daemon.closed().await;
     }
 
+    /// Whether a watch names the node, and it is not just below one that does.
+    pub(in crate::store) fn is_wanted(&self, subject: &Subject) -> bool {
+        self.layer.trees.borrow().is_wanted(subject)
+    }
+
     /// Says that `subject` changed, and is being read; of use where the store's changes come in order.
     pub(in crate::store) fn outdated(&self, subject: &Subject) {
         self.layer.with(|trees, _| trees.outdated(subject));

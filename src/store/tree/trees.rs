@@ -78,6 +78,11 @@ impl Trees {
         }
     }
 
+    /// Whether the daemon itself follows this, or the tree whose root it is of.
+    pub(super) fn is_wanted(&self, subject: &Subject) -> bool {
+        self.plain.contains(subject) || self.trees.contains_key(&subject.path)
+    }
+
     /// What was told of `subject` is not true any more; it is being read.
     pub(super) fn outdated(&mut self, subject: &Subject) {
         for root in self.roots(&subject.path) {

@@ -154,7 +154,10 @@ impl Node {
                     (failures, said) = (0, false);
                     backoff.reset();
                     self.session.proved.set(true);
-                    if let State::Present { .. } = state {
+                    // What the nodes below are called is data, and none of it goes into a log.
+                    if let State::Present { .. } = state
+                        && self.session.events.is_wanted(&self.subject)
+                    {
                         self.session.audit.note(&self.subject);
                     }
                     slot.send(StoreEvent::Observed { subject: self.subject.clone(), state });

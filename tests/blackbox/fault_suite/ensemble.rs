@@ -129,7 +129,8 @@ fn updates_while_the_leader_dies_again_and_again_are_not_lost() {
 }
 
 // "Reconnect attempts lie at most 5 s apart", and nothing but these is done while the quorum is away: under 1 %
-// of one core, and no more memory at any time than at the beginning, give or take 5 % or 512 KiB. "Nothing is
+// of one core, and no more memory at any time than at the beginning, give or take 2 MiB: whoever lets us connect and no
+// further is asked once whether TLS is spoken, which needs tables of the library's that stay. "Nothing is
 // lost": what changes once the quorum is back is run. "A reconnect ... starts no action": the rest is not.
 #[test]
 fn a_daemon_without_a_quorum_idles_and_then_catches_up() {
@@ -152,7 +153,7 @@ fn a_daemon_without_a_quorum_idles_and_then_catches_up() {
     // A tick is 10 ms, so 1 % of a second. Two more for what rounding adds.
     assert!(ticks <= length.as_secs() + 2, "{ticks} ticks of processor time in {length:?}");
     let grown = most - memory;
-    assert!(grown < 512 || grown * 20 < memory, "{grown} KiB more than {memory} KiB after {length:?}");
+    assert!(grown < 2048, "{grown} KiB more than {memory} KiB after {length:?}");
 
     for member in lost {
         member.launch();
