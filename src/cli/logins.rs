@@ -188,9 +188,26 @@ impl FileSasl {
                 format!("{username:?} cannot be sent: a username is not empty and has no \" and no \\");
             return Err(("sasl.username", reason));
         }
+        agree_on("sasl.username", username)?;
         let password = self.password.secret().map_err(|error| ("sasl.password", error.to_string()))?;
+        if let Secret::Given(password) = &password {
+            agree_on("sasl.password", password)?;
+        }
         Ok(Sasl { username: username.clone(), password })
     }
+}
+
+/// Refuses what the server and we would hash differently: it takes a text of ISO 8859-1 alone for that (RFC 2831, 2.1.2.1),
+/// and the crate that speaks ZooKeeper takes all for UTF-8.
+fn agree_on(key: &'static str, text: &str) -> Result<(), Wrong> {
+    let is_latin_1 = text.chars().all(|c| c <= '\u{ff}');
+    if is_latin_1 && !text.is_ascii() {
+        return Err((
+            key,
+            "it has letters like é or ü, with which DIGEST-MD5 fails here; use others".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Whether these settings can be used here and now: whether the credentials are there.
@@ -201,7 +218,7 @@ pub fn require_credentials(settings: &StoreSettings) -> Result<(), Wrong> {
         auth.credentials.reveal().map_err(wrong("auth.credentials"))?;
     }
     if let Some(sasl) = sasl {
-        sasl.password.reveal().map_err(wrong("sasl.password"))?;
+        agree_on("sasl.password", &sasl.password.reveal().map_err(wrong("sasl.password"))?)?;
     }
     if let Some(Tls { identity: Some(Identity { key: Key::Credential(credential), .. }), .. }) = tls {
         credential.path().map_err(wrong("tls.key"))?;

@@ -15,7 +15,7 @@ use super::logins::{FileAuth, FileSasl, FileTls, Login};
 use super::serving::{FileControl, FileMetrics};
 use super::stores::{self, FileStore};
 use crate::config::root::{Opened, Root, Unopened};
-use crate::config::trust::{Distrusted, Fault, Trust};
+use crate::config::trust::{Distrusted, Trust, exposed};
 use crate::store::StoreUrl;
 
 pub const CONFIG_PATH: &str = "/etc/twitcher";
@@ -93,8 +93,9 @@ impl File {
         file.read_to_string(&mut text).map_err(failed)?;
         let mut file: Self = toml::from_str(&text).map_err(|error| parse_error(&path, &text, &error))?;
         file.warnings.extend(warning);
-        if file.has_secrets() && stat.st_mode & 0o077 != 0 {
-            let exposed = Distrusted { path: path.clone(), fault: Fault::Exposed };
+        if file.has_secrets()
+            && let Some(exposed) = exposed(&path, stat.st_mode)
+        {
             match trust {
                 Trust::Root => return Err(distrusted(exposed)),
                 Trust::Warned | Trust::Anyone => file.warnings.push(exposed.warning()),

@@ -297,6 +297,10 @@ mod tests {
                 "stores: \"e u\" is no name of a store; a name has letters, digits, - and _",
             ),
             (
+                "[sasl]\nusername = \"a\"\npassword = \"pässword\"",
+                "sasl.password: it has letters like é or ü, with which DIGEST-MD5 fails here; use others",
+            ),
+            (
                 "[stores.eu]\nurl = \"eu1:2181\"",
                 "stores.eu.url: store \"eu1:2181\" has no scheme; write zk://HOST:PORT,.../CHROOT or dir:PATH",
             ),

@@ -73,6 +73,11 @@ pub fn judge(owner: uid_t, mode: mode_t, place: Place) -> Option<Fault> {
     (owner.is_some() || writable).then_some(Fault::Changeable { owner, writable, is_link })
 }
 
+/// Returns `None` if and only if nobody but its owner can get at a file of this mode, which holds secrets.
+pub fn exposed(path: &Path, mode: mode_t) -> Option<Distrusted> {
+    (mode & 0o077 != 0).then(|| Distrusted { path: path.to_owned(), fault: Fault::Exposed })
+}
+
 fn special(kind: mode_t) -> Option<&'static str> {
     match kind {
         S_IFREG | S_IFDIR | S_IFLNK => None,

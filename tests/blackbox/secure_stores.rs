@@ -151,7 +151,7 @@ fn each_refusal_is_told_in_words_with_its_remedy() {
     refused(
         &at,
         &format!("{good_tls}{good_login}"),
-        &["tls.key: others can get at it: chmod 600 ", "client.key"],
+        &["client.key: holds secrets that others than its owner can read; refused until `chmod 600 "],
     );
     fs::remove_file(&ca).unwrap();
     refused(&at, &format!("{good_tls}{good_login}"), &["tls.ca: ", "ca.pem: No such file"]);
@@ -407,7 +407,14 @@ fn check_finds_what_would_keep_a_store_away() {
         &["twitcher.toml: tls.key: it is not the key of the certificate in tls.cert"],
     );
     fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
-    check(&format!("[tls]\n{tls}"), 1, &["tls.key: others can get at it: chmod 600"]);
+    check(
+        &format!("[tls]\n{tls}"),
+        1,
+        &[
+            "tls.key: ",
+            "client.key: holds secrets that others than its owner can read; refused until `chmod 600 ",
+        ],
+    );
 }
 
 // "A plaintext connection to a non-local server [...] warns once."

@@ -1,11 +1,12 @@
 //! What a TLS connection is made with, read from its files.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::libc;
 use nix::unistd::geteuid;
 use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -15,6 +16,7 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use thiserror::Error;
 use zookeeper_client::TlsOptions;
 
+use crate::config::trust::exposed;
 use crate::store::secret::Credential;
 
 /// The `[tls]` of a store: files in PEM. They are read anew for each connection, so that renewed ones need no restart.
@@ -118,21 +120,23 @@ impl Identity {
 
 impl Key {
     fn read(&self) -> Result<String, Unusable> {
-        let path = match self {
-            Self::File(path) => path.clone(),
-            Self::Credential(credential) => {
-                credential.path().map_err(|error| Unusable { key: KEY, reason: error.to_string() })?
+        match self {
+            Self::File(path) => {
+                let file = open(KEY, path)?;
+                let metadata = file.metadata().map_err(|error| wrong(KEY, path, &error.to_string()))?;
+                // Others may have reasons of their own, but root's key is nobody else's.
+                if geteuid().is_root()
+                    && let Some(exposed) = exposed(path, metadata.mode())
+                {
+                    return Err(Unusable { key: KEY, reason: exposed.to_string() });
+                }
+                text(KEY, path, file)
             }
-        };
-        if let Self::File(path) = self {
-            let mode = fs::metadata(path).map(|found| found.mode()).unwrap_or_default();
-            // Others may have reasons of their own, but root's key is nobody else's.
-            if geteuid().is_root() && mode & 0o077 != 0 {
-                let reason = format!("others can get at it: chmod 600 {}", path.display());
-                return Err(Unusable { key: KEY, reason });
+            Self::Credential(credential) => {
+                let path = credential.path();
+                read(KEY, &path.map_err(|error| Unusable { key: KEY, reason: error.to_string() })?)
             }
         }
-        read(KEY, &path)
     }
 }
 
@@ -144,8 +148,23 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, &'static str>
 }
 
 fn read(key: &'static str, path: &Path) -> Result<String, Unusable> {
+    text(key, path, open(key, path)?)
+}
+
+fn open(key: &'static str, path: &Path) -> Result<File, Unusable> {
+    // A pipe that nobody writes to would keep us for ever.
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| wrong(key, path, &error.to_string()))?;
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(file),
+        Ok(_) => Err(wrong(key, path, "not a regular file")),
+        Err(error) => Err(wrong(key, path, &error.to_string())),
+    }
+}
+
+fn text(key: &'static str, path: &Path, file: File) -> Result<String, Unusable> {
     let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut text));
+    let read = file.take(LARGEST).read_to_end(&mut text);
     read.map_err(|error| wrong(key, path, &error.to_string()))?;
     String::from_utf8(text).map_err(|_| wrong(key, path, NO_PEM))
 }
