@@ -14,8 +14,10 @@
 //!   resync stay inside it; at rest, the last state it gave is the true one. Whole trees are put together from single nodes
 //!   on the way to the daemon, for every store alike.
 //! * [`config`] turns `*.twc` files into plain [`config::spec::WatchSpec`]s. Scripts are evaluated in a
-//!   short-lived, unprivileged and limited child; the daemon itself holds no interpreter.
-//! * [`watch`] is the pure core: it decides what runs, when, and what is signalled. No IO, no clock.
+//!   short-lived, unprivileged and limited child; the daemon itself holds no interpreter. As root it reads nothing that
+//!   others can change ([`config::trust`]).
+//! * [`watch`] is the pure core: it decides what runs, when, what is signalled, and what is held as suspicious. No IO, no
+//!   clock.
 //! * [`action`] starts processes with exactly the identity and environment an action is promised.
 //! * [`daemon`] is the shell: one loop that feeds the core and performs its effects, and tells systemd that it does
 //!   ([`daemon::systemd`]).
