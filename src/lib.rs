@@ -14,8 +14,8 @@
 //!   resync stay inside it; at rest, the last state it gave is the true one. Whole trees are put together from single nodes
 //!   on the way to the daemon, for every store alike.
 //! * [`config`] turns `*.twc` files into plain [`config::spec::WatchSpec`]s. Scripts are evaluated in a
-//!   short-lived, unprivileged and limited child; the daemon itself holds no interpreter. As root it reads nothing that
-//!   others can change ([`config::trust`]).
+//!   short-lived, unprivileged and limited child; the daemon itself holds no interpreter. Root's reads nothing that
+//!   others can change, as [`trust`] says.
 //! * [`watch`] is the pure core: it decides what runs, when, what is signalled, and what is held as suspicious. No IO, no
 //!   clock.
 //! * [`action`] starts processes with exactly the identity and environment an action is promised.
@@ -42,4 +42,5 @@ pub mod report;
 pub mod store;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod trust;
 pub mod watch;

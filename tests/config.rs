@@ -17,8 +17,8 @@ use twitcher::config::files::{FileChange, Loader, start_with};
 use twitcher::config::root::Root;
 use twitcher::config::scan;
 use twitcher::config::script::Request;
-use twitcher::config::trust::Trust;
 use twitcher::store::{StoreName, StoreNames};
+use twitcher::trust::Trust;
 
 const TWITCHER: &str = env!("CARGO_BIN_EXE_twitcher");
 

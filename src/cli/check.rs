@@ -13,9 +13,9 @@ use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
 use crate::config::root::Root;
 use crate::config::scan::{Text, read, read_module, scan_below};
-use crate::config::trust::Trust;
 use crate::report::count;
 use crate::store::StoreNames;
+use crate::trust::Trust;
 
 /// Checks files (of any name) and directories (their `*.twc`, recursively). Prints `PATH: ok, N watches` for each
 /// good file, and to stderr what is wrong with the others, as the daemon would log it. Without paths, checks the

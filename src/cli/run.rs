@@ -23,7 +23,6 @@ use super::{RunArgs, complain, fail, refuse, rehearsal};
 use crate::action::output::printable;
 use crate::action::spawn::Spawner;
 use crate::config::files;
-use crate::config::trust::Trust;
 use crate::control::routes::Routes;
 use crate::control::server;
 use crate::control::status::problems;
@@ -35,6 +34,7 @@ use crate::report::log::Target;
 use crate::report::{Level, Log, Report, Reporter, journal};
 use crate::store::{StoreName, StoreSettings, StoreUrl};
 use crate::sys;
+use crate::trust::Trust;
 
 #[derive(Debug, Error)]
 enum RunError {

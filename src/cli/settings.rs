@@ -15,8 +15,8 @@ use super::logins::{FileAuth, FileSasl, FileTls, Login};
 use super::serving::{FileControl, FileMetrics};
 use super::stores::{self, FileStore};
 use crate::config::root::{Opened, Root, Unopened};
-use crate::config::trust::{Distrusted, Trust, exposed};
 use crate::store::StoreUrl;
+use crate::trust::{Distrusted, Trust, exposed};
 
 pub const CONFIG_PATH: &str = "/etc/twitcher";
 pub const STATE_DIR: &str = "/var/lib/twitcher";
@@ -166,7 +166,9 @@ fn parse_error(path: &Path, text: &str, error: &toml::de::Error) -> SettingsErro
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let message = without_values(error.message());
     let key = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
-    // An unknown one is named already.
+    // In a text of several lines there is no key. An unknown one is named already.
+    let is_in_text = ["\"\"\"", "'''"].iter().any(|quotes| before.matches(quotes).count() % 2 == 1);
+    let key = key.filter(|_| !is_in_text);
     let key = key.filter(|key| is_key(key) && !message.contains(&format!("`{key}`")));
     let key = key.map_or(String::new(), |key| format!(": {key}"));
     let origin = format!("{}:{line}:{column}{key}", path.display());
@@ -175,7 +177,7 @@ fn parse_error(path: &Path, text: &str, error: &toml::de::Error) -> SettingsErro
 
 /// A parser's message without what it quotes of the file, but for names that look like keys.
 fn without_values(message: &str) -> String {
-    let (found, expected) = message.split_once(", expected").unwrap_or((message, ""));
+    let (found, expected) = message.rsplit_once(", expected").unwrap_or((message, ""));
     let quote = |c: char| c == '"' || c == '`';
     let found = match (found.find(quote), found.rfind(quote)) {
         (Some(first), Some(last)) if first < last => match &found[first + 1..last] {
@@ -275,6 +277,8 @@ mod tests {
             "[sasl]\nusername = \"a\"\npasswort = \"secret\"",
             "sasl = \"twitcher:secret\"",
             "[tls]\nca = \"/ca\"\nkey = { x = \"secret\" }",
+            "auth = \"user:secret, expected more\"",
+            "[sasl]\nusername = \"a\"\npassword = \"\"\"\nsecret=\\q\"\"\"",
         ] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(FILE), text).unwrap();

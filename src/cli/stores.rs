@@ -214,7 +214,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::config::trust::Trust;
+    use crate::trust::Trust;
 
     fn read(text: &str) -> Result<File, String> {
         let dir = tempfile::tempdir().unwrap();

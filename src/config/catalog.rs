@@ -14,8 +14,8 @@ use super::modules::ModuleSource;
 use super::resolve::Accounts;
 use super::root::Root;
 use super::scan::{Found, Stamp, Text, Tree, read, read_module, scan};
-use super::trust::Trust;
 use crate::store::StoreNames;
+use crate::trust::Trust;
 
 /// A file must look the same at two looks so far apart: whoever writes it is done, and a later write within the
 /// same tick of the file system's clock (4 ms at 250 Hz) cannot be mistaken for it.

@@ -12,8 +12,8 @@ use super::catalog::{Catalog, UNSETTLED};
 use super::evaluate::Evaluator;
 use super::hints::Hints;
 use super::spec::WatchSpec;
-use super::trust::Trust;
 use crate::store::StoreNames;
+use crate::trust::Trust;
 
 /// What the loader tells the daemon.
 #[derive(Clone, Debug)]

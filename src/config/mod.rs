@@ -7,7 +7,7 @@
 //! ```
 //!
 //! * [`files`] owns the directory: it scans, decides what changed and reports [`files::FileChange`]s.
-//! * [`trust`] says who may change what root runs, and [`root`] opens nothing else.
+//! * [`root`] opens what root may run, as [`crate::trust`] says, and nothing else.
 //! * [`evaluate`] keeps the confined child that runs the scripts.
 //! * [`script`] is the other end, the only place that interprets anything. [`register`] checks what a script
 //!   registers, [`modules`] answers its imports, [`facts`] what it asks of its host, [`fingerprint`] says when a function
@@ -36,4 +36,3 @@ pub mod scan;
 pub mod script;
 pub mod spec;
 pub mod surroundings;
-pub mod trust;

@@ -19,7 +19,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
 use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
-use super::trust::{Distrusted, Fault, Place, Trust, judge};
+use crate::trust::{Distrusted, Fault, Place, Trust, judge};
 
 /// As many as the kernel follows.
 const MOST_LINKS: usize = 40;

@@ -10,7 +10,7 @@ use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, c_long, dev_t, ino_t, mode_t,
 use nix::sys::stat::FileStat;
 
 use super::root::{Listed, Opened, Root, Unopened};
-use super::trust::Trust;
+use crate::trust::Trust;
 
 /// A config of 10,000 lines is half a megabyte.
 const LONGEST_SOURCE: u64 = 4 << 20;

@@ -2,9 +2,12 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use thiserror::Error;
 
 /// Where systemd puts what a unit's `LoadCredential=` names (systemd.exec(5)).
@@ -54,6 +57,18 @@ pub enum CredentialError {
     Unreadable { name: String, path: PathBuf, reason: String },
 }
 
+/// What systemd takes for a credential (systemd.exec(5)).
+const LARGEST: u64 = 1 << 20;
+
+/// Opens a regular file for reading. A pipe that nobody writes to would keep us for ever.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("not a regular file")),
+    }
+}
+
 impl Credential {
     pub fn parse(name: &str) -> Result<Self, CredentialError> {
         match name {
@@ -77,13 +92,11 @@ impl Credential {
 
     fn read(&self) -> Result<String, CredentialError> {
         let path = self.path()?;
-        let mut text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) => {
-                let reason = error.to_string();
-                return Err(CredentialError::Unreadable { name: self.0.clone(), path, reason });
-            }
-        };
+        let mut text = String::new();
+        if let Err(error) = open(&path).and_then(|file| file.take(LARGEST).read_to_string(&mut text)) {
+            let reason = error.to_string();
+            return Err(CredentialError::Unreadable { name: self.0.clone(), path, reason });
+        }
         // An editor's, and no part of the secret.
         if text.ends_with('\n') {
             text.pop();

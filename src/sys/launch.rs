@@ -13,7 +13,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 use nix::libc::{self, c_char, c_int, c_void};
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
@@ -122,6 +122,10 @@ fn wait_for_word(child: Pid, failure: BorrowedFd<'_>) -> io::Result<()> {
         }
         let stopped = waitid(Id::Pid(child), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG);
         if let Ok(WaitStatus::Stopped(..)) = stopped {
+            // Its program may have been executed since, and stopped itself.
+            if let Ok(1..) = poll(&mut [PollFd::new(failure, PollFlags::POLLIN)], PollTimeout::ZERO) {
+                return Ok(());
+            }
             return Err(io::Error::other("another process of its user stopped it before it was executed"));
         }
     }

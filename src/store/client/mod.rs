@@ -14,7 +14,7 @@ use zookeeper::ZooKeeperClient;
 /// Why a command failed. The text names the node, the store and what helps.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    #[error("cannot connect to {store}: {reason}; check that it runs, and --store or --zkservers")]
+    #[error("cannot connect to {store}: {reason}")]
     Unreachable { store: StoreUrl, reason: String },
     #[error(
         "the connection to {store} was lost ({reason}); whether node {node} was changed is unknown, so look and try again"

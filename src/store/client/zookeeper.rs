@@ -26,14 +26,19 @@ impl ZooKeeperClient {
         // All servers get their turn before the caller, who waits for the session timeout, gives up.
         let turns = u32::try_from(servers.len()).unwrap_or(u32::MAX).saturating_add(1);
         let patience = (settings.session_timeout / turns).min(ATTEMPT);
-        let mut reasons = Vec::new();
+        let (mut reasons, mut lasts) = (Vec::new(), false);
         for _ in servers {
             match ensemble.connect_next(patience).await {
                 Ok(connection) => return Ok(Self { connection, store, chroot: chroot.clone() }),
-                Err(failure) => reasons.push(failure.reason),
+                Err(failure) => {
+                    reasons.push(failure.reason);
+                    lasts |= failure.lasts;
+                }
             }
         }
-        Err(unreachable(reasons.join(", ")))
+        // What lasts says itself what helps.
+        let remedy = if lasts { "" } else { "; check that it runs, and --store or --zkservers" };
+        Err(unreachable(format!("{}{remedy}", reasons.join(", "))))
     }
 
     pub(super) async fn close(self) {

@@ -54,6 +54,11 @@ impl Audit {
         self.more.notify_one();
     }
 
+    /// Has it looked at no more, unless it was.
+    pub(super) fn forget(&self, subject: &Subject) {
+        self.seen.borrow_mut().remove(subject);
+    }
+
     /// What there is to say of a subject that everybody may change.
     fn say(&self, subject: Subject) -> Option<Exposure> {
         let mut open = self.open.borrow_mut();
@@ -84,6 +89,10 @@ async fn look_at_all(session: &Session) -> Result<Infallible, Over> {
             audit.more.notified().await;
             continue;
         };
+        if !audit.seen.borrow().contains(&subject) {
+            audit.waiting.borrow_mut().pop_front();
+            continue;
+        }
         let client = session.client.upgrade().ok_or(Over)?;
         let path = subject.path.below(&audit.chroot);
         let is_open = match session.ask(client.get_acl(path.as_str())).await {

@@ -258,6 +258,7 @@ impl Nodes {
         match command {
             Command::Subscribe(subject) => self.follow(subject),
             Command::Unsubscribe(subject) => {
+                self.session.audit.forget(subject);
                 if let Some((task, _)) = self.handles.remove(subject) {
                     task.abort();
                     self.count();

@@ -2,11 +2,10 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::libc;
 use nix::unistd::geteuid;
 use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -16,8 +15,8 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use thiserror::Error;
 use zookeeper_client::TlsOptions;
 
-use crate::config::trust::exposed;
-use crate::store::secret::Credential;
+use crate::store::secret::{self, Credential};
+use crate::trust::{Distrusted, Place, exposed, judge};
 
 /// The `[tls]` of a store: files in PEM. They are read anew for each connection, so that renewed ones need no restart.
 #[derive(Clone, Debug)]
@@ -122,15 +121,12 @@ impl Key {
     fn read(&self) -> Result<String, Unusable> {
         match self {
             Self::File(path) => {
-                let file = open(KEY, path)?;
-                let metadata = file.metadata().map_err(|error| wrong(KEY, path, &error.to_string()))?;
+                let (file, mode) = open(KEY, path)?;
                 // Others may have reasons of their own, but root's key is nobody else's.
-                if geteuid().is_root()
-                    && let Some(exposed) = exposed(path, metadata.mode())
-                {
-                    return Err(Unusable { key: KEY, reason: exposed.to_string() });
+                match exposed(path, mode).filter(|_| geteuid().is_root()) {
+                    Some(exposed) => Err(Unusable { key: KEY, reason: exposed.to_string() }),
+                    None => text(KEY, path, file),
                 }
-                text(KEY, path, file)
             }
             Self::Credential(credential) => {
                 let path = credential.path();
@@ -148,17 +144,20 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, &'static str>
 }
 
 fn read(key: &'static str, path: &Path) -> Result<String, Unusable> {
-    text(key, path, open(key, path)?)
+    text(key, path, open(key, path)?.0)
 }
 
-fn open(key: &'static str, path: &Path) -> Result<File, Unusable> {
-    // A pipe that nobody writes to would keep us for ever.
-    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = opened.map_err(|error| wrong(key, path, &error.to_string()))?;
-    match file.metadata() {
-        Ok(metadata) if metadata.is_file() => Ok(file),
-        Ok(_) => Err(wrong(key, path, "not a regular file")),
-        Err(error) => Err(wrong(key, path, &error.to_string())),
+/// Opens a file and gives its mode. Whoever can change one of root's decides whom root believes.
+fn open(key: &'static str, path: &Path) -> Result<(File, u32), Unusable> {
+    let opened = secret::open(path).and_then(|file| Ok((file.metadata()?, file)));
+    let (metadata, file) = opened.map_err(|error| wrong(key, path, &error.to_string()))?;
+    let fault = judge(metadata.uid(), metadata.mode(), Place::Within).filter(|_| geteuid().is_root());
+    match fault {
+        Some(fault) => {
+            let distrusted = Distrusted { path: path.to_owned(), fault };
+            Err(Unusable { key, reason: distrusted.to_string() })
+        }
+        None => Ok((file, metadata.mode())),
     }
 }
 
