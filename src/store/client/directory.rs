@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::libc::O_NOFOLLOW;
 
 use super::ClientError;
 use crate::store::directory::file::{self, Stamp};
@@ -48,6 +49,7 @@ impl DirectoryClient {
         fs::create_dir_all(&self.root).map_err(|error| self.failed(node, error))?;
         let _lock = self.lock().await.map_err(|error| self.failed(node, error))?;
         self.make_parents(node)?;
+        self.stay_inside(node, &file)?;
         if file.is_dir() {
             if data.is_empty() {
                 return Ok(());
@@ -68,6 +70,7 @@ impl DirectoryClient {
         // Before the lock, whose file would be an odd thing to leave in a directory that is no store.
         self.read(node, Facet::Data)?;
         let _lock = self.lock().await.map_err(|error| self.failed(node, error))?;
+        self.stay_inside(node, &file)?;
         loop {
             if file.is_dir() {
                 return Err(self.refused(node, "a directory holds no data that could be written again"));
@@ -90,6 +93,7 @@ impl DirectoryClient {
         // Anything can be removed, also what is no node, but not what is not there.
         let metadata = fs::symlink_metadata(&file).map_err(|error| self.failed(node, error))?;
         let _lock = self.lock().await.map_err(|error| self.failed(node, error))?;
+        self.stay_inside(node, &file)?;
         let removed = if !metadata.is_dir() {
             fs::remove_file(&file)
         } else if recursive {
@@ -103,7 +107,7 @@ impl DirectoryClient {
     fn read(&self, node: &NodePath, facet: Facet) -> Result<(Content, Stamp), ClientError> {
         let file = self.locate(node)?;
         loop {
-            match file::read(&file, facet) {
+            match file::read(&self.root, &file, facet) {
                 Ok(Some(reading)) if !reading.steady => {}
                 Ok(Some(reading)) => return Ok((reading.content, reading.stamp)),
                 Ok(None) => {
@@ -132,6 +136,7 @@ impl DirectoryClient {
             && components.peek().is_some()
         {
             parent.push(component);
+            self.stay_inside(node, &parent)?;
             match fs::metadata(&parent) {
                 Ok(metadata) if metadata.is_dir() => continue,
                 Ok(metadata) if metadata.is_file() && metadata.len() == 0 => {
@@ -155,6 +160,13 @@ impl DirectoryClient {
         Ok(())
     }
 
+    /// Sees that what is changed is in the store: what links there may lead to is none of its own.
+    fn stay_inside(&self, node: &NodePath, file: &Path) -> Result<(), ClientError> {
+        // A link in its own place is replaced or removed, and not followed.
+        let directory = file.parent().filter(|_| node.as_str() != "/").unwrap_or(&self.root);
+        file::stay_inside(&self.root, directory).map_err(|error| self.failed(node, error))
+    }
+
     async fn lock(&self) -> io::Result<Flock<File>> {
         // Created readable for all, because others may have to lock it too.
         let mut file = OpenOptions::new()
@@ -163,8 +175,9 @@ impl DirectoryClient {
             .create(true)
             .truncate(false)
             .mode(0o666)
+            .custom_flags(O_NOFOLLOW)
             .open(self.root.join(LOCK))
-            .or_else(|_| File::open(self.root.join(LOCK)))?;
+            .or_else(|_| OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(self.root.join(LOCK)))?;
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => return Ok(lock),
@@ -246,15 +259,40 @@ mod tests {
     }
 
     #[test]
+    fn no_command_goes_through_a_link_out_of_the_store() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("secret"), "s").unwrap();
+        let path = outside.path().to_owned();
+        with_client(|client, root| async move {
+            fs::create_dir_all(&root).unwrap();
+            std::os::unix::fs::symlink(&path, root.join("d")).unwrap();
+            std::os::unix::fs::symlink(path.join("created"), root.join(LOCK)).unwrap();
+            assert!(client.get(&node("/d/secret")).is_err());
+            assert!(client.ls(&node("/d")).is_err());
+            assert!(client.set(&node("/head"), b"1").await.is_err());
+            assert!(!path.join("created").exists());
+            fs::remove_file(root.join(LOCK)).unwrap();
+            for deep in ["/d/new", "/d/new/deeper"] {
+                let refused = client.set(&node(deep), b"1").await.unwrap_err().to_string();
+                assert!(refused.contains("leads out of the store"), "{refused}");
+            }
+            assert!(client.rm(&node("/d/secret"), false).await.is_err());
+            assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+            // The link itself is the store's.
+            client.rm(&node("/d"), false).await.unwrap();
+        });
+    }
+
+    #[test]
     fn a_poke_makes_a_new_state_of_the_same_content() {
         with_client(|client, root| async move {
             let head = node("/head");
             assert!(matches!(client.poke(&head).await, Err(ClientError::Missing { .. })));
             client.set(&head, b"1").await.unwrap();
             fs::set_permissions(root.join("head"), Permissions::from_mode(0o640)).unwrap();
-            let before = file::read(&root.join("head"), Facet::Data).unwrap().unwrap().version(0);
+            let before = file::read(&root, &root.join("head"), Facet::Data).unwrap().unwrap().version(0);
             client.poke(&head).await.unwrap();
-            let after = file::read(&root.join("head"), Facet::Data).unwrap().unwrap().version(0);
+            let after = file::read(&root, &root.join("head"), Facet::Data).unwrap().unwrap().version(0);
             assert_ne!(before.revision, after.revision);
             assert_eq!(client.get(&head).unwrap(), b"1");
             assert_eq!(fs::metadata(root.join("head")).unwrap().permissions().mode() & 0o777, 0o640);

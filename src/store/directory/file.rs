@@ -3,11 +3,12 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use nix::libc::{O_NOCTTY, O_NONBLOCK};
+use nix::libc::{O_DIRECTORY, O_NOCTTY, O_NONBLOCK};
 
 use crate::store::{Content, Facet, NodePath, Version, children, tree};
 
@@ -71,11 +72,14 @@ impl Reading {
     }
 }
 
-/// Reads the node at `file`; `None` if there is none. Never blocks, whatever lies there.
-pub(crate) fn read(file: &Path, facet: Facet) -> io::Result<Option<Reading>> {
+/// Reads the node at `file` in the store at `root`; `None` if there is none. Never blocks, whatever lies there.
+///
+/// Links are followed, but not out of the store: who can write there shall not have the daemon read for them what they
+/// cannot.
+pub(crate) fn read(root: &Path, file: &Path, facet: Facet) -> io::Result<Option<Reading>> {
     let reading = match facet {
-        Facet::Data => read_data(file),
-        Facet::Children => read_children(file),
+        Facet::Data => read_data(root, file),
+        Facet::Children => read_children(root, file),
         Facet::Tree => tree::not_of_a_store(),
     };
     match reading {
@@ -95,7 +99,30 @@ pub(crate) fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-fn read_data(path: &Path) -> io::Result<Reading> {
+/// An error if `path` leads out of the store at `root`.
+pub(crate) fn stay_inside(root: &Path, path: &Path) -> io::Result<()> {
+    is_inside(root, &fs::canonicalize(path)?)
+}
+
+/// The same of what was opened, so that nobody can put another link there in between. What was removed since is known by
+/// its old path.
+fn opened_inside(root: &Path, file: &File) -> io::Result<()> {
+    is_inside(root, &fs::read_link(descriptor(file))?)
+}
+
+fn is_inside(root: &Path, target: &Path) -> io::Result<()> {
+    if target.starts_with(fs::canonicalize(root)?) {
+        return Ok(());
+    }
+    let target = target.display();
+    Err(io::Error::other(format!("a link leads out of the store, to {target}; put there what it leads to")))
+}
+
+fn descriptor(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+fn read_data(root: &Path, path: &Path) -> io::Result<Reading> {
     // Looked at before it is opened, because to open a device can already do something.
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
@@ -110,6 +137,7 @@ fn read_data(path: &Path) -> io::Result<Reading> {
     let mut file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
     let metadata = file.metadata()?;
     regular(&metadata)?;
+    opened_inside(root, &file)?;
     let before = Stamp::of(&metadata);
     let content = read_all(&mut file, before.size)?;
     let after = Stamp::of(&file.metadata()?);
@@ -140,10 +168,16 @@ fn read_all(file: &mut File, expected: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-fn read_children(path: &Path) -> io::Result<Reading> {
+fn read_children(root: &Path, path: &Path) -> io::Result<Reading> {
     let metadata = fs::metadata(path)?;
     let stamp = Stamp::of(&metadata);
-    let names = if metadata.is_dir() { names(path)? } else { Vec::new() };
+    let names = if metadata.is_dir() {
+        let directory = OpenOptions::new().read(true).custom_flags(O_DIRECTORY).open(path)?;
+        opened_inside(root, &directory)?;
+        names(&descriptor(&directory))?
+    } else {
+        Vec::new()
+    };
     let steady = Stamp::of(&fs::metadata(path)?) == stamp || !metadata.is_dir();
     let revision = hash(&(metadata.is_dir().then(|| birth(&metadata)), &names));
     Ok(Reading { content: Content::Children(names.into()), stamp, steady, blank: false, revision })

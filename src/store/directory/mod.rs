@@ -181,11 +181,11 @@ impl Directory {
         self.alter(subject, |node| node.visit = None);
         self.arm(subject, false);
         let file = file::locate(&self.root, &subject.path).ok()?;
-        let mut found = file::read(&file, subject.facet);
+        let mut found = file::read(&self.root, &file, subject.facet);
         if matches!(found, Ok(None)) {
             // Its absence may be that of a directory that was replaced behind our back.
             self.arm(subject, true);
-            found = file::read(&file, subject.facet);
+            found = file::read(&self.root, &file, subject.facet);
         }
         self.heed();
         let mut event = None;

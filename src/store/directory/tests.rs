@@ -257,6 +257,21 @@ fn a_directory_that_is_a_swapped_link_is_followed_to_its_new_target() {
 }
 
 #[test]
+fn no_link_leads_out_of_the_store() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "s").unwrap();
+    with_store(|mut store| async move {
+        symlink(outside.path().join("secret"), store.file("file")).unwrap();
+        symlink(outside.path(), store.file("directory")).unwrap();
+        for subject in [data("/file"), data("/directory/secret"), children("/directory")] {
+            store.commands.send(Command::Subscribe(subject)).unwrap();
+            let StoreEvent::Unreadable { reason, .. } = store.event().await else { panic!("read it") };
+            assert!(reason.contains("leads out of the store, to "), "{reason}");
+        }
+    });
+}
+
+#[test]
 fn the_root_may_go_and_come_back() {
     with_store(|mut store| async move {
         store.write("head", "1");
