@@ -138,6 +138,9 @@ impl FileAuth {
     fn auth(&self) -> Result<Auth, Wrong> {
         let credentials =
             self.credentials.secret().map_err(|error| ("auth.credentials", error.to_string()))?;
+        if self.scheme == "digest" && matches!(&credentials, Secret::Given(text) if !text.contains(':')) {
+            return Err(("auth.credentials", "for digest it is \"user:password\"".to_owned()));
+        }
         Ok(Auth { scheme: self.scheme.clone(), credentials })
     }
 }

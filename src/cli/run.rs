@@ -169,7 +169,10 @@ fn start(plan: Plan) -> Result<ExitCode, RunError> {
         return rehearse(plan);
     }
     let (state_lock, state_trouble) = match startup::lock_state_dir(&plan.state_dir) {
-        Ok(lock) => (Some(lock), None),
+        Ok(lock) => {
+            let distrust = startup::distrust_state_dir(&plan.state_dir, &lock);
+            (Some(lock), distrust)
+        }
         Err(taken @ LockError::Taken { .. }) => return Err(taken.into()),
         Err(error) => (None, Some(format!("{error}; going on without: a second daemon goes unnoticed"))),
     };

@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::libc::O_NOFOLLOW;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::geteuid;
 use signal_hook::iterator::Signals;
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::sys;
+use crate::trust::{Distrusted, Place, judge};
 
 /// What starting a process may take on a machine that is short of everything; 1 ms is usual.
 const LAST_START: Duration = Duration::from_secs(1);
@@ -42,6 +45,13 @@ pub fn lock_state_dir(path: &Path) -> Result<Lock, LockError> {
         Errno::EWOULDBLOCK => LockError::Taken { path: path.to_owned(), pid: None, what },
         error => io(error.into()),
     })
+}
+
+/// What is wrong with the state directory, if others than root could make up there what root's daemon goes by.
+pub fn distrust_state_dir(path: &Path, lock: &Lock) -> Option<String> {
+    let metadata = lock.metadata().ok().filter(|_| geteuid().is_root())?;
+    let fault = judge(metadata.uid(), metadata.mode(), Place::Within)?;
+    Some(Distrusted { path: path.to_owned(), fault }.warning())
 }
 
 /// Waits for a lock as long as a daemon that is gone may seem to hold it: a process that it was about to start has it
@@ -76,6 +86,7 @@ impl PidFile {
                 .create(true)
                 .truncate(false)
                 .mode(0o600)
+                .custom_flags(O_NOFOLLOW)
                 .open(&path)
                 .map_err(io)?;
             let file = match lock(file) {

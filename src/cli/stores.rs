@@ -297,6 +297,10 @@ mod tests {
                 "stores: \"e u\" is no name of a store; a name has letters, digits, - and _",
             ),
             (
+                "[[auth]]\nscheme = \"digest\"\ncredentials = \"password\"",
+                "auth.credentials: for digest it is \"user:password\"",
+            ),
+            (
                 "[sasl]\nusername = \"a\"\npassword = \"pässword\"",
                 "sasl.password: it has letters like é or ü, with which DIGEST-MD5 fails here; use others",
             ),

@@ -1,5 +1,7 @@
 //! A watch as the daemon holds it.
 
+use tokio::time::Instant;
+
 use super::applied::Applied;
 use super::memory::{LastFailure, LastRun};
 use crate::action::given::Given;
@@ -24,6 +26,8 @@ pub(super) struct Entry {
     pub(super) failure: Option<Box<LastFailure>>,
     /// Boxed, because of ten thousand most have none yet.
     pub(super) last_run: Option<Box<LastRun>>,
+    /// Since when it was said how often that an update is held.
+    pub(super) held_said: Option<(Instant, u32)>,
     /// In the present definition. Boxed, because few watch trees.
     pub(super) applied: Option<Box<Applied>>,
 }
@@ -45,6 +49,7 @@ impl Entry {
             retired: true,
             failure: None,
             last_run: None,
+            held_said: None,
             applied: None,
         };
         if let Some(spec) = entry.spec() {

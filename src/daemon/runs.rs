@@ -18,6 +18,10 @@ use crate::ledger::{Ending, Intent};
 use crate::report::{Node, Report, RunName, RunReport};
 use crate::watch::{Effect, RunId, Time, Update};
 
+/// How often it is said of a watch that an update is held: all are counted, and the last is in the status.
+const HELD_TIMES: u32 = 10;
+const HELD_PERIOD: Duration = Duration::from_secs(10);
+
 impl Daemon {
     pub(super) fn perform(&mut self, id: WatchId, effect: Effect) {
         match effect {
@@ -42,9 +46,15 @@ impl Daemon {
                 self.log.report(&Report::Discarded { watch, version: version.number });
             }
             Effect::Held { version, suspicion } => {
-                let Some(spec) = self.entries[&id].spec() else { return };
+                let Some(entry) = self.entries.get_mut(&id) else { return };
+                // Whoever writes the node decides how often.
+                let recent = entry.held_said.filter(|(since, _)| since.elapsed() < HELD_PERIOD);
+                let (since, times) = recent.unwrap_or((Instant::now(), 0));
+                entry.held_said = Some((since, times + 1));
+                let aloud = times < HELD_TIMES;
+                let Some(spec) = entry.spec() else { return };
                 let (watch, node, version) = (&spec.id, Node::of(spec), version.number);
-                self.log.report(&Report::Held { watch, node, version, suspicion });
+                self.log.report(&Report::Held { watch, node, version, suspicion, aloud });
             }
             Effect::Superseded { total } => {
                 let watch = self.entries[&id].key();

@@ -161,6 +161,8 @@ pub enum Report<'a> {
         node: Node<'a>,
         version: i64,
         suspicion: Suspicion,
+        /// Not after many others of the same watch.
+        aloud: bool,
     },
     Superseded {
         watch: &'a WatchKey,
@@ -273,7 +275,7 @@ impl Report<'_> {
             | Report::Unserved { .. }
             | Report::NodeDrifted { .. }
             | Report::ConfigWarning { .. }
-            | Report::Held { .. }
+            | Report::Held { aloud: true, .. }
             | Report::Superseded { .. } => Level::Warning,
             Report::Starting { .. }
             | Report::Ready { .. }
@@ -292,6 +294,7 @@ impl Report<'_> {
             Report::WatchAdded { .. }
             | Report::WatchChanged { .. }
             | Report::WatchRemoved { .. }
+            | Report::Held { aloud: false, .. }
             | Report::Discarded { .. } => Level::Info,
             Report::NodeObserved { .. } => Level::Debug,
             Report::Run { what, .. } => what.level(),

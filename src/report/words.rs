@@ -89,7 +89,7 @@ impl fmt::Display for Report<'_> {
             Report::Discarded { watch, version } => {
                 write!(f, "{watch}: version {version} ignored, the action is running (DISCARD)")
             }
-            Report::Held { watch, node, version, suspicion } => {
+            Report::Held { watch, node, version, suspicion, aloud: _ } => {
                 let held = Holding { version: *version, suspicion: *suspicion, facet: node.subject.facet };
                 let remedy = format!("twitcher trigger --force {}", quoted(&watch.to_string()));
                 write!(

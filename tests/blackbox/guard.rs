@@ -1,5 +1,7 @@
 //! `max_data` and `guard`: what is held, what shows it, and what sets it free.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::harness::control::{ask, connect, get};
@@ -326,4 +328,29 @@ fn the_remedy_can_be_copied_into_a_shell() {
     let daemon = sandbox.start();
     daemon.wait_for_log(&[r"`twitcher trigger --force 'app.twc:it'\''s $(a) test'`"]);
     sandbox.operator(["trigger", "--force", "app.twc:it's $(a) test"]).finish().expect(0);
+}
+
+// Whoever can write the node does not fill the log: "one bad thing stays one bad thing".
+#[test]
+fn a_flood_of_held_updates_is_counted_and_not_all_of_it_is_said() {
+    let sandbox = Sandbox::directory();
+    guarded(&sandbox, "max_data: 3");
+    sandbox.nodes.set("/n", "0123");
+    let daemon = sandbox.start();
+    wait_for_state(&sandbox, "held");
+    let began = Instant::now();
+    let counted = || {
+        let text = get(&sandbox.control_socket(), "/metrics").text();
+        let total = text.lines().find_map(|line| line.strip_prefix("twitcher_updates_held_total "));
+        total.map_or(0, |total| total.parse::<u64>().unwrap())
+    };
+    wait_until("many to be held", || {
+        for text in ["01234", "0123"] {
+            sandbox.nodes.set("/n", text);
+        }
+        counted() > 40
+    });
+    let most = 10 * (began.elapsed().as_secs() as usize / 10 + 1);
+    let lines = said(&daemon).len();
+    assert!((1..=most).contains(&lines), "{lines} lines");
 }

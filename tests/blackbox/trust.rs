@@ -2,8 +2,8 @@
 //! regular files only ..., opened without following links out of the tree; otherwise refused, with the `chown`/`chmod` that
 //! cures it"
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::fs;
+use std::os::unix::fs::{chown, lchown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +16,9 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, SFlag, mknod};
 use serde_json::Value;
 
-use crate::harness::{Daemon, Journal, Sandbox, Twitcher, exec, require_root, wait_for, wait_until, watch};
+use crate::harness::{
+    Daemon, Journal, Sandbox, Twitcher, exec, require_root, set_mode, wait_for, wait_until, watch,
+};
 
 const NOBODY: u32 = 65534;
 
@@ -34,10 +36,6 @@ fn sandbox() -> (Sandbox, Journal) {
 /// A watch on `/n` that journals a word with the content.
 fn saying(journal: &Journal, word: &str) -> String {
     watch("/n", &exec(&journal.note(&format!("{word} $(cat)"))), r#"description: "n""#)
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).expect("change the mode");
 }
 
 fn give_away(path: &Path) {
@@ -600,4 +598,16 @@ fn without_root_nobody_is_judged() {
     wait_until("both to run", || journal.lines().len() == 2);
     assert!(daemon.log_lines(&["writable by"]).is_empty());
     assert!(daemon.log_lines(&["untrusted"]).is_empty());
+}
+
+// "An action can't ... write its state": nor may others whom an administrator let in by mistake do it unnoticed.
+#[test]
+fn a_state_directory_that_others_can_change_is_warned_of() {
+    let sandbox = Sandbox::directory();
+    let state = sandbox.state();
+    fs::create_dir_all(&state).expect("make it");
+    set_mode(&state, 0o777);
+    let daemon = sandbox.start();
+    let cure = format!("`chmod go-w {}`", state.display());
+    daemon.wait_for_log(&[&state.display().to_string(), "writable by its group or others", &cure]);
 }

@@ -168,7 +168,7 @@ fn of_alert(tls: &Tls, alert: AlertDescription) -> String {
 fn not_for(host: &str, presented: &[String]) -> String {
     /// A certificate may have hundreds.
     const SHOWN: usize = 3;
-    let mut names: Vec<&str> = presented.iter().take(SHOWN).map(String::as_str).collect();
+    let mut names: Vec<&str> = presented.iter().take(SHOWN).map(|name| bare(name)).collect();
     if presented.len() > SHOWN {
         names.push("...");
     }
@@ -177,6 +177,11 @@ fn not_for(host: &str, presented: &[String]) -> String {
         "the server's certificate is not for {host}{only}; write the server as its certificate does, or give it one for \
          this name (subjectAltName)"
     )
+}
+
+/// A name without what Rust makes of it: `DnsName("zk1")`.
+fn bare(name: &str) -> &str {
+    name.split('"').nth(1).unwrap_or(name)
 }
 
 fn date(at: UnixTime) -> String {

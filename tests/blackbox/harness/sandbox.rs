@@ -240,7 +240,7 @@ pub fn exec(script: &str) -> String {
     format!("Exec({script:?})")
 }
 
-fn set_mode(path: &Path, mode: u32) {
+pub fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("change the mode");
 }
 
