@@ -14,7 +14,7 @@ use crate::report::quoted;
 pub enum Trust {
     /// To be root: what anybody else can change is refused.
     Root,
-    /// The same, and what is not so is loaded with a warning (`--allow-untrusted`).
+    /// Nothing, but what anybody else can change in the config directory is warned of (`--allow-untrusted`).
     Warned,
     /// Nothing: without root, an action can do no more than whoever started the daemon.
     Anyone,
