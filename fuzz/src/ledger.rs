@@ -139,6 +139,8 @@ const COLUMNS: [(&str, &str, &[&str]); 2] = [
             "applied_definition",
             "applied_at",
             "discarded_number",
+            "held_number",
+            "admitted_number",
             "failures",
             "stopped",
             "paused",
@@ -229,6 +231,7 @@ fn note(ledger: &mut Ledger, run: &str) {
         owed: Some(Event::Changed),
         applied: Some(version),
         discarded: Some(version),
+        admitted: Some(version),
         failures: 2,
         ..Standing::default()
     };

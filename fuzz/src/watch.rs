@@ -98,9 +98,13 @@ impl World {
         if let Input::Ended { run, .. } = input {
             self.live.remove(&run);
         }
+        let admitted = self.watch.standing().admitted;
         for effect in self.watch.step(self.now, input, supply) {
             if let (Effect::Spawn { update, .. }, Some(held)) = (&effect, self.watch.held()) {
                 assert!(!update.version.is_same_state(held.version), "what is held was run");
+            }
+            if let (Effect::Held { version, .. }, Some(admitted)) = (&effect, admitted) {
+                assert!(!version.is_same_state(admitted), "what was let through is held");
             }
             self.check(effect);
         }
@@ -208,6 +212,7 @@ fn past(input: &mut Unstructured<'_>) -> Result<Past> {
         stopped: input.arbitrary()?,
         paused: input.arbitrary()?,
         held: if input.arbitrary()? { Some(version(input)?) } else { None },
+        admitted: if input.arbitrary()? { Some(version(input)?) } else { None },
         reference: *input.choose(&[None, Some(0), Some(2), Some(u64::MAX)])?,
     };
     let (same_subject, same_definition) = input.arbitrary()?;

@@ -114,16 +114,19 @@ impl Daemon {
         let place = spec.map(|spec| (spec.store.clone(), spec.subject.clone()));
         self.log.report(&Report::Ordered { watch: &key, order });
         self.step(id, input);
+        match order {
+            // Before it is said to be so, it has to outlive us.
+            Order::Pause | Order::Resume | Order::Trigger { force: true } => {
+                self.remember(id);
+                self.ledger.commit();
+            }
+            Order::Kill | Order::Trigger { force: false } => {}
+        }
         match (order, place) {
             (Order::Trigger { .. }, Some((store, subject))) => {
                 self.stores[&store].subscriptions().refresh(&subject);
             }
-            // Before it is said to be so, it has to outlive us.
-            (Order::Pause | Order::Resume, _) => {
-                self.remember(id);
-                self.ledger.commit();
-            }
-            (Order::Kill, _) | (Order::Trigger { .. }, None) => {}
+            (Order::Pause | Order::Resume | Order::Kill, _) | (Order::Trigger { .. }, None) => {}
         }
         let until_restart = match (order, self.ledger.trouble()) {
             (Order::Pause | Order::Resume, Some(_)) => " (until a restart: the ledger cannot be written)",

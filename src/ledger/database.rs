@@ -31,6 +31,9 @@ const FROM_FORMER: &str = "
     ALTER TABLE watches ADD COLUMN held_incarnation INTEGER;
     ALTER TABLE watches ADD COLUMN held_revision INTEGER;
     ALTER TABLE watches ADD COLUMN held_number INTEGER;
+    ALTER TABLE watches ADD COLUMN admitted_incarnation INTEGER;
+    ALTER TABLE watches ADD COLUMN admitted_revision INTEGER;
+    ALTER TABLE watches ADD COLUMN admitted_number INTEGER;
 ";
 
 /// - A commit that is not synced survives the daemon's death, which is all that is promised, in some 15 µs.

@@ -24,6 +24,9 @@ CREATE TABLE watches (
     held_incarnation INTEGER, -- what a guard holds until `twitcher trigger --force`
     held_revision INTEGER,
     held_number INTEGER,
+    admitted_incarnation INTEGER, -- what a guard or an operator let through last: it is not judged again
+    admitted_revision INTEGER,
+    admitted_number INTEGER,
     failures INTEGER NOT NULL, -- in a row
     stopped INTEGER NOT NULL, -- 1: nothing runs until the definition changes or a trigger (on_failure: STOP)
     paused INTEGER NOT NULL, -- 1: nothing runs until `twitcher resume`

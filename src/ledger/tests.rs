@@ -86,6 +86,7 @@ fn full_standing() -> Standing {
         applied: Some(version(3)),
         discarded: Some(version(2)),
         held: Some(version(4)),
+        admitted: Some(version(5)),
         reference: Some(u64::from(u32::MAX) + 1),
         failures: 5,
         stopped: true,
@@ -226,8 +227,11 @@ fn a_record_is_recalled_as_it_was_told() {
 /// As version 2 had it.
 fn make_former(desk: &Desk) {
     let shell = Connection::open(desk.path(FILE)).unwrap();
-    for column in ["applied_size", "held_incarnation", "held_revision", "held_number"] {
-        shell.execute(&format!("ALTER TABLE watches DROP COLUMN {column}"), []).unwrap();
+    shell.execute("ALTER TABLE watches DROP COLUMN applied_size", []).unwrap();
+    for version in ["held", "admitted"] {
+        for part in ["incarnation", "revision", "number"] {
+            shell.execute(&format!("ALTER TABLE watches DROP COLUMN {version}_{part}"), []).unwrap();
+        }
     }
     shell.pragma_update(None, "user_version", 2).unwrap();
 }
@@ -245,7 +249,7 @@ fn a_ledger_of_the_version_before_goes_on_with_all_that_it_has() {
     assert!(copy(desk.dir.path(), other.dir.path()).unwrap());
     assert_eq!(desk.select("SELECT user_version FROM pragma_user_version"), ["2"]);
 
-    let unguarded = Standing { held: None, reference: None, ..full_standing() };
+    let unguarded = Standing { held: None, admitted: None, reference: None, ..full_standing() };
     for desk in [desk, other] {
         let mut ledger = desk.open();
         assert_eq!(ledger.news(), None);

@@ -20,13 +20,15 @@ const REMEMBER: &str = "
         file, description, store, node, facet, definition,
         observed_state, observed_incarnation, observed_revision, observed_number, owed,
         discarded_incarnation, discarded_revision, discarded_number,
-        held_incarnation, held_revision, held_number, applied_size,
+        held_incarnation, held_revision, held_number,
+        admitted_incarnation, admitted_revision, admitted_number, applied_size,
         failures, stopped, paused, last_error, next_try, updated
     ) VALUES (
         :file, :description, :store, :node, :facet, :definition,
         :observed_state, :observed_incarnation, :observed_revision, :observed_number, :owed,
         :discarded_incarnation, :discarded_revision, :discarded_number,
-        :held_incarnation, :held_revision, :held_number, :applied_size,
+        :held_incarnation, :held_revision, :held_number,
+        :admitted_incarnation, :admitted_revision, :admitted_number, :applied_size,
         :failures, :stopped, :paused, :last_error, :next_try, :updated
     )
     ON CONFLICT (file, description) DO UPDATE SET
@@ -50,6 +52,9 @@ const REMEMBER: &str = "
         held_incarnation = excluded.held_incarnation,
         held_revision = excluded.held_revision,
         held_number = excluded.held_number,
+        admitted_incarnation = excluded.admitted_incarnation,
+        admitted_revision = excluded.admitted_revision,
+        admitted_number = excluded.admitted_number,
         applied_size = excluded.applied_size,
         failures = excluded.failures,
         stopped = excluded.stopped,
@@ -77,12 +82,14 @@ const RETIRE: &str = "
         owed = NULL,
         discarded_incarnation = NULL, discarded_revision = NULL, discarded_number = NULL,
         held_incarnation = NULL, held_revision = NULL, held_number = NULL,
+        admitted_incarnation = NULL, admitted_revision = NULL, admitted_number = NULL,
         failures = 0, stopped = 0, last_error = NULL, next_try = NULL, updated = :updated
     WHERE file = :file AND description = :description";
 
 pub(super) fn remember(connection: &Connection, record: &WatchRecord<'_>) -> Result<()> {
     let WatchRecord { watch, store, subject, definition, standing, last_error, next_try } = *record;
-    let Standing { seen, owed, applied, discarded, held, reference, failures, stopped, paused } = *standing;
+    let Standing { seen, owed, applied, discarded, held, admitted, reference, failures, stopped, paused } =
+        *standing;
     let now = column::millis(SystemTime::now());
     let definition = column::definition(definition);
     let (state, observed) = match seen {
@@ -111,6 +118,9 @@ pub(super) fn remember(connection: &Connection, record: &WatchRecord<'_>) -> Res
         ":held_incarnation": incarnation(held),
         ":held_revision": revision(held),
         ":held_number": number(held),
+        ":admitted_incarnation": incarnation(admitted),
+        ":admitted_revision": revision(admitted),
+        ":admitted_number": number(admitted),
         // Nobody has nine exabytes.
         ":applied_size": reference.map(u64::cast_signed),
         ":failures": failures,
@@ -156,6 +166,7 @@ fn recalled(row: &Row<'_>) -> Result<(String, Recalled)> {
         applied: applied.filter(|_| applied_definition == definition),
         discarded: column::read_version(row, "discarded")?,
         held: column::read_version(row, "held")?,
+        admitted: column::read_version(row, "admitted")?,
         reference: row.get::<_, Option<i64>>("applied_size")?.map(i64::cast_unsigned),
         failures: row.get("failures")?,
         stopped: row.get("stopped")?,

@@ -4,7 +4,8 @@
 //! it. The rules:
 //!
 //! - Each update is judged once, when it is observed, whatever its event. What was let through runs, is tried again and
-//!   can be triggered again without being judged again; so is what the action succeeded with last.
+//!   can be triggered again without being judged again, also by the next daemon; so is what the action succeeded with
+//!   last.
 //! - What run mode DISCARD ignores is not judged: it does not run anyway.
 //! - A held update starts nothing, notifies nobody and takes no other's place: what runs or waits was good when it came.
 //! - It stays held, over restarts too, until it is forced, the node changes or goes, or the definition changes. Another
@@ -104,6 +105,10 @@ impl Watch {
         let is_this = |version: Version| version.is_same_state(update.version);
         if self.held().is_some_and(|held| is_this(held.version)) {
             return false;
+        }
+        // By this definition, where another run of it made it come in again.
+        if self.admitted.is_some_and(is_this) {
+            return true;
         }
         let is_there = matches!(self.seen, Some(Seen::Present(version)) if is_this(version));
         let suspicion = self.policy.guard.suspicion(&update.content, self.reference);

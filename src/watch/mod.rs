@@ -139,8 +139,6 @@ pub struct Watch {
     held: Option<Box<Held>>,
     /// What was held when an operator forced it, until the store says whether it is still there.
     forced: Option<Version>,
-    /// The newest update that was let through in the present definition.
-    admitted: Option<Version>,
     /// How many updates were accepted, and when the last was.
     accepted: u64,
     accepted_at: Time,
@@ -151,6 +149,7 @@ pub struct Watch {
     // As in `Standing`.
     applied: Option<Version>,
     discarded: Option<Version>,
+    admitted: Option<Version>,
     reference: Option<u64>,
     failures: u32,
     stopped: bool,
@@ -182,7 +181,6 @@ impl Watch {
             superseded: 0,
             held: None,
             forced: None,
-            admitted: None,
             accepted: 0,
             accepted_at: Time::ZERO,
             started_at: None,
@@ -190,6 +188,7 @@ impl Watch {
             succeeded: 0,
             applied: None,
             discarded: None,
+            admitted: None,
             reference: None,
             failures: 0,
             stopped: false,
@@ -281,6 +280,8 @@ impl Watch {
             applied: self.applied,
             discarded: self.discarded,
             held: self.held().map(|held| held.version),
+            // It is cleared also where the store has not said yet that it is still there.
+            admitted: self.forced.or(self.admitted),
             reference: self.reference,
             failures: self.failures,
             stopped: self.stopped,
@@ -328,7 +329,7 @@ impl Watch {
     }
 
     fn load(&mut self, policy: Policy, standing: Standing, same_definition: bool) {
-        let Standing { seen, owed, applied, discarded, held, reference, failures, stopped, paused } =
+        let Standing { seen, owed, applied, discarded, held, admitted, reference, failures, stopped, paused } =
             standing;
         if !same_definition {
             self.definition += 1;
@@ -346,7 +347,7 @@ impl Watch {
         let former =
             |version| Held { event: owed.unwrap_or(Event::Load), version, suspicion: Suspicion::Former };
         self.held = held.map(|version| Box::new(former(version)));
-        (self.forced, self.admitted) = (None, None);
+        (self.forced, self.admitted) = (None, admitted);
         self.reference = reference;
         (self.failures, self.stopped) = (failures, stopped);
         self.paused |= paused;

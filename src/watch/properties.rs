@@ -33,6 +33,8 @@ enum Move {
     },
     /// The node changes before the store is asked.
     ForceTooLate(u8),
+    /// The daemon is killed before the store is asked.
+    ForceAndCrash,
     Pause,
     Resume,
     Kill,
@@ -107,6 +109,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Retire),
         2 => any::<bool>().prop_map(|force| Move::Trigger { force }),
         1 => (0..MOST_BYTES).prop_map(Move::ForceTooLate),
+        1 => Just(Move::ForceAndCrash),
         1 => Just(Move::Pause),
         2 => Just(Move::Resume),
         1 => Just(Move::Kill),
@@ -129,11 +132,13 @@ struct Live {
 }
 
 /// What the ledger has of the watch.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Noted {
     definition: u64,
     subject: u64,
     standing: Standing,
+    /// What must not be held any more, by then.
+    cleared: BTreeSet<i64>,
     /// The subject of a run that has begun, and not ended as far as the ledger knows.
     begun: Option<u64>,
 }
@@ -162,10 +167,10 @@ struct World {
     bytes: BTreeMap<i64, u64>,
     /// How much the newest run had that succeeded, of this subject.
     reference: Option<(RunId, u64)>,
-    /// The revisions that may run in this definition and those that did, of this daemon; those that a guard held, and
-    /// those of which that was said.
+    /// The revisions that may run in this definition; those that did or were forced, as far as the ledger had heard of
+    /// it; those that a guard held, and those of which this daemon said so.
     passed: BTreeSet<i64>,
-    ran: BTreeSet<i64>,
+    cleared: BTreeSet<i64>,
     held: BTreeSet<i64>,
     said: BTreeSet<i64>,
     /// The first state without `run_on_load`, which runs nothing.
@@ -200,7 +205,7 @@ impl World {
             bytes: BTreeMap::new(),
             reference: None,
             passed: BTreeSet::new(),
-            ran: BTreeSet::new(),
+            cleared: BTreeSet::new(),
             held: BTreeSet::new(),
             said: BTreeSet::new(),
             skipped: None,
@@ -243,7 +248,12 @@ impl World {
                 self.noted.standing = Standing { applied, reference, paused, ..Standing::default() };
             }
             // The daemon takes no orders about what no file registers.
-            Move::Trigger { .. } | Move::ForceTooLate(_) | Move::Pause | Move::Resume | Move::Kill
+            Move::Trigger { .. }
+            | Move::ForceTooLate(_)
+            | Move::ForceAndCrash
+            | Move::Pause
+            | Move::Resume
+            | Move::Kill
                 if self.retired => {}
             Move::Trigger { force } => {
                 self.trigger(force);
@@ -252,6 +262,11 @@ impl World {
             Move::ForceTooLate(bytes) => {
                 self.trigger(true);
                 self.change(bytes);
+                self.observe();
+            }
+            Move::ForceAndCrash => {
+                self.trigger(true);
+                self.crash(0);
                 self.observe();
             }
             Move::Pause => self.order(Input::Paused, true),
@@ -290,10 +305,15 @@ impl World {
         self.stopped &= held.is_some() && !force;
         if force && let Some(held) = held {
             self.passed.insert(held);
+            self.cleared.insert(held);
             self.held.remove(&held);
             self.said.remove(&held);
         }
         self.feed(Input::Triggered { force });
+        // As what is forced is known before the operator has an answer.
+        if force {
+            self.note();
+        }
     }
 
     /// Whether the guard has anything against this revision.
@@ -332,7 +352,8 @@ impl World {
     fn note(&mut self) {
         if !self.retired {
             let standing = self.watch.standing();
-            self.noted = Noted { definition: self.definition, subject: self.subject, standing, begun: None };
+            let (definition, subject, cleared) = (self.definition, self.subject, self.cleared.clone());
+            self.noted = Noted { definition, subject, standing, cleared, begun: None };
         }
     }
 
@@ -375,8 +396,13 @@ impl World {
         // What the ledger had not heard of is not known to have been applied.
         self.applied = standing.applied.map(|version| (RunId(0), version));
         self.reference = standing.reference.map(|bytes| (RunId(0), bytes));
-        self.held = standing.held.map(|version| version.revision).into_iter().collect();
-        (self.passed, self.ran, self.said) = Default::default();
+        let revisions =
+            |version: Option<Version>| version.map(|version| version.revision).into_iter().collect();
+        self.passed = revisions(standing.admitted);
+        self.held = revisions(standing.held.filter(|held| standing.admitted != Some(*held)));
+        let is_same = (self.noted.definition, self.noted.subject) == (self.definition, self.subject);
+        self.cleared = if is_same { self.noted.cleared.clone() } else { BTreeSet::new() };
+        self.said = BTreeSet::new();
         self.first_state |= standing.seen.is_none();
         self.retrying |= standing.owed.is_some();
         self.stopped = standing.stopped;
@@ -384,7 +410,7 @@ impl World {
     }
 
     fn recalled(&self) -> Standing {
-        let Noted { definition, subject, standing, begun } = self.noted;
+        let Noted { definition, subject, standing, begun, .. } = self.noted;
         let record = Record {
             standing,
             same_subject: subject == self.subject,
@@ -434,7 +460,7 @@ impl World {
         }
         let passed = std::mem::take(&mut self.passed);
         self.passed = passed.into_iter().filter(|revision| !self.is_suspicious(*revision)).collect();
-        (self.ran, self.held, self.said) = Default::default();
+        (self.cleared, self.held, self.said) = Default::default();
         (self.stopped, self.applied) = (false, None);
         if std::mem::take(&mut self.retired) {
             let standing = Standing { paused: self.paused, ..Standing::default() };
@@ -452,14 +478,14 @@ impl World {
             // Before an action starts, the ledger knows of it; of all else some time later.
             self.noted.begun = Some(self.subject);
         }
-        if !self.lags {
-            self.note();
-        }
         let holds = effects.iter().any(|effect| matches!(effect, Effect::Held { .. }));
         let notifies = effects.iter().any(|effect| matches!(effect, Effect::Notify { .. }));
         assert!(!(holds && notifies), "notified of what is held");
         for effect in effects {
             self.check(effect);
+        }
+        if !self.lags {
+            self.note();
         }
         assert_eq!(self.watch.live_runs(), self.live.len());
     }
@@ -482,7 +508,7 @@ impl World {
                 );
                 assert!(!self.stopped, "spawned after a failure that stops");
                 assert!(self.passed.contains(&update.version.revision), "ran what was never let through");
-                self.ran.insert(update.version.revision);
+                self.cleared.insert(update.version.revision);
                 let interval = self.policy.throttle.min_interval;
                 let rested = self.last_start.replace(self.now).is_none_or(|last| self.now >= last + interval);
                 assert!(rested, "started too soon after the last start");
@@ -518,7 +544,7 @@ impl World {
             }
             Effect::Held { version, .. } => {
                 let revision = version.revision;
-                assert!(!self.ran.contains(&revision), "held what had been let through");
+                assert!(!self.cleared.contains(&revision), "held what had been let through");
                 self.passed.remove(&revision);
                 assert!(self.said.insert(revision), "said twice that it is held");
                 self.held.insert(revision);
@@ -585,11 +611,12 @@ proptest! {
         world.settle();
         let before = world.ever.len();
         let applied = world.applied.map(|(_, version)| version);
-        let discarded = world.watch.standing().discarded;
+        let Standing { discarded, admitted, .. } = world.watch.standing();
         let done = world.version().is_none_or(|version| [applied, discarded].contains(&Some(version)));
         let held = world.watch.held().map(|held| held.version);
         let holds = |version: Version| {
-            held == Some(version) || applied != Some(version) && world.is_suspicious(version.revision)
+            let cleared = [applied, admitted].contains(&Some(version));
+            held == Some(version) || !cleared && world.is_suspicious(version.revision)
         };
         let holds = world.version().is_some_and(holds);
         let expected = match world.policy.run_on_load {

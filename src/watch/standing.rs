@@ -43,6 +43,8 @@ pub struct Standing {
     pub discarded: Option<Version>,
     /// What a guard holds, in the present definition. It is owed.
     pub held: Option<Version>,
+    /// The newest that a guard or an operator let through, in the present definition: it is not judged again.
+    pub admitted: Option<Version>,
     /// The [amount](crate::store::Content::amount) of what the action succeeded with last, in whichever definition: what guards compare with.
     pub reference: Option<u64>,
     /// How many runs failed in a row.
@@ -65,15 +67,16 @@ impl Standing {
             Seen::Absent => Seen::Absent,
             Seen::Present(version) => Seen::Present(map(version)),
         });
-        let [applied, discarded, held] =
-            [self.applied, self.discarded, self.held].map(|version| version.map(&map));
-        Self { seen, applied, discarded, held, ..self }
+        let [applied, discarded, held, admitted] =
+            [self.applied, self.discarded, self.held, self.admitted].map(|version| version.map(&map));
+        Self { seen, applied, discarded, held, admitted, ..self }
     }
 
     /// What stays of it under another definition that watches the same: it has not failed yet, nor succeeded, and what
-    /// was held is judged anew.
+    /// was held or let through is judged anew.
     pub fn redefined(self) -> Self {
-        Self { applied: None, discarded: None, held: None, failures: 0, stopped: false, ..self }
+        let undone = Self { applied: None, discarded: None, held: None, admitted: None, ..self };
+        Self { failures: 0, stopped: false, ..undone }
     }
 }
 

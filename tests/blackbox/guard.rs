@@ -227,6 +227,106 @@ fn daemon_knows(sandbox: &Sandbox) -> bool {
     held.unwrap_or(false)
 }
 
+// "What was let through runs, is tried again and can be triggered again without being judged again, also by the next daemon"
+#[test]
+fn what_was_forced_and_interrupted_runs_again_and_is_not_held_by_the_next_daemon() {
+    on_both_stores(|sandbox| {
+        for (load, event, brutal) in [
+            ("true", "load ", false),
+            ("true", "load ", true),
+            ("false", "trigger ", false),
+            ("false", "trigger ", true),
+            ("CHANGED", "load ", false),
+        ] {
+            let (journal, gate) = (sandbox.journal(), sandbox.gate_named(&format!("{load}-{brutal}")));
+            let script = format!("{}; {}", journal.record_event(), gate.pass());
+            let keys = format!("description: \"deploy\", run_on_load: {load}, guard: #{{ not_empty: true }}");
+            sandbox.config("app.twc", watch("/n", &exec(&script), &keys));
+            let mut daemon = sandbox.daemon().args(["--stop-timeout", "0"]).start();
+            wait_for_state(sandbox, "absent");
+            sandbox.nodes.set("/n", "");
+            wait_for_state(sandbox, "held");
+            force(sandbox);
+            journal.wait_for_last("trigger ");
+            let first = journal.lines().len();
+            wait_for_state(sandbox, "running");
+            if brutal {
+                daemon.kill()
+            } else {
+                assert_eq!(daemon.stop(), Some(0))
+            }
+
+            let mut next = sandbox.start();
+            if brutal {
+                // The action outlived its daemon, and is waited for.
+                next.wait_for_log(&["app.twc:deploy", "still runs"]);
+                gate.open();
+            }
+            wait_until("it to run again", || journal.lines().len() > first);
+            assert_eq!(journal.lines().last().map(String::as_str), Some(event), "{load} {brutal}");
+            gate.open();
+            let idle = wait_for_state(sandbox, "idle");
+            assert_eq!(idle["applied_version"], idle["version"]);
+            assert_eq!(said(&next), [""; 0]);
+            // Another content is judged by itself.
+            sandbox.nodes.set("/n", "1");
+            journal.wait_for_last("changed 1");
+            sandbox.nodes.set("/n", "");
+            wait_for_state(sandbox, "held");
+            assert_eq!(next.stop(), Some(0));
+            sandbox.remove_config("app.twc");
+            sandbox.nodes.remove("/n");
+            std::fs::remove_file(sandbox.state().join("ledger.db")).expect("remove the ledger");
+        }
+    });
+}
+
+#[test]
+fn what_was_forced_and_failed_is_tried_again_by_the_next_daemon() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    let script = format!("{}; exit 1", journal.record_event());
+    let keys = "description: \"deploy\", run_on_load: false, guard: #{ not_empty: true }, \
+                retry: #{ attempts: 9, delay: 600, max_delay: 600 }";
+    sandbox.config("app.twc", watch("/n", &exec(&script), keys));
+    let mut daemon = sandbox.start();
+    wait_for_state(&sandbox, "absent");
+    // Made anew, which the next daemon does not know.
+    sandbox.nodes.set("/n", "");
+    wait_for_state(&sandbox, "held");
+    sandbox.nodes.remove("/n");
+    wait_for_state(&sandbox, "absent");
+    sandbox.nodes.set("/n", "");
+    wait_for_state(&sandbox, "held");
+    force(&sandbox);
+    journal.wait_for(&["trigger "]);
+    wait_for_state(&sandbox, "retrying");
+    assert_eq!(daemon.stop(), Some(0));
+    let next = sandbox.start();
+    journal.wait_for(&["trigger ", "trigger "]);
+    wait_for_state(&sandbox, "retrying");
+    assert_eq!(said(&next), [""; 0]);
+}
+
+// An order that was answered outlives the daemon, also one that dies before it could start anything.
+#[test]
+fn what_was_forced_runs_also_if_the_daemon_is_killed_just_then() {
+    let sandbox = Sandbox::directory();
+    let journal = guarded(&sandbox, "run_on_load: false, guard: #{ not_empty: true }");
+    let mut daemon = sandbox.start();
+    wait_for_state(&sandbox, "absent");
+    sandbox.nodes.set("/n", "");
+    wait_for_state(&sandbox, "held");
+    wait_until("the ledger to know", || daemon_knows(&sandbox));
+    let answer = ask(connect(&sandbox.control_socket()), "POST", "/v1/trigger?watch=deploy&force=true");
+    daemon.kill();
+    assert_eq!(answer.status, 200);
+    let next = sandbox.start();
+    journal.wait_for_last("trigger ");
+    wait_for_state(&sandbox, "idle");
+    assert_eq!(said(&next), [""; 0]);
+}
+
 // "guard removed => it runs, as the load of a changed definition does"
 #[test]
 fn without_its_guard_what_was_held_runs() {

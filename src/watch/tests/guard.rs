@@ -13,6 +13,7 @@ const BEFORE: Standing = Standing {
     applied: None,
     discarded: None,
     held: None,
+    admitted: None,
     reference: None,
     failures: 0,
     stopped: false,
@@ -415,19 +416,62 @@ fn what_was_held_by_an_older_success_stays_held_over_a_restart() {
     assert_eq!(ran(&next.sized(3, 40)), (1, Event::Trigger, 3));
 }
 
+// "What was let through runs, is tried again ... without being judged again, also by the next daemon"
 #[test]
-fn what_was_forced_and_succeeded_is_not_held_by_the_next_daemon() {
-    let policy = Policy { guard: not_empty(), ..QUEUE };
-    let mut bench = Bench::new(policy.clone());
-    bench.sized(1, 0);
-    bench.trigger(true);
-    ran(&bench.sized(1, 0));
-    // Its daemon dies first: nobody knows what came of it.
-    let mut next = bench.reborn(policy.clone(), None);
-    assert_eq!(next.sized(1, 0), [empty(1)]);
-    assert_eq!(bench.end(1), []);
-    let mut next = bench.reborn(policy, None);
-    assert_eq!(ran(&next.sized(1, 0)), (1, Event::Load, 1));
+fn what_was_forced_is_not_held_by_the_next_daemon_whatever_came_of_it() {
+    let retry = Retry { attempts: 1, delay: Duration::from_secs(60), max_delay: Duration::from_secs(60) };
+    for (run_on_load, event) in [
+        (RunOnLoad::Never, Event::Trigger),
+        (RunOnLoad::Always, Event::Load),
+        (RunOnLoad::Changed, Event::Load),
+    ] {
+        let policy = Policy { run_on_load, retry: Some(retry), ..guarded(not_empty()) };
+        let mut bench = Bench::after(policy.clone(), 1);
+        assert_eq!(bench.sized(2, 0), [empty(2)]);
+        bench.trigger(true);
+        let runs_next = |bench: &Bench| {
+            let mut next = bench.reborn(policy.clone(), None);
+            assert_eq!(ran(&next.sized(2, 0)), (1, event, 2), "{run_on_load:?}");
+            // Another one is judged by itself.
+            assert_eq!(next.sized(3, 0), [empty(3)]);
+            let mut late = bench.reborn(policy.clone(), None);
+            assert_eq!(late.sized(3, 0), [empty(3)]);
+        };
+        // Before the store has said that it is still there; while it runs, or did when its daemon died; when it was
+        // interrupted; while it waits for its next try.
+        runs_next(&bench);
+        ran(&bench.sized(2, 0));
+        runs_next(&bench);
+        let mut stopping = bench.reborn(policy.clone(), None);
+        ran(&stopping.sized(2, 0));
+        assert_eq!(stopping.interrupt(1), []);
+        runs_next(&stopping);
+        assert!(matches!(bench.fail(2)[..], [Effect::Retry { .. }]));
+        runs_next(&bench);
+        assert_eq!(ran(&bench.at_deadline()).2, 2);
+        assert_eq!(bench.end(3), []);
+        let mut next = bench.reborn(policy.clone(), None);
+        let again = next.sized(2, 0);
+        match run_on_load {
+            RunOnLoad::Always => assert_eq!(ran(&again), (1, Event::Load, 2)),
+            RunOnLoad::Never | RunOnLoad::Changed => assert_eq!(again, [], "it is done"),
+        }
+    }
+}
+
+// In PARALLEL two runs of an older definition, of which the later to succeed makes the other look shrunk.
+#[test]
+fn what_the_present_definition_let_through_is_not_held_when_an_older_run_of_it_starves() {
+    let policy = |run_on_load| Policy { run_mode: RunMode::Parallel, run_on_load, ..guarded(half()) };
+    let mut bench = Bench::after(policy(RunOnLoad::Never), 50);
+    ran(&bench.sized(2, 100));
+    ran(&bench.sized(3, 40));
+    bench.redefine(policy(RunOnLoad::Always));
+    assert_eq!(bench.sized(3, 40), [], "it waits");
+    assert_eq!(bench.end(2), []);
+    let effects = bench.step(Input::Ended { run: RunId(3), end: End::Starved });
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Held { .. })), "{effects:?}");
+    assert_eq!(bench.held(), None);
 }
 
 #[test]
@@ -446,6 +490,18 @@ fn a_restart_with_another_definition_judges_anew_and_one_with_another_node_knows
     assert_eq!(next(guarded(half()), true).sized(2, 10), [shrunk(2, 10, 100)]);
     let load = Policy { run_on_load: RunOnLoad::Always, ..guarded(half()) };
     assert_eq!(ran(&next(load, false).sized(2, 10)), (1, Event::Load, 2));
+}
+
+#[test]
+fn a_restart_with_another_definition_judges_anew_what_was_forced_before() {
+    let mut bench = Bench::after(guarded(half()), 100);
+    bench.sized(2, 10);
+    bench.trigger(true);
+    ran(&bench.sized(2, 10));
+    let record = Record { standing: bench.watch.standing(), same_subject: true, same_definition: false };
+    let mut next = Bench::of(Watch::unloaded());
+    next.load(guarded(half()), Past { record: Some(record), ..Past::default() }.standing(), false);
+    assert_eq!(next.sized(2, 10), [shrunk(2, 10, 100)]);
 }
 
 #[test]
