@@ -59,8 +59,15 @@ pub enum Fault {
     Exposed,
 }
 
-/// Returns `None` if and only if what has this owner and mode (its kind included) can be trusted there.
-pub fn judge(owner: uid_t, mode: mode_t, place: Place) -> Option<Fault> {
+/// Returns `Ok` if and only if what was opened at `path`, of this owner and mode (its kind included), can be trusted there.
+pub fn trusted(path: &Path, owner: uid_t, mode: mode_t, place: Place) -> Result<(), Distrusted> {
+    match judge(owner, mode, place) {
+        None => Ok(()),
+        Some(fault) => Err(Distrusted { path: path.to_owned(), fault }),
+    }
+}
+
+fn judge(owner: uid_t, mode: mode_t, place: Place) -> Option<Fault> {
     let kind = mode & S_IFMT;
     if let Some(kind) = special(kind) {
         return Some(Fault::Special(kind));

@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::sys;
-use crate::trust::{Distrusted, Place, judge};
+use crate::trust::{Place, trusted};
 
 /// What starting a process may take on a machine that is short of everything; 1 ms is usual.
 const LAST_START: Duration = Duration::from_secs(1);
@@ -50,8 +50,8 @@ pub fn lock_state_dir(path: &Path) -> Result<Lock, LockError> {
 /// What is wrong with the state directory, if others than root could make up there what root's daemon goes by.
 pub fn distrust_state_dir(path: &Path, lock: &Lock) -> Option<String> {
     let metadata = lock.metadata().ok().filter(|_| geteuid().is_root())?;
-    let fault = judge(metadata.uid(), metadata.mode(), Place::Within)?;
-    Some(Distrusted { path: path.to_owned(), fault }.warning())
+    let judged = trusted(path, metadata.uid(), metadata.mode(), Place::Within);
+    judged.err().map(|distrusted| distrusted.warning())
 }
 
 /// Waits for a lock as long as a daemon that is gone may seem to hold it: a process that it was about to start has it

@@ -19,7 +19,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
 use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
-use crate::trust::{Distrusted, Fault, Place, Trust, judge};
+use crate::trust::{self, Distrusted, Fault, Place, Trust};
 
 /// As many as the kernel follows.
 const MOST_LINKS: usize = 40;
@@ -236,10 +236,7 @@ impl Step {
 }
 
 fn trusted(path: &Path, stat: &FileStat, place: Place) -> Result<(), Distrusted> {
-    match judge(stat.st_uid, stat.st_mode, place) {
-        None => Ok(()),
-        Some(fault) => Err(Distrusted { path: path.to_owned(), fault }),
-    }
+    trust::trusted(path, stat.st_uid, stat.st_mode, place)
 }
 
 /// Goes from `base` to `path` below it, one name after the other, and judges each. Returns what it went through, the end

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::RunRecord;
-use crate::report::{Timestamp, quoted};
+use crate::report::{Timestamp, force_command};
 use crate::store::{Facet, StoreName};
 
 /// `GET /v1/status`: the daemon as a whole.
@@ -172,8 +172,7 @@ impl WatchStatus {
             () => self.error.is_some().then(|| error.to_owned()),
         };
         let held = self.held.as_ref().filter(|_| self.registered);
-        let held = held
-            .map(|held| format!("held: {held}; `twitcher trigger --force {}` runs it", quoted(&self.watch)));
+        let held = held.map(|held| format!("held: {held}; `{}` runs it", force_command(&self.watch)));
         let stuck = self.stuck(stuck_after).map(|why| format!("stuck: {why}"));
         failing.into_iter().chain(held).chain(stuck).map(|why| format!("{}: {why}", self.watch))
     }

@@ -8,7 +8,7 @@ use crate::config::spec::{RunMode, WatchKey, WatchSpec};
 use crate::control::status::{ConfigError, DaemonStatus, LedgerStatus, RunStatus, WatchStatus};
 use crate::control::{Answer, Done, Order, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE, name};
 use crate::ledger::{Ending, RunRecord, Which};
-use crate::report::{Holding, Report, Timestamp, count, quoted};
+use crate::report::{Holding, Report, Timestamp, count, force_command};
 use crate::store::{StoreName, Subject};
 use crate::watch::{Held, Input, Seen};
 
@@ -84,9 +84,9 @@ impl Daemon {
             }
             (Order::Trigger { force }, Some(spec)) => {
                 if let (false, Some(held)) = (force, held(entry, spec)) {
-                    let watch = quoted(&key.to_string());
+                    let remedy = force_command(&key.to_string());
                     return Err(Refusal::Conflict(format!(
-                        "{key}: {held}, and is held; `twitcher trigger --force {watch}` runs it all the same"
+                        "{key}: {held}, and is held; `{remedy}` runs it all the same"
                     )));
                 }
                 let done = match () {

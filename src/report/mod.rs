@@ -26,7 +26,7 @@ mod words;
 pub use log::Log;
 pub use reporter::Reporter;
 pub use timestamp::Timestamp;
-pub(crate) use words::{Holding, count, quoted};
+pub(crate) use words::{Holding, count, force_command, quoted};
 
 /// How much a report matters. Without flags, [`Level::Notice`] and above are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -91,7 +91,7 @@ impl fmt::Display for Report<'_> {
             }
             Report::Held { watch, node, version, suspicion, aloud: _ } => {
                 let held = Holding { version: *version, suspicion: *suspicion, facet: node.subject.facet };
-                let remedy = format!("twitcher trigger --force {}", quoted(&watch.to_string()));
+                let remedy = force_command(&watch.to_string());
                 write!(
                     f,
                     "{watch}: held: {node}, {held}; not run, unless by `{remedy}` or when the node changes"
@@ -286,6 +286,11 @@ impl fmt::Display for Holding {
             Suspicion::Former => f.write_str("was held before the restart"),
         }
     }
+}
+
+/// What an operator calls to have a watch run what a guard holds.
+pub(crate) fn force_command(watch: &str) -> String {
+    format!("twitcher trigger --force {}", quoted(watch))
 }
 
 /// As one word of a shell's.

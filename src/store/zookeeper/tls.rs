@@ -16,7 +16,7 @@ use thiserror::Error;
 use zookeeper_client::TlsOptions;
 
 use crate::store::secret::{self, Credential};
-use crate::trust::{Distrusted, Place, exposed, judge};
+use crate::trust::{Place, exposed, trusted};
 
 /// The `[tls]` of a store: files in PEM. They are read anew for each connection, so that renewed ones need no restart.
 #[derive(Clone, Debug)]
@@ -151,14 +151,11 @@ fn read(key: &'static str, path: &Path) -> Result<String, Unusable> {
 fn open(key: &'static str, path: &Path) -> Result<(File, u32), Unusable> {
     let opened = secret::open(path).and_then(|file| Ok((file.metadata()?, file)));
     let (metadata, file) = opened.map_err(|error| wrong(key, path, &error.to_string()))?;
-    let fault = judge(metadata.uid(), metadata.mode(), Place::Within).filter(|_| geteuid().is_root());
-    match fault {
-        Some(fault) => {
-            let distrusted = Distrusted { path: path.to_owned(), fault };
-            Err(Unusable { key, reason: distrusted.to_string() })
-        }
-        None => Ok((file, metadata.mode())),
+    if geteuid().is_root() {
+        trusted(path, metadata.uid(), metadata.mode(), Place::Within)
+            .map_err(|distrusted| Unusable { key, reason: distrusted.to_string() })?;
     }
+    Ok((file, metadata.mode()))
 }
 
 fn text(key: &'static str, path: &Path, file: File) -> Result<String, Unusable> {
