@@ -5,7 +5,7 @@ use std::fs;
 use crate::harness::{Gate, Journal, Sandbox, exec, wait_until, watch};
 
 /// A sandbox whose `/n` says `content`, with a journal.
-fn sandbox() -> (Sandbox, Journal) {
+pub fn sandbox() -> (Sandbox, Journal) {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "content");
     let journal = sandbox.journal();
@@ -13,7 +13,7 @@ fn sandbox() -> (Sandbox, Journal) {
 }
 
 /// A watch on `/n` that journals a word with the content.
-fn saying(journal: &Journal, word: &str) -> String {
+pub fn saying(journal: &Journal, word: &str) -> String {
     watch("/n", &exec(&journal.note(&format!("{word} $(cat)"))), r#"description: "n""#)
 }
 

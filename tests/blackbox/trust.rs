@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::harness::{
     Daemon, Journal, Sandbox, Twitcher, exec, require_root, set_mode, wait_for, wait_until, watch,
 };
+use crate::reload::{self, saying};
 
 const NOBODY: u32 = 65534;
 
@@ -27,15 +28,7 @@ const RESCAN: Duration = Duration::from_secs(60);
 
 fn sandbox() -> (Sandbox, Journal) {
     require_root();
-    let sandbox = Sandbox::directory();
-    sandbox.nodes.set("/n", "content");
-    let journal = sandbox.journal();
-    (sandbox, journal)
-}
-
-/// A watch on `/n` that journals a word with the content.
-fn saying(journal: &Journal, word: &str) -> String {
-    watch("/n", &exec(&journal.note(&format!("{word} $(cat)"))), r#"description: "n""#)
+    reload::sandbox()
 }
 
 fn give_away(path: &Path) {
