@@ -13,7 +13,7 @@
 //! * [`store`] turns each node into the stream of its latest states. Sessions, re-arming, backoff and
 //!   resync stay inside it; at rest, the last state it gave is the true one. Whole trees are put together from single nodes
 //!   on the way to the daemon, for every store alike.
-//! * [`config`] turns `*.twc` files into plain [`config::spec::WatchSpec`]s. Scripts are evaluated in a
+//! * [`config`] turns `*.twc` files into plain [`model::WatchSpec`]s. Scripts are evaluated in a
 //!   short-lived, unprivileged and limited child; the daemon itself holds no interpreter. Root's reads nothing that
 //!   others can change, as [`trust`] says.
 //! * [`watch`] is the pure core: it decides what runs, when, what is signalled, and what is held as suspicious. No IO, no
@@ -31,6 +31,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod act;
 pub mod action;
 pub mod cli;
 pub mod config;
@@ -38,9 +39,11 @@ pub mod control;
 pub mod daemon;
 pub mod ledger;
 pub mod metrics;
+pub mod model;
 pub mod report;
 pub mod store;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod text;
 pub mod trust;
 pub mod watch;

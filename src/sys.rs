@@ -18,8 +18,7 @@ use nix::unistd::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::config::spec::Credentials;
-use crate::config::surroundings::Resource;
+use crate::model::{Credentials, Resource};
 
 pub mod launch;
 mod surroundings;

@@ -7,7 +7,7 @@ use nix::libc::{
     S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, S_ISVTX, mode_t, uid_t,
 };
 
-use crate::report::quoted;
+use crate::text::quoted;
 
 /// What is asked of those who can change configs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

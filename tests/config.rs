@@ -12,12 +12,11 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use twitcher::config::evaluate::{Evaluator, Outcome};
-use twitcher::config::facts::Facts;
 use twitcher::config::files::{FileChange, Loader, start_with};
 use twitcher::config::root::Root;
 use twitcher::config::scan;
 use twitcher::config::script::Request;
-use twitcher::store::{StoreName, StoreNames};
+use twitcher::model::{Facts, StoreName, StoreNames};
 use twitcher::trust::Trust;
 
 const TWITCHER: &str = env!("CARGO_BIN_EXE_twitcher");
@@ -218,9 +217,9 @@ fn the_evaluator_is_confined() {
 // ---- act -----------------------------------------------------------------------------------------
 
 fn act(source: &str, stdin: &str) -> Output {
+    use twitcher::act::function::{ActEvent, ActRequest};
     use twitcher::action::given::Given;
-    use twitcher::config::function::{ActEvent, ActRequest};
-    use twitcher::config::spec::Program;
+    use twitcher::model::Program;
     let directory = tempfile::tempdir().unwrap();
     let order = directory.path().join("order");
     let program = Program {

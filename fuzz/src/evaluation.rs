@@ -14,8 +14,7 @@ use twitcher::config::evaluate::Evaluator;
 use twitcher::config::load::{Loaded, Source, Watches, load};
 use twitcher::config::modules::ModuleSource;
 use twitcher::config::resolve::Accounts;
-use twitcher::config::spec::{Action, WatchSpec};
-use twitcher::store::{Facet, StoreName, StoreNames};
+use twitcher::model::{Action, Facet, StoreName, StoreNames, WatchSpec};
 use twitcher::watch::{Past, Policy};
 
 use super::watch;

@@ -10,9 +10,8 @@ use arbitrary::{Result, Unstructured};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use twitcher::action::proc::ProcessMark;
-use twitcher::config::spec::WatchKey;
 use twitcher::ledger::{Ending, FILE, Intent, Ledger, News, Unfinished, WatchRecord, Which};
-use twitcher::store::{Facet, NodePath, Subject, Version};
+use twitcher::model::{Facet, NodePath, Subject, Version, WatchKey};
 use twitcher::watch::{Event, Past, Policy, Record, Seen, Standing};
 
 use super::watch;

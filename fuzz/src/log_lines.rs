@@ -2,8 +2,9 @@
 //! character, and none is longer than promised.
 
 use arbitrary::Unstructured;
-use twitcher::action::output::{Lines, MAX_LINE, printable};
+use twitcher::action::output::{Lines, MAX_LINE};
 use twitcher::report::log::{LONGEST, lines};
+use twitcher::text::printable;
 
 /// The longest that a byte gets by being escaped: `\u{1b}`.
 const LONGEST_ESCAPE: usize = "\\u{ffff}".len();

@@ -11,11 +11,10 @@ use std::time::Duration;
 use arbitrary::{Result, Unstructured};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+use twitcher::act::function::{ActEvent, ActRequest};
 use twitcher::action::given::Given;
-use twitcher::config::facts::Facts;
-use twitcher::config::function::{ActEvent, ActRequest};
-use twitcher::config::spec::Program;
-use twitcher::store::{Change, Client, NodeEvent, NodePath, NodeState, StoreName, StoreSettings, StoreUrl};
+use twitcher::model::{Change, Facts, NodeEvent, NodePath, NodeState, Program, StoreName};
+use twitcher::store::{Client, StoreSettings, StoreUrl};
 
 thread_local! {
     static PLACE: OnceCell<Place> = const { OnceCell::new() };

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
-use twitcher::config::spec::{Guard, OnFailure, Retry, RunMode, RunOnLoad, Share, Throttle};
-use twitcher::store::{Content, State, Version};
+use twitcher::model::{
+    Content, Guard, OnFailure, Retry, RunMode, RunOnLoad, Share, State, Throttle, Version,
+};
 use twitcher::watch::{
     Effect, End, Event, Input, KILL_AFTER, Past, Policy, Record, RunId, Seen, Standing, Supply, Time, Watch,
 };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use data_encoding::BASE64;
 use serde::Serialize;
 
-use crate::store::{Change, NodeState};
+use crate::model::{Change, NodeState};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Given {
@@ -71,7 +71,7 @@ fn now(NodeState { version, data }: &NodeState) -> Now<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{NodeEvent, NodePath};
+    use crate::model::{NodeEvent, NodePath};
 
     fn read(given: Given) -> String {
         String::from_utf8(given.stdin().into_owned()).unwrap()

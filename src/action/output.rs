@@ -1,9 +1,9 @@
 //! What an action prints, as log lines: cut, escaped and limited, so that no action can flood, forge or
 //! garble the log.
 
+use crate::text::printable;
 use std::fmt::Write;
-
-use crate::watch::Time;
+use std::time::Duration;
 
 /// Longer lines are cut. Twice the 2 KiB that RFC 5424 asks every syslog receiver to take at the least
 /// would be 4 KiB; most take 8, and a line also carries its prefix.
@@ -84,26 +84,12 @@ impl Tail {
     }
 }
 
-/// The text with U+FFFD for what is no UTF-8 and with control characters escaped as Rust writes them.
-pub fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            line.extend(c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
-    line
-}
-
 /// A token bucket over a run's lines, both streams together.
 #[derive(Debug)]
 pub struct Budget {
     /// In lines; fractions come from short refills.
     tokens: f64,
-    refilled: Time,
+    refilled: Duration,
     suppressed: u64,
 }
 
@@ -117,12 +103,12 @@ pub enum Verdict {
 }
 
 impl Budget {
-    pub fn new(now: Time) -> Self {
+    pub fn new(now: Duration) -> Self {
         Self { tokens: f64::from(BURST), refilled: now, suppressed: 0 }
     }
 
     /// Spends one line.
-    pub fn spend(&mut self, now: Time) -> Verdict {
+    pub fn spend(&mut self, now: Duration) -> Verdict {
         let refill = now.saturating_sub(self.refilled).as_secs_f64() * f64::from(RATE);
         self.tokens = (self.tokens + refill).min(f64::from(BURST));
         self.refilled = now;
@@ -197,13 +183,13 @@ mod tests {
 
     #[test]
     fn a_flood_is_suppressed_counted_and_said_once_it_ebbs() {
-        let mut budget = Budget::new(Time::ZERO);
-        let now = Time::ZERO;
+        let mut budget = Budget::new(Duration::ZERO);
+        let now = Duration::ZERO;
         assert!((0..BURST).all(|_| budget.spend(now) == Verdict::Log));
         assert!((0..5000).all(|_| budget.spend(now) == Verdict::Suppress));
         assert!(budget.is_suppressing());
-        assert_eq!(budget.spend(Time::from_secs(1)), Verdict::LogAfter(5000));
-        assert_eq!(budget.spend(Time::from_secs(1)), Verdict::Log);
+        assert_eq!(budget.spend(Duration::from_secs(1)), Verdict::LogAfter(5000));
+        assert_eq!(budget.spend(Duration::from_secs(1)), Verdict::Log);
         assert!(!budget.is_suppressing());
     }
 }

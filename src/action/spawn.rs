@@ -15,11 +15,10 @@ use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
-use super::output::printable;
 use super::run::Stream;
-use crate::config::spec::Identity;
-use crate::config::surroundings::{Output, Surroundings, UNLIMITED};
+use crate::model::{Identity, Output, Surroundings, UNLIMITED};
 use crate::sys::{self, Failure, Step};
+use crate::text::printable;
 
 /// The same for every user, as `sudo` and `cron` have it: an action's commands must not depend on how the
 /// daemon was started.

@@ -1,10 +1,10 @@
-//! `twitcher act FD`: runs one function action. Internal; see [`crate::config::function`].
+//! `twitcher act FD`: runs one function action. Internal; see [`crate::act::function`].
 
 use std::io::{self, Read, Seek};
 use std::process::ExitCode;
 use std::thread;
 
-use crate::config::function::{ActRequest, act};
+use crate::act::function::{ActRequest, act};
 use crate::sys;
 
 /// Runs the order in the file that descriptor `fd` is, which is closed before the function starts. Identity,

@@ -13,8 +13,8 @@ use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
 use crate::config::root::Root;
 use crate::config::scan::{Text, read, read_module, scan_below};
-use crate::report::count;
-use crate::store::StoreNames;
+use crate::model::StoreNames;
+use crate::text::count;
 use crate::trust::Trust;
 
 /// Checks files (of any name) and directories (their `*.twc`, recursively). Prints `PATH: ok, N watches` for each
@@ -150,7 +150,7 @@ impl Check {
                 }
                 // Whoever closed the pipe still gets the exit code.
                 let mut stdout = io::stdout().lock();
-                let _ = writeln!(stdout, "{}: ok, {}", path.display(), count(specs.len(), "watch"));
+                let _ = writeln!(stdout, "{}: ok, {}", path.display(), count(specs.len() as u64, "watch"));
                 if self.explain {
                     for (spec, place) in specs.iter().zip(&places) {
                         let _ = write!(stdout, "\n{}", explain(spec, place));

@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::action::output::printable;
 use crate::config::load::Place;
 use crate::config::register::DEFAULT_MAX_PARALLEL;
-use crate::config::spec::{
-    Action, Guard, Identity, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchKey, WatchSpec,
+use crate::model::{
+    Action, Facet, Guard, Identity, OnFailure, Output, Resource, Retry, RunMode, RunOnLoad, Subject,
+    Surroundings, Throttle, UNLIMITED, WatchKey, WatchSpec,
 };
-use crate::config::surroundings::{Output, Resource, Surroundings, UNLIMITED};
-use crate::report::quoted;
-use crate::store::{Facet, Subject};
+use crate::text::{printable, quoted};
 
 /// The longest key's, so that no change of a watch moves the lines that stay.
 const KEY_WIDTH: usize = "notify_signal:".len();

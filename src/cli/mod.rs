@@ -11,8 +11,8 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use operate::{ControlArgs, HistoryArgs, StatusArgs};
 
-use crate::control::Order;
-use crate::store::{NodePath, StoreUrl};
+use crate::model::{NodePath, Order};
+use crate::store::StoreUrl;
 use crate::sys;
 use settings::SettingsError;
 

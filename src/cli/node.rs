@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use super::{StoreArgs, fail, refuse, stores};
-use crate::store::{Client, ClientError, NodePath, StoreSettings};
+use crate::model::NodePath;
+use crate::store::{Client, ClientError, StoreSettings};
 
 pub fn get(store: StoreArgs, node: &NodePath) -> ExitCode {
     with_client(store, async |client| print(&client.get(node).await?))

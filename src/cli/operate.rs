@@ -15,12 +15,12 @@ use thiserror::Error;
 use super::serving::daemon_socket;
 use super::table::{self, Cell, Table, duration};
 use super::{fail, settings};
-use crate::action::output::printable;
+use crate::control::Done;
 use crate::control::client::{self, ControlError};
 use crate::control::status::{DaemonStatus, WatchStatus, problems};
-use crate::control::{Done, Order};
 use crate::ledger::RunRecord;
-use crate::report::count;
+use crate::model::Order;
+use crate::text::{count, printable};
 
 /// How often `--follow` looks: as often as people do.
 const FOLLOW: Duration = Duration::from_secs(1);
@@ -207,7 +207,7 @@ fn check(everything: &Everything, watch: Option<&str>, stuck_after: Duration) ->
     let found = problems(daemon, watches, stuck_after);
     let ok = match watch {
         Some(_) => "ok".to_owned(),
-        None => format!("ok: {}", count(daemon.watches, "watch")),
+        None => format!("ok: {}", count(daemon.watches as u64, "watch")),
     };
     let said: String =
         if found.is_empty() { line(&ok) } else { found.iter().map(|found| line(found)).collect() };

@@ -20,7 +20,6 @@ use super::settings::{self, SettingsError};
 use super::startup::{self, Background, LockError, PidFile};
 use super::stores::{self, Choice};
 use super::{RunArgs, complain, fail, refuse, rehearsal};
-use crate::action::output::printable;
 use crate::action::spawn::Spawner;
 use crate::config::files;
 use crate::control::routes::Routes;
@@ -30,10 +29,12 @@ use crate::daemon::systemd::Systemd;
 use crate::daemon::{self, Final, Parts, Stores, Until};
 use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
+use crate::model::StoreName;
 use crate::report::log::Target;
 use crate::report::{Level, Log, Report, Reporter, journal};
-use crate::store::{StoreName, StoreSettings, StoreUrl};
+use crate::store::{StoreSettings, StoreUrl};
 use crate::sys;
+use crate::text::printable;
 use crate::trust::Trust;
 
 #[derive(Debug, Error)]

@@ -11,8 +11,9 @@ use serde::Deserialize;
 use super::StoreArgs;
 use super::logins::{self, FileAuth, FileSasl, FileTls, Login, Wrong};
 use super::settings::{self, File, SESSION_TIMEOUT, SettingsError};
-use crate::config::message::suggest;
-use crate::store::{CREDENTIALS_DIRECTORY, StoreName, StoreNames, StoreSettings, StoreUrl, StoreUrlError};
+use crate::model::{StoreName, StoreNames};
+use crate::store::{CREDENTIALS_DIRECTORY, StoreSettings, StoreUrl, StoreUrlError};
+use crate::text::suggest;
 
 /// The default store, unless something names another.
 pub const STORE: &str = "zk://localhost:2181";

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::action::output::printable;
+use crate::text::printable;
 
 /// Between two columns.
 const GAP: usize = 2;

@@ -14,7 +14,7 @@ use super::modules::ModuleSource;
 use super::resolve::Accounts;
 use super::root::Root;
 use super::scan::{Found, Stamp, Text, Tree, read, read_module, scan};
-use crate::store::StoreNames;
+use crate::model::StoreNames;
 use crate::trust::Trust;
 
 /// A file must look the same at two looks so far apart: whoever writes it is done, and a later write within the

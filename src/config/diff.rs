@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::spec::{WatchKey, WatchSpec};
+use crate::model::{WatchKey, WatchSpec};
 
 #[derive(Clone, Debug)]
 pub enum WatchChange {
@@ -39,11 +39,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::spec::{
-        Action, Guard, Identity, OnFailure, Program, RunMode, RunOnLoad, Share, Throttle,
+    use crate::model::{
+        Action, Facet, Guard, Identity, NodePath, OnFailure, Output, Program, Resource, RunMode, RunOnLoad,
+        Share, StoreName, Subject, Surroundings, Throttle,
     };
-    use crate::config::surroundings::{Output, Resource, Surroundings};
-    use crate::store::{Facet, NodePath, StoreName, Subject};
 
     fn spec(name: &str) -> WatchSpec {
         WatchSpec {

@@ -19,7 +19,7 @@ use super::facts::is_variable_name;
 use super::modules::{EXTENSION, ModuleSource};
 use super::plausible::implausible;
 use super::script::{Reply, Request};
-use super::spec::RawWatch;
+use crate::config::registered::RawWatch;
 use crate::sys;
 
 /// What the contract gives one file, its modules included.

@@ -3,22 +3,15 @@
 //! The interpreter has neither. It is told the facts that came with the request, and asks for a variable that did not
 //! come along as it does for a module; so nothing leaves the daemon's environment but what a config names.
 
+use crate::model::Facts;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Position};
-use serde::{Deserialize, Serialize};
 
 /// Far longer than any that people use. A name also comes from the evaluator, which is not to be trusted with its size.
 const LONGEST_NAME: usize = 256;
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
-    pub hostname: String,
-    /// The variables that were asked for; `None` where there is none of that name.
-    pub variables: BTreeMap<String, Option<String>>,
-}
 
 impl Facts {
     /// Those of this process, with no variable yet.

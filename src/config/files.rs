@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use super::catalog::{Catalog, UNSETTLED};
 use super::evaluate::Evaluator;
 use super::hints::Hints;
-use super::spec::WatchSpec;
-use crate::store::StoreNames;
+use crate::model::{StoreNames, WatchSpec};
 use crate::trust::Trust;
 
 /// What the loader tells the daemon.

@@ -4,13 +4,14 @@
 //! is not decidable), the closures any of these make, the global constants and the values it captured. It does
 //! not cover where any of that stands: comments, white space and other registrations change nothing.
 
+use crate::text::StableHash;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use rhai::{AST, Dynamic, FnPtr, Map, ScriptFuncDef};
 
 use super::register::Exec;
-use super::spec::{OnFailure, RunMode, RunOnLoad, WatchType};
+use crate::model::{OnFailure, RunMode, RunOnLoad, WatchType};
 
 /// How the interpreter names closures: this and a hash that covers positions.
 const CLOSURE: &str = "anon$";
@@ -193,43 +194,4 @@ fn position_length(text: &str) -> Option<usize> {
         return Some(start);
     };
     Some(after(end, b':').and_then(number).unwrap_or(end))
-}
-
-/// FNV-1a with 128 bits (offset and prime from the specification): the same in every process and release,
-/// unlike the standard library's. Nobody gains by a collision in a config of their own.
-#[derive(Clone)]
-pub struct StableHash(u128);
-
-impl Default for StableHash {
-    fn default() -> Self {
-        // FNV-1a's offset basis.
-        Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
-    }
-}
-
-impl StableHash {
-    pub fn add(&mut self, text: &str) {
-        // The length keeps "ab" + "c" apart from "a" + "bc".
-        self.add_bytes(&(text.len() as u64).to_le_bytes());
-        self.add_bytes(text.as_bytes());
-    }
-
-    pub fn add_number(&mut self, number: i64) {
-        self.add_bytes(&number.to_le_bytes());
-    }
-
-    fn add_bytes(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul((1 << 88) + (1 << 8) + 0x3b);
-        }
-    }
-
-    fn finish(&self) -> String {
-        format!("{:032x}", self.0)
-    }
-
-    /// In 64 bits.
-    pub fn fold(&self) -> u64 {
-        (self.0 >> 64) as u64 ^ self.0 as u64
-    }
 }

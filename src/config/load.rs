@@ -7,13 +7,12 @@ use std::sync::Arc;
 use rhai::Position;
 
 use super::evaluate::{Evaluator, Outcome};
-use super::facts::Facts;
 use super::message::{self, Sources};
 use super::modules::ModuleSource;
 use super::resolve::Accounts;
 use super::script::Request;
-use super::spec::{Program, RawWatch, WatchSpec};
-use crate::store::StoreNames;
+use crate::config::registered::RawWatch;
+use crate::model::{Facts, Program, StoreNames, WatchSpec};
 
 /// A file's text, about to be loaded.
 pub struct Source {

@@ -1,5 +1,6 @@
 //! Errors of scripts as people read them: `FILE:LINE:COLUMN: message`, the line, and a caret below it.
 
+use crate::text::suggest;
 use rhai::{EvalAltResult, ParseErrorType, Position};
 
 /// What scripts call and name. Suggestions come from here and from the script's own functions.
@@ -21,23 +22,6 @@ const API: [&str; 13] = [
 
 /// A script can throw a string of any length; the log wants one that people read.
 const LONGEST_TEXT: usize = 1000;
-
-/// One mistake in each three letters is still the same word: `tiemout`, `WATCH_CHILD`.
-const LETTERS_PER_MISTAKE: usize = 3;
-
-/// `; did you mean "timeout"?` for the nearest of `candidates`, or nothing where none is near.
-pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    let lower = name.to_lowercase();
-    let length = name.chars().count();
-    candidates
-        .into_iter()
-        // The cheap half of the question: there may be thousands.
-        .filter(|candidate| candidate.chars().count().abs_diff(length) * LETTERS_PER_MISTAKE <= name.len())
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(mistakes, _)| mistakes * LETTERS_PER_MISTAKE <= name.len())
-        .min_by_key(|(mistakes, _)| *mistakes)
-        .map_or(String::new(), |(_, candidate)| format!("; did you mean `{candidate}`?"))
-}
 
 /// Where sources are found for quoting: `(path as shown, text)` by the name the interpreter knows it by.
 pub trait Sources {

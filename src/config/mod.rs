@@ -1,4 +1,4 @@
-//! Configs: from `*.twc` files to plain [`spec::WatchSpec`]s, reloaded as they change.
+//! Configs: from `*.twc` files to plain [`WatchSpec`](crate::model::WatchSpec)s, reloaded as they change.
 //!
 //! ```text
 //!  files ── source ─▶ evaluate ══ pipe ══▶ script (in a confined child)
@@ -14,7 +14,6 @@
 //!   changed.
 //! * [`plausible`] distrusts what the child replies.
 //! * [`resolve`] asks the system for users and groups; [`diff`] compares definitions.
-//! * [`function`] runs one function action, with [`library`] at its hands, in a process of its own.
 
 mod catalog;
 pub mod diff;
@@ -22,17 +21,14 @@ pub mod evaluate;
 pub mod facts;
 pub mod files;
 pub mod fingerprint;
-pub mod function;
 mod hints;
-pub mod library;
 pub mod load;
 pub mod message;
 pub mod modules;
 mod plausible;
 pub mod register;
+pub mod registered;
 pub mod resolve;
 pub mod root;
 pub mod scan;
 pub mod script;
-pub mod spec;
-pub mod surroundings;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::facts::is_variable_name;
 use super::register::{LAST_SIGNAL, LONGEST_TIMEOUT, surroundings};
-use super::spec::{RawAction, RawWatch};
-use super::surroundings::{Output, Surroundings};
+use crate::config::registered::{RawAction, RawWatch};
+use crate::model::{Output, Surroundings};
 
 /// The key whose value no file can have given to one of its watches, if there is one.
 pub(super) fn implausible(watches: &[RawWatch]) -> Option<&'static str> {

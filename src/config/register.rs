@@ -5,10 +5,10 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rhai::{Dynamic, FnPtr, Map};
 
-use super::message::suggest;
-use super::spec::{Account, Guard, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchType};
-use super::surroundings::Surroundings;
-use crate::store::NodePath;
+use crate::model::{
+    Account, Guard, NodePath, OnFailure, Retry, RunMode, RunOnLoad, Surroundings, Throttle, WatchType,
+};
+use crate::text::suggest;
 
 mod guard;
 pub(super) mod surroundings;

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 use thiserror::Error;
 
-use super::message::suggest;
-use super::spec::{
-    Account, Action, Credentials, Identity, Program, RawAction, RawWatch, WatchKey, WatchSpec, WatchType,
+use crate::config::registered::{RawAction, RawWatch};
+use crate::model::{
+    Account, Action, Credentials, Facet, Identity, NodePath, NodePathError, Program, StoreName,
+    StoreNameError, StoreNames, Subject, Surroundings, WatchKey, WatchSpec, WatchType,
 };
-use super::surroundings::Surroundings;
-use crate::store::{Facet, NodePath, NodePathError, StoreName, StoreNameError, StoreNames, Subject};
+use crate::text::suggest;
 
 #[derive(Debug, Error)]
 pub enum ResolveError {

@@ -17,13 +17,14 @@ use rhai::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Facts, Informant};
+use super::facts::Informant;
 use super::fingerprint::Functions;
-use super::message::{self, Sources, suggest};
+use super::message::{self, Sources};
 use super::modules::{Missing, ModuleSource, Resolver};
 use super::register::{self, Exec, Requested};
-use super::spec::{OnFailure, RawAction, RawWatch, RunMode, RunOnLoad, WatchType};
-use super::surroundings::Surroundings;
+use crate::config::registered::{RawAction, RawWatch};
+use crate::model::{Facts, OnFailure, RunMode, RunOnLoad, Surroundings, WatchType};
+use crate::text::suggest;
 
 /// One file to evaluate, and the modules and facts known so far.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,7 +72,7 @@ const OPERATIONS_BETWEEN_LOOKS: u64 = 512;
 const MOST_WATCHES: usize = 100_000;
 
 /// Deeper calls and expressions than people write; the stack that [`crate::sys`] gives bears them.
-pub(super) const CALL_LEVELS: usize = 64;
+pub(crate) const CALL_LEVELS: usize = 64;
 const EXPRESSION_DEPTH: usize = 128;
 
 /// Any fixed number: names of closures then are the same in every process.
@@ -241,7 +242,7 @@ fn engine(resolver: &Resolver, run: &Rc<RefCell<Run>>, deadline: &Rc<Cell<Option
 }
 
 /// The constants live in a global module: those of a scope are invisible inside functions.
-pub(super) fn register_types(engine: &mut Engine) {
+pub(crate) fn register_types(engine: &mut Engine) {
     engine.register_type_with_name::<Exec>("Exec");
     engine.register_type_with_name::<RunMode>("RunMode");
     engine.register_type_with_name::<WatchType>("WatchType");

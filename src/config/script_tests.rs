@@ -1,6 +1,7 @@
 use super::*;
-use crate::config::spec::{Account, Guard, OnFailure, RunOnLoad, Share, Throttle};
-use crate::config::surroundings::{Output, Resource, Surroundings, UNLIMITED};
+use crate::model::{
+    Account, Guard, OnFailure, Output, Resource, RunOnLoad, Share, Surroundings, Throttle, UNLIMITED,
+};
 
 fn evaluate(source: &str) -> Reply {
     evaluate_with(source, &[])

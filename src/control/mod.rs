@@ -24,6 +24,7 @@ pub mod status;
 
 use crate::ledger::{RunRecord, Which};
 use crate::metrics::Gauges;
+use crate::model::Order;
 use status::{DaemonStatus, WatchStatus};
 
 /// Watches in one answer: some 0.2 ms of the daemon's time.
@@ -72,32 +73,6 @@ pub enum Question {
         run: String,
         answer: Answer<Result<Vec<u8>, Refusal>>,
     },
-}
-
-/// What can be done to a watch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// With `force`, also what a guard holds.
-    Trigger {
-        force: bool,
-    },
-    Pause,
-    Resume,
-    Kill,
-}
-
-impl Order {
-    /// As they are if nothing else is said.
-    pub const ALL: [Self; 4] = [Order::Trigger { force: false }, Order::Pause, Order::Resume, Order::Kill];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Order::Trigger { .. } => "trigger",
-            Order::Pause => "pause",
-            Order::Resume => "resume",
-            Order::Kill => "kill",
-        }
-    }
 }
 
 /// What came of an order, in words.

@@ -1,9 +1,8 @@
 //! Which watch somebody means.
 
 use super::Refusal;
-use crate::action::output::printable;
-use crate::config::message::suggest;
-use crate::config::spec::WatchKey;
+use crate::model::WatchKey;
+use crate::text::{printable, suggest};
 
 /// The one of `known` that `name` is: as the log has it (`git.twc:deploy`, `git.twc-1`), or by its description alone
 /// where only one file has such a one.

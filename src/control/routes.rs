@@ -30,9 +30,10 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Answer, Order, PATIENCE, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE};
+use super::{Answer, PATIENCE, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE};
 use crate::ledger::{RunRecord, Which};
 use crate::metrics::{self, Metrics};
+use crate::model::Order;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::RunRecord;
-use crate::report::{Timestamp, force_command};
-use crate::store::{Facet, StoreName};
+use crate::model::{Facet, StoreName};
+use crate::report::force_command;
+use crate::text::Timestamp;
 
 /// `GET /v1/status`: the daemon as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::store::{Change, MOST_NODES, NodeEvent, NodePath, Tree};
+use crate::model::{Change, NodeEvent, NodePath, Tree};
+use crate::store::MOST_NODES;
 use crate::watch::RunId;
 
 /// How many nodes may be in doubt: all of the largest tree, and as many that are gone by now.

@@ -5,10 +5,9 @@ use std::collections::{HashMap, HashSet};
 use super::{Daemon, Definition, Entry, WatchId};
 use crate::config::diff::{WatchChange, diff};
 use crate::config::files::FileChange;
-use crate::config::spec::{Throttle, WatchKey, WatchSpec};
 use crate::ledger::Recalled;
+use crate::model::{Facet, StoreName, Subject, Throttle, WatchKey, WatchSpec};
 use crate::report::{Node, Report};
-use crate::store::{Facet, StoreName, Subject};
 use crate::watch::{Input, Policy, Standing, Watch};
 
 /// Which files were there at the start: a former daemon may have loaded them as well.

@@ -5,8 +5,7 @@ use tokio::time::Instant;
 use super::applied::Applied;
 use super::memory::{LastFailure, LastRun};
 use crate::action::given::Given;
-use crate::config::spec::{WatchKey, WatchSpec};
-use crate::store::Content;
+use crate::model::{Content, WatchKey, WatchSpec};
 use crate::watch::{Event, RunId, Time, Update, Watch};
 
 /// Names a watch within the daemon; a watch keeps it from its first load until nothing of it runs any more.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::stores::Store;
 use super::{Daemon, WatchId};
 use crate::metrics::{Gauges, Tally};
-use crate::store::StoreName;
+use crate::model::StoreName;
 
 impl Daemon {
     /// One pass over the watches: some 0.1 µs each if none was touched lately.

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::{Daemon, Definition, Entry, Live, Over, RunEnd, SETTLE, WatchId};
 use crate::action::orphan::{self, Orphan};
 use crate::action::run;
-use crate::config::spec::WatchSpec;
 use crate::ledger::{Ending, Intent, News, Recalled, WatchRecord};
+use crate::model::WatchSpec;
 use crate::report::{FormerRun, Report, RunName};
 use crate::watch::{Event, Past, Record, RunId, Standing, Update, Watch};
 

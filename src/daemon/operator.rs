@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::memory::LastRun;
 use super::{Daemon, Entry, Live, WatchId};
-use crate::config::spec::{RunMode, WatchKey, WatchSpec};
 use crate::control::status::{ConfigError, DaemonStatus, LedgerStatus, RunStatus, WatchStatus};
-use crate::control::{Answer, Done, Order, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE, name};
+use crate::control::{Answer, Done, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE, name};
 use crate::ledger::{Ending, RunRecord, Which};
-use crate::report::{Holding, Report, Timestamp, count, force_command};
-use crate::store::{StoreName, Subject};
+use crate::model::{Order, RunMode, StoreName, Subject, WatchKey, WatchSpec};
+use crate::report::{Holding, Report, force_command};
+use crate::text::{Timestamp, count};
 use crate::watch::{Held, Input, Seen};
 
 impl Daemon {
@@ -239,7 +239,7 @@ impl Daemon {
         }
         let output = self.ledger.output(run).map_err(Refusal::Unavailable)?;
         output.ok_or_else(|| {
-            let run = crate::action::output::printable(run.as_bytes());
+            let run = crate::text::printable(run.as_bytes());
             Refusal::Unknown(format!("the ledger has no run {run}; `twitcher history` lists them"))
         })
     }
@@ -254,7 +254,7 @@ fn tell<T>(answer: Answer<T>, value: T) {
 fn read(failing: &BTreeMap<String, String>, watches: usize) -> Result<Done, Refusal> {
     let errors: Vec<&str> = failing.values().map(String::as_str).collect();
     match errors.is_empty() {
-        true => Ok(Done { watch: None, done: format!("{} loaded", count(watches, "watch")) }),
+        true => Ok(Done { watch: None, done: format!("{} loaded", count(watches as u64, "watch")) }),
         false => Err(Refusal::Conflict(format!(
             "{}\nnot loaded: what these files registered before stays",
             errors.join("\n")

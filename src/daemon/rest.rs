@@ -3,8 +3,8 @@
 use tokio::time::Instant;
 
 use super::{Daemon, Duration, Start};
-use crate::config::spec::RunOnLoad;
 use crate::control::status::{DaemonStatus, WatchStatus};
+use crate::model::RunOnLoad;
 use crate::watch::{Condition, Event};
 
 /// Until when the daemon works.

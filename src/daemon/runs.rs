@@ -8,13 +8,13 @@ use tokio::time::Instant;
 
 use super::memory::LastRun;
 use super::{Daemon, Live, Over, RunEnd, Start, WatchId, run_name};
+use crate::act::function::{ActEvent, ActRequest};
 use crate::action::given::Given;
 use crate::action::proc;
 use crate::action::run::{self, Handle};
 use crate::action::spawn::{Launch, Process, Program};
-use crate::config::function::{ActEvent, ActRequest};
-use crate::config::spec::{Action, WatchSpec};
 use crate::ledger::{Ending, Intent};
+use crate::model::{Action, WatchSpec};
 use crate::report::{Node, Report, RunName, RunReport};
 use crate::watch::{Effect, RunId, Time, Update};
 

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use super::WatchId;
 use crate::control::status::StoreStatus;
-use crate::report::Timestamp;
-use crate::store::{self, StoreEvent, StoreName, StoreNames, StoreSettings, Subject, Subscriptions};
+use crate::model::{StoreName, StoreNames, Subject};
+use crate::store::{self, StoreEvent, StoreSettings, Subscriptions};
+use crate::text::Timestamp;
 
 /// All that the settings name. Each has a channel of its own: a slow one with many nodes has that full of reads, and
 /// must not keep the others from theirs.
@@ -245,7 +246,8 @@ mod tests {
     use tokio::task::LocalSet;
 
     use super::*;
-    use crate::store::{Facet, NodePath, StoreUrl};
+    use crate::model::{Facet, NodePath};
+    use crate::store::StoreUrl;
 
     fn settings(root: &std::path::Path) -> StoreSettings {
         let url = StoreUrl::Directory(root.to_owned());

@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 
-use crate::config::spec::WatchKey;
-use crate::store::{Facet, NodePath, Subject, Version};
+use crate::model::{Facet, NodePath, Subject, Version, WatchKey};
 use crate::watch::Event;
 
 /// The end of the year 9999: later times have no text.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use serde::{Deserialize, Serialize};
 
 use super::column;
-use crate::report::Timestamp;
+use crate::text::Timestamp;
 
 /// Which runs of the ledger.
 #[derive(Clone, Debug, Default)]

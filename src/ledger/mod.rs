@@ -15,8 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::action::proc::ProcessMark;
 use crate::action::run::Outcome;
-use crate::config::spec::WatchKey;
-use crate::store::{Subject, Version};
+use crate::model::{Subject, Version, WatchKey};
 use crate::watch::{Event, Reason, Standing};
 
 mod checkpoint;

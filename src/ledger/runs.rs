@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use super::keeper::Context;
 use super::{Ending, Intent, Unfinished, column};
 use crate::action::proc::ProcessMark;
-use crate::store::Version;
+use crate::model::Version;
 
 /// A busy host with a run a second has three hours in 10,000, a quiet one a month; either finds what went wrong last
 /// night. A row takes some 300 bytes, so that is 3 MB at most, and 64 MB of output

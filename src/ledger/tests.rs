@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::runs::Bounds;
 use super::*;
-use crate::store::{Facet, NodePath};
+use crate::model::{Facet, NodePath};
 use crate::watch::Seen;
 
 const STORE: &str = "default zk:/";

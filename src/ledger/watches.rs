@@ -7,8 +7,7 @@ use rusqlite::{Connection, Result, Row, named_params};
 
 use super::column::{self, nonsense};
 use super::{Recalled, WatchRecord};
-use crate::config::spec::WatchKey;
-use crate::store::Version;
+use crate::model::{Version, WatchKey};
 use crate::watch::{Event, Seen, Standing};
 
 /// A watch that left its file this long ago will not come back as the same.

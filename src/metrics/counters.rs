@@ -6,8 +6,8 @@ use prometheus::{
 };
 
 use crate::ledger::Ending;
+use crate::model::StoreName;
 use crate::report::{FormerRun, Report, RunReport};
-use crate::store::StoreName;
 
 /// From 5 ms to 10 s as all Prometheus clients have it, and then by the clock: a deployment may well take an hour.
 const BEYOND_DEFAULT: [f64; 6] = [30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];

@@ -8,7 +8,7 @@
 
 use prometheus::{Registry, TextEncoder};
 
-use crate::report::Report;
+use crate::report::{Count, Report};
 use counters::Counters;
 use process::Process;
 
@@ -40,11 +40,6 @@ impl Metrics {
         Ok(Self { counters: Counters::register(&registry)?, registry, process: Process::this() })
     }
 
-    /// Counts what a report tells. Some atomic additions at most, whatever it is.
-    pub fn count(&self, report: &Report<'_>) {
-        self.counters.count(report);
-    }
-
     /// All there is, sorted by name, with `gauges` for what the daemon knows now. Reads /proc, and takes a millisecond
     /// where thousands of descriptors are open: not for the daemon's own thread.
     pub fn encode(&self, gauges: &Gauges) -> String {
@@ -64,6 +59,13 @@ impl Metrics {
         // It fails for a family without a name or values only.
         let _ = TextEncoder::new().encode_utf8(&families, &mut text);
         text
+    }
+}
+
+/// A report costs some atomic additions at most.
+impl Count for Metrics {
+    fn count(&self, report: &Report<'_>) {
+        self.counters.count(report);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::config::spec::WatchKey;
+use crate::model::WatchKey;
 use crate::watch::{Condition, Watch};
 
 /// How many failing watches are named: each is a series of its own in whatever stores the metrics. All are counted.

@@ -1,14 +1,14 @@
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::action::run::{Outcome, Printed, Stream};
 use crate::action::spawn::StartError;
-use crate::config::spec::WatchKey;
 use crate::ledger::{Ending, News};
-use crate::report::{FormerRun, Node, RunName, RunReport};
-use crate::store::{Facet, NodePath, StoreName, Subject};
+use crate::model::{Facet, NodePath, StoreName, Subject, WatchKey};
+use crate::report::{FormerRun, Level, Log, Node, Reporter, RunName, RunReport, log::Target};
 use crate::watch::{Condition, Event, Policy, Reason, RunId, Standing, Watch};
 
 fn key(file: &str, description: &str) -> WatchKey {
@@ -257,4 +257,22 @@ fn metrics_are_counted_and_read_by_several_threads() {
     });
     let text = metrics.encode(&Gauges::default());
     assert!(text.contains("twitcher_config_loads_total{result=\"failed\"} 4000\n"));
+}
+
+#[test]
+fn a_report_that_is_not_logged_is_counted_all_the_same() {
+    let mut path = tempfile::NamedTempFile::new().unwrap();
+    let target = Target::File(path.as_file_mut().try_clone().unwrap());
+    let (log, writer) = Log::start(target, Level::Error).unwrap();
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let reporter = Reporter::new(log, metrics.clone());
+    reporter.report(&Report::StoreDisconnected { store: None, reason: "gone" });
+    reporter.report(&Report::ConfigFailed { error: "a.twc: wrong" });
+    drop(reporter);
+    writer.finish();
+    let text = metrics.encode(&Gauges::default());
+    assert!(text.contains("twitcher_store_disconnects_total{store=\"default\"} 1\n"), "{text}");
+    assert!(text.contains("twitcher_config_loads_total{result=\"failed\"} 1\n"), "{text}");
+    let logged = std::fs::read_to_string(path.path()).unwrap();
+    assert!(logged.contains("a.twc: wrong") && !logged.contains("gone"), "{logged}");
 }

@@ -3,8 +3,8 @@
 use std::slice::from_ref;
 
 use super::{FormerRun, Report};
-use crate::config::spec::WatchKey;
-use crate::store::{Exposure, Subject};
+use crate::model::{Subject, WatchKey};
+use crate::store::Exposure;
 
 #[derive(Debug, Default)]
 pub struct About<'a> {

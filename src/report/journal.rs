@@ -89,8 +89,7 @@ fn add(fields: &mut Vec<u8>, name: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::spec::WatchKey;
-    use crate::store::{Facet, NodePath, Subject};
+    use crate::model::{Facet, NodePath, Subject, WatchKey};
 
     #[test]
     fn a_line_is_a_datagram_of_fields() {

@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use super::journal::{self, Journal};
 use super::post::{Post, RECONNECT};
 use super::syslog::Syslog;
-use super::{Level, Report, timestamp};
-use crate::action::output::printable;
+use super::{Level, Report};
+use crate::text::{TIMESTAMP_FORMAT, printable};
 
 /// Lines that wait for a slow sink before new ones are dropped and counted: some 400 KiB of usual lines.
 pub const QUEUE: usize = 4096;
@@ -196,7 +196,7 @@ impl Sink {
     fn write(&mut self, line: Line) {
         match self {
             Sink::Stream(stream) => {
-                let at = line.at.format(timestamp::FORMAT).unwrap_or_default();
+                let at = line.at.format(TIMESTAMP_FORMAT).unwrap_or_default();
                 // A closed pipe or a full disk: there is nowhere left to say so.
                 let _ = writeln!(stream, "{at} {:<7} {}", name(line.level), line.text);
             }

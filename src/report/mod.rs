@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use crate::action::run::{Outcome, Printed};
 use crate::action::spawn::StartError;
-use crate::config::spec::{WatchKey, WatchSpec};
-use crate::control::Order;
 use crate::ledger::News;
-use crate::store::{Exposure, StoreName, Subject};
+use crate::model::{Order, StoreName, Subject, WatchKey, WatchSpec};
+use crate::store::Exposure;
 use crate::watch::{Event, Reason, RunId, Suspicion};
 
 mod about;
@@ -20,13 +19,11 @@ pub mod log;
 mod post;
 mod reporter;
 mod syslog;
-mod timestamp;
 mod words;
 
 pub use log::Log;
-pub use reporter::Reporter;
-pub use timestamp::Timestamp;
-pub(crate) use words::{Holding, count, force_command, quoted};
+pub use reporter::{Count, Reporter};
+pub(crate) use words::{Holding, force_command};
 
 /// How much a report matters. Without flags, [`Level::Notice`] and above are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,13 +1,14 @@
 //! Reports in words: the log's lines.
 
+use crate::text::{count, quoted};
 use std::fmt;
 
 use super::{FormerRun, Node, Report, RunName, RunReport};
-use crate::action::output::printable;
 use crate::action::run::{Outcome, Printed, Stream};
-use crate::control::Order;
 use crate::ledger::News;
-use crate::store::{Exposure, Facet, StoreName, Subject};
+use crate::model::{Facet, Order, StoreName, Subject};
+use crate::store::Exposure;
+use crate::text::printable;
 use crate::watch::{Reason, RunId, Suspicion};
 
 impl fmt::Display for Report<'_> {
@@ -25,9 +26,9 @@ impl fmt::Display for Report<'_> {
                 let served: Vec<_> = control.into_iter().chain(metrics).collect();
                 write!(f, "serving {}", served.join(", "))
             }
-            Report::Ready { watches } => write!(f, "configs loaded: {}", count(*watches, "watch")),
+            Report::Ready { watches } => write!(f, "configs loaded: {}", count(*watches as u64, "watch")),
             Report::Stopping { signal, running } => {
-                write!(f, "{signal}: stopping; {} still running", count(*running, "action"))
+                write!(f, "{signal}: stopping; {} still running", count(*running as u64, "action"))
             }
             Report::Stopped => f.write_str("stopped"),
             Report::Trouble { what } | Report::Unserved { what } => f.write_str(what),
@@ -56,7 +57,7 @@ impl fmt::Display for Report<'_> {
                 write!(f, "{file}: loaded, {added} added, {changed} changed, {removed} removed")
             }
             Report::ConfigRemoved { file, watches } => {
-                write!(f, "{file}: removed, with its {}", count(*watches, "watch"))
+                write!(f, "{file}: removed, with its {}", count(*watches as u64, "watch"))
             }
             Report::ConfigFailed { error } => write!(f, "{error}\n  not loaded: its last good watches stay"),
             Report::ConfigWarning { warning } => f.write_str(warning),
@@ -103,7 +104,7 @@ impl fmt::Display for Report<'_> {
                 } else {
                     "waiting for the next update"
                 };
-                write!(f, "{watch}: failed {} in a row, {next}", count_u64((*failures).into(), "time"))
+                write!(f, "{watch}: failed {} in a row, {next}", count((*failures).into(), "time"))
             }
             Report::Ordered { watch, order } => {
                 let what = match order {
@@ -142,7 +143,7 @@ impl fmt::Display for RunReport<'_> {
             RunReport::Printed(Printed::Line(Stream::Stdout, line)) => write!(f, "stdout: {line}"),
             RunReport::Printed(Printed::Line(Stream::Stderr, line)) => write!(f, "stderr: {line}"),
             RunReport::Printed(Printed::Suppressed(lines)) => {
-                write!(f, "{} of output not logged: too many at once", count_u64(*lines, "line"))
+                write!(f, "{} of output not logged: too many at once", count(*lines, "line"))
             }
             RunReport::Notified { signal } => write!(f, "sent {}: the node changed", SignalName(*signal)),
             RunReport::Terminated { reason: Reason::Timeout } => f.write_str("timed out, sent SIGTERM"),
@@ -268,15 +269,15 @@ pub(crate) struct Holding {
 impl fmt::Display for Holding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let amount = |number| match self.facet {
-            Facet::Data => count_u64(number, "byte"),
+            Facet::Data => count(number, "byte"),
             Facet::Children if number == 1 => "1 child".to_owned(),
             Facet::Children => format!("{number} children"),
-            Facet::Tree => format!("{} below it", count_u64(number, "node")),
+            Facet::Tree => format!("{} below it", count(number, "node")),
         };
         write!(f, "version {} ", self.version)?;
         match self.suspicion {
             Suspicion::TooMuch { bytes, most } => {
-                write!(f, "has {} (max_data: {most})", count_u64(bytes, "byte"))
+                write!(f, "has {} (max_data: {most})", count(bytes, "byte"))
             }
             Suspicion::Empty => write!(f, "has {} (not_empty)", amount(0)),
             Suspicion::Shrunk { amount: now, reference, most } => {
@@ -293,33 +294,10 @@ pub(crate) fn force_command(watch: &str) -> String {
     format!("twitcher trigger --force {}", quoted(watch))
 }
 
-/// As one word of a shell's.
-pub(crate) fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "_-+=.,:/@%".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
-
-/// `1 watch`, `2 watches`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    count_u64(number as u64, noun)
-}
-
-fn count_u64(number: u64, noun: &str) -> String {
-    let plural = match noun {
-        _ if number == 1 => "",
-        noun if noun.ends_with("ch") => "es",
-        _ => "s",
-    };
-    format!("{number} {noun}{plural}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::spec::Share;
+    use crate::model::Share;
 
     #[test]
     fn what_is_held_is_counted_in_the_words_of_what_is_watched() {

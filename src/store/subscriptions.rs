@@ -8,7 +8,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::tree::Nature;
 use super::tree::layer::Layer;
-use super::{StoreEvent, StoreSettings, StoreUrl, Subject, Version, directory, zookeeper};
+use super::{StoreEvent, StoreSettings, StoreUrl, directory, zookeeper};
+use crate::model::{Subject, Version};
 
 /// How many states may wait for the daemon. A store reads a node only once there is room for what it reads,
 /// so this also bounds the reads in flight, and a slow daemon gets the latest state, not every state.

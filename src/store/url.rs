@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::{NodePath, NodePathError, StoreUrl};
+use super::StoreUrl;
+use crate::model::{NodePath, NodePathError};
 
 /// Where ZooKeeper listens unless told otherwise (`clientPort` in its sample configuration).
 const ZOOKEEPER_PORT: u16 = 2181;

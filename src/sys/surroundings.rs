@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use nix::libc;
 
 use super::{ChildSetup, change_limit, check, check_long};
-use crate::config::surroundings::Resource;
+use crate::model::Resource;
 
 /// What a child can fail at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

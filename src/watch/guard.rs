@@ -17,8 +17,7 @@
 //! So at rest the last content is the last that ran, or it is held.
 
 use super::{Effect, Event, Seen, Update, Watch};
-use crate::config::spec::{Guard, Share};
-use crate::store::{Content, Version};
+use crate::model::{Content, Guard, Share, Version};
 
 /// Why an update is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

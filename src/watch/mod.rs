@@ -10,8 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::config::spec::{Guard, OnFailure, Retry, RunMode, RunOnLoad, Throttle};
-use crate::store::Version;
+use crate::model::{Guard, OnFailure, Retry, RunMode, RunOnLoad, Throttle, Version};
 
 mod condition;
 mod guard;

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::spec::Share;
-use crate::store::{Content, State};
+use crate::model::{Content, Share, State};
 
 /// Of a node, and one more.
 const MOST_BYTES: u8 = 9;

@@ -3,7 +3,7 @@
 use super::{
     Effect, End, KILL_AFTER, Life, Load, Phase, Reason, Run, RunId, STARVED, Supply, Time, Waiting, Watch,
 };
-use crate::config::spec::{OnFailure, RunMode, Throttle};
+use crate::model::{OnFailure, RunMode, Throttle};
 
 impl Watch {
     pub(super) fn ended(

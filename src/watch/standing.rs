@@ -1,7 +1,7 @@
 //! What of a watch must outlive the daemon, and what a new one goes by.
 
 use super::Event;
-use crate::store::{State, Version};
+use crate::model::{State, Version};
 
 /// The last that a store said of a node, as far as a watch has taken it in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Standing {
     pub held: Option<Version>,
     /// The newest that a guard or an operator let through, in the present definition: it is not judged again.
     pub admitted: Option<Version>,
-    /// The [amount](crate::store::Content::amount) of what the action succeeded with last, in whichever definition: what guards compare with.
+    /// The [amount](crate::model::Content::amount) of what the action succeeded with last, in whichever definition: what guards compare with.
     pub reference: Option<u64>,
     /// How many runs failed in a row.
     pub failures: u32,

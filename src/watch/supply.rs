@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::RunId;
-use crate::config::spec::Retry;
+use crate::model::Retry;
 
 /// What the core needs and must not make itself: run ids, and chance. One per daemon, shared by its watches.
 #[derive(Debug)]

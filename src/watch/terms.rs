@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::{Standing, Suspicion};
-use crate::config::spec::{Guard, OnFailure, Retry, RunMode, RunOnLoad, Throttle};
-use crate::store::{Content, State, Version};
+use crate::model::{Content, Guard, OnFailure, Retry, RunMode, RunOnLoad, State, Throttle, Version};
 
 /// Time since an arbitrary origin, from a monotonic clock: a step of the wall clock moves no timeout.
 pub type Time = Duration;

@@ -1,7 +1,7 @@
 //! Tables: one situation each, in the words of the contract.
 
 use super::*;
-use crate::store::{Content, State};
+use crate::model::{Content, State};
 
 mod guard;
 

@@ -1,8 +1,7 @@
 //! What becomes of what the store says: whether it is an update, and where it waits.
 
 use super::{Effect, Event, Life, Load, MAX_WAITING, Run, Seen, Supply, Time, Update, Waiting, Watch};
-use crate::config::spec::RunMode;
-use crate::store::{State, Version};
+use crate::model::{RunMode, State, Version};
 
 impl Watch {
     /// Turns a state into the update it is, if it is one.

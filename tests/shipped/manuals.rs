@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
-use twitcher::config::surroundings::Resource;
+use twitcher::model::Resource;
 use twitcher::watch::{Condition, Event};
 
 use super::{here, twitcher};

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use twitcher::config::spec::WatchKey;
 use twitcher::ledger::Ending;
 use twitcher::metrics::{Gauges, Metrics, Tally};
+use twitcher::model::WatchKey;
 use twitcher::watch::{Condition, Policy, Standing, Watch};
 
 use super::here;

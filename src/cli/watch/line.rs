@@ -4,9 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::action::output::printable;
-use crate::report::Timestamp;
-use crate::store::{Content, Facet, State, Subject};
+use crate::model::{Content, Facet, State, Subject};
+use crate::text::{Timestamp, printable};
 use crate::watch::Seen;
 
 /// Knows what was said before: what a store says twice is no news.
@@ -147,7 +146,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::store::{NodePath, Version};
+    use crate::model::{NodePath, Version};
 
     const EPOCH: Timestamp = Timestamp(SystemTime::UNIX_EPOCH);
 

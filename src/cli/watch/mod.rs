@@ -19,8 +19,9 @@ use tokio::time::timeout;
 
 use super::table::terminal_width;
 use super::{StoreArgs, complain, fail, refuse, startup, stores};
-use crate::report::Timestamp;
-use crate::store::{self, Facet, NodePath, StoreEvent, StoreSettings, StoreUrl, Subject};
+use crate::model::{Facet, NodePath, Subject};
+use crate::store::{self, StoreEvent, StoreSettings, StoreUrl};
+use crate::text::Timestamp;
 use line::Follower;
 
 #[derive(Debug, Args)]

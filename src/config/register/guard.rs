@@ -3,8 +3,8 @@
 use rhai::{Dynamic, Map};
 
 use super::{boolean, int, type_of};
-use crate::config::message::suggest;
-use crate::config::spec::{Guard, Share};
+use crate::model::{Guard, Share};
+use crate::text::suggest;
 
 const KEYS: [&str; 2] = ["not_empty", "max_shrink"];
 

@@ -6,8 +6,8 @@ use rhai::{Dynamic, Map};
 
 use super::{boolean, checked, int, text, type_of};
 use crate::config::facts::is_variable_name;
-use crate::config::message::suggest;
-use crate::config::surroundings::{Output, Resource, Surroundings, UNLIMITED};
+use crate::model::{Output, Resource, Surroundings, UNLIMITED};
+use crate::text::suggest;
 
 /// The kernel refuses longer strings in an environment (`MAX_ARG_STRLEN`: 32 pages, the NUL included).
 const LONGEST_VARIABLE: usize = 128 * 1024 - 1;

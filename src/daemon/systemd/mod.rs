@@ -13,7 +13,7 @@ use sd_notify::NotifyState;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::report::count;
+use crate::text::count;
 use socket::NotifySocket;
 
 mod socket;
@@ -252,7 +252,7 @@ struct Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Figures { watches, running, failing } = self.figures;
-        write!(f, "{}, {running} running, {failing} failing; ", count(watches, "watch"))?;
+        write!(f, "{}, {running} running, {failing} failing; ", count(watches as u64, "watch"))?;
         match (self.stores, self.tried, self.connected) {
             (1, 0, _) => f.write_str("store not tried yet"),
             (1, _, 0) => f.write_str("store not connected"),

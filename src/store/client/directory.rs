@@ -11,8 +11,9 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::libc::O_NOFOLLOW;
 
 use super::ClientError;
+use crate::model::{Content, Facet, NodePath};
+use crate::store::StoreUrl;
 use crate::store::directory::file::{self, Stamp};
-use crate::store::{Content, Facet, NodePath, StoreUrl};
 
 /// Held by whoever changes nodes by command. What edits the files directly does not ask for it.
 const LOCK: &str = ".twitcher.lock";

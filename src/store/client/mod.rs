@@ -7,7 +7,8 @@ use std::io;
 
 use thiserror::Error;
 
-use super::{NodePath, StoreSettings, StoreUrl};
+use super::{StoreSettings, StoreUrl};
+use crate::model::NodePath;
 use directory::DirectoryClient;
 use zookeeper::ZooKeeperClient;
 

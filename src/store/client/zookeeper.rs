@@ -3,8 +3,9 @@
 use zookeeper_client::{Acls, CreateMode, CreateOptions, Error};
 
 use super::ClientError;
+use crate::model::{NodePath, children};
 use crate::store::zookeeper::{ATTEMPT, Connection, Ensemble, close};
-use crate::store::{NodePath, StoreSettings, StoreUrl, children};
+use crate::store::{StoreSettings, StoreUrl};
 
 /// ZooKeeper's own default: whoever may reach the server may do anything.
 const OPEN: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());

@@ -10,7 +10,8 @@ use std::time::SystemTime;
 
 use nix::libc::{O_DIRECTORY, O_NOCTTY, O_NONBLOCK};
 
-use crate::store::{Content, Facet, NodePath, Version, children, tree};
+use crate::model::{Content, Facet, NodePath, Version, children};
+use crate::store::tree;
 
 /// The largest content a node may have. ZooKeeper's own limit is 1 MiB; sixteen times that is no
 /// coordination data, and a log file put there by mistake must not fill the memory.

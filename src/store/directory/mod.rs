@@ -19,9 +19,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::StoreEvent;
 use super::backoff::Backoff;
 use super::subscriptions::{Command, Commands, Events};
-use super::{Facet, NodePath, StoreEvent, Subject};
+use crate::model::{Facet, NodePath, Subject};
 use node::{Cue, Node};
 use watches::{Armed, Change, Hint, Watches};
 
@@ -330,13 +331,13 @@ fn ways(subject: &Subject) -> impl Iterator<Item = &str> {
 
 /// The path of a directory or an entry as hints have it: the root's is empty.
 fn node_path(path: &str) -> NodePath {
-    NodePath(if path.is_empty() { "/" } else { path }.into())
+    NodePath::unchecked(if path.is_empty() { "/" } else { path })
 }
 
 /// The subjects below the directory `path`; below the root (empty) also the root's own.
 fn below<'a>(nodes: &'a BTreeMap<Subject, Node>, path: &str) -> impl Iterator<Item = &'a Subject> {
     let prefix = format!("{path}/");
-    let start = Subject { path: NodePath(prefix.as_str().into()), facet: Facet::Data };
+    let start = Subject { path: NodePath::unchecked(&prefix), facet: Facet::Data };
     nodes
         .range((Bound::Included(start), Bound::Unbounded))
         .map(|(subject, _)| subject)

@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::file::{Reading, Stamp};
+use crate::model::{State, Subject, Version};
+use crate::store::StoreEvent;
 use crate::store::backoff::Backoff;
-use crate::store::{State, StoreEvent, Subject, Version};
 
 /// How long nothing may happen to a file before it counts as written: a shell needs well below a millisecond
 /// from truncating a file to writing it, a busy machine some.

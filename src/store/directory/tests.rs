@@ -9,10 +9,10 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use super::*;
+use crate::model::{Content, State, Version};
 use crate::store::subscriptions::Command;
 use crate::store::tree::Nature;
 use crate::store::tree::layer::Layer;
-use crate::store::{Content, State, Version};
 
 /// Longer than anything here takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Nature;
 use super::node::{Kept, Node, Standing, Told};
-use super::{Nature, Tree, TreeNode};
-use crate::store::{Content, Facet, NodePath, State, Version};
+use crate::model::{Content, Facet, NodePath, State, Tree, TreeNode, Version};
 
 /// The most nodes of a tree. Each costs the server two watches, and the daemon some kilobytes.
 pub const MOST_NODES: usize = 10_000;
@@ -269,7 +269,7 @@ impl Assembly {
             self.put(path, Kept::Withheld(bytes));
             return;
         }
-        let node = TreeNode::new(path.clone(), version, data, node.born, &self.nature);
+        let node = TreeNode::new(path.clone(), version, data, node.born, self.nature.lasting);
         self.put(path, Kept::Whole(Arc::new(node)));
     }
 

@@ -9,8 +9,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Nature;
 use super::trees::Trees;
+use crate::model::Subject;
+use crate::store::StoreEvent;
 use crate::store::subscriptions::Command;
-use crate::store::{StoreEvent, Subject};
 
 /// The store's trees, shared by those who want something of it, and those who tell of it. All on one thread, and
 /// nobody keeps it over an await.

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::TreeNode;
-use crate::store::{Facet, Version};
+use crate::model::{Facet, TreeNode, Version};
 
 /// What was told of one facet of a node.
 #[derive(Clone, Debug)]

@@ -7,10 +7,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
+use super::Nature;
 use super::trees::Trees;
-use super::{Nature, Tree};
+use crate::model::{Content, Facet, NodePath, State, Subject, Tree, Version};
+use crate::store::StoreEvent;
 use crate::store::subscriptions::Command;
-use crate::store::{Content, Facet, NodePath, State, StoreEvent, Subject, Version};
 
 /// Of these the trees are made. A parent comes before its children.
 const PATHS: [&str; 9] =

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -5,8 +6,9 @@ use tokio::time::Instant;
 use super::assembly::{COHERENCE, MOST_BYTES, QUIET};
 use super::trees::Trees;
 use super::*;
+use crate::model::{Change, Content, Facet, NodePath, NodeState, State, Subject, Tree, TreeNode, Version};
+use crate::store::StoreEvent;
 use crate::store::subscriptions::Command;
-use crate::store::{Content, Facet, State, StoreEvent, Subject};
 
 const ZOOKEEPER: Nature = Nature { lasting: true, reserved: Some("zookeeper") };
 const DIRECTORY: Nature = Nature { lasting: false, reserved: None };
@@ -442,7 +444,7 @@ fn what_a_store_keeps_for_itself_is_in_no_tree_but_its_own() {
 fn trees_are_the_same_version_if_and_only_if_all_their_nodes_are() {
     let build = |nature: Nature, nodes: &[(&str, Version)]| {
         let node = |(node, version): &(&str, Version)| {
-            Arc::new(TreeNode::new(path(node), *version, Arc::from([]), 1, &nature))
+            Arc::new(TreeNode::new(path(node), *version, Arc::from([]), 1, nature.lasting))
         };
         Tree { nodes: nodes.iter().map(node).collect() }.version()
     };

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use super::Nature;
 use super::assembly::{Assembly, Verdict, Wish};
 use super::node::Told;
+use crate::model::{Content, Facet, NodePath, State, Subject};
+use crate::store::StoreEvent;
 use crate::store::subscriptions::Command;
-use crate::store::{Content, Facet, NodePath, State, StoreEvent, Subject};
 
 /// Turns what the daemon wants into what the store's task is told, and what that tells into what the daemon hears.
 /// The commands that a call leads to are added to `commands`.

@@ -12,7 +12,8 @@ use tokio::time::sleep;
 use zookeeper_client::{Acl, Permission};
 
 use super::node::{Failure, Session};
-use crate::store::{Exposure, Facet, NodePath, StoreEvent, Subject, tree};
+use crate::model::{Facet, NodePath, Subject};
+use crate::store::{Exposure, StoreEvent, tree};
 
 /// The pause after each look: nothing to a server, even where a hundred hosts begin to watch thousands of nodes at once.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -22,7 +22,8 @@ use zookeeper_client::SessionState;
 
 use super::backoff::Backoff;
 use super::subscriptions::{Command, Commands, Events};
-use super::{Exposure, NodePath, StoreEvent, Subject};
+use super::{Exposure, StoreEvent};
+use crate::model::{NodePath, Subject};
 use audit::Audit;
 use connect::Failure;
 pub(super) use connect::{ATTEMPT, Connection, Ensemble, close};

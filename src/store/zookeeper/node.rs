@@ -14,9 +14,10 @@ use tokio::time::{sleep, timeout};
 use zookeeper_client::{Client, Error, OneshotWatcher, Stat};
 
 use super::audit::Audit;
+use crate::model::{Content, Facet, NodePath, State, Subject, Version, children};
 use crate::store::backoff::{Backoff, jittered};
 use crate::store::subscriptions::Events;
-use crate::store::{Content, Facet, NodePath, State, StoreEvent, Subject, Version, children, tree};
+use crate::store::{StoreEvent, tree};
 
 /// How often a node is compared with what was last sent, at the latest. Watches that a living session loses
 /// are rare, but there are some: a server tells nobody of a change to a node that its watcher may not read at that

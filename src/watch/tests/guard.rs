@@ -1,8 +1,7 @@
 //! What is held, and for how long.
 
 use super::*;
-use crate::config::spec::Share;
-use crate::store::Tree;
+use crate::model::{Share, Tree};
 
 const FREE: Guard = QUEUE.guard;
 

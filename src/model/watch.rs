@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::Facts;
-use super::fingerprint::StableHash;
-use super::surroundings::Surroundings;
-use crate::store::{StoreName, Subject};
+use super::{Facts, Identity, StoreName, Subject, Surroundings};
+use crate::text::StableHash;
 
 /// What of a node is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +77,7 @@ pub struct Throttle {
 /// [`crate::watch::Suspicion`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
-    /// In bytes, as [`crate::store::Content::bytes`] has them.
+    /// In bytes, as [`crate::model::Content::bytes`] has them.
     pub max_data: Option<u64>,
     pub not_empty: bool,
     /// How much less it may be than what the action succeeded with last.
@@ -108,53 +106,6 @@ impl Share {
     pub fn is_exceeded_by(self, part: u64, whole: u64) -> bool {
         u128::from(part) * u128::from(Self::WHOLE) > u128::from(whole) * u128::from(self.0)
     }
-}
-
-/// A user or group as a script names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Account {
-    Id(u32),
-    Name(String),
-}
-
-/// What a script registered, as the evaluator returns it: checked as far as a script can be without
-/// asking the system (see [`super::resolve`] for the rest).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RawWatch {
-    pub description: String,
-    /// The store's name, if it has one.
-    pub store: Option<String>,
-    pub znode: String,
-    pub watch_type: WatchType,
-    pub action: RawAction,
-    pub pipe_stdin: bool,
-    pub run_on_load: RunOnLoad,
-    pub run_mode: RunMode,
-    pub uid: Option<Account>,
-    pub gid: Option<Account>,
-    pub notify_signal: Option<i32>,
-    pub timeout: Option<Duration>,
-    pub max_parallel: u32,
-    pub retry: Option<Retry>,
-    pub on_failure: OnFailure,
-    pub throttle: Throttle,
-    pub guard: Guard,
-    /// `None`: the default.
-    pub surroundings: Option<Box<Surroundings>>,
-    /// Of the `RegisterWatch` call, for errors only: no part of the definition. `source` is the file or module
-    /// below the config directory.
-    pub source: String,
-    pub line: u32,
-    pub column: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RawAction {
-    /// Program and arguments, never empty.
-    Command(Vec<String>),
-    /// The action of the file's `index`th registration, from 0. `fingerprint` changes when the code or
-    /// the captured values of the function do.
-    Function { index: usize, fingerprint: String },
 }
 
 /// A watch as the daemon runs it: users, signals and paths are resolved.
@@ -297,32 +248,12 @@ pub struct Program {
     pub facts: Facts,
 }
 
-/// Who an action runs as.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    pub user: String,
-    pub home: String,
-    pub shell: String,
-    pub uid: u32,
-    pub gid: u32,
-    /// What the child must become. `None`: the daemon's own ids and groups, untouched.
-    pub change: Option<Credentials>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credentials {
-    pub uid: u32,
-    pub gid: u32,
-    /// Supplementary groups; set whole, so that nothing of the daemon's is left.
-    pub groups: Vec<u32>,
-}
-
 impl std::fmt::Display for WatchKey {
     /// `git.twc-1` where the description was made up from the file, else `git.twc:description`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if !self.description.starts_with(&*self.file) {
-            write!(f, "{}:", crate::action::output::printable(self.file.as_bytes()))?;
+            write!(f, "{}:", crate::text::printable(self.file.as_bytes()))?;
         }
-        f.write_str(&crate::action::output::printable(self.description.as_bytes()))
+        f.write_str(&crate::text::printable(self.description.as_bytes()))
     }
 }

@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use nix::sys::stat::{Mode, umask};
 use rhai::{Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map, Position};
 
-use super::register::{self, Exec};
+use crate::config::register;
+use crate::config::register::Exec;
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 

@@ -9,7 +9,7 @@ use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-pub(super) const FORMAT: &[BorrowedFormatItem<'_>] =
+pub(crate) const TIMESTAMP_FORMAT: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// `2026-11-21T16:13:31.042Z`
@@ -29,7 +29,7 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = OffsetDateTime::from(self.0).format(FORMAT).map_err(|_| fmt::Error)?;
+        let text = OffsetDateTime::from(self.0).format(TIMESTAMP_FORMAT).map_err(|_| fmt::Error)?;
         f.write_str(&text)
     }
 }

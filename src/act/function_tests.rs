@@ -1,7 +1,8 @@
 use super::*;
-use crate::config::facts::{Facts, hostname};
+use crate::config::facts::hostname;
+use crate::config::registered::{RawAction, RawWatch};
 use crate::config::script::Reply;
-use crate::config::spec::{RawAction, RawWatch};
+use crate::model::Facts;
 
 fn request(source: &str, modules: &[(&str, &str)]) -> Request {
     Request {

@@ -7,11 +7,11 @@ use rhai::{Dynamic, Engine, EvalAltResult, Map, NativeCallContext, Position};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::script::{Captured, Interpreter, Request};
-use super::spec::Program;
-use super::{facts, library};
+use crate::act::library;
 use crate::action::given::Given;
-use crate::store::{Change, NodeEvent, NodePath, NodeState};
+use crate::config::facts;
+use crate::config::script::{Captured, Interpreter, Request};
+use crate::model::{Change, NodeEvent, NodePath, NodeState, Program};
 
 /// What a function action is told of the update it runs for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,11 +198,11 @@ pub fn act(request: ActRequest) -> Result<u8, String> {
     let Captured { function, global, source } = interpreter.function(&script, request.index)?;
 
     let mut engine = Engine::new();
-    engine.set_max_call_levels(super::script::CALL_LEVELS);
+    engine.set_max_call_levels(crate::config::script::CALL_LEVELS);
     engine.set_module_resolver(interpreter.resolver().clone());
     rhai_fs::FilesystemPackage::new().register_into_engine(&mut engine);
     rhai_process::ProcessPackage::new(rhai_process::Config::default()).register_into_engine(&mut engine);
-    super::script::register_types(&mut engine);
+    crate::config::script::register_types(&mut engine);
     // Last, so that ours win over a package's function of the same name.
     library::register(&mut engine);
     facts::register(&mut engine, facts::hostname, |name| Ok(facts::variable(name)));

@@ -1,0 +1,29 @@
+//! Plain data that several rooms share. It decides nothing, does no IO, and uses nothing but [`crate::text`].
+
+mod exec_context;
+mod facts;
+mod identity;
+mod node_path;
+mod order;
+mod state;
+mod store_name;
+mod subject;
+mod tree;
+mod version;
+mod watch;
+
+pub use exec_context::{Output, Resource, Surroundings, UNLIMITED};
+pub use facts::Facts;
+pub use identity::{Account, Credentials, Identity};
+pub(crate) use node_path::children;
+pub use node_path::{NodePath, NodePathError};
+pub use order::Order;
+pub use state::{Content, State};
+pub use store_name::{StoreName, StoreNameError, StoreNames};
+pub use subject::{Facet, Subject};
+pub use tree::{Change, NodeEvent, NodeState, Tree, TreeNode};
+pub use version::Version;
+pub use watch::{
+    Action, Guard, OnFailure, Program, Retry, RunMode, RunOnLoad, Share, Throttle, WatchKey, WatchSpec,
+    WatchType,
+};

@@ -1,0 +1,148 @@
+//! The paths of nodes.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// An absolute node path such as `/git/head`: every component non-empty, none of them `.` or `..`.
+/// `/` is the root. Only what was a path is made one again by deserializing it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NodePath(Arc<str>);
+
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum NodePathError {
+    #[error("node path {0:?} is not absolute; start it with /")]
+    Relative(String),
+    #[error("node path {0:?} has an empty component; write single slashes and none at the end")]
+    Empty(String),
+    #[error("node path {0:?} has the component {1:?}, which names no node")]
+    Dots(String, String),
+    #[error("node path {0:?} has a control character")]
+    Control(String),
+}
+
+impl NodePath {
+    pub fn parse(path: &str) -> Result<Self, NodePathError> {
+        let own = || path.to_owned();
+        let Some(rest) = path.strip_prefix('/') else {
+            return Err(NodePathError::Relative(own()));
+        };
+        if path.chars().any(char::is_control) {
+            return Err(NodePathError::Control(own()));
+        }
+        for component in rest.split('/').filter(|_| !rest.is_empty()) {
+            match component {
+                "" => return Err(NodePathError::Empty(own())),
+                "." | ".." => return Err(NodePathError::Dots(own(), component.to_owned())),
+                _ => {}
+            }
+        }
+        Ok(Self(path.into()))
+    }
+
+    /// Takes `path` for a node path without a check: for text that is made of one, or that only orders among some.
+    pub(crate) fn unchecked(path: &str) -> Self {
+        Self(path.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// This path below `root`: `/head` below `/git` is `/git/head`.
+    pub(crate) fn below(&self, root: &NodePath) -> NodePath {
+        match (root.as_str(), self.as_str()) {
+            ("/", _) => self.clone(),
+            (_, "/") => root.clone(),
+            (root, path) => Self(format!("{root}{path}").into()),
+        }
+    }
+
+    /// The path of this node's child `name`.
+    pub(crate) fn child(&self, name: &str) -> NodePath {
+        Self(match self.as_str() {
+            "/" => format!("/{name}").into(),
+            path => format!("{path}/{name}").into(),
+        })
+    }
+
+    /// This path and those of its parents, from the root down.
+    pub(crate) fn lineage(&self) -> impl Iterator<Item = &str> {
+        let path = self.as_str();
+        let parents = path.match_indices('/').map(|(end, _)| if end == 0 { "/" } else { &path[..end] });
+        parents.chain((path != "/").then_some(path))
+    }
+
+    /// The components from the root down; none for `/`.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').filter(|component| !component.is_empty())
+    }
+}
+
+/// The children of a node, of all that a store lists: sorted, each once, and only what can be part of a path. An action
+/// reads them line by line.
+pub(crate) fn children(mut names: Vec<String>) -> Vec<String> {
+    names.retain(|name| {
+        NodePath::parse(&format!("/{name}")).is_ok() && !name.is_empty() && !name.contains('/')
+    });
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// As a path is ordered and hashed, so is its text.
+impl Borrow<str> for NodePath {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Display for NodePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_path_is_absolute_and_has_only_named_components() {
+        for good in ["/", "/git", "/git/head", "/a.b/..c", "/ü/ß"] {
+            assert_eq!(NodePath::parse(good).unwrap().as_str(), good);
+        }
+        let error = |path| NodePath::parse(path).unwrap_err();
+        assert_eq!(error("git"), NodePathError::Relative("git".into()));
+        assert_eq!(error(""), NodePathError::Relative("".into()));
+        assert_eq!(error("//"), NodePathError::Empty("//".into()));
+        assert_eq!(error("/git/"), NodePathError::Empty("/git/".into()));
+        assert_eq!(error("/a/../b"), NodePathError::Dots("/a/../b".into(), "..".into()));
+        assert_eq!(error("/."), NodePathError::Dots("/.".into(), ".".into()));
+        assert_eq!(error("/a\0b"), NodePathError::Control("/a\0b".into()));
+    }
+
+    #[test]
+    fn only_what_can_be_part_of_a_path_is_a_child() {
+        let listed = ["b", "", "a/b", "c\nd", ".", "..", "a", "b", "..c", "\u{1b}"].map(String::from);
+        assert_eq!(children(listed.into()), ["..c", "a", "b"]);
+    }
+
+    #[test]
+    fn a_chroot_is_put_before_a_path() {
+        let path = |path| NodePath::parse(path).unwrap();
+        assert_eq!(path("/head").below(&path("/")), path("/head"));
+        assert_eq!(path("/head").below(&path("/git")), path("/git/head"));
+        assert_eq!(path("/").below(&path("/git")), path("/git"));
+        assert_eq!(path("/").below(&path("/")), path("/"));
+        assert_eq!(path("/").child("git"), path("/git"));
+        assert_eq!(path("/git").child("head"), path("/git/head"));
+        assert_eq!(path("/").lineage().collect::<Vec<_>>(), ["/"]);
+        assert_eq!(path("/git/head").lineage().collect::<Vec<_>>(), ["/", "/git", "/git/head"]);
+        assert_eq!(path("/").components().count(), 0);
+        assert_eq!(path("/git/head").components().collect::<Vec<_>>(), ["git", "head"]);
+    }
+}

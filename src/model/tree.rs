@@ -1,0 +1,172 @@
+//! A node and everything below it, and the difference between two of its states.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{NodePath, Version};
+use crate::text::StableHash;
+
+/// A node of a tree, in one state. Trees share those that are the same.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TreeNode {
+    pub(crate) path: NodePath,
+    /// Of its data.
+    pub(crate) version: Version,
+    pub(crate) data: Arc<[u8]>,
+    /// Differs between a node and the one re-created under its name, within one daemon: not every store's versions do.
+    born: u64,
+    /// Of its path and version.
+    hash: u64,
+}
+
+impl TreeNode {
+    /// `durable` says whether the store's incarnations mean the same to the next daemon: only then they are part of
+    /// the hash.
+    pub(crate) fn new(path: NodePath, version: Version, data: Arc<[u8]>, born: u64, durable: bool) -> Self {
+        let mut hash = StableHash::default();
+        hash.add(path.as_str());
+        hash.add_number(if durable { version.incarnation } else { 0 });
+        hash.add_number(version.revision);
+        Self { path, version, data, born, hash: hash.fold() }
+    }
+
+    pub(crate) fn is_same_incarnation(&self, other: &Self) -> bool {
+        (self.born, self.version.incarnation) == (other.born, other.version.incarnation)
+    }
+
+    fn is_same_state(&self, other: &Self) -> bool {
+        self.born == other.born && self.version.is_same_state(other.version)
+    }
+}
+
+/// A node and all below it, as far as they were read: each in a state that was true at some moment.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// Sorted by path, the root first.
+    pub(crate) nodes: Box<[Arc<TreeNode>]>,
+}
+
+impl Tree {
+    /// With these paths, sorted, and revisions.
+    #[cfg(test)]
+    pub(crate) fn sample(nodes: &[(&str, i64)]) -> Arc<Self> {
+        let node = |(path, revision): &(&str, i64)| {
+            let version = Version { incarnation: 1, revision: *revision, number: *revision };
+            let data = revision.to_string().into_bytes().into();
+            Arc::new(TreeNode::new(NodePath::parse(path).expect("a path"), version, data, 1, true))
+        };
+        Arc::new(Self { nodes: nodes.iter().map(node).collect() })
+    }
+
+    /// The node that has this path, if it is in the tree.
+    pub fn get(&self, path: &NodePath) -> Option<&TreeNode> {
+        let place = self.nodes.binary_search_by(|node| node.path.cmp(path)).ok()?;
+        Some(&self.nodes[place])
+    }
+
+    /// How many nodes are in it besides the root.
+    pub fn nodes_below(&self) -> u64 {
+        self.nodes.len().saturating_sub(1) as u64
+    }
+
+    /// Of the data of all its nodes.
+    pub fn bytes(&self) -> u64 {
+        self.nodes.iter().map(|node| node.data.len() as u64).sum()
+    }
+
+    /// Its incarnation is that of the root. The rest is equal if and only if all nodes are the same, but for a chance
+    /// of one in 2^63, and positive, because people read it.
+    pub(crate) fn version(&self) -> Version {
+        let mut hash = StableHash::default();
+        self.nodes.iter().for_each(|node| hash.add_number(node.hash.cast_signed()));
+        let revision = (hash.fold() >> 1).cast_signed();
+        let incarnation = self.nodes.first().map_or(0, |root| root.version.incarnation);
+        Version { incarnation, revision, number: revision }
+    }
+}
+
+/// What happened to a node of a tree between two states of this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub path: NodePath,
+    pub event: NodeEvent,
+    /// `None` if and only if it is deleted.
+    pub now: Option<NodeState>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeEvent {
+    /// It is there; what was there before is not known.
+    Load,
+    Created,
+    Changed,
+    Deleted,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeState {
+    /// As people are shown it.
+    pub version: i64,
+    pub data: Arc<[u8]>,
+}
+
+impl NodeEvent {
+    /// As actions are told.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NodeEvent::Load => "load",
+            NodeEvent::Created => "created",
+            NodeEvent::Changed => "changed",
+            NodeEvent::Deleted => "deleted",
+        }
+    }
+}
+
+impl Change {
+    pub fn to(node: &TreeNode, event: NodeEvent) -> Self {
+        let now = NodeState { version: node.version.number, data: Arc::clone(&node.data) };
+        Self { path: node.path.clone(), event, now: Some(now) }
+    }
+
+    pub fn deletion(path: NodePath) -> Self {
+        Self { path, event: NodeEvent::Deleted, now: None }
+    }
+}
+
+impl Tree {
+    /// All that is in it, sorted by path.
+    pub fn load(&self) -> Vec<Change> {
+        self.nodes.iter().map(|node| Change::to(node, NodeEvent::Load)).collect()
+    }
+
+    /// What leads from `before` to it, sorted by path.
+    pub fn changes_since(&self, before: &Tree) -> Vec<Change> {
+        let (mut old, mut new) = (before.nodes.iter().peekable(), self.nodes.iter().peekable());
+        let mut changes = Vec::new();
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (Some(was), Some(is)) => was.path.cmp(&is.path),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return changes,
+            };
+            let was = if order.is_le() { old.next() } else { None };
+            let is = if order.is_ge() { new.next() } else { None };
+            changes.extend(change(was, is));
+        }
+    }
+}
+
+fn change(was: Option<&Arc<TreeNode>>, is: Option<&Arc<TreeNode>>) -> Option<Change> {
+    match (was, is) {
+        // Nearly always so.
+        (Some(was), Some(is)) if Arc::ptr_eq(was, is) => None,
+        (Some(was), Some(is)) if was.is_same_state(is) => None,
+        (Some(was), Some(is)) if was.is_same_incarnation(is) => Some(Change::to(is, NodeEvent::Changed)),
+        (Some(_) | None, Some(is)) => Some(Change::to(is, NodeEvent::Created)),
+        (Some(was), None) => Some(Change::deletion(was.path.clone())),
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,11 @@
+//! Numbers with their nouns.
+
+/// `1 watch`, `2 watches`.
+pub fn count(number: u64, noun: &str) -> String {
+    let plural = match noun {
+        _ if number == 1 => "",
+        noun if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{number} {noun}{plural}")
+}

@@ -1,0 +1,16 @@
+//! Text for people: the ground floor, which uses nothing else of the crate.
+
+mod count;
+mod hash;
+mod printable;
+mod quoted;
+mod suggest;
+mod timestamp;
+
+pub use count::count;
+pub use hash::StableHash;
+pub use printable::printable;
+pub use quoted::quoted;
+pub use suggest::suggest;
+pub(crate) use timestamp::TIMESTAMP_FORMAT;
+pub use timestamp::Timestamp;

@@ -1,0 +1,151 @@
+//! Which room of `src/` may use which, and that no files use one another in circles.
+//!
+//! The test reads every `crate::`, `super::` and `self::` path of every file and resolves it to the file that defines
+//! the item. Test code is left out: it may use anything. `cargo test --test arrows -- --nocapture` prints the counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+#[path = "arrows/source.rs"]
+mod source;
+
+use source::Source;
+
+/// Each room with the rooms that it may use. A room stands below all rooms that it uses, so there can be no circle.
+const ARROWS: [(&str, &[&str]); 17] = [
+    ("text", &[]),
+    ("model", &["text"]),
+    ("sys", &["model"]),
+    ("trust", &["text"]),
+    ("store", &["model", "trust"]),
+    ("config", &["model", "sys", "text", "trust"]),
+    ("watch", &["model"]),
+    ("action", &["model", "sys", "text"]),
+    ("act", &["action", "config", "model"]),
+    ("ledger", &["action", "model", "text", "watch"]),
+    ("report", &["action", "ledger", "model", "store", "text", "watch"]),
+    ("metrics", &["action", "ledger", "model", "report", "watch"]),
+    ("control", &["ledger", "metrics", "model", "report", "text"]),
+    (
+        "daemon",
+        &[
+            "act", "action", "config", "control", "ledger", "metrics", "model", "report", "store", "text",
+            "watch",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "act", "action", "config", "control", "daemon", "ledger", "metrics", "model", "report", "store",
+            "sys", "text", "trust", "watch",
+        ],
+    ),
+    ("main", &["cli"]),
+    ("lib", &[]),
+];
+
+#[test]
+fn a_room_uses_only_rooms_below_it() {
+    for (index, (room, used)) in ARROWS.iter().enumerate() {
+        let below: Vec<&str> = ARROWS[..index].iter().map(|(room, _)| *room).collect();
+        for other in *used {
+            assert!(
+                below.contains(other),
+                "the table lets {room} use {other}, which does not stand above it"
+            );
+        }
+    }
+    let source = Source::read("src");
+    let allowed: BTreeMap<&str, BTreeSet<&str>> =
+        ARROWS.iter().map(|(room, used)| (*room, used.iter().copied().collect())).collect();
+    let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut wrong = String::new();
+    for (file, other) in source.arrows() {
+        let (from, to) = (room(file), room(other));
+        if from == to {
+            continue;
+        }
+        found.entry(from).or_default().insert(to);
+        match allowed.get(from) {
+            None => writeln!(wrong, "{file}: the table has no room {from}").unwrap(),
+            Some(rooms) if !rooms.contains(to) => {
+                writeln!(wrong, "{file} uses {other}, and {from} may not use {to}").unwrap();
+            }
+            Some(_) => {}
+        }
+    }
+    for (room, rooms) in &allowed {
+        for unused in
+            rooms.iter().filter(|other| !found.get(room).is_some_and(|found| found.contains(*other)))
+        {
+            writeln!(wrong, "the table lets {room} use {unused}, which it does not").unwrap();
+        }
+    }
+    let rooms: Vec<&str> = found.keys().copied().collect();
+    let circles =
+        circles(&rooms, |room| found[room].iter().copied().filter(|to| found.contains_key(to)).collect());
+    println!(
+        "{} rooms, {} arrows between them, {} circles of rooms",
+        allowed.len(),
+        found.values().map(BTreeSet::len).sum::<usize>(),
+        circles.len()
+    );
+    assert!(wrong.is_empty(), "\n{wrong}");
+    assert!(circles.is_empty(), "{circles:?}");
+}
+
+#[test]
+fn no_files_use_one_another_in_a_circle() {
+    let source = Source::read("src");
+    let files: Vec<&str> = source.files().collect();
+    let arrows = source.arrows();
+    let circles =
+        circles(&files, |file| arrows.iter().filter(|(from, _)| *from == file).map(|(_, to)| *to).collect());
+    println!(
+        "{} files, {} arrows between them, {} circles of files",
+        files.len(),
+        arrows.len(),
+        circles.len()
+    );
+    assert!(circles.len() <= 12, "{}", described(&circles, &arrows));
+}
+
+/// `src/daemon/runs.rs` is in the room `daemon`, `src/trust.rs` in `trust`.
+fn room(file: &str) -> &str {
+    let below = file.strip_prefix("src/").unwrap_or(file);
+    below.split(['/', '.']).next().unwrap_or(below)
+}
+
+/// The strongly connected components of more than one member: each is tied by one circle or more.
+fn circles<'a>(members: &[&'a str], uses: impl Fn(&str) -> Vec<&'a str>) -> Vec<Vec<&'a str>> {
+    let reach = |start: &'a str| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![start]);
+        while let Some(member) = open.pop() {
+            open.extend(uses(member).into_iter().filter(|next| seen.insert(*next)));
+        }
+        seen
+    };
+    let reached: BTreeMap<&str, BTreeSet<&str>> =
+        members.iter().map(|member| (*member, reach(member))).collect();
+    let mut placed = BTreeSet::new();
+    let mut circles = Vec::new();
+    for member in members {
+        let mutual = reached[member].iter().filter(|other| reached[**other].contains(*member));
+        let circle: Vec<&str> = mutual.copied().collect();
+        if circle.len() > 1 && placed.insert(circle.clone()) {
+            circles.push(circle);
+        }
+    }
+    circles
+}
+
+fn described(circles: &[Vec<&str>], arrows: &BTreeSet<(&str, &str)>) -> String {
+    let mut text = String::new();
+    for circle in circles {
+        writeln!(text, "\na circle of {} files:", circle.len()).unwrap();
+        for (from, to) in arrows.iter().filter(|(from, to)| circle.contains(from) && circle.contains(to)) {
+            writeln!(text, "    {from} uses {to}").unwrap();
+        }
+    }
+    text
+}

@@ -1,0 +1,271 @@
+//! The files of a crate and what each uses of the others, as far as their paths tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Re-exports of re-exports end somewhere.
+const MAX_REEXPORTS: usize = 8;
+
+type Module = Vec<String>;
+
+pub struct Source {
+    /// By module: `["daemon", "runs"]`.
+    files: BTreeMap<Module, File>,
+}
+
+struct File {
+    path: String,
+    /// The code without comments, strings and tests.
+    code: String,
+    /// Every leaf of its `use` statements: the path, and the name that it has here (`*` for all names).
+    imports: Vec<(Module, String)>,
+}
+
+impl Source {
+    /// Reads the crate below `root`, whose modules are files, never inline (but for tests).
+    pub fn read(root: &str) -> Self {
+        let mut source = Self { files: BTreeMap::new() };
+        source.add(Path::new(root), &[]);
+        source
+    }
+
+    fn add(&mut self, directory: &Path, module: &[String]) {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let mut own = module.to_vec();
+            if path.is_dir() {
+                own.push(name);
+                self.add(&path, &own);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                if name != "mod" && !(module.is_empty() && name == "lib") {
+                    own.push(name);
+                }
+                let code = without_tests(&bare(&fs::read_to_string(&path).unwrap()));
+                let imports = imports(&code);
+                self.files.insert(own, File { path: path.to_str().unwrap().to_owned(), code, imports });
+            }
+        }
+    }
+
+    /// The files that are no tests.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().filter(|(module, _)| !self.is_test(module)).map(|(_, file)| file.path.as_str())
+    }
+
+    /// Which file uses something that which other file defines.
+    pub fn arrows(&self) -> BTreeSet<(&str, &str)> {
+        let mut arrows = BTreeSet::new();
+        for (module, file) in self.files.iter().filter(|(module, _)| !self.is_test(module)) {
+            let imported = file.imports.iter().map(|(path, _)| path.clone());
+            for path in imported.chain(inline_paths(&file.code)) {
+                let Some(target) = self.absolute(module, &path).and_then(|path| self.defining(&path, 0))
+                else {
+                    continue;
+                };
+                if target.path != file.path {
+                    arrows.insert((file.path.as_str(), target.path.as_str()));
+                }
+            }
+        }
+        arrows
+    }
+
+    /// A file that its parent declares under `#[cfg(test)]`, or one below such a file.
+    fn is_test(&self, module: &[String]) -> bool {
+        (1..=module.len()).any(|length| {
+            let declaration = format!("mod {};", module[length - 1]);
+            let parent = self.files.get(&module[..length - 1]);
+            parent.is_some_and(|parent| length > 0 && !parent.code.contains(&declaration))
+                && module != ["main".to_owned()]
+        })
+    }
+
+    /// `path`, as `module` writes it, from the root of the crate; `None` if it leads to another crate.
+    fn absolute(&self, module: &[String], path: &[String]) -> Option<Module> {
+        let (first, rest) = path.split_first()?;
+        let mut own = module.to_vec();
+        match first.as_str() {
+            "crate" => Some(rest.to_vec()),
+            "twitcher" if module == ["main".to_owned()] => Some(rest.to_vec()),
+            "self" => Some([own, rest.to_vec()].concat()),
+            "super" => {
+                own.pop();
+                match rest.first().is_some_and(|next| next == "super") {
+                    true => self.absolute(&own, rest),
+                    false => Some([own, rest.to_vec()].concat()),
+                }
+            }
+            child => {
+                own.push(child.to_owned());
+                self.files.contains_key(&own).then(|| [module.to_vec(), path.to_vec()].concat())
+            }
+        }
+    }
+
+    /// The file that defines what `path` names, behind all re-exports.
+    fn defining(&self, path: &[String], depth: usize) -> Option<&File> {
+        let length = (0..=path.len()).rev().find(|length| self.files.contains_key(&path[..*length]))?;
+        let (module, rest) = path.split_at(length);
+        let file = &self.files[module];
+        let Some(name) = rest.first().filter(|_| depth < MAX_REEXPORTS) else { return Some(file) };
+        if defines(&file.code, name) {
+            return Some(file);
+        }
+        for (imported, alias) in &file.imports {
+            let Some(imported) = self.absolute(module, imported) else { continue };
+            if alias == name {
+                return self.defining(&imported, depth + 1);
+            }
+            let is_glob_with_it =
+                || self.files.get(&imported).is_some_and(|child| defines(&child.code, name));
+            if alias == "*" && is_glob_with_it() {
+                return self.files.get(&imported);
+            }
+        }
+        Some(file)
+    }
+}
+
+fn defines(code: &str, name: &str) -> bool {
+    ["struct", "enum", "fn", "const", "static", "type", "trait", "union", "macro_rules!"].iter().any(|kind| {
+        code.match_indices(&format!("{kind} {name}")).any(|(at, found)| {
+            !code[at + found.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+        })
+    })
+}
+
+/// The code with comments and the contents of literals left out.
+fn bare(code: &str) -> String {
+    let mut out = String::with_capacity(code.len());
+    let mut rest = code;
+    while let Some(first) = rest.chars().next() {
+        let literal =
+            ["r#\"", "r\"", "br\"", "b\"", "c\"", "\""].iter().find(|start| rest.starts_with(**start));
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(start) =
+            literal.filter(|_| !out.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+        {
+            start.len() + literal_length(&rest[start.len()..], start)
+        } else if let Some(length) = char_length(rest) {
+            length
+        } else {
+            out.push(first);
+            first.len_utf8()
+        };
+        rest = &rest[length..];
+    }
+    out
+}
+
+/// How long a string literal is after its opening, which is `start`.
+fn literal_length(rest: &str, start: &str) -> usize {
+    if let Some(hashes) = start.strip_prefix('r').or(start.strip_prefix("br")) {
+        let end = if hashes.starts_with('#') { "\"#" } else { "\"" };
+        return rest.find(end).map_or(rest.len(), |at| at + end.len());
+    }
+    let mut escaped = false;
+    for (at, byte) in rest.bytes().enumerate() {
+        match byte {
+            b'"' if !escaped => return at + 1,
+            _ => escaped = byte == b'\\' && !escaped,
+        }
+    }
+    rest.len()
+}
+
+/// How long the character literal is that `code` starts with; `None` for a lifetime and anything else.
+fn char_length(code: &str) -> Option<usize> {
+    let inner = code.strip_prefix('\'')?;
+    if inner.starts_with('\\') {
+        return Some(3 + inner[2..].find('\'')?);
+    }
+    let character = inner.chars().next()?;
+    inner[character.len_utf8()..].starts_with('\'').then(|| 2 + character.len_utf8())
+}
+
+/// The code without the items that are compiled for tests only.
+fn without_tests(code: &str) -> String {
+    let mut out = String::new();
+    let mut rest = code;
+    while let Some(at) = rest.find("#[cfg(test)]") {
+        out.push_str(&rest[..at]);
+        let item = &rest[at..];
+        let opening = item.find(['{', ';']).unwrap_or(item.len());
+        let mut depth = 0;
+        let end = item[opening..].find(|c: char| {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        });
+        rest = end.map_or("", |end| &item[opening + end + 1..]);
+    }
+    out + rest
+}
+
+/// The leaves of all `use` statements.
+fn imports(code: &str) -> Vec<(Module, String)> {
+    let mut leaves = Vec::new();
+    for (at, _) in code.match_indices("use ") {
+        let statement = &code[at + 4..];
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let Some(end) = statement.find(';') else { continue };
+        expand(&[], &statement[..end], &mut leaves);
+    }
+    leaves
+}
+
+/// Takes `a::{b, c::d as e}` apart.
+fn expand(prefix: &[String], tree: &str, leaves: &mut Vec<(Module, String)>) {
+    let tree = tree.trim();
+    if let Some((path, group)) = tree.split_once('{') {
+        let prefix = [prefix.to_vec(), segments(path)].concat();
+        let group = group.trim_end().strip_suffix('}').unwrap_or(group);
+        let mut depth = 0;
+        let parts = group.split(|c: char| {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            c == ',' && depth == 0
+        });
+        parts.filter(|part| !part.trim().is_empty()).for_each(|part| expand(&prefix, part, leaves));
+        return;
+    }
+    let (path, alias) =
+        tree.split_once(" as ").map_or((tree, None), |(path, alias)| (path, Some(alias.trim())));
+    let mut path = [prefix.to_vec(), segments(path)].concat();
+    if path.last().is_some_and(|last| last == "self") && path.len() > 1 {
+        path.pop();
+    }
+    let is_glob = path.last().is_some_and(|last| last == "*");
+    let name = alias.map_or_else(|| path.last().cloned().unwrap_or_default(), str::to_owned);
+    if is_glob {
+        path.pop();
+    }
+    leaves.push((path, name));
+}
+
+fn segments(path: &str) -> Module {
+    path.split("::").map(str::trim).filter(|segment| !segment.is_empty()).map(str::to_owned).collect()
+}
+
+/// Paths of the crate in the midst of code: `crate::text::count`, `super::node`, and `child::name`.
+fn inline_paths(code: &str) -> Vec<Module> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let words = code.split(|c: char| !is_part(c));
+    words
+        .filter(|word| word.contains("::") && !word.starts_with(':') && !word.ends_with(':'))
+        .map(segments)
+        .collect()
+}
