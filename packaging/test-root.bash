@@ -1,4 +1,4 @@
-# What test-deb and test-rpm have in common: a clean root in $root, and what is looked at there.
+# Sourced by test-deb and test-rpm: makes a clean root in $root, and defines functions to use and check it.
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -10,20 +10,21 @@ fail() {
     exit 1
 }
 
-# Runs a command in the root, with a /proc, which is gone with the command.
+# Runs a command in the root. /proc is mounted there only while the command runs.
 inside() {
     unshare --mount --pid --fork --mount-proc="$root/proc" chroot "$root" \
         env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive \
         "$@" < /dev/null
 }
 
-# Every file there is, with what it is and whose; what the package manager notes for itself aside.
+# Lists every file with its type, mode, owner, group and link target, without /var/log and the package
+# managers' databases.
 files() {
     (cd "$root" && find . -xdev \( -path ./proc -o -path ./var/log -o -path ./var/lib/dpkg -o -path ./var/lib/rpm \) -prune \
         -o -printf '%p %y %m %u %g %l\n' | sort)
 }
 
-# What was asked of the service manager since the last time.
+# Prints the calls to the service manager since the last call of this function, without daemon-reload.
 services() {
     grep -v daemon-reload "$root/var/log/services" || true
     : > "$root/var/log/services"
@@ -33,7 +34,7 @@ expect() {
     [ "$2" = "$3" ] || fail "$1: expected '$3', found '$2'"
 }
 
-# What an installed package must do, whatever installed it.
+# Uses and checks the installed package. Both package formats must pass.
 use() {
     expect "the mode of twitcher.toml" "$(stat -c '%a %U %G' "$root/etc/twitcher/twitcher.toml")" "600 root root"
     [ -z "$(find "$root/etc/systemd" -name 'twitcher*')" ] || fail "the unit was enabled unasked"
@@ -54,7 +55,7 @@ CONFIG
     ! inside twitcher check > "$root/var/log/said" 2>&1 || fail "a wrong config passes"
     grep -q 'wrong.twc:1:1: .*znod' "$root/var/log/said" || fail "the check says: $(cat "$root/var/log/said")"
     rm "$root/etc/twitcher/wrong.twc"
-    # As `systemctl enable` does.
+    # `systemctl enable` makes this link.
     mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
     ln -s /usr/lib/systemd/system/twitcher.service "$root/etc/systemd/system/multi-user.target.wants/twitcher.service"
 }
