@@ -7,7 +7,7 @@
 //!  store::directory ┴─ Observed ─▶ watch (pure) ── Effect ──▶ daemon ──┤
 //!                                    ▲    ▲                    │  │    └ function (twitcher act)
 //!  config (hot reload) ─ WatchChange ┘    └── ends, timers ────┘  ├──▶ report ─▶ log, metrics
-//!  control (operators) ─ Question ─▶ daemon                      └──▶ ledger
+//!  control (operators) ─ DaemonRequest ─▶ daemon                      └──▶ ledger
 //! ```
 //!
 //! * [`store`] turns each node into the stream of its latest states. Sessions, re-arming, backoff and

@@ -20,13 +20,13 @@ use tokio::io::unix::AsyncFd;
 
 use crate::model::{Credentials, Resource};
 
+mod exec_context;
 pub mod launch;
-mod surroundings;
 
-pub use surroundings::{Failure, Step};
+pub use exec_context::{SetupError, Step};
 
 /// The kernel's number of signals, on every architecture but MIPS, and the size of a set of them.
-const LAST_SIGNAL: libc::c_int = 64;
+const MAX_SIGNAL: libc::c_int = 64;
 const SIGSET_BYTES: usize = 8;
 
 /// The kernel's `struct sigaction`, at least as large as on any architecture.
@@ -52,7 +52,7 @@ pub struct ChildSetup {
 
 /// To be called in the child: gives it a session of its own, default signal dispositions and an empty mask, no core
 /// dumps, no descriptor of the daemon's, and what `setup` says; the identity is verified.
-fn set_up(setup: &ChildSetup, read_back: &mut [libc::gid_t]) -> Result<(), Failure> {
+fn set_up(setup: &ChildSetup, read_back: &mut [libc::gid_t]) -> Result<(), SetupError> {
     // SAFETY: all of these are plain system calls without pointers into shared state; `sigset` is a
     // local. They are async-signal-safe or bare syscalls.
     unsafe {
@@ -61,7 +61,7 @@ fn set_up(setup: &ChildSetup, read_back: &mut [libc::gid_t]) -> Result<(), Failu
         // All zero is SIG_DFL without flags. The raw call, because libc refuses the two signals that it keeps
         // for itself, and whoever started us may have ignored those, too.
         let default = KernelSigaction::default();
-        for signal in 1..=LAST_SIGNAL {
+        for signal in 1..=MAX_SIGNAL {
             // Fails for SIGKILL and SIGSTOP, which need nothing.
             libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, SIGSET_BYTES);
         }
@@ -72,21 +72,21 @@ fn set_up(setup: &ChildSetup, read_back: &mut [libc::gid_t]) -> Result<(), Failu
         change_limit(libc::RLIMIT_NOFILE, |limit| limit.rlim_cur = setup.nofile.min(limit.rlim_max))?;
     }
     // What may take the privileges that the change of identity gives up comes before it.
-    setup.make_room()?;
+    setup.raise_limits()?;
     if let Some(credentials) = &setup.credentials {
-        leave_keyring()?;
+        join_new_keyring()?;
         become_user(credentials, read_back)?;
     }
-    setup.limit_and_enter()?;
-    close_on_exec_but(setup.keep)?;
-    setup.give_up_privileges()
+    setup.apply_limits_and_cwd()?;
+    mark_close_on_exec_except(setup.keep)?;
+    setup.set_no_new_privs()
 }
 
 /// Takes a new session keyring. Whoever is in a session has what its keyring holds, of whatever user they are: without this
 /// the keys of the administrator who started the daemon.
 ///
 /// To be called as root, who has room for one per process; other users have little.
-fn leave_keyring() -> io::Result<()> {
+fn join_new_keyring() -> io::Result<()> {
     // SAFETY: a bare syscall; without a name there is no pointer.
     let joined = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, 0) };
     match check_long(joined) {
@@ -134,7 +134,7 @@ fn become_user(credentials: &Credentials, read_back: &mut [libc::gid_t]) -> io::
 
 /// Marks every descriptor from 3 on close-on-exec, `keep` excepted. Marked and not closed, because the pipe
 /// that carries an exec failure back is among them.
-fn close_on_exec_but(keep: Option<RawFd>) -> io::Result<()> {
+fn mark_close_on_exec_except(keep: Option<RawFd>) -> io::Result<()> {
     let range = |first: libc::c_uint, last: libc::c_uint| {
         if first > last {
             return Ok(());
@@ -168,17 +168,17 @@ unsafe fn change_limit(
 }
 
 /// Ten times the 25 MiB of address space that 10,000 registrations were measured to need, unoptimized.
-const MEMORY: u64 = 256 << 20;
+const MAX_MEMORY: u64 = 256 << 20;
 
 /// The interpreter's frames are large; its own limits on depth end well below this.
-const STACK: u64 = 64 << 20;
+const MAX_STACK: u64 = 64 << 20;
 
 /// Seconds of CPU in a whole life. The parent ends every evaluation after 2 s and replaces a child that has
-/// used [`crate::config::evaluate::LIFETIME`]; this one is for an evaluator whose parent is gone.
-const CPU: u64 = 60;
+/// used [`crate::config::evaluate::MAX_CHILD_BUSY`]; this one is for an evaluator whose parent is gone.
+const MAX_CPU_SECONDS: u64 = 60;
 
 /// stdin, stdout, stderr and what the loader opens before `main`.
-const DESCRIPTORS: u64 = 16;
+const MAX_DESCRIPTORS: u64 = 16;
 
 /// First of the ids that nobody assigns: systemd's UIDS-GIDS documentation has `0x7000_0000` up to
 /// `0x7fff_fffe` as unused. A pid has 22 bits at most.
@@ -204,7 +204,7 @@ fn become_evaluator(root: bool) -> io::Result<()> {
     // SAFETY: plain system calls on integers and on a local structure that outlives them.
     unsafe {
         check(libc::setsid())?;
-        close_on_exec_but(None)?;
+        mark_close_on_exec_except(None)?;
         if root && leave_root()? {
             // After the change, or exec would count the processes that the old identity has.
             limit(libc::RLIMIT_NPROC, 0)?;
@@ -213,12 +213,12 @@ fn become_evaluator(root: bool) -> io::Result<()> {
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
     }
-    limit(libc::RLIMIT_AS, MEMORY)?;
-    limit(libc::RLIMIT_CPU, CPU)?;
+    limit(libc::RLIMIT_AS, MAX_MEMORY)?;
+    limit(libc::RLIMIT_CPU, MAX_CPU_SECONDS)?;
     limit(libc::RLIMIT_FSIZE, 0)?;
     limit(libc::RLIMIT_CORE, 0)?;
-    limit(libc::RLIMIT_NOFILE, DESCRIPTORS)?;
-    limit(libc::RLIMIT_STACK, STACK)
+    limit(libc::RLIMIT_NOFILE, MAX_DESCRIPTORS)?;
+    limit(libc::RLIMIT_STACK, MAX_STACK)
 }
 
 /// Returns whether the identity changed. In a user namespace that maps no id but its root's there is none to change
@@ -294,7 +294,7 @@ pub fn memfd(content: &[u8]) -> io::Result<File> {
 /// limit says. Copies of it are as invisible, until they execute a program.
 ///
 /// Its files in /proc are root's then. It can read its own all the same, but write to one only as root.
-pub fn hide() -> io::Result<()> {
+pub fn make_undumpable() -> io::Result<()> {
     nix::sys::prctl::set_dumpable(false).map_err(io::Error::from)
 }
 
@@ -336,7 +336,7 @@ pub fn fork() -> io::Result<bool> {
 /// Makes all threads allocate from one heap. To be called before the first is started.
 ///
 /// What the config thread frees would otherwise stay in a heap of its own, where nobody else can use it.
-pub fn share_one_heap() {
+pub fn use_single_malloc_arena() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes two numbers; other threads are not there yet.
     unsafe {

@@ -33,11 +33,11 @@ impl Trust {
 
 /// Where something is met on the way to a config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// On the way to the config directory. In a sticky directory there, others can put nothing in another's place.
-    Above,
+    Ancestor,
     /// The config directory and what is in it. There even a new file is too much.
-    Within,
+    Inside,
 }
 
 /// What keeps a file, a directory or a link from being trusted.
@@ -60,20 +60,20 @@ pub enum Fault {
 }
 
 /// Returns `Ok` if and only if what was opened at `path`, of this owner and mode (its kind included), can be trusted there.
-pub fn trusted(path: &Path, owner: uid_t, mode: mode_t, place: Place) -> Result<(), Distrusted> {
-    match judge(owner, mode, place) {
+pub fn trusted(path: &Path, owner: uid_t, mode: mode_t, location: Location) -> Result<(), Untrusted> {
+    match judge(owner, mode, location) {
         None => Ok(()),
-        Some(fault) => Err(Distrusted { path: path.to_owned(), fault }),
+        Some(fault) => Err(Untrusted { path: path.to_owned(), fault }),
     }
 }
 
-fn judge(owner: uid_t, mode: mode_t, place: Place) -> Option<Fault> {
+fn judge(owner: uid_t, mode: mode_t, location: Location) -> Option<Fault> {
     let kind = mode & S_IFMT;
     if let Some(kind) = special(kind) {
         return Some(Fault::Special(kind));
     }
     let is_link = kind == S_IFLNK;
-    let is_guarded = place == Place::Above && kind == S_IFDIR && mode & S_ISVTX != 0;
+    let is_guarded = location == Location::Ancestor && kind == S_IFDIR && mode & S_ISVTX != 0;
     // A link's own mode means nothing.
     let writable = !is_link && !is_guarded && mode & 0o022 != 0;
     let owner = (owner != 0).then_some(owner);
@@ -81,8 +81,8 @@ fn judge(owner: uid_t, mode: mode_t, place: Place) -> Option<Fault> {
 }
 
 /// Returns `None` if and only if nobody but its owner can get at a file of this mode, which holds secrets.
-pub fn exposed(path: &Path, mode: mode_t) -> Option<Distrusted> {
-    (mode & 0o077 != 0).then(|| Distrusted { path: path.to_owned(), fault: Fault::Exposed })
+pub fn exposed(path: &Path, mode: mode_t) -> Option<Untrusted> {
+    (mode & 0o077 != 0).then(|| Untrusted { path: path.to_owned(), fault: Fault::Exposed })
 }
 
 fn special(kind: mode_t) -> Option<&'static str> {
@@ -97,30 +97,30 @@ fn special(kind: mode_t) -> Option<&'static str> {
 
 /// Something that is not trusted. Shown as what is wrong with it and what cures that, for whoever is refused it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Distrusted {
+pub struct Untrusted {
     pub path: PathBuf,
     pub fault: Fault,
 }
 
-impl fmt::Display for Distrusted {
+impl fmt::Display for Untrusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path.display(), self.reason())
     }
 }
 
-impl Distrusted {
+impl Untrusted {
     /// As it follows `path`, which may be another's: a link's, or that of a file in an untrusted directory.
     pub fn reason_at(&self, path: &Path) -> String {
         if self.path == path { self.reason() } else { self.to_string() }
     }
 
     fn reason(&self) -> String {
-        format!("{}; refused until {}", self.what(), self.cure())
+        format!("{}; refused until {}", self.what(), self.remedy())
     }
 
     /// For whom it is not refused.
     pub fn warning(&self) -> String {
-        format!("{}: {}; {}", self.path.display(), self.what(), self.cure())
+        format!("{}: {}; {}", self.path.display(), self.what(), self.remedy())
     }
 
     fn what(&self) -> String {
@@ -139,7 +139,7 @@ impl Distrusted {
         }
     }
 
-    fn cure(&self) -> String {
+    fn remedy(&self) -> String {
         let path = quoted(&self.path.to_string_lossy());
         match &self.fault {
             Fault::Changeable { owner, writable, is_link } => {
@@ -166,8 +166,8 @@ mod tests {
     fn only_what_root_alone_can_change_is_trusted() {
         const NOBODY: uid_t = 65534;
         let foreign = |owner, writable, is_link| Some(Fault::Changeable { owner, writable, is_link });
-        let (above, within) = (Place::Above, Place::Within);
-        for (what, owner, mode, place, expected) in [
+        let (above, within) = (Location::Ancestor, Location::Inside);
+        for (what, owner, mode, location, expected) in [
             ("file", 0, S_IFREG | 0o644, within, None),
             ("setuid, sticky", 0, S_IFREG | 0o5755, within, None),
             ("group's file", 0, S_IFREG | 0o664, within, foreign(None, true, false)),
@@ -188,7 +188,7 @@ mod tests {
             ("terminal", 0, S_IFCHR | 0o600, within, Some(Fault::Special("a device"))),
             ("disk", 0, S_IFBLK | 0o600, within, Some(Fault::Special("a device"))),
         ] {
-            assert_eq!(judge(owner, mode, place), expected, "{what}");
+            assert_eq!(judge(owner, mode, location), expected, "{what}");
         }
     }
 
@@ -235,7 +235,7 @@ mod tests {
                 "/a.toml: holds secrets that others than its owner can read; refused until `chmod 600 /a.toml`",
             ),
         ] {
-            assert_eq!(Distrusted { path: path.into(), fault }.to_string(), expected);
+            assert_eq!(Untrusted { path: path.into(), fault }.to_string(), expected);
         }
     }
 }

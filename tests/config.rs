@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use twitcher::config::evaluate::{Evaluator, Outcome};
+use twitcher::config::evaluate::{Evaluation, Evaluator};
 use twitcher::config::files::{FileChange, Loader, start_with};
 use twitcher::config::root::Root;
 use twitcher::config::scan;
@@ -22,7 +22,7 @@ use twitcher::trust::Trust;
 const TWITCHER: &str = env!("CARGO_BIN_EXE_twitcher");
 
 /// No test waits that long but one that fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn watch(znode: &str) -> String {
     format!("RegisterWatch(#{{znode: \"{znode}\", action: Exec(\"true\")}});\n")
@@ -40,14 +40,14 @@ fn request(source: &str) -> Request {
     }
 }
 
-fn evaluate(evaluator: &mut Evaluator, source: &str) -> Outcome {
+fn evaluate(evaluator: &mut Evaluator, source: &str) -> Evaluation {
     evaluator.evaluate(&mut request(source), &mut |module| Err(format!("no {module}")))
 }
 
-fn message(outcome: Outcome) -> (String, bool) {
+fn message(outcome: Evaluation) -> (String, bool) {
     match outcome {
-        Outcome::Failed { message, temporary } => (message, temporary),
-        Outcome::Loaded { watches, .. } => panic!("loaded {} watches", watches.len()),
+        Evaluation::Failed { message, transient } => (message, transient),
+        Evaluation::Loaded { watches, .. } => panic!("loaded {} watches", watches.len()),
     }
 }
 
@@ -56,7 +56,7 @@ fn a_hostile_script_is_an_error_of_its_own_file_only() {
     let mut evaluator = Evaluator::new(TWITCHER.into());
     let late = "did not end within 2 s";
     let died = "ran out of memory or stack";
-    for (what, source, expected, temporary) in [
+    for (what, source, expected, transient) in [
         ("loop", "loop {}".to_owned(), late, true),
         ("recursion", "fn f(n) { f(n + 1) } f(0)".into(), "tack overflow", false),
         ("memory", "let a = []; loop { a.push(`0123456789` + a.len); }".into(), "", true),
@@ -70,16 +70,16 @@ fn a_hostile_script_is_an_error_of_its_own_file_only() {
         let started = Instant::now();
         let outcome = evaluate(&mut evaluator, &source);
         assert!(started.elapsed() < Duration::from_millis(2700), "{what}: {:?}", started.elapsed());
-        if what == "deep values" && matches!(outcome, Outcome::Loaded { .. }) {
+        if what == "deep values" && matches!(outcome, Evaluation::Loaded { .. }) {
             continue;
         }
         let (message, retry) = message(outcome);
         assert!(message.starts_with("/etc/twitcher/a.twc:"), "{what}: {message}");
         assert!(message.contains(expected), "{what}: {message}");
-        assert!(retry == temporary || expected.is_empty(), "{what}: {message}");
+        assert!(retry == transient || expected.is_empty(), "{what}: {message}");
         match evaluate(&mut evaluator, &watch("/a")) {
-            Outcome::Loaded { watches, .. } => assert_eq!(watches.len(), 1, "after {what}"),
-            Outcome::Failed { message, .. } => panic!("after {what}: {message}"),
+            Evaluation::Loaded { watches, .. } => assert_eq!(watches.len(), 1, "after {what}"),
+            Evaluation::Failed { message, .. } => panic!("after {what}: {message}"),
         }
     }
 }
@@ -95,8 +95,8 @@ fn ten_thousand_registrations_are_well_within_the_limits() {
         let deadline = Instant::now() + Duration::from_secs(60);
         let watches = loop {
             match evaluate(&mut evaluator, &source) {
-                Outcome::Loaded { watches, .. } => break watches,
-                Outcome::Failed { message, .. } => {
+                Evaluation::Loaded { watches, .. } => break watches,
+                Evaluation::Failed { message, .. } => {
                     assert!(
                         message.contains("did not end within 2 s") && Instant::now() < deadline,
                         "{message}"
@@ -115,8 +115,8 @@ fn nothing_leaves_our_environment_but_what_a_config_asks_for() {
         "RegisterWatch(#{znode: `/${env(\"CARGO_PKG_NAME\")}/x${env(\"NO_SUCH\")}`, action: Exec(`x`)});",
     );
     match evaluator.evaluate(&mut request, &mut |module| Err(format!("no {module}"))) {
-        Outcome::Loaded { watches, .. } => assert_eq!(watches[0].znode, "/twitcher/x"),
-        Outcome::Failed { message, .. } => panic!("{message}"),
+        Evaluation::Loaded { watches, .. } => assert_eq!(watches[0].znode, "/twitcher/x"),
+        Evaluation::Failed { message, .. } => panic!("{message}"),
     }
     let asked = [("CARGO_PKG_NAME".to_owned(), Some("twitcher".to_owned())), ("NO_SUCH".to_owned(), None)];
     assert_eq!(request.facts.variables, asked.into());
@@ -128,10 +128,10 @@ fn a_config_can_ask_for_so_many_variables_and_no_more() {
     let asking = |count: usize| {
         format!("for n in 0..{count} {{ try {{ env(`V${{n}}`) }} catch {{}} }}\n{}", watch("/a"))
     };
-    assert!(matches!(evaluate(&mut evaluator, &asking(64)), Outcome::Loaded { .. }));
-    let (message, temporary) = message(evaluate(&mut evaluator, &asking(65)));
+    assert!(matches!(evaluate(&mut evaluator, &asking(64)), Evaluation::Loaded { .. }));
+    let (message, transient) = message(evaluate(&mut evaluator, &asking(65)));
     assert_eq!(message, "/etc/twitcher/a.twc: more than 64 environment variables");
-    assert!(!temporary);
+    assert!(!transient);
 }
 
 #[test]
@@ -139,8 +139,8 @@ fn more_files_than_one_child_serves() {
     let mut evaluator = Evaluator::new(TWITCHER.into());
     for n in 0..600 {
         match evaluate(&mut evaluator, &watch(&format!("/{n}"))) {
-            Outcome::Loaded { watches, .. } => assert_eq!(watches[0].znode, format!("/{n}")),
-            Outcome::Failed { message, .. } => panic!("{n}: {message}"),
+            Evaluation::Loaded { watches, .. } => assert_eq!(watches[0].znode, format!("/{n}")),
+            Evaluation::Failed { message, .. } => panic!("{n}: {message}"),
         }
     }
 }
@@ -209,7 +209,7 @@ fn the_evaluator_is_confined() {
         Some(())
     };
     while !evaluators().iter().any(|pid| confined(pid).is_some()) {
-        assert!(started.elapsed() < PATIENCE, "no evaluator was seen");
+        assert!(started.elapsed() < TIMEOUT, "no evaluator was seen");
     }
     looping.join().unwrap();
 }
@@ -218,7 +218,7 @@ fn the_evaluator_is_confined() {
 
 fn act(source: &str, stdin: &str) -> Output {
     use twitcher::act::function::{ActEvent, ActRequest};
-    use twitcher::action::given::Given;
+    use twitcher::action::payload::Payload;
     use twitcher::model::Program;
     let directory = tempfile::tempdir().unwrap();
     let order = directory.path().join("order");
@@ -229,8 +229,8 @@ fn act(source: &str, stdin: &str) -> Output {
         modules: BTreeMap::new(),
         facts: Facts::default(),
     };
-    let given = Given::Data(vec![b'x'; 1 << 20].into());
-    let event = ActEvent { znode: "/a".into(), event: "load".into(), version: 1, watch: "w".into(), given };
+    let payload = Payload::Data(vec![b'x'; 1 << 20].into());
+    let event = ActEvent { znode: "/a".into(), event: "load".into(), version: 1, watch: "w".into(), payload };
     fs::write(&order, ActRequest { program: program.into(), index: 0, event }.encode()).unwrap();
     let shell = format!("exec 9<{}; echo {stdin} | {TWITCHER} act 9", order.display());
     Command::new("/bin/sh").args(["-c", &shell]).output().unwrap()
@@ -304,14 +304,14 @@ impl Follower {
 
     /// The next change. That a rescan is over is none.
     fn next(&self) -> FileChange {
-        let mut changes = std::iter::from_fn(|| self.changes.recv_timeout(PATIENCE).ok());
+        let mut changes = std::iter::from_fn(|| self.changes.recv_timeout(TIMEOUT).ok());
         changes.find(|change| !is_answer(change)).expect("a change")
     }
 
     /// What is said, in short, from now until so many rescans are answered.
     fn until_answered(&self, rescans: usize) -> Vec<String> {
         let mut said = Vec::new();
-        let (mut open, end) = (rescans, Instant::now() + PATIENCE);
+        let (mut open, end) = (rescans, Instant::now() + TIMEOUT);
         while open > 0 {
             let left = end.saturating_duration_since(Instant::now());
             match self.changes.recv_timeout(left).expect("an answer") {
@@ -348,10 +348,10 @@ fn short(change: &FileChange) -> String {
         }
         FileChange::Failed { file, .. } => format!("{file} failed"),
         FileChange::Removed { file } => format!("{file} removed"),
-        FileChange::Closed { place, error } => format!("{place} closed: {error}"),
-        FileChange::Opened { place } => format!("{place} opened"),
+        FileChange::Inaccessible { path, error } => format!("{path} closed: {error}"),
+        FileChange::Accessible { path } => format!("{path} opened"),
         FileChange::Warning(warning) => format!("warning: {warning}"),
-        FileChange::Trouble(trouble) => format!("trouble: {trouble}"),
+        FileChange::Degraded(trouble) => format!("trouble: {trouble}"),
         FileChange::FirstScanDone => "done".into(),
         FileChange::Rescanned { requests } => format!("{requests} rescanned"),
     }
@@ -689,7 +689,7 @@ fn what_is_swapped_between_the_judging_and_the_reading_is_never_read() {
                 }
             }
             let enough = n > 5_000 && good.iter().chain(&refused).all(|count| *count > 100);
-            if enough || read_evil || started.elapsed() > PATIENCE {
+            if enough || read_evil || started.elapsed() > TIMEOUT {
                 break;
             }
         }

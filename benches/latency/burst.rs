@@ -11,7 +11,7 @@ use crate::table::{Goal, Table, Unit, percentile};
 use crate::{Bench, Result, Scale};
 
 /// As long as this between two runs, and the rest is lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After the last one: time for a run too many to show.
 const QUIET: Duration = Duration::from_millis(500);
@@ -58,8 +58,8 @@ async fn once(bench: &mut Bench, nodes: &Nodes) -> Result<(f64, usize)> {
     let setting = try_join_all(paths.iter().map(|path| bench.setter.set_data(path, data.as_bytes(), None)));
     let receiving = async {
         loop {
-            let patience = if waiting.is_empty() { QUIET } else { PATIENCE };
-            let Some(stamp) = bench.stamps.next(patience).await else { break };
+            let timeout = if waiting.is_empty() { QUIET } else { TIMEOUT };
+            let Some(stamp) = bench.stamps.next(timeout).await else { break };
             last = last.max(stamp.at);
             twice += usize::from(!waiting.remove(stamp.node.as_str()));
         }

@@ -16,7 +16,7 @@ use zookeeper_client::{Acls, CreateMode};
 use crate::{Bench, Result, floor};
 
 /// How long anything may take that is not measured.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -167,7 +167,7 @@ impl Contender {
 
     /// The memory it holds, in MiB, once that has not changed for a while.
     pub async fn settled_memory(&self) -> Result<f64> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let (mut memory, mut unchanged) = (self.memory()?, 0);
         while unchanged < 10 && Instant::now() < deadline {
             sleep(Duration::from_millis(200)).await;
@@ -220,7 +220,7 @@ impl Drop for Contender {
 impl Bench {
     /// Waits until `count` watches are set, all of them `contenders'`.
     pub async fn armed(&self, contenders: &mut [&mut Contender], count: usize) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let watches = self.server.watches()?;
             if watches == count {
@@ -230,7 +230,7 @@ impl Bench {
                 contender.check()?;
             }
             if Instant::now() > deadline {
-                return Err(format!("{watches} of {count} watches after {PATIENCE:?}").into());
+                return Err(format!("{watches} of {count} watches after {TIMEOUT:?}").into());
             }
             sleep(Duration::from_millis(5)).await;
         }

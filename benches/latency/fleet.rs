@@ -10,7 +10,7 @@ use crate::table::{Goal, Table, Unit, percentile};
 use crate::{Bench, Result, Scale};
 
 /// As long as this between two runs, and the rest is lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After the last one: time for a run too many to show.
 const QUIET: Duration = Duration::from_millis(500);
@@ -72,8 +72,8 @@ async fn once(bench: &mut Bench, node: &str, value: usize, hosts: usize) -> Resu
     let mut command = command.stdin(Stdio::null()).spawn()?;
     let mut times = Vec::new();
     loop {
-        let patience = if times.len() >= hosts { QUIET } else { PATIENCE };
-        let Some(stamp) = bench.stamps.next(patience).await else { break };
+        let timeout = if times.len() >= hosts { QUIET } else { TIMEOUT };
+        let Some(stamp) = bench.stamps.next(timeout).await else { break };
         if stamp.node != node {
             return Err(format!("{} ran meanwhile", stamp.node).into());
         }

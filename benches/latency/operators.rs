@@ -15,7 +15,7 @@ use crate::table::{Goal, Table, Unit, percentile};
 use crate::{Bench, Result, Scale};
 
 /// An action that has not run by then is lost.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Result<()> {
     eprintln!("status and metrics of {} watches ...", scale.watches);
@@ -41,7 +41,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
         sleep(Duration::from_micros(fastrand::u64(35_000..65_000))).await;
         let set = now();
         bench.setter.set_data(&path, index.to_string().as_bytes(), None).await?;
-        let stamp = bench.stamps.next(PATIENCE).await.ok_or("an update was lost")?;
+        let stamp = bench.stamps.next(TIMEOUT).await.ok_or("an update was lost")?;
         latencies.of(side).push((stamp.at - set) as f64 / 1e6);
         drop(asking);
     }

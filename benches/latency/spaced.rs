@@ -10,7 +10,7 @@ use crate::table::{Goal, Table, Unit, percentile};
 use crate::{Bench, Result, Scale};
 
 /// An action that has not run by then is lost.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// After the last one: time for a run too many to show.
 const QUIET: Duration = Duration::from_millis(500);
@@ -34,7 +34,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: 
         let data = index.to_string();
         let set = now();
         bench.setter.set_data(path, data.as_bytes(), None).await?;
-        match bench.stamps.next(PATIENCE).await {
+        match bench.stamps.next(TIMEOUT).await {
             Some(stamp) if stamp.node == *path && stamp.at > set => {
                 if index >= 4 {
                     latencies.of(side).push((stamp.at - set) as f64 / 1e6);

@@ -9,7 +9,6 @@ use std::time::Duration;
 use nix::libc;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::timeout;
 
 use crate::Result;
 
@@ -55,8 +54,8 @@ impl Stamps {
     }
 
     /// The next run, if it comes in time.
-    pub async fn next(&mut self, patience: Duration) -> Option<Stamp> {
-        timeout(patience, self.received.recv()).await.ok().flatten()
+    pub async fn next(&mut self, timeout: Duration) -> Option<Stamp> {
+        tokio::time::timeout(timeout, self.received.recv()).await.ok().flatten()
     }
 }
 

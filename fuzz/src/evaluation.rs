@@ -15,7 +15,7 @@ use twitcher::config::load::{Loaded, Source, Watches, load};
 use twitcher::config::modules::ModuleSource;
 use twitcher::config::resolve::Accounts;
 use twitcher::model::{Action, Facet, StoreName, StoreNames, WatchSpec};
-use twitcher::watch::{Past, Policy};
+use twitcher::watch::{Policy, Recovery};
 
 use super::watch;
 
@@ -27,7 +27,7 @@ pub fn run(data: &[u8]) {
         Some(end) => (&data[..end], &data[end + 1..]),
         None => (data, &[][..]),
     };
-    let mut evaluator = Evaluator::answered_by(packets(replies)).expect("/dev/null");
+    let mut evaluator = Evaluator::with_replies(packets(replies)).expect("/dev/null");
     let mut read = |path: &str| -> ModuleSource {
         assert!(path.ends_with(".rhai"), "{path:?} is read, which is no module");
         if path.contains("lib") { Ok(Arc::from("fn f() { 1 }")) } else { Err("no such module".into()) }
@@ -41,9 +41,9 @@ pub fn run(data: &[u8]) {
     let Loaded { result, modules } =
         load(source, &mut evaluator, &mut Accounts::default(), Some(&stores), &mut read);
     assert!(modules.len() <= 64);
-    let Ok(Watches { specs, places, .. }) = result else { return };
-    assert_eq!(specs.len(), places.len());
-    places.iter().for_each(|place| drop(place.to_string()));
+    let Ok(Watches { specs, locations, .. }) = result else { return };
+    assert_eq!(specs.len(), locations.len());
+    locations.iter().for_each(|location| drop(location.to_string()));
     let names: HashSet<_> = specs.iter().map(|spec| &spec.id.description).collect();
     assert_eq!(names.len(), specs.len(), "two watches have one name");
     let mut input = Unstructured::new(rest);
@@ -63,7 +63,7 @@ fn packets(replies: &[u8]) -> File {
 
 /// It is what `RegisterWatch` takes.
 fn check(spec: &WatchSpec, input: &mut Unstructured<'_>) {
-    let surroundings = &spec.surroundings;
+    let exec_context = &spec.exec_context;
     match &spec.action {
         Action::Command(words) => {
             assert!(words.first().is_some_and(|program| !program.is_empty()));
@@ -73,9 +73,9 @@ fn check(spec: &WatchSpec, input: &mut Unstructured<'_>) {
     }
     assert!(spec.notify_signal.is_none_or(|signal| (1..=64).contains(&signal)));
     assert!(spec.max_parallel > 0);
-    assert!(surroundings.umask <= 0o777 && surroundings.cwd.starts_with('/'));
-    assert!(surroundings.nice.is_none_or(|nice| (-20..20).contains(&nice)));
-    assert!(!surroundings.variables.keys().any(|name| name.starts_with("TWITCHER_") || name.contains('=')));
+    assert!(exec_context.umask <= 0o777 && exec_context.cwd.starts_with('/'));
+    assert!(exec_context.nice.is_none_or(|nice| (-20..20).contains(&nice)));
+    assert!(!exec_context.variables.keys().any(|name| name.starts_with("TWITCHER_") || name.contains('=')));
     let throttle = spec.throttle;
     let retry = spec.retry.map(|retry| [retry.delay, retry.max_delay]);
     let times = [throttle.debounce, throttle.min_interval, throttle.splay].into_iter();
@@ -96,5 +96,5 @@ fn check(spec: &WatchSpec, input: &mut Unstructured<'_>) {
         on_children: spec.subject.facet == Facet::Children,
         ..Policy::UNLOADED
     };
-    watch::live(policy, Past::default(), input);
+    watch::live(policy, Recovery::default(), input);
 }

@@ -9,10 +9,12 @@ use std::time::{Duration, SystemTime};
 use arbitrary::{Result, Unstructured};
 use rusqlite::Connection;
 use rusqlite::types::Value;
-use twitcher::action::proc::ProcessMark;
-use twitcher::ledger::{Ending, FILE, Intent, Ledger, News, Unfinished, WatchRecord, Which};
+use twitcher::action::proc::ProcessId;
+use twitcher::ledger::{
+    FILE, Intent, Ledger, LedgerEvent, RunFilter, RunOutcome, UnfinishedRun, WatchRecord,
+};
 use twitcher::model::{Facet, NodePath, Subject, Version, WatchKey};
-use twitcher::watch::{Event, Past, Policy, Record, Seen, Standing};
+use twitcher::watch::{Event, Policy, Record, Recovery, Seen, Snapshot};
 
 use super::watch;
 
@@ -37,8 +39,8 @@ pub fn run(data: &[u8]) {
     use_it(dir.path(), &mut input);
     // What another daemon finds.
     let mut ledger = Ledger::open(dir.path());
-    if ledger.trouble().is_none() && ledger.news().is_none() {
-        assert!(ledger.recall(CONFIG).contains_key(WATCHES[0]), "what was noted is gone");
+    if ledger.lost_reason().is_none() && ledger.next_event().is_none() {
+        assert!(ledger.load_watches(CONFIG).contains_key(WATCHES[0]), "what was noted is gone");
     }
 }
 
@@ -182,39 +184,36 @@ const COLUMNS: [(&str, &str, &[&str]); 2] = [
 /// As a daemon does that starts, runs something and ends.
 fn use_it(dir: &Path, input: &mut Unstructured<'_>) {
     let mut ledger = Ledger::open(dir);
-    let first = ledger.news();
-    assert!(ledger.trouble().is_none() || matches!(first, Some(News::Lost { .. })));
-    for recalled in ledger.recall(CONFIG).into_values() {
-        let record = Record { standing: recalled.standing, same_subject: true, same_definition: true };
-        let past = Past { record: Some(record), ..Past::default() };
-        watch::live(Policy { max_parallel: 2, ..Policy::UNLOADED }, past, input);
+    let first = ledger.next_event();
+    assert!(ledger.lost_reason().is_none() || matches!(first, Some(LedgerEvent::Lost { .. })));
+    for stored in ledger.load_watches(CONFIG).into_values() {
+        let record = Record { snapshot: stored.snapshot, same_subject: true, same_definition: true };
+        let recovery = Recovery { record: Some(record), ..Recovery::default() };
+        watch::live(Policy { max_parallel: 2, ..Policy::UNLOADED }, recovery, input);
     }
-    for Unfinished { intent, process, .. } in ledger.unfinished() {
-        assert!(
-            process.is_none_or(|ProcessMark { pid, .. }| pid > 0),
-            "no process, but a group: {process:?}"
-        );
+    for UnfinishedRun { intent, process, .. } in ledger.unfinished() {
+        assert!(process.is_none_or(|ProcessId { pid, .. }| pid > 0), "no process, but a group: {process:?}");
         drop(intent.watch.to_string());
         // When it is to be ended, on the daemon's clock.
         let _ = intent.timeout.map(|timeout| Duration::from_secs(1) + timeout);
-        ledger.intend_again(&intent);
+        ledger.record_intent_again(&intent);
     }
-    for which in [Which::default(), Which { watch: Some(WATCHES[0].into()), failed: true }] {
-        for (_, run) in ledger.history(&which, None, 200).unwrap_or_default() {
+    for filter in [RunFilter::default(), RunFilter { watch: Some(WATCHES[0].into()), failed: true }] {
+        for (_, run) in ledger.history(&filter, None, 200).unwrap_or_default() {
             serde_json::to_string(&run).expect("a run can be shown");
             drop((run.summary(), run.started.to_the_second()));
         }
     }
     let _ = (ledger.output(RUN), ledger.output("7"));
     note(&mut ledger, "19b.1-1");
-    ledger.end_unseen(|run| run == RUN);
+    ledger.end_unfinished(|run| run == RUN);
     ledger.retire(&key(WATCHES[1]));
-    ledger.tidy(|watch| &*watch.description == WATCHES[0]);
+    ledger.prune_watches(|watch| &*watch.description == WATCHES[0]);
     ledger.commit();
-    let news = ledger.news();
+    let news = ledger.next_event();
     assert!(
-        ledger.trouble().is_none()
-            || [first, news].iter().any(|news| matches!(news, Some(News::Lost { .. })))
+        ledger.lost_reason().is_none()
+            || [first, news].iter().any(|news| matches!(news, Some(LedgerEvent::Lost { .. })))
     );
     // What was set aside on the way took with it what was noted until then: it is told again.
     note(&mut ledger, "19b.1-2");
@@ -225,23 +224,23 @@ fn use_it(dir: &Path, input: &mut Unstructured<'_>) {
 /// Notes the watches, and a run.
 fn note(ledger: &mut Ledger, run: &str) {
     let version = Version { incarnation: 1, revision: 2, number: 3 };
-    let standing = Standing {
+    let snapshot = Snapshot {
         seen: Some(Seen::Present(version)),
-        owed: Some(Event::Changed),
+        pending: Some(Event::Changed),
         applied: Some(version),
         discarded: Some(version),
         admitted: Some(version),
         failures: 2,
-        ..Standing::default()
+        ..Snapshot::default()
     };
     let subject = Subject { path: NodePath::parse("/git/head").expect("a path"), facet: Facet::Data };
     for description in WATCHES {
-        ledger.remember(&WatchRecord {
+        ledger.save_watch(&WatchRecord {
             watch: &key(description),
             store: "default zk:/",
             subject: &subject,
             definition: 7,
-            standing: &standing,
+            snapshot: &snapshot,
             last_error: Some("exit code 1"),
             next_try: Some(SystemTime::UNIX_EPOCH),
         });
@@ -257,10 +256,10 @@ fn note(ledger: &mut Ledger, run: &str) {
         started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_277_611),
         timeout: Some(Duration::from_secs(60)),
     };
-    ledger.intend([intent(run), intent(RUN)].iter());
-    ledger.started(run, ProcessMark { pid: 4_000_000, started: 1 });
-    ledger.started(RUN, ProcessMark { pid: 4_000_001, started: 1 });
-    ledger.ended(run, Ending::Exited(1), b"printed\n");
+    ledger.record_intents([intent(run), intent(RUN)].iter());
+    ledger.started(run, ProcessId { pid: 4_000_000, started: 1 });
+    ledger.started(RUN, ProcessId { pid: 4_000_001, started: 1 });
+    ledger.ended(run, RunOutcome::Exited(1), b"printed\n");
 }
 
 fn key(description: &str) -> WatchKey {

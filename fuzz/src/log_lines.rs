@@ -2,8 +2,8 @@
 //! character, and none is longer than promised.
 
 use arbitrary::Unstructured;
-use twitcher::action::output::{Lines, MAX_LINE};
-use twitcher::report::log::{LONGEST, lines};
+use twitcher::action::output::{LineSplitter, MAX_LINE};
+use twitcher::report::log::{MAX_LINE_BYTES, lines};
 use twitcher::text::printable;
 
 /// The longest that a byte gets by being escaped: `\u{1b}`.
@@ -34,13 +34,13 @@ pub fn run(data: &[u8]) {
     let logged = lines(&report);
     assert!(!logged.is_empty());
     for (number, line) in logged.iter().enumerate() {
-        assert!(is_printable(line) && line.len() <= LONGEST + CUT, "{line:?}");
+        assert!(is_printable(line) && line.len() <= MAX_LINE_BYTES + CUT, "{line:?}");
         assert!(number == 0 || line.starts_with("  "), "it poses as a line of its own: {line:?}");
     }
 }
 
 fn split<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
-    let (mut lines, mut found) = (Lines::default(), Vec::new());
+    let (mut lines, mut found) = (LineSplitter::default(), Vec::new());
     for piece in pieces {
         lines.push(piece, |line| found.push(line));
     }

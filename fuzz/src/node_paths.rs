@@ -12,7 +12,7 @@ use arbitrary::{Result, Unstructured};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use twitcher::act::function::{ActEvent, ActRequest};
-use twitcher::action::given::Given;
+use twitcher::action::payload::Payload;
 use twitcher::model::{Change, Facts, NodeEvent, NodePath, NodeState, Program, StoreName};
 use twitcher::store::{Client, StoreSettings, StoreUrl};
 
@@ -57,7 +57,7 @@ fn check_store(text: &str) {
             Ok(url) => {
                 let shown = url.to_string();
                 assert_eq!(shown.parse::<StoreUrl>().as_ref(), Ok(&url), "{shown:?}");
-                drop(url.lasting_name());
+                drop(url.identity());
             }
             Err(error) => is_readable(&error.to_string()),
         }
@@ -153,16 +153,16 @@ fn check_changes(input: &mut Unstructured<'_>) -> Result<()> {
         changes.push(Change { path, event, now });
     }
     check_lines(&changes);
-    check_request(Given::Changes(changes));
-    check_request(Given::Children(names.into()));
-    check_request(Given::Data(input.bytes(input.len())?.into()));
+    check_request(Payload::Changes(changes));
+    check_request(Payload::Children(names.into()));
+    check_request(Payload::Data(input.bytes(input.len())?.into()));
     Ok(())
 }
 
 /// Each change is a line of JSON that says all of it.
 fn check_lines(changes: &[Change]) {
-    let given = Given::Changes(changes.to_vec());
-    let text = given.stdin();
+    let payload = Payload::Changes(changes.to_vec());
+    let text = payload.stdin();
     let text = std::str::from_utf8(&text).expect("JSON is text");
     assert!(text.is_empty() || text.ends_with('\n'));
     assert_eq!(text.lines().count(), changes.len());
@@ -182,7 +182,7 @@ fn check_lines(changes: &[Change]) {
 }
 
 /// A function action gets what it was sent.
-fn check_request(given: Given) {
+fn check_request(payload: Payload) {
     let text = |text: &str| Arc::<str>::from(text);
     let program = Program {
         path: "/etc/twitcher/a.twc".into(),
@@ -192,7 +192,7 @@ fn check_request(given: Given) {
         facts: Facts::default(),
     };
     let event =
-        ActEvent { znode: "/a".into(), event: "changed".into(), version: 1, watch: "a".into(), given };
+        ActEvent { znode: "/a".into(), event: "changed".into(), version: 1, watch: "a".into(), payload };
     let request = ActRequest { program: program.into(), index: 0, event };
     let encoded = request.encode();
     let decoded = ActRequest::decode(&encoded).expect("what was encoded");

@@ -10,35 +10,36 @@ use twitcher::model::{
     Content, Guard, OnFailure, Retry, RunMode, RunOnLoad, Share, State, Throttle, Version,
 };
 use twitcher::watch::{
-    Effect, End, Event, Input, KILL_AFTER, Past, Policy, Record, RunId, Seen, Standing, Supply, Time, Watch,
+    Effect, Event, Generator, Input, KILL_AFTER, Policy, Record, Recovery, RunId, RunResult, Seen, Snapshot,
+    Time, Watch,
 };
 
 /// Longer histories find nothing that shorter ones do not.
-const MOST_MOVES: usize = 300;
+const MAX_MOVES: usize = 300;
 
 /// The longest time that a config can ask for; see `config::resolve`.
 const A_YEAR: u64 = 366 * 24 * 60 * 60;
 
 pub fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
-    let (Ok(policy), Ok(past)) = (policy(&mut input), past(&mut input)) else { return };
-    live(policy, past, &mut input);
+    let (Ok(policy), Ok(recovery)) = (policy(&mut input), recovery(&mut input)) else { return };
+    live(policy, recovery, &mut input);
 }
 
 /// Leads a watch through a history, and sees that no rule is broken.
-pub fn live(policy: Policy, past: Past, input: &mut Unstructured<'_>) {
-    let mut supply = Supply::new(7);
-    let watch = Watch::new(policy.clone(), past.standing());
+pub fn live(policy: Policy, recovery: Recovery, input: &mut Unstructured<'_>) {
+    let mut generator = Generator::new(7);
+    let watch = Watch::new(policy.clone(), recovery.snapshot());
     let mut world =
         World { watch, policy, now: Time::ZERO, retired: false, ended: false, live: BTreeMap::new() };
-    for _ in 0..MOST_MOVES {
+    for _ in 0..MAX_MOVES {
         let Ok(Some(step)) = world.next(input) else { break };
-        world.feed(step, &mut supply);
+        world.feed(step, &mut generator);
     }
     // Whatever it was, it comes to an end.
-    world.feed(Input::Retired, &mut supply);
+    world.feed(Input::Retired, &mut generator);
     while let Some(run) = world.live.keys().next().copied() {
-        world.feed(world.end(run, End::Failed), &mut supply);
+        world.feed(world.end(run, RunResult::Failed), &mut generator);
     }
     assert!(world.ended, "it was never forgotten");
 }
@@ -76,8 +77,8 @@ impl World {
             8 => {
                 self.policy = policy(input)?;
                 self.retired = false;
-                let (policy, standing) = (self.policy.clone(), past(input)?.standing());
-                Input::Loaded { policy, standing, same_definition: input.arbitrary()? }
+                let (policy, snapshot) = (self.policy.clone(), recovery(input)?.snapshot());
+                Input::Loaded { policy, snapshot, same_definition: input.arbitrary()? }
             }
             9 => {
                 self.policy = policy(input)?;
@@ -90,28 +91,28 @@ impl World {
         }))
     }
 
-    fn end(&self, run: RunId, end: End) -> Input {
+    fn end(&self, run: RunId, end: RunResult) -> Input {
         Input::Ended { run, end }
     }
 
-    fn feed(&mut self, input: Input, supply: &mut Supply) {
+    fn feed(&mut self, input: Input, generator: &mut Generator) {
         self.retired |= matches!(input, Input::Retired);
         if let Input::Ended { run, .. } = input {
             self.live.remove(&run);
         }
-        let admitted = self.watch.standing().admitted;
-        for effect in self.watch.step(self.now, input, supply) {
+        let admitted = self.watch.snapshot().admitted;
+        for effect in self.watch.step(self.now, input, generator) {
             if let (Effect::Held { version, .. }, Some(admitted)) = (&effect, admitted) {
                 assert!(!version.is_same_state(admitted), "what was let through is held");
             }
             self.check(effect);
         }
         assert_eq!(self.watch.live_runs(), self.live.len());
-        let standing = self.watch.standing();
-        let record = Record { standing, same_subject: true, same_definition: true };
+        let snapshot = self.watch.snapshot();
+        let record = Record { snapshot, same_subject: true, same_definition: true };
         assert_eq!(
-            Past { record: Some(record), ..Past::default() }.standing(),
-            standing,
+            Recovery { record: Some(record), ..Recovery::default() }.snapshot(),
+            snapshot,
             "it is not remembered"
         );
         assert!(self.watch.next_start().is_none_or(|start| start > self.now), "it waits for nothing");
@@ -123,11 +124,11 @@ impl World {
                 assert!(!self.retired, "spawned after retirement");
                 assert!(since <= self.now, "late since the future");
                 assert_eq!(self.live.insert(run, None), None, "a run id twice");
-                let most = match self.policy.run_mode {
+                let limit = match self.policy.run_mode {
                     RunMode::Queue | RunMode::Discard => 1,
                     RunMode::Parallel => self.policy.max_parallel,
                 };
-                assert!(self.live.len() <= most, "too many at once");
+                assert!(self.live.len() <= limit, "too many at once");
             }
             Effect::Terminate { run, .. } => {
                 let told = self.live.get_mut(&run).expect("terminated a run that is not live");
@@ -196,14 +197,14 @@ fn seconds(input: &mut Unstructured<'_>) -> Result<Duration> {
     })
 }
 
-fn past(input: &mut Unstructured<'_>) -> Result<Past> {
-    let standing = Standing {
+fn recovery(input: &mut Unstructured<'_>) -> Result<Recovery> {
+    let snapshot = Snapshot {
         seen: match input.int_in_range(0..=2)? {
             0 => None,
             1 => Some(Seen::Absent),
             _ => Some(Seen::Present(version(input)?)),
         },
-        owed: event(input)?,
+        pending: event(input)?,
         applied: if input.arbitrary()? { Some(version(input)?) } else { None },
         discarded: if input.arbitrary()? { Some(version(input)?) } else { None },
         failures: *input.choose(&[0, 1, u32::MAX])?,
@@ -211,20 +212,22 @@ fn past(input: &mut Unstructured<'_>) -> Result<Past> {
         paused: input.arbitrary()?,
         held: if input.arbitrary()? { Some(version(input)?) } else { None },
         admitted: if input.arbitrary()? { Some(version(input)?) } else { None },
-        reference: *input.choose(&[None, Some(0), Some(2), Some(u64::MAX)])?,
+        applied_size: *input.choose(&[None, Some(0), Some(2), Some(u64::MAX)])?,
     };
     let (same_subject, same_definition) = input.arbitrary()?;
-    let record = Record { standing, same_subject, same_definition };
+    let record = Record { snapshot, same_subject, same_definition };
     let record = input.arbitrary::<bool>()?.then_some(record);
-    Ok(Past { record, interrupted: event(input)?, forgotten: input.arbitrary()? })
+    Ok(Recovery { record, interrupted: event(input)?, record_lost: input.arbitrary()? })
 }
 
 fn event(input: &mut Unstructured<'_>) -> Result<Option<Event>> {
     if input.arbitrary()? { input.choose(&Event::ALL).copied().map(Some) } else { Ok(None) }
 }
 
-fn end(input: &mut Unstructured<'_>) -> Result<End> {
-    input.choose(&[End::Succeeded, End::Failed, End::Starved, End::Interrupted]).copied()
+fn end(input: &mut Unstructured<'_>) -> Result<RunResult> {
+    input
+        .choose(&[RunResult::Succeeded, RunResult::Failed, RunResult::Starved, RunResult::Interrupted])
+        .copied()
 }
 
 fn state(input: &mut Unstructured<'_>) -> Result<State> {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::act::library;
-use crate::action::given::Given;
+use crate::action::payload::Payload;
 use crate::config::facts;
-use crate::config::script::{Captured, Interpreter, Request};
+use crate::config::script::{CapturedFunction, Interpreter, Request};
 use crate::model::{Change, NodeEvent, NodePath, NodeState, Program};
 
 /// What a function action is told of the update it runs for.
@@ -23,7 +23,7 @@ pub struct ActEvent {
     pub version: i64,
     /// The watch's description.
     pub watch: String,
-    pub given: Given,
+    pub payload: Payload,
 }
 
 /// The whole order to `twitcher act`.
@@ -54,11 +54,11 @@ struct Header {
     event: String,
     version: i64,
     watch: String,
-    given: GivenHeader,
+    payload: PayloadHeader,
 }
 
 #[derive(Serialize, Deserialize)]
-enum GivenHeader {
+enum PayloadHeader {
     Data,
     Children(Arc<[String]>),
     Changes(Vec<ChangeHeader>),
@@ -77,15 +77,15 @@ impl ActRequest {
     /// A line of JSON and, after its newline, the bytes of the node, or of one node of a tree after the other.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes: Vec<&[u8]> = Vec::new();
-        let given = match &self.event.given {
-            Given::Data(data) => {
+        let payload = match &self.event.payload {
+            Payload::Data(data) => {
                 bytes.push(data);
-                GivenHeader::Data
+                PayloadHeader::Data
             }
-            Given::Children(children) => GivenHeader::Children(children.clone()),
-            Given::Changes(changes) => {
+            Payload::Children(children) => PayloadHeader::Children(children.clone()),
+            Payload::Changes(changes) => {
                 bytes.extend(changes.iter().filter_map(|change| change.now.as_ref()).map(|now| &*now.data));
-                GivenHeader::Changes(changes.iter().map(ChangeHeader::of).collect())
+                PayloadHeader::Changes(changes.iter().map(ChangeHeader::of).collect())
             }
         };
         let header = Header {
@@ -95,7 +95,7 @@ impl ActRequest {
             event: self.event.event.clone(),
             version: self.event.version,
             watch: self.event.watch.clone(),
-            given,
+            payload,
         };
         let mut encoded = serde_json::to_vec(&header).expect("strings and numbers always serialize");
         encoded.push(b'\n');
@@ -107,12 +107,12 @@ impl ActRequest {
         let end = encoded.iter().position(|byte| *byte == b'\n').ok_or(DecodeError::Headless)?;
         let header: Header = serde_json::from_slice(&encoded[..end])?;
         let mut bytes = &encoded[end + 1..];
-        let given = match header.given {
-            GivenHeader::Data => Given::Data(bytes.into()),
-            GivenHeader::Children(children) => Given::Children(children),
-            GivenHeader::Changes(changes) => {
+        let payload = match header.payload {
+            PayloadHeader::Data => Payload::Data(bytes.into()),
+            PayloadHeader::Children(children) => Payload::Children(children),
+            PayloadHeader::Changes(changes) => {
                 let complete = changes.into_iter().map(|change| change.complete(&mut bytes));
-                Given::Changes(complete.collect::<Result<_, _>>()?)
+                Payload::Changes(complete.collect::<Result<_, _>>()?)
             }
         };
         let event = ActEvent {
@@ -120,7 +120,7 @@ impl ActRequest {
             event: header.event,
             version: header.version,
             watch: header.watch,
-            given,
+            payload,
         };
         Ok(Self { program: header.program, index: header.index, event })
     }
@@ -148,11 +148,11 @@ impl ChangeHeader {
 impl ActEvent {
     fn into_map(self) -> Map {
         let (mut data, mut children, mut changes) = (Arc::from([]), rhai::Array::new(), rhai::Array::new());
-        match self.given {
-            Given::Data(given) => data = given,
-            Given::Children(names) => children.extend(names.iter().map(|name| name.clone().into())),
-            Given::Changes(given) => {
-                changes.extend(given.into_iter().map(|change| change_map(change).into()))
+        match self.payload {
+            Payload::Data(payload) => data = payload,
+            Payload::Children(names) => children.extend(names.iter().map(|name| name.clone().into())),
+            Payload::Changes(payload) => {
+                changes.extend(payload.into_iter().map(|change| change_map(change).into()))
             }
         }
         let mut map = Map::from_iter([
@@ -195,10 +195,10 @@ pub fn act(request: ActRequest) -> Result<u8, String> {
         facts: program.facts.clone(),
     };
     let interpreter = Interpreter::new();
-    let Captured { function, global, source } = interpreter.function(&script, request.index)?;
+    let CapturedFunction { function, global, source } = interpreter.function(&script, request.index)?;
 
     let mut engine = Engine::new();
-    engine.set_max_call_levels(crate::config::script::CALL_LEVELS);
+    engine.set_max_call_levels(crate::config::script::MAX_CALL_LEVELS);
     engine.set_module_resolver(interpreter.resolver().clone());
     rhai_fs::FilesystemPackage::new().register_into_engine(&mut engine);
     rhai_process::ProcessPackage::new(rhai_process::Config::default()).register_into_engine(&mut engine);

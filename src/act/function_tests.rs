@@ -27,16 +27,16 @@ fn load(source: &str, modules: &[(&str, &str)]) -> Vec<RawWatch> {
 }
 
 fn run(source: &str, modules: &[(&str, &str)], index: usize) -> Result<u8, String> {
-    run_with(source, modules, index, Given::Data(b"one\xff".as_slice().into()))
+    run_with(source, modules, index, Payload::Data(b"one\xff".as_slice().into()))
 }
 
-fn run_with(source: &str, modules: &[(&str, &str)], index: usize, given: Given) -> Result<u8, String> {
+fn run_with(source: &str, modules: &[(&str, &str)], index: usize, payload: Payload) -> Result<u8, String> {
     load(source, modules);
     let Request { path, name, source, modules, facts } = request(source, modules);
     let modules = modules.into_iter().map(|(path, source)| (path, source.unwrap())).collect();
     let program = Arc::new(Program { path: path.into(), name, source, modules, facts });
     let event =
-        ActEvent { znode: "/a".into(), event: "changed".into(), version: 7, watch: "w".into(), given };
+        ActEvent { znode: "/a".into(), event: "changed".into(), version: 7, watch: "w".into(), payload };
     act(ActRequest { program, index, event })
 }
 
@@ -60,16 +60,16 @@ fn requests_survive_the_journey() {
         change("/c", NodeEvent::Changed, Some(b"")),
         change("/d", NodeEvent::Load, Some(b"last")),
     ];
-    for given in [
-        Given::Data(b"\n\0\xff{}\n".as_slice().into()),
-        Given::Data(Arc::from([])),
-        Given::Children(["a".to_owned(), "b".to_owned()].into()),
-        Given::Children(Arc::from([])),
-        Given::Changes(changes),
-        Given::Changes(Vec::new()),
+    for payload in [
+        Payload::Data(b"\n\0\xff{}\n".as_slice().into()),
+        Payload::Data(Arc::from([])),
+        Payload::Children(["a".to_owned(), "b".to_owned()].into()),
+        Payload::Children(Arc::from([])),
+        Payload::Changes(changes),
+        Payload::Changes(Vec::new()),
     ] {
         let event =
-            ActEvent { znode: "/z".into(), event: "load".into(), version: -1, watch: "w".into(), given };
+            ActEvent { znode: "/z".into(), event: "load".into(), version: -1, watch: "w".into(), payload };
         let request = ActRequest { program: program.clone(), index: 3, event: event.clone() };
         let decoded = ActRequest::decode(&request.encode()).unwrap();
         assert_eq!((decoded.program, decoded.index, decoded.event), (program.clone(), 3, event));
@@ -191,7 +191,7 @@ fn a_function_of_a_tree_watch_is_given_the_nodes_that_changed() {
         let source = format!(
             "RegisterWatch(#{{znode: `/a`, action: |e| {{ let ok = {{ {condition} }}; if ok {{ 0 }} else {{ 1 }} }}}})"
         );
-        assert_eq!(run_with(&source, &[], 0, Given::Changes(changes.clone())), Ok(0), "{what}");
+        assert_eq!(run_with(&source, &[], 0, Payload::Changes(changes.clone())), Ok(0), "{what}");
     }
     let source = "RegisterWatch(#{znode: `/a`, action: |e| e.changes.len})";
     assert_eq!(run(source, &[], 0), Ok(0), "of another watch");

@@ -17,13 +17,13 @@ pub const RATE: u32 = 100;
 
 /// Splits a byte stream into printable lines.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub struct LineSplitter {
     partial: Vec<u8>,
     /// Bytes of the current line beyond [`MAX_LINE`].
     cut: usize,
 }
 
-impl Lines {
+impl LineSplitter {
     /// Takes the next bytes and gives each line that they complete to `emit`.
     pub fn push(&mut self, mut bytes: &[u8], mut emit: impl FnMut(String)) {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
@@ -57,7 +57,7 @@ impl Lines {
 }
 
 /// How much of a run's output is kept after its end.
-pub const KEPT: usize = 64 * 1024;
+pub const MAX_TAIL_BYTES: usize = 64 * 1024;
 
 /// The last of what an action prints, as it came.
 #[derive(Debug, Default)]
@@ -67,26 +67,26 @@ impl Tail {
     pub fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
         // Not at every piece: each byte is moved at most once more.
-        if self.0.len() > 2 * KEPT {
+        if self.0.len() > 2 * MAX_TAIL_BYTES {
             self.cut();
         }
     }
 
-    /// At most [`KEPT`] bytes.
+    /// At most [`MAX_TAIL_BYTES`] bytes.
     pub fn finish(mut self) -> Vec<u8> {
         self.cut();
         self.0
     }
 
     fn cut(&mut self) {
-        let superfluous = self.0.len().saturating_sub(KEPT);
-        self.0.drain(..superfluous);
+        let excess = self.0.len().saturating_sub(MAX_TAIL_BYTES);
+        self.0.drain(..excess);
     }
 }
 
 /// A token bucket over a run's lines, both streams together.
 #[derive(Debug)]
-pub struct Budget {
+pub struct RateLimiter {
     /// In lines; fractions come from short refills.
     tokens: f64,
     refilled: Duration,
@@ -95,20 +95,20 @@ pub struct Budget {
 
 /// Whether a line may be logged.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum LogDecision {
     Log,
     /// It may, and this many before it were suppressed.
     LogAfter(u64),
     Suppress,
 }
 
-impl Budget {
+impl RateLimiter {
     pub fn new(now: Duration) -> Self {
         Self { tokens: f64::from(BURST), refilled: now, suppressed: 0 }
     }
 
     /// Spends one line.
-    pub fn spend(&mut self, now: Duration) -> Verdict {
+    pub fn spend(&mut self, now: Duration) -> LogDecision {
         let refill = now.saturating_sub(self.refilled).as_secs_f64() * f64::from(RATE);
         self.tokens = (self.tokens + refill).min(f64::from(BURST));
         self.refilled = now;
@@ -116,12 +116,12 @@ impl Budget {
         let needed = if self.suppressed > 0 { f64::from(BURST / 10) } else { 1.0 };
         if self.tokens < needed {
             self.suppressed += 1;
-            return Verdict::Suppress;
+            return LogDecision::Suppress;
         }
         self.tokens -= 1.0;
         match self.take_suppressed() {
-            0 => Verdict::Log,
-            count => Verdict::LogAfter(count),
+            0 => LogDecision::Log,
+            count => LogDecision::LogAfter(count),
         }
     }
 
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn lines_of(chunks: &[&[u8]]) -> Vec<String> {
-        let mut lines = Lines::default();
+        let mut lines = LineSplitter::default();
         let mut out = Vec::new();
         for chunk in chunks {
             lines.push(chunk, |line| out.push(line));
@@ -165,11 +165,11 @@ mod tests {
         let mut tail = Tail::default();
         tail.push(b"lost");
         for _ in 0..4 {
-            tail.push(&[b'x'; KEPT]);
+            tail.push(&[b'x'; MAX_TAIL_BYTES]);
         }
         tail.push(b"end");
         let kept = tail.finish();
-        assert_eq!(kept.len(), KEPT);
+        assert_eq!(kept.len(), MAX_TAIL_BYTES);
         assert!(kept.ends_with(b"xend"));
         assert_eq!(Tail::default().finish(), b"");
     }
@@ -183,13 +183,13 @@ mod tests {
 
     #[test]
     fn a_flood_is_suppressed_counted_and_said_once_it_ebbs() {
-        let mut budget = Budget::new(Duration::ZERO);
+        let mut limiter = RateLimiter::new(Duration::ZERO);
         let now = Duration::ZERO;
-        assert!((0..BURST).all(|_| budget.spend(now) == Verdict::Log));
-        assert!((0..5000).all(|_| budget.spend(now) == Verdict::Suppress));
-        assert!(budget.is_suppressing());
-        assert_eq!(budget.spend(Duration::from_secs(1)), Verdict::LogAfter(5000));
-        assert_eq!(budget.spend(Duration::from_secs(1)), Verdict::Log);
-        assert!(!budget.is_suppressing());
+        assert!((0..BURST).all(|_| limiter.spend(now) == LogDecision::Log));
+        assert!((0..5000).all(|_| limiter.spend(now) == LogDecision::Suppress));
+        assert!(limiter.is_suppressing());
+        assert_eq!(limiter.spend(Duration::from_secs(1)), LogDecision::LogAfter(5000));
+        assert_eq!(limiter.spend(Duration::from_secs(1)), LogDecision::Log);
+        assert!(!limiter.is_suppressing());
     }
 }

@@ -9,7 +9,7 @@ use nix::unistd::{Pid, SysconfVar, sysconf};
 
 /// A process, so that it cannot be mistaken for another that has its number later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProcessMark {
+pub struct ProcessId {
     pub pid: i32,
     /// In clock ticks since the machine was booted: field 22 of /proc/PID/stat.
     pub started: u64,
@@ -17,7 +17,7 @@ pub struct ProcessMark {
 
 /// A process that is alive: a zombie is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Living {
+pub struct ProcessStat {
     pub pid: i32,
     pub group: i32,
     pub session: i32,
@@ -37,25 +37,25 @@ pub struct Usage {
 }
 
 /// Every process that is alive.
-pub fn living() -> impl Iterator<Item = Living> {
+pub fn processes() -> impl Iterator<Item = ProcessStat> {
     let entries = fs::read_dir("/proc").into_iter().flatten();
-    entries.filter_map(|entry| look_at(entry.ok()?.file_name().to_str()?.parse().ok()?))
+    entries.filter_map(|entry| read_stat(entry.ok()?.file_name().to_str()?.parse().ok()?))
 }
 
 /// `None` if there is no such process, or it has ended.
-pub fn look_at(pid: i32) -> Option<Living> {
+pub fn read_stat(pid: i32) -> Option<ProcessStat> {
     parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// What tells a process from another that has its number later. An error if it is gone.
-pub fn mark(pid: Pid) -> io::Result<ProcessMark> {
+pub fn id_of(pid: Pid) -> io::Result<ProcessId> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let started = started(&stat).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(ProcessMark { pid: pid.as_raw(), started })
+    Ok(ProcessId { pid: pid.as_raw(), started })
 }
 
 /// How long the process has been there. Zero if the clocks cannot be read.
-pub fn age(process: ProcessMark) -> Duration {
+pub fn age(process: ProcessId) -> Duration {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
     ticks(process.started).map_or(Duration::ZERO, |started| now.saturating_sub(started))
 }
@@ -92,12 +92,12 @@ fn setting(name: SysconfVar) -> Option<u64> {
     sysconf(name).ok().flatten().and_then(|value| u64::try_from(value).ok())
 }
 
-fn parse(pid: i32, stat: &str) -> Option<Living> {
+fn parse(pid: i32, stat: &str) -> Option<ProcessStat> {
     let group = field(stat, 5)?.parse().ok()?;
     let session = field(stat, 6)?.parse().ok()?;
     match field(stat, 3)? {
         "Z" | "X" => None,
-        _ => Some(Living { pid, group, session, started: started(stat)? }),
+        _ => Some(ProcessStat { pid, group, session, started: started(stat)? }),
     }
 }
 
@@ -119,9 +119,9 @@ mod tests {
     #[test]
     fn a_process_name_cannot_pose_as_anything() {
         let stat = |text: &str| parse(7, &format!("{text} 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 4711 1"));
-        let living = |group, session| Some(Living { pid: 7, group, session, started: 4711 });
-        assert_eq!(stat("7 (a) b) S 1 42 43"), living(42, 43));
-        assert_eq!(stat("7 (x S 1 42) S 1 7 8"), living(7, 8));
+        let processes = |group, session| Some(ProcessStat { pid: 7, group, session, started: 4711 });
+        assert_eq!(stat("7 (a) b) S 1 42 43"), processes(42, 43));
+        assert_eq!(stat("7 (x S 1 42) S 1 7 8"), processes(7, 8));
         assert_eq!(stat("7 (zombie) Z 1 42 42"), None);
         assert_eq!(parse(7, "7 (cut) S 1"), None);
     }
@@ -142,10 +142,10 @@ mod tests {
 
     #[test]
     fn we_are_alive_and_not_older_than_the_machine() {
-        let ours = mark(Pid::this()).unwrap();
-        let found = living().find(|living| living.pid == ours.pid).unwrap();
+        let ours = id_of(Pid::this()).unwrap();
+        let found = processes().find(|processes| processes.pid == ours.pid).unwrap();
         assert_eq!(found.started, ours.started);
         assert!(age(ours) < Duration::from_secs(3600), "{:?}", age(ours));
-        assert_eq!(look_at(ours.pid), Some(found));
+        assert_eq!(read_stat(ours.pid), Some(found));
     }
 }

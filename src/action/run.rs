@@ -14,14 +14,14 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::orphan::Orphan;
-use super::output::{Budget, Lines, Tail, Verdict};
-use super::proc::{self, Living};
+use super::output::{LineSplitter, LogDecision, RateLimiter, Tail};
+use super::proc::{self, ProcessStat};
 use super::spawn::Process;
 use crate::sys;
 
 /// How long a run lasts beyond its leader where something it left behind holds its output open; from the
 /// contract.
-const DRAIN: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often we look whether a group that was told to end is empty. Nothing tells us of members that are
 /// not our children; a look costs one pass over /proc, some 10 ms where there are a thousand processes, and only runs
@@ -37,7 +37,7 @@ const FLOOD_PAUSE: Duration = Duration::from_millis(5);
 
 /// How an action's process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ExitStatus {
     Exited(i32),
     Signaled(i32),
     /// Nobody can tell: it was not our child.
@@ -61,10 +61,10 @@ pub enum Printed {
 /// What the daemon holds of a live run.
 pub struct Handle {
     leader: Pid,
-    order: Rc<Order>,
+    control: Rc<RunControl>,
 }
 
-struct Order {
+struct RunControl {
     stage: Cell<Stage>,
     changed: Notify,
 }
@@ -98,15 +98,15 @@ impl Handle {
     }
 
     fn escalate(&self, stage: Stage, signal: Signal) -> io::Result<()> {
-        if self.order.stage.get() != Stage::Reaped {
-            self.order.stage.set(stage);
-            self.order.changed.notify_one();
+        if self.control.stage.get() != Stage::Reaped {
+            self.control.stage.set(stage);
+            self.control.changed.notify_one();
         }
         self.send(signal as i32)
     }
 
     fn send(&self, signal: i32) -> io::Result<()> {
-        match self.order.stage.get() {
+        match self.control.stage.get() {
             // The number may be somebody else's by now.
             Stage::Reaped => Err(io::Error::from_raw_os_error(nix::libc::ESRCH)),
             Stage::Running | Stage::Terminating | Stage::Killed => sys::signal_group(self.leader, signal),
@@ -115,44 +115,44 @@ impl Handle {
 }
 
 /// Follows `process` in a task of its own, gives its output to `print`, and calls `ended` once: when the
-/// leader is reaped and the output is drained, at most [`DRAIN`] later. With it comes the last of the output. What
+/// leader is reaped and the output is drained, at most [`DRAIN_TIMEOUT`] later. With it comes the last of the output. What
 /// comes after that is still read, and dropped, so that a process left behind gets no SIGPIPE.
 pub fn follow(
     process: Process,
     print: impl Fn(Printed) + 'static,
-    ended: impl FnOnce(io::Result<Outcome>, Vec<u8>) + 'static,
+    ended: impl FnOnce(io::Result<ExitStatus>, Vec<u8>) + 'static,
 ) -> Handle {
     let Process { leader, pidfd, output } = process;
-    let order = Rc::new(Order { stage: Cell::new(Stage::Running), changed: Notify::new() });
-    let handle = Handle { leader, order: Rc::clone(&order) };
+    let control = Rc::new(RunControl { stage: Cell::new(Stage::Running), changed: Notify::new() });
+    let handle = Handle { leader, control: Rc::clone(&control) };
     let sink = Rc::new(Sink::new(print));
     let drains: Vec<_> =
         output.into_iter().map(|(stream, pipe)| spawn_local(drain(pipe, stream, Rc::clone(&sink)))).collect();
     spawn_local(async move {
         let outcome = match pidfd.readable().await {
             Ok(_) => {
-                group_has_ended(leader, &order).await;
-                reap(leader, &order)
+                group_has_ended(leader, &control).await;
+                reap(leader, &control)
             }
             Err(error) => Err(error),
         };
-        let _ = timeout(DRAIN, all(drains)).await;
+        let _ = timeout(DRAIN_TIMEOUT, all(drains)).await;
         ended(outcome, sink.close());
     });
     handle
 }
 
 /// The same for a run of a former daemon, whose output nobody reads any more.
-pub fn follow_orphan(orphan: Orphan, ended: impl FnOnce(io::Result<Outcome>) + 'static) -> Handle {
+pub fn follow_orphan(orphan: Orphan, ended: impl FnOnce(io::Result<ExitStatus>) + 'static) -> Handle {
     let Orphan { leader, pidfd, .. } = orphan;
-    let order = Rc::new(Order { stage: Cell::new(Stage::Running), changed: Notify::new() });
-    let handle = Handle { leader, order: Rc::clone(&order) };
+    let control = Rc::new(RunControl { stage: Cell::new(Stage::Running), changed: Notify::new() });
+    let handle = Handle { leader, control: Rc::clone(&control) };
     spawn_local(async move {
         let seen = pidfd.readable().await.map(drop);
         // Init may have reaped the leader. Its number stays the group's as long as this has a member.
-        others_have_ended(leader, &order).await;
-        order.stage.set(Stage::Reaped);
-        ended(seen.map(|()| Outcome::Unknown));
+        others_have_ended(leader, &control).await;
+        control.stage.set(Stage::Reaped);
+        ended(seen.map(|()| ExitStatus::Unknown));
     });
     handle
 }
@@ -165,9 +165,9 @@ async fn all(drains: Vec<JoinHandle<()>>) {
 
 /// Returns once the run may be reaped. A run that was told to end takes its whole group with it: while the
 /// leader is unreaped the group's number is ours, and its members get what remains of the grace.
-async fn group_has_ended(leader: Pid, order: &Order) {
-    others_have_ended(leader, order).await;
-    match order.stage.get() {
+async fn group_has_ended(leader: Pid, control: &RunControl) {
+    others_have_ended(leader, control).await;
+    match control.stage.get() {
         Stage::Terminating | Stage::Killed => {
             // ESRCH: nobody left, which is what we want.
             let _ = sys::signal_group(leader, Signal::SIGKILL as i32);
@@ -177,18 +177,18 @@ async fn group_has_ended(leader: Pid, order: &Order) {
 }
 
 /// Returns once nobody but its leader is left in a group that was told to end, or that was killed.
-async fn others_have_ended(leader: Pid, order: &Order) {
-    while order.stage.get() == Stage::Terminating && others_in_group(leader) {
-        let _ = timeout(GROUP_POLL, order.changed.notified()).await;
+async fn others_have_ended(leader: Pid, control: &RunControl) {
+    while control.stage.get() == Stage::Terminating && others_in_group(leader) {
+        let _ = timeout(GROUP_POLL, control.changed.notified()).await;
     }
 }
 
-fn reap(leader: Pid, order: &Order) -> io::Result<Outcome> {
+fn reap(leader: Pid, control: &RunControl) -> io::Result<ExitStatus> {
     let status = waitpid(leader, None);
-    order.stage.set(Stage::Reaped);
+    control.stage.set(Stage::Reaped);
     match status? {
-        WaitStatus::Exited(_, code) => Ok(Outcome::Exited(code)),
-        WaitStatus::Signaled(_, signal, _) => Ok(Outcome::Signaled(signal as i32)),
+        WaitStatus::Exited(_, code) => Ok(ExitStatus::Exited(code)),
+        WaitStatus::Signaled(_, signal, _) => Ok(ExitStatus::Signaled(signal as i32)),
         other => Err(io::Error::other(format!("unexpected wait status {other:?}"))),
     }
 }
@@ -197,20 +197,20 @@ fn reap(leader: Pid, order: &Order) -> io::Result<Outcome> {
 fn others_in_group(leader: Pid) -> bool {
     thread_local! {
         // Shared, so that a hundred runs that overstay cost one look, and not a hundred.
-        static LOOK: RefCell<Option<Look>> = const { RefCell::new(None) };
+        static PROCESS_TABLE: RefCell<Option<ProcessTable>> = const { RefCell::new(None) };
     }
-    LOOK.with_borrow_mut(|look| {
-        if look.as_ref().is_none_or(|look| look.at.elapsed() >= GROUP_POLL) {
-            *look = Some(Look { at: Instant::now(), living: proc::living().collect() });
+    PROCESS_TABLE.with_borrow_mut(|table| {
+        if table.as_ref().is_none_or(|table| table.at.elapsed() >= GROUP_POLL) {
+            *table = Some(ProcessTable { at: Instant::now(), living: proc::processes().collect() });
         }
-        let mut living = look.iter().flat_map(|look| &look.living);
+        let mut living = table.iter().flat_map(|table| &table.living);
         living.any(|other| other.group == leader.as_raw() && other.pid != leader.as_raw())
     })
 }
 
-struct Look {
+struct ProcessTable {
     at: Instant,
-    living: Vec<Living>,
+    living: Vec<ProcessStat>,
 }
 
 /// Where both streams of a run go.
@@ -223,18 +223,18 @@ struct Sink {
 }
 
 struct Streams {
-    stdout: Lines,
-    stderr: Lines,
-    budget: Budget,
+    stdout: LineSplitter,
+    stderr: LineSplitter,
+    limiter: RateLimiter,
     tail: Tail,
 }
 
 impl Sink {
     fn new(print: impl Fn(Printed) + 'static) -> Self {
         let streams = Streams {
-            stdout: Lines::default(),
-            stderr: Lines::default(),
-            budget: Budget::new(Duration::ZERO),
+            stdout: LineSplitter::default(),
+            stderr: LineSplitter::default(),
+            limiter: RateLimiter::new(Duration::ZERO),
             tail: Tail::default(),
         };
         Self {
@@ -250,21 +250,21 @@ impl Sink {
         if !self.open.get() {
             return (bytes.len() == CHUNK).then_some(FLOOD_PAUSE);
         }
-        let Streams { stdout, stderr, budget, tail } = &mut *self.streams.borrow_mut();
+        let Streams { stdout, stderr, limiter, tail } = &mut *self.streams.borrow_mut();
         tail.push(bytes);
         let lines = match stream {
             Stream::Stdout => stdout,
             Stream::Stderr => stderr,
         };
-        lines.push(bytes, |line| self.line(budget, stream, line));
-        budget.is_suppressing().then_some(FLOOD_PAUSE)
+        lines.push(bytes, |line| self.line(limiter, stream, line));
+        limiter.is_suppressing().then_some(FLOOD_PAUSE)
     }
 
-    fn line(&self, budget: &mut Budget, stream: Stream, line: String) {
-        match budget.spend(self.started.elapsed()) {
-            Verdict::Suppress => {}
-            Verdict::Log => (self.print)(Printed::Line(stream, line)),
-            Verdict::LogAfter(count) => {
+    fn line(&self, limiter: &mut RateLimiter, stream: Stream, line: String) {
+        match limiter.spend(self.started.elapsed()) {
+            LogDecision::Suppress => {}
+            LogDecision::Log => (self.print)(Printed::Line(stream, line)),
+            LogDecision::LogAfter(count) => {
                 (self.print)(Printed::Suppressed(count));
                 (self.print)(Printed::Line(stream, line));
             }
@@ -274,13 +274,13 @@ impl Sink {
     /// Ends the run's share of the log: what comes later is dropped. Returns the last of what came.
     fn close(&self) -> Vec<u8> {
         self.open.set(false);
-        let Streams { stdout, stderr, budget, tail } = &mut *self.streams.borrow_mut();
+        let Streams { stdout, stderr, limiter, tail } = &mut *self.streams.borrow_mut();
         for (stream, lines) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
             if let Some(line) = lines.finish() {
-                self.line(budget, stream, line);
+                self.line(limiter, stream, line);
             }
         }
-        match budget.take_suppressed() {
+        match limiter.take_suppressed() {
             0 => {}
             count => (self.print)(Printed::Suppressed(count)),
         }

@@ -16,8 +16,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
 use super::run::Stream;
-use crate::model::{Identity, Output, Surroundings, UNLIMITED};
-use crate::sys::{self, Failure, Step};
+use crate::model::{ExecContext, Identity, Output, UNLIMITED};
+use crate::sys::{self, SetupError, Step};
 use crate::text::printable;
 
 /// The same for every user, as `sudo` and `cron` have it: an action's commands must not depend on how the
@@ -28,7 +28,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 pub struct Launch<'a> {
     pub program: Program<'a>,
     pub identity: &'a Identity,
-    pub surroundings: &'a Surroundings,
+    pub exec_context: &'a ExecContext,
     /// `None` is `/dev/null`.
     pub stdin: Option<Cow<'a, [u8]>>,
     /// The `TWITCHER_*` variables.
@@ -62,13 +62,13 @@ pub enum StartError {
     Start(#[from] io::Error),
     /// What its watch says of its surroundings; `what` names the key and its value.
     #[error("{what}: {error}")]
-    Surroundings { what: String, error: io::Error },
+    ExecContext { what: String, error: io::Error },
 }
 
 impl StartError {
     pub fn cause(&self) -> &io::Error {
         match self {
-            Self::Start(error) | Self::Surroundings { error, .. } => error,
+            Self::Start(error) | Self::ExecContext { error, .. } => error,
         }
     }
 }
@@ -88,14 +88,14 @@ impl Spawner {
 
     /// Starts the process and returns once its program is executing, or could not be executed.
     pub fn spawn(&self, launch: Launch<'_>) -> Result<Process, StartError> {
-        let Launch { identity, surroundings, .. } = launch;
+        let Launch { identity, exec_context, .. } = launch;
         let request = match &launch.program {
             Program::Command(_) => None,
             Program::Function { request } => Some(sys::memfd(request)?),
         };
         let (candidates, arguments) = match &launch.program {
             Program::Command(words) => {
-                let path = surroundings.variables.get("PATH").map_or(PATH, String::as_str);
+                let path = exec_context.variables.get("PATH").map_or(PATH, String::as_str);
                 (candidates(&words[0], path)?, strings(words.iter().cloned())?)
             }
             // Not our path: the action's user may not reach it, and an upgrade may have replaced it.
@@ -110,21 +110,21 @@ impl Spawner {
             Some(content) => sys::memfd(&content)?.into(),
             None => File::open("/dev/null")?.into(),
         };
-        let (output, [stdout, stderr]) = output(&surroundings.output, identity)?;
-        let environment = environment(identity, &launch.variables, surroundings)?;
+        let (output, [stdout, stderr]) = output(&exec_context.output, identity)?;
+        let environment = environment(identity, &launch.variables, exec_context)?;
         let setup = sys::ChildSetup {
             credentials: identity.change.clone(),
             keep: request.as_ref().map(AsRawFd::as_raw_fd),
             nofile: self.nofile,
-            umask: surroundings.umask,
-            nice: surroundings.nice,
-            limits: surroundings.limits.iter().map(|(resource, value)| (*resource, *value)).collect(),
-            cwd: CString::new(surroundings.cwd.as_str()).map_err(io::Error::from)?,
-            no_new_privs: surroundings.no_new_privs,
+            umask: exec_context.umask,
+            nice: exec_context.nice,
+            limits: exec_context.limits.iter().map(|(resource, value)| (*resource, *value)).collect(),
+            cwd: CString::new(exec_context.cwd.as_str()).map_err(io::Error::from)?,
+            no_new_privs: exec_context.no_new_privs,
         };
         let image = sys::launch::Image { candidates, arguments, environment, stdio: [stdin, stdout, stderr] };
         let leader =
-            sys::launch::start(&image, &setup).map_err(|failure| start_error(failure, surroundings))?;
+            sys::launch::start(&image, &setup).map_err(|failure| start_error(failure, exec_context))?;
         let pidfd = match sys::watch_process(leader) {
             Ok(pidfd) => pidfd,
             Err(error) => {
@@ -138,25 +138,25 @@ impl Spawner {
     }
 }
 
-fn start_error(Failure { step, error }: Failure, surroundings: &Surroundings) -> StartError {
+fn start_error(SetupError { step, error }: SetupError, exec_context: &ExecContext) -> StartError {
     let what = match step {
         Step::Basics | Step::Program => return StartError::Start(error),
-        Step::Limit(resource) => match surroundings.limits.get(&resource) {
+        Step::Limit(resource) => match exec_context.limits.get(&resource) {
             None | Some(&UNLIMITED) => format!("rlimits {} unlimited", resource.name()),
             Some(value) => format!("rlimits {} {value}", resource.name()),
         },
-        Step::Nice => format!("nice {}", surroundings.nice.unwrap_or_default()),
-        Step::Cwd => format!("cwd {}", printable(surroundings.cwd.as_bytes())),
+        Step::Nice => format!("nice {}", exec_context.nice.unwrap_or_default()),
+        Step::Cwd => format!("cwd {}", printable(exec_context.cwd.as_bytes())),
         Step::NoNewPrivs => "no_new_privs".to_owned(),
     };
-    StartError::Surroundings { what, error }
+    StartError::ExecContext { what, error }
 }
 
 /// `NAME=value` each: what every action has, where its watch does not say otherwise, and what the watch says.
 fn environment(
     identity: &Identity,
     told: &[(&'static str, String)],
-    surroundings: &Surroundings,
+    exec_context: &ExecContext,
 ) -> io::Result<Vec<CString>> {
     let usual = [
         ("PATH", PATH),
@@ -165,9 +165,9 @@ fn environment(
         ("LOGNAME", &identity.user),
         ("SHELL", &identity.shell),
     ];
-    let usual = usual.into_iter().filter(|(name, _)| !surroundings.variables.contains_key(*name));
+    let usual = usual.into_iter().filter(|(name, _)| !exec_context.variables.contains_key(*name));
     let told = told.iter().map(|(name, value)| (*name, value.as_str()));
-    let own = surroundings.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let own = exec_context.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     strings(usual.chain(told).chain(own).map(|(name, value)| format!("{name}={value}")))
 }
 
@@ -200,7 +200,7 @@ fn output(output: &Output, identity: &Identity) -> Result<(Pipes, [OwnedFd; 2]),
         Output::Discard => File::options().write(true).open("/dev/null")?,
         Output::File(path) => append_to(path).map_err(|error| {
             let what = format!("output {}", printable(path.as_bytes()));
-            StartError::Surroundings { what, error }
+            StartError::ExecContext { what, error }
         })?,
     };
     Ok((Vec::new(), [file.try_clone()?.into(), file.into()]))

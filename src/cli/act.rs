@@ -15,20 +15,23 @@ pub fn run(fd: i32) -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(message) => {
-            super::complain(message);
+            super::print_error(message);
             ExitCode::FAILURE
         }
     }
 }
 
 /// The interpreter's frames are large, and the stack that a process starts with is whatever its parent had.
-const STACK: usize = 64 << 20;
+const STACK_BYTES: usize = 64 << 20;
 
 fn on_large_stack(request: ActRequest) -> io::Result<Result<u8, String>> {
-    let running = thread::Builder::new().stack_size(STACK).spawn(move || act(request)).map_err(|error| {
-        let needs = format!("the interpreter takes a thread with {} MiB of stack", STACK >> 20);
-        io::Error::other(format!("{needs}: {error}; the `rlimits` `as` and `nproc` must leave room for it"))
-    })?;
+    let running =
+        thread::Builder::new().stack_size(STACK_BYTES).spawn(move || act(request)).map_err(|error| {
+            let needs = format!("the interpreter takes a thread with {} MiB of stack", STACK_BYTES >> 20);
+            io::Error::other(format!(
+                "{needs}: {error}; the `rlimits` `as` and `nproc` must leave room for it"
+            ))
+        })?;
     running.join().map_err(|_| io::Error::other("the interpreter panicked"))
 }
 

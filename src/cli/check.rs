@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::explain::explain;
-use super::{complain, settings, stores};
+use super::{print_error, settings, stores};
 use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
 use crate::config::root::Root;
-use crate::config::scan::{Text, read, read_module, scan_below};
+use crate::config::scan::{ConfigText, read, read_module, scan_below};
 use crate::model::StoreNames;
 use crate::text::count;
 use crate::trust::Trust;
@@ -91,11 +91,11 @@ impl Check {
 
     /// Those that a file may name, if anybody knows. Checks the whole of `twitcher.toml` where that is asked for.
     fn stores(&mut self, root: &Root, is_whole: bool) -> Option<StoreNames> {
-        match settings::File::read(root.path(), root.trust()) {
+        match settings::SettingsFile::read(root.path(), root.trust()) {
             Ok(file) => {
                 if is_whole {
                     for warning in &file.warnings {
-                        complain(format_args!("warning: {warning}"));
+                        print_error(format_args!("warning: {warning}"));
                     }
                     if let Err(error) = file.control.group(root.path()) {
                         self.bad(&error.to_string());
@@ -111,7 +111,7 @@ impl Check {
                 None
             }
             Err(error) => {
-                complain(format_args!("warning: {error}; names of stores are not checked"));
+                print_error(format_args!("warning: {error}; names of stores are not checked"));
                 None
             }
         }
@@ -119,11 +119,11 @@ impl Check {
 
     fn directory(&mut self, root: &Root, below: &Path, stores: Option<&StoreNames>) {
         let tree = scan_below(root, below);
-        for (path, reason) in &tree.closed {
+        for (path, reason) in &tree.inaccessible {
             self.bad(&format!("{}: {reason}", path.display()));
         }
         for warning in &tree.warnings {
-            complain(format_args!("warning: {warning}"));
+            print_error(format_args!("warning: {warning}"));
         }
         for (name, found) in &tree.files {
             match &found.seen {
@@ -134,7 +134,7 @@ impl Check {
     }
 
     fn file(&mut self, path: &Path, root: &Root, below: &Path, stores: Option<&StoreNames>) {
-        let Text { text, warning, .. } = match read(root, below) {
+        let ConfigText { text, warning, .. } = match read(root, below) {
             Ok(Some(text)) => text,
             Ok(None) => return self.bad(&format!("{}: it changed while it was read", path.display())),
             Err(reason) => return self.bad(&format!("{}: {reason}", path.display())),
@@ -143,17 +143,17 @@ impl Check {
         let source = Source { path: path.to_owned(), name, text: text.into() };
         let mut module = |module: &str| read_module(root, module).map(Arc::from);
         match load(source, &mut self.evaluator, &mut self.accounts, stores, &mut module).result {
-            Ok(Watches { specs, places, mut warnings }) => {
+            Ok(Watches { specs, locations, mut warnings }) => {
                 warnings.extend(warning);
                 for warning in warnings {
-                    complain(format_args!("warning: {warning}"));
+                    print_error(format_args!("warning: {warning}"));
                 }
                 // Whoever closed the pipe still gets the exit code.
                 let mut stdout = io::stdout().lock();
                 let _ = writeln!(stdout, "{}: ok, {}", path.display(), count(specs.len() as u64, "watch"));
                 if self.explain {
-                    for (spec, place) in specs.iter().zip(&places) {
-                        let _ = write!(stdout, "\n{}", explain(spec, place));
+                    for (spec, location) in specs.iter().zip(&locations) {
+                        let _ = write!(stdout, "\n{}", explain(spec, location));
                     }
                     let _ = writeln!(stdout);
                 }
@@ -164,6 +164,6 @@ impl Check {
 
     fn bad(&mut self, message: &str) {
         self.good = false;
-        complain(message);
+        print_error(message);
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::config::load::Place;
+use crate::config::load::SourceLocation;
 use crate::config::register::DEFAULT_MAX_PARALLEL;
 use crate::model::{
-    Action, Facet, Guard, Identity, OnFailure, Output, Resource, Retry, RunMode, RunOnLoad, Subject,
-    Surroundings, Throttle, UNLIMITED, WatchKey, WatchSpec,
+    Action, ExecContext, Facet, Guard, Identity, OnFailure, Output, Resource, Retry, RunMode, RunOnLoad,
+    Subject, Throttle, UNLIMITED, WatchKey, WatchSpec,
 };
 use crate::text::{printable, quoted};
 
@@ -19,16 +19,16 @@ const KEY_WIDTH: usize = "notify_signal:".len();
 /// The watch's name as the log has it, and below it a line for each thing that makes it: always the first ones, and of
 /// its other settings those that are not the default. The words are the config's own, lengths of time in seconds. Ends
 /// with a newline.
-pub fn explain(spec: &WatchSpec, place: &Place) -> String {
+pub fn explain(spec: &WatchSpec, location: &SourceLocation) -> String {
     let mut block = format!("{}\n", spec.id);
-    for (key, value) in lines(spec, place) {
+    for (key, value) in lines(spec, location) {
         let key = format!("{key}:");
         let _ = writeln!(block, "  {key:KEY_WIDTH$} {}", printable(value.as_bytes()));
     }
     block
 }
 
-fn lines(spec: &WatchSpec, place: &Place) -> Vec<(&'static str, String)> {
+fn lines(spec: &WatchSpec, location: &SourceLocation) -> Vec<(&'static str, String)> {
     // Destructured, so that a new setting cannot be forgotten here.
     let WatchSpec {
         id: WatchKey { .. },
@@ -46,10 +46,10 @@ fn lines(spec: &WatchSpec, place: &Place) -> Vec<(&'static str, String)> {
         on_failure,
         throttle: Throttle { debounce, min_interval, splay },
         guard,
-        surroundings,
+        exec_context,
     } = spec;
     let mut lines = vec![
-        ("registered", place.to_string()),
+        ("registered", location.to_string()),
         ("store", store.to_string()),
         ("znode", path.to_string()),
         ("watch_type", watch_type(*facet).to_owned()),
@@ -58,18 +58,18 @@ fn lines(spec: &WatchSpec, place: &Place) -> Vec<(&'static str, String)> {
         ("run_mode", run_mode_text(*run_mode).to_owned()),
         ("run_on_load", run_on_load_text(*run_on_load).to_owned()),
     ];
-    let mut tell = |key, value: Option<String>| lines.extend(value.map(|value| (key, value)));
-    tell("pipe_stdin", (!pipe_stdin).then(|| "false".to_owned()));
-    tell("notify_signal", notify_signal.map(signal));
-    tell("timeout", timeout.map(seconds));
-    tell("max_parallel", (*max_parallel != DEFAULT_MAX_PARALLEL).then(|| max_parallel.to_string()));
-    tell("retry", retry.map(retry_text));
-    tell("on_failure", on_failure_text(*on_failure).map(str::to_owned));
+    let mut push = |key, value: Option<String>| lines.extend(value.map(|value| (key, value)));
+    push("pipe_stdin", (!pipe_stdin).then(|| "false".to_owned()));
+    push("notify_signal", notify_signal.map(signal));
+    push("timeout", timeout.map(seconds));
+    push("max_parallel", (*max_parallel != DEFAULT_MAX_PARALLEL).then(|| max_parallel.to_string()));
+    push("retry", retry.map(retry_text));
+    push("on_failure", on_failure_text(*on_failure).map(str::to_owned));
     for (key, pause) in [("debounce", debounce), ("min_interval", min_interval), ("splay", splay)] {
-        tell(key, (!pause.is_zero()).then(|| seconds(*pause)));
+        push(key, (!pause.is_zero()).then(|| seconds(*pause)));
     }
     lines.extend(guard_lines(guard));
-    lines.extend(surroundings_lines(surroundings));
+    lines.extend(exec_context_lines(exec_context));
     lines
 }
 
@@ -81,15 +81,15 @@ fn guard_lines(Guard { max_data, not_empty, max_shrink }: &Guard) -> Vec<(&'stat
     max_data.into_iter().chain((!guards.is_empty()).then(|| ("guard", guards.join(", ")))).collect()
 }
 
-fn surroundings_lines(surroundings: &Surroundings) -> Vec<(&'static str, String)> {
-    let Surroundings { variables, cwd, umask, nice, limits, no_new_privs, output } = surroundings;
-    let usual = Surroundings::default();
+fn exec_context_lines(exec_context: &ExecContext) -> Vec<(&'static str, String)> {
+    let ExecContext { variables, cwd, umask, nice, limits, no_new_privs, output } = exec_context;
+    let usual = ExecContext::default();
     let mut lines = Vec::new();
     lines.extend(variables.iter().map(|(name, value)| ("env", format!("{name}={}", quoted(value)))));
-    let mut tell = |key, value: Option<String>| lines.extend(value.map(|value| (key, value)));
-    tell("cwd", (*cwd != usual.cwd).then(|| cwd.clone()));
-    tell("umask", (*umask != usual.umask).then(|| format!("{umask:#05o}")));
-    tell("nice", nice.map(|nice| nice.to_string()));
+    let mut push = |key, value: Option<String>| lines.extend(value.map(|value| (key, value)));
+    push("cwd", (*cwd != usual.cwd).then(|| cwd.clone()));
+    push("umask", (*umask != usual.umask).then(|| format!("{umask:#05o}")));
+    push("nice", nice.map(|nice| nice.to_string()));
     let limit = |resource: Resource| {
         Some(match *limits.get(&resource)? {
             UNLIMITED => format!("{} unlimited", resource.name()),
@@ -97,12 +97,12 @@ fn surroundings_lines(surroundings: &Surroundings) -> Vec<(&'static str, String)
         })
     };
     let limits: Vec<String> = Resource::ALL.into_iter().filter_map(limit).collect();
-    tell("rlimits", (!limits.is_empty()).then(|| limits.join(", ")));
-    tell("no_new_privs", no_new_privs.then(|| "true".to_owned()));
+    push("rlimits", (!limits.is_empty()).then(|| limits.join(", ")));
+    push("no_new_privs", no_new_privs.then(|| "true".to_owned()));
     match output {
         Output::Log => {}
-        Output::Discard => tell("output", Some("discard".to_owned())),
-        Output::File(path) => tell("output", Some(path.clone())),
+        Output::Discard => push("output", Some("discard".to_owned())),
+        Output::File(path) => push("output", Some(path.clone())),
     }
     lines
 }

@@ -11,26 +11,26 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use operate::{ControlArgs, HistoryArgs, StatusArgs};
 
-use crate::model::{NodePath, Order};
+use crate::model::{NodePath, WatchCommand};
 use crate::store::StoreUrl;
 use crate::sys;
 use settings::SettingsError;
 
 pub mod act;
 pub mod check;
+pub mod credentials;
+mod dry_run;
 pub mod evaluate;
 pub mod explain;
-pub mod logins;
+pub mod follow;
 pub mod node;
 pub mod operate;
-mod rehearsal;
 pub mod run;
 pub mod serving;
 pub mod settings;
 pub mod startup;
 pub mod stores;
 mod table;
-pub mod watch;
 
 /// Watches nodes in ZooKeeper and runs something the moment one changes.
 ///
@@ -116,7 +116,7 @@ enum Command {
         recursive: bool,
     },
     /// Follow a node live: its present state, then a line for each change, until interrupted
-    Watch(watch::FollowArgs),
+    Watch(follow::FollowArgs),
     /// Show how the daemon and its watches are; with --check, exit 1 if anything is wrong
     Status(StatusArgs),
     /// Run a watch's action now, with what its node has; also where a failure stopped it
@@ -166,7 +166,7 @@ struct WatchArgs {
 pub struct StoreArgs {
     /// zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]
     #[arg(long, value_name = "URL|NAME", conflicts_with = "zkservers")]
-    pub store: Option<stores::Choice>,
+    pub store: Option<stores::StoreChoice>,
     /// The same for ZooKeeper, without the scheme
     #[arg(long, value_name = "HOST:PORT,...", value_parser = StoreUrl::from_servers)]
     pub zkservers: Option<StoreUrl>,
@@ -238,7 +238,7 @@ pub fn main() -> ExitCode {
     // Before anything is read that others of our user must not see, and that is to be in no core dump. A function action has
     // nothing to hide: it knows no more than its user.
     if !matches!(command, Command::Act { .. })
-        && let Err(error) = sys::hide()
+        && let Err(error) = sys::make_undumpable()
     {
         return fail(format_args!("cannot hide this process from others of its user: {error}"));
     }
@@ -250,14 +250,14 @@ pub fn main() -> ExitCode {
         Command::Poke { store, node } => node::poke(store, &node),
         Command::Ls { store, node } => node::ls(store, &node),
         Command::Rm { store, node, recursive } => node::rm(store, &node, recursive),
-        Command::Watch(args) => watch::run(args),
+        Command::Watch(args) => follow::run(args),
         Command::Status(args) => operate::status(args),
         Command::Trigger { force, watch: WatchArgs { watch, control } } => {
-            operate::order(Order::Trigger { force }, &watch, &control)
+            operate::order(WatchCommand::Trigger { force }, &watch, &control)
         }
-        Command::Pause(args) => operate::order(Order::Pause, &args.watch, &args.control),
-        Command::Resume(args) => operate::order(Order::Resume, &args.watch, &args.control),
-        Command::Kill(args) => operate::order(Order::Kill, &args.watch, &args.control),
+        Command::Pause(args) => operate::order(WatchCommand::Pause, &args.watch, &args.control),
+        Command::Resume(args) => operate::order(WatchCommand::Resume, &args.watch, &args.control),
+        Command::Kill(args) => operate::order(WatchCommand::Kill, &args.watch, &args.control),
         Command::Reload(control) => operate::reload(&control),
         Command::History(args) => operate::history(&args),
         Command::Logs { run, control } => operate::logs(&run, &control),
@@ -267,10 +267,10 @@ pub fn main() -> ExitCode {
 }
 
 /// Says what is wrong with the settings.
-fn refuse(error: SettingsError) -> ExitCode {
+fn report_settings_error(error: SettingsError) -> ExitCode {
     let code = match &error {
         SettingsError::UnknownStore { .. } => ExitCode::from(2),
-        SettingsError::Read { .. } | SettingsError::Distrusted { .. } | SettingsError::Value { .. } => {
+        SettingsError::Read { .. } | SettingsError::Untrusted { .. } | SettingsError::Value { .. } => {
             ExitCode::FAILURE
         }
     };
@@ -280,11 +280,11 @@ fn refuse(error: SettingsError) -> ExitCode {
 
 /// Says why a command failed.
 fn fail(error: impl Display) -> ExitCode {
-    complain(format_args!("twitcher: {error}"));
+    print_error(format_args!("twitcher: {error}"));
     ExitCode::FAILURE
 }
 
 /// A line to stderr. Where that is closed or full, the exit code has to do.
-fn complain(message: impl Display) {
+fn print_error(message: impl Display) {
     let _ = writeln!(std::io::stderr(), "{message}");
 }

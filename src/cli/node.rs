@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use super::{StoreArgs, fail, refuse, stores};
+use super::{StoreArgs, fail, report_settings_error, stores};
 use crate::model::NodePath;
 use crate::store::{Client, ClientError, StoreSettings};
 
@@ -43,23 +43,23 @@ pub fn rm(store: StoreArgs, node: &NodePath, recursive: bool) -> ExitCode {
     with_client(store, async |client| Ok(client.rm(node, recursive).await?))
 }
 
-fn print(bytes: &[u8]) -> Result<(), Failure> {
+fn print(bytes: &[u8]) -> Result<(), CommandError> {
     let mut stdout = io::stdout().lock();
     Ok(stdout.write_all(bytes).and_then(|()| stdout.flush())?)
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum CommandError {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("cannot write to stdout: {0}")]
     Stdout(#[from] io::Error),
 }
 
-fn with_client(args: StoreArgs, command: impl AsyncFnOnce(&Client) -> Result<(), Failure>) -> ExitCode {
+fn with_client(args: StoreArgs, command: impl AsyncFnOnce(&Client) -> Result<(), CommandError>) -> ExitCode {
     let settings = match stores::of_client(&args) {
         Ok(settings) => settings,
-        Err(error) => return refuse(error),
+        Err(error) => return report_settings_error(error),
     };
     let run = async {
         let client = Client::connect(&settings).await?;

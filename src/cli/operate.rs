@@ -15,15 +15,15 @@ use thiserror::Error;
 use super::serving::daemon_socket;
 use super::table::{self, Cell, Table, duration};
 use super::{fail, settings};
-use crate::control::Done;
+use crate::control::CommandResult;
 use crate::control::client::{self, ControlError};
 use crate::control::status::{DaemonStatus, WatchStatus, problems};
 use crate::ledger::RunRecord;
-use crate::model::Order;
+use crate::model::WatchCommand;
 use crate::text::{count, printable};
 
 /// How often `--follow` looks: as often as people do.
-const FOLLOW: Duration = Duration::from_secs(1);
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Which daemon.
 #[derive(Clone, Debug, Default, Args)]
@@ -72,7 +72,7 @@ pub struct HistoryArgs {
 }
 
 #[derive(Debug, Error)]
-enum Failure {
+enum OperateError {
     #[error(transparent)]
     Control(#[from] ControlError),
     #[error(transparent)]
@@ -83,23 +83,23 @@ enum Failure {
 
 /// What `status --json` prints.
 #[derive(Clone, PartialEq, Serialize)]
-struct Everything {
+struct StatusReport {
     daemon: DaemonStatus,
     watches: Vec<WatchStatus>,
 }
 
-impl Everything {
+impl StatusReport {
     /// What does not change merely because time goes by.
     fn without_seconds(&self) -> Self {
-        let mut everything = self.clone();
-        for watch in &mut everything.watches {
+        let mut report = self.clone();
+        for watch in &mut report.watches {
             watch.next_start_seconds = watch.next_start_seconds.map(|_| 0.0);
             for run in &mut watch.runs {
                 run.seconds = 0.0;
                 run.killed_seconds = run.killed_seconds.map(|_| 0.0);
             }
         }
-        everything
+        report
     }
 }
 
@@ -107,27 +107,27 @@ pub fn status(args: StatusArgs) -> ExitCode {
     exit(run(&args.control, async |socket| {
         let mut shown = None;
         loop {
-            let everything = fetch(socket, args.watch.as_deref()).await?;
+            let report = fetch(socket, args.watch.as_deref()).await?;
             if args.check {
-                return Ok(check(&everything, args.watch.as_deref(), args.stuck_after));
+                return Ok(check(&report, args.watch.as_deref(), args.stuck_after));
             }
             // On a terminal seconds that pass are a change, too. Elsewhere they are not worth a line.
             let on_terminal = !args.json && io::stdout().is_terminal();
-            let now = if on_terminal { everything.clone() } else { everything.without_seconds() };
+            let now = if on_terminal { report.clone() } else { report.without_seconds() };
             if shown.as_ref() != Some(&now) {
                 if args.follow && on_terminal {
                     print(CLEAR)?;
                 }
                 match args.json {
-                    true => print_json(&json(&everything))?,
-                    false => print(&text(&everything))?,
+                    true => print_json(&json(&report))?,
+                    false => print(&text(&report))?,
                 }
             }
             if !args.follow {
                 return Ok(ExitCode::SUCCESS);
             }
             shown = Some(now);
-            tokio::time::sleep(FOLLOW).await;
+            tokio::time::sleep(FOLLOW_INTERVAL).await;
         }
     }))
 }
@@ -135,22 +135,26 @@ pub fn status(args: StatusArgs) -> ExitCode {
 /// Homes the cursor and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-pub fn order(order: Order, watch: &str, control: &ControlArgs) -> ExitCode {
+pub fn order(order: WatchCommand, watch: &str, control: &ControlArgs) -> ExitCode {
     let mut query = vec![("watch", watch)];
-    if order == (Order::Trigger { force: true }) {
+    if order == (WatchCommand::Trigger { force: true }) {
         query.push(("force", "true"));
     }
-    exit(run(control, async |socket| demand(socket, order.as_str(), &query).await))
+    exit(run(control, async |socket| post_command(socket, order.as_str(), &query).await))
 }
 
 pub fn reload(control: &ControlArgs) -> ExitCode {
-    exit(run(control, async |socket| demand(socket, "reload", &[]).await))
+    exit(run(control, async |socket| post_command(socket, "reload", &[]).await))
 }
 
 /// Has something done, and says what came of it.
-async fn demand(socket: &Path, resource: &str, query: &[(&str, &str)]) -> Result<ExitCode, Failure> {
+async fn post_command(
+    socket: &Path,
+    resource: &str,
+    query: &[(&str, &str)],
+) -> Result<ExitCode, OperateError> {
     let answer = client::ask(socket, Method::POST, resource, query).await?;
-    let Done { watch, done } = client::object(socket, &answer)?;
+    let CommandResult { watch, done } = client::object(socket, &answer)?;
     match watch {
         Some(watch) => print(&line(&format!("{watch}: {done}")))?,
         None => print(&line(&done))?,
@@ -168,7 +172,7 @@ pub fn history(args: &HistoryArgs) -> ExitCode {
         if args.json {
             print_json(&String::from_utf8_lossy(&answer))?;
         } else {
-            print(&past(&client::lines(socket, &answer)?))?;
+            print(&history_table(&client::lines(socket, &answer)?))?;
         }
         Ok(ExitCode::SUCCESS)
     }))
@@ -193,17 +197,17 @@ pub fn logs(run_id: &str, control: &ControlArgs) -> ExitCode {
     }))
 }
 
-async fn fetch(socket: &Path, watch: Option<&str>) -> Result<Everything, Failure> {
+async fn fetch(socket: &Path, watch: Option<&str>) -> Result<StatusReport, OperateError> {
     let query: Vec<_> = watch.map(|watch| ("watch", watch)).into_iter().collect();
     let watches = client::ask(socket, Method::GET, "watches", &query).await?;
     let mut watches: Vec<WatchStatus> = client::lines(socket, &watches)?;
     WatchStatus::sort_by_name(&mut watches);
     let daemon = client::object(socket, &client::ask(socket, Method::GET, "status", &[]).await?)?;
-    Ok(Everything { daemon, watches })
+    Ok(StatusReport { daemon, watches })
 }
 
-fn check(everything: &Everything, watch: Option<&str>, stuck_after: Duration) -> ExitCode {
-    let Everything { daemon, watches } = everything;
+fn check(report: &StatusReport, watch: Option<&str>, stuck_after: Duration) -> ExitCode {
+    let StatusReport { daemon, watches } = report;
     let found = problems(daemon, watches, stuck_after);
     let ok = match watch {
         Some(_) => "ok".to_owned(),
@@ -216,13 +220,13 @@ fn check(everything: &Everything, watch: Option<&str>, stuck_after: Duration) ->
     if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn json(everything: &Everything) -> String {
+fn json(report: &StatusReport) -> String {
     // Plain data with string keys always serializes.
-    serde_json::to_string(everything).unwrap_or_default() + "\n"
+    serde_json::to_string(report).unwrap_or_default() + "\n"
 }
 
-fn text(everything: &Everything) -> String {
-    let Everything { daemon, watches } = everything;
+fn text(report: &StatusReport) -> String {
+    let StatusReport { daemon, watches } = report;
     let mut text = summary(daemon);
     let mut table = Table::new(["WATCH", "NODE", "STATE", "SEEN", "APPLIED", "LAST RUN", "NOTE"]);
     for watch in watches {
@@ -308,7 +312,7 @@ fn note(watch: &WatchStatus) -> String {
     notes.join(", ")
 }
 
-fn past(runs: &[RunRecord]) -> String {
+fn history_table(runs: &[RunRecord]) -> String {
     let mut table = Table::new(["STARTED", "WATCH", "EVENT", "VERSION", "TOOK", "OUTCOME", "RUN"]);
     for run in runs {
         let style = match run.outcome.as_str() {
@@ -357,17 +361,20 @@ pub(super) fn print(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-fn run<T>(args: &ControlArgs, work: impl AsyncFnOnce(&Path) -> Result<T, Failure>) -> Result<T, Failure> {
+fn run<T>(
+    args: &ControlArgs,
+    work: impl AsyncFnOnce(&Path) -> Result<T, OperateError>,
+) -> Result<T, OperateError> {
     let socket = daemon_socket(args.control_socket.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(work(&socket))
 }
 
-fn exit(done: Result<ExitCode, Failure>) -> ExitCode {
+fn exit(done: Result<ExitCode, OperateError>) -> ExitCode {
     match done {
         Ok(code) => code,
         // Whoever closed the pipe has seen enough.
-        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(OperateError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         // Some of it may be in the words of others. Of several lines, as an error in a config has, each is harmless.
         Err(error) => {
             let lines: Vec<_> = error.to_string().lines().map(|line| printable(line.as_bytes())).collect();

@@ -18,15 +18,15 @@ use super::operate::print;
 use super::serving::Serving;
 use super::settings::{self, SettingsError};
 use super::startup::{self, Background, LockError, PidFile};
-use super::stores::{self, Choice};
-use super::{RunArgs, complain, fail, refuse, rehearsal};
+use super::stores::{self, StoreChoice};
+use super::{RunArgs, dry_run, fail, print_error, report_settings_error};
 use crate::action::spawn::Spawner;
 use crate::config::files;
 use crate::control::routes::Routes;
 use crate::control::server;
 use crate::control::status::problems;
 use crate::daemon::systemd::Systemd;
-use crate::daemon::{self, Final, Parts, Stores, Until};
+use crate::daemon::{self, FinalStatus, Parts, Stores, Until};
 use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
 use crate::model::StoreName;
@@ -54,7 +54,7 @@ enum RunError {
 }
 
 /// What `run` was told, with every path absolute.
-struct Plan {
+struct RunOptions {
     /// The default one.
     store: StoreSettings,
     named_stores: BTreeMap<StoreName, StoreSettings>,
@@ -77,12 +77,12 @@ struct Plan {
 pub fn run(args: RunArgs) -> ExitCode {
     match plan(args).and_then(start) {
         Ok(code) => code,
-        Err(RunError::Settings(error)) => refuse(error),
+        Err(RunError::Settings(error)) => report_settings_error(error),
         Err(error) => fail(error),
     }
 }
 
-fn plan(args: RunArgs) -> Result<Plan, RunError> {
+fn plan(args: RunArgs) -> Result<RunOptions, RunError> {
     let scratch = match args.devel {
         true => Some(TempDir::with_prefix("twitcher-devel-")?),
         false => None,
@@ -92,14 +92,14 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
         (flag, _) => settings::config_path(flag.clone()),
     };
     let trust = Trust::of_this_process(args.allow_untrusted || args.devel);
-    let mut file = settings::File::read(&config_path, trust)?;
+    let mut file = settings::SettingsFile::read(&config_path, trust)?;
     let warnings = std::mem::take(&mut file.warnings);
     let mut store = args.store;
     if let (Some(scratch), None, None) = (&scratch, &store.store, &store.zkservers) {
         // As good as a flag: whoever tries it out does not mean the cluster that the environment names.
         let nodes = scratch.path().join("nodes");
         fs::create_dir(&nodes)?;
-        store.store = Some(Choice::Url(StoreUrl::Directory(nodes)));
+        store.store = Some(StoreChoice::Url(StoreUrl::Directory(nodes)));
     }
     let state_dir = args.state_dir.or_else(|| Some(scratch.as_ref()?.path().join("state")));
     let state_dir =
@@ -132,11 +132,11 @@ fn plan(args: RunArgs) -> Result<Plan, RunError> {
     let scratch_socket = scratch.as_ref().map(|scratch| scratch.path().join("control.sock"));
     let socket = args.control_socket.or(scratch_socket);
     let (default_store, named_stores) = stores::of_daemon(&store, &file, &config_path)?;
-    let patience = default_store.session_timeout;
-    Ok(Plan {
+    let timeout = default_store.session_timeout;
+    Ok(RunOptions {
         until: match () {
-            () if args.dry_run => Until::Rehearsed { patience },
-            () if args.once => Until::Rest { patience },
+            () if args.dry_run => Until::Planned { timeout },
+            () if args.once => Until::Idle { timeout },
             () => Until::Stopped,
         },
         serving: Serving::new(socket, &file.control, &file.metrics, &config_path)?,
@@ -163,15 +163,15 @@ fn examples() -> Option<PathBuf> {
     [here.to_owned()].into_iter().chain(above).find(|path| path.is_dir())
 }
 
-fn start(plan: Plan) -> Result<ExitCode, RunError> {
+fn start(plan: RunOptions) -> Result<ExitCode, RunError> {
     // Whatever can be wrong is found while somebody still looks at stderr.
     startup::require_directory(&plan.config_path)?;
-    if let Until::Rehearsed { .. } = plan.until {
-        return rehearse(plan);
+    if let Until::Planned { .. } = plan.until {
+        return dry_run(plan);
     }
     let (state_lock, state_trouble) = match startup::lock_state_dir(&plan.state_dir) {
         Ok(lock) => {
-            let distrust = startup::distrust_state_dir(&plan.state_dir, &lock);
+            let distrust = startup::untrusted_state_dir_warning(&plan.state_dir, &lock);
             (Some(lock), distrust)
         }
         Err(taken @ LockError::Taken { .. }) => return Err(taken.into()),
@@ -179,7 +179,7 @@ fn start(plan: Plan) -> Result<ExitCode, RunError> {
     };
     let pid_file = plan.pid_file.clone().map(PidFile::lock).transpose()?;
     if let Some(scratch) = &plan.scratch {
-        introduce(scratch.path(), &plan.store, plan.serving.socket());
+        print_welcome(scratch.path(), &plan.store, plan.serving.socket());
     }
     // Before the first thread: only the calling one survives a fork.
     let background = if plan.daemonize { Some(Background::enter()?) } else { None };
@@ -194,22 +194,26 @@ fn start(plan: Plan) -> Result<ExitCode, RunError> {
 }
 
 /// As a daemon would, but on a copy of the ledger, and without locks: one may be running.
-fn rehearse(plan: Plan) -> Result<ExitCode, RunError> {
+fn dry_run(plan: RunOptions) -> Result<ExitCode, RunError> {
     let scratch = TempDir::with_prefix("twitcher-dry-run-")?;
     ledger::copy(&plan.state_dir, scratch.path())?;
     let state_dir = scratch.path().to_owned();
-    serve(Plan { state_dir, serving: Serving::default(), ..plan }, None, None)
+    serve(RunOptions { state_dir, serving: Serving::default(), ..plan }, None, None)
 }
 
-fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) -> Result<ExitCode, RunError> {
-    sys::share_one_heap();
+fn serve(
+    plan: RunOptions,
+    trouble: Option<String>,
+    background: Option<Background>,
+) -> Result<ExitCode, RunError> {
+    sys::use_single_malloc_arena();
     sys::reset_inherited_signals();
     let signals = startup::signals(&[SIGHUP, SIGTERM, SIGINT])?;
     let spawner = Spawner::new()?;
     startup::raise_descriptor_limit();
     let systemd = match plan.until {
-        Until::Rehearsed { .. } => Systemd::nobody(),
-        Until::Stopped | Until::Rest { .. } => Systemd::from_environment()?,
+        Until::Planned { .. } => Systemd::disabled(),
+        Until::Stopped | Until::Idle { .. } => Systemd::from_environment()?,
     };
 
     let log_to_stdout = matches!(plan.log, Target::Stdout);
@@ -222,7 +226,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
         config: &plan.config_path.display().to_string(),
     });
     if let Some(trouble) = trouble {
-        log.report(&Report::Trouble { what: &trouble });
+        log.report(&Report::Problem { what: &trouble });
     }
     if plan.trust == Trust::Warned {
         let config = plan.config_path.display();
@@ -234,7 +238,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
         log.report(&Report::ConfigWarning { warning });
     }
 
-    let (asked, questions) = server::questions();
+    let (asked, requests) = server::requests();
     let _socket_file = plan.serving.start(&log, Routes::new(asked, metrics));
 
     let ledger = Ledger::open(&plan.state_dir);
@@ -260,7 +264,7 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
             untrusted_allowed: plan.trust == Trust::Warned,
             config_changes,
             signals,
-            questions,
+            requests,
             systemd,
             stop_timeout: plan.stop_timeout,
             until: plan.until,
@@ -272,23 +276,23 @@ fn serve(plan: Plan, trouble: Option<String>, background: Option<Background>) ->
     // Not dropped: that would wait for a resolver that hangs.
     runtime.shutdown_background();
     writer.finish();
-    served.and_then(|ended| conclude(plan.until, ended))
+    served.and_then(|ended| final_exit_code(plan.until, ended))
 }
 
 /// What whoever waits for the end of a daemon is told.
-fn conclude(until: Until, ended: Option<Final>) -> Result<ExitCode, RunError> {
+fn final_exit_code(until: Until, ended: Option<FinalStatus>) -> Result<ExitCode, RunError> {
     let Some(mut ended) = ended else { return Ok(ExitCode::SUCCESS) };
-    if let Until::Rehearsed { .. } = until {
-        print(&rehearsal::show(&mut ended))?;
+    if let Until::Planned { .. } = until {
+        print(&dry_run::show(&mut ended))?;
     }
     let problems = problems(&ended.daemon, &ended.watches, Duration::MAX);
     for problem in &problems {
-        complain(printable(problem.as_bytes()));
+        print_error(printable(problem.as_bytes()));
     }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn introduce(scratch: &Path, store: &StoreSettings, socket: Option<&Path>) {
+fn print_welcome(scratch: &Path, store: &StoreSettings, socket: Option<&Path>) {
     let program = std::env::args().next().unwrap_or_else(|| "twitcher".into());
     // Who closed stdout does not want to know.
     let _ = writeln!(

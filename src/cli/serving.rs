@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::settings::{self, SettingsError};
 use crate::control::routes::Routes;
 use crate::control::server::{self, Listeners};
-use crate::control::socket::{self, Bound, Place, SocketError, SocketFile};
+use crate::control::socket::{self, BoundSocket, SocketError, SocketFile, SocketOptions};
 use crate::report::{Report, Reporter};
 
 /// Where a root's daemon has its socket.
@@ -25,7 +25,7 @@ const GROUP: u32 = 0o070;
 /// `[control]` in `twitcher.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FileControl {
+pub struct ControlSection {
     pub socket: Option<PathBuf>,
     /// Octal digits.
     pub mode: Option<String>,
@@ -36,12 +36,12 @@ pub struct FileControl {
 /// `[metrics]` in `twitcher.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FileMetrics {
+pub struct MetricsSection {
     /// ADDRESS:PORT
     pub listen: Option<String>,
 }
 
-impl FileControl {
+impl ControlSection {
     pub fn mode(&self, config_path: &Path) -> Result<u32, SettingsError> {
         let mode = self.mode.as_deref().map_or(Ok(MODE), octal);
         mode.map_err(|reason| settings::value_error(config_path, "control.mode", reason))
@@ -54,7 +54,7 @@ impl FileControl {
     }
 }
 
-impl FileMetrics {
+impl MetricsSection {
     pub fn address(&self, config_path: &Path) -> Result<Option<SocketAddr>, SettingsError> {
         let Some(text) = &self.listen else { return Ok(None) };
         let wrong =
@@ -67,7 +67,7 @@ impl FileMetrics {
 #[derive(Debug, Default)]
 pub struct Serving {
     /// `None`: this user has no place for one.
-    control: Option<Place>,
+    control: Option<SocketOptions>,
     metrics: Option<SocketAddr>,
     /// What is wrong and does not keep the daemon from starting.
     unknown_group: Option<SettingsError>,
@@ -76,8 +76,8 @@ pub struct Serving {
 impl Serving {
     pub fn new(
         flag: Option<PathBuf>,
-        control: &FileControl,
-        metrics: &FileMetrics,
+        control: &ControlSection,
+        metrics: &MetricsSection,
         config_path: &Path,
     ) -> Result<Self, SettingsError> {
         let mode = control.mode(config_path)?;
@@ -86,31 +86,31 @@ impl Serving {
             // What was meant for that group is not for the daemon's own.
             Err(error) => (None, mode & !GROUP, Some(error)),
         };
-        let control = socket_path(flag, control).map(|path| Place { path, mode, group });
+        let control = socket_path(flag, control).map(|path| SocketOptions { path, mode, group });
         Ok(Self { control, metrics: metrics.address(config_path)?, unknown_group })
     }
 
     /// Where the control socket is to be.
     pub fn socket(&self) -> Option<&Path> {
-        self.control.as_ref().map(|place| place.path.as_path())
+        self.control.as_ref().map(|options| options.path.as_path())
     }
 
     /// Serves all of it, from a thread of its own. What cannot be is said, and the daemon does its work without. What is
     /// returned goes when the daemon ends.
     pub fn start(&self, log: &Reporter, routes: Routes) -> Option<SocketFile> {
-        let said = |what: &str| log.report(&Report::Unserved { what });
+        let said = |what: &str| log.report(&Report::NotServing { what });
         if let Some(error) = &self.unknown_group {
             said(&format!("{error}; the control socket is for no group until a restart"));
         }
         let without = |trouble: String| said(&format!("{trouble}; going on without"));
-        let control = self.control.as_ref().and_then(|place| {
-            socket::bind(place).map_err(|error: SocketError| without(error.to_string())).ok()
+        let control = self.control.as_ref().and_then(|options| {
+            socket::bind(options).map_err(|error: SocketError| without(error.to_string())).ok()
         });
         let metrics = self.metrics.and_then(|address| {
             listen(address).map_err(|error| without(format!("metrics.listen {address}: {error}"))).ok()
         });
         let address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
-        let (control, file) = control.map(Bound::split).unzip();
+        let (control, file) = control.map(BoundSocket::split).unzip();
         if control.is_none() && metrics.is_none() {
             if self.control.is_none() {
                 log.report(&Report::Serving { control: None, metrics: None });
@@ -134,7 +134,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Where the daemon puts its socket: where the flag, TWITCHER_CONTROL_SOCKET or the file say, in this order, or else
 /// root's in /run, another user's where the system keeps such things of theirs.
-fn socket_path(flag: Option<PathBuf>, control: &FileControl) -> Option<PathBuf> {
+fn socket_path(flag: Option<PathBuf>, control: &ControlSection) -> Option<PathBuf> {
     let named = named(flag).or_else(|| control.socket.clone().map(settings::absolute));
     named.or_else(|| if geteuid().is_root() { Some(CONTROL_SOCKET.into()) } else { own_socket() })
 }

@@ -11,12 +11,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::logins::{FileAuth, FileSasl, FileTls, Login};
-use super::serving::{FileControl, FileMetrics};
-use super::stores::{self, FileStore};
-use crate::config::root::{Opened, Root, Unopened};
+use super::credentials::{AuthSection, SaslSection, StoreCredentials, TlsSection};
+use super::serving::{ControlSection, MetricsSection};
+use super::stores::{self, StoreSection};
+use crate::config::root::{OpenError, OpenedFile, Root};
 use crate::store::StoreUrl;
-use crate::trust::{Distrusted, Trust, exposed};
+use crate::trust::{Trust, Untrusted, exposed};
 
 pub const CONFIG_PATH: &str = "/etc/twitcher";
 pub const STATE_DIR: &str = "/var/lib/twitcher";
@@ -29,7 +29,7 @@ pub const FILE: &str = "twitcher.toml";
 /// `twitcher.toml`: what holds secrets or lists, and what is tedious to repeat as flags.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct File {
+pub struct SettingsFile {
     pub store: Option<String>,
     /// Seconds, integer or float.
     pub session_timeout: Option<f64>,
@@ -39,18 +39,18 @@ pub struct File {
     pub log_file: Option<PathBuf>,
     pub pid_file: Option<PathBuf>,
     #[serde(default)]
-    pub control: FileControl,
+    pub control: ControlSection,
     #[serde(default)]
-    pub metrics: FileMetrics,
+    pub metrics: MetricsSection,
     /// Given to every ZooKeeper session of the default store, in this order.
     #[serde(default)]
-    pub auth: Vec<FileAuth>,
+    pub auth: Vec<AuthSection>,
     /// How the default store is spoken to, if it is ZooKeeper.
-    pub tls: Option<FileTls>,
-    pub sasl: Option<FileSasl>,
+    pub tls: Option<TlsSection>,
+    pub sasl: Option<SaslSection>,
     /// Further stores, by their names.
     #[serde(default)]
-    pub stores: BTreeMap<String, FileStore>,
+    pub stores: BTreeMap<String, StoreSection>,
     /// What is wrong with who can change and read it, where it is not refused for that.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -61,7 +61,7 @@ pub enum SettingsError {
     #[error("{}: {source}", .path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{}: {}", .path.display(), .source.reason_at(.path))]
-    Distrusted { path: PathBuf, source: Distrusted },
+    Untrusted { path: PathBuf, source: Untrusted },
     #[error("{origin}: {reason}")]
     Value { origin: String, reason: String },
     #[error(
@@ -72,22 +72,22 @@ pub enum SettingsError {
     UnknownStore { origin: &'static str, name: String, file: PathBuf, near: String },
 }
 
-impl File {
+impl SettingsFile {
     /// Reads `twitcher.toml` in `config_path`; a missing one holds nothing.
     pub fn read(config_path: &Path, trust: Trust) -> Result<Self, SettingsError> {
         let path = config_path.join(FILE);
         let failed = |source| SettingsError::Read { path: path.clone(), source };
-        let distrusted = |source| SettingsError::Distrusted { path: path.clone(), source };
+        let untrusted = |source| SettingsError::Untrusted { path: path.clone(), source };
         let opened = Root::open(config_path, trust).and_then(|root| root.read(Path::new(FILE)));
-        let Opened { mut file, stat, warning } = match opened {
+        let OpenedFile { mut file, stat, warning } = match opened {
             Ok(opened) => opened,
-            Err(Unopened::System(error)) if is_missing(&error) => return Ok(Self::default()),
+            Err(OpenError::System(error)) if is_missing(&error) => return Ok(Self::default()),
             // Nor can it be distrusted.
-            Err(Unopened::Distrusted(_)) if fs::symlink_metadata(&path).is_err_and(|e| is_missing(&e)) => {
+            Err(OpenError::Untrusted(_)) if fs::symlink_metadata(&path).is_err_and(|e| is_missing(&e)) => {
                 return Ok(Self::default());
             }
-            Err(Unopened::System(error)) => return Err(failed(error)),
-            Err(Unopened::Distrusted(error)) => return Err(distrusted(error)),
+            Err(OpenError::System(error)) => return Err(failed(error)),
+            Err(OpenError::Untrusted(error)) => return Err(untrusted(error)),
         };
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
@@ -97,7 +97,7 @@ impl File {
             && let Some(exposed) = exposed(&path, stat.st_mode)
         {
             match trust {
-                Trust::Root => return Err(distrusted(exposed)),
+                Trust::Root => return Err(untrusted(exposed)),
                 Trust::Warned | Trust::Anyone => file.warnings.push(exposed.warning()),
             }
         }
@@ -113,12 +113,13 @@ impl File {
 
     /// Whether nobody but its owner should be able to read it.
     fn has_secrets(&self) -> bool {
-        self.login().has_secrets() || self.stores.values().any(|store| store.login().has_secrets())
+        self.credentials().has_secrets()
+            || self.stores.values().any(|store| store.credentials().has_secrets())
     }
 
     /// To the default store.
-    pub(super) fn login(&self) -> Login<'_> {
-        Login { auth: &self.auth, tls: self.tls.as_ref(), sasl: self.sasl.as_ref() }
+    pub(super) fn credentials(&self) -> StoreCredentials<'_> {
+        StoreCredentials { auth: &self.auth, tls: self.tls.as_ref(), sasl: self.sasl.as_ref() }
     }
 
     pub(super) fn store_url(&self, config_path: &Path) -> Result<Option<StoreUrl>, SettingsError> {
@@ -141,15 +142,15 @@ impl File {
 
 /// The file as a client reads it. What others than root can change does not say where root's data goes either, and for
 /// that no client has a flag.
-pub(super) fn of_client(config_path: &Path) -> Result<File, SettingsError> {
-    File::read(config_path, Trust::of_this_process(false))
+pub(super) fn of_client(config_path: &Path) -> Result<SettingsFile, SettingsError> {
+    SettingsFile::read(config_path, Trust::of_this_process(false))
 }
 
 /// The file as a client may see it: it may hold secrets and be root's alone, and without it, a client is who it can be.
-pub(super) fn readable(config_path: &Path) -> Result<File, SettingsError> {
+pub(super) fn readable(config_path: &Path) -> Result<SettingsFile, SettingsError> {
     match of_client(config_path) {
         Err(SettingsError::Read { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
-            Ok(File::default())
+            Ok(SettingsFile::default())
         }
         file => file,
     }
@@ -254,7 +255,7 @@ mod tests {
     fn a_settings_file_with_an_unknown_key_names_file_and_key() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), "stor = \"dir:/x\"\n").unwrap();
-        let error = File::read(dir.path(), Trust::Anyone).unwrap_err().to_string();
+        let error = SettingsFile::read(dir.path(), Trust::Anyone).unwrap_err().to_string();
         assert!(
             error.contains("twitcher.toml") && error.contains("stor") && error.contains("store"),
             "{error}"
@@ -282,7 +283,7 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(FILE), text).unwrap();
-            let error = File::read(dir.path(), Trust::Anyone).unwrap_err().to_string();
+            let error = SettingsFile::read(dir.path(), Trust::Anyone).unwrap_err().to_string();
             assert!(error.contains("twitcher.toml") && !error.contains("secret"), "{error}");
         }
     }
@@ -290,7 +291,7 @@ mod tests {
     #[test]
     fn a_missing_settings_file_holds_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(File::read(dir.path(), Trust::Anyone).unwrap().store.is_none());
+        assert!(SettingsFile::read(dir.path(), Trust::Anyone).unwrap().store.is_none());
     }
 
     #[test]
@@ -308,9 +309,9 @@ mod tests {
         for text in [shipped, &in_force] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(FILE), text).unwrap();
-            File::read(dir.path(), Trust::Anyone).unwrap();
+            SettingsFile::read(dir.path(), Trust::Anyone).unwrap();
         }
-        let file: File = toml::from_str(&in_force).unwrap();
+        let file: SettingsFile = toml::from_str(&in_force).unwrap();
         assert_eq!((file.store.as_deref(), file.auth.len()), (Some(stores::STORE), 1));
         assert!(file.tls.is_some() && file.sasl.is_some());
         let auths: Vec<_> = file.stores.iter().map(|(name, store)| (&**name, store.auth.len())).collect();
@@ -319,7 +320,7 @@ mod tests {
         assert_eq!(file.stop_timeout, Some(STOP_TIMEOUT.as_secs_f64()));
         assert_eq!(file.state_dir.as_deref(), Some(Path::new(STATE_DIR)));
         assert_eq!(file.control.socket.as_deref(), Some(Path::new(CONTROL_SOCKET)));
-        let default = FileControl::default().mode(Path::new("")).unwrap();
+        let default = ControlSection::default().mode(Path::new("")).unwrap();
         assert_eq!(file.control.mode(Path::new("")).unwrap(), default);
         assert_eq!(file.control.group(Path::new("")).unwrap(), Some(0));
         assert!(file.metrics.address(Path::new("")).unwrap().is_some());

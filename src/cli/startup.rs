@@ -16,10 +16,10 @@ use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::sys;
-use crate::trust::{Place, trusted};
+use crate::trust::{Location, trusted};
 
 /// What starting a process may take on a machine that is short of everything; 1 ms is usual.
-const LAST_START: Duration = Duration::from_secs(1);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
@@ -48,16 +48,16 @@ pub fn lock_state_dir(path: &Path) -> Result<Lock, LockError> {
 }
 
 /// What is wrong with the state directory, if others than root could make up there what root's daemon goes by.
-pub fn distrust_state_dir(path: &Path, lock: &Lock) -> Option<String> {
+pub fn untrusted_state_dir_warning(path: &Path, lock: &Lock) -> Option<String> {
     let metadata = lock.metadata().ok().filter(|_| geteuid().is_root())?;
-    let judged = trusted(path, metadata.uid(), metadata.mode(), Place::Within);
-    judged.err().map(|distrusted| distrusted.warning())
+    let judged = trusted(path, metadata.uid(), metadata.mode(), Location::Inside);
+    judged.err().map(|untrusted| untrusted.warning())
 }
 
 /// Waits for a lock as long as a daemon that is gone may seem to hold it: a process that it was about to start has it
 /// until it executes its program. So whoever gets the lock also knows that every such process is the action by now.
 fn lock(file: File) -> Result<Lock, (File, Errno)> {
-    let deadline = Instant::now() + LAST_START;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     let mut file = file;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

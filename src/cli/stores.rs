@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::StoreArgs;
-use super::logins::{self, FileAuth, FileSasl, FileTls, Login, Wrong};
-use super::settings::{self, File, SESSION_TIMEOUT, SettingsError};
+use super::credentials::{self, AuthSection, SaslSection, SettingError, StoreCredentials, TlsSection};
+use super::settings::{self, SESSION_TIMEOUT, SettingsError, SettingsFile};
 use crate::model::{StoreName, StoreNames};
 use crate::store::{CREDENTIALS_DIRECTORY, StoreSettings, StoreUrl, StoreUrlError};
 use crate::text::suggest;
@@ -20,13 +20,13 @@ pub const STORE: &str = "zk://localhost:2181";
 
 /// What `--store` is given: a URL has a scheme, a name has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Choice {
+pub enum StoreChoice {
     Url(StoreUrl),
     /// Of a store in `twitcher.toml`.
     Name(StoreName),
 }
 
-impl FromStr for Choice {
+impl FromStr for StoreChoice {
     type Err = StoreUrlError;
 
     fn from_str(text: &str) -> Result<Self, StoreUrlError> {
@@ -41,20 +41,20 @@ impl FromStr for Choice {
 /// A `[stores.NAME]` block of `twitcher.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a block [stores.NAME] with its url")]
-pub struct FileStore {
+pub struct StoreSection {
     pub url: String,
     /// Seconds, integer or float.
     pub session_timeout: Option<f64>,
     /// Given to each of its sessions, in this order.
     #[serde(default)]
-    pub auth: Vec<FileAuth>,
-    pub tls: Option<FileTls>,
-    pub sasl: Option<FileSasl>,
+    pub auth: Vec<AuthSection>,
+    pub tls: Option<TlsSection>,
+    pub sasl: Option<SaslSection>,
 }
 
-impl FileStore {
-    pub fn login(&self) -> Login<'_> {
-        Login { auth: &self.auth, tls: self.tls.as_ref(), sasl: self.sasl.as_ref() }
+impl StoreSection {
+    pub fn credentials(&self) -> StoreCredentials<'_> {
+        StoreCredentials { auth: &self.auth, tls: self.tls.as_ref(), sasl: self.sasl.as_ref() }
     }
 }
 
@@ -63,8 +63,8 @@ pub fn of_client(args: &StoreArgs) -> Result<StoreSettings, SettingsError> {
     let (choice, config_path) = (choice(args)?, settings::config_path(None));
     let file = match choice {
         // Nothing else says which store that is.
-        Some((_, Choice::Name(_))) => settings::of_client(&config_path)?,
-        Some((_, Choice::Url(_))) | None => settings::readable(&config_path)?,
+        Some((_, StoreChoice::Name(_))) => settings::of_client(&config_path)?,
+        Some((_, StoreChoice::Url(_))) | None => settings::readable(&config_path)?,
     };
     let store = chosen(choice, args.session_timeout, &file, &config_path)?;
     require_credentials([&store], &config_path)?;
@@ -72,14 +72,14 @@ pub fn of_client(args: &StoreArgs) -> Result<StoreSettings, SettingsError> {
 }
 
 /// The default store, as the file alone says.
-pub fn default(file: &File, config_path: &Path) -> Result<StoreSettings, SettingsError> {
+pub fn default(file: &SettingsFile, config_path: &Path) -> Result<StoreSettings, SettingsError> {
     chosen(None, None, file, config_path)
 }
 
 /// The daemon's stores: the default one, and those that have names.
 pub fn of_daemon(
     args: &StoreArgs,
-    file: &File,
+    file: &SettingsFile,
     config_path: &Path,
 ) -> Result<(StoreSettings, BTreeMap<StoreName, StoreSettings>), SettingsError> {
     let choice = match choice(args)? {
@@ -94,7 +94,7 @@ pub fn of_daemon(
 
 /// What `check` finds wrong with the files that the settings name: as they are now, a store would not be connected to.
 /// Credentials count only where there are any, under systemd.
-pub fn problems(file: &File, config_path: &Path) -> Vec<SettingsError> {
+pub fn problems(file: &SettingsFile, config_path: &Path) -> Vec<SettingsError> {
     let default = default(file, config_path);
     let named = named(file, None, config_path).unwrap_or_default();
     let named = named.into_iter().map(|(name, store)| (format!("stores.{name}."), store));
@@ -102,12 +102,13 @@ pub fn problems(file: &File, config_path: &Path) -> Vec<SettingsError> {
     let stores = default.ok().map(|store| (String::new(), store)).into_iter().chain(named);
     let mut problems = Vec::new();
     for (prefix, store) in stores {
-        let wrong =
-            |(key, reason): Wrong| settings::value_error(config_path, &format!("{prefix}{key}"), reason);
+        let wrong = |(key, reason): SettingError| {
+            settings::value_error(config_path, &format!("{prefix}{key}"), reason)
+        };
         if settings::variable(CREDENTIALS_DIRECTORY).is_some() {
-            problems.extend(logins::require_credentials(&store).err().map(wrong));
+            problems.extend(credentials::require_credentials(&store).err().map(wrong));
         }
-        problems.extend(logins::check_files(&store).err().map(wrong));
+        problems.extend(credentials::check_files(&store).err().map(wrong));
     }
     problems
 }
@@ -117,7 +118,7 @@ fn require_credentials<'a>(
     config_path: &Path,
 ) -> Result<(), SettingsError> {
     stores.into_iter().try_for_each(|store| {
-        logins::require_credentials(store)
+        credentials::require_credentials(store)
             .map_err(|(key, reason)| settings::value_error(config_path, key, reason))
     })
 }
@@ -125,7 +126,7 @@ fn require_credentials<'a>(
 /// The stores that `twitcher.toml` has beside the default one. `session_timeout` is that of those that have none of
 /// their own; without it, the file's.
 pub fn named(
-    file: &File,
+    file: &SettingsFile,
     session_timeout: Option<Duration>,
     config_path: &Path,
 ) -> Result<BTreeMap<StoreName, StoreSettings>, SettingsError> {
@@ -141,33 +142,33 @@ pub fn named(
         let url = store.url.parse::<StoreUrl>().map_err(|error| of_store("url", error.to_string()))?;
         let own_timeout = store.session_timeout.map(settings::positive).transpose();
         let own_timeout = own_timeout.map_err(|error| of_store("session_timeout", error))?;
-        let settings = store.login().settings(url, own_timeout.unwrap_or(session_timeout));
+        let settings = store.credentials().settings(url, own_timeout.unwrap_or(session_timeout));
         Ok((parsed, settings.map_err(|(key, reason)| of_store(key, reason))?))
     });
     settings.collect()
 }
 
 /// All that a watch may name, where this is the file.
-pub fn names(file: &File) -> StoreNames {
+pub fn names(file: &SettingsFile) -> StoreNames {
     let named = file.stores.keys().filter_map(|name| StoreName::parse(name).ok());
     named.chain([StoreName::default()]).collect()
 }
 
 /// What `ZKSERVERS` chooses, as /etc/default/twitcher had it for the Python original. For the daemon alone: the name is
 /// not ours, and a shell that has it for another program must not send a client to the servers of that.
-fn original_choice() -> Result<Option<(&'static str, Choice)>, SettingsError> {
+fn original_choice() -> Result<Option<(&'static str, StoreChoice)>, SettingsError> {
     let variable = "ZKSERVERS";
     let Some(servers) = settings::variable(variable) else { return Ok(None) };
     match StoreUrl::from_servers(&servers.to_string_lossy()) {
-        Ok(url) => Ok(Some((variable, Choice::Url(url)))),
+        Ok(url) => Ok(Some((variable, StoreChoice::Url(url)))),
         Err(error) => Err(SettingsError::Value { origin: variable.to_owned(), reason: error.to_string() }),
     }
 }
 
 /// What flags and environment choose, in this order, and where they do.
-fn choice(args: &StoreArgs) -> Result<Option<(&'static str, Choice)>, SettingsError> {
+fn choice(args: &StoreArgs) -> Result<Option<(&'static str, StoreChoice)>, SettingsError> {
     let variable = "TWITCHER_STORE";
-    let flag = args.store.clone().or_else(|| args.zkservers.clone().map(Choice::Url));
+    let flag = args.store.clone().or_else(|| args.zkservers.clone().map(StoreChoice::Url));
     match (flag, settings::variable(variable)) {
         (Some(flag), _) => Ok(Some(("--store", flag))),
         (None, None) => Ok(None),
@@ -181,20 +182,20 @@ fn choice(args: &StoreArgs) -> Result<Option<(&'static str, Choice)>, SettingsEr
 }
 
 fn chosen(
-    choice: Option<(&'static str, Choice)>,
+    choice: Option<(&'static str, StoreChoice)>,
     session_timeout: Option<Duration>,
-    file: &File,
+    file: &SettingsFile,
     config_path: &Path,
 ) -> Result<StoreSettings, SettingsError> {
     let default = |url| {
         let session_timeout = session_timeout.or(file.timeout(config_path)?).unwrap_or(SESSION_TIMEOUT);
-        let settings = file.login().settings(url, session_timeout);
+        let settings = file.credentials().settings(url, session_timeout);
         settings.map_err(|(key, reason)| settings::value_error(config_path, key, reason))
     };
     let (origin, name) = match choice {
-        Some((_, Choice::Url(url))) => return default(url),
-        Some((origin, Choice::Name(name))) if !name.is_default() => (origin, name),
-        Some((_, Choice::Name(_))) | None => {
+        Some((_, StoreChoice::Url(url))) => return default(url),
+        Some((origin, StoreChoice::Name(name))) if !name.is_default() => (origin, name),
+        Some((_, StoreChoice::Name(_))) | None => {
             let url = file.store_url(config_path)?;
             return default(url.unwrap_or_else(|| STORE.parse().unwrap_or_else(|_| unreachable!("{STORE}"))));
         }
@@ -217,14 +218,18 @@ mod tests {
     use super::*;
     use crate::trust::Trust;
 
-    fn read(text: &str) -> Result<File, String> {
+    fn read(text: &str) -> Result<SettingsFile, String> {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(settings::FILE), text).unwrap();
         let root = dir.path().display().to_string();
-        File::read(dir.path(), Trust::Anyone).map_err(|error| error.to_string().replace(&root, "DIR"))
+        SettingsFile::read(dir.path(), Trust::Anyone).map_err(|error| error.to_string().replace(&root, "DIR"))
     }
 
-    fn chosen_of(file: &File, text: &str, session_timeout: Option<u64>) -> Result<StoreSettings, String> {
+    fn chosen_of(
+        file: &SettingsFile,
+        text: &str,
+        session_timeout: Option<u64>,
+    ) -> Result<StoreSettings, String> {
         let choice = Some(("--store", text.parse().unwrap()));
         let session_timeout = session_timeout.map(Duration::from_secs);
         chosen(choice, session_timeout, file, Path::new("/etc/twitcher")).map_err(|error| error.to_string())
@@ -272,7 +277,7 @@ mod tests {
     #[test]
     fn what_is_no_url_and_no_name_gets_the_hint_of_a_url() {
         for wrong in ["/srv/nodes", "localhost:2181", "a.b", "~/nodes", ""] {
-            let error = wrong.parse::<Choice>().unwrap_err().to_string();
+            let error = wrong.parse::<StoreChoice>().unwrap_err().to_string();
             assert!(error.contains("has no scheme; write zk://HOST:PORT,.../CHROOT or dir:PATH"), "{error}");
         }
     }
@@ -350,7 +355,7 @@ mod tests {
         for (text, mode, exposed) in [(without, 0o644, false), (&with, 0o600, false), (&with, 0o640, true)] {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let warnings = File::read(dir.path(), Trust::Anyone).unwrap().warnings;
+            let warnings = SettingsFile::read(dir.path(), Trust::Anyone).unwrap().warnings;
             assert_eq!(!warnings.is_empty(), exposed, "{text}: {warnings:?}");
         }
     }

@@ -11,7 +11,7 @@ use crate::text::printable;
 const GAP: usize = 2;
 
 /// A column is not made narrower than this, whatever the terminal: nobody could read it.
-const NARROWEST: usize = 8;
+const MIN_COLUMN_WIDTH: usize = 8;
 
 pub const GOOD: Style = AnsiColor::Green.on_default();
 pub const BUSY: Style = AnsiColor::Cyan.on_default();
@@ -82,11 +82,11 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     }
 }
 
-fn fit(widths: &mut [usize], most: usize) {
+fn fit(widths: &mut [usize], limit: usize) {
     let gaps = GAP * widths.len().saturating_sub(1);
-    while widths.iter().sum::<usize>() + gaps > most {
+    while widths.iter().sum::<usize>() + gaps > limit {
         match widths.iter_mut().max() {
-            Some(widest) if *widest > NARROWEST => *widest -= 1,
+            Some(widest) if *widest > MIN_COLUMN_WIDTH => *widest -= 1,
             Some(_) | None => return,
         }
     }

@@ -13,22 +13,22 @@ use super::load::{LoadError, Loaded, Source, Watches, load};
 use super::modules::ModuleSource;
 use super::resolve::Accounts;
 use super::root::Root;
-use super::scan::{Found, Stamp, Text, Tree, read, read_module, scan};
+use super::scan::{ConfigText, ConfigTree, ScannedFile, Stamp, read, read_module, scan};
 use crate::model::StoreNames;
 use crate::trust::Trust;
 
 /// A file must look the same at two looks so far apart: whoever writes it is done, and a later write within the
 /// same tick of the file system's clock (4 ms at 250 Hz) cannot be mistaken for it.
-const SETTLE: Duration = Duration::from_millis(50);
+const SETTLE_TIME: Duration = Duration::from_millis(50);
 
 /// A file that is written all the time is taken as it is after this long.
-pub const UNSETTLED: Duration = Duration::from_millis(500);
+pub const MAX_SETTLE_TIME: Duration = Duration::from_millis(500);
 
 /// A file is gone when two looks so far apart miss it: editors move the old one away before the new one is there.
-const ABSENCE: Duration = Duration::from_millis(100);
+const REMOVAL_DELAY: Duration = Duration::from_millis(100);
 
 /// New directories may have got more of them before they were watched.
-const FOLLOW_ROUNDS: usize = 8;
+const MAX_SCAN_ROUNDS: usize = 8;
 
 /// Owned by the loader's thread.
 pub struct Catalog {
@@ -43,7 +43,7 @@ pub struct Catalog {
     modules: BTreeMap<String, TrackedModule>,
     unsettled: BTreeMap<String, Unsettled>,
     /// Said of the last look's tree.
-    closed: BTreeMap<String, String>,
+    inaccessible: BTreeMap<String, String>,
     warnings: BTreeSet<String>,
     /// At the last look.
     hostname: String,
@@ -63,8 +63,8 @@ struct Tracked {
 
 impl Tracked {
     /// Whether the file may load another time as it is: an unknown user, or no time.
-    fn may_heal(&self) -> bool {
-        self.error.as_ref().is_some_and(|error| error.temporary)
+    fn may_recover(&self) -> bool {
+        self.error.as_ref().is_some_and(|error| error.transient)
     }
 }
 
@@ -111,7 +111,7 @@ impl Catalog {
             files: BTreeMap::new(),
             modules: BTreeMap::new(),
             unsettled: BTreeMap::new(),
-            closed: BTreeMap::new(),
+            inaccessible: BTreeMap::new(),
             warnings: BTreeSet::new(),
             hostname: hostname(),
             first_scan_done: false,
@@ -121,7 +121,7 @@ impl Catalog {
     /// Says why there are no hints.
     pub fn hints_failed(&mut self, reason: String) {
         self.hints_failed = true;
-        self.tell(FileChange::Trouble(reason));
+        self.emit(FileChange::Degraded(reason));
     }
 
     pub fn has_hints(&self) -> bool {
@@ -132,8 +132,8 @@ impl Catalog {
     /// something that it wants to see twice. `full` tries again what failed for reasons outside the files.
     pub fn pass(&mut self, full: bool) -> Option<Duration> {
         let (root, tree) = self.scan();
-        self.say_closed(&tree);
-        self.say_warnings(&tree);
+        self.report_inaccessible(&tree);
+        self.report_warnings(&tree);
         let again = self.find_removed(&tree);
         match root {
             Some(root) => self.look_at_files(&root, &tree, full),
@@ -144,14 +144,14 @@ impl Catalog {
         self.unsettled.retain(|name, _| tree.files.contains_key(name) || self.modules.contains_key(name));
         if self.unsettled.is_empty() && !self.first_scan_done {
             self.first_scan_done = true;
-            self.tell(FileChange::FirstScanDone);
+            self.emit(FileChange::FirstScanDone);
         }
-        self.evaluator.dismiss();
-        if self.unsettled.is_empty() { again } else { Some(SETTLE) }
+        self.evaluator.stop_child();
+        if self.unsettled.is_empty() { again } else { Some(SETTLE_TIME) }
     }
 
-    fn scan(&mut self) -> (Option<Root>, Tree) {
-        for _ in 0..FOLLOW_ROUNDS {
+    fn scan(&mut self) -> (Option<Root>, ConfigTree) {
+        for _ in 0..MAX_SCAN_ROUNDS {
             let (root, tree) = scan(&self.root, self.trust);
             match self.hints.follow(&tree) {
                 Ok(true) => {}
@@ -170,25 +170,25 @@ impl Catalog {
         scan(&self.root, self.trust)
     }
 
-    fn look_at_files(&mut self, root: &Root, tree: &Tree, full: bool) {
+    fn look_at_files(&mut self, root: &Root, tree: &ConfigTree, full: bool) {
         let changed_modules = self.refresh_modules(root, full);
-        self.heed_hostname();
+        self.check_hostname();
         let mut accounts = Accounts::default();
         // What took all its time before comes last, so that nobody waits for it again.
         let (slow, quick): (Vec<_>, Vec<_>) =
-            tree.files.iter().partition(|(name, _)| self.files.get(*name).is_some_and(Tracked::may_heal));
+            tree.files.iter().partition(|(name, _)| self.files.get(*name).is_some_and(Tracked::may_recover));
         for (name, found) in quick.into_iter().chain(slow) {
             let tracked = self.files.entry(name.clone()).or_default();
             tracked.absent_since = None;
             let stamp = match &found.seen {
                 Ok(stamp) => *stamp,
                 Err(reason) => {
-                    self.refuse(name, found, reason);
+                    self.report_untrusted(name, found, reason);
                     continue;
                 }
             };
             let touched = tracked.stamp != Some(stamp);
-            let forced = !tracked.modules.is_disjoint(&changed_modules) || full && tracked.may_heal();
+            let forced = !tracked.modules.is_disjoint(&changed_modules) || full && tracked.may_recover();
             if touched && !self.settled(name, Some(stamp)) {
                 continue;
             }
@@ -198,26 +198,26 @@ impl Catalog {
         }
     }
 
-    fn say_closed(&mut self, tree: &Tree) {
+    fn report_inaccessible(&mut self, tree: &ConfigTree) {
         let described = |(path, reason): (&PathBuf, &String)| {
-            (place(&self.root, path), format!("{}: {reason}", path.display()))
+            (display_path(&self.root, path), format!("{}: {reason}", path.display()))
         };
-        let closed: BTreeMap<String, String> = tree.closed.iter().map(described).collect();
-        let before = std::mem::replace(&mut self.closed, closed.clone());
-        for place in before.keys().filter(|place| !closed.contains_key(*place)) {
-            self.tell(FileChange::Opened { place: place.clone() });
+        let inaccessible: BTreeMap<String, String> = tree.inaccessible.iter().map(described).collect();
+        let before = std::mem::replace(&mut self.inaccessible, inaccessible.clone());
+        for path in before.keys().filter(|path| !inaccessible.contains_key(*path)) {
+            self.emit(FileChange::Accessible { path: path.clone() });
         }
-        for (place, error) in closed {
-            if before.get(&place) != Some(&error) {
-                self.tell(FileChange::Closed { place, error });
+        for (path, error) in inaccessible {
+            if before.get(&path) != Some(&error) {
+                self.emit(FileChange::Inaccessible { path, error });
             }
         }
     }
 
-    fn say_warnings(&mut self, tree: &Tree) {
+    fn report_warnings(&mut self, tree: &ConfigTree) {
         let before = std::mem::replace(&mut self.warnings, tree.warnings.clone());
         for warning in tree.warnings.difference(&before) {
-            self.tell(FileChange::Warning(warning.clone()));
+            self.emit(FileChange::Warning(warning.clone()));
         }
     }
 
@@ -242,7 +242,7 @@ impl Catalog {
     }
 
     /// Has every file loaded anew if the host has another name by now: any may have asked for it.
-    fn heed_hostname(&mut self) {
+    fn check_hostname(&mut self) {
         let hostname = hostname();
         if hostname != self.hostname {
             self.hostname = hostname;
@@ -252,24 +252,24 @@ impl Catalog {
         }
     }
 
-    fn find_removed(&mut self, tree: &Tree) -> Option<Duration> {
+    fn find_removed(&mut self, tree: &ConfigTree) -> Option<Duration> {
         let now = Instant::now();
         let mut again = None;
         let mut removed = Vec::new();
         for (name, tracked) in &mut self.files {
-            if tree.files.contains_key(name) || tree.hides(&self.root.join(name)) {
+            if tree.files.contains_key(name) || tree.is_inaccessible(&self.root.join(name)) {
                 continue;
             }
             let since = *tracked.absent_since.get_or_insert(now);
-            if now.duration_since(since) >= ABSENCE {
+            if now.duration_since(since) >= REMOVAL_DELAY {
                 removed.push(name.clone());
             } else {
-                again = Some(ABSENCE);
+                again = Some(REMOVAL_DELAY);
             }
         }
         for name in removed {
             self.files.remove(&name);
-            self.tell(FileChange::Removed { file: name });
+            self.emit(FileChange::Removed { file: name });
         }
         again
     }
@@ -282,8 +282,8 @@ impl Catalog {
         if entry.stamp != stamp {
             (entry.stamp, entry.same_since) = (stamp, now);
         }
-        let settled =
-            now.duration_since(entry.same_since) >= SETTLE || now.duration_since(entry.since) >= UNSETTLED;
+        let settled = now.duration_since(entry.same_since) >= SETTLE_TIME
+            || now.duration_since(entry.since) >= MAX_SETTLE_TIME;
         if settled {
             self.unsettled.remove(name);
         }
@@ -291,14 +291,14 @@ impl Catalog {
     }
 
     /// What may be trusted again any moment is said when it has been so for as long as a file takes to be written.
-    fn refuse(&mut self, name: &str, found: &Found, reason: &str) {
+    fn report_untrusted(&mut self, name: &str, found: &ScannedFile, reason: &str) {
         let message = format!("{}: {reason}", found.path.display());
         let Some(tracked) = self.files.get_mut(name) else { return };
         tracked.stamp = None;
         if tracked.error.as_ref().is_some_and(|error| error.message == message) {
             self.unsettled.remove(name);
         } else if self.settled(name, None) {
-            self.loaded(name, None, Err(LoadError { message, temporary: true }));
+            self.loaded(name, None, Err(LoadError { message, transient: true }));
         }
     }
 
@@ -306,14 +306,14 @@ impl Catalog {
         &mut self,
         root: &Root,
         name: &str,
-        found: &Found,
+        found: &ScannedFile,
         seen: Stamp,
         forced: bool,
         accounts: &mut Accounts,
     ) {
         let path = found.path.display();
         let (text, stamp, warning): (Arc<str>, _, _) = match read(root, Path::new(name)) {
-            Ok(Some(Text { text, stamp, warning })) => (text.into(), stamp, warning),
+            Ok(Some(ConfigText { text, stamp, warning })) => (text.into(), stamp, warning),
             Ok(None) => {
                 self.settled(name, None);
                 return;
@@ -322,14 +322,14 @@ impl Catalog {
                 if let Some(tracked) = self.files.get_mut(name) {
                     tracked.stamp = Some(seen);
                 }
-                let error = LoadError { message: format!("{path}: {reason}"), temporary: true };
+                let error = LoadError { message: format!("{path}: {reason}"), transient: true };
                 return self.loaded(name, None, Err(error));
             }
         };
         let Some(tracked) = self.files.get_mut(name) else { return };
         tracked.stamp = Some(stamp);
         // Touched, but what was last tried is still what it says. What could not be read tried nothing.
-        let heals = tracked.may_heal();
+        let heals = tracked.may_recover();
         if tracked.text.as_ref() == Some(&text) && !forced && !heals {
             return;
         }
@@ -353,29 +353,29 @@ impl Catalog {
         let tracked = self.files.entry(name.to_owned()).or_default();
         let file = name.to_owned();
         match result {
-            Ok(Watches { specs, places: _, mut warnings }) => {
+            Ok(Watches { specs, locations: _, mut warnings }) => {
                 warnings.extend(warning);
                 let said = std::mem::replace(&mut tracked.warnings, warnings.clone());
                 warnings.retain(|warning| !said.contains(warning));
                 tracked.error = None;
-                self.tell(FileChange::Loaded { file, watches: specs, warnings });
+                self.emit(FileChange::Loaded { file, watches: specs, warnings });
             }
             Err(error) => {
                 let said = tracked.error.replace(error.clone());
                 if said.is_none_or(|said| said.message != error.message) {
-                    self.tell(FileChange::Failed { file, error: error.message });
+                    self.emit(FileChange::Failed { file, error: error.message });
                 }
             }
         }
     }
 
-    pub fn tell(&self, change: FileChange) {
+    pub fn emit(&self, change: FileChange) {
         (self.sink)(change);
     }
 }
 
 /// What is closed, as operators see it among the files: with a slash at its end.
-fn place(root: &Path, path: &Path) -> String {
+fn display_path(root: &Path, path: &Path) -> String {
     let below = path.strip_prefix(root).unwrap_or(path).to_string_lossy();
     if below.is_empty() { "./".to_owned() } else { format!("{below}/") }
 }

@@ -40,8 +40,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Action, Facet, Guard, Identity, NodePath, OnFailure, Output, Program, Resource, RunMode, RunOnLoad,
-        Share, StoreName, Subject, Surroundings, Throttle,
+        Action, ExecContext, Facet, Guard, Identity, NodePath, OnFailure, Output, Program, Resource, RunMode,
+        RunOnLoad, Share, StoreName, Subject, Throttle,
     };
 
     fn spec(name: &str) -> WatchSpec {
@@ -68,7 +68,7 @@ mod tests {
             on_failure: OnFailure::Keep,
             throttle: Throttle::default(),
             guard: Guard::default(),
-            surroundings: Arc::default(),
+            exec_context: Arc::default(),
         }
     }
 
@@ -111,8 +111,8 @@ mod tests {
 
     #[test]
     fn every_part_of_a_definition_counts() {
-        let within = |surroundings| WatchSpec { surroundings: Arc::new(surroundings), ..spec("a") };
-        let usual = Surroundings::default;
+        let within = |exec_context| WatchSpec { exec_context: Arc::new(exec_context), ..spec("a") };
+        let usual = ExecContext::default;
         let guarded = |guard| WatchSpec { guard, ..spec("a") };
         let free = Guard::default;
         let changed: [WatchSpec; 21] = [
@@ -136,13 +136,13 @@ mod tests {
             guarded(Guard { max_data: Some(0), ..free() }),
             guarded(Guard { not_empty: true, ..free() }),
             guarded(Guard { max_shrink: Share::of_percent(100.0), ..free() }),
-            within(Surroundings { variables: [("A".to_owned(), "1".to_owned())].into(), ..usual() }),
-            within(Surroundings { cwd: "/srv".to_owned(), ..usual() }),
-            within(Surroundings { umask: 0o077, ..usual() }),
-            within(Surroundings { nice: Some(0), ..usual() }),
-            within(Surroundings { limits: [(Resource::Core, 0)].into(), ..usual() }),
-            within(Surroundings { no_new_privs: true, ..usual() }),
-            within(Surroundings { output: Output::Discard, ..usual() }),
+            within(ExecContext { variables: [("A".to_owned(), "1".to_owned())].into(), ..usual() }),
+            within(ExecContext { cwd: "/srv".to_owned(), ..usual() }),
+            within(ExecContext { umask: 0o077, ..usual() }),
+            within(ExecContext { nice: Some(0), ..usual() }),
+            within(ExecContext { limits: [(Resource::Core, 0)].into(), ..usual() }),
+            within(ExecContext { no_new_privs: true, ..usual() }),
+            within(ExecContext { output: Output::Discard, ..usual() }),
         ];
         for other in changed {
             assert!(!spec("a").same_definition(&other), "{other:?}");

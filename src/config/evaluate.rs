@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 
 use super::facts::is_variable_name;
 use super::modules::{EXTENSION, ModuleSource};
-use super::plausible::implausible;
+use super::reply_check::first_invalid_key;
 use super::script::{Reply, Request};
 use crate::config::registered::RawWatch;
 use crate::sys;
@@ -27,41 +27,41 @@ const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Files per child. A start costs some milliseconds, so more would gain nothing; fewer keep what one file might
 /// leave behind from adding up.
-const FILES: usize = 256;
+const MAX_FILES_PER_CHILD: usize = 256;
 
 /// Of evaluation, after which a child is replaced; well before its CPU limit.
-pub const LIFETIME: Duration = Duration::from_secs(20);
+pub const MAX_CHILD_BUSY: Duration = Duration::from_secs(20);
 
 /// 10,000 watches of ordinary length were measured as 3 MB, so the most watches of one file are 30 MB.
-const LONGEST_REPLY: usize = 128 << 20;
+const MAX_REPLY_BYTES: usize = 128 << 20;
 
 /// Modules of one file. Each unknown one costs an evaluation.
-const MOST_MODULES: usize = 64;
+const MAX_MODULES: usize = 64;
 
 /// Environment variables that one file may ask for; the same goes for them.
-const MOST_VARIABLES: usize = 64;
+const MAX_VARIABLES: usize = 64;
 
 /// What became of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Evaluation {
     Loaded {
         watches: Vec<RawWatch>,
         warnings: Vec<String>,
     },
-    /// `temporary`: it may go better with the same content (it ran out of time, or no process could be made).
+    /// `transient`: it may go better with the same content (it ran out of time, or no process could be made).
     Failed {
         message: String,
-        temporary: bool,
+        transient: bool,
     },
 }
 
 /// Evaluates files, one after the other. Belongs to one thread that lives as long as it is used.
 pub struct Evaluator {
     program: PathBuf,
-    child: Option<Running>,
+    child: Option<EvaluatorChild>,
 }
 
-struct Running {
+struct EvaluatorChild {
     /// `None` where somebody else answers.
     child: Option<Child>,
     requests: File,
@@ -71,15 +71,15 @@ struct Running {
 }
 
 /// Why there is no reply.
-enum Failure {
-    Late,
+enum EvalError {
+    TimedOut,
     Died,
     /// It gave this a value that no config can.
-    Implausible(&'static str),
+    InvalidReply(&'static str),
     System(io::Error),
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for EvalError {
     fn from(error: io::Error) -> Self {
         Self::System(error)
     }
@@ -94,46 +94,49 @@ impl Evaluator {
 
     /// One whose child has said all that it ever says, a reply with each `read`: for whoever wants to know what replies
     /// come to that no interpreter gives. The next child cannot be started.
-    pub fn answered_by(replies: File) -> io::Result<Self> {
+    pub fn with_replies(replies: File) -> io::Result<Self> {
         let requests = File::options().write(true).open("/dev/null")?;
-        let running = Running { child: None, requests, replies, files: 0, busy: Duration::ZERO };
-        Ok(Self { program: PathBuf::new(), child: Some(running) })
+        let process = EvaluatorChild { child: None, requests, replies, files: 0, busy: Duration::ZERO };
+        Ok(Self { program: PathBuf::new(), child: Some(process) })
     }
 
     /// Ends the child, if there is one: it is not to wait for the next change, which may never come.
-    pub fn dismiss(&mut self) {
+    pub fn stop_child(&mut self) {
         self.child = None;
     }
 
     /// Evaluates one file. `request.modules` grows by what `read` gives for each module asked for, so that
     /// afterwards it has all that were used, missing ones included; and `request.facts` by the variables asked for.
-    pub fn evaluate(&mut self, request: &mut Request, read: &mut dyn FnMut(&str) -> ModuleSource) -> Outcome {
+    pub fn evaluate(
+        &mut self,
+        request: &mut Request,
+        read: &mut dyn FnMut(&str) -> ModuleSource,
+    ) -> Evaluation {
         let deadline = Instant::now() + DEADLINE;
         let started = Instant::now();
         let outcome = loop {
             let reused = self.child.is_some();
             match self.ask(request, deadline) {
                 // It may have been killed while it waited, which is no fault of this file.
-                Err(Failure::Died) if reused => self.child = None,
-                Ok(Reply::Loaded { watches, warnings }) => break Outcome::Loaded { watches, warnings },
-                Ok(Reply::Failed { message }) => break Outcome::Failed { message, temporary: false },
-                Ok(Reply::TimedOut { message }) => break Outcome::Failed { message, temporary: true },
+                Err(EvalError::Died) if reused => self.child = None,
+                Ok(Reply::Loaded { watches, warnings }) => break Evaluation::Loaded { watches, warnings },
+                Ok(Reply::Failed { message }) => break Evaluation::Failed { message, transient: false },
+                Ok(Reply::TimedOut { message }) => break Evaluation::Failed { message, transient: true },
                 Ok(Reply::NeedsModule { path }) => {
                     // The child is not to be trusted with what it asks for, nor how often.
-                    if request.modules.len() >= MOST_MODULES || request.modules.contains_key(&path) {
-                        let message = format!("{}: more than {MOST_MODULES} modules", request.path);
-                        break Outcome::Failed { message, temporary: false };
+                    if request.modules.len() >= MAX_MODULES || request.modules.contains_key(&path) {
+                        let message = format!("{}: more than {MAX_MODULES} modules", request.path);
+                        break Evaluation::Failed { message, transient: false };
                     }
                     let source = read(&path);
                     request.modules.insert(path, source);
                 }
                 Ok(Reply::NeedsVariable { name }) => {
                     let known = &request.facts.variables;
-                    if known.len() >= MOST_VARIABLES || known.contains_key(&name) || !is_variable_name(&name)
-                    {
+                    if known.len() >= MAX_VARIABLES || known.contains_key(&name) || !is_variable_name(&name) {
                         let message =
-                            format!("{}: more than {MOST_VARIABLES} environment variables", request.path);
-                        break Outcome::Failed { message, temporary: false };
+                            format!("{}: more than {MAX_VARIABLES} environment variables", request.path);
+                        break Evaluation::Failed { message, transient: false };
                     }
                     request.facts.look_up(name);
                 }
@@ -143,53 +146,53 @@ impl Evaluator {
                 }
             }
         };
-        if let Some(running) = &mut self.child {
-            running.files += 1;
-            running.busy += started.elapsed();
-            if running.files >= FILES || running.busy >= LIFETIME {
+        if let Some(process) = &mut self.child {
+            process.files += 1;
+            process.busy += started.elapsed();
+            if process.files >= MAX_FILES_PER_CHILD || process.busy >= MAX_CHILD_BUSY {
                 self.child = None;
             }
         }
         outcome
     }
 
-    fn ask(&mut self, request: &Request, deadline: Instant) -> Result<Reply, Failure> {
-        let running = match &mut self.child {
-            Some(running) => running,
-            none => none.insert(Running::start(&self.program)?),
+    fn ask(&mut self, request: &Request, deadline: Instant) -> Result<Reply, EvalError> {
+        let process = match &mut self.child {
+            Some(process) => process,
+            none => none.insert(EvaluatorChild::start(&self.program)?),
         };
         let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
         line.push(b'\n');
-        running.send(&line, deadline)?;
-        let reply = running.receive(deadline)?;
-        let reply = serde_json::from_slice(&reply).map_err(|_| Failure::Died)?;
-        let implausible = match &reply {
-            Reply::Loaded { watches, .. } => implausible(watches),
+        process.send(&line, deadline)?;
+        let reply = process.receive(deadline)?;
+        let reply = serde_json::from_slice(&reply).map_err(|_| EvalError::Died)?;
+        let first_invalid_key = match &reply {
+            Reply::Loaded { watches, .. } => first_invalid_key(watches),
             // Other files there hold secrets.
             Reply::NeedsModule { path } => (!path.ends_with(EXTENSION)).then_some("import"),
             Reply::Failed { .. } | Reply::TimedOut { .. } | Reply::NeedsVariable { .. } => None,
         };
-        implausible.map_or(Ok(reply), |what| Err(Failure::Implausible(what)))
+        first_invalid_key.map_or(Ok(reply), |what| Err(EvalError::InvalidReply(what)))
     }
 }
 
-fn failed(failure: Failure, path: &str) -> Outcome {
-    let (reason, temporary) = match failure {
-        Failure::Late => ("the config did not end within 2 s".to_owned(), true),
-        Failure::Died => ("evaluation ran out of memory or stack".to_owned(), false),
-        Failure::Implausible(what) => {
+fn failed(failure: EvalError, path: &str) -> Evaluation {
+    let (reason, transient) = match failure {
+        EvalError::TimedOut => ("the config did not end within 2 s".to_owned(), true),
+        EvalError::Died => ("evaluation ran out of memory or stack".to_owned(), false),
+        EvalError::InvalidReply(what) => {
             let reason = format!(
                 "its evaluation gave `{what}` a value that no config can give; restart the daemon to have it evaluated \
                  again, and report it"
             );
             (reason, false)
         }
-        Failure::System(error) => (format!("cannot evaluate: {error}"), true),
+        EvalError::System(error) => (format!("cannot evaluate: {error}"), true),
     };
-    Outcome::Failed { message: format!("{path}: {reason}"), temporary }
+    Evaluation::Failed { message: format!("{path}: {reason}"), transient }
 }
 
-impl Running {
+impl EvaluatorChild {
     fn start(program: &PathBuf) -> io::Result<Self> {
         let mut command = Command::new(program);
         command.arg("evaluate").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -206,14 +209,14 @@ impl Running {
         Ok(Self { child: Some(child), requests, replies, files: 0, busy: Duration::ZERO })
     }
 
-    fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
+    fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), EvalError> {
         while !bytes.is_empty() {
             match self.requests.write(bytes) {
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => wait(&self.requests, PollFlags::POLLOUT, deadline)?,
                     io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::BrokenPipe => return Err(Failure::Died),
+                    io::ErrorKind::BrokenPipe => return Err(EvalError::Died),
                     _ => return Err(error.into()),
                 },
             }
@@ -221,13 +224,13 @@ impl Running {
         Ok(())
     }
 
-    fn receive(&mut self, deadline: Instant) -> Result<Vec<u8>, Failure> {
+    fn receive(&mut self, deadline: Instant) -> Result<Vec<u8>, EvalError> {
         let mut line = Vec::new();
         let mut chunk = [0; 64 << 10];
         while line.last() != Some(&b'\n') {
             match self.replies.read(&mut chunk) {
-                Ok(0) => return Err(Failure::Died),
-                Ok(_) if line.len() > LONGEST_REPLY => return Err(Failure::Died),
+                Ok(0) => return Err(EvalError::Died),
+                Ok(_) if line.len() > MAX_REPLY_BYTES => return Err(EvalError::Died),
                 Ok(length) => line.extend_from_slice(&chunk[..length]),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => wait(&self.replies, PollFlags::POLLIN, deadline)?,
@@ -240,7 +243,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for EvaluatorChild {
     fn drop(&mut self) {
         let Some(child) = &mut self.child else { return };
         // The leader is not reaped yet, so the group is still its own.
@@ -252,15 +255,15 @@ impl Drop for Running {
     }
 }
 
-fn wait(file: &File, flags: PollFlags, deadline: Instant) -> Result<(), Failure> {
+fn wait(file: &File, flags: PollFlags, deadline: Instant) -> Result<(), EvalError> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Err(Failure::Late);
+        return Err(EvalError::TimedOut);
     }
     // Rounded up: rounded down, the last millisecond would be a busy loop.
     let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
     match poll(&mut [PollFd::new(file.as_fd(), flags)], timeout) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-        Err(error) => Err(Failure::System(error.into())),
+        Err(error) => Err(EvalError::System(error.into())),
     }
 }

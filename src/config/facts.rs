@@ -11,7 +11,7 @@ use std::rc::Rc;
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Position};
 
 /// Far longer than any that people use. A name also comes from the evaluator, which is not to be trusted with its size.
-const LONGEST_NAME: usize = 256;
+const MAX_NAME_BYTES: usize = 256;
 
 impl Facts {
     /// Those of this process, with no variable yet.
@@ -39,7 +39,7 @@ pub fn variable(name: &str) -> Option<String> {
 
 /// Whether a variable can be called so in a script: as in a shell.
 pub fn is_variable_name(name: &str) -> bool {
-    name.len() <= LONGEST_NAME
+    name.len() <= MAX_NAME_BYTES
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
@@ -69,7 +69,7 @@ pub fn register(
 
 /// Answers the questions of one evaluation. Clones share their state.
 #[derive(Clone, Default)]
-pub struct Informant(Rc<RefCell<State>>);
+pub struct FactProvider(Rc<RefCell<State>>);
 
 #[derive(Default)]
 struct State {
@@ -77,7 +77,7 @@ struct State {
     missing: Option<String>,
 }
 
-impl Informant {
+impl FactProvider {
     /// Forgets the evaluation before and starts one with `facts`.
     pub fn begin(&self, facts: Facts) {
         *self.0.borrow_mut() = State { facts, missing: None };

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::catalog::{Catalog, UNSETTLED};
+use super::catalog::{Catalog, MAX_SETTLE_TIME};
 use super::evaluate::Evaluator;
 use super::hints::Hints;
 use crate::model::{StoreNames, WatchSpec};
@@ -32,21 +32,21 @@ pub enum FileChange {
     Removed {
         file: String,
     },
-    /// What lies at `place`, a directory or what may be one, cannot be read or is not trusted: of what is there nothing is
-    /// loaded, and what it registered before stays. `place` is below the config directory and ends with a slash, `./` is
+    /// What lies at `path`, a directory or what may be one, cannot be read or is not trusted: of what is there nothing is
+    /// loaded, and what it registered before stays. `path` is below the config directory and ends with a slash, `./` is
     /// the config directory itself. Given once per error.
-    Closed {
-        place: String,
+    Inaccessible {
+        path: String,
         error: String,
     },
     /// That no longer holds.
-    Opened {
-        place: String,
+    Accessible {
+        path: String,
     },
     /// About a directory; once, until it ceases to hold.
     Warning(String),
     /// Changes cannot be followed as they should; once per series.
-    Trouble(String),
+    Degraded(String),
     /// Every file that was there at the start has been given. Once.
     FirstScanDone,
     /// So many calls of [`Loader::rescan`] are answered, the oldest first: what was there when they were made has been
@@ -57,17 +57,17 @@ pub enum FileChange {
 }
 
 /// Editors write a file in several steps, and packages many files: quiet for so long, it is over.
-const QUIET: Duration = Duration::from_millis(100);
+const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// But no longer than this, or a busy directory would never be looked at. With the catalog's settling
 /// (0.6 s at most) it stays within the second that the contract gives.
-const BUSY: Duration = Duration::from_millis(300);
+const MAX_DEBOUNCE: Duration = Duration::from_millis(300);
 
 /// Hints can be lost.
-const RESCAN: Duration = Duration::from_secs(60);
+const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Where hints cannot be had, scans keep the contract's second alone.
-const RESCAN_WITHOUT_HINTS: Duration = Duration::from_millis(700);
+const POLL_INTERVAL: Duration = Duration::from_millis(700);
 
 /// Why the thread wakes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Drop for Loader {
 ///
 /// # Errors
 ///
-/// `root` cannot be read now. Later on, that removes nothing and is only a [`FileChange::Closed`].
+/// `root` cannot be read now. Later on, that removes nothing and is only a [`FileChange::Inaccessible`].
 pub fn start(
     root: PathBuf,
     trust: Trust,
@@ -154,11 +154,11 @@ impl Requests {
     }
 
     /// Returns how many, if any, are answered by a look that began then; `unsettled` if it left something to be seen
-    /// twice. What was in sight at the look that they asked for is taken as it is after [`UNSETTLED`], whatever has
+    /// twice. What was in sight at the look that they asked for is taken as it is after [`MAX_SETTLE_TIME`], whatever has
     /// come since.
     fn answered(&mut self, began: Instant, unsettled: bool) -> Option<usize> {
         let looked = *self.looked.get_or_insert_with(Instant::now);
-        if self.open == 0 || unsettled && began.saturating_duration_since(looked) < UNSETTLED {
+        if self.open == 0 || unsettled && began.saturating_duration_since(looked) < MAX_SETTLE_TIME {
             return None;
         }
         Some(std::mem::take(&mut self.open))
@@ -173,17 +173,17 @@ fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>) {
         let began = Instant::now();
         let again = catalog.pass(full);
         if full {
-            next_full = Instant::now() + RESCAN;
+            next_full = Instant::now() + RESCAN_INTERVAL;
         }
         if let Some(requests) = requests.answered(began, again.is_some()) {
-            catalog.tell(FileChange::Rescanned { requests });
+            catalog.emit(FileChange::Rescanned { requests });
         }
         let until_full = next_full.saturating_duration_since(Instant::now());
-        let idle = if catalog.has_hints() { until_full } else { until_full.min(RESCAN_WITHOUT_HINTS) };
+        let idle = if catalog.has_hints() { until_full } else { until_full.min(POLL_INTERVAL) };
         let asked = match woken.recv_timeout(again.unwrap_or(idle).min(idle)) {
             Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Ok(Wake::Rescan) => true,
-            Ok(Wake::Hint) => match calm(woken) {
+            Ok(Wake::Hint) => match debounce(woken) {
                 Some(rescan) => rescan,
                 None => return,
             },
@@ -202,10 +202,10 @@ fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>) {
 }
 
 /// Waits until the hints cease. Returns whether a full scan is asked for, which ends the waiting; `None`: stop.
-fn calm(woken: &Receiver<Wake>) -> Option<bool> {
-    let limit = Instant::now() + BUSY;
+fn debounce(woken: &Receiver<Wake>) -> Option<bool> {
+    let limit = Instant::now() + MAX_DEBOUNCE;
     loop {
-        match woken.recv_timeout(QUIET.min(limit.saturating_duration_since(Instant::now()))) {
+        match woken.recv_timeout(DEBOUNCE.min(limit.saturating_duration_since(Instant::now()))) {
             Ok(Wake::Hint) => {}
             Ok(Wake::Rescan) => return Some(true),
             Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return None,

@@ -18,12 +18,12 @@ const CLOSURE: &str = "anon$";
 
 /// The functions of a file and its modules, by name. Built once per evaluation.
 pub struct Functions {
-    by_name: BTreeMap<String, Vec<Definition>>,
+    by_name: BTreeMap<String, Vec<FunctionDef>>,
     /// Every named function and module body in canonical form, hashed.
     shared: StableHash,
 }
 
-pub struct Definition {
+pub struct FunctionDef {
     /// The file or module that defines it.
     pub source: String,
     pub code: Rc<ScriptFuncDef>,
@@ -32,10 +32,10 @@ pub struct Definition {
 impl Functions {
     /// `asts` are the script and its modules, each by its name.
     pub fn of(asts: &[(String, AST)]) -> Self {
-        let mut by_name: BTreeMap<String, Vec<Definition>> = BTreeMap::new();
+        let mut by_name: BTreeMap<String, Vec<FunctionDef>> = BTreeMap::new();
         for (source, ast) in asts {
             for (.., name, _, code) in ast.shared_lib().iter_script_fn_info() {
-                let definition = Definition { source: source.clone(), code: code.clone() };
+                let definition = FunctionDef { source: source.clone(), code: code.clone() };
                 by_name.entry(name.to_owned()).or_default().push(definition);
             }
         }
@@ -45,7 +45,7 @@ impl Functions {
         // The map of a library has no order of its own.
         let texts: BTreeSet<String> = named
             .flat_map(|(name, definitions)| definitions.iter().map(move |definition| (name, definition)))
-            .map(|(name, Definition { source, code })| {
+            .map(|(name, FunctionDef { source, code })| {
                 format!("{source} {name} {}", functions.code(code, &mut Vec::new()))
             })
             .collect();
@@ -60,7 +60,7 @@ impl Functions {
         functions
     }
 
-    pub fn named(&self, name: &str) -> &[Definition] {
+    pub fn named(&self, name: &str) -> &[FunctionDef] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 

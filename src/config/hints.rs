@@ -12,7 +12,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::files::Wake;
-use super::scan::{DirectoryId, Tree, identify};
+use super::scan::{ConfigTree, DirectoryId, identify};
 
 pub struct Hints {
     root: PathBuf,
@@ -72,7 +72,7 @@ impl Hints {
     /// # Errors
     ///
     /// The first directory that could not be watched (there is a limit, `fs.inotify.max_user_watches`).
-    pub fn follow(&mut self, tree: &Tree) -> Result<bool, notify::Error> {
+    pub fn follow(&mut self, tree: &ConfigTree) -> Result<bool, notify::Error> {
         let Some(watcher) = &mut self.watcher else {
             return Ok(false);
         };

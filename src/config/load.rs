@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rhai::Position;
 
-use super::evaluate::{Evaluator, Outcome};
+use super::evaluate::{Evaluation, Evaluator};
 use super::message::{self, Sources};
 use super::modules::ModuleSource;
 use super::resolve::Accounts;
@@ -33,17 +33,17 @@ pub struct Loaded {
 pub struct Watches {
     pub specs: Vec<WatchSpec>,
     /// Where each of these is registered.
-    pub places: Vec<Place>,
+    pub locations: Vec<SourceLocation>,
     pub warnings: Vec<String>,
 }
 
 /// Of a `RegisterWatch` call: shown as `FILE:LINE`.
-pub struct Place {
+pub struct SourceLocation {
     pub path: Arc<str>,
     pub line: u32,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.path, self.line)
     }
@@ -55,7 +55,7 @@ impl std::fmt::Display for Place {
 pub struct LoadError {
     pub message: String,
     /// The same text may load another time: try again.
-    pub temporary: bool,
+    pub transient: bool,
 }
 
 /// Loads one file. `stores` are those that it may name (`None`: any), `read` gives a module's source by its path below
@@ -75,15 +75,15 @@ pub fn load(
         facts: Facts::of_this_host(),
     };
     let result = match evaluator.evaluate(&mut request, read) {
-        Outcome::Failed { message, temporary } => Err(LoadError { message, temporary }),
-        Outcome::Loaded { watches, mut warnings } => {
+        Evaluation::Failed { message, transient } => Err(LoadError { message, transient }),
+        Evaluation::Loaded { watches, mut warnings } => {
             if watches.is_empty() {
                 warnings.push(format!("{}: registers no watch", request.path));
             }
-            let places = places(&request, &watches);
+            let locations = locations(&request, &watches);
             resolve(&request, &watches, source.path, accounts, stores).map(|specs| Watches {
                 specs,
-                places,
+                locations,
                 warnings,
             })
         }
@@ -111,13 +111,13 @@ fn resolve(
         .map(|raw| {
             accounts.resolve(raw, stores, &request.name, &program).map_err(|error| LoadError {
                 message: message::locate(&error.to_string(), &raw.source, position(raw), request),
-                temporary: error.is_temporary(),
+                transient: error.is_transient(),
             })
         })
         .collect()
 }
 
-fn places(request: &Request, watches: &[RawWatch]) -> Vec<Place> {
+fn locations(request: &Request, watches: &[RawWatch]) -> Vec<SourceLocation> {
     let path = |source: &str| request.source(source).map_or_else(|| source.to_owned(), |(path, _)| path);
     // One copy of each: a file may register thousands.
     let mut paths: HashMap<&str, Arc<str>> = HashMap::new();
@@ -125,7 +125,7 @@ fn places(request: &Request, watches: &[RawWatch]) -> Vec<Place> {
         .iter()
         .map(|raw| {
             let path = paths.entry(&raw.source).or_insert_with(|| path(&raw.source).into());
-            Place { path: path.clone(), line: raw.line }
+            SourceLocation { path: path.clone(), line: raw.line }
         })
         .collect()
 }

@@ -21,7 +21,7 @@ const API: [&str; 13] = [
 ];
 
 /// A script can throw a string of any length; the log wants one that people read.
-const LONGEST_TEXT: usize = 1000;
+const MAX_MESSAGE_CHARS: usize = 1000;
 
 /// Where sources are found for quoting: `(path as shown, text)` by the name the interpreter knows it by.
 pub trait Sources {
@@ -31,15 +31,15 @@ pub trait Sources {
 
 /// Renders `error` of the script `main`; `functions` are the names the script itself defines.
 pub fn render(error: &EvalAltResult, main: &str, sources: &impl Sources, functions: &[String]) -> String {
-    let place = Place::of(error, main);
-    let mut text = describe(place.cause, functions);
-    text.push_str(&reserved_key_hint(&place, sources));
-    if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
+    let trace = ErrorTrace::of(error, main);
+    let mut text = describe(trace.cause, functions);
+    text.push_str(&reserved_key_hint(&trace, sources));
+    if let Some((end, _)) = text.char_indices().nth(MAX_MESSAGE_CHARS) {
         text.truncate(end);
         text.push_str("...");
     }
-    let mut message = locate(&text, place.source, place.position, sources);
-    for (source, position) in place.callers.iter().rev() {
+    let mut message = locate(&text, trace.source, trace.position, sources);
+    for (source, position) in trace.callers.iter().rev() {
         if let (Some((path, _)), Some(line)) = (sources.source(source), position.line()) {
             message.push_str(&format!("\n  called from {path}:{line}:{}", position.position().unwrap_or(1)));
         }
@@ -61,10 +61,10 @@ pub fn locate(text: &str, source: &str, position: Position, sources: &impl Sourc
 }
 
 /// Longer lines are generated ones; the position says enough.
-const QUOTED_COLUMNS: usize = 200;
+const MAX_QUOTED_COLUMNS: usize = 200;
 
 fn quote(code: &str, column: usize) -> String {
-    if code.chars().count() > QUOTED_COLUMNS {
+    if code.chars().count() > MAX_QUOTED_COLUMNS {
         return String::new();
     }
     // A tab would come out of the log escaped, and the caret would point elsewhere.
@@ -73,7 +73,7 @@ fn quote(code: &str, column: usize) -> String {
 }
 
 /// The innermost error and how it was reached.
-struct Place<'a> {
+struct ErrorTrace<'a> {
     cause: &'a EvalAltResult,
     source: &'a str,
     position: Position,
@@ -81,49 +81,49 @@ struct Place<'a> {
     callers: Vec<(&'a str, Position)>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ErrorTrace<'a> {
     fn of(error: &'a EvalAltResult, main: &'a str) -> Self {
-        let mut place = Self { cause: error, source: main, position: error.position(), callers: Vec::new() };
+        let mut trace = Self { cause: error, source: main, position: error.position(), callers: Vec::new() };
         loop {
-            let inner = match place.cause {
+            let inner = match trace.cause {
                 EvalAltResult::ErrorInFunctionCall(_, source, inner, position) => {
-                    place.callers.push((place.source, *position));
+                    trace.callers.push((trace.source, *position));
                     if !source.is_empty() {
-                        place.source = source;
+                        trace.source = source;
                     }
                     inner
                 }
                 EvalAltResult::ErrorInModule(source, inner, position) => {
-                    place.callers.push((place.source, *position));
-                    place.source = source;
+                    trace.callers.push((trace.source, *position));
+                    trace.source = source;
                     inner
                 }
-                _ => return place,
+                _ => return trace,
             };
-            place.cause = inner;
-            place.position = inner.position();
+            trace.cause = inner;
+            trace.position = inner.position();
             // Native functions have no position of their own: the call is where it happened.
-            if place.position.is_none()
-                && let Some((source, position)) = place.callers.pop()
+            if trace.position.is_none()
+                && let Some((source, position)) = trace.callers.pop()
             {
-                place.source = source;
-                place.position = position;
+                trace.source = source;
+                trace.position = position;
             }
         }
     }
 }
 
 /// `rlimits: #{ as: ... }` reads well, and is not the language.
-fn reserved_key_hint(place: &Place<'_>, sources: &impl Sources) -> String {
-    let stops_at_key = match place.cause {
+fn reserved_key_hint(trace: &ErrorTrace<'_>, sources: &impl Sources) -> String {
+    let stops_at_key = match trace.cause {
         EvalAltResult::ErrorParsing(ParseErrorType::PropertyExpected, _) => true,
         EvalAltResult::ErrorParsing(ParseErrorType::MissingToken(_, why), _) => why.contains("object map"),
         _ => false,
     };
-    let Some((line, (_, code))) = place.position.line().zip(sources.source(place.source)) else {
+    let Some((line, (_, code))) = trace.position.line().zip(sources.source(trace.source)) else {
         return String::new();
     };
-    let before = place.position.position().unwrap_or(1) - 1;
+    let before = trace.position.position().unwrap_or(1) - 1;
     let rest = code.lines().nth(line - 1).unwrap_or_default().chars().skip(before);
     let word: String = rest.take_while(char::is_ascii_alphabetic).collect();
     // The same is said where a comma is missing before any other key.

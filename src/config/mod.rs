@@ -12,7 +12,7 @@
 //! * [`script`] is the other end, the only place that interprets anything. [`register`] checks what a script
 //!   registers, [`modules`] answers its imports, [`facts`] what it asks of its host, [`fingerprint`] says when a function
 //!   changed.
-//! * [`plausible`] distrusts what the child replies.
+//! * [`reply_check`] distrusts what the child replies.
 //! * [`resolve`] asks the system for users and groups; [`diff`] compares definitions.
 
 mod catalog;
@@ -25,9 +25,9 @@ mod hints;
 pub mod load;
 pub mod message;
 pub mod modules;
-mod plausible;
 pub mod register;
 pub mod registered;
+mod reply_check;
 pub mod resolve;
 pub mod root;
 pub mod scan;

@@ -6,12 +6,12 @@ use nix::sys::signal::Signal;
 use rhai::{Dynamic, FnPtr, Map};
 
 use crate::model::{
-    Account, Guard, NodePath, OnFailure, Retry, RunMode, RunOnLoad, Surroundings, Throttle, WatchType,
+    Account, ExecContext, Guard, NodePath, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchType,
 };
 use crate::text::suggest;
 
+pub(super) mod exec_context;
 mod guard;
-pub(super) mod surroundings;
 
 /// `Exec(...)` as a value: program and arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,16 +21,16 @@ pub struct Exec(pub Vec<String>);
 pub const DEFAULT_MAX_PARALLEL: u32 = 64;
 
 /// A year. Longer timeouts are mistakes (milliseconds, say); none at all is spelled by leaving it out.
-pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Shorter ones round to nothing on the way to a timer.
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// Real-time signals included; `kill -l` ends here on Linux.
-pub(super) const LAST_SIGNAL: i64 = 64;
+pub(super) const MAX_SIGNAL: i64 = 64;
 
 /// As much as a kernel and people can bear in a log line.
-const LONGEST_DESCRIPTION: usize = 256;
+const MAX_DESCRIPTION_BYTES: usize = 256;
 
 const KEYS: [&str; 27] = [
     "store",
@@ -73,7 +73,7 @@ const DEFAULT_RETRY: Retry =
 pub struct Registration {
     pub store: Option<String>,
     pub znode: String,
-    pub action: Requested,
+    pub action: RequestedAction,
     pub watch_type: WatchType,
     pub pipe_stdin: bool,
     pub run_on_load: RunOnLoad,
@@ -87,12 +87,12 @@ pub struct Registration {
     pub on_failure: OnFailure,
     pub throttle: Throttle,
     pub guard: Guard,
-    pub surroundings: Surroundings,
+    pub exec_context: ExecContext,
     pub description: Option<String>,
 }
 
 #[derive(Debug)]
-pub enum Requested {
+pub enum RequestedAction {
     Command(Vec<String>),
     Function(FnPtr),
 }
@@ -140,7 +140,7 @@ pub fn registration(argument: Dynamic) -> Result<Registration, String> {
             splay: take("splay").map_or(Ok(Duration::ZERO), |value| pause("splay", value))?,
         },
         guard: guard::guard(&mut take)?,
-        surroundings: surroundings::surroundings(&mut take)?,
+        exec_context: exec_context::exec_context(&mut take)?,
         description: take("description").map(description).transpose()?,
     };
     if registration.notify_signal.is_some() && run_mode != RunMode::Queue {
@@ -182,17 +182,17 @@ pub fn exec(argument: Dynamic) -> Result<Exec, String> {
     }
 }
 
-fn requested(value: Dynamic) -> Result<Requested, String> {
+fn requested(value: Dynamic) -> Result<RequestedAction, String> {
     let type_name = type_of(&value);
     if let Some(Exec(words)) = value.clone().try_cast::<Exec>() {
-        return Ok(Requested::Command(words));
+        return Ok(RequestedAction::Command(words));
     }
     if value.is_string() {
         return Err("`action` is a string; write Exec(\"...\") to run it".into());
     }
     value
         .try_cast::<FnPtr>()
-        .map(Requested::Function)
+        .map(RequestedAction::Function)
         .ok_or_else(|| format!("`action` must be Exec(...), a closure or Fn(\"name\"), not {type_name}"))
 }
 
@@ -248,8 +248,8 @@ fn description(value: Dynamic) -> Result<String, String> {
     if text.chars().any(char::is_control) {
         return Err(format!("`description` {text:?} has a control character"));
     }
-    if text.len() > LONGEST_DESCRIPTION {
-        return Err(format!("`description` is longer than {LONGEST_DESCRIPTION} bytes"));
+    if text.len() > MAX_DESCRIPTION_BYTES {
+        return Err(format!("`description` is longer than {MAX_DESCRIPTION_BYTES} bytes"));
     }
     Ok(text)
 }
@@ -274,8 +274,8 @@ fn account(key: &str, value: Dynamic) -> Result<Account, String> {
 fn signal(value: Dynamic) -> Result<i32, String> {
     if let Ok(number) = value.as_int() {
         return match i32::try_from(number) {
-            Ok(signal) if (1..=LAST_SIGNAL).contains(&number) => Ok(signal),
-            Ok(_) | Err(_) => Err(format!("`notify_signal`: {number} is not between 1 and {LAST_SIGNAL}")),
+            Ok(signal) if (1..=MAX_SIGNAL).contains(&number) => Ok(signal),
+            Ok(_) | Err(_) => Err(format!("`notify_signal`: {number} is not between 1 and {MAX_SIGNAL}")),
         };
     }
     let type_name = type_of(&value);
@@ -308,13 +308,13 @@ fn retry(value: Dynamic) -> Result<Retry, String> {
         return Err(format!("`retry`: unknown key `{unknown}`{}", suggest(unknown, RETRY_KEYS)));
     }
     let mut take = |key: &str| map.remove(key).map(Dynamic::flatten);
-    let given = Retry {
+    let retry = Retry {
         attempts: take("attempts").map_or(Ok(DEFAULT_RETRY.attempts), |value| positive("attempts", value))?,
         delay: take("delay").map_or(Ok(DEFAULT_RETRY.delay), |value| seconds("delay", value))?,
         max_delay: take("max_delay")
             .map_or(Ok(DEFAULT_RETRY.max_delay), |value| seconds("max_delay", value))?,
     };
-    Ok(Retry { max_delay: given.max_delay.max(given.delay), ..given })
+    Ok(Retry { max_delay: retry.max_delay.max(retry.delay), ..retry })
 }
 
 /// A number of seconds that may be 0, which is none.
@@ -335,8 +335,8 @@ fn seconds(key: &str, value: Dynamic) -> Result<Duration, String> {
     };
     // NaN and infinities fail the conversion, as do negative numbers.
     match Duration::try_from_secs_f64(seconds) {
-        Ok(timeout) if (SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&timeout) => Ok(timeout),
-        Ok(timeout) if timeout > LONGEST_TIMEOUT => {
+        Ok(timeout) if (MIN_TIMEOUT..=MAX_TIMEOUT).contains(&timeout) => Ok(timeout),
+        Ok(timeout) if timeout > MAX_TIMEOUT => {
             Err(format!("`{key}`: {seconds} s is more than a year; leave it out for none"))
         }
         Ok(_) | Err(_) => Err(format!("`{key}` must be a number of seconds above 0, not {seconds}")),

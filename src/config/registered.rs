@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Account, Guard, OnFailure, Retry, RunMode, RunOnLoad, Surroundings, Throttle, WatchType};
+use crate::model::{Account, ExecContext, Guard, OnFailure, Retry, RunMode, RunOnLoad, Throttle, WatchType};
 
 /// What a script registered, as the evaluator returns it: checked as far as a script can be without
 /// asking the system (see [`crate::config::resolve`] for the rest).
@@ -29,7 +29,7 @@ pub struct RawWatch {
     pub throttle: Throttle,
     pub guard: Guard,
     /// `None`: the default.
-    pub surroundings: Option<Box<Surroundings>>,
+    pub exec_context: Option<Box<ExecContext>>,
     /// Of the `RegisterWatch` call, for errors only: no part of the definition. `source` is the file or module
     /// below the config directory.
     pub source: String,

@@ -12,8 +12,8 @@ use thiserror::Error;
 
 use crate::config::registered::{RawAction, RawWatch};
 use crate::model::{
-    Account, Action, Credentials, Facet, Identity, NodePath, NodePathError, Program, StoreName,
-    StoreNameError, StoreNames, Subject, Surroundings, WatchKey, WatchSpec, WatchType,
+    Account, Action, Credentials, ExecContext, Facet, Identity, NodePath, NodePathError, Program, StoreName,
+    StoreNameError, StoreNames, Subject, WatchKey, WatchSpec, WatchType,
 };
 use crate::text::suggest;
 
@@ -26,7 +26,7 @@ pub enum ResolveError {
     #[error("`uid`/`gid`: only root can run actions as another user or group; this is uid {uid}, gid {gid}")]
     NotRoot { uid: u32, gid: u32 },
     #[error("`nice`: only root can run actions at less than 0; {nice} asked, this is uid {uid}")]
-    NotNice { nice: i32, uid: u32 },
+    NiceNotPermitted { nice: i32, uid: u32 },
     #[error("`{key}`: the user database failed: {reason}")]
     Database { key: &'static str, reason: nix::Error },
     #[error("`znode`: {0}")]
@@ -41,12 +41,12 @@ pub enum ResolveError {
 
 impl ResolveError {
     /// Whether it may heal while the config stays as it is.
-    pub fn is_temporary(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::UnknownUser(_)
             | Self::UnknownGroup(_)
             | Self::NotRoot { .. }
-            | Self::NotNice { .. }
+            | Self::NiceNotPermitted { .. }
             | Self::Database { .. } => true,
             Self::Path(_) | Self::StoreName(_) | Self::UnknownStore { .. } => false,
         }
@@ -58,7 +58,7 @@ impl ResolveError {
 #[derive(Default)]
 pub struct Accounts {
     identities: HashMap<(Option<String>, Option<String>), Arc<Identity>>,
-    surroundings: HashSet<Arc<Surroundings>>,
+    exec_context: HashSet<Arc<ExecContext>>,
 }
 
 impl Accounts {
@@ -99,21 +99,21 @@ impl Accounts {
             on_failure: raw.on_failure,
             throttle: raw.throttle,
             guard: raw.guard,
-            surroundings: self.surroundings(raw.surroundings.as_deref())?,
+            exec_context: self.exec_context(raw.exec_context.as_deref())?,
         })
     }
 
-    fn surroundings(&mut self, asked: Option<&Surroundings>) -> Result<Arc<Surroundings>, ResolveError> {
+    fn exec_context(&mut self, asked: Option<&ExecContext>) -> Result<Arc<ExecContext>, ResolveError> {
         let asked = asked.cloned().unwrap_or_default();
         let own = geteuid();
         if let Some(nice) = asked.nice.filter(|nice| *nice < 0 && !own.is_root()) {
-            return Err(ResolveError::NotNice { nice, uid: own.as_raw() });
+            return Err(ResolveError::NiceNotPermitted { nice, uid: own.as_raw() });
         }
-        if let Some(shared) = self.surroundings.get(&asked) {
+        if let Some(shared) = self.exec_context.get(&asked) {
             return Ok(shared.clone());
         }
         let shared = Arc::new(asked);
-        self.surroundings.insert(shared.clone());
+        self.exec_context.insert(shared.clone());
         Ok(shared)
     }
 
@@ -306,11 +306,11 @@ mod tests {
     #[test]
     fn equal_surroundings_are_kept_once() {
         let mut accounts = Accounts::default();
-        let strange = Surroundings { umask: 0o077, ..Surroundings::default() };
-        let usual = accounts.surroundings(None).unwrap();
-        assert!(Arc::ptr_eq(&usual, &accounts.surroundings(Some(&Surroundings::default())).unwrap()));
-        let first = accounts.surroundings(Some(&strange)).unwrap();
-        assert!(Arc::ptr_eq(&first, &accounts.surroundings(Some(&strange.clone())).unwrap()));
+        let strange = ExecContext { umask: 0o077, ..ExecContext::default() };
+        let usual = accounts.exec_context(None).unwrap();
+        assert!(Arc::ptr_eq(&usual, &accounts.exec_context(Some(&ExecContext::default())).unwrap()));
+        let first = accounts.exec_context(Some(&strange)).unwrap();
+        assert!(Arc::ptr_eq(&first, &accounts.exec_context(Some(&strange.clone())).unwrap()));
         assert_ne!(first, usual);
     }
 }

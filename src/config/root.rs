@@ -19,32 +19,32 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
 use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
-use crate::trust::{self, Distrusted, Fault, Place, Trust};
+use crate::trust::{self, Fault, Location, Trust, Untrusted};
 
 /// As many as the kernel follows.
-const MOST_LINKS: usize = 40;
+const MAX_SYMLINKS: usize = 40;
 
 /// Why something is not open.
 #[derive(Debug, thiserror::Error)]
-pub enum Unopened {
+pub enum OpenError {
     #[error("cannot read: {0}")]
     System(#[from] io::Error),
     #[error(transparent)]
-    Distrusted(#[from] Distrusted),
+    Untrusted(#[from] Untrusted),
 }
 
-impl From<Errno> for Unopened {
+impl From<Errno> for OpenError {
     fn from(error: Errno) -> Self {
         Self::System(error.into())
     }
 }
 
-impl Unopened {
+impl OpenError {
     /// As it follows `path`, that of what was to be opened.
     pub fn reason_at(&self, path: &Path) -> String {
         match self {
             Self::System(_) => self.to_string(),
-            Self::Distrusted(distrusted) => distrusted.reason_at(path),
+            Self::Untrusted(untrusted) => untrusted.reason_at(path),
         }
     }
 
@@ -57,11 +57,11 @@ impl Unopened {
 /// The config directory.
 pub struct Root {
     trust: Trust,
-    here: Step,
+    here: PathHandle,
 }
 
 /// A regular file, open for reading.
-pub struct Opened {
+pub struct OpenedFile {
     pub file: File,
     pub stat: FileStat,
     /// What would be refused by root's rule, where that is only warned of.
@@ -69,7 +69,7 @@ pub struct Opened {
 }
 
 /// A directory, and what is in it.
-pub struct Listed {
+pub struct Listing {
     directory: Dir,
     pub stat: FileStat,
     pub warning: Option<String>,
@@ -78,7 +78,7 @@ pub struct Listed {
 }
 
 /// Something that was opened without looking into it.
-struct Step {
+struct PathHandle {
     descriptor: OwnedFd,
     stat: FileStat,
     /// Without links, from where the walk began.
@@ -87,25 +87,25 @@ struct Step {
 
 impl Root {
     /// Opens the directory at `path`, which is absolute where root's rule holds; then every directory above it is judged.
-    pub fn open(path: &Path, trust: Trust) -> Result<Self, Unopened> {
+    pub fn open(path: &Path, trust: Trust) -> Result<Self, OpenError> {
         let here = match trust {
             Trust::Root => {
-                let top = Step::top()?;
-                let mut steps = walk(&top, path, Place::Above)?;
+                let top = PathHandle::top()?;
+                let mut steps = walk(&top, path, Location::Ancestor)?;
                 steps.pop().unwrap_or(top)
             }
             Trust::Warned | Trust::Anyone => {
                 let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
                 let descriptor = openat(AT_FDCWD, path, flags, Mode::empty())?;
                 let stat = fstat(&descriptor)?;
-                Step { descriptor, stat, path: PathBuf::new() }
+                PathHandle { descriptor, stat, path: PathBuf::new() }
             }
         };
         if here.stat.st_mode & S_IFMT != S_IFDIR {
             return Err(Errno::ENOTDIR.into());
         }
         // What is in it is called by the name that people know it by.
-        Ok(Self { trust, here: Step { path: path.to_owned(), ..here } })
+        Ok(Self { trust, here: PathHandle { path: path.to_owned(), ..here } })
     }
 
     pub fn path(&self) -> &Path {
@@ -122,10 +122,10 @@ impl Root {
     }
 
     /// What is at `below`, at the end of all links.
-    pub fn look(&self, below: &Path) -> Result<FileStat, Unopened> {
+    pub fn look(&self, below: &Path) -> Result<FileStat, OpenError> {
         match self.trust {
             Trust::Root => {
-                let steps = walk(&self.here, below, Place::Within)?;
+                let steps = walk(&self.here, below, Location::Inside)?;
                 Ok(steps.last().unwrap_or(&self.here).stat)
             }
             Trust::Warned | Trust::Anyone => {
@@ -135,7 +135,7 @@ impl Root {
     }
 
     /// Opens the directory at `below`, and reads the names in it.
-    pub fn list(&self, below: &Path) -> Result<Listed, Unopened> {
+    pub fn list(&self, below: &Path) -> Result<Listing, OpenError> {
         let (descriptor, stat) = self.open_at(below, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
         let mut directory = Dir::from_fd(descriptor)?;
         let names =
@@ -143,24 +143,24 @@ impl Root {
         let mut names = names.collect::<Result<Vec<_>, Errno>>()?;
         names.retain(|name| name != "." && name != "..");
         names.sort();
-        Ok(Listed { warning: self.warning(below, &stat), directory, stat, names })
+        Ok(Listing { warning: self.warning(below, &stat), directory, stat, names })
     }
 
     /// Opens the regular file at `below`.
-    pub fn read(&self, below: &Path) -> Result<Opened, Unopened> {
+    pub fn read(&self, below: &Path) -> Result<OpenedFile, OpenError> {
         // What was a file a moment ago may be a pipe that nobody writes to.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let (descriptor, stat) = self.open_at(below, flags)?;
         if stat.st_mode & S_IFMT != S_IFREG {
             return Err(io::Error::other("not a regular file").into());
         }
-        Ok(Opened { file: descriptor.into(), warning: self.warning(below, &stat), stat })
+        Ok(OpenedFile { file: descriptor.into(), warning: self.warning(below, &stat), stat })
     }
 
     /// Judges what is at `below`, and no link, by what its directory says of it.
-    pub fn judge(&self, below: &Path, stat: &FileStat) -> Result<(), Distrusted> {
+    pub fn judge(&self, below: &Path, stat: &FileStat) -> Result<(), Untrusted> {
         match self.trust {
-            Trust::Root => trusted(&self.path_of(below), stat, Place::Within),
+            Trust::Root => trusted(&self.path_of(below), stat, Location::Inside),
             Trust::Warned | Trust::Anyone => Ok(()),
         }
     }
@@ -169,17 +169,17 @@ impl Root {
         match self.trust {
             Trust::Warned => {
                 let path = self.path_of(below);
-                trusted(&path, stat, Place::Within).err().map(|distrusted| distrusted.warning())
+                trusted(&path, stat, Location::Inside).err().map(|untrusted| untrusted.warning())
             }
             Trust::Root | Trust::Anyone => None,
         }
     }
 
-    fn open_at(&self, below: &Path, flags: OFlag) -> Result<(OwnedFd, FileStat), Unopened> {
+    fn open_at(&self, below: &Path, flags: OFlag) -> Result<(OwnedFd, FileStat), OpenError> {
         let flags = flags | OFlag::O_CLOEXEC;
         match self.trust {
             Trust::Root => {
-                let steps = walk(&self.here, below, Place::Within)?;
+                let steps = walk(&self.here, below, Location::Inside)?;
                 let itself = OsStr::new(".");
                 let (from, name, path) = match steps.split_last() {
                     Some((last, above)) => (
@@ -192,7 +192,7 @@ impl Root {
                 let opened = openat(&from.descriptor, name, flags | OFlag::O_NOFOLLOW, Mode::empty())?;
                 // Root may have put another there meanwhile.
                 let stat = fstat(&opened)?;
-                trusted(path, &stat, Place::Within)?;
+                trusted(path, &stat, Location::Inside)?;
                 Ok((opened, stat))
             }
             Trust::Warned | Trust::Anyone => {
@@ -204,24 +204,24 @@ impl Root {
     }
 }
 
-impl Listed {
+impl Listing {
     /// What has this name in it. A link is not followed.
     pub fn stat(&self, name: &OsStr) -> io::Result<FileStat> {
         Ok(fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?)
     }
 }
 
-impl Step {
-    fn top() -> Result<Self, Unopened> {
+impl PathHandle {
+    fn top() -> Result<Self, OpenError> {
         let descriptor = openat(AT_FDCWD, "/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
         let stat = fstat(&descriptor)?;
         let path = PathBuf::from("/");
-        trusted(&path, &stat, Place::Above)?;
+        trusted(&path, &stat, Location::Ancestor)?;
         Ok(Self { descriptor, stat, path })
     }
 
     /// Opens what has this name here, if it can be trusted. A link is not followed.
-    fn enter(&self, name: &OsStr, place: Place) -> Result<Self, Unopened> {
+    fn enter(&self, name: &OsStr, location: Location) -> Result<Self, OpenError> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let open = |flags| openat(&self.descriptor, name, flags, Mode::empty());
         // As a directory first, or nobody would mount what is mounted on demand.
@@ -230,19 +230,19 @@ impl Step {
             opened => opened?,
         };
         let (stat, path) = (fstat(&descriptor)?, self.path.join(name));
-        trusted(&path, &stat, place)?;
+        trusted(&path, &stat, location)?;
         Ok(Self { descriptor, stat, path })
     }
 }
 
-fn trusted(path: &Path, stat: &FileStat, place: Place) -> Result<(), Distrusted> {
-    trust::trusted(path, stat.st_uid, stat.st_mode, place)
+fn trusted(path: &Path, stat: &FileStat, location: Location) -> Result<(), Untrusted> {
+    trust::trusted(path, stat.st_uid, stat.st_mode, location)
 }
 
 /// Goes from `base` to `path` below it, one name after the other, and judges each. Returns what it went through, the end
 /// last; nothing if that is `base` itself.
-fn walk(base: &Step, path: &Path, place: Place) -> Result<Vec<Step>, Unopened> {
-    let mut steps: Vec<Step> = Vec::new();
+fn walk(base: &PathHandle, path: &Path, location: Location) -> Result<Vec<PathHandle>, OpenError> {
+    let mut steps: Vec<PathHandle> = Vec::new();
     let mut ahead: Vec<OsString> = Vec::new();
     let mut last_link = None;
     let mut links = 0;
@@ -250,18 +250,18 @@ fn walk(base: &Step, path: &Path, place: Place) -> Result<Vec<Step>, Unopened> {
     while let Some(name) = ahead.pop() {
         if name == ".." {
             // As everywhere, "/" is its own parent.
-            if steps.pop().is_none() && place == Place::Within {
+            if steps.pop().is_none() && location == Location::Inside {
                 return Err(last_link.map_or(Errno::EXDEV.into(), |link| leads_out(link).into()));
             }
             continue;
         }
-        let step = steps.last().unwrap_or(base).enter(&name, place)?;
+        let step = steps.last().unwrap_or(base).enter(&name, location)?;
         if step.stat.st_mode & S_IFMT != S_IFLNK {
             steps.push(step);
             continue;
         }
         links += 1;
-        if links > MOST_LINKS {
+        if links > MAX_SYMLINKS {
             return Err(Errno::ELOOP.into());
         }
         let target = PathBuf::from(readlinkat(&step.descriptor, "")?);
@@ -276,14 +276,14 @@ fn walk(base: &Step, path: &Path, place: Place) -> Result<Vec<Step>, Unopened> {
         last_link = Some(link);
     }
     // The config directory itself is not above anything.
-    if let (Place::Above, Some(last)) = (place, steps.last()) {
-        trusted(&last.path, &last.stat, Place::Within)?;
+    if let (Location::Ancestor, Some(last)) = (location, steps.last()) {
+        trusted(&last.path, &last.stat, Location::Inside)?;
     }
     Ok(steps)
 }
 
-fn leads_out((path, target): (PathBuf, PathBuf)) -> Distrusted {
-    Distrusted { path, fault: Fault::LeadsOut { target } }
+fn leads_out((path, target): (PathBuf, PathBuf)) -> Untrusted {
+    Untrusted { path, fault: Fault::LeadsOut { target } }
 }
 
 /// Puts the names of `path` before those that are `ahead`, of which the last is the next.

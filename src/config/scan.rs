@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, c_long, dev_t, ino_t, mode_t, off_t, time_t};
 use nix::sys::stat::FileStat;
 
-use super::root::{Listed, Opened, Root, Unopened};
+use super::root::{Listing, OpenError, OpenedFile, Root};
 use crate::trust::Trust;
 
 /// A config of 10,000 lines is half a megabyte.
-const LONGEST_SOURCE: u64 = 4 << 20;
+const MAX_SOURCE_BYTES: u64 = 4 << 20;
 
 /// What changes when a file does. The change time cannot be set back, so that an edit within the same second
 /// that leaves the size and restores the modification time is seen all the same.
@@ -39,7 +39,7 @@ impl Stamp {
 }
 
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct ScannedFile {
     pub path: PathBuf,
     /// Or why it is not trusted, as it follows its path.
     pub seen: Result<Stamp, String>,
@@ -49,27 +49,27 @@ pub struct Found {
 pub type DirectoryId = (dev_t, ino_t);
 
 #[derive(Debug, Default)]
-pub struct Tree {
+pub struct ConfigTree {
     /// By path below the root.
-    pub files: BTreeMap<String, Found>,
+    pub files: BTreeMap<String, ScannedFile>,
     pub directories: BTreeMap<PathBuf, DirectoryId>,
     /// Cannot be read or is not trusted, with the reason as it follows the path. Nothing is known of what is below.
-    pub closed: BTreeMap<PathBuf, String>,
+    pub inaccessible: BTreeMap<PathBuf, String>,
     /// Directories outside the tree where the targets of symlinks lie.
     pub link_targets: BTreeSet<PathBuf>,
     /// About directories.
     pub warnings: BTreeSet<String>,
 }
 
-impl Tree {
+impl ConfigTree {
     /// Returns true if and only if the file's absence says nothing, since it could not be looked for.
-    pub fn hides(&self, path: &Path) -> bool {
-        self.closed.keys().any(|directory| path.starts_with(directory))
+    pub fn is_inaccessible(&self, path: &Path) -> bool {
+        self.inaccessible.keys().any(|directory| path.starts_with(directory))
     }
 
     /// Of a directory that cannot be opened.
-    fn close(&mut self, path: &Path, error: &Unopened) {
-        self.closed.insert(path.to_owned(), error.reason_at(path));
+    fn close(&mut self, path: &Path, error: &OpenError) {
+        self.inaccessible.insert(path.to_owned(), error.reason_at(path));
         // What keeps it closed may be its own mode, which is followed.
         self.directories.extend(identify(path).map(|id| (path.to_owned(), id)));
     }
@@ -82,14 +82,14 @@ pub fn identify(directory: &Path) -> Option<DirectoryId> {
 }
 
 /// Opens the config directory, and finds all in it; symlinks are followed, names that start with a dot skipped.
-pub fn scan(path: &Path, trust: Trust) -> (Option<Root>, Tree) {
+pub fn scan(path: &Path, trust: Trust) -> (Option<Root>, ConfigTree) {
     match Root::open(path, trust) {
         Ok(root) => {
             let tree = scan_below(&root, Path::new(""));
             (Some(root), tree)
         }
         Err(error) => {
-            let mut tree = Tree::default();
+            let mut tree = ConfigTree::default();
             tree.close(path, &error);
             (None, tree)
         }
@@ -97,15 +97,15 @@ pub fn scan(path: &Path, trust: Trust) -> (Option<Root>, Tree) {
 }
 
 /// Everything at `below`, a directory in the config directory.
-pub fn scan_below(root: &Root, below: &Path) -> Tree {
-    let mut walk = Walk { root, tree: Tree::default(), above: Vec::new() };
+pub fn scan_below(root: &Root, below: &Path) -> ConfigTree {
+    let mut walk = Walk { root, tree: ConfigTree::default(), above: Vec::new() };
     walk.directory(below);
     walk.tree
 }
 
 struct Walk<'a> {
     root: &'a Root,
-    tree: Tree,
+    tree: ConfigTree,
     /// The directories that it is in.
     above: Vec<DirectoryId>,
 }
@@ -136,7 +136,7 @@ impl Walk<'_> {
         self.above.pop();
     }
 
-    fn visit(&mut self, directory: &Path, listed: &Listed, name: &OsStr) {
+    fn visit(&mut self, directory: &Path, listed: &Listing, name: &OsStr) {
         let below = directory.join(name);
         let path = self.root.path_of(&below);
         let is_config = below.extension().is_some_and(|extension| extension == "twc");
@@ -149,26 +149,26 @@ impl Walk<'_> {
                 }
                 self.root.look(&below)
             }
-            Ok(stat) => self.root.judge(&below, &stat).map(|()| stat).map_err(Unopened::from),
+            Ok(stat) => self.root.judge(&below, &stat).map(|()| stat).map_err(OpenError::from),
             Err(error) => Err(error.into()),
         };
         match (seen, below.to_str()) {
             (Ok(stat), _) if kind(&stat) == S_IFDIR => self.directory(&below),
             (Ok(stat), Some(name)) if kind(&stat) == S_IFREG && is_config => {
-                self.tree.files.insert(name.to_owned(), Found { path, seen: Ok(Stamp::of(&stat)) });
+                self.tree.files.insert(name.to_owned(), ScannedFile { path, seen: Ok(Stamp::of(&stat)) });
             }
             (Ok(stat), None) if kind(&stat) == S_IFREG && is_config => {
-                self.tree.closed.insert(path, "its name is no UTF-8; rename it".to_owned());
+                self.tree.inaccessible.insert(path, "its name is no UTF-8; rename it".to_owned());
             }
             // A device or a pipe is no config, whatever its name.
             (Ok(_), _) => {}
             (Err(error), _) if error.is_missing() => {}
-            (Err(Unopened::Distrusted(distrusted)), Some(name)) if is_config && !path.is_dir() => {
-                let seen = Err(distrusted.reason_at(&path));
-                self.tree.files.insert(name.to_owned(), Found { path, seen });
+            (Err(OpenError::Untrusted(untrusted)), Some(name)) if is_config && !path.is_dir() => {
+                let seen = Err(untrusted.reason_at(&path));
+                self.tree.files.insert(name.to_owned(), ScannedFile { path, seen });
             }
             // Nobody asks what else is there, but what may be a directory of configs.
-            (Err(Unopened::Distrusted(_)), _) if !is_config && !path.is_dir() => {}
+            (Err(OpenError::Untrusted(_)), _) if !is_config && !path.is_dir() => {}
             // Whether it is a config, a directory of them or neither cannot be told.
             (Err(error), _) => self.tree.close(&path, &error),
         }
@@ -180,7 +180,7 @@ fn kind(stat: &FileStat) -> mode_t {
 }
 
 /// The text of a config, and what was found when it was read.
-pub struct Text {
+pub struct ConfigText {
     pub text: String,
     /// The same before and after.
     pub stamp: Stamp,
@@ -190,17 +190,19 @@ pub struct Text {
 
 /// Reads the file at `below` in the config directory. `None`: it changed meanwhile. The error is as it follows the
 /// file's path.
-pub fn read(root: &Root, below: &Path) -> Result<Option<Text>, String> {
+pub fn read(root: &Root, below: &Path) -> Result<Option<ConfigText>, String> {
     let opened = root.read(below).map_err(|error| error.reason_at(&root.path_of(below)))?;
     read_opened(opened)
 }
 
-fn read_opened(Opened { mut file, stat: before, warning }: Opened) -> Result<Option<Text>, String> {
-    let cannot = |error: std::io::Error| Unopened::from(error).to_string();
+fn read_opened(
+    OpenedFile { mut file, stat: before, warning }: OpenedFile,
+) -> Result<Option<ConfigText>, String> {
+    let cannot = |error: std::io::Error| OpenError::from(error).to_string();
     let mut bytes = Vec::new();
-    file.by_ref().take(LONGEST_SOURCE + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > LONGEST_SOURCE {
-        return Err(format!("larger than {} MiB", LONGEST_SOURCE >> 20));
+    file.by_ref().take(MAX_SOURCE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > MAX_SOURCE_BYTES {
+        return Err(format!("larger than {} MiB", MAX_SOURCE_BYTES >> 20));
     }
     let stamp = Stamp::of(&before);
     let after = nix::sys::stat::fstat(&file).map_err(|error| cannot(error.into()))?;
@@ -209,13 +211,13 @@ fn read_opened(Opened { mut file, stat: before, warning }: Opened) -> Result<Opt
     }
     let text = String::from_utf8(bytes)
         .map_err(|error| format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to()))?;
-    Ok(Some(Text { text, stamp, warning }))
+    Ok(Some(ConfigText { text, stamp, warning }))
 }
 
 /// Reads the module at `name` in the config directory. Symlinks may not lead out of it.
 pub fn read_module(root: &Root, name: &str) -> Result<String, String> {
     let path = root.path_of(Path::new(name));
-    let missing = |error: Unopened| match error.is_missing() {
+    let missing = |error: OpenError| match error.is_missing() {
         true => "no such module".to_owned(),
         false => error.reason_at(&path),
     };
@@ -226,7 +228,7 @@ pub fn read_module(root: &Root, name: &str) -> Result<String, String> {
         return Err("it lies outside the config directory".into());
     }
     match read_opened(opened)? {
-        Some(Text { text, .. }) => Ok(text),
+        Some(ConfigText { text, .. }) => Ok(text),
         None => Err("it changed while it was read".into()),
     }
 }

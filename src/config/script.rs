@@ -17,13 +17,13 @@ use rhai::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::facts::Informant;
+use super::facts::FactProvider;
 use super::fingerprint::Functions;
 use super::message::{self, Sources};
 use super::modules::{Missing, ModuleSource, Resolver};
-use super::register::{self, Exec, Requested};
+use super::register::{self, Exec, RequestedAction};
 use crate::config::registered::{RawAction, RawWatch};
-use crate::model::{Facts, OnFailure, RunMode, RunOnLoad, Surroundings, WatchType};
+use crate::model::{ExecContext, Facts, OnFailure, RunMode, RunOnLoad, WatchType};
 use crate::text::suggest;
 
 /// One file to evaluate, and the modules and facts known so far.
@@ -66,20 +66,20 @@ const DEADLINE: Duration = Duration::from_millis(1800);
 
 /// Reading the clock at each operation would double the cost of a loop; this many take well under a
 /// millisecond.
-const OPERATIONS_BETWEEN_LOOKS: u64 = 512;
+const OPERATIONS_PER_CLOCK_CHECK: u64 = 512;
 
 /// Ten times what the contract promises, and what one host could still be wanted to watch.
-const MOST_WATCHES: usize = 100_000;
+const MAX_WATCHES: usize = 100_000;
 
 /// Deeper calls and expressions than people write; the stack that [`crate::sys`] gives bears them.
-pub(crate) const CALL_LEVELS: usize = 64;
-const EXPRESSION_DEPTH: usize = 128;
+pub(crate) const MAX_CALL_LEVELS: usize = 64;
+const MAX_EXPRESSION_DEPTH: usize = 128;
 
 /// Any fixed number: names of closures then are the same in every process.
 const HASHING_SEED: [u64; 4] = [0x7477, 0x6974, 0x6368, 0x6572];
 
 /// A registered function with all it needs to be called.
-pub struct Captured {
+pub struct CapturedFunction {
     pub function: FnPtr,
     /// The functions, modules and constants that it sees.
     pub global: GlobalRuntimeState,
@@ -90,7 +90,7 @@ pub struct Captured {
 pub struct Interpreter {
     engine: Engine,
     resolver: Resolver,
-    informant: Informant,
+    fact_provider: FactProvider,
     run: Rc<RefCell<Run>>,
     deadline: Rc<Cell<Option<Instant>>>,
 }
@@ -104,7 +104,7 @@ struct Run {
     descriptions: BTreeSet<String>,
     /// The registration whose function is wanted, and the function.
     wanted: Option<usize>,
-    captured: Option<Captured>,
+    captured: Option<CapturedFunction>,
     /// With the number of modules it was made from: computed imports add some later.
     functions: Option<(usize, Rc<Functions>)>,
 }
@@ -113,12 +113,12 @@ impl Interpreter {
     pub fn new() -> Self {
         // It fails if and only if it was done before.
         let _ = rhai::config::hashing::set_hashing_seed(Some(HASHING_SEED));
-        let (resolver, informant) = (Resolver::default(), Informant::default());
+        let (resolver, fact_provider) = (Resolver::default(), FactProvider::default());
         let run = Rc::new(RefCell::new(Run::default()));
         let deadline = Rc::new(Cell::new(None));
         let mut engine = engine(&resolver, &run, &deadline);
-        informant.register(&mut engine);
-        Self { engine, resolver, informant, run, deadline }
+        fact_provider.register(&mut engine);
+        Self { engine, resolver, fact_provider, run, deadline }
     }
 
     /// What `twitcher evaluate` answers to `request`.
@@ -129,7 +129,7 @@ impl Interpreter {
         if let Some(Missing(path)) = self.resolver.missing() {
             return Reply::NeedsModule { path };
         }
-        if let Some(name) = self.informant.missing() {
+        if let Some(name) = self.fact_provider.missing() {
             return Reply::NeedsVariable { name };
         }
         match result {
@@ -145,7 +145,7 @@ impl Interpreter {
     }
 
     /// The function of registration `index`. There is no deadline: whoever runs it is timed as a whole.
-    pub fn function(&self, request: &Request, index: usize) -> Result<Captured, String> {
+    pub fn function(&self, request: &Request, index: usize) -> Result<CapturedFunction, String> {
         self.deadline.set(None);
         self.run(request, Some(index)).map_err(|error| self.render(&error, request))?;
         let captured = self.run.borrow_mut().captured.take();
@@ -167,7 +167,7 @@ impl Interpreter {
 
     fn run(&self, request: &Request, wanted: Option<usize>) -> Result<(), Box<EvalAltResult>> {
         self.resolver.begin(request.modules.clone());
-        self.informant.begin(request.facts.clone());
+        self.fact_provider.begin(request.facts.clone());
         *self.run.borrow_mut() = Run { name: request.name.to_string(), wanted, ..Run::default() };
         let mut ast = self.engine.compile(&*request.source)?;
         ast.set_source(&*request.name);
@@ -206,8 +206,8 @@ fn innermost(mut error: &EvalAltResult) -> &EvalAltResult {
 fn engine(resolver: &Resolver, run: &Rc<RefCell<Run>>, deadline: &Rc<Cell<Option<Instant>>>) -> Engine {
     let mut engine = Engine::new();
     engine.set_module_resolver(resolver.clone());
-    engine.set_max_call_levels(CALL_LEVELS);
-    engine.set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH);
+    engine.set_max_call_levels(MAX_CALL_LEVELS);
+    engine.set_max_expr_depths(MAX_EXPRESSION_DEPTH, MAX_EXPRESSION_DEPTH);
     engine.disable_symbol("eval");
     engine.on_print(|_| {});
     engine.on_debug(|_, _, _| {});
@@ -224,7 +224,7 @@ fn engine(resolver: &Resolver, run: &Rc<RefCell<Run>>, deadline: &Rc<Cell<Option
     }
     let deadline = deadline.clone();
     engine.on_progress(move |operations| {
-        let late = operations % OPERATIONS_BETWEEN_LOOKS == 0
+        let late = operations % OPERATIONS_PER_CLOCK_CHECK == 0
             && deadline.get().is_some_and(|deadline| Instant::now() >= deadline);
         late.then(|| "the config did not end within 2 s".into())
     });
@@ -279,8 +279,8 @@ impl Run {
         resolver: &Resolver,
     ) -> Result<(), String> {
         let index = self.watches.len();
-        if index == MOST_WATCHES {
-            return Err(format!("more than {MOST_WATCHES} watches in one file"));
+        if index == MAX_WATCHES {
+            return Err(format!("more than {MAX_WATCHES} watches in one file"));
         }
         let asked = register::registration(argument)?;
         let description = asked.description.unwrap_or_else(|| format!("{}-{}", self.name, index + 1));
@@ -290,8 +290,8 @@ impl Run {
             ));
         }
         let action = match asked.action {
-            Requested::Command(words) => RawAction::Command(words),
-            Requested::Function(function) => self.function(context, function, index, resolver)?,
+            RequestedAction::Command(words) => RawAction::Command(words),
+            RequestedAction::Function(function) => self.function(context, function, index, resolver)?,
         };
         let position = context.call_position();
         let number = |at: Option<usize>| at.and_then(|at| u32::try_from(at).ok()).unwrap_or(1);
@@ -313,8 +313,8 @@ impl Run {
             on_failure: asked.on_failure,
             throttle: asked.throttle,
             guard: asked.guard,
-            surroundings: Some(asked.surroundings)
-                .filter(|asked| *asked != Surroundings::default())
+            exec_context: Some(asked.exec_context)
+                .filter(|asked| *asked != ExecContext::default())
                 .map(Box::new),
             source: context.call_source().unwrap_or(&self.name).to_owned(),
             line: number(position.line()),
@@ -344,7 +344,7 @@ impl Run {
         let fingerprint = functions.fingerprint(&function, &constants);
         if self.wanted == Some(index) {
             let source = context.call_source().unwrap_or(&self.name).to_owned();
-            self.captured = Some(Captured { function, global, source });
+            self.captured = Some(CapturedFunction { function, global, source });
         }
         Ok(RawAction::Function { index, fingerprint })
     }

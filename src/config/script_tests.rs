@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::{
-    Account, Guard, OnFailure, Output, Resource, RunOnLoad, Share, Surroundings, Throttle, UNLIMITED,
+    Account, ExecContext, Guard, OnFailure, Output, Resource, RunOnLoad, Share, Throttle, UNLIMITED,
 };
 
 fn evaluate(source: &str) -> Reply {
@@ -59,7 +59,7 @@ fn the_defaults_are_those_of_the_contract() {
         on_failure: OnFailure::Keep,
         throttle: Throttle::default(),
         guard: Guard::default(),
-        surroundings: None,
+        exec_context: None,
         source: "git.twc".into(),
         line: 1,
         column: 1,
@@ -129,23 +129,23 @@ fn every_key_of_a_guard_is_understood() {
 fn every_key_of_the_surroundings_is_understood() {
     let with = |keys: &str| {
         let source = format!("RegisterWatch(#{{znode: `/a`, action: Exec(`x`), {keys}}})");
-        loaded(&source).remove(0).surroundings.map_or_else(Surroundings::default, |asked| *asked)
+        loaded(&source).remove(0).exec_context.map_or_else(ExecContext::default, |asked| *asked)
     };
-    let usual = Surroundings::default;
+    let usual = ExecContext::default;
     let variables = |pairs: &[(&str, &str)]| {
         let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Surroundings { variables: pairs.collect(), ..usual() }
+        ExecContext { variables: pairs.collect(), ..usual() }
     };
     let text = [("A", ""), ("B_2", "a b\n"), ("_c", "ä")];
     assert_eq!(with("env: #{_c: `ä`, A: ``, B_2: \"a b\\n\"}"), variables(&text));
     let numbers = [("F", "1.0"), ("I", "-3"), ("PATH", "/bin"), ("T", "true")];
     assert_eq!(with("env: #{I: -3, F: 1.0, T: true, PATH: `/bin`}"), variables(&numbers));
-    assert_eq!(with("cwd: `/srv/app`"), Surroundings { cwd: "/srv/app".into(), ..usual() });
+    assert_eq!(with("cwd: `/srv/app`"), ExecContext { cwd: "/srv/app".into(), ..usual() });
     for (umask, expected) in [("0", 0), ("0o027", 0o027), ("0o777", 0o777)] {
-        assert_eq!(with(&format!("umask: {umask}")), Surroundings { umask: expected, ..usual() });
+        assert_eq!(with(&format!("umask: {umask}")), ExecContext { umask: expected, ..usual() });
     }
     for nice in [-20, 0, 19] {
-        assert_eq!(with(&format!("nice: {nice}")), Surroundings { nice: Some(nice), ..usual() });
+        assert_eq!(with(&format!("nice: {nice}")), ExecContext { nice: Some(nice), ..usual() });
     }
     for resource in Resource::ALL {
         for (value, expected) in
@@ -153,18 +153,18 @@ fn every_key_of_the_surroundings_is_understood() {
         {
             let limits = [(resource, expected)].into();
             let keys = format!("rlimits: #{{ \"{}\": {value} }}", resource.name());
-            assert_eq!(with(&keys), Surroundings { limits, ..usual() });
+            assert_eq!(with(&keys), ExecContext { limits, ..usual() });
         }
     }
-    assert_eq!(with("no_new_privs: true"), Surroundings { no_new_privs: true, ..usual() });
+    assert_eq!(with("no_new_privs: true"), ExecContext { no_new_privs: true, ..usual() });
     let file = Output::File("/var/log/x".into());
     for (output, expected) in [("log", Output::Log), ("discard", Output::Discard), ("/var/log/x", file)] {
-        assert_eq!(with(&format!("output: `{output}`")), Surroundings { output: expected, ..usual() });
+        assert_eq!(with(&format!("output: `{output}`")), ExecContext { output: expected, ..usual() });
     }
     // Said or not, it is the same definition.
     let spelled_out = "env: #{}, cwd: `/`, umask: 0o022, rlimits: #{}, no_new_privs: false, output: `log`";
     let source = format!("RegisterWatch(#{{znode: `/a`, action: Exec(`x`), {spelled_out}}})");
-    assert_eq!(loaded(&source)[0].surroundings, None);
+    assert_eq!(loaded(&source)[0].exec_context, None);
 }
 
 #[test]
@@ -555,10 +555,10 @@ fn modules_share_constants_maps_and_whole_registrations() {
         watches.iter().map(|watch| (watch.znode.as_str(), watch.source.as_str(), watch.line)).collect();
     assert_eq!(said, [("/app/a", "git.twc", 2), ("/web7/b", "lib/m.rhai", 3), ("/web7/c", "lib/m.rhai", 3)]);
     for watch in &watches {
-        let surroundings = watch.surroundings.as_ref().unwrap();
-        assert_eq!((watch.run_mode, surroundings.nice), (RunMode::Discard, Some(10)));
-        assert_eq!(surroundings.variables["SITE"], "berlin");
-        assert_eq!(surroundings.limits[&Resource::Nofile], 64);
+        let exec_context = watch.exec_context.as_ref().unwrap();
+        assert_eq!((watch.run_mode, exec_context.nice), (RunMode::Discard, Some(10)));
+        assert_eq!(exec_context.variables["SITE"], "berlin");
+        assert_eq!(exec_context.limits[&Resource::Nofile], 64);
     }
 }
 

@@ -15,10 +15,10 @@ use thiserror::Error;
 use tokio::net::UnixStream;
 
 /// Longer than the daemon gives anybody: it says itself that it does not answer.
-const PATIENCE: Duration = Duration::from_secs(35);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// Between two attempts where more clients wait at the socket than it takes.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Error)]
 pub enum ControlError {
@@ -64,8 +64,9 @@ pub async fn ask(
         let body = response.into_body().collect().await.map_err(cut)?.to_bytes();
         Ok((status, body))
     };
-    let answer = tokio::time::timeout(PATIENCE, conversation).await;
-    let (status, body) = answer.unwrap_or_else(|_| Err(broken(format!("no answer within {PATIENCE:?}"))))?;
+    let answer = tokio::time::timeout(REQUEST_TIMEOUT, conversation).await;
+    let (status, body) =
+        answer.unwrap_or_else(|_| Err(broken(format!("no answer within {REQUEST_TIMEOUT:?}"))))?;
     if status == StatusCode::OK {
         return Ok(body);
     }
@@ -78,7 +79,7 @@ pub async fn ask(
 async fn connect(socket: &Path) -> io::Result<UnixStream> {
     loop {
         match UnixStream::connect(socket).await {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => tokio::time::sleep(PAUSE).await,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => tokio::time::sleep(RETRY_DELAY).await,
             connected => return connected,
         }
     }

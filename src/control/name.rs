@@ -1,6 +1,6 @@
 //! Which watch somebody means.
 
-use super::Refusal;
+use super::RequestError;
 use crate::model::WatchKey;
 use crate::text::{printable, suggest};
 
@@ -9,17 +9,18 @@ use crate::text::{printable, suggest};
 pub fn find<'a>(
     name: &str,
     known: impl Iterator<Item = &'a WatchKey> + Clone,
-) -> Result<&'a WatchKey, Refusal> {
+) -> Result<&'a WatchKey, RequestError> {
     if let Some(exact) = known.clone().find(|key| is_full_name(key, name)) {
         return Ok(exact);
     }
     let mut described = known.clone().filter(|key| *key.description == *name);
     match (described.next(), described.next()) {
         (Some(only), None) => Ok(only),
-        (Some(first), Some(second)) => {
-            Err(Refusal::Ambiguous(format!("{:?} is several watches, {first} and {second} among them", name)))
-        }
-        (None, _) => Err(Refusal::Unknown(unknown(name, known))),
+        (Some(first), Some(second)) => Err(RequestError::Ambiguous(format!(
+            "{:?} is several watches, {first} and {second} among them",
+            name
+        ))),
+        (None, _) => Err(RequestError::Unknown(unknown(name, known))),
     }
 }
 
@@ -33,11 +34,11 @@ fn is_full_name(key: &WatchKey, name: &str) -> bool {
 }
 
 /// How many watches and how long a name are compared letter by letter: some milliseconds of the daemon's time.
-const MOST_COMPARED: usize = 1_000;
-const LONGEST_COMPARED: usize = 300;
+const MAX_COMPARED_WATCHES: usize = 1_000;
+const MAX_COMPARED_BYTES: usize = 300;
 
 fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a WatchKey> + Clone) -> String {
-    let compared = if name.len() <= LONGEST_COMPARED { MOST_COMPARED } else { 0 };
+    let compared = if name.len() <= MAX_COMPARED_BYTES { MAX_COMPARED_WATCHES } else { 0 };
     let known = known.take(compared);
     let mut names: Vec<String> = known.clone().map(WatchKey::to_string).collect();
     names.extend(known.map(|key| key.description.to_string()));
@@ -69,10 +70,10 @@ mod tests {
         assert_eq!(found("deploy"), Ok("git.twc:deploy".into()));
         assert_eq!(found("app.twc:reload"), Ok("app.twc:reload".into()));
         assert!(
-            matches!(found("reload"), Err(Refusal::Ambiguous(why)) if why.contains("team/app.twc:reload"))
+            matches!(found("reload"), Err(RequestError::Ambiguous(why)) if why.contains("team/app.twc:reload"))
         );
         let unknown = |name| match found(name) {
-            Err(Refusal::Unknown(why)) => why,
+            Err(RequestError::Unknown(why)) => why,
             other => panic!("{other:?}"),
         };
         assert!(unknown("git.twc:deplyo").contains("git.twc:deploy"), "{}", unknown("git.twc:deplyo"));

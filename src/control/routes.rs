@@ -30,19 +30,19 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Answer, PATIENCE, Question, RUNS_AT_ONCE, Refusal, WATCHES_AT_ONCE};
-use crate::ledger::{RunRecord, Which};
+use super::{DaemonRequest, REPLY_TIMEOUT, RUNS_PER_PAGE, ReplySender, RequestError, WATCHES_PER_PAGE};
+use crate::ledger::{RunFilter, RunRecord};
 use crate::metrics::{self, Metrics};
-use crate::model::Order;
+use crate::model::WatchCommand;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// How many runs `GET /v1/history` gives unless told otherwise.
-pub const USUAL_RUNS: usize = 100;
+pub const DEFAULT_RUNS: usize = 100;
 
 /// A reload is answered when it is done, and a config may take 2 s. A client is not kept longer than that of any other
 /// answer.
-const RELOADING: Duration = Duration::from_secs(25);
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// What may be asked on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,35 +54,35 @@ pub enum Scope {
 
 /// Answers every client from what the daemon says.
 pub struct Routes {
-    daemon: mpsc::Sender<Question>,
+    daemon: mpsc::Sender<DaemonRequest>,
     metrics: Arc<Metrics>,
 }
 
 /// An answer that is an error.
-struct Failure {
+struct HttpError {
     status: StatusCode,
     error: String,
     /// The method that this would take.
     allow: Option<&'static str>,
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<RequestError> for HttpError {
+    fn from(refusal: RequestError) -> Self {
         let (status, error) = match refusal {
-            Refusal::Unknown(error) => (StatusCode::NOT_FOUND, error),
-            Refusal::Ambiguous(error) | Refusal::Conflict(error) => (StatusCode::CONFLICT, error),
-            Refusal::Unavailable(error) => (StatusCode::SERVICE_UNAVAILABLE, error),
+            RequestError::Unknown(error) => (StatusCode::NOT_FOUND, error),
+            RequestError::Ambiguous(error) | RequestError::Conflict(error) => (StatusCode::CONFLICT, error),
+            RequestError::Unavailable(error) => (StatusCode::SERVICE_UNAVAILABLE, error),
         };
         Self { status, error, allow: None }
     }
 }
 
-fn bad_request(error: impl Into<String>) -> Failure {
-    Failure { status: StatusCode::BAD_REQUEST, error: error.into(), allow: None }
+fn bad_request(error: impl Into<String>) -> HttpError {
+    HttpError { status: StatusCode::BAD_REQUEST, error: error.into(), allow: None }
 }
 
 impl Routes {
-    pub fn new(daemon: mpsc::Sender<Question>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(daemon: mpsc::Sender<DaemonRequest>, metrics: Arc<Metrics>) -> Self {
         Self { daemon, metrics }
     }
 
@@ -93,7 +93,7 @@ impl Routes {
             Scope::Everything => self.route(method, path, request.uri().query()).await,
             Scope::Metrics => Err(not_found()),
         };
-        answer.unwrap_or_else(|Failure { status, error, allow }| {
+        answer.unwrap_or_else(|HttpError { status, error, allow }| {
             let mut response = json_object(status, &json!({ "error": error }));
             response.headers_mut().extend(allow.map(|method| (ALLOW, HeaderValue::from_static(method))));
             response
@@ -105,31 +105,31 @@ impl Routes {
         method: &Method,
         path: &str,
         query: Option<&str>,
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<Response<Body>, HttpError> {
         let resource = path.strip_prefix("/v1/").ok_or_else(not_found)?;
-        if let Some(order) = Order::ALL.into_iter().find(|order| order.as_str() == resource) {
+        if let Some(command) = WatchCommand::ALL.into_iter().find(|command| command.as_str() == resource) {
             require(method, "POST")?;
-            let (order, watch) = demanded(order, query)?;
-            let done = self.ask(|answer| Question::Order { order, watch, answer }).await??;
+            let (command, watch) = parse_command(command, query)?;
+            let done = self.ask(|reply| DaemonRequest::WatchCommand { command, watch, reply }).await??;
             return Ok(json_object(StatusCode::OK, &done));
         }
         match resource {
             "reload" => {
                 require(method, "POST")?;
                 Parameters::parse(query, &[])?;
-                let done = ask_within(RELOADING, &self.daemon, Question::Reload).await??;
+                let done = ask_within(RELOAD_TIMEOUT, &self.daemon, DaemonRequest::Reload).await??;
                 Ok(json_object(StatusCode::OK, &done))
             }
             "status" => {
                 require(method, "GET")?;
                 Parameters::parse(query, &[])?;
-                Ok(json_object(StatusCode::OK, &self.ask(Question::Daemon).await?))
+                Ok(json_object(StatusCode::OK, &self.ask(DaemonRequest::Daemon).await?))
             }
             "watches" => {
                 require(method, "GET")?;
                 match Parameters::parse(query, &["watch"])?.take("watch") {
                     Some(named) => {
-                        let watch = self.ask(|answer| Question::Watch { named, answer }).await??;
+                        let watch = self.ask(|reply| DaemonRequest::Watch { named, reply }).await??;
                         Ok(json_lines(stream::iter([Ok(line(&watch))])))
                     }
                     None => Ok(json_lines(self.watches())),
@@ -138,31 +138,33 @@ impl Routes {
             "history" => {
                 require(method, "GET")?;
                 let mut parameters = Parameters::parse(query, &["watch", "failed", "limit"])?;
-                let which =
-                    Which { watch: parameters.take("watch"), failed: parameters.parsed("failed", false)? };
-                let limit = parameters.parsed("limit", USUAL_RUNS)?;
+                let filter = RunFilter {
+                    watch: parameters.take("watch"),
+                    failed: parameters.parsed("failed", false)?,
+                };
+                let limit = parameters.parsed("limit", DEFAULT_RUNS)?;
                 // The first page here, so that what is wrong is an error and not a broken answer.
-                let first = history(&self.daemon, which.clone(), None).await?;
-                Ok(json_lines(self.runs(which, first, limit)))
+                let first = history(&self.daemon, filter.clone(), None).await?;
+                Ok(json_lines(self.runs(filter, first, limit)))
             }
             "output" => {
                 require(method, "GET")?;
                 let run = Parameters::parse(query, &["run"])?.required("run")?;
-                let output = self.ask(|answer| Question::Output { run, answer }).await??;
+                let output = self.ask(|reply| DaemonRequest::Output { run, reply }).await??;
                 Ok(respond(StatusCode::OK, "application/octet-stream", whole(output)))
             }
             _ => Err(not_found()),
         }
     }
 
-    async fn metrics(&self, method: &Method) -> Result<Response<Body>, Failure> {
+    async fn metrics(&self, method: &Method) -> Result<Response<Body>, HttpError> {
         require(method, "GET")?;
-        let gauges = self.ask(Question::Gauges).await?;
+        let gauges = self.ask(DaemonRequest::Gauges).await?;
         Ok(respond(StatusCode::OK, metrics::CONTENT_TYPE, whole(self.metrics.encode(&gauges))))
     }
 
-    async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Question) -> Result<T, Failure> {
-        ask(&self.daemon, question).await
+    async fn ask<T>(&self, request: impl FnOnce(ReplySender<T>) -> DaemonRequest) -> Result<T, HttpError> {
+        ask(&self.daemon, request).await
     }
 
     fn watches(&self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
@@ -171,12 +173,12 @@ impl Routes {
             let daemon = daemon.clone();
             async move {
                 let after = after?;
-                let page = match ask(&daemon, |answer| Question::Watches { after, answer }).await {
+                let page = match ask(&daemon, |reply| DaemonRequest::Watches { after, reply }).await {
                     Ok(page) => page,
                     Err(failure) => return Some((Err(io::Error::other(failure.error)), None)),
                 };
                 let last =
-                    page.last().filter(|_| page.len() == WATCHES_AT_ONCE).map(|(number, _)| Some(*number));
+                    page.last().filter(|_| page.len() == WATCHES_PER_PAGE).map(|(number, _)| Some(*number));
                 let lines: Vec<u8> = page.iter().flat_map(|(_, watch)| line(watch)).collect();
                 Some((Ok(Bytes::from(lines)), last))
             }
@@ -185,25 +187,25 @@ impl Routes {
 
     fn runs(
         &self,
-        which: Which,
+        filter: RunFilter,
         first: Vec<(i64, RunRecord)>,
         limit: usize,
     ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         let daemon = self.daemon.clone();
         stream::unfold(Some((Page::Here(first), limit)), move |rest| {
-            let (daemon, which) = (daemon.clone(), which.clone());
+            let (daemon, filter) = (daemon.clone(), filter.clone());
             async move {
                 let (page, limit) = rest?;
                 let page = match page {
                     Page::Here(page) => page,
-                    Page::Before(run) => match history(&daemon, which, Some(run)).await {
+                    Page::Before(run) => match history(&daemon, filter, Some(run)).await {
                         Ok(page) => page,
                         Err(failure) => return Some((Err(io::Error::other(failure.error)), None)),
                     },
                 };
                 let lines: Vec<u8> = page.iter().take(limit).flat_map(|(_, run)| line(run)).collect();
                 let left = limit.saturating_sub(page.len());
-                let oldest = page.last().filter(|_| page.len() == RUNS_AT_ONCE && left > 0);
+                let oldest = page.last().filter(|_| page.len() == RUNS_PER_PAGE && left > 0);
                 Some((Ok(Bytes::from(lines)), oldest.map(|(run, _)| (Page::Before(*run), left))))
             }
         })
@@ -218,56 +220,56 @@ enum Page {
 }
 
 async fn history(
-    daemon: &mpsc::Sender<Question>,
-    which: Which,
+    daemon: &mpsc::Sender<DaemonRequest>,
+    filter: RunFilter,
     before: Option<i64>,
-) -> Result<Vec<(i64, RunRecord)>, Failure> {
-    Ok(ask(daemon, |answer| Question::History { which, before, answer }).await??)
+) -> Result<Vec<(i64, RunRecord)>, HttpError> {
+    Ok(ask(daemon, |reply| DaemonRequest::History { filter, before, reply }).await??)
 }
 
 async fn ask<T>(
-    daemon: &mpsc::Sender<Question>,
-    question: impl FnOnce(Answer<T>) -> Question,
-) -> Result<T, Failure> {
-    ask_within(PATIENCE, daemon, question).await
+    daemon: &mpsc::Sender<DaemonRequest>,
+    request: impl FnOnce(ReplySender<T>) -> DaemonRequest,
+) -> Result<T, HttpError> {
+    ask_within(REPLY_TIMEOUT, daemon, request).await
 }
 
 async fn ask_within<T>(
-    patience: Duration,
-    daemon: &mpsc::Sender<Question>,
-    question: impl FnOnce(Answer<T>) -> Question,
-) -> Result<T, Failure> {
-    let unavailable = |error: &str| Failure::from(Refusal::Unavailable(error.into()));
+    limit: Duration,
+    daemon: &mpsc::Sender<DaemonRequest>,
+    request: impl FnOnce(ReplySender<T>) -> DaemonRequest,
+) -> Result<T, HttpError> {
+    let unavailable = |error: &str| HttpError::from(RequestError::Unavailable(error.into()));
     let (answer, answered) = oneshot::channel();
     let asked = async {
-        daemon.send(question(answer)).await.map_err(|_| unavailable("the daemon has ended"))?;
+        daemon.send(request(answer)).await.map_err(|_| unavailable("the daemon has ended"))?;
         answered.await.map_err(|_| unavailable("the daemon has ended"))
     };
-    timeout(patience, asked).await.map_err(|_| unavailable("the daemon does not answer"))?
+    timeout(limit, asked).await.map_err(|_| unavailable("the daemon does not answer"))?
 }
 
-fn not_found() -> Failure {
-    Failure { status: StatusCode::NOT_FOUND, error: "there is nothing by this path".into(), allow: None }
+fn not_found() -> HttpError {
+    HttpError { status: StatusCode::NOT_FOUND, error: "there is nothing by this path".into(), allow: None }
 }
 
-fn require(method: &Method, required: &'static str) -> Result<(), Failure> {
+fn require(method: &Method, required: &'static str) -> Result<(), HttpError> {
     if method == required {
         return Ok(());
     }
     let status = StatusCode::METHOD_NOT_ALLOWED;
-    Err(Failure { status, error: format!("use {required}"), allow: Some(required) })
+    Err(HttpError { status, error: format!("use {required}"), allow: Some(required) })
 }
 
 /// The order in full, and to which watch it is.
-fn demanded(order: Order, query: Option<&str>) -> Result<(Order, String), Failure> {
-    match order {
-        Order::Trigger { force } => {
+fn parse_command(command: WatchCommand, query: Option<&str>) -> Result<(WatchCommand, String), HttpError> {
+    match command {
+        WatchCommand::Trigger { force } => {
             let mut parameters = Parameters::parse(query, &["watch", "force"])?;
             let force = parameters.parsed("force", force)?;
-            Ok((Order::Trigger { force }, parameters.required("watch")?))
+            Ok((WatchCommand::Trigger { force }, parameters.required("watch")?))
         }
-        Order::Pause | Order::Resume | Order::Kill => {
-            Ok((order, Parameters::parse(query, &["watch"])?.required("watch")?))
+        WatchCommand::Pause | WatchCommand::Resume | WatchCommand::Kill => {
+            Ok((command, Parameters::parse(query, &["watch"])?.required("watch")?))
         }
     }
 }
@@ -276,7 +278,7 @@ fn demanded(order: Order, query: Option<&str>) -> Result<(Order, String), Failur
 struct Parameters(HashMap<String, String>);
 
 impl Parameters {
-    fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Failure> {
+    fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, HttpError> {
         let mut parameters = HashMap::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if !known.contains(&&*name) {
@@ -293,11 +295,11 @@ impl Parameters {
         self.0.remove(name)
     }
 
-    fn required(mut self, name: &str) -> Result<String, Failure> {
+    fn required(mut self, name: &str) -> Result<String, HttpError> {
         self.take(name).ok_or_else(|| bad_request(format!("the parameter {name:?} is missing")))
     }
 
-    fn parsed<T: std::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, Failure> {
+    fn parsed<T: std::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, HttpError> {
         let Some(text) = self.take(name) else { return Ok(default) };
         text.parse().map_err(|_| bad_request(format!("{name:?} cannot be {text:?}")))
     }

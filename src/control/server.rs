@@ -1,7 +1,7 @@
 //! The thread that serves the control socket, and the metrics on a TCP address if there is one.
 //!
-//! No client can hold it: a connection has one request, [`DEADLINE`] for all of it, and [`LARGEST_HEAD`] bytes to say it
-//! in. Each listener has places of its own, [`MOST_CONNECTIONS`]; where a crowd has taken them all, [`Guests`] says who
+//! No client can hold it: a connection has one request, [`DEADLINE`] for all of it, and [`MAX_HEAD_BYTES`] bytes to say it
+//! in. Each listener has places of its own, [`MAX_CONNECTIONS`]; where a crowd has taken them all, [`ConnectionPool`] says who
 //! has to go for the next one.
 
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::Question;
+use super::DaemonRequest;
 use super::routes::{Routes, Scope};
 
 /// For one connection, from its beginning to the end of its answer, also if nobody else comes.
@@ -30,21 +30,21 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Each takes a descriptor and some 30 KiB, and, where it does not read its answer, up to
-/// [`WATCHES_AT_ONCE`](super::WATCHES_AT_ONCE) watches or as many runs of it: 10 MiB for all of them.
-const MOST_CONNECTIONS: usize = 64;
+/// [`WATCHES_PER_PAGE`](super::WATCHES_PER_PAGE) watches or as many runs of it: 10 MiB for all of them.
+const MAX_CONNECTIONS: usize = 64;
 
 /// What everybody gets to ask before it may have to go for another: enough on a busy machine. A thousand clients that
 /// connect at once and never say a word keep the next one waiting for 8 s.
-const GRACE_TO_ASK: Duration = Duration::from_millis(500);
+const REQUEST_GRACE: Duration = Duration::from_millis(500);
 
 /// The same for whoever has asked, with the time that it took. All of a large ledger is read in a fraction.
-const GRACE: Duration = Duration::from_secs(2);
+const REPLY_GRACE: Duration = Duration::from_secs(2);
 
 /// hyper's least.
-const LARGEST_HEAD: usize = 8192;
+const MAX_HEAD_BYTES: usize = 8192;
 
 /// After accepting failed, which it does over and over while there are no descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// What there is to serve.
 pub struct Listeners {
@@ -63,11 +63,12 @@ pub fn start(listeners: Listeners, routes: Routes) -> io::Result<()> {
     let routes = Arc::new(routes);
     std::thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async {
-            let from_here = async |listener: &UnixListener| listener.accept().await.map(|(stream, _)| stream);
-            let from_afar = async |listener: &TcpListener| listener.accept().await.map(|(stream, _)| stream);
+            let accept_unix =
+                async |listener: &UnixListener| listener.accept().await.map(|(stream, _)| stream);
+            let accept_tcp = async |listener: &TcpListener| listener.accept().await.map(|(stream, _)| stream);
             tokio::join!(
-                serve(control, from_here, &routes, Scope::Everything),
-                serve(metrics, from_afar, &routes, Scope::Metrics),
+                serve(control, accept_unix, &routes, Scope::Everything),
+                serve(metrics, accept_tcp, &routes, Scope::Metrics),
             )
         })
     })?;
@@ -75,8 +76,8 @@ pub fn start(listeners: Listeners, routes: Routes) -> io::Result<()> {
 }
 
 /// The daemon's ear: how many questions may wait. Each client waits for its own, so it is about their number.
-pub fn questions() -> (mpsc::Sender<Question>, mpsc::Receiver<Question>) {
-    mpsc::channel(MOST_CONNECTIONS)
+pub fn requests() -> (mpsc::Sender<DaemonRequest>, mpsc::Receiver<DaemonRequest>) {
+    mpsc::channel(MAX_CONNECTIONS)
 }
 
 /// For ever, if there is a listener.
@@ -89,16 +90,16 @@ async fn serve<L, S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Some(listener) = listener else { return };
-    let mut guests = Guests::default();
+    let mut connections = ConnectionPool::default();
     loop {
-        let leaves = guests.next_leaves();
+        let evictable_at = connections.next_eviction();
         tokio::select! {
-            accepted = accept(&listener), if leaves.is_none() => match accepted {
-                Ok(stream) => guests.admit(|has_asked| converse(stream, routes.clone(), scope, has_asked)),
-                Err(_) => tokio::time::sleep(PAUSE).await,
+            accepted = accept(&listener), if evictable_at.is_none() => match accepted {
+                Ok(stream) => connections.admit(|has_requested| serve_connection(stream, routes.clone(), scope, has_requested)),
+                Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
             },
-            () = sleep_until(leaves.unwrap_or_else(Instant::now)), if leaves.is_some() => guests.dismiss(),
-            Some(_) = guests.tasks.join_next() => guests.forget_the_gone(),
+            () = sleep_until(evictable_at.unwrap_or_else(Instant::now)), if evictable_at.is_some() => connections.evict(),
+            Some(_) = connections.tasks.join_next() => connections.remove_finished(),
         }
     }
 }
@@ -106,68 +107,68 @@ async fn serve<L, S>(
 /// Who is served. Where all places are taken somebody has to go, so that there is one for the next; but nobody before its
 /// grace is over.
 #[derive(Default)]
-struct Guests {
+struct ConnectionPool {
     tasks: JoinSet<()>,
-    present: Vec<Guest>,
+    open: Vec<PooledConnection>,
 }
 
-struct Guest {
-    came: Instant,
-    has_asked: Arc<AtomicBool>,
+struct PooledConnection {
+    accepted_at: Instant,
+    has_requested: Arc<AtomicBool>,
     task: AbortHandle,
 }
 
-impl Guest {
+impl PooledConnection {
     /// When it has to go for another, if that is so.
-    fn leaves(&self) -> Instant {
-        let grace = if self.has_asked.load(Ordering::Relaxed) { GRACE } else { GRACE_TO_ASK };
-        self.came + grace
+    fn evictable_at(&self) -> Instant {
+        let grace = if self.has_requested.load(Ordering::Relaxed) { REPLY_GRACE } else { REQUEST_GRACE };
+        self.accepted_at + grace
     }
 }
 
-impl Guests {
-    fn admit<F>(&mut self, converse: impl FnOnce(Arc<AtomicBool>) -> F)
+impl ConnectionPool {
+    fn admit<F>(&mut self, serve_connection: impl FnOnce(Arc<AtomicBool>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let has_asked = Arc::<AtomicBool>::default();
-        let task = self.tasks.spawn(converse(Arc::clone(&has_asked)));
-        self.present.push(Guest { came: Instant::now(), has_asked, task });
+        let has_requested = Arc::<AtomicBool>::default();
+        let task = self.tasks.spawn(serve_connection(Arc::clone(&has_requested)));
+        self.open.push(PooledConnection { accepted_at: Instant::now(), has_requested, task });
     }
 
     /// When somebody has to go for the next one; `None` if there is room.
-    fn next_leaves(&self) -> Option<Instant> {
-        let all_taken = self.present.len() >= MOST_CONNECTIONS;
-        self.present.iter().map(Guest::leaves).min().filter(|_| all_taken)
+    fn next_eviction(&self) -> Option<Instant> {
+        let all_taken = self.open.len() >= MAX_CONNECTIONS;
+        self.open.iter().map(PooledConnection::evictable_at).min().filter(|_| all_taken)
     }
 
     /// Sends the one away whose time came first. By now it may have asked, and have more.
-    fn dismiss(&mut self) {
-        let next = self.present.iter().enumerate().min_by_key(|(_, guest)| guest.leaves());
-        if let Some((place, _)) = next.filter(|(_, guest)| guest.leaves() <= Instant::now()) {
-            self.present.remove(place).task.abort();
+    fn evict(&mut self) {
+        let next = self.open.iter().enumerate().min_by_key(|(_, connection)| connection.evictable_at());
+        if let Some((place, _)) = next.filter(|(_, connection)| connection.evictable_at() <= Instant::now()) {
+            self.open.remove(place).task.abort();
         }
     }
 
-    fn forget_the_gone(&mut self) {
-        self.present.retain(|guest| !guest.task.is_finished());
+    fn remove_finished(&mut self) {
+        self.open.retain(|connection| !connection.task.is_finished());
     }
 }
 
-/// Serves one connection, from its beginning to its end. `has_asked` turns true with its request.
-pub async fn converse<S>(stream: S, routes: Arc<Routes>, scope: Scope, has_asked: Arc<AtomicBool>)
+/// Serves one connection, from its beginning to its end. `has_requested` turns true with its request.
+pub async fn serve_connection<S>(stream: S, routes: Arc<Routes>, scope: Scope, has_requested: Arc<AtomicBool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
-        has_asked.store(true, Ordering::Relaxed);
+        has_requested.store(true, Ordering::Relaxed);
         let routes = routes.clone();
         async move { Ok::<_, Infallible>(routes.answer(&request, scope).await) }
     });
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
-        .max_buf_size(LARGEST_HEAD)
+        .max_buf_size(MAX_HEAD_BYTES)
         .keep_alive(false)
         // Who has asked may have nothing more to say.
         .half_close(true)
@@ -181,43 +182,43 @@ mod tests {
     use super::*;
 
     /// Who came so long ago.
-    fn guest(guests: &mut Guests, has_asked: bool, ago: Duration) {
-        guests.admit(|asks| {
-            asks.store(has_asked, Ordering::Relaxed);
+    fn connection(connections: &mut ConnectionPool, has_requested: bool, ago: Duration) {
+        connections.admit(|asks| {
+            asks.store(has_requested, Ordering::Relaxed);
             std::future::pending()
         });
-        guests.present.last_mut().unwrap().came = Instant::now().checked_sub(ago).unwrap();
+        connections.open.last_mut().unwrap().accepted_at = Instant::now().checked_sub(ago).unwrap();
     }
 
-    fn silent(guests: &Guests) -> usize {
-        guests.present.iter().filter(|guest| !guest.has_asked.load(Ordering::Relaxed)).count()
+    fn silent(connections: &ConnectionPool) -> usize {
+        connections.open.iter().filter(|connection| !connection.has_requested.load(Ordering::Relaxed)).count()
     }
 
     #[tokio::test]
     async fn for_the_next_one_goes_who_overstays_most_and_nobody_before_its_time() {
-        let mut guests = Guests::default();
-        for _ in 3..MOST_CONNECTIONS {
-            guest(&mut guests, true, Duration::ZERO);
+        let mut connections = ConnectionPool::default();
+        for _ in 3..MAX_CONNECTIONS {
+            connection(&mut connections, true, Duration::ZERO);
         }
-        guest(&mut guests, false, GRACE_TO_ASK / 2);
-        guest(&mut guests, true, GRACE / 2);
-        assert_eq!(guests.next_leaves(), None, "there is room");
-        guest(&mut guests, false, 2 * GRACE_TO_ASK);
-        assert!(guests.next_leaves().is_some_and(|leaves| leaves < Instant::now()));
-        guests.dismiss();
-        assert_eq!((guests.present.len(), silent(&guests)), (MOST_CONNECTIONS - 1, 1));
-        assert_eq!(guests.next_leaves(), None);
+        connection(&mut connections, false, REQUEST_GRACE / 2);
+        connection(&mut connections, true, REPLY_GRACE / 2);
+        assert_eq!(connections.next_eviction(), None, "there is room");
+        connection(&mut connections, false, 2 * REQUEST_GRACE);
+        assert!(connections.next_eviction().is_some_and(|evictable_at| evictable_at < Instant::now()));
+        connections.evict();
+        assert_eq!((connections.open.len(), silent(&connections)), (MAX_CONNECTIONS - 1, 1));
+        assert_eq!(connections.next_eviction(), None);
         // Of two that have overstayed, who has so longer; that others are silent protects nobody.
-        guest(&mut guests, true, 3 * GRACE);
-        guests.dismiss();
-        assert_eq!((guests.present.len(), silent(&guests)), (MOST_CONNECTIONS - 1, 1));
-        guest(&mut guests, true, Duration::ZERO);
-        assert!(guests.next_leaves().is_some_and(|leaves| leaves > Instant::now()));
-        guests.dismiss();
-        assert_eq!(guests.present.len(), MOST_CONNECTIONS, "it is nobody's time");
+        connection(&mut connections, true, 3 * REPLY_GRACE);
+        connections.evict();
+        assert_eq!((connections.open.len(), silent(&connections)), (MAX_CONNECTIONS - 1, 1));
+        connection(&mut connections, true, Duration::ZERO);
+        assert!(connections.next_eviction().is_some_and(|evictable_at| evictable_at > Instant::now()));
+        connections.evict();
+        assert_eq!(connections.open.len(), MAX_CONNECTIONS, "it is nobody's time");
         for _ in 0..2 {
-            assert!(guests.tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
+            assert!(connections.tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
         }
-        assert_eq!(guests.tasks.len(), MOST_CONNECTIONS);
+        assert_eq!(connections.tasks.len(), MAX_CONNECTIONS);
     }
 }

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 /// Where the socket is to be, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SocketOptions {
     pub path: PathBuf,
     /// Whoever can write to it can steer the daemon, and so start what runs as root.
     pub mode: u32,
@@ -22,11 +22,11 @@ pub struct Place {
 }
 
 /// What the kernel takes: 108 bytes with the NUL at the end.
-const LONGEST_PATH: usize = 107;
+const MAX_PATH_BYTES: usize = 107;
 
 #[derive(Debug, Error)]
 pub enum SocketError {
-    #[error("control socket {}: its path has more than {LONGEST_PATH} bytes, and no client could name it; give it a shorter one with --control-socket", .0.display())]
+    #[error("control socket {}: its path has more than {MAX_PATH_BYTES} bytes, and no client could name it; give it a shorter one with --control-socket", .0.display())]
     TooLong(PathBuf),
     #[error("control socket {}: another daemon answers there; give this one its own with --control-socket", .0.display())]
     Taken(PathBuf),
@@ -38,12 +38,12 @@ pub enum SocketError {
 
 /// A listening socket and its file.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundSocket {
     listener: UnixListener,
     file: SocketFile,
 }
 
-impl Bound {
+impl BoundSocket {
     pub fn split(self) -> (UnixListener, SocketFile) {
         (self.listener, self.file)
     }
@@ -62,13 +62,13 @@ impl SocketFile {
     }
 }
 
-/// Puts a listening socket at `place`. What a dead daemon left there is replaced, and nothing else.
+/// Puts a listening socket at `options`. What a dead daemon left there is replaced, and nothing else.
 ///
 /// It gets its name only when it has its mode and group, so that nobody else can come in before.
-pub fn bind(place: &Place) -> Result<Bound, SocketError> {
-    let path = &place.path;
+pub fn bind(options: &SocketOptions) -> Result<BoundSocket, SocketError> {
+    let path = &options.path;
     let io = |source| SocketError::Io { path: path.clone(), source };
-    if path.as_os_str().len() > LONGEST_PATH {
+    if path.as_os_str().len() > MAX_PATH_BYTES {
         return Err(SocketError::TooLong(path.clone()));
     }
     if let Some(parent) = path.parent() {
@@ -83,23 +83,23 @@ pub fn bind(place: &Place) -> Result<Bound, SocketError> {
     }
     // No longer than usual names, so that it has room where the socket has.
     let hidden = path.with_file_name(format!(".{:x}", std::process::id()));
-    let bound = listen(place, &hidden);
+    let bound = listen(options, &hidden);
     if bound.is_err() {
         let _ = fs::remove_file(&hidden);
     }
     bound.map_err(io)
 }
 
-fn listen(place: &Place, hidden: &Path) -> io::Result<Bound> {
+fn listen(options: &SocketOptions, hidden: &Path) -> io::Result<BoundSocket> {
     // Of a former process with our number.
     let _ = fs::remove_file(hidden);
     let listener = UnixListener::bind(hidden)?;
     listener.set_nonblocking(true)?;
-    chown(hidden, None, place.group)?;
-    fs::set_permissions(hidden, Permissions::from_mode(place.mode))?;
-    fs::rename(hidden, &place.path)?;
-    let path = place.path.clone();
-    Ok(Bound { listener, file: SocketFile { inode: inode(&path)?, path } })
+    chown(hidden, None, options.group)?;
+    fs::set_permissions(hidden, Permissions::from_mode(options.mode))?;
+    fs::rename(hidden, &options.path)?;
+    let path = options.path.clone();
+    Ok(BoundSocket { listener, file: SocketFile { inode: inode(&path)?, path } })
 }
 
 impl Drop for SocketFile {
@@ -138,48 +138,48 @@ mod tests {
     #[test]
     fn a_socket_has_its_mode_from_the_start_and_goes_with_its_daemon() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place { path: dir.path().join("run/control.sock"), mode: 0o660, group: None };
-        let bound = bind(&place).unwrap();
-        assert_eq!(fs::metadata(&place.path).unwrap().permissions().mode() & 0o777, 0o660);
-        assert!(matches!(bind(&place), Err(SocketError::Taken(_))));
+        let options = SocketOptions { path: dir.path().join("run/control.sock"), mode: 0o660, group: None };
+        let bound = bind(&options).unwrap();
+        assert_eq!(fs::metadata(&options.path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert!(matches!(bind(&options), Err(SocketError::Taken(_))));
         assert_eq!(fs::read_dir(dir.path().join("run")).unwrap().count(), 1);
         drop(bound);
-        assert!(!place.path.exists());
+        assert!(!options.path.exists());
     }
 
     #[test]
     fn what_a_dead_daemon_left_is_replaced_and_not_taken_away_by_the_one_before() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place { path: dir.path().join("control.sock"), mode: 0o600, group: None };
-        drop(UnixListener::bind(&place.path).unwrap());
-        let first = bind(&place).unwrap();
-        fs::remove_file(&place.path).unwrap();
-        let second = bind(&place).unwrap();
+        let options = SocketOptions { path: dir.path().join("control.sock"), mode: 0o600, group: None };
+        drop(UnixListener::bind(&options.path).unwrap());
+        let first = bind(&options).unwrap();
+        fs::remove_file(&options.path).unwrap();
+        let second = bind(&options).unwrap();
         drop(first);
-        assert!(place.path.exists());
+        assert!(options.path.exists());
         drop(second);
     }
 
     #[test]
     fn a_path_may_be_as_long_as_the_kernel_takes_and_no_longer() {
         let dir = tempfile::tempdir().unwrap();
-        let place = |length: usize| {
+        let options = |length: usize| {
             let parent =
                 dir.path().join("x".repeat(length - dir.path().as_os_str().len() - "//control.sock".len()));
-            Place { path: parent.join("control.sock"), mode: 0o600, group: None }
+            SocketOptions { path: parent.join("control.sock"), mode: 0o600, group: None }
         };
-        assert_eq!(place(LONGEST_PATH).path.as_os_str().len(), LONGEST_PATH);
-        drop(bind(&place(LONGEST_PATH)).unwrap());
-        assert!(matches!(bind(&place(LONGEST_PATH + 1)), Err(SocketError::TooLong(_))));
+        assert_eq!(options(MAX_PATH_BYTES).path.as_os_str().len(), MAX_PATH_BYTES);
+        drop(bind(&options(MAX_PATH_BYTES)).unwrap());
+        assert!(matches!(bind(&options(MAX_PATH_BYTES + 1)), Err(SocketError::TooLong(_))));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn what_is_no_socket_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place { path: dir.path().join("control.sock"), mode: 0o600, group: None };
-        fs::write(&place.path, "precious").unwrap();
-        assert!(matches!(bind(&place), Err(SocketError::NoSocket(_))));
-        assert_eq!(fs::read_to_string(&place.path).unwrap(), "precious");
+        let options = SocketOptions { path: dir.path().join("control.sock"), mode: 0o600, group: None };
+        fs::write(&options.path, "precious").unwrap();
+        assert!(matches!(bind(&options), Err(SocketError::NoSocket(_))));
+        assert_eq!(fs::read_to_string(&options.path).unwrap(), "precious");
     }
 }

@@ -143,7 +143,7 @@ pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Dur
 }
 
 /// A process that does not die of SIGKILL within this time hangs in the kernel.
-const KILLED_FOR: f64 = 5.0;
+const KILL_STUCK_SECONDS: f64 = 5.0;
 
 impl WatchStatus {
     /// The order of whatever is shown to people.
@@ -179,7 +179,8 @@ impl WatchStatus {
     }
 
     fn stuck(&self, stuck_after: Duration) -> Option<String> {
-        let undead = self.runs.iter().find(|run| run.killed_seconds.is_some_and(|ago| ago > KILLED_FOR));
+        let undead =
+            self.runs.iter().find(|run| run.killed_seconds.is_some_and(|ago| ago > KILL_STUCK_SECONDS));
         if let Some(run) = undead {
             return Some(format!("pid {} does not end after SIGKILL", run.pid));
         }

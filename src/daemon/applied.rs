@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{Change, NodeEvent, NodePath, Tree};
-use crate::store::MOST_NODES;
+use crate::store::MAX_TREE_NODES;
 use crate::watch::RunId;
 
 /// How many nodes may be in doubt: all of the largest tree, and as many that are gone by now.
-const MOST_IN_DOUBT: usize = 2 * MOST_NODES;
+const MAX_UNCONFIRMED: usize = 2 * MAX_TREE_NODES;
 
 /// Of one definition of a watch: another one has succeeded with nothing yet.
 #[derive(Default)]
@@ -18,23 +18,23 @@ pub(super) struct Applied {
     /// The trees of the runs that have not ended.
     running: BTreeMap<RunId, Arc<Tree>>,
     /// The nodes that a run was given since then, and may have done something about, with the latest such run.
-    doubtful: BTreeMap<NodePath, RunId>,
+    unconfirmed: BTreeMap<NodePath, RunId>,
 }
 
 impl Applied {
     /// What `run` is to be given of `tree`, sorted by path: what differs from the tree that the action succeeded with
     /// last, and what a run was given that did not succeed. To be answered by [`Self::ended`]. Runs come in the order
     /// of their ids.
-    pub(super) fn give(&mut self, run: RunId, tree: &Arc<Tree>) -> Vec<Change> {
-        if self.doubtful.len() > MOST_IN_DOUBT {
-            (self.last, self.doubtful) = (None, BTreeMap::new());
+    pub(super) fn changes_for(&mut self, run: RunId, tree: &Arc<Tree>) -> Vec<Change> {
+        if self.unconfirmed.len() > MAX_UNCONFIRMED {
+            (self.last, self.unconfirmed) = (None, BTreeMap::new());
         }
         let mut changes = match &self.last {
             Some((_, last)) => tree.changes_since(last),
             None => tree.load(),
         };
         let listed = changes.len();
-        for path in self.doubtful.keys() {
+        for path in self.unconfirmed.keys() {
             if changes[..listed].binary_search_by(|change| change.path.cmp(path)).is_err() {
                 changes.push(match tree.get(path) {
                     Some(node) => Change::to(node, NodeEvent::Changed),
@@ -43,7 +43,7 @@ impl Applied {
             }
         }
         changes.sort_by(|a, b| a.path.cmp(&b.path));
-        self.doubtful.extend(changes.iter().map(|change| (change.path.clone(), run)));
+        self.unconfirmed.extend(changes.iter().map(|change| (change.path.clone(), run)));
         self.running.insert(run, Arc::clone(tree));
         changes
     }
@@ -55,7 +55,7 @@ impl Applied {
         if succeeded && self.last.as_ref().is_none_or(|(last, _)| *last < run) {
             self.last = Some((run, tree));
             // It was given all that was in doubt then.
-            self.doubtful.retain(|_, latest| *latest > run);
+            self.unconfirmed.retain(|_, latest| *latest > run);
         }
     }
 }
@@ -64,8 +64,8 @@ impl Applied {
 mod tests {
     use super::*;
 
-    fn give(applied: &mut Applied, run: u64, tree: &[(&str, i64)]) -> String {
-        let changes = applied.give(RunId(run), &Tree::sample(tree));
+    fn changes_for(applied: &mut Applied, run: u64, tree: &[(&str, i64)]) -> String {
+        let changes = applied.changes_for(RunId(run), &Tree::sample(tree));
         let text = changes.iter().map(|change| {
             let now = change.now.as_ref().map_or(String::new(), |now| now.version.to_string());
             format!("{} {}{now}", change.event.as_str(), change.path.as_str())
@@ -76,7 +76,7 @@ mod tests {
     /// With `/t` and `/t/a`, which a first run has succeeded with.
     fn applied() -> Applied {
         let mut applied = Applied::default();
-        assert_eq!(give(&mut applied, 1, &[("/t", 1), ("/t/a", 1)]), "load /t1, load /t/a1");
+        assert_eq!(changes_for(&mut applied, 1, &[("/t", 1), ("/t/a", 1)]), "load /t1, load /t/a1");
         applied.ended(RunId(1), true);
         applied
     }
@@ -84,67 +84,67 @@ mod tests {
     #[test]
     fn a_run_is_given_what_differs_from_what_the_last_success_was_given() {
         let mut applied = applied();
-        assert_eq!(give(&mut applied, 2, &[("/t", 1), ("/t/b", 2)]), "deleted /t/a, created /t/b2");
+        assert_eq!(changes_for(&mut applied, 2, &[("/t", 1), ("/t/b", 2)]), "deleted /t/a, created /t/b2");
         applied.ended(RunId(2), true);
-        assert_eq!(give(&mut applied, 3, &[("/t", 3), ("/t/b", 2)]), "changed /t3");
+        assert_eq!(changes_for(&mut applied, 3, &[("/t", 3), ("/t/b", 2)]), "changed /t3");
         applied.ended(RunId(3), true);
-        assert_eq!(give(&mut applied, 4, &[("/t", 3), ("/t/b", 2)]), "");
+        assert_eq!(changes_for(&mut applied, 4, &[("/t", 3), ("/t/b", 2)]), "");
     }
 
     #[test]
     fn what_a_failed_run_was_given_is_given_again_in_its_latest_state() {
         let mut applied = applied();
-        give(&mut applied, 2, &[("/t", 1), ("/t/a", 2), ("/t/b", 2)]);
+        changes_for(&mut applied, 2, &[("/t", 1), ("/t/a", 2), ("/t/b", 2)]);
         applied.ended(RunId(2), false);
         assert_eq!(
-            give(&mut applied, 3, &[("/t", 3), ("/t/a", 3), ("/t/b", 2)]),
+            changes_for(&mut applied, 3, &[("/t", 3), ("/t/a", 3), ("/t/b", 2)]),
             "changed /t3, changed /t/a3, created /t/b2"
         );
         applied.ended(RunId(3), true);
-        assert_eq!(give(&mut applied, 4, &[("/t", 3), ("/t/a", 3), ("/t/b", 2)]), "");
+        assert_eq!(changes_for(&mut applied, 4, &[("/t", 3), ("/t/a", 3), ("/t/b", 2)]), "");
     }
 
     #[test]
     fn what_a_failed_run_was_given_is_given_again_also_where_it_is_as_before() {
         let mut applied = applied();
-        give(&mut applied, 2, &[("/t", 1), ("/t/a", 2), ("/t/b", 2)]);
+        changes_for(&mut applied, 2, &[("/t", 1), ("/t/a", 2), ("/t/b", 2)]);
         applied.ended(RunId(2), false);
-        assert_eq!(give(&mut applied, 3, &[("/t", 1), ("/t/a", 1)]), "changed /t/a1, deleted /t/b");
+        assert_eq!(changes_for(&mut applied, 3, &[("/t", 1), ("/t/a", 1)]), "changed /t/a1, deleted /t/b");
         applied.ended(RunId(3), true);
-        assert_eq!(give(&mut applied, 4, &[("/t", 1), ("/t/a", 1)]), "");
+        assert_eq!(changes_for(&mut applied, 4, &[("/t", 1), ("/t/a", 1)]), "");
     }
 
     #[test]
     fn what_is_gone_since_the_first_run_failed_is_told_to_be_deleted() {
         let mut applied = Applied::default();
-        give(&mut applied, 1, &[("/t", 1), ("/t/a", 1)]);
+        changes_for(&mut applied, 1, &[("/t", 1), ("/t/a", 1)]);
         applied.ended(RunId(1), false);
-        assert_eq!(give(&mut applied, 2, &[("/t", 1)]), "load /t1, deleted /t/a");
+        assert_eq!(changes_for(&mut applied, 2, &[("/t", 1)]), "load /t1, deleted /t/a");
     }
 
     #[test]
     fn an_older_run_that_succeeds_after_a_newer_one_changes_nothing() {
         let mut applied = applied();
-        assert_eq!(give(&mut applied, 2, &[("/t", 1), ("/t/a", 2)]), "changed /t/a2");
-        assert_eq!(give(&mut applied, 3, &[("/t", 3), ("/t/a", 2)]), "changed /t3, changed /t/a2");
+        assert_eq!(changes_for(&mut applied, 2, &[("/t", 1), ("/t/a", 2)]), "changed /t/a2");
+        assert_eq!(changes_for(&mut applied, 3, &[("/t", 3), ("/t/a", 2)]), "changed /t3, changed /t/a2");
         assert_eq!(
-            give(&mut applied, 4, &[("/t", 4), ("/t/a", 2)]),
+            changes_for(&mut applied, 4, &[("/t", 4), ("/t/a", 2)]),
             "changed /t4, changed /t/a2",
             "at least once"
         );
         applied.ended(RunId(3), true);
         applied.ended(RunId(2), true);
-        assert_eq!(give(&mut applied, 5, &[("/t", 4), ("/t/a", 2)]), "changed /t4, changed /t/a2");
+        assert_eq!(changes_for(&mut applied, 5, &[("/t", 4), ("/t/a", 2)]), "changed /t4, changed /t/a2");
         applied.ended(RunId(4), true);
         applied.ended(RunId(5), false);
-        assert_eq!(give(&mut applied, 6, &[("/t", 4), ("/t/a", 2)]), "changed /t4, changed /t/a2");
+        assert_eq!(changes_for(&mut applied, 6, &[("/t", 4), ("/t/a", 2)]), "changed /t4, changed /t/a2");
     }
 
     #[test]
     fn a_run_of_another_definition_changes_nothing() {
         let mut applied = applied();
         applied.ended(RunId(9), true);
-        assert_eq!(give(&mut applied, 10, &[("/t", 2), ("/t/a", 1)]), "changed /t2");
+        assert_eq!(changes_for(&mut applied, 10, &[("/t", 2), ("/t/a", 1)]), "changed /t2");
     }
 
     #[test]
@@ -155,10 +155,10 @@ mod tests {
             run += 1;
             let names: Vec<String> = (0..5000).map(|n| format!("/t/{run}-{n:04}")).collect();
             let nodes: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
-            give(&mut applied, run, &nodes);
+            changes_for(&mut applied, run, &nodes);
             applied.ended(RunId(run), false);
-            assert!(applied.doubtful.len() <= MOST_IN_DOUBT + nodes.len() + 2);
+            assert!(applied.unconfirmed.len() <= MAX_UNCONFIRMED + nodes.len() + 2);
         }
-        assert!(give(&mut applied, run + 1, &[("/t", 2)]).starts_with("load /t2, deleted /t/"));
+        assert!(changes_for(&mut applied, run + 1, &[("/t", 2)]).starts_with("load /t2, deleted /t/"));
     }
 }

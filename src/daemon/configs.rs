@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Daemon, Definition, Entry, WatchId};
+use super::{Daemon, Entry, EntryKind, WatchId};
 use crate::config::diff::{WatchChange, diff};
 use crate::config::files::FileChange;
-use crate::ledger::Recalled;
+use crate::ledger::StoredWatch;
 use crate::model::{Facet, StoreName, Subject, Throttle, WatchKey, WatchSpec};
-use crate::report::{Node, Report};
-use crate::watch::{Input, Policy, Standing, Watch};
+use crate::report::{NodeRef, Report};
+use crate::watch::{Input, Policy, Snapshot, Watch};
 
 /// Which files were there at the start: a former daemon may have loaded them as well.
 #[derive(Default)]
@@ -40,13 +40,13 @@ impl FirstScan {
     }
 
     /// Whether the file belongs to the scan and was not loaded by its end.
-    fn is_wanting(&self, file: &str) -> bool {
+    fn is_missing_in_scan(&self, file: &str) -> bool {
         self.directory_failed || self.failed.contains(file)
     }
 
     /// Whether what the file registers next may have been registered before the start.
     pub(super) fn may_be_older(&self, file: &str) -> bool {
-        !self.is_done || self.is_wanting(file)
+        !self.is_done || self.is_missing_in_scan(file)
     }
 }
 
@@ -80,22 +80,24 @@ impl Daemon {
                 self.failing_files.remove(&file);
                 self.log.report(&Report::ConfigRemoved { file: &file, watches: removed });
             }
-            FileChange::Closed { place, error } => {
+            FileChange::Inaccessible { path, error } => {
                 self.log.report(&Report::ConfigFailed { error: &error });
                 self.scan.directory_failed();
-                self.failing_files.insert(place, error);
+                self.failing_files.insert(path, error);
             }
-            FileChange::Opened { place } => {
-                self.failing_files.remove(&place);
+            FileChange::Accessible { path } => {
+                self.failing_files.remove(&path);
             }
             FileChange::Warning(warning) => self.log.report(&Report::ConfigWarning { warning: &warning }),
-            FileChange::Trouble(what) => self.log.report(&Report::Trouble { what: &what }),
+            FileChange::Degraded(what) => self.log.report(&Report::Problem { what: &what }),
             FileChange::FirstScanDone => {
                 self.log.report(&Report::Ready { watches: self.watches });
                 let (by_key, scan) = (&self.by_key, &self.scan);
-                self.ledger.tidy(|watch| by_key.contains_key(watch) || scan.is_wanting(&watch.file));
+                self.ledger.prune_watches(|watch| {
+                    by_key.contains_key(watch) || scan.is_missing_in_scan(&watch.file)
+                });
                 self.scan.is_done = true;
-                self.systemd.uses_stores(self.stores.in_use().count());
+                self.systemd.set_store_count(self.stores.in_use().count());
                 self.systemd.first_scan_done();
             }
             FileChange::Rescanned { requests } => {
@@ -110,8 +112,8 @@ impl Daemon {
         let before = self.by_file.insert(file.to_owned(), keys).unwrap_or_default();
         let current = before.iter().filter_map(|key| self.entries[&self.by_key[key]].spec());
         let changes = diff(current, watches);
-        let mut recalled = match changes.iter().any(|change| matches!(change, WatchChange::Add(_))) {
-            true => self.ledger.recall(file),
+        let mut stored = match changes.iter().any(|change| matches!(change, WatchChange::Add(_))) {
+            true => self.ledger.load_watches(file),
             false => HashMap::new(),
         };
         let mut count = Changes::default();
@@ -119,8 +121,8 @@ impl Daemon {
             match change {
                 WatchChange::Add(spec) => {
                     count.added += 1;
-                    let recalled = recalled.remove(&*spec.id.description);
-                    self.add(spec, recalled.as_ref());
+                    let stored = stored.remove(&*spec.id.description);
+                    self.add(spec, stored.as_ref());
                 }
                 WatchChange::Change(spec) => {
                     count.changed += 1;
@@ -136,34 +138,34 @@ impl Daemon {
         count
     }
 
-    fn add(&mut self, spec: WatchSpec, recalled: Option<&Recalled>) {
-        self.log.report(&Report::WatchAdded { watch: &spec.id, node: Node::of(&spec) });
-        let ((store, subject), hash) = (place(&spec), spec.definition_hash());
-        let standing = self.standing(&spec, hash, recalled);
-        if standing.stopped {
+    fn add(&mut self, spec: WatchSpec, stored: Option<&StoredWatch>) {
+        self.log.report(&Report::WatchAdded { watch: &spec.id, node: NodeRef::of(&spec) });
+        let ((store, subject), hash) = (store_and_subject(&spec), spec.definition_hash());
+        let snapshot = self.snapshot(&spec, hash, stored);
+        if snapshot.stopped {
             self.log.report(&Report::StaysStopped { watch: &spec.id });
         }
-        let same_store = |recalled: &&Recalled| *recalled.store == *self.stores[&store].lasting_name;
-        let recalled = recalled.filter(same_store);
-        let is_recorded = recalled.is_some_and(|recalled| recalled.definition == hash);
-        if standing.paused {
+        let same_store = |stored: &&StoredWatch| *stored.store == *self.stores[&store].identity;
+        let stored = stored.filter(same_store);
+        let is_recorded = stored.is_some_and(|stored| stored.definition == hash);
+        if snapshot.paused {
             self.log.report(&Report::StaysPaused { watch: &spec.id });
         }
         let id = match self.by_key.get(&spec.id).copied() {
             Some(id) => {
-                self.revive(id, spec, hash, standing, is_recorded);
+                self.revive(id, spec, hash, snapshot, is_recorded);
                 id
             }
             None => {
-                let watch = Watch::new(self.policy(&spec), standing);
-                self.enter(Entry::new(Definition::Loaded(spec), watch))
+                let watch = Watch::new(self.policy(&spec), snapshot);
+                self.enter(Entry::new(EntryKind::Loaded(spec), watch))
             }
         };
         if !is_recorded {
-            self.unremembered.insert(id);
+            self.unsaved_watches.insert(id);
         }
         let why =
-            recalled.filter(|_| is_recorded && standing.failures > 0).and_then(|it| it.last_error.clone());
+            stored.filter(|_| is_recorded && snapshot.failures > 0).and_then(|it| it.last_error.clone());
         if let (Some(why), Some(entry)) = (why, self.entries.get_mut(&id)) {
             entry.fail(why);
         }
@@ -172,26 +174,26 @@ impl Daemon {
 
     /// Loads a watch that was removed, or whose daemon died, while an action of it still runs: its first run waits
     /// for that one.
-    fn revive(&mut self, id: WatchId, spec: WatchSpec, hash: u64, standing: Standing, is_recorded: bool) {
+    fn revive(&mut self, id: WatchId, spec: WatchSpec, hash: u64, snapshot: Snapshot, is_recorded: bool) {
         let policy = self.policy(&spec);
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let same_definition = is_recorded && matches!(entry.definition, Definition::Former(_));
-        (entry.definition, entry.hash) = (Definition::Loaded(spec), hash);
+        let same_definition = is_recorded && matches!(entry.kind, EntryKind::LedgerOnly(_));
+        (entry.kind, entry.hash) = (EntryKind::Loaded(spec), hash);
         (entry.retired, entry.failure, entry.applied) = (false, None, None);
-        self.step(id, Input::Loaded { policy, standing, same_definition });
+        self.step(id, Input::Loaded { policy, snapshot, same_definition });
     }
 
     fn redefine(&mut self, spec: WatchSpec) {
         let (id, policy) = (self.by_key[&spec.id], self.policy(&spec));
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let Some(old) = entry.spec().map(place) else { return };
-        let new = place(&spec);
-        self.log.report(&Report::WatchChanged { watch: &spec.id, node: Node::of(&spec) });
+        let Some(old) = entry.spec().map(store_and_subject) else { return };
+        let new = store_and_subject(&spec);
+        self.log.report(&Report::WatchChanged { watch: &spec.id, node: NodeRef::of(&spec) });
         (entry.hash, entry.failure, entry.applied) = (spec.definition_hash(), None, None);
-        entry.definition = Definition::Loaded(spec);
+        entry.kind = EntryKind::Loaded(spec);
         let same_subject = old == new;
         self.step(id, Input::Redefined { policy, same_subject });
-        self.unremembered.insert(id);
+        self.unsaved_watches.insert(id);
         let ((old_store, old), (store, subject)) = (old, new);
         if same_subject {
             self.stores[&store].subscriptions().refresh(&subject);
@@ -205,7 +207,7 @@ impl Daemon {
         self.log.report(&Report::WatchRemoved { watch: key });
         let id = self.by_key[key];
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let Some((store, subject)) = entry.spec().map(place) else { return };
+        let Some((store, subject)) = entry.spec().map(store_and_subject) else { return };
         entry.retired = true;
         self.ledger.retire(key);
         self.stores[&store].leave(id, &subject);
@@ -214,7 +216,7 @@ impl Daemon {
 
     fn policy(&self, spec: &WatchSpec) -> Policy {
         // Throttles only say when, and nobody waits for that in a rehearsal.
-        let throttle = if self.is_rehearsal() { Throttle::default() } else { spec.throttle };
+        let throttle = if self.is_dry_run() { Throttle::default() } else { spec.throttle };
         Policy {
             run_mode: spec.run_mode,
             run_on_load: spec.run_on_load,
@@ -231,6 +233,6 @@ impl Daemon {
 }
 
 /// Where a watch's node is.
-fn place(spec: &WatchSpec) -> (StoreName, Subject) {
+fn store_and_subject(spec: &WatchSpec) -> (StoreName, Subject) {
     (spec.store.clone(), spec.subject.clone())
 }

@@ -3,8 +3,8 @@
 use tokio::time::Instant;
 
 use super::applied::Applied;
-use super::memory::{LastFailure, LastRun};
-use crate::action::given::Given;
+use super::persist::{LastFailure, LastRun};
+use crate::action::payload::Payload;
 use crate::model::{Content, WatchKey, WatchSpec};
 use crate::watch::{Event, RunId, Time, Update, Watch};
 
@@ -13,7 +13,7 @@ use crate::watch::{Event, RunId, Time, Update, Watch};
 pub(super) struct WatchId(pub(super) u64);
 
 pub(super) struct Entry {
-    pub(super) definition: Definition,
+    pub(super) kind: EntryKind,
     /// The definition's, as the ledger has it.
     pub(super) hash: u64,
     pub(super) watch: Watch,
@@ -26,29 +26,29 @@ pub(super) struct Entry {
     /// Boxed, because of ten thousand most have none yet.
     pub(super) last_run: Option<Box<LastRun>>,
     /// Since when it was said how often that an update is held.
-    pub(super) held_said: Option<(Instant, u32)>,
+    pub(super) held_log_window: Option<(Instant, u32)>,
     /// In the present definition. Boxed, because few watch trees.
     pub(super) applied: Option<Box<Applied>>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "hardly any is small, and each lies in a box already")]
-pub(super) enum Definition {
+pub(super) enum EntryKind {
     Loaded(WatchSpec),
     /// Known from the ledger only, by a run that still lives.
-    Former(WatchKey),
+    LedgerOnly(WatchKey),
 }
 
 impl Entry {
-    pub(super) fn new(definition: Definition, watch: Watch) -> Self {
+    pub(super) fn new(kind: EntryKind, watch: Watch) -> Self {
         let mut entry = Self {
-            definition,
+            kind,
             hash: 0,
             watch,
             timer: None,
             retired: true,
             failure: None,
             last_run: None,
-            held_said: None,
+            held_log_window: None,
             applied: None,
         };
         if let Some(spec) = entry.spec() {
@@ -58,9 +58,9 @@ impl Entry {
     }
 
     pub(super) fn spec(&self) -> Option<&WatchSpec> {
-        match &self.definition {
-            Definition::Loaded(spec) => Some(spec),
-            Definition::Former(_) => None,
+        match &self.kind {
+            EntryKind::Loaded(spec) => Some(spec),
+            EntryKind::LedgerOnly(_) => None,
         }
     }
 
@@ -70,22 +70,24 @@ impl Entry {
     }
 
     pub(super) fn key(&self) -> &WatchKey {
-        match &self.definition {
-            Definition::Loaded(spec) => &spec.id,
-            Definition::Former(key) => key,
+        match &self.kind {
+            EntryKind::Loaded(spec) => &spec.id,
+            EntryKind::LedgerOnly(key) => key,
         }
     }
 
     /// What a run for this update is given.
-    pub(super) fn give(&mut self, run: RunId, update: &Update) -> Given {
+    pub(super) fn payload_for(&mut self, run: RunId, update: &Update) -> Payload {
         if update.event == Event::Trigger {
             // Who asks for a run of what is there means all of it.
             self.applied = None;
         }
         match &update.content {
-            Content::Data(data) => Given::Data(data.clone()),
-            Content::Children(names) => Given::Children(names.clone()),
-            Content::Tree(tree) => Given::Changes(self.applied.get_or_insert_default().give(run, tree)),
+            Content::Data(data) => Payload::Data(data.clone()),
+            Content::Children(names) => Payload::Children(names.clone()),
+            Content::Tree(tree) => {
+                Payload::Changes(self.applied.get_or_insert_default().changes_for(run, tree))
+            }
         }
     }
 

@@ -5,9 +5,9 @@
 //! * [`configs`] changes which watches there are.
 //! * [`entry`] is a watch as the daemon holds it.
 //! * [`gauges`] says how all that is at the moment.
-//! * [`memory`] keeps the ledger, and takes up what a former daemon left in it.
+//! * [`persist`] keeps the ledger, and takes up what a former daemon left in it.
 //! * [`operator`] answers what operators ask through the control socket.
-//! * [`rest`] lets it end by itself.
+//! * [`once`] lets it end by itself.
 //! * [`runs`] performs what the core asks for.
 //! * [`stores`] has the stores, and what is followed in each.
 //! * [`systemd`] tells the service manager how the daemon does.
@@ -22,42 +22,42 @@ use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::action::given::Given;
-use crate::action::proc::ProcessMark;
-use crate::action::run::{Handle, Outcome};
+use crate::action::payload::Payload;
+use crate::action::proc::ProcessId;
+use crate::action::run::{ExitStatus, Handle};
 use crate::action::spawn::Spawner;
 use crate::config::files::{FileChange, Loader};
-use crate::control::{Answer, Done, Question, Refusal};
-use crate::ledger::{Ending, Intent, Ledger};
+use crate::control::{CommandResult, DaemonRequest, ReplySender, RequestError};
+use crate::ledger::{Intent, Ledger, RunOutcome};
 use crate::model::{State, StoreName, Subject, WatchKey};
-use crate::report::{Node, Report, Reporter, RunReport};
+use crate::report::{NodeRef, Report, Reporter, RunReport};
 use crate::store::StoreEvent;
-use crate::watch::{End, Event, Input, Reason, RunId, Supply, Time, Update};
+use crate::watch::{Event, Generator, Input, Reason, RunId, RunResult, Time, Update};
 use configs::FirstScan;
-use entry::{Definition, Entry, WatchId};
-use memory::{LastRun, run_name};
-use systemd::{Figures, Systemd};
+use entry::{Entry, EntryKind, WatchId};
+use persist::{LastRun, run_name};
+use systemd::{StatusCounts, Systemd};
 
 mod applied;
 mod configs;
 mod entry;
 mod gauges;
-mod memory;
+mod once;
 mod operator;
-mod rest;
+mod persist;
 mod runs;
 mod stores;
 pub mod systemd;
 
-pub use rest::{Final, Rehearsed, Until};
+pub use once::{FinalStatus, PlannedRun, Until};
 pub use stores::Stores;
 
 /// How many of the stores' events are taken at once. The first action of a burst waits for all of them, some 50 µs each.
-const BATCH: usize = 16;
+const MAX_EVENT_BATCH: usize = 16;
 
 /// How long the ledger waits for what need not be there before an action starts: as long as a start takes, so that it
 /// does not take the processor from the action. A daemon that is killed meanwhile is taken to have done nothing.
-const SETTLE: Duration = Duration::from_millis(2);
+const FLUSH_DELAY: Duration = Duration::from_millis(2);
 
 /// Everything the daemon lives on; each is ready to use.
 pub struct Parts {
@@ -73,7 +73,7 @@ pub struct Parts {
     /// Signal numbers: SIGHUP, SIGTERM and SIGINT.
     pub signals: UnboundedReceiver<i32>,
     /// What operators ask; nobody may be there to.
-    pub questions: Receiver<Question>,
+    pub requests: Receiver<DaemonRequest>,
     pub systemd: Systemd,
     /// How long running actions may take to end by themselves when the daemon stops.
     pub stop_timeout: Duration,
@@ -82,8 +82,8 @@ pub struct Parts {
 
 /// Runs until it is told to stop, or is done, and the last action has ended. Returns how things stand then; `None` for
 /// [`Until::Stopped`].
-pub async fn run(parts: Parts) -> Option<Final> {
-    let Parts { mut config_changes, mut signals, mut questions, .. } = parts;
+pub async fn run(parts: Parts) -> Option<FinalStatus> {
+    let Parts { mut config_changes, mut signals, mut requests, .. } = parts;
     let (ends, mut ended) = unbounded_channel();
     let mut daemon = Daemon {
         log: parts.log,
@@ -91,12 +91,12 @@ pub async fn run(parts: Parts) -> Option<Final> {
         spawner: parts.spawner,
         stores: parts.stores,
         ends,
-        origin: Instant::now(),
+        start_instant: Instant::now(),
         started: SystemTime::now(),
         config_path: parts.config_path,
         untrusted_allowed: parts.untrusted_allowed,
         loader: parts.loader,
-        stamp: stamp(),
+        run_id_prefix: run_id_prefix(),
         entries: BTreeMap::new(),
         by_key: HashMap::new(),
         by_file: HashMap::new(),
@@ -104,36 +104,36 @@ pub async fn run(parts: Parts) -> Option<Final> {
         failing: BTreeSet::new(),
         runs: HashMap::new(),
         starting: Vec::new(),
-        unremembered: BTreeSet::new(),
-        unidentified: BTreeSet::new(),
-        settle_at: None,
-        supply: Supply::new(fastrand::u64(..)),
+        unsaved_watches: BTreeSet::new(),
+        unsaved_processes: BTreeSet::new(),
+        flush_at: None,
+        generator: Generator::new(fastrand::u64(..)),
         next_watch: 0,
         timers: BTreeSet::new(),
         scan: FirstScan::default(),
         failing_files: BTreeMap::new(),
         interrupted: HashMap::new(),
-        drifted: 0,
+        missed_changes: 0,
         systemd: parts.systemd,
         stop_timeout: parts.stop_timeout,
         stopping: false,
         reloads: VecDeque::new(),
         until: parts.until,
-        rehearsed: Vec::new(),
+        planned: Vec::new(),
         scanned_at: None,
     };
     daemon.adopt_orphans();
     loop {
-        daemon.heed_ledger();
+        daemon.handle_ledger_events();
         let retry = daemon.ledger.retry_at().map(Instant::from_std);
-        let wake = daemon.timers.first().map(|(at, _)| daemon.origin + *at);
-        let settle = daemon.settle_at;
-        let tell = daemon.systemd.due();
+        let wake = daemon.timers.first().map(|(at, _)| daemon.start_instant + *at);
+        let flush = daemon.flush_at;
+        let notify_at = daemon.systemd.due();
         tokio::select! {
             (store, event) = daemon.stores.next() => {
                 daemon.store_event(&store, event);
                 // What they have to say besides shares a commit.
-                for _ in 0..BATCH {
+                for _ in 0..MAX_EVENT_BATCH {
                     let Some((store, event)) = daemon.stores.try_next() else { break };
                     daemon.store_event(&store, event);
                 }
@@ -146,31 +146,31 @@ pub async fn run(parts: Parts) -> Option<Final> {
                 SIGTERM => daemon.stop("SIGTERM"),
                 _ => {}
             },
-            Some(question) = questions.recv() => daemon.answer(question),
-            () = sleep_until(wake.unwrap_or(daemon.origin)), if wake.is_some() => daemon.tick(),
-            () = sleep_until(settle.unwrap_or(daemon.origin)), if settle.is_some() => daemon.settle(),
-            () = sleep(rest::LOOK), if daemon.until != Until::Stopped => {}
-            () = sleep_until(retry.unwrap_or(daemon.origin)), if retry.is_some() => daemon.ledger.retry(),
-            () = sleep_until(tell.unwrap_or(daemon.origin)), if tell.is_some() => {}
+            Some(request) = requests.recv() => daemon.reply(request),
+            () = sleep_until(wake.unwrap_or(daemon.start_instant)), if wake.is_some() => daemon.tick(),
+            () = sleep_until(flush.unwrap_or(daemon.start_instant)), if flush.is_some() => daemon.flush(),
+            () = sleep(once::POLL_INTERVAL), if daemon.until != Until::Stopped => {}
+            () = sleep_until(retry.unwrap_or(daemon.start_instant)), if retry.is_some() => daemon.ledger.retry(),
+            () = sleep_until(notify_at.unwrap_or(daemon.start_instant)), if notify_at.is_some() => {}
         }
         daemon.start_all();
-        daemon.settle_soon();
-        daemon.tell_systemd();
+        daemon.schedule_flush();
+        daemon.notify_systemd();
         if daemon.stopping && daemon.runs.is_empty() || daemon.is_done() {
             break;
         }
     }
-    daemon.settle();
-    let ended = daemon.finally();
+    daemon.flush();
+    let ended = daemon.final_status();
     daemon.stores.close().await;
     daemon.log.report(&Report::Stopped);
     ended
 }
 
-struct Live {
+struct LiveRun {
     /// As the ledger has it. Kept, because one that was lost has to be told again.
     intent: Intent,
-    process: Option<ProcessMark>,
+    process: Option<ProcessId>,
     handle: Handle,
     started: Instant,
     ended_by: Option<Reason>,
@@ -179,13 +179,13 @@ struct Live {
 }
 
 /// A run that starts as soon as the ledger knows of it.
-struct Start {
+struct PendingStart {
     watch: WatchId,
     run: RunId,
     update: Update,
     /// As in [`crate::watch::Effect::Spawn`].
     since: Time,
-    given: Given,
+    payload: Payload,
     intent: Intent,
 }
 
@@ -193,16 +193,16 @@ struct Start {
 struct RunEnd {
     watch: WatchId,
     run: RunId,
-    how: Over,
+    how: EndKind,
 }
 
-enum Over {
+enum EndKind {
     /// With the last of its output.
-    Ended(io::Result<Outcome>, Vec<u8>),
+    Ended(io::Result<ExitStatus>, Vec<u8>),
     /// Which was said then. `starved` if there was no descriptor, memory or process left for it.
     NeverStarted { starved: bool },
     /// There was nothing to do.
-    Needless,
+    Unchanged,
 }
 
 struct Daemon {
@@ -211,13 +211,13 @@ struct Daemon {
     spawner: Spawner,
     stores: Stores,
     ends: UnboundedSender<RunEnd>,
-    origin: Instant,
+    start_instant: Instant,
     /// The same by the calendar.
     started: SystemTime,
     config_path: PathBuf,
     untrusted_allowed: bool,
     loader: Loader,
-    stamp: String,
+    run_id_prefix: String,
     /// Boxed, because a node of the tree has up to twice as many places as entries.
     entries: BTreeMap<WatchId, Box<Entry>>,
     by_key: HashMap<WatchKey, WatchId>,
@@ -225,14 +225,14 @@ struct Daemon {
     /// How many the files register, and which of these fail: counted as they change, so that nobody has to look at all.
     watches: usize,
     failing: BTreeSet<WatchId>,
-    runs: HashMap<RunId, Live>,
-    starting: Vec<Start>,
+    runs: HashMap<RunId, LiveRun>,
+    starting: Vec<PendingStart>,
     /// Whose records in the ledger are out of date, and which runs are there without their process.
-    unremembered: BTreeSet<WatchId>,
-    unidentified: BTreeSet<RunId>,
+    unsaved_watches: BTreeSet<WatchId>,
+    unsaved_processes: BTreeSet<RunId>,
     /// When the ledger is to be told of these.
-    settle_at: Option<Instant>,
-    supply: Supply,
+    flush_at: Option<Instant>,
+    generator: Generator,
     next_watch: u64,
     timers: BTreeSet<(Time, WatchId)>,
     scan: FirstScan,
@@ -240,49 +240,49 @@ struct Daemon {
     failing_files: BTreeMap<String, String>,
     /// Of the runs that the former daemon did not see end, until their watch is loaded.
     interrupted: HashMap<WatchKey, (Arc<str>, Subject, Event)>,
-    drifted: u64,
+    missed_changes: u64,
     systemd: Systemd,
     stop_timeout: Duration,
     stopping: bool,
     /// The rescans that were asked for and are not done, the oldest first, and who waits for them.
-    reloads: VecDeque<Option<Answer<Result<Done, Refusal>>>>,
+    reloads: VecDeque<Option<ReplySender<Result<CommandResult, RequestError>>>>,
     until: Until,
-    rehearsed: Vec<Rehearsed>,
+    planned: Vec<PlannedRun>,
     /// When it was first seen that all configs were read.
     scanned_at: Option<Instant>,
 }
 
 /// What the end of a run means: to its watch, and to the ledger.
-fn verdict(outcome: &io::Result<Outcome>, told: Option<Reason>) -> (End, Ending<'static>) {
-    let Ok(outcome) = outcome else { return (End::Failed, Ending::Unknown) };
-    let ending = Ending::of(outcome, told);
+fn verdict(outcome: &io::Result<ExitStatus>, told: Option<Reason>) -> (RunResult, RunOutcome<'static>) {
+    let Ok(outcome) = outcome else { return (RunResult::Failed, RunOutcome::Unknown) };
+    let ending = RunOutcome::of(outcome, told);
     let end = match ending {
-        Ending::Exited(0) => End::Succeeded,
-        Ending::Exited(_)
-        | Ending::Signaled(_)
-        | Ending::TimedOut
-        | Ending::Killed
-        | Ending::NotStarted(_) => End::Failed,
-        Ending::Interrupted | Ending::Unknown => End::Interrupted,
+        RunOutcome::Exited(0) => RunResult::Succeeded,
+        RunOutcome::Exited(_)
+        | RunOutcome::Signaled(_)
+        | RunOutcome::TimedOut
+        | RunOutcome::Killed
+        | RunOutcome::NotStarted(_) => RunResult::Failed,
+        RunOutcome::Interrupted | RunOutcome::Unknown => RunResult::Interrupted,
     };
     (end, ending)
 }
 
 /// Sets the run ids of a daemon apart from those of any other.
-fn stamp() -> String {
+fn run_id_prefix() -> String {
     let started = SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     format!("{:x}.{:x}", started.unwrap_or_default().as_millis(), std::process::id())
 }
 
 impl Daemon {
     fn now(&self) -> Time {
-        self.origin.elapsed()
+        self.start_instant.elapsed()
     }
 
     // What happens: each of these feeds watches.
 
     fn store_event(&mut self, name: &StoreName, event: StoreEvent) {
-        let shown = self.stores.shown(name);
+        let display_name = self.stores.display_name(name);
         let store = &mut self.stores[name];
         match event {
             StoreEvent::Observed { subject, state } => self.observed(name, &subject, &state),
@@ -291,39 +291,39 @@ impl Daemon {
                 subscribers.unreadable = Some(reason.clone());
                 let keys: Vec<_> =
                     subscribers.watches.iter().map(|watch| self.entries[watch].key()).collect();
-                let node = Node { store: name, subject: &subject };
+                let node = NodeRef { store: name, subject: &subject };
                 self.log.report(&Report::NodeUnreadable { node, watches: &keys, reason: &reason });
             }
             StoreEvent::Connected { what } => {
-                let away = store.connected(&what);
-                self.log.report(&Report::StoreConnected { store: shown, what: &what, away });
+                let downtime = store.connected(&what);
+                self.log.report(&Report::StoreConnected { store: display_name, what: &what, downtime });
                 self.systemd.store(name.as_str(), true);
             }
             StoreEvent::Disconnected { reason } => {
                 store.disconnected(&reason);
-                self.log.report(&Report::StoreDisconnected { store: shown, reason: &reason });
+                self.log.report(&Report::StoreDisconnected { store: display_name, reason: &reason });
                 self.systemd.store(name.as_str(), false);
             }
             StoreEvent::Refused { reason } => {
                 store.refused(&reason);
-                self.log.report(&Report::StoreRefused { store: shown, reason: &reason });
+                self.log.report(&Report::StoreRefused { store: display_name, reason: &reason });
             }
             StoreEvent::Exposed(what) => {
-                self.log.report(&Report::StoreExposed { store: shown, what: &what });
+                self.log.report(&Report::StoreExposed { store: display_name, what: &what });
             }
             StoreEvent::Degraded { reason } => {
-                self.log.report(&Report::StoreDegraded { store: shown, reason: &reason });
+                self.log.report(&Report::StoreDegraded { store: display_name, reason: &reason });
             }
-            StoreEvent::Drifted { subject } => {
-                self.drifted += 1;
-                let node = Node { store: name, subject: &subject };
-                self.log.report(&Report::NodeDrifted { node, total: self.drifted });
+            StoreEvent::MissedChange { subject } => {
+                self.missed_changes += 1;
+                let node = NodeRef { store: name, subject: &subject };
+                self.log.report(&Report::NodeChangeMissed { node, total: self.missed_changes });
             }
         }
     }
 
     fn observed(&mut self, store: &StoreName, subject: &Subject, state: &State) {
-        let node = Node { store, subject };
+        let node = NodeRef { store, subject };
         let Some(subscribers) = self.stores[store].subjects.get_mut(subject) else { return };
         if subscribers.unreadable.take().is_some() {
             self.log.report(&Report::NodeReadable { node });
@@ -336,14 +336,14 @@ impl Daemon {
 
     fn run_ended(&mut self, RunEnd { watch, run, how }: RunEnd) {
         let end = match how {
-            Over::NeverStarted { starved: true } => End::Starved,
-            Over::NeverStarted { starved: false } => End::Failed,
-            Over::Needless => End::Succeeded,
-            Over::Ended(outcome, output) => {
+            EndKind::NeverStarted { starved: true } => RunResult::Starved,
+            EndKind::NeverStarted { starved: false } => RunResult::Failed,
+            EndKind::Unchanged => RunResult::Succeeded,
+            EndKind::Ended(outcome, output) => {
                 // Each is followed once, and only what was put there.
                 let Some(live) = self.runs.remove(&run) else { return };
                 let (end, ending) = verdict(&outcome, live.ended_by);
-                self.note_end(run, &live, ending, &output);
+                self.record_end(run, &live, ending, &output);
                 if let Some(entry) = self.entries.get_mut(&watch) {
                     let Intent { event, version, started, .. } = live.intent;
                     let (version, took) = (version.number, live.started.elapsed());
@@ -354,7 +354,7 @@ impl Daemon {
             }
         };
         if let Some(applied) = self.entries.get_mut(&watch).and_then(|entry| entry.applied.as_mut()) {
-            applied.ended(run, end == End::Succeeded);
+            applied.ended(run, end == RunResult::Succeeded);
         }
         self.step(watch, Input::Ended { run, end });
     }
@@ -363,9 +363,9 @@ impl Daemon {
         &mut self,
         watch: WatchId,
         run: RunId,
-        live: &Live,
-        outcome: &io::Result<Outcome>,
-        end: End,
+        live: &LiveRun,
+        outcome: &io::Result<ExitStatus>,
+        end: RunResult,
     ) {
         let what = match outcome {
             Ok(outcome) => {
@@ -375,9 +375,9 @@ impl Daemon {
         };
         if let Some(entry) = self.entries.get_mut(&watch) {
             match end {
-                End::Succeeded => entry.failure = None,
-                End::Failed => entry.fail(what.to_string()),
-                End::Interrupted | End::Starved => {}
+                RunResult::Succeeded => entry.failure = None,
+                RunResult::Failed => entry.fail(what.to_string()),
+                RunResult::Interrupted | RunResult::Starved => {}
             }
         }
         self.log.report(&Report::Run { run: run_name(&live.intent, run), what });
@@ -391,19 +391,23 @@ impl Daemon {
         }
     }
 
-    /// Whoever asks for it; `answer` is given when the configs were read.
-    fn reload(&mut self, asked_by: &str, answer: Option<Answer<Result<Done, Refusal>>>) {
-        self.log.report(&Report::ConfigReload { asked_by });
+    /// Whoever asks for it; `reply` is given when the configs were read.
+    fn reload(
+        &mut self,
+        requested_by: &str,
+        reply: Option<ReplySender<Result<CommandResult, RequestError>>>,
+    ) {
+        self.log.report(&Report::ConfigReload { requested_by });
         self.systemd.reloading();
-        self.reloads.push_back(answer);
+        self.reloads.push_back(reply);
         self.loader.rescan();
     }
 
-    fn tell_systemd(&mut self) {
-        let figures =
-            Figures { watches: self.watches, running: self.runs.len(), failing: self.failing.len() };
-        if let Err(unheard) = self.systemd.tell(figures) {
-            self.log.report(&Report::Trouble { what: &unheard.to_string() });
+    fn notify_systemd(&mut self) {
+        let counts =
+            StatusCounts { watches: self.watches, running: self.runs.len(), failing: self.failing.len() };
+        if let Err(error) = self.systemd.send_updates(counts) {
+            self.log.report(&Report::Problem { what: &error.to_string() });
         }
     }
 
@@ -421,10 +425,10 @@ impl Daemon {
     fn step(&mut self, id: WatchId, input: Input) {
         let now = self.now();
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let before = entry.watch.standing();
-        let effects = entry.watch.step(now, input, &mut self.supply);
-        if entry.watch.standing() != before {
-            self.unremembered.insert(id);
+        let before = entry.watch.snapshot();
+        let effects = entry.watch.step(now, input, &mut self.generator);
+        if entry.watch.snapshot() != before {
+            self.unsaved_watches.insert(id);
         }
         self.count_failing(id);
         self.schedule(id);
@@ -445,7 +449,7 @@ impl Daemon {
 
     fn count_failing(&mut self, id: WatchId) {
         let Some(entry) = self.entries.get(&id) else { return };
-        match !entry.retired && entry.watch.standing().is_failing() {
+        match !entry.retired && entry.watch.snapshot().is_failing() {
             true => self.failing.insert(id),
             false => self.failing.remove(&id),
         };

@@ -6,26 +6,26 @@ use std::time::{Duration, SystemTime};
 use nix::libc;
 use tokio::time::Instant;
 
-use super::memory::LastRun;
-use super::{Daemon, Live, Over, RunEnd, Start, WatchId, run_name};
+use super::persist::LastRun;
+use super::{Daemon, EndKind, LiveRun, PendingStart, RunEnd, WatchId, run_name};
 use crate::act::function::{ActEvent, ActRequest};
-use crate::action::given::Given;
+use crate::action::payload::Payload;
 use crate::action::proc;
 use crate::action::run::{self, Handle};
 use crate::action::spawn::{Launch, Process, Program};
-use crate::ledger::{Ending, Intent};
+use crate::ledger::{Intent, RunOutcome};
 use crate::model::{Action, WatchSpec};
-use crate::report::{Node, Report, RunName, RunReport};
+use crate::report::{NodeRef, Report, RunName, RunReport};
 use crate::watch::{Effect, RunId, Time, Update};
 
 /// How often it is said of a watch that an update is held: all are counted, and the last is in the status.
-const HELD_TIMES: u32 = 10;
-const HELD_PERIOD: Duration = Duration::from_secs(10);
+const HELD_LOG_BURST: u32 = 10;
+const HELD_LOG_WINDOW: Duration = Duration::from_secs(10);
 
 impl Daemon {
     pub(super) fn perform(&mut self, id: WatchId, effect: Effect) {
         match effect {
-            Effect::Spawn { run, update, since } => self.intend(id, run, update, since),
+            Effect::Spawn { run, update, since } => self.prepare_start(id, run, update, since),
             Effect::Notify { run, signal } => {
                 let _ = self.signal(run, RunReport::Notified { signal }, |handle| handle.notify(signal));
             }
@@ -45,16 +45,16 @@ impl Daemon {
                 let watch = self.entries[&id].key();
                 self.log.report(&Report::Discarded { watch, version: version.number });
             }
-            Effect::Held { version, suspicion } => {
+            Effect::Held { version, hold_reason } => {
                 let Some(entry) = self.entries.get_mut(&id) else { return };
                 // Whoever writes the node decides how often.
-                let recent = entry.held_said.filter(|(since, _)| since.elapsed() < HELD_PERIOD);
+                let recent = entry.held_log_window.filter(|(since, _)| since.elapsed() < HELD_LOG_WINDOW);
                 let (since, times) = recent.unwrap_or((Instant::now(), 0));
-                entry.held_said = Some((since, times + 1));
-                let aloud = times < HELD_TIMES;
+                entry.held_log_window = Some((since, times + 1));
+                let warn = times < HELD_LOG_BURST;
                 let Some(spec) = entry.spec() else { return };
-                let (watch, node, version) = (&spec.id, Node::of(spec), version.number);
-                self.log.report(&Report::Held { watch, node, version, suspicion, aloud });
+                let (watch, node, version) = (&spec.id, NodeRef::of(spec), version.number);
+                self.log.report(&Report::Held { watch, node, version, hold_reason, warn });
             }
             Effect::Superseded { total } => {
                 let watch = self.entries[&id].key();
@@ -63,10 +63,10 @@ impl Daemon {
             Effect::Retry { run, failures, after } => {
                 let entry = &self.entries[&id];
                 let attempts = entry.spec().and_then(|spec| spec.retry).map_or(0, |retry| retry.attempts);
-                self.try_later(id, run, after, RunReport::Retry { failures, attempts, after });
+                self.record_retry(id, run, after, RunReport::Retry { failures, attempts, after });
             }
-            Effect::PutOff { run, after } => {
-                self.try_later(id, run, after, RunReport::PutOff { after });
+            Effect::Postponed { run, after } => {
+                self.record_retry(id, run, after, RunReport::Postponed { after });
             }
             Effect::GaveUp { failures, stopped } => {
                 let watch = self.entries[&id].key();
@@ -97,7 +97,7 @@ impl Daemon {
     }
 
     /// Notes that another run will follow this one, which is over.
-    fn try_later(&mut self, watch: WatchId, run: RunId, after: Duration, what: RunReport<'_>) {
+    fn record_retry(&mut self, watch: WatchId, run: RunId, after: Duration, what: RunReport<'_>) {
         let id = self.run_id(run);
         let Some(entry) = self.entries.get_mut(&watch) else { return };
         let Some(spec) = entry.spec() else { return };
@@ -105,25 +105,25 @@ impl Daemon {
         self.log.report(&Report::Run { run, what });
         if let Some(failure) = &mut entry.failure {
             failure.next_try = Some(SystemTime::now() + after);
-            self.unremembered.insert(watch);
+            self.unsaved_watches.insert(watch);
         }
     }
 
-    fn intend(&mut self, watch: WatchId, run: RunId, update: Update, since: Time) {
+    fn prepare_start(&mut self, watch: WatchId, run: RunId, update: Update, since: Time) {
         let Some(entry) = self.entries.get_mut(&watch) else { return };
-        let given = entry.give(run, &update);
+        let payload = entry.payload_for(run, &update);
         let entry = &self.entries[&watch];
         // The core starts nothing of what no file registers.
         let Some(spec) = entry.spec() else { return };
-        if given == Given::Changes(Vec::new()) {
+        if payload == Payload::Changes(Vec::new()) {
             let name =
                 RunName { watch: &spec.id, subject: &spec.subject, number: run, id: &self.run_id(run) };
-            self.log.report(&Report::Run { run: name, what: RunReport::Needless });
-            let _ = self.ends.send(RunEnd { watch, run, how: Over::Needless });
+            self.log.report(&Report::Run { run: name, what: RunReport::Unchanged });
+            let _ = self.ends.send(RunEnd { watch, run, how: EndKind::Unchanged });
             return;
         }
         let intent = self.intent(entry, spec, run, &update);
-        self.starting.push(Start { watch, run, update, since, given, intent });
+        self.starting.push(PendingStart { watch, run, update, since, payload, intent });
     }
 
     /// Starts what is to be started, of which the next daemon knows by then, whatever becomes of us.
@@ -132,33 +132,33 @@ impl Daemon {
             return;
         }
         let starting = std::mem::take(&mut self.starting);
-        if self.is_rehearsal() {
-            return self.rehearse(starting);
+        if self.is_dry_run() {
+            return self.plan_runs(starting);
         }
-        self.ledger.intend(starting.iter().map(|start| &start.intent));
+        self.ledger.record_intents(starting.iter().map(|start| &start.intent));
         for start in starting {
             self.start(start);
         }
     }
 
-    fn start(&mut self, Start { watch: id, run, update, since, given, intent }: Start) {
+    fn start(&mut self, PendingStart { watch: id, run, update, since, payload, intent }: PendingStart) {
         let Some(spec) = self.entries.get(&id).and_then(|entry| entry.spec()) else { return };
         let started = Instant::now();
-        match self.spawner.spawn(self.launch(spec, &intent.run, &update, &given)) {
+        match self.spawner.spawn(self.launch(spec, &intent.run, &update, &payload)) {
             Ok(process) => {
                 let what = RunReport::Started {
                     event: update.event,
-                    node: Node::of(spec),
+                    node: NodeRef::of(spec),
                     version: update.version.number,
                     pid: process.leader.as_raw(),
-                    late: self.now().saturating_sub(since),
+                    latency: self.now().saturating_sub(since),
                 };
                 self.log.report(&Report::Run { run: run_name(&intent, run), what });
                 // A process that we do not reap cannot be gone.
-                let mark = proc::mark(process.leader).ok();
-                self.unidentified.insert(run);
+                let mark = proc::id_of(process.leader).ok();
+                self.unsaved_processes.insert(run);
                 let handle = self.follow(id, run, intent.clone(), process);
-                let live = Live { intent, process: mark, handle, started, ended_by: None, killed: None };
+                let live = LiveRun { intent, process: mark, handle, started, ended_by: None, killed: None };
                 self.runs.insert(run, live);
             }
             Err(error) => {
@@ -168,7 +168,7 @@ impl Daemon {
                 };
                 let what = RunReport::NotStarted { command, error: &error };
                 let why = what.to_string();
-                self.ledger.ended(&intent.run, Ending::NotStarted(&why), &[]);
+                self.ledger.ended(&intent.run, RunOutcome::NotStarted(&why), &[]);
                 self.log.report(&Report::Run { run: run_name(&intent, run), what });
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.fail(why);
@@ -178,11 +178,11 @@ impl Daemon {
                         version: update.version.number,
                         started: intent.started,
                         took: Duration::ZERO,
-                        ending: Ending::NotStarted(""),
+                        ending: RunOutcome::NotStarted(""),
                     }));
                 }
                 // Through the queue and not at once: a thousand that cannot start must not nest.
-                let how = Over::NeverStarted { starved: is_starvation(error.cause()) };
+                let how = EndKind::NeverStarted { starved: is_starvation(error.cause()) };
                 let _ = self.ends.send(RunEnd { watch: id, run, how });
             }
         }
@@ -195,11 +195,17 @@ impl Daemon {
         };
         run::follow(process, print, move |outcome, output| {
             // The daemon may have stopped by now.
-            let _ = ends.send(RunEnd { watch, run, how: Over::Ended(outcome, output) });
+            let _ = ends.send(RunEnd { watch, run, how: EndKind::Ended(outcome, output) });
         })
     }
 
-    fn launch<'a>(&self, spec: &'a WatchSpec, run: &str, update: &'a Update, given: &'a Given) -> Launch<'a> {
+    fn launch<'a>(
+        &self,
+        spec: &'a WatchSpec,
+        run: &str,
+        update: &'a Update,
+        payload: &'a Payload,
+    ) -> Launch<'a> {
         let program = match &spec.action {
             Action::Command(words) => Program::Command(words),
             Action::Function { program, index, .. } => {
@@ -208,7 +214,7 @@ impl Daemon {
                     event: update.event.as_str().to_owned(),
                     version: update.version.number,
                     watch: spec.id.description.to_string(),
-                    given: given.clone(),
+                    payload: payload.clone(),
                 };
                 let request = ActRequest { program: program.clone(), index: *index, event };
                 Program::Function { request: request.encode() }
@@ -221,8 +227,8 @@ impl Daemon {
             ("TWITCHER_VERSION", update.version.number.to_string()),
             ("TWITCHER_RUN_ID", run.to_owned()),
         ];
-        let stdin = spec.pipe_stdin.then(|| given.stdin());
-        Launch { program, identity: &spec.identity, surroundings: &spec.surroundings, stdin, variables }
+        let stdin = spec.pipe_stdin.then(|| payload.stdin());
+        Launch { program, identity: &spec.identity, exec_context: &spec.exec_context, stdin, variables }
     }
 }
 

@@ -20,31 +20,31 @@ use crate::text::Timestamp;
 /// All that the settings name. Each has a channel of its own: a slow one with many nodes has that full of reads, and
 /// must not keep the others from theirs.
 pub struct Stores {
-    table: Vec<Store>,
+    table: Vec<StoreHandle>,
     /// Whose turn it is to be heard.
     turn: usize,
 }
 
-pub struct Store {
+pub struct StoreHandle {
     name: StoreName,
     settings: StoreSettings,
     /// What the ledger knows it by.
-    pub(super) lasting_name: Arc<str>,
+    pub(super) identity: Arc<str>,
     /// Once it is in use.
-    opened: Option<Opened>,
+    opened: Option<OpenStore>,
     pub(super) subjects: HashMap<Subject, Subscribers>,
-    away_since: Option<Instant>,
-    said: Option<Said>,
+    disconnected_since: Option<Instant>,
+    connection: Option<ConnectionStatus>,
 }
 
-/// What a store said of its connection last.
-struct Said {
+/// What a store connection of its connection last.
+struct ConnectionStatus {
     is_connected: bool,
     since: SystemTime,
     detail: String,
 }
 
-struct Opened {
+struct OpenStore {
     subscriptions: Subscriptions,
     events: Receiver<StoreEvent>,
 }
@@ -61,9 +61,9 @@ impl Stores {
     /// The default one is connected to at once, each of the others (`named`) when the first watch names it.
     /// Must be called within a `LocalSet` on a current-thread runtime.
     pub fn open(default: StoreSettings, named: BTreeMap<StoreName, StoreSettings>) -> Self {
-        let mut default = Store::new(StoreName::default(), default);
+        let mut default = StoreHandle::new(StoreName::default(), default);
         default.subscriptions();
-        let named = named.into_iter().map(|(name, settings)| Store::new(name, settings));
+        let named = named.into_iter().map(|(name, settings)| StoreHandle::new(name, settings));
         Self { table: [default].into_iter().chain(named).collect(), turn: 0 }
     }
 
@@ -72,12 +72,12 @@ impl Stores {
     }
 
     /// The name as reports have it: nobody needs that of the only one.
-    pub(super) fn shown<'a>(&self, name: &'a StoreName) -> Option<&'a StoreName> {
+    pub(super) fn display_name<'a>(&self, name: &'a StoreName) -> Option<&'a StoreName> {
         (self.table.len() > 1).then_some(name)
     }
 
     /// Those that are in use.
-    pub(super) fn in_use(&self) -> impl Iterator<Item = (&StoreName, &Store)> {
+    pub(super) fn in_use(&self) -> impl Iterator<Item = (&StoreName, &StoreHandle)> {
         self.table.iter().filter(|store| store.opened.is_some()).map(|store| (&store.name, store))
     }
 
@@ -88,7 +88,7 @@ impl Stores {
     /// What a store says next. None is kept waiting by what another has to say. Can be dropped at any time.
     pub(super) async fn next(&mut self) -> (StoreName, StoreEvent) {
         poll_fn(|context| {
-            let heard = self.in_turn(|events| match events.poll_recv(context) {
+            let heard = self.round_robin(|events| match events.poll_recv(context) {
                 Poll::Ready(event) => event,
                 Poll::Pending => None,
             });
@@ -99,17 +99,17 @@ impl Stores {
 
     /// The same, if there is something already.
     pub(super) fn try_next(&mut self) -> Option<(StoreName, StoreEvent)> {
-        self.in_turn(|events| events.try_recv().ok())
+        self.round_robin(|events| events.try_recv().ok())
     }
 
-    fn in_turn(
+    fn round_robin(
         &mut self,
-        mut hear: impl FnMut(&mut Receiver<StoreEvent>) -> Option<StoreEvent>,
+        mut receive: impl FnMut(&mut Receiver<StoreEvent>) -> Option<StoreEvent>,
     ) -> Option<(StoreName, StoreEvent)> {
         let count = self.table.len();
         for index in (self.turn..self.turn + count).map(|turn| turn % count) {
-            let Store { name, opened, .. } = &mut self.table[index];
-            if let Some(event) = opened.as_mut().and_then(|opened| hear(&mut opened.events)) {
+            let StoreHandle { name, opened, .. } = &mut self.table[index];
+            if let Some(event) = opened.as_mut().and_then(|opened| receive(&mut opened.events)) {
                 self.turn = index + 1;
                 return Some((name.clone(), event));
             }
@@ -118,8 +118,8 @@ impl Stores {
     }
 
     /// By what the ledger knows it by.
-    pub(super) fn called(&self, lasting_name: &str) -> Option<&StoreName> {
-        self.table.iter().find(|store| *store.lasting_name == *lasting_name).map(|store| &store.name)
+    pub(super) fn by_identity(&self, identity: &str) -> Option<&StoreName> {
+        self.table.iter().find(|store| *store.identity == *identity).map(|store| &store.name)
     }
 
     fn position(&self, name: &StoreName) -> usize {
@@ -130,7 +130,7 @@ impl Stores {
     /// Takes leave of all at once; see [`Subscriptions::close`].
     pub(super) async fn close(self) {
         let opened = self.table.into_iter().filter_map(|store| store.opened);
-        join_all(opened.map(|Opened { subscriptions, events }| {
+        join_all(opened.map(|OpenStore { subscriptions, events }| {
             drop(events);
             subscriptions.close()
         }))
@@ -140,31 +140,31 @@ impl Stores {
 
 /// By a name that a watch has: the loader lets no other through.
 impl Index<&StoreName> for Stores {
-    type Output = Store;
+    type Output = StoreHandle;
 
-    fn index(&self, name: &StoreName) -> &Store {
+    fn index(&self, name: &StoreName) -> &StoreHandle {
         &self.table[self.position(name)]
     }
 }
 
 impl IndexMut<&StoreName> for Stores {
-    fn index_mut(&mut self, name: &StoreName) -> &mut Store {
+    fn index_mut(&mut self, name: &StoreName) -> &mut StoreHandle {
         let position = self.position(name);
         &mut self.table[position]
     }
 }
 
-impl Store {
+impl StoreHandle {
     fn new(name: StoreName, settings: StoreSettings) -> Self {
-        let lasting_name = format!("{name} {}", settings.url.lasting_name()).into();
+        let identity = format!("{name} {}", settings.url.identity()).into();
         Self {
             name,
             settings,
-            lasting_name,
+            identity,
             opened: None,
             subjects: HashMap::new(),
-            away_since: None,
-            said: None,
+            disconnected_since: None,
+            connection: None,
         }
     }
 
@@ -172,7 +172,7 @@ impl Store {
     pub(super) fn subscriptions(&mut self) -> &Subscriptions {
         let opened = self.opened.get_or_insert_with(|| {
             let (subscriptions, events) = store::open(&self.settings);
-            Opened { subscriptions, events }
+            OpenStore { subscriptions, events }
         });
         &opened.subscriptions
     }
@@ -202,40 +202,41 @@ impl Store {
     }
 
     pub(super) fn disconnected(&mut self, reason: &str) {
-        self.away_since = Some(Instant::now());
+        self.disconnected_since = Some(Instant::now());
         self.say(false, reason);
     }
 
     /// It is away as before, and this is why.
     pub(super) fn refused(&mut self, reason: &str) {
-        if let Some(said) = &mut self.said {
-            said.detail = reason.to_owned();
+        if let Some(connection) = &mut self.connection {
+            connection.detail = reason.to_owned();
         }
     }
 
     /// Returns how long it was away, if it was.
     pub(super) fn connected(&mut self, what: &str) -> Option<Duration> {
         self.say(true, what);
-        self.away_since.take().map(|since| since.elapsed())
+        self.disconnected_since.take().map(|since| since.elapsed())
     }
 }
 
-impl Store {
+impl StoreHandle {
     fn say(&mut self, is_connected: bool, detail: &str) {
-        self.said = Some(Said { is_connected, since: SystemTime::now(), detail: detail.to_owned() });
+        self.connection =
+            Some(ConnectionStatus { is_connected, since: SystemTime::now(), detail: detail.to_owned() });
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.said.as_ref().is_some_and(|said| said.is_connected)
+        self.connection.as_ref().is_some_and(|connection| connection.is_connected)
     }
 
     fn status(&self) -> StoreStatus {
         StoreStatus {
             name: self.name.to_string(),
             url: self.settings.url.to_string(),
-            connected: self.said.as_ref().map(|said| said.is_connected),
-            since: self.said.as_ref().map(|said| Timestamp(said.since)),
-            detail: self.said.as_ref().map(|said| said.detail.clone()),
+            connected: self.connection.as_ref().map(|connection| connection.is_connected),
+            since: self.connection.as_ref().map(|connection| Timestamp(connection.since)),
+            detail: self.connection.as_ref().map(|connection| connection.detail.clone()),
             nodes: self.subjects.len(),
         }
     }

@@ -8,17 +8,17 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row};
 
-use super::files::{Files, Marks};
+use super::files::{FileIds, Files};
 
 /// Each takes two syncs. If so many do not catch up, the daemon is busy, and the next call may find a better time.
-const PASSES: usize = 8;
+const MAX_PASSES: usize = 8;
 
 /// A log of 16 MiB, of which the disk must not be filled however busy the daemon is.
-const MOST_PAGES: i64 = 4096;
+const MAX_WAL_PAGES: i64 = 4096;
 
 /// How long the daemon may be kept from writing by a checkpoint that waits for a reader: no transaction of ours takes
 /// longer, and the daemon waits longer before it gives up.
-const HOLD: Duration = Duration::from_millis(10);
+const FULL_CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// The thread sleeps until it is told to work, and is there from the first time on. It has a connection only while
 /// it works, so that nothing of it has to be looked after meanwhile.
@@ -28,7 +28,7 @@ pub(super) struct Checkpointer {
 }
 
 struct Worker {
-    jobs: SyncSender<Marks>,
+    jobs: SyncSender<FileIds>,
     done: Receiver<()>,
     /// Whether it was given a job that it has not said to be done.
     busy: bool,
@@ -41,23 +41,23 @@ impl Checkpointer {
     }
 
     /// Has a checkpoint made soon, unless one is being made. Returns whether it will be.
-    pub(super) fn ask(&mut self, marks: Marks) -> bool {
+    pub(super) fn ask(&mut self, file_ids: FileIds) -> bool {
         if !self.is_idle(Duration::ZERO) {
             return false;
         }
         let Some(mut worker) = self.worker.take().or_else(|| Worker::start(self.files.clone())) else {
             return false;
         };
-        worker.busy = worker.jobs.try_send(marks).is_ok();
+        worker.busy = worker.jobs.try_send(file_ids).is_ok();
         let asked = worker.busy;
         self.worker = Some(worker);
         asked
     }
 
-    /// Whether nothing of it touches the files, or will not after at most `patience`.
-    pub(super) fn is_idle(&mut self, patience: Duration) -> bool {
+    /// Whether nothing of it touches the files, or will not after at most `timeout`.
+    pub(super) fn is_idle(&mut self, timeout: Duration) -> bool {
         let Some(worker) = &mut self.worker else { return true };
-        worker.busy = worker.busy && worker.done.recv_timeout(patience).is_err();
+        worker.busy = worker.busy && worker.done.recv_timeout(timeout).is_err();
         !worker.busy
     }
 
@@ -82,8 +82,8 @@ impl Worker {
         let (jobs, orders) = sync_channel(1);
         let (ready, done) = sync_channel(1);
         let work = move || {
-            for marks in orders {
-                checkpoint(&files, &marks);
+            for file_ids in orders {
+                checkpoint(&files, &file_ids);
                 if ready.send(()).is_err() {
                     break;
                 }
@@ -94,9 +94,9 @@ impl Worker {
     }
 }
 
-fn checkpoint(files: &Files, marks: &Marks) {
+fn checkpoint(files: &Files, file_ids: &FileIds) {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    if files.check(marks).is_err() {
+    if files.check(file_ids).is_err() {
         return;
     }
     let Ok(connection) = Connection::open_with_flags(files.main(), flags) else { return };
@@ -104,7 +104,7 @@ fn checkpoint(files: &Files, marks: &Marks) {
     let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     // What goes wrong here goes wrong again where it is said.
     let _ = catch_up(&connection);
-    if files.check(marks).is_err() {
+    if files.check(file_ids).is_err() {
         // As in `Database::leave`.
         std::mem::forget(connection);
     }
@@ -114,7 +114,7 @@ fn checkpoint(files: &Files, marks: &Marks) {
 /// one before, until one falls between two commits.
 fn catch_up(connection: &Connection) -> rusqlite::Result<()> {
     let mut left = 0;
-    for _ in 0..PASSES {
+    for _ in 0..MAX_PASSES {
         // It waits for nobody, and nobody for it.
         let (log, copied) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], pages)?;
         if copied >= log {
@@ -122,9 +122,9 @@ fn catch_up(connection: &Connection) -> rusqlite::Result<()> {
         }
         left = log;
     }
-    if left > MOST_PAGES {
+    if left > MAX_WAL_PAGES {
         // This keeps the daemon from writing while the rest is synced, but not while it waits for a reader.
-        connection.busy_timeout(HOLD)?;
+        connection.busy_timeout(FULL_CHECKPOINT_TIMEOUT)?;
         connection.query_row("PRAGMA wal_checkpoint(FULL)", [], pages)?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use crate::model::{Facet, NodePath, Subject, Version, WatchKey};
 use crate::watch::Event;
 
 /// The end of the year 9999: later times have no text.
-const LATEST: i64 = 253_402_300_799_999;
+const MAX_MILLIS: i64 = 253_402_300_799_999;
 
 pub(super) fn millis(time: SystemTime) -> i64 {
     duration(time.duration_since(UNIX_EPOCH).unwrap_or_default())
@@ -25,7 +25,7 @@ pub(super) fn definition(fingerprint: u64) -> String {
 
 pub(super) fn read_time(row: &Row<'_>, column: &str) -> Result<SystemTime> {
     let millis = row.get::<_, i64>(column)?;
-    Ok(UNIX_EPOCH + Duration::from_millis(millis.min(LATEST).try_into().unwrap_or_default()))
+    Ok(UNIX_EPOCH + Duration::from_millis(millis.min(MAX_MILLIS).try_into().unwrap_or_default()))
 }
 
 pub(super) fn read_duration(row: &Row<'_>, column: &str) -> Result<Option<Duration>> {
@@ -35,21 +35,22 @@ pub(super) fn read_duration(row: &Row<'_>, column: &str) -> Result<Option<Durati
 
 pub(super) fn read_definition(row: &Row<'_>, column: &str) -> Result<Option<u64>> {
     let Some(text) = row.get::<_, Option<String>>(column)? else { return Ok(None) };
-    u64::from_str_radix(&text, 16).map(Some).map_err(|error| nonsense(column, error))
+    u64::from_str_radix(&text, 16).map(Some).map_err(|error| invalid_column(column, error))
 }
 
 pub(super) fn read_subject(row: &Row<'_>) -> Result<Subject> {
-    let path = NodePath::parse(&row.get::<_, String>("node")?).map_err(|error| nonsense("node", error))?;
+    let path =
+        NodePath::parse(&row.get::<_, String>("node")?).map_err(|error| invalid_column("node", error))?;
     let name = row.get::<_, String>("facet")?;
     let facet = [Facet::Data, Facet::Children, Facet::Tree].into_iter().find(|known| known.as_str() == name);
-    let facet = facet.ok_or_else(|| nonsense("facet", name))?;
+    let facet = facet.ok_or_else(|| invalid_column("facet", name))?;
     Ok(Subject { path, facet })
 }
 
 pub(super) fn read_event(row: &Row<'_>, column: &str) -> Result<Option<Event>> {
     let Some(name) = row.get::<_, Option<String>>(column)? else { return Ok(None) };
     let event = Event::ALL.into_iter().find(|known| known.as_str() == name);
-    event.map(Some).ok_or_else(|| nonsense(column, name))
+    event.map(Some).ok_or_else(|| invalid_column(column, name))
 }
 
 /// From three columns, whose names begin with `what`.
@@ -69,7 +70,10 @@ pub(super) fn read_watch(row: &Row<'_>) -> Result<WatchKey> {
 }
 
 /// A value that no daemon writes.
-pub(super) fn nonsense(column: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+pub(super) fn invalid_column(
+    column: &str,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
     let error = format!("{column}: {}", error.into());
     Error::FromSqlConversionFailure(0, Type::Text, error.into())
 }

@@ -6,8 +6,8 @@ use std::{fs, io};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::files::{Files, Marks};
-use super::trouble::Trouble;
+use super::error::LedgerError;
+use super::files::{FileIds, Files};
 
 /// How long a call waits for somebody else's transaction, which holds up the whole daemon: an operator's statement is
 /// over by then, an open transaction is not.
@@ -17,7 +17,7 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 const CHECKPOINT_PAGES: usize = 1000;
 
 /// A write changes a leaf of its table and one of an index. Those of one commit share some, so this is the most.
-const PAGES_A_WRITE: usize = 2;
+const PAGES_PER_WRITE: usize = 2;
 
 const PAGE: usize = 4096;
 
@@ -25,8 +25,8 @@ const PAGE: usize = 4096;
 const SCHEMA_VERSION: i64 = 3;
 
 /// The one before it, and what makes it the present one: so that an upgrade forgets no pause and no run.
-const FORMER_VERSION: i64 = 2;
-const FROM_FORMER: &str = "
+const PREVIOUS_VERSION: i64 = 2;
+const UPGRADE_FROM_PREVIOUS: &str = "
     ALTER TABLE watches ADD COLUMN applied_size INTEGER;
     ALTER TABLE watches ADD COLUMN held_incarnation INTEGER;
     ALTER TABLE watches ADD COLUMN held_revision INTEGER;
@@ -50,7 +50,7 @@ const SETTINGS: &str = "
 
 pub(super) struct Database {
     connection: Connection,
-    marks: Marks,
+    file_ids: FileIds,
     in_transaction: bool,
     /// Written since a checkpoint was asked for, about.
     pages: usize,
@@ -58,7 +58,7 @@ pub(super) struct Database {
 
 impl Database {
     /// Opens the files, or begins new ones. On success, something was written: it can be used.
-    pub(super) fn open(files: &Files) -> Result<Self, Trouble> {
+    pub(super) fn open(files: &Files) -> Result<Self, LedgerError> {
         files.create()?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(files.main(), flags)?;
@@ -67,63 +67,63 @@ impl Database {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.execute_batch(SETTINGS)?;
         prepare(&connection)?;
-        Ok(Self { marks: files.marks()?, connection, in_transaction: false, pages: 0 })
+        Ok(Self { file_ids: files.file_ids()?, connection, in_transaction: false, pages: 0 })
     }
 
     pub(super) fn is_dirty(&self) -> bool {
         self.in_transaction
     }
 
-    pub(super) fn marks(&self) -> Marks {
-        self.marks
+    pub(super) fn file_ids(&self) -> FileIds {
+        self.file_ids
     }
 
     /// The connection, to read by.
-    pub(super) fn reader(&self, files: &Files) -> Result<&Connection, Trouble> {
-        files.check(&self.marks)?;
+    pub(super) fn reader(&self, files: &Files) -> Result<&Connection, LedgerError> {
+        files.check(&self.file_ids)?;
         Ok(&self.connection)
     }
 
     /// The connection, in a transaction that is kept open until [`Self::commit`], to write about `size` bytes by.
-    pub(super) fn writer(&mut self, files: &Files, size: usize) -> Result<&Connection, Trouble> {
+    pub(super) fn writer(&mut self, files: &Files, size: usize) -> Result<&Connection, LedgerError> {
         if !self.in_transaction {
-            files.check(&self.marks)?;
+            files.check(&self.file_ids)?;
             // IMMEDIATE: if somebody else is at it, it is found out here and not between two writes.
             self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             self.in_transaction = true;
         }
-        self.pages += PAGES_A_WRITE + size / PAGE;
+        self.pages += PAGES_PER_WRITE + size / PAGE;
         Ok(&self.connection)
     }
 
     /// The connection outside of any transaction, for one write that is committed by itself and that somebody waits
     /// for. If the files are gone, it is the next to find out.
-    pub(super) fn lone_writer(&mut self, files: &Files) -> Result<&Connection, Trouble> {
-        files.check_mapped(&self.marks)?;
-        self.pages += PAGES_A_WRITE;
+    pub(super) fn autocommit_writer(&mut self, files: &Files) -> Result<&Connection, LedgerError> {
+        files.check_mapped(&self.file_ids)?;
+        self.pages += PAGES_PER_WRITE;
         Ok(&self.connection)
     }
 
-    pub(super) fn commit(&mut self, files: &Files) -> Result<(), Trouble> {
+    pub(super) fn commit(&mut self, files: &Files) -> Result<(), LedgerError> {
         if self.in_transaction {
-            files.check(&self.marks)?;
+            files.check(&self.file_ids)?;
             self.connection.prepare_cached("COMMIT")?.execute([])?;
             self.in_transaction = false;
         }
         Ok(())
     }
 
-    pub(super) fn wants_checkpoint(&self) -> bool {
+    pub(super) fn needs_checkpoint(&self) -> bool {
         self.pages >= CHECKPOINT_PAGES
     }
 
-    pub(super) fn checkpoint_comes(&mut self) {
+    pub(super) fn checkpoint_requested(&mut self) {
         self.pages = 0;
     }
 
     /// Gives it up after trouble, with what was not committed.
     pub(super) fn leave(self, files: &Files) {
-        if files.check(&self.marks).is_err() {
+        if files.check(&self.file_ids).is_err() {
             // Closing it would read the mapped -shm, whose loss is a SIGBUS, and delete files by their names, which
             // may be others' by now. What leaks is a connection for each time that someone meddles with the files.
             std::mem::forget(self.connection);
@@ -142,19 +142,19 @@ impl Database {
 }
 
 /// A connection that only reads, and needs nothing written for that.
-pub(super) fn look(files: &Files) -> Result<Connection, Trouble> {
+pub(super) fn look(files: &Files) -> Result<Connection, LedgerError> {
     files.check_kind()?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(files.main(), flags)?;
     match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
-        FORMER_VERSION | SCHEMA_VERSION => check_watches(&connection)?,
-        _ => return Err(Trouble::Damaged("it is none of this daemon's".into())),
+        PREVIOUS_VERSION | SCHEMA_VERSION => check_watches(&connection)?,
+        _ => return Err(LedgerError::Damaged("it is none of this daemon's".into())),
     }
     Ok(connection)
 }
 
 /// Writes a whole copy of what there is. Returns whether there was anything.
-pub(super) fn copy(from: &Files, to: &Files) -> Result<bool, Trouble> {
+pub(super) fn copy(from: &Files, to: &Files) -> Result<bool, LedgerError> {
     if let Err(error) = fs::symlink_metadata(from.main()) {
         return if error.kind() == io::ErrorKind::NotFound { Ok(false) } else { Err(error.into()) };
     }
@@ -169,7 +169,7 @@ pub(super) fn copy(from: &Files, to: &Files) -> Result<bool, Trouble> {
 }
 
 /// Begins the tables in an empty file, or makes sure that they are ours and sound.
-fn prepare(connection: &Connection) -> Result<(), Trouble> {
+fn prepare(connection: &Connection) -> Result<(), LedgerError> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
     let is_empty =
         connection.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(())).optional()?.is_none();
@@ -177,13 +177,13 @@ fn prepare(connection: &Connection) -> Result<(), Trouble> {
     match version {
         0 if is_empty => connection.execute_batch(include_str!("schema.sql"))?,
         SCHEMA_VERSION => check_watches(connection)?,
-        FORMER_VERSION => {
+        PREVIOUS_VERSION => {
             check_watches(connection)?;
-            connection.execute_batch(FROM_FORMER)?;
+            connection.execute_batch(UPGRADE_FROM_PREVIOUS)?;
         }
-        0 => return Err(Trouble::Damaged("it is some other database".into())),
+        0 => return Err(LedgerError::Damaged("it is some other database".into())),
         version => {
-            return Err(Trouble::Damaged(format!(
+            return Err(LedgerError::Damaged(format!(
                 "its version is {version}, this daemon knows only {SCHEMA_VERSION}"
             )));
         }
@@ -196,10 +196,10 @@ fn prepare(connection: &Connection) -> Result<(), Trouble> {
 
 /// Only the watches decide anything, and there are few. The runs can be a hundred times as much; damage among them is
 /// found when they are read or written.
-fn check_watches(connection: &Connection) -> Result<(), Trouble> {
+fn check_watches(connection: &Connection) -> Result<(), LedgerError> {
     let found = connection.query_row("PRAGMA quick_check(watches)", [], |row| row.get::<_, String>(0))?;
     if found == "ok" {
         return Ok(());
     }
-    Err(Trouble::Damaged(found))
+    Err(LedgerError::Damaged(found))
 }

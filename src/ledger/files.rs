@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::FILE;
-use super::trouble::Trouble;
+use super::error::LedgerError;
 
 /// Where a damaged ledger is kept for whoever wants to look at it; one is enough.
 const DAMAGED: &str = "ledger.damaged.db";
@@ -34,7 +34,7 @@ impl Inode {
 
 /// The files of an open database.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Marks {
+pub(super) struct FileIds {
     main: Inode,
     wal: Inode,
     shm: Inode,
@@ -80,7 +80,7 @@ impl Files {
 
     /// Makes sure that there is a file to open, and that nobody but its owner can read it: the output of actions
     /// may hold secrets. The log and its index get the same mode from SQLite.
-    pub(super) fn create(&self) -> Result<(), Trouble> {
+    pub(super) fn create(&self) -> Result<(), LedgerError> {
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.main) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.check_kind(),
@@ -89,17 +89,17 @@ impl Files {
     }
 
     /// A link's log would lie beside its target, where nobody looks after it.
-    pub(super) fn check_kind(&self) -> Result<(), Trouble> {
+    pub(super) fn check_kind(&self) -> Result<(), LedgerError> {
         if fs::symlink_metadata(&self.main)?.is_file() {
             return Ok(());
         }
-        Err(Trouble::Damaged("it is no regular file".into()))
+        Err(LedgerError::Damaged("it is no regular file".into()))
     }
 
     /// To be taken when all three exist, which is after the first transaction.
-    pub(super) fn marks(&self) -> io::Result<Marks> {
+    pub(super) fn file_ids(&self) -> io::Result<FileIds> {
         let shm = fs::metadata(&self.shm)?;
-        Ok(Marks {
+        Ok(FileIds {
             main: Inode::of(&fs::metadata(&self.main)?),
             wal: Inode::of(&fs::metadata(&self.wal)?),
             shm: Inode::of(&shm),
@@ -107,21 +107,21 @@ impl Files {
         })
     }
 
-    /// Whether a connection to the files of `marks` may be touched. Costs some microseconds.
-    pub(super) fn check(&self, marks: &Marks) -> Result<(), Trouble> {
-        same(&self.main, marks.main, HEADER, "it")?;
-        self.check_mapped(marks)?;
-        same(&self.wal, marks.wal, 0, "its -wal file")
+    /// Whether a connection to the files of `file_ids` may be touched. Costs some microseconds.
+    pub(super) fn check(&self, file_ids: &FileIds) -> Result<(), LedgerError> {
+        same(&self.main, file_ids.main, HEADER, "it")?;
+        self.check_mapped(file_ids)?;
+        same(&self.wal, file_ids.wal, 0, "its -wal file")
     }
 
     /// The same for the one file that is mapped into memory.
-    pub(super) fn check_mapped(&self, marks: &Marks) -> Result<(), Trouble> {
-        same(&self.shm, marks.shm, marks.shm_size, "its -shm file")
+    pub(super) fn check_mapped(&self, file_ids: &FileIds) -> Result<(), LedgerError> {
+        same(&self.shm, file_ids.shm, file_ids.shm_size, "its -shm file")
     }
 
     /// Fails if the directory is gone, or another: then it is not the one that keeps a second daemon out.
-    pub(super) fn check_dir(&mut self) -> Result<(), Trouble> {
-        let replaced = || Trouble::Unusable("its directory is gone; restart the daemon".into());
+    pub(super) fn check_dir(&mut self) -> Result<(), LedgerError> {
+        let replaced = || LedgerError::Unavailable("its directory is gone; restart the daemon".into());
         match (self.dir_inode, fs::metadata(&self.dir)) {
             (Some(then), Ok(now)) if then != Inode::of(&now) => Err(replaced()),
             (Some(_), Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(replaced()),
@@ -135,7 +135,7 @@ impl Files {
 
     /// Renames whatever there is of the ledger, over what was set aside before, and returns the new path if there
     /// was anything. No connection may be open that will be touched again.
-    pub(super) fn set_aside(&self) -> io::Result<Option<PathBuf>> {
+    pub(super) fn quarantine(&self) -> io::Result<Option<PathBuf>> {
         let damaged = self.dir.join(DAMAGED);
         // The database last: without it, SQLite takes no log for its own; a new one would be fed the old one's.
         move_over(&self.wal, &with(&damaged, WAL))?;
@@ -151,11 +151,11 @@ fn with(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn same(path: &Path, inode: Inode, least: u64, what: &str) -> Result<(), Trouble> {
-    let displaced = |how: &str| Err(Trouble::Displaced(format!("{what} {how}")));
+fn same(path: &Path, inode: Inode, min_size: u64, what: &str) -> Result<(), LedgerError> {
+    let displaced = |how: &str| Err(LedgerError::Displaced(format!("{what} {how}")));
     match fs::metadata(path) {
         Ok(metadata) if Inode::of(&metadata) != inode => displaced("was replaced"),
-        Ok(metadata) if metadata.len() < least => displaced("was truncated"),
+        Ok(metadata) if metadata.len() < min_size => displaced("was truncated"),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => displaced("was deleted"),
         Err(error) => displaced(&format!("cannot be looked at: {error}")),

@@ -10,7 +10,7 @@ use crate::text::Timestamp;
 
 /// Which runs of the ledger.
 #[derive(Clone, Debug, Default)]
-pub struct Which {
+pub struct RunFilter {
     /// Of the watch that goes by this name, loaded or not.
     pub watch: Option<String>,
     /// Only those that ended in anything but success.
@@ -65,7 +65,7 @@ const OUTPUT: &str = "
 
 pub(super) fn page(
     connection: &Connection,
-    which: &Which,
+    filter: &RunFilter,
     before: Option<i64>,
     count: usize,
 ) -> Result<Vec<(i64, RunRecord)>> {
@@ -74,8 +74,8 @@ pub(super) fn page(
         .query_map(
             named_params! {
                 ":before": before.unwrap_or(i64::MAX),
-                ":watch": which.watch,
-                ":failed": which.failed,
+                ":watch": filter.watch,
+                ":failed": filter.failed,
                 ":count": i64::try_from(count).unwrap_or(i64::MAX),
             },
             |row| Ok((row.get("seq")?, record(row)?)),

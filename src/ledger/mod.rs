@@ -1,10 +1,10 @@
 //! The ledger: what must be known after the daemon's death, in `ledger.db` in the state directory.
 //!
 //! An embedded SQLite database that an operator can read with `sqlite3` while the daemon runs. It says for each
-//! watch what was observed and applied last ([`Standing`]), and for each run how it began and ended.
+//! watch what was observed and applied last ([`Snapshot`]), and for each run how it began and ended.
 //!
 //! The daemon can do without it: whatever happens to the file (damaged, deleted, on a full or read-only disk) is
-//! said once ([`News`]), and only what the daemon's death would lose is at stake meanwhile. A record that is older
+//! said once ([`LedgerEvent`]), and only what the daemon's death would lose is at stake meanwhile. A record that is older
 //! than the truth makes an update run again, and never loses one.
 
 use std::collections::HashMap;
@@ -13,26 +13,26 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::action::proc::ProcessMark;
-use crate::action::run::Outcome;
+use crate::action::proc::ProcessId;
+use crate::action::run::ExitStatus;
 use crate::model::{Subject, Version, WatchKey};
-use crate::watch::{Event, Reason, Standing};
+use crate::watch::{Event, Reason, Snapshot};
 
 mod checkpoint;
 mod column;
 mod database;
+mod error;
 mod files;
 mod history;
-mod keeper;
 mod runs;
+mod supervisor;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod watches;
 
 use files::Files;
-pub use history::{RunRecord, Which};
-use keeper::{Keeper, Limits};
+pub use history::{RunFilter, RunRecord};
+use supervisor::{Limits, Supervisor};
 
 /// The file's name in the state directory.
 pub const FILE: &str = "ledger.db";
@@ -46,7 +46,7 @@ pub struct WatchRecord<'a> {
     pub subject: &'a Subject,
     /// Of the definition that the watch has now.
     pub definition: u64,
-    pub standing: &'a Standing,
+    pub snapshot: &'a Snapshot,
     /// How the last failure in the present series went, in words, and when it is tried again.
     pub last_error: Option<&'a str>,
     pub next_try: Option<SystemTime>,
@@ -54,12 +54,12 @@ pub struct WatchRecord<'a> {
 
 /// A watch's record as a former daemon left it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recalled {
+pub struct StoredWatch {
     pub store: String,
     pub subject: Subject,
     pub definition: u64,
-    /// [`Standing::applied`] is `None` if that was another definition.
-    pub standing: Standing,
+    /// [`Snapshot::applied`] is `None` if that was another definition.
+    pub snapshot: Snapshot,
     /// As in [`WatchRecord`].
     pub last_error: Option<String>,
 }
@@ -82,7 +82,7 @@ pub struct Intent {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending<'a> {
+pub enum RunOutcome<'a> {
     Exited(i32),
     /// Ended by this signal.
     Signaled(i32),
@@ -98,21 +98,23 @@ pub enum Ending<'a> {
     Unknown,
 }
 
-impl Ending<'static> {
+impl RunOutcome<'static> {
     /// How a run ended that was `told` to, or not.
-    pub fn of(outcome: &Outcome, told: Option<Reason>) -> Self {
+    pub fn of(outcome: &ExitStatus, told: Option<Reason>) -> Self {
         match (outcome, told) {
-            (Outcome::Unknown, None | Some(Reason::Timeout | Reason::Stop | Reason::Kill)) => Ending::Unknown,
-            (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Stop)) => Ending::Interrupted,
-            (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Timeout)) => Ending::TimedOut,
-            (Outcome::Exited(_) | Outcome::Signaled(_), Some(Reason::Kill)) => Ending::Killed,
-            (Outcome::Exited(code), None) => Ending::Exited(*code),
-            (Outcome::Signaled(signal), None) => Ending::Signaled(*signal),
+            (ExitStatus::Unknown, None | Some(Reason::Timeout | Reason::Stop | Reason::Kill)) => {
+                RunOutcome::Unknown
+            }
+            (ExitStatus::Exited(_) | ExitStatus::Signaled(_), Some(Reason::Stop)) => RunOutcome::Interrupted,
+            (ExitStatus::Exited(_) | ExitStatus::Signaled(_), Some(Reason::Timeout)) => RunOutcome::TimedOut,
+            (ExitStatus::Exited(_) | ExitStatus::Signaled(_), Some(Reason::Kill)) => RunOutcome::Killed,
+            (ExitStatus::Exited(code), None) => RunOutcome::Exited(*code),
+            (ExitStatus::Signaled(signal), None) => RunOutcome::Signaled(*signal),
         }
     }
 }
 
-impl<'a> Ending<'a> {
+impl<'a> RunOutcome<'a> {
     /// All that [`Self::name`] can give.
     pub const NAMES: [&'static str; 8] =
         ["success", "exit", "signal", "timeout", "killed", "not_started", "interrupted", "unknown"];
@@ -120,46 +122,46 @@ impl<'a> Ending<'a> {
     /// As the ledger has it, and everything that shows or counts it.
     pub fn name(self) -> &'static str {
         match self {
-            Ending::Exited(0) => "success",
-            Ending::Exited(_) => "exit",
-            Ending::Signaled(_) => "signal",
-            Ending::TimedOut => "timeout",
-            Ending::Killed => "killed",
-            Ending::NotStarted(_) => "not_started",
-            Ending::Interrupted => "interrupted",
-            Ending::Unknown => "unknown",
+            RunOutcome::Exited(0) => "success",
+            RunOutcome::Exited(_) => "exit",
+            RunOutcome::Signaled(_) => "signal",
+            RunOutcome::TimedOut => "timeout",
+            RunOutcome::Killed => "killed",
+            RunOutcome::NotStarted(_) => "not_started",
+            RunOutcome::Interrupted => "interrupted",
+            RunOutcome::Unknown => "unknown",
         }
     }
 
     pub fn exit_code(self) -> Option<i32> {
-        if let Ending::Exited(code) = self { Some(code) } else { None }
+        if let RunOutcome::Exited(code) = self { Some(code) } else { None }
     }
 
     pub fn signal(self) -> Option<i32> {
-        if let Ending::Signaled(signal) = self { Some(signal) } else { None }
+        if let RunOutcome::Signaled(signal) = self { Some(signal) } else { None }
     }
 
     /// Why it was not started.
     pub fn error(self) -> Option<&'a str> {
-        if let Ending::NotStarted(error) = self { Some(error) } else { None }
+        if let RunOutcome::NotStarted(error) = self { Some(error) } else { None }
     }
 }
 
 /// A run whose end is not in the ledger.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Unfinished {
+pub struct UnfinishedRun {
     pub intent: Intent,
     /// `None` if the daemon died before it could note it.
-    pub process: Option<ProcessMark>,
+    pub process: Option<ProcessId>,
     /// Whether it was started since the machine was booted: if not, it cannot live any more.
     pub this_boot: bool,
 }
 
 /// What changed about the ledger itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum LedgerEvent {
     /// The file was damaged or taken away, and a new one begun. What there was of the old one is now at this path.
-    SetAside { path: Option<String>, reason: String },
+    Quarantined { path: Option<String>, reason: String },
     /// It cannot be used; the daemon goes on without, and it is tried again.
     Lost { reason: String },
     /// It can be used again.
@@ -169,7 +171,7 @@ pub enum News {
 /// See the module. No call fails: what cannot be written is made up for when it can be again. None waits for others
 /// longer than 100 ms.
 pub struct Ledger {
-    keeper: Keeper,
+    supervisor: Supervisor,
 }
 
 /// Copies what there is of the ledger in `from` to `to`, for whoever wants to do with it what is not to be done: also
@@ -181,91 +183,92 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<bool> {
 }
 
 impl Ledger {
-    /// Opens or creates the ledger in `state_dir`. What happened to it is the first [`News`].
+    /// Opens or creates the ledger in `state_dir`. What happened to it is the first [`LedgerEvent`].
     pub fn open(state_dir: &Path) -> Self {
-        Self { keeper: Keeper::open(state_dir, Limits::default()) }
+        Self { supervisor: Supervisor::open(state_dir, Limits::default()) }
     }
 
-    /// What happened to the ledger since this was asked last. After anything but [`News::Lost`] the caller tells it
+    /// What happened to the ledger since this was asked last. After anything but [`LedgerEvent::Lost`] the caller tells it
     /// all watches and all live runs again: what it knew is gone or out of date.
-    pub fn news(&mut self) -> Option<News> {
-        self.keeper.news()
+    pub fn next_event(&mut self) -> Option<LedgerEvent> {
+        self.supervisor.next_event()
     }
 
     /// When a lost ledger is to be tried again; `None` if it is in use.
     pub fn retry_at(&self) -> Option<Instant> {
-        self.keeper.retry_at()
+        self.supervisor.retry_at()
     }
 
     /// Tries a lost ledger again, if it is time. Every other call does, too, but an idle daemon makes none.
     pub fn retry(&mut self) {
-        self.keeper.retry();
+        self.supervisor.retry();
     }
 
     /// Whether anything that a daemon noted may be lost.
-    pub fn has_forgotten(&self) -> bool {
-        self.keeper.has_forgotten()
+    pub fn may_have_lost_records(&self) -> bool {
+        self.supervisor.may_have_lost_records()
     }
 
     /// The records of a config file's watches, by their description. Empty without a ledger that can at least be
     /// read.
-    pub fn recall(&mut self, file: &str) -> HashMap<String, Recalled> {
-        self.keeper.read(|connection, _| watches::recall(connection, file))
+    pub fn load_watches(&mut self, file: &str) -> HashMap<String, StoredWatch> {
+        self.supervisor.read(|connection, _| watches::load_watches(connection, file))
     }
 
-    /// The runs that no daemon has seen end. To be asked before the first [`Self::intend`].
-    pub fn unfinished(&mut self) -> Vec<Unfinished> {
-        self.keeper.read(runs::unfinished)
+    /// The runs that no daemon has seen end. To be asked before the first [`Self::record_intents`].
+    pub fn unfinished(&mut self) -> Vec<UnfinishedRun> {
+        self.supervisor.read(runs::unfinished)
     }
 
-    /// Notes what the record of a watch is now. [`Standing::applied`] of `None` leaves the last known one.
-    pub fn remember(&mut self, record: &WatchRecord<'_>) {
-        self.keeper.write(0, |connection, _| watches::remember(connection, record));
+    /// Notes what the record of a watch is now. [`Snapshot::applied`] of `None` leaves the last known one.
+    pub fn save_watch(&mut self, record: &WatchRecord<'_>) {
+        self.supervisor.write(0, |connection, _| watches::save_watch(connection, record));
     }
 
     /// The watch was removed from its file: nothing of it is due any more, but what was applied stays known.
     pub fn retire(&mut self, watch: &WatchKey) {
-        self.keeper.write(0, |connection, _| watches::retire(connection, watch));
+        self.supervisor.write(0, |connection, _| watches::retire(connection, watch));
     }
 
     /// Forgets the watches that are not loaded and of which nothing was noted for a month. To be called when all
     /// configs were read, and those that could not be are taken for loaded.
-    pub fn tidy(&mut self, loaded: impl Fn(&WatchKey) -> bool) {
-        let untouched: Vec<WatchKey> = self.keeper.read(|connection, _| watches::untouched(connection));
+    pub fn prune_watches(&mut self, loaded: impl Fn(&WatchKey) -> bool) {
+        let untouched: Vec<WatchKey> = self.supervisor.read(|connection, _| watches::untouched(connection));
         for watch in untouched.iter().filter(|watch| !loaded(watch)) {
-            self.keeper.write(0, |connection, _| watches::forget(connection, watch));
+            self.supervisor.write(0, |connection, _| watches::forget(connection, watch));
         }
     }
 
     /// Notes a run that goes on, after a ledger was lost that may have known it.
-    pub fn intend_again(&mut self, intent: &Intent) {
-        self.keeper.write(0, |connection, context| runs::intend_again(connection, context, intent));
+    pub fn record_intent_again(&mut self, intent: &Intent) {
+        self.supervisor
+            .write(0, |connection, context| runs::record_intent_again(connection, context, intent));
     }
 
     /// Ends the runs that are not `live`: how they did was told while the ledger was lost.
-    pub fn end_unseen(&mut self, live: impl Fn(&str) -> bool) {
-        let unfinished: Vec<Unfinished> = self.keeper.read(runs::unfinished);
+    pub fn end_unfinished(&mut self, live: impl Fn(&str) -> bool) {
+        let unfinished: Vec<UnfinishedRun> = self.supervisor.read(runs::unfinished);
         for run in unfinished.iter().map(|unfinished| &unfinished.intent.run).filter(|run| !live(run)) {
-            self.ended(run, Ending::Unknown, &[]);
+            self.ended(run, RunOutcome::Unknown, &[]);
         }
     }
 
     /// Notes new runs that are about to start. On return they survive the daemon's death, as does all that was noted
     /// before.
-    pub fn intend<'a>(&mut self, mut intents: impl ExactSizeIterator<Item = &'a Intent>) {
-        self.keeper.write_through(intents.len(), |connection, context| {
-            intents.try_for_each(|intent| runs::intend(connection, context, intent))
+    pub fn record_intents<'a>(&mut self, mut intents: impl ExactSizeIterator<Item = &'a Intent>) {
+        self.supervisor.write_through(intents.len(), |connection, context| {
+            intents.try_for_each(|intent| runs::insert(connection, context, intent))
         });
     }
 
     /// Notes the process of a run.
-    pub fn started(&mut self, run: &str, process: ProcessMark) {
-        self.keeper.write(0, |connection, context| runs::started(connection, context, run, process));
+    pub fn started(&mut self, run: &str, process: ProcessId) {
+        self.supervisor.write(0, |connection, context| runs::started(connection, context, run, process));
     }
 
     /// Notes how a run ended, and the last of what it printed.
-    pub fn ended(&mut self, run: &str, how: Ending<'_>, output: &[u8]) {
-        self.keeper
+    pub fn ended(&mut self, run: &str, how: RunOutcome<'_>, output: &[u8]) {
+        self.supervisor
             .write(output.len(), |connection, context| runs::ended(connection, context, run, how, output));
     }
 
@@ -273,51 +276,52 @@ impl Ledger {
     /// ledger to look into.
     pub fn history(
         &mut self,
-        which: &Which,
+        filter: &RunFilter,
         before: Option<i64>,
         count: usize,
     ) -> Result<Vec<(i64, RunRecord)>, String> {
-        self.legible()?;
+        self.require_readable()?;
         let page =
-            self.keeper.read(|connection, _| history::page(connection, which, before, count).map(Some));
-        page.ok_or_else(|| self.illegible())
+            self.supervisor.read(|connection, _| history::page(connection, filter, before, count).map(Some));
+        page.ok_or_else(|| self.unreadable_reason())
     }
 
     /// What the run printed; empty if nothing, or if it is not kept any more. `None` if the ledger knows of no such run,
     /// or not of its end. `run` is its id, or the number at the id's end, as the log has it: then the newest of these.
     pub fn output(&mut self, run: &str) -> Result<Option<Vec<u8>>, String> {
-        self.legible()?;
-        let output = self.keeper.read(|connection, _| history::output(connection, run).map(Some));
-        output.ok_or_else(|| self.illegible())
+        self.require_readable()?;
+        let output = self.supervisor.read(|connection, _| history::output(connection, run).map(Some));
+        output.ok_or_else(|| self.unreadable_reason())
     }
 
     /// Why it cannot be used, if it cannot.
-    pub fn trouble(&self) -> Option<&str> {
-        self.keeper.trouble()
+    pub fn lost_reason(&self) -> Option<&str> {
+        self.supervisor.lost_reason()
     }
 
-    fn legible(&self) -> Result<(), String> {
-        self.trouble().map_or(Ok(()), |trouble| Err(trouble.to_owned()))
+    fn require_readable(&self) -> Result<(), String> {
+        self.lost_reason().map_or(Ok(()), |trouble| Err(trouble.to_owned()))
     }
 
     /// Why nothing could be read just now.
-    fn illegible(&self) -> String {
-        let trouble = self.trouble().unwrap_or("the ledger was damaged, and a new one is begun; see the log");
+    fn unreadable_reason(&self) -> String {
+        let trouble =
+            self.lost_reason().unwrap_or("the ledger was damaged, and a new one is begun; see the log");
         trouble.to_owned()
     }
 
     /// Makes all that was noted survive the daemon's death (not the machine's: nothing else does either).
     pub fn commit(&mut self) {
-        self.keeper.commit();
+        self.supervisor.commit();
     }
 
     /// The size of the database and its log, in bytes.
     pub fn size(&self) -> u64 {
-        self.keeper.size()
+        self.supervisor.size()
     }
 
     /// Whether anything waits for [`Self::commit`].
     pub fn is_dirty(&self) -> bool {
-        self.keeper.is_dirty()
+        self.supervisor.is_dirty()
     }
 }

@@ -4,25 +4,25 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 
-use super::keeper::Context;
-use super::{Ending, Intent, Unfinished, column};
-use crate::action::proc::ProcessMark;
+use super::supervisor::Context;
+use super::{Intent, RunOutcome, UnfinishedRun, column};
+use crate::action::proc::ProcessId;
 use crate::model::Version;
 
 /// A busy host with a run a second has three hours in 10,000, a quiet one a month; either finds what went wrong last
 /// night. A row takes some 300 bytes, so that is 3 MB at most, and 64 MB of output
-/// (see [`crate::action::output::KEPT`]).
-pub(super) const BOUNDS: Bounds =
-    Bounds { runs: 10_000, outputs: 1_000, age: Duration::from_secs(30 * 24 * 60 * 60), batch: 64 };
+/// (see [`crate::action::output::MAX_TAIL_BYTES`]).
+pub(super) const DEFAULT_RETENTION: Retention =
+    Retention { runs: 10_000, outputs: 1_000, age: Duration::from_secs(30 * 24 * 60 * 60), batch: 64 };
 
 /// Where runs are few, old ones are looked for after this time.
-const LOOK: Duration = Duration::from_secs(60 * 60);
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// How many rows are looked at for each new one: one keeps the number, the second catches up.
-const LOOKED_AT: i64 = 2;
+const ROWS_PER_RUN: i64 = 2;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(super) struct Retention {
     pub runs: i64,
     /// How many of the newest keep their output.
     pub outputs: i64,
@@ -34,17 +34,17 @@ pub(super) struct Bounds {
 /// Takes old runs away, a few at a time, so that no call has many to take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pruning {
-    bounds: Bounds,
+    retention: Retention,
     newest: i64,
     /// When that was last, and which run was the newest then.
     pruned: Option<(Instant, i64)>,
     /// No run up to here has its output.
-    silenced: i64,
+    output_pruned_to: i64,
     /// All up to here are gone, or go on.
     done: i64,
 }
 
-const INTEND: &str = "
+const INSERT_RUN: &str = "
     INSERT INTO runs (
         run, file, description, store, node, facet, definition, incarnation, revision, version, event, started, timeout, boot
     ) VALUES (
@@ -65,9 +65,9 @@ const ENDED: &str = "
 const OLDEST: &str = "
     SELECT seq, started, outcome IS NULL FROM runs WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
-pub(super) fn intend(connection: &Connection, context: &mut Context, intent: &Intent) -> Result<()> {
+pub(super) fn insert(connection: &Connection, context: &mut Context, intent: &Intent) -> Result<()> {
     let Intent { run, watch, store, subject, definition, version, event, started, timeout } = intent;
-    let seq = connection.prepare_cached(INTEND)?.insert(named_params! {
+    let seq = connection.prepare_cached(INSERT_RUN)?.insert(named_params! {
         ":run": run,
         ":file": &*watch.file,
         ":description": &*watch.description,
@@ -89,7 +89,11 @@ pub(super) fn intend(connection: &Connection, context: &mut Context, intent: &In
 }
 
 /// The same for one that may be there already.
-pub(super) fn intend_again(connection: &Connection, context: &mut Context, intent: &Intent) -> Result<()> {
+pub(super) fn record_intent_again(
+    connection: &Connection,
+    context: &mut Context,
+    intent: &Intent,
+) -> Result<()> {
     let known = connection
         .prepare_cached("SELECT seq FROM runs WHERE run = ?1")?
         .query_row([&intent.run], |row| row.get(0))
@@ -99,7 +103,7 @@ pub(super) fn intend_again(connection: &Connection, context: &mut Context, inten
             context.rows.insert(intent.run.clone(), seq);
             Ok(())
         }
-        None => intend(connection, context, intent),
+        None => insert(connection, context, intent),
     }
 }
 
@@ -107,7 +111,7 @@ pub(super) fn started(
     connection: &Connection,
     context: &mut Context,
     run: &str,
-    process: ProcessMark,
+    process: ProcessId,
 ) -> Result<()> {
     let Some(&seq) = context.rows.get(run) else { return Ok(()) };
     connection.prepare_cached(STARTED)?.execute(named_params! {
@@ -124,7 +128,7 @@ pub(super) fn ended(
     connection: &Connection,
     context: &mut Context,
     run: &str,
-    how: Ending<'_>,
+    how: RunOutcome<'_>,
     output: &[u8],
 ) -> Result<()> {
     let Some(&seq) = context.rows.get(run) else { return Ok(()) };
@@ -137,14 +141,14 @@ pub(super) fn ended(
         ":signal": how.signal(),
         ":error": how.error(),
         ":output": (!output.is_empty()).then_some(output),
-        ":outputs": context.pruning.bounds.outputs,
+        ":outputs": context.pruning.retention.outputs,
     })?;
     context.rows.remove(run);
     context.pruning.reconsider(seq);
     context.pruning.prune(connection)
 }
 
-pub(super) fn unfinished(connection: &Connection, context: &mut Context) -> Result<Vec<Unfinished>> {
+pub(super) fn unfinished(connection: &Connection, context: &mut Context) -> Result<Vec<UnfinishedRun>> {
     let Context { boot, rows, .. } = context;
     connection
         .prepare("SELECT * FROM runs WHERE outcome IS NULL ORDER BY seq")?
@@ -156,12 +160,12 @@ pub(super) fn unfinished(connection: &Connection, context: &mut Context) -> Resu
         .collect()
 }
 
-fn read_unfinished(row: &Row<'_>, boot: &str) -> Result<Unfinished> {
+fn read_unfinished(row: &Row<'_>, boot: &str) -> Result<UnfinishedRun> {
     // Others name groups, or everybody.
     let pid = row.get::<_, Option<i32>>("pid")?.filter(|pid| *pid > 0);
     let started = row.get::<_, Option<i64>>("pid_started")?;
     let mark =
-        |(pid, started): (i32, i64)| ProcessMark { pid, started: started.try_into().unwrap_or_default() };
+        |(pid, started): (i32, i64)| ProcessId { pid, started: started.try_into().unwrap_or_default() };
     let intent = Intent {
         run: row.get("run")?,
         watch: column::read_watch(row)?,
@@ -173,17 +177,17 @@ fn read_unfinished(row: &Row<'_>, boot: &str) -> Result<Unfinished> {
             revision: row.get("revision")?,
             number: row.get("version")?,
         },
-        event: column::read_event(row, "event")?.ok_or_else(|| column::nonsense("event", "missing"))?,
+        event: column::read_event(row, "event")?.ok_or_else(|| column::invalid_column("event", "missing"))?,
         started: column::read_time(row, "started")?,
         timeout: column::read_duration(row, "timeout")?,
     };
     let this_boot = row.get::<_, String>("boot")? == boot;
-    Ok(Unfinished { intent, process: pid.zip(started).map(mark), this_boot })
+    Ok(UnfinishedRun { intent, process: pid.zip(started).map(mark), this_boot })
 }
 
 impl Pruning {
-    pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, newest: 0, pruned: None, silenced: 0, done: 0 }
+    pub(super) fn new(retention: Retention) -> Self {
+        Self { retention, newest: 0, pruned: None, output_pruned_to: 0, done: 0 }
     }
 
     /// This one may be old, and has ended only now.
@@ -194,22 +198,22 @@ impl Pruning {
     /// Makes room, if enough runs were added since the last time, or enough time went by.
     fn prune(&mut self, connection: &Connection) -> Result<()> {
         let recent = |(at, newest): (Instant, i64)| {
-            self.newest < newest.saturating_add(self.bounds.batch) && at.elapsed() < LOOK
+            self.newest < newest.saturating_add(self.retention.batch) && at.elapsed() < PRUNE_INTERVAL
         };
         if self.pruned.is_some_and(recent) {
             return Ok(());
         }
         self.pruned = Some((Instant::now(), self.newest));
-        let silent = self.newest.saturating_sub(self.bounds.outputs);
+        let silent = self.newest.saturating_sub(self.retention.outputs);
         connection
             .prepare_cached(
                 "UPDATE runs SET output = NULL WHERE seq > ?1 AND seq <= ?2 AND output IS NOT NULL",
             )?
-            .execute([self.silenced, silent])?;
-        self.silenced = self.silenced.max(silent);
-        let horizon = column::millis(SystemTime::now()).saturating_sub(column::duration(self.bounds.age));
+            .execute([self.output_pruned_to, silent])?;
+        self.output_pruned_to = self.output_pruned_to.max(silent);
+        let horizon = column::millis(SystemTime::now()).saturating_sub(column::duration(self.retention.age));
         for (seq, started, goes_on) in self.oldest(connection)? {
-            if seq > self.newest.saturating_sub(self.bounds.runs) && started >= horizon {
+            if seq > self.newest.saturating_sub(self.retention.runs) && started >= horizon {
                 break;
             }
             if !goes_on {
@@ -224,7 +228,7 @@ impl Pruning {
     fn oldest(&self, connection: &Connection) -> Result<Vec<(i64, i64, bool)>> {
         connection
             .prepare_cached(OLDEST)?
-            .query_map((self.done, LOOKED_AT * self.bounds.batch), |row| {
+            .query_map((self.done, ROWS_PER_RUN * self.retention.batch), |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?
             .collect()

@@ -5,16 +5,16 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, Result, Row, named_params};
 
-use super::column::{self, nonsense};
-use super::{Recalled, WatchRecord};
+use super::column::{self, invalid_column};
+use super::{StoredWatch, WatchRecord};
 use crate::model::{Version, WatchKey};
-use crate::watch::{Event, Seen, Standing};
+use crate::watch::{Event, Seen, Snapshot};
 
 /// A watch that left its file this long ago will not come back as the same.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What was applied stays known, but not that of another store, whose versions mean nothing in this one.
-const REMEMBER: &str = "
+const UPSERT_WATCH: &str = "
     INSERT INTO watches (
         file, description, store, node, facet, definition,
         observed_state, observed_incarnation, observed_revision, observed_number, owed,
@@ -64,7 +64,7 @@ const REMEMBER: &str = "
         updated = excluded.updated";
 
 /// Keeps the time of what was noted before.
-const APPLY: &str = "
+const UPDATE_APPLIED: &str = "
     UPDATE watches SET
         applied_incarnation = :incarnation, applied_revision = :revision, applied_number = :number,
         applied_definition = :definition, applied_at = :at
@@ -72,10 +72,10 @@ const APPLY: &str = "
         AND (applied_incarnation, applied_revision, applied_number, applied_definition)
             IS NOT (:incarnation, :revision, :number, :definition)";
 
-const RECALL: &str = "SELECT * FROM watches WHERE file = :file";
+const SELECT_WATCHES: &str = "SELECT * FROM watches WHERE file = :file";
 
 /// A pause stays: whoever asked for it still means it when the file is back.
-const RETIRE: &str = "
+const RETIRE_WATCH: &str = "
     UPDATE watches SET
         observed_state = NULL, observed_incarnation = NULL, observed_revision = NULL, observed_number = NULL,
         owed = NULL,
@@ -85,10 +85,20 @@ const RETIRE: &str = "
         failures = 0, stopped = 0, last_error = NULL, next_try = NULL, updated = :updated
     WHERE file = :file AND description = :description";
 
-pub(super) fn remember(connection: &Connection, record: &WatchRecord<'_>) -> Result<()> {
-    let WatchRecord { watch, store, subject, definition, standing, last_error, next_try } = *record;
-    let Standing { seen, owed, applied, discarded, held, admitted, reference, failures, stopped, paused } =
-        *standing;
+pub(super) fn save_watch(connection: &Connection, record: &WatchRecord<'_>) -> Result<()> {
+    let WatchRecord { watch, store, subject, definition, snapshot, last_error, next_try } = *record;
+    let Snapshot {
+        seen,
+        pending,
+        applied,
+        discarded,
+        held,
+        admitted,
+        applied_size,
+        failures,
+        stopped,
+        paused,
+    } = *snapshot;
     let now = column::millis(SystemTime::now());
     let definition = column::definition(definition);
     let (state, observed) = match seen {
@@ -99,7 +109,7 @@ pub(super) fn remember(connection: &Connection, record: &WatchRecord<'_>) -> Res
     let incarnation = |version: Option<Version>| version.map(|version| version.incarnation);
     let revision = |version: Option<Version>| version.map(|version| version.revision);
     let number = |version: Option<Version>| version.map(|version| version.number);
-    connection.prepare_cached(REMEMBER)?.execute(named_params! {
+    connection.prepare_cached(UPSERT_WATCH)?.execute(named_params! {
         ":file": &*watch.file,
         ":description": &*watch.description,
         ":store": store,
@@ -110,7 +120,7 @@ pub(super) fn remember(connection: &Connection, record: &WatchRecord<'_>) -> Res
         ":observed_incarnation": incarnation(observed),
         ":observed_revision": revision(observed),
         ":observed_number": number(observed),
-        ":owed": owed.map(Event::as_str),
+        ":owed": pending.map(Event::as_str),
         ":discarded_incarnation": incarnation(discarded),
         ":discarded_revision": revision(discarded),
         ":discarded_number": number(discarded),
@@ -121,7 +131,7 @@ pub(super) fn remember(connection: &Connection, record: &WatchRecord<'_>) -> Res
         ":admitted_revision": revision(admitted),
         ":admitted_number": number(admitted),
         // Nobody has nine exabytes.
-        ":applied_size": reference.map(u64::cast_signed),
+        ":applied_size": applied_size.map(u64::cast_signed),
         ":failures": failures,
         ":stopped": stopped,
         ":paused": paused,
@@ -139,7 +149,7 @@ fn apply(
     definition: &str,
     now: i64,
 ) -> Result<()> {
-    connection.prepare_cached(APPLY)?.execute(named_params! {
+    connection.prepare_cached(UPDATE_APPLIED)?.execute(named_params! {
         ":file": &*watch.file,
         ":description": &*watch.description,
         ":incarnation": version.incarnation,
@@ -151,30 +161,30 @@ fn apply(
     Ok(())
 }
 
-pub(super) fn recall(connection: &Connection, file: &str) -> Result<HashMap<String, Recalled>> {
-    connection.prepare_cached(RECALL)?.query_map(named_params! { ":file": file }, recalled)?.collect()
+pub(super) fn load_watches(connection: &Connection, file: &str) -> Result<HashMap<String, StoredWatch>> {
+    connection.prepare_cached(SELECT_WATCHES)?.query_map(named_params! { ":file": file }, stored)?.collect()
 }
 
-fn recalled(row: &Row<'_>) -> Result<(String, Recalled)> {
+fn stored(row: &Row<'_>) -> Result<(String, StoredWatch)> {
     let definition = column::read_definition(row, "definition")?;
     let applied = column::read_version(row, "applied")?;
     let applied_definition = column::read_definition(row, "applied_definition")?;
-    let standing = Standing {
+    let snapshot = Snapshot {
         seen: read_seen(row)?,
-        owed: column::read_event(row, "owed")?,
+        pending: column::read_event(row, "owed")?,
         applied: applied.filter(|_| applied_definition == definition),
         discarded: column::read_version(row, "discarded")?,
         held: column::read_version(row, "held")?,
         admitted: column::read_version(row, "admitted")?,
-        reference: row.get::<_, Option<i64>>("applied_size")?.map(i64::cast_unsigned),
+        applied_size: row.get::<_, Option<i64>>("applied_size")?.map(i64::cast_unsigned),
         failures: row.get("failures")?,
         stopped: row.get("stopped")?,
         paused: row.get("paused")?,
     };
-    let definition = definition.ok_or_else(|| nonsense("definition", "missing"))?;
+    let definition = definition.ok_or_else(|| invalid_column("definition", "missing"))?;
     let (store, subject) = (row.get("store")?, column::read_subject(row)?);
-    let recalled = Recalled { store, subject, definition, standing, last_error: row.get("last_error")? };
-    Ok((row.get("description")?, recalled))
+    let stored = StoredWatch { store, subject, definition, snapshot, last_error: row.get("last_error")? };
+    Ok((row.get("description")?, stored))
 }
 
 fn read_seen(row: &Row<'_>) -> Result<Option<Seen>> {
@@ -183,12 +193,12 @@ fn read_seen(row: &Row<'_>) -> Result<Option<Seen>> {
         (None, _) => Ok(None),
         (Some("present"), Some(version)) => Ok(Some(Seen::Present(version))),
         (Some("absent"), _) => Ok(Some(Seen::Absent)),
-        (Some(other), _) => Err(nonsense("observed_state", other)),
+        (Some(other), _) => Err(invalid_column("observed_state", other)),
     }
 }
 
 pub(super) fn retire(connection: &Connection, watch: &WatchKey) -> Result<()> {
-    connection.prepare_cached(RETIRE)?.execute(named_params! {
+    connection.prepare_cached(RETIRE_WATCH)?.execute(named_params! {
         ":file": &*watch.file,
         ":description": &*watch.description,
         ":updated": column::millis(SystemTime::now()),

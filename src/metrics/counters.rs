@@ -5,15 +5,15 @@ use prometheus::{
     DEFAULT_BUCKETS, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, Result,
 };
 
-use crate::ledger::Ending;
+use crate::ledger::RunOutcome;
 use crate::model::StoreName;
-use crate::report::{FormerRun, Report, RunReport};
+use crate::report::{PreviousRun, Report, RunReport};
 
 /// From 5 ms to 10 s as all Prometheus clients have it, and then by the clock: a deployment may well take an hour.
-const BEYOND_DEFAULT: [f64; 6] = [30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];
+const LONG_BUCKETS: [f64; 6] = [30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];
 
 /// A start takes some 3 ms where nothing keeps it.
-const BELOW_DEFAULT: [f64; 2] = [0.001, 0.0025];
+const SHORT_BUCKETS: [f64; 2] = [0.001, 0.0025];
 
 pub(super) struct Counters {
     runs: IntCounterVec,
@@ -23,7 +23,7 @@ pub(super) struct Counters {
     superseded: IntCounter,
     held: IntCounter,
     retries: IntCounter,
-    put_off: IntCounter,
+    postponed: IntCounter,
     store_disconnects: IntCounterVec,
     resync_findings: IntCounter,
     config_loaded: IntCounter,
@@ -42,7 +42,7 @@ impl Counters {
         };
         let runs =
             counters("twitcher_runs_total", "Runs of actions that are over, by how they ended.", "outcome")?;
-        for name in Ending::NAMES {
+        for name in RunOutcome::NAMES {
             runs.with_label_values(&[name]);
         }
         let loads = counters(
@@ -58,13 +58,13 @@ impl Counters {
             run_duration: histogram(
                 "twitcher_run_duration_seconds",
                 "How long runs took whose program was started.",
-                &[DEFAULT_BUCKETS, &BEYOND_DEFAULT],
+                &[DEFAULT_BUCKETS, &LONG_BUCKETS],
             )?,
             start_latency: histogram(
                 "twitcher_start_latency_seconds",
                 "From when an update was taken in, and nothing that its watch asks for (throttles, the pause before a \
                  retry) put it off any more, until its action's program executed. Waiting for other runs is part of it.",
-                &[&BELOW_DEFAULT, DEFAULT_BUCKETS, &BEYOND_DEFAULT],
+                &[&SHORT_BUCKETS, DEFAULT_BUCKETS, &LONG_BUCKETS],
             )?,
             discarded: counter(
                 "twitcher_updates_discarded_total",
@@ -79,7 +79,7 @@ impl Counters {
                 "Updates that a guard held (`max_data`, `guard`), each time that it judged one.",
             )?,
             retries: counter("twitcher_retries_total", "Failed updates that were to be tried again.")?,
-            put_off: counter(
+            postponed: counter(
                 "twitcher_starts_put_off_total",
                 "Starts that were put off for want of descriptors, memory or processes.",
             )?,
@@ -96,7 +96,7 @@ impl Counters {
     pub(super) fn count(&self, report: &Report<'_>) {
         match report {
             Report::Run { what, .. } => self.count_run(what),
-            Report::Former { what: FormerRun::Gone(_), .. } => self.end(Ending::Unknown),
+            Report::PreviousRun { what: PreviousRun::Ended(_), .. } => self.end(RunOutcome::Unknown),
             Report::Discarded { .. } => self.discarded.inc(),
             Report::Superseded { .. } => self.superseded.inc(),
             Report::Held { .. } => self.held.inc(),
@@ -104,14 +104,14 @@ impl Counters {
                 let name = store.map_or(StoreName::DEFAULT, |name| name.as_str());
                 self.store_disconnects.with_label_values(&[name]).inc();
             }
-            Report::NodeDrifted { .. } => self.resync_findings.inc(),
+            Report::NodeChangeMissed { .. } => self.resync_findings.inc(),
             Report::ConfigLoaded { .. } => self.config_loaded.inc(),
             Report::ConfigFailed { .. } => self.config_failed.inc(),
             Report::Starting { .. }
             | Report::Ready { .. }
             | Report::Stopping { .. }
             | Report::Stopped
-            | Report::Trouble { .. }
+            | Report::Problem { .. }
             | Report::StoreConnected { .. }
             | Report::StoreRefused { .. }
             | Report::StoreExposed { .. }
@@ -121,7 +121,7 @@ impl Counters {
             | Report::NodeReadable { .. }
             | Report::ConfigReload { .. }
             | Report::Serving { .. }
-            | Report::Unserved { .. }
+            | Report::NotServing { .. }
             | Report::Ordered { .. }
             | Report::StaysPaused { .. }
             | Report::ConfigRemoved { .. }
@@ -129,7 +129,10 @@ impl Counters {
             | Report::WatchAdded { .. }
             | Report::WatchChanged { .. }
             | Report::WatchRemoved { .. }
-            | Report::Former { what: FormerRun::Lives { .. } | FormerRun::Unseen(..), .. }
+            | Report::PreviousRun {
+                what: PreviousRun::StillRunning { .. } | PreviousRun::Unwatchable(..),
+                ..
+            }
             | Report::Ledger { .. }
             | Report::GaveUp { .. }
             | Report::StaysStopped { .. } => {}
@@ -138,17 +141,17 @@ impl Counters {
 
     fn count_run(&self, what: &RunReport<'_>) {
         match what {
-            RunReport::Started { late, .. } => self.start_latency.observe(late.as_secs_f64()),
-            RunReport::NotStarted { .. } => self.end(Ending::NotStarted("")),
+            RunReport::Started { latency, .. } => self.start_latency.observe(latency.as_secs_f64()),
+            RunReport::NotStarted { .. } => self.end(RunOutcome::NotStarted("")),
             RunReport::Ended { outcome, ended_by, took } => {
-                self.end(Ending::of(outcome, *ended_by));
+                self.end(RunOutcome::of(outcome, *ended_by));
                 self.run_duration.observe(took.as_secs_f64());
             }
-            RunReport::Lost { .. } => self.end(Ending::Unknown),
+            RunReport::Lost { .. } => self.end(RunOutcome::Unknown),
             RunReport::Retry { .. } => self.retries.inc(),
-            RunReport::PutOff { .. } => self.put_off.inc(),
+            RunReport::Postponed { .. } => self.postponed.inc(),
             // It was no run.
-            RunReport::Needless
+            RunReport::Unchanged
             | RunReport::Printed(_)
             | RunReport::Notified { .. }
             | RunReport::Terminated { .. }
@@ -156,7 +159,7 @@ impl Counters {
         }
     }
 
-    fn end(&self, how: Ending<'_>) {
+    fn end(&self, how: RunOutcome<'_>) {
         self.runs.with_label_values(&[how.name()]).inc();
     }
 }

@@ -3,12 +3,12 @@
 use prometheus::proto::MetricFamily;
 
 use super::family::{counter, gauge, labelled};
-use super::tally::Tally;
+use super::watch_counts::WatchCounts;
 
 /// What is true of the daemon at one moment. The daemon fills it; whoever serves the metrics passes it on.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
-    pub watches: Tally,
+    pub watches: WatchCounts,
     pub running_actions: usize,
     /// Each store's name, and whether it is connected.
     pub stores: Vec<(String, bool)>,

@@ -1,7 +1,7 @@
 //! What the daemon counts and measures, in the text format that Prometheus reads.
 //!
 //! * [`counters`] counts the daemon's reports, as each happens.
-//! * [`gauges`] and [`tally`] have what is true of the daemon at the moment that somebody asks.
+//! * [`gauges`] and [`watch_counts`] have what is true of the daemon at the moment that somebody asks.
 //! * [`process`] has what the process uses of the machine.
 //!
 //! Each metric's name, labels and help stand where it is made, and again in docs/operations.md, which a test compares.
@@ -16,10 +16,10 @@ mod counters;
 mod family;
 mod gauges;
 mod process;
-mod tally;
+mod watch_counts;
 
 pub use gauges::Gauges;
-pub use tally::{MAX_FAILING, Tally};
+pub use watch_counts::{MAX_FAILING, WatchCounts};
 
 /// The media type of what [`Metrics::encode`] gives.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

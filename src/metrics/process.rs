@@ -16,7 +16,7 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn this() -> Self {
-        let age = proc::mark(Pid::this()).map(proc::age).unwrap_or_default();
+        let age = proc::id_of(Pid::this()).map(proc::age).unwrap_or_default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { started: now.saturating_sub(age) }
     }
@@ -44,8 +44,8 @@ impl Process {
         if let Ok(open) = proc::open_descriptors() {
             families.push(gauge("process_open_fds", "Open descriptors.", open as f64));
         }
-        if let Ok((most, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
-            families.push(gauge("process_max_fds", "Descriptors that may be open.", most as f64));
+        if let Ok((soft_limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            families.push(gauge("process_max_fds", "Descriptors that may be open.", soft_limit as f64));
         }
         families
     }

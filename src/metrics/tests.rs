@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::action::run::{Outcome, Printed, Stream};
+use crate::action::run::{ExitStatus, Printed, Stream};
 use crate::action::spawn::StartError;
-use crate::ledger::{Ending, News};
+use crate::ledger::{LedgerEvent, RunOutcome};
 use crate::model::{Facet, NodePath, StoreName, Subject, WatchKey};
-use crate::report::{FormerRun, Level, Log, Node, Reporter, RunName, RunReport, log::Target};
-use crate::watch::{Condition, Event, Policy, Reason, RunId, Standing, Watch};
+use crate::report::{Level, Log, NodeRef, PreviousRun, Reporter, RunName, RunReport, log::Target};
+use crate::watch::{Condition, Event, Policy, Reason, RunId, Snapshot, Watch};
 
 fn key(file: &str, description: &str) -> WatchKey {
     WatchKey { file: file.into(), description: description.into() }
@@ -25,7 +25,7 @@ fn name<'a>(watch: &'a WatchKey, subject: &'a Subject) -> RunName<'a> {
 
 /// A watch of which so many runs failed in a row.
 fn watch(failures: u32, stopped: bool) -> Watch {
-    Watch::new(Policy::UNLOADED, Standing { failures, stopped, ..Standing::default() })
+    Watch::new(Policy::UNLOADED, Snapshot { failures, stopped, ..Snapshot::default() })
 }
 
 /// The values whose name and labels begin so.
@@ -52,17 +52,17 @@ fn run(what: RunReport<'_>) -> Vec<String> {
 
 #[test]
 fn the_end_of_a_run_is_counted_by_its_outcome() {
-    let exited = |code| Outcome::Exited(code);
+    let exited = |code| ExitStatus::Exited(code);
     for (outcome, ended_by, expected) in [
         (exited(0), None, "success"),
         (exited(1), None, "exit"),
-        (Outcome::Signaled(9), None, "signal"),
+        (ExitStatus::Signaled(9), None, "signal"),
         (exited(0), Some(Reason::Timeout), "timeout"),
-        (Outcome::Signaled(15), Some(Reason::Timeout), "timeout"),
+        (ExitStatus::Signaled(15), Some(Reason::Timeout), "timeout"),
         (exited(0), Some(Reason::Stop), "interrupted"),
-        (Outcome::Signaled(15), Some(Reason::Stop), "interrupted"),
-        (Outcome::Unknown, None, "unknown"),
-        (Outcome::Unknown, Some(Reason::Timeout), "unknown"),
+        (ExitStatus::Signaled(15), Some(Reason::Stop), "interrupted"),
+        (ExitStatus::Unknown, None, "unknown"),
+        (ExitStatus::Unknown, Some(Reason::Timeout), "unknown"),
     ] {
         let ended = run(RunReport::Ended { outcome: &outcome, ended_by, took: Duration::from_secs(2) });
         let runs = format!("twitcher_runs_total{{outcome=\"{expected}\"}} 1");
@@ -74,10 +74,10 @@ fn the_end_of_a_run_is_counted_by_its_outcome() {
     let not_started = ["twitcher_runs_total{outcome=\"not_started\"} 1"];
     let error = StartError::Start(error);
     assert_eq!(run(RunReport::NotStarted { command: "x", error: &error }), not_started);
-    let former = |what| counted(&[Report::Former { watch: &key("a.twc", "a"), what }]);
-    assert_eq!(former(FormerRun::Gone("1-1")), lost);
-    assert!(former(FormerRun::Unseen("1-1", error.cause())).is_empty());
-    assert!(former(FormerRun::Lives { run: RunId(1), id: "1-1", pid: 1 }).is_empty());
+    let former = |what| counted(&[Report::PreviousRun { watch: &key("a.twc", "a"), what }]);
+    assert_eq!(former(PreviousRun::Ended("1-1")), lost);
+    assert!(former(PreviousRun::Unwatchable("1-1", error.cause())).is_empty());
+    assert!(former(PreviousRun::StillRunning { run: RunId(1), id: "1-1", pid: 1 }).is_empty());
 }
 
 #[test]
@@ -85,14 +85,14 @@ fn each_report_is_counted_once_and_what_says_nothing_new_not_at_all() {
     let key = key("a.twc", "a");
     let subject = subject();
     let store = StoreName::default();
-    let node = Node { store: &store, subject: &subject };
+    let node = NodeRef { store: &store, subject: &subject };
     let after = Duration::from_secs(1);
-    let late = Duration::from_millis(2);
-    let started = RunReport::Started { event: Event::Load, node, version: 1, pid: 1, late };
+    let latency = Duration::from_millis(2);
+    let started = RunReport::Started { event: Event::Load, node, version: 1, pid: 1, latency };
     assert_eq!(run(started), ["twitcher_start_latency_seconds_count 1"]);
     let retry = RunReport::Retry { failures: 1, attempts: 2, after };
     assert_eq!(run(retry), ["twitcher_retries_total 1"]);
-    assert_eq!(run(RunReport::PutOff { after }), ["twitcher_starts_put_off_total 1"]);
+    assert_eq!(run(RunReport::Postponed { after }), ["twitcher_starts_put_off_total 1"]);
     for what in [
         RunReport::Printed(&Printed::Line(Stream::Stdout, "x".into())),
         RunReport::Notified { signal: 1 },
@@ -108,7 +108,7 @@ fn each_report_is_counted_once_and_what_says_nothing_new_not_at_all() {
             Report::StoreDisconnected { store: None, reason: "x" },
             Some("twitcher_store_disconnects_total{store=\"default\"} 1"),
         ),
-        (Report::NodeDrifted { node, total: 7 }, Some("twitcher_resync_findings_total 1")),
+        (Report::NodeChangeMissed { node, total: 7 }, Some("twitcher_resync_findings_total 1")),
         (
             Report::ConfigLoaded { file: "a.twc", added: 1, changed: 2, removed: 3 },
             Some("twitcher_config_loads_total{result=\"loaded\"} 1"),
@@ -117,13 +117,13 @@ fn each_report_is_counted_once_and_what_says_nothing_new_not_at_all() {
             Report::ConfigFailed { error: "a.twc: x" },
             Some("twitcher_config_loads_total{result=\"failed\"} 1"),
         ),
-        (Report::StoreConnected { store: None, what: "x", away: None }, None),
-        (Report::ConfigReload { asked_by: "SIGHUP" }, None),
+        (Report::StoreConnected { store: None, what: "x", downtime: None }, None),
+        (Report::ConfigReload { requested_by: "SIGHUP" }, None),
         (Report::ConfigWarning { warning: "x" }, None),
         (Report::NodeObserved { node }, None),
         (Report::NodeUnreadable { node, watches: &[&key], reason: "x" }, None),
         (Report::GaveUp { watch: &key, failures: 1, stopped: true }, None),
-        (Report::Ledger { news: &News::Back }, None),
+        (Report::Ledger { event: &LedgerEvent::Back }, None),
     ] {
         assert_eq!(counted(&[report]), Vec::from_iter(expected));
     }
@@ -133,7 +133,7 @@ fn each_report_is_counted_once_and_what_says_nothing_new_not_at_all() {
 fn durations_are_in_seconds() {
     let metrics = Metrics::new().unwrap();
     let took = Duration::from_millis(2500);
-    let what = RunReport::Ended { outcome: &Outcome::Exited(0), ended_by: None, took };
+    let what = RunReport::Ended { outcome: &ExitStatus::Exited(0), ended_by: None, took };
     metrics.count(&Report::Run { run: name(&key("a.twc", "a"), &subject()), what });
     let text = metrics.encode(&Gauges::default());
     assert_eq!(values(&text, "twitcher_run_duration_seconds_sum"), ["twitcher_run_duration_seconds_sum 2.5"]);
@@ -148,7 +148,7 @@ fn durations_are_in_seconds() {
 #[test]
 fn every_value_of_a_label_is_there_from_the_start() {
     let text = Metrics::new().unwrap().encode(&Gauges::default());
-    for outcome in Ending::NAMES {
+    for outcome in RunOutcome::NAMES {
         let line = format!("twitcher_runs_total{{outcome=\"{outcome}\"}} 0");
         assert_eq!(values(&text, &line), [&line]);
     }
@@ -168,7 +168,9 @@ fn the_daemon_at_the_moment_is_told_as_it_is() {
     let keys = [key("a.twc", "a"), key("a.twc", "a.twc-2"), key("b.twc", "b"), key("b.twc", "c")];
     let all = [(&fine, false), (&bad, false), (&stopped, false), (&fine, true)];
     let gauges = Gauges {
-        watches: Tally::of(keys.iter().zip(all).map(|(key, (watch, unreadable))| (key, watch, unreadable))),
+        watches: WatchCounts::of(
+            keys.iter().zip(all).map(|(key, (watch, unreadable))| (key, watch, unreadable)),
+        ),
         running_actions: 3,
         stores: vec![("default".into(), true), ("other".into(), false)],
         nodes_unreadable: 1,
@@ -205,7 +207,7 @@ fn the_daemon_at_the_moment_is_told_as_it_is() {
 fn of_many_failing_watches_the_worst_are_named_and_all_are_counted() {
     let watches: Vec<_> =
         (0..250).map(|number| (key("a.twc", &format!("w{number}")), watch(number, false))).collect();
-    let tally = Tally::of(watches.iter().map(|(key, watch)| (key, watch, false)));
+    let tally = WatchCounts::of(watches.iter().map(|(key, watch)| (key, watch, false)));
     let text = Metrics::new().unwrap().encode(&Gauges { watches: tally, ..Gauges::default() });
     let named = values(&text, "twitcher_watch_failures{");
     assert_eq!(named.len(), MAX_FAILING);
@@ -218,7 +220,7 @@ fn of_many_failing_watches_the_worst_are_named_and_all_are_counted() {
 #[test]
 fn a_name_can_forge_nothing() {
     let (failing, evil) = (watch(1, false), key("a.twc", "\"} 1\ntwitcher_ledger_usable 9 \\"));
-    let tally = Tally::of([(&evil, &failing, false)].into_iter());
+    let tally = WatchCounts::of([(&evil, &failing, false)].into_iter());
     let text = Metrics::new().unwrap().encode(&Gauges { watches: tally, ..Gauges::default() });
     let line = r#"twitcher_watch_failures{watch="a.twc:\"} 1\\ntwitcher_ledger_usable 9 \\"} 1"#;
     assert_eq!(values(&text, "twitcher_watch_failures{"), [line]);

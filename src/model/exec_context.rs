@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The default is what a watch has that says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Surroundings {
+pub struct ExecContext {
     /// Environment variables, beside those that every action has or in their place. By name, so that their order in a
     /// script makes no other definition.
     pub variables: BTreeMap<String, String>,
@@ -23,7 +23,7 @@ pub struct Surroundings {
     pub output: Output,
 }
 
-impl Default for Surroundings {
+impl Default for ExecContext {
     fn default() -> Self {
         Self {
             variables: BTreeMap::new(),

@@ -4,20 +4,19 @@ mod exec_context;
 mod facts;
 mod identity;
 mod node_path;
-mod order;
 mod state;
 mod store_name;
 mod subject;
 mod tree;
 mod version;
 mod watch;
+mod watch_command;
 
-pub use exec_context::{Output, Resource, Surroundings, UNLIMITED};
+pub use exec_context::{ExecContext, Output, Resource, UNLIMITED};
 pub use facts::Facts;
 pub use identity::{Account, Credentials, Identity};
 pub(crate) use node_path::children;
 pub use node_path::{NodePath, NodePathError};
-pub use order::Order;
 pub use state::{Content, State};
 pub use store_name::{StoreName, StoreNameError, StoreNames};
 pub use subject::{Facet, Subject};
@@ -27,3 +26,4 @@ pub use watch::{
     Action, Guard, OnFailure, Program, Retry, RunMode, RunOnLoad, Share, Throttle, WatchKey, WatchSpec,
     WatchType,
 };
+pub use watch_command::WatchCommand;

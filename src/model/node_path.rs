@@ -70,7 +70,7 @@ impl NodePath {
     }
 
     /// This path and those of its parents, from the root down.
-    pub(crate) fn lineage(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn self_and_ancestors(&self) -> impl Iterator<Item = &str> {
         let path = self.as_str();
         let parents = path.match_indices('/').map(|(end, _)| if end == 0 { "/" } else { &path[..end] });
         parents.chain((path != "/").then_some(path))
@@ -140,8 +140,8 @@ mod tests {
         assert_eq!(path("/").below(&path("/")), path("/"));
         assert_eq!(path("/").child("git"), path("/git"));
         assert_eq!(path("/git").child("head"), path("/git/head"));
-        assert_eq!(path("/").lineage().collect::<Vec<_>>(), ["/"]);
-        assert_eq!(path("/git/head").lineage().collect::<Vec<_>>(), ["/", "/git", "/git/head"]);
+        assert_eq!(path("/").self_and_ancestors().collect::<Vec<_>>(), ["/"]);
+        assert_eq!(path("/git/head").self_and_ancestors().collect::<Vec<_>>(), ["/", "/git", "/git/head"]);
         assert_eq!(path("/").components().count(), 0);
         assert_eq!(path("/git/head").components().collect::<Vec<_>>(), ["git", "head"]);
     }

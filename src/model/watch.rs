@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Facts, Identity, StoreName, Subject, Surroundings};
+use super::{ExecContext, Facts, Identity, StoreName, Subject};
 use crate::text::StableHash;
 
 /// What of a node is watched.
@@ -47,7 +47,7 @@ pub struct Retry {
 
 impl Retry {
     /// The pause after so many failures in a row, before it is jittered.
-    pub fn pause(&self, failures: u32) -> Duration {
+    pub fn backoff(&self, failures: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         self.delay.saturating_mul(doubled).min(self.max_delay)
     }
@@ -74,7 +74,7 @@ pub struct Throttle {
 }
 
 /// What an update must be like to be run. One that is not is held until an operator wants it (see
-/// [`crate::watch::Suspicion`]).
+/// [`crate::watch::HoldReason`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
     /// In bytes, as [`crate::model::Content::bytes`] has them.
@@ -132,7 +132,7 @@ pub struct WatchSpec {
     pub throttle: Throttle,
     pub guard: Guard,
     /// Shared like the identity.
-    pub surroundings: Arc<Surroundings>,
+    pub exec_context: Arc<ExecContext>,
 }
 
 /// All of a [`WatchSpec`] that makes it do what it does: the one list of what counts.
@@ -142,7 +142,7 @@ pub struct WatchSpec {
 struct Definition<'a> {
     store: &'a StoreName,
     subject: &'a Subject,
-    action: Doing<'a>,
+    action: ActionRef<'a>,
     pipe_stdin: bool,
     run_on_load: RunOnLoad,
     run_mode: RunMode,
@@ -154,11 +154,11 @@ struct Definition<'a> {
     on_failure: OnFailure,
     throttle: Throttle,
     guard: Guard,
-    surroundings: &'a Surroundings,
+    exec_context: &'a ExecContext,
 }
 
 #[derive(Debug, PartialEq)]
-enum Doing<'a> {
+enum ActionRef<'a> {
     Command(&'a [String]),
     Function(&'a str),
 }
@@ -195,14 +195,14 @@ impl WatchSpec {
             on_failure,
             throttle,
             guard,
-            surroundings,
+            exec_context,
         } = self;
         Definition {
             store,
             subject,
             action: match action {
-                Action::Command(words) => Doing::Command(words),
-                Action::Function { fingerprint, .. } => Doing::Function(fingerprint),
+                Action::Command(words) => ActionRef::Command(words),
+                Action::Function { fingerprint, .. } => ActionRef::Function(fingerprint),
             },
             pipe_stdin: *pipe_stdin,
             run_on_load: *run_on_load,
@@ -215,7 +215,7 @@ impl WatchSpec {
             on_failure: *on_failure,
             throttle: *throttle,
             guard: *guard,
-            surroundings,
+            exec_context,
         }
     }
 }

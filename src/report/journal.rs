@@ -8,9 +8,9 @@ use std::os::unix::net::UnixDatagram;
 use nix::sys::stat::fstat;
 
 use super::Level;
-use super::about::About;
-use super::log::{LONGEST, Line};
-use super::post::{LogDaemon, RECONNECT};
+use super::context::LogContext;
+use super::forwarder::{LogDaemon, RECONNECT_DELAY};
+use super::log::{LogLine, MAX_LINE_BYTES};
 
 /// Whether stdout or stderr goes to the journal: `JOURNAL_STREAM` names it, and may be left over from a process whose
 /// output it was (systemd.exec(5)).
@@ -31,16 +31,16 @@ impl LogDaemon for Journal {
         let socket = UnixDatagram::unbound()?;
         socket.connect("/run/systemd/journal/socket")?;
         // A journal that hangs must not hang us for ever: what it does not take waits in our queue.
-        socket.set_write_timeout(Some(RECONNECT))?;
+        socket.set_write_timeout(Some(RECONNECT_DELAY))?;
         Ok(Self(socket))
     }
 
-    fn send(&mut self, line: &Line) -> io::Result<()> {
+    fn send(&mut self, line: &LogLine) -> io::Result<()> {
         self.0.send(&datagram(line)).map(drop)
     }
 }
 
-fn datagram(line: &Line) -> Vec<u8> {
+fn datagram(line: &LogLine) -> Vec<u8> {
     // As syslog(3) has them.
     let priority = match line.level {
         Level::Error => "3",
@@ -59,14 +59,14 @@ fn datagram(line: &Line) -> Vec<u8> {
     datagram
 }
 
-/// What a report is about, as [`Line::fields`]. What would make them longer than [`LONGEST`] is left out.
-pub fn fields(about: &About<'_>) -> Vec<u8> {
-    let watches = about.watches.iter().map(|watch| ("TWITCHER_WATCH", watch.to_string()));
-    let run = about.run.map(|run| ("TWITCHER_RUN_ID", run.to_owned()));
-    let node = about.subject.map(|subject| ("TWITCHER_ZNODE", subject.path.to_string()));
+/// What a report is about, as [`LogLine::fields`]. What would make them longer than [`MAX_LINE_BYTES`] is left out.
+pub fn fields(context: &LogContext<'_>) -> Vec<u8> {
+    let watches = context.watches.iter().map(|watch| ("TWITCHER_WATCH", watch.to_string()));
+    let run = context.run.map(|run| ("TWITCHER_RUN_ID", run.to_owned()));
+    let node = context.subject.map(|subject| ("TWITCHER_ZNODE", subject.path.to_string()));
     let mut fields = Vec::new();
     for (name, value) in run.into_iter().chain(node).chain(watches) {
-        if fields.len() + value.len() < LONGEST {
+        if fields.len() + value.len() < MAX_LINE_BYTES {
             add(&mut fields, name, &value);
         }
     }
@@ -95,9 +95,11 @@ mod tests {
     fn a_line_is_a_datagram_of_fields() {
         let watch = WatchKey { file: "git.twc".into(), description: "deploy".into() };
         let subject = Subject { path: NodePath::parse("/git/head").unwrap(), facet: Facet::Data };
-        let about = About { watches: &[&watch], run: Some("19a.1-7"), subject: Some(&subject) };
-        let line =
-            Line { fields: fields(&about), ..Line::new(Level::Warning, "git.twc:deploy run 7".into()) };
+        let context = LogContext { watches: &[&watch], run: Some("19a.1-7"), subject: Some(&subject) };
+        let line = LogLine {
+            fields: fields(&context),
+            ..LogLine::new(Level::Warning, "git.twc:deploy run 7".into())
+        };
         let expected = "MESSAGE=git.twc:deploy run 7\nPRIORITY=4\nSYSLOG_IDENTIFIER=twitcher\nSYSLOG_FACILITY=3\n\
                         TWITCHER_RUN_ID=19a.1-7\nTWITCHER_ZNODE=/git/head\nTWITCHER_WATCH=git.twc:deploy\n";
         assert_eq!(String::from_utf8(datagram(&line)).unwrap(), expected);
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_newline_in_a_value_begins_no_field() {
-        let line = Line::new(Level::Error, "a\nPRIORITY=0".into());
+        let line = LogLine::new(Level::Error, "a\nPRIORITY=0".into());
         let bytes = datagram(&line);
         assert!(bytes.starts_with(b"MESSAGE\n\x0c\0\0\0\0\0\0\0a\nPRIORITY=0\nPRIORITY=3\n"), "{bytes:?}");
     }
@@ -116,8 +118,8 @@ mod tests {
             .map(|n| WatchKey { file: "a.twc".into(), description: format!("watch {n}").into() })
             .collect();
         let watches: Vec<_> = keys.iter().collect();
-        let fields = fields(&About { watches: &watches, ..About::default() });
+        let fields = fields(&LogContext { watches: &watches, ..LogContext::default() });
         assert!(fields.starts_with(b"TWITCHER_WATCH=a.twc:watch 0\n") && fields.ends_with(b"\n"));
-        assert!((LONGEST / 2..2 * LONGEST).contains(&fields.len()), "{}", fields.len());
+        assert!((MAX_LINE_BYTES / 2..2 * MAX_LINE_BYTES).contains(&fields.len()), "{}", fields.len());
     }
 }

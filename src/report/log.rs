@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
+use super::forwarder::{LogForwarder, RECONNECT_DELAY};
 use super::journal::{self, Journal};
-use super::post::{Post, RECONNECT};
 use super::syslog::Syslog;
 use super::{Level, Report};
 use crate::text::{TIMESTAMP_FORMAT, printable};
 
 /// Lines that wait for a slow sink before new ones are dropped and counted: some 400 KiB of usual lines.
-pub const QUEUE: usize = 4096;
+pub const MAX_QUEUED_LINES: usize = 4096;
 
 /// Longer lines are cut: one that takes more than a datagram may (some 200 KiB by default) would never get through, and
 /// hold up all after it. An action's longest line is 24 KiB: 4 KiB of which each byte is escaped.
-pub const LONGEST: usize = 32 << 10;
+pub const MAX_LINE_BYTES: usize = 32 << 10;
 
 /// How long a stopping daemon waits for its last lines to be written.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -35,24 +35,24 @@ pub enum Target {
     File(File),
     /// Facility daemon, through `/dev/log`.
     Syslog,
-    /// Systemd's, with [`Line::fields`].
+    /// Systemd's, with [`LogLine::fields`].
     Journal,
 }
 
 /// A handle to the log. Cheap to clone; it never blocks.
 #[derive(Clone)]
 pub struct Log {
-    lines: SyncSender<Line>,
+    lines: SyncSender<LogLine>,
     dropped: Arc<atomic::AtomicU64>,
     /// All that were ever dropped, here and behind, said or not.
     all_dropped: Arc<atomic::AtomicU64>,
     level: Level,
-    /// Whether anybody reads [`Line::fields`].
+    /// Whether anybody reads [`LogLine::fields`].
     structured: bool,
 }
 
 /// A line on its way to the log, printable and not too long.
-pub struct Line {
+pub struct LogLine {
     pub level: Level,
     pub at: OffsetDateTime,
     pub text: String,
@@ -60,7 +60,7 @@ pub struct Line {
     pub fields: Vec<u8>,
 }
 
-impl Line {
+impl LogLine {
     pub fn new(level: Level, text: String) -> Self {
         Self { level, at: OffsetDateTime::now_utc(), text, fields: Vec::new() }
     }
@@ -78,10 +78,10 @@ impl Log {
             Target::Stdout => Sink::Stream(Box::new(BufWriter::new(io::stdout()))),
             Target::Stderr => Sink::Stream(Box::new(BufWriter::new(io::stderr()))),
             Target::File(file) => Sink::Stream(Box::new(BufWriter::new(file))),
-            Target::Syslog => Sink::Syslog(Post::new(all_dropped.clone())),
-            Target::Journal => Sink::Journal(Post::new(all_dropped.clone())),
+            Target::Syslog => Sink::Syslog(LogForwarder::new(all_dropped.clone())),
+            Target::Journal => Sink::Journal(LogForwarder::new(all_dropped.clone())),
         };
-        let (lines, queue) = sync_channel(QUEUE);
+        let (lines, queue) = sync_channel(MAX_QUEUED_LINES);
         let dropped = Arc::new(atomic::AtomicU64::new(0));
         let lost = Arc::clone(&dropped);
         let thread = std::thread::Builder::new()
@@ -105,9 +105,9 @@ impl Log {
         if !self.wants(level) {
             return;
         }
-        let fields = if self.structured { journal::fields(&report.about()) } else { Vec::new() };
+        let fields = if self.structured { journal::fields(&report.context()) } else { Vec::new() };
         for text in lines(&report.to_string()) {
-            match self.lines.try_send(Line { fields: fields.clone(), ..Line::new(level, text) }) {
+            match self.lines.try_send(LogLine { fields: fields.clone(), ..LogLine::new(level, text) }) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                     self.dropped.fetch_add(1, atomic::Ordering::Relaxed);
@@ -137,8 +137,8 @@ pub fn lines(report: &str) -> Vec<String> {
 }
 
 fn cut(line: &mut String) {
-    if line.len() > LONGEST {
-        let end = (0..=LONGEST).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+    if line.len() > MAX_LINE_BYTES {
+        let end = (0..=MAX_LINE_BYTES).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
         let more = line.len() - end;
         line.truncate(end);
         line.push_str(&format!(" ... ({more} more bytes cut)"));
@@ -155,9 +155,9 @@ impl Writer {
     }
 }
 
-fn write_all(sink: &mut Sink, queue: &Receiver<Line>, lost: &atomic::AtomicU64) {
+fn write_all(sink: &mut Sink, queue: &Receiver<LogLine>, lost: &atomic::AtomicU64) {
     loop {
-        let line = match queue.recv_timeout(sink.patience()) {
+        let line = match queue.recv_timeout(sink.flush_timeout()) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
@@ -169,7 +169,7 @@ fn write_all(sink: &mut Sink, queue: &Receiver<Line>, lost: &atomic::AtomicU64) 
         let lost = lost.swap(0, atomic::Ordering::Relaxed);
         if lost > 0 {
             let text = format!("{lost} log lines dropped: the log is too slow");
-            sink.write(Line::new(Level::Warning, text));
+            sink.write(LogLine::new(Level::Warning, text));
         }
         sink.flush();
     }
@@ -178,22 +178,22 @@ fn write_all(sink: &mut Sink, queue: &Receiver<Line>, lost: &atomic::AtomicU64) 
 
 enum Sink {
     Stream(Box<dyn Write + Send>),
-    Syslog(Post<Syslog>),
-    Journal(Post<Journal>),
+    Syslog(LogForwarder<Syslog>),
+    Journal(LogForwarder<Journal>),
 }
 
 impl Sink {
     /// How long to wait for a line before [`Self::flush`] is due.
-    fn patience(&self) -> Duration {
+    fn flush_timeout(&self) -> Duration {
         let is_done = match self {
             Sink::Stream(_) => true,
             Sink::Syslog(syslog) => syslog.is_empty(),
             Sink::Journal(journal) => journal.is_empty(),
         };
-        if is_done { Duration::MAX } else { RECONNECT }
+        if is_done { Duration::MAX } else { RECONNECT_DELAY }
     }
 
-    fn write(&mut self, line: Line) {
+    fn write(&mut self, line: LogLine) {
         match self {
             Sink::Stream(stream) => {
                 let at = line.at.format(TIMESTAMP_FORMAT).unwrap_or_default();
@@ -236,7 +236,7 @@ mod tests {
         let target = Target::File(File::from(std::os::fd::OwnedFd::from(write)));
         let (log, writer) = Log::start(target, Level::Debug).unwrap();
         assert_eq!(log.dropped_lines(), 0);
-        let sent = 4 * QUEUE;
+        let sent = 4 * MAX_QUEUED_LINES;
         (0..sent).for_each(|_| log.report(&Report::Stopped));
         let dropped = log.dropped_lines();
         assert!(dropped > 0);
@@ -261,7 +261,10 @@ mod tests {
 
     #[test]
     fn a_line_that_no_datagram_takes_is_cut() {
-        let [line] = &lines(&"ü".repeat(LONGEST))[..] else { panic!("one line") };
-        assert_eq!(*line, format!("{} ... ({LONGEST} more bytes cut)", "ü".repeat(LONGEST / 2)));
+        let [line] = &lines(&"ü".repeat(MAX_LINE_BYTES))[..] else { panic!("one line") };
+        assert_eq!(
+            *line,
+            format!("{} ... ({MAX_LINE_BYTES} more bytes cut)", "ü".repeat(MAX_LINE_BYTES / 2))
+        );
     }
 }

@@ -6,24 +6,24 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::action::run::{Outcome, Printed};
+use crate::action::run::{ExitStatus, Printed};
 use crate::action::spawn::StartError;
-use crate::ledger::News;
-use crate::model::{Order, StoreName, Subject, WatchKey, WatchSpec};
+use crate::ledger::LedgerEvent;
+use crate::model::{StoreName, Subject, WatchCommand, WatchKey, WatchSpec};
 use crate::store::Exposure;
-use crate::watch::{Event, Reason, RunId, Suspicion};
+use crate::watch::{Event, HoldReason, Reason, RunId};
 
-mod about;
+mod context;
+mod display;
+mod forwarder;
 pub mod journal;
 pub mod log;
-mod post;
 mod reporter;
 mod syslog;
-mod words;
 
+pub(crate) use display::{HeldSummary, force_command};
 pub use log::Log;
 pub use reporter::{Count, Reporter};
-pub(crate) use words::{Holding, force_command};
 
 /// How much a report matters. Without flags, [`Level::Notice`] and above are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,7 +48,7 @@ pub enum Report<'a> {
         metrics: Option<SocketAddr>,
     },
     /// Operators do not reach it somewhere, which keeps nothing from running.
-    Unserved {
+    NotServing {
         what: &'a str,
     },
     Ready {
@@ -60,7 +60,7 @@ pub enum Report<'a> {
     },
     Stopped,
     /// Something that hurts the daemon as a whole but does not stop it; says the remedy.
-    Trouble {
+    Problem {
         what: &'a str,
     },
 
@@ -69,7 +69,7 @@ pub enum Report<'a> {
         store: Option<&'a StoreName>,
         what: &'a str,
         /// How long it was away, if it was.
-        away: Option<Duration>,
+        downtime: Option<Duration>,
     },
     StoreDisconnected {
         store: Option<&'a StoreName>,
@@ -89,23 +89,23 @@ pub enum Report<'a> {
         reason: &'a str,
     },
     NodeObserved {
-        node: Node<'a>,
+        node: NodeRef<'a>,
     },
     NodeUnreadable {
-        node: Node<'a>,
+        node: NodeRef<'a>,
         watches: &'a [&'a WatchKey],
         reason: &'a str,
     },
     NodeReadable {
-        node: Node<'a>,
+        node: NodeRef<'a>,
     },
-    NodeDrifted {
-        node: Node<'a>,
+    NodeChangeMissed {
+        node: NodeRef<'a>,
         total: u64,
     },
 
     ConfigReload {
-        asked_by: &'a str,
+        requested_by: &'a str,
     },
     ConfigLoaded {
         file: &'a str,
@@ -126,11 +126,11 @@ pub enum Report<'a> {
     },
     WatchAdded {
         watch: &'a WatchKey,
-        node: Node<'a>,
+        node: NodeRef<'a>,
     },
     WatchChanged {
         watch: &'a WatchKey,
-        node: Node<'a>,
+        node: NodeRef<'a>,
     },
     WatchRemoved {
         watch: &'a WatchKey,
@@ -141,12 +141,12 @@ pub enum Report<'a> {
         what: RunReport<'a>,
     },
     /// Found in the ledger at the start.
-    Former {
+    PreviousRun {
         watch: &'a WatchKey,
-        what: FormerRun<'a>,
+        what: PreviousRun<'a>,
     },
     Ledger {
-        news: &'a News,
+        event: &'a LedgerEvent,
     },
     Discarded {
         watch: &'a WatchKey,
@@ -155,11 +155,11 @@ pub enum Report<'a> {
     /// By a guard.
     Held {
         watch: &'a WatchKey,
-        node: Node<'a>,
+        node: NodeRef<'a>,
         version: i64,
-        suspicion: Suspicion,
+        hold_reason: HoldReason,
         /// Not after many others of the same watch.
-        aloud: bool,
+        warn: bool,
     },
     Superseded {
         watch: &'a WatchKey,
@@ -173,7 +173,7 @@ pub enum Report<'a> {
     /// By an operator.
     Ordered {
         watch: &'a WatchKey,
-        order: Order,
+        command: WatchCommand,
     },
     /// Since before the watch was loaded.
     StaysPaused {
@@ -198,15 +198,15 @@ pub struct RunName<'a> {
 
 /// What became of a run that its daemon did not see end.
 #[derive(Debug)]
-pub enum FormerRun<'a> {
-    Lives {
+pub enum PreviousRun<'a> {
+    StillRunning {
         run: RunId,
         id: &'a str,
         pid: i32,
     },
-    Gone(&'a str),
+    Ended(&'a str),
     /// It may live, and we cannot see it end.
-    Unseen(&'a str, &'a std::io::Error),
+    Unwatchable(&'a str, &'a std::io::Error),
 }
 
 /// What happened to one run.
@@ -214,11 +214,11 @@ pub enum FormerRun<'a> {
 pub enum RunReport<'a> {
     Started {
         event: Event,
-        node: Node<'a>,
+        node: NodeRef<'a>,
         version: i64,
         pid: i32,
         /// How long its program has taken to execute, once nothing that its definition asks for put it off any more.
-        late: Duration,
+        latency: Duration,
     },
     NotStarted {
         command: &'a str,
@@ -233,14 +233,14 @@ pub enum RunReport<'a> {
     },
     Killed,
     Ended {
-        outcome: &'a Outcome,
+        outcome: &'a ExitStatus,
         ended_by: Option<Reason>,
         took: Duration,
     },
     /// It was not started: the action succeeded with the same before, and did nothing since.
-    Needless,
+    Unchanged,
     /// It could not be started for want of resources, and is not lost.
-    PutOff {
+    Postponed {
         after: Duration,
     },
     /// It failed, `failures` times in a row by now, and is tried again.
@@ -262,17 +262,17 @@ impl Report<'_> {
             | Report::GaveUp { .. }
             | Report::StaysStopped { .. }
             | Report::NodeUnreadable { .. }
-            | Report::Ledger { news: News::Lost { .. } | News::SetAside { .. } }
-            | Report::Former { what: FormerRun::Unseen(..), .. }
+            | Report::Ledger { event: LedgerEvent::Lost { .. } | LedgerEvent::Quarantined { .. } }
+            | Report::PreviousRun { what: PreviousRun::Unwatchable(..), .. }
             | Report::StoreDegraded { .. }
-            | Report::Trouble { .. } => Level::Error,
+            | Report::Problem { .. } => Level::Error,
             Report::StoreDisconnected { .. }
             | Report::StoreRefused { .. }
             | Report::StoreExposed { .. }
-            | Report::Unserved { .. }
-            | Report::NodeDrifted { .. }
+            | Report::NotServing { .. }
+            | Report::NodeChangeMissed { .. }
             | Report::ConfigWarning { .. }
-            | Report::Held { aloud: true, .. }
+            | Report::Held { warn: true, .. }
             | Report::Superseded { .. } => Level::Warning,
             Report::Starting { .. }
             | Report::Ready { .. }
@@ -280,8 +280,10 @@ impl Report<'_> {
             | Report::Stopped
             | Report::StoreConnected { .. }
             | Report::NodeReadable { .. }
-            | Report::Ledger { news: News::Back }
-            | Report::Former { what: FormerRun::Lives { .. } | FormerRun::Gone(_), .. }
+            | Report::Ledger { event: LedgerEvent::Back }
+            | Report::PreviousRun {
+                what: PreviousRun::StillRunning { .. } | PreviousRun::Ended(_), ..
+            }
             | Report::ConfigReload { .. }
             | Report::Serving { .. }
             | Report::Ordered { .. }
@@ -291,7 +293,7 @@ impl Report<'_> {
             Report::WatchAdded { .. }
             | Report::WatchChanged { .. }
             | Report::WatchRemoved { .. }
-            | Report::Held { aloud: false, .. }
+            | Report::Held { warn: false, .. }
             | Report::Discarded { .. } => Level::Info,
             Report::NodeObserved { .. } => Level::Debug,
             Report::Run { what, .. } => what.level(),
@@ -303,26 +305,26 @@ impl RunReport<'_> {
     fn level(&self) -> Level {
         match self {
             RunReport::NotStarted { .. } | RunReport::Lost { .. } => Level::Error,
-            RunReport::Ended { outcome: Outcome::Exited(0), ended_by: None, .. } => Level::Info,
+            RunReport::Ended { outcome: ExitStatus::Exited(0), ended_by: None, .. } => Level::Info,
             RunReport::Ended { .. }
-            | RunReport::PutOff { .. }
+            | RunReport::Postponed { .. }
             | RunReport::Retry { .. }
             | RunReport::Terminated { .. }
             | RunReport::Killed => Level::Warning,
             RunReport::Started { .. } | RunReport::Printed(_) => Level::Notice,
-            RunReport::Notified { .. } | RunReport::Needless => Level::Info,
+            RunReport::Notified { .. } | RunReport::Unchanged => Level::Info,
         }
     }
 }
 
 /// What of a node is watched, in whichever store: `/git/head`, `eu:/members (children)`.
 #[derive(Clone, Copy, Debug)]
-pub struct Node<'a> {
+pub struct NodeRef<'a> {
     pub store: &'a StoreName,
     pub subject: &'a Subject,
 }
 
-impl<'a> Node<'a> {
+impl<'a> NodeRef<'a> {
     pub fn of(spec: &'a WatchSpec) -> Self {
         Self { store: &spec.store, subject: &spec.subject }
     }

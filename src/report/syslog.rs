@@ -6,8 +6,8 @@ use std::os::unix::net::UnixDatagram;
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 use super::Level;
-use super::log::Line;
-use super::post::{LogDaemon, RECONNECT};
+use super::forwarder::{LogDaemon, RECONNECT_DELAY};
+use super::log::LogLine;
 
 pub struct Syslog(Logger<LoggerBackend, Formatter3164>);
 
@@ -18,7 +18,7 @@ impl LogDaemon for Syslog {
         let socket = UnixDatagram::unbound()?;
         socket.connect("/dev/log")?;
         // A syslog daemon that hangs must not hang us for ever: what it does not take waits in our queue.
-        socket.set_write_timeout(Some(RECONNECT))?;
+        socket.set_write_timeout(Some(RECONNECT_DELAY))?;
         let formatter = Formatter3164 {
             facility: Facility::LOG_DAEMON,
             hostname: None,
@@ -28,7 +28,7 @@ impl LogDaemon for Syslog {
         Ok(Self(Logger::new(LoggerBackend::Unix(socket), formatter)))
     }
 
-    fn send(&mut self, line: &Line) -> io::Result<()> {
+    fn send(&mut self, line: &LogLine) -> io::Result<()> {
         let Self(logger) = self;
         match line.level {
             Level::Error => logger.err(&line.text),

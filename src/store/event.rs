@@ -31,7 +31,7 @@ pub enum StoreEvent {
     /// Others may read or change what is watched.
     Exposed(Exposure),
     /// A slow resync found a change that no watch had announced. Should never happen, so it is counted.
-    Drifted {
+    MissedChange {
         subject: Subject,
     },
     /// Changes are still found, but later than promised: `reason` says why and what helps. Said once.
@@ -44,7 +44,7 @@ pub enum StoreEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exposure {
     /// What passes between us and `server`, which is on another host, passes in the clear.
-    InTheClear {
+    Plaintext {
         server: String,
         /// Whether passwords pass, too.
         with_credentials: bool,

@@ -20,6 +20,6 @@ pub use event::{Exposure, StoreEvent};
 pub use secret::{CREDENTIALS_DIRECTORY, Credential, CredentialError, Secret};
 pub use settings::{Auth, Sasl, StoreSettings, StoreUrl};
 pub use subscriptions::{Subscriptions, open};
-pub use tree::MOST_NODES;
+pub use tree::MAX_TREE_NODES;
 pub use url::StoreUrlError;
-pub use zookeeper::tls::{Identity, Key, Tls, Unusable, can_be_certified};
+pub use zookeeper::tls::{ClientCertificate, Key, Tls, TlsFileError, can_be_certified};

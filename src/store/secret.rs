@@ -17,7 +17,7 @@ pub const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// error can have it by mistake.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
-    Given(String),
+    Inline(String),
     Credential(Credential),
 }
 
@@ -25,7 +25,7 @@ impl Secret {
     /// The secret itself: for the store that it is meant for, and for nobody else.
     pub fn reveal(&self) -> Result<String, CredentialError> {
         match self {
-            Self::Given(secret) => Ok(secret.clone()),
+            Self::Inline(secret) => Ok(secret.clone()),
             Self::Credential(credential) => credential.read(),
         }
     }
@@ -34,7 +34,7 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Given(_) => f.write_str("(secret)"),
+            Self::Inline(_) => f.write_str("(secret)"),
             Self::Credential(credential) => credential.fmt(f),
         }
     }
@@ -58,7 +58,7 @@ pub enum CredentialError {
 }
 
 /// What systemd takes for a credential (systemd.exec(5)).
-const LARGEST: u64 = 1 << 20;
+const MAX_CREDENTIAL_BYTES: u64 = 1 << 20;
 
 /// Opens a regular file for reading. A pipe that nobody writes to would keep us for ever.
 pub(super) fn open(path: &Path) -> io::Result<File> {
@@ -93,7 +93,9 @@ impl Credential {
     fn read(&self) -> Result<String, CredentialError> {
         let path = self.path()?;
         let mut text = String::new();
-        if let Err(error) = open(&path).and_then(|file| file.take(LARGEST).read_to_string(&mut text)) {
+        if let Err(error) =
+            open(&path).and_then(|file| file.take(MAX_CREDENTIAL_BYTES).read_to_string(&mut text))
+        {
             let reason = error.to_string();
             return Err(CredentialError::Unreadable { name: self.0.clone(), path, reason });
         }
@@ -125,7 +127,7 @@ mod tests {
 
     #[test]
     fn nothing_shows_a_secret() {
-        let secret = Secret::Given("hunter2".to_owned());
+        let secret = Secret::Inline("hunter2".to_owned());
         assert_eq!(format!("{secret:?}"), "(secret)");
         assert_eq!(secret.reveal().unwrap(), "hunter2");
     }

@@ -63,7 +63,7 @@ impl StoreUrl {
     /// What the store's versions are known by over restarts: versions of stores with different names must not be
     /// compared. Servers are no part of it, as they come and go; the transactions of another ensemble are others (ids
     /// and times), and what they say is a change.
-    pub fn lasting_name(&self) -> String {
+    pub fn identity(&self) -> String {
         match self {
             Self::ZooKeeper { chroot, .. } => format!("zk:{chroot}"),
             Self::Directory(_) => self.to_string(),

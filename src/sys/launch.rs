@@ -4,7 +4,7 @@
 //! rest of a start. So the child borrows our memory until it executes its program, and we stand still
 //! meanwhile (vfork's way, which posix_spawn goes as well). It gets a copy only where it takes on another identity: no
 //! process of that user shall have anything to do with one that shares the daemon's memory; and where it takes another
-//! nice, for which it must show itself (see `surroundings`).
+//! nice, for which it must show itself (see `exec_context`).
 
 use std::ffi::{CStr, CString};
 use std::io::{self, ErrorKind, Read};
@@ -18,13 +18,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
-use super::{ChildSetup, Failure, Step, check, set_up};
+use super::{ChildSetup, SetupError, Step, check, set_up};
 
 /// What the child needs before it executes its program is far less; the kernel grows none.
-const STACK: usize = 64 * 1024;
+const STACK_BYTES: usize = 64 * 1024;
 
 /// Milliseconds after which we look what keeps the child; 1 is usual.
-const LOOK: u8 = 10;
+const POLL_MILLIS: u8 = 10;
 
 const SHELL: &CStr = c"/bin/sh";
 
@@ -53,7 +53,7 @@ struct Child<'a> {
 }
 
 /// Starts `image` with `setup`, and returns once it is executing, or could not be executed.
-pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, Failure> {
+pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, SetupError> {
     let (mut failure, report) = io::pipe()?;
     let arguments = pointers(&image.arguments);
     let script = [SHELL.as_ptr(), ptr::null()];
@@ -75,7 +75,7 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, Failure> {
         (None, None) => libc::CLONE_VM | libc::CLONE_VFORK,
         (Some(_), _) | (_, Some(_)) => 0,
     };
-    let mut stack = Vec::<u128>::with_capacity(STACK / size_of::<u128>());
+    let mut stack = Vec::<u128>::with_capacity(STACK_BYTES / size_of::<u128>());
     // SAFETY: the child runs on a stack of its own, makes only async-signal-safe calls on what `child` holds, and is
     // gone from our memory when clone returns. No handler of ours can run in it: all signals are blocked until it
     // has reset them.
@@ -94,8 +94,8 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, Failure> {
         Pid::from_raw(pid?)
     };
     drop(report);
-    let mut told = [0; TOLD];
-    let failure = match wait_for_word(pid, failure.as_fd()).and_then(|()| failure.read_exact(&mut told)) {
+    let mut told = [0; REPORT_BYTES];
+    let failure = match wait_for_exec(pid, failure.as_fd()).and_then(|()| failure.read_exact(&mut told)) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(pid),
         Err(error) => error.into(),
         Ok(()) => {
@@ -112,9 +112,9 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, Failure> {
 
 /// Waits until the child has told of a failure, or can no longer. An error if it was stopped: every process of the user that
 /// it becomes can do that, and we would stand still with it.
-fn wait_for_word(child: Pid, failure: BorrowedFd<'_>) -> io::Result<()> {
+fn wait_for_exec(child: Pid, failure: BorrowedFd<'_>) -> io::Result<()> {
     loop {
-        match poll(&mut [PollFd::new(failure, PollFlags::POLLIN)], LOOK) {
+        match poll(&mut [PollFd::new(failure, PollFlags::POLLIN)], POLL_MILLIS) {
             Ok(0) => {}
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => continue,
@@ -132,10 +132,10 @@ fn wait_for_word(child: Pid, failure: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// What the child tells of a failure: the place of its step, and the error's number.
-const TOLD: usize = 1 + size_of::<c_int>();
+const REPORT_BYTES: usize = 1 + size_of::<c_int>();
 
-fn tell(Failure { step, error }: &Failure) -> [u8; TOLD] {
-    let mut told = [0; TOLD];
+fn encode_error(SetupError { step, error }: &SetupError) -> [u8; REPORT_BYTES] {
+    let mut told = [0; REPORT_BYTES];
     told[0] = Step::all().position(|other| other == *step).unwrap_or(0) as u8;
     told[1..].copy_from_slice(&error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes());
     told
@@ -148,7 +148,7 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 extern "C" fn child_main(child: *mut c_void) -> c_int {
     // SAFETY: what `start` gave to clone, and nobody else uses now.
     let child = unsafe { &mut *child.cast::<Child<'_>>() };
-    let told = tell(&child.execute());
+    let told = encode_error(&child.execute());
     // SAFETY: `told` is a live local.
     unsafe { libc::write(child.failure, told.as_ptr().cast(), told.len()) };
     127
@@ -156,7 +156,7 @@ extern "C" fn child_main(child: *mut c_void) -> c_int {
 
 impl Child<'_> {
     /// Returns only if it could not.
-    fn execute(&mut self) -> Failure {
+    fn execute(&mut self) -> SetupError {
         match self.prepare() {
             Ok(()) => Step::Program.failed(self.execute_program()),
             Err(failure) => failure,
@@ -192,7 +192,7 @@ impl Child<'_> {
         denied.unwrap_or(io::Error::from_raw_os_error(libc::ENOENT))
     }
 
-    fn prepare(&mut self) -> Result<(), Failure> {
+    fn prepare(&mut self) -> Result<(), SetupError> {
         for (number, fd) in self.stdio.iter().enumerate() {
             // SAFETY: a bare syscall without pointers.
             check(unsafe { libc::dup2(*fd, number as c_int) })?;

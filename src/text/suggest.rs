@@ -1,7 +1,7 @@
 //! Near misses of a word.
 
 /// One mistake in each three letters is still the same word: `tiemout`, `WATCH_CHILD`.
-const LETTERS_PER_MISTAKE: usize = 3;
+const CHARS_PER_EDIT: usize = 3;
 
 /// `; did you mean "timeout"?` for the nearest of `candidates`, or nothing where none is near.
 pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
@@ -10,9 +10,9 @@ pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates
         .into_iter()
         // The cheap half of the question: there may be thousands.
-        .filter(|candidate| candidate.chars().count().abs_diff(length) * LETTERS_PER_MISTAKE <= name.len())
+        .filter(|candidate| candidate.chars().count().abs_diff(length) * CHARS_PER_EDIT <= name.len())
         .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(mistakes, _)| mistakes * LETTERS_PER_MISTAKE <= name.len())
+        .filter(|(mistakes, _)| mistakes * CHARS_PER_EDIT <= name.len())
         .min_by_key(|(mistakes, _)| *mistakes)
         .map_or(String::new(), |(_, candidate)| format!("; did you mean `{candidate}`?"))
 }

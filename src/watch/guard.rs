@@ -21,15 +21,15 @@ use crate::model::{Content, Guard, Share, Version};
 
 /// Why an update is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Suspicion {
+pub enum HoldReason {
     /// More than `max_data`.
-    TooMuch { bytes: u64, most: u64 },
+    TooMuch { bytes: u64, limit: u64 },
     /// Which `not_empty` forbids.
     Empty,
-    /// More than `max_shrink` below `reference`. Both as [`Content::amount`] has them.
-    Shrunk { amount: u64, reference: u64, most: Share },
+    /// More than `max_shrink` below `applied_size`. Both as [`Content::amount`] has them.
+    Shrunk { amount: u64, applied_size: u64, limit: Share },
     /// A former daemon held it, and knew more than this one.
-    Former,
+    HeldBefore,
 }
 
 /// An update that is not run unless an operator wants it.
@@ -37,26 +37,26 @@ pub enum Suspicion {
 pub struct Held {
     pub event: Event,
     pub version: Version,
-    pub suspicion: Suspicion,
+    pub hold_reason: HoldReason,
 }
 
 impl Guard {
-    /// What is suspicious about `content`, if anything, where the action succeeded with `reference` last.
-    pub(super) fn suspicion(&self, content: &Content, reference: Option<u64>) -> Option<Suspicion> {
+    /// What is suspicious about `content`, if anything, where the action succeeded with `applied_size` last.
+    pub(super) fn hold_reason(&self, content: &Content, applied_size: Option<u64>) -> Option<HoldReason> {
         let Self { max_data, not_empty, max_shrink } = *self;
-        if let Some(most) = max_data
+        if let Some(limit) = max_data
             && let bytes = content.bytes()
-            && bytes > most
+            && bytes > limit
         {
-            return Some(Suspicion::TooMuch { bytes, most });
+            return Some(HoldReason::TooMuch { bytes, limit });
         }
         let amount = content.amount();
         if not_empty && amount == 0 {
-            return Some(Suspicion::Empty);
+            return Some(HoldReason::Empty);
         }
-        let (reference, most) = reference.zip(max_shrink)?;
-        let lost = reference.saturating_sub(amount);
-        most.is_exceeded_by(lost, reference).then_some(Suspicion::Shrunk { amount, reference, most })
+        let (applied_size, limit) = applied_size.zip(max_shrink)?;
+        let lost = applied_size.saturating_sub(amount);
+        limit.is_exceeded_by(lost, applied_size).then_some(HoldReason::Shrunk { amount, applied_size, limit })
     }
 }
 
@@ -67,23 +67,23 @@ impl Watch {
     }
 
     /// Lets an update through, or holds it.
-    pub(super) fn judge(&mut self, mut update: Update, effects: &mut Vec<Effect>) -> Option<Update> {
+    pub(super) fn check_guard(&mut self, mut update: Update, effects: &mut Vec<Effect>) -> Option<Update> {
         let before = self.held.take();
         let forced = self.forced.take();
         if let (Some(before), None) = (&before, forced) {
-            update.event = update.event.instead_of(before.event);
+            update.event = update.event.replacing(before.event);
         }
         let is_this = |version: Version| version.is_same_state(update.version);
         let cleared = [forced, self.admitted, self.applied].into_iter().flatten().any(is_this);
-        let still = || before.filter(|before| is_this(before.version)).map(|before| before.suspicion);
-        let suspicion = self.policy.guard.suspicion(&update.content, self.reference).or_else(still);
-        match suspicion.filter(|_| !cleared) {
+        let still = || before.filter(|before| is_this(before.version)).map(|before| before.hold_reason);
+        let hold_reason = self.policy.guard.hold_reason(&update.content, self.applied_size).or_else(still);
+        match hold_reason.filter(|_| !cleared) {
             None => {
                 self.admitted = Some(update.version);
                 Some(update)
             }
-            Some(suspicion) => {
-                self.hold(&update, suspicion, effects);
+            Some(hold_reason) => {
+                self.hold(&update, hold_reason, effects);
                 None
             }
         }
@@ -92,15 +92,15 @@ impl Watch {
     fn hold(
         &mut self,
         &Update { event, version, .. }: &Update,
-        suspicion: Suspicion,
+        hold_reason: HoldReason,
         effects: &mut Vec<Effect>,
     ) {
-        self.held = Some(Box::new(Held { event, version, suspicion }));
-        effects.push(Effect::Held { version, suspicion });
+        self.held = Some(Box::new(Held { event, version, hold_reason }));
+        effects.push(Effect::Held { version, hold_reason });
     }
 
     /// Whether what an older definition let through may run in this one. If not, and it is what the node has, it is held.
-    pub(super) fn still_passes(&mut self, update: &Update, effects: &mut Vec<Effect>) -> bool {
+    pub(super) fn passes_guard(&mut self, update: &Update, effects: &mut Vec<Effect>) -> bool {
         let is_this = |version: Version| version.is_same_state(update.version);
         if self.held().is_some_and(|held| is_this(held.version)) {
             return false;
@@ -110,22 +110,22 @@ impl Watch {
             return true;
         }
         let is_there = matches!(self.seen, Some(Seen::Present(version)) if is_this(version));
-        let suspicion = self.policy.guard.suspicion(&update.content, self.reference);
-        match suspicion {
+        let hold_reason = self.policy.guard.hold_reason(&update.content, self.applied_size);
+        match hold_reason {
             None if is_there => self.admitted = Some(update.version),
-            Some(suspicion) if is_there => self.hold(update, suspicion, effects),
+            Some(hold_reason) if is_there => self.hold(update, hold_reason, effects),
             None | Some(_) => {}
         }
-        suspicion.is_none()
+        hold_reason.is_none()
     }
 
     /// Judges anew what a former definition let through or held, and has not run: what does not pass is owed.
-    pub(super) fn judge_anew(&mut self) {
+    pub(super) fn recheck_guard(&mut self) {
         (self.forced, self.admitted) = (None, None);
         let held = self.held.take().map(|held| held.event);
         let newest = self.waiting.back().map(|waiting| (waiting.number, waiting.update.event));
-        let (guard, reference) = (self.policy.guard, self.reference);
-        self.waiting.retain(|waiting| guard.suspicion(&waiting.update.content, reference).is_none());
+        let (guard, applied_size) = (self.policy.guard, self.applied_size);
+        self.waiting.retain(|waiting| guard.hold_reason(&waiting.update.content, applied_size).is_none());
         let last = self.waiting.back();
         self.admitted = last.map(|waiting| waiting.update.version);
         let lost = newest.filter(|(number, _)| last.is_none_or(|last| last.number != *number));

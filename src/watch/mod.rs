@@ -4,7 +4,7 @@
 //! and draws no random numbers, so every promise about run modes, timeouts and retirement can be tested by
 //! tables (`tests.rs`) and by properties (`properties.rs`).
 //!
-//! [`terms`] has what goes in and out of it, [`standing`] what of it outlives the daemon, [`guard`] which updates are not
+//! [`types`] has what goes in and out of it, [`snapshot`] what of it outlives the daemon, [`guard`] which updates are not
 //! run unasked, [`condition`] how it is in one word.
 
 use std::collections::VecDeque;
@@ -13,25 +13,25 @@ use std::time::Duration;
 use crate::model::{Guard, OnFailure, Retry, RunMode, RunOnLoad, Throttle, Version};
 
 mod condition;
+mod generator;
 mod guard;
 #[cfg(test)]
 mod properties;
 mod runs;
-mod standing;
-mod supply;
-mod terms;
+mod snapshot;
 #[cfg(test)]
 mod tests;
+mod types;
 mod updates;
 
 pub use condition::Condition;
-pub use guard::{Held, Suspicion};
-pub use standing::{Past, Record, Seen, Standing};
-pub use supply::Supply;
-pub use terms::*;
+pub use generator::Generator;
+pub use guard::{Held, HoldReason};
+pub use snapshot::{Record, Recovery, Seen, Snapshot};
+pub use types::*;
 
 /// How a starved update is put off: whoever holds what is missing may let go of it soon, or not for long.
-const STARVED: Retry =
+const STARVATION_RETRY: Retry =
     Retry { attempts: u32::MAX, delay: Duration::from_secs(1), max_delay: Duration::from_secs(30) };
 
 impl Policy {
@@ -145,21 +145,21 @@ pub struct Watch {
     /// The newest update that was run, and the newest that was run with success.
     ran: u64,
     succeeded: u64,
-    // As in `Standing`.
+    // As in `Snapshot`.
     applied: Option<Version>,
     discarded: Option<Version>,
     admitted: Option<Version>,
-    reference: Option<u64>,
+    applied_size: Option<u64>,
     failures: u32,
     stopped: bool,
     paused: bool,
 }
 
 impl Watch {
-    /// A watch that a file registers, and of which `standing` is known from before.
-    pub fn new(policy: Policy, standing: Standing) -> Self {
+    /// A watch that a file registers, and of which `snapshot` is known from before.
+    pub fn new(policy: Policy, snapshot: Snapshot) -> Self {
         let mut watch = Self::unloaded();
-        watch.load(policy, standing, true);
+        watch.load(policy, snapshot, true);
         watch
     }
 
@@ -188,7 +188,7 @@ impl Watch {
             applied: None,
             discarded: None,
             admitted: None,
-            reference: None,
+            applied_size: None,
             failures: 0,
             stopped: false,
             paused: false,
@@ -197,8 +197,8 @@ impl Watch {
 
     /// Takes over a run of a former daemon, which has until then: to be answered by [`Input::Ended`] as if it had been
     /// an [`Effect::Spawn`].
-    pub fn adopt(&mut self, until: Option<Time>, supply: &mut Supply) -> RunId {
-        let id = supply.run_id();
+    pub fn adopt(&mut self, until: Option<Time>, generator: &mut Generator) -> RunId {
+        let id = generator.run_id();
         self.runs.push(Run {
             id,
             definition: self.definition,
@@ -217,7 +217,7 @@ impl Watch {
     ///
     /// `now` must not go backwards. Every [`Effect::Spawn`] must be answered by exactly one
     /// [`Input::Ended`].
-    pub fn step(&mut self, now: Time, input: Input, supply: &mut Supply) -> Vec<Effect> {
+    pub fn step(&mut self, now: Time, input: Input, generator: &mut Generator) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
             Input::Observed(state) => {
@@ -226,17 +226,17 @@ impl Watch {
                     && let Some(update) = self.admit(update, &mut effects)
                 {
                     // A former daemon's run may have exactly this, and then it is no news to it.
-                    let news =
+                    let is_new =
                         self.change(before, update.version).is_some() || update.event == Event::Trigger;
-                    if news && !self.paused {
+                    if is_new && !self.paused {
                         self.notify(&mut effects);
                     }
-                    self.accept(update, now, supply, &mut effects);
+                    self.accept(update, now, generator, &mut effects);
                 }
             }
-            Input::Ended { run, end } => self.ended(run, end, now, supply, &mut effects),
-            Input::Loaded { policy, standing, same_definition } => {
-                self.load(policy, standing, same_definition);
+            Input::Ended { run, end } => self.ended(run, end, now, generator, &mut effects),
+            Input::Loaded { policy, snapshot, same_definition } => {
+                self.load(policy, snapshot, same_definition);
             }
             Input::Redefined { policy, same_subject } => self.redefine(policy, same_subject),
             Input::Retired => {
@@ -256,7 +256,7 @@ impl Watch {
             Input::Tick => {}
         }
         self.expire(now, &mut effects);
-        self.start_waiting(now, supply, &mut effects);
+        self.start_waiting(now, generator, &mut effects);
         if self.life == Life::Retired && self.runs.is_empty() {
             effects.push(Effect::Forget);
         }
@@ -269,19 +269,19 @@ impl Watch {
     }
 
     /// What must outlive the daemon, so that the next one goes on where this one ends.
-    pub fn standing(&self) -> Standing {
+    pub fn snapshot(&self) -> Snapshot {
         let waiting = self.waiting.back().map(|waiting| waiting.update.event);
         let ours = self.runs.iter().filter(|run| run.subject == self.subject);
         let running = ours.filter_map(|run| Some(run.update.as_ref()?.event)).next_back();
-        Standing {
+        Snapshot {
             seen: self.seen,
-            owed: waiting.or(running).or(self.interrupted).or(self.held().map(|held| held.event)),
+            pending: waiting.or(running).or(self.interrupted).or(self.held().map(|held| held.event)),
             applied: self.applied,
             discarded: self.discarded,
             held: self.held().map(|held| held.version),
             // It is cleared also where the store has not said yet that it is still there.
             admitted: self.forced.or(self.admitted),
-            reference: self.reference,
+            applied_size: self.applied_size,
             failures: self.failures,
             stopped: self.stopped,
             paused: self.paused,
@@ -299,7 +299,7 @@ impl Watch {
     }
 
     /// Whether something is to be decided when the store says next what the node is.
-    pub fn awaits_word(&self) -> bool {
+    pub fn awaits_observation(&self) -> bool {
         !self.observed || self.interrupted.is_some() || self.load != Load::No
     }
 
@@ -327,9 +327,19 @@ impl Watch {
         effects.extend(running.map(|run| Effect::Notify { run: run.id, signal }));
     }
 
-    fn load(&mut self, policy: Policy, standing: Standing, same_definition: bool) {
-        let Standing { seen, owed, applied, discarded, held, admitted, reference, failures, stopped, paused } =
-            standing;
+    fn load(&mut self, policy: Policy, snapshot: Snapshot, same_definition: bool) {
+        let Snapshot {
+            seen,
+            pending,
+            applied,
+            discarded,
+            held,
+            admitted,
+            applied_size,
+            failures,
+            stopped,
+            paused,
+        } = snapshot;
         if !same_definition {
             self.definition += 1;
             self.subject += 1;
@@ -341,13 +351,16 @@ impl Watch {
         self.load = Load::of(&policy);
         self.policy = policy;
         (self.seen, self.observed) = (seen, false);
-        self.interrupted = owed;
+        self.interrupted = pending;
         (self.applied, self.discarded) = (applied, discarded);
-        let former =
-            |version| Held { event: owed.unwrap_or(Event::Load), version, suspicion: Suspicion::Former };
+        let former = |version| Held {
+            event: pending.unwrap_or(Event::Load),
+            version,
+            hold_reason: HoldReason::HeldBefore,
+        };
         self.held = held.map(|version| Box::new(former(version)));
         (self.forced, self.admitted) = (None, admitted);
-        self.reference = reference;
+        self.applied_size = applied_size;
         (self.failures, self.stopped) = (failures, stopped);
         self.paused |= paused;
     }
@@ -377,7 +390,7 @@ impl Watch {
             self.seen = None;
             self.interrupted = None;
             self.waiting.clear();
-            (self.held, self.reference) = (None, None);
+            (self.held, self.applied_size) = (None, None);
         }
         if policy.run_mode != RunMode::Parallel {
             self.keep_newest();
@@ -389,7 +402,7 @@ impl Watch {
         (self.failures, self.stopped) = (0, false);
         self.load = Load::of(&policy);
         self.policy = policy;
-        self.judge_anew();
+        self.recheck_guard();
     }
 
     fn supersede(&mut self, effects: &mut Vec<Effect>) {
@@ -398,7 +411,7 @@ impl Watch {
     }
 
     fn keep_newest(&mut self) {
-        let superfluous = self.waiting.len().saturating_sub(1);
-        self.waiting.drain(..superfluous);
+        let excess = self.waiting.len().saturating_sub(1);
+        self.waiting.drain(..excess);
     }
 }

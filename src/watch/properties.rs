@@ -8,7 +8,7 @@ use super::*;
 use crate::model::{Content, Share, State};
 
 /// Of a node, and one more.
-const MOST_BYTES: u8 = 9;
+const MAX_BYTES: u8 = 9;
 
 /// What the world does next.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ enum Move {
     /// The store says again what is there.
     Resync,
     /// The `n`th live run ends, modulo their number.
-    End(usize, End),
+    RunResult(usize, RunResult),
     Sleep(u64),
     Redefine(Policy, bool),
     Retire,
@@ -42,13 +42,13 @@ enum Move {
     /// The daemon is killed and started again; of the live runs, those survive whose bit is set.
     Crash(u8),
     /// The daemon is stopped and started again; the live runs end like this, in turn.
-    Restart(Vec<End>),
+    Restart(Vec<RunResult>),
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
     let mode = prop_oneof![Just(RunMode::Queue), Just(RunMode::Discard), Just(RunMode::Parallel)];
     let timeout = proptest::option::of((1..20u64).prop_map(Duration::from_secs));
-    let seconds = |most: u64| (0..most).prop_map(Duration::from_secs);
+    let seconds = |limit: u64| (0..limit).prop_map(Duration::from_secs);
     let retry = (1..4u32, 1..4u64, 1..8u64).prop_map(|(attempts, delay, max_delay)| Retry {
         attempts,
         delay: Duration::from_secs(delay),
@@ -80,34 +80,34 @@ fn policy() -> impl Strategy<Value = Policy> {
 
 fn guard() -> impl Strategy<Value = Guard> {
     let max_shrink = (0..=100u8).prop_map(|percent| Share::of_percent(percent.into()).expect("a share"));
-    let max_data = 0..u64::from(MOST_BYTES);
+    let max_data = 0..u64::from(MAX_BYTES);
     let guard = (proptest::option::of(max_data), any::<bool>(), proptest::option::of(max_shrink))
         .prop_map(|(max_data, not_empty, max_shrink)| Guard { max_data, not_empty, max_shrink });
     prop_oneof![Just(Guard::default()), guard]
 }
 
-fn end() -> impl Strategy<Value = End> {
-    prop_oneof![4 => Just(End::Succeeded), 3 => Just(End::Failed), 1 => Just(End::Starved)]
+fn end() -> impl Strategy<Value = RunResult> {
+    prop_oneof![4 => Just(RunResult::Succeeded), 3 => Just(RunResult::Failed), 1 => Just(RunResult::Starved)]
 }
 
 /// While the daemon stops.
-fn last_end() -> impl Strategy<Value = End> {
-    prop_oneof![2 => Just(End::Interrupted), 1 => Just(End::Succeeded), 1 => Just(End::Failed)]
+fn last_end() -> impl Strategy<Value = RunResult> {
+    prop_oneof![2 => Just(RunResult::Interrupted), 1 => Just(RunResult::Succeeded), 1 => Just(RunResult::Failed)]
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
-        6 => (0..MOST_BYTES).prop_map(Move::Change),
-        2 => (0..MOST_BYTES).prop_map(Move::ChangeUnseen),
+        6 => (0..MAX_BYTES).prop_map(Move::Change),
+        2 => (0..MAX_BYTES).prop_map(Move::ChangeUnseen),
         2 => Just(Move::Delete),
         1 => Just(Move::DeleteUnseen),
         3 => Just(Move::Resync),
-        6 => (0..8usize, end()).prop_map(|(run, end)| Move::End(run, end)),
+        6 => (0..8usize, end()).prop_map(|(run, end)| Move::RunResult(run, end)),
         4 => (0..10u64).prop_map(Move::Sleep),
         2 => (policy(), any::<bool>()).prop_map(|(policy, same)| Move::Redefine(policy, same)),
         1 => Just(Move::Retire),
         2 => any::<bool>().prop_map(|force| Move::Trigger { force }),
-        1 => (0..MOST_BYTES).prop_map(Move::ForceTooLate),
+        1 => (0..MAX_BYTES).prop_map(Move::ForceTooLate),
         1 => Just(Move::ForceAndCrash),
         1 => Just(Move::Pause),
         2 => Just(Move::Resume),
@@ -135,7 +135,7 @@ struct Live {
 struct Noted {
     definition: u64,
     subject: u64,
-    standing: Standing,
+    snapshot: Snapshot,
     /// What must not be held any more, by then.
     cleared: BTreeSet<i64>,
     /// The subject of a run that has begun, and not ended as far as the ledger knows.
@@ -150,7 +150,7 @@ struct World {
     subject: u64,
     noted: Noted,
     lags: bool,
-    supply: Supply,
+    generator: Generator,
     now: Time,
     /// Incarnation and revision; `None` is a missing node.
     node: Option<(i64, i64)>,
@@ -165,7 +165,7 @@ struct World {
     /// Of each revision.
     bytes: BTreeMap<i64, u64>,
     /// How much the newest run had that succeeded, of this subject.
-    reference: Option<(RunId, u64)>,
+    applied_size: Option<(RunId, u64)>,
     /// The revisions that may run in this definition; those that did or were forced, as far as the ledger had heard of
     /// it; those that a guard held, and those of which this daemon said so.
     passed: BTreeSet<i64>,
@@ -185,13 +185,13 @@ struct World {
 impl World {
     fn new(policy: Policy) -> Self {
         Self {
-            watch: Watch::new(policy.clone(), Standing::default()),
+            watch: Watch::new(policy.clone(), Snapshot::default()),
             policy,
             definition: 0,
             subject: 0,
             noted: Noted::default(),
             lags: false,
-            supply: Supply::new(7),
+            generator: Generator::new(7),
             now: Time::ZERO,
             node: None,
             next: 1,
@@ -202,7 +202,7 @@ impl World {
             applied: None,
             discarded: None,
             bytes: BTreeMap::new(),
-            reference: None,
+            applied_size: None,
             passed: BTreeSet::new(),
             cleared: BTreeSet::new(),
             held: BTreeSet::new(),
@@ -229,7 +229,7 @@ impl World {
             }
             Move::DeleteUnseen => self.node = None,
             Move::Resync => self.observe(),
-            Move::End(n, end) => {
+            Move::RunResult(n, end) => {
                 let run = self.live.keys().nth(n % self.live.len().max(1)).copied();
                 if let Some(run) = run {
                     self.end(run, end);
@@ -243,8 +243,8 @@ impl World {
             Move::Retire => {
                 self.retired = true;
                 self.feed(Input::Retired);
-                let Standing { applied, reference, paused, .. } = self.noted.standing;
-                self.noted.standing = Standing { applied, reference, paused, ..Standing::default() };
+                let Snapshot { applied, applied_size, paused, .. } = self.noted.snapshot;
+                self.noted.snapshot = Snapshot { applied, applied_size, paused, ..Snapshot::default() };
             }
             // The daemon takes no orders about what no file registers.
             Move::Trigger { .. }
@@ -281,7 +281,7 @@ impl World {
                 self.feed(Input::Stopping { grace: Duration::from_secs(1) });
                 for end in ends.into_iter().cycle() {
                     let Some((&run, live)) = self.live.first_key_value() else { break };
-                    if end == End::Interrupted && !live.orphan {
+                    if end == RunResult::Interrupted && !live.orphan {
                         self.last_run = None;
                     }
                     self.end(run, end);
@@ -319,40 +319,44 @@ impl World {
     fn is_suspicious(&self, revision: i64) -> bool {
         let bytes = self.bytes[&revision];
         let Guard { max_data, not_empty, max_shrink } = self.policy.guard;
-        let shrinks = |most: Share| {
-            self.reference.is_some_and(|(_, last)| {
-                bytes < last && (last - bytes) as f64 > most.percent() / 100.0 * last as f64 + 1e-9
+        let shrinks = |limit: Share| {
+            self.applied_size.is_some_and(|(_, last)| {
+                bytes < last && (last - bytes) as f64 > limit.percent() / 100.0 * last as f64 + 1e-9
             })
         };
-        max_data.is_some_and(|most| bytes > most)
+        max_data.is_some_and(|limit| bytes > limit)
             || not_empty && bytes == 0
             || max_shrink.is_some_and(shrinks)
     }
 
-    fn end(&mut self, run: RunId, end: End) {
+    fn end(&mut self, run: RunId, end: RunResult) {
         let live = self.live.remove(&run).expect("a live run");
         let ours = !live.orphan && live.subject == self.subject;
-        if end == End::Succeeded && ours && self.reference.is_none_or(|(newest, _)| run > newest) {
-            self.reference = Some((run, self.bytes[&live.version.revision]));
+        if end == RunResult::Succeeded && ours && self.applied_size.is_none_or(|(newest, _)| run > newest) {
+            self.applied_size = Some((run, self.bytes[&live.version.revision]));
         }
         let revision = live.version.revision;
         // It may be tried again in another definition, which judges it anew.
-        if end == End::Starved && ours && !self.held.contains(&revision) && !self.is_suspicious(revision) {
+        if end == RunResult::Starved
+            && ours
+            && !self.held.contains(&revision)
+            && !self.is_suspicious(revision)
+        {
             self.passed.insert(revision);
         }
         let newer = self.applied.is_none_or(|(newest, _)| run > newest);
-        if end == End::Succeeded && !live.orphan && live.definition == self.definition && newer {
+        if end == RunResult::Succeeded && !live.orphan && live.definition == self.definition && newer {
             self.applied = Some((run, live.version));
         }
-        let end = if live.orphan { End::Interrupted } else { end };
+        let end = if live.orphan { RunResult::Interrupted } else { end };
         self.feed(Input::Ended { run, end });
     }
 
     fn note(&mut self) {
         if !self.retired {
-            let standing = self.watch.standing();
+            let snapshot = self.watch.snapshot();
             let (definition, subject, cleared) = (self.definition, self.subject, self.cleared.clone());
-            self.noted = Noted { definition, subject, standing, cleared, begun: None };
+            self.noted = Noted { definition, subject, snapshot, cleared, begun: None };
         }
     }
 
@@ -383,7 +387,7 @@ impl World {
         let same_definition = orphans.values().all(|live| live.definition == self.definition);
         for (_, orphan) in orphans {
             let id =
-                self.watch.adopt(self.policy.timeout.map(|timeout| self.now + timeout), &mut self.supply);
+                self.watch.adopt(self.policy.timeout.map(|timeout| self.now + timeout), &mut self.generator);
             self.ever.insert(id);
             self.live.insert(id, orphan);
         }
@@ -391,32 +395,32 @@ impl World {
         if self.retired {
             return;
         }
-        let standing = self.recalled();
+        let snapshot = self.recalled();
         // What the ledger had not heard of is not known to have been applied.
-        self.applied = standing.applied.map(|version| (RunId(0), version));
-        self.reference = standing.reference.map(|bytes| (RunId(0), bytes));
+        self.applied = snapshot.applied.map(|version| (RunId(0), version));
+        self.applied_size = snapshot.applied_size.map(|bytes| (RunId(0), bytes));
         let revisions =
             |version: Option<Version>| version.map(|version| version.revision).into_iter().collect();
-        self.passed = revisions(standing.admitted);
-        self.held = revisions(standing.held.filter(|held| standing.admitted != Some(*held)));
+        self.passed = revisions(snapshot.admitted);
+        self.held = revisions(snapshot.held.filter(|held| snapshot.admitted != Some(*held)));
         let is_same = (self.noted.definition, self.noted.subject) == (self.definition, self.subject);
         self.cleared = if is_same { self.noted.cleared.clone() } else { BTreeSet::new() };
         self.said = BTreeSet::new();
-        self.first_state |= standing.seen.is_none();
-        self.retrying |= standing.owed.is_some();
-        self.stopped = standing.stopped;
-        self.feed(Input::Loaded { policy: self.policy.clone(), standing, same_definition });
+        self.first_state |= snapshot.seen.is_none();
+        self.retrying |= snapshot.pending.is_some();
+        self.stopped = snapshot.stopped;
+        self.feed(Input::Loaded { policy: self.policy.clone(), snapshot, same_definition });
     }
 
-    fn recalled(&self) -> Standing {
-        let Noted { definition, subject, standing, begun, .. } = self.noted;
+    fn recalled(&self) -> Snapshot {
+        let Noted { definition, subject, snapshot, begun, .. } = self.noted;
         let record = Record {
-            standing,
+            snapshot,
             same_subject: subject == self.subject,
             same_definition: definition == self.definition,
         };
         let interrupted = begun.filter(|subject| *subject == self.subject).map(|_| Event::Changed);
-        Past { record: Some(record), interrupted, forgotten: false }.standing()
+        Recovery { record: Some(record), interrupted, record_lost: false }.snapshot()
     }
 
     fn change(&mut self, bytes: u8) {
@@ -455,15 +459,15 @@ impl World {
         if self.retired || !same_subject {
             self.subject += 1;
             self.first_state = true;
-            (self.last_run, self.reference) = (None, None);
+            (self.last_run, self.applied_size) = (None, None);
         }
         let passed = std::mem::take(&mut self.passed);
         self.passed = passed.into_iter().filter(|revision| !self.is_suspicious(*revision)).collect();
         (self.cleared, self.held, self.said) = Default::default();
         (self.stopped, self.applied) = (false, None);
         if std::mem::take(&mut self.retired) {
-            let standing = Standing { paused: self.paused, ..Standing::default() };
-            self.feed(Input::Loaded { policy, standing, same_definition: false });
+            let snapshot = Snapshot { paused: self.paused, ..Snapshot::default() };
+            self.feed(Input::Loaded { policy, snapshot, same_definition: false });
         } else {
             self.feed(Input::Redefined { policy, same_subject });
         }
@@ -472,7 +476,7 @@ impl World {
     }
 
     fn feed(&mut self, input: Input) {
-        let effects = self.watch.step(self.now, input, &mut self.supply);
+        let effects = self.watch.step(self.now, input, &mut self.generator);
         if effects.iter().any(|effect| matches!(effect, Effect::Spawn { .. })) {
             // Before an action starts, the ledger knows of it; of all else some time later.
             self.noted.begun = Some(self.subject);
@@ -555,7 +559,7 @@ impl World {
                 assert!(failures <= retry.attempts && after <= retry.max_delay.max(retry.delay));
                 self.retrying = true;
             }
-            Effect::PutOff { .. } => self.retrying = true,
+            Effect::Postponed { .. } => self.retrying = true,
             Effect::GaveUp { stopped, .. } => self.stopped |= stopped,
             Effect::Forget => assert!(self.retired && self.live.is_empty()),
         }
@@ -566,7 +570,7 @@ impl World {
         self.apply(Move::Resume);
         self.observe();
         for _ in 0..=4 * self.next {
-            self.apply(Move::End(0, End::Succeeded));
+            self.apply(Move::RunResult(0, RunResult::Succeeded));
             // Longer than any throttle or pause.
             self.apply(Move::Sleep(60));
         }
@@ -610,7 +614,7 @@ proptest! {
         world.settle();
         let before = world.ever.len();
         let applied = world.applied.map(|(_, version)| version);
-        let Standing { discarded, admitted, .. } = world.watch.standing();
+        let Snapshot { discarded, admitted, .. } = world.watch.snapshot();
         let done = world.version().is_none_or(|version| [applied, discarded].contains(&Some(version)));
         let held = world.watch.held().map(|held| held.version);
         let holds = |version: Version| {
@@ -624,7 +628,7 @@ proptest! {
             RunOnLoad::Changed => usize::from(!done),
             RunOnLoad::Always => usize::from(world.version().is_some()),
         };
-        world.apply(if crash { Move::Crash(0) } else { Move::Restart(vec![End::Succeeded]) });
+        world.apply(if crash { Move::Crash(0) } else { Move::Restart(vec![RunResult::Succeeded]) });
         world.settle();
         prop_assert_eq!(world.ever.len(), before + expected);
         if let Some(held) = held {

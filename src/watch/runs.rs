@@ -1,7 +1,8 @@
 //! What becomes of runs: when the next one starts, when one is told to end, and what its end means.
 
 use super::{
-    Effect, End, KILL_AFTER, Life, Load, Phase, Reason, Run, RunId, STARVED, Supply, Time, Waiting, Watch,
+    Effect, Generator, KILL_AFTER, Life, Load, Phase, Reason, Run, RunId, RunResult, STARVATION_RETRY, Time,
+    Waiting, Watch,
 };
 use crate::model::{OnFailure, RunMode, Throttle};
 
@@ -9,14 +10,14 @@ impl Watch {
     pub(super) fn ended(
         &mut self,
         run: RunId,
-        end: End,
+        end: RunResult,
         now: Time,
-        supply: &mut Supply,
+        generator: &mut Generator,
         effects: &mut Vec<Effect>,
     ) {
         let Some(index) = self.runs.iter().position(|live| live.id == run) else { return };
         let ended = self.runs.remove(index);
-        if end != End::Starved {
+        if end != RunResult::Starved {
             self.ran = self.ran.max(ended.number);
         }
         let Some(update) = &ended.update else { return };
@@ -27,20 +28,20 @@ impl Watch {
         // A newer update is a better reason to run than the trouble with this one.
         let newest = ended.number == self.accepted;
         match end {
-            End::Interrupted => self.interrupted = Some(update.event),
-            End::Starved if !same_definition && !self.still_passes(update, effects) => {}
-            End::Starved if newest || self.policy.run_mode == RunMode::Parallel => {
+            RunResult::Interrupted => self.interrupted = Some(update.event),
+            RunResult::Starved if !same_definition && !self.passes_guard(update, effects) => {}
+            RunResult::Starved if newest || self.policy.run_mode == RunMode::Parallel => {
                 let starved = ended.starved + 1;
-                let after = supply.pause(&STARVED, starved);
-                effects.push(Effect::PutOff { run, after });
+                let after = generator.backoff(&STARVATION_RETRY, starved);
+                effects.push(Effect::Postponed { run, after });
                 self.try_again(Run { starved, ..ended }, now + after);
             }
-            End::Starved => {}
-            End::Succeeded => {
+            RunResult::Starved => {}
+            RunResult::Succeeded => {
                 let newest = ended.number > self.succeeded;
                 if newest {
                     self.succeeded = ended.number;
-                    self.reference = Some(update.content.amount());
+                    self.applied_size = Some(update.content.amount());
                 }
                 // Else it says nothing about the definition that there is now.
                 if same_definition {
@@ -48,8 +49,8 @@ impl Watch {
                     self.applied = if newest { Some(update.version) } else { self.applied };
                 }
             }
-            End::Failed if same_definition => self.failed(ended, newest, now, supply, effects),
-            End::Failed => {}
+            RunResult::Failed if same_definition => self.failed(ended, newest, now, generator, effects),
+            RunResult::Failed => {}
         }
     }
 
@@ -58,7 +59,7 @@ impl Watch {
         ended: Run,
         newest: bool,
         now: Time,
-        supply: &mut Supply,
+        generator: &mut Generator,
         effects: &mut Vec<Effect>,
     ) {
         // Counted on from what the ledger has, which may be anything.
@@ -66,7 +67,7 @@ impl Watch {
         let failures = ended.failures + 1;
         match self.policy.retry {
             Some(retry) if failures <= retry.attempts && newest => {
-                let after = supply.pause(&retry, failures);
+                let after = generator.backoff(&retry, failures);
                 if self.life == Life::Active {
                     effects.push(Effect::Retry { run: ended.id, failures, after });
                 }
@@ -75,7 +76,7 @@ impl Watch {
             }
             Some(retry) if failures <= retry.attempts => {}
             None if self.policy.on_failure == OnFailure::Keep => {}
-            Some(_) | None => self.give_up(failures, effects),
+            Some(_) | None => self.abandon_update(failures, effects),
         }
     }
 
@@ -85,7 +86,7 @@ impl Watch {
         self.waiting.insert(place, Waiting { update, number, failures, starved, not_before, since });
     }
 
-    pub(super) fn give_up(&mut self, failures: u32, effects: &mut Vec<Effect>) {
+    pub(super) fn abandon_update(&mut self, failures: u32, effects: &mut Vec<Effect>) {
         self.stopped = self.policy.on_failure == OnFailure::Stop;
         effects.push(Effect::GaveUp { failures, stopped: self.stopped });
         if self.stopped {
@@ -120,7 +121,7 @@ impl Watch {
         }
     }
 
-    pub(super) fn start_waiting(&mut self, now: Time, supply: &mut Supply, effects: &mut Vec<Effect>) {
+    pub(super) fn start_waiting(&mut self, now: Time, generator: &mut Generator, effects: &mut Vec<Effect>) {
         while self.may_start()
             && self.start_due().is_some_and(|due| due <= now)
             && let Some(Waiting { update, number, failures, starved, since, .. }) = self.waiting.pop_front()
@@ -132,7 +133,7 @@ impl Watch {
                 self.supersede(effects);
                 continue;
             }
-            let run = supply.run_id();
+            let run = generator.run_id();
             let until = self.policy.timeout.map(|timeout| now + timeout);
             let since = since.max(self.throttled_until());
             self.started_at = Some(now);

@@ -23,7 +23,7 @@ const PARALLEL: Policy = Policy { run_mode: RunMode::Parallel, ..QUEUE };
 /// A watch with its own clock and run ids.
 struct Bench {
     watch: Watch,
-    supply: Supply,
+    generator: Generator,
     now: Time,
     /// By how much what was spawned last was late. Of no interest to most, so taken out of the effects.
     late: Duration,
@@ -31,15 +31,15 @@ struct Bench {
 
 impl Bench {
     fn new(policy: Policy) -> Self {
-        Self::of(Watch::new(policy, Standing::default()))
+        Self::of(Watch::new(policy, Snapshot::default()))
     }
 
     fn of(watch: Watch) -> Self {
-        Self { watch, supply: Supply::new(0), now: Time::ZERO, late: Duration::ZERO }
+        Self { watch, generator: Generator::new(0), now: Time::ZERO, late: Duration::ZERO }
     }
 
     fn step(&mut self, input: Input) -> Vec<Effect> {
-        let mut effects = self.watch.step(self.now, input, &mut self.supply);
+        let mut effects = self.watch.step(self.now, input, &mut self.generator);
         for effect in &mut effects {
             if let Effect::Spawn { since, .. } = effect {
                 self.late = self.now - std::mem::take(since);
@@ -58,11 +58,11 @@ impl Bench {
     }
 
     fn end(&mut self, run: u64) -> Vec<Effect> {
-        self.step(Input::Ended { run: RunId(run), end: End::Succeeded })
+        self.step(Input::Ended { run: RunId(run), end: RunResult::Succeeded })
     }
 
     fn fail(&mut self, run: u64) -> Vec<Effect> {
-        self.step(Input::Ended { run: RunId(run), end: End::Failed })
+        self.step(Input::Ended { run: RunId(run), end: RunResult::Failed })
     }
 
     /// Moves on to the watch's own deadline.
@@ -76,22 +76,22 @@ impl Bench {
         self.step(Input::Tick)
     }
 
-    fn load(&mut self, policy: Policy, standing: Standing, same_definition: bool) -> Vec<Effect> {
-        self.step(Input::Loaded { policy, standing, same_definition })
+    fn load(&mut self, policy: Policy, snapshot: Snapshot, same_definition: bool) -> Vec<Effect> {
+        self.step(Input::Loaded { policy, snapshot, same_definition })
     }
 
     /// The next daemon after this one, on what this one leaves; `orphan` is the timeout of a run that lives on.
     fn reborn(&self, policy: Policy, orphan: Option<Option<Time>>) -> Self {
         let mut next = Self::of(Watch::unloaded());
         if let Some(until) = orphan {
-            assert_eq!(next.watch.adopt(until, &mut next.supply), RunId(1));
+            assert_eq!(next.watch.adopt(until, &mut next.generator), RunId(1));
         }
-        assert_eq!(next.load(policy, self.watch.standing(), true), []);
+        assert_eq!(next.load(policy, self.watch.snapshot(), true), []);
         next
     }
 
     fn interrupt(&mut self, run: u64) -> Vec<Effect> {
-        self.step(Input::Ended { run: RunId(run), end: End::Interrupted })
+        self.step(Input::Ended { run: RunId(run), end: RunResult::Interrupted })
     }
 
     fn redefine(&mut self, policy: Policy) -> Vec<Effect> {
@@ -368,7 +368,7 @@ fn a_watch_that_comes_back_waits_for_what_still_runs_of_it() {
     let mut bench = Bench::new(QUEUE);
     bench.see(1, 1);
     bench.step(Input::Retired);
-    assert_eq!(bench.load(QUEUE, Standing::default(), false), []);
+    assert_eq!(bench.load(QUEUE, Snapshot::default(), false), []);
     assert_eq!(bench.see(1, 1), []);
     assert_eq!(bench.end(1), [spawn(2, Event::Load, 1, 1)]);
 }
@@ -556,7 +556,7 @@ fn splay_delays_each_update_by_a_random_part_of_it_and_a_newer_one_no_longer() {
     let mut starts = std::collections::BTreeSet::new();
     for seed in 0..20 {
         let mut bench = Bench::new(throttled(Throttle { splay: 100 * SECOND, ..Throttle::default() }));
-        bench.supply = Supply::new(seed);
+        bench.generator = Generator::new(seed);
         assert_eq!(bench.see(1, 1), []);
         let due = bench.watch.deadline().unwrap();
         assert!(due < 100 * SECOND);
@@ -578,10 +578,10 @@ fn throttles_start_nothing_after_retirement_or_stop() {
     }
 }
 
-/// The pause of an [`Effect::PutOff`] that is all there is.
+/// The pause of an [`Effect::Postponed`] that is all there is.
 fn starve(bench: &mut Bench, run: u64) -> Duration {
-    match &bench.step(Input::Ended { run: RunId(run), end: End::Starved })[..] {
-        [Effect::PutOff { run: RunId(of), after }] if *of == run => *after,
+    match &bench.step(Input::Ended { run: RunId(run), end: RunResult::Starved })[..] {
+        [Effect::Postponed { run: RunId(of), after }] if *of == run => *after,
         other => panic!("{other:?}"),
     }
 }
@@ -651,8 +651,8 @@ fn settled(policy: Policy) -> Bench {
 impl Bench {
     /// As if it had always been this one.
     fn policy(&mut self, policy: Policy) {
-        let standing = self.watch.standing();
-        *self = Self { now: self.now, ..Self::of(Watch::new(policy, standing)) };
+        let snapshot = self.watch.snapshot();
+        *self = Self { now: self.now, ..Self::of(Watch::new(policy, snapshot)) };
     }
 }
 
@@ -691,30 +691,30 @@ fn run_on_load_changed_runs_what_is_not_known_as_applied() {
     redefined.redefine(CHANGED);
     assert_eq!(redefined.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
     let mut next = Bench::new(CHANGED);
-    next.load(CHANGED, settled(CHANGED).watch.standing().redefined(), true);
+    next.load(CHANGED, settled(CHANGED).watch.snapshot().redefined(), true);
     assert_eq!(next.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
 }
 
 #[test]
 fn in_doubt_a_new_daemon_owes_a_run() {
-    let standing = settled(SILENT).watch.standing();
-    let record = |same_subject, same_definition| Record { standing, same_subject, same_definition };
-    let past = |record, interrupted, forgotten| Past { record, interrupted, forgotten }.standing();
-    let nothing = Standing::default();
-    let owes = |event, standing| Standing { owed: Some(event), ..standing };
-    assert_eq!(past(Some(record(true, true)), None, false), standing);
-    assert_eq!(past(Some(record(true, false)), None, false), standing.redefined());
+    let snapshot = settled(SILENT).watch.snapshot();
+    let record = |same_subject, same_definition| Record { snapshot, same_subject, same_definition };
+    let past = |record, interrupted, record_lost| Recovery { record, interrupted, record_lost }.snapshot();
+    let nothing = Snapshot::default();
+    let owes = |event, snapshot| Snapshot { pending: Some(event), ..snapshot };
+    assert_eq!(past(Some(record(true, true)), None, false), snapshot);
+    assert_eq!(past(Some(record(true, false)), None, false), snapshot.redefined());
     assert_eq!(past(Some(record(false, true)), None, false), nothing);
     assert_eq!(past(None, None, false), nothing);
     // The record of a run that was started last may not have been written any more.
     let interrupted = Some(Event::Created);
-    assert_eq!(past(Some(record(true, true)), interrupted, false), owes(Event::Created, standing));
+    assert_eq!(past(Some(record(true, true)), interrupted, false), owes(Event::Created, snapshot));
     assert_eq!(past(None, interrupted, false), owes(Event::Created, nothing));
     // And nobody knows what a lost ledger said.
     assert_eq!(past(None, None, true), owes(Event::Load, nothing));
-    assert_eq!(past(Some(record(true, true)), None, true), standing);
+    assert_eq!(past(Some(record(true, true)), None, true), snapshot);
     assert_eq!(past(Some(record(false, true)), None, true), owes(Event::Load, nothing));
-    let unseen = Record { standing: nothing, same_subject: true, same_definition: true };
+    let unseen = Record { snapshot: nothing, same_subject: true, same_definition: true };
     assert_eq!(past(Some(unseen), None, true), owes(Event::Load, nothing));
 }
 
@@ -740,17 +740,17 @@ fn what_was_running_or_waiting_is_owed_by_the_next_daemon() {
 
 #[test]
 fn a_stop_leaves_what_it_interrupted_and_nothing_that_ended_by_itself() {
-    let stopped = |end: End| {
+    let stopped = |end: RunResult| {
         let mut bench = settled(SILENT);
         bench.see(1, 2);
         bench.step(Input::Stopping { grace: Duration::from_secs(10) });
         bench.step(Input::Ended { run: RunId(1), end });
         bench.reborn(SILENT, None)
     };
-    assert_eq!(stopped(End::Interrupted).see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
-    assert_eq!(stopped(End::Starved).see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
-    assert_eq!(stopped(End::Succeeded).see(1, 2), []);
-    assert_eq!(stopped(End::Failed).see(1, 2), []);
+    assert_eq!(stopped(RunResult::Interrupted).see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
+    assert_eq!(stopped(RunResult::Starved).see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
+    assert_eq!(stopped(RunResult::Succeeded).see(1, 2), []);
+    assert_eq!(stopped(RunResult::Failed).see(1, 2), []);
 }
 
 #[test]
@@ -802,7 +802,7 @@ fn an_orphan_has_its_timeout() {
 #[test]
 fn an_orphan_of_a_watch_that_is_gone_is_timed_out_and_forgotten() {
     let mut bench = Bench::of(Watch::unloaded());
-    bench.watch.adopt(Some(Time::from_secs(3)), &mut bench.supply);
+    bench.watch.adopt(Some(Time::from_secs(3)), &mut bench.generator);
     assert_eq!(bench.at_deadline(), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
     assert_eq!(bench.interrupt(1), [Effect::Forget]);
 }
@@ -810,8 +810,8 @@ fn an_orphan_of_a_watch_that_is_gone_is_timed_out_and_forgotten() {
 #[test]
 fn an_orphan_of_another_definition_is_waited_for_also_in_parallel() {
     let mut bench = Bench::of(Watch::unloaded());
-    bench.watch.adopt(None, &mut bench.supply);
-    bench.load(PARALLEL, Standing::default(), false);
+    bench.watch.adopt(None, &mut bench.generator);
+    bench.load(PARALLEL, Snapshot::default(), false);
     assert_eq!(bench.see(1, 1), []);
     assert_eq!(bench.interrupt(1), [spawn(2, Event::Load, 1, 1)]);
 }
@@ -858,7 +858,7 @@ fn the_newest_success_of_parallel_is_what_counts_as_applied() {
     bench.see(1, 2);
     bench.end(2);
     bench.end(1);
-    assert_eq!(bench.watch.standing().applied, Some(version(1, 2)));
+    assert_eq!(bench.watch.snapshot().applied, Some(version(1, 2)));
 }
 
 #[test]
@@ -867,11 +867,11 @@ fn failures_in_a_row_are_counted_until_a_success() {
     for revision in 1..=2 {
         bench.see(1, revision);
         bench.fail(revision as u64);
-        assert_eq!(i64::from(bench.watch.standing().failures), revision);
+        assert_eq!(i64::from(bench.watch.snapshot().failures), revision);
     }
     bench.see(1, 3);
     bench.end(3);
-    assert_eq!(bench.watch.standing().failures, 0);
+    assert_eq!(bench.watch.snapshot().failures, 0);
 }
 
 #[test]
@@ -880,8 +880,8 @@ fn an_update_that_could_not_be_started_outlives_a_change_of_the_definition() {
     bench.see(1, 2);
     bench.redefine(SILENT);
     bench.see(1, 2);
-    let effects = bench.step(Input::Ended { run: RunId(1), end: End::Starved });
-    assert!(matches!(effects.as_slice(), [Effect::PutOff { .. }]), "{effects:?}");
+    let effects = bench.step(Input::Ended { run: RunId(1), end: RunResult::Starved });
+    assert!(matches!(effects.as_slice(), [Effect::Postponed { .. }]), "{effects:?}");
     assert_eq!(bench.at_deadline(), [spawn(2, Event::Changed, 1, 2)]);
 }
 
@@ -977,8 +977,8 @@ fn a_pause_outlives_reloads_and_restarts_and_whatever_waits_with_it() {
     let mut next = bench.reborn(QUEUE, None);
     assert_eq!(next.see(1, 2), []);
     assert_eq!(next.step(Input::Retired), [Effect::Forget]);
-    let standing = Standing { paused: true, ..Standing::default() };
-    assert_eq!(next.load(QUEUE, standing, false), []);
+    let snapshot = Snapshot { paused: true, ..Snapshot::default() };
+    assert_eq!(next.load(QUEUE, snapshot, false), []);
     assert_eq!(next.see(1, 2), []);
     assert_eq!(next.step(Input::Resumed), [spawn(1, Event::Load, 1, 2)]);
 }
@@ -1122,7 +1122,7 @@ fn what_a_former_daemon_saw_is_not_known_before_the_store_says_so() {
     next.see(1, 1);
     assert_eq!(next.watch.condition(false), Condition::Idle);
     next.step(Input::Retired);
-    next.load(policy, next.watch.standing(), true);
+    next.load(policy, next.watch.snapshot(), true);
     assert_eq!(next.watch.condition(false), Condition::Unknown);
     next.step(Input::Redefined { policy: QUEUE, same_subject: false });
     assert_eq!(next.watch.condition(false), Condition::Unknown);
@@ -1148,14 +1148,14 @@ fn what_was_asked_for_is_still_asked_for_with_newer_content() {
 #[test]
 fn something_is_awaited_until_the_store_has_said_what_the_node_is() {
     let mut bench = settled(SILENT);
-    assert!(bench.watch.awaits_word());
+    assert!(bench.watch.awaits_observation());
     bench.see(1, 1);
-    assert!(!bench.watch.awaits_word());
+    assert!(!bench.watch.awaits_observation());
     bench.step(Input::Triggered { force: false });
-    assert!(bench.watch.awaits_word());
+    assert!(bench.watch.awaits_observation());
     bench.see(1, 1);
     bench.redefine(QUEUE);
-    assert!(bench.watch.awaits_word());
+    assert!(bench.watch.awaits_observation());
     bench.miss();
-    assert!(!bench.watch.awaits_word());
+    assert!(!bench.watch.awaits_observation());
 }

@@ -1,6 +1,6 @@
 //! What becomes of what the store says: whether it is an update, and where it waits.
 
-use super::{Effect, Event, Life, Load, MAX_WAITING, Run, Seen, Supply, Time, Update, Waiting, Watch};
+use super::{Effect, Event, Generator, Life, Load, MAX_WAITING, Run, Seen, Time, Update, Waiting, Watch};
 use crate::model::{RunMode, State, Version};
 
 impl Watch {
@@ -20,12 +20,12 @@ impl Watch {
         };
         let before = self.seen.replace(Seen::Present(version));
         let load = std::mem::replace(&mut self.load, Load::No);
-        let owed = self.interrupted.take();
+        let pending = self.interrupted.take();
         let event = match load {
             Load::Due => Event::Load,
-            Load::DueIfNew if owed.is_none() && self.is_done_with(version) => return None,
+            Load::DueIfNew if pending.is_none() && self.is_done_with(version) => return None,
             Load::DueIfNew => Event::Load,
-            Load::No => match (self.change(before, version), owed) {
+            Load::No => match (self.change(before, version), pending) {
                 (_, Some(asked @ (Event::Load | Event::Trigger))) => asked,
                 (Some(event), _) | (None, Some(event)) => event,
                 (None, None) => return None,
@@ -55,7 +55,7 @@ impl Watch {
             effects.push(Effect::Discarded { version: update.version });
             return None;
         }
-        self.judge(update, effects)
+        self.check_guard(update, effects)
     }
 
     /// Decides where an update that is to be run waits; whether it starts at once is [`Self::start_waiting`]'s business.
@@ -63,7 +63,7 @@ impl Watch {
         &mut self,
         update: Update,
         now: Time,
-        supply: &mut Supply,
+        generator: &mut Generator,
         effects: &mut Vec<Effect>,
     ) {
         self.accepted += 1;
@@ -74,7 +74,7 @@ impl Watch {
             // Somebody waits for it, on this host alone.
             Event::Trigger => now,
             Event::Load | Event::Created | Event::Changed | Event::Children => {
-                now + supply.delay(self.policy.throttle.splay)
+                now + generator.jitter(self.policy.throttle.splay)
             }
         };
         let number = self.accepted;
@@ -108,7 +108,7 @@ impl Watch {
                 newer.not_before = older.not_before;
                 newer.since = older.since.max(self.accepted_at);
             }
-            newer.update.event = newer.update.event.instead_of(older.update.event);
+            newer.update.event = newer.update.event.replacing(older.update.event);
         }
         self.waiting.clear();
         self.waiting.push_back(newer);

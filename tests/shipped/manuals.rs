@@ -192,8 +192,8 @@ fn the_examples_do_what_the_manual_says_they_do() {
         }
         assert_eq!(expected.language, "text", "{}: what is expected of it is not said", example.place);
         let log = log_of(&example.text, &blocks, &commands);
-        let unsaid = expected.text.lines().filter(|line| !log.contains(line.trim_end()));
-        wrong.extend(unsaid.map(|line| format!("{}: {line:?} is not in its log:\n{log}", expected.place)));
+        let unsent = expected.text.lines().filter(|line| !log.contains(line.trim_end()));
+        wrong.extend(unsent.map(|line| format!("{}: {line:?} is not in its log:\n{log}", expected.place)));
         examples += 1;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

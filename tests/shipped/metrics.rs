@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use twitcher::ledger::Ending;
-use twitcher::metrics::{Gauges, Metrics, Tally};
+use twitcher::ledger::RunOutcome;
+use twitcher::metrics::{Gauges, Metrics, WatchCounts};
 use twitcher::model::WatchKey;
-use twitcher::watch::{Condition, Policy, Standing, Watch};
+use twitcher::watch::{Condition, Policy, Snapshot, Watch};
 
 use super::here;
 
@@ -19,10 +19,10 @@ const DASHBOARD: &str = "packaging/grafana/twitcher.json";
 
 /// With a value of each metric that there is.
 fn encoding() -> String {
-    let failing = Watch::new(Policy::UNLOADED, Standing { failures: 1, ..Standing::default() });
+    let failing = Watch::new(Policy::UNLOADED, Snapshot { failures: 1, ..Snapshot::default() });
     let key = WatchKey { file: "git.twc".into(), description: "a \"quoted\" \\ name, ü".into() };
     let gauges = Gauges {
-        watches: Tally::of([(&key, &failing, false)].into_iter()),
+        watches: WatchCounts::of([(&key, &failing, false)].into_iter()),
         stores: vec![("default".into(), true)],
         ..Gauges::default()
     };
@@ -142,7 +142,7 @@ fn the_document_lists_the_metrics_that_there_are_with_their_labels() {
     for state in Condition::ALL.map(Condition::as_str) {
         assert!(section.contains(&format!("`{state}`")), "{state}");
     }
-    let outcomes = Ending::NAMES.join(", ");
+    let outcomes = RunOutcome::NAMES.join(", ");
     assert!(section.contains(&format!("`outcome`: {outcomes} |")), "{outcomes}");
 }
 

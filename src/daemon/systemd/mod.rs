@@ -21,14 +21,14 @@ mod socket;
 mod tests;
 
 /// Between two status lines: people read them, and a busy daemon's figures change at every run.
-const STATUS_PAUSE: Duration = Duration::from_secs(1);
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How soon that is sent again which systemd had no room for.
-const RETRY: Duration = Duration::from_millis(250);
+const RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// What the daemon has to do, for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct StatusCounts {
     pub watches: usize,
     pub running: usize,
     /// Watches whose last run failed, or that a failure has stopped.
@@ -40,24 +40,24 @@ pub struct Figures {
 #[error(
     "systemd cannot be told that the daemon is alive, and may stop it: {name:?} (NOTIFY_SOCKET): {source}"
 )]
-pub struct Unheard {
+pub struct NotifyError {
     name: OsString,
     source: io::Error,
 }
 
-/// The daemon as its service manager sees it. Whatever happens to the daemon is noted here; [`Self::tell`] sends it.
+/// The daemon as its service manager sees it. Whatever happens to the daemon is noted here; [`Self::send_updates`] sends it.
 pub struct Systemd {
     socket: Option<NotifySocket>,
-    waits: Waits,
+    pending: Pending,
     stage: Stage,
-    figures: Figures,
+    counts: StatusCounts,
     /// Changes of the stage. A few at most, as a reload makes those before it obsolete.
     unsent: VecDeque<String>,
     retry_at: Instant,
-    told: Option<Status>,
+    sent_status: Option<Status>,
     next_status_at: Instant,
     watchdog: Option<Watchdog>,
-    unheard: bool,
+    error_reported: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ enum Stage {
 }
 
 /// What the daemon waits for before it is ready: at its start for all of this, after a reload for the rescans.
-struct Waits {
+struct Pending {
     first_scan: bool,
     rescans: usize,
     /// Every store has to say once whether it is connected. One that is not is nothing to wait for: it may be away for
@@ -97,7 +97,7 @@ impl Systemd {
     }
 
     /// For whoever is no service.
-    pub fn nobody() -> Self {
+    pub fn disabled() -> Self {
         Self::new(None, None, 1)
     }
 
@@ -105,39 +105,39 @@ impl Systemd {
         let now = Instant::now();
         Self {
             socket,
-            waits: Waits { first_scan: true, rescans: 0, stores, connected: BTreeMap::new() },
+            pending: Pending { first_scan: true, rescans: 0, stores, connected: BTreeMap::new() },
             stage: Stage::Starting,
-            figures: Figures::default(),
+            counts: StatusCounts::default(),
             unsent: VecDeque::new(),
             retry_at: now,
-            told: None,
+            sent_status: None,
             next_status_at: now,
             watchdog: watchdog.map(|period| Watchdog { period, feed_at: now }),
-            unheard: false,
+            error_reported: false,
         }
     }
 
     /// So many are in use by what was loaded until now.
-    pub fn uses_stores(&mut self, stores: usize) {
-        self.waits.stores = stores;
+    pub fn set_store_count(&mut self, stores: usize) {
+        self.pending.stores = stores;
     }
 
     /// Every config that was there at the start was loaded, or its errors said.
     pub fn first_scan_done(&mut self) {
-        self.waits.first_scan = false;
-        self.settle();
+        self.pending.first_scan = false;
+        self.update_stage();
     }
 
     /// A store said that its connection is up, or that it has none.
     pub fn store(&mut self, name: &str, connected: bool) {
-        self.waits.connected.insert(name.to_owned(), connected);
-        self.waits.stores = self.waits.stores.max(self.waits.connected.len());
-        self.settle();
+        self.pending.connected.insert(name.to_owned(), connected);
+        self.pending.stores = self.pending.stores.max(self.pending.connected.len());
+        self.update_stage();
     }
 
     /// The configs are to be read again; [`Self::rescanned`] must follow.
     pub fn reloading(&mut self) {
-        self.waits.rescans += 1;
+        self.pending.rescans += 1;
         match self.stage {
             // Systemd waits for the start already, and that waits for the rescan.
             Stage::Starting | Stage::Stopping => {}
@@ -153,8 +153,8 @@ impl Systemd {
 
     /// So many of the rescans are done.
     pub fn rescanned(&mut self, requests: usize) {
-        self.waits.rescans = self.waits.rescans.saturating_sub(requests);
-        self.settle();
+        self.pending.rescans = self.pending.rescans.saturating_sub(requests);
+        self.update_stage();
     }
 
     pub fn stopping(&mut self) {
@@ -164,9 +164,9 @@ impl Systemd {
         }
     }
 
-    fn settle(&mut self) {
+    fn update_stage(&mut self) {
         match self.stage {
-            Stage::Starting | Stage::Reloading if self.waits.are_over() => {
+            Stage::Starting | Stage::Reloading if self.pending.are_done() => {
                 self.stage = Stage::Ready;
                 self.unsent.push_back(message([NotifyState::Ready]));
             }
@@ -174,59 +174,59 @@ impl Systemd {
         }
     }
 
-    /// When [`Self::tell`] is due, whatever happens.
+    /// When [`Self::send_updates`] is due, whatever happens.
     pub fn due(&self) -> Option<Instant> {
         self.socket.as_ref()?;
         let retry = (!self.unsent.is_empty()).then_some(self.retry_at);
-        let status = (self.told != Some(self.status())).then_some(self.next_status_at);
+        let status = (self.sent_status != Some(self.status())).then_some(self.next_status_at);
         let feed = self.watchdog.as_ref().map(|watchdog| watchdog.feed_at);
         [retry, status, feed].into_iter().flatten().min()
     }
 
     /// Sends what there is to say. To be called by the daemon's loop at each turn: it costs next to nothing where
     /// nothing has changed.
-    pub fn tell(&mut self, figures: Figures) -> Result<(), Unheard> {
-        self.figures = figures;
+    pub fn send_updates(&mut self, counts: StatusCounts) -> Result<(), NotifyError> {
+        self.counts = counts;
         let Some(socket) = &self.socket else { return Ok(()) };
         let now = Instant::now();
         let mut said = Ok(());
         let mut send = |message: &str| {
             socket.send(message).unwrap_or_else(|source| {
-                said = Err(Unheard { name: socket.name.clone(), source });
+                said = Err(NotifyError { name: socket.name.clone(), source });
                 // It would not help to say it again.
                 true
             })
         };
         // The status first: whoever waited for the daemon to be ready then finds the figures of that moment.
         let status = self.status();
-        if self.told != Some(status) && (now >= self.next_status_at || !self.unsent.is_empty()) {
-            self.next_status_at = now + STATUS_PAUSE;
+        if self.sent_status != Some(status) && (now >= self.next_status_at || !self.unsent.is_empty()) {
+            self.next_status_at = now + STATUS_INTERVAL;
             if send(&message([NotifyState::Status(&status.to_string())])) {
-                self.told = Some(status);
+                self.sent_status = Some(status);
             }
         }
         while let Some(message) = self.unsent.front().filter(|_| now >= self.retry_at) {
             match send(message) {
                 true => drop(self.unsent.pop_front()),
-                false => self.retry_at = now + RETRY,
+                false => self.retry_at = now + RETRY_DELAY,
             }
         }
         if let Some(Watchdog { period, feed_at }) = &mut self.watchdog
             && now >= *feed_at
         {
             let taken = send(&message([NotifyState::Watchdog]));
-            *feed_at = now + if taken { *period } else { RETRY.min(*period) };
+            *feed_at = now + if taken { *period } else { RETRY_DELAY.min(*period) };
         }
         match said {
-            Err(unheard) if !std::mem::replace(&mut self.unheard, true) => Err(unheard),
+            Err(error_reported) if !std::mem::replace(&mut self.error_reported, true) => Err(error_reported),
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
     fn status(&self) -> Status {
-        let Waits { stores, connected, .. } = &self.waits;
+        let Pending { stores, connected, .. } = &self.pending;
         Status {
-            figures: self.figures,
+            counts: self.counts,
             stores: *stores,
             tried: connected.len(),
             connected: connected.values().filter(|connected| **connected).count(),
@@ -234,8 +234,8 @@ impl Systemd {
     }
 }
 
-impl Waits {
-    fn are_over(&self) -> bool {
+impl Pending {
+    fn are_done(&self) -> bool {
         !self.first_scan && self.rescans == 0 && self.connected.len() >= self.stores
     }
 }
@@ -243,7 +243,7 @@ impl Waits {
 /// One line, as `systemctl status` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Status {
-    figures: Figures,
+    counts: StatusCounts,
     stores: usize,
     tried: usize,
     connected: usize,
@@ -251,7 +251,7 @@ struct Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures { watches, running, failing } = self.figures;
+        let StatusCounts { watches, running, failing } = self.counts;
         write!(f, "{}, {running} running, {failing} failing; ", count(watches as u64, "watch"))?;
         match (self.stores, self.tried, self.connected) {
             (1, 0, _) => f.write_str("store not tried yet"),

@@ -23,7 +23,7 @@ impl Heard {
 
     /// What is said now, without the status and the time.
     fn now(&mut self) -> Vec<String> {
-        self.systemd.tell(Figures::default()).expect("somebody listens");
+        self.systemd.send_updates(StatusCounts::default()).expect("somebody listens");
         let mut buffer = [0; 1024];
         let datagrams = std::iter::from_fn(|| {
             let length = self.socket.recv(&mut buffer).ok()?;
@@ -109,12 +109,12 @@ fn what_systemd_has_no_room_for_is_said_later_and_only_what_still_holds() {
     };
     for _ in 0..100 {
         reload(&mut heard.systemd);
-        heard.systemd.tell(Figures::default()).expect("there is no room, and that is no error");
+        heard.systemd.send_updates(StatusCounts::default()).expect("there is no room, and that is no error");
     }
     heard.systemd.stopping();
     assert!(heard.now().iter().all(|line| line == "noise"));
     let due = heard.systemd.due().expect("something to be said");
-    assert!(due <= Instant::now() + RETRY);
+    assert!(due <= Instant::now() + RETRY_DELAY);
     heard.systemd.retry_at = Instant::now();
     assert_eq!(heard.now(), ["RELOADING=1", "READY=1", "STOPPING=1"]);
     assert_eq!(heard.systemd.due(), None);
@@ -126,10 +126,10 @@ fn nobody_to_hear_it_is_an_error_once() {
         let socket = NotifySocket::new(name.into()).expect("a socket");
         let mut systemd = Systemd::new(Some(socket), None, 0);
         systemd.first_scan_done();
-        let unheard = systemd.tell(Figures::default()).expect_err("nobody is there").to_string();
+        let unheard = systemd.send_updates(StatusCounts::default()).expect_err("nobody is there").to_string();
         assert!(unheard.contains("NOTIFY_SOCKET"), "{unheard}");
         systemd.stopping();
-        systemd.tell(Figures::default()).expect("it was said");
+        systemd.send_updates(StatusCounts::default()).expect("it was said");
         assert_eq!(systemd.due(), None);
     }
 }
@@ -137,13 +137,13 @@ fn nobody_to_hear_it_is_an_error_once() {
 #[test]
 fn the_status_is_one_line_for_people() {
     let mut systemd = Systemd::new(None, None, 1);
-    systemd.figures = Figures { watches: 12, running: 2, failing: 1 };
+    systemd.counts = StatusCounts { watches: 12, running: 2, failing: 1 };
     assert_eq!(systemd.status().to_string(), "12 watches, 2 running, 1 failing; store not tried yet");
     systemd.store("a", false);
     assert_eq!(systemd.status().to_string(), "12 watches, 2 running, 1 failing; store not connected");
     systemd.store("a", true);
     assert_eq!(systemd.status().to_string(), "12 watches, 2 running, 1 failing; store connected");
-    systemd.waits.stores = 3;
+    systemd.pending.stores = 3;
     systemd.store("b", false);
     assert_eq!(systemd.status().to_string(), "12 watches, 2 running, 1 failing; 1 of 3 stores connected");
     assert_eq!(systemd.due(), None, "nobody is to be told");

@@ -109,7 +109,7 @@ impl DirectoryClient {
         let file = self.locate(node)?;
         loop {
             match file::read(&self.root, &file, facet) {
-                Ok(Some(reading)) if !reading.steady => {}
+                Ok(Some(reading)) if !reading.stable => {}
                 Ok(Some(reading)) => return Ok((reading.content, reading.stamp)),
                 Ok(None) => {
                     return Err(ClientError::Missing { node: node.clone(), store: self.store.clone() });

@@ -40,9 +40,9 @@ pub enum ClientError {
 /// One connection to a store, for as long as a command lasts.
 ///
 /// No call has a timeout of its own but [`Client::connect`]: a command that wants one puts it around.
-pub struct Client(Kind);
+pub struct Client(Backend);
 
-enum Kind {
+enum Backend {
     ZooKeeper(ZooKeeperClient),
     Directory(DirectoryClient),
 }
@@ -51,24 +51,24 @@ impl Client {
     /// Connects, trying each server once within the session timeout. A directory need not exist.
     pub async fn connect(settings: &StoreSettings) -> Result<Self, ClientError> {
         Ok(Self(match &settings.url {
-            StoreUrl::ZooKeeper { .. } => Kind::ZooKeeper(ZooKeeperClient::connect(settings).await?),
-            StoreUrl::Directory(root) => Kind::Directory(DirectoryClient::new(root, &settings.url)),
+            StoreUrl::ZooKeeper { .. } => Backend::ZooKeeper(ZooKeeperClient::connect(settings).await?),
+            StoreUrl::Directory(root) => Backend::Directory(DirectoryClient::new(root, &settings.url)),
         }))
     }
 
     /// The node's content.
     pub async fn get(&self, node: &NodePath) -> Result<Vec<u8>, ClientError> {
         match &self.0 {
-            Kind::ZooKeeper(client) => client.get(node).await,
-            Kind::Directory(client) => client.get(node),
+            Backend::ZooKeeper(client) => client.get(node).await,
+            Backend::Directory(client) => client.get(node),
         }
     }
 
     /// Creates the node (and its parents, empty) with this content, or replaces its content.
     pub async fn set(&self, node: &NodePath, data: &[u8]) -> Result<(), ClientError> {
         match &self.0 {
-            Kind::ZooKeeper(client) => client.set(node, data).await,
-            Kind::Directory(client) => client.set(node, data).await,
+            Backend::ZooKeeper(client) => client.set(node, data).await,
+            Backend::Directory(client) => client.set(node, data).await,
         }
     }
 
@@ -76,24 +76,24 @@ impl Client {
     /// else writes meanwhile, theirs is what is written again.
     pub async fn poke(&self, node: &NodePath) -> Result<(), ClientError> {
         match &self.0 {
-            Kind::ZooKeeper(client) => client.poke(node).await,
-            Kind::Directory(client) => client.poke(node).await,
+            Backend::ZooKeeper(client) => client.poke(node).await,
+            Backend::Directory(client) => client.poke(node).await,
         }
     }
 
     /// The names of the node's children, sorted.
     pub async fn ls(&self, node: &NodePath) -> Result<Vec<String>, ClientError> {
         match &self.0 {
-            Kind::ZooKeeper(client) => client.ls(node).await,
-            Kind::Directory(client) => client.ls(node),
+            Backend::ZooKeeper(client) => client.ls(node).await,
+            Backend::Directory(client) => client.ls(node),
         }
     }
 
     /// Removes the node; if `recursive`, with all below it.
     pub async fn rm(&self, node: &NodePath, recursive: bool) -> Result<(), ClientError> {
         match &self.0 {
-            Kind::ZooKeeper(client) => client.rm(node, recursive).await,
-            Kind::Directory(client) => client.rm(node, recursive).await,
+            Backend::ZooKeeper(client) => client.rm(node, recursive).await,
+            Backend::Directory(client) => client.rm(node, recursive).await,
         }
     }
 
@@ -101,8 +101,8 @@ impl Client {
     /// until it expires, which harms nothing.
     pub async fn close(self) {
         match self.0 {
-            Kind::ZooKeeper(client) => client.close().await,
-            Kind::Directory(_) => {}
+            Backend::ZooKeeper(client) => client.close().await,
+            Backend::Directory(_) => {}
         }
     }
 }

@@ -4,11 +4,11 @@ use zookeeper_client::{Acls, CreateMode, CreateOptions, Error};
 
 use super::ClientError;
 use crate::model::{NodePath, children};
-use crate::store::zookeeper::{ATTEMPT, Connection, Ensemble, close};
+use crate::store::zookeeper::{ATTEMPT_TIMEOUT, Connection, Ensemble, close};
 use crate::store::{StoreSettings, StoreUrl};
 
 /// ZooKeeper's own default: whoever may reach the server may do anything.
-const OPEN: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
+const OPEN_ACL: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
 
 pub(super) struct ZooKeeperClient {
     connection: Connection,
@@ -26,19 +26,19 @@ impl ZooKeeperClient {
         let mut ensemble = Ensemble::new(servers, settings);
         // All servers get their turn before the caller, who waits for the session timeout, gives up.
         let turns = u32::try_from(servers.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let patience = (settings.session_timeout / turns).min(ATTEMPT);
-        let (mut reasons, mut lasts) = (Vec::new(), false);
+        let attempt_timeout = (settings.session_timeout / turns).min(ATTEMPT_TIMEOUT);
+        let (mut reasons, mut permanent) = (Vec::new(), false);
         for _ in servers {
-            match ensemble.connect_next(patience).await {
+            match ensemble.connect_next(attempt_timeout).await {
                 Ok(connection) => return Ok(Self { connection, store, chroot: chroot.clone() }),
                 Err(failure) => {
                     reasons.push(failure.reason);
-                    lasts |= failure.lasts;
+                    permanent |= failure.permanent;
                 }
             }
         }
         // What lasts says itself what helps.
-        let remedy = if lasts { "" } else { "; check that it runs, and --store or --zkservers" };
+        let remedy = if permanent { "" } else { "; check that it runs, and --store or --zkservers" };
         Err(unreachable(format!("{}{remedy}", reasons.join(", "))))
     }
 
@@ -65,12 +65,12 @@ impl ZooKeeperClient {
                 Err(Error::NoNode) => {}
                 Err(error) => return Err(self.explain(node, error)),
             }
-            match client.create(path, data, &OPEN).await {
+            match client.create(path, data, &OPEN_ACL).await {
                 Ok(_) => return Ok(()),
                 Err(Error::NodeExists) => {}
                 Err(Error::NoNode) => {
                     let parent = &path[..path.rfind('/').unwrap_or(0)];
-                    client.mkdir(parent, &OPEN).await.map_err(|error| self.explain(node, error))?;
+                    client.mkdir(parent, &OPEN_ACL).await.map_err(|error| self.explain(node, error))?;
                 }
                 Err(error) => return Err(self.explain(node, error)),
             }

@@ -15,7 +15,7 @@ use crate::store::tree;
 
 /// The largest content a node may have. ZooKeeper's own limit is 1 MiB; sixteen times that is no
 /// coordination data, and a log file put there by mistake must not fill the memory.
-pub(crate) const LARGEST: u64 = 16 << 20;
+pub(crate) const MAX_NODE_BYTES: u64 = 16 << 20;
 
 /// The file of the node `path`, or the component for which it is no node.
 pub(crate) fn locate<'a>(root: &Path, path: &'a NodePath) -> Result<PathBuf, &'a str> {
@@ -61,9 +61,9 @@ pub(crate) struct Reading {
     pub(crate) content: Content,
     pub(crate) stamp: Stamp,
     /// Whether the file stayed as it was while it was read.
-    pub(crate) steady: bool,
+    pub(crate) stable: bool,
     /// Whether this is an empty regular file, which may just have been truncated to be written.
-    pub(crate) blank: bool,
+    pub(crate) is_empty_file: bool,
     revision: i64,
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn read(root: &Path, file: &Path, facet: Facet) -> io::Result<Option<
     let reading = match facet {
         Facet::Data => read_data(root, file),
         Facet::Children => read_children(root, file),
-        Facet::Tree => tree::not_of_a_store(),
+        Facet::Tree => tree::unsupported_tree_facet(),
     };
     match reading {
         Ok(reading) => Ok(Some(reading)),
@@ -131,7 +131,7 @@ fn read_data(root: &Path, path: &Path) -> io::Result<Reading> {
         // A directory's own mtime tells of its entries, which are not its data.
         let revision = hash(&birth(&metadata));
         let content = Content::Data([].into());
-        return Ok(Reading { content, stamp, steady: true, blank: false, revision });
+        return Ok(Reading { content, stamp, stable: true, is_empty_file: false, revision });
     }
     regular(&metadata)?;
     // Between the two looks a FIFO may have taken the file's place: never wait for its writer.
@@ -143,12 +143,12 @@ fn read_data(root: &Path, path: &Path) -> io::Result<Reading> {
     let content = read_all(&mut file, before.size)?;
     let after = Stamp::of(&file.metadata()?);
     let revision = after.revision(&content);
-    let blank = content.is_empty();
+    let is_empty_file = content.is_empty();
     Ok(Reading {
         content: Content::Data(content.into()),
         stamp: after,
-        steady: before == after,
-        blank,
+        stable: before == after,
+        is_empty_file,
         revision,
     })
 }
@@ -161,10 +161,13 @@ fn regular(metadata: &Metadata) -> io::Result<()> {
 }
 
 fn read_all(file: &mut File, expected: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::with_capacity(expected.min(LARGEST) as usize);
-    file.take(LARGEST + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > LARGEST {
-        return Err(io::Error::other(format!("it is larger than {} MiB; keep it below", LARGEST >> 20)));
+    let mut content = Vec::with_capacity(expected.min(MAX_NODE_BYTES) as usize);
+    file.take(MAX_NODE_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_NODE_BYTES {
+        return Err(io::Error::other(format!(
+            "it is larger than {} MiB; keep it below",
+            MAX_NODE_BYTES >> 20
+        )));
     }
     Ok(content)
 }
@@ -179,9 +182,9 @@ fn read_children(root: &Path, path: &Path) -> io::Result<Reading> {
     } else {
         Vec::new()
     };
-    let steady = Stamp::of(&fs::metadata(path)?) == stamp || !metadata.is_dir();
+    let stable = Stamp::of(&fs::metadata(path)?) == stamp || !metadata.is_dir();
     let revision = hash(&(metadata.is_dir().then(|| birth(&metadata)), &names));
-    Ok(Reading { content: Content::Children(names.into()), stamp, steady, blank: false, revision })
+    Ok(Reading { content: Content::Children(names.into()), stamp, stable, is_empty_file: false, revision })
 }
 
 /// What tells a directory from another that is made under its name later, while no daemon runs. The number alone does

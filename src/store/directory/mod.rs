@@ -21,25 +21,25 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::StoreEvent;
 use super::backoff::Backoff;
-use super::subscriptions::{Command, Commands, Events};
+use super::subscriptions::{Command, CommandReceiver, EventSender};
 use crate::model::{Facet, NodePath, Subject};
-use node::{Cue, Node};
-use watches::{Armed, Change, Hint, Watches};
+use node::{FollowedNode, HintKind};
+use watches::{ArmResult, EntryChange, Hint, Watches};
 
 /// How often every node is looked at unasked: what no hint told of (a changed target of a symbolic link, a
 /// network file system) is late by at most this.
-const RESCAN: Duration = Duration::from_secs(60);
+const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The same while hints cannot be had: the root is missing, or the system refuses a watch.
-const POLL: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The pauses before file notification is asked for again: at most what the contract promises of a store that is away.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_secs(5);
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Follows nodes in `root` until nobody listens any more.
-pub(super) async fn run(root: PathBuf, commands: Commands, events: Events) {
-    let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
+pub(super) async fn run(root: PathBuf, commands: CommandReceiver, events: EventSender) {
+    let mut backoff = Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
     let mut outage = false;
     loop {
         let error = match Directory::open(&root) {
@@ -64,14 +64,14 @@ pub(super) async fn run(root: PathBuf, commands: Commands, events: Events) {
 struct Directory {
     root: PathBuf,
     watches: Watches,
-    nodes: BTreeMap<Subject, Node>,
+    nodes: BTreeMap<Subject, FollowedNode>,
     /// The nodes that have a visit, by the time it is due.
-    agenda: BTreeSet<(Instant, Subject)>,
+    schedule: BTreeSet<(Instant, Subject)>,
     rescan_at: Instant,
     /// Whether a directory could not be watched since the last rescan, and whether that was ever said.
-    blind: bool,
-    complaint: Option<String>,
-    complained: bool,
+    is_polling: bool,
+    warning: Option<String>,
+    warned: bool,
 }
 
 impl Directory {
@@ -81,29 +81,29 @@ impl Directory {
             root: std::path::absolute(root)?,
             watches: Watches::new()?,
             nodes: BTreeMap::new(),
-            agenda: BTreeSet::new(),
-            rescan_at: Instant::now() + RESCAN,
-            blind: false,
-            complaint: None,
-            complained: false,
+            schedule: BTreeSet::new(),
+            rescan_at: Instant::now() + RESCAN_INTERVAL,
+            is_polling: false,
+            warning: None,
+            warned: false,
         })
     }
 
     /// Runs until nobody listens any more.
-    async fn run(mut self, mut commands: Commands, events: Events) {
+    async fn run(mut self, mut commands: CommandReceiver, events: EventSender) {
         let what = format!("directory {}", self.root.display());
         if events.send(StoreEvent::Connected { what }).await.is_err() {
             return;
         }
         loop {
-            let visit_at = self.agenda.first().map_or(self.rescan_at, |(due, _)| *due);
+            let visit_at = self.schedule.first().map_or(self.rescan_at, |(due, _)| *due);
             let mut refused = None;
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => refused = self.take(command),
                     None => return,
                 },
-                _ = self.watches.ready() => self.heed(),
+                _ = self.watches.ready() => self.process_hints(),
                 () = sleep_until(visit_at) => {}
                 () = sleep_until(self.rescan_at) => self.rescan(),
             }
@@ -115,11 +115,11 @@ impl Directory {
             while let Some(subject) = self.due() {
                 // First room for the state, then the read: what waits for a slow listener is not read yet.
                 let Ok(slot) = events.reserve().await else { return };
-                if let Some(event) = self.visit(&subject) {
+                if let Some(event) = self.read_node(&subject) {
                     slot.send(event);
                 }
             }
-            if let Some(reason) = self.complaint.take()
+            if let Some(reason) = self.warning.take()
                 && events.send(StoreEvent::Degraded { reason }).await.is_err()
             {
                 return;
@@ -136,11 +136,11 @@ impl Directory {
                     let reason = format!("{hidden:?} starts with a dot and names no node; rename it");
                     return Some(StoreEvent::Unreadable { subject, reason });
                 }
-                self.nodes.entry(subject.clone()).or_insert_with(Node::new);
+                self.nodes.entry(subject.clone()).or_insert_with(FollowedNode::new);
                 self.alter(&subject, |node| node.force(now));
             }
             Command::Unsubscribe(subject) => {
-                self.alter(&subject, |node| node.visit = None);
+                self.alter(&subject, |node| node.scheduled = None);
                 self.nodes.remove(&subject);
                 self.disarm(&subject);
             }
@@ -150,36 +150,36 @@ impl Directory {
     }
 
     /// Changes a node, if there is one, and keeps the agenda in step.
-    fn alter(&mut self, subject: &Subject, change: impl FnOnce(&mut Node)) {
+    fn alter(&mut self, subject: &Subject, change: impl FnOnce(&mut FollowedNode)) {
         let Some(node) = self.nodes.get_mut(subject) else { return };
-        let before = node.visit.map(|visit| visit.due);
+        let before = node.scheduled.map(|visit| visit.due);
         change(node);
-        let after = node.visit.map(|visit| visit.due);
+        let after = node.scheduled.map(|visit| visit.due);
         if before == after {
             return;
         }
         if let Some(due) = before {
-            self.agenda.remove(&(due, subject.clone()));
+            self.schedule.remove(&(due, subject.clone()));
         }
         if let Some(due) = after {
-            self.agenda.insert((due, subject.clone()));
+            self.schedule.insert((due, subject.clone()));
         }
     }
 
     fn due(&self) -> Option<Subject> {
-        let (due, subject) = self.agenda.first()?;
+        let (due, subject) = self.schedule.first()?;
         (*due <= Instant::now()).then(|| subject.clone())
     }
 
     /// Looks at a node: watches first, so that nothing can happen unseen after the read.
-    fn visit(&mut self, subject: &Subject) -> Option<StoreEvent> {
+    fn read_node(&mut self, subject: &Subject) -> Option<StoreEvent> {
         // A removal that is still in the queue must make a new incarnation of what is read now.
-        self.heed();
-        let visit = self.nodes.get(subject)?.visit?;
+        self.process_hints();
+        let visit = self.nodes.get(subject)?.scheduled?;
         if visit.due > Instant::now() {
             return None;
         }
-        self.alter(subject, |node| node.visit = None);
+        self.alter(subject, |node| node.scheduled = None);
         self.arm(subject, false);
         let file = file::locate(&self.root, &subject.path).ok()?;
         let mut found = file::read(&self.root, &file, subject.facet);
@@ -188,7 +188,7 @@ impl Directory {
             self.arm(subject, true);
             found = file::read(&self.root, &file, subject.facet);
         }
-        self.heed();
+        self.process_hints();
         let mut event = None;
         self.alter(subject, |node| event = node.found(subject, visit, found, Instant::now()));
         event
@@ -196,7 +196,7 @@ impl Directory {
 
     /// Watches the directories on the way to a node: those not watched yet, or `afresh` all of them.
     fn arm(&mut self, subject: &Subject, afresh: bool) {
-        for directory in ways(subject) {
+        for directory in directories_on_path(subject) {
             if (afresh || !self.watches.is_armed(directory)) && !self.arm_one(directory) {
                 return;
             }
@@ -207,14 +207,14 @@ impl Directory {
     fn arm_one(&mut self, directory: &str) -> bool {
         let file = self.root.join(directory.trim_start_matches('/'));
         match self.watches.arm(directory, &file) {
-            Armed::Yes => return true,
+            ArmResult::Yes => return true,
             // Any other directory's appearance is told by its parent.
-            Armed::Missing if directory.is_empty() => self.go_blind(),
-            Armed::Missing => {}
-            Armed::Refused(error) => {
-                self.go_blind();
-                if !std::mem::replace(&mut self.complained, true) {
-                    self.complaint = Some(format!(
+            ArmResult::Missing if directory.is_empty() => self.start_polling(),
+            ArmResult::Missing => {}
+            ArmResult::Refused(error) => {
+                self.start_polling();
+                if !std::mem::replace(&mut self.warned, true) {
+                    self.warning = Some(format!(
                         "cannot watch {} ({}): looking every second instead; raise \
                          fs.inotify.max_user_watches, or make it readable",
                         file.display(),
@@ -226,15 +226,15 @@ impl Directory {
         false
     }
 
-    fn go_blind(&mut self) {
-        if !std::mem::replace(&mut self.blind, true) {
-            self.rescan_at = self.rescan_at.min(Instant::now() + POLL);
+    fn start_polling(&mut self) {
+        if !std::mem::replace(&mut self.is_polling, true) {
+            self.rescan_at = self.rescan_at.min(Instant::now() + POLL_INTERVAL);
         }
     }
 
     /// Drops the watches that only `subject`, which was removed, had needed.
     fn disarm(&mut self, subject: &Subject) {
-        for directory in ways(subject) {
+        for directory in directories_on_path(subject) {
             let itself = Subject { path: node_path(directory), facet: Facet::Children };
             if below(&self.nodes, directory).next().is_none() && !self.nodes.contains_key(&itself) {
                 self.watches.disarm(directory);
@@ -243,7 +243,7 @@ impl Directory {
     }
 
     /// Turns what the kernel said into visits.
-    fn heed(&mut self) {
+    fn process_hints(&mut self) {
         let now = Instant::now();
         for hint in self.watches.drain() {
             match hint {
@@ -263,13 +263,13 @@ impl Directory {
         }
     }
 
-    fn entry(&mut self, path: &str, change: Change, now: Instant) {
-        let (cue, gone, moved) = match change {
-            Change::Created | Change::Modified => (Cue::Writing, false, false),
-            Change::Closed => (Cue::Done, false, false),
-            Change::Attributes => (Cue::Now, false, false),
-            Change::MovedIn => (Cue::Done, false, true),
-            Change::Gone => (Cue::Done, true, true),
+    fn entry(&mut self, path: &str, change: EntryChange, now: Instant) {
+        let (hint_kind, gone, moved) = match change {
+            EntryChange::Created | EntryChange::Modified => (HintKind::Writing, false, false),
+            EntryChange::Closed => (HintKind::Done, false, false),
+            EntryChange::Attributes => (HintKind::Now, false, false),
+            EntryChange::MovedIn => (HintKind::Done, false, true),
+            EntryChange::Gone => (HintKind::Done, true, true),
         };
         if moved {
             self.watches.disarm_tree(path);
@@ -277,14 +277,14 @@ impl Directory {
         for facet in [Facet::Data, Facet::Children] {
             self.alter(&Subject { path: node_path(path), facet }, |node| {
                 node.generation += i64::from(gone);
-                node.hint(now, cue);
+                node.hint(now, hint_kind);
             });
         }
         self.hint_tree(path, gone, now);
-        if moved || change == Change::Created {
+        if moved || change == EntryChange::Created {
             let parent = &path[..path.rfind('/').unwrap_or(0)];
             let parent = Subject { path: node_path(parent), facet: Facet::Children };
-            self.alter(&parent, |node| node.hint(now, cue));
+            self.alter(&parent, |node| node.hint(now, hint_kind));
         }
     }
 
@@ -294,7 +294,7 @@ impl Directory {
         for subject in subjects {
             self.alter(&subject, |node| {
                 node.generation += i64::from(gone);
-                node.hint(now, Cue::Now);
+                node.hint(now, HintKind::Now);
             });
         }
     }
@@ -302,11 +302,11 @@ impl Directory {
     /// Looks for what no hint told of.
     fn rescan(&mut self) {
         let now = Instant::now();
-        self.blind = false;
-        self.rescan_at = now + RESCAN;
+        self.is_polling = false;
+        self.rescan_at = now + RESCAN_INTERVAL;
         let subjects: Vec<Subject> = self.nodes.keys().cloned().collect();
         // Each once, and a parent before its children.
-        let directories: BTreeSet<&str> = subjects.iter().flat_map(ways).collect();
+        let directories: BTreeSet<&str> = subjects.iter().flat_map(directories_on_path).collect();
         for directory in directories {
             self.arm_one(directory);
         }
@@ -314,8 +314,8 @@ impl Directory {
             let Ok(file) = file::locate(&self.root, &subject.path) else { continue };
             let stamp = file::stamp(&file);
             self.alter(&subject, |node| {
-                if node.visit.is_none() && node.stamp() != stamp {
-                    node.hint(now, Cue::Writing);
+                if node.scheduled.is_none() && node.stamp() != stamp {
+                    node.hint(now, HintKind::Writing);
                 }
             });
         }
@@ -323,7 +323,7 @@ impl Directory {
 }
 
 /// The node paths of the directories whose entries tell of a subject, from the root (empty) down.
-fn ways(subject: &Subject) -> impl Iterator<Item = &str> {
+fn directories_on_path(subject: &Subject) -> impl Iterator<Item = &str> {
     let path = if subject.path.as_str() == "/" { "" } else { subject.path.as_str() };
     let itself = (subject.facet == Facet::Children).then_some(path);
     path.match_indices('/').map(|(end, _)| &path[..end]).chain(itself)
@@ -335,7 +335,7 @@ fn node_path(path: &str) -> NodePath {
 }
 
 /// The subjects below the directory `path`; below the root (empty) also the root's own.
-fn below<'a>(nodes: &'a BTreeMap<Subject, Node>, path: &str) -> impl Iterator<Item = &'a Subject> {
+fn below<'a>(nodes: &'a BTreeMap<Subject, FollowedNode>, path: &str) -> impl Iterator<Item = &'a Subject> {
     let prefix = format!("{path}/");
     let start = Subject { path: NodePath::unchecked(&prefix), facet: Facet::Data };
     nodes

@@ -11,31 +11,31 @@ use crate::store::backoff::Backoff;
 
 /// How long nothing may happen to a file before it counts as written: a shell needs well below a millisecond
 /// from truncating a file to writing it, a busy machine some.
-const QUIET: Duration = Duration::from_millis(25);
+const DEBOUNCE: Duration = Duration::from_millis(25);
 
 /// How long a file that is never quiet is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+const MAX_DEBOUNCE: Duration = Duration::from_secs(1);
 
 /// The pauses before a node that could not be read is tried again; the longest is what the contract promises.
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_secs(30);
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(500);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
-pub(super) struct Node {
+pub(super) struct FollowedNode {
     /// Rises when the node is seen to be gone, so that its next state is a new incarnation.
     pub(super) generation: i64,
     /// When to look, and why.
-    pub(super) visit: Option<Visit>,
+    pub(super) scheduled: Option<ScheduledRead>,
     known: Known,
     /// Whether to send what is found even if it is known.
     forced: bool,
     /// Whether the present series of failures has been reported.
-    complained: bool,
+    failure_reported: bool,
     backoff: Backoff,
 }
 
 /// What a hint means for when to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cue {
+pub(super) enum HintKind {
     /// Look at once: whoever wrote is done.
     Done,
     /// Look at once, though somebody may be about to write.
@@ -45,46 +45,46 @@ pub(super) enum Cue {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Visit {
+pub(super) struct ScheduledRead {
     pub(super) due: Instant,
     /// The first and the latest of the hints that led here.
     first: Instant,
     last: Instant,
-    cue: Cue,
+    hint_kind: HintKind,
 }
 
 #[derive(Clone, Copy)]
 enum Known {
     Nothing,
     Absent,
-    Present { version: Version, stamp: Stamp, blank: bool },
+    Present { version: Version, stamp: Stamp, is_empty_file: bool },
 }
 
-impl Node {
+impl FollowedNode {
     pub(super) fn new() -> Self {
         Self {
             generation: 0,
-            visit: None,
+            scheduled: None,
             known: Known::Nothing,
             forced: false,
-            complained: false,
-            backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
+            failure_reported: false,
+            backoff: Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY),
         }
     }
 
-    pub(super) fn hint(&mut self, now: Instant, cue: Cue) {
-        let first = self.visit.map_or(now, |visit| visit.first.min(now));
-        let due = match cue {
-            Cue::Done | Cue::Now => now,
-            Cue::Writing => (now + QUIET).min(first + PATIENCE),
+    pub(super) fn hint(&mut self, now: Instant, hint_kind: HintKind) {
+        let first = self.scheduled.map_or(now, |scheduled| scheduled.first.min(now));
+        let due = match hint_kind {
+            HintKind::Done | HintKind::Now => now,
+            HintKind::Writing => (now + DEBOUNCE).min(first + MAX_DEBOUNCE),
         };
-        self.visit = Some(Visit { due, first, last: now, cue });
+        self.scheduled = Some(ScheduledRead { due, first, last: now, hint_kind });
     }
 
     /// Look now, and send what is found in any case.
     pub(super) fn force(&mut self, now: Instant) {
         self.forced = true;
-        self.hint(now, Cue::Done);
+        self.hint(now, HintKind::Done);
     }
 
     pub(super) fn stamp(&self) -> Option<Stamp> {
@@ -94,20 +94,20 @@ impl Node {
         }
     }
 
-    /// Takes what a visit found, and gives what there is to say. `visit` is the one that led here; a newer
-    /// one in `self.visit` means that things happened during the read.
+    /// Takes what a visit found, and gives what there is to say. `scheduled` is the one that led here; a newer
+    /// one in `self.scheduled` means that things happened during the read.
     pub(super) fn found(
         &mut self,
         subject: &Subject,
-        visit: Visit,
+        scheduled: ScheduledRead,
         found: std::io::Result<Option<Reading>>,
         now: Instant,
     ) -> Option<StoreEvent> {
-        let patient = now < visit.first + PATIENCE;
-        if let Some(newer) = &mut self.visit {
-            newer.first = visit.first;
-            newer.due = newer.due.min(visit.first + PATIENCE);
-            if patient {
+        let may_wait = now < scheduled.first + MAX_DEBOUNCE;
+        if let Some(newer) = &mut self.scheduled {
+            newer.first = scheduled.first;
+            newer.due = newer.due.min(scheduled.first + MAX_DEBOUNCE);
+            if may_wait {
                 return None;
             }
         }
@@ -116,10 +116,11 @@ impl Node {
             Err(error) => return self.failed(subject, error.to_string(), now),
         };
         if let Some(reading) = &reading
-            && patient
-            && let Some(due) = self.doubt(reading, visit, now)
+            && may_wait
+            && let Some(due) = self.recheck_at(reading, scheduled, now)
         {
-            self.visit = Some(Visit { due: due.min(visit.first + PATIENCE), ..visit });
+            self.scheduled =
+                Some(ScheduledRead { due: due.min(scheduled.first + MAX_DEBOUNCE), ..scheduled });
             return None;
         }
         self.backoff.reset();
@@ -127,8 +128,8 @@ impl Node {
             None => (Known::Absent, State::Absent),
             Some(reading) => {
                 let version = reading.version(self.generation);
-                let Reading { content, stamp, blank, .. } = reading;
-                (Known::Present { version, stamp, blank }, State::Present { version, content })
+                let Reading { content, stamp, is_empty_file, .. } = reading;
+                (Known::Present { version, stamp, is_empty_file }, State::Present { version, content })
             }
         };
         let same = match (self.known, known) {
@@ -143,38 +144,38 @@ impl Node {
             (Known::Nothing | Known::Absent, _) | (_, Known::Nothing) => false,
         };
         self.known = known;
-        let silent = same && !self.forced && !self.complained;
-        (self.forced, self.complained) = (false, false);
+        let silent = same && !self.forced && !self.failure_reported;
+        (self.forced, self.failure_reported) = (false, false);
         (!silent).then(|| StoreEvent::Observed { subject: subject.clone(), state })
     }
 
     /// When to look again before this is believed; `None` if it is.
-    fn doubt(&self, reading: &Reading, visit: Visit, now: Instant) -> Option<Instant> {
-        if !reading.steady {
-            return Some(now + QUIET);
+    fn recheck_at(&self, reading: &Reading, scheduled: ScheduledRead, now: Instant) -> Option<Instant> {
+        if !reading.stable {
+            return Some(now + DEBOUNCE);
         }
-        let emptied = reading.blank
+        let emptied = reading.is_empty_file
             && match self.known {
                 Known::Nothing => false,
                 Known::Absent => true,
-                Known::Present { blank, .. } => !blank,
+                Known::Present { is_empty_file, .. } => !is_empty_file,
             };
         if !emptied {
             return None;
         }
         // Truncated, and still open: what is to be written is worth some waiting.
-        let believed = match visit.cue {
-            Cue::Done => visit.last + QUIET,
-            Cue::Now | Cue::Writing => visit.first + PATIENCE,
+        let believed = match scheduled.hint_kind {
+            HintKind::Done => scheduled.last + DEBOUNCE,
+            HintKind::Now | HintKind::Writing => scheduled.first + MAX_DEBOUNCE,
         };
         (now < believed).then_some(believed)
     }
 
     fn failed(&mut self, subject: &Subject, reason: String, now: Instant) -> Option<StoreEvent> {
         let due = now + self.backoff.next();
-        self.visit.get_or_insert(Visit { due, first: due, last: due, cue: Cue::Done });
+        self.scheduled.get_or_insert(ScheduledRead { due, first: due, last: due, hint_kind: HintKind::Done });
         let asked = std::mem::take(&mut self.forced);
-        if std::mem::replace(&mut self.complained, true) && !asked {
+        if std::mem::replace(&mut self.failure_reported, true) && !asked {
             return None;
         }
         Some(StoreEvent::Unreadable { subject: subject.clone(), reason })

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use super::*;
 use crate::model::{Content, State, Version};
 use crate::store::subscriptions::Command;
-use crate::store::tree::Nature;
-use crate::store::tree::layer::Layer;
+use crate::store::tree::Capabilities;
+use crate::store::tree::router::TreeRouter;
 
 /// Longer than anything here takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -56,8 +56,9 @@ impl Store {
         let (event_sender, events) = mpsc::channel(1024);
         let directory = Directory::open(&root.path().join("nodes")).unwrap();
         fs::create_dir(root.path().join("nodes")).unwrap();
-        let layer = Layer::new(Nature { lasting: false, reserved: None }, commands.downgrade());
-        tokio::task::spawn_local(directory.run(command_receiver, Events::new(event_sender, layer)));
+        let router =
+            TreeRouter::new(Capabilities { durable_versions: false, reserved: None }, commands.downgrade());
+        tokio::task::spawn_local(directory.run(command_receiver, EventSender::new(event_sender, router)));
         let mut store = Self { root, commands, events };
         assert!(matches!(store.event().await, StoreEvent::Connected { .. }));
         store
@@ -89,7 +90,7 @@ impl Store {
     async fn subscribe(&mut self, subject: Subject) -> State {
         self.commands.send(Command::Subscribe(subject.clone())).unwrap();
         match self.event().await {
-            StoreEvent::Observed { subject: told, state } if told == subject => state,
+            StoreEvent::Observed { subject: routed_events, state } if routed_events == subject => state,
             other => panic!("not the state of {subject:?}: {other:?}"),
         }
     }
@@ -361,7 +362,7 @@ fn what_is_no_file_is_unreadable_and_heals() {
 #[test]
 fn a_huge_file_is_unreadable() {
     with_store(|mut store| async move {
-        fs::File::create(store.file("log")).unwrap().set_len(file::LARGEST + 1).unwrap();
+        fs::File::create(store.file("log")).unwrap().set_len(file::MAX_NODE_BYTES + 1).unwrap();
         store.commands.send(Command::Subscribe(data("/log"))).unwrap();
         let StoreEvent::Unreadable { reason, .. } = store.event().await else { panic!("read it") };
         assert!(reason.contains("larger than 16 MiB"), "{reason}");

@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Hint {
     /// The entry `path` (a node path) did this.
-    Entry { path: String, change: Change },
+    Entry { path: String, change: EntryChange },
     /// The directory itself (a node path; the root's is empty) was removed or moved away.
     DirectoryLost(String),
     /// Some hints were lost.
@@ -21,7 +21,7 @@ pub(super) enum Hint {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum EntryChange {
     /// Appeared, and may still be empty.
     Created,
     /// Was written to, or truncated.
@@ -36,7 +36,7 @@ pub(super) enum Change {
     Gone,
 }
 
-pub(super) enum Armed {
+pub(super) enum ArmResult {
     Yes,
     /// There is no such directory.
     Missing,
@@ -75,7 +75,7 @@ impl Watches {
 
     /// Watches the directory `file`, whose node path is `path`: the one that is there now, even if another
     /// was watched under this path before.
-    pub(super) fn arm(&mut self, path: &str, file: &Path) -> Armed {
+    pub(super) fn arm(&mut self, path: &str, file: &Path) -> ArmResult {
         let mask = AddWatchFlags::IN_ONLYDIR
             | AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_MODIFY
@@ -94,13 +94,13 @@ impl Watches {
                     }
                     self.paths.entry(descriptor).or_default().push(path.to_owned());
                 }
-                Armed::Yes
+                ArmResult::Yes
             }
             Err(Errno::ENOENT | Errno::ENOTDIR) => {
                 self.disarm(path);
-                Armed::Missing
+                ArmResult::Missing
             }
-            Err(error) => Armed::Refused(error),
+            Err(error) => ArmResult::Refused(error),
         }
     }
 
@@ -172,17 +172,17 @@ impl Watches {
             return;
         }
         let change = if has(AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM) {
-            Change::Gone
+            EntryChange::Gone
         } else if has(AddWatchFlags::IN_MOVED_TO) {
-            Change::MovedIn
+            EntryChange::MovedIn
         } else if has(AddWatchFlags::IN_CLOSE_WRITE) {
-            Change::Closed
+            EntryChange::Closed
         } else if has(AddWatchFlags::IN_CREATE) {
-            Change::Created
+            EntryChange::Created
         } else if has(AddWatchFlags::IN_MODIFY) {
-            Change::Modified
+            EntryChange::Modified
         } else {
-            Change::Attributes
+            EntryChange::Attributes
         };
         hints.extend(directories.iter().map(|path| Hint::Entry { path: format!("{path}/{name}"), change }));
     }

@@ -8,42 +8,42 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Nature;
-use super::node::{Kept, Node, Standing, Told};
+use super::Capabilities;
+use super::node::{NodeProgress, Observation, Readiness, Retained};
 use crate::model::{Content, Facet, NodePath, State, Tree, TreeNode, Version};
 
 /// The most nodes of a tree. Each costs the server two watches, and the daemon some kilobytes.
-pub const MOST_NODES: usize = 10_000;
+pub const MAX_TREE_NODES: usize = 10_000;
 
 /// The most that the data of all nodes of a tree may take, which the daemon keeps in memory: as much as sixty-four of
 /// the largest nodes of a ZooKeeper.
-pub(super) const MOST_BYTES: u64 = 64 << 20;
+pub(super) const MAX_BYTES: u64 = 64 << 20;
 
 /// How long nothing may happen to a tree before its state is given. What one transaction wrote is told of within a
 /// fraction of that, and it takes as long to start an action.
-pub(super) const QUIET: Duration = Duration::from_millis(2);
+pub(super) const DEBOUNCE: Duration = Duration::from_millis(2);
 
 /// How long a tree that is never quiet is waited for. A burst of a thousand changes is given ten times a second, and
 /// not a thousand times: to put the largest tree together takes a hundredth of that.
-const PATIENCE: Duration = Duration::from_millis(100);
+const MAX_DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// How long a tree is waited for of which some node is always being read. From then on its nodes may be given in
 /// states that were true at different moments.
-pub(super) const COHERENCE: Duration = Duration::from_secs(1);
+pub(super) const COHERENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is wanted of the store.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum TreeRequest {
     /// The data and the children of this node, from now on.
     Follow(NodePath),
-    Leave(NodePath),
+    Unfollow(NodePath),
     /// Its data, once more.
     Reread(NodePath),
 }
 
 /// What there is to say of a tree.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum TreeEvent {
     Is(State),
     /// Why.
     Unreadable(String),
@@ -51,53 +51,57 @@ pub(super) enum Verdict {
 
 /// Why there is no state to give, however long one waits.
 #[derive(Debug, PartialEq, Eq)]
-enum Trouble {
-    Node(NodePath),
+enum TreeError {
+    NodeProgress(NodePath),
     TooMany,
     TooLarge,
 }
 
 pub(super) struct Assembly {
     root: NodePath,
-    nature: Nature,
+    capabilities: Capabilities,
     /// Those that are followed.
-    nodes: BTreeMap<NodePath, Node>,
+    nodes: BTreeMap<NodePath, NodeProgress>,
     /// How many ever were.
-    births: u64,
+    created_count: u64,
     /// How many there are by the lists of their parents; if there is no room for all, more than are followed.
     listed: usize,
-    /// How many stand as [`Standing::Unknown`] and [`Standing::Outdated`].
+    /// How many stand as [`Readiness::Unknown`] and [`Readiness::Outdated`].
     unknown: usize,
     outdated: usize,
-    /// Those that stand as [`Standing::Unreadable`], and why.
+    /// Those that stand as [`Readiness::Unreadable`], and why.
     unreadable: BTreeMap<NodePath, String>,
     /// What all their data takes, and whether some of it may not have been kept.
     bytes: u64,
-    withheld: bool,
+    over_limit: bool,
     /// The first and the latest of what was told since a state was given.
-    unsaid: Option<(Instant, Instant)>,
+    unsent: Option<(Instant, Instant)>,
     /// The trouble that was said last, until a state is given.
-    said: Option<Trouble>,
+    reported: Option<TreeError>,
 }
 
 impl Assembly {
     /// A tree of which nothing is known yet.
-    pub(super) fn new(root: NodePath, nature: Nature, wishes: &mut Vec<Wish>) -> Self {
+    pub(super) fn new(
+        root: NodePath,
+        capabilities: Capabilities,
+        tree_requests: &mut Vec<TreeRequest>,
+    ) -> Self {
         let mut assembly = Self {
             root: root.clone(),
-            nature,
+            capabilities,
             nodes: BTreeMap::new(),
-            births: 0,
+            created_count: 0,
             listed: 1,
             unknown: 0,
             outdated: 0,
             unreadable: BTreeMap::new(),
             bytes: 0,
-            withheld: false,
-            unsaid: None,
-            said: None,
+            over_limit: false,
+            unsent: None,
+            reported: None,
         };
-        assembly.follow(root, wishes);
+        assembly.follow(root, tree_requests);
         assembly
     }
 
@@ -110,24 +114,24 @@ impl Assembly {
     }
 
     /// Takes in what was told of a node, if it is followed.
-    pub(super) fn told(
+    pub(super) fn observe(
         &mut self,
         path: &NodePath,
         facet: Facet,
-        told: Told,
+        observe: Observation,
         now: Instant,
-        wishes: &mut Vec<Wish>,
+        tree_requests: &mut Vec<TreeRequest>,
     ) {
         if !self.follows(path) {
             return;
         }
-        self.alter(path, |node| node.told(facet, &told));
-        match told {
-            Told::Data(version, data) => self.keep(path, version, data),
-            Told::Children(names) => self.list(path, names, wishes),
-            Told::Absent if facet == Facet::Data => self.put(path, Kept::Nothing),
-            Told::Absent => self.list(path, Arc::from([]), wishes),
-            Told::Unreadable(reason) => {
+        self.alter(path, |node| node.observe(facet, &observe));
+        match observe {
+            Observation::Data(version, data) => self.keep(path, version, data),
+            Observation::Children(names) => self.list(path, names, tree_requests),
+            Observation::Absent if facet == Facet::Data => self.put(path, Retained::Nothing),
+            Observation::Absent => self.list(path, Arc::from([]), tree_requests),
+            Observation::Unreadable(reason) => {
                 self.unreadable.insert(path.clone(), reason);
             }
         }
@@ -151,42 +155,42 @@ impl Assembly {
 
     /// The state is to be given, changed or not.
     pub(super) fn touch(&mut self, now: Instant) {
-        let first = self.unsaid.map_or(now, |(first, _)| first);
-        self.unsaid = Some((first, now));
+        let first = self.unsent.map_or(now, |(first, _)| first);
+        self.unsent = Some((first, now));
     }
 
-    /// When [`Self::settle`] may have something to say.
+    /// When [`Self::poll`] may have something to say.
     pub(super) fn due(&self) -> Option<Instant> {
-        let (first, latest) = self.unsaid?;
-        let quiet = (latest + QUIET).min(first + PATIENCE);
+        let (first, latest) = self.unsent?;
+        let quiet = (latest + DEBOUNCE).min(first + MAX_DEBOUNCE);
         match () {
-            () if self.is_in_trouble() => Some(quiet),
+            () if self.has_error() => Some(quiet),
             () if self.unknown > 0 => None,
-            () if self.outdated > 0 => Some(first + COHERENCE),
+            () if self.outdated > 0 => Some(first + COHERENCE_TIMEOUT),
             () => Some(quiet),
         }
     }
 
     /// Gives what there is to say, if it is time.
-    pub(super) fn settle(&mut self, now: Instant, wishes: &mut Vec<Wish>) -> Option<Verdict> {
+    pub(super) fn poll(&mut self, now: Instant, tree_requests: &mut Vec<TreeRequest>) -> Option<TreeEvent> {
         self.due().filter(|due| *due <= now)?;
-        if self.is_in_trouble() {
-            self.unsaid = None;
-            return self.complain();
+        if self.has_error() {
+            self.unsent = None;
+            return self.report_error();
         }
         // After trouble, this may be what is left to do.
-        self.fill_up(wishes);
-        self.make_up(wishes);
+        self.follow_missing(tree_requests);
+        self.reread_over_limit(tree_requests);
         if self.unknown > 0 {
             return None;
         }
-        (self.unsaid, self.said) = (None, None);
-        Some(Verdict::Is(self.state()))
+        (self.unsent, self.reported) = (None, None);
+        Some(TreeEvent::Is(self.state()))
     }
 
     fn state(&self) -> State {
         // What is listed and absent was deleted just now, or is a link to nowhere.
-        let nodes: Box<[_]> = self.nodes.values().filter_map(Node::whole).cloned().collect();
+        let nodes: Box<[_]> = self.nodes.values().filter_map(NodeProgress::whole).cloned().collect();
         if nodes.first().is_none_or(|first| first.path != self.root) {
             return State::Absent;
         }
@@ -194,64 +198,64 @@ impl Assembly {
         State::Present { version: tree.version(), content: Content::Tree(Arc::new(tree)) }
     }
 
-    fn is_in_trouble(&self) -> bool {
+    fn has_error(&self) -> bool {
         !self.unreadable.is_empty() || self.has_too_many() || self.is_too_large()
     }
 
     fn has_too_many(&self) -> bool {
-        self.listed > MOST_NODES
+        self.listed > MAX_TREE_NODES
     }
 
     fn is_too_large(&self) -> bool {
-        self.bytes > MOST_BYTES
+        self.bytes > MAX_BYTES
     }
 
     /// Says what the trouble is, unless that was said and is still so.
-    fn complain(&mut self) -> Option<Verdict> {
-        let persists = match &self.said {
+    fn report_error(&mut self) -> Option<TreeEvent> {
+        let persists = match &self.reported {
             None => false,
-            Some(Trouble::Node(path)) => self.unreadable.contains_key(path),
-            Some(Trouble::TooMany) => self.has_too_many(),
-            Some(Trouble::TooLarge) => self.is_too_large(),
+            Some(TreeError::NodeProgress(path)) => self.unreadable.contains_key(path),
+            Some(TreeError::TooMany) => self.has_too_many(),
+            Some(TreeError::TooLarge) => self.is_too_large(),
         };
         if persists {
             return None;
         }
         let remedy = "remove some, or watch smaller trees below it";
         let (trouble, reason) = if let Some((path, reason)) = self.unreadable.first_key_value() {
-            (Trouble::Node(path.clone()), format!("{:?}: {reason}", path.as_str()))
+            (TreeError::NodeProgress(path.clone()), format!("{:?}: {reason}", path.as_str()))
         } else if self.has_too_many() {
-            (Trouble::TooMany, format!("it has more than {MOST_NODES} nodes; {remedy}"))
+            (TreeError::TooMany, format!("it has more than {MAX_TREE_NODES} nodes; {remedy}"))
         } else {
-            (Trouble::TooLarge, format!("its nodes hold more than {} MiB; {remedy}", MOST_BYTES >> 20))
+            (TreeError::TooLarge, format!("its nodes hold more than {} MiB; {remedy}", MAX_BYTES >> 20))
         };
-        self.said = Some(trouble);
-        Some(Verdict::Unreadable(reason))
+        self.reported = Some(trouble);
+        Some(TreeEvent::Unreadable(reason))
     }
 
     /// Changes a node, if it is followed, and keeps count.
-    fn alter(&mut self, path: &NodePath, change: impl FnOnce(&mut Node)) {
+    fn alter(&mut self, path: &NodePath, change: impl FnOnce(&mut NodeProgress)) {
         let Some(node) = self.nodes.get_mut(path) else { return };
-        let before = node.standing();
+        let before = node.readiness();
         change(node);
-        let after = node.standing();
+        let after = node.readiness();
         if before == after {
             return;
         }
-        self.stands(path, before, false);
-        self.stands(path, after, true);
+        self.count_readiness(path, before, false);
+        self.count_readiness(path, after, true);
     }
 
     /// Counts a node in or out.
-    fn stands(&mut self, path: &NodePath, standing: Standing, does: bool) {
+    fn count_readiness(&mut self, path: &NodePath, readiness: Readiness, does: bool) {
         let count = |number: &mut usize| *number = if does { *number + 1 } else { *number - 1 };
-        match standing {
-            Standing::Known => {}
-            Standing::Outdated => count(&mut self.outdated),
-            Standing::Unknown => count(&mut self.unknown),
+        match readiness {
+            Readiness::Known => {}
+            Readiness::Outdated => count(&mut self.outdated),
+            Readiness::Unknown => count(&mut self.unknown),
             // Whoever makes it so says why.
-            Standing::Unreadable if does => {}
-            Standing::Unreadable => {
+            Readiness::Unreadable if does => {}
+            Readiness::Unreadable => {
                 self.unreadable.remove(path);
             }
         }
@@ -264,25 +268,26 @@ impl Assembly {
             return;
         }
         let bytes = data.len() as u64;
-        if self.bytes - node.bytes() + bytes > MOST_BYTES {
-            self.withheld = true;
-            self.put(path, Kept::Withheld(bytes));
+        if self.bytes - node.bytes() + bytes > MAX_BYTES {
+            self.over_limit = true;
+            self.put(path, Retained::OverLimit(bytes));
             return;
         }
-        let node = TreeNode::new(path.clone(), version, data, node.born, self.nature.lasting);
-        self.put(path, Kept::Whole(Arc::new(node)));
+        let node =
+            TreeNode::new(path.clone(), version, data, node.generation, self.capabilities.durable_versions);
+        self.put(path, Retained::Whole(Arc::new(node)));
     }
 
-    fn put(&mut self, path: &NodePath, kept: Kept) {
+    fn put(&mut self, path: &NodePath, retained: Retained) {
         let Some(node) = self.nodes.get_mut(path) else { return };
         self.bytes -= node.bytes();
-        node.kept = kept;
+        node.retained = retained;
         self.bytes += node.bytes();
     }
 
     /// Follows the children that are new, and no longer those that are gone.
-    fn list(&mut self, path: &NodePath, mut names: Arc<[String]>, wishes: &mut Vec<Wish>) {
-        if let Some(reserved) = self.nature.reserved
+    fn list(&mut self, path: &NodePath, mut names: Arc<[String]>, tree_requests: &mut Vec<TreeRequest>) {
+        if let Some(reserved) = self.capabilities.reserved
             && path.as_str() == "/"
         {
             names = names.iter().filter(|name| *name != reserved).cloned().collect();
@@ -291,24 +296,24 @@ impl Assembly {
         let before = mem::replace(&mut node.listed, Arc::clone(&names));
         self.listed = self.listed + names.len() - before.len();
         for gone in before.iter().filter(|name| names.binary_search(name).is_err()) {
-            self.leave(&path.child(gone), wishes);
+            self.leave(&path.child(gone), tree_requests);
         }
         for new in names.iter().filter(|name| before.binary_search(name).is_err()) {
-            self.follow(path.child(new), wishes);
+            self.follow(path.child(new), tree_requests);
         }
     }
 
-    fn follow(&mut self, path: NodePath, wishes: &mut Vec<Wish>) {
-        if self.nodes.len() < MOST_NODES {
-            self.births += 1;
+    fn follow(&mut self, path: NodePath, tree_requests: &mut Vec<TreeRequest>) {
+        if self.nodes.len() < MAX_TREE_NODES {
+            self.created_count += 1;
             self.unknown += 1;
-            self.nodes.insert(path.clone(), Node::new(self.births));
-            wishes.push(Wish::Follow(path));
+            self.nodes.insert(path.clone(), NodeProgress::new(self.created_count));
+            tree_requests.push(TreeRequest::Follow(path));
         }
     }
 
     /// Follows neither a node nor what is below it any more.
-    fn leave(&mut self, path: &NodePath, wishes: &mut Vec<Wish>) {
+    fn leave(&mut self, path: &NodePath, tree_requests: &mut Vec<TreeRequest>) {
         let prefix = format!("{path}/");
         let from = (Bound::Included(prefix.as_str()), Bound::Unbounded);
         let below = self.nodes.range::<str, _>(from).map(|(path, _)| path);
@@ -316,40 +321,40 @@ impl Assembly {
         let gone: Vec<NodePath> = below.chain([path]).cloned().collect();
         for path in gone {
             let Some(node) = self.nodes.remove(&path) else { continue };
-            self.stands(&path, node.standing(), false);
+            self.count_readiness(&path, node.readiness(), false);
             self.listed -= node.listed.len();
             self.bytes -= node.bytes();
-            wishes.push(Wish::Leave(path));
+            tree_requests.push(TreeRequest::Unfollow(path));
         }
     }
 
     /// Follows what is listed and had no room.
-    fn fill_up(&mut self, wishes: &mut Vec<Wish>) {
+    fn follow_missing(&mut self, tree_requests: &mut Vec<TreeRequest>) {
         if self.listed == self.nodes.len() {
             return;
         }
-        let children = |(path, node): (&NodePath, &Node)| -> Vec<NodePath> {
+        let children = |(path, node): (&NodePath, &NodeProgress)| -> Vec<NodePath> {
             node.listed.iter().map(|name| path.child(name)).collect()
         };
         let listed: Vec<NodePath> = self.nodes.iter().flat_map(children).collect();
         for path in listed {
             if !self.follows(&path) {
-                self.follow(path, wishes);
+                self.follow(path, tree_requests);
             }
         }
     }
 
     /// Has the data read for which there was no room.
-    fn make_up(&mut self, wishes: &mut Vec<Wish>) {
-        if !mem::take(&mut self.withheld) {
+    fn reread_over_limit(&mut self, tree_requests: &mut Vec<TreeRequest>) {
+        if !mem::take(&mut self.over_limit) {
             return;
         }
-        let is_withheld = |node: &Node| matches!(node.kept, Kept::Withheld(_));
-        let withheld = self.nodes.iter().filter(|(_, node)| is_withheld(node));
-        let withheld: Vec<NodePath> = withheld.map(|(path, _)| path.clone()).collect();
-        for path in withheld {
+        let is_withheld = |node: &NodeProgress| matches!(node.retained, Retained::OverLimit(_));
+        let over_limit = self.nodes.iter().filter(|(_, node)| is_withheld(node));
+        let over_limit: Vec<NodePath> = over_limit.map(|(path, _)| path.clone()).collect();
+        for path in over_limit {
             self.alter(&path, |node| node.forget(Facet::Data));
-            wishes.push(Wish::Reread(path));
+            tree_requests.push(TreeRequest::Reread(path));
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::model::{Facet, TreeNode, Version};
 
 /// What was told of one facet of a node.
 #[derive(Clone, Debug)]
-pub(super) enum Told {
+pub(super) enum Observation {
     Absent,
     Data(Version, Arc<[u8]>),
     /// Sorted.
@@ -15,26 +15,26 @@ pub(super) enum Told {
     Unreadable(String),
 }
 
-pub(super) struct Node {
-    pub(super) born: u64,
-    pub(super) kept: Kept,
+pub(super) struct NodeProgress {
+    pub(super) generation: u64,
+    pub(super) retained: Retained,
     /// The children that are in the tree; if there are too many, not all of them are followed.
     pub(super) listed: Arc<[String]>,
-    data: Word,
-    children: Word,
+    data: FacetState,
+    children: FacetState,
 }
 
 /// What is kept of a node's data.
-pub(super) enum Kept {
+pub(super) enum Retained {
     Nothing,
     Whole(Arc<TreeNode>),
     /// Its size: there is too much of it in the tree.
-    Withheld(u64),
+    OverLimit(u64),
 }
 
 /// What is to be waited for before a node can be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Readiness {
     /// Nothing.
     Known,
     /// What is known was true, and something newer comes soon.
@@ -46,7 +46,7 @@ pub(super) enum Standing {
 
 /// The store's latest word on one facet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
+enum FacetState {
     /// Since it connected.
     NotYet,
     Is(Presence),
@@ -61,74 +61,74 @@ enum Presence {
     Present,
 }
 
-impl Node {
-    pub(super) fn new(born: u64) -> Self {
-        let (data, children) = (Word::NotYet, Word::NotYet);
-        Self { born, kept: Kept::Nothing, listed: Arc::from([]), data, children }
+impl NodeProgress {
+    pub(super) fn new(generation: u64) -> Self {
+        let (data, children) = (FacetState::NotYet, FacetState::NotYet);
+        Self { generation, retained: Retained::Nothing, listed: Arc::from([]), data, children }
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn readiness(&self) -> Readiness {
         match (self.data, self.children) {
-            (Word::Unreadable, _) | (_, Word::Unreadable) => Standing::Unreadable,
-            (Word::NotYet, _) | (_, Word::NotYet) => Standing::Unknown,
+            (FacetState::Unreadable, _) | (_, FacetState::Unreadable) => Readiness::Unreadable,
+            (FacetState::NotYet, _) | (_, FacetState::NotYet) => Readiness::Unknown,
             // It was created or deleted between the two words, and the older one will be taken back.
-            (data, children) if data.presence() != children.presence() => Standing::Unknown,
-            (Word::Was(_), _) | (_, Word::Was(_)) => Standing::Outdated,
-            (Word::Is(_), Word::Is(_)) => Standing::Known,
+            (data, children) if data.presence() != children.presence() => Readiness::Unknown,
+            (FacetState::Was(_), _) | (_, FacetState::Was(_)) => Readiness::Outdated,
+            (FacetState::Is(_), FacetState::Is(_)) => Readiness::Known,
         }
     }
 
-    pub(super) fn told(&mut self, facet: Facet, told: &Told) {
-        *self.word(facet) = match told {
-            Told::Absent => Word::Is(Presence::Absent),
-            Told::Data(..) | Told::Children(_) => Word::Is(Presence::Present),
-            Told::Unreadable(_) => Word::Unreadable,
+    pub(super) fn observe(&mut self, facet: Facet, observe: &Observation) {
+        *self.facet_state(facet) = match observe {
+            Observation::Absent => FacetState::Is(Presence::Absent),
+            Observation::Data(..) | Observation::Children(_) => FacetState::Is(Presence::Present),
+            Observation::Unreadable(_) => FacetState::Unreadable,
         };
     }
 
     /// What was told of it is not true any more.
     pub(super) fn outdated(&mut self, facet: Facet) {
-        let word = self.word(facet);
-        if let Word::Is(presence) = *word {
-            *word = Word::Was(presence);
+        let facet_state = self.facet_state(facet);
+        if let FacetState::Is(presence) = *facet_state {
+            *facet_state = FacetState::Was(presence);
         }
     }
 
     /// What was told of it says nothing any more.
     pub(super) fn forget(&mut self, facet: Facet) {
-        *self.word(facet) = Word::NotYet;
+        *self.facet_state(facet) = FacetState::NotYet;
     }
 
     /// How large its data is, kept or not.
     pub(super) fn bytes(&self) -> u64 {
-        match &self.kept {
-            Kept::Nothing => 0,
-            Kept::Whole(node) => node.data.len() as u64,
-            Kept::Withheld(bytes) => *bytes,
+        match &self.retained {
+            Retained::Nothing => 0,
+            Retained::Whole(node) => node.data.len() as u64,
+            Retained::OverLimit(bytes) => *bytes,
         }
     }
 
     pub(super) fn whole(&self) -> Option<&Arc<TreeNode>> {
-        match &self.kept {
-            Kept::Whole(node) => Some(node),
-            Kept::Nothing | Kept::Withheld(_) => None,
+        match &self.retained {
+            Retained::Whole(node) => Some(node),
+            Retained::Nothing | Retained::OverLimit(_) => None,
         }
     }
 
-    fn word(&mut self, facet: Facet) -> &mut Word {
+    fn facet_state(&mut self, facet: Facet) -> &mut FacetState {
         match facet {
             Facet::Data => &mut self.data,
             Facet::Children => &mut self.children,
-            Facet::Tree => super::not_of_a_store(),
+            Facet::Tree => super::unsupported_tree_facet(),
         }
     }
 }
 
-impl Word {
+impl FacetState {
     fn presence(self) -> Option<Presence> {
         match self {
-            Word::Is(presence) | Word::Was(presence) => Some(presence),
-            Word::NotYet | Word::Unreadable => None,
+            FacetState::Is(presence) | FacetState::Was(presence) => Some(presence),
+            FacetState::NotYet | FacetState::Unreadable => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::Nature;
+use super::Capabilities;
 use super::trees::Trees;
 use crate::model::{Content, Facet, NodePath, State, Subject, Tree, Version};
 use crate::store::StoreEvent;
@@ -129,7 +129,7 @@ impl World {
             answers: VecDeque::new(),
             refused: BTreeSet::new(),
             fired: BTreeSet::new(),
-            trees: Trees::new(Nature { lasting: ordered, reserved: None }),
+            trees: Trees::new(Capabilities { durable_versions: ordered, reserved: None }),
             watched: BTreeSet::new(),
             plain: BTreeSet::new(),
             now: Instant::now(),
@@ -147,7 +147,7 @@ impl World {
             Move::Hear => self.hear(),
             Move::Sleep(millis) => {
                 self.now += Duration::from_millis(millis);
-                self.settle();
+                self.poll();
             }
             Move::Reconnect(first) => self.reconnect(first),
             Move::Lock(path, true) => {
@@ -266,7 +266,7 @@ impl World {
         let (revision, content) = match subject.facet {
             Facet::Data => (changed, Content::Data(changed.to_string().into_bytes().into())),
             Facet::Children => (0, Content::Children(names(&self.nodes, path))),
-            Facet::Tree => super::not_of_a_store(),
+            Facet::Tree => super::unsupported_tree_facet(),
         };
         Some(State::Present { version: Version { incarnation, revision, number: revision }, content })
     }
@@ -296,7 +296,7 @@ impl World {
                 self.refused.remove(&subject);
             }
         }
-        self.sift(event);
+        self.route(event);
     }
 
     fn unlock(&mut self, path: &str) {
@@ -319,7 +319,7 @@ impl World {
             let first = first % all.len();
             all.rotate_left(first);
         }
-        self.sift(StoreEvent::Connected { what: String::new() });
+        self.route(StoreEvent::Connected { what: String::new() });
         for subject in all {
             self.subscriptions += 1;
             self.followed.insert(subject.clone(), (self.subscriptions, false));
@@ -358,9 +358,9 @@ impl World {
         self.obey(commands);
     }
 
-    fn sift(&mut self, event: StoreEvent) {
+    fn route(&mut self, event: StoreEvent) {
         let mut commands = Vec::new();
-        let passed = self.trees.sift(event, self.now, &mut commands);
+        let passed = self.trees.route(event, self.now, &mut commands);
         if let Some(StoreEvent::Observed { subject, .. }) = passed {
             assert!(self.follows_plainly(&subject), "{subject:?} is for trees only");
         }
@@ -371,10 +371,10 @@ impl World {
         self.plain.iter().any(|plain| PLAIN[*plain] == (subject.path.as_str(), subject.facet))
     }
 
-    fn settle(&mut self) {
+    fn poll(&mut self) {
         loop {
             let mut commands = Vec::new();
-            let event = self.trees.settle(self.now, &mut commands);
+            let event = self.trees.poll(self.now, &mut commands);
             self.obey(commands);
             match event {
                 Some(StoreEvent::Observed { subject, state }) => {

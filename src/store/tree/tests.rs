@@ -3,15 +3,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::assembly::{COHERENCE, MOST_BYTES, QUIET};
+use super::assembly::{COHERENCE_TIMEOUT, DEBOUNCE, MAX_BYTES};
 use super::trees::Trees;
 use super::*;
 use crate::model::{Change, Content, Facet, NodePath, NodeState, State, Subject, Tree, TreeNode, Version};
 use crate::store::StoreEvent;
 use crate::store::subscriptions::Command;
 
-const ZOOKEEPER: Nature = Nature { lasting: true, reserved: Some("zookeeper") };
-const DIRECTORY: Nature = Nature { lasting: false, reserved: None };
+const ZOOKEEPER: Capabilities = Capabilities { durable_versions: true, reserved: Some("zookeeper") };
+const DIRECTORY: Capabilities = Capabilities { durable_versions: false, reserved: None };
 
 /// Trees, and a clock that only the test moves.
 struct Bench {
@@ -34,8 +34,8 @@ fn version(incarnation: i64, revision: i64) -> Version {
 }
 
 impl Bench {
-    fn new(nature: Nature) -> Self {
-        Self { trees: Trees::new(nature), now: Instant::now(), commands: Vec::new() }
+    fn new(capabilities: Capabilities) -> Self {
+        Self { trees: Trees::new(capabilities), now: Instant::now(), commands: Vec::new() }
     }
 
     fn subscribe(&mut self, node: &str, facet: Facet) {
@@ -47,12 +47,12 @@ impl Bench {
     }
 
     /// Whether the daemon gets to hear it.
-    fn sift(&mut self, event: StoreEvent) -> bool {
-        self.trees.sift(event, self.now, &mut self.commands).is_some()
+    fn route(&mut self, event: StoreEvent) -> bool {
+        self.trees.route(event, self.now, &mut self.commands).is_some()
     }
 
     fn state(&mut self, node: &str, facet: Facet, state: State) -> bool {
-        self.sift(StoreEvent::Observed { subject: subject(node, facet), state })
+        self.route(StoreEvent::Observed { subject: subject(node, facet), state })
     }
 
     fn data(&mut self, node: &str, version: Version, data: &[u8]) -> bool {
@@ -77,11 +77,11 @@ impl Bench {
     }
 
     fn unreadable(&mut self, node: &str, facet: Facet) {
-        self.sift(StoreEvent::Unreadable { subject: subject(node, facet), reason: "locked".into() });
+        self.route(StoreEvent::Unreadable { subject: subject(node, facet), reason: "locked".into() });
     }
 
     fn connected(&mut self) {
-        assert!(self.sift(StoreEvent::Connected { what: "server".into() }));
+        assert!(self.route(StoreEvent::Connected { what: "server".into() }));
     }
 
     fn commands(&mut self) -> Vec<String> {
@@ -99,21 +99,21 @@ impl Bench {
         let mut events = Vec::new();
         while let Some(due) = self.trees.due().filter(|due| *due <= until) {
             self.now = self.now.max(due);
-            events.extend(self.trees.settle(self.now, &mut self.commands));
+            events.extend(self.trees.poll(self.now, &mut self.commands));
         }
         self.now = until;
         events
     }
 
     fn silent(&mut self) {
-        let events = self.within(COHERENCE * 2);
+        let events = self.within(COHERENCE_TIMEOUT * 2);
         assert!(events.is_empty(), "{events:?}");
     }
 
     /// The one state that there is to say, of the one tree that there is.
     #[track_caller]
     fn said(&mut self) -> State {
-        match <[_; 1]>::try_from(self.within(QUIET)) {
+        match <[_; 1]>::try_from(self.within(DEBOUNCE)) {
             Ok([StoreEvent::Observed { subject: Subject { facet: Facet::Tree, .. }, state }]) => state,
             other => panic!("not one state: {other:?}"),
         }
@@ -121,7 +121,7 @@ impl Bench {
 
     #[track_caller]
     fn trouble(&mut self) -> String {
-        match <[_; 1]>::try_from(self.within(QUIET)) {
+        match <[_; 1]>::try_from(self.within(DEBOUNCE)) {
             Ok([StoreEvent::Unreadable { subject: Subject { facet: Facet::Tree, .. }, reason }]) => reason,
             other => panic!("not one trouble: {other:?}"),
         }
@@ -276,7 +276,7 @@ fn a_tree_that_is_never_quiet_is_given_now_and_then() {
     let mut given = 0;
     for revision in 2..=1000 {
         bench.data("/t/a", version(1, revision), b"");
-        given += bench.within(QUIET / 2).len();
+        given += bench.within(DEBOUNCE / 2).len();
     }
     // A second of it.
     assert!((8..=10).contains(&given), "{given}");
@@ -288,13 +288,13 @@ fn a_node_that_is_being_read_is_waited_for_but_not_for_ever() {
     let announced = subject("/t", Facet::Data);
     bench.trees.outdated(&announced);
     bench.data("/t/a", version(1, 2), b"");
-    assert!(bench.within(COHERENCE / 2).is_empty());
+    assert!(bench.within(COHERENCE_TIMEOUT / 2).is_empty());
     bench.data("/t", version(1, 2), b"");
     assert_eq!(text(&bench.tree()), ["/t 1.2", "/t/a 1.2"]);
     bench.trees.outdated(&announced);
     bench.data("/t/a", version(1, 3), b"");
-    assert!(bench.within(COHERENCE / 2).is_empty());
-    assert_eq!(bench.within(COHERENCE / 2).len(), 1);
+    assert!(bench.within(COHERENCE_TIMEOUT / 2).is_empty());
+    assert_eq!(bench.within(COHERENCE_TIMEOUT / 2).len(), 1);
 }
 
 #[test]
@@ -351,10 +351,10 @@ fn who_comes_later_learns_what_cannot_be_read() {
 fn a_tree_with_too_many_nodes_is_unreadable_until_it_shrinks() {
     let mut bench = Bench::new(ZOOKEEPER);
     bench.subscribe("/t", Facet::Tree);
-    let names: Vec<String> = (0..MOST_NODES).map(|n| format!("{n:05}")).collect();
+    let names: Vec<String> = (0..MAX_TREE_NODES).map(|n| format!("{n:05}")).collect();
     let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
     bench.node("/t", &names);
-    assert_eq!(bench.commands().len(), 2 * MOST_NODES, "no more than there may be");
+    assert_eq!(bench.commands().len(), 2 * MAX_TREE_NODES, "no more than there may be");
     let reason = bench.trouble();
     assert!(reason.contains("more than 10000 nodes; remove some, or watch smaller trees"), "{reason}");
     for name in &names {
@@ -367,7 +367,7 @@ fn a_tree_with_too_many_nodes_is_unreadable_until_it_shrinks() {
     let expected = [format!("-Data /t/{first}"), format!("-Children /t/{first}"), format!("+Data /t/{last}")];
     assert_eq!(bench.commands()[..3], expected);
     bench.node(&format!("/t/{last}"), &[]);
-    assert_eq!(bench.tree().nodes.len(), MOST_NODES);
+    assert_eq!(bench.tree().nodes.len(), MAX_TREE_NODES);
     bench.children(&format!("/t/{last}"), &["more"]);
     bench.trouble();
 }
@@ -375,7 +375,7 @@ fn a_tree_with_too_many_nodes_is_unreadable_until_it_shrinks() {
 #[test]
 fn a_tree_with_too_much_data_is_unreadable_until_it_shrinks() {
     let (mut bench, _) = Bench::with_two_nodes();
-    let half = vec![0; MOST_BYTES as usize / 2 + 1];
+    let half = vec![0; MAX_BYTES as usize / 2 + 1];
     bench.data("/t", version(1, 2), &half);
     assert_eq!(text(&bench.tree()), ["/t 1.2", "/t/a 1.1"]);
     bench.data("/t/a", version(1, 2), &half);
@@ -404,10 +404,10 @@ fn what_several_follow_is_followed_once_and_for_as_long_as_one_does() {
     assert_eq!(bench.commands(), ["!Data /t/a", "!Children /t/a"]);
     assert!(bench.data("/t/a", version(1, 1), b""), "the daemon wants it");
     assert!(!bench.children("/t/a", &[]), "only trees want it");
-    assert_eq!(bench.within(QUIET).len(), 2);
+    assert_eq!(bench.within(DEBOUNCE).len(), 2);
     bench.unsubscribe("/t/a", Facet::Data);
     assert!(!bench.data("/t/a", version(1, 2), b""));
-    assert_eq!(bench.within(QUIET).len(), 2);
+    assert_eq!(bench.within(DEBOUNCE).len(), 2);
     bench.unsubscribe("/t", Facet::Tree);
     assert_eq!(bench.commands(), ["-Data /t", "-Children /t"]);
     bench.subscribe("/t/a", Facet::Children);
@@ -442,9 +442,9 @@ fn what_a_store_keeps_for_itself_is_in_no_tree_but_its_own() {
 
 #[test]
 fn trees_are_the_same_version_if_and_only_if_all_their_nodes_are() {
-    let build = |nature: Nature, nodes: &[(&str, Version)]| {
+    let build = |capabilities: Capabilities, nodes: &[(&str, Version)]| {
         let node = |(node, version): &(&str, Version)| {
-            Arc::new(TreeNode::new(path(node), *version, Arc::from([]), 1, nature.lasting))
+            Arc::new(TreeNode::new(path(node), *version, Arc::from([]), 1, capabilities.durable_versions))
         };
         Tree { nodes: nodes.iter().map(node).collect() }.version()
     };
@@ -456,12 +456,12 @@ fn trees_are_the_same_version_if_and_only_if_all_their_nodes_are() {
         &[base[0], base[1], ("/t/c", version(3, 4))],
         &[base[0], ("/t/a", version(1, 4)), ("/t/b", version(3, 2))],
     ];
-    for nature in [ZOOKEEPER, DIRECTORY] {
-        let first = build(nature, &base);
-        assert_eq!(first, build(nature, &base));
+    for capabilities in [ZOOKEEPER, DIRECTORY] {
+        let first = build(capabilities, &base);
+        assert_eq!(first, build(capabilities, &base));
         assert!(first.number > 0 && first.number == first.revision && first.incarnation == 1);
         for other in others {
-            assert_ne!(first.number, build(nature, other).number, "{other:?}");
+            assert_ne!(first.number, build(capabilities, other).number, "{other:?}");
         }
     }
     let again = [base[0], base[1], ("/t/b", version(9, 4))];

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Nature;
-use super::assembly::{Assembly, Verdict, Wish};
-use super::node::Told;
+use super::Capabilities;
+use super::assembly::{Assembly, TreeEvent, TreeRequest};
+use super::node::Observation;
 use crate::model::{Content, Facet, NodePath, State, Subject};
 use crate::store::StoreEvent;
 use crate::store::subscriptions::Command;
@@ -15,24 +15,24 @@ use crate::store::subscriptions::Command;
 /// Turns what the daemon wants into what the store's task is told, and what that tells into what the daemon hears.
 /// The commands that a call leads to are added to `commands`.
 pub(super) struct Trees {
-    nature: Nature,
+    capabilities: Capabilities,
     /// By their roots.
     trees: HashMap<NodePath, Assembly>,
     /// When each tree that has one is due.
-    agenda: BTreeSet<(Instant, NodePath)>,
+    schedule: BTreeSet<(Instant, NodePath)>,
     /// What the daemon itself follows.
-    plain: HashSet<Subject>,
+    direct: HashSet<Subject>,
     /// What the store said that it cannot read, which it does not repeat to who comes later.
     unreadable: HashMap<Subject, String>,
 }
 
 impl Trees {
-    pub(super) fn new(nature: Nature) -> Self {
+    pub(super) fn new(capabilities: Capabilities) -> Self {
         Self {
-            nature,
+            capabilities,
             trees: HashMap::new(),
-            agenda: BTreeSet::new(),
-            plain: HashSet::new(),
+            schedule: BTreeSet::new(),
+            direct: HashSet::new(),
             unreadable: HashMap::new(),
         }
     }
@@ -42,13 +42,13 @@ impl Trees {
             Facet::Data | Facet::Children => {
                 let is_known = !self.roots(&subject.path).is_empty();
                 commands.push(follow(subject.clone(), is_known));
-                self.plain.insert(subject);
+                self.direct.insert(subject);
             }
             Facet::Tree => {
-                let mut wishes = Vec::new();
-                let tree = Assembly::new(subject.path.clone(), self.nature, &mut wishes);
+                let mut tree_requests = Vec::new();
+                let tree = Assembly::new(subject.path.clone(), self.capabilities, &mut tree_requests);
                 self.trees.insert(subject.path.clone(), tree);
-                self.grant(&subject.path, wishes, now, commands);
+                self.carry_out(&subject.path, tree_requests, now, commands);
             }
         }
     }
@@ -56,13 +56,13 @@ impl Trees {
     pub(super) fn unsubscribe(&mut self, subject: &Subject, commands: &mut Vec<Command>) {
         match subject.facet {
             Facet::Data | Facet::Children => {
-                self.plain.remove(subject);
+                self.direct.remove(subject);
                 self.release(subject.clone(), commands);
             }
             Facet::Tree => {
                 let Some(tree) = self.trees.remove(&subject.path) else { return };
                 if let Some(due) = tree.due() {
-                    self.agenda.remove(&(due, subject.path.clone()));
+                    self.schedule.remove(&(due, subject.path.clone()));
                 }
                 for subject in tree.followed().flat_map(facets) {
                     self.release(subject, commands);
@@ -81,7 +81,7 @@ impl Trees {
 
     /// Whether the daemon itself follows this, or the tree whose root it is of.
     pub(super) fn is_wanted(&self, subject: &Subject) -> bool {
-        self.plain.contains(subject) || self.trees.contains_key(&subject.path)
+        self.direct.contains(subject) || self.trees.contains_key(&subject.path)
     }
 
     /// What was told of `subject` is not true any more; it is being read.
@@ -92,22 +92,22 @@ impl Trees {
     }
 
     /// Takes in what the store tells, and gives it back if it is for the daemon.
-    pub(super) fn sift(
+    pub(super) fn route(
         &mut self,
         event: StoreEvent,
         now: Instant,
         commands: &mut Vec<Command>,
     ) -> Option<StoreEvent> {
-        let (subject, told) = match &event {
+        let (subject, observation) = match &event {
             StoreEvent::Observed { subject, state } => {
                 if !self.unreadable.is_empty() {
                     self.unreadable.remove(subject);
                 }
-                (subject, told(state))
+                (subject, observation(state))
             }
             StoreEvent::Unreadable { subject, reason } => {
                 self.unreadable.insert(subject.clone(), reason.clone());
-                (subject, Told::Unreadable(reason.clone()))
+                (subject, Observation::Unreadable(reason.clone()))
             }
             StoreEvent::Connected { .. } => {
                 self.connected();
@@ -116,33 +116,35 @@ impl Trees {
             StoreEvent::Disconnected { .. }
             | StoreEvent::Refused { .. }
             | StoreEvent::Exposed(_)
-            | StoreEvent::Drifted { .. }
+            | StoreEvent::MissedChange { .. }
             | StoreEvent::Degraded { .. } => return Some(event),
         };
         let roots = self.roots(&subject.path);
         for root in &roots {
-            self.tell(root, subject, told.clone(), now, commands);
+            self.observe(root, subject, observation.clone(), now, commands);
         }
-        (roots.is_empty() || self.plain.contains(subject)).then_some(event)
+        (roots.is_empty() || self.direct.contains(subject)).then_some(event)
     }
 
-    /// When [`Self::settle`] may have something to say.
+    /// When [`Self::poll`] may have something to say.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.agenda.first().map(|(due, _)| *due)
+        self.schedule.first().map(|(due, _)| *due)
     }
 
     /// Gives what there is to say of a tree, if it is time; to be called again until it gives nothing.
-    pub(super) fn settle(&mut self, now: Instant, commands: &mut Vec<Command>) -> Option<StoreEvent> {
-        while let Some((due, root)) = self.agenda.first()
+    pub(super) fn poll(&mut self, now: Instant, commands: &mut Vec<Command>) -> Option<StoreEvent> {
+        while let Some((due, root)) = self.schedule.first()
             && *due <= now
         {
-            let (root, mut wishes, mut verdict) = (root.clone(), Vec::new(), None);
-            self.alter(&root, |tree| verdict = tree.settle(now, &mut wishes));
-            self.grant(&root, wishes, now, commands);
+            let (root, mut tree_requests, mut event) = (root.clone(), Vec::new(), None);
+            self.alter(&root, |tree| event = tree.poll(now, &mut tree_requests));
+            self.carry_out(&root, tree_requests, now, commands);
             let subject = Subject { path: root, facet: Facet::Tree };
-            match verdict {
-                Some(Verdict::Is(state)) => return Some(StoreEvent::Observed { subject, state }),
-                Some(Verdict::Unreadable(reason)) => return Some(StoreEvent::Unreadable { subject, reason }),
+            match event {
+                Some(TreeEvent::Is(state)) => return Some(StoreEvent::Observed { subject, state }),
+                Some(TreeEvent::Unreadable(reason)) => {
+                    return Some(StoreEvent::Unreadable { subject, reason });
+                }
                 None => {}
             }
         }
@@ -161,39 +163,49 @@ impl Trees {
         if self.trees.is_empty() {
             return Vec::new();
         }
-        let above = path.lineage().filter_map(|root| self.trees.get_key_value(root));
+        let above = path.self_and_ancestors().filter_map(|root| self.trees.get_key_value(root));
         above.filter(|(_, tree)| tree.follows(path)).map(|(root, _)| root.clone()).collect()
     }
 
-    fn tell(
+    fn observe(
         &mut self,
         root: &NodePath,
         subject: &Subject,
-        told: Told,
+        observation: Observation,
         now: Instant,
         commands: &mut Vec<Command>,
     ) {
-        let mut wishes = Vec::new();
-        self.alter(root, |tree| tree.told(&subject.path, subject.facet, told, now, &mut wishes));
-        self.grant(root, wishes, now, commands);
+        let mut tree_requests = Vec::new();
+        self.alter(root, |tree| {
+            tree.observe(&subject.path, subject.facet, observation, now, &mut tree_requests)
+        });
+        self.carry_out(root, tree_requests, now, commands);
     }
 
-    fn grant(&mut self, root: &NodePath, wishes: Vec<Wish>, now: Instant, commands: &mut Vec<Command>) {
-        for wish in wishes {
+    fn carry_out(
+        &mut self,
+        root: &NodePath,
+        tree_requests: Vec<TreeRequest>,
+        now: Instant,
+        commands: &mut Vec<Command>,
+    ) {
+        for wish in tree_requests {
             match wish {
-                Wish::Follow(path) => {
+                TreeRequest::Follow(path) => {
                     let is_in_others = self.roots(&path).iter().any(|other| other != root);
                     for subject in facets(&path) {
-                        let is_known = is_in_others || self.plain.contains(&subject);
+                        let is_known = is_in_others || self.direct.contains(&subject);
                         if let Some(reason) = self.unreadable.get(&subject).filter(|_| is_known) {
-                            let told = Told::Unreadable(reason.clone());
-                            self.tell(root, &subject, told, now, commands);
+                            let observation = Observation::Unreadable(reason.clone());
+                            self.observe(root, &subject, observation, now, commands);
                         }
                         commands.push(follow(subject, is_known));
                     }
                 }
-                Wish::Leave(path) => facets(&path).for_each(|subject| self.release(subject, commands)),
-                Wish::Reread(path) => {
+                TreeRequest::Unfollow(path) => {
+                    facets(&path).for_each(|subject| self.release(subject, commands))
+                }
+                TreeRequest::Reread(path) => {
                     commands.push(Command::Refresh(Subject { path, facet: Facet::Data }));
                 }
             }
@@ -202,7 +214,7 @@ impl Trees {
 
     /// Follows `subject` no longer, unless somebody does.
     fn release(&mut self, subject: Subject, commands: &mut Vec<Command>) {
-        if !self.plain.contains(&subject) && self.roots(&subject.path).is_empty() {
+        if !self.direct.contains(&subject) && self.roots(&subject.path).is_empty() {
             self.unreadable.remove(&subject);
             commands.push(Command::Unsubscribe(subject));
         }
@@ -218,10 +230,10 @@ impl Trees {
             return;
         }
         if let Some(due) = before {
-            self.agenda.remove(&(due, root.clone()));
+            self.schedule.remove(&(due, root.clone()));
         }
         if let Some(due) = after {
-            self.agenda.insert((due, root.clone()));
+            self.schedule.insert((due, root.clone()));
         }
     }
 }
@@ -236,11 +248,15 @@ fn facets(path: &NodePath) -> impl Iterator<Item = Subject> {
     [Facet::Data, Facet::Children].into_iter().map(|facet| Subject { path: path.clone(), facet })
 }
 
-fn told(state: &State) -> Told {
+fn observation(state: &State) -> Observation {
     match state {
-        State::Absent => Told::Absent,
-        State::Present { version, content: Content::Data(data) } => Told::Data(*version, Arc::clone(data)),
-        State::Present { version: _, content: Content::Children(names) } => Told::Children(Arc::clone(names)),
-        State::Present { version: _, content: Content::Tree(_) } => super::not_of_a_store(),
+        State::Absent => Observation::Absent,
+        State::Present { version, content: Content::Data(data) } => {
+            Observation::Data(*version, Arc::clone(data))
+        }
+        State::Present { version: _, content: Content::Children(names) } => {
+            Observation::Children(Arc::clone(names))
+        }
+        State::Present { version: _, content: Content::Tree(_) } => super::unsupported_tree_facet(),
     }
 }

@@ -11,15 +11,15 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use zookeeper_client::{Acl, Permission};
 
-use super::node::{Failure, Session};
+use super::node::{ReadError, Session};
 use crate::model::{Facet, NodePath, Subject};
 use crate::store::{Exposure, StoreEvent, tree};
 
 /// The pause after each look: nothing to a server, even where a hundred hosts begin to watch thousands of nodes at once.
-const PAUSE: Duration = Duration::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many nodes are told of, one by one. Where more are open to everybody, all of them probably are.
-const MOST: usize = 5;
+const MAX_REPORTED_NODES: usize = 5;
 
 /// What is left to look at, and what was. It outlives sessions.
 pub(super) struct Audit {
@@ -66,7 +66,7 @@ impl Audit {
         if !open.insert(subject.path.clone()) {
             return None;
         }
-        if open.len() <= MOST {
+        if open.len() <= MAX_REPORTED_NODES {
             return Some(Exposure::Writable(subject));
         }
         self.is_over.set(true);
@@ -77,13 +77,13 @@ impl Audit {
 
 /// Looks at what there is to look at for as long as the session lasts.
 pub(super) async fn run(session: Rc<Session>) {
-    let Err(Over) = look_at_all(&session).await;
+    let Err(SessionOver) = look_at_all(&session).await;
 }
 
 /// The session is over, or nobody listens any more.
-struct Over;
+struct SessionOver;
 
-async fn look_at_all(session: &Session) -> Result<Infallible, Over> {
+async fn look_at_all(session: &Session) -> Result<Infallible, SessionOver> {
     let audit = &session.audit;
     while !audit.is_over.get() {
         let Some(subject) = audit.waiting.borrow().front().cloned() else {
@@ -94,21 +94,21 @@ async fn look_at_all(session: &Session) -> Result<Infallible, Over> {
             audit.waiting.borrow_mut().pop_front();
             continue;
         }
-        let client = session.client.upgrade().ok_or(Over)?;
+        let client = session.client.upgrade().ok_or(SessionOver)?;
         let path = subject.path.below(&audit.chroot);
-        let is_open = match session.ask(client.get_acl(path.as_str())).await {
+        let is_open = match session.with_timeout(client.get_acl(path.as_str())).await {
             Ok((acls, _)) => is_open(&acls, subject.facet),
             // The next session looks at it.
-            Err(Failure::SessionOver) => return Err(Over),
+            Err(ReadError::SessionOver) => return Err(SessionOver),
             // Nobody knows, and it is not our business.
-            Err(Failure::NoNode | Failure::Passing(_) | Failure::Refused(_)) => false,
+            Err(ReadError::NoNode | ReadError::Transient(_) | ReadError::Refused(_)) => false,
         };
         drop(client);
         audit.waiting.borrow_mut().pop_front();
         if is_open && let Some(exposure) = audit.say(subject) {
-            session.events.send(StoreEvent::Exposed(exposure)).await.map_err(|_| Over)?;
+            session.events.send(StoreEvent::Exposed(exposure)).await.map_err(|_| SessionOver)?;
         }
-        sleep(PAUSE).await;
+        sleep(CHECK_INTERVAL).await;
     }
     pending().await
 }
@@ -118,7 +118,7 @@ fn is_open(acls: &[Acl], facet: Facet) -> bool {
     let enough: &[Permission] = match facet {
         Facet::Data => &[Permission::WRITE],
         Facet::Children => &[Permission::CREATE, Permission::DELETE],
-        Facet::Tree => tree::not_of_a_store(),
+        Facet::Tree => tree::unsupported_tree_facet(),
     };
     acls.iter().any(|acl| {
         let is_anyone = (acl.scheme(), acl.id()) == ("world", "anyone");
@@ -158,12 +158,12 @@ mod tests {
         let subject =
             |number: usize, facet| Subject { path: NodePath::parse(&format!("/{number}")).unwrap(), facet };
         let audit = Audit::new(NodePath::parse("/").unwrap());
-        for number in 0..MOST {
+        for number in 0..MAX_REPORTED_NODES {
             assert!(matches!(audit.say(subject(number, Facet::Data)), Some(Exposure::Writable(_))));
             assert!(audit.say(subject(number, Facet::Children)).is_none());
         }
-        assert!(matches!(audit.say(subject(MOST, Facet::Data)), Some(Exposure::MoreWritable)));
-        audit.note(&subject(MOST + 1, Facet::Data));
+        assert!(matches!(audit.say(subject(MAX_REPORTED_NODES, Facet::Data)), Some(Exposure::MoreWritable)));
+        audit.note(&subject(MAX_REPORTED_NODES + 1, Facet::Data));
         assert!(audit.waiting.borrow().is_empty() && audit.seen.borrow().is_empty());
     }
 }

@@ -15,15 +15,15 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use zookeeper_client::{Client, Connector, Error, SaslOptions};
 
-use super::diagnosis::{Finding, diagnose, is_tls_spoken};
-use super::tls::Loaded;
+use super::diagnosis::{Diagnosis, diagnose, speaks_tls};
+use super::tls::LoadedTls;
 use crate::store::{Auth, CredentialError, Sasl, StoreSettings, Tls};
 
-/// How long one server may take to answer: below [`super::CEILING`], so that the next one is tried on time.
-pub(crate) const ATTEMPT: Duration = Duration::from_millis(4500);
+/// How long one server may take to answer: below [`super::MAX_BACKOFF`], so that the next one is tried on time.
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(4500);
 
 /// How long a server gets to take our farewell.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The servers, in the order in which this process tries them.
 pub(crate) struct Ensemble {
@@ -46,25 +46,25 @@ pub(crate) struct Connection {
     pub(crate) service: JoinSet<()>,
     pub(crate) server: String,
     /// Whom it is with, if all passes in the clear.
-    pub(crate) in_the_clear: Option<IpAddr>,
+    pub(crate) plaintext_peer: Option<IpAddr>,
 }
 
 /// Why there is no connection.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct ConnectError {
     /// For people.
     pub(crate) reason: String,
     /// Whether it stays so until somebody does something.
-    pub(crate) lasts: bool,
+    pub(crate) permanent: bool,
 }
 
-impl Failure {
-    fn passing(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), lasts: false }
+impl ConnectError {
+    fn transient(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), permanent: false }
     }
 
-    fn lasting(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), lasts: true }
+    fn permanent(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), permanent: true }
     }
 }
 
@@ -78,30 +78,34 @@ impl Ensemble {
 
     /// Tries the next server, and only that one, so that a server that swallows packets starves none of the
     /// others.
-    pub(crate) async fn connect_next(&mut self, patience: Duration) -> Result<Connection, Failure> {
+    pub(crate) async fn connect_next(
+        &mut self,
+        attempt_timeout: Duration,
+    ) -> Result<Connection, ConnectError> {
         let server = self.servers[self.next % self.servers.len()].clone();
         self.next += 1;
-        match timeout(patience, Box::pin(self.connect(&server))).await {
+        match timeout(attempt_timeout, Box::pin(self.connect(&server))).await {
             Ok(Ok(connection)) => {
                 self.asked.clear();
                 Ok(connection)
             }
-            Ok(Err(Failure { reason, lasts })) => {
-                Err(Failure { reason: format!("{server}: {reason}"), lasts })
+            Ok(Err(ConnectError { reason, permanent })) => {
+                Err(ConnectError { reason: format!("{server}: {reason}"), permanent })
             }
-            Err(_) => {
-                Err(Failure::passing(format!("{server}: no answer within {:.1} s", patience.as_secs_f64())))
-            }
+            Err(_) => Err(ConnectError::transient(format!(
+                "{server}: no answer within {:.1} s",
+                attempt_timeout.as_secs_f64()
+            ))),
         }
     }
 
     /// How the server is spoken to, and as whom, for people; nothing of a server that is told nothing.
-    pub(crate) fn manner(&self) -> String {
+    pub(crate) fn auth_summary(&self) -> String {
         let tls = self.tls.as_ref().map(|_| "TLS".to_owned());
         let sasl = self.sasl.as_ref().map(|sasl| format!("SASL {}", sasl.username));
         match tls.into_iter().chain(sasl).collect::<Vec<_>>() {
-            manner if manner.is_empty() => String::new(),
-            manner => format!(" ({})", manner.join(", ")),
+            auth_summary if auth_summary.is_empty() => String::new(),
+            auth_summary => format!(" ({})", auth_summary.join(", ")),
         }
     }
 
@@ -109,11 +113,11 @@ impl Ensemble {
         !self.auth.is_empty() || self.sasl.is_some()
     }
 
-    async fn connect(&mut self, server: &str) -> Result<Connection, Failure> {
-        let connector = self.connector().map_err(|error| Failure::lasting(error.to_string()))?;
+    async fn connect(&mut self, server: &str) -> Result<Connection, ConnectError> {
+        let connector = self.connector().map_err(|error| ConnectError::permanent(error.to_string()))?;
         match self.tls.clone() {
-            Some(tls) => self.connect_by_tls(connector, tls, server).await,
-            None => self.connect_in_the_clear(connector, server).await,
+            Some(tls) => self.connect_tls(connector, tls, server).await,
+            None => self.connect_plaintext(connector, server).await,
         }
     }
 
@@ -136,73 +140,75 @@ impl Ensemble {
         Ok(connector)
     }
 
-    async fn connect_in_the_clear(
+    async fn connect_plaintext(
         &mut self,
         connector: Connector,
         server: &str,
-    ) -> Result<Connection, Failure> {
+    ) -> Result<Connection, ConnectError> {
         // Resolved here and shuffled, so that a name with a dead address first does not hide the living ones.
         let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host(server)
             .await
-            .map_err(|error| Failure::passing(format!("cannot resolve the name ({error})")))?
+            .map_err(|error| ConnectError::transient(format!("cannot resolve the name ({error})")))?
             .collect();
         fastrand::shuffle(&mut addresses);
-        let mut failure = Failure::passing("the name has no address");
+        let mut failure = ConnectError::transient("the name has no address");
         for address in &addresses {
             let text = address.to_string();
             match open(connector.clone().connect(&text)).await {
                 Ok((client, service)) => {
-                    let (server, in_the_clear) = (server.to_owned(), Some(address.ip().to_canonical()));
-                    return Ok(Connection { client: Rc::new(client), service, server, in_the_clear });
+                    let (server, plaintext_peer) = (server.to_owned(), Some(address.ip().to_canonical()));
+                    return Ok(Connection { client: Rc::new(client), service, server, plaintext_peer });
                 }
                 Err(error) => failure = self.explain(&error),
             }
-            if failure.lasts {
+            if failure.permanent {
                 return Err(failure);
             }
         }
         // Once, because a server without TLS complains of the question in its log.
-        if self.asked.insert(server.to_owned()) && is_tls_spoken(&addresses).await {
-            return Err(Failure::lasting(TLS_IS_SPOKEN));
+        if self.asked.insert(server.to_owned()) && speaks_tls(&addresses).await {
+            return Err(ConnectError::permanent(SERVER_SPEAKS_TLS));
         }
         Err(failure)
     }
 
     /// The crate gets the name and resolves it, as it compares it with the server's certificate.
-    async fn connect_by_tls(
+    async fn connect_tls(
         &self,
         connector: Connector,
         tls: Tls,
         server: &str,
-    ) -> Result<Connection, Failure> {
+    ) -> Result<Connection, ConnectError> {
         let files = tls.clone();
         let loaded = tokio::task::spawn_blocking(move || files.load()).await;
-        let Loaded { options, config } = loaded
-            .map_err(|error| Failure::passing(error.to_string()))?
-            .map_err(|error| Failure::lasting(error.to_string()))?;
+        let LoadedTls { options, config } = loaded
+            .map_err(|error| ConnectError::transient(error.to_string()))?
+            .map_err(|error| ConnectError::permanent(error.to_string()))?;
         let error = match open(connector.with_tls(options).secure_connect(server)).await {
             Ok((client, service)) => {
                 let (client, server) = (Rc::new(client), server.to_owned());
-                return Ok(Connection { client, service, server, in_the_clear: None });
+                return Ok(Connection { client, service, server, plaintext_peer: None });
             }
             Err(error) => error,
         };
         let failure = self.explain(&error);
-        if failure.lasts {
+        if failure.permanent {
             return Err(failure);
         }
         Err(match diagnose(&tls, config, server).await {
-            Finding::Passing(reason) => Failure::passing(reason),
-            Finding::Lasting(reason) => Failure::lasting(reason),
-            Finding::Nothing => failure,
+            Diagnosis::Transient(reason) => ConnectError::transient(reason),
+            Diagnosis::Permanent(reason) => ConnectError::permanent(reason),
+            Diagnosis::Nothing => failure,
         })
     }
 
-    fn explain(&self, error: &Error) -> Failure {
+    fn explain(&self, error: &Error) -> ConnectError {
         match (error, &self.sasl) {
-            (Error::NoHosts, _) => Failure::passing("connection refused or no ZooKeeper serving there"),
-            (Error::AuthFailed, _) => Failure::lasting(self.refused()),
-            (error, _) => Failure::passing(error.to_string()),
+            (Error::NoHosts, _) => {
+                ConnectError::transient("connection refused or no ZooKeeper serving there")
+            }
+            (Error::AuthFailed, _) => ConnectError::permanent(self.refused()),
+            (error, _) => ConnectError::transient(error.to_string()),
         }
     }
 
@@ -226,7 +232,7 @@ impl Ensemble {
     }
 }
 
-const TLS_IS_SPOKEN: &str =
+const SERVER_SPEAKS_TLS: &str =
     "TLS is spoken there; give [tls] in twitcher.toml, or the server's port without TLS (clientPort)";
 
 /// Opens a session, and has the task that serves it.
@@ -251,7 +257,7 @@ async fn open(
 
 /// Waits until the session whose client was dropped is closed, or its server has had long enough for that.
 pub(crate) async fn close(mut service: JoinSet<()>) {
-    let _ = timeout(FAREWELL, service.join_next()).await;
+    let _ = timeout(CLOSE_TIMEOUT, service.join_next()).await;
 }
 
 /// Takes the task that serves a session, so that we end it when we are done with it.

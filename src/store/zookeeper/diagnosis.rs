@@ -18,50 +18,50 @@ use super::tls::{self, Tls, host_and_port};
 
 /// How long a server has to refuse our certificate. In TLS 1.3 it does so after the handshake, and where it has nothing
 /// against us it says nothing at all.
-const VERDICT: Duration = Duration::from_secs(1);
+const CERT_REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is wrong with a connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(super) enum Diagnosis {
     /// It may pass.
-    Passing(String),
+    Transient(String),
     /// It stays until somebody does something.
-    Lasting(String),
+    Permanent(String),
     /// TLS is well: it must be something else.
     Nothing,
 }
 
 /// Makes a connection of its own to this server, as `tls` says, and sees how far it gets.
-pub(super) async fn diagnose(tls: &Tls, config: Arc<ClientConfig>, server: &str) -> Finding {
+pub(super) async fn diagnose(tls: &Tls, config: Arc<ClientConfig>, server: &str) -> Diagnosis {
     let host = host_and_port(server).0;
     let Ok(name) = ServerName::try_from(host.to_owned()) else {
-        return Finding::Lasting(format!("{host:?} is no name that a certificate can be for"));
+        return Diagnosis::Permanent(format!("{host:?} is no name that a certificate can be for"));
     };
     let addresses: Vec<_> = match lookup_host(server).await {
         Ok(addresses) => addresses.collect(),
-        Err(error) => return Finding::Passing(format!("cannot resolve the name ({error})")),
+        Err(error) => return Diagnosis::Transient(format!("cannot resolve the name ({error})")),
     };
     let stream = match TcpStream::connect(&*addresses).await {
         Ok(stream) => stream,
-        Err(error) => return Finding::Passing(in_words(&error)),
+        Err(error) => return Diagnosis::Transient(in_words(&error)),
     };
     let mut stream = match TlsConnector::from(config).connect(name, stream).await {
         Ok(stream) => stream,
         Err(error) => return of_handshake(tls, host, &error),
     };
-    match timeout(VERDICT, stream.read_u8()).await {
+    match timeout(CERT_REFUSAL_TIMEOUT, stream.read_u8()).await {
         Ok(Err(error)) if tls_error(&error).is_some() => of_handshake(tls, host, &error),
-        Ok(Err(_)) => Finding::Passing(
+        Ok(Err(_)) => Diagnosis::Transient(
             "it speaks TLS, and then ends the connection; its log says why (a server that wants a client certificate \
              does so: cert and key in [tls])"
                 .to_owned(),
         ),
-        Ok(Ok(_)) | Err(_) => Finding::Nothing,
+        Ok(Ok(_)) | Err(_) => Diagnosis::Nothing,
     }
 }
 
 /// Returns true if and only if TLS is spoken at one of these addresses, by whomever.
-pub(super) async fn is_tls_spoken(addresses: &[SocketAddr]) -> bool {
+pub(super) async fn speaks_tls(addresses: &[SocketAddr]) -> bool {
     let Ok(stream) = TcpStream::connect(addresses).await else { return false };
     let Ok(peer) = stream.peer_addr() else { return false };
     let trusting_nobody = tls::client().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
@@ -86,13 +86,13 @@ fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-fn of_handshake(tls: &Tls, host: &str, error: &io::Error) -> Finding {
+fn of_handshake(tls: &Tls, host: &str, error: &io::Error) -> Diagnosis {
     match (tls_error(error), error.kind()) {
-        (Some(error), _) => Finding::Lasting(refusal(tls, host, error)),
+        (Some(error), _) => Diagnosis::Permanent(refusal(tls, host, error)),
         (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
-            Finding::Lasting(NO_TLS.to_owned())
+            Diagnosis::Permanent(NO_TLS.to_owned())
         }
-        (None, _) => Finding::Passing(error.to_string()),
+        (None, _) => Diagnosis::Transient(error.to_string()),
     }
 }
 

@@ -21,36 +21,41 @@ use tokio::time::{Instant, sleep_until};
 use zookeeper_client::SessionState;
 
 use super::backoff::Backoff;
-use super::subscriptions::{Command, Commands, Events};
+use super::subscriptions::{Command, CommandReceiver, EventSender};
 use super::{Exposure, StoreEvent};
 use crate::model::{NodePath, Subject};
 use audit::Audit;
-use connect::Failure;
-pub(super) use connect::{ATTEMPT, Connection, Ensemble, close};
-use node::{Node, Session};
+use connect::ConnectError;
+pub(super) use connect::{ATTEMPT_TIMEOUT, Connection, Ensemble, close};
+use node::{NodeTask, Session};
 
 /// The child of ZooKeeper's root in which it keeps its own.
 pub(super) const RESERVED: &str = "zookeeper";
 
 /// The first pause between two connection attempts.
-const FIRST: Duration = Duration::from_millis(100);
+const MIN_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Connection attempts start at most this far apart: what the contract promises.
-const CEILING: Duration = Duration::from_secs(5);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// After a loss the first attempt waits up to this long, so that a restarted ensemble is not met by every
 /// host of the cluster in the same millisecond.
-const SPREAD: Duration = Duration::from_millis(500);
+const MAX_RECONNECT_JITTER: Duration = Duration::from_millis(500);
 
 /// How many reasons of one outage are said: each server may have its own, and what a server says may vary.
-const MOST_REFUSALS: usize = 10;
+const MAX_REPORTED_REASONS: usize = 10;
 
 /// Nobody listens any more.
-struct Closed;
+struct ReceiverDropped;
 
 /// Runs until nobody listens any more.
-pub(super) async fn run(ensemble: Ensemble, chroot: NodePath, commands: Commands, events: Events) {
-    let mut keeper = Keeper {
+pub(super) async fn run(
+    ensemble: Ensemble,
+    chroot: NodePath,
+    commands: CommandReceiver,
+    events: EventSender,
+) {
+    let mut manager = SessionManager {
         ensemble,
         audit: Rc::new(Audit::new(chroot.clone())),
         chroot,
@@ -58,27 +63,27 @@ pub(super) async fn run(ensemble: Ensemble, chroot: NodePath, commands: Commands
         events,
         subjects: HashSet::new(),
         outage: None,
-        told_in_the_clear: false,
+        plaintext_reported: false,
     };
-    let Closed = keeper.keep().await;
+    let ReceiverDropped = manager.run_sessions().await;
 }
 
-struct Keeper {
+struct SessionManager {
     ensemble: Ensemble,
     chroot: NodePath,
-    commands: Commands,
-    events: Events,
+    commands: CommandReceiver,
+    events: EventSender,
     subjects: HashSet<Subject>,
     /// Of the present outage, if there is one that has been reported: what there is to do about it.
     outage: Option<HashSet<String>>,
     audit: Rc<Audit>,
     /// Whether it has been said that all passes in the clear.
-    told_in_the_clear: bool,
+    plaintext_reported: bool,
 }
 
-impl Keeper {
-    async fn keep(&mut self) -> Closed {
-        let mut backoff = Backoff::new(FIRST, CEILING);
+impl SessionManager {
+    async fn run_sessions(&mut self) -> ReceiverDropped {
+        let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
         let mut attempt_at = Instant::now();
         loop {
             let connection = loop {
@@ -96,14 +101,14 @@ impl Keeper {
                 }
                 attempt_at = started + backoff.next();
             };
-            let born = Instant::now();
+            let connected_at = Instant::now();
             let ended = match self.serve(connection).await {
                 Ok(ended) => ended,
                 Err(closed) => return closed,
             };
-            attempt_at = if ended.proved || born.elapsed() >= CEILING {
+            attempt_at = if ended.has_read_node || connected_at.elapsed() >= MAX_BACKOFF {
                 backoff.reset();
-                Instant::now() + SPREAD.mul_f64(fastrand::f64())
+                Instant::now() + MAX_RECONNECT_JITTER.mul_f64(fastrand::f64())
             } else {
                 Instant::now() + backoff.next()
             };
@@ -114,71 +119,75 @@ impl Keeper {
     }
 
     /// Waits for `deadline` while taking commands.
-    async fn until(&mut self, deadline: Instant) -> Result<(), Closed> {
+    async fn until(&mut self, deadline: Instant) -> Result<(), ReceiverDropped> {
         loop {
             tokio::select! {
-                command = self.commands.recv() => note(&mut self.subjects, command.ok_or(Closed)?),
+                command = self.commands.recv() => note(&mut self.subjects, command.ok_or(ReceiverDropped)?),
                 () = sleep_until(deadline) => return Ok(()),
             }
         }
     }
 
-    async fn connect(&mut self) -> Result<Result<Connection, Failure>, Closed> {
+    async fn connect(&mut self) -> Result<Result<Connection, ConnectError>, ReceiverDropped> {
         let Self { ensemble, commands, subjects, .. } = self;
-        let patience = ensemble.session_timeout.min(ATTEMPT);
-        let mut connecting = std::pin::pin!(ensemble.connect_next(patience));
+        let attempt_timeout = ensemble.session_timeout.min(ATTEMPT_TIMEOUT);
+        let mut connecting = std::pin::pin!(ensemble.connect_next(attempt_timeout));
         loop {
             tokio::select! {
-                command = commands.recv() => note(subjects, command.ok_or(Closed)?),
+                command = commands.recv() => note(subjects, command.ok_or(ReceiverDropped)?),
                 connection = &mut connecting => return Ok(connection),
             }
         }
     }
 
-    async fn disconnected(&mut self, reason: String) -> Result<(), Closed> {
+    async fn disconnected(&mut self, reason: String) -> Result<(), ReceiverDropped> {
         match self.outage {
             Some(_) => Ok(()),
             None => {
                 self.outage = Some(HashSet::new());
-                self.events.send(StoreEvent::Disconnected { reason }).await.map_err(|_| Closed)
+                self.events.send(StoreEvent::Disconnected { reason }).await.map_err(|_| ReceiverDropped)
             }
         }
     }
 
     /// A server that is restarted with another certificate, say, is first away and then refused, and the latter is what
     /// people must know.
-    async fn failed(&mut self, failure: Failure) -> Result<(), Closed> {
+    async fn failed(&mut self, failure: ConnectError) -> Result<(), ReceiverDropped> {
         let reason = format!("cannot connect to ZooKeeper: {}", failure.reason);
         let is_known = self.outage.is_some();
         self.disconnected(reason.clone()).await?;
         let said = self.outage.get_or_insert_default();
-        if !failure.lasts || said.len() >= MOST_REFUSALS || !said.insert(reason.clone()) || !is_known {
+        if !failure.permanent
+            || said.len() >= MAX_REPORTED_REASONS
+            || !said.insert(reason.clone())
+            || !is_known
+        {
             return Ok(());
         }
-        self.events.send(StoreEvent::Refused { reason }).await.map_err(|_| Closed)
+        self.events.send(StoreEvent::Refused { reason }).await.map_err(|_| ReceiverDropped)
     }
 
     /// Follows every subject on this session until it ends.
-    async fn serve(&mut self, connection: Connection) -> Result<Ended, Closed> {
-        let Connection { client, mut service, server, in_the_clear } = connection;
+    async fn serve(&mut self, connection: Connection) -> Result<SessionEnd, ReceiverDropped> {
+        let Connection { client, mut service, server, plaintext_peer } = connection;
         self.outage = None;
         let what = format!(
             "ZooKeeper {server}{}, session {}, timeout {:.1} s",
-            self.ensemble.manner(),
+            self.ensemble.auth_summary(),
             client.session_id(),
             client.session_timeout().as_secs_f64(),
         );
-        self.events.send(StoreEvent::Connected { what }).await.map_err(|_| Closed)?;
-        if in_the_clear.is_some_and(|peer| !peer.is_loopback()) && !self.told_in_the_clear {
-            self.told_in_the_clear = true;
+        self.events.send(StoreEvent::Connected { what }).await.map_err(|_| ReceiverDropped)?;
+        if plaintext_peer.is_some_and(|peer| !peer.is_loopback()) && !self.plaintext_reported {
+            self.plaintext_reported = true;
             let with_credentials = self.ensemble.has_credentials();
-            let exposure = Exposure::InTheClear { server: server.clone(), with_credentials };
-            self.events.send(StoreEvent::Exposed(exposure)).await.map_err(|_| Closed)?;
+            let exposure = Exposure::Plaintext { server: server.clone(), with_credentials };
+            self.events.send(StoreEvent::Exposed(exposure)).await.map_err(|_| ReceiverDropped)?;
         }
 
         let mut state = client.state_watcher();
         let session = Rc::new(Session::new(&client, self.events.clone(), Rc::clone(&self.audit)));
-        let mut nodes = Nodes::new(Rc::clone(&session), self.chroot.clone());
+        let mut nodes = NodeTasks::new(Rc::clone(&session), self.chroot.clone());
         for subject in &self.subjects {
             nodes.follow(subject);
         }
@@ -195,7 +204,7 @@ impl Keeper {
                         drop(client);
                         nodes.stop().await;
                         close(service).await;
-                        return Err(Closed);
+                        return Err(ReceiverDropped);
                     }
                 },
                 changed = state.changed() => now = changed,
@@ -217,7 +226,7 @@ impl Keeper {
             | SessionState::ConnectedReadOnly
             | SessionState::Closed => format!("the connection to ZooKeeper {server} was lost"),
         };
-        Ok(Ended { proved: session.proved.get(), reason })
+        Ok(SessionEnd { has_read_node: session.has_read_node.get(), reason })
     }
 }
 
@@ -234,21 +243,21 @@ fn note(subjects: &mut HashSet<Subject>, command: Command) {
     }
 }
 
-struct Ended {
+struct SessionEnd {
     /// Whether any node was read, which a server that only lets us in and out again never allows.
-    proved: bool,
+    has_read_node: bool,
     reason: String,
 }
 
 /// The tasks of one session, one for each subject.
-struct Nodes {
+struct NodeTasks {
     session: Rc<Session>,
     chroot: NodePath,
     tasks: JoinSet<()>,
     handles: HashMap<Subject, (AbortHandle, Rc<Notify>)>,
 }
 
-impl Nodes {
+impl NodeTasks {
     fn new(session: Rc<Session>, chroot: NodePath) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn_local(audit::run(Rc::clone(&session)));
@@ -278,7 +287,7 @@ impl Nodes {
             return;
         }
         let refresh = Rc::new(Notify::new());
-        let node = Node {
+        let node = NodeTask {
             session: Rc::clone(&self.session),
             subject: subject.clone(),
             path: subject.path.below(&self.chroot),

@@ -16,7 +16,7 @@ use zookeeper_client::{Client, Error, OneshotWatcher, Stat};
 use super::audit::Audit;
 use crate::model::{Content, Facet, NodePath, State, Subject, Version, children};
 use crate::store::backoff::{Backoff, jittered};
-use crate::store::subscriptions::Events;
+use crate::store::subscriptions::EventSender;
 use crate::store::{StoreEvent, tree};
 
 /// How often a node is compared with what was last sent, at the latest. Watches that a living session loses
@@ -30,32 +30,32 @@ const RESYNC_RATE: u32 = 10;
 
 /// The pauses before a node that could not be read is tried again: short at first, because most failures pass,
 /// and at most what the contract promises.
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_secs(30);
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(500);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
 /// What the tasks of one session share.
 pub(super) struct Session {
     /// Weak, so that a task that only waits for its watch does not keep the session open.
     pub(super) client: Weak<Client>,
-    pub(super) events: Events,
+    pub(super) events: EventSender,
     pub(super) audit: Rc<Audit>,
     /// How long a request may take: after that the session would have expired.
-    patience: Duration,
+    request_timeout: Duration,
     /// Whether a node has been read.
-    pub(super) proved: Cell<bool>,
+    pub(super) has_read_node: Cell<bool>,
     /// How many nodes are followed.
     pub(super) nodes: Cell<u32>,
 }
 
 impl Session {
-    pub(super) fn new(client: &Rc<Client>, events: Events, audit: Rc<Audit>) -> Self {
-        let patience = client.session_timeout();
+    pub(super) fn new(client: &Rc<Client>, events: EventSender, audit: Rc<Audit>) -> Self {
+        let request_timeout = client.session_timeout();
         Self {
             client: Rc::downgrade(client),
             events,
             audit,
-            patience,
-            proved: Cell::new(false),
+            request_timeout,
+            has_read_node: Cell::new(false),
             nodes: Cell::new(0),
         }
     }
@@ -64,26 +64,32 @@ impl Session {
         (Duration::from_secs(1) * self.nodes.get() / RESYNC_RATE).clamp(*RESYNC.start(), *RESYNC.end())
     }
 
-    pub(super) async fn ask<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
-        match timeout(self.patience, request).await {
-            Ok(answer) => answer.map_err(Failure::from),
-            Err(_) => Err(Failure::Passing(format!("no answer within {:.1} s", self.patience.as_secs_f64()))),
+    pub(super) async fn with_timeout<T>(
+        &self,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, ReadError> {
+        match timeout(self.request_timeout, request).await {
+            Ok(answer) => answer.map_err(ReadError::from),
+            Err(_) => Err(ReadError::Transient(format!(
+                "no answer within {:.1} s",
+                self.request_timeout.as_secs_f64()
+            ))),
         }
     }
 }
 
 /// Why a znode could not be read.
-pub(super) enum Failure {
+pub(super) enum ReadError {
     NoNode,
     /// Not this node's trouble: the whole session is replaced.
     SessionOver,
     /// May be gone at the next try, so it is worth mentioning only when it is not.
-    Passing(String),
+    Transient(String),
     /// Somebody has to do something about it.
     Refused(String),
 }
 
-impl From<Error> for Failure {
+impl From<Error> for ReadError {
     fn from(error: Error) -> Self {
         match error {
             Error::NoNode => Self::NoNode,
@@ -94,13 +100,13 @@ impl From<Error> for Failure {
             Error::BadArguments(_) => Self::Refused(format!("the server takes no such path ({error})")),
             // Requests of a cut connection end in `Custom`, codes the crate does not know in
             // `UnexpectedErrorCode`; the enum is open, so what comes later is tried again as well.
-            error => Self::Passing(error.to_string()),
+            error => Self::Transient(error.to_string()),
         }
     }
 }
 
 /// A state, and the watch that tells of the next one.
-struct Reading {
+struct WatchedState {
     state: State,
     /// What a stat of this state gives; `None` where the znode is absent.
     version: Option<Version>,
@@ -108,17 +114,17 @@ struct Reading {
 }
 
 /// The session is over, or nobody listens any more: nothing is left to do.
-struct Over;
+struct SessionOver;
 
 enum Wake {
     /// The znode changed, or a fresh read was asked for.
     Read,
     /// The znode changed, and the watch did not say so.
-    Drifted,
+    MissedChange,
 }
 
 /// A subject on its way through one session.
-pub(super) struct Node {
+pub(super) struct NodeTask {
     pub(super) session: Rc<Session>,
     pub(super) subject: Subject,
     /// The subject's path below the chroot.
@@ -127,7 +133,7 @@ pub(super) struct Node {
     pub(super) refresh: Rc<Notify>,
 }
 
-impl Node {
+impl NodeTask {
     /// Sends the state now and after each change, until the session is over.
     #[allow(
         clippy::manual_async_fn,
@@ -135,12 +141,12 @@ impl Node {
     )]
     pub(super) fn follow(self) -> impl Future<Output = ()> {
         async move {
-            let Err(Over) = self.follow_while_possible().await;
+            let Err(SessionOver) = self.follow_while_possible().await;
         }
     }
 
-    async fn follow_while_possible(&self) -> Result<Infallible, Over> {
-        let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
+    async fn follow_while_possible(&self) -> Result<Infallible, SessionOver> {
+        let mut backoff = Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
         let mut failures = 0;
         let mut said = false;
         // A watch is dropped only after the next one is set: taking the last watch of a path back from the
@@ -148,13 +154,13 @@ impl Node {
         let mut watch: Option<Pin<Box<dyn Future<Output = ()>>>> = None;
         loop {
             // First room for the state, then the read: what waits for a slow listener is not read yet.
-            let slot = self.session.events.reserve().await.map_err(|_| Over)?;
+            let slot = self.session.events.reserve().await.map_err(|_| SessionOver)?;
             // Boxed, because the wait below it lasts for days and should not hold the space of a read.
             let failure = match Box::pin(self.read_and_watch()).await {
-                Ok(Reading { state, version, watch: set }) => {
+                Ok(WatchedState { state, version, watch: set }) => {
                     (failures, said) = (0, false);
                     backoff.reset();
-                    self.session.proved.set(true);
+                    self.session.has_read_node.set(true);
                     // What the nodes below are called is data, and none of it goes into a log.
                     if let State::Present { .. } = state
                         && self.session.events.is_wanted(&self.subject)
@@ -167,9 +173,9 @@ impl Node {
                     self.session.events.outdated(&self.subject);
                     match wake {
                         Wake::Read => {}
-                        Wake::Drifted => {
-                            let event = StoreEvent::Drifted { subject: self.subject.clone() };
-                            self.session.events.send(event).await.map_err(|_| Over)?;
+                        Wake::MissedChange => {
+                            let event = StoreEvent::MissedChange { subject: self.subject.clone() };
+                            self.session.events.send(event).await.map_err(|_| SessionOver)?;
                         }
                     }
                     continue;
@@ -178,10 +184,10 @@ impl Node {
             };
             failures += 1;
             let reason = match failure {
-                Failure::SessionOver => return Err(Over),
-                Failure::NoNode => None,
-                Failure::Passing(reason) => Some(reason).filter(|_| failures > 1),
-                Failure::Refused(reason) => Some(reason),
+                ReadError::SessionOver => return Err(SessionOver),
+                ReadError::NoNode => None,
+                ReadError::Transient(reason) => Some(reason).filter(|_| failures > 1),
+                ReadError::Refused(reason) => Some(reason),
             };
             match reason {
                 Some(reason) if !said => {
@@ -198,34 +204,34 @@ impl Node {
         }
     }
 
-    async fn read_and_watch(&self) -> Result<Reading, Failure> {
+    async fn read_and_watch(&self) -> Result<WatchedState, ReadError> {
         let Self { session, path, subject, .. } = self;
         let (path, facet) = (path.as_str(), subject.facet);
-        let client = session.client.upgrade().ok_or(Failure::SessionOver)?;
+        let client = session.client.upgrade().ok_or(ReadError::SessionOver)?;
         let mut _crossed;
         loop {
             let read = match facet {
                 Facet::Data => session
-                    .ask(client.get_and_watch_data(path))
+                    .with_timeout(client.get_and_watch_data(path))
                     .await
                     .map(|(data, stat, watch)| (Content::Data(data.into()), stat, watch)),
                 Facet::Children => session
-                    .ask(client.get_and_watch_children(path))
+                    .with_timeout(client.get_and_watch_children(path))
                     .await
                     .map(|(names, stat, watch)| (Content::Children(children(names).into()), stat, watch)),
-                Facet::Tree => tree::not_of_a_store(),
+                Facet::Tree => tree::unsupported_tree_facet(),
             };
             match read {
                 Ok((content, stat, watch)) => {
                     let version = version(&stat, facet);
                     let state = State::Present { version, content };
-                    return Ok(Reading { state, version: Some(version), watch });
+                    return Ok(WatchedState { state, version: Some(version), watch });
                 }
-                Err(Failure::NoNode) => {}
+                Err(ReadError::NoNode) => {}
                 Err(failure) => return Err(failure),
             }
-            match session.ask(client.check_and_watch_stat(path)).await? {
-                (None, watch) => return Ok(Reading { state: State::Absent, version: None, watch }),
+            match session.with_timeout(client.check_and_watch_stat(path)).await? {
+                (None, watch) => return Ok(WatchedState { state: State::Absent, version: None, watch }),
                 // Created in between. Its watch is kept until the next one is set.
                 (Some(_), watch) => _crossed = watch,
             }
@@ -236,7 +242,7 @@ impl Node {
         &self,
         version: Option<Version>,
         mut changed: Pin<&mut (dyn Future<Output = ()> + 'static)>,
-    ) -> Result<Wake, Over> {
+    ) -> Result<Wake, SessionOver> {
         loop {
             tokio::select! {
                 () = &mut changed => return Ok(Wake::Read),
@@ -247,36 +253,42 @@ impl Node {
                 Ok(now) if now == version => {}
                 // The server notifies before it answers, so a watch that works has spoken by now.
                 Ok(_) => {
-                    return Ok(if changed.now_or_never().is_some() { Wake::Read } else { Wake::Drifted });
+                    return Ok(if changed.now_or_never().is_some() {
+                        Wake::Read
+                    } else {
+                        Wake::MissedChange
+                    });
                 }
-                Err(Failure::SessionOver) => return Err(Over),
+                Err(ReadError::SessionOver) => return Err(SessionOver),
                 // The watch still stands, and the next look is not far.
-                Err(Failure::NoNode | Failure::Passing(_) | Failure::Refused(_)) => {}
+                Err(ReadError::NoNode | ReadError::Transient(_) | ReadError::Refused(_)) => {}
             }
         }
     }
 
-    async fn stat(&self) -> Result<Option<Version>, Failure> {
-        let client = self.session.client.upgrade().ok_or(Failure::SessionOver)?;
-        let stat = self.session.ask(client.check_stat(self.path.as_str())).await?;
+    async fn stat(&self) -> Result<Option<Version>, ReadError> {
+        let client = self.session.client.upgrade().ok_or(ReadError::SessionOver)?;
+        let stat = self.session.with_timeout(client.check_stat(self.path.as_str())).await?;
         Ok(stat.map(|stat| version(&stat, self.subject.facet)))
     }
 }
 
 fn version(stat: &Stat, facet: Facet) -> Version {
-    let incarnation = moment(stat.czxid, stat.ctime);
+    let incarnation = transaction_id(stat.czxid, stat.ctime);
     match facet {
-        Facet::Data => {
-            Version { incarnation, revision: moment(stat.mzxid, stat.mtime), number: stat.version.into() }
-        }
+        Facet::Data => Version {
+            incarnation,
+            revision: transaction_id(stat.mzxid, stat.mtime),
+            number: stat.version.into(),
+        },
         Facet::Children => Version { incarnation, revision: stat.pzxid, number: stat.cversion.into() },
-        Facet::Tree => tree::not_of_a_store(),
+        Facet::Tree => tree::unsupported_tree_facet(),
     }
 }
 
 /// A transaction by its id and its time in milliseconds. The id alone tells transactions of one history apart, but not
 /// those of a server that was wiped and filled again in the same order.
-fn moment(zxid: i64, at: i64) -> i64 {
+fn transaction_id(zxid: i64, at: i64) -> i64 {
     // Both count from below, so the time goes where the id has its epoch, which is small.
     zxid ^ at.rotate_left(22)
 }

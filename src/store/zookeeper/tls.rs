@@ -16,7 +16,7 @@ use thiserror::Error;
 use zookeeper_client::TlsOptions;
 
 use crate::store::secret::{self, Credential};
-use crate::trust::{Place, exposed, trusted};
+use crate::trust::{Location, exposed, trusted};
 
 /// The `[tls]` of a store: files in PEM. They are read anew for each connection, so that renewed ones need no restart.
 #[derive(Clone, Debug)]
@@ -24,11 +24,11 @@ pub struct Tls {
     /// Whose servers are trusted: certificates, and certificate revocation lists if there are any.
     pub ca: PathBuf,
     /// Whom the server is told that we are.
-    pub identity: Option<Identity>,
+    pub identity: Option<ClientCertificate>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub struct ClientCertificate {
     /// The certificate, and after it those between it and its CA.
     pub cert: PathBuf,
     pub key: Key,
@@ -41,7 +41,7 @@ pub enum Key {
 }
 
 /// For the crate that speaks ZooKeeper, and for ourselves where that does not say what is wrong.
-pub(super) struct Loaded {
+pub(super) struct LoadedTls {
     pub(super) options: TlsOptions,
     pub(super) config: Arc<ClientConfig>,
 }
@@ -49,7 +49,7 @@ pub(super) struct Loaded {
 /// Why no connection can be made with the files as they are. It quotes nothing of them.
 #[derive(Debug, Error)]
 #[error("{key}: {reason}")]
-pub struct Unusable {
+pub struct TlsFileError {
     /// The setting to look at.
     pub key: &'static str,
     pub reason: String,
@@ -61,12 +61,12 @@ const KEY: &str = "tls.key";
 
 impl Tls {
     /// Whether a connection could be made with the files as they are now.
-    pub fn check(&self) -> Result<(), Unusable> {
+    pub fn check(&self) -> Result<(), TlsFileError> {
         self.load().map(drop)
     }
 
     /// Reads and checks all files. It may block.
-    pub(super) fn load(&self) -> Result<Loaded, Unusable> {
+    pub(super) fn load(&self) -> Result<LoadedTls, TlsFileError> {
         let ca = read(CA, &self.ca)?;
         let wrong = |reason: &str| wrong(CA, &self.ca, reason);
         let mut roots = RootCertStore::empty();
@@ -83,24 +83,24 @@ impl Tls {
         let config = client().with_webpki_verifier(verifier);
         match &self.identity {
             Some(identity) => identity.add_to(options, config),
-            None => Ok(Loaded { options, config: config.with_no_client_auth().into() }),
+            None => Ok(LoadedTls { options, config: config.with_no_client_auth().into() }),
         }
     }
 }
 
-impl Identity {
+impl ClientCertificate {
     fn add_to(
         &self,
         options: TlsOptions,
         config: ConfigBuilder<ClientConfig, WantsClientCert>,
-    ) -> Result<Loaded, Unusable> {
+    ) -> Result<LoadedTls, TlsFileError> {
         let (cert, key) = (read(CERT, &self.cert)?, self.key.read()?);
         let wrong = |reason: &str| wrong(CERT, &self.cert, reason);
         let chain = certificates(&cert).map_err(wrong)?;
         if chain.is_empty() {
             return Err(wrong(NO_CERTIFICATE));
         }
-        let wrong_key = |reason: &str| Unusable { key: KEY, reason: reason.to_owned() };
+        let wrong_key = |reason: &str| TlsFileError { key: KEY, reason: reason.to_owned() };
         let parsed = PrivateKeyDer::from_pem_slice(key.as_bytes());
         let parsed =
             parsed.map_err(|_| wrong_key("it has no private key in PEM that needs no passphrase"))?;
@@ -113,24 +113,24 @@ impl Identity {
         })?;
         let options = options.with_pem_identity(&cert, &key);
         let options = options.map_err(|_| wrong("it and its key cannot be used"))?;
-        Ok(Loaded { options, config: config.into() })
+        Ok(LoadedTls { options, config: config.into() })
     }
 }
 
 impl Key {
-    fn read(&self) -> Result<String, Unusable> {
+    fn read(&self) -> Result<String, TlsFileError> {
         match self {
             Self::File(path) => {
                 let (file, mode) = open(KEY, path)?;
                 // Others may have reasons of their own, but root's key is nobody else's.
                 match exposed(path, mode).filter(|_| geteuid().is_root()) {
-                    Some(exposed) => Err(Unusable { key: KEY, reason: exposed.to_string() }),
+                    Some(exposed) => Err(TlsFileError { key: KEY, reason: exposed.to_string() }),
                     None => text(KEY, path, file),
                 }
             }
             Self::Credential(credential) => {
                 let path = credential.path();
-                read(KEY, &path.map_err(|error| Unusable { key: KEY, reason: error.to_string() })?)
+                read(KEY, &path.map_err(|error| TlsFileError { key: KEY, reason: error.to_string() })?)
             }
         }
     }
@@ -143,34 +143,34 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, &'static str>
     CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|_| NO_PEM)
 }
 
-fn read(key: &'static str, path: &Path) -> Result<String, Unusable> {
+fn read(key: &'static str, path: &Path) -> Result<String, TlsFileError> {
     text(key, path, open(key, path)?.0)
 }
 
 /// Opens a file and gives its mode. Whoever can change one of root's decides whom root believes.
-fn open(key: &'static str, path: &Path) -> Result<(File, u32), Unusable> {
+fn open(key: &'static str, path: &Path) -> Result<(File, u32), TlsFileError> {
     let opened = secret::open(path).and_then(|file| Ok((file.metadata()?, file)));
     let (metadata, file) = opened.map_err(|error| wrong(key, path, &error.to_string()))?;
     if geteuid().is_root() {
-        trusted(path, metadata.uid(), metadata.mode(), Place::Within)
-            .map_err(|distrusted| Unusable { key, reason: distrusted.to_string() })?;
+        trusted(path, metadata.uid(), metadata.mode(), Location::Inside)
+            .map_err(|untrusted| TlsFileError { key, reason: untrusted.to_string() })?;
     }
     Ok((file, metadata.mode()))
 }
 
-fn text(key: &'static str, path: &Path, file: File) -> Result<String, Unusable> {
+fn text(key: &'static str, path: &Path, file: File) -> Result<String, TlsFileError> {
     let mut text = Vec::new();
-    let read = file.take(LARGEST).read_to_end(&mut text);
+    let read = file.take(MAX_PEM_BYTES).read_to_end(&mut text);
     read.map_err(|error| wrong(key, path, &error.to_string()))?;
     String::from_utf8(text).map_err(|_| wrong(key, path, NO_PEM))
 }
 
-fn wrong(key: &'static str, path: &Path, reason: &str) -> Unusable {
-    Unusable { key, reason: format!("{}: {reason}", path.display()) }
+fn wrong(key: &'static str, path: &Path, reason: &str) -> TlsFileError {
+    TlsFileError { key, reason: format!("{}: {reason}", path.display()) }
 }
 
 /// More than any bundle of CAs has.
-const LARGEST: u64 = 16 << 20;
+const MAX_PEM_BYTES: u64 = 16 << 20;
 
 /// The host and the port of a server as a [`crate::store::StoreUrl`] has it. The host is what its certificate must be for.
 pub(super) fn host_and_port(server: &str) -> (&str, &str) {

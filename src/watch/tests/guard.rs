@@ -6,14 +6,14 @@ use crate::model::{Share, Tree};
 const FREE: Guard = QUEUE.guard;
 
 /// Not of a load.
-const BEFORE: Standing = Standing {
+const BEFORE: Snapshot = Snapshot {
     seen: Some(Seen::Absent),
-    owed: None,
+    pending: None,
     applied: None,
     discarded: None,
     held: None,
     admitted: None,
-    reference: None,
+    applied_size: None,
     failures: 0,
     stopped: false,
     paused: false,
@@ -35,16 +35,16 @@ fn sized(revision: i64, size: usize) -> State {
     State::Present { version: version(1, revision), content: Content::Data(vec![0; size].into()) }
 }
 
-fn held(revision: i64, suspicion: Suspicion) -> Effect {
-    Effect::Held { version: version(1, revision), suspicion }
+fn held(revision: i64, hold_reason: HoldReason) -> Effect {
+    Effect::Held { version: version(1, revision), hold_reason }
 }
 
 fn empty(revision: i64) -> Effect {
-    held(revision, Suspicion::Empty)
+    held(revision, HoldReason::Empty)
 }
 
-fn shrunk(revision: i64, amount: u64, reference: u64) -> Effect {
-    held(revision, Suspicion::Shrunk { amount, reference, most: Share::of_percent(50.0).unwrap() })
+fn shrunk(revision: i64, amount: u64, applied_size: u64) -> Effect {
+    held(revision, HoldReason::Shrunk { amount, applied_size, limit: Share::of_percent(50.0).unwrap() })
 }
 
 /// In the place of a spawn: the run, why, and with which revision.
@@ -86,17 +86,18 @@ impl Bench {
 fn what_is_suspicious() {
     let share = |percent| Share::of_percent(percent).unwrap();
     let shrink = |percent| Guard { max_shrink: Some(share(percent)), ..FREE };
-    let most = |bytes| Guard { max_data: Some(bytes), ..FREE };
-    let shrunk =
-        |amount, reference, percent| Some(Suspicion::Shrunk { amount, reference, most: share(percent) });
-    let too_much = |bytes, most| Some(Suspicion::TooMuch { bytes, most });
-    for (guard, size, reference, expected) in [
+    let limit = |bytes| Guard { max_data: Some(bytes), ..FREE };
+    let shrunk = |amount, applied_size, percent| {
+        Some(HoldReason::Shrunk { amount, applied_size, limit: share(percent) })
+    };
+    let too_much = |bytes, limit| Some(HoldReason::TooMuch { bytes, limit });
+    for (guard, size, applied_size, expected) in [
         (FREE, 0, Some(1000), None),
-        (most(0), 0, None, None),
-        (most(0), 1, None, too_much(1, 0)),
-        (most(10), 10, None, None),
-        (most(10), 11, None, too_much(11, 10)),
-        (not_empty(), 0, None, Some(Suspicion::Empty)),
+        (limit(0), 0, None, None),
+        (limit(0), 1, None, too_much(1, 0)),
+        (limit(10), 10, None, None),
+        (limit(10), 11, None, too_much(11, 10)),
+        (not_empty(), 0, None, Some(HoldReason::Empty)),
         (not_empty(), 1, None, None),
         (shrink(50.0), 0, None, None),
         (shrink(50.0), 0, Some(0), None),
@@ -112,11 +113,11 @@ fn what_is_suspicious() {
         (shrink(100.0), 0, Some(100), None),
         // As large as can be, without a product that wraps.
         (shrink(50.0), 10, Some(u64::MAX), shrunk(10, u64::MAX, 50.0)),
-        (Guard { not_empty: true, ..shrink(50.0) }, 0, Some(100), Some(Suspicion::Empty)),
+        (Guard { not_empty: true, ..shrink(50.0) }, 0, Some(100), Some(HoldReason::Empty)),
         (Guard { max_data: Some(1), ..shrink(50.0) }, 2, Some(100), too_much(2, 1)),
     ] {
         let content = Content::Data(vec![0; size].into());
-        assert_eq!(guard.suspicion(&content, reference), expected, "{guard:?} {size} {reference:?}");
+        assert_eq!(guard.hold_reason(&content, applied_size), expected, "{guard:?} {size} {applied_size:?}");
     }
 }
 
@@ -231,8 +232,8 @@ fn force_runs_what_is_held_and_that_is_what_the_next_one_is_compared_with() {
     assert_eq!(ran(&bench.sized(2, 10)), (2, Event::Trigger, 2));
     assert_eq!(bench.held(), None);
     assert_eq!(bench.end(2), []);
-    let Standing { applied, reference, .. } = bench.watch.standing();
-    assert_eq!((applied, reference), (Some(version(1, 2)), Some(10)));
+    let Snapshot { applied, applied_size, .. } = bench.watch.snapshot();
+    assert_eq!((applied, applied_size), (Some(version(1, 2)), Some(10)));
     assert_eq!(ran(&bench.sized(3, 5)), (3, Event::Changed, 3));
 }
 
@@ -290,7 +291,7 @@ fn a_changed_definition_judges_anew_what_waits() {
 
 #[test]
 fn what_could_not_be_started_is_judged_anew_by_another_definition() {
-    let starved = |run| Input::Ended { run: RunId(run), end: End::Starved };
+    let starved = |run| Input::Ended { run: RunId(run), end: RunResult::Starved };
     let mut bench = Bench::after(guarded(FREE), 100);
     ran(&bench.sized(2, 10));
     bench.redefine(guarded(half()));
@@ -308,7 +309,7 @@ fn what_could_not_be_started_is_judged_anew_by_another_definition() {
 
 #[test]
 fn what_was_forced_can_be_triggered_again_also_when_it_failed() {
-    for end in [End::Succeeded, End::Failed] {
+    for end in [RunResult::Succeeded, RunResult::Failed] {
         let mut bench = Bench::after(guarded(not_empty()), 1);
         bench.sized(2, 0);
         bench.trigger(true);
@@ -410,7 +411,7 @@ fn what_was_held_by_an_older_success_stays_held_over_a_restart() {
     assert_eq!(bench.end(2), []);
     assert_eq!(bench.held(), Some(3));
     let mut next = bench.reborn(guarded(half()), None);
-    assert_eq!(next.sized(3, 40), [held(3, Suspicion::Former)]);
+    assert_eq!(next.sized(3, 40), [held(3, HoldReason::HeldBefore)]);
     next.trigger(true);
     assert_eq!(ran(&next.sized(3, 40)), (1, Event::Trigger, 3));
 }
@@ -468,7 +469,7 @@ fn what_the_present_definition_let_through_is_not_held_when_an_older_run_of_it_s
     bench.redefine(policy(RunOnLoad::Always));
     assert_eq!(bench.sized(3, 40), [], "it waits");
     assert_eq!(bench.end(2), []);
-    let effects = bench.step(Input::Ended { run: RunId(3), end: End::Starved });
+    let effects = bench.step(Input::Ended { run: RunId(3), end: RunResult::Starved });
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Held { .. })), "{effects:?}");
     assert_eq!(bench.held(), None);
 }
@@ -478,11 +479,11 @@ fn a_restart_with_another_definition_judges_anew_and_one_with_another_node_knows
     let mut bench = Bench::after(guarded(half()), 100);
     assert_eq!(bench.sized(2, 10), [shrunk(2, 10, 100)]);
     let next = |policy, same_subject| {
-        let standing = bench.watch.standing();
-        let record = Some(Record { standing, same_subject, same_definition: false });
+        let snapshot = bench.watch.snapshot();
+        let record = Some(Record { snapshot, same_subject, same_definition: false });
         let mut next = Bench::of(Watch::unloaded());
-        let standing = Past { record, ..Past::default() }.standing();
-        assert_eq!(next.load(policy, standing, false), []);
+        let snapshot = Recovery { record, ..Recovery::default() }.snapshot();
+        assert_eq!(next.load(policy, snapshot, false), []);
         next
     };
     assert_eq!(ran(&next(guarded(FREE), true).sized(2, 10)), (1, Event::Changed, 2));
@@ -497,9 +498,9 @@ fn a_restart_with_another_definition_judges_anew_what_was_forced_before() {
     bench.sized(2, 10);
     bench.trigger(true);
     ran(&bench.sized(2, 10));
-    let record = Record { standing: bench.watch.standing(), same_subject: true, same_definition: false };
+    let record = Record { snapshot: bench.watch.snapshot(), same_subject: true, same_definition: false };
     let mut next = Bench::of(Watch::unloaded());
-    next.load(guarded(half()), Past { record: Some(record), ..Past::default() }.standing(), false);
+    next.load(guarded(half()), Recovery { record: Some(record), ..Recovery::default() }.snapshot(), false);
     assert_eq!(next.sized(2, 10), [shrunk(2, 10, 100)]);
 }
 
@@ -508,8 +509,8 @@ fn a_watch_that_comes_back_knows_what_it_succeeded_with_and_holds_nothing_any_mo
     let mut bench = Bench::after(guarded(half()), 100);
     bench.sized(2, 10);
     bench.step(Input::Retired);
-    let standing = Standing { reference: Some(100), ..Standing::default() };
-    bench.load(Policy { run_on_load: RunOnLoad::Always, ..guarded(half()) }, standing, false);
+    let snapshot = Snapshot { applied_size: Some(100), ..Snapshot::default() };
+    bench.load(Policy { run_on_load: RunOnLoad::Always, ..guarded(half()) }, snapshot, false);
     assert_eq!(bench.held(), None);
     assert_eq!(bench.sized(2, 10), [shrunk(2, 10, 100)]);
 }

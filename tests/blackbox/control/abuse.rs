@@ -126,7 +126,7 @@ fn clients_that_never_read_their_answer_are_let_go_and_cost_little() {
     // They are gone before they have read anything.
     wait_until("their end", || daemon.process().open_files() <= before.0 + 4);
     for mut client in clients {
-        client.patience(Duration::from_secs(60));
+        client.limit(Duration::from_secs(60));
         let mut answer = Vec::new();
         let _ = client.read_to_end(&mut answer);
         assert!(answer.len() < whole.body.len(), "its end is missing");

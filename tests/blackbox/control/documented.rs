@@ -133,16 +133,16 @@ fn every_state_is_documented() {
 
 #[test]
 fn every_outcome_is_documented() {
-    use twitcher::ledger::Ending;
+    use twitcher::ledger::RunOutcome;
     let endings = [
-        Ending::Exited(0),
-        Ending::Exited(1),
-        Ending::Signaled(9),
-        Ending::TimedOut,
-        Ending::Killed,
-        Ending::NotStarted(""),
-        Ending::Interrupted,
-        Ending::Unknown,
+        RunOutcome::Exited(0),
+        RunOutcome::Exited(1),
+        RunOutcome::Signaled(9),
+        RunOutcome::TimedOut,
+        RunOutcome::Killed,
+        RunOutcome::NotStarted(""),
+        RunOutcome::Interrupted,
+        RunOutcome::Unknown,
     ];
     let names: BTreeSet<_> =
         endings.iter().map(|it| it.name().to_owned()).chain(["running".to_owned()]).collect();

@@ -49,20 +49,20 @@ impl Answer {
 /// A connection to the daemon, by Unix socket or by TCP.
 pub trait Connection: Read + Write {
     /// Waits no longer than this for what is read and written.
-    fn patience(&self, patience: Duration);
+    fn limit(&self, limit: Duration);
 }
 
 impl Connection for UnixStream {
-    fn patience(&self, patience: Duration) {
-        self.set_read_timeout(Some(patience)).expect("set a timeout");
-        self.set_write_timeout(Some(patience)).expect("set a timeout");
+    fn limit(&self, limit: Duration) {
+        self.set_read_timeout(Some(limit)).expect("set a timeout");
+        self.set_write_timeout(Some(limit)).expect("set a timeout");
     }
 }
 
 impl Connection for TcpStream {
-    fn patience(&self, patience: Duration) {
-        self.set_read_timeout(Some(patience)).expect("set a timeout");
-        self.set_write_timeout(Some(patience)).expect("set a timeout");
+    fn limit(&self, limit: Duration) {
+        self.set_read_timeout(Some(limit)).expect("set a timeout");
+        self.set_write_timeout(Some(limit)).expect("set a timeout");
     }
 }
 
@@ -76,7 +76,7 @@ pub fn connect(socket: &Path) -> UnixStream {
 /// It may do so before it has read everything.
 #[track_caller]
 pub fn say(mut connection: impl Connection, bytes: &[u8]) -> Vec<u8> {
-    connection.patience(DEADLINE);
+    connection.limit(DEADLINE);
     let _ = connection.write_all(bytes);
     let mut answer = Vec::new();
     match connection.read_to_end(&mut answer) {

@@ -17,7 +17,7 @@ use super::process::Process;
 use super::wait::{poll, wait_for};
 
 /// How long a daemon has to end when its test is over: TERM, the second TERM, and KILL for its actions.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A command line, not yet run.
 pub struct Twitcher {
@@ -257,7 +257,7 @@ impl Drop for Daemon {
         }
         // The second TERM skips the grace, so that running actions end with their daemon. One that hangs is
         // killed: the test has said by then what it thinks of it.
-        poll(PATIENCE, || {
+        poll(TIMEOUT, || {
             let running = self.is_running();
             if running {
                 self.signal(Signal::SIGTERM);

@@ -8,12 +8,12 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// Short enough to cost no test a noticeable wait, long enough to leave the processor to the daemons.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Tries until `attempt` gives something, but no longer than `patience`.
-pub fn poll<T>(patience: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+/// Tries until `attempt` gives something, but no longer than `limit`.
+pub fn poll<T>(limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     loop {
         let found = attempt();
-        if found.is_some() || started.elapsed() >= patience {
+        if found.is_some() || started.elapsed() >= limit {
             return found;
         }
         std::thread::sleep(POLL);

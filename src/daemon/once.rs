@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Daemon, Duration, Start};
+use super::{Daemon, Duration, PendingStart};
 use crate::control::status::{DaemonStatus, WatchStatus};
 use crate::model::RunOnLoad;
 use crate::watch::{Condition, Event};
@@ -13,17 +13,17 @@ pub enum Until {
     /// It is told to stop.
     Stopped,
     /// Nothing is pending any more. What a store holds that is away is waited for so long.
-    Rest { patience: Duration },
+    Idle { timeout: Duration },
     /// It is known what would be started. Nothing is.
-    Rehearsed { patience: Duration },
+    Planned { timeout: Duration },
 }
 
 /// How often we look whether all is done: no wait that people notice, and no work to speak of for ten thousand watches.
-pub(super) const LOOK: Duration = Duration::from_millis(20);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A run that was not started, because this is a rehearsal.
 #[derive(Clone, Debug)]
-pub struct Rehearsed {
+pub struct PlannedRun {
     /// As the log names it.
     pub watch: String,
     pub event: &'static str,
@@ -33,10 +33,10 @@ pub struct Rehearsed {
 
 /// How things stood when the daemon ended.
 #[derive(Clone, Debug)]
-pub struct Final {
+pub struct FinalStatus {
     pub daemon: DaemonStatus,
     pub watches: Vec<WatchStatus>,
-    pub rehearsed: Vec<Rehearsed>,
+    pub planned: Vec<PlannedRun>,
 }
 
 fn why(event: Event, run_on_load: RunOnLoad) -> &'static str {
@@ -52,14 +52,14 @@ fn why(event: Event, run_on_load: RunOnLoad) -> &'static str {
 }
 
 impl Daemon {
-    pub(super) fn is_rehearsal(&self) -> bool {
-        matches!(self.until, Until::Rehearsed { .. })
+    pub(super) fn is_dry_run(&self) -> bool {
+        matches!(self.until, Until::Planned { .. })
     }
 
-    pub(super) fn rehearse(&mut self, starting: Vec<Start>) {
-        for Start { watch, update, .. } in starting {
+    pub(super) fn plan_runs(&mut self, starting: Vec<PendingStart>) {
+        for PendingStart { watch, update, .. } in starting {
             let Some(spec) = self.entries.get(&watch).and_then(|entry| entry.loaded()) else { continue };
-            self.rehearsed.push(Rehearsed {
+            self.planned.push(PlannedRun {
                 watch: spec.id.to_string(),
                 event: update.event.as_str(),
                 version: update.version.number,
@@ -70,24 +70,24 @@ impl Daemon {
 
     /// Whether the daemon has done what it was started for.
     pub(super) fn is_done(&mut self) -> bool {
-        let (patience, rehearsal) = match self.until {
+        let (timeout, is_dry_run) = match self.until {
             Until::Stopped => return false,
-            Until::Rest { patience } => (patience, false),
-            Until::Rehearsed { patience } => (patience, true),
+            Until::Idle { timeout } => (timeout, false),
+            Until::Planned { timeout } => (timeout, true),
         };
         if !self.scan.is_done() || !self.runs.is_empty() {
             return false;
         }
         let waits_since = *self.scanned_at.get_or_insert_with(Instant::now);
-        let given_up = waits_since.elapsed() >= patience;
+        let given_up = waits_since.elapsed() >= timeout;
         self.entries.values().all(|entry| {
             let Some(spec) = entry.loaded() else { return true };
             let unreadable = self.unreadable(spec).is_some();
-            if entry.watch.awaits_word() && !unreadable {
+            if entry.watch.awaits_observation() && !unreadable {
                 return given_up && !self.stores[&spec.store].is_connected();
             }
             match entry.watch.condition(unreadable) {
-                Condition::Running | Condition::Retrying | Condition::Waiting => rehearsal,
+                Condition::Running | Condition::Retrying | Condition::Waiting => is_dry_run,
                 Condition::Unknown
                 | Condition::Paused
                 | Condition::Stopped
@@ -101,11 +101,11 @@ impl Daemon {
     }
 
     /// How things stand; `None` if it was to work until it is stopped, as nobody asks then.
-    pub(super) fn finally(&mut self) -> Option<Final> {
+    pub(super) fn final_status(&mut self) -> Option<FinalStatus> {
         if self.until == Until::Stopped {
             return None;
         }
         let watches = self.entries.values().filter_map(|entry| self.watch_status(entry)).collect();
-        Some(Final { daemon: self.status(), watches, rehearsed: std::mem::take(&mut self.rehearsed) })
+        Some(FinalStatus { daemon: self.status(), watches, planned: std::mem::take(&mut self.planned) })
     }
 }

@@ -7,29 +7,29 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::facts::is_variable_name;
-use super::register::{LAST_SIGNAL, LONGEST_TIMEOUT, surroundings};
+use super::register::{MAX_SIGNAL, MAX_TIMEOUT, exec_context};
 use crate::config::registered::{RawAction, RawWatch};
-use crate::model::{Output, Surroundings};
+use crate::model::{ExecContext, Output};
 
 /// The key whose value no file can have given to one of its watches, if there is one.
-pub(super) fn implausible(watches: &[RawWatch]) -> Option<&'static str> {
+pub(super) fn first_invalid_key(watches: &[RawWatch]) -> Option<&'static str> {
     let mut descriptions = HashSet::new();
     watches.iter().find_map(|watch| {
         let is_another = descriptions.insert(watch.description.as_str());
-        if is_another { implausible_watch(watch) } else { Some("description") }
+        if is_another { first_invalid_watch_key(watch) } else { Some("description") }
     })
 }
 
-fn implausible_watch(watch: &RawWatch) -> Option<&'static str> {
+fn first_invalid_watch_key(watch: &RawWatch) -> Option<&'static str> {
     let RawWatch { action, notify_signal, timeout, max_parallel, retry, throttle, guard, .. } = watch;
     let is_runnable = match action {
         RawAction::Command(words) => is_command(words),
         RawAction::Function { .. } => true,
     };
-    let is_time = |time: &Duration| *time <= LONGEST_TIMEOUT;
+    let is_time = |time: &Duration| *time <= MAX_TIMEOUT;
     let checks = [
         ("action", is_runnable),
-        ("notify_signal", notify_signal.is_none_or(|signal| (1..=LAST_SIGNAL).contains(&signal.into()))),
+        ("notify_signal", notify_signal.is_none_or(|signal| (1..=MAX_SIGNAL).contains(&signal.into()))),
         ("timeout", timeout.as_ref().is_none_or(is_time)),
         ("max_parallel", *max_parallel > 0),
         ("retry", retry.is_none_or(|retry| [retry.delay, retry.max_delay].iter().all(is_time))),
@@ -39,22 +39,19 @@ fn implausible_watch(watch: &RawWatch) -> Option<&'static str> {
         ("max_shrink", guard.max_shrink.is_none_or(|share| share.percent() <= 100.0)),
     ];
     let wrong = checks.into_iter().find(|(_, holds)| !holds).map(|(key, _)| key);
-    wrong.or_else(|| watch.surroundings.as_deref().and_then(implausible_surroundings))
+    wrong.or_else(|| watch.exec_context.as_deref().and_then(first_invalid_exec_key))
 }
 
-fn implausible_surroundings(asked: &Surroundings) -> Option<&'static str> {
-    let Surroundings { variables, cwd, umask, nice, limits: _, no_new_privs: _, output } = asked;
+fn first_invalid_exec_key(asked: &ExecContext) -> Option<&'static str> {
+    let ExecContext { variables, cwd, umask, nice, limits: _, no_new_privs: _, output } = asked;
     let is_variable = |(name, value): (&String, &String)| {
         is_variable_name(name) && !name.starts_with("TWITCHER_") && !value.contains('\0')
     };
     let checks = [
         ("env", variables.iter().all(is_variable)),
         ("cwd", is_absolute(cwd)),
-        ("umask", *umask <= surroundings::MOST_UMASK),
-        (
-            "nice",
-            nice.is_none_or(|nice| (surroundings::LEAST_NICE..=surroundings::MOST_NICE).contains(&nice)),
-        ),
+        ("umask", *umask <= exec_context::MAX_UMASK),
+        ("nice", nice.is_none_or(|nice| (exec_context::MIN_NICE..=exec_context::MAX_NICE).contains(&nice))),
         (
             "output",
             match output {

@@ -6,24 +6,24 @@ use rhai::{Dynamic, Map};
 
 use super::{boolean, checked, int, text, type_of};
 use crate::config::facts::is_variable_name;
-use crate::model::{Output, Resource, Surroundings, UNLIMITED};
+use crate::model::{ExecContext, Output, Resource, UNLIMITED};
 use crate::text::suggest;
 
 /// The kernel refuses longer strings in an environment (`MAX_ARG_STRLEN`: 32 pages, the NUL included).
-const LONGEST_VARIABLE: usize = 128 * 1024 - 1;
+const MAX_VARIABLE_BYTES: usize = 128 * 1024 - 1;
 
-pub(in crate::config) const LEAST_NICE: i32 = -20;
-pub(in crate::config) const MOST_NICE: i32 = 19;
+pub(in crate::config) const MIN_NICE: i32 = -20;
+pub(in crate::config) const MAX_NICE: i32 = 19;
 
 /// Permission bits: of all else, the kernel takes no notice in a umask.
-pub(in crate::config) const MOST_UMASK: u32 = 0o777;
+pub(in crate::config) const MAX_UMASK: u32 = 0o777;
 
 const LOG: &str = "log";
 const DISCARD: &str = "discard";
 
 /// Checks these keys. `take` gives the value of a key.
-pub(super) fn surroundings(take: &mut impl FnMut(&str) -> Option<Dynamic>) -> Result<Surroundings, String> {
-    let mut asked = Surroundings::default();
+pub(super) fn exec_context(take: &mut impl FnMut(&str) -> Option<Dynamic>) -> Result<ExecContext, String> {
+    let mut asked = ExecContext::default();
     if let Some(value) = take("env") {
         asked.variables = variables(value)?;
     }
@@ -76,7 +76,7 @@ fn variable(name: &str, value: Dynamic) -> Result<String, String> {
         ));
     }
     let value = checked(&format!("`env`: `{name}`"), value.to_string())?;
-    if name.len() + "=".len() + value.len() > LONGEST_VARIABLE {
+    if name.len() + "=".len() + value.len() > MAX_VARIABLE_BYTES {
         return Err(format!("`env`: `{name}` is longer than the 128 KiB that the kernel takes"));
     }
     Ok(value)
@@ -92,7 +92,7 @@ fn cwd(value: Dynamic) -> Result<String, String> {
 
 fn umask(value: Dynamic) -> Result<u32, String> {
     let number = int("umask", value)?;
-    u32::try_from(number).ok().filter(|mask| *mask <= MOST_UMASK).ok_or_else(|| {
+    u32::try_from(number).ok().filter(|mask| *mask <= MAX_UMASK).ok_or_else(|| {
         format!("`umask`: {number} is not between 0 and 0o777; an octal number starts with 0o, such as 0o027")
     })
 }
@@ -101,8 +101,8 @@ fn nice(value: Dynamic) -> Result<i32, String> {
     let number = int("nice", value)?;
     i32::try_from(number)
         .ok()
-        .filter(|nice| (LEAST_NICE..=MOST_NICE).contains(nice))
-        .ok_or_else(|| format!("`nice`: {number} is not between {LEAST_NICE} and {MOST_NICE}"))
+        .filter(|nice| (MIN_NICE..=MAX_NICE).contains(nice))
+        .ok_or_else(|| format!("`nice`: {number} is not between {MIN_NICE} and {MAX_NICE}"))
 }
 
 fn limits(value: Dynamic) -> Result<BTreeMap<Resource, u64>, String> {
@@ -137,11 +137,11 @@ fn limit(name: &str, value: Dynamic) -> Result<u64, String> {
 }
 
 fn output(value: Dynamic) -> Result<Output, String> {
-    let given = checked("`output`", text("output", value)?)?;
-    match given.as_str() {
+    let output = checked("`output`", text("output", value)?)?;
+    match output.as_str() {
         LOG => Ok(Output::Log),
         DISCARD => Ok(Output::Discard),
-        path if path.starts_with('/') => Ok(Output::File(given)),
+        path if path.starts_with('/') => Ok(Output::File(output)),
         other => Err(format!(
             "`output` must be \"{LOG}\", \"{DISCARD}\" or the absolute path of a file, not {other:?}{}",
             suggest(other, [LOG, DISCARD])

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Level;
-use super::log::{Line, QUEUE};
+use super::log::{LogLine, MAX_QUEUED_LINES};
 
 /// How long a log daemon that is away is left alone between two attempts.
-pub const RECONNECT: Duration = Duration::from_secs(1);
+pub const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// A connection to a log daemon.
 pub trait LogDaemon: Sized {
@@ -19,28 +19,28 @@ pub trait LogDaemon: Sized {
 
     fn connect() -> io::Result<Self>;
 
-    /// Blocks for [`RECONNECT`] at most.
-    fn send(&mut self, line: &Line) -> io::Result<()>;
+    /// Blocks for [`RECONNECT_DELAY`] at most.
+    fn send(&mut self, line: &LogLine) -> io::Result<()>;
 }
 
 /// Keeps lines while the log daemon is away, and connects anew when it was restarted.
-pub struct Post<D> {
+pub struct LogForwarder<D> {
     daemon: Option<D>,
-    unsent: VecDeque<Line>,
+    unsent: VecDeque<LogLine>,
     dropped: u64,
     /// Counts those of all sinks, for ever.
     all_dropped: Arc<AtomicU64>,
     next_attempt: Option<Instant>,
 }
 
-impl<D: LogDaemon> Post<D> {
+impl<D: LogDaemon> LogForwarder<D> {
     pub fn new(all_dropped: Arc<AtomicU64>) -> Self {
         Self { daemon: None, unsent: VecDeque::new(), dropped: 0, all_dropped, next_attempt: None }
     }
 
     /// Takes a line, to be sent by [`Self::send_unsent`].
-    pub fn write(&mut self, line: Line) {
-        if self.unsent.len() == QUEUE {
+    pub fn write(&mut self, line: LogLine) {
+        if self.unsent.len() == MAX_QUEUED_LINES {
             self.unsent.pop_front();
             self.dropped += 1;
             self.all_dropped.fetch_add(1, Ordering::Relaxed);
@@ -61,7 +61,7 @@ impl<D: LogDaemon> Post<D> {
                 let again = connected(&mut self.daemon, &mut self.next_attempt);
                 if again.is_none_or(|daemon| daemon.send(line).is_err()) {
                     self.daemon = None;
-                    self.next_attempt = Some(Instant::now() + RECONNECT);
+                    self.next_attempt = Some(Instant::now() + RECONNECT_DELAY);
                     return;
                 }
             }
@@ -69,7 +69,7 @@ impl<D: LogDaemon> Post<D> {
             let dropped = std::mem::take(&mut self.dropped);
             if dropped > 0 {
                 let text = format!("{dropped} log lines dropped: {} was away", D::NAME);
-                self.unsent.push_front(Line::new(Level::Warning, text));
+                self.unsent.push_front(LogLine::new(Level::Warning, text));
             }
         }
     }
@@ -81,7 +81,7 @@ fn connected<'a, D: LogDaemon>(
 ) -> Option<&'a mut D> {
     if daemon.is_none() && next_attempt.is_none_or(|at| at <= Instant::now()) {
         *daemon = D::connect().ok();
-        *next_attempt = daemon.is_none().then(|| Instant::now() + RECONNECT);
+        *next_attempt = daemon.is_none().then(|| Instant::now() + RECONNECT_DELAY);
     }
     daemon.as_mut()
 }
@@ -94,8 +94,8 @@ mod tests {
     #[test]
     fn what_is_dropped_while_a_log_daemon_is_away_is_counted() {
         let count = Arc::new(AtomicU64::new(0));
-        let mut post = Post::<Syslog>::new(count.clone());
-        (0..QUEUE + 3).for_each(|_| post.write(Line::new(Level::Debug, "x".into())));
+        let mut forwarder = LogForwarder::<Syslog>::new(count.clone());
+        (0..MAX_QUEUED_LINES + 3).for_each(|_| forwarder.write(LogLine::new(Level::Debug, "x".into())));
         assert_eq!(count.load(Ordering::Relaxed), 3);
     }
 }

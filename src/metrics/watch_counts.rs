@@ -11,7 +11,7 @@ pub const MAX_FAILING: usize = 100;
 
 /// How the watches are, taken together.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
+pub struct WatchCounts {
     /// In the order of [`Condition::ALL`].
     conditions: [usize; Condition::ALL.len()],
     pub(super) waiting_updates: usize,
@@ -21,7 +21,7 @@ pub struct Tally {
     pub(super) worst: BTreeMap<String, u32>,
 }
 
-impl Tally {
+impl WatchCounts {
     /// Takes all watches that there are, each with its name, and whether its node is unreadable.
     pub fn of<'a>(watches: impl Iterator<Item = (&'a WatchKey, &'a Watch, bool)>) -> Self {
         let mut tally = Self::default();
@@ -30,7 +30,7 @@ impl Tally {
             let condition = watch.condition(unreadable);
             tally.conditions[condition as usize] += 1;
             tally.waiting_updates += watch.waiting_updates();
-            if watch.standing().is_failing() {
+            if watch.snapshot().is_failing() {
                 failing.push((Reverse(watch.failures()), key));
             }
         }

@@ -26,19 +26,19 @@ impl Step {
         [Self::Basics, Self::Nice, Self::Cwd, Self::NoNewPrivs, Self::Program].into_iter().chain(limits)
     }
 
-    pub(super) fn failed(self, error: io::Error) -> Failure {
-        Failure { step: self, error }
+    pub(super) fn failed(self, error: io::Error) -> SetupError {
+        SetupError { step: self, error }
     }
 }
 
 /// Why a child could not become its program.
 #[derive(Debug)]
-pub struct Failure {
+pub struct SetupError {
     pub step: Step,
     pub error: io::Error,
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for SetupError {
     fn from(error: io::Error) -> Self {
         Step::Basics.failed(error)
     }
@@ -46,7 +46,7 @@ impl From<io::Error> for Failure {
 
 impl ChildSetup {
     /// With the daemon's privileges: what may take them.
-    pub(super) fn make_room(&self) -> Result<(), Failure> {
+    pub(super) fn raise_limits(&self) -> Result<(), SetupError> {
         for (resource, value) in &self.limits {
             raise_hard_limit(*resource, *value).map_err(|error| Step::Limit(*resource).failed(error))?;
         }
@@ -58,7 +58,7 @@ impl ChildSetup {
 
     /// As the action's user. With lower limits before, the kernel would hold the processes that the user has already
     /// against the program (EAGAIN); and a directory that its user cannot enter is not for the action.
-    pub(super) fn limit_and_enter(&self) -> Result<(), Failure> {
+    pub(super) fn apply_limits_and_cwd(&self) -> Result<(), SetupError> {
         for (resource, value) in &self.limits {
             set_limit(*resource, *value).map_err(|error| Step::Limit(*resource).failed(error))?;
         }
@@ -67,7 +67,7 @@ impl ChildSetup {
         entered.map(drop).map_err(|error| Step::Cwd.failed(error))
     }
 
-    pub(super) fn give_up_privileges(&self) -> Result<(), Failure> {
+    pub(super) fn set_no_new_privs(&self) -> Result<(), SetupError> {
         if !self.no_new_privs {
             return Ok(());
         }
@@ -110,7 +110,7 @@ fn set_nice(nice: i32) -> io::Result<()> {
     let _ = write!(left, "{nice}");
     let length = NICE_DIGITS - left.len();
     // Where there is no autogroup there is no such file. And the kernel takes only some of these a second, but from root.
-    // Nor can a hidden process of another user than root write to its own (see `hide`). Whom this one shows itself to for
+    // Nor can a hidden process of another user than root write to its own (see `make_undumpable`). Whom this one shows itself to for
     // a moment are processes of the daemon's user, and unless that is root, they can read all that the daemon can.
     // SAFETY: the path ends with its NUL, and the array is live and at least so long; the rest are integers.
     unsafe {

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::table::terminal_width;
-use super::{StoreArgs, complain, fail, refuse, startup, stores};
+use super::{StoreArgs, fail, print_error, report_settings_error, startup, stores};
 use crate::model::{Facet, NodePath, Subject};
 use crate::store::{self, StoreEvent, StoreSettings, StoreUrl};
 use crate::text::Timestamp;
@@ -44,7 +44,7 @@ pub struct FollowArgs {
 }
 
 #[derive(Debug, Error)]
-enum Failure {
+enum FollowError {
     #[error("{store}: {reason}; check that it runs, and --store or --zkservers")]
     Unreachable { store: StoreUrl, reason: String },
     #[error("cannot write to stdout: {0}")]
@@ -59,15 +59,15 @@ enum Failure {
 pub fn run(args: FollowArgs) -> ExitCode {
     let settings = match stores::of_client(&args.store) {
         Ok(settings) => settings,
-        Err(error) => return refuse(error),
+        Err(error) => return report_settings_error(error),
     };
-    match block_on(follow_until_told(&args, &settings)) {
+    match block_on(follow_until_interrupted(&args, &settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(error),
     }
 }
 
-fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn block_on(work: impl Future<Output = Result<(), FollowError>>) -> Result<(), FollowError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = tokio::task::LocalSet::new().block_on(&runtime, work);
     // Not dropped: that would wait for a resolver that hangs, or a reader that does not read.
@@ -75,7 +75,7 @@ fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
     done
 }
 
-async fn follow_until_told(args: &FollowArgs, settings: &StoreSettings) -> Result<(), Failure> {
+async fn follow_until_interrupted(args: &FollowArgs, settings: &StoreSettings) -> Result<(), FollowError> {
     let mut signals = startup::signals(&[SIGINT, SIGTERM])?;
     let closed = stdout_closed()?;
     let facet = if args.children { Facet::Children } else { Facet::Data };
@@ -109,7 +109,7 @@ async fn follow(
     args: &FollowArgs,
     settings: &StoreSettings,
     events: &mut Receiver<StoreEvent>,
-) -> Result<(), Failure> {
+) -> Result<(), FollowError> {
     first_connection(settings, events).await?;
     let mut follower = Follower::default();
     let mut printed = 0;
@@ -120,19 +120,19 @@ async fn follow(
             StoreEvent::Observed { subject, state } => follower.observed(subject, state, now),
             StoreEvent::Unreadable { subject, reason } => Some(follower.unreadable(subject, reason, now)),
             StoreEvent::Connected { what } => {
-                complain(format_args!("twitcher: connected again to {what}"));
+                print_error(format_args!("twitcher: connected again to {what}"));
                 None
             }
             StoreEvent::Disconnected { reason } | StoreEvent::Refused { reason } => {
-                complain(format_args!("twitcher: not connected: {reason}; trying again"));
+                print_error(format_args!("twitcher: not connected: {reason}; trying again"));
                 None
             }
             StoreEvent::Degraded { reason } => {
-                complain(format_args!("twitcher: {reason}"));
+                print_error(format_args!("twitcher: {reason}"));
                 None
             }
             // The observation came before it.
-            StoreEvent::Drifted { .. } => None,
+            StoreEvent::MissedChange { .. } => None,
             // The daemon says so.
             StoreEvent::Exposed(_) => None,
         };
@@ -140,7 +140,7 @@ async fn follow(
         match print(if args.json { line.json() } else { line.text(terminal_width()) }).await {
             Ok(()) => printed += 1,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-            Err(error) => return Err(Failure::Stdout(error)),
+            Err(error) => return Err(FollowError::Stdout(error)),
         }
     }
     Ok(())
@@ -149,7 +149,7 @@ async fn follow(
 async fn first_connection(
     settings: &StoreSettings,
     events: &mut Receiver<StoreEvent>,
-) -> Result<(), Failure> {
+) -> Result<(), FollowError> {
     let mut failure = None;
     let connected = async {
         loop {
@@ -163,7 +163,7 @@ async fn first_connection(
                     | StoreEvent::Observed { .. }
                     | StoreEvent::Unreadable { .. }
                     | StoreEvent::Exposed(_)
-                    | StoreEvent::Drifted { .. }
+                    | StoreEvent::MissedChange { .. }
                     | StoreEvent::Degraded { .. },
                 )
                 | None => return,
@@ -175,7 +175,7 @@ async fn first_connection(
     }
     let seconds = settings.session_timeout.as_secs_f64();
     let reason = failure.unwrap_or_else(|| format!("no answer within {seconds} s"));
-    Err(Failure::Unreachable { store: settings.url.clone(), reason })
+    Err(FollowError::Unreachable { store: settings.url.clone(), reason })
 }
 
 /// On a thread of its own, because it may take for ever: until then, signals are heeded.

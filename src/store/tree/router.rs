@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{Permit, Sender, WeakUnboundedSender};
 use tokio::time::{Instant, sleep_until};
 
-use super::Nature;
+use super::Capabilities;
 use super::trees::Trees;
 use crate::model::Subject;
 use crate::store::StoreEvent;
@@ -15,17 +15,20 @@ use crate::store::subscriptions::Command;
 
 /// The store's trees, shared by those who want something of it, and those who tell of it. All on one thread, and
 /// nobody keeps it over an await.
-pub(in crate::store) struct Layer {
+pub(in crate::store) struct TreeRouter {
     trees: RefCell<Trees>,
     /// Weak, because the store's task, which ends when nobody has a command for it any more, holds the layer.
     commands: WeakUnboundedSender<Command>,
     /// When the next tree is due may have changed.
-    stirred: Notify,
+    rescheduled: Notify,
 }
 
-impl Layer {
-    pub(in crate::store) fn new(nature: Nature, commands: WeakUnboundedSender<Command>) -> Rc<Self> {
-        Rc::new(Self { trees: RefCell::new(Trees::new(nature)), commands, stirred: Notify::new() })
+impl TreeRouter {
+    pub(in crate::store) fn new(
+        capabilities: Capabilities,
+        commands: WeakUnboundedSender<Command>,
+    ) -> Rc<Self> {
+        Rc::new(Self { trees: RefCell::new(Trees::new(capabilities)), commands, rescheduled: Notify::new() })
     }
 
     pub(in crate::store) fn subscribe(&self, subject: Subject) {
@@ -41,16 +44,16 @@ impl Layer {
     }
 
     /// Gives the states of trees to the daemon, as they are due.
-    pub(in crate::store) async fn tell(self: Rc<Self>, daemon: Sender<StoreEvent>) {
+    pub(in crate::store) async fn run(self: Rc<Self>, daemon: Sender<StoreEvent>) {
         loop {
             let due = self.trees.borrow().due();
             tokio::select! {
-                () = self.stirred.notified() => continue,
+                () = self.rescheduled.notified() => continue,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
             // First room for the state, then the state: what waits for a slow listener is not put together yet.
             let Ok(slot) = daemon.reserve().await else { return };
-            if let Some(event) = self.with(|trees, commands| trees.settle(Instant::now(), commands)) {
+            if let Some(event) = self.with(|trees, commands| trees.poll(Instant::now(), commands)) {
                 slot.send(event);
             }
         }
@@ -63,7 +66,7 @@ impl Layer {
         let result = act(&mut trees, &mut commands);
         // What is put off needs no word: it is looked at when it would have been due.
         if trees.due().is_some_and(|now| due.is_none_or(|before| now < before)) {
-            self.stirred.notify_one();
+            self.rescheduled.notify_one();
         }
         for command in commands {
             // Without the daemon's end or the store's nobody listens any more.
@@ -75,32 +78,32 @@ impl Layer {
 
 /// Where a store's task tells of its nodes.
 #[derive(Clone)]
-pub(in crate::store) struct Events {
+pub(in crate::store) struct EventSender {
     daemon: Sender<StoreEvent>,
-    layer: Rc<Layer>,
+    router: Rc<TreeRouter>,
 }
 
 /// Nobody listens any more.
 #[derive(Debug)]
-pub(in crate::store) struct Gone;
+pub(in crate::store) struct ReceiverDropped;
 
 /// Room for one event.
 pub(in crate::store) struct Slot<'a> {
     permit: Permit<'a, StoreEvent>,
-    layer: &'a Layer,
+    router: &'a TreeRouter,
 }
 
-impl Events {
-    pub(in crate::store) fn new(daemon: Sender<StoreEvent>, layer: Rc<Layer>) -> Self {
-        Self { daemon, layer }
+impl EventSender {
+    pub(in crate::store) fn new(daemon: Sender<StoreEvent>, router: Rc<TreeRouter>) -> Self {
+        Self { daemon, router }
     }
 
-    pub(in crate::store) async fn reserve(&self) -> Result<Slot<'_>, Gone> {
-        let permit = self.daemon.reserve().await.map_err(|_| Gone)?;
-        Ok(Slot { permit, layer: &self.layer })
+    pub(in crate::store) async fn reserve(&self) -> Result<Slot<'_>, ReceiverDropped> {
+        let permit = self.daemon.reserve().await.map_err(|_| ReceiverDropped)?;
+        Ok(Slot { permit, router: &self.router })
     }
 
-    pub(in crate::store) async fn send(&self, event: StoreEvent) -> Result<(), Gone> {
+    pub(in crate::store) async fn send(&self, event: StoreEvent) -> Result<(), ReceiverDropped> {
         self.reserve().await.map(|slot| slot.send(event))
     }
 
@@ -111,22 +114,22 @@ impl Events {
 
     /// Whether a watch names the node, and it is not just below one that does.
     pub(in crate::store) fn is_wanted(&self, subject: &Subject) -> bool {
-        self.layer.trees.borrow().is_wanted(subject)
+        self.router.trees.borrow().is_wanted(subject)
     }
 
     /// Says that `subject` changed, and is being read; of use where the store's changes come in order.
     pub(in crate::store) fn outdated(&self, subject: &Subject) {
-        self.layer.with(|trees, _| trees.outdated(subject));
+        self.router.with(|trees, _| trees.outdated(subject));
     }
 }
 
 impl Slot<'_> {
     pub(in crate::store) fn send(self, event: StoreEvent) {
-        let Self { permit, layer } = self;
+        let Self { permit, router } = self;
         let now = Instant::now();
-        let event = layer.with(|trees, commands| {
+        let event = router.with(|trees, commands| {
             // Room that the node of a tree leaves is the tree's: it may be coherent only until the next event.
-            trees.sift(event, now, commands).or_else(|| trees.settle(now, commands))
+            trees.route(event, now, commands).or_else(|| trees.poll(now, commands))
         });
         if let Some(event) = event {
             permit.send(event);

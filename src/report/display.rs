@@ -3,13 +3,13 @@
 use crate::text::{count, quoted};
 use std::fmt;
 
-use super::{FormerRun, Node, Report, RunName, RunReport};
-use crate::action::run::{Outcome, Printed, Stream};
-use crate::ledger::News;
-use crate::model::{Facet, Order, StoreName, Subject};
+use super::{NodeRef, PreviousRun, Report, RunName, RunReport};
+use crate::action::run::{ExitStatus, Printed, Stream};
+use crate::ledger::LedgerEvent;
+use crate::model::{Facet, StoreName, Subject, WatchCommand};
 use crate::store::Exposure;
 use crate::text::printable;
-use crate::watch::{Reason, RunId, Suspicion};
+use crate::watch::{HoldReason, Reason, RunId};
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,11 +31,11 @@ impl fmt::Display for Report<'_> {
                 write!(f, "{signal}: stopping; {} still running", count(*running as u64, "action"))
             }
             Report::Stopped => f.write_str("stopped"),
-            Report::Trouble { what } | Report::Unserved { what } => f.write_str(what),
-            Report::StoreConnected { store, what, away } => {
+            Report::Problem { what } | Report::NotServing { what } => f.write_str(what),
+            Report::StoreConnected { store, what, downtime } => {
                 write!(f, "{}: connected to {what}", Store(*store))?;
-                let Some(away) = away else { return Ok(()) };
-                write!(f, "; it was away for {:.1} s", away.as_secs_f64())
+                let Some(downtime) = downtime else { return Ok(()) };
+                write!(f, "; it was away for {:.1} s", downtime.as_secs_f64())
             }
             Report::StoreDisconnected { store, reason } | Report::StoreRefused { store, reason } => {
                 write!(f, "{}: not connected: {reason}; watches are kept, trying again", Store(*store))
@@ -49,10 +49,10 @@ impl fmt::Display for Report<'_> {
                 watches.iter().try_for_each(|watch| write!(f, " {watch}"))
             }
             Report::NodeReadable { node } => write!(f, "{node}: can be read again"),
-            Report::NodeDrifted { node, total } => {
+            Report::NodeChangeMissed { node, total } => {
                 write!(f, "{node}: a resync found a change that no watch had announced ({total} so far)")
             }
-            Report::ConfigReload { asked_by } => write!(f, "{asked_by}: reading the configs again"),
+            Report::ConfigReload { requested_by } => write!(f, "{requested_by}: reading the configs again"),
             Report::ConfigLoaded { file, added, changed, removed } => {
                 write!(f, "{file}: loaded, {added} added, {changed} changed, {removed} removed")
             }
@@ -65,33 +65,34 @@ impl fmt::Display for Report<'_> {
             Report::WatchChanged { watch, node } => write!(f, "{watch}: changed, watches {node}"),
             Report::WatchRemoved { watch } => write!(f, "{watch}: removed"),
             Report::Run { run, what } => write!(f, "{run}: {what}"),
-            Report::Former { watch, what } => match what {
-                FormerRun::Lives { run, id, pid } => {
+            Report::PreviousRun { watch, what } => match what {
+                PreviousRun::StillRunning { run, id, pid } => {
                     write!(f, "{watch} run {run}: pid {pid} still runs as {id} of a former daemon")
                 }
-                FormerRun::Gone(id) => {
+                PreviousRun::Ended(id) => {
                     write!(f, "{watch}: run {id} was interrupted by the end of its daemon")
                 }
-                FormerRun::Unseen(id, error) => {
+                PreviousRun::Unwatchable(id, error) => {
                     write!(
                         f,
                         "{watch}: run {id} of a former daemon may still run, and cannot be waited for: {error}"
                     )
                 }
             },
-            Report::Ledger { news: News::SetAside { path, reason } } => {
+            Report::Ledger { event: LedgerEvent::Quarantined { path, reason } } => {
                 write!(f, "ledger: {reason}; a new one is begun, some actions may run again")?;
                 path.as_ref().map_or(Ok(()), |path| write!(f, "; the old one is {path} now"))
             }
-            Report::Ledger { news: News::Lost { reason } } => {
+            Report::Ledger { event: LedgerEvent::Lost { reason } } => {
                 write!(f, "ledger: {reason}; going on without: after a restart some actions may run again")
             }
-            Report::Ledger { news: News::Back } => f.write_str("ledger: can be written again"),
+            Report::Ledger { event: LedgerEvent::Back } => f.write_str("ledger: can be written again"),
             Report::Discarded { watch, version } => {
                 write!(f, "{watch}: version {version} ignored, the action is running (DISCARD)")
             }
-            Report::Held { watch, node, version, suspicion, aloud: _ } => {
-                let held = Holding { version: *version, suspicion: *suspicion, facet: node.subject.facet };
+            Report::Held { watch, node, version, hold_reason, warn: _ } => {
+                let held =
+                    HeldSummary { version: *version, hold_reason: *hold_reason, facet: node.subject.facet };
                 let remedy = force_command(&watch.to_string());
                 write!(
                     f,
@@ -106,13 +107,13 @@ impl fmt::Display for Report<'_> {
                 };
                 write!(f, "{watch}: failed {} in a row, {next}", count((*failures).into(), "time"))
             }
-            Report::Ordered { watch, order } => {
-                let what = match order {
-                    Order::Trigger { force: false } => "triggered",
-                    Order::Trigger { force: true } => "triggered with --force",
-                    Order::Pause => "paused",
-                    Order::Resume => "resumed",
-                    Order::Kill => "to be killed",
+            Report::Ordered { watch, command } => {
+                let what = match command {
+                    WatchCommand::Trigger { force: false } => "triggered",
+                    WatchCommand::Trigger { force: true } => "triggered with --force",
+                    WatchCommand::Pause => "paused",
+                    WatchCommand::Resume => "resumed",
+                    WatchCommand::Kill => "to be killed",
                 };
                 write!(f, "{watch}: {what} by an operator")
             }
@@ -134,7 +135,7 @@ impl fmt::Display for Report<'_> {
 impl fmt::Display for RunReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunReport::Started { event, node, version, pid, late: _ } => {
+            RunReport::Started { event, node, version, pid, latency: _ } => {
                 write!(f, "started, pid {pid}, {node} {}, version {version}", event.as_str())
             }
             RunReport::NotStarted { command, error } => {
@@ -154,10 +155,12 @@ impl fmt::Display for RunReport<'_> {
             RunReport::Killed => f.write_str("did not end, sent SIGKILL"),
             RunReport::Ended { outcome, ended_by, took } => {
                 match outcome {
-                    Outcome::Exited(0) => f.write_str("ended")?,
-                    Outcome::Exited(code) => write!(f, "failed: exit code {code}")?,
-                    Outcome::Signaled(signal) => write!(f, "failed: killed by {}", SignalName(*signal))?,
-                    Outcome::Unknown => f.write_str("ended, nobody knows how, and counts as interrupted,")?,
+                    ExitStatus::Exited(0) => f.write_str("ended")?,
+                    ExitStatus::Exited(code) => write!(f, "failed: exit code {code}")?,
+                    ExitStatus::Signaled(signal) => write!(f, "failed: killed by {}", SignalName(*signal))?,
+                    ExitStatus::Unknown => {
+                        f.write_str("ended, nobody knows how, and counts as interrupted,")?
+                    }
                 }
                 write!(f, " after {:.3} s", took.as_secs_f64())?;
                 match ended_by {
@@ -167,8 +170,8 @@ impl fmt::Display for RunReport<'_> {
                     Some(Reason::Kill) => f.write_str(" (killed by an operator)"),
                 }
             }
-            RunReport::Needless => f.write_str("not started: all is as it was when it succeeded last"),
-            RunReport::PutOff { after } => {
+            RunReport::Unchanged => f.write_str("not started: all is as it was when it succeeded last"),
+            RunReport::Postponed { after } => {
                 write!(f, "put off for {:.1} s: the update is not lost", after.as_secs_f64())
             }
             RunReport::Retry { failures, attempts, after } => {
@@ -194,7 +197,7 @@ impl fmt::Display for RunId {
         self.0.fmt(f)
     }
 }
-impl fmt::Display for Node<'_> {
+impl fmt::Display for NodeRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.store.is_default() {
             write!(f, "{}:", self.store)?;
@@ -211,7 +214,7 @@ impl fmt::Display for Node<'_> {
 impl fmt::Display for Exposure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Exposure::InTheClear { server, with_credentials } => {
+            Exposure::Plaintext { server, with_credentials } => {
                 let passwords = if *with_credentials { ", and read our credentials" } else { "" };
                 write!(
                     f,
@@ -260,13 +263,13 @@ impl fmt::Display for SignalName {
 }
 
 /// What is held, and why: `version 7 has 0 bytes (not_empty)`.
-pub(crate) struct Holding {
+pub(crate) struct HeldSummary {
     pub version: i64,
-    pub suspicion: Suspicion,
+    pub hold_reason: HoldReason,
     pub facet: Facet,
 }
 
-impl fmt::Display for Holding {
+impl fmt::Display for HeldSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let amount = |number| match self.facet {
             Facet::Data => count(number, "byte"),
@@ -275,16 +278,16 @@ impl fmt::Display for Holding {
             Facet::Tree => format!("{} below it", count(number, "node")),
         };
         write!(f, "version {} ", self.version)?;
-        match self.suspicion {
-            Suspicion::TooMuch { bytes, most } => {
-                write!(f, "has {} (max_data: {most})", count(bytes, "byte"))
+        match self.hold_reason {
+            HoldReason::TooMuch { bytes, limit } => {
+                write!(f, "has {} (max_data: {limit})", count(bytes, "byte"))
             }
-            Suspicion::Empty => write!(f, "has {} (not_empty)", amount(0)),
-            Suspicion::Shrunk { amount: now, reference, most } => {
-                let (now, most) = (amount(now), most.percent());
-                write!(f, "has {now}, where the last success had {reference} (max_shrink: {most})")
+            HoldReason::Empty => write!(f, "has {} (not_empty)", amount(0)),
+            HoldReason::Shrunk { amount: now, applied_size, limit } => {
+                let (now, limit) = (amount(now), limit.percent());
+                write!(f, "has {now}, where the last success had {applied_size} (max_shrink: {limit})")
             }
-            Suspicion::Former => f.write_str("was held before the restart"),
+            HoldReason::HeldBefore => f.write_str("was held before the restart"),
         }
     }
 }
@@ -301,13 +304,13 @@ mod tests {
 
     #[test]
     fn what_is_held_is_counted_in_the_words_of_what_is_watched() {
-        let said = |facet, suspicion| Holding { version: 7, suspicion, facet }.to_string();
-        let most = Share::of_percent(12.5).unwrap();
-        let shrunk = |amount, reference| Suspicion::Shrunk { amount, reference, most };
-        for (facet, suspicion, expected) in [
-            (Facet::Data, Suspicion::Empty, "version 7 has 0 bytes (not_empty)"),
-            (Facet::Children, Suspicion::Empty, "version 7 has 0 children (not_empty)"),
-            (Facet::Tree, Suspicion::Empty, "version 7 has 0 nodes below it (not_empty)"),
+        let said = |facet, hold_reason| HeldSummary { version: 7, hold_reason, facet }.to_string();
+        let limit = Share::of_percent(12.5).unwrap();
+        let shrunk = |amount, applied_size| HoldReason::Shrunk { amount, applied_size, limit };
+        for (facet, hold_reason, expected) in [
+            (Facet::Data, HoldReason::Empty, "version 7 has 0 bytes (not_empty)"),
+            (Facet::Children, HoldReason::Empty, "version 7 has 0 children (not_empty)"),
+            (Facet::Tree, HoldReason::Empty, "version 7 has 0 nodes below it (not_empty)"),
             (
                 Facet::Data,
                 shrunk(3, 8),
@@ -325,12 +328,12 @@ mod tests {
             ),
             (
                 Facet::Tree,
-                Suspicion::TooMuch { bytes: 11, most: 10 },
+                HoldReason::TooMuch { bytes: 11, limit: 10 },
                 "version 7 has 11 bytes (max_data: 10)",
             ),
-            (Facet::Data, Suspicion::Former, "version 7 was held before the restart"),
+            (Facet::Data, HoldReason::HeldBefore, "version 7 was held before the restart"),
         ] {
-            assert_eq!(said(facet, suspicion), expected);
+            assert_eq!(said(facet, hold_reason), expected);
         }
     }
 

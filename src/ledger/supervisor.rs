@@ -8,31 +8,31 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::News;
+use super::LedgerEvent;
 use super::checkpoint::Checkpointer;
 use super::database::{self, BUSY_TIMEOUT, Database};
+use super::error::LedgerError;
 use super::files::Files;
-use super::runs::{BOUNDS, Bounds, Pruning};
-use super::trouble::Trouble;
+use super::runs::{DEFAULT_RETENTION, Pruning, Retention};
 
 /// How long a lost ledger is left alone: a full disk is not emptied sooner, and a try may cost [`BUSY_TIMEOUT`].
-const PAUSE: Duration = Duration::from_secs(10);
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// How long it is left alone at most if it gets lost over and over: two lines of log each time.
-const MAX_PAUSE: Duration = Duration::from_secs(10 * 60);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(10 * 60);
 
 /// A ledger that was back for less than so many pauses is lost over and over.
-const STEADY: u32 = 10;
+const STABLE_PAUSES: u32 = 10;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub pause: Duration,
-    pub bounds: Bounds,
+    pub retention: Retention,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pause: PAUSE, bounds: BOUNDS }
+        Self { pause: RETRY_DELAY, retention: DEFAULT_RETENTION }
     }
 }
 
@@ -56,77 +56,77 @@ impl Health {
     }
 }
 
-pub(super) struct Keeper {
+pub(super) struct Supervisor {
     files: Files,
     context: Context,
     limits: Limits,
     health: Health,
     checkpointer: Checkpointer,
-    news: Option<News>,
+    next_event: Option<LedgerEvent>,
     /// Why the files that lie there must be set aside before anything is opened.
-    doubt: Option<String>,
+    suspect_reason: Option<String>,
     /// That they were, as long as there was no new ledger to say it with.
-    set_aside: Option<News>,
-    /// Whether [`News::Lost`] was the last that was said.
-    said_lost: bool,
+    quarantined: Option<LedgerEvent>,
+    /// Whether [`LedgerEvent::Lost`] was the last that was said.
+    lost_reported: bool,
     /// How long the ledger is left alone when it is lost.
     pause: Duration,
     /// Whether what a former daemon wrote was lost.
-    forgotten: bool,
+    records_lost: bool,
     /// When the ledger was made usable again.
     back: Option<Instant>,
     /// Why it was lost last.
     trouble: String,
 }
 
-impl Keeper {
+impl Supervisor {
     pub(super) fn open(state_dir: &Path, limits: Limits) -> Self {
         let files = Files::new(state_dir);
         // Without it, a process is told by its pid and start time alone.
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let mut keeper = Self {
+        let mut supervisor = Self {
             checkpointer: Checkpointer::new(files.clone()),
             files,
             context: Context {
                 boot: boot.trim().into(),
-                pruning: Pruning::new(limits.bounds),
+                pruning: Pruning::new(limits.retention),
                 rows: HashMap::new(),
             },
             health: Health::lost(),
-            news: None,
-            doubt: None,
-            set_aside: None,
-            said_lost: false,
+            next_event: None,
+            suspect_reason: None,
+            quarantined: None,
+            lost_reported: false,
             pause: limits.pause,
-            forgotten: false,
+            records_lost: false,
             back: None,
             trouble: String::new(),
             limits,
         };
-        let found = fs::symlink_metadata(keeper.files.main());
+        let found = fs::symlink_metadata(supervisor.files.main());
         let existed = found.is_ok();
         if found.is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
             // SQLite takes it for a new one, and so would we.
-            keeper.doubt = Some("it is empty".into());
+            supervisor.suspect_reason = Some("it is empty".into());
         }
-        match keeper.attempt() {
+        match supervisor.attempt() {
             Ok(database) => {
-                keeper.health = Health::Usable(database);
-                keeper.news = keeper.set_aside.take();
+                supervisor.health = Health::Usable(database);
+                supervisor.next_event = supervisor.quarantined.take();
             }
-            Err(trouble) => keeper.lose(trouble),
+            Err(trouble) => supervisor.lose(trouble),
         }
         // What could be read of it is not all, if its last daemon could not write it either.
-        keeper.forgotten = existed && keeper.news.is_some();
-        keeper
+        supervisor.records_lost = existed && supervisor.next_event.is_some();
+        supervisor
     }
 
-    pub(super) fn news(&mut self) -> Option<News> {
-        self.news.take()
+    pub(super) fn next_event(&mut self) -> Option<LedgerEvent> {
+        self.next_event.take()
     }
 
-    pub(super) fn has_forgotten(&self) -> bool {
-        self.forgotten
+    pub(super) fn may_have_lost_records(&self) -> bool {
+        self.records_lost
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -148,7 +148,7 @@ impl Keeper {
         let Health::Usable(database) = &self.health else {
             // What cannot be written may be read all the same.
             let found = self.look().and_then(|connection| Ok(query(&connection, &mut self.context)?));
-            self.forgotten |= found.is_err() && self.files.exist();
+            self.records_lost |= found.is_err() && self.files.exist();
             return found.unwrap_or_default();
         };
         let found = database.reader(&self.files);
@@ -163,9 +163,9 @@ impl Keeper {
 
     /// A connection to a lost ledger: to one that is locked, or on a full or read-only disk. It has what was told until
     /// then, which makes things run again at worst.
-    fn look(&self) -> Result<Connection, Trouble> {
-        match &self.doubt {
-            Some(reason) => Err(Trouble::Damaged(reason.clone())),
+    fn look(&self) -> Result<Connection, LedgerError> {
+        match &self.suspect_reason {
+            Some(reason) => Err(LedgerError::Damaged(reason.clone())),
             None => database::look(&self.files),
         }
     }
@@ -198,7 +198,7 @@ impl Keeper {
         }
         self.retry();
         let Health::Usable(database) = &mut self.health else { return };
-        let writer = database.lone_writer(&self.files);
+        let writer = database.autocommit_writer(&self.files);
         let written = writer.and_then(|connection| Ok(statements(connection, &mut self.context)?));
         if let Err(trouble) = written {
             self.recover(trouble);
@@ -210,8 +210,8 @@ impl Keeper {
         let Health::Usable(database) = &mut self.health else { return };
         if let Err(trouble) = database.commit(&self.files) {
             self.recover(trouble);
-        } else if database.wants_checkpoint() && self.checkpointer.ask(database.marks()) {
-            database.checkpoint_comes();
+        } else if database.needs_checkpoint() && self.checkpointer.ask(database.file_ids()) {
+            database.checkpoint_requested();
         }
     }
 
@@ -228,7 +228,7 @@ impl Keeper {
     }
 
     /// Why it is lost, if it is.
-    pub(super) fn trouble(&self) -> Option<&str> {
+    pub(super) fn lost_reason(&self) -> Option<&str> {
         match self.health {
             Health::Lost { .. } => Some(&self.trouble),
             Health::Usable(_) => None,
@@ -244,22 +244,22 @@ impl Keeper {
     }
 
     /// Whatever was not committed is lost; it is told again after the news.
-    fn recover(&mut self, trouble: Trouble) {
-        self.forgotten = true;
+    fn recover(&mut self, trouble: LedgerError) {
+        self.records_lost = true;
         if let Health::Usable(database) = mem::replace(&mut self.health, Health::lost()) {
             database.leave(&self.files);
         }
         match trouble {
-            Trouble::Damaged(reason) | Trouble::Displaced(reason) => {
-                self.doubt = Some(reason.clone());
-                if self.is_unsteady() {
+            LedgerError::Damaged(reason) | LedgerError::Displaced(reason) => {
+                self.suspect_reason = Some(reason.clone());
+                if self.is_flapping() {
                     // Whatever does that will do it again: the log would fill with it.
-                    self.lose(Trouble::Unusable(format!("again, {reason}")));
+                    self.lose(LedgerError::Unavailable(format!("again, {reason}")));
                 } else {
                     self.reopen();
                 }
             }
-            Trouble::Unusable(_) => self.lose(trouble),
+            LedgerError::Unavailable(_) => self.lose(trouble),
         }
     }
 
@@ -268,62 +268,63 @@ impl Keeper {
             Ok(database) => {
                 self.health = Health::Usable(database);
                 self.back = Some(Instant::now());
-                self.said_lost = false;
-                self.news = Some(self.set_aside.take().unwrap_or(News::Back));
+                self.lost_reported = false;
+                self.next_event = Some(self.quarantined.take().unwrap_or(LedgerEvent::Back));
             }
             Err(trouble) => self.lose(trouble),
         }
     }
 
-    fn attempt(&mut self) -> Result<Database, Trouble> {
+    fn attempt(&mut self) -> Result<Database, LedgerError> {
         self.files.check_dir()?;
         // It would open the old database and the new one's log, or read what is being renamed.
         if !self.checkpointer.is_idle(BUSY_TIMEOUT) {
-            return Err(Trouble::Unusable(
+            return Err(LedgerError::Unavailable(
                 "its checkpoint does not end; see whether the disk is failing".into(),
             ));
         }
-        self.put_aside()?;
+        self.quarantine_suspect()?;
         let database = match Database::open(&self.files) {
             Ok(database) => database,
-            Err(Trouble::Damaged(reason) | Trouble::Displaced(reason)) => {
-                self.doubt = Some(reason);
-                self.put_aside()?;
+            Err(LedgerError::Damaged(reason) | LedgerError::Displaced(reason)) => {
+                self.suspect_reason = Some(reason);
+                self.quarantine_suspect()?;
                 Database::open(&self.files)?
             }
-            Err(trouble @ Trouble::Unusable(_)) => return Err(trouble),
+            Err(trouble @ LedgerError::Unavailable(_)) => return Err(trouble),
         };
-        self.context.pruning = Pruning::new(self.limits.bounds);
+        self.context.pruning = Pruning::new(self.limits.retention);
         Ok(database)
     }
 
     /// Sets aside the files that are in doubt, if any are.
-    fn put_aside(&mut self) -> Result<(), Trouble> {
-        let Some(reason) = &self.doubt else { return Ok(()) };
-        let path = self.files.set_aside()?.map(|path| path.display().to_string());
+    fn quarantine_suspect(&mut self) -> Result<(), LedgerError> {
+        let Some(reason) = &self.suspect_reason else { return Ok(()) };
+        let path = self.files.quarantine()?.map(|path| path.display().to_string());
         let reason = format!("{}: {reason}", self.files.main().display());
-        self.doubt = None;
-        self.set_aside = Some(News::SetAside { path, reason });
+        self.suspect_reason = None;
+        self.quarantined = Some(LedgerEvent::Quarantined { path, reason });
         Ok(())
     }
 
     /// Says so once, however often it is tried again.
-    fn lose(&mut self, trouble: Trouble) {
+    fn lose(&mut self, trouble: LedgerError) {
         self.trouble = format!("{}: {}", self.files.main().display(), trouble.into_reason());
-        if !self.said_lost {
-            self.said_lost = true;
-            self.pause = if self.is_unsteady() { MAX_PAUSE.min(self.pause * 2) } else { self.limits.pause };
-            self.news = Some(News::Lost { reason: self.trouble.clone() });
+        if !self.lost_reported {
+            self.lost_reported = true;
+            self.pause =
+                if self.is_flapping() { MAX_RETRY_DELAY.min(self.pause * 2) } else { self.limits.pause };
+            self.next_event = Some(LedgerEvent::Lost { reason: self.trouble.clone() });
         }
         self.health = Health::lost();
     }
 
-    fn is_unsteady(&self) -> bool {
-        self.back.is_some_and(|back| back.elapsed() < self.pause * STEADY)
+    fn is_flapping(&self) -> bool {
+        self.back.is_some_and(|back| back.elapsed() < self.pause * STABLE_PAUSES)
     }
 }
 
-impl Drop for Keeper {
+impl Drop for Supervisor {
     fn drop(&mut self) {
         self.checkpointer.end();
         if let Health::Usable(database) = mem::replace(&mut self.health, Health::lost()) {

@@ -17,7 +17,7 @@ pub(super) struct Follower {
 
 /// One line of output. These are the fields of its JSON form, and those that do not apply are left out.
 #[derive(Debug, Serialize)]
-pub(super) struct Line<'a> {
+pub(super) struct EventLine<'a> {
     time: Timestamp,
     znode: &'a str,
     event: &'static str,
@@ -43,26 +43,26 @@ impl Follower {
         subject: &'a Subject,
         state: &'a State,
         now: Timestamp,
-    ) -> Option<Line<'a>> {
-        let healed = std::mem::take(&mut self.unreadable);
+    ) -> Option<EventLine<'a>> {
+        let recovered = std::mem::take(&mut self.unreadable);
         let before = self.seen.replace(Seen::of(state));
         let (version, content) = match state {
-            State::Absent if before == Some(Seen::Absent) && !healed => return None,
-            State::Absent => return Some(Line::new(subject, "absent", now)),
+            State::Absent if before == Some(Seen::Absent) && !recovered => return None,
+            State::Absent => return Some(EventLine::new(subject, "absent", now)),
             State::Present { version, content } => (*version, content),
         };
         let change = before.and_then(|before| before.change(version, subject.facet == Facet::Children));
         let event = match change {
             Some(change) => change.as_str(),
-            None if before.is_none() || healed => "present",
+            None if before.is_none() || recovered => "present",
             None => return None,
         };
-        let line = Line { version: Some(version.number), ..Line::new(subject, event, now) };
+        let line = EventLine { version: Some(version.number), ..EventLine::new(subject, event, now) };
         Some(match content {
             Content::Data(data) => {
-                Line { size: Some(data.len()), text: Some(String::from_utf8_lossy(data)), ..line }
+                EventLine { size: Some(data.len()), text: Some(String::from_utf8_lossy(data)), ..line }
             }
-            Content::Children(names) => Line { children: Some(names), ..line },
+            Content::Children(names) => EventLine { children: Some(names), ..line },
             // Nobody can ask for one.
             Content::Tree(_) => line,
         })
@@ -73,13 +73,13 @@ impl Follower {
         subject: &'a Subject,
         reason: &'a str,
         now: Timestamp,
-    ) -> Line<'a> {
+    ) -> EventLine<'a> {
         self.unreadable = true;
-        Line { reason: Some(reason), ..Line::new(subject, "unreadable", now) }
+        EventLine { reason: Some(reason), ..EventLine::new(subject, "unreadable", now) }
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> EventLine<'a> {
     fn new(subject: &'a Subject, event: &'static str, now: Timestamp) -> Self {
         Self {
             time: now,

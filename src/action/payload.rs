@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::model::{Change, NodeState};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Given {
+pub enum Payload {
     Data(Arc<[u8]>),
     /// Sorted.
     Children(Arc<[String]>),
@@ -19,7 +19,7 @@ pub enum Given {
 
 /// A node of a tree, as a line of JSON.
 #[derive(Serialize)]
-struct Line<'a> {
+struct ChangeLine<'a> {
     znode: &'a str,
     event: &'a str,
     #[serde(flatten)]
@@ -36,17 +36,17 @@ struct Now<'a> {
     base64: Option<String>,
 }
 
-impl Given {
+impl Payload {
     /// What the action reads: the node's bytes, the names of its children, each ended by a newline, or a line of JSON
     /// for each node of a tree that changed.
     pub fn stdin(&self) -> Cow<'_, [u8]> {
         match self {
-            Given::Data(data) => Cow::Borrowed(data),
-            Given::Children(names) => {
+            Payload::Data(data) => Cow::Borrowed(data),
+            Payload::Children(names) => {
                 let lines: String = names.iter().flat_map(|name| [name, "\n"]).collect();
                 Cow::Owned(lines.into_bytes())
             }
-            Given::Changes(changes) => {
+            Payload::Changes(changes) => {
                 let mut lines = Vec::new();
                 for change in changes {
                     serde_json::to_writer(&mut lines, &line(change)).expect("a line always serializes");
@@ -58,8 +58,12 @@ impl Given {
     }
 }
 
-fn line(change: &Change) -> Line<'_> {
-    Line { znode: change.path.as_str(), event: change.event.as_str(), now: change.now.as_ref().map(now) }
+fn line(change: &Change) -> ChangeLine<'_> {
+    ChangeLine {
+        znode: change.path.as_str(),
+        event: change.event.as_str(),
+        now: change.now.as_ref().map(now),
+    }
 }
 
 fn now(NodeState { version, data }: &NodeState) -> Now<'_> {
@@ -73,15 +77,15 @@ mod tests {
     use super::*;
     use crate::model::{NodeEvent, NodePath};
 
-    fn read(given: Given) -> String {
-        String::from_utf8(given.stdin().into_owned()).unwrap()
+    fn read(payload: Payload) -> String {
+        String::from_utf8(payload.stdin().into_owned()).unwrap()
     }
 
     #[test]
     fn data_is_given_as_it_is_and_children_line_by_line() {
-        assert_eq!(*Given::Data(b"a\xff".as_slice().into()).stdin(), *b"a\xff");
-        assert_eq!(read(Given::Children(["a".to_owned(), "b".to_owned()].into())), "a\nb\n");
-        assert_eq!(read(Given::Children(Arc::from([]))), "");
+        assert_eq!(*Payload::Data(b"a\xff".as_slice().into()).stdin(), *b"a\xff");
+        assert_eq!(read(Payload::Children(["a".to_owned(), "b".to_owned()].into())), "a\nb\n");
+        assert_eq!(read(Payload::Children(Arc::from([]))), "");
     }
 
     #[test]
@@ -107,6 +111,6 @@ mod tests {
             r#"{"znode":"/app/c","event":"deleted"}"#,
             "\n",
         );
-        assert_eq!(read(Given::Changes(changes)), expected);
+        assert_eq!(read(Payload::Changes(changes)), expected);
     }
 }

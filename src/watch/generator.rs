@@ -7,15 +7,15 @@ use crate::model::Retry;
 
 /// What the core needs and must not make itself: run ids, and chance. One per daemon, shared by its watches.
 #[derive(Debug)]
-pub struct Supply {
+pub struct Generator {
     last_run: u64,
-    chance: fastrand::Rng,
+    rng: fastrand::Rng,
 }
 
-impl Supply {
+impl Generator {
     /// With equal seeds, equal inputs have equal effects.
     pub fn new(seed: u64) -> Self {
-        Self { last_run: 0, chance: fastrand::Rng::with_seed(seed) }
+        Self { last_run: 0, rng: fastrand::Rng::with_seed(seed) }
     }
 
     pub(super) fn run_id(&mut self) -> RunId {
@@ -24,13 +24,13 @@ impl Supply {
     }
 
     /// The pause after so many failures in a row: `retry`'s, jittered by half.
-    pub(super) fn pause(&mut self, retry: &Retry, failures: u32) -> Duration {
-        let half = retry.pause(failures) / 2;
-        half + self.delay(half)
+    pub(super) fn backoff(&mut self, retry: &Retry, failures: u32) -> Duration {
+        let half = retry.backoff(failures) / 2;
+        half + self.jitter(half)
     }
 
-    /// Somewhere in `[0, most)`.
-    pub(super) fn delay(&mut self, most: Duration) -> Duration {
-        most.mul_f64(self.chance.f64())
+    /// Somewhere in `[0, limit)`.
+    pub(super) fn jitter(&mut self, limit: Duration) -> Duration {
+        limit.mul_f64(self.rng.f64())
     }
 }

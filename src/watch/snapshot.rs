@@ -32,11 +32,11 @@ impl Seen {
 
 /// What of a watch must outlive the daemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct Snapshot {
     /// `None` until the store's first word.
     pub seen: Option<Seen>,
     /// Why an update is to be run that has not come to its end: it waits, runs, or was interrupted.
-    pub owed: Option<Event>,
+    pub pending: Option<Event>,
     /// What the action succeeded with last, in the present definition.
     pub applied: Option<Version>,
     /// What DISCARD ignored last, in the present definition.
@@ -46,7 +46,7 @@ pub struct Standing {
     /// The newest that a guard or an operator let through, in the present definition: it is not judged again.
     pub admitted: Option<Version>,
     /// The [amount](crate::model::Content::amount) of what the action succeeded with last, in whichever definition: what guards compare with.
-    pub reference: Option<u64>,
+    pub applied_size: Option<u64>,
     /// How many runs failed in a row.
     pub failures: u32,
     /// After a failure with [`OnFailure::Stop`], until the definition changes or an operator triggers it.
@@ -55,7 +55,7 @@ pub struct Standing {
     pub paused: bool,
 }
 
-impl Standing {
+impl Snapshot {
     /// Whether the last run failed, or a failure before it has stopped the watch.
     pub fn is_failing(&self) -> bool {
         self.failures > 0 || self.stopped
@@ -82,35 +82,35 @@ impl Standing {
 
 /// What a new daemon knows of a watch that it loads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Past {
+pub struct Recovery {
     pub record: Option<Record>,
     /// Why a run of this node was started whose end nobody saw. The record may be older than the run.
     pub interrupted: Option<Event>,
     /// There may have been a record that was lost, or a newer one.
-    pub forgotten: bool,
+    pub record_lost: bool,
 }
 
 /// The standing that was recorded last, and whether the definition is still the one that it was recorded of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    pub standing: Standing,
+    pub snapshot: Snapshot,
     pub same_subject: bool,
     pub same_definition: bool,
 }
 
-impl Past {
+impl Recovery {
     /// Where the watch stands for the new daemon: in doubt, something is owed.
-    pub fn standing(self) -> Standing {
-        let standing = match self.record {
-            Some(Record { standing, same_subject: true, same_definition: true }) => standing,
-            Some(Record { standing, same_subject: true, same_definition: false }) => standing.redefined(),
-            Some(Record { standing: Standing { paused, .. }, same_subject: false, .. }) => {
-                Standing { paused, ..Standing::default() }
+    pub fn snapshot(self) -> Snapshot {
+        let snapshot = match self.record {
+            Some(Record { snapshot, same_subject: true, same_definition: true }) => snapshot,
+            Some(Record { snapshot, same_subject: true, same_definition: false }) => snapshot.redefined(),
+            Some(Record { snapshot: Snapshot { paused, .. }, same_subject: false, .. }) => {
+                Snapshot { paused, ..Snapshot::default() }
             }
-            None => Standing::default(),
+            None => Snapshot::default(),
         };
         // It may have been seen, and have changed since.
-        let doubt = (self.forgotten && standing.seen.is_none()).then_some(Event::Load);
-        Standing { owed: standing.owed.or(self.interrupted).or(doubt), ..standing }
+        let doubt = (self.record_lost && snapshot.seen.is_none()).then_some(Event::Load);
+        Snapshot { pending: snapshot.pending.or(self.interrupted).or(doubt), ..snapshot }
     }
 }

@@ -5,33 +5,35 @@ use std::io;
 use rusqlite::{Error, ErrorCode};
 
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum LedgerError {
     /// What it holds makes no sense: it is to be set aside. Its connection can be closed.
     Damaged(String),
     /// Someone deleted, replaced or truncated its files under the connection, which must not be touched any more.
     Displaced(String),
     /// It cannot be used now, and may be later. Says the remedy, where one is known.
-    Unusable(String),
+    Unavailable(String),
 }
 
-impl Trouble {
+impl LedgerError {
     pub(super) fn into_reason(self) -> String {
-        let (Trouble::Damaged(reason) | Trouble::Displaced(reason) | Trouble::Unusable(reason)) = self;
+        let (LedgerError::Damaged(reason)
+        | LedgerError::Displaced(reason)
+        | LedgerError::Unavailable(reason)) = self;
         reason
     }
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for LedgerError {
     fn from(error: Error) -> Self {
         match &error {
             Error::SqliteFailure(failure, _) => by_code(failure.code, &error),
             // All else is about what was read: our own statements are right.
-            _ => Trouble::Damaged(error.to_string()),
+            _ => LedgerError::Damaged(error.to_string()),
         }
     }
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for LedgerError {
     fn from(error: io::Error) -> Self {
         let remedy = match error.kind() {
             io::ErrorKind::NotFound => "; create the directory",
@@ -41,12 +43,12 @@ impl From<io::Error> for Trouble {
             }
             _ => "",
         };
-        Trouble::Unusable(format!("{error}{remedy}"))
+        LedgerError::Unavailable(format!("{error}{remedy}"))
     }
 }
 
-fn by_code(code: ErrorCode, error: &Error) -> Trouble {
-    let unusable = |remedy| Trouble::Unusable(format!("{error}{remedy}"));
+fn by_code(code: ErrorCode, error: &Error) -> LedgerError {
+    let unusable = |remedy| LedgerError::Unavailable(format!("{error}{remedy}"));
     match code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
             unusable("; end the transaction of whatever else has it open")
@@ -62,7 +64,7 @@ fn by_code(code: ErrorCode, error: &Error) -> Trouble {
         | ErrorCode::SchemaChanged
         | ErrorCode::ConstraintViolation
         | ErrorCode::TypeMismatch
-        | ErrorCode::Unknown => Trouble::Damaged(error.to_string()),
+        | ErrorCode::Unknown => LedgerError::Damaged(error.to_string()),
         // Want of memory, and what cannot happen.
         _ => unusable(""),
     }

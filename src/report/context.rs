@@ -2,12 +2,12 @@
 
 use std::slice::from_ref;
 
-use super::{FormerRun, Report};
+use super::{PreviousRun, Report};
 use crate::model::{Subject, WatchKey};
 use crate::store::Exposure;
 
 #[derive(Debug, Default)]
-pub struct About<'a> {
+pub struct LogContext<'a> {
     pub watches: &'a [&'a WatchKey],
     /// As the action has it in `TWITCHER_RUN_ID`.
     pub run: Option<&'a str>,
@@ -15,39 +15,41 @@ pub struct About<'a> {
 }
 
 impl Report<'_> {
-    pub fn about(&self) -> About<'_> {
+    pub fn context(&self) -> LogContext<'_> {
         match self {
             Report::Starting { .. }
             | Report::Ready { .. }
             | Report::Stopping { .. }
             | Report::Stopped
-            | Report::Trouble { .. }
+            | Report::Problem { .. }
             | Report::StoreConnected { .. }
             | Report::StoreDisconnected { .. }
             | Report::StoreRefused { .. }
-            | Report::StoreExposed { what: Exposure::InTheClear { .. } | Exposure::MoreWritable, .. }
+            | Report::StoreExposed { what: Exposure::Plaintext { .. } | Exposure::MoreWritable, .. }
             | Report::ConfigReload { .. }
             | Report::Serving { .. }
-            | Report::Unserved { .. }
+            | Report::NotServing { .. }
             | Report::StoreDegraded { .. }
             | Report::ConfigLoaded { .. }
             | Report::ConfigRemoved { .. }
             | Report::ConfigFailed { .. }
             | Report::ConfigWarning { .. }
-            | Report::Ledger { .. } => About::default(),
+            | Report::Ledger { .. } => LogContext::default(),
             Report::StoreExposed { what: Exposure::Writable(subject), .. } => {
-                About { subject: Some(subject), ..About::default() }
+                LogContext { subject: Some(subject), ..LogContext::default() }
             }
             Report::NodeObserved { node }
             | Report::NodeReadable { node }
-            | Report::NodeDrifted { node, .. } => About { subject: Some(node.subject), ..About::default() },
+            | Report::NodeChangeMissed { node, .. } => {
+                LogContext { subject: Some(node.subject), ..LogContext::default() }
+            }
             Report::NodeUnreadable { node, watches, .. } => {
-                About { watches, subject: Some(node.subject), run: None }
+                LogContext { watches, subject: Some(node.subject), run: None }
             }
             Report::WatchAdded { watch, node }
             | Report::WatchChanged { watch, node }
             | Report::Held { watch, node, .. } => {
-                About { watches: from_ref(watch), subject: Some(node.subject), run: None }
+                LogContext { watches: from_ref(watch), subject: Some(node.subject), run: None }
             }
             Report::WatchRemoved { watch }
             | Report::Discarded { watch, .. }
@@ -55,13 +57,17 @@ impl Report<'_> {
             | Report::GaveUp { watch, .. }
             | Report::Ordered { watch, .. }
             | Report::StaysPaused { watch }
-            | Report::StaysStopped { watch } => About { watches: from_ref(watch), ..About::default() },
-            Report::Run { run, .. } => {
-                About { watches: from_ref(&run.watch), run: Some(run.id), subject: Some(run.subject) }
+            | Report::StaysStopped { watch } => {
+                LogContext { watches: from_ref(watch), ..LogContext::default() }
             }
-            Report::Former { watch, what } => {
-                let (FormerRun::Lives { id, .. } | FormerRun::Gone(id) | FormerRun::Unseen(id, _)) = what;
-                About { watches: from_ref(watch), run: Some(id), subject: None }
+            Report::Run { run, .. } => {
+                LogContext { watches: from_ref(&run.watch), run: Some(run.id), subject: Some(run.subject) }
+            }
+            Report::PreviousRun { watch, what } => {
+                let (PreviousRun::StillRunning { id, .. }
+                | PreviousRun::Ended(id)
+                | PreviousRun::Unwatchable(id, _)) = what;
+                LogContext { watches: from_ref(watch), run: Some(id), subject: None }
             }
         }
     }

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use super::table::{self, Cell, Table, duration};
 use crate::control::status::WatchStatus;
-use crate::daemon::{Final, Rehearsed};
+use crate::daemon::{FinalStatus, PlannedRun};
 
 /// A line for each watch, by name.
-pub fn show(ended: &mut Final) -> String {
-    let Final { watches, rehearsed, .. } = ended;
+pub fn show(ended: &mut FinalStatus) -> String {
+    let FinalStatus { watches, planned, .. } = ended;
     WatchStatus::sort_by_name(watches);
-    let mut starts: HashMap<&str, Vec<&Rehearsed>> = HashMap::new();
-    for start in rehearsed {
+    let mut starts: HashMap<&str, Vec<&PlannedRun>> = HashMap::new();
+    for start in planned {
         starts.entry(&start.watch).or_default().push(start);
     }
     let mut table = Table::new(["WATCH", "NODE", "WOULD", "WHY"]);
@@ -28,7 +28,7 @@ pub fn show(ended: &mut Final) -> String {
     table.render(table::terminal_width())
 }
 
-fn why(Rehearsed { event, version, why, .. }: &Rehearsed) -> String {
+fn why(PlannedRun { event, version, why, .. }: &PlannedRun) -> String {
     format!("{event}, version {version}: {why}")
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Standing, Suspicion};
+use super::{HoldReason, Snapshot};
 use crate::model::{Content, Guard, OnFailure, Retry, RunMode, RunOnLoad, State, Throttle, Version};
 
 /// Time since an arbitrary origin, from a monotonic clock: a step of the wall clock moves no timeout.
@@ -59,7 +59,7 @@ impl Event {
     }
 
     /// Why to run with a newer content in the place of one that was to be run for the reason `older`.
-    pub(super) fn instead_of(self, older: Self) -> Self {
+    pub(super) fn replacing(self, older: Self) -> Self {
         match (older, self) {
             // It is still the first run of this definition, or the one that was asked for, only with newer content.
             (asked @ Event::Load, _)
@@ -84,13 +84,13 @@ pub enum Input {
     /// A run is over: its process is reaped and its output drained, or it could not be started.
     Ended {
         run: RunId,
-        end: End,
+        end: RunResult,
     },
-    /// A file registers the watch, for the first time or again after it was retired. `standing` is what is known of
+    /// A file registers the watch, for the first time or again after it was retired. `snapshot` is what is known of
     /// this node from before; `same_definition` says whether the runs that still live belong to this one.
     Loaded {
         policy: Policy,
-        standing: Standing,
+        snapshot: Snapshot,
         same_definition: bool,
     },
     /// The definition changed. `same_subject` is false if it watches another node or facet now. The caller
@@ -121,7 +121,7 @@ pub enum Input {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum RunResult {
     /// With exit code 0, and not told to.
     Succeeded,
     /// In any other way, or its program cannot be started.
@@ -170,7 +170,7 @@ pub enum Effect {
     /// definition.
     Held {
         version: Version,
-        suspicion: Suspicion,
+        hold_reason: HoldReason,
     },
     /// DISCARD ignored an update.
     Discarded {
@@ -187,7 +187,7 @@ pub enum Effect {
         after: Duration,
     },
     /// A starved update is started again, or a newer one in its place.
-    PutOff {
+    Postponed {
         run: RunId,
         after: Duration,
     },
