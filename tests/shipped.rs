@@ -1,5 +1,6 @@
 //! What the repository ships beside the binary works with it: examples, unit file, alerts, dashboard, documents.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -15,8 +16,17 @@ fn here(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// The program, with nothing of the environment that these tests happen to be run in.
+fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+}
+
+/// Runs the binary away from the machine's own configs.
 fn twitcher(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_twitcher")).args(args).output().expect("run twitcher")
+    let mut twitcher = command(env!("CARGO_BIN_EXE_twitcher"));
+    twitcher.env("TWITCHER_CONFIG_PATH", "/nonexistent").args(args).output().expect("run twitcher")
 }
 
 #[test]
@@ -48,7 +58,9 @@ fn unit(hardened: bool) -> tempfile::TempDir {
 }
 
 fn systemd_analyze(args: &[&str], dir: &Path) -> Output {
-    Command::new("systemd-analyze")
+    command("systemd-analyze")
+        // Without what an administrator of this machine adds to an installed unit of the same name.
+        .env("SYSTEMD_UNIT_PATH", "/usr/lib/systemd/system")
         .args(args)
         .arg(dir.join("twitcher.service"))
         .output()
@@ -121,7 +133,7 @@ fn the_unit_hands_the_daemon_the_environment_that_the_packages_install() {
 }
 
 fn systemd_version() -> u32 {
-    let output = Command::new("systemd-analyze").arg("--version").output().expect("run systemd-analyze");
+    let output = command("systemd-analyze").arg("--version").output().expect("run systemd-analyze");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let version = said.split_whitespace().nth(1).and_then(|version| version.parse().ok());
     version.unwrap_or_else(|| panic!("{said:?} names a version"))

@@ -1,9 +1,8 @@
 //! "One bad thing stays one bad thing."
 
 use std::fs;
-use std::process::Command;
 
-use crate::harness::{Sandbox, exec, require_root, wait_until, watch};
+use crate::harness::{Sandbox, command, exec, require_root, wait_until, watch};
 
 /// Configs that must fail, each with a word that its error must contain.
 const BAD_CONFIGS: [(&str, &str, &str); 14] = [
@@ -142,7 +141,7 @@ fn a_daemon_without_descriptors_says_so_and_recovers() {
     journal.wait_for(&["one"]);
     let process = daemon.process();
     let limit = |number: &str| {
-        let done = Command::new("prlimit")
+        let done = command("prlimit")
             .args([&format!("--pid={}", process.0), &format!("--nofile={number}:")])
             .status();
         assert!(done.expect("run prlimit").success());

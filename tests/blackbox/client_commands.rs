@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Proxy, Sandbox, ZooKeeper, exec, on_both_stores, watch};
+use crate::harness::{Proxy, Sandbox, ZooKeeper, command, exec, on_both_stores, watch};
 
 // "`twitcher set NODE [DATA | -]` create (with parents) or replace; - is stdin", "`twitcher get NODE` write
 // the node's bytes to stdout"
@@ -163,7 +163,7 @@ fn a_shell_redirection_into_the_directory_store_is_an_update() {
     let mut expected = vec!["directory 0".to_owned()];
     for (event, word) in [("created", "one"), ("changed", "two"), ("changed", "three")] {
         let redirect = format!("echo {word} > {}", sandbox.root().join("nodes/git/head").display());
-        assert!(std::process::Command::new("sh").args(["-c", &redirect]).status().expect("sh").success());
+        assert!(command("sh").args(["-c", &redirect]).status().expect("sh").success());
         expected.push(format!("{event} {word}"));
         journal.wait_for(&expected.iter().map(String::as_str).collect::<Vec<_>>());
     }

@@ -1,6 +1,7 @@
 //! One daemon a state directory; in the background; and the newcomer's first command.
 
 use std::fs;
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 
@@ -94,12 +95,13 @@ impl Drop for Leftover {
 #[test]
 fn devel_prints_its_temporary_directory_and_the_command_to_try_next() {
     let sandbox = Sandbox::directory();
-    let mut daemon = sandbox.twitcher(["run", "--devel"]).current_dir(env!("CARGO_MANIFEST_DIR")).start();
+    let daemon = sandbox.twitcher(["run", "--devel"]).env("TMPDIR", sandbox.path(""));
+    let mut daemon = daemon.current_dir(env!("CARGO_MANIFEST_DIR")).start();
     let line = daemon.wait_for_log(&["twitcher", " set ", "dir:"]);
     let store = line.split_whitespace().find_map(|word| word.strip_prefix("dir:")).expect("a store");
     let store = store.trim_matches(|c: char| !c.is_alphanumeric() && c != '/');
     assert!(fs::metadata(store).is_ok_and(|nodes| nodes.is_dir()), "{store} in {line}");
-    assert!(store.starts_with(std::env::temp_dir().to_str().expect("UTF-8")));
+    assert!(Path::new(store).starts_with(sandbox.path("")), "{store} is below TMPDIR");
     daemon.wait_for_log(&[".twc"]);
     // The command works as printed.
     let command = line.split_once("twitcher ").expect("it contains that").1;

@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Journal, Sandbox, exec, require_root, wait_for, wait_until, watch};
+use crate::harness::{Journal, Sandbox, command, exec, require_root, wait_for, wait_until, watch};
 
 fn sandbox() -> (Sandbox, Journal) {
     let sandbox = Sandbox::directory();
@@ -71,9 +71,8 @@ fn a_host_that_is_renamed_gets_the_watches_of_its_new_name() {
     wait_until("both", || journal.lines().len() == 2);
     journal.wait_for_line("first");
     let uts = format!("--uts=/proc/{}/ns/uts", daemon.process().0);
-    let renamed = std::process::Command::new("nsenter")
-        .args([&uts, "sh", "-c", "echo second > /proc/sys/kernel/hostname"])
-        .status();
+    let renamed =
+        command("nsenter").args([&uts, "sh", "-c", "echo second > /proc/sys/kernel/hostname"]).status();
     assert!(renamed.expect("run nsenter").success());
     daemon.signal(Signal::SIGHUP);
     journal.wait_for_line("second");

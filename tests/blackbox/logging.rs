@@ -202,15 +202,15 @@ fn the_log_goes_to_a_file_when_one_is_named() {
 #[test]
 fn without_a_terminal_the_log_goes_to_syslog_and_survives_its_restart() {
     require_root();
-    let socket = Path::new("/dev/log");
-    if socket.exists() {
-        eprintln!("skipped: this machine has a syslog daemon, which is not ours to restart");
-        return;
-    }
     let sandbox = sandbox(r#"printf 'heard \033[31m%s\n' "$(cat)""#);
+    let devices = sandbox.path("dev");
+    fs::create_dir(&devices).expect("create a directory");
+    let socket = devices.join("log");
+    let own_devices = own_devices(&devices);
     // It starts without a syslog daemon.
-    let daemon = sandbox.daemon_logging_elsewhere().start();
-    let bound = SyslogSocket::bind(socket);
+    let daemon = sandbox.daemon_logging_elsewhere();
+    let daemon = daemon.under(["unshare", "--mount", "sh", "-c", &own_devices, "sh"]).start();
+    let bound = SyslogSocket::bind(&socket);
     let line = bound.wait_for(&["named", "heard ", "content"]);
     assert!(!line.trim_end().contains(char::is_control), "{line:?}");
     let priority: u32 = line
@@ -221,10 +221,21 @@ fn without_a_terminal_the_log_goes_to_syslog_and_survives_its_restart() {
     assert_eq!(priority >> 3, 3, "facility daemon: {line}");
     drop(bound);
     sandbox.nodes.set("/n", "between");
-    let bound = SyslogSocket::bind(socket);
+    let bound = SyslogSocket::bind(&socket);
     sandbox.nodes.set("/n", "after");
     bound.wait_for(&["named", "heard ", "after"]);
     assert!(daemon.log().is_empty(), "{:#?}", daemon.log());
+}
+
+/// A script that runs its arguments with this directory as `/dev`: the machine's syslog daemon is left alone.
+fn own_devices(devices: &Path) -> String {
+    format!(
+        "for device in null zero full random urandom tty; do
+             : > {0}/$device && mount --bind /dev/$device {0}/$device || exit
+         done
+         ln -s /proc/self/fd {0}/fd && mount --rbind {0} /dev && exec \"$@\"",
+        devices.display()
+    )
 }
 
 /// Where a syslog daemon listens.

@@ -5,7 +5,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 
 use crate::harness::{
-    Daemon, Journal, Nodes, Process, Proxy, Sandbox, ZooKeeper, exec, wait_for, wait_until, watch,
+    Daemon, Journal, Nodes, Process, Proxy, Sandbox, ZooKeeper, command, exec, wait_for, wait_until, watch,
 };
 
 /// Names these stores in the settings. The default one is what the command line says.
@@ -414,8 +414,7 @@ fn a_directory_store_that_cannot_be_watched_is_tried_again() {
     journal.wait_for(&["default load 2"]);
     local_journal.wait_for(&[]);
     let target = format!("--target={}", daemon.process().0);
-    let raised =
-        std::process::Command::new("nsenter").args(["--user", &target, "sh", "-c", &limit(9)]).status();
+    let raised = command("nsenter").args(["--user", &target, "sh", "-c", &limit(9)]).status();
     assert!(raised.expect("run nsenter").success());
     local_journal.wait_for(&["local load 1"]);
     daemon.wait_for_log(&["store local: connected to directory"]);

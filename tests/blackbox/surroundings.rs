@@ -4,9 +4,9 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Child;
 
-use crate::harness::{Sandbox, Twitcher, exec, require_root, wait_for, wait_until, watch};
+use crate::harness::{Sandbox, Twitcher, command, exec, require_root, wait_for, wait_until, watch};
 
 const NOBODY: u32 = 65534;
 
@@ -284,7 +284,7 @@ struct Bystander(Child);
 impl Bystander {
     fn start() -> Self {
         let as_nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=KILL"];
-        let child = Command::new("setpriv").args(as_nobody).args(["sleep", "1000"]).spawn();
+        let child = command("setpriv").args(as_nobody).args(["sleep", "1000"]).spawn();
         let bystander = Self(child.expect("start a process"));
         let status = format!("/proc/{}/status", bystander.0.id());
         wait_until("it to be nobody's", || {

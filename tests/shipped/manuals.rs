@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use twitcher::config::surroundings::Resource;
 use twitcher::watch::{Condition, Event};
 
-use super::{here, twitcher};
+use super::{command, here, twitcher};
 
 const SETTINGS: &str = "docs/man/twitcher.toml.5.md";
 const CONFIGS: &str = "docs/man/twitcher.twc.5.md";
@@ -118,7 +118,7 @@ fn certificates() -> TempDir {
     let commands = blocks.iter().find(|block| block.text.starts_with("openssl req -x509"));
     let commands = &commands.expect("how certificates are made").text;
     let script = format!("{commands}cp client.crt client.pem\ncp ca.pem eu-ca.pem\n");
-    let output = Command::new("sh").args(["-euc", &script]).current_dir(directory.path()).output();
+    let output = command("sh").args(["-euc", &script]).current_dir(directory.path()).output();
     let output = output.expect("run sh");
     assert!(output.status.success(), "this test needs openssl(1): {}", said(&output));
     directory
@@ -156,12 +156,11 @@ fn log_of(config: &str, modules: &[Block], commands: &[&str]) -> String {
     let store = format!("dir:{}", home.path().join("nodes").display());
     fs::create_dir(home.path().join("nodes")).unwrap();
     let shell = |script: &str| {
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(script).env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        let output = command
+        let output = command("sh")
+            .args(["-c", script])
             .env("BINARY", env!("CARGO_BIN_EXE_twitcher"))
             .env("STORE", &store)
-            .env("CONFIGS", configs.path())
+            .env("TWITCHER_CONFIG_PATH", configs.path())
             .env("TWITCHER_HOME", home.path())
             .output();
         output.expect("run sh")
@@ -173,8 +172,7 @@ fn log_of(config: &str, modules: &[Block], commands: &[&str]) -> String {
         let output = shell(&format!("{defined}{command}"));
         assert!(output.status.success(), "{command}: {}", said(&output));
         log += &said(&shell(
-            "exec \"$BINARY\" run --once --store \"$STORE\" --config-path \"$CONFIGS\" \
-             --state-dir \"$TWITCHER_HOME/state\" --control-socket \"$TWITCHER_HOME/control.sock\"",
+            "exec \"$BINARY\" run --once --store \"$STORE\" --state-dir \"$TWITCHER_HOME/state\" --control-socket \"$TWITCHER_HOME/control.sock\"",
         ));
     }
     log

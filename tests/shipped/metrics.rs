@@ -12,7 +12,7 @@ use twitcher::ledger::Ending;
 use twitcher::metrics::{Gauges, Metrics, Tally};
 use twitcher::watch::{Condition, Policy, Standing, Watch};
 
-use super::here;
+use super::{command, here};
 
 const RULES: &str = "packaging/prometheus/twitcher.rules.yml";
 const DASHBOARD: &str = "packaging/grafana/twitcher.json";
@@ -34,22 +34,16 @@ fn types(encoding: &str) -> BTreeMap<&str, &str> {
     encoding.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect()
 }
 
-/// Where `tests/run` leaves it, if it is not installed.
+/// The one that `tests/run` has unpacked, or the machine's own.
 fn promtool() -> Command {
     let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("promtool/usr/bin/promtool");
-    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .map(|directory| directory.join("promtool"))
-        .chain([unpacked])
-        .find(|path| path.exists());
-    Command::new(
-        found.expect("this test needs promtool: run tests/run once, or apt-get install -y prometheus"),
-    )
+    command(if unpacked.exists() { unpacked.as_os_str() } else { "promtool".as_ref() })
 }
 
 /// What promtool says of it, which must be nothing bad.
 fn approved(mut command: Command, stdin: &str) {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("run promtool");
+    let mut child = command.spawn().expect("this test needs promtool: run tests/run");
     child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();

@@ -8,8 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
 use super::{look_at, runs, wait_for_state, wait_until_served};
 use crate::harness::control::{Answer, Connection, ask, connect, get, say};
 use crate::harness::{Daemon, Journal, Sandbox, exec, load, wait_for, wait_until, watch};
@@ -139,7 +137,6 @@ fn clients_that_never_read_their_answer_are_let_go_and_cost_little() {
 // starts"
 #[test]
 fn a_thousand_clients_at_once_keep_neither_operators_nor_updates_out() {
-    allow_descriptors(4096);
     let (sandbox, journal, daemon) = start(1000);
     assert_well(&sandbox, &journal);
     let before = held(&daemon);
@@ -164,12 +161,6 @@ fn a_thousand_clients_at_once_keep_neither_operators_nor_updates_out() {
     drop((clients, more));
     assert_well(&sandbox, &journal);
     assert_nothing_is_kept(&daemon, before, 20 * 1024);
-}
-
-/// This process is one of them.
-fn allow_descriptors(count: u64) {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit");
-    setrlimit(Resource::RLIMIT_NOFILE, soft.max(count.min(hard)), hard).expect("raise the limit");
 }
 
 // "file descriptor exhaustion (EMFILE while accepting)"

@@ -128,7 +128,8 @@ fn a_command_that_is_given_the_socket_needs_no_settings() {
     let _daemon = sandbox.start();
     wait_until_served(&sandbox);
     fs::write(sandbox.configs().join("twitcher.toml"), "[control]\nmode = 1\n").expect("write the settings");
-    let command = || sandbox.twitcher(["status"]).env("TWITCHER_CONFIG_PATH", sandbox.configs());
+    let command =
+        || sandbox.twitcher(["status"]).with_default_socket().env("TWITCHER_CONFIG_PATH", sandbox.configs());
     command().finish().expect(1).expect_said(&["twitcher.toml", "mode"]);
     command().arg("--control-socket").arg(sandbox.control_socket()).finish().expect(0);
     command().env("TWITCHER_CONTROL_SOCKET", sandbox.control_socket()).finish().expect(0);
@@ -288,7 +289,10 @@ fn another_user_looks_for_a_daemon_of_their_own_and_then_for_roots() {
     let runtime = sandbox.path("runtime");
     let own = runtime.join("twitcher/control.sock");
     let asked = |runtime: &Path| {
-        sandbox.twitcher(["status"]).binary(&copy).under(NOBODY).env("XDG_RUNTIME_DIR", runtime).finish()
+        // Without the machine's own daemon.
+        let hidden = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /run && exec \"$@\"", "sh"];
+        let command = sandbox.twitcher(["status"]).with_default_socket().binary(&copy);
+        command.under(hidden).under(NOBODY).env("XDG_RUNTIME_DIR", runtime).finish()
     };
     asked(&runtime).expect(1).expect_said(&["/run/twitcher/control.sock: "]);
     fs::create_dir_all(own.parent().expect("a directory")).expect("create a directory");
@@ -303,7 +307,7 @@ fn a_user_without_a_place_for_a_socket_is_told_so() {
     let state = sandbox.path("state-of-nobody");
     let daemon = sandbox.twitcher(["run", "--log-to-stdout", "--store", &sandbox.nodes.url()]).binary(&copy);
     let daemon = daemon.arg("--config-path").arg(sandbox.configs()).arg("--state-dir").arg(state);
-    let daemon =
-        daemon.under(["env", "-u", "XDG_RUNTIME_DIR", "setpriv", "--reuid", "65534", "--clear-groups", "--"]);
+    let daemon = daemon.with_default_socket();
+    let daemon = daemon.under(["setpriv", "--reuid", "65534", "--clear-groups", "--"]);
     daemon.start().wait_for_log(&["no control socket", "XDG_RUNTIME_DIR", "--control-socket"]);
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, chown};
@@ -11,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::actions::run_or_counted;
 use crate::harness::{
-    Daemon, Journal, Process, Proxy, Sandbox, ZooKeeper, exec, load, require_root, wait_until, watch,
+    Daemon, Journal, Process, Proxy, Sandbox, ZooKeeper, command, exec, load, require_root, wait_until, watch,
 };
 
 /// Two watches: `crowd`, whose runs take what there is and stay, and `victim`, that needs some of it. Their actions
@@ -58,7 +57,7 @@ impl Crowded {
 #[track_caller]
 fn limit(process: Process, resource: &str, soft: usize) {
     let owner = fs::metadata(format!("/proc/{}", process.0)).expect("a running process").uid().to_string();
-    let done = Command::new("setpriv")
+    let done = command("setpriv")
         .args(["--reuid", &owner, "--regid", &owner, "--clear-groups", "--", "prlimit"])
         .args([format!("--pid={}", process.0), format!("--{resource}={soft}:")])
         .status();

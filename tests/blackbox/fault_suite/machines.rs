@@ -1,9 +1,9 @@
 //! Two machines and a cable: the daemon has a network of its own, with one link to the server's.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
-use crate::harness::{Sandbox, ZooKeeper, exec, load, require_root, wait_until, watch};
+use crate::harness::{Sandbox, ZooKeeper, command, exec, load, require_root, wait_until, watch};
 
 /// A network namespace with a link to ours. It is gone when its process is, and the link with it.
 struct Machine {
@@ -19,7 +19,7 @@ impl Machine {
     fn new() -> Self {
         require_root();
         let ours = fs::read_link("/proc/self/ns/net").expect("our network");
-        let process = Command::new("setpriv")
+        let process = command("setpriv")
             .args(["--pdeathsig", "KILL", "--", "unshare", "--net", "--", "sleep", "infinity"])
             .stdin(Stdio::null())
             .spawn()
@@ -62,8 +62,8 @@ impl Drop for Machine {
 }
 
 #[track_caller]
-fn ip(command: &[&str], args: &[&str]) {
-    let done = Command::new(command[0]).args(&command[1..]).args(args).output();
+fn ip(words: &[&str], args: &[&str]) {
+    let done = command(words[0]).args(&words[1..]).args(args).output();
     let done = done.expect("this test needs ip: apt-get install -y iproute2");
     assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
 }

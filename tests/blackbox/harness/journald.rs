@@ -124,7 +124,7 @@ impl Journald {
     /// connected to the journal, as far as `JOURNAL_STREAM` goes.
     pub fn around(&self, twitcher: Twitcher, connected: &str) -> Twitcher {
         let script = format!(
-            "mount --bind {run} /run || exit; exec 3>&{number};
+            "mount --bind {run} /run || exit; [ ! -e /dev/log ] || mount --bind /dev/null /dev/log || exit; exec 3>&{number};
              JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/3); export JOURNAL_STREAM; exec 3>&-; exec \"$@\"",
             run = self.run.display(),
             number = if connected == "stdout" { 1 } else { 2 },

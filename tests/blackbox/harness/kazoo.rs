@@ -1,7 +1,8 @@
 //! A foreign client: kazoo, which shares no code with the program under test.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use super::command::command;
 
 /// Runs a Python script and returns what it printed. In its scope are `zk`, a connected kazoo client of the
 /// servers with this address, and `retry`, which calls a function of it again while the connection is lost. Panics
@@ -27,7 +28,7 @@ pub fn python(script: &str) -> String {
 fn run(script_and_arguments: &[&str]) -> String {
     let python = interpreter();
     assert!(python.exists(), "this test needs kazoo: {}", install_command(&python));
-    let output = Command::new(&python).arg("-c").args(script_and_arguments).output().expect("start python");
+    let output = command(&python).arg("-c").args(script_and_arguments).output().expect("start python");
     assert!(output.status.success(), "python: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -6,6 +6,7 @@
 //! what comes after it: do the thing that must run nothing, then one that must run, and read the journal.
 
 mod certificates;
+mod command;
 pub mod control;
 mod ensemble;
 mod journal;
@@ -23,6 +24,7 @@ pub mod wait;
 mod zookeeper;
 
 pub use certificates::{Authority, Validity};
+pub use command::command;
 pub use ensemble::Ensemble;
 pub use journal::{Gate, Journal};
 pub use journald::Journald;

@@ -3,16 +3,19 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
+use super::command::{command, settle};
 use super::ensemble::Ensemble;
 use super::journal::{Gate, Journal};
 use super::nodes::Nodes;
 use super::twitcher::{Daemon, Twitcher};
 use super::zookeeper::ZooKeeper;
+
+/// Every user can reach it, and root trusts it. `TMPDIR` may name any other place.
+pub const TEMPORARY: &str = "/tmp";
 
 pub struct Sandbox {
     home: TempDir,
@@ -201,7 +204,7 @@ impl Sandbox {
         let copy = self.home.path().join("twitcher");
         // By a process of its own: what another test starts meanwhile would inherit our descriptor, and nobody can execute
         // a file that somebody may write.
-        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_twitcher")).arg(&copy).status();
+        let copied = command("cp").arg(env!("CARGO_BIN_EXE_twitcher")).arg(&copy).status();
         assert!(copied.is_ok_and(|status| status.success()), "copy the binary to {}", copy.display());
         copy
     }
@@ -245,5 +248,6 @@ pub fn set_mode(path: &Path, mode: u32) {
 }
 
 fn home() -> TempDir {
-    tempfile::Builder::new().prefix("twitcher-test-").tempdir().expect("create a directory")
+    settle();
+    tempfile::Builder::new().prefix("twitcher-test-").tempdir_in(TEMPORARY).expect("create a directory")
 }

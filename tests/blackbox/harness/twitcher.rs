@@ -13,11 +13,17 @@ use std::time::Duration;
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::Signal;
 
+use super::command::command;
 use super::process::Process;
 use super::wait::{poll, wait_for};
 
 /// How long a daemon has to end when its test is over: TERM, the second TERM, and KILL for its actions.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What else would be looked for where the machine's own daemon has it. There is nothing at these places: what a
+/// test is about comes from flags and other variables.
+const CONFIG_PATH: &str = "TWITCHER_CONFIG_PATH";
+const CONTROL_SOCKET: &str = "TWITCHER_CONTROL_SOCKET";
 
 /// A command line, not yet run.
 pub struct Twitcher {
@@ -37,7 +43,10 @@ impl Twitcher {
             under: ["setpriv", "--pdeathsig", "KILL", "--"].map(Into::into).into(),
             binary: env!("CARGO_BIN_EXE_twitcher").into(),
             args: Vec::new(),
-            env: Vec::new(),
+            env: vec![
+                (CONFIG_PATH.into(), directory.join("no-configs").into()),
+                (CONTROL_SOCKET.into(), directory.join("no-daemon.sock").into()),
+            ],
             directory: directory.into(),
             stdin: Vec::new(),
         }
@@ -55,6 +64,12 @@ impl Twitcher {
 
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name.into(), value.as_ref().into()));
+        self
+    }
+
+    /// Leaves the control socket to the settings and to the default, which may be the machine's own daemon's.
+    pub fn with_default_socket(mut self) -> Self {
+        self.env.retain(|(name, _)| name != CONTROL_SOCKET);
         self
     }
 
@@ -133,12 +148,8 @@ impl Twitcher {
 
     fn command(&self) -> Command {
         let mut words = self.under.iter().chain([&self.binary]);
-        let mut command = Command::new(words.next().expect("never empty"));
+        let mut command = command(words.next().expect("never empty"));
         command.args(words).args(&self.args).current_dir(&self.directory);
-        for variable in ["STORE", "CONFIG_PATH", "CONTROL_SOCKET"] {
-            command.env_remove(format!("TWITCHER_{variable}"));
-        }
-        command.env_remove("NO_COLOR").env_remove("CLICOLOR").env_remove("CLICOLOR_FORCE");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -4,14 +4,16 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use super::command::command;
 use super::process::Process;
+use super::sandbox::TEMPORARY;
 use super::wait::{wait_for, wait_until};
 
 const JAR: &str = "/usr/share/java/zookeeper.jar";
@@ -93,7 +95,8 @@ impl ZooKeeper {
             Path::new(JAR).exists() && java().is_some(),
             "this test needs a ZooKeeper server: apt-get install -y zookeeper"
         );
-        let home = tempfile::Builder::new().prefix("zookeeper-").tempdir().expect("create a directory");
+        let home =
+            tempfile::Builder::new().prefix("zookeeper-").tempdir_in(TEMPORARY).expect("create a directory");
         let port = free_port();
         let settings = format!(
             "tickTime=200\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
@@ -197,7 +200,7 @@ impl ZooKeeper {
 
 impl Server {
     fn spawn(data: &Path) -> Self {
-        let mut leash = Command::new("/bin/sh")
+        let mut leash = command("/bin/sh")
             .arg("-c")
             .arg(r#""$@" >"$DATA/log" 2>&1 & echo $!; read -r told; kill -9 $!; wait; [ "$told" ] || rm -rf "$DATA""#)
             .arg("leash")

@@ -6,11 +6,11 @@ use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, Process, Sandbox, Twitcher, exec, require_root, wait_until, watch};
+use crate::harness::{self, Daemon, Process, Sandbox, Twitcher, exec, require_root, wait_until, watch};
 
 /// A user without any right. It need not have an entry anywhere.
 struct Nobody(String);
@@ -38,7 +38,7 @@ impl Nobody {
     /// Whether this user can do this to the process: a command that gets its directory in /proc as `$1`.
     fn can(&self, process: Process, script: &str) -> bool {
         let [program, words @ ..] = self.words();
-        let mut command = Command::new(program);
+        let mut command = harness::command(program);
         command.args(words).args(["--", "sh", "-c", script, "sh", &format!("/proc/{}", process.0)]);
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("run setpriv").success()
     }
