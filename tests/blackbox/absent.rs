@@ -2,8 +2,8 @@
 
 use crate::harness::{Daemon, Journal, Sandbox, exec, on_both_stores, watch};
 
-/// A daemon with a watch on a missing node, which journals events with the content. It has seen that the node is
-/// missing: what comes later is a creation.
+/// A daemon with a watch on a missing node, which journals events with the content. It has seen that the node
+/// is missing: what comes later is a creation.
 #[track_caller]
 fn waiting(sandbox: &Sandbox, znode: &str, more: &str) -> (Daemon, Journal) {
     let journal = sandbox.journal();
@@ -34,8 +34,8 @@ fn missing_parents_wait_like_a_missing_node() {
     });
 }
 
-// "run_on_load ... run when the watch is first loaded": there was nothing to run with, and what comes later is an
-// update.
+// "run_on_load ... run when the watch is first loaded": there was nothing to run with, and what comes later
+// is an update.
 #[test]
 fn creation_is_an_update_also_without_run_on_load() {
     on_both_stores(|sandbox| {

@@ -102,7 +102,8 @@ fn an_action_has_default_signal_dispositions_and_mask() {
     let daemon = sandbox.daemon().under(["env", "--ignore-signal=PIPE,USR1,INT", "--block-signal=USR2,CHLD"]);
     let (report, _daemon) = report_of(&sandbox, daemon, "cat /proc/self/status", "");
     let status = status(&report);
-    // Including those that glibc keeps for itself, which its posix_spawn leaves ignored in what this suite starts.
+    // Including those that glibc keeps for itself, which its posix_spawn leaves ignored in what this suite
+    // starts.
     for set in ["SigBlk", "SigIgn", "SigCgt"] {
         assert_eq!(u64::from_str_radix(&status[set], 16), Ok(0), "{set} in {report}");
     }

@@ -186,8 +186,8 @@ fn pipes_and_devices_among_configs_and_nodes_block_nobody() {
     assert!(daemon.is_running());
 }
 
-// "a script can loop, exhaust memory or overflow its stack and the daemon only logs it": nor does it matter when
-// somebody kills the evaluator.
+// "a script can loop, exhaust memory or overflow its stack and the daemon only logs it": nor does it matter
+// when somebody kills the evaluator.
 #[test]
 fn a_killed_evaluator_is_replaced() {
     let sandbox = Sandbox::directory();

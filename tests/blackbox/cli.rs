@@ -108,8 +108,8 @@ fn flags_win_over_the_environment_and_the_environment_over_the_file() {
     works(right.daemon_without_store());
 }
 
-// "/etc/default/twitcher (the original's `ZKSERVERS` honoured)": below TWITCHER_STORE, above twitcher.toml, not for clients
-// and not for children.
+// "/etc/default/twitcher (the original's `ZKSERVERS` honoured)": below TWITCHER_STORE, above twitcher.toml,
+// not for clients and not for children.
 #[test]
 fn the_originals_variable_is_honoured_by_the_daemon_alone() {
     let sandbox = Sandbox::zookeeper();

@@ -32,7 +32,8 @@ fn a_config_knows_its_host_and_the_daemons_environment() {
     journal.wait_for(&[&format!("{} berlin true some berlin", hostname())]);
 }
 
-// "Function actions ... must get the values as loaded", and in the body "`env("X")` reads the action's own environment".
+// "Function actions ... must get the values as loaded", and in the body "`env("X")` reads the action's own
+// environment".
 #[test]
 fn a_function_captures_the_facts_as_loaded_and_sees_its_own_environment() {
     let (sandbox, journal) = sandbox();
@@ -90,8 +91,8 @@ fn a_wrong_name_is_an_error_that_says_so() {
     check.expect(1).expect_said(&["app.twc:2:3: `env`: \"A B\" is no name of an environment variable"]);
 }
 
-// "constants, functions that return maps for RegisterWatch, and functions that call RegisterWatch themselves work
-// from a module"
+// "constants, functions that return maps for RegisterWatch, and functions that call RegisterWatch themselves
+// work from a module"
 #[test]
 fn a_module_can_hold_what_many_configs_share() {
     let (sandbox, journal) = sandbox();

@@ -44,8 +44,8 @@ fn force(sandbox: &Sandbox) -> String {
     sandbox.operator(["trigger", "--force", "deploy"]).finish().expect(0).text()
 }
 
-// "not_empty: empty data is held; max_shrink: an update smaller by more than that than what the action last succeeded with is
-// held ... a later good update replaces it"
+// "not_empty: empty data is held; max_shrink: an update smaller by more than that than what the action last
+// succeeded with is held ... a later good update replaces it"
 #[test]
 fn a_suspicious_update_is_held_said_and_shown_until_a_good_one_comes() {
     on_both_stores(|sandbox| {
@@ -165,8 +165,8 @@ fn only_force_runs_what_is_held_and_the_next_update_is_compared_with_that() {
     });
 }
 
-// "nothing held is forgotten over restart (the next daemon holds it again, and says so again once)"; "the size is kept over
-// restarts in the ledger"
+// "nothing held is forgotten over restart (the next daemon holds it again, and says so again once)"; "the
+// size is kept over restarts in the ledger"
 #[test]
 fn a_restart_forgets_neither_what_is_held_nor_what_it_was_compared_with() {
     on_both_stores(|sandbox| {
@@ -227,7 +227,8 @@ fn daemon_knows(sandbox: &Sandbox) -> bool {
     held.unwrap_or(false)
 }
 
-// "What was let through runs, is tried again and can be triggered again without being judged again, also by the next daemon"
+// "What was let through runs, is tried again and can be triggered again without being judged again, also by
+// the next daemon"
 #[test]
 fn what_was_forced_and_interrupted_runs_again_and_is_not_held_by_the_next_daemon() {
     on_both_stores(|sandbox| {
@@ -343,8 +344,8 @@ fn without_its_guard_what_was_held_runs() {
     }
 }
 
-// "Sizes: children = bytes of the list for max_data, number of children for the guard; tree = sum of the data bytes, number of
-// nodes below the watched one"
+// "Sizes: children = bytes of the list for max_data, number of children for the guard; tree = sum of the data
+// bytes, number of nodes below the watched one"
 #[test]
 fn children_and_trees_are_measured_in_their_own_way() {
     on_both_stores(|sandbox| {

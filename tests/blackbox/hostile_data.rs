@@ -1,5 +1,5 @@
-//! "What a znode writer can do is choose bytes and moments, never a command ... nothing of the data in command lines,
-//! environment or logs."
+//! "What a znode writer can do is choose bytes and moments, never a command ... nothing of the data in
+//! command lines, environment or logs."
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,8 +39,8 @@ fn names() -> [String; 5] {
     ]
 }
 
-/// Each run writes what it is given into a file of its own, whose name begins with `what`, and waits at the gate. All are
-/// there at the same time.
+/// Each run writes what it is given into a file of its own, whose name begins with `what`, and waits at the
+/// gate. All are there at the same time.
 fn watches(sandbox: &Sandbox) -> String {
     let gate = sandbox.gate().pass();
     let out = sandbox.path("");

@@ -19,8 +19,9 @@ fn start(sandbox: &Sandbox, journald: &Journald) -> Daemon {
     journald.around(sandbox.daemon_logging_elsewhere().arg("--debug"), "stderr").start()
 }
 
-// "JOURNAL_STREAM: If the standard output or standard error output of the executed processes are connected to the
-// journal ... allow services to optionally upgrade their used log protocol to the native journal protocol".
+// "JOURNAL_STREAM: If the standard output or standard error output of the executed processes are connected to
+// the journal ... allow services to optionally upgrade their used log protocol to the native journal
+// protocol".
 #[test]
 fn lines_of_a_run_carry_its_watch_its_node_and_its_id() {
     for connected in ["stdout", "stderr"] {

@@ -42,8 +42,8 @@ fn an_unreadable_node_is_reported_once_and_heals_without_touching_other_watches(
     journal.wait_for(&["open load old", "open changed new", "locked load new"]);
 }
 
-// The same for a node that becomes unreadable while it is watched. The server tells nobody of changes that they
-// may not read, and forgets their watch all the same: it takes another look at the node to notice.
+// The same for a node that becomes unreadable while it is watched. The server tells nobody of changes that
+// they may not read, and forgets their watch all the same: it takes another look at the node to notice.
 #[test]
 fn an_update_of_a_node_that_was_locked_meanwhile_runs_when_it_is_unlocked() {
     let sandbox = Sandbox::zookeeper();

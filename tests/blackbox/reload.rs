@@ -267,8 +267,8 @@ fn a_config_directory_that_is_gone_for_a_moment_removes_nothing() {
     journal.wait_for(&["x content", "x meanwhile", "y meanwhile"]);
 }
 
-// A directory that is made again may get the inode of the old one, but not its watch. Later changes must not wait for
-// the 60 s between two unasked looks.
+// A directory that is made again may get the inode of the old one, but not its watch. Later changes must not
+// wait for the 60 s between two unasked looks.
 #[test]
 fn a_directory_that_is_made_again_is_followed_on() {
     for inside in ["", "team"] {

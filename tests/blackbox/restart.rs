@@ -374,7 +374,8 @@ fn a_process_that_only_has_the_number_of_an_action_is_not_waited_for() {
     }
 }
 
-// The same for one whose watch is in no file any more, or in one that cannot be loaded: "One bad thing stays one bad thing."
+// The same for one whose watch is in no file any more, or in one that cannot be loaded: "One bad thing stays
+// one bad thing."
 #[test]
 fn an_action_whose_config_is_gone_or_broken_is_timed_out_and_waited_for() {
     let sandbox = Sandbox::directory();
@@ -403,8 +404,8 @@ fn an_action_whose_config_is_gone_or_broken_is_timed_out_and_waited_for() {
     wait_until("the action to be gone", || !orphan.is_alive());
 }
 
-// "TERM drains for `--stop-timeout`, then TERM, then KILL to groups; nothing of ours is left behind": nor of the
-// daemon's before.
+// "TERM drains for `--stop-timeout`, then TERM, then KILL to groups; nothing of ours is left behind": nor of
+// the daemon's before.
 #[test]
 fn a_stop_leaves_nothing_behind() {
     let sandbox = Sandbox::directory();

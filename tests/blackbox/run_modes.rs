@@ -135,8 +135,8 @@ fn queue_never_runs_two_at_once_under_a_burst() {
     assert!(values.is_sorted_by(|a, b| a < b), "each content at most once, in order: {values:?}");
 }
 
-// "At rest, the last content of a watched node is the last content its action ran with", also when it went and
-// came back while the action ran.
+// "At rest, the last content of a watched node is the last content its action ran with", also when it went
+// and came back while the action ran.
 #[test]
 fn a_recreation_during_a_run_runs_as_created() {
     on_both_stores(|sandbox| {

@@ -142,7 +142,8 @@ fn a_store_that_no_watch_names_is_not_connected_to() {
     daemon.wait_for_log(&["store eu: connected to"]);
 }
 
-// "nothing learnt from the old one applies": a watch that moves while the daemon runs, and what it goes by then.
+// "nothing learnt from the old one applies": a watch that moves while the daemon runs, and what it goes by
+// then.
 #[test]
 fn a_watch_that_moves_to_another_store_follows_that_one_only() {
     let server = ZooKeeper::start();
@@ -237,7 +238,8 @@ fn after_a_restart_each_watch_goes_by_what_it_learnt_in_this_very_store() {
     journal.wait_for(&expected);
 }
 
-// "Runs' intents ... must not carry over": what a killed daemon left unfinished in one store is not owed in another.
+// "Runs' intents ... must not carry over": what a killed daemon left unfinished in one store is not owed in
+// another.
 #[test]
 fn what_was_interrupted_in_one_store_is_not_owed_in_another() {
     let sandbox = Sandbox::directory();
@@ -271,7 +273,8 @@ fn what_was_interrupted_in_one_store_is_not_owed_in_another() {
     }
 }
 
-// "An unknown store name is an error of the file at load, with FILE:LINE:COLUMN, near-miss suggestion and the remedy"
+// "An unknown store name is an error of the file at load, with FILE:LINE:COLUMN, near-miss suggestion and the
+// remedy"
 #[test]
 fn an_unknown_store_is_an_error_of_its_file_with_suggestion_and_remedy() {
     let sandbox = Sandbox::directory();

@@ -1,5 +1,5 @@
-//! What an action's process finds around it, as its watch says: variables, working directory, umask, nice, limits,
-//! privileges, and where its output goes.
+//! What an action's process finds around it, as its watch says: variables, working directory, umask, nice,
+//! limits, privileges, and where its output goes.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -13,7 +13,8 @@ const NOBODY: u32 = 65534;
 /// Its bit in a set of capabilities; see capabilities(7).
 const CAP_SYS_RESOURCE: u32 = 24;
 
-/// The daemon without the privilege to raise a hard limit, whoever runs the suite, and with at most 2,048 descriptors.
+/// The daemon without the privilege to raise a hard limit, whoever runs the suite, and with at most 2,048
+/// descriptors.
 fn without_raising(daemon: Twitcher) -> Twitcher {
     let drop = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource", "--"];
     daemon.under(["prlimit", "--nofile=1024:2048"]).under(drop)
@@ -107,7 +108,8 @@ fn an_action_starts_in_its_watchs_directory() {
     assert_eq!(report(&sandbox, "report"), format!("{}\n", home.display()));
 }
 
-// "entered under the action's own identity", "an error of that run that names the directory, never a stuck watch"
+// "entered under the action's own identity", "an error of that run that names the directory, never a stuck
+// watch"
 #[test]
 fn a_directory_that_cannot_be_entered_is_an_error_of_that_run_that_names_it() {
     require_root();
@@ -301,7 +303,8 @@ impl Drop for Bystander {
     }
 }
 
-// The kernel counts all processes of a user. What others of them do keeps the action itself from nothing but forking.
+// The kernel counts all processes of a user. What others of them do keeps the action itself from nothing but
+// forking.
 #[test]
 fn a_user_with_more_processes_than_the_limit_still_gets_the_action() {
     require_root();

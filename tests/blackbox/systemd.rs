@@ -27,7 +27,8 @@ fn sandbox(script: &str) -> Sandbox {
     sandbox
 }
 
-// "READY=1: Tells the service manager that service startup is finished": the configs are in force, as far as they can be.
+// "READY=1: Tells the service manager that service startup is finished": the configs are in force, as far as
+// they can be.
 #[test]
 fn it_is_ready_when_the_configs_are_loaded_and_not_before() {
     let sandbox = sandbox("true");
@@ -74,8 +75,8 @@ fn microseconds() -> u64 {
     now.as_micros().try_into().expect("not that long")
 }
 
-// "RELOADING=1: ... when the service manager ... reloading its configuration", with "MONOTONIC_USEC="; "Once reloading is
-// complete another notification message must be sent, containing READY=1".
+// "RELOADING=1: ... when the service manager ... reloading its configuration", with "MONOTONIC_USEC="; "Once
+// reloading is complete another notification message must be sent, containing READY=1".
 #[test]
 fn a_reload_is_told_and_is_over_when_its_configs_are_in_force() {
     let sandbox = sandbox("true");
@@ -146,7 +147,8 @@ fn a_stop_is_told_at_its_first_signal_and_ends_what_is_told() {
     assert_eq!(notify.stages(), ["READY", "STOPPING"]);
 }
 
-// "STATUS=: Passes a single-line UTF-8 status string back to the service manager that describes the service state."
+// "STATUS=: Passes a single-line UTF-8 status string back to the service manager that describes the service
+// state."
 #[test]
 fn the_status_tells_what_the_daemon_has_to_do() {
     let sandbox = Sandbox::directory();
@@ -203,7 +205,8 @@ fn watched(daemon: Twitcher) -> Twitcher {
     daemon.env("WATCHDOG_USEC", "200000")
 }
 
-// "WATCHDOG=1: Tells the service manager to update the watchdog timestamp", "send keep-alive pings ... every half of" it.
+// "WATCHDOG=1: Tells the service manager to update the watchdog timestamp", "send keep-alive pings ... every
+// half of" it.
 #[test]
 fn the_watchdog_is_fed_as_long_as_the_daemon_turns_and_no_longer() {
     let sandbox = sandbox("true");

@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Nodes, Proxy, Sandbox, ZooKeeper, kazoo, on_both_stores, python, wait_until};
+use crate::harness::{Daemon, Nodes, Proxy, Sandbox, ZooKeeper, kazoo, on_both_stores, wait_until};
 
 /// What it has said so far, without times and versions: `changed 3 bytes: one`.
 fn said(watch: &Daemon) -> Vec<String> {
@@ -206,21 +206,9 @@ fn a_node_that_cannot_be_read_is_said_and_told_again_when_it_can() {
 fn a_line_is_cut_to_the_width_of_the_terminal() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "x".repeat(1000));
-    let script = format!(
-        "import fcntl, os, pty, struct, termios\n\
-         pid, terminal = pty.fork()\n\
-         if pid == 0:\n    \
-             fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 90, 0, 0))\n    \
-             os.execv({binary:?}, ['twitcher', 'watch', '/n', '--store', {store:?}, '--count', '1'])\n\
-         line = b''\n\
-         while not line.endswith(b'\\n'): line += os.read(terminal, 4096)\n\
-         assert os.waitpid(pid, 0)[1] == 0\n\
-         print(line.decode().strip(), end='')\n",
-        binary = env!("CARGO_BIN_EXE_twitcher"),
-        store = sandbox.nodes.url(),
-    );
-    let line = python(&script);
-    assert!(line.contains(", 1000 bytes: xxx") && line.len() == 90, "{line}");
+    let (code, line) = sandbox.client(["watch", "/n", "--count", "1"]).finish_on_terminal(90);
+    let line = line.trim();
+    assert!(code == Some(0) && line.contains(", 1000 bytes: xxx") && line.len() == 90, "{line}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The manual page twitcher(1) and the completions, which are generated from the one definition of the command line and
-//! committed, so that packages are built without it.
+//! The manual page twitcher(1) and the completions, which are generated from the one definition of the
+//! command line and committed, so that packages are built without it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,7 +39,8 @@ fn expect_committed(path: &str, text: &str) {
     let difference = committed.lines().zip(text.lines()).find(|(committed, new)| committed != new);
     assert!(
         committed == text,
-        "{path} is stale; refresh it with: UPDATE=1 cargo test --test shipped generated\nfirst difference: {difference:?}"
+        "{path} is stale; refresh it with: UPDATE=1 cargo test --test shipped generated\n\
+         first difference: {difference:?}"
     );
 }
 
@@ -53,8 +54,8 @@ fn options<'a>(arguments: impl Iterator<Item = &'a clap::Arg>) -> String {
     text.split_once(".SH OPTIONS\n").map_or(String::new(), |(_, options)| options.to_owned())
 }
 
-/// The arguments that several commands have in common, by the names of their groups: where the nodes are, and which
-/// daemon. They are described once.
+/// The arguments that several commands have in common, by the names of their groups: where the nodes are, and
+/// which daemon. They are described once.
 fn shared(whole: &clap::Command) -> BTreeMap<String, (Vec<&str>, Vec<&clap::Arg>)> {
     let mut shared = BTreeMap::<_, (Vec<_>, Vec<_>)>::new();
     for command in whole.get_subcommands() {

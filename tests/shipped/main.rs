@@ -1,4 +1,5 @@
-//! What the repository ships beside the binary works with it: examples, unit file, alerts, dashboard, documents.
+//! What the repository ships beside the binary works with it: examples, unit file, alerts, dashboard,
+//! documents.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -36,8 +37,8 @@ fn every_shipped_example_passes_check() {
     assert_eq!(said.lines().filter(|line| line.contains(": ok, ")).count(), examples);
 }
 
-/// The unit, with the drop-in or without, in a directory of its own. The check wants the binary to exist, and the
-/// installed one may be another or none.
+/// The unit, with the drop-in or without, in a directory of its own. The check wants the binary to exist, and
+/// the installed one may be another or none.
 fn unit(hardened: bool) -> tempfile::TempDir {
     let unit = fs::read_to_string(here("systemd/twitcher.service")).unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -106,14 +107,16 @@ fn the_drop_in_lowers_the_exposure_as_far_as_it_says() {
     assert!(is_as_said, "{found:?}");
 }
 
-// "Each line says what it takes from actions", and the words of an action's own messages to systemd are no daemon's.
+// "Each line says what it takes from actions", and the words of an action's own messages to systemd are no
+// daemon's.
 #[test]
 fn only_the_daemon_itself_can_tell_systemd_how_it_is() {
     let unit = fs::read_to_string(here("systemd/twitcher.service")).unwrap();
     assert!(unit.lines().any(|line| line == "NotifyAccess=main"));
 }
 
-// "/etc/default/twitcher (the original's `ZKSERVERS` honoured)": what the daemon makes of the variable is tested with it.
+// "/etc/default/twitcher (the original's `ZKSERVERS` honoured)": what the daemon makes of the variable is
+// tested with it.
 #[test]
 fn the_unit_hands_the_daemon_the_environment_that_the_packages_install() {
     let unit = fs::read_to_string(here("systemd/twitcher.service")).unwrap();

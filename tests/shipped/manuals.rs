@@ -1,4 +1,5 @@
-//! The manuals against the real thing: each example runs, and each key, function and constant that there is stands there.
+//! The manuals against the real thing: each example runs, and each key, function and constant that there is
+//! stands there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -111,7 +112,8 @@ fn every_config_in_the_documents_passes_check() {
     assert!(examples > 40, "{examples}");
 }
 
-/// What the settings of the examples name in /etc/twitcher, made with the commands that are documented for it.
+/// What the settings of the examples name in /etc/twitcher, made with the commands that are documented for
+/// it.
 fn certificates() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let blocks = blocks("docs/security.md");
@@ -172,7 +174,8 @@ fn log_of(config: &str, modules: &[Block], commands: &[&str]) -> String {
         let output = shell(&format!("{defined}{command}"));
         assert!(output.status.success(), "{command}: {}", said(&output));
         log += &said(&shell(
-            "exec \"$BINARY\" run --once --store \"$STORE\" --state-dir \"$TWITCHER_HOME/state\" --control-socket \"$TWITCHER_HOME/control.sock\"",
+            "exec \"$BINARY\" run --once --store \"$STORE\" --state-dir \"$TWITCHER_HOME/state\" \
+             --control-socket \"$TWITCHER_HOME/control.sock\"",
         ));
     }
     log
@@ -241,8 +244,9 @@ fn assert_complete(key: &str, entry: &str, language: &str, shown: &str) {
     assert!(shows, "{key}: no example has {shown:?}");
 }
 
-/// The tables of keys in the code, by the key whose map they are of. In `register.rs` `KEYS` has those of a watch and
-/// `RETRY_KEYS` those of `retry`; in a file beside it, `KEYS` has those of the key that the file is called after.
+/// The tables of keys in the code, by the key whose map they are of. In `register.rs` `KEYS` has those of a
+/// watch and `RETRY_KEYS` those of `retry`; in a file beside it, `KEYS` has those of the key that the file is
+/// called after.
 fn keys_of_watches() -> BTreeMap<String, BTreeSet<String>> {
     let beside = fs::read_dir(here("src/config/register")).unwrap().map(|entry| entry.unwrap().path());
     let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();

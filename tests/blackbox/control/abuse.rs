@@ -1,4 +1,5 @@
-//! Clients that are slow, silent, many, or hostile: none of them holds the daemon, keeps operators out, or grows it.
+//! Clients that are slow, silent, many, or hostile: none of them holds the daemon, keeps operators out, or
+//! grows it.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -62,7 +63,8 @@ fn held(daemon: &Daemon) -> (usize, u64) {
     (daemon.process().open_files(), daemon.process().resident())
 }
 
-/// Waits until the daemon has no more descriptors than before, and fails if it has kept more memory than this.
+/// Waits until the daemon has no more descriptors than before, and fails if it has kept more memory than
+/// this.
 #[track_caller]
 fn assert_nothing_is_kept(daemon: &Daemon, before: (usize, u64), kilobytes: u64) {
     // The ledger's first checkpoint adds some that it keeps for the next.
@@ -124,7 +126,7 @@ fn clients_that_never_read_their_answer_are_let_go_and_cost_little() {
     // They are gone before they have read anything.
     wait_until("their end", || daemon.process().open_files() <= before.0 + 4);
     for mut client in clients {
-        client.patience(Duration::from_secs(60));
+        client.set_timeout(Duration::from_secs(60));
         let mut answer = Vec::new();
         let _ = client.read_to_end(&mut answer);
         assert!(answer.len() < whole.body.len(), "its end is missing");
@@ -133,8 +135,8 @@ fn clients_that_never_read_their_answer_are_let_go_and_cost_little() {
     assert_nothing_is_kept(&daemon, before, 20 * 1024);
 }
 
-// "1,000 clients at once (half of them silent) while an operator's `status` still answers and an update's action still
-// starts"
+// "1,000 clients at once (half of them silent) while an operator's `status` still answers and an update's
+// action still starts"
 #[test]
 fn a_thousand_clients_at_once_keep_neither_operators_nor_updates_out() {
     let (sandbox, journal, daemon) = start(1000);
@@ -144,7 +146,8 @@ fn a_thousand_clients_at_once_keep_neither_operators_nor_updates_out() {
     let clients: Vec<_> = (0..1000)
         .map(|n| {
             let mut client = connect(&socket);
-            // Which none of them reads, nor is the first of these answers small enough to be sent all the same.
+            // Which none of them reads, nor is the first of these answers small enough to be sent all the
+            // same.
             let said: &[u8] = match n % 10 {
                 0 => b"GET /v1/watches HTTP/1.0\r\n\r\n",
                 1..5 => b"GET /v1/status HTTP/1.0\r\n\r\n",

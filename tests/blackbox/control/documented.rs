@@ -1,4 +1,5 @@
-//! `docs/control-socket.md` against the real thing: each field that there is stands in its tables, and no other.
+//! `docs/control-socket.md` against the real thing: each field that there is stands in its tables, and no
+//! other.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -187,7 +187,8 @@ fn prints(file: &Path) -> String {
     format!("cat {}", file.display())
 }
 
-// "`logs RUN_ID` by id and by number, of a running run, unknown, output > 64 KiB, binary output to a pipe byte for byte"
+// "`logs RUN_ID` by id and by number, of a running run, unknown, output > 64 KiB, binary output to a pipe
+// byte for byte"
 #[test]
 fn logs_gives_the_last_of_what_a_run_printed_byte_for_byte() {
     let sandbox = Sandbox::directory();

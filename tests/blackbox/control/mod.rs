@@ -1,5 +1,5 @@
-//! What operators see and do: `status`, `trigger`, `pause`, `resume`, `kill`, `reload`, `history` and `logs`, the control
-//! socket below them, and those who mean it no good.
+//! What operators see and do: `status`, `trigger`, `pause`, `resume`, `kill`, `reload`, `history` and `logs`,
+//! the control socket below them, and those who mean it no good.
 
 mod abuse;
 mod check;

@@ -198,7 +198,8 @@ fn a_socket_of_a_living_daemon_stays_its_own() {
     assert_eq!(first.stop(), Some(0));
 }
 
-// "path taken by a regular file (left alone, said), parent directory missing, path too long for a Unix socket"
+// "path taken by a regular file (left alone, said), parent directory missing, path too long for a Unix
+// socket"
 #[test]
 fn a_place_that_cannot_be_used_is_said_and_left_alone_and_the_daemon_goes_on() {
     let goes_on_without = |path: &Path, parts: &[&str]| {

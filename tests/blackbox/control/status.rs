@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::{described, look_at, wait_for_state, wait_until_served};
 use crate::harness::{Sandbox, ZooKeeper, exec, wait_until, watch};
 
-/// A watch of this description, on a node that says `1`.
-/// A sandbox with a watch in each state that a directory store can bring about. The gate holds the running one.
+/// A watch of this description, on a node that says `1`. A sandbox with a watch in each state that a
+/// directory store can bring about. The gate holds the running one.
 fn in_every_state() -> Sandbox {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "1");

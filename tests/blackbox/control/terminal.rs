@@ -1,4 +1,5 @@
-//! What a terminal gets to see: colours and tables that fit, and nothing that somebody else wrote to steer it.
+//! What a terminal gets to see: colours and tables that fit, and nothing that somebody else wrote to steer
+//! it.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
@@ -84,7 +85,8 @@ fn assert_harmless(what: &str, shown: &str) {
     assert!(!shown.contains(char::is_control), "{what}: {shown:?}");
 }
 
-// "descriptions and child output with newlines and escape codes: nothing reaches a terminal or a log line raw"
+// "descriptions and child output with newlines and escape codes: nothing reaches a terminal or a log line
+// raw"
 #[test]
 fn no_control_character_of_others_reaches_a_terminal() {
     let sandbox = Sandbox::directory();

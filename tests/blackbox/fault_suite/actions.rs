@@ -16,8 +16,8 @@ const TICK: f64 = 0.02;
 /// Far beyond what a busy machine takes to start a shell; without the cap, the last pause would be minutes.
 const SLACK: f64 = 30.0;
 
-// "try a failed update again so many times; the delay doubles up to its maximum, jittered by half; a newer update
-// supersedes"
+// "try a failed update again so many times; the delay doubles up to its maximum, jittered by half; a newer
+// update supersedes"
 #[test]
 fn an_action_that_always_fails_is_tried_at_capped_pauses_and_never_again_after_a_newer_update() {
     let attempts = load(14, 100);
@@ -81,8 +81,8 @@ const MAX_PARALLEL: usize = 3;
 /// In a second; a multiple of [`NODES`].
 const FIRES: usize = 1000;
 
-// "PARALLEL: one run for every observed update, at most `max_parallel` (64) at once; the rest wait in order, up to
-// 1,024; beyond that the newest replaces the last waiting one, and is counted."
+// "PARALLEL: one run for every observed update, at most `max_parallel` (64) at once; the rest wait in order,
+// up to 1,024; beyond that the newest replaces the last waiting one, and is counted."
 #[test]
 fn a_thousand_fires_a_second_in_parallel_are_all_run_or_counted_and_keep_within_the_cap() {
     // How many seconds: first while no run ends, for which the full number is more than may wait.

@@ -7,7 +7,8 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Daemon, Journal, Process, Sandbox, exec, load, wait_for, wait_until, watch};
 
-// "Nothing runs for nothing. A ... reload of an unchanged watch starts no action. One change starts one run at most".
+// "Nothing runs for nothing. A ... reload of an unchanged watch starts no action. One change starts one run
+// at most".
 #[test]
 fn a_hundred_reloads_start_nothing_and_the_change_after_them_starts_one_run() {
     let sandbox = Sandbox::zookeeper();
@@ -65,8 +66,8 @@ fn reload(sandbox: &Sandbox, daemon: &Daemon, round: usize, text: &str) {
     }
 }
 
-// "a removed file removes its watches; a running action of a removed ... watch runs to its end": which is an end by
-// its timeout like any other's, "then SIGTERM, and SIGKILL 5 s later".
+// "a removed file removes its watches; a running action of a removed ... watch runs to its end": which is an
+// end by its timeout like any other's, "then SIGTERM, and SIGKILL 5 s later".
 #[test]
 fn an_action_whose_config_is_gone_is_timed_out_killed_and_reaped_all_the_same() {
     // On a busy machine the timeout may come before the daemon has seen that the file is gone.

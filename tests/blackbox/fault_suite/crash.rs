@@ -11,8 +11,8 @@ use crate::harness::{Journal, Sandbox, ZooKeeper, exec, load, wait_until, watch}
 const NODES: [(&str, &str); 4] =
     [("/queue-1", "QUEUE"), ("/queue-2", "QUEUE"), ("/discard-1", "DISCARD"), ("/discard-2", "DISCARD")];
 
-// "Nothing is lost ... and a crash of the daemon do not break this." "Never two at once in QUEUE and DISCARD, not even
-// across a restart or `kill -9` of the daemon."
+// "Nothing is lost ... and a crash of the daemon do not break this." "Never two at once in QUEUE and DISCARD,
+// not even across a restart or `kill -9` of the daemon."
 #[test]
 fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
     let sandbox = Sandbox::on(ZooKeeper::shared());
@@ -97,7 +97,8 @@ fn runs(lines: &[String], node: &str) -> bool {
     of_node.next_back().is_some_and(|line| line.starts_with("begins"))
 }
 
-/// Each node's contents ran in their order, one at a time, and one of them ran again only under another daemon.
+/// Each node's contents ran in their order, one at a time, and one of them ran again only under another
+/// daemon.
 fn check(lines: &[String]) {
     let mut last: HashMap<&str, (u64, &str)> = HashMap::new();
     for line in lines {

@@ -77,7 +77,8 @@ impl Fixture {
         lines.map(|(node, number)| (node.to_owned(), number.parse().expect("a number"))).collect()
     }
 
-    /// Panics unless each node's last content is the last that ran, and stays that, and nothing else was wrong.
+    /// Panics unless each node's last content is the last that ran, and stays that, and nothing else was
+    /// wrong.
     fn expect_all_done(&self) {
         let all = self.ensemble.address();
         self.oracle.expect_last(&self.contents(&all));
@@ -88,8 +89,8 @@ impl Fixture {
     }
 
     /// Makes this many updates and some more. The leader dies after half of them, while they go on. Then one
-    /// node after the other is updated for the last time, for some while the daemon is not connected yet: only
-    /// there would a loss stay.
+    /// node after the other is updated for the last time, for some while the daemon is not connected yet:
+    /// only there would a loss stay.
     fn update_while_the_leader_dies(&self, updates: usize, round: usize) {
         let [half, dead] = ["half", "dead"].map(|name| self.sandbox.path(&format!("{name}-{round}")));
         let script = format!(
@@ -115,9 +116,9 @@ impl Fixture {
     }
 }
 
-// "Nothing is lost. ... server restarts ... do not break this.", "Never two at once in QUEUE", "One change starts
-// one run at most": each node's final content, as a foreign client reads it, is what its action ran with last; no
-// two runs of a node overlap; no content runs twice or after a later one.
+// "Nothing is lost. ... server restarts ... do not break this.", "Never two at once in QUEUE", "One change
+// starts one run at most": each node's final content, as a foreign client reads it, is what its action ran
+// with last; no two runs of a node overlap; no content runs twice or after a later one.
 #[test]
 fn updates_while_the_leader_dies_again_and_again_are_not_lost() {
     let (nodes, deaths, updates) = load((20, 1, 200), (100, 3, 1_000_usize));
@@ -128,10 +129,11 @@ fn updates_while_the_leader_dies_again_and_again_are_not_lost() {
     it.expect_all_done();
 }
 
-// "Reconnect attempts lie at most 5 s apart", and nothing but these is done while the quorum is away: under 1 %
-// of one core, and no more memory at any time than at the beginning, give or take 2 MiB: whoever lets us connect and no
-// further is asked once whether TLS is spoken, which needs tables of the library's that stay. "Nothing is
-// lost": what changes once the quorum is back is run. "A reconnect ... starts no action": the rest is not.
+// "Reconnect attempts lie at most 5 s apart", and nothing but these is done while the quorum is away: under 1
+// % of one core, and no more memory at any time than at the beginning, give or take 2 MiB: whoever lets us
+// connect and no further is asked once whether TLS is spoken, which needs tables of the library's that stay.
+// "Nothing is lost": what changes once the quorum is back is run. "A reconnect ... starts no action": the
+// rest is not.
 #[test]
 fn a_daemon_without_a_quorum_idles_and_then_catches_up() {
     let length = Duration::from_secs(load(6, 60));
@@ -163,8 +165,9 @@ fn a_daemon_without_a_quorum_idles_and_then_catches_up() {
     it.expect_all_done();
 }
 
-// "Nothing is lost": what is changed by way of the other members while the daemon's own is frozen runs before that
-// one is back. "Nothing runs for nothing": that it comes back, with an old state and an old session, runs nothing.
+// "Nothing is lost": what is changed by way of the other members while the daemon's own is frozen runs before
+// that one is back. "Nothing runs for nothing": that it comes back, with an old state and an old session,
+// runs nothing.
 #[test]
 fn updates_while_the_daemons_own_server_is_frozen_are_not_lost() {
     let it = Fixture::watching(load(5, 20));

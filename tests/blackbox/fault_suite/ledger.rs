@@ -42,8 +42,8 @@ fn ledger_files(sandbox: &Sandbox) -> Vec<PathBuf> {
     entries.map(|entry| entry.expect("an entry").path()).collect()
 }
 
-// "an operator can open it with `sqlite3`", also while the daemon runs; "for each run its id, watch, node, version, event,
-// start, pid and process start time, end, outcome ... and the tail of its output (64 KiB)"
+// "an operator can open it with `sqlite3`", also while the daemon runs; "for each run its id, watch, node,
+// version, event, start, pid and process start time, end, outcome ... and the tail of its output (64 KiB)"
 #[test]
 fn the_ledger_tells_whoever_opens_it_what_ran() {
     let sandbox = Sandbox::directory();
@@ -232,8 +232,8 @@ fn a_ledger_that_was_locked_is_taken_up_again_by_an_idle_daemon() {
     expect_to_be_remembered(&sandbox, &journal, daemon);
 }
 
-// "A new daemon finds a still-running action of its predecessor", and what that one applied: reading needs no room, and
-// no lock that others keep.
+// "A new daemon finds a still-running action of its predecessor", and what that one applied: reading needs no
+// room, and no lock that others keep.
 #[test]
 fn a_ledger_that_cannot_be_written_can_be_read_at_the_start() {
     let lock: Obstacle = |sandbox| {

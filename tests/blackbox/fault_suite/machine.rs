@@ -13,8 +13,8 @@ use crate::harness::{
     Daemon, Journal, Process, Proxy, Sandbox, ZooKeeper, command, exec, load, require_root, wait_until, watch,
 };
 
-/// Two watches: `crowd`, whose runs take what there is and stay, and `victim`, that needs some of it. Their actions
-/// start no further processes.
+/// Two watches: `crowd`, whose runs take what there is and stay, and `victim`, that needs some of it. Their
+/// actions start no further processes.
 struct Crowded {
     sandbox: Sandbox,
     crowd: Journal,
@@ -64,12 +64,13 @@ fn limit(process: Process, resource: &str, soft: usize) {
     assert!(done.expect("run prlimit").success());
 }
 
-// "An action that cannot be started for want of descriptors, memory or processes is put off, with a growing pause of
-// at most 30 s." Root has no limit of processes, so this is another user's daemon.
+// "An action that cannot be started for want of descriptors, memory or processes is put off, with a growing
+// pause of at most 30 s." Root has no limit of processes, so this is another user's daemon.
 #[test]
 fn without_processes_updates_are_put_off_and_run_when_there_are_some_again() {
     let it = Crowded::new();
-    // Nobody else's, or others would fill the limit: process numbers are smaller, and no two test runs have the same.
+    // Nobody else's, or others would fill the limit: process numbers are smaller, and no two test runs have
+    // the same.
     let user = 100_000 + std::process::id();
     chown(&it.sandbox.state(), Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))
         .expect("give the state away");
@@ -93,8 +94,8 @@ fn without_processes_updates_are_put_off_and_run_when_there_are_some_again() {
     });
 }
 
-// The same of descriptors, which runs hold while they last; and the daemon needs some for more than actions: "Nothing
-// is lost. ... network cuts ... do not break this", "One bad thing stays one bad thing".
+// The same of descriptors, which runs hold while they last; and the daemon needs some for more than actions:
+// "Nothing is lost. ... network cuts ... do not break this", "One bad thing stays one bad thing".
 #[test]
 fn without_descriptors_nothing_is_lost_of_what_the_store_and_the_configs_bring_meanwhile() {
     let it = Crowded::new();
@@ -127,7 +128,8 @@ const PAUSE: f64 = 2.0;
 /// `/proc/uptime` ticks every 10 ms.
 const TICK: f64 = 0.02;
 
-// "Time ... from a monotonic clock: a step of the wall clock moves no timeout", no `min_interval` and no `retry`.
+// "Time ... from a monotonic clock: a step of the wall clock moves no timeout", no `min_interval` and no
+// `retry`.
 #[test]
 fn setting_the_clock_a_day_ahead_and_back_moves_no_timer() {
     assert!(Path::new("/usr/bin/faketime").exists(), "this test needs faketime: apt-get install -y faketime");
@@ -152,8 +154,8 @@ fn setting_the_clock_a_day_ahead_and_back_moves_no_timer() {
     }
 }
 
-/// A watch that is timed out at each update, and watches whose journals get two lines with the time: of two updates,
-/// or of two tries.
+/// A watch that is timed out at each update, and watches whose journals get two lines with the time: of two
+/// updates, or of two tries.
 fn timers([soon, paced, failing]: &[Journal; 3]) -> String {
     let note = |journal: &Journal| format!("read -r up _ < /proc/uptime; echo $up >> {}", journal.path());
     let fails = format!("{}; exit 1", note(failing));

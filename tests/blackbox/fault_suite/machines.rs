@@ -68,8 +68,9 @@ fn ip(words: &[&str], args: &[&str]) {
     assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-// "Nothing is lost. ... session expiry, ... network cuts ... do not break this", and "a reconnect ... starts no action", of a
-// daemon on a machine of its own whose cable is pulled: for a moment, and until its session has expired.
+// "Nothing is lost. ... session expiry, ... network cuts ... do not break this", and "a reconnect ... starts
+// no action", of a daemon on a machine of its own whose cable is pulled: for a moment, and until its session
+// has expired.
 #[test]
 fn an_update_while_the_cable_is_pulled_runs_once_when_it_is_plugged_in_again() {
     let machine = Machine::new();

@@ -7,9 +7,10 @@ use super::remote::Remote;
 use crate::harness::wait::throughout;
 use crate::harness::{exec, load, wait_until, watch};
 
-// "Nothing is lost. Bursts, ... network cuts ... do not break this.", "Never two at once in QUEUE", "Nothing runs
-// for nothing. A reconnect ... starts no action. One change starts one run at most": each node's last content is
-// what its action ran with last, no two runs of a node overlap, and no content runs twice or after a later one.
+// "Nothing is lost. Bursts, ... network cuts ... do not break this.", "Never two at once in QUEUE", "Nothing
+// runs for nothing. A reconnect ... starts no action. One change starts one run at most": each node's last
+// content is what its action ran with last, no two runs of a node overlap, and no content runs twice or after
+// a later one.
 #[test]
 fn updates_across_many_network_cuts_run_once_each_at_most_and_the_last_ones_run() {
     const NODES: usize = 12;
@@ -24,8 +25,8 @@ fn updates_across_many_network_cuts_run_once_each_at_most_and_the_last_ones_run(
     oracle.expect_last(&numbers);
 
     let mut next_cut = Instant::now();
-    // The promise is about cuts that come whenever they come, so the updates go on for a length of time. Any one
-    // of the nodes is updated, so that to some of them nothing happened while the daemon was away.
+    // The promise is about cuts that come whenever they come, so the updates go on for a length of time. Any
+    // one of the nodes is updated, so that to some of them nothing happened while the daemon was away.
     throughout(Duration::from_secs(load(8, 60)), || {
         let (node, number) = numbers.iter_mut().nth(fastrand::usize(..NODES)).expect("one of them");
         *number += 1;
@@ -55,9 +56,9 @@ fn updates_across_many_network_cuts_run_once_each_at_most_and_the_last_ones_run(
     oracle.expect_each_once_in_order();
 }
 
-// "Reconnect attempts lie at most 5 s apart": also while connections are made and nothing answers on them. One
-// that falls silent is given up within the session timeout, so the first attempt comes at most 5 s after that.
-// "Nothing is lost. ... network cuts ... do not break this.", and what is changed meanwhile runs once.
+// "Reconnect attempts lie at most 5 s apart": also while connections are made and nothing answers on them.
+// One that falls silent is given up within the session timeout, so the first attempt comes at most 5 s after
+// that. "Nothing is lost. ... network cuts ... do not break this.", and what is changed meanwhile runs once.
 #[test]
 fn a_half_open_connection_is_given_up_within_the_session_timeout() {
     const SESSION_TIMEOUT: Duration = Duration::from_secs(4);

@@ -1,5 +1,5 @@
-//! What tests judge by without asking the daemon: every node is set to rising numbers, each of them once, and the
-//! actions of all nodes note in one journal which number they ran with.
+//! What tests judge by without asking the daemon: every node is set to rising numbers, each of them once, and
+//! the actions of all nodes note in one journal which number they ran with.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,8 +14,8 @@ pub struct Oracle {
     running: PathBuf,
 }
 
-/// The text of a `script` that runs `overlap` first if another run of it goes on. To make a directory is to find out
-/// that there was none, in one step.
+/// The text of a `script` that runs `overlap` first if another run of it goes on. To make a directory is to
+/// find out that there was none, in one step.
 pub fn alone(directory: &str, overlap: &str, script: &str) -> String {
     format!("mkdir {directory} || {overlap}; {script}; rmdir {directory}")
 }

@@ -38,8 +38,8 @@ impl Held {
     }
 }
 
-/// Lets the session expire while actions run, makes these changes meanwhile, and expects these further runs. It
-/// must not matter whether the run from before ends during the outage or after it.
+/// Lets the session expire while actions run, makes these changes meanwhile, and expects these further runs.
+/// It must not matter whether the run from before ends during the outage or after it.
 fn expire_during_runs(changes: &[&str], runs: &[&str]) {
     let it = Remote::new();
     let ends_during = Held::new(&it.sandbox, "/ends-during");
@@ -68,15 +68,16 @@ fn expire_during_runs(changes: &[&str], runs: &[&str]) {
     both.iter().for_each(|held| held.journal.wait_for(&all));
 }
 
-// "Nothing is lost. ... session expiry ... do not break this." and QUEUE's "updates that come meanwhile collapse
-// into one further run with the most recent content": the run ends as if nothing had been, and exactly one follows.
+// "Nothing is lost. ... session expiry ... do not break this." and QUEUE's "updates that come meanwhile
+// collapse into one further run with the most recent content": the run ends as if nothing had been, and
+// exactly one follows.
 #[test]
 fn changes_while_a_session_expires_during_a_run_start_one_further_run() {
     expire_during_runs(&["first", "second"], &["begin changed second", "end second"]);
 }
 
-// "Nothing runs for nothing. A reconnect ... starts no action.": the run ends as if nothing had been, and the next
-// one is that of the next change.
+// "Nothing runs for nothing. A reconnect ... starts no action.": the run ends as if nothing had been, and the
+// next one is that of the next change.
 #[test]
 fn a_session_that_expires_during_a_run_starts_none() {
     expire_during_runs(&[], &[]);
@@ -99,10 +100,10 @@ fn recreate(it: &Remote, times: usize, content: &str) {
     kazoo(url.trim_start_matches("zk://"), &script);
 }
 
-// "re-creation runs, also with equal bytes, as `created`, also when the deletion itself went unseen", "Nothing is
-// lost. ... deletion and re-creation ... do not break this.", "One change starts one run at most": one that is
-// waited for runs exactly once, those of a burst at most once each, those of an outage once for all, and the last
-// one always.
+// "re-creation runs, also with equal bytes, as `created`, also when the deletion itself went unseen",
+// "Nothing is lost. ... deletion and re-creation ... do not break this.", "One change starts one run at
+// most": one that is waited for runs exactly once, those of a burst at most once each, those of an outage
+// once for all, and the last one always.
 #[test]
 fn recreations_with_equal_bytes_run_as_created_and_none_twice() {
     let (awaited, burst, outage) = load((4, 4, 7), (12, 13, 25));

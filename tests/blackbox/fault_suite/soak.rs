@@ -114,7 +114,8 @@ impl Soak {
         }
     }
 
-    /// Once the actions have ended and none of them is left as a zombie; the evaluator of configs may be there.
+    /// Once the actions have ended and none of them is left as a zombie; the evaluator of configs may be
+    /// there.
     fn sample(&self) -> Sample {
         let process = self.daemon.process();
         wait_until("the actions to be gone", || {

@@ -1,5 +1,5 @@
-//! Starts every program of the suite. None of them inherits what the suite itself happens to be started with, such
-//! as environment variables, limits, umask and nice value: no test depends on these.
+//! Starts every program of the suite. None of them inherits what the suite itself happens to be started with,
+//! such as environment variables, limits, umask and nice value: no test depends on these.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +13,8 @@ use nix::unistd::geteuid;
 /// Variables that are passed on: where programs are, and where an instrumented binary reports its coverage.
 const PASSED_ON: [&str; 2] = ["PATH", "LLVM_PROFILE_FILE"];
 
-/// Soft and hard limits, as systemd gives them to services, but for open files: some tests hold a thousand clients.
+/// Soft and hard limits, as systemd gives them to services, but for open files: some tests hold a thousand
+/// clients.
 const LIMITS: [(Resource, rlim_t, rlim_t); 9] = [
     (Resource::RLIMIT_NOFILE, 4096, 524_288),
     (Resource::RLIMIT_CORE, 0, RLIM_INFINITY),
@@ -41,7 +42,8 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Gives this process the usual umask and limits. Returns the nice value that its children have to get rid of.
+/// Gives this process the usual umask and limits. Returns the nice value that its children have to get rid
+/// of.
 pub fn settle() -> i32 {
     static NICE: OnceLock<i32> = OnceLock::new();
     *NICE.get_or_init(|| {

@@ -14,7 +14,8 @@ fn client<const N: usize>(sandbox: &Sandbox, args: [&str; N]) -> Twitcher {
     sandbox.twitcher(args).env("TWITCHER_CONFIG_PATH", sandbox.configs())
 }
 
-/// Runs a command that succeeds in the end: a server that has only just come up may take long for its first handshakes.
+/// Runs a command that succeeds in the end: a server that has only just come up may take long for its first
+/// handshakes.
 #[track_caller]
 fn done<const N: usize>(sandbox: &Sandbox, args: [&str; N]) {
     wait_until("the command to succeed", || client(sandbox, args).finish().code == Some(0));
@@ -31,8 +32,8 @@ fn count(daemon: &Daemon, parts: &[&str], expected: usize) {
     assert_eq!(lines.len(), expected, "{parts:?}: {lines:#?}");
 }
 
-// "Mandatory SASL with watches survives server restarts", with TLS, a client certificate, `digest` auth, a chroot and several
-// servers, one of which is not there.
+// "Mandatory SASL with watches survives server restarts", with TLS, a client certificate, `digest` auth, a
+// chroot and several servers, one of which is not there.
 #[test]
 fn mandatory_sasl_over_tls_with_all_the_rest_survives_server_restarts() {
     let secure = Secure::start(Login::Mandatory);

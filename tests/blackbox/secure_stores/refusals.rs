@@ -55,7 +55,7 @@ fn each_refusal_is_told_in_words_with_its_remedy() {
     identify(&sandbox, &stranger.issue(&[], Validity::Now));
     let whose = ["the server refuses our certificate (", "client.pem"];
     refused(&at, &format!("{good_tls}{good_login}"), &whose);
-    identify(&sandbox, &secure.authority.issue(&[], Validity::Over));
+    identify(&sandbox, &secure.authority.issue(&[], Validity::Expired));
     refused(&at, &format!("{good_tls}{good_login}"), &whose);
 
     // What cannot be used is said before anybody is asked.
@@ -95,8 +95,8 @@ fn a_server_of_tls_1_3_is_understood_as_well() {
     told(&tls).expect(1).expect_said(&["the server refuses our certificate ("]);
 }
 
-// "Wrong password, expired certificate, wrong hostname: one clear line, backoff, no spin", also of a server that was well, and
-// nothing is lost over it.
+// "Wrong password, expired certificate, wrong hostname: one clear line, backoff, no spin", also of a server
+// that was well, and nothing is lost over it.
 #[test]
 fn a_server_that_comes_back_with_a_bad_certificate_is_told_of_once_and_not_run_against() {
     let secure = Secure::start(Login::Mandatory);
@@ -110,7 +110,7 @@ fn a_server_that_comes_back_with_a_bad_certificate_is_told_of_once_and_not_run_a
     journal.wait_for(&["load 1"]);
     let stranger = Authority::new("stranger");
     for (certificate, line) in [
-        (secure.authority.issue(&["localhost"], Validity::Over), "certificate has expired, on 2001-01-01"),
+        (secure.authority.issue(&["localhost"], Validity::Expired), "certificate has expired, on 2001-01-01"),
         (
             secure.authority.issue(&["localhost"], Validity::NotYet),
             "certificate is not valid before 2099-01-01",

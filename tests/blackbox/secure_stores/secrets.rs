@@ -7,7 +7,8 @@ use super::client;
 use crate::harness::secure::{Login, PASSWORD, Secure, USERNAME, identify, paths};
 use crate::harness::{Authority, Process, Sandbox, Validity, exec, wait_until, watch};
 
-// "Secrets (from twitcher.toml or systemd LoadCredential=) never reach children, logs, status [...] or command lines."
+// "Secrets (from twitcher.toml or systemd LoadCredential=) never reach children, logs, status [...] or
+// command lines."
 #[test]
 fn secrets_are_nowhere_to_be_seen() {
     const KEY: &str = "-----BEGIN PRIVATE KEY-----";

@@ -106,8 +106,8 @@ impl Scene {
 /// What no action can do, of whatever user: each has a session of its own, without a terminal.
 const NOBODYS: &str = "use the terminal of its own session";
 
-// "What an action can do: not signal the daemon, read its secrets or write its state; tested from inside an action running
-// as another user."
+// "What an action can do: not signal the daemon, read its secrets or write its state; tested from inside an
+// action running as another user."
 #[test]
 fn an_action_of_another_user_can_do_nothing_to_the_daemon_and_to_actions_of_others() {
     let scene = Scene::new();
@@ -130,8 +130,8 @@ fn an_action_of_another_user_can_do_nothing_to_the_daemon_and_to_actions_of_othe
     assert!(wrong.is_empty(), "nobody can do some of it: {wrong:?}");
 }
 
-// "One bad thing stays one bad thing. A hanging child ... hurts only its own watch": an action can stop whatever runs as
-// its user, also what is about to become another action of it and is waited for.
+// "One bad thing stays one bad thing. A hanging child ... hurts only its own watch": an action can stop
+// whatever runs as its user, also what is about to become another action of it and is waited for.
 #[test]
 fn an_action_that_stops_all_of_its_user_holds_up_nobody_elses() {
     require_root();
@@ -170,7 +170,8 @@ fn an_action_that_stops_all_of_its_user_holds_up_nobody_elses() {
     others.wait_for_last(&value.to_string());
 }
 
-// "stdin: exactly the node's bytes": each run's are its own, though an action can write to the file that they are in.
+// "stdin: exactly the node's bytes": each run's are its own, though an action can write to the file that they
+// are in.
 #[test]
 fn what_an_action_writes_into_its_stdin_reaches_no_other_run() {
     require_root();

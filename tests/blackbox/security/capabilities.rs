@@ -6,7 +6,8 @@ use std::path::Path;
 
 use crate::harness::{Sandbox, exec, require_root, wait_until, watch};
 
-/// What takes the capability (as setpriv(1) has it), as settings of a watch, and what the daemon says without.
+/// What takes the capability (as setpriv(1) has it), as settings of a watch, and what the daemon says
+/// without.
 const NEEDS: [(&str, &str, &str); 6] = [
     ("setuid", r#"uid: "nobody""#, "Operation not permitted"),
     ("setgid", r#"uid: "nobody""#, "Operation not permitted"),
@@ -20,8 +21,8 @@ const NEEDS: [(&str, &str, &str); 6] = [
     ("dac_override", r#"output: "HOMES/nobody/output""#, "output HOMES/nobody/output: Permission denied"),
 ];
 
-/// Where the drop-in lets nobody write: `ProtectSystem=full`, `ProtectHome=read-only`, and the like. In a shell, before the
-/// command.
+/// Where the drop-in lets nobody write: `ProtectSystem=full`, `ProtectHome=read-only`, and the like. In a
+/// shell, before the command.
 const READ_ONLY: &str = "for place in /usr /etc /boot /home /root /sys /proc/sys; do
     [ -d $place ] || continue
     mount --bind $place $place && mount -o remount,bind,ro $place || exit 99
@@ -45,8 +46,8 @@ fn may_raise_limits() -> bool {
     (u64::from_str_radix(set.trim(), 16).expect("a set") >> SYS_RESOURCE) & 1 == 1
 }
 
-/// Holds the daemon, with these capabilities, no new privileges and what the drop-in lets it write, to what it says of each of `NEEDS`: an error where
-/// its capability is `missing`.
+/// Holds the daemon, with these capabilities, no new privileges and what the drop-in lets it write, to what
+/// it says of each of `NEEDS`: an error where its capability is `missing`.
 #[track_caller]
 fn run_with(capabilities: &[String], missing: Option<&str>) {
     let sandbox = Sandbox::directory();

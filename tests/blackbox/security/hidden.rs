@@ -1,5 +1,5 @@
-//! What shows itself to others of its user, and what is left of it in a core dump: not the daemon, and no command that
-//! reads its settings.
+//! What shows itself to others of its user, and what is left of it in a core dump: not the daemon, and no
+//! command that reads its settings.
 
 use std::fs;
 use std::net::TcpListener;
@@ -111,7 +111,8 @@ fn neither_the_daemon_nor_a_client_leaves_a_core_dump() {
     assert!(!dumps(client, Signal::SIGABRT), "a client");
 }
 
-// A hidden process's own files in /proc are root's. What a daemon of another user does by way of them still works.
+// A hidden process's own files in /proc are root's. What a daemon of another user does by way of them still
+// works.
 #[test]
 fn a_hidden_daemon_of_another_user_does_all_it_did() {
     let nobody = Nobody::new();

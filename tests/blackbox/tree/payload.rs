@@ -79,8 +79,8 @@ fn what_failed_runs_were_given_is_given_again_to_the_next_one() {
     });
 }
 
-// "QUEUE collapses; a run gets the latest tree." "Nothing runs for nothing": a tree that came back to what the action
-// succeeded with is nothing to run for.
+// "QUEUE collapses; a run gets the latest tree." "Nothing runs for nothing": a tree that came back to what
+// the action succeeded with is nothing to run for.
 #[test]
 fn what_changes_while_the_action_runs_is_given_to_one_further_run_and_nothing_to_none() {
     on_both_stores(|sandbox| {
@@ -113,8 +113,8 @@ fn what_changes_while_the_action_runs_is_given_to_one_further_run_and_nothing_to
     });
 }
 
-// "Where that is not known (... after a restart of the daemon, after a redefinition ...) every node is listed with
-// event `load`"
+// "Where that is not known (... after a restart of the daemon, after a redefinition ...) every node is listed
+// with event `load`"
 #[test]
 fn after_a_restart_or_a_redefinition_the_whole_tree_is_given() {
     on_both_stores(|sandbox| {

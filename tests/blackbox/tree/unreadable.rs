@@ -5,8 +5,8 @@ use std::fs;
 use super::{started, tree};
 use crate::harness::{Nodes, Sandbox, exec, kazoo};
 
-// "An unreadable node within the tree makes the tree unreadable (with the node's name), never a wrong tree that looks
-// complete."
+// "An unreadable node within the tree makes the tree unreadable (with the node's name), never a wrong tree
+// that looks complete."
 #[test]
 fn an_unreadable_node_in_the_tree_is_named_and_holds_it_up_until_it_is_healed() {
     let sandbox = Sandbox::zookeeper();

@@ -50,8 +50,8 @@ fn devel_allows_it_too() {
     assert_eq!(status(&sandbox)["untrusted_allowed"], true);
 }
 
-// "`twitcher check`: without PATH, or with paths inside the config directory ..., judges as the daemon (error, exit 1, unless
-// --allow-untrusted); other paths get a warning."
+// "`twitcher check`: without PATH, or with paths inside the config directory ..., judges as the daemon
+// (error, exit 1, unless --allow-untrusted); other paths get a warning."
 #[test]
 fn check_judges_as_the_daemon_what_lies_in_the_config_directory() {
     let (sandbox, journal) = sandbox();

@@ -25,7 +25,8 @@ fn start_in(sandbox: &Sandbox, configs: &Path) -> Daemon {
     with_configs(sandbox, sandbox.twitcher(["run"]), configs).start()
 }
 
-// "every directory above it", "(a sticky directory owned by root, like `/tmp`, is accepted above a root-owned one)"
+// "every directory above it", "(a sticky directory owned by root, like `/tmp`, is accepted above a root-owned
+// one)"
 #[test]
 fn directories_above_are_judged_and_sticky_ones_of_root_accepted() {
     let (sandbox, journal) = sandbox();
@@ -77,8 +78,8 @@ fn a_config_directory_behind_links_is_judged_by_what_they_lead_through() {
     journal.wait_for(&["app content"]);
 }
 
-// "a symlink inside the tree, Kubernetes style `app.twc -> ..data/app.twc`, may pass through directories whose names start
-// with a dot, which must be judged too"
+// "a symlink inside the tree, Kubernetes style `app.twc -> ..data/app.twc`, may pass through directories
+// whose names start with a dot, which must be judged too"
 #[test]
 fn links_that_stay_in_the_tree_work_and_what_they_pass_is_judged() {
     let (sandbox, journal) = sandbox();
@@ -145,7 +146,8 @@ fn links_that_lead_out_are_refused_until_what_they_point_to_is_there() {
     assert!(daemon.log_lines(&["README"]).is_empty());
 }
 
-/// Puts the two of each pair in each other's place, again and again while it works, and leaves them as they were.
+/// Puts the two of each pair in each other's place, again and again while it works, and leaves them as they
+/// were.
 fn swapping(pairs: &[(PathBuf, PathBuf)], work: impl FnOnce()) {
     let (working, done) = mpsc::channel::<()>();
     thread::scope(|scope| {

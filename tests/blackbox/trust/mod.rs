@@ -1,6 +1,6 @@
-//! "running as root, every config file and every directory above it is owned by root and not writable by group or
-//! others; regular files only ..., opened without following links out of the tree; otherwise refused, with the
-//! `chown`/`chmod` that cures it"
+//! "running as root, every config file and every directory above it is owned by root and not writable by
+//! group or others; regular files only ..., opened without following links out of the tree; otherwise
+//! refused, with the `chown`/`chmod` that cures it"
 
 mod allowed;
 mod links;
@@ -118,8 +118,8 @@ fn whom_an_acl_lets_write_is_not_trusted() {
     journal.wait_for(&["acl content"]);
 }
 
-// "what was loaded before stays (a file that fails keeps its last good watches)", "`twitcher reload` / `status` / `status
-// --check` show these as config errors"
+// "what was loaded before stays (a file that fails keeps its last good watches)", "`twitcher reload` /
+// `status` / `status --check` show these as config errors"
 #[test]
 fn what_was_loaded_before_stays_and_operators_are_told() {
     let (sandbox, journal) = sandbox();
@@ -206,7 +206,8 @@ fn an_untrusted_module_fails_its_importers_until_it_is_cured() {
     drop(daemon);
 }
 
-// "An action can't ... write its state": nor may others whom an administrator let in by mistake do it unnoticed.
+// "An action can't ... write its state": nor may others whom an administrator let in by mistake do it
+// unnoticed.
 #[test]
 fn a_state_directory_that_others_can_change_is_warned_of() {
     let sandbox = Sandbox::directory();

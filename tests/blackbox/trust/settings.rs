@@ -72,7 +72,8 @@ fn an_untrusted_settings_file_stops_daemon_and_clients_with_the_cure() {
     ]);
 }
 
-// In a directory that others can write, a settings file that is not there says nothing, and the rest is refused.
+// In a directory that others can write, a settings file that is not there says nothing, and the rest is
+// refused.
 #[test]
 fn without_settings_an_untrusted_directory_is_an_error_of_the_configs_alone() {
     let (sandbox, journal) = sandbox();

@@ -60,7 +60,8 @@ impl Follower {
         changes.find(|change| !is_answer(change)).expect("a change")
     }
 
-    /// Waits until this many rescans are answered, and returns the changes until then, as [`short`] puts them.
+    /// Waits until this many rescans are answered, and returns the changes until then, as [`short`] puts
+    /// them.
     fn until_answered(&self, rescans: usize) -> Vec<String> {
         let mut said = Vec::new();
         let (mut open, end) = (rescans, Instant::now() + DEADLINE);
@@ -83,8 +84,8 @@ impl Follower {
         short(&self.next())
     }
 
-    /// Panics if anything changes in a time in which any change would have been seen: that nothing happens is no
-    /// condition that could be waited for.
+    /// Panics if anything changes in a time in which any change would have been seen: that nothing happens is
+    /// no condition that could be waited for.
     fn quiet(&self) {
         let end = Instant::now() + Duration::from_millis(1200);
         while let Ok(change) = self.changes.recv_timeout(end.saturating_duration_since(Instant::now())) {
