@@ -1,4 +1,4 @@
-//! `hostname()` and `env("X")`: what a config may know of its host.
+//! `hostname()` and `env("X")`: what a config can learn about its host.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn hostname() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").expect("read the host's name").trim().to_owned()
 }
 
-/// An action that notes the words that this expression of the config gives.
+/// An action that notes the value of this expression of the config.
 fn noting(journal: &Journal, expression: &str) -> String {
     format!(r#"Exec(["/bin/sh", "-c", "printf '%s\\n' \"$1\" >> {}", "sh", {expression}])"#, journal.path())
 }
@@ -66,7 +66,7 @@ fn a_host_that_is_renamed_gets_the_watches_of_its_new_name() {
     let (sandbox, journal) = sandbox();
     sandbox.config("app.twc", watch("/n", &noting(&journal, "hostname()"), ""));
     sandbox.config("other.twc", watch("/n", &exec(&journal.note("other")), ""));
-    // A name of its own, which it can be given without renaming the machine.
+    // The daemon has a host name of its own, which can change without renaming the machine.
     let rename = "echo first > /proc/sys/kernel/hostname; exec \"$@\"";
     let daemon = sandbox.daemon().under(["unshare", "--uts", "sh", "-c", rename, "sh"]).start();
     wait_until("both", || journal.lines().len() == 2);
@@ -80,11 +80,11 @@ fn a_host_that_is_renamed_gets_the_watches_of_its_new_name() {
     wait_for("the other file to be loaded again", || {
         daemon.log_lines(&["other.twc: loaded, 0 added, 0 changed"]).pop()
     });
-    assert_eq!(journal.count("other"), 1, "which asks for no name");
+    assert_eq!(journal.count("other"), 1, "it does not ask for the name");
 }
 
 #[test]
-fn a_wrong_name_is_an_error_that_says_so() {
+fn env_with_an_invalid_name_is_an_error() {
     let (sandbox, _) = sandbox();
     sandbox.config("app.twc", "let x = 1;\n  env(\"A B\");");
     let check = sandbox.twitcher(["check"]).arg(sandbox.configs()).finish();
@@ -99,7 +99,9 @@ fn a_module_can_hold_what_many_configs_share() {
     let module = format!(
         "export const NODE = \"/n\";\n\
          fn usual() {{ #{{ env: #{{ SITE: env(\"SITE\") }}, cwd: \"/tmp\", run_mode: DISCARD }} }}\n\
-         fn notes(name) {{\n  RegisterWatch(usual() + #{{ znode: \"/n\", description: name, action: {} }});\n}}\n",
+         fn notes(name) {{\n  \
+             RegisterWatch(usual() + #{{ znode: \"/n\", description: name, action: {} }});\n\
+         }}\n",
         exec(&journal.note("$TWITCHER_WATCH $SITE $PWD"))
     );
     sandbox.config("lib/usual.rhai", module);

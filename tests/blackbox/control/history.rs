@@ -129,7 +129,9 @@ fn history_is_in_order_and_whole_over_hundreds_of_runs() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "1");
     let text = format!(
-        "for n in 0..{RUNS} {{ RegisterWatch(#{{ znode: \"/n\", action: Exec(\"exit \" + n % 2), description: `w${{n}}` }}); }}"
+        "for n in 0..{RUNS} {{
+             RegisterWatch(#{{ znode: \"/n\", action: Exec(\"exit \" + n % 2), description: `w${{n}}` }});
+         }}"
     );
     sandbox.config("app.twc", text);
     let _daemon = sandbox.start();

@@ -50,7 +50,9 @@ fn the_ledger_tells_whoever_opens_it_what_ran() {
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "0");
     let script = format!(
-        "if [ $TWITCHER_EVENT = load ]; then head -c 100000 /dev/zero | tr '\\0' x; echo out; else echo err >&2; fi
+        "if [ $TWITCHER_EVENT = load ]
+         then head -c 100000 /dev/zero | tr '\\0' x; echo out
+         else echo err >&2; fi
          {}; exit $(cat)",
         journal.note("$TWITCHER_RUN_ID $$")
     );
@@ -70,13 +72,15 @@ rows = []
 deadline = time.time() + 30
 while len(rows) < 2 and time.time() < deadline:
     rows = db.execute('''select run, file, description, node, event, pid, pid_started > 0, ended >= started,
-        outcome, exit_code, length(output), substr(output, -20) from runs where ended is not null order by seq''').fetchall()
+        outcome, exit_code, length(output), substr(output, -20)
+        from runs where ended is not null order by seq''').fetchall()
 first, second = rows
 assert first[:10] == ('{}', 'app.twc', 'app.twc-1', '/n', 'load', {}, 1, 1, 'success', 0), first
 assert second[:10] == ('{}', 'app.twc', 'app.twc-1', '/n', 'changed', {}, 1, 1, 'exit', 3), second
 assert first[10] == 65536 and first[11].endswith(b'out\\n'), first
 assert second[11] == b'err\\n', second
-row = db.execute('select observed_number = applied_number, owed, failures, last_error, next_try > 0 from watches').fetchall()
+row = db.execute('''select observed_number = applied_number, owed, failures, last_error, next_try > 0
+    from watches''').fetchall()
 assert row[0][:3] == (0, 'changed', 1) and 'exit code 3' in row[0][3] and row[0][4] == 1, row
 assert db.execute('select count(*) from history').fetchone() == (2,)
 assert db.execute('select count(*) from failing').fetchone() == (1,)",

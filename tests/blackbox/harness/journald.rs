@@ -127,7 +127,8 @@ impl Journald {
             "mount --bind {run} /run || exit
              [ ! -e /dev/log ] || mount --bind /dev/null /dev/log || exit
              exec 3>&{number}
-             JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/3); export JOURNAL_STREAM; exec 3>&-; exec \"$@\"",
+             JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/3); export JOURNAL_STREAM
+             exec 3>&-; exec \"$@\"",
             run = self.run.display(),
             number = if connected == "stdout" { 1 } else { 2 },
         );

@@ -9,13 +9,12 @@ use std::fs::{self};
 use crate::harness::secure::{DIGEST, Login, ODD_PASSWORDS, Secure};
 use crate::harness::{Daemon, Sandbox, Twitcher, Validity, ZooKeeper, exec, wait_until, watch};
 
-/// A client command with the settings of the sandbox.
+/// A client command that reads the settings of the sandbox.
 fn client<const N: usize>(sandbox: &Sandbox, args: [&str; N]) -> Twitcher {
     sandbox.twitcher(args).env("TWITCHER_CONFIG_PATH", sandbox.configs())
 }
 
-/// Runs a command that succeeds in the end: a server that has only just come up may take long for its first
-/// handshakes.
+/// Runs a command until it succeeds: a server that has just started may be slow with its first handshakes.
 #[track_caller]
 fn done<const N: usize>(sandbox: &Sandbox, args: [&str; N]) {
     wait_until("the command to succeed", || client(sandbox, args).finish().code == Some(0));
@@ -32,8 +31,8 @@ fn count(daemon: &Daemon, parts: &[&str], expected: usize) {
     assert_eq!(lines.len(), expected, "{parts:?}: {lines:#?}");
 }
 
-// "Mandatory SASL with watches survives server restarts", with TLS, a client certificate, `digest` auth, a
-// chroot and several servers, one of which is not there.
+// "Mandatory SASL with watches survives server restarts", with TLS, a client certificate, `digest`
+// credentials, a chroot and two servers, one of which is down.
 #[test]
 fn mandatory_sasl_over_tls_with_all_the_rest_survives_server_restarts() {
     let secure = Secure::start(Login::Mandatory);
@@ -41,7 +40,8 @@ fn mandatory_sasl_over_tls_with_all_the_rest_survives_server_restarts() {
     let sandbox = Sandbox::directory();
     let servers = format!("{},{}", secure.address("localhost"), nowhere.address());
     sandbox.settings(&format!(
-        "store = \"zk://{servers}/chroot\"\nsession_timeout = 4\n[[auth]]\nscheme = \"digest\"\ncredentials = {DIGEST:?}\n{}",
+        "store = \"zk://{servers}/chroot\"\nsession_timeout = 4\n\
+         [[auth]]\nscheme = \"digest\"\ncredentials = {DIGEST:?}\n{}",
         secure.settings(&sandbox)
     ));
     let journal = sandbox.journal();
@@ -57,7 +57,7 @@ fn mandatory_sasl_over_tls_with_all_the_rest_survives_server_restarts() {
     for node in ["/n", "/members/a", "/tree/x"] {
         set(&sandbox, node, "0");
     }
-    // Nobody but whoever has the digest credentials sees it.
+    // Only clients with the digest credentials can read this node.
     secure.create_for_digest("/chroot/ours");
     let daemon = sandbox.daemon_without_store().env("TWITCHER_STORE", "").arg("--debug").start();
     daemon.wait_for_log(&["connected to ZooKeeper localhost:", " (TLS, SASL twitcher), session "]);
@@ -83,14 +83,14 @@ fn mandatory_sasl_over_tls_with_all_the_rest_survives_server_restarts() {
             });
         }
     }
-    // An outage and its end ran nothing.
+    // The outages and their ends have run nothing.
     assert_eq!(quiet.lines(), ["load 0"]);
     count(&daemon, &["credentials"], 0);
 }
 
 // "names re-resolved on reconnect"
 #[test]
-fn a_server_s_name_is_resolved_anew_for_each_connection() {
+fn a_servers_name_is_resolved_anew_for_each_connection() {
     let plain = ZooKeeper::start();
     re_resolved(&plain, "", &format!("moving.example:{}", port(&plain.address())));
     let secure = Secure::start(Login::Mandatory);
@@ -104,7 +104,8 @@ fn port(address: &str) -> &str {
     address.rsplit_once(':').expect("a port").1
 }
 
-/// The daemon has a file of its own as `/etc/hosts`, which at first leads to nobody.
+/// Runs a daemon with a file of its own as `/etc/hosts`, in which the server's name at first has an address
+/// without a server.
 fn re_resolved(server: &ZooKeeper, settings: &str, at: &str) {
     let sandbox = Sandbox::directory();
     sandbox.settings(&format!("store = \"zk://{at}\"\nsession_timeout = 4\n{settings}"));
@@ -127,7 +128,7 @@ fn re_resolved(server: &ZooKeeper, settings: &str, at: &str) {
     mounted.wait_for_log(&["connected to ZooKeeper moving.example:", "it was away"]);
 }
 
-// Passwords are no shell words, no URLs and no ASCII.
+// Passwords may contain any characters.
 #[test]
 fn odd_passwords_log_in() {
     let secure = Secure::start(Login::Mandatory);

@@ -1,4 +1,4 @@
-//! Logins and certificates that a server refuses, or that the daemon refuses of a server.
+//! Logins and certificates that the server refuses, and certificates of the server that the daemon refuses.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -9,9 +9,9 @@ use crate::harness::secure::{Login, PASSWORD, Secure, identify, login, paths};
 use crate::harness::wait::throughout;
 use crate::harness::{Authority, Sandbox, Validity, exec, wait_until, watch};
 
-// "Wrong password, expired certificate, wrong hostname: one clear line": what a client is told.
+// "Wrong password, expired certificate, wrong hostname: one clear line", from a client command.
 #[test]
-fn each_refusal_is_told_in_words_with_its_remedy() {
+fn each_refusal_is_explained_with_its_remedy() {
     let secure = Secure::start(Login::Mandatory);
     let stranger = Authority::new("stranger");
     let sandbox = Sandbox::directory();
@@ -29,7 +29,7 @@ fn each_refusal_is_told_in_words_with_its_remedy() {
     let at = secure.address("localhost");
     sandbox.settings(&format!("store = \"zk://{at}\"\n{good_tls}{good_login}"));
     done(&sandbox, ["ls", "/"]);
-    // All is well but that there is no such node.
+    // Everything works, except that the node does not exist.
     refused(&at, &format!("{good_tls}{good_login}"), &["/n does not exist"]);
     refused(
         &at,
@@ -58,7 +58,7 @@ fn each_refusal_is_told_in_words_with_its_remedy() {
     identify(&sandbox, &secure.authority.issue(&[], Validity::Expired));
     refused(&at, &format!("{good_tls}{good_login}"), &whose);
 
-    // What cannot be used is said before anybody is asked.
+    // Unusable files are reported before the client connects.
     fs::write(&cert, secure.authority.issue(&[], Validity::Now).chain).unwrap();
     refused(&at, &format!("{good_tls}{good_login}"), &["tls.key: it is not the key of the certificate"]);
     fs::write(&cert, "no certificate").unwrap();
@@ -74,9 +74,9 @@ fn each_refusal_is_told_in_words_with_its_remedy() {
     refused(&at, &format!("{good_tls}{good_login}"), &["tls.ca: ", "ca.pem: No such file"]);
 }
 
-// The same from a server of TLS 1.3, which refuses a client after the handshake.
+// With TLS 1.3 the server refuses a client after the handshake.
 #[test]
-fn a_server_of_tls_1_3_is_understood_as_well() {
+fn refusals_of_a_server_with_tls_1_3_are_explained_as_well() {
     let secure = Secure::start_with(
         Login::Optional,
         "ssl.protocol=TLSv1.3\nssl.ciphersuites=TLS_AES_128_GCM_SHA256\n",
@@ -95,10 +95,10 @@ fn a_server_of_tls_1_3_is_understood_as_well() {
     told(&tls).expect(1).expect_said(&["the server refuses our certificate ("]);
 }
 
-// "Wrong password, expired certificate, wrong hostname: one clear line, backoff, no spin", also of a server
-// that was well, and nothing is lost over it.
+// "Wrong password, expired certificate, wrong hostname: one clear line, backoff, no spin": the server worked
+// before, and nothing is lost.
 #[test]
-fn a_server_that_comes_back_with_a_bad_certificate_is_told_of_once_and_not_run_against() {
+fn a_server_that_comes_back_with_a_bad_certificate_is_reported_once_and_retried_with_backoff() {
     let secure = Secure::start(Login::Mandatory);
     let sandbox = Sandbox::directory();
     let store = format!("store = \"zk://{}\"\nsession_timeout = 4\n", secure.address("localhost"));
@@ -132,7 +132,7 @@ fn a_server_that_comes_back_with_a_bad_certificate_is_told_of_once_and_not_run_a
         status.expect_said(&[line]);
         let (cpu, logged) = (daemon.process().cpu_ticks(), daemon.log().len());
         throughout(Duration::from_secs(6), || {});
-        // At first ten times a second, and soon every five: each is two handshakes.
+        // The daemon tries ten times a second at first and soon every five seconds, with two handshakes each.
         let used = daemon.process().cpu_ticks() - cpu;
         assert!(used < 100, "{used} ticks in 6 s");
         assert_eq!(daemon.log().len(), logged, "{:#?}", daemon.log());
@@ -145,9 +145,9 @@ fn a_server_that_comes_back_with_a_bad_certificate_is_told_of_once_and_not_run_a
     journal.wait_for(&["load 1", "changed 2"]);
 }
 
-// "a rotated client certificate or CA needs no restart", and one that cannot be used loses nothing.
+// "a rotated client certificate or CA needs no restart". An unusable one in between loses nothing.
 #[test]
-fn renewed_certificates_are_taken_at_the_next_connection() {
+fn renewed_certificates_are_used_at_the_next_connection() {
     let mut secure = Secure::start(Login::Optional);
     let sandbox = Sandbox::directory();
     let store = format!("store = \"zk://{}\"\nsession_timeout = 4\n", secure.address("localhost"));

@@ -1,4 +1,4 @@
-//! Where secrets come from, and where they must not go.
+//! Secrets of stores: where they come from and where they must not go.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use crate::harness::{Authority, Process, Sandbox, Validity, exec, wait_until, wa
 // "Secrets (from twitcher.toml or systemd LoadCredential=) never reach children, logs, status [...] or
 // command lines."
 #[test]
-fn secrets_are_nowhere_to_be_seen() {
+fn secrets_appear_nowhere() {
     const KEY: &str = "-----BEGIN PRIVATE KEY-----";
     let secure = Secure::start(Login::Mandatory);
     let sandbox = Sandbox::directory();
@@ -66,7 +66,7 @@ fn secrets_are_nowhere_to_be_seen() {
     };
     let children = of_children();
     gate.open();
-    // A refusal has more to say.
+    // The messages about a lost connection must not contain secrets either.
     secure.server.down();
     daemon.wait_for_log(&["not connected"]);
     let mut seen = vec![children, daemon.log().join("\n")];
@@ -87,13 +87,13 @@ fn secrets_are_nowhere_to_be_seen() {
     }
 }
 
-// "the daemon must" have its credentials, and `check` only where systemd gives some.
+// "the daemon must" have its credentials. `check` looks for them only if systemd provides some.
 #[test]
-fn a_credential_that_is_not_there_is_named_with_the_unit_s_line() {
+fn a_missing_credential_is_named_with_the_line_for_the_unit() {
     let sandbox = Sandbox::directory();
     sandbox.settings(
-        "store = \"zk://localhost:1\"\n[stores.eu]\nurl = \"zk://localhost:1\"\n[stores.eu.sasl]\nusername = \"a\"\n\
-         password = { credential = \"eu-password\" }\n",
+        "store = \"zk://localhost:1\"\n[stores.eu]\nurl = \"zk://localhost:1\"\n\
+         [stores.eu.sasl]\nusername = \"a\"\npassword = { credential = \"eu-password\" }\n",
     );
     let remedy = [
         "twitcher.toml: sasl.password: credential \"eu-password\" is not there",
@@ -114,7 +114,7 @@ fn a_credential_that_is_not_there_is_named_with_the_unit_s_line() {
 
 // "`twitcher check` validates the blocks"
 #[test]
-fn check_finds_what_would_keep_a_store_away() {
+fn check_finds_settings_with_which_a_store_cannot_be_used() {
     let sandbox = Sandbox::directory();
     let authority = Authority::new("good");
     let [ca, cert, key] = paths(&sandbox);

@@ -1,4 +1,4 @@
-//! What the daemon warns of although it works: plaintext, and nodes that anyone may change.
+//! Warnings about stores that work but are insecure: plaintext, and nodes that anyone may change.
 
 use nix::ifaddrs::getifaddrs;
 
@@ -7,7 +7,7 @@ use crate::harness::{Sandbox, ZooKeeper, exec, kazoo, wait_until, watch};
 
 // "A plaintext connection to a non-local server [...] warns once."
 #[test]
-fn plaintext_to_another_host_is_warned_of_once_and_on_loopback_not_at_all() {
+fn plaintext_to_another_host_brings_one_warning_and_on_loopback_none() {
     let server = ZooKeeper::start_on_all_addresses();
     let sandbox = Sandbox::on(&server);
     let (_, port) =
@@ -41,9 +41,9 @@ fn plaintext_to_another_host_is_warned_of_once_and_on_loopback_not_at_all() {
     count(&daemon, &warning, 1);
 }
 
-// "a watched node writable by `world:anyone` warns once", and of many only a few.
+// "a watched node writable by `world:anyone` warns once". Of many such nodes only a few are named.
 #[test]
-fn nodes_that_anyone_may_change_are_warned_of_once_and_only_a_few_are_named() {
+fn nodes_that_anyone_may_change_bring_one_warning_each_and_only_a_few_are_named() {
     let server = ZooKeeper::start();
     let sandbox = Sandbox::on_whole(&server);
     kazoo(
@@ -68,7 +68,7 @@ fn nodes_that_anyone_may_change_are_warned_of_once_and_only_a_few_are_named() {
     let line = |path: &str| format!("store: node {path}: anyone may");
     daemon.wait_for_log(&["WARNING", &line("/writable"), "write it", "take w from world:anyone"]);
     daemon.wait_for_log(&["WARNING", &line("/parent"), "create or delete its children"]);
-    // Absent first, and open when it comes.
+    // This node is absent at first, and open to anyone when it is created.
     sandbox.nodes.set("/later", "1");
     daemon.wait_for_log(&[&line("/later")]);
     server.down();

@@ -47,7 +47,8 @@ fn a_secret_of_the_settings_reaches_no_child_no_log_no_operator_no_file_and_no_c
     let journal = sandbox.journal();
     let settings = sandbox.configs().join("twitcher.toml");
     let text = format!(
-        "[metrics]\nlisten = \"127.0.0.1:0\"\n[[auth]]\nscheme = \"digest\"\ncredentials = \"operator:{SECRET}\"\n"
+        "[metrics]\nlisten = \"127.0.0.1:0\"\n\
+         [[auth]]\nscheme = \"digest\"\ncredentials = \"operator:{SECRET}\"\n"
     );
     fs::write(&settings, text).expect("write the settings");
     fs::set_permissions(&settings, Permissions::from_mode(0o600)).expect("guard them");
@@ -56,8 +57,9 @@ fn a_secret_of_the_settings_reaches_no_child_no_log_no_operator_no_file_and_no_c
     let dump = "cat /proc/$$/environ /proc/$$/cmdline; ls -l /proc/$$/fd";
     let command = exec(&format!("{{ {dump}; }} > {}; {}", file("command"), journal.note("command")));
     let function = format!(
-        "|event| {{ write_file({:?}, run([\"sh\", \"-c\", \"cat /proc/$PPID/environ /proc/$PPID/cmdline; env\"]).stdout); \
-         run([\"sh\", \"-c\", {:?}]); 1 }}",
+        "|event| {{ \
+             let looked = run([\"sh\", \"-c\", \"cat /proc/$PPID/environ /proc/$PPID/cmdline; env\"]); \
+             write_file({:?}, looked.stdout); run([\"sh\", \"-c\", {:?}]); 1 }}",
         file("function"),
         journal.note("function"),
     );

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::harness::{Daemon, Journal, Sandbox, exec, wait_until, watch};
 
-/// What the runs of a tree watch were given.
+/// The journal of a tree watch's runs and their payloads.
 struct Trace(Journal);
 
 impl Trace {
@@ -20,19 +20,19 @@ impl Trace {
         Self(sandbox.journal())
     }
 
-    /// The shell command that notes a run.
+    /// The shell command that notes a run's event and payload in one line.
     fn note(&self) -> String {
         self.0.note("$TWITCHER_EVENT $(tr '\\n' ' ')")
     }
 
     fn runs(&self) -> Vec<Run> {
         let text = fs::read_to_string(self.0.path()).expect("read the journal");
-        // A shell writes long lines in pieces.
+        // A shell writes long lines in pieces, so that the last one may be incomplete.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         whole.lines().map(Run::parse).collect()
     }
 
-    /// Waits until the runs are exactly these; see [`Run::text`].
+    /// Waits until the runs are exactly these, written as [`Run::text`] does.
     #[track_caller]
     fn wait_for(&self, expected: &[&str]) {
         wait_until(&format!("the runs {expected:?} in {}", self.0.path()), || {
@@ -42,12 +42,12 @@ impl Trace {
         });
     }
 
-    /// Waits until whoever did what the runs were told has this.
+    /// Waits until a copy of the tree that is kept by the changes of all runs has these nodes and texts.
     #[track_caller]
     fn wait_for_mirror(&self, expected: &[(&str, &str)]) {
         let expected: BTreeMap<String, String> =
             expected.iter().map(|(node, text)| ((*node).into(), (*text).into())).collect();
-        wait_until(&format!("the runs in {} to lead to {expected:?}", self.0.path()), || {
+        wait_until(&format!("the runs in {} to add up to {expected:?}", self.0.path()), || {
             mirror(&self.runs()) == expected
         });
     }
@@ -65,7 +65,7 @@ impl Run {
         Self { event: event.to_owned(), changes: changes.map(|change| change.expect("JSON")).collect() }
     }
 
-    /// `changed: created /t/a=text, deleted /t/b`
+    /// Returns the run as `changed: created /t/a=text, deleted /t/b`.
     fn text(&self) -> String {
         let changes = self.changes.iter().map(|change| {
             let text = change["text"].as_str().map_or(String::new(), |text| format!("={text}"));
@@ -79,6 +79,7 @@ fn string<'a>(change: &'a Value, key: &str) -> &'a str {
     change[key].as_str().unwrap_or_else(|| panic!("{key} in {change}"))
 }
 
+/// The nodes and texts of a copy of the tree that is kept by the changes of all runs.
 fn mirror(runs: &[Run]) -> BTreeMap<String, String> {
     let mut nodes = BTreeMap::new();
     for change in runs.iter().flat_map(|run| &run.changes) {
@@ -96,7 +97,7 @@ fn tree(action: &str, more: &str) -> String {
     watch("/t", action, &format!("watch_type: WATCH_TREE, {more}"))
 }
 
-/// A daemon that notes what changes in `/t`, where `/t/a` says `1`.
+/// Starts a daemon that notes what changes in `/t`, where `/t/a` contains `1`.
 #[track_caller]
 fn started(sandbox: &Sandbox) -> (Daemon, Trace) {
     let trace = Trace::new(sandbox);
@@ -107,12 +108,12 @@ fn started(sandbox: &Sandbox) -> (Daemon, Trace) {
     (daemon, trace)
 }
 
-/// How often the daemon has observed the tree.
+/// The number of times that the daemon has observed the tree.
 fn observations(daemon: &Daemon) -> usize {
     daemon.log_lines(&["/t (tree): observed"]).len()
 }
 
-/// Does something to the tree, and waits until the daemon has seen it.
+/// Does something to the tree and waits until the daemon has seen it.
 #[track_caller]
 fn observe(daemon: &Daemon, act: impl FnOnce()) {
     let so_far = observations(daemon);

@@ -3,7 +3,7 @@
 use super::{Trace, tree};
 use crate::harness::{Daemon, Nodes, Proxy, Sandbox, ZooKeeper, exec, kazoo, wait_until};
 
-/// A daemon that reaches a server of the test's own by way of a proxy, with a tree of three nodes below `/t`.
+/// A daemon that watches a tree of three nodes below `/t` on a server of its own, behind a proxy.
 struct Remote {
     server: ZooKeeper,
     proxy: Proxy,
@@ -33,7 +33,8 @@ impl Remote {
         wait_until("the server to see the connection end", || self.server.watches() == 0);
     }
 
-    /// Changes everything, of which there must be one run when the daemon is back, and then another change.
+    /// Changes all nodes. Once the daemon is back, there must be one run with all changes, and then one for
+    /// another change.
     fn change_and_return(&self, change: impl FnOnce(&Self)) {
         self.sandbox.nodes.set("/t/a/x", "2");
         self.sandbox.nodes.remove("/t/b");
@@ -82,9 +83,9 @@ fn a_reconnect_runs_nothing_for_a_tree() {
     it.trace.wait_for(&[REMOTE, "changed: changed /t/b=2"]);
 }
 
-// "At rest, the last state given is the true one", whatever happens on the way there.
+// "At rest, the last state given is the true one"
 #[test]
-fn a_tree_is_right_after_any_changes_over_cuts_and_restarts() {
+fn a_tree_is_right_after_random_changes_over_cuts_and_restarts() {
     let it = Remote::start();
     let seed = fastrand::u32(..);
     let Nodes::ZooKeeper { address, root } = &it.sandbox.nodes else { unreachable!() };

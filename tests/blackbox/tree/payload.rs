@@ -1,4 +1,4 @@
-//! What an action of a tree is given on stdin, as a function, and when all is new to it.
+//! The payload of a run: on stdin, as a function's event, after failed runs, and when all nodes are new.
 
 use std::fs;
 
@@ -25,8 +25,10 @@ fn stdin_is_a_line_of_json_for_each_node() {
     stdin_is(&[
         r#"{"znode":"/t","event":"load","version":0,"size":4,"text":"root"}"#,
         r#"{"znode":"/t/a","event":"load","version":0,"size":0,"text":""}"#,
-        "{\"znode\":\"/t/a/deep\",\"event\":\"load\",\"version\":0,\"size\":8,\"text\":\"a \\\"b\\\"\\n\u{e9}\"}",
-        "{\"znode\":\"/t/b\",\"event\":\"load\",\"version\":0,\"size\":2,\"text\":\"\u{fffd}\\u0000\",\"base64\":\"/wA=\"}",
+        "{\"znode\":\"/t/a/deep\",\"event\":\"load\",\"version\":0,\"size\":8,\
+         \"text\":\"a \\\"b\\\"\\n\u{e9}\"}",
+        "{\"znode\":\"/t/b\",\"event\":\"load\",\"version\":0,\"size\":2,\
+         \"text\":\"\u{fffd}\\u0000\",\"base64\":\"/wA=\"}",
     ]);
     sandbox.nodes.set("/t/b", "text");
     stdin_is(&[r#"{"znode":"/t/b","event":"changed","version":1,"size":4,"text":"text"}"#]);
@@ -38,7 +40,7 @@ fn stdin_is_a_line_of_json_for_each_node() {
 
 // "what changed during a failing or running action is ... never lost"
 #[test]
-fn what_failed_runs_were_given_is_given_again_to_the_next_one() {
+fn the_changes_of_failed_runs_are_given_to_the_next_run_again() {
     on_both_stores(|sandbox| {
         let trace = Trace::new(sandbox);
         let good = sandbox.path("good");
@@ -60,7 +62,7 @@ fn what_failed_runs_were_given_is_given_again_to_the_next_one() {
         ended("failed");
         sandbox.nodes.set("/t/b", "2");
         ended("failed");
-        // As if nothing had been, but the runs may have done something about it.
+        // The node is as it was before, but failed runs may have acted on its creation.
         sandbox.nodes.remove("/t/b");
         ended("failed");
         fs::write(&good, "").expect("let it succeed");
@@ -79,10 +81,10 @@ fn what_failed_runs_were_given_is_given_again_to_the_next_one() {
     });
 }
 
-// "QUEUE collapses; a run gets the latest tree." "Nothing runs for nothing": a tree that came back to what
-// the action succeeded with is nothing to run for.
+// "QUEUE collapses; a run gets the latest tree." "Nothing runs for nothing": a tree that is again as the
+// action has succeeded with starts no run.
 #[test]
-fn what_changes_while_the_action_runs_is_given_to_one_further_run_and_nothing_to_none() {
+fn changes_during_a_run_are_given_to_one_further_run_and_changes_undone_meanwhile_to_none() {
     on_both_stores(|sandbox| {
         let trace = Trace::new(sandbox);
         let gates = [sandbox.gate_named("gate-1"), sandbox.gate_named("gate-2")];
@@ -127,7 +129,7 @@ fn after_a_restart_or_a_redefinition_the_whole_tree_is_given() {
         let mut daemon = sandbox.daemon().arg("--debug").start();
         daemon.wait_for_log(&["app.twc-1", "ended"]);
         assert_eq!(daemon.stop(), Some(0));
-        // Nothing changed, and so its version did not.
+        // Nothing has changed, so the version of the tree is the same.
         let mut daemon = sandbox.daemon().arg("--debug").start();
         daemon.wait_for_log(&["/t (tree): observed"]);
         assert_eq!(daemon.stop(), Some(0));

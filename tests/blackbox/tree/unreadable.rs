@@ -1,4 +1,4 @@
-//! Trees that cannot be read as a whole: for a node's permissions, or for their size.
+//! Trees that cannot be read because of one node's permissions or because of their size.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::harness::{Nodes, Sandbox, exec, kazoo};
 // "An unreadable node within the tree makes the tree unreadable (with the node's name), never a wrong tree
 // that looks complete."
 #[test]
-fn an_unreadable_node_in_the_tree_is_named_and_holds_it_up_until_it_is_healed() {
+fn an_unreadable_node_is_named_and_stops_the_updates_of_its_tree_until_it_can_be_read() {
     let sandbox = Sandbox::zookeeper();
     let (daemon, trace) = started(&sandbox);
     let Nodes::ZooKeeper { address, root } = &sandbox.nodes else { unreachable!() };

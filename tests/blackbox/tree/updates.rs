@@ -1,4 +1,4 @@
-//! What is an update of a tree, and with which changes the action runs.
+//! Which events are updates of a tree, and which changes each update has.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::harness::{Nodes, Sandbox, ZooKeeper, exec, kazoo, on_both_stores, wai
 
 // "Any creation, change of data or deletion below the root node, or of it, is an update"
 #[test]
-fn whatever_happens_in_the_tree_is_an_update() {
+fn every_creation_change_and_deletion_in_the_tree_is_an_update() {
     on_both_stores(|sandbox| {
         let (_daemon, trace) = started(sandbox);
         let mut expected = vec!["load: load /t=, load /t/a=1"];
@@ -21,7 +21,7 @@ fn whatever_happens_in_the_tree_is_an_update() {
         next("changed: created /t/b=1");
         sandbox.nodes.remove("/t/a");
         next("changed: deleted /t/a");
-        // Two changes, which one run may be given, or two.
+        // These two changes may come in one run or in two.
         sandbox.nodes.set("/t/c/d", "deep");
         trace.wait_for_mirror(&[("/t", ""), ("/t/b", "1"), ("/t/c", ""), ("/t/c/d", "deep")]);
         sandbox.nodes.set("/t/c/d", "deeper");
@@ -29,14 +29,14 @@ fn whatever_happens_in_the_tree_is_an_update() {
         wait_until("the deep change", || deeper().as_deref() == Some("changed: changed /t/c/d=deeper"));
         sandbox.nodes.remove("/t/c/d");
         sandbox.nodes.remove("/t/c");
-        // Not in the tree.
+        // This node is not in the tree.
         sandbox.nodes.set("/tree", "");
         sandbox.nodes.set("/t/b", "end");
         trace.wait_for_mirror(&[("/t", ""), ("/t/b", "end")]);
     });
 }
 
-// "the root is a node like any": also its own data.
+// "the root is a node like any"
 #[test]
 fn a_change_of_the_root_is_an_update() {
     let sandbox = Sandbox::zookeeper();
@@ -45,7 +45,7 @@ fn a_change_of_the_root_is_an_update() {
     trace.wait_for(&["load: load /t=, load /t/a=1", "changed: changed /t=root"]);
 }
 
-// A node without children is a tree of one.
+// A node without children is a tree of one node.
 #[test]
 fn a_single_node_is_a_tree() {
     on_both_stores(|sandbox| {
@@ -61,7 +61,7 @@ fn a_single_node_is_a_tree() {
 
 // "deletion of the root node itself ... runs nothing; its re-creation runs as `created`"
 #[test]
-fn the_deletion_of_the_root_runs_nothing_and_its_recreation_tells_what_became_of_the_tree() {
+fn the_deletion_of_the_root_runs_nothing_and_its_recreation_runs_with_the_new_tree() {
     on_both_stores(|sandbox| {
         let (daemon, trace) = started(sandbox);
         sandbox.nodes.remove("/t/a");
@@ -101,7 +101,7 @@ fn a_thousand_nodes_that_come_at_once_are_given_at_once() {
     let mut expected = vec![("/t", ""), ("/t/a", "1")];
     expected.extend(names.iter().map(|name| (name.as_str(), "old")));
     trace.wait_for_mirror(&expected);
-    // They came in two transactions.
+    // The nodes came in two transactions.
     assert!(trace.runs().len() <= 3, "{} runs", trace.runs().len());
     sandbox.nodes.set("/t/a", "2");
     wait_until("the last change", || {
@@ -109,7 +109,7 @@ fn a_thousand_nodes_that_come_at_once_are_given_at_once() {
     });
 }
 
-// The same for files, which come one after the other.
+// "A burst ... must not give a thousand trees of growing size": files come one after the other.
 #[test]
 fn a_directory_that_is_moved_in_and_out_is_given_with_all_below_it() {
     let sandbox = Sandbox::directory();
@@ -121,7 +121,8 @@ fn a_directory_that_is_moved_in_and_out_is_given_with_all_below_it() {
     }
     fs::rename(root.join(".new"), root.join("t/b")).expect("move it in");
     let load = "load: load /t=, load /t/a=1";
-    let created = "changed: created /t/b=, created /t/b/sub=, created /t/b/sub/z=sub/z, created /t/b/x=x, created /t/b/y=y";
+    let created = "changed: created /t/b=, created /t/b/sub=, created /t/b/sub/z=sub/z, created /t/b/x=x, \
+                   created /t/b/y=y";
     trace.wait_for(&[load, created]);
     fs::rename(root.join("t/b"), root.join(".old")).expect("move it out");
     let deleted =
@@ -158,7 +159,7 @@ fn what_a_transaction_writes_is_given_together() {
 
 // "a node may be followed by a plain watch AND by one or more trees"
 #[test]
-fn trees_and_plain_watches_share_what_they_watch() {
+fn trees_and_plain_watches_share_the_servers_watches() {
     let server = ZooKeeper::start();
     let sandbox = Sandbox::on(&server);
     let trace = Trace::new(&sandbox);
@@ -172,7 +173,7 @@ fn trees_and_plain_watches_share_what_they_watch() {
     trace.wait_for(&["load: load /t=, load /t/a=, load /t/a/x=1"]);
     inner.wait_for(&["2"]);
     plain.wait_for(&["1"]);
-    // The server counts those on data only.
+    // The server counts only watches on data.
     assert_eq!(server.watches(), 3);
     sandbox.nodes.set("/t/a/x", "2");
     inner.wait_for(&["2", "1"]);
@@ -195,7 +196,7 @@ fn trees_and_plain_watches_share_what_they_watch() {
 
 // "`/zookeeper` below the root `/` should not be part of a tree at `/`"
 #[test]
-fn a_tree_at_the_root_has_nothing_of_zookeepers_own() {
+fn a_tree_at_the_root_does_not_contain_zookeepers_own_nodes() {
     let server = ZooKeeper::start();
     let sandbox = Sandbox::on_whole(&server);
     let trace = Trace::new(&sandbox);

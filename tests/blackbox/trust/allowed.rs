@@ -1,4 +1,4 @@
-//! Where untrusted configs are allowed, and what `check` says of them.
+//! Cases in which untrusted configs are allowed, and what `check` says about them.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -38,7 +38,7 @@ fn what_is_allowed_is_loaded_with_warnings_and_status_says_so() {
 }
 
 #[test]
-fn devel_allows_it_too() {
+fn devel_allows_untrusted_configs() {
     let (sandbox, journal) = sandbox();
     sandbox.config("app.twc", saying(&journal, "devel"));
     set_mode(&sandbox.configs(), 0o777);
@@ -53,7 +53,7 @@ fn devel_allows_it_too() {
 // "`twitcher check`: without PATH, or with paths inside the config directory ..., judges as the daemon
 // (error, exit 1, unless --allow-untrusted); other paths get a warning."
 #[test]
-fn check_judges_as_the_daemon_what_lies_in_the_config_directory() {
+fn check_trusts_files_of_the_config_directory_as_the_daemon_does() {
     let (sandbox, journal) = sandbox();
     sandbox.config("team/app.twc", format!("import \"../word\" as w;\n{}", saying(&journal, "x")));
     sandbox.config("word.rhai", "");
@@ -80,16 +80,16 @@ fn check_judges_as_the_daemon_what_lies_in_the_config_directory() {
             let elsewhere = check(paths, &["--allow_untrusted"], &sandbox.root().join("elsewhere"));
             assert!(paths.is_empty() || elsewhere.code == Some(1) || elsewhere.code == Some(0));
         }
-        // The daemon of another config directory does not load it.
+        // A daemon with another config directory would not load the file, so `check` only warns.
         let finished = check(&[&configs], &[], &link.join("none")).expect(0);
         finished.expect_said(&[&format!("warning: {refused}"), "; `chmod go-w ", "ok, 1 watch"]);
         set_mode(spoiled, 0o755);
     }
 }
 
-// "Without root, actions run as the caller": who can change the configs can do no more than that.
+// "Without root, actions run as the caller": changed configs give nobody further privileges.
 #[test]
-fn without_root_nobody_is_judged() {
+fn without_root_any_config_is_trusted() {
     let (sandbox, journal) = sandbox();
     let outside = sandbox.root().join("outside.twc");
     fs::write(&outside, saying(&journal, "outside")).expect("write a config");

@@ -1,4 +1,4 @@
-//! Which links the daemon follows, and what it judges on the way.
+//! Which symbolic links the daemon follows, and which directories it checks on the way.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -14,7 +14,7 @@ use super::{RESCAN, cure, give_away, sandbox, wait_for_errors};
 use crate::harness::{Daemon, Sandbox, Twitcher, exec, set_mode, wait_until, watch};
 use crate::reload::saying;
 
-/// The command with another config directory than the sandbox's own.
+/// The command with another config directory than the sandbox's.
 fn with_configs(sandbox: &Sandbox, command: Twitcher, configs: &Path) -> Twitcher {
     let command = command.arg("--config-path").arg(configs).arg("--state-dir").arg(sandbox.state());
     let command = command.arg("--control-socket").arg(sandbox.control_socket());
@@ -28,7 +28,7 @@ fn start_in(sandbox: &Sandbox, configs: &Path) -> Daemon {
 // "every directory above it", "(a sticky directory owned by root, like `/tmp`, is accepted above a root-owned
 // one)"
 #[test]
-fn directories_above_are_judged_and_sticky_ones_of_root_accepted() {
+fn directories_above_are_checked_and_sticky_ones_of_root_accepted() {
     let (sandbox, journal) = sandbox();
     let above = sandbox.root().join("above");
     let configs = above.join("between/configs");
@@ -55,7 +55,7 @@ fn directories_above_are_judged_and_sticky_ones_of_root_accepted() {
 
 // "If the config directory's own path goes through symlinks, judge what is really passed."
 #[test]
-fn a_config_directory_behind_links_is_judged_by_what_they_lead_through() {
+fn every_directory_on_the_way_to_a_config_directory_behind_links_is_checked() {
     let (sandbox, journal) = sandbox();
     sandbox.config("app.twc", saying(&journal, "app"));
     let public = sandbox.root().join("public");
@@ -66,7 +66,7 @@ fn a_config_directory_behind_links_is_judged_by_what_they_lead_through() {
     symlink("public/link", &entrance).expect("make a link");
     let daemon = start_in(&sandbox, &entrance);
     daemon.wait_for_log(&[&format!("{}: writable by its group or others", public.display()), "chmod go-w"]);
-    // Where only the owner of a link can replace it, its owner is who matters.
+    // In a sticky directory only its owner can replace the link, so the daemon checks the link's owner.
     set_mode(&public, 0o1777);
     give_away(&public.join("link"));
     daemon.signal(Signal::SIGHUP);
@@ -81,7 +81,7 @@ fn a_config_directory_behind_links_is_judged_by_what_they_lead_through() {
 // "a symlink inside the tree, Kubernetes style `app.twc -> ..data/app.twc`, may pass through directories
 // whose names start with a dot, which must be judged too"
 #[test]
-fn links_that_stay_in_the_tree_work_and_what_they_pass_is_judged() {
+fn links_within_the_tree_work_and_the_directories_they_pass_are_checked() {
     let (sandbox, journal) = sandbox();
     let configs = sandbox.configs();
     for version in ["1", "2"] {
@@ -101,7 +101,7 @@ fn links_that_stay_in_the_tree_work_and_what_they_pass_is_judged() {
     cure(&refusal);
     journal.wait_for(&["1 content", "2 content"]);
     assert!(cured.elapsed() < RESCAN / 2, "{:?}", cured.elapsed());
-    // Also by the directory's own name, and in a directory that is a link.
+    // Links by the target directory's own name and links to directories work, too.
     sandbox.config("..v2/team/more.twc", saying(&journal, "more"));
     symlink(configs.join("..v2/team"), configs.join("team")).expect("make a link");
     journal.wait_for_line("more content");
@@ -109,17 +109,17 @@ fn links_that_stay_in_the_tree_work_and_what_they_pass_is_judged() {
 }
 
 #[test]
-fn links_that_lead_out_are_refused_until_what_they_point_to_is_there() {
+fn links_that_lead_out_are_refused_until_their_targets_take_their_place() {
     let (sandbox, journal) = sandbox();
     let (configs, outside) = (sandbox.configs(), sandbox.root().join("outside"));
     fs::create_dir(&outside).expect("make a directory");
     fs::write(outside.join("a.twc"), saying(&journal, "outside")).expect("write a config");
     symlink(outside.join("a.twc"), configs.join("absolute.twc")).expect("make a link");
     symlink("../outside/a.twc", configs.join("relative.twc")).expect("make a link");
-    // Out, and in again.
+    // This one leads out of the tree and back in.
     symlink("../configs/good.twc", configs.join("returning.twc")).expect("make a link");
     symlink(&outside, configs.join("directory")).expect("make a link");
-    // None of these is a config.
+    // This one is no config.
     symlink("/etc/hostname", configs.join("README")).expect("make a link");
     sandbox.config("good.twc", watch("/good", &exec(&journal.note("good")), ""));
     sandbox.nodes.set("/good", "");
@@ -146,8 +146,7 @@ fn links_that_lead_out_are_refused_until_what_they_point_to_is_there() {
     assert!(daemon.log_lines(&["README"]).is_empty());
 }
 
-/// Puts the two of each pair in each other's place, again and again while it works, and leaves them as they
-/// were.
+/// Swaps the two of each pair again and again during `work`, and leaves them as they were.
 fn swapping(pairs: &[(PathBuf, PathBuf)], work: impl FnOnce()) {
     let (working, done) = mpsc::channel::<()>();
     thread::scope(|scope| {
@@ -158,7 +157,7 @@ fn swapping(pairs: &[(PathBuf, PathBuf)], work: impl FnOnce()) {
             loop {
                 for pair in pairs {
                     swap(pair);
-                    // No faster than the kernel can tell of it.
+                    // Without the pause the swaps would outrun the kernel's notifications.
                     let pause = done.recv_timeout(Duration::from_micros(500));
                     swap(pair);
                     if pause == Err(RecvTimeoutError::Disconnected) {
@@ -174,7 +173,7 @@ fn swapping(pairs: &[(PathBuf, PathBuf)], work: impl FnOnce()) {
 
 // "Checked on the opened descriptor, not on the path (no race)"
 #[test]
-fn what_is_swapped_while_the_daemon_reads_is_never_the_evil_one() {
+fn of_files_swapped_while_the_daemon_reads_it_never_loads_the_evil_one() {
     let (sandbox, journal) = sandbox();
     let (configs, outside) = (sandbox.configs(), sandbox.root().join("outside"));
     let evil = saying(&journal, "evil");
@@ -182,7 +181,8 @@ fn what_is_swapped_while_the_daemon_reads_is_never_the_evil_one() {
     fs::write(outside.join("app.twc"), &evil).expect("write a config");
     let mut pairs = Vec::new();
     for n in 0..5 {
-        // A file and another's, a file and a link, a directory and a link, a directory and another's.
+        // Swapped are a file and another user's, a file and a link, a directory and a link, and a directory
+        // and one that others can write to.
         for kind in ["file", "link", "into", "of"] {
             let (place, aside) = (format!("{kind}{n}"), configs.join(format!(".{kind}{n}")));
             let name = if kind == "file" || kind == "link" {
@@ -212,7 +212,7 @@ fn what_is_swapped_while_the_daemon_reads_is_never_the_evil_one() {
     wait_until("all to run", || journal.lines().len() == pairs.len());
     swapping(&pairs, || {
         for _ in 0..20 {
-            // Whether all of it can be loaded just then is up to chance.
+            // Chance decides whether everything can be loaded just then.
             sandbox.operator(["reload"]).finish();
         }
     });
@@ -223,5 +223,5 @@ fn what_is_swapped_while_the_daemon_reads_is_never_the_evil_one() {
     });
     let wrong: Vec<_> = journal.lines().into_iter().filter(|line| !line.starts_with("good")).collect();
     assert_eq!(wrong, [""; 0]);
-    assert!(!daemon.log_lines(&["refused"]).is_empty(), "some were met");
+    assert!(!daemon.log_lines(&["refused"]).is_empty(), "some evil ones were seen");
 }

@@ -20,7 +20,7 @@ use crate::reload::{self, saying};
 
 const NOBODY: u32 = 65534;
 
-/// Unasked looks lie this far apart: what comes sooner was noticed.
+/// The time between full scans. A change that is loaded sooner was noticed by itself.
 const RESCAN: Duration = Duration::from_secs(60);
 
 fn sandbox() -> (Sandbox, Journal) {
@@ -32,7 +32,7 @@ fn give_away(path: &Path) {
     lchown(path, Some(NOBODY), None).expect("change the owner");
 }
 
-/// Runs the command that a refusal names.
+/// Runs the command that a refusal names as its remedy.
 #[track_caller]
 fn cure(refusal: &str) {
     let command = refusal.split_once("refused until `").and_then(|(_, rest)| Some(rest.split_once('`')?.0));
@@ -41,13 +41,13 @@ fn cure(refusal: &str) {
     assert!(done.success(), "{command}");
 }
 
-/// What `status --json` says of the daemon.
+/// The part of `status --json` about the daemon.
 fn status(sandbox: &Sandbox) -> Value {
     let text = sandbox.operator(["status", "--json"]).finish().expect(0).text();
     serde_json::from_str::<Value>(&text).expect("JSON")["daemon"].clone()
 }
 
-/// The files and directories that are not loaded, with the reason, once there are so many.
+/// Waits until this many files and directories are not loaded, and returns them with the reasons.
 #[track_caller]
 fn wait_for_errors(sandbox: &Sandbox, count: usize) -> Vec<(String, String)> {
     wait_until("the daemon to answer", || {
@@ -101,9 +101,9 @@ fn each_refusal_names_the_cure_and_once_cured_the_file_loads_at_once() {
     }
 }
 
-// "POSIX ACLs": whoever an ACL names is in the mask, and that is in the group's bits.
+// "POSIX ACLs": the group bits of the mode contain the ACL's mask, and so what any named user may do.
 #[test]
-fn whom_an_acl_lets_write_is_not_trusted() {
+fn a_file_that_an_acl_makes_writable_is_not_trusted() {
     let (sandbox, journal) = sandbox();
     sandbox.config("app.twc", saying(&journal, "acl"));
     let path = sandbox.configs().join("app.twc");
@@ -154,7 +154,7 @@ fn what_was_loaded_before_stays_and_operators_are_told() {
 
 // "regular files only"
 #[test]
-fn what_is_no_regular_file_is_refused_by_its_kind() {
+fn a_file_that_is_not_regular_is_refused_and_its_kind_is_named() {
     let (sandbox, journal) = sandbox();
     let file = |name: &str| sandbox.configs().join(name);
     nix::unistd::mkfifo(&file("pipe.twc"), Mode::S_IRWXU).expect("make a pipe");
@@ -163,7 +163,7 @@ fn what_is_no_regular_file_is_refused_by_its_kind() {
     let null = nix::sys::stat::makedev(1, 3);
     let device = mknod(&file("device.twc"), SFlag::S_IFCHR, Mode::S_IRWXU, null);
     let mut expected = vec![("pipe.twc", "a named pipe"), ("socket.twc", "a socket")];
-    // A container may not be allowed to make one.
+    // A container may not be allowed to create a device.
     expected.extend(device.is_ok().then_some(("device.twc", "a device")));
     expected.sort_unstable();
     sandbox.config("app.twc", saying(&journal, "good"));
@@ -197,7 +197,7 @@ fn an_untrusted_module_fails_its_importers_until_it_is_cured() {
     journal.wait_for(&["one content", "one new"]);
     cure(&errors[0].1);
     journal.wait_for(&["one content", "one new", "two new"]);
-    // The same of its directory.
+    // An untrusted directory of the module fails them, too.
     set_mode(&sandbox.configs().join("lib"), 0o777);
     let errors = wait_for_errors(&sandbox, 2);
     assert_eq!(errors[1].0, "lib/", "{errors:?}");
@@ -206,10 +206,10 @@ fn an_untrusted_module_fails_its_importers_until_it_is_cured() {
     drop(daemon);
 }
 
-// "An action can't ... write its state": nor may others whom an administrator let in by mistake do it
-// unnoticed.
+// "An action can't ... write its state": the daemon warns if an administrator let others write there by
+// mistake.
 #[test]
-fn a_state_directory_that_others_can_change_is_warned_of() {
+fn a_state_directory_that_others_can_change_brings_a_warning() {
     let sandbox = Sandbox::directory();
     let state = sandbox.state();
     fs::create_dir_all(&state).expect("make it");

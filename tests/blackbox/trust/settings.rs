@@ -1,4 +1,4 @@
-//! `twitcher.toml` in the hands of others.
+//! A `twitcher.toml` that others can change or read.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,7 @@ fn an_untrusted_settings_file_stops_daemon_and_clients_with_the_cure() {
                 daemon.arg("--once"),
                 sandbox.daemon_without_store().arg("--dry-run"),
                 sandbox.twitcher(["get", "/n"]).env("TWITCHER_CONFIG_PATH", &configs),
-                // Its credentials would go there.
+                // The client would send the file's credentials to this store.
                 sandbox.client(["get", "/n"]).env("TWITCHER_CONFIG_PATH", &configs),
                 sandbox.twitcher(["check"]).env("TWITCHER_CONFIG_PATH", &configs),
             ]
@@ -50,7 +50,7 @@ fn an_untrusted_settings_file_stops_daemon_and_clients_with_the_cure() {
             status.env("TWITCHER_CONFIG_PATH", &configs).finish().expect(1)
         };
         assert!(status().stderr.contains(&said), "{text}");
-        // Where nothing is asked of the file, it does not matter.
+        // A command that does not read the file does not complain.
         assert!(!sandbox.operator(["status"]).finish().expect(1).stderr.contains("refused"));
         cure(&refusal);
         for command in run() {
@@ -58,7 +58,7 @@ fn an_untrusted_settings_file_stops_daemon_and_clients_with_the_cure() {
         }
         assert!(!status().stderr.contains("refused"));
     }
-    // Without secrets, everybody may read it. With the flag, it is as it was, and said.
+    // Everybody may read a file without secrets. With the flag, anything is accepted with a warning.
     fs::write(&file, &store).expect("write the settings");
     set_mode(&file, 0o644);
     sandbox.daemon_without_store().arg("--once").finish().expect(0);
@@ -72,8 +72,7 @@ fn an_untrusted_settings_file_stops_daemon_and_clients_with_the_cure() {
     ]);
 }
 
-// In a directory that others can write, a settings file that is not there says nothing, and the rest is
-// refused.
+// There is no settings file in a directory that others can write to: only the configs are refused.
 #[test]
 fn without_settings_an_untrusted_directory_is_an_error_of_the_configs_alone() {
     let (sandbox, journal) = sandbox();
