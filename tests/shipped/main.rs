@@ -1,4 +1,4 @@
-//! What the repository ships beside the binary works with it: examples, unit file, alerts, dashboard,
+//! What the packages contain beside the binary works with it: examples, unit file, alerts, dashboard,
 //! documents.
 
 use std::ffi::OsStr;
@@ -10,6 +10,7 @@ mod generated;
 mod manuals;
 mod metrics;
 
+/// A path in the repository.
 fn here(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -37,8 +38,8 @@ fn every_shipped_example_passes_check() {
     assert_eq!(said.lines().filter(|line| line.contains(": ok, ")).count(), examples);
 }
 
-/// The unit, with the drop-in or without, in a directory of its own. The check wants the binary to exist, and
-/// the installed one may be another or none.
+/// A directory with the unit, and with the drop-in if `hardened`. The check requires that the binary exists,
+/// so the unit names the one under test.
 fn unit(hardened: bool) -> tempfile::TempDir {
     let unit = fs::read_to_string(here("systemd/twitcher.service")).unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -69,12 +70,12 @@ fn systemd_analyze(args: &[&str], dir: &Path) -> Output {
 fn the_unit_file_and_its_drop_in_pass_systemd_analyze_verify() {
     for hardened in [false, true] {
         let dir = unit(hardened);
-        // Whether its manual is installed, too, is nothing to the test.
+        // Without checking whether the manual is installed.
         let output = systemd_analyze(&["verify", "--man=no"], dir.path());
         let said = String::from_utf8_lossy(&output.stderr);
         // Other units of the machine may have faults of their own.
         let ours: Vec<_> = said.lines().filter(|line| line.contains("twitcher")).collect();
-        // Of the two types the unit names, an old version knows the first only, and keeps to it.
+        // Old versions know only the first of the two types that the unit names, and use it.
         let path = dir.path().join("twitcher.service");
         let unit = fs::read_to_string(&path).unwrap();
         let line = unit.lines().position(|line| line == "Type=notify-reload").expect("the second type") + 1;
@@ -85,7 +86,7 @@ fn the_unit_file_and_its_drop_in_pass_systemd_analyze_verify() {
     }
 }
 
-/// What `systemd-analyze security` says of the unit: 10 is all that a service can be exposed to.
+/// The exposure level that `systemd-analyze security` gives the unit, from 0 (good) to 10.
 fn exposure(hardened: bool) -> f64 {
     let output = systemd_analyze(&["security", "--offline=true", "--no-pager"], unit(hardened).path());
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -101,22 +102,21 @@ fn the_drop_in_lowers_the_exposure_as_far_as_it_says() {
     let said: Vec<_> = numbers.filter(|number| number.fract() != 0.0).collect();
     let [before, after] = said[..] else { panic!("two figures, {said:?}") };
     let found = (exposure(false), exposure(true));
-    // Other versions count other things.
+    // Other versions of systemd rate differently.
     let is_as_said =
         if systemd_version() == 252 { found.0 <= before && found.1 <= after } else { found.1 < 5.0 };
     assert!(is_as_said, "{found:?}");
 }
 
-// "Each line says what it takes from actions", and the words of an action's own messages to systemd are no
-// daemon's.
+// Actions could otherwise send messages in the daemon's name.
 #[test]
-fn only_the_daemon_itself_can_tell_systemd_how_it_is() {
+fn only_the_daemon_itself_can_notify_systemd() {
     let unit = fs::read_to_string(here("systemd/twitcher.service")).unwrap();
     assert!(unit.lines().any(|line| line == "NotifyAccess=main"));
 }
 
-// "/etc/default/twitcher (the original's `ZKSERVERS` honoured)": what the daemon makes of the variable is
-// tested with it.
+// "/etc/default/twitcher (the original's `ZKSERVERS` honoured)". The black-box suite tests the variable
+// itself.
 #[test]
 fn the_unit_hands_the_daemon_the_environment_that_the_packages_install() {
     let unit = fs::read_to_string(here("systemd/twitcher.service")).unwrap();
@@ -129,7 +129,10 @@ fn the_unit_hands_the_daemon_the_environment_that_the_packages_install() {
     let text = fs::read_to_string(here("packaging/default/twitcher")).unwrap();
     let settings: Vec<_> = text.lines().filter_map(|line| line.strip_prefix('#')).collect();
     assert!(settings.iter().any(|line| line.starts_with("ZKSERVERS=\"")), "{text}");
-    assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')), "installing sets nothing");
+    assert!(
+        text.lines().all(|line| line.is_empty() || line.starts_with('#')),
+        "an installation sets no variable"
+    );
 }
 
 fn systemd_version() -> u32 {
@@ -140,7 +143,7 @@ fn systemd_version() -> u32 {
 }
 
 #[test]
-fn the_documents_name_every_flag_there_is() {
+fn the_documents_name_every_flag() {
     let operations = fs::read_to_string(here("docs/operations.md")).unwrap();
     let help = twitcher(&["run", "--help"]);
     let help = String::from_utf8(help.stdout).unwrap();
