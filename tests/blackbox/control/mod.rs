@@ -8,7 +8,7 @@ mod history;
 mod metrics;
 mod orders;
 mod pause;
-mod place;
+mod socket;
 mod status;
 mod terminal;
 
