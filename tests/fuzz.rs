@@ -1,4 +1,4 @@
-//! What the fuzzers of `fuzz/` start from, and what they once found, without a fuzzer.
+//! Runs the fuzz targets of `fuzz/` without a fuzzer, on their seeds and on inputs that once failed.
 
 use std::fs;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::path::Path;
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
-/// Small enough to be kept with the source.
-const LARGEST_CORPUS: u64 = 100 << 10;
+/// The corpora are kept with the sources, so they must stay small.
+const MAX_CORPUS: u64 = 100 << 10;
 
 #[test]
 fn no_seed_breaks_a_promise() {
@@ -20,16 +20,16 @@ fn no_seed_breaks_a_promise() {
         seeds.sort();
         assert!(!seeds.is_empty(), "{name} has no seeds");
         for seed in seeds {
-            // Seen only if it fails.
+            // Shown only if the test fails.
             println!("{}", seed.display());
             let data = fs::read(&seed).unwrap();
             size += data.len() as u64;
             run(&data);
         }
-        // As what has no bytes left to decide by.
+        // An empty input leaves a target nothing to decide by.
         run(b"");
     }
-    assert!(size <= LARGEST_CORPUS, "{size} bytes of seeds");
+    assert!(size <= MAX_CORPUS, "{size} bytes of seeds");
 }
 
 #[test]

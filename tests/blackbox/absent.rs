@@ -2,8 +2,8 @@
 
 use crate::harness::{Daemon, Journal, Sandbox, exec, on_both_stores, watch};
 
-/// A daemon with a watch on a missing node, which journals events with the content. It has seen that the node is
-/// missing: what comes later is a creation.
+/// Starts a daemon with a watch on a missing node, which journals the event and the content. Returns after
+/// the daemon has seen that the node is missing, so that whatever comes later is a creation.
 #[track_caller]
 fn waiting(sandbox: &Sandbox, znode: &str, more: &str) -> (Daemon, Journal) {
     let journal = sandbox.journal();
@@ -34,10 +34,10 @@ fn missing_parents_wait_like_a_missing_node() {
     });
 }
 
-// "run_on_load ... run when the watch is first loaded": there was nothing to run with, and what comes later is an
-// update.
+// "run_on_load ... run when the watch is first loaded": at the load there was no content, and the later
+// creation is an update.
 #[test]
-fn creation_is_an_update_also_without_run_on_load() {
+fn a_creation_is_an_update_also_without_run_on_load() {
     on_both_stores(|sandbox| {
         let (_daemon, journal) = waiting(sandbox, "/n", "run_on_load: false");
         sandbox.nodes.set("/n", "new");
@@ -68,14 +68,14 @@ fn children_of_a_missing_node_are_watched_once_it_exists() {
     on_both_stores(|sandbox| {
         let (_daemon, journal) = waiting(sandbox, "/members", "watch_type: WATCH_CHILDREN");
         sandbox.nodes.set("/members/one", "");
-        // The node and its child may be seen at once, or one after the other.
+        // The daemon may see the node and its child together or one after the other.
         let line = journal.wait_for_line_where("the child", |line| line.ends_with(" one"));
         assert!(["created one", "children one"].contains(&line.as_str()), "{line}");
         assert_eq!(journal.lines().iter().filter(|line| line.starts_with("created")).count(), 1);
     });
 }
 
-// `zk://host:port/chroot`: the chroot is a parent like any other.
+// `zk://host:port/chroot`: a chroot that is missing is like any missing parent.
 #[test]
 fn a_missing_chroot_is_a_missing_parent() {
     let sandbox = Sandbox::zookeeper();
@@ -93,7 +93,7 @@ fn a_missing_chroot_is_a_missing_parent() {
     assert_eq!(sandbox.nodes.get("/else/where/other").as_deref(), Some(&b"x"[..]));
 }
 
-// A node path is text, not ASCII. (ZooKeeper itself refuses what takes two UTF-16 units.)
+// Node paths are Unicode text. (ZooKeeper itself refuses characters that take two UTF-16 units.)
 #[test]
 fn nodes_with_spaces_and_letters_of_any_script_are_watched() {
     on_both_stores(|sandbox| {
@@ -109,7 +109,7 @@ fn nodes_with_spaces_and_letters_of_any_script_are_watched() {
     });
 }
 
-// The root is a node, too.
+// The root is a node like any other.
 #[test]
 fn the_children_of_the_root_are_watched() {
     on_both_stores(|sandbox| {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::harness::{Daemon, Sandbox, Twitcher, exec, on_both_stores, require_root, wait_until, watch};
 
-/// The account that every Unix has and that owns nothing.
+/// The user `nobody`, who exists everywhere and owns nothing.
 const NOBODY: &str = "65534";
 
-/// Starts a daemon with one watch whose action runs `script` and puts what it prints into `report`.
+/// Starts a daemon with one watch whose action runs `script`. Returns what `script` prints, and the daemon.
 #[track_caller]
 fn report_of(sandbox: &Sandbox, daemon: Twitcher, script: &str, more: &str) -> (String, Daemon) {
     sandbox.nodes.set("/n", "content");
@@ -20,7 +20,7 @@ fn report_of(sandbox: &Sandbox, daemon: Twitcher, script: &str, more: &str) -> (
     (sandbox.read_text("report"), daemon)
 }
 
-/// `Name:  values` lines as in `/proc/PID/status`, the values separated by single spaces.
+/// Parses `Name:  values` lines as in `/proc/PID/status`. The values become separated by single spaces.
 fn status(text: &str) -> BTreeMap<&str, String> {
     let words = |values: &str| values.split_whitespace().collect::<Vec<_>>().join(" ");
     text.lines().filter_map(|line| line.split_once(':')).map(|(name, values)| (name, words(values))).collect()
@@ -58,7 +58,7 @@ fn an_action_gets_exactly_the_promised_environment() {
     assert!(!env["TWITCHER_RUN_ID"].is_empty() && env["TWITCHER_VERSION"].parse::<i64>().is_ok());
 }
 
-// "TWITCHER_RUN_ID": each run has its own.
+// "TWITCHER_RUN_ID"
 #[test]
 fn each_run_has_a_run_id_of_its_own() {
     let sandbox = Sandbox::directory();
@@ -82,7 +82,7 @@ fn node_data_enters_neither_command_line_nor_environment() {
     assert!(!report.contains("content"), "{report}");
 }
 
-// "Own session, cwd `/`, umask 022": it leads its session and process group.
+// "Own session, cwd `/`, umask 022"
 #[test]
 fn an_action_leads_its_own_session_at_the_root_with_umask_022() {
     let sandbox = Sandbox::directory();
@@ -102,7 +102,8 @@ fn an_action_has_default_signal_dispositions_and_mask() {
     let daemon = sandbox.daemon().under(["env", "--ignore-signal=PIPE,USR1,INT", "--block-signal=USR2,CHLD"]);
     let (report, _daemon) = report_of(&sandbox, daemon, "cat /proc/self/status", "");
     let status = status(&report);
-    // Including those that glibc keeps for itself, which its posix_spawn leaves ignored in what this suite starts.
+    // This includes the signals that glibc keeps for itself. Its posix_spawn leaves them ignored in every
+    // program that this suite starts.
     for set in ["SigBlk", "SigIgn", "SigCgt"] {
         assert_eq!(u64::from_str_radix(&status[set], 16), Ok(0), "{set} in {report}");
     }
@@ -128,7 +129,7 @@ fn an_action_has_the_descriptors_0_1_and_2_and_no_other() {
     on_both_stores(|sandbox| {
         let inheriting = "exec 7</etc/passwd 8>/dev/null; exec \"$@\"";
         let daemon = sandbox.daemon().under(["sh", "-c", inheriting, "sh"]);
-        // Of a shell of its own: the outer one keeps a copy of its stdout aside, closed on exec.
+        // An inner shell looks, because the outer one keeps a copy of its stdout open, which exec closes.
         let look = "sh -c 'ls /proc/$$/fd'";
         let (report, _daemon) = report_of(sandbox, daemon, look, "");
         assert_eq!(report.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2"]);
@@ -164,7 +165,7 @@ fn gid_0_is_honoured() {
     assert_eq!((status["Uid"].as_str(), status["Gid"].as_str()), ("65534 65534 65534 65534", "0 0 0 0"));
 }
 
-// "uid, gid: int or name": a group's name works too.
+// "uid, gid: int or name"
 #[test]
 fn a_gid_may_be_a_name() {
     require_root();
@@ -214,7 +215,7 @@ fn the_standard_streams_can_be_opened_by_name_as_nobody() {
 
 // "`Exec("string")` runs `/bin/sh -c string`; `Exec(["prog", "arg"])` runs exactly that."
 #[test]
-fn exec_runs_a_string_in_a_shell_and_a_list_as_it_stands() {
+fn exec_runs_a_string_in_a_shell_and_a_list_as_it_is() {
     let sandbox = Sandbox::directory();
     let (one, two) = (sandbox.path("one"), sandbox.path("two"));
     sandbox.nodes.set("/n", "content");

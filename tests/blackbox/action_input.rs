@@ -1,10 +1,10 @@
-//! "stdin: exactly the node's bytes, then EOF." And what becomes of bytes that nobody reads.
+//! What an action gets on stdin: "exactly the node's bytes, then EOF", also if it does not read them.
 
 use std::fmt::Write;
 
 use crate::harness::{Sandbox, exec, on_both_stores, wait_until, watch};
 
-/// What fits into a request with the default `jute.maxbuffer` of 1 MiB less one byte.
+/// This much fits into a request under the default `jute.maxbuffer`, which is 1 MiB less one byte.
 const NEARLY_A_MEBIBYTE: usize = 1_048_000;
 
 fn noise(length: usize) -> Vec<u8> {
@@ -50,7 +50,7 @@ fn stdin_of_a_children_watch_is_the_sorted_names() {
         journal.wait_for(&[r"load Z\na\nab\nb\n"]);
         sandbox.nodes.remove("/members/b");
         journal.wait_for(&[r"load Z\na\nab\nb\n", r"children Z\na\nab\n"]);
-        // The content of a child is no change of the set of children.
+        // A change of a child's content does not change the set of children.
         sandbox.nodes.set("/members/a", "content");
         sandbox.nodes.set("/members/new", "");
         let lines = [r"load Z\na\nab\nb\n", r"children Z\na\nab\n", r"children Z\na\nab\nnew\n"];
@@ -70,9 +70,9 @@ fn stdin_is_the_null_device_without_pipe_stdin() {
     journal.wait_for(&["/dev/null "]);
 }
 
-// "A child that never reads, or closes early, harms nobody." Exits at once, for good measure.
+// "A child that never reads, or closes early, harms nobody." Nor does one that exits at once.
 #[test]
-fn a_mebibyte_for_a_child_that_does_not_read_stalls_nobody() {
+fn a_child_that_does_not_read_its_mebibyte_stalls_nobody() {
     let sandbox = Sandbox::directory();
     let (journal, gate) = (sandbox.journal(), sandbox.gate());
     let content = vec![b'x'; 1024 * 1024];
@@ -90,7 +90,7 @@ fn a_mebibyte_for_a_child_that_does_not_read_stalls_nobody() {
     let _daemon = sandbox.start();
     journal.wait_for_line("early load");
     journal.wait_for_line("at-once load");
-    // While one sits on its mebibyte, everybody else goes on, and again with the next content.
+    // While one action leaves its mebibyte unread, all others go on, also with their next content.
     sandbox.nodes.set("/other", "others go on");
     journal.wait_for_line("others go on");
     for name in ["early", "at-once", "never"] {

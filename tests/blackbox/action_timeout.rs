@@ -9,7 +9,7 @@ use crate::harness::{Process, Sandbox, exec, wait_for, wait_until, watch};
 fn a_timeout_terminates_and_five_seconds_later_kills_the_whole_group() {
     let sandbox = Sandbox::directory();
     let (journal, gate) = (sandbox.journal(), sandbox.gate());
-    // Child, grandchild and leader note TERM, and stay.
+    // The leader, its child and its grandchild note the TERM and go on.
     let stubborn = sandbox.executable(
         "stubborn",
         &format!(
@@ -30,15 +30,15 @@ fn a_timeout_terminates_and_five_seconds_later_kills_the_whole_group() {
         journal.lines().iter().filter_map(|line| line.strip_prefix("pid ").map(Process::parse)).collect();
     assert!(pids.iter().all(|process| process.is_alive()), "TERM alone ends none of them");
     wait_until("the whole group to be killed", || pids.iter().all(|process| !process.is_alive()));
-    // Noticed late, perhaps, but never done early.
+    // The test may notice the kill late, but the daemon must not kill early.
     assert!(terminated.elapsed() > Duration::from_secs(4), "killed after {:?}", terminated.elapsed());
     daemon.wait_for_log(&["stubborn", "time"]);
-    // The watch is as good as new.
+    // The watch runs its next update.
     sandbox.nodes.set("/n", "quick");
     journal.wait_for_line("quick");
 }
 
-// "timeout: seconds, int or float": one that ends on TERM is not waited for any longer.
+// "timeout: seconds, int or float": the daemon waits no longer for an action that ends on TERM.
 #[test]
 fn a_timeout_ends_a_sleeping_action_with_term() {
     let sandbox = Sandbox::directory();
@@ -60,7 +60,8 @@ fn processes_left_behind_live_on_while_the_run_has_ended() {
     let sandbox = Sandbox::directory();
     let (journal, gate) = (sandbox.journal(), sandbox.gate());
     sandbox.nodes.set("/n", "first");
-    // More than a pipe holds: were it not drained, the writer would hang; were it closed, SIGPIPE.
+    // The output is more than a pipe holds: if nobody drained the pipe, the writer would hang, and if it were
+    // closed, the writer would get SIGPIPE.
     let behind = format!(
         "{}; head -c 300000 /dev/zero; echo late words; echo late words >&2; {}",
         gate.pass(),
@@ -70,15 +71,15 @@ fn processes_left_behind_live_on_while_the_run_has_ended() {
     sandbox.config("app.twc", watch("/n", &exec(&action), "timeout: 60"));
     let daemon = sandbox.start();
     journal.wait_for(&["ran first"]);
-    // The one left behind still holds the pipe: if the run waited for it, no other could start.
+    // The process left behind still holds the pipe. If the run waited for it, no other run could start.
     sandbox.nodes.set("/n", "second");
     journal.wait_for(&["ran first", "ran second"]);
     gate.open();
     journal.wait_for(&["ran first", "ran second", "survived"]);
-    assert!(daemon.log_lines(&["late words"]).is_empty(), "dropped");
+    assert!(daemon.log_lines(&["late words"]).is_empty(), "the late output is dropped");
 }
 
-// The same for those that left the process group: they are nobody's business.
+// The timeout does not concern a process that left the process group.
 #[test]
 fn a_process_that_left_the_group_survives_the_timeout() {
     let sandbox = Sandbox::directory();
@@ -120,7 +121,7 @@ fn a_command_that_cannot_be_started_is_an_error_of_its_run_only() {
         daemon.wait_for_log(&[name]);
     }
     daemon.wait_for_log(&["the-missing", "No such file"]);
-    // What could not be started can be put there, and the next update runs it.
+    // Once the missing program is there, the next update runs it.
     let script = format!("#!/bin/sh\n{}\n", journal.note("repaired $(cat)"));
     sandbox.executable("missing", &script);
     sandbox.nodes.set("/n", "2");
@@ -129,7 +130,7 @@ fn a_command_that_cannot_be_started_is_an_error_of_its_run_only() {
     assert!(daemon.is_running());
 }
 
-// A failed end says so, with the watch and the code.
+// The log names the watch and the exit code of a failed run.
 #[test]
 fn a_failing_action_is_logged_and_the_next_update_runs() {
     let sandbox = Sandbox::directory();
@@ -143,7 +144,7 @@ fn a_failing_action_is_logged_and_the_next_update_runs() {
     journal.wait_for(&["1", "2"]);
 }
 
-// Death by signal is a failure too.
+// An end by a signal is a failure, too.
 #[test]
 fn an_action_that_dies_by_a_signal_is_logged_and_the_next_update_runs() {
     let sandbox = Sandbox::directory();

@@ -1,11 +1,10 @@
 //! "One bad thing stays one bad thing."
 
 use std::fs;
-use std::process::Command;
 
-use crate::harness::{Sandbox, exec, require_root, wait_until, watch};
+use crate::harness::{Sandbox, command, exec, require_root, wait_until, watch};
 
-/// Configs that must fail, each with a word that its error must contain.
+/// Configs that must fail: a name, the text, and a word that the error must contain.
 const BAD_CONFIGS: [(&str, &str, &str); 14] = [
     ("loop", "loop { }", "loop.twc"),
     ("memory", r#"let x = "x"; loop { x += x; }"#, "memory.twc"),
@@ -27,7 +26,7 @@ const BAD_CONFIGS: [(&str, &str, &str); 14] = [
     ("unknown", "NoSuchFunction();", "NoSuchFunction"),
 ];
 
-/// Arrays nested deeply enough to overflow the stack of an interpreter that does not look out.
+/// Arrays nested deeply enough to overflow the stack of an interpreter without a limit.
 fn nested() -> String {
     format!("let x = {}{};", "[".repeat(100_000), "]".repeat(100_000))
 }
@@ -69,7 +68,7 @@ fn bad_configs_hurt_no_good_one() {
     assert!(daemon.is_running());
 }
 
-// A config that registers nothing is no error: modules and switched-off files look like that.
+// A config that registers nothing is no error: files that are switched off look like that.
 #[test]
 fn a_config_that_registers_nothing_is_valid() {
     let sandbox = Sandbox::directory();
@@ -79,7 +78,7 @@ fn a_config_that_registers_nothing_is_valid() {
     sandbox.twitcher(["check"]).arg(sandbox.configs()).finish().expect(0);
 }
 
-// Junk where text should be.
+// The file is not UTF-8.
 #[test]
 fn a_config_that_is_no_text_is_refused() {
     let sandbox = Sandbox::directory();
@@ -87,8 +86,8 @@ fn a_config_that_is_no_text_is_refused() {
     sandbox.twitcher(["check"]).arg(sandbox.configs()).finish().expect(1).expect_said(&["junk.twc"]);
 }
 
-// "a full or read-only state directory": one that cannot be had at all stops nobody from watching, or is an
-// error that says so; never a crash.
+// "a full or read-only state directory": if it cannot be made at all, the daemon either goes on without it or
+// ends with an error that names it.
 #[test]
 fn a_state_directory_that_cannot_be_made_is_named() {
     let sandbox = Sandbox::directory();
@@ -114,7 +113,7 @@ fn a_full_state_directory_stops_no_action() {
     with_state_mounted("-o size=4k,nr_inodes=1");
 }
 
-/// Runs a daemon whose state directory is a file system of its own, in a mount namespace of its own.
+/// Runs a daemon whose state directory is a file system of its own, mounted with these options.
 #[track_caller]
 fn with_state_mounted(options: &str) {
     require_root();
@@ -142,24 +141,24 @@ fn a_daemon_without_descriptors_says_so_and_recovers() {
     journal.wait_for(&["one"]);
     let process = daemon.process();
     let limit = |number: &str| {
-        let done = Command::new("prlimit")
+        let done = command("prlimit")
             .args([&format!("--pid={}", process.0), &format!("--nofile={number}:")])
             .status();
         assert!(done.expect("run prlimit").success());
     };
-    // None beyond those of stdin, stdout and stderr, so that nothing more can be opened.
+    // The limit allows stdin, stdout and stderr, so that the daemon can open nothing more.
     limit("3");
     sandbox.nodes.set("/n", "two");
     daemon.wait_for_log(&["starved", "open files"]);
     limit("1000");
-    // "Nothing is lost": what could not be started is, as soon as it can.
+    // "Nothing is lost": the run starts as soon as that is possible.
     journal.wait_for(&["one", "two"]);
     sandbox.nodes.set("/n", "three");
     journal.wait_for(&["one", "two", "three"]);
     assert!(daemon.is_running());
 }
 
-// Files that are no files: reading these would never end.
+// To read one of these files would never end.
 #[test]
 fn pipes_and_devices_among_configs_and_nodes_block_nobody() {
     let sandbox = Sandbox::directory();
@@ -187,7 +186,7 @@ fn pipes_and_devices_among_configs_and_nodes_block_nobody() {
     assert!(daemon.is_running());
 }
 
-// "a script can loop, exhaust memory or overflow its stack and the daemon only logs it": nor does it matter when
+// "a script can loop, exhaust memory or overflow its stack and the daemon only logs it": the same holds if
 // somebody kills the evaluator.
 #[test]
 fn a_killed_evaluator_is_replaced() {

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::harness::{Journal, Nodes, Sandbox, ZooKeeper, exec, wait_until, watch};
 
-/// A sandbox on ZooKeeper with one watch, which journals the content of its node.
+/// A sandbox on ZooKeeper with one watch, which journals the content of `/n`.
 fn sandbox() -> (Sandbox, Journal) {
     let sandbox = Sandbox::zookeeper();
     let journal = sandbox.journal();
@@ -108,8 +108,8 @@ fn flags_win_over_the_environment_and_the_environment_over_the_file() {
     works(right.daemon_without_store());
 }
 
-// "/etc/default/twitcher (the original's `ZKSERVERS` honoured)": below TWITCHER_STORE, above twitcher.toml, not for clients
-// and not for children.
+// "/etc/default/twitcher (the original's `ZKSERVERS` honoured)": TWITCHER_STORE wins over it, and it wins
+// over twitcher.toml. Clients and children of the daemon do not see it.
 #[test]
 fn the_originals_variable_is_honoured_by_the_daemon_alone() {
     let sandbox = Sandbox::zookeeper();
@@ -134,7 +134,7 @@ fn the_originals_variable_is_honoured_by_the_daemon_alone() {
     runs_with(sandbox.daemon_without_store().env("ZKSERVERS", &servers), "right");
     let both = sandbox.daemon_without_store().env("ZKSERVERS", &servers);
     runs_with(both.env("TWITCHER_STORE", wrong.nodes.url()), "wrong");
-    // /etc/default/twitcher may well have it empty.
+    // An empty value counts as none: /etc/default/twitcher may set it so.
     runs_with(sandbox.daemon_without_store().env("ZKSERVERS", ""), "wrong");
 
     let get = sandbox.twitcher(["get", "/n"]).env("ZKSERVERS", &servers);
@@ -144,7 +144,7 @@ fn the_originals_variable_is_honoured_by_the_daemon_alone() {
     assert!(refused.stderr.contains("ZKSERVERS: "), "{refused:?}");
 }
 
-// "daemon settings that hold secrets or lists live in `twitcher.toml`": one that is wrong is said at once.
+// "daemon settings that hold secrets or lists live in `twitcher.toml`"
 #[test]
 fn a_wrong_settings_file_exits_1_and_is_named() {
     let sandbox = Sandbox::directory();
@@ -170,11 +170,10 @@ fn check_takes_files_and_directories_and_shows_where_they_are_wrong() {
     check("good.twc").arg(sandbox.configs().join("below/bad.twc")).finish().expect(1);
     check("good.twc").finish().expect(0);
     check("missing.twc").finish().expect(1).expect_said(&["missing.twc"]);
-    // Without a path, it is the config directory.
+    // Without a path, `check` checks the config directory.
     sandbox.twitcher(["check"]).env("TWITCHER_CONFIG_PATH", sandbox.configs()).finish().expect(1);
 }
 
-// The shipped examples are valid wherever they are checked.
 #[test]
 fn every_shipped_example_is_valid() {
     let sandbox = Sandbox::directory();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Proxy, Sandbox, ZooKeeper, exec, on_both_stores, watch};
+use crate::harness::{Proxy, Sandbox, ZooKeeper, command, exec, on_both_stores, watch};
 
 // "`twitcher set NODE [DATA | -]` create (with parents) or replace; - is stdin", "`twitcher get NODE` write
 // the node's bytes to stdout"
@@ -59,7 +59,7 @@ fn ls_gives_the_sorted_names_one_a_line() {
 
 // "`twitcher rm NODE [--recursive]`"
 #[test]
-fn rm_removes_a_leaf_and_only_recursively_a_tree() {
+fn rm_removes_a_leaf_and_a_tree_only_with_recursive() {
     on_both_stores(|sandbox| {
         for node in ["/tree/a/b", "/tree/c", "/leaf"] {
             sandbox.nodes.set(node, "");
@@ -67,7 +67,7 @@ fn rm_removes_a_leaf_and_only_recursively_a_tree() {
         sandbox.client(["rm", "/leaf"]).finish().expect(0);
         assert_eq!(sandbox.nodes.get("/leaf"), None);
         sandbox.client(["rm", "/tree"]).finish().expect(1);
-        assert!(sandbox.nodes.get("/tree/a/b").is_some(), "nothing is removed of what is refused");
+        assert!(sandbox.nodes.get("/tree/a/b").is_some(), "a refused command removes nothing");
         sandbox.client(["rm", "--recursive", "/tree"]).finish().expect(0);
         assert_eq!(sandbox.client(["ls", "/"]).finish().expect(0).text(), "");
     });
@@ -104,7 +104,7 @@ fn poke_undoes_no_concurrent_update() {
         let mut value = 0;
         while !poker.is_finished() {
             value += 1;
-            // A poke that had read the value before would now put it back.
+            // A poke that read the old value before this would now put it back, if it did not compare.
             sandbox.nodes.set_each("/n", [value], |_| {});
             assert_eq!(sandbox.nodes.get("/n"), Some(value.to_string().into_bytes()));
         }
@@ -125,7 +125,7 @@ fn a_command_fails_within_the_session_timeout_when_nobody_answers() {
             let began = Instant::now();
             let command = command.iter().fold(sandbox.twitcher([]), |twitcher, arg| twitcher.arg(arg));
             command.args(["--zkservers", &address, "--session-timeout", "1"]).finish().expect(1);
-            // A loaded machine may take its time to start a process, but not 9 s of it.
+            // A busy machine may be slow to start a process, but not by 9 s.
             assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         }
     }
@@ -133,7 +133,7 @@ fn a_command_fails_within_the_session_timeout_when_nobody_answers() {
 
 // "names starting with a dot are no nodes; `..`, `.` and empty components are refused"
 #[test]
-fn the_directory_store_has_no_nodes_outside_and_none_with_a_dot() {
+fn the_directory_store_has_no_node_outside_its_directory_and_none_whose_name_starts_with_a_dot() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "");
     std::fs::write(sandbox.root().join("nodes/.hidden"), "x").expect("write a file");
@@ -163,13 +163,13 @@ fn a_shell_redirection_into_the_directory_store_is_an_update() {
     let mut expected = vec!["directory 0".to_owned()];
     for (event, word) in [("created", "one"), ("changed", "two"), ("changed", "three")] {
         let redirect = format!("echo {word} > {}", sandbox.root().join("nodes/git/head").display());
-        assert!(std::process::Command::new("sh").args(["-c", &redirect]).status().expect("sh").success());
+        assert!(command("sh").args(["-c", &redirect]).status().expect("sh").success());
         expected.push(format!("{event} {word}"));
         journal.wait_for(&expected.iter().map(String::as_str).collect::<Vec<_>>());
     }
 }
 
-// "A missing node (or missing parents) is a normal state", down to the root of the directory store.
+// "A missing node (or missing parents) is a normal state": even the directory of the store may be missing.
 #[test]
 fn a_directory_store_that_goes_and_comes_back_loses_nothing() {
     let sandbox = Sandbox::directory();
@@ -188,7 +188,7 @@ fn a_directory_store_that_goes_and_comes_back_loses_nothing() {
     assert!(daemon.is_running());
 }
 
-// "Exit codes: ... 1 failed": what a store cannot take is refused, and not tried for ever.
+// "Exit codes: ... 1 failed": a store's refusal is final, and the command does not try again for ever.
 #[test]
 fn what_the_store_cannot_take_is_refused() {
     let sandbox = Sandbox::zookeeper();

@@ -1,6 +1,7 @@
-//! One daemon a state directory; in the background; and the newcomer's first command.
+//! One daemon per state directory and pid file, daemons in the background, and `--devel`.
 
 use std::fs;
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 
@@ -23,7 +24,7 @@ fn a_second_daemon_on_one_state_directory_exits_1() {
     journal.wait_for(&["content"]);
     let second = sandbox.daemon().finish().expect(1);
     assert!(second.stderr.contains("state"), "{second:?}");
-    // The first is not disturbed, and once it has ended, the next one may.
+    // The first daemon is not disturbed. Once it has ended, another may start.
     sandbox.nodes.set("/n", "new");
     journal.wait_for(&["content", "new"]);
     first.kill();
@@ -40,10 +41,14 @@ fn a_second_daemon_on_one_pid_file_exits_1() {
     assert_eq!(sandbox.read_text("pid").trim(), first.process().0.to_string());
     let second = sandbox.daemon_with_state(&sandbox.path("other")).arg("--pid-file").arg(&pid_file);
     second.finish().expect(1);
-    assert_eq!(sandbox.read_text("pid").trim(), first.process().0.to_string(), "still the first one's");
+    assert_eq!(
+        sandbox.read_text("pid").trim(),
+        first.process().0.to_string(),
+        "still the number of the first daemon"
+    );
 }
 
-// A pid file left by a daemon that was killed is no daemon.
+// The daemon that left the pid file was killed.
 #[test]
 fn a_stale_pid_file_is_taken_over() {
     let (sandbox, journal) = sandbox();
@@ -78,7 +83,7 @@ fn a_daemonized_daemon_runs_in_the_background_under_its_pid_file() {
     wait_until("the daemon to end", || !daemon.0.is_alive());
 }
 
-/// A process that is no child of ours, and that the test must not leave behind.
+/// A process that is not our child and that the test must not leave behind.
 struct Leftover(Process);
 
 impl Drop for Leftover {
@@ -94,14 +99,15 @@ impl Drop for Leftover {
 #[test]
 fn devel_prints_its_temporary_directory_and_the_command_to_try_next() {
     let sandbox = Sandbox::directory();
-    let mut daemon = sandbox.twitcher(["run", "--devel"]).current_dir(env!("CARGO_MANIFEST_DIR")).start();
+    let daemon = sandbox.twitcher(["run", "--devel"]).env("TMPDIR", sandbox.path(""));
+    let mut daemon = daemon.current_dir(env!("CARGO_MANIFEST_DIR")).start();
     let line = daemon.wait_for_log(&["twitcher", " set ", "dir:"]);
     let store = line.split_whitespace().find_map(|word| word.strip_prefix("dir:")).expect("a store");
     let store = store.trim_matches(|c: char| !c.is_alphanumeric() && c != '/');
     assert!(fs::metadata(store).is_ok_and(|nodes| nodes.is_dir()), "{store} in {line}");
-    assert!(store.starts_with(std::env::temp_dir().to_str().expect("UTF-8")));
+    assert!(Path::new(store).starts_with(sandbox.path("")), "{store} is below TMPDIR");
     daemon.wait_for_log(&[".twc"]);
-    // The command works as printed.
+    // The printed command works.
     let command = line.split_once("twitcher ").expect("it contains that").1;
     let words: Vec<_> = command.split_whitespace().map(|word| word.trim_matches(['\'', '"', '`'])).collect();
     let node = *words.iter().find(|word| word.starts_with('/')).expect("a node");
@@ -116,11 +122,11 @@ fn devel_prints_its_temporary_directory_and_the_command_to_try_next() {
     wait_until("the temporary directory to be gone", || !fs::exists(store).expect("look"));
 }
 
-// Exit codes: the process that was called knows how the start went.
+// The process that daemonizes waits until the daemon has started or failed, and exits accordingly.
 #[test]
 fn a_daemonized_daemon_that_cannot_start_exits_1_and_says_why() {
     let (sandbox, _) = sandbox();
-    // Enough descriptors for the locks, too few for the loop.
+    // This limit suffices for the locks, but not for the event loop.
     let finished = sandbox
         .daemon_logging_elsewhere()
         .arg("--daemonize")
@@ -132,9 +138,10 @@ fn a_daemonized_daemon_that_cannot_start_exits_1_and_says_why() {
     finished.expect_said(&["twitcher", "open files"]);
 }
 
-// What the daemon was started with must not reach its own children's ends or its own signals.
+// With an inherited SIGCHLD that is ignored the daemon would not see how its children end, and with a blocked
+// SIGTERM it would not stop.
 #[test]
-fn an_ignored_sigchld_and_a_blocked_sigterm_are_not_taken_over() {
+fn an_inherited_ignored_sigchld_and_a_blocked_sigterm_are_reset() {
     let (sandbox, journal) = sandbox();
     let script = "import os, signal, sys\n\
                   signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n\

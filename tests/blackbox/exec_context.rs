@@ -1,32 +1,32 @@
-//! What an action's process finds around it, as its watch says: variables, working directory, umask, nice, limits,
-//! privileges, and where its output goes.
+//! The execution context that a watch gives its action: environment variables, working directory, umask, nice
+//! value, resource limits, privileges, and the destination of the output.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Child;
 
-use crate::harness::{Sandbox, Twitcher, exec, require_root, wait_for, wait_until, watch};
+use crate::harness::{Sandbox, Twitcher, command, exec, require_root, wait_for, wait_until, watch};
 
 const NOBODY: u32 = 65534;
 
-/// Its bit in a set of capabilities; see capabilities(7).
+/// The number of the capability's bit; see capabilities(7).
 const CAP_SYS_RESOURCE: u32 = 24;
 
-/// The daemon without the privilege to raise a hard limit, whoever runs the suite, and with at most 2,048 descriptors.
+/// The daemon with at most 2,048 descriptors and without the capability to raise a hard limit.
 fn without_raising(daemon: Twitcher) -> Twitcher {
     let drop = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource", "--"];
     daemon.under(["prlimit", "--nofile=1024:2048"]).under(drop)
 }
 
-/// A sandbox where `/n` says `content`.
+/// A sandbox in which `/n` contains `content`.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "content");
     sandbox
 }
 
-/// A watch as nobody that puts what `script` prints into the file `name`, whole or not at all.
+/// A watch whose action runs `script` as nobody and then moves its output to the file `name` in one step.
 fn reporting(sandbox: &Sandbox, name: &str, script: &str, more: &str) -> String {
     let (new, report) = (sandbox.path(&format!("{name}.new")), sandbox.path(name));
     let (new, report) = (new.display(), report.display());
@@ -34,13 +34,14 @@ fn reporting(sandbox: &Sandbox, name: &str, script: &str, more: &str) -> String 
     watch("/n", &exec(&script), &format!("uid: \"nobody\", description: {name:?}, {more}"))
 }
 
+/// Waits for the file `name` and returns its text.
 #[track_caller]
 fn report(sandbox: &Sandbox, name: &str) -> String {
     wait_until(&format!("the report {name}"), || sandbox.has(name));
     sandbox.read_text(name)
 }
 
-/// The report of the one watch that has these keys.
+/// The output of `script` as the action of a watch with these keys.
 #[track_caller]
 fn report_of(script: &str, more: &str) -> String {
     let sandbox = sandbox();
@@ -54,18 +55,19 @@ fn report_of(script: &str, more: &str) -> String {
 #[test]
 fn an_action_has_the_variables_that_its_watch_gives() {
     require_root();
-    let env = r#"env: #{ TEXT: "a 'b'  $c", EMPTY: "", INT: 42, FLOAT: 0.5, FLAG: true, HOME: "/srv", SHELL: "sh" }"#;
+    let env = r#"env: #{ TEXT: "a 'b'  $c", EMPTY: "", INT: 42, FLOAT: 0.5, FLAG: true, HOME: "/srv",
+        SHELL: "sh" }"#;
     let report = report_of("tr '\\000' '\\n' < /proc/$$/environ", env);
     let lines: Vec<_> = report.lines().collect();
     for line in ["TEXT=a 'b'  $c", "EMPTY=", "INT=42", "FLOAT=0.5", "FLAG=true"] {
         assert!(lines.contains(&line), "{line} in {report}");
     }
     let named = |name: &str| -> Vec<_> { lines.iter().filter(|line| line.starts_with(name)).collect() };
-    assert_eq!(named("HOME="), [&"HOME=/srv"], "instead of the user's");
+    assert_eq!(named("HOME="), [&"HOME=/srv"], "this replaces the user's");
     assert_eq!(named("SHELL="), [&"SHELL=sh"]);
-    assert_eq!(named("USER="), [&"USER=nobody"], "the others stay");
+    assert_eq!(named("USER="), [&"USER=nobody"], "the other variables stay");
     assert_eq!(named("TWITCHER_").len(), 5, "{report}");
-    assert_eq!(lines.len(), 10 + 5, "and nothing else: {report}");
+    assert_eq!(lines.len(), 10 + 5, "there are no others: {report}");
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn an_action_starts_in_its_watchs_directory() {
     let sandbox = sandbox();
     let home = sandbox.path("home");
     fs::create_dir(&home).expect("create a directory");
-    // Its owner's alone: entered as nobody.
+    // Only its owner nobody can enter it.
     fs::set_permissions(&home, Permissions::from_mode(0o700)).expect("close it");
     chown(&home, Some(NOBODY), Some(NOBODY)).expect("give it away");
     sandbox.config("app.twc", reporting(&sandbox, "report", "pwd", &format!("cwd: {home:?}")));
@@ -107,7 +109,8 @@ fn an_action_starts_in_its_watchs_directory() {
     assert_eq!(report(&sandbox, "report"), format!("{}\n", home.display()));
 }
 
-// "entered under the action's own identity", "an error of that run that names the directory, never a stuck watch"
+// "entered under the action's own identity", "an error of that run that names the directory, never a stuck
+// watch"
 #[test]
 fn a_directory_that_cannot_be_entered_is_an_error_of_that_run_that_names_it() {
     require_root();
@@ -143,7 +146,7 @@ fn a_directory_that_cannot_be_entered_is_an_error_of_that_run_that_names_it() {
 }
 
 #[test]
-fn a_program_that_cannot_be_executed_is_no_fault_of_its_surroundings() {
+fn the_error_of_a_missing_program_names_the_program_and_no_key() {
     let sandbox = sandbox();
     let keys = r#"cwd: "/tmp", nice: 1, umask: 0o077, no_new_privs: true, description: "gone""#;
     sandbox.config("app.twc", watch("/n", r#"Exec(["/no/such/program"])"#, keys));
@@ -169,12 +172,12 @@ fn an_action_has_its_watchs_nice_in_its_session_and_among_all() {
         Ok(false) | Err(_) => format!("{nice}\n"),
     };
     assert_eq!(report_of(look, "nice: 10"), of_the_session("10"));
-    // Which only root may, and it is still root that does it.
+    // Only root may do this, and the daemon is still root when it does it.
     assert_eq!(report_of(look, "nice: -5"), of_the_session("-5"));
 }
 
 #[test]
-fn nice_is_the_number_itself_and_no_difference_to_the_daemons() {
+fn nice_is_absolute_and_not_added_to_the_daemons_own() {
     let sandbox = sandbox();
     let watches = ["", "nice: 3"].map(|nice| {
         let name = if nice.is_empty() { "inherited" } else { "set" };
@@ -218,14 +221,14 @@ fn limit<'a>(limits: &'a str, name: &str) -> (&'a str, &'a str) {
 #[test]
 fn an_action_has_its_watchs_limits_soft_and_hard() {
     require_root();
-    let limits = r#"rlimits: #{ nofile: 100, nproc: 900, "as": 2000000000, core: 4096, cpu: 100, fsize: 1000000,
-        stack: 1000000, memlock: 4096, data: 500000000, sigpending: 10 }"#;
+    let limits = r#"rlimits: #{ nofile: 100, nproc: 900, "as": 2000000000, core: 4096, cpu: 100,
+        fsize: 1000000, stack: 1000000, memlock: 4096, data: 500000000, sigpending: 10 }"#;
     let report = report_of("cat /proc/self/limits", limits);
     for (name, value) in [
         ("Max open files", "100"),
         ("Max processes", "900"),
         ("Max address space", "2000000000"),
-        // Although an action usually dumps none.
+        // Without this key an action dumps no core.
         ("Max core file size", "4096"),
         ("Max cpu time", "100"),
         ("Max file size", "1000000"),
@@ -260,7 +263,7 @@ fn a_hard_limit_that_cannot_be_raised_is_an_error_of_that_run_that_names_it() {
     assert_eq!(report(&sandbox, "within"), "2048\n2048\n");
 }
 
-// Where root may: containers often keep that privilege from it.
+// Root in a container often lacks the capability. Then there is nothing to test.
 #[test]
 fn root_raises_hard_limits_for_others() {
     let status = fs::read_to_string("/proc/self/status").expect("read our status");
@@ -278,16 +281,16 @@ fn root_raises_hard_limits_for_others() {
     assert_eq!(limit(&report, "Max processes"), ("900", "900"));
 }
 
-/// A process of nobody's, for as long as it is wanted.
+/// A process of the user nobody, which ends when this is dropped.
 struct Bystander(Child);
 
 impl Bystander {
     fn start() -> Self {
         let as_nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=KILL"];
-        let child = Command::new("setpriv").args(as_nobody).args(["sleep", "1000"]).spawn();
+        let child = command("setpriv").args(as_nobody).args(["sleep", "1000"]).spawn();
         let bystander = Self(child.expect("start a process"));
         let status = format!("/proc/{}/status", bystander.0.id());
-        wait_until("it to be nobody's", || {
+        wait_until("it to run as nobody", || {
             fs::read_to_string(&status).is_ok_and(|status| status.contains("Uid:\t65534"))
         });
         bystander
@@ -301,7 +304,8 @@ impl Drop for Bystander {
     }
 }
 
-// The kernel counts all processes of a user. What others of them do keeps the action itself from nothing but forking.
+// The kernel counts all processes of a user. Processes outside of the action must not keep the action from
+// starting, but only from forking.
 #[test]
 fn a_user_with_more_processes_than_the_limit_still_gets_the_action() {
     require_root();
@@ -319,7 +323,7 @@ fn a_user_with_more_processes_than_the_limit_still_gets_the_action() {
 
 // ---- output --------------------------------------------------------------------------------------
 
-/// What the ledger has kept of the runs' output.
+/// The output of runs that the ledger has.
 fn kept(sandbox: &Sandbox) -> Vec<String> {
     let ledger = rusqlite::Connection::open(sandbox.state().join("ledger.db")).expect("open the ledger");
     let mut outputs = ledger.prepare("SELECT CAST(output AS TEXT) FROM history").expect("prepare");
@@ -356,10 +360,10 @@ fn discarded_output_is_neither_logged_nor_kept() {
 }
 
 #[test]
-fn output_is_appended_to_a_file_past_the_daemon() {
+fn output_goes_to_a_file_without_passing_through_the_daemon() {
     require_root();
     let sandbox = sandbox();
-    // Nobody can neither make nor open a file there: the daemon does.
+    // Nobody can neither create nor open a file there. The daemon does it.
     let logs = sandbox.root().join("logs");
     fs::create_dir(&logs).expect("create a directory");
     fs::set_permissions(&logs, Permissions::from_mode(0o700)).expect("close it");
@@ -373,7 +377,7 @@ fn output_is_appended_to_a_file_past_the_daemon() {
     assert_eq!((metadata.mode() & 0o7777, metadata.uid()), (0o640, 0));
     sandbox.nodes.set("/n", "more");
     wait_until("the second run's output", || says("spoken\nshouted\nspoken\nshouted\n"));
-    // As logrotate does it.
+    // Logrotate renames files like this.
     fs::rename(&file, logs.join("app.log.1")).expect("rotate");
     sandbox.nodes.set("/n", "still more");
     wait_until("the third run's output", || says("spoken\nshouted\n"));
@@ -384,7 +388,7 @@ fn output_is_appended_to_a_file_past_the_daemon() {
 
 // "it must be a regular file or it is an error of that run, and opening must not block"
 #[test]
-fn a_file_that_cannot_be_had_for_output_is_an_error_of_that_run_that_names_it() {
+fn an_output_file_that_cannot_be_opened_is_an_error_of_that_run_that_names_it() {
     let sandbox = sandbox();
     let journal = sandbox.journal();
     let pipe = sandbox.path("pipe");
@@ -414,10 +418,10 @@ fn a_file_that_cannot_be_had_for_output_is_an_error_of_that_run_that_names_it() 
     journal.wait_for(&["late"]);
 }
 
-// ---- all of them ---------------------------------------------------------------------------------
+// ---- all of these ---------------------------------------------------------------------------------
 
 #[test]
-fn a_function_gets_them_as_well() {
+fn a_function_gets_all_of_these_as_well() {
     require_root();
     let sandbox = sandbox();
     let file = sandbox.path("said");
@@ -438,7 +442,7 @@ fn a_function_gets_them_as_well() {
 }
 
 #[test]
-fn a_function_that_is_starved_by_its_limits_says_so() {
+fn a_function_whose_limits_are_too_low_for_the_interpreter_says_so() {
     let sandbox = sandbox();
     let keys = r#"rlimits: #{ "as": 60000000 }, description: "starved""#;
     sandbox.config("app.twc", watch("/n", "|event| 0", keys));
@@ -452,14 +456,14 @@ fn a_function_that_is_starved_by_its_limits_says_so() {
 }
 
 #[test]
-fn a_change_of_any_of_them_is_a_change_of_the_watch() {
+fn a_change_of_any_of_these_keys_is_a_change_of_the_watch() {
     let sandbox = sandbox();
     let journal = sandbox.journal();
     let define = |keys: &str| sandbox.config("app.twc", watch("/n", &exec(&journal.note("ran")), keys));
     define("");
     let daemon = sandbox.daemon().arg("-v").start();
     wait_until("the first run", || journal.count("ran") == 1);
-    // The default, spelled out.
+    // These are the defaults.
     define(r#"env: #{}, cwd: "/", umask: 0o022, rlimits: #{}, no_new_privs: false, output: "log""#);
     daemon.wait_for_log(&["app.twc: loaded, 0 added, 0 changed, 0 removed"]);
     let changes = [
@@ -477,9 +481,9 @@ fn a_change_of_any_of_them_is_a_change_of_the_watch() {
     }
 }
 
-// Who can write to the directory must not choose which of root's files is written to.
+// Otherwise a user who can write to the directory could choose any file of root's as the destination.
 #[test]
-fn an_output_file_is_no_symbolic_link() {
+fn an_output_file_must_not_be_a_symbolic_link() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "1");
     let (link, target) = (sandbox.path("link"), sandbox.path("target"));

@@ -1,20 +1,20 @@
-//! `twitcher check --explain`: every watch as the daemon would have it.
+//! `twitcher check --explain`: every watch as the daemon would load it.
 
 use crate::harness::{Sandbox, require_root, watch};
 
 #[test]
-fn explain_prints_every_watch_as_the_daemon_would_have_it() {
+fn explain_prints_every_watch_as_the_daemon_would_load_it() {
     require_root();
     let sandbox = Sandbox::directory();
     sandbox.config(
         "lib.rhai",
         "fn reg() {\n  RegisterWatch(#{ znode: \"/m\", action: |event| 0, uid: 0, gid: 0 });\n}",
     );
-    let full = r#"uid: "nobody", gid: 0, watch_type: WATCH_CHILDREN, run_mode: QUEUE, run_on_load: CHANGED,
-        pipe_stdin: false, notify_signal: "HUP", timeout: 0.5, retry: #{ attempts: 2 }, on_failure: STOP, debounce: 1,
-        min_interval: 2, splay: 3, max_data: 65536, guard: #{ not_empty: true, max_shrink: 12.5 }, env: #{ B: "it's", A: 1 }, cwd: "/srv/a b", umask: 0o7, nice: 5,
-        rlimits: #{ nofile: 64, cpu: 3, core: "unlimited", "as": 4096 }, no_new_privs: true, output: "discard",
-        description: "full""#;
+    let full = r#"retry: #{ attempts: 2 }, rlimits: #{ nofile: 64, cpu: 3, core: "unlimited", "as": 4096 },
+        notify_signal: "HUP", splay: 3, env: #{ B: "it's", A: 1 }, no_new_privs: true, description: "full",
+        run_mode: QUEUE, pipe_stdin: false, on_failure: STOP, min_interval: 2, nice: 5, output: "discard",
+        uid: "nobody", gid: 0, timeout: 0.5, debounce: 1, max_data: 65536, cwd: "/srv/a b", umask: 0o7,
+        watch_type: WATCH_CHILDREN, run_on_load: CHANGED, guard: #{ not_empty: true, max_shrink: 12.5 }"#;
     let text = [
         watch("/n", r#"Exec(["tool", "a b", ""])"#, full),
         watch("/n", r#"Exec("printf 'x\n\tA'")"#, "run_mode: PARALLEL, max_parallel: 3"),
@@ -97,7 +97,7 @@ sub/other.twc-1
 
     let only_good = sandbox.twitcher(["check", "--explain"]).arg(configs.join("sub/other.twc")).finish();
     only_good.expect(0);
-    // Without it, nothing of the kind.
+    // Without `--explain` there is only the summary.
     let plain = sandbox.twitcher(["check"]).arg(configs.join("app.twc")).finish().expect(0);
     assert_eq!(plain.text(), format!("{}/app.twc: ok, 3 watches\n", configs.display()));
 }

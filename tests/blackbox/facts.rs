@@ -1,10 +1,10 @@
-//! `hostname()` and `env("X")`: what a config may know of its host.
+//! `hostname()` and `env("X")`: what a config can learn about its host.
 
 use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Journal, Sandbox, exec, require_root, wait_for, wait_until, watch};
+use crate::harness::{Journal, Sandbox, command, exec, require_root, wait_for, wait_until, watch};
 
 fn sandbox() -> (Sandbox, Journal) {
     let sandbox = Sandbox::directory();
@@ -17,7 +17,7 @@ fn hostname() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").expect("read the host's name").trim().to_owned()
 }
 
-/// An action that notes the words that this expression of the config gives.
+/// An action that notes the value of this expression of the config.
 fn noting(journal: &Journal, expression: &str) -> String {
     format!(r#"Exec(["/bin/sh", "-c", "printf '%s\\n' \"$1\" >> {}", "sh", {expression}])"#, journal.path())
 }
@@ -32,7 +32,8 @@ fn a_config_knows_its_host_and_the_daemons_environment() {
     journal.wait_for(&[&format!("{} berlin true some berlin", hostname())]);
 }
 
-// "Function actions ... must get the values as loaded", and in the body "`env("X")` reads the action's own environment".
+// "Function actions ... must get the values as loaded", and in the body "`env("X")` reads the action's own
+// environment".
 #[test]
 fn a_function_captures_the_facts_as_loaded_and_sees_its_own_environment() {
     let (sandbox, journal) = sandbox();
@@ -65,41 +66,42 @@ fn a_host_that_is_renamed_gets_the_watches_of_its_new_name() {
     let (sandbox, journal) = sandbox();
     sandbox.config("app.twc", watch("/n", &noting(&journal, "hostname()"), ""));
     sandbox.config("other.twc", watch("/n", &exec(&journal.note("other")), ""));
-    // A name of its own, which it can be given without renaming the machine.
+    // The daemon has a host name of its own, which can change without renaming the machine.
     let rename = "echo first > /proc/sys/kernel/hostname; exec \"$@\"";
     let daemon = sandbox.daemon().under(["unshare", "--uts", "sh", "-c", rename, "sh"]).start();
     wait_until("both", || journal.lines().len() == 2);
     journal.wait_for_line("first");
     let uts = format!("--uts=/proc/{}/ns/uts", daemon.process().0);
-    let renamed = std::process::Command::new("nsenter")
-        .args([&uts, "sh", "-c", "echo second > /proc/sys/kernel/hostname"])
-        .status();
+    let renamed =
+        command("nsenter").args([&uts, "sh", "-c", "echo second > /proc/sys/kernel/hostname"]).status();
     assert!(renamed.expect("run nsenter").success());
     daemon.signal(Signal::SIGHUP);
     journal.wait_for_line("second");
     wait_for("the other file to be loaded again", || {
         daemon.log_lines(&["other.twc: loaded, 0 added, 0 changed"]).pop()
     });
-    assert_eq!(journal.count("other"), 1, "which asks for no name");
+    assert_eq!(journal.count("other"), 1, "it does not ask for the name");
 }
 
 #[test]
-fn a_wrong_name_is_an_error_that_says_so() {
+fn env_with_an_invalid_name_is_an_error() {
     let (sandbox, _) = sandbox();
     sandbox.config("app.twc", "let x = 1;\n  env(\"A B\");");
     let check = sandbox.twitcher(["check"]).arg(sandbox.configs()).finish();
     check.expect(1).expect_said(&["app.twc:2:3: `env`: \"A B\" is no name of an environment variable"]);
 }
 
-// "constants, functions that return maps for RegisterWatch, and functions that call RegisterWatch themselves work
-// from a module"
+// "constants, functions that return maps for RegisterWatch, and functions that call RegisterWatch themselves
+// work from a module"
 #[test]
 fn a_module_can_hold_what_many_configs_share() {
     let (sandbox, journal) = sandbox();
     let module = format!(
         "export const NODE = \"/n\";\n\
          fn usual() {{ #{{ env: #{{ SITE: env(\"SITE\") }}, cwd: \"/tmp\", run_mode: DISCARD }} }}\n\
-         fn notes(name) {{\n  RegisterWatch(usual() + #{{ znode: \"/n\", description: name, action: {} }});\n}}\n",
+         fn notes(name) {{\n  \
+             RegisterWatch(usual() + #{{ znode: \"/n\", description: name, action: {} }});\n\
+         }}\n",
         exec(&journal.note("$TWITCHER_WATCH $SITE $PWD"))
     );
     sandbox.config("lib/usual.rhai", module);

@@ -1,16 +1,16 @@
-//! Failed actions are tried again or stop their watch; throttles put updates off and drop none.
+//! Failed actions are retried or stop their watch. Throttles delay updates and drop none.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::{Sandbox, exec, on_both_stores, wait_until, watch};
 
-/// Journals the content and fails unless the content is `good`.
+/// An action that journals the content and fails unless the content is `good`.
 fn failing(record: &str) -> String {
     exec(&format!("v=$(cat); echo \"$v\" | {{ {record}; }}; [ \"$v\" = good ]"))
 }
 
 #[test]
-fn a_failed_action_is_tried_again_and_then_given_up() {
+fn a_failed_action_is_retried_and_then_given_up() {
     on_both_stores(|sandbox| {
         let journal = sandbox.journal();
         sandbox.nodes.set("/n", "bad");
@@ -29,7 +29,7 @@ fn a_newer_update_supersedes_the_retry_of_an_older_one() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "bad");
-    // Later than any test waits.
+    // The retry would come later than any test waits.
     let keys = "retry: #{ attempts: 5, delay: 3600, max_delay: 3600 }, description: \"shaky\"";
     sandbox.config("app.twc", watch("/n", &failing(&journal.record()), keys));
     let daemon = sandbox.start();
@@ -84,7 +84,7 @@ fn debounce_runs_a_burst_once_with_its_last_content() {
     on_both_stores(|sandbox| {
         let (journal, witness) = (sandbox.journal(), sandbox.journal_named("witness"));
         sandbox.nodes.set("/n", "0");
-        // Longer than the writing of the burst takes on a busy machine.
+        // On a busy machine, too, the whole burst takes less time than this.
         let calm = watch("/n", &exec(&journal.record()), "debounce: 3, run_on_load: false");
         sandbox.config("app.twc", [calm, watch("/n", &exec(&witness.record()), "")].concat());
         let _daemon = sandbox.start();
@@ -98,7 +98,7 @@ fn debounce_runs_a_burst_once_with_its_last_content() {
 }
 
 #[test]
-fn min_interval_puts_starts_apart_and_still_runs_the_last_content() {
+fn min_interval_spaces_starts_and_still_runs_the_last_content() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "0");
@@ -110,12 +110,12 @@ fn min_interval_puts_starts_apart_and_still_runs_the_last_content() {
         sandbox.nodes.set("/n", value.to_string());
     }
     journal.wait_for(&["0", "5"]);
-    // The first was journalled a little after its start.
+    // The first run has journalled its content a little after its start.
     assert!(started.elapsed() > Duration::from_secs(1), "{:?}", started.elapsed());
 }
 
 #[test]
-fn splay_puts_runs_off_and_loses_none() {
+fn splay_delays_runs_and_loses_none() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "0");
@@ -129,6 +129,6 @@ fn splay_puts_runs_off_and_loses_none() {
         journal.lines().iter().map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect();
     starts.sort_unstable();
     let spread = Duration::from_nanos(starts[19] - starts[0]);
-    // Twenty draws from two seconds lie this close together once in 10^8 times.
+    // Twenty random delays of up to two seconds lie this close together once in 10^8 times.
     assert!(spread > Duration::from_millis(700), "{spread:?}");
 }

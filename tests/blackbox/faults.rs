@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::harness::{Daemon, Journal, Proxy, Sandbox, ZooKeeper, exec, kazoo, wait_until, watch};
 
-/// A daemon that reaches a server of the test's own by way of a proxy, watching `/n`.
+/// A daemon that watches `/n` on a server of its own, behind a proxy.
 struct Fixture {
     server: ZooKeeper,
     proxy: Proxy,
@@ -14,7 +14,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// `/n` says `before`, and the action has run with it.
+    /// Starts all of it. `/n` contains `before`, and the action has run with that.
     fn running() -> Self {
         let server = ZooKeeper::start();
         let proxy = Proxy::to(&server.address());
@@ -27,13 +27,13 @@ impl Fixture {
         Self { server, proxy, sandbox, journal, daemon }
     }
 
-    /// Takes the network away, and waits until the server has noticed.
+    /// Cuts the network and waits until the server has noticed.
     fn isolate(&self) {
         self.proxy.refuse();
         wait_until("the server to see the connection end", || self.server.watches() == 0);
     }
 
-    /// Waits until the daemon has tried `more` times to connect, from now on.
+    /// Waits until the daemon has made this many further attempts to connect.
     fn wait_for_attempts(&self, more: usize) {
         let so_far = self.proxy.attempts();
         wait_until("attempts to reconnect", || self.proxy.attempts() >= so_far + more);
@@ -57,7 +57,7 @@ fn an_update_during_a_session_expiry_is_not_lost() {
 fn updates_after_the_server_froze_past_the_session_are_not_lost() {
     let it = Fixture::running();
     it.server.freeze();
-    // It gives up on the frozen server, which takes connections but answers none.
+    // The frozen server accepts connections and does not reply, so the daemon gives the session up.
     it.wait_for_attempts(1);
     it.server.thaw();
     it.sandbox.nodes.set("/n", "after");
@@ -84,7 +84,7 @@ fn an_update_behind_a_half_open_connection_is_not_lost() {
     let it = Fixture::running();
     it.proxy.stall();
     it.sandbox.nodes.set("/n", "during");
-    // Nothing ends the old connection: only silence tells that it is dead.
+    // Nothing ends the old connection. The daemon must conclude from the silence that it is dead.
     it.wait_for_attempts(1);
     it.proxy.resume();
     it.journal.wait_for(&["load before", "changed during"]);
@@ -107,20 +107,20 @@ fn a_deletion_during_an_outage_runs_nothing_and_the_recreation_runs() {
     it.isolate();
     it.sandbox.nodes.remove("/n");
     it.proxy.resume();
-    // Its watch is on the server again: it has seen that the node is missing.
+    // The watch is set again, so the daemon has seen that the node is missing.
     wait_until("the watch to be armed", || it.server.watches() > 0);
     it.sandbox.nodes.set("/n", "before");
     it.journal.wait_for(&["load before", "created before"]);
 }
 
-// "(excepted ... what `run_on_load: false` finds at its first load)": only at its first.
+// "(excepted ... what `run_on_load: false` finds at its first load)": what it finds later runs.
 #[test]
 fn an_update_during_an_outage_runs_also_without_run_on_load() {
     let it = Fixture::running();
     let quiet = it.sandbox.journal_named("quiet");
     let text = [
         watch("/quiet", &exec(&quiet.record_event()), "run_on_load: false"),
-        // It shares its subscription: when this has run, the other has had its first load.
+        // Both watches share one subscription: when this one has run, the other one has had its first load.
         watch("/quiet", &exec(&it.journal.record_event()), ""),
     ];
     it.sandbox.nodes.set("/quiet", "old");
@@ -132,7 +132,8 @@ fn an_update_during_an_outage_runs_also_without_run_on_load() {
     quiet.wait_for(&["changed during"]);
 }
 
-// "A config change takes effect within 1 s", or, where it needs the store, as soon as that is back.
+// "A config change takes effect within 1 s", or, if it needs a store that is away, as soon as the store is
+// back.
 #[test]
 fn watches_that_are_added_and_changed_during_an_outage_run_once_each() {
     let it = Fixture::running();
@@ -163,7 +164,7 @@ fn watches_on_one_node_share_one_watch_of_the_server() {
     assert_eq!(it.server.watches(), 1);
 }
 
-// The same for children: "Nothing is lost."
+// "Nothing is lost", for a watch on children.
 #[test]
 fn a_child_that_came_during_an_outage_is_not_lost() {
     let it = Fixture::running();
@@ -193,7 +194,7 @@ fn a_reconnect_runs_nothing() {
     it.journal.wait_for(&["load before", "changed after"]);
 }
 
-// The same, where the session was lost with the connection.
+// "A reconnect ... starts no action", also if the session was lost with the connection.
 #[test]
 fn a_new_session_runs_nothing() {
     let it = Fixture::running();
@@ -205,7 +206,7 @@ fn a_new_session_runs_nothing() {
     it.journal.wait_for(&["load before", "changed after"]);
 }
 
-// "ZooKeeper absent at start", and a node missing when it comes.
+// "ZooKeeper absent at start", and one node is missing when the server comes.
 #[test]
 fn a_server_that_is_absent_at_start_is_waited_for() {
     let server = ZooKeeper::stopped();
@@ -252,15 +253,15 @@ fn the_next_server_of_the_list_is_tried_when_one_is_dead() {
 fn the_daemon_idles_while_the_service_is_away() {
     let it = Fixture::running();
     it.isolate();
-    // The outage begins with the first failed attempt, and lasts for some more.
+    // The measurement begins with the first failed attempt and lasts for five more.
     it.wait_for_attempts(1);
     let (began, ticks) = (Instant::now(), it.daemon.process().cpu_ticks());
     for _ in 0..5 {
         it.wait_for_attempts(1);
     }
     let (lasted, ticks) = (began.elapsed(), it.daemon.process().cpu_ticks() - ticks);
-    // A loaded machine only makes the outage longer, and never the processor time: a tenth of one core, of
-    // which a tick is 10 ms, and 200 ms for what rounding and reconnecting take.
+    // A busy machine makes the outage longer, but not the processor time. Allowed is a tenth of one core, in
+    // ticks of 10 ms, and 200 ms for rounding and reconnecting.
     let allowed = lasted.as_millis() / 100 + 20;
     assert!(u128::from(ticks) <= allowed, "{ticks} ticks in an outage of {lasted:?}");
     it.sandbox.nodes.set("/n", "during");
@@ -268,8 +269,8 @@ fn the_daemon_idles_while_the_service_is_away() {
     it.journal.wait_for(&["load before", "changed during"]);
 }
 
-// "Bursts ... do not break this", seen with a foreign client, whose ACL changes in between must not matter:
-// they are no updates.
+// "Bursts ... do not break this": the writer is a foreign client, which also changes ACLs. These changes are
+// no updates.
 #[test]
 fn the_last_content_of_a_burst_is_the_last_content_that_ran() {
     let sandbox = Sandbox::zookeeper();

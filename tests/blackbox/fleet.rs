@@ -13,7 +13,7 @@ fn one_set_runs_once_on_each_of_twenty_hosts() {
     let sandbox = Sandbox::zookeeper();
     let journal = sandbox.journal();
     sandbox.nodes.set("/git/head", "0");
-    // Whose it is says the parent.
+    // The action's parent process tells which host ran it.
     sandbox.config("app.twc", watch("/git/head", &exec(&journal.note("$PPID $(cat)")), ""));
     let hosts: Vec<Daemon> = (0..HOSTS)
         .map(|host| {

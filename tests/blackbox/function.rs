@@ -93,7 +93,7 @@ fn the_result_of_a_function_is_its_exit_code() {
                 daemon.wait_for_log(&[name, said]);
                 daemon.wait_for_log(&[name, "fail"])
             }
-            // Successful ends show with -v.
+            // With -v the log has successful ends, too.
             None => daemon.wait_for_log(&[name, "ended"]),
         };
     }
@@ -125,14 +125,14 @@ fn a_changed_module_reloads_its_importers() {
     let _daemon = sandbox.start();
     journal.wait_for(&["old content"]);
     sandbox.config("lib.rhai", library("new"));
-    // Its definition changed, so it runs.
+    // The definition has changed, so the action runs.
     journal.wait_for(&["old content", "new content"]);
 }
 
 // "`read_file(path)`, `write_file(path, text or blob)` (atomic), `run(string or array)` giving
 // `#{code, stdout, stderr}`, `parse_json(text)`, `log(text)`"
 #[test]
-fn the_functions_of_a_function_work() {
+fn what_a_function_can_call_works() {
     let (sandbox, journal) = sandbox();
     let (text, blob) = (sandbox.path("text"), sandbox.path("blob"));
     let body = format!(
@@ -183,7 +183,7 @@ fn a_function_that_loops_ends_by_its_timeout_and_leaves_the_watch_armed() {
     journal.wait_for(&["new"]);
 }
 
-// A script that ends its process hurts only its own run.
+// "One bad thing stays one bad thing": the script takes its process down, but nothing else.
 #[test]
 fn a_function_that_exhausts_its_stack_hurts_only_its_own_run() {
     let (sandbox, journal) = sandbox();

@@ -1,4 +1,4 @@
-//! `max_data` and `guard`: what is held, what shows it, and what sets it free.
+//! `max_data` and `guard`: which updates are held, what shows that, and what releases them.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::control::{ask, connect, get};
 use crate::harness::{Daemon, Journal, Sandbox, exec, on_both_stores, wait_for, wait_until, watch};
 
-/// With one watch of `/n`, which records the event and what it is given.
+/// Writes a config with one watch on `/n`, which journals the event and the content.
 fn guarded(sandbox: &Sandbox, keys: &str) -> Journal {
     let journal = sandbox.journal();
     let keys = format!("description: \"deploy\", {keys}");
@@ -25,7 +25,7 @@ fn wait_for_state(sandbox: &Sandbox, state: &str) -> Value {
     })
 }
 
-/// Waits until something is held because of this.
+/// Waits until an update is held for this reason.
 #[track_caller]
 fn wait_until_held(sandbox: &Sandbox, why: &str) -> Value {
     let socket = sandbox.control_socket();
@@ -44,8 +44,8 @@ fn force(sandbox: &Sandbox) -> String {
     sandbox.operator(["trigger", "--force", "deploy"]).finish().expect(0).text()
 }
 
-// "not_empty: empty data is held; max_shrink: an update smaller by more than that than what the action last succeeded with is
-// held ... a later good update replaces it"
+// "not_empty: empty data is held; max_shrink: an update smaller by more than that than what the action last
+// succeeded with is held ... a later good update replaces it"
 #[test]
 fn a_suspicious_update_is_held_said_and_shown_until_a_good_one_comes() {
     on_both_stores(|sandbox| {
@@ -93,7 +93,7 @@ fn a_suspicious_update_is_held_said_and_shown_until_a_good_one_comes() {
     });
 }
 
-// "max_data: an update with more is held, not run": of a load as well.
+// "max_data: an update with more is held, not run": the first content, too.
 #[test]
 fn an_update_that_is_too_large_is_held_also_at_the_load() {
     on_both_stores(|sandbox| {
@@ -117,7 +117,7 @@ fn only_force_runs_what_is_held_and_the_next_update_is_compared_with_that() {
         let daemon = sandbox.start();
         journal.wait_for(&["load 0123456789"]);
         wait_for_state(sandbox, "idle");
-        // With nothing held it is as good as any other.
+        // Without a held update `--force` changes nothing.
         assert_eq!(force(sandbox), "app.twc:deploy: runs with what its node has now\n");
         journal.wait_for(&["load 0123456789", "trigger 0123456789"]);
         wait_for_state(sandbox, "idle");
@@ -165,8 +165,8 @@ fn only_force_runs_what_is_held_and_the_next_update_is_compared_with_that() {
     });
 }
 
-// "nothing held is forgotten over restart (the next daemon holds it again, and says so again once)"; "the size is kept over
-// restarts in the ledger"
+// "nothing held is forgotten over restart (the next daemon holds it again, and says so again once)"; "the
+// size is kept over restarts in the ledger"
 #[test]
 fn a_restart_forgets_neither_what_is_held_nor_what_it_was_compared_with() {
     on_both_stores(|sandbox| {
@@ -176,7 +176,7 @@ fn a_restart_forgets_neither_what_is_held_nor_what_it_was_compared_with() {
             let mut daemon = sandbox.start();
             journal.wait_for(&["load 0123456789"]);
             wait_for_state(sandbox, "idle");
-            // The same action, in another definition.
+            // The action stays the same, the definition changes.
             let keys = format!("guard: #{{ max_shrink: 50 }}, run_on_load: {load}, timeout: 60");
             let journal = guarded(sandbox, &keys);
             daemon.wait_for_log(&["app.twc: loaded, 0 added, 1 changed"]);
@@ -187,8 +187,8 @@ fn a_restart_forgets_neither_what_is_held_nor_what_it_was_compared_with() {
             let so_far = journal.lines();
             sandbox.nodes.set("/n", "0");
             let held = wait_for_state(sandbox, "held");
-            // The ledger has it 2 ms later.
-            wait_until("the ledger to know", || daemon_knows(sandbox));
+            // The ledger is written 2 ms later.
+            wait_until("the ledger to have it", || is_in_the_ledger(sandbox));
             if brutal {
                 daemon.kill()
             } else {
@@ -204,13 +204,13 @@ fn a_restart_forgets_neither_what_is_held_nor_what_it_was_compared_with() {
             }
             assert_eq!(journal.lines(), so_far);
             let mut last = sandbox.start();
-            // Before its first look at the node, it would run as a load.
+            // Before the daemon's first look at the node, this would run as a load.
             last.wait_for_log(&["held: /n"]);
             force(sandbox);
             journal.wait_for_last("trigger 0");
             wait_for_state(sandbox, "idle");
             assert_eq!(last.stop(), Some(0));
-            // It counts as applied.
+            // The forced content counts as applied.
             let mut next = sandbox.start();
             wait_for_state(sandbox, "idle");
             assert_eq!(next.stop(), Some(0));
@@ -221,13 +221,15 @@ fn a_restart_forgets_neither_what_is_held_nor_what_it_was_compared_with() {
     });
 }
 
-fn daemon_knows(sandbox: &Sandbox) -> bool {
+/// Whether the ledger has a held update.
+fn is_in_the_ledger(sandbox: &Sandbox) -> bool {
     let ledger = rusqlite::Connection::open(sandbox.state().join("ledger.db")).expect("open the ledger");
     let held = ledger.query_row("SELECT held_number IS NOT NULL FROM watches", [], |row| row.get(0));
     held.unwrap_or(false)
 }
 
-// "What was let through runs, is tried again and can be triggered again without being judged again, also by the next daemon"
+// "What was let through runs, is tried again and can be triggered again without being judged again, also by
+// the next daemon"
 #[test]
 fn what_was_forced_and_interrupted_runs_again_and_is_not_held_by_the_next_daemon() {
     on_both_stores(|sandbox| {
@@ -258,7 +260,7 @@ fn what_was_forced_and_interrupted_runs_again_and_is_not_held_by_the_next_daemon
 
             let mut next = sandbox.start();
             if brutal {
-                // The action outlived its daemon, and is waited for.
+                // The action outlived its daemon, and the next daemon waits for it.
                 next.wait_for_log(&["app.twc:deploy", "still runs"]);
                 gate.open();
             }
@@ -268,7 +270,7 @@ fn what_was_forced_and_interrupted_runs_again_and_is_not_held_by_the_next_daemon
             let idle = wait_for_state(sandbox, "idle");
             assert_eq!(idle["applied_version"], idle["version"]);
             assert_eq!(said(&next), [""; 0]);
-            // Another content is judged by itself.
+            // The guard judges other contents as usual.
             sandbox.nodes.set("/n", "1");
             journal.wait_for_last("changed 1");
             sandbox.nodes.set("/n", "");
@@ -291,7 +293,7 @@ fn what_was_forced_and_failed_is_tried_again_by_the_next_daemon() {
     sandbox.config("app.twc", watch("/n", &exec(&script), keys));
     let mut daemon = sandbox.start();
     wait_for_state(&sandbox, "absent");
-    // Made anew, which the next daemon does not know.
+    // The node is created anew. The next daemon cannot know that.
     sandbox.nodes.set("/n", "");
     wait_for_state(&sandbox, "held");
     sandbox.nodes.remove("/n");
@@ -308,16 +310,16 @@ fn what_was_forced_and_failed_is_tried_again_by_the_next_daemon() {
     assert_eq!(said(&next), [""; 0]);
 }
 
-// An order that was answered outlives the daemon, also one that dies before it could start anything.
+// An answered order outlives a daemon that is killed before it starts the action.
 #[test]
-fn what_was_forced_runs_also_if_the_daemon_is_killed_just_then() {
+fn what_was_forced_runs_also_if_the_daemon_is_killed_right_after_its_reply() {
     let sandbox = Sandbox::directory();
     let journal = guarded(&sandbox, "run_on_load: false, guard: #{ not_empty: true }");
     let mut daemon = sandbox.start();
     wait_for_state(&sandbox, "absent");
     sandbox.nodes.set("/n", "");
     wait_for_state(&sandbox, "held");
-    wait_until("the ledger to know", || daemon_knows(&sandbox));
+    wait_until("the ledger to have it", || is_in_the_ledger(&sandbox));
     let answer = ask(connect(&sandbox.control_socket()), "POST", "/v1/trigger?watch=deploy&force=true");
     daemon.kill();
     assert_eq!(answer.status, 200);
@@ -329,7 +331,7 @@ fn what_was_forced_runs_also_if_the_daemon_is_killed_just_then() {
 
 // "guard removed => it runs, as the load of a changed definition does"
 #[test]
-fn without_its_guard_what_was_held_runs() {
+fn a_held_update_runs_when_its_guard_is_removed() {
     for load in ["true", "false", "CHANGED"] {
         let sandbox = Sandbox::directory();
         let journal = guarded(&sandbox, &format!("run_on_load: {load}, guard: #{{ not_empty: true }}"));
@@ -343,10 +345,10 @@ fn without_its_guard_what_was_held_runs() {
     }
 }
 
-// "Sizes: children = bytes of the list for max_data, number of children for the guard; tree = sum of the data bytes, number of
-// nodes below the watched one"
+// "Sizes: children = bytes of the list for max_data, number of children for the guard; tree = sum of the data
+// bytes, number of nodes below the watched one"
 #[test]
-fn children_and_trees_are_measured_in_their_own_way() {
+fn children_and_trees_have_their_own_measures() {
     on_both_stores(|sandbox| {
         let journal = sandbox.journal();
         let each = |description: &str, keys: &str| {
@@ -375,7 +377,7 @@ fn children_and_trees_are_measured_in_their_own_way() {
             });
         };
         ran(&["long", "much"]);
-        // Five bytes each: a name with its newline is one of three.
+        // The list of children has five bytes, one of them a newline, and the tree has five bytes of data.
         sandbox.nodes.set("/t/abcd", "12345");
         ran(&["bare", "long", "long", "much", "much", "none"]);
         sandbox.nodes.set("/t/e", "6");
@@ -386,7 +388,7 @@ fn children_and_trees_are_measured_in_their_own_way() {
 
 // "notify_signal must not be sent for a held update"
 #[test]
-fn a_running_action_is_not_notified_of_what_is_held() {
+fn a_running_action_is_not_notified_of_a_held_update() {
     let sandbox = Sandbox::directory();
     let (journal, gate) = (sandbox.journal(), sandbox.gate());
     let (path, record, pass) = (journal.path(), journal.record(), gate.pass());
@@ -399,7 +401,7 @@ fn a_running_action_is_not_notified_of_what_is_held() {
     sandbox.nodes.set("/n", "");
     daemon.wait_for_log(&["held: /n"]);
     let running = wait_until_held(&sandbox, "not_empty");
-    assert_eq!(running["state"], "running", "whatever is held, it runs");
+    assert_eq!(running["state"], "running", "the action runs on");
     sandbox.nodes.set("/n", "2");
     journal.wait_for(&["1", "told"]);
     gate.open();
@@ -407,7 +409,7 @@ fn a_running_action_is_not_notified_of_what_is_held() {
 }
 
 #[test]
-fn once_fails_for_what_is_held_and_a_dry_run_says_that_it_would_be() {
+fn once_fails_for_a_held_update_and_a_dry_run_announces_it() {
     let sandbox = Sandbox::directory();
     let journal = guarded(&sandbox, "guard: #{ not_empty: true }");
     sandbox.nodes.set("/n", "");
@@ -418,7 +420,7 @@ fn once_fails_for_what_is_held_and_a_dry_run_says_that_it_would_be() {
     assert!(journal.lines().is_empty());
 }
 
-// A watch that a shell would take for several words is quoted in the command that is to be copied.
+// The command quotes a watch's name that a shell would take for several words.
 #[test]
 fn the_remedy_can_be_copied_into_a_shell() {
     let sandbox = Sandbox::directory();
@@ -430,9 +432,9 @@ fn the_remedy_can_be_copied_into_a_shell() {
     sandbox.operator(["trigger", "--force", "app.twc:it's $(a) test"]).finish().expect(0);
 }
 
-// Whoever can write the node does not fill the log: "one bad thing stays one bad thing".
+// "One bad thing stays one bad thing": a writer of the node cannot fill the log.
 #[test]
-fn a_flood_of_held_updates_is_counted_and_not_all_of_it_is_said() {
+fn a_flood_of_held_updates_is_counted_and_only_some_are_logged() {
     let sandbox = Sandbox::directory();
     guarded(&sandbox, "max_data: 3");
     sandbox.nodes.set("/n", "0123");

@@ -1,5 +1,5 @@
-//! "What a znode writer can do is choose bytes and moments, never a command ... nothing of the data in command lines,
-//! environment or logs."
+//! "What a znode writer can do is choose bytes and moments, never a command ... nothing of the data in
+//! command lines, environment or logs."
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::harness::control::get;
 use crate::harness::{Daemon, Journald, Process, Sandbox, exec, on_both_stores, wait_until, watch};
 
-/// In each content and in each name that a writer chooses, and nowhere else.
+/// Stands in each content and in each name that a writer chooses, and nowhere else.
 const MARK: &str = "m4rk3r";
 
 fn contents(pwned: &Path) -> Vec<Vec<u8>> {
@@ -21,14 +21,14 @@ fn contents(pwned: &Path) -> Vec<Vec<u8>> {
         format!("%s%n%x{{}}{{0}}$1${{HOME}}\\n{MARK}"),
         format!("{MARK}\nPRIORITY=0\nTWITCHER_WATCH={MARK}\n_PID=1\n"),
         format!("--help {MARK}"),
-        // Some less than a ZooKeeper takes in one request.
+        // This is a little less than a ZooKeeper server accepts in one request.
         MARK.repeat(1_000_000 / MARK.len()),
     ];
     let no_text = [b"\xff\xfe\xc0\x80".as_slice(), MARK.as_bytes()].concat();
     texts.into_iter().map(String::into_bytes).chain([no_text]).collect()
 }
 
-/// Sorted.
+/// Hostile names of nodes, in their sorted order.
 fn names() -> [String; 5] {
     [
         format!("$(id>&2){MARK}"),
@@ -39,8 +39,8 @@ fn names() -> [String; 5] {
     ]
 }
 
-/// Each run writes what it is given into a file of its own, whose name begins with `what`, and waits at the gate. All are
-/// there at the same time.
+/// Watches of every kind. Each run writes its payload into a file of its own, whose name begins with the
+/// kind, and waits at the gate, so that all runs exist at the same time.
 fn watches(sandbox: &Sandbox) -> String {
     let gate = sandbox.gate().pass();
     let out = sandbox.path("");
@@ -63,29 +63,29 @@ fn watches(sandbox: &Sandbox) -> String {
     .concat()
 }
 
-/// What the runs of this watch were given.
-fn given(sandbox: &Sandbox, what: &str) -> BTreeSet<Vec<u8>> {
+/// The payloads of all runs of a watch of this kind.
+fn payloads(sandbox: &Sandbox, what: &str) -> BTreeSet<Vec<u8>> {
     let files = fs::read_dir(sandbox.path("")).expect("list the files").map(|file| file.expect("a file"));
     let ours = files.filter(|file| file.file_name().to_string_lossy().starts_with(&format!("{what}-")));
     ours.map(|file| fs::read(file.path()).expect("read the file")).collect()
 }
 
-/// Publishes all there is, one after the other, and sees that each action is given exactly that.
+/// Publishes all contents and names one after the other, and waits until each action got exactly that.
 fn publish(sandbox: &Sandbox, pwned: &Path) {
     for content in contents(pwned) {
         sandbox.nodes.set("/n", &content);
         for what in ["data", "function"] {
-            wait_until(&format!("{what} to be given it"), || given(sandbox, what).contains(&content));
+            wait_until(&format!("{what} to get it"), || payloads(sandbox, what).contains(&content));
         }
     }
     for name in names() {
         sandbox.nodes.set(&format!("/dir/{name}"), MARK);
     }
     let list: String = names().iter().flat_map(|name| [name, "\n"]).collect();
-    wait_until("the list of children", || given(sandbox, "children").contains(list.as_bytes()));
+    wait_until("the list of children", || payloads(sandbox, "children").contains(list.as_bytes()));
     let last = format!("`id`\\\\{MARK}\\\\n\"");
     let has_it = |tree: &Vec<u8>| String::from_utf8_lossy(tree).contains(&last);
-    wait_until("the tree", || given(sandbox, "tree").iter().any(has_it));
+    wait_until("the tree", || payloads(sandbox, "tree").iter().any(has_it));
 }
 
 fn descendants(of: Process) -> Vec<Process> {
@@ -98,7 +98,7 @@ fn assert_unmarked(what: &str, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Some(at) = text.find(MARK) {
         let start = (0..=at.saturating_sub(200)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        panic!("{what} has something of the data: {:?}", text[start..].chars().take(300).collect::<String>());
+        panic!("{what} contains some of the data: {:?}", text[start..].chars().take(300).collect::<String>());
     }
 }
 
@@ -108,7 +108,7 @@ fn assert_nothing_leaked(sandbox: &Sandbox, daemon: &Daemon) {
     let mut runs = 0;
     for process in processes.iter().chain([&daemon.process()]) {
         for file in ["cmdline", "environ"] {
-            // Some end meanwhile.
+            // Some processes end in the meantime.
             let Ok(bytes) = fs::read(format!("/proc/{}/{file}", process.0)) else { continue };
             assert_unmarked(&format!("{file} of {}", process.0), &bytes);
             runs += usize::from(file == "environ" && bytes.windows(14).any(|at| at == b"TWITCHER_RUN_I"));
@@ -136,7 +136,7 @@ fn nothing_of_the_data_is_in_command_lines_environments_logs_or_the_state() {
         sandbox.nodes.remove("/dir/a");
         sandbox.config("app.twc", watches(sandbox));
         let daemon = sandbox.daemon().arg("-d").start();
-        wait_until("the first runs", || given(sandbox, "tree").len() == 1);
+        wait_until("the first runs", || payloads(sandbox, "tree").len() == 1);
         publish(sandbox, &pwned);
         daemon.wait_for_log(&["app.twc:held: held: /n, version ", "has 999996 bytes (max_data: 0)"]);
         daemon.wait_for_log(&["app.twc:fails run "]);
@@ -169,7 +169,8 @@ fn nothing_of_the_data_is_in_the_journal() {
     assert!(!pwned.exists(), "something was run");
 }
 
-// A list of children has one a line, and a log line is one: a name of two would forge the one and the other.
+// A list of children has one name a line, and a log entry is one line: a name with a line break would forge
+// both.
 #[test]
 fn a_file_whose_name_has_a_control_character_is_no_node() {
     let sandbox = Sandbox::directory();

@@ -1,10 +1,10 @@
-//! The log in systemd's journal, where the daemon's output is connected to it.
+//! The log in systemd's journal, if the daemon's output leads there.
 
 use std::fs;
 
 use crate::harness::{Daemon, Journald, Sandbox, exec, require_root, wait_until, watch};
 
-/// `/git/head` says `content`, and `git.twc:deploy` runs `script`.
+/// A sandbox in which `/git/head` contains `content`, with a watch `git.twc:deploy` that runs `script`.
 fn sandbox(script: &str) -> Sandbox {
     require_root();
     let sandbox = Sandbox::directory();
@@ -14,13 +14,14 @@ fn sandbox(script: &str) -> Sandbox {
     sandbox
 }
 
-/// The daemon of the sandbox, which says everything.
+/// Starts the daemon of the sandbox, which logs everything.
 fn start(sandbox: &Sandbox, journald: &Journald) -> Daemon {
     journald.around(sandbox.daemon_logging_elsewhere().arg("--debug"), "stderr").start()
 }
 
-// "JOURNAL_STREAM: If the standard output or standard error output of the executed processes are connected to the
-// journal ... allow services to optionally upgrade their used log protocol to the native journal protocol".
+// "JOURNAL_STREAM: If the standard output or standard error output of the executed processes are connected to
+// the journal ... allow services to optionally upgrade their used log protocol to the native journal
+// protocol".
 #[test]
 fn lines_of_a_run_carry_its_watch_its_node_and_its_id() {
     for connected in ["stdout", "stderr"] {
@@ -48,9 +49,9 @@ fn lines_of_a_run_carry_its_watch_its_node_and_its_id() {
     }
 }
 
-// "TWITCHER_RUN_ID" is the same for the daemon that finds the action of one that was killed.
+// A daemon that finds a running action of a killed one logs its original "TWITCHER_RUN_ID".
 #[test]
-fn lines_of_a_run_of_a_former_daemon_carry_the_id_that_it_was_given_then() {
+fn lines_of_a_run_of_a_former_daemon_carry_its_original_id() {
     let sandbox = sandbox("true");
     let (journal, gate) = (sandbox.journal(), sandbox.gate());
     let action = format!("{}; {}", journal.note("$TWITCHER_RUN_ID"), gate.pass());
@@ -69,7 +70,7 @@ fn lines_of_a_run_of_a_former_daemon_carry_the_id_that_it_was_given_then() {
 }
 
 #[test]
-fn other_lines_carry_what_they_are_about_and_no_more() {
+fn other_lines_carry_only_the_fields_that_they_are_about() {
     let sandbox = sandbox("true");
     let journald = Journald::listening(sandbox.path("run"));
     let _daemon = start(&sandbox, &journald);
@@ -86,7 +87,7 @@ fn other_lines_carry_what_they_are_about_and_no_more() {
     assert_eq!(about(&["git.twc:deploy: removed"]), [deploy, None, None]);
 }
 
-// A node that many watches watch, and that nobody can read.
+// The line is about a node that two watches share and that cannot be read.
 #[test]
 fn a_line_about_several_watches_is_found_by_each() {
     let sandbox = sandbox("true");
@@ -103,10 +104,11 @@ fn a_line_about_several_watches_is_found_by_each() {
     assert_eq!(entry.value("TWITCHER_ZNODE"), Some("/bad"));
 }
 
-// "control characters escaped": no output, name or error makes a field.
+// "control characters escaped": no output, name or error can add a field.
 #[test]
-fn nothing_that_is_said_forges_a_field_or_a_line() {
-    let script = r#"printf 'a\nPRIORITY=0\033[31m\rTWITCHER_WATCH=x\0MESSAGE=y\n'; head -c 1000000 /dev/zero; echo; echo end"#;
+fn no_logged_text_forges_a_field_or_a_line() {
+    let script = r#"printf 'a\nPRIORITY=0\033[31m\rTWITCHER_WATCH=x\0MESSAGE=y\n'
+        head -c 1000000 /dev/zero; echo; echo end"#;
     let sandbox = sandbox(script);
     sandbox.config("evil\nPRIORITY=0\n.twc", "RegisterWatch(");
     sandbox.config("throws.twc", r#"throw "thrown \x1b[31m\nTWITCHER_WATCH=forged";"#);
@@ -125,9 +127,9 @@ fn nothing_that_is_said_forges_a_field_or_a_line() {
     journald.wait_for(&["git.twc:deploy", "more bytes cut"]);
 }
 
-// As with syslog: "surviving a missing or restarted" one.
+// "surviving a missing or restarted `/dev/log`", for the journal.
 #[test]
-fn what_is_said_while_the_journal_is_away_is_there_when_it_is_back() {
+fn lines_logged_while_the_journal_is_away_arrive_when_it_is_back() {
     let sandbox = sandbox("echo heard $(cat)");
     let mut journald = Journald::absent(sandbox.path("run"));
     let _daemon = start(&sandbox, &journald);
@@ -148,7 +150,7 @@ fn what_is_said_while_the_journal_is_away_is_there_when_it_is_back() {
     journald.wait_for(&["heard after"]);
 }
 
-// A journal that hangs is no reason to.
+// "One bad thing stays one bad thing": the journal hangs.
 #[test]
 fn a_journal_that_takes_nothing_stalls_no_action_and_gets_its_lines_later() {
     let sandbox = sandbox("echo heard $(cat)");
@@ -169,7 +171,7 @@ fn a_journal_that_takes_nothing_stalls_no_action_and_gets_its_lines_later() {
 
 // "Note that it is generally not sufficient to only check whether $JOURNAL_STREAM is set at all".
 #[test]
-fn a_left_over_journal_stream_and_a_log_of_ones_own_are_no_journal() {
+fn an_outdated_journal_stream_or_a_flag_for_the_log_keeps_the_journal_out() {
     let sandbox = sandbox("echo heard");
     let journald = Journald::listening(sandbox.path("run"));
     let file = sandbox.path("log");
@@ -181,7 +183,7 @@ fn a_left_over_journal_stream_and_a_log_of_ones_own_are_no_journal() {
     let daemon = journald.around(sandbox.daemon(), "stderr").start();
     daemon.wait_for_log(&["stdout: heard"]);
     drop(daemon);
-    // The one that it was started with is not its own any more.
+    // The variable names the output that the process was started with, which it no longer has.
     let journal = sandbox.journal();
     sandbox.config("marker.twc", watch("/git/head", &exec(&journal.record()), ""));
     let elsewhere = ["sh", "-c", "exec \"$@\" > /dev/null 2>&1", "sh"];

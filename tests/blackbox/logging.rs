@@ -1,4 +1,4 @@
-//! What is said, where, and what never is.
+//! What the daemon logs, where, and what it never logs.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::harness::{Sandbox, exec, require_root, wait_for, wait_until, watch};
 
-/// A sandbox whose `/n` says `content`, with one watch named `named` that runs `script`.
+/// A sandbox in which `/n` contains `content`, with a watch `named` that runs `script`.
 fn sandbox(script: &str) -> Sandbox {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "content");
@@ -52,7 +52,7 @@ fn control_characters_are_escaped_and_forge_no_line() {
     );
 }
 
-// Also where they come from names and configs.
+// "control characters escaped", also in names and in errors of configs.
 #[test]
 fn control_characters_in_names_and_errors_forge_no_line() {
     let sandbox = sandbox("true");
@@ -70,13 +70,13 @@ fn control_characters_in_names_and_errors_forge_no_line() {
     assert!(!log.iter().any(|line| forged(line) || line.starts_with("FORGED")), "{log:#?}");
 }
 
-// "One bad thing stays one bad thing": nobody reads the log, or it cannot be written.
+// "One bad thing stays one bad thing": nobody reads the log.
 #[test]
 fn a_log_that_nobody_reads_stalls_no_action() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "0");
-    // More than a pipe and any queue hold, at each update.
+    // At each update this is more than a pipe and any queue hold.
     let flood = watch("/n", &exec("yes 'a line of some length' | head -n 900"), "run_mode: PARALLEL");
     sandbox.config("app.twc", [flood, watch("/n", &exec(&journal.record()), "")].concat());
     let pipe = sandbox.path("pipe");
@@ -89,7 +89,7 @@ fn a_log_that_nobody_reads_stalls_no_action() {
         sandbox.nodes.set("/n", value.to_string());
         journal.wait_for_line(&value.to_string());
     }
-    // And then the reader dies.
+    // Then the reader goes away.
     drop(reader);
     sandbox.nodes.set("/n", "last");
     journal.wait_for_line("last");
@@ -98,6 +98,7 @@ fn a_log_that_nobody_reads_stalls_no_action() {
     assert!(daemon.is_running());
 }
 
+// "One bad thing stays one bad thing": the log cannot be written.
 #[test]
 fn a_log_file_on_a_full_disk_stalls_no_action() {
     let sandbox = Sandbox::directory();
@@ -126,7 +127,7 @@ fn floods_are_limited_and_counted() {
         .filter_map(|word| word.parse::<usize>().ok())
         .filter(|number| *number > 100)
         .sum();
-    assert_eq!(flood + counted, 200_000, "what was logged and what was counted is all there was");
+    assert_eq!(flood + counted, 200_000, "each line was logged or counted");
 }
 
 // "Node data is never logged by default."
@@ -168,7 +169,7 @@ fn by_default_starts_and_failed_ends_and_config_changes_are_logged() {
     daemon.wait_for_log(&["app.twc:1:"]);
 }
 
-// Without flags, successful ends are not worth a line; with `-v` they are.
+// Without flags, successful ends are not logged.
 #[test]
 fn verbose_also_logs_successful_ends() {
     let sandbox = sandbox("true");
@@ -179,7 +180,7 @@ fn verbose_also_logs_successful_ends() {
     drop(verbose);
     let quiet = sandbox.start();
     quiet.wait_for_log(&["named", "start"]);
-    // A second run of the same watch comes after the end of the first.
+    // The second run of a watch starts after the end of the first.
     sandbox.nodes.set("/n", "new");
     wait_until("a second run", || quiet.log_lines(&["named", "start"]).len() == 2);
     assert!(quiet.log_lines(&["named", "ended"]).is_empty(), "{:#?}", quiet.log());
@@ -202,15 +203,15 @@ fn the_log_goes_to_a_file_when_one_is_named() {
 #[test]
 fn without_a_terminal_the_log_goes_to_syslog_and_survives_its_restart() {
     require_root();
-    let socket = Path::new("/dev/log");
-    if socket.exists() {
-        eprintln!("skipped: this machine has a syslog daemon, which is not ours to restart");
-        return;
-    }
     let sandbox = sandbox(r#"printf 'heard \033[31m%s\n' "$(cat)""#);
-    // It starts without a syslog daemon.
-    let daemon = sandbox.daemon_logging_elsewhere().start();
-    let bound = SyslogSocket::bind(socket);
+    let devices = sandbox.path("dev");
+    fs::create_dir(&devices).expect("create a directory");
+    let socket = devices.join("log");
+    let own_devices = own_devices(&devices);
+    // The daemon starts while there is no syslog daemon.
+    let daemon = sandbox.daemon_logging_elsewhere();
+    let daemon = daemon.under(["unshare", "--mount", "sh", "-c", &own_devices, "sh"]).start();
+    let bound = SyslogSocket::bind(&socket);
     let line = bound.wait_for(&["named", "heard ", "content"]);
     assert!(!line.trim_end().contains(char::is_control), "{line:?}");
     let priority: u32 = line
@@ -221,10 +222,21 @@ fn without_a_terminal_the_log_goes_to_syslog_and_survives_its_restart() {
     assert_eq!(priority >> 3, 3, "facility daemon: {line}");
     drop(bound);
     sandbox.nodes.set("/n", "between");
-    let bound = SyslogSocket::bind(socket);
+    let bound = SyslogSocket::bind(&socket);
     sandbox.nodes.set("/n", "after");
     bound.wait_for(&["named", "heard ", "after"]);
     assert!(daemon.log().is_empty(), "{:#?}", daemon.log());
+}
+
+/// A script that runs its arguments with this directory as `/dev`: the machine's syslog daemon is left alone.
+fn own_devices(devices: &Path) -> String {
+    format!(
+        "for device in null zero full random urandom tty; do
+             : > {0}/$device && mount --bind /dev/$device {0}/$device || exit
+         done
+         ln -s /proc/self/fd {0}/fd && mount --rbind {0} /dev && exec \"$@\"",
+        devices.display()
+    )
 }
 
 /// Where a syslog daemon listens.
@@ -240,7 +252,7 @@ impl<'a> SyslogSocket<'a> {
         Self { path, socket }
     }
 
-    /// Waits for a message with all of `parts`. Other daemons may talk here, too.
+    /// Waits for a message that contains all of `parts`.
     #[track_caller]
     fn wait_for(&self, parts: &[&str]) -> String {
         let mut buffer = vec![0; 64 * 1024];

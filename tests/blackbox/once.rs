@@ -1,4 +1,4 @@
-//! `run --once` runs what is pending and ends; `run --dry-run` only says what it would be.
+//! `run --once` runs what is pending and ends. `run --dry-run` only says what would run.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ fn once_runs_what_is_pending_and_waits_for_it() {
         );
         sandbox.daemon().arg("--once").finish().expect(0);
         assert_eq!(journal.lines(), ["1"]);
-        // All is done, and so there is nothing to do.
+        // Everything is done, so nothing runs.
         sandbox.daemon().arg("--once").finish().expect(0);
         assert_eq!(journal.lines(), ["1"]);
         sandbox.nodes.set("/n", "2");
@@ -26,7 +26,7 @@ fn once_runs_what_is_pending_and_waits_for_it() {
 }
 
 #[test]
-fn once_waits_for_retries_and_says_what_is_wrong_in_the_end() {
+fn once_waits_for_retries_and_reports_the_failures_that_remain() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "1");
@@ -43,7 +43,7 @@ fn once_waits_for_retries_and_says_what_is_wrong_in_the_end() {
 }
 
 #[test]
-fn once_gives_a_store_that_is_away_up() {
+fn once_fails_if_its_store_is_away() {
     let server = ZooKeeper::stopped();
     let sandbox = Sandbox::on_whole(&server);
     sandbox.config("app.twc", watch("/n", &exec("true"), ""));
@@ -73,7 +73,7 @@ fn a_dry_run_says_what_would_run_and_why_and_runs_nothing() {
                 .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
                 .collect::<Vec<_>>()
         };
-        // Of a state directory that is not there, and stays so.
+        // The dry run does not create a missing state directory.
         let none = sandbox.path("none");
         let first = would(sandbox.daemon_with_state(&none), 0);
         assert!(first[0].starts_with("app.twc:absent /none not run there is no such node"), "{first:?}");
@@ -116,7 +116,7 @@ fn a_dry_run_disturbs_no_daemon_and_no_action() {
 }
 
 #[test]
-fn a_dry_run_says_what_it_cannot_tell() {
+fn a_dry_run_fails_if_its_store_is_away() {
     let server = ZooKeeper::stopped();
     let sandbox = Sandbox::on_whole(&server);
     sandbox.config("app.twc", watch("/n", &exec("true"), ""));
@@ -125,7 +125,7 @@ fn a_dry_run_says_what_it_cannot_tell() {
 }
 
 #[test]
-fn once_goes_on_where_a_failure_was_the_last_that_was_known() {
+fn once_runs_an_update_also_after_a_failure() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "1");
@@ -144,7 +144,7 @@ fn once_goes_on_where_a_failure_was_the_last_that_was_known() {
 }
 
 #[test]
-fn once_misses_no_store_that_no_watch_uses() {
+fn once_does_without_a_store_that_no_watch_uses() {
     let server = ZooKeeper::stopped();
     let sandbox = Sandbox::on_whole(&server);
     let journal = sandbox.journal();
@@ -173,7 +173,7 @@ fn a_dry_run_leaves_no_trace_and_refuses_a_ledger_that_it_may_not_read() {
         names
     };
     sandbox.daemon_with_state(&sandbox.path("other")).arg("--dry-run").finish().expect(0).expect_said(&[
-        // Not when, but that it would.
+        // With `splay` it cannot say when, but that it would run.
         "run    load",
     ]);
     sandbox.config("app.twc", watch("/n", &exec("true"), "run_on_load: CHANGED"));

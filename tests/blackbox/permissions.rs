@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::{Nodes, Sandbox, ZooKeeper, exec, kazoo, watch};
 
-/// Everything but reading.
+/// An ACL that allows everything except reading.
 const UNREADABLE: &str =
     "[make_acl('world', 'anyone', read=False, write=True, create=True, delete=True, admin=True)]";
 
@@ -42,8 +42,8 @@ fn an_unreadable_node_is_reported_once_and_heals_without_touching_other_watches(
     journal.wait_for(&["open load old", "open changed new", "locked load new"]);
 }
 
-// The same for a node that becomes unreadable while it is watched. The server tells nobody of changes that they
-// may not read, and forgets their watch all the same: it takes another look at the node to notice.
+// The node becomes unreadable while it is watched. The server does not announce a change to clients that may
+// not read it, but removes their watch, so that the daemon has to look at the node again to notice.
 #[test]
 fn an_update_of_a_node_that_was_locked_meanwhile_runs_when_it_is_unlocked() {
     let sandbox = Sandbox::zookeeper();
@@ -69,7 +69,7 @@ fn credentials_in_the_settings_open_a_protected_node_to_daemon_and_client() {
     let settings = sandbox.configs().join("twitcher.toml");
     std::fs::write(&settings, "[[auth]]\nscheme = \"digest\"\ncredentials = \"operator:hunter2\"\n")
         .expect("write the settings");
-    std::fs::set_permissions(&settings, PermissionsExt::from_mode(0o600)).expect("make it root's alone");
+    std::fs::set_permissions(&settings, PermissionsExt::from_mode(0o600)).expect("close it");
     sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     let daemon = sandbox.start();
     journal.wait_for(&["secret"]);

@@ -1,8 +1,8 @@
-//! The table of `RegisterWatch`: what is accepted, what is refused, and how that is said.
+//! The keys of `RegisterWatch`: what is accepted, what is refused, and with which message.
 
 use crate::harness::{Sandbox, watch};
 
-/// Checks one config, and returns the exit code with everything said.
+/// Checks one config. Returns the exit code and all output.
 #[track_caller]
 fn check(text: &str) -> (Option<i32>, String) {
     let sandbox = Sandbox::directory();
@@ -11,6 +11,7 @@ fn check(text: &str) -> (Option<i32>, String) {
     (finished.code, format!("{}{}", finished.text(), finished.stderr))
 }
 
+/// A watch with these further entries.
 fn with(more: &str) -> String {
     watch("/n", r#"Exec("true")"#, more)
 }
@@ -21,7 +22,7 @@ fn assert_valid(text: &str) {
     assert_eq!(code, Some(0), "{text}: {said}");
 }
 
-/// Refused, with the place of the call and what is wrong there.
+/// Panics unless `check` refuses the config with the position of the call and with `offending`.
 #[track_caller]
 fn assert_refused(text: &str, offending: &str) {
     let (code, said) = check(text);
@@ -112,7 +113,8 @@ fn what_the_table_does_not_allow_is_refused_with_its_place_and_name() {
         (r#"no_new_privs: "yes""#, "`no_new_privs` must be true or false, not a string"),
         (
             r#"output: "discrad""#,
-            "`output` must be \"log\", \"discard\" or the absolute path of a file, not \"discrad\"; did you mean `discard`?",
+            "`output` must be \"log\", \"discard\" or the absolute path of a file, not \"discrad\"; \
+             did you mean `discard`?",
         ),
         (r#"output: "app.log""#, "the absolute path of a file, not \"app.log\"\n"),
         ("description: 7", "description"),
@@ -137,7 +139,7 @@ fn what_the_table_does_not_allow_is_refused_with_its_place_and_name() {
     assert_refused(r#"RegisterWatch(#{ znode: "/n" });"#, "action");
 }
 
-// "the place of the call", wherever it stands.
+// "given as `FILE:LINE:COLUMN` of the call"
 #[test]
 fn an_error_points_at_the_call_with_line_and_column() {
     let (code, said) = check(&format!("// A comment.\n\n   {}", with("no_such_key: 1")));

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::harness::{Gate, Journal, Sandbox, exec, wait_until, watch};
 
-/// A sandbox whose `/n` says `content`, with a journal.
+/// A sandbox in which `/n` contains `content`, with a journal.
 pub fn sandbox() -> (Sandbox, Journal) {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "content");
@@ -12,7 +12,7 @@ pub fn sandbox() -> (Sandbox, Journal) {
     (sandbox, journal)
 }
 
-/// A watch on `/n` that journals a word with the content.
+/// A watch on `/n` that journals this word and the content.
 pub fn saying(journal: &Journal, word: &str) -> String {
     watch("/n", &exec(&journal.note(&format!("{word} $(cat)"))), r#"description: "n""#)
 }
@@ -76,7 +76,7 @@ fn files_in_new_nested_directories_are_loaded_and_watched() {
 
 // "renames, editors' swap dances": vim moves the file aside and writes a new one, emacs writes a `~` file.
 #[test]
-fn an_editors_swap_dance_is_one_change() {
+fn the_steps_in_which_editors_save_are_one_change() {
     let (sandbox, journal) = sandbox();
     sandbox.config("app.twc", saying(&journal, "old"));
     let _daemon = sandbox.start();
@@ -90,7 +90,7 @@ fn an_editors_swap_dance_is_one_change() {
     journal.wait_for(&["old content", "new content"]);
 }
 
-// A renamed file is another identity: "(file, description) is its identity across reloads".
+// "(file, description) is its identity across reloads": another file name is another identity.
 #[test]
 fn a_renamed_file_runs_as_a_new_one() {
     let (sandbox, journal) = sandbox();
@@ -137,7 +137,7 @@ fn only_the_changed_watch_of_a_file_runs_again() {
     sandbox.config("app.twc", [saying(&journal, "same"), other("one")].concat());
     let _daemon = sandbox.start();
     wait_until("both to run", || journal.lines().len() == 2);
-    // Moved within the file, with a comment above: still the same definition.
+    // The watch moves within the file and gets a comment, and its definition stays the same.
     sandbox.config("app.twc", [&other("two"), "\n// A comment.\n", &saying(&journal, "same")].concat());
     journal.wait_for_line("two");
     sandbox.nodes.set("/n", "new");
@@ -145,7 +145,7 @@ fn only_the_changed_watch_of_a_file_runs_again() {
     assert_eq!((journal.count("same content"), journal.count("one")), (1, 1));
 }
 
-// The same for functions, whose equality is that of their code and captured values.
+// Two functions are equal if their code and their captured values are.
 #[test]
 fn an_unchanged_function_does_not_run_again() {
     let (sandbox, journal) = sandbox();
@@ -224,7 +224,7 @@ fn without_run_on_load_neither_the_first_load_nor_a_change_runs() {
         let action = exec(&journal.note(&format!("{word} $TWITCHER_EVENT $(cat)")));
         watch("/n", &action, r#"run_on_load: false, description: "quiet""#)
     };
-    // It shares its subscription: what it has seen, the quiet one has seen.
+    // Both watches share one subscription: what this one has seen, the quiet one has seen.
     let marker = |word: &str| watch("/n", &exec(&seen.note(word)), r#"description: "marker""#);
     sandbox.config("app.twc", [quiet("one"), marker("loaded")].concat());
     let _daemon = sandbox.start();
@@ -235,7 +235,7 @@ fn without_run_on_load_neither_the_first_load_nor_a_change_runs() {
     journal.wait_for(&["two changed new"]);
 }
 
-// "Names starting with a dot are skipped", and so is what is no `.twc` file.
+// "Names starting with a dot are skipped", and files with other extensions, too.
 #[test]
 fn hidden_files_and_other_extensions_are_skipped() {
     let (sandbox, journal) = sandbox();
@@ -267,10 +267,10 @@ fn a_config_directory_that_is_gone_for_a_moment_removes_nothing() {
     journal.wait_for(&["x content", "x meanwhile", "y meanwhile"]);
 }
 
-// A directory that is made again may get the inode of the old one, but not its watch. Later changes must not wait for
-// the 60 s between two unasked looks.
+// A directory that is created anew may get the inode of the old one, but not its inotify watch. Later changes
+// must not wait for the full scan that comes every 60 s.
 #[test]
-fn a_directory_that_is_made_again_is_followed_on() {
+fn a_directory_that_is_created_anew_is_followed() {
     for inside in ["", "team"] {
         let (sandbox, journal) = sandbox();
         let directory = sandbox.configs().join(inside);
@@ -288,16 +288,16 @@ fn a_directory_that_is_made_again_is_followed_on() {
     }
 }
 
-// "One bad thing stays one bad thing": a config that loops costs two seconds of looking, but only once.
+// "One bad thing stays one bad thing": a config that loops takes two seconds to evaluate, but only once.
 #[test]
-fn configs_that_loop_do_not_keep_others_waiting_at_each_look() {
+fn configs_that_loop_do_not_delay_others_at_each_scan() {
     let (sandbox, journal) = sandbox();
     for n in 0..3 {
         sandbox.config(&format!("a{n}.twc"), "loop {}");
     }
     let daemon = sandbox.start();
     daemon.wait_for_log(&["a2.twc", "2 s"]);
-    // SIGHUP has them looked at again; the new one comes first.
+    // SIGHUP makes the daemon try them again, but it loads the new file first.
     sandbox.config("z.twc", saying(&journal, "good"));
     daemon.signal(nix::sys::signal::Signal::SIGHUP);
     journal.wait_for(&["good content"]);

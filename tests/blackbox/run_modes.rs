@@ -8,13 +8,13 @@ fn gated(journal: &Journal, gate: &Gate) -> String {
     exec(&format!("v=$(cat); {start}; {pass}; {end}"))
 }
 
-/// A watch on the same node that journals everything at once. The two share a subscription: what this one
-/// has journalled, the other one has seen.
+/// A watch on the same node that journals every update at once. Both watches share one subscription: what
+/// this one has journalled, the other one has seen.
 fn witness(znode: &str, journal: &Journal) -> String {
     watch(znode, &exec(&journal.record()), r#"description: "witness", run_mode: PARALLEL"#)
 }
 
-/// Sets the node, and waits until the daemon has seen it.
+/// Sets the node and waits until the daemon has seen it.
 #[track_caller]
 fn set_and_see(sandbox: &Sandbox, seen: &Journal, value: &str) {
     sandbox.nodes.set("/n", value);
@@ -55,7 +55,7 @@ fn discard_ignores_updates_while_it_runs_and_stays_armed() {
         set_and_see(sandbox, &seen, "2");
         gate.open();
         journal.wait_for(&["start 0", "end 0"]);
-        // The run ends a moment after its last word: an update in between would rightly be dropped.
+        // The run ends a moment after it has journalled its end, and an update in between is ignored, too.
         let mut value = 3;
         wait_until("a run after the discarded updates", || {
             value += 1;
@@ -135,8 +135,8 @@ fn queue_never_runs_two_at_once_under_a_burst() {
     assert!(values.is_sorted_by(|a, b| a < b), "each content at most once, in order: {values:?}");
 }
 
-// "At rest, the last content of a watched node is the last content its action ran with", also when it went and
-// came back while the action ran.
+// "At rest, the last content of a watched node is the last content its action ran with": the node is deleted
+// and created again while the action runs.
 #[test]
 fn a_recreation_during_a_run_runs_as_created() {
     on_both_stores(|sandbox| {
@@ -156,7 +156,7 @@ fn a_recreation_during_a_run_runs_as_created() {
     });
 }
 
-// "A run ends when its first process ends": not when it closes its output.
+// "A run ends when its first process ends"
 #[test]
 fn a_run_that_closes_its_output_has_not_ended() {
     let sandbox = Sandbox::directory();
@@ -195,12 +195,12 @@ fn notify_signal_reaches_the_whole_process_group_of_the_running_action() {
     journal.wait_for_line("leader");
     journal.wait_for_line("child");
     gate.open();
-    // The update is not consumed by its signal: it runs once the action has ended.
+    // The signal does not replace the run: the update runs after the action has ended.
     journal.wait_for_line("end 1");
     assert_eq!(journal.count("end 0"), 1);
 }
 
-// "Watches on one node" are watches of their own all the same.
+// "Watches on one node share one subscription", but each runs its own action.
 #[test]
 fn two_watches_on_one_node_both_run() {
     on_both_stores(|sandbox| {

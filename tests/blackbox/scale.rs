@@ -6,7 +6,8 @@ use crate::harness::{Proxy, Sandbox, ZooKeeper, exec, wait_until, watch};
 #[test]
 fn ten_thousand_watches_with_long_paths_survive_a_server_restart() {
     const WATCHES: usize = 10_000;
-    // With it, the watched paths take 1.3 MB: ten times what a server takes in one request to restore them.
+    // Together the watched paths have 1.3 MB: ten times what a server accepts in one request to restore
+    // watches.
     let parent = format!("/services/{}", "x".repeat(110));
     let server = ZooKeeper::start();
     let proxy = Proxy::to(&server.address());
@@ -15,13 +16,14 @@ fn ten_thousand_watches_with_long_paths_survive_a_server_restart() {
     sandbox.nodes.set(&parent, "");
     sandbox.nodes.create_many((0..WATCHES).map(|n| format!("{parent}/node-{n}")));
     let action = exec(&journal.note("$TWITCHER_ZNODE $(cat)")).replace(&parent, "");
-    // Several files, as each has two seconds, of a machine that may be busy.
+    // There are several files because each may take two seconds to evaluate, and the machine may be busy.
     for first in (0..WATCHES).step_by(1_000) {
         sandbox.config(
             &format!("app-{first}.twc"),
             format!(
                 "for n in {first}..{first}+1000 {{
-                     RegisterWatch(#{{ znode: `{parent}/node-${{n}}`, action: {action}, run_on_load: false }});
+                     let node = `{parent}/node-${{n}}`;
+                     RegisterWatch(#{{ znode: node, action: {action}, run_on_load: false }});
                  }}"
             ),
         );
@@ -30,7 +32,7 @@ fn ten_thousand_watches_with_long_paths_survive_a_server_restart() {
     sandbox.config("marker.twc", watch("/marker", &exec(&marker.record()), ""));
     let _daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).start();
     wait_until("all watches to be armed", || server.watches() >= WATCHES);
-    // Whose update comes after all that was read before: each watch has seen its node by then.
+    // This update comes after everything that was read before, so each watch has seen its node by now.
     sandbox.nodes.set("/marker", "armed");
     marker.wait_for(&["armed"]);
     proxy.refuse();
@@ -52,7 +54,7 @@ fn ten_thousand_watches_with_long_paths_survive_a_server_restart() {
         sandbox.nodes.set(node, "after");
     }
     expect("after");
-    assert_eq!(journal.lines().len(), 2 * nodes.len(), "a restart runs nothing by itself");
+    assert_eq!(journal.lines().len(), 2 * nodes.len(), "a restart alone runs nothing");
 }
 
 // "10,000 files load."
@@ -65,24 +67,24 @@ fn ten_thousand_config_files_load() {
         let text = watch(&format!("/none/{n}"), &exec("true"), "");
         std::fs::write(sandbox.configs().join(format!("{n}.twc")), text).expect("write a config");
     }
-    // The last in any order of names.
+    // This file is the last in any order of names.
     sandbox.config("zzz/last.twc", watch("/n", &exec(&journal.record()), ""));
     let _daemon = sandbox.start();
     journal.wait_for(&["content"]);
 }
 
-// No run leaves anything behind in the daemon.
 #[test]
 fn hundreds_of_runs_leak_neither_descriptors_nor_zombies() {
     let sandbox = Sandbox::zookeeper();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "0");
-    // A process left behind holds the run's pipe longer than the run: that must not add up either.
+    // A process left behind holds the run's pipe longer than the run lasts. Such pipes must not add up
+    // either.
     let action = format!("sleep 0.1 & {}", journal.record());
     sandbox.config("app.twc", watch("/n", &exec(&action), "run_mode: PARALLEL"));
     let daemon = sandbox.daemon().arg("-v").start();
     journal.wait_for_line("0");
-    // What it keeps for itself is there after the first run.
+    // After the first run the daemon has what it keeps for itself.
     let descriptors_and_children = || {
         let process = daemon.process();
         let zombies = process.children().iter().filter(|child| !child.is_alive()).count();
@@ -93,7 +95,7 @@ fn hundreds_of_runs_leak_neither_descriptors_nor_zombies() {
     sandbox.nodes.set_each("/n", 1..=300, |value| journal.wait_for_line(&value.to_string()));
     wait_until("nothing to be left of all the runs", || {
         let now = descriptors_and_children();
-        // The ledger's first checkpoint adds some that it keeps for the next.
+        // The ledger's first checkpoint opens some descriptors that it keeps for the next one.
         now.0 <= descriptors + 4 && now.1 <= children && now.2 == 0
     });
 }

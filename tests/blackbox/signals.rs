@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Daemon, Gate, Journal, Sandbox, exec, wait_until, watch};
 
-/// A daemon whose one action, on `/n`, journals `start CONTENT` and waits at the gate before `end CONTENT`.
-/// It notes TERM and stays.
+/// Starts a daemon whose action journals `start CONTENT`, waits at the gate, and journals `end CONTENT`. On
+/// TERM it journals `term` and goes on.
 fn running(sandbox: &Sandbox) -> (Daemon, Journal, Gate) {
     let (journal, gate) = (sandbox.journal(), sandbox.gate());
     sandbox.nodes.set("/n", "one");
@@ -24,11 +24,11 @@ fn running(sandbox: &Sandbox) -> (Daemon, Journal, Gate) {
     (daemon, journal, gate)
 }
 
-/// Sends a signal and waits until the daemon has taken notice.
+/// Sends a signal and waits until the daemon has logged something about it.
 fn send(daemon: &Daemon, signal: Signal) {
     let said = daemon.log().len();
     daemon.signal(signal);
-    wait_until("the daemon to take notice", || daemon.log().len() > said);
+    wait_until("the daemon to react", || daemon.log().len() > said);
 }
 
 // "TERM and INT stop: no new runs, running actions get 10 s to end"
@@ -69,13 +69,13 @@ fn a_second_term_skips_the_grace() {
         send(&daemon, Signal::SIGTERM);
         daemon.signal(signal);
         daemon.wait_for_exit();
-        // The grace alone is 10 s, and the time from TERM to KILL 5 more.
+        // Actions would otherwise have 10 s until TERM and 5 s more until KILL.
         assert!(began.elapsed() < Duration::from_secs(10), "ended after {:?}", began.elapsed());
         assert_eq!(journal.count("end one"), 0);
     }
 }
 
-// An idle daemon stops at once, and says goodbye with 0.
+// Without a running action the daemon stops at once, with exit code 0.
 #[test]
 fn an_idle_daemon_stops_on_term() {
     let sandbox = Sandbox::directory();

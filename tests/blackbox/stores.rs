@@ -1,14 +1,14 @@
-//! Several stores at once: each watch has its own, and none suffers from another.
+//! Several stores at once: each watch follows its own, and no store's trouble affects another.
 
 use std::fs;
 
 use nix::sys::signal::Signal;
 
 use crate::harness::{
-    Daemon, Journal, Nodes, Process, Proxy, Sandbox, ZooKeeper, exec, wait_for, wait_until, watch,
+    Daemon, Journal, Nodes, Process, Proxy, Sandbox, ZooKeeper, command, exec, wait_for, wait_until, watch,
 };
 
-/// Names these stores in the settings. The default one is what the command line says.
+/// Writes settings that name these stores. The default store is on the command line.
 fn name_stores<const N: usize>(sandbox: &Sandbox, stores: [(&str, &str); N]) {
     let blocks = stores.map(|(name, url)| format!("[stores.{name}]\nurl = {url:?}\n"));
     settings(sandbox, &blocks.concat());
@@ -18,13 +18,14 @@ fn settings(sandbox: &Sandbox, text: &str) {
     fs::write(sandbox.configs().join("twitcher.toml"), text).expect("write the settings");
 }
 
-/// A watch on a node of a store, which journals `name`, the event and the content.
+/// A watch on a node of the store `name`, which journals `name`, the event and the content.
 fn in_store(name: &str, znode: &str, journal: &Journal, more: &str) -> String {
     let action = exec(&journal.note(&format!("{name} $TWITCHER_EVENT $(cat)")));
     watch(znode, &action, &format!("store: {name:?}, description: {name:?}, {more}"))
 }
 
-/// The nodes of another server below the same root: nothing but the server tells them from the first one's.
+/// The nodes of another server below the same root, so that only the server tells them apart from the
+/// sandbox's.
 fn same_root(sandbox: &Sandbox, server: &ZooKeeper) -> Nodes {
     let Nodes::ZooKeeper { root, .. } = &sandbox.nodes else { panic!("a directory has no server") };
     Nodes::create_root(&server.address(), root);
@@ -35,7 +36,7 @@ fn directory(sandbox: &Sandbox, name: &str) -> Nodes {
     Nodes::Directory(sandbox.root().join(name))
 }
 
-// "a watch picks one": the same path in two servers and a directory is three nodes.
+// "a watch picks one"
 #[test]
 fn the_same_path_in_three_stores_is_three_nodes() {
     let server = ZooKeeper::start();
@@ -64,7 +65,8 @@ fn the_same_path_in_three_stores_is_three_nodes() {
     local.set("/n", "3");
     wait_for_all([&["load 1", "changed 5"], &["load 2", "changed 4"], &["load 3", "created 3"]]);
 
-    // "Reports about a store say which one", and so do nodes, but the default store's.
+    // "Reports about a store say which one", and those about a node, too, except for nodes of the default
+    // store.
     for name in ["default", "eu", "local"] {
         daemon.wait_for_log(&[&format!("store {name}: connected to")]);
     }
@@ -96,7 +98,7 @@ fn a_store_that_is_down_delays_no_other_and_is_caught_up_with() {
     }
     let mut daemon = sandbox.daemon().arg("--debug").start();
     daemon.wait_for_log(&["store eu: not connected: cannot connect to ZooKeeper"]);
-    // That there is no node, before there is one.
+    // The daemon sees that the nodes are missing before they are created.
     daemon.wait_for_log(&[" /n: observed"]);
     daemon.wait_for_log(&["local:/n: observed"]);
     let mut expected = Vec::new();
@@ -118,7 +120,7 @@ fn a_store_that_is_down_delays_no_other_and_is_caught_up_with() {
     eu_journal.wait_for(&["eu created at last"]);
     server.down();
     wait_until("the second outage to be said", || daemon.log_lines(&["store eu: not connected"]).len() == 2);
-    // It is not waited for.
+    // The daemon does not wait for the store to end.
     assert_eq!(daemon.stop(), Some(0));
 }
 
@@ -142,7 +144,7 @@ fn a_store_that_no_watch_names_is_not_connected_to() {
     daemon.wait_for_log(&["store eu: connected to"]);
 }
 
-// "nothing learnt from the old one applies": a watch that moves while the daemon runs, and what it goes by then.
+// "nothing learnt from the old one applies": the watch moves to another store while the daemon runs.
 #[test]
 fn a_watch_that_moves_to_another_store_follows_that_one_only() {
     let server = ZooKeeper::start();
@@ -167,7 +169,7 @@ fn a_watch_that_moves_to_another_store_follows_that_one_only() {
     witness.wait_for(&["default created once"]);
     eu.set("/n", "eu 2");
     journal.wait_for(&["changed eu 2"]);
-    // Back again: what is there now is found, and is no update.
+    // Back in the default store, what the watch finds there is no update.
     let observed = || daemon.log_lines(&[" /n: observed"]).len();
     let so_far = observed();
     define("default");
@@ -177,21 +179,21 @@ fn a_watch_that_moves_to_another_store_follows_that_one_only() {
     journal.wait_for(&["changed eu 2", "changed default 3"]);
 }
 
-/// Starts a daemon, waits until it has dealt with what it found, and stops it.
+/// Starts a daemon, waits until it has done what is pending, and stops it.
 fn run_once(sandbox: &Sandbox, witness: &Journal) {
     let mut daemon = sandbox.daemon().arg("--debug").start();
-    // Whatever it does about /n at its start comes before what it does about an update that follows it.
+    // Whatever it does about `/n` at its start comes before what it does about this later update.
     daemon.wait_for_log(&["/n: observed"]);
     let so_far = witness.lines().len().to_string();
     sandbox.nodes.set("/witness", &so_far);
     witness.wait_for_last(&so_far);
     assert_eq!(daemon.stop(), Some(0));
-    assert_eq!(daemon.log_lines(&["ledger"]), [""; 0], "the ledger is in order");
+    assert_eq!(daemon.log_lines(&["ledger"]), [""; 0], "nothing is wrong with the ledger");
 }
 
-// The same over a restart, and for a name that comes to mean another place.
+// "nothing learnt from the old one applies", over restarts, and also if a name gets another URL.
 #[test]
-fn after_a_restart_each_watch_goes_by_what_it_learnt_in_this_very_store() {
+fn after_a_restart_each_watch_knows_what_it_did_in_its_own_store() {
     let server = ZooKeeper::start();
     let sandbox = Sandbox::zookeeper();
     let (eu, local) = (same_root(&sandbox, &server), directory(&sandbox, "local"));
@@ -207,7 +209,7 @@ fn after_a_restart_each_watch_goes_by_what_it_learnt_in_this_very_store() {
     eu.set("/n", "eu 1");
     local.set("/n", "us 1");
     let mut expected: Vec<&str> = Vec::new();
-    // Applied in each store by itself, and once.
+    // The content is applied once in each store.
     for (store, line) in [("default", "load default 1"), ("eu", "load eu 1"), ("us", "load us 1")] {
         define(store, "CHANGED");
         expected.push(line);
@@ -215,17 +217,17 @@ fn after_a_restart_each_watch_goes_by_what_it_learnt_in_this_very_store() {
         run_once(&sandbox, &witness);
         journal.wait_for(&expected);
     }
-    // What changed while no daemon ran runs. (What `us` meant was applied there.)
+    // A change made while no daemon ran runs.
     local.set("/n", "us 2");
     expected.push("load us 2");
     run_once(&sandbox, &witness);
     journal.wait_for(&expected);
-    // The name means another place now, where nothing was applied.
+    // The names now stand for other URLs, where nothing was applied.
     name_stores(&sandbox, [("eu", &local.url()), ("us", &eu.url())]);
     expected.push("load eu 1");
     run_once(&sandbox, &witness);
     journal.wait_for(&expected);
-    // A first load elsewhere is no change.
+    // The first load in another store is no change.
     define("default", "false");
     run_once(&sandbox, &witness);
     define("us", "false");
@@ -237,9 +239,9 @@ fn after_a_restart_each_watch_goes_by_what_it_learnt_in_this_very_store() {
     journal.wait_for(&expected);
 }
 
-// "Runs' intents ... must not carry over": what a killed daemon left unfinished in one store is not owed in another.
+// "Runs' intents ... must not carry over": a run that a killed daemon left unfinished.
 #[test]
-fn what_was_interrupted_in_one_store_is_not_owed_in_another() {
+fn a_run_interrupted_in_one_store_is_not_repeated_in_another() {
     let sandbox = Sandbox::directory();
     let local = directory(&sandbox, "local");
     name_stores(&sandbox, [("local", &local.url())]);
@@ -271,7 +273,8 @@ fn what_was_interrupted_in_one_store_is_not_owed_in_another() {
     }
 }
 
-// "An unknown store name is an error of the file at load, with FILE:LINE:COLUMN, near-miss suggestion and the remedy"
+// "An unknown store name is an error of the file at load, with FILE:LINE:COLUMN, near-miss suggestion and the
+// remedy"
 #[test]
 fn an_unknown_store_is_an_error_of_its_file_with_suggestion_and_remedy() {
     let sandbox = Sandbox::directory();
@@ -281,8 +284,8 @@ fn an_unknown_store_is_an_error_of_its_file_with_suggestion_and_remedy() {
     let wrong = in_store("loca", "/n", &journal, "");
     sandbox.config("wrong.twc", format!("// A comment.\n  {wrong}"));
     sandbox.config("right.twc", in_store("local", "/n", &journal, ""));
-    let said = "wrong.twc:2:3: `store`: unknown store \"loca\"; add [stores.loca] to twitcher.toml and restart the \
-                daemon; did you mean `local`?";
+    let said = "wrong.twc:2:3: `store`: unknown store \"loca\"; add [stores.loca] to twitcher.toml and \
+                restart the daemon; did you mean `local`?";
     local.set("/n", "1");
     let daemon = sandbox.start();
     journal.wait_for(&["local load 1"]);
@@ -294,13 +297,13 @@ fn an_unknown_store_is_an_error_of_its_file_with_suggestion_and_remedy() {
     check("right.twc").finish().expect(0);
     check("wrong.twc").finish().expect(1).expect_said(&[said]);
 
-    // The stores are those of the config directory, where the file lies in one.
+    // A file in a config directory can name the stores of that directory.
     sandbox.config("below/right.twc", in_store("local", "/n", &journal, ""));
     let below = check("below/right.twc").finish().expect(1);
     below.expect_said(&["unknown store \"local\""]);
     check("below/right.twc").env("TWITCHER_CONFIG_PATH", sandbox.configs()).finish().expect(0);
 
-    // Where nobody can know the names, any will do.
+    // If the settings cannot be read, `check` accepts any name.
     settings(&sandbox, "store = [");
     check("wrong.twc").finish().expect(0).expect_said(&[
         "warning: ",
@@ -366,7 +369,7 @@ fn client_commands_take_the_name_of_a_store() {
         .expect_said(&["has no scheme; write zk://", "dir:PATH"]);
 }
 
-// "`--store` ... replace[s] the default store only", also by a name.
+// "`--store` ... replace[s] the default store only", also with a name.
 #[test]
 fn a_flag_replaces_the_default_store_only() {
     let sandbox = Sandbox::directory();
@@ -390,7 +393,7 @@ fn a_flag_replaces_the_default_store_only() {
     runs_with(sandbox.daemon_on("other").start(), ["default load other", "local load local"]);
 }
 
-// "Opening one store that fails ... should not stop the daemon": it heals.
+// "Opening one store that fails ... should not stop the daemon"
 #[test]
 fn a_directory_store_that_cannot_be_watched_is_tried_again() {
     let sandbox = Sandbox::zookeeper();
@@ -401,7 +404,7 @@ fn a_directory_store_that_cannot_be_watched_is_tried_again() {
     let (journal, local_journal) = (sandbox.journal(), sandbox.journal_named("local"));
     sandbox.config("app.twc", in_store("default", "/n", &journal, ""));
     sandbox.config("local.twc", in_store("local", "/n", &local_journal, ""));
-    // The configs take the only one there is.
+    // The config directory takes the only inotify instance that is allowed.
     let limit = |most: u32| format!("echo {most} > /proc/sys/user/max_inotify_instances");
     let script = format!("{}; exec \"$@\"", limit(1));
     let confined = ["unshare", "--user", "--map-root-user", "sh", "-c", &script, "sh"];
@@ -414,8 +417,7 @@ fn a_directory_store_that_cannot_be_watched_is_tried_again() {
     journal.wait_for(&["default load 2"]);
     local_journal.wait_for(&[]);
     let target = format!("--target={}", daemon.process().0);
-    let raised =
-        std::process::Command::new("nsenter").args(["--user", &target, "sh", "-c", &limit(9)]).status();
+    let raised = command("nsenter").args(["--user", &target, "sh", "-c", &limit(9)]).status();
     assert!(raised.expect("run nsenter").success());
     local_journal.wait_for(&["local load 1"]);
     daemon.wait_for_log(&["store local: connected to directory"]);

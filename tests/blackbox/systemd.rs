@@ -1,4 +1,5 @@
-//! What the service manager is told, by the word of sd_notify(3), and what its variables never reach.
+//! What the daemon tells systemd, as sd_notify(3) describes it, and which processes must not get systemd's
+//! variables.
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,14 +13,14 @@ use crate::harness::{
     Daemon, Message, Notify, Sandbox, Twitcher, exec, require_root, wait, wait_for, wait_until, watch,
 };
 
-/// The daemon of the sandbox, with a service manager that listens.
+/// The command that runs the daemon of the sandbox, and the service manager that it notifies.
 fn managed(sandbox: &Sandbox) -> (Notify, Twitcher) {
     let notify = Notify::at(&sandbox.path("notify"));
     let daemon = sandbox.daemon().env("NOTIFY_SOCKET", notify.name());
     (notify, daemon)
 }
 
-/// `/n` says `content`, and `app.twc` has one watch that runs `script` at each change of it.
+/// A sandbox in which `/n` contains `content`, with a watch that runs `script` at each change of it.
 fn sandbox(script: &str) -> Sandbox {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "content");
@@ -27,11 +28,11 @@ fn sandbox(script: &str) -> Sandbox {
     sandbox
 }
 
-// "READY=1: Tells the service manager that service startup is finished": the configs are in force, as far as they can be.
+// "READY=1: Tells the service manager that service startup is finished": each config is loaded or has failed.
 #[test]
 fn it_is_ready_when_the_configs_are_loaded_and_not_before() {
     let sandbox = sandbox("true");
-    // It is given up after two seconds, start and all.
+    // The daemon gives this config up after two seconds, which include the start of the evaluator.
     sandbox.config("endless.twc", "loop {}");
     let (notify, daemon) = managed(&sandbox);
     let began = Instant::now();
@@ -41,16 +42,16 @@ fn it_is_ready_when_the_configs_are_loaded_and_not_before() {
     assert_eq!(
         notify.status_at(&ready).as_deref(),
         Some("1 watch, 0 running, 0 failing; store connected"),
-        "the status is there by then"
+        "the status comes with READY or before it"
     );
     daemon.wait_for_log(&["endless.twc", "did not end"]);
 }
 
-// "and the store was tried": it says so as well if it is away, or nothing would start that can start.
+// "and the store was tried": the daemon is ready also if the store is away, because other watches may work.
 #[test]
 fn it_is_ready_when_the_store_was_tried_and_not_before() {
     let sandbox = sandbox("true");
-    // Connections are taken, and no word is ever said.
+    // This server accepts connections and never replies.
     let silent = TcpListener::bind("127.0.0.1:0").expect("listen");
     let address = silent.local_addr().expect("an address");
     let notify = Notify::at(&sandbox.path("notify"));
@@ -59,7 +60,7 @@ fn it_is_ready_when_the_store_was_tried_and_not_before() {
     let daemon = daemon.env("NOTIFY_SOCKET", notify.name()).start();
     daemon.wait_for_log(&["configs loaded: 1 watch"]);
     let ready = notify.wait_for_stage(1, "READY");
-    // Three fifths of the session timeout is what a server has to answer.
+    // A server has three fifths of the session timeout to reply.
     assert!(ready.at - began >= Duration::from_secs(1), "{:?} after the start", ready.at - began);
     assert_eq!(
         notify.status_at(&ready).as_deref(),
@@ -68,16 +69,16 @@ fn it_is_ready_when_the_store_was_tried_and_not_before() {
     daemon.wait_for_log(&["store: not connected"]);
 }
 
-/// Of the clock that `MONOTONIC_USEC` tells.
+/// The time of the clock that `MONOTONIC_USEC` is read from.
 fn microseconds() -> u64 {
     let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).expect("a clock"));
     now.as_micros().try_into().expect("not that long")
 }
 
-// "RELOADING=1: ... when the service manager ... reloading its configuration", with "MONOTONIC_USEC="; "Once reloading is
-// complete another notification message must be sent, containing READY=1".
+// "RELOADING=1: ... when the service manager ... reloading its configuration", with "MONOTONIC_USEC="; "Once
+// reloading is complete another notification message must be sent, containing READY=1".
 #[test]
-fn a_reload_is_told_and_is_over_when_its_configs_are_in_force() {
+fn a_reload_is_announced_and_ends_when_its_configs_are_loaded() {
     let sandbox = sandbox("true");
     let (notify, daemon) = managed(&sandbox);
     let daemon = daemon.start();
@@ -98,9 +99,9 @@ fn a_reload_is_told_and_is_over_when_its_configs_are_in_force() {
     }
 }
 
-// systemd waits for the READY that follows the RELOADING with the newest time.
+// Systemd waits for the READY that follows the RELOADING with the newest time.
 #[test]
-fn many_reloads_at_once_end_with_one_that_knows_them_all() {
+fn of_many_reloads_at_once_the_last_ready_comes_after_all() {
     let sandbox = sandbox("true");
     let (notify, daemon) = managed(&sandbox);
     let daemon = daemon.start();
@@ -127,7 +128,7 @@ fn many_reloads_at_once_end_with_one_that_knows_them_all() {
 
 // "STOPPING=1: Tells the service manager that the service is beginning its shutdown."
 #[test]
-fn a_stop_is_told_at_its_first_signal_and_ends_what_is_told() {
+fn a_stop_is_announced_at_its_first_signal_and_nothing_after_it() {
     let sandbox = Sandbox::directory();
     let (journal, gate) = (sandbox.journal(), sandbox.gate());
     sandbox.nodes.set("/n", "content");
@@ -146,9 +147,10 @@ fn a_stop_is_told_at_its_first_signal_and_ends_what_is_told() {
     assert_eq!(notify.stages(), ["READY", "STOPPING"]);
 }
 
-// "STATUS=: Passes a single-line UTF-8 status string back to the service manager that describes the service state."
+// "STATUS=: Passes a single-line UTF-8 status string back to the service manager that describes the service
+// state."
 #[test]
-fn the_status_tells_what_the_daemon_has_to_do() {
+fn the_status_counts_watches_running_and_failing() {
     let sandbox = Sandbox::directory();
     let gate = sandbox.gate();
     sandbox.nodes.set("/n", "content");
@@ -166,7 +168,7 @@ fn the_status_tells_what_the_daemon_has_to_do() {
     sandbox.config("app.twc", text[..2].concat());
     notify.wait_for_status("2 watches, 0 running, 1 failing; store connected");
     drop(daemon);
-    // What stays stopped over a restart counts from the start.
+    // A watch that stays stopped over a restart counts as failing from the start.
     sandbox.config("app.twc", text.concat());
     let daemon = sandbox.daemon().env("NOTIFY_SOCKET", notify.name()).start();
     notify.wait_for_status("3 watches, 0 running, 2 failing; store connected");
@@ -175,9 +177,9 @@ fn the_status_tells_what_the_daemon_has_to_do() {
     drop(daemon);
 }
 
-// Each line wakes systemd up, and whoever follows its properties.
+// Each message wakes up systemd and every program that follows the unit's properties.
 #[test]
-fn the_status_of_a_busy_daemon_is_told_about_once_a_second_and_that_of_an_idle_one_not_at_all() {
+fn a_busy_daemon_sends_its_status_about_once_a_second_and_an_idle_one_sends_none() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "0");
@@ -192,20 +194,21 @@ fn the_status_of_a_busy_daemon_is_told_about_once_a_second_and_that_of_an_idle_o
     }
     notify.wait_for_status("1 watch, 0 running, 0 failing; store connected");
     let (told, busy) = (notify.statuses().len(), began.elapsed().as_secs());
-    // One more for each end of the time, and for the start and for what was told when it was ready.
+    // Two more for the partial seconds at both ends, one for the start, and one for READY.
     assert!(told as u64 <= busy + 4, "{told} in {busy} s: {:?}", notify.statuses());
     let heard = notify.heard().len();
     wait::throughout(Duration::from_secs(2), || assert_eq!(notify.heard().len(), heard));
 }
 
-/// With its watchdog at 200 ms.
+/// The command with a watchdog of 200 ms.
 fn watched(daemon: Twitcher) -> Twitcher {
     daemon.env("WATCHDOG_USEC", "200000")
 }
 
-// "WATCHDOG=1: Tells the service manager to update the watchdog timestamp", "send keep-alive pings ... every half of" it.
+// "WATCHDOG=1: Tells the service manager to update the watchdog timestamp", "send keep-alive pings ... every
+// half of" it.
 #[test]
-fn the_watchdog_is_fed_as_long_as_the_daemon_turns_and_no_longer() {
+fn the_watchdog_is_fed_only_while_the_daemons_loop_runs() {
     let sandbox = sandbox("true");
     let (notify, daemon) = managed(&sandbox);
     let daemon = watched(daemon).start();
@@ -221,11 +224,11 @@ fn the_watchdog_is_fed_as_long_as_the_daemon_turns_and_no_longer() {
     let least = Duration::from_millis(90) * (feeds.len() as u32 - 1);
     assert!(last.at - first.at >= least, "{} in {:?}", feeds.len(), last.at - first.at);
     daemon.signal(Signal::SIGSTOP);
-    wait_until("the daemon to stand still", || {
+    wait_until("the daemon to be stopped", || {
         fs::read_to_string(format!("/proc/{}/stat", daemon.process().0))
             .is_ok_and(|stat| stat.contains(") T"))
     });
-    // The ear has taken what was said before.
+    // The listener has received what was sent before.
     let mut before = usize::MAX;
     wait_until("silence", || std::mem::replace(&mut before, notify.feeds()) == notify.feeds());
     wait::throughout(Duration::from_secs(1), || assert_eq!(notify.feeds(), before));
@@ -251,7 +254,7 @@ fn only_a_watchdog_of_this_process_is_fed() {
     }
 }
 
-/// Each update still runs.
+/// Panics unless updates still run and a reload works.
 #[track_caller]
 fn works(sandbox: &Sandbox, daemon: &mut Daemon) {
     let journal = sandbox.journal();
@@ -267,7 +270,7 @@ fn works(sandbox: &Sandbox, daemon: &mut Daemon) {
 }
 
 #[test]
-fn a_service_manager_that_is_gone_is_said_once_and_harms_nothing() {
+fn a_missing_service_manager_is_logged_once_and_harms_nothing() {
     for (name, reason) in [
         ("/no/such/socket", "No such file"),
         ("dead", "Connection refused"),
@@ -289,11 +292,11 @@ fn a_service_manager_that_is_gone_is_said_once_and_harms_nothing() {
 }
 
 #[test]
-fn a_service_manager_that_takes_nothing_harms_nothing_and_hears_it_later() {
+fn a_service_manager_that_hangs_harms_nothing_and_gets_everything_later() {
     let sandbox = sandbox("true");
     let path = sandbox.path("notify");
     let full = UnixDatagram::bind(&path).expect("listen");
-    // Each from a socket of its own, which may have less room than the queue.
+    // Each message comes from a new socket, because one socket's buffer may hold less than the queue.
     let make_noise = || {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
@@ -311,7 +314,7 @@ fn a_service_manager_that_takes_nothing_harms_nothing_and_hears_it_later() {
     assert!(daemon.log_lines(&["systemd cannot be told"]).is_empty(), "{:#?}", daemon.log());
 }
 
-/// What systemd has for the daemon alone.
+/// The variables that systemd sets for the daemon alone.
 const VARIABLES: [(&str, &str); 8] = [
     ("CREDENTIALS_DIRECTORY", "/run/credentials/twitcher.service"),
     ("NOTIFY_SOCKET", "/no/such/socket"),
@@ -323,7 +326,7 @@ const VARIABLES: [(&str, &str); 8] = [
     ("LISTEN_FDNAMES", "unknown"),
 ];
 
-/// The daemon of the sandbox, as systemd starts it.
+/// Starts the daemon of the sandbox with the variables that systemd sets.
 fn with_variables(sandbox: &Sandbox) -> Daemon {
     VARIABLES.iter().fold(sandbox.daemon(), |daemon, (name, value)| daemon.env(name, value)).start()
 }

@@ -1,4 +1,4 @@
-//! `twitcher watch`: a node followed live, on both stores.
+//! `twitcher watch`: follows a node, on both stores.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,9 +9,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Nodes, Proxy, Sandbox, ZooKeeper, kazoo, on_both_stores, python, wait_until};
+use crate::harness::{Daemon, Nodes, Proxy, Sandbox, ZooKeeper, kazoo, on_both_stores, wait_until};
 
-/// What it has said so far, without times and versions: `changed 3 bytes: one`.
+/// The lines so far, without times and versions: `changed 3 bytes: one`.
 fn said(watch: &Daemon) -> Vec<String> {
     watch.log().iter().map(|line| without_numbers(line)).collect()
 }
@@ -72,7 +72,7 @@ fn each_change_of_a_node_is_one_line_after_its_present_state() {
 
 // "full in `--json`" with "children as an array"
 #[test]
-fn json_has_everything_and_count_ends_it() {
+fn json_has_the_whole_content_and_count_ends_the_command() {
     on_both_stores(|sandbox| {
         let long = "x".repeat(100_000);
         sandbox.nodes.set("/n", &long);
@@ -115,7 +115,7 @@ fn children_are_followed() {
     });
 }
 
-// "A closed stdout (`| head -1`) ends it quietly with exit 0": at once, and not at the next change.
+// "A closed stdout (`| head -1`) ends it quietly with exit 0": at once, not at the next change.
 #[test]
 fn it_ends_when_nobody_reads_it_any_more() {
     on_both_stores(|sandbox| {
@@ -128,11 +128,11 @@ fn it_ends_when_nobody_reads_it_any_more() {
     });
 }
 
-// "until interrupted", also where it waits for a reader that does not read.
+// "until interrupted", also while it waits for a reader that does not read.
 #[test]
 fn it_can_be_interrupted_while_it_writes() {
     let sandbox = Sandbox::directory();
-    // More than a pipe takes.
+    // This is more than a pipe holds.
     sandbox.nodes.set("/n", vec![b'x'; 1 << 20]);
     let pipe = sandbox.path("pipe");
     mkfifo(&pipe, Mode::S_IRWXU).expect("make a pipe");
@@ -160,9 +160,10 @@ fn it_fails_within_the_session_timeout_when_it_cannot_connect() {
     }
 }
 
-// "later it says on stderr that the connection is lost/back and goes on", and what did not change is no line.
+// "later it says on stderr that the connection is lost/back and goes on". A node that did not change brings
+// no line.
 #[test]
-fn a_lost_connection_is_said_on_stderr_and_what_changed_meanwhile_is_told() {
+fn a_lost_connection_is_reported_on_stderr_and_a_change_made_meanwhile_brings_a_line() {
     let sandbox = Sandbox::zookeeper();
     let proxy = Proxy::to(&ZooKeeper::shared().address());
     sandbox.nodes.set("/n", "one");
@@ -188,7 +189,7 @@ fn a_lost_connection_is_said_on_stderr_and_what_changed_meanwhile_is_told() {
 }
 
 #[test]
-fn a_node_that_cannot_be_read_is_said_and_told_again_when_it_can() {
+fn an_unreadable_node_is_reported_and_shown_when_it_can_be_read() {
     let sandbox = Sandbox::zookeeper();
     let Nodes::ZooKeeper { address, root } = &sandbox.nodes else { unreachable!() };
     sandbox.nodes.set("/n", "one");
@@ -206,25 +207,13 @@ fn a_node_that_cannot_be_read_is_said_and_told_again_when_it_can() {
 fn a_line_is_cut_to_the_width_of_the_terminal() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "x".repeat(1000));
-    let script = format!(
-        "import fcntl, os, pty, struct, termios\n\
-         pid, terminal = pty.fork()\n\
-         if pid == 0:\n    \
-             fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 90, 0, 0))\n    \
-             os.execv({binary:?}, ['twitcher', 'watch', '/n', '--store', {store:?}, '--count', '1'])\n\
-         line = b''\n\
-         while not line.endswith(b'\\n'): line += os.read(terminal, 4096)\n\
-         assert os.waitpid(pid, 0)[1] == 0\n\
-         print(line.decode().strip(), end='')\n",
-        binary = env!("CARGO_BIN_EXE_twitcher"),
-        store = sandbox.nodes.url(),
-    );
-    let line = python(&script);
-    assert!(line.contains(", 1000 bytes: xxx") && line.len() == 90, "{line}");
+    let (code, line) = sandbox.client(["watch", "/n", "--count", "1"]).finish_on_terminal(90);
+    let line = line.trim();
+    assert!(code == Some(0) && line.contains(", 1000 bytes: xxx") && line.len() == 90, "{line}");
 }
 
 #[test]
-fn it_takes_the_name_of_a_store_and_refuses_what_makes_no_sense() {
+fn it_takes_the_name_of_a_store_and_refuses_wrong_arguments() {
     let sandbox = Sandbox::directory();
     let settings = format!("[stores.local]\nurl = {:?}\n", sandbox.nodes.url());
     std::fs::write(sandbox.configs().join("twitcher.toml"), settings).expect("write the settings");

@@ -1,5 +1,5 @@
-//! The manual page twitcher(1) and the completions, which are generated from the one definition of the command line and
-//! committed, so that packages are built without it.
+//! The manual page twitcher(1) and the completions. They are generated from the definition of the command
+//! line and committed, so that packages can be built without generating them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,10 +13,10 @@ use super::here;
 
 const PAGE: &str = "packaging/man/man1/twitcher.1";
 
-/// The sections that no definition gives.
+/// The sections that are not generated.
 const CLOSING: &str = "packaging/man/closing.roff";
 
-/// The command line as users see it: a hidden subcommand would be completed all the same.
+/// The command line as users see it. Without this, completions would contain hidden subcommands, too.
 fn visible() -> clap::Command {
     let whole = command();
     clap::Command::new("twitcher")
@@ -28,18 +28,19 @@ fn visible() -> clap::Command {
         .subcommands(whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned())
 }
 
-/// Fails unless the committed file is this. With UPDATE in the environment, makes it so.
+/// Panics unless the committed file has this text. With UPDATE in the environment, writes it first.
 fn expect_committed(path: &str, text: &str) {
     if std::env::var_os("UPDATE").is_some() {
         fs::create_dir_all(here(path).parent().unwrap()).unwrap();
         fs::write(here(path), text).unwrap();
     }
     let committed = fs::read_to_string(here(path)).unwrap_or_default();
-    // Not both texts: they are long.
+    // The texts are too long to be shown as a whole.
     let difference = committed.lines().zip(text.lines()).find(|(committed, new)| committed != new);
     assert!(
         committed == text,
-        "{path} is stale; refresh it with: UPDATE=1 cargo test --test shipped generated\nfirst difference: {difference:?}"
+        "{path} is stale; refresh it with: UPDATE=1 cargo test --test shipped generated\n\
+         first difference: {difference:?}"
     );
 }
 
@@ -53,8 +54,8 @@ fn options<'a>(arguments: impl Iterator<Item = &'a clap::Arg>) -> String {
     text.split_once(".SH OPTIONS\n").map_or(String::new(), |(_, options)| options.to_owned())
 }
 
-/// The arguments that several commands have in common, by the names of their groups: where the nodes are, and which
-/// daemon. They are described once.
+/// The arguments that several commands share, by the names of their groups, with these commands. The page
+/// describes them once.
 fn shared(whole: &clap::Command) -> BTreeMap<String, (Vec<&str>, Vec<&clap::Arg>)> {
     let mut shared = BTreeMap::<_, (Vec<_>, Vec<_>)>::new();
     for command in whole.get_subcommands() {
@@ -71,12 +72,12 @@ fn shared(whole: &clap::Command) -> BTreeMap<String, (Vec<&str>, Vec<&clap::Arg>
     shared
 }
 
-/// `StoreArgs` as a heading: STORE OPTIONS.
+/// The heading for a group of arguments: STORE OPTIONS for `StoreArgs`.
 fn heading(group: &str) -> String {
     format!("{} OPTIONS", group.trim_end_matches("Args").to_uppercase())
 }
 
-/// How a command is called, without the program's name.
+/// The synopsis of a command without the program's name.
 fn usage(command: &clap::Command) -> Roff {
     let mut words = vec![bold(command.get_name())];
     if command.get_arguments().any(|arg| !arg.is_positional() && arg.get_id() != "help") {
@@ -114,7 +115,7 @@ fn page() -> String {
     let man = Man::new(whole.clone());
     let mut name = Vec::new();
     man.render_name_section(&mut name).unwrap();
-    // Without a date: it would be that of the build, or wrong.
+    // The page has no date. It would be the date of the build, or wrong.
     let mut page = format!(".TH TWITCHER 1 \"\" \"twitcher {}\" \"Twitcher\"\n", env!("CARGO_PKG_VERSION"));
     page += &String::from_utf8(name).unwrap();
     page += ".SH SYNOPSIS\n\\fBtwitcher\\fR [options]\n";

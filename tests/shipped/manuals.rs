@@ -1,25 +1,25 @@
-//! The manuals against the real thing: each example runs, and each key, function and constant that there is stands there.
+//! The manuals agree with the program: each example runs, and each key, function and constant has an entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use twitcher::model::Resource;
 use twitcher::watch::{Condition, Event};
 
-use super::{here, twitcher};
+use super::{command, here, twitcher};
 
 const SETTINGS: &str = "docs/man/twitcher.toml.5.md";
 const CONFIGS: &str = "docs/man/twitcher.twc.5.md";
 
-/// The stores that the examples name.
+/// Settings with the stores that the examples name.
 const STORES: &str =
     "[stores.eu]\nurl = \"dir:/nonexistent/eu\"\n[stores.local]\nurl = \"dir:/nonexistent/local\"\n";
 
-/// A fenced part of a document.
+/// A fenced block of a document.
 struct Block {
     language: String,
     text: String,
@@ -27,7 +27,7 @@ struct Block {
     place: String,
 }
 
-/// Everything that people are given to read.
+/// All documents for users.
 fn documents() -> Vec<String> {
     let mut found = vec!["README.md".to_owned()];
     for directory in ["docs", "docs/man"] {
@@ -61,12 +61,13 @@ fn blocks(document: &str) -> Vec<Block> {
     found
 }
 
-/// As it can be here: the users and groups of the examples are the reader's.
+/// The example with users and groups that exist here.
 fn substituted(example: &str) -> String {
     example.replace("uid: \"deploy\"", "uid: \"nobody\"").replace("group = \"ops\"", "group = \"root\"")
 }
 
-/// The examples' stores and the document's modules. A module's first line says its name: `// lib/usual.rhai`.
+/// A config directory with the examples' stores and the document's modules. A module's first line is its
+/// name: `// lib/usual.rhai`.
 fn config_directory(blocks: &[Block]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("twitcher.toml"), STORES).unwrap();
@@ -111,14 +112,14 @@ fn every_config_in_the_documents_passes_check() {
     assert!(examples > 40, "{examples}");
 }
 
-/// What the settings of the examples name in /etc/twitcher, made with the commands that are documented for it.
+/// The certificates that the examples name in /etc/twitcher, made with the documented commands.
 fn certificates() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let blocks = blocks("docs/security.md");
     let commands = blocks.iter().find(|block| block.text.starts_with("openssl req -x509"));
     let commands = &commands.expect("how certificates are made").text;
     let script = format!("{commands}cp client.crt client.pem\ncp ca.pem eu-ca.pem\n");
-    let output = Command::new("sh").args(["-euc", &script]).current_dir(directory.path()).output();
+    let output = command("sh").args(["-euc", &script]).current_dir(directory.path()).output();
     let output = output.expect("run sh");
     assert!(output.status.success(), "this test needs openssl(1): {}", said(&output));
     directory
@@ -142,13 +143,13 @@ fn every_settings_file_in_the_documents_is_read() {
     assert!(examples > 15, "{examples}");
 }
 
-/// The commands at an example's head: `//   twitcher set /node data`.
+/// The commands in the first lines of an example: `//   twitcher set /node data`.
 fn commands(block: &Block) -> Vec<&str> {
     let lines = block.text.lines().map_while(|line| line.strip_prefix("//   "));
     lines.filter(|line| line.starts_with("twitcher ")).collect()
 }
 
-/// All that the daemon says when each of these commands was followed by a `twitcher run --once`.
+/// Runs `twitcher run --once` after each of these commands, and returns all that it logs.
 fn log_of(config: &str, modules: &[Block], commands: &[&str]) -> String {
     let configs = config_directory(modules);
     fs::write(configs.path().join("example.twc"), config).unwrap();
@@ -156,12 +157,11 @@ fn log_of(config: &str, modules: &[Block], commands: &[&str]) -> String {
     let store = format!("dir:{}", home.path().join("nodes").display());
     fs::create_dir(home.path().join("nodes")).unwrap();
     let shell = |script: &str| {
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(script).env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        let output = command
+        let output = command("sh")
+            .args(["-c", script])
             .env("BINARY", env!("CARGO_BIN_EXE_twitcher"))
             .env("STORE", &store)
-            .env("CONFIGS", configs.path())
+            .env("TWITCHER_CONFIG_PATH", configs.path())
             .env("TWITCHER_HOME", home.path())
             .output();
         output.expect("run sh")
@@ -173,8 +173,8 @@ fn log_of(config: &str, modules: &[Block], commands: &[&str]) -> String {
         let output = shell(&format!("{defined}{command}"));
         assert!(output.status.success(), "{command}: {}", said(&output));
         log += &said(&shell(
-            "exec \"$BINARY\" run --once --store \"$STORE\" --config-path \"$CONFIGS\" \
-             --state-dir \"$TWITCHER_HOME/state\" --control-socket \"$TWITCHER_HOME/control.sock\"",
+            "exec \"$BINARY\" run --once --store \"$STORE\" --state-dir \"$TWITCHER_HOME/state\" \
+             --control-socket \"$TWITCHER_HOME/control.sock\"",
         ));
     }
     log
@@ -190,7 +190,7 @@ fn the_examples_do_what_the_manual_says_they_do() {
         if commands.is_empty() {
             continue;
         }
-        assert_eq!(expected.language, "text", "{}: what is expected of it is not said", example.place);
+        assert_eq!(expected.language, "text", "{}: a block with the expected log is missing", example.place);
         let log = log_of(&example.text, &blocks, &commands);
         let unsent = expected.text.lines().filter(|line| !log.contains(line.trim_end()));
         wrong.extend(unsent.map(|line| format!("{}: {line:?} is not in its log:\n{log}", expected.place)));
@@ -200,20 +200,20 @@ fn the_examples_do_what_the_manual_says_they_do() {
     assert!(examples > 25, "{examples}");
 }
 
-/// The text of a section of a manual, by its heading in capitals.
+/// The text of the section of a manual with this heading, which is in capitals.
 fn section<'a>(manual: &'a str, heading: &str) -> &'a str {
     let (_, section) =
         manual.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
     section.split("\n## ").next().unwrap_or_default()
 }
 
-/// The entries of a text, by their headings. `### env(name), env(name, default)` is `env`.
+/// The entries of a text by their headings: what follows each `### `.
 fn entries(text: &str) -> BTreeMap<&str, &str> {
     let entries = text.split("\n### ").skip(1).map(|entry| entry.split("\n## ").next().unwrap_or_default());
     entries.map(|entry| entry.split_once('\n').expect("more than a heading")).collect()
 }
 
-/// The first cells of the tables in a text.
+/// The first cells of all rows of the tables in a text.
 fn rows(text: &str) -> BTreeSet<&str> {
     text.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0)).collect()
 }
@@ -222,17 +222,17 @@ fn set<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
     names.into_iter().collect()
 }
 
-/// What stands in quotes in a part of a source.
+/// The quoted strings in a part of a source.
 fn quoted(source: &str) -> impl Iterator<Item = &str> {
     source.split('"').skip(1).step_by(2)
 }
 
-/// What stands in quotes after each occurrence of `before`.
+/// The string that starts with each occurrence of `before`, up to its closing quote.
 fn named_after<'a>(source: &'a str, before: &str) -> BTreeSet<&'a str> {
     set(source.split(before).skip(1).filter_map(|rest| rest.split('"').next()))
 }
 
-/// Fails unless the entry says what there is without the key, and shows it in a block of this language.
+/// Panics unless the entry has the type and the default of the key, and an example of it in this language.
 fn assert_complete(key: &str, entry: &str, language: &str, shown: &str) {
     let (first, _) = entry.trim_start().split_once("\n\n").unwrap_or_else(|| panic!("{key}: no example"));
     let says_default = first.contains(", default") || first.contains(", required");
@@ -243,8 +243,9 @@ fn assert_complete(key: &str, entry: &str, language: &str, shown: &str) {
     assert!(shows, "{key}: no example has {shown:?}");
 }
 
-/// The tables of keys in the code, by the key whose map they are of. In `register.rs` `KEYS` has those of a watch and
-/// `RETRY_KEYS` those of `retry`; in a file beside it, `KEYS` has those of the key that the file is called after.
+/// The tables of keys in the sources, by the key whose map they describe. In `register.rs` `KEYS` has the
+/// keys of a watch (by the empty name) and `RETRY_KEYS` those of `retry`. In the files below `register`,
+/// `KEYS` has the keys of the map after which the file is named.
 fn keys_of_watches() -> BTreeMap<String, BTreeSet<String>> {
     let beside = fs::read_dir(here("src/config/register")).unwrap().map(|entry| entry.unwrap().path());
     let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -256,7 +257,7 @@ fn keys_of_watches() -> BTreeMap<String, BTreeSet<String>> {
             let Some((name, rest)) = constant.split_once("KEYS: [&str; ") else { continue };
             let map = if name.is_empty() { file.clone() } else { name.trim_end_matches('_').to_lowercase() };
             let keys = quoted(rest.split("];").next().unwrap()).map(str::to_owned).collect();
-            assert!(tables.insert(map, keys).is_none(), "two tables of one key's");
+            assert!(tables.insert(map, keys).is_none(), "two tables for one key");
         }
     }
     tables
@@ -286,7 +287,7 @@ fn every_function_and_constant_has_an_entry() {
         sources.iter().flat_map(|source| named_after(source, "register_fn(\"")).collect();
     functions.retain(|name| name.starts_with(char::is_alphabetic));
     assert!(functions.len() >= 8, "{functions:?}");
-    // The language's own, of which a config or a function has another.
+    // Functions of the language that mean something else in configs or function actions.
     functions.extend(["Fn", "import", "print", "debug"]);
     let mut documented = BTreeSet::new();
     for part in ["FUNCTIONS OF CONFIGS", "FUNCTION ACTIONS"] {
@@ -315,29 +316,30 @@ fn the_tables_of_states_and_events_are_those_of_the_code() {
     assert_eq!(rows(section(&manual, "EVENTS")), set(Event::ALL.map(Event::as_str)));
 }
 
-/// What the reader of settings says of a file.
+/// What `check` says about settings with this text.
 fn complaint(text: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("twitcher.toml"), text).unwrap();
     said(&check(directory.path()))
 }
 
-/// The keys of a block of `twitcher.toml`, asked of the one who knows them. `None` if there is no such block.
+/// The keys of a block of `twitcher.toml`, taken from the error about an unknown key. `None` if there is no
+/// such block.
 fn keys_of_block(header: &str) -> Option<Vec<String>> {
     let said = complaint(&format!("{header}\nno_such_key = 1\n"));
     let (_, expected) = said.split_once("unknown field `no_such_key`, expected ")?;
     Some(expected.split('`').skip(1).step_by(2).map(str::to_owned).collect())
 }
 
-/// Adds the paths of all keys below `prefix`, whose block has this header.
+/// Adds the paths of all keys in the block `prefix`, which has this header.
 fn collect_settings(prefix: &str, header: &str, found: &mut BTreeSet<String>) {
     for key in keys_of_block(header).unwrap_or_else(|| panic!("{header:?} is no block")) {
         let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
         let named = format!("{path}.NAME");
-        // One block, a list of them, or one for each name: whichever it takes.
+        // The key may be a block, a list of blocks, or a block for each name.
         let blocks =
             [(&path, format!("[{path}]")), (&path, format!("[[{path}]]")), (&named, format!("[{named}]"))];
-        // A secret is a text, or the credential of this name: another way to say what it is, and no block.
+        // A secret is a text or `{ credential = NAME }`, which is a value and no block.
         let is_block = |header: &str| keys_of_block(header).is_some_and(|keys| keys != ["credential"]);
         match blocks.iter().find(|(_, header)| is_block(header)) {
             Some((path, header)) => {
@@ -357,7 +359,7 @@ fn collect_settings(prefix: &str, header: &str, found: &mut BTreeSet<String>) {
 fn every_setting_has_an_entry_with_default_and_example() {
     let mut settings = BTreeSet::new();
     collect_settings("", "", &mut settings);
-    // A named store's blocks have the keys of the default one's.
+    // The blocks of a named store have the same keys as those of the default store.
     let inner = |path: &str| {
         path.strip_prefix("stores.NAME.").is_some_and(|rest| settings.contains(rest) && rest.contains('.'))
     };
@@ -377,7 +379,7 @@ fn every_setting_has_an_entry_with_default_and_example() {
     }
 }
 
-// They are generated from these, and name the release.
+// The manual pages are generated from these documents and name the release.
 #[test]
 fn the_manuals_are_of_this_version() {
     for manual in [SETTINGS, CONFIGS] {
@@ -410,7 +412,7 @@ fn every_link_in_the_documents_leads_somewhere() {
     }
 }
 
-/// As GitHub makes it from a heading.
+/// The anchor that GitHub makes of a heading.
 fn anchor_of(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = words.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));

@@ -1,4 +1,4 @@
-//! The metrics, and what rests on their names: the alerts, the dashboard and the document.
+//! The metrics, and what depends on their names: the alerts, the dashboard and the document.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,12 +12,12 @@ use twitcher::metrics::{Gauges, Metrics, WatchCounts};
 use twitcher::model::WatchKey;
 use twitcher::watch::{Condition, Policy, Snapshot, Watch};
 
-use super::here;
+use super::{command, here};
 
 const RULES: &str = "packaging/prometheus/twitcher.rules.yml";
 const DASHBOARD: &str = "packaging/grafana/twitcher.json";
 
-/// With a value of each metric that there is.
+/// The metrics in the text format, with a value of each.
 fn encoding() -> String {
     let failing = Watch::new(Policy::UNLOADED, Snapshot { failures: 1, ..Snapshot::default() });
     let key = WatchKey { file: "git.twc".into(), description: "a \"quoted\" \\ name, ü".into() };
@@ -29,27 +29,21 @@ fn encoding() -> String {
     Metrics::new().expect("metrics").encode(&gauges)
 }
 
-/// Each metric's type, by its name.
+/// The type of each metric by its name.
 fn types(encoding: &str) -> BTreeMap<&str, &str> {
     encoding.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect()
 }
 
-/// Where `tests/run` leaves it, if it is not installed.
+/// The one that `tests/run` has unpacked, or the machine's own.
 fn promtool() -> Command {
     let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("promtool/usr/bin/promtool");
-    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .map(|directory| directory.join("promtool"))
-        .chain([unpacked])
-        .find(|path| path.exists());
-    Command::new(
-        found.expect("this test needs promtool: run tests/run once, or apt-get install -y prometheus"),
-    )
+    command(if unpacked.exists() { unpacked.as_os_str() } else { "promtool".as_ref() })
 }
 
-/// What promtool says of it, which must be nothing bad.
-fn approved(mut command: Command, stdin: &str) {
+/// Panics unless promtool accepts this.
+fn expect_accepted(mut command: Command, stdin: &str) {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("run promtool");
+    let mut child = command.spawn().expect("this test needs promtool: run tests/run");
     child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
@@ -59,7 +53,7 @@ fn approved(mut command: Command, stdin: &str) {
 fn check_rules(path: &Path) {
     let mut command = promtool();
     command.args(["check", "rules", "--lint-fatal"]).arg(path);
-    approved(command, "");
+    expect_accepted(command, "");
 }
 
 fn dashboard() -> Value {
@@ -71,14 +65,14 @@ fn panels(dashboard: &Value) -> &Vec<Value> {
 }
 
 #[test]
-fn promtool_approves_of_the_metrics() {
+fn promtool_accepts_the_metrics() {
     let mut command = promtool();
     command.args(["check", "metrics"]);
-    approved(command, &encoding());
+    expect_accepted(command, &encoding());
 }
 
 #[test]
-fn promtool_approves_of_the_alerts() {
+fn promtool_accepts_the_alerts() {
     check_rules(&here(RULES));
 }
 
@@ -86,11 +80,11 @@ fn promtool_approves_of_the_alerts() {
 fn the_alerts_fire_when_they_should_and_only_then() {
     let mut command = promtool();
     command.args(["test", "rules"]).arg(here("packaging/prometheus/twitcher.rules.test.yml"));
-    approved(command, "");
+    expect_accepted(command, "");
 }
 
 #[test]
-fn each_alert_says_how_bad_it_is_and_where_and_what_helps() {
+fn each_alert_has_its_severity_its_instance_and_a_remedy() {
     let rules = fs::read_to_string(here(RULES)).unwrap();
     let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
     assert_eq!(alerts.len(), 6);
@@ -121,7 +115,7 @@ fn the_alerts_and_the_dashboard_name_metrics_that_exist() {
 }
 
 #[test]
-fn the_document_lists_the_metrics_that_there_are_with_their_labels() {
+fn the_document_lists_all_metrics_with_their_labels() {
     let document = fs::read_to_string(here("docs/operations.md")).unwrap();
     let (_, section) = document.split_once("\n## Metrics\n").expect("the section");
     let (section, _) = section.split_once("\n## ").expect("the next section");
@@ -147,14 +141,18 @@ fn the_document_lists_the_metrics_that_there_are_with_their_labels() {
 }
 
 #[test]
-fn the_panels_of_the_dashboard_are_apart() {
+fn the_panels_of_the_dashboard_do_not_overlap() {
     let dashboard = dashboard();
     let mut ids = BTreeSet::new();
     let mut taken = BTreeMap::new();
     for panel in panels(&dashboard) {
-        assert!(ids.insert(panel["id"].as_u64().expect("an id")), "{}: its id is another's", panel["title"]);
+        assert!(
+            ids.insert(panel["id"].as_u64().expect("an id")),
+            "{}: another panel has its id",
+            panel["title"]
+        );
         let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().expect(key));
-        assert!(w > 0 && h > 0 && x + w <= 24, "{}: beside the grid", panel["title"]);
+        assert!(w > 0 && h > 0 && x + w <= 24, "{}: outside of the grid", panel["title"]);
         for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
             let other = taken.insert(cell, &panel["title"]);
             assert!(other.is_none(), "{} covers {}", panel["title"], other.unwrap());
@@ -163,7 +161,7 @@ fn the_panels_of_the_dashboard_are_apart() {
 }
 
 #[test]
-fn every_query_of_the_dashboard_can_be_parsed_and_asks_what_is_chosen() {
+fn every_query_of_the_dashboard_parses_and_uses_the_chosen_job_and_instance() {
     let dashboard = dashboard();
     let mut rules = Vec::new();
     for panel in panels(&dashboard) {
@@ -175,12 +173,12 @@ fn every_query_of_the_dashboard_can_be_parsed_and_asks_what_is_chosen() {
                 assert!(expr.contains(chosen), "{}: {expr}", panel["title"]);
             }
             assert_eq!(target["datasource"]["uid"], "${datasource}");
-            // What Grafana puts there.
+            // Grafana replaces these variables.
             let expr = expr.replace("$__rate_interval", "5m").replace("$__range", "1h");
             rules.push(json!({ "record": format!("query:{}", rules.len()), "expr": expr }));
         }
     }
-    // This version of promtool parses queries as a part of rules only. JSON is YAML.
+    // This version of promtool parses queries only as parts of rules. JSON is valid YAML.
     let directory = tempfile::tempdir().unwrap();
     let file: PathBuf = directory.path().join("queries.yml");
     let group = json!({ "groups": [{ "name": "queries", "rules": rules }] });

@@ -1,4 +1,5 @@
-//! Clients that are slow, silent, many, or hostile: none of them holds the daemon, keeps operators out, or grows it.
+//! Clients that are slow, silent, many, or hostile: none of them blocks the daemon, keeps operators out, or
+//! makes the daemon grow.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -8,13 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
 use super::{look_at, runs, wait_for_state, wait_until_served};
 use crate::harness::control::{Answer, Connection, ask, connect, get, say};
 use crate::harness::{Daemon, Journal, Sandbox, exec, load, wait_for, wait_until, watch};
 
-/// Watches enough for an answer that fits no socket's buffer, and one that shows that updates run.
+/// A sandbox with this many watches, whose status fits into no socket's buffer, and a watch on `/n` that
+/// journals.
 fn sandbox(watches: usize) -> (Sandbox, Journal) {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
@@ -29,7 +29,7 @@ fn sandbox(watches: usize) -> (Sandbox, Journal) {
     (sandbox, journal)
 }
 
-/// Starts the daemon of such a sandbox, and waits until it serves operators.
+/// Starts the daemon of such a sandbox and waits until it serves operators.
 #[track_caller]
 fn start(watches: usize) -> (Sandbox, Journal, Daemon) {
     let (sandbox, journal) = sandbox(watches);
@@ -38,7 +38,7 @@ fn start(watches: usize) -> (Sandbox, Journal, Daemon) {
     (sandbox, journal, daemon)
 }
 
-/// Shows that the daemon does its work: an update's action starts, and an operator is answered.
+/// Panics unless the daemon works: an update runs, and an operator gets a reply.
 #[track_caller]
 fn assert_well(sandbox: &Sandbox, journal: &Journal) {
     let next = journal.lines().len().to_string();
@@ -47,7 +47,7 @@ fn assert_well(sandbox: &Sandbox, journal: &Journal) {
     sandbox.operator(["status", "named"]).finish().expect(0).expect_said(&["app.twc:named"]);
 }
 
-/// Waits until this end of the connection is the last: the daemon has let go of it.
+/// Waits until the daemon has closed its end of the connection.
 #[track_caller]
 fn wait_until_dropped(mut connection: &UnixStream) {
     connection.set_nonblocking(true).expect("a socket that never blocks");
@@ -59,15 +59,16 @@ fn wait_until_dropped(mut connection: &UnixStream) {
     });
 }
 
-/// What the daemon holds: descriptors, and memory in KiB.
+/// The daemon's open descriptors and its resident memory in KiB.
 fn held(daemon: &Daemon) -> (usize, u64) {
     (daemon.process().open_files(), daemon.process().resident())
 }
 
-/// Waits until the daemon has no more descriptors than before, and fails if it has kept more memory than this.
+/// Waits until the daemon has as many descriptors as before. Panics if its memory has grown by more than
+/// this.
 #[track_caller]
 fn assert_nothing_is_kept(daemon: &Daemon, before: (usize, u64), kilobytes: u64) {
-    // The ledger's first checkpoint adds some that it keeps for the next.
+    // The ledger's first checkpoint opens some descriptors that it keeps for the next one.
     wait_until("the descriptors to be closed", || held(daemon).0 <= before.0 + 4);
     let (_, after) = held(daemon);
     assert!(after <= before.1 + kilobytes, "from {} to {after} KiB", before.1);
@@ -75,10 +76,10 @@ fn assert_nothing_is_kept(daemon: &Daemon, before: (usize, u64), kilobytes: u64)
 
 // "a client that connects and never says anything"
 #[test]
-fn a_client_that_never_says_anything_or_never_ends_is_let_go() {
+fn clients_that_do_not_complete_a_request_are_dropped() {
     let (sandbox, journal, daemon) = start(2000);
     let before = held(&daemon);
-    // It takes its time, but has asked.
+    // This client has sent its request, but reads the reply slowly.
     let mut asker = connect(&sandbox.control_socket());
     asker.write_all(b"GET /v1/watches HTTP/1.0\r\n\r\n").expect("ask");
     let silent = connect(&sandbox.control_socket());
@@ -86,7 +87,7 @@ fn a_client_that_never_says_anything_or_never_ends_is_let_go() {
     half.write_all(b"GET /v1/status HTTP/1.1\r\nhost: x\r\n").expect("say half of it");
     let mut slow = connect(&sandbox.control_socket());
     assert_well(&sandbox, &journal);
-    // A byte now and then does not buy more time.
+    // A byte now and then gains no time.
     let mut request = b"GET /v1/status HTTP/1.1\r\nx: ".iter().chain(b"y".iter().cycle());
     wait_until("it to be cut off", || slow.write_all(&[*request.next().expect("endless")]).is_err());
     wait_until_dropped(&silent);
@@ -96,7 +97,7 @@ fn a_client_that_never_says_anything_or_never_ends_is_let_go() {
     assert_eq!(
         Answer::parse(&answer).expect("an answer").json_lines().len(),
         2001,
-        "it has more time than they"
+        "a client that has asked has more time"
     );
     assert_well(&sandbox, &journal);
     assert_nothing_is_kept(&daemon, before, 8 * 1024);
@@ -104,7 +105,7 @@ fn a_client_that_never_says_anything_or_never_ends_is_let_go() {
 
 // "one that asks and never reads (a big status: use a few thousand watches)"
 #[test]
-fn clients_that_never_read_their_answer_are_let_go_and_cost_little() {
+fn clients_that_never_read_their_reply_are_dropped_and_cost_little() {
     let (sandbox, journal, daemon) = start(5000);
     let socket = sandbox.control_socket();
     wait_until("all to be known", || !get(&socket, "/v1/watches").text().contains("\"unknown\""));
@@ -120,13 +121,13 @@ fn clients_that_never_read_their_answer_are_let_go_and_cost_little() {
         .collect();
     wait_until("all to be there", || daemon.process().open_files() >= before.0 + clients.len() - 5);
     assert_well(&sandbox, &journal);
-    assert_eq!(get(&socket, "/v1/watches").json_lines().len(), 5001, "who reads is given all of it");
+    assert_eq!(get(&socket, "/v1/watches").json_lines().len(), 5001, "a client that reads gets all of it");
     let (_, meanwhile) = held(&daemon);
     assert!(meanwhile < before.1 + 20 * 1024, "from {} to {meanwhile} KiB", before.1);
-    // They are gone before they have read anything.
+    // The daemon drops these clients before they have read anything.
     wait_until("their end", || daemon.process().open_files() <= before.0 + 4);
     for mut client in clients {
-        client.limit(Duration::from_secs(60));
+        client.set_timeout(Duration::from_secs(60));
         let mut answer = Vec::new();
         let _ = client.read_to_end(&mut answer);
         assert!(answer.len() < whole.body.len(), "its end is missing");
@@ -135,11 +136,10 @@ fn clients_that_never_read_their_answer_are_let_go_and_cost_little() {
     assert_nothing_is_kept(&daemon, before, 20 * 1024);
 }
 
-// "1,000 clients at once (half of them silent) while an operator's `status` still answers and an update's action still
-// starts"
+// "1,000 clients at once (half of them silent) while an operator's `status` still answers and an update's
+// action still starts"
 #[test]
 fn a_thousand_clients_at_once_keep_neither_operators_nor_updates_out() {
-    allow_descriptors(4096);
     let (sandbox, journal, daemon) = start(1000);
     assert_well(&sandbox, &journal);
     let before = held(&daemon);
@@ -147,7 +147,8 @@ fn a_thousand_clients_at_once_keep_neither_operators_nor_updates_out() {
     let clients: Vec<_> = (0..1000)
         .map(|n| {
             let mut client = connect(&socket);
-            // Which none of them reads, nor is the first of these answers small enough to be sent all the same.
+            // No client reads its reply, and that to the first request is too large to be sent without a
+            // reader.
             let said: &[u8] = match n % 10 {
                 0 => b"GET /v1/watches HTTP/1.0\r\n\r\n",
                 1..5 => b"GET /v1/status HTTP/1.0\r\n\r\n",
@@ -166,15 +167,9 @@ fn a_thousand_clients_at_once_keep_neither_operators_nor_updates_out() {
     assert_nothing_is_kept(&daemon, before, 20 * 1024);
 }
 
-/// This process is one of them.
-fn allow_descriptors(count: u64) {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit");
-    setrlimit(Resource::RLIMIT_NOFILE, soft.max(count.min(hard)), hard).expect("raise the limit");
-}
-
 // "file descriptor exhaustion (EMFILE while accepting)"
 #[test]
-fn clients_that_take_the_daemons_last_descriptors_put_its_actions_off_and_no_more() {
+fn clients_that_take_the_daemons_last_descriptors_only_delay_its_actions() {
     let (sandbox, journal) = sandbox(0);
     let mut daemon = sandbox.daemon().under(["prlimit", "--nofile=60:60"]).start();
     wait_until_served(&sandbox);
@@ -182,14 +177,14 @@ fn clients_that_take_the_daemons_last_descriptors_put_its_actions_off_and_no_mor
     let clients: Vec<_> = (0..80).map(|_| connect(&sandbox.control_socket())).collect();
     wait_until("the descriptors to be used up", || daemon.process().open_files() >= 59);
     sandbox.nodes.set("/n", "starved");
-    // They say nothing, and so they are let go.
+    // The clients send nothing, so the daemon drops them.
     journal.wait_for_last("starved");
     drop(clients);
     assert_well(&sandbox, &journal);
     assert!(daemon.is_running());
 }
 
-/// Sends these bytes, and returns the status of the answer; `None` if the connection was closed without.
+/// Sends these bytes and returns the status of the reply, or `None` if the connection was closed without one.
 #[track_caller]
 fn status_of(socket: &Path, bytes: &[u8]) -> Option<u16> {
     Answer::parse(&say(connect(socket), bytes)).map(|answer| answer.status)
@@ -197,7 +192,7 @@ fn status_of(socket: &Path, bytes: &[u8]) -> Option<u16> {
 
 // "garbage bytes, a 1 MB header, a 10 MB body on POST, HTTP/0.9, HTTP/2 preface"
 #[test]
-fn what_is_no_request_is_refused_or_dropped_at_once() {
+fn garbage_is_refused_or_dropped_at_once() {
     let (sandbox, journal, daemon) = start(0);
     assert_well(&sandbox, &journal);
     let before = held(&daemon);
@@ -229,9 +224,9 @@ fn what_is_no_request_is_refused_or_dropped_at_once() {
     assert_nothing_is_kept(&daemon, before, 8 * 1024);
 }
 
-// "a 10 MB body on POST": nobody reads it.
+// "a 10 MB body on POST"
 #[test]
-fn a_body_of_any_size_changes_nothing_about_an_order() {
+fn an_order_with_a_body_of_any_size_is_obeyed() {
     let (sandbox, journal, daemon) = start(0);
     assert_well(&sandbox, &journal);
     let before = held(&daemon);
@@ -249,9 +244,9 @@ fn a_body_of_any_size_changes_nothing_about_an_order() {
     assert_nothing_is_kept(&daemon, before, 8 * 1024);
 }
 
-// "pipelined requests": one connection, one request.
+// "pipelined requests"
 #[test]
-fn of_pipelined_requests_the_first_alone_is_heard() {
+fn of_pipelined_requests_only_the_first_is_answered() {
     let (sandbox, _, _daemon) = start(0);
     let pause = "POST /v1/pause?watch=named HTTP/1.1\r\nhost: x\r\n\r\n";
     let status = "GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -262,9 +257,9 @@ fn of_pipelined_requests_the_first_alone_is_heard() {
     assert_eq!(look_at(&sandbox, "named")["paused"], false);
 }
 
-// As `nc -N` and `socat` do.
+// `nc -N` and `socat` close their side after the request.
 #[test]
-fn who_has_nothing_more_to_say_is_answered_all_the_same() {
+fn a_client_that_shuts_its_side_down_gets_its_reply() {
     let (sandbox, _, _daemon) = start(1000);
     let mut client = connect(&sandbox.control_socket());
     client.write_all(b"GET /v1/watches HTTP/1.0\r\n\r\n").expect("ask");
@@ -276,7 +271,7 @@ fn who_has_nothing_more_to_say_is_answered_all_the_same() {
 
 // "path traversal, invalid percent-encoding, a watch name with newline/escape codes/quotes/4 KB"
 #[test]
-fn whatever_a_request_names_is_named_exactly_or_refused() {
+fn requests_with_inexact_or_hostile_names_are_refused() {
     let (sandbox, _, daemon) = start(0);
     let socket = sandbox.control_socket();
     for path in [
@@ -329,10 +324,10 @@ fn whatever_a_request_names_is_named_exactly_or_refused() {
     for wrong in ["watch=named&watch=named", "wach=named", "watch=named&x", "named"] {
         refused(wrong, 400);
     }
-    assert_eq!(ask(connect(&socket), "POST", "/v1/trigger").status, 400, "of nothing");
+    assert_eq!(ask(connect(&socket), "POST", "/v1/trigger").status, 400, "without a watch");
     assert_eq!(ask(connect(&socket), "GET", "/v1/trigger?watch=named").status, 405);
     assert_eq!(ask(connect(&socket), "POST", "/v1/watches").status, 405);
-    // As a command gives it, too. Beyond what a request can have, it is refused all the same.
+    // The command refuses hostile names, too, also those that are too long for a request.
     for name in ["a\nb\u{1b}[31m", "\"'`$(reboot)", "", "\u{fffd}", &"x".repeat(4096), &"\n".repeat(9000)] {
         let done = sandbox.operator(["status", "--"]).arg(name).finish().expect(1);
         assert!(!done.stderr.trim_end().contains(char::is_control), "{:?}", done.stderr);
@@ -345,7 +340,7 @@ fn whatever_a_request_names_is_named_exactly_or_refused() {
 
 // "metrics scraped in a loop while 10,000 watches change" (in the full suite)
 #[test]
-fn metrics_are_whole_and_actions_start_while_thousands_of_watches_change_and_somebody_scrapes_without_end() {
+fn metrics_are_complete_and_actions_start_while_thousands_of_watches_change_under_constant_scrapes() {
     let watches = load(2_000, 10_000);
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
@@ -369,7 +364,7 @@ fn metrics_are_whole_and_actions_start_while_thousands_of_watches_change_and_som
     sandbox.config("app.twc", watch("/n", &exec(&journal.record()), "description: \"named\""));
     let _daemon = sandbox.start();
     wait_until_served(&sandbox);
-    wait_until("all to have seen it", || waiting(&metrics(&sandbox)) == watches);
+    wait_until("all watches to have seen their nodes", || waiting(&metrics(&sandbox)) == watches);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let scraper = scope.spawn(|| {
@@ -395,6 +390,7 @@ fn metrics_are_whole_and_actions_start_while_thousands_of_watches_change_and_som
     });
 }
 
+/// Sets the flag when it is dropped, also if the test fails: the scope waits for its threads.
 struct SetAtLast<'a>(&'a AtomicBool);
 
 impl Drop for SetAtLast<'_> {
@@ -408,11 +404,12 @@ fn metrics(sandbox: &Sandbox) -> String {
     get(&sandbox.control_socket(), "/metrics").text()
 }
 
+/// The number of updates that wait.
 fn waiting(metrics: &str) -> usize {
     metrics.lines().find(|line| line.starts_with("twitcher_waiting_updates ")).map_or(0, value)
 }
 
-/// The number at its end.
+/// The number at the end of a line.
 #[track_caller]
 fn value(line: &str) -> usize {
     line.rsplit(' ')
@@ -421,9 +418,9 @@ fn value(line: &str) -> usize {
         .unwrap_or_else(|| panic!("no number: {line}"))
 }
 
-// "slow or hostile clients cannot hold the daemon": who leaves in the midst of an answer, too.
+// "slow or hostile clients cannot hold the daemon"
 #[test]
-fn clients_that_leave_in_the_midst_of_an_answer_leave_nothing_behind() {
+fn clients_that_leave_during_a_reply_leave_nothing_behind() {
     let (sandbox, journal, daemon) = start(3000);
     assert_well(&sandbox, &journal);
     let before = held(&daemon);
@@ -437,7 +434,7 @@ fn clients_that_leave_in_the_midst_of_an_answer_leave_nothing_behind() {
     }
     assert_well(&sandbox, &journal);
     assert_nothing_is_kept(&daemon, before, 8 * 1024);
-    // A large answer that is broken off is no shorter whole.
+    // A large reply is chunked, so that a client can tell that one was broken off.
     let cut = wait_for("an answer", || {
         let mut client = connect(&sandbox.control_socket());
         client.write_all(b"GET /v1/watches HTTP/1.1\r\nhost: x\r\n\r\n").ok()?;

@@ -1,11 +1,11 @@
-//! `twitcher status --check`: the health probe.
+//! `twitcher status --check`: the health check.
 
 use std::fs;
 
 use super::{described, wait_for_state, wait_until_served};
 use crate::harness::{Sandbox, wait_for, wait_until};
 
-/// The lines that it prints, after it has exited with this code.
+/// Panics unless the command exits with this code. Returns the lines that it prints.
 #[track_caller]
 fn check<const N: usize>(sandbox: &Sandbox, code: i32, more: [&str; N]) -> Vec<String> {
     let done = sandbox.operator(["status", "--check"]).args(more).finish();
@@ -55,10 +55,10 @@ fn check_names_what_fails_and_nothing_else() {
     for (line, (start, part)) in found.iter().zip(expected) {
         assert!(line.starts_with(start) && line.contains(part), "{line} is not {start}");
     }
-    // Of one watch.
+    // A name limits the check to one watch.
     assert_eq!(check(&sandbox, 1, ["retries"]).len(), 1);
     assert_eq!(check(&sandbox, 0, ["runs"]), ["ok"]);
-    // Until it succeeds.
+    // The watch is a problem until its action succeeds.
     sandbox.nodes.set("/n", "0");
     wait_until("it to be well again", || {
         !check_any(&sandbox).iter().any(|line| line.starts_with("bad.twc:fails"))
@@ -66,10 +66,11 @@ fn check_names_what_fails_and_nothing_else() {
     sandbox.config("bad.twc", "");
     wait_until("all to be well again", || check_any(&sandbox) == ["ok: 4 watches"]);
     drop(daemon);
-    // Without a daemon nothing is well.
+    // Without a daemon the check fails.
     sandbox.operator(["status", "--check"]).finish().expect(1).expect_said(&["does the daemon run?"]);
 }
 
+/// The lines that the command prints, whatever its exit code.
 fn check_any(sandbox: &Sandbox) -> Vec<String> {
     let text = sandbox.operator(["status", "--check"]).finish().text();
     text.lines().map(str::to_owned).collect()
@@ -81,7 +82,7 @@ fn an_update_that_waits_too_long_for_a_run_is_stuck() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "1");
     let gate = sandbox.gate();
-    // It is meant to run for ever, and hears of updates.
+    // This action may run for ever: it is notified of updates.
     let told = format!("trap : HUP; {}", gate.pass());
     sandbox.config(
         "app.twc",
@@ -114,14 +115,15 @@ fn an_update_that_waits_too_long_for_a_run_is_stuck() {
     wait_until("all to be well", || check_any_after(&sandbox, "0") == ["ok: 3 watches"]);
 }
 
+/// The lines that the command prints with this `--stuck-after`.
 fn check_any_after(sandbox: &Sandbox, seconds: &str) -> Vec<String> {
     let text = sandbox.operator(["status", "--check", "--stuck-after", seconds]).finish().text();
     text.lines().map(str::to_owned).collect()
 }
 
-// After a restart that ran nothing, too.
+// The restart itself runs nothing.
 #[test]
-fn what_stopped_or_failed_before_a_restart_is_still_said_with_its_reason() {
+fn watches_that_stopped_or_failed_before_a_restart_are_still_reported_with_their_reasons() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "1");
     sandbox.config(
@@ -163,11 +165,11 @@ fn a_file_that_is_not_loaded_is_a_problem() {
 
 // "ledger lost"
 #[test]
-fn a_lost_ledger_is_a_problem_and_a_pause_says_that_it_is_one_until_a_restart() {
+fn a_lost_ledger_is_a_problem_and_a_pause_then_lasts_until_a_restart() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "1");
     sandbox.config("app.twc", described("/n", "true", "named", ""));
-    // Nothing can be below a file. The socket goes by the directory's name.
+    // The directory cannot be created below a file. The socket is named after it.
     fs::write(sandbox.path("file"), "").expect("write a file");
     let nowhere = sandbox.path("file").join(sandbox.state().file_name().expect("a name"));
     let _daemon = sandbox.daemon_with_state(&nowhere).start();
@@ -182,7 +184,7 @@ fn a_lost_ledger_is_a_problem_and_a_pause_says_that_it_is_one_until_a_restart() 
     sandbox.operator(["pause", "named"]).finish().expect(0).expect_said(&["until a restart"]);
 }
 
-// Who looks at the exit code alone needs no output.
+// Some programs look at the exit code and do not read the output.
 #[test]
 fn check_exits_1_for_a_problem_that_nobody_reads() {
     let sandbox = Sandbox::directory();
@@ -198,7 +200,7 @@ fn check_exits_1_for_a_problem_that_nobody_reads() {
 }
 
 #[test]
-fn check_goes_with_no_other_way_to_show_it() {
+fn check_excludes_other_formats() {
     let sandbox = Sandbox::directory();
     for wrong in ["--json", "--follow"] {
         sandbox.operator(["status", "--check", wrong]).finish().expect(2).expect_said(&["--check", wrong]);

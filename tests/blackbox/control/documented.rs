@@ -1,4 +1,4 @@
-//! `docs/control-socket.md` against the real thing: each field that there is stands in its tables, and no other.
+//! `docs/control-socket.md` and the control socket agree: the tables have exactly the fields that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use super::{wait_for_state, wait_until_served};
 use crate::harness::control::{ask, connect, get};
 use crate::harness::{Sandbox, exec, watch};
 
-/// The first column of the table below this heading.
+/// The first column of the tables below this heading.
 #[track_caller]
 fn documented(heading: &str) -> BTreeSet<String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/control-socket.md");
@@ -22,7 +22,7 @@ fn documented(heading: &str) -> BTreeSet<String> {
     section.lines().filter_map(cell).collect()
 }
 
-/// The fields of all values, with those of objects in them as `runs[].pid` and `ledger.usable`.
+/// The fields of all values. Fields of inner objects are named like `runs[].pid` and `ledger.usable`.
 fn fields(values: &[Value]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     values.iter().for_each(|value| collect("", value, &mut found));
@@ -32,7 +32,7 @@ fn fields(values: &[Value]) -> BTreeSet<String> {
 fn collect(prefix: &str, value: &Value, found: &mut BTreeSet<String>) {
     let below = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
     match value {
-        // It has a section of its own.
+        // The document has a section for these fields.
         Value::Object(_) if prefix == "last_run" => {}
         Value::Object(fields) => {
             for (name, value) in fields {
@@ -45,7 +45,8 @@ fn collect(prefix: &str, value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Fails unless these are the same. What a list has that is empty here cannot be seen.
+/// Panics unless the documented fields are those of the values. The fields of a list that is empty here are
+/// ignored.
 #[track_caller]
 fn assert_documented(heading: &str, values: &[Value]) {
     let (real, mut documented) = (fields(values), documented(heading));
@@ -102,7 +103,7 @@ fn the_json_has_the_documented_fields() {
     assert_documented("An error", &[ask(connect(&socket), "GET", "/v1/watches?watch=none").json()]);
 }
 
-/// Requests and their parameters as the document's table has them: `GET /v1/history?watch=NAME`.
+// The document writes requests and their parameters as `GET /v1/history?watch=NAME`.
 #[test]
 fn each_documented_request_is_answered() {
     let sandbox = Sandbox::directory();
@@ -118,7 +119,7 @@ fn each_documented_request_is_answered() {
         let (method, resource) = request.split_once(' ').expect("a method and a resource");
         let resource = resource.replace("NAME", "deploy").replace("RUN", &run).replace("=N", "=5");
         let answer = ask(connect(&sandbox.control_socket()), method, &resource);
-        // Nothing runs that could be killed.
+        // No action is running that could be killed.
         let expected = if resource.starts_with("/v1/kill") { 409 } else { 200 };
         assert_eq!(answer.status, expected, "{request}: {}", answer.text());
     }

@@ -8,7 +8,7 @@ use super::{described, look_at, runs, wait_for_state, wait_until_served};
 use crate::harness::control::{ask, connect, get};
 use crate::harness::{Sandbox, wait_until, watch};
 
-/// The runs that the command gives as JSON.
+/// The runs that the command prints as JSON.
 #[track_caller]
 fn history<const N: usize>(sandbox: &Sandbox, more: [&str; N]) -> Vec<Value> {
     let text = sandbox.operator(["history", "--json"]).args(more).finish().expect(0).text();
@@ -21,7 +21,7 @@ fn fields(runs: &[Value], field: &str) -> Vec<String> {
 
 // "List what ran, newest first"; "--failed: Only runs that failed, or nobody knows how they ended"
 #[test]
-fn history_tells_of_each_run_how_it_ended_and_of_former_daemons_too() {
+fn history_has_the_end_of_each_run_also_of_former_daemons() {
     let sandbox = Sandbox::directory();
     let gate = sandbox.gate();
     sandbox.nodes.set("/n", "1");
@@ -70,14 +70,14 @@ fn history_tells_of_each_run_how_it_ended_and_of_former_daemons_too() {
     assert_eq!(history(&sandbox, ["fails.twc:fails"]), std::slice::from_ref(of("fails")));
     assert_eq!(history(&sandbox, ["succeeds", "--failed"]), [json!(null); 0]);
 
-    // A watch that is gone has a history, even if that has no such run.
+    // A watch that is gone still has a history, also if no run in it matches the flags.
     sandbox.remove_config("succeeds.twc");
     wait_until("it to be gone", || sandbox.operator(["status", "succeeds"]).finish().code == Some(1));
     assert_eq!(history(&sandbox, ["succeeds"]), std::slice::from_ref(of("succeeds")));
     assert_eq!(history(&sandbox, ["succeeds", "--failed"]), [json!(null); 0]);
     sandbox.config("succeeds.twc", "");
 
-    // One that was killed leaves a run behind that nobody has seen end.
+    // The daemon is killed during a run, whose end no daemon sees.
     daemon.kill();
     for (name, _) in &endings {
         sandbox.remove_config(&format!("{name}.twc"));
@@ -129,7 +129,9 @@ fn history_is_in_order_and_whole_over_hundreds_of_runs() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "1");
     let text = format!(
-        "for n in 0..{RUNS} {{ RegisterWatch(#{{ znode: \"/n\", action: Exec(\"exit \" + n % 2), description: `w${{n}}` }}); }}"
+        "for n in 0..{RUNS} {{
+             RegisterWatch(#{{ znode: \"/n\", action: Exec(\"exit \" + n % 2), description: `w${{n}}` }});
+         }}"
     );
     sandbox.config("app.twc", text);
     let _daemon = sandbox.start();
@@ -166,12 +168,13 @@ fn history_is_in_order_and_whole_over_hundreds_of_runs() {
     sandbox.operator(["history", "w450"]).finish().expect(1).expect_said(&["no watch is called w450"]);
 }
 
-/// The output of a run of the sandbox's only watch, by what `logs` is given.
+/// The output of a run, which `logs` finds by its id or number.
 #[track_caller]
 fn logs(sandbox: &Sandbox, run: &str) -> Vec<u8> {
     sandbox.operator(["logs", run]).finish().expect(0).stdout
 }
 
+/// The id of the last run of a watch.
 #[track_caller]
 fn run_of(sandbox: &Sandbox, watch: &str) -> String {
     let last = look_at(sandbox, watch)["last_run"]["run"].clone();
@@ -182,12 +185,13 @@ fn number_of(run: &str) -> &str {
     run.rsplit('-').next().unwrap_or_default()
 }
 
-/// Writes a program that prints this file.
+/// A script that prints this file.
 fn prints(file: &Path) -> String {
     format!("cat {}", file.display())
 }
 
-// "`logs RUN_ID` by id and by number, of a running run, unknown, output > 64 KiB, binary output to a pipe byte for byte"
+// "`logs RUN_ID` by id and by number, of a running run, unknown, output > 64 KiB, binary output to a pipe
+// byte for byte"
 #[test]
 fn logs_gives_the_last_of_what_a_run_printed_byte_for_byte() {
     let sandbox = Sandbox::directory();
@@ -233,7 +237,8 @@ fn logs_gives_the_last_of_what_a_run_printed_byte_for_byte() {
     sandbox.gate().open();
     wait_for_state(&sandbox, "held", "idle");
     assert_eq!(logs(&sandbox, &held), b"so far\n");
-    // Also when their daemon is gone; and numbers are the newest daemon's, as the log has them.
+    // A later daemon finds runs of this one by their ids. Numbers mean runs of the newest daemon, as in its
+    // log.
     assert_eq!(daemon.stop(), Some(0));
     sandbox.config("app.twc", described("/n", "echo anew", "new", ""));
     let _daemon = sandbox.start();

@@ -1,15 +1,16 @@
-//! What Prometheus reads, over the socket and over TCP.
+//! The metrics, over the control socket and over TCP.
 
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 
 use super::{runs, wait_for_state, wait_until_served};
 use crate::harness::control::{Answer, ask, connect, get, say};
-use crate::harness::{Daemon, Sandbox, exec, wait_until, watch};
+use crate::harness::{self, Daemon, Sandbox, exec, wait_until, watch};
 
-/// A daemon that serves its metrics on a free port, and their address.
+/// Starts a daemon that serves its metrics on a free port. Returns their address, too.
 #[track_caller]
 fn start(sandbox: &Sandbox) -> (Daemon, SocketAddr) {
     fs::write(sandbox.configs().join("twitcher.toml"), "[metrics]\nlisten = \"127.0.0.1:0\"\n")
@@ -33,18 +34,22 @@ fn the_metrics_address_gives_the_metrics_and_nothing_else() {
     sandbox.config("app.twc", watch("/none", &exec("true"), "description: \"named\""));
     let (daemon, address) = start(&sandbox);
     wait_for_state(&sandbox, "named", "absent");
-    let afar = ask(dial(address), "GET", "/metrics");
-    assert_eq!(afar.status, 200);
-    assert!(afar.head.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{}", afar.head);
+    let over_tcp = ask(dial(address), "GET", "/metrics");
+    assert_eq!(over_tcp.status, 200);
+    assert!(
+        over_tcp.head.to_lowercase().contains("content-type: text/plain; version=0.0.4"),
+        "{}",
+        over_tcp.head
+    );
     for metric in ["twitcher_watches{state=\"absent\"} 1\n", "twitcher_build_info{version="] {
-        assert!(afar.text().contains(metric), "{}", afar.text());
+        assert!(over_tcp.text().contains(metric), "{}", over_tcp.text());
     }
-    let here = get(&sandbox.control_socket(), "/metrics");
+    let over_socket = get(&sandbox.control_socket(), "/metrics");
     let names = |answer: &Answer| {
         let text = answer.text();
         text.lines().filter(|line| line.starts_with("# TYPE")).map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(names(&here), names(&afar));
+    assert_eq!(names(&over_socket), names(&over_tcp));
     for resource in
         ["/v1/status", "/v1/watches", "/v1/history", "/v1/output?run=1", "/", "/metrics/", "//metrics"]
     {
@@ -61,7 +66,7 @@ fn the_metrics_address_gives_the_metrics_and_nothing_else() {
         assert!(answer.head.to_lowercase().contains("allow: get"), "{method}: {}", answer.head);
     }
     assert_eq!(daemon.log_lines(&["by an operator"]), [""; 0]);
-    // Without a word of HTTP, or of a later one.
+    // These bytes are no HTTP, or another version of it.
     for bytes in [&b"\n\n\n\n"[..], b"GET /metrics\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01"]
     {
         let answer = say(dial(address), &[bytes, b"\r\n\r\n"].concat());
@@ -71,9 +76,9 @@ fn the_metrics_address_gives_the_metrics_and_nothing_else() {
     assert_eq!(ask(dial(address), "GET", "/metrics").status, 200);
 }
 
-// "a clear message", and the daemon does its work.
+// "a clear message"
 #[test]
-fn a_metrics_address_that_is_taken_is_said_and_the_daemon_goes_on() {
+fn a_metrics_address_that_is_taken_is_reported_and_the_daemon_goes_on() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "1");
@@ -111,13 +116,16 @@ fn promtool_finds_nothing_wrong_with_the_metrics_of_a_busy_daemon() {
         runs(&sandbox).iter().filter(|run| run["outcome"] != "running").count() >= 8
     });
     let metrics = ask(dial(address), "GET", "/metrics");
-    let mut promtool = Command::new("promtool")
+    // Where `tests/run` unpacks it if this machine has none.
+    let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("promtool/usr/bin/promtool");
+    let promtool = if unpacked.exists() { unpacked.as_os_str() } else { "promtool".as_ref() };
+    let mut promtool = harness::command(promtool)
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("start promtool: apt-get install -y prometheus");
+        .expect("this test needs promtool: run tests/run");
     promtool.stdin.take().expect("piped").write_all(&metrics.body).expect("give it the metrics");
     let said = promtool.wait_with_output().expect("wait for promtool");
     let said = [said.stdout, said.stderr, said.status.to_string().into_bytes()].concat();

@@ -1,5 +1,5 @@
-//! What operators see and do: `status`, `trigger`, `pause`, `resume`, `kill`, `reload`, `history` and `logs`, the control
-//! socket below them, and those who mean it no good.
+//! What operators see and do: `status`, `trigger`, `pause`, `resume`, `kill`, `reload`, `history` and `logs`,
+//! the control socket, and hostile clients of it.
 
 mod abuse;
 mod check;
@@ -8,7 +8,7 @@ mod history;
 mod metrics;
 mod orders;
 mod pause;
-mod place;
+mod socket;
 mod status;
 mod terminal;
 
@@ -17,17 +17,18 @@ use serde_json::Value;
 use crate::harness::control::{ask, connect, get};
 use crate::harness::{Sandbox, exec, wait_for, wait_until, watch};
 
+/// A watch with this description whose action runs `script`.
 fn described(node: &str, script: &str, description: &str, more: &str) -> String {
     watch(node, &exec(script), &format!("description: {description:?}, {more}"))
 }
 
-/// What the daemon says of a watch.
+/// The daemon's status of a watch.
 #[track_caller]
 fn look_at(sandbox: &Sandbox, watch: &str) -> Value {
     get(&sandbox.control_socket(), &format!("/v1/watches?watch={watch}")).json()
 }
 
-/// Waits until the daemon knows the watch and says that it is so.
+/// Waits until the watch is in this state, and returns its status.
 #[track_caller]
 fn wait_for_state(sandbox: &Sandbox, watch: &str, state: &str) -> Value {
     wait_until_served(sandbox);
@@ -37,19 +38,19 @@ fn wait_for_state(sandbox: &Sandbox, watch: &str, state: &str) -> Value {
     })
 }
 
-/// Waits until the daemon has read its configs and answers.
+/// Waits until the daemon has read its configs and replies to operators.
 #[track_caller]
 fn wait_until_served(sandbox: &Sandbox) {
     let socket = sandbox.control_socket();
     wait_until("the daemon to answer", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
     wait_until("the configs to be read", || {
-        // While it loads thousands of watches at once it may not answer in time.
+        // While the daemon loads thousands of watches at once it may not reply in time.
         let answer = ask(connect(&socket), "GET", "/v1/status");
         answer.status == 200 && answer.json()["state"] == "running"
     });
 }
 
-/// The ledger's runs, newest first.
+/// All runs in the ledger, newest first.
 #[track_caller]
 fn runs(sandbox: &Sandbox) -> Vec<Value> {
     get(&sandbox.control_socket(), "/v1/history?limit=1000000").json_lines()

@@ -1,4 +1,4 @@
-//! `trigger`, `kill` and `reload`: what they do, through real actions.
+//! `trigger`, `kill` and `reload`.
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ fn trigger_runs_the_action_with_what_its_node_has() {
             let said = order(sandbox, ["trigger", mode]);
             assert_eq!(said, format!("{mode}.twc:{mode}: runs with what its node has now\n"));
             journal.wait_for(&["trigger 1"]);
-            // Or DISCARD would ignore what comes.
+            // Otherwise DISCARD would ignore the next update.
             wait_for_state(sandbox, mode, "idle");
             sandbox.nodes.set("/n", "2");
             journal.wait_for(&["trigger 1", "changed 2"]);
@@ -46,9 +46,8 @@ fn trigger_runs_the_action_with_what_its_node_has() {
     });
 }
 
-// While its action runs.
 #[test]
-fn what_is_triggered_while_it_runs_runs_again_and_in_parallel_beside() {
+fn a_watch_triggered_during_a_run_runs_again_after_it_or_in_parallel_beside_it() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "1");
     for mode in ["QUEUE", "DISCARD", "PARALLEL"] {
@@ -61,7 +60,7 @@ fn what_is_triggered_while_it_runs_runs_again_and_in_parallel_beside() {
         let journal = crate::harness::Journal::at(sandbox.path(mode));
         journal.wait_for(&["load 1"]);
         wait_for_state(&sandbox, mode, "running");
-        // Several are one, but in PARALLEL.
+        // Two triggers make one further run, but in PARALLEL two.
         let said = [order(&sandbox, ["trigger", mode]), order(&sandbox, ["trigger", mode])];
         let again = "runs again when the running action has ended";
         assert!(said.iter().all(|said| said.contains(again) != beside), "{said:?}");
@@ -98,7 +97,7 @@ fn trigger_of_an_absent_node_is_refused_and_of_a_stopped_watch_starts_it_again()
     wait_for_state(&sandbox, "lacks", "absent");
     refused(&sandbox, ["trigger", "lacks"], &["app.twc:lacks", "there is no node /none"]);
     wait_for_state(&sandbox, "stops", "stopped");
-    // Whether the reason is gone or not.
+    // The action starts even though it will fail again.
     order(&sandbox, ["trigger", "stops"]);
     journal.wait_for(&["load", "trigger"]);
     wait_until("it to fail again", || {
@@ -139,9 +138,9 @@ fn kill_ends_the_whole_group_of_each_running_action() {
     refused(&sandbox, ["kill", "beside"], &["app.twc:beside", "no action of it is running"]);
 }
 
-// And "as their timeout would", what does not heed SIGTERM.
+// "as their timeout would": SIGKILL follows for an action that ignores SIGTERM.
 #[test]
-fn what_does_not_end_is_killed_for_good_and_not_tried_again_while_it_is_paused() {
+fn an_action_that_ignores_sigterm_is_killed_and_not_retried_while_its_watch_is_paused() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "1");
@@ -151,7 +150,7 @@ fn what_does_not_end_is_killed_for_good_and_not_tried_again_while_it_is_paused()
     sandbox.config("app.twc", described("/n", &script, "hangs", keys));
     let daemon = sandbox.start();
     wait_until("the first run", || journal.lines().len() == 1);
-    // A failure like others: it is tried again.
+    // A killed run has failed, so it is retried.
     order(&sandbox, ["kill", "hangs"]);
     wait_until("the second run", || journal.lines().len() == 2);
     assert!(!Process::parse(&journal.lines()[0]).is_alive());
@@ -167,7 +166,6 @@ fn what_does_not_end_is_killed_for_good_and_not_tried_again_while_it_is_paused()
     wait_until("the third run", || journal.lines().len() == 3);
 }
 
-// What runs of a watch that was removed, too.
 #[test]
 fn the_action_of_a_removed_watch_can_be_killed() {
     let sandbox = Sandbox::directory();
@@ -203,7 +201,7 @@ fn an_action_of_a_former_daemon_is_shown_and_killed_and_its_update_runs_again() 
         |it: &Value| ["run", "pid", "event", "version", "started"].map(|field| it["runs"][0][field].clone());
     assert_eq!(of(&after), of(&before));
     let seconds = |it: &Value| it["runs"][0]["seconds"].as_f64();
-    // By the kernel's clock ticks.
+    // The two times differ by the kernel's clock ticks.
     assert!(seconds(&after).map(|seconds| seconds + 0.1) >= seconds(&before), "{before} {after}");
     let lines = journal.lines();
     let (pid, run) = lines[0].split_once(' ').expect("pid and run");
@@ -213,12 +211,12 @@ fn an_action_of_a_former_daemon_is_shown_and_killed_and_its_update_runs_again() 
     wait_until("it to be gone", || !Process::parse(pid).is_alive());
     wait_until("it to be seen", || look_at(&sandbox, "named")["runs"] == json!([]));
     assert_eq!(journal.lines().len(), 1);
-    // Nobody can tell what came of it.
+    // How the run ended is unknown.
     order(&sandbox, ["resume", "named"]);
     wait_until("it to run again", || journal.lines().len() == 2);
 }
 
-// "Have the daemon read its configs again": as SIGHUP does.
+// "Have the daemon read its configs again"
 #[test]
 fn reload_tries_what_failed_for_reasons_outside_the_file() {
     let sandbox = Sandbox::directory();
@@ -226,7 +224,7 @@ fn reload_tries_what_failed_for_reasons_outside_the_file() {
     wait_until_served(&sandbox);
     assert_eq!(order(&sandbox, ["reload"]), "0 watches loaded\n");
     daemon.wait_for_log(&["an operator: reading the configs again"]);
-    // It is answered when all is in force, whatever else would have found the file.
+    // The reply comes when the new file is loaded, not earlier.
     for round in 1..20 {
         sandbox.config("app.twc", watch("/n", &exec("true"), "").repeat(round));
         assert_eq!(
@@ -240,7 +238,7 @@ fn reload_tries_what_failed_for_reasons_outside_the_file() {
 
 // "while stopping"
 #[test]
-fn a_daemon_that_stops_answers_and_takes_no_orders() {
+fn a_daemon_that_is_stopping_replies_and_refuses_orders() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "1");
     let gate = sandbox.gate();

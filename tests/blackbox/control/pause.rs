@@ -1,4 +1,4 @@
-//! `pause` and `resume`: nothing starts in between, and nothing is lost, whatever else happens.
+//! `pause` and `resume`: in between nothing starts, and nothing is lost.
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ fn order<const N: usize>(sandbox: &Sandbox, words: [&str; N]) -> String {
     sandbox.operator(words).finish().expect(0).text()
 }
 
-/// Sets `/n`, and waits until the daemon has seen that. `/witness` is watched beside.
+/// Sets `/n` and waits until the daemon has seen that.
 #[track_caller]
 fn set_and_see(sandbox: &Sandbox, value: &str) {
     let before = look_at(sandbox, "paused")["version"].clone();
@@ -56,7 +56,7 @@ fn a_paused_watch_observes_and_runs_the_latest_content_once_when_it_is_resumed()
     });
 }
 
-// PARALLEL: "one run for every observed update".
+// "one run for every observed update", in PARALLEL.
 #[test]
 fn a_paused_parallel_watch_runs_every_update_that_it_observed_when_it_is_resumed() {
     let sandbox = Sandbox::directory();
@@ -75,9 +75,8 @@ fn a_paused_parallel_watch_runs_every_update_that_it_observed_when_it_is_resumed
     journal.wait_for(&["1", "2", "3", "4"]);
 }
 
-// What runs already runs on; and who wants to be told of updates is told when it is resumed.
 #[test]
-fn what_runs_when_its_watch_is_paused_runs_on_and_is_notified_of_what_came_when_it_is_resumed() {
+fn a_running_action_of_a_paused_watch_runs_on_and_is_notified_of_updates_after_the_resume() {
     let sandbox = Sandbox::directory();
     let (journal, gate) = (sandbox.journal(), sandbox.gate());
     sandbox.nodes.set("/n", "1");
@@ -99,7 +98,7 @@ fn what_runs_when_its_watch_is_paused_runs_on_and_is_notified_of_what_came_when_
     assert_eq!(journal.count("told"), 1);
 }
 
-/// What happens to a paused watch, and what it leaves as it was.
+/// What happens to a paused watch without ending its pause.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Reload,
@@ -137,7 +136,7 @@ fn a_pause_outlives_reloads_restarts_kills_and_the_removal_of_its_file() {
         match event {
             Event::Reload => {
                 order(&sandbox, ["reload"]);
-                // It has been read again when a new file has.
+                // Once the new file is loaded, the daemon has read the old one again, too.
                 sandbox.config("new.twc", described("/none", "true", "new", ""));
                 wait_for_state(&sandbox, "new", "absent");
             }
@@ -175,7 +174,7 @@ fn a_pause_outlives_reloads_restarts_kills_and_the_removal_of_its_file() {
         assert_eq!(journal.lines(), ["1"], "over {event:?}");
         order(&sandbox, ["resume", "paused"]);
         journal.wait_for(&["1", "3"]);
-        // And so does its end.
+        // The resume outlives a restart, too.
         wait_for_state(&sandbox, "paused", "idle");
         assert_eq!(daemon.stop(), Some(0));
         let _daemon = sandbox.start();
@@ -185,9 +184,9 @@ fn a_pause_outlives_reloads_restarts_kills_and_the_removal_of_its_file() {
     }
 }
 
-// "over kill -9": as soon as it is said.
+// "over kill -9": immediately after the reply.
 #[test]
-fn what_an_operator_was_told_of_a_pause_outlives_the_daemons_death_at_that_moment() {
+fn a_pause_and_a_resume_outlive_a_daemon_that_is_killed_right_after_its_reply() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "1");
     sandbox.config("app.twc", described("/n", "true", "named", "run_on_load: CHANGED"));
@@ -204,7 +203,7 @@ fn what_an_operator_was_told_of_a_pause_outlives_the_daemons_death_at_that_momen
 
 // "one black-box soak of random pause/resume/reload/kill -9 with a seed that is printed"
 #[test]
-fn whatever_happens_to_paused_watches_nothing_starts_and_the_last_content_runs_last() {
+fn in_random_pauses_reloads_and_kills_nothing_starts_and_the_last_content_runs_last() {
     let seed =
         std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     eprintln!("SEED={seed}");
@@ -214,7 +213,7 @@ fn whatever_happens_to_paused_watches_nothing_starts_and_the_last_content_runs_l
     const KINDS: [(&str, &str); 3] = [
         ("queue", ""),
         ("discard", "run_mode: DISCARD"),
-        // One at a time, or the last to start would not be the last to write.
+        // One run at a time, so that the last run to start is the last to write.
         ("parallel", "run_mode: PARALLEL, max_parallel: 1"),
     ];
     let journal = |kind: &str| Journal::at(sandbox.path(kind));
@@ -259,7 +258,7 @@ fn whatever_happens_to_paused_watches_nothing_starts_and_the_last_content_runs_l
                 daemon = sandbox.start();
             }
         }
-        // What runs by now belongs to what came before.
+        // Runs for what came before must end first.
         for (at, (kind, _)) in KINDS.into_iter().enumerate() {
             wait_for_state(&sandbox, kind, if paused[at] { "paused" } else { "idle" });
             wait_until("nothing to run", || look_at(&sandbox, kind)["runs"] == json!([]));
@@ -283,7 +282,7 @@ fn whatever_happens_to_paused_watches_nothing_starts_and_the_last_content_runs_l
     assert!(daemon.is_running());
 }
 
-// "whatever becomes of the definition": maintenance that moves a store is when people pause.
+// "whatever becomes of the definition": operators pause watches while they move a store.
 #[test]
 fn a_pause_outlives_the_move_of_its_store() {
     let sandbox = Sandbox::directory();

@@ -1,4 +1,4 @@
-//! `twitcher status`: how each watch is, in words and in JSON.
+//! `twitcher status`: the state of each watch, in words and in JSON.
 
 use std::fs::File;
 
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::{described, look_at, wait_for_state, wait_until_served};
 use crate::harness::{Sandbox, ZooKeeper, exec, wait_until, watch};
 
-/// A watch of this description, on a node that says `1`.
-/// A sandbox with a watch in each state that a directory store can bring about. The gate holds the running one.
+/// A sandbox with a watch in each state that a directory store can bring about. The gate holds the running
+/// action.
 fn in_every_state() -> Sandbox {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "1");
-    // More than a node may have.
+    // This is more than a node may contain.
     let huge = File::create(sandbox.root().join("nodes/huge")).expect("create a file");
     huge.set_len(1 << 30).expect("make it large");
     sandbox.config(
@@ -48,7 +48,7 @@ const STATES: [(&str, &str); 9] = [
 
 // "node, state, last version seen and applied, last outcome, running for how long, next retry, failures"
 #[test]
-fn status_tells_of_each_watch_how_it_is() {
+fn status_has_the_state_of_each_watch() {
     let sandbox = in_every_state();
     let _daemon = sandbox.start();
     wait_for_state(&sandbox, "rests", "idle");
@@ -112,9 +112,9 @@ fn line_of<'a>(table: &'a str, watch: &str) -> &'a str {
     table.lines().find(is_its).unwrap_or_else(|| panic!("no line of {watch}:\n{table}"))
 }
 
-// "unknown": the store has not said anything yet.
+// "unknown": the daemon has not read the node yet.
 #[test]
-fn what_a_store_has_not_told_yet_is_unknown_and_is_triggered_for_later() {
+fn a_watch_whose_store_is_away_is_unknown_and_a_trigger_waits_for_the_store() {
     let server = ZooKeeper::stopped();
     let sandbox = Sandbox::on_whole(&server);
     let journal = sandbox.journal();
@@ -125,7 +125,7 @@ fn what_a_store_has_not_told_yet_is_unknown_and_is_triggered_for_later() {
     assert!(done.contains("as soon as its node can be read"), "{done}");
     server.up();
     sandbox.nodes.set("/n", "1");
-    // Whether it saw the node come or found it there.
+    // The event depends on whether the daemon saw the creation or found the node.
     journal.wait_for_line_where("the content", |line| line.ends_with(" 1"));
     wait_for_state(&sandbox, "waits", "idle");
 }
@@ -154,9 +154,9 @@ fn parse(json: &str) -> Value {
     serde_json::from_str(json).unwrap_or_else(|e| panic!("no JSON: {e}: {json}"))
 }
 
-// "an action whose config is gone" runs on, and must be seen.
+// "an action whose config is gone" runs on, and status must show it.
 #[test]
-fn what_runs_of_a_watch_that_is_gone_from_its_file_is_shown_until_it_ends() {
+fn a_running_action_of_a_removed_watch_is_shown_until_it_ends() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "1");
     sandbox.config("app.twc", described("/n", &sandbox.gate().pass(), "gone", ""));
@@ -176,7 +176,7 @@ fn what_runs_of_a_watch_that_is_gone_from_its_file_is_shown_until_it_ends() {
 
 // "near-miss suggestions"
 #[test]
-fn a_mistyped_name_is_suggested_and_one_of_several_watches_is_refused() {
+fn a_mistyped_name_brings_a_suggestion_and_an_ambiguous_one_is_refused() {
     let sandbox = Sandbox::directory();
     sandbox.config("git.twc", described("/n", "true", "deploy", ""));
     sandbox.config("one.twc", described("/n", "true", "reload", ""));
@@ -202,7 +202,7 @@ fn a_mistyped_name_is_suggested_and_one_of_several_watches_is_refused() {
 
 // "`--follow` shows a change"
 #[test]
-fn followed_status_is_shown_again_when_it_changed() {
+fn follow_shows_the_status_again_when_it_changes() {
     let sandbox = Sandbox::directory();
     let gate = sandbox.gate();
     sandbox.config("app.twc", described("/n", &gate.pass(), "named", ""));
@@ -215,7 +215,7 @@ fn followed_status_is_shown_again_when_it_changed() {
     sandbox.nodes.set("/n", "1");
     follower.wait_for_log(&["app.twc:named", "running"]);
     wait_until("the second line", || json.log().len() == 2);
-    // For another second, which is no change: what comes next is the end.
+    // That another second goes by is no change: the next line comes with the end of the run.
     let seconds = |line: &str| parse(line)["watches"][0]["runs"][0]["seconds"].as_f64();
     wait_until("a second to go by", || look_at(&sandbox, "named")["runs"][0]["seconds"].as_f64() > Some(2.5));
     gate.open();
@@ -226,7 +226,7 @@ fn followed_status_is_shown_again_when_it_changed() {
     let states: Vec<_> = lines.iter().map(|line| parse(line)["watches"][0]["state"].clone()).collect();
     assert_eq!(states, ["absent", "running", "idle"]);
     assert!(seconds(&lines[1]).is_some_and(|seconds| seconds < 2.5), "{lines:#?}");
-    // It ends with its daemon, and says why.
+    // The command ends with its daemon and says why.
     daemon.stop();
     let mut followers = [follower, json];
     for follower in &mut followers {
@@ -254,7 +254,6 @@ fn a_closed_pipe_ends_quietly() {
     }
 }
 
-// The daemon as a whole.
 #[test]
 fn status_begins_with_the_daemon() {
     let sandbox = Sandbox::directory();

@@ -1,4 +1,4 @@
-//! What a terminal gets to see: colours and tables that fit, and nothing that somebody else wrote to steer it.
+//! What is written to a terminal: colours, tables that fit, and no control characters from others.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use super::{described, runs, wait_for_state, wait_until_served};
 use crate::harness::{Sandbox, wait_until, watch};
 
-/// Takes out the escape codes for colours, and nothing else.
+/// Removes the escape codes for colours and nothing else.
 fn without_colours(text: &str) -> String {
     let mut pieces = text.split("\u{1b}[");
     let first = pieces.next().unwrap_or_default().to_owned();
@@ -19,7 +19,7 @@ fn without_colours(text: &str) -> String {
     })
 }
 
-/// A sandbox in which one of each colour can be seen.
+/// A sandbox whose status has each of the colours.
 fn colourful() -> Sandbox {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/some/node/with/a/long/path/that/no/terminal/shows", "1");
@@ -39,7 +39,7 @@ fn colourful() -> Sandbox {
 
 // "no colours when not on a terminal, colours on one, table fits the pty's width"
 #[test]
-fn tables_have_colours_and_fit_on_a_terminal_and_are_whole_and_plain_elsewhere() {
+fn tables_fit_and_have_colours_on_a_terminal_and_are_complete_and_plain_elsewhere() {
     let sandbox = colourful();
     let _daemon = sandbox.start();
     for (watch, state) in [("idles", "idle"), ("runs", "running"), ("fails", "retrying")] {
@@ -74,7 +74,7 @@ fn tables_have_colours_and_fit_on_a_terminal_and_are_whole_and_plain_elsewhere()
     }
 }
 
-/// What would colour a terminal, ring its bell, set its title, forge a line, or end what a C1 code begins.
+/// Characters that colour a terminal, ring its bell, set its title, forge a line, and use C1 codes.
 const EVIL: &str = "\u{1b}[95mpink\u{7}\r\u{1b}]0;title\u{7}\u{9b}95m\u{7f}";
 
 #[track_caller]
@@ -84,7 +84,8 @@ fn assert_harmless(what: &str, shown: &str) {
     assert!(!shown.contains(char::is_control), "{what}: {shown:?}");
 }
 
-// "descriptions and child output with newlines and escape codes: nothing reaches a terminal or a log line raw"
+// "descriptions and child output with newlines and escape codes: nothing reaches a terminal or a log line
+// raw"
 #[test]
 fn no_control_character_of_others_reaches_a_terminal() {
     let sandbox = Sandbox::directory();
@@ -129,7 +130,7 @@ fn no_control_character_of_others_reaches_a_terminal() {
         assert_harmless(&format!("{command:?}"), &shown);
         assert!(!shown.lines().any(|line| line.starts_with("FORGED.twc")), "{command:?}: {shown}");
     }
-    // What an action printed is shown line by line, with its tabs.
+    // The output of an action keeps its lines and tabs.
     let ended = |run: &serde_json::Value| {
         run["outcome"] == "exit" && run["watch"].as_str().is_some_and(|watch| watch.ends_with(":fails"))
     };
@@ -146,9 +147,9 @@ fn no_control_character_of_others_reaches_a_terminal() {
     assert!(!socket.exists());
 }
 
-// Whoever sits at the socket: an older daemon, or something else.
+// An older daemon or another program may listen at the socket.
 #[test]
-fn no_control_character_in_the_answer_of_another_daemon_reaches_a_terminal() {
+fn no_control_character_in_the_reply_of_another_program_reaches_a_terminal() {
     let sandbox = Sandbox::directory();
     let listener = UnixListener::bind(sandbox.control_socket()).expect("bind a socket");
     let words = serde_json::to_string(EVIL).expect("JSON");
@@ -177,7 +178,6 @@ fn no_control_character_in_the_answer_of_another_daemon_reaches_a_terminal() {
     }
 }
 
-// The same where it is no terminal but a file of log lines.
 #[test]
 fn no_control_character_of_others_reaches_a_log_file() {
     let sandbox = Sandbox::directory();

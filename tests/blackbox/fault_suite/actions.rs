@@ -1,4 +1,4 @@
-//! Actions that fail for ever, and actions that fire a thousand times a second.
+//! Actions that always fail, and nodes that change a thousand times a second.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -10,20 +10,20 @@ use crate::harness::{Daemon, Gate, Journal, Nodes, Sandbox, exec, kazoo, load, w
 const DELAY: f64 = 0.05;
 const MAX_DELAY: f64 = 0.2;
 
-/// Both ends of a gap are read from a clock that ticks every 10 ms.
+/// Both ends of a pause are read from a clock that ticks every 10 ms.
 const TICK: f64 = 0.02;
 
-/// Far beyond what a busy machine takes to start a shell; without the cap, the last pause would be minutes.
+/// More than a busy machine takes to start a shell. Without the cap the last pause would take minutes.
 const SLACK: f64 = 30.0;
 
-// "try a failed update again so many times; the delay doubles up to its maximum, jittered by half; a newer update
-// supersedes"
+// "try a failed update again so many times; the delay doubles up to its maximum, jittered by half; a newer
+// update supersedes"
 #[test]
 fn an_action_that_always_fails_is_tried_at_capped_pauses_and_never_again_after_a_newer_update() {
     let attempts = load(14, 100);
     let sandbox = Sandbox::zookeeper();
     let journal = sandbox.journal();
-    // In seconds since boot, which nobody sets.
+    // The time is in seconds since boot, from a clock that nobody sets.
     let action = format!("v=$(cat); read -r up _ < /proc/uptime; {}; exit 1", journal.note("$v $up"));
     let retry = format!("retry: #{{ attempts: {attempts}, delay: {DELAY}, max_delay: {MAX_DELAY} }}");
     sandbox.nodes.set("/n", "old");
@@ -43,12 +43,13 @@ fn an_action_that_always_fails_is_tried_at_capped_pauses_and_never_again_after_a
     assert_said(&daemon, attempts);
 }
 
-/// When the action was tried with this content.
+/// The times at which the action was tried with this content.
 fn tries(journal: &Journal, content: &str) -> Vec<f64> {
     let of_this = |line: &str| line.strip_prefix(content)?.trim().parse().ok();
     journal.lines().iter().filter_map(|line| of_this(line)).collect()
 }
 
+/// Panics unless the pauses between the tries double up to the cap, jittered by half.
 #[track_caller]
 fn assert_paused(tries: &[f64]) {
     let mut pause = DELAY;
@@ -60,7 +61,8 @@ fn assert_paused(tries: &[f64]) {
     }
 }
 
-/// Panics unless the log says each next try of the last content, with its number and a pause within the cap.
+/// Panics unless the log announces each retry of the last content, with its number and a pause within the
+/// cap.
 #[track_caller]
 fn assert_said(daemon: &Daemon, attempts: usize) {
     let said = daemon.log_lines(&["failing", "trying again in "]);
@@ -78,14 +80,15 @@ fn assert_said(daemon: &Daemon, attempts: usize) {
 const NODES: usize = 20;
 const MAX_PARALLEL: usize = 3;
 
-/// In a second; a multiple of [`NODES`].
+/// The number of changes in a second, a multiple of [`NODES`].
 const FIRES: usize = 1000;
 
-// "PARALLEL: one run for every observed update, at most `max_parallel` (64) at once; the rest wait in order, up to
-// 1,024; beyond that the newest replaces the last waiting one, and is counted."
+// "PARALLEL: one run for every observed update, at most `max_parallel` (64) at once; the rest wait in order,
+// up to 1,024; beyond that the newest replaces the last waiting one, and is counted."
 #[test]
 fn a_thousand_fires_a_second_in_parallel_are_all_run_or_counted_and_keep_within_the_cap() {
-    // How many seconds: first while no run ends, for which the full number is more than may wait.
+    // The number of seconds: first while no run can end, then while runs end. In the full suite more updates
+    // than may wait come in the former.
     let (closed, open) = load((1, 1), (25, 5));
     let sandbox = Sandbox::zookeeper();
     let gate = sandbox.gate();
@@ -101,7 +104,7 @@ fn a_thousand_fires_a_second_in_parallel_are_all_run_or_counted_and_keep_within_
         fired += fires;
     };
     fire(closed * FIRES);
-    // A busy machine may have seen but the first and the last of them.
+    // On a busy machine the daemon may have observed only the first and the last change.
     wait_until("as many runs as there may be", || {
         let full = |journal: &Journal| journal.lines().len() >= MAX_PARALLEL;
         journals.iter().all(full) || {
@@ -114,10 +117,13 @@ fn a_thousand_fires_a_second_in_parallel_are_all_run_or_counted_and_keep_within_
     for (n, journal) in journals.iter().enumerate() {
         wait_for_rest(journal, fired - NODES + n);
     }
-    // Its last line: what stands before it is all there is.
+    // After the daemon's last line the log is complete.
     daemon.signal(Signal::SIGTERM);
     daemon.wait_for_log(&[" stopped"]);
-    assert!(daemon.log_lines(&["log lines dropped"]).is_empty(), "what is not logged cannot be counted here");
+    assert!(
+        daemon.log_lines(&["log lines dropped"]).is_empty(),
+        "the log must be complete to be counted here"
+    );
     for (n, journal) in journals.iter().enumerate() {
         assert_run_or_counted(&daemon, &format!("n{n}"), &journal.lines());
     }
@@ -126,14 +132,14 @@ fn a_thousand_fires_a_second_in_parallel_are_all_run_or_counted_and_keep_within_
 /// A watch whose action journals `+ CONTENT`, waits at the gate, and journals `- CONTENT`.
 fn counting(n: usize, journal: &Journal, gate: &Gate) -> String {
     let (start, end) = (journal.note("+ $v"), journal.note("- $v"));
-    // Sixty that look at the gate all the time would be most of the load.
+    // Sixty actions that look at the gate all the time would make up most of the load.
     let pass = gate.pass().replace("sleep 0.05", "sleep 0.5");
     let action = exec(&format!("read -r v; {start}; {pass}; {end}"));
     let keys = format!("run_mode: PARALLEL, max_parallel: {MAX_PARALLEL}, description: \"n{n}\"");
     watch(&format!("/n{n}"), &action, &keys)
 }
 
-/// Sets the nodes to these values, one after the other and a thousand a second.
+/// Sets the nodes to these values, one node after the other, a thousand values a second.
 fn fire(sandbox: &Sandbox, values: Range<usize>) {
     let Nodes::ZooKeeper { address, root } = &sandbox.nodes else { unreachable!() };
     let Range { start, end } = values;
@@ -149,7 +155,7 @@ fn fire(sandbox: &Sandbox, values: Range<usize>) {
     kazoo(address, &script);
 }
 
-/// How many of its updates were replaced while they waited, as the log counts them.
+/// The number of updates of a watch that were replaced while they waited, as the log counts them.
 fn superseded(daemon: &Daemon, watch: &str) -> usize {
     let said = daemon.log_lines(&[&format!(":{watch}: too many updates wait")]);
     let Some(last) = said.last() else { return 0 };
@@ -157,7 +163,7 @@ fn superseded(daemon: &Daemon, watch: &str) -> usize {
     count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no count: {last}"))
 }
 
-/// Waits until the action has run with `last` and none is running; as long as there is progress.
+/// Waits until the action has run with `last` and no run is left. The deadline starts anew at each run.
 #[track_caller]
 fn wait_for_rest(journal: &Journal, last: usize) {
     let at_rest =
@@ -171,30 +177,32 @@ fn wait_for_rest(journal: &Journal, last: usize) {
     }
 }
 
-/// What the action was started with, as [`counting`] journals it.
+/// The contents with which the action of [`counting`] was started.
 fn starts(lines: &[String]) -> impl Iterator<Item = &str> {
     lines.iter().filter_map(|line| line.strip_prefix("+ "))
 }
 
+/// Panics unless every observed update of the node was run once or counted, with at most [`MAX_PARALLEL`]
+/// runs at once.
 #[track_caller]
 fn assert_run_or_counted(daemon: &Daemon, name: &str, lines: &[String]) {
     let running = lines.iter().scan(0, |running, line| {
         *running = if line.starts_with('+') { *running + 1 } else { *running - 1 };
         Some(*running)
     });
-    assert_eq!(running.max(), Some(MAX_PARALLEL), "at once; the gate held as many as may run");
+    assert_eq!(running.max(), Some(MAX_PARALLEL), "runs at once: the gate held as many as are allowed");
     let runs = starts(lines).count();
-    assert_eq!(starts(lines).collect::<HashSet<_>>().len(), runs, "each content was run once at most");
+    assert_eq!(starts(lines).collect::<HashSet<_>>().len(), runs, "each content ran at most once");
     assert!(
         run_or_counted(daemon, name, lines),
-        "not all that {name} got is among its {runs} runs or counted"
+        "not every update of {name} is among its {runs} runs or counted"
     );
 }
 
-/// Whether the watch of this name ran all that was observed of the node of the same name, or counted it.
+/// Whether every observed update of the node of this name was run or counted by the watch of the same name.
 pub(super) fn run_or_counted(daemon: &Daemon, name: &str, lines: &[String]) -> bool {
     let observed = daemon.log_lines(&[&format!(" /{name}: observed")]).len();
-    // Each new session looks at each node, changed or not. A busy machine may lose one.
+    // Each new session observes each node again, changed or not. On a busy machine a session may be lost.
     let again = daemon.log_lines(&["store: connected"]).len() - 1;
     let accounted = starts(lines).count() + superseded(daemon, name);
     (accounted..=accounted + again).contains(&observed)

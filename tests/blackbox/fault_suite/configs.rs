@@ -1,4 +1,4 @@
-//! Configs that are read again and again, or go while their action runs.
+//! Configs that are read again and again, and configs that are removed while their action runs.
 
 use std::fs::File;
 use std::time::SystemTime;
@@ -7,7 +7,8 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Daemon, Journal, Process, Sandbox, exec, load, wait_for, wait_until, watch};
 
-// "Nothing runs for nothing. A ... reload of an unchanged watch starts no action. One change starts one run at most".
+// "Nothing runs for nothing. A ... reload of an unchanged watch starts no action. One change starts one run
+// at most".
 #[test]
 fn a_hundred_reloads_start_nothing_and_the_change_after_them_starts_one_run() {
     let sandbox = Sandbox::zookeeper();
@@ -18,11 +19,11 @@ fn a_hundred_reloads_start_nothing_and_the_change_after_them_starts_one_run() {
     let (names, text) = unchanging(&journal);
     sandbox.config("app.twc", &text);
     let daemon = sandbox.start();
-    // It heeds signals now, and what it has found at its first look is no change.
+    // The daemon handles signals now, and it has loaded everything for the first time.
     daemon.wait_for_log(&["configs loaded"]);
     for round in 0..load(24, 100) {
         reload(&sandbox, &daemon, round, &text);
-        // Whoever has seen the new marker has looked at its neighbour too.
+        // When the daemon has loaded the new marker, it has also looked at the other file.
         let marker = seen.note(&round.to_string());
         sandbox.config("marker.twc", watch("/marker", &exec(&marker), ""));
         seen.wait_for_line(&round.to_string());
@@ -38,7 +39,7 @@ fn a_hundred_reloads_start_nothing_and_the_change_after_them_starts_one_run() {
     assert_eq!(names.iter().map(runs).collect::<Vec<_>>(), expected, "{:?}", journal.lines());
 }
 
-/// Watches of every kind of definition, and their names.
+/// Watches with every kind of action and their names.
 fn unchanging(journal: &Journal) -> ([&'static str; 4], String) {
     let noting = |name: &str| exec(&journal.note(&format!("{name} $(cat)")));
     let function =
@@ -52,7 +53,7 @@ fn unchanging(journal: &Journal) -> ([&'static str; 4], String) {
     (["queue", "parallel", "function", "quiet"], watches.concat())
 }
 
-/// Gives the daemon a reason to look at the file again, and none to do anything about it.
+/// Makes the daemon look at the file again, without a change of a watch.
 fn reload(sandbox: &Sandbox, daemon: &Daemon, round: usize, text: &str) {
     match round % 4 {
         0 => daemon.signal(Signal::SIGHUP),
@@ -65,16 +66,17 @@ fn reload(sandbox: &Sandbox, daemon: &Daemon, round: usize, text: &str) {
     }
 }
 
-// "a removed file removes its watches; a running action of a removed ... watch runs to its end": which is an end by
-// its timeout like any other's, "then SIGTERM, and SIGKILL 5 s later".
+// "a removed file removes its watches; a running action of a removed ... watch runs to its end", and its
+// timeout still holds: "then SIGTERM, and SIGKILL 5 s later".
 #[test]
 fn an_action_whose_config_is_gone_is_timed_out_killed_and_reaped_all_the_same() {
-    // On a busy machine the timeout may come before the daemon has seen that the file is gone.
+    // On a busy machine the timeout may come before the daemon has noticed the removal, so longer ones are
+    // tried.
     let gone_first = [1, 5, 25].into_iter().any(times_out_after_its_config_is_gone);
-    assert!(gone_first, "25 s do not suffice to see that a file is gone");
+    assert!(gone_first, "the daemon did not notice in 25 s that the file is gone");
 }
 
-/// Returns whether the file was gone before the timeout came.
+/// Returns whether the daemon noticed the removal before the timeout.
 fn times_out_after_its_config_is_gone(timeout: u32) -> bool {
     let sandbox = Sandbox::zookeeper();
     let (journal, gate) = (sandbox.journal(), sandbox.gate());
@@ -92,8 +94,8 @@ fn times_out_after_its_config_is_gone(timeout: u32) -> bool {
     daemon.wait_for_log(&["app.twc-1 run", "sent SIGKILL"]);
     daemon.wait_for_log(&["app.twc-1 run", "killed by SIGKILL"]);
     assert!(!leader.is_alive());
-    wait_until("no child to be left, not even a zombie", || daemon.process().children().is_empty());
-    // Nothing of the old one is left that a new one would have to wait for.
+    wait_until("all children to be gone, also as zombies", || daemon.process().children().is_empty());
+    // A new watch of the same name does not wait for the old action.
     sandbox.config("app.twc", watch("/n", &exec(&journal.note("again")), ""));
     journal.wait_for_last("again");
     gone_first

@@ -1,4 +1,4 @@
-//! The daemon is killed with SIGKILL at random moments, under updates.
+//! The daemon is killed with SIGKILL at random moments, during updates.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +11,8 @@ use crate::harness::{Journal, Sandbox, ZooKeeper, exec, load, wait_until, watch}
 const NODES: [(&str, &str); 4] =
     [("/queue-1", "QUEUE"), ("/queue-2", "QUEUE"), ("/discard-1", "DISCARD"), ("/discard-2", "DISCARD")];
 
-// "Nothing is lost ... and a crash of the daemon do not break this." "Never two at once in QUEUE and DISCARD, not even
-// across a restart or `kill -9` of the daemon."
+// "Nothing is lost ... and a crash of the daemon do not break this." "Never two at once in QUEUE and DISCARD,
+// not even across a restart or `kill -9` of the daemon."
 #[test]
 fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
     let sandbox = Sandbox::on(ZooKeeper::shared());
@@ -40,14 +40,13 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
                 }
             }
         });
-        // Also where the test fails: the scope waits for its threads.
         let _done = SetAtLast(&done);
         for _ in 0..load(12, 100) {
             let begun = journal.lines().len();
-            // Often in the midst of things, and sometimes before anything has begun.
+            // The kill comes after some runs, or before the first one has begun.
             let more = fastrand::usize(0..12);
             wait_until("the daemon to be up and at work", || journal.lines().len() >= begun + more);
-            // A random moment is what this is about.
+            // The test needs a random moment and so no condition.
             thread::sleep(Duration::from_micros(fastrand::u64(0..30_000)));
             daemon.kill();
             daemon = sandbox.start();
@@ -62,7 +61,7 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
             let is_last =
                 lines.iter().rfind(|line| line.starts_with(&ends)) == Some(&format!("{ends}{content}"));
             if !is_last && mode == "DISCARD" && !runs(&lines, node) {
-                // Ignored as it may be. Some update must come when nothing runs.
+                // DISCARD may have ignored the content. The next one comes while nothing runs.
                 let next: u64 = content.parse().expect("a number");
                 sandbox.nodes.set(node, (next + 1).to_string());
             }
@@ -72,6 +71,7 @@ fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
     check(&journal.lines());
 }
 
+/// Sets the flag when it is dropped, also if the test fails: the scope waits for its threads.
 struct SetAtLast<'a>(&'a AtomicBool);
 
 impl Drop for SetAtLast<'_> {
@@ -80,7 +80,7 @@ impl Drop for SetAtLast<'_> {
     }
 }
 
-/// Notes its beginning and its end, and whether another of its watch runs.
+/// A script that notes its beginning and its end, and whether another run of its watch is running.
 fn action(journal: &Journal, sandbox: &Sandbox, node: &str) -> String {
     let lock = sandbox.path(&format!("lock{}", node.replace('/', "-")));
     let script = format!(
@@ -91,13 +91,13 @@ fn action(journal: &Journal, sandbox: &Sandbox, node: &str) -> String {
     alone(&lock.display().to_string(), &journal.note(&format!("two {node}")), &script)
 }
 
-/// Whether the action of `node` has begun and not ended.
+/// Whether the action of `node` is running.
 fn runs(lines: &[String], node: &str) -> bool {
     let mut of_node = lines.iter().filter(|line| line.split(' ').nth(1) == Some(node));
     of_node.next_back().is_some_and(|line| line.starts_with("begins"))
 }
 
-/// Each node's contents ran in their order, one at a time, and one of them ran again only under another daemon.
+/// Panics unless each node's contents ran in order and one at a time, and each content once per daemon.
 fn check(lines: &[String]) {
     let mut last: HashMap<&str, (u64, &str)> = HashMap::new();
     for line in lines {
@@ -115,7 +115,7 @@ fn check(lines: &[String]) {
                 );
             }
             ["ends", ..] => {}
-            _ => panic!("{line:?} is no line of ours"),
+            _ => panic!("an unexpected line: {line:?}"),
         }
     }
 }

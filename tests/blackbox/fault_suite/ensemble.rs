@@ -1,4 +1,4 @@
-//! Three servers, of which some are lost.
+//! An ensemble of three servers that loses some of them.
 
 use std::fs;
 use std::thread;
@@ -8,9 +8,9 @@ use super::oracle::{Numbers, Oracle};
 use crate::harness::wait::throughout;
 use crate::harness::{Daemon, Ensemble, Sandbox, ZooKeeper, kazoo, load, wait_until};
 
-/// The foreign client's part. A node's content is its version number, so that each content is there once; a
-/// write whose confirmation was lost, and which is tried again, finds that version taken. The member may lag
-/// behind what another has confirmed, hence the `sync`.
+/// The script of the foreign client. A node's content is its version number, so that each content occurs
+/// once: a write that is repeated because its confirmation was lost finds the version taken. `sync` is there
+/// because a member may lag behind what another one has confirmed.
 const WRITER: &str = "
 import os
 from kazoo.exceptions import BadVersionError
@@ -25,7 +25,7 @@ def update(node):
     versions[node] += 1
 ";
 
-/// A daemon that knows all members and watches some nodes.
+/// An ensemble and a daemon that knows all members and watches some nodes.
 struct Fixture {
     ensemble: Ensemble,
     sandbox: Sandbox,
@@ -34,7 +34,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// The nodes hold 0, and their actions have run with it.
+    /// Starts all of it. The nodes contain 0, and their actions have run with that.
     fn watching(nodes: usize) -> Self {
         let ensemble = Ensemble::start();
         let sandbox = Sandbox::on_ensemble(&ensemble);
@@ -53,23 +53,23 @@ impl Fixture {
         it
     }
 
-    /// Runs a script of the foreign client by way of these members.
+    /// Runs a script of the foreign client, which connects to these members.
     fn script(&self, address: &str, script: &str) -> String {
         let url = self.sandbox.nodes.url_by_way_of(address);
         kazoo(url.trim_start_matches("zk://"), script)
     }
 
-    /// Updates each node once, by way of these members.
+    /// Updates each node once through these members.
     fn update_all(&self, address: &str) {
         self.script(address, &format!("{WRITER}\nfor node in nodes: update(node)"));
     }
 
-    /// The same for every other node, so that it would show if those that nothing happened to ran as well.
+    /// Updates every other node once through these members. The rest shows whether an unchanged node runs.
     fn update_half(&self, address: &str) {
         self.script(address, &format!("{WRITER}\nfor node in nodes[::2]: update(node)"));
     }
 
-    /// What the nodes hold, as the foreign client sees it by way of these members.
+    /// The contents of the nodes, as the foreign client reads them from these members.
     fn contents(&self, address: &str) -> Numbers {
         let script = format!("{WRITER}\nfor node in nodes: print(node, int(retry(zk.get, node)[0]))");
         let said = self.script(address, &script);
@@ -77,19 +77,20 @@ impl Fixture {
         lines.map(|(node, number)| (node.to_owned(), number.parse().expect("a number"))).collect()
     }
 
-    /// Panics unless each node's last content is the last that ran, and stays that, and nothing else was wrong.
+    /// Panics unless each node's last content is the last that ran, and each content ran at most once and in
+    /// order.
     fn expect_all_done(&self) {
         let all = self.ensemble.address();
         self.oracle.expect_last(&self.contents(&all));
-        // Whatever would run once too often does so before what comes after it.
+        // A run too many would come before the runs of these updates.
         self.update_all(&all);
         self.oracle.expect_last(&self.contents(&all));
         self.oracle.expect_each_once_in_order();
     }
 
-    /// Makes this many updates and some more. The leader dies after half of them, while they go on. Then one
-    /// node after the other is updated for the last time, for some while the daemon is not connected yet: only
-    /// there would a loss stay.
+    /// Makes at least this many updates. The leader dies after half of them, while they go on. Afterwards one
+    /// node after the other gets its last update, some of them before the daemon has reconnected: only a lost
+    /// last update would stay lost.
     fn update_while_the_leader_dies(&self, updates: usize, round: usize) {
         let [half, dead] = ["half", "dead"].map(|name| self.sandbox.path(&format!("{name}-{round}")));
         let script = format!(
@@ -115,9 +116,9 @@ impl Fixture {
     }
 }
 
-// "Nothing is lost. ... server restarts ... do not break this.", "Never two at once in QUEUE", "One change starts
-// one run at most": each node's final content, as a foreign client reads it, is what its action ran with last; no
-// two runs of a node overlap; no content runs twice or after a later one.
+// "Nothing is lost. ... server restarts ... do not break this.", "Never two at once in QUEUE", "One change
+// starts one run at most": each node's final content, as a foreign client reads it, is what its action ran
+// with last; no two runs of a node overlap; no content runs twice or after a later one.
 #[test]
 fn updates_while_the_leader_dies_again_and_again_are_not_lost() {
     let (nodes, deaths, updates) = load((20, 1, 200), (100, 3, 1_000_usize));
@@ -128,10 +129,11 @@ fn updates_while_the_leader_dies_again_and_again_are_not_lost() {
     it.expect_all_done();
 }
 
-// "Reconnect attempts lie at most 5 s apart", and nothing but these is done while the quorum is away: under 1 %
-// of one core, and no more memory at any time than at the beginning, give or take 2 MiB: whoever lets us connect and no
-// further is asked once whether TLS is spoken, which needs tables of the library's that stay. "Nothing is
-// lost": what changes once the quorum is back is run. "A reconnect ... starts no action": the rest is not.
+// "Reconnect attempts lie at most 5 s apart", and the daemon does nothing else while the quorum is away: it
+// uses less than 1 % of one core, and its memory grows by less than 2 MiB. (A server that accepts a
+// connection but no session is asked once whether it expects TLS, for which the TLS library allocates tables
+// that stay.) "Nothing is lost": what changes once the quorum is back runs. "A reconnect ... starts no
+// action": nothing else runs.
 #[test]
 fn a_daemon_without_a_quorum_idles_and_then_catches_up() {
     let length = Duration::from_secs(load(6, 60));
@@ -147,10 +149,10 @@ fn a_daemon_without_a_quorum_idles_and_then_catches_up() {
     let process = it.daemon.process();
     let (ticks, memory) = (process.cpu_ticks(), process.resident());
     let mut most = memory;
-    // The promise is about a length of time, so nothing but time is waited for.
+    // The promise is about a length of time, so the test waits for time to pass.
     throughout(length, || most = most.max(process.resident()));
     let ticks = process.cpu_ticks() - ticks;
-    // A tick is 10 ms, so 1 % of a second. Two more for what rounding adds.
+    // A tick is 10 ms, which is 1 % of a second. Two more are for rounding.
     assert!(ticks <= length.as_secs() + 2, "{ticks} ticks of processor time in {length:?}");
     let grown = most - memory;
     assert!(grown < 2048, "{grown} KiB more than {memory} KiB after {length:?}");
@@ -163,8 +165,8 @@ fn a_daemon_without_a_quorum_idles_and_then_catches_up() {
     it.expect_all_done();
 }
 
-// "Nothing is lost": what is changed by way of the other members while the daemon's own is frozen runs before that
-// one is back. "Nothing runs for nothing": that it comes back, with an old state and an old session, runs nothing.
+// "Nothing is lost": changes through the other members while the daemon's member is frozen run before that
+// member is back. "Nothing runs for nothing": its return, with old contents and an old session, runs nothing.
 #[test]
 fn updates_while_the_daemons_own_server_is_frozen_are_not_lost() {
     let it = Fixture::watching(load(5, 20));
@@ -174,7 +176,8 @@ fn updates_while_the_daemons_own_server_is_frozen_are_not_lost() {
         frozen.freeze();
         it.update_half(&others);
         it.oracle.expect_last(&it.contents(&others));
-        // The daemon has a session elsewhere, so that the one which is left is not that of the frozen server.
+        // The daemon has a session with another member, so the remaining session is not that of the frozen
+        // one.
         wait_until("the old session to expire", || {
             it.ensemble.others(frozen).all(|member| member.has_sessions(1))
         });

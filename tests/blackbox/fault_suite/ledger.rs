@@ -1,4 +1,4 @@
-//! Whatever happens to the ledger's file, the daemon goes on; what it says of itself is true.
+//! Whatever happens to the ledger's file, the daemon goes on, and the ledger contains what happened.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -8,7 +8,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::harness::{Daemon, Journal, Sandbox, exec, python, require_root, wait_until, watch};
 
-/// A watch whose restarts run nothing, as long as the ledger knows what was applied.
+/// A sandbox with a watch that runs nothing at a restart as long as the ledger knows what was applied.
 fn sandbox() -> (Sandbox, Journal) {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
@@ -17,7 +17,7 @@ fn sandbox() -> (Sandbox, Journal) {
     (sandbox, journal)
 }
 
-/// Lets `count` updates run, each after the one before.
+/// Makes `count` updates and waits for the run of each.
 fn update(sandbox: &Sandbox, journal: &Journal, count: usize) {
     for _ in 0..count {
         let next = journal.lines().len().to_string();
@@ -26,7 +26,7 @@ fn update(sandbox: &Sandbox, journal: &Journal, count: usize) {
     }
 }
 
-/// A daemon after this one runs nothing: the ledger knows what this one did.
+/// Panics unless the next daemon runs nothing because the ledger knows what this one did.
 fn expect_to_be_remembered(sandbox: &Sandbox, journal: &Journal, mut daemon: Daemon) {
     assert_eq!(daemon.stop(), Some(0));
     let lines = journal.lines();
@@ -37,20 +37,23 @@ fn expect_to_be_remembered(sandbox: &Sandbox, journal: &Journal, mut daemon: Dae
     assert_eq!(next.log_lines(&["ledger"]), [""; 0]);
 }
 
+/// All files in the state directory.
 fn ledger_files(sandbox: &Sandbox) -> Vec<PathBuf> {
     let entries = fs::read_dir(sandbox.state()).expect("read the state directory");
     entries.map(|entry| entry.expect("an entry").path()).collect()
 }
 
-// "an operator can open it with `sqlite3`", also while the daemon runs; "for each run its id, watch, node, version, event,
-// start, pid and process start time, end, outcome ... and the tail of its output (64 KiB)"
+// "an operator can open it with `sqlite3`", also while the daemon runs; "for each run its id, watch, node,
+// version, event, start, pid and process start time, end, outcome ... and the tail of its output (64 KiB)"
 #[test]
-fn the_ledger_tells_whoever_opens_it_what_ran() {
+fn a_program_that_opens_the_ledger_finds_what_ran() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "0");
     let script = format!(
-        "if [ $TWITCHER_EVENT = load ]; then head -c 100000 /dev/zero | tr '\\0' x; echo out; else echo err >&2; fi
+        "if [ $TWITCHER_EVENT = load ]
+         then head -c 100000 /dev/zero | tr '\\0' x; echo out
+         else echo err >&2; fi
          {}; exit $(cat)",
         journal.note("$TWITCHER_RUN_ID $$")
     );
@@ -70,13 +73,15 @@ rows = []
 deadline = time.time() + 30
 while len(rows) < 2 and time.time() < deadline:
     rows = db.execute('''select run, file, description, node, event, pid, pid_started > 0, ended >= started,
-        outcome, exit_code, length(output), substr(output, -20) from runs where ended is not null order by seq''').fetchall()
+        outcome, exit_code, length(output), substr(output, -20)
+        from runs where ended is not null order by seq''').fetchall()
 first, second = rows
 assert first[:10] == ('{}', 'app.twc', 'app.twc-1', '/n', 'load', {}, 1, 1, 'success', 0), first
 assert second[:10] == ('{}', 'app.twc', 'app.twc-1', '/n', 'changed', {}, 1, 1, 'exit', 3), second
 assert first[10] == 65536 and first[11].endswith(b'out\\n'), first
 assert second[11] == b'err\\n', second
-row = db.execute('select observed_number = applied_number, owed, failures, last_error, next_try > 0 from watches').fetchall()
+row = db.execute('''select observed_number = applied_number, owed, failures, last_error, next_try > 0
+    from watches''').fetchall()
 assert row[0][:3] == (0, 'changed', 1) and 'exit code 3' in row[0][3] and row[0][4] == 1, row
 assert db.execute('select count(*) from history').fetchone() == (2,)
 assert db.execute('select count(*) from failing').fetchone() == (1,)",
@@ -103,9 +108,9 @@ fn a_damaged_ledger_is_set_aside_at_start() {
     expect_to_be_remembered(&sandbox, &journal, daemon);
 }
 
-// "at least once": who knows whether it has changed since; also where the first load would run nothing.
+// "at least once": the content may have changed since the last run. It runs also with `run_on_load: false`.
 #[test]
-fn what_a_damaged_ledger_knew_of_runs_again() {
+fn after_a_damaged_ledger_every_watch_runs_again() {
     let (sandbox, journal) = sandbox();
     sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), "run_on_load: false"));
     let mut daemon = sandbox.daemon().arg("--debug").start();
@@ -115,10 +120,10 @@ fn what_a_damaged_ledger_knew_of_runs_again() {
     fs::write(sandbox.state().join("ledger.db"), b"no database".repeat(1000)).expect("write garbage");
     let _daemon = sandbox.start();
     journal.wait_for(&["load 1"]);
-    // What is new by now cannot have been missed.
+    // The damaged ledger cannot have known a watch that is added now.
     let other = sandbox.journal_named("other");
     sandbox.nodes.set("/other", "1");
-    // In one file: what the second has seen, the first has seen before.
+    // Both watches are in one file: what the second has seen, the first has seen before.
     let silent = watch("/other", &exec(&other.record_event()), "run_on_load: false");
     sandbox.config("other.twc", [silent, watch("/other", &exec(&journal.record_event()), "")].concat());
     journal.wait_for(&["load 1", "load 1"]);
@@ -126,9 +131,9 @@ fn what_a_damaged_ledger_knew_of_runs_again() {
     other.wait_for(&["changed 2"]);
 }
 
-// "deleted under us", and worse.
+// "deleted under us"
 #[test]
-fn a_ledger_that_is_damaged_under_the_daemon_is_begun_anew() {
+fn a_ledger_that_is_damaged_while_the_daemon_runs_is_begun_anew() {
     let truncate = |path: &Path| drop(File::create(path).expect("truncate"));
     let garble = |path: &Path| {
         let mut file = File::options().write(true).open(path).expect("open the ledger");
@@ -141,7 +146,7 @@ fn a_ledger_that_is_damaged_under_the_daemon_is_begun_anew() {
         let mut daemon = sandbox.daemon().arg("--verbose").start();
         journal.wait_for(&["0"]);
         update(&sandbox, &journal, 2);
-        // Nothing is written between two damages.
+        // The daemon must not write between the damages to two files.
         wait_until("the runs to end", || daemon.log_lines(&["app.twc-1", "ended"]).len() == 3);
         for file in ledger_files(&sandbox) {
             damage(&file);
@@ -149,7 +154,7 @@ fn a_ledger_that_is_damaged_under_the_daemon_is_begun_anew() {
         update(&sandbox, &journal, 3);
         assert!(daemon.is_running(), "{what}: the daemon died");
         let said = daemon.log_lines(&["ledger"]);
-        // What is garbled but whole need not be noticed.
+        // Garbage in a file of the right size need not be noticed.
         assert!(said.len() == 1 || (what == "garbled" && said.is_empty()), "{what}: said once: {said:?}");
         if said.len() == 1 {
             expect_to_be_remembered(&sandbox, &journal, daemon);
@@ -178,7 +183,7 @@ impl SmallDisk {
     fn fill(&self) {
         let mut file = File::create(self.0.join("filler")).expect("a file");
         while file.write_all(&[0; 4096]).is_ok() {}
-        // What is left of the last page.
+        // This fills the last page.
         while file.write_all(&[0]).is_ok() {}
     }
 
@@ -189,7 +194,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // The daemon may still hold it.
+        // The daemon may still have files open there.
         let _ = umount2(&self.0, MntFlags::MNT_DETACH);
     }
 }
@@ -202,7 +207,7 @@ fn a_full_disk_costs_the_ledger_and_nothing_else() {
     let daemon = sandbox.start();
     journal.wait_for(&["0"]);
     disk.fill();
-    // Until there is no room left in what the ledger has already.
+    // The ledger first uses the space that it already has.
     wait_until("the ledger to need room", || {
         update(&sandbox, &journal, 1);
         !daemon.log_lines(&["ledger"]).is_empty()
@@ -217,7 +222,7 @@ fn a_full_disk_costs_the_ledger_and_nothing_else() {
     expect_to_be_remembered(&sandbox, &journal, daemon);
 }
 
-// "done without", and no longer than it must be: what it missed is in it again before anything else happens.
+// "done without", but only while necessary: an idle daemon writes what is missing as soon as it can.
 #[test]
 fn a_ledger_that_was_locked_is_taken_up_again_by_an_idle_daemon() {
     let (sandbox, journal) = sandbox();
@@ -232,8 +237,8 @@ fn a_ledger_that_was_locked_is_taken_up_again_by_an_idle_daemon() {
     expect_to_be_remembered(&sandbox, &journal, daemon);
 }
 
-// "A new daemon finds a still-running action of its predecessor", and what that one applied: reading needs no room, and
-// no lock that others keep.
+// "A new daemon finds a still-running action of its predecessor" and knows what that one applied: to read the
+// ledger it needs neither free space nor a lock.
 #[test]
 fn a_ledger_that_cannot_be_written_can_be_read_at_the_start() {
     let lock: Obstacle = |sandbox| {
@@ -269,7 +274,7 @@ fn a_ledger_that_cannot_be_written_can_be_read_at_the_start() {
 
 type Obstacle = fn(&Sandbox) -> Box<dyn std::any::Any>;
 
-/// Waits until the ledger has that the short action succeeded.
+/// Waits until the ledger has the success of the short action.
 fn update_is_known(sandbox: &Sandbox) {
     let ledger = rusqlite::Connection::open(sandbox.state().join("ledger.db")).expect("open the ledger");
     wait_until("the success to be noted", || {
@@ -278,7 +283,7 @@ fn update_is_known(sandbox: &Sandbox) {
     });
 }
 
-// "at least once": the daemon dies while its ledger cannot be written.
+// "at least once": the daemon is killed while its ledger cannot be written.
 #[test]
 fn a_daemon_that_is_killed_on_a_full_disk_runs_again_rather_than_losing_anything() {
     let (sandbox, journal) = sandbox();

@@ -1,9 +1,8 @@
-//! A machine that runs out of processes or descriptors, or whose clock is set.
+//! A machine without free processes or descriptors, and a machine whose clock is set.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, chown};
@@ -11,11 +10,11 @@ use time::{Duration, OffsetDateTime};
 
 use super::actions::run_or_counted;
 use crate::harness::{
-    Daemon, Journal, Process, Proxy, Sandbox, ZooKeeper, exec, load, require_root, wait_until, watch,
+    Daemon, Journal, Process, Proxy, Sandbox, ZooKeeper, command, exec, load, require_root, wait_until, watch,
 };
 
-/// Two watches: `crowd`, whose runs take what there is and stay, and `victim`, that needs some of it. Their actions
-/// start no further processes.
+/// Two watches: `crowd`, whose runs use up a resource and stay, and `victim`, which needs some of it. Their
+/// actions start no further processes.
 struct Crowded {
     sandbox: Sandbox,
     crowd: Journal,
@@ -23,7 +22,7 @@ struct Crowded {
 }
 
 impl Crowded {
-    /// Both nodes say `0`.
+    /// Both nodes contain `0`.
     #[track_caller]
     fn new() -> Self {
         require_root();
@@ -40,7 +39,7 @@ impl Crowded {
         Self { sandbox, crowd, victim }
     }
 
-    /// Starts runs until there is no place for another. Returns what `/crowd` says then.
+    /// Starts runs until no further one is possible. Returns the content of `/crowd` then.
     #[track_caller]
     fn fill(&self, daemon: &Daemon) -> usize {
         self.victim.wait_for(&["0"]);
@@ -54,23 +53,24 @@ impl Crowded {
     }
 }
 
-/// Sets a running process's soft limit, as its user: root itself may lack the capability.
+/// Sets a running process's soft limit as the process's user, because root may lack the capability.
 #[track_caller]
 fn limit(process: Process, resource: &str, soft: usize) {
     let owner = fs::metadata(format!("/proc/{}", process.0)).expect("a running process").uid().to_string();
-    let done = Command::new("setpriv")
+    let done = command("setpriv")
         .args(["--reuid", &owner, "--regid", &owner, "--clear-groups", "--", "prlimit"])
         .args([format!("--pid={}", process.0), format!("--{resource}={soft}:")])
         .status();
     assert!(done.expect("run prlimit").success());
 }
 
-// "An action that cannot be started for want of descriptors, memory or processes is put off, with a growing pause of
-// at most 30 s." Root has no limit of processes, so this is another user's daemon.
+// "An action that cannot be started for want of descriptors, memory or processes is put off, with a growing
+// pause of at most 30 s." Root has no limit of processes, so the daemon runs as another user.
 #[test]
 fn without_processes_updates_are_put_off_and_run_when_there_are_some_again() {
     let it = Crowded::new();
-    // Nobody else's, or others would fill the limit: process numbers are smaller, and no two test runs have the same.
+    // No other process may run as this user, because it would count towards the limit. No two test runs have
+    // the same process number.
     let user = 100_000 + std::process::id();
     chown(&it.sandbox.state(), Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))
         .expect("give the state away");
@@ -88,26 +88,26 @@ fn without_processes_updates_are_put_off_and_run_when_there_are_some_again() {
     limit(daemon.process(), "nproc", 1000);
     it.victim.wait_for(&["0", "1"]);
     it.crowd.wait_for_line(&format!("+ {last}"));
-    // "one run for every observed update", or it "is counted".
+    // "one run for every observed update", or the update "is counted"
     wait_until("every observed update to be run or counted", || {
         run_or_counted(&daemon, "crowd", &it.crowd.lines())
     });
 }
 
-// The same of descriptors, which runs hold while they last; and the daemon needs some for more than actions: "Nothing
-// is lost. ... network cuts ... do not break this", "One bad thing stays one bad thing".
+// "Nothing is lost. ... network cuts ... do not break this", "One bad thing stays one bad thing": the daemon
+// lacks descriptors, which it also needs to connect and to read configs.
 #[test]
-fn without_descriptors_nothing_is_lost_of_what_the_store_and_the_configs_bring_meanwhile() {
+fn without_descriptors_no_update_and_no_config_is_lost() {
     let it = Crowded::new();
     let proxy = Proxy::to(&ZooKeeper::shared().address());
     let daemon = it.sandbox.daemon_on(&it.sandbox.nodes.url_by_way_of(&proxy.address())).start();
     it.victim.wait_for(&["0"]);
-    // Room for some runs more.
+    // This leaves descriptors for some more runs.
     limit(daemon.process(), "nofile", daemon.process().open_files() + 16);
     let last = it.fill(&daemon);
     it.sandbox.nodes.set("/victim", "1");
     daemon.wait_for_log(&[":victim run", "put off"]);
-    // Not even one, to connect with.
+    // This leaves none, not even to connect.
     limit(daemon.process(), "nofile", 3);
     proxy.cut();
     daemon.wait_for_log(&["store: not connected"]);
@@ -117,18 +117,19 @@ fn without_descriptors_nothing_is_lost_of_what_the_store_and_the_configs_bring_m
     limit(daemon.process(), "nofile", 1000);
     it.victim.wait_for(&["0", "1"]);
     it.crowd.wait_for_line(&format!("+ {}", last + 1));
-    // Unasked, it looks once a minute at what failed for no fault of the file.
+    // By itself the daemon tries only once a minute what failed for reasons outside of the file.
     daemon.signal(Signal::SIGHUP);
     it.crowd.wait_for_line("late");
 }
 
-/// For which each timer of the test waits, but the first, which waits half as long; in seconds.
+/// The duration of each timer in seconds. The first one takes half as long.
 const PAUSE: f64 = 2.0;
 
 /// `/proc/uptime` ticks every 10 ms.
 const TICK: f64 = 0.02;
 
-// "Time ... from a monotonic clock: a step of the wall clock moves no timeout", no `min_interval` and no `retry`.
+// "Time ... from a monotonic clock: a step of the wall clock moves no timeout", no `min_interval` and no
+// `retry`.
 #[test]
 fn setting_the_clock_a_day_ahead_and_back_moves_no_timer() {
     assert!(Path::new("/usr/bin/faketime").exists(), "this test needs faketime: apt-get install -y faketime");
@@ -140,7 +141,7 @@ fn setting_the_clock_a_day_ahead_and_back_moves_no_timer() {
         let since = uptime();
         set_going(&sandbox, &daemon, &journals, jump);
         set_clock(&sandbox, days);
-        // Something to log after that, at any rate.
+        // The reload makes the daemon log something after the jump.
         daemon.signal(Signal::SIGHUP);
         wait_until("the timeout", || daemon.log_lines(&[":timed run", "timed out"]).len() == jump + 1);
         assert!(uptime() >= since + PAUSE - TICK, "jump {jump} cut the timeout short");
@@ -153,15 +154,15 @@ fn setting_the_clock_a_day_ahead_and_back_moves_no_timer() {
     }
 }
 
-/// A watch that is timed out at each update, and watches whose journals get two lines with the time: of two updates,
-/// or of two tries.
+/// A watch that is timed out at each update, and three watches that journal the time twice: for two updates,
+/// or for two tries.
 fn timers([soon, paced, failing]: &[Journal; 3]) -> String {
     let note = |journal: &Journal| format!("read -r up _ < /proc/uptime; echo $up >> {}", journal.path());
     let fails = format!("{}; exit 1", note(failing));
-    // Jittered by half.
+    // The delay is jittered by half.
     let retry = format!("retry: #{{ attempts: 1, delay: {0:?}, max_delay: {0:?} }}", 2.0 * PAUSE);
     [
-        // When its timer ends, soon after the jump, the daemon looks at all timers.
+        // This timer ends soon after the jump. Then the daemon looks at all timers.
         watch("/soon", &exec(&note(soon)), &format!("min_interval: {:?}", PAUSE / 2.0)),
         watch("/timed", &exec("exec sleep 1000"), &format!("timeout: {PAUSE:?}, description: \"timed\"")),
         watch("/paced", &exec(&note(paced)), &format!("min_interval: {PAUSE:?}")),
@@ -170,15 +171,16 @@ fn timers([soon, paced, failing]: &[Journal; 3]) -> String {
     .concat()
 }
 
+/// Starts a daemon with a wall clock of its own.
 fn with_a_clock_of_its_own(sandbox: &Sandbox) -> Daemon {
     set_clock(sandbox, 0);
     let clock = format!("FAKETIME_TIMESTAMP_FILE={}", sandbox.path("clock").display());
     let environment = [
-        // `$LIB` is for the dynamic linker.
+        // The dynamic linker replaces `$LIB`.
         "LD_PRELOAD=/usr/$LIB/faketime/libfaketimeMT.so.1",
         &clock,
         "FAKETIME_NO_CACHE=1",
-        // The kernel does not step this clock when the other one is set, nor the times of files.
+        // Setting the wall clock of a machine steps neither this clock nor the times of files.
         "FAKETIME_DONT_FAKE_MONOTONIC=1",
         "NO_FAKE_STAT=1",
     ];
@@ -189,13 +191,13 @@ fn with_a_clock_of_its_own(sandbox: &Sandbox) -> Daemon {
 
 /// Puts the daemon's clock so many days ahead of the true one.
 fn set_clock(sandbox: &Sandbox, days: i64) {
-    // In one step: it is read all the time.
+    // The file is replaced in one step, because the daemon reads it all the time.
     let (file, new) = (sandbox.path("clock"), sandbox.path("clock.new"));
     fs::write(&new, format!("{days:+}d\n")).expect("write the time");
     fs::rename(new, file).expect("put the time in place");
 }
 
-/// Has each timer run once it returns, unless it has ended by then.
+/// Starts all timers. Returns when each is running or has already ended.
 #[track_caller]
 fn set_going(sandbox: &Sandbox, daemon: &Daemon, journals: &[Journal; 3], jump: usize) {
     for node in ["/timed", "/failing", "/paced", "/soon"] {
@@ -210,23 +212,23 @@ fn set_going(sandbox: &Sandbox, daemon: &Daemon, journals: &[Journal; 3], jump: 
     }
 }
 
-/// Since boot, from a clock that nobody sets.
+/// The seconds since boot, from a clock that nobody sets.
 #[track_caller]
 fn uptime() -> f64 {
     seconds(&fs::read_to_string("/proc/uptime").expect("the time since boot"))
 }
 
-/// The first number of the line.
+/// The number at the beginning of a line.
 #[track_caller]
 fn seconds(line: &str) -> f64 {
     let number = line.split_whitespace().next().and_then(|word| word.parse().ok());
     number.unwrap_or_else(|| panic!("{line:?} begins with no number"))
 }
 
-/// Whether the last line's date is so many days ahead of today.
+/// Whether the date of the last line is this many days ahead of today.
 fn logs_time_of(daemon: &Daemon, days: i64) -> bool {
     let now = OffsetDateTime::now_utc() + Duration::days(days);
-    // It may have been written before midnight.
+    // The line may have been written before midnight.
     let dates = [now, now - Duration::MINUTE].map(|time| time.date().to_string());
     daemon.log().last().is_some_and(|line| dates.iter().any(|date| line.starts_with(date)))
 }

@@ -1,16 +1,16 @@
-//! Two machines and a cable: the daemon has a network of its own, with one link to the server's.
+//! Two machines and a cable: the daemon has a network namespace with one link to the server's.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
-use crate::harness::{Sandbox, ZooKeeper, exec, load, require_root, wait_until, watch};
+use crate::harness::{Sandbox, ZooKeeper, command, exec, load, require_root, wait_until, watch};
 
-/// A network namespace with a link to ours. It is gone when its process is, and the link with it.
+/// A network namespace with a link to ours. Namespace and link end with the process.
 struct Machine {
     process: Child,
-    /// Our end.
+    /// The name of our end of the link.
     link: String,
-    /// Our end's address, as the machine sees it.
+    /// The address of our end.
     address: String,
 }
 
@@ -19,7 +19,7 @@ impl Machine {
     fn new() -> Self {
         require_root();
         let ours = fs::read_link("/proc/self/ns/net").expect("our network");
-        let process = Command::new("setpriv")
+        let process = command("setpriv")
             .args(["--pdeathsig", "KILL", "--", "unshare", "--net", "--", "sleep", "infinity"])
             .stdin(Stdio::null())
             .spawn()
@@ -28,7 +28,7 @@ impl Machine {
         wait_until("the network", || {
             fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|net| net != ours)
         });
-        // Of the addresses for benchmarks, which nobody else has; four to each link.
+        // The addresses are from the range for benchmarks, which nobody else uses. Each link takes four.
         let number = fastrand::u16(..0x8000);
         let [third, fourth] = (number << 1).to_be_bytes();
         let addresses = [1, 2].map(|end| format!("198.{}.{third}.{}", 18 + number % 2, (fourth & !3) + end));
@@ -48,7 +48,7 @@ impl Machine {
         ip(&["ip"], &["link", "set", &self.link, "up"]);
     }
 
-    /// Connections stand, as neither end hears of it.
+    /// Neither end is told, so connections stay open.
     fn pull(&self) {
         ip(&["ip"], &["link", "set", &self.link, "down"]);
     }
@@ -62,14 +62,14 @@ impl Drop for Machine {
 }
 
 #[track_caller]
-fn ip(command: &[&str], args: &[&str]) {
-    let done = Command::new(command[0]).args(&command[1..]).args(args).output();
+fn ip(words: &[&str], args: &[&str]) {
+    let done = command(words[0]).args(&words[1..]).args(args).output();
     let done = done.expect("this test needs ip: apt-get install -y iproute2");
     assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-// "Nothing is lost. ... session expiry, ... network cuts ... do not break this", and "a reconnect ... starts no action", of a
-// daemon on a machine of its own whose cable is pulled: for a moment, and until its session has expired.
+// "Nothing is lost. ... session expiry, ... network cuts ... do not break this", and "a reconnect ... starts
+// no action": the cable of the daemon's machine is pulled for a moment, or until the session has expired.
 #[test]
 fn an_update_while_the_cable_is_pulled_runs_once_when_it_is_plugged_in_again() {
     let machine = Machine::new();
@@ -97,7 +97,7 @@ fn an_update_while_the_cable_is_pulled_runs_once_when_it_is_plugged_in_again() {
         machine.plug();
         expected.push(format!("{round} during"));
         expect(&expected);
-        // Whatever would run once too often does so before what comes after it.
+        // A run too many would come before the run of this update.
         sandbox.nodes.set("/n", format!("{round} after"));
         expected.push(format!("{round} after"));
         expect(&expected);

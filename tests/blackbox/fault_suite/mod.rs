@@ -1,9 +1,9 @@
-//! The fault suite: each promise of the contract under the fault that breaks it elsewhere, on real servers, with
-//! an oracle that does not ask the daemon: a second client compares every node's final content with a journal that
-//! the actions append to.
+//! The fault suite: each promise of the contract under the faults that threaten it, on real servers. The
+//! daemon is not asked whether it kept the promise: a second client compares every node's final content with
+//! a journal that the actions append to.
 //!
-//! With `FAULTS=full` in the environment the loads and lengths are those of the promises; without, they are such
-//! that the whole test run stays within minutes.
+//! With `FAULTS=full` in the environment the loads and lengths are those of the promises. Without, they are
+//! smaller, so that the whole test run takes minutes.
 
 mod actions;
 mod configs;

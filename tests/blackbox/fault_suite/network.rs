@@ -1,4 +1,4 @@
-//! A network that cuts connections, or lets them stand and carries nothing.
+//! A network that cuts connections, and one that keeps them open and carries nothing.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,10 @@ use super::remote::Remote;
 use crate::harness::wait::throughout;
 use crate::harness::{exec, load, wait_until, watch};
 
-// "Nothing is lost. Bursts, ... network cuts ... do not break this.", "Never two at once in QUEUE", "Nothing runs
-// for nothing. A reconnect ... starts no action. One change starts one run at most": each node's last content is
-// what its action ran with last, no two runs of a node overlap, and no content runs twice or after a later one.
+// "Nothing is lost. Bursts, ... network cuts ... do not break this.", "Never two at once in QUEUE", "Nothing
+// runs for nothing. A reconnect ... starts no action. One change starts one run at most": each node's last
+// content is what its action ran with last, no two runs of a node overlap, and no content runs twice or after
+// a later one.
 #[test]
 fn updates_across_many_network_cuts_run_once_each_at_most_and_the_last_ones_run() {
     const NODES: usize = 12;
@@ -24,8 +25,8 @@ fn updates_across_many_network_cuts_run_once_each_at_most_and_the_last_ones_run(
     oracle.expect_last(&numbers);
 
     let mut next_cut = Instant::now();
-    // The promise is about cuts that come whenever they come, so the updates go on for a length of time. Any one
-    // of the nodes is updated, so that to some of them nothing happened while the daemon was away.
+    // The promise is about cuts at any moment, so the updates go on for a length of time. Random nodes are
+    // updated, so that some of them do not change while the daemon is away.
     throughout(Duration::from_secs(load(8, 60)), || {
         let (node, number) = numbers.iter_mut().nth(fastrand::usize(..NODES)).expect("one of them");
         *number += 1;
@@ -36,9 +37,9 @@ fn updates_across_many_network_cuts_run_once_each_at_most_and_the_last_ones_run(
         }
     });
     let connections = it.proxy.attempts();
-    assert!(connections >= load(5, 50), "{connections} connections are no series of cuts");
+    assert!(connections >= load(5, 50), "only {connections} connections, so there were too few cuts");
 
-    // The last ones come while there is no way to the daemon at all.
+    // The last updates come while the daemon cannot connect at all.
     it.proxy.refuse();
     let update_all = |numbers: &mut Numbers| {
         for (node, number) in numbers {
@@ -49,20 +50,21 @@ fn updates_across_many_network_cuts_run_once_each_at_most_and_the_last_ones_run(
     update_all(&mut numbers);
     it.proxy.resume();
     oracle.expect_last(&numbers);
-    // Whatever would run once too often does so before what comes after it.
+    // A run too many would come before the runs of these updates.
     update_all(&mut numbers);
     oracle.expect_last(&numbers);
     oracle.expect_each_once_in_order();
 }
 
-// "Reconnect attempts lie at most 5 s apart": also while connections are made and nothing answers on them. One
-// that falls silent is given up within the session timeout, so the first attempt comes at most 5 s after that.
-// "Nothing is lost. ... network cuts ... do not break this.", and what is changed meanwhile runs once.
+// "Reconnect attempts lie at most 5 s apart", also while connections can be made and nobody replies. The
+// daemon gives up a silent connection within the session timeout, so that the first attempt comes at most 5 s
+// after that. "Nothing is lost. ... network cuts ... do not break this.": what changes in the meantime runs
+// once.
 #[test]
 fn a_half_open_connection_is_given_up_within_the_session_timeout() {
     const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
     const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(5);
-    /// By how much a loaded machine may be late.
+    /// By how much a busy machine may be late.
     const MARGIN: Duration = Duration::from_secs(1);
 
     let it = Remote::new();

@@ -1,5 +1,5 @@
-//! What tests judge by without asking the daemon: every node is set to rising numbers, each of them once, and the
-//! actions of all nodes note in one journal which number they ran with.
+//! Judges the daemon without asking it: tests set each node to rising numbers, each of them once, and the
+//! actions of all nodes note in one journal with which number they ran.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,17 +10,17 @@ use crate::harness::{Journal, Sandbox, exec};
 
 pub struct Oracle {
     journal: Journal,
-    /// Holds a directory for each node whose action runs.
+    /// A directory that contains a directory for each node whose action is running.
     running: PathBuf,
 }
 
-/// The text of a `script` that runs `overlap` first if another run of it goes on. To make a directory is to find out
-/// that there was none, in one step.
+/// Returns a script that runs `script`, and first `overlap` if another run of it is going on. `mkdir` checks
+/// and creates in one step.
 pub fn alone(directory: &str, overlap: &str, script: &str) -> String {
     format!("mkdir {directory} || {overlap}; {script}; rmdir {directory}")
 }
 
-/// A number for each node.
+/// One number for each node.
 pub type Numbers = BTreeMap<String, u32>;
 
 impl Oracle {
@@ -30,7 +30,7 @@ impl Oracle {
         Self { journal: sandbox.journal(), running }
     }
 
-    /// The text of the action. It lasts long enough for a second one to meet it, if there ever are two.
+    /// The text of the action. A run takes long enough that a second one at once would meet it.
     pub fn action(&self) -> String {
         let mine = format!("{}$TWITCHER_ZNODE", self.running.display());
         let overlap = self.journal.note("$TWITCHER_ZNODE OVERLAP");
@@ -38,14 +38,14 @@ impl Oracle {
         exec(&alone(&mine, &overlap, &format!("sleep 0.02; {run}")))
     }
 
-    /// Waits until each node's last run was with its number here.
+    /// Waits until the last run of each node was with this number.
     #[track_caller]
     pub fn expect_last(&self, numbers: &Numbers) {
         poll(DEADLINE, || (self.last() == *numbers).then_some(()));
-        assert_eq!(self.last(), *numbers, "what the actions ran with last, and what the nodes hold");
+        assert_eq!(self.last(), *numbers, "what the actions ran with last, and what the nodes contain");
     }
 
-    /// Panics if two runs of one node overlapped, or one content ran twice or after a later one.
+    /// Panics if two runs of one node overlapped, or if a content ran twice or after a later one.
     #[track_caller]
     pub fn expect_each_once_in_order(&self) {
         for (node, numbers) in self.runs() {
@@ -63,7 +63,8 @@ impl Oracle {
         let mut runs = BTreeMap::<_, Vec<_>>::new();
         for line in self.journal.lines() {
             let run = line.split_once(' ').and_then(|(node, number)| Some((node, number.parse().ok()?)));
-            let (node, number) = run.unwrap_or_else(|| panic!("no run of one whole content, alone: {line}"));
+            let (node, number) =
+                run.unwrap_or_else(|| panic!("not a run without overlap and with a whole content: {line}"));
             runs.entry(node.to_owned()).or_default().push(number);
         }
         runs

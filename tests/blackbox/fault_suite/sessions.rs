@@ -1,4 +1,4 @@
-//! Sessions that end, and nodes that do.
+//! Sessions that expire, and nodes that are deleted and created again.
 
 use super::remote::Remote;
 use crate::harness::{Gate, Journal, Sandbox, exec, kazoo, load, watch};
@@ -11,7 +11,7 @@ struct Held {
 }
 
 impl Held {
-    /// The node, which says `before`, and its watch. The daemon is to start after this.
+    /// Creates the node, which contains `before`, and its watch. To be called before the daemon starts.
     fn new(sandbox: &Sandbox, node: &'static str) -> Self {
         let name = node.trim_start_matches('/');
         let journal = sandbox.journal_named(name);
@@ -27,19 +27,20 @@ impl Held {
         Self { node, journal, gate }
     }
 
+    /// Waits until the first run has begun, and panics at any other.
     fn has_begun(&self) {
         self.journal.wait_for(&["begin load before"]);
     }
 
-    /// Lets the run end, and waits for it.
+    /// Opens the gate and waits until the run has ended.
     fn end(&self) {
         self.gate.open();
         self.journal.wait_for_line("end before");
     }
 }
 
-/// Lets the session expire while actions run, makes these changes meanwhile, and expects these further runs. It
-/// must not matter whether the run from before ends during the outage or after it.
+/// Lets the session expire while actions run, makes these changes in the meantime, and expects these further
+/// runs, whether the run from before the outage ends during it or after it.
 fn expire_during_runs(changes: &[&str], runs: &[&str]) {
     let it = Remote::new();
     let ends_during = Held::new(&it.sandbox, "/ends-during");
@@ -57,32 +58,32 @@ fn expire_during_runs(changes: &[&str], runs: &[&str]) {
     it.reconnect();
     let caught_up = [&["begin load before", "end before"], runs].concat();
     ends_during.journal.wait_for(&caught_up);
-    // Nothing new while that run goes on.
+    // While the other run goes on, nothing else has begun.
     ends_after.has_begun();
     ends_after.end();
     both.iter().for_each(|held| held.journal.wait_for(&caught_up));
 
-    // Whatever would run once too often does so before what comes after it.
+    // A run too many would come before the runs of this change.
     set_both("after");
     let all = [caught_up.as_slice(), &["begin changed after", "end after"]].concat();
     both.iter().for_each(|held| held.journal.wait_for(&all));
 }
 
-// "Nothing is lost. ... session expiry ... do not break this." and QUEUE's "updates that come meanwhile collapse
-// into one further run with the most recent content": the run ends as if nothing had been, and exactly one follows.
+// "Nothing is lost. ... session expiry ... do not break this." and QUEUE's "updates that come meanwhile
+// collapse into one further run with the most recent content"
 #[test]
 fn changes_while_a_session_expires_during_a_run_start_one_further_run() {
     expire_during_runs(&["first", "second"], &["begin changed second", "end second"]);
 }
 
-// "Nothing runs for nothing. A reconnect ... starts no action.": the run ends as if nothing had been, and the next
-// one is that of the next change.
+// "Nothing runs for nothing. A reconnect ... starts no action."
 #[test]
 fn a_session_that_expires_during_a_run_starts_none() {
     expire_during_runs(&[], &[]);
 }
 
-/// Deletes and re-creates `/n` this often, every other time in one step, so that nobody can see it missing.
+/// Deletes and re-creates `/n` this often, every other time in one transaction, so that nobody can see it
+/// missing.
 fn recreate(it: &Remote, times: usize, content: &str) {
     let url = it.sandbox.nodes.url();
     let script = format!(
@@ -99,10 +100,10 @@ fn recreate(it: &Remote, times: usize, content: &str) {
     kazoo(url.trim_start_matches("zk://"), &script);
 }
 
-// "re-creation runs, also with equal bytes, as `created`, also when the deletion itself went unseen", "Nothing is
-// lost. ... deletion and re-creation ... do not break this.", "One change starts one run at most": one that is
-// waited for runs exactly once, those of a burst at most once each, those of an outage once for all, and the last
-// one always.
+// "re-creation runs, also with equal bytes, as `created`, also when the deletion itself went unseen",
+// "Nothing is lost. ... deletion and re-creation ... do not break this.", "One change starts one run at
+// most": single re-creations run exactly once, those of a burst at most once each, those of an outage once
+// together, and the last one always.
 #[test]
 fn recreations_with_equal_bytes_run_as_created_and_none_twice() {
     let (awaited, burst, outage) = load((4, 4, 7), (12, 13, 25));

@@ -1,4 +1,4 @@
-//! Everything at once, for long: what a daemon holds must not grow.
+//! All faults for a long time: the daemon's descriptors, threads and memory must not grow.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Daemon, Journal, Proxy, Sandbox, ZooKeeper, exec, load, wait_until, watch};
 
-/// Rounds in which the daemon meets each fault, and comes to what it needs.
+/// The rounds in which the daemon meets each fault once and allocates what it keeps.
 const WARM_UP: usize = FAULTS.len();
 
-/// What has to end up with the last content, each in a journal of its own.
+/// The watches that must end up with the last content. Each has a journal of its own.
 const KINDS: [&str; 6] = ["queue", "parallel", "retried", "function", "loud", "children"];
 
 const FAULTS: [Fault; 7] =
@@ -21,19 +21,19 @@ enum Fault {
     None,
     /// All connections end.
     Cut,
-    /// And no new ones are to be had for a while.
+    /// All connections end, and new ones fail for a while.
     Refuse,
-    /// Connections stand, and nothing passes.
+    /// Connections stay open, and nothing passes.
     Stall,
     /// The server is killed and started again.
     Restart,
-    /// SIGHUP.
+    /// The daemon gets SIGHUP.
     Reload,
-    /// Another definition of every watch.
+    /// Every watch gets another definition.
     Redefine,
 }
 
-/// `SOAK_MINUTES`; without, 10 in the full suite and a third of one in the small.
+/// The length in `SOAK_MINUTES`, or 10 minutes in the full suite and 20 s in the small one.
 fn length() -> Duration {
     match std::env::var("SOAK_MINUTES") {
         Ok(minutes) => {
@@ -43,7 +43,7 @@ fn length() -> Duration {
     }
 }
 
-/// What the daemon holds when nothing is going on.
+/// What the daemon holds while nothing is going on.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     descriptors: usize,
@@ -73,7 +73,7 @@ impl Soak {
         Self { server, proxy, sandbox, daemon, member: RefCell::default() }
     }
 
-    /// One fault, with updates during and after it.
+    /// Causes one fault, with updates during and after it. Returns what the daemon holds afterwards.
     fn round(&self, round: usize) -> Sample {
         let attempts = self.proxy.attempts();
         match FAULTS[round % FAULTS.len()] {
@@ -114,7 +114,8 @@ impl Soak {
         }
     }
 
-    /// Once the actions have ended and none of them is left as a zombie; the evaluator of configs may be there.
+    /// Waits until all actions have ended and are reaped, then measures. The evaluator of configs may be
+    /// running.
     fn sample(&self) -> Sample {
         let process = self.daemon.process();
         wait_until("the actions to be gone", || {
@@ -153,7 +154,8 @@ fn configure(sandbox: &Sandbox, round: usize) {
     sandbox.config("app.twc", watches.concat());
 }
 
-// "descriptors, zombies and threads flat, RSS drift under 5 %"; and everything has run in the end.
+// "descriptors, zombies and threads flat, RSS drift under 5 %"; each round also waits for the last content to
+// run.
 #[test]
 fn what_the_daemon_holds_does_not_grow() {
     let soak = Soak::start();
@@ -164,20 +166,20 @@ fn what_the_daemon_holds_does_not_grow() {
     }
     let measured = &samples[WARM_UP..];
     let (early, late) = measured.split_at(measured.len() / 2);
-    // In the middle of them: what is about to be closed, and the evaluator with its pipes, come and go.
+    // The median, because descriptors about to be closed and the evaluator with its pipes come and go.
     let usual = |samples: &[Sample], of: fn(&Sample) -> usize| {
         let mut values: Vec<_> = samples.iter().map(of).collect();
         values.sort_unstable();
         values[values.len() / 2]
     };
-    // The ledger's first checkpoint brings a thread and some descriptors that it keeps for the next.
+    // The ledger's first checkpoint starts a thread and opens descriptors that it keeps for the next one.
     let [before, after] = [early, late].map(|samples| usual(samples, |sample| sample.descriptors));
     assert!(after <= before + 4, "descriptors: {samples:?}");
     let [before, after] = [early, late].map(|samples| usual(samples, |sample| sample.threads));
     assert!(after <= before + 1, "threads: {samples:?}");
     let most = |samples: &[Sample]| samples.iter().map(|sample| sample.kilobytes).max().expect("samples");
     let [before, after] = [early, late].map(most);
-    // In a short one the pages that the allocator touches for the first time are still more than the drift.
+    // In a short soak the pages that the allocator uses for the first time exceed the drift.
     let allowed = (before / 20).max(load(1024, 0));
     assert!(after <= before + allowed, "from {before} to {after} KiB: {samples:?}");
     eprintln!("{} rounds, {before} -> {after} KiB, {:?}", samples.len(), samples.last());

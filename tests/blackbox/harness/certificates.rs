@@ -1,4 +1,4 @@
-//! Certificates, made by each test for itself.
+//! Certificate authorities and certificates, which each test makes for itself.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -10,17 +10,17 @@ pub struct Authority {
     pem: String,
 }
 
-/// Both in PEM.
+/// A certificate chain and its private key, both in PEM.
 pub struct Certificate {
     pub chain: String,
     pub key: String,
 }
 
-/// When a certificate is valid, seen from now.
+/// When a certificate is valid.
 #[derive(Clone, Copy)]
 pub enum Validity {
     Now,
-    Over,
+    Expired,
     NotYet,
 }
 
@@ -39,7 +39,7 @@ impl Authority {
         &self.pem
     }
 
-    /// A certificate for these names and addresses, good for servers and clients.
+    /// Issues a certificate for these names and addresses, valid for servers and clients.
     pub fn issue(&self, names: &[&str], validity: Validity) -> Certificate {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
@@ -48,7 +48,7 @@ impl Authority {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let (from, to) = match validity {
             Validity::Now => (2000, 2100),
-            Validity::Over => (2000, 2001),
+            Validity::Expired => (2000, 2001),
             Validity::NotYet => (2099, 2100),
         };
         (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));

@@ -1,4 +1,4 @@
-//! A real ensemble: three ZooKeeper servers, of which any two can do without the third.
+//! A real ensemble: three ZooKeeper servers, two of which are a quorum.
 
 use super::wait::wait_for;
 use super::zookeeper::{ZooKeeper, free_port};
@@ -8,7 +8,7 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Three members, all of them up.
+    /// Starts three members and waits until all of them serve.
     #[track_caller]
     pub fn start() -> Self {
         let numbers = 1..=3;
@@ -22,12 +22,12 @@ impl Ensemble {
         Self { members }
     }
 
-    /// Of all members, whatever their state: what a client is given.
+    /// The addresses of all members, up or down, as a client is given them.
     pub fn address(&self) -> String {
         addresses(&self.members)
     }
 
-    /// Of all members but this one.
+    /// The addresses of all members but this one.
     pub fn address_without(&self, member: &ZooKeeper) -> String {
         addresses(self.others(member))
     }
@@ -36,13 +36,14 @@ impl Ensemble {
         self.members.iter().filter(move |other| other.address() != member.address())
     }
 
-    /// The leader, as soon as there is one. No member may be frozen, as asking it takes long.
+    /// Waits for a leader and returns it. No member may be frozen, because asking a frozen one takes long.
     #[track_caller]
     pub fn leader(&self) -> &ZooKeeper {
         self.member_where("a leader", ZooKeeper::leads)
     }
 
-    /// The member that the daemon has connected to, if nobody else sets watches. No member may be frozen.
+    /// Waits for a member with watches and returns it: the daemon is connected to it if nobody else sets
+    /// watches. No member may be frozen.
     #[track_caller]
     pub fn watched(&self) -> &ZooKeeper {
         self.member_where("the member that has the watches", ZooKeeper::is_watched)

@@ -1,4 +1,4 @@
-//! What actions leave behind, and what they wait for.
+//! Files in which actions note what they do, and files that they wait for.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Creates the file, so that actions of any user can append to it.
+    /// Creates the file. Actions of any user can append to it.
     pub fn create(path: PathBuf) -> Self {
         fs::write(&path, "").expect("create the journal");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666))
@@ -20,7 +20,7 @@ impl Journal {
         Self { path }
     }
 
-    /// One that was created before.
+    /// A journal that was created before.
     pub fn at(path: PathBuf) -> Self {
         Self { path }
     }
@@ -29,17 +29,17 @@ impl Journal {
         self.path.to_str().expect("temporary paths are UTF-8")
     }
 
-    /// The shell command that appends `text`, in which the shell still expands variables.
+    /// Returns a shell command that appends the line `text`. The shell expands variables and commands in it.
     pub fn note(&self, text: &str) -> String {
         format!("printf '%s\\n' \"{text}\" >> {}", self.path())
     }
 
-    /// The shell command that appends what stands on stdin (without trailing newlines), as one line.
+    /// Returns a shell command that appends its stdin as one line.
     pub fn record(&self) -> String {
         self.note("$(cat)")
     }
 
-    /// The shell command that appends the event and what stands on stdin.
+    /// Returns a shell command that appends a line with the event and its stdin.
     pub fn record_event(&self) -> String {
         self.note("$TWITCHER_EVENT $(cat)")
     }
@@ -49,8 +49,8 @@ impl Journal {
         String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
     }
 
-    /// Waits until the journal says exactly this. Lines that must never come show up here too: a journal that
-    /// has other lines than these fails at once.
+    /// Waits until the journal consists of exactly these lines. Panics at once at any other line, so this
+    /// also shows that a line which must never come did not come before the last of these.
     #[track_caller]
     pub fn wait_for(&self, expected: &[&str]) {
         wait_until(&format!("the journal to say {expected:?}; it says {:?}", self.path), || {
@@ -61,7 +61,8 @@ impl Journal {
         });
     }
 
-    /// Waits until the last line is this, whatever stands above it: several updates may share one run.
+    /// Waits until the last line is this, and returns all lines. Above it may stand anything, because several
+    /// updates may share one run.
     #[track_caller]
     pub fn wait_for_last(&self, expected: &str) -> Vec<String> {
         wait_for(&format!("the journal to end with {expected:?}"), || {
@@ -70,7 +71,7 @@ impl Journal {
         })
     }
 
-    /// Waits until there is a line for which `wanted` holds, and returns it.
+    /// Waits for a line for which `wanted` returns true, and returns it.
     #[track_caller]
     pub fn wait_for_line_where(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         wait_for(&format!("a journal line with {what}"), || {
@@ -78,7 +79,7 @@ impl Journal {
         })
     }
 
-    /// Waits until some line is this.
+    /// Waits until one of the lines is this.
     #[track_caller]
     pub fn wait_for_line(&self, expected: &str) {
         wait_until(&format!("the journal to contain {expected:?}"), || {
@@ -91,7 +92,7 @@ impl Journal {
     }
 }
 
-/// Holds actions until the test lets them through.
+/// Holds actions until the test lets them go on.
 pub struct Gate {
     path: PathBuf,
 }
@@ -101,8 +102,8 @@ impl Gate {
         Self { path }
     }
 
-    /// The shell command that waits until the gate is open. It also ends when the sandbox is gone, so that no
-    /// test leaves a process behind.
+    /// Returns a shell command that waits until the gate is open. It also ends when the sandbox is gone, so
+    /// that no test leaves a process behind.
     pub fn pass(&self) -> String {
         let sandbox = self.path.parent().unwrap_or(Path::new("/"));
         format!(

@@ -1,4 +1,4 @@
-//! A journal's ear: what it is told in its native protocol.
+//! Stands in for systemd's journal: receives entries in its native protocol.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,18 +11,18 @@ use std::time::Duration;
 use super::twitcher::Twitcher;
 use super::wait::wait_for;
 
-/// How soon the listening thread notices that its test is over.
+/// How soon the listening thread notices that its test has ended.
 const TURN: Duration = Duration::from_millis(100);
 
-/// A `/run` for a daemon, and the journal in it.
+/// A directory that a daemon finds as `/run`, and the journal in it.
 pub struct Journald {
     run: PathBuf,
     entries: Arc<Mutex<Vec<Entry>>>,
-    /// As long as the first lives, the second listens.
-    ear: Option<(Arc<()>, JoinHandle<()>)>,
+    /// The thread listens as long as the first value lives.
+    listener: Option<(Arc<()>, JoinHandle<()>)>,
 }
 
-/// The fields of one line, in the order in which they came.
+/// The fields of one entry, in the order in which they came.
 #[derive(Clone, Debug)]
 pub struct Entry(Vec<(String, String)>);
 
@@ -31,7 +31,7 @@ impl Entry {
         self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// Panics unless there is one such field, or none.
+    /// The only field of this name. Panics if there are several.
     #[track_caller]
     pub fn value(&self, name: &str) -> Option<&str> {
         let values = self.values(name);
@@ -43,7 +43,7 @@ impl Entry {
         self.value("MESSAGE").unwrap_or_else(|| panic!("a line without a message: {self:?}"))
     }
 
-    /// As systemd's "Native Journal Protocol" has it.
+    /// Parses a datagram as systemd's "Native Journal Protocol" describes it.
     #[track_caller]
     fn parse(mut datagram: &[u8]) -> Self {
         let mut fields = Vec::new();
@@ -71,10 +71,10 @@ impl Entry {
 }
 
 impl Journald {
-    /// Makes the `/run`, with no journal in it yet.
+    /// Makes the `/run` without a journal.
     pub fn absent(run: PathBuf) -> Self {
         fs::create_dir_all(run.join("systemd/journal")).expect("create a directory");
-        Self { run, entries: Arc::default(), ear: None }
+        Self { run, entries: Arc::default(), listener: None }
     }
 
     pub fn listening(run: PathBuf) -> Self {
@@ -87,7 +87,7 @@ impl Journald {
         self.listen_on(self.bind());
     }
 
-    /// Where lines go from now on, though nobody takes them.
+    /// Binds the socket. Entries queue there until somebody listens.
     pub fn bind(&self) -> UnixDatagram {
         UnixDatagram::bind(self.socket()).expect("listen")
     }
@@ -105,13 +105,13 @@ impl Journald {
                 }
             }
         });
-        self.ear = Some((life, thread));
+        self.listener = Some((life, thread));
     }
 
-    /// Ends the journal; its socket is gone then.
+    /// Ends the journal and removes its socket.
     pub fn leave(&mut self) {
         fs::remove_file(self.socket()).expect("remove the socket");
-        let (life, thread) = self.ear.take().expect("it was there");
+        let (life, thread) = self.listener.take().expect("it was there");
         drop(life);
         thread.join().expect("the entries are well-formed");
     }
@@ -120,12 +120,15 @@ impl Journald {
         self.run.join("systemd/journal/socket")
     }
 
-    /// Has the command find this `/run`, in a mount namespace of its own, and its output (`stdout` or `stderr`)
-    /// connected to the journal, as far as `JOURNAL_STREAM` goes.
+    /// Runs the command in a mount namespace with this `/run` and without a syslog daemon. `JOURNAL_STREAM`
+    /// says that its `stdout` or `stderr`, whichever is `connected`, leads to the journal.
     pub fn around(&self, twitcher: Twitcher, connected: &str) -> Twitcher {
         let script = format!(
-            "mount --bind {run} /run || exit; exec 3>&{number};
-             JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/3); export JOURNAL_STREAM; exec 3>&-; exec \"$@\"",
+            "mount --bind {run} /run || exit
+             [ ! -e /dev/log ] || mount --bind /dev/null /dev/log || exit
+             exec 3>&{number}
+             JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/3); export JOURNAL_STREAM
+             exec 3>&-; exec \"$@\"",
             run = self.run.display(),
             number = if connected == "stdout" { 1 } else { 2 },
         );

@@ -1,19 +1,21 @@
-//! A foreign client: kazoo, which shares no code with the program under test.
+//! A second ZooKeeper client, kazoo, which shares no code with the program under test.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-/// Runs a Python script and returns what it printed. In its scope are `zk`, a connected kazoo client of the
-/// servers with this address, and `retry`, which calls a function of it again while the connection is lost. Panics
+use super::command::command;
+
+/// Runs a Python script and returns what it printed. The script finds `zk`, a kazoo client connected to the
+/// servers with this address, and `retry`, which calls a function again while the connection is lost. Panics
 /// if the script fails.
 #[track_caller]
 pub fn kazoo(address: &str, script: &str) -> String {
-    // It is back before the daemon is, so that what it writes then finds nobody watching.
+    // This client reconnects sooner than the daemon, so that it writes while nobody watches.
     let frame = "import sys\nfrom kazoo.client import KazooClient\nfrom kazoo.retry import KazooRetry\n\
                  from kazoo.security import *\n\
                  soon = dict(max_tries=-1, delay=0.02, backoff=1)\n\
                  retry = KazooRetry(deadline=60, **soon)\n\
-                 zk = KazooClient(hosts=sys.argv[1], timeout=4, connection_retry=soon)\nzk.start(timeout=30)\n";
+                 zk = KazooClient(hosts=sys.argv[1], timeout=4, connection_retry=soon)\n\
+                 zk.start(timeout=30)\n";
     run(&[&format!("{frame}{script}\nzk.stop()\n"), address])
 }
 
@@ -27,12 +29,12 @@ pub fn python(script: &str) -> String {
 fn run(script_and_arguments: &[&str]) -> String {
     let python = interpreter();
     assert!(python.exists(), "this test needs kazoo: {}", install_command(&python));
-    let output = Command::new(&python).arg("-c").args(script_and_arguments).output().expect("start python");
+    let output = command(&python).arg("-c").args(script_and_arguments).output().expect("start python");
     assert!(output.status.success(), "python: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Where `tests/run` installs it.
+/// The Python into which `tests/run` installs kazoo.
 fn interpreter() -> PathBuf {
     match std::env::var_os("TWITCHER_TEST_PYTHON") {
         Some(python) => python.into(),

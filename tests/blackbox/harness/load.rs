@@ -1,6 +1,6 @@
 //! How much the fault suite does.
 
-/// `small`, or `full` where the environment says `FAULTS=full`.
+/// Returns `full` if the environment has `FAULTS=full`, else `small`.
 pub fn load<T>(small: T, full: T) -> T {
     match std::env::var("FAULTS").as_deref() {
         Ok("full") => full,

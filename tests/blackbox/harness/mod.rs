@@ -1,11 +1,12 @@
-//! Small pieces that the tests are put together from: real servers, a network that fails on demand, the
-//! real binary, and actions that keep a journal.
+//! The parts of which tests are made: real servers, a network that fails on demand, the real binary, and
+//! actions that keep a journal.
 //!
-//! Two rules keep the suite fast and free of chance. Nothing sleeps for a fixed time: a test waits for a
-//! condition, with a deadline far beyond need ([`wait`]). And that something does *not* happen is shown by
-//! what comes after it: do the thing that must run nothing, then one that must run, and read the journal.
+//! Two rules keep the suite fast and reliable. Tests do not sleep: they wait for a condition, with a deadline
+//! far beyond need ([`wait`]). And to show that something does *not* run, a test does what must run nothing,
+//! then what must run something, waits for the latter, and reads the journal.
 
 mod certificates;
+mod command;
 pub mod control;
 mod ensemble;
 mod journal;
@@ -23,6 +24,7 @@ pub mod wait;
 mod zookeeper;
 
 pub use certificates::{Authority, Validity};
+pub use command::command;
 pub use ensemble::Ensemble;
 pub use journal::{Gate, Journal};
 pub use journald::Journald;

@@ -1,4 +1,4 @@
-//! The test's own hand on the nodes, past the program under test.
+//! Reads and writes nodes without the program under test.
 
 use std::fs::{self, Permissions};
 use std::future::{self, Future};
@@ -17,7 +17,7 @@ const PERSISTENT: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls
 #[derive(Clone, Debug)]
 pub enum Nodes {
     Directory(PathBuf),
-    /// Every path lies below `root`, the chroot that the daemon is given.
+    /// All nodes lie below `root`, which is the chroot in the daemon's URL.
     ZooKeeper {
         address: String,
         root: String,
@@ -25,7 +25,7 @@ pub enum Nodes {
 }
 
 impl Nodes {
-    /// What `--store` is given.
+    /// The value for `--store`.
     pub fn url(&self) -> String {
         match self {
             Self::Directory(path) => format!("dir:{}", path.display()),
@@ -33,7 +33,7 @@ impl Nodes {
         }
     }
 
-    /// The same nodes by way of another address, a proxy say.
+    /// The URL of the same nodes at another address, such as a proxy's.
     pub fn url_by_way_of(&self, address: &str) -> String {
         match self {
             Self::Directory(_) => panic!("a directory has no address"),
@@ -41,7 +41,7 @@ impl Nodes {
         }
     }
 
-    /// Creates the node, with its parents, or replaces its content. One update in either case.
+    /// Creates the node with its parents, or replaces its content. Either is one update.
     #[track_caller]
     pub fn set(&self, node: &str, data: impl AsRef<[u8]>) {
         let data = data.as_ref();
@@ -50,7 +50,7 @@ impl Nodes {
                 let file = below(store, node);
                 let directory = file.parent().expect("below the store");
                 fs::create_dir_all(directory).expect("create the parents");
-                // Whole or not at all. A name that starts with a dot is no node.
+                // A reader sees the whole content or none. A file whose name starts with a dot is no node.
                 let new = tempfile::Builder::new().prefix(".new-").tempfile_in(directory).expect("a file");
                 fs::write(&new, data).expect("write the node");
                 fs::set_permissions(&new, Permissions::from_mode(0o644)).expect("open it to every user");
@@ -71,7 +71,7 @@ impl Nodes {
         }
     }
 
-    /// Creates these nodes, whose parent exists, faster than one by one.
+    /// Creates many nodes, whose parents exist, in few transactions.
     #[track_caller]
     pub fn create_many(&self, nodes: impl IntoIterator<Item = String>) {
         let nodes: Vec<_> = nodes.into_iter().collect();
@@ -86,8 +86,8 @@ impl Nodes {
         });
     }
 
-    /// Sets an existing node to each of these values, and calls `then` after each. One connection, so it is a
-    /// burst if `then` does nothing.
+    /// Sets an existing node to each of these values on one connection, and calls `then` after each. Without
+    /// anything to do in `then` this is a burst.
     #[track_caller]
     pub fn set_each(&self, node: &str, values: impl IntoIterator<Item = u32>, then: impl Fn(u32)) {
         self.with_client(async |client| {
@@ -128,7 +128,7 @@ impl Nodes {
         }
     }
 
-    /// Runs `work` with a connection of its own, so that no earlier outage is felt in it.
+    /// Runs `work` with a new connection, which no earlier outage has broken.
     #[track_caller]
     fn with_client<T>(&self, work: impl AsyncFnOnce(Client) -> T) -> T {
         let Self::ZooKeeper { address, root } = self else { panic!("a directory has no client") };
@@ -139,7 +139,7 @@ impl Nodes {
         })
     }
 
-    /// Creates the node that is to be the root.
+    /// Creates the node that becomes the `root` of a sandbox.
     pub fn create_root(address: &str, root: &str) {
         block_on(async {
             connect(address).await.mkdir(root, &PERSISTENT).await.expect("create the root");
@@ -156,8 +156,8 @@ async fn connect(address: &str) -> Client {
     connector.connect(address).await.unwrap_or_else(|e| panic!("connect to {address}: {e}"))
 }
 
-/// Runs `work` on a runtime that a thread of its own keeps going, so that clients can end their sessions in
-/// order after it.
+/// Runs `work` on a runtime that a thread keeps running, so that clients can still close their sessions after
+/// `work` has returned.
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     static RUNTIME: OnceLock<Handle> = OnceLock::new();
     let handle = RUNTIME.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! A service manager's ear: what it is told over `NOTIFY_SOCKET`.
+//! Stands in for systemd: receives what the daemon sends to `NOTIFY_SOCKET`.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use super::wait::{wait_for, wait_until};
 
-/// How soon the listening thread notices that its test is over.
+/// How soon the listening thread notices that its test has ended.
 const TURN: Duration = Duration::from_millis(100);
 
-/// Listens from its creation to its end.
+/// Listens until it is dropped.
 pub struct Notify {
     name: String,
     heard: Arc<Mutex<Vec<Message>>>,
 }
 
-/// One datagram.
+/// One datagram and when it came.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub at: Instant,
@@ -28,12 +28,12 @@ pub struct Message {
 }
 
 impl Message {
-    /// What follows `KEY=`.
+    /// The rest of the line that starts with `KEY=`.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.lines.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
     }
 
-    /// `READY`, `RELOADING` or `STOPPING`.
+    /// `READY`, `RELOADING` or `STOPPING`, if the message announces one of these.
     fn stage(&self) -> Option<&'static str> {
         ["READY", "RELOADING", "STOPPING"].into_iter().find(|key| self.value(key) == Some("1"))
     }
@@ -46,21 +46,21 @@ impl Notify {
         Self::on(socket, path.to_str().expect("temporary paths are UTF-8").to_owned())
     }
 
-    /// At a name of the kernel's instead of a path.
+    /// Listens at an abstract name instead of a path.
     #[track_caller]
     pub fn abstract_at(name: &str) -> Self {
         let address = SocketAddr::from_abstract_name(name).expect("a short name");
         Self::on(UnixDatagram::bind_addr(&address).expect("listen"), format!("@{name}"))
     }
 
-    /// On a socket that may have heard something already.
+    /// Listens on a socket that may have messages queued.
     pub fn on(socket: UnixDatagram, name: String) -> Self {
         socket.set_read_timeout(Some(TURN)).expect("set a timeout");
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let ear = Arc::downgrade(&heard);
+        let listener = Arc::downgrade(&heard);
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            while let Some(heard) = ear.upgrade() {
+            while let Some(heard) = listener.upgrade() {
                 match socket.recv(&mut buffer) {
                     Ok(length) => {
                         let text = String::from_utf8_lossy(&buffer[..length]);
@@ -74,7 +74,7 @@ impl Notify {
         Self { name, heard }
     }
 
-    /// For `NOTIFY_SOCKET`.
+    /// The value for `NOTIFY_SOCKET`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -83,12 +83,13 @@ impl Notify {
         self.heard.lock().unwrap().clone()
     }
 
-    /// The stages the daemon went through, as it told them.
+    /// The stages that the daemon has announced, in order.
     pub fn stages(&self) -> Vec<&'static str> {
         self.heard().iter().filter_map(Message::stage).collect()
     }
 
-    /// Waits until the last stage told is the `nth` (from 1) of all, and this one. Returns it.
+    /// Waits for the `nth` announced stage, counted from 1, and returns its message. Panics if it is another
+    /// stage.
     #[track_caller]
     pub fn wait_for_stage(&self, nth: usize, stage: &str) -> Message {
         wait_for(&format!("stage {nth} to be told, {stage}"), || {
@@ -100,7 +101,7 @@ impl Notify {
         })
     }
 
-    /// The status that was the last one told before this message.
+    /// The last status that was sent before this message or with it.
     pub fn status_at(&self, message: &Message) -> Option<String> {
         let heard = self.heard();
         let until = heard.iter().take_while(|other| other.at <= message.at);
@@ -118,7 +119,7 @@ impl Notify {
         self.heard().iter().filter_map(|message| message.value("STATUS").map(str::to_owned)).collect()
     }
 
-    /// How often the watchdog was fed.
+    /// How many keep-alive messages have come for the watchdog.
     pub fn feeds(&self) -> usize {
         self.heard().iter().filter(|message| message.value("WATCHDOG") == Some("1")).count()
     }

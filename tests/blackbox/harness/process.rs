@@ -10,26 +10,26 @@ use nix::unistd::{Pid, geteuid};
 pub struct Process(pub i32);
 
 impl Process {
-    /// Parses what an action wrote down.
+    /// Parses a process number that an action has noted.
     #[track_caller]
     pub fn parse(pid: &str) -> Self {
         Self(pid.trim().parse().unwrap_or_else(|_| panic!("{pid:?} is no process number")))
     }
 
-    /// Returns true if and only if it runs: a zombie does not.
+    /// Returns whether the process runs. A zombie does not.
     pub fn is_alive(self) -> bool {
         !matches!(self.stat().first().map(String::as_str), None | Some("Z" | "X"))
     }
 
-    /// Processor time used so far, in clock ticks of 10 ms.
+    /// The processor time used so far, in clock ticks of 10 ms.
     pub fn cpu_ticks(self) -> u64 {
         let stat = self.stat();
         let field = |n: usize| stat.get(n).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        // utime and stime: fields 14 and 15 of proc(5), of which the first two are cut off.
+        // utime and stime, fields 14 and 15 in proc(5). The first two fields are cut off.
         field(11) + field(12)
     }
 
-    /// Memory that it occupies, in KiB.
+    /// The resident memory in KiB.
     #[track_caller]
     pub fn resident(self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
@@ -46,7 +46,7 @@ impl Process {
         fs::read_dir(format!("/proc/{}/fd", self.0)).map(Iterator::count).unwrap_or(0)
     }
 
-    /// Its children, zombies included.
+    /// The child processes, zombies included.
     pub fn children(self) -> Vec<Process> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten().flatten();
         let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
@@ -57,16 +57,16 @@ impl Process {
         kill(Pid::from_raw(self.0), signal).unwrap_or_else(|e| panic!("send {signal} to {}: {e}", self.0));
     }
 
-    /// `/proc/PID/stat` from the state on.
+    /// The fields of `/proc/PID/stat` from the state on.
     fn stat(self) -> Vec<String> {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
-        // The name before it stands in parentheses and may contain anything.
+        // The name before the state stands in parentheses and may contain anything.
         let after_name = text.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
         after_name.split_whitespace().map(str::to_owned).collect()
     }
 }
 
-/// Panics unless the suite runs as root, which changing identities takes.
+/// Panics unless the suite runs as root. Only root can start programs as other users.
 #[track_caller]
 pub fn require_root() {
     assert!(geteuid().is_root(), "this test changes users: run the suite as root (sudo tests/run)");

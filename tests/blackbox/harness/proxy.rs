@@ -1,4 +1,4 @@
-//! A network that fails on demand: a TCP proxy between the daemon and its server.
+//! A TCP proxy between the daemon and its server: a network that fails on demand.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,9 +8,9 @@ use std::thread;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Forward,
-    /// Connections end as soon as they are made.
+    /// Closes connections as soon as they are made.
     Refuse,
-    /// Connections are accepted and stay open, and nothing passes in either direction.
+    /// Accepts connections and passes nothing in either direction.
     Stall,
 }
 
@@ -54,12 +54,12 @@ impl Proxy {
         self.address.to_string()
     }
 
-    /// How many connections were asked for so far.
+    /// How many connections clients have made so far.
     pub fn attempts(&self) -> usize {
         *self.shared.attempts.lock().unwrap()
     }
 
-    /// Ends all connections; new ones are welcome.
+    /// Ends all connections and accepts new ones.
     pub fn cut(&self) {
         for socket in self.shared.sockets.lock().unwrap().drain(..) {
             // Its peer may have closed it already.
@@ -73,7 +73,7 @@ impl Proxy {
         self.cut();
     }
 
-    /// Becomes a half-open network: connections stand, and nothing arrives.
+    /// Becomes a half-open network: connections stay open, and nothing arrives.
     pub fn stall(&self) {
         self.shared.switch(Mode::Stall);
     }
@@ -94,7 +94,7 @@ impl Shared {
         if *self.mode.lock().unwrap() == Mode::Refuse {
             return;
         }
-        // A server that is down refuses: the client sees its connection end.
+        // If the server is down, the client's connection ends here.
         let Ok(server) = TcpStream::connect(upstream) else { return };
         let clone = |socket: &TcpStream| socket.try_clone().expect("clone a socket");
         self.sockets.lock().unwrap().extend([clone(&client), clone(&server)]);

@@ -1,18 +1,22 @@
-//! A place of its own for each test: configs, state, nodes, journals and gates.
+//! A directory for each test: its configs, state, nodes, journals and gates.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
+use super::command::{command, settle};
 use super::ensemble::Ensemble;
 use super::journal::{Gate, Journal};
 use super::nodes::Nodes;
 use super::twitcher::{Daemon, Twitcher};
 use super::zookeeper::ZooKeeper;
+
+/// Where sandboxes are. Every user can reach this directory and root trusts it, unlike what `TMPDIR` may
+/// name.
+pub const TEMPORARY: &str = "/tmp";
 
 pub struct Sandbox {
     home: TempDir,
@@ -20,26 +24,26 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// With the embedded directory store: for tests that are not about stores, as it costs nothing.
+    /// Uses the embedded directory store, which is fast: for tests that are not about stores.
     pub fn directory() -> Self {
         let home = home();
         let nodes = Nodes::Directory(home.path().join("nodes"));
         Self::of(home, nodes)
     }
 
-    /// On the shared ZooKeeper, below a root of its own.
+    /// Uses the shared ZooKeeper server, below a root of its own.
     #[track_caller]
     pub fn zookeeper() -> Self {
         Self::on(ZooKeeper::shared())
     }
 
-    /// On this server, below a root of its own.
+    /// Uses this server, below a root of its own.
     #[track_caller]
     pub fn on(server: &ZooKeeper) -> Self {
         Self::at(server.address())
     }
 
-    /// On this ensemble, below a root of its own.
+    /// Uses this ensemble, below a root of its own.
     #[track_caller]
     pub fn on_ensemble(ensemble: &Ensemble) -> Self {
         Self::at(ensemble.address())
@@ -53,7 +57,7 @@ impl Sandbox {
         Self::of(home(), Nodes::ZooKeeper { address, root })
     }
 
-    /// On this server, which may be down, without a root of its own.
+    /// Uses this server, which may be down, without a root of its own.
     pub fn on_whole(server: &ZooKeeper) -> Self {
         Self::of(home(), Nodes::ZooKeeper { address: server.address(), root: String::new() })
     }
@@ -67,7 +71,7 @@ impl Sandbox {
         Self { home, nodes }
     }
 
-    /// A file of the directory that actions of every user can write in.
+    /// A path in the directory in which actions of every user can write.
     pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join("out").join(name)
     }
@@ -90,12 +94,12 @@ impl Sandbox {
         fs::rename(new, file).expect("put the config in place");
     }
 
-    /// Writes `twitcher.toml`, and as one with secrets.
+    /// Writes `twitcher.toml` with the mode that a file with secrets must have.
     pub fn settings(&self, text: &str) {
         self.private(&self.configs().join("twitcher.toml"), text);
     }
 
-    /// Writes a file that is its owner's alone.
+    /// Writes a file that only its owner can read.
     pub fn private(&self, path: &Path, text: &str) {
         fs::write(path, text).expect("write a file");
         set_mode(path, 0o600);
@@ -121,42 +125,43 @@ impl Sandbox {
         Gate::closed(self.path(name))
     }
 
-    /// The daemon on this sandbox, not yet started.
+    /// The command that runs a daemon on this sandbox.
     pub fn daemon(&self) -> Twitcher {
         self.daemon_on(&self.nodes.url())
     }
 
-    /// The daemon on this sandbox with another store, not yet started.
+    /// The command that runs a daemon on another store.
     pub fn daemon_on(&self, store: &str) -> Twitcher {
         self.daemon_without_store().args(["--store", store])
     }
 
+    /// The command that runs a daemon whose store the settings or the environment name.
     pub fn daemon_without_store(&self) -> Twitcher {
         self.run(&self.state()).arg("--log-to-stdout")
     }
 
-    /// The daemon with its state in another place.
+    /// The command that runs a daemon with another state directory.
     pub fn daemon_with_state(&self, state: &Path) -> Twitcher {
         self.run(state).args(["--log-to-stdout", "--store", &self.nodes.url()])
     }
 
-    /// The daemon with no word on where its log goes.
+    /// The command that runs a daemon without a flag for its log.
     pub fn daemon_logging_elsewhere(&self) -> Twitcher {
         self.run(&self.state()).args(["--store", &self.nodes.url()])
     }
 
-    /// Of the daemon on the sandbox's own state.
+    /// The control socket of the daemon on the sandbox's own state directory.
     pub fn control_socket(&self) -> PathBuf {
         self.control_socket_of(&self.state())
     }
 
-    /// Each daemon has one of its own, outside of its state: that may be full, or read-only.
+    /// Each daemon has a socket of its own, outside of its state directory, which may be full or read-only.
     fn control_socket_of(&self, state: &Path) -> PathBuf {
         let name = state.file_name().expect("the state directory has a name");
         self.home.path().join(name).with_extension("sock")
     }
 
-    /// A command to the daemon on the sandbox's own state (`status`, `trigger`...).
+    /// A command to the daemon on the sandbox's own state directory (`status`, `trigger`...).
     pub fn operator<const N: usize>(&self, args: [&str; N]) -> Twitcher {
         let (command, rest) = args.split_first().expect("a command");
         let command = self.twitcher([command]).arg("--control-socket").arg(self.control_socket());
@@ -183,7 +188,7 @@ impl Sandbox {
         self.twitcher(args).args(["--store", &self.nodes.url()])
     }
 
-    /// The binary, with these arguments and nothing else.
+    /// The binary with these arguments and no others.
     pub fn twitcher<const N: usize>(&self, args: [&str; N]) -> Twitcher {
         Twitcher::new(self.home.path()).args(args)
     }
@@ -196,13 +201,14 @@ impl Sandbox {
         program
     }
 
-    /// The binary under test where every user can reach it.
+    /// Copies the binary under test to where every user can reach it.
     pub fn copy_of_the_binary(&self) -> PathBuf {
         let copy = self.home.path().join("twitcher");
-        // By a process of its own: what another test starts meanwhile would inherit our descriptor, and nobody can execute
-        // a file that somebody may write.
-        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_twitcher")).arg(&copy).status();
+        // By a process of its own: a program that another test starts meanwhile would inherit our descriptor,
+        // and nobody can execute a file that somebody may write to.
+        let copied = command("cp").arg(env!("CARGO_BIN_EXE_twitcher")).arg(&copy).status();
         assert!(copied.is_ok_and(|status| status.success()), "copy the binary to {}", copy.display());
+        set_mode(&copy, 0o755);
         copy
     }
 
@@ -230,12 +236,12 @@ pub fn on_both_stores(test: impl Fn(&Sandbox)) {
     test(&Sandbox::zookeeper());
 }
 
-/// The text of a `RegisterWatch` call. `more` are further entries of the map.
+/// Returns the text of a `RegisterWatch` call. `more` has further entries of the map.
 pub fn watch(znode: &str, action: &str, more: &str) -> String {
     format!("RegisterWatch(#{{ znode: {znode:?}, action: {action}, {more} }});\n")
 }
 
-/// The text of an `Exec` action that runs `script` in a shell.
+/// Returns the text of an `Exec` action that runs `script` in a shell.
 pub fn exec(script: &str) -> String {
     format!("Exec({script:?})")
 }
@@ -245,5 +251,6 @@ pub fn set_mode(path: &Path, mode: u32) {
 }
 
 fn home() -> TempDir {
-    tempfile::Builder::new().prefix("twitcher-test-").tempdir().expect("create a directory")
+    settle();
+    tempfile::Builder::new().prefix("twitcher-test-").tempdir_in(TEMPORARY).expect("create a directory")
 }

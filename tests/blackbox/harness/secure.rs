@@ -1,4 +1,4 @@
-//! A ZooKeeper server that speaks TLS, wants a client certificate, and lets in nobody without a login.
+//! A ZooKeeper server with TLS that demands a client certificate and, if told so, a login.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use super::zookeeper::{JAAS, ZooKeeper, free_port};
 pub const USERNAME: &str = "twitcher";
 pub const PASSWORD: &str = "s3cret/of+SASL";
 
-/// What `[[auth]]` takes.
+/// The credentials for an `[[auth]]` block of the scheme `digest`.
 pub const DIGEST: &str = "we:digest";
 
-/// Those of the further logins `odd0`, `odd1` and so on.
+/// The passwords of the users `odd0`, `odd1` and so on.
 pub const ODD_PASSWORDS: [&str; 6] = ["", " ", "a\\b\"c'", "пароль", "日本", "a,b=c;d:e"];
 
-/// Whether the server insists on SASL.
+/// Whether the server refuses clients that do not log in by SASL.
 #[derive(Clone, Copy)]
 pub enum Login {
     Mandatory,
@@ -28,21 +28,21 @@ pub enum Login {
 }
 
 pub struct Secure {
-    /// At its plaintext port, which takes four-letter commands.
+    /// The server at its plaintext port, which takes four-letter commands.
     pub server: ZooKeeper,
-    /// The one that server and clients trust.
+    /// The certificate authority that server and clients trust.
     pub authority: Authority,
     port: u16,
 }
 
 impl Secure {
-    /// Up, with a certificate for `localhost`.
+    /// Starts the server with a certificate for `localhost`.
     #[track_caller]
     pub fn start(login: Login) -> Self {
         Self::start_with(login, "")
     }
 
-    /// The same, with these lines in its `zoo.cfg`, too.
+    /// Starts the server with these further lines in its `zoo.cfg`.
     #[track_caller]
     pub fn start_with(login: Login, more: &str) -> Self {
         let secure = Self::stopped(login, more);
@@ -70,7 +70,8 @@ impl Secure {
         let odd = ODD_PASSWORDS.into_iter().enumerate();
         let odd: String = odd.map(|(number, password)| format!(" user_odd{number}={password:?}")).collect();
         let logins = format!(
-            "Server {{ org.apache.zookeeper.server.auth.DigestLoginModule required user_{USERNAME}={PASSWORD:?}{odd}; }};\n"
+            "Server {{ org.apache.zookeeper.server.auth.DigestLoginModule required \
+             user_{USERNAME}={PASSWORD:?}{odd}; }};\n"
         );
         fs::write(server.home().join(JAAS), logins).expect("write the logins");
         let secure = Self { server, authority: Authority::new("good"), port };
@@ -79,9 +80,10 @@ impl Secure {
         secure
     }
 
-    /// Creates a node that only whoever adds the credentials [`DIGEST`] can get at.
+    /// Creates a node that only clients with the credentials [`DIGEST`] can read or write.
     pub fn create_for_digest(&self, node: &str) {
-        // As DigestAuthenticationProvider.generateDigest makes it of them.
+        // The name and the digest that DigestAuthenticationProvider.generateDigest makes of these
+        // credentials.
         let acl = [Acl::new(Permission::ALL, AuthId::new("digest", "we:4FExkxIoRrW/yAAy7hC8cHbFqQ8="))];
         let sasl = SaslOptions::digest_md5(USERNAME, PASSWORD);
         let connector = Client::connector().with_session_timeout(Duration::from_secs(30)).with_sasl(sasl);
@@ -92,12 +94,12 @@ impl Secure {
         });
     }
 
-    /// Whose clients it takes, from its next start on.
+    /// Accepts clients with certificates of this authority from its next start on.
     pub fn trust(&self, authority: &Authority) {
         fs::write(self.server.home().join("ca.pem"), authority.pem()).expect("write the CA");
     }
 
-    /// What it shows for itself, from its next start on.
+    /// Shows this certificate from its next start on.
     pub fn certify(&self, certificate: &Certificate) {
         let Certificate { chain, key } = certificate;
         fs::write(self.server.home().join("server.pem"), format!("{key}{chain}"))
@@ -109,16 +111,17 @@ impl Secure {
         self.server.up();
     }
 
-    /// Of its TLS port, by this name or address of the machine.
+    /// The address of its TLS port, with this name or address of the machine.
     pub fn address(&self, host: &str) -> String {
         format!("{host}:{}", self.port)
     }
 
-    /// Writes CA, certificate and key for a client, and returns the settings that name them, and the login.
+    /// Writes CA, certificate and key for a client. Returns the settings that name them, with a login.
     pub fn settings(&self, sandbox: &Sandbox) -> String {
         format!("{}{}", self.tls(sandbox), login(PASSWORD))
     }
 
+    /// Writes CA, certificate and key for a client. Returns the settings that name them.
     pub fn tls(&self, sandbox: &Sandbox) -> String {
         let [ca, cert, key] = paths(sandbox);
         fs::write(&ca, self.authority.pem()).expect("write the CA");
@@ -138,7 +141,7 @@ pub fn login(password: &str) -> String {
     format!("[sasl]\nusername = {USERNAME:?}\npassword = {password:?}\n")
 }
 
-/// Of the client's CA, certificate and key.
+/// The paths of the client's CA, certificate and key.
 pub fn paths(sandbox: &Sandbox) -> [PathBuf; 3] {
     ["ca.pem", "client.pem", "client.key"].map(|name| sandbox.root().join(name))
 }

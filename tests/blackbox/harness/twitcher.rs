@@ -13,15 +13,21 @@ use std::time::Duration;
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::Signal;
 
+use super::command::command;
 use super::process::Process;
 use super::wait::{poll, wait_for};
 
-/// How long a daemon has to end when its test is over: TERM, the second TERM, and KILL for its actions.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a daemon may take to end after its test: for TERM, the second TERM, and KILL for its actions.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A command line, not yet run.
+/// What else would be looked for where the machine's own daemon has it. There is nothing at these places:
+/// what a test is about comes from flags and other variables.
+const CONFIG_PATH: &str = "TWITCHER_CONFIG_PATH";
+const CONTROL_SOCKET: &str = "TWITCHER_CONTROL_SOCKET";
+
+/// A command line that is to be run.
 pub struct Twitcher {
-    /// Commands that run the binary in circumstances of their own (`prlimit`, `env`...).
+    /// Commands that change something and then execute the binary (`prlimit`, `env`...).
     under: Vec<OsString>,
     binary: OsString,
     args: Vec<OsString>,
@@ -33,11 +39,14 @@ pub struct Twitcher {
 impl Twitcher {
     pub fn new(directory: &Path) -> Self {
         Self {
-            // The kernel kills a daemon whose test is gone, however it went.
+            // The kernel kills a daemon whose test has ended in any way.
             under: ["setpriv", "--pdeathsig", "KILL", "--"].map(Into::into).into(),
             binary: env!("CARGO_BIN_EXE_twitcher").into(),
             args: Vec::new(),
-            env: Vec::new(),
+            env: vec![
+                (CONFIG_PATH.into(), directory.join("no-configs").into()),
+                (CONTROL_SOCKET.into(), directory.join("no-daemon.sock").into()),
+            ],
             directory: directory.into(),
             stdin: Vec::new(),
         }
@@ -58,6 +67,12 @@ impl Twitcher {
         self
     }
 
+    /// Leaves the control socket to the settings and to the default, which may be the machine's own daemon's.
+    pub fn with_default_socket(mut self) -> Self {
+        self.env.retain(|(name, _)| name != CONTROL_SOCKET);
+        self
+    }
+
     pub fn current_dir(mut self, directory: &str) -> Self {
         self.directory = directory.into();
         self
@@ -74,13 +89,13 @@ impl Twitcher {
         self
     }
 
-    /// Runs the binary by way of this command, which must exec what its arguments end with.
+    /// Runs the binary by way of this command, which must execute its last arguments.
     pub fn under<const N: usize>(mut self, command: [&str; N]) -> Self {
         self.under.extend(command.map(Into::into));
         self
     }
 
-    /// Starts it and follows its output.
+    /// Starts the command and collects its output.
     #[track_caller]
     pub fn start(self) -> Daemon {
         let mut child = self.command().stdin(Stdio::null()).spawn().expect("start twitcher");
@@ -98,14 +113,14 @@ impl Twitcher {
         Daemon { child, log }
     }
 
-    /// Runs it to its end.
+    /// Runs the command to its end.
     #[track_caller]
     pub fn finish(mut self) -> Finished {
         let input = std::mem::take(&mut self.stdin);
         let mut child = self.command().stdin(Stdio::piped()).spawn().expect("start twitcher");
         let mut stdin = child.stdin.take().expect("piped");
         let writer = thread::spawn(move || {
-            // A command that reads no stdin may end first.
+            // A command that does not read its stdin may end first.
             let _ = stdin.write_all(&input);
         });
         let output = child.wait_with_output().expect("wait for twitcher");
@@ -113,7 +128,8 @@ impl Twitcher {
         Finished::of(output, &self.args)
     }
 
-    /// Runs it to its end on a terminal of so many columns, and returns its exit code and what the terminal got.
+    /// Runs the command to its end on a terminal of this width. Returns its exit code and what the terminal
+    /// got.
     #[track_caller]
     pub fn finish_on_terminal(self, columns: u16) -> (Option<i32>, String) {
         let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
@@ -122,10 +138,10 @@ impl Twitcher {
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(end(&slave)).stderr(end(&slave)).env("TERM", "xterm-256color");
         let mut child = command.spawn().expect("start twitcher");
-        // Only its own are left, so that reading ends when it does.
+        // The command alone has the terminal open now, so that reading ends when the command does.
         drop((command, slave));
         let mut shown = Vec::new();
-        // EIO is a terminal's way to end.
+        // A terminal ends with the error EIO.
         let _ = File::from(master).read_to_end(&mut shown);
         let code = child.wait().expect("wait for twitcher").code();
         (code, String::from_utf8_lossy(&shown).replace("\r\n", "\n"))
@@ -133,12 +149,8 @@ impl Twitcher {
 
     fn command(&self) -> Command {
         let mut words = self.under.iter().chain([&self.binary]);
-        let mut command = Command::new(words.next().expect("never empty"));
+        let mut command = command(words.next().expect("never empty"));
         command.args(words).args(&self.args).current_dir(&self.directory);
-        for variable in ["STORE", "CONFIG_PATH", "CONTROL_SOCKET"] {
-            command.env_remove(format!("TWITCHER_{variable}"));
-        }
-        command.env_remove("NO_COLOR").env_remove("CLICOLOR").env_remove("CLICOLOR_FORCE");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -165,7 +177,7 @@ impl Finished {
         }
     }
 
-    /// Panics unless the command did its work (0), failed (1), or was called wrongly (2).
+    /// Panics unless the exit code is this: 0 for done, 1 for failed, 2 for wrong usage.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "exit code of {self:#?}");
@@ -179,12 +191,12 @@ impl Finished {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Panics unless everything it said, on either stream, contains each of these.
+    /// Panics unless stdout and stderr together contain each of these.
     #[track_caller]
     pub fn expect_said(&self, parts: &[&str]) {
         let said = format!("{}{}", self.text(), self.stderr);
         for part in parts {
-            assert!(said.contains(part), "{:?} said nothing of {part:?}:\n{said}", self.args);
+            assert!(said.contains(part), "{:?} did not say {part:?}:\n{said}", self.args);
         }
     }
 }
@@ -204,7 +216,7 @@ impl Daemon {
         self.process().signal(signal);
     }
 
-    /// What it has said so far, on stdout and stderr.
+    /// The lines it has written so far to stdout and stderr.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
@@ -220,13 +232,13 @@ impl Daemon {
         wait_for(&format!("a log line with {parts:?}"), || self.log_lines(parts).into_iter().next())
     }
 
-    /// The exit code, once it has one.
+    /// Waits for its end and returns the exit code, or `None` if a signal ended it.
     #[track_caller]
     pub fn wait_for_exit(&mut self) -> Option<i32> {
         self.wait_for_end().code()
     }
 
-    /// How it ended, once it has.
+    /// Waits for its end.
     #[track_caller]
     pub fn wait_for_end(&mut self) -> ExitStatus {
         wait_for("the daemon to end", || self.child.try_wait().expect("wait for the daemon"))
@@ -236,14 +248,14 @@ impl Daemon {
         self.child.try_wait().expect("look at the daemon").is_none()
     }
 
-    /// Ends it in order.
+    /// Ends it by SIGTERM.
     #[track_caller]
     pub fn stop(&mut self) -> Option<i32> {
         self.signal(Signal::SIGTERM);
         self.wait_for_exit()
     }
 
-    /// Ends it with no chance to say goodbye.
+    /// Kills it and reaps it.
     pub fn kill(&mut self) {
         self.child.kill().expect("kill the daemon");
         self.child.wait().expect("wait for the daemon");
@@ -255,9 +267,9 @@ impl Drop for Daemon {
         if thread::panicking() {
             eprintln!("--- the daemon said:\n{}\n---", self.log().join("\n"));
         }
-        // The second TERM skips the grace, so that running actions end with their daemon. One that hangs is
-        // killed: the test has said by then what it thinks of it.
-        poll(TIMEOUT, || {
+        // The second TERM skips the time that running actions have, so that they end with their daemon. A
+        // daemon that hangs is killed: its test has already passed or failed.
+        poll(END_TIMEOUT, || {
             let running = self.is_running();
             if running {
                 self.signal(Signal::SIGTERM);

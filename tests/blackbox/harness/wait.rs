@@ -1,26 +1,26 @@
-//! The one way to wait.
+//! How tests wait: for a condition, with a deadline.
 
 use std::time::{Duration, Instant};
 
-/// Far beyond need on an idle machine, so that a loaded one fails no test by chance.
+/// Far beyond need on an idle machine, so that no test fails because the machine is busy.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Short enough to cost no test a noticeable wait, long enough to leave the processor to the daemons.
+/// Short enough not to slow tests down, long enough to leave the processor to the daemons.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Tries until `attempt` gives something, but no longer than `limit`.
-pub fn poll<T>(limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+/// Tries until `attempt` returns something, but no longer than `timeout`.
+pub fn poll<T>(timeout: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     loop {
         let found = attempt();
-        if found.is_some() || started.elapsed() >= limit {
+        if found.is_some() || started.elapsed() >= timeout {
             return found;
         }
         std::thread::sleep(POLL);
     }
 }
 
-/// Waits until `attempt` gives something. Panics at the deadline, naming `what` was waited for.
+/// Waits until `attempt` returns something. Panics at the deadline and says `what` was waited for.
 #[track_caller]
 pub fn wait_for<T>(what: &str, attempt: impl FnMut() -> Option<T>) -> T {
     let found = poll(DEADLINE, attempt);
@@ -32,8 +32,8 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for(what, || condition().then_some(()));
 }
 
-/// Does something again and again for as long as this. Only for promises about a length of time itself; any other
-/// wait is for a condition.
+/// Does something again and again for this long. Only for promises about a length of time: any other wait is
+/// for a condition.
 pub fn throughout(length: Duration, mut work: impl FnMut()) {
     poll(length, || -> Option<()> {
         work();

@@ -1,7 +1,7 @@
-"""What an action might try on its daemon and on others, each thing by itself.
+"""Tries everything that a hostile action might do to its daemon and to other actions.
 
-Arguments: a file of JSON that says where all is, and a file for the report, which says of each attempt "done", or the
-name of the error that it was refused with. No attempt leaves any harm where it is done.
+Arguments: a JSON file with the targets, and a file for the report, which has for each attempt "done" or the
+name of the error. An attempt that succeeds does no harm.
 """
 
 import ctypes
@@ -28,7 +28,8 @@ KEYCTL_SEARCH, SESSION_KEYRING = 10, -3
 
 
 def syscall(number, *arguments):
-    result = libc.syscall(ctypes.c_long(number), *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments))
+    arguments = (ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)
+    result = libc.syscall(ctypes.c_long(number), *arguments)
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
@@ -44,8 +45,8 @@ def read(path):
 
 
 def on_process(name, pid):
-    """What may be tried on a process. SIGURG is ignored where nobody waits for it."""
-    proc = f"/proc/{pid}"
+    """Attempts on a process. A process that does not wait for SIGURG ignores it."""
+    proc, process, cpu = f"/proc/{pid}", os.PRIO_PROCESS, resource.RLIMIT_CPU
     yield f"{name}: signal", lambda: os.kill(pid, signal.SIGURG)
     for tid in os.listdir(f"{proc}/task"):
         yield f"{name}: signal a thread", lambda tid=tid: syscall(TGKILL, pid, int(tid), signal.SIGURG)
@@ -54,8 +55,8 @@ def on_process(name, pid):
     yield f"{name}: a descriptor of it", lambda: syscall(PIDFD_GETFD, os.pidfd_open(pid), 0, 0)
     yield f"{name}: trace", lambda: trace(pid)
     yield f"{name}: read memory", lambda: memory(pid)
-    yield f"{name}: change limits", lambda: resource.prlimit(pid, resource.RLIMIT_CPU, resource.prlimit(pid, resource.RLIMIT_CPU))
-    yield f"{name}: change nice", lambda: os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid))
+    yield f"{name}: change limits", lambda: resource.prlimit(pid, cpu, resource.prlimit(pid, cpu))
+    yield f"{name}: change nice", lambda: os.setpriority(process, pid, os.getpriority(process, pid))
     yield f"{name}: change processors", lambda: os.sched_setaffinity(pid, os.sched_getaffinity(pid))
     for file in ["environ", "maps", "auxv", "io", "syscall", "pagemap"]:
         yield f"{name}: read {file}", lambda file=file: read(f"{proc}/{file}")
@@ -75,7 +76,7 @@ def trace(pid):
 
 
 def memory(pid):
-    # Where the kernel looks at the address at all, the caller is allowed to.
+    # The kernel looks at the address only after it has allowed the access.
     text = (ctypes.c_char * 8)()
     local = (ctypes.c_size_t * 2)(ctypes.addressof(text), 8)
     remote = (ctypes.c_size_t * 2)(8, 8)
@@ -123,12 +124,17 @@ def on_files(places):
     for name in ["state_dir", "config_dir"]:
         yield f"write into {name}", lambda name=name: created(os.path.join(places[name], ".intruder"))
     yield "list the state directory", lambda: os.listdir(places["state_dir"])
-    yield "replace the control socket", lambda: os.rename(places["socket"], places["socket"] + ".gone") or os.rename(places["socket"] + ".gone", places["socket"])
+    yield "replace the control socket", lambda: moved_and_restored(places["socket"])
     yield "ask the daemon", lambda: ask(places["socket"])
     yield "write to the daemon's terminal", lambda: push_into(places["terminal"])
     yield "use the terminal of its own session", lambda: opened("/dev/tty", os.O_RDWR)
     key = ctypes.create_string_buffer(places["key"].encode())
     yield "find the daemon's key", lambda: syscall(KEYCTL, KEYCTL_SEARCH, SESSION_KEYRING, b"user", key, 0)
+
+
+def moved_and_restored(path):
+    os.rename(path, path + ".gone")
+    os.rename(path + ".gone", path)
 
 
 def created(path):
@@ -145,7 +151,7 @@ def attempts(places):
 
 
 def tried(attempts):
-    """The outcome of each; of several of one name, such as of threads, the worst guarded one."""
+    """The outcome of each attempt. If several have one name, as for threads, "done" wins."""
     outcomes = {}
     for name, attempt in attempts:
         try:
@@ -157,7 +163,7 @@ def tried(attempts):
 
 
 def tried_on_evaluator(daemon):
-    """They come and go."""
+    """The outcomes for one evaluator. An evaluator that ends in between is replaced by the next one."""
     while True:
         try:
             outcomes = tried(on_process("evaluator", evaluator_of(daemon)))

@@ -1,4 +1,4 @@
-//! From inside an action that runs as another user.
+//! Attacks by an action that runs as another user.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -8,15 +8,16 @@ use serde_json::json;
 
 use crate::harness::{Daemon, Sandbox, exec, require_root, wait_for, wait_until, watch};
 
-/// Of Debian's, which every user can execute.
+/// Debian's Python, which every user can execute.
 const PYTHON: &str = "/usr/bin/python3";
 
 const KEY: &str = "twitcher-test";
 
-/// What became of each attempt, by its name: `done`, or the name of an error.
+/// The outcome of each attempt by its name: `done`, or the name of an error.
 type Outcomes = BTreeMap<String, String>;
 
-/// A daemon with all that it may have, and whose evaluator is busy.
+/// A daemon that has every kind of file, a terminal and a key, runs an action, and evaluates configs all the
+/// time.
 struct Scene {
     sandbox: Sandbox,
     _daemon: Daemon,
@@ -28,7 +29,7 @@ impl Scene {
         require_root();
         let sandbox = Sandbox::directory();
         for (name, text) in
-            [("attack.py", include_str!("attack.py")), ("surrounded.py", include_str!("surrounded.py"))]
+            [("attack.py", include_str!("attack.py")), ("session.py", include_str!("session.py"))]
         {
             sandbox.executable(name, text);
         }
@@ -44,7 +45,7 @@ impl Scene {
             format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", sandbox.path("victim").display());
         sandbox.nodes.set("/victim", "secret");
         sandbox.config("app.twc", watch("/victim", &exec(&victim), r#"uid: "daemon""#));
-        // The daemon makes it, and so with its mode.
+        // The daemon creates the state directory, with the right mode.
         fs::remove_dir(sandbox.state()).expect("remove the state directory");
         let daemon = sandbox
             .daemon_logging_elsewhere()
@@ -52,14 +53,14 @@ impl Scene {
             .arg(sandbox.root().join("log"))
             .arg("--pid-file")
             .arg(sandbox.root().join("pid"))
-            .under([PYTHON, sandbox.path("surrounded.py").to_str().expect("temporary paths are UTF-8")])
+            .under([PYTHON, sandbox.path("session.py").to_str().expect("temporary paths are UTF-8")])
             .under([sandbox.path("terminal").to_str().expect("temporary paths are UTF-8"), KEY])
             .start();
         wait_until("the victim", || sandbox.has("victim"));
         Self { sandbox, _daemon: daemon }
     }
 
-    /// What an action with this identity achieves.
+    /// Runs the attacks as an action with this identity, and returns their outcomes.
     #[track_caller]
     fn attacked_by(&self, name: &str, identity: &str) -> Outcomes {
         let sandbox = &self.sandbox;
@@ -90,7 +91,7 @@ impl Scene {
         let given_up = || log().matches("endless.twc:1:6: the config did not end").count();
         let mut next = given_up();
         wait_for(&format!("the report of {name}"), || {
-            // Each evaluation ends after two seconds, and its child with it.
+            // Each evaluation and its child end after two seconds.
             if given_up() >= next {
                 next += 1;
                 sandbox.config("endless.twc", format!("loop {{}} // {name} {next}"));
@@ -103,25 +104,25 @@ impl Scene {
     }
 }
 
-/// What no action can do, of whatever user: each has a session of its own, without a terminal.
-const NOBODYS: &str = "use the terminal of its own session";
+/// An attempt that fails for every user, because each action has a session of its own without a terminal.
+const HOPELESS: &str = "use the terminal of its own session";
 
-// "What an action can do: not signal the daemon, read its secrets or write its state; tested from inside an action running
-// as another user."
+// "What an action can do: not signal the daemon, read its secrets or write its state; tested from inside an
+// action running as another user."
 #[test]
 fn an_action_of_another_user_can_do_nothing_to_the_daemon_and_to_actions_of_others() {
     let scene = Scene::new();
     let of_root = scene.attacked_by("root", "");
-    // Or the attempts themselves were wrong.
+    // Otherwise the attempts themselves would be wrong.
     let failed = of_root.iter().filter(|(_, outcome)| *outcome != "done");
     // A container's root may lack the capability to change the limits of others.
     let failed: Vec<_> = failed.filter(|(name, _)| !name.ends_with(": change limits")).collect();
-    assert_eq!(failed, [(&NOBODYS.to_owned(), &"ENXIO".to_owned())], "root can do all of it");
+    assert_eq!(failed, [(&HOPELESS.to_owned(), &"ENXIO".to_owned())], "root can do all of it");
     let of_nobody = scene.attacked_by("nobody", r#"uid: "nobody""#);
     assert!(of_nobody.len() == of_root.len() && of_nobody.len() > 80, "{of_nobody:?}");
     let refusal = |name: &str| match name {
-        NOBODYS => "ENXIO",
-        // Not among those that it can search.
+        HOPELESS => "ENXIO",
+        // The key is in no keyring that the action can search.
         "find the daemon's key" => "ENOKEY",
         _ => "EPERM or EACCES",
     };
@@ -130,13 +131,14 @@ fn an_action_of_another_user_can_do_nothing_to_the_daemon_and_to_actions_of_othe
     assert!(wrong.is_empty(), "nobody can do some of it: {wrong:?}");
 }
 
-// "One bad thing stays one bad thing. A hanging child ... hurts only its own watch": an action can stop whatever runs as
-// its user, also what is about to become another action of it and is waited for.
+// "One bad thing stays one bad thing. A hanging child ... hurts only its own watch": an action can stop every
+// process of its user, also a child of the daemon that is about to execute another action and that the daemon
+// waits for.
 #[test]
-fn an_action_that_stops_all_of_its_user_holds_up_nobody_elses() {
+fn an_action_that_stops_all_processes_of_its_user_delays_no_other_user() {
     require_root();
     let sandbox = Sandbox::directory();
-    // Not `nobody`, or the actions of other tests would be stopped as well.
+    // With `nobody` the action would also stop the actions of other tests.
     let user = r#"uid: "games""#;
     let endless =
         "import os, signal\nwhile True:\n  try: os.kill(-1, signal.SIGSTOP)\n  except OSError: pass\n";
@@ -160,7 +162,7 @@ fn an_action_that_stops_all_of_its_user_holds_up_nobody_elses() {
     );
     let daemon = sandbox.start();
     let mut value = 0;
-    wait_until("some to be stopped before they are anything", || {
+    wait_until("some to be stopped before they execute", || {
         others.wait_for_last(&value.to_string());
         value += 1;
         sandbox.nodes.set("/stopped", value.to_string());
@@ -170,7 +172,8 @@ fn an_action_that_stops_all_of_its_user_holds_up_nobody_elses() {
     others.wait_for_last(&value.to_string());
 }
 
-// "stdin: exactly the node's bytes": each run's are its own, though an action can write to the file that they are in.
+// "stdin: exactly the node's bytes": an action can write to the file that is its stdin, but each run has its
+// own.
 #[test]
 fn what_an_action_writes_into_its_stdin_reaches_no_other_run() {
     require_root();

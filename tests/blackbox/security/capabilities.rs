@@ -1,4 +1,4 @@
-//! What systemd/hardening.conf leaves the daemon: enough for all that it does, and no capability too many.
+//! The capabilities that systemd/hardening.conf leaves the daemon: all that it needs and no others.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::harness::{Sandbox, exec, require_root, wait_until, watch};
 
-/// What takes the capability (as setpriv(1) has it), as settings of a watch, and what the daemon says without.
+/// For each capability, named as in setpriv(1): settings of a watch that need it, and the error without it.
 const NEEDS: [(&str, &str, &str); 6] = [
     ("setuid", r#"uid: "nobody""#, "Operation not permitted"),
     ("setgid", r#"uid: "nobody""#, "Operation not permitted"),
@@ -20,8 +20,8 @@ const NEEDS: [(&str, &str, &str); 6] = [
     ("dac_override", r#"output: "HOMES/nobody/output""#, "output HOMES/nobody/output: Permission denied"),
 ];
 
-/// Where the drop-in lets nobody write: `ProtectSystem=full`, `ProtectHome=read-only`, and the like. In a shell, before the
-/// command.
+/// A script that makes read-only what the drop-in does (`ProtectSystem=full`, `ProtectHome=read-only`, ...)
+/// and then runs its arguments.
 const READ_ONLY: &str = "for place in /usr /etc /boot /home /root /sys /proc/sys; do
     [ -d $place ] || continue
     mount --bind $place $place && mount -o remount,bind,ro $place || exit 99
@@ -29,7 +29,7 @@ done
 ! touch /etc/twitcher-test 2>/dev/null || exit 99
 exec \"$@\"";
 
-/// Of the drop-in.
+/// The capabilities that the drop-in leaves.
 fn granted() -> Vec<String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/hardening.conf");
     let text = fs::read_to_string(file).expect("read the drop-in");
@@ -37,7 +37,7 @@ fn granted() -> Vec<String> {
     line.split(' ').map(|name| name.trim_start_matches("CAP_").to_lowercase()).collect()
 }
 
-/// Whether the suite itself may raise limits. A container's root may not.
+/// Whether the suite itself may raise limits. Root in a container may not.
 fn may_raise_limits() -> bool {
     const SYS_RESOURCE: u32 = 24;
     let status = fs::read_to_string("/proc/self/status").expect("our status");
@@ -45,8 +45,9 @@ fn may_raise_limits() -> bool {
     (u64::from_str_radix(set.trim(), 16).expect("a set") >> SYS_RESOURCE) & 1 == 1
 }
 
-/// Holds the daemon, with these capabilities, no new privileges and what the drop-in lets it write, to what it says of each of `NEEDS`: an error where
-/// its capability is `missing`.
+/// Runs the daemon with these capabilities except `missing`, without new privileges, and with the read-only
+/// directories of the drop-in. Panics unless each of `NEEDS` works, or, if its capability is missing, fails
+/// with its error.
 #[track_caller]
 fn run_with(capabilities: &[String], missing: Option<&str>) {
     let sandbox = Sandbox::directory();
@@ -85,16 +86,16 @@ fn the_drop_in_leaves_the_daemon_the_capabilities_that_it_needs_and_no_others() 
     let granted = granted();
     run_with(&granted, None);
     for name in &granted {
-        // Seen below.
+        // The next test is about `kill`.
         if name != "kill" && (name != "sys_resource" || may_raise_limits()) {
-            assert!(NEEDS.iter().any(|(need, ..)| need == name), "{name} is for nothing");
+            assert!(NEEDS.iter().any(|(need, ..)| need == name), "nothing needs {name}");
             run_with(&granted, Some(name));
         }
     }
 }
 
 #[test]
-fn with_the_capabilities_of_the_drop_in_actions_of_others_are_signalled() {
+fn with_the_capabilities_of_the_drop_in_the_daemon_can_signal_actions_of_other_users() {
     require_root();
     let granted = granted();
     let without: Vec<_> = granted.iter().filter(|name| *name != "kill").cloned().collect();

@@ -1,22 +1,22 @@
-//! What shows itself to others of its user, and what is left of it in a core dump: not the daemon, and no command that
-//! reads its settings.
+//! The daemon and its client commands hide their memory from other processes of their user and leave no core
+//! dumps.
 
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, Process, Sandbox, Twitcher, exec, require_root, wait_until, watch};
+use crate::harness::{self, Daemon, Process, Sandbox, Twitcher, exec, require_root, wait_until, watch};
 
-/// A user without any right. It need not have an entry anywhere.
+/// A user without any rights. The user database need not know it.
 struct Nobody(String);
 
 impl Nobody {
-    /// One that no other test run has.
+    /// A user whom no other test run has.
     fn new() -> Self {
         require_root();
         Self((300_000 + std::process::id()).to_string())
@@ -26,7 +26,7 @@ impl Nobody {
         ["setpriv", "--reuid", &self.0, "--regid", &self.0, "--clear-groups", "--pdeathsig", "KILL"]
     }
 
-    /// Runs it as this user.
+    /// Runs this binary for the command as this user.
     fn own(&self, sandbox: &Sandbox, binary: &Path, command: Twitcher) -> Twitcher {
         let id = self.0.parse().expect("a number");
         for place in [sandbox.state(), sandbox.root().to_owned()] {
@@ -35,19 +35,19 @@ impl Nobody {
         command.binary(binary).under(self.words()).under(["--"])
     }
 
-    /// Whether this user can do this to the process: a command that gets its directory in /proc as `$1`.
+    /// Whether the script succeeds as this user. It gets the process's directory in /proc as `$1`.
     fn can(&self, process: Process, script: &str) -> bool {
         let [program, words @ ..] = self.words();
-        let mut command = Command::new(program);
+        let mut command = harness::command(program);
         command.args(words).args(["--", "sh", "-c", script, "sh", &format!("/proc/{}", process.0)]);
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("run setpriv").success()
     }
 }
 
-/// What only those can do who could as well read the process's memory.
+/// Scripts that succeed only for those who can also read the process's memory.
 const LOOKS: [&str; 4] = ["exec 3< $1/mem", "cat $1/environ", "ls $1/fd/", "readlink $1/exe"];
 
-// "Secrets ... never reach children, logs, status, core dumps": nor whatever else runs as the daemon's user.
+// "Secrets ... never reach children, logs, status, core dumps", nor other processes of the daemon's user.
 #[test]
 fn neither_the_daemon_nor_a_client_shows_itself_to_others_of_its_user() {
     let nobody = Nobody::new();
@@ -56,13 +56,13 @@ fn neither_the_daemon_nor_a_client_shows_itself_to_others_of_its_user() {
     let binary = sandbox.copy_of_the_binary();
     let daemon = nobody.own(&sandbox, &binary, sandbox.daemon()).start();
     daemon.wait_for_log(&["configs loaded"]);
-    // It never gets an answer.
+    // The client never gets a reply, so it keeps running.
     let silent = TcpListener::bind("127.0.0.1:0").expect("listen");
     let store = format!("zk://{}", silent.local_addr().expect("an address"));
     let client = sandbox.twitcher(["get", "/n", "--session-timeout", "60", "--store", &store]);
     let client = nobody.own(&sandbox, &binary, client).start();
     silent.accept().expect("the client");
-    // Its program is executed by the time that its first word is there.
+    // Once the first word is there, the program is executed.
     let open = nobody.own(&sandbox, "sh".as_ref(), sandbox.twitcher([]));
     let open = open.args(["-c", "echo there; exec sleep 1000"]).start();
     open.wait_for_log(&["there"]);
@@ -70,13 +70,13 @@ fn neither_the_daemon_nor_a_client_shows_itself_to_others_of_its_user() {
         fs::read(format!("/proc/{}/cmdline", open.process().0)).is_ok_and(|words| words.starts_with(b"sleep"))
     });
     for look in LOOKS {
-        assert!(nobody.can(open.process(), look), "this does not show that anything is hidden: {look}");
+        assert!(nobody.can(open.process(), look), "{look} fails also for a process that does not hide");
         assert!(!nobody.can(daemon.process(), look), "{look} of the daemon");
         assert!(!nobody.can(client.process(), look), "{look} of a client");
     }
 }
 
-/// Whether the kernel says that it dumped the core of a process that this signal ends.
+/// Ends the process with this signal and returns whether the kernel dumped its core.
 #[track_caller]
 fn dumps(mut process: Daemon, signal: Signal) -> bool {
     process.signal(signal);
@@ -96,9 +96,9 @@ fn neither_the_daemon_nor_a_client_leaves_a_core_dump() {
     shell.wait_for_log(&["there"]);
     assert!(
         dumps(shell, Signal::SIGABRT),
-        "this machine dumps no cores at all, so nothing can be shown on it"
+        "this machine dumps no cores at all, so the test cannot show anything"
     );
-    // The watchdog's signal, and that of broken code.
+    // SIGABRT is the watchdog's signal, SIGILL that of broken code.
     for signal in [Signal::SIGABRT, Signal::SIGILL] {
         let daemon = dumping(sandbox.daemon());
         daemon.wait_for_log(&["configs loaded"]);
@@ -111,9 +111,10 @@ fn neither_the_daemon_nor_a_client_leaves_a_core_dump() {
     assert!(!dumps(client, Signal::SIGABRT), "a client");
 }
 
-// A hidden process's own files in /proc are root's. What a daemon of another user does by way of them still works.
+// The files in /proc of a hidden process belong to root. What a daemon of another user does through them must
+// still work.
 #[test]
-fn a_hidden_daemon_of_another_user_does_all_it_did() {
+fn a_hidden_daemon_of_another_user_can_still_do_everything() {
     let nobody = Nobody::new();
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
@@ -137,9 +138,9 @@ fn a_hidden_daemon_of_another_user_does_all_it_did() {
     }
 }
 
-// "An action dumps no core but may ask to": what is hidden of the daemon is not hidden of its actions.
+// "An action dumps no core but may ask to": actions do not inherit that the daemon hides.
 #[test]
-fn an_action_shows_itself_to_its_user() {
+fn an_action_is_visible_to_its_user() {
     let nobody = Nobody::new();
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "content");

@@ -1,4 +1,4 @@
-//! What an action, or whoever has got hold of one, can do to the daemon and to others; and who gets to know its secrets.
+//! What a hostile action can do to the daemon and to other actions, and who can learn the daemon's secrets.
 
 mod attack;
 mod capabilities;

@@ -1,4 +1,4 @@
-//! Where the secrets of `twitcher.toml` do not go.
+//! Places that the secrets of `twitcher.toml` must not reach.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Seek, SeekFrom};
@@ -10,13 +10,14 @@ use crate::harness::{Process, Sandbox, exec, require_root, wait_for, wait_until,
 
 const SECRET: &str = "hunter2-of-the-settings";
 
-/// Of the process that starts the daemon, as systemd's are, or a careless administrator's.
+/// Variables of the process that starts the daemon: one that systemd sets, and one of a careless
+/// administrator.
 const ENVIRONMENT: [(&str, &str); 2] = [
     ("CREDENTIALS_DIRECTORY", "/run/credentials/twitcher.service"),
     ("ZK_PASSWORD", "hunter2-of-the-environment"),
 ];
 
-/// Whether the process has the secret somewhere in its memory; `None` if it is gone.
+/// Whether the process has the secret in its memory. `None` if the process is gone.
 fn knows(process: Process) -> Option<bool> {
     let proc = Path::new("/proc").join(process.0.to_string());
     let maps = fs::read_to_string(proc.join("maps")).ok().filter(|maps| !maps.is_empty())?;
@@ -26,14 +27,14 @@ fn knows(process: Process) -> Option<bool> {
         let [start, end] = [start, end].map(|text| u64::from_str_radix(text, 16).expect("an address"));
         let mut bytes = Vec::new();
         memory.seek(SeekFrom::Start(start)).ok()?;
-        // Some parts cannot be read, such as what guards a stack.
+        // Some parts cannot be read, such as the guard pages of stacks.
         let _ = (&mut memory).take(end - start).read_to_end(&mut bytes);
         Some(bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()))
     };
     Some(maps.lines().filter(|line| line.contains(" rw-p ")).any(|line| holds(line) == Some(true)))
 }
 
-/// Every file below it, whole.
+/// The contents of all files in a directory.
 fn contents(directory: &Path) -> Vec<u8> {
     let entries = fs::read_dir(directory).expect("a directory");
     entries.flat_map(|entry| fs::read(entry.expect("an entry").path()).unwrap_or_default()).collect()
@@ -47,7 +48,8 @@ fn a_secret_of_the_settings_reaches_no_child_no_log_no_operator_no_file_and_no_c
     let journal = sandbox.journal();
     let settings = sandbox.configs().join("twitcher.toml");
     let text = format!(
-        "[metrics]\nlisten = \"127.0.0.1:0\"\n[[auth]]\nscheme = \"digest\"\ncredentials = \"operator:{SECRET}\"\n"
+        "[metrics]\nlisten = \"127.0.0.1:0\"\n\
+         [[auth]]\nscheme = \"digest\"\ncredentials = \"operator:{SECRET}\"\n"
     );
     fs::write(&settings, text).expect("write the settings");
     fs::set_permissions(&settings, Permissions::from_mode(0o600)).expect("guard them");
@@ -56,8 +58,9 @@ fn a_secret_of_the_settings_reaches_no_child_no_log_no_operator_no_file_and_no_c
     let dump = "cat /proc/$$/environ /proc/$$/cmdline; ls -l /proc/$$/fd";
     let command = exec(&format!("{{ {dump}; }} > {}; {}", file("command"), journal.note("command")));
     let function = format!(
-        "|event| {{ write_file({:?}, run([\"sh\", \"-c\", \"cat /proc/$PPID/environ /proc/$PPID/cmdline; env\"]).stdout); \
-         run([\"sh\", \"-c\", {:?}]); 1 }}",
+        "|event| {{ \
+             let looked = run([\"sh\", \"-c\", \"cat /proc/$PPID/environ /proc/$PPID/cmdline; env\"]); \
+             write_file({:?}, looked.stdout); run([\"sh\", \"-c\", {:?}]); 1 }}",
         file("function"),
         journal.note("function"),
     );
@@ -89,8 +92,16 @@ fn a_secret_of_the_settings_reaches_no_child_no_log_no_operator_no_file_and_no_c
             words.ends_with(b"evaluate\0").then(|| Some((words, read("environ")?, knows(child)?)))?
         })
     });
-    assert_eq!((evaluator_knows, knows(stays)), (false, Some(false)), "a child has it in its memory");
-    assert_eq!(knows(daemon.process()), Some(true), "the daemon has no secret, so nothing was shown");
+    assert_eq!(
+        (evaluator_knows, knows(stays)),
+        (false, Some(false)),
+        "whether a child has the secret in its memory"
+    );
+    assert_eq!(
+        knows(daemon.process()),
+        Some(true),
+        "the daemon must have the secret, or the test shows nothing"
+    );
     daemon.wait_for_log(&["endless.twc", "did not end"]);
 
     let socket = sandbox.control_socket();

@@ -1,4 +1,4 @@
-//! Where the control socket is, and for whom.
+//! Where the control socket is, and who may use it.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -12,7 +12,7 @@ use super::wait_until_served;
 use crate::harness::control::{connect, get};
 use crate::harness::{Sandbox, exec, require_root, wait_until, watch};
 
-/// Of `nobody`, whom every Debian has, and of the group `games`.
+/// A command as the user `nobody`. On Debian it and the group `games` always exist.
 const NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--clear-groups", "--regid=65534"];
 const GAMES: u32 = 60;
 
@@ -23,7 +23,7 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// As others see it.
+/// The mode and the group of the socket.
 #[track_caller]
 fn mode_and_group(socket: &Path) -> (u32, u32) {
     let metadata = fs::symlink_metadata(socket).expect("the socket");
@@ -33,7 +33,7 @@ fn mode_and_group(socket: &Path) -> (u32, u32) {
 
 // "default refused for other users"
 #[test]
-fn by_default_the_socket_is_the_daemons_alone() {
+fn by_default_only_the_daemons_user_can_use_the_socket() {
     require_root();
     let sandbox = sandbox();
     let daemon = sandbox.start();
@@ -73,9 +73,9 @@ fn the_sockets_mode_and_group_come_from_the_settings_and_decide_who_may() {
     }
 }
 
-// Directory services come up late, and a daemon must not wait for them.
+// Directory services come up late, and the daemon must not wait for them.
 #[test]
-fn a_group_that_there_is_not_keeps_nobody_but_the_group_out() {
+fn an_unknown_group_in_the_settings_keeps_only_the_group_out() {
     let sandbox = sandbox();
     fs::write(
         sandbox.configs().join("twitcher.toml"),
@@ -86,7 +86,11 @@ fn a_group_that_there_is_not_keeps_nobody_but_the_group_out() {
     wait_until_served(&sandbox);
     daemon.wait_for_log(&["WARNING", "twitcher.toml: control.group: there is no group \"no-such-group\""]);
     let own = nix::unistd::getegid().as_raw();
-    assert_eq!(mode_and_group(&sandbox.control_socket()), (0o600, own), "and not the daemon's own group in");
+    assert_eq!(
+        mode_and_group(&sandbox.control_socket()),
+        (0o600, own),
+        "the daemon's own group must not get in instead"
+    );
     sandbox.operator(["status"]).finish().expect(0);
 }
 
@@ -121,14 +125,15 @@ fn bad_settings_are_named_with_file_and_key_by_run_and_check() {
     sandbox.twitcher(["check"]).arg(sandbox.configs()).finish().expect(0);
 }
 
-// A mistake in the settings is no reason to leave an operator without the running daemon.
+// A mistake in the settings must not keep operators from the running daemon.
 #[test]
 fn a_command_that_is_given_the_socket_needs_no_settings() {
     let sandbox = sandbox();
     let _daemon = sandbox.start();
     wait_until_served(&sandbox);
     fs::write(sandbox.configs().join("twitcher.toml"), "[control]\nmode = 1\n").expect("write the settings");
-    let command = || sandbox.twitcher(["status"]).env("TWITCHER_CONFIG_PATH", sandbox.configs());
+    let command =
+        || sandbox.twitcher(["status"]).with_default_socket().env("TWITCHER_CONFIG_PATH", sandbox.configs());
     command().finish().expect(1).expect_said(&["twitcher.toml", "mode"]);
     command().arg("--control-socket").arg(sandbox.control_socket()).finish().expect(0);
     command().env("TWITCHER_CONTROL_SOCKET", sandbox.control_socket()).finish().expect(0);
@@ -147,7 +152,7 @@ fn a_socket_that_a_dead_daemon_left_is_replaced_and_goes_with_the_living_one() {
     wait_until_served(&sandbox);
     daemon.kill();
     assert!(sandbox.control_socket().exists());
-    // A process that it was about to start may have it until it executes its program.
+    // A process that the daemon was about to start may hold the socket until it executes its program.
     wait_until("nobody to listen any more", || {
         sandbox.operator(["status"]).finish().expect(1).stderr.contains("does the daemon run?")
     });
@@ -165,13 +170,13 @@ fn a_socket_that_a_dead_daemon_left_is_replaced_and_goes_with_the_living_one() {
 
 // "taken by a living one (that daemon goes on without and says so)"
 #[test]
-fn a_socket_of_a_living_daemon_stays_its_own() {
+fn a_second_daemon_leaves_the_socket_of_a_living_one_alone() {
     let sandbox = sandbox();
     let mut first = sandbox.start();
     wait_until_served(&sandbox);
     for stopped in [false, true] {
         if stopped {
-            // It does not answer, and lives all the same.
+            // The stopped daemon does not reply, but it is alive.
             first.signal(Signal::SIGSTOP);
         }
         let other = Sandbox::directory();
@@ -197,9 +202,10 @@ fn a_socket_of_a_living_daemon_stays_its_own() {
     assert_eq!(first.stop(), Some(0));
 }
 
-// "path taken by a regular file (left alone, said), parent directory missing, path too long for a Unix socket"
+// "path taken by a regular file (left alone, said), parent directory missing, path too long for a Unix
+// socket"
 #[test]
-fn a_place_that_cannot_be_used_is_said_and_left_alone_and_the_daemon_goes_on() {
+fn an_unusable_path_is_reported_and_left_alone_and_the_daemon_goes_on() {
     let goes_on_without = |path: &Path, parts: &[&str]| {
         let sandbox = Sandbox::directory();
         let journal = sandbox.journal();
@@ -230,7 +236,7 @@ fn a_place_that_cannot_be_used_is_said_and_left_alone_and_the_daemon_goes_on() {
     goes_on_without(&file.join("below"), &["/out/file/below"]);
     goes_on_without(&sandbox.path("missing").join("x".repeat(200)), &["more than 107 bytes", "shorter"]);
     assert!(!sandbox.has("missing"));
-    // Somebody else's.
+    // These sockets belong to other programs.
     let datagrams = sandbox.path("datagrams");
     let _other = UnixDatagram::bind(&datagrams).expect("bind a socket");
     goes_on_without(&datagrams, &["/out/datagrams"]);
@@ -239,14 +245,14 @@ fn a_place_that_cannot_be_used_is_said_and_left_alone_and_the_daemon_goes_on() {
     let other = UnixListener::bind(&listened).expect("bind a socket");
     other.set_nonblocking(true).expect("a socket that never blocks");
     goes_on_without(&listened, &["another daemon"]);
-    // Nobody but a look came by.
+    // The daemon connected once, to see whether somebody listens.
     let (mut looked, _) = other.accept().expect("a look");
     assert_eq!(std::io::Read::read(&mut looked, &mut [0]).expect("its end"), 0);
     assert_eq!(other.accept().map(drop).map_err(|e| e.kind()), Err(ErrorKind::WouldBlock));
 }
 
 #[test]
-fn missing_directories_above_the_socket_are_made() {
+fn missing_directories_above_the_socket_are_created() {
     let sandbox = sandbox();
     let socket = sandbox.path("some/where/control.sock");
     let _daemon = sandbox.daemon().arg("--control-socket").arg(&socket).start();
@@ -258,7 +264,7 @@ fn missing_directories_above_the_socket_are_made() {
 
 // "removed by somebody while it runs (daemon unaffected, ends fine)"
 #[test]
-fn a_socket_that_somebody_removes_or_replaces_is_no_concern_of_the_daemon() {
+fn a_daemon_whose_socket_is_removed_or_replaced_works_on_and_ends_well() {
     for replaced in [false, true] {
         let sandbox = sandbox();
         let journal = sandbox.journal();
@@ -279,16 +285,19 @@ fn a_socket_that_somebody_removes_or_replaces_is_no_concern_of_the_daemon() {
     }
 }
 
-// Users without a daemon of their own mean the machine's.
+// Users without a daemon of their own mean root's.
 #[test]
-fn another_user_looks_for_a_daemon_of_their_own_and_then_for_roots() {
+fn a_users_command_looks_for_the_users_own_daemon_and_then_for_roots() {
     require_root();
     let sandbox = sandbox();
     let copy = sandbox.copy_of_the_binary();
     let runtime = sandbox.path("runtime");
     let own = runtime.join("twitcher/control.sock");
     let asked = |runtime: &Path| {
-        sandbox.twitcher(["status"]).binary(&copy).under(NOBODY).env("XDG_RUNTIME_DIR", runtime).finish()
+        // Without the machine's own daemon.
+        let hidden = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /run && exec \"$@\"", "sh"];
+        let command = sandbox.twitcher(["status"]).with_default_socket().binary(&copy);
+        command.under(hidden).under(NOBODY).env("XDG_RUNTIME_DIR", runtime).finish()
     };
     asked(&runtime).expect(1).expect_said(&["/run/twitcher/control.sock: "]);
     fs::create_dir_all(own.parent().expect("a directory")).expect("create a directory");
@@ -297,13 +306,13 @@ fn another_user_looks_for_a_daemon_of_their_own_and_then_for_roots() {
 }
 
 #[test]
-fn a_user_without_a_place_for_a_socket_is_told_so() {
+fn a_daemon_without_a_place_for_its_socket_says_so() {
     let sandbox = sandbox();
     let copy = sandbox.copy_of_the_binary();
     let state = sandbox.path("state-of-nobody");
     let daemon = sandbox.twitcher(["run", "--log-to-stdout", "--store", &sandbox.nodes.url()]).binary(&copy);
     let daemon = daemon.arg("--config-path").arg(sandbox.configs()).arg("--state-dir").arg(state);
-    let daemon =
-        daemon.under(["env", "-u", "XDG_RUNTIME_DIR", "setpriv", "--reuid", "65534", "--clear-groups", "--"]);
+    let daemon = daemon.with_default_socket();
+    let daemon = daemon.under(["setpriv", "--reuid", "65534", "--clear-groups", "--"]);
     daemon.start().wait_for_log(&["no control socket", "XDG_RUNTIME_DIR", "--control-socket"]);
 }

@@ -1,4 +1,4 @@
-"""Runs a command as an administrator's session would: on a terminal of its own, with a key in its keyring.
+"""Runs a command as in an administrator's session: on a terminal of its own, with a key in its keyring.
 
 Arguments: a file for the terminal's name, the key's name, and the command.
 """
@@ -21,7 +21,7 @@ fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 os.close(os.open("/dev/tty", os.O_RDWR))
 with open(terminal, "w") as file:
     file.write(os.ttyname(slave))
-# The terminal lives as long as its other end.
+# The terminal exists as long as its other end is open.
 os.set_inheritable(master, True)
 
 libc = ctypes.CDLL(None, use_errno=True)

@@ -1,17 +1,18 @@
 //! Which room of `src/` may use which, and that no files use one another in circles.
 //!
-//! The test reads every `crate::`, `super::` and `self::` path of every file and resolves it to the file that defines
-//! the item. Test code is left out: it may use anything. `cargo test --test arrows -- --nocapture` prints the counts.
+//! The test reads every `crate::`, `super::` and `self::` path of every file and resolves it to the file that
+//! defines the item. Test code is left out: it may use anything. `cargo test --test arrows -- --nocapture`
+//! prints the counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-#[path = "arrows/source.rs"]
 mod source;
 
 use source::Source;
 
-/// Each room with the rooms that it may use. A room stands below all rooms that it uses, so there can be no circle.
+/// Each room with the rooms that it may use. The table lists a room after all rooms that it uses, so there can
+/// be no circle.
 const ARROWS: [(&str, &[&str]); 17] = [
     ("text", &[]),
     ("model", &["text"]),

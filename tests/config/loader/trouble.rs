@@ -1,0 +1,172 @@
+//! What the loader does about files and directories that cannot be read or trusted.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use twitcher::config::files::{FileChange, start_with};
+use twitcher::config::root::Root;
+use twitcher::config::scan;
+use twitcher::trust::Trust;
+
+use super::{Follower, stores};
+use crate::{DEADLINE, TWITCHER, settle, watch};
+
+#[test]
+fn a_missing_directory_is_an_error_at_once() {
+    assert!(
+        start_with("/no/such/directory".into(), Trust::Anyone, stores(), TWITCHER.into(), |_| {}).is_err()
+    );
+}
+
+#[test]
+fn a_failing_file_is_reported_once_and_loads_once_mended() {
+    let follower = Follower::ready(&[("a.twc", &watch("/a"))]);
+    follower.write("a.twc", "RegisterWatch(#{znode: `/a`, action: Exec(`x`), uid: `nosuchuser`});");
+    match follower.next() {
+        FileChange::Failed { error, .. } => {
+            assert!(error.contains("a.twc:1:1: `uid`: unknown user \"nosuchuser\"\n  | Reg"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // It is tried again and fails in the same way.
+    follower.loader.rescan();
+    assert!(follower.until_answered(1).is_empty());
+    follower.quiet();
+    follower.write("a.twc", &watch("/b"));
+    assert_eq!(follower.short(), "a.twc: /b");
+}
+
+#[test]
+fn a_rescan_is_answered_while_other_files_change_all_the_time() {
+    let follower = Follower::ready(&[]);
+    let paths = ["a.twc", "b.twc", "c.twc"].map(|name| follower.root.join(name));
+    let (answered, writing) = mpsc::channel::<()>();
+    let writer = thread::spawn(move || {
+        for (n, path) in paths.iter().cycle().enumerate() {
+            fs::write(path, format!("// {n}")).unwrap();
+            let pause = Duration::from_millis(7);
+            if writing.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+        }
+    });
+    follower.next();
+    follower.loader.rescan();
+    follower.until_answered(1);
+    drop(answered);
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_root_that_vanishes_removes_nothing() {
+    let follower = Follower::ready(&[("a.twc", &watch("/a")), ("b.twc", &watch("/b"))]);
+    let aside = follower.root.with_extension("aside");
+    fs::rename(&follower.root, &aside).unwrap();
+    assert!(follower.short().contains("cannot read"));
+    fs::create_dir(&follower.root).unwrap();
+    follower.write("a.twc", &watch("/changed"));
+    assert_eq!(follower.short(), "./ opened");
+    assert_eq!(follower.short(), "a.twc: /changed");
+    assert_eq!(follower.short(), "b.twc removed");
+    // The loader follows the new directory, too.
+    follower.write("b.twc", &watch("/b"));
+    assert_eq!(follower.short(), "b.twc: /b");
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_removes_nothing() {
+    let follower = Follower::ready(&[("sub/a.twc", &watch("/a"))]);
+    let sub = follower.root.join("sub");
+    // A symlink to itself cannot be read, not even by root.
+    fs::rename(&sub, follower.root.join(".sub")).unwrap();
+    symlink("sub", &sub).unwrap();
+    assert!(follower.short().contains("sub: cannot read"));
+    follower.quiet();
+    fs::remove_file(&sub).unwrap();
+    fs::rename(follower.root.join(".sub"), &sub).unwrap();
+    assert_eq!(follower.short(), "sub/ opened");
+    follower.write("sub/a.twc", &watch("/b"));
+    assert_eq!(follower.short(), "sub/a.twc: /b");
+}
+
+#[test]
+fn loose_permissions_that_are_allowed_bring_a_warning() {
+    let follower = Follower::trusting(Trust::Warned, &[]);
+    while !matches!(follower.next(), FileChange::FirstScanDone) {}
+    follower.write(".new", &watch("/a"));
+    fs::set_permissions(follower.root.join(".new"), Permissions::from_mode(0o666)).unwrap();
+    fs::rename(follower.root.join(".new"), follower.root.join("a.twc")).unwrap();
+    match follower.next() {
+        FileChange::Loaded { warnings, .. } => {
+            assert!(warnings.iter().any(|warning| warning.contains("writable by its group")), "{warnings:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+// The files are swapped faster than any loader looks.
+#[test]
+fn a_file_swapped_between_check_and_read_is_never_read() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    settle();
+    let directory = tempfile::tempdir().unwrap();
+    let (root, outside) = (directory.path().join("configs"), directory.path().join("outside"));
+    let write = |path: &Path, text: &str| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        path.to_owned()
+    };
+    write(&outside.join("a.twc"), "evil");
+    let foreign = write(&root.join(".foreign.twc"), "evil");
+    lchown(&foreign, Some(65534), None).unwrap();
+    symlink("../outside/a.twc", root.join(".link.twc")).unwrap();
+    symlink("../outside", root.join(".into")).unwrap();
+    let loose = write(&root.join(".loose/a.twc"), "evil");
+    fs::set_permissions(loose.parent().unwrap(), Permissions::from_mode(0o777)).unwrap();
+    let kinds = ["foreign.twc", "link.twc", "into", "loose"];
+    let (mut good, mut refused) = ([0; 4], [0; 4]);
+    let done = AtomicBool::new(false);
+    let files =
+        kinds.map(|kind| if kind.ends_with(".twc") { kind.to_owned() } else { format!("{kind}/a.twc") });
+    files.iter().for_each(|file| drop(write(&root.join(file), "good")));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for kind in kinds {
+                    let (one, other) = (root.join(kind), root.join(format!(".{kind}")));
+                    let flags = RenameFlags::RENAME_EXCHANGE;
+                    renameat2(AT_FDCWD, &one, AT_FDCWD, &other, flags).unwrap();
+                }
+            }
+        });
+        let started = Instant::now();
+        let mut read_evil = false;
+        for n in 0.. {
+            let opened = Root::open(&root, Trust::Root).unwrap();
+            for (kind, file) in files.iter().enumerate() {
+                match scan::read(&opened, Path::new(file)) {
+                    Ok(Some(read)) if read.text == "good" => good[kind] += 1,
+                    Ok(Some(_)) => read_evil = true,
+                    Ok(None) => {}
+                    Err(_) => refused[kind] += 1,
+                }
+            }
+            let enough = n > 5_000 && good.iter().chain(&refused).all(|count| *count > 100);
+            if enough || read_evil || started.elapsed() > DEADLINE {
+                break;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(!read_evil);
+    });
+    eprintln!("read {good:?}, refused {refused:?}");
+    assert!(good.iter().chain(&refused).all(|count| *count > 0), "read {good:?}, refused {refused:?}");
+}
