@@ -282,7 +282,8 @@ fn every_key_of_a_watch_has_an_entry_with_default_and_example() {
 #[test]
 fn every_function_and_constant_has_an_entry() {
     let manual = read(CONFIGS);
-    let sources = ["script", "library", "facts"].map(|name| read(&format!("src/config/{name}.rs")));
+    let sources =
+        ["config/script", "act/library", "config/facts"].map(|name| read(&format!("src/{name}.rs")));
     let mut functions: BTreeSet<_> =
         sources.iter().flat_map(|source| named_after(source, "register_fn(\"")).collect();
     functions.retain(|name| name.starts_with(char::is_alphabetic));
