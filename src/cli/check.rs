@@ -11,11 +11,11 @@ use super::{print_error, settings, stores};
 use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
-use crate::config::root::Root;
 use crate::config::scan::{ConfigText, read, read_module, scan_below};
 use crate::model::StoreNames;
 use crate::text::count;
 use crate::trust::Trust;
+use crate::trust::root::Root;
 
 /// Checks files (of any name) and directories (their `*.twc`, recursively). Prints `PATH: ok, N watches` for each
 /// good file, and to stderr what is wrong with the others, as the daemon would log it. Without paths, checks the

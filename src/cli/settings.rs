@@ -14,8 +14,8 @@ use thiserror::Error;
 use super::credentials::{AuthSection, SaslSection, StoreCredentials, TlsSection};
 use super::serving::{ControlSection, MetricsSection};
 use super::stores::{self, StoreSection};
-use crate::config::root::{OpenError, OpenedFile, Root};
 use crate::store::StoreUrl;
+use crate::trust::root::{OpenError, OpenedFile, Root};
 use crate::trust::{Trust, Untrusted, exposed};
 
 pub const CONFIG_PATH: &str = "/etc/twitcher";

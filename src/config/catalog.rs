@@ -12,10 +12,10 @@ use super::hints::Hints;
 use super::load::{LoadError, Loaded, Source, Watches, load};
 use super::modules::ModuleSource;
 use super::resolve::Accounts;
-use super::root::Root;
 use super::scan::{ConfigText, ConfigTree, ScannedFile, Stamp, read, read_module, scan};
 use crate::model::StoreNames;
 use crate::trust::Trust;
+use crate::trust::root::Root;
 
 /// A file must look the same at two looks so far apart: whoever writes it is done, and a later write within the
 /// same tick of the file system's clock (4 ms at 250 Hz) cannot be mistaken for it.

@@ -7,7 +7,6 @@
 //! ```
 //!
 //! * [`files`] owns the directory: it scans, decides what changed and reports [`files::FileChange`]s.
-//! * [`root`] opens what root may run, as [`crate::trust`] says, and nothing else.
 //! * [`evaluate`] keeps the confined child that runs the scripts.
 //! * [`script`] is the other end, the only place that interprets anything. [`register`] checks what a script
 //!   registers, [`modules`] answers its imports, [`facts`] what it asks of its host, [`fingerprint`] says when a function
@@ -29,6 +28,5 @@ pub mod register;
 pub mod registered;
 mod reply_check;
 pub mod resolve;
-pub mod root;
 pub mod scan;
 pub mod script;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, c_long, dev_t, ino_t, mode_t, off_t, time_t};
 use nix::sys::stat::FileStat;
 
-use super::root::{Listing, OpenError, OpenedFile, Root};
 use crate::trust::Trust;
+use crate::trust::root::{Listing, OpenError, OpenedFile, Root};
 
 /// A config of 10,000 lines is half a megabyte.
 const MAX_SOURCE_BYTES: u64 = 4 << 20;

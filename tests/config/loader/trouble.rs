@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use twitcher::config::files::{FileChange, start_with};
-use twitcher::config::root::Root;
+use twitcher::trust::root::Root;
 use twitcher::config::scan;
 use twitcher::trust::Trust;
 

@@ -19,7 +19,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
 use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
-use crate::trust::{self, Fault, Location, Trust, Untrusted};
+use super::rule::{self, Fault, Location, Trust, Untrusted};
 
 /// As many as the kernel follows.
 const MAX_SYMLINKS: usize = 40;
@@ -236,7 +236,7 @@ impl PathHandle {
 }
 
 fn trusted(path: &Path, stat: &FileStat, location: Location) -> Result<(), Untrusted> {
-    trust::trusted(path, stat.st_uid, stat.st_mode, location)
+    rule::trusted(path, stat.st_uid, stat.st_mode, location)
 }
 
 /// Goes from `base` to `path` below it, one name after the other, and judges each. Returns what it went through, the end
