@@ -41,6 +41,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod model;
 pub mod report;
+pub mod settings;
 pub mod store;
 #[allow(unsafe_code)]
 pub mod sys;

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::explain::explain;
-use super::{print_error, settings, stores};
+use super::print_error;
 use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
 use crate::config::scan::{ConfigText, read, read_module, scan_below};
 use crate::model::StoreNames;
+use crate::settings::{self, ControlSettings};
 use crate::text::count;
 use crate::trust::Trust;
 use crate::trust::root::Root;
@@ -91,20 +92,21 @@ impl Check {
 
     /// Those that a file may name, if anybody knows. Checks the whole of `twitcher.toml` where that is asked for.
     fn stores(&mut self, root: &Root, is_whole: bool) -> Option<StoreNames> {
-        match settings::SettingsFile::read(root.path(), root.trust()) {
+        match settings::read(root.path(), root.trust()) {
             Ok(file) => {
                 if is_whole {
                     for warning in &file.warnings {
                         print_error(format_args!("warning: {warning}"));
                     }
-                    if let Err(error) = file.control.group(root.path()) {
+                    let control = ControlSettings::new(None, &file);
+                    if let Err(error) | Ok(ControlSettings { unknown_group: Some(error), .. }) = control {
                         self.bad(&error.to_string());
                     }
                 }
-                for problem in stores::problems(&file, root.path()) {
+                for problem in settings::problems(&file) {
                     self.bad(&problem.to_string());
                 }
-                Some(stores::names(&file))
+                Some(settings::store_names(&file))
             }
             Err(error) if is_whole => {
                 self.bad(&error.to_string());

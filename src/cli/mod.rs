@@ -12,13 +12,12 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use operate::{ControlArgs, HistoryArgs, StatusArgs};
 
 use crate::model::{NodePath, WatchCommand};
+use crate::settings::{self, DaemonFlags, SettingsError, StoreChoice, StoreFlags};
 use crate::store::StoreUrl;
 use crate::sys;
-use settings::SettingsError;
 
 pub mod act;
 pub mod check;
-pub mod credentials;
 mod dry_run;
 pub mod evaluate;
 pub mod explain;
@@ -27,9 +26,7 @@ pub mod node;
 pub mod operate;
 pub mod run;
 pub mod serving;
-pub mod settings;
 pub mod startup;
-pub mod stores;
 mod table;
 
 /// Watches nodes in ZooKeeper and runs something the moment one changes.
@@ -166,13 +163,20 @@ struct WatchArgs {
 pub struct StoreArgs {
     /// zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]
     #[arg(long, value_name = "URL|NAME", conflicts_with = "zkservers")]
-    pub store: Option<stores::StoreChoice>,
+    pub store: Option<StoreChoice>,
     /// The same for ZooKeeper, without the scheme
     #[arg(long, value_name = "HOST:PORT,...", value_parser = StoreUrl::from_servers)]
     pub zkservers: Option<StoreUrl>,
     /// Session timeout asked of ZooKeeper, and the time a client command may take [default: 10]
-    #[arg(long, value_name = "SECONDS", alias = "session_timeout", value_parser = settings::seconds)]
+    #[arg(long, value_name = "SECONDS", alias = "session_timeout", value_parser = settings::parse_seconds_above_zero)]
     pub session_timeout: Option<Duration>,
+}
+
+impl StoreArgs {
+    fn flags(&self) -> StoreFlags {
+        let store = self.store.clone().or_else(|| self.zkservers.clone().map(StoreChoice::Url));
+        StoreFlags { store, session_timeout: self.session_timeout }
+    }
 }
 
 #[derive(Clone, Debug, Default, Args)]
@@ -218,12 +222,25 @@ pub struct RunArgs {
     pub dry_run: bool,
     /// How long running actions may take to end by themselves when the daemon stops, before they get SIGTERM and,
     /// 5 s later, SIGKILL [default: 10]
-    #[arg(long, value_name = "SECONDS", alias = "stop_timeout", value_parser = settings::grace)]
+    #[arg(long, value_name = "SECONDS", alias = "stop_timeout", value_parser = settings::parse_seconds)]
     pub stop_timeout: Option<Duration>,
     /// Try it out: foreground, debug log to stdout, the configs in etc/examples, whoever can change them, and a directory
     /// store of its own
     #[arg(long, conflicts_with = "daemonize")]
     pub devel: bool,
+}
+
+impl RunArgs {
+    fn flags(&self) -> DaemonFlags {
+        DaemonFlags {
+            store: self.store.flags(),
+            state_dir: self.state_dir.clone(),
+            log_file: self.log_file.clone(),
+            pid_file: self.pid_file.clone(),
+            control_socket: self.control_socket.clone(),
+            stop_timeout: self.stop_timeout,
+        }
+    }
 }
 
 /// The one definition of the command line, which the manual page and the completions are generated from, too.

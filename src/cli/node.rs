@@ -4,8 +4,9 @@ use std::future::Future;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use super::{StoreArgs, fail, report_settings_error, stores};
+use super::{StoreArgs, fail, report_settings_error};
 use crate::model::NodePath;
+use crate::settings::client_store;
 use crate::store::{Client, ClientError, StoreSettings};
 
 pub fn get(store: StoreArgs, node: &NodePath) -> ExitCode {
@@ -57,7 +58,7 @@ enum CommandError {
 }
 
 fn with_client(args: StoreArgs, command: impl AsyncFnOnce(&Client) -> Result<(), CommandError>) -> ExitCode {
-    let settings = match stores::of_client(&args) {
+    let settings = match client_store(&args.flags()) {
         Ok(settings) => settings,
         Err(error) => return report_settings_error(error),
     };

@@ -12,14 +12,14 @@ use hyper::Method;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::serving::daemon_socket;
+use super::fail;
 use super::table::{self, Cell, Table, duration};
-use super::{fail, settings};
 use crate::control::CommandResult;
 use crate::control::client::{self, ControlError};
 use crate::control::status::{DaemonStatus, WatchStatus, problems};
 use crate::ledger::RunRecord;
 use crate::model::WatchCommand;
+use crate::settings::{self, SettingsError, client_socket};
 use crate::text::{count, printable};
 
 /// How often `--follow` looks: as often as people do.
@@ -48,7 +48,7 @@ pub struct StatusArgs {
     #[arg(long, conflicts_with_all = ["follow", "json"])]
     pub check: bool,
     /// How long an action may run while an update waits for it
-    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = settings::grace, requires = "check")]
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = settings::parse_seconds, requires = "check")]
     pub stuck_after: Duration,
     #[command(flatten)]
     pub control: ControlArgs,
@@ -76,7 +76,7 @@ enum OperateError {
     #[error(transparent)]
     Control(#[from] ControlError),
     #[error(transparent)]
-    Settings(#[from] settings::SettingsError),
+    Settings(#[from] SettingsError),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -365,7 +365,7 @@ fn run<T>(
     args: &ControlArgs,
     work: impl AsyncFnOnce(&Path) -> Result<T, OperateError>,
 ) -> Result<T, OperateError> {
-    let socket = daemon_socket(args.control_socket.clone())?;
+    let socket = client_socket(args.control_socket.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(work(&socket))
 }

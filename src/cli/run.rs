@@ -1,6 +1,5 @@
 //! `twitcher run`: the daemon.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,11 +14,8 @@ use thiserror::Error;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::operate::print;
-use super::serving::Serving;
-use super::settings::{self, SettingsError};
 use super::startup::{self, Background, LockError, PidFile};
-use super::stores::{self, StoreChoice};
-use super::{RunArgs, dry_run, fail, print_error, report_settings_error};
+use super::{RunArgs, dry_run, fail, print_error, report_settings_error, serving};
 use crate::action::spawn::Spawner;
 use crate::config::files;
 use crate::control::routes::Routes;
@@ -29,10 +25,10 @@ use crate::daemon::systemd::Systemd;
 use crate::daemon::{self, FinalStatus, Parts, Stores, Until};
 use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
-use crate::model::StoreName;
 use crate::report::log::Target;
 use crate::report::{Level, Log, Report, Reporter, journal};
-use crate::store::{StoreSettings, StoreUrl};
+use crate::settings::{self, ControlSettings, DaemonSettings, SettingsError, StoreChoice};
+use crate::store::StoreUrl;
 use crate::sys;
 use crate::text::printable;
 use crate::trust::Trust;
@@ -53,24 +49,18 @@ enum RunError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// What `run` was told, with every path absolute.
+/// What the daemon is started with.
 struct RunOptions {
-    /// The default one.
-    store: StoreSettings,
-    named_stores: BTreeMap<StoreName, StoreSettings>,
+    settings: DaemonSettings,
     config_path: PathBuf,
-    state_dir: PathBuf,
-    stop_timeout: Duration,
+    trust: Trust,
+    /// What is wrong with the settings file, but no error.
+    warnings: Vec<String>,
     log: Target,
     level: Level,
-    pid_file: Option<PathBuf>,
     daemonize: bool,
     until: Until,
-    serving: Serving,
-    trust: Trust,
-    /// Of its settings file.
-    warnings: Vec<String>,
-    /// Removed when the daemon ends.
+    /// Nodes and state of `--devel`. Removed when the daemon ends.
     scratch: Option<TempDir>,
 }
 
@@ -92,27 +82,52 @@ fn plan(args: RunArgs) -> Result<RunOptions, RunError> {
         (flag, _) => settings::config_path(flag.clone()),
     };
     let trust = Trust::of_this_process(args.allow_untrusted || args.devel);
-    let mut file = settings::SettingsFile::read(&config_path, trust)?;
+    let mut file = settings::read(&config_path, trust)?;
     let warnings = std::mem::take(&mut file.warnings);
-    let mut store = args.store;
-    if let (Some(scratch), None, None) = (&scratch, &store.store, &store.zkservers) {
-        // As good as a flag: whoever tries it out does not mean the cluster that the environment names.
-        let nodes = scratch.path().join("nodes");
-        fs::create_dir(&nodes)?;
-        store.store = Some(StoreChoice::Url(StoreUrl::Directory(nodes)));
+    let mut flags = args.flags();
+    if let Some(scratch) = &scratch {
+        let scratch = scratch.path();
+        // These win over the environment, which may name a cluster that a newcomer does not mean.
+        if flags.store.store.is_none() {
+            let nodes = scratch.join("nodes");
+            fs::create_dir(&nodes)?;
+            flags.store.store = Some(StoreChoice::Url(StoreUrl::Directory(nodes)));
+        }
+        flags.state_dir.get_or_insert_with(|| scratch.join("state"));
+        flags.control_socket.get_or_insert_with(|| scratch.join("control.sock"));
     }
-    let state_dir = args.state_dir.or_else(|| Some(scratch.as_ref()?.path().join("state")));
-    let state_dir =
-        state_dir.or_else(|| file.state_dir.clone()).unwrap_or_else(|| settings::STATE_DIR.into());
-    let log_file = args.log_file.or_else(|| file.log_file.clone());
+    let settings = DaemonSettings::new(flags, &file)?;
+    let timeout = settings.default_store.session_timeout;
+    Ok(RunOptions {
+        log: log_target(&args, settings.log_file.as_deref())?,
+        level: match () {
+            () if args.debug || args.devel => Level::Debug,
+            () if args.verbose => Level::Info,
+            () if args.dry_run => Level::Warning,
+            () => Level::Notice,
+        },
+        until: match () {
+            () if args.dry_run => Until::Planned { timeout },
+            () if args.once => Until::Idle { timeout },
+            () => Until::Stopped,
+        },
+        daemonize: args.daemonize,
+        settings,
+        config_path,
+        trust,
+        warnings,
+        scratch,
+    })
+}
+
+fn log_target(args: &RunArgs, log_file: Option<&Path>) -> Result<Target, RunError> {
     let to_stdout = args.log_to_stdout || args.devel || args.once;
-    let log = match log_file {
+    Ok(match log_file {
         _ if args.dry_run => Target::Stderr,
         Some(path) if !to_stdout => {
-            let path = settings::absolute(path);
-            // What actions print is in it, and not every user may know that.
-            let file = File::options().append(true).create(true).mode(0o640).open(&path);
-            Target::File(file.map_err(|source| RunError::LogFile { path, source })?)
+            // The log has the output of actions, which is not for every user.
+            let file = File::options().append(true).create(true).mode(0o640).open(path);
+            Target::File(file.map_err(|source| RunError::LogFile { path: path.to_owned(), source })?)
         }
         None if !to_stdout && args.daemonize => Target::Syslog,
         None if !to_stdout && !io::stdout().is_terminal() => match journal::is_connected() {
@@ -120,38 +135,6 @@ fn plan(args: RunArgs) -> Result<RunOptions, RunError> {
             false => Target::Syslog,
         },
         Some(_) | None => Target::Stdout,
-    };
-    let level = match () {
-        () if args.debug || args.devel => Level::Debug,
-        () if args.verbose => Level::Info,
-        () if args.dry_run => Level::Warning,
-        () => Level::Notice,
-    };
-    let stop_timeout =
-        args.stop_timeout.or(file.stop_timeout(&config_path)?).unwrap_or(settings::STOP_TIMEOUT);
-    let scratch_socket = scratch.as_ref().map(|scratch| scratch.path().join("control.sock"));
-    let socket = args.control_socket.or(scratch_socket);
-    let (default_store, named_stores) = stores::of_daemon(&store, &file, &config_path)?;
-    let timeout = default_store.session_timeout;
-    Ok(RunOptions {
-        until: match () {
-            () if args.dry_run => Until::Planned { timeout },
-            () if args.once => Until::Idle { timeout },
-            () => Until::Stopped,
-        },
-        serving: Serving::new(socket, &file.control, &file.metrics, &config_path)?,
-        state_dir: settings::absolute(state_dir),
-        stop_timeout,
-        log,
-        level,
-        pid_file: args.pid_file.or_else(|| file.pid_file.clone()).map(settings::absolute),
-        daemonize: args.daemonize,
-        trust,
-        warnings,
-        named_stores,
-        store: default_store,
-        config_path,
-        scratch,
     })
 }
 
@@ -169,17 +152,17 @@ fn start(plan: RunOptions) -> Result<ExitCode, RunError> {
     if let Until::Planned { .. } = plan.until {
         return dry_run(plan);
     }
-    let (state_lock, state_trouble) = match startup::lock_state_dir(&plan.state_dir) {
+    let (state_lock, state_trouble) = match startup::lock_state_dir(&plan.settings.state_dir) {
         Ok(lock) => {
-            let distrust = startup::untrusted_state_dir_warning(&plan.state_dir, &lock);
+            let distrust = startup::untrusted_state_dir_warning(&plan.settings.state_dir, &lock);
             (Some(lock), distrust)
         }
         Err(taken @ LockError::Taken { .. }) => return Err(taken.into()),
         Err(error) => (None, Some(format!("{error}; going on without: a second daemon goes unnoticed"))),
     };
-    let pid_file = plan.pid_file.clone().map(PidFile::lock).transpose()?;
+    let pid_file = plan.settings.pid_file.clone().map(PidFile::lock).transpose()?;
     if let Some(scratch) = &plan.scratch {
-        print_welcome(scratch.path(), &plan.store, plan.serving.socket());
+        print_welcome(scratch.path(), &plan.settings);
     }
     // Before the first thread: only the calling one survives a fork.
     let background = if plan.daemonize { Some(Background::enter()?) } else { None };
@@ -196,9 +179,11 @@ fn start(plan: RunOptions) -> Result<ExitCode, RunError> {
 /// As a daemon would, but on a copy of the ledger, and without locks: one may be running.
 fn dry_run(plan: RunOptions) -> Result<ExitCode, RunError> {
     let scratch = TempDir::with_prefix("twitcher-dry-run-")?;
-    ledger::copy(&plan.state_dir, scratch.path())?;
+    ledger::copy(&plan.settings.state_dir, scratch.path())?;
     let state_dir = scratch.path().to_owned();
-    serve(RunOptions { state_dir, serving: Serving::default(), ..plan }, None, None)
+    let settings =
+        DaemonSettings { state_dir, control: ControlSettings::default(), metrics: None, ..plan.settings };
+    serve(RunOptions { settings, ..plan }, None, None)
 }
 
 fn serve(
@@ -206,6 +191,7 @@ fn serve(
     trouble: Option<String>,
     background: Option<Background>,
 ) -> Result<ExitCode, RunError> {
+    let settings = plan.settings;
     sys::use_single_malloc_arena();
     sys::reset_inherited_signals();
     let signals = startup::signals(&[SIGHUP, SIGTERM, SIGINT])?;
@@ -222,7 +208,7 @@ fn serve(
     let log = Reporter::new(log, metrics.clone());
     log.report(&Report::Starting {
         version: env!("CARGO_PKG_VERSION"),
-        store: &plan.store.url.to_string(),
+        store: &settings.default_store.url.to_string(),
         config: &plan.config_path.display().to_string(),
     });
     if let Some(trouble) = trouble {
@@ -239,13 +225,13 @@ fn serve(
     }
 
     let (asked, requests) = server::requests();
-    let _socket_file = plan.serving.start(&log, Routes::new(asked, metrics));
+    let _socket_file = serving::start(settings.control, settings.metrics, &log, Routes::new(asked, metrics));
 
-    let ledger = Ledger::open(&plan.state_dir);
+    let ledger = Ledger::open(&settings.state_dir);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     let served = local.block_on(&runtime, async {
-        let stores = Stores::open(plan.store, plan.named_stores);
+        let stores = Stores::open(settings.default_store, settings.named_stores);
         let (config_sender, config_changes) = unbounded_channel();
         let loader = files::start(plan.config_path.clone(), plan.trust, stores.names(), move |change| {
             // The daemon may be stopping.
@@ -266,7 +252,7 @@ fn serve(
             signals,
             requests,
             systemd,
-            stop_timeout: plan.stop_timeout,
+            stop_timeout: settings.stop_timeout,
             until: plan.until,
         })
         .await;
@@ -292,7 +278,7 @@ fn final_exit_code(until: Until, ended: Option<FinalStatus>) -> Result<ExitCode,
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print_welcome(scratch: &Path, store: &StoreSettings, socket: Option<&Path>) {
+fn print_welcome(scratch: &Path, settings: &DaemonSettings) {
     let program = std::env::args().next().unwrap_or_else(|| "twitcher".into());
     // Who closed stdout does not want to know.
     let _ = writeln!(
@@ -301,9 +287,9 @@ fn print_welcome(scratch: &Path, store: &StoreSettings, socket: Option<&Path>) {
          Try this in another terminal, and see the action run here:\n  \
          {program} set --store {} /twitcher/example1 hello",
         scratch.display(),
-        store.url
+        settings.default_store.url
     );
-    if let Some(socket) = socket {
+    if let Some(socket) = &settings.control.socket {
         let socket = socket.display();
         let _ = writeln!(io::stdout(), "And see how all is:\n  {program} status --control-socket {socket}");
     }

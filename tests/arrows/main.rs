@@ -13,12 +13,13 @@ use source::Source;
 
 /// Each room with the rooms that it may use. The table lists a room after all rooms that it uses, so there can
 /// be no circle.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("text", &[]),
     ("model", &["text"]),
     ("sys", &["model"]),
     ("trust", &["text"]),
     ("store", &["model", "trust"]),
+    ("settings", &["model", "store", "text", "trust"]),
     ("config", &["model", "sys", "text", "trust"]),
     ("watch", &["model"]),
     ("action", &["model", "sys", "text"]),
@@ -37,8 +38,8 @@ const ARROWS: [(&str, &[&str]); 17] = [
     (
         "cli",
         &[
-            "act", "action", "config", "control", "daemon", "ledger", "metrics", "model", "report", "store",
-            "sys", "text", "trust", "watch",
+            "act", "action", "config", "control", "daemon", "ledger", "metrics", "model", "report",
+            "settings", "store", "sys", "text", "trust", "watch",
         ],
     ),
     ("main", &["cli"]),

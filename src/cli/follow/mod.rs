@@ -18,8 +18,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::table::terminal_width;
-use super::{StoreArgs, fail, print_error, report_settings_error, startup, stores};
+use super::{StoreArgs, fail, print_error, report_settings_error, startup};
 use crate::model::{Facet, NodePath, Subject};
+use crate::settings::client_store;
 use crate::store::{self, StoreEvent, StoreSettings, StoreUrl};
 use crate::text::Timestamp;
 use line::Follower;
@@ -57,7 +58,7 @@ enum FollowError {
 /// printed enough, and when nobody reads stdout any more; fails if there is no connection within the session timeout.
 /// Later it says on stderr that the connection is lost or back, and goes on.
 pub fn run(args: FollowArgs) -> ExitCode {
-    let settings = match stores::of_client(&args.store) {
+    let settings = match client_store(&args.store.flags()) {
         Ok(settings) => settings,
         Err(error) => return report_settings_error(error),
     };

@@ -1,0 +1,61 @@
+//! What `twitcher run` needs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::control::{self, ControlSettings};
+use super::environment::absolute;
+use super::error::SettingsError;
+use super::file::SettingsFile;
+use super::store_choice::StoreFlags;
+use super::stores;
+use crate::model::StoreName;
+use crate::store::StoreSettings;
+
+pub(super) const STATE_DIR: &str = "/var/lib/twitcher";
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The flags of the daemon. `None`: the flag is not given.
+#[derive(Clone, Debug, Default)]
+pub struct DaemonFlags {
+    pub store: StoreFlags,
+    pub state_dir: Option<PathBuf>,
+    pub log_file: Option<PathBuf>,
+    pub pid_file: Option<PathBuf>,
+    pub control_socket: Option<PathBuf>,
+    pub stop_timeout: Option<Duration>,
+}
+
+/// The daemon's settings. All paths are absolute.
+pub struct DaemonSettings {
+    pub default_store: StoreSettings,
+    pub named_stores: BTreeMap<StoreName, StoreSettings>,
+    /// Directory of the ledger.
+    pub state_dir: PathBuf,
+    pub log_file: Option<PathBuf>,
+    pub pid_file: Option<PathBuf>,
+    pub control: ControlSettings,
+    /// Address at which Prometheus reads the metrics.
+    pub metrics: Option<SocketAddr>,
+    /// How long running actions may take to end by themselves when the daemon stops.
+    pub stop_timeout: Duration,
+}
+
+impl DaemonSettings {
+    pub fn new(flags: DaemonFlags, file: &SettingsFile) -> Result<Self, SettingsError> {
+        let (default_store, named_stores) = stores::daemon_stores(&flags.store, file)?;
+        let path = |flag: Option<PathBuf>, key: &Option<PathBuf>| flag.or_else(|| key.clone()).map(absolute);
+        Ok(Self {
+            default_store,
+            named_stores,
+            state_dir: path(flags.state_dir, &file.state_dir).unwrap_or_else(|| STATE_DIR.into()),
+            log_file: path(flags.log_file, &file.log_file),
+            pid_file: path(flags.pid_file, &file.pid_file),
+            control: ControlSettings::new(flags.control_socket, file)?,
+            metrics: control::metrics_address(file)?,
+            stop_timeout: flags.stop_timeout.or(file.stop_timeout()?).unwrap_or(STOP_TIMEOUT),
+        })
+    }
+}

@@ -1,0 +1,29 @@
+//! What can be wrong with settings.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::trust::Untrusted;
+
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    #[error("{}: {source}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{}: {}", .path.display(), .source.reason_at(.path))]
+    Untrusted { path: PathBuf, source: Untrusted },
+    /// `origin` is a key of the file, a position in it, or an environment variable.
+    #[error("{origin}: {reason}")]
+    Value { origin: String, reason: String },
+    /// `origin` is the flag or the environment variable.
+    #[error(
+        "{origin}: unknown store {name:?}; add [stores.{name}] to {}, or give a URL, \
+         zk://HOST:PORT,.../CHROOT or dir:PATH{near}",
+        .file.display()
+    )]
+    UnknownStore { origin: &'static str, name: String, file: PathBuf, near: String },
+}
+
+/// A key of a store's section, such as `tls.key`, and what is wrong with its value.
+pub(super) type KeyError = (&'static str, String);

@@ -1,0 +1,155 @@
+//! The keys and sections of `twitcher.toml`, as they are written. twitcher.toml(5) explains them to users.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::error::SettingsError;
+use super::seconds;
+use super::secret_setting::SecretSetting;
+
+/// Name of the file in the config directory.
+pub(super) const FILE: &str = "twitcher.toml";
+
+/// The file as a whole. A missing file is an empty one. Lengths of time are in seconds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsFile {
+    /// URL of the default store.
+    pub(super) store: Option<String>,
+    session_timeout: Option<f64>,
+    stop_timeout: Option<f64>,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) log_file: Option<PathBuf>,
+    pub(super) pid_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) control: ControlSection,
+    #[serde(default)]
+    pub(super) metrics: MetricsSection,
+    /// `[[auth]]`, `[tls]` and `[sasl]` of the default store.
+    #[serde(default)]
+    auth: Vec<AuthSection>,
+    tls: Option<TlsSection>,
+    sasl: Option<SaslSection>,
+    /// The other stores, by name.
+    #[serde(default)]
+    pub(super) stores: BTreeMap<String, StoreSection>,
+    #[serde(skip)]
+    pub(super) path: PathBuf,
+    /// What others than root, or than the owner of a secret, can do with the file, where that is no error.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
+}
+
+/// `[stores.NAME]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a block [stores.NAME] with its url")]
+pub(super) struct StoreSection {
+    pub(super) url: String,
+    pub(super) session_timeout: Option<f64>,
+    #[serde(default)]
+    auth: Vec<AuthSection>,
+    tls: Option<TlsSection>,
+    sasl: Option<SaslSection>,
+}
+
+/// `[[auth]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuthSection {
+    pub(super) scheme: String,
+    pub(super) credentials: SecretSetting,
+}
+
+/// `[tls]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TlsSection {
+    pub(super) ca: PathBuf,
+    pub(super) cert: Option<PathBuf>,
+    /// Path of a file in place of a secret.
+    pub(super) key: Option<SecretSetting>,
+}
+
+/// `[sasl]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SaslSection {
+    pub(super) username: String,
+    pub(super) password: SecretSetting,
+}
+
+/// `[control]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ControlSection {
+    pub(super) socket: Option<PathBuf>,
+    /// Octal digits.
+    pub(super) mode: Option<String>,
+    /// Name or number.
+    pub(super) group: Option<String>,
+}
+
+/// `[metrics]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MetricsSection {
+    /// ADDRESS:PORT
+    pub(super) listen: Option<String>,
+}
+
+/// The sections of one store that say how to connect to ZooKeeper, and as whom.
+#[derive(Clone, Copy)]
+pub(super) struct StoreSections<'a> {
+    pub(super) auth: &'a [AuthSection],
+    pub(super) tls: Option<&'a TlsSection>,
+    pub(super) sasl: Option<&'a SaslSection>,
+}
+
+impl SettingsFile {
+    pub(super) fn empty(config_path: &Path) -> Self {
+        Self { path: config_path.join(FILE), ..Self::default() }
+    }
+
+    /// The sections of the default store.
+    pub(super) fn sections(&self) -> StoreSections<'_> {
+        StoreSections { auth: &self.auth, tls: self.tls.as_ref(), sasl: self.sasl.as_ref() }
+    }
+
+    pub(super) fn session_timeout(&self) -> Result<Option<Duration>, SettingsError> {
+        let timeout = self.session_timeout.map(seconds::above_zero).transpose();
+        timeout.map_err(|reason| self.error("session_timeout", reason))
+    }
+
+    pub(super) fn stop_timeout(&self) -> Result<Option<Duration>, SettingsError> {
+        let timeout = self.stop_timeout.map(seconds::not_negative).transpose();
+        timeout.map_err(|reason| self.error("stop_timeout", reason))
+    }
+
+    /// Returns true if the file holds a secret, so that only its owner should be able to read it.
+    pub(super) fn has_secrets(&self) -> bool {
+        let others = self.stores.values().map(StoreSection::sections);
+        others.chain([self.sections()]).any(StoreSections::have_secrets)
+    }
+
+    /// The error that `key` has a wrong value.
+    pub(super) fn error(&self, key: &str, reason: impl ToString) -> SettingsError {
+        let origin = format!("{}: {key}", self.path.display());
+        SettingsError::Value { origin, reason: reason.to_string() }
+    }
+}
+
+impl StoreSection {
+    pub(super) fn sections(&self) -> StoreSections<'_> {
+        StoreSections { auth: &self.auth, tls: self.tls.as_ref(), sasl: self.sasl.as_ref() }
+    }
+}
+
+impl StoreSections<'_> {
+    fn have_secrets(self) -> bool {
+        self.auth.iter().any(|auth| auth.credentials.is_inline())
+            || self.sasl.is_some_and(|sasl| sasl.password.is_inline())
+    }
+}

@@ -1,0 +1,46 @@
+//! Settings of the daemon and of the client commands: flags, environment variables and `twitcher.toml`.
+//!
+//! Flags win over environment variables, environment variables over the file, and the file over the defaults.
+//! Flags come in as plain data and settings go out as plain data: this module does not parse the command
+//! line, and opens no socket.
+//!
+//! ```text
+//!  twitcher.toml ─ read ─▶ SettingsFile ─┐
+//!                                        ├─▶ DaemonSettings, StoreSettings, the path of the control socket
+//!  DaemonFlags, StoreFlags, environment ─┘
+//! ```
+//!
+//! * `file` has one field per key and one type per section of the file; `secret_setting` is the type of a key
+//!   that holds a secret.
+//! * `read` opens, parses and checks the file; `parse_error` says where it is wrong without quoting a secret.
+//! * `store_choice` decides which store is meant, `stores` looks it up in the file, and `store_settings`
+//!   turns its sections into what connects to it.
+//! * `control` decides where the control socket is, who may use it, and where the metrics are served.
+//! * `daemon` puts together what `twitcher run` needs, `client` what the other commands need.
+
+mod client;
+mod control;
+mod daemon;
+mod environment;
+mod error;
+mod file;
+mod parse_error;
+mod read;
+mod seconds;
+mod secret_setting;
+mod store_choice;
+mod store_settings;
+mod stores;
+#[cfg(test)]
+mod tests;
+
+pub use client::{client_socket, client_store};
+pub use control::ControlSettings;
+pub use daemon::{DaemonFlags, DaemonSettings};
+pub use environment::{absolute, config_path};
+pub use error::SettingsError;
+pub use file::SettingsFile;
+pub use read::read;
+pub use seconds::{parse_seconds, parse_seconds_above_zero};
+pub use store_choice::{StoreChoice, StoreFlags};
+pub use stores::{problems, store_names};

@@ -1,0 +1,41 @@
+//! Errors of the TOML parser, said without quoting the file, because any of its values may be a secret.
+
+use std::path::Path;
+
+use super::error::SettingsError;
+
+/// Names the line and column of `error` in `text`, and the key if the line has one, but quotes neither line
+/// nor value.
+pub(super) fn parse_error(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let message = without_values(error.message());
+    let key = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
+    // A line within a multi-line string has no key.
+    let is_in_string = ["\"\"\"", "'''"].iter().any(|quotes| before.matches(quotes).count() % 2 == 1);
+    let key = key.filter(|_| !is_in_string);
+    // The message names an unknown key already.
+    let key = key.filter(|key| is_key(key) && !message.contains(&format!("`{key}`")));
+    let key = key.map_or(String::new(), |key| format!(": {key}"));
+    let origin = format!("{}:{line}:{column}{key}", path.display());
+    SettingsError::Value { origin, reason: message }
+}
+
+/// The parser's message without what it quotes of the file, except names that look like keys.
+fn without_values(message: &str) -> String {
+    let (found, expected) = message.rsplit_once(", expected").unwrap_or((message, ""));
+    let quote = |c: char| c == '"' || c == '`';
+    let found = match (found.find(quote), found.rfind(quote)) {
+        (Some(first), Some(last)) if first < last => match &found[first + 1..last] {
+            key if found.contains("field") && is_key(key) => found.to_owned(),
+            _ => format!("{}{}", found[..first].trim_end(), &found[last + 1..]),
+        },
+        _ => found.to_owned(),
+    };
+    if expected.is_empty() { found } else { format!("{found}, expected{expected}") }
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+}

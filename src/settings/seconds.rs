@@ -1,0 +1,44 @@
+//! Lengths of time, which people write as seconds, in an int or a float.
+
+use std::time::Duration;
+
+/// Parses the value of a flag that must be above zero.
+pub fn parse_seconds_above_zero(text: &str) -> Result<Duration, String> {
+    above_zero(number(text)?)
+}
+
+/// Parses the value of a flag that may be zero.
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
+    not_negative(number(text)?)
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a number of seconds"))
+}
+
+pub(super) fn not_negative(seconds: f64) -> Result<Duration, String> {
+    if seconds == 0.0 { Ok(Duration::ZERO) } else { above_zero(seconds) }
+}
+
+pub(super) fn above_zero(seconds: f64) -> Result<Duration, String> {
+    match Duration::try_from_secs_f64(seconds) {
+        // ZooKeeper sends a session timeout as milliseconds in a signed 32-bit integer.
+        Ok(duration) if !duration.is_zero() && duration.as_millis() <= i32::MAX as u128 => Ok(duration),
+        Ok(_) | Err(_) => Err(format!("{seconds} is not above 0 and below {} seconds", i32::MAX / 1000)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_above_zero_and_finite() {
+        let seconds = parse_seconds_above_zero;
+        assert_eq!(seconds("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["0", "-1", "nan", "inf", "1e300", "ten", ""] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

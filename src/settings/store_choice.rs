@@ -1,0 +1,83 @@
+//! Which store flags and environment choose.
+
+use std::ffi::OsString;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::environment::variable;
+use super::error::SettingsError;
+use crate::model::StoreName;
+use crate::store::{StoreUrl, StoreUrlError};
+
+/// The value of `--store`. A URL has a scheme, a name has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreChoice {
+    Url(StoreUrl),
+    /// Name of a store in `twitcher.toml`.
+    Name(StoreName),
+}
+
+impl FromStr for StoreChoice {
+    type Err = StoreUrlError;
+
+    fn from_str(text: &str) -> Result<Self, StoreUrlError> {
+        match (text.parse(), StoreName::parse(text)) {
+            (Ok(url), _) => Ok(Self::Url(url)),
+            (Err(_), Ok(name)) => Ok(Self::Name(name)),
+            (Err(error), Err(_)) => Err(error),
+        }
+    }
+}
+
+/// The flags of every command that talks to a store. `None`: the flag is not given.
+#[derive(Clone, Debug, Default)]
+pub struct StoreFlags {
+    pub store: Option<StoreChoice>,
+    pub session_timeout: Option<Duration>,
+}
+
+/// A chosen store, and the flag or environment variable that chooses it.
+pub(super) type ChosenStore = (&'static str, StoreChoice);
+
+impl StoreFlags {
+    /// The store that the flag chooses, or else `TWITCHER_STORE`.
+    pub(super) fn choice(&self) -> Result<Option<ChosenStore>, SettingsError> {
+        match &self.store {
+            Some(flag) => Ok(Some(("--store", flag.clone()))),
+            None => from_variable("TWITCHER_STORE", str::parse),
+        }
+    }
+
+    /// The store that the flag chooses, or else `TWITCHER_STORE`, or else `ZKSERVERS`, which the Python
+    /// original had in `/etc/default/twitcher`. Only the daemon heeds that one: if a shell sets it for
+    /// another program, it must not send a client command to the servers of that program.
+    pub(super) fn daemon_choice(&self) -> Result<Option<ChosenStore>, SettingsError> {
+        match self.choice()? {
+            None => from_variable("ZKSERVERS", |text| StoreUrl::from_servers(text).map(StoreChoice::Url)),
+            choice => Ok(choice),
+        }
+    }
+}
+
+fn from_variable(
+    name: &'static str,
+    parse: impl Fn(&str) -> Result<StoreChoice, StoreUrlError>,
+) -> Result<Option<ChosenStore>, SettingsError> {
+    let choice = |text: OsString| Ok((name, parse(&text.to_string_lossy())?));
+    let wrong =
+        |error: StoreUrlError| SettingsError::Value { origin: name.to_owned(), reason: error.to_string() };
+    variable(name).map(choice).transpose().map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_url_and_no_name_gets_the_hint_of_a_url() {
+        for wrong in ["/srv/nodes", "localhost:2181", "a.b", "~/nodes", ""] {
+            let error = wrong.parse::<StoreChoice>().unwrap_err().to_string();
+            assert!(error.contains("has no scheme; write zk://HOST:PORT,.../CHROOT or dir:PATH"), "{error}");
+        }
+    }
+}

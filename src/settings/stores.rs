@@ -1,0 +1,157 @@
+//! The default store and the stores that `twitcher.toml` names.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::environment::variable;
+use super::error::{KeyError, SettingsError};
+use super::file::{SettingsFile, StoreSection, StoreSections};
+use super::seconds;
+use super::store_choice::{ChosenStore, StoreChoice, StoreFlags};
+use super::store_settings;
+use crate::model::{StoreName, StoreNames};
+use crate::store::{CREDENTIALS_DIRECTORY, StoreSettings, StoreUrl};
+use crate::text::suggest;
+
+pub(super) const DEFAULT_STORE: &str = "zk://localhost:2181";
+pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The default store of the daemon, and its other stores by name. Checks that their credentials can be read.
+pub(super) fn daemon_stores(
+    flags: &StoreFlags,
+    file: &SettingsFile,
+) -> Result<(StoreSettings, BTreeMap<StoreName, StoreSettings>), SettingsError> {
+    let (name, default) = chosen_store(flags.daemon_choice()?, flags.session_timeout, file)?;
+    let named = named_stores(file, flags.session_timeout)?;
+    require_credentials(&name, &default, file)?;
+    named.iter().try_for_each(|(name, store)| require_credentials(name, store, file))?;
+    Ok((default, named))
+}
+
+/// The store that `choice` means, and its name in the file. A URL replaces that of the default store.
+pub(super) fn chosen_store(
+    choice: Option<ChosenStore>,
+    session_timeout: Option<Duration>,
+    file: &SettingsFile,
+) -> Result<(StoreName, StoreSettings), SettingsError> {
+    let (origin, name) = match choice {
+        Some((_, StoreChoice::Url(url))) => return default_store(Some(url), session_timeout, file),
+        Some((origin, StoreChoice::Name(name))) if !name.is_default() => (origin, name),
+        Some((_, StoreChoice::Name(_))) | None => return default_store(None, session_timeout, file),
+    };
+    let section = file.stores.get(name.as_str()).ok_or_else(|| SettingsError::UnknownStore {
+        origin,
+        name: name.to_string(),
+        file: file.path.clone(),
+        near: suggest(name.as_str(), file.stores.keys().map(String::as_str)),
+    })?;
+    // A session timeout that is given together with a name is meant for that store.
+    let session_timeout = session_timeout.or(own_timeout(&name, section, file)?);
+    let settings = named_store(&name, section, session_timeout, file)?;
+    Ok((name, settings))
+}
+
+fn default_store(
+    url: Option<StoreUrl>,
+    session_timeout: Option<Duration>,
+    file: &SettingsFile,
+) -> Result<(StoreName, StoreSettings), SettingsError> {
+    let url = match (url, &file.store) {
+        (Some(url), _) => url,
+        (None, Some(url)) => url.parse().map_err(|error| file.error("store", error))?,
+        (None, None) => DEFAULT_STORE.parse().unwrap_or_else(|_| unreachable!("{DEFAULT_STORE}")),
+    };
+    let name = StoreName::default();
+    let settings = build(&name, url, file.sections(), session_timeout, file)?;
+    Ok((name, settings))
+}
+
+/// The stores that have a block `[stores.NAME]`. `session_timeout` is for those that have none of their own,
+/// in place of the one at the top of the file.
+pub(super) fn named_stores(
+    file: &SettingsFile,
+    session_timeout: Option<Duration>,
+) -> Result<BTreeMap<StoreName, StoreSettings>, SettingsError> {
+    let stores = file.stores.iter().map(|(name, section)| {
+        let name = StoreName::parse(name).map_err(|error| file.error("stores", error))?;
+        if name.is_default() {
+            let reason = "the default store is given as store = \"URL\", above all blocks";
+            return Err(file.error("stores.default", reason));
+        }
+        let session_timeout = own_timeout(&name, section, file)?.or(session_timeout);
+        let settings = named_store(&name, section, session_timeout, file)?;
+        Ok((name, settings))
+    });
+    stores.collect()
+}
+
+fn named_store(
+    name: &StoreName,
+    section: &StoreSection,
+    session_timeout: Option<Duration>,
+    file: &SettingsFile,
+) -> Result<StoreSettings, SettingsError> {
+    let url = section.url.parse::<StoreUrl>();
+    let url = url.map_err(|error| store_error(name, file, ("url", error.to_string())))?;
+    build(name, url, section.sections(), session_timeout, file)
+}
+
+fn own_timeout(
+    name: &StoreName,
+    section: &StoreSection,
+    file: &SettingsFile,
+) -> Result<Option<Duration>, SettingsError> {
+    let timeout = section.session_timeout.map(seconds::above_zero).transpose();
+    timeout.map_err(|reason| store_error(name, file, ("session_timeout", reason)))
+}
+
+fn build(
+    name: &StoreName,
+    url: StoreUrl,
+    sections: StoreSections<'_>,
+    session_timeout: Option<Duration>,
+    file: &SettingsFile,
+) -> Result<StoreSettings, SettingsError> {
+    let session_timeout = session_timeout.or(file.session_timeout()?).unwrap_or(SESSION_TIMEOUT);
+    let settings = store_settings::store_settings(url, sections, session_timeout);
+    settings.map_err(|error| store_error(name, file, error))
+}
+
+/// Checks that the credentials of the store can be read.
+pub(super) fn require_credentials(
+    name: &StoreName,
+    store: &StoreSettings,
+    file: &SettingsFile,
+) -> Result<(), SettingsError> {
+    store_settings::require_credentials(store).map_err(|error| store_error(name, file, error))
+}
+
+/// The keys of the default store stand at the top of the file, those of every other store in its block.
+fn store_error(name: &StoreName, file: &SettingsFile, (key, reason): KeyError) -> SettingsError {
+    match name.is_default() {
+        true => file.error(key, reason),
+        false => file.error(&format!("stores.{name}.{key}"), reason),
+    }
+}
+
+/// Everything that would keep the daemon from connecting to its stores: files and credentials that the
+/// settings name and that cannot be used now. Credentials are checked only if `$CREDENTIALS_DIRECTORY` is
+/// set, which systemd does for a service.
+pub fn problems(file: &SettingsFile) -> Vec<SettingsError> {
+    // The settings themselves were checked when the file was read.
+    let stores =
+        chosen_store(None, None, file).into_iter().chain(named_stores(file, None).unwrap_or_default());
+    let has_credentials = variable(CREDENTIALS_DIRECTORY).is_some();
+    let problems = stores.flat_map(|(name, store)| {
+        let credentials = has_credentials.then(|| require_credentials(&name, &store, file).err()).flatten();
+        let files = store_settings::check_files(&store).err().map(|error| store_error(&name, file, error));
+        [credentials, files]
+    });
+    problems.flatten().collect()
+}
+
+/// All stores that a watch may name.
+pub fn store_names(file: &SettingsFile) -> StoreNames {
+    let named = file.stores.keys().filter_map(|name| StoreName::parse(name).ok());
+    named.chain([StoreName::default()]).collect()
+}

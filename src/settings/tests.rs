@@ -1,0 +1,209 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::control::{CONTROL_SOCKET, ControlSettings, metrics_address};
+use super::daemon::{STATE_DIR, STOP_TIMEOUT};
+use super::file::SettingsFile;
+use super::stores::{DEFAULT_STORE, SESSION_TIMEOUT, chosen_store, named_stores};
+use super::{read, store_names};
+use crate::store::StoreSettings;
+use crate::trust::Trust;
+
+/// The settings of a file with this text, or the error, in which the file's directory is called DIR.
+fn settings(text: &str) -> Result<SettingsFile, String> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("twitcher.toml"), text).unwrap();
+    let root = dir.path().display().to_string();
+    read(dir.path(), Trust::Anyone).map_err(|error| error.to_string().replace(&root, "DIR"))
+}
+
+#[test]
+fn a_settings_file_with_an_unknown_key_names_file_and_key() {
+    let error = settings("stor = \"dir:/x\"\n").unwrap_err();
+    assert!(error.contains("twitcher.toml") && error.contains("stor") && error.contains("store"), "{error}");
+}
+
+#[test]
+fn no_error_quotes_what_may_be_a_secret() {
+    for text in [
+        "auth = \"user:secret\"",
+        "auth = [\"digest:user:secret\"]",
+        "[[auth]]\nscheme = \"digest\"\ncredentials = [\"user:\\\"secret\"]",
+        "[[auth]]\n\"user:secret\" = 1",
+        "[stores.eu]\nurl = \"zk://a\"\nauth = \"secret\"",
+        "[stores.eu]\nurl = \"zk://user:secret@host\"",
+        "store = \"zk://user:secret@host\"",
+        "[sasl]\nusername = \"a\"\npassword = [\"secret\"]",
+        "[sasl]\nusername = \"a\"\npassword = { credentials = \"secret\" }",
+        "[sasl]\nusername = \"a\"\npassword = { credential = \"b\", x = \"secret\" }",
+        "[sasl]\nusername = \"a\"\npasswort = \"secret\"",
+        "sasl = \"twitcher:secret\"",
+        "[tls]\nca = \"/ca\"\nkey = { x = \"secret\" }",
+        "auth = \"user:secret, expected more\"",
+        "[sasl]\nusername = \"a\"\npassword = \"\"\"\nsecret=\\q\"\"\"",
+    ] {
+        let error = settings(text).unwrap_err();
+        assert!(error.contains("twitcher.toml") && !error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_settings_file_holds_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(read(dir.path(), Trust::Anyone).unwrap().store.is_none());
+}
+
+#[test]
+fn the_shipped_settings_file_parses_as_it_is_and_with_every_line_in_force() {
+    let shipped = include_str!("../../etc/twitcher.toml");
+    let in_force: String = shipped
+        .lines()
+        .map(|line| {
+            line.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' ')).unwrap_or(line)
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    settings(shipped).unwrap();
+    let file = settings(&in_force).unwrap();
+    let default = file.sections();
+    assert_eq!((file.store.as_deref(), default.auth.len()), (Some(DEFAULT_STORE), 1));
+    assert!(default.tls.is_some() && default.sasl.is_some());
+    let auths = file.stores.iter().map(|(name, store)| (&**name, store.sections().auth.len()));
+    assert_eq!(auths.collect::<Vec<_>>(), [("eu", 1), ("local", 0)]);
+    assert_eq!(file.session_timeout().unwrap(), Some(SESSION_TIMEOUT));
+    assert_eq!(file.stop_timeout().unwrap(), Some(STOP_TIMEOUT));
+    assert_eq!(file.state_dir.as_deref(), Some(Path::new(STATE_DIR)));
+    assert_eq!(file.control.socket.as_deref(), Some(Path::new(CONTROL_SOCKET)));
+    let control = |file: &SettingsFile| ControlSettings::new(None, file).unwrap();
+    assert_eq!(control(&file).mode, control(&SettingsFile::default()).mode);
+    assert!(control(&file).unknown_group.is_none());
+    assert_eq!(control(&file).group, Some(0));
+    assert!(metrics_address(&file).unwrap().is_some());
+}
+
+#[test]
+fn an_error_does_not_quote_the_secret_beside_it() {
+    let error =
+        settings("[stores.eu]\nurl = \"zk://eu\"\n[[stores.eu.auth]]\ncredential = \"user:secret\"\n");
+    let error = error.unwrap_err();
+    assert!(error.starts_with("DIR/twitcher.toml:4:1: unknown field `credential`"), "{error}");
+    assert!(!error.contains("secret"), "{error}");
+}
+
+#[test]
+fn the_secrets_of_every_store_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("twitcher.toml");
+    let without = "[stores.eu]\nurl = \"zk://eu\"\n";
+    let with = format!("{without}[[stores.eu.auth]]\nscheme = \"digest\"\ncredentials = \"a:b\"\n");
+    for (text, mode, exposed) in [(without, 0o644, false), (&with, 0o600, false), (&with, 0o640, true)] {
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let warnings = read(dir.path(), Trust::Anyone).unwrap().warnings;
+        assert_eq!(!warnings.is_empty(), exposed, "{text}: {warnings:?}");
+    }
+}
+
+const STORES: &str = r#"
+    store = "zk://zk1"
+    session_timeout = 7
+    [[auth]]
+    scheme = "digest"
+    credentials = "default:secret"
+    [stores.eu]
+    url = "zk://eu1,eu2/chroot"
+    session_timeout = 20.5
+    [[stores.eu.auth]]
+    scheme = "digest"
+    credentials = "eu:secret"
+    [stores.local]
+    url = "dir:/srv/nodes"
+"#;
+
+fn chosen_of(file: &SettingsFile, text: &str, session_timeout: Option<u64>) -> Result<StoreSettings, String> {
+    let choice = Some(("--store", text.parse().unwrap()));
+    let store = chosen_store(choice, session_timeout.map(Duration::from_secs), file);
+    store.map(|(_, store)| store).map_err(|error| error.to_string())
+}
+
+#[test]
+fn each_store_has_its_own_credentials_and_session_timeout() {
+    let file = settings(STORES).unwrap();
+    let described = |store: &StoreSettings| {
+        let secrets: Vec<_> = store.auth.iter().map(|auth| auth.credentials.reveal().unwrap()).collect();
+        format!("{} {} {:?}", store.url, secrets.join(" "), store.session_timeout)
+    };
+    let (_, default) = chosen_store(None, None, &file).unwrap();
+    assert_eq!(described(&default), "zk://zk1:2181 default:secret 7s");
+    let all = |session_timeout| named_stores(&file, session_timeout).unwrap();
+    let eu = "zk://eu1:2181,eu2:2181/chroot eu:secret 20.5s";
+    let described_all = |stores: &BTreeMap<_, _>| stores.values().map(described).collect::<Vec<_>>();
+    assert_eq!(described_all(&all(None)), [eu, "dir:/srv/nodes  7s"]);
+    // A flag stands for the line at the top of the file.
+    assert_eq!(described_all(&all(Some(Duration::from_secs(3)))), [eu, "dir:/srv/nodes  3s"]);
+    assert_eq!(described(&chosen_of(&file, "eu", None).unwrap()), eu);
+    assert_eq!(described(&chosen_of(&file, "eu", Some(3)).unwrap()), eu.replace("20.5s", "3s"));
+    assert_eq!(described(&chosen_of(&file, "default", None).unwrap()), described(&default));
+    let elsewhere = chosen_of(&file, "zk://other", Some(3)).unwrap();
+    assert_eq!(described(&elsewhere), "zk://other:2181 default:secret 3s");
+    assert_eq!(store_names(&file).len(), 3);
+}
+
+#[test]
+fn an_unknown_name_is_an_error_with_suggestion_and_remedy() {
+    let mut file = settings(STORES).unwrap();
+    file.path = "/etc/twitcher/twitcher.toml".into();
+    assert_eq!(
+        chosen_of(&file, "locl", None).err().unwrap(),
+        "--store: unknown store \"locl\"; add [stores.locl] to /etc/twitcher/twitcher.toml, or give a URL, \
+         zk://HOST:PORT,.../CHROOT or dir:PATH; did you mean `local`?"
+    );
+}
+
+#[test]
+fn a_wrong_block_is_named() {
+    for (text, expected) in [
+        (
+            "[stores.default]\nurl = \"dir:/x\"",
+            "stores.default: the default store is given as store = \"URL\", above all blocks",
+        ),
+        (
+            "[stores.\"e u\"]\nurl = \"dir:/x\"",
+            "stores: \"e u\" is no name of a store; a name has letters, digits, - and _",
+        ),
+        (
+            "[[auth]]\nscheme = \"digest\"\ncredentials = \"password\"",
+            "auth.credentials: for digest it is \"user:password\"",
+        ),
+        (
+            "[sasl]\nusername = \"a\"\npassword = \"pässword\"",
+            "sasl.password: it has letters like é or ü, with which DIGEST-MD5 fails here; use others",
+        ),
+        (
+            "[stores.eu]\nurl = \"eu1:2181\"",
+            "stores.eu.url: store \"eu1:2181\" has no scheme; write zk://HOST:PORT,.../CHROOT or dir:PATH",
+        ),
+        (
+            "[stores.eu]\nurl = \"zk://eu\"\nsession_timeout = 0",
+            "stores.eu.session_timeout: 0 is not above 0 and below 2147483 seconds",
+        ),
+    ] {
+        assert_eq!(settings(text).unwrap_err(), format!("DIR/twitcher.toml: {expected}"));
+    }
+    for (text, expected) in [
+        ("[stores.eu]\nsession_timeout = 3", "1:1: missing field `url`"),
+        (
+            "[stores.eu]\nurl = \"zk://eu\"\nstate_dir = \"/x\"",
+            "3:1: unknown field `state_dir`, expected one of `url`, `session_timeout`, `auth`, `tls`, `sasl`",
+        ),
+        (
+            "[stores]\neu = \"zk://eu\"",
+            "2:6: eu: invalid type: string, expected a block [stores.NAME] with its url",
+        ),
+    ] {
+        assert_eq!(settings(text).unwrap_err(), format!("DIR/twitcher.toml:{expected}"));
+    }
+}
