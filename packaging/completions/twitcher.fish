@@ -24,129 +24,129 @@ function __fish_twitcher_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c twitcher -n "__fish_twitcher_needs_command" -l store -d 'zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
-complete -c twitcher -n "__fish_twitcher_needs_command" -l zkservers -d 'The same for ZooKeeper, without the scheme' -r
-complete -c twitcher -n "__fish_twitcher_needs_command" -l session-timeout -d 'Session timeout asked of ZooKeeper, and the time a client command may take [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_needs_command" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
+complete -c twitcher -n "__fish_twitcher_needs_command" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
+complete -c twitcher -n "__fish_twitcher_needs_command" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
 complete -c twitcher -n "__fish_twitcher_needs_command" -l config-path -d 'Directory of the .twc files, read recursively [default: /etc/twitcher]' -r -F
 complete -c twitcher -n "__fish_twitcher_needs_command" -l state-dir -d 'Directory of the daemon\'s own state, its ledger [default: /var/lib/twitcher]' -r -F
-complete -c twitcher -n "__fish_twitcher_needs_command" -l log-file -d 'Log to a file' -r -F
-complete -c twitcher -n "__fish_twitcher_needs_command" -l pid-file -d 'Write the process id to a file, which a second daemon cannot take' -r -F
-complete -c twitcher -n "__fish_twitcher_needs_command" -l control-socket -d 'Where operators reach the daemon [default: /run/twitcher/control.sock, of other users than root twitcher/control.sock in XDG_RUNTIME_DIR]' -r -F
-complete -c twitcher -n "__fish_twitcher_needs_command" -l stop-timeout -d 'How long running actions may take to end by themselves when the daemon stops, before they get SIGTERM and, 5 s later, SIGKILL [default: 10]' -r
-complete -c twitcher -n "__fish_twitcher_needs_command" -l log-to-stdout -d 'Log to stdout (the default on a terminal; else the journal, or syslog, facility daemon)'
-complete -c twitcher -n "__fish_twitcher_needs_command" -s v -l verbose -d 'Log successful ends and every change of a watch, too'
+complete -c twitcher -n "__fish_twitcher_needs_command" -l log-file -d 'Append the log to a file' -r -F
+complete -c twitcher -n "__fish_twitcher_needs_command" -l pid-file -d 'Write the process id to a file and lock it, so that a second daemon with this file refuses to start' -r -F
+complete -c twitcher -n "__fish_twitcher_needs_command" -l control-socket -d 'Socket on which operators reach the daemon [default: /run/twitcher/control.sock, or, for users other than root, twitcher/control.sock in XDG_RUNTIME_DIR]' -r -F
+complete -c twitcher -n "__fish_twitcher_needs_command" -l stop-timeout -d 'How long running actions may take to end by themselves when the daemon stops; then they get SIGTERM and, 5 s later, SIGKILL [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_needs_command" -l log-to-stdout -d 'Log to stdout, which is the default on a terminal; otherwise the log goes to the journal, or to syslog (facility daemon)'
+complete -c twitcher -n "__fish_twitcher_needs_command" -s v -l verbose -d 'Log successful runs and every change of a watch, too'
 complete -c twitcher -n "__fish_twitcher_needs_command" -s d -l debug -d 'Log everything'
-complete -c twitcher -n "__fish_twitcher_needs_command" -l allow-untrusted -d 'As root, load also what others than root can change, with a warning: they decide what root runs. For development'
+complete -c twitcher -n "__fish_twitcher_needs_command" -l allow-untrusted -d 'As root, also load configs that others than root can change, with a warning: they can decide what root runs. For development'
 complete -c twitcher -n "__fish_twitcher_needs_command" -l daemonize -d 'Run in the background'
-complete -c twitcher -n "__fish_twitcher_needs_command" -l once -d 'Run what is pending, wait for it, and exit 1 if anything is wrong then'
-complete -c twitcher -n "__fish_twitcher_needs_command" -l dry-run -d 'Start nothing, and say what would be run, and why; a daemon that runs is not disturbed'
-complete -c twitcher -n "__fish_twitcher_needs_command" -l devel -d 'Try it out: foreground, debug log to stdout, the configs in etc/examples, whoever can change them, and a directory store of its own'
+complete -c twitcher -n "__fish_twitcher_needs_command" -l once -d 'Run everything that is pending, wait for it, and exit 1 if anything is wrong then'
+complete -c twitcher -n "__fish_twitcher_needs_command" -l dry-run -d 'Start nothing; print what would run, and why. A running daemon is not disturbed'
+complete -c twitcher -n "__fish_twitcher_needs_command" -l devel -d 'Try Twitcher out: foreground, debug log to stdout, the configs in etc/examples even if others can change them, and a directory store of its own'
 complete -c twitcher -n "__fish_twitcher_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c twitcher -n "__fish_twitcher_needs_command" -s V -l version -d 'Print version'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "run" -d 'Watch the nodes that the configs name and run their actions'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "check" -d 'Validate .twc files, or all below a directory; exit 1 and show where if one is wrong'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "run" -d 'Run the daemon: watch the nodes that the configs name, and run their actions'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "check" -d 'Validate .twc files, and directories of them; exit 1 and show where if one is wrong'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "get" -d 'Write a node\'s bytes to stdout'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "set" -d 'Create a node (with its parents) or replace its data'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "poke" -d 'Rewrite a node\'s data as it is, so that watches fire'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "ls" -d 'List a node\'s children, sorted, one a line'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "set" -d 'Create a node, with its parents, or replace its data'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "poke" -d 'Rewrite a node\'s data unchanged, so that watches fire'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "ls" -d 'List the names of a node\'s children, sorted, one per line'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "rm" -d 'Delete a node'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "watch" -d 'Follow a node live: its present state, then a line for each change, until interrupted'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "status" -d 'Show how the daemon and its watches are; with --check, exit 1 if anything is wrong'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "trigger" -d 'Run a watch\'s action now, with what its node has; also where a failure stopped it'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "pause" -d 'Start nothing of a watch, over restarts too, until it is resumed; what runs already runs on'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "resume" -d 'Run a paused watch again, at once if anything came meanwhile'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "kill" -d 'End what runs of a watch as a timeout would: SIGTERM, and SIGKILL 5 s later, to its process group'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "reload" -d 'Have the daemon read its configs again, wait for it, and exit 1 if one cannot be loaded'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "history" -d 'List what ran, newest first'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "logs" -d 'Write what a run printed (the last 64 KiB) to stdout'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "watch" -d 'Follow a node: print its present state, then a line for each change, until interrupted'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "status" -d 'Show the state of the daemon and of its watches; with --check, exit 1 if anything is wrong'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "trigger" -d 'Run a watch\'s action now with the node\'s present content, even if a failure has stopped the watch'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "pause" -d 'Start no new runs of a watch until it is resumed, even after a restart; a running action continues'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "resume" -d 'End the pause of a watch; if an update came meanwhile, its action runs at once'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "kill" -d 'Kill the running actions of a watch as a timeout does: SIGTERM to each process group, SIGKILL 5 s later'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "reload" -d 'Make the daemon read its configs again, wait for it, and exit 1 if one cannot be loaded'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "history" -d 'List runs, newest first'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "logs" -d 'Write the output of a run to stdout, its last 64 KiB'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l store -d 'zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l zkservers -d 'The same for ZooKeeper, without the scheme' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l session-timeout -d 'Session timeout asked of ZooKeeper, and the time a client command may take [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l config-path -d 'Directory of the .twc files, read recursively [default: /etc/twitcher]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l state-dir -d 'Directory of the daemon\'s own state, its ledger [default: /var/lib/twitcher]' -r -F
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l log-file -d 'Log to a file' -r -F
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l pid-file -d 'Write the process id to a file, which a second daemon cannot take' -r -F
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l control-socket -d 'Where operators reach the daemon [default: /run/twitcher/control.sock, of other users than root twitcher/control.sock in XDG_RUNTIME_DIR]' -r -F
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l stop-timeout -d 'How long running actions may take to end by themselves when the daemon stops, before they get SIGTERM and, 5 s later, SIGKILL [default: 10]' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l log-to-stdout -d 'Log to stdout (the default on a terminal; else the journal, or syslog, facility daemon)'
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -s v -l verbose -d 'Log successful ends and every change of a watch, too'
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l log-file -d 'Append the log to a file' -r -F
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l pid-file -d 'Write the process id to a file and lock it, so that a second daemon with this file refuses to start' -r -F
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l control-socket -d 'Socket on which operators reach the daemon [default: /run/twitcher/control.sock, or, for users other than root, twitcher/control.sock in XDG_RUNTIME_DIR]' -r -F
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l stop-timeout -d 'How long running actions may take to end by themselves when the daemon stops; then they get SIGTERM and, 5 s later, SIGKILL [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l log-to-stdout -d 'Log to stdout, which is the default on a terminal; otherwise the log goes to the journal, or to syslog (facility daemon)'
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -s v -l verbose -d 'Log successful runs and every change of a watch, too'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -s d -l debug -d 'Log everything'
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l allow-untrusted -d 'As root, load also what others than root can change, with a warning: they decide what root runs. For development'
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l allow-untrusted -d 'As root, also load configs that others than root can change, with a warning: they can decide what root runs. For development'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l daemonize -d 'Run in the background'
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l once -d 'Run what is pending, wait for it, and exit 1 if anything is wrong then'
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l dry-run -d 'Start nothing, and say what would be run, and why; a daemon that runs is not disturbed'
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l devel -d 'Try it out: foreground, debug log to stdout, the configs in etc/examples, whoever can change them, and a directory store of its own'
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l once -d 'Run everything that is pending, wait for it, and exit 1 if anything is wrong then'
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l dry-run -d 'Start nothing; print what would run, and why. A running daemon is not disturbed'
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l devel -d 'Try Twitcher out: foreground, debug log to stdout, the configs in etc/examples even if others can change them, and a directory store of its own'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand check" -l explain -d 'Print each watch of the good files as the daemon would have it: who it runs as, and every setting'
-complete -c twitcher -n "__fish_twitcher_using_subcommand check" -l allow-untrusted -d 'Only warn of what others than root can change'
+complete -c twitcher -n "__fish_twitcher_using_subcommand check" -l explain -d 'Print each watch of the valid files as the daemon would load it: its identity and its settings'
+complete -c twitcher -n "__fish_twitcher_using_subcommand check" -l allow-untrusted -d 'Only warn of files that others than root can change'
 complete -c twitcher -n "__fish_twitcher_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c twitcher -n "__fish_twitcher_using_subcommand get" -l store -d 'zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand get" -l zkservers -d 'The same for ZooKeeper, without the scheme' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand get" -l session-timeout -d 'Session timeout asked of ZooKeeper, and the time a client command may take [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand get" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand get" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand get" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand get" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand set" -l store -d 'zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand set" -l zkservers -d 'The same for ZooKeeper, without the scheme' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand set" -l session-timeout -d 'Session timeout asked of ZooKeeper, and the time a client command may take [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand set" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand set" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand set" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand set" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand poke" -l store -d 'zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand poke" -l zkservers -d 'The same for ZooKeeper, without the scheme' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand poke" -l session-timeout -d 'Session timeout asked of ZooKeeper, and the time a client command may take [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand poke" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand poke" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand poke" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand poke" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand ls" -l store -d 'zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand ls" -l zkservers -d 'The same for ZooKeeper, without the scheme' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand ls" -l session-timeout -d 'Session timeout asked of ZooKeeper, and the time a client command may take [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand ls" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand ls" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand ls" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand ls" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l store -d 'zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l zkservers -d 'The same for ZooKeeper, without the scheme' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l session-timeout -d 'Session timeout asked of ZooKeeper, and the time a client command may take [default: 10]' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l recursive -d 'Delete its children, too'
+complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l recursive -d 'Delete everything below the node, too'
 complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l store -d 'zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l zkservers -d 'The same for ZooKeeper, without the scheme' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l session-timeout -d 'Session timeout asked of ZooKeeper, and the time a client command may take [default: 10]' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l count -d 'End after so many lines' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l children -d 'Follow the set of its children instead of its data'
-complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l json -d 'Print one JSON object a line, of time, znode, event, version, size and text (or children, or the reason), with the whole content'
+complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l count -d 'End after N lines' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l children -d 'Follow the names of the node\'s children instead of its data'
+complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l json -d 'Print one JSON object per line, with the whole content: time, znode, event, version, size and text (or children, or the reason)'
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l stuck-after -d 'How long an action may run while an update waits for it' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l control-socket -d 'The daemon\'s control socket [default: /run/twitcher/control.sock]' -r -F
-complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l json -d 'As JSON, one object'
-complete -c twitcher -n "__fish_twitcher_using_subcommand status" -s f -l follow -d 'Show it again whenever it changed, until interrupted or the daemon ends'
-complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l check -d 'Print only what is wrong, and exit 1 if anything is: what fails, is held or stuck, a store that is not connected, a config that is not loaded, a lost ledger'
+complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l stuck-after -d 'How long an action may run while an update waits for it, before its watch counts as stuck' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
+complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l json -d 'Print one JSON object'
+complete -c twitcher -n "__fish_twitcher_using_subcommand status" -s f -l follow -d 'Show the state again whenever it changes, until interrupted or until the daemon ends'
+complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l check -d 'Print only problems, and exit 1 if there is any: a watch that fails, is held or is stuck, a store that is not connected, a config that is not loaded, or a lost ledger'
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand trigger" -l control-socket -d 'The daemon\'s control socket [default: /run/twitcher/control.sock]' -r -F
-complete -c twitcher -n "__fish_twitcher_using_subcommand trigger" -l force -d 'Also with what a guard holds (`max_data`, `guard`), if that is still what the node has'
+complete -c twitcher -n "__fish_twitcher_using_subcommand trigger" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
+complete -c twitcher -n "__fish_twitcher_using_subcommand trigger" -l force -d 'Run it even with content that a guard holds (`max_data`, `guard`), if the node still has that content'
 complete -c twitcher -n "__fish_twitcher_using_subcommand trigger" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand pause" -l control-socket -d 'The daemon\'s control socket [default: /run/twitcher/control.sock]' -r -F
+complete -c twitcher -n "__fish_twitcher_using_subcommand pause" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand pause" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand resume" -l control-socket -d 'The daemon\'s control socket [default: /run/twitcher/control.sock]' -r -F
+complete -c twitcher -n "__fish_twitcher_using_subcommand resume" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand resume" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand kill" -l control-socket -d 'The daemon\'s control socket [default: /run/twitcher/control.sock]' -r -F
+complete -c twitcher -n "__fish_twitcher_using_subcommand kill" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand kill" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand reload" -l control-socket -d 'The daemon\'s control socket [default: /run/twitcher/control.sock]' -r -F
+complete -c twitcher -n "__fish_twitcher_using_subcommand reload" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand reload" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand history" -s n -l limit -d 'How many runs at most' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand history" -l control-socket -d 'The daemon\'s control socket [default: /run/twitcher/control.sock]' -r -F
-complete -c twitcher -n "__fish_twitcher_using_subcommand history" -l failed -d 'Only runs that failed, or of which nobody knows how they ended'
-complete -c twitcher -n "__fish_twitcher_using_subcommand history" -l json -d 'As JSON, one object a line'
+complete -c twitcher -n "__fish_twitcher_using_subcommand history" -s n -l limit -d 'Greatest number of runs to list' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand history" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
+complete -c twitcher -n "__fish_twitcher_using_subcommand history" -l failed -d 'Only runs that failed or whose outcome is unknown'
+complete -c twitcher -n "__fish_twitcher_using_subcommand history" -l json -d 'Print one JSON object per line'
 complete -c twitcher -n "__fish_twitcher_using_subcommand history" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand logs" -l control-socket -d 'The daemon\'s control socket [default: /run/twitcher/control.sock]' -r -F
+complete -c twitcher -n "__fish_twitcher_using_subcommand logs" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand logs" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "run" -d 'Watch the nodes that the configs name and run their actions'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "check" -d 'Validate .twc files, or all below a directory; exit 1 and show where if one is wrong'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "run" -d 'Run the daemon: watch the nodes that the configs name, and run their actions'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "check" -d 'Validate .twc files, and directories of them; exit 1 and show where if one is wrong'
 complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "get" -d 'Write a node\'s bytes to stdout'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "set" -d 'Create a node (with its parents) or replace its data'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "poke" -d 'Rewrite a node\'s data as it is, so that watches fire'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "ls" -d 'List a node\'s children, sorted, one a line'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "set" -d 'Create a node, with its parents, or replace its data'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "poke" -d 'Rewrite a node\'s data unchanged, so that watches fire'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "ls" -d 'List the names of a node\'s children, sorted, one per line'
 complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "rm" -d 'Delete a node'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "watch" -d 'Follow a node live: its present state, then a line for each change, until interrupted'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "status" -d 'Show how the daemon and its watches are; with --check, exit 1 if anything is wrong'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "trigger" -d 'Run a watch\'s action now, with what its node has; also where a failure stopped it'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "pause" -d 'Start nothing of a watch, over restarts too, until it is resumed; what runs already runs on'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "resume" -d 'Run a paused watch again, at once if anything came meanwhile'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "kill" -d 'End what runs of a watch as a timeout would: SIGTERM, and SIGKILL 5 s later, to its process group'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "reload" -d 'Have the daemon read its configs again, wait for it, and exit 1 if one cannot be loaded'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "history" -d 'List what ran, newest first'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "logs" -d 'Write what a run printed (the last 64 KiB) to stdout'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "watch" -d 'Follow a node: print its present state, then a line for each change, until interrupted'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "status" -d 'Show the state of the daemon and of its watches; with --check, exit 1 if anything is wrong'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "trigger" -d 'Run a watch\'s action now with the node\'s present content, even if a failure has stopped the watch'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "pause" -d 'Start no new runs of a watch until it is resumed, even after a restart; a running action continues'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "resume" -d 'End the pause of a watch; if an update came meanwhile, its action runs at once'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "kill" -d 'Kill the running actions of a watch as a timeout does: SIGTERM to each process group, SIGKILL 5 s later'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "reload" -d 'Make the daemon read its configs again, wait for it, and exit 1 if one cannot be loaded'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "history" -d 'List runs, newest first'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "logs" -d 'Write the output of a run to stdout, its last 64 KiB'
 complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -26,7 +26,7 @@ pub struct Orphan {
 ///
 /// Its number and its start since boot identify it. Only where its daemon died before it could note them, it is known
 /// by its environment, which a process can overwrite. By then it has executed its program: until it does, it holds the
-/// lock on the state directory, which we waited for (see `cli::startup`).
+/// lock on the state directory, which we waited for (see `cli::run::locks`).
 pub fn find(run: &str, process: Option<ProcessId>) -> io::Result<Option<Orphan>> {
     let living = match process {
         Some(ProcessId { pid, started }) => proc::read_stat(pid).filter(|living| living.started == started),

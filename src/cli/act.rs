@@ -4,24 +4,30 @@ use std::io::{self, Read, Seek};
 use std::process::ExitCode;
 use std::thread;
 
+use super::shared::exit::{Exit, print_error};
 use crate::act::function::{ActRequest, act};
 use crate::sys;
 
-/// Runs the order in the file that descriptor `fd` is, which is closed before the function starts. Identity,
-/// stdin, environment and limits are those of this process.
-pub fn run(fd: i32) -> ExitCode {
-    let done =
-        request(fd).and_then(on_large_stack).unwrap_or_else(|error| Err(format!("twitcher act: {error}")));
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(message) => {
-            super::print_error(message);
-            ExitCode::FAILURE
-        }
+/// Run a function action for the daemon (internal: reads the request from a descriptor)
+#[derive(Debug, clap::Args)]
+pub struct Act {
+    /// Descriptor of a file with the request. It is closed before the function starts
+    descriptor: i32,
+}
+
+impl Act {
+    /// Runs the function with the identity, stdin, environment and limits of this process.
+    pub fn run(self) -> Exit {
+        let result = request(self.descriptor).and_then(on_large_stack);
+        let code = result.map_err(|error| format!("act: {error}"))?;
+        Ok(ExitCode::from(code.unwrap_or_else(|message| {
+            print_error(message);
+            1
+        })))
     }
 }
 
-/// The interpreter's frames are large, and the stack that a process starts with is whatever its parent had.
+/// The interpreter's frames are large, and the parent's limits decide how large the stack of `main` is.
 const STACK_BYTES: usize = 64 << 20;
 
 fn on_large_stack(request: ActRequest) -> io::Result<Result<u8, String>> {
@@ -37,7 +43,7 @@ fn on_large_stack(request: ActRequest) -> io::Result<Result<u8, String>> {
 
 fn request(fd: i32) -> io::Result<ActRequest> {
     let mut file = sys::inherited(fd)?;
-    // The offset is shared with whoever wrote the file.
+    // The offset is shared with the process that wrote the file.
     file.rewind()?;
     let mut encoded = Vec::new();
     file.read_to_end(&mut encoded)?;

@@ -1,18 +1,25 @@
-//! `twitcher evaluate`: the confined child that runs config scripts. Internal; see [`crate::config::evaluate`].
+//! `twitcher evaluate`: the confined child that runs config scripts. Internal; see
+//! [`crate::config::evaluate`].
 
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 
+use super::shared::exit::Exit;
 use crate::config::script::{Interpreter, Request};
 
-/// Answers each line of JSON on stdin with one on stdout, until stdin ends.
-pub fn run() -> ExitCode {
-    match answer(&mut io::stdin().lock(), &mut io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => super::fail(format_args!("evaluate: {error}")),
+/// Evaluate configs for the daemon (internal: talks to its parent over stdin and stdout)
+#[derive(Debug, clap::Args)]
+pub struct Evaluate {}
+
+impl Evaluate {
+    pub fn run(self) -> Exit {
+        let answered = answer(&mut io::stdin().lock(), &mut io::stdout().lock());
+        answered.map_err(|error| format!("evaluate: {error}"))?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
+/// Answers each request, a line of JSON, with a line of JSON, until there are no more.
 fn answer(requests: &mut impl BufRead, replies: &mut impl Write) -> io::Result<()> {
     let interpreter = Interpreter::new();
     let mut line = String::new();

@@ -2,22 +2,20 @@
 
 use std::fmt;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::store::{Credential, CredentialError, Secret};
 
 /// A secret as the file has it. `Debug` does not show it.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "expected a text, or { credential = NAME } for a file of $CREDENTIALS_DIRECTORY"
+)]
 pub(super) enum SecretSetting {
     Inline(String),
-    Credential(CredentialSetting),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CredentialSetting {
-    credential: String,
+    Credential { credential: String },
 }
 
 impl SecretSetting {
@@ -25,21 +23,15 @@ impl SecretSetting {
     pub(super) fn is_inline(&self) -> bool {
         match self {
             Self::Inline(_) => true,
-            Self::Credential(_) => false,
+            Self::Credential { .. } => false,
         }
     }
 
     pub(super) fn secret(&self) -> Result<Secret, CredentialError> {
         match self {
             Self::Inline(secret) => Ok(Secret::Inline(secret.clone())),
-            Self::Credential(credential) => credential.parse().map(Secret::Credential),
+            Self::Credential { credential } => Credential::parse(credential).map(Secret::Credential),
         }
-    }
-}
-
-impl CredentialSetting {
-    pub(super) fn parse(&self) -> Result<Credential, CredentialError> {
-        Credential::parse(&self.credential)
     }
 }
 
@@ -47,33 +39,7 @@ impl fmt::Debug for SecretSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inline(_) => f.write_str("(secret)"),
-            Self::Credential(CredentialSetting { credential }) => write!(f, "credential {credential:?}"),
+            Self::Credential { credential } => write!(f, "credential {credential:?}"),
         }
-    }
-}
-
-/// Written by hand, because a derived implementation would also accept a list, and its errors would not say
-/// what the key takes.
-impl<'de> Deserialize<'de> for SecretSetting {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextOrTable;
-
-        impl<'de> Visitor<'de> for TextOrTable {
-            type Value = SecretSetting;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, or { credential = NAME } for a file of $CREDENTIALS_DIRECTORY")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretSetting, E> {
-                Ok(SecretSetting::Inline(text.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<SecretSetting, A::Error> {
-                Deserialize::deserialize(MapAccessDeserializer::new(table)).map(SecretSetting::Credential)
-            }
-        }
-
-        deserializer.deserialize_any(TextOrTable)
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::environment::absolute;
 use super::error::KeyError;
 use super::file::{AuthSection, SaslSection, StoreSections, TlsSection};
-use super::secret_setting::SecretSetting;
 use crate::store::{
     Auth, ClientCertificate, CredentialError, Key, Sasl, Secret, StoreSettings, StoreUrl, Tls, TlsFileError,
     can_be_certified,
@@ -49,11 +48,9 @@ fn tls(section: &TlsSection, url: &StoreUrl) -> Result<Tls, KeyError> {
     let identity = match (&section.cert, &section.key) {
         (None, None) => None,
         (Some(cert), Some(key)) => {
-            let key = match key {
-                SecretSetting::Inline(path) => Key::File(absolute(path.into())),
-                SecretSetting::Credential(name) => {
-                    Key::Credential(name.parse().map_err(wrong_credential("tls.key"))?)
-                }
+            let key = match key.secret().map_err(wrong_credential("tls.key"))? {
+                Secret::Inline(path) => Key::File(absolute(path.into())),
+                Secret::Credential(credential) => Key::Credential(credential),
             };
             Some(ClientCertificate { cert: absolute(cert.clone()), key })
         }

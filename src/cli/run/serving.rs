@@ -9,8 +9,8 @@ use crate::control::socket::{self, BoundSocket, SocketFile, SocketOptions};
 use crate::report::{Report, Reporter};
 use crate::settings::ControlSettings;
 
-/// Serves the control socket and the metrics from a thread of its own. What cannot be served is logged, and the daemon
-/// works without it. The socket's file is removed when what is returned is dropped.
+/// Serves the control socket and the metrics from a thread of its own. What cannot be served is logged, and
+/// the daemon works without it. The socket's file is removed when what is returned is dropped.
 pub fn start(
     control: ControlSettings,
     metrics: Option<SocketAddr>,

@@ -6,8 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::explain::explain;
-use super::print_error;
+use super::shared::exit::{Exit, print_error};
 use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
@@ -17,51 +16,68 @@ use crate::settings::{self, ControlSettings};
 use crate::text::count;
 use crate::trust::Trust;
 use crate::trust::root::Root;
+use explain::explain;
 
-/// Checks files (of any name) and directories (their `*.twc`, recursively). Prints `PATH: ok, N watches` for each
-/// good file, and to stderr what is wrong with the others, as the daemon would log it. Without paths, checks the
-/// config directory. With `explain`, what each watch of a good file comes to follows that file's line, blank lines around
-/// it. With `allow_untrusted`, what a daemon that is told the same would load is good.
-pub fn run(mut paths: Vec<PathBuf>, explain: bool, allow_untrusted: bool) -> ExitCode {
-    let config_path = settings::config_path(None);
-    if paths.is_empty() {
-        paths.push(config_path.clone());
-    }
-    let mut check = Check {
-        evaluator: Evaluator::new("/proc/self/exe".into()),
-        accounts: Accounts::default(),
-        config_path,
-        allow_untrusted,
-        explain,
-        good: true,
-    };
-    for path in paths {
-        check.path(&path);
-    }
-    if check.good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+mod explain;
+
+/// Validate .twc files, and directories of them; exit 1 and show where if one is wrong
+///
+/// Run by root, it also rejects files in the config directory that others than root can change, and warns of
+/// such files elsewhere.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// Print each watch of the valid files as the daemon would load it: its identity and its settings
+    #[arg(long)]
+    explain: bool,
+    /// Only warn of files that others than root can change
+    #[arg(long, alias = "allow_untrusted")]
+    allow_untrusted: bool,
+    /// Files and directories [default: the config directory]
+    paths: Vec<PathBuf>,
 }
 
-struct Check {
+impl Check {
+    /// Prints `PATH: ok, N watches` for each valid file, whatever its name, followed by the explanations.
+    /// Prints errors to stderr, as the daemon would log them.
+    pub fn run(self) -> Exit {
+        let config_path = settings::config_path(None);
+        let paths = if self.paths.is_empty() { vec![config_path.clone()] } else { self.paths };
+        let mut checker = Checker {
+            evaluator: Evaluator::new("/proc/self/exe".into()),
+            accounts: Accounts::default(),
+            config_path,
+            allow_untrusted: self.allow_untrusted,
+            explain: self.explain,
+            valid: true,
+        };
+        for path in paths {
+            checker.path(&path);
+        }
+        Ok(if checker.valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+struct Checker {
     evaluator: Evaluator,
     accounts: Accounts,
     config_path: PathBuf,
     allow_untrusted: bool,
     explain: bool,
-    good: bool,
+    valid: bool,
 }
 
-impl Check {
+impl Checker {
     fn path(&mut self, path: &Path) {
         let is_directory = match fs::metadata(path) {
             Ok(metadata) => metadata.is_dir(),
-            Err(error) => return self.bad(&format!("{}: {error}", path.display())),
+            Err(error) => return self.reject(&format!("{}: {error}", path.display())),
         };
-        // As the daemon loads it, which decides what `import` may reach, and who may have written it.
+        // The root decides which modules `import` finds, the trust who may have written the file.
         let (root, below, trust) = match (self.in_config_directory(path), is_directory) {
             (Some(below), _) => {
                 (self.config_path.clone(), below, Trust::of_this_process(self.allow_untrusted))
             }
-            // The daemon does not load it.
+            // The daemon does not load this path.
             (None, true) => (path.to_owned(), PathBuf::new(), Trust::of_this_process(true)),
             (None, false) => {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -71,7 +87,7 @@ impl Check {
         };
         let root = match Root::open(&root, trust) {
             Ok(root) => root,
-            Err(error) => return self.bad(&format!("{}: {}", root.display(), error.reason_at(&root))),
+            Err(error) => return self.reject(&format!("{}: {}", root.display(), error.reason_at(&root))),
         };
         let stores = self.stores(&root, below.as_os_str().is_empty());
         match is_directory {
@@ -80,7 +96,7 @@ impl Check {
         }
     }
 
-    /// Where in it `path` lies, by its name or by where it leads to.
+    /// `path` relative to the config directory, if it is in there by its name or by where it leads to.
     fn in_config_directory(&self, path: &Path) -> Option<PathBuf> {
         let below = |path: &Path, root: &Path| path.strip_prefix(root).ok().map(Path::to_owned);
         let by_name = below(&settings::absolute(path.to_owned()), &self.config_path);
@@ -90,7 +106,8 @@ impl Check {
             .or_else(|| below(&fs::canonicalize(path).ok()?, &fs::canonicalize(&self.config_path).ok()?))
     }
 
-    /// Those that a file may name, if anybody knows. Checks the whole of `twitcher.toml` where that is asked for.
+    /// The stores that a file may name; `None` if `twitcher.toml` cannot be read. With `is_whole`,
+    /// `twitcher.toml` itself is checked as well.
     fn stores(&mut self, root: &Root, is_whole: bool) -> Option<StoreNames> {
         match settings::read(root.path(), root.trust()) {
             Ok(file) => {
@@ -100,16 +117,16 @@ impl Check {
                     }
                     let control = ControlSettings::new(None, &file);
                     if let Err(error) | Ok(ControlSettings { unknown_group: Some(error), .. }) = control {
-                        self.bad(&error.to_string());
+                        self.reject(&error.to_string());
                     }
                 }
                 for problem in settings::problems(&file) {
-                    self.bad(&problem.to_string());
+                    self.reject(&problem.to_string());
                 }
                 Some(settings::store_names(&file))
             }
             Err(error) if is_whole => {
-                self.bad(&error.to_string());
+                self.reject(&error.to_string());
                 None
             }
             Err(error) => {
@@ -122,7 +139,7 @@ impl Check {
     fn directory(&mut self, root: &Root, below: &Path, stores: Option<&StoreNames>) {
         let tree = scan_below(root, below);
         for (path, reason) in &tree.inaccessible {
-            self.bad(&format!("{}: {reason}", path.display()));
+            self.reject(&format!("{}: {reason}", path.display()));
         }
         for warning in &tree.warnings {
             print_error(format_args!("warning: {warning}"));
@@ -130,7 +147,7 @@ impl Check {
         for (name, found) in &tree.files {
             match &found.seen {
                 Ok(_) => self.file(&found.path, root, Path::new(name), stores),
-                Err(reason) => self.bad(&format!("{}: {reason}", found.path.display())),
+                Err(reason) => self.reject(&format!("{}: {reason}", found.path.display())),
             }
         }
     }
@@ -138,8 +155,8 @@ impl Check {
     fn file(&mut self, path: &Path, root: &Root, below: &Path, stores: Option<&StoreNames>) {
         let ConfigText { text, warning, .. } = match read(root, below) {
             Ok(Some(text)) => text,
-            Ok(None) => return self.bad(&format!("{}: it changed while it was read", path.display())),
-            Err(reason) => return self.bad(&format!("{}: {reason}", path.display())),
+            Ok(None) => return self.reject(&format!("{}: it changed while it was read", path.display())),
+            Err(reason) => return self.reject(&format!("{}: {reason}", path.display())),
         };
         let name = below.to_string_lossy().into();
         let source = Source { path: path.to_owned(), name, text: text.into() };
@@ -150,7 +167,7 @@ impl Check {
                 for warning in warnings {
                     print_error(format_args!("warning: {warning}"));
                 }
-                // Whoever closed the pipe still gets the exit code.
+                // A reader that closed the pipe still gets the exit code.
                 let mut stdout = io::stdout().lock();
                 let _ = writeln!(stdout, "{}: ok, {}", path.display(), count(specs.len() as u64, "watch"));
                 if self.explain {
@@ -160,12 +177,12 @@ impl Check {
                     let _ = writeln!(stdout);
                 }
             }
-            Err(error) => self.bad(&error.message),
+            Err(error) => self.reject(&error.message),
         }
     }
 
-    fn bad(&mut self, message: &str) {
-        self.good = false;
+    fn reject(&mut self, message: &str) {
+        self.valid = false;
         print_error(message);
     }
 }

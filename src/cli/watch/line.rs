@@ -1,4 +1,4 @@
-//! What `twitcher watch` makes of what a store says.
+//! The lines that `twitcher watch` prints.
 
 use std::borrow::Cow;
 
@@ -8,14 +8,14 @@ use crate::model::{Content, Facet, State, Subject};
 use crate::text::{Timestamp, printable};
 use crate::watch::Seen;
 
-/// Knows what was said before: what a store says twice is no news.
+/// Turns the events of a store into lines. A store may report a state twice, which is one line.
 #[derive(Debug, Default)]
 pub(super) struct Follower {
     seen: Option<Seen>,
     unreadable: bool,
 }
 
-/// One line of output. These are the fields of its JSON form, and those that do not apply are left out.
+/// One line of output. The fields are those of its JSON form, which leaves out fields that do not apply.
 #[derive(Debug, Serialize)]
 pub(super) struct EventLine<'a> {
     time: Timestamp,
@@ -23,21 +23,21 @@ pub(super) struct EventLine<'a> {
     event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<i64>,
-    /// Of the data, in bytes.
+    /// Size of the data in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<usize>,
-    /// The data, with U+FFFD for what is no UTF-8.
+    /// The data, with U+FFFD in place of bytes that are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     children: Option<&'a [String]>,
-    /// Why it cannot be read.
+    /// Why the node cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
 
 impl Follower {
-    /// `None` if it is what was said last.
+    /// The line for a state, or `None` if it is the last one again.
     pub(super) fn observed<'a>(
         &mut self,
         subject: &'a Subject,
@@ -63,7 +63,7 @@ impl Follower {
                 EventLine { size: Some(data.len()), text: Some(String::from_utf8_lossy(data)), ..line }
             }
             Content::Children(names) => EventLine { children: Some(names), ..line },
-            // Nobody can ask for one.
+            // The command line has no flag that asks for a tree.
             Content::Tree(_) => line,
         })
     }
@@ -94,11 +94,11 @@ impl<'a> EventLine<'a> {
     }
 
     pub(super) fn json(&self) -> String {
-        // Nothing of it can fail: strings and numbers, and no map.
+        // Strings and numbers always serialize.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// For people, in so many columns if `width` says so.
+    /// The line for people, cut to `width` columns if that is given.
     pub(super) fn text(&self, width: Option<usize>) -> String {
         let mut line = format!("{} {}", self.time, self.event);
         if let Some(version) = self.version {
@@ -130,8 +130,8 @@ fn plural(count: usize, one: &'static str, many: &'static str) -> &'static str {
     if count == 1 { one } else { many }
 }
 
-/// As much of the line as surely fits: no letter but those of ASCII is known to take one column, and none takes more
-/// than two.
+/// The beginning of the line that certainly fits, counting two columns for every character that is not ASCII:
+/// some take one, none takes more than two.
 fn fitting(line: &str, width: usize) -> &str {
     let mut columns = 0;
     let end = line.char_indices().find(|(_, letter)| {
@@ -167,7 +167,7 @@ mod tests {
         present(1, revision, Content::Children(names.into()))
     }
 
-    /// The lines that these states come to, without their time.
+    /// The lines for these states, without their time.
     fn lines(facet: Facet, states: &[State]) -> Vec<String> {
         let (mut follower, subject) = (Follower::default(), subject(facet));
         let now = EPOCH;
@@ -246,8 +246,8 @@ mod tests {
         let state = data(1, 7, b"a\n\"\xff\x1b");
         assert_eq!(
             follower.observed(&of_data, &state, now).unwrap().json(),
-            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"znode\":\"/n\",\"event\":\"present\",\"version\":7,\"size\":5,\
-             \"text\":\"a\\n\\\"\u{fffd}\\u001b\"}"
+            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"znode\":\"/n\",\"event\":\"present\",\"version\":7,\
+             \"size\":5,\"text\":\"a\\n\\\"\u{fffd}\\u001b\"}"
         );
         assert_eq!(
             follower.observed(&of_data, &State::Absent, now).unwrap().json(),
@@ -255,7 +255,8 @@ mod tests {
         );
         assert_eq!(
             follower.unreadable(&of_data, "why", now).json(),
-            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"znode\":\"/n\",\"event\":\"unreadable\",\"reason\":\"why\"}"
+            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"znode\":\"/n\",\"event\":\"unreadable\",\
+             \"reason\":\"why\"}"
         );
         let state = children(3, &["a", "b"]);
         assert_eq!(
@@ -276,7 +277,7 @@ mod tests {
         let whole =
             "1970-01-01T00:00:00.000Z present version 1, 21 bytes: tab\\t esc\\u{1b}[31m \u{4e16}\u{754c}!";
         assert_eq!(observed(None), whole);
-        // Five columns are for the last three letters.
+        // The last three characters take five columns.
         let columns = whole.chars().count() + 2;
         assert_eq!(observed(Some(columns)), whole);
         assert_eq!(observed(Some(columns - 1)), whole.strip_suffix('!').unwrap());

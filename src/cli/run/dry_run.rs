@@ -1,8 +1,8 @@
-//! What `run --dry-run` says: what a daemon that started now would run, and why.
+//! What `--dry-run` prints: what a daemon that started now would run, and why.
 
 use std::collections::HashMap;
 
-use super::table::{self, Cell, Table, duration};
+use crate::cli::shared::table::{self, Cell, Table, duration};
 use crate::control::status::WatchStatus;
 use crate::daemon::{FinalStatus, PlannedRun};
 

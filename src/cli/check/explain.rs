@@ -16,9 +16,9 @@ use crate::text::{printable, quoted};
 /// The longest key's, so that no change of a watch moves the lines that stay.
 const KEY_WIDTH: usize = "notify_signal:".len();
 
-/// The watch's name as the log has it, and below it a line for each thing that makes it: always the first ones, and of
-/// its other settings those that are not the default. The words are the config's own, lengths of time in seconds. Ends
-/// with a newline.
+/// The watch's name as the log has it, and below it a line for each thing that makes it: always the first
+/// ones, and of its other settings those that are not the default. The words are the config's own, lengths of
+/// time in seconds. Ends with a newline.
 pub fn explain(spec: &WatchSpec, location: &SourceLocation) -> String {
     let mut block = format!("{}\n", spec.id);
     for (key, value) in lines(spec, location) {

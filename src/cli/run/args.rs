@@ -1,0 +1,75 @@
+//! The flags of the daemon.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cli::shared::store::StoreArgs;
+use crate::settings::{self, DaemonFlags};
+
+/// Run the daemon: watch the nodes that the configs name, and run their actions
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Directory of the .twc files, read recursively [default: /etc/twitcher]
+    #[arg(long, value_name = "DIR", alias = "config_path")]
+    pub config_path: Option<PathBuf>,
+    /// Directory of the daemon's own state, its ledger [default: /var/lib/twitcher]
+    #[arg(long, value_name = "DIR", alias = "state_dir")]
+    state_dir: Option<PathBuf>,
+    /// Log to stdout, which is the default on a terminal; otherwise the log goes to the journal, or to syslog
+    /// (facility daemon)
+    #[arg(long, alias = "log_to_stdout", conflicts_with = "log_file")]
+    pub log_to_stdout: bool,
+    /// Append the log to a file
+    #[arg(long, value_name = "FILE", aliases = ["log_file", "logfile"])]
+    log_file: Option<PathBuf>,
+    /// Log successful runs and every change of a watch, too
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Log everything
+    #[arg(short, long)]
+    pub debug: bool,
+    /// Write the process id to a file and lock it, so that a second daemon with this file refuses to start
+    #[arg(long, value_name = "FILE", aliases = ["pid_file", "pidfile"])]
+    pid_file: Option<PathBuf>,
+    /// Socket on which operators reach the daemon [default: /run/twitcher/control.sock, or, for users other
+    /// than root, twitcher/control.sock in XDG_RUNTIME_DIR]
+    #[arg(long, value_name = "PATH", alias = "control_socket")]
+    control_socket: Option<PathBuf>,
+    /// As root, also load configs that others than root can change, with a warning: they can decide what root
+    /// runs. For development
+    #[arg(long, alias = "allow_untrusted")]
+    pub allow_untrusted: bool,
+    /// Run in the background
+    #[arg(long)]
+    pub daemonize: bool,
+    /// Run everything that is pending, wait for it, and exit 1 if anything is wrong then
+    #[arg(long, conflicts_with = "daemonize")]
+    pub once: bool,
+    /// Start nothing; print what would run, and why. A running daemon is not disturbed
+    #[arg(long, alias = "dry_run", conflicts_with_all = ["daemonize", "once"])]
+    pub dry_run: bool,
+    /// How long running actions may take to end by themselves when the daemon stops; then they get SIGTERM
+    /// and, 5 s later, SIGKILL [default: 10]
+    #[arg(long, value_name = "SECONDS", alias = "stop_timeout", value_parser = settings::parse_seconds)]
+    stop_timeout: Option<Duration>,
+    /// Try Twitcher out: foreground, debug log to stdout, the configs in etc/examples even if others can
+    /// change them, and a directory store of its own
+    #[arg(long, conflicts_with = "daemonize")]
+    pub devel: bool,
+}
+
+impl Run {
+    /// The flags that have keys in `twitcher.toml`, too.
+    pub fn flags(&self) -> DaemonFlags {
+        DaemonFlags {
+            store: self.store.flags(),
+            state_dir: self.state_dir.clone(),
+            log_file: self.log_file.clone(),
+            pid_file: self.pid_file.clone(),
+            control_socket: self.control_socket.clone(),
+            stop_timeout: self.stop_timeout,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Starts the daemon and waits for its end.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tempfile::TempDir;
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::background::Background;
+use super::locks::{self, LockError, PidFile};
+use super::options::RunOptions;
+use super::{dry_run, serving};
+use crate::action::spawn::Spawner;
+use crate::cli::shared::exit::{Exit, print_error};
+use crate::cli::shared::runtime::block_on;
+use crate::cli::shared::signals;
+use crate::cli::shared::stdout::print;
+use crate::config::files;
+use crate::control::routes::Routes;
+use crate::control::server;
+use crate::control::status::problems;
+use crate::daemon::systemd::Systemd;
+use crate::daemon::{self, FinalStatus, Parts, Stores, Until};
+use crate::ledger::{self, Ledger};
+use crate::metrics::Metrics;
+use crate::report::log::Target;
+use crate::report::{Log, Report, Reporter};
+use crate::settings::{ControlSettings, DaemonSettings};
+use crate::sys;
+use crate::text::printable;
+use crate::trust::Trust;
+
+/// Runs the daemon until it ends.
+pub fn start(options: RunOptions) -> Exit {
+    if let Until::Planned { .. } = options.until {
+        return dry_run(options);
+    }
+    let (state_lock, state_warning) = match locks::lock_state_dir(&options.settings.state_dir) {
+        Ok(lock) => {
+            let warning = locks::untrusted_state_dir_warning(&options.settings.state_dir, &lock);
+            (Some(lock), warning)
+        }
+        Err(taken @ LockError::Taken { .. }) => return Err(taken.into()),
+        Err(error) => {
+            (None, Some(format!("{error}; going on without its lock: a second daemon goes unnoticed")))
+        }
+    };
+    let pid_file = options.settings.pid_file.clone().map(PidFile::lock).transpose()?;
+    if let Some(scratch) = &options.scratch {
+        print_welcome(scratch.path(), &options.settings);
+    }
+    // Only the calling thread survives a fork, so this comes before other threads start.
+    let background = if options.daemonize { Some(Background::enter()?) } else { None };
+    if let Some(pid_file) = &pid_file {
+        pid_file.write()?;
+    }
+    let served = serve(options, state_warning, background);
+    // The locks go last, when no part of this daemon can do anything any more.
+    drop(pid_file);
+    drop(state_lock);
+    served
+}
+
+/// Runs on a copy of the ledger and without locks, because a daemon may be running.
+fn dry_run(options: RunOptions) -> Exit {
+    let scratch = TempDir::with_prefix("twitcher-dry-run-")?;
+    ledger::copy(&options.settings.state_dir, scratch.path())?;
+    let state_dir = scratch.path().to_owned();
+    let settings =
+        DaemonSettings { state_dir, control: ControlSettings::default(), metrics: None, ..options.settings };
+    serve(RunOptions { settings, ..options }, None, None)
+}
+
+fn serve(options: RunOptions, warning: Option<String>, background: Option<Background>) -> Exit {
+    let settings = options.settings;
+    sys::use_single_malloc_arena();
+    sys::reset_inherited_signals();
+    let signals = signals::receive(&[SIGHUP, SIGTERM, SIGINT])?;
+    let spawner = Spawner::new()?;
+    raise_descriptor_limit();
+    let systemd = match options.until {
+        Until::Planned { .. } => Systemd::disabled(),
+        Until::Stopped | Until::Idle { .. } => Systemd::from_environment()?,
+    };
+
+    let log_to_stdout = matches!(options.log, Target::Stdout);
+    let (log, writer) = Log::start(options.log, options.level)?;
+    let metrics = Arc::new(Metrics::new().map_err(|error| format!("metrics: {error}"))?);
+    let log = Reporter::new(log, metrics.clone());
+    log.report(&Report::Starting {
+        version: env!("CARGO_PKG_VERSION"),
+        store: &settings.default_store.url.to_string(),
+        config: &options.config_path.display().to_string(),
+    });
+    if let Some(warning) = warning {
+        log.report(&Report::Problem { what: &warning });
+    }
+    if options.trust == Trust::Warned {
+        let config = options.config_path.display();
+        let warning =
+            format!("{config}: what others than root can change is loaded as well (--allow-untrusted)");
+        log.report(&Report::ConfigWarning { warning: &warning });
+    }
+    for warning in &options.warnings {
+        log.report(&Report::ConfigWarning { warning });
+    }
+
+    let (asked, requests) = server::requests();
+    let _socket_file = serving::start(settings.control, settings.metrics, &log, Routes::new(asked, metrics));
+
+    let ledger = Ledger::open(&settings.state_dir);
+    let ended: io::Result<_> = block_on(async {
+        let stores = Stores::open(settings.default_store, settings.named_stores);
+        let (config_sender, config_changes) = unbounded_channel();
+        let loader =
+            files::start(options.config_path.clone(), options.trust, stores.names(), move |change| {
+                // A daemon that stops no longer listens.
+                let _ = config_sender.send(change);
+            })?;
+        if let Some(background) = background {
+            background.ready(log_to_stdout)?;
+        }
+        Ok(daemon::run(Parts {
+            log,
+            ledger,
+            spawner,
+            stores,
+            loader,
+            config_path: options.config_path,
+            untrusted_allowed: options.trust == Trust::Warned,
+            config_changes,
+            signals,
+            requests,
+            systemd,
+            stop_timeout: settings.stop_timeout,
+            until: options.until,
+        })
+        .await)
+    })?;
+    writer.finish();
+    final_exit_code(options.until, ended?)
+}
+
+/// Prints how things stood when a daemon ended by itself, and returns 1 if something is wrong.
+fn final_exit_code(until: Until, ended: Option<FinalStatus>) -> Exit {
+    let Some(mut ended) = ended else { return Ok(ExitCode::SUCCESS) };
+    if let Until::Planned { .. } = until {
+        print(&dry_run::show(&mut ended))?;
+    }
+    let problems = problems(&ended.daemon, &ended.watches, Duration::MAX);
+    for problem in &problems {
+        print_error(printable(problem.as_bytes()));
+    }
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_welcome(scratch: &Path, settings: &DaemonSettings) {
+    let program = std::env::args().next().unwrap_or_else(|| "twitcher".into());
+    // Nobody reads a closed stdout.
+    let _ = writeln!(
+        io::stdout(),
+        "Nodes and state are in {} until this process ends.\n\
+         Run this in another terminal, and see the action run here:\n  \
+         {program} set --store {} /twitcher/example1 hello",
+        scratch.display(),
+        settings.default_store.url
+    );
+    if let Some(socket) = &settings.control.socket {
+        let socket = socket.display();
+        let _ = writeln!(
+            io::stdout(),
+            "See the state of the daemon and its watches:\n  {program} status --control-socket {socket}"
+        );
+    }
+}
+
+/// Raises the limit of open descriptors as far as permitted, because each running action takes three.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}

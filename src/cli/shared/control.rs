@@ -1,0 +1,67 @@
+//! Commands that talk to the daemon over its control socket: `status`, `trigger`, `pause`, `resume`, `kill`,
+//! `reload`, `history` and `logs`.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use hyper::Method;
+
+use super::exit::Exit;
+use super::runtime::block_on;
+use super::stdout::{line, print};
+use crate::control::CommandResult;
+use crate::control::client;
+use crate::model::WatchCommand;
+use crate::settings::client_socket;
+
+/// Which daemon.
+#[derive(Debug, clap::Args)]
+pub struct ControlArgs {
+    /// Control socket of the daemon [default: /run/twitcher/control.sock]
+    #[arg(long, value_name = "PATH", alias = "control_socket")]
+    control_socket: Option<PathBuf>,
+}
+
+/// A watch of a daemon.
+#[derive(Debug, clap::Args)]
+pub struct WatchArgs {
+    /// Name of the watch in the log, or its description
+    watch: String,
+    #[command(flatten)]
+    control: ControlArgs,
+}
+
+impl ControlArgs {
+    /// Runs `command` with the path of the control socket.
+    pub fn with_daemon(&self, command: impl AsyncFnOnce(&Path) -> Exit) -> Exit {
+        let socket = client_socket(self.control_socket.clone())?;
+        let is_broken_pipe = |error: &io::Error| error.kind() == ErrorKind::BrokenPipe;
+        match block_on(command(&socket))? {
+            // A reader that closed the pipe has seen enough.
+            Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => Ok(ExitCode::SUCCESS),
+            exit => exit,
+        }
+    }
+
+    /// Posts to a resource of the daemon, and prints what the daemon has done.
+    pub fn post(&self, resource: &str, query: &[(&str, &str)]) -> Exit {
+        self.with_daemon(async |socket| {
+            let reply = client::ask(socket, Method::POST, resource, query).await?;
+            let CommandResult { watch, done } = client::object(socket, &reply)?;
+            let watch = watch.map_or(String::new(), |watch| format!("{watch}: "));
+            print(&line(&format!("{watch}{done}")))?;
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+}
+
+impl WatchArgs {
+    pub fn post(&self, command: WatchCommand) -> Exit {
+        let mut query = vec![("watch", self.watch.as_str())];
+        if command == (WatchCommand::Trigger { force: true }) {
+            query.push(("force", "true"));
+        }
+        self.control.post(command.as_str(), &query)
+    }
+}

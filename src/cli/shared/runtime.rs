@@ -1,0 +1,16 @@
+//! The runtime of asynchronous code.
+
+use std::io;
+
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
+
+/// Runs `work` to its end on this thread.
+pub fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let done = LocalSet::new().block_on(&runtime, work);
+    // Dropping the runtime would wait for a resolver that hangs, or for a reader of stdout that does not
+    // read.
+    runtime.shutdown_background();
+    Ok(done)
+}

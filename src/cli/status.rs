@@ -1,0 +1,220 @@
+//! `twitcher status [WATCH]`
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use hyper::Method;
+use serde::Serialize;
+
+use super::shared::control::ControlArgs;
+use super::shared::exit::Exit;
+use super::shared::stdout::{line, print, print_json};
+use super::shared::table::{self, Cell, Table, duration};
+use crate::control::client::{self, ControlError};
+use crate::control::status::{DaemonStatus, WatchStatus, problems};
+use crate::ledger::RunRecord;
+use crate::settings;
+use crate::text::count;
+
+/// How often `--follow` asks the daemon. People do not look more often.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Moves the cursor to the top left corner and clears the screen.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// Show the state of the daemon and of its watches; with --check, exit 1 if anything is wrong
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// Only this watch: its name in the log, or its description
+    watch: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Show the state again whenever it changes, until interrupted or until the daemon ends
+    #[arg(long, short)]
+    follow: bool,
+    /// Print only problems, and exit 1 if there is any: a watch that fails, is held or is stuck, a store that
+    /// is not connected, a config that is not loaded, or a lost ledger
+    #[arg(long, conflicts_with_all = ["follow", "json"])]
+    check: bool,
+    /// How long an action may run while an update waits for it, before its watch counts as stuck
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "600",
+        value_parser = settings::parse_seconds,
+        requires = "check"
+    )]
+    stuck_after: Duration,
+    #[command(flatten)]
+    control: ControlArgs,
+}
+
+impl Status {
+    pub fn run(self) -> Exit {
+        self.control.with_daemon(async |socket| {
+            let mut shown = None;
+            loop {
+                let report = fetch(socket, self.watch.as_deref()).await?;
+                if self.check {
+                    return Ok(check(&report, self.watch.as_deref(), self.stuck_after));
+                }
+                // On a terminal, seconds that pass are worth showing. Elsewhere they are not worth a line.
+                let on_terminal = !self.json && io::stdout().is_terminal();
+                let now = if on_terminal { report.clone() } else { report.without_seconds() };
+                if shown.as_ref() != Some(&now) {
+                    if self.follow && on_terminal {
+                        print(CLEAR)?;
+                    }
+                    match self.json {
+                        true => print_json(&json(&report))?,
+                        false => print(&text(&report))?,
+                    }
+                }
+                if !self.follow {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                shown = Some(now);
+                tokio::time::sleep(FOLLOW_INTERVAL).await;
+            }
+        })
+    }
+}
+
+/// What `status --json` prints.
+#[derive(Clone, PartialEq, Serialize)]
+struct StatusReport {
+    daemon: DaemonStatus,
+    watches: Vec<WatchStatus>,
+}
+
+impl StatusReport {
+    /// The report without what changes merely because time passes.
+    fn without_seconds(&self) -> Self {
+        let mut report = self.clone();
+        for watch in &mut report.watches {
+            watch.next_start_seconds = watch.next_start_seconds.map(|_| 0.0);
+            for run in &mut watch.runs {
+                run.seconds = 0.0;
+                run.killed_seconds = run.killed_seconds.map(|_| 0.0);
+            }
+        }
+        report
+    }
+}
+
+async fn fetch(socket: &Path, watch: Option<&str>) -> Result<StatusReport, ControlError> {
+    let query: Vec<_> = watch.map(|watch| ("watch", watch)).into_iter().collect();
+    let watches = client::ask(socket, Method::GET, "watches", &query).await?;
+    let mut watches: Vec<WatchStatus> = client::lines(socket, &watches)?;
+    WatchStatus::sort_by_name(&mut watches);
+    let daemon = client::object(socket, &client::ask(socket, Method::GET, "status", &[]).await?)?;
+    Ok(StatusReport { daemon, watches })
+}
+
+fn check(report: &StatusReport, watch: Option<&str>, stuck_after: Duration) -> ExitCode {
+    let StatusReport { daemon, watches } = report;
+    let found = problems(daemon, watches, stuck_after);
+    let ok = match watch {
+        Some(_) => "ok".to_owned(),
+        None => format!("ok: {}", count(daemon.watches as u64, "watch")),
+    };
+    let text = if found.is_empty() { line(&ok) } else { found.iter().map(|found| line(found)).collect() };
+    // A reader that closed the pipe still gets the exit code.
+    let _ = print(&text);
+    if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn json(report: &StatusReport) -> String {
+    // Plain data with string keys always serializes.
+    serde_json::to_string(report).unwrap_or_default() + "\n"
+}
+
+fn text(report: &StatusReport) -> String {
+    let StatusReport { daemon, watches } = report;
+    let mut text = summary(daemon);
+    let mut table = Table::new(["WATCH", "NODE", "STATE", "SEEN", "APPLIED", "LAST RUN", "NOTE"]);
+    for watch in watches {
+        let number = |version: Option<i64>| version.map_or("-".to_owned(), |version| version.to_string());
+        table.row([
+            watch.watch.as_str().into(),
+            watch.node().into(),
+            Cell::new(&watch.state, style(watch)),
+            number(watch.version).into(),
+            number(watch.applied_version).into(),
+            watch.last_run.as_ref().map_or("-".to_owned(), outcome).into(),
+            note(watch).into(),
+        ]);
+    }
+    text += &table.render(table::terminal_width());
+    text
+}
+
+fn summary(daemon: &DaemonStatus) -> String {
+    let mut lines = Vec::new();
+    let DaemonStatus { version, pid, started, state, .. } = daemon;
+    lines.push(format!("twitcher {version}, pid {pid}, {state}, started {started}"));
+    for store in &daemon.stores {
+        let state = match store.connected {
+            Some(true) => "connected",
+            Some(false) => "NOT CONNECTED",
+            None => "not tried yet",
+        };
+        let detail = store.detail.as_ref().map_or(String::new(), |detail| format!(" ({detail})"));
+        lines.push(format!("store {} {}: {state}{detail}", store.name, store.url));
+    }
+    lines.extend(daemon.ledger.reason.iter().map(|reason| format!("LEDGER LOST: {reason}")));
+    if daemon.untrusted_allowed {
+        lines.push("UNTRUSTED CONFIGS ALLOWED: others than root may decide what root runs".to_owned());
+    }
+    for error in &daemon.config_errors {
+        lines.push(format!("NOT LOADED: {}", error.first_line()));
+    }
+    lines.iter().map(|text| line(text)).chain(["\n".to_owned()]).collect()
+}
+
+fn style(watch: &WatchStatus) -> anstyle::Style {
+    match watch.state.as_str() {
+        "idle" => table::GOOD,
+        "running" | "waiting" => table::BUSY,
+        "failed" | "stopped" | "retrying" | "unreadable" => table::BAD,
+        "paused" | "held" => table::ODD,
+        _ => table::PLAIN,
+    }
+}
+
+/// How the run ended. The reason why it could not start is long, and goes into the note.
+fn outcome(run: &RunRecord) -> String {
+    if run.error.is_some() { run.outcome.clone() } else { run.summary() }
+}
+
+/// What an operator wants to know next.
+fn note(watch: &WatchStatus) -> String {
+    let mut notes = Vec::new();
+    if !watch.registered {
+        notes.push("no file registers it".to_owned());
+    }
+    match &watch.runs[..] {
+        [] => {}
+        [run] => notes.push(format!("pid {} for {}", run.pid, duration(run.seconds))),
+        runs => notes.push(format!("{} running", runs.len())),
+    }
+    notes.extend(watch.next_start_seconds.map(|left| format!("next start in {}", duration(left))));
+    // The next start is one of those that wait.
+    if watch.waiting > usize::from(watch.next_start_seconds.is_some()) {
+        notes.push(format!("{} waiting", watch.waiting));
+    }
+    match watch.failures {
+        0 => {}
+        1 => notes.push("1 failure".to_owned()),
+        failures => notes.push(format!("{failures} failures in a row")),
+    }
+    notes.extend(watch.held.clone());
+    let last = watch.last_run.as_ref().map(|run| run.outcome.as_str());
+    if !matches!(last, Some("exit" | "signal" | "timeout" | "killed")) {
+        notes.extend(watch.error.clone());
+    }
+    notes.join(", ")
+}
