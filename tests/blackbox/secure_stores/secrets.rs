@@ -96,7 +96,7 @@ fn a_missing_credential_is_named_with_the_line_for_the_unit() {
          [stores.eu.sasl]\nusername = \"a\"\npassword = { credential = \"eu-password\" }\n",
     );
     let remedy = [
-        "twitcher.toml: sasl.password: credential \"eu-password\" is not there",
+        "twitcher.toml: stores.eu.sasl.password: credential \"eu-password\" is not there",
         "LoadCredential=eu-password:",
     ];
     sandbox.daemon_without_store().finish().expect(1).expect_said(&remedy);
