@@ -26,7 +26,8 @@
 //! * [`report`] has one typed report per event, and turns each into a log line and a count.
 //! * [`metrics`] has these counts, and how the daemon is at the moment, as Prometheus reads them.
 //! * [`control`] lets operators see and steer the daemon, over a socket that a thread of its own serves.
-//! * [`cli`] has one file per subcommand.
+//! * [`settings`] reads `twitcher.toml`, flags and environment variables into plain settings.
+//! * [`cli`] has one file or folder per subcommand.
 //! * [`sys`] is the only unsafe code.
 
 #![deny(unsafe_code)]

@@ -1,4 +1,4 @@
-//! The command line. Each subcommand has a file or a folder of its name; [`shared`] is for several of them.
+//! The command line. Each subcommand has a file or a folder of its name; `shared` is for several of them.
 
 use std::process::ExitCode;
 

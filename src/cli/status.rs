@@ -15,7 +15,7 @@ use super::shared::table::{self, Cell, Table, duration};
 use crate::control::client::{self, ControlError};
 use crate::control::status::{DaemonStatus, WatchStatus, problems};
 use crate::ledger::RunRecord;
-use crate::settings;
+use crate::settings::seconds;
 use crate::text::count;
 
 /// How often `--follow` asks the daemon. People do not look more often.
@@ -40,13 +40,7 @@ pub struct Status {
     #[arg(long, conflicts_with_all = ["follow", "json"])]
     check: bool,
     /// How long an action may run while an update waits for it, before its watch counts as stuck
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value = "600",
-        value_parser = settings::parse_seconds,
-        requires = "check"
-    )]
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds, requires = "check")]
     stuck_after: Duration,
     #[command(flatten)]
     control: ControlArgs,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::duration;
 use super::error::SettingsError;
-use super::seconds;
 use super::secret_setting::SecretSetting;
 
 /// Name of the file in the config directory.
@@ -119,12 +119,12 @@ impl SettingsFile {
     }
 
     pub(super) fn session_timeout(&self) -> Result<Option<Duration>, SettingsError> {
-        let timeout = self.session_timeout.map(seconds::above_zero).transpose();
+        let timeout = self.session_timeout.map(duration::positive).transpose();
         timeout.map_err(|reason| self.error("session_timeout", reason))
     }
 
     pub(super) fn stop_timeout(&self) -> Result<Option<Duration>, SettingsError> {
-        let timeout = self.stop_timeout.map(seconds::not_negative).transpose();
+        let timeout = self.stop_timeout.map(duration::not_negative).transpose();
         timeout.map_err(|reason| self.error("stop_timeout", reason))
     }
 

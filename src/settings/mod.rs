@@ -16,17 +16,18 @@
 //! * `store_choice` decides which store is meant, `stores` looks it up in the file, and `store_settings`
 //!   turns its sections into what connects to it.
 //! * `control` decides where the control socket is, who may use it, and where the metrics are served.
+//! * `environment` reads environment variables, and `duration` numbers of seconds.
 //! * `daemon` puts together what `twitcher run` needs, `client` what the other commands need.
 
 mod client;
 mod control;
 mod daemon;
+mod duration;
 mod environment;
 mod error;
 mod file;
 mod parse_error;
 mod read;
-mod seconds;
 mod secret_setting;
 mod store_choice;
 mod store_settings;
@@ -37,10 +38,10 @@ mod tests;
 pub use client::{client_socket, client_store};
 pub use control::ControlSettings;
 pub use daemon::{DaemonFlags, DaemonSettings};
+pub use duration::{positive_seconds, seconds};
 pub use environment::{absolute, config_path};
 pub use error::SettingsError;
 pub use file::SettingsFile;
 pub use read::read;
-pub use seconds::{parse_seconds, parse_seconds_above_zero};
 pub use store_choice::{StoreChoice, StoreFlags};
 pub use stores::{problems, store_names};

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::duration;
 use super::environment::variable;
 use super::error::{KeyError, SettingsError};
 use super::file::{SettingsFile, StoreSection, StoreSections};
-use super::seconds;
 use super::store_choice::{ChosenStore, StoreChoice, StoreFlags};
 use super::store_settings;
 use crate::model::{StoreName, StoreNames};
@@ -101,7 +101,7 @@ fn own_timeout(
     section: &StoreSection,
     file: &SettingsFile,
 ) -> Result<Option<Duration>, SettingsError> {
-    let timeout = section.session_timeout.map(seconds::above_zero).transpose();
+    let timeout = section.session_timeout.map(duration::positive).transpose();
     timeout.map_err(|reason| store_error(name, file, ("session_timeout", reason)))
 }
 

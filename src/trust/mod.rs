@@ -1,6 +1,6 @@
 //! Who may change what root runs, and how such files are opened.
 //!
-//! * [`rule`] judges one file, directory or link by its owner and mode.
+//! * `rule` judges one file, directory or link by its owner and mode.
 //! * [`root`] opens the config directory and everything in it by that rule.
 
 pub mod root;

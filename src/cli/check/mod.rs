@@ -72,7 +72,7 @@ impl Checker {
             Ok(metadata) => metadata.is_dir(),
             Err(error) => return self.reject(&format!("{}: {error}", path.display())),
         };
-        // The root decides which modules `import` finds, the trust who may have written the file.
+        // `root` decides which modules `import` finds, and `trust` who may have written the files.
         let (root, below, trust) = match (self.in_config_directory(path), is_directory) {
             (Some(below), _) => {
                 (self.config_path.clone(), below, Trust::of_this_process(self.allow_untrusted))

@@ -52,7 +52,7 @@ pub struct Run {
     pub dry_run: bool,
     /// How long running actions may take to end by themselves when the daemon stops; then they get SIGTERM
     /// and, 5 s later, SIGKILL [default: 10]
-    #[arg(long, value_name = "SECONDS", alias = "stop_timeout", value_parser = settings::parse_seconds)]
+    #[arg(long, value_name = "SECONDS", alias = "stop_timeout", value_parser = settings::seconds)]
     stop_timeout: Option<Duration>,
     /// Try Twitcher out: foreground, debug log to stdout, the configs in etc/examples even if others can
     /// change them, and a directory store of its own

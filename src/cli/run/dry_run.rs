@@ -6,7 +6,7 @@ use crate::cli::shared::table::{self, Cell, Table, duration};
 use crate::control::status::WatchStatus;
 use crate::daemon::{FinalStatus, PlannedRun};
 
-/// A line for each watch, by name.
+/// Renders one line per watch, sorted by name.
 pub fn show(ended: &mut FinalStatus) -> String {
     let FinalStatus { watches, planned, .. } = ended;
     WatchStatus::sort_by_name(watches);

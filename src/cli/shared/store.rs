@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::exit::Exit;
 use super::runtime::block_on;
 use crate::model::NodePath;
-use crate::settings::{self, StoreChoice, StoreFlags, client_store};
+use crate::settings::{StoreChoice, StoreFlags, client_store, positive_seconds};
 use crate::store::{Client, StoreUrl};
 
 /// Where the nodes are.
@@ -21,12 +21,7 @@ pub struct StoreArgs {
     #[arg(long, value_name = "HOST:PORT,...", value_parser = StoreUrl::from_servers)]
     zkservers: Option<StoreUrl>,
     /// Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        alias = "session_timeout",
-        value_parser = settings::parse_seconds_above_zero
-    )]
+    #[arg(long, value_name = "SECONDS", alias = "session_timeout", value_parser = positive_seconds)]
     session_timeout: Option<Duration>,
 }
 

@@ -7,10 +7,10 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::text::printable;
 
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
 
-/// A column is not made narrower than this, whatever the terminal: nobody could read it.
+/// No column is made narrower than this, because nobody could read it.
 const MIN_COLUMN_WIDTH: usize = 8;
 
 pub const GOOD: Style = AnsiColor::Green.on_default();
@@ -20,7 +20,7 @@ pub const ODD: Style = AnsiColor::Yellow.on_default();
 pub const PLAIN: Style = Style::new();
 const HEADER: Style = Style::new().bold();
 
-/// A text as one line, and how it looks. Control characters are escaped.
+/// One line of text, with its control characters escaped, and its style.
 #[derive(Clone, Debug)]
 pub struct Cell {
     text: String,
@@ -39,7 +39,8 @@ impl<T: AsRef<str>> From<T> for Cell {
     }
 }
 
-/// Rows below a header. Styles are escape codes, which whoever prints it takes out where they are not wanted.
+/// Rows below a header. Styles are escape codes, which [`print`](super::stdout::print) removes if they are
+/// not wanted.
 pub struct Table<const COLUMNS: usize> {
     rows: Vec<[Cell; COLUMNS]>,
 }
@@ -53,7 +54,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         self.rows.push(row);
     }
 
-    /// Its lines, each no wider than `width` where that is given: the widest columns are cut until they fit.
+    /// Renders the table. If `width` is given, the widest columns are cut until the lines fit.
     pub fn render(&self, width: Option<usize>) -> String {
         let mut widths = [0; COLUMNS];
         for row in &self.rows {
@@ -92,7 +93,7 @@ fn fit(widths: &mut [usize], limit: usize) {
     }
 }
 
-/// As much of the text as is no wider than `width`, with `…` for the rest.
+/// The beginning of the text that fits into `width`, with `…` in place of the rest.
 fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -105,12 +106,12 @@ fn cut(text: &str, width: usize) -> String {
     text.chars().take_while(fits).chain(['…']).collect()
 }
 
-/// How wide the terminal on stdout is; `None` if there is none.
+/// Width of stdout in columns, if it is a terminal.
 pub fn terminal_width() -> Option<usize> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into())
 }
 
-/// A duration in a few letters: `0.4s`, `12s`, `5m12s`, `3h02m`, `4d07h`.
+/// A duration in a few characters: `0.4s`, `12s`, `5m12s`, `3h02m`, `4d07h`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     match whole {

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use twitcher::config::files::{FileChange, start_with};
-use twitcher::trust::root::Root;
 use twitcher::config::scan;
 use twitcher::trust::Trust;
+use twitcher::trust::root::Root;
 
 use super::{Follower, stores};
 use crate::{DEADLINE, TWITCHER, settle, watch};

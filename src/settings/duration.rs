@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 /// Parses the value of a flag that must be above zero.
-pub fn parse_seconds_above_zero(text: &str) -> Result<Duration, String> {
-    above_zero(number(text)?)
+pub fn positive_seconds(text: &str) -> Result<Duration, String> {
+    positive(number(text)?)
 }
 
 /// Parses the value of a flag that may be zero.
-pub fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub fn seconds(text: &str) -> Result<Duration, String> {
     not_negative(number(text)?)
 }
 
@@ -17,10 +17,10 @@ fn number(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn not_negative(seconds: f64) -> Result<Duration, String> {
-    if seconds == 0.0 { Ok(Duration::ZERO) } else { above_zero(seconds) }
+    if seconds == 0.0 { Ok(Duration::ZERO) } else { positive(seconds) }
 }
 
-pub(super) fn above_zero(seconds: f64) -> Result<Duration, String> {
+pub(super) fn positive(seconds: f64) -> Result<Duration, String> {
     match Duration::try_from_secs_f64(seconds) {
         // ZooKeeper sends a session timeout as milliseconds in a signed 32-bit integer.
         Ok(duration) if !duration.is_zero() && duration.as_millis() <= i32::MAX as u128 => Ok(duration),
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn seconds_are_above_zero_and_finite() {
-        let seconds = parse_seconds_above_zero;
+        let seconds = positive_seconds;
         assert_eq!(seconds("10"), Ok(Duration::from_secs(10)));
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         for wrong in ["0", "-1", "nan", "inf", "1e300", "ten", ""] {
