@@ -1,18 +1,18 @@
-//! What may be in the output of actions, and in names that are logged: one line stays one line, nothing in it is a control
-//! character, and none is longer than promised.
+//! Fuzzes what gets into the log: the output of actions, and names. One line must stay one line without control
+//! characters, and must not be longer than promised.
 
 use arbitrary::Unstructured;
 use twitcher::action::output::{LineSplitter, MAX_LINE};
-use twitcher::report::log::{MAX_LINE_BYTES, lines};
+use twitcher::report::line::{MAX_LINE_BYTES, lines};
 use twitcher::text::printable;
 
-/// The longest that a byte gets by being escaped: `\u{1b}`.
+/// The length of the longest escape of one byte, such as `\u{1b}`.
 const LONGEST_ESCAPE: usize = "\\u{ffff}".len();
 
-/// What is added to a line that was cut.
+/// The length of what is added to a line that was cut.
 const CUT: usize = " ... (18446744073709551615 more bytes cut)".len();
 
-/// The first bytes say how the rest comes in pieces.
+/// The first byte of `data` says into how many pieces the rest is split.
 pub fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let pieces: u8 = input.arbitrary().unwrap_or(1);
@@ -29,7 +29,7 @@ pub fn run(data: &[u8]) {
         assert_eq!(printable(line.as_bytes()), *line, "what is printable stays as it is");
     }
 
-    // As the names of watches and the words of stores and scripts get there.
+    // Names of watches and messages of stores and scripts reach the log this way.
     let report = String::from_utf8_lossy(text);
     let logged = lines(&report);
     assert!(!logged.is_empty());

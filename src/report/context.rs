@@ -1,15 +1,16 @@
-//! What a report is about, for a log that can be searched by it.
+//! What a report is about, so that the journal can be searched by it.
 
 use std::slice::from_ref;
 
-use super::{PreviousRun, Report};
+use super::event::{PreviousRun, Report};
 use crate::model::{Subject, WatchKey};
 use crate::store::Exposure;
 
+/// The watches, the run and the node that a report is about; empty if it is about none.
 #[derive(Debug, Default)]
 pub struct LogContext<'a> {
     pub watches: &'a [&'a WatchKey],
-    /// As the action has it in `TWITCHER_RUN_ID`.
+    /// The action's `TWITCHER_RUN_ID`.
     pub run: Option<&'a str>,
     pub subject: Option<&'a Subject>,
 }

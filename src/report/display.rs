@@ -1,15 +1,15 @@
-//! Reports in words: the log's lines.
+//! How reports read as lines of the log.
 
-use crate::text::{count, quoted};
 use std::fmt;
 
-use super::{NodeRef, PreviousRun, Report, RunName, RunReport};
+use super::event::{NodeRef, PreviousRun, Report, RunName, RunReport};
+use super::held::{HeldSummary, force_command};
 use crate::action::run::{ExitStatus, Printed, Stream};
 use crate::ledger::LedgerEvent;
 use crate::model::{Facet, StoreName, Subject, WatchCommand};
 use crate::store::Exposure;
-use crate::text::printable;
-use crate::watch::{HoldReason, Reason, RunId};
+use crate::text::{count, printable};
+use crate::watch::{Reason, RunId};
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -197,6 +197,7 @@ impl fmt::Display for RunId {
         self.0.fmt(f)
     }
 }
+
 impl fmt::Display for NodeRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.store.is_default() {
@@ -240,7 +241,7 @@ impl fmt::Display for Exposure {
     }
 }
 
-/// `store`, or `store eu` where there are several.
+/// Shown as `store`, or as `store eu` where several are configured.
 struct Store<'a>(Option<&'a StoreName>);
 
 impl fmt::Display for Store<'_> {
@@ -250,7 +251,7 @@ impl fmt::Display for Store<'_> {
     }
 }
 
-/// `SIGHUP`, or `signal 34` for one that has no name.
+/// Shown as `SIGHUP`, or as `signal 34` if it has no name.
 struct SignalName(i32);
 
 impl fmt::Display for SignalName {
@@ -258,98 +259,6 @@ impl fmt::Display for SignalName {
         match nix::sys::signal::Signal::try_from(self.0) {
             Ok(signal) => f.write_str(signal.as_str()),
             Err(_) => write!(f, "signal {}", self.0),
-        }
-    }
-}
-
-/// What is held, and why: `version 7 has 0 bytes (not_empty)`.
-pub(crate) struct HeldSummary {
-    pub version: i64,
-    pub hold_reason: HoldReason,
-    pub facet: Facet,
-}
-
-impl fmt::Display for HeldSummary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let amount = |number| match self.facet {
-            Facet::Data => count(number, "byte"),
-            Facet::Children if number == 1 => "1 child".to_owned(),
-            Facet::Children => format!("{number} children"),
-            Facet::Tree => format!("{} below it", count(number, "node")),
-        };
-        write!(f, "version {} ", self.version)?;
-        match self.hold_reason {
-            HoldReason::TooMuch { bytes, limit } => {
-                write!(f, "has {} (max_data: {limit})", count(bytes, "byte"))
-            }
-            HoldReason::Empty => write!(f, "has {} (not_empty)", amount(0)),
-            HoldReason::Shrunk { amount: now, applied_size, limit } => {
-                let (now, limit) = (amount(now), limit.percent());
-                write!(f, "has {now}, where the last success had {applied_size} (max_shrink: {limit})")
-            }
-            HoldReason::HeldBefore => f.write_str("was held before the restart"),
-        }
-    }
-}
-
-/// What an operator calls to have a watch run what a guard holds.
-pub(crate) fn force_command(watch: &str) -> String {
-    format!("twitcher trigger --force {}", quoted(watch))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Share;
-
-    #[test]
-    fn what_is_held_is_counted_in_the_words_of_what_is_watched() {
-        let said = |facet, hold_reason| HeldSummary { version: 7, hold_reason, facet }.to_string();
-        let limit = Share::of_percent(12.5).unwrap();
-        let shrunk = |amount, applied_size| HoldReason::Shrunk { amount, applied_size, limit };
-        for (facet, hold_reason, expected) in [
-            (Facet::Data, HoldReason::Empty, "version 7 has 0 bytes (not_empty)"),
-            (Facet::Children, HoldReason::Empty, "version 7 has 0 children (not_empty)"),
-            (Facet::Tree, HoldReason::Empty, "version 7 has 0 nodes below it (not_empty)"),
-            (
-                Facet::Data,
-                shrunk(3, 8),
-                "version 7 has 3 bytes, where the last success had 8 (max_shrink: 12.5)",
-            ),
-            (
-                Facet::Children,
-                shrunk(1, 9),
-                "version 7 has 1 child, where the last success had 9 (max_shrink: 12.5)",
-            ),
-            (
-                Facet::Tree,
-                shrunk(1, 2),
-                "version 7 has 1 node below it, where the last success had 2 (max_shrink: 12.5)",
-            ),
-            (
-                Facet::Tree,
-                HoldReason::TooMuch { bytes: 11, limit: 10 },
-                "version 7 has 11 bytes (max_data: 10)",
-            ),
-            (Facet::Data, HoldReason::HeldBefore, "version 7 was held before the restart"),
-        ] {
-            assert_eq!(said(facet, hold_reason), expected);
-        }
-    }
-
-    #[test]
-    fn words_are_quoted_where_a_shell_would_not_take_them_as_they_are() {
-        for (word, expected) in [
-            ("/bin/sh", "/bin/sh"),
-            ("--name=ä", "--name=ä"),
-            ("", "''"),
-            ("a b", "'a b'"),
-            ("$HOME", "'$HOME'"),
-            ("it's", r"'it'\''s'"),
-            ("~", "'~'"),
-            ("#", "'#'"),
-        ] {
-            assert_eq!(quoted(word), expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Handing lines to a log daemon on this machine, which may be away, be restarted or hang.
+//! Hands lines to a log daemon on this machine, which may be missing, be restarted or hang.
 
 use std::collections::VecDeque;
 use std::io;
@@ -6,29 +6,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Level;
-use super::log::{LogLine, MAX_QUEUED_LINES};
+use super::level::Level;
+use super::line::{LogLine, MAX_QUEUED_LINES};
 
-/// How long a log daemon that is away is left alone between two attempts.
+/// The wait between two attempts to connect to a log daemon that is away.
 pub const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// A connection to a log daemon.
 pub trait LogDaemon: Sized {
-    /// As log lines call it.
+    /// Its name in log lines.
     const NAME: &str;
 
     fn connect() -> io::Result<Self>;
 
-    /// Blocks for [`RECONNECT_DELAY`] at most.
+    /// Blocks for at most [`RECONNECT_DELAY`].
     fn send(&mut self, line: &LogLine) -> io::Result<()>;
 }
 
-/// Keeps lines while the log daemon is away, and connects anew when it was restarted.
+/// Keeps at most [`MAX_QUEUED_LINES`] lines while the log daemon is away, and reconnects when it is back.
 pub struct LogForwarder<D> {
     daemon: Option<D>,
     unsent: VecDeque<LogLine>,
+    /// Lines that were dropped and are not reported yet.
     dropped: u64,
-    /// Counts those of all sinks, for ever.
+    /// All lines dropped since the start, also by [`super::log`].
     all_dropped: Arc<AtomicU64>,
     next_attempt: Option<Instant>,
 }
@@ -38,7 +39,7 @@ impl<D: LogDaemon> LogForwarder<D> {
         Self { daemon: None, unsent: VecDeque::new(), dropped: 0, all_dropped, next_attempt: None }
     }
 
-    /// Takes a line, to be sent by [`Self::send_unsent`].
+    /// Takes a line that [`Self::send_unsent`] will send. If there are too many, the oldest is dropped.
     pub fn write(&mut self, line: LogLine) {
         if self.unsent.len() == MAX_QUEUED_LINES {
             self.unsent.pop_front();
@@ -56,7 +57,7 @@ impl<D: LogDaemon> LogForwarder<D> {
         while let Some(line) = self.unsent.front() {
             let Some(daemon) = connected(&mut self.daemon, &mut self.next_attempt) else { return };
             if daemon.send(line).is_err() {
-                // Most likely the daemon behind the socket was restarted: once more on a new socket.
+                // Most likely the log daemon was restarted, so a new socket will do.
                 self.daemon = None;
                 let again = connected(&mut self.daemon, &mut self.next_attempt);
                 if again.is_none_or(|daemon| daemon.send(line).is_err()) {

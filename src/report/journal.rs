@@ -1,5 +1,5 @@
-//! Lines for systemd's journal in its own protocol, so that `journalctl TWITCHER_WATCH=git.twc:deploy` finds those of
-//! one watch.
+//! Sends lines to systemd's journal in its own protocol, with fields: `journalctl TWITCHER_WATCH=git.twc:deploy`
+//! finds the lines of one watch.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -7,13 +7,15 @@ use std::os::unix::net::UnixDatagram;
 
 use nix::sys::stat::fstat;
 
-use super::Level;
 use super::context::LogContext;
 use super::forwarder::{LogDaemon, RECONNECT_DELAY};
-use super::log::{LogLine, MAX_LINE_BYTES};
+use super::level::Level;
+use super::line::{LogLine, MAX_LINE_BYTES};
 
-/// Whether stdout or stderr goes to the journal: `JOURNAL_STREAM` names it, and may be left over from a process whose
-/// output it was (systemd.exec(5)).
+/// Whether stdout or stderr goes to the journal.
+///
+/// `JOURNAL_STREAM` holds the journal's device and inode (systemd.exec(5)). It must be compared, because a parent
+/// that redirects the output may have left the variable behind.
 pub fn is_connected() -> bool {
     let Ok(journal) = std::env::var("JOURNAL_STREAM") else { return false };
     let is_it = |fd: &dyn AsFd| {
@@ -30,7 +32,7 @@ impl LogDaemon for Journal {
     fn connect() -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.connect("/run/systemd/journal/socket")?;
-        // A journal that hangs must not hang us for ever: what it does not take waits in our queue.
+        // If the journal hangs, lines wait in the forwarder's queue and not in this call.
         socket.set_write_timeout(Some(RECONNECT_DELAY))?;
         Ok(Self(socket))
     }
@@ -41,7 +43,7 @@ impl LogDaemon for Journal {
 }
 
 fn datagram(line: &LogLine) -> Vec<u8> {
-    // As syslog(3) has them.
+    // The numbers of syslog(3).
     let priority = match line.level {
         Level::Error => "3",
         Level::Warning => "4",
@@ -53,13 +55,13 @@ fn datagram(line: &LogLine) -> Vec<u8> {
     add(&mut datagram, "MESSAGE", &line.text);
     add(&mut datagram, "PRIORITY", priority);
     add(&mut datagram, "SYSLOG_IDENTIFIER", "twitcher");
-    // Daemon.
+    // LOG_DAEMON of syslog(3).
     add(&mut datagram, "SYSLOG_FACILITY", "3");
     datagram.extend_from_slice(&line.fields);
     datagram
 }
 
-/// What a report is about, as [`LogLine::fields`]. What would make them longer than [`MAX_LINE_BYTES`] is left out.
+/// Encodes what a report is about for [`LogLine::fields`]. Fields beyond [`MAX_LINE_BYTES`] are left out.
 pub fn fields(context: &LogContext<'_>) -> Vec<u8> {
     let watches = context.watches.iter().map(|watch| ("TWITCHER_WATCH", watch.to_string()));
     let run = context.run.map(|run| ("TWITCHER_RUN_ID", run.to_owned()));
@@ -73,7 +75,7 @@ pub fn fields(context: &LogContext<'_>) -> Vec<u8> {
     fields
 }
 
-/// A newline ends a value, so that one with a newline in it goes with its length before it.
+/// Adds one field. A newline ends a value, so a value that has one is preceded by its length instead of `=`.
 fn add(fields: &mut Vec<u8>, name: &str, value: &str) {
     fields.extend_from_slice(name.as_bytes());
     if value.contains('\n') {
@@ -100,8 +102,8 @@ mod tests {
             fields: fields(&context),
             ..LogLine::new(Level::Warning, "git.twc:deploy run 7".into())
         };
-        let expected = "MESSAGE=git.twc:deploy run 7\nPRIORITY=4\nSYSLOG_IDENTIFIER=twitcher\nSYSLOG_FACILITY=3\n\
-                        TWITCHER_RUN_ID=19a.1-7\nTWITCHER_ZNODE=/git/head\nTWITCHER_WATCH=git.twc:deploy\n";
+        let expected = "MESSAGE=git.twc:deploy run 7\nPRIORITY=4\nSYSLOG_IDENTIFIER=twitcher\n\
+                        SYSLOG_FACILITY=3\nTWITCHER_RUN_ID=19a.1-7\nTWITCHER_ZNODE=/git/head\nTWITCHER_WATCH=git.twc:deploy\n";
         assert_eq!(String::from_utf8(datagram(&line)).unwrap(), expected);
     }
 

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Log, Report};
+use super::event::Report;
+use super::log::Log;
 
-/// Counts reports. It is called for every report, and must not block.
+/// Counts reports. The daemon's loop calls it for every report, so it must not block.
 pub trait Count: Send + Sync {
     fn count(&self, report: &Report<'_>);
 }
 
-/// Counts every report, and logs those that the log wants. Cheap to clone; it never blocks.
+/// Counts every report, and logs those that the log wants. A clone is cheap, and no call blocks.
 #[derive(Clone)]
 pub struct Reporter {
     log: Log,
@@ -26,7 +27,7 @@ impl Reporter {
         self.log.report(report);
     }
 
-    /// As [`Log::dropped_lines`].
+    /// Forwards to [`Log::dropped_lines`].
     pub fn dropped_lines(&self) -> u64 {
         self.log.dropped_lines()
     }

@@ -1,13 +1,13 @@
-//! Lines for a syslog daemon, facility daemon, through `/dev/log`.
+//! Sends lines to the local syslog daemon through `/dev/log`, with the facility daemon.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
 
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
-use super::Level;
 use super::forwarder::{LogDaemon, RECONNECT_DELAY};
-use super::log::LogLine;
+use super::level::Level;
+use super::line::LogLine;
 
 pub struct Syslog(Logger<LoggerBackend, Formatter3164>);
 
@@ -17,7 +17,7 @@ impl LogDaemon for Syslog {
     fn connect() -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.connect("/dev/log")?;
-        // A syslog daemon that hangs must not hang us for ever: what it does not take waits in our queue.
+        // If the syslog daemon hangs, lines wait in the forwarder's queue and not in this call.
         socket.set_write_timeout(Some(RECONNECT_DELAY))?;
         let formatter = Formatter3164 {
             facility: Facility::LOG_DAEMON,

@@ -1,0 +1,257 @@
+//! What the daemon reports.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::action::run::{ExitStatus, Printed};
+use crate::action::spawn::StartError;
+use crate::ledger::LedgerEvent;
+use crate::model::{StoreName, Subject, WatchCommand, WatchKey, WatchSpec};
+use crate::store::Exposure;
+use crate::watch::{Event, HoldReason, Reason, RunId};
+
+/// One event. `store` is the store's name, or `None` where only one store is configured.
+#[derive(Debug)]
+pub enum Report<'a> {
+    Starting {
+        version: &'a str,
+        store: &'a str,
+        config: &'a str,
+    },
+    /// The addresses at which operators reach the daemon.
+    Serving {
+        control: Option<&'a Path>,
+        metrics: Option<SocketAddr>,
+    },
+    /// Operators cannot reach the daemon at one of its addresses. Actions run all the same.
+    NotServing {
+        what: &'a str,
+    },
+    /// All configs were read for the first time.
+    Ready {
+        watches: usize,
+    },
+    Stopping {
+        signal: &'a str,
+        running: usize,
+    },
+    Stopped,
+    /// A problem of the daemon as a whole, which goes on; `what` includes the remedy.
+    Problem {
+        what: &'a str,
+    },
+
+    StoreConnected {
+        store: Option<&'a StoreName>,
+        /// The server and session.
+        what: &'a str,
+        /// `None` for the first connection.
+        downtime: Option<Duration>,
+    },
+    StoreDisconnected {
+        store: Option<&'a StoreName>,
+        reason: &'a str,
+    },
+    /// A store that was disconnected before cannot be reached until somebody acts.
+    StoreRefused {
+        store: Option<&'a StoreName>,
+        reason: &'a str,
+    },
+    StoreExposed {
+        store: Option<&'a StoreName>,
+        what: &'a Exposure,
+    },
+    StoreDegraded {
+        store: Option<&'a StoreName>,
+        reason: &'a str,
+    },
+    NodeObserved {
+        node: NodeRef<'a>,
+    },
+    NodeUnreadable {
+        node: NodeRef<'a>,
+        watches: &'a [&'a WatchKey],
+        reason: &'a str,
+    },
+    NodeReadable {
+        node: NodeRef<'a>,
+    },
+    /// A resync found a change that the store had not announced; `total` counts such changes since the start.
+    NodeChangeMissed {
+        node: NodeRef<'a>,
+        total: u64,
+    },
+
+    ConfigReload {
+        requested_by: &'a str,
+    },
+    ConfigLoaded {
+        file: &'a str,
+        added: usize,
+        changed: usize,
+        removed: usize,
+    },
+    ConfigRemoved {
+        file: &'a str,
+        watches: usize,
+    },
+    /// `error` begins with the file's path.
+    ConfigFailed {
+        error: &'a str,
+    },
+    /// `warning` begins with the file's path.
+    ConfigWarning {
+        warning: &'a str,
+    },
+    WatchAdded {
+        watch: &'a WatchKey,
+        node: NodeRef<'a>,
+    },
+    WatchChanged {
+        watch: &'a WatchKey,
+        node: NodeRef<'a>,
+    },
+    WatchRemoved {
+        watch: &'a WatchKey,
+    },
+
+    Run {
+        run: RunName<'a>,
+        what: RunReport<'a>,
+    },
+    /// At the start, the ledger had a run whose end it did not know.
+    PreviousRun {
+        watch: &'a WatchKey,
+        what: PreviousRun<'a>,
+    },
+    Ledger {
+        event: &'a LedgerEvent,
+    },
+    /// Run mode DISCARD ignored an update.
+    Discarded {
+        watch: &'a WatchKey,
+        version: i64,
+    },
+    /// A guard holds an update.
+    Held {
+        watch: &'a WatchKey,
+        node: NodeRef<'a>,
+        version: i64,
+        hold_reason: HoldReason,
+        /// False if many updates of the same watch were held shortly before: the level is then lower.
+        warn: bool,
+    },
+    /// Run mode PARALLEL replaced a waiting update by a newer one.
+    Superseded {
+        watch: &'a WatchKey,
+        total: u64,
+    },
+    /// An update is not tried again; if `stopped`, neither is any later one (`on_failure: STOP`).
+    GaveUp {
+        watch: &'a WatchKey,
+        failures: u32,
+        stopped: bool,
+    },
+    /// An operator gave a command.
+    Ordered {
+        watch: &'a WatchKey,
+        command: WatchCommand,
+    },
+    /// A watch was paused before it was loaded.
+    StaysPaused {
+        watch: &'a WatchKey,
+    },
+    /// A failure stopped a watch before the daemon was started.
+    StaysStopped {
+        watch: &'a WatchKey,
+    },
+}
+
+/// Names a run: its watch, node and number.
+#[derive(Clone, Copy, Debug)]
+pub struct RunName<'a> {
+    pub watch: &'a WatchKey,
+    pub subject: &'a Subject,
+    /// The number that log lines show.
+    pub number: RunId,
+    /// The value of the action's `TWITCHER_RUN_ID`, which no other run ever has.
+    pub id: &'a str,
+}
+
+/// What became of a run that an earlier daemon started.
+#[derive(Debug)]
+pub enum PreviousRun<'a> {
+    StillRunning {
+        run: RunId,
+        id: &'a str,
+        pid: i32,
+    },
+    /// Its id.
+    Ended(&'a str),
+    /// Its id, and why the daemon cannot learn when it ends. It may still run.
+    Unwatchable(&'a str, &'a std::io::Error),
+}
+
+/// What happened to one run.
+#[derive(Debug)]
+pub enum RunReport<'a> {
+    Started {
+        event: Event,
+        node: NodeRef<'a>,
+        version: i64,
+        pid: i32,
+        /// The time until the program executed, from when the update arrived or, if its definition delays it,
+        /// from the end of that delay.
+        latency: Duration,
+    },
+    NotStarted {
+        command: &'a str,
+        error: &'a StartError,
+    },
+    Printed(&'a Printed),
+    /// The action was sent its `notify_signal`.
+    Notified {
+        signal: i32,
+    },
+    /// The action was sent SIGTERM.
+    Terminated {
+        reason: Reason,
+    },
+    /// The action was sent SIGKILL.
+    Killed,
+    Ended {
+        outcome: &'a ExitStatus,
+        ended_by: Option<Reason>,
+        took: Duration,
+    },
+    /// It was not started: the action wants changes only, and there are none since it last succeeded.
+    Unchanged,
+    /// It could not be started for want of resources, and is tried again.
+    Postponed {
+        after: Duration,
+    },
+    /// It failed, the last of `failures` in a row, and is tried again.
+    Retry {
+        failures: u32,
+        attempts: u32,
+        after: Duration,
+    },
+    /// The daemon could not learn how it ended.
+    Lost {
+        error: &'a std::io::Error,
+    },
+}
+
+/// What a watch follows, with the store's name unless that is `default`: `/git/head`, `eu:/members (children)`.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeRef<'a> {
+    pub store: &'a StoreName,
+    pub subject: &'a Subject,
+}
+
+impl<'a> NodeRef<'a> {
+    pub fn of(spec: &'a WatchSpec) -> Self {
+        Self { store: &spec.store, subject: &spec.subject }
+    }
+}

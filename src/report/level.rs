@@ -1,0 +1,89 @@
+//! How much a report matters.
+
+use super::event::{PreviousRun, Report, RunReport};
+use crate::action::run::ExitStatus;
+use crate::ledger::LedgerEvent;
+
+/// The level of a log line. Without flags, the log takes [`Level::Notice`] and above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Error,
+    Warning,
+    Notice,
+    Info,
+    Debug,
+}
+
+impl Level {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Error => "ERROR",
+            Level::Warning => "WARNING",
+            Level::Notice => "NOTICE",
+            Level::Info => "INFO",
+            Level::Debug => "DEBUG",
+        }
+    }
+}
+
+impl Report<'_> {
+    pub fn level(&self) -> Level {
+        match self {
+            Report::ConfigFailed { .. }
+            | Report::GaveUp { .. }
+            | Report::StaysStopped { .. }
+            | Report::NodeUnreadable { .. }
+            | Report::Ledger { event: LedgerEvent::Lost { .. } | LedgerEvent::Quarantined { .. } }
+            | Report::PreviousRun { what: PreviousRun::Unwatchable(..), .. }
+            | Report::StoreDegraded { .. }
+            | Report::Problem { .. } => Level::Error,
+            Report::StoreDisconnected { .. }
+            | Report::StoreRefused { .. }
+            | Report::StoreExposed { .. }
+            | Report::NotServing { .. }
+            | Report::NodeChangeMissed { .. }
+            | Report::ConfigWarning { .. }
+            | Report::Held { warn: true, .. }
+            | Report::Superseded { .. } => Level::Warning,
+            Report::Starting { .. }
+            | Report::Ready { .. }
+            | Report::Stopping { .. }
+            | Report::Stopped
+            | Report::StoreConnected { .. }
+            | Report::NodeReadable { .. }
+            | Report::Ledger { event: LedgerEvent::Back }
+            | Report::PreviousRun {
+                what: PreviousRun::StillRunning { .. } | PreviousRun::Ended(_), ..
+            }
+            | Report::ConfigReload { .. }
+            | Report::Serving { .. }
+            | Report::Ordered { .. }
+            | Report::StaysPaused { .. }
+            | Report::ConfigLoaded { .. }
+            | Report::ConfigRemoved { .. } => Level::Notice,
+            Report::WatchAdded { .. }
+            | Report::WatchChanged { .. }
+            | Report::WatchRemoved { .. }
+            | Report::Held { warn: false, .. }
+            | Report::Discarded { .. } => Level::Info,
+            Report::NodeObserved { .. } => Level::Debug,
+            Report::Run { what, .. } => what.level(),
+        }
+    }
+}
+
+impl RunReport<'_> {
+    fn level(&self) -> Level {
+        match self {
+            RunReport::NotStarted { .. } | RunReport::Lost { .. } => Level::Error,
+            RunReport::Ended { outcome: ExitStatus::Exited(0), ended_by: None, .. } => Level::Info,
+            RunReport::Ended { .. }
+            | RunReport::Postponed { .. }
+            | RunReport::Retry { .. }
+            | RunReport::Terminated { .. }
+            | RunReport::Killed => Level::Warning,
+            RunReport::Started { .. } | RunReport::Printed(_) => Level::Notice,
+            RunReport::Notified { .. } | RunReport::Unchanged => Level::Info,
+        }
+    }
+}
