@@ -1,5 +1,5 @@
-//! What may have become of the ledger on the disk: whatever it is, it can be used, or is set aside and a new one begun, or
-//! said to be unusable; and what is read from it can be worked with.
+//! Fuzzes the ledger's files. Whatever is on the disk, the daemon must be able to use it, or set it aside for
+//! a new ledger, or report that it cannot be used; and must be able to work with what it reads.
 
 use std::fs;
 use std::path::Path;
@@ -22,30 +22,31 @@ const CONFIG: &str = "git.twc";
 const WATCHES: [&str; 2] = ["pull", "git.twc-2"];
 const RUN: &str = "19a.1-7";
 
-/// A ledger as it should be: what is in its database, and what is in its log.
+/// An undamaged ledger: the contents of its database and of its write-ahead log.
 #[derive(Clone)]
 struct Seed {
     main: Vec<u8>,
     log: Vec<u8>,
 }
 
-/// The first byte says what the others are: the files themselves, or what befalls a sound ledger.
+/// The first byte of `data` says what the others are: the files themselves, or what happens to an undamaged
+/// ledger.
 pub fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let dir = tempfile::tempdir().expect("a directory");
-    if lay(dir.path(), &mut input).is_err() {
+    if write_ledger(dir.path(), &mut input).is_err() {
         return;
     }
-    use_it(dir.path(), &mut input);
-    // What another daemon finds.
+    use_ledger(dir.path(), &mut input);
+    // The next daemon must find what this one recorded.
     let mut ledger = Ledger::open(dir.path());
     if ledger.lost_reason().is_none() && ledger.next_event().is_none() {
-        assert!(ledger.load_watches(CONFIG).contains_key(WATCHES[0]), "what was noted is gone");
+        assert!(ledger.load_watches(CONFIG).contains_key(WATCHES[0]), "a record is gone");
     }
 }
 
-/// Puts a ledger there that something happened to.
-fn lay(dir: &Path, input: &mut Unstructured<'_>) -> Result<()> {
+/// Writes a ledger into `dir`, damaged in a way that `input` chooses.
+fn write_ledger(dir: &Path, input: &mut Unstructured<'_>) -> Result<()> {
     let [main, log] = [dir.join(FILE), dir.join(format!("{FILE}-wal"))];
     let write = |seed: &Seed| {
         fs::write(&main, &seed.main).expect("room");
@@ -60,8 +61,8 @@ fn lay(dir: &Path, input: &mut Unstructured<'_>) -> Result<()> {
             write(&Seed { main, log });
         }
         1 | 2 => {
-            let [rested, busy] = seeds();
-            let mut seed = if input.arbitrary()? { busy.clone() } else { rested.clone() };
+            let [closed, open] = seeds();
+            let mut seed = if input.arbitrary()? { open.clone() } else { closed.clone() };
             while !input.is_empty() && input.arbitrary()? {
                 let file = if input.arbitrary()? { &mut seed.log } else { &mut seed.main };
                 damage(file, input)?;
@@ -86,7 +87,7 @@ fn damage(file: &mut Vec<u8>, input: &mut Unstructured<'_>) -> Result<()> {
     match input.int_in_range(0..=3)? {
         0 => file.truncate(at),
         1 => {
-            // A page of another time.
+            // Copies one page over another.
             let (from, to) = (at / 4096 * 4096, usize::from(input.arbitrary::<u8>()?) * 4096);
             let page: Vec<u8> = file[from..].iter().take(4096).copied().collect();
             file.iter_mut().skip(to).zip(page).for_each(|(old, new)| *old = new);
@@ -99,7 +100,7 @@ fn damage(file: &mut Vec<u8>, input: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Changes a column of a table to what no daemon writes.
+/// Sets a column to a value that no daemon writes, in one row or in all.
 fn falsify(main: &Path, input: &mut Unstructured<'_>) -> Result<()> {
     let (table, one, columns) = input.choose(&COLUMNS)?;
     let rows = if input.arbitrary()? { *one } else { "TRUE" };
@@ -112,16 +113,16 @@ fn falsify(main: &Path, input: &mut Unstructured<'_>) -> Result<()> {
         4 => Value::Blob(input.arbitrary::<&[u8]>()?.into()),
         _ => Value::Text(input.arbitrary::<&str>()?.into()),
     };
-    // As text that is none, too.
+    // A cast also makes text that is no UTF-8.
     let cast = if input.arbitrary()? { "CAST(?1 AS TEXT)" } else { "?1" };
     let connection = Connection::open(main).expect("a sound ledger");
     connection.pragma_update(None, "ignore_check_constraints", true).expect("a setting");
-    // What the tables themselves forbid cannot be there.
+    // The tables themselves refuse some values.
     let _ = connection.execute(&format!("UPDATE {table} SET {column} = {cast} WHERE {rows}"), [value]);
     Ok(())
 }
 
-/// Of each table its name, what is true of one of its rows, and what it has.
+/// For each table its name, a condition that one of its rows fulfils, and its columns.
 const COLUMNS: [(&str, &str, &[&str]); 2] = [
     (
         "watches",
@@ -181,20 +182,23 @@ const COLUMNS: [(&str, &str, &[&str]); 2] = [
     ),
 ];
 
-/// As a daemon does that starts, runs something and ends.
-fn use_it(dir: &Path, input: &mut Unstructured<'_>) {
+/// Does what a daemon does that starts, runs something and stops.
+fn use_ledger(dir: &Path, input: &mut Unstructured<'_>) {
     let mut ledger = Ledger::open(dir);
     let first = ledger.next_event();
     assert!(ledger.lost_reason().is_none() || matches!(first, Some(LedgerEvent::Lost { .. })));
     for stored in ledger.load_watches(CONFIG).into_values() {
-        let record = Record { snapshot: stored.snapshot, same_subject: true, same_definition: true };
-        let recovery = Recovery { record: Some(record), ..Recovery::default() };
+        let known = Record { snapshot: stored.snapshot, same_subject: true, same_definition: true };
+        let recovery = Recovery { record: Some(known), ..Recovery::default() };
         watch::live(Policy { max_parallel: 2, ..Policy::UNLOADED }, recovery, input);
     }
     for UnfinishedRun { intent, process, .. } in ledger.unfinished() {
-        assert!(process.is_none_or(|ProcessId { pid, .. }| pid > 0), "no process, but a group: {process:?}");
+        assert!(
+            process.is_none_or(|ProcessId { pid, .. }| pid > 0),
+            "this names a process group: {process:?}"
+        );
         drop(intent.watch.to_string());
-        // When it is to be ended, on the daemon's clock.
+        // The daemon computes the end of the timeout, which must not overflow.
         let _ = intent.timeout.map(|timeout| Duration::from_secs(1) + timeout);
         ledger.record_intent_again(&intent);
     }
@@ -205,24 +209,24 @@ fn use_it(dir: &Path, input: &mut Unstructured<'_>) {
         }
     }
     let _ = (ledger.output(RUN), ledger.output("7"));
-    note(&mut ledger, "19b.1-1");
+    record(&mut ledger, "19b.1-1");
     ledger.end_unfinished(|run| run == RUN);
     ledger.retire(&key(WATCHES[1]));
     ledger.prune_watches(|watch| &*watch.description == WATCHES[0]);
     ledger.commit();
-    let news = ledger.next_event();
+    let second = ledger.next_event();
     assert!(
         ledger.lost_reason().is_none()
-            || [first, news].iter().any(|news| matches!(news, Some(LedgerEvent::Lost { .. })))
+            || [first, second].iter().any(|event| matches!(event, Some(LedgerEvent::Lost { .. })))
     );
-    // What was set aside on the way took with it what was noted until then: it is told again.
-    note(&mut ledger, "19b.1-2");
+    // If the ledger was set aside meanwhile, what was recorded before is gone, and is recorded again.
+    record(&mut ledger, "19b.1-2");
     ledger.commit();
     let _ = ledger.size();
 }
 
-/// Notes the watches, and a run.
-fn note(ledger: &mut Ledger, run: &str) {
+/// Records the watches, and a run.
+fn record(ledger: &mut Ledger, run: &str) {
     let version = Version { incarnation: 1, revision: 2, number: 3 };
     let snapshot = Snapshot {
         seen: Some(Seen::Present(version)),
@@ -266,7 +270,7 @@ fn key(description: &str) -> WatchKey {
     WatchKey { file: CONFIG.into(), description: description.into() }
 }
 
-/// One that a daemon left, and one that it was killed over.
+/// The ledger of a daemon that stopped, and that of a daemon that was killed.
 fn seeds() -> &'static [Seed; 2] {
     static SEEDS: OnceLock<[Seed; 2]> = OnceLock::new();
     SEEDS.get_or_init(|| {
@@ -276,10 +280,10 @@ fn seeds() -> &'static [Seed; 2] {
             log: fs::read(dir.path().join(format!("{FILE}-wal"))).unwrap_or_default(),
         };
         let mut ledger = Ledger::open(dir.path());
-        note(&mut ledger, "19a.1-6");
+        record(&mut ledger, "19a.1-6");
         ledger.commit();
-        let busy = read();
+        let open = read();
         drop(ledger);
-        [read(), busy]
+        [read(), open]
     })
 }

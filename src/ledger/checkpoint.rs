@@ -1,5 +1,5 @@
-//! Brings the log back into the database, on a thread of its own: that waits for the disk, and the daemon's loop
-//! must not.
+//! Checkpoints: a thread of its own copies the write-ahead log into the database. That waits for the disk,
+//! and the daemon's loop must not.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -10,18 +10,21 @@ use rusqlite::{Connection, OpenFlags, Row};
 
 use super::files::{FileIds, Files};
 
-/// Each takes two syncs. If so many do not catch up, the daemon is busy, and the next call may find a better time.
+/// How many passes one checkpoint makes at most. A pass takes two syncs; if so many do not catch up with the
+/// daemon's writes, the next checkpoint may find a quieter time.
 const MAX_PASSES: usize = 8;
 
-/// A log of 16 MiB, of which the disk must not be filled however busy the daemon is.
+/// A log of 16 MiB. Above this size a checkpoint makes the daemon wait, so that the log cannot fill the disk
+/// however much the daemon writes.
 const MAX_WAL_PAGES: i64 = 4096;
 
-/// How long the daemon may be kept from writing by a checkpoint that waits for a reader: no transaction of ours takes
-/// longer, and the daemon waits longer before it gives up.
+/// How long such a checkpoint waits for the daemon's transaction, and then for readers while the daemon
+/// cannot write. No transaction of the daemon takes longer, and the daemon waits longer before it gives up
+/// ([`BUSY_TIMEOUT`](super::database::BUSY_TIMEOUT)).
 const FULL_CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(10);
 
-/// The thread sleeps until it is told to work, and is there from the first time on. It has a connection only while
-/// it works, so that nothing of it has to be looked after meanwhile.
+/// A thread that makes checkpoints on request. It starts with the first request, and has a connection only
+/// while it works.
 pub(super) struct Checkpointer {
     files: Files,
     worker: Option<Worker>,
@@ -30,7 +33,7 @@ pub(super) struct Checkpointer {
 struct Worker {
     jobs: SyncSender<FileIds>,
     done: Receiver<()>,
-    /// Whether it was given a job that it has not said to be done.
+    /// Whether it has a job that it has not reported as done.
     busy: bool,
     thread: JoinHandle<()>,
 }
@@ -40,8 +43,8 @@ impl Checkpointer {
         Self { files, worker: None }
     }
 
-    /// Has a checkpoint made soon, unless one is being made. Returns whether it will be.
-    pub(super) fn ask(&mut self, file_ids: FileIds) -> bool {
+    /// Requests a checkpoint. Returns false if one is being made already, or no thread can be started.
+    pub(super) fn request(&mut self, file_ids: FileIds) -> bool {
         if !self.is_idle(Duration::ZERO) {
             return false;
         }
@@ -49,42 +52,42 @@ impl Checkpointer {
             return false;
         };
         worker.busy = worker.jobs.try_send(file_ids).is_ok();
-        let asked = worker.busy;
+        let requested = worker.busy;
         self.worker = Some(worker);
-        asked
+        requested
     }
 
-    /// Whether nothing of it touches the files, or will not after at most `timeout`.
+    /// Whether no checkpoint is being made; waits for one at most `timeout`.
     pub(super) fn is_idle(&mut self, timeout: Duration) -> bool {
         let Some(worker) = &mut self.worker else { return true };
         worker.busy = worker.busy && worker.done.recv_timeout(timeout).is_err();
         !worker.busy
     }
 
-    /// Ends the thread, when it has done what it is at.
-    pub(super) fn end(&mut self) {
+    /// Ends the thread after its present job.
+    pub(super) fn stop(&mut self) {
         let Some(Worker { jobs, done, busy: _, thread }) = self.worker.take() else { return };
         drop((jobs, done));
-        // It fails if the thread panicked, which then has been said.
+        // This fails if the thread panicked, which was reported then.
         let _ = thread.join();
     }
 }
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        self.end();
+        self.stop();
     }
 }
 
 impl Worker {
-    /// `None` if there are no threads left: then the log grows until there are.
+    /// `None` if no thread can be started: the log then grows until one can.
     fn start(files: Files) -> Option<Self> {
-        let (jobs, orders) = sync_channel(1);
-        let (ready, done) = sync_channel(1);
+        let (jobs, received) = sync_channel(1);
+        let (reply, done) = sync_channel(1);
         let work = move || {
-            for file_ids in orders {
+            for file_ids in received {
                 checkpoint(&files, &file_ids);
-                if ready.send(()).is_err() {
+                if reply.send(()).is_err() {
                     break;
                 }
             }
@@ -100,22 +103,22 @@ fn checkpoint(files: &Files, file_ids: &FileIds) {
         return;
     }
     let Ok(connection) = Connection::open_with_flags(files.main(), flags) else { return };
-    // Were it the last one, it would delete the log by its name, whosever that is by now.
+    // The last connection to close would delete the log by its name, which may be another's by now.
     let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-    // What goes wrong here goes wrong again where it is said.
+    // An error here also meets the daemon's own connection, which reports it.
     let _ = catch_up(&connection);
     if files.check(file_ids).is_err() {
-        // As in `Database::leave`.
+        // See `Database::abandon`.
         std::mem::forget(connection);
     }
 }
 
-/// The log begins anew only if nothing was written while the last of it was copied. So each pass is shorter than the
-/// one before, until one falls between two commits.
+/// Copies the log in passes until all of it is copied: only then does the log start over. Each pass copies
+/// what was written during the one before, so passes get shorter until one fits between two commits.
 fn catch_up(connection: &Connection) -> rusqlite::Result<()> {
     let mut left = 0;
     for _ in 0..MAX_PASSES {
-        // It waits for nobody, and nobody for it.
+        // A passive checkpoint waits for nobody, and nobody waits for it.
         let (log, copied) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], pages)?;
         if copied >= log {
             return Ok(());
@@ -123,14 +126,14 @@ fn catch_up(connection: &Connection) -> rusqlite::Result<()> {
         left = log;
     }
     if left > MAX_WAL_PAGES {
-        // This keeps the daemon from writing while the rest is synced, but not while it waits for a reader.
+        // The daemon cannot write while the rest is copied and synced, but it does not wait for slow readers.
         connection.busy_timeout(FULL_CHECKPOINT_TIMEOUT)?;
         connection.query_row("PRAGMA wal_checkpoint(FULL)", [], pages)?;
     }
     Ok(())
 }
 
-/// How many pages the log has, and how many of them are copied.
+/// Reads how many pages the log has, and how many of them are copied.
 fn pages(row: &Row<'_>) -> rusqlite::Result<(i64, i64)> {
     Ok((row.get(1)?, row.get(2)?))
 }

@@ -1,4 +1,4 @@
-//! An open ledger: a connection, its transaction, and the files it rests on.
+//! An open ledger: a connection with its transaction, and the files that it rests on.
 
 use std::time::Duration;
 use std::{fs, io};
@@ -9,22 +9,26 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use super::error::LedgerError;
 use super::files::{FileIds, Files};
 
-/// How long a call waits for somebody else's transaction, which holds up the whole daemon: an operator's statement is
-/// over by then, an open transaction is not.
+/// How long a call waits for another process's transaction, which holds up the whole daemon. A single
+/// statement of an operator ends within this time; a transaction that an operator keeps open does not.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// SQLite's own default: a log of some 4 MiB.
+/// After how many written pages a checkpoint is due: SQLite's own default, which is a log of some 4 MiB.
 const CHECKPOINT_PAGES: usize = 1000;
 
-/// A write changes a leaf of its table and one of an index. Those of one commit share some, so this is the most.
+/// A write changes one leaf of its table and one of an index. The writes of a commit share some, so this is
+/// an upper bound.
 const PAGES_PER_WRITE: usize = 2;
 
-const PAGE: usize = 4096;
+/// SQLite's page size in bytes.
+const PAGE_BYTES: usize = 4096;
 
-/// Of this number are the tables of `schema.sql`. It grows with whatever an older daemon could not cope with.
+/// The version of the tables in `schema.sql`. It grows with every change that an older daemon could not
+/// handle.
 const SCHEMA_VERSION: i64 = 3;
 
-/// The one before it, and what makes it the present one: so that an upgrade forgets no pause and no run.
+/// The version before, and the statements that upgrade it, so that an upgrade of the daemon loses no pause
+/// and no run.
 const PREVIOUS_VERSION: i64 = 2;
 const UPGRADE_FROM_PREVIOUS: &str = "
     ALTER TABLE watches ADD COLUMN applied_size INTEGER;
@@ -36,9 +40,14 @@ const UPGRADE_FROM_PREVIOUS: &str = "
     ALTER TABLE watches ADD COLUMN admitted_number INTEGER;
 ";
 
-/// - A commit that is not synced survives the daemon's death, which is all that is promised, in some 15 µs.
-/// - Checkpoints are the business of `checkpoint.rs`, and the log shrinks back to what one takes between two.
-/// - The default cache of 2 MiB is more than the whole daemon; what is written is a few hot pages.
+/// Settings of the daemon's connection.
+///
+/// - `synchronous`: commits are not synced. They survive the daemon's death, which is all that is promised,
+///   and take some 15 µs.
+/// - `wal_autocheckpoint`: `checkpoint.rs` makes the checkpoints. `journal_size_limit`: after one, the log
+///   shrinks to the size that it has between two.
+/// - `cache_size`: 256 KiB hold the few pages that are written. The default of 2 MiB is more than the rest of
+///   the daemon uses.
 const SETTINGS: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
@@ -48,22 +57,24 @@ const SETTINGS: &str = "
     PRAGMA temp_store = MEMORY;
 ";
 
+/// The daemon's connection to its ledger.
 pub(super) struct Database {
     connection: Connection,
     file_ids: FileIds,
     in_transaction: bool,
-    /// Written since a checkpoint was asked for, about.
+    /// About how many pages were written since a checkpoint was requested.
     pages: usize,
 }
 
 impl Database {
-    /// Opens the files, or begins new ones. On success, something was written: it can be used.
+    /// Opens the files, or creates them. Success proves that the ledger can be written, because this writes
+    /// to it.
     pub(super) fn open(files: &Files) -> Result<Self, LedgerError> {
         files.create()?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(files.main(), flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        // Only an orderly end has the time for it.
+        // A checkpoint at the end is for `close` alone, which has the time for it.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.execute_batch(SETTINGS)?;
         prepare(&connection)?;
@@ -78,26 +89,27 @@ impl Database {
         self.file_ids
     }
 
-    /// The connection, to read by.
+    /// The connection, for reading.
     pub(super) fn reader(&self, files: &Files) -> Result<&Connection, LedgerError> {
         files.check(&self.file_ids)?;
         Ok(&self.connection)
     }
 
-    /// The connection, in a transaction that is kept open until [`Self::commit`], to write about `size` bytes by.
+    /// The connection, for writing about `size` bytes, in a transaction that stays open until
+    /// [`Self::commit`].
     pub(super) fn writer(&mut self, files: &Files, size: usize) -> Result<&Connection, LedgerError> {
         if !self.in_transaction {
             files.check(&self.file_ids)?;
-            // IMMEDIATE: if somebody else is at it, it is found out here and not between two writes.
+            // With IMMEDIATE, a lock of another process makes this statement fail, and not a later write.
             self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             self.in_transaction = true;
         }
-        self.pages += PAGES_PER_WRITE + size / PAGE;
+        self.pages += PAGES_PER_WRITE + size / PAGE_BYTES;
         Ok(&self.connection)
     }
 
-    /// The connection outside of any transaction, for one write that is committed by itself and that somebody waits
-    /// for. If the files are gone, it is the next to find out.
+    /// The connection outside of a transaction, for one write that is a transaction of its own. To be fast,
+    /// it checks only the file whose loss would kill the daemon; the next call checks the others.
     pub(super) fn autocommit_writer(&mut self, files: &Files) -> Result<&Connection, LedgerError> {
         files.check_mapped(&self.file_ids)?;
         self.pages += PAGES_PER_WRITE;
@@ -121,28 +133,29 @@ impl Database {
         self.pages = 0;
     }
 
-    /// Gives it up after trouble, with what was not committed.
-    pub(super) fn leave(self, files: &Files) {
+    /// Drops the connection after an error, with all that was not committed.
+    pub(super) fn abandon(self, files: &Files) {
         if files.check(&self.file_ids).is_err() {
-            // Closing it would read the mapped -shm, whose loss is a SIGBUS, and delete files by their names, which
-            // may be others' by now. What leaks is a connection for each time that someone meddles with the files.
+            // Closing it would read the mapped -shm file, which is a SIGBUS if that was truncated, and would
+            // delete files by their names, which may be others' by now. So one connection leaks each time
+            // that somebody tampers with the files.
             std::mem::forget(self.connection);
         }
     }
 
-    /// Ends it in order: all is committed and brought into the database, and its log deleted.
+    /// Commits everything, copies the log into the database and deletes the log.
     pub(super) fn close(mut self, files: &Files) {
         let committed = self.commit(files);
         if committed.is_ok() {
-            // If this fails, the log stays, and is read by the next daemon.
+            // If this fails, the log stays, and the next daemon reads it.
             let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
         }
-        self.leave(files);
+        self.abandon(files);
     }
 }
 
-/// A connection that only reads, and needs nothing written for that.
-pub(super) fn look(files: &Files) -> Result<Connection, LedgerError> {
+/// Opens a connection that only reads, which works where nothing can be written.
+pub(super) fn open_read_only(files: &Files) -> Result<Connection, LedgerError> {
     files.check_kind()?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(files.main(), flags)?;
@@ -153,22 +166,22 @@ pub(super) fn look(files: &Files) -> Result<Connection, LedgerError> {
     Ok(connection)
 }
 
-/// Writes a whole copy of what there is. Returns whether there was anything.
+/// Writes a complete copy of the database. Returns false if there is none.
 pub(super) fn copy(from: &Files, to: &Files) -> Result<bool, LedgerError> {
     if let Err(error) = fs::symlink_metadata(from.main()) {
         return if error.kind() == io::ErrorKind::NotFound { Ok(false) } else { Err(error.into()) };
     }
     if from.has_log() {
         let path = to.main().to_string_lossy();
-        look(from)?.execute("VACUUM INTO ?1", [&*path])?;
+        open_read_only(from)?.execute("VACUUM INTO ?1", [&*path])?;
     } else {
-        // Nobody writes it, and to open it would leave files beside it.
+        // Nobody has it open, and opening it here would create files beside it.
         fs::copy(from.main(), to.main())?;
     }
     Ok(true)
 }
 
-/// Begins the tables in an empty file, or makes sure that they are ours and sound.
+/// Creates the tables in an empty file, or checks that they are ours and undamaged.
 fn prepare(connection: &Connection) -> Result<(), LedgerError> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
     let is_empty =
@@ -188,14 +201,14 @@ fn prepare(connection: &Connection) -> Result<(), LedgerError> {
             )));
         }
     }
-    // Written even where it is the same: that shows whether anything can be.
+    // Written also if it stays the same, to find out whether the database can be written.
     connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     connection.execute_batch("COMMIT")?;
     Ok(())
 }
 
-/// Only the watches decide anything, and there are few. The runs can be a hundred times as much; damage among them is
-/// found when they are read or written.
+/// Checks the table of watches for damage. It is small, and the daemon's decisions depend on it. The table of
+/// runs can be a hundred times as large; damage there is found when a damaged row is read or written.
 fn check_watches(connection: &Connection) -> Result<(), LedgerError> {
     let found = connection.query_row("PRAGMA quick_check(watches)", [], |row| row.get::<_, String>(0))?;
     if found == "ok" {

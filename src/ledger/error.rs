@@ -1,4 +1,4 @@
-//! What can be wrong with the ledger, by what is to be done about it.
+//! What can be wrong with the ledger, sorted by what to do about it.
 
 use std::io;
 
@@ -6,11 +6,12 @@ use rusqlite::{Error, ErrorCode};
 
 #[derive(Debug)]
 pub(super) enum LedgerError {
-    /// What it holds makes no sense: it is to be set aside. Its connection can be closed.
+    /// Its content is damaged: it must be set aside. Its connection can be closed.
     Damaged(String),
-    /// Someone deleted, replaced or truncated its files under the connection, which must not be touched any more.
+    /// Its files were deleted, replaced or truncated under the connection, which must not be touched any
+    /// more.
     Displaced(String),
-    /// It cannot be used now, and may be later. Says the remedy, where one is known.
+    /// It cannot be used now, but may be later. The text ends with the remedy if one is known.
     Unavailable(String),
 }
 
@@ -27,7 +28,7 @@ impl From<Error> for LedgerError {
     fn from(error: Error) -> Self {
         match &error {
             Error::SqliteFailure(failure, _) => by_code(failure.code, &error),
-            // All else is about what was read: our own statements are right.
+            // Our own statements are correct, so all other errors are about what was read.
             _ => LedgerError::Damaged(error.to_string()),
         }
     }
@@ -48,24 +49,24 @@ impl From<io::Error> for LedgerError {
 }
 
 fn by_code(code: ErrorCode, error: &Error) -> LedgerError {
-    let unusable = |remedy| LedgerError::Unavailable(format!("{error}{remedy}"));
+    let unavailable = |remedy| LedgerError::Unavailable(format!("{error}{remedy}"));
     match code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
-            unusable("; end the transaction of whatever else has it open")
+            unavailable("; end the transaction of whatever else has it open")
         }
-        ErrorCode::DiskFull => unusable("; make room there"),
+        ErrorCode::DiskFull => unavailable("; make room there"),
         ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
-            unusable("; make the directory and the file writable for the daemon")
+            unavailable("; make the directory and the file writable for the daemon")
         }
-        ErrorCode::SystemIoFailure => unusable("; see whether the disk is full or failing"),
-        // A row that no daemon writes, or a table that is not as we made it.
+        ErrorCode::SystemIoFailure => unavailable("; see whether the disk is full or failing"),
+        // A row that no daemon writes, or a table that was changed.
         ErrorCode::DatabaseCorrupt
         | ErrorCode::NotADatabase
         | ErrorCode::SchemaChanged
         | ErrorCode::ConstraintViolation
         | ErrorCode::TypeMismatch
         | ErrorCode::Unknown => LedgerError::Damaged(error.to_string()),
-        // Want of memory, and what cannot happen.
-        _ => unusable(""),
+        // No memory, or a code that our use of SQLite cannot cause.
+        _ => unavailable(""),
     }
 }

@@ -1,4 +1,4 @@
-//! The ledger's files on the disk, and whether they still are the ones that were opened.
+//! The ledger's files on the disk, and whether they are still the ones that were opened.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata, OpenOptions};
@@ -6,20 +6,22 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::FILE;
 use super::error::LedgerError;
 
-/// Where a damaged ledger is kept for whoever wants to look at it; one is enough.
+/// The name of the database in the state directory.
+pub const FILE: &str = "ledger.db";
+
+/// The name under which the last damaged ledger is kept, for somebody to examine it.
 const DAMAGED: &str = "ledger.damaged.db";
 
-/// What SQLite appends to a database's name for its log and the log's index.
+/// What SQLite appends to a database's name for its write-ahead log and for the index of that.
 const WAL: &str = "-wal";
 const SHM: &str = "-shm";
 
-/// A database begins with a header of this size, from the first transaction on.
-const HEADER: u64 = 100;
+/// The size of the header that a database has from its first transaction on.
+const HEADER_BYTES: u64 = 100;
 
-/// Names a file for as long as someone has it open.
+/// Identifies a file for as long as somebody has it open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Inode {
     device: u64,
@@ -32,20 +34,22 @@ impl Inode {
     }
 }
 
-/// The files of an open database.
+/// Identifies the files of an open database.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FileIds {
     main: Inode,
     wal: Inode,
     shm: Inode,
-    /// SQLite maps it into memory and never shrinks it: touching what was cut off would be a SIGBUS.
+    /// SQLite maps the `-shm` file into memory and never shrinks it. If somebody else does, an access to the
+    /// part that was cut off is a SIGBUS.
     shm_size: u64,
 }
 
+/// The paths of a ledger.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     dir: PathBuf,
-    /// The directory that the daemon has locked.
+    /// Identifies the directory, which the daemon has locked; `None` until it is first seen.
     dir_inode: Option<Inode>,
     main: PathBuf,
     wal: PathBuf,
@@ -56,20 +60,21 @@ impl Files {
     pub(super) fn new(dir: &Path) -> Self {
         let main = dir.join(FILE);
         let dir_inode = fs::metadata(dir).ok().map(|metadata| Inode::of(&metadata));
-        Self { dir: dir.into(), dir_inode, wal: with(&main, WAL), shm: with(&main, SHM), main }
+        Self { dir: dir.into(), dir_inode, wal: with_suffix(&main, WAL), shm: with_suffix(&main, SHM), main }
     }
 
-    /// Whether there is anything by the ledger's name.
+    /// Whether anything has the database's name.
     pub(super) fn exist(&self) -> bool {
         fs::symlink_metadata(&self.main).is_ok()
     }
 
-    /// Whether there is what is not yet in the database, or whoever writes it has it open.
+    /// Whether there is a write-ahead log: the database may be incomplete without it, or be open.
     pub(super) fn has_log(&self) -> bool {
         fs::symlink_metadata(&self.wal).is_ok()
     }
 
-    /// Of the database and its log, in bytes. What cannot be looked at counts nothing.
+    /// The size of the database and its write-ahead log in bytes. A file that cannot be examined counts as
+    /// empty.
     pub(super) fn size(&self) -> u64 {
         [&self.main, &self.wal].into_iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()
     }
@@ -78,8 +83,8 @@ impl Files {
         &self.main
     }
 
-    /// Makes sure that there is a file to open, and that nobody but its owner can read it: the output of actions
-    /// may hold secrets. The log and its index get the same mode from SQLite.
+    /// Makes sure that there is a file to open. A new one can be read by its owner only, because the output
+    /// of actions may hold secrets. SQLite gives the log and its index the same mode.
     pub(super) fn create(&self) -> Result<(), LedgerError> {
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.main) {
             Ok(_) => Ok(()),
@@ -88,7 +93,8 @@ impl Files {
         }
     }
 
-    /// A link's log would lie beside its target, where nobody looks after it.
+    /// Refuses anything but a regular file. The log of a link, for example, would be beside its target, where
+    /// no check sees it.
     pub(super) fn check_kind(&self) -> Result<(), LedgerError> {
         if fs::symlink_metadata(&self.main)?.is_file() {
             return Ok(());
@@ -96,7 +102,7 @@ impl Files {
         Err(LedgerError::Damaged("it is no regular file".into()))
     }
 
-    /// To be taken when all three exist, which is after the first transaction.
+    /// Identifies the three files, all of which exist from the first transaction on.
     pub(super) fn file_ids(&self) -> io::Result<FileIds> {
         let shm = fs::metadata(&self.shm)?;
         Ok(FileIds {
@@ -107,19 +113,19 @@ impl Files {
         })
     }
 
-    /// Whether a connection to the files of `file_ids` may be touched. Costs some microseconds.
+    /// Checks that a connection to the files of `file_ids` may be touched. This takes some microseconds.
     pub(super) fn check(&self, file_ids: &FileIds) -> Result<(), LedgerError> {
-        same(&self.main, file_ids.main, HEADER, "it")?;
+        check_file(&self.main, file_ids.main, HEADER_BYTES, "it")?;
         self.check_mapped(file_ids)?;
-        same(&self.wal, file_ids.wal, 0, "its -wal file")
+        check_file(&self.wal, file_ids.wal, 0, "its -wal file")
     }
 
-    /// The same for the one file that is mapped into memory.
+    /// Checks only the file that is mapped into memory.
     pub(super) fn check_mapped(&self, file_ids: &FileIds) -> Result<(), LedgerError> {
-        same(&self.shm, file_ids.shm, file_ids.shm_size, "its -shm file")
+        check_file(&self.shm, file_ids.shm, file_ids.shm_size, "its -shm file")
     }
 
-    /// Fails if the directory is gone, or another: then it is not the one that keeps a second daemon out.
+    /// Fails if the directory was deleted or replaced: its lock then does not keep a second daemon out.
     pub(super) fn check_dir(&mut self) -> Result<(), LedgerError> {
         let replaced = || LedgerError::Unavailable("its directory is gone; restart the daemon".into());
         match (self.dir_inode, fs::metadata(&self.dir)) {
@@ -133,25 +139,26 @@ impl Files {
         }
     }
 
-    /// Renames whatever there is of the ledger, over what was set aside before, and returns the new path if there
-    /// was anything. No connection may be open that will be touched again.
+    /// Renames what is left of the ledger, in place of what was set aside before, and returns the new path of
+    /// the database, if there was one. A connection that is still open must not be touched again.
     pub(super) fn quarantine(&self) -> io::Result<Option<PathBuf>> {
         let damaged = self.dir.join(DAMAGED);
-        // The database last: without it, SQLite takes no log for its own; a new one would be fed the old one's.
-        move_over(&self.wal, &with(&damaged, WAL))?;
-        move_over(&self.shm, &with(&damaged, SHM))?;
+        // The database goes last: if it went first and the rest failed, SQLite would apply the old log to a
+        // new database.
+        move_over(&self.wal, &with_suffix(&damaged, WAL))?;
+        move_over(&self.shm, &with_suffix(&damaged, SHM))?;
         let was_there = move_over(&self.main, &damaged)?;
         Ok(was_there.then_some(damaged))
     }
 }
 
-fn with(path: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
 }
 
-fn same(path: &Path, inode: Inode, min_size: u64, what: &str) -> Result<(), LedgerError> {
+fn check_file(path: &Path, inode: Inode, min_size: u64, what: &str) -> Result<(), LedgerError> {
     let displaced = |how: &str| Err(LedgerError::Displaced(format!("{what} {how}")));
     match fs::metadata(path) {
         Ok(metadata) if Inode::of(&metadata) != inode => displaced("was replaced"),
@@ -162,8 +169,8 @@ fn same(path: &Path, inode: Inode, min_size: u64, what: &str) -> Result<(), Ledg
     }
 }
 
-/// Renames `from` to `to`, or else removes `to`: a log must not outlive its database. Returns whether there was
-/// anything to rename.
+/// Renames `from` to `to`, or removes `to` if there is no `from`: a log must not outlive its database.
+/// Returns whether there was a `from`.
 fn move_over(from: &Path, to: &Path) -> io::Result<bool> {
     match fs::rename(from, to) {
         Ok(()) => Ok(true),

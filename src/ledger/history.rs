@@ -1,4 +1,4 @@
-//! What operators ask about runs.
+//! What operators can ask about runs.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 use super::column;
 use crate::text::Timestamp;
 
-/// Which runs of the ledger.
+/// Selects runs of the ledger.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
-    /// Of the watch that goes by this name, loaded or not.
+    /// The full name of a watch, or its description alone. The watch need not be loaded.
     pub watch: Option<String>,
-    /// Only those that ended in anything but success.
+    /// Only runs that failed, or whose outcome is unknown.
     pub failed: bool,
 }
 
-/// A run that has ended, or that runs: a line of `GET /v1/history`.
+/// A run that has ended or still runs: a line of `GET /v1/history`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     pub run: String,
-    /// As the log names it.
+    /// The watch's name in log lines.
     pub watch: String,
     pub znode: String,
     pub event: String,
@@ -29,17 +29,16 @@ pub struct RunRecord {
     pub started: Timestamp,
     /// `null` while it runs.
     pub seconds: Option<f64>,
-    /// `success`, `exit`, `signal`, `timeout`, `killed`, `not_started`, `interrupted` (the daemon stopped first),
-    /// `unknown` (its daemon was killed) or `running`.
+    /// One of [`RunOutcome::NAMES`](super::RunOutcome::NAMES), or `running`.
     pub outcome: String,
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
-    /// Why it was not started.
+    /// Why the run was not started.
     pub error: Option<String>,
 }
 
 impl RunRecord {
-    /// The outcome in a few words.
+    /// The outcome in a few words, such as `exit code 1`.
     pub fn summary(&self) -> String {
         match (self.outcome.as_str(), self.exit_code, self.signal, &self.error) {
             ("exit", Some(code), _, _) => format!("exit code {code}"),
@@ -51,15 +50,16 @@ impl RunRecord {
     }
 }
 
-/// The name is compared as the log has it, and the description alone.
-const PAGE: &str = "
-    SELECT seq, run, file, description, node, event, version, started, ended, outcome, exit_code, signal, error FROM runs
+const SELECT_PAGE: &str = "
+    SELECT
+        seq, run, file, description, node, event, version, started, ended, outcome, exit_code, signal, error
+    FROM runs
     WHERE seq < :before
         AND (:watch IS NULL OR description = :watch OR file || ':' || description = :watch)
         AND (NOT :failed OR outcome NOT IN ('success', 'interrupted'))
     ORDER BY seq DESC LIMIT :count";
 
-const OUTPUT: &str = "
+const SELECT_OUTPUT: &str = "
     SELECT output FROM runs WHERE outcome IS NOT NULL AND (run = :run OR run LIKE '%-' || :number)
     ORDER BY seq DESC LIMIT 1";
 
@@ -70,7 +70,7 @@ pub(super) fn page(
     count: usize,
 ) -> Result<Vec<(i64, RunRecord)>> {
     connection
-        .prepare_cached(PAGE)?
+        .prepare_cached(SELECT_PAGE)?
         .query_map(
             named_params! {
                 ":before": before.unwrap_or(i64::MAX),
@@ -86,7 +86,7 @@ pub(super) fn page(
 fn record(row: &Row<'_>) -> Result<RunRecord> {
     let started = column::read_time(row, "started")?;
     let ended = row.get::<_, Option<i64>>("ended")?.map(|_| column::read_time(row, "ended")).transpose()?;
-    // The clock may have been set meanwhile.
+    // Negative if the clock was set back meanwhile.
     let took = ended.map(|ended| ended.duration_since(started).unwrap_or(Duration::ZERO));
     Ok(RunRecord {
         run: row.get("run")?,
@@ -104,10 +104,10 @@ fn record(row: &Row<'_>) -> Result<RunRecord> {
 }
 
 pub(super) fn output(connection: &Connection, run: &str) -> Result<Option<Vec<u8>>> {
-    // Of digits only, so that nothing in it is a pattern.
+    // Only digits: other characters could be wildcards of LIKE.
     let number = run.bytes().all(|byte| byte.is_ascii_digit()).then_some(run);
     connection
-        .prepare_cached(OUTPUT)?
+        .prepare_cached(SELECT_OUTPUT)?
         .query_row(named_params! { ":run": run, ":number": number }, |row| {
             Ok(row.get::<_, Option<Vec<u8>>>("output")?.unwrap_or_default())
         })

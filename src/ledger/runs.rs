@@ -1,69 +1,46 @@
-//! The statements about runs, and how many of them are kept.
+//! The SQL statements that record runs.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::collections::HashMap;
+use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 
-use super::supervisor::Context;
-use super::{Intent, RunOutcome, UnfinishedRun, column};
+use super::column;
+use super::outcome::RunOutcome;
+use super::records::{Intent, UnfinishedRun};
+use super::retention::Pruning;
 use crate::action::proc::ProcessId;
 use crate::model::Version;
 
-/// A busy host with a run a second has three hours in 10,000, a quiet one a month; either finds what went wrong last
-/// night. A row takes some 300 bytes, so that is 3 MB at most, and 64 MB of output
-/// (see [`crate::action::output::MAX_TAIL_BYTES`]).
-pub(super) const DEFAULT_RETENTION: Retention =
-    Retention { runs: 10_000, outputs: 1_000, age: Duration::from_secs(30 * 24 * 60 * 60), batch: 64 };
-
-/// Where runs are few, old ones are looked for after this time.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
-
-/// How many rows are looked at for each new one: one keeps the number, the second catches up.
-const ROWS_PER_RUN: i64 = 2;
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Retention {
-    pub runs: i64,
-    /// How many of the newest keep their output.
-    pub outputs: i64,
-    pub age: Duration,
-    /// Old ones are looked for with every so many new ones: for each of them it would cost as much as the rest.
-    pub batch: i64,
-}
-
-/// Takes old runs away, a few at a time, so that no call has many to take.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pruning {
-    retention: Retention,
-    newest: i64,
-    /// When that was last, and which run was the newest then.
-    pruned: Option<(Instant, i64)>,
-    /// No run up to here has its output.
-    output_pruned_to: i64,
-    /// All up to here are gone, or go on.
-    done: i64,
+/// What the statements need besides their arguments.
+pub(super) struct Context {
+    /// The kernel's id of the present boot.
+    pub boot: String,
+    pub pruning: Pruning,
+    /// The row of each live run by the run's id. The table has no index on ids, because that would cost each
+    /// run another page; and once the ledger was replaced, a row may belong to another run, so statements
+    /// compare both.
+    pub rows: HashMap<String, i64>,
 }
 
 const INSERT_RUN: &str = "
     INSERT INTO runs (
-        run, file, description, store, node, facet, definition, incarnation, revision, version, event, started, timeout, boot
+        run, file, description, store, node, facet, definition,
+        incarnation, revision, version, event, started, timeout, boot
     ) VALUES (
-        :run, :file, :description, :store, :node, :facet, :definition, :incarnation, :revision, :version, :event, :started,
-        :timeout, :boot
+        :run, :file, :description, :store, :node, :facet, :definition,
+        :incarnation, :revision, :version, :event, :started, :timeout, :boot
     )";
 
 const STARTED: &str =
     "UPDATE runs SET pid = :pid, pid_started = :pid_started WHERE seq = :seq AND run = :run";
 
-/// A run that outlasted so many later ones that theirs are gone has no output kept, either.
+/// Keeps no output for a run that is older than all runs with output.
 const ENDED: &str = "
     UPDATE runs SET
         ended = :ended, outcome = :outcome, exit_code = :exit_code, signal = :signal, error = :error,
         output = iif(seq > (SELECT max(seq) FROM runs) - :outputs, :output, NULL)
     WHERE seq = :seq AND run = :run";
-
-const OLDEST: &str = "
-    SELECT seq, started, outcome IS NULL FROM runs WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
 pub(super) fn insert(connection: &Connection, context: &mut Context, intent: &Intent) -> Result<()> {
     let Intent { run, watch, store, subject, definition, version, event, started, timeout } = intent;
@@ -88,7 +65,7 @@ pub(super) fn insert(connection: &Connection, context: &mut Context, intent: &In
     Ok(())
 }
 
-/// The same for one that may be there already.
+/// Records a run that may be recorded already.
 pub(super) fn record_intent_again(
     connection: &Connection,
     context: &mut Context,
@@ -118,7 +95,7 @@ pub(super) fn started(
         ":seq": seq,
         ":run": run,
         ":pid": process.pid,
-        // Ticks since the boot: 63 bits are enough for a while.
+        // Clock ticks since the boot fit into 63 bits.
         ":pid_started": i64::try_from(process.started).unwrap_or(i64::MAX),
     })?;
     Ok(())
@@ -161,10 +138,10 @@ pub(super) fn unfinished(connection: &Connection, context: &mut Context) -> Resu
 }
 
 fn read_unfinished(row: &Row<'_>, boot: &str) -> Result<UnfinishedRun> {
-    // Others name groups, or everybody.
+    // kill(2) takes other numbers for process groups, or for all processes.
     let pid = row.get::<_, Option<i32>>("pid")?.filter(|pid| *pid > 0);
     let started = row.get::<_, Option<i64>>("pid_started")?;
-    let mark =
+    let process_id =
         |(pid, started): (i32, i64)| ProcessId { pid, started: started.try_into().unwrap_or_default() };
     let intent = Intent {
         run: row.get("run")?,
@@ -182,55 +159,5 @@ fn read_unfinished(row: &Row<'_>, boot: &str) -> Result<UnfinishedRun> {
         timeout: column::read_duration(row, "timeout")?,
     };
     let this_boot = row.get::<_, String>("boot")? == boot;
-    Ok(UnfinishedRun { intent, process: pid.zip(started).map(mark), this_boot })
-}
-
-impl Pruning {
-    pub(super) fn new(retention: Retention) -> Self {
-        Self { retention, newest: 0, pruned: None, output_pruned_to: 0, done: 0 }
-    }
-
-    /// This one may be old, and has ended only now.
-    fn reconsider(&mut self, seq: i64) {
-        self.done = self.done.min(seq.saturating_sub(1));
-    }
-
-    /// Makes room, if enough runs were added since the last time, or enough time went by.
-    fn prune(&mut self, connection: &Connection) -> Result<()> {
-        let recent = |(at, newest): (Instant, i64)| {
-            self.newest < newest.saturating_add(self.retention.batch) && at.elapsed() < PRUNE_INTERVAL
-        };
-        if self.pruned.is_some_and(recent) {
-            return Ok(());
-        }
-        self.pruned = Some((Instant::now(), self.newest));
-        let silent = self.newest.saturating_sub(self.retention.outputs);
-        connection
-            .prepare_cached(
-                "UPDATE runs SET output = NULL WHERE seq > ?1 AND seq <= ?2 AND output IS NOT NULL",
-            )?
-            .execute([self.output_pruned_to, silent])?;
-        self.output_pruned_to = self.output_pruned_to.max(silent);
-        let horizon = column::millis(SystemTime::now()).saturating_sub(column::duration(self.retention.age));
-        for (seq, started, goes_on) in self.oldest(connection)? {
-            if seq > self.newest.saturating_sub(self.retention.runs) && started >= horizon {
-                break;
-            }
-            if !goes_on {
-                connection.prepare_cached("DELETE FROM runs WHERE seq = ?1")?.execute([seq])?;
-            }
-            self.done = seq;
-        }
-        Ok(())
-    }
-
-    /// The next ones to be looked at: their number, when they started, and whether they go on.
-    fn oldest(&self, connection: &Connection) -> Result<Vec<(i64, i64, bool)>> {
-        connection
-            .prepare_cached(OLDEST)?
-            .query_map((self.done, ROWS_PER_RUN * self.retention.batch), |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })?
-            .collect()
-    }
+    Ok(UnfinishedRun { intent, process: pid.zip(started).map(process_id), this_boot })
 }

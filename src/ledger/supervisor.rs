@@ -1,4 +1,4 @@
-//! Keeps a ledger usable: finds out what is wrong with it, says so once, and gets it back.
+//! Keeps a ledger usable: finds out what is wrong with it, reports that once, and opens it again.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,41 +8,36 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::LedgerEvent;
 use super::checkpoint::Checkpointer;
 use super::database::{self, BUSY_TIMEOUT, Database};
 use super::error::LedgerError;
+use super::event::LedgerEvent;
 use super::files::Files;
-use super::runs::{DEFAULT_RETENTION, Pruning, Retention};
+use super::retention::{Pruning, Retention};
+use super::runs::Context;
 
-/// How long a lost ledger is left alone: a full disk is not emptied sooner, and a try may cost [`BUSY_TIMEOUT`].
+/// The wait between two attempts to open a lost ledger. A full disk is hardly emptied sooner, and an attempt
+/// may cost the daemon [`BUSY_TIMEOUT`].
 const RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// How long it is left alone at most if it gets lost over and over: two lines of log each time.
+/// The longest wait if the ledger gets lost again and again, each time with two lines in the log.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(10 * 60);
 
-/// A ledger that was back for less than so many pauses is lost over and over.
+/// A ledger that gets lost within this many waits after it was back counts as lost again and again.
 const STABLE_PAUSES: u32 = 10;
 
+/// What tests set differently.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
+    /// The wait between two attempts to open a lost ledger.
     pub pause: Duration,
     pub retention: Retention,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pause: RETRY_DELAY, retention: DEFAULT_RETENTION }
+        Self { pause: RETRY_DELAY, retention: Retention::default() }
     }
-}
-
-/// What the statements need beside their arguments.
-pub(super) struct Context {
-    pub boot: String,
-    pub pruning: Pruning,
-    /// The rows of the runs that go on: there is no index on their names, which would cost each run a page. After
-    /// trouble, some may be another's.
-    pub rows: HashMap<String, i64>,
 }
 
 enum Health {
@@ -56,6 +51,7 @@ impl Health {
     }
 }
 
+/// A ledger that may be lost and come back.
 pub(super) struct Supervisor {
     files: Files,
     context: Context,
@@ -63,26 +59,26 @@ pub(super) struct Supervisor {
     health: Health,
     checkpointer: Checkpointer,
     next_event: Option<LedgerEvent>,
-    /// Why the files that lie there must be set aside before anything is opened.
+    /// Why the files must be set aside before anything is opened; `None` if they need not.
     suspect_reason: Option<String>,
-    /// That they were, as long as there was no new ledger to say it with.
+    /// The report that they were set aside, until a new ledger is open.
     quarantined: Option<LedgerEvent>,
-    /// Whether [`LedgerEvent::Lost`] was the last that was said.
+    /// Whether the last event was [`LedgerEvent::Lost`].
     lost_reported: bool,
-    /// How long the ledger is left alone when it is lost.
+    /// The wait between two attempts, which grows if the ledger gets lost again and again.
     pause: Duration,
-    /// Whether what a former daemon wrote was lost.
+    /// Whether anything that an earlier daemon recorded may be lost.
     records_lost: bool,
-    /// When the ledger was made usable again.
+    /// When the ledger was last opened again.
     back: Option<Instant>,
-    /// Why it was lost last.
-    trouble: String,
+    /// Why it was last lost.
+    lost_reason: String,
 }
 
 impl Supervisor {
     pub(super) fn open(state_dir: &Path, limits: Limits) -> Self {
         let files = Files::new(state_dir);
-        // Without it, a process is told by its pid and start time alone.
+        // If this cannot be read, a process is identified by its pid and start time alone.
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let mut supervisor = Self {
             checkpointer: Checkpointer::new(files.clone()),
@@ -100,13 +96,13 @@ impl Supervisor {
             pause: limits.pause,
             records_lost: false,
             back: None,
-            trouble: String::new(),
+            lost_reason: String::new(),
             limits,
         };
         let found = fs::symlink_metadata(supervisor.files.main());
         let existed = found.is_ok();
         if found.is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
-            // SQLite takes it for a new one, and so would we.
+            // SQLite would take it for a new database, and nobody would learn that the old one is gone.
             supervisor.suspect_reason = Some("it is empty".into());
         }
         match supervisor.attempt() {
@@ -114,9 +110,9 @@ impl Supervisor {
                 supervisor.health = Health::Usable(database);
                 supervisor.next_event = supervisor.quarantined.take();
             }
-            Err(trouble) => supervisor.lose(trouble),
+            Err(error) => supervisor.lose(error),
         }
-        // What could be read of it is not all, if its last daemon could not write it either.
+        // Even if it can be read, it is incomplete if the last daemon could not write it either.
         supervisor.records_lost = existed && supervisor.next_event.is_some();
         supervisor
     }
@@ -146,31 +142,32 @@ impl Supervisor {
     ) -> T {
         self.retry();
         let Health::Usable(database) = &self.health else {
-            // What cannot be written may be read all the same.
-            let found = self.look().and_then(|connection| Ok(query(&connection, &mut self.context)?));
+            // A ledger that cannot be written can perhaps be read.
+            let found =
+                self.open_read_only().and_then(|connection| Ok(query(&connection, &mut self.context)?));
             self.records_lost |= found.is_err() && self.files.exist();
             return found.unwrap_or_default();
         };
         let found = database.reader(&self.files);
         match found.and_then(|connection| Ok(query(connection, &mut self.context)?)) {
             Ok(found) => found,
-            Err(trouble) => {
-                self.recover(trouble);
+            Err(error) => {
+                self.recover(error);
                 T::default()
             }
         }
     }
 
-    /// A connection to a lost ledger: to one that is locked, or on a full or read-only disk. It has what was told until
-    /// then, which makes things run again at worst.
-    fn look(&self) -> Result<Connection, LedgerError> {
+    /// A connection to a lost ledger that is locked, or on a full or read-only disk. Its records may be out
+    /// of date, which at worst makes updates run again.
+    fn open_read_only(&self) -> Result<Connection, LedgerError> {
         match &self.suspect_reason {
             Some(reason) => Err(LedgerError::Damaged(reason.clone())),
-            None => database::look(&self.files),
+            None => database::open_read_only(&self.files),
         }
     }
 
-    /// Does one write of about `size` bytes; to be committed.
+    /// Makes one write of about `size` bytes, which [`Self::commit`] commits.
     pub(super) fn write(
         &mut self,
         size: usize,
@@ -180,13 +177,13 @@ impl Supervisor {
         let Health::Usable(database) = &mut self.health else { return };
         let writer = database.writer(&self.files, size);
         let written = writer.and_then(|connection| Ok(statement(connection, &mut self.context)?));
-        if let Err(trouble) = written {
-            self.recover(trouble);
+        if let Err(error) = written {
+            self.recover(error);
         }
     }
 
-    /// Does `count` writes and commits them. A single one with nothing else to commit is a transaction of its own, which
-    /// is the shortest way to the disk.
+    /// Makes `count` writes and commits them. A single write with nothing else to commit becomes a
+    /// transaction of its own, which is faster.
     pub(super) fn write_through(
         &mut self,
         count: usize,
@@ -200,23 +197,23 @@ impl Supervisor {
         let Health::Usable(database) = &mut self.health else { return };
         let writer = database.autocommit_writer(&self.files);
         let written = writer.and_then(|connection| Ok(statements(connection, &mut self.context)?));
-        if let Err(trouble) = written {
-            self.recover(trouble);
+        if let Err(error) = written {
+            self.recover(error);
         }
     }
 
     pub(super) fn commit(&mut self) {
         self.retry();
         let Health::Usable(database) = &mut self.health else { return };
-        if let Err(trouble) = database.commit(&self.files) {
-            self.recover(trouble);
-        } else if database.needs_checkpoint() && self.checkpointer.ask(database.file_ids()) {
+        if let Err(error) = database.commit(&self.files) {
+            self.recover(error);
+        } else if database.needs_checkpoint() && self.checkpointer.request(database.file_ids()) {
             database.checkpoint_requested();
         }
     }
 
     #[cfg(test)]
-    pub(super) fn checkpoint_ends(&mut self) -> bool {
+    pub(super) fn wait_for_checkpoint(&mut self) -> bool {
         self.checkpointer.is_idle(Duration::from_secs(20))
     }
 
@@ -227,15 +224,15 @@ impl Supervisor {
         }
     }
 
-    /// Why it is lost, if it is.
+    /// Why the ledger is lost; `None` if it is not.
     pub(super) fn lost_reason(&self) -> Option<&str> {
         match self.health {
-            Health::Lost { .. } => Some(&self.trouble),
+            Health::Lost { .. } => Some(&self.lost_reason),
             Health::Usable(_) => None,
         }
     }
 
-    /// Tries a lost ledger again, if it is time.
+    /// Tries to open a lost ledger again, if it is time.
     pub(super) fn retry(&mut self) {
         match self.health {
             Health::Lost { since } if since.elapsed() >= self.pause => self.reopen(),
@@ -243,23 +240,24 @@ impl Supervisor {
         }
     }
 
-    /// Whatever was not committed is lost; it is told again after the news.
-    fn recover(&mut self, trouble: LedgerError) {
+    /// Gets over an error: opens the ledger again, or a new one, or gives it up for a while. What was not
+    /// committed is lost; the daemon records it again after the event.
+    fn recover(&mut self, error: LedgerError) {
         self.records_lost = true;
         if let Health::Usable(database) = mem::replace(&mut self.health, Health::lost()) {
-            database.leave(&self.files);
+            database.abandon(&self.files);
         }
-        match trouble {
+        match error {
             LedgerError::Damaged(reason) | LedgerError::Displaced(reason) => {
                 self.suspect_reason = Some(reason.clone());
                 if self.is_flapping() {
-                    // Whatever does that will do it again: the log would fill with it.
+                    // Something keeps damaging the files, and each new ledger would add to the log.
                     self.lose(LedgerError::Unavailable(format!("again, {reason}")));
                 } else {
                     self.reopen();
                 }
             }
-            LedgerError::Unavailable(_) => self.lose(trouble),
+            LedgerError::Unavailable(_) => self.lose(error),
         }
     }
 
@@ -271,13 +269,14 @@ impl Supervisor {
                 self.lost_reported = false;
                 self.next_event = Some(self.quarantined.take().unwrap_or(LedgerEvent::Back));
             }
-            Err(trouble) => self.lose(trouble),
+            Err(error) => self.lose(error),
         }
     }
 
     fn attempt(&mut self) -> Result<Database, LedgerError> {
         self.files.check_dir()?;
-        // It would open the old database and the new one's log, or read what is being renamed.
+        // A running checkpoint could open the old database with the new one's log, or files that are being
+        // renamed.
         if !self.checkpointer.is_idle(BUSY_TIMEOUT) {
             return Err(LedgerError::Unavailable(
                 "its checkpoint does not end; see whether the disk is failing".into(),
@@ -291,13 +290,13 @@ impl Supervisor {
                 self.quarantine_suspect()?;
                 Database::open(&self.files)?
             }
-            Err(trouble @ LedgerError::Unavailable(_)) => return Err(trouble),
+            Err(error @ LedgerError::Unavailable(_)) => return Err(error),
         };
         self.context.pruning = Pruning::new(self.limits.retention);
         Ok(database)
     }
 
-    /// Sets aside the files that are in doubt, if any are.
+    /// Sets aside the files if they are suspect.
     fn quarantine_suspect(&mut self) -> Result<(), LedgerError> {
         let Some(reason) = &self.suspect_reason else { return Ok(()) };
         let path = self.files.quarantine()?.map(|path| path.display().to_string());
@@ -307,18 +306,19 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Says so once, however often it is tried again.
-    fn lose(&mut self, trouble: LedgerError) {
-        self.trouble = format!("{}: {}", self.files.main().display(), trouble.into_reason());
+    /// Gives the ledger up until the next attempt. Only the first of several failed attempts is reported.
+    fn lose(&mut self, error: LedgerError) {
+        self.lost_reason = format!("{}: {}", self.files.main().display(), error.into_reason());
         if !self.lost_reported {
             self.lost_reported = true;
             self.pause =
                 if self.is_flapping() { MAX_RETRY_DELAY.min(self.pause * 2) } else { self.limits.pause };
-            self.next_event = Some(LedgerEvent::Lost { reason: self.trouble.clone() });
+            self.next_event = Some(LedgerEvent::Lost { reason: self.lost_reason.clone() });
         }
         self.health = Health::lost();
     }
 
+    /// Whether the ledger was back only shortly before it got lost.
     fn is_flapping(&self) -> bool {
         self.back.is_some_and(|back| back.elapsed() < self.pause * STABLE_PAUSES)
     }
@@ -326,7 +326,7 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        self.checkpointer.end();
+        self.checkpointer.stop();
         if let Health::Usable(database) = mem::replace(&mut self.health, Health::lost()) {
             database.close(&self.files);
         }

@@ -1,4 +1,4 @@
-//! The statements about watches.
+//! The SQL statements that record watches.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, Result, Row, named_params};
 
 use super::column::{self, invalid_column};
-use super::{StoredWatch, WatchRecord};
+use super::records::{StoredWatch, WatchRecord};
 use crate::model::{Version, WatchKey};
 use crate::watch::{Event, Seen, Snapshot};
 
-/// A watch that left its file this long ago will not come back as the same.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a watch that left its file stays recorded. After a month, it will hardly come back.
+const MAX_UNTOUCHED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What was applied stays known, but not that of another store, whose versions mean nothing in this one.
+/// Keeps what was applied, unless the watch moved to another store, where those versions mean nothing.
 const UPSERT_WATCH: &str = "
     INSERT INTO watches (
         file, description, store, node, facet, definition,
@@ -58,12 +58,14 @@ const UPSERT_WATCH: &str = "
         failures = excluded.failures,
         stopped = excluded.stopped,
         paused = excluded.paused,
-        -- A daemon that finds it failing knows no more of it.
-        last_error = iif(excluded.failures > 0, coalesce(excluded.last_error, last_error), excluded.last_error),
+        -- A new daemon knows that the watch is failing, but not why.
+        last_error = iif(
+            excluded.failures > 0, coalesce(excluded.last_error, last_error), excluded.last_error
+        ),
         next_try = excluded.next_try,
         updated = excluded.updated";
 
-/// Keeps the time of what was noted before.
+/// Does nothing if this is recorded already, so that the time stays that of the first record.
 const UPDATE_APPLIED: &str = "
     UPDATE watches SET
         applied_incarnation = :incarnation, applied_revision = :revision, applied_number = :number,
@@ -74,7 +76,7 @@ const UPDATE_APPLIED: &str = "
 
 const SELECT_WATCHES: &str = "SELECT * FROM watches WHERE file = :file";
 
-/// A pause stays: whoever asked for it still means it when the file is back.
+/// Keeps a pause: the operator still wants it when the file comes back.
 const RETIRE_WATCH: &str = "
     UPDATE watches SET
         observed_state = NULL, observed_incarnation = NULL, observed_revision = NULL, observed_number = NULL,
@@ -130,7 +132,7 @@ pub(super) fn save_watch(connection: &Connection, record: &WatchRecord<'_>) -> R
         ":admitted_incarnation": incarnation(admitted),
         ":admitted_revision": revision(admitted),
         ":admitted_number": number(admitted),
-        // Nobody has nine exabytes.
+        // Sizes stay far below the nine exabytes at which this would wrap.
         ":applied_size": applied_size.map(u64::cast_signed),
         ":failures": failures,
         ":stopped": stopped,
@@ -206,9 +208,9 @@ pub(super) fn retire(connection: &Connection, watch: &WatchKey) -> Result<()> {
     Ok(())
 }
 
-/// The watches that nothing was noted of for so long that they can be forgotten, if they are not loaded.
+/// The watches of which nothing was recorded for [`MAX_UNTOUCHED`].
 pub(super) fn untouched(connection: &Connection) -> Result<Vec<WatchKey>> {
-    let horizon = column::millis(SystemTime::now()).saturating_sub(column::duration(FORGOTTEN_AFTER));
+    let horizon = column::millis(SystemTime::now()).saturating_sub(column::duration(MAX_UNTOUCHED));
     connection
         .prepare("SELECT file, description FROM watches WHERE updated < ?1")?
         .query_map([horizon], column::read_watch)?

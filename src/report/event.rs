@@ -243,7 +243,8 @@ pub enum RunReport<'a> {
     },
 }
 
-/// What a watch follows, with the store's name unless that is `default`: `/git/head`, `eu:/members (children)`.
+/// What a watch follows, with the store's name unless that is `default`: `/git/head`, `eu:/members
+/// (children)`.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeRef<'a> {
     pub store: &'a StoreName,

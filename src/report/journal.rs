@@ -1,5 +1,5 @@
-//! Sends lines to systemd's journal in its own protocol, with fields: `journalctl TWITCHER_WATCH=git.twc:deploy`
-//! finds the lines of one watch.
+//! Sends lines to systemd's journal in its own protocol, with fields: `journalctl
+//! TWITCHER_WATCH=git.twc:deploy` finds the lines of one watch.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,8 +14,8 @@ use super::line::{LogLine, MAX_LINE_BYTES};
 
 /// Whether stdout or stderr goes to the journal.
 ///
-/// `JOURNAL_STREAM` holds the journal's device and inode (systemd.exec(5)). It must be compared, because a parent
-/// that redirects the output may have left the variable behind.
+/// `JOURNAL_STREAM` holds the journal's device and inode (systemd.exec(5)). It must be compared, because a
+/// parent that redirects the output may have left the variable behind.
 pub fn is_connected() -> bool {
     let Ok(journal) = std::env::var("JOURNAL_STREAM") else { return false };
     let is_it = |fd: &dyn AsFd| {
@@ -103,7 +103,8 @@ mod tests {
             ..LogLine::new(Level::Warning, "git.twc:deploy run 7".into())
         };
         let expected = "MESSAGE=git.twc:deploy run 7\nPRIORITY=4\nSYSLOG_IDENTIFIER=twitcher\n\
-                        SYSLOG_FACILITY=3\nTWITCHER_RUN_ID=19a.1-7\nTWITCHER_ZNODE=/git/head\nTWITCHER_WATCH=git.twc:deploy\n";
+                        SYSLOG_FACILITY=3\nTWITCHER_RUN_ID=19a.1-7\nTWITCHER_ZNODE=/git/head\n\
+                        TWITCHER_WATCH=git.twc:deploy\n";
         assert_eq!(String::from_utf8(datagram(&line)).unwrap(), expected);
     }
 

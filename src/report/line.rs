@@ -9,9 +9,9 @@ use crate::text::printable;
 /// lines.
 pub const MAX_QUEUED_LINES: usize = 4096;
 
-/// Longer lines are cut. A line that does not fit into a datagram (some 200 KiB by default) would never arrive,
-/// and would hold up all lines behind it. An action's longest line has 24 KiB: 4 KiB of bytes that each become
-/// an escape of six.
+/// Longer lines are cut. A line that does not fit into a datagram (some 200 KiB by default) would never
+/// arrive, and would hold up all lines behind it. An action's longest line has 24 KiB: 4 KiB of bytes that
+/// each become an escape of six.
 pub const MAX_LINE_BYTES: usize = 32 << 10;
 
 /// One line, printable and at most [`MAX_LINE_BYTES`] long.
@@ -31,8 +31,9 @@ impl LogLine {
 
 /// The log lines of a report.
 ///
-/// An error in a config is followed by lines that quote the config, and these are indented. Any other newline,
-/// and any other control character, comes from somebody's data; it is escaped, so that it cannot forge a line.
+/// An error in a config is followed by lines that quote the config, and these are indented. Any other
+/// newline, and any other control character, comes from somebody's data; it is escaped, so that it cannot
+/// forge a line.
 pub fn lines(report: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in report.split('\n') {

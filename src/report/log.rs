@@ -1,5 +1,5 @@
-//! The log. A thread of its own writes it: a full pipe, a slow disk or a missing log daemon must not hold up an
-//! action.
+//! The log. A thread of its own writes it: a full pipe, a slow disk or a missing log daemon must not hold up
+//! an action.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -2,8 +2,8 @@
 //!
 //! No other code writes to the log, and no report holds node data.
 //!
-//! * [`event`] says what can be reported; [`level`], [`context`] and [`display`] say how much a report matters,
-//!   what it is about, and how it reads.
+//! * [`event`] says what can be reported; [`level`], [`context`] and [`display`] say how much a report
+//!   matters, what it is about, and how it reads.
 //! * [`reporter`] passes each report to the metrics and to the [`log`], whose thread writes [`line`]s to a
 //!   stream, to [`syslog`] or to systemd's [`journal`]; a [`forwarder`] reconnects to the latter two.
 //! * [`held`] describes what a guard holds, for the log, `twitcher status` and the control socket.

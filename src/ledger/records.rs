@@ -1,0 +1,61 @@
+//! What the daemon gives to the ledger, and gets back after a restart.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::action::proc::ProcessId;
+use crate::model::{Subject, Version, WatchKey};
+use crate::watch::{Event, Snapshot};
+
+/// What is recorded of a watch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WatchRecord<'a> {
+    pub watch: &'a WatchKey,
+    /// The store's name and identity, the same after a restart. The versions of one store say nothing about
+    /// those of another.
+    pub store: &'a str,
+    pub subject: &'a Subject,
+    /// The fingerprint of the watch's present definition.
+    pub definition: u64,
+    pub snapshot: &'a Snapshot,
+    /// How the last failure of the present series read, and when the update is tried again.
+    pub last_error: Option<&'a str>,
+    pub next_try: Option<SystemTime>,
+}
+
+/// What an earlier daemon recorded of a watch. The fields are those of [`WatchRecord`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredWatch {
+    pub store: String,
+    pub subject: Subject,
+    pub definition: u64,
+    /// [`Snapshot::applied`] is `None` if it was applied by another definition than this one.
+    pub snapshot: Snapshot,
+    pub last_error: Option<String>,
+}
+
+/// A run that is about to start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Intent {
+    /// The value of the action's `TWITCHER_RUN_ID`, which no other run ever has.
+    pub run: String,
+    pub watch: WatchKey,
+    /// See [`WatchRecord::store`].
+    pub store: Arc<str>,
+    pub subject: Subject,
+    pub definition: u64,
+    pub version: Version,
+    pub event: Event,
+    pub started: SystemTime,
+    pub timeout: Option<Duration>,
+}
+
+/// A run whose end is not in the ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnfinishedRun {
+    pub intent: Intent,
+    /// `None` if the daemon died before it recorded the process.
+    pub process: Option<ProcessId>,
+    /// Whether it was started since the machine was booted. If not, it has ended.
+    pub this_boot: bool,
+}

@@ -1,0 +1,102 @@
+//! How many runs are kept, and the deletion of older ones.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use rusqlite::{Connection, Result};
+
+use super::column;
+
+/// How many runs the ledger keeps, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retention {
+    pub runs: i64,
+    /// How many of the newest runs keep their output.
+    pub outputs: i64,
+    pub age: Duration,
+    /// After how many new runs old ones are deleted. One deletion per run would cost as much as its other
+    /// writes.
+    pub batch: i64,
+}
+
+impl Default for Retention {
+    /// On a busy host with a run a second, 10,000 runs are three hours; on a quiet one, they are a month:
+    /// enough in both cases to find out what went wrong last night. A row takes some 300 bytes, so the rows
+    /// take 3 MB at most, and their outputs 64 MB (see
+    /// [`MAX_TAIL_BYTES`](crate::action::output::MAX_TAIL_BYTES)).
+    fn default() -> Self {
+        Self { runs: 10_000, outputs: 1_000, age: Duration::from_secs(30 * 24 * 60 * 60), batch: 64 }
+    }
+}
+
+/// On a quiet host, where a batch takes long to fill, old runs are deleted after this time.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// How many old rows are examined per new run: one keeps the number of rows constant, the second catches up
+/// where there are too many.
+const ROWS_PER_RUN: i64 = 2;
+
+const SELECT_OLDEST: &str =
+    "SELECT seq, started, outcome IS NULL FROM runs WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+
+const CLEAR_OUTPUTS: &str =
+    "UPDATE runs SET output = NULL WHERE seq > ?1 AND seq <= ?2 AND output IS NOT NULL";
+
+/// Deletes old runs, a few at a time, so that no call takes long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pruning {
+    pub retention: Retention,
+    /// The number of the newest run.
+    pub newest: i64,
+    /// When old runs were last deleted, and the number of the newest run at that time.
+    pruned: Option<(Instant, i64)>,
+    /// No run up to this number has its output.
+    output_pruned_to: i64,
+    /// Every run up to this number is deleted or has not ended.
+    done: i64,
+}
+
+impl Pruning {
+    pub(super) fn new(retention: Retention) -> Self {
+        Self { retention, newest: 0, pruned: None, output_pruned_to: 0, done: 0 }
+    }
+
+    /// Has a run that ended only now examined again: it may be old enough to be deleted.
+    pub(super) fn reconsider(&mut self, seq: i64) {
+        self.done = self.done.min(seq.saturating_sub(1));
+    }
+
+    /// Deletes old runs, if a batch of runs or [`PRUNE_INTERVAL`] passed since the last time.
+    pub(super) fn prune(&mut self, connection: &Connection) -> Result<()> {
+        let recent = |(at, newest): (Instant, i64)| {
+            self.newest < newest.saturating_add(self.retention.batch) && at.elapsed() < PRUNE_INTERVAL
+        };
+        if self.pruned.is_some_and(recent) {
+            return Ok(());
+        }
+        self.pruned = Some((Instant::now(), self.newest));
+        let silent = self.newest.saturating_sub(self.retention.outputs);
+        connection.prepare_cached(CLEAR_OUTPUTS)?.execute([self.output_pruned_to, silent])?;
+        self.output_pruned_to = self.output_pruned_to.max(silent);
+        let horizon = column::millis(SystemTime::now()).saturating_sub(column::duration(self.retention.age));
+        for (seq, started, goes_on) in self.oldest(connection)? {
+            if seq > self.newest.saturating_sub(self.retention.runs) && started >= horizon {
+                break;
+            }
+            if !goes_on {
+                connection.prepare_cached("DELETE FROM runs WHERE seq = ?1")?.execute([seq])?;
+            }
+            self.done = seq;
+        }
+        Ok(())
+    }
+
+    /// The next runs to examine: their number, when they started, and whether they have not ended.
+    fn oldest(&self, connection: &Connection) -> Result<Vec<(i64, i64, bool)>> {
+        connection
+            .prepare_cached(SELECT_OLDEST)?
+            .query_map((self.done, ROWS_PER_RUN * self.retention.batch), |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
+            .collect()
+    }
+}

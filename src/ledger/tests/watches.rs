@@ -1,0 +1,168 @@
+//! What is recorded of watches.
+
+use super::super::column;
+use super::*;
+
+#[test]
+fn a_record_is_loaded_as_it_was_saved() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    assert_eq!(ledger.next_event(), None, "a first start is no event");
+    assert!(!ledger.is_dirty());
+    let children = subject("/git/heads", Facet::Children);
+    let mut save = |watch: WatchKey, snapshot: Snapshot| {
+        ledger.save_watch(&WatchRecord {
+            watch: &watch,
+            store: STORE,
+            subject: &children,
+            definition: u64::MAX,
+            snapshot: &snapshot,
+            last_error: None,
+            next_try: None,
+        });
+    };
+    let absent = Snapshot { seen: Some(Seen::Absent), pending: Some(Event::Load), ..Snapshot::default() };
+    save(watch("full"), full_snapshot());
+    save(watch("absent"), absent);
+    save(watch("new"), Snapshot::default());
+    save(WatchKey { file: "b.twc".into(), description: "x".into() }, absent);
+    assert!(ledger.is_dirty());
+    ledger.commit();
+    assert!(!ledger.is_dirty());
+    drop(ledger);
+
+    let stored = dir.open().load_watches("git.twc");
+    assert_eq!(stored.len(), 3);
+    for (description, snapshot) in
+        [("full", full_snapshot()), ("absent", absent), ("new", Snapshot::default())]
+    {
+        let expected = StoredWatch {
+            store: STORE.into(),
+            subject: children.clone(),
+            definition: u64::MAX,
+            snapshot,
+            last_error: None,
+        };
+        assert_eq!(stored[description], expected, "{description}");
+    }
+}
+
+#[test]
+fn what_was_applied_stays_recorded_until_something_else_is_applied() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    let unknown = Snapshot { applied: None, ..full_snapshot() };
+    let at = |dir: &TestDir| dir.select("SELECT applied_number, applied_definition, applied_at FROM watches");
+    save_watch(&mut ledger, "pull");
+    ledger.commit();
+    let recorded = at(&dir);
+    assert!(recorded[0].starts_with("3|0000000000000007|"), "{recorded:?}");
+
+    save_watch_as(&mut ledger, "pull", 7, &unknown);
+    assert_eq!(snapshot(&mut ledger, "pull").applied, Some(version(3)));
+    while column::millis(SystemTime::now()).to_string() == recorded[0].rsplit('|').next().unwrap() {}
+    save_watch(&mut ledger, "pull");
+    ledger.commit();
+    assert_eq!(at(&dir), recorded, "the time stays that of the first record");
+
+    // What another definition applied does not count.
+    save_watch_as(&mut ledger, "pull", 8, &unknown);
+    assert_eq!(snapshot(&mut ledger, "pull").applied, None);
+    save_watch_as(&mut ledger, "pull", 7, &unknown);
+    assert_eq!(snapshot(&mut ledger, "pull").applied, Some(version(3)));
+    save_watch_as(&mut ledger, "pull", 8, &full_snapshot());
+    assert_eq!(snapshot(&mut ledger, "pull").applied, Some(version(3)));
+    save_watch_as(&mut ledger, "pull", 7, &unknown);
+    assert_eq!(snapshot(&mut ledger, "pull").applied, None);
+}
+
+#[test]
+fn what_was_applied_in_another_store_does_not_count_in_this_one() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    save_watch(&mut ledger, "pull");
+    let (key, unknown) = (watch("pull"), Snapshot { applied: None, ..full_snapshot() });
+    let moved = WatchRecord {
+        watch: &key,
+        store: "eu zk:/",
+        subject: &subject("/git/head", Facet::Data),
+        definition: 7,
+        snapshot: &unknown,
+        last_error: None,
+        next_try: None,
+    };
+    ledger.save_watch(&moved);
+    let stored = stored_watch(&mut ledger, "pull").unwrap();
+    assert_eq!((&*stored.store, stored.snapshot), ("eu zk:/", unknown));
+    save_watch_as(&mut ledger, "pull", 7, &unknown);
+    let stored = stored_watch(&mut ledger, "pull").unwrap();
+    assert_eq!((&*stored.store, stored.snapshot), (STORE, unknown));
+}
+
+#[test]
+fn a_retired_watch_keeps_what_it_applied_and_its_pause() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    save_watch(&mut ledger, "pull");
+    save_watch(&mut ledger, "other");
+    ledger.retire(&watch("pull"));
+    let kept = Snapshot {
+        applied: Some(version(3)),
+        applied_size: full_snapshot().applied_size,
+        paused: true,
+        ..Snapshot::default()
+    };
+    assert_eq!(snapshot(&mut ledger, "pull"), kept);
+    assert_eq!(snapshot(&mut ledger, "other"), full_snapshot());
+    ledger.commit();
+    assert_eq!(dir.select("SELECT watch FROM failing"), ["git.twc:other"]);
+}
+
+#[test]
+fn only_watches_that_are_long_gone_are_pruned() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    for description in ["gone", "loaded", "recent"] {
+        save_watch(&mut ledger, description);
+    }
+    ledger.commit();
+    let month = column::duration(Duration::from_secs(30 * 24 * 60 * 60)) + 1_000;
+    let shell = Connection::open(dir.path(FILE)).unwrap();
+    shell
+        .execute("UPDATE watches SET updated = updated - ?1 WHERE description <> 'recent'", [month])
+        .unwrap();
+    ledger.prune_watches(|key| *key == watch("loaded"));
+    ledger.commit();
+    assert_eq!(dir.select("SELECT description FROM watches"), ["loaded", "recent"]);
+}
+
+#[test]
+fn a_failure_before_the_restart_keeps_its_reason() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    save_watch(&mut ledger, "pull");
+    let errors = |ledger: &mut Ledger| {
+        ledger.commit();
+        dir.select("SELECT last_error FROM watches WHERE last_error IS NOT NULL")
+    };
+    assert_eq!(errors(&mut ledger), ["exit code 1"]);
+    let key = watch("pull");
+    let subject = subject("/git", Facet::Children);
+    let mut snapshot = full_snapshot();
+    let save = |ledger: &mut Ledger, snapshot: &Snapshot| {
+        ledger.save_watch(&WatchRecord {
+            watch: &key,
+            store: STORE,
+            subject: &subject,
+            definition: 7,
+            snapshot,
+            last_error: None,
+            next_try: None,
+        });
+    };
+    save(&mut ledger, &snapshot);
+    assert_eq!(errors(&mut ledger), ["exit code 1"]);
+    snapshot.failures = 0;
+    save(&mut ledger, &snapshot);
+    assert!(errors(&mut ledger).is_empty());
+}
