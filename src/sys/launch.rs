@@ -1,10 +1,12 @@
-//! Starting an action's process without copying the daemon's memory.
+//! Starts an action's process without copying the daemon's memory.
 //!
-//! fork() copies the page tables, and both sides then fault on every page that they write: more than all the
-//! rest of a start. So the child borrows our memory until it executes its program, and we stand still
-//! meanwhile (vfork's way, which posix_spawn goes as well). It gets a copy only where it takes on another identity: no
-//! process of that user shall have anything to do with one that shares the daemon's memory; and where it takes another
-//! nice, for which it must show itself (see `exec_context`).
+//! fork() copies the page tables, and both sides then fault on every page that they write, which takes longer
+//! than the rest of a start. So the child borrows the daemon's memory until it executes its program, and the
+//! daemon stands still meanwhile, as with vfork() and posix_spawn().
+//!
+//! The child gets a copy of the memory only in two cases. It takes on another identity: no process of that
+//! user may reach one that shares the daemon's memory. Or it takes another nice value, for which it must be
+//! dumpable for a moment (see [`super::setup`]).
 
 use std::ffi::{CStr, CString};
 use std::io::{self, ErrorKind, Read};
@@ -18,32 +20,34 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
-use super::{ChildSetup, SetupError, Step, check, set_up};
+use super::setup::ChildSetup;
+use super::step::{SetupError, Step};
+use super::syscall::check;
 
-/// What the child needs before it executes its program is far less; the kernel grows none.
+/// The child's stack until it executes its program, far more than it needs. The kernel does not grow it.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// Milliseconds after which we look what keeps the child; 1 is usual.
+/// After how many milliseconds the parent checks whether the child was stopped. A start usually takes 1 ms.
 const POLL_MILLIS: u8 = 10;
 
 const SHELL: &CStr = c"/bin/sh";
 
 /// What to execute.
 pub struct Image {
-    /// Tried in this order, as a shell does with PATH; never empty.
+    /// The paths to try in this order, as a shell does with PATH; never empty.
     pub candidates: Vec<CString>,
-    /// From the program's own name on; never empty.
+    /// The program's name and its arguments; never empty.
     pub arguments: Vec<CString>,
     pub environment: Vec<CString>,
-    /// None of them below 3.
+    /// stdin, stdout and stderr, none of which may be below 3.
     pub stdio: [OwnedFd; 3],
 }
 
-/// All that the child touches. The pointers live as long as [`start`] waits.
+/// All that the child touches. The pointers are valid for as long as [`start`] waits.
 struct Child<'a> {
     candidates: &'a [CString],
     arguments: Vec<*const c_char>,
-    /// The same for a script without an interpreter line; its second is the script.
+    /// The arguments of the shell that runs a script without an interpreter line. The second is the script.
     shell_arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
     stdio: [RawFd; 3],
@@ -52,7 +56,7 @@ struct Child<'a> {
     failure: RawFd,
 }
 
-/// Starts `image` with `setup`, and returns once it is executing, or could not be executed.
+/// Starts `image` with `setup`. Returns once it is executing, or could not be executed.
 pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, SetupError> {
     let (mut failure, report) = io::pipe()?;
     let arguments = pointers(&image.arguments);
@@ -64,7 +68,7 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, SetupError> {
         environment: pointers(&image.environment),
         stdio: image.stdio.each_ref().map(AsRawFd::as_raw_fd),
         setup,
-        // Room for one more than we set: a group too many must show.
+        // Room for one more group than is set, so that a group too many shows.
         read_back: vec![0; setup.credentials.as_ref().map_or(0, |c| c.groups.len()) + 1],
         failure: report.as_raw_fd(),
     };
@@ -76,9 +80,9 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, SetupError> {
         (Some(_), _) | (_, Some(_)) => 0,
     };
     let mut stack = Vec::<u128>::with_capacity(STACK_BYTES / size_of::<u128>());
-    // SAFETY: the child runs on a stack of its own, makes only async-signal-safe calls on what `child` holds, and is
-    // gone from our memory when clone returns. No handler of ours can run in it: all signals are blocked until it
-    // has reset them.
+    // SAFETY: the child runs on a stack of its own, makes only async-signal-safe calls on what `child` holds,
+    // and is gone from our memory when clone returns. No handler of ours can run in it: all signals are
+    // blocked until it has reset them.
     let pid = unsafe {
         let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
         libc::sigfillset(&mut all);
@@ -94,24 +98,25 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, SetupError> {
         Pid::from_raw(pid?)
     };
     drop(report);
-    let mut told = [0; REPORT_BYTES];
-    let failure = match wait_for_exec(pid, failure.as_fd()).and_then(|()| failure.read_exact(&mut told)) {
+    let mut reported = [0; REPORT_BYTES];
+    let failure = match wait_for_exec(pid, failure.as_fd()).and_then(|()| failure.read_exact(&mut reported)) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(pid),
         Err(error) => error.into(),
         Ok(()) => {
-            let [step, number @ ..] = told;
+            let [step, number @ ..] = reported;
             let step = Step::all().nth(step.into()).unwrap_or(Step::Basics);
             step.failed(io::Error::from_raw_os_error(c_int::from_ne_bytes(number)))
         }
     };
-    // Also one that is about to end by itself: it could still be stopped.
+    // Killed even if it is about to end by itself, because it could be stopped before.
     let _ = kill(pid, Signal::SIGKILL);
     let _ = waitpid(pid, None);
     Err(failure)
 }
 
-/// Waits until the child has told of a failure, or can no longer. An error if it was stopped: every process of the user that
-/// it becomes can do that, and we would stand still with it.
+/// Waits until the child has reported a failure, or has closed the pipe by executing its program. Returns an
+/// error if the child was stopped: any process of the user that it becomes can do that, and the daemon would
+/// stand still too.
 fn wait_for_exec(child: Pid, failure: BorrowedFd<'_>) -> io::Result<()> {
     loop {
         match poll(&mut [PollFd::new(failure, PollFlags::POLLIN)], POLL_MILLIS) {
@@ -122,7 +127,7 @@ fn wait_for_exec(child: Pid, failure: BorrowedFd<'_>) -> io::Result<()> {
         }
         let stopped = waitid(Id::Pid(child), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG);
         if let Ok(WaitStatus::Stopped(..)) = stopped {
-            // Its program may have been executed since, and stopped itself.
+            // Its program may have been executed meanwhile, and have stopped itself.
             if let Ok(1..) = poll(&mut [PollFd::new(failure, PollFlags::POLLIN)], PollTimeout::ZERO) {
                 return Ok(());
             }
@@ -131,14 +136,15 @@ fn wait_for_exec(child: Pid, failure: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// What the child tells of a failure: the place of its step, and the error's number.
+/// The child reports a failure in two parts: the position of the step in [`Step::all`], and the error's
+/// number.
 const REPORT_BYTES: usize = 1 + size_of::<c_int>();
 
 fn encode_error(SetupError { step, error }: &SetupError) -> [u8; REPORT_BYTES] {
-    let mut told = [0; REPORT_BYTES];
-    told[0] = Step::all().position(|other| other == *step).unwrap_or(0) as u8;
-    told[1..].copy_from_slice(&error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes());
-    told
+    let mut report = [0; REPORT_BYTES];
+    report[0] = Step::all().position(|other| other == *step).unwrap_or(0) as u8;
+    report[1..].copy_from_slice(&error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes());
+    report
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
@@ -146,16 +152,16 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 }
 
 extern "C" fn child_main(child: *mut c_void) -> c_int {
-    // SAFETY: what `start` gave to clone, and nobody else uses now.
+    // SAFETY: this is what `start` gave to clone, and nobody else uses it now.
     let child = unsafe { &mut *child.cast::<Child<'_>>() };
-    let told = encode_error(&child.execute());
-    // SAFETY: `told` is a live local.
-    unsafe { libc::write(child.failure, told.as_ptr().cast(), told.len()) };
+    let report = encode_error(&child.execute());
+    // SAFETY: `report` is a live local.
+    unsafe { libc::write(child.failure, report.as_ptr().cast(), report.len()) };
     127
 }
 
 impl Child<'_> {
-    /// Returns only if it could not.
+    /// Executes the program. Returns only if that fails.
     fn execute(&mut self) -> SetupError {
         match self.prepare() {
             Ok(()) => Step::Program.failed(self.execute_program()),
@@ -176,7 +182,7 @@ impl Child<'_> {
                 Some(libc::EACCES) => denied = Some(error),
                 Some(libc::ENOEXEC) => {
                     self.shell_arguments[1] = candidate.as_ptr();
-                    // SAFETY: as above.
+                    // SAFETY: see above.
                     unsafe {
                         libc::execve(
                             SHELL.as_ptr(),
@@ -197,6 +203,6 @@ impl Child<'_> {
             // SAFETY: a bare syscall without pointers.
             check(unsafe { libc::dup2(*fd, number as c_int) })?;
         }
-        set_up(self.setup, &mut self.read_back)
+        self.setup.apply(&mut self.read_back)
     }
 }

@@ -1,0 +1,72 @@
+//! System calls about processes: this one, its children and their groups.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use nix::libc;
+use nix::unistd::Pid;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::syscall::{check, check_long};
+
+/// A descriptor that becomes readable when the process ends. The caller must not have reaped `pid`, and must
+/// be inside a tokio runtime.
+pub fn watch_process(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: a bare syscall; the descriptor that it returns is ours alone.
+    let pidfd = unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), libc::PIDFD_NONBLOCK);
+        check_long(fd)?;
+        OwnedFd::from_raw_fd(fd as RawFd)
+    };
+    // SAFETY: an `OwnedFd` stays open and the same until it is dropped, here by the `AsyncFd`.
+    unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+/// Sends `signal` (1 to 64, real-time signals included) to every process of the group that `leader` leads.
+///
+/// The caller must not have reaped `leader`: only then is the group's number certain to be still its own.
+pub fn signal_group(leader: Pid, signal: i32) -> io::Result<()> {
+    // SAFETY: a bare syscall without pointers.
+    check(unsafe { libc::killpg(leader.as_raw(), signal) }).map(drop)
+}
+
+/// Hides the calling process from others of its user: no tracing, no `/proc/PID/mem`, and no core dump
+/// whatever its limit says. Its forks are hidden too, until they execute a program.
+///
+/// Its files in /proc then belong to root. It can still read them, but write to them only as root.
+pub fn make_undumpable() -> io::Result<()> {
+    nix::sys::prctl::set_dumpable(false).map_err(io::Error::from)
+}
+
+/// Undoes what the parent process may have left: an ignored SIGCHLD, which would hide how children ended, and
+/// blocked signals, with which nobody could stop the daemon. To be called before the first thread is started.
+pub fn reset_inherited_signals() {
+    // SAFETY: installs no handler, and `none` is a live local.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
+/// Forks, and returns true in the child. To be called before the first thread is started: only the calling
+/// thread would survive.
+pub fn fork() -> io::Result<bool> {
+    // SAFETY: there is one thread, so the child finds everything as it left it.
+    let pid = check(unsafe { libc::fork() })?;
+    Ok(pid == 0)
+}
+
+/// Makes all threads allocate from one heap. To be called before the first thread is started.
+///
+/// Otherwise, memory that the config thread frees would stay in a heap of its own, where no other thread can
+/// use it.
+pub fn use_single_malloc_arena() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes two numbers; no other thread exists yet.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}

@@ -1,0 +1,137 @@
+//! What an action's process becomes between fork and exec.
+//!
+//! The daemon has threads, so only async-signal-safe calls are allowed here: no allocation, no locks. All
+//! that the child needs is prepared before the fork.
+
+use std::ffi::CString;
+use std::io::{self, Write};
+use std::os::fd::RawFd;
+
+use nix::libc;
+
+use super::descriptors::mark_close_on_exec_except;
+use super::identity::{become_user, join_new_keyring};
+use super::limits::{change_limit, raise_hard_limit, set_limit};
+use super::step::{SetupError, Step};
+use super::syscall::{check, check_long};
+use crate::model::{Credentials, Resource};
+
+/// How many signals the kernel has on every architecture but MIPS, and the size of a set of them.
+const MAX_SIGNAL: libc::c_int = 64;
+const SIGSET_BYTES: usize = 8;
+
+/// The kernel's `struct sigaction`, at least as large as on any architecture.
+#[derive(Default)]
+#[repr(C)]
+struct KernelSigaction([u64; 4]);
+
+/// What an action's process becomes before it executes its program.
+pub struct ChildSetup {
+    /// `None` keeps the daemon's identity.
+    pub credentials: Option<Credentials>,
+    /// A descriptor besides 0, 1 and 2 that the program gets under the same number.
+    pub keep: Option<RawFd>,
+    /// The soft limit on descriptors that the daemon itself was started with.
+    pub nofile: libc::rlim_t,
+    pub umask: libc::mode_t,
+    pub nice: Option<i32>,
+    /// Each value is both the soft and the hard limit.
+    pub limits: Vec<(Resource, u64)>,
+    pub cwd: CString,
+    pub no_new_privs: bool,
+}
+
+impl ChildSetup {
+    /// Gives the calling process a session of its own, default signal dispositions, an empty signal mask, no
+    /// core dumps, none of the daemon's descriptors, and what `self` says. To be called in the child;
+    /// `read_back` is the buffer of [`become_user`].
+    pub(super) fn apply(&self, read_back: &mut [libc::gid_t]) -> Result<(), SetupError> {
+        // SAFETY: `umask` takes an integer, and the closures only compare and assign.
+        unsafe {
+            check(libc::setsid())?;
+            libc::umask(self.umask);
+            reset_signals()?;
+            change_limit(libc::RLIMIT_CORE, |limit| limit.rlim_cur = 0)?;
+            change_limit(libc::RLIMIT_NOFILE, |limit| limit.rlim_cur = self.nofile.min(limit.rlim_max))?;
+        }
+        // What may need the daemon's privileges comes before the change of identity, which gives them up.
+        for (resource, value) in &self.limits {
+            raise_hard_limit(*resource, *value).map_err(|error| Step::Limit(*resource).failed(error))?;
+        }
+        if let Some(nice) = self.nice {
+            set_nice(nice).map_err(|error| Step::Nice.failed(error))?;
+        }
+        if let Some(credentials) = &self.credentials {
+            join_new_keyring()?;
+            become_user(credentials, read_back)?;
+        }
+        // If limits were lowered before the change of identity, the kernel would count the processes that the
+        // user already has and fail the exec (EAGAIN).
+        for (resource, value) in &self.limits {
+            set_limit(*resource, *value).map_err(|error| Step::Limit(*resource).failed(error))?;
+        }
+        // Under the action's identity: the directory must be one that its user can enter.
+        // SAFETY: the path ends with its NUL.
+        let entered = check(unsafe { libc::chdir(self.cwd.as_ptr()) });
+        entered.map_err(|error| Step::Cwd.failed(error))?;
+        mark_close_on_exec_except(self.keep)?;
+        if self.no_new_privs {
+            // SAFETY: takes integers.
+            let done = check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) });
+            done.map_err(|error| Step::NoNewPrivs.failed(error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Resets all signal dispositions, including those that the daemon's parent had set to be ignored, and the
+/// mask.
+fn reset_signals() -> io::Result<()> {
+    // SAFETY: `default` and `none` are live locals, and all calls are async-signal-safe. `rt_sigaction` is
+    // called directly, because libc refuses the two signals that it keeps for itself.
+    unsafe {
+        // All zero is SIG_DFL without flags.
+        let default = KernelSigaction::default();
+        for signal in 1..=MAX_SIGNAL {
+            // This fails for SIGKILL and SIGSTOP, whose dispositions cannot be changed.
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, SIGSET_BYTES);
+        }
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut())).map(drop)
+    }
+}
+
+/// The length of `-20`.
+const NICE_DIGITS: usize = 3;
+
+/// Sets the nice value of the calling process and of its session, which it leads. Where the kernel weighs
+/// sessions before processes (autogroup), the value of the process alone would only say how the action's own
+/// processes share the session's time.
+fn set_nice(nice: i32) -> io::Result<()> {
+    // SAFETY: a bare syscall on integers; 0 is the calling process.
+    check_long(unsafe { libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice) })?;
+    let mut digits = [0; NICE_DIGITS];
+    let mut left: &mut [u8] = &mut digits;
+    // This cannot fail: the array has room for every nice value.
+    let _ = write!(left, "{nice}");
+    let length = NICE_DIGITS - left.len();
+    // Errors are ignored: a kernel without autogroup has no such file, and it accepts only a few writes per
+    // second unless they come from root.
+    //
+    // An undumpable process of another user than root cannot write to its own file (see `make_undumpable`),
+    // so it is dumpable for a moment. Only processes of the daemon's own user can then see it; if that is not
+    // root, they can read all that the daemon can anyway.
+    // SAFETY: the path ends with its NUL, and the array is live and has `length` bytes; the rest are
+    // integers.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0))?;
+        let file = libc::open(c"/proc/self/autogroup".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if file >= 0 {
+            libc::write(file, digits.as_ptr().cast(), length);
+            libc::close(file);
+        }
+        check(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0))?;
+    }
+    Ok(())
+}
