@@ -1,7 +1,7 @@
-//! What clients may send to the control socket: through the real server, on a connection in memory.
+//! Fuzzes what clients send to the control socket, through the real server on a connection in memory.
 //!
-//! Whatever comes, it is answered or the connection ends; the daemon gets an order only from a POST that says which; and from
-//! the network it is asked for nothing but its metrics.
+//! Whatever the client sends, it gets a valid reply or the connection ends. The daemon gets a command only
+//! from a POST that names it, and from the network only requests for its metrics.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use twitcher::control::routes::{Routes, Scope};
 use twitcher::control::{CommandResult, DaemonRequest, RequestError, server};
 use twitcher::metrics::Metrics;
 
-/// More than any answer has.
-const ROOM: usize = 1 << 20;
+/// The size of the connection's buffer, larger than any reply.
+const BUFFER_BYTES: usize = 1 << 20;
 
 thread_local! {
     static RUNTIME: OnceCell<(Runtime, Arc<Metrics>)> = const { OnceCell::new() };
 }
 
-/// The bytes are what a client sends, before it says that this is all.
+/// Sends `data` as a client, and then closes the sending half.
 pub fn run(data: &[u8]) {
     RUNTIME.with(|cell| {
         let (runtime, metrics) = cell.get_or_init(|| {
@@ -38,55 +38,56 @@ pub fn run(data: &[u8]) {
 async fn serve_connection(data: &[u8], scope: Scope, willing: bool, metrics: Arc<Metrics>) {
     let (requests, asked) = mpsc::channel(8);
     let routes = Arc::new(Routes::new(requests, metrics));
-    let (mut client, stream) = duplex(ROOM);
+    let (mut client, stream) = duplex(BUFFER_BYTES);
     let conversation = server::serve_connection(stream, routes, scope, Arc::default());
     let client = async {
         client.write_all(data).await.expect("room");
         client.shutdown().await.expect("a half of the connection");
         let mut reply = Vec::new();
-        // A connection that ends in an error has ended.
+        // A connection may end in an error.
         let _ = client.read_to_end(&mut reply).await;
         reply
     };
     let (asked, reply, ()) = tokio::join!(serve(asked, willing), client, conversation);
     check_requests(data, scope, &asked);
-    check_answer(&reply);
+    check_reply(&reply);
 }
 
-/// The daemon, for as long as anybody can ask it. Gives what it was asked.
+/// Replies as the daemon until no client is left. Returns what it was asked.
 async fn serve(mut requests: mpsc::Receiver<DaemonRequest>, willing: bool) -> Vec<&'static str> {
     let mut asked = Vec::new();
     let unwilling = || RequestError::Ambiguous("\"é\u{1b}\n\" is several watches".into());
     while let Some(request) = requests.recv().await {
-        // Who has left needs no answer; and one that is dropped says that the daemon ends.
+        // Sending fails if the client has left. A reply that is dropped tells the client that the daemon
+        // ended.
         asked.push(match request {
             DaemonRequest::WatchCommand { watch, reply, .. } => {
                 let done = CommandResult { watch: Some(watch), done: "done".into() };
                 let _ = reply.send(if willing { Ok(done) } else { Err(unwilling()) });
-                "order"
+                "command"
             }
             DaemonRequest::Reload(reply) => {
                 let done = CommandResult { watch: None, done: "done".into() };
                 let _ = reply.send(if willing { Ok(done) } else { Err(unwilling()) });
-                "order"
+                "command"
             }
             DaemonRequest::History { reply, .. } => {
                 let _ = reply.send(if willing { Ok(Vec::new()) } else { Err(unwilling()) });
-                "question"
+                "query"
             }
             DaemonRequest::Output { reply, .. } => {
                 let _ = reply.send(if willing { Ok(b"\0\xff".into()) } else { Err(unwilling()) });
-                "question"
+                "query"
             }
             DaemonRequest::Watch { reply, .. } => {
                 let _ = reply.send(Err(unwilling()));
-                "question"
+                "query"
             }
             DaemonRequest::Watches { reply, .. } => {
                 let _ = reply.send(Vec::new());
-                "question"
+                "query"
             }
-            DaemonRequest::Daemon(_) => "question",
+            DaemonRequest::Daemon(_) => "query",
             DaemonRequest::Gauges(_) => "gauges",
         });
     }
@@ -96,17 +97,17 @@ async fn serve(mut requests: mpsc::Receiver<DaemonRequest>, willing: bool) -> Ve
 fn check_requests(data: &[u8], scope: Scope, asked: &[&str]) {
     assert!(asked.len() <= 1, "a connection has one request");
     let Some(asked) = asked.first() else { return };
-    // A server overlooks empty lines before a request.
+    // A server skips empty lines before a request.
     let start = data.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(0);
     let is_a = |method: &[u8]| data[start..].starts_with(method);
     match *asked {
-        "order" => assert!(is_a(b"POST ") && scope == Scope::Everything),
+        "command" => assert!(is_a(b"POST ") && scope == Scope::Everything),
         "gauges" => assert!(is_a(b"GET ")),
         _ => assert!(is_a(b"GET ") && scope == Scope::Everything),
     }
 }
 
-fn check_answer(reply: &[u8]) {
+fn check_reply(reply: &[u8]) {
     if reply.is_empty() {
         return;
     }

@@ -1,14 +1,14 @@
-//! What the fuzzers do with their bytes: a module for each, whose `run` panics if a promise is broken.
+//! The fuzz targets: one module each, whose `run` panics if a promise is broken.
 //!
-//! Nothing in here knows of a fuzzer: `tests/fuzz.rs` of the crate above, which has these files too, runs each over its
-//! seeds with the compiler that everybody has.
+//! Nothing here depends on a fuzzer. The crate's own `tests/fuzz.rs` includes these files too, and runs each
+//! target over its seeds with the stable compiler.
 //!
-//! * [`evaluation`]: what the child that evaluates configs may reply.
-//! * [`control`]: what clients may send to the control socket.
-//! * [`ledger`]: what may have become of the database on the disk.
-//! * [`node_paths`]: what nodes, stores and their data may be called and hold.
-//! * [`log_lines`]: what may be in the output of actions, and in names that are logged.
-//! * [`watch`]: what may happen to a watch, and when.
+//! * [`evaluation`]: replies of the child that evaluates configs.
+//! * [`control`]: requests to the control socket.
+//! * [`ledger`]: the database files on the disk.
+//! * [`node_paths`]: names of nodes and stores, and their data.
+//! * [`log_lines`]: the output of actions, and names in the log.
+//! * [`watch`]: events of a watch, and their times.
 
 pub mod control;
 pub mod evaluation;
@@ -17,7 +17,7 @@ pub mod log_lines;
 pub mod node_paths;
 pub mod watch;
 
-/// Its name, which is that of its binary and of the directory of its seeds, and what it does.
+/// The name of a target, of its binary and of the directory of its seeds; and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 pub const TARGETS: [Target; 6] = [

@@ -1,5 +1,5 @@
-//! Fuzzes what gets into the log: the output of actions, and names. One line must stay one line without control
-//! characters, and must not be longer than promised.
+//! Fuzzes what gets into the log: the output of actions, and names. One line must stay one line without
+//! control characters, and must not be longer than promised.
 
 use arbitrary::Unstructured;
 use twitcher::action::output::{LineSplitter, MAX_LINE};

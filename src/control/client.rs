@@ -1,4 +1,4 @@
-//! The other end of the control socket, for the commands of the same binary.
+//! The client's end of the control socket, for `twitcher status` and other commands.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -14,19 +14,24 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
-/// Longer than the daemon gives anybody: it says itself that it does not answer.
+/// Longer than the daemon's own deadline for a connection (30 s), so that its error arrives if it has one.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// Between two attempts where more clients wait at the socket than it takes.
+/// The wait between two attempts to connect while too many clients wait at the socket.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
+/// Why there is no reply.
 #[derive(Debug, Error)]
 pub enum ControlError {
     #[error("{}: {source}; does the daemon run? --control-socket names another path", .path.display())]
     Unreachable { path: PathBuf, source: io::Error },
-    #[error("{}: permission denied: only whom the daemon's control socket is for can use it (see [control] in twitcher.toml)", .0.display())]
+    #[error(
+        "{}: permission denied: only whom the daemon's control socket is for can use it (see [control] in \
+         twitcher.toml)",
+        .0.display()
+    )]
     Denied(PathBuf),
-    /// In the daemon's words.
+    /// The daemon's own error.
     #[error("{0}")]
     Refused(String),
     #[error("{}: {reason}", .path.display())]
@@ -38,7 +43,8 @@ struct Refused {
     error: String,
 }
 
-/// Asks the daemon that listens at `socket`, and returns its whole answer. `query` are names and values.
+/// Sends a request to the daemon that listens at `socket`, and returns the body of its reply. `query` has
+/// names and values of parameters.
 pub async fn ask(
     socket: &Path,
     method: Method,
@@ -64,9 +70,9 @@ pub async fn ask(
         let body = response.into_body().collect().await.map_err(cut)?.to_bytes();
         Ok((status, body))
     };
-    let answer = tokio::time::timeout(REQUEST_TIMEOUT, conversation).await;
+    let reply = tokio::time::timeout(REQUEST_TIMEOUT, conversation).await;
     let (status, body) =
-        answer.unwrap_or_else(|_| Err(broken(format!("no answer within {REQUEST_TIMEOUT:?}"))))?;
+        reply.unwrap_or_else(|_| Err(broken(format!("no answer within {REQUEST_TIMEOUT:?}"))))?;
     if status == StatusCode::OK {
         return Ok(body);
     }
@@ -85,15 +91,15 @@ async fn connect(socket: &Path) -> io::Result<UnixStream> {
     }
 }
 
-/// The value that a JSON answer is.
-pub fn object<T: DeserializeOwned>(socket: &Path, answer: &[u8]) -> Result<T, ControlError> {
-    serde_json::from_slice(answer)
+/// Parses a reply that is one JSON object.
+pub fn object<T: DeserializeOwned>(socket: &Path, reply: &[u8]) -> Result<T, ControlError> {
+    serde_json::from_slice(reply)
         .map_err(|error| ControlError::Broken { path: socket.to_owned(), reason: error.to_string() })
 }
 
-/// The values that an answer of one JSON object a line has.
-pub fn lines<T: DeserializeOwned>(socket: &Path, answer: &[u8]) -> Result<Vec<T>, ControlError> {
-    answer
+/// Parses a reply of one JSON object per line.
+pub fn lines<T: DeserializeOwned>(socket: &Path, reply: &[u8]) -> Result<Vec<T>, ControlError> {
+    reply
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
         .map(|line| object(socket, line))

@@ -1,11 +1,11 @@
-//! Which watch somebody means.
+//! Finds the watch that a client names.
 
-use super::RequestError;
+use super::request::RequestError;
 use crate::model::WatchKey;
 use crate::text::{printable, suggest};
 
-/// The one of `known` that `name` is: as the log has it (`git.twc:deploy`, `git.twc-1`), or by its description alone
-/// where only one file has such a one.
+/// The watch that has `name` as its name in log lines (`git.twc:deploy`, `git.twc-1`), or as its description
+/// if no other file has a watch of that description.
 pub fn find<'a>(
     name: &str,
     known: impl Iterator<Item = &'a WatchKey> + Clone,
@@ -17,14 +17,13 @@ pub fn find<'a>(
     match (described.next(), described.next()) {
         (Some(only), None) => Ok(only),
         (Some(first), Some(second)) => Err(RequestError::Ambiguous(format!(
-            "{:?} is several watches, {first} and {second} among them",
-            name
+            "{name:?} is several watches, {first} and {second} among them"
         ))),
         (None, _) => Err(RequestError::Unknown(unknown(name, known))),
     }
 }
 
-/// Without building the name: there may be ten thousand.
+/// Compares without building the name, because there may be ten thousand.
 fn is_full_name(key: &WatchKey, name: &str) -> bool {
     let WatchKey { file, description } = key;
     match name.strip_prefix(&**file).and_then(|rest| rest.strip_prefix(':')) {
@@ -33,7 +32,8 @@ fn is_full_name(key: &WatchKey, name: &str) -> bool {
     }
 }
 
-/// How many watches and how long a name are compared letter by letter: some milliseconds of the daemon's time.
+/// With how many watches a wrong name is compared for a suggestion, and how long it may be. Comparing so many
+/// takes some milliseconds of the daemon's time.
 const MAX_COMPARED_WATCHES: usize = 1_000;
 const MAX_COMPARED_BYTES: usize = 300;
 
@@ -69,9 +69,8 @@ mod tests {
         assert_eq!(found("git.twc-2"), Ok("git.twc-2".into()));
         assert_eq!(found("deploy"), Ok("git.twc:deploy".into()));
         assert_eq!(found("app.twc:reload"), Ok("app.twc:reload".into()));
-        assert!(
-            matches!(found("reload"), Err(RequestError::Ambiguous(why)) if why.contains("team/app.twc:reload"))
-        );
+        let Err(RequestError::Ambiguous(why)) = found("reload") else { panic!("{:?}", found("reload")) };
+        assert!(why.contains("team/app.twc:reload"), "{why}");
         let unknown = |name| match found(name) {
             Err(RequestError::Unknown(why)) => why,
             other => panic!("{other:?}"),

@@ -1,84 +1,57 @@
-//! What clients ask, and what they are answered.
+//! The requests of the control socket, and the replies to them.
 //!
-//! | request | answer |
+//! | request | reply |
 //! |---|---|
-//! | `GET /metrics` | what Prometheus reads |
+//! | `GET /metrics` | the metrics in Prometheus' text format |
 //! | `GET /v1/status` | the daemon as a whole, a JSON object |
-//! | `GET /v1/watches`, `?watch=NAME` | its watches, a JSON object a line |
-//! | `POST /v1/trigger?watch=NAME`, `pause`, `resume`, `kill` | what came of it, a JSON object |
-//! | `POST /v1/trigger?watch=NAME&force=true` | the same, also for what a guard holds |
-//! | `POST /v1/reload` | the same, once the configs were read; an error if one could not be loaded |
-//! | `GET /v1/history`, `?watch=NAME`, `?failed=true`, `?limit=N` | runs, newest first, a JSON object a line |
-//! | `GET /v1/output?run=RUN_ID` | the last of what a run printed, as it came |
+//! | `GET /v1/watches`, `?watch=NAME` | all watches or one, a JSON object per line |
+//! | `POST /v1/trigger?watch=NAME`, `pause`, `resume`, `kill` | what the command did, a JSON object |
+//! | `POST /v1/trigger?watch=NAME&force=true` | likewise, also for what a guard holds |
+//! | `POST /v1/reload` | likewise, once the configs were read; an error if one could not be loaded |
+//! | `GET /v1/history`, `?watch=NAME`, `?failed=true`, `?limit=N` | runs, newest first, an object per line |
+//! | `GET /v1/output?run=RUN_ID` | the last bytes that a run printed |
 //!
-//! Errors are `{"error": "..."}` with a status of 400 and above.
+//! An error is `{"error": "..."}` with a status of 400 or above.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{self, Stream, StreamExt};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::Frame;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use futures_util::stream::{self, Stream};
 use hyper::{Method, Request, Response, StatusCode};
-use serde::Serialize;
-use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{DaemonRequest, REPLY_TIMEOUT, RUNS_PER_PAGE, ReplySender, RequestError, WATCHES_PER_PAGE};
+use super::parameters::Parameters;
+use super::request::{
+    DaemonRequest, REPLY_TIMEOUT, RUNS_PER_PAGE, ReplySender, RequestError, WATCHES_PER_PAGE,
+};
+use super::response::{Body, HttpError, json_lines, json_object, line, not_found, require, respond, whole};
 use crate::ledger::{RunFilter, RunRecord};
 use crate::metrics::{self, Metrics};
 use crate::model::WatchCommand;
 
-type Body = UnsyncBoxBody<Bytes, io::Error>;
-
-/// How many runs `GET /v1/history` gives unless told otherwise.
+/// How many runs `GET /v1/history` returns without `limit`.
 pub const DEFAULT_RUNS: usize = 100;
 
-/// A reload is answered when it is done, and a config may take 2 s. A client is not kept longer than that of any other
-/// answer.
+/// How long a client waits for a reload, which replies when all configs were read. One config may take 2 s,
+/// so this is longer than [`REPLY_TIMEOUT`]; it ends before the connection's own deadline of 30 s.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// What may be asked on a connection.
+/// What a connection may request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
+    /// Everything, from a client that may use the control socket.
     Everything,
-    /// From anywhere on the network.
+    /// Only the metrics, from any client on the network.
     Metrics,
 }
 
-/// Answers every client from what the daemon says.
+/// Answers requests, with replies from the daemon's loop.
 pub struct Routes {
     daemon: mpsc::Sender<DaemonRequest>,
     metrics: Arc<Metrics>,
-}
-
-/// An answer that is an error.
-struct HttpError {
-    status: StatusCode,
-    error: String,
-    /// The method that this would take.
-    allow: Option<&'static str>,
-}
-
-impl From<RequestError> for HttpError {
-    fn from(refusal: RequestError) -> Self {
-        let (status, error) = match refusal {
-            RequestError::Unknown(error) => (StatusCode::NOT_FOUND, error),
-            RequestError::Ambiguous(error) | RequestError::Conflict(error) => (StatusCode::CONFLICT, error),
-            RequestError::Unavailable(error) => (StatusCode::SERVICE_UNAVAILABLE, error),
-        };
-        Self { status, error, allow: None }
-    }
-}
-
-fn bad_request(error: impl Into<String>) -> HttpError {
-    HttpError { status: StatusCode::BAD_REQUEST, error: error.into(), allow: None }
 }
 
 impl Routes {
@@ -93,11 +66,7 @@ impl Routes {
             Scope::Everything => self.route(method, path, request.uri().query()).await,
             Scope::Metrics => Err(not_found()),
         };
-        answer.unwrap_or_else(|HttpError { status, error, allow }| {
-            let mut response = json_object(status, &json!({ "error": error }));
-            response.headers_mut().extend(allow.map(|method| (ALLOW, HeaderValue::from_static(method))));
-            response
-        })
+        answer.unwrap_or_else(HttpError::into_response)
     }
 
     async fn route(
@@ -143,7 +112,7 @@ impl Routes {
                     failed: parameters.parsed("failed", false)?,
                 };
                 let limit = parameters.parsed("limit", DEFAULT_RUNS)?;
-                // The first page here, so that what is wrong is an error and not a broken answer.
+                // The first page is read now, so that an error becomes an error reply and not a broken one.
                 let first = history(&self.daemon, filter.clone(), None).await?;
                 Ok(json_lines(self.runs(filter, first, limit)))
             }
@@ -167,6 +136,7 @@ impl Routes {
         ask(&self.daemon, request).await
     }
 
+    /// All watches, a page per piece. Each page is asked for once the client has read the one before.
     fn watches(&self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         let daemon = self.daemon.clone();
         stream::unfold(Some(None), move |after| {
@@ -175,7 +145,7 @@ impl Routes {
                 let after = after?;
                 let page = match ask(&daemon, |reply| DaemonRequest::Watches { after, reply }).await {
                     Ok(page) => page,
-                    Err(failure) => return Some((Err(io::Error::other(failure.error)), None)),
+                    Err(error) => return Some((Err(error.into()), None)),
                 };
                 let last =
                     page.last().filter(|_| page.len() == WATCHES_PER_PAGE).map(|(number, _)| Some(*number));
@@ -185,6 +155,7 @@ impl Routes {
         })
     }
 
+    /// At most `limit` runs, a page per piece, beginning with the page `first`.
     fn runs(
         &self,
         filter: RunFilter,
@@ -200,7 +171,7 @@ impl Routes {
                     Page::Here(page) => page,
                     Page::Before(run) => match history(&daemon, filter, Some(run)).await {
                         Ok(page) => page,
-                        Err(failure) => return Some((Err(io::Error::other(failure.error)), None)),
+                        Err(error) => return Some((Err(error.into()), None)),
                     },
                 };
                 let lines: Vec<u8> = page.iter().take(limit).flat_map(|(_, run)| line(run)).collect();
@@ -212,10 +183,10 @@ impl Routes {
     }
 }
 
-/// The next runs of an answer.
+/// The next page of runs.
 enum Page {
     Here(Vec<(i64, RunRecord)>),
-    /// To be asked for when the client has read what came before.
+    /// The page before this run, to be asked for once the client has read the runs so far.
     Before(i64),
 }
 
@@ -240,27 +211,15 @@ async fn ask_within<T>(
     request: impl FnOnce(ReplySender<T>) -> DaemonRequest,
 ) -> Result<T, HttpError> {
     let unavailable = |error: &str| HttpError::from(RequestError::Unavailable(error.into()));
-    let (answer, answered) = oneshot::channel();
-    let asked = async {
-        daemon.send(request(answer)).await.map_err(|_| unavailable("the daemon has ended"))?;
-        answered.await.map_err(|_| unavailable("the daemon has ended"))
+    let (sender, reply) = oneshot::channel();
+    let replied = async {
+        daemon.send(request(sender)).await.map_err(|_| unavailable("the daemon has ended"))?;
+        reply.await.map_err(|_| unavailable("the daemon has ended"))
     };
-    timeout(limit, asked).await.map_err(|_| unavailable("the daemon does not answer"))?
+    timeout(limit, replied).await.map_err(|_| unavailable("the daemon does not answer"))?
 }
 
-fn not_found() -> HttpError {
-    HttpError { status: StatusCode::NOT_FOUND, error: "there is nothing by this path".into(), allow: None }
-}
-
-fn require(method: &Method, required: &'static str) -> Result<(), HttpError> {
-    if method == required {
-        return Ok(());
-    }
-    let status = StatusCode::METHOD_NOT_ALLOWED;
-    Err(HttpError { status, error: format!("use {required}"), allow: Some(required) })
-}
-
-/// The order in full, and to which watch it is.
+/// The complete command, and the name of the watch that it is for.
 fn parse_command(command: WatchCommand, query: Option<&str>) -> Result<(WatchCommand, String), HttpError> {
     match command {
         WatchCommand::Trigger { force } => {
@@ -272,62 +231,4 @@ fn parse_command(command: WatchCommand, query: Option<&str>) -> Result<(WatchCom
             Ok((command, Parameters::parse(query, &["watch"])?.required("watch")?))
         }
     }
-}
-
-/// A request's parameters; unknown and repeated ones are errors.
-struct Parameters(HashMap<String, String>);
-
-impl Parameters {
-    fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, HttpError> {
-        let mut parameters = HashMap::new();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            if !known.contains(&&*name) {
-                return Err(bad_request(format!("unknown parameter {name:?}")));
-            }
-            if parameters.insert(name.to_string(), value.into_owned()).is_some() {
-                return Err(bad_request(format!("{name:?} is given twice")));
-            }
-        }
-        Ok(Self(parameters))
-    }
-
-    fn take(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name)
-    }
-
-    fn required(mut self, name: &str) -> Result<String, HttpError> {
-        self.take(name).ok_or_else(|| bad_request(format!("the parameter {name:?} is missing")))
-    }
-
-    fn parsed<T: std::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, HttpError> {
-        let Some(text) = self.take(name) else { return Ok(default) };
-        text.parse().map_err(|_| bad_request(format!("{name:?} cannot be {text:?}")))
-    }
-}
-
-fn line(value: &impl Serialize) -> Bytes {
-    // Plain data with string keys always serializes.
-    let mut line = serde_json::to_vec(value).unwrap_or_default();
-    line.push(b'\n');
-    line.into()
-}
-
-fn json_object(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    respond(status, "application/json", whole(line(value)))
-}
-
-fn json_lines(lines: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Response<Body> {
-    let body = StreamBody::new(lines.map(|piece| piece.map(Frame::data)));
-    respond(StatusCode::OK, "application/x-ndjson", BodyExt::boxed_unsync(body))
-}
-
-fn whole(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
-}
-
-fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
 }

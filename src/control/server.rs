@@ -1,8 +1,8 @@
 //! The thread that serves the control socket, and the metrics on a TCP address if there is one.
 //!
-//! No client can hold it: a connection has one request, [`DEADLINE`] for all of it, and [`MAX_HEAD_BYTES`] bytes to say it
-//! in. Each listener has places of its own, [`MAX_CONNECTIONS`]; where a crowd has taken them all, [`ConnectionPool`] says who
-//! has to go for the next one.
+//! No client can block it: a connection has one request, whose head has at most [`MAX_HEAD_BYTES`], and ends
+//! after [`DEADLINE`]. Each listener serves at most [`MAX_CONNECTIONS`] at once; if more clients come,
+//! [`ConnectionPool`] drops connections for them.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -20,40 +20,43 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::DaemonRequest;
+use super::request::DaemonRequest;
 use super::routes::{Routes, Scope};
 
-/// For one connection, from its beginning to the end of its answer, also if nobody else comes.
+/// How long one connection may take from its beginning to the end of its reply.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Until a client has said what it wants. `curl` does at once.
+/// How long a client may take to send the head of its request. `curl` sends it at once.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Each takes a descriptor and some 30 KiB, and, where it does not read its answer, up to
-/// [`WATCHES_PER_PAGE`](super::WATCHES_PER_PAGE) watches or as many runs of it: 10 MiB for all of them.
+/// How many connections each listener serves at once. A connection takes a descriptor and some 30 KiB, and,
+/// while the client does not read, a page of the reply ([`WATCHES_PER_PAGE`](super::WATCHES_PER_PAGE) watches
+/// or as many runs): 10 MiB for all together.
 const MAX_CONNECTIONS: usize = 64;
 
-/// What everybody gets to ask before it may have to go for another: enough on a busy machine. A thousand clients that
-/// connect at once and never say a word keep the next one waiting for 8 s.
+/// A connection that has sent no request within this time may be dropped for another. It is enough on a busy
+/// machine; a thousand clients that connect at once and stay silent make the next one wait for 8 s.
 const REQUEST_GRACE: Duration = Duration::from_millis(500);
 
-/// The same for whoever has asked, with the time that it took. All of a large ledger is read in a fraction.
+/// A connection that has sent its request may be dropped for another after this time, which is counted from
+/// its beginning. A reply with all runs of a large ledger takes a fraction of it.
 const REPLY_GRACE: Duration = Duration::from_secs(2);
 
-/// hyper's least.
+/// The smallest limit that hyper allows.
 const MAX_HEAD_BYTES: usize = 8192;
 
-/// After accepting failed, which it does over and over while there are no descriptors.
+/// The wait after a failed accept: while there are no descriptors, each attempt fails.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// What there is to serve.
+/// The sockets to serve.
 pub struct Listeners {
     pub control: Option<std::os::unix::net::UnixListener>,
-    /// For `GET /metrics` and nothing else.
+    /// Serves `GET /metrics` and nothing else.
     pub metrics: Option<std::net::TcpListener>,
 }
 
-/// Starts the thread. It lives as long as the process, and asks the daemon for as long as that listens.
+/// Starts the thread, which lives as long as the process. Once the daemon's loop has ended, clients get an
+/// error.
 pub fn start(listeners: Listeners, routes: Routes) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
@@ -75,12 +78,13 @@ pub fn start(listeners: Listeners, routes: Routes) -> io::Result<()> {
     Ok(())
 }
 
-/// The daemon's ear: how many questions may wait. Each client waits for its own, so it is about their number.
+/// The channel to the daemon's loop. Each client has one request at a time, so it has room for one per
+/// connection.
 pub fn requests() -> (mpsc::Sender<DaemonRequest>, mpsc::Receiver<DaemonRequest>) {
     mpsc::channel(MAX_CONNECTIONS)
 }
 
-/// For ever, if there is a listener.
+/// Serves one listener for ever; returns at once if there is none.
 async fn serve<L, S>(
     listener: Option<L>,
     accept: impl AsyncFn(&L) -> io::Result<S>,
@@ -95,17 +99,21 @@ async fn serve<L, S>(
         let evictable_at = connections.next_eviction();
         tokio::select! {
             accepted = accept(&listener), if evictable_at.is_none() => match accepted {
-                Ok(stream) => connections.admit(|has_requested| serve_connection(stream, routes.clone(), scope, has_requested)),
+                Ok(stream) => connections.admit(|has_requested| {
+                    serve_connection(stream, routes.clone(), scope, has_requested)
+                }),
                 Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
             },
-            () = sleep_until(evictable_at.unwrap_or_else(Instant::now)), if evictable_at.is_some() => connections.evict(),
+            () = sleep_until(evictable_at.unwrap_or_else(Instant::now)), if evictable_at.is_some() => {
+                connections.evict();
+            }
             Some(_) = connections.tasks.join_next() => connections.remove_finished(),
         }
     }
 }
 
-/// Who is served. Where all places are taken somebody has to go, so that there is one for the next; but nobody before its
-/// grace is over.
+/// The open connections. If there are [`MAX_CONNECTIONS`], one is dropped for the next client, but none
+/// before its grace is over.
 #[derive(Default)]
 struct ConnectionPool {
     tasks: JoinSet<()>,
@@ -119,7 +127,7 @@ struct PooledConnection {
 }
 
 impl PooledConnection {
-    /// When it has to go for another, if that is so.
+    /// From when on it may be dropped for another.
     fn evictable_at(&self) -> Instant {
         let grace = if self.has_requested.load(Ordering::Relaxed) { REPLY_GRACE } else { REQUEST_GRACE };
         self.accepted_at + grace
@@ -136,17 +144,18 @@ impl ConnectionPool {
         self.open.push(PooledConnection { accepted_at: Instant::now(), has_requested, task });
     }
 
-    /// When somebody has to go for the next one; `None` if there is room.
+    /// When a connection must be dropped for the next client; `None` if there is room.
     fn next_eviction(&self) -> Option<Instant> {
         let all_taken = self.open.len() >= MAX_CONNECTIONS;
         self.open.iter().map(PooledConnection::evictable_at).min().filter(|_| all_taken)
     }
 
-    /// Sends the one away whose time came first. By now it may have asked, and have more.
+    /// Drops the connection whose grace ended first. If it has sent its request meanwhile, its grace is
+    /// longer, and none may be dropped.
     fn evict(&mut self) {
         let next = self.open.iter().enumerate().min_by_key(|(_, connection)| connection.evictable_at());
-        if let Some((place, _)) = next.filter(|(_, connection)| connection.evictable_at() <= Instant::now()) {
-            self.open.remove(place).task.abort();
+        if let Some((index, _)) = next.filter(|(_, connection)| connection.evictable_at() <= Instant::now()) {
+            self.open.remove(index).task.abort();
         }
     }
 
@@ -155,7 +164,7 @@ impl ConnectionPool {
     }
 }
 
-/// Serves one connection, from its beginning to its end. `has_requested` turns true with its request.
+/// Serves one connection to its end. Sets `has_requested` when its request has arrived.
 pub async fn serve_connection<S>(stream: S, routes: Arc<Routes>, scope: Scope, has_requested: Arc<AtomicBool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -170,10 +179,10 @@ where
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(MAX_HEAD_BYTES)
         .keep_alive(false)
-        // Who has asked may have nothing more to say.
+        // A client may close its sending half after the request.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
-    // Whatever went wrong went wrong for the client alone, and it knows.
+    // An error concerns this client alone, which sees it too.
     let _ = tokio::time::timeout(DEADLINE, conversation).await;
 }
 
@@ -181,7 +190,7 @@ where
 mod tests {
     use super::*;
 
-    /// Who came so long ago.
+    /// Adds a connection that was accepted so long ago.
     fn connection(connections: &mut ConnectionPool, has_requested: bool, ago: Duration) {
         connections.admit(|asks| {
             asks.store(has_requested, Ordering::Relaxed);
@@ -195,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn for_the_next_one_goes_who_overstays_most_and_nobody_before_its_time() {
+    async fn the_connection_whose_grace_ended_first_is_dropped_and_none_before_its_time() {
         let mut connections = ConnectionPool::default();
         for _ in 3..MAX_CONNECTIONS {
             connection(&mut connections, true, Duration::ZERO);
@@ -208,14 +217,14 @@ mod tests {
         connections.evict();
         assert_eq!((connections.open.len(), silent(&connections)), (MAX_CONNECTIONS - 1, 1));
         assert_eq!(connections.next_eviction(), None);
-        // Of two that have overstayed, who has so longer; that others are silent protects nobody.
+        // The grace of a connection with a request ends before that of newer silent ones.
         connection(&mut connections, true, 3 * REPLY_GRACE);
         connections.evict();
         assert_eq!((connections.open.len(), silent(&connections)), (MAX_CONNECTIONS - 1, 1));
         connection(&mut connections, true, Duration::ZERO);
         assert!(connections.next_eviction().is_some_and(|evictable_at| evictable_at > Instant::now()));
         connections.evict();
-        assert_eq!(connections.open.len(), MAX_CONNECTIONS, "it is nobody's time");
+        assert_eq!(connections.open.len(), MAX_CONNECTIONS, "no grace is over");
         for _ in 0..2 {
             assert!(connections.tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
         }

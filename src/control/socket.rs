@@ -1,4 +1,4 @@
-//! The socket's place in the file system.
+//! Creates the control socket's file, and removes it.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
@@ -11,26 +11,39 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use thiserror::Error;
 
-/// Where the socket is to be, and for whom.
+/// Where the socket is, and who may use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
     pub path: PathBuf,
-    /// Whoever can write to it can steer the daemon, and so start what runs as root.
+    /// The file mode. A user who may write to the socket controls the daemon, and so starts actions that run
+    /// as root.
     pub mode: u32,
-    /// `None`: the daemon's.
+    /// `None` keeps the daemon's group.
     pub group: Option<u32>,
 }
 
-/// What the kernel takes: 108 bytes with the NUL at the end.
+/// The kernel's limit: 108 bytes with the NUL at the end.
 const MAX_PATH_BYTES: usize = 107;
 
+/// Why the socket could not be created. The text names the path and the remedy.
 #[derive(Debug, Error)]
 pub enum SocketError {
-    #[error("control socket {}: its path has more than {MAX_PATH_BYTES} bytes, and no client could name it; give it a shorter one with --control-socket", .0.display())]
+    #[error(
+        "control socket {}: its path has more than {MAX_PATH_BYTES} bytes, and no client could name it; \
+         give it a shorter one with --control-socket",
+        .0.display()
+    )]
     TooLong(PathBuf),
-    #[error("control socket {}: another daemon answers there; give this one its own with --control-socket", .0.display())]
+    #[error(
+        "control socket {}: another daemon answers there; give this one its own with --control-socket",
+        .0.display()
+    )]
     Taken(PathBuf),
-    #[error("control socket {}: there is something that is no socket; remove it, or name another path with --control-socket", .0.display())]
+    #[error(
+        "control socket {}: there is something that is no socket; remove it, or name another path with \
+         --control-socket",
+        .0.display()
+    )]
     NoSocket(PathBuf),
     #[error("control socket {}: {source}; name another path with --control-socket", .path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -49,7 +62,7 @@ impl BoundSocket {
     }
 }
 
-/// Removed when this is dropped.
+/// The socket's file, which is removed when this is dropped.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -62,9 +75,9 @@ impl SocketFile {
     }
 }
 
-/// Puts a listening socket at `options`. What a dead daemon left there is replaced, and nothing else.
+/// Creates a listening socket. Replaces the socket of a daemon that has ended, and nothing else.
 ///
-/// It gets its name only when it has its mode and group, so that nobody else can come in before.
+/// The socket gets its name only after its mode and group, so that nobody else can connect before.
 pub fn bind(options: &SocketOptions) -> Result<BoundSocket, SocketError> {
     let path = &options.path;
     let io = |source| SocketError::Io { path: path.clone(), source };
@@ -81,30 +94,30 @@ pub fn bind(options: &SocketOptions) -> Result<BoundSocket, SocketError> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),
     }
-    // No longer than usual names, so that it has room where the socket has.
-    let hidden = path.with_file_name(format!(".{:x}", std::process::id()));
-    let bound = listen(options, &hidden);
+    // No longer than a usual name, so that its path is not too long if the socket's is not.
+    let temporary = path.with_file_name(format!(".{:x}", std::process::id()));
+    let bound = listen(options, &temporary);
     if bound.is_err() {
-        let _ = fs::remove_file(&hidden);
+        let _ = fs::remove_file(&temporary);
     }
     bound.map_err(io)
 }
 
-fn listen(options: &SocketOptions, hidden: &Path) -> io::Result<BoundSocket> {
-    // Of a former process with our number.
-    let _ = fs::remove_file(hidden);
-    let listener = UnixListener::bind(hidden)?;
+fn listen(options: &SocketOptions, temporary: &Path) -> io::Result<BoundSocket> {
+    // An earlier process with our pid may have left one.
+    let _ = fs::remove_file(temporary);
+    let listener = UnixListener::bind(temporary)?;
     listener.set_nonblocking(true)?;
-    chown(hidden, None, options.group)?;
-    fs::set_permissions(hidden, Permissions::from_mode(options.mode))?;
-    fs::rename(hidden, &options.path)?;
+    chown(temporary, None, options.group)?;
+    fs::set_permissions(temporary, Permissions::from_mode(options.mode))?;
+    fs::rename(temporary, &options.path)?;
     let path = options.path.clone();
     Ok(BoundSocket { listener, file: SocketFile { inode: inode(&path)?, path } })
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // By now it may be another's.
+        // Another daemon may have replaced it.
         if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
             let _ = fs::remove_file(&self.path);
         }
@@ -116,7 +129,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Whether somebody listens. Without waiting, as one that hangs would never take us in.
+/// Whether a daemon listens at `path`. Does not wait, because a daemon that hangs would never accept.
 fn answers(path: &Path) -> io::Result<bool> {
     let ours = socket(
         AddressFamily::Unix,
@@ -136,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_has_its_mode_from_the_start_and_goes_with_its_daemon() {
+    fn a_socket_has_its_mode_from_the_start_and_is_removed_with_its_daemon() {
         let dir = tempfile::tempdir().unwrap();
         let options = SocketOptions { path: dir.path().join("run/control.sock"), mode: 0o660, group: None };
         let bound = bind(&options).unwrap();
@@ -148,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_daemon_left_is_replaced_and_not_taken_away_by_the_one_before() {
+    fn a_stale_socket_is_replaced_and_an_older_daemon_does_not_remove_the_new_one() {
         let dir = tempfile::tempdir().unwrap();
         let options = SocketOptions { path: dir.path().join("control.sock"), mode: 0o600, group: None };
         drop(UnixListener::bind(&options.path).unwrap());
@@ -161,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_may_be_as_long_as_the_kernel_takes_and_no_longer() {
+    fn a_path_may_be_as_long_as_the_kernel_allows_and_no_longer() {
         let dir = tempfile::tempdir().unwrap();
         let options = |length: usize| {
             let parent =
@@ -175,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_socket_is_left_alone() {
+    fn a_file_that_is_no_socket_is_not_touched() {
         let dir = tempfile::tempdir().unwrap();
         let options = SocketOptions { path: dir.path().join("control.sock"), mode: 0o600, group: None };
         fs::write(&options.path, "precious").unwrap();

@@ -1,0 +1,66 @@
+//! The status of the daemon as a whole.
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::Timestamp;
+
+/// `GET /v1/status`: the daemon as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// The daemon's version, which may differ from the client's.
+    pub version: String,
+    pub pid: u32,
+    pub started: Timestamp,
+    /// `starting` until all configs were read, then `running`, and at the end `stopping`.
+    pub state: String,
+    pub config_path: String,
+    /// Whether a daemon of root loads files that other users can change (`--allow-untrusted`).
+    #[serde(default)]
+    pub untrusted_allowed: bool,
+    pub stores: Vec<StoreStatus>,
+    pub ledger: LedgerStatus,
+    /// Files whose last load failed, and directories that cannot be read. The watches that they registered
+    /// before stay.
+    pub config_errors: Vec<ConfigError>,
+    /// How many watches the files register.
+    pub watches: usize,
+}
+
+/// A store and the daemon's connection to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    pub name: String,
+    pub url: String,
+    /// `null` until the first attempt to connect has ended.
+    pub connected: Option<bool>,
+    /// Since when the store has been connected or disconnected.
+    pub since: Option<Timestamp>,
+    /// The server and session, or why there is no connection.
+    pub detail: Option<String>,
+    /// How many of its nodes are followed.
+    pub nodes: usize,
+}
+
+/// Whether the ledger can be used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    pub usable: bool,
+    /// Why it cannot be used.
+    pub reason: Option<String>,
+}
+
+/// A file or directory whose last load failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigError {
+    /// The path relative to the config directory, which itself is `./`. That of a directory ends with a
+    /// slash.
+    pub file: String,
+    pub error: String,
+}
+
+impl ConfigError {
+    /// The error without the lines that quote the file.
+    pub fn first_line(&self) -> &str {
+        self.error.lines().next().unwrap_or_default()
+    }
+}

@@ -1,0 +1,175 @@
+//! What is wrong with the daemon and its watches.
+
+use std::time::Duration;
+
+use super::daemon::DaemonStatus;
+use super::watch::WatchStatus;
+use crate::report::force_command;
+
+/// A process that is alive so many seconds after SIGKILL hangs in the kernel.
+const KILL_STUCK_SECONDS: f64 = 5.0;
+
+/// The problems that `twitcher status --check` reports, one line each; none if all is well. A run is stuck if
+/// it does not end after SIGKILL, or if it takes longer than `stuck_after` while an update waits for it.
+pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Duration) -> Vec<String> {
+    let mut found = Vec::new();
+    for store in &daemon.stores {
+        // A store that no watch uses is no problem.
+        if store.connected != Some(true) && store.nodes > 0 {
+            let detail = store.detail.as_deref().unwrap_or("not tried yet");
+            found.push(format!("store {}: not connected: {detail}", store.name));
+        }
+    }
+    if !daemon.ledger.usable {
+        let reason = daemon.ledger.reason.as_deref().unwrap_or("it cannot be written");
+        found.push(format!("ledger: {reason}"));
+    }
+    found.extend(daemon.config_errors.iter().map(|error| format!("config: {}", error.first_line())));
+    found.extend(watches.iter().flat_map(|watch| watch.problems(stuck_after)));
+    found
+}
+
+impl WatchStatus {
+    fn problems(&self, stuck_after: Duration) -> impl Iterator<Item = String> {
+        let error = self.error.as_deref().unwrap_or("it failed");
+        let error = error.strip_prefix("failed: ").unwrap_or(error);
+        let failing = match () {
+            // Of an unregistered watch, only the process matters.
+            () if !self.registered => None,
+            () if self.stopped => Some(format!("stopped after a failure: {error}")),
+            () if self.failures > 0 => Some(format!("failing, {} in a row: {error}", self.failures)),
+            () => self.error.is_some().then(|| error.to_owned()),
+        };
+        let held = self.held.as_ref().filter(|_| self.registered);
+        let held = held.map(|held| format!("held: {held}; `{}` runs it", force_command(&self.watch)));
+        let stuck = self.stuck(stuck_after).map(|why| format!("stuck: {why}"));
+        failing.into_iter().chain(held).chain(stuck).map(|why| format!("{}: {why}", self.watch))
+    }
+
+    fn stuck(&self, stuck_after: Duration) -> Option<String> {
+        let undead =
+            self.runs.iter().find(|run| run.killed_seconds.is_some_and(|ago| ago > KILL_STUCK_SECONDS));
+        if let Some(run) = undead {
+            return Some(format!("pid {} does not end after SIGKILL", run.pid));
+        }
+        let waits = self.waiting > 0 && !self.paused && !self.notified;
+        let run = self.runs.iter().find(|run| waits && run.seconds > stuck_after.as_secs_f64())?;
+        Some(format!("an update waits for pid {}, which runs for {:.0} s", run.pid, run.seconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{LedgerStatus, RunStatus, StoreStatus};
+    use super::*;
+    use crate::text::Timestamp;
+
+    const STUCK_AFTER: Duration = Duration::from_secs(60);
+
+    fn daemon() -> DaemonStatus {
+        DaemonStatus {
+            version: "2.0.0".into(),
+            pid: 1,
+            started: Timestamp(std::time::UNIX_EPOCH),
+            state: "running".into(),
+            config_path: "/etc/twitcher".into(),
+            untrusted_allowed: false,
+            stores: Vec::new(),
+            ledger: LedgerStatus { usable: true, reason: None },
+            config_errors: Vec::new(),
+            watches: 1,
+        }
+    }
+
+    fn watch() -> WatchStatus {
+        WatchStatus {
+            watch: "git.twc:deploy".into(),
+            file: "git.twc".into(),
+            description: "deploy".into(),
+            store: "default".into(),
+            znode: "/git/head".into(),
+            watch_type: "data".into(),
+            state: "running".into(),
+            registered: true,
+            paused: false,
+            stopped: false,
+            version: Some(1),
+            applied_version: None,
+            runs: vec![run(1.0, None)],
+            waiting: 0,
+            next_start_seconds: None,
+            failures: 0,
+            held: None,
+            error: None,
+            last_run: None,
+            notified: false,
+        }
+    }
+
+    fn run(seconds: f64, killed_seconds: Option<f64>) -> RunStatus {
+        RunStatus {
+            run: "1a.1-1".into(),
+            pid: 42,
+            event: "load".into(),
+            version: 1,
+            started: Timestamp(std::time::UNIX_EPOCH),
+            seconds,
+            killed_seconds,
+        }
+    }
+
+    fn found(watch: WatchStatus) -> Vec<String> {
+        problems(&daemon(), &[watch], STUCK_AFTER)
+    }
+
+    #[test]
+    fn a_store_that_is_not_connected_is_a_problem() {
+        let store = |connected, detail: Option<&str>| StoreStatus {
+            name: "default".into(),
+            url: "zk://localhost:2181".into(),
+            connected,
+            since: None,
+            detail: detail.map(Into::into),
+            nodes: 1,
+        };
+        let found = |store| problems(&DaemonStatus { stores: vec![store], ..daemon() }, &[], STUCK_AFTER);
+        assert_eq!(found(store(Some(true), None)), [""; 0]);
+        assert_eq!(found(store(Some(false), Some("refused"))), ["store default: not connected: refused"]);
+        assert_eq!(found(store(None, None)), ["store default: not connected: not tried yet"]);
+    }
+
+    #[test]
+    fn what_is_held_is_a_problem_whatever_else_it_does() {
+        let held = WatchStatus { held: Some("version 7 has 0 bytes (not_empty)".into()), ..watch() };
+        let problem = "git.twc:deploy: held: version 7 has 0 bytes (not_empty); `twitcher trigger --force \
+                       git.twc:deploy` runs it";
+        assert_eq!(found(held.clone()), [problem]);
+        let failing = WatchStatus { failures: 1, error: Some("failed: exit code 1".into()), ..held.clone() };
+        assert_eq!(found(failing), ["git.twc:deploy: failing, 1 in a row: exit code 1", problem]);
+        assert_eq!(found(WatchStatus { registered: false, ..held }), [""; 0]);
+    }
+
+    #[test]
+    fn what_does_not_die_or_keeps_an_update_waiting_is_stuck() {
+        let long = vec![run(61.0, None)];
+        assert_eq!(found(watch()), [""; 0]);
+        assert_eq!(found(WatchStatus { runs: long.clone(), ..watch() }), [""; 0], "no update waits for it");
+        let waits = WatchStatus { runs: long, waiting: 1, ..watch() };
+        let late = ["git.twc:deploy: stuck: an update waits for pid 42, which runs for 61 s"];
+        assert_eq!(found(waits.clone()), late);
+        assert_eq!(found(WatchStatus { runs: vec![run(59.0, None)], ..waits.clone() }), [""; 0]);
+        assert_eq!(found(WatchStatus { paused: true, ..waits.clone() }), [""; 0]);
+        assert_eq!(
+            found(WatchStatus { notified: true, ..waits.clone() }),
+            [""; 0],
+            "the action was sent a signal"
+        );
+        let undead = |ago| WatchStatus { runs: vec![run(9.0, Some(ago))], paused: true, ..watch() };
+        assert_eq!(found(undead(4.0)), [""; 0]);
+        let stuck = ["git.twc:deploy: stuck: pid 42 does not end after SIGKILL"];
+        assert_eq!(found(undead(6.0)), stuck);
+        let unregistered = |watch| WatchStatus { registered: false, failures: 3, stopped: true, ..watch };
+        assert_eq!(found(unregistered(undead(6.0))), stuck);
+        assert_eq!(found(unregistered(watch())), [""; 0]);
+    }
+}

@@ -1,0 +1,80 @@
+//! The status of one watch.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::RunRecord;
+use crate::model::{Facet, StoreName};
+use crate::text::Timestamp;
+
+/// A line of `GET /v1/watches`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WatchStatus {
+    /// The watch's name in log lines.
+    pub watch: String,
+    /// The path relative to the config directory.
+    pub file: String,
+    pub description: String,
+    pub store: String,
+    pub znode: String,
+    /// `data`, `children` or `tree`.
+    pub watch_type: String,
+    /// The name of a [`Condition`](crate::watch::Condition).
+    pub state: String,
+    /// `false` if only its action still runs: its file does not register it any more, or was not loaded yet.
+    pub registered: bool,
+    pub paused: bool,
+    /// Whether a failure stopped it (`on_failure: STOP`).
+    pub stopped: bool,
+    /// The last observed version; `null` if the node is absent or was not observed yet.
+    pub version: Option<i64>,
+    /// The version that the action last succeeded with in the present definition.
+    pub applied_version: Option<i64>,
+    /// The live runs of its action.
+    pub runs: Vec<RunStatus>,
+    /// How many updates wait.
+    pub waiting: usize,
+    /// In how many seconds the next run starts; `null` if it waits for anything but time.
+    pub next_start_seconds: Option<f64>,
+    /// How many runs failed in a row.
+    pub failures: u32,
+    /// The version that a guard holds, and why.
+    pub held: Option<String>,
+    /// Why the node cannot be read, or how the last run failed.
+    pub error: Option<String>,
+    /// The newest ended run that this daemon started.
+    pub last_run: Option<RunRecord>,
+    /// Whether its running action is sent a signal for each update (`notify_signal`).
+    pub notified: bool,
+}
+
+/// A live run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunStatus {
+    /// The action's `TWITCHER_RUN_ID`.
+    pub run: String,
+    pub pid: i32,
+    pub event: String,
+    pub version: i64,
+    pub started: Timestamp,
+    pub seconds: f64,
+    /// How long ago it was sent SIGKILL; `null` if it was not.
+    pub killed_seconds: Option<f64>,
+}
+
+impl WatchStatus {
+    /// Sorts watches by file and description, for display.
+    pub fn sort_by_name(watches: &mut [Self]) {
+        watches.sort_by(|one, other| (&one.file, &one.description).cmp(&(&other.file, &other.description)));
+    }
+
+    /// What it watches, as log lines show it: `eu:/members (children)`.
+    pub fn node(&self) -> String {
+        let store = if self.store == StoreName::DEFAULT { String::new() } else { format!("{}:", self.store) };
+        let facet = if self.watch_type == Facet::Data.as_str() {
+            String::new()
+        } else {
+            format!(" ({})", self.watch_type)
+        };
+        format!("{store}{}{facet}", self.znode)
+    }
+}
