@@ -8,7 +8,7 @@ use crate::contender::{Against, Both, Contender, Nodes, turns};
 use crate::table::{Goal, Table, Unit, percentile};
 use crate::{Bench, Result, Scale};
 
-/// Some 110 bytes, with the number: longer than most.
+/// With the number, paths have some 110 bytes, which is longer than most.
 const PARENT: &str =
     "/bench/arming/production/eu-central-1/services/payment-gateway-settlement/configuration/instances";
 

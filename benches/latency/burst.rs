@@ -10,10 +10,10 @@ use crate::stamps::now;
 use crate::table::{Goal, Table, Unit, percentile};
 use crate::{Bench, Result, Scale};
 
-/// As long as this between two runs, and the rest is lost.
+/// If no run comes within this time, the remaining ones are lost.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// After the last one: time for a run too many to show.
+/// The wait after the last run for runs that should not come.
 const QUIET: Duration = Duration::from_millis(500);
 
 pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: &mut Table) -> Result<()> {
@@ -28,7 +28,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: 
     bench.armed(&mut [&mut floor, &mut daemon], 2 * scale.burst).await?;
 
     let (mut rates, mut wrong) = (Both::<Vec<f64>>::default(), Both::<usize>::default());
-    // The first round shows what is cold.
+    // The first round is not counted, because caches are cold.
     for (index, side) in turns(scale.bursts + 1).enumerate() {
         let (rate, mistakes) = once(bench, nodes.of(side)).await?;
         if index >= 2 {
@@ -47,8 +47,8 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: 
     Ok(())
 }
 
-/// Returns the actions a second, from the first setting to the last action's first instruction, and the
-/// number of nodes whose action did not run once.
+/// Updates all nodes at once. Returns the actions per second, from the first update to the last action's
+/// first instruction, and how many runs were lost or too many.
 async fn once(bench: &mut Bench, nodes: &Nodes) -> Result<(f64, usize)> {
     let paths: Vec<_> = nodes.paths().collect();
     let mut waiting: HashSet<&str> = paths.iter().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! The two sides, as processes.
+//! The two sides of a measurement, as processes.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -15,7 +15,7 @@ use zookeeper_client::{Acls, CreateMode};
 
 use crate::{Bench, Result, floor};
 
-/// How long anything may take that is not measured.
+/// How long steps may take that are not measured.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,16 +24,16 @@ pub enum Side {
     Daemon,
 }
 
-/// What the daemon is measured against.
+/// What the daemon is compared with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Against {
     Floor,
-    /// The daemon itself, with a state directory that cannot be used.
+    /// The daemon itself without a ledger, because its state directory cannot be used.
     NoLedger,
 }
 
 impl Against {
-    /// How a row says so, behind what it measures.
+    /// What a row's name ends with.
     pub fn suffix(self) -> &'static str {
         match self {
             Against::Floor => "",
@@ -41,7 +41,7 @@ impl Against {
         }
     }
 
-    /// A node that no other measurement uses.
+    /// The parent of the measurement's nodes, which no other measurement uses.
     pub fn parent(self, measurement: &str) -> String {
         match self {
             Against::Floor => format!("/bench/{measurement}"),
@@ -50,7 +50,7 @@ impl Against {
     }
 }
 
-/// Both sides' turns: floor, daemon, daemon, floor and so on, so that neither always follows the other.
+/// Whose turn it is: floor, daemon, daemon, floor and so on, so that neither side always follows the other.
 pub fn turns(rounds: usize) -> impl Iterator<Item = Side> {
     (0..rounds).flat_map(|round| match round % 2 {
         0 => [Side::Floor, Side::Daemon],
@@ -85,7 +85,7 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Creates them. `parent` is an absolute path that nobody has used yet.
+    /// Creates the nodes. `parent` is an absolute path that does not exist yet.
     pub async fn create(bench: &Bench, parent: &str, count: usize) -> Result<Self> {
         let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
         bench.setter.mkdir(parent, &options).await?;
@@ -111,8 +111,8 @@ impl Nodes {
     }
 }
 
-/// A process that watches nodes. A daemon has all on that there is: its control socket, metrics over TCP, and a service
-/// manager that wants to be told that it is alive.
+/// A process that watches nodes. A daemon has every feature enabled: its control socket, metrics over TCP,
+/// and a service manager with a watchdog.
 pub struct Contender {
     process: Child,
     log: Option<PathBuf>,
@@ -136,7 +136,7 @@ impl Contender {
                 command
             }
             (Side::Daemon, Against::Floor | Against::NoLedger) | (Side::Floor, Against::NoLedger) => {
-                // Not beside the log: the daemon has an eye on the directory that holds its configs' directory.
+                // Not beside the log: the daemon also watches the directory above its configs.
                 let configs = dir.path().join("etc").join("twitcher");
                 fs::create_dir_all(&configs)?;
                 fs::write(configs.join("bench.twc"), nodes.config(bench))?;
@@ -152,7 +152,7 @@ impl Contender {
                 command.arg("--control-socket").arg(&control_socket);
                 let notify = dir.path().join("notify");
                 service_manager = Some(UnixDatagram::bind(&notify)?);
-                // As the unit has it.
+                // The value in the systemd unit.
                 command.env("NOTIFY_SOCKET", notify).env("WATCHDOG_USEC", "30000000");
                 command
             }
@@ -165,7 +165,7 @@ impl Contender {
         &self.control_socket
     }
 
-    /// The memory it holds, in MiB, once that has not changed for a while.
+    /// The resident memory in MiB, once it has not changed for 2 s.
     pub async fn settled_memory(&self) -> Result<f64> {
         let deadline = Instant::now() + TIMEOUT;
         let (mut memory, mut unchanged) = (self.memory()?, 0);
@@ -178,18 +178,20 @@ impl Contender {
         Ok(memory)
     }
 
+    /// The resident memory in MiB.
     pub fn memory(&self) -> Result<f64> {
         let status = fs::read_to_string(self.proc().join("status"))?;
         Ok(field(&status, "VmRSS:")? as f64 / 1024.0)
     }
 
-    /// The same, but of what it has in common with other processes, its program for one, only its share.
+    /// The memory in MiB, with only its share of what it has in common with other processes, such as its
+    /// program.
     pub fn share_of_memory(&self) -> Result<f64> {
         let sums = fs::read_to_string(self.proc().join("smaps_rollup"))?;
         Ok(field(&sums, "Pss:")? as f64 / 1024.0)
     }
 
-    /// How often one of its threads has waited for something, since it was started.
+    /// How often its threads have gone to sleep since it was started.
     pub fn wakeups(&self) -> Result<u64> {
         let mut sum = 0;
         for task in fs::read_dir(self.proc().join("task"))? {
@@ -202,7 +204,7 @@ impl Contender {
         Path::new("/proc").join(self.process.id().to_string())
     }
 
-    /// An error if it does not run any more.
+    /// Fails if the process has ended.
     pub fn check(&mut self) -> Result<()> {
         let Some(status) = self.process.try_wait()? else { return Ok(()) };
         let log = self.log.as_ref().and_then(|log| fs::read_to_string(log).ok());
@@ -218,7 +220,7 @@ impl Drop for Contender {
 }
 
 impl Bench {
-    /// Waits until `count` watches are set, all of them `contenders'`.
+    /// Waits until the server has `count` watches, all of them set by `contenders`.
     pub async fn armed(&self, contenders: &mut [&mut Contender], count: usize) -> Result<()> {
         let deadline = Instant::now() + TIMEOUT;
         loop {

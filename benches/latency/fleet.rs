@@ -1,5 +1,5 @@
-//! Many hosts on one node: one `twitcher set`, and all run. The hosts are processes of one machine here, so what is measured
-//! is what the machine can start, and what one server has to do; real hosts do their part at the same time.
+//! Many hosts watch one node: one `twitcher set`, and all run. Here the hosts are processes of one machine,
+//! so this measures what the machine can start and what one server must do; real hosts work in parallel.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,10 +9,10 @@ use crate::stamps::now;
 use crate::table::{Goal, Table, Unit, percentile};
 use crate::{Bench, Result, Scale};
 
-/// As long as this between two runs, and the rest is lost.
+/// If no run comes within this time, the remaining ones are lost.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// After the last one: time for a run too many to show.
+/// The wait after the last run for runs that should not come.
 const QUIET: Duration = Duration::from_millis(500);
 
 pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Result<()> {
@@ -31,7 +31,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
 
     let (mut first, mut median, mut last) = <(Both<Vec<f64>>, Both<Vec<f64>>, Both<Vec<f64>>)>::default();
     let mut wrong = Both::<usize>::default();
-    // The first round shows what is cold.
+    // The first round is not counted, because caches are cold.
     for (index, side) in turns(scale.fleet_updates + 1).enumerate() {
         let node = nodes.of(side).paths().collect::<String>();
         let times = once(bench, &node, index, scale.hosts).await?;
@@ -64,7 +64,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
     Ok(())
 }
 
-/// When each host's action ran, in milliseconds since the command was started.
+/// When each host's action ran, in milliseconds after the start of `twitcher set`.
 async fn once(bench: &mut Bench, node: &str, value: usize, hosts: usize) -> Result<Vec<f64>> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_twitcher"));
     command.args(["set", "--zkservers", &bench.server.address(), node, &value.to_string()]);

@@ -1,4 +1,4 @@
-//! The floor: as little as the same crates can do, and still notice a change and run a command.
+//! The floor: the least that the same crates can do to notice a change and run a command.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,17 +16,18 @@ use zookeeper_client::Client;
 
 use crate::Result;
 
+/// The argument with which the benchmark starts itself as the floor.
 pub const MODE: &str = "floor";
 
 struct Floor {
     client: Client,
     program: String,
     socket: String,
-    /// Their pipes stay open until they have ended.
+    /// The running actions by pid. Holding them keeps their pipes open.
     running: RefCell<HashMap<i32, Child>>,
 }
 
-/// Arguments: server, program, socket, the prefix of the nodes and their number.
+/// Runs the floor. `args` are the server, the program, its socket, the prefix of the nodes and their number.
 pub async fn run(args: &[String]) -> Result<()> {
     let [server, program, socket, prefix, count] = args else { return Err("wrong arguments".into()) };
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

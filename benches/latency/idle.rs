@@ -1,4 +1,4 @@
-//! One watch, and nothing to do.
+//! One watch with nothing to do: wakeups and memory.
 
 use std::time::{Duration, Instant};
 

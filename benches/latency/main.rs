@@ -1,10 +1,12 @@
 //! The daemon's speed on a real ZooKeeper, against a floor measured in the same run.
 //!
-//! `cargo bench` measures, `cargo bench -- --quick` takes a rough look, and `cargo bench -- burst idle` measures
-//! only these two (of `spaced`, `burst`, `ledger`, `arming`, `operators`, `idle` and `fleet`). Both sides are processes of their own,
-//! with the same action, the same server and the same setter, and they take turns, so that whatever else
-//! the machine does meets both. The floor is [`floor`]; in `ledger` it is the
-//! daemon without one.
+//! `cargo bench` measures everything, `cargo bench -- --quick` on a smaller scale, and `cargo bench -- burst
+//! idle` only the named measurements (of `spaced`, `burst`, `ledger`, `arming`, `operators`, `idle` and
+//! `fleet`).
+//!
+//! Both sides are processes with the same action, the same server and the same client that updates nodes.
+//! They take turns, so that whatever else the machine does affects both. The daemon is compared with the
+//! [`floor`], and in `ledger` with itself without a ledger.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -67,7 +69,7 @@ const QUICK: Scale = Scale {
 /// What all measurements share.
 struct Bench {
     server: Server,
-    /// The session that changes nodes.
+    /// The client that updates nodes.
     setter: Client,
     stamps: Stamps,
 }
@@ -78,7 +80,7 @@ async fn main() -> ExitCode {
     let done = match &args[..] {
         [mode, args @ ..] if mode == floor::MODE => floor::run(args).await,
         args if !args.iter().any(|arg| arg == "--bench") => {
-            // `cargo test --all-targets` runs benches, too.
+            // `cargo test --all-targets` runs benches too.
             println!("Run this by `cargo bench`.");
             Ok(())
         }

@@ -1,4 +1,4 @@
-//! Operators who look at a daemon with many watches: how long they wait, and how long the actions do meanwhile.
+//! Status requests to a daemon with many watches: how long they take, and how they delay actions.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,7 +14,7 @@ use crate::stamps::now;
 use crate::table::{Goal, Table, Unit, percentile};
 use crate::{Bench, Result, Scale};
 
-/// An action that has not run by then is lost.
+/// An action that has not run within this time is lost.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Result<()> {
@@ -33,17 +33,17 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
         table.row(&name, Unit::Milliseconds, Both { floor: f64::NAN, daemon: value }, Goal::None);
     }
 
-    // The same daemon takes turns: left alone, and asked for all of it over and over.
+    // The same daemon is measured on both sides: undisturbed, and under constant requests.
     let path = nodes.paths().next().ok_or("no node")?;
     let mut latencies = Both::<Vec<f64>>::default();
     for (index, side) in turns(scale.updates).enumerate() {
-        let asking = (side == Side::Daemon).then(|| Asking::start(socket.clone()));
+        let requests = (side == Side::Daemon).then(|| ConstantRequests::start(socket.clone()));
         sleep(Duration::from_micros(fastrand::u64(35_000..65_000))).await;
         let set = now();
         bench.setter.set_data(&path, index.to_string().as_bytes(), None).await?;
         let stamp = bench.stamps.next(TIMEOUT).await.ok_or("an update was lost")?;
         latencies.of(side).push((stamp.at - set) as f64 / 1e6);
-        drop(asking);
+        drop(requests);
     }
     for share in [0.5, 0.99] {
         let name = format!("set to first instruction, p{:.0}, while asked", share * 100.0);
@@ -54,18 +54,18 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
     Ok(())
 }
 
-/// Somebody who asks for everything without a pause.
-struct Asking {
-    enough: Arc<AtomicBool>,
+/// A client that requests everything without a pause, until it is dropped.
+struct ConstantRequests {
+    stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-impl Asking {
+impl ConstantRequests {
     fn start(socket: PathBuf) -> Self {
-        let enough = Arc::new(AtomicBool::new(false));
-        let told = enough.clone();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
-            while !told.load(Ordering::Relaxed) {
+            while !stopped.load(Ordering::Relaxed) {
                 for resource in ["/v1/watches", "/metrics"] {
                     if fetch(&socket, resource).is_err() {
                         return;
@@ -73,26 +73,26 @@ impl Asking {
                 }
             }
         });
-        Self { enough, thread: Some(thread) }
+        Self { stop, thread: Some(thread) }
     }
 }
 
-impl Drop for Asking {
+impl Drop for ConstantRequests {
     fn drop(&mut self) {
-        self.enough.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
         let _ = self.thread.take().map(std::thread::JoinHandle::join);
     }
 }
 
-/// How many milliseconds the answer took.
+/// How many milliseconds a request takes.
 fn fetch(socket: &Path, resource: &str) -> Result<f64> {
     let start = Instant::now();
     let mut stream = UnixStream::connect(socket)?;
     write!(stream, "GET {resource} HTTP/1.1\r\nHost: twitcher\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    match answer.starts_with(b"HTTP/1.1 200") {
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
+    match reply.starts_with(b"HTTP/1.1 200") {
         true => Ok(start.elapsed().as_secs_f64() * 1e3),
-        false => Err(String::from_utf8_lossy(&answer).into()),
+        false => Err(String::from_utf8_lossy(&reply).into()),
     }
 }

@@ -1,4 +1,4 @@
-//! A ZooKeeper of our own.
+//! A ZooKeeper server for the benchmark.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -13,7 +13,8 @@ use crate::Result;
 
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 const MAIN: &str = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
-const START: Duration = Duration::from_secs(30);
+/// How long the server may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct Server {
     process: Child,
@@ -47,11 +48,11 @@ impl Server {
             .spawn()
             .map_err(|error| format!("java: {error}: apt-get install -y zookeeper"))?;
         let server = Self { process, port, _dir: dir };
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         while !server.ask("srvr").is_ok_and(|answer| answer.contains("Mode")) {
             if Instant::now() > deadline {
                 let log = fs::read_to_string(server._dir.path().join("log"))?;
-                return Err(format!("{log}\nZooKeeper did not come up in {START:?}").into());
+                return Err(format!("{log}\nZooKeeper did not come up in {START_TIMEOUT:?}").into());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -62,18 +63,19 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The watches that all its sessions have set.
+    /// How many watches all sessions have set.
     pub fn watches(&self) -> Result<usize> {
         let answer = self.ask("wchs")?;
         let count = answer.rsplit_once("Total watches:").and_then(|(_, count)| count.trim().parse().ok());
         count.ok_or_else(|| format!("unexpected answer to wchs: {answer}").into())
     }
 
-    /// The connections that have a session.
+    /// How many connections have a session.
     pub fn sessions(&self) -> Result<usize> {
         Ok(self.ask("cons")?.matches("sid=0x").count())
     }
 
+    /// The reply to one of the server's four-letter commands.
     fn ask(&self, word: &str) -> Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.write_all(word.as_bytes())?;

@@ -1,4 +1,4 @@
-//! One update at a time: from its setting to the first instruction of the action.
+//! One update at a time: the latency from the update to the first instruction of the action.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::stamps::now;
 use crate::table::{Goal, Table, Unit, percentile};
 use crate::{Bench, Result, Scale};
 
-/// An action that has not run by then is lost.
+/// An action that has not run within this time is lost.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// After the last one: time for a run too many to show.
+/// The wait after the last run for runs that should not come.
 const QUIET: Duration = Duration::from_millis(500);
 
 pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: &mut Table) -> Result<()> {
@@ -27,7 +27,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: 
         Both { floor: floor_node.paths().collect::<String>(), daemon: daemon_node.paths().collect() };
 
     let (mut latencies, mut wrong) = (Both::<Vec<f64>>::default(), Both::<usize>::default());
-    // The first two show what is cold.
+    // The first two rounds are not counted, because caches are cold.
     for (index, side) in turns(scale.updates + 2).enumerate() {
         pause(bench, &paths, &mut wrong).await;
         let path = paths.of(side);
@@ -60,7 +60,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: 
     Ok(())
 }
 
-/// Some 50 ms, in which nothing may run.
+/// Waits some 50 ms, in which nothing may run.
 async fn pause(bench: &mut Bench, paths: &Both<String>, wrong: &mut Both<usize>) {
     sleep(Duration::from_micros(fastrand::u64(35_000..65_000))).await;
     while let Some(stamp) = bench.stamps.next(Duration::ZERO).await {

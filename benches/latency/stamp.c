@@ -1,4 +1,4 @@
-/* The action: says when its first instruction ran, and for which node. argv: socket, node. */
+/* The action: reports when its first instruction ran, and for which node. Arguments: socket, node. */
 
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-//! The action of both sides, and what it reports.
+//! The action of both sides, which reports when it ran.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::Result;
 
-/// Nanoseconds of the clock that the action reads, too.
+/// Nanoseconds of the clock that the action also reads.
 pub fn now() -> i64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a live local.
@@ -22,6 +22,7 @@ pub fn now() -> i64 {
 
 /// One run of the action.
 pub struct Stamp {
+    /// When its first instruction ran, in nanoseconds of [`now`].
     pub at: i64,
     pub node: String,
 }
@@ -53,14 +54,13 @@ impl Stamps {
         Ok(Self { program: compile(&dir)?, socket, received, _dir: dir })
     }
 
-    /// The next run, if it comes in time.
+    /// The next run, if it comes within `timeout`.
     pub async fn next(&mut self, timeout: Duration) -> Option<Stamp> {
         tokio::time::timeout(timeout, self.received.recv()).await.ok().flatten()
     }
 }
 
-/// C and static, because it starts fastest: what both sides have in common should hide little of what they
-/// do not.
+/// Compiles the action. Static C starts fastest, so the time that both sides have in common is small.
 fn compile(dir: &TempDir) -> Result<PathBuf> {
     let source = dir.path().join("stamp.c");
     let program = dir.path().join("stamp");

@@ -1,4 +1,4 @@
-//! What was measured, beside what was asked for.
+//! What was measured, and whether it meets its goal.
 
 use std::fmt::{self, Display};
 
@@ -14,7 +14,7 @@ pub enum Unit {
 
 #[derive(Clone, Copy)]
 pub enum Goal {
-    /// Said for understanding only.
+    /// No goal: the row is for information.
     None,
     AtMost(f64),
     AtLeastFloor,
@@ -40,7 +40,7 @@ impl Table {
 impl Unit {
     fn show(self, value: f64) -> String {
         match self {
-            // Nothing to compare with.
+            // This side was not measured.
             _ if value.is_nan() => String::new(),
             Unit::Milliseconds => format!("{value:.2} ms"),
             Unit::Mebibytes => format!("{value:.1} MiB"),
@@ -93,7 +93,7 @@ impl Display for Table {
     }
 }
 
-/// The value that `share` of `values` do not exceed (nearest rank); not a number if there are none.
+/// The value that `share` of `values` do not exceed (nearest rank); NaN if there are none.
 pub fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);

@@ -78,8 +78,7 @@ pub fn start(listeners: Listeners, routes: Routes) -> io::Result<()> {
     Ok(())
 }
 
-/// The channel to the daemon's loop. Each client has one request at a time, so it has room for one per
-/// connection.
+/// The channel to the daemon's loop, with room for one request per connection: a client has one at a time.
 pub fn requests() -> (mpsc::Sender<DaemonRequest>, mpsc::Receiver<DaemonRequest>) {
     mpsc::channel(MAX_CONNECTIONS)
 }

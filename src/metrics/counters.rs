@@ -1,4 +1,4 @@
-//! What is counted: reports, as the daemon makes them.
+//! Counts the daemon's reports as they are made.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -9,10 +9,10 @@ use crate::ledger::RunOutcome;
 use crate::model::StoreName;
 use crate::report::{PreviousRun, Report, RunReport};
 
-/// From 5 ms to 10 s as all Prometheus clients have it, and then by the clock: a deployment may well take an hour.
+/// Buckets in seconds above Prometheus' default ones (5 ms to 10 s), because a deployment may take an hour.
 const LONG_BUCKETS: [f64; 6] = [30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];
 
-/// A start takes some 3 ms where nothing keeps it.
+/// Buckets in seconds below the default ones, because a start usually takes some 3 ms.
 const SHORT_BUCKETS: [f64; 2] = [0.001, 0.0025];
 
 pub(super) struct Counters {
@@ -150,7 +150,6 @@ impl Counters {
             RunReport::Lost { .. } => self.end(RunOutcome::Unknown),
             RunReport::Retry { .. } => self.retries.inc(),
             RunReport::Postponed { .. } => self.postponed.inc(),
-            // It was no run.
             RunReport::Unchanged
             | RunReport::Printed(_)
             | RunReport::Notified { .. }
@@ -159,8 +158,8 @@ impl Counters {
         }
     }
 
-    fn end(&self, how: RunOutcome<'_>) {
-        self.runs.with_label_values(&[how.name()]).inc();
+    fn end(&self, outcome: RunOutcome<'_>) {
+        self.runs.with_label_values(&[outcome.name()]).inc();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Metrics that are not kept, but made when somebody asks.
+//! Makes metrics that are not kept, but computed for each request.
 
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
@@ -6,7 +6,7 @@ pub(super) fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
     family(name, help, MetricType::GAUGE, vec![gauge_value(value)])
 }
 
-/// A gauge with one value for each value of `label`.
+/// A gauge with one value for each value of `label`: `values` are pairs of them.
 pub(super) fn labelled<'a>(
     name: &str,
     help: &str,

@@ -1,25 +1,25 @@
-//! What is not counted but found when somebody asks.
+//! What the daemon finds out for each request for the metrics.
 
 use prometheus::proto::MetricFamily;
 
 use super::family::{counter, gauge, labelled};
 use super::watch_counts::WatchCounts;
 
-/// What is true of the daemon at one moment. The daemon fills it; whoever serves the metrics passes it on.
+/// The state of the daemon at one moment. The daemon's loop fills this in, and the control thread encodes it.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
     pub watches: WatchCounts,
     pub running_actions: usize,
-    /// Each store's name, and whether it is connected.
+    /// The name of each store, and whether it is connected.
     pub stores: Vec<(String, bool)>,
-    /// A node whose content and whose children are watched is two.
+    /// How many subscriptions cannot be read: the content of a node and its children count as two.
     pub nodes_unreadable: usize,
-    /// Files whose last load failed.
+    /// How many files failed to load the last time.
     pub config_errors: usize,
     pub ledger_usable: bool,
-    /// The database and its log.
+    /// The size of the database and its write-ahead log.
     pub ledger_bytes: u64,
-    /// Since the start.
+    /// How many log lines were dropped since the start.
     pub log_lines_dropped: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What the daemon's process uses, by the names that all Prometheus clients give it.
+//! What the daemon's process uses, under the names that all Prometheus clients give these metrics.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,8 +9,10 @@ use prometheus::proto::MetricFamily;
 use super::family::{counter, gauge};
 use crate::action::proc;
 
+/// Reads the metrics of this process.
 pub(super) struct Process {
-    /// Since the epoch. Taken once, or it would move with the clock, which looks like a restart.
+    /// The time since the epoch at which the process was started. Computed once: a later computation would
+    /// follow changes of the clock, which would look like a restart.
     started: Duration,
 }
 
@@ -21,7 +23,7 @@ impl Process {
         Self { started: now.saturating_sub(age) }
     }
 
-    /// What cannot be found out is left out.
+    /// The metrics of the process, without those that cannot be read.
     pub(super) fn families(&self) -> Vec<MetricFamily> {
         let start = gauge(
             "process_start_time_seconds",

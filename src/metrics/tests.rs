@@ -3,12 +3,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::*;
+use super::{Gauges, MAX_FAILING, Metrics, WatchCounts};
 use crate::action::run::{ExitStatus, Printed, Stream};
 use crate::action::spawn::StartError;
 use crate::ledger::{LedgerEvent, RunOutcome};
 use crate::model::{Facet, NodePath, StoreName, Subject, WatchKey};
-use crate::report::{Level, Log, NodeRef, PreviousRun, Reporter, RunName, RunReport, log::Target};
+use crate::report::log::Target;
+use crate::report::{Count, Level, Log, NodeRef, PreviousRun, Report, Reporter, RunName, RunReport};
 use crate::watch::{Condition, Event, Policy, Reason, RunId, Snapshot, Watch};
 
 fn key(file: &str, description: &str) -> WatchKey {
@@ -23,22 +24,26 @@ fn name<'a>(watch: &'a WatchKey, subject: &'a Subject) -> RunName<'a> {
     RunName { watch, subject, number: RunId(1), id: "1-1" }
 }
 
-/// A watch of which so many runs failed in a row.
+/// A watch whose last `failures` runs failed.
 fn watch(failures: u32, stopped: bool) -> Watch {
     Watch::new(Policy::UNLOADED, Snapshot { failures, stopped, ..Snapshot::default() })
 }
 
-/// The values whose name and labels begin so.
+/// The lines of `text` that begin with `start`.
 fn values<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
     text.lines().filter(|line| line.starts_with(start)).collect()
 }
 
-/// What changes when these are counted, but for what the process does and the insides of histograms.
+/// The lines that change when `reports` are counted, without those of the process and the buckets and sums of
+/// histograms.
 fn counted(reports: &[Report<'_>]) -> Vec<String> {
     let metrics = Metrics::new().unwrap();
     let values = |text: String| -> BTreeSet<String> {
-        let inside = |line: &&str| line.contains("_bucket{") || line.contains("_seconds_sum");
-        text.lines().filter(|line| line.starts_with("twitcher") && !inside(line)).map(str::to_owned).collect()
+        let is_detail = |line: &&str| line.contains("_bucket{") || line.contains("_seconds_sum");
+        text.lines()
+            .filter(|line| line.starts_with("twitcher") && !is_detail(line))
+            .map(str::to_owned)
+            .collect()
     };
     let before = values(metrics.encode(&Gauges::default()));
     reports.iter().for_each(|report| metrics.count(report));
@@ -74,14 +79,14 @@ fn the_end_of_a_run_is_counted_by_its_outcome() {
     let not_started = ["twitcher_runs_total{outcome=\"not_started\"} 1"];
     let error = StartError::Start(error);
     assert_eq!(run(RunReport::NotStarted { command: "x", error: &error }), not_started);
-    let former = |what| counted(&[Report::PreviousRun { watch: &key("a.twc", "a"), what }]);
-    assert_eq!(former(PreviousRun::Ended("1-1")), lost);
-    assert!(former(PreviousRun::Unwatchable("1-1", error.cause())).is_empty());
-    assert!(former(PreviousRun::StillRunning { run: RunId(1), id: "1-1", pid: 1 }).is_empty());
+    let previous = |what| counted(&[Report::PreviousRun { watch: &key("a.twc", "a"), what }]);
+    assert_eq!(previous(PreviousRun::Ended("1-1")), lost);
+    assert!(previous(PreviousRun::Unwatchable("1-1", error.cause())).is_empty());
+    assert!(previous(PreviousRun::StillRunning { run: RunId(1), id: "1-1", pid: 1 }).is_empty());
 }
 
 #[test]
-fn each_report_is_counted_once_and_what_says_nothing_new_not_at_all() {
+fn each_report_is_counted_once_or_not_at_all() {
     let key = key("a.twc", "a");
     let subject = subject();
     let store = StoreName::default();
@@ -140,8 +145,8 @@ fn durations_are_in_seconds() {
     let bucket = |le| format!("twitcher_run_duration_seconds_bucket{{le=\"{le}\"}}");
     assert!(text.contains(&format!("{} 0\n", bucket("1"))));
     assert!(text.contains(&format!("{} 1\n", bucket("2.5"))));
-    for most in ["0.005", "3600"] {
-        assert_eq!(values(&text, &bucket(most)).len(), 1, "{most}");
+    for limit in ["0.005", "3600"] {
+        assert_eq!(values(&text, &bucket(limit)).len(), 1, "{limit}");
     }
 }
 
@@ -163,7 +168,7 @@ fn every_value_of_a_label_is_there_from_the_start() {
 }
 
 #[test]
-fn the_daemon_at_the_moment_is_told_as_it_is() {
+fn gauges_show_the_daemon_as_it_is() {
     let (fine, bad, stopped) = (watch(0, false), watch(2, false), watch(0, true));
     let keys = [key("a.twc", "a"), key("a.twc", "a.twc-2"), key("b.twc", "b"), key("b.twc", "c")];
     let all = [(&fine, false), (&bad, false), (&stopped, false), (&fine, true)];
@@ -207,8 +212,8 @@ fn the_daemon_at_the_moment_is_told_as_it_is() {
 fn of_many_failing_watches_the_worst_are_named_and_all_are_counted() {
     let watches: Vec<_> =
         (0..250).map(|number| (key("a.twc", &format!("w{number}")), watch(number, false))).collect();
-    let tally = WatchCounts::of(watches.iter().map(|(key, watch)| (key, watch, false)));
-    let text = Metrics::new().unwrap().encode(&Gauges { watches: tally, ..Gauges::default() });
+    let counts = WatchCounts::of(watches.iter().map(|(key, watch)| (key, watch, false)));
+    let text = Metrics::new().unwrap().encode(&Gauges { watches: counts, ..Gauges::default() });
     let named = values(&text, "twitcher_watch_failures{");
     assert_eq!(named.len(), MAX_FAILING);
     for number in 150..250 {
@@ -218,10 +223,10 @@ fn of_many_failing_watches_the_worst_are_named_and_all_are_counted() {
 }
 
 #[test]
-fn a_name_can_forge_nothing() {
+fn a_watch_s_name_cannot_forge_a_metric() {
     let (failing, evil) = (watch(1, false), key("a.twc", "\"} 1\ntwitcher_ledger_usable 9 \\"));
-    let tally = WatchCounts::of([(&evil, &failing, false)].into_iter());
-    let text = Metrics::new().unwrap().encode(&Gauges { watches: tally, ..Gauges::default() });
+    let counts = WatchCounts::of([(&evil, &failing, false)].into_iter());
+    let text = Metrics::new().unwrap().encode(&Gauges { watches: counts, ..Gauges::default() });
     let line = r#"twitcher_watch_failures{watch="a.twc:\"} 1\\ntwitcher_ledger_usable 9 \\"} 1"#;
     assert_eq!(values(&text, "twitcher_watch_failures{"), [line]);
     assert_eq!(values(&text, "twitcher_ledger_usable"), ["twitcher_ledger_usable 0"]);

@@ -1,4 +1,7 @@
-//! Who may change what root runs: the rule for one file, directory or link, by what was opened.
+//! Who may change what root runs: the rule for one file, directory or link, by its owner and mode.
+//!
+//! The caller passes the owner and mode of what it has opened, so that nobody can exchange it after the
+//! check.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,19 +12,19 @@ use nix::libc::{
 
 use crate::text::quoted;
 
-/// What is asked of those who can change configs.
+/// Who may be able to change configs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// To be root: what anybody else can change is refused.
+    /// Root only: files that other users can change are refused.
     Root,
-    /// Nothing, but what anybody else can change in the config directory is warned of (`--allow-untrusted`).
+    /// Anyone, but the daemon warns of files that other users can change (`--allow-untrusted`).
     Warned,
-    /// Nothing: without root, an action can do no more than whoever started the daemon.
+    /// Anyone: the daemon does not run as root, so its actions can do no more than the user who started it.
     Anyone,
 }
 
 impl Trust {
-    /// Of this process, which may have been told to `allow_untrusted`.
+    /// The rule for this process. `allow_untrusted` is the value of `--allow-untrusted`.
     pub fn of_this_process(allow_untrusted: bool) -> Self {
         match (nix::unistd::geteuid().is_root(), allow_untrusted) {
             (true, false) => Self::Root,
@@ -31,35 +34,37 @@ impl Trust {
     }
 }
 
-/// Where something is met on the way to a config.
+/// Where a file, directory or link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// On the way to the config directory. In a sticky directory there, others can put nothing in another's place.
+    /// Above the config directory. A sticky directory is trusted here: others can create files in it, but
+    /// cannot replace what is there.
     Ancestor,
-    /// The config directory and what is in it. There even a new file is too much.
+    /// The config directory or anything in it, or another file or directory that root reads. A sticky
+    /// directory is not trusted here, because others can add files to it.
     Inside,
 }
 
 /// What keeps a file, a directory or a link from being trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Others than root can change it.
+    /// Users other than root can change it.
     Changeable {
-        /// Who is not root.
+        /// Its owner, if that is not root.
         owner: Option<uid_t>,
-        /// By its group or others, or whom an ACL names: its mask is in the group's bits.
+        /// Whether its group or others can write to it. The group's bits also show what an ACL allows.
         writable: bool,
         is_link: bool,
     },
-    /// It is neither a regular file nor a directory or a link.
+    /// It is neither a regular file nor a directory nor a link, but this.
     Special(&'static str),
-    /// A link, where it should stay below a directory.
+    /// It is a link that leads out of the config directory.
     LeadsOut { target: PathBuf },
-    /// It holds secrets, and others than its owner can read it.
+    /// It holds secrets, and users other than its owner can read it.
     Exposed,
 }
 
-/// Returns `Ok` if and only if what was opened at `path`, of this owner and mode (its kind included), can be trusted there.
+/// Checks a file, directory or link at `path`. `mode` includes the type of file.
 pub fn trusted(path: &Path, owner: uid_t, mode: mode_t, location: Location) -> Result<(), Untrusted> {
     match judge(owner, mode, location) {
         None => Ok(()),
@@ -74,13 +79,13 @@ fn judge(owner: uid_t, mode: mode_t, location: Location) -> Option<Fault> {
     }
     let is_link = kind == S_IFLNK;
     let is_guarded = location == Location::Ancestor && kind == S_IFDIR && mode & S_ISVTX != 0;
-    // A link's own mode means nothing.
+    // The mode of a link itself has no effect.
     let writable = !is_link && !is_guarded && mode & 0o022 != 0;
     let owner = (owner != 0).then_some(owner);
     (owner.is_some() || writable).then_some(Fault::Changeable { owner, writable, is_link })
 }
 
-/// Returns `None` if and only if nobody but its owner can get at a file of this mode, which holds secrets.
+/// Checks a file that holds secrets: the fault, if anybody but its owner has access to it.
 pub fn exposed(path: &Path, mode: mode_t) -> Option<Untrusted> {
     (mode & 0o077 != 0).then(|| Untrusted { path: path.to_owned(), fault: Fault::Exposed })
 }
@@ -95,7 +100,7 @@ fn special(kind: mode_t) -> Option<&'static str> {
     }
 }
 
-/// Something that is not trusted. Shown as what is wrong with it and what cures that, for whoever is refused it.
+/// A file, directory or link that is not trusted. Its text says what is wrong, and the command that fixes it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Untrusted {
     pub path: PathBuf,
@@ -109,7 +114,8 @@ impl fmt::Display for Untrusted {
 }
 
 impl Untrusted {
-    /// As it follows `path`, which may be another's: a link's, or that of a file in an untrusted directory.
+    /// The text to write after `path`. It names the untrusted path only if that is another one, such as the
+    /// target of a link, or the directory of a file.
     pub fn reason_at(&self, path: &Path) -> String {
         if self.path == path { self.reason() } else { self.to_string() }
     }
@@ -118,7 +124,7 @@ impl Untrusted {
         format!("{}; refused until {}", self.what(), self.remedy())
     }
 
-    /// For whom it is not refused.
+    /// The text for a daemon that loads the file all the same.
     pub fn warning(&self) -> String {
         format!("{}: {}; {}", self.path.display(), self.what(), self.remedy())
     }
@@ -166,34 +172,34 @@ mod tests {
     fn only_what_root_alone_can_change_is_trusted() {
         const NOBODY: uid_t = 65534;
         let foreign = |owner, writable, is_link| Some(Fault::Changeable { owner, writable, is_link });
-        let (above, within) = (Location::Ancestor, Location::Inside);
+        let (above, inside) = (Location::Ancestor, Location::Inside);
         for (what, owner, mode, location, expected) in [
-            ("file", 0, S_IFREG | 0o644, within, None),
-            ("setuid, sticky", 0, S_IFREG | 0o5755, within, None),
-            ("group's file", 0, S_IFREG | 0o664, within, foreign(None, true, false)),
-            ("others' file", 0, S_IFREG | 0o602, within, foreign(None, true, false)),
+            ("file", 0, S_IFREG | 0o644, inside, None),
+            ("setuid, sticky", 0, S_IFREG | 0o5755, inside, None),
+            ("group's file", 0, S_IFREG | 0o664, inside, foreign(None, true, false)),
+            ("others' file", 0, S_IFREG | 0o602, inside, foreign(None, true, false)),
             ("sticky file", 0, S_IFREG | 0o1666, above, foreign(None, true, false)),
-            ("nobody's file", NOBODY, S_IFREG | 0o600, within, foreign(Some(NOBODY), false, false)),
-            ("both", NOBODY, S_IFREG | 0o620, within, foreign(Some(NOBODY), true, false)),
-            ("directory", 0, S_IFDIR | 0o755, within, None),
+            ("nobody's file", NOBODY, S_IFREG | 0o600, inside, foreign(Some(NOBODY), false, false)),
+            ("both", NOBODY, S_IFREG | 0o620, inside, foreign(Some(NOBODY), true, false)),
+            ("directory", 0, S_IFDIR | 0o755, inside, None),
             ("group's directory", 0, S_IFDIR | 0o775, above, foreign(None, true, false)),
             ("nobody's directory", NOBODY, S_IFDIR | 0o755, above, foreign(Some(NOBODY), false, false)),
             ("/tmp", 0, S_IFDIR | 0o1777, above, None),
-            ("configs in /tmp itself", 0, S_IFDIR | 0o1777, within, foreign(None, true, false)),
+            ("configs in /tmp itself", 0, S_IFDIR | 0o1777, inside, foreign(None, true, false)),
             ("nobody's /tmp", NOBODY, S_IFDIR | 0o1777, above, foreign(Some(NOBODY), false, false)),
-            ("link", 0, S_IFLNK | 0o777, within, None),
+            ("link", 0, S_IFLNK | 0o777, inside, None),
             ("nobody's link", NOBODY, S_IFLNK | 0o777, above, foreign(Some(NOBODY), false, true)),
-            ("pipe", 0, S_IFIFO | 0o600, within, Some(Fault::Special("a named pipe"))),
-            ("socket", 0, S_IFSOCK | 0o600, within, Some(Fault::Special("a socket"))),
-            ("terminal", 0, S_IFCHR | 0o600, within, Some(Fault::Special("a device"))),
-            ("disk", 0, S_IFBLK | 0o600, within, Some(Fault::Special("a device"))),
+            ("pipe", 0, S_IFIFO | 0o600, inside, Some(Fault::Special("a named pipe"))),
+            ("socket", 0, S_IFSOCK | 0o600, inside, Some(Fault::Special("a socket"))),
+            ("terminal", 0, S_IFCHR | 0o600, inside, Some(Fault::Special("a device"))),
+            ("disk", 0, S_IFBLK | 0o600, inside, Some(Fault::Special("a device"))),
         ] {
             assert_eq!(judge(owner, mode, location), expected, "{what}");
         }
     }
 
     #[test]
-    fn each_fault_names_the_path_what_is_wrong_and_the_cure() {
+    fn each_fault_names_the_path_the_problem_and_the_remedy() {
         let changeable = |owner, writable, is_link| Fault::Changeable { owner, writable, is_link };
         for (path, fault, expected) in [
             (
@@ -210,8 +216,8 @@ mod tests {
             (
                 "/a.twc",
                 changeable(Some(7), true, false),
-                "/a.twc: owned by uid 7 and writable by its group or others, who could decide what root runs; refused \
-                 until `chown root /a.twc && chmod go-w /a.twc`",
+                "/a.twc: owned by uid 7 and writable by its group or others, who could decide what root runs; \
+                 refused until `chown root /a.twc && chmod go-w /a.twc`",
             ),
             (
                 "/a.twc",
@@ -226,8 +232,8 @@ mod tests {
             (
                 "/a.twc",
                 Fault::LeadsOut { target: "../b".into() },
-                "/a.twc: a link that leads out of the config directory, to ../b; refused until what it points to is \
-                 there in its place, or it points to something in that directory",
+                "/a.twc: a link that leads out of the config directory, to ../b; refused until what it points to \
+                 is there in its place, or it points to something in that directory",
             ),
             (
                 "/a.toml",

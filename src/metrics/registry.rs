@@ -1,0 +1,59 @@
+//! All metrics of a daemon, and their encoding.
+
+use prometheus::{Registry, TextEncoder};
+
+use super::counters::Counters;
+use super::family;
+use super::gauges::Gauges;
+use super::process::Process;
+use crate::report::{Count, Report};
+
+/// The media type of [`Metrics::encode`]'s text.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// The metrics of one daemon, shared by its threads.
+pub struct Metrics {
+    registry: Registry,
+    counters: Counters,
+    process: Process,
+}
+
+impl Metrics {
+    /// # Errors
+    ///
+    /// Two metrics have the same name, or a name is invalid, which is a bug in this program.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        Ok(Self { counters: Counters::register(&registry)?, registry, process: Process::this() })
+    }
+
+    /// All metrics as text, sorted by name. `gauges` is the daemon's present state.
+    ///
+    /// This reads /proc, which takes a millisecond if thousands of descriptors are open, so the daemon's loop
+    /// must not call it.
+    pub fn encode(&self, gauges: &Gauges) -> String {
+        let mut families = self.registry.gather();
+        families.push(family::labelled(
+            "twitcher_build_info",
+            "Always 1: what runs is in the label.",
+            "version",
+            [(env!("CARGO_PKG_VERSION"), 1.0)],
+        ));
+        families.extend(gauges.families());
+        families.extend(self.process.families());
+        // The format allows no metric without values.
+        families.retain(|family| !family.get_metric().is_empty());
+        families.sort_by(|one, other| one.name().cmp(other.name()));
+        let mut text = String::new();
+        // This fails only for a metric without a name or without values.
+        let _ = TextEncoder::new().encode_utf8(&families, &mut text);
+        text
+    }
+}
+
+/// A report costs a few atomic additions at most.
+impl Count for Metrics {
+    fn count(&self, report: &Report<'_>) {
+        self.counters.count(report);
+    }
+}
