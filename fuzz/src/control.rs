@@ -56,7 +56,7 @@ async fn serve_connection(data: &[u8], scope: Scope, willing: bool, metrics: Arc
 /// Replies as the daemon until no client is left. Returns what it was asked.
 async fn serve(mut requests: mpsc::Receiver<DaemonRequest>, willing: bool) -> Vec<&'static str> {
     let mut asked = Vec::new();
-    let unwilling = || RequestError::Ambiguous("\"é\u{1b}\n\" is several watches".into());
+    let unwilling = || RequestError::Ambiguous("\"é\u{1b}\n\" matches several watches".into());
     while let Some(request) = requests.recv().await {
         // Sending fails if the client has left. A reply that is dropped tells the client that the daemon
         // ended.

@@ -26,7 +26,7 @@ pub enum ControlError {
     #[error("{}: {source}; does the daemon run? --control-socket names another path", .path.display())]
     Unreachable { path: PathBuf, source: io::Error },
     #[error(
-        "{}: permission denied: only whom the daemon's control socket is for can use it (see [control] in \
+        "{}: permission denied: this user may not use the daemon's control socket (see [control] in \
          twitcher.toml)",
         .0.display()
     )]
@@ -72,13 +72,13 @@ pub async fn ask(
     };
     let reply = tokio::time::timeout(REQUEST_TIMEOUT, conversation).await;
     let (status, body) =
-        reply.unwrap_or_else(|_| Err(broken(format!("no answer within {REQUEST_TIMEOUT:?}"))))?;
+        reply.unwrap_or_else(|_| Err(broken(format!("no reply within {REQUEST_TIMEOUT:?}"))))?;
     if status == StatusCode::OK {
         return Ok(body);
     }
     match serde_json::from_slice(&body) {
         Ok(Refused { error }) => Err(ControlError::Refused(error)),
-        Err(_) => Err(broken(format!("it answers {status}"))),
+        Err(_) => Err(broken(format!("it replied {status}"))),
     }
 }
 

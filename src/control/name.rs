@@ -17,7 +17,7 @@ pub fn find<'a>(
     match (described.next(), described.next()) {
         (Some(only), None) => Ok(only),
         (Some(first), Some(second)) => Err(RequestError::Ambiguous(format!(
-            "{name:?} is several watches, {first} and {second} among them"
+            "{name:?} matches several watches, {first} and {second} among them; use the full name"
         ))),
         (None, _) => Err(RequestError::Unknown(unknown(name, known))),
     }

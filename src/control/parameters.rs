@@ -15,7 +15,7 @@ impl Parameters {
                 return Err(bad_request(format!("unknown parameter {name:?}")));
             }
             if parameters.insert(name.to_string(), value.into_owned()).is_some() {
-                return Err(bad_request(format!("{name:?} is given twice")));
+                return Err(bad_request(format!("the parameter {name:?} is given twice")));
             }
         }
         Ok(Self(parameters))
@@ -32,6 +32,6 @@ impl Parameters {
     /// The value of `name`, or `default` if it is not given.
     pub(super) fn parsed<T: std::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, HttpError> {
         let Some(text) = self.take(name) else { return Ok(default) };
-        text.parse().map_err(|_| bad_request(format!("{name:?} cannot be {text:?}")))
+        text.parse().map_err(|_| bad_request(format!("the parameter {name:?} cannot be {text:?}")))
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn bad_request(error: impl Into<String>) -> HttpError {
 }
 
 pub(super) fn not_found() -> HttpError {
-    HttpError { status: StatusCode::NOT_FOUND, error: "there is nothing by this path".into(), allow: None }
+    HttpError { status: StatusCode::NOT_FOUND, error: "there is nothing at this path".into(), allow: None }
 }
 
 /// Refuses all methods but `required`.

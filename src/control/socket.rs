@@ -29,7 +29,7 @@ const MAX_PATH_BYTES: usize = 107;
 #[derive(Debug, Error)]
 pub enum SocketError {
     #[error(
-        "control socket {}: its path has more than {MAX_PATH_BYTES} bytes, and no client could name it; \
+        "control socket {}: its path has more than {MAX_PATH_BYTES} bytes, which the kernel does not allow; \
          give it a shorter one with --control-socket",
         .0.display()
     )]
@@ -40,7 +40,7 @@ pub enum SocketError {
     )]
     Taken(PathBuf),
     #[error(
-        "control socket {}: there is something that is no socket; remove it, or name another path with \
+        "control socket {}: there is something that is not a socket; remove it, or name another path with \
          --control-socket",
         .0.display()
     )]

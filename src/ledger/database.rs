@@ -161,7 +161,7 @@ pub(super) fn open_read_only(files: &Files) -> Result<Connection, LedgerError> {
     let connection = Connection::open_with_flags(files.main(), flags)?;
     match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
         PREVIOUS_VERSION | SCHEMA_VERSION => check_watches(&connection)?,
-        _ => return Err(LedgerError::Damaged("it is none of this daemon's".into())),
+        _ => return Err(LedgerError::Damaged("its version is unknown to this daemon".into())),
     }
     Ok(connection)
 }
@@ -194,7 +194,7 @@ fn prepare(connection: &Connection) -> Result<(), LedgerError> {
             check_watches(connection)?;
             connection.execute_batch(UPGRADE_FROM_PREVIOUS)?;
         }
-        0 => return Err(LedgerError::Damaged("it is some other database".into())),
+        0 => return Err(LedgerError::Damaged("it is another program's database".into())),
         version => {
             return Err(LedgerError::Damaged(format!(
                 "its version is {version}, this daemon knows only {SCHEMA_VERSION}"

@@ -52,13 +52,13 @@ fn by_code(code: ErrorCode, error: &Error) -> LedgerError {
     let unavailable = |remedy| LedgerError::Unavailable(format!("{error}{remedy}"));
     match code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
-            unavailable("; end the transaction of whatever else has it open")
+            unavailable("; end the transaction of the other process that has it open")
         }
         ErrorCode::DiskFull => unavailable("; make room there"),
         ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
             unavailable("; make the directory and the file writable for the daemon")
         }
-        ErrorCode::SystemIoFailure => unavailable("; see whether the disk is full or failing"),
+        ErrorCode::SystemIoFailure => unavailable("; check whether the disk is full or failing"),
         // A row that no daemon writes, or a table that was changed.
         ErrorCode::DatabaseCorrupt
         | ErrorCode::NotADatabase

@@ -99,7 +99,7 @@ impl Files {
         if fs::symlink_metadata(&self.main)?.is_file() {
             return Ok(());
         }
-        Err(LedgerError::Damaged("it is no regular file".into()))
+        Err(LedgerError::Damaged("it is not a regular file".into()))
     }
 
     /// Identifies the three files, all of which exist from the first transaction on.
@@ -165,7 +165,7 @@ fn check_file(path: &Path, inode: Inode, min_size: u64, what: &str) -> Result<()
         Ok(metadata) if metadata.len() < min_size => displaced("was truncated"),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => displaced("was deleted"),
-        Err(error) => displaced(&format!("cannot be looked at: {error}")),
+        Err(error) => displaced(&format!("cannot be examined: {error}")),
     }
 }
 

@@ -158,7 +158,9 @@ impl Ledger {
 
     /// Why the last read failed.
     fn unreadable_reason(&self) -> String {
-        self.lost_reason().unwrap_or("the ledger was damaged, and a new one is begun; see the log").to_owned()
+        self.lost_reason()
+            .unwrap_or("the ledger was damaged, and a new one was started; see the log")
+            .to_owned()
     }
 
     /// Makes all that was recorded survive the daemon's death. It may not survive a crash of the machine,

@@ -279,7 +279,7 @@ impl Supervisor {
         // renamed.
         if !self.checkpointer.is_idle(BUSY_TIMEOUT) {
             return Err(LedgerError::Unavailable(
-                "its checkpoint does not end; see whether the disk is failing".into(),
+                "its checkpoint does not end; check whether the disk is failing".into(),
             ));
         }
         self.quarantine_suspect()?;

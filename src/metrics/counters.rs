@@ -40,53 +40,50 @@ impl Counters {
             let options = HistogramOpts::new(name, help).buckets(buckets.concat());
             register(registry, Histogram::with_opts(options)?)
         };
-        let runs =
-            counters("twitcher_runs_total", "Runs of actions that are over, by how they ended.", "outcome")?;
+        let runs = counters("twitcher_runs_total", "Finished runs, by outcome.", "outcome")?;
         for name in RunOutcome::NAMES {
             runs.with_label_values(&[name]);
         }
-        let loads = counters(
-            "twitcher_config_loads_total",
-            "Config files that were loaded, or could not be, each time that they changed.",
-            "result",
-        )?;
+        let loads =
+            counters("twitcher_config_loads_total", "Loads of changed config files, by result.", "result")?;
         let store_disconnects =
-            counters("twitcher_store_disconnects_total", "Outages of a store's connection.", "store")?;
+            counters("twitcher_store_disconnects_total", "Lost connections to the store.", "store")?;
         store_disconnects.with_label_values(&[StoreName::DEFAULT]);
         Ok(Self {
             runs,
             run_duration: histogram(
                 "twitcher_run_duration_seconds",
-                "How long runs took whose program was started.",
+                "Duration of runs whose program was started.",
                 &[DEFAULT_BUCKETS, &LONG_BUCKETS],
             )?,
             start_latency: histogram(
                 "twitcher_start_latency_seconds",
-                "From when an update was taken in, and nothing that its watch asks for (throttles, the pause before a \
-                 retry) put it off any more, until its action's program executed. Waiting for other runs is part of it.",
+                "Time until the action's program executes, from the arrival of the update, or from the end \
+                 of its throttles and of the pause before a retry, whichever is later. Includes waiting \
+                 for other runs.",
                 &[&SHORT_BUCKETS, DEFAULT_BUCKETS, &LONG_BUCKETS],
             )?,
             discarded: counter(
                 "twitcher_updates_discarded_total",
-                "Updates that run mode DISCARD ignored because the action ran.",
+                "Updates that run mode DISCARD ignored because the action was running.",
             )?,
             superseded: counter(
                 "twitcher_updates_superseded_total",
-                "Updates that run mode PARALLEL never ran because newer ones took their places.",
+                "Updates that run mode PARALLEL never ran because newer ones replaced them.",
             )?,
             held: counter(
                 "twitcher_updates_held_total",
-                "Updates that a guard held (`max_data`, `guard`), each time that it judged one.",
+                "Updates that a guard held (`max_data`, `guard`), each time that one was judged.",
             )?,
-            retries: counter("twitcher_retries_total", "Failed updates that were to be tried again.")?,
+            retries: counter("twitcher_retries_total", "Retries scheduled for failed updates.")?,
             postponed: counter(
                 "twitcher_starts_put_off_total",
-                "Starts that were put off for want of descriptors, memory or processes.",
+                "Starts postponed because descriptors, memory or processes ran short.",
             )?,
             store_disconnects,
             resync_findings: counter(
                 "twitcher_resync_findings_total",
-                "Changes that a resync found and that no watch had announced. Not one is expected.",
+                "Changes that a resync found although no watch had announced them. None is expected.",
             )?,
             config_loaded: loads.with_label_values(&["loaded"]),
             config_failed: loads.with_label_values(&["failed"]),

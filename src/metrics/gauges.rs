@@ -38,27 +38,23 @@ impl Gauges {
         vec![
             labelled(
                 "twitcher_watches",
-                "Watches, by how they are.",
+                "Watches, by state.",
                 "state",
                 watches.conditions().map(|(condition, count)| (condition.as_str(), count as f64)),
             ),
             gauge(
                 "twitcher_watches_failing",
-                "Watches of which the last run failed, or which a failure stopped, whatever they do now.",
+                "Watches whose last run failed or that a failure stopped, in whatever state they are now.",
                 watches.failing as f64,
             ),
             labelled(
                 "twitcher_watch_failures",
-                "Failures in a row of the 100 watches that have most; no others are named.",
+                "Failures in a row of the 100 watches with the most; others are left out.",
                 "watch",
                 watches.worst.iter().map(|(watch, failures)| (watch.as_str(), f64::from(*failures))),
             ),
-            gauge(
-                "twitcher_waiting_updates",
-                "Updates that are to be run and do not run yet.",
-                watches.waiting_updates as f64,
-            ),
-            gauge("twitcher_running_actions", "Actions that run now.", *running_actions as f64),
+            gauge("twitcher_waiting_updates", "Updates that wait to be run.", watches.waiting_updates as f64),
+            gauge("twitcher_running_actions", "Running actions.", *running_actions as f64),
             labelled(
                 "twitcher_store_connected",
                 "Whether the store is connected.",
@@ -67,7 +63,7 @@ impl Gauges {
             ),
             gauge(
                 "twitcher_nodes_unreadable",
-                "Watched nodes that are there and cannot be read.",
+                "Watched nodes that exist and cannot be read.",
                 *nodes_unreadable as f64,
             ),
             gauge("twitcher_config_errors", "Config files whose last load failed.", *config_errors as f64),
@@ -76,10 +72,14 @@ impl Gauges {
                 "Whether the ledger can be read and written.",
                 f64::from(u8::from(*ledger_usable)),
             ),
-            gauge("twitcher_ledger_size_bytes", "The ledger's database and its log.", *ledger_bytes as f64),
+            gauge(
+                "twitcher_ledger_size_bytes",
+                "Size of the ledger's database and its write-ahead log.",
+                *ledger_bytes as f64,
+            ),
             counter(
                 "twitcher_log_lines_dropped_total",
-                "Lines that a log that was slow or away did not take.",
+                "Log lines dropped because the log was slow or unavailable.",
                 *log_lines_dropped as f64,
             ),
         ]

@@ -47,7 +47,7 @@ impl Process {
             families.push(gauge("process_open_fds", "Open descriptors.", open as f64));
         }
         if let Ok((soft_limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
-            families.push(gauge("process_max_fds", "Descriptors that may be open.", soft_limit as f64));
+            families.push(gauge("process_max_fds", "Limit on open descriptors.", soft_limit as f64));
         }
         families
     }

@@ -35,7 +35,7 @@ impl Metrics {
         let mut families = self.registry.gather();
         families.push(family::labelled(
             "twitcher_build_info",
-            "Always 1: what runs is in the label.",
+            "Always 1; the label has the running version.",
             "version",
             [(env!("CARGO_PKG_VERSION"), 1.0)],
         ));

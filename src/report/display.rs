@@ -45,7 +45,7 @@ impl fmt::Display for Report<'_> {
             Report::StoreDegraded { store, reason } => write!(f, "{}: {reason}", Store(*store)),
             Report::NodeObserved { node } => write!(f, "{node}: observed"),
             Report::NodeUnreadable { node, watches, reason } => {
-                write!(f, "{node}: cannot be read: {reason}; trying again; waiting:")?;
+                write!(f, "{node}: cannot be read: {reason}; trying again; watches:")?;
                 watches.iter().try_for_each(|watch| write!(f, " {watch}"))
             }
             Report::NodeReadable { node } => write!(f, "{node}: can be read again"),
@@ -67,7 +67,7 @@ impl fmt::Display for Report<'_> {
             Report::Run { run, what } => write!(f, "{run}: {what}"),
             Report::PreviousRun { watch, what } => match what {
                 PreviousRun::StillRunning { run, id, pid } => {
-                    write!(f, "{watch} run {run}: pid {pid} still runs as {id} of a former daemon")
+                    write!(f, "{watch} run {run}: pid {pid} still runs as {id} of an earlier daemon")
                 }
                 PreviousRun::Ended(id) => {
                     write!(f, "{watch}: run {id} was interrupted by the end of its daemon")
@@ -75,16 +75,17 @@ impl fmt::Display for Report<'_> {
                 PreviousRun::Unwatchable(id, error) => {
                     write!(
                         f,
-                        "{watch}: run {id} of a former daemon may still run, and cannot be waited for: {error}"
+                        "{watch}: run {id} of an earlier daemon may still run, and this one cannot learn \
+                         when it ends: {error}"
                     )
                 }
             },
             Report::Ledger { event: LedgerEvent::Quarantined { path, reason } } => {
-                write!(f, "ledger: {reason}; a new one is begun, some actions may run again")?;
-                path.as_ref().map_or(Ok(()), |path| write!(f, "; the old one is {path} now"))
+                write!(f, "ledger: {reason}; started a new one, so some actions may run again")?;
+                path.as_ref().map_or(Ok(()), |path| write!(f, "; the old one is now {path}"))
             }
             Report::Ledger { event: LedgerEvent::Lost { reason } } => {
-                write!(f, "ledger: {reason}; going on without: after a restart some actions may run again")
+                write!(f, "ledger: {reason}; going on without it: after a restart some actions may run again")
             }
             Report::Ledger { event: LedgerEvent::Back } => f.write_str("ledger: can be written again"),
             Report::Discarded { watch, version } => {
@@ -96,12 +97,14 @@ impl fmt::Display for Report<'_> {
                 let remedy = force_command(&watch.to_string());
                 write!(
                     f,
-                    "{watch}: held: {node}, {held}; not run, unless by `{remedy}` or when the node changes"
+                    "{watch}: held: {node}, {held}; not run until the node changes; to run it all the same: \
+                     `{remedy}`"
                 )
             }
             Report::GaveUp { watch, failures, stopped } => {
                 let next = if *stopped {
-                    "stopped (on_failure: STOP): nothing runs until its definition changes or `twitcher trigger`"
+                    "stopped (on_failure: STOP): nothing runs until `twitcher trigger` or a change of its \
+                     definition"
                 } else {
                     "waiting for the next update"
                 };
@@ -113,7 +116,7 @@ impl fmt::Display for Report<'_> {
                     WatchCommand::Trigger { force: true } => "triggered with --force",
                     WatchCommand::Pause => "paused",
                     WatchCommand::Resume => "resumed",
-                    WatchCommand::Kill => "to be killed",
+                    WatchCommand::Kill => "kill requested",
                 };
                 write!(f, "{watch}: {what} by an operator")
             }
@@ -122,11 +125,14 @@ impl fmt::Display for Report<'_> {
             }
             Report::StaysStopped { watch } => write!(
                 f,
-                "{watch}: failed before the restart and stays stopped (on_failure: STOP): nothing runs until its definition \
-                 changes or `twitcher trigger`"
+                "{watch}: failed before the restart and stays stopped (on_failure: STOP): nothing runs until \
+                 `twitcher trigger` or a change of its definition"
             ),
             Report::Superseded { watch, total } => {
-                write!(f, "{watch}: too many updates wait, the newest replaces the last ({total} so far)")
+                write!(
+                    f,
+                    "{watch}: too many updates wait: the newest replaced the one before ({total} so far)"
+                )
             }
         }
     }
@@ -150,7 +156,7 @@ impl fmt::Display for RunReport<'_> {
             RunReport::Terminated { reason: Reason::Timeout } => f.write_str("timed out, sent SIGTERM"),
             RunReport::Terminated { reason: Reason::Stop } => f.write_str("sent SIGTERM: the daemon stops"),
             RunReport::Terminated { reason: Reason::Kill } => {
-                f.write_str("sent SIGTERM: an operator ends it")
+                f.write_str("sent SIGTERM: an operator requested it")
             }
             RunReport::Killed => f.write_str("did not end, sent SIGKILL"),
             RunReport::Ended { outcome, ended_by, took } => {
@@ -159,7 +165,7 @@ impl fmt::Display for RunReport<'_> {
                     ExitStatus::Exited(code) => write!(f, "failed: exit code {code}")?,
                     ExitStatus::Signaled(signal) => write!(f, "failed: killed by {}", SignalName(*signal))?,
                     ExitStatus::Unknown => {
-                        f.write_str("ended, nobody knows how, and counts as interrupted,")?
+                        f.write_str("ended with an unknown result, which counts as interrupted,")?
                     }
                 }
                 write!(f, " after {:.3} s", took.as_secs_f64())?;
@@ -170,9 +176,9 @@ impl fmt::Display for RunReport<'_> {
                     Some(Reason::Kill) => f.write_str(" (killed by an operator)"),
                 }
             }
-            RunReport::Unchanged => f.write_str("not started: all is as it was when it succeeded last"),
+            RunReport::Unchanged => f.write_str("not started: nothing has changed since its last success"),
             RunReport::Postponed { after } => {
-                write!(f, "put off for {:.1} s: the update is not lost", after.as_secs_f64())
+                write!(f, "postponed for {:.1} s: the update is not lost", after.as_secs_f64())
             }
             RunReport::Retry { failures, attempts, after } => {
                 let after = after.as_secs_f64();
@@ -181,7 +187,7 @@ impl fmt::Display for RunReport<'_> {
                     "trying again in {after:.1} s, unless the node changes before ({failures} of {attempts})"
                 )
             }
-            RunReport::Lost { error } => write!(f, "lost: {error}"),
+            RunReport::Lost { error } => write!(f, "lost track of its process: {error}"),
         }
     }
 }
@@ -219,23 +225,24 @@ impl fmt::Display for Exposure {
                 let passwords = if *with_credentials { ", and read our credentials" } else { "" };
                 write!(
                     f,
-                    "nothing is encrypted between here and {server}: whoever is on the way can read and change what \
-                     actions are given{passwords}; use the server's TLS port with [tls] in twitcher.toml"
+                    "the connection to {server} is not encrypted: anyone on the network between can read \
+                     and change what actions get{passwords}; use the server's TLS port with [tls] in \
+                     twitcher.toml"
                 )
             }
             Exposure::Writable(Subject { path, facet }) => {
                 let (what, rights) = match facet {
-                    Facet::Data => ("anyone may write it", "w"),
+                    Facet::Data => ("anyone may write to it", "w"),
                     Facet::Children | Facet::Tree => ("anyone may create or delete its children", "c and d"),
                 };
                 write!(
                     f,
-                    "node {path}: {what}, and so decides when its actions run and with what; take {rights} from \
-                     world:anyone in its ACL"
+                    "node {path}: {what}, and so decide when its actions run and with what data; remove \
+                     {rights} from world:anyone in its ACL"
                 )
             }
             Exposure::MoreWritable => {
-                f.write_str("there are more nodes that anyone may change; they are not named one by one")
+                f.write_str("there are more nodes that anyone may change, which are not listed")
             }
         }
     }

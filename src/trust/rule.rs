@@ -141,7 +141,7 @@ impl Untrusted {
             Fault::LeadsOut { target } => {
                 format!("a link that leads out of the config directory, to {}", target.display())
             }
-            Fault::Exposed => "holds secrets that others than its owner can read".to_owned(),
+            Fault::Exposed => "holds secrets that users other than its owner can read".to_owned(),
         }
     }
 
@@ -154,10 +154,9 @@ impl Untrusted {
                 let mode = writable.then(|| format!("chmod go-w {path}"));
                 format!("`{}`", owner.into_iter().chain(mode).collect::<Vec<_>>().join(" && "))
             }
-            Fault::Special(_) => format!("`rm {path}`, or another name"),
+            Fault::Special(_) => format!("`rm {path}`, or a rename"),
             Fault::LeadsOut { target: _ } => {
-                "what it points to is there in its place, or it points to something in that directory"
-                    .to_owned()
+                "it is replaced by what it points to, or points to something in that directory".to_owned()
             }
             Fault::Exposed => format!("`chmod 600 {path}`"),
         }
@@ -216,29 +215,31 @@ mod tests {
             (
                 "/a.twc",
                 changeable(Some(7), true, false),
-                "/a.twc: owned by uid 7 and writable by its group or others, who could decide what root runs; \
-                 refused until `chown root /a.twc && chmod go-w /a.twc`",
+                "/a.twc: owned by uid 7 and writable by its group or others, who could decide what root \
+                 runs; refused until `chown root /a.twc && chmod go-w /a.twc`",
             ),
             (
                 "/a.twc",
                 changeable(Some(7), false, true),
-                "/a.twc: owned by uid 7, who could decide what root runs; refused until `chown -h root /a.twc`",
+                "/a.twc: owned by uid 7, who could decide what root runs; refused until \
+                 `chown -h root /a.twc`",
             ),
             (
                 "/a.twc",
                 Fault::Special("a named pipe"),
-                "/a.twc: not a regular file, but a named pipe; refused until `rm /a.twc`, or another name",
+                "/a.twc: not a regular file, but a named pipe; refused until `rm /a.twc`, or a rename",
             ),
             (
                 "/a.twc",
                 Fault::LeadsOut { target: "../b".into() },
-                "/a.twc: a link that leads out of the config directory, to ../b; refused until what it points to \
-                 is there in its place, or it points to something in that directory",
+                "/a.twc: a link that leads out of the config directory, to ../b; refused until it is \
+                 replaced by what it points to, or points to something in that directory",
             ),
             (
                 "/a.toml",
                 Fault::Exposed,
-                "/a.toml: holds secrets that others than its owner can read; refused until `chmod 600 /a.toml`",
+                "/a.toml: holds secrets that users other than its owner can read; refused until \
+                 `chmod 600 /a.toml`",
             ),
         ] {
             assert_eq!(Untrusted { path: path.into(), fault }.to_string(), expected);

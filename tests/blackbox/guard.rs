@@ -71,7 +71,8 @@ fn a_suspicious_update_is_held_said_and_shown_until_a_good_one_comes() {
         let version = &held["version"];
         let why = format!("version {version} has 4 bytes, where the last success had 10 (max_shrink: 50)");
         assert_eq!(held["held"], json!(why));
-        let remedy = "not run, unless by `twitcher trigger --force app.twc:deploy` or when the node changes";
+        let remedy = "not run until the node changes; to run it all the same: `twitcher trigger --force \
+                      app.twc:deploy`";
         wait_until("it to be said", || said(&daemon).len() == 2);
         let line = said(&daemon).pop().unwrap();
         assert!(line.ends_with(&format!(" WARNING app.twc:deploy: held: /n, {why}; {remedy}")), "{line}");

@@ -63,7 +63,7 @@ fn lines_of_a_run_of_a_former_daemon_carry_its_original_id() {
     let _daemon = start(&sandbox, &journald);
     let found = journald.wait_for(&["git.twc:long run ", "still runs as"]);
     gate.open();
-    let ended = journald.wait_for(&["git.twc:long run ", "ended, nobody knows how"]);
+    let ended = journald.wait_for(&["git.twc:long run ", "ended with an unknown result"]);
     for entry in [found, ended] {
         assert_eq!(entry.value("TWITCHER_RUN_ID"), Some(id.as_str()), "{entry:?}");
     }

@@ -54,7 +54,7 @@ impl WatchStatus {
         }
         let waits = self.waiting > 0 && !self.paused && !self.notified;
         let run = self.runs.iter().find(|run| waits && run.seconds > stuck_after.as_secs_f64())?;
-        Some(format!("an update waits for pid {}, which runs for {:.0} s", run.pid, run.seconds))
+        Some(format!("an update waits for pid {}, which has run for {:.0} s", run.pid, run.seconds))
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(found(watch()), [""; 0]);
         assert_eq!(found(WatchStatus { runs: long.clone(), ..watch() }), [""; 0], "no update waits for it");
         let waits = WatchStatus { runs: long, waiting: 1, ..watch() };
-        let late = ["git.twc:deploy: stuck: an update waits for pid 42, which runs for 61 s"];
+        let late = ["git.twc:deploy: stuck: an update waits for pid 42, which has run for 61 s"];
         assert_eq!(found(waits.clone()), late);
         assert_eq!(found(WatchStatus { runs: vec![run(59.0, None)], ..waits.clone() }), [""; 0]);
         assert_eq!(found(WatchStatus { paused: true, ..waits.clone() }), [""; 0]);

@@ -26,8 +26,8 @@ fn a_file_that_is_no_ledger_is_set_aside_at_the_start() {
         (&empty, "it is empty"),
         (&sql("PRAGMA user_version = 4"), "its version is 4, this daemon knows only 3"),
         (&sql("PRAGMA user_version = 1"), "its version is 1, this daemon knows only 3"),
-        (&sql("PRAGMA user_version = 0"), "it is some other database"),
-        (&link, "it is no regular file"),
+        (&sql("PRAGMA user_version = 0"), "it is another program's database"),
+        (&link, "it is not a regular file"),
     ];
     for (damage, expected) in damages {
         let dir = TestDir::new();

@@ -132,7 +132,7 @@ fn kill_ends_the_whole_group_of_each_running_action() {
         wait_until("it to be gone", || !process.is_alive());
     }
     wait_for_state(&sandbox, "beside", "failed");
-    daemon.wait_for_log(&["app.twc:beside", "to be killed by an operator"]);
+    daemon.wait_for_log(&["app.twc:beside", "kill requested by an operator"]);
     let outcomes: Vec<_> = runs(&sandbox).iter().map(|run| run["outcome"].clone()).collect();
     assert_eq!(outcomes, ["killed", "killed"]);
     refused(&sandbox, ["kill", "beside"], &["app.twc:beside", "no action of it is running"]);

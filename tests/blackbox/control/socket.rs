@@ -225,14 +225,14 @@ fn an_unusable_path_is_reported_and_left_alone_and_the_daemon_goes_on() {
     let sandbox = sandbox();
     let file = sandbox.path("file");
     fs::write(&file, "precious").expect("write a file");
-    goes_on_without(&file, &["/out/file", "no socket", "remove it"]);
+    goes_on_without(&file, &["/out/file", "not a socket", "remove it"]);
     let link = sandbox.path("link");
     std::os::unix::fs::symlink(&file, &link).expect("link it");
-    goes_on_without(&link, &["no socket"]);
+    goes_on_without(&link, &["not a socket"]);
     assert_eq!(fs::read_to_string(&link).expect("the file"), "precious");
     let directory = sandbox.path("directory");
     fs::create_dir(&directory).expect("create a directory");
-    goes_on_without(&directory, &["no socket"]);
+    goes_on_without(&directory, &["not a socket"]);
     goes_on_without(&file.join("below"), &["/out/file/below"]);
     goes_on_without(&sandbox.path("missing").join("x".repeat(200)), &["more than 107 bytes", "shorter"]);
     assert!(!sandbox.has("missing"));

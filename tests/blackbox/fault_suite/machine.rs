@@ -47,7 +47,7 @@ impl Crowded {
         wait_until("no further run to be possible", || {
             last += 1;
             self.sandbox.nodes.set("/crowd", last.to_string());
-            !daemon.log_lines(&[":crowd run", "put off"]).is_empty()
+            !daemon.log_lines(&[":crowd run", "postponed"]).is_empty()
         });
         last
     }
@@ -83,7 +83,7 @@ fn without_processes_updates_are_put_off_and_run_when_there_are_some_again() {
     let last = it.fill(&daemon);
     it.sandbox.nodes.set("/victim", "1");
     daemon.wait_for_log(&[":victim run", "cannot start", "Resource temporarily unavailable"]);
-    daemon.wait_for_log(&[":victim run", "put off for", "the update is not lost"]);
+    daemon.wait_for_log(&[":victim run", "postponed for", "the update is not lost"]);
     it.victim.wait_for(&["0"]);
     limit(daemon.process(), "nproc", 1000);
     it.victim.wait_for(&["0", "1"]);
@@ -106,7 +106,7 @@ fn without_descriptors_no_update_and_no_config_is_lost() {
     limit(daemon.process(), "nofile", daemon.process().open_files() + 16);
     let last = it.fill(&daemon);
     it.sandbox.nodes.set("/victim", "1");
-    daemon.wait_for_log(&[":victim run", "put off"]);
+    daemon.wait_for_log(&[":victim run", "postponed"]);
     // This leaves none, not even to connect.
     limit(daemon.process(), "nofile", 3);
     proxy.cut();

@@ -74,7 +74,7 @@ fn an_action_that_outlives_two_killed_daemons_and_their_ledger_is_waited_for() {
         fs::remove_file(file.expect("a file").path()).expect("remove it");
     }
     it.wait_until_settled(&daemon);
-    daemon.wait_for_log(&["ledger", "a new one is begun"]);
+    daemon.wait_for_log(&["ledger", "started a new one"]);
     it.wait_until_settled(&daemon);
     daemon.kill();
     sandbox.nodes.set("/n", "2");

@@ -166,7 +166,7 @@ fn check_finds_settings_with_which_a_store_cannot_be_used() {
         1,
         &[
             "tls.key: ",
-            "client.key: holds secrets that others than its owner can read; refused until `chmod 600 ",
+            "client.key: holds secrets that users other than its owner can read; refused until `chmod 600 ",
         ],
     );
 }

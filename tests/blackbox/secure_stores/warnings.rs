@@ -21,7 +21,7 @@ fn plaintext_to_another_host_brings_one_warning_and_on_loopback_none() {
     sandbox.config("app.twc", watch("/n", &exec(&journal.note("$(cat)")), ""));
     sandbox.nodes.set("/n", "1");
     let url = sandbox.nodes.url_by_way_of(&format!("{address}:{port}"));
-    let warning = ["WARNING", "nothing is encrypted between here and", "[tls]"];
+    let warning = ["WARNING", "the connection to", "is not encrypted", "[tls]"];
 
     let daemon = sandbox.start();
     journal.wait_for(&["1"]);
@@ -66,7 +66,7 @@ fn nodes_that_anyone_may_change_bring_one_warning_each_and_only_a_few_are_named(
     sandbox.config("app.twc", watches.concat());
     let daemon = sandbox.start();
     let line = |path: &str| format!("store: node {path}: anyone may");
-    daemon.wait_for_log(&["WARNING", &line("/writable"), "write it", "take w from world:anyone"]);
+    daemon.wait_for_log(&["WARNING", &line("/writable"), "write to it", "remove w from world:anyone"]);
     daemon.wait_for_log(&["WARNING", &line("/parent"), "create or delete its children"]);
     // This node is absent at first, and open to anyone when it is created.
     sandbox.nodes.set("/later", "1");

@@ -109,7 +109,7 @@ fn changes_during_a_run_are_given_to_one_further_run_and_changes_undone_meanwhil
         observe(&daemon, || sandbox.nodes.set("/t/c", "1"));
         observe(&daemon, || sandbox.nodes.remove("/t/c"));
         gates[1].open();
-        daemon.wait_for_log(&["app.twc-1", "not started: all is as it was"]);
+        daemon.wait_for_log(&["app.twc-1", "not started: nothing has changed"]);
         sandbox.nodes.set("/t/a", "4");
         trace.wait_for(&[first, second, "changed: changed /t/a=4"]);
     });
