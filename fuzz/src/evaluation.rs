@@ -1,6 +1,5 @@
-//! What the child that evaluates configs may reply: it runs what others wrote, and is not to be trusted with its replies.
-//!
-//! They come to watches that a config could ask for, or to an error.
+//! Replies of the child that evaluates configs. It runs what others wrote, so its replies are not trusted:
+//! they must lead to watches that a config could register, or to an error.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -12,16 +11,16 @@ use arbitrary::Unstructured;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use twitcher::config::evaluate::Evaluator;
 use twitcher::config::load::{Loaded, Source, Watches, load};
-use twitcher::config::modules::ModuleSource;
+use twitcher::config::request::ModuleSource;
 use twitcher::config::resolve::Accounts;
-use twitcher::model::{Action, Facet, StoreName, StoreNames, WatchSpec};
-use twitcher::watch::{Policy, Recovery};
+use twitcher::model::{Action, StoreName, StoreNames, WatchSpec};
+use twitcher::watch::Recovery;
 
 use super::watch;
 
 const A_YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// Replies that end in a newline each; after a NUL, what becomes of the watches they come to.
+/// `data` has replies, each ended by a newline, and after a NUL the history of the watches that they lead to.
 pub fn run(data: &[u8]) {
     let (replies, rest) = match data.iter().position(|byte| *byte == 0) {
         Some(end) => (&data[..end], &data[end + 1..]),
@@ -29,7 +28,7 @@ pub fn run(data: &[u8]) {
     };
     let mut evaluator = Evaluator::with_replies(packets(replies)).expect("/dev/null");
     let mut read = |path: &str| -> ModuleSource {
-        assert!(path.ends_with(".rhai"), "{path:?} is read, which is no module");
+        assert!(path.ends_with(".rhai"), "{path:?} is read, which is not a module");
         if path.contains("lib") { Ok(Arc::from("fn f() { 1 }")) } else { Err("no such module".into()) }
     };
     let source = Source {
@@ -50,20 +49,20 @@ pub fn run(data: &[u8]) {
     specs.iter().for_each(|spec| check(spec, &mut input));
 }
 
-/// Where each read gives one of the replies.
+/// Returns a file that gives one reply with each read.
 fn packets(replies: &[u8]) -> File {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_NONBLOCK)
         .expect("a socket");
     for reply in replies.split_inclusive(|byte| *byte == b'\n') {
-        // Those that find no room never came.
+        // A reply that does not fit is left out.
         let _ = send(ours.as_raw_fd(), reply, MsgFlags::empty());
     }
     File::from(theirs)
 }
 
-/// It is what `RegisterWatch` takes.
+/// Checks that the watch is one that `RegisterWatch` accepts.
 fn check(spec: &WatchSpec, input: &mut Unstructured<'_>) {
-    let exec_context = &spec.exec_context;
+    let WatchSpec { policy, exec_context, .. } = spec;
     match &spec.action {
         Action::Command(words) => {
             assert!(words.first().is_some_and(|program| !program.is_empty()));
@@ -71,30 +70,19 @@ fn check(spec: &WatchSpec, input: &mut Unstructured<'_>) {
         }
         Action::Function { .. } => {}
     }
-    assert!(spec.notify_signal.is_none_or(|signal| (1..=64).contains(&signal)));
-    assert!(spec.max_parallel > 0);
+    assert!(policy.notify_signal.is_none_or(|signal| (1..=64).contains(&signal)));
+    assert!(policy.max_parallel > 0);
     assert!(exec_context.umask <= 0o777 && exec_context.cwd.starts_with('/'));
     assert!(exec_context.nice.is_none_or(|nice| (-20..20).contains(&nice)));
     assert!(!exec_context.variables.keys().any(|name| name.starts_with("TWITCHER_") || name.contains('=')));
-    let throttle = spec.throttle;
-    let retry = spec.retry.map(|retry| [retry.delay, retry.max_delay]);
+    let throttle = policy.throttle;
+    let retry = policy.retry.map(|retry| [retry.delay, retry.max_delay]);
     let times = [throttle.debounce, throttle.min_interval, throttle.splay].into_iter();
-    let times = times.chain(spec.timeout).chain(retry.into_iter().flatten());
+    let times = times.chain(policy.timeout).chain(retry.into_iter().flatten());
     times.for_each(|time| assert!(time <= A_YEAR, "{time:?}"));
     assert!(!spec.id.to_string().contains(char::is_control));
-    assert_eq!(spec.definition_hash(), spec.definition_hash());
-    assert!(spec.same_definition(spec));
-    let policy = Policy {
-        run_mode: spec.run_mode,
-        run_on_load: spec.run_on_load,
-        notify_signal: spec.notify_signal,
-        timeout: spec.timeout,
-        max_parallel: spec.max_parallel as usize,
-        retry: spec.retry,
-        on_failure: spec.on_failure,
-        throttle: spec.throttle,
-        on_children: spec.subject.facet == Facet::Children,
-        ..Policy::UNLOADED
-    };
-    watch::live(policy, Recovery::default(), input);
+    let copy = spec.clone();
+    assert_eq!(copy.definition_hash(), spec.definition_hash());
+    assert_eq!(&copy, spec);
+    watch::live(policy.clone(), spec.subject.facet, Recovery::default(), input);
 }

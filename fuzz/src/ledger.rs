@@ -13,8 +13,8 @@ use twitcher::action::proc::ProcessId;
 use twitcher::ledger::{
     FILE, Intent, Ledger, LedgerEvent, RunFilter, RunOutcome, UnfinishedRun, WatchRecord,
 };
-use twitcher::model::{Facet, NodePath, Subject, Version, WatchKey};
-use twitcher::watch::{Event, Policy, Record, Recovery, Seen, Snapshot};
+use twitcher::model::{Facet, NodePath, Policy, Subject, Version, WatchKey};
+use twitcher::watch::{Event, Record, Recovery, Seen, Snapshot};
 
 use super::watch;
 
@@ -190,7 +190,7 @@ fn use_ledger(dir: &Path, input: &mut Unstructured<'_>) {
     for stored in ledger.load_watches(CONFIG).into_values() {
         let known = Record { snapshot: stored.snapshot, same_subject: true, same_definition: true };
         let recovery = Recovery { record: Some(known), ..Recovery::default() };
-        watch::live(Policy { max_parallel: 2, ..Policy::UNLOADED }, recovery, input);
+        watch::live(Policy { max_parallel: 2, ..Policy::UNLOADED }, Facet::Data, recovery, input);
     }
     for UnfinishedRun { intent, process, .. } in ledger.unfinished() {
         assert!(

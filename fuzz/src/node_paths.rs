@@ -1,5 +1,5 @@
-//! What nodes, stores and their data may be called and hold: what is taken for a path or an address means the same when it is
-//! read again, no node leads out of a directory store, and actions can read what they are told.
+//! Node paths, store URLs and node data. An accepted path or URL means the same when its text is read again,
+//! no node leads out of a directory store, and actions can read what they are given.
 
 use std::cell::OnceCell;
 use std::ffi::OsStr;
@@ -20,13 +20,13 @@ thread_local! {
     static PLACE: OnceCell<Place> = const { OnceCell::new() };
 }
 
-/// A directory with a store in it and something beside that.
+/// A directory that contains only a directory store.
 struct Place {
     dir: TempDir,
     runtime: Runtime,
 }
 
-/// Lines: the first three are a path, a store and data, and the rest says what is told of nodes.
+/// The first three lines of `data` are a path, a store and a node's data. The rest are changes of nodes.
 pub fn run(data: &[u8]) {
     let mut lines = data.splitn(4, |byte| *byte == b'\n');
     let mut next = || lines.next().unwrap_or_default();
@@ -64,7 +64,7 @@ fn check_store(text: &str) {
     }
 }
 
-/// It goes to a terminal or into a log as it is.
+/// Checks that the text can go to a terminal or a log as it is.
 fn is_readable(error: &str) {
     assert!(!error.contains(char::is_control), "{error:?}");
 }
@@ -75,7 +75,7 @@ impl Place {
         Self { dir: tempfile::tempdir().expect("a directory"), runtime }
     }
 
-    /// The node is a file below the root, wherever its path says that it is.
+    /// Checks that the node is a file below the root, at its path.
     fn check(&self, node: &NodePath, data: &[u8]) {
         let root = self.dir.path().join("nodes");
         self.runtime.block_on(async {
@@ -97,11 +97,11 @@ impl Place {
         self.check_listing(&root, data);
         let beside = entries(self.dir.path());
         assert!(beside.is_empty() || beside == [root.clone()], "{beside:?}");
-        // With whatever was made on the way.
+        // The parents were made on the way.
         let _ = std::fs::remove_dir_all(root);
     }
 
-    /// Whatever a file is called, its directory lists nodes.
+    /// Checks that a directory lists only nodes, whatever its files are called.
     fn check_listing(&self, root: &Path, name: &[u8]) {
         let file = root.join(OsStr::from_bytes(name));
         if file.parent() != Some(root) || std::fs::create_dir_all(root).and(std::fs::write(file, "")).is_err()
@@ -159,7 +159,7 @@ fn check_changes(input: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Each change is a line of JSON that says all of it.
+/// Checks that each change is a line of JSON with all of its parts.
 fn check_lines(changes: &[Change]) {
     let payload = Payload::Changes(changes.to_vec());
     let text = payload.stdin();
@@ -181,7 +181,7 @@ fn check_lines(changes: &[Change]) {
     }
 }
 
-/// A function action gets what it was sent.
+/// Checks that a function action gets the payload.
 fn check_request(payload: Payload) {
     let text = |text: &str| Arc::<str>::from(text);
     let program = Program {
@@ -197,6 +197,6 @@ fn check_request(payload: Payload) {
     let encoded = request.encode();
     let decoded = ActRequest::decode(&encoded).expect("what was encoded");
     assert_eq!(decoded.event, request.event);
-    // Cut, it is an error or says less, and nothing worse.
+    // A part of it must not panic.
     let _ = ActRequest::decode(&encoded[..encoded.len() / 2]);
 }

@@ -1,67 +1,68 @@
-//! What may happen to a watch, and when: whatever a config, a store, an operator, the clock and a ledger say of it.
+//! Histories of a watch: what configs, stores, operators, the clock and the ledger tell it.
 //!
-//! The crate's own properties make histories that can be; these need not.
+//! The properties of the crate make possible histories. These need not be possible.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
 use twitcher::model::{
-    Content, Guard, OnFailure, Retry, RunMode, RunOnLoad, Share, State, Throttle, Version,
+    Content, Facet, Guard, OnFailure, Policy, Retry, RunMode, RunOnLoad, Share, State, Throttle, Version,
 };
 use twitcher::watch::{
-    Effect, Event, Generator, Input, KILL_AFTER, Policy, Record, Recovery, RunId, RunResult, Seen, Snapshot,
-    Time, Watch,
+    Effect, Event, Generator, Input, KILL_AFTER, Record, Recovery, RunId, RunResult, Seen, Snapshot, Time,
+    Watch,
 };
 
 /// Longer histories find nothing that shorter ones do not.
 const MAX_MOVES: usize = 300;
 
-/// The longest time that a config can ask for; see `config::resolve`.
+/// The longest time that a config can set, in seconds.
 const A_YEAR: u64 = 366 * 24 * 60 * 60;
 
 pub fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
-    let (Ok(policy), Ok(recovery)) = (policy(&mut input), recovery(&mut input)) else { return };
-    live(policy, recovery, &mut input);
+    let (Ok((policy, facet)), Ok(recovery)) = (policy(&mut input), recovery(&mut input)) else { return };
+    live(policy, facet, recovery, &mut input);
 }
 
-/// Leads a watch through a history, and sees that no rule is broken.
-pub fn live(policy: Policy, recovery: Recovery, input: &mut Unstructured<'_>) {
+/// Takes a watch through a history, and checks the rules at each step.
+pub fn live(policy: Policy, facet: Facet, recovery: Recovery, input: &mut Unstructured<'_>) {
     let mut generator = Generator::new(7);
     let watch = Watch::new(policy.clone(), recovery.snapshot());
     let mut world =
-        World { watch, policy, now: Time::ZERO, retired: false, ended: false, live: BTreeMap::new() };
+        World { watch, policy, facet, now: Time::ZERO, retired: false, ended: false, live: BTreeMap::new() };
     for _ in 0..MAX_MOVES {
         let Ok(Some(step)) = world.next(input) else { break };
         world.feed(step, &mut generator);
     }
-    // Whatever it was, it comes to an end.
+    // Every history comes to an end.
     world.feed(Input::Retired, &mut generator);
     while let Some(run) = world.live.keys().next().copied() {
         world.feed(world.end(run, RunResult::Failed), &mut generator);
     }
-    assert!(world.ended, "it was never forgotten");
+    assert!(world.ended, "it never ended");
 }
 
 struct World {
     watch: Watch,
     policy: Policy,
+    facet: Facet,
     now: Time,
     retired: bool,
     ended: bool,
-    /// When each was told to end.
+    /// The live runs, and when each was told to end.
     live: BTreeMap<RunId, Option<Time>>,
 }
 
 impl World {
-    /// `None` when nothing is left to decide by.
+    /// Returns the next input, or `None` if no bytes are left.
     fn next(&mut self, input: &mut Unstructured<'_>) -> Result<Option<Input>> {
         if input.is_empty() {
             return Ok(None);
         }
         Ok(Some(match input.int_in_range(0..=13)? {
-            0..=2 => Input::Observed(state(input)?),
+            0..=2 => Input::Observed(state(self.facet, input)?),
             3 | 4 => match self.live.keys().nth(input.choose_index(self.live.len().max(1))?).copied() {
                 Some(run) => self.end(run, end(input)?),
                 None => Input::Tick,
@@ -75,13 +76,13 @@ impl World {
                 Input::Tick
             }
             8 => {
-                self.policy = policy(input)?;
+                (self.policy, self.facet) = policy(input)?;
                 self.retired = false;
                 let (policy, snapshot) = (self.policy.clone(), recovery(input)?.snapshot());
                 Input::Loaded { policy, snapshot, same_definition: input.arbitrary()? }
             }
             9 => {
-                self.policy = policy(input)?;
+                (self.policy, self.facet) = policy(input)?;
                 Input::Redefined { policy: self.policy.clone(), same_subject: input.arbitrary()? }
             }
             10 => Input::Triggered { force: input.arbitrary()? },
@@ -115,7 +116,10 @@ impl World {
             snapshot,
             "it is not remembered"
         );
-        assert!(self.watch.next_start().is_none_or(|start| start > self.now), "it waits for nothing");
+        assert!(
+            self.watch.next_start().is_none_or(|start| start > self.now),
+            "an update is due and does not start"
+        );
     }
 
     fn check(&mut self, effect: Effect) {
@@ -126,7 +130,7 @@ impl World {
                 assert_eq!(self.live.insert(run, None), None, "a run id twice");
                 let limit = match self.policy.run_mode {
                     RunMode::Queue | RunMode::Discard => 1,
-                    RunMode::Parallel => self.policy.max_parallel,
+                    RunMode::Parallel => self.policy.max_parallel as usize,
                 };
                 assert!(self.live.len() <= limit, "too many at once");
             }
@@ -144,27 +148,30 @@ impl World {
                 assert!(self.retired && self.live.is_empty());
                 self.ended = true;
             }
-            // More words than deeds.
+            // The others only report.
             _ => {}
         }
     }
 }
 
-fn policy(input: &mut Unstructured<'_>) -> Result<Policy> {
+fn policy(input: &mut Unstructured<'_>) -> Result<(Policy, Facet)> {
     let run_mode = *input.choose(&[RunMode::Queue, RunMode::Discard, RunMode::Parallel])?;
     let retry = if input.arbitrary()? {
         Some(Retry { attempts: input.arbitrary()?, delay: seconds(input)?, max_delay: seconds(input)? })
     } else {
         None
     };
-    Ok(Policy {
+    let policy = Policy {
         run_mode,
         run_on_load: *input.choose(&[RunOnLoad::Never, RunOnLoad::Always, RunOnLoad::Changed])?,
         notify_signal: input.arbitrary::<bool>()?.then_some(10),
         timeout: if input.arbitrary()? { Some(seconds(input)?) } else { None },
         max_parallel: input.int_in_range(1..=4)?,
-        on_children: input.arbitrary()?,
         retry,
+        ..Policy::DEFAULT
+    };
+    let facet = if input.arbitrary()? { Facet::Children } else { Facet::Data };
+    let policy = Policy {
         on_failure: *input.choose(&[OnFailure::Keep, OnFailure::Stop])?,
         throttle: Throttle {
             debounce: seconds(input)?,
@@ -172,7 +179,9 @@ fn policy(input: &mut Unstructured<'_>) -> Result<Policy> {
             splay: seconds(input)?,
         },
         guard: guard(input)?,
-    })
+        ..policy
+    };
+    Ok((policy, facet))
 }
 
 fn guard(input: &mut Unstructured<'_>) -> Result<Guard> {
@@ -188,7 +197,7 @@ fn guard(input: &mut Unstructured<'_>) -> Result<Guard> {
     })
 }
 
-/// Zero as often as not.
+/// Returns a time, and zero in half of the cases.
 fn seconds(input: &mut Unstructured<'_>) -> Result<Duration> {
     Ok(match input.int_in_range(0..=3)? {
         0 | 1 => Duration::ZERO,
@@ -230,15 +239,19 @@ fn end(input: &mut Unstructured<'_>) -> Result<RunResult> {
         .copied()
 }
 
-fn state(input: &mut Unstructured<'_>) -> Result<State> {
+fn state(facet: Facet, input: &mut Unstructured<'_>) -> Result<State> {
     if input.arbitrary()? {
         return Ok(State::Absent);
     }
-    let bytes = input.int_in_range(0..=4)?;
-    Ok(State::Present { version: version(input)?, content: Content::Data(vec![0; bytes].into()) })
+    let size = input.int_in_range(0..=4)?;
+    let content = match facet {
+        Facet::Children => Content::Children(vec!["n".to_owned(); size].into()),
+        Facet::Data | Facet::Tree => Content::Data(vec![0; size].into()),
+    };
+    Ok(State::Present { version: version(input)?, content })
 }
 
-/// Few, so that they meet again, and the ends of what can be.
+/// Returns one of few versions, so that equal ones come again, including extreme numbers.
 fn version(input: &mut Unstructured<'_>) -> Result<Version> {
     let number = |input: &mut Unstructured<'_>| input.choose(&[0, 1, 2, -1, i64::MAX, i64::MIN]).copied();
     Ok(Version { incarnation: number(input)?, revision: number(input)?, number: number(input)? })

@@ -1,4 +1,4 @@
-//! One run of a function action: what travels to `twitcher act`, and what happens there.
+//! One run of a function action: the request to `twitcher act`, and what happens in that process.
 
 use std::sync::Arc;
 
@@ -10,23 +10,25 @@ use thiserror::Error;
 use crate::act::library;
 use crate::action::payload::Payload;
 use crate::config::facts;
-use crate::config::script::{CapturedFunction, Interpreter, Request};
+use crate::config::registrar::CapturedFunction;
+use crate::config::request::Request;
+use crate::config::script::{Interpreter, MAX_CALL_LEVELS, register_constants};
 use crate::model::{Change, NodeEvent, NodePath, NodeState, Program};
 
-/// What a function action is told of the update it runs for.
+/// The event that a function action gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActEvent {
     pub znode: String,
-    /// `load`, `created`, `changed` or `children`.
+    /// The word for [`Event`](crate::watch::Event).
     pub event: String,
-    /// As `TWITCHER_VERSION`.
+    /// The number that `TWITCHER_VERSION` has.
     pub version: i64,
     /// The watch's description.
     pub watch: String,
     pub payload: Payload,
 }
 
-/// The whole order to `twitcher act`.
+/// The request to `twitcher act`.
 #[derive(Clone, Debug)]
 pub struct ActRequest {
     pub program: Arc<Program>,
@@ -45,7 +47,8 @@ pub enum DecodeError {
     Cut,
 }
 
-/// All but the bytes of nodes, which follow as they are: as JSON they would be four times as long.
+/// The request without the bytes of nodes. They follow the header as they are, because JSON would be four
+/// times as long.
 #[derive(Serialize, Deserialize)]
 struct Header {
     program: Arc<Program>,
@@ -69,12 +72,12 @@ enum PayloadHeader {
 struct ChangeHeader {
     path: NodePath,
     event: NodeEvent,
-    /// Its version, and how many of the bytes are its own.
+    /// The node's version, and how many of the bytes are its data.
     now: Option<(i64, usize)>,
 }
 
 impl ActRequest {
-    /// A line of JSON and, after its newline, the bytes of the node, or of one node of a tree after the other.
+    /// Returns a line of JSON, followed by the data of the node, or of the nodes of a tree in their order.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes: Vec<&[u8]> = Vec::new();
         let payload = match &self.event.payload {
@@ -132,7 +135,7 @@ impl ChangeHeader {
         Self { path: path.clone(), event: *event, now }
     }
 
-    /// With what it takes from the front of `bytes`.
+    /// Returns the change with its data, which is taken from the front of `bytes`.
     fn complete(self, bytes: &mut &[u8]) -> Result<Change, DecodeError> {
         let now = match self.now {
             Some((version, size)) => {
@@ -184,7 +187,7 @@ fn put_data(map: &mut Map, data: &[u8]) {
     map.insert("data".into(), Dynamic::from_blob(data.to_vec()));
 }
 
-/// Runs the function and gives its exit code, 0 to 255. An `Err` is the message for stderr; the code then is 1.
+/// Runs the function and returns its exit code. An error is the message for stderr, and the exit code is 1.
 pub fn act(request: ActRequest) -> Result<u8, String> {
     let program = &request.program;
     let script = Request {
@@ -198,12 +201,12 @@ pub fn act(request: ActRequest) -> Result<u8, String> {
     let CapturedFunction { function, global, source } = interpreter.function(&script, request.index)?;
 
     let mut engine = Engine::new();
-    engine.set_max_call_levels(crate::config::script::MAX_CALL_LEVELS);
+    engine.set_max_call_levels(MAX_CALL_LEVELS);
     engine.set_module_resolver(interpreter.resolver().clone());
     rhai_fs::FilesystemPackage::new().register_into_engine(&mut engine);
     rhai_process::ProcessPackage::new(rhai_process::Config::default()).register_into_engine(&mut engine);
-    crate::config::script::register_types(&mut engine);
-    // Last, so that ours win over a package's function of the same name.
+    register_constants(&mut engine);
+    // Ours come last, so that they replace a package's function of the same name.
     library::register(&mut engine);
     facts::register(&mut engine, facts::hostname, |name| Ok(facts::variable(name)));
     let context = NativeCallContext::new_with_all_fields(
@@ -237,5 +240,4 @@ fn exit_code(value: Dynamic) -> Result<u8, String> {
 }
 
 #[cfg(test)]
-#[path = "function_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! What functions can do beyond the language: files, processes, JSON and the log.
+//! The functions that only function actions have: files, processes, JSON and the log.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -10,12 +10,11 @@ use std::process::{Command, Stdio};
 use nix::sys::stat::{Mode, umask};
 use rhai::{Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map, Position};
 
-use crate::config::register;
-use crate::config::register::Exec;
+use crate::config::exec::exec;
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
-/// Adds the library to `engine`. Only for a process of its own: it reads and writes whatever its user may.
+/// Adds the functions to `engine`. They can do whatever the user of this process may do.
 pub fn register(engine: &mut Engine) {
     engine.register_fn("read_file", |path: &str| read_file(path));
     engine.register_fn("write_file", |path: &str, text: &str| write_file(path, text.as_bytes()));
@@ -31,7 +30,7 @@ pub fn register(engine: &mut Engine) {
     });
 }
 
-/// A daemon that no longer reads is no reason for a function to fail.
+/// Writes a line. Errors are ignored, because a function should not fail when the daemon no longer reads.
 fn say(out: &mut impl Write, text: &str) {
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
@@ -52,10 +51,10 @@ fn write_file(path: &str, content: &[u8]) -> Result<()> {
     replace(Path::new(path), content).map_err(|error| fail(format!("cannot write {path}: {error}")))
 }
 
-/// Whoever reads `path` sees the old content or the new, also after a crash, and never a part.
+/// Replaces the content of `path`. A reader sees the old content or the new, also after a crash.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let existing = match fs::metadata(path) {
-        // Neither a device nor a pipe can be replaced, and nobody wants it to be.
+        // A device or a pipe is written to, and not replaced.
         Ok(metadata) if !metadata.is_file() => {
             return File::options().write(true).open(path)?.write_all(content);
         }
@@ -63,7 +62,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
-    // A symlink stays one: its target is what is written.
+    // A symlink stays, and its target is replaced.
     let target = if existing.is_some() { fs::canonicalize(path)? } else { path.to_owned() };
     let directory = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -73,7 +72,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     let mode = match &existing {
         Some(metadata) => {
-            // Only root can give a file away; for others the file is their own or becomes it.
+            // Only root can give the file away. For other users, it becomes their own.
             let _ = chown(file.path(), Some(metadata.uid()), Some(metadata.gid()));
             metadata.mode() & 0o7777
         }
@@ -85,7 +84,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// The kernel gives it only in exchange for another. Nothing else in this process makes
+/// Returns the umask. The kernel only returns it when another is set; nothing else in this process makes
 /// files meanwhile.
 fn current_umask() -> Mode {
     let mask = umask(Mode::from_bits_truncate(0o022));
@@ -93,15 +92,15 @@ fn current_umask() -> Mode {
     mask
 }
 
-/// Runs a command to its end. It reads the action's own stdin, so that the node's content can be piped on.
+/// Runs a command to its end. The command reads the action's stdin, which is the node's content.
 fn run(command: Dynamic) -> Result<Map> {
-    let Exec(words) = register::exec(command).map_err(|error| fail(error.replacen("Exec", "run", 1)))?;
+    let words = exec(&command).map_err(|error| fail(error.replacen("Exec", "run", 1)))?;
     let output = Command::new(&words[0])
         .args(&words[1..])
         .stdin(Stdio::inherit())
         .output()
         .map_err(|error| fail(format!("cannot run {}: {error}", words[0])))?;
-    // As shells have it.
+    // Shells report a signal in this way.
     let code = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0));
     let text = |bytes: &[u8]| Dynamic::from(String::from_utf8_lossy(bytes).into_owned());
     Ok(Map::from_iter([

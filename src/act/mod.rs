@@ -1,4 +1,4 @@
-//! What runs in the process of a function action.
+//! Function actions: what runs in the process of one.
 
 pub mod function;
 pub mod library;

@@ -5,7 +5,8 @@ use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 
 use super::shared::exit::Exit;
-use crate::config::script::{Interpreter, Request};
+use crate::config::request::Request;
+use crate::config::script::Interpreter;
 
 /// Evaluate configs for the daemon (internal: talks to its parent over stdin and stdout)
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! What is known of the config directory's files, and what a look at it changes.
+//! The known state of the config directory, and what a scan finds changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,30 +7,31 @@ use std::time::{Duration, Instant};
 
 use super::evaluate::Evaluator;
 use super::facts::hostname;
-use super::files::FileChange;
+use super::file_change::FileChange;
 use super::hints::Hints;
 use super::load::{LoadError, Loaded, Source, Watches, load};
-use super::modules::ModuleSource;
+use super::request::ModuleSource;
 use super::resolve::Accounts;
 use super::scan::{ConfigText, ConfigTree, ScannedFile, Stamp, read, read_module, scan};
 use crate::model::StoreNames;
 use crate::trust::Trust;
 use crate::trust::root::Root;
 
-/// A file must look the same at two looks so far apart: whoever writes it is done, and a later write within the
-/// same tick of the file system's clock (4 ms at 250 Hz) cannot be mistaken for it.
+/// A changed file is read when two scans this far apart find the same stamp. Then its writer is done, and a
+/// later write within the same tick of the file system's clock (4 ms at 250 Hz) cannot go unnoticed.
 const SETTLE_TIME: Duration = Duration::from_millis(50);
 
-/// A file that is written all the time is taken as it is after this long.
+/// A file that changes all the time is read as it is after this time.
 pub const MAX_SETTLE_TIME: Duration = Duration::from_millis(500);
 
-/// A file is gone when two looks so far apart miss it: editors move the old one away before the new one is there.
+/// A file counts as removed when two scans this far apart miss it. Some editors move the old file away before
+/// the new one exists.
 const REMOVAL_DELAY: Duration = Duration::from_millis(100);
 
-/// New directories may have got more of them before they were watched.
+/// A new directory may get further ones before it is watched, so the scan is repeated at most this often.
 const MAX_SCAN_ROUNDS: usize = 8;
 
-/// Owned by the loader's thread.
+/// The state of the loader. Its thread owns it.
 pub struct Catalog {
     root: PathBuf,
     trust: Trust,
@@ -42,15 +43,15 @@ pub struct Catalog {
     files: BTreeMap<String, Tracked>,
     modules: BTreeMap<String, TrackedModule>,
     unsettled: BTreeMap<String, Unsettled>,
-    /// Said of the last look's tree.
+    /// What the last scan found inaccessible, with the reported errors.
     inaccessible: BTreeMap<String, String>,
     warnings: BTreeSet<String>,
-    /// At the last look.
+    /// The host's name at the last scan.
     hostname: String,
     first_scan_done: bool,
 }
 
-/// A file that was there at the last look.
+/// A file that the last scan found.
 #[derive(Default)]
 struct Tracked {
     stamp: Option<Stamp>,
@@ -62,7 +63,7 @@ struct Tracked {
 }
 
 impl Tracked {
-    /// Whether the file may load another time as it is: an unknown user, or no time.
+    /// Whether the file may load later although it stays the same: a user was unknown, or time ran out.
     fn may_recover(&self) -> bool {
         self.error.as_ref().is_some_and(|error| error.transient)
     }
@@ -75,7 +76,7 @@ struct TrackedModule {
 
 impl TrackedModule {
     fn read(root: &Root, name: &str) -> Self {
-        // The stamp first: a change after it shows at the next look.
+        // The stamp comes first, so that the next scan notices a later change.
         let stamp = module_stamp(root, name);
         Self { stamp, source: read_module(root, name).map(Arc::from) }
     }
@@ -85,6 +86,7 @@ fn module_stamp(root: &Root, name: &str) -> Option<Stamp> {
     root.look(Path::new(name)).ok().map(|stat| Stamp::of(&stat))
 }
 
+/// A file that changed, and may still change.
 struct Unsettled {
     stamp: Option<Stamp>,
     same_since: Instant,
@@ -118,7 +120,7 @@ impl Catalog {
         }
     }
 
-    /// Says why there are no hints.
+    /// Reports why there are no hints.
     pub fn hints_failed(&mut self, reason: String) {
         self.hints_failed = true;
         self.emit(FileChange::Degraded(reason));
@@ -128,8 +130,8 @@ impl Catalog {
         !self.hints_failed
     }
 
-    /// Looks at the directory, and gives what changed to the sink. Returns when to look again, where it saw
-    /// something that it wants to see twice. `full` tries again what failed for reasons outside the files.
+    /// Scans the directory and gives the changes to the sink. Returns when to scan again, if something has to
+    /// be seen twice. A `full` pass tries again what failed for reasons outside the files.
     pub fn pass(&mut self, full: bool) -> Option<Duration> {
         let (root, tree) = self.scan();
         self.report_inaccessible(&tree);
@@ -174,7 +176,7 @@ impl Catalog {
         let changed_modules = self.refresh_modules(root, full);
         self.check_hostname();
         let mut accounts = Accounts::default();
-        // What took all its time before comes last, so that nobody waits for it again.
+        // Files that took all their time before come last, so that the others need not wait for them.
         let (slow, quick): (Vec<_>, Vec<_>) =
             tree.files.iter().partition(|(name, _)| self.files.get(*name).is_some_and(Tracked::may_recover));
         for (name, found) in quick.into_iter().chain(slow) {
@@ -221,7 +223,7 @@ impl Catalog {
         }
     }
 
-    /// Reads again the modules that changed, and returns their names.
+    /// Reads the modules that changed, and returns their names.
     fn refresh_modules(&mut self, root: &Root, full: bool) -> BTreeSet<String> {
         let names: Vec<String> = self.modules.keys().cloned().collect();
         let mut changed = BTreeSet::new();
@@ -241,7 +243,7 @@ impl Catalog {
         changed
     }
 
-    /// Has every file loaded anew if the host has another name by now: any may have asked for it.
+    /// Lets every file load again if the host has a new name, because any of them may have asked for it.
     fn check_hostname(&mut self) {
         let hostname = hostname();
         if hostname != self.hostname {
@@ -274,7 +276,7 @@ impl Catalog {
         again
     }
 
-    /// Returns true if and only if `name` had this `stamp` for long enough.
+    /// Returns whether `name` has had this stamp for long enough.
     fn settled(&mut self, name: &str, stamp: Option<Stamp>) -> bool {
         let now = Instant::now();
         let entry =
@@ -290,7 +292,7 @@ impl Catalog {
         settled
     }
 
-    /// What may be trusted again any moment is said when it has been so for as long as a file takes to be written.
+    /// Reports that a file is not trusted, unless this lasts only as long as writing a file.
     fn report_untrusted(&mut self, name: &str, found: &ScannedFile, reason: &str) {
         let message = format!("{}: {reason}", found.path.display());
         let Some(tracked) = self.files.get_mut(name) else { return };
@@ -328,7 +330,8 @@ impl Catalog {
         };
         let Some(tracked) = self.files.get_mut(name) else { return };
         tracked.stamp = Some(stamp);
-        // Touched, but what was last tried is still what it says. What could not be read tried nothing.
+        // The file was touched, but its text is the one that was tried last. If it could not be read, no text
+        // was tried.
         let heals = tracked.may_recover();
         if tracked.text.as_ref() == Some(&text) && !forced && !heals {
             return;
@@ -374,7 +377,7 @@ impl Catalog {
     }
 }
 
-/// What is closed, as operators see it among the files: with a slash at its end.
+/// Returns the path below the config directory, with a slash at its end, as operators see it among the files.
 fn display_path(root: &Path, path: &Path) -> String {
     let below = path.strip_prefix(root).unwrap_or(path).to_string_lossy();
     if below.is_empty() { "./".to_owned() } else { format!("{below}/") }

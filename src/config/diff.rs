@@ -1,4 +1,4 @@
-//! What a reload changes.
+//! The changes of a reload.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,13 @@ use crate::model::{WatchKey, WatchSpec};
 #[derive(Clone, Debug)]
 pub enum WatchChange {
     Add(WatchSpec),
-    /// The watch goes on under another definition.
+    /// The watch stays, with another definition.
     Change(WatchSpec),
     Remove(WatchKey),
 }
 
-/// What turns `current`, all watches of one file, into `wanted`, what the file now says. Unchanged watches do not
-/// appear. Removals come first, then the rest in the file's order.
+/// Returns the changes from `current`, all watches of one file, to `wanted`, what the file registers now.
+/// Unchanged watches have none. Removals come first, then the other changes in the file's order.
 pub fn diff<'a>(
     current: impl IntoIterator<Item = &'a WatchSpec>,
     wanted: Vec<WatchSpec>,
@@ -24,7 +24,7 @@ pub fn diff<'a>(
     for spec in wanted {
         match current.remove(&spec.id) {
             None => changes.push(WatchChange::Add(spec)),
-            Some(old) if !old.same_definition(&spec) => changes.push(WatchChange::Change(spec)),
+            Some(old) if *old != spec => changes.push(WatchChange::Change(spec)),
             Some(_) => {}
         }
     }
@@ -40,8 +40,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Action, ExecContext, Facet, Guard, Identity, NodePath, OnFailure, Output, Program, Resource, RunMode,
-        RunOnLoad, Share, StoreName, Subject, Throttle,
+        Action, ExecContext, Facet, Guard, Identity, NodePath, OnFailure, Output, Policy, Program, Resource,
+        Retry, RunMode, RunOnLoad, Share, StoreName, Subject, Throttle,
     };
 
     fn spec(name: &str) -> WatchSpec {
@@ -51,8 +51,6 @@ mod tests {
             subject: Subject { path: NodePath::parse("/a").unwrap(), facet: Facet::Data },
             action: Action::Command(["true".to_owned()].into()),
             pipe_stdin: true,
-            run_on_load: RunOnLoad::Always,
-            run_mode: RunMode::Queue,
             identity: Arc::new(Identity {
                 user: "nobody".into(),
                 home: "/".into(),
@@ -61,13 +59,7 @@ mod tests {
                 gid: 65534,
                 change: None,
             }),
-            notify_signal: None,
-            timeout: None,
-            max_parallel: 64,
-            retry: None,
-            on_failure: OnFailure::Keep,
-            throttle: Throttle::default(),
-            guard: Guard::default(),
+            policy: Policy::DEFAULT,
             exec_context: Arc::default(),
         }
     }
@@ -86,7 +78,8 @@ mod tests {
 
     #[test]
     fn tells_what_a_reload_changes() {
-        let longer = || WatchSpec { timeout: Some(Duration::from_secs(1)), ..spec("a") };
+        let timeout = Some(Duration::from_secs(1));
+        let longer = || WatchSpec { policy: Policy { timeout, ..Policy::DEFAULT }, ..spec("a") };
         for (what, current, wanted, expected) in [
             ("nothing", vec![], vec![], vec![]),
             ("new", vec![], vec![spec("a"), spec("b")], vec!["+a", "+b"]),
@@ -111,41 +104,58 @@ mod tests {
 
     #[test]
     fn every_part_of_a_definition_counts() {
+        let deciding = |policy| WatchSpec { policy, ..spec("a") };
         let within = |exec_context| WatchSpec { exec_context: Arc::new(exec_context), ..spec("a") };
         let usual = ExecContext::default;
-        let guarded = |guard| WatchSpec { guard, ..spec("a") };
-        let free = Guard::default;
-        let changed: [WatchSpec; 21] = [
+        const FREE: Guard = Policy::DEFAULT.guard;
+        const AT_ONCE: Throttle = Policy::DEFAULT.throttle;
+        let second = Duration::from_secs(1);
+        let retry = Retry { attempts: 1, delay: second, max_delay: second };
+        let policies = [
+            Policy { run_on_load: RunOnLoad::Changed, ..Policy::DEFAULT },
+            Policy { run_mode: RunMode::Discard, ..Policy::DEFAULT },
+            Policy { notify_signal: Some(1), ..Policy::DEFAULT },
+            Policy { timeout: Some(second), ..Policy::DEFAULT },
+            Policy { max_parallel: 1, ..Policy::DEFAULT },
+            Policy { retry: Some(retry), ..Policy::DEFAULT },
+            Policy { on_failure: OnFailure::Stop, ..Policy::DEFAULT },
+            Policy { throttle: Throttle { debounce: second, ..AT_ONCE }, ..Policy::DEFAULT },
+            Policy { throttle: Throttle { min_interval: second, ..AT_ONCE }, ..Policy::DEFAULT },
+            Policy { throttle: Throttle { splay: second, ..AT_ONCE }, ..Policy::DEFAULT },
+            Policy { guard: Guard { max_data: Some(0), ..FREE }, ..Policy::DEFAULT },
+            Policy { guard: Guard { not_empty: true, ..FREE }, ..Policy::DEFAULT },
+            Policy { guard: Guard { max_shrink: Share::of_percent(100.0), ..FREE }, ..Policy::DEFAULT },
+        ];
+        let exec_contexts = [
+            ExecContext { variables: [("A".to_owned(), "1".to_owned())].into(), ..usual() },
+            ExecContext { cwd: "/srv".to_owned(), ..usual() },
+            ExecContext { umask: 0o077, ..usual() },
+            ExecContext { nice: Some(0), ..usual() },
+            ExecContext { limits: [(Resource::Core, 0)].into(), ..usual() },
+            ExecContext { no_new_privs: true, ..usual() },
+            ExecContext { output: Output::Discard, ..usual() },
+        ];
+        let others = [
             WatchSpec { store: StoreName::parse("b").unwrap(), ..spec("a") },
             WatchSpec {
                 subject: Subject { path: NodePath::parse("/b").unwrap(), facet: Facet::Data },
                 ..spec("a")
             },
+            WatchSpec {
+                subject: Subject { path: NodePath::parse("/a").unwrap(), facet: Facet::Tree },
+                ..spec("a")
+            },
             WatchSpec { action: Action::Command(["false".to_owned()].into()), ..spec("a") },
             WatchSpec { action: function(0, "x").action, ..spec("a") },
             WatchSpec { pipe_stdin: false, ..spec("a") },
-            WatchSpec { run_on_load: RunOnLoad::Changed, ..spec("a") },
-            WatchSpec { run_mode: RunMode::Discard, ..spec("a") },
             WatchSpec {
                 identity: Arc::new(Identity { gid: 0, ..Identity::clone(&spec("a").identity) }),
                 ..spec("a")
             },
-            WatchSpec { notify_signal: Some(1), ..spec("a") },
-            WatchSpec { timeout: Some(Duration::from_secs(1)), ..spec("a") },
-            WatchSpec { max_parallel: 1, ..spec("a") },
-            guarded(Guard { max_data: Some(0), ..free() }),
-            guarded(Guard { not_empty: true, ..free() }),
-            guarded(Guard { max_shrink: Share::of_percent(100.0), ..free() }),
-            within(ExecContext { variables: [("A".to_owned(), "1".to_owned())].into(), ..usual() }),
-            within(ExecContext { cwd: "/srv".to_owned(), ..usual() }),
-            within(ExecContext { umask: 0o077, ..usual() }),
-            within(ExecContext { nice: Some(0), ..usual() }),
-            within(ExecContext { limits: [(Resource::Core, 0)].into(), ..usual() }),
-            within(ExecContext { no_new_privs: true, ..usual() }),
-            within(ExecContext { output: Output::Discard, ..usual() }),
         ];
+        let changed = policies.map(deciding).into_iter().chain(exec_contexts.map(within)).chain(others);
         for other in changed {
-            assert!(!spec("a").same_definition(&other), "{other:?}");
+            assert_ne!(spec("a"), other);
             assert_ne!(spec("a").definition_hash(), other.definition_hash(), "{other:?}");
         }
     }

@@ -1,8 +1,10 @@
-//! The parent's side of script evaluation: a child that is asked, watched and replaced.
+//! The daemon's side of script evaluation: a child that evaluates, is timed and is replaced.
 //!
-//! Whatever a script does, it does in the child, and to the child only. A dead or late child is an error of the
-//! one file it was busy with; the next file gets a new child.
+//! Whatever a script does, it does it only to the child. If the child dies or is late, only the file that it
+//! was busy with has an error, and the next file gets a new child. The child runs what others wrote, so its
+//! replies are not trusted either: the daemon computes with them, and starts actions as root from them.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,53 +18,54 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::facts::is_variable_name;
-use super::modules::{EXTENSION, ModuleSource};
-use super::reply_check::first_invalid_key;
-use super::script::{Reply, Request};
-use crate::config::registered::RawWatch;
+use super::modules::EXTENSION;
+use super::registration::Registration;
+use super::request::{ModuleSource, Reply, Request};
+use super::vocabulary::KEYS;
 use crate::sys;
 
-/// What the contract gives one file, its modules included.
+/// The time for one file with its modules, from the contract.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Files per child. A start costs some milliseconds, so more would gain nothing; fewer keep what one file might
-/// leave behind from adding up.
+/// The number of files after which a child is replaced, so that what files leave behind in it does not add
+/// up. A start costs a few milliseconds, so a larger number would gain nothing.
 const MAX_FILES_PER_CHILD: usize = 256;
 
-/// Of evaluation, after which a child is replaced; well before its CPU limit.
+/// The evaluation time after which a child is replaced, well below its CPU limit.
 pub const MAX_CHILD_BUSY: Duration = Duration::from_secs(20);
 
-/// 10,000 watches of ordinary length were measured as 3 MB, so the most watches of one file are 30 MB.
+/// The replies for 10,000 ordinary watches were measured as 3 MB, so those for the largest file have 30 MB.
 const MAX_REPLY_BYTES: usize = 128 << 20;
 
-/// Modules of one file. Each unknown one costs an evaluation.
+/// The largest number of modules of one file. Each costs an evaluation.
 const MAX_MODULES: usize = 64;
 
-/// Environment variables that one file may ask for; the same goes for them.
+/// The largest number of environment variables that one file may read. Each costs an evaluation.
 const MAX_VARIABLES: usize = 64;
 
-/// What became of one file.
+/// The outcome for one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evaluation {
     Loaded {
-        watches: Vec<RawWatch>,
+        watches: Vec<Registration>,
         warnings: Vec<String>,
     },
-    /// `transient`: it may go better with the same content (it ran out of time, or no process could be made).
+    /// A transient error may not occur again with the same content: time ran out, or no process could be
+    /// started.
     Failed {
         message: String,
         transient: bool,
     },
 }
 
-/// Evaluates files, one after the other. Belongs to one thread that lives as long as it is used.
+/// Evaluates files, one after the other, on one thread.
 pub struct Evaluator {
     program: PathBuf,
     child: Option<EvaluatorChild>,
 }
 
 struct EvaluatorChild {
-    /// `None` where somebody else answers.
+    /// `None` in tests, where somebody else replies.
     child: Option<Child>,
     requests: File,
     replies: File,
@@ -74,7 +77,7 @@ struct EvaluatorChild {
 enum EvalError {
     TimedOut,
     Died,
-    /// It gave this a value that no config can.
+    /// This key has a value that no config can give it.
     InvalidReply(&'static str),
     System(io::Error),
 }
@@ -86,27 +89,28 @@ impl From<io::Error> for EvalError {
 }
 
 impl Evaluator {
-    /// `program` is run as `program evaluate`; the daemon's own is `/proc/self/exe`, which works also after an
-    /// upgrade replaced the file, and where the path leads through directories closed to others.
+    /// Runs `program evaluate` as the child. The daemon gives `/proc/self/exe`, which also works after an
+    /// upgrade replaced the file, and if the child cannot enter the directories of its path.
     pub fn new(program: PathBuf) -> Self {
         Self { program, child: None }
     }
 
-    /// One whose child has said all that it ever says, a reply with each `read`: for whoever wants to know what replies
-    /// come to that no interpreter gives. The next child cannot be started.
+    /// Makes an evaluator whose child has sent its replies already, one with each `read`. The fuzzer uses it
+    /// for replies that no interpreter gives. Another child cannot be started.
     pub fn with_replies(replies: File) -> io::Result<Self> {
         let requests = File::options().write(true).open("/dev/null")?;
         let process = EvaluatorChild { child: None, requests, replies, files: 0, busy: Duration::ZERO };
         Ok(Self { program: PathBuf::new(), child: Some(process) })
     }
 
-    /// Ends the child, if there is one: it is not to wait for the next change, which may never come.
+    /// Ends the child, if there is one. The next change may never come, so it need not wait for it.
     pub fn stop_child(&mut self) {
         self.child = None;
     }
 
-    /// Evaluates one file. `request.modules` grows by what `read` gives for each module asked for, so that
-    /// afterwards it has all that were used, missing ones included; and `request.facts` by the variables asked for.
+    /// Evaluates one file. Adds to `request` the modules that the file imports, as `read` returns them, and
+    /// the variables that it reads. Afterwards the request has everything that was used, also modules that
+    /// are missing.
     pub fn evaluate(
         &mut self,
         request: &mut Request,
@@ -117,13 +121,13 @@ impl Evaluator {
         let outcome = loop {
             let reused = self.child.is_some();
             match self.ask(request, deadline) {
-                // It may have been killed while it waited, which is no fault of this file.
+                // It may have died while it was idle, which is not the fault of this file.
                 Err(EvalError::Died) if reused => self.child = None,
                 Ok(Reply::Loaded { watches, warnings }) => break Evaluation::Loaded { watches, warnings },
                 Ok(Reply::Failed { message }) => break Evaluation::Failed { message, transient: false },
                 Ok(Reply::TimedOut { message }) => break Evaluation::Failed { message, transient: true },
                 Ok(Reply::NeedsModule { path }) => {
-                    // The child is not to be trusted with what it asks for, nor how often.
+                    // The child is not trusted in what it asks for, and how often.
                     if request.modules.len() >= MAX_MODULES || request.modules.contains_key(&path) {
                         let message = format!("{}: more than {MAX_MODULES} modules", request.path);
                         break Evaluation::Failed { message, transient: false };
@@ -166,14 +170,23 @@ impl Evaluator {
         process.send(&line, deadline)?;
         let reply = process.receive(deadline)?;
         let reply = serde_json::from_slice(&reply).map_err(|_| EvalError::Died)?;
-        let first_invalid_key = match &reply {
-            Reply::Loaded { watches, .. } => first_invalid_key(watches),
-            // Other files there hold secrets.
+        let impossible = match &reply {
+            Reply::Loaded { watches, .. } => first_impossible_key(watches),
+            // Other files of the config directory hold secrets.
             Reply::NeedsModule { path } => (!path.ends_with(EXTENSION)).then_some("import"),
             Reply::Failed { .. } | Reply::TimedOut { .. } | Reply::NeedsVariable { .. } => None,
         };
-        first_invalid_key.map_or(Ok(reply), |what| Err(EvalError::InvalidReply(what)))
+        impossible.map_or(Ok(reply), |what| Err(EvalError::InvalidReply(what)))
     }
+}
+
+/// Returns the key whose value no config can have given to one of its watches, if there is one.
+fn first_impossible_key(watches: &[Registration]) -> Option<&'static str> {
+    let mut descriptions = HashSet::new();
+    watches.iter().find_map(|watch| match descriptions.insert(watch.description.as_str()) {
+        true => KEYS.iter().find(|key| !(key.is_possible)(watch)).map(|key| key.name),
+        false => Some("description"),
+    })
 }
 
 fn failed(failure: EvalError, path: &str) -> Evaluation {
@@ -182,8 +195,8 @@ fn failed(failure: EvalError, path: &str) -> Evaluation {
         EvalError::Died => ("evaluation ran out of memory or stack".to_owned(), false),
         EvalError::InvalidReply(what) => {
             let reason = format!(
-                "its evaluation gave `{what}` a value that no config can give; restart the daemon to have it evaluated \
-                 again, and report it"
+                "its evaluation gave `{what}` a value that no config can give; restart the daemon to \
+                 evaluate it again, and report this"
             );
             (reason, false)
         }
@@ -246,7 +259,7 @@ impl EvaluatorChild {
 impl Drop for EvaluatorChild {
     fn drop(&mut self) {
         let Some(child) = &mut self.child else { return };
-        // The leader is not reaped yet, so the group is still its own.
+        // The child is not reaped yet, so the group is still its own.
         if let Ok(pid) = i32::try_from(child.id()) {
             let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
         }
@@ -260,7 +273,7 @@ fn wait(file: &File, flags: PollFlags, deadline: Instant) -> Result<(), EvalErro
     if left.is_zero() {
         return Err(EvalError::TimedOut);
     }
-    // Rounded up: rounded down, the last millisecond would be a busy loop.
+    // Rounded down, the last millisecond would be a busy loop.
     let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
     match poll(&mut [PollFd::new(file.as_fd(), flags)], timeout) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),

@@ -1,50 +1,53 @@
-//! What a config may know of its host: the host's name, and the daemon's environment.
+//! The facts that a config can ask for: the host's name, and variables of the daemon's environment.
 //!
-//! The interpreter has neither. It is told the facts that came with the request, and asks for a variable that did not
-//! come along as it does for a module; so nothing leaves the daemon's environment but what a config names.
+//! The interpreter has neither. It answers from the facts of the request. A variable that the request does
+//! not have fails with an error; the daemon adds it and sends the request again. So only variables that a
+//! config names leave the daemon.
 
-use crate::model::Facts;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Position};
 
-/// Far longer than any that people use. A name also comes from the evaluator, which is not to be trusted with its size.
+use crate::model::Facts;
+
+/// People use no longer names. Some names come from the evaluator, which is not trusted.
 const MAX_NAME_BYTES: usize = 256;
 
 impl Facts {
-    /// Those of this process, with no variable yet.
+    /// The facts of this process, without variables.
     pub fn of_this_host() -> Self {
         Self { hostname: hostname(), variables: BTreeMap::new() }
     }
 
-    /// Adds the variable `name` as this process has it.
+    /// Adds the variable `name` of this process.
     pub fn look_up(&mut self, name: String) {
         let value = variable(&name);
         self.variables.insert(name, value);
     }
 }
 
-/// The kernel's name of the host, as `uname -n` gives it.
+/// Returns the kernel's name of the host, which `uname -n` prints.
 pub fn hostname() -> String {
     nix::sys::utsname::uname()
         .map_or_else(|_| String::new(), |name| name.nodename().to_string_lossy().into_owned())
 }
 
-/// A variable of this process, with U+FFFD for what is no UTF-8.
+/// Returns a variable of this process, with U+FFFD for invalid UTF-8.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// Whether a variable can be called so in a script: as in a shell.
+/// Whether `name` is a name for a variable, as in a shell.
 pub fn is_variable_name(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Adds `hostname()`, `env(name)` and `env(name, default)` to `engine`; `name` and `variable` answer them.
+/// Adds `hostname()`, `env(name)` and `env(name, default)` to `engine`. `name` and `variable` return their
+/// results.
 pub fn register(
     engine: &mut Engine,
     name: impl Fn() -> String + 'static,
@@ -67,7 +70,7 @@ pub fn register(
     });
 }
 
-/// Answers the questions of one evaluation. Clones share their state.
+/// Provides the facts for one evaluation. Clones share their state.
 #[derive(Clone, Default)]
 pub struct FactProvider(Rc<RefCell<State>>);
 
@@ -78,12 +81,12 @@ struct State {
 }
 
 impl FactProvider {
-    /// Forgets the evaluation before and starts one with `facts`.
+    /// Forgets the previous evaluation and starts one with `facts`.
     pub fn begin(&self, facts: Facts) {
         *self.0.borrow_mut() = State { facts, missing: None };
     }
 
-    /// The first variable asked for that did not come along.
+    /// Returns the first variable that the script read and the request does not have.
     pub fn missing(&self) -> Option<String> {
         self.0.borrow().missing.clone()
     }

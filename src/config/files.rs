@@ -1,6 +1,7 @@
-//! The config directory, followed as it changes.
+//! Loads the config directory and follows its changes.
 //!
-//! A thread of its own, named "config": evaluation blocks for up to 2 s a file, and user databases for longer.
+//! This runs on a thread of its own, named "config", because an evaluation can block it for 2 s, and a user
+//! database for longer.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,85 +11,47 @@ use std::time::{Duration, Instant};
 
 use super::catalog::{Catalog, MAX_SETTLE_TIME};
 use super::evaluate::Evaluator;
+pub use super::file_change::FileChange;
 use super::hints::Hints;
-use crate::model::{StoreNames, WatchSpec};
+use crate::model::StoreNames;
 use crate::trust::Trust;
 
-/// What the loader tells the daemon.
-#[derive(Clone, Debug)]
-pub enum FileChange {
-    /// All watches of the file, changed or not. `file` is the path below the config directory. A warning is given
-    /// once, until it ceases to hold.
-    Loaded {
-        file: String,
-        watches: Vec<WatchSpec>,
-        warnings: Vec<String>,
-    },
-    /// The file cannot be loaded: its last good watches stay. `error` starts with the path. Given once per error.
-    Failed {
-        file: String,
-        error: String,
-    },
-    Removed {
-        file: String,
-    },
-    /// What lies at `path`, a directory or what may be one, cannot be read or is not trusted: of what is there nothing is
-    /// loaded, and what it registered before stays. `path` is below the config directory and ends with a slash, `./` is
-    /// the config directory itself. Given once per error.
-    Inaccessible {
-        path: String,
-        error: String,
-    },
-    /// That no longer holds.
-    Accessible {
-        path: String,
-    },
-    /// About a directory; once, until it ceases to hold.
-    Warning(String),
-    /// Changes cannot be followed as they should; once per series.
-    Degraded(String),
-    /// Every file that was there at the start has been given. Once.
-    FirstScanDone,
-    /// So many calls of [`Loader::rescan`] are answered, the oldest first: what was there when they were made has been
-    /// given.
-    Rescanned {
-        requests: usize,
-    },
-}
-
-/// Editors write a file in several steps, and packages many files: quiet for so long, it is over.
+/// The time without hints after which the directory is scanned. Editors write a file in several steps, and
+/// packages write many files.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
-/// But no longer than this, or a busy directory would never be looked at. With the catalog's settling
-/// (0.6 s at most) it stays within the second that the contract gives.
+/// The longest wait for a time without hints, so that a busy directory is scanned as well. With the time that
+/// the catalog lets files settle (0.6 s at most), changes take effect within the second that the contract
+/// gives.
 const MAX_DEBOUNCE: Duration = Duration::from_millis(300);
 
-/// Hints can be lost.
+/// The time between full scans, because hints can be lost.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Where hints cannot be had, scans keep the contract's second alone.
+/// The time between scans without hints. It keeps the second of the contract.
 const POLL_INTERVAL: Duration = Duration::from_millis(700);
 
 /// Why the thread wakes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wake {
+enum Wake {
     /// Something may have changed.
     Hint,
-    /// Somebody asks for a full look: also try again what failed for reasons outside the files.
+    /// Somebody asks for a full scan, which also tries again what failed for reasons outside the files.
     Rescan,
     Stop,
 }
 
-/// The running loader; it ends when this is dropped.
+/// The running loader. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Loader {
     wake: Sender<Wake>,
 }
 
 impl Loader {
-    /// Scans now, and tries again what failed for an unknown user or for time. [`FileChange::Rescanned`] answers it.
+    /// Scans now, and tries again what failed for an unknown user or for time. [`FileChange::Rescanned`]
+    /// reports that this is done.
     pub fn rescan(&self) {
-        // The thread ends before this only if `sink` panicked, which the daemon sees elsewhere.
+        // The thread has ended only if `sink` panicked, which the daemon notices elsewhere.
         let _ = self.wake.send(Wake::Rescan);
     }
 }
@@ -99,12 +62,12 @@ impl Drop for Loader {
     }
 }
 
-/// Loads all of `root` that is to be trusted, whose watches may name these `stores`, and follows it. `sink` is called on the loader's thread
-/// and may block.
+/// Starts the loader: loads the files below `root` that are trusted, and follows their changes. Watches may
+/// name `stores`. `sink` is called on the loader's thread and may block.
 ///
 /// # Errors
 ///
-/// `root` cannot be read now. Later on, that removes nothing and is only a [`FileChange::Inaccessible`].
+/// `root` cannot be read. If that happens later, it is a [`FileChange::Inaccessible`] and removes nothing.
 pub fn start(
     root: PathBuf,
     trust: Trust,
@@ -114,7 +77,7 @@ pub fn start(
     start_with(root, trust, stores, "/proc/self/exe".into(), sink)
 }
 
-/// As [`start`], with `program evaluate` as the evaluator.
+/// Starts the loader with `program evaluate` as the evaluator; see [`start`].
 pub fn start_with(
     root: PathBuf,
     trust: Trust,
@@ -127,7 +90,10 @@ pub fn start_with(
     let (wake, woken) = mpsc::channel();
     let to_self = wake.clone();
     thread::Builder::new().name("config".into()).spawn(move || {
-        let hints = Hints::new(&root, to_self);
+        let hints = Hints::new(&root, move || {
+            // An error means that the loader has ended.
+            let _ = to_self.send(Wake::Hint);
+        });
         let trouble = hints.as_ref().err().map(|error| format!("cannot follow changes, so polling: {error}"));
         let hints = hints.unwrap_or_else(|_| Hints::none(&root));
         let mut catalog = Catalog::new(root, trust, stores, Evaluator::new(program), hints, Box::new(sink));
@@ -139,26 +105,26 @@ pub fn start_with(
     Ok(Loader { wake })
 }
 
-/// The calls of [`Loader::rescan`] that are not answered yet.
+/// The calls of [`Loader::rescan`] that are not reported as done yet.
 #[derive(Default)]
 struct Requests {
     open: usize,
-    /// When the look that they asked for was over.
-    looked: Option<Instant>,
+    /// The end of the first scan after them.
+    scanned: Option<Instant>,
 }
 
 impl Requests {
     fn add(&mut self, requests: usize) {
         self.open += requests;
-        self.looked = None;
+        self.scanned = None;
     }
 
-    /// Returns how many, if any, are answered by a look that began then; `unsettled` if it left something to be seen
-    /// twice. What was in sight at the look that they asked for is taken as it is after [`MAX_SETTLE_TIME`], whatever has
-    /// come since.
-    fn answered(&mut self, began: Instant, unsettled: bool) -> Option<usize> {
-        let looked = *self.looked.get_or_insert_with(Instant::now);
-        if self.open == 0 || unsettled && began.saturating_duration_since(looked) < MAX_SETTLE_TIME {
+    /// Returns the number of calls, if any, that are done after a scan that began at `began`. A scan that
+    /// left files `unsettled` ends none, unless [`MAX_SETTLE_TIME`] has passed since the first scan: by then,
+    /// every file that this one found was taken, even if it still changes.
+    fn done(&mut self, began: Instant, unsettled: bool) -> Option<usize> {
+        let scanned = *self.scanned.get_or_insert_with(Instant::now);
+        if self.open == 0 || unsettled && began.saturating_duration_since(scanned) < MAX_SETTLE_TIME {
             return None;
         }
         Some(std::mem::take(&mut self.open))
@@ -175,7 +141,7 @@ fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>) {
         if full {
             next_full = Instant::now() + RESCAN_INTERVAL;
         }
-        if let Some(requests) = requests.answered(began, again.is_some()) {
+        if let Some(requests) = requests.done(began, again.is_some()) {
             catalog.emit(FileChange::Rescanned { requests });
         }
         let until_full = next_full.saturating_duration_since(Instant::now());
@@ -190,7 +156,7 @@ fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>) {
             Err(RecvTimeoutError::Timeout) => false,
         };
         if asked {
-            // One look serves all who asked before it.
+            // One scan is enough for all calls before it.
             let more: Vec<_> = woken.try_iter().collect();
             if more.contains(&Wake::Stop) {
                 return;
@@ -201,7 +167,8 @@ fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>) {
     }
 }
 
-/// Waits until the hints cease. Returns whether a full scan is asked for, which ends the waiting; `None`: stop.
+/// Waits until the hints cease. Returns whether a call of [`Loader::rescan`] ended the wait; `None` means
+/// stop.
 fn debounce(woken: &Receiver<Wake>) -> Option<bool> {
     let limit = Instant::now() + MAX_DEBOUNCE;
     loop {

@@ -1,37 +1,39 @@
-//! Hints that something may have changed: inotify, without trust in it.
+//! Hints that something may have changed, from inotify.
 //!
-//! It loses events, misses what happens in directories it does not know yet, and cannot follow symlinks. So a
-//! hint only says "look now"; the scan finds out what happened, and comes anyway after a while.
+//! Inotify loses events, misses what happens in directories that it does not watch yet, and cannot follow
+//! symlinks. So a hint only means "scan now". The scan finds out what changed, and also comes from time to
+//! time without a hint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::files::Wake;
 use super::scan::{ConfigTree, DirectoryId, identify};
 
+/// Watches the directories of the last scan.
 pub struct Hints {
     root: PathBuf,
+    /// `None`: there are no hints.
     watcher: Option<RecommendedWatcher>,
     watched: BTreeMap<PathBuf, DirectoryId>,
-    /// Directories of which every event counts. In the root's parent only the root's own do.
+    /// The directories in which every event counts. In the root's parent, only events of the root count.
     inside: Arc<Mutex<BTreeSet<PathBuf>>>,
-    /// What was removed or renamed since the last look. Its watch is gone or elsewhere, and (dev, inode) does not
-    /// tell: a directory that is made again may well get the old one's.
+    /// What was removed or renamed since the last scan, and so lost its watch. Device and inode do not tell:
+    /// a new directory may get those of the old one.
     lost: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 impl Hints {
-    pub fn new(root: &Path, wake: Sender<Wake>) -> Result<Self, notify::Error> {
+    /// `hint` is called from another thread, for each event that may mean a change.
+    pub fn new(root: &Path, hint: impl Fn() + Send + 'static) -> Result<Self, notify::Error> {
         let inside = Arc::new(Mutex::new(BTreeSet::new()));
         let lost = Arc::new(Mutex::new(BTreeSet::new()));
         let (known, own_root, losses) = (inside.clone(), root.to_owned(), lost.clone());
         let handler = move |event: notify::Result<Event>| {
-            // An error is a lost event, so look.
+            // An error means that an event is lost.
             let relevant = event.map_or(true, |event| {
                 if matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
                     let mut lost = losses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,15 +49,14 @@ impl Hints {
                         }))
             });
             if relevant {
-                // Nobody listens any more when the loader has ended.
-                let _ = wake.send(Wake::Hint);
+                hint();
             }
         };
         let watcher = notify::recommended_watcher(handler)?;
         Ok(Self { root: root.to_owned(), watcher: Some(watcher), watched: BTreeMap::new(), inside, lost })
     }
 
-    /// Hints that never come.
+    /// Makes hints that never come.
     pub fn none(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
@@ -66,12 +67,12 @@ impl Hints {
         }
     }
 
-    /// Watches the directories of `tree`, and no others. Returns whether there were new ones: what happened in
-    /// them before the call is not known, so scan again.
+    /// Watches the directories of `tree`, and no others. Returns whether there were new ones. If so, scan
+    /// again, because changes in them before this call gave no hint.
     ///
     /// # Errors
     ///
-    /// The first directory that could not be watched (there is a limit, `fs.inotify.max_user_watches`).
+    /// A directory could not be watched. There is a limit, `fs.inotify.max_user_watches`.
     pub fn follow(&mut self, tree: &ConfigTree) -> Result<bool, notify::Error> {
         let Some(watcher) = &mut self.watcher else {
             return Ok(false);
@@ -79,7 +80,7 @@ impl Hints {
         let mut wanted = tree.directories.clone();
         wanted.extend(tree.link_targets.iter().filter_map(|path| Some((path.clone(), identify(path)?))));
         *self.inside.lock().unwrap_or_else(PoisonError::into_inner) = wanted.keys().cloned().collect();
-        // For a root that is removed and made again, or a symlink that is turned to another directory.
+        // The root itself may be removed and made again, or be a symlink that is changed.
         if let Some(parent) = self.root.parent() {
             wanted.extend(identify(parent).map(|id| (parent.to_owned(), id)));
         }
@@ -87,7 +88,7 @@ impl Hints {
         self.watched.retain(|path, id| {
             let keep = wanted.get(path) == Some(id) && !lost.contains(path);
             if !keep {
-                // It may be gone, and its watch with it.
+                // An error means that the directory is gone, and its watch with it.
                 let _ = watcher.unwatch(path);
             }
             keep
@@ -111,7 +112,7 @@ impl Hints {
     }
 }
 
-/// Our own reading must not wake us.
+/// Whether an event means a change. Reading by the loader itself does not.
 fn changes_something(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,

@@ -1,4 +1,4 @@
-//! From one file's text to its watches: evaluate, then resolve.
+//! From one file's text to its watches: evaluate it, then resolve what it registers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -7,37 +7,36 @@ use std::sync::Arc;
 use rhai::Position;
 
 use super::evaluate::{Evaluation, Evaluator};
-use super::message::{self, Sources};
-use super::modules::ModuleSource;
+use super::message;
+use super::registration::{CallPosition, Registration};
+use super::request::{ModuleSource, Request};
 use super::resolve::Accounts;
-use super::script::Request;
-use crate::config::registered::RawWatch;
 use crate::model::{Facts, Program, StoreNames, WatchSpec};
 
-/// A file's text, about to be loaded.
+/// A file to load.
 pub struct Source {
-    /// As errors show it.
+    /// The path that errors show.
     pub path: PathBuf,
-    /// Below the config directory.
+    /// The path below the config directory.
     pub name: Arc<str>,
     pub text: Arc<str>,
 }
 
-/// What a file came to, and the modules that had a part in it.
+/// The watches of a file, and the modules that it imports.
 pub struct Loaded {
     pub result: Result<Watches, LoadError>,
-    /// Missing ones included: a new file may be what was missed.
+    /// Missing modules are included, because the file must be loaded again when they appear.
     pub modules: BTreeMap<String, ModuleSource>,
 }
 
 pub struct Watches {
     pub specs: Vec<WatchSpec>,
-    /// Where each of these is registered.
+    /// The place where each of these is registered.
     pub locations: Vec<SourceLocation>,
     pub warnings: Vec<String>,
 }
 
-/// Of a `RegisterWatch` call: shown as `FILE:LINE`.
+/// The place of a `RegisterWatch` call, shown as `FILE:LINE`.
 pub struct SourceLocation {
     pub path: Arc<str>,
     pub line: u32,
@@ -49,17 +48,18 @@ impl std::fmt::Display for SourceLocation {
     }
 }
 
-/// `message` starts with the file's path, and the line and column where they are known.
+/// Why a file is not loaded. The message starts with the file's path, and with line and column if they are
+/// known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct LoadError {
     pub message: String,
-    /// The same text may load another time: try again.
+    /// The same text may load at another time.
     pub transient: bool,
 }
 
-/// Loads one file. `stores` are those that it may name (`None`: any), `read` gives a module's source by its path below
-/// the config directory.
+/// Loads one file. It may name `stores` (`None`: any store). `read` returns a module's source by its path
+/// below the config directory.
 pub fn load(
     source: Source,
     evaluator: &mut Evaluator,
@@ -93,7 +93,7 @@ pub fn load(
 
 fn resolve(
     request: &Request,
-    watches: &[RawWatch],
+    watches: &[Registration],
     path: PathBuf,
     accounts: &mut Accounts,
     stores: Option<&StoreNames>,
@@ -108,30 +108,31 @@ fn resolve(
     });
     watches
         .iter()
-        .map(|raw| {
-            accounts.resolve(raw, stores, &request.name, &program).map_err(|error| LoadError {
-                message: message::locate(&error.to_string(), &raw.source, position(raw), request),
+        .map(|watch| {
+            let resolved = accounts.resolve(watch, stores, &request.name, &program);
+            resolved.map_err(|error| LoadError {
+                message: locate(&error.to_string(), &watch.position, request),
                 transient: error.is_transient(),
             })
         })
         .collect()
 }
 
-fn locations(request: &Request, watches: &[RawWatch]) -> Vec<SourceLocation> {
+fn locations(request: &Request, watches: &[Registration]) -> Vec<SourceLocation> {
     let path = |source: &str| request.source(source).map_or_else(|| source.to_owned(), |(path, _)| path);
-    // One copy of each: a file may register thousands.
+    // A file may register thousands of watches, so they share one copy of each path.
     let mut paths: HashMap<&str, Arc<str>> = HashMap::new();
     watches
         .iter()
-        .map(|raw| {
-            let path = paths.entry(&raw.source).or_insert_with(|| path(&raw.source).into());
-            SourceLocation { path: path.clone(), line: raw.line }
+        .map(|Registration { position: CallPosition { source, line, .. }, .. }| {
+            let path = paths.entry(source).or_insert_with(|| path(source).into());
+            SourceLocation { path: path.clone(), line: *line }
         })
         .collect()
 }
 
-fn position(raw: &RawWatch) -> Position {
-    // The interpreter counts no further than this itself.
+fn locate(error: &str, CallPosition { source, line, column }: &CallPosition, request: &Request) -> String {
+    // The interpreter does not count further either.
     let number = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-    Position::new(number(raw.line).max(1), number(raw.column))
+    message::locate(error, source, Position::new(number(*line).max(1), number(*column)), request)
 }

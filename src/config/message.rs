@@ -1,55 +1,38 @@
 //! Errors of scripts as people read them: `FILE:LINE:COLUMN: message`, the line, and a caret below it.
 
-use crate::text::suggest;
 use rhai::{EvalAltResult, ParseErrorType, Position};
 
-/// What scripts call and name. Suggestions come from here and from the script's own functions.
-const API: [&str; 13] = [
-    "RegisterWatch",
-    "Exec",
-    "Fn",
-    "env",
-    "hostname",
-    "WATCH_DATA",
-    "WATCH_CHILDREN",
-    "QUEUE",
-    "DISCARD",
-    "PARALLEL",
-    "print",
-    "debug",
-    "import",
-];
+use super::request::Request;
+use super::vocabulary::{CONSTANTS, FUNCTIONS, Scope, signals};
+use crate::text::suggest;
 
-/// A script can throw a string of any length; the log wants one that people read.
+/// A script can throw a string of any length. People read no longer one in a log.
 const MAX_MESSAGE_CHARS: usize = 1000;
 
-/// Where sources are found for quoting: `(path as shown, text)` by the name the interpreter knows it by.
-pub trait Sources {
-    /// The text and the path of the script or module `name`. `None` where no such source is known.
-    fn source(&self, name: &str) -> Option<(String, &str)>;
-}
+/// A longer line was generated. Its position says enough.
+const MAX_QUOTED_COLUMNS: usize = 200;
 
-/// Renders `error` of the script `main`; `functions` are the names the script itself defines.
-pub fn render(error: &EvalAltResult, main: &str, sources: &impl Sources, functions: &[String]) -> String {
-    let trace = ErrorTrace::of(error, main);
+/// Renders `error` of the script of `request`. `functions` are the names of its own functions.
+pub fn render(error: &EvalAltResult, request: &Request, functions: &[String]) -> String {
+    let trace = ErrorTrace::of(error, &request.name);
     let mut text = describe(trace.cause, functions);
-    text.push_str(&reserved_key_hint(&trace, sources));
+    text.push_str(&reserved_key_hint(&trace, request));
     if let Some((end, _)) = text.char_indices().nth(MAX_MESSAGE_CHARS) {
         text.truncate(end);
         text.push_str("...");
     }
-    let mut message = locate(&text, trace.source, trace.position, sources);
+    let mut message = locate(&text, trace.source, trace.position, request);
     for (source, position) in trace.callers.iter().rev() {
-        if let (Some((path, _)), Some(line)) = (sources.source(source), position.line()) {
+        if let (Some((path, _)), Some(line)) = (request.source(source), position.line()) {
             message.push_str(&format!("\n  called from {path}:{line}:{}", position.position().unwrap_or(1)));
         }
     }
     message
 }
 
-/// `PATH:LINE:COLUMN: text`, the source line and a caret.
-pub fn locate(text: &str, source: &str, position: Position, sources: &impl Sources) -> String {
-    let Some((path, code)) = sources.source(source) else {
+/// Returns `PATH:LINE:COLUMN: text`, the line and a caret. `source` is the name of the script or of a module.
+pub fn locate(text: &str, source: &str, position: Position, request: &Request) -> String {
+    let Some((path, code)) = request.source(source) else {
         return format!("{source}: {text}");
     };
     let Some(line) = position.line() else {
@@ -60,24 +43,21 @@ pub fn locate(text: &str, source: &str, position: Position, sources: &impl Sourc
     format!("{path}:{line}:{column}: {text}{quoted}")
 }
 
-/// Longer lines are generated ones; the position says enough.
-const MAX_QUOTED_COLUMNS: usize = 200;
-
 fn quote(code: &str, column: usize) -> String {
     if code.chars().count() > MAX_QUOTED_COLUMNS {
         return String::new();
     }
-    // A tab would come out of the log escaped, and the caret would point elsewhere.
+    // The log escapes tabs, which would move the text away from the caret.
     let code = code.replace('\t', " ");
     format!("\n  | {code}\n  | {}^", " ".repeat(column - 1))
 }
 
-/// The innermost error and how it was reached.
+/// The innermost error, and the calls that led to it.
 struct ErrorTrace<'a> {
     cause: &'a EvalAltResult,
     source: &'a str,
     position: Position,
-    /// Calls of functions that led there, outermost first.
+    /// The calls, outermost first.
     callers: Vec<(&'a str, Position)>,
 }
 
@@ -102,7 +82,7 @@ impl<'a> ErrorTrace<'a> {
             };
             trace.cause = inner;
             trace.position = inner.position();
-            // Native functions have no position of their own: the call is where it happened.
+            // A native function has no position of its own, so take that of its call.
             if trace.position.is_none()
                 && let Some((source, position)) = trace.callers.pop()
             {
@@ -113,20 +93,20 @@ impl<'a> ErrorTrace<'a> {
     }
 }
 
-/// `rlimits: #{ as: ... }` reads well, and is not the language.
-fn reserved_key_hint(trace: &ErrorTrace<'_>, sources: &impl Sources) -> String {
+/// Explains the error for a map such as `#{ as: 1 }`, whose key is a keyword.
+fn reserved_key_hint(trace: &ErrorTrace<'_>, request: &Request) -> String {
     let stops_at_key = match trace.cause {
         EvalAltResult::ErrorParsing(ParseErrorType::PropertyExpected, _) => true,
         EvalAltResult::ErrorParsing(ParseErrorType::MissingToken(_, why), _) => why.contains("object map"),
         _ => false,
     };
-    let Some((line, (_, code))) = trace.position.line().zip(sources.source(trace.source)) else {
+    let Some((line, (_, code))) = trace.position.line().zip(request.source(trace.source)) else {
         return String::new();
     };
     let before = trace.position.position().unwrap_or(1) - 1;
     let rest = code.lines().nth(line - 1).unwrap_or_default().chars().skip(before);
     let word: String = rest.take_while(char::is_ascii_alphabetic).collect();
-    // The same is said where a comma is missing before any other key.
+    // A comma that is missing before another key gives the same error.
     let is_reserved = || rhai::Engine::new_raw().compile(format!("let {word} = 0;")).is_err();
     if !stops_at_key || word.is_empty() || !is_reserved() {
         return String::new();
@@ -135,40 +115,40 @@ fn reserved_key_hint(trace: &ErrorTrace<'_>, sources: &impl Sources) -> String {
 }
 
 fn describe(cause: &EvalAltResult, functions: &[String]) -> String {
-    let known = || API.into_iter().chain(functions.iter().map(String::as_str));
     match cause {
         EvalAltResult::ErrorRuntime(value, _) => value.to_string(),
         EvalAltResult::ErrorTerminated(reason, _) => reason.to_string(),
         EvalAltResult::ErrorFunctionNotFound(signature, _) => {
             let name = signature.split(' ').next().unwrap_or(signature);
-            match name {
-                "RegisterWatch" => "RegisterWatch takes one argument, a map: RegisterWatch(#{ ... })".into(),
-                "Exec" => {
-                    "Exec takes one argument: a string for the shell, or an array [program, argument...]"
-                        .into()
-                }
-                "env" => {
-                    "env takes the name of a variable, and what to give where it is not set: env(\"NAME\", \"default\")"
-                        .into()
-                }
-                "hostname" => "hostname takes no argument".into(),
-                name => format!("unknown function `{signature}`{}", suggest(name, known())),
-            }
+            let usage = FUNCTIONS.iter().find(|function| function.name == name).and_then(|it| it.usage);
+            usage.map_or_else(
+                || format!("unknown function `{signature}`{}", near(name, functions)),
+                str::to_owned,
+            )
         }
         EvalAltResult::ErrorVariableNotFound(name, _) => {
-            format!("unknown variable `{name}`{}", suggest(name, known()))
+            format!("unknown variable `{name}`{}", near(name, functions))
         }
         EvalAltResult::ErrorModuleNotFound(name, _) => format!("unknown module `{name}`"),
         EvalAltResult::ErrorParsing(ParseErrorType::Reserved(word), _) if word == "eval" => {
             "`eval` is not available".into()
         }
         other => {
-            // The interpreter appends the position, which stands in front already.
+            // The interpreter appends the position, which this message starts with.
             let text = other.to_string();
             let end = text.rfind(" (line ").unwrap_or(text.len());
             text[..end].to_owned()
         }
     }
+}
+
+/// Suggests a word of the vocabulary, or one of the script's own functions.
+fn near(name: &str, functions: &[String]) -> String {
+    let in_configs = FUNCTIONS.iter().filter(|function| function.scope != Scope::Action);
+    let words =
+        in_configs.map(|function| function.name).chain(CONSTANTS.iter().map(|constant| constant.name));
+    let words = words.chain(signals().map(|(name, _)| name));
+    suggest(name, words.chain(functions.iter().map(String::as_str)))
 }
 
 #[cfg(test)]
@@ -182,9 +162,25 @@ mod tests {
             ("registerwatch", "; did you mean `RegisterWatch`?"),
             ("exec", "; did you mean `Exec`?"),
             ("WATCH_CHILD", "; did you mean `WATCH_CHILDREN`?"),
+            ("WATCH_TREES", "; did you mean `WATCH_TREE`?"),
+            ("CHANGD", "; did you mean `CHANGED`?"),
+            ("KEPP", "; did you mean `KEEP`?"),
+            ("STPO", "; did you mean `STOP`?"),
+            ("SIG_HUP", "; did you mean `SIGHUP`?"),
             ("frobnicate", ""),
+            ("read_fil", ""),
         ] {
-            assert_eq!(suggest(name, API), expected, "{name}");
+            assert_eq!(near(name, &[]), expected, "{name}");
+        }
+        assert_eq!(near("on_chnge", &["on_change".to_owned()]), "; did you mean `on_change`?");
+    }
+
+    #[test]
+    fn every_word_of_the_vocabulary_is_suggested() {
+        let functions = FUNCTIONS.iter().filter(|function| function.scope != Scope::Action);
+        let words = functions.map(|function| function.name).chain(CONSTANTS.iter().map(|it| it.name));
+        for word in words.chain(signals().map(|(name, _)| name)) {
+            assert_eq!(near(&word.to_lowercase(), &[]), format!("; did you mean `{word}`?"));
         }
     }
 }

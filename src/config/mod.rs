@@ -1,32 +1,45 @@
-//! Configs: from `*.twc` files to plain [`WatchSpec`](crate::model::WatchSpec)s, reloaded as they change.
+//! Configs: loads `*.twc` files as [`WatchSpec`](crate::model::WatchSpec)s, and loads them again when they
+//! change.
 //!
 //! ```text
 //!  files ── source ─▶ evaluate ══ pipe ══▶ script (in a confined child)
-//!    ▲                    │ RawWatch
-//!  notify              resolve ── WatchSpec ─▶ diff ── WatchChange ─▶ the daemon
+//!    ▲                    │ Registration
+//!  hints              resolve ── WatchSpec ─▶ diff ── WatchChange ─▶ the daemon
 //! ```
 //!
-//! * [`files`] owns the directory: it scans, decides what changed and reports [`files::FileChange`]s.
-//! * [`evaluate`] keeps the confined child that runs the scripts.
-//! * [`script`] is the other end, the only place that interprets anything. [`register`] checks what a script
-//!   registers, [`modules`] answers its imports, [`facts`] what it asks of its host, [`fingerprint`] says when a function
-//!   changed.
-//! * [`reply_check`] distrusts what the child replies.
-//! * [`resolve`] asks the system for users and groups; [`diff`] compares definitions.
+//! A file goes through these modules:
+//!
+//! * [`files`] owns the thread that follows the directory. [`catalog`] compares each [`scan`] with the one
+//!   before, and reports [`file_change::FileChange`]s. [`hints`] wake the thread.
+//!   [`crate::trust`] says which files the daemon may trust, and opens them.
+//! * [`load`] takes a file's text to its watches: [`evaluate`] sends it to the child as a [`request`], and
+//!   [`resolve`] asks the system for users and groups.
+//! * In the child, [`script`] interprets the text; it is the only place that interprets anything.
+//!   [`registrar`] collects the [`registration`]s, which [`register`] checks. [`modules`] answers imports and
+//!   [`facts`] questions about the host. [`fingerprint`] says whether a function changed, and [`message`]
+//!   renders errors.
+//! * [`diff`] compares the watches with those before, and [`definition`] hashes them for the ledger.
+//!
+//! [`vocabulary`] has every word that a config can use. A new key is a row of its table.
 
 mod catalog;
+mod definition;
 pub mod diff;
 pub mod evaluate;
+pub mod exec;
 pub mod facts;
+mod file_change;
 pub mod files;
-pub mod fingerprint;
+mod fingerprint;
 mod hints;
 pub mod load;
-pub mod message;
-pub mod modules;
-pub mod register;
-pub mod registered;
-mod reply_check;
+mod message;
+mod modules;
+mod register;
+pub mod registrar;
+pub mod registration;
+pub mod request;
 pub mod resolve;
 pub mod scan;
 pub mod script;
+pub mod vocabulary;

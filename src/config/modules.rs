@@ -1,20 +1,18 @@
-//! `import` in configs: which file a name means, and where its source comes from.
+//! `import` in configs: which file a path means, and where its source comes from.
 //!
-//! The interpreter never opens a file. It has the sources that came with the request, and asks for what is
-//! missing by failing with [`Missing`]; the parent reads it and asks again.
+//! The interpreter opens no files. It has the sources of the request. An import of another module fails with
+//! [`Missing`]; the daemon reads the module and sends the request again.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use rhai::{AST, ASTNode, Engine, EvalAltResult, Expr, GlobalRuntimeState, Module, Position, Shared, Stmt};
 use thiserror::Error;
 
-/// The module file below the config directory, or why it could not be read.
-pub type ModuleSource = Result<Arc<str>, String>;
+use super::request::ModuleSource;
 
-/// What the name of every module's file ends in.
+/// The suffix of every module file.
 pub(super) const EXTENSION: &str = ".rhai";
 
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -27,8 +25,8 @@ pub enum ImportError {
     Name(String),
 }
 
-/// The module that `import` of `path` in the file `importer` means: both are paths below the config
-/// directory, and so is the result.
+/// Returns the module that `import` of `path` means in the file `importer`. `importer` and the result are
+/// paths below the config directory.
 pub fn locate(importer: &str, path: &str) -> Result<String, ImportError> {
     if path.starts_with('/') {
         return Err(ImportError::Absolute(path.into()));
@@ -54,11 +52,11 @@ pub fn locate(importer: &str, path: &str) -> Result<String, ImportError> {
     Ok(located)
 }
 
-/// A module that was imported and whose source did not come along, by its located path.
+/// The path of an imported module whose source the request does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing(pub String);
 
-/// Answers the imports of one evaluation. Clones share their state.
+/// Resolves the imports of one evaluation. Clones share their state.
 #[derive(Clone, Default)]
 pub struct Resolver(Rc<RefCell<State>>);
 
@@ -67,32 +65,28 @@ struct State {
     sources: BTreeMap<String, ModuleSource>,
     compiled: BTreeMap<String, AST>,
     evaluated: BTreeMap<String, Shared<Module>>,
-    /// Being evaluated: an import of one of these is a cycle.
+    /// The modules that are being evaluated. An import of one of these is a cycle.
     open: Vec<String>,
     missing: Option<Missing>,
 }
 
 impl Resolver {
-    /// Forgets the evaluation before and starts one with `sources`.
+    /// Forgets the previous evaluation and starts one with `sources`.
     pub fn begin(&self, sources: BTreeMap<String, ModuleSource>) {
         *self.0.borrow_mut() = State { sources, ..State::default() };
     }
 
-    /// The first module asked for that did not come along.
+    /// Returns the first imported module whose source is missing.
     pub fn missing(&self) -> Option<Missing> {
         self.0.borrow().missing.clone()
     }
 
-    pub fn source(&self, module: &str) -> Option<Arc<str>> {
-        self.0.borrow().sources.get(module)?.as_ref().ok().cloned()
-    }
-
-    /// The modules compiled so far, in the order of their paths.
+    /// Returns the modules that are compiled so far, sorted by path.
     pub fn compiled(&self) -> Vec<(String, AST)> {
         self.0.borrow().compiled.iter().map(|(path, ast)| (path.clone(), ast.clone())).collect()
     }
 
-    /// Lets `global` see what the functions of the module `located` see.
+    /// Adds to `global` what the functions of the module `located` see.
     pub fn enter(&self, located: &str, global: &mut GlobalRuntimeState) {
         let state = self.0.borrow();
         if let Some(ast) = state.compiled.get(located) {
@@ -105,8 +99,9 @@ impl Resolver {
         }
     }
 
-    /// Compiles every module that `ast` (of the file `importer`) names in an import, and those that they name:
-    /// also the ones inside functions, which are wanted when the function runs and nothing is read any more.
+    /// Compiles every module that `ast`, the code of the file `importer`, names in an import, and the modules
+    /// that these name. This includes imports within functions, because nothing is read any more when a
+    /// function runs.
     pub fn preload(&self, engine: &Engine, importer: &str, ast: &AST) -> Result<(), Box<EvalAltResult>> {
         let mut pending = vec![(importer.to_owned(), ast.clone())];
         while let Some((importer, ast)) = pending.pop() {
@@ -184,7 +179,7 @@ fn at(reason: impl ToString, position: Position) -> Box<EvalAltResult> {
     Box::new(EvalAltResult::ErrorRuntime(reason.to_string().into(), position))
 }
 
-/// The imports whose path is written down rather than computed.
+/// Returns the imports whose path is a literal.
 fn imports(ast: &AST) -> Vec<(String, Position)> {
     let mut found = Vec::new();
     ast.walk(&mut |path: &[ASTNode]| {

@@ -1,6 +1,6 @@
-//! From what a script says to what the daemon runs: users, groups, stores and node paths.
+//! From what a script registers to what the daemon runs: resolves users, groups, stores and node paths.
 //!
-//! Asks the system's user databases, which may be slow or away for a moment: on the loader's thread only.
+//! The system's user databases may be slow, or fail for a moment. So this runs only on the loader's thread.
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
@@ -10,10 +10,10 @@ use std::sync::Arc;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 use thiserror::Error;
 
-use crate::config::registered::{RawAction, RawWatch};
+use super::registration::{RegisteredAction, Registration};
 use crate::model::{
-    Account, Action, Credentials, ExecContext, Facet, Identity, NodePath, NodePathError, Program, StoreName,
-    StoreNameError, StoreNames, Subject, WatchKey, WatchSpec, WatchType,
+    Account, Action, Credentials, ExecContext, Identity, NodePath, NodePathError, Program, StoreName,
+    StoreNameError, StoreNames, Subject, WatchKey, WatchSpec,
 };
 use crate::text::suggest;
 
@@ -40,7 +40,7 @@ pub enum ResolveError {
 }
 
 impl ResolveError {
-    /// Whether it may heal while the config stays as it is.
+    /// Whether the error may go away while the config stays the same.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::UnknownUser(_)
@@ -53,67 +53,68 @@ impl ResolveError {
     }
 }
 
-/// Remembers what it asked: 10,000 watches of one user are one question. For one scan; users come and go. And it keeps
-/// one copy of what many watches share.
+/// Resolves the registrations of one scan. It asks for each user only once, since 10,000 watches may have the
+/// same, and keeps one copy of what watches share. Users come and go, so the next scan needs another one.
 #[derive(Default)]
 pub struct Accounts {
-    identities: HashMap<(Option<String>, Option<String>), Arc<Identity>>,
-    exec_context: HashSet<Arc<ExecContext>>,
+    identities: HashMap<(Option<Account>, Option<Account>), Arc<Identity>>,
+    exec_contexts: HashSet<Arc<ExecContext>>,
 }
 
 impl Accounts {
-    /// The watch as the daemon runs it. `stores` are those that there are (`None`: nobody knows, and any name will
-    /// do), `file` is the path below the config directory, `program` what its function actions run from.
+    /// Returns the watch as the daemon runs it. `stores` are the existing stores (`None`: not known, so any
+    /// name passes), `file` is the path below the config directory, and `program` is what function actions
+    /// run from.
     pub fn resolve(
         &mut self,
-        raw: &RawWatch,
+        watch: &Registration,
         stores: Option<&StoreNames>,
         file: &Arc<str>,
         program: &Arc<Program>,
     ) -> Result<WatchSpec, ResolveError> {
-        let facet = match raw.watch_type {
-            WatchType::Data => Facet::Data,
-            WatchType::Children => Facet::Children,
-            WatchType::Tree => Facet::Tree,
-        };
+        // Destructured, so that a new field cannot be forgotten.
+        let Registration {
+            description,
+            store,
+            znode,
+            facet,
+            action,
+            pipe_stdin,
+            uid,
+            gid,
+            policy,
+            exec_context,
+            position: _,
+        } = watch;
         Ok(WatchSpec {
-            id: WatchKey { file: file.clone(), description: raw.description.as_str().into() },
-            store: store(raw.store.as_deref(), stores)?,
-            subject: Subject { path: NodePath::parse(&raw.znode)?, facet },
-            action: match &raw.action {
-                RawAction::Command(words) => Action::Command(words.as_slice().into()),
-                RawAction::Function { index, fingerprint } => Action::Function {
+            id: WatchKey { file: file.clone(), description: description.as_str().into() },
+            store: resolve_store(store.as_deref(), stores)?,
+            subject: Subject { path: NodePath::parse(znode)?, facet: *facet },
+            action: match action {
+                RegisteredAction::Command(words) => Action::Command(words.as_slice().into()),
+                RegisteredAction::Function { index, fingerprint } => Action::Function {
                     program: program.clone(),
                     index: *index,
                     fingerprint: fingerprint.clone(),
                 },
             },
-            pipe_stdin: raw.pipe_stdin,
-            run_on_load: raw.run_on_load,
-            run_mode: raw.run_mode,
-            identity: self.identity(raw.uid.as_ref(), raw.gid.as_ref())?,
-            notify_signal: raw.notify_signal,
-            timeout: raw.timeout,
-            max_parallel: raw.max_parallel,
-            retry: raw.retry,
-            on_failure: raw.on_failure,
-            throttle: raw.throttle,
-            guard: raw.guard,
-            exec_context: self.exec_context(raw.exec_context.as_deref())?,
+            pipe_stdin: *pipe_stdin,
+            identity: self.identity(uid.as_ref(), gid.as_ref())?,
+            policy: policy.clone(),
+            exec_context: self.exec_context(exec_context)?,
         })
     }
 
-    fn exec_context(&mut self, asked: Option<&ExecContext>) -> Result<Arc<ExecContext>, ResolveError> {
-        let asked = asked.cloned().unwrap_or_default();
+    fn exec_context(&mut self, asked: &ExecContext) -> Result<Arc<ExecContext>, ResolveError> {
         let own = geteuid();
         if let Some(nice) = asked.nice.filter(|nice| *nice < 0 && !own.is_root()) {
             return Err(ResolveError::NiceNotPermitted { nice, uid: own.as_raw() });
         }
-        if let Some(shared) = self.exec_context.get(&asked) {
+        if let Some(shared) = self.exec_contexts.get(asked) {
             return Ok(shared.clone());
         }
-        let shared = Arc::new(asked);
-        self.exec_context.insert(shared.clone());
+        let shared = Arc::new(asked.clone());
+        self.exec_contexts.insert(shared.clone());
         Ok(shared)
     }
 
@@ -122,7 +123,7 @@ impl Accounts {
         uid: Option<&Account>,
         gid: Option<&Account>,
     ) -> Result<Arc<Identity>, ResolveError> {
-        let key = (uid.map(|uid| format!("{uid:?}")), gid.map(|gid| format!("{gid:?}")));
+        let key = (uid.cloned(), gid.cloned());
         if let Some(identity) = self.identities.get(&key) {
             return Ok(identity.clone());
         }
@@ -132,10 +133,10 @@ impl Accounts {
     }
 }
 
-fn store(name: Option<&str>, stores: Option<&StoreNames>) -> Result<StoreName, ResolveError> {
+fn resolve_store(name: Option<&str>, stores: Option<&StoreNames>) -> Result<StoreName, ResolveError> {
     let name = name.unwrap_or(StoreName::DEFAULT);
     let Some(stores) = stores else { return Ok(StoreName::parse(name)?) };
-    // Ten thousand watches share one name.
+    // Ten thousand watches may share one name.
     if let Some(known) = stores.get(name) {
         return Ok(known.clone());
     }
@@ -149,7 +150,7 @@ fn identity(uid: Option<&Account>, gid: Option<&Account>) -> Result<Identity, Re
     let group = gid.map(find_group).transpose()?;
     let (own_uid, own_gid) = (geteuid(), getegid());
     if !own_uid.is_root() {
-        // The caller's ids may be spelled out. Another primary group of the caller's own is not theirs to take.
+        // The config may name the caller's own user and group, but no other group that the caller is in.
         let foreign = user.as_ref().is_some_and(|user| user.uid != own_uid)
             || group.is_some_and(|group| group != own_gid);
         if foreign {
@@ -167,7 +168,7 @@ fn identity(uid: Option<&Account>, gid: Option<&Account>) -> Result<Identity, Re
         return Ok(identity);
     };
     let group = group.unwrap_or(user.gid);
-    // A name with a NUL cannot come out of the database.
+    // No name in the database has a NUL.
     let name = CString::new(user.name.as_str()).map_err(|_| ResolveError::UnknownUser(user.name.clone()))?;
     let groups =
         getgrouplist(&name, group).map_err(|reason| ResolveError::Database { key: "uid", reason })?;
@@ -176,7 +177,7 @@ fn identity(uid: Option<&Account>, gid: Option<&Account>) -> Result<Identity, Re
     Ok(described(user, group, Some(change)))
 }
 
-/// The daemon's own identity; whether its user has an entry or not.
+/// Returns the daemon's own identity, also if its user has no entry in the database.
 fn own(uid: Uid, gid: Gid) -> Identity {
     match User::from_uid(uid) {
         Ok(Some(user)) => described(user, gid, None),
@@ -196,7 +197,7 @@ fn described(user: User, gid: Gid, change: Option<Credentials>) -> Identity {
     Identity {
         user: user.name,
         home: user.dir.to_string_lossy().into_owned(),
-        // As login has it for an empty field.
+        // login(1) takes an empty field for this, too.
         shell: if shell.is_empty() { "/bin/sh".into() } else { shell },
         uid: user.uid.as_raw(),
         gid: gid.as_raw(),
@@ -258,7 +259,7 @@ mod tests {
     fn a_watch_has_the_default_store_or_one_that_is_named() {
         let parse = |name| StoreName::parse(name).unwrap();
         let stores = StoreNames::from(["default", "eu", "us-west"].map(parse));
-        let found = |name| store(name, Some(&stores)).map_err(|error| error.to_string());
+        let found = |name| resolve_store(name, Some(&stores)).map_err(|error| error.to_string());
         assert_eq!(found(None), Ok(StoreName::default()));
         assert_eq!(found(Some("default")), Ok(StoreName::default()));
         assert_eq!(found(Some("us-west")), Ok(parse("us-west")));
@@ -266,18 +267,18 @@ mod tests {
             ("ue", "`store`: unknown store \"ue\"; add [stores.ue] to twitcher.toml and restart the daemon"),
             (
                 "us-wets",
-                "`store`: unknown store \"us-wets\"; add [stores.us-wets] to twitcher.toml and restart the daemon; did you \
-                 mean `us-west`?",
+                "`store`: unknown store \"us-wets\"; add [stores.us-wets] to twitcher.toml and restart \
+                 the daemon; did you mean `us-west`?",
             ),
             (
                 "zk://eu",
-                "`store`: \"zk://eu\" is no name of a store; a name has letters, digits, - and _; name the store in \
-                 twitcher.toml, and restart the daemon",
+                "`store`: \"zk://eu\" is no name of a store; a name has letters, digits, - and _; \
+                 name the store in twitcher.toml, and restart the daemon",
             ),
         ] {
             assert_eq!(found(Some(name)).unwrap_err(), expected);
         }
-        assert_eq!(store(Some("any"), None).unwrap(), parse("any"), "where nobody knows");
+        assert_eq!(resolve_store(Some("any"), None).unwrap(), parse("any"), "the stores are not known");
     }
 
     #[test]
@@ -304,13 +305,13 @@ mod tests {
     }
 
     #[test]
-    fn equal_surroundings_are_kept_once() {
+    fn equal_exec_contexts_are_kept_once() {
         let mut accounts = Accounts::default();
         let strange = ExecContext { umask: 0o077, ..ExecContext::default() };
-        let usual = accounts.exec_context(None).unwrap();
-        assert!(Arc::ptr_eq(&usual, &accounts.exec_context(Some(&ExecContext::default())).unwrap()));
-        let first = accounts.exec_context(Some(&strange)).unwrap();
-        assert!(Arc::ptr_eq(&first, &accounts.exec_context(Some(&strange.clone())).unwrap()));
+        let usual = accounts.exec_context(&ExecContext::default()).unwrap();
+        assert!(Arc::ptr_eq(&usual, &accounts.exec_context(&ExecContext::default()).unwrap()));
+        let first = accounts.exec_context(&strange).unwrap();
+        assert!(Arc::ptr_eq(&first, &accounts.exec_context(&strange.clone()).unwrap()));
         assert_ne!(first, usual);
     }
 }

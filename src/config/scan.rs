@@ -1,4 +1,4 @@
-//! One look at the config directory: which files there are, and whether they are the ones seen before.
+//! A scan of the config directory: which files exist, and whether they changed since the last scan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -12,11 +12,11 @@ use nix::sys::stat::FileStat;
 use crate::trust::Trust;
 use crate::trust::root::{Listing, OpenError, OpenedFile, Root};
 
-/// A config of 10,000 lines is half a megabyte.
+/// A config of 10,000 lines has half a megabyte.
 const MAX_SOURCE_BYTES: u64 = 4 << 20;
 
-/// What changes when a file does. The change time cannot be set back, so that an edit within the same second
-/// that leaves the size and restores the modification time is seen all the same.
+/// The metadata of a file that change with it. The change time cannot be set, so an edit shows even if it
+/// keeps the size and restores the modification time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     device: dev_t,
@@ -38,50 +38,55 @@ impl Stamp {
     }
 }
 
+/// A config file.
 #[derive(Clone, Debug)]
 pub struct ScannedFile {
     pub path: PathBuf,
-    /// Or why it is not trusted, as it follows its path.
+    /// Its stamp, or the text that follows its path and says why it is not trusted.
     pub seen: Result<Stamp, String>,
 }
 
-/// A directory's device and inode: the same path may become another directory.
+/// The device and inode of a directory. They tell whether another directory took its path.
 pub type DirectoryId = (dev_t, ino_t);
 
+/// The result of a scan.
 #[derive(Debug, Default)]
 pub struct ConfigTree {
-    /// By path below the root.
+    /// The config files by their path below the root.
     pub files: BTreeMap<String, ScannedFile>,
     pub directories: BTreeMap<PathBuf, DirectoryId>,
-    /// Cannot be read or is not trusted, with the reason as it follows the path. Nothing is known of what is below.
+    /// Directories that cannot be read or are not trusted, with the text that follows the path and says why.
+    /// What is below them is not known.
     pub inaccessible: BTreeMap<PathBuf, String>,
-    /// Directories outside the tree where the targets of symlinks lie.
+    /// The directories outside of the tree that have targets of symlinks.
     pub link_targets: BTreeSet<PathBuf>,
-    /// About directories.
+    /// Warnings about directories.
     pub warnings: BTreeSet<String>,
 }
 
 impl ConfigTree {
-    /// Returns true if and only if the file's absence says nothing, since it could not be looked for.
+    /// Whether `path` is below an inaccessible directory, so that it may exist although the scan did not find
+    /// it.
     pub fn is_inaccessible(&self, path: &Path) -> bool {
         self.inaccessible.keys().any(|directory| path.starts_with(directory))
     }
 
-    /// Of a directory that cannot be opened.
+    /// Adds a directory that cannot be opened.
     fn close(&mut self, path: &Path, error: &OpenError) {
         self.inaccessible.insert(path.to_owned(), error.reason_at(path));
-        // What keeps it closed may be its own mode, which is followed.
+        // It is watched all the same, because its mode may be the reason.
         self.directories.extend(identify(path).map(|id| (path.to_owned(), id)));
     }
 }
 
-/// Which directory is at this path now, for whoever wants to hear of changes in it.
+/// Returns the identity of the directory at this path.
 pub fn identify(directory: &Path) -> Option<DirectoryId> {
     let stat = nix::sys::stat::stat(directory).ok()?;
     (kind(&stat) == S_IFDIR).then_some((stat.st_dev, stat.st_ino))
 }
 
-/// Opens the config directory, and finds all in it; symlinks are followed, names that start with a dot skipped.
+/// Opens the config directory and finds the configs in it. Symlinks are followed, and names that start with a
+/// dot are skipped.
 pub fn scan(path: &Path, trust: Trust) -> (Option<Root>, ConfigTree) {
     match Root::open(path, trust) {
         Ok(root) => {
@@ -96,7 +101,7 @@ pub fn scan(path: &Path, trust: Trust) -> (Option<Root>, ConfigTree) {
     }
 }
 
-/// Everything at `below`, a directory in the config directory.
+/// Finds the configs in the directory `below` the root.
 pub fn scan_below(root: &Root, below: &Path) -> ConfigTree {
     let mut walk = Walk { root, tree: ConfigTree::default(), above: Vec::new() };
     walk.directory(below);
@@ -106,7 +111,7 @@ pub fn scan_below(root: &Root, below: &Path) -> ConfigTree {
 struct Walk<'a> {
     root: &'a Root,
     tree: ConfigTree,
-    /// The directories that it is in.
+    /// The directories from the root to the present one.
     above: Vec<DirectoryId>,
 }
 
@@ -115,12 +120,12 @@ impl Walk<'_> {
         let path = self.root.path_of(below);
         let listed = match self.root.list(below) {
             Ok(listed) => listed,
-            // Gone since its parent was listed. Of the first, nobody listed anything.
+            // It was removed since its parent was listed. The first directory has no parent that was listed.
             Err(error) if error.is_missing() && !self.above.is_empty() => return,
             Err(error) => return self.tree.close(&path, &error),
         };
         let id = (listed.stat.st_dev, listed.stat.st_ino);
-        // A symlink that leads back up would go on for ever.
+        // A symlink can lead back to a directory above it.
         if self.above.contains(&id) {
             return;
         }
@@ -128,7 +133,6 @@ impl Walk<'_> {
         self.tree.warnings.extend(listed.warning.clone());
         self.above.push(id);
         for name in &listed.names {
-            // Whatever it is.
             if !name.as_encoded_bytes().starts_with(b".") {
                 self.visit(below, &listed, name);
             }
@@ -160,16 +164,16 @@ impl Walk<'_> {
             (Ok(stat), None) if kind(&stat) == S_IFREG && is_config => {
                 self.tree.inaccessible.insert(path, "its name is no UTF-8; rename it".to_owned());
             }
-            // A device or a pipe is no config, whatever its name.
+            // A device or a pipe is not a config, whatever its name.
             (Ok(_), _) => {}
             (Err(error), _) if error.is_missing() => {}
             (Err(OpenError::Untrusted(untrusted)), Some(name)) if is_config && !path.is_dir() => {
                 let seen = Err(untrusted.reason_at(&path));
                 self.tree.files.insert(name.to_owned(), ScannedFile { path, seen });
             }
-            // Nobody asks what else is there, but what may be a directory of configs.
+            // Only configs and directories matter.
             (Err(OpenError::Untrusted(_)), _) if !is_config && !path.is_dir() => {}
-            // Whether it is a config, a directory of them or neither cannot be told.
+            // It may be a config, a directory, or neither.
             (Err(error), _) => self.tree.close(&path, &error),
         }
     }
@@ -179,17 +183,17 @@ fn kind(stat: &FileStat) -> mode_t {
     stat.st_mode & S_IFMT
 }
 
-/// The text of a config, and what was found when it was read.
+/// The text of a config with what was found when it was read.
 pub struct ConfigText {
     pub text: String,
-    /// The same before and after.
+    /// The stamp, which was the same before and after.
     pub stamp: Stamp,
-    /// What is wrong with its permissions, where that is only warned of.
+    /// What is wrong with its permissions, if that is only worth a warning.
     pub warning: Option<String>,
 }
 
-/// Reads the file at `below` in the config directory. `None`: it changed meanwhile. The error is as it follows the
-/// file's path.
+/// Reads the file at `below` in the config directory. `None`: it changed meanwhile. An error is the text that
+/// follows the file's path.
 pub fn read(root: &Root, below: &Path) -> Result<Option<ConfigText>, String> {
     let opened = root.read(below).map_err(|error| error.reason_at(&root.path_of(below)))?;
     read_opened(opened)
@@ -214,7 +218,7 @@ fn read_opened(
     Ok(Some(ConfigText { text, stamp, warning }))
 }
 
-/// Reads the module at `name` in the config directory. Symlinks may not lead out of it.
+/// Reads the module `name` in the config directory. Symlinks must not lead out of the directory.
 pub fn read_module(root: &Root, name: &str) -> Result<String, String> {
     let path = root.path_of(Path::new(name));
     let missing = |error: OpenError| match error.is_missing() {
@@ -222,7 +226,7 @@ pub fn read_module(root: &Root, name: &str) -> Result<String, String> {
         false => error.reason_at(&path),
     };
     let opened = root.read(Path::new(name)).map_err(missing)?;
-    // Where root's rule holds, it could not be opened.
+    // Under root's rule, such a file could not be opened.
     let canonical = |path: &Path| fs::canonicalize(path).map_err(|error| missing(error.into()));
     if root.trust() != Trust::Root && !canonical(&path)?.starts_with(canonical(root.path())?) {
         return Err("it lies outside the config directory".into());

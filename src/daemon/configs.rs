@@ -6,9 +6,9 @@ use super::{Daemon, Entry, EntryKind, WatchId};
 use crate::config::diff::{WatchChange, diff};
 use crate::config::files::FileChange;
 use crate::ledger::StoredWatch;
-use crate::model::{Facet, StoreName, Subject, Throttle, WatchKey, WatchSpec};
+use crate::model::{Policy, StoreName, Subject, Throttle, WatchKey, WatchSpec};
 use crate::report::{NodeRef, Report};
-use crate::watch::{Input, Policy, Snapshot, Watch};
+use crate::watch::{Input, Snapshot, Watch};
 
 /// Which files were there at the start: a former daemon may have loaded them as well.
 #[derive(Default)]
@@ -215,20 +215,9 @@ impl Daemon {
     }
 
     fn policy(&self, spec: &WatchSpec) -> Policy {
-        // Throttles only say when, and nobody waits for that in a rehearsal.
-        let throttle = if self.is_dry_run() { Throttle::default() } else { spec.throttle };
-        Policy {
-            run_mode: spec.run_mode,
-            run_on_load: spec.run_on_load,
-            notify_signal: spec.notify_signal,
-            timeout: spec.timeout,
-            max_parallel: spec.max_parallel as usize,
-            retry: spec.retry,
-            on_failure: spec.on_failure,
-            throttle,
-            guard: spec.guard,
-            on_children: spec.subject.facet == Facet::Children,
-        }
+        // Throttles only delay runs, and nobody waits for that in a dry run.
+        let throttle = if self.is_dry_run() { Throttle::default() } else { spec.policy.throttle };
+        Policy { throttle, ..spec.policy.clone() }
     }
 }
 

@@ -63,7 +63,7 @@ impl Daemon {
                 watch: spec.id.to_string(),
                 event: update.event.as_str(),
                 version: update.version.number,
-                why: why(update.event, spec.run_on_load),
+                why: why(update.event, spec.policy.run_on_load),
             });
         }
     }

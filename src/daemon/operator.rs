@@ -101,7 +101,7 @@ impl Daemon {
                     () if self.unreadable(spec).is_some() || snapshot.seen.is_none() => {
                         "runs as soon as its node can be read"
                     }
-                    () if running > 0 && spec.run_mode != RunMode::Parallel => {
+                    () if running > 0 && spec.policy.run_mode != RunMode::Parallel => {
                         "runs again when the running action has ended"
                     }
                     () if force && snapshot.held.is_some() => "runs with what was held",
@@ -231,7 +231,7 @@ impl Daemon {
             held: entry.spec().and_then(|spec| held(entry, spec)),
             error: unreadable.map(|reason| format!("cannot be read: {reason}")).or(failure.map(Into::into)),
             last_run: entry.last_run.as_ref().map(|last| last.record(&self.run_id_prefix, entry, subject)),
-            notified: entry.spec().is_some_and(|spec| spec.notify_signal.is_some()),
+            notified: entry.spec().is_some_and(|spec| spec.policy.notify_signal.is_some()),
         })
     }
 

@@ -116,7 +116,7 @@ impl Daemon {
             version: update.version,
             event: update.event,
             started: SystemTime::now(),
-            timeout: spec.timeout,
+            timeout: spec.policy.timeout,
         }
     }
 

@@ -62,7 +62,8 @@ impl Daemon {
             }
             Effect::Retry { run, failures, after } => {
                 let entry = &self.entries[&id];
-                let attempts = entry.spec().and_then(|spec| spec.retry).map_or(0, |retry| retry.attempts);
+                let attempts =
+                    entry.spec().and_then(|spec| spec.policy.retry).map_or(0, |retry| retry.attempts);
                 self.record_retry(id, run, after, RunReport::Retry { failures, attempts, after });
             }
             Effect::Postponed { run, after } => {

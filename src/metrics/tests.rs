@@ -7,10 +7,10 @@ use super::{Gauges, MAX_FAILING, Metrics, WatchCounts};
 use crate::action::run::{ExitStatus, Printed, Stream};
 use crate::action::spawn::StartError;
 use crate::ledger::{LedgerEvent, RunOutcome};
-use crate::model::{Facet, NodePath, StoreName, Subject, WatchKey};
+use crate::model::{Facet, NodePath, Policy, StoreName, Subject, WatchKey};
 use crate::report::log::Target;
 use crate::report::{Count, Level, Log, NodeRef, PreviousRun, Report, Reporter, RunName, RunReport};
-use crate::watch::{Condition, Event, Policy, Reason, RunId, Snapshot, Watch};
+use crate::watch::{Condition, Event, Reason, RunId, Snapshot, Watch};
 
 fn key(file: &str, description: &str) -> WatchKey {
     WatchKey { file: file.into(), description: description.into() }

@@ -1,23 +1,24 @@
-//! What an action's process finds around it, where its watch says more than who it runs as: plain data.
+//! What a watch sets in its action's process, besides the identity.
 
 use std::collections::BTreeMap;
 
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
-/// The default is what a watch has that says nothing.
+/// Environment, working directory, limits and output of an action's process. The default is what a watch has
+/// that sets none of these keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ExecContext {
-    /// Environment variables, beside those that every action has or in their place. By name, so that their order in a
-    /// script makes no other definition.
+    /// Environment variables that are added to those of every action, or replace them. They are sorted, so
+    /// that their order in a script is no part of the definition.
     pub variables: BTreeMap<String, String>,
-    /// Absolute. Entered under the action's own identity.
+    /// An absolute path. The process enters it with the action's own identity.
     pub cwd: String,
     /// 0 to 0o777.
     pub umask: u32,
-    /// -20 to 19. `None`: the daemon's.
+    /// -20 to 19. `None`: the daemon's own.
     pub nice: Option<i32>,
-    /// Soft and hard in one; [`UNLIMITED`] is none.
+    /// Each value is both the soft and the hard limit. [`UNLIMITED`] means no limit.
     pub limits: BTreeMap<Resource, u64>,
     pub no_new_privs: bool,
     pub output: Output,
@@ -37,20 +38,20 @@ impl Default for ExecContext {
     }
 }
 
-/// Where stdout and stderr go.
+/// Where an action's stdout and stderr go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Output {
-    /// Into the daemon's log, and into its ledger.
+    /// To the daemon's log and its ledger.
     Log,
     Discard,
-    /// Appended to the file at this absolute path. The daemon sees nothing of it.
+    /// To the end of the file at this absolute path, without passing through the daemon.
     File(String),
 }
 
-/// The kernel's own number for no limit.
+/// The kernel's number for no limit.
 pub const UNLIMITED: u64 = libc::RLIM_INFINITY;
 
-/// What the kernel limits the use of, under its own numbers; see getrlimit(2).
+/// A resource whose use the kernel limits, with the kernel's number for it; see getrlimit(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(i32)]
 pub enum Resource {
@@ -92,7 +93,7 @@ impl Resource {
         Self::Stack,
     ];
 
-    /// As a script and prlimit(1) write it.
+    /// The name in configs and in prlimit(1).
     pub fn name(self) -> &'static str {
         match self {
             Self::As => "as",
@@ -114,7 +115,7 @@ impl Resource {
         }
     }
 
-    /// What its number counts, with a space before it; nothing where the name says it.
+    /// The unit of the limit with a space before it, or an empty text if the name says what is counted.
     pub fn unit(self) -> &'static str {
         match self {
             Self::As

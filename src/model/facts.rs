@@ -7,6 +7,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     pub hostname: String,
-    /// The variables that were asked for; `None` where there is none of that name.
+    /// The environment variables that the config asked for. `None`: there is no such variable.
     pub variables: BTreeMap<String, Option<String>>,
 }

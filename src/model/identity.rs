@@ -1,15 +1,15 @@
-//! Who an action runs as.
+//! The user and groups that an action runs as.
 
 use serde::{Deserialize, Serialize};
 
-/// A user or group as a script names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A user or group as a config names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Account {
     Id(u32),
     Name(String),
 }
 
-/// Who an action runs as.
+/// A user as the system knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub user: String,
@@ -17,7 +17,7 @@ pub struct Identity {
     pub shell: String,
     pub uid: u32,
     pub gid: u32,
-    /// What the child must become. `None`: the daemon's own ids and groups, untouched.
+    /// The credentials that the child must take on. `None`: it keeps the daemon's ids and groups.
     pub change: Option<Credentials>,
 }
 
@@ -25,6 +25,6 @@ pub struct Identity {
 pub struct Credentials {
     pub uid: u32,
     pub gid: u32,
-    /// Supplementary groups; set whole, so that nothing of the daemon's is left.
+    /// All supplementary groups, so that none of the daemon's is left.
     pub groups: Vec<u32>,
 }

@@ -1,9 +1,10 @@
-//! Plain data that several rooms share. It decides nothing, does no IO, and uses nothing but [`crate::text`].
+//! Plain data that several rooms share. It decides nothing, does no IO, and uses only [`crate::text`].
 
 mod exec_context;
 mod facts;
 mod identity;
 mod node_path;
+mod policy;
 mod state;
 mod store_name;
 mod subject;
@@ -17,13 +18,11 @@ pub use facts::Facts;
 pub use identity::{Account, Credentials, Identity};
 pub(crate) use node_path::children;
 pub use node_path::{NodePath, NodePathError};
+pub use policy::{Guard, OnFailure, Policy, Retry, RunMode, RunOnLoad, Share, Throttle};
 pub use state::{Content, State};
 pub use store_name::{StoreName, StoreNameError, StoreNames};
 pub use subject::{Facet, Subject};
 pub use tree::{Change, NodeEvent, NodeState, Tree, TreeNode};
 pub use version::Version;
-pub use watch::{
-    Action, Guard, OnFailure, Program, Retry, RunMode, RunOnLoad, Share, Throttle, WatchKey, WatchSpec,
-    WatchType,
-};
+pub use watch::{Action, Program, WatchKey, WatchSpec};
 pub use watch_command::WatchCommand;

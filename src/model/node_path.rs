@@ -1,4 +1,4 @@
-//! The paths of nodes.
+//! Node paths.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// An absolute node path such as `/git/head`: every component non-empty, none of them `.` or `..`.
-/// `/` is the root. Only what was a path is made one again by deserializing it.
+/// An absolute node path such as `/git/head`: every component is non-empty, and none is `.` or `..`. `/` is
+/// the root. Deserializing does not check the path, so deserialize only what was a `NodePath`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NodePath(Arc<str>);
 
@@ -43,7 +43,8 @@ impl NodePath {
         Ok(Self(path.into()))
     }
 
-    /// Takes `path` for a node path without a check: for text that is made of one, or that only orders among some.
+    /// Takes `path` as a node path without a check. Use it for text that is derived from a node path, or that
+    /// is only compared with node paths.
     pub(crate) fn unchecked(path: &str) -> Self {
         Self(path.into())
     }
@@ -52,7 +53,7 @@ impl NodePath {
         &self.0
     }
 
-    /// This path below `root`: `/head` below `/git` is `/git/head`.
+    /// Returns this path below `root`: `/head` below `/git` is `/git/head`.
     pub(crate) fn below(&self, root: &NodePath) -> NodePath {
         match (root.as_str(), self.as_str()) {
             ("/", _) => self.clone(),
@@ -61,7 +62,7 @@ impl NodePath {
         }
     }
 
-    /// The path of this node's child `name`.
+    /// Returns the path of this node's child `name`.
     pub(crate) fn child(&self, name: &str) -> NodePath {
         Self(match self.as_str() {
             "/" => format!("/{name}").into(),
@@ -69,21 +70,21 @@ impl NodePath {
         })
     }
 
-    /// This path and those of its parents, from the root down.
+    /// Returns this path and those of its parents, from the root down.
     pub(crate) fn self_and_ancestors(&self) -> impl Iterator<Item = &str> {
         let path = self.as_str();
         let parents = path.match_indices('/').map(|(end, _)| if end == 0 { "/" } else { &path[..end] });
         parents.chain((path != "/").then_some(path))
     }
 
-    /// The components from the root down; none for `/`.
+    /// Returns the components from the root down. `/` has none.
     pub fn components(&self) -> impl Iterator<Item = &str> {
         self.0.split('/').filter(|component| !component.is_empty())
     }
 }
 
-/// The children of a node, of all that a store lists: sorted, each once, and only what can be part of a path. An action
-/// reads them line by line.
+/// Returns the names that can be part of a node path, sorted and each once, out of all that a store lists.
+/// Actions read children line by line, so a name with a newline would be two.
 pub(crate) fn children(mut names: Vec<String>) -> Vec<String> {
     names.retain(|name| {
         NodePath::parse(&format!("/{name}")).is_ok() && !name.is_empty() && !name.contains('/')
@@ -93,7 +94,7 @@ pub(crate) fn children(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
-/// As a path is ordered and hashed, so is its text.
+/// A path compares and hashes like its text.
 impl Borrow<str> for NodePath {
     fn borrow(&self) -> &str {
         self.as_str()

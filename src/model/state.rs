@@ -1,19 +1,29 @@
-//! What a store says of a subject.
+//! The state of a subject, as a store reports it.
 
 use std::sync::Arc;
 
-use super::{Tree, Version};
+use super::{Facet, Tree, Version};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     Data(Arc<[u8]>),
-    /// Sorted.
+    /// The names of the children, sorted.
     Children(Arc<[String]>),
     Tree(Arc<Tree>),
 }
 
 impl Content {
-    /// How many bytes it has: a list of children as an action reads it, a tree in the data of all its nodes.
+    /// The facet that has this kind of content.
+    pub fn facet(&self) -> Facet {
+        match self {
+            Content::Data(_) => Facet::Data,
+            Content::Children(_) => Facet::Children,
+            Content::Tree(_) => Facet::Tree,
+        }
+    }
+
+    /// The size in bytes: of the data, of the list of children as an action reads it, or of the data of all
+    /// nodes.
     pub fn bytes(&self) -> u64 {
         match self {
             Content::Data(data) => data.len() as u64,
@@ -22,7 +32,7 @@ impl Content {
         }
     }
 
-    /// How much there is of what makes it: the bytes of data, the children, the nodes of a tree below its root.
+    /// The size in the content's own parts: bytes of data, children, or nodes below the root of a tree.
     pub fn amount(&self) -> u64 {
         match self {
             Content::Data(data) => data.len() as u64,
@@ -40,4 +50,26 @@ pub enum State {
         version: Version,
         content: Content,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // "children = bytes of the list as the action would get it ... number of children; tree = sum of the data
+    // bytes, number of nodes below the watched one"
+    #[test]
+    fn each_kind_of_content_has_its_own_size() {
+        let names = |names: &[&str]| Content::Children(names.iter().map(|name| name.to_string()).collect());
+        let tree = |nodes: &[(&str, i64)]| Content::Tree(Tree::sample(nodes));
+        for (content, bytes, amount) in [
+            (Content::Data(b"abc".as_slice().into()), 3, 3),
+            (names(&[]), 0, 0),
+            (names(&["a", "\u{fc}b"]), 6, 2),
+            (tree(&[("/t", 12)]), 2, 0),
+            (tree(&[("/t", 12), ("/t/a", 3), ("/t/a/b", 456)]), 6, 2),
+        ] {
+            assert_eq!((content.bytes(), content.amount()), (bytes, amount), "{content:?}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What stores are called.
+//! The names of stores.
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-/// What `twitcher.toml` calls a store: letters, digits, `-` and `_`.
+/// The name of a store in `twitcher.toml`: letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoreName(Arc<str>);
 
-/// The stores that a config may name.
+/// The stores that configs may name.
 pub type StoreNames = BTreeSet<StoreName>;
 
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub type StoreNames = BTreeSet<StoreName>;
 pub struct StoreNameError(String);
 
 impl StoreName {
-    /// The store of a watch that names none.
+    /// The store of a watch that does not name one.
     pub const DEFAULT: &str = "default";
 
     pub fn parse(name: &str) -> Result<Self, StoreNameError> {

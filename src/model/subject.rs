@@ -1,15 +1,17 @@
 //! What is followed in a store.
 
+use serde::{Deserialize, Serialize};
+
 use super::NodePath;
 
-/// What of a node is watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Which aspect of a node is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Facet {
-    /// The node's content.
+    /// The node's data.
     Data,
     /// The set of the node's children.
     Children,
-    /// The node and all below it, each with its content. Put together from the other two by [`tree`].
+    /// The node and every node below it, with their data. [`crate::store`] assembles it from the other two.
     Tree,
 }
 
@@ -23,7 +25,7 @@ impl Facet {
     }
 }
 
-/// One subscription: watches with the same subject share it.
+/// A facet of a node. Watches with the same subject share one subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject {
     pub path: NodePath,

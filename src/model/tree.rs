@@ -8,22 +8,23 @@ use serde::{Deserialize, Serialize};
 use super::{NodePath, Version};
 use crate::text::StableHash;
 
-/// A node of a tree, in one state. Trees share those that are the same.
+/// One state of one node of a tree. Trees share equal nodes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TreeNode {
     pub(crate) path: NodePath,
-    /// Of its data.
+    /// The version of the node's data.
     pub(crate) version: Version,
     pub(crate) data: Arc<[u8]>,
-    /// Differs between a node and the one re-created under its name, within one daemon: not every store's versions do.
+    /// Differs between a node and a node that was re-created under its name, as long as the daemon runs. The
+    /// versions of some stores do not.
     born: u64,
-    /// Of its path and version.
+    /// A hash of path and version.
     hash: u64,
 }
 
 impl TreeNode {
-    /// `durable` says whether the store's incarnations mean the same to the next daemon: only then they are part of
-    /// the hash.
+    /// `durable` says whether the store's incarnations mean the same to the next daemon. Only then are they
+    /// part of the hash.
     pub(crate) fn new(path: NodePath, version: Version, data: Arc<[u8]>, born: u64, durable: bool) -> Self {
         let mut hash = StableHash::default();
         hash.add(path.as_str());
@@ -41,7 +42,7 @@ impl TreeNode {
     }
 }
 
-/// A node and all below it, as far as they were read: each in a state that was true at some moment.
+/// A node and the nodes below it, each in a state that it had at some moment.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Tree {
     /// Sorted by path, the root first.
@@ -49,7 +50,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// With these paths, sorted, and revisions.
+    /// Makes a tree of these paths, which are sorted, and their revisions.
     #[cfg(test)]
     pub(crate) fn sample(nodes: &[(&str, i64)]) -> Arc<Self> {
         let node = |(path, revision): &(&str, i64)| {
@@ -60,24 +61,24 @@ impl Tree {
         Arc::new(Self { nodes: nodes.iter().map(node).collect() })
     }
 
-    /// The node that has this path, if it is in the tree.
+    /// Returns the node with this path, if the tree has it.
     pub fn get(&self, path: &NodePath) -> Option<&TreeNode> {
         let place = self.nodes.binary_search_by(|node| node.path.cmp(path)).ok()?;
         Some(&self.nodes[place])
     }
 
-    /// How many nodes are in it besides the root.
+    /// Returns the number of nodes without the root.
     pub fn nodes_below(&self) -> u64 {
         self.nodes.len().saturating_sub(1) as u64
     }
 
-    /// Of the data of all its nodes.
+    /// Returns the size of the data of all nodes.
     pub fn bytes(&self) -> u64 {
         self.nodes.iter().map(|node| node.data.len() as u64).sum()
     }
 
-    /// Its incarnation is that of the root. The rest is equal if and only if all nodes are the same, but for a chance
-    /// of one in 2^63, and positive, because people read it.
+    /// Returns a version with the incarnation of the root. Its revision is a hash of all nodes: two different
+    /// trees have the same one with a probability of one in 2^63. It is positive, because people read it.
     pub(crate) fn version(&self) -> Version {
         let mut hash = StableHash::default();
         self.nodes.iter().for_each(|node| hash.add_number(node.hash.cast_signed()));
@@ -87,18 +88,18 @@ impl Tree {
     }
 }
 
-/// What happened to a node of a tree between two states of this.
+/// What happened to one node between two states of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     pub path: NodePath,
     pub event: NodeEvent,
-    /// `None` if and only if it is deleted.
+    /// `None` if and only if the node is deleted.
     pub now: Option<NodeState>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NodeEvent {
-    /// It is there; what was there before is not known.
+    /// The node exists, and its state before is not known.
     Load,
     Created,
     Changed,
@@ -107,13 +108,13 @@ pub enum NodeEvent {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeState {
-    /// As people are shown it.
+    /// The number that people see.
     pub version: i64,
     pub data: Arc<[u8]>,
 }
 
 impl NodeEvent {
-    /// As actions are told.
+    /// The word that actions get.
     pub fn as_str(self) -> &'static str {
         match self {
             NodeEvent::Load => "load",
@@ -136,12 +137,12 @@ impl Change {
 }
 
 impl Tree {
-    /// All that is in it, sorted by path.
+    /// Returns every node as [`NodeEvent::Load`], sorted by path.
     pub fn load(&self) -> Vec<Change> {
         self.nodes.iter().map(|node| Change::to(node, NodeEvent::Load)).collect()
     }
 
-    /// What leads from `before` to it, sorted by path.
+    /// Returns what changed since `before`, sorted by path.
     pub fn changes_since(&self, before: &Tree) -> Vec<Change> {
         let (mut old, mut new) = (before.nodes.iter().peekable(), self.nodes.iter().peekable());
         let mut changes = Vec::new();
@@ -161,7 +162,7 @@ impl Tree {
 
 fn change(was: Option<&Arc<TreeNode>>, is: Option<&Arc<TreeNode>>) -> Option<Change> {
     match (was, is) {
-        // Nearly always so.
+        // Trees share equal nodes, so nearly all pairs end here.
         (Some(was), Some(is)) if Arc::ptr_eq(was, is) => None,
         (Some(was), Some(is)) if was.is_same_state(is) => None,
         (Some(was), Some(is)) if was.is_same_incarnation(is) => Some(Change::to(is, NodeEvent::Changed)),

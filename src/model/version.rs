@@ -1,21 +1,22 @@
-//! What tells two states of a subject apart.
+//! Versions: what distinguishes two states of a subject.
 
-/// Identifies one state of one subject within one store.
+/// Identifies one state of a subject in its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version {
-    /// Differs between a node and the one re-created under its name (ZooKeeper: czxid).
+    /// Differs between a node and a node that was re-created under its name (ZooKeeper: czxid).
     pub incarnation: i64,
-    /// Differs between two states of one incarnation (ZooKeeper: mzxid for data, pzxid for children; a tree: a hash
-    /// of all its versions).
+    /// Differs between two states of one incarnation (ZooKeeper: mzxid for data, pzxid for children; a tree:
+    /// a hash of the versions of its nodes).
     pub revision: i64,
-    /// What people are shown and actions get as `TWITCHER_VERSION` (ZooKeeper: the data version or the
-    /// cversion; a tree: its revision). Never compared: delete and re-create gives 0 and 0.
+    /// The number that people see, and that actions get as `TWITCHER_VERSION` (ZooKeeper: the data version or
+    /// the cversion; a tree: its revision). It is never compared, because a re-created node starts at 0
+    /// again.
     pub number: i64,
 }
 
 impl Version {
-    /// Returns true if and only if both name one state of the node. The number can differ even so: a directory's is its
-    /// modification time, which moves with what is no child of it.
+    /// Whether both versions name the same state of the node. Their numbers can differ: the number of a
+    /// directory is its modification time, which changes with files that are not its children.
     pub fn is_same_state(self, other: Self) -> bool {
         (self.incarnation, self.revision) == (other.incarnation, other.revision)
     }

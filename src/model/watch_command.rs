@@ -1,9 +1,8 @@
-//! What operators can do to a watch.
+//! The commands of operators to a watch.
 
-/// What can be done to a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchCommand {
-    /// With `force`, also what a guard holds.
+    /// Runs the action with the present content; with `force`, also with content that a guard holds.
     Trigger {
         force: bool,
     },
@@ -13,7 +12,7 @@ pub enum WatchCommand {
 }
 
 impl WatchCommand {
-    /// As they are if nothing else is said.
+    /// Every command, without `force`.
     pub const ALL: [Self; 4] = [
         WatchCommand::Trigger { force: false },
         WatchCommand::Pause,

@@ -1,6 +1,6 @@
-//! Numbers with their nouns.
+//! Counts with their noun.
 
-/// `1 watch`, `2 watches`.
+/// Returns `1 watch` or `2 watches`.
 pub fn count(number: u64, noun: &str) -> String {
     let plural = match noun {
         _ if number == 1 => "",

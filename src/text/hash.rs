@@ -1,20 +1,21 @@
-//! A hash that is the same in every process and release.
+//! A stable hash.
 
-/// FNV-1a with 128 bits (offset and prime from the specification): the same in every process and release,
-/// unlike the standard library's. Nobody gains by a collision in a config of their own.
+/// A hash that is the same in every process and release, unlike the standard library's: FNV-1a with 128 bits,
+/// with offset and prime from the specification. It does not resist an attacker, but nobody gains by a
+/// collision in their own config.
 #[derive(Clone)]
 pub struct StableHash(u128);
 
 impl Default for StableHash {
     fn default() -> Self {
-        // FNV-1a's offset basis.
+        // The offset basis of FNV-1a.
         Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
     }
 }
 
 impl StableHash {
+    /// Adds a text. Its length counts, so `ab` and `c` differ from `a` and `bc`.
     pub fn add(&mut self, text: &str) {
-        // The length keeps "ab" + "c" apart from "a" + "bc".
         self.add_bytes(&(text.len() as u64).to_le_bytes());
         self.add_bytes(text.as_bytes());
     }
@@ -29,11 +30,12 @@ impl StableHash {
         }
     }
 
+    /// Returns the hash as 32 hexadecimal digits.
     pub fn finish(&self) -> String {
         format!("{:032x}", self.0)
     }
 
-    /// In 64 bits.
+    /// Returns the hash in 64 bits.
     pub fn fold(&self) -> u64 {
         (self.0 >> 64) as u64 ^ self.0 as u64
     }

@@ -1,4 +1,4 @@
-//! Text for people: the ground floor, which uses nothing else of the crate.
+//! Helpers for text. This room uses no other room of the crate.
 
 mod count;
 mod hash;

@@ -1,6 +1,6 @@
-//! Text that is safe on a terminal and in a log.
+//! Text that is safe in a log and on a terminal.
 
-/// The text with U+FFFD for what is no UTF-8 and with control characters escaped as Rust writes them.
+/// Returns `bytes` as text, with U+FFFD for invalid UTF-8, and with control characters escaped like in Rust.
 pub fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut line = String::with_capacity(text.len());

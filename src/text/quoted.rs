@@ -1,6 +1,6 @@
-//! Words for a shell.
+//! Quoting for a shell.
 
-/// As one word of a shell's.
+/// Returns `word` quoted for a POSIX shell, if it needs quotes.
 pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "_-+=.,:/@%".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {

@@ -1,15 +1,15 @@
-//! Near misses of a word.
+//! Suggestions for a mistyped word.
 
-/// One mistake in each three letters is still the same word: `tiemout`, `WATCH_CHILD`.
+/// A suggestion may differ in one of three characters: `tiemout`, `WATCH_CHILD`.
 const CHARS_PER_EDIT: usize = 3;
 
-/// `; did you mean "timeout"?` for the nearest of `candidates`, or nothing where none is near.
+/// Returns ``; did you mean `timeout`?`` with the nearest of `candidates`, or an empty text if none is near.
 pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let lower = name.to_lowercase();
     let length = name.chars().count();
     candidates
         .into_iter()
-        // The cheap half of the question: there may be thousands.
+        // There may be thousands, and comparing lengths is cheap.
         .filter(|candidate| candidate.chars().count().abs_diff(length) * CHARS_PER_EDIT <= name.len())
         .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(mistakes, _)| mistakes * CHARS_PER_EDIT <= name.len())

@@ -1,4 +1,4 @@
-//! A point in time as JSON and people have it: RFC 3339, UTC, with milliseconds.
+//! Points in time as text: RFC 3339, UTC, with milliseconds.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -12,16 +12,15 @@ use time::macros::format_description;
 pub(crate) const TIMESTAMP_FORMAT: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// `2026-11-21T16:13:31.042Z`
+/// A point in time, shown and serialized like `2026-11-21T16:13:31.042Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub SystemTime);
 
-/// As far as the seconds, it begins as the other does.
 const SECONDS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 
 impl Timestamp {
-    /// `2026-11-21T16:13:31Z`, for tables.
+    /// Returns `2026-11-21T16:13:31Z`, the shorter form for tables.
     pub fn to_the_second(self) -> String {
         OffsetDateTime::from(self.0).format(SECONDS).unwrap_or_default()
     }

@@ -1,10 +1,12 @@
-//! The config directory, opened: all that is read of it is opened below this descriptor, and judged by the descriptors
-//! that were opened on the way. So nobody can put one thing in the place of another between the judging and the
-//! reading.
+//! The open config directory.
 //!
-//! Where root's rule holds ([`Trust::Root`]) links are followed by hand, so that each directory that they lead through
-//! is judged as well, also above the config directory; and in it no link leads out of it. It may be relative or begin
-//! with the config directory's own path. Where the rule does not hold, the kernel follows links wherever they lead.
+//! Everything in it is opened relative to a descriptor, and judged by the descriptors on the way. So nobody
+//! can replace a file between the judgement and the reading.
+//!
+//! Under root's rule ([`Trust::Root`]), this module follows links itself, and judges every directory that
+//! they lead through, also above the config directory. A link in the config directory must not lead out of
+//! it; it may be relative or start with the directory's own path. Without the rule, the kernel follows links
+//! wherever they lead.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -21,10 +23,10 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
 use super::rule::{self, Fault, Location, Trust, Untrusted};
 
-/// As many as the kernel follows.
+/// The kernel does not follow more symlinks either.
 const MAX_SYMLINKS: usize = 40;
 
-/// Why something is not open.
+/// Why something cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("cannot read: {0}")]
@@ -40,7 +42,7 @@ impl From<Errno> for OpenError {
 }
 
 impl OpenError {
-    /// As it follows `path`, that of what was to be opened.
+    /// Returns the text that follows `path`, the path of what was to be opened.
     pub fn reason_at(&self, path: &Path) -> String {
         match self {
             Self::System(_) => self.to_string(),
@@ -48,7 +50,7 @@ impl OpenError {
         }
     }
 
-    /// Returns true if and only if there is no such thing.
+    /// Whether the error means that nothing has this path.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::System(error) if error.kind() == io::ErrorKind::NotFound)
     }
@@ -64,29 +66,30 @@ pub struct Root {
 pub struct OpenedFile {
     pub file: File,
     pub stat: FileStat,
-    /// What would be refused by root's rule, where that is only warned of.
+    /// What root's rule would refuse, if that is only worth a warning.
     pub warning: Option<String>,
 }
 
-/// A directory, and what is in it.
+/// A directory with the names in it.
 pub struct Listing {
     directory: Dir,
     pub stat: FileStat,
     pub warning: Option<String>,
-    /// In order.
+    /// Sorted.
     pub names: Vec<OsString>,
 }
 
-/// Something that was opened without looking into it.
+/// An open path, which can be anything.
 struct PathHandle {
     descriptor: OwnedFd,
     stat: FileStat,
-    /// Without links, from where the walk began.
+    /// The path from the start of the walk, without links.
     path: PathBuf,
 }
 
 impl Root {
-    /// Opens the directory at `path`, which is absolute where root's rule holds; then every directory above it is judged.
+    /// Opens the directory at `path`. Under root's rule, `path` must be absolute, and every directory above
+    /// it is judged.
     pub fn open(path: &Path, trust: Trust) -> Result<Self, OpenError> {
         let here = match trust {
             Trust::Root => {
@@ -104,7 +107,7 @@ impl Root {
         if here.stat.st_mode & S_IFMT != S_IFDIR {
             return Err(Errno::ENOTDIR.into());
         }
-        // What is in it is called by the name that people know it by.
+        // Messages show the path that people know.
         Ok(Self { trust, here: PathHandle { path: path.to_owned(), ..here } })
     }
 
@@ -112,7 +115,7 @@ impl Root {
         &self.here.path
     }
 
-    /// What people call that which is at `below`.
+    /// Returns the path that messages show for `below`.
     pub fn path_of(&self, below: &Path) -> PathBuf {
         if below.as_os_str().is_empty() { self.here.path.clone() } else { self.here.path.join(below) }
     }
@@ -121,7 +124,7 @@ impl Root {
         self.trust
     }
 
-    /// What is at `below`, at the end of all links.
+    /// Returns the metadata of what is at `below`, at the end of all links.
     pub fn look(&self, below: &Path) -> Result<FileStat, OpenError> {
         match self.trust {
             Trust::Root => {
@@ -148,7 +151,7 @@ impl Root {
 
     /// Opens the regular file at `below`.
     pub fn read(&self, below: &Path) -> Result<OpenedFile, OpenError> {
-        // What was a file a moment ago may be a pipe that nobody writes to.
+        // The file may have become a pipe that nobody writes to.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let (descriptor, stat) = self.open_at(below, flags)?;
         if stat.st_mode & S_IFMT != S_IFREG {
@@ -157,7 +160,7 @@ impl Root {
         Ok(OpenedFile { file: descriptor.into(), warning: self.warning(below, &stat), stat })
     }
 
-    /// Judges what is at `below`, and no link, by what its directory says of it.
+    /// Judges what is at `below`, which is no link, by its metadata.
     pub fn judge(&self, below: &Path, stat: &FileStat) -> Result<(), Untrusted> {
         match self.trust {
             Trust::Root => trusted(&self.path_of(below), stat, Location::Inside),
@@ -190,7 +193,7 @@ impl Root {
                     None => (&self.here, itself, &self.here.path),
                 };
                 let opened = openat(&from.descriptor, name, flags | OFlag::O_NOFOLLOW, Mode::empty())?;
-                // Root may have put another there meanwhile.
+                // Root may have replaced it meanwhile.
                 let stat = fstat(&opened)?;
                 trusted(path, &stat, Location::Inside)?;
                 Ok((opened, stat))
@@ -205,7 +208,7 @@ impl Root {
 }
 
 impl Listing {
-    /// What has this name in it. A link is not followed.
+    /// Returns the metadata of what has this name. A link is not followed.
     pub fn stat(&self, name: &OsStr) -> io::Result<FileStat> {
         Ok(fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?)
     }
@@ -220,11 +223,11 @@ impl PathHandle {
         Ok(Self { descriptor, stat, path })
     }
 
-    /// Opens what has this name here, if it can be trusted. A link is not followed.
+    /// Opens what has this name, if it can be trusted. A link is not followed.
     fn enter(&self, name: &OsStr, location: Location) -> Result<Self, OpenError> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let open = |flags| openat(&self.descriptor, name, flags, Mode::empty());
-        // As a directory first, or nobody would mount what is mounted on demand.
+        // Opening it as a directory triggers mounts on demand.
         let descriptor = match open(flags | OFlag::O_DIRECTORY) {
             Err(Errno::ENOTDIR) => open(flags)?,
             opened => opened?,
@@ -239,8 +242,8 @@ fn trusted(path: &Path, stat: &FileStat, location: Location) -> Result<(), Untru
     rule::trusted(path, stat.st_uid, stat.st_mode, location)
 }
 
-/// Goes from `base` to `path` below it, one name after the other, and judges each. Returns what it went through, the end
-/// last; nothing if that is `base` itself.
+/// Walks from `base` to `path` below it, and judges every step. Returns the steps, of which the last is the
+/// end. There is none if the end is `base` itself.
 fn walk(base: &PathHandle, path: &Path, location: Location) -> Result<Vec<PathHandle>, OpenError> {
     let mut steps: Vec<PathHandle> = Vec::new();
     let mut ahead: Vec<OsString> = Vec::new();
@@ -249,7 +252,7 @@ fn walk(base: &PathHandle, path: &Path, location: Location) -> Result<Vec<PathHa
     push(&mut ahead, path);
     while let Some(name) = ahead.pop() {
         if name == ".." {
-            // As everywhere, "/" is its own parent.
+            // "/" is its own parent.
             if steps.pop().is_none() && location == Location::Inside {
                 return Err(last_link.map_or(Errno::EXDEV.into(), |link| leads_out(link).into()));
             }
@@ -275,7 +278,7 @@ fn walk(base: &PathHandle, path: &Path, location: Location) -> Result<Vec<PathHa
         }
         last_link = Some(link);
     }
-    // The config directory itself is not above anything.
+    // The config directory itself is judged by the stricter rule.
     if let (Location::Ancestor, Some(last)) = (location, steps.last()) {
         trusted(&last.path, &last.stat, Location::Inside)?;
     }
@@ -286,7 +289,7 @@ fn leads_out((path, target): (PathBuf, PathBuf)) -> Untrusted {
     Untrusted { path, fault: Fault::LeadsOut { target } }
 }
 
-/// Puts the names of `path` before those that are `ahead`, of which the last is the next.
+/// Puts the names of `path` before those that are `ahead`. The next name is the last element.
 fn push(ahead: &mut Vec<OsString>, path: &Path) {
     let names = path.components().rev().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),

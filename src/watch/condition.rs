@@ -1,31 +1,31 @@
-//! How a watch is, in one word, for whoever looks at it from outside.
+//! The condition of a watch: one word for people and for monitoring.
 
 use super::{Seen, Watch};
 
-/// How a watch is. Of those that hold, it is the first in this order.
+/// The first of these that applies to a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Condition {
-    /// By an operator, until it is resumed.
+    /// An operator paused it, until it is resumed.
     Paused,
     /// A failure stopped it (`on_failure: STOP`): nothing runs until its definition changes.
     Stopped,
     /// Its action runs.
     Running,
-    /// A try failed, or found no resources, and the next one comes.
+    /// A run failed, or could not be started, and is tried again.
     Retrying,
-    /// An update waits for a throttle, or for another run to end.
+    /// An update waits for a throttle or for another run.
     Waiting,
-    /// A guard found the node's content suspicious: nothing runs until an operator forces it, or the node changes.
+    /// A guard holds the node's content. Nothing runs until an operator forces it or the node changes.
     Held,
-    /// The last run failed, and nothing is tried again until the next update.
+    /// The last run failed, and the next update runs.
     Failed,
-    /// The node is there and cannot be read.
+    /// The node exists and cannot be read.
     Unreadable,
-    /// There is no such node.
+    /// The node does not exist.
     Absent,
-    /// The store has not said anything about the node yet.
+    /// The store has not reported the node yet.
     Unknown,
-    /// All is done.
+    /// Nothing is left to do.
     Idle,
 }
 
@@ -62,7 +62,7 @@ impl Condition {
 }
 
 impl Watch {
-    /// How the watch is. Whether its node is `unreadable` at the moment is the store's to say.
+    /// Returns the condition. The store knows whether the node is `unreadable` at the moment.
     pub fn condition(&self, unreadable: bool) -> Condition {
         let observed = self.seen.filter(|_| self.observed);
         match () {

@@ -1,11 +1,12 @@
-//! What the core needs and must not make itself.
+//! Run ids and random delays.
 
 use std::time::Duration;
 
 use super::RunId;
 use crate::model::Retry;
 
-/// What the core needs and must not make itself: run ids, and chance. One per daemon, shared by its watches.
+/// Provides what the core must not make itself: run ids and random numbers. All watches of a daemon share
+/// one.
 #[derive(Debug)]
 pub struct Generator {
     last_run: u64,
@@ -13,7 +14,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// With equal seeds, equal inputs have equal effects.
+    /// With equal seeds, equal inputs give equal effects.
     pub fn new(seed: u64) -> Self {
         Self { last_run: 0, rng: fastrand::Rng::with_seed(seed) }
     }
@@ -23,13 +24,14 @@ impl Generator {
         RunId(self.last_run)
     }
 
-    /// The pause after so many failures in a row: `retry`'s, jittered by half.
+    /// Returns the delay after this many failures in a row: a random time between half of `retry`'s delay and
+    /// all of it.
     pub(super) fn backoff(&mut self, retry: &Retry, failures: u32) -> Duration {
         let half = retry.backoff(failures) / 2;
         half + self.jitter(half)
     }
 
-    /// Somewhere in `[0, limit)`.
+    /// Returns a random time in `[0, limit)`.
     pub(super) fn jitter(&mut self, limit: Duration) -> Duration {
         limit.mul_f64(self.rng.f64())
     }

@@ -1,72 +1,28 @@
-//! What is held instead of run: updates that a guard finds suspicious.
+//! The guard of a watch: lets an update pass, or holds it.
 //!
-//! Whoever can write a node chooses what an action gets, and when. A guard ([`Guard`]) keeps the obvious accidents from
-//! it. The rules:
+//! Whoever can write a node decides what an action gets, and when. A guard ([`Guard`](crate::model::Guard))
+//! stops the obvious accidents. Its rules:
 //!
-//! - Each update is judged once, when it is observed, whatever its event. What was let through runs, is tried again and
-//!   can be triggered again without being judged again, also by the next daemon; so is what the action succeeded with
-//!   last.
-//! - What run mode DISCARD ignores is not judged: it does not run anyway.
-//! - A held update starts nothing, notifies nobody and takes no other's place: what runs or waits was good when it came.
-//! - It stays held, over restarts too, until it is forced, the node changes or goes, or the definition changes. Another
-//!   state of the node is judged by itself. Another definition judges anew, also what waits.
-//! - Force is for what is held when it is asked for, and for nothing that comes later.
-//! - `max_shrink` compares with what the action succeeded with last on this node, in whichever definition. If that is
-//!   not known, it lets everything pass.
+//! - Each update is judged once, when it is observed, whatever its event. Once it passed, it runs, is retried
+//!   and can be triggered without being judged again, also by the next daemon. The content that the action
+//!   last succeeded with is not judged again either.
+//! - What DISCARD ignores is not judged, because it does not run anyway.
+//! - A held update starts nothing, notifies no action, and replaces no other update: what runs or waits was
+//!   good when it arrived.
+//! - It stays held, also over a restart, until it is forced, the node changes or is deleted, or the
+//!   definition changes. Another state of the node is judged by itself. Another definition judges again, also
+//!   what waits.
+//! - Force applies to what is held at that moment, and to nothing that comes later.
+//! - `max_shrink` compares with the content that the action last succeeded with on this node, under any
+//!   definition. If that is not known, everything passes.
 //!
-//! So at rest the last content is the last that ran, or it is held.
+//! So at rest, the last content either ran or is held.
 
-use super::{Effect, Event, Seen, Update, Watch};
-use crate::model::{Content, Guard, Share, Version};
-
-/// Why an update is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HoldReason {
-    /// More than `max_data`.
-    TooMuch { bytes: u64, limit: u64 },
-    /// Which `not_empty` forbids.
-    Empty,
-    /// More than `max_shrink` below `applied_size`. Both as [`Content::amount`] has them.
-    Shrunk { amount: u64, applied_size: u64, limit: Share },
-    /// A former daemon held it, and knew more than this one.
-    HeldBefore,
-}
-
-/// An update that is not run unless an operator wants it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
-    pub event: Event,
-    pub version: Version,
-    pub hold_reason: HoldReason,
-}
-
-impl Guard {
-    /// What is suspicious about `content`, if anything, where the action succeeded with `applied_size` last.
-    pub(super) fn hold_reason(&self, content: &Content, applied_size: Option<u64>) -> Option<HoldReason> {
-        let Self { max_data, not_empty, max_shrink } = *self;
-        if let Some(limit) = max_data
-            && let bytes = content.bytes()
-            && bytes > limit
-        {
-            return Some(HoldReason::TooMuch { bytes, limit });
-        }
-        let amount = content.amount();
-        if not_empty && amount == 0 {
-            return Some(HoldReason::Empty);
-        }
-        let (applied_size, limit) = applied_size.zip(max_shrink)?;
-        let lost = applied_size.saturating_sub(amount);
-        limit.is_exceeded_by(lost, applied_size).then_some(HoldReason::Shrunk { amount, applied_size, limit })
-    }
-}
+use super::{Effect, Held, HoldReason, Seen, Update, Watch};
+use crate::model::Version;
 
 impl Watch {
-    /// What is held, if anything is.
-    pub fn held(&self) -> Option<&Held> {
-        self.held.as_deref()
-    }
-
-    /// Lets an update through, or holds it.
+    /// Returns the update if it passes. Else it is held.
     pub(super) fn check_guard(&mut self, mut update: Update, effects: &mut Vec<Effect>) -> Option<Update> {
         let before = self.held.take();
         let forced = self.forced.take();
@@ -99,13 +55,14 @@ impl Watch {
         effects.push(Effect::Held { version, hold_reason });
     }
 
-    /// Whether what an older definition let through may run in this one. If not, and it is what the node has, it is held.
+    /// Whether an update that passed under an older definition may run under this one. If not, and if the
+    /// node still has this content, it is held.
     pub(super) fn passes_guard(&mut self, update: &Update, effects: &mut Vec<Effect>) -> bool {
         let is_this = |version: Version| version.is_same_state(update.version);
         if self.held().is_some_and(|held| is_this(held.version)) {
             return false;
         }
-        // By this definition, where another run of it made it come in again.
+        // This definition let the same content pass, when it came in again.
         if self.admitted.is_some_and(is_this) {
             return true;
         }
@@ -119,7 +76,8 @@ impl Watch {
         hold_reason.is_none()
     }
 
-    /// Judges anew what a former definition let through or held, and has not run: what does not pass is owed.
+    /// Judges again what a former definition let pass or held, and what has not run. What does not pass must
+    /// be observed again.
     pub(super) fn recheck_guard(&mut self) {
         (self.forced, self.admitted) = (None, None);
         let held = self.held.take().map(|held| held.event);

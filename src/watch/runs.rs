@@ -1,10 +1,14 @@
-//! What becomes of runs: when the next one starts, when one is told to end, and what its end means.
+//! Runs: when one starts, when it is told to end, and what its end means.
 
-use super::{
-    Effect, Generator, KILL_AFTER, Life, Load, Phase, Reason, Run, RunId, RunResult, STARVATION_RETRY, Time,
-    Waiting, Watch,
-};
-use crate::model::{OnFailure, RunMode, Throttle};
+use std::time::Duration;
+
+use super::state::{Life, Load, Phase, Run, Waiting};
+use super::{Effect, Generator, KILL_AFTER, Reason, RunId, RunResult, Time, Watch};
+use crate::model::{OnFailure, Retry, RunMode, Throttle};
+
+/// The delays of an update that starves. What it needs may be free again soon, or not for long.
+const STARVATION_RETRY: Retry =
+    Retry { attempts: u32::MAX, delay: Duration::from_secs(1), max_delay: Duration::from_secs(30) };
 
 impl Watch {
     pub(super) fn ended(
@@ -25,7 +29,7 @@ impl Watch {
             return;
         }
         let same_definition = ended.definition == self.definition;
-        // A newer update is a better reason to run than the trouble with this one.
+        // A newer update, if there is one, runs in any case.
         let newest = ended.number == self.accepted;
         match end {
             RunResult::Interrupted => self.interrupted = Some(update.event),
@@ -43,7 +47,7 @@ impl Watch {
                     self.succeeded = ended.number;
                     self.applied_size = Some(update.content.amount());
                 }
-                // Else it says nothing about the definition that there is now.
+                // The result of another definition says nothing about this one.
                 if same_definition {
                     self.failures = 0;
                     self.applied = if newest { Some(update.version) } else { self.applied };
@@ -54,7 +58,7 @@ impl Watch {
         }
     }
 
-    pub(super) fn failed(
+    fn failed(
         &mut self,
         ended: Run,
         newest: bool,
@@ -62,7 +66,7 @@ impl Watch {
         generator: &mut Generator,
         effects: &mut Vec<Effect>,
     ) {
-        // Counted on from what the ledger has, which may be anything.
+        // The count starts from the ledger's, which may be any number.
         self.failures = self.failures.saturating_add(1);
         let failures = ended.failures + 1;
         match self.policy.retry {
@@ -80,13 +84,13 @@ impl Watch {
         }
     }
 
-    pub(super) fn try_again(&mut self, run: Run, not_before: Time) {
+    fn try_again(&mut self, run: Run, not_before: Time) {
         let Run { update: Some(update), number, failures, starved, since, .. } = run else { return };
         let place = self.waiting.partition_point(|waiting| waiting.number < number);
         self.waiting.insert(place, Waiting { update, number, failures, starved, not_before, since });
     }
 
-    pub(super) fn abandon_update(&mut self, failures: u32, effects: &mut Vec<Effect>) {
+    fn abandon_update(&mut self, failures: u32, effects: &mut Vec<Effect>) {
         self.stopped = self.policy.on_failure == OnFailure::Stop;
         effects.push(Effect::GaveUp { failures, stopped: self.stopped });
         if self.stopped {
@@ -126,7 +130,7 @@ impl Watch {
             && self.start_due().is_some_and(|due| due <= now)
             && let Some(Waiting { update, number, failures, starved, since, .. }) = self.waiting.pop_front()
         {
-            // What was put off must not run after what came later: the last content has to be the last that ran.
+            // It must not run after a newer one, because the last content must be the last that ran.
             if starved > 0
                 && self.runs.iter().map(|run| run.number).chain([self.ran]).any(|other| other > number)
             {
@@ -152,13 +156,18 @@ impl Watch {
         }
     }
 
-    /// When the oldest waiting update may start as far as time is concerned.
-    pub(super) fn start_due(&self) -> Option<Time> {
+    /// Returns when the next update starts, if it waits only for a time.
+    pub fn next_start(&self) -> Option<Time> {
+        if self.may_start() { self.start_due() } else { None }
+    }
+
+    /// Returns when the oldest waiting update is due.
+    fn start_due(&self) -> Option<Time> {
         self.waiting.front().map(|waiting| waiting.not_before.max(self.throttled_until()))
     }
 
-    /// When `debounce` and `min_interval` let an update start. [`Time::ZERO`] without them.
-    pub(super) fn throttled_until(&self) -> Time {
+    /// Returns when `debounce` and `min_interval` let an update start. Without them, it is [`Time::ZERO`].
+    fn throttled_until(&self) -> Time {
         let Throttle { debounce, min_interval, .. } = self.policy.throttle;
         let calm = (!debounce.is_zero()).then(|| self.accepted_at + debounce);
         let started = self.started_at.filter(|_| !min_interval.is_zero());
@@ -166,28 +175,19 @@ impl Watch {
         calm.max(rested).unwrap_or_default()
     }
 
-    pub(super) fn may_start(&self) -> bool {
+    fn may_start(&self) -> bool {
         let limit = match self.policy.run_mode {
             RunMode::Queue | RunMode::Discard => 1,
-            RunMode::Parallel => self.policy.max_parallel,
+            RunMode::Parallel => self.policy.max_parallel as usize,
         };
         self.life == Life::Active
             && !self.stopped
             && !self.paused
-            // What waits from before a redefinition or a trigger waits on, so that it merges with the content to come.
+            // After a redefinition or a trigger, an older update waits for the content that is to come, so
+            // that both make one run.
             && self.load == Load::No
             && self.interrupted.is_none()
             && self.runs.len() < limit
             && self.runs.iter().all(|run| run.definition == self.definition)
-    }
-}
-
-impl Phase {
-    pub(super) fn deadline(self) -> Option<Time> {
-        match self {
-            Phase::Running { until, .. } => until,
-            Phase::Terminated { kill_at } => Some(kill_at),
-            Phase::Killed => None,
-        }
     }
 }

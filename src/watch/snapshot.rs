@@ -1,9 +1,9 @@
-//! What of a watch must outlive the daemon, and what a new one goes by.
+//! What the next daemon needs to know of a watch.
 
 use super::Event;
-use crate::model::{State, Version};
+use crate::model::{Facet, State, Version};
 
-/// The last that a store said of a node, as far as a watch has taken it in.
+/// The last state of a node that a watch knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     Absent,
@@ -18,50 +18,55 @@ impl Seen {
         }
     }
 
-    /// What kind of change leads from here to `version`, if any does.
-    pub fn change(self, version: Version, on_children: bool) -> Option<Event> {
+    /// Returns the event that leads from here to `version`, or `None` if that is the same state.
+    pub fn change(self, version: Version, facet: Facet) -> Option<Event> {
         match self {
             Seen::Absent => Some(Event::Created),
             Seen::Present(old) if old.is_same_state(version) => None,
             Seen::Present(old) if old.incarnation != version.incarnation => Some(Event::Created),
-            Seen::Present(_) if on_children => Some(Event::Children),
-            Seen::Present(_) => Some(Event::Changed),
+            Seen::Present(_) => Some(match facet {
+                Facet::Data | Facet::Tree => Event::Changed,
+                Facet::Children => Event::Children,
+            }),
         }
     }
 }
 
-/// What of a watch must outlive the daemon.
+/// What the ledger keeps of a watch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// `None` until the store's first word.
+    /// `None` until the store's first report.
     pub seen: Option<Seen>,
-    /// Why an update is to be run that has not come to its end: it waits, runs, or was interrupted.
+    /// The event of the newest update that is not done: it waits, runs, is held, or was interrupted.
     pub pending: Option<Event>,
-    /// What the action succeeded with last, in the present definition.
+    /// What the action last succeeded with, under the present definition.
     pub applied: Option<Version>,
-    /// What DISCARD ignored last, in the present definition.
+    /// What DISCARD last ignored, under the present definition.
     pub discarded: Option<Version>,
-    /// What a guard holds, in the present definition. It is owed.
+    /// What a guard holds, under the present definition.
     pub held: Option<Version>,
-    /// The newest that a guard or an operator let through, in the present definition: it is not judged again.
+    /// The newest version that a guard or an operator let pass, under the present definition. It is not
+    /// judged again.
     pub admitted: Option<Version>,
-    /// The [amount](crate::model::Content::amount) of what the action succeeded with last, in whichever definition: what guards compare with.
+    /// The [amount](crate::model::Content::amount) of what the action last succeeded with, under any
+    /// definition. Guards compare with it.
     pub applied_size: Option<u64>,
-    /// How many runs failed in a row.
+    /// The number of runs that failed in a row.
     pub failures: u32,
-    /// After a failure with [`OnFailure::Stop`], until the definition changes or an operator triggers it.
+    /// Whether a failure stopped the watch (`on_failure: STOP`), until the definition changes or an operator
+    /// triggers it.
     pub stopped: bool,
-    /// By an operator, until one resumes it, whatever becomes of the definition.
+    /// Whether an operator paused the watch, until one resumes it. A new definition does not change this.
     pub paused: bool,
 }
 
 impl Snapshot {
-    /// Whether the last run failed, or a failure before it has stopped the watch.
+    /// Whether the last run failed, or an earlier failure stopped the watch.
     pub fn is_failing(&self) -> bool {
         self.failures > 0 || self.stopped
     }
 
-    /// With each of its versions as `map` has it.
+    /// Applies `map` to each version.
     pub fn map_versions(self, map: impl Fn(Version) -> Version) -> Self {
         let seen = self.seen.map(|seen| match seen {
             Seen::Absent => Seen::Absent,
@@ -72,8 +77,8 @@ impl Snapshot {
         Self { seen, applied, discarded, held, admitted, ..self }
     }
 
-    /// What stays of it under another definition that watches the same: it has not failed yet, nor succeeded, and what
-    /// was held or let through is judged anew.
+    /// Returns what stays under another definition with the same subject. That definition has neither failed
+    /// nor succeeded yet, and judges everything again.
     pub fn redefined(self) -> Self {
         let undone = Self { applied: None, discarded: None, held: None, admitted: None, ..self };
         Self { failures: 0, stopped: false, ..undone }
@@ -84,13 +89,13 @@ impl Snapshot {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
     pub record: Option<Record>,
-    /// Why a run of this node was started whose end nobody saw. The record may be older than the run.
+    /// The event of a run whose end nobody saw. The record may be older than the run.
     pub interrupted: Option<Event>,
-    /// There may have been a record that was lost, or a newer one.
+    /// Whether there may have been a record, or a newer one, that was lost.
     pub record_lost: bool,
 }
 
-/// The standing that was recorded last, and whether the definition is still the one that it was recorded of.
+/// The last recorded snapshot, and whether subject and definition are still those that it was recorded for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     pub snapshot: Snapshot,
@@ -99,7 +104,7 @@ pub struct Record {
 }
 
 impl Recovery {
-    /// Where the watch stands for the new daemon: in doubt, something is owed.
+    /// Returns the snapshot that the new daemon starts from. In doubt, an update must run again.
     pub fn snapshot(self) -> Snapshot {
         let snapshot = match self.record {
             Some(Record { snapshot, same_subject: true, same_definition: true }) => snapshot,
@@ -109,7 +114,7 @@ impl Recovery {
             }
             None => Snapshot::default(),
         };
-        // It may have been seen, and have changed since.
+        // The lost record may have said that the node was seen, and it may have changed since.
         let doubt = (self.record_lost && snapshot.seen.is_none()).then_some(Event::Load);
         Snapshot { pending: snapshot.pending.or(self.interrupted).or(doubt), ..snapshot }
     }

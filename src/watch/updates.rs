@@ -1,10 +1,11 @@
-//! What becomes of what the store says: whether it is an update, and where it waits.
+//! Updates: whether a report of the store is one, and where it waits.
 
-use super::{Effect, Event, Generator, Life, Load, MAX_WAITING, Run, Seen, Time, Update, Waiting, Watch};
+use super::state::{Life, Load, Run, Waiting};
+use super::{Effect, Event, Generator, MAX_WAITING, Seen, Time, Update, Watch};
 use crate::model::{RunMode, State, Version};
 
 impl Watch {
-    /// Turns a state into the update it is, if it is one.
+    /// Returns the update that a state means, if it means one.
     pub(super) fn observe(&mut self, state: State) -> Option<Update> {
         match self.life {
             Life::Active => {}
@@ -25,7 +26,9 @@ impl Watch {
             Load::Due => Event::Load,
             Load::DueIfNew if pending.is_none() && self.is_done_with(version) => return None,
             Load::DueIfNew => Event::Load,
-            Load::No => match (self.change(before, version), pending) {
+            // Without `before`, the watch was loaded without `run_on_load`, and what existed before is no
+            // update.
+            Load::No => match (before.and_then(|before| before.change(version, content.facet())), pending) {
                 (_, Some(asked @ (Event::Load | Event::Trigger))) => asked,
                 (Some(event), _) | (None, Some(event)) => event,
                 (None, None) => return None,
@@ -34,23 +37,17 @@ impl Watch {
         Some(Update { event, version, content })
     }
 
-    /// Whether nothing is left to do about this version, as far as is known of it.
-    pub(super) fn is_done_with(&self, version: Version) -> bool {
+    /// Whether this version is known to be applied or ignored.
+    fn is_done_with(&self, version: Version) -> bool {
         [self.applied, self.discarded].into_iter().flatten().any(|done| done.is_same_state(version))
     }
 
-    /// What kind of change leads to `version`, if any does.
-    pub(super) fn change(&self, before: Option<Seen>, version: Version) -> Option<Event> {
-        // Loaded without `run_on_load`: what was there before is no update.
-        before?.change(version, self.policy.on_children)
-    }
-
-    /// Decides whether an update is to be run.
+    /// Returns the update if it may run.
     pub(super) fn admit(&mut self, update: Update, effects: &mut Vec<Effect>) -> Option<Update> {
         let asked = matches!(update.event, Event::Load | Event::Trigger);
         if self.policy.run_mode == RunMode::Discard && self.is_busy() && !self.paused && !asked {
             self.discarded = Some(update.version);
-            // What is held is not there any more.
+            // The held content is no longer there.
             (self.held, self.forced) = (None, None);
             effects.push(Effect::Discarded { version: update.version });
             return None;
@@ -58,7 +55,7 @@ impl Watch {
         self.check_guard(update, effects)
     }
 
-    /// Decides where an update that is to be run waits; whether it starts at once is [`Self::start_waiting`]'s business.
+    /// Puts an update among the waiting ones. [`Self::start_waiting`] starts it, perhaps at once.
     pub(super) fn accept(
         &mut self,
         update: Update,
@@ -68,10 +65,10 @@ impl Watch {
     ) {
         self.accepted += 1;
         self.accepted_at = now;
-        // What failed and waits to be tried again is out of date now.
+        // An update that failed and waits for its retry is out of date now.
         self.waiting.retain(|waiting| waiting.failures == 0);
         let not_before = match update.event {
-            // Somebody waits for it, on this host alone.
+            // An operator waits for it, on this host only.
             Event::Trigger => now,
             Event::Load | Event::Created | Event::Changed | Event::Children => {
                 now + generator.jitter(self.policy.throttle.splay)
@@ -94,16 +91,17 @@ impl Watch {
         }
     }
 
-    /// Whether the action runs, as DISCARD means it: what waits to start is no reason to ignore anything, it takes
-    /// the newer content. Nor is a run of another definition, or of a former daemon, which something must follow.
-    pub(super) fn is_busy(&self) -> bool {
+    /// Whether DISCARD ignores an update now. It does so only for a running action, and not for an update
+    /// that waits, which takes the newer content. A run of another definition or of a former daemon does not
+    /// count, because another run must follow it.
+    fn is_busy(&self) -> bool {
         let ours = |run: &Run| run.definition == self.definition && run.update.is_some();
         self.runs.iter().any(ours) && self.waiting.is_empty()
     }
 
-    pub(super) fn replace_waiting(&mut self, mut newer: Waiting) {
+    fn replace_waiting(&mut self, mut newer: Waiting) {
         if let Some(older) = self.waiting.pop_back() {
-            // It waits no longer than the one it replaces, or a busy node would put it off for ever.
+            // It waits no longer than the one that it replaces, or a busy node would put it off for ever.
             if newer.update.event != Event::Trigger {
                 newer.not_before = older.not_before;
                 newer.since = older.since.max(self.accepted_at);
@@ -112,5 +110,15 @@ impl Watch {
         }
         self.waiting.clear();
         self.waiting.push_back(newer);
+    }
+
+    pub(super) fn supersede(&mut self, effects: &mut Vec<Effect>) {
+        self.superseded += 1;
+        effects.push(Effect::Superseded { total: self.superseded });
+    }
+
+    pub(super) fn keep_newest(&mut self) {
+        let excess = self.waiting.len().saturating_sub(1);
+        self.waiting.drain(..excess);
     }
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use twitcher::config::evaluate::{Evaluation, Evaluator};
-use twitcher::config::script::Request;
+use twitcher::config::request::Request;
 use twitcher::model::Facts;
 
 use super::{DEADLINE, TWITCHER, watch};

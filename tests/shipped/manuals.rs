@@ -5,8 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use twitcher::config::vocabulary::{
+    CONSTANTS, Constant, FUNCTIONS, GUARD_KEYS, KEYS, Key, RETRY_KEYS, Scope, signals,
+};
 use twitcher::model::Resource;
 use twitcher::watch::{Condition, Event};
 
@@ -222,11 +224,6 @@ fn set<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
     names.into_iter().collect()
 }
 
-/// The quoted strings in a part of a source.
-fn quoted(source: &str) -> impl Iterator<Item = &str> {
-    source.split('"').skip(1).step_by(2)
-}
-
 /// The string that starts with each occurrence of `before`, up to its closing quote.
 fn named_after<'a>(source: &'a str, before: &str) -> BTreeSet<&'a str> {
     set(source.split(before).skip(1).filter_map(|rest| rest.split('"').next()))
@@ -243,55 +240,50 @@ fn assert_complete(key: &str, entry: &str, language: &str, shown: &str) {
     assert!(shows, "{key}: no example has {shown:?}");
 }
 
-/// The tables of keys in the sources, by the key whose map they describe. In `register.rs` `KEYS` has the
-/// keys of a watch (by the empty name) and `RETRY_KEYS` those of `retry`. In the files below `register`,
-/// `KEYS` has the keys of the map after which the file is named.
-fn keys_of_watches() -> BTreeMap<String, BTreeSet<String>> {
-    let beside = fs::read_dir(here("src/config/register")).unwrap().map(|entry| entry.unwrap().path());
-    let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
-    let named = beside.map(|path| (stem(&path), fs::read_to_string(path).unwrap()));
-    let sources = named.chain([(String::new(), read("src/config/register.rs"))]);
-    let mut tables = BTreeMap::new();
-    for (file, source) in sources {
-        for constant in source.split("\nconst ").skip(1) {
-            let Some((name, rest)) = constant.split_once("KEYS: [&str; ") else { continue };
-            let map = if name.is_empty() { file.clone() } else { name.trim_end_matches('_').to_lowercase() };
-            let keys = quoted(rest.split("];").next().unwrap()).map(str::to_owned).collect();
-            assert!(tables.insert(map, keys).is_none(), "two tables for one key");
-        }
-    }
-    tables
+/// The rows of the tables in a text, without their heads.
+fn table(text: &str) -> BTreeSet<String> {
+    text.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect()
+}
+
+/// The rows for the keys of a map within a watch.
+fn rows_of<T>(keys: &[Key<T>]) -> BTreeSet<String> {
+    let row = |key: &Key<T>| format!("| `{}` | {} | {} | {} |", key.name, key.kind, key.default, key.meaning);
+    keys.iter().map(row).collect()
 }
 
 #[test]
 fn every_key_of_a_watch_has_an_entry_with_default_and_example() {
     let manual = read(CONFIGS);
     let entries = entries(section(&manual, "KEYS"));
-    let keys = keys_of_watches();
-    assert!(keys[""].len() >= 25, "{keys:?}");
-    assert_eq!(set(entries.keys().copied()), set(keys[""].iter().map(String::as_str)));
-    for (key, entry) in &entries {
-        assert_complete(key, entry, "rhai", &format!("{key}: "));
+    assert!(KEYS.len() >= 25);
+    assert_eq!(set(entries.keys().copied()), set(KEYS.iter().map(|key| key.name)));
+    for Key { name, kind, default, .. } in &KEYS {
+        let entry = entries[name];
+        assert_complete(name, entry, "rhai", &format!("{name}: "));
+        let said = entry.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.starts_with(&format!("*{kind}*, {default}")), "{name}: not {kind}, {default}: {said}");
     }
-    for (key, inner) in keys.iter().filter(|(key, _)| !key.is_empty()) {
-        assert_eq!(rows(entries[key.as_str()]), set(inner.iter().map(String::as_str)), "{key}");
-    }
+    assert_eq!(table(entries["retry"]), rows_of(&RETRY_KEYS));
+    assert_eq!(table(entries["guard"]), rows_of(&GUARD_KEYS));
     assert_eq!(rows(entries["rlimits"]), set(Resource::ALL.map(Resource::name)));
 }
 
 #[test]
 fn every_function_and_constant_has_an_entry() {
     let manual = read(CONFIGS);
-    let sources =
-        ["config/script", "act/library", "config/facts"].map(|name| read(&format!("src/{name}.rs")));
-    let mut functions: BTreeSet<_> =
+    let sources = ["config/script", "config/facts", "act/library"];
+    let sources = sources.map(|name| read(&format!("src/{name}.rs")));
+    let mut registered: BTreeSet<_> =
         sources.iter().flat_map(|source| named_after(source, "register_fn(\"")).collect();
-    functions.retain(|name| name.starts_with(char::is_alphabetic));
-    assert!(functions.len() >= 8, "{functions:?}");
-    // Functions of the language that mean something else in configs or function actions.
-    functions.extend(["Fn", "import", "print", "debug"]);
-    let mut documented = BTreeSet::new();
-    for part in ["FUNCTIONS OF CONFIGS", "FUNCTION ACTIONS"] {
+    registered.retain(|name| name.starts_with(char::is_alphabetic));
+    assert!(registered.len() >= 8, "{registered:?}");
+    // These are part of the language, and different in a config or a function action.
+    registered.extend(["Fn", "import", "print", "debug"]);
+    assert_eq!(set(FUNCTIONS.iter().map(|function| function.name)), registered);
+    let scopes: [(_, &[Scope]); 2] =
+        [("FUNCTIONS OF CONFIGS", &[Scope::Config, Scope::Both]), ("FUNCTION ACTIONS", &[Scope::Action])];
+    for (part, scopes) in scopes {
+        let mut documented = BTreeSet::new();
         for (heading, entry) in entries(section(&manual, part)) {
             if heading.starts_with(|c: char| c.is_uppercase()) && !heading.contains('(') {
                 continue;
@@ -299,15 +291,16 @@ fn every_function_and_constant_has_an_entry() {
             assert!(entry.contains("```rhai\n"), "{heading}: no example");
             documented.extend(heading.split("), ").filter_map(|call| call.split(['(', ' ']).next()));
         }
+        let functions = FUNCTIONS.iter().filter(|function| scopes.contains(&function.scope));
+        assert_eq!(documented, set(functions.map(|function| function.name)), "{part}");
     }
-    assert_eq!(documented, functions);
 
     let constants = section(&manual, "CONSTANTS");
-    let named = named_after(&sources[0], "set_var(\"");
-    assert!(named.len() >= 9, "{named:?}");
-    assert_eq!(rows(constants), named);
-    let signals = set(constants.split('`').filter(|word| word.starts_with("SIG")));
-    assert!(signals.is_superset(&set(Signal::iterator().map(Signal::as_str))), "{signals:?}");
+    assert!(CONSTANTS.len() >= 9);
+    let row = |it: &Constant| format!("| `{}` | `{}` | {} |", it.name, it.key, it.meaning);
+    assert_eq!(table(constants), CONSTANTS.iter().map(row).collect());
+    let documented = set(constants.split('`').filter(|word| word.starts_with("SIG")));
+    assert!(documented.is_superset(&set(signals().map(|(name, _)| name))), "{documented:?}");
 }
 
 #[test]

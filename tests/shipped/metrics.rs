@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use twitcher::ledger::RunOutcome;
 use twitcher::metrics::{Gauges, Metrics, WatchCounts};
-use twitcher::model::WatchKey;
-use twitcher::watch::{Condition, Policy, Snapshot, Watch};
+use twitcher::model::{Policy, WatchKey};
+use twitcher::watch::{Condition, Snapshot, Watch};
 
 use super::{command, here};
 

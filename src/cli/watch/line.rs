@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::model::{Content, Facet, State, Subject};
+use crate::model::{Content, State, Subject};
 use crate::text::{Timestamp, printable};
 use crate::watch::Seen;
 
@@ -51,7 +51,7 @@ impl Follower {
             State::Absent => return Some(EventLine::new(subject, "absent", now)),
             State::Present { version, content } => (*version, content),
         };
-        let change = before.and_then(|before| before.change(version, subject.facet == Facet::Children));
+        let change = before.and_then(|before| before.change(version, subject.facet));
         let event = match change {
             Some(change) => change.as_str(),
             None if before.is_none() || recovered => "present",
@@ -146,7 +146,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::model::{NodePath, Version};
+    use crate::model::{Facet, NodePath, Version};
 
     const EPOCH: Timestamp = Timestamp(SystemTime::UNIX_EPOCH);
 

@@ -1,9 +1,9 @@
 //! What is held, and for how long.
 
 use super::*;
-use crate::model::{Share, Tree};
+use crate::model::{Guard, Share};
 
-const FREE: Guard = QUEUE.guard;
+const FREE: Guard = Policy::DEFAULT.guard;
 
 /// Not of a load.
 const BEFORE: Snapshot = Snapshot {
@@ -79,62 +79,6 @@ impl Bench {
         assert_eq!(bench.end(1), []);
         assert_eq!(bench.condition(), Condition::Idle);
         bench
-    }
-}
-
-#[test]
-fn what_is_suspicious() {
-    let share = |percent| Share::of_percent(percent).unwrap();
-    let shrink = |percent| Guard { max_shrink: Some(share(percent)), ..FREE };
-    let limit = |bytes| Guard { max_data: Some(bytes), ..FREE };
-    let shrunk = |amount, applied_size, percent| {
-        Some(HoldReason::Shrunk { amount, applied_size, limit: share(percent) })
-    };
-    let too_much = |bytes, limit| Some(HoldReason::TooMuch { bytes, limit });
-    for (guard, size, applied_size, expected) in [
-        (FREE, 0, Some(1000), None),
-        (limit(0), 0, None, None),
-        (limit(0), 1, None, too_much(1, 0)),
-        (limit(10), 10, None, None),
-        (limit(10), 11, None, too_much(11, 10)),
-        (not_empty(), 0, None, Some(HoldReason::Empty)),
-        (not_empty(), 1, None, None),
-        (shrink(50.0), 0, None, None),
-        (shrink(50.0), 0, Some(0), None),
-        (shrink(50.0), 1, Some(0), None),
-        (shrink(50.0), 100, Some(100), None),
-        (shrink(50.0), 50, Some(100), None),
-        (shrink(50.0), 49, Some(100), shrunk(49, 100, 50.0)),
-        (shrink(50.0), 1000, Some(100), None),
-        (shrink(0.0), 100, Some(100), None),
-        (shrink(0.0), 99, Some(100), shrunk(99, 100, 0.0)),
-        (shrink(12.5), 7, Some(8), None),
-        (shrink(12.4), 7, Some(8), shrunk(7, 8, 12.4)),
-        (shrink(100.0), 0, Some(100), None),
-        // As large as can be, without a product that wraps.
-        (shrink(50.0), 10, Some(u64::MAX), shrunk(10, u64::MAX, 50.0)),
-        (Guard { not_empty: true, ..shrink(50.0) }, 0, Some(100), Some(HoldReason::Empty)),
-        (Guard { max_data: Some(1), ..shrink(50.0) }, 2, Some(100), too_much(2, 1)),
-    ] {
-        let content = Content::Data(vec![0; size].into());
-        assert_eq!(guard.hold_reason(&content, applied_size), expected, "{guard:?} {size} {applied_size:?}");
-    }
-}
-
-// "children = bytes of the list as the action would get it ... number of children; tree = sum of the data bytes, number of
-// nodes below the watched one"
-#[test]
-fn each_kind_of_content_has_its_own_size() {
-    let names = |names: &[&str]| Content::Children(names.iter().map(|name| name.to_string()).collect());
-    let tree = |nodes: &[(&str, i64)]| Content::Tree(Tree::sample(nodes));
-    for (content, bytes, amount) in [
-        (Content::Data(b"abc".as_slice().into()), 3, 3),
-        (names(&[]), 0, 0),
-        (names(&["a", "\u{fc}b"]), 6, 2),
-        (tree(&[("/t", 12)]), 2, 0),
-        (tree(&[("/t", 12), ("/t/a", 3), ("/t/a/b", 456)]), 6, 2),
-    ] {
-        assert_eq!((content.bytes(), content.amount()), (bytes, amount), "{content:?}");
     }
 }
 
@@ -437,8 +381,8 @@ fn what_was_forced_is_not_held_by_the_next_daemon_whatever_came_of_it() {
             let mut late = bench.reborn(policy.clone(), None);
             assert_eq!(late.sized(3, 0), [empty(3)]);
         };
-        // Before the store has said that it is still there; while it runs, or did when its daemon died; when it was
-        // interrupted; while it waits for its next try.
+        // Before the store has said that it is still there; while it runs, or did when its daemon died; when
+        // it was interrupted; while it waits for its next try.
         runs_next(&bench);
         ran(&bench.sized(2, 0));
         runs_next(&bench);

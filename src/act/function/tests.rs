@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::facts::hostname;
-use crate::config::registered::{RawAction, RawWatch};
-use crate::config::script::Reply;
+use crate::config::registration::{RegisteredAction, Registration};
+use crate::config::request::Reply;
 use crate::model::Facts;
 
 fn request(source: &str, modules: &[(&str, &str)]) -> Request {
@@ -19,7 +19,7 @@ fn facts() -> Facts {
     Facts { hostname: "loaded".into(), variables: variables.into() }
 }
 
-fn load(source: &str, modules: &[(&str, &str)]) -> Vec<RawWatch> {
+fn load(source: &str, modules: &[(&str, &str)]) -> Vec<Registration> {
     match Interpreter::new().evaluate(&request(source, modules)) {
         Reply::Loaded { watches, .. } => watches,
         other => panic!("{source}: {other:?}"),
@@ -87,7 +87,9 @@ fn functions_see_what_they_saw_when_registered() {
         ("exit", "RegisterWatch(#{znode: `/a`, action: |e| exit(4)})", 0, 4),
         (
             "event",
-            "RegisterWatch(#{znode: `/a`, action: |e| if e.text == `one\u{fffd}` && e.data.len == 4 && e.znode == `/a` && e.children == [] && e.event == `changed` && e.watch == `w` { e.version } else { 1 }})",
+            "RegisterWatch(#{znode: `/a`, action: |e| if e.text == `one\u{fffd}` && e.data.len == 4 && \
+             e.znode == `/a` && e.children == [] && e.event == `changed` && e.watch == `w` \
+             { e.version } else { 1 }})",
             0,
             7,
         ),
@@ -115,7 +117,8 @@ fn functions_see_what_they_saw_when_registered() {
         ),
         (
             "from a function",
-            "fn reg(n) { RegisterWatch(#{znode: `/a`, action: |e| n + two()}) } fn two() { 2 } reg(3); reg(4);",
+            "fn reg(n) { RegisterWatch(#{znode: `/a`, action: |e| n + two()}) } fn two() { 2 } \
+             reg(3); reg(4);",
             1,
             6,
         ),
@@ -134,7 +137,8 @@ fn functions_see_what_they_saw_when_registered() {
         ),
         (
             "module in a function",
-            "import `m` as m; fn act(e) { help() } fn help() { m::helper() } RegisterWatch(#{znode: `/a`, action: Fn(`act`)})",
+            "import `m` as m; fn act(e) { help() } fn help() { m::helper() } \
+             RegisterWatch(#{znode: `/a`, action: Fn(`act`)})",
             0,
             5,
         ),
@@ -161,11 +165,13 @@ fn functions_see_what_they_saw_when_registered() {
 #[test]
 fn a_function_has_the_facts_as_loaded_and_in_its_body_those_of_its_process() {
     let as_loaded = "let site = env(`SITE`); let none = env(`NONE`); let host = hostname(); \
-        RegisterWatch(#{znode: `/a`, action: |e| if [site, none, host] == [`berlin`, (), `loaded`] { 0 } else { 1 }})";
+        RegisterWatch(#{znode: `/a`, action: |e| \
+            if [site, none, host] == [`berlin`, (), `loaded`] { 0 } else { 1 }})";
     assert_eq!(run(as_loaded, &[], 0), Ok(0));
     let in_body = format!(
         "RegisterWatch(#{{znode: `/a`, action: |e| \
-         if hostname() == `{}` && env(`CARGO_PKG_NAME`) == `twitcher` && env(`NO_SUCH`, 7) == 7 {{ 0 }} else {{ 1 }}}})",
+         if hostname() == `{}` && env(`CARGO_PKG_NAME`) == `twitcher` && env(`NO_SUCH`, 7) == 7 \
+         {{ 0 }} else {{ 1 }}}})",
         hostname()
     );
     assert_eq!(run(&in_body, &[], 0), Ok(0));
@@ -189,7 +195,8 @@ fn a_function_of_a_tree_watch_is_given_the_nodes_that_changed() {
         ("nothing", "let c = e.changes[2]; c.version == () && c.size == () && c.text == () && c.data == ()"),
     ] {
         let source = format!(
-            "RegisterWatch(#{{znode: `/a`, action: |e| {{ let ok = {{ {condition} }}; if ok {{ 0 }} else {{ 1 }} }}}})"
+            "RegisterWatch(#{{znode: `/a`, action: |e| {{ \
+             let ok = {{ {condition} }}; if ok {{ 0 }} else {{ 1 }} }}}})"
         );
         assert_eq!(run_with(&source, &[], 0, Payload::Changes(changes.clone())), Ok(0), "{what}");
     }
@@ -226,7 +233,8 @@ fn functions_have_the_library() {
     for body in [
         "write_file(F, `x\ny`); if read_file(F) == `x\ny` { 0 } else { 1 }",
         "write_file(F, e.data); run([`wc`, `-c`, F]).stdout.index_of(`4`)",
-        "let r = run(`echo out; echo err >&2; exit 3`); if r.stdout == `out\n` && r.stderr == `err\n` { r.code - 3 } else { 1 }",
+        "let r = run(`echo out; echo err >&2; exit 3`); \
+         if r.stdout == `out\n` && r.stderr == `err\n` { r.code - 3 } else { 1 }",
         "run(`kill -9 $$`).code - 137",
         "let v = parse_json(`{\"a\": [1, null, 2.5]}`); if v.a[0] == 1 && v.a[1] == () { 0 } else { 1 }",
         "if parse_json(`[1]`) == [1] { 0 } else { 1 }",
@@ -245,8 +253,8 @@ fn functions_have_the_library() {
 
 fn fingerprint(source: &str, modules: &[(&str, &str)], index: usize) -> String {
     match &load(source, modules)[index].action {
-        RawAction::Function { fingerprint, .. } => fingerprint.clone(),
-        RawAction::Command(words) => panic!("{words:?}"),
+        RegisteredAction::Function { fingerprint, .. } => fingerprint.clone(),
+        RegisteredAction::Command(words) => panic!("{words:?}"),
     }
 }
 

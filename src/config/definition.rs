@@ -1,0 +1,218 @@
+//! The hash of a watch's definition, by which a new daemon knows whether the definition changed while none
+//! ran.
+
+use super::vocabulary::Value;
+use crate::model::{
+    Action, Credentials, ExecContext, Guard, Identity, Output, Policy, Retry, Subject, Throttle, WatchSpec,
+};
+use crate::text::StableHash;
+
+impl WatchSpec {
+    /// Returns the hash of the definition. It is the same in every daemon and every release, because the
+    /// ledger keeps it and a watch with `run_on_load: CHANGED` runs when it changes.
+    pub fn definition_hash(&self) -> u64 {
+        let mut hash = StableHash::default();
+        hash.add(&canonical(self));
+        hash.fold()
+    }
+}
+
+/// Returns the text that is hashed. Its names and their order are those of release 2.0.0, whatever the code
+/// calls them today. A key that is new since then must be appended, and only if its value is not the default,
+/// so that the text of other definitions stays the same.
+fn canonical(spec: &WatchSpec) -> String {
+    // These are destructured, so that a new field cannot be forgotten.
+    let WatchSpec { id: _, store, subject, action, pipe_stdin, identity, policy, exec_context } = spec;
+    let Subject { path, facet } = subject;
+    let Identity { user, home, shell, uid, gid, change } = &**identity;
+    let Policy {
+        run_mode,
+        run_on_load,
+        notify_signal,
+        timeout,
+        max_parallel,
+        retry,
+        on_failure,
+        throttle: Throttle { debounce, min_interval, splay },
+        guard: Guard { max_data, not_empty, max_shrink },
+    } = policy;
+    let ExecContext { variables, cwd, umask, nice, limits, no_new_privs, output } = &**exec_context;
+
+    let facet = Value::Facet(*facet).stable_name();
+    let action = match action {
+        Action::Command(words) => format!("Command({words:?})"),
+        Action::Function { fingerprint, .. } => format!("Function({fingerprint:?})"),
+    };
+    let run_on_load = Value::RunOnLoad(*run_on_load).stable_name();
+    let run_mode = Value::RunMode(*run_mode).stable_name();
+    let change = option(change.as_ref().map(|Credentials { uid, gid, groups }| {
+        format!("Credentials {{ uid: {uid}, gid: {gid}, groups: {groups:?} }}")
+    }));
+    let retry = option(retry.as_ref().map(|Retry { attempts, delay, max_delay }| {
+        format!("Retry {{ attempts: {attempts}, delay: {delay:?}, max_delay: {max_delay:?} }}")
+    }));
+    let on_failure = Value::OnFailure(*on_failure).stable_name();
+    let max_shrink = option(max_shrink.map(|share| format!("Share({})", share.millionths())));
+    let limits: Vec<String> =
+        limits.iter().map(|(resource, value)| format!("{}: {value}", title_case(resource.name()))).collect();
+    let limits = limits.join(", ");
+    let output = match output {
+        Output::Log => "Log".to_owned(),
+        Output::Discard => "Discard".to_owned(),
+        Output::File(path) => format!("File({path:?})"),
+    };
+
+    let (store, path) = (store.as_str(), path.as_str());
+    format!(
+        "Definition {{ store: StoreName({store:?}), \
+         subject: Subject {{ path: NodePath({path:?}), facet: {facet} }}, \
+         action: {action}, pipe_stdin: {pipe_stdin}, run_on_load: {run_on_load}, run_mode: {run_mode}, \
+         identity: Identity {{ user: {user:?}, home: {home:?}, shell: {shell:?}, \
+         uid: {uid}, gid: {gid}, change: {change} }}, \
+         notify_signal: {notify_signal:?}, timeout: {timeout:?}, max_parallel: {max_parallel}, \
+         retry: {retry}, on_failure: {on_failure}, \
+         throttle: Throttle {{ debounce: {debounce:?}, min_interval: {min_interval:?}, splay: {splay:?} }}, \
+         guard: Guard {{ max_data: {max_data:?}, not_empty: {not_empty}, max_shrink: {max_shrink} }}, \
+         surroundings: Surroundings {{ variables: {variables:?}, cwd: {cwd:?}, umask: {umask}, \
+         nice: {nice:?}, limits: {{{limits}}}, no_new_privs: {no_new_privs}, output: {output} }} }}"
+    )
+}
+
+/// `Some(text)` or `None`.
+fn option(text: Option<String>) -> String {
+    text.map_or_else(|| "None".to_owned(), |text| format!("Some({text})"))
+}
+
+/// `Nofile` for `nofile`.
+fn title_case(name: &str) -> String {
+    let (first, rest) = name.split_at(1);
+    format!("{}{rest}", first.to_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{
+        Facet, Facts, NodePath, OnFailure, Program, Resource, RunMode, RunOnLoad, Share, StoreName,
+        UNLIMITED, WatchKey,
+    };
+
+    fn identity(user: &str, uid: u32, gid: u32, groups: Option<&[u32]>) -> Arc<Identity> {
+        let change = groups.map(|groups| Credentials { uid, gid, groups: groups.to_vec() });
+        let (home, shell) = ("/".into(), "/bin/sh".into());
+        Arc::new(Identity { user: user.into(), home, shell, uid, gid, change })
+    }
+
+    fn subject(path: &str, facet: Facet) -> Subject {
+        Subject { path: NodePath::parse(path).unwrap(), facet }
+    }
+
+    fn command(words: &[&str]) -> Action {
+        Action::Command(words.iter().map(|word| (*word).to_owned()).collect())
+    }
+
+    fn plain() -> WatchSpec {
+        WatchSpec {
+            id: WatchKey { file: "a.twc".into(), description: "a".into() },
+            store: StoreName::default(),
+            subject: subject("/git/head", Facet::Data),
+            action: command(&["/bin/sh", "-c", "cd /srv/app && git pull --ff-only"]),
+            pipe_stdin: true,
+            identity: identity("root", 0, 0, None),
+            policy: Policy::DEFAULT,
+            exec_context: Arc::default(),
+        }
+    }
+
+    /// Definitions that together use every key and every kind of value.
+    fn definitions() -> [(WatchSpec, u64); 4] {
+        let (s, ms) = (Duration::from_secs, Duration::from_millis);
+        let program = Program {
+            path: "/a".into(),
+            name: "a".into(),
+            source: "".into(),
+            modules: [].into(),
+            facts: Facts::default(),
+        };
+        let fingerprint = "0123456789abcdef0123456789abcdef".to_owned();
+        let variables = [("LANG", "C"), ("GREETING", "it's \"n\u{ef}ce\"\n\u{1b}\u{301}\\")];
+        let limits = Resource::ALL.into_iter().zip(0..);
+        let queue = WatchSpec {
+            store: StoreName::parse("eu-west_1").unwrap(),
+            subject: subject("/h\u{e4}user/\"x\"/a b", Facet::Children),
+            action: Action::Function { program: Arc::new(program), index: 3, fingerprint },
+            pipe_stdin: false,
+            identity: identity("deploy", 1000, 1001, Some(&[1001, 4, 27])),
+            policy: Policy {
+                run_on_load: RunOnLoad::Changed,
+                notify_signal: Some(10),
+                timeout: Some(ms(1500)),
+                retry: Some(Retry { attempts: 5, delay: s(1), max_delay: s(60) }),
+                on_failure: OnFailure::Stop,
+                throttle: Throttle { debounce: ms(250), min_interval: s(60), splay: s(30) },
+                guard: Guard { max_data: Some(65536), not_empty: true, max_shrink: Share::of_percent(12.5) },
+                ..Policy::DEFAULT
+            },
+            exec_context: Arc::new(ExecContext {
+                variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+                cwd: "/srv/app".into(),
+                umask: 0o027,
+                nice: Some(-5),
+                limits: limits.map(|(it, n)| (it, if n == 1 { UNLIMITED } else { n })).collect(),
+                no_new_privs: true,
+                output: Output::File("/var/log/it's.log".into()),
+            }),
+            ..plain()
+        };
+        let discard = WatchSpec {
+            subject: subject("/", Facet::Tree),
+            action: command(&["true"]),
+            policy: Policy {
+                run_mode: RunMode::Discard,
+                run_on_load: RunOnLoad::Never,
+                timeout: Some(s(31_622_400)),
+                guard: Guard { max_data: Some(0), not_empty: false, max_shrink: Share::of_percent(0.0) },
+                ..Policy::DEFAULT
+            },
+            exec_context: Arc::new(ExecContext {
+                nice: Some(0),
+                output: Output::Discard,
+                ..ExecContext::default()
+            }),
+            ..plain()
+        };
+        let parallel = WatchSpec {
+            action: command(&["a", "", "\t'\""]),
+            identity: identity("0", 65534, 65534, Some(&[])),
+            policy: Policy {
+                run_mode: RunMode::Parallel,
+                max_parallel: 3,
+                timeout: Some(Duration::from_micros(1500)),
+                retry: Some(Retry {
+                    attempts: u32::MAX,
+                    delay: ms(1),
+                    max_delay: Duration::from_nanos(1_000_000_001),
+                }),
+                ..Policy::DEFAULT
+            },
+            ..plain()
+        };
+        [
+            (plain(), 0xf6ec_f64a_d22a_a605),
+            (queue, 0x24aa_837e_1cab_a0ef),
+            (discard, 0xf12c_ee42_bcf8_949d),
+            (parallel, 0x86de_b4d9_5c89_9fe2),
+        ]
+    }
+
+    // The numbers are those that release 2.0.0 wrote into its ledgers.
+    #[test]
+    fn the_hash_of_a_definition_never_changes() {
+        for (spec, expected) in definitions() {
+            assert_eq!(spec.definition_hash(), expected, "{}", canonical(&spec));
+        }
+    }
+}

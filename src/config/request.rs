@@ -1,0 +1,61 @@
+//! What the daemon asks of an evaluator, and what the evaluator replies: a line of JSON each.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::registration::Registration;
+use crate::model::Facts;
+
+/// The module's source, or why it could not be read.
+pub type ModuleSource = Result<Arc<str>, String>;
+
+/// A file to evaluate, with the modules and facts that are known so far.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// The path that errors show.
+    pub path: String,
+    /// The path below the config directory.
+    pub name: Arc<str>,
+    pub source: Arc<str>,
+    /// By path below the config directory.
+    pub modules: BTreeMap<String, ModuleSource>,
+    pub facts: Facts,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    Loaded {
+        watches: Vec<Registration>,
+        warnings: Vec<String>,
+    },
+    Failed {
+        message: String,
+    },
+    TimedOut {
+        message: String,
+    },
+    /// The file imports a module that the request does not have. The daemon adds it and asks again.
+    NeedsModule {
+        path: String,
+    },
+    /// The file reads a variable of the daemon's environment that the request does not have.
+    NeedsVariable {
+        name: String,
+    },
+}
+
+impl Request {
+    /// Returns the path that errors show, and the text, of the file or module `name`. `None`: there is no
+    /// such source.
+    pub fn source(&self, name: &str) -> Option<(String, &str)> {
+        if *name == *self.name {
+            return Some((self.path.clone(), &self.source));
+        }
+        let root = self.path.strip_suffix(&*self.name).unwrap_or("");
+        let source = self.modules.get(name)?.as_ref().ok()?;
+        Some((Path::new(root).join(name).to_string_lossy().into_owned(), source))
+    }
+}

@@ -1,0 +1,305 @@
+//! What keys accept: from values of a script to checked values of Rust.
+//!
+//! An error is the text that follows the key: ` must be true or false, not an int` or `: 20 is not between
+//! -20 and 19`.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use rhai::{Dynamic, Map};
+
+use super::constants::{CONSTANTS, Constant};
+use crate::config::facts::is_variable_name;
+use crate::config::registration::RegisteredAction;
+use crate::model::{Account, NodePath, Output, Resource, RunOnLoad, Share, UNLIMITED};
+use crate::text::suggest;
+
+pub(super) type Checked<T> = Result<T, String>;
+
+/// A year. A longer time is a mistake, such as one in milliseconds.
+pub(super) const MAX_TIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// A shorter time would be rounded to nothing by timers.
+const MIN_TIME: Duration = Duration::from_millis(1);
+
+/// The number of the last real-time signal on Linux.
+pub(super) const MAX_SIGNAL: i32 = 64;
+
+pub(super) const NICE: RangeInclusive<i32> = -20..=19;
+
+/// The permission bits. The kernel ignores all others in a umask.
+pub(super) const MAX_UMASK: u32 = 0o777;
+
+/// A longer description would make log lines unreadable.
+const MAX_DESCRIPTION_BYTES: usize = 256;
+
+/// The kernel refuses longer strings in an environment (`MAX_ARG_STRLEN`: 32 pages with the NUL).
+const MAX_VARIABLE_BYTES: usize = 128 * 1024 - 1;
+
+const LOG: &str = "log";
+const DISCARD: &str = "discard";
+
+/// Describes the type of a value in the words of people who write configs.
+pub(in crate::config) fn type_of(value: &Dynamic) -> String {
+    if let Some(constant) = Constant::of(value) {
+        return constant.name.to_owned();
+    }
+    let type_name = value.type_name();
+    match type_name {
+        _ if value.is::<RegisteredAction>() => "an Exec(...)".into(),
+        "()" => "nothing ()".into(),
+        "string" | "&str" | "alloc::string::String" => "a string".into(),
+        "i64" => "an int".into(),
+        "f64" => "a float".into(),
+        "bool" => "a bool".into(),
+        "map" => "a map".into(),
+        "array" => "an array".into(),
+        "Fn" => "a function".into(),
+        _ => format!("a value of type {}", type_name.rsplit("::").next().unwrap_or(type_name)),
+    }
+}
+
+fn must_be(what: &str, value: &Dynamic) -> String {
+    format!(" must be {what}, not {}", type_of(value))
+}
+
+/// Refuses a NUL character. The kernel ends strings at NUL, so that it would see another string.
+pub(in crate::config) fn no_nul(text: String) -> Checked<String> {
+    if text.contains('\0') { Err(format!(": {text:?} has a NUL character")) } else { Ok(text) }
+}
+
+pub(super) fn boolean(value: &Dynamic) -> Checked<bool> {
+    value.as_bool().map_err(|_| must_be("true or false", value))
+}
+
+pub(super) fn text(value: &Dynamic) -> Checked<String> {
+    let text = value.as_immutable_string_ref().map_err(|_| must_be("a string", value))?;
+    Ok(text.to_string())
+}
+
+fn int(value: &Dynamic) -> Checked<i64> {
+    value.as_int().map_err(|_| must_be("an int", value))
+}
+
+pub(super) fn positive(value: &Dynamic) -> Checked<u32> {
+    let number = int(value)?;
+    let positive = u32::try_from(number).ok().filter(|number| *number >= 1);
+    positive.ok_or_else(|| format!(": {number} is less than 1 or absurd"))
+}
+
+/// Returns an int or a float as a float.
+fn number(value: &Dynamic) -> Option<f64> {
+    value.as_int().map(|number| number as f64).or_else(|_| value.as_float()).ok()
+}
+
+pub(super) fn seconds(value: &Dynamic) -> Checked<Duration> {
+    let seconds = number(value).ok_or_else(|| must_be("a number of seconds", value))?;
+    // NaN, infinities and negative numbers fail the conversion.
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if (MIN_TIME..=MAX_TIME).contains(&time) => Ok(time),
+        Ok(time) if time > MAX_TIME => {
+            Err(format!(": {seconds} s is more than a year; leave it out for none"))
+        }
+        Ok(_) | Err(_) => Err(format!(" must be a number of seconds above 0, not {seconds}")),
+    }
+}
+
+/// A number of seconds that may be 0.
+pub(super) fn seconds_or_0(value: &Dynamic) -> Checked<Duration> {
+    if number(value) == Some(0.0) { Ok(Duration::ZERO) } else { seconds(value) }
+}
+
+/// The value of a constant of `key`.
+pub(super) fn constant<T: Clone + 'static>(key: &str, value: &Dynamic) -> Checked<T> {
+    let names = || {
+        let names: Vec<_> = CONSTANTS.iter().filter(|it| it.key == key).map(|it| it.name).collect();
+        let (last, others) = names.split_last().expect("each key that takes a constant has several");
+        format!("{} or {last} (without quotes)", others.join(", "))
+    };
+    value.clone().try_cast::<T>().ok_or_else(|| must_be(&names(), value))
+}
+
+pub(super) fn run_on_load(value: &Dynamic) -> Checked<RunOnLoad> {
+    match value.as_bool() {
+        Ok(true) => Ok(RunOnLoad::Always),
+        Ok(false) => Ok(RunOnLoad::Never),
+        Err(_) => {
+            let changed = value.clone().try_cast::<RunOnLoad>();
+            changed.ok_or_else(|| must_be("true, false or CHANGED (without quotes)", value))
+        }
+    }
+}
+
+pub(super) fn node_path(value: &Dynamic) -> Checked<String> {
+    let path = text(value)?;
+    NodePath::parse(&path).map_err(|error| format!(": {error}"))?;
+    Ok(path)
+}
+
+/// An action: the result of `Exec(...)`, or what the interpreter put in the place of a function.
+pub(super) fn action(value: &Dynamic) -> Checked<RegisteredAction> {
+    if value.is_string() {
+        return Err(" is a string; write Exec(\"...\") to run it".into());
+    }
+    let action = value.clone().try_cast::<RegisteredAction>();
+    action.ok_or_else(|| must_be("Exec(...), a closure or Fn(\"name\")", value))
+}
+
+pub(super) fn description(value: &Dynamic) -> Checked<String> {
+    let text = text(value)?;
+    if text.trim().is_empty() {
+        return Err(" is empty; leave it out for the default".into());
+    }
+    if text.chars().any(char::is_control) {
+        return Err(format!(" {text:?} has a control character"));
+    }
+    if text.len() > MAX_DESCRIPTION_BYTES {
+        return Err(format!(" is longer than {MAX_DESCRIPTION_BYTES} bytes"));
+    }
+    Ok(text)
+}
+
+pub(super) fn account(value: &Dynamic) -> Checked<Account> {
+    if let Ok(id) = value.as_int() {
+        // To the kernel, the highest number is -1, which means "leave it as it is".
+        let id = u32::try_from(id).ok().filter(|id| *id < u32::MAX);
+        return id.map(Account::Id).ok_or_else(|| format!(": {value} is not a valid id"));
+    }
+    let name = text(value).map_err(|_| must_be("an int or a name", value))?;
+    if name.is_empty() {
+        return Err(" is empty".into());
+    }
+    no_nul(name).map(Account::Name)
+}
+
+pub(super) fn signal(value: &Dynamic) -> Checked<i32> {
+    if let Ok(number) = value.as_int() {
+        let signal = i32::try_from(number).ok().filter(|signal| (1..=MAX_SIGNAL).contains(signal));
+        return signal.ok_or_else(|| format!(": {number} is not between 1 and {MAX_SIGNAL}"));
+    }
+    let name = text(value).map_err(|_| must_be("an int or a name such as \"HUP\"", value))?;
+    let upper = name.to_uppercase();
+    let full = format!("SIG{}", upper.strip_prefix("SIG").unwrap_or(&upper));
+    full.parse::<Signal>().map(|signal| signal as i32).map_err(|_| {
+        let near = suggest(&full, Signal::iterator().map(Signal::as_str));
+        format!(": unknown signal {name:?}{near}")
+    })
+}
+
+pub(super) fn bytes(value: &Dynamic) -> Checked<u64> {
+    let number = int(value)?;
+    u64::try_from(number).map_err(|_| format!(": {number} is less than 0; leave it out for no limit"))
+}
+
+pub(super) fn share(value: &Dynamic) -> Checked<Share> {
+    let percent = number(value).ok_or_else(|| must_be("a number of percent, such as 50", value))?;
+    Share::of_percent(percent).ok_or_else(|| format!(": {percent} is not between 0 and 100 percent"))
+}
+
+pub(super) fn map(example: &str, value: &Dynamic) -> Checked<Map> {
+    let map = value.as_map_ref().map_err(|_| must_be(&format!("a map, {example}"), value))?;
+    Ok(map.clone())
+}
+
+pub(super) fn variables(value: &Dynamic) -> Checked<BTreeMap<String, String>> {
+    let map = map("#{ NAME: \"value\" }", value)?;
+    map.into_iter().map(|(name, value)| Ok((name.to_string(), variable(&name, &value.flatten())?))).collect()
+}
+
+fn variable(name: &str, value: &Dynamic) -> Checked<String> {
+    if is_reserved(name) {
+        return Err(format!(
+            ": `{name}`: the names that start with {RESERVED} are Twitcher's own; take another"
+        ));
+    }
+    if !is_variable_name(name) {
+        return Err(format!(
+            ": {name:?} is no name of an environment variable; it takes letters, digits and _"
+        ));
+    }
+    if !(value.is_string() || value.is_int() || value.is_float() || value.is_bool()) {
+        return Err(format!(": `{name}`{}", must_be("a string, an int, a float or a bool", value)));
+    }
+    let text = no_nul(value.to_string()).map_err(|why| format!(": `{name}`{why}"))?;
+    if name.len() + "=".len() + text.len() > MAX_VARIABLE_BYTES {
+        return Err(format!(": `{name}` is longer than the 128 KiB that the kernel takes"));
+    }
+    Ok(text)
+}
+
+/// The names of variables that the daemon sets begin with this.
+const RESERVED: &str = "TWITCHER_";
+
+pub(super) fn is_reserved(name: &str) -> bool {
+    name.starts_with(RESERVED)
+}
+
+pub(super) fn absolute_path(value: &Dynamic) -> Checked<String> {
+    let path = no_nul(text(value)?)?;
+    if !path.starts_with('/') {
+        return Err(format!(": {path:?} is not absolute; write the whole path, from / on"));
+    }
+    Ok(path)
+}
+
+pub(super) fn umask(value: &Dynamic) -> Checked<u32> {
+    let number = int(value)?;
+    let mask = u32::try_from(number).ok().filter(|mask| *mask <= MAX_UMASK);
+    mask.ok_or_else(|| {
+        format!(": {number} is not between 0 and 0o777; an octal number starts with 0o, such as 0o027")
+    })
+}
+
+pub(super) fn nice(value: &Dynamic) -> Checked<i32> {
+    let number = int(value)?;
+    let nice = i32::try_from(number).ok().filter(|nice| NICE.contains(nice));
+    nice.ok_or_else(|| format!(": {number} is not between {} and {}", NICE.start(), NICE.end()))
+}
+
+pub(super) fn limits(value: &Dynamic) -> Checked<BTreeMap<Resource, u64>> {
+    let map = map("#{ nofile: 1024, core: \"unlimited\" }", value)?;
+    map.into_iter()
+        .map(|(name, value)| {
+            let Some(resource) = Resource::ALL.into_iter().find(|resource| resource.name() == name) else {
+                let lower = name.to_lowercase();
+                let near = lower.strip_prefix("rlimit_").unwrap_or(&lower);
+                let near = suggest(near, Resource::ALL.map(Resource::name));
+                return Err(format!(": unknown limit `{name}`{near}"));
+            };
+            Ok((resource, limit(&value.flatten()).map_err(|why| format!(": `{name}`{why}"))?))
+        })
+        .collect()
+}
+
+fn limit(value: &Dynamic) -> Checked<u64> {
+    const UNLIMITED_WORD: &str = "unlimited";
+    if let Ok(number) = value.as_int() {
+        return u64::try_from(number)
+            .map_err(|_| format!(": {number} is less than 0; \"{UNLIMITED_WORD}\" is none"));
+    }
+    match text(value) {
+        Ok(word) if word == UNLIMITED_WORD => Ok(UNLIMITED),
+        Ok(word) => {
+            let near = suggest(&word, [UNLIMITED_WORD]);
+            Err(format!(" must be an int or \"{UNLIMITED_WORD}\", not {word:?}{near}"))
+        }
+        Err(_) => Err(must_be(&format!("an int or \"{UNLIMITED_WORD}\""), value)),
+    }
+}
+
+pub(super) fn output(value: &Dynamic) -> Checked<Output> {
+    let output = no_nul(text(value)?)?;
+    match output.as_str() {
+        LOG => Ok(Output::Log),
+        DISCARD => Ok(Output::Discard),
+        path if path.starts_with('/') => Ok(Output::File(output)),
+        other => {
+            let near = suggest(other, [LOG, DISCARD]);
+            Err(format!(
+                " must be \"{LOG}\", \"{DISCARD}\" or the absolute path of a file, not {other:?}{near}"
+            ))
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The policy of a watch: the part of its definition that decides when its action runs.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// When and how often an action runs. A config sets it, and [`crate::watch`] decides by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    pub run_mode: RunMode,
+    pub run_on_load: RunOnLoad,
+    /// The signal, 1 to 64, that tells a running action of an update. QUEUE only.
+    pub notify_signal: Option<i32>,
+    /// The longest time that one run may take.
+    pub timeout: Option<Duration>,
+    /// The largest number of runs at the same time, at least 1. PARALLEL only.
+    pub max_parallel: u32,
+    pub retry: Option<Retry>,
+    pub on_failure: OnFailure,
+    pub throttle: Throttle,
+    pub guard: Guard,
+}
+
+impl Policy {
+    /// The policy of a watch that sets none of these keys.
+    pub const DEFAULT: Self = Self {
+        run_mode: RunMode::Queue,
+        run_on_load: RunOnLoad::Always,
+        notify_signal: None,
+        timeout: None,
+        max_parallel: 64,
+        retry: None,
+        on_failure: OnFailure::Keep,
+        throttle: Throttle { debounce: Duration::ZERO, min_interval: Duration::ZERO, splay: Duration::ZERO },
+        guard: Guard { max_data: None, not_empty: false, max_shrink: None },
+    };
+
+    /// The policy of a watch that no file registers, or not yet. Such a watch starts nothing.
+    pub const UNLOADED: Self = Self { run_on_load: RunOnLoad::Never, max_parallel: 1, ..Self::DEFAULT };
+}
+
+/// What an update does while the action runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunMode {
+    /// It waits, and a newer one takes its place.
+    Queue,
+    /// It is ignored.
+    Discard,
+    /// It starts another run.
+    Parallel,
+}
+
+/// Whether the action runs when its watch is first loaded, or when its definition changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunOnLoad {
+    Never,
+    Always,
+    /// Only if the ledger does not show the present content as applied under this definition.
+    Changed,
+}
+
+/// How a failed update is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// The number of tries after the first one.
+    pub attempts: u32,
+    /// The delay before the first of them. It doubles for each further one.
+    pub delay: Duration,
+    /// The longest delay.
+    pub max_delay: Duration,
+}
+
+impl Retry {
+    /// The values of keys that a `retry` map leaves out: six tries within two minutes, if each fails at once.
+    pub const DEFAULT: Self =
+        Self { attempts: 5, delay: Duration::from_secs(1), max_delay: Duration::from_secs(60) };
+
+    /// Returns the delay after this many failures in a row, before it is jittered.
+    pub fn backoff(&self, failures: u32) -> Duration {
+        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+        self.delay.saturating_mul(doubled).min(self.max_delay)
+    }
+}
+
+/// What happens to a watch whose action failed when no retry is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnFailure {
+    /// The next update runs.
+    Keep,
+    /// Nothing runs until the definition changes or an operator triggers the watch.
+    Stop,
+}
+
+/// What delays the start of an update. A throttle drops no update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttle {
+    /// The time without a further update that must pass before a start.
+    pub debounce: Duration,
+    /// The shortest time between two starts.
+    pub min_interval: Duration,
+    /// Each update waits a random part of this time.
+    pub splay: Duration,
+}
+
+/// Which updates look like an accident. They are held instead of run; see [`crate::watch::HoldReason`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// The largest content that passes, as [`Content::bytes`](crate::model::Content::bytes) counts.
+    pub max_data: Option<u64>,
+    /// Whether empty content is held.
+    pub not_empty: bool,
+    /// How much smaller than the content of the last success an update may be.
+    pub max_shrink: Option<Share>,
+}
+
+/// A share from 0 to 100 %, in millionths, so that equal texts of up to four decimals are equal shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share(u32);
+
+impl Share {
+    const PERCENT: u32 = 10_000;
+    const WHOLE: u32 = 100 * Self::PERCENT;
+
+    /// Returns `None` unless `percent` is between 0 and 100.
+    pub fn of_percent(percent: f64) -> Option<Self> {
+        let millionths = (percent * f64::from(Self::PERCENT)).round();
+        (0.0..=100.0).contains(&percent).then_some(Self(millionths as u32))
+    }
+
+    pub fn percent(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::PERCENT)
+    }
+
+    pub fn millionths(self) -> u32 {
+        self.0
+    }
+
+    /// Whether `part` is more than this share of `whole`.
+    pub fn is_exceeded_by(self, part: u64, whole: u64) -> bool {
+        u128::from(part) * u128::from(Self::WHOLE) > u128::from(whole) * u128::from(self.0)
+    }
+}

@@ -1,0 +1,128 @@
+//! What goes into a watch and what comes out of it.
+
+use std::time::Duration;
+
+use super::{Event, HoldReason, Snapshot};
+use crate::model::{Content, Policy, State, Version};
+
+/// The time since an arbitrary origin, from a monotonic clock, so that setting the wall clock moves no
+/// timeout.
+pub type Time = Duration;
+
+/// The time between the SIGTERM to a process group and its SIGKILL. It is the documented number of the
+/// original.
+pub const KILL_AFTER: Duration = Duration::from_secs(5);
+
+/// The largest number of updates that wait in PARALLEL, beyond `max_parallel` running ones. It is from the
+/// contract.
+pub const MAX_WAITING: usize = 1024;
+
+/// The name of a run, unique as long as the daemon lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunId(pub u64);
+
+/// One content for the action to run with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    pub event: Event,
+    pub version: Version,
+    pub content: Content,
+}
+
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The store reports a state of the node. It may have reported the same state before.
+    Observed(State),
+    /// A run is over: its process is reaped and its output read, or it could not be started.
+    Ended {
+        run: RunId,
+        end: RunResult,
+    },
+    /// A file registers the watch, for the first time or after [`Input::Retired`]. `snapshot` is what is
+    /// known of this node from before. `same_definition` says whether the runs that still live belong to this
+    /// definition.
+    Loaded {
+        policy: Policy,
+        snapshot: Snapshot,
+        same_definition: bool,
+    },
+    /// The definition changed. `same_subject` is false if it watches another node or facet now. The caller
+    /// makes sure that an observation follows.
+    Redefined {
+        policy: Policy,
+        same_subject: bool,
+    },
+    /// The watch was removed from its file. What runs may run to its end.
+    Retired,
+    /// An operator asks for a run with the present content, also if a failure stopped the watch. Held content
+    /// runs only with `force`. The caller makes sure that an observation follows.
+    Triggered {
+        force: bool,
+    },
+    /// An operator wants nothing to start, and no action to be notified, until [`Input::Resumed`]. What runs
+    /// may run to its end.
+    Paused,
+    Resumed,
+    /// An operator ends the runs in the way of a timeout.
+    Killed,
+    /// The daemon stops. Nothing new starts, and runs have `grace` to end by themselves.
+    Stopping {
+        grace: Duration,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunResult {
+    /// With exit code 0, and not told to end.
+    Succeeded,
+    /// In another way, or its program cannot be started.
+    Failed,
+    /// It could not be started for lack of descriptors, memory or processes, which is not its own fault.
+    Starved,
+    /// The daemon stopped or died first, so nobody knows what the run has done.
+    Interrupted,
+}
+
+/// Why a run is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Timeout,
+    /// The daemon stops.
+    Stop,
+    /// An operator asked for it.
+    Kill,
+}
+
+/// Something for the daemon to do or to report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Start the action. `since` is when the run was due: when its update was accepted and the waits that the
+    /// definition asks for (throttles, the delay before a retry) were over. A later start means that it
+    /// waited for other runs or for resources.
+    Spawn { run: RunId, update: Update, since: Time },
+    /// Send `notify_signal` to the run's process group.
+    Notify { run: RunId, signal: i32 },
+    /// Send SIGTERM to the run's process group.
+    Terminate { run: RunId, reason: Reason },
+    /// Send SIGKILL to the run's process group, [`KILL_AFTER`] its SIGTERM.
+    Kill { run: RunId },
+    /// A guard holds an update, which will not run unless an operator forces it. This comes once for each
+    /// state of the node and each definition.
+    Held { version: Version, hold_reason: HoldReason },
+    /// DISCARD ignored an update.
+    Discarded { version: Version },
+    /// PARALLEL replaced the newest waiting update by a newer one, or dropped one that starved. `total`
+    /// counts them.
+    Superseded { total: u64 },
+    /// The same update is tried again after so many failures in a row, unless a newer one arrives first.
+    Retry { run: RunId, failures: u32, after: Duration },
+    /// A starved update is tried again, or a newer one in its place.
+    Postponed { run: RunId, after: Duration },
+    /// The update is not tried again. If `stopped`, nothing runs until the definition changes.
+    GaveUp { failures: u32, stopped: bool },
+    /// A retired watch has no more runs. It can be dropped.
+    Forget,
+}

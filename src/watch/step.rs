@@ -1,0 +1,110 @@
+//! One step of a watch: from an input to its effects.
+
+use super::state::{Life, Load};
+use super::{Effect, Event, Generator, Input, Reason, Time, Watch};
+use crate::model::{Policy, RunMode, State};
+
+impl Watch {
+    /// Tells the watch what happened, and returns what to do about it, in this order.
+    ///
+    /// `now` must not go backwards. The caller must answer every [`Effect::Spawn`] by exactly one
+    /// [`Input::Ended`].
+    pub fn step(&mut self, now: Time, input: Input, generator: &mut Generator) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Observed(state) => self.observed(state, now, generator, &mut effects),
+            Input::Ended { run, end } => self.ended(run, end, now, generator, &mut effects),
+            Input::Loaded { policy, snapshot, same_definition } => {
+                self.load(policy, snapshot, same_definition);
+            }
+            Input::Redefined { policy, same_subject } => self.redefine(policy, same_subject),
+            Input::Retired => {
+                self.life = Life::Retired;
+                self.waiting.clear();
+                self.held = None;
+            }
+            Input::Triggered { force } => self.trigger(force),
+            Input::Paused => self.paused = true,
+            Input::Resumed => self.resume(&mut effects),
+            Input::Killed => self.end_all_by(now, Reason::Kill),
+            Input::Stopping { grace } => {
+                // What waits is left to the next daemon.
+                self.life = Life::Stopping;
+                self.end_all_by(now + grace, Reason::Stop);
+            }
+            Input::Tick => {}
+        }
+        self.expire(now, &mut effects);
+        self.start_waiting(now, generator, &mut effects);
+        if self.life == Life::Retired && self.runs.is_empty() {
+            effects.push(Effect::Forget);
+        }
+        effects
+    }
+
+    /// Returns when [`Input::Tick`] is due at the latest.
+    pub fn deadline(&self) -> Option<Time> {
+        self.runs.iter().filter_map(|run| run.phase.deadline()).chain(self.next_start()).min()
+    }
+
+    fn observed(&mut self, state: State, now: Time, generator: &mut Generator, effects: &mut Vec<Effect>) {
+        let before = self.seen;
+        let Some(update) = self.observe(state) else { return };
+        let Some(update) = self.admit(update, effects) else { return };
+        // A run of a former daemon may have exactly this content already.
+        let changed = before.and_then(|before| before.change(update.version, update.content.facet()));
+        if (changed.is_some() || update.event == Event::Trigger) && !self.paused {
+            self.notify(effects);
+        }
+        self.accept(update, now, generator, effects);
+    }
+
+    fn redefine(&mut self, policy: Policy, same_subject: bool) {
+        if !same_subject {
+            self.subject += 1;
+            self.seen = None;
+            self.interrupted = None;
+            self.waiting.clear();
+            (self.held, self.applied_size) = (None, None);
+        }
+        if policy.run_mode != RunMode::Parallel {
+            self.keep_newest();
+        }
+        // A new definition has neither failed nor succeeded yet.
+        self.waiting.iter_mut().for_each(|waiting| waiting.failures = 0);
+        self.definition += 1;
+        (self.applied, self.discarded) = (None, None);
+        (self.failures, self.stopped) = (0, false);
+        self.load = Load::of(&policy);
+        self.policy = policy;
+        self.recheck_guard();
+    }
+
+    fn trigger(&mut self, force: bool) {
+        match self.life {
+            Life::Active if self.held.is_some() && !force => {}
+            Life::Active => {
+                self.stopped = false;
+                self.forced = self.held().map(|held| held.version);
+                self.interrupted = Some(Event::Trigger);
+            }
+            Life::Retired | Life::Stopping => {}
+        }
+    }
+
+    fn resume(&mut self, effects: &mut Vec<Effect>) {
+        // The running action was not notified of what arrived during the pause.
+        if std::mem::take(&mut self.paused) && !self.waiting.is_empty() {
+            self.notify(effects);
+        }
+    }
+
+    fn notify(&self, effects: &mut Vec<Effect>) {
+        if self.policy.run_mode != RunMode::Queue {
+            return;
+        }
+        let Some(signal) = self.policy.notify_signal else { return };
+        let running = self.runs.iter().filter(|run| run.definition == self.definition);
+        effects.extend(running.map(|run| Effect::Notify { run: run.id, signal }));
+    }
+}
