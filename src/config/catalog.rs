@@ -54,11 +54,16 @@ pub struct Catalog {
 /// A file that the last scan found.
 #[derive(Default)]
 struct Tracked {
+    /// The stamp of the text. `None`: the file must be read again.
     stamp: Option<Stamp>,
+    /// The text that was loaded or tried last.
     text: Option<Arc<str>>,
+    /// The modules that the file imports.
     modules: BTreeSet<String>,
     error: Option<LoadError>,
+    /// The reported warnings.
     warnings: Vec<String>,
+    /// The time of the first scan that missed the file.
     absent_since: Option<Instant>,
 }
 

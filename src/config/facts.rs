@@ -56,7 +56,7 @@ pub fn register(
     let look_up = move |name: &str| {
         let value = match is_variable_name(name) {
             true => variable(name),
-            false => Err(format!("`env`: {name:?} is no name of an environment variable")),
+            false => Err(format!("`env`: {name:?} is not a valid name of an environment variable")),
         };
         value.map_err(|reason| Box::new(EvalAltResult::ErrorRuntime(reason.into(), Position::NONE)))
     };

@@ -6,7 +6,7 @@ use super::request::Request;
 use super::vocabulary::{CONSTANTS, FUNCTIONS, Scope, signals};
 use crate::text::suggest;
 
-/// A script can throw a string of any length. People read no longer one in a log.
+/// A script can throw a string of any length, so longer messages are cut.
 const MAX_MESSAGE_CHARS: usize = 1000;
 
 /// A longer line was generated. Its position says enough.

@@ -21,7 +21,7 @@ pub enum ImportError {
     Absolute(String),
     #[error("cannot import {0:?}: it lies outside the config directory")]
     Outside(String),
-    #[error("cannot import {0:?}: no such name for a module")]
+    #[error("cannot import {0:?}: this is not a valid name of a module")]
     Name(String),
 }
 

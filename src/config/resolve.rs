@@ -25,7 +25,7 @@ pub enum ResolveError {
     UnknownGroup(String),
     #[error("`uid`/`gid`: only root can run actions as another user or group; this is uid {uid}, gid {gid}")]
     NotRoot { uid: u32, gid: u32 },
-    #[error("`nice`: only root can run actions at less than 0; {nice} asked, this is uid {uid}")]
+    #[error("`nice`: only root can run actions below 0; the config asks for {nice}, and this is uid {uid}")]
     NiceNotPermitted { nice: i32, uid: u32 },
     #[error("`{key}`: the user database failed: {reason}")]
     Database { key: &'static str, reason: nix::Error },

@@ -24,7 +24,7 @@ use crate::model::{Facet, RunMode};
 /// error says where the script was.
 const DEADLINE: Duration = Duration::from_millis(1800);
 
-/// A look at the clock after every operation would double the cost of a loop. So many operations take well
+/// Reading the clock after every operation would double the cost of a loop. This many operations take well
 /// under a millisecond.
 const OPERATIONS_PER_CLOCK_CHECK: u64 = 512;
 
@@ -159,7 +159,7 @@ fn engine(
     });
     let (resolver, registrar) = (resolver.clone(), registrar.clone());
     engine.register_fn("RegisterWatch", move |context: NativeCallContext, argument: Dynamic| {
-        // The registrar is taken out, not borrowed, in case that a check calls back into the script.
+        // The registrar is taken out, not borrowed, because a check may call back into the script.
         let mut taken = registrar.take();
         let result = taken.register(&context, &argument.flatten(), &resolver);
         *registrar.borrow_mut() = taken;

@@ -160,7 +160,7 @@ impl Root {
         Ok(OpenedFile { file: descriptor.into(), warning: self.warning(below, &stat), stat })
     }
 
-    /// Judges what is at `below`, which is no link, by its metadata.
+    /// Judges what is at `below` by its metadata `stat`. It must not be a link.
     pub fn judge(&self, below: &Path, stat: &FileStat) -> Result<(), Untrusted> {
         match self.trust {
             Trust::Root => trusted(&self.path_of(below), stat, Location::Inside),

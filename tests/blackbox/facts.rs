@@ -88,7 +88,9 @@ fn env_with_an_invalid_name_is_an_error() {
     let (sandbox, _) = sandbox();
     sandbox.config("app.twc", "let x = 1;\n  env(\"A B\");");
     let check = sandbox.twitcher(["check"]).arg(sandbox.configs()).finish();
-    check.expect(1).expect_said(&["app.twc:2:3: `env`: \"A B\" is no name of an environment variable"]);
+    check
+        .expect(1)
+        .expect_said(&["app.twc:2:3: `env`: \"A B\" is not a valid name of an environment variable"]);
 }
 
 // "constants, functions that return maps for RegisterWatch, and functions that call RegisterWatch themselves

@@ -176,7 +176,7 @@ fn a_function_has_the_facts_as_loaded_and_in_its_body_those_of_its_process() {
     );
     assert_eq!(run(&in_body, &[], 0), Ok(0));
     let wrong = "RegisterWatch(#{znode: `/a`, action: |e| env(`A B`)})";
-    assert!(run(wrong, &[], 0).unwrap_err().contains("no name of an environment variable"));
+    assert!(run(wrong, &[], 0).unwrap_err().contains("not a valid name of an environment variable"));
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn fingerprints_change_with_the_code_and_nothing_else() {
     assert_eq!(with("fn f() { 1 }"), with("// more\n  fn f() { 1 }"));
     assert_ne!(with("fn f() { 1 }"), with("fn f() { 2 }"));
     assert_ne!(with("export const A = 1; fn f() { 1 }"), with("export const A = 2; fn f() { 1 }"));
-    // Many functions, in a library whose order is not the source's.
+    // The order of many functions in their library is not that of the source.
     let many: String = (0..50).map(|n| format!("fn f{n}() {{ {n} }}\n")).collect();
     let source = format!("{many} RegisterWatch(#{{znode: `/a`, action: |e| f1()}})");
     assert_eq!(fingerprint(&source, &[], 0), fingerprint(&format!("\n\n{source}"), &[], 0));

@@ -148,7 +148,7 @@ fn a_config_is_told_the_facts_that_it_asks_for() {
     }
 }
 
-// An error that a script caught is asked for all the same, or it would go on without.
+// A script may catch the error of a missing variable or module, but it must not go on without it.
 #[test]
 fn what_is_missing_is_asked_for_even_where_the_script_would_do_without() {
     assert!(matches!(evaluate("try { env(`X`) } catch {}"), Reply::NeedsVariable { name } if name == "X"));
@@ -159,8 +159,8 @@ fn what_is_missing_is_asked_for_even_where_the_script_would_do_without() {
 #[test]
 fn wrong_questions_to_the_host_are_errors() {
     for (source, expected) in [
-        ("env(`A B`)", "`env`: \"A B\" is no name of an environment variable"),
-        ("env(``, 1)", "`env`: \"\" is no name of an environment variable"),
+        ("env(`A B`)", "`env`: \"A B\" is not a valid name of an environment variable"),
+        ("env(``, 1)", "`env`: \"\" is not a valid name of an environment variable"),
         ("env(1)", "env takes the name of a variable"),
         ("env()", "env takes the name of a variable"),
         ("hostname(1)", "hostname takes no argument"),

@@ -4,8 +4,7 @@
 pub struct Function {
     pub name: &'static str,
     pub scope: Scope,
-    /// What the error says about a call with other arguments. `None`: no more than that there is no such
-    /// function.
+    /// The error for a call with wrong arguments. `None`: the error only says that there is no such function.
     pub usage: Option<&'static str>,
     pub meaning: &'static str,
 }

@@ -30,346 +30,210 @@ pub struct Key<T> {
     pub explain: fn(&WatchSpec) -> Vec<String>,
 }
 
-impl<T> Key<T> {
-    const REQUIRED: &'static str = "required";
+const fn key(
+    name: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Key<Registration> {
+    Key::new(name, kind, default, meaning)
+}
 
-    /// What most keys have in common.
-    const PLAIN: Self = Self {
-        name: "",
-        kind: "",
-        default: "",
-        meaning: "",
-        only: None,
-        set: |_, _| Ok(()),
-        is_possible: |_| true,
-        explain: |_| Vec::new(),
-    };
+impl<T> Key<T> {
+    const fn new(
+        name: &'static str,
+        kind: &'static str,
+        default: &'static str,
+        meaning: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            default,
+            meaning,
+            only: None,
+            set: |_, _| Ok(()),
+            is_possible: |_| true,
+            explain: |_| Vec::new(),
+        }
+    }
+
+    const fn only(self, run_mode: RunMode) -> Self {
+        Self { only: Some(run_mode), ..self }
+    }
+
+    const fn set(self, set: fn(&mut T, &Dynamic) -> Result<(), String>) -> Self {
+        Self { set, ..self }
+    }
+
+    const fn is_possible(self, is_possible: fn(&T) -> bool) -> Self {
+        Self { is_possible, ..self }
+    }
+
+    const fn explain(self, explain: fn(&WatchSpec) -> Vec<String>) -> Self {
+        Self { explain, ..self }
+    }
 }
 
 /// The keys of `RegisterWatch`, in the order of `check --explain`.
 pub static KEYS: [Key<Registration>; 27] = [
-    Key {
-        name: "store",
-        kind: "string",
-        default: "default `\"default\"`",
-        meaning: "the store that has the node",
-        set: |to, value| put(&mut to.store, values::text(value).map(Some)),
-        explain: |spec| vec![spec.store.to_string()],
-        ..Key::PLAIN
-    },
-    Key {
-        name: "znode",
-        kind: "string",
-        default: Key::<()>::REQUIRED,
-        meaning: "the path of the node to watch",
-        set: |to, value| put(&mut to.znode, values::node_path(value)),
-        explain: |spec| vec![spec.subject.path.to_string()],
-        ..Key::PLAIN
-    },
-    Key {
-        name: "watch_type",
-        kind: "`WATCH_DATA`, `WATCH_CHILDREN` or `WATCH_TREE`",
-        default: "default `WATCH_DATA`",
-        meaning: "which aspect of the node is watched",
-        set: |to, value| put(&mut to.facet, values::constant("watch_type", value)),
-        explain: |spec| vec![Value::Facet(spec.subject.facet).name().into()],
-        ..Key::PLAIN
-    },
-    Key {
-        name: "action",
-        kind: "`Exec(...)`, closure or `Fn(\"name\")`",
-        default: Key::<()>::REQUIRED,
-        meaning: "what to run",
-        set: |to, value| put(&mut to.action, values::action(value)),
-        is_possible: |it| match &it.action {
+    key("store", "string", "default `\"default\"`", "the store that has the node")
+        .set(|to, value| put(&mut to.store, values::text(value).map(Some)))
+        .explain(|spec| vec![spec.store.to_string()]),
+    key("znode", "string", "required", "the path of the node to watch")
+        .set(|to, value| put(&mut to.znode, values::node_path(value)))
+        .explain(|spec| vec![spec.subject.path.to_string()]),
+    key(
+        "watch_type",
+        "`WATCH_DATA`, `WATCH_CHILDREN` or `WATCH_TREE`",
+        "default `WATCH_DATA`",
+        "which aspect of the node is watched",
+    )
+    .set(|to, value| put(&mut to.facet, values::constant("watch_type", value)))
+    .explain(|spec| vec![Value::Facet(spec.subject.facet).name().into()]),
+    key("action", "`Exec(...)`, closure or `Fn(\"name\")`", "required", "what to run")
+        .set(|to, value| put(&mut to.action, values::action(value)))
+        .is_possible(|it| match &it.action {
             RegisteredAction::Command(words) => {
                 words.first().is_some_and(|program| !program.is_empty())
                     && words.iter().all(|it| has_no_nul(it))
             }
             RegisteredAction::Function { .. } => true,
-        },
-        explain: |spec| vec![shown::action(&spec.action)],
-        ..Key::PLAIN
-    },
-    Key {
-        name: "uid",
-        kind: "int or user name",
-        default: "default: the daemon's user",
-        meaning: "the user that the action runs as",
-        set: |to, value| put(&mut to.uid, values::account(value).map(Some)),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "gid",
-        kind: "int or group name",
-        default: "default: the primary group of `uid`",
-        meaning: "the primary group of the action",
-        set: |to, value| put(&mut to.gid, values::account(value).map(Some)),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "run_mode",
-        kind: "`QUEUE`, `DISCARD` or `PARALLEL`",
-        default: "default `QUEUE`",
-        meaning: "what an update does while the action runs",
-        set: |to, value| put(&mut to.policy.run_mode, values::constant("run_mode", value)),
-        explain: |spec| vec![Value::RunMode(spec.policy.run_mode).name().into()],
-        ..Key::PLAIN
-    },
-    Key {
-        name: "run_on_load",
-        kind: "bool or `CHANGED`",
-        default: "default `true`",
-        meaning: "whether a new or changed definition runs",
-        set: |to, value| put(&mut to.policy.run_on_load, values::run_on_load(value)),
-        explain: |spec| vec![Value::RunOnLoad(spec.policy.run_on_load).name().into()],
-        ..Key::PLAIN
-    },
-    Key {
-        name: "pipe_stdin",
-        kind: "bool",
-        default: "default `true`",
-        meaning: "whether the action reads the content from its stdin",
-        set: |to, value| put(&mut to.pipe_stdin, values::boolean(value)),
-        explain: |spec| unless(&spec.pipe_stdin, &true, bool::to_string),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "notify_signal",
-        kind: "int from 1 to 64, or a name (`SIGHUP`, `\"SIGHUP\"`, `\"hup\"`)",
-        default: "default: none",
-        meaning: "the signal that tells a running action of an update",
-        only: Some(RunMode::Queue),
-        set: |to, value| put(&mut to.policy.notify_signal, values::signal(value).map(Some)),
-        is_possible: |it| it.policy.notify_signal.is_none_or(|it| (1..=values::MAX_SIGNAL).contains(&it)),
-        explain: |spec| spec.policy.notify_signal.map(shown::signal).into_iter().collect(),
-    },
-    Key {
-        name: "timeout",
-        kind: "seconds",
-        default: "default: none",
-        meaning: "the longest time that one run may take",
-        set: |to, value| put(&mut to.policy.timeout, values::seconds(value).map(Some)),
-        is_possible: |it| it.policy.timeout.is_none_or(is_time),
-        explain: |spec| spec.policy.timeout.iter().map(shown::seconds).collect(),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "max_parallel",
-        kind: "int from 1",
-        default: "default `64`",
-        meaning: "the largest number of runs at the same time",
-        only: Some(RunMode::Parallel),
-        set: |to, value| put(&mut to.policy.max_parallel, values::positive(value)),
-        is_possible: |it| it.policy.max_parallel > 0,
-        explain: |spec| unless(&spec.policy.max_parallel, &DEFAULT.max_parallel, u32::to_string),
-    },
-    Key {
-        name: "retry",
-        kind: "map",
-        default: "default: none",
-        meaning: "how a failed update is tried again",
-        set: |to, value| put(&mut to.policy.retry, retry(value).map(Some)),
-        is_possible: |it| it.policy.retry.iter().all(|it| RETRY_KEYS.iter().all(|key| (key.is_possible)(it))),
-        explain: |spec| spec.policy.retry.iter().map(shown::retry).collect(),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "on_failure",
-        kind: "`KEEP` or `STOP`",
-        default: "default `KEEP`",
-        meaning: "what a failure means for the next update",
-        set: |to, value| put(&mut to.policy.on_failure, values::constant("on_failure", value)),
-        explain: |spec| {
+        })
+        .explain(|spec| vec![shown::action(&spec.action)]),
+    key("uid", "int or user name", "default: the daemon's user", "the user that the action runs as")
+        .set(|to, value| put(&mut to.uid, values::account(value).map(Some))),
+    key("gid", "int or group name", "default: the primary group of `uid`", "the primary group of the action")
+        .set(|to, value| put(&mut to.gid, values::account(value).map(Some))),
+    key(
+        "run_mode",
+        "`QUEUE`, `DISCARD` or `PARALLEL`",
+        "default `QUEUE`",
+        "what an update does while the action runs",
+    )
+    .set(|to, value| put(&mut to.policy.run_mode, values::constant("run_mode", value)))
+    .explain(|spec| vec![Value::RunMode(spec.policy.run_mode).name().into()]),
+    key("run_on_load", "bool or `CHANGED`", "default `true`", "whether a new or changed definition runs")
+        .set(|to, value| put(&mut to.policy.run_on_load, values::run_on_load(value)))
+        .explain(|spec| vec![Value::RunOnLoad(spec.policy.run_on_load).name().into()]),
+    key("pipe_stdin", "bool", "default `true`", "whether the action reads the content from its stdin")
+        .set(|to, value| put(&mut to.pipe_stdin, values::boolean(value)))
+        .explain(|spec| unless(&spec.pipe_stdin, &true, bool::to_string)),
+    key(
+        "notify_signal",
+        "int from 1 to 64, or a name (`SIGHUP`, `\"SIGHUP\"`, `\"hup\"`)",
+        "default: none",
+        "the signal that tells a running action of an update",
+    )
+    .only(RunMode::Queue)
+    .set(|to, value| put(&mut to.policy.notify_signal, values::signal(value).map(Some)))
+    .is_possible(|it| it.policy.notify_signal.is_none_or(|it| (1..=values::MAX_SIGNAL).contains(&it)))
+    .explain(|spec| spec.policy.notify_signal.map(shown::signal).into_iter().collect()),
+    key("timeout", "seconds", "default: none", "the longest time that one run may take")
+        .set(|to, value| put(&mut to.policy.timeout, values::seconds(value).map(Some)))
+        .is_possible(|it| it.policy.timeout.is_none_or(is_time))
+        .explain(|spec| spec.policy.timeout.iter().map(shown::seconds).collect()),
+    key("max_parallel", "int from 1", "default `64`", "the largest number of runs at the same time")
+        .only(RunMode::Parallel)
+        .set(|to, value| put(&mut to.policy.max_parallel, values::positive(value)))
+        .is_possible(|it| it.policy.max_parallel > 0)
+        .explain(|spec| unless(&spec.policy.max_parallel, &DEFAULT.max_parallel, u32::to_string)),
+    key("retry", "map", "default: none", "how a failed update is tried again")
+        .set(|to, value| put(&mut to.policy.retry, retry(value).map(Some)))
+        .is_possible(|it| it.policy.retry.iter().all(|it| RETRY_KEYS.iter().all(|key| (key.is_possible)(it))))
+        .explain(|spec| spec.policy.retry.iter().map(shown::retry).collect()),
+    key("on_failure", "`KEEP` or `STOP`", "default `KEEP`", "what a failure means for the next update")
+        .set(|to, value| put(&mut to.policy.on_failure, values::constant("on_failure", value)))
+        .explain(|spec| {
             unless(&spec.policy.on_failure, &DEFAULT.on_failure, |it| Value::OnFailure(*it).name().into())
-        },
-        ..Key::PLAIN
-    },
-    Key {
-        name: "debounce",
-        kind: "seconds",
-        default: "default `0`",
-        meaning: "the time without updates before a start",
-        set: |to, value| put(&mut to.policy.throttle.debounce, values::seconds_or_0(value)),
-        is_possible: |it| is_time(it.policy.throttle.debounce),
-        explain: |spec| unless(&spec.policy.throttle.debounce, &Duration::ZERO, shown::seconds),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "min_interval",
-        kind: "seconds",
-        default: "default `0`",
-        meaning: "the shortest time between two starts",
-        set: |to, value| put(&mut to.policy.throttle.min_interval, values::seconds_or_0(value)),
-        is_possible: |it| is_time(it.policy.throttle.min_interval),
-        explain: |spec| unless(&spec.policy.throttle.min_interval, &Duration::ZERO, shown::seconds),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "splay",
-        kind: "seconds",
-        default: "default `0`",
-        meaning: "the time of which each update waits a random part",
-        set: |to, value| put(&mut to.policy.throttle.splay, values::seconds_or_0(value)),
-        is_possible: |it| is_time(it.policy.throttle.splay),
-        explain: |spec| unless(&spec.policy.throttle.splay, &Duration::ZERO, shown::seconds),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "max_data",
-        kind: "int (bytes), from 0",
-        default: "default: no limit",
-        meaning: "the largest content that is not held",
-        set: |to, value| put(&mut to.policy.guard.max_data, values::bytes(value).map(Some)),
-        explain: |spec| spec.policy.guard.max_data.iter().map(|bytes| format!("{bytes} bytes")).collect(),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "guard",
-        kind: "map",
-        default: "default: none",
-        meaning: "which updates look like an accident and are held",
-        set: |to, value| guard(&mut to.policy.guard, value),
-        is_possible: |it| GUARD_KEYS.iter().all(|key| (key.is_possible)(&it.policy.guard)),
-        explain: |spec| shown::guard(&spec.policy.guard),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "env",
-        kind: "map",
-        default: "default: none",
-        meaning: "environment variables of the action",
-        set: |to, value| put(&mut to.exec_context.variables, values::variables(value)),
-        is_possible: |it| {
+        }),
+    key("debounce", "seconds", "default `0`", "the time without updates before a start")
+        .set(|to, value| put(&mut to.policy.throttle.debounce, values::seconds_or_0(value)))
+        .is_possible(|it| is_time(it.policy.throttle.debounce))
+        .explain(|spec| unless(&spec.policy.throttle.debounce, &Duration::ZERO, shown::seconds)),
+    key("min_interval", "seconds", "default `0`", "the shortest time between two starts")
+        .set(|to, value| put(&mut to.policy.throttle.min_interval, values::seconds_or_0(value)))
+        .is_possible(|it| is_time(it.policy.throttle.min_interval))
+        .explain(|spec| unless(&spec.policy.throttle.min_interval, &Duration::ZERO, shown::seconds)),
+    key("splay", "seconds", "default `0`", "the time of which each update waits a random part")
+        .set(|to, value| put(&mut to.policy.throttle.splay, values::seconds_or_0(value)))
+        .is_possible(|it| is_time(it.policy.throttle.splay))
+        .explain(|spec| unless(&spec.policy.throttle.splay, &Duration::ZERO, shown::seconds)),
+    key("max_data", "int (bytes), from 0", "default: no limit", "the largest content that is not held")
+        .set(|to, value| put(&mut to.policy.guard.max_data, values::bytes(value).map(Some)))
+        .explain(|spec| spec.policy.guard.max_data.iter().map(|bytes| format!("{bytes} bytes")).collect()),
+    key("guard", "map", "default: none", "which updates look like an accident and are held")
+        .set(|to, value| guard(&mut to.policy.guard, value))
+        .is_possible(|it| GUARD_KEYS.iter().all(|key| (key.is_possible)(&it.policy.guard)))
+        .explain(|spec| shown::guard(&spec.policy.guard)),
+    key("env", "map", "default: none", "environment variables of the action")
+        .set(|to, value| put(&mut to.exec_context.variables, values::variables(value)))
+        .is_possible(|it| {
             it.exec_context.variables.iter().all(|(name, value)| {
                 is_variable_name(name) && !values::is_reserved(name) && has_no_nul(value)
             })
-        },
-        explain: |spec| shown::variables(&spec.exec_context),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "cwd",
-        kind: "absolute path",
-        default: "default `\"/\"`",
-        meaning: "the working directory of the action",
-        set: |to, value| put(&mut to.exec_context.cwd, values::absolute_path(value)),
-        is_possible: |it| is_absolute(&it.exec_context.cwd),
-        explain: |spec| unless(&spec.exec_context.cwd, &ExecContext::default().cwd, String::clone),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "umask",
-        kind: "int from 0 to 0o777",
-        default: "default `0o022`",
-        meaning: "the umask of the action",
-        set: |to, value| put(&mut to.exec_context.umask, values::umask(value)),
-        is_possible: |it| it.exec_context.umask <= values::MAX_UMASK,
-        explain: |spec| {
+        })
+        .explain(|spec| shown::variables(&spec.exec_context)),
+    key("cwd", "absolute path", "default `\"/\"`", "the working directory of the action")
+        .set(|to, value| put(&mut to.exec_context.cwd, values::absolute_path(value)))
+        .is_possible(|it| is_absolute(&it.exec_context.cwd))
+        .explain(|spec| unless(&spec.exec_context.cwd, &ExecContext::default().cwd, String::clone)),
+    key("umask", "int from 0 to 0o777", "default `0o022`", "the umask of the action")
+        .set(|to, value| put(&mut to.exec_context.umask, values::umask(value)))
+        .is_possible(|it| it.exec_context.umask <= values::MAX_UMASK)
+        .explain(|spec| {
             unless(&spec.exec_context.umask, &ExecContext::default().umask, |it| format!("{it:#05o}"))
-        },
-        ..Key::PLAIN
-    },
-    Key {
-        name: "nice",
-        kind: "int from -20 to 19",
-        default: "default: the daemon's",
-        meaning: "the priority of the action",
-        set: |to, value| put(&mut to.exec_context.nice, values::nice(value).map(Some)),
-        is_possible: |it| it.exec_context.nice.is_none_or(|it| values::NICE.contains(&it)),
-        explain: |spec| spec.exec_context.nice.iter().map(i32::to_string).collect(),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "rlimits",
-        kind: "map",
-        default: "default: the daemon's limits, and no core dump",
-        meaning: "the resource limits of the action",
-        set: |to, value| put(&mut to.exec_context.limits, values::limits(value)),
-        explain: |spec| shown::limits(&spec.exec_context),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "no_new_privs",
-        kind: "bool",
-        default: "default `false`",
-        meaning: "whether the action cannot gain privileges",
-        set: |to, value| put(&mut to.exec_context.no_new_privs, values::boolean(value)),
-        explain: |spec| unless(&spec.exec_context.no_new_privs, &false, bool::to_string),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "output",
-        kind: "`\"log\"`, `\"discard\"` or absolute path",
-        default: "default `\"log\"`",
-        meaning: "where stdout and stderr go",
-        set: |to, value| put(&mut to.exec_context.output, values::output(value)),
-        is_possible: |it| match &it.exec_context.output {
-            Output::Log | Output::Discard => true,
-            Output::File(path) => is_absolute(path),
-        },
-        explain: |spec| unless(&spec.exec_context.output, &Output::Log, shown::output),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "description",
-        kind: "string",
-        default: "default `<file>-<n>`",
-        meaning: "the name of the watch within its file",
-        set: |to, value| put(&mut to.description, values::description(value)),
-        ..Key::PLAIN
-    },
+        }),
+    key("nice", "int from -20 to 19", "default: the daemon's", "the priority of the action")
+        .set(|to, value| put(&mut to.exec_context.nice, values::nice(value).map(Some)))
+        .is_possible(|it| it.exec_context.nice.is_none_or(|it| values::NICE.contains(&it)))
+        .explain(|spec| spec.exec_context.nice.iter().map(i32::to_string).collect()),
+    key(
+        "rlimits",
+        "map",
+        "default: the daemon's limits, and no core dump",
+        "the resource limits of the action",
+    )
+    .set(|to, value| put(&mut to.exec_context.limits, values::limits(value)))
+    .explain(|spec| shown::limits(&spec.exec_context)),
+    key("no_new_privs", "bool", "default `false`", "whether the action cannot gain privileges")
+        .set(|to, value| put(&mut to.exec_context.no_new_privs, values::boolean(value)))
+        .explain(|spec| unless(&spec.exec_context.no_new_privs, &false, bool::to_string)),
+    key(
+        "output",
+        "`\"log\"`, `\"discard\"` or absolute path",
+        "default `\"log\"`",
+        "where stdout and stderr go",
+    )
+    .set(|to, value| put(&mut to.exec_context.output, values::output(value)))
+    .is_possible(|it| match &it.exec_context.output {
+        Output::Log | Output::Discard => true,
+        Output::File(path) => is_absolute(path),
+    })
+    .explain(|spec| unless(&spec.exec_context.output, &Output::Log, shown::output)),
+    key("description", "string", "default `<file>-<n>`", "the name of the watch within its file")
+        .set(|to, value| put(&mut to.description, values::description(value))),
 ];
 
 /// The keys of `retry`.
 pub static RETRY_KEYS: [Key<Retry>; 3] = [
-    Key {
-        name: "attempts",
-        kind: "int from 1",
-        default: "`5`",
-        meaning: "tries after the first one",
-        set: |to, value| put(&mut to.attempts, values::positive(value)),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "delay",
-        kind: "seconds",
-        default: "`1`",
-        meaning: "delay before the first of these",
-        set: |to, value| put(&mut to.delay, values::seconds(value)),
-        is_possible: |it| is_time(it.delay),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "max_delay",
-        kind: "seconds",
-        default: "`60`",
-        meaning: "longest delay",
-        set: |to, value| put(&mut to.max_delay, values::seconds(value)),
-        is_possible: |it| is_time(it.max_delay),
-        ..Key::PLAIN
-    },
+    Key::<Retry>::new("attempts", "int from 1", "`5`", "tries after the first one")
+        .set(|to, value| put(&mut to.attempts, values::positive(value))),
+    Key::<Retry>::new("delay", "seconds", "`1`", "delay before the first of these")
+        .set(|to, value| put(&mut to.delay, values::seconds(value)))
+        .is_possible(|it| is_time(it.delay)),
+    Key::<Retry>::new("max_delay", "seconds", "`60`", "longest delay")
+        .set(|to, value| put(&mut to.max_delay, values::seconds(value)))
+        .is_possible(|it| is_time(it.max_delay)),
 ];
 
 /// The keys of `guard`.
 pub static GUARD_KEYS: [Key<Guard>; 2] = [
-    Key {
-        name: "not_empty",
-        kind: "bool",
-        default: "`false`",
-        meaning: "hold empty content",
-        set: |to, value| put(&mut to.not_empty, values::boolean(value)),
-        ..Key::PLAIN
-    },
-    Key {
-        name: "max_shrink",
-        kind: "percentage",
-        default: "none",
-        meaning: "hold what shrank by more",
-        set: |to, value| put(&mut to.max_shrink, values::share(value).map(Some)),
-        is_possible: |it| it.max_shrink.is_none_or(|share| share.percent() <= 100.0),
-        ..Key::PLAIN
-    },
+    Key::<Guard>::new("not_empty", "bool", "`false`", "hold empty content")
+        .set(|to, value| put(&mut to.not_empty, values::boolean(value))),
+    Key::<Guard>::new("max_shrink", "percentage", "none", "hold what shrank by more")
+        .set(|to, value| put(&mut to.max_shrink, values::share(value).map(Some)))
+        .is_possible(|it| it.max_shrink.is_none_or(|share| share.percent() <= 100.0)),
 ];
 
 const DEFAULT: Policy = Policy::DEFAULT;
@@ -383,7 +247,7 @@ pub(in crate::config) fn fill<T>(keys: &[Key<T>], map: &Map, to: &mut T) -> Resu
     for Key { name, kind, default, meaning, set, .. } in keys {
         match map.get(*name) {
             Some(value) => set(to, &value.flatten_clone()).map_err(|why| format!("`{name}`{why}"))?,
-            None if *default == Key::<T>::REQUIRED => {
+            None if *default == "required" => {
                 return Err(format!("missing key `{name}` ({}): {meaning}", kind.replace('`', "")));
             }
             None => {}

@@ -85,8 +85,11 @@ fn int(value: &Dynamic) -> Checked<i64> {
 
 pub(super) fn positive(value: &Dynamic) -> Checked<u32> {
     let number = int(value)?;
-    let positive = u32::try_from(number).ok().filter(|number| *number >= 1);
-    positive.ok_or_else(|| format!(": {number} is less than 1 or absurd"))
+    match u32::try_from(number) {
+        Ok(number) if number >= 1 => Ok(number),
+        Err(_) if number > 0 => Err(format!(": {number} is more than {}", u32::MAX)),
+        Ok(_) | Err(_) => Err(format!(": {number} is less than 1")),
+    }
 }
 
 /// Returns an int or a float as a float.
@@ -216,7 +219,7 @@ fn variable(name: &str, value: &Dynamic) -> Checked<String> {
     }
     if !is_variable_name(name) {
         return Err(format!(
-            ": {name:?} is no name of an environment variable; it takes letters, digits and _"
+            ": {name:?} is not a valid name of an environment variable; it takes letters, digits and _"
         ));
     }
     if !(value.is_string() || value.is_int() || value.is_float() || value.is_bool()) {

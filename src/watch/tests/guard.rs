@@ -5,7 +5,7 @@ use crate::model::{Guard, Share};
 
 const FREE: Guard = Policy::DEFAULT.guard;
 
-/// Not of a load.
+/// Before the node exists, so that the first run is no load.
 const BEFORE: Snapshot = Snapshot {
     seen: Some(Seen::Absent),
     pending: None,
@@ -47,7 +47,7 @@ fn shrunk(revision: i64, amount: u64, applied_size: u64) -> Effect {
     held(revision, HoldReason::Shrunk { amount, applied_size, limit: Share::of_percent(50.0).unwrap() })
 }
 
-/// In the place of a spawn: the run, why, and with which revision.
+/// Returns the run, the event and the revision of the spawn that is the only effect.
 fn ran(effects: &[Effect]) -> (u64, Event, i64) {
     match effects {
         [Effect::Spawn { run, update, .. }] => (run.0, update.event, update.version.revision),
@@ -72,7 +72,7 @@ impl Bench {
         self.watch.held().map(|held| held.version.revision)
     }
 
-    /// Has run with revision 1 of this size.
+    /// Makes a watch that has run with revision 1 of this size.
     fn after(policy: Policy, size: usize) -> Self {
         let mut bench = Self::of(Watch::new(policy, BEFORE));
         ran(&bench.sized(1, size));
@@ -93,7 +93,7 @@ fn a_held_update_is_said_once_and_a_good_one_takes_its_place() {
     assert_eq!(ran(&bench.sized(4, 50)), (2, Event::Changed, 4));
     assert_eq!(bench.held(), None);
     assert_eq!(bench.end(2), []);
-    // What ran is what the next one is compared with.
+    // The next one is compared with the content that ran.
     assert_eq!(bench.sized(5, 24), [shrunk(5, 24, 50)]);
 }
 
@@ -228,7 +228,7 @@ fn a_changed_definition_judges_anew_what_waits() {
     ran(&bench.sized(2, 1000));
     bench.sized(3, 60);
     assert_eq!(bench.redefine(guarded(half())), []);
-    // What passes is not judged again when the other one has ended.
+    // An update that passed is not judged again when the older run has ended.
     assert_eq!(ran(&bench.end(2)), (3, Event::Changed, 3));
     assert_eq!(bench.sized(3, 60), []);
 }
@@ -283,7 +283,7 @@ fn discard_ignores_what_comes_meanwhile_suspicious_or_not() {
     assert_eq!(bench.sized(3, 0), [Effect::Discarded { version: version(1, 3) }]);
     assert_eq!(bench.end(2), []);
     assert_eq!(bench.condition(), Condition::Idle);
-    // Who asks for it all the same is told.
+    // An operator who asks for it all the same gets a reply.
     bench.trigger(false);
     assert_eq!(bench.sized(3, 0), [empty(3)]);
     assert_eq!(bench.sized(4, 0), [empty(4)]);
@@ -351,7 +351,7 @@ fn what_was_held_by_an_older_success_stays_held_over_a_restart() {
     let mut bench = Bench::after(guarded(half()), 100);
     ran(&bench.sized(2, 60));
     assert_eq!(bench.sized(3, 40), [shrunk(3, 40, 100)]);
-    // By now it has shrunk by a third only.
+    // Compared with the new content, it shrank only by a third.
     assert_eq!(bench.end(2), []);
     assert_eq!(bench.held(), Some(3));
     let mut next = bench.reborn(guarded(half()), None);
@@ -376,13 +376,13 @@ fn what_was_forced_is_not_held_by_the_next_daemon_whatever_came_of_it() {
         let runs_next = |bench: &Bench| {
             let mut next = bench.reborn(policy.clone(), None);
             assert_eq!(ran(&next.sized(2, 0)), (1, event, 2), "{run_on_load:?}");
-            // Another one is judged by itself.
+            // Another revision is judged by itself.
             assert_eq!(next.sized(3, 0), [empty(3)]);
             let mut late = bench.reborn(policy.clone(), None);
             assert_eq!(late.sized(3, 0), [empty(3)]);
         };
-        // Before the store has said that it is still there; while it runs, or did when its daemon died; when
-        // it was interrupted; while it waits for its next try.
+        // In turn: before the store reports it, while it runs, after the daemon died during the run, after an
+        // interruption, and while it waits for a retry.
         runs_next(&bench);
         ran(&bench.sized(2, 0));
         runs_next(&bench);
@@ -403,7 +403,8 @@ fn what_was_forced_is_not_held_by_the_next_daemon_whatever_came_of_it() {
     }
 }
 
-// In PARALLEL two runs of an older definition, of which the later to succeed makes the other look shrunk.
+// In PARALLEL there are two runs of an older definition. The success of one makes the content of the other look
+// shrunk.
 #[test]
 fn what_the_present_definition_let_through_is_not_held_when_an_older_run_of_it_starves() {
     let policy = |run_on_load| Policy { run_mode: RunMode::Parallel, run_on_load, ..guarded(half()) };

@@ -36,7 +36,7 @@ fn a_trigger_starts_a_watch_again_that_a_failure_stopped_and_runs_once() {
     assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
     assert_eq!(bench.see(1, 2), []);
     assert_eq!(bench.fail(1), [Effect::GaveUp { failures: 1, stopped: true }]);
-    // What waits is not run beside it, though nothing is stopped any more.
+    // The waiting update becomes part of the triggered run.
     assert_eq!(bench.step(Input::Triggered { force: false }), []);
     assert_eq!(bench.see(1, 2), [spawn(2, Event::Trigger, 1, 2)]);
     assert_eq!(bench.end(2), []);
@@ -48,7 +48,7 @@ fn a_trigger_waits_for_no_splay_and_takes_the_place_of_a_retry() {
     let mut bench = Bench::new(Policy { throttle, ..QUEUE });
     assert_eq!(bench.see(1, 1), []);
     assert_eq!(bench.step(Input::Triggered { force: false }), []);
-    // Still the first run of this definition.
+    // It is still the first run of this definition.
     assert_eq!(bench.see(1, 1), [spawn(1, Event::Load, 1, 1)]);
 
     let retry = Retry { attempts: 5, delay: Duration::from_secs(60), max_delay: Duration::from_secs(60) };

@@ -22,16 +22,16 @@ fn a_restart_on_what_is_there_runs_nothing_unless_asked_to() {
 
 #[test]
 fn run_on_load_changed_runs_what_is_not_known_as_applied() {
-    // Nothing is known.
+    // Nothing is known of the watch.
     assert_eq!(Bench::new(CHANGED).see(1, 1), [spawn(1, Event::Load, 1, 1)]);
-    // It failed.
+    // The run failed.
     let mut failed = Bench::new(CHANGED);
     failed.see(1, 1);
     failed.fail(1);
     assert_eq!(failed.reborn(CHANGED, None).see(1, 1), [spawn(1, Event::Load, 1, 1)]);
-    // Something else was applied.
+    // Another revision was applied.
     assert_eq!(settled(CHANGED).reborn(CHANGED, None).see(1, 2), [spawn(1, Event::Load, 1, 2)]);
-    // The definition is another: while the daemon runs, and before it.
+    // The definition changes while the daemon runs, or before it starts.
     assert_eq!(settled(CHANGED).redefine(CHANGED), []);
     let mut redefined = settled(CHANGED);
     redefined.redefine(CHANGED);
@@ -52,11 +52,11 @@ fn in_doubt_a_new_daemon_owes_a_run() {
     assert_eq!(past(Some(record(true, false)), None, false), snapshot.redefined());
     assert_eq!(past(Some(record(false, true)), None, false), nothing);
     assert_eq!(past(None, None, false), nothing);
-    // The record of a run that was started last may not have been written any more.
+    // The daemon may have died before it recorded its last run.
     let interrupted = Some(Event::Created);
     assert_eq!(past(Some(record(true, true)), interrupted, false), owes(Event::Created, snapshot));
     assert_eq!(past(None, interrupted, false), owes(Event::Created, nothing));
-    // And nobody knows what a lost ledger said.
+    // A ledger may have been lost.
     assert_eq!(past(None, None, true), owes(Event::Load, nothing));
     assert_eq!(past(Some(record(true, true)), None, true), snapshot);
     assert_eq!(past(Some(record(false, true)), None, true), owes(Event::Load, nothing));
@@ -77,7 +77,7 @@ fn what_was_running_or_waiting_is_owed_by_the_next_daemon() {
     assert_eq!(waiting.see(1, 2), []);
     assert_eq!(waiting.reborn(SILENT, None).see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
 
-    // Once, and not with every look.
+    // It runs once, and not for every observation.
     let mut next = waiting.reborn(SILENT, None);
     next.see(1, 2);
     next.end(1);

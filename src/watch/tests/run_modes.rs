@@ -15,7 +15,7 @@ fn without_run_on_load_the_first_state_runs_nothing_and_the_next_one_does() {
     assert_eq!(bench.see(1, 2), [spawn(1, Event::Changed, 1, 2)]);
 }
 
-// "sent to the running action when an update arrives": that a daemon starts is none.
+// "sent to the running action when an update arrives": the start of a daemon is no update.
 #[test]
 fn an_orphan_is_notified_of_what_changed_and_not_of_what_it_has() {
     let policy = Policy { notify_signal: Some(1), ..QUEUE };
@@ -27,7 +27,8 @@ fn an_orphan_is_notified_of_what_changed_and_not_of_what_it_has() {
     assert_eq!(next.interrupt(1), [spawn(2, Event::Load, 1, 2)]);
 }
 
-// The number is for people only: a directory's moves with whatever is written into it, children or not.
+// The number is only for people. That of a directory changes with everything that is written into it, also with
+// what is not a child.
 #[test]
 fn what_was_applied_is_known_by_its_state_and_not_by_its_number() {
     let policy = Policy { run_on_load: RunOnLoad::Changed, ..QUEUE };

@@ -132,16 +132,19 @@ fn wrong_values_are_errors_that_name_them() {
         ),
         (
             "znode: `/a`, action: OK, env: #{ \"A-B\": 1 }",
-            "`env`: \"A-B\" is no name of an environment variable; it takes letters, digits and _",
+            "`env`: \"A-B\" is not a valid name of an environment variable; it takes letters, digits and _",
         ),
         (
             "znode: `/a`, action: OK, env: #{ \"1A\": 1 }",
-            "`env`: \"1A\" is no name of an environment variable",
+            "`env`: \"1A\" is not a valid name of an environment variable",
         ),
-        ("znode: `/a`, action: OK, env: #{ \"\": 1 }", "`env`: \"\" is no name of an environment variable"),
+        (
+            "znode: `/a`, action: OK, env: #{ \"\": 1 }",
+            "`env`: \"\" is not a valid name of an environment variable",
+        ),
         (
             "znode: `/a`, action: OK, env: #{ \"A=B\": 1 }",
-            "`env`: \"A=B\" is no name of an environment variable",
+            "`env`: \"A=B\" is not a valid name of an environment variable",
         ),
         (
             "znode: `/a`, action: OK, env: #{ A: [1] }",
