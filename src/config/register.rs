@@ -17,7 +17,7 @@ pub fn argument(value: &Dynamic) -> Result<Map, String> {
 /// key.
 pub fn registration(map: &Map, description: String, position: CallPosition) -> Result<Registration, String> {
     let mut registration = Registration::new(description, position);
-    fill(&KEYS, map, &mut registration)?;
+    fill(KEYS, map, &mut registration)?;
     for key in KEYS.iter().filter(|key| map.contains_key(key.name)) {
         match key.only {
             Some(only) if only != registration.policy.run_mode => {

@@ -178,7 +178,7 @@ pub(crate) fn register_constants(engine: &mut Engine) {
     engine.register_fn("==", |a: Facet, b: Facet| a == b);
     engine.register_fn("!=", |a: Facet, b: Facet| a != b);
     let mut constants = Module::new();
-    for constant in &CONSTANTS {
+    for constant in CONSTANTS {
         constants.set_var(constant.name, constant.value.to_dynamic());
     }
     for (name, number) in signals() {

@@ -257,14 +257,14 @@ fn every_key_of_a_watch_has_an_entry_with_default_and_example() {
     let entries = entries(section(&manual, "KEYS"));
     assert!(KEYS.len() >= 25);
     assert_eq!(set(entries.keys().copied()), set(KEYS.iter().map(|key| key.name)));
-    for Key { name, kind, default, .. } in &KEYS {
+    for Key { name, kind, default, .. } in KEYS {
         let entry = entries[name];
         assert_complete(name, entry, "rhai", &format!("{name}: "));
         let said = entry.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(said.starts_with(&format!("*{kind}*, {default}")), "{name}: not {kind}, {default}: {said}");
     }
-    assert_eq!(table(entries["retry"]), rows_of(&RETRY_KEYS));
-    assert_eq!(table(entries["guard"]), rows_of(&GUARD_KEYS));
+    assert_eq!(table(entries["retry"]), rows_of(RETRY_KEYS));
+    assert_eq!(table(entries["guard"]), rows_of(GUARD_KEYS));
     assert_eq!(rows(entries["rlimits"]), set(Resource::ALL.map(Resource::name)));
 }
 

@@ -19,7 +19,7 @@ pub fn explain(spec: &WatchSpec, location: &SourceLocation) -> String {
         let _ = writeln!(block, "  {key:KEY_WIDTH$} {}", printable(value.as_bytes()));
     };
     line("registered", location.to_string());
-    for key in &KEYS {
+    for key in KEYS {
         (key.explain)(spec).into_iter().for_each(|value| line(key.name, value));
         // The keys `uid` and `gid` have no lines of their own.
         if key.name == "gid" {

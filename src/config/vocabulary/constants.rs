@@ -27,7 +27,7 @@ pub(in crate::config) enum Value {
 }
 
 #[rustfmt::skip]
-pub const CONSTANTS: [Constant; 9] = [
+pub static CONSTANTS: &[Constant] = &[
     row("WATCH_DATA", "watch_type", Value::Facet(Facet::Data), "Data", "the node's content"),
     row("WATCH_CHILDREN", "watch_type", Value::Facet(Facet::Children), "Children", "the set of its children"),
     row("WATCH_TREE", "watch_type", Value::Facet(Facet::Tree), "Tree", "the node and everything below it"),

@@ -20,7 +20,7 @@ pub enum Scope {
 }
 
 #[rustfmt::skip]
-pub const FUNCTIONS: [Function; 13] = [
+pub static FUNCTIONS: &[Function] = &[
     row("RegisterWatch", Scope::Config, "registers a watch",
         Some("RegisterWatch takes one argument, a map: RegisterWatch(#{ ... })")),
     row("Exec", Scope::Config, "makes an action that runs a command",

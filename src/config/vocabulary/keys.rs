@@ -66,7 +66,7 @@ impl<T> Key<T> {
         Self { set, ..self }
     }
 
-    const fn is_possible(self, is_possible: fn(&T) -> bool) -> Self {
+    const fn possible_if(self, is_possible: fn(&T) -> bool) -> Self {
         Self { is_possible, ..self }
     }
 
@@ -76,7 +76,7 @@ impl<T> Key<T> {
 }
 
 /// The keys of `RegisterWatch`, in the order of `check --explain`.
-pub static KEYS: [Key<Registration>; 27] = [
+pub static KEYS: &[Key<Registration>] = &[
     key("store", "string", "default `\"default\"`", "the store that has the node")
         .set(|to, value| put(&mut to.store, values::text(value).map(Some)))
         .explain(|spec| vec![spec.store.to_string()]),
@@ -93,7 +93,7 @@ pub static KEYS: [Key<Registration>; 27] = [
     .explain(|spec| vec![Value::Facet(spec.subject.facet).name().into()]),
     key("action", "`Exec(...)`, closure or `Fn(\"name\")`", "required", "what to run")
         .set(|to, value| put(&mut to.action, values::action(value)))
-        .is_possible(|it| match &it.action {
+        .possible_if(|it| match &it.action {
             RegisteredAction::Command(words) => {
                 words.first().is_some_and(|program| !program.is_empty())
                     && words.iter().all(|it| has_no_nul(it))
@@ -127,20 +127,20 @@ pub static KEYS: [Key<Registration>; 27] = [
     )
     .only(RunMode::Queue)
     .set(|to, value| put(&mut to.policy.notify_signal, values::signal(value).map(Some)))
-    .is_possible(|it| it.policy.notify_signal.is_none_or(|it| (1..=values::MAX_SIGNAL).contains(&it)))
+    .possible_if(|it| it.policy.notify_signal.is_none_or(|it| (1..=values::MAX_SIGNAL).contains(&it)))
     .explain(|spec| spec.policy.notify_signal.map(shown::signal).into_iter().collect()),
     key("timeout", "seconds", "default: none", "the longest time that one run may take")
         .set(|to, value| put(&mut to.policy.timeout, values::seconds(value).map(Some)))
-        .is_possible(|it| it.policy.timeout.is_none_or(is_time))
+        .possible_if(|it| it.policy.timeout.is_none_or(is_time))
         .explain(|spec| spec.policy.timeout.iter().map(shown::seconds).collect()),
     key("max_parallel", "int from 1", "default `64`", "the largest number of runs at the same time")
         .only(RunMode::Parallel)
         .set(|to, value| put(&mut to.policy.max_parallel, values::positive(value)))
-        .is_possible(|it| it.policy.max_parallel > 0)
+        .possible_if(|it| it.policy.max_parallel > 0)
         .explain(|spec| unless(&spec.policy.max_parallel, &DEFAULT.max_parallel, u32::to_string)),
     key("retry", "map", "default: none", "how a failed update is tried again")
         .set(|to, value| put(&mut to.policy.retry, retry(value).map(Some)))
-        .is_possible(|it| it.policy.retry.iter().all(|it| RETRY_KEYS.iter().all(|key| (key.is_possible)(it))))
+        .possible_if(|it| it.policy.retry.iter().all(|it| RETRY_KEYS.iter().all(|key| (key.is_possible)(it))))
         .explain(|spec| spec.policy.retry.iter().map(shown::retry).collect()),
     key("on_failure", "`KEEP` or `STOP`", "default `KEEP`", "what a failure means for the next update")
         .set(|to, value| put(&mut to.policy.on_failure, values::constant("on_failure", value)))
@@ -149,26 +149,26 @@ pub static KEYS: [Key<Registration>; 27] = [
         }),
     key("debounce", "seconds", "default `0`", "the time without updates before a start")
         .set(|to, value| put(&mut to.policy.throttle.debounce, values::seconds_or_0(value)))
-        .is_possible(|it| is_time(it.policy.throttle.debounce))
+        .possible_if(|it| is_time(it.policy.throttle.debounce))
         .explain(|spec| unless(&spec.policy.throttle.debounce, &Duration::ZERO, shown::seconds)),
     key("min_interval", "seconds", "default `0`", "the shortest time between two starts")
         .set(|to, value| put(&mut to.policy.throttle.min_interval, values::seconds_or_0(value)))
-        .is_possible(|it| is_time(it.policy.throttle.min_interval))
+        .possible_if(|it| is_time(it.policy.throttle.min_interval))
         .explain(|spec| unless(&spec.policy.throttle.min_interval, &Duration::ZERO, shown::seconds)),
     key("splay", "seconds", "default `0`", "the time of which each update waits a random part")
         .set(|to, value| put(&mut to.policy.throttle.splay, values::seconds_or_0(value)))
-        .is_possible(|it| is_time(it.policy.throttle.splay))
+        .possible_if(|it| is_time(it.policy.throttle.splay))
         .explain(|spec| unless(&spec.policy.throttle.splay, &Duration::ZERO, shown::seconds)),
     key("max_data", "int (bytes), from 0", "default: no limit", "the largest content that is not held")
         .set(|to, value| put(&mut to.policy.guard.max_data, values::bytes(value).map(Some)))
         .explain(|spec| spec.policy.guard.max_data.iter().map(|bytes| format!("{bytes} bytes")).collect()),
     key("guard", "map", "default: none", "which updates look like an accident and are held")
         .set(|to, value| guard(&mut to.policy.guard, value))
-        .is_possible(|it| GUARD_KEYS.iter().all(|key| (key.is_possible)(&it.policy.guard)))
+        .possible_if(|it| GUARD_KEYS.iter().all(|key| (key.is_possible)(&it.policy.guard)))
         .explain(|spec| shown::guard(&spec.policy.guard)),
     key("env", "map", "default: none", "environment variables of the action")
         .set(|to, value| put(&mut to.exec_context.variables, values::variables(value)))
-        .is_possible(|it| {
+        .possible_if(|it| {
             it.exec_context.variables.iter().all(|(name, value)| {
                 is_variable_name(name) && !values::is_reserved(name) && has_no_nul(value)
             })
@@ -176,17 +176,17 @@ pub static KEYS: [Key<Registration>; 27] = [
         .explain(|spec| shown::variables(&spec.exec_context)),
     key("cwd", "absolute path", "default `\"/\"`", "the working directory of the action")
         .set(|to, value| put(&mut to.exec_context.cwd, values::absolute_path(value)))
-        .is_possible(|it| is_absolute(&it.exec_context.cwd))
+        .possible_if(|it| is_absolute(&it.exec_context.cwd))
         .explain(|spec| unless(&spec.exec_context.cwd, &ExecContext::default().cwd, String::clone)),
     key("umask", "int from 0 to 0o777", "default `0o022`", "the umask of the action")
         .set(|to, value| put(&mut to.exec_context.umask, values::umask(value)))
-        .is_possible(|it| it.exec_context.umask <= values::MAX_UMASK)
+        .possible_if(|it| it.exec_context.umask <= values::MAX_UMASK)
         .explain(|spec| {
             unless(&spec.exec_context.umask, &ExecContext::default().umask, |it| format!("{it:#05o}"))
         }),
     key("nice", "int from -20 to 19", "default: the daemon's", "the priority of the action")
         .set(|to, value| put(&mut to.exec_context.nice, values::nice(value).map(Some)))
-        .is_possible(|it| it.exec_context.nice.is_none_or(|it| values::NICE.contains(&it)))
+        .possible_if(|it| it.exec_context.nice.is_none_or(|it| values::NICE.contains(&it)))
         .explain(|spec| spec.exec_context.nice.iter().map(i32::to_string).collect()),
     key(
         "rlimits",
@@ -206,7 +206,7 @@ pub static KEYS: [Key<Registration>; 27] = [
         "where stdout and stderr go",
     )
     .set(|to, value| put(&mut to.exec_context.output, values::output(value)))
-    .is_possible(|it| match &it.exec_context.output {
+    .possible_if(|it| match &it.exec_context.output {
         Output::Log | Output::Discard => true,
         Output::File(path) => is_absolute(path),
     })
@@ -216,24 +216,24 @@ pub static KEYS: [Key<Registration>; 27] = [
 ];
 
 /// The keys of `retry`.
-pub static RETRY_KEYS: [Key<Retry>; 3] = [
+pub static RETRY_KEYS: &[Key<Retry>] = &[
     Key::<Retry>::new("attempts", "int from 1", "`5`", "tries after the first one")
         .set(|to, value| put(&mut to.attempts, values::positive(value))),
     Key::<Retry>::new("delay", "seconds", "`1`", "delay before the first of these")
         .set(|to, value| put(&mut to.delay, values::seconds(value)))
-        .is_possible(|it| is_time(it.delay)),
+        .possible_if(|it| is_time(it.delay)),
     Key::<Retry>::new("max_delay", "seconds", "`60`", "longest delay")
         .set(|to, value| put(&mut to.max_delay, values::seconds(value)))
-        .is_possible(|it| is_time(it.max_delay)),
+        .possible_if(|it| is_time(it.max_delay)),
 ];
 
 /// The keys of `guard`.
-pub static GUARD_KEYS: [Key<Guard>; 2] = [
+pub static GUARD_KEYS: &[Key<Guard>] = &[
     Key::<Guard>::new("not_empty", "bool", "`false`", "hold empty content")
         .set(|to, value| put(&mut to.not_empty, values::boolean(value))),
     Key::<Guard>::new("max_shrink", "percentage", "none", "hold what shrank by more")
         .set(|to, value| put(&mut to.max_shrink, values::share(value).map(Some)))
-        .is_possible(|it| it.max_shrink.is_none_or(|share| share.percent() <= 100.0)),
+        .possible_if(|it| it.max_shrink.is_none_or(|share| share.percent() <= 100.0)),
 ];
 
 const DEFAULT: Policy = Policy::DEFAULT;
@@ -259,7 +259,7 @@ pub(in crate::config) fn fill<T>(keys: &[Key<T>], map: &Map, to: &mut T) -> Resu
 fn retry(value: &Dynamic) -> Result<Retry, String> {
     let map = values::map("#{ attempts: 5, delay: 1, max_delay: 60 }", value)?;
     let mut retry = Retry::DEFAULT;
-    fill(&RETRY_KEYS, &map, &mut retry).map_err(|why| format!(": {why}"))?;
+    fill(RETRY_KEYS, &map, &mut retry).map_err(|why| format!(": {why}"))?;
     Ok(Retry { max_delay: retry.max_delay.max(retry.delay), ..retry })
 }
 
@@ -273,7 +273,7 @@ fn guard(to: &mut Guard, value: &Dynamic) -> Result<(), String> {
     if map.contains_key("max_data") {
         return Err(": unknown key `max_data`; `max_data` stands beside `guard`, not in it".to_owned());
     }
-    fill(&GUARD_KEYS, &map, to).map_err(|why| format!(": {why}"))
+    fill(GUARD_KEYS, &map, to).map_err(|why| format!(": {why}"))
 }
 
 fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
