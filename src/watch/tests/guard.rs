@@ -403,8 +403,8 @@ fn what_was_forced_is_not_held_by_the_next_daemon_whatever_came_of_it() {
     }
 }
 
-// In PARALLEL there are two runs of an older definition. The success of one makes the content of the other look
-// shrunk.
+// In PARALLEL there are two runs of an older definition. The success of one makes the content of the other
+// look shrunk.
 #[test]
 fn what_the_present_definition_let_through_is_not_held_when_an_older_run_of_it_starves() {
     let policy = |run_on_load| Policy { run_mode: RunMode::Parallel, run_on_load, ..guarded(half()) };
