@@ -9,10 +9,12 @@ use crate::control::{
     CommandResult, DaemonRequest, RUNS_PER_PAGE, ReplySender, RequestError, WATCHES_PER_PAGE, name,
 };
 use crate::ledger::{RunFilter, RunOutcome, RunRecord};
-use crate::model::{RunMode, StoreName, Subject, WatchCommand, WatchKey, WatchSpec};
+use crate::model::{StoreName, Subject, WatchCommand, WatchKey, WatchSpec};
 use crate::report::{HeldSummary, Report, force_command};
 use crate::text::{Timestamp, count};
-use crate::watch::{Held, Input, Seen};
+use crate::watch::{Accepted, Held, Refusal, Seen};
+
+const STOPPING: &str = "the daemon is stopping";
 
 impl Daemon {
     pub(super) fn reply(&mut self, request: DaemonRequest) {
@@ -60,68 +62,21 @@ impl Daemon {
     }
 
     fn require_running(&self) -> Result<(), RequestError> {
-        if self.stopping { Err(RequestError::Unavailable("the daemon is stopping".into())) } else { Ok(()) }
+        if self.stopping { Err(RequestError::Unavailable(STOPPING.into())) } else { Ok(()) }
     }
 
     fn execute(&mut self, command: WatchCommand, named: &str) -> Result<CommandResult, RequestError> {
         let id = self.find(named)?;
-        self.require_running()?;
         let entry = &self.entries[&id];
-        let (key, spec) = (entry.key().clone(), entry.loaded());
-        let (snapshot, running) = (entry.watch.snapshot(), entry.watch.live_runs());
-        let (input, done) = match (command, spec) {
-            (WatchCommand::Kill, _) if running == 0 => {
-                return Err(RequestError::Conflict(format!("{key}: no action of it is running")));
-            }
-            (WatchCommand::Kill, _) => {
-                (Input::Killed, "sent SIGTERM, and SIGKILL in 5 s to what is left then")
-            }
-            (WatchCommand::Trigger { .. } | WatchCommand::Pause | WatchCommand::Resume, None) => {
-                return Err(RequestError::Conflict(format!(
-                    "{key}: no file registers it; `twitcher kill` can end its action"
-                )));
-            }
-            (WatchCommand::Trigger { .. }, Some(_)) if snapshot.paused => {
-                return Err(RequestError::Conflict(format!("{key} is paused; `twitcher resume` it first")));
-            }
-            (WatchCommand::Trigger { .. }, Some(spec)) if snapshot.seen == Some(Seen::Absent) => {
-                let node = &spec.subject.path;
-                return Err(RequestError::Conflict(format!(
-                    "{key}: there is no node {node}, and so nothing to run with"
-                )));
-            }
-            (WatchCommand::Trigger { force }, Some(spec)) => {
-                if let (false, Some(held)) = (force, held(entry, spec)) {
-                    let remedy = force_command(&key.to_string());
-                    return Err(RequestError::Conflict(format!(
-                        "{key}: {held}, and is held; `{remedy}` runs it all the same"
-                    )));
-                }
-                let done = match () {
-                    () if self.unreadable(spec).is_some() || snapshot.seen.is_none() => {
-                        "runs as soon as its node can be read"
-                    }
-                    () if running > 0 && spec.policy.run_mode != RunMode::Parallel => {
-                        "runs again when the running action has ended"
-                    }
-                    () if force && snapshot.held.is_some() => "runs with what was held",
-                    () => "runs with what its node has now",
-                };
-                (Input::Triggered { force }, done)
-            }
-            (WatchCommand::Pause, Some(_)) if snapshot.paused => return Ok(said(&key, "was paused already")),
-            (WatchCommand::Pause, Some(_)) => {
-                (Input::Paused, "paused: it goes on observing, and nothing is started")
-            }
-            (WatchCommand::Resume, Some(_)) if !snapshot.paused => return Ok(said(&key, "was not paused")),
-            (WatchCommand::Resume, Some(_)) if entry.watch.waiting_updates() > 0 => {
-                (Input::Resumed, "resumed: what came meanwhile runs now")
-            }
-            (WatchCommand::Resume, Some(_)) => (Input::Resumed, "resumed"),
-        };
-        let store_and_subject = spec.map(|spec| (spec.store.clone(), spec.subject.clone()));
+        let unreadable = entry.spec().is_some_and(|spec| self.unreadable(spec).is_some());
+        let key = entry.key().clone();
+        let accepted = entry.watch.answer(command, unreadable).map_err(|refusal| refused(entry, refusal))?;
+        if !accepted.changes_something() {
+            return Ok(said(&key, done(accepted)));
+        }
+        let store_and_subject = entry.loaded().map(|spec| (spec.store.clone(), spec.subject.clone()));
         self.log.report(&Report::Ordered { watch: &key, command });
-        self.step(id, input);
+        self.step(id, command.into());
         match command {
             // Before it is said to be so, it has to outlive us.
             WatchCommand::Pause | WatchCommand::Resume | WatchCommand::Trigger { force: true } => {
@@ -149,7 +104,7 @@ impl Daemon {
                 _,
             ) => "",
         };
-        Ok(said(&key, &format!("{done}{until_restart}")))
+        Ok(said(&key, &format!("{}{until_restart}", done(accepted))))
     }
 
     pub(super) fn status(&self) -> DaemonStatus {
@@ -228,7 +183,7 @@ impl Daemon {
             waiting: entry.watch.waiting_updates(),
             next_start_seconds: next_start.map(|left| left.as_secs_f64()),
             failures: snapshot.failures,
-            held: entry.spec().and_then(|spec| held(entry, spec)),
+            held: entry.watch.held().map(|held| held_summary(held, subject)),
             error: unreadable.map(|reason| format!("cannot be read: {reason}")).or(failure.map(Into::into)),
             last_run: entry.last_run.as_ref().map(|last| last.record(&self.run_id_prefix, entry, subject)),
             notified: entry.spec().is_some_and(|spec| spec.policy.notify_signal.is_some()),
@@ -283,10 +238,48 @@ fn read(failing: &BTreeMap<String, String>, watches: usize) -> Result<CommandRes
     }
 }
 
-/// What is held of it, and why.
-fn held(entry: &Entry, spec: &WatchSpec) -> Option<String> {
-    let Held { version, hold_reason, .. } = *entry.watch.held()?;
-    Some(HeldSummary { version: version.number, hold_reason, facet: spec.subject.facet }.to_string())
+/// What comes of a command, in the operator's words.
+fn done(accepted: Accepted) -> &'static str {
+    match accepted {
+        Accepted::RunsOnceReadable => "runs as soon as its node can be read",
+        Accepted::RunsNext => "runs again when the running action has ended",
+        Accepted::RunsHeld => "runs with what was held",
+        Accepted::RunsPresent => "runs with what its node has now",
+        Accepted::Paused => "paused: it goes on observing, and nothing is started",
+        Accepted::AlreadyPaused => "was paused already",
+        Accepted::Resumed { waiting: true } => "resumed: what came meanwhile runs now",
+        Accepted::Resumed { waiting: false } => "resumed",
+        Accepted::NotPaused => "was not paused",
+        Accepted::Killed => "sent SIGTERM, and SIGKILL in 5 s to what is left then",
+    }
+}
+
+/// Why a command is refused, in the operator's words, and what to do.
+fn refused(entry: &Entry, refusal: Refusal) -> RequestError {
+    let key = entry.key();
+    let subject = entry.spec().map(|spec| &spec.subject);
+    RequestError::Conflict(match refusal {
+        Refusal::Stopping => return RequestError::Unavailable(STOPPING.into()),
+        Refusal::NothingRuns => format!("{key}: no action of it is running"),
+        Refusal::NotRegistered => {
+            format!("{key}: no file registers it; `twitcher kill` can end its action")
+        }
+        Refusal::Paused => format!("{key} is paused; `twitcher resume` it first"),
+        Refusal::NoNode => {
+            let node = subject.map(|subject| subject.path.as_str()).unwrap_or_default();
+            format!("{key}: there is no node {node}, and so nothing to run with")
+        }
+        Refusal::Held(held) => {
+            let summary = subject.map(|subject| held_summary(&held, subject)).unwrap_or_default();
+            let remedy = force_command(&key.to_string());
+            format!("{key}: {summary}, and is held; `{remedy}` runs it all the same")
+        }
+    })
+}
+
+fn held_summary(held: &Held, subject: &Subject) -> String {
+    let Held { version, hold_reason, .. } = *held;
+    HeldSummary { version: version.number, hold_reason, facet: subject.facet }.to_string()
 }
 
 fn gone(named: &str) -> RequestError {

@@ -16,8 +16,9 @@
 //!    its end: a success is recorded as applied, a failure is retried or given up.
 //!
 //! [`state`] has the state of a watch, [`step`] calls the other files, [`interface`] has what goes in and
-//! comes out, and [`condition`] sums up a watch in one word.
+//! comes out, [`commands`] has the answers to operators, and [`condition`] sums up a watch in one word.
 
+mod commands;
 mod condition;
 mod event;
 mod generator;
@@ -34,6 +35,7 @@ mod step;
 mod tests;
 mod updates;
 
+pub use commands::{Accepted, Refusal};
 pub use condition::Condition;
 pub use event::Event;
 pub use generator::Generator;

@@ -2,7 +2,7 @@
 
 use super::state::{Life, Load};
 use super::{Effect, Event, Generator, Input, Reason, Time, Watch};
-use crate::model::{Policy, RunMode, State};
+use crate::model::{Policy, RunMode, State, WatchCommand};
 
 impl Watch {
     /// Tells the watch what happened, and returns what to do about it, in this order.
@@ -23,10 +23,10 @@ impl Watch {
                 self.waiting.clear();
                 self.held = None;
             }
-            Input::Triggered { force } => self.trigger(force),
-            Input::Paused => self.paused = true,
-            Input::Resumed => self.resume(&mut effects),
-            Input::Killed => self.end_all_by(now, Reason::Kill),
+            Input::Triggered { force } => self.obey(WatchCommand::Trigger { force }, now, &mut effects),
+            Input::Paused => self.obey(WatchCommand::Pause, now, &mut effects),
+            Input::Resumed => self.obey(WatchCommand::Resume, now, &mut effects),
+            Input::Killed => self.obey(WatchCommand::Kill, now, &mut effects),
             Input::Stopping { grace } => {
                 // What waits is left to the next daemon.
                 self.life = Life::Stopping;
@@ -80,26 +80,7 @@ impl Watch {
         self.recheck_guard();
     }
 
-    fn trigger(&mut self, force: bool) {
-        match self.life {
-            Life::Active if self.held.is_some() && !force => {}
-            Life::Active => {
-                self.stopped = false;
-                self.forced = self.held().map(|held| held.version);
-                self.interrupted = Some(Event::Trigger);
-            }
-            Life::Retired | Life::Stopping => {}
-        }
-    }
-
-    fn resume(&mut self, effects: &mut Vec<Effect>) {
-        // The running action was not notified of what arrived during the pause.
-        if std::mem::take(&mut self.paused) && !self.waiting.is_empty() {
-            self.notify(effects);
-        }
-    }
-
-    fn notify(&self, effects: &mut Vec<Effect>) {
+    pub(super) fn notify(&self, effects: &mut Vec<Effect>) {
         if self.policy.run_mode != RunMode::Queue {
             return;
         }

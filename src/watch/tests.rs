@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{Content, OnFailure, Policy, Retry, RunMode, RunOnLoad, State, Throttle, Version};
+use crate::model::{
+    Content, OnFailure, Policy, Retry, RunMode, RunOnLoad, State, Throttle, Version, WatchCommand,
+};
 
+mod commands;
 mod condition;
 mod failures;
 mod guard;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::moves::Move;
-use crate::model::{Content, Guard, Policy, RunMode, RunOnLoad, Share, State, Version};
+use crate::model::{Content, Guard, Policy, RunMode, RunOnLoad, Share, State, Version, WatchCommand};
 use crate::watch::{
     Effect, Event, Generator, Input, KILL_AFTER, Record, Recovery, RunId, RunResult, Snapshot, Time, Watch,
 };
@@ -192,6 +192,12 @@ impl World {
     }
 
     fn trigger(&mut self, force: bool) {
+        if self.watch.answer(WatchCommand::Trigger { force }, false).is_err() {
+            let before = self.watch.snapshot();
+            self.feed(Input::Triggered { force });
+            assert_eq!(self.watch.snapshot(), before, "a refused command changed something");
+            return;
+        }
         let held = self.watch.held().map(|held| held.version.revision);
         self.stopped &= held.is_some() && !force;
         if force && let Some(held) = held {
