@@ -1,14 +1,16 @@
 //! Actions: processes with exactly the identity, environment and descriptors that the contract promises.
 //!
-//! * [`payload`] is what one is given of its node.
-//! * [`spawn`] starts one and says whether its program could be executed.
-//! * [`run`] follows it to its end: signals, output, exit status.
-//! * [`output`] turns what it prints into bounded log lines.
-//! * [`orphan`] finds what a former daemon started and did not see end, by what [`proc`] says.
+//! * [`payload`] is the content of a node, as an action reads it.
+//! * [`spawn`] starts a process and tells whether its program could be executed.
+//! * [`run`] follows a process to its end: signals, exit status, the rest of its group.
+//! * [`sink`] reads the output of a process, which [`output`] turns into bounded log lines.
+//! * [`orphan`] finds processes that a former daemon started and did not see end.
+//! * [`proc`] reads what `/proc` tells of processes.
 
 pub mod orphan;
 pub mod output;
 pub mod payload;
 pub mod proc;
 pub mod run;
+mod sink;
 pub mod spawn;

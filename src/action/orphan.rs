@@ -1,6 +1,7 @@
 //! Actions that outlived their daemon.
 //!
-//! They are no children of ours: init reaps them, and how they ended nobody can tell. That they ended shows a pidfd.
+//! An orphan is no child of ours: init reaps it, so nobody can tell how it ended. A pidfd tells that it
+//! ended.
 
 use std::fs;
 use std::io;
@@ -22,11 +23,12 @@ pub struct Orphan {
     pub age: Duration,
 }
 
-/// The process of a run whose end is not known; `None` if it has ended.
+/// Finds the process of a run whose end is not known; `None` if it has ended.
 ///
-/// Its number and its start since boot identify it. Only where its daemon died before it could note them, it is known
-/// by its environment, which a process can overwrite. By then it has executed its program: until it does, it holds the
-/// lock on the state directory, which we waited for (see `cli::run::locks`).
+/// The process is identified by its number and its start since boot. If its daemon died before it could note
+/// these, the process is identified by its environment, which it can overwrite. By now it has executed its
+/// program: until it does, it holds the lock on the state directory, which we waited for (see
+/// `cli::run::locks`).
 pub fn find(run: &str, process: Option<ProcessId>) -> io::Result<Option<Orphan>> {
     let living = match process {
         Some(ProcessId { pid, started }) => proc::read_stat(pid).filter(|living| living.started == started),
@@ -35,7 +37,7 @@ pub fn find(run: &str, process: Option<ProcessId>) -> io::Result<Option<Orphan>>
     living.map_or(Ok(None), hold)
 }
 
-/// An action leads a session of its own, and what it starts usually does not.
+/// An action leads a session of its own; processes that it starts usually do not.
 fn leads_session(living: &ProcessStat) -> bool {
     living.pid == living.session
 }
@@ -53,7 +55,7 @@ fn hold(living: ProcessStat) -> io::Result<Option<Orphan>> {
         Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => return Ok(None),
         Err(error) => return Err(error),
     };
-    // Looked at again, now that the descriptor holds it: the number may have gone to another in between.
+    // Read again, now that the descriptor holds the process: the number may have gone to another in between.
     let same = proc::read_stat(living.pid).is_some_and(|now| now.started == living.started);
     let process = ProcessId { pid: living.pid, started: living.started };
     Ok(same.then(|| Orphan { leader, process, pidfd, age: proc::age(process) }))

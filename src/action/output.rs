@@ -1,19 +1,34 @@
 //! What an action prints, as log lines: cut, escaped and limited, so that no action can flood, forge or
 //! garble the log.
 
-use crate::text::printable;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Longer lines are cut. Twice the 2 KiB that RFC 5424 asks every syslog receiver to take at the least
-/// would be 4 KiB; most take 8, and a line also carries its prefix.
+use crate::text::printable;
+
+/// Longer lines are cut; in bytes. RFC 5424 asks every syslog receiver to take 2 KiB and most take 8; a line
+/// also carries its prefix.
 pub const MAX_LINE: usize = 4096;
 
-/// Lines a run may log at once.
+/// How many lines a run may log at once.
 pub const BURST: u32 = 1000;
 
-/// Lines a second that a run may log in the long run.
+/// How many lines a second a run may log in the long run.
 pub const RATE: u32 = 100;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// A piece of an action's output, ready for the log.
+#[derive(Debug)]
+pub enum Printed {
+    Line(Stream, String),
+    /// This many lines of a flood were not logged.
+    Suppressed(u64),
+}
 
 /// Splits a byte stream into printable lines.
 #[derive(Debug, Default)]
@@ -34,7 +49,7 @@ impl LineSplitter {
         self.extend(bytes);
     }
 
-    /// The last line, if the stream did not end with a newline.
+    /// Returns the last line, if the stream did not end with a newline.
     pub fn finish(&mut self) -> Option<String> {
         (!self.partial.is_empty()).then(|| self.take())
     }
@@ -56,23 +71,23 @@ impl LineSplitter {
     }
 }
 
-/// How much of a run's output is kept after its end.
+/// How many bytes of a run's output are kept after its end.
 pub const MAX_TAIL_BYTES: usize = 64 * 1024;
 
-/// The last of what an action prints, as it came.
+/// The last bytes of an action's output, both streams together.
 #[derive(Debug, Default)]
 pub struct Tail(Vec<u8>);
 
 impl Tail {
     pub fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
-        // Not at every piece: each byte is moved at most once more.
+        // Not at every piece: so each byte is moved at most once more.
         if self.0.len() > 2 * MAX_TAIL_BYTES {
             self.cut();
         }
     }
 
-    /// At most [`MAX_TAIL_BYTES`] bytes.
+    /// Returns at most [`MAX_TAIL_BYTES`] bytes.
     pub fn finish(mut self) -> Vec<u8> {
         self.cut();
         self.0
@@ -84,10 +99,10 @@ impl Tail {
     }
 }
 
-/// A token bucket over a run's lines, both streams together.
+/// A token bucket over a run's lines, both streams together. Time is the run's age.
 #[derive(Debug)]
 pub struct RateLimiter {
-    /// In lines; fractions come from short refills.
+    /// How many lines may be logged now; fractions come from short refills.
     tokens: f64,
     refilled: Duration,
     suppressed: u64,
@@ -97,7 +112,7 @@ pub struct RateLimiter {
 #[derive(Debug, PartialEq, Eq)]
 pub enum LogDecision {
     Log,
-    /// It may, and this many before it were suppressed.
+    /// The line may be logged, and this many before it were suppressed.
     LogAfter(u64),
     Suppress,
 }
@@ -107,7 +122,7 @@ impl RateLimiter {
         Self { tokens: f64::from(BURST), refilled: now, suppressed: 0 }
     }
 
-    /// Spends one line.
+    /// Decides about one line.
     pub fn spend(&mut self, now: Duration) -> LogDecision {
         let refill = now.saturating_sub(self.refilled).as_secs_f64() * f64::from(RATE);
         self.tokens = (self.tokens + refill).min(f64::from(BURST));
@@ -125,7 +140,7 @@ impl RateLimiter {
         }
     }
 
-    /// How many lines were suppressed since this was said last.
+    /// Returns how many lines were suppressed since the last call that returned any.
     pub fn take_suppressed(&mut self) -> u64 {
         std::mem::take(&mut self.suppressed)
     }

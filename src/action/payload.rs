@@ -1,4 +1,4 @@
-//! What an action is given of its node.
+//! The content of a node, as an action reads it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,16 +8,17 @@ use serde::Serialize;
 
 use crate::model::{Change, NodeState};
 
+/// The content of a node that an action is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     Data(Arc<[u8]>),
-    /// Sorted.
+    /// The names of the node's children, sorted.
     Children(Arc<[String]>),
-    /// Of a tree, sorted by path.
+    /// The nodes of a tree that changed, sorted by path.
     Changes(Vec<Change>),
 }
 
-/// A node of a tree, as a line of JSON.
+/// A changed node of a tree, as a line of JSON.
 #[derive(Serialize)]
 struct ChangeLine<'a> {
     znode: &'a str,
@@ -31,14 +32,14 @@ struct Now<'a> {
     version: i64,
     size: usize,
     text: Cow<'a, str>,
-    /// Where the text does not say it all.
+    /// The data, if it is not UTF-8 and `text` is lossy.
     #[serde(skip_serializing_if = "Option::is_none")]
     base64: Option<String>,
 }
 
 impl Payload {
-    /// What the action reads: the node's bytes, the names of its children, each ended by a newline, or a line of JSON
-    /// for each node of a tree that changed.
+    /// The bytes that the action reads: the node's data; the names of its children, each ended by a newline;
+    /// or a line of JSON for each node of a tree that changed.
     pub fn stdin(&self) -> Cow<'_, [u8]> {
         match self {
             Payload::Data(data) => Cow::Borrowed(data),
@@ -106,8 +107,8 @@ mod tests {
             "\n",
             r#"{"znode":"/app/\"a\"","event":"created","version":3,"size":9,"text":"two\nlines"}"#,
             "\n",
-            "{\"znode\":\"/app/b\",\"event\":\"changed\",\"version\":3,\"size\":8,\"text\":\"\u{fffd}no text\",",
-            "\"base64\":\"/25vIHRleHQ=\"}\n",
+            r#"{"znode":"/app/b","event":"changed","version":3,"size":8,"#,
+            "\"text\":\"\u{fffd}no text\",\"base64\":\"/25vIHRleHQ=\"}\n",
             r#"{"znode":"/app/c","event":"deleted"}"#,
             "\n",
         );

@@ -1,4 +1,4 @@
-//! What /proc says of processes.
+//! What /proc tells of processes.
 
 use std::fs;
 use std::io;
@@ -7,60 +7,61 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
-/// A process, so that it cannot be mistaken for another that has its number later.
+/// Identifies a process, also after its number went to another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessId {
     pub pid: i32,
-    /// In clock ticks since the machine was booted: field 22 of /proc/PID/stat.
+    /// Its start, in clock ticks since the machine was booted: field 22 of /proc/PID/stat.
     pub started: u64,
 }
 
-/// A process that is alive: a zombie is not.
+/// A process that is alive, so no zombie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessStat {
     pub pid: i32,
     pub group: i32,
     pub session: i32,
-    /// In clock ticks since the machine was booted.
+    /// Its start, in clock ticks since the machine was booted.
     pub started: u64,
 }
 
-/// What a process uses of the machine.
+/// What a process uses of the machine's resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// User and system.
+    /// User and system time.
     pub processor: Duration,
     pub threads: u64,
-    /// In bytes, both.
+    /// In bytes.
     pub resident: u64,
+    /// In bytes.
     pub virtual_memory: u64,
 }
 
-/// Every process that is alive.
+/// Lists every process that is alive.
 pub fn processes() -> impl Iterator<Item = ProcessStat> {
     let entries = fs::read_dir("/proc").into_iter().flatten();
     entries.filter_map(|entry| read_stat(entry.ok()?.file_name().to_str()?.parse().ok()?))
 }
 
-/// `None` if there is no such process, or it has ended.
+/// Reads `/proc/PID/stat`. `None` if there is no such process, or it has ended.
 pub fn read_stat(pid: i32) -> Option<ProcessStat> {
     parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// What tells a process from another that has its number later. An error if it is gone.
+/// Identifies a process that exists; an error if it is gone.
 pub fn id_of(pid: Pid) -> io::Result<ProcessId> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let started = started(&stat).ok_or(io::ErrorKind::InvalidData)?;
     Ok(ProcessId { pid: pid.as_raw(), started })
 }
 
-/// How long the process has been there. Zero if the clocks cannot be read.
+/// How long the process has existed. Zero if the clocks cannot be read.
 pub fn age(process: ProcessId) -> Duration {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
     ticks(process.started).map_or(Duration::ZERO, |started| now.saturating_sub(started))
 }
 
-/// What this process uses.
+/// The resources that this process uses.
 pub fn usage() -> io::Result<Usage> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     Ok(parse_usage(&stat).ok_or(io::ErrorKind::InvalidData)?)
@@ -68,7 +69,7 @@ pub fn usage() -> io::Result<Usage> {
 
 /// How many descriptors this process has open.
 pub fn open_descriptors() -> io::Result<usize> {
-    // One of them is the directory's.
+    // One of them is the directory that is being read.
     Ok(fs::read_dir("/proc/self/fd")?.count().saturating_sub(1))
 }
 
@@ -82,7 +83,7 @@ fn parse_usage(stat: &str) -> Option<Usage> {
     })
 }
 
-/// As many clock ticks. `None` if nobody knows what one is.
+/// Converts clock ticks. `None` if their rate is unknown.
 fn ticks(count: u64) -> Option<Duration> {
     let rate = setting(SysconfVar::CLK_TCK)?;
     (count * 1000).checked_div(rate).map(Duration::from_millis)
@@ -105,8 +106,9 @@ fn started(stat: &str) -> Option<u64> {
     field(stat, 22)?.parse().ok()
 }
 
-/// Field `number` of /proc/PID/stat as proc(5) counts them, from the third on: before it stands the name in
-/// parentheses, which may hold anything.
+/// Field `number` of /proc/PID/stat as proc(5) counts them, from the third on. The second field is the
+/// process's name in parentheses, which may hold anything, so the fields are counted from its last
+/// parenthesis.
 fn field(stat: &str, number: usize) -> Option<&str> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_ascii_whitespace().nth(number - 3)

@@ -1,4 +1,4 @@
-//! Following an action to its end: one that we started, or a former daemon.
+//! Following an action's process to its end: one that this daemon started, or an orphan of a former one.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -8,54 +8,33 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::orphan::Orphan;
-use super::output::{LineSplitter, LogDecision, RateLimiter, Tail};
+use super::output::Printed;
 use super::proc::{self, ProcessStat};
+use super::sink::{Sink, drain};
 use super::spawn::Process;
 use crate::sys;
 
-/// How long a run lasts beyond its leader where something it left behind holds its output open; from the
-/// contract.
+/// How long a run lasts beyond its leader while something that the leader left behind holds its output open;
+/// from the contract.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often we look whether a group that was told to end is empty. Nothing tells us of members that are
-/// not our children; a look costs one pass over /proc, some 10 ms where there are a thousand processes, and only runs
-/// that overstay get here.
+/// How often a group that was told to end is checked for living members. Nothing tells us of the end of
+/// processes that are not our children. A check costs one pass over /proc, some 10 ms where there are a
+/// thousand processes, and only runs that overstay get here.
 const GROUP_POLL: Duration = Duration::from_millis(250);
-
-/// A pipe's default capacity: one read empties it.
-const CHUNK: usize = 64 * 1024;
-
-/// The wait between two reads of a flood. With [`CHUNK`] it bounds a flooding action to some 12 MiB/s, so that
-/// its output does not take the daemon's processor.
-const FLOOD_PAUSE: Duration = Duration::from_millis(5);
 
 /// How an action's process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
     Exited(i32),
     Signaled(i32),
-    /// Nobody can tell: it was not our child.
+    /// The process was not our child, so nobody can tell.
     Unknown,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    Stdout,
-    Stderr,
-}
-
-/// A piece of an action's output, ready for the log.
-#[derive(Debug)]
-pub enum Printed {
-    Line(Stream, String),
-    /// So many lines of a flood were not logged.
-    Suppressed(u64),
 }
 
 /// What the daemon holds of a live run.
@@ -64,6 +43,7 @@ pub struct Handle {
     control: Rc<RunControl>,
 }
 
+/// What a handle shares with the task that follows the run.
 struct RunControl {
     stage: Cell<Stage>,
     changed: Notify,
@@ -78,6 +58,11 @@ enum Stage {
 }
 
 impl Handle {
+    fn new(leader: Pid) -> Self {
+        let control = RunControl { stage: Cell::new(Stage::Running), changed: Notify::new() };
+        Self { leader, control: Rc::new(control) }
+    }
+
     pub fn leader(&self) -> Pid {
         self.leader
     }
@@ -87,12 +72,12 @@ impl Handle {
         self.send(signal)
     }
 
-    /// SIGTERM to the group. From now on the run only ends when the whole group has.
+    /// Sends SIGTERM to the group. From now on the run only ends when the whole group has.
     pub fn terminate(&self) -> io::Result<()> {
         self.escalate(Stage::Terminating, Signal::SIGTERM)
     }
 
-    /// SIGKILL to the group.
+    /// Sends SIGKILL to the group.
     pub fn kill(&self) -> io::Result<()> {
         self.escalate(Stage::Killed, Signal::SIGKILL)
     }
@@ -114,17 +99,17 @@ impl Handle {
     }
 }
 
-/// Follows `process` in a task of its own, gives its output to `print`, and calls `ended` once: when the
-/// leader is reaped and the output is drained, at most [`DRAIN_TIMEOUT`] later. With it comes the last of the output. What
-/// comes after that is still read, and dropped, so that a process left behind gets no SIGPIPE.
+/// Follows `process` in a task of its own. `print` gets its output. `ended` is called once, with the tail of
+/// the output, when the leader is reaped and the output is drained, at most [`DRAIN_TIMEOUT`] later. Output
+/// that comes after that is still read, and dropped, so that a process left behind gets no SIGPIPE.
 pub fn follow(
     process: Process,
     print: impl Fn(Printed) + 'static,
     ended: impl FnOnce(io::Result<ExitStatus>, Vec<u8>) + 'static,
 ) -> Handle {
     let Process { leader, pidfd, output } = process;
-    let control = Rc::new(RunControl { stage: Cell::new(Stage::Running), changed: Notify::new() });
-    let handle = Handle { leader, control: Rc::clone(&control) };
+    let handle = Handle::new(leader);
+    let control = Rc::clone(&handle.control);
     let sink = Rc::new(Sink::new(print));
     let drains: Vec<_> =
         output.into_iter().map(|(stream, pipe)| spawn_local(drain(pipe, stream, Rc::clone(&sink)))).collect();
@@ -142,11 +127,12 @@ pub fn follow(
     handle
 }
 
-/// The same for a run of a former daemon, whose output nobody reads any more.
+/// Follows a run of a former daemon in a task of its own; nobody reads its output any more. `ended` is called
+/// once.
 pub fn follow_orphan(orphan: Orphan, ended: impl FnOnce(io::Result<ExitStatus>) + 'static) -> Handle {
     let Orphan { leader, pidfd, .. } = orphan;
-    let control = Rc::new(RunControl { stage: Cell::new(Stage::Running), changed: Notify::new() });
-    let handle = Handle { leader, control: Rc::clone(&control) };
+    let handle = Handle::new(leader);
+    let control = Rc::clone(&handle.control);
     spawn_local(async move {
         let seen = pidfd.readable().await.map(drop);
         // Init may have reaped the leader. Its number stays the group's as long as this has a member.
@@ -169,14 +155,14 @@ async fn group_has_ended(leader: Pid, control: &RunControl) {
     others_have_ended(leader, control).await;
     match control.stage.get() {
         Stage::Terminating | Stage::Killed => {
-            // ESRCH: nobody left, which is what we want.
+            // ESRCH: nobody is left, which is what we want.
             let _ = sys::signal_group(leader, Signal::SIGKILL as i32);
         }
         Stage::Running | Stage::Reaped => {}
     }
 }
 
-/// Returns once nobody but its leader is left in a group that was told to end, or that was killed.
+/// Returns once only the leader is left in a group that was told to end, or once the group was killed.
 async fn others_have_ended(leader: Pid, control: &RunControl) {
     while control.stage.get() == Stage::Terminating && others_in_group(leader) {
         let _ = timeout(GROUP_POLL, control.changed.notified()).await;
@@ -193,10 +179,15 @@ fn reap(leader: Pid, control: &RunControl) -> io::Result<ExitStatus> {
     }
 }
 
+struct ProcessTable {
+    at: Instant,
+    living: Vec<ProcessStat>,
+}
+
 /// Whether a process other than `leader` is alive in its group.
 fn others_in_group(leader: Pid) -> bool {
     thread_local! {
-        // Shared, so that a hundred runs that overstay cost one look, and not a hundred.
+        // Shared, so that a hundred runs that overstay cost one pass over /proc, and not a hundred.
         static PROCESS_TABLE: RefCell<Option<ProcessTable>> = const { RefCell::new(None) };
     }
     PROCESS_TABLE.with_borrow_mut(|table| {
@@ -206,107 +197,4 @@ fn others_in_group(leader: Pid) -> bool {
         let mut living = table.iter().flat_map(|table| &table.living);
         living.any(|other| other.group == leader.as_raw() && other.pid != leader.as_raw())
     })
-}
-
-struct ProcessTable {
-    at: Instant,
-    living: Vec<ProcessStat>,
-}
-
-/// Where both streams of a run go.
-struct Sink {
-    print: Box<dyn Fn(Printed)>,
-    streams: RefCell<Streams>,
-    started: Instant,
-    /// Until the run has ended.
-    open: Cell<bool>,
-}
-
-struct Streams {
-    stdout: LineSplitter,
-    stderr: LineSplitter,
-    limiter: RateLimiter,
-    tail: Tail,
-}
-
-impl Sink {
-    fn new(print: impl Fn(Printed) + 'static) -> Self {
-        let streams = Streams {
-            stdout: LineSplitter::default(),
-            stderr: LineSplitter::default(),
-            limiter: RateLimiter::new(Duration::ZERO),
-            tail: Tail::default(),
-        };
-        Self {
-            print: Box::new(print),
-            streams: RefCell::new(streams),
-            started: Instant::now(),
-            open: Cell::new(true),
-        }
-    }
-
-    /// Takes what a stream gave; says how long to wait before reading on, if at all.
-    fn take(&self, stream: Stream, bytes: &[u8]) -> Option<Duration> {
-        if !self.open.get() {
-            return (bytes.len() == CHUNK).then_some(FLOOD_PAUSE);
-        }
-        let Streams { stdout, stderr, limiter, tail } = &mut *self.streams.borrow_mut();
-        tail.push(bytes);
-        let lines = match stream {
-            Stream::Stdout => stdout,
-            Stream::Stderr => stderr,
-        };
-        lines.push(bytes, |line| self.line(limiter, stream, line));
-        limiter.is_suppressing().then_some(FLOOD_PAUSE)
-    }
-
-    fn line(&self, limiter: &mut RateLimiter, stream: Stream, line: String) {
-        match limiter.spend(self.started.elapsed()) {
-            LogDecision::Suppress => {}
-            LogDecision::Log => (self.print)(Printed::Line(stream, line)),
-            LogDecision::LogAfter(count) => {
-                (self.print)(Printed::Suppressed(count));
-                (self.print)(Printed::Line(stream, line));
-            }
-        }
-    }
-
-    /// Ends the run's share of the log: what comes later is dropped. Returns the last of what came.
-    fn close(&self) -> Vec<u8> {
-        self.open.set(false);
-        let Streams { stdout, stderr, limiter, tail } = &mut *self.streams.borrow_mut();
-        for (stream, lines) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
-            if let Some(line) = lines.finish() {
-                self.line(limiter, stream, line);
-            }
-        }
-        match limiter.take_suppressed() {
-            0 => {}
-            count => (self.print)(Printed::Suppressed(count)),
-        }
-        std::mem::take(tail).finish()
-    }
-}
-
-async fn drain(pipe: pipe::Receiver, stream: Stream, sink: Rc<Sink>) {
-    while pipe.readable().await.is_ok() {
-        let pause = match read_once(&pipe, stream, &sink) {
-            Ok(pause) => pause,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(_) => return,
-        };
-        match pause {
-            Some(pause) => sleep(pause).await,
-            None => tokio::task::yield_now().await,
-        }
-    }
-}
-
-/// The buffer lives on the stack for one read only: a thousand runs may wait for output at once.
-fn read_once(pipe: &pipe::Receiver, stream: Stream, sink: &Sink) -> io::Result<Option<Duration>> {
-    let mut chunk = [0; CHUNK];
-    match pipe.try_read(&mut chunk)? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        length => Ok(sink.take(stream, &chunk[..length])),
-    }
 }

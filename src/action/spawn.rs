@@ -15,13 +15,13 @@ use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
-use super::run::Stream;
+use super::output::Stream;
 use crate::model::{ExecContext, Identity, Output, UNLIMITED};
 use crate::sys::{self, SetupError, Step};
 use crate::text::printable;
 
-/// The same for every user, as `sudo` and `cron` have it: an action's commands must not depend on how the
-/// daemon was started.
+/// The default `PATH` of every action, whoever its user is. It is fixed, as in `sudo` and `cron`, so that an
+/// action's commands do not depend on how the daemon was started.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What to start, and with what.
@@ -29,38 +29,38 @@ pub struct Launch<'a> {
     pub program: Program<'a>,
     pub identity: &'a Identity,
     pub exec_context: &'a ExecContext,
-    /// `None` is `/dev/null`.
+    /// The action's stdin; `None` is `/dev/null`.
     pub stdin: Option<Cow<'a, [u8]>>,
     /// The `TWITCHER_*` variables.
     pub variables: Vec<(&'static str, String)>,
 }
 
 pub enum Program<'a> {
-    /// Program and arguments, never empty.
+    /// The program and its arguments, never empty.
     Command(&'a [String]),
-    /// A function action: our own binary as `twitcher act`, with this request.
+    /// A function action: our own binary runs as `twitcher act` with this request.
     Function { request: Vec<u8> },
 }
 
 /// A started action. Its process leads a session and process group of its own.
 pub struct Process {
-    /// Not reaped: whoever holds this must wait for it.
+    /// The process, not reaped: its owner must wait for it.
     pub leader: Pid,
     /// Readable when the leader has ended.
     pub pidfd: AsyncFd<OwnedFd>,
     pub output: Pipes,
 }
 
-/// Where we read an action's streams: both, or none where they go elsewhere.
+/// The pipes from which we read an action's streams: two, or none if the output goes elsewhere.
 pub type Pipes = Vec<(Stream, pipe::Receiver)>;
 
 /// Why an action could not be started.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// Its program, or what any action takes.
+    /// The program cannot be executed, or the machine lacks something that every action needs.
     #[error(transparent)]
     Start(#[from] io::Error),
-    /// What its watch says of its surroundings; `what` names the key and its value.
+    /// A setting of the watch cannot be applied; `what` names the key and its value.
     #[error("{what}: {error}")]
     ExecContext { what: String, error: io::Error },
 }
@@ -73,14 +73,15 @@ impl StartError {
     }
 }
 
-/// What all launches share, taken once at start.
+/// Starts processes; holds what all launches share.
 #[derive(Clone, Copy, Debug)]
 pub struct Spawner {
     nofile: u64,
 }
 
 impl Spawner {
-    /// To be called before the daemon raises its own limits: actions get the limits it was started with.
+    /// Must be called before the daemon raises its own limits: actions get the limits that it was started
+    /// with.
     pub fn new() -> io::Result<Self> {
         let (nofile, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
         Ok(Self { nofile })
@@ -98,7 +99,8 @@ impl Spawner {
                 let path = exec_context.variables.get("PATH").map_or(PATH, String::as_str);
                 (candidates(&words[0], path)?, strings(words.iter().cloned())?)
             }
-            // Not our path: the action's user may not reach it, and an upgrade may have replaced it.
+            // Not the path of our binary: the action's user may not reach it, and an upgrade may have
+            // replaced it.
             Program::Function { .. } => {
                 let descriptor = request.as_ref().map(|file| file.as_raw_fd().to_string());
                 let words = ["twitcher".to_owned(), "act".to_owned()].into_iter().chain(descriptor);
@@ -106,7 +108,7 @@ impl Spawner {
             }
         };
         let stdin = match launch.stdin {
-            // Complete before exec: a daemon that dies hands no cut content over.
+            // Complete before exec, so that a dying daemon hands over no cut content.
             Some(content) => sys::memfd(&content)?.into(),
             None => File::open("/dev/null")?.into(),
         };
@@ -128,7 +130,7 @@ impl Spawner {
         let pidfd = match sys::watch_process(leader) {
             Ok(pidfd) => pidfd,
             Err(error) => {
-                // We could not see it end, so it must not live: never two at once.
+                // We could not see it end, so it must not live: two runs at once are never allowed.
                 let _ = nix::sys::signal::killpg(leader, nix::sys::signal::SIGKILL);
                 let _ = nix::sys::wait::waitpid(leader, None);
                 return Err(error.into());
@@ -152,7 +154,8 @@ fn start_error(SetupError { step, error }: SetupError, exec_context: &ExecContex
     StartError::ExecContext { what, error }
 }
 
-/// `NAME=value` each: what every action has, where its watch does not say otherwise, and what the watch says.
+/// The environment as `NAME=value`: the usual variables, unless the watch sets them, then `TWITCHER_*`
+/// (`told`), then the watch's own.
 fn environment(
     identity: &Identity,
     told: &[(&'static str, String)],
@@ -171,24 +174,24 @@ fn environment(
     strings(usual.chain(told).chain(own).map(|(name, value)| format!("{name}={value}")))
 }
 
-/// Where `program` may lie: where it says so itself, or somewhere in `path`.
+/// The paths at which `program` is looked for: itself if it has a slash, or below each directory of `path`.
 fn candidates(program: &str, path: &str) -> io::Result<Vec<CString>> {
     if program.contains('/') {
         return strings([program.to_owned()]);
     }
     strings(path.split(':').map(|directory| match directory {
-        // As shells have it: the working directory.
+        // An empty entry means the working directory, as in shells.
         "" => program.to_owned(),
         directory => format!("{directory}/{program}"),
     }))
 }
 
-/// An error if one of them has a NUL.
+/// Fails if one of the strings has a NUL.
 fn strings(strings: impl IntoIterator<Item = String>) -> io::Result<Vec<CString>> {
     Ok(strings.into_iter().map(CString::new).collect::<Result<_, _>>()?)
 }
 
-/// What the action's stdout and stderr are, and where we read them.
+/// Opens the action's stdout and stderr, and returns our ends of them first.
 fn output(output: &Output, identity: &Identity) -> Result<(Pipes, [OwnedFd; 2]), StartError> {
     let file = match output {
         Output::Log => {
@@ -206,11 +209,11 @@ fn output(output: &Output, identity: &Identity) -> Result<(Pipes, [OwnedFd; 2]),
     Ok((Vec::new(), [file.try_clone()?.into(), file.into()]))
 }
 
-/// Opens the file as the daemon's user, and creates it where there is none.
+/// Opens the file as the daemon's user, and creates it if it is missing.
 fn append_to(path: &str) -> io::Result<File> {
     let no_file = || io::Error::other("not a regular file");
-    // A pipe that nobody reads must not hold us up; it is refused at once then (ENXIO).
-    // Nor does who can write to the directory choose which of root's files is written to.
+    // O_NONBLOCK: a pipe that nobody reads must not hold us up; it is refused at once (ENXIO).
+    // O_NOFOLLOW: a user who can write to the directory must not choose which of root's files is written to.
     let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
     let opened = File::options().append(true).create(true).mode(0o640).custom_flags(flags).open(path);
     let file = opened.map_err(|error| match error.raw_os_error() {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Gauges, MAX_FAILING, Metrics, WatchCounts};
-use crate::action::run::{ExitStatus, Printed, Stream};
+use crate::action::output::{Printed, Stream};
+use crate::action::run::ExitStatus;
 use crate::action::spawn::StartError;
 use crate::ledger::{LedgerEvent, RunOutcome};
 use crate::model::{Facet, NodePath, Policy, StoreName, Subject, WatchKey};

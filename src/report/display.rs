@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::event::{NodeRef, PreviousRun, Report, RunName, RunReport};
 use super::held::{HeldSummary, force_command};
-use crate::action::run::{ExitStatus, Printed, Stream};
+use crate::action::output::{Printed, Stream};
+use crate::action::run::ExitStatus;
 use crate::ledger::LedgerEvent;
 use crate::model::{Facet, StoreName, Subject, WatchCommand};
 use crate::store::Exposure;

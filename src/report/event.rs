@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::action::run::{ExitStatus, Printed};
+use crate::action::output::Printed;
+use crate::action::run::ExitStatus;
 use crate::action::spawn::StartError;
 use crate::ledger::LedgerEvent;
 use crate::model::{StoreName, Subject, WatchCommand, WatchKey, WatchSpec};
