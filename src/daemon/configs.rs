@@ -1,227 +1,155 @@
-//! What changes in the configs, done to the watches.
+//! The configs: which files cannot be loaded, which were there at the start, and who waits for a reload.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
 
-use super::{Daemon, Entry, EntryKind, WatchId};
-use crate::config::diff::{WatchChange, diff};
-use crate::config::files::FileChange;
-use crate::ledger::StoredWatch;
-use crate::model::{Policy, StoreName, Subject, Throttle, WatchKey, WatchSpec};
-use crate::report::{NodeRef, Report};
-use crate::watch::{Input, Snapshot, Watch};
+use crate::config::files::Loader;
+use crate::control::status::ConfigError;
+use crate::control::{CommandResult, ReplySender, RequestError};
+use crate::report::{Report, Reporter};
+use crate::text::count;
 
-/// Which files were there at the start: a former daemon may have loaded them as well.
-#[derive(Default)]
-pub(super) struct FirstScan {
-    is_done: bool,
-    /// Of those, the ones that could not be loaded yet.
-    failed: HashSet<String>,
-    /// A directory was closed to us, and so nobody knows what is in it.
-    directory_failed: bool,
+/// Where the result of a reload goes.
+pub type ReloadReply = ReplySender<Result<CommandResult, RequestError>>;
+
+pub struct Configs {
+    log: Reporter,
+    path: PathBuf,
+    /// Whether root's daemon loads files that others can change.
+    untrusted_allowed: bool,
+    loader: Loader,
+    /// Whether every file that was there at the start was loaded, or has failed.
+    is_scanned: bool,
+    /// The files that were there at the start and could not be loaded yet: a former daemon may have loaded
+    /// them.
+    missing: HashSet<String>,
+    /// Whether a directory could not be read at the start, so that nobody knows which files are in it.
+    missing_directory: bool,
+    /// Files whose last load failed, and why.
+    failing: BTreeMap<String, String>,
+    /// The rescans that were asked for and are not done, oldest first, and who waits for each.
+    reloads: VecDeque<Option<ReloadReply>>,
 }
 
-impl FirstScan {
-    pub(super) fn is_done(&self) -> bool {
-        self.is_done
-    }
-
-    fn failed(&mut self, file: &str) {
-        if !self.is_done {
-            self.failed.insert(file.to_owned());
-        }
-    }
-
-    fn directory_failed(&mut self) {
-        self.directory_failed |= !self.is_done;
-    }
-
-    fn loaded(&mut self, file: &str) {
-        self.failed.remove(file);
-    }
-
-    /// Whether the file belongs to the scan and was not loaded by its end.
-    fn is_missing_in_scan(&self, file: &str) -> bool {
-        self.directory_failed || self.failed.contains(file)
-    }
-
-    /// Whether what the file registers next may have been registered before the start.
-    pub(super) fn may_be_older(&self, file: &str) -> bool {
-        !self.is_done || self.is_missing_in_scan(file)
-    }
+/// What a load changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub added: usize,
+    pub changed: usize,
+    pub removed: usize,
 }
 
-#[derive(Default)]
-struct Changes {
-    added: usize,
-    changed: usize,
-    removed: usize,
-}
-
-impl Daemon {
-    pub(super) fn file_change(&mut self, change: FileChange) {
-        match change {
-            FileChange::Loaded { file, watches, warnings } => {
-                for warning in &warnings {
-                    self.log.report(&Report::ConfigWarning { warning });
-                }
-                let Changes { added, changed, removed } = self.load(&file, watches);
-                self.scan.loaded(&file);
-                self.failing_files.remove(&file);
-                self.log.report(&Report::ConfigLoaded { file: &file, added, changed, removed });
-            }
-            FileChange::Failed { file, error } => {
-                self.log.report(&Report::ConfigFailed { error: &error });
-                self.scan.failed(&file);
-                self.failing_files.insert(file, error);
-            }
-            FileChange::Removed { file } => {
-                let Changes { removed, .. } = self.load(&file, Vec::new());
-                self.by_file.remove(&file);
-                self.failing_files.remove(&file);
-                self.log.report(&Report::ConfigRemoved { file: &file, watches: removed });
-            }
-            FileChange::Inaccessible { path, error } => {
-                self.log.report(&Report::ConfigFailed { error: &error });
-                self.scan.directory_failed();
-                self.failing_files.insert(path, error);
-            }
-            FileChange::Accessible { path } => {
-                self.failing_files.remove(&path);
-            }
-            FileChange::Warning(warning) => self.log.report(&Report::ConfigWarning { warning: &warning }),
-            FileChange::Degraded(what) => self.log.report(&Report::Problem { what: &what }),
-            FileChange::FirstScanDone => {
-                self.log.report(&Report::Ready { watches: self.watches });
-                let (by_key, scan) = (&self.by_key, &self.scan);
-                self.ledger.prune_watches(|watch| {
-                    by_key.contains_key(watch) || scan.is_missing_in_scan(&watch.file)
-                });
-                self.scan.is_done = true;
-                self.systemd.set_store_count(self.stores.in_use().count());
-                self.systemd.first_scan_done();
-            }
-            FileChange::Rescanned { requests } => {
-                self.systemd.rescanned(requests);
-                self.reloaded(requests);
-            }
+impl Configs {
+    pub fn new(log: Reporter, path: PathBuf, untrusted_allowed: bool, loader: Loader) -> Self {
+        Self {
+            log,
+            path,
+            untrusted_allowed,
+            loader,
+            is_scanned: false,
+            missing: HashSet::new(),
+            missing_directory: false,
+            failing: BTreeMap::new(),
+            reloads: VecDeque::new(),
         }
     }
 
-    fn load(&mut self, file: &str, watches: Vec<WatchSpec>) -> Changes {
-        let keys = watches.iter().map(|spec| spec.id.clone()).collect();
-        let before = self.by_file.insert(file.to_owned(), keys).unwrap_or_default();
-        let current = before.iter().filter_map(|key| self.entries[&self.by_key[key]].spec());
-        let changes = diff(current, watches);
-        let mut stored = match changes.iter().any(|change| matches!(change, WatchChange::Add(_))) {
-            true => self.ledger.load_watches(file),
-            false => HashMap::new(),
-        };
-        let mut count = Changes::default();
-        for change in changes {
-            match change {
-                WatchChange::Add(spec) => {
-                    count.added += 1;
-                    let stored = stored.remove(&*spec.id.description);
-                    self.add(spec, stored.as_ref());
-                }
-                WatchChange::Change(spec) => {
-                    count.changed += 1;
-                    self.redefine(spec);
-                }
-                WatchChange::Remove(key) => {
-                    count.removed += 1;
-                    self.remove(&key);
-                }
-            }
-        }
-        self.watches = self.watches + count.added - count.removed;
-        count
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    fn add(&mut self, spec: WatchSpec, stored: Option<&StoredWatch>) {
-        self.log.report(&Report::WatchAdded { watch: &spec.id, node: NodeRef::of(&spec) });
-        let ((store, subject), hash) = (store_and_subject(&spec), spec.definition_hash());
-        let snapshot = self.snapshot(&spec, hash, stored);
-        if snapshot.stopped {
-            self.log.report(&Report::StaysStopped { watch: &spec.id });
-        }
-        let same_store = |stored: &&StoredWatch| *stored.store == *self.stores[&store].identity;
-        let stored = stored.filter(same_store);
-        let is_recorded = stored.is_some_and(|stored| stored.definition == hash);
-        if snapshot.paused {
-            self.log.report(&Report::StaysPaused { watch: &spec.id });
-        }
-        let id = match self.by_key.get(&spec.id).copied() {
-            Some(id) => {
-                self.revive(id, spec, hash, snapshot, is_recorded);
-                id
-            }
-            None => {
-                let watch = Watch::new(self.policy(&spec), snapshot);
-                self.enter(Entry::new(EntryKind::Loaded(spec), watch))
-            }
-        };
-        if !is_recorded {
-            self.unsaved_watches.insert(id);
-        }
-        let why =
-            stored.filter(|_| is_recorded && snapshot.failures > 0).and_then(|it| it.last_error.clone());
-        if let (Some(why), Some(entry)) = (why, self.entries.get_mut(&id)) {
-            entry.fail(why);
-        }
-        self.stores[&store].join(id, &subject);
+    pub fn untrusted_allowed(&self) -> bool {
+        self.untrusted_allowed
     }
 
-    /// Loads a watch that was removed, or whose daemon died, while an action of it still runs: its first run waits
-    /// for that one.
-    fn revive(&mut self, id: WatchId, spec: WatchSpec, hash: u64, snapshot: Snapshot, is_recorded: bool) {
-        let policy = self.policy(&spec);
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        let same_definition = is_recorded && matches!(entry.kind, EntryKind::LedgerOnly(_));
-        (entry.kind, entry.hash) = (EntryKind::Loaded(spec), hash);
-        (entry.retired, entry.failure, entry.applied) = (false, None, None);
-        self.step(id, Input::Loaded { policy, snapshot, same_definition });
+    pub fn errors(&self) -> impl ExactSizeIterator<Item = ConfigError> {
+        self.failing.iter().map(|(file, error)| ConfigError { file: file.clone(), error: error.clone() })
     }
 
-    fn redefine(&mut self, spec: WatchSpec) {
-        let (id, policy) = (self.by_key[&spec.id], self.policy(&spec));
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        let Some(old) = entry.spec().map(store_and_subject) else { return };
-        let new = store_and_subject(&spec);
-        self.log.report(&Report::WatchChanged { watch: &spec.id, node: NodeRef::of(&spec) });
-        (entry.hash, entry.failure, entry.applied) = (spec.definition_hash(), None, None);
-        entry.kind = EntryKind::Loaded(spec);
-        let same_subject = old == new;
-        self.step(id, Input::Redefined { policy, same_subject });
-        self.unsaved_watches.insert(id);
-        let ((old_store, old), (store, subject)) = (old, new);
-        if same_subject {
-            self.stores[&store].subscriptions().refresh(&subject);
-        } else {
-            self.stores[&old_store].leave(id, &old);
-            self.stores[&store].join(id, &subject);
+    // What the loader says.
+
+    pub fn warn(&self, warning: &str) {
+        self.log.report(&Report::ConfigWarning { warning });
+    }
+
+    pub fn loaded(&mut self, file: &str, changes: Changes) {
+        self.missing.remove(file);
+        self.failing.remove(file);
+        let Changes { added, changed, removed } = changes;
+        self.log.report(&Report::ConfigLoaded { file, added, changed, removed });
+    }
+
+    pub fn removed(&mut self, file: &str, changes: Changes) {
+        self.failing.remove(file);
+        self.log.report(&Report::ConfigRemoved { file, watches: changes.removed });
+    }
+
+    pub fn failed(&mut self, file: String, error: String) {
+        self.log.report(&Report::ConfigFailed { error: &error });
+        if !self.is_scanned {
+            self.missing.insert(file.clone());
         }
+        self.failing.insert(file, error);
     }
 
-    fn remove(&mut self, key: &WatchKey) {
-        self.log.report(&Report::WatchRemoved { watch: key });
-        let id = self.by_key[key];
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        let Some((store, subject)) = entry.spec().map(store_and_subject) else { return };
-        entry.retired = true;
-        self.ledger.retire(key);
-        self.stores[&store].leave(id, &subject);
-        self.step(id, Input::Retired);
+    pub fn inaccessible(&mut self, directory: String, error: String) {
+        self.log.report(&Report::ConfigFailed { error: &error });
+        self.missing_directory |= !self.is_scanned;
+        self.failing.insert(directory, error);
     }
 
-    fn policy(&self, spec: &WatchSpec) -> Policy {
-        // Throttles only delay runs, and nobody waits for that in a dry run.
-        let throttle = if self.is_dry_run() { Throttle::default() } else { spec.policy.throttle };
-        Policy { throttle, ..spec.policy.clone() }
+    pub fn accessible(&mut self, directory: &str) {
+        self.failing.remove(directory);
+    }
+
+    // The first scan.
+
+    pub fn is_scanned(&self) -> bool {
+        self.is_scanned
+    }
+
+    pub fn first_scan_done(&mut self) {
+        self.is_scanned = true;
+    }
+
+    /// Whether the file was there at the start and has not been loaded yet.
+    pub fn is_missing(&self, file: &str) -> bool {
+        self.missing_directory || self.missing.contains(file)
+    }
+
+    /// Whether what the file registers next may have been registered before this daemon started.
+    pub fn may_be_older(&self, file: &str) -> bool {
+        !self.is_scanned || self.is_missing(file)
+    }
+
+    // Reloads.
+
+    /// Has all files read again. `reply` is answered when that is done.
+    pub fn reload(&mut self, requested_by: &str, reply: Option<ReloadReply>) {
+        self.log.report(&Report::ConfigReload { requested_by });
+        self.reloads.push_back(reply);
+        self.loader.rescan();
+    }
+
+    /// This many rescans are done, the oldest first: answers those who asked for them. `watches` are
+    /// registered now.
+    pub fn reloaded(&mut self, rescans: usize, watches: usize) {
+        let rescans = rescans.min(self.reloads.len());
+        for reply in self.reloads.drain(..rescans).flatten() {
+            // The operator may have left.
+            let _ = reply.send(result(&self.failing, watches));
+        }
     }
 }
 
-/// Where a watch's node is.
-fn store_and_subject(spec: &WatchSpec) -> (StoreName, Subject) {
-    (spec.store.clone(), spec.subject.clone())
+/// The result of a reload, in the operator's words.
+fn result(failing: &BTreeMap<String, String>, watches: usize) -> Result<CommandResult, RequestError> {
+    let errors: Vec<&str> = failing.values().map(String::as_str).collect();
+    match errors.is_empty() {
+        true => Ok(CommandResult { watch: None, done: format!("{} loaded", count(watches as u64, "watch")) }),
+        false => Err(RequestError::Conflict(format!(
+            "{}\nnot loaded: what these files registered before stays",
+            errors.join("\n")
+        ))),
+    }
 }

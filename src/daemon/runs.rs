@@ -1,240 +1,327 @@
-//! Performing what the core asks for: starting actions and signalling them.
+//! The runs: which are about to start, which are live, and how each of them ended.
 
+use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
-use nix::libc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use super::persist::LastRun;
-use super::{Daemon, EndKind, LiveRun, PendingStart, RunEnd, WatchId, run_name};
-use crate::act::function::{ActEvent, ActRequest};
+use super::clock::Clock;
+use super::launch::{is_starvation, launch, program_name};
+use super::watches::WatchId;
+use crate::action::orphan::Orphan;
 use crate::action::payload::Payload;
-use crate::action::proc;
-use crate::action::run::{self, Handle};
-use crate::action::spawn::{Launch, Process, Program};
+use crate::action::proc::{self, ProcessId};
+use crate::action::run::{self, ExitStatus, Handle};
+use crate::action::spawn::{Process, Spawner};
+use crate::control::status::RunStatus;
 use crate::ledger::{Intent, RunOutcome};
-use crate::model::{Action, WatchSpec};
-use crate::report::{NodeRef, Report, RunName, RunReport};
-use crate::watch::{Effect, RunId, Time, Update};
+use crate::model::WatchSpec;
+use crate::report::{NodeRef, PreviousRun, Report, Reporter, RunName, RunReport};
+use crate::text::Timestamp;
+use crate::watch::{Reason, RunId, RunResult, Time, Update};
 
-/// How often it is said of a watch that an update is held: all are counted, and the last is in the status.
-const HELD_LOG_BURST: u32 = 10;
-const HELD_LOG_WINDOW: Duration = Duration::from_secs(10);
+pub struct Runs {
+    log: Reporter,
+    clock: Clock,
+    spawner: Spawner,
+    /// Sets the run ids of this daemon apart from those of any other.
+    id_prefix: String,
+    starting: Vec<PendingStart>,
+    live: HashMap<RunId, LiveRun>,
+    /// The live runs whose process the ledger does not know yet.
+    unsaved: BTreeSet<RunId>,
+    /// Every run that was prepared, and every orphan, comes out of this channel once.
+    end_sender: UnboundedSender<RunEnd>,
+    ends: UnboundedReceiver<RunEnd>,
+}
 
-impl Daemon {
-    pub(super) fn perform(&mut self, id: WatchId, effect: Effect) {
-        match effect {
-            Effect::Spawn { run, update, since } => self.prepare_start(id, run, update, since),
-            Effect::Notify { run, signal } => {
-                let _ = self.signal(run, RunReport::Notified { signal }, |handle| handle.notify(signal));
-            }
-            Effect::Terminate { run, reason } => {
-                let sent = self.signal(run, RunReport::Terminated { reason }, Handle::terminate);
-                if let (true, Some(live)) = (sent, self.runs.get_mut(&run)) {
-                    live.ended_by = Some(reason);
-                }
-            }
-            Effect::Kill { run } => {
-                let sent = self.signal(run, RunReport::Killed, Handle::kill);
-                if let (true, Some(live)) = (sent, self.runs.get_mut(&run)) {
-                    live.killed = Some(Instant::now());
-                }
-            }
-            Effect::Discarded { version } => {
-                let watch = self.entries[&id].key();
-                self.log.report(&Report::Discarded { watch, version: version.number });
-            }
-            Effect::Held { version, hold_reason } => {
-                let Some(entry) = self.entries.get_mut(&id) else { return };
-                // Whoever writes the node decides how often.
-                let recent = entry.held_log_window.filter(|(since, _)| since.elapsed() < HELD_LOG_WINDOW);
-                let (since, times) = recent.unwrap_or((Instant::now(), 0));
-                entry.held_log_window = Some((since, times + 1));
-                let warn = times < HELD_LOG_BURST;
-                let Some(spec) = entry.spec() else { return };
-                let (watch, node, version) = (&spec.id, NodeRef::of(spec), version.number);
-                self.log.report(&Report::Held { watch, node, version, hold_reason, warn });
-            }
-            Effect::Superseded { total } => {
-                let watch = self.entries[&id].key();
-                self.log.report(&Report::Superseded { watch, total });
-            }
-            Effect::Retry { run, failures, after } => {
-                let entry = &self.entries[&id];
-                let attempts =
-                    entry.spec().and_then(|spec| spec.policy.retry).map_or(0, |retry| retry.attempts);
-                self.record_retry(id, run, after, RunReport::Retry { failures, attempts, after });
-            }
-            Effect::Postponed { run, after } => {
-                self.record_retry(id, run, after, RunReport::Postponed { after });
-            }
-            Effect::GaveUp { failures, stopped } => {
-                let watch = self.entries[&id].key();
-                self.log.report(&Report::GaveUp { watch, failures, stopped });
-            }
-            Effect::Forget => {
-                if let Some(entry) = self.entries.remove(&id) {
-                    self.by_key.remove(entry.key());
-                }
-            }
+/// A run that starts as soon as the ledger knows of it.
+pub struct PendingStart {
+    pub watch: WatchId,
+    pub run: RunId,
+    pub update: Update,
+    /// What the latency counts from, as in [`crate::watch::Effect::Spawn`].
+    pub since: Time,
+    pub payload: Payload,
+    pub intent: Intent,
+}
+
+pub struct LiveRun {
+    /// The ledger's record. Kept, because a ledger that lost it has to be told again.
+    intent: Intent,
+    process: Option<ProcessId>,
+    handle: Handle,
+    started: Instant,
+    ended_by: Option<Reason>,
+    /// When it was sent SIGKILL.
+    killed: Option<Instant>,
+}
+
+/// A run is over: it answers one [`crate::watch::Effect::Spawn`].
+pub struct RunEnd {
+    pub watch: WatchId,
+    pub run: RunId,
+    pub how: EndKind,
+}
+
+pub enum EndKind {
+    /// The process ended; the bytes are the tail of its output.
+    Ended(io::Result<ExitStatus>, Vec<u8>),
+    /// The process could not be started, which was reported then. `starved` is true if the machine had no
+    /// descriptor, memory or process left for it.
+    NeverStarted { starved: bool },
+    /// There was nothing to do.
+    Unchanged,
+}
+
+/// A run that was live.
+pub struct EndedRun {
+    pub live: LiveRun,
+    /// The process, if the ledger does not know it.
+    pub unsaved_process: Option<ProcessId>,
+}
+
+/// A run whose process could not be started.
+pub struct StartFailure {
+    pub intent: Intent,
+    pub why: String,
+}
+
+/// A signal that the core wants sent.
+#[derive(Clone, Copy)]
+pub enum Signal {
+    /// `notify_signal`.
+    Notify(i32),
+    Terminate(Reason),
+    Kill,
+}
+
+/// What the end of a run means to its watch, and how the ledger names it. `told` is why the run was told to
+/// end, if it was. An error is a process that we could not wait for.
+pub fn verdict(status: &io::Result<ExitStatus>, told: Option<Reason>) -> (RunResult, RunOutcome<'static>) {
+    let Ok(status) = status else { return (RunResult::Failed, RunOutcome::Unknown) };
+    let outcome = RunOutcome::of(status, told);
+    let result = match outcome {
+        RunOutcome::Exited(0) => RunResult::Succeeded,
+        RunOutcome::Exited(_)
+        | RunOutcome::Signaled(_)
+        | RunOutcome::TimedOut
+        | RunOutcome::Killed
+        | RunOutcome::NotStarted(_) => RunResult::Failed,
+        RunOutcome::Interrupted | RunOutcome::Unknown => RunResult::Interrupted,
+    };
+    (result, outcome)
+}
+
+impl Runs {
+    pub fn new(log: Reporter, clock: Clock, spawner: Spawner) -> Self {
+        let started = clock.started().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (end_sender, ends) = unbounded_channel();
+        Self {
+            log,
+            clock,
+            spawner,
+            id_prefix: format!("{:x}.{:x}", started.as_millis(), std::process::id()),
+            starting: Vec::new(),
+            live: HashMap::new(),
+            unsaved: BTreeSet::new(),
+            end_sender,
+            ends,
         }
     }
 
-    /// Returns whether the signal was sent: a run may have ended just now, and then there is nothing to say.
-    fn signal(
-        &mut self,
-        run: RunId,
-        what: RunReport<'_>,
-        send: impl FnOnce(&Handle) -> io::Result<()>,
-    ) -> bool {
-        self.start_all();
-        let Some(live) = self.runs.get(&run) else { return false };
-        let sent = send(&live.handle).is_ok();
-        if sent {
-            self.log.report(&Report::Run { run: run_name(&live.intent, run), what });
-        }
-        sent
+    /// The id that a run of this daemon has in the ledger: no other run has it, ever.
+    pub fn full_id(&self, run: RunId) -> String {
+        format!("{}-{run}", self.id_prefix)
     }
 
-    /// Notes that another run will follow this one, which is over.
-    fn record_retry(&mut self, watch: WatchId, run: RunId, after: Duration, what: RunReport<'_>) {
-        let id = self.run_id(run);
-        let Some(entry) = self.entries.get_mut(&watch) else { return };
-        let Some(spec) = entry.spec() else { return };
-        let run = RunName { watch: &spec.id, subject: &spec.subject, number: run, id: &id };
+    pub fn report(&self, run: RunId, spec: &WatchSpec, what: RunReport<'_>) {
+        let run = RunName { watch: &spec.id, subject: &spec.subject, number: run, id: &self.full_id(run) };
         self.log.report(&Report::Run { run, what });
-        if let Some(failure) = &mut entry.failure {
-            failure.next_try = Some(SystemTime::now() + after);
-            self.unsaved_watches.insert(watch);
-        }
     }
 
-    fn prepare_start(&mut self, watch: WatchId, run: RunId, update: Update, since: Time) {
-        let Some(entry) = self.entries.get_mut(&watch) else { return };
-        let payload = entry.payload_for(run, &update);
-        let entry = &self.entries[&watch];
-        // The core starts nothing of what no file registers.
-        let Some(spec) = entry.spec() else { return };
-        if payload == Payload::Changes(Vec::new()) {
-            let name =
-                RunName { watch: &spec.id, subject: &spec.subject, number: run, id: &self.run_id(run) };
-            self.log.report(&Report::Run { run: name, what: RunReport::Unchanged });
-            let _ = self.ends.send(RunEnd { watch, run, how: EndKind::Unchanged });
-            return;
-        }
-        let intent = self.intent(entry, spec, run, &update);
-        self.starting.push(PendingStart { watch, run, update, since, payload, intent });
+    // Starting.
+
+    pub fn prepare(&mut self, start: PendingStart) {
+        self.starting.push(start);
     }
 
-    /// Starts what is to be started, of which the next daemon knows by then, whatever becomes of us.
-    pub(super) fn start_all(&mut self) {
-        if self.starting.is_empty() {
-            return;
-        }
-        let starting = std::mem::take(&mut self.starting);
-        if self.is_dry_run() {
-            return self.plan_runs(starting);
-        }
-        self.ledger.record_intents(starting.iter().map(|start| &start.intent));
-        for start in starting {
-            self.start(start);
-        }
+    /// Ends a run that has nothing to do.
+    pub fn skip(&mut self, watch: WatchId, run: RunId, spec: &WatchSpec) {
+        self.report(run, spec, RunReport::Unchanged);
+        let _ = self.end_sender.send(RunEnd { watch, run, how: EndKind::Unchanged });
     }
 
-    fn start(&mut self, PendingStart { watch: id, run, update, since, payload, intent }: PendingStart) {
-        let Some(spec) = self.entries.get(&id).and_then(|entry| entry.spec()) else { return };
+    /// The runs that were prepared. The caller starts each of them once the ledger knows all of them.
+    pub fn take_starting(&mut self) -> Vec<PendingStart> {
+        std::mem::take(&mut self.starting)
+    }
+
+    /// Starts a run of the watch that `spec` defines.
+    pub fn start(&mut self, start: PendingStart, spec: &WatchSpec) -> Result<(), Box<StartFailure>> {
+        let PendingStart { watch, run, update, since, payload, intent } = start;
         let started = Instant::now();
-        match self.spawner.spawn(self.launch(spec, &intent.run, &update, &payload)) {
-            Ok(process) => {
-                let what = RunReport::Started {
-                    event: update.event,
-                    node: NodeRef::of(spec),
-                    version: update.version.number,
-                    pid: process.leader.as_raw(),
-                    latency: self.now().saturating_sub(since),
-                };
-                self.log.report(&Report::Run { run: run_name(&intent, run), what });
-                // A process that we do not reap cannot be gone.
-                let mark = proc::id_of(process.leader).ok();
-                self.unsaved_processes.insert(run);
-                let handle = self.follow(id, run, intent.clone(), process);
-                let live = LiveRun { intent, process: mark, handle, started, ended_by: None, killed: None };
-                self.runs.insert(run, live);
-            }
+        let process = match self.spawner.spawn(launch(spec, &intent.run, &update, &payload)) {
+            Ok(process) => process,
             Err(error) => {
-                let command = match &spec.action {
-                    Action::Command(words) => &words[0],
-                    Action::Function { .. } => "twitcher act",
-                };
-                let what = RunReport::NotStarted { command, error: &error };
+                let what = RunReport::NotStarted { command: program_name(spec), error: &error };
                 let why = what.to_string();
-                self.ledger.ended(&intent.run, RunOutcome::NotStarted(&why), &[]);
-                self.log.report(&Report::Run { run: run_name(&intent, run), what });
-                if let Some(entry) = self.entries.get_mut(&id) {
-                    entry.fail(why);
-                    entry.last_run = Some(Box::new(LastRun {
-                        run,
-                        event: update.event,
-                        version: update.version.number,
-                        started: intent.started,
-                        took: Duration::ZERO,
-                        ending: RunOutcome::NotStarted(""),
-                    }));
-                }
-                // Through the queue and not at once: a thousand that cannot start must not nest.
+                self.log.report(&Report::Run { run: name(&intent, run), what });
+                // Through the channel and not at once: a thousand that cannot start must not nest.
                 let how = EndKind::NeverStarted { starved: is_starvation(error.cause()) };
-                let _ = self.ends.send(RunEnd { watch: id, run, how });
+                let _ = self.end_sender.send(RunEnd { watch, run, how });
+                return Err(Box::new(StartFailure { intent, why }));
             }
-        }
+        };
+        let what = RunReport::Started {
+            event: update.event,
+            node: NodeRef::of(spec),
+            version: update.version.number,
+            pid: process.leader.as_raw(),
+            latency: self.clock.now().saturating_sub(since),
+        };
+        self.log.report(&Report::Run { run: name(&intent, run), what });
+        // Never an error: a process that we did not reap cannot be gone.
+        let id = proc::id_of(process.leader).ok();
+        let handle = self.follow(watch, run, intent.clone(), process);
+        self.enter(run, LiveRun { intent, process: id, handle, started, ended_by: None, killed: None });
+        Ok(())
     }
 
     fn follow(&self, watch: WatchId, run: RunId, intent: Intent, process: Process) -> Handle {
-        let (log, ends) = (self.log.clone(), self.ends.clone());
+        let (log, ends) = (self.log.clone(), self.end_sender.clone());
         let print = move |printed| {
-            log.report(&Report::Run { run: run_name(&intent, run), what: RunReport::Printed(&printed) });
+            log.report(&Report::Run { run: name(&intent, run), what: RunReport::Printed(&printed) });
         };
-        run::follow(process, print, move |outcome, output| {
+        run::follow(process, print, move |status, output| {
             // The daemon may have stopped by now.
-            let _ = ends.send(RunEnd { watch, run, how: EndKind::Ended(outcome, output) });
+            let _ = ends.send(RunEnd { watch, run, how: EndKind::Ended(status, output) });
         })
     }
 
-    fn launch<'a>(
-        &self,
-        spec: &'a WatchSpec,
-        run: &str,
-        update: &'a Update,
-        payload: &'a Payload,
-    ) -> Launch<'a> {
-        let program = match &spec.action {
-            Action::Command(words) => Program::Command(words),
-            Action::Function { program, index, .. } => {
-                let event = ActEvent {
-                    znode: spec.subject.path.to_string(),
-                    event: update.event.as_str().to_owned(),
-                    version: update.version.number,
-                    watch: spec.id.description.to_string(),
-                    payload: payload.clone(),
-                };
-                let request = ActRequest { program: program.clone(), index: *index, event };
-                Program::Function { request: request.encode() }
-            }
+    /// Takes over a run that a former daemon started.
+    pub fn adopt(&mut self, watch: WatchId, run: RunId, intent: Intent, orphan: Orphan) {
+        let what = PreviousRun::StillRunning { run, id: &intent.run, pid: orphan.leader.as_raw() };
+        self.log.report(&Report::PreviousRun { watch: &intent.watch, what });
+        let now = Instant::now();
+        let started = now.checked_sub(orphan.age).unwrap_or(now);
+        let process = Some(orphan.process);
+        let ends = self.end_sender.clone();
+        let handle = run::follow_orphan(orphan, move |status| {
+            // The daemon may have stopped by now.
+            let _ = ends.send(RunEnd { watch, run, how: EndKind::Ended(status, Vec::new()) });
+        });
+        self.enter(run, LiveRun { intent, process, handle, started, ended_by: None, killed: None });
+    }
+
+    fn enter(&mut self, run: RunId, live: LiveRun) {
+        self.unsaved.insert(run);
+        self.live.insert(run, live);
+    }
+
+    // While they live.
+
+    /// Sends a signal, unless the run has ended just now: then there is nothing to report.
+    pub fn signal(&mut self, run: RunId, signal: Signal) {
+        let Some(live) = self.live.get_mut(&run) else { return };
+        let (sent, what) = match signal {
+            Signal::Notify(signal) => (live.handle.notify(signal), RunReport::Notified { signal }),
+            Signal::Terminate(reason) => (live.handle.terminate(), RunReport::Terminated { reason }),
+            Signal::Kill => (live.handle.kill(), RunReport::Killed),
         };
-        let variables = vec![
-            ("TWITCHER_WATCH", spec.id.description.to_string()),
-            ("TWITCHER_ZNODE", spec.subject.path.to_string()),
-            ("TWITCHER_EVENT", update.event.as_str().to_owned()),
-            ("TWITCHER_VERSION", update.version.number.to_string()),
-            ("TWITCHER_RUN_ID", run.to_owned()),
-        ];
-        let stdin = spec.pipe_stdin.then(|| payload.stdin());
-        Launch { program, identity: &spec.identity, exec_context: &spec.exec_context, stdin, variables }
+        if sent.is_err() {
+            return;
+        }
+        self.log.report(&Report::Run { run: name(&live.intent, run), what });
+        match signal {
+            Signal::Notify(_) => {}
+            Signal::Terminate(reason) => live.ended_by = Some(reason),
+            Signal::Kill => live.killed = Some(Instant::now()),
+        }
+    }
+
+    pub fn get(&self, run: RunId) -> Option<&LiveRun> {
+        self.live.get(&run)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &LiveRun> {
+        self.live.values()
+    }
+
+    /// How many runs are live.
+    pub fn count(&self) -> usize {
+        self.live.len()
+    }
+
+    pub fn has_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    /// The runs whose process the ledger does not know. The caller tells it.
+    pub fn take_unsaved(&mut self) -> BTreeSet<RunId> {
+        std::mem::take(&mut self.unsaved)
+    }
+
+    // Their end.
+
+    /// The next run that is over. Can be dropped at any time.
+    pub async fn next_end(&mut self) -> Option<RunEnd> {
+        self.ends.recv().await
+    }
+
+    /// Drops a live run that has ended.
+    pub fn remove(&mut self, run: RunId) -> Option<EndedRun> {
+        let live = self.live.remove(&run)?;
+        let is_unsaved = self.unsaved.remove(&run);
+        let unsaved_process = live.process.filter(|_| is_unsaved);
+        Some(EndedRun { live, unsaved_process })
     }
 }
 
-/// Whether the machine, and not the command, is why a process could not be started.
-fn is_starvation(error: &io::Error) -> bool {
-    let of_the_machine = [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM, libc::ENOBUFS];
-    error.raw_os_error().is_some_and(|error| of_the_machine.contains(&error))
+impl LiveRun {
+    pub fn intent(&self) -> &Intent {
+        &self.intent
+    }
+
+    pub fn process(&self) -> Option<ProcessId> {
+        self.process
+    }
+
+    /// Why it was told to end, if it was.
+    pub fn ended_by(&self) -> Option<Reason> {
+        self.ended_by
+    }
+
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub fn name(&self, number: RunId) -> RunName<'_> {
+        name(&self.intent, number)
+    }
+
+    pub fn status(&self) -> RunStatus {
+        RunStatus {
+            run: self.intent.run.clone(),
+            pid: self.handle.leader().as_raw(),
+            event: self.intent.event.as_str().into(),
+            version: self.intent.version.number,
+            started: Timestamp(self.intent.started),
+            seconds: self.age().as_secs_f64(),
+            killed_seconds: self.killed.map(|at| at.elapsed().as_secs_f64()),
+        }
+    }
+
+    /// Whether `run` is its id, or the number that the log has.
+    pub fn matches_id(&self, run: &str) -> bool {
+        let is_number = !run.is_empty() && run.bytes().all(|byte| byte.is_ascii_digit());
+        let by_number = || self.intent.run.rsplit_once('-').is_some_and(|(_, number)| number == run);
+        self.intent.run == run || is_number && by_number()
+    }
+}
+
+fn name(intent: &Intent, number: RunId) -> RunName<'_> {
+    RunName { watch: &intent.watch, subject: &intent.subject, number, id: &intent.run }
 }

@@ -11,18 +11,20 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
-use super::WatchId;
+use super::watches::WatchId;
 use crate::control::status::StoreStatus;
 use crate::model::{StoreName, StoreNames, Subject};
 use crate::store::{self, StoreEvent, StoreSettings, Subscriptions};
 use crate::text::Timestamp;
 
-/// All that the settings name. Each has a channel of its own: a slow one with many nodes has that full of reads, and
-/// must not keep the others from theirs.
+/// All that the settings name. Each has a channel of its own: a slow one with many nodes has that full of
+/// reads, and must not keep the others from theirs.
 pub struct Stores {
     table: Vec<StoreHandle>,
     /// Whose turn it is to be heard.
     turn: usize,
+    /// How many changes of nodes went unseen.
+    missed_changes: u64,
 }
 
 pub struct StoreHandle {
@@ -64,7 +66,7 @@ impl Stores {
         let mut default = StoreHandle::new(StoreName::default(), default);
         default.subscriptions();
         let named = named.into_iter().map(|(name, settings)| StoreHandle::new(name, settings));
-        Self { table: [default].into_iter().chain(named).collect(), turn: 0 }
+        Self { table: [default].into_iter().chain(named).collect(), turn: 0, missed_changes: 0 }
     }
 
     pub fn names(&self) -> StoreNames {
@@ -120,6 +122,17 @@ impl Stores {
     /// By what the ledger knows it by.
     pub(super) fn by_identity(&self, identity: &str) -> Option<&StoreName> {
         self.table.iter().find(|store| *store.identity == *identity).map(|store| &store.name)
+    }
+
+    /// Counts a change of a node that went unseen. Returns how many there were.
+    pub(super) fn count_missed_change(&mut self) -> u64 {
+        self.missed_changes += 1;
+        self.missed_changes
+    }
+
+    /// Why a followed node cannot be read, if it cannot.
+    pub(super) fn unreadable(&self, store: &StoreName, subject: &Subject) -> Option<&str> {
+        self[store].subjects.get(subject)?.unreadable.as_deref()
     }
 
     fn position(&self, name: &StoreName) -> usize {

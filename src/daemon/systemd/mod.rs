@@ -1,8 +1,8 @@
-//! What systemd is told (sd_notify(3)): when the daemon is ready, that it reads its configs again, that it stops, what
-//! `systemctl status` shows of it, and, again and again, that its loop still turns.
+//! What systemd is told (sd_notify(3)): when the daemon is ready, that it reads its configs again, that it
+//! stops, what `systemctl status` shows of it, and, again and again, that its loop still turns.
 //!
-//! All of it is sent by the daemon's one loop and by nobody else, so that a loop that hangs falls silent and is noticed.
-//! Nothing here blocks, and none of it happens without the `NOTIFY_SOCKET` of a service manager.
+//! All of it is sent by the daemon's one loop and by nobody else, so that a loop that hangs falls silent and
+//! is noticed. Nothing here blocks, and none of it happens without the `NOTIFY_SOCKET` of a service manager.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -45,7 +45,8 @@ pub struct NotifyError {
     source: io::Error,
 }
 
-/// The daemon as its service manager sees it. Whatever happens to the daemon is noted here; [`Self::send_updates`] sends it.
+/// The daemon as its service manager sees it. Whatever happens to the daemon is noted here;
+/// [`Self::send_updates`] sends it.
 pub struct Systemd {
     socket: Option<NotifySocket>,
     pending: Pending,
@@ -68,12 +69,13 @@ enum Stage {
     Stopping,
 }
 
-/// What the daemon waits for before it is ready: at its start for all of this, after a reload for the rescans.
+/// What the daemon waits for before it is ready: at its start for all of this, after a reload for the
+/// rescans.
 struct Pending {
     first_scan: bool,
     rescans: usize,
-    /// Every store has to say once whether it is connected. One that is not is nothing to wait for: it may be away for
-    /// days, and the configs are in force all the same.
+    /// Every store has to say once whether it is connected. One that is not is nothing to wait for: it may be
+    /// away for days, and the configs are in force all the same.
     stores: usize,
     connected: BTreeMap<String, bool>,
 }
@@ -183,8 +185,8 @@ impl Systemd {
         [retry, status, feed].into_iter().flatten().min()
     }
 
-    /// Sends what there is to say. To be called by the daemon's loop at each turn: it costs next to nothing where
-    /// nothing has changed.
+    /// Sends what there is to say. To be called by the daemon's loop at each turn: it costs next to nothing
+    /// where nothing has changed.
     pub fn send_updates(&mut self, counts: StatusCounts) -> Result<(), NotifyError> {
         self.counts = counts;
         let Some(socket) = &self.socket else { return Ok(()) };

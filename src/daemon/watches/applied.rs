@@ -12,20 +12,21 @@ const MAX_UNCONFIRMED: usize = 2 * MAX_TREE_NODES;
 
 /// Of one definition of a watch: another one has succeeded with nothing yet.
 #[derive(Default)]
-pub(super) struct Applied {
+pub struct Applied {
     /// The tree that the action succeeded with last, and the run that did.
     last: Option<(RunId, Arc<Tree>)>,
     /// The trees of the runs that have not ended.
     running: BTreeMap<RunId, Arc<Tree>>,
-    /// The nodes that a run was given since then, and may have done something about, with the latest such run.
+    /// The nodes that a run was given since then, and may have done something about, with the latest such
+    /// run.
     unconfirmed: BTreeMap<NodePath, RunId>,
 }
 
 impl Applied {
-    /// What `run` is to be given of `tree`, sorted by path: what differs from the tree that the action succeeded with
-    /// last, and what a run was given that did not succeed. To be answered by [`Self::ended`]. Runs come in the order
-    /// of their ids.
-    pub(super) fn changes_for(&mut self, run: RunId, tree: &Arc<Tree>) -> Vec<Change> {
+    /// What `run` is to be given of `tree`, sorted by path: what differs from the tree that the action
+    /// succeeded with last, and what a run was given that did not succeed. To be answered by [`Self::ended`].
+    /// Runs come in the order of their ids.
+    pub fn changes_for(&mut self, run: RunId, tree: &Arc<Tree>) -> Vec<Change> {
         if self.unconfirmed.len() > MAX_UNCONFIRMED {
             (self.last, self.unconfirmed) = (None, BTreeMap::new());
         }
@@ -49,7 +50,7 @@ impl Applied {
     }
 
     /// A run is over. One of another definition is none of ours.
-    pub(super) fn ended(&mut self, run: RunId, succeeded: bool) {
+    pub fn ended(&mut self, run: RunId, succeeded: bool) {
         let Some(tree) = self.running.remove(&run) else { return };
         // A newer one may have succeeded before, in PARALLEL.
         if succeeded && self.last.as_ref().is_none_or(|(last, _)| *last < run) {

@@ -1,0 +1,160 @@
+//! When the daemon is over: it was told to stop, or it has done what it was started for.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::control::status::{DaemonStatus, WatchStatus};
+use crate::model::{RunOnLoad, WatchSpec};
+use crate::watch::{Condition, Event, Update, Watch};
+
+/// Until when the daemon works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Until it is told to stop.
+    Stopped,
+    /// Until nothing is pending any more. It waits at most `timeout` for a disconnected store.
+    Idle { timeout: Duration },
+    /// Until it is known what would be started: a dry run, which starts nothing. It waits at most `timeout`
+    /// for a disconnected store.
+    Planned { timeout: Duration },
+}
+
+/// How often a daemon that ends by itself checks whether it is done: too short to be noticed, and with ten
+/// thousand watches next to no work.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A run that was not started, because this is a dry run.
+#[derive(Clone, Debug)]
+pub struct PlannedRun {
+    /// The watch's name, as in the log.
+    pub watch: String,
+    pub event: &'static str,
+    pub version: i64,
+    pub why: &'static str,
+}
+
+/// What a daemon that ended by itself leaves behind.
+#[derive(Clone, Debug)]
+pub struct FinalStatus {
+    pub daemon: DaemonStatus,
+    pub watches: Vec<WatchStatus>,
+    pub planned: Vec<PlannedRun>,
+}
+
+/// A registered watch, as far as it matters for the end of the daemon.
+#[derive(Clone, Copy)]
+pub struct WatchState<'a> {
+    pub watch: &'a Watch,
+    pub is_unreadable: bool,
+    pub is_connected: bool,
+}
+
+pub struct Completion {
+    until: Until,
+    /// How long running actions may take to end by themselves when the daemon stops.
+    stop_timeout: Duration,
+    is_stopping: bool,
+    planned: Vec<PlannedRun>,
+    /// When it was first seen that all configs were read and nothing ran.
+    waits_since: Option<Instant>,
+}
+
+impl Completion {
+    pub fn new(until: Until, stop_timeout: Duration) -> Self {
+        Self { until, stop_timeout, is_stopping: false, planned: Vec::new(), waits_since: None }
+    }
+
+    pub fn ends_by_itself(&self) -> bool {
+        self.until != Until::Stopped
+    }
+
+    pub fn is_dry_run(&self) -> bool {
+        matches!(self.until, Until::Planned { .. })
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// Notes that the daemon was told to stop. Returns how long its actions may run on: being told twice
+    /// means now.
+    pub fn stop(&mut self) -> Duration {
+        let again = std::mem::replace(&mut self.is_stopping, true);
+        if again { Duration::ZERO } else { self.stop_timeout }
+    }
+
+    /// Notes what a dry run would start.
+    pub fn plan(&mut self, spec: &WatchSpec, update: &Update) {
+        self.planned.push(PlannedRun {
+            watch: spec.id.to_string(),
+            event: update.event.as_str(),
+            version: update.version.number,
+            why: why(update.event, spec.policy.run_on_load),
+        });
+    }
+
+    pub fn take_planned(&mut self) -> Vec<PlannedRun> {
+        std::mem::take(&mut self.planned)
+    }
+
+    /// Whether the daemon is over. `is_scanned` says whether all configs were read, `running` how many
+    /// actions run, and `watches` are all that are registered.
+    pub fn is_over<'a>(
+        &mut self,
+        is_scanned: bool,
+        running: usize,
+        mut watches: impl Iterator<Item = WatchState<'a>>,
+    ) -> bool {
+        if running > 0 {
+            return false;
+        }
+        let timeout = match self.until {
+            _ if self.is_stopping => return true,
+            Until::Stopped => return false,
+            Until::Idle { timeout } | Until::Planned { timeout } => timeout,
+        };
+        if !is_scanned {
+            return false;
+        }
+        let waits_since = *self.waits_since.get_or_insert_with(Instant::now);
+        let gave_up = waits_since.elapsed() >= timeout;
+        let is_dry_run = self.is_dry_run();
+        watches.all(|watch| watch.is_done(gave_up, is_dry_run))
+    }
+}
+
+impl WatchState<'_> {
+    /// Whether the daemon need not wait for this watch. `gave_up` says whether it has waited long enough for
+    /// its stores.
+    fn is_done(self, gave_up: bool, is_dry_run: bool) -> bool {
+        let Self { watch, is_unreadable, is_connected } = self;
+        if watch.awaits_observation() && !is_unreadable {
+            return gave_up && !is_connected;
+        }
+        match watch.condition(is_unreadable) {
+            Condition::Running | Condition::Retrying | Condition::Waiting => is_dry_run,
+            Condition::Unknown
+            | Condition::Paused
+            | Condition::Stopped
+            | Condition::Held
+            | Condition::Failed
+            | Condition::Unreadable
+            | Condition::Absent
+            | Condition::Idle => true,
+        }
+    }
+}
+
+/// Why a dry run would start something.
+fn why(event: Event, run_on_load: RunOnLoad) -> &'static str {
+    match (event, run_on_load) {
+        (Event::Load, RunOnLoad::Always) => "run_on_load is true",
+        (Event::Load, RunOnLoad::Changed) => "it was not applied in this definition",
+        (Event::Load, RunOnLoad::Never) => "it was interrupted, or nobody knows whether it ran",
+        (Event::Created, _) => "the node was created since, or its run was interrupted",
+        (Event::Changed, _) => "the node changed since, or its run was interrupted",
+        (Event::Children, _) => "the node's children changed since, or its run was interrupted",
+        (Event::Trigger, _) => "an operator asked for it",
+    }
+}

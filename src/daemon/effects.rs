@@ -1,0 +1,180 @@
+//! What the core asks for, done: the one place that performs its effects and tells it how runs end.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use super::completion::Completion;
+use super::persist::Persist;
+use super::runs::{EndKind, EndedRun, PendingStart, RunEnd, Runs, Signal, StartFailure, verdict};
+use super::stores::Stores;
+use super::watches::{LastRun, WatchId, Watches};
+use crate::action::payload::Payload;
+use crate::action::run::ExitStatus;
+use crate::ledger::{Intent, RunOutcome};
+use crate::report::{NodeRef, Report, Reporter, RunReport};
+use crate::watch::{Effect, Input, RunId, RunResult, Time, Update};
+
+/// The parts that effects concern.
+pub struct Performer<'a> {
+    pub log: &'a Reporter,
+    pub watches: &'a mut Watches,
+    pub runs: &'a mut Runs,
+    pub persist: &'a mut Persist,
+    pub stores: &'a mut Stores,
+    pub completion: &'a mut Completion,
+}
+
+impl Performer<'_> {
+    /// Performs all effects that wait, oldest first. Runs are only prepared: see [`Self::start_all`].
+    pub fn perform_all(&mut self) {
+        while let Some((watch, effect)) = self.watches.next_effect() {
+            self.perform(watch, effect);
+        }
+    }
+
+    fn perform(&mut self, id: WatchId, effect: Effect) {
+        let now = self.watches.now();
+        let Some(entry) = self.watches.get_mut(id) else { return };
+        let watch = entry.key();
+        match effect {
+            Effect::Spawn { run, update, since } => self.prepare(id, run, update, since),
+            Effect::Notify { run, signal } => self.signal(run, Signal::Notify(signal)),
+            Effect::Terminate { run, reason } => self.signal(run, Signal::Terminate(reason)),
+            Effect::Kill { run } => self.signal(run, Signal::Kill),
+            Effect::Discarded { version } => {
+                self.log.report(&Report::Discarded { watch, version: version.number });
+            }
+            Effect::Held { version, hold_reason } => {
+                let warn = entry.count_held(now);
+                let Some(spec) = entry.spec() else { return };
+                let (watch, node, version) = (&spec.id, NodeRef::of(spec), version.number);
+                self.log.report(&Report::Held { watch, node, version, hold_reason, warn });
+            }
+            Effect::Superseded { total } => self.log.report(&Report::Superseded { watch, total }),
+            Effect::Retry { run, failures, after } => {
+                let attempts =
+                    entry.spec().and_then(|spec| spec.policy.retry).map_or(0, |retry| retry.attempts);
+                self.run_again(id, run, after, RunReport::Retry { failures, attempts, after });
+            }
+            Effect::Postponed { run, after } => {
+                self.run_again(id, run, after, RunReport::Postponed { after });
+            }
+            Effect::GaveUp { failures, stopped } => {
+                self.log.report(&Report::GaveUp { watch, failures, stopped });
+            }
+            Effect::Forget => self.watches.forget(id),
+        }
+    }
+
+    fn signal(&mut self, run: RunId, signal: Signal) {
+        // The run may be among those that are still to be started.
+        self.start_all();
+        self.runs.signal(run, signal);
+    }
+
+    /// Another run will follow `run`, which is over.
+    fn run_again(&mut self, id: WatchId, run: RunId, after: Duration, what: RunReport<'_>) {
+        let Some(spec) = self.watches.get(id).and_then(|entry| entry.spec()) else { return };
+        self.runs.report(run, spec, what);
+        self.watches.set_next_try(id, after);
+    }
+
+    fn prepare(&mut self, watch: WatchId, run: RunId, update: Update, since: Time) {
+        let Some(entry) = self.watches.get_mut(watch) else { return };
+        let payload = entry.payload_for(run, &update);
+        // The core starts nothing of a watch that no file registers.
+        let Some(spec) = entry.spec() else { return };
+        if payload == Payload::Changes(Vec::new()) {
+            return self.runs.skip(watch, run, spec);
+        }
+        let intent = Intent {
+            run: self.runs.full_id(run),
+            watch: spec.id.clone(),
+            store: self.stores[&spec.store].identity.clone(),
+            subject: spec.subject.clone(),
+            definition: entry.hash(),
+            version: update.version,
+            event: update.event,
+            started: SystemTime::now(),
+            timeout: spec.policy.timeout,
+        };
+        self.runs.prepare(PendingStart { watch, run, update, since, payload, intent });
+    }
+
+    /// Starts all runs that were prepared. The ledger knows them before the first of them starts, so that the
+    /// next daemon does, whatever becomes of this one.
+    pub fn start_all(&mut self) {
+        let starting = self.runs.take_starting();
+        if starting.is_empty() {
+            return;
+        }
+        if self.completion.is_dry_run() {
+            for PendingStart { watch, update, .. } in starting {
+                if let Some(spec) = self.watches.get(watch).and_then(|entry| entry.loaded()) {
+                    self.completion.plan(spec, &update);
+                }
+            }
+            return;
+        }
+        self.persist.ledger_mut().record_intents(starting.iter().map(|start| &start.intent));
+        for start in starting {
+            let (watch, run) = (start.watch, start.run);
+            let Some(spec) = self.watches.get(watch).and_then(|entry| entry.spec()) else { continue };
+            if let Err(failure) = self.runs.start(start, spec) {
+                self.not_started(watch, run, *failure);
+            }
+        }
+    }
+
+    fn not_started(&mut self, watch: WatchId, run: RunId, StartFailure { intent, why }: StartFailure) {
+        self.persist.ledger_mut().ended(&intent.run, RunOutcome::NotStarted(&why), &[]);
+        if let Some(entry) = self.watches.get_mut(watch) {
+            let last = LastRun::new(run, &intent, Duration::ZERO, RunOutcome::NotStarted(""));
+            entry.note_run(last, RunResult::Failed, || why);
+        }
+    }
+
+    /// Takes the end of a run.
+    pub fn run_ended(&mut self, RunEnd { watch, run, how }: RunEnd) {
+        let result = match how {
+            EndKind::NeverStarted { starved: true } => RunResult::Starved,
+            EndKind::NeverStarted { starved: false } => RunResult::Failed,
+            EndKind::Unchanged => RunResult::Succeeded,
+            EndKind::Ended(status, output) => {
+                // Each run is followed once, and only live runs are.
+                let Some(ended) = self.runs.remove(run) else { return };
+                self.live_run_ended(watch, run, &ended, &status, &output)
+            }
+        };
+        if let Some(entry) = self.watches.get_mut(watch) {
+            entry.payload_done(run, result);
+        }
+        self.watches.step(watch, Input::Ended { run, end: result });
+    }
+    /// Tells the ledger, the watch and the log how a live run ended.
+    fn live_run_ended(
+        &mut self,
+        watch: WatchId,
+        run: RunId,
+        EndedRun { live, unsaved_process }: &EndedRun,
+        status: &io::Result<ExitStatus>,
+        output: &[u8],
+    ) -> RunResult {
+        let (intent, ended_by, took) = (live.intent(), live.ended_by(), live.age());
+        let (result, outcome) = verdict(status, ended_by);
+        let ledger = self.persist.ledger_mut();
+        if let Some(process) = *unsaved_process {
+            ledger.started(&intent.run, process);
+        }
+        ledger.ended(&intent.run, outcome, output);
+        let what = match status {
+            Ok(outcome) => RunReport::Ended { outcome, ended_by, took },
+            Err(error) => RunReport::Lost { error },
+        };
+        if let Some(entry) = self.watches.get_mut(watch) {
+            entry.note_run(LastRun::new(run, intent, took, outcome), result, || what.to_string());
+        }
+        self.log.report(&Report::Run { run: live.name(run), what });
+        result
+    }
+}

@@ -1,0 +1,275 @@
+//! The loop: waits for what happens next, and passes it to the part that it concerns.
+//!
+//! At the end of each turn it has the effects performed that the core asked for meanwhile, the prepared runs
+//! started, and the ledger and systemd told what changed.
+
+use std::future::pending;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::libc::{SIGHUP, SIGINT, SIGTERM};
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::clock::Clock;
+use super::completion::{Completion, FinalStatus, POLL_INTERVAL, Until, WatchState};
+use super::configs::{Configs, ReloadReply};
+use super::effects::Performer;
+use super::persist::Persist;
+use super::registration::Registration;
+use super::runs::Runs;
+use super::status::View;
+use super::stores::Stores;
+use super::systemd::{StatusCounts, Systemd};
+use super::watches::Watches;
+use super::{operator, orphans, store_events};
+use crate::action::spawn::Spawner;
+use crate::config::files::{FileChange, Loader};
+use crate::control::{DaemonRequest, ReplySender};
+use crate::ledger::Ledger;
+use crate::model::StoreName;
+use crate::report::{Report, Reporter};
+use crate::store::StoreEvent;
+
+/// How many events of the stores are taken in one turn after the first. The first action of a burst waits for
+/// all of them, some 50 µs each; the commit of the ledger is shared.
+const MAX_EVENT_BATCH: usize = 16;
+
+/// Everything the daemon lives on; each is ready to use.
+pub struct Parts {
+    pub log: Reporter,
+    pub ledger: Ledger,
+    pub spawner: Spawner,
+    pub stores: Stores,
+    pub config_path: PathBuf,
+    /// Whether root's daemon loads files that others can change. Operators are shown that.
+    pub untrusted_allowed: bool,
+    pub loader: Loader,
+    pub config_changes: UnboundedReceiver<FileChange>,
+    /// Signal numbers: SIGHUP, SIGTERM and SIGINT.
+    pub signals: UnboundedReceiver<i32>,
+    /// What operators ask. The channel may be closed.
+    pub requests: Receiver<DaemonRequest>,
+    pub systemd: Systemd,
+    /// How long running actions may take to end by themselves when the daemon stops.
+    pub stop_timeout: Duration,
+    pub until: Until,
+}
+
+struct Daemon {
+    log: Reporter,
+    clock: Clock,
+    watches: Watches,
+    runs: Runs,
+    persist: Persist,
+    configs: Configs,
+    completion: Completion,
+    stores: Stores,
+    systemd: Systemd,
+}
+
+/// Runs until the daemon is told to stop, or is done, and the last action has ended. Returns how things stand
+/// then; `None` for [`Until::Stopped`].
+pub async fn run(parts: Parts) -> Option<FinalStatus> {
+    let Parts { log, mut config_changes, mut signals, mut requests, .. } = parts;
+    let clock = Clock::start();
+    let mut daemon = Daemon {
+        clock,
+        watches: Watches::new(clock, fastrand::u64(..)),
+        runs: Runs::new(log.clone(), clock, parts.spawner),
+        persist: Persist::new(log.clone(), parts.ledger),
+        configs: Configs::new(log.clone(), parts.config_path, parts.untrusted_allowed, parts.loader),
+        completion: Completion::new(parts.until, parts.stop_timeout),
+        stores: parts.stores,
+        systemd: parts.systemd,
+        log,
+    };
+    daemon.adopt_orphans();
+    loop {
+        daemon.persist.handle_ledger_events(&daemon.watches, &daemon.runs, &daemon.stores);
+        let polls = daemon.completion.ends_by_itself();
+        tokio::select! {
+            (store, event) = daemon.stores.next() => {
+                daemon.store_event(&store, event);
+                for _ in 0..MAX_EVENT_BATCH {
+                    let Some((store, event)) = daemon.stores.try_next() else { break };
+                    daemon.store_event(&store, event);
+                }
+            }
+            Some(end) = daemon.runs.next_end() => daemon.performer().run_ended(end),
+            Some(change) = config_changes.recv(), if !daemon.completion.is_stopping() => {
+                daemon.file_change(change);
+            }
+            Some(signal) = signals.recv() => match signal {
+                SIGHUP => daemon.reload("SIGHUP", None),
+                SIGINT => daemon.stop("SIGINT"),
+                SIGTERM => daemon.stop("SIGTERM"),
+                _ => {}
+            },
+            Some(request) = requests.recv() => daemon.reply(request),
+            () = until(daemon.watches.due()) => daemon.watches.tick(),
+            () = until(daemon.persist.flush_at()) => daemon.flush(),
+            () = until(daemon.persist.retry_at()) => daemon.persist.ledger_mut().retry(),
+            () = until(daemon.systemd.due()) => {}
+            () = sleep(POLL_INTERVAL), if polls => {}
+        }
+        daemon.end_turn();
+        if daemon.is_over() {
+            break;
+        }
+    }
+    daemon.flush();
+    let ended = daemon.final_status();
+    daemon.stores.close().await;
+    daemon.log.report(&Report::Stopped);
+    ended
+}
+
+/// Waits for ever if there is nothing to wait for.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
+impl Daemon {
+    fn performer(&mut self) -> Performer<'_> {
+        let Self { log, watches, runs, persist, stores, completion, .. } = self;
+        Performer { log, watches, runs, persist, stores, completion }
+    }
+
+    fn view(&self) -> View<'_> {
+        let Self { watches, runs, persist, configs, completion, stores, .. } = self;
+        View { clock: self.clock, watches, runs, persist, configs, completion, stores }
+    }
+
+    fn adopt_orphans(&mut self) {
+        let is_dry_run = self.completion.is_dry_run();
+        orphans::adopt_all(&self.log, &mut self.watches, &mut self.runs, &mut self.persist, is_dry_run);
+    }
+
+    fn store_event(&mut self, store: &StoreName, event: StoreEvent) {
+        let connected = store_events::take(&self.log, &mut self.watches, &mut self.stores, store, event);
+        if let Some(connected) = connected {
+            self.systemd.store(store.as_str(), connected);
+        }
+    }
+
+    fn file_change(&mut self, change: FileChange) {
+        match change {
+            FileChange::Loaded { file, watches, warnings } => {
+                warnings.iter().for_each(|warning| self.configs.warn(warning));
+                let changes = self.registration(&file).load(&file, watches);
+                self.configs.loaded(&file, changes);
+            }
+            FileChange::Removed { file } => {
+                let changes = self.registration(&file).load(&file, Vec::new());
+                self.configs.removed(&file, changes);
+            }
+            FileChange::Failed { file, error } => self.configs.failed(file, error),
+            FileChange::Inaccessible { path, error } => self.configs.inaccessible(path, error),
+            FileChange::Accessible { path } => self.configs.accessible(&path),
+            FileChange::Warning(warning) => self.configs.warn(&warning),
+            FileChange::Degraded(what) => self.log.report(&Report::Problem { what: &what }),
+            FileChange::FirstScanDone => {
+                self.log.report(&Report::Ready { watches: self.watches.registered() });
+                let (watches, configs) = (&self.watches, &self.configs);
+                self.persist
+                    .ledger_mut()
+                    .prune_watches(|key| watches.contains(key) || configs.is_missing(&key.file));
+                self.configs.first_scan_done();
+                self.systemd.set_store_count(self.stores.in_use().count());
+                self.systemd.first_scan_done();
+            }
+            FileChange::Rescanned { requests } => {
+                self.systemd.rescanned(requests);
+                self.configs.reloaded(requests, self.watches.registered());
+            }
+        }
+    }
+
+    fn registration(&mut self, file: &str) -> Registration<'_> {
+        let is_dry_run = self.completion.is_dry_run();
+        let may_be_older = self.configs.may_be_older(file);
+        let Self { log, watches, persist, stores, .. } = self;
+        Registration { log, watches, persist, stores, is_dry_run, may_be_older }
+    }
+
+    fn reload(&mut self, requested_by: &str, reply: Option<ReloadReply>) {
+        self.systemd.reloading();
+        self.configs.reload(requested_by, reply);
+    }
+
+    fn stop(&mut self, signal: &str) {
+        self.log.report(&Report::Stopping { signal, running: self.runs.count() });
+        self.systemd.stopping();
+        self.watches.stop(self.completion.stop());
+    }
+
+    fn reply(&mut self, request: DaemonRequest) {
+        match request {
+            DaemonRequest::Daemon(reply) => answer(reply, self.view().daemon()),
+            DaemonRequest::Watch { named, reply } => answer(reply, self.view().watch(&named)),
+            DaemonRequest::Watches { after, reply } => answer(reply, self.view().page(after)),
+            // An operator who was told that there is no answer must not be obeyed after all.
+            DaemonRequest::WatchCommand { reply, .. } if reply.is_closed() => {}
+            DaemonRequest::WatchCommand { command, watch, reply } => {
+                answer(reply, operator::command(&mut self.performer(), command, &watch));
+            }
+            DaemonRequest::Reload(reply) if self.completion.is_stopping() => {
+                answer(reply, Err(operator::stopping()));
+            }
+            DaemonRequest::Reload(reply) => self.reload("an operator", Some(reply)),
+            DaemonRequest::History { filter, before, reply } => {
+                answer(reply, operator::history(&mut self.persist, &self.watches, &filter, before));
+            }
+            DaemonRequest::Output { run, reply } => {
+                answer(reply, operator::output(&mut self.persist, &self.runs, &run));
+            }
+            DaemonRequest::Gauges(reply) => answer(reply, self.view().gauges(self.log.dropped_lines())),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.persist.flush(&mut self.watches, &mut self.runs, &self.stores);
+    }
+
+    fn end_turn(&mut self) {
+        let mut performer = self.performer();
+        performer.perform_all();
+        performer.start_all();
+        self.persist.schedule_flush(&self.watches, &self.runs);
+        let counts = StatusCounts {
+            watches: self.watches.registered(),
+            running: self.runs.count(),
+            failing: self.watches.failing(),
+        };
+        if let Err(error) = self.systemd.send_updates(counts) {
+            self.log.report(&Report::Problem { what: &error.to_string() });
+        }
+    }
+
+    fn is_over(&mut self) -> bool {
+        let watches = self.watches.iter().filter_map(|(_, entry)| {
+            let spec = entry.loaded()?;
+            let is_unreadable = self.stores.unreadable(&spec.store, &spec.subject).is_some();
+            let is_connected = self.stores[&spec.store].is_connected();
+            Some(WatchState { watch: entry.watch(), is_unreadable, is_connected })
+        });
+        self.completion.is_over(self.configs.is_scanned(), self.runs.count(), watches)
+    }
+
+    fn final_status(&mut self) -> Option<FinalStatus> {
+        // Nobody asks otherwise.
+        self.completion.ends_by_itself().then(|| {
+            let planned = self.completion.take_planned();
+            FinalStatus { daemon: self.view().daemon(), watches: self.view().all(), planned }
+        })
+    }
+}
+
+fn answer<T>(reply: ReplySender<T>, value: T) {
+    // The operator may have left.
+    let _ = reply.send(value);
+}

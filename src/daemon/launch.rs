@@ -1,0 +1,52 @@
+//! What the process of a run is started with.
+
+use std::io;
+
+use nix::libc;
+
+use crate::act::function::{ActEvent, ActRequest};
+use crate::action::payload::Payload;
+use crate::action::spawn::{Launch, Program};
+use crate::model::{Action, WatchSpec};
+use crate::watch::Update;
+
+pub fn launch<'a>(spec: &'a WatchSpec, run_id: &str, update: &Update, payload: &'a Payload) -> Launch<'a> {
+    let program = match &spec.action {
+        Action::Command(words) => Program::Command(words),
+        Action::Function { program, index, .. } => {
+            let event = ActEvent {
+                znode: spec.subject.path.to_string(),
+                event: update.event.as_str().to_owned(),
+                version: update.version.number,
+                watch: spec.id.description.to_string(),
+                payload: payload.clone(),
+            };
+            let request = ActRequest { program: program.clone(), index: *index, event };
+            Program::Function { request: request.encode() }
+        }
+    };
+    let variables = vec![
+        ("TWITCHER_WATCH", spec.id.description.to_string()),
+        ("TWITCHER_ZNODE", spec.subject.path.to_string()),
+        ("TWITCHER_EVENT", update.event.as_str().to_owned()),
+        ("TWITCHER_VERSION", update.version.number.to_string()),
+        ("TWITCHER_RUN_ID", run_id.to_owned()),
+    ];
+    let stdin = spec.pipe_stdin.then(|| payload.stdin());
+    Launch { program, identity: &spec.identity, exec_context: &spec.exec_context, stdin, variables }
+}
+
+/// What the log calls the program.
+pub fn program_name(spec: &WatchSpec) -> &str {
+    match &spec.action {
+        Action::Command(words) => &words[0],
+        Action::Function { .. } => "twitcher act",
+    }
+}
+
+/// Whether a process could not be started because the machine had no descriptor, memory or process left for
+/// it.
+pub fn is_starvation(error: &io::Error) -> bool {
+    let of_the_machine = [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM, libc::ENOBUFS];
+    error.raw_os_error().is_some_and(|error| of_the_machine.contains(&error))
+}

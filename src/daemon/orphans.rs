@@ -1,0 +1,42 @@
+//! The runs that a former daemon started and did not see end, taken over before anything else can be started.
+
+use super::persist::Persist;
+use super::runs::Runs;
+use super::watches::Watches;
+use crate::action::orphan;
+use crate::ledger::RunOutcome;
+use crate::report::{PreviousRun, Report, Reporter};
+
+/// Adopts every run that still lives, and tells the ledger which have ended.
+pub fn adopt_all(
+    log: &Reporter,
+    watches: &mut Watches,
+    runs: &mut Runs,
+    persist: &mut Persist,
+    is_dry_run: bool,
+) {
+    for former in persist.unfinished() {
+        let intent = former.intent;
+        // A dry run must not signal what another daemon may be about. A process of an earlier boot is gone.
+        let found = match former.this_boot && !is_dry_run {
+            true => orphan::find(&intent.run, former.process),
+            false => Ok(None),
+        };
+        let (watch, id) = (&intent.watch, &intent.run);
+        match found {
+            Ok(Some(orphan)) => {
+                let timeout_in = intent.timeout.map(|timeout| timeout.saturating_sub(orphan.age));
+                if let Some((watch, run)) = watches.adopt(watch, timeout_in) {
+                    runs.adopt(watch, run, intent, orphan);
+                }
+            }
+            Ok(None) => {
+                log.report(&Report::PreviousRun { watch, what: PreviousRun::Ended(id) });
+                persist.ledger_mut().ended(id, RunOutcome::Unknown, &[]);
+            }
+            Err(error) => {
+                log.report(&Report::PreviousRun { watch, what: PreviousRun::Unwatchable(id, &error) });
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What changes in a config file, done to the watches.
+
+use super::configs::Changes;
+use super::persist::Persist;
+use super::stores::Stores;
+use super::watches::Watches;
+use crate::config::diff::WatchChange;
+use crate::ledger::StoredWatch;
+use crate::model::{Policy, Throttle, WatchKey, WatchSpec};
+use crate::report::{NodeRef, Report, Reporter};
+
+/// Registers and removes watches: with the core, with the store of each, and with the ledger.
+pub struct Registration<'a> {
+    pub log: &'a Reporter,
+    pub watches: &'a mut Watches,
+    pub persist: &'a mut Persist,
+    pub stores: &'a mut Stores,
+    pub is_dry_run: bool,
+    /// Whether a former daemon may have registered what the file registers now.
+    pub may_be_older: bool,
+}
+
+impl Registration<'_> {
+    /// Takes all watches that a file registers now.
+    pub fn load(&mut self, file: &str, wanted: Vec<WatchSpec>) -> Changes {
+        let changes = self.watches.diff(file, wanted);
+        let adds = changes.iter().any(|change| matches!(change, WatchChange::Add(_)));
+        let mut stored = if adds { self.persist.ledger_mut().load_watches(file) } else { Default::default() };
+        let mut count = Changes::default();
+        for change in changes {
+            match change {
+                WatchChange::Add(spec) => {
+                    count.added += 1;
+                    let stored = stored.remove(&*spec.id.description);
+                    self.add(spec, stored.as_ref());
+                }
+                WatchChange::Change(spec) => {
+                    count.changed += 1;
+                    self.redefine(spec);
+                }
+                WatchChange::Remove(key) => {
+                    count.removed += 1;
+                    self.remove(&key);
+                }
+            }
+        }
+        count
+    }
+
+    fn add(&mut self, spec: WatchSpec, stored: Option<&StoredWatch>) {
+        self.log.report(&Report::WatchAdded { watch: &spec.id, node: NodeRef::of(&spec) });
+        let (store, subject, hash) = (spec.store.clone(), spec.subject.clone(), spec.definition_hash());
+        let store = &mut self.stores[&store];
+        let snapshot = self.persist.recover(&spec, hash, stored, store, self.may_be_older);
+        if snapshot.stopped {
+            self.log.report(&Report::StaysStopped { watch: &spec.id });
+        }
+        if snapshot.paused {
+            self.log.report(&Report::StaysPaused { watch: &spec.id });
+        }
+        let recorded = stored.filter(|stored| *stored.store == *store.identity && stored.definition == hash);
+        let policy = policy(&spec, self.is_dry_run);
+        let id = self.watches.add(spec, hash, policy, snapshot, recorded.is_some());
+        let why = recorded.filter(|_| snapshot.failures > 0).and_then(|stored| stored.last_error.clone());
+        if let (Some(why), Some(entry)) = (why, self.watches.get_mut(id)) {
+            entry.fail(why);
+        }
+        store.join(id, &subject);
+    }
+
+    fn redefine(&mut self, spec: WatchSpec) {
+        self.log.report(&Report::WatchChanged { watch: &spec.id, node: NodeRef::of(&spec) });
+        let (store, subject, hash) = (spec.store.clone(), spec.subject.clone(), spec.definition_hash());
+        let policy = policy(&spec, self.is_dry_run);
+        let Some((id, old)) = self.watches.redefine(spec, hash, policy) else { return };
+        if (&old.store, &old.subject) == (&store, &subject) {
+            self.stores[&store].subscriptions().refresh(&subject);
+        } else {
+            self.stores[&old.store].leave(id, &old.subject);
+            self.stores[&store].join(id, &subject);
+        }
+    }
+
+    fn remove(&mut self, key: &WatchKey) {
+        self.log.report(&Report::WatchRemoved { watch: key });
+        self.persist.ledger_mut().retire(key);
+        let Some(id) = self.watches.retire(key) else { return };
+        if let Some(spec) = self.watches.get(id).and_then(|entry| entry.spec()) {
+            self.stores[&spec.store].leave(id, &spec.subject);
+        }
+    }
+}
+
+/// What the core goes by.
+fn policy(spec: &WatchSpec, is_dry_run: bool) -> Policy {
+    // Throttles only delay runs, and nobody waits for that in a dry run.
+    let throttle = if is_dry_run { Throttle::default() } else { spec.policy.throttle };
+    Policy { throttle, ..spec.policy.clone() }
+}

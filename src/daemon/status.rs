@@ -1,0 +1,164 @@
+//! How the daemon is at the moment: what operators and Prometheus are shown.
+
+use std::collections::HashSet;
+
+use super::clock::Clock;
+use super::completion::Completion;
+use super::configs::Configs;
+use super::persist::Persist;
+use super::runs::Runs;
+use super::stores::Stores;
+use super::watches::{Entry, LastRun, WatchId, Watches};
+use crate::control::status::{DaemonStatus, LedgerStatus, WatchStatus};
+use crate::control::{RequestError, WATCHES_PER_PAGE};
+use crate::ledger::{RunOutcome, RunRecord};
+use crate::metrics::{Gauges, WatchCounts};
+use crate::model::{StoreName, Subject};
+use crate::report::HeldSummary;
+use crate::text::Timestamp;
+use crate::watch::{Held, Seen};
+
+/// All parts, to be looked at.
+pub struct View<'a> {
+    pub clock: Clock,
+    pub watches: &'a Watches,
+    pub runs: &'a Runs,
+    pub persist: &'a Persist,
+    pub configs: &'a Configs,
+    pub completion: &'a Completion,
+    pub stores: &'a Stores,
+}
+
+impl View<'_> {
+    pub fn daemon(&self) -> DaemonStatus {
+        let state = match () {
+            () if self.completion.is_stopping() => "stopping",
+            () if self.configs.is_scanned() => "running",
+            () => "starting",
+        };
+        let lost = self.persist.ledger().lost_reason();
+        DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            started: Timestamp(self.clock.started()),
+            state: state.into(),
+            config_path: self.configs.path().display().to_string(),
+            untrusted_allowed: self.configs.untrusted_allowed(),
+            stores: self.stores.status(),
+            ledger: LedgerStatus { usable: lost.is_none(), reason: lost.map(Into::into) },
+            config_errors: self.configs.errors().collect(),
+            watches: self.watches.registered(),
+        }
+    }
+
+    /// The watch that an operator means by `named`.
+    pub fn watch(&self, named: &str) -> Result<WatchStatus, RequestError> {
+        let (_, entry) = self.watches.find(named)?;
+        self.status_of(entry)
+            .ok_or_else(|| RequestError::Unknown(format!("{named} has just ended, and no file registers it")))
+    }
+
+    /// The next watches after the one with the number `after`, each with its number.
+    pub fn page(&self, after: Option<u64>) -> Vec<(u64, WatchStatus)> {
+        let next = self.watches.after(after.map(WatchId));
+        let some = next.filter_map(|(id, entry)| Some((id.0, self.status_of(entry)?)));
+        some.take(WATCHES_PER_PAGE).collect()
+    }
+
+    pub fn all(&self) -> Vec<WatchStatus> {
+        self.watches.iter().filter_map(|(_, entry)| self.status_of(entry)).collect()
+    }
+
+    /// One pass over the watches: some 0.1 µs each if none was touched lately.
+    pub fn gauges(&self, log_lines_dropped: u64) -> Gauges {
+        let nodes = self.stores.in_use().flat_map(|(_, store)| store.subjects.values());
+        let unreadable: Vec<_> = nodes.filter(|node| node.unreadable.is_some()).collect();
+        let unreadable_watches: HashSet<WatchId> =
+            unreadable.iter().flat_map(|node| &node.watches).copied().collect();
+        let registered = self.watches.iter().filter(|(_, entry)| !entry.is_retired());
+        // Nobody misses a store in which nothing is watched.
+        let stores = self.stores.in_use().filter(|(_, store)| !store.subjects.is_empty());
+        let ledger = self.persist.ledger();
+        Gauges {
+            watches: WatchCounts::of(
+                registered.map(|(id, entry)| (entry.key(), entry.watch(), unreadable_watches.contains(&id))),
+            ),
+            running_actions: self.runs.count(),
+            stores: stores.map(|(name, store)| (name.to_string(), store.is_connected())).collect(),
+            nodes_unreadable: unreadable.len(),
+            config_errors: self.configs.errors().len(),
+            ledger_usable: ledger.lost_reason().is_none(),
+            ledger_bytes: ledger.size(),
+            log_lines_dropped,
+        }
+    }
+
+    /// `None` once the last run of a watch that no file registers has ended.
+    fn status_of(&self, entry: &Entry) -> Option<WatchStatus> {
+        let (key, watch, snapshot) = (entry.key(), entry.watch(), entry.watch().snapshot());
+        let (store, subject) = self.store_and_subject(entry)?;
+        let unreadable = entry.spec().and_then(|spec| self.stores.unreadable(&spec.store, &spec.subject));
+        let failure = entry.failure().map(|failure| failure.what.as_str());
+        let next_start = watch.next_start().map(|at| at.saturating_sub(self.clock.now()));
+        Some(WatchStatus {
+            watch: key.to_string(),
+            file: key.file.to_string(),
+            description: key.description.to_string(),
+            store: store.to_string(),
+            znode: subject.path.to_string(),
+            watch_type: subject.facet.as_str().into(),
+            state: watch.condition(unreadable.is_some()).as_str().into(),
+            registered: !entry.is_retired(),
+            paused: snapshot.paused,
+            stopped: snapshot.stopped,
+            version: match snapshot.seen {
+                Some(Seen::Present(version)) => Some(version.number),
+                Some(Seen::Absent) | None => None,
+            },
+            applied_version: snapshot.applied.map(|version| version.number),
+            runs: watch.runs().filter_map(|run| self.runs.get(run)).map(|live| live.status()).collect(),
+            waiting: watch.waiting_updates(),
+            next_start_seconds: next_start.map(|left| left.as_secs_f64()),
+            failures: snapshot.failures,
+            held: watch.held().map(|held| held_summary(held, subject)),
+            error: unreadable.map(|reason| format!("cannot be read: {reason}")).or(failure.map(Into::into)),
+            last_run: entry.last_run().map(|last| self.record(last, entry, subject)),
+            notified: entry.spec().is_some_and(|spec| spec.policy.notify_signal.is_some()),
+        })
+    }
+
+    /// The store and the node of a watch. If no file registers it, a run that still lives tells them.
+    fn store_and_subject<'b>(&'b self, entry: &'b Entry) -> Option<(&'b str, &'b Subject)> {
+        if let Some(spec) = entry.spec() {
+            return Some((spec.store.as_str(), &spec.subject));
+        }
+        let intent = entry.watch().runs().find_map(|run| self.runs.get(run))?.intent();
+        // The settings may not name the store any more.
+        let store = self.stores.by_identity(&intent.store).map_or(&*intent.store, StoreName::as_str);
+        Some((store, &intent.subject))
+    }
+
+    fn record(&self, last: &LastRun, entry: &Entry, subject: &Subject) -> RunRecord {
+        let not_started = matches!(last.outcome, RunOutcome::NotStarted(_));
+        let failure = entry.failure().filter(|_| not_started);
+        RunRecord {
+            run: self.runs.full_id(last.run),
+            watch: entry.key().to_string(),
+            znode: subject.path.to_string(),
+            event: last.event.as_str().into(),
+            version: last.version,
+            started: Timestamp(last.started),
+            seconds: Some(last.took.as_secs_f64()),
+            outcome: last.outcome.name().into(),
+            exit_code: last.outcome.exit_code(),
+            signal: last.outcome.signal(),
+            error: failure.map(|failure| failure.what.clone()),
+        }
+    }
+}
+
+/// Which version a guard holds, and why.
+pub fn held_summary(held: &Held, subject: &Subject) -> String {
+    let Held { version, hold_reason, .. } = *held;
+    HeldSummary { version: version.number, hold_reason, facet: subject.facet }.to_string()
+}

@@ -1,0 +1,199 @@
+//! One watch, as the daemon holds it.
+
+use std::time::{Duration, SystemTime};
+
+use super::applied::Applied;
+use crate::action::payload::Payload;
+use crate::ledger::{Intent, RunOutcome};
+use crate::model::{Content, WatchKey, WatchSpec};
+use crate::watch::{Event, RunId, RunResult, Time, Update, Watch};
+
+/// How many held updates of a watch the log warns of within [`HELD_LOG_WINDOW`]. The writer of the node
+/// decides how many there are. All are counted, and the status shows the last.
+const HELD_LOG_BURST: u32 = 10;
+const HELD_LOG_WINDOW: Duration = Duration::from_secs(10);
+
+/// Names a watch within the daemon. A watch keeps its id from its first load until nothing of it runs any
+/// more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WatchId(pub u64);
+
+/// A watch: its definition, its core, and how its last runs went.
+pub struct Entry {
+    pub(super) kind: EntryKind,
+    /// The hash of the definition, as in the ledger.
+    pub(super) hash: u64,
+    pub(super) watch: Watch,
+    /// When the core wants its next tick.
+    pub(super) timer: Option<Time>,
+    /// Whether no file registers the watch (any more, or yet), while something of it still runs.
+    pub(super) retired: bool,
+    /// The last failure since the last success. Boxed, because few watches have one.
+    failure: Option<Box<LastFailure>>,
+    /// Boxed, because of ten thousand watches most have none yet.
+    last_run: Option<Box<LastRun>>,
+    held_log: HeldLog,
+    /// What the action was given of a tree, in the present definition. Boxed, because few watches have a
+    /// tree.
+    applied: Option<Box<Applied>>,
+}
+
+#[allow(clippy::large_enum_variant, reason = "hardly any is small, and each lies in a box already")]
+pub(super) enum EntryKind {
+    Loaded(WatchSpec),
+    /// Known from the ledger only, by a run that still lives.
+    LedgerOnly(WatchKey),
+}
+
+/// The last failure in the present series.
+pub struct LastFailure {
+    pub what: String,
+    pub next_try: Option<SystemTime>,
+}
+
+/// The newest run of a watch that has ended.
+pub struct LastRun {
+    pub run: RunId,
+    pub event: Event,
+    pub version: i64,
+    pub started: SystemTime,
+    pub took: Duration,
+    /// If the run was not started, [`LastFailure::what`] tells why.
+    pub outcome: RunOutcome<'static>,
+}
+
+impl LastRun {
+    pub fn new(run: RunId, intent: &Intent, took: Duration, outcome: RunOutcome<'static>) -> Self {
+        let Intent { event, version, started, .. } = *intent;
+        Self { run, event, version: version.number, started, took, outcome }
+    }
+}
+
+/// Limits how often the log warns that an update is held.
+#[derive(Default)]
+struct HeldLog(Option<(Time, u32)>);
+
+impl HeldLog {
+    /// Counts a held update. Returns whether to warn of it.
+    fn count(&mut self, now: Time) -> bool {
+        let window = self.0.filter(|(since, _)| now.saturating_sub(*since) < HELD_LOG_WINDOW);
+        let (since, times) = window.unwrap_or((now, 0));
+        self.0 = Some((since, times.saturating_add(1)));
+        times < HELD_LOG_BURST
+    }
+}
+
+impl Entry {
+    pub(super) fn new(kind: EntryKind, hash: u64, watch: Watch) -> Self {
+        let retired = matches!(kind, EntryKind::LedgerOnly(_));
+        let (held_log, timer) = (HeldLog::default(), None);
+        Self { kind, hash, watch, timer, retired, failure: None, last_run: None, held_log, applied: None }
+    }
+
+    /// Gives the watch another definition, of which nothing is known yet. Returns what it was before.
+    pub(super) fn redefine(&mut self, spec: WatchSpec, hash: u64) -> EntryKind {
+        (self.hash, self.retired, self.failure, self.applied) = (hash, false, None, None);
+        std::mem::replace(&mut self.kind, EntryKind::Loaded(spec))
+    }
+
+    pub fn key(&self) -> &WatchKey {
+        match &self.kind {
+            EntryKind::Loaded(spec) => &spec.id,
+            EntryKind::LedgerOnly(key) => key,
+        }
+    }
+
+    /// The definition that was loaded last.
+    pub fn spec(&self) -> Option<&WatchSpec> {
+        match &self.kind {
+            EntryKind::Loaded(spec) => Some(spec),
+            EntryKind::LedgerOnly(_) => None,
+        }
+    }
+
+    /// The definition that a file registers now.
+    pub fn loaded(&self) -> Option<&WatchSpec> {
+        self.spec().filter(|_| !self.retired)
+    }
+
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    pub fn is_retired(&self) -> bool {
+        self.retired
+    }
+
+    pub fn failure(&self) -> Option<&LastFailure> {
+        self.failure.as_deref()
+    }
+
+    pub fn last_run(&self) -> Option<&LastRun> {
+        self.last_run.as_deref()
+    }
+
+    /// The payload of a run for this update.
+    pub fn payload_for(&mut self, run: RunId, update: &Update) -> Payload {
+        if update.event == Event::Trigger {
+            // An operator who asks for a run with what is there means all of it.
+            self.applied = None;
+        }
+        match &update.content {
+            Content::Data(data) => Payload::Data(data.clone()),
+            Content::Children(names) => Payload::Children(names.clone()),
+            Content::Tree(tree) => {
+                Payload::Changes(self.applied.get_or_insert_default().changes_for(run, tree))
+            }
+        }
+    }
+
+    pub fn fail(&mut self, what: String) {
+        self.failure = Some(Box::new(LastFailure { what, next_try: None }));
+    }
+
+    /// Notes when the run that failed last is tried again. Returns false if none failed.
+    pub(super) fn set_next_try(&mut self, at: SystemTime) -> bool {
+        self.failure.as_mut().map(|failure| failure.next_try = Some(at)).is_some()
+    }
+
+    /// Notes how a run went. `what` puts a failure into words.
+    pub fn note_run(&mut self, last: LastRun, result: RunResult, what: impl FnOnce() -> String) {
+        self.last_run = Some(Box::new(last));
+        match result {
+            RunResult::Succeeded => self.failure = None,
+            RunResult::Failed => self.fail(what()),
+            RunResult::Interrupted | RunResult::Starved => {}
+        }
+    }
+
+    /// Notes that the action has dealt with the payload of this run, or not.
+    pub fn payload_done(&mut self, run: RunId, result: RunResult) {
+        if let Some(applied) = &mut self.applied {
+            applied.ended(run, result == RunResult::Succeeded);
+        }
+    }
+
+    /// Counts an update that is held. Returns whether the log is to warn of it.
+    pub fn count_held(&mut self, now: Time) -> bool {
+        self.held_log.count(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_warns_of_a_few_held_updates_in_each_window() {
+        let mut log = HeldLog::default();
+        let second = Time::from_secs(1);
+        assert!((0..HELD_LOG_BURST).all(|_| log.count(second)));
+        assert!((0..1000).all(|_| !log.count(second + HELD_LOG_WINDOW / 2)));
+        assert!(!log.count(second + HELD_LOG_WINDOW - Time::from_millis(1)));
+        assert!(log.count(second + HELD_LOG_WINDOW));
+    }
+}

@@ -1,0 +1,269 @@
+//! The watches: which there are, what the core has said about each, and when each wants to be woken.
+//!
+//! [`Watches`] is the only part that asks the core. It performs no effect: effects wait in a queue, in the
+//! order in which the core asked for them, until [`super::effects`] takes them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::clock::Clock;
+use crate::config::diff::{WatchChange, diff};
+use crate::control::{RequestError, name};
+use crate::model::{Policy, WatchKey, WatchSpec};
+use crate::watch::{Effect, Generator, Input, RunId, Snapshot, Time, Watch};
+use entry::EntryKind;
+pub use entry::{Entry, LastRun, WatchId};
+
+mod applied;
+mod entry;
+
+pub struct Watches {
+    clock: Clock,
+    generator: Generator,
+    /// Boxed, because a node of the tree has up to twice as many places as entries.
+    entries: BTreeMap<WatchId, Box<Entry>>,
+    by_key: HashMap<WatchKey, WatchId>,
+    /// The watches that each file registers.
+    by_file: HashMap<String, Vec<WatchKey>>,
+    /// How many watches the files register. Counted as they change, so that nobody has to look at all of
+    /// them.
+    registered: usize,
+    /// The registered watches whose last run failed.
+    failing: BTreeSet<WatchId>,
+    last_id: u64,
+    timers: BTreeSet<(Time, WatchId)>,
+    /// The watches whose record in the ledger is out of date.
+    unsaved: BTreeSet<WatchId>,
+    /// What the core asked for and nobody has performed yet, oldest first.
+    effects: VecDeque<(WatchId, Effect)>,
+}
+
+impl Watches {
+    /// `seed` starts the random numbers of the core.
+    pub fn new(clock: Clock, seed: u64) -> Self {
+        Self {
+            clock,
+            generator: Generator::new(seed),
+            entries: BTreeMap::new(),
+            by_key: HashMap::new(),
+            by_file: HashMap::new(),
+            registered: 0,
+            failing: BTreeSet::new(),
+            last_id: 0,
+            timers: BTreeSet::new(),
+            unsaved: BTreeSet::new(),
+            effects: VecDeque::new(),
+        }
+    }
+
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    pub fn get(&self, id: WatchId) -> Option<&Entry> {
+        self.entries.get(&id).map(|entry| &**entry)
+    }
+
+    pub fn get_mut(&mut self, id: WatchId) -> Option<&mut Entry> {
+        self.entries.get_mut(&id).map(|entry| &mut **entry)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (WatchId, &Entry)> {
+        self.after(None)
+    }
+
+    /// The watches with a greater id than `id`, in the order of their ids.
+    pub fn after(&self, id: Option<WatchId>) -> impl Iterator<Item = (WatchId, &Entry)> {
+        let start = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.entries.range((start, Bound::Unbounded)).map(|(id, entry)| (*id, &**entry))
+    }
+
+    pub fn contains(&self, key: &WatchKey) -> bool {
+        self.by_key.contains_key(key)
+    }
+
+    /// The watch that an operator means by `named`.
+    pub fn find(&self, named: &str) -> Result<(WatchId, &Entry), RequestError> {
+        let key = name::find(named, self.entries.values().map(|entry| entry.key()))?;
+        let id = self.by_key[key];
+        Ok((id, &self.entries[&id]))
+    }
+
+    /// How many watches the files register.
+    pub fn registered(&self) -> usize {
+        self.registered
+    }
+
+    /// How many of them failed last.
+    pub fn failing(&self) -> usize {
+        self.failing.len()
+    }
+
+    // What happens to them.
+
+    /// Tells a watch what happened. What it wants done about it comes out of [`Self::next_effect`].
+    pub fn step(&mut self, id: WatchId, input: Input) {
+        let now = self.clock.now();
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let before = entry.watch.snapshot();
+        let effects = entry.watch.step(now, input, &mut self.generator);
+        if entry.watch.snapshot() != before {
+            self.unsaved.insert(id);
+        }
+        self.effects.extend(effects.into_iter().map(|effect| (id, effect)));
+        self.keep_count(id);
+    }
+
+    /// Gives every watch whose time has come its tick.
+    pub fn tick(&mut self) {
+        let now = self.clock.now();
+        let due: Vec<_> = self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
+        for watch in due {
+            self.step(watch, Input::Tick);
+        }
+    }
+
+    /// When [`Self::tick`] is due.
+    pub fn due(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| self.clock.instant(*at))
+    }
+
+    /// Tells every watch that the daemon stops.
+    pub fn stop(&mut self, grace: Duration) {
+        for watch in self.entries.keys().copied().collect::<Vec<_>>() {
+            self.step(watch, Input::Stopping { grace });
+        }
+    }
+
+    /// The oldest effect that is still to be performed.
+    pub fn next_effect(&mut self) -> Option<(WatchId, Effect)> {
+        self.effects.pop_front()
+    }
+
+    // Which there are.
+
+    /// Takes what a file registers now. Returns what that changes; the caller makes each of the changes.
+    pub fn diff(&mut self, file: &str, wanted: Vec<WatchSpec>) -> Vec<WatchChange> {
+        let keys: Vec<_> = wanted.iter().map(|spec| spec.id.clone()).collect();
+        let before = match keys.is_empty() {
+            true => self.by_file.remove(file),
+            false => self.by_file.insert(file.to_owned(), keys),
+        };
+        let before = before.unwrap_or_default();
+        diff(before.iter().filter_map(|key| self.entries[&self.by_key[key]].spec()), wanted)
+    }
+
+    /// Registers a watch. `snapshot` is what is known of it from before. `is_recorded` is true if the ledger
+    /// has it with this very definition, whose hash is `hash`.
+    pub fn add(
+        &mut self,
+        spec: WatchSpec,
+        hash: u64,
+        policy: Policy,
+        snapshot: Snapshot,
+        is_recorded: bool,
+    ) -> WatchId {
+        self.registered += 1;
+        let known = self.by_key.get(&spec.id).and_then(|id| Some((*id, self.entries.get_mut(id)?)));
+        let id = match known {
+            // It was removed, or its daemon died, while an action of it still runs: its first run waits for
+            // that one.
+            Some((id, entry)) => {
+                let was = entry.redefine(spec, hash);
+                let same_definition = is_recorded && matches!(was, EntryKind::LedgerOnly(_));
+                self.step(id, Input::Loaded { policy, snapshot, same_definition });
+                id
+            }
+            None => self.enter(Entry::new(EntryKind::Loaded(spec), hash, Watch::new(policy, snapshot))),
+        };
+        if !is_recorded {
+            self.unsaved.insert(id);
+        }
+        id
+    }
+
+    /// Gives a registered watch another definition. Returns its id and the old definition.
+    pub fn redefine(&mut self, spec: WatchSpec, hash: u64, policy: Policy) -> Option<(WatchId, WatchSpec)> {
+        let id = *self.by_key.get(&spec.id)?;
+        let (store, subject) = (spec.store.clone(), spec.subject.clone());
+        let EntryKind::Loaded(old) = self.entries.get_mut(&id)?.redefine(spec, hash) else { return None };
+        let same_subject = (&old.store, &old.subject) == (&store, &subject);
+        self.step(id, Input::Redefined { policy, same_subject });
+        self.unsaved.insert(id);
+        Some((id, old))
+    }
+
+    /// Takes a watch that its file registers no more. It goes when nothing of it runs any more.
+    pub fn retire(&mut self, key: &WatchKey) -> Option<WatchId> {
+        let id = *self.by_key.get(key)?;
+        self.entries.get_mut(&id)?.retired = true;
+        self.registered -= 1;
+        self.step(id, Input::Retired);
+        Some(id)
+    }
+
+    /// Takes over a run of a former daemon, whose timeout comes `timeout_in`.
+    pub fn adopt(&mut self, key: &WatchKey, timeout_in: Option<Duration>) -> Option<(WatchId, RunId)> {
+        let id = match self.by_key.get(key) {
+            Some(id) => *id,
+            None => self.enter(Entry::new(EntryKind::LedgerOnly(key.clone()), 0, Watch::unloaded())),
+        };
+        let until = timeout_in.map(|left| self.clock.now() + left);
+        let run = self.entries.get_mut(&id)?.watch.adopt(until, &mut self.generator);
+        self.keep_count(id);
+        Some((id, run))
+    }
+
+    /// Drops a watch that the core is done with ([`Effect::Forget`]).
+    pub fn forget(&mut self, id: WatchId) {
+        if let Some(entry) = self.entries.remove(&id) {
+            self.by_key.remove(entry.key());
+        }
+    }
+
+    fn enter(&mut self, entry: Entry) -> WatchId {
+        self.last_id += 1;
+        let id = WatchId(self.last_id);
+        self.by_key.insert(entry.key().clone(), id);
+        self.entries.insert(id, Box::new(entry));
+        self.keep_count(id);
+        id
+    }
+
+    /// Brings the timers and the failing watches up to date.
+    fn keep_count(&mut self, id: WatchId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        match !entry.retired && entry.watch.snapshot().is_failing() {
+            true => self.failing.insert(id),
+            false => self.failing.remove(&id),
+        };
+        let due = entry.watch.deadline();
+        if let Some(old) = std::mem::replace(&mut entry.timer, due) {
+            self.timers.remove(&(old, id));
+        }
+        self.timers.extend(due.map(|due| (due, id)));
+    }
+
+    // What the ledger does not know yet.
+
+    /// Notes that the last failed run is tried again `after` this time.
+    pub fn set_next_try(&mut self, id: WatchId, after: Duration) {
+        if let Some(entry) = self.entries.get_mut(&id)
+            && entry.set_next_try(SystemTime::now() + after)
+        {
+            self.unsaved.insert(id);
+        }
+    }
+
+    pub fn has_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    /// The watches whose record is out of date. The caller saves them.
+    pub fn take_unsaved(&mut self) -> BTreeSet<WatchId> {
+        std::mem::take(&mut self.unsaved)
+    }
+}
