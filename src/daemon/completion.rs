@@ -158,3 +158,79 @@ fn why(event: Event, run_on_load: RunOnLoad) -> &'static str {
         (Event::Trigger, _) => "an operator asked for it",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::fixtures::{present, spec, version};
+    use crate::model::{Content, Policy};
+    use crate::watch::{Generator, Input, Snapshot, Time};
+
+    const TIMEOUT: Duration = Duration::from_secs(60);
+    const IDLE: Until = Until::Idle { timeout: TIMEOUT };
+    const PLANNED: Until = Until::Planned { timeout: TIMEOUT };
+
+    /// A watch that was not observed yet, one that has nothing to do, and one that runs.
+    fn watches() -> [Watch; 3] {
+        let observed = |run_on_load| {
+            let policy = Policy { run_on_load, ..Policy::UNLOADED };
+            let mut watch = Watch::new(policy, Snapshot::default());
+            watch.step(Time::ZERO, Input::Observed(present(1)), &mut Generator::new(1));
+            watch
+        };
+        let unobserved = Watch::new(Policy::UNLOADED, Snapshot::default());
+        [unobserved, observed(RunOnLoad::Never), observed(RunOnLoad::Always)]
+    }
+
+    #[test]
+    fn a_daemon_that_ends_by_itself_waits_for_what_is_pending() {
+        let [unobserved, idle, running] = watches();
+        let state = |watch, is_unreadable, is_connected| WatchState { watch, is_unreadable, is_connected };
+        let away = Duration::ZERO;
+        for (what, until, is_scanned, actions, watch, expected) in [
+            ("nothing is pending", IDLE, true, 0, state(&idle, false, true), true),
+            ("the configs are still read", IDLE, false, 0, state(&idle, false, true), false),
+            ("an action runs", IDLE, true, 1, state(&idle, false, true), false),
+            ("a run is pending", IDLE, true, 0, state(&running, false, true), false),
+            ("a run is planned", PLANNED, true, 0, state(&running, false, true), true),
+            ("the store has not answered", IDLE, true, 0, state(&unobserved, false, true), false),
+            ("the store is away", IDLE, true, 0, state(&unobserved, false, false), false),
+            ("the node is unreadable", IDLE, true, 0, state(&unobserved, true, true), true),
+            (
+                "the store was away for too long",
+                Until::Idle { timeout: away },
+                true,
+                0,
+                state(&unobserved, false, false),
+                true,
+            ),
+            ("nobody told it to stop", Until::Stopped, true, 0, state(&idle, false, true), false),
+        ] {
+            let mut completion = Completion::new(until, Duration::ZERO);
+            assert_eq!(completion.is_over(is_scanned, actions, [watch].into_iter()), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_was_told_to_stop_waits_for_its_actions_only() {
+        let [unobserved, ..] = watches();
+        let state = WatchState { watch: &unobserved, is_unreadable: false, is_connected: true };
+        for until in [Until::Stopped, IDLE, PLANNED] {
+            let mut completion = Completion::new(until, TIMEOUT);
+            assert_eq!(completion.stop(), TIMEOUT);
+            assert!(!completion.is_over(false, 1, [state].into_iter()));
+            assert!(completion.is_over(false, 0, [state].into_iter()));
+            assert_eq!(completion.stop(), Duration::ZERO, "told twice");
+        }
+    }
+
+    #[test]
+    fn a_dry_run_tells_what_would_run_and_why() {
+        let mut completion = Completion::new(PLANNED, TIMEOUT);
+        let update = Update { event: Event::Load, version: version(3), content: Content::Data([].into()) };
+        completion.plan(&spec("a", "/n"), &update);
+        let planned = completion.take_planned().pop().expect("a plan");
+        assert_eq!((&*planned.watch, planned.event, planned.version), ("a.twc:a", "load", 3));
+        assert_eq!(planned.why, "run_on_load is true");
+    }
+}

@@ -153,3 +153,64 @@ fn result(failing: &BTreeMap<String, String>, watches: usize) -> Result<CommandR
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::config::files;
+    use crate::daemon::fixtures::reporter;
+    use crate::model::StoreNames;
+    use crate::trust::Trust;
+
+    fn configs() -> Configs {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_owned();
+        let trust = Trust::of_this_process(true);
+        let loader = files::start(path.clone(), trust, StoreNames::new(), drop).unwrap();
+        Configs::new(reporter(), path, false, loader)
+    }
+
+    #[test]
+    fn only_a_file_that_was_there_at_the_start_and_failed_may_be_older_later_on() {
+        let mut configs = configs();
+        assert!(configs.may_be_older("good") && configs.may_be_older("bad"));
+        configs.loaded("good", Changes::default());
+        configs.failed("bad".into(), "why".into());
+        configs.first_scan_done();
+        configs.failed("new".into(), "why".into());
+        assert_eq!(["good", "bad", "new"].map(|file| configs.may_be_older(file)), [false, true, false]);
+        configs.loaded("bad", Changes::default());
+        assert!(!configs.may_be_older("bad"));
+    }
+
+    #[test]
+    fn a_directory_that_is_closed_at_the_start_may_hold_any_file() {
+        let mut configs = configs();
+        configs.inaccessible("./".into(), "closed".into());
+        configs.first_scan_done();
+        configs.accessible("./");
+        assert!(configs.is_missing("any") && configs.errors().len() == 0);
+    }
+
+    #[test]
+    fn reloads_are_answered_in_turn_with_what_fails_then() {
+        let mut configs = configs();
+        let [first, second] = [0, 1].map(|_| {
+            let (reply, answer) = oneshot::channel();
+            configs.reload("an operator", Some(reply));
+            answer
+        });
+        configs.reload("SIGHUP", None);
+        configs.reloaded(1, 3);
+        let mut answers = [first, second].map(|mut answer| move || answer.try_recv().ok());
+        assert_eq!(answers[0](), Some(Ok(CommandResult { watch: None, done: "3 watches loaded".into() })));
+        assert_eq!(answers[1](), None);
+        configs.failed("bad".into(), "bad: broken".into());
+        configs.reloaded(9, 3);
+        assert!(
+            matches!(answers[1](), Some(Err(RequestError::Conflict(why))) if why.contains("bad: broken"))
+        );
+    }
+}

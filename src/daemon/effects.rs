@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::completion::Completion;
 use super::persist::Persist;
-use super::runs::{EndKind, EndedRun, PendingStart, RunEnd, Runs, Signal, StartFailure, verdict};
+use super::runs::{EndKind, EndedRun, PendingStart, RunEnd, Runs, Signal, StartFailure, run_name, verdict};
 use super::stores::Stores;
 use super::watches::{LastRun, WatchId, Watches};
 use crate::action::payload::Payload;
@@ -13,6 +13,9 @@ use crate::action::run::ExitStatus;
 use crate::ledger::{Intent, RunOutcome};
 use crate::report::{NodeRef, Report, Reporter, RunReport};
 use crate::watch::{Effect, Input, RunId, RunResult, Time, Update};
+
+#[cfg(test)]
+mod tests;
 
 /// The parts that effects concern.
 pub struct Performer<'a> {
@@ -151,6 +154,7 @@ impl Performer<'_> {
         }
         self.watches.step(watch, Input::Ended { run, end: result });
     }
+
     /// Tells the ledger, the watch and the log how a live run ended.
     fn live_run_ended(
         &mut self,
@@ -160,7 +164,7 @@ impl Performer<'_> {
         status: &io::Result<ExitStatus>,
         output: &[u8],
     ) -> RunResult {
-        let (intent, ended_by, took) = (live.intent(), live.ended_by(), live.age());
+        let (intent, ended_by, took) = (&live.intent, live.ended_by, live.age());
         let (result, outcome) = verdict(status, ended_by);
         let ledger = self.persist.ledger_mut();
         if let Some(process) = *unsaved_process {
@@ -174,7 +178,7 @@ impl Performer<'_> {
         if let Some(entry) = self.watches.get_mut(watch) {
             entry.note_run(LastRun::new(run, intent, took, outcome), result, || what.to_string());
         }
-        self.log.report(&Report::Run { run: live.name(run), what });
+        self.log.report(&Report::Run { run: run_name(&live.intent, run), what });
         result
     }
 }

@@ -35,8 +35,8 @@ use crate::store::StoreEvent;
 /// all of them, some 50 µs each; the commit of the ledger is shared.
 const MAX_EVENT_BATCH: usize = 16;
 
-/// Everything the daemon lives on; each is ready to use.
-pub struct Parts {
+/// What the daemon is started with. Everything is ready to use.
+pub struct Setup {
     pub log: Reporter,
     pub ledger: Ledger,
     pub spawner: Spawner,
@@ -70,21 +70,22 @@ struct Daemon {
 
 /// Runs until the daemon is told to stop, or is done, and the last action has ended. Returns how things stand
 /// then; `None` for [`Until::Stopped`].
-pub async fn run(parts: Parts) -> Option<FinalStatus> {
-    let Parts { log, mut config_changes, mut signals, mut requests, .. } = parts;
+pub async fn run(setup: Setup) -> Option<FinalStatus> {
+    let Setup { log, mut config_changes, mut signals, mut requests, .. } = setup;
     let clock = Clock::start();
     let mut daemon = Daemon {
         clock,
         watches: Watches::new(clock, fastrand::u64(..)),
-        runs: Runs::new(log.clone(), clock, parts.spawner),
-        persist: Persist::new(log.clone(), parts.ledger),
-        configs: Configs::new(log.clone(), parts.config_path, parts.untrusted_allowed, parts.loader),
-        completion: Completion::new(parts.until, parts.stop_timeout),
-        stores: parts.stores,
-        systemd: parts.systemd,
+        runs: Runs::new(log.clone(), clock, setup.spawner),
+        persist: Persist::new(log.clone(), setup.ledger),
+        configs: Configs::new(log.clone(), setup.config_path, setup.untrusted_allowed, setup.loader),
+        completion: Completion::new(setup.until, setup.stop_timeout),
+        stores: setup.stores,
+        systemd: setup.systemd,
         log,
     };
-    daemon.adopt_orphans();
+    let is_dry_run = daemon.completion.is_dry_run();
+    orphans::adopt_all(&daemon.log, &mut daemon.watches, &mut daemon.runs, &mut daemon.persist, is_dry_run);
     loop {
         daemon.persist.handle_ledger_events(&daemon.watches, &daemon.runs, &daemon.stores);
         let polls = daemon.completion.ends_by_itself();
@@ -142,11 +143,6 @@ impl Daemon {
     fn view(&self) -> View<'_> {
         let Self { watches, runs, persist, configs, completion, stores, .. } = self;
         View { clock: self.clock, watches, runs, persist, configs, completion, stores }
-    }
-
-    fn adopt_orphans(&mut self) {
-        let is_dry_run = self.completion.is_dry_run();
-        orphans::adopt_all(&self.log, &mut self.watches, &mut self.runs, &mut self.persist, is_dry_run);
     }
 
     fn store_event(&mut self, store: &StoreName, event: StoreEvent) {

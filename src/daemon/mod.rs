@@ -1,40 +1,46 @@
-//! The shell around the pure core: one loop that tells every watch what happens and performs the effects that
-//! the core asks for. It decides nothing about a watch.
+//! The shell around the pure core ([`crate::watch`]): one loop that tells the watches what happens, and
+//! performs what the core wants done. What a watch does is the core's decision alone.
 //!
-//! **How it moves.** [`event_loop`] waits for what happens next and passes it to the part that it concerns:
+//! # How it moves
 //!
 //! ```text
-//!  stores ────── store_events ─┐                                   ┌ runs ─── launch ─▶ processes
-//!  config files ─ registration ┤                                   ├ persist ─────────▶ ledger
-//!  timers, signals ────────────┼─▶ watches ─▶ core ─▶ effects ─────┤
-//!  operators ──── operator ────┤    (queue of effects)  (performed)└ log
-//!  ends of runs ── effects ────┘
+//!  stores ─────── store_events ─┐                           ┌─ runs ── launch ─▶ processes
+//!  config files ─ registration ─┤                           │
+//!  timers, stop ────────────────┼▶ watches ─ core ▶ effects ┼─ persist ────────▶ ledger
+//!  operators ──── operator ─────┤                           │
+//!  ends of runs ─ effects ──────┘                           └─ log
 //! ```
 //!
-//! A turn takes one event, or a few of the stores. At its end the effects are performed, in the order in
-//! which the core asked for them. Runs start last, all at once, after one commit of the ledger that names
-//! them all: so the next daemon knows of every process that this one may have started. Whatever else changed
-//! is written a moment later.
+//! [`event_loop`] waits for the next event and passes it to the part that it concerns. Most events become
+//! inputs of watches: [`watches`] asks the core, and queues the effects that the core answers with. At the
+//! end of the turn [`effects`] performs them, in the order in which the core asked for them. Runs are started
+//! last and all together, after one commit of the ledger that names them all: so the next daemon knows every
+//! process that this one may have started. Whatever else changed is written a moment later ([`persist`]).
 //!
-//! **Parts.** Each part owns its state, knows no other part, and is handed what it needs:
+//! # The parts
 //!
-//! * [`watches`] has the watches and the timers, and asks the core.
-//! * [`runs`] has the runs that are about to start and those that are live.
-//! * [`persist`] has the ledger, and knows when it is told what.
-//! * [`configs`] knows which files fail, which were there at the start, and who waits for a reload.
-//! * [`completion`] knows when the daemon is over, and what a dry run would have started.
-//! * [`stores`] has the stores, and what is followed in each.
-//! * [`systemd`] tells the service manager how the daemon does.
+//! Each part owns its state in private fields. What it needs of another part is an argument.
 //!
-//! **What happens between them**, each in the one place where it is done: [`store_events`], [`registration`]
-//! (a config file was loaded), [`effects`] (the core wants something, or a run ended), [`operator`] (commands
-//! and questions), [`orphans`] (runs of a former daemon, at the start), [`status`] (all parts, looked at).
+//! * [`watches`]: the watches, their timers, and the effects that wait.
+//! * [`runs`]: the runs that are about to start, and the live ones.
+//! * [`persist`]: the ledger, when it is written, and what a former daemon left in it.
+//! * [`configs`]: which files fail, which were there at the start, and who waits for a reload.
+//! * [`completion`]: whether the daemon is over, and what a dry run would have started.
+//! * [`stores`]: the stores, and which nodes are followed in each.
+//! * [`systemd`]: what the service manager is told.
+//!
+//! What takes several parts is done in one place each: [`store_events`] takes what a store says,
+//! [`registration`] what a config file registers, [`effects`] what the core wants and how runs end,
+//! [`operator`] commands and questions, [`orphans`] the runs of a former daemon. [`status`] shows all parts
+//! as they are.
 
 mod clock;
 mod completion;
 mod configs;
 mod effects;
 mod event_loop;
+#[cfg(test)]
+mod fixtures;
 mod launch;
 mod operator;
 mod orphans;
@@ -48,5 +54,5 @@ pub mod systemd;
 mod watches;
 
 pub use completion::{FinalStatus, PlannedRun, Until};
-pub use event_loop::{Parts, run};
+pub use event_loop::{Setup, run};
 pub use stores::Stores;

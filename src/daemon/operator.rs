@@ -82,7 +82,7 @@ pub fn output(persist: &mut Persist, runs: &Runs, run: &str) -> Result<Vec<u8>, 
     if let Some(live) = runs.iter().find(|live| live.matches_id(run)) {
         return Err(RequestError::Conflict(format!(
             "{} still runs; what it prints is in the log, and kept when it has ended",
-            live.intent().run
+            live.intent.run
         )));
     }
     let output = persist.ledger_mut().output(run).map_err(RequestError::Unavailable)?;
@@ -129,4 +129,32 @@ fn refused(key: &WatchKey, subject: Option<&Subject>, refusal: Refusal) -> Reque
             format!("{key}: {held}, and is held; `{remedy}` runs it all the same")
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::fixtures::{key, subject, version};
+    use crate::watch::{Event, Held, HoldReason};
+
+    #[test]
+    fn a_refusal_names_the_watch_and_what_to_do() {
+        let held = Held { event: Event::Load, version: version(3), hold_reason: HoldReason::Empty };
+        for (refusal, expected) in [
+            (Refusal::NothingRuns, "a.twc:a: no action of it is running"),
+            (Refusal::NotRegistered, "a.twc:a: no file registers it; `twitcher kill` can end its action"),
+            (Refusal::Paused, "a.twc:a is paused; `twitcher resume` it first"),
+            (Refusal::NoNode, "a.twc:a: there is no node /n, and so nothing to run with"),
+            (
+                Refusal::Held(held),
+                "a.twc:a: version 3 has 0 bytes (not_empty), and is held; `twitcher trigger --force a.twc:a` \
+                 runs it all the same",
+            ),
+        ] {
+            let refused = refused(&key("a"), Some(&subject("/n")), refusal);
+            assert_eq!(refused, RequestError::Conflict(expected.into()));
+        }
+        let stopping = refused(&key("a"), None, Refusal::Stopping);
+        assert_eq!(stopping, RequestError::Unavailable("the daemon is stopping".into()));
+    }
 }

@@ -18,6 +18,9 @@ use crate::model::{Subject, WatchKey, WatchSpec};
 use crate::report::{Report, Reporter};
 use crate::watch::{Event, Record, Recovery, Snapshot};
 
+#[cfg(test)]
+mod tests;
+
 /// How long the ledger waits for what need not be in it before an action starts: as long as a start takes, so
 /// that writing does not take the processor from the action.
 const FLUSH_DELAY: Duration = Duration::from_millis(2);
@@ -108,8 +111,8 @@ impl Persist {
     pub fn flush(&mut self, watches: &mut Watches, runs: &mut Runs, stores: &Stores) {
         self.flush_at = None;
         for live in runs.take_unsaved().into_iter().filter_map(|run| runs.get(run)) {
-            if let Some(process) = live.process() {
-                self.ledger.started(&live.intent().run, process);
+            if let Some(process) = live.process {
+                self.ledger.started(&live.intent.run, process);
             }
         }
         let unsaved = watches.take_unsaved();
@@ -152,11 +155,11 @@ impl Persist {
             self.save_watch(entry, stores);
         }
         for live in runs.iter() {
-            self.ledger.record_intent_again(live.intent());
-            if let Some(process) = live.process() {
-                self.ledger.started(&live.intent().run, process);
+            self.ledger.record_intent_again(&live.intent);
+            if let Some(process) = live.process {
+                self.ledger.started(&live.intent.run, process);
             }
         }
-        self.ledger.end_unfinished(|run| runs.iter().any(|live| live.intent().run == run));
+        self.ledger.end_unfinished(|run| runs.iter().any(|live| live.intent.run == run));
     }
 }

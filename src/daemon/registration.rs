@@ -97,3 +97,36 @@ fn policy(spec: &WatchSpec, is_dry_run: bool) -> Policy {
     let throttle = if is_dry_run { Throttle::default() } else { spec.policy.throttle };
     Policy { throttle, ..spec.policy.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::daemon::completion::Until;
+    use crate::daemon::fixtures::{Parts, block_on, key, spec};
+    use crate::model::StoreName;
+
+    #[test]
+    fn a_watch_follows_its_node_and_goes_with_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        block_on(async {
+            let mut parts = Parts::new(directory.path(), Until::Stopped);
+            let followed = |parts: &Parts| {
+                let store = &parts.stores[&StoreName::default()];
+                let mut nodes: Vec<_> =
+                    store.subjects.keys().map(|subject| subject.path.to_string()).collect();
+                nodes.sort();
+                nodes
+            };
+            parts.load(vec![spec("a", "/1"), spec("b", "/1")]);
+            assert_eq!(followed(&parts), ["/1"]);
+            parts.load(vec![spec("a", "/2"), spec("b", "/1")]);
+            assert_eq!(followed(&parts), ["/1", "/2"]);
+            parts.load(vec![spec("a", "/2")]);
+            parts.performer().perform_all();
+            assert_eq!((followed(&parts), parts.watches.contains(&key("b"))), (vec!["/2".to_owned()], false));
+            parts.load(Vec::new());
+            parts.performer().perform_all();
+            assert_eq!((followed(&parts), parts.watches.registered()), (Vec::new(), 0));
+            parts.stores.close().await;
+        });
+    }
+}

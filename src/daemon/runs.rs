@@ -22,6 +22,9 @@ use crate::report::{NodeRef, PreviousRun, Report, Reporter, RunName, RunReport};
 use crate::text::Timestamp;
 use crate::watch::{Reason, RunId, RunResult, Time, Update};
 
+#[cfg(test)]
+mod tests;
+
 pub struct Runs {
     log: Reporter,
     clock: Clock,
@@ -32,7 +35,7 @@ pub struct Runs {
     live: HashMap<RunId, LiveRun>,
     /// The live runs whose process the ledger does not know yet.
     unsaved: BTreeSet<RunId>,
-    /// Every run that was prepared, and every orphan, comes out of this channel once.
+    /// The end of every run goes into this channel once, and comes out in a later turn.
     end_sender: UnboundedSender<RunEnd>,
     ends: UnboundedReceiver<RunEnd>,
 }
@@ -50,16 +53,17 @@ pub struct PendingStart {
 
 pub struct LiveRun {
     /// The ledger's record. Kept, because a ledger that lost it has to be told again.
-    intent: Intent,
-    process: Option<ProcessId>,
-    handle: Handle,
-    started: Instant,
-    ended_by: Option<Reason>,
+    pub intent: Intent,
+    pub process: Option<ProcessId>,
+    pub handle: Handle,
+    pub started: Instant,
+    /// Why it was told to end, if it was.
+    pub ended_by: Option<Reason>,
     /// When it was sent SIGKILL.
-    killed: Option<Instant>,
+    pub killed: Option<Instant>,
 }
 
-/// A run is over: it answers one [`crate::watch::Effect::Spawn`].
+/// The end of a run. Every [`crate::watch::Effect::Spawn`] is answered by one.
 pub struct RunEnd {
     pub watch: WatchId,
     pub run: RunId,
@@ -72,7 +76,7 @@ pub enum EndKind {
     /// The process could not be started, which was reported then. `starved` is true if the machine had no
     /// descriptor, memory or process left for it.
     NeverStarted { starved: bool },
-    /// There was nothing to do.
+    /// The run was not started, because there was nothing to do.
     Unchanged,
 }
 
@@ -148,7 +152,7 @@ impl Runs {
         self.starting.push(start);
     }
 
-    /// Ends a run that has nothing to do.
+    /// Ends a run that has nothing to do, without starting it.
     pub fn skip(&mut self, watch: WatchId, run: RunId, spec: &WatchSpec) {
         self.report(run, spec, RunReport::Unchanged);
         let _ = self.end_sender.send(RunEnd { watch, run, how: EndKind::Unchanged });
@@ -168,8 +172,7 @@ impl Runs {
             Err(error) => {
                 let what = RunReport::NotStarted { command: program_name(spec), error: &error };
                 let why = what.to_string();
-                self.log.report(&Report::Run { run: name(&intent, run), what });
-                // Through the channel and not at once: a thousand that cannot start must not nest.
+                self.log.report(&Report::Run { run: run_name(&intent, run), what });
                 let how = EndKind::NeverStarted { starved: is_starvation(error.cause()) };
                 let _ = self.end_sender.send(RunEnd { watch, run, how });
                 return Err(Box::new(StartFailure { intent, why }));
@@ -182,7 +185,7 @@ impl Runs {
             pid: process.leader.as_raw(),
             latency: self.clock.now().saturating_sub(since),
         };
-        self.log.report(&Report::Run { run: name(&intent, run), what });
+        self.log.report(&Report::Run { run: run_name(&intent, run), what });
         // Never an error: a process that we did not reap cannot be gone.
         let id = proc::id_of(process.leader).ok();
         let handle = self.follow(watch, run, intent.clone(), process);
@@ -193,7 +196,7 @@ impl Runs {
     fn follow(&self, watch: WatchId, run: RunId, intent: Intent, process: Process) -> Handle {
         let (log, ends) = (self.log.clone(), self.end_sender.clone());
         let print = move |printed| {
-            log.report(&Report::Run { run: name(&intent, run), what: RunReport::Printed(&printed) });
+            log.report(&Report::Run { run: run_name(&intent, run), what: RunReport::Printed(&printed) });
         };
         run::follow(process, print, move |status, output| {
             // The daemon may have stopped by now.
@@ -234,7 +237,7 @@ impl Runs {
         if sent.is_err() {
             return;
         }
-        self.log.report(&Report::Run { run: name(&live.intent, run), what });
+        self.log.report(&Report::Run { run: run_name(&live.intent, run), what });
         match signal {
             Signal::Notify(_) => {}
             Signal::Terminate(reason) => live.ended_by = Some(reason),
@@ -281,25 +284,8 @@ impl Runs {
 }
 
 impl LiveRun {
-    pub fn intent(&self) -> &Intent {
-        &self.intent
-    }
-
-    pub fn process(&self) -> Option<ProcessId> {
-        self.process
-    }
-
-    /// Why it was told to end, if it was.
-    pub fn ended_by(&self) -> Option<Reason> {
-        self.ended_by
-    }
-
     pub fn age(&self) -> Duration {
         self.started.elapsed()
-    }
-
-    pub fn name(&self, number: RunId) -> RunName<'_> {
-        name(&self.intent, number)
     }
 
     pub fn status(&self) -> RunStatus {
@@ -322,6 +308,7 @@ impl LiveRun {
     }
 }
 
-fn name(intent: &Intent, number: RunId) -> RunName<'_> {
+/// How reports name a run.
+pub fn run_name(intent: &Intent, number: RunId) -> RunName<'_> {
     RunName { watch: &intent.watch, subject: &intent.subject, number, id: &intent.run }
 }

@@ -132,7 +132,7 @@ impl View<'_> {
         if let Some(spec) = entry.spec() {
             return Some((spec.store.as_str(), &spec.subject));
         }
-        let intent = entry.watch().runs().find_map(|run| self.runs.get(run))?.intent();
+        let intent = &entry.watch().runs().find_map(|run| self.runs.get(run))?.intent;
         // The settings may not name the store any more.
         let store = self.stores.by_identity(&intent.store).map_or(&*intent.store, StoreName::as_str);
         Some((store, &intent.subject))

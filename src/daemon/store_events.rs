@@ -2,7 +2,7 @@
 
 use super::stores::Stores;
 use super::watches::Watches;
-use crate::model::{State, StoreName, Subject};
+use crate::model::StoreName;
 use crate::report::{NodeRef, Report, Reporter};
 use crate::store::StoreEvent;
 use crate::watch::Input;
@@ -18,7 +18,17 @@ pub fn take(
     let store_name = stores.display_name(name);
     let store = &mut stores[name];
     match event {
-        StoreEvent::Observed { subject, state } => observed(log, watches, stores, name, &subject, &state),
+        StoreEvent::Observed { subject, state } => {
+            let node = NodeRef { store: name, subject: &subject };
+            let subscribers = store.subjects.get_mut(&subject)?;
+            if subscribers.unreadable.take().is_some() {
+                log.report(&Report::NodeReadable { node });
+            }
+            log.report(&Report::NodeObserved { node });
+            for watch in &subscribers.watches {
+                watches.step(*watch, Input::Observed(state.clone()));
+            }
+        }
         StoreEvent::Unreadable { subject, reason } => {
             let subscribers = store.subjects.get_mut(&subject)?;
             subscribers.unreadable = Some(reason.clone());
@@ -54,23 +64,4 @@ pub fn take(
         }
     }
     None
-}
-
-fn observed(
-    log: &Reporter,
-    watches: &mut Watches,
-    stores: &mut Stores,
-    store: &StoreName,
-    subject: &Subject,
-    state: &State,
-) {
-    let node = NodeRef { store, subject };
-    let Some(subscribers) = stores[store].subjects.get_mut(subject) else { return };
-    if subscribers.unreadable.take().is_some() {
-        log.report(&Report::NodeReadable { node });
-    }
-    log.report(&Report::NodeObserved { node });
-    for watch in &subscribers.watches {
-        watches.step(*watch, Input::Observed(state.clone()));
-    }
 }

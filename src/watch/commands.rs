@@ -1,7 +1,7 @@
 //! What a watch does about an operator's command, and when it refuses one.
 //!
-//! [`Watch::answer`] says what would come of a command, and changes nothing. [`Watch::step`] obeys a command only if
-//! its answer is no [`Refusal`], so the two cannot disagree.
+//! [`Watch::answer`] says what would come of a command, and changes nothing. [`Watch::step`] obeys a command
+//! only if its answer is no [`Refusal`], so the two cannot disagree.
 
 use super::state::Life;
 use super::{Effect, Event, Held, Input, Reason, Seen, Time, Watch};

@@ -25,7 +25,7 @@ use crate::control::routes::Routes;
 use crate::control::server;
 use crate::control::status::problems;
 use crate::daemon::systemd::Systemd;
-use crate::daemon::{self, FinalStatus, Parts, Stores, Until};
+use crate::daemon::{self, FinalStatus, Setup, Stores, Until};
 use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
 use crate::report::log::Target;
@@ -125,7 +125,7 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
         if let Some(background) = background {
             background.ready(log_to_stdout)?;
         }
-        Ok(daemon::run(Parts {
+        Ok(daemon::run(Setup {
             log,
             ledger,
             spawner,

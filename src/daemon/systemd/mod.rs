@@ -1,8 +1,8 @@
-//! What systemd is told (sd_notify(3)): when the daemon is ready, that it reads its configs again, that it
-//! stops, what `systemctl status` shows of it, and, again and again, that its loop still turns.
+//! Telling systemd how the daemon does (sd_notify(3)): that it is ready, reads its configs again or stops,
+//! the line that `systemctl status` shows, and, again and again, that the loop still turns.
 //!
-//! All of it is sent by the daemon's one loop and by nobody else, so that a loop that hangs falls silent and
-//! is noticed. Nothing here blocks, and none of it happens without the `NOTIFY_SOCKET` of a service manager.
+//! Only the daemon's loop sends these messages, so that a loop that hangs falls silent and is noticed.
+//! Nothing here blocks. Without the `NOTIFY_SOCKET` of a service manager nothing is sent.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -20,22 +20,22 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-/// Between two status lines: people read them, and a busy daemon's figures change at every run.
+/// The pause between two status lines: people read them, and a busy daemon's figures change at every run.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How soon that is sent again which systemd had no room for.
+/// The pause before a message is sent again that systemd had no room for.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// What the daemon has to do, for people.
+/// The figures of the status line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatusCounts {
     pub watches: usize,
     pub running: usize,
-    /// Watches whose last run failed, or that a failure has stopped.
+    /// How many watches failed last, or were stopped by a failure.
     pub failing: usize,
 }
 
-/// Said once: nobody hears the daemon, and so systemd will take it for one that does not start, or hangs.
+/// A message could not be sent, so systemd will take the daemon for one that does not start, or hangs.
 #[derive(Debug, Error)]
 #[error(
     "systemd cannot be told that the daemon is alive, and may stop it: {name:?} (NOTIFY_SOCKET): {source}"
@@ -45,14 +45,14 @@ pub struct NotifyError {
     source: io::Error,
 }
 
-/// The daemon as its service manager sees it. Whatever happens to the daemon is noted here;
-/// [`Self::send_updates`] sends it.
+/// The daemon as its service manager sees it. What happens to the daemon is noted here, and sent by
+/// [`Self::send_updates`].
 pub struct Systemd {
     socket: Option<NotifySocket>,
     pending: Pending,
     stage: Stage,
     counts: StatusCounts,
-    /// Changes of the stage. A few at most, as a reload makes those before it obsolete.
+    /// Messages about the stage. A few at most, as a reload makes those before it obsolete.
     unsent: VecDeque<String>,
     retry_at: Instant,
     sent_status: Option<Status>,
@@ -69,14 +69,15 @@ enum Stage {
     Stopping,
 }
 
-/// What the daemon waits for before it is ready: at its start for all of this, after a reload for the
+/// What the daemon waits for before it is ready: at its start for all of these, after a reload for the
 /// rescans.
 struct Pending {
     first_scan: bool,
     rescans: usize,
-    /// Every store has to say once whether it is connected. One that is not is nothing to wait for: it may be
-    /// away for days, and the configs are in force all the same.
+    /// How many stores have to say once whether they are connected. The daemon does not wait for a
+    /// connection: a store may be away for days, and the configs are in force all the same.
     stores: usize,
+    /// What each of them said last, by name.
     connected: BTreeMap<String, bool>,
 }
 
@@ -86,11 +87,11 @@ struct Watchdog {
 }
 
 impl Systemd {
-    /// As the environment says.
+    /// Follows the environment: `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
     ///
     /// # Errors
     ///
-    /// There is no descriptor left.
+    /// There is no descriptor left for the socket.
     pub fn from_environment() -> io::Result<Self> {
         let name = std::env::var_os("NOTIFY_SOCKET");
         let socket = name.map(NotifySocket::new).transpose()?;
@@ -98,7 +99,7 @@ impl Systemd {
         Ok(Self::new(socket, watchdog, 1))
     }
 
-    /// For whoever is no service.
+    /// Sends nothing: for a daemon that is no service.
     pub fn disabled() -> Self {
         Self::new(None, None, 1)
     }
@@ -119,41 +120,41 @@ impl Systemd {
         }
     }
 
-    /// So many are in use by what was loaded until now.
+    /// Notes how many stores are used by the watches that were loaded until now.
     pub fn set_store_count(&mut self, stores: usize) {
         self.pending.stores = stores;
     }
 
-    /// Every config that was there at the start was loaded, or its errors said.
+    /// Notes that every config that was there at the start was loaded, or its errors reported.
     pub fn first_scan_done(&mut self) {
         self.pending.first_scan = false;
         self.update_stage();
     }
 
-    /// A store said that its connection is up, or that it has none.
+    /// Notes whether a store is connected.
     pub fn store(&mut self, name: &str, connected: bool) {
         self.pending.connected.insert(name.to_owned(), connected);
         self.pending.stores = self.pending.stores.max(self.pending.connected.len());
         self.update_stage();
     }
 
-    /// The configs are to be read again; [`Self::rescanned`] must follow.
+    /// Notes that the configs are to be read again; [`Self::rescanned`] must follow.
     pub fn reloading(&mut self) {
         self.pending.rescans += 1;
         match self.stage {
-            // Systemd waits for the start already, and that waits for the rescan.
+            // Systemd waits for the start already, and the start waits for the rescan.
             Stage::Starting | Stage::Stopping => {}
             Stage::Ready | Stage::Reloading => {
                 self.stage = Stage::Reloading;
                 self.unsent.clear();
-                // By the time systemd tells the answer to its own request from that to an older one.
+                // The time lets systemd tell the answer to its own request from the answer to an older one.
                 let time = NotifyState::monotonic_usec_now().ok();
                 self.unsent.push_back(message([NotifyState::Reloading].into_iter().chain(time)));
             }
         }
     }
 
-    /// So many of the rescans are done.
+    /// Notes that this many rescans are done.
     pub fn rescanned(&mut self, requests: usize) {
         self.pending.rescans = self.pending.rescans.saturating_sub(requests);
         self.update_stage();
@@ -176,7 +177,7 @@ impl Systemd {
         }
     }
 
-    /// When [`Self::send_updates`] is due, whatever happens.
+    /// When [`Self::send_updates`] is due even if nothing happens.
     pub fn due(&self) -> Option<Instant> {
         self.socket.as_ref()?;
         let retry = (!self.unsent.is_empty()).then_some(self.retry_at);
@@ -185,8 +186,8 @@ impl Systemd {
         [retry, status, feed].into_iter().flatten().min()
     }
 
-    /// Sends what there is to say. To be called by the daemon's loop at each turn: it costs next to nothing
-    /// where nothing has changed.
+    /// Sends the messages that are due. The loop calls it at each turn: it costs next to nothing if nothing
+    /// has changed. Fails at most once in the daemon's life.
     pub fn send_updates(&mut self, counts: StatusCounts) -> Result<(), NotifyError> {
         self.counts = counts;
         let Some(socket) = &self.socket else { return Ok(()) };
@@ -195,11 +196,12 @@ impl Systemd {
         let mut send = |message: &str| {
             socket.send(message).unwrap_or_else(|source| {
                 said = Err(NotifyError { name: socket.name.clone(), source });
-                // It would not help to say it again.
+                // Sending it again would not help.
                 true
             })
         };
-        // The status first: whoever waited for the daemon to be ready then finds the figures of that moment.
+        // The status first: a client that waited for the daemon to be ready then finds the figures of that
+        // moment.
         let status = self.status();
         if self.sent_status != Some(status) && (now >= self.next_status_at || !self.unsent.is_empty()) {
             self.next_status_at = now + STATUS_INTERVAL;
@@ -242,7 +244,7 @@ impl Pending {
     }
 }
 
-/// One line, as `systemctl status` shows it.
+/// The line that `systemctl status` shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Status {
     counts: StatusCounts,
@@ -268,7 +270,7 @@ fn message<'a>(states: impl IntoIterator<Item = NotifyState<'a>>) -> String {
     states.into_iter().map(|state| format!("{state}\n")).collect()
 }
 
-/// Half of what systemd allows (sd_watchdog_enabled(3)); `None` if it does not watch this process.
+/// Half of the watchdog's timeout (sd_watchdog_enabled(3)); `None` if systemd does not watch this process.
 fn watchdog_period() -> Option<Duration> {
     let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
     let is_ours = std::env::var_os("WATCHDOG_PID").is_none()

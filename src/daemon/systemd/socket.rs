@@ -1,4 +1,4 @@
-//! Sending to systemd, which may be busy, hang or be gone.
+//! Sending messages to systemd, which may be busy, hang or be gone.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
@@ -6,10 +6,10 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Where systemd listens.
+/// The socket on which systemd listens.
 ///
-/// `sd_notify::notify` would block while systemd's queue is full, take an abstract name for a path, and need a new
-/// descriptor each time, when actions may have taken the last one.
+/// We do not use `sd_notify::notify`: it blocks while systemd's queue is full, takes an abstract name for a
+/// path, and needs a new descriptor each time, when actions may have taken the last one.
 pub struct NotifySocket {
     pub name: OsString,
     socket: UnixDatagram,
@@ -22,7 +22,7 @@ impl NotifySocket {
         Ok(Self { name, socket })
     }
 
-    /// Returns false if there is no room for it now.
+    /// Returns false if systemd has no room for the message now.
     pub fn send(&self, message: &str) -> io::Result<bool> {
         match self.socket.send_to_addr(message.as_bytes(), &address(&self.name)?) {
             Ok(_) => Ok(true),

@@ -1,4 +1,4 @@
-//! What of a tree its action has been given, and has succeeded with.
+//! Which changes of a tree its action still has to be given.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,25 +7,25 @@ use crate::model::{Change, NodeEvent, NodePath, Tree};
 use crate::store::MAX_TREE_NODES;
 use crate::watch::RunId;
 
-/// How many nodes may be in doubt: all of the largest tree, and as many that are gone by now.
+/// How many nodes may be unconfirmed: all of the largest tree, and as many that are gone by now.
 const MAX_UNCONFIRMED: usize = 2 * MAX_TREE_NODES;
 
-/// Of one definition of a watch: another one has succeeded with nothing yet.
+/// What the action of a watch was given of its tree, in one definition of the watch.
 #[derive(Default)]
 pub struct Applied {
-    /// The tree that the action succeeded with last, and the run that did.
+    /// The tree that the action succeeded with last, and the run that succeeded.
     last: Option<(RunId, Arc<Tree>)>,
-    /// The trees of the runs that have not ended.
+    /// The trees that the runs which have not ended were given.
     running: BTreeMap<RunId, Arc<Tree>>,
-    /// The nodes that a run was given since then, and may have done something about, with the latest such
-    /// run.
+    /// The nodes that runs were given since then, each with the latest such run. These may have done
+    /// something about them.
     unconfirmed: BTreeMap<NodePath, RunId>,
 }
 
 impl Applied {
-    /// What `run` is to be given of `tree`, sorted by path: what differs from the tree that the action
-    /// succeeded with last, and what a run was given that did not succeed. To be answered by [`Self::ended`].
-    /// Runs come in the order of their ids.
+    /// The changes that `run` is to be given of `tree`, sorted by path: the differences from the tree that
+    /// the action succeeded with last, and the nodes of runs that did not succeed. [`Self::ended`] must
+    /// follow. Runs must come in the order of their ids.
     pub fn changes_for(&mut self, run: RunId, tree: &Arc<Tree>) -> Vec<Change> {
         if self.unconfirmed.len() > MAX_UNCONFIRMED {
             (self.last, self.unconfirmed) = (None, BTreeMap::new());
@@ -49,13 +49,13 @@ impl Applied {
         changes
     }
 
-    /// A run is over. One of another definition is none of ours.
+    /// Notes that a run is over. A run of another definition changes nothing.
     pub fn ended(&mut self, run: RunId, succeeded: bool) {
         let Some(tree) = self.running.remove(&run) else { return };
-        // A newer one may have succeeded before, in PARALLEL.
+        // In PARALLEL a newer run may have succeeded before.
         if succeeded && self.last.as_ref().is_none_or(|(last, _)| *last < run) {
             self.last = Some((run, tree));
-            // It was given all that was in doubt then.
+            // The run was given all nodes that were unconfirmed then.
             self.unconfirmed.retain(|_, latest| *latest > run);
         }
     }
@@ -74,7 +74,7 @@ mod tests {
         text.collect::<Vec<_>>().join(", ")
     }
 
-    /// With `/t` and `/t/a`, which a first run has succeeded with.
+    /// A first run has succeeded with `/t` and `/t/a`.
     fn applied() -> Applied {
         let mut applied = Applied::default();
         assert_eq!(changes_for(&mut applied, 1, &[("/t", 1), ("/t/a", 1)]), "load /t1, load /t/a1");

@@ -19,6 +19,8 @@ pub use entry::{Entry, LastRun, WatchId};
 
 mod applied;
 mod entry;
+#[cfg(test)]
+mod tests;
 
 pub struct Watches {
     clock: Clock,

@@ -1,0 +1,145 @@
+//! What the tests of several parts need.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::LocalSet;
+
+use super::clock::Clock;
+use super::completion::{Completion, Until};
+use super::effects::Performer;
+use super::persist::Persist;
+use super::registration::Registration;
+use super::runs::Runs;
+use super::stores::Stores;
+use super::watches::{WatchId, Watches};
+use crate::action::spawn::Spawner;
+use crate::ledger::Ledger;
+use crate::model::{
+    Action, Content, ExecContext, Facet, Identity, NodePath, Policy, State, StoreName, Subject, Version,
+    WatchKey, WatchSpec,
+};
+use crate::report::log::Target;
+use crate::report::{Count, Level, Log, Report, Reporter};
+use crate::store::{StoreSettings, StoreUrl};
+use crate::watch::Input;
+
+struct Uncounted;
+
+impl Count for Uncounted {
+    fn count(&self, _: &Report<'_>) {}
+}
+
+/// Reports to nobody.
+pub fn reporter() -> Reporter {
+    let nowhere = File::options().write(true).open("/dev/null").expect("/dev/null");
+    let (log, _) = Log::start(Target::File(nowhere), Level::Error).expect("a log");
+    Reporter::new(log, Arc::new(Uncounted))
+}
+
+/// A watch of `a.twc` that runs `true` when the node changes.
+pub fn spec(description: &str, node: &str) -> WatchSpec {
+    WatchSpec {
+        id: key(description),
+        store: StoreName::default(),
+        subject: subject(node),
+        action: Action::Command(["true".to_owned()].into()),
+        pipe_stdin: true,
+        identity: Arc::new(Identity {
+            user: "root".into(),
+            home: "/".into(),
+            shell: "/bin/sh".into(),
+            uid: 0,
+            gid: 0,
+            change: None,
+        }),
+        policy: Policy::DEFAULT,
+        exec_context: Arc::new(ExecContext { cwd: "/".into(), ..ExecContext::default() }),
+    }
+}
+
+pub fn key(description: &str) -> WatchKey {
+    WatchKey { file: "a.twc".into(), description: description.into() }
+}
+
+pub fn subject(node: &str) -> Subject {
+    Subject { path: NodePath::parse(node).expect("a path"), facet: Facet::Data }
+}
+
+pub fn version(revision: i64) -> Version {
+    Version { incarnation: 1, revision, number: revision }
+}
+
+pub fn present(revision: i64) -> State {
+    State::Present { version: version(revision), content: Content::Data([].into()) }
+}
+
+/// The default store alone, a directory.
+fn stores(root: &Path) -> Stores {
+    let settings = StoreSettings {
+        url: StoreUrl::Directory(root.to_owned()),
+        auth: Vec::new(),
+        tls: None,
+        sasl: None,
+        session_timeout: Duration::from_secs(10),
+    };
+    Stores::open(settings, Default::default())
+}
+
+/// Runs `test` as the daemon runs.
+pub fn block_on<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, test)
+}
+
+/// The parts that effects concern, with the ledger and the store in one directory.
+pub struct Parts {
+    pub log: Reporter,
+    pub watches: Watches,
+    pub runs: Runs,
+    pub persist: Persist,
+    pub stores: Stores,
+    pub completion: Completion,
+}
+
+impl Parts {
+    pub fn new(directory: &Path, until: Until) -> Self {
+        let (log, clock) = (reporter(), Clock::start());
+        Self {
+            watches: Watches::new(clock, 1),
+            runs: Runs::new(log.clone(), clock, Spawner::new().expect("limits")),
+            persist: Persist::new(log.clone(), Ledger::open(directory)),
+            stores: stores(directory),
+            completion: Completion::new(until, Duration::ZERO),
+            log,
+        }
+    }
+
+    /// Takes what `a.twc` registers.
+    pub fn load(&mut self, wanted: Vec<WatchSpec>) {
+        let Self { log, watches, persist, stores, completion, .. } = self;
+        let is_dry_run = completion.is_dry_run();
+        Registration { log, watches, persist, stores, is_dry_run, may_be_older: true }.load("a.twc", wanted);
+    }
+
+    pub fn watch(&self, description: &str) -> WatchId {
+        self.watches.find(description).expect("a watch").0
+    }
+
+    pub fn observe(&mut self, description: &str) {
+        self.watches.step(self.watch(description), Input::Observed(present(1)));
+    }
+
+    pub fn performer(&mut self) -> Performer<'_> {
+        let Self { log, watches, runs, persist, stores, completion } = self;
+        Performer { log, watches, runs, persist, stores, completion }
+    }
+
+    /// The watches of the runs that the ledger knows and of which it knows no end.
+    pub fn recorded(&mut self) -> Vec<String> {
+        let runs = self.persist.ledger_mut().unfinished();
+        runs.into_iter().map(|run| run.intent.watch.description.to_string()).collect()
+    }
+}

@@ -1,0 +1,143 @@
+use super::*;
+use crate::daemon::fixtures::{key, present, spec};
+use crate::model::{OnFailure, Throttle};
+use crate::watch::{Event, RunResult};
+
+const POLICY: Policy = Policy::DEFAULT;
+const HASH: u64 = 1;
+
+fn watches() -> Watches {
+    Watches::new(Clock::start(), 1)
+}
+
+fn add(watches: &mut Watches, description: &str, policy: Policy) -> WatchId {
+    assert!(watches.diff("a.twc", vec![spec(description, "/n")]).len() <= 2);
+    watches.add(spec(description, "/n"), HASH, policy, Snapshot::default(), false)
+}
+
+/// The run that the next effect starts, and why.
+fn spawned(watches: &mut Watches) -> (WatchId, RunId, Event) {
+    match watches.next_effect() {
+        Some((watch, Effect::Spawn { run, update, .. })) => (watch, run, update.event),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn end(watches: &mut Watches, id: WatchId, run: RunId, end: RunResult) {
+    watches.step(id, Input::Ended { run, end });
+}
+
+#[test]
+fn effects_wait_in_the_order_of_what_happened() {
+    let mut watches = watches();
+    let (a, b) = (add(&mut watches, "a", POLICY), add(&mut watches, "b", POLICY));
+    watches.step(b, Input::Observed(present(1)));
+    watches.step(a, Input::Observed(present(1)));
+    assert_eq!(spawned(&mut watches), (b, RunId(1), Event::Load));
+    assert_eq!(spawned(&mut watches), (a, RunId(2), Event::Load));
+    assert_eq!(watches.next_effect(), None);
+}
+
+#[test]
+fn a_watch_that_waits_for_time_gets_its_tick() {
+    let mut watches = watches();
+    let debounce = Duration::from_millis(20);
+    let throttle = Throttle { debounce, ..Throttle::default() };
+    let id = add(&mut watches, "a", Policy { throttle, ..POLICY });
+    assert_eq!(watches.due(), None);
+    watches.step(id, Input::Observed(present(1)));
+    let due = watches.due().expect("the end of the debounce");
+    watches.tick();
+    while Instant::now() < due {
+        assert_eq!(watches.next_effect(), None);
+        watches.tick();
+    }
+    watches.tick();
+    assert_eq!(spawned(&mut watches), (id, RunId(1), Event::Load));
+    assert_eq!(watches.due(), None, "a run without a timeout");
+}
+
+#[test]
+fn registered_and_failing_watches_are_counted() {
+    let mut watches = watches();
+    let a = add(&mut watches, "a", Policy { on_failure: OnFailure::Stop, ..POLICY });
+    add(&mut watches, "b", POLICY);
+    assert_eq!((watches.registered(), watches.failing()), (2, 0));
+    watches.step(a, Input::Observed(present(1)));
+    let (_, run, _) = spawned(&mut watches);
+    end(&mut watches, a, run, RunResult::Failed);
+    assert_eq!((watches.registered(), watches.failing()), (2, 1));
+    assert_eq!(watches.redefine(spec("a", "/n"), 2, POLICY).map(|(id, _)| id), Some(a));
+    assert_eq!((watches.registered(), watches.failing()), (2, 0));
+    assert_eq!(watches.retire(&key("a")), Some(a));
+    assert_eq!((watches.registered(), watches.failing()), (1, 0));
+}
+
+#[test]
+fn a_removed_watch_goes_when_its_action_has_ended() {
+    let mut watches = watches();
+    let id = add(&mut watches, "a", POLICY);
+    watches.step(id, Input::Observed(present(1)));
+    let (_, run, _) = spawned(&mut watches);
+    watches.retire(&key("a"));
+    assert_eq!(watches.next_effect(), None);
+    assert!(watches.get(id).is_some_and(|entry| entry.is_retired() && entry.loaded().is_none()));
+    end(&mut watches, id, run, RunResult::Succeeded);
+    assert_eq!(watches.next_effect(), Some((id, Effect::Forget)));
+    watches.forget(id);
+    assert!(watches.get(id).is_none() && !watches.contains(&key("a")));
+}
+
+#[test]
+fn a_watch_that_comes_back_while_its_action_runs_waits_for_it() {
+    let mut watches = watches();
+    let (id, run) = watches.adopt(&key("a"), None).expect("a run");
+    assert_eq!(add(&mut watches, "a", POLICY), id);
+    watches.step(id, Input::Observed(present(1)));
+    assert_eq!(watches.next_effect(), None);
+    end(&mut watches, id, run, RunResult::Interrupted);
+    assert_eq!(spawned(&mut watches), (id, RunId(2), Event::Load));
+}
+
+#[test]
+fn an_adopted_run_is_told_to_end_at_its_timeout() {
+    let mut watches = watches();
+    let (id, run) = watches.adopt(&key("a"), Some(Duration::ZERO)).expect("a run");
+    assert!(watches.due().is_some());
+    watches.tick();
+    let reason = crate::watch::Reason::Timeout;
+    assert_eq!(watches.next_effect(), Some((id, Effect::Terminate { run, reason })));
+}
+
+#[test]
+fn what_a_file_registers_is_compared_with_what_it_registered_before() {
+    let mut watches = watches();
+    let kinds = |changes: Vec<WatchChange>| -> Vec<String> {
+        let kind = |change| match change {
+            WatchChange::Add(spec) => format!("add {}", spec.id.description),
+            WatchChange::Change(spec) => format!("change {}", spec.id.description),
+            WatchChange::Remove(key) => format!("remove {}", key.description),
+        };
+        changes.into_iter().map(kind).collect()
+    };
+    assert_eq!(kinds(watches.diff("a.twc", vec![spec("a", "/n"), spec("b", "/n")])), ["add a", "add b"]);
+    for description in ["a", "b"] {
+        watches.add(spec(description, "/n"), HASH, POLICY, Snapshot::default(), false);
+    }
+    assert_eq!(kinds(watches.diff("b.twc", Vec::new())), [""; 0]);
+    let changed = WatchSpec { pipe_stdin: false, ..spec("b", "/n") };
+    assert_eq!(kinds(watches.diff("a.twc", vec![changed])), ["remove a", "change b"]);
+}
+
+#[test]
+fn only_what_changed_is_unsaved() {
+    let mut watches = watches();
+    let id = watches.add(spec("a", "/n"), HASH, POLICY, Snapshot::default(), true);
+    assert!(!watches.has_unsaved());
+    watches.step(id, Input::Tick);
+    assert!(!watches.has_unsaved());
+    watches.step(id, Input::Observed(present(1)));
+    assert!(watches.has_unsaved());
+    assert_eq!(watches.take_unsaved().into_iter().collect::<Vec<_>>(), [id]);
+    assert!(!watches.has_unsaved());
+}
