@@ -19,12 +19,11 @@ pub fn command(
     named: &str,
 ) -> Result<CommandResult, RequestError> {
     let (id, entry) = parts.watches.find(named)?;
-    let key = entry.key().clone();
-    let place = entry.spec().map(|spec| (spec.store.clone(), spec.subject.clone()));
-    let (store, subject) = place.as_ref().map(|(store, subject)| (store, subject)).unzip();
-    let unreadable = store.zip(subject).and_then(|(store, subject)| parts.stores.unreadable(store, subject));
+    let (key, spec) = (entry.key().clone(), entry.spec());
+    let unreadable = spec.and_then(|spec| parts.stores.unreadable(&spec.store, &spec.subject));
     let answer = entry.watch().answer(command, unreadable.is_some());
-    let accepted = answer.map_err(|refusal| refused(&key, subject, refusal))?;
+    let accepted = answer.map_err(|refusal| refused(&key, spec.map(|spec| &spec.subject), refusal))?;
+    let place = spec.map(|spec| (spec.store.clone(), spec.subject.clone()));
     let mut done = done(accepted).to_owned();
     if accepted.changes_something() {
         parts.log.report(&Report::Ordered { watch: &key, command });
