@@ -46,6 +46,7 @@ mod operator;
 mod orphans;
 mod persist;
 mod registration;
+mod run_end;
 mod runs;
 mod status;
 mod store_events;

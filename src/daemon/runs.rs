@@ -1,7 +1,6 @@
 //! The runs: which are about to start, which are live, and how each of them ended.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -9,21 +8,19 @@ use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::launch::{is_starvation, launch, program_name};
+use super::run_end::{EndKind, RunEnd};
 use super::watches::WatchId;
 use crate::action::orphan::Orphan;
 use crate::action::payload::Payload;
 use crate::action::proc::{self, ProcessId};
-use crate::action::run::{self, ExitStatus, Handle};
+use crate::action::run::{self, Handle};
 use crate::action::spawn::{Process, Spawner};
 use crate::control::status::RunStatus;
-use crate::ledger::{Intent, RunOutcome};
+use crate::ledger::Intent;
 use crate::model::WatchSpec;
 use crate::report::{NodeRef, PreviousRun, Report, Reporter, RunName, RunReport};
 use crate::text::Timestamp;
-use crate::watch::{Reason, RunId, RunResult, Time, Update};
-
-#[cfg(test)]
-mod tests;
+use crate::watch::{Reason, RunId, Time, Update};
 
 pub struct Runs {
     log: Reporter,
@@ -63,23 +60,6 @@ pub struct LiveRun {
     pub killed: Option<Instant>,
 }
 
-/// The end of a run. Every [`crate::watch::Effect::Spawn`] is answered by one.
-pub struct RunEnd {
-    pub watch: WatchId,
-    pub run: RunId,
-    pub how: EndKind,
-}
-
-pub enum EndKind {
-    /// The process ended; the bytes are the tail of its output.
-    Ended(io::Result<ExitStatus>, Vec<u8>),
-    /// The process could not be started, which was reported then. `starved` is true if the machine had no
-    /// descriptor, memory or process left for it.
-    NeverStarted { starved: bool },
-    /// The run was not started, because there was nothing to do.
-    Unchanged,
-}
-
 /// A run that was live.
 pub struct EndedRun {
     pub live: LiveRun,
@@ -100,23 +80,6 @@ pub enum Signal {
     Notify(i32),
     Terminate(Reason),
     Kill,
-}
-
-/// What the end of a run means to its watch, and how the ledger names it. `told` is why the run was told to
-/// end, if it was. An error is a process that we could not wait for.
-pub fn verdict(status: &io::Result<ExitStatus>, told: Option<Reason>) -> (RunResult, RunOutcome<'static>) {
-    let Ok(status) = status else { return (RunResult::Failed, RunOutcome::Unknown) };
-    let outcome = RunOutcome::of(status, told);
-    let result = match outcome {
-        RunOutcome::Exited(0) => RunResult::Succeeded,
-        RunOutcome::Exited(_)
-        | RunOutcome::Signaled(_)
-        | RunOutcome::TimedOut
-        | RunOutcome::Killed
-        | RunOutcome::NotStarted(_) => RunResult::Failed,
-        RunOutcome::Interrupted | RunOutcome::Unknown => RunResult::Interrupted,
-    };
-    (result, outcome)
 }
 
 impl Runs {
@@ -311,4 +274,89 @@ impl LiveRun {
 /// How reports name a run.
 pub fn run_name(intent: &Intent, number: RunId) -> RunName<'_> {
     RunName { watch: &intent.watch, subject: &intent.subject, number, id: &intent.run }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::run::ExitStatus;
+    use crate::daemon::fixtures::{block_on, key, reporter, spec, subject, version};
+    use crate::model::{Action, Content};
+    use crate::watch::Event;
+
+    fn pending(runs: &Runs) -> PendingStart {
+        let update = Update { event: Event::Load, version: version(1), content: Content::Data([].into()) };
+        let intent = Intent {
+            run: runs.full_id(RunId(7)),
+            watch: key("a"),
+            store: "default".into(),
+            subject: subject("/n"),
+            definition: 1,
+            version: version(1),
+            event: Event::Load,
+            started: std::time::SystemTime::now(),
+            timeout: None,
+        };
+        let payload = Payload::Data([].into());
+        PendingStart { watch: WatchId(1), run: RunId(7), update, since: Time::ZERO, payload, intent }
+    }
+
+    fn runs() -> Runs {
+        Runs::new(reporter(), Clock::start(), Spawner::new().expect("limits"))
+    }
+
+    #[test]
+    fn a_run_is_live_from_its_start_to_its_end() {
+        block_on(async {
+            let mut runs = runs();
+            let start = pending(&runs);
+            assert!(runs.start(start, &spec("a", "/n")).is_ok());
+            assert_eq!(runs.count(), 1);
+            assert!(runs.get(RunId(7)).is_some_and(|live| live.matches_id("7") && !live.matches_id("8")));
+            let end = runs.next_end().await.expect("its end");
+            assert_eq!((end.watch, end.run), (WatchId(1), RunId(7)));
+            assert!(matches!(end.how, EndKind::Ended(Ok(ExitStatus::Exited(0)), _)));
+            let ended = runs.remove(RunId(7)).expect("a live run");
+            assert_eq!(ended.unsaved_process, ended.live.process);
+            assert!(runs.count() == 0 && !runs.has_unsaved());
+        });
+    }
+
+    #[test]
+    fn a_signal_reaches_a_live_run_and_is_noted() {
+        block_on(async {
+            let mut runs = runs();
+            // One that has ended: nothing happens.
+            runs.signal(RunId(7), Signal::Kill);
+            let start = pending(&runs);
+            let words = ["sleep".to_owned(), "60".to_owned()];
+            let sleeping = WatchSpec { action: Action::Command(words.into()), ..spec("a", "/n") };
+            assert!(runs.start(start, &sleeping).is_ok());
+            runs.signal(RunId(7), Signal::Terminate(Reason::Timeout));
+            let end = runs.next_end().await.expect("its end");
+            assert!(matches!(end.how, EndKind::Ended(Ok(ExitStatus::Signaled(15)), _)));
+            assert_eq!(runs.get(RunId(7)).and_then(|live| live.ended_by), Some(Reason::Timeout));
+        });
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_started_ends_its_run() {
+        block_on(async {
+            let mut runs = runs();
+            let start = pending(&runs);
+            let missing =
+                WatchSpec { action: Action::Command(["/no/such".to_owned()].into()), ..spec("a", "/n") };
+            let failure = runs.start(start, &missing).expect_err("no such program");
+            assert!(failure.why.contains("/no/such"), "{}", failure.why);
+            assert_eq!(runs.count(), 0);
+            let end = runs.next_end().await.expect("its end");
+            assert!(matches!(end.how, EndKind::NeverStarted { starved: false }));
+        });
+    }
+
+    #[test]
+    fn the_ids_of_another_daemon_are_others() {
+        let id = runs().full_id(RunId(7));
+        assert!(id.ends_with(&format!(".{:x}-7", std::process::id())), "{id}");
+    }
 }

@@ -141,3 +141,33 @@ fn only_what_changed_is_unsaved() {
     assert_eq!(watches.take_unsaved().into_iter().collect::<Vec<_>>(), [id]);
     assert!(!watches.has_unsaved());
 }
+
+#[test]
+fn a_failure_tells_when_the_run_is_tried_again() {
+    let mut watches = watches();
+    let id = add(&mut watches, "a", POLICY);
+    watches.take_unsaved();
+    watches.set_next_try(id, Duration::from_secs(9));
+    assert!(!watches.has_unsaved(), "nothing failed");
+    watches.get_mut(id).expect("a watch").fail("why".into());
+    watches.set_next_try(id, Duration::from_secs(9));
+    let failure = watches.get(id).and_then(|entry| entry.failure()).expect("a failure");
+    assert!(failure.next_try.is_some_and(|at| at > SystemTime::now()));
+    assert!(watches.has_unsaved());
+}
+
+#[test]
+fn a_stop_reaches_every_watch() {
+    let mut watches = watches();
+    let ids = ["a", "b"].map(|description| add(&mut watches, description, POLICY));
+    for id in ids {
+        watches.step(id, Input::Observed(present(1)));
+    }
+    while watches.next_effect().is_some() {}
+    watches.stop(Duration::ZERO);
+    let told = std::iter::from_fn(|| watches.next_effect()).map(|(id, effect)| {
+        assert!(matches!(effect, Effect::Terminate { .. }), "{effect:?}");
+        id
+    });
+    assert_eq!(told.collect::<Vec<_>>(), ids);
+}
