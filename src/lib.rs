@@ -1,34 +1,37 @@
-//! Twitcher watches nodes in a coordination service and runs an action the moment one changes.
-//!
-//! Data flows one way, left to right:
+//! Twitcher watches nodes in a coordination service and runs an action as soon as one changes.
 //!
 //! ```text
-//!  store::zookeeper ┐                                                  ┌ command (fork and exec)
-//!  store::directory ┴─ Observed ─▶ watch (pure) ── Effect ──▶ daemon ──┤
-//!                                    ▲    ▲                    │  │    └ function (twitcher act)
-//!  config (hot reload) ─ WatchChange ┘    └── ends, timers ────┘  ├──▶ report ─▶ log, metrics
-//!  control (operators) ─ DaemonRequest ─▶ daemon                      └──▶ ledger
+//!  store::zookeeper ┐                                                ┌─▶ action: a command, or a function (act)
+//!  store::directory ┼─▶ daemon ── Input ─▶ watch ── Effect ─▶ daemon ┼─▶ ledger
+//!  config           ┤     ▲               (pure)                │    └─▶ report ─▶ log, metrics
+//!  control          ┘     └─────── ends of actions, timers ─────┘
 //! ```
 //!
-//! * [`store`] turns each node into the stream of its latest states. Sessions, re-arming, backoff and
-//!   resync stay inside it; at rest, the last state it gave is the true one. Whole trees are put together from single nodes
-//!   on the way to the daemon, for every store alike.
-//! * [`config`] turns `*.twc` files into plain [`model::WatchSpec`]s. Scripts are evaluated in a
-//!   short-lived, unprivileged and limited child; the daemon itself holds no interpreter. Root's reads nothing that
-//!   others can change, as [`trust`] says.
-//! * [`watch`] is the pure core: it decides what runs, when, what is signalled, and what is held as suspicious. No IO, no
-//!   clock.
-//! * [`action`] starts processes with exactly the identity and environment an action is promised.
-//! * [`daemon`] is the shell: one loop that feeds the core and performs its effects, and tells systemd that it does
-//!   ([`daemon::systemd`]).
-//! * [`ledger`] remembers, beyond the daemon's death, where each watch stands and what ran. A new daemon goes on from
-//!   there.
-//! * [`report`] has one typed report per event, and turns each into a log line and a count.
-//! * [`metrics`] has these counts, and how the daemon is at the moment, as Prometheus reads them.
+//! An update travels from left to right. The ends of actions and the timers enter the loop of the daemon again,
+//! as events like any other. CONTRIBUTING.md follows one update through all of it.
+//!
+//! The rooms, from the top floor down. A room uses only rooms below it; `tests/arrows` holds the exact table.
+//!
+//! * [`cli`] defines the command line, one file per subcommand.
+//! * [`daemon`] is the loop around the core: it tells the watches what happens, performs what they want done,
+//!   and tells systemd that it is alive. It decides nothing about a watch.
 //! * [`control`] lets operators see and steer the daemon, over a socket that a thread of its own serves.
-//! * [`settings`] reads `twitcher.toml`, flags and environment variables into plain settings.
-//! * [`cli`] has one file or folder per subcommand.
-//! * [`sys`] is the only unsafe code.
+//! * [`metrics`] exports counts and the current state in the format of Prometheus.
+//! * [`report`] defines one report per event, and turns each into a log line and a count.
+//! * [`ledger`] persists where each watch stands and which runs there were, so that the next daemon goes on
+//!   from there.
+//! * [`act`] is what runs in the process of a function action; [`action`] starts and follows processes, with
+//!   exactly the identity and environment that an action is promised.
+//! * [`watch`] is the pure core: it decides what runs, when, which process is signalled, and which update is
+//!   held as suspicious. It does no IO and reads no clock.
+//! * [`config`] turns `*.twc` files into plain [`model::WatchSpec`]s. A short-lived, unprivileged and limited
+//!   child evaluates the scripts; the daemon itself holds no interpreter.
+//! * [`settings`] combines flags, environment variables and `twitcher.toml`.
+//! * [`store`] turns each node into the stream of its latest states. Sessions, backoff and resync stay inside
+//!   it. Once a node stops changing, the last state that the store reported is the node's state.
+//! * [`trust`] judges which files root may load: only those that no other user can change.
+//! * [`sys`] contains all unsafe code.
+//! * [`model`] is the plain data that several rooms share, and [`text`] has helpers for text.
 
 #![deny(unsafe_code)]
 

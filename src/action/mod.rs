@@ -3,7 +3,7 @@
 //! * [`payload`] is the content of a node, as an action reads it.
 //! * [`spawn`] starts a process and tells whether its program could be executed.
 //! * [`run`] follows a process to its end: signals, exit status, the rest of its group.
-//! * [`sink`] reads the output of a process, which [`output`] turns into bounded log lines.
+//! * `sink` reads the output of a process, which [`output`] turns into bounded log lines.
 //! * [`orphan`] finds processes that a former daemon started and did not see end.
 //! * [`proc`] reads what `/proc` tells of processes.
 
