@@ -29,9 +29,9 @@ struct Block {
     place: String,
 }
 
-/// All documents for users.
+/// All documents.
 fn documents() -> Vec<String> {
-    let mut found = vec!["README.md".to_owned()];
+    let mut found = ["README.md", "SECURITY.md", "CONTRIBUTING.md"].map(str::to_owned).to_vec();
     for directory in ["docs", "docs/man"] {
         let names = fs::read_dir(here(directory)).unwrap().map(|entry| entry.unwrap().file_name());
         let names = names.filter_map(|name| name.into_string().ok()).filter(|name| name.ends_with(".md"));
@@ -310,7 +310,7 @@ fn the_tables_of_states_and_events_are_those_of_the_code() {
     assert_eq!(rows(section(&manual, "EVENTS")), set(Event::ALL.map(Event::as_str)));
 }
 
-/// What `check` says about settings with this text.
+/// Returns what `check` prints about settings with this text.
 fn complaint(text: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("twitcher.toml"), text).unwrap();
