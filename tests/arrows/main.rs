@@ -1,8 +1,9 @@
-//! Which room of `src/` may use which, and that no files use one another in circles.
+//! Tests that a room of `src/` uses only the rooms that it may use, and that no files use one another in a
+//! circle.
 //!
-//! The test reads every `crate::`, `super::` and `self::` path of every file and resolves it to the file that
-//! defines the item. Test code is left out: it may use anything. `cargo test --test arrows -- --nocapture`
-//! prints the counts.
+//! An *arrow* leads from a file or room to another one that it uses. The tests read every `crate::`,
+//! `super::` and `self::` path of every file and resolve it to the file that defines the item. They ignore
+//! test code, which may use anything. `cargo test --test arrows -- --nocapture` prints the counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -11,8 +12,8 @@ mod source;
 
 use source::Source;
 
-/// Each room with the rooms that it may use. The table lists a room after all rooms that it uses, so there can
-/// be no circle.
+/// Each room with the rooms that it may use. The table lists a room after all rooms that it uses, so there
+/// can be no circle.
 const ARROWS: [(&str, &[&str]); 18] = [
     ("text", &[]),
     ("model", &["text"]),
@@ -112,13 +113,13 @@ fn no_files_use_one_another_in_a_circle() {
     assert!(circles.len() <= 12, "{}", described(&circles, &arrows));
 }
 
-/// `src/daemon/runs.rs` is in the room `daemon`, `src/trust.rs` in `trust`.
+/// Returns the room of a file: `daemon` for `src/daemon/runs.rs`, `main` for `src/main.rs`.
 fn room(file: &str) -> &str {
     let below = file.strip_prefix("src/").unwrap_or(file);
     below.split(['/', '.']).next().unwrap_or(below)
 }
 
-/// The strongly connected components of more than one member: each is tied by one circle or more.
+/// Returns the strongly connected components with more than one member. Each contains at least one circle.
 fn circles<'a>(members: &[&'a str], uses: impl Fn(&str) -> Vec<&'a str>) -> Vec<Vec<&'a str>> {
     let reach = |start: &'a str| {
         let (mut seen, mut open) = (BTreeSet::new(), vec![start]);

@@ -1,16 +1,16 @@
-//! The files of a crate and what each uses of the others, as far as their paths tell.
+//! Reads the files of a crate, and finds from the paths in their code which file uses which.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Re-exports of re-exports end somewhere.
+/// The longest chain of re-exports that is followed.
 const MAX_REEXPORTS: usize = 8;
 
 type Module = Vec<String>;
 
 pub struct Source {
-    /// By module: `["daemon", "runs"]`.
+    /// The key is the module: `["daemon", "runs"]`.
     files: BTreeMap<Module, File>,
 }
 
@@ -18,12 +18,12 @@ struct File {
     path: String,
     /// The code without comments, strings and tests.
     code: String,
-    /// Every leaf of its `use` statements: the path, and the name that it has here (`*` for all names).
+    /// Every leaf of the `use` statements: its path, and its name in this file (`*` for all names).
     imports: Vec<(Module, String)>,
 }
 
 impl Source {
-    /// Reads the crate below `root`, whose modules are files, never inline (but for tests).
+    /// Reads the crate below `root`. Except in tests, each module must be a file.
     pub fn read(root: &str) -> Self {
         let mut source = Self { files: BTreeMap::new() };
         source.add(Path::new(root), &[]);
@@ -49,12 +49,12 @@ impl Source {
         }
     }
 
-    /// The files that are no tests.
+    /// Returns the paths of the files that are not tests.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.files.iter().filter(|(module, _)| !self.is_test(module)).map(|(_, file)| file.path.as_str())
     }
 
-    /// Which file uses something that which other file defines.
+    /// Returns pairs (user, definer): the first file uses something that the second defines.
     pub fn arrows(&self) -> BTreeSet<(&str, &str)> {
         let mut arrows = BTreeSet::new();
         for (module, file) in self.files.iter().filter(|(module, _)| !self.is_test(module)) {
@@ -72,17 +72,17 @@ impl Source {
         arrows
     }
 
-    /// A file that its parent declares under `#[cfg(test)]`, or one below such a file.
+    /// Whether the parent of the module, or of a module above it, declares it under `#[cfg(test)]`.
     fn is_test(&self, module: &[String]) -> bool {
         (1..=module.len()).any(|length| {
             let declaration = format!("mod {};", module[length - 1]);
             let parent = self.files.get(&module[..length - 1]);
-            parent.is_some_and(|parent| length > 0 && !parent.code.contains(&declaration))
-                && module != ["main".to_owned()]
+            parent.is_some_and(|parent| !parent.code.contains(&declaration)) && module != ["main".to_owned()]
         })
     }
 
-    /// `path`, as `module` writes it, from the root of the crate; `None` if it leads to another crate.
+    /// Returns `path`, as written in `module`, from the root of the crate, or `None` if the path leads to
+    /// another crate.
     fn absolute(&self, module: &[String], path: &[String]) -> Option<Module> {
         let (first, rest) = path.split_first()?;
         let mut own = module.to_vec();
@@ -104,7 +104,7 @@ impl Source {
         }
     }
 
-    /// The file that defines what `path` names, behind all re-exports.
+    /// Returns the file that defines what `path` names, after following re-exports.
     fn defining(&self, path: &[String], depth: usize) -> Option<&File> {
         let length = (0..=path.len()).rev().find(|length| self.files.contains_key(&path[..*length]))?;
         let (module, rest) = path.split_at(length);
@@ -118,10 +118,9 @@ impl Source {
             if alias == name {
                 return self.defining(&imported, depth + 1);
             }
-            let is_glob_with_it =
-                || self.files.get(&imported).is_some_and(|child| defines(&child.code, name));
-            if alias == "*" && is_glob_with_it() {
-                return self.files.get(&imported);
+            let child = self.files.get(&imported).filter(|child| defines(&child.code, name));
+            if alias == "*" && child.is_some() {
+                return child;
             }
         }
         Some(file)
@@ -136,21 +135,18 @@ fn defines(code: &str, name: &str) -> bool {
     })
 }
 
-/// The code with comments and the contents of literals left out.
+/// Returns the code without comments and literals.
 fn bare(code: &str) -> String {
     let mut out = String::with_capacity(code.len());
     let mut rest = code;
     while let Some(first) = rest.chars().next() {
-        let literal =
-            ["r#\"", "r\"", "br\"", "b\"", "c\"", "\""].iter().find(|start| rest.starts_with(**start));
+        let in_word = out.ends_with(|c: char| c.is_alphanumeric() || c == '_');
         let length = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
         } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if let Some(start) =
-            literal.filter(|_| !out.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
-        {
-            start.len() + literal_length(&rest[start.len()..], start)
+            comment_length(rest)
+        } else if let Some(length) = string_length(rest).filter(|_| !in_word) {
+            length
         } else if let Some(length) = char_length(rest) {
             length
         } else {
@@ -162,23 +158,46 @@ fn bare(code: &str) -> String {
     out
 }
 
-/// How long a string literal is after its opening, which is `start`.
-fn literal_length(rest: &str, start: &str) -> usize {
-    if let Some(hashes) = start.strip_prefix('r').or(start.strip_prefix("br")) {
-        let end = if hashes.starts_with('#') { "\"#" } else { "\"" };
-        return rest.find(end).map_or(rest.len(), |at| at + end.len());
+/// Returns the length of the block comment that `code` starts with. Block comments can be nested.
+fn comment_length(code: &str) -> usize {
+    let (mut length, mut depth) = (0, 0);
+    while let Some(next) = code[length..].chars().next() {
+        match &code[length..] {
+            rest if rest.starts_with("/*") => (depth, length) = (depth + 1, length + 2),
+            rest if rest.starts_with("*/") => (depth, length) = (depth - 1, length + 2),
+            _ => length += next.len_utf8(),
+        }
+        if depth == 0 {
+            break;
+        }
     }
+    length
+}
+
+/// Returns the length of the string literal that `code` starts with, if it starts with one.
+fn string_length(code: &str) -> Option<usize> {
+    let prefixed = code.trim_start_matches(['b', 'c']);
+    if let Some(raw) = prefixed.strip_prefix('r') {
+        let text = raw.trim_start_matches('#');
+        let end = format!("\"{}", &raw[..raw.len() - text.len()]);
+        let text = text.strip_prefix('"')?;
+        let opening = code.len() - text.len();
+        return Some(text.find(&end).map_or(code.len(), |at| opening + at + end.len()));
+    }
+    let text = prefixed.strip_prefix('"')?;
+    let opening = code.len() - text.len();
     let mut escaped = false;
-    for (at, byte) in rest.bytes().enumerate() {
+    for (at, byte) in text.bytes().enumerate() {
         match byte {
-            b'"' if !escaped => return at + 1,
+            b'"' if !escaped => return Some(opening + at + 1),
             _ => escaped = byte == b'\\' && !escaped,
         }
     }
-    rest.len()
+    Some(code.len())
 }
 
-/// How long the character literal is that `code` starts with; `None` for a lifetime and anything else.
+/// Returns the length of the character literal that `code` starts with, or `None` if it starts with anything
+/// else, such as a lifetime.
 fn char_length(code: &str) -> Option<usize> {
     let inner = code.strip_prefix('\'')?;
     if inner.starts_with('\\') {
@@ -188,7 +207,7 @@ fn char_length(code: &str) -> Option<usize> {
     inner[character.len_utf8()..].starts_with('\'').then(|| 2 + character.len_utf8())
 }
 
-/// The code without the items that are compiled for tests only.
+/// Returns the code without the items that are compiled for tests only.
 fn without_tests(code: &str) -> String {
     let mut out = String::new();
     let mut rest = code;
@@ -210,7 +229,7 @@ fn without_tests(code: &str) -> String {
     out + rest
 }
 
-/// The leaves of all `use` statements.
+/// Returns the leaves of all `use` statements; see [`File::imports`].
 fn imports(code: &str) -> Vec<(Module, String)> {
     let mut leaves = Vec::new();
     for (at, _) in code.match_indices("use ") {
@@ -224,7 +243,7 @@ fn imports(code: &str) -> Vec<(Module, String)> {
     leaves
 }
 
-/// Takes `a::{b, c::d as e}` apart.
+/// Adds the leaves of a tree such as `a::{b, c::d as e}` below `prefix`.
 fn expand(prefix: &[String], tree: &str, leaves: &mut Vec<(Module, String)>) {
     let tree = tree.trim();
     if let Some((path, group)) = tree.split_once('{') {
@@ -260,7 +279,7 @@ fn segments(path: &str) -> Module {
     path.split("::").map(str::trim).filter(|segment| !segment.is_empty()).map(str::to_owned).collect()
 }
 
-/// Paths of the crate in the midst of code: `crate::text::count`, `super::node`, and `child::name`.
+/// Returns the paths that occur in the code, such as `crate::text::count`, `super::node` and `child::name`.
 fn inline_paths(code: &str) -> Vec<Module> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let words = code.split(|c: char| !is_part(c));

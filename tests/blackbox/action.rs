@@ -1,4 +1,4 @@
-//! What an action gets: environment, identity, descriptors, signals.
+//! Tests of what an action gets: environment, identity, descriptors, signals.
 
 use std::collections::BTreeMap;
 

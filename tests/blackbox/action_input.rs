@@ -1,4 +1,4 @@
-//! What an action gets on stdin: "exactly the node's bytes, then EOF", also if it does not read them.
+//! Tests of the action's stdin: "exactly the node's bytes, then EOF", also if the action does not read them.
 
 use std::fmt::Write;
 

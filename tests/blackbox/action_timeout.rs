@@ -1,4 +1,4 @@
-//! How runs end: by themselves, by timeout, and with processes left behind.
+//! Runs that end by themselves, by timeout, and with processes left behind.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What the daemon logs, where, and what it never logs.
+//! Tests of the log: what is in it, where it goes, and what is never in it.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -239,7 +239,7 @@ fn own_devices(devices: &Path) -> String {
     )
 }
 
-/// Where a syslog daemon listens.
+/// The socket of a syslog daemon.
 struct SyslogSocket<'a> {
     path: &'a Path,
     socket: UnixDatagram,

@@ -1,16 +1,18 @@
-//! Tests of the real binary on real servers, from outside. Each promise of the contract has a test that is
-//! named after it, with the promise quoted above the test.
+//! Tests of the real binary on real servers, from outside. docs/guarantees.md lists the tests of each
+//! promise, and a test quotes its promise. `tests/run` installs what the suite needs and runs it.
 //!
-//! `tests/run` installs what the suite needs (a ZooKeeper server, kazoo, promtool) and runs it.
+//! # Where tests are, in the whole repository
 //!
-//! Where tests are, in the whole repository. Unit tests stand at the end of the file that they test, in `mod
-//! tests`, if they have at most 150 lines. Longer ones are in a file: those of `x.rs` and those of `x/mod.rs`
-//! both in `x/tests.rs`, properties in `x/properties.rs`, and if that is too long, by topic in `x/tests/`.
-//! Tests of the built binary are below `tests/`, with a folder and a `main.rs` for each test binary:
-//! `blackbox` for what it does, `config` for the evaluator and the loader of configs, `shipped` for what the
-//! packages contain beside it. In these a topic is one file, or, where it has several, a folder whose
-//! `mod.rs` holds what they share. No file has more than 500 lines, and none names another one's path with
-//! `#[path]`, except `tests/fuzz.rs`: the fuzz targets that it runs are a workspace of their own.
+//! * Unit tests are at the end of the file that they test, in `mod tests`, if they have at most 150 lines.
+//! * Longer unit tests of `x.rs` or `x/mod.rs` are in `x/tests.rs`, and properties in `x/properties.rs`. If
+//!   such a file gets too long, its tests are in `x/tests/`, one file for each topic.
+//! * Each other test binary is a folder of `tests/` with a `main.rs`: `blackbox` tests what the program does,
+//!   `config` the evaluator and the loader of configs, `shipped` what the packages contain beside the
+//!   program, and `arrows` which file of `src/` uses which.
+//! * `tests/fuzz.rs` runs the fuzz targets of `fuzz/` on their seeds. It alone uses `#[path]`, because
+//!   `fuzz/` is a workspace of its own.
+//! * Each topic is one file. A topic that needs several files is a folder, and its `mod.rs` holds the shared
+//!   code. No file has more than 500 lines.
 
 mod harness;
 

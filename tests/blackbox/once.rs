@@ -1,4 +1,4 @@
-//! `run --once` runs what is pending and ends. `run --dry-run` only says what would run.
+//! `run --once` runs what is pending and ends. `run --dry-run` only reports what would run.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What an update does while the action runs.
+//! Tests of the run modes: what an update does while the action runs.
 
 use crate::harness::{Gate, Journal, Sandbox, exec, on_both_stores, wait_until, watch};
 

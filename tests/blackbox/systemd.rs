@@ -1,5 +1,4 @@
-//! What the daemon tells systemd, as sd_notify(3) describes it, and which processes must not get systemd's
-//! variables.
+//! Tests of what the daemon tells systemd (sd_notify(3)), and that no other process gets systemd's variables.
 
 use std::fs;
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! What a script can do to the evaluator, and what the evaluator itself may do.
+//! Tests of what a script can do to the evaluator, and of what the evaluator itself may do.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Configs through the real evaluator: what scripts can do to it, and how the loader follows a directory.
+//! Tests of the real evaluator and of the loader that follows a directory.
 
 mod check;
 mod evaluator;
@@ -21,18 +21,18 @@ fn watch(znode: &str) -> String {
     format!("RegisterWatch(#{{znode: \"{znode}\", action: Exec(\"true\")}});\n")
 }
 
-/// The program, with nothing of the environment that these tests happen to be run in.
+/// A command that runs `program` without the environment of these tests, except PATH.
 fn command(program: &str) -> Command {
-    settle();
+    set_umask();
     let mut command = Command::new(program);
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command
 }
 
-/// Gives this process the usual umask: whom root trusts depends on the modes of files.
-fn settle() {
-    static SETTLED: Once = Once::new();
-    SETTLED.call_once(|| {
+/// Gives this process the usual umask, because trust depends on the modes of files.
+fn set_umask() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
         umask(Mode::from_bits_truncate(0o022));
     });
 }

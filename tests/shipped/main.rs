@@ -1,4 +1,4 @@
-//! What the packages contain beside the binary works with it: examples, unit file, alerts, dashboard,
+//! Tests of what the packages contain beside the binary: examples, unit file, alerts, dashboard and
 //! documents.
 
 use std::ffi::OsStr;
@@ -15,7 +15,7 @@ fn here(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The program, with nothing of the environment that these tests happen to be run in.
+/// A command that runs `program` without the environment of these tests, except PATH.
 fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));

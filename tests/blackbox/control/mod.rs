@@ -1,5 +1,5 @@
-//! What operators see and do: `status`, `trigger`, `pause`, `resume`, `kill`, `reload`, `history` and `logs`,
-//! the control socket, and hostile clients of it.
+//! Tests of what operators see and do: `status`, `trigger`, `pause`, `resume`, `kill`, `reload`, `history`
+//! and `logs`, the control socket, and hostile clients of it.
 
 mod abuse;
 mod check;

@@ -98,7 +98,7 @@ fn a_running_action_of_a_paused_watch_runs_on_and_is_notified_of_updates_after_t
     assert_eq!(journal.count("told"), 1);
 }
 
-/// What happens to a paused watch without ending its pause.
+/// Something that happens to a paused watch and does not end its pause.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Reload,

@@ -1,4 +1,4 @@
-//! Where the control socket is, and who may use it.
+//! Tests of the path of the control socket, and of who may use it.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;

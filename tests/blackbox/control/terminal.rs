@@ -1,4 +1,4 @@
-//! What is written to a terminal: colours, tables that fit, and no control characters from others.
+//! Tests of what is written to a terminal: colours, tables that fit, and no control characters from others.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;

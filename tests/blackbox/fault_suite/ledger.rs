@@ -1,4 +1,4 @@
-//! Whatever happens to the ledger's file, the daemon goes on, and the ledger contains what happened.
+//! Damage and loss of the ledger's file: the daemon continues, and the ledger later contains what happened.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -64,7 +64,7 @@ fn updates_across_many_network_cuts_run_once_each_at_most_and_the_last_ones_run(
 fn a_half_open_connection_is_given_up_within_the_session_timeout() {
     const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
     const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(5);
-    /// By how much a busy machine may be late.
+    /// The lateness that is allowed to a busy machine.
     const MARGIN: Duration = Duration::from_secs(1);
 
     let it = Remote::new();

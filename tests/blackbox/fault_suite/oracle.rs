@@ -1,5 +1,5 @@
-//! Judges the daemon without asking it: tests set each node to rising numbers, each of them once, and the
-//! actions of all nodes note in one journal with which number they ran.
+//! A judge that does not ask the daemon. Tests set each node to rising numbers, each number once, and the
+//! actions of all nodes record in one journal with which number they ran.
 
 use std::collections::BTreeMap;
 use std::fs;

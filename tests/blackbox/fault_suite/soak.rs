@@ -43,7 +43,7 @@ fn length() -> Duration {
     }
 }
 
-/// What the daemon holds while nothing is going on.
+/// What the daemon holds while it is idle.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     descriptors: usize,

@@ -16,7 +16,7 @@ pub struct Certificate {
     pub key: String,
 }
 
-/// When a certificate is valid.
+/// The time in which a certificate is valid.
 #[derive(Clone, Copy)]
 pub enum Validity {
     Now,

@@ -1,5 +1,6 @@
-//! Starts every program of the suite. None of them inherits what the suite itself happens to be started with,
-//! such as environment variables, limits, umask and nice value: no test depends on these.
+//! Prepares the command of every program that the suite starts. No program inherits the environment
+//! variables, limits, umask or nice value with which the suite itself was started, so no test depends on
+//! them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,11 +11,12 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
 
-/// Variables that are passed on: where programs are, and where an instrumented binary reports its coverage.
+/// The variables that are passed on: the path of programs, and the file in which an instrumented binary
+/// reports its coverage.
 const PASSED_ON: [&str; 2] = ["PATH", "LLVM_PROFILE_FILE"];
 
-/// Soft and hard limits, as systemd gives them to services, but for open files: some tests hold a thousand
-/// clients.
+/// The limits, soft and hard, that systemd gives to services, except for open files: some tests hold a
+/// thousand clients.
 const LIMITS: [(Resource, rlim_t, rlim_t); 9] = [
     (Resource::RLIMIT_NOFILE, 4096, 524_288),
     (Resource::RLIMIT_CORE, 0, RLIM_INFINITY),
@@ -27,9 +29,9 @@ const LIMITS: [(Resource, rlim_t, rlim_t); 9] = [
     (Resource::RLIMIT_RSS, RLIM_INFINITY, RLIM_INFINITY),
 ];
 
-/// The program, which is to be started with the same surroundings wherever the suite runs.
+/// Returns a command that runs `program` in the same environment wherever the suite runs.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = match settle() {
+    let mut command = match set_umask_and_limits() {
         0 => Command::new(program),
         nice => {
             let mut command = Command::new("nice");
@@ -42,9 +44,8 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Gives this process the usual umask and limits. Returns the nice value that its children have to get rid
-/// of.
-pub fn settle() -> i32 {
+/// Gives this process the usual umask and limits, once. Returns the nice value that a command must undo.
+pub fn set_umask_and_limits() -> i32 {
     static NICE: OnceLock<i32> = OnceLock::new();
     *NICE.get_or_init(|| {
         umask(Mode::from_bits_truncate(0o022));
@@ -60,7 +61,8 @@ pub fn settle() -> i32 {
     })
 }
 
-/// Reads field 19 of proc(5)'s `stat`. The process's name before field 3 may contain anything.
+/// Reads the nice value, field 19 in proc(5). The name of the process, field 2, can contain anything, so
+/// fields are counted from the state, field 3.
 fn inherited_nice() -> i32 {
     let stat = fs::read_to_string("/proc/self/stat").expect("read our state");
     let fields = stat.rsplit_once(") ").expect("a name in parentheses").1;

@@ -1,4 +1,5 @@
-//! Speaks to the control socket in bytes, without Twitcher's own client.
+//! A client of the control socket that sends and receives bytes, and shares no code with Twitcher's own
+//! client.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -66,14 +67,14 @@ impl Connection for TcpStream {
     }
 }
 
-/// Connects. While more clients wait than the socket queues, this waits, too.
+/// Connects, and waits while the socket's queue is full.
 #[track_caller]
 pub fn connect(socket: &Path) -> UnixStream {
     UnixStream::connect(socket).unwrap_or_else(|e| panic!("connect to {}: {e}", socket.display()))
 }
 
-/// Sends these bytes and returns all that comes back until the other side ends the connection. Panics if it
-/// does not end it. It may do so before it has read everything.
+/// Sends these bytes and returns all that comes back until the other side ends the connection, which may be
+/// before it has read everything. Panics if the other side does not end the connection.
 #[track_caller]
 pub fn say(mut connection: impl Connection, bytes: &[u8]) -> Vec<u8> {
     connection.set_timeout(DEADLINE);

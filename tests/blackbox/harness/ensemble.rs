@@ -42,8 +42,8 @@ impl Ensemble {
         self.member_where("a leader", ZooKeeper::leads)
     }
 
-    /// Waits for a member with watches and returns it: the daemon is connected to it if nobody else sets
-    /// watches. No member may be frozen.
+    /// Waits for a member with watches and returns it: the daemon is connected to this member if nobody else
+    /// sets watches. No member may be frozen.
     #[track_caller]
     pub fn watched(&self) -> &ZooKeeper {
         self.member_where("the member that has the watches", ZooKeeper::is_watched)

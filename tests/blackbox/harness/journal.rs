@@ -1,4 +1,4 @@
-//! Files in which actions note what they do, and files that they wait for.
+//! Files in which actions record what they do, and files for which they wait.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -50,7 +50,7 @@ impl Journal {
     }
 
     /// Waits until the journal consists of exactly these lines. Panics at once at any other line, so this
-    /// also shows that a line which must never come did not come before the last of these.
+    /// also shows that no other line came before the last of these.
     #[track_caller]
     pub fn wait_for(&self, expected: &[&str]) {
         wait_until(&format!("the journal to say {expected:?}; it says {:?}", self.path), || {
@@ -92,7 +92,7 @@ impl Journal {
     }
 }
 
-/// Holds actions until the test lets them go on.
+/// A gate that holds actions until the test opens it.
 pub struct Gate {
     path: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! Stands in for systemd's journal: receives entries in its native protocol.
+//! A substitute for systemd's journal. It receives entries in the journal's native protocol.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::twitcher::Twitcher;
 use super::wait::wait_for;
 
-/// How soon the listening thread notices that its test has ended.
+/// The time within which the listening thread notices that its test has ended.
 const TURN: Duration = Duration::from_millis(100);
 
 /// A directory that a daemon finds as `/run`, and the journal in it.

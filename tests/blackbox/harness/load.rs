@@ -1,4 +1,4 @@
-//! How much the fault suite does.
+//! The load of the fault suite.
 
 /// Returns `full` if the environment has `FAULTS=full`, else `small`.
 pub fn load<T>(small: T, full: T) -> T {

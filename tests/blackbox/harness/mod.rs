@@ -1,9 +1,11 @@
-//! The parts of which tests are made: real servers, a network that fails on demand, the real binary, and
-//! actions that keep a journal.
+//! What the tests are made of: real servers, a network that fails on demand, the real binary, and actions
+//! that keep a journal.
 //!
-//! Two rules keep the suite fast and reliable. Tests do not sleep: they wait for a condition, with a deadline
-//! far beyond need ([`wait`]). And to show that something does *not* run, a test does what must run nothing,
-//! then what must run something, waits for the latter, and reads the journal.
+//! Two rules keep the suite fast and reliable:
+//!
+//! * Tests do not sleep. They wait for a condition, with a deadline far beyond need ([`wait`]).
+//! * To show that something does *not* run, a test does what must run nothing, then what must run something,
+//!   waits for the second, and reads the journal.
 
 mod certificates;
 mod command;

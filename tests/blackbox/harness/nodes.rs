@@ -1,4 +1,4 @@
-//! Reads and writes nodes without the program under test.
+//! Access to nodes without the program under test.
 
 use std::fs::{self, Permissions};
 use std::future::{self, Future};
@@ -86,8 +86,8 @@ impl Nodes {
         });
     }
 
-    /// Sets an existing node to each of these values on one connection, and calls `then` after each. Without
-    /// anything to do in `then` this is a burst.
+    /// Sets an existing node to each of these values on one connection, and calls `then` after each. If
+    /// `then` does nothing, this is a burst.
     #[track_caller]
     pub fn set_each(&self, node: &str, values: impl IntoIterator<Item = u32>, then: impl Fn(u32)) {
         self.with_client(async |client| {

@@ -1,4 +1,4 @@
-//! Stands in for systemd: receives what the daemon sends to `NOTIFY_SOCKET`.
+//! A substitute for systemd. It receives what the daemon sends to `NOTIFY_SOCKET`.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use super::wait::{wait_for, wait_until};
 
-/// How soon the listening thread notices that its test has ended.
+/// The time within which the listening thread notices that its test has ended.
 const TURN: Duration = Duration::from_millis(100);
 
-/// Listens until it is dropped.
+/// The listening socket, until it is dropped.
 pub struct Notify {
     name: String,
     heard: Arc<Mutex<Vec<Message>>>,
 }
 
-/// One datagram and when it came.
+/// One datagram and its time of arrival.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub at: Instant,
@@ -119,7 +119,7 @@ impl Notify {
         self.heard().iter().filter_map(|message| message.value("STATUS").map(str::to_owned)).collect()
     }
 
-    /// How many keep-alive messages have come for the watchdog.
+    /// The number of keep-alive messages that have come for the watchdog.
     pub fn feeds(&self) -> usize {
         self.heard().iter().filter(|message| message.value("WATCHDOG") == Some("1")).count()
     }

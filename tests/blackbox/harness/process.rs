@@ -1,4 +1,4 @@
-//! What the kernel says about a process.
+//! Information of the kernel about a process.
 
 use std::fs;
 

@@ -54,7 +54,7 @@ impl Proxy {
         self.address.to_string()
     }
 
-    /// How many connections clients have made so far.
+    /// The number of connections that clients have made so far.
     pub fn attempts(&self) -> usize {
         *self.shared.attempts.lock().unwrap()
     }

@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
-use super::command::{command, settle};
+use super::command::{command, set_umask_and_limits};
 use super::ensemble::Ensemble;
 use super::journal::{Gate, Journal};
 use super::nodes::Nodes;
 use super::twitcher::{Daemon, Twitcher};
 use super::zookeeper::ZooKeeper;
 
-/// Where sandboxes are. Every user can reach this directory and root trusts it, unlike what `TMPDIR` may
-/// name.
+/// The directory of all sandboxes. Every user can reach it, and root trusts it. A directory that `TMPDIR`
+/// names may be neither.
 pub const TEMPORARY: &str = "/tmp";
 
 pub struct Sandbox {
@@ -251,6 +251,6 @@ pub fn set_mode(path: &Path, mode: u32) {
 }
 
 fn home() -> TempDir {
-    settle();
+    set_umask_and_limits();
     tempfile::Builder::new().prefix("twitcher-test-").tempdir_in(TEMPORARY).expect("create a directory")
 }

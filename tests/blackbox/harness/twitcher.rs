@@ -17,11 +17,11 @@ use super::command::command;
 use super::process::Process;
 use super::wait::{poll, wait_for};
 
-/// How long a daemon may take to end after its test: for TERM, the second TERM, and KILL for its actions.
+/// The time that a daemon has to end after its test: for TERM, the second TERM, and KILL for its actions.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What else would be looked for where the machine's own daemon has it. There is nothing at these places:
-/// what a test is about comes from flags and other variables.
+/// Variables that every command sets to paths where nothing is, so that the program does not find the configs
+/// and the socket of the machine's own daemon. Tests pass flags and other variables instead.
 const CONFIG_PATH: &str = "TWITCHER_CONFIG_PATH";
 const CONTROL_SOCKET: &str = "TWITCHER_CONTROL_SOCKET";
 

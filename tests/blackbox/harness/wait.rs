@@ -1,14 +1,15 @@
-//! How tests wait: for a condition, with a deadline.
+//! Waiting for a condition, with a deadline.
 
 use std::time::{Duration, Instant};
 
-/// Far beyond need on an idle machine, so that no test fails because the machine is busy.
+/// The deadline, far beyond need on an idle machine, so that no test fails because the machine is busy.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Short enough not to slow tests down, long enough to leave the processor to the daemons.
+/// The time between two attempts: short enough not to slow tests down, long enough to leave the processor to
+/// the daemons.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Tries until `attempt` returns something, but no longer than `timeout`.
+/// Calls `attempt` until it returns something, but no longer than `timeout`.
 pub fn poll<T>(timeout: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     loop {
@@ -32,8 +33,8 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for(what, || condition().then_some(()));
 }
 
-/// Does something again and again for this long. Only for promises about a length of time: any other wait is
-/// for a condition.
+/// Does something again and again for this long. Use it only for promises about a length of time; any other
+/// wait is for a condition.
 pub fn throughout(length: Duration, mut work: impl FnMut()) {
     poll(length, || -> Option<()> {
         work();

@@ -18,7 +18,7 @@ use super::wait::{wait_for, wait_until};
 
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 
-/// Debian's jar names most of the jars that it needs, but not those for TLS.
+/// The class path. Debian's jar names most of the jars that it needs, but not those for TLS.
 const CLASS_PATH: &str =
     "/usr/share/java/zookeeper.jar:/usr/share/java/netty-codec.jar:/usr/share/java/netty-resolver.jar";
 
@@ -35,9 +35,9 @@ pub struct ZooKeeper {
     server: Mutex<Option<Server>>,
 }
 
-/// The server process and the shell that guards it. The shell kills the server when told so, and also when
-/// our end of the shell's stdin closes. That happens also if nothing is dropped, because the value is a
-/// static or the test run was killed: then the shell removes the data, too.
+/// The server process and the shell that started it. The shell kills the server when it is told to, and when
+/// our end of the shell's stdin closes. The end closes even if this value is never dropped, because it is a
+/// static or the test run was killed. Then the shell also removes the data.
 struct Server {
     guard: Child,
     java: Process,
@@ -145,7 +145,7 @@ impl ZooKeeper {
         drop(self.server.lock().unwrap().take());
     }
 
-    /// Stops the process: connections stay open, and nobody answers.
+    /// Stops the process with SIGSTOP: connections stay open, and nobody answers.
     pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
@@ -229,7 +229,7 @@ impl Drop for Server {
         if let Some(mut stdin) = self.guard.stdin.take() {
             let _ = stdin.write_all(b"end\n");
         }
-        // The guard ends after the server, so that the next server finds its port free.
+        // The shell ends after the server, so that the next server finds its port free.
         let _ = self.guard.wait();
     }
 }

@@ -1,5 +1,4 @@
-//! What a daemon knows about the one before it: over a stop and over `kill -9` nothing is lost, and nothing
-//! runs twice.
+//! Restarts of the daemon: after a stop and after `kill -9`, no update is lost, and none runs twice.
 
 mod orphans;
 

@@ -1,4 +1,4 @@
-//! Secrets of stores: where they come from and where they must not go.
+//! Secrets of stores: their sources, and the places that they must not reach.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

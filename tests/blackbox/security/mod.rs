@@ -1,4 +1,5 @@
-//! What a hostile action can do to the daemon and to other actions, and who can learn the daemon's secrets.
+//! Tests of what a hostile action can do to the daemon and to other actions, and of who can learn the
+//! daemon's secrets.
 
 mod attack;
 mod capabilities;

@@ -1,4 +1,4 @@
-//! Which events are updates of a tree, and which changes each update has.
+//! Tests of which events are updates of a tree, and which changes each update has.
 
 use std::fs;
 

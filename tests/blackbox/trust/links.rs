@@ -1,4 +1,4 @@
-//! Which symbolic links the daemon follows, and which directories it checks on the way.
+//! Tests of which symbolic links the daemon follows, and which directories it checks on the way.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};

@@ -1,4 +1,4 @@
-//! Which changes the loader sees, how soon, and how often.
+//! Tests of which changes the loader sees, how soon, and how often.
 
 use std::fs;
 use std::os::unix::fs::symlink;

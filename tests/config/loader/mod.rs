@@ -1,4 +1,4 @@
-//! How the loader follows a directory.
+//! Tests of how the loader follows a directory.
 
 mod changes;
 mod trouble;
@@ -12,7 +12,7 @@ use twitcher::config::files::{FileChange, Loader, start_with};
 use twitcher::model::{StoreName, StoreNames};
 use twitcher::trust::Trust;
 
-use super::{DEADLINE, TWITCHER, settle};
+use super::{DEADLINE, TWITCHER, set_umask};
 
 /// A loader on a directory of its own, and what it says.
 struct Follower {
@@ -33,7 +33,7 @@ impl Follower {
     }
 
     fn trusting(trust: Trust, files: &[(&str, &str)]) -> Self {
-        settle();
+        set_umask();
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("twitcher");
         fs::create_dir(&root).unwrap();

@@ -1,4 +1,4 @@
-//! What the loader does about files and directories that cannot be read or trusted.
+//! Files and directories that the loader cannot read or does not trust.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
@@ -15,7 +15,7 @@ use twitcher::trust::Trust;
 use twitcher::trust::root::Root;
 
 use super::{Follower, stores};
-use crate::{DEADLINE, TWITCHER, settle, watch};
+use crate::{DEADLINE, TWITCHER, set_umask, watch};
 
 #[test]
 fn a_missing_directory_is_an_error_at_once() {
@@ -116,7 +116,7 @@ fn a_file_swapped_between_check_and_read_is_never_read() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
-    settle();
+    set_umask();
     let directory = tempfile::tempdir().unwrap();
     let (root, outside) = (directory.path().join("configs"), directory.path().join("outside"));
     let write = |path: &Path, text: &str| {
