@@ -363,7 +363,7 @@ fn discarded_output_is_neither_logged_nor_kept() {
 fn output_goes_to_a_file_without_passing_through_the_daemon() {
     require_root();
     let sandbox = sandbox();
-    // Nobody can neither create nor open a file there. The daemon does it.
+    // The user nobody can neither create nor open a file there, but the daemon can.
     let logs = sandbox.root().join("logs");
     fs::create_dir(&logs).expect("create a directory");
     fs::set_permissions(&logs, Permissions::from_mode(0o700)).expect("close it");
