@@ -98,8 +98,8 @@ fn the_json_has_the_documented_fields() {
         std::fs::remove_file(entry.path()).expect("remove a config");
     }
     let reloading = ask(connect(&socket), "POST", "/v1/reload").json();
-    assert_documented("What came of an order", &[done]);
-    assert_documented("What came of an order", &[reloading]);
+    assert_documented("The reply to an order", &[done]);
+    assert_documented("The reply to an order", &[reloading]);
     assert_documented("An error", &[ask(connect(&socket), "GET", "/v1/watches?watch=none").json()]);
 }
 
