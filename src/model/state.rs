@@ -33,7 +33,7 @@ impl Content {
     }
 
     /// The size in the content's own parts: bytes of data, children, or nodes below the root of a tree.
-    pub fn amount(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         match self {
             Content::Data(data) => data.len() as u64,
             Content::Children(names) => names.len() as u64,
@@ -62,14 +62,14 @@ mod tests {
     fn each_kind_of_content_has_its_own_size() {
         let names = |names: &[&str]| Content::Children(names.iter().map(|name| name.to_string()).collect());
         let tree = |nodes: &[(&str, i64)]| Content::Tree(Tree::sample(nodes));
-        for (content, bytes, amount) in [
+        for (content, bytes, size) in [
             (Content::Data(b"abc".as_slice().into()), 3, 3),
             (names(&[]), 0, 0),
             (names(&["a", "\u{fc}b"]), 6, 2),
             (tree(&[("/t", 12)]), 2, 0),
             (tree(&[("/t", 12), ("/t/a", 3), ("/t/a/b", 456)]), 6, 2),
         ] {
-            assert_eq!((content.bytes(), content.amount()), (bytes, amount), "{content:?}");
+            assert_eq!((content.bytes(), content.size()), (bytes, size), "{content:?}");
         }
     }
 }

@@ -121,7 +121,7 @@ impl Watch {
             WatchCommand::Trigger { .. } => {
                 self.stopped = false;
                 self.forced = self.held().map(|held| held.version);
-                self.interrupted = Some(Event::Trigger);
+                self.due_event = Some(Event::Trigger);
             }
             WatchCommand::Pause => self.paused = true,
             WatchCommand::Resume => {
