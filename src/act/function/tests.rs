@@ -21,7 +21,7 @@ fn facts() -> Facts {
 
 fn load(source: &str, modules: &[(&str, &str)]) -> Vec<Registration> {
     match Interpreter::new().evaluate(&request(source, modules)) {
-        Reply::Loaded { watches, .. } => watches,
+        Reply::Loaded { watches } => watches,
         other => panic!("{source}: {other:?}"),
     }
 }
