@@ -28,7 +28,8 @@ pub const MAX_SETTLE_TIME: Duration = Duration::from_millis(500);
 /// the new one exists.
 const REMOVAL_DELAY: Duration = Duration::from_millis(100);
 
-/// Subdirectories can appear before their parent is watched. Then the scan is repeated, up to this many times.
+/// Subdirectories can appear before their parent is watched. Then the scan is repeated, up to this many
+/// times.
 const MAX_SCAN_ROUNDS: usize = 8;
 
 /// What the loader knows of the config directory.
@@ -276,8 +277,8 @@ impl Catalog {
         again
     }
 
-    /// Records the stamp. Returns whether the file may be read now: the stamp settled, or the file has changed
-    /// for too long.
+    /// Records the stamp. Returns whether the file may be read now: the stamp settled, or the file has
+    /// changed for too long.
     fn settled(&mut self, name: &str, stamp: Option<Stamp>) -> bool {
         let now = Instant::now();
         let entry =

@@ -8,8 +8,8 @@ use crate::model::{
 use crate::text::StableHash;
 
 impl WatchSpec {
-    /// Returns the hash of the definition. The hash must not depend on the release. A later daemon compares it
-    /// with the hash in the ledger; if they differ, a watch with `run_on_load: CHANGED` runs.
+    /// Returns the hash of the definition. The hash must not depend on the release. A later daemon compares
+    /// it with the hash in the ledger; if they differ, a watch with `run_on_load: CHANGED` runs.
     ///
     /// The supplementary groups of the action's user count, the URL of the store does not.
     pub fn definition_hash(&self) -> u64 {

@@ -1,8 +1,8 @@
 //! The daemon's side of script evaluation, which happens in a confined child with a time limit.
 //!
-//! A script can harm only the child. If the child dies or is late, only the present file has an error, and the
-//! next file gets a new child. The replies of the child are not trusted, because the daemon starts actions as
-//! root from them.
+//! A script can harm only the child. If the child dies or is late, only the present file has an error, and
+//! the next file gets a new child. The replies of the child are not trusted, because the daemon starts
+//! actions as root from them.
 
 use std::collections::HashSet;
 use std::fs::File;

@@ -89,8 +89,8 @@ impl Functions {
         format!("{}({})", self.reference(function.fn_name(), open), captured.join(","))
     }
 
-    /// Returns a text that differs between different values. The interpreter's Debug form does not: for a value
-    /// of a foreign type, it is only the name of the type.
+    /// Returns a text that differs between different values. The interpreter's Debug form does not: for a
+    /// value of a foreign type, it is only the name of the type.
     fn value(&self, value: &Dynamic, open: &mut Vec<String>) -> String {
         let value = value.flatten_clone();
         if let Some(array) = value.read_lock::<rhai::Array>() {
@@ -132,8 +132,8 @@ impl Functions {
         format!("{:?} {}", code.params, self.canonical(&format!("{:?}", code.body), open))
     }
 
-    /// Returns the Debug form of code without positions, and with the code of closures in place of their names.
-    /// String and character literals stay as they are, even if they look like a position.
+    /// Returns the Debug form of code without positions, and with the code of closures in place of their
+    /// names. String and character literals stay as they are, even if they look like a position.
     fn canonical(&self, debug: &str, open: &mut Vec<String>) -> String {
         let constants = inlined_constants();
         let mut out = String::with_capacity(debug.len());

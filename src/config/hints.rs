@@ -1,8 +1,8 @@
 //! Hints from inotify that something may have changed in the config directory.
 //!
-//! Inotify loses events, misses changes in directories that it does not watch yet, and cannot follow symlinks.
-//! So a hint only means "scan now". The scan finds the changes, and also comes from time to time without a
-//! hint.
+//! Inotify loses events, misses changes in directories that it does not watch yet, and cannot follow
+//! symlinks. So a hint only means "scan now". The scan finds the changes, and also comes from time to time
+//! without a hint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,8 +29,8 @@ pub struct Hints {
     watched: BTreeMap<PathBuf, DirectoryId>,
     /// The directories in which every event counts. In the root's parent, only events on the root count.
     inside: Arc<Mutex<BTreeSet<PathBuf>>>,
-    /// The paths that were removed or renamed since the last scan, and so lost their inotify watch. Device and
-    /// inode do not show this, because a new directory may get those of the old one.
+    /// The paths that were removed or renamed since the last scan, and so lost their inotify watch. Device
+    /// and inode do not show this, because a new directory may get those of the old one.
     lost: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 

@@ -8,15 +8,16 @@
 //!                   the daemon ── diff
 //! ```
 //!
-//! * [`files`] owns the thread that follows the config directory. [`hints`] wake it: inotify events, which say
-//!   that something may have changed. [`catalog`] [`scan`]s the directory, compares the result with the last
-//!   one, and reports [`file_change::FileChange`]s. [`crate::trust`] opens the files that the daemon may trust.
+//! * [`files`] owns the thread that follows the config directory. [`hints`] wake it: inotify events, which
+//!   say that something may have changed. [`catalog`] [`scan`]s the directory, compares the result with the
+//!   last one, and reports [`file_change::FileChange`]s. [`crate::trust`] opens the files that the daemon may
+//!   trust.
 //! * [`load`] makes watches of a file's text. [`evaluate`] sends the text to the child as a [`request`], and
 //!   [`resolve`] asks the system for users and groups.
 //! * In the child, [`script`] interprets the text. Only this module interprets text. [`registrar`] checks the
 //!   calls of `RegisterWatch` and collects the [`registration`]s. [`exec`] checks the argument of `Exec`.
-//!   [`modules`] answers imports, and [`facts`] answers questions about the host. [`fingerprint`] says whether
-//!   a function changed, and [`message`] renders errors.
+//!   [`modules`] answers imports, and [`facts`] answers questions about the host. [`fingerprint`] says
+//!   whether a function changed, and [`message`] renders errors.
 //! * The daemon compares the watches with the present ones by [`diff`]. [`definition`] hashes them for the
 //!   ledger.
 //!

@@ -62,8 +62,9 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Returns the watch as the daemon runs it. `stores` are the existing stores (`None`: unknown, so any name
-    /// passes), `file` is the path below the config directory, and `program` has the functions of actions.
+    /// Returns the watch as the daemon runs it. `stores` are the existing stores (`None`: unknown, so any
+    /// name passes), `file` is the path below the config directory, and `program` has the functions of
+    /// actions.
     pub fn resolve(
         &mut self,
         watch: &Registration,

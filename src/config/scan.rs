@@ -15,8 +15,8 @@ use crate::trust::root::{Listing, OpenError, OpenedFile, Root};
 /// The largest file. A config of 10,000 lines has half a megabyte.
 const MAX_SOURCE_BYTES: u64 = 4 << 20;
 
-/// The metadata that show whether a file changed. The change time (ctime) cannot be set, so an edit shows even
-/// if it keeps the size and restores the modification time.
+/// The metadata that show whether a file changed. The change time (ctime) cannot be set, so an edit shows
+/// even if it keeps the size and restores the modification time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     device: dev_t,

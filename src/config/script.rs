@@ -79,8 +79,8 @@ impl Interpreter {
         }
     }
 
-    /// Returns the function of registration `index`, from 0. There is no deadline, because the watch may have a
-    /// `timeout`.
+    /// Returns the function of registration `index`, from 0. There is no deadline, because the watch may have
+    /// a `timeout`.
     pub fn function(&self, request: &Request, index: usize) -> Result<CapturedFunction, String> {
         self.deadline.set(None);
         self.run(request, Some(index)).map_err(|error| self.render(&error, request))?;

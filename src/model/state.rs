@@ -1,4 +1,4 @@
-//! The state of a subject, as a store reports it.
+//! The state of a subject that a store reports.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// The facet that has this kind of content.
+    /// Returns the facet that has this kind of content.
     pub fn facet(&self) -> Facet {
         match self {
             Content::Data(_) => Facet::Data,
@@ -22,8 +22,8 @@ impl Content {
         }
     }
 
-    /// The size in bytes: of the data, of the list of children as an action reads it, or of the data of all
-    /// nodes.
+    /// Returns the size in bytes of the data, of the list of children that an action reads (one line each),
+    /// or of the data of all nodes.
     pub fn bytes(&self) -> u64 {
         match self {
             Content::Data(data) => data.len() as u64,
@@ -32,7 +32,8 @@ impl Content {
         }
     }
 
-    /// The size in the content's own parts: bytes of data, children, or nodes below the root of a tree.
+    /// Returns the size in the content's own parts: bytes of data, children, or nodes below the root of a
+    /// tree.
     pub fn size(&self) -> u64 {
         match self {
             Content::Data(data) => data.len() as u64,

@@ -26,8 +26,8 @@ pub struct Held {
 }
 
 impl Guard {
-    /// Returns what is suspicious about `content`, if anything. `applied_size` is the size of the content that
-    /// the action last succeeded with.
+    /// Returns what is suspicious about `content`, if anything. `applied_size` is the size of the content
+    /// that the action last succeeded with.
     pub(super) fn hold_reason(&self, content: &Content, applied_size: Option<u64>) -> Option<HoldReason> {
         let Self { max_data, not_empty, max_shrink } = *self;
         if let Some(limit) = max_data
