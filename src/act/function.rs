@@ -1,4 +1,4 @@
-//! One run of a function action: the request to `twitcher act`, and what happens in that process.
+//! One run of a function action: the request to `twitcher act`, and the call of the function there.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use crate::model::{Change, NodeEvent, NodePath, NodeState, Program};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActEvent {
     pub znode: String,
-    /// The word for [`Event`](crate::watch::Event).
+    /// The word of an [`Event`](crate::watch::Event).
     pub event: String,
-    /// The number that `TWITCHER_VERSION` has.
+    /// The number in `TWITCHER_VERSION`.
     pub version: i64,
     /// The watch's description.
     pub watch: String,
@@ -47,7 +47,7 @@ pub enum DecodeError {
     Cut,
 }
 
-/// The request without the bytes of nodes. They follow the header as they are, because JSON would be four
+/// The request without the data of nodes, which follow the header as they are. As JSON, they would be four
 /// times as long.
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -72,12 +72,12 @@ enum PayloadHeader {
 struct ChangeHeader {
     path: NodePath,
     event: NodeEvent,
-    /// The node's version, and how many of the bytes are its data.
+    /// The node's version, and the size of its data.
     now: Option<(i64, usize)>,
 }
 
 impl ActRequest {
-    /// Returns a line of JSON, followed by the data of the node, or of the nodes of a tree in their order.
+    /// Returns a line of JSON, followed by the data of the node, or of the changed nodes in their order.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes: Vec<&[u8]> = Vec::new();
         let payload = match &self.event.payload {
@@ -135,7 +135,7 @@ impl ChangeHeader {
         Self { path: path.clone(), event: *event, now }
     }
 
-    /// Returns the change with its data, which is taken from the front of `bytes`.
+    /// Returns the change with its data, which this takes from the front of `bytes`.
     fn complete(self, bytes: &mut &[u8]) -> Result<Change, DecodeError> {
         let now = match self.now {
             Some((version, size)) => {
@@ -187,7 +187,7 @@ fn put_data(map: &mut Map, data: &[u8]) {
     map.insert("data".into(), Dynamic::from_blob(data.to_vec()));
 }
 
-/// Runs the function and returns its exit code. An error is the message for stderr, and the exit code is 1.
+/// Runs the function and returns its exit code. An error is the message for stderr; then the exit code is 1.
 pub fn act(request: ActRequest) -> Result<u8, String> {
     let program = &request.program;
     let script = Request {
@@ -206,7 +206,7 @@ pub fn act(request: ActRequest) -> Result<u8, String> {
     rhai_fs::FilesystemPackage::new().register_into_engine(&mut engine);
     rhai_process::ProcessPackage::new(rhai_process::Config::default()).register_into_engine(&mut engine);
     register_constants(&mut engine);
-    // Ours come last, so that they replace a package's function of the same name.
+    // Twitcher's functions come last, so that they replace those of a package with the same name.
     library::register(&mut engine);
     facts::register(&mut engine, facts::hostname, |name| Ok(facts::variable(name)));
     let context = NativeCallContext::new_with_all_fields(

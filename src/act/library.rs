@@ -1,4 +1,4 @@
-//! The functions that only function actions have: files, processes, JSON and the log.
+//! The functions for function actions: files, processes, JSON and the log.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::stat::{Mode, umask};
-use rhai::{Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map, Position};
+use rhai::{Blob, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
 
 use crate::config::exec::exec;
 
 type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 
-/// Adds the functions to `engine`. They can do whatever the user of this process may do.
+/// Adds the functions to `engine`. They can do everything that the user of this process may do.
 pub fn register(engine: &mut Engine) {
     engine.register_fn("read_file", |path: &str| read_file(path));
     engine.register_fn("write_file", |path: &str, text: &str| write_file(path, text.as_bytes()));
@@ -30,17 +30,13 @@ pub fn register(engine: &mut Engine) {
     });
 }
 
-/// Writes a line. Errors are ignored, because a function should not fail when the daemon no longer reads.
+/// Writes a line. Ignores errors, because a function should not fail when the daemon no longer reads.
 fn say(out: &mut impl Write, text: &str) {
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
-fn fail(message: String) -> Box<EvalAltResult> {
-    Box::new(EvalAltResult::ErrorRuntime(message.into(), Position::NONE))
-}
-
 fn read_file(path: &str) -> Result<String> {
-    let bytes = fs::read(path).map_err(|error| fail(format!("cannot read {path}: {error}")))?;
+    let bytes = fs::read(path).map_err(|error| format!("cannot read {path}: {error}"))?;
     Ok(match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
@@ -48,13 +44,13 @@ fn read_file(path: &str) -> Result<String> {
 }
 
 fn write_file(path: &str, content: &[u8]) -> Result<()> {
-    replace(Path::new(path), content).map_err(|error| fail(format!("cannot write {path}: {error}")))
+    replace(Path::new(path), content).map_err(|error| format!("cannot write {path}: {error}").into())
 }
 
-/// Replaces the content of `path`. A reader sees the old content or the new, also after a crash.
+/// Replaces the content of `path`. A reader sees the old or the new content, even after a crash.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let existing = match fs::metadata(path) {
-        // A device or a pipe is written to, and not replaced.
+        // A device or a pipe is not replaced.
         Ok(metadata) if !metadata.is_file() => {
             return File::options().write(true).open(path)?.write_all(content);
         }
@@ -72,7 +68,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     let mode = match &existing {
         Some(metadata) => {
-            // Only root can give the file away. For other users, it becomes their own.
+            // Only root can give the file away. If another user replaces it, that user owns it.
             let _ = chown(file.path(), Some(metadata.uid()), Some(metadata.gid()));
             metadata.mode() & 0o7777
         }
@@ -84,7 +80,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Returns the umask. The kernel only returns it when another is set; nothing else in this process makes
+/// Returns the umask. The kernel only returns it when it sets another one; nothing else in this process makes
 /// files meanwhile.
 fn current_umask() -> Mode {
     let mask = umask(Mode::from_bits_truncate(0o022));
@@ -94,12 +90,12 @@ fn current_umask() -> Mode {
 
 /// Runs a command to its end. The command reads the action's stdin, which is the node's content.
 fn run(command: Dynamic) -> Result<Map> {
-    let words = exec(&command).map_err(|error| fail(error.replacen("Exec", "run", 1)))?;
+    let words = exec(&command).map_err(|error| error.replacen("Exec", "run", 1))?;
     let output = Command::new(&words[0])
         .args(&words[1..])
         .stdin(Stdio::inherit())
         .output()
-        .map_err(|error| fail(format!("cannot run {}: {error}", words[0])))?;
+        .map_err(|error| format!("cannot run {}: {error}", words[0]))?;
     // Shells report a signal in this way.
     let code = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0));
     let text = |bytes: &[u8]| Dynamic::from(String::from_utf8_lossy(bytes).into_owned());
@@ -112,7 +108,7 @@ fn run(command: Dynamic) -> Result<Map> {
 
 fn parse_json(text: &str) -> Result<Dynamic> {
     let value: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| fail(format!("parse_json: {error}")))?;
+        serde_json::from_str(text).map_err(|error| format!("parse_json: {error}"))?;
     rhai::serde::to_dynamic(value)
 }
 

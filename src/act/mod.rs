@@ -1,4 +1,4 @@
-//! Function actions: what runs in the process of one.
+//! The process of a function action, `twitcher act`.
 
 pub mod function;
 pub mod library;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::evaluate::Evaluator;
 use super::facts::hostname;
 use super::file_change::FileChange;
-use super::hints::Hints;
+use super::hints::{Followed, Hints};
 use super::load::{LoadError, Loaded, Source, Watches, load};
 use super::request::ModuleSource;
 use super::resolve::Accounts;
@@ -21,29 +21,30 @@ use crate::trust::root::Root;
 /// later write within the same tick of the file system's clock (4 ms at 250 Hz) cannot go unnoticed.
 const SETTLE_TIME: Duration = Duration::from_millis(50);
 
-/// A file that changes all the time is read as it is after this time.
+/// A file that keeps changing is read after this time.
 pub const MAX_SETTLE_TIME: Duration = Duration::from_millis(500);
 
 /// A file counts as removed when two scans this far apart miss it. Some editors move the old file away before
 /// the new one exists.
 const REMOVAL_DELAY: Duration = Duration::from_millis(100);
 
-/// A new directory may get further ones before it is watched, so the scan is repeated at most this often.
+/// Subdirectories can appear before their parent is watched. Then the scan is repeated, up to this many
+/// times.
 const MAX_SCAN_ROUNDS: usize = 8;
 
-/// The state of the loader. Its thread owns it.
+/// What the loader knows of the config directory.
 pub struct Catalog {
     root: PathBuf,
     trust: Trust,
     stores: StoreNames,
     evaluator: Evaluator,
     hints: Hints,
-    hints_failed: bool,
+    polls: bool,
     sink: Box<dyn Fn(FileChange) + Send>,
     files: BTreeMap<String, Tracked>,
     modules: BTreeMap<String, TrackedModule>,
     unsettled: BTreeMap<String, Unsettled>,
-    /// What the last scan found inaccessible, with the reported errors.
+    /// The paths that the last scan found inaccessible, with the reported errors.
     inaccessible: BTreeMap<String, String>,
     warnings: BTreeSet<String>,
     /// The host's name at the last scan.
@@ -68,7 +69,7 @@ struct Tracked {
 }
 
 impl Tracked {
-    /// Whether the file may load later although it stays the same: a user was unknown, or time ran out.
+    /// Whether the last error was temporary, such as an unknown user or a timeout.
     fn may_recover(&self) -> bool {
         self.error.as_ref().is_some_and(|error| error.transient)
     }
@@ -113,7 +114,7 @@ impl Catalog {
             stores,
             evaluator,
             hints,
-            hints_failed: false,
+            polls: false,
             sink,
             files: BTreeMap::new(),
             modules: BTreeMap::new(),
@@ -125,18 +126,19 @@ impl Catalog {
         }
     }
 
-    /// Reports why there are no hints.
-    pub fn hints_failed(&mut self, reason: String) {
-        self.hints_failed = true;
-        self.emit(FileChange::Degraded(reason));
+    /// Reports that hints fail, so that the directory must be polled.
+    pub fn report_polling(&mut self, error: &notify::Error) {
+        self.polls = true;
+        self.emit(FileChange::Degraded(format!("cannot follow changes, so polling: {error}")));
     }
 
-    pub fn has_hints(&self) -> bool {
-        !self.hints_failed
+    /// Whether the directory must be polled, because hints fail.
+    pub fn polls(&self) -> bool {
+        self.polls
     }
 
-    /// Scans the directory and gives the changes to the sink. Returns when to scan again, if something has to
-    /// be seen twice. A `full` pass tries again what failed for reasons outside the files.
+    /// Scans the directory and gives the changes to the sink. Returns the delay until the next scan, if a
+    /// change must be confirmed by a second scan. A `full` pass also retries files with temporary errors.
     pub fn pass(&mut self, full: bool) -> Option<Duration> {
         let (root, tree) = self.scan();
         self.report_inaccessible(&tree);
@@ -161,18 +163,12 @@ impl Catalog {
         for _ in 0..MAX_SCAN_ROUNDS {
             let (root, tree) = scan(&self.root, self.trust);
             match self.hints.follow(&tree) {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.hints_failed &= tree.directories.is_empty();
-                    return (root, tree);
-                }
-                Err(error) => {
-                    if !self.hints_failed {
-                        self.hints_failed(format!("cannot follow changes, so polling: {error}"));
-                    }
-                    return (root, tree);
-                }
+                Ok(Followed::New) => continue,
+                Ok(Followed::Same) => self.polls &= tree.directories.is_empty(),
+                Err(error) if !self.polls => self.report_polling(&error),
+                Err(_) => {}
             }
+            return (root, tree);
         }
         scan(&self.root, self.trust)
     }
@@ -181,7 +177,7 @@ impl Catalog {
         let changed_modules = self.refresh_modules(root, full);
         self.check_hostname();
         let mut accounts = Accounts::default();
-        // Files that took all their time before come last, so that the others need not wait for them.
+        // Files that failed for a temporary reason come last, because such a reason can be a timeout.
         let (slow, quick): (Vec<_>, Vec<_>) =
             tree.files.iter().partition(|(name, _)| self.files.get(*name).is_some_and(Tracked::may_recover));
         for (name, found) in quick.into_iter().chain(slow) {
@@ -248,7 +244,7 @@ impl Catalog {
         changed
     }
 
-    /// Lets every file load again if the host has a new name, because any of them may have asked for it.
+    /// Lets every file load again if the host has a new name, because each file may have asked for the name.
     fn check_hostname(&mut self) {
         let hostname = hostname();
         if hostname != self.hostname {
@@ -281,7 +277,8 @@ impl Catalog {
         again
     }
 
-    /// Returns whether `name` has had this stamp for long enough.
+    /// Records the stamp. Returns whether the file may be read now: the stamp settled, or the file has
+    /// changed for too long.
     fn settled(&mut self, name: &str, stamp: Option<Stamp>) -> bool {
         let now = Instant::now();
         let entry =
@@ -297,7 +294,7 @@ impl Catalog {
         settled
     }
 
-    /// Reports that a file is not trusted, unless this lasts only as long as writing a file.
+    /// Reports that a file is not trusted, if this persists.
     fn report_untrusted(&mut self, name: &str, found: &ScannedFile, reason: &str) {
         let message = format!("{}: {reason}", found.path.display());
         let Some(tracked) = self.files.get_mut(name) else { return };
@@ -305,7 +302,7 @@ impl Catalog {
         if tracked.error.as_ref().is_some_and(|error| error.message == message) {
             self.unsettled.remove(name);
         } else if self.settled(name, None) {
-            self.loaded(name, None, Err(LoadError { message, transient: true }));
+            self.report_load(name, None, Err(LoadError { message, transient: true }));
         }
     }
 
@@ -330,34 +327,32 @@ impl Catalog {
                     tracked.stamp = Some(seen);
                 }
                 let error = LoadError { message: format!("{path}: {reason}"), transient: true };
-                return self.loaded(name, None, Err(error));
+                return self.report_load(name, None, Err(error));
             }
         };
         let Some(tracked) = self.files.get_mut(name) else { return };
         tracked.stamp = Some(stamp);
-        // The file was touched, but its text is the one that was tried last. If it could not be read, no text
-        // was tried.
-        let heals = tracked.may_recover();
-        if tracked.text.as_ref() == Some(&text) && !forced && !heals {
+        // Skip a file whose text was already tried, unless the last attempt failed temporarily.
+        if tracked.text.as_ref() == Some(&text) && !forced && !tracked.may_recover() {
             return;
         }
         tracked.text = Some(text.clone());
         let source = Source { path: found.path.clone(), name: name.into(), text };
         let modules = &mut self.modules;
-        let mut read = |module: &str| {
+        let mut module_source = |module: &str| {
             let tracked =
                 modules.entry(module.to_owned()).or_insert_with(|| TrackedModule::read(root, module));
             tracked.source.clone()
         };
         let Loaded { result, modules } =
-            load(source, &mut self.evaluator, accounts, Some(&self.stores), &mut read);
+            load(source, &mut self.evaluator, accounts, Some(&self.stores), &mut module_source);
         if let Some(tracked) = self.files.get_mut(name) {
             tracked.modules = modules.into_keys().collect();
         }
-        self.loaded(name, warning, result);
+        self.report_load(name, warning, result);
     }
 
-    fn loaded(&mut self, name: &str, warning: Option<String>, result: Result<Watches, LoadError>) {
+    fn report_load(&mut self, name: &str, warning: Option<String>, result: Result<Watches, LoadError>) {
         let tracked = self.files.entry(name.to_owned()).or_default();
         let file = name.to_owned();
         match result {
@@ -382,7 +377,7 @@ impl Catalog {
     }
 }
 
-/// Returns the path below the config directory, with a slash at its end, as operators see it among the files.
+/// Returns the path below the config directory, with a slash at its end, as operators see it.
 fn display_path(root: &Path, path: &Path) -> String {
     let below = path.strip_prefix(root).unwrap_or(path).to_string_lossy();
     if below.is_empty() { "./".to_owned() } else { format!("{below}/") }

@@ -1,5 +1,5 @@
-//! The hash of a watch's definition, by which a new daemon knows whether the definition changed while none
-//! ran.
+//! The hash of a watch's definition. A new daemon uses it to see whether the definition changed while no
+//! daemon ran.
 
 use super::vocabulary::Value;
 use crate::model::{
@@ -8,8 +8,10 @@ use crate::model::{
 use crate::text::StableHash;
 
 impl WatchSpec {
-    /// Returns the hash of the definition. It is the same in every daemon and every release, because the
-    /// ledger keeps it and a watch with `run_on_load: CHANGED` runs when it changes.
+    /// Returns the hash of the definition. The hash must not depend on the release. A later daemon compares
+    /// it with the hash in the ledger; if they differ, a watch with `run_on_load: CHANGED` runs.
+    ///
+    /// The supplementary groups of the action's user count, the URL of the store does not.
     pub fn definition_hash(&self) -> u64 {
         let mut hash = StableHash::default();
         hash.add(&canonical(self));
@@ -17,11 +19,12 @@ impl WatchSpec {
     }
 }
 
-/// Returns the text that is hashed. Its names and their order are those of release 2.0.0, whatever the code
-/// calls them today. A key that is new since then must be appended, and only if its value is not the default,
-/// so that the text of other definitions stays the same.
+/// Returns the text that is hashed. Its names and their order are those of release 2.0.0 (`Surroundings` is
+/// [`ExecContext`]). Append a later key after the last brace, such as `... }}, key: value`, and only if its
+/// value is not the default, so that the text of other definitions stays the same. The standard library may
+/// change its Debug form of strings and times; a test would notice.
 fn canonical(spec: &WatchSpec) -> String {
-    // These are destructured, so that a new field cannot be forgotten.
+    // Destructured, so that a new field cannot be forgotten.
     let WatchSpec { id: _, store, subject, action, pipe_stdin, identity, policy, exec_context } = spec;
     let Subject { path, facet } = subject;
     let Identity { user, home, shell, uid, gid, change } = &**identity;
@@ -78,12 +81,12 @@ fn canonical(spec: &WatchSpec) -> String {
     )
 }
 
-/// `Some(text)` or `None`.
+/// Formats as `Some(text)` or `None`.
 fn option(text: Option<String>) -> String {
     text.map_or_else(|| "None".to_owned(), |text| format!("Some({text})"))
 }
 
-/// `Nofile` for `nofile`.
+/// Capitalises a name: `Nofile` for `nofile`.
 fn title_case(name: &str) -> String {
     let (first, rest) = name.split_at(1);
     format!("{}{rest}", first.to_uppercase())
@@ -208,7 +211,7 @@ mod tests {
         ]
     }
 
-    // The numbers are those that release 2.0.0 wrote into its ledgers.
+    // Release 2.0.0 wrote these numbers into its ledgers.
     #[test]
     fn the_hash_of_a_definition_never_changes() {
         for (spec, expected) in definitions() {

@@ -1,4 +1,4 @@
-//! The changes of a reload.
+//! The changes that a reload of a file makes to its watches.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ pub enum WatchChange {
     Remove(WatchKey),
 }
 
-/// Returns the changes from `current`, all watches of one file, to `wanted`, what the file registers now.
-/// Unchanged watches have none. Removals come first, then the other changes in the file's order.
+/// Returns the changes from `current`, the watches that one file registered, to `wanted`, those that it
+/// registers now. Removals come first, then the other changes in the file's order.
 pub fn diff<'a>(
     current: impl IntoIterator<Item = &'a WatchSpec>,
     wanted: Vec<WatchSpec>,

@@ -1,8 +1,8 @@
-//! The daemon's side of script evaluation: a child that evaluates, is timed and is replaced.
+//! The daemon's side of script evaluation, which happens in a confined child with a time limit.
 //!
-//! Whatever a script does, it does it only to the child. If the child dies or is late, only the file that it
-//! was busy with has an error, and the next file gets a new child. The child runs what others wrote, so its
-//! replies are not trusted either: the daemon computes with them, and starts actions as root from them.
+//! A script can harm only the child. If the child dies or is late, only the present file has an error, and
+//! the next file gets a new child. The replies of the child are not trusted, because the daemon starts
+//! actions as root from them.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -27,14 +27,14 @@ use crate::sys;
 /// The time for one file with its modules, from the contract.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// The number of files after which a child is replaced, so that what files leave behind in it does not add
-/// up. A start costs a few milliseconds, so a larger number would gain nothing.
+/// The number of files after which a child is replaced, because files may leave memory behind in it. A start
+/// costs a few milliseconds, so a larger number would gain nothing.
 const MAX_FILES_PER_CHILD: usize = 256;
 
 /// The evaluation time after which a child is replaced, well below its CPU limit.
 pub const MAX_CHILD_BUSY: Duration = Duration::from_secs(20);
 
-/// The replies for 10,000 ordinary watches were measured as 3 MB, so those for the largest file have 30 MB.
+/// The reply for 10,000 ordinary watches had 3 MB when it was measured, so the largest file has 30 MB.
 const MAX_REPLY_BYTES: usize = 128 << 20;
 
 /// The largest number of modules of one file. Each costs an evaluation.
@@ -48,10 +48,8 @@ const MAX_VARIABLES: usize = 64;
 pub enum Evaluation {
     Loaded {
         watches: Vec<Registration>,
-        warnings: Vec<String>,
     },
-    /// A transient error may not occur again with the same content: time ran out, or no process could be
-    /// started.
+    /// A transient error, such as a timeout, may not occur again with the same content.
     Failed {
         message: String,
         transient: bool,
@@ -65,7 +63,7 @@ pub struct Evaluator {
 }
 
 struct EvaluatorChild {
-    /// `None` in tests, where somebody else replies.
+    /// `None` after [`Evaluator::with_replies`].
     child: Option<Child>,
     requests: File,
     replies: File,
@@ -73,7 +71,7 @@ struct EvaluatorChild {
     busy: Duration,
 }
 
-/// Why there is no reply.
+/// The reason why there is no valid reply.
 enum EvalError {
     TimedOut,
     Died,
@@ -89,28 +87,27 @@ impl From<io::Error> for EvalError {
 }
 
 impl Evaluator {
-    /// Runs `program evaluate` as the child. The daemon gives `/proc/self/exe`, which also works after an
-    /// upgrade replaced the file, and if the child cannot enter the directories of its path.
+    /// Runs `program evaluate` as the child. The daemon passes `/proc/self/exe`, which works even after an
+    /// upgrade replaced the file, and if the child may not enter its directory.
     pub fn new(program: PathBuf) -> Self {
         Self { program, child: None }
     }
 
-    /// Makes an evaluator whose child has sent its replies already, one with each `read`. The fuzzer uses it
-    /// for replies that no interpreter gives. Another child cannot be started.
+    /// Makes an evaluator without a child. Each `read` of `replies` returns one reply. The fuzzer uses it for
+    /// replies that no interpreter sends.
     pub fn with_replies(replies: File) -> io::Result<Self> {
         let requests = File::options().write(true).open("/dev/null")?;
         let process = EvaluatorChild { child: None, requests, replies, files: 0, busy: Duration::ZERO };
         Ok(Self { program: PathBuf::new(), child: Some(process) })
     }
 
-    /// Ends the child, if there is one. The next change may never come, so it need not wait for it.
+    /// Ends the child, if there is one, because the next change may never come.
     pub fn stop_child(&mut self) {
         self.child = None;
     }
 
-    /// Evaluates one file. Adds to `request` the modules that the file imports, as `read` returns them, and
-    /// the variables that it reads. Afterwards the request has everything that was used, also modules that
-    /// are missing.
+    /// Evaluates one file. Adds to `request` the modules that the file imports, as `read` returns them, also
+    /// if they are missing, and the variables that the file reads.
     pub fn evaluate(
         &mut self,
         request: &mut Request,
@@ -121,13 +118,13 @@ impl Evaluator {
         let outcome = loop {
             let reused = self.child.is_some();
             match self.ask(request, deadline) {
-                // It may have died while it was idle, which is not the fault of this file.
+                // The child may have died while it was idle, which is not the fault of this file.
                 Err(EvalError::Died) if reused => self.child = None,
-                Ok(Reply::Loaded { watches, warnings }) => break Evaluation::Loaded { watches, warnings },
+                Ok(Reply::Loaded { watches }) => break Evaluation::Loaded { watches },
                 Ok(Reply::Failed { message }) => break Evaluation::Failed { message, transient: false },
                 Ok(Reply::TimedOut { message }) => break Evaluation::Failed { message, transient: true },
                 Ok(Reply::NeedsModule { path }) => {
-                    // The child is not trusted in what it asks for, and how often.
+                    // A child that is not trusted could ask for ever.
                     if request.modules.len() >= MAX_MODULES || request.modules.contains_key(&path) {
                         let message = format!("{}: more than {MAX_MODULES} modules", request.path);
                         break Evaluation::Failed { message, transient: false };
@@ -171,7 +168,7 @@ impl Evaluator {
         let reply = process.receive(deadline)?;
         let reply = serde_json::from_slice(&reply).map_err(|_| EvalError::Died)?;
         let impossible = match &reply {
-            Reply::Loaded { watches, .. } => first_impossible_key(watches),
+            Reply::Loaded { watches } => first_impossible_key(watches),
             // Other files of the config directory hold secrets.
             Reply::NeedsModule { path } => (!path.ends_with(EXTENSION)).then_some("import"),
             Reply::Failed { .. } | Reply::TimedOut { .. } | Reply::NeedsVariable { .. } => None,
@@ -180,7 +177,7 @@ impl Evaluator {
     }
 }
 
-/// Returns the key whose value no config can have given to one of its watches, if there is one.
+/// Returns the first key, if any, with a value that no config can give it.
 fn first_impossible_key(watches: &[Registration]) -> Option<&'static str> {
     let mut descriptions = HashSet::new();
     watches.iter().find_map(|watch| match descriptions.insert(watch.description.as_str()) {

@@ -1,10 +1,10 @@
-//! The check of `Exec(...)`.
+//! The check of the argument of `Exec(...)` in configs, and of `run(...)` in function actions.
 
 use rhai::Dynamic;
 
 use super::vocabulary::{no_nul, type_of};
 
-/// Checks the argument of `Exec`. Returns the program and its arguments.
+/// Returns the program and its arguments.
 pub fn exec(argument: &Dynamic) -> Result<Vec<String>, String> {
     if let Ok(command) = argument.as_immutable_string_ref() {
         return match command.trim().is_empty() {

@@ -1,22 +1,21 @@
 //! The facts that a config can ask for: the host's name, and variables of the daemon's environment.
 //!
-//! The interpreter has neither. It answers from the facts of the request. A variable that the request does
-//! not have fails with an error; the daemon adds it and sends the request again. So only variables that a
-//! config names leave the daemon.
+//! The interpreter knows only the facts of the request. To read another variable is an error; then the daemon
+//! adds the variable and sends the request again. So the child gets only variables that a config names.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Position};
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString};
 
 use crate::model::Facts;
 
-/// People use no longer names. Some names come from the evaluator, which is not trusted.
+/// A longer name is a mistake, or comes from a child that is not trusted.
 const MAX_NAME_BYTES: usize = 256;
 
 impl Facts {
-    /// The facts of this process, without variables.
+    /// Returns the facts of this process, without variables.
     pub fn of_this_host() -> Self {
         Self { hostname: hostname(), variables: BTreeMap::new() }
     }
@@ -39,15 +38,14 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// Whether `name` is a name for a variable, as in a shell.
+/// Whether `name` can name a variable, as in a shell.
 pub fn is_variable_name(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Adds `hostname()`, `env(name)` and `env(name, default)` to `engine`. `name` and `variable` return their
-/// results.
+/// Adds `hostname()`, `env(name)` and `env(name, default)` to `engine`. `name` returns the host's name.
 pub fn register(
     engine: &mut Engine,
     name: impl Fn() -> String + 'static,
@@ -58,7 +56,7 @@ pub fn register(
             true => variable(name),
             false => Err(format!("`env`: {name:?} is not a valid name of an environment variable")),
         };
-        value.map_err(|reason| Box::new(EvalAltResult::ErrorRuntime(reason.into(), Position::NONE)))
+        value.map_err(Box::<EvalAltResult>::from)
     };
     let or_default = look_up.clone();
     engine.register_fn("hostname", name);
@@ -86,7 +84,7 @@ impl FactProvider {
         *self.0.borrow_mut() = State { facts, missing: None };
     }
 
-    /// Returns the first variable that the script read and the request does not have.
+    /// Returns the first variable that the script read but the request does not have.
     pub fn missing(&self) -> Option<String> {
         self.0.borrow().missing.clone()
     }

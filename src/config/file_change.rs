@@ -1,19 +1,18 @@
-//! What the loader tells the daemon about config files.
+//! The reports of the loader to the daemon.
 
 use crate::model::WatchSpec;
 
-/// A file is named by its path below the config directory.
+/// A change of the config directory. `file` is a path below it. Each error and each warning is reported once,
+/// until it no longer applies.
 #[derive(Clone, Debug)]
 pub enum FileChange {
-    /// The file is loaded. `watches` are all of its watches, changed or not. A warning is given once, until
-    /// it no longer applies.
+    /// The file is loaded. `watches` are all of its watches, changed or not.
     Loaded {
         file: String,
         watches: Vec<WatchSpec>,
         warnings: Vec<String>,
     },
-    /// The file cannot be loaded, and its last good watches stay. `error` starts with its path. Each error is
-    /// given once.
+    /// The file cannot be loaded. Its last good watches stay. `error` starts with the path.
     Failed {
         file: String,
         error: String,
@@ -21,9 +20,9 @@ pub enum FileChange {
     Removed {
         file: String,
     },
-    /// `path` cannot be read or is not trusted. It is a directory, or what may be one. Nothing below it is
-    /// loaded, and what was registered there stays. It is a path below the config directory that ends with a
-    /// slash; `./` is the config directory itself. Each error is given once.
+    /// A path that is or may be a directory cannot be read or is not trusted. No file below `path` is loaded,
+    /// and the watches from there stay. `path` is below the config directory and ends with a slash; `./` is
+    /// the config directory itself.
     Inaccessible {
         path: String,
         error: String,
@@ -32,14 +31,14 @@ pub enum FileChange {
     Accessible {
         path: String,
     },
-    /// A warning about a directory. It is given once, until it no longer applies.
+    /// A warning about a directory.
     Warning(String),
-    /// Changes cannot be followed as they should. This is given once until they can.
+    /// Hints fail, so the directory is polled. The text says why.
     Degraded(String),
-    /// Every file that existed at the start has been given. This is given once.
+    /// Every file that existed at the start has been reported.
     FirstScanDone,
-    /// This many calls of [`Loader::rescan`](super::files::Loader::rescan) are done, the oldest first: every
-    /// file that existed at these calls has been given.
+    /// The oldest `requests` calls of [`Loader::rescan`](super::files::Loader::rescan) are done: every file
+    /// that existed at these calls has been reported.
     Rescanned {
         requests: usize,
     },

@@ -1,7 +1,7 @@
 //! Loads the config directory and follows its changes.
 //!
-//! This runs on a thread of its own, named "config", because an evaluation can block it for 2 s, and a user
-//! database for longer.
+//! The loader has its own thread, "config", because an evaluation can block for 2 s, and a user database for
+//! longer.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,40 +16,39 @@ use super::hints::Hints;
 use crate::model::StoreNames;
 use crate::trust::Trust;
 
-/// The time without hints after which the directory is scanned. Editors write a file in several steps, and
-/// packages write many files.
+/// The directory is scanned when no hint has come for this time, because editors write a file in several
+/// steps, and packages write many files.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
-/// The longest wait for a time without hints, so that a busy directory is scanned as well. With the time that
-/// the catalog lets files settle (0.6 s at most), changes take effect within the second that the contract
-/// gives.
+/// A busy directory is scanned after this time, even if hints keep coming. Files settle for 0.6 s at most, so
+/// changes take effect within the second that the contract promises.
 const MAX_DEBOUNCE: Duration = Duration::from_millis(300);
 
-/// The time between full scans, because hints can be lost.
+/// The time between full scans. They are necessary because hints can be lost.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The time between scans without hints. It keeps the second of the contract.
+/// The time between scans if hints fail. It keeps the second that the contract promises.
 const POLL_INTERVAL: Duration = Duration::from_millis(700);
 
-/// Why the thread wakes up.
+/// The reason why the thread wakes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wake {
     /// Something may have changed.
     Hint,
-    /// Somebody asks for a full scan, which also tries again what failed for reasons outside the files.
+    /// A full scan is due, which also retries files with temporary errors.
     Rescan,
     Stop,
 }
 
-/// The running loader. It ends when this is dropped.
+/// A handle to the running loader. Dropping it ends the loader.
 #[derive(Debug)]
 pub struct Loader {
     wake: Sender<Wake>,
 }
 
 impl Loader {
-    /// Scans now, and tries again what failed for an unknown user or for time. [`FileChange::Rescanned`]
-    /// reports that this is done.
+    /// Scans now, and retries files with temporary errors, such as an unknown user. [`FileChange::Rescanned`]
+    /// reports the end.
     pub fn rescan(&self) {
         // The thread has ended only if `sink` panicked, which the daemon notices elsewhere.
         let _ = self.wake.send(Wake::Rescan);
@@ -62,12 +61,12 @@ impl Drop for Loader {
     }
 }
 
-/// Starts the loader: loads the files below `root` that are trusted, and follows their changes. Watches may
-/// name `stores`. `sink` is called on the loader's thread and may block.
+/// Starts the loader, which loads the trusted files below `root` and follows their changes. Watches may name
+/// `stores`. `sink` is called on the loader's thread and may block.
 ///
 /// # Errors
 ///
-/// `root` cannot be read. If that happens later, it is a [`FileChange::Inaccessible`] and removes nothing.
+/// `root` cannot be read. Later, the same error is a [`FileChange::Inaccessible`], and removes no watch.
 pub fn start(
     root: PathBuf,
     trust: Trust,
@@ -94,12 +93,12 @@ pub fn start_with(
             // An error means that the loader has ended.
             let _ = to_self.send(Wake::Hint);
         });
-        let trouble = hints.as_ref().err().map(|error| format!("cannot follow changes, so polling: {error}"));
-        let hints = hints.unwrap_or_else(|_| Hints::none(&root));
+        let (hints, error) = match hints {
+            Ok(hints) => (hints, None),
+            Err(error) => (Hints::none(&root), Some(error)),
+        };
         let mut catalog = Catalog::new(root, trust, stores, Evaluator::new(program), hints, Box::new(sink));
-        if let Some(trouble) = trouble {
-            catalog.hints_failed(trouble);
-        }
+        error.iter().for_each(|error| catalog.report_polling(error));
         follow(&mut catalog, &woken);
     })?;
     Ok(Loader { wake })
@@ -120,8 +119,8 @@ impl Requests {
     }
 
     /// Returns the number of calls, if any, that are done after a scan that began at `began`. A scan that
-    /// left files `unsettled` ends none, unless [`MAX_SETTLE_TIME`] has passed since the first scan: by then,
-    /// every file that this one found was taken, even if it still changes.
+    /// left files `unsettled` ends no call, unless [`MAX_SETTLE_TIME`] has passed since the first scan. By
+    /// then, every file that this first scan found was read, even if it still changes.
     fn done(&mut self, began: Instant, unsettled: bool) -> Option<usize> {
         let scanned = *self.scanned.get_or_insert_with(Instant::now);
         if self.open == 0 || unsettled && began.saturating_duration_since(scanned) < MAX_SETTLE_TIME {
@@ -145,7 +144,7 @@ fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>) {
             catalog.emit(FileChange::Rescanned { requests });
         }
         let until_full = next_full.saturating_duration_since(Instant::now());
-        let idle = if catalog.has_hints() { until_full } else { until_full.min(POLL_INTERVAL) };
+        let idle = if catalog.polls() { until_full.min(POLL_INTERVAL) } else { until_full };
         let asked = match woken.recv_timeout(again.unwrap_or(idle).min(idle)) {
             Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Ok(Wake::Rescan) => true,
@@ -167,8 +166,7 @@ fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>) {
     }
 }
 
-/// Waits until the hints cease. Returns whether a call of [`Loader::rescan`] ended the wait; `None` means
-/// stop.
+/// Waits until no more hints come. Returns whether a call of [`Loader::rescan`] ended the wait. `None`: stop.
 fn debounce(woken: &Receiver<Wake>) -> Option<bool> {
     let limit = Instant::now() + MAX_DEBOUNCE;
     loop {

@@ -1,8 +1,8 @@
-//! Fingerprints of functions. A function is the same as before if its fingerprint is.
+//! Fingerprints of functions. Two functions with the same fingerprint do the same.
 //!
-//! A fingerprint covers the function's own code, every named function of its file and modules (it is not
-//! decidable which of them it calls), the closures that these make, the global constants, and the captured
-//! values. It does not cover places: comments, white space and other registrations change nothing.
+//! A fingerprint covers the function's own code, every named function of its file and modules (which of them
+//! are called is not decidable), the closures that these make, the global constants, and the captured values.
+//! It does not cover positions: comments, white space and other registrations change nothing.
 //!
 //! The definition hash in the ledger contains the fingerprint. If it changes, the function runs once more.
 
@@ -17,10 +17,10 @@ use super::vocabulary::Constant;
 use crate::model::{Facet, OnFailure, RunMode, RunOnLoad};
 use crate::text::StableHash;
 
-/// The interpreter names closures by this and a hash that covers positions.
+/// The prefix of the names of closures. The interpreter adds a hash that covers positions.
 const CLOSURE: &str = "anon$";
 
-/// The functions of a file and its modules, by name. Built once per evaluation.
+/// The functions of a file and its modules, by name.
 pub struct Functions {
     by_name: BTreeMap<String, Vec<FunctionDef>>,
     /// A hash of every named function and module body in canonical form.
@@ -28,7 +28,7 @@ pub struct Functions {
 }
 
 pub struct FunctionDef {
-    /// The file or module that defines it.
+    /// The file or module that defines the function.
     pub source: String,
     pub code: Rc<ScriptFuncDef>,
 }
@@ -46,7 +46,7 @@ impl Functions {
         let mut functions = Self { by_name, shared: StableHash::default() };
         let mut shared = StableHash::default();
         let named = functions.by_name.iter().filter(|(name, _)| !name.starts_with(CLOSURE));
-        // A library is a hash map, so its order may differ between processes.
+        // The order of a library may differ between processes.
         let texts: BTreeSet<String> = named
             .flat_map(|(name, definitions)| definitions.iter().map(move |definition| (name, definition)))
             .map(|(name, FunctionDef { source, code })| {
@@ -89,8 +89,8 @@ impl Functions {
         format!("{}({})", self.reference(function.fn_name(), open), captured.join(","))
     }
 
-    /// Returns a text that differs between different values. The interpreter's Debug form of a value of a
-    /// foreign type has only the name of the type.
+    /// Returns a text that differs between different values. The interpreter's Debug form does not: for a
+    /// value of a foreign type, it is only the name of the type.
     fn value(&self, value: &Dynamic, open: &mut Vec<String>) -> String {
         let value = value.flatten_clone();
         if let Some(array) = value.read_lock::<rhai::Array>() {
@@ -114,7 +114,7 @@ impl Functions {
         format!("{}:{value:?}", value.type_name())
     }
 
-    /// A closure is its code. A named function is its name, because the code of all of them is covered.
+    /// Returns the code of a closure, or the name of a named function, whose code is in `shared`.
     fn reference(&self, name: &str, open: &mut Vec<String>) -> String {
         if !name.starts_with(CLOSURE) || open.iter().any(|open| open == name) {
             return name.trim_start_matches(CLOSURE).to_owned();
@@ -132,8 +132,8 @@ impl Functions {
         format!("{:?} {}", code.params, self.canonical(&format!("{:?}", code.body), open))
     }
 
-    /// Returns the Debug form of code without positions, and with closures in the place of their names.
-    /// String and character literals stay as they are, also if they contain what looks like a position.
+    /// Returns the Debug form of code without positions, and with the code of closures in place of their
+    /// names. String and character literals stay as they are, even if they look like a position.
     fn canonical(&self, debug: &str, open: &mut Vec<String>) -> String {
         let constants = inlined_constants();
         let mut out = String::with_capacity(debug.len());
@@ -168,8 +168,8 @@ impl Functions {
     }
 }
 
-/// The interpreter inlines constants into code, where the Debug form has only the names of their types.
-/// Returns each name with the one that it had in release 2.0.0, which must never change.
+/// Returns the names of the types of constants, with the names that these types had in release 2.0.0, which
+/// must never change. The interpreter inlines constants into code, whose Debug form then has these names.
 fn inlined_constants() -> [(&'static str, &'static str); 4] {
     [
         (type_name::<Facet>(), "twitcher::config::spec::WatchType"),
@@ -222,7 +222,7 @@ mod tests {
             modules: [("m.rhai".to_owned(), Ok(module.into()))].into(),
             facts: Facts { hostname: "h".into(), variables: [("A".to_owned(), None)].into() },
         });
-        let Reply::Loaded { watches, .. } = reply else { panic!("{reply:?}") };
+        let Reply::Loaded { watches } = reply else { panic!("{reply:?}") };
         let fingerprint = |action| match action {
             RegisteredAction::Function { fingerprint, .. } => fingerprint,
             RegisteredAction::Command(_) => panic!("it is a command"),
@@ -230,7 +230,7 @@ mod tests {
         watches.into_iter().map(|watch| fingerprint(watch.action)).collect()
     }
 
-    // The ledgers of release 2.0.0 have hashes of these.
+    // The ledgers of release 2.0.0 contain hashes of these fingerprints.
     #[test]
     fn the_fingerprint_of_a_function_never_changes() {
         let source = "import \"m\" as m;\n\
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(fingerprints(source, module), expected);
     }
 
-    // The ledgers of release 2.0.0 have hashes of these, too.
+    // The ledgers of release 2.0.0 contain hashes of these fingerprints, too.
     #[test]
     fn the_fingerprint_of_code_with_constants_never_changes() {
         let source = "import \"m\" as m;\n\

@@ -1,8 +1,8 @@
-//! Hints that something may have changed, from inotify.
+//! Hints from inotify that something may have changed in the config directory.
 //!
-//! Inotify loses events, misses what happens in directories that it does not watch yet, and cannot follow
-//! symlinks. So a hint only means "scan now". The scan finds out what changed, and also comes from time to
-//! time without a hint.
+//! Inotify loses events, misses changes in directories that it does not watch yet, and cannot follow
+//! symlinks. So a hint only means "scan now". The scan finds the changes, and also comes from time to time
+//! without a hint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,21 +13,29 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::scan::{ConfigTree, DirectoryId, identify};
 
+/// The result of [`Hints::follow`].
+pub enum Followed {
+    /// All directories were watched before.
+    Same,
+    /// Some directories were not watched before. Scan again, because past changes in them gave no hint.
+    New,
+}
+
 /// Watches the directories of the last scan.
 pub struct Hints {
     root: PathBuf,
-    /// `None`: there are no hints.
+    /// `None`: inotify does not work, so no hint ever comes.
     watcher: Option<RecommendedWatcher>,
     watched: BTreeMap<PathBuf, DirectoryId>,
-    /// The directories in which every event counts. In the root's parent, only events of the root count.
+    /// The directories in which every event counts. In the root's parent, only events on the root count.
     inside: Arc<Mutex<BTreeSet<PathBuf>>>,
-    /// What was removed or renamed since the last scan, and so lost its watch. Device and inode do not tell:
-    /// a new directory may get those of the old one.
+    /// The paths that were removed or renamed since the last scan, and so lost their inotify watch. Device
+    /// and inode do not show this, because a new directory may get those of the old one.
     lost: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 impl Hints {
-    /// `hint` is called from another thread, for each event that may mean a change.
+    /// Calls `hint` on another thread for each event that may mean a change.
     pub fn new(root: &Path, hint: impl Fn() + Send + 'static) -> Result<Self, notify::Error> {
         let inside = Arc::new(Mutex::new(BTreeSet::new()));
         let lost = Arc::new(Mutex::new(BTreeSet::new()));
@@ -67,20 +75,19 @@ impl Hints {
         }
     }
 
-    /// Watches the directories of `tree`, and no others. Returns whether there were new ones. If so, scan
-    /// again, because changes in them before this call gave no hint.
+    /// Watches exactly the directories of `tree`.
     ///
     /// # Errors
     ///
     /// A directory could not be watched. There is a limit, `fs.inotify.max_user_watches`.
-    pub fn follow(&mut self, tree: &ConfigTree) -> Result<bool, notify::Error> {
+    pub fn follow(&mut self, tree: &ConfigTree) -> Result<Followed, notify::Error> {
         let Some(watcher) = &mut self.watcher else {
-            return Ok(false);
+            return Ok(Followed::Same);
         };
         let mut wanted = tree.directories.clone();
         wanted.extend(tree.link_targets.iter().filter_map(|path| Some((path.clone(), identify(path)?))));
         *self.inside.lock().unwrap_or_else(PoisonError::into_inner) = wanted.keys().cloned().collect();
-        // The root itself may be removed and made again, or be a symlink that is changed.
+        // The root itself may be removed and made again, or be a symlink that gets another target.
         if let Some(parent) = self.root.parent() {
             wanted.extend(identify(parent).map(|id| (parent.to_owned(), id)));
         }
@@ -88,12 +95,12 @@ impl Hints {
         self.watched.retain(|path, id| {
             let keep = wanted.get(path) == Some(id) && !lost.contains(path);
             if !keep {
-                // An error means that the directory is gone, and its watch with it.
+                // An error means that the directory no longer exists.
                 let _ = watcher.unwatch(path);
             }
             keep
         });
-        let mut new = false;
+        let mut followed = Followed::Same;
         let mut failure = None;
         for (path, id) in wanted {
             if self.watched.contains_key(&path) {
@@ -101,18 +108,18 @@ impl Hints {
             }
             match watcher.watch(&path, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    new = true;
+                    followed = Followed::New;
                     self.watched.insert(path, id);
                 }
                 Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
-        failure.map_or(Ok(new), Err)
+        failure.map_or(Ok(followed), Err)
     }
 }
 
-/// Whether an event means a change. Reading by the loader itself does not.
+/// Whether an event may mean a change. The loader's own reading does not.
 fn changes_something(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,

@@ -1,4 +1,4 @@
-//! From one file's text to its watches: evaluate it, then resolve what it registers.
+//! Loads one file: evaluates its text, then resolves what it registers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -48,8 +48,8 @@ impl std::fmt::Display for SourceLocation {
     }
 }
 
-/// Why a file is not loaded. The message starts with the file's path, and with line and column if they are
-/// known.
+/// The reason why a file is not loaded. The message starts with the file's path, and line and column if they
+/// are known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct LoadError {
@@ -76,16 +76,11 @@ pub fn load(
     };
     let result = match evaluator.evaluate(&mut request, read) {
         Evaluation::Failed { message, transient } => Err(LoadError { message, transient }),
-        Evaluation::Loaded { watches, mut warnings } => {
-            if watches.is_empty() {
-                warnings.push(format!("{}: registers no watch", request.path));
-            }
-            let locations = locations(&request, &watches);
-            resolve(&request, &watches, source.path, accounts, stores).map(|specs| Watches {
-                specs,
-                locations,
-                warnings,
-            })
+        Evaluation::Loaded { watches } => {
+            let warning = watches.is_empty().then(|| format!("{}: registers no watch", request.path));
+            let (locations, warnings) = (locations(&request, &watches), warning.into_iter().collect());
+            let specs = resolve(&request, &watches, source.path, accounts, stores);
+            specs.map(|specs| Watches { specs, locations, warnings })
         }
     };
     Loaded { result, modules: request.modules }
@@ -132,7 +127,7 @@ fn locations(request: &Request, watches: &[Registration]) -> Vec<SourceLocation>
 }
 
 fn locate(error: &str, CallPosition { source, line, column }: &CallPosition, request: &Request) -> String {
-    // The interpreter does not count further either.
+    // The interpreter has 16 bits for each.
     let number = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
     message::locate(error, source, Position::new(number(*line).max(1), number(*column)), request)
 }

@@ -1,26 +1,27 @@
-//! Configs: loads `*.twc` files as [`WatchSpec`](crate::model::WatchSpec)s, and loads them again when they
-//! change.
+//! Loads configs (`*.twc`) as [`WatchSpec`](crate::model::WatchSpec)s, and loads them again when they change.
 //!
 //! ```text
-//!  files ── source ─▶ evaluate ══ pipe ══▶ script (in a confined child)
-//!    ▲                    │ Registration
-//!  hints              resolve ── WatchSpec ─▶ diff ── WatchChange ─▶ the daemon
+//!  hints ─▶ files ─▶ catalog ── text ─▶ load ══ Request ══▶ script (in a confined child)
+//!                       │                │  ◀══ Registrations ══╝
+//!                   FileChange        resolve
+//!                       ▼
+//!                   the daemon ── diff
 //! ```
 //!
-//! A file goes through these modules:
-//!
-//! * [`files`] owns the thread that follows the directory. [`catalog`] compares each [`scan`] with the one
-//!   before, and reports [`file_change::FileChange`]s. [`hints`] wake the thread.
-//!   [`crate::trust`] says which files the daemon may trust, and opens them.
-//! * [`load`] takes a file's text to its watches: [`evaluate`] sends it to the child as a [`request`], and
+//! * [`files`] owns the thread that follows the config directory. [`hints`] wake it: inotify events, which
+//!   say that something may have changed. [`catalog`] [`scan`]s the directory, compares the result with the
+//!   last one, and reports [`file_change::FileChange`]s. [`crate::trust`] opens the files that the daemon may
+//!   trust.
+//! * [`load`] makes watches of a file's text. [`evaluate`] sends the text to the child as a [`request`], and
 //!   [`resolve`] asks the system for users and groups.
-//! * In the child, [`script`] interprets the text; it is the only place that interprets anything.
-//!   [`registrar`] collects the [`registration`]s, which [`register`] checks. [`modules`] answers imports and
-//!   [`facts`] questions about the host. [`fingerprint`] says whether a function changed, and [`message`]
-//!   renders errors.
-//! * [`diff`] compares the watches with those before, and [`definition`] hashes them for the ledger.
+//! * In the child, [`script`] interprets the text. Only this module interprets text. [`registrar`] checks the
+//!   calls of `RegisterWatch` and collects the [`registration`]s. [`exec`] checks the argument of `Exec`.
+//!   [`modules`] answers imports, and [`facts`] answers questions about the host. [`fingerprint`] says
+//!   whether a function changed, and [`message`] renders errors.
+//! * The daemon compares the watches with the present ones by [`diff`]. [`definition`] hashes them for the
+//!   ledger.
 //!
-//! [`vocabulary`] has every word that a config can use. A new key is a row of its table.
+//! [`vocabulary`] defines every word that a config can use, and says what a new key needs.
 
 mod catalog;
 mod definition;
@@ -35,7 +36,6 @@ mod hints;
 pub mod load;
 mod message;
 mod modules;
-mod register;
 pub mod registrar;
 pub mod registration;
 pub mod request;

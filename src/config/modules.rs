@@ -1,7 +1,7 @@
-//! `import` in configs: which file a path means, and where its source comes from.
+//! Resolves `import` in configs: finds the module that a path means, and its source.
 //!
-//! The interpreter opens no files. It has the sources of the request. An import of another module fails with
-//! [`Missing`]; the daemon reads the module and sends the request again.
+//! The interpreter opens no files. It has only the sources of the request. To import another module is an
+//! error; then the daemon reads the module and sends the request again.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub enum ImportError {
     Name(String),
 }
 
-/// Returns the module that `import` of `path` means in the file `importer`. `importer` and the result are
+/// Returns the module that an import of `path` means in the file `importer`. `importer` and the result are
 /// paths below the config directory.
 pub fn locate(importer: &str, path: &str) -> Result<String, ImportError> {
     if path.starts_with('/') {
@@ -52,10 +52,6 @@ pub fn locate(importer: &str, path: &str) -> Result<String, ImportError> {
     Ok(located)
 }
 
-/// The path of an imported module whose source the request does not have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing(pub String);
-
 /// Resolves the imports of one evaluation. Clones share their state.
 #[derive(Clone, Default)]
 pub struct Resolver(Rc<RefCell<State>>);
@@ -65,9 +61,9 @@ struct State {
     sources: BTreeMap<String, ModuleSource>,
     compiled: BTreeMap<String, AST>,
     evaluated: BTreeMap<String, Shared<Module>>,
-    /// The modules that are being evaluated. An import of one of these is a cycle.
+    /// The modules that are being evaluated. They cannot be imported.
     open: Vec<String>,
-    missing: Option<Missing>,
+    missing: Option<String>,
 }
 
 impl Resolver {
@@ -76,8 +72,8 @@ impl Resolver {
         *self.0.borrow_mut() = State { sources, ..State::default() };
     }
 
-    /// Returns the first imported module whose source is missing.
-    pub fn missing(&self) -> Option<Missing> {
+    /// Returns the first imported module whose source is missing, by its path below the config directory.
+    pub fn missing(&self) -> Option<String> {
         self.0.borrow().missing.clone()
     }
 
@@ -86,7 +82,7 @@ impl Resolver {
         self.0.borrow().compiled.iter().map(|(path, ast)| (path.clone(), ast.clone())).collect()
     }
 
-    /// Adds to `global` what the functions of the module `located` see.
+    /// Adds to `global` the functions and modules that the functions of the module `located` see.
     pub fn enter(&self, located: &str, global: &mut GlobalRuntimeState) {
         let state = self.0.borrow();
         if let Some(ast) = state.compiled.get(located) {
@@ -100,8 +96,7 @@ impl Resolver {
     }
 
     /// Compiles every module that `ast`, the code of the file `importer`, names in an import, and the modules
-    /// that these name. This includes imports within functions, because nothing is read any more when a
-    /// function runs.
+    /// that these name. Imports within functions count, because no source is read when a function runs.
     pub fn preload(&self, engine: &Engine, importer: &str, ast: &AST) -> Result<(), Box<EvalAltResult>> {
         let mut pending = vec![(importer.to_owned(), ast.clone())];
         while let Some((importer, ast)) = pending.pop() {
@@ -135,7 +130,7 @@ impl Resolver {
         let source = source.map_err(|reason| {
             let mut state = self.0.borrow_mut();
             if !state.sources.contains_key(located) && state.missing.is_none() {
-                state.missing = Some(Missing(located.to_owned()));
+                state.missing = Some(located.to_owned());
             }
             at(reason, position)
         })?;

@@ -1,17 +1,17 @@
-//! The registrations of one evaluation.
+//! Checks the calls of `RegisterWatch` in one evaluation, and collects their registrations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use rhai::{AST, Dynamic, FnPtr, GlobalRuntimeState, NativeCallContext};
+use rhai::{AST, Dynamic, FnPtr, GlobalRuntimeState, Map, NativeCallContext};
 
 use super::fingerprint::Functions;
 use super::modules::Resolver;
-use super::register;
 use super::registration::{CallPosition, RegisteredAction, Registration};
+use super::vocabulary::{KEYS, Value, fill, type_of};
 use crate::text::suggest;
 
-/// Ten times what the contract promises, and more than anybody will watch on one host.
+/// The largest number of watches in one file, ten times what the contract promises for a host.
 const MAX_WATCHES: usize = 100_000;
 
 /// A registered function with everything that a call of it needs.
@@ -33,8 +33,8 @@ pub struct Registrar {
     /// The index of the registration whose function is to be captured.
     wanted: Option<usize>,
     captured: Option<CapturedFunction>,
-    /// The functions of the script and its modules, with the number of the modules: computed imports add some
-    /// later.
+    /// The functions of the script and its modules, with the number of the modules. Computed imports add
+    /// modules later.
     functions: Option<(usize, Rc<Functions>)>,
 }
 
@@ -65,7 +65,7 @@ impl Registrar {
         }
     }
 
-    /// Does a call of `RegisterWatch`.
+    /// Performs a call of `RegisterWatch`.
     pub fn register(
         &mut self,
         context: &NativeCallContext,
@@ -76,15 +76,18 @@ impl Registrar {
         if index == MAX_WATCHES {
             return Err(format!("more than {MAX_WATCHES} watches in one file"));
         }
-        let mut map = register::argument(argument)?;
-        // Only the interpreter can look up a function. The checks then find an action in its place.
+        let map = argument.as_map_ref().map_err(|_| {
+            format!("RegisterWatch takes a map, RegisterWatch(#{{ ... }}), not {}", type_of(argument))
+        });
+        let mut map = map?.clone();
+        // Only the interpreter can look up a function, so an action takes its place before the checks.
         if let Some(value) = map.get_mut("action")
             && let Some(function) = value.flatten_clone().try_cast::<FnPtr>()
         {
             *value = Dynamic::from(self.function(context, function, index, resolver)?);
         }
         let default = format!("{}-{}", self.name, index + 1);
-        let watch = register::registration(&map, default, self.position(context))?;
+        let watch = check(&map, default, self.position(context))?;
         if !self.descriptions.insert(watch.description.clone()) {
             return Err(format!(
                 "duplicate `description` {:?}; it names the watch within its file",
@@ -146,7 +149,21 @@ impl Registrar {
     }
 }
 
-/// Checks that `function` can be called with an event, and adds to `global` what it sees.
+/// Checks the argument of `RegisterWatch`. `description` is used if the argument has none. An error names the
+/// key.
+fn check(map: &Map, description: String, position: CallPosition) -> Result<Registration, String> {
+    let mut registration = Registration::new(description, position);
+    fill(KEYS, map, &mut registration)?;
+    let run_mode = registration.policy.run_mode;
+    for key in KEYS.iter().filter(|key| map.contains_key(key.name)) {
+        if let Some(only) = key.only.filter(|only| *only != run_mode) {
+            return Err(format!("`{}` is for run_mode: {} only", key.name, Value::RunMode(only).name()));
+        }
+    }
+    Ok(registration)
+}
+
+/// Checks that `function` can be called with an event, and adds to `global` the functions that it sees.
 fn make_callable(
     function: &FnPtr,
     functions: &Functions,

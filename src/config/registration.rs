@@ -1,11 +1,11 @@
-//! A watch as a script registers it, on its way from the evaluator to the daemon.
+//! A watch as a script registers it. The evaluator sends it to the daemon.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Account, ExecContext, Facet, Policy};
 
-/// The argument of a `RegisterWatch` call, checked as far as this is possible without asking the system. The
-/// rest is done by [`super::resolve`], which moves the policy and the exec context along untouched.
+/// The argument of a `RegisterWatch` call, with every check that does not ask the system.
+/// [`super::resolve`] asks the system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
     pub description: String,
@@ -18,13 +18,13 @@ pub struct Registration {
     pub uid: Option<Account>,
     pub gid: Option<Account>,
     pub policy: Policy,
-    /// Left out of the reply if it is the default, as it nearly always is.
+    /// The reply leaves out the default, which is nearly always the value.
     #[serde(default, skip_serializing_if = "is_default")]
     pub exec_context: ExecContext,
     pub position: CallPosition,
 }
 
-/// The place of a `RegisterWatch` call. Errors show it; it is not part of the definition.
+/// The place of a `RegisterWatch` call, which errors show. It is not part of the definition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallPosition {
     /// The path of the file or module below the config directory.
@@ -45,7 +45,7 @@ pub enum RegisteredAction {
 }
 
 impl Registration {
-    /// A registration with the default of every key that has one.
+    /// Makes a registration with the default of every key that has one.
     pub fn new(description: String, position: CallPosition) -> Self {
         Self {
             description,

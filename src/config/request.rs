@@ -1,4 +1,4 @@
-//! What the daemon asks of an evaluator, and what the evaluator replies: a line of JSON each.
+//! The requests of the daemon to an evaluator, and the replies. Each is one line of JSON.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::registration::Registration;
 use crate::model::Facts;
 
-/// The module's source, or why it could not be read.
+/// The module's source, or the reason why it could not be read.
 pub type ModuleSource = Result<Arc<str>, String>;
 
 /// A file to evaluate, with the modules and facts that are known so far.
@@ -20,7 +20,7 @@ pub struct Request {
     /// The path below the config directory.
     pub name: Arc<str>,
     pub source: Arc<str>,
-    /// By path below the config directory.
+    /// The modules by their path below the config directory.
     pub modules: BTreeMap<String, ModuleSource>,
     pub facts: Facts,
 }
@@ -29,7 +29,6 @@ pub struct Request {
 pub enum Reply {
     Loaded {
         watches: Vec<Registration>,
-        warnings: Vec<String>,
     },
     Failed {
         message: String,
@@ -37,7 +36,7 @@ pub enum Reply {
     TimedOut {
         message: String,
     },
-    /// The file imports a module that the request does not have. The daemon adds it and asks again.
+    /// The file imports a module that the request does not have. The daemon adds the module and asks again.
     NeedsModule {
         path: String,
     },
@@ -48,8 +47,7 @@ pub enum Reply {
 }
 
 impl Request {
-    /// Returns the path that errors show, and the text, of the file or module `name`. `None`: there is no
-    /// such source.
+    /// Returns the path that errors show, and the text, of the file or module `name`, if the request has it.
     pub fn source(&self, name: &str) -> Option<(String, &str)> {
         if *name == *self.name {
             return Some((self.path.clone(), &self.source));

@@ -1,4 +1,4 @@
-//! From what a script registers to what the daemon runs: resolves users, groups, stores and node paths.
+//! Resolves the users, groups, stores and node paths of a registration.
 //!
 //! The system's user databases may be slow, or fail for a moment. So this runs only on the loader's thread.
 
@@ -53,8 +53,8 @@ impl ResolveError {
     }
 }
 
-/// Resolves the registrations of one scan. It asks for each user only once, since 10,000 watches may have the
-/// same, and keeps one copy of what watches share. Users come and go, so the next scan needs another one.
+/// Resolves the registrations of one scan. Asks for each user only once, because 10,000 watches may have the
+/// same user, and shares equal values. The next scan needs a new one, because users may have changed.
 #[derive(Default)]
 pub struct Accounts {
     identities: HashMap<(Option<Account>, Option<Account>), Arc<Identity>>,
@@ -62,9 +62,9 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Returns the watch as the daemon runs it. `stores` are the existing stores (`None`: not known, so any
-    /// name passes), `file` is the path below the config directory, and `program` is what function actions
-    /// run from.
+    /// Returns the watch as the daemon runs it. `stores` are the existing stores (`None`: unknown, so any
+    /// name passes), `file` is the path below the config directory, and `program` has the functions of
+    /// actions.
     pub fn resolve(
         &mut self,
         watch: &Registration,
@@ -136,7 +136,7 @@ impl Accounts {
 fn resolve_store(name: Option<&str>, stores: Option<&StoreNames>) -> Result<StoreName, ResolveError> {
     let name = name.unwrap_or(StoreName::DEFAULT);
     let Some(stores) = stores else { return Ok(StoreName::parse(name)?) };
-    // Ten thousand watches may share one name.
+    // 10,000 watches may share one name.
     if let Some(known) = stores.get(name) {
         return Ok(known.clone());
     }
@@ -150,7 +150,7 @@ fn identity(uid: Option<&Account>, gid: Option<&Account>) -> Result<Identity, Re
     let group = gid.map(find_group).transpose()?;
     let (own_uid, own_gid) = (geteuid(), getegid());
     if !own_uid.is_root() {
-        // The config may name the caller's own user and group, but no other group that the caller is in.
+        // The config may name the daemon's own user and group, but not another group that the daemon is in.
         let foreign = user.as_ref().is_some_and(|user| user.uid != own_uid)
             || group.is_some_and(|group| group != own_gid);
         if foreign {
@@ -197,7 +197,7 @@ fn described(user: User, gid: Gid, change: Option<Credentials>) -> Identity {
     Identity {
         user: user.name,
         home: user.dir.to_string_lossy().into_owned(),
-        // login(1) takes an empty field for this, too.
+        // An empty field means the same to login(1).
         shell: if shell.is_empty() { "/bin/sh".into() } else { shell },
         uid: user.uid.as_raw(),
         gid: gid.as_raw(),

@@ -1,4 +1,4 @@
-//! A scan of the config directory: which files exist, and whether they changed since the last scan.
+//! Scans the config directory: finds the configs in it, with stamps that show whether they changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -12,11 +12,11 @@ use nix::sys::stat::FileStat;
 use crate::trust::Trust;
 use crate::trust::root::{Listing, OpenError, OpenedFile, Root};
 
-/// A config of 10,000 lines has half a megabyte.
+/// The largest file. A config of 10,000 lines has half a megabyte.
 const MAX_SOURCE_BYTES: u64 = 4 << 20;
 
-/// The metadata of a file that change with it. The change time cannot be set, so an edit shows even if it
-/// keeps the size and restores the modification time.
+/// The metadata that show whether a file changed. The change time (ctime) cannot be set, so an edit shows
+/// even if it keeps the size and restores the modification time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     device: dev_t,
@@ -42,11 +42,11 @@ impl Stamp {
 #[derive(Clone, Debug)]
 pub struct ScannedFile {
     pub path: PathBuf,
-    /// Its stamp, or the text that follows its path and says why it is not trusted.
+    /// The stamp, or the reason why the file is not trusted, as a text that follows the path.
     pub seen: Result<Stamp, String>,
 }
 
-/// The device and inode of a directory. They tell whether another directory took its path.
+/// The device and inode of a directory, which show whether another directory took its path.
 pub type DirectoryId = (dev_t, ino_t);
 
 /// The result of a scan.
@@ -55,10 +55,10 @@ pub struct ConfigTree {
     /// The config files by their path below the root.
     pub files: BTreeMap<String, ScannedFile>,
     pub directories: BTreeMap<PathBuf, DirectoryId>,
-    /// Directories that cannot be read or are not trusted, with the text that follows the path and says why.
-    /// What is below them is not known.
+    /// Directories that cannot be read or are not trusted, with the reason as a text that follows the path.
+    /// The files below them are not known.
     pub inaccessible: BTreeMap<PathBuf, String>,
-    /// The directories outside of the tree that have targets of symlinks.
+    /// The directories of the targets of symlinks.
     pub link_targets: BTreeSet<PathBuf>,
     /// Warnings about directories.
     pub warnings: BTreeSet<String>,
@@ -74,7 +74,7 @@ impl ConfigTree {
     /// Adds a directory that cannot be opened.
     fn close(&mut self, path: &Path, error: &OpenError) {
         self.inaccessible.insert(path.to_owned(), error.reason_at(path));
-        // It is watched all the same, because its mode may be the reason.
+        // Inotify watches it all the same, because its mode may be the reason and may change.
         self.directories.extend(identify(path).map(|id| (path.to_owned(), id)));
     }
 }
@@ -120,7 +120,7 @@ impl Walk<'_> {
         let path = self.root.path_of(below);
         let listed = match self.root.list(below) {
             Ok(listed) => listed,
-            // It was removed since its parent was listed. The first directory has no parent that was listed.
+            // The directory was removed since its parent was listed. The root has no parent that was listed.
             Err(error) if error.is_missing() && !self.above.is_empty() => return,
             Err(error) => return self.tree.close(&path, &error),
         };
@@ -171,9 +171,9 @@ impl Walk<'_> {
                 let seen = Err(untrusted.reason_at(&path));
                 self.tree.files.insert(name.to_owned(), ScannedFile { path, seen });
             }
-            // Only configs and directories matter.
+            // This is neither a config nor a directory.
             (Err(OpenError::Untrusted(_)), _) if !is_config && !path.is_dir() => {}
-            // It may be a config, a directory, or neither.
+            // This may be a config, a directory, or neither.
             (Err(error), _) => self.tree.close(&path, &error),
         }
     }
@@ -183,17 +183,17 @@ fn kind(stat: &FileStat) -> mode_t {
     stat.st_mode & S_IFMT
 }
 
-/// The text of a config with what was found when it was read.
+/// The text of a config file or module.
 pub struct ConfigText {
     pub text: String,
-    /// The stamp, which was the same before and after.
+    /// The stamp, which was the same before and after the read.
     pub stamp: Stamp,
-    /// What is wrong with its permissions, if that is only worth a warning.
+    /// A warning about the permissions, if there is one.
     pub warning: Option<String>,
 }
 
-/// Reads the file at `below` in the config directory. `None`: it changed meanwhile. An error is the text that
-/// follows the file's path.
+/// Reads the file at `below` in the config directory. `None`: the file changed during the read. An error is
+/// the text that follows the file's path.
 pub fn read(root: &Root, below: &Path) -> Result<Option<ConfigText>, String> {
     let opened = root.read(below).map_err(|error| error.reason_at(&root.path_of(below)))?;
     read_opened(opened)
@@ -226,7 +226,7 @@ pub fn read_module(root: &Root, name: &str) -> Result<String, String> {
         false => error.reason_at(&path),
     };
     let opened = root.read(Path::new(name)).map_err(missing)?;
-    // Under root's rule, such a file could not be opened.
+    // With `Trust::Root`, such a file could not be opened.
     let canonical = |path: &Path| fs::canonicalize(path).map_err(|error| missing(error.into()));
     if root.trust() != Trust::Root && !canonical(&path)?.starts_with(canonical(root.path())?) {
         return Err("it lies outside the config directory".into());

@@ -1,6 +1,6 @@
 //! The interpreter of configs.
 //!
-//! A script only makes data. It has no clock, no files, no processes and no output. What it registers depends
+//! A script only makes data. It has no clock, no files, no processes and no output. Its registrations depend
 //! only on its source, its modules, and the facts that it asks for. So the process of a function action can
 //! run the script again, and get the function with its captured values.
 
@@ -8,31 +8,31 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rhai::{Dynamic, Engine, EvalAltResult, INT, Module, NativeCallContext, Position};
+use rhai::{Dynamic, Engine, EvalAltResult, INT, Module, NativeCallContext};
 
 use super::exec::exec;
 use super::facts::FactProvider;
 use super::message;
-use super::modules::{Missing, Resolver};
+use super::modules::Resolver;
 use super::registrar::{CapturedFunction, Registrar};
 use super::registration::RegisteredAction;
 use super::request::{Reply, Request};
 use super::vocabulary::{CONSTANTS, signals};
 use crate::model::{Facet, RunMode};
 
-/// The time for one evaluation. The daemon enforces 2 s with a kill. This deadline comes first, because its
-/// error says where the script was.
+/// The time for one evaluation. The daemon kills the child after 2 s. This deadline comes first, because its
+/// error shows the place in the script.
 const DEADLINE: Duration = Duration::from_millis(1800);
 
 /// Reading the clock after every operation would double the cost of a loop. This many operations take well
 /// under a millisecond.
 const OPERATIONS_PER_CLOCK_CHECK: u64 = 512;
 
-/// People do not write deeper calls and expressions. The stack that [`crate::sys`] gives suffices for both.
+/// People do not write deeper calls and expressions. The child's stack ([`crate::sys`]) suffices for both.
 pub(crate) const MAX_CALL_LEVELS: usize = 64;
 const MAX_EXPRESSION_DEPTH: usize = 128;
 
-/// With a fixed seed, closures have the same names in every process. Any number would do.
+/// With a fixed seed, closures have the same names in every process. The numbers are arbitrary.
 const HASHING_SEED: [u64; 4] = [0x7477, 0x6974, 0x6368, 0x6572];
 
 /// Evaluates scripts, one after the other.
@@ -60,15 +60,15 @@ impl Interpreter {
     pub fn evaluate(&self, request: &Request) -> Reply {
         self.deadline.set(Some(Instant::now() + DEADLINE));
         let result = self.run(request, None);
-        // This comes before the result, because the script may have caught the error.
-        if let Some(Missing(path)) = self.resolver.missing() {
+        // Missing modules and variables come first, because the script may have caught the error.
+        if let Some(path) = self.resolver.missing() {
             return Reply::NeedsModule { path };
         }
         if let Some(name) = self.fact_provider.missing() {
             return Reply::NeedsVariable { name };
         }
         match result {
-            Ok(()) => Reply::Loaded { watches: self.registrar.take().into_watches(), warnings: Vec::new() },
+            Ok(()) => Reply::Loaded { watches: self.registrar.take().into_watches() },
             Err(error) => {
                 let message = self.render(&error, request);
                 match innermost(&error) {
@@ -79,8 +79,8 @@ impl Interpreter {
         }
     }
 
-    /// Returns the function of registration `index`, from 0. There is no deadline, because the run that needs
-    /// the function has one.
+    /// Returns the function of registration `index`, from 0. There is no deadline, because the watch may have
+    /// a `timeout`.
     pub fn function(&self, request: &Request, index: usize) -> Result<CapturedFunction, String> {
         self.deadline.set(None);
         self.run(request, Some(index)).map_err(|error| self.render(&error, request))?;
@@ -140,12 +140,12 @@ fn engine(
     for (name, why) in
         [("sleep", "a config cannot wait; an action can"), ("timestamp", "a config has no clock")]
     {
-        let refuse = move |_: &NativeCallContext| {
-            Err::<Dynamic, _>(fail(format!("`{name}` is not available here: {why}")))
+        let refuse = move || -> Result<Dynamic, Box<EvalAltResult>> {
+            Err(format!("`{name}` is not available here: {why}").into())
         };
-        engine.register_fn(name, move |context: NativeCallContext, _: INT| refuse(&context));
-        engine.register_fn(name, move |context: NativeCallContext, _: f64| refuse(&context));
-        engine.register_fn(name, move |context: NativeCallContext| refuse(&context));
+        engine.register_fn(name, move |_: NativeCallContext, _: INT| refuse());
+        engine.register_fn(name, move |_: NativeCallContext, _: f64| refuse());
+        engine.register_fn(name, move |_: NativeCallContext| refuse());
     }
     let deadline = deadline.clone();
     engine.on_progress(move |operations| {
@@ -154,8 +154,8 @@ fn engine(
         late.then(|| "the config did not end within 2 s".into())
     });
     register_constants(&mut engine);
-    engine.register_fn("Exec", |argument: Dynamic| {
-        exec(&argument.flatten()).map(RegisteredAction::Command).map_err(fail)
+    engine.register_fn("Exec", |argument: Dynamic| -> Result<_, Box<EvalAltResult>> {
+        Ok(RegisteredAction::Command(exec(&argument.flatten())?))
     });
     let (resolver, registrar) = (resolver.clone(), registrar.clone());
     engine.register_fn("RegisterWatch", move |context: NativeCallContext, argument: Dynamic| {
@@ -163,7 +163,7 @@ fn engine(
         let mut taken = registrar.take();
         let result = taken.register(&context, &argument.flatten(), &resolver);
         *registrar.borrow_mut() = taken;
-        result.map_err(fail)
+        result.map_err(Box::<EvalAltResult>::from)
     });
     engine
 }
@@ -185,11 +185,6 @@ pub(crate) fn register_constants(engine: &mut Engine) {
         constants.set_var(name, INT::from(number));
     }
     engine.register_global_module(constants.into());
-}
-
-/// An error whose position is that of the call; the interpreter fills it in.
-fn fail(message: impl Into<String>) -> Box<EvalAltResult> {
-    Box::new(EvalAltResult::ErrorRuntime(message.into().into(), Position::NONE))
 }
 
 #[cfg(test)]

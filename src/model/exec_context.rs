@@ -1,16 +1,16 @@
-//! What a watch sets in its action's process, besides the identity.
+//! The settings of an action's process, besides its identity.
 
 use std::collections::BTreeMap;
 
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
-/// Environment, working directory, limits and output of an action's process. The default is what a watch has
-/// that sets none of these keys.
+/// Environment, working directory, limits and output of an action's process. The default is for a watch that
+/// sets none of these keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ExecContext {
-    /// Environment variables that are added to those of every action, or replace them. They are sorted, so
-    /// that their order in a script is no part of the definition.
+    /// Environment variables that are added to those of every action, or replace them. Their order in a
+    /// script is not part of the definition.
     pub variables: BTreeMap<String, String>,
     /// An absolute path. The process enters it with the action's own identity.
     pub cwd: String,
@@ -93,7 +93,7 @@ impl Resource {
         Self::Stack,
     ];
 
-    /// The name in configs and in prlimit(1).
+    /// Returns the name in configs and in prlimit(1).
     pub fn name(self) -> &'static str {
         match self {
             Self::As => "as",
@@ -115,7 +115,8 @@ impl Resource {
         }
     }
 
-    /// The unit of the limit with a space before it, or an empty text if the name says what is counted.
+    /// Returns the unit of the limit with a space before it, or an empty text if the name says what is
+    /// counted.
     pub fn unit(self) -> &'static str {
         match self {
             Self::As

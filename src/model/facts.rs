@@ -1,4 +1,4 @@
-//! What a config may know of its host.
+//! The facts that a config may know of its host.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     pub hostname: String,
-    /// The environment variables that the config asked for. `None`: there is no such variable.
+    /// The environment variables that the config asked for. `None`: the variable is not set.
     pub variables: BTreeMap<String, Option<String>>,
 }

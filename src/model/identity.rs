@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A user or group as a config names it.
+/// A user or group in a config.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Account {
     Id(u32),
     Name(String),
 }
 
-/// A user as the system knows it.
+/// A user from the system's database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub user: String,
@@ -25,6 +25,6 @@ pub struct Identity {
 pub struct Credentials {
     pub uid: u32,
     pub gid: u32,
-    /// All supplementary groups, so that none of the daemon's is left.
+    /// All supplementary groups. They replace those of the daemon.
     pub groups: Vec<u32>,
 }

@@ -1,4 +1,4 @@
-//! Plain data that several rooms share. It decides nothing, does no IO, and uses only [`crate::text`].
+//! Plain data that several rooms share. This room decides nothing, does no IO, and uses only [`crate::text`].
 
 mod exec_context;
 mod facts;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// An absolute node path such as `/git/head`: every component is non-empty, and none is `.` or `..`. `/` is
-/// the root. Deserializing does not check the path, so deserialize only what was a `NodePath`.
+/// An absolute node path such as `/git/head`, or `/`, the root. No component is empty, `.` or `..`.
+/// Deserializing does not check the path, so deserialize only a serialized `NodePath`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NodePath(Arc<str>);
 
@@ -43,8 +43,8 @@ impl NodePath {
         Ok(Self(path.into()))
     }
 
-    /// Takes `path` as a node path without a check. Use it for text that is derived from a node path, or that
-    /// is only compared with node paths.
+    /// Takes `path` as a node path without a check, for text that is derived from a node path, or that is
+    /// only compared with node paths.
     pub(crate) fn unchecked(path: &str) -> Self {
         Self(path.into())
     }
@@ -83,8 +83,8 @@ impl NodePath {
     }
 }
 
-/// Returns the names that can be part of a node path, sorted and each once, out of all that a store lists.
-/// Actions read children line by line, so a name with a newline would be two.
+/// Returns the names of `names`, as a store lists them, that can be part of a node path, sorted and each
+/// once. Actions read children line by line, so a name with a newline would count as two.
 pub(crate) fn children(mut names: Vec<String>) -> Vec<String> {
     names.retain(|name| {
         NodePath::parse(&format!("/{name}")).is_ok() && !name.is_empty() && !name.contains('/')

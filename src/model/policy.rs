@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// When and how often an action runs. A config sets it, and [`crate::watch`] decides by it.
+/// The rules for when and how often an action runs. A config sets them, and [`crate::watch`] applies them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     pub run_mode: RunMode,
@@ -35,18 +35,18 @@ impl Policy {
         guard: Guard { max_data: None, not_empty: false, max_shrink: None },
     };
 
-    /// The policy of a watch that no file registers, or not yet. Such a watch starts nothing.
+    /// The policy of a watch that no loaded config file registers. Such a watch starts nothing.
     pub const UNLOADED: Self = Self { run_on_load: RunOnLoad::Never, max_parallel: 1, ..Self::DEFAULT };
 }
 
-/// What an update does while the action runs.
+/// The effect of an update while the action runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunMode {
-    /// It waits, and a newer one takes its place.
+    /// The update waits, and a newer one replaces it.
     Queue,
-    /// It is ignored.
+    /// The update is ignored.
     Discard,
-    /// It starts another run.
+    /// The update starts another run.
     Parallel,
 }
 
@@ -62,16 +62,16 @@ pub enum RunOnLoad {
 /// How a failed update is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
-    /// The number of tries after the first one.
+    /// The number of retries.
     pub attempts: u32,
-    /// The delay before the first of them. It doubles for each further one.
+    /// The delay before the first retry. It doubles for each further one.
     pub delay: Duration,
     /// The longest delay.
     pub max_delay: Duration,
 }
 
 impl Retry {
-    /// The values of keys that a `retry` map leaves out: six tries within two minutes, if each fails at once.
+    /// The defaults of the keys of a `retry` map: six tries within two minutes, if each fails at once.
     pub const DEFAULT: Self =
         Self { attempts: 5, delay: Duration::from_secs(1), max_delay: Duration::from_secs(60) };
 
@@ -82,7 +82,7 @@ impl Retry {
     }
 }
 
-/// What happens to a watch whose action failed when no retry is left.
+/// The effect of a failure on a watch when no retry is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnFailure {
     /// The next update runs.
@@ -91,7 +91,7 @@ pub enum OnFailure {
     Stop,
 }
 
-/// What delays the start of an update. A throttle drops no update.
+/// Delays before the start of an update. A throttle drops no update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Throttle {
     /// The time without a further update that must pass before a start.
@@ -102,7 +102,7 @@ pub struct Throttle {
     pub splay: Duration,
 }
 
-/// Which updates look like an accident. They are held instead of run; see [`crate::watch::HoldReason`].
+/// The signs of an accident. Updates that show one are held; see [`crate::watch::HoldReason`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
     /// The largest content that passes, as [`Content::bytes`](crate::model::Content::bytes) counts.

@@ -1,4 +1,4 @@
-//! The state of a subject, as a store reports it.
+//! The state of a subject that a store reports.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// The facet that has this kind of content.
+    /// Returns the facet that has this kind of content.
     pub fn facet(&self) -> Facet {
         match self {
             Content::Data(_) => Facet::Data,
@@ -22,8 +22,8 @@ impl Content {
         }
     }
 
-    /// The size in bytes: of the data, of the list of children as an action reads it, or of the data of all
-    /// nodes.
+    /// Returns the size in bytes of the data, of the list of children that an action reads (one line each),
+    /// or of the data of all nodes.
     pub fn bytes(&self) -> u64 {
         match self {
             Content::Data(data) => data.len() as u64,
@@ -32,8 +32,9 @@ impl Content {
         }
     }
 
-    /// The size in the content's own parts: bytes of data, children, or nodes below the root of a tree.
-    pub fn amount(&self) -> u64 {
+    /// Returns the size in the content's own parts: bytes of data, children, or nodes below the root of a
+    /// tree.
+    pub fn size(&self) -> u64 {
         match self {
             Content::Data(data) => data.len() as u64,
             Content::Children(names) => names.len() as u64,
@@ -62,14 +63,14 @@ mod tests {
     fn each_kind_of_content_has_its_own_size() {
         let names = |names: &[&str]| Content::Children(names.iter().map(|name| name.to_string()).collect());
         let tree = |nodes: &[(&str, i64)]| Content::Tree(Tree::sample(nodes));
-        for (content, bytes, amount) in [
+        for (content, bytes, size) in [
             (Content::Data(b"abc".as_slice().into()), 3, 3),
             (names(&[]), 0, 0),
             (names(&["a", "\u{fc}b"]), 6, 2),
             (tree(&[("/t", 12)]), 2, 0),
             (tree(&[("/t", 12), ("/t/a", 3), ("/t/a/b", 456)]), 6, 2),
         ] {
-            assert_eq!((content.bytes(), content.amount()), (bytes, amount), "{content:?}");
+            assert_eq!((content.bytes(), content.size()), (bytes, size), "{content:?}");
         }
     }
 }

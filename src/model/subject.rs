@@ -1,4 +1,4 @@
-//! What is followed in a store.
+//! The subject of a watch: a node, and the facet of it that is watched.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,8 @@ pub enum Facet {
     Data,
     /// The set of the node's children.
     Children,
-    /// The node and every node below it, with their data. [`crate::store`] assembles it from the other two.
+    /// The node and every node below it, with their data. [`crate::store`] assembles the tree from the other
+    /// two facets.
     Tree,
 }
 

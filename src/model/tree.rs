@@ -1,4 +1,4 @@
-//! A node and everything below it, and the difference between two of its states.
+//! Trees: a node with everything below it. Also the changes between two states of a tree.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -15,16 +15,15 @@ pub struct TreeNode {
     /// The version of the node's data.
     pub(crate) version: Version,
     pub(crate) data: Arc<[u8]>,
-    /// Differs between a node and a node that was re-created under its name, as long as the daemon runs. The
-    /// versions of some stores do not.
+    /// Differs between a node and a node that was re-created under its name, as long as the daemon runs. In
+    /// some stores, their versions can be equal.
     born: u64,
     /// A hash of path and version.
     hash: u64,
 }
 
 impl TreeNode {
-    /// `durable` says whether the store's incarnations mean the same to the next daemon. Only then are they
-    /// part of the hash.
+    /// Incarnations are part of the hash only if they are `durable`, which means the same to the next daemon.
     pub(crate) fn new(path: NodePath, version: Version, data: Arc<[u8]>, born: u64, durable: bool) -> Self {
         let mut hash = StableHash::default();
         hash.add(path.as_str());
@@ -50,7 +49,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Makes a tree of these paths, which are sorted, and their revisions.
+    /// Makes a tree of these sorted paths with their revisions.
     #[cfg(test)]
     pub(crate) fn sample(nodes: &[(&str, i64)]) -> Arc<Self> {
         let node = |(path, revision): &(&str, i64)| {
@@ -77,8 +76,9 @@ impl Tree {
         self.nodes.iter().map(|node| node.data.len() as u64).sum()
     }
 
-    /// Returns a version with the incarnation of the root. Its revision is a hash of all nodes: two different
-    /// trees have the same one with a probability of one in 2^63. It is positive, because people read it.
+    /// Returns a version with the incarnation of the root. The revision is a hash of all nodes, which is
+    /// equal for two different trees with a probability of one in 2^63. It is positive, because people read
+    /// it.
     pub(crate) fn version(&self) -> Version {
         let mut hash = StableHash::default();
         self.nodes.iter().for_each(|node| hash.add_number(node.hash.cast_signed()));
@@ -88,7 +88,7 @@ impl Tree {
     }
 }
 
-/// What happened to one node between two states of a tree.
+/// The change of one node between two states of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     pub path: NodePath,
@@ -99,7 +99,7 @@ pub struct Change {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NodeEvent {
-    /// The node exists, and its state before is not known.
+    /// The node exists, and its former state is unknown.
     Load,
     Created,
     Changed,
@@ -114,7 +114,7 @@ pub struct NodeState {
 }
 
 impl NodeEvent {
-    /// The word that actions get.
+    /// Returns the word that actions get.
     pub fn as_str(self) -> &'static str {
         match self {
             NodeEvent::Load => "load",

@@ -1,4 +1,4 @@
-//! Versions: what distinguishes two states of a subject.
+//! Versions, which distinguish the states of a subject.
 
 /// Identifies one state of a subject in its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,8 +15,8 @@ pub struct Version {
 }
 
 impl Version {
-    /// Whether both versions name the same state of the node. Their numbers can differ: the number of a
-    /// directory is its modification time, which changes with files that are not its children.
+    /// Whether both versions name the same state of the subject. Their numbers can differ: the number of a
+    /// directory is its modification time, which also changes with files that are not its children.
     pub fn is_same_state(self, other: Self) -> bool {
         (self.incarnation, self.revision) == (other.incarnation, other.revision)
     }

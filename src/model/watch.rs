@@ -12,8 +12,8 @@ use crate::text::printable;
 
 /// The definition of a watch, with its users, store and node path resolved.
 ///
-/// Two specs are equal if they have the same name and do the same thing. A reload that yields an equal spec
-/// changes nothing.
+/// Specs are equal if they have the same name and do the same. A reload that yields an equal spec changes
+/// nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchSpec {
     pub id: WatchKey,
@@ -23,7 +23,7 @@ pub struct WatchSpec {
     pub action: Action,
     /// Whether the action reads the content from its stdin.
     pub pipe_stdin: bool,
-    /// Shared, because most watches have the same.
+    /// Shared, because most watches have the same identity.
     pub identity: Arc<Identity>,
     pub policy: Policy,
     /// Shared like the identity.
@@ -38,7 +38,7 @@ pub struct WatchKey {
     pub description: Arc<str>,
 }
 
-/// What a watch runs.
+/// The action of a watch.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// A program and its arguments.
@@ -48,7 +48,7 @@ pub enum Action {
     Function { program: Arc<Program>, index: usize, fingerprint: String },
 }
 
-/// A function is its fingerprint: its place in the file, and other code there, are not part of a definition.
+/// Functions are equal if their fingerprints are: the place in the file is not part of a definition.
 impl PartialEq for Action {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {

@@ -27,7 +27,7 @@ impl fmt::Display for HeldSummary {
                 write!(f, "has {} (max_data: {limit})", count(bytes, "byte"))
             }
             HoldReason::Empty => write!(f, "has {} (not_empty)", amount(0)),
-            HoldReason::Shrunk { amount: now, applied_size, limit } => {
+            HoldReason::Shrunk { size: now, applied_size, limit } => {
                 let (now, limit) = (amount(now), limit.percent());
                 write!(f, "has {now}, where the last success had {applied_size} (max_shrink: {limit})")
             }
@@ -50,7 +50,7 @@ mod tests {
     fn what_is_held_is_counted_in_the_words_of_what_is_watched() {
         let said = |facet, hold_reason| HeldSummary { version: 7, hold_reason, facet }.to_string();
         let limit = Share::of_percent(12.5).unwrap();
-        let shrunk = |amount, applied_size| HoldReason::Shrunk { amount, applied_size, limit };
+        let shrunk = |size, applied_size| HoldReason::Shrunk { size, applied_size, limit };
         for (facet, hold_reason, expected) in [
             (Facet::Data, HoldReason::Empty, "version 7 has 0 bytes (not_empty)"),
             (Facet::Children, HoldReason::Empty, "version 7 has 0 children (not_empty)"),

@@ -1,14 +1,13 @@
 //! A stable hash.
 
-/// A hash that is the same in every process and release, unlike the standard library's: FNV-1a with 128 bits,
-/// with offset and prime from the specification. It does not resist an attacker, but nobody gains by a
-/// collision in their own config.
+/// A hash that, unlike the standard library's, is the same in every process and release: FNV-1a with 128
+/// bits, with offset and prime from the specification. It does not resist attackers, but a collision in one's
+/// own config is no attack.
 #[derive(Clone)]
 pub struct StableHash(u128);
 
 impl Default for StableHash {
     fn default() -> Self {
-        // The offset basis of FNV-1a.
         Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
     }
 }

@@ -1,4 +1,4 @@
-//! Text that is safe in a log and on a terminal.
+//! Makes text safe for a log and a terminal.
 
 /// Returns `bytes` as text, with U+FFFD for invalid UTF-8, and with control characters escaped like in Rust.
 pub fn printable(bytes: &[u8]) -> String {

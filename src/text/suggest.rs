@@ -1,6 +1,6 @@
 //! Suggestions for a mistyped word.
 
-/// A suggestion may differ in one of three characters: `tiemout`, `WATCH_CHILD`.
+/// A suggestion may differ in one of so many characters: `tiemout`, `WATCH_CHILD`.
 const CHARS_PER_EDIT: usize = 3;
 
 /// Returns ``; did you mean `timeout`?`` with the nearest of `candidates`, or an empty text if none is near.
@@ -9,7 +9,7 @@ pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let length = name.chars().count();
     candidates
         .into_iter()
-        // There may be thousands, and comparing lengths is cheap.
+        // There may be thousands of candidates, and to compare lengths is cheap.
         .filter(|candidate| candidate.chars().count().abs_diff(length) * CHARS_PER_EDIT <= name.len())
         .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(mistakes, _)| mistakes * CHARS_PER_EDIT <= name.len())

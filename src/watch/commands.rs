@@ -1,55 +1,55 @@
-//! What a watch does about an operator's command, and when it refuses one.
+//! Answers and obeys the commands of operators to a watch.
 //!
-//! [`Watch::answer`] says what would come of a command, and changes nothing. [`Watch::step`] obeys a command
-//! only if its answer is no [`Refusal`], so the two cannot disagree.
+//! [`Watch::answer`] predicts the effect of a command, and changes nothing. [`Watch::step`] obeys a command
+//! unless the answer is a [`Refusal`], so the two cannot disagree.
 
 use super::state::Life;
 use super::{Effect, Event, Held, Input, Reason, Seen, Time, Watch};
 use crate::model::{RunMode, WatchCommand};
 
-/// Why a watch refuses a command. A refused command changes nothing.
+/// The reason why a watch refuses a command. A refused command changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The daemon stops, and takes no commands any more.
+    /// The daemon stops.
     Stopping,
-    /// No action of the watch runs, so there is nothing to kill.
+    /// The action does not run, so there is nothing to kill.
     NothingRuns,
-    /// No file registers the watch; only its action still runs.
+    /// No loaded config file registers the watch, but its action still runs.
     NotRegistered,
     /// The watch is paused and starts nothing.
     Paused,
     /// The node does not exist, so there is nothing to run with.
     NoNode,
-    /// A guard holds what the node has, and the trigger was not forced.
+    /// A guard holds the node's content, and the trigger was not forced.
     Held(Held),
 }
 
-/// What comes of a command that a watch accepts.
+/// The effect of a command that a watch accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepted {
     /// The action runs as soon as the node can be read.
     RunsOnceReadable,
     /// The action runs again when the running one has ended.
     RunsNext,
-    /// The action runs with what a guard held.
+    /// The action runs with the content that a guard held.
     RunsHeld,
-    /// The action runs with what the node has now.
+    /// The action runs with the node's present content.
     RunsPresent,
     Paused,
-    /// The watch was paused before: nothing changes.
+    /// The watch was already paused, so nothing changes.
     AlreadyPaused,
-    /// `waiting` is true if updates came while the watch was paused; they run now.
+    /// `waiting` is true if updates waited during the pause; they run now.
     Resumed {
         waiting: bool,
     },
-    /// The watch was not paused: nothing changes.
+    /// The watch was not paused, so nothing changes.
     NotPaused,
-    /// Every run of the watch is told to end, as its timeout would tell it.
+    /// Every run of the watch is told to end, as a timeout does.
     Killed,
 }
 
 impl Accepted {
-    /// Whether the command makes a difference: if not, there is nothing to do.
+    /// Whether the command changes anything.
     pub fn changes_something(self) -> bool {
         match self {
             Accepted::AlreadyPaused | Accepted::NotPaused => false,
@@ -76,8 +76,8 @@ impl From<WatchCommand> for Input {
 }
 
 impl Watch {
-    /// What would come of `command` now. Whether the node is `unreadable` is the store's to say, as in
-    /// [`Self::condition`].
+    /// Returns what `command` would do now. The caller asks the store whether the node is `unreadable` at the
+    /// moment.
     pub fn answer(&self, command: WatchCommand, unreadable: bool) -> Result<Accepted, Refusal> {
         if let Some(refusal) = self.refusal(command) {
             return Err(refusal);
@@ -121,11 +121,11 @@ impl Watch {
             WatchCommand::Trigger { .. } => {
                 self.stopped = false;
                 self.forced = self.held().map(|held| held.version);
-                self.interrupted = Some(Event::Trigger);
+                self.due_event = Some(Event::Trigger);
             }
             WatchCommand::Pause => self.paused = true,
             WatchCommand::Resume => {
-                // The running action was not notified of what arrived during the pause.
+                // The running action was not notified of updates that arrived during the pause.
                 if std::mem::take(&mut self.paused) && !self.waiting.is_empty() {
                     self.notify(effects);
                 }

@@ -1,17 +1,18 @@
-//! The condition of a watch: one word for people and for monitoring.
+//! The condition of a watch, one word for people and for monitoring.
 
 use super::{Seen, Watch};
 
 /// The first of these that applies to a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Condition {
-    /// An operator paused it, until it is resumed.
+    /// An operator paused the watch. It starts nothing until it is resumed.
     Paused,
-    /// A failure stopped it (`on_failure: STOP`): nothing runs until its definition changes.
+    /// A failure stopped the watch (`on_failure: STOP`). Nothing runs until its definition changes or an
+    /// operator triggers it.
     Stopped,
-    /// Its action runs.
+    /// The action runs.
     Running,
-    /// A run failed, or could not be started, and is tried again.
+    /// An update waits for another try: its run failed, or could not be started.
     Retrying,
     /// An update waits for a throttle or for another run.
     Waiting,
@@ -19,7 +20,7 @@ pub enum Condition {
     Held,
     /// The last run failed, and the next update runs.
     Failed,
-    /// The node exists and cannot be read.
+    /// The node exists but cannot be read.
     Unreadable,
     /// The node does not exist.
     Absent,
@@ -62,7 +63,7 @@ impl Condition {
 }
 
 impl Watch {
-    /// Returns the condition. The store knows whether the node is `unreadable` at the moment.
+    /// Returns the condition. The caller asks the store whether the node is `unreadable` at the moment.
     pub fn condition(&self, unreadable: bool) -> Condition {
         let observed = self.seen.filter(|_| self.observed);
         match () {

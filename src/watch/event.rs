@@ -3,11 +3,11 @@
 /// The reason for a run. Actions get it as `TWITCHER_EVENT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The daemon or the definition is new.
+    /// The watch was loaded, by a new daemon or with a new definition.
     Load,
     /// The node appeared.
     Created,
-    /// The node's data changed, or something in the tree did.
+    /// The node's data, or a node of the tree, changed.
     Changed,
     /// The set of the node's children changed.
     Children,
@@ -29,8 +29,8 @@ impl Event {
         }
     }
 
-    /// Returns the event for a run with newer content, which came as `self`, in the place of a run for
-    /// `older`. A first run and a run that an operator asked for stay what they are.
+    /// Returns the event of a run whose update `older` was replaced by an update with this event. A run stays
+    /// [`Load`](Self::Load) or [`Trigger`](Self::Trigger) if it was.
     pub(super) fn replacing(self, older: Self) -> Self {
         match (older, self) {
             (asked @ Event::Load, _)

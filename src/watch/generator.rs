@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::RunId;
 use crate::model::Retry;
 
-/// Provides what the core must not make itself: run ids and random numbers. All watches of a daemon share
-/// one.
+/// Makes run ids and random delays. All watches of a daemon share one generator.
 #[derive(Debug)]
 pub struct Generator {
     last_run: u64,
@@ -24,8 +23,7 @@ impl Generator {
         RunId(self.last_run)
     }
 
-    /// Returns the delay after this many failures in a row: a random time between half of `retry`'s delay and
-    /// all of it.
+    /// Returns the delay after this many failures in a row: a random part, at least half, of `retry`'s delay.
     pub(super) fn backoff(&mut self, retry: &Retry, failures: u32) -> Duration {
         let half = retry.backoff(failures) / 2;
         half + self.jitter(half)

@@ -1,18 +1,18 @@
-//! The guard of a watch: lets an update pass, or holds it.
+//! The guard of a watch, which lets an update pass or holds it.
 //!
-//! Whoever can write a node decides what an action gets, and when. A guard ([`Guard`](crate::model::Guard))
-//! stops the obvious accidents. Its rules:
+//! Everybody who can write a node decides what an action gets, and when. A guard
+//! ([`Guard`](crate::model::Guard)) stops the obvious accidents. Its rules:
 //!
-//! - Each update is judged once, when it is observed, whatever its event. Once it passed, it runs, is retried
-//!   and can be triggered without being judged again, also by the next daemon. The content that the action
-//!   last succeeded with is not judged again either.
-//! - What DISCARD ignores is not judged, because it does not run anyway.
-//! - A held update starts nothing, notifies no action, and replaces no other update: what runs or waits was
-//!   good when it arrived.
-//! - It stays held, also over a restart, until it is forced, the node changes or is deleted, or the
-//!   definition changes. Another state of the node is judged by itself. Another definition judges again, also
-//!   what waits.
-//! - Force applies to what is held at that moment, and to nothing that comes later.
+//! - Each update is judged once, when it is observed, whatever its event. After it passed, it runs, is
+//!   retried and can be triggered without another judgement, also by the next daemon. The content that the
+//!   action last succeeded with is not judged again either.
+//! - Updates that DISCARD ignores are not judged, because they do not run anyway.
+//! - A held update starts nothing, notifies no action, and replaces no other update. The updates that run or
+//!   wait were good when they arrived.
+//! - An update stays held, also over a restart, until it is forced, the node changes or is deleted, or the
+//!   definition changes. Each new state of the node is judged by itself. A new definition judges again, also
+//!   the updates that wait.
+//! - Force applies to the content that is held at that moment, and to no later content.
 //! - `max_shrink` compares with the content that the action last succeeded with on this node, under any
 //!   definition. If that is not known, everything passes.
 //!
@@ -22,7 +22,7 @@ use super::{Effect, Held, HoldReason, Seen, Update, Watch};
 use crate::model::Version;
 
 impl Watch {
-    /// Returns the update if it passes. Else it is held.
+    /// Returns the update if it passes, or holds it.
     pub(super) fn check_guard(&mut self, mut update: Update, effects: &mut Vec<Effect>) -> Option<Update> {
         let before = self.held.take();
         let forced = self.forced.take();
@@ -55,14 +55,14 @@ impl Watch {
         effects.push(Effect::Held { version, hold_reason });
     }
 
-    /// Whether an update that passed under an older definition may run under this one. If not, and if the
-    /// node still has this content, it is held.
+    /// Whether an update that passed under an older definition may run under this one. Holds an update that
+    /// may not run if the node still has its content.
     pub(super) fn passes_guard(&mut self, update: &Update, effects: &mut Vec<Effect>) -> bool {
         let is_this = |version: Version| version.is_same_state(update.version);
         if self.held().is_some_and(|held| is_this(held.version)) {
             return false;
         }
-        // This definition let the same content pass, when it came in again.
+        // The content was observed again, and this definition let it pass.
         if self.admitted.is_some_and(is_this) {
             return true;
         }
@@ -76,8 +76,8 @@ impl Watch {
         hold_reason.is_none()
     }
 
-    /// Judges again what a former definition let pass or held, and what has not run. What does not pass must
-    /// be observed again.
+    /// Judges again the waiting updates of a former definition. If the newest one does not pass, or if an
+    /// update was held, the content must be observed again.
     pub(super) fn recheck_guard(&mut self) {
         (self.forced, self.admitted) = (None, None);
         let held = self.held.take().map(|held| held.event);
@@ -87,6 +87,6 @@ impl Watch {
         let last = self.waiting.back();
         self.admitted = last.map(|waiting| waiting.update.version);
         let lost = newest.filter(|(number, _)| last.is_none_or(|last| last.number != *number));
-        self.interrupted = self.interrupted.or(held).or(lost.map(|(_, event)| event));
+        self.due_event = self.due_event.or(held).or(lost.map(|(_, event)| event));
     }
 }

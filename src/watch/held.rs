@@ -11,9 +11,9 @@ pub enum HoldReason {
     /// The content is empty, which `not_empty` forbids.
     Empty,
     /// The content is smaller than that of the last success by more than `max_shrink`, which is `limit`. Both
-    /// sizes are [amounts](Content::amount).
-    Shrunk { amount: u64, applied_size: u64, limit: Share },
-    /// A former daemon held it. That daemon may have known more than this one.
+    /// sizes count as [`Content::size`] does.
+    Shrunk { size: u64, applied_size: u64, limit: Share },
+    /// A former daemon held the content. That daemon may have known more than this one.
     HeldBefore,
 }
 
@@ -26,7 +26,7 @@ pub struct Held {
 }
 
 impl Guard {
-    /// Returns what is suspicious about `content`, if anything. `applied_size` is the amount of the content
+    /// Returns what is suspicious about `content`, if anything. `applied_size` is the size of the content
     /// that the action last succeeded with.
     pub(super) fn hold_reason(&self, content: &Content, applied_size: Option<u64>) -> Option<HoldReason> {
         let Self { max_data, not_empty, max_shrink } = *self;
@@ -36,13 +36,13 @@ impl Guard {
         {
             return Some(HoldReason::TooMuch { bytes, limit });
         }
-        let amount = content.amount();
-        if not_empty && amount == 0 {
+        let size = content.size();
+        if not_empty && size == 0 {
             return Some(HoldReason::Empty);
         }
         let (applied_size, limit) = applied_size.zip(max_shrink)?;
-        let lost = applied_size.saturating_sub(amount);
-        limit.is_exceeded_by(lost, applied_size).then_some(HoldReason::Shrunk { amount, applied_size, limit })
+        let lost = applied_size.saturating_sub(size);
+        limit.is_exceeded_by(lost, applied_size).then_some(HoldReason::Shrunk { size, applied_size, limit })
     }
 }
 
@@ -59,8 +59,8 @@ mod tests {
         let share = |percent| Share::of_percent(percent).unwrap();
         let shrink = |percent| Guard { max_shrink: Some(share(percent)), ..FREE };
         let limit = |bytes| Guard { max_data: Some(bytes), ..FREE };
-        let shrunk = |amount, applied_size, percent| {
-            Some(HoldReason::Shrunk { amount, applied_size, limit: share(percent) })
+        let shrunk = |size, applied_size, percent| {
+            Some(HoldReason::Shrunk { size, applied_size, limit: share(percent) })
         };
         let too_much = |bytes, limit| Some(HoldReason::TooMuch { bytes, limit });
         for (guard, size, applied_size, expected) in [
@@ -83,7 +83,7 @@ mod tests {
             (shrink(12.5), 7, Some(8), None),
             (shrink(12.4), 7, Some(8), shrunk(7, 8, 12.4)),
             (shrink(100.0), 0, Some(100), None),
-            // As large as can be, without a product that wraps.
+            // The largest size does not overflow.
             (shrink(50.0), 10, Some(u64::MAX), shrunk(10, u64::MAX, 50.0)),
             (Guard { not_empty: true, ..shrink(50.0) }, 0, Some(100), Some(HoldReason::Empty)),
             (Guard { max_data: Some(1), ..shrink(50.0) }, 2, Some(100), too_much(2, 1)),

@@ -1,4 +1,4 @@
-//! What goes into a watch and what comes out of it.
+//! The inputs of a watch, and the effects that it returns.
 
 use std::time::Duration;
 
@@ -9,15 +9,14 @@ use crate::model::{Content, Policy, State, Version};
 /// timeout.
 pub type Time = Duration;
 
-/// The time between the SIGTERM to a process group and its SIGKILL. It is the documented number of the
-/// original.
+/// The time between the SIGTERM and the SIGKILL to a process group. The number is from the original's manual.
 pub const KILL_AFTER: Duration = Duration::from_secs(5);
 
-/// The largest number of updates that wait in PARALLEL, beyond `max_parallel` running ones. It is from the
-/// contract.
+/// The largest number of updates that wait in PARALLEL, beyond `max_parallel` running ones (from the
+/// contract).
 pub const MAX_WAITING: usize = 1024;
 
-/// The name of a run, unique as long as the daemon lives.
+/// The number of a run, unique as long as the daemon lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(pub u64);
 
@@ -39,8 +38,7 @@ pub enum Input {
         end: RunResult,
     },
     /// A file registers the watch, for the first time or after [`Input::Retired`]. `snapshot` is what is
-    /// known of this node from before. `same_definition` says whether the runs that still live belong to this
-    /// definition.
+    /// known of this node from before. `same_definition` is true if the live runs belong to this definition.
     Loaded {
         policy: Policy,
         snapshot: Snapshot,
@@ -52,18 +50,18 @@ pub enum Input {
         policy: Policy,
         same_subject: bool,
     },
-    /// The watch was removed from its file. What runs may run to its end.
+    /// The watch was removed from its file. Its runs continue.
     Retired,
     /// An operator asks for a run with the present content, also if a failure stopped the watch. Held content
     /// runs only with `force`. The caller makes sure that an observation follows.
     Triggered {
         force: bool,
     },
-    /// An operator wants nothing to start, and no action to be notified, until [`Input::Resumed`]. What runs
-    /// may run to its end.
+    /// An operator wants nothing to start, and no action to be notified, until [`Input::Resumed`]. Runs
+    /// continue.
     Paused,
     Resumed,
-    /// An operator ends the runs in the way of a timeout.
+    /// An operator ends all runs, as a timeout does.
     Killed,
     /// The daemon stops. Nothing new starts, and runs have `grace` to end by themselves.
     Stopping {
@@ -76,11 +74,11 @@ pub enum Input {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunResult {
-    /// With exit code 0, and not told to end.
+    /// The action exited with code 0, and was not told to end.
     Succeeded,
-    /// In another way, or its program cannot be started.
+    /// The action ended in another way, or its program cannot be started.
     Failed,
-    /// It could not be started for lack of descriptors, memory or processes, which is not its own fault.
+    /// The action could not be started for lack of descriptors, memory or processes.
     Starved,
     /// The daemon stopped or died first, so nobody knows what the run has done.
     Interrupted,
@@ -92,37 +90,37 @@ pub enum Reason {
     Timeout,
     /// The daemon stops.
     Stop,
-    /// An operator asked for it.
+    /// An operator kills the run.
     Kill,
 }
 
 /// Something for the daemon to do or to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Start the action. `since` is when the run was due: when its update was accepted and the waits that the
-    /// definition asks for (throttles, the delay before a retry) were over. A later start means that it
-    /// waited for other runs or for resources.
+    /// Start the action. `since` is when the run was due: its update was accepted, and the waits that the
+    /// definition asks for (throttles, the delay before a retry) were over. After that time, the run waited
+    /// for other runs or for resources.
     Spawn { run: RunId, update: Update, since: Time },
     /// Send `notify_signal` to the run's process group.
     Notify { run: RunId, signal: i32 },
     /// Send SIGTERM to the run's process group.
     Terminate { run: RunId, reason: Reason },
-    /// Send SIGKILL to the run's process group, [`KILL_AFTER`] its SIGTERM.
+    /// Send SIGKILL to the run's process group. This comes [`KILL_AFTER`] the SIGTERM.
     Kill { run: RunId },
-    /// A guard holds an update, which will not run unless an operator forces it. This comes once for each
-    /// state of the node and each definition.
+    /// A guard holds an update. This comes once for each state of the node and each definition.
     Held { version: Version, hold_reason: HoldReason },
     /// DISCARD ignored an update.
     Discarded { version: Version },
-    /// PARALLEL replaced the newest waiting update by a newer one, or dropped one that starved. `total`
-    /// counts them.
+    /// An update will not run: PARALLEL replaced the newest waiting one by a newer one, or an update that
+    /// starved is older than one that ran. `total` counts these updates.
     Superseded { total: u64 },
-    /// The same update is tried again after so many failures in a row, unless a newer one arrives first.
+    /// The run failed. Its update is tried again `after` this time, unless a newer one arrives first.
+    /// `failures` counts its failures so far.
     Retry { run: RunId, failures: u32, after: Duration },
-    /// A starved update is tried again, or a newer one in its place.
+    /// The run starved. Its update, or a newer one, is tried again `after` this time.
     Postponed { run: RunId, after: Duration },
     /// The update is not tried again. If `stopped`, nothing runs until the definition changes.
     GaveUp { failures: u32, stopped: bool },
-    /// A retired watch has no more runs. It can be dropped.
+    /// A retired watch has no more runs. Remove the [`Watch`](super::Watch).
     Forget,
 }

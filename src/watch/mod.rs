@@ -1,22 +1,24 @@
 //! The pure core: decides what a watch does about what happens.
 //!
-//! [`Watch::step`] takes the time and an [`Input`], and returns [`Effect`]s for the daemon to perform. It
-//! does no IO, reads no clock and draws no random numbers. So every promise about run modes, timeouts and
-//! removal is tested by tables (`tests/`) and by properties (`properties.rs`).
+//! [`Watch::step`] takes the time and an [`Input`], and returns [`Effect`]s for the daemon to perform. This
+//! room does no IO and reads no clock. Run ids and random delays come from the [`Generator`] that the caller
+//! passes. So every promise about run modes, timeouts and removal is tested by tables (`tests/`) and by
+//! properties (`properties.rs`).
 //!
 //! An update goes through these files:
 //!
-//! 1. The store reports a state of the node. [`updates`] compares it with the state before: is it an update,
-//!    or is it known already? What was seen is kept in the [`snapshot`], which outlives the daemon.
-//! 2. [`guard`] judges the update. If it is suspicious, it is [`held`] until an operator forces it or the
-//!    node changes.
-//! 3. [`updates`] puts it among the waiting ones, as the run mode says: in the place of an older one, or
-//!    behind it.
-//! 4. [`runs`] starts it when run mode, throttles and older runs allow it, ends it at its timeout, and takes
-//!    its end: a success is recorded as applied, a failure is retried or given up.
+//! 1. The store reports a state of the node. [`updates`] compares this state with the one before, decides
+//!    whether it is an update, and names the [`event`] of the update. The ledger stores the state that was
+//!    seen as part of the [`snapshot`], for the next daemon.
+//! 2. [`guard`] judges the update by its size. A suspicious update is [`held`] until the node changes or an
+//!    operator forces it, which means that the action runs with it all the same.
+//! 3. As the run mode says, [`updates`] replaces the waiting update (QUEUE), queues behind it (PARALLEL), or
+//!    ignores the new one while the action runs (DISCARD).
+//! 4. [`runs`] starts the update when run mode, throttles and older runs allow it, and ends the run at its
+//!    timeout. After a success, the update counts as applied. After a failure, it is retried or given up.
 //!
-//! [`state`] has the state of a watch, [`step`] calls the other files, [`interface`] has what goes in and
-//! comes out, [`commands`] has the answers to operators, and [`condition`] sums up a watch in one word.
+//! [`state`] defines a watch, [`step`] calls the other files, [`interface`] defines inputs and effects,
+//! [`commands`] answers operators, and [`condition`] names the condition that they see.
 
 mod commands;
 mod condition;

@@ -1,4 +1,4 @@
-//! Properties: what must hold after any sequence of moves.
+//! Properties that hold after any sequence of moves.
 
 use proptest::prelude::*;
 

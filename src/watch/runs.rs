@@ -1,4 +1,4 @@
-//! Runs: when one starts, when it is told to end, and what its end means.
+//! Starts runs, tells them to end, and decides what their end means.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::state::{Life, Load, Phase, Run, Waiting};
 use super::{Effect, Generator, KILL_AFTER, Reason, RunId, RunResult, Time, Watch};
 use crate::model::{OnFailure, Retry, RunMode, Throttle};
 
-/// The delays of an update that starves. What it needs may be free again soon, or not for long.
+/// The delays of an update that starves. Descriptors or memory may be free again soon, or only much later.
 const STARVATION_RETRY: Retry =
     Retry { attempts: u32::MAX, delay: Duration::from_secs(1), max_delay: Duration::from_secs(30) };
 
@@ -29,10 +29,10 @@ impl Watch {
             return;
         }
         let same_definition = ended.definition == self.definition;
-        // A newer update, if there is one, runs in any case.
+        // If there is a newer update, it runs in any case.
         let newest = ended.number == self.accepted;
         match end {
-            RunResult::Interrupted => self.interrupted = Some(update.event),
+            RunResult::Interrupted => self.due_event = Some(update.event),
             RunResult::Starved if !same_definition && !self.passes_guard(update, effects) => {}
             RunResult::Starved if newest || self.policy.run_mode == RunMode::Parallel => {
                 let starved = ended.starved + 1;
@@ -45,7 +45,7 @@ impl Watch {
                 let newest = ended.number > self.succeeded;
                 if newest {
                     self.succeeded = ended.number;
-                    self.applied_size = Some(update.content.amount());
+                    self.applied_size = Some(update.content.size());
                 }
                 // The result of another definition says nothing about this one.
                 if same_definition {
@@ -66,7 +66,7 @@ impl Watch {
         generator: &mut Generator,
         effects: &mut Vec<Effect>,
     ) {
-        // The count starts from the ledger's, which may be any number.
+        // The count comes from the ledger, so it can be any number.
         self.failures = self.failures.saturating_add(1);
         let failures = ended.failures + 1;
         match self.policy.retry {
@@ -130,7 +130,7 @@ impl Watch {
             && self.start_due().is_some_and(|due| due <= now)
             && let Some(Waiting { update, number, failures, starved, since, .. }) = self.waiting.pop_front()
         {
-            // It must not run after a newer one, because the last content must be the last that ran.
+            // An update must not run after a newer one, because the last run must have the last content.
             if starved > 0
                 && self.runs.iter().map(|run| run.number).chain([self.ran]).any(|other| other > number)
             {
@@ -166,7 +166,7 @@ impl Watch {
         self.waiting.front().map(|waiting| waiting.not_before.max(self.throttled_until()))
     }
 
-    /// Returns when `debounce` and `min_interval` let an update start. Without them, it is [`Time::ZERO`].
+    /// Returns when `debounce` and `min_interval` let an update start; without them, [`Time::ZERO`].
     fn throttled_until(&self) -> Time {
         let Throttle { debounce, min_interval, .. } = self.policy.throttle;
         let calm = (!debounce.is_zero()).then(|| self.accepted_at + debounce);
@@ -183,10 +183,10 @@ impl Watch {
         self.life == Life::Active
             && !self.stopped
             && !self.paused
-            // After a redefinition or a trigger, an older update waits for the content that is to come, so
-            // that both make one run.
+            // After a redefinition or a trigger, an older update waits for the next content, so that both
+            // make one run.
             && self.load == Load::No
-            && self.interrupted.is_none()
+            && self.due_event.is_none()
             && self.runs.len() < limit
             && self.runs.iter().all(|run| run.definition == self.definition)
     }

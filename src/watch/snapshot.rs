@@ -1,4 +1,4 @@
-//! What the next daemon needs to know of a watch.
+//! The part of a watch's state that outlives the daemon.
 
 use super::Event;
 use crate::model::{Facet, State, Version};
@@ -18,7 +18,7 @@ impl Seen {
         }
     }
 
-    /// Returns the event that leads from here to `version`, or `None` if that is the same state.
+    /// Returns the event by which the node got from this state to `version`. `None`: the state is the same.
     pub fn change(self, version: Version, facet: Facet) -> Option<Event> {
         match self {
             Seen::Absent => Some(Event::Created),
@@ -39,24 +39,24 @@ pub struct Snapshot {
     pub seen: Option<Seen>,
     /// The event of the newest update that is not done: it waits, runs, is held, or was interrupted.
     pub pending: Option<Event>,
-    /// What the action last succeeded with, under the present definition.
+    /// The version that the action last succeeded with, under the present definition.
     pub applied: Option<Version>,
-    /// What DISCARD last ignored, under the present definition.
+    /// The version that DISCARD last ignored, under the present definition.
     pub discarded: Option<Version>,
-    /// What a guard holds, under the present definition.
+    /// The version that a guard holds, under the present definition.
     pub held: Option<Version>,
-    /// The newest version that a guard or an operator let pass, under the present definition. It is not
-    /// judged again.
+    /// The newest version that the guard or an operator let pass, under the present definition. The guard
+    /// does not judge it again.
     pub admitted: Option<Version>,
-    /// The [amount](crate::model::Content::amount) of what the action last succeeded with, under any
-    /// definition. Guards compare with it.
+    /// The [size](crate::model::Content::size) of the content that the action last succeeded with, under any
+    /// definition. Guards compare with this size.
     pub applied_size: Option<u64>,
-    /// The number of runs that failed in a row.
+    /// The number of runs that failed in a row, under the present definition.
     pub failures: u32,
     /// Whether a failure stopped the watch (`on_failure: STOP`), until the definition changes or an operator
     /// triggers it.
     pub stopped: bool,
-    /// Whether an operator paused the watch, until one resumes it. A new definition does not change this.
+    /// Whether an operator paused the watch. A new definition does not resume it.
     pub paused: bool,
 }
 
@@ -77,8 +77,8 @@ impl Snapshot {
         Self { seen, applied, discarded, held, admitted, ..self }
     }
 
-    /// Returns what stays under another definition with the same subject. That definition has neither failed
-    /// nor succeeded yet, and judges everything again.
+    /// Returns the part that stays under a new definition of the same subject. The new definition has neither
+    /// failed nor succeeded yet. Its guards judge all content again.
     pub fn redefined(self) -> Self {
         let undone = Self { applied: None, discarded: None, held: None, admitted: None, ..self };
         Self { failures: 0, stopped: false, ..undone }
@@ -89,13 +89,13 @@ impl Snapshot {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
     pub record: Option<Record>,
-    /// The event of a run whose end nobody saw. The record may be older than the run.
+    /// The event of a run of the present subject whose end nobody saw. The record may be older than the run.
     pub interrupted: Option<Event>,
-    /// Whether there may have been a record, or a newer one, that was lost.
+    /// Whether the ledger may have lost a record of this watch, or a newer record than `record`.
     pub record_lost: bool,
 }
 
-/// The last recorded snapshot, and whether subject and definition are still those that it was recorded for.
+/// The last recorded snapshot, and whether the watch still has the subject and definition of the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     pub snapshot: Snapshot,
@@ -104,7 +104,7 @@ pub struct Record {
 }
 
 impl Recovery {
-    /// Returns the snapshot that the new daemon starts from. In doubt, an update must run again.
+    /// Returns the snapshot that the new daemon starts from. In doubt, the present content must run again.
     pub fn snapshot(self) -> Snapshot {
         let snapshot = match self.record {
             Some(Record { snapshot, same_subject: true, same_definition: true }) => snapshot,
@@ -114,7 +114,7 @@ impl Recovery {
             }
             None => Snapshot::default(),
         };
-        // The lost record may have said that the node was seen, and it may have changed since.
+        // The lost record may have said that the node was seen. The node may have changed since then.
         let doubt = (self.record_lost && snapshot.seen.is_none()).then_some(Event::Load);
         Snapshot { pending: snapshot.pending.or(self.interrupted).or(doubt), ..snapshot }
     }

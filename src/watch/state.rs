@@ -9,26 +9,29 @@ use crate::model::{Policy, RunOnLoad, Version};
 #[derive(Debug)]
 pub struct Watch {
     pub(super) policy: Policy,
+    /// Whether a file registers the watch, and whether the daemon stops.
     pub(super) life: Life,
-    /// The number of the present definition.
+    /// Counts the changes of the definition. A run has the number of the definition that it belongs to.
     pub(super) definition: u64,
-    /// The number of the present subject.
+    /// Counts the changes of the subject (node and facet), like `definition`.
     pub(super) subject: u64,
     /// The last state that the store reported. `None` until its first report on this subject.
     pub(super) seen: Option<Seen>,
-    /// Whether this daemon observed `seen`, and not a former one.
+    /// Whether this daemon, not a former one, got a report on the watch.
     pub(super) observed: bool,
+    /// What `run_on_load` makes of the next content.
     pub(super) load: Load,
-    /// The next content that is seen runs for this reason, whatever its version, because a run was
-    /// interrupted or an operator asked for one.
-    pub(super) interrupted: Option<Event>,
+    /// If set, the next content runs with this event, whatever its version. A run was interrupted, or an
+    /// operator triggered one.
+    pub(super) due_event: Option<Event>,
     pub(super) runs: Vec<Run>,
     /// The updates that wait to run, oldest first. Only PARALLEL has more than one.
     pub(super) waiting: VecDeque<Waiting>,
+    /// The `total` of [`Effect::Superseded`](super::Effect::Superseded).
     pub(super) superseded: u64,
-    /// The update that a guard holds. It is boxed, because few watches have one.
+    /// The update that a guard holds. Boxed, because few watches have one.
     pub(super) held: Option<Box<Held>>,
-    /// What was held when an operator forced it, until the store reports whether it is still there.
+    /// The held version that an operator forced, until the store's next report.
     pub(super) forced: Option<Version>,
     /// The number of accepted updates, which is also the number of the newest one.
     pub(super) accepted: u64,
@@ -40,7 +43,7 @@ pub struct Watch {
     pub(super) ran: u64,
     /// The number of the newest update that ran with success.
     pub(super) succeeded: u64,
-    // The rest is described at `Snapshot`.
+    // `Snapshot` describes the rest.
     pub(super) applied: Option<Version>,
     pub(super) discarded: Option<Version>,
     pub(super) admitted: Option<Version>,
@@ -53,7 +56,7 @@ pub struct Watch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
     Active,
-    /// No file registers the watch, or not yet.
+    /// No loaded config file registers the watch.
     Retired,
     /// The daemon stops.
     Stopping,
@@ -64,7 +67,7 @@ pub(super) enum Life {
 pub(super) enum Load {
     No,
     Due,
-    /// It runs unless it was applied, or ignored by DISCARD, under this definition.
+    /// The content runs unless it was applied, or ignored by DISCARD, under this definition.
     DueIfNew,
 }
 
@@ -82,27 +85,27 @@ impl Load {
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) id: RunId,
-    /// The number of its definition. The first run of a newer definition waits for it.
+    /// The [`Watch::definition`] of the run. The first run of a newer definition waits for its end.
     pub(super) definition: u64,
-    /// The number of its subject. A result for one subject says nothing about another.
+    /// The [`Watch::subject`] of the run. A result for one subject says nothing about another.
     pub(super) subject: u64,
     pub(super) phase: Phase,
-    /// The number of its update.
+    /// The number of the update.
     pub(super) number: u64,
-    /// How often its update failed before.
+    /// How often the update failed before this run.
     pub(super) failures: u32,
-    /// How often its update could not be started before.
+    /// How often the update could not be started before this run.
     pub(super) starved: u32,
-    /// When it was due, as in [`Effect::Spawn`](super::Effect::Spawn).
+    /// When the run was due, as in [`Effect::Spawn`](super::Effect::Spawn).
     pub(super) since: Time,
-    /// The update, which may have to run again. `None` for a run of a former daemon: whatever its end, its
-    /// update must run again.
+    /// The update, which may have to run again. `None` for a run of a former daemon: its update must run
+    /// again, whatever the result.
     pub(super) update: Option<Update>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// At `until`, the run is told to end for this reason.
+    /// At `until`, the run is told to end for `reason`.
     Running {
         until: Option<Time>,
         reason: Reason,
@@ -128,27 +131,26 @@ impl Phase {
 pub(super) struct Waiting {
     pub(super) update: Update,
     pub(super) number: u64,
-    /// How often it ran and failed.
+    /// How often the update ran and failed.
     pub(super) failures: u32,
-    /// How often it could not be started.
+    /// How often the update could not be started.
     pub(super) starved: u32,
-    /// The end of its splay or of its delay.
+    /// The end of the splay or of the delay before a retry.
     pub(super) not_before: Time,
-    /// When it was due, as in [`Effect::Spawn`](super::Effect::Spawn), but without `debounce` and
+    /// When the update was due, as in [`Effect::Spawn`](super::Effect::Spawn), but without `debounce` and
     /// `min_interval`.
     pub(super) since: Time,
 }
 
 impl Watch {
-    /// Makes a watch that a file registers. `snapshot` is what is known of it from before.
+    /// Makes a watch that a file registers. `snapshot` is the state from before.
     pub fn new(policy: Policy, snapshot: Snapshot) -> Self {
         let mut watch = Self::unloaded();
         watch.load(policy, snapshot, true);
         watch
     }
 
-    /// Makes a watch that no file registers, or not yet. Runs of a former daemon may be added with
-    /// [`Self::adopt`].
+    /// Makes a watch that no loaded config file registers. [`Self::adopt`] can add runs of a former daemon.
     pub fn unloaded() -> Self {
         Self {
             policy: Policy::UNLOADED,
@@ -158,7 +160,7 @@ impl Watch {
             seen: None,
             observed: false,
             load: Load::No,
-            interrupted: None,
+            due_event: None,
             runs: Vec::new(),
             waiting: VecDeque::new(),
             superseded: 0,
@@ -179,8 +181,8 @@ impl Watch {
         }
     }
 
-    /// Takes over a run of a former daemon, with the end of its timeout. Like an
-    /// [`Effect::Spawn`](super::Effect::Spawn), it must be answered by [`Input::Ended`](super::Input::Ended).
+    /// Takes over a run of a former daemon, whose timeout ends at `until`. As after a spawn, the caller must
+    /// send one [`Input::Ended`](super::Input::Ended).
     pub fn adopt(&mut self, until: Option<Time>, generator: &mut Generator) -> RunId {
         let id = generator.run_id();
         self.runs.push(Run {
@@ -212,6 +214,7 @@ impl Watch {
         } = snapshot;
         if !same_definition {
             self.definition += 1;
+            // The subject may have changed, too.
             self.subject += 1;
         }
         // While the daemon stops, a load must not start anything.
@@ -221,7 +224,7 @@ impl Watch {
         self.load = Load::of(&policy);
         self.policy = policy;
         (self.seen, self.observed) = (seen, false);
-        self.interrupted = pending;
+        self.due_event = pending;
         (self.applied, self.discarded) = (applied, discarded);
         self.held = held.map(|version| {
             let event = pending.unwrap_or(Event::Load);
@@ -233,18 +236,18 @@ impl Watch {
         self.paused |= paused;
     }
 
-    /// Returns what the next daemon needs in order to go on from here.
+    /// Returns the state from which the next daemon can continue.
     pub fn snapshot(&self) -> Snapshot {
         let waiting = self.waiting.back().map(|waiting| waiting.update.event);
         let ours = self.runs.iter().filter(|run| run.subject == self.subject);
         let running = ours.filter_map(|run| Some(run.update.as_ref()?.event)).next_back();
         Snapshot {
             seen: self.seen,
-            pending: waiting.or(running).or(self.interrupted).or(self.held().map(|held| held.event)),
+            pending: waiting.or(running).or(self.due_event).or(self.held().map(|held| held.event)),
             applied: self.applied,
             discarded: self.discarded,
             held: self.held().map(|held| held.version),
-            // Forced content is cleared, even if the store has not reported yet that it is still there.
+            // Forced content counts as admitted, even if the store has not reported it again.
             admitted: self.forced.or(self.admitted),
             applied_size: self.applied_size,
             failures: self.failures,
@@ -273,9 +276,9 @@ impl Watch {
         self.waiting.len()
     }
 
-    /// Whether the next report of the store decides something.
+    /// Whether the watch still waits for a store report before it knows if it must run.
     pub fn awaits_observation(&self) -> bool {
-        !self.observed || self.interrupted.is_some() || self.load != Load::No
+        !self.observed || self.due_event.is_some() || self.load != Load::No
     }
 
     /// Returns the number of runs that failed in a row, under the present definition.

@@ -1,13 +1,14 @@
-//! One step of a watch: from an input to its effects.
+//! The step of a watch from an input to the effects.
 
 use super::state::{Life, Load};
 use super::{Effect, Event, Generator, Input, Reason, Time, Watch};
 use crate::model::{Policy, RunMode, State, WatchCommand};
 
 impl Watch {
-    /// Tells the watch what happened, and returns what to do about it, in this order.
+    /// Tells the watch what happened, and returns what to do about it. The effects must be performed in the
+    /// order of the list.
     ///
-    /// `now` must not go backwards. The caller must answer every [`Effect::Spawn`] by exactly one
+    /// `now` must not go backwards. The caller must answer every [`Effect::Spawn`] with exactly one
     /// [`Input::Ended`].
     pub fn step(&mut self, now: Time, input: Input, generator: &mut Generator) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -28,7 +29,7 @@ impl Watch {
             Input::Resumed => self.obey(WatchCommand::Resume, now, &mut effects),
             Input::Killed => self.obey(WatchCommand::Kill, now, &mut effects),
             Input::Stopping { grace } => {
-                // What waits is left to the next daemon.
+                // Waiting updates are left to the next daemon.
                 self.life = Life::Stopping;
                 self.end_all_by(now + grace, Reason::Stop);
             }
@@ -51,7 +52,7 @@ impl Watch {
         let before = self.seen;
         let Some(update) = self.observe(state) else { return };
         let Some(update) = self.admit(update, effects) else { return };
-        // A run of a former daemon may have exactly this content already.
+        // The running action is not notified of content that it may have got from a former daemon.
         let changed = before.and_then(|before| before.change(update.version, update.content.facet()));
         if (changed.is_some() || update.event == Event::Trigger) && !self.paused {
             self.notify(effects);
@@ -63,20 +64,21 @@ impl Watch {
         if !same_subject {
             self.subject += 1;
             self.seen = None;
-            self.interrupted = None;
+            self.due_event = None;
             self.waiting.clear();
             (self.held, self.applied_size) = (None, None);
         }
         if policy.run_mode != RunMode::Parallel {
             self.keep_newest();
         }
-        // A new definition has neither failed nor succeeded yet.
+        // The new definition has neither failed nor succeeded yet.
         self.waiting.iter_mut().for_each(|waiting| waiting.failures = 0);
         self.definition += 1;
         (self.applied, self.discarded) = (None, None);
         (self.failures, self.stopped) = (0, false);
         self.load = Load::of(&policy);
         self.policy = policy;
+        // This also clears `forced` and `admitted`.
         self.recheck_guard();
     }
 

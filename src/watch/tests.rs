@@ -82,8 +82,7 @@ impl Bench {
         self.step(Input::Loaded { policy, snapshot, same_definition })
     }
 
-    /// Makes the next daemon's watch from what this one leaves. `orphan` is the timeout of a run that lives
-    /// on.
+    /// Makes the next daemon's watch from the snapshot. `orphan` is the timeout of a run that lives on.
     fn reborn(&self, policy: Policy, orphan: Option<Option<Time>>) -> Self {
         let mut next = Self::of(Watch::unloaded());
         if let Some(until) = orphan {
@@ -162,7 +161,7 @@ fn settled(policy: Policy) -> Bench {
 }
 
 impl Bench {
-    /// Continues as if the policy had always been this one.
+    /// Continues with a watch that had this policy from the start.
     fn policy(&mut self, policy: Policy) {
         let snapshot = self.watch.snapshot();
         *self = Self { now: self.now, ..Self::of(Watch::new(policy, snapshot)) };

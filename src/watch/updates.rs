@@ -1,11 +1,11 @@
-//! Updates: whether a report of the store is one, and where it waits.
+//! Decides whether a report of the store is an update, and where an update waits.
 
 use super::state::{Life, Load, Run, Waiting};
 use super::{Effect, Event, Generator, MAX_WAITING, Seen, Time, Update, Watch};
 use crate::model::{RunMode, State, Version};
 
 impl Watch {
-    /// Returns the update that a state means, if it means one.
+    /// Takes a report of the store. Returns an update if the state is new or must run again.
     pub(super) fn observe(&mut self, state: State) -> Option<Update> {
         match self.life {
             Life::Active => {}
@@ -15,19 +15,19 @@ impl Watch {
         let State::Present { version, content } = state else {
             self.seen = Some(Seen::Absent);
             self.load = Load::No;
-            self.interrupted = None;
+            self.due_event = None;
             (self.held, self.forced) = (None, None);
             return None;
         };
         let before = self.seen.replace(Seen::Present(version));
         let load = std::mem::replace(&mut self.load, Load::No);
-        let pending = self.interrupted.take();
+        let pending = self.due_event.take();
         let event = match load {
             Load::Due => Event::Load,
             Load::DueIfNew if pending.is_none() && self.is_done_with(version) => return None,
             Load::DueIfNew => Event::Load,
-            // Without `before`, the watch was loaded without `run_on_load`, and what existed before is no
-            // update.
+            // Without `before`, the watch was loaded without `run_on_load`, so the content that the node has
+            // is not an update.
             Load::No => match (before.and_then(|before| before.change(version, content.facet())), pending) {
                 (_, Some(asked @ (Event::Load | Event::Trigger))) => asked,
                 (Some(event), _) | (None, Some(event)) => event,
@@ -42,12 +42,12 @@ impl Watch {
         [self.applied, self.discarded].into_iter().flatten().any(|done| done.is_same_state(version))
     }
 
-    /// Returns the update if it may run.
+    /// Returns the update unless DISCARD ignores it or a guard holds it.
     pub(super) fn admit(&mut self, update: Update, effects: &mut Vec<Effect>) -> Option<Update> {
         let asked = matches!(update.event, Event::Load | Event::Trigger);
         if self.policy.run_mode == RunMode::Discard && self.is_busy() && !self.paused && !asked {
             self.discarded = Some(update.version);
-            // The held content is no longer there.
+            // The node no longer has the held content.
             (self.held, self.forced) = (None, None);
             effects.push(Effect::Discarded { version: update.version });
             return None;
@@ -68,7 +68,7 @@ impl Watch {
         // An update that failed and waits for its retry is out of date now.
         self.waiting.retain(|waiting| waiting.failures == 0);
         let not_before = match update.event {
-            // An operator waits for it, on this host only.
+            // An operator waits for this run, on this host only.
             Event::Trigger => now,
             Event::Load | Event::Created | Event::Changed | Event::Children => {
                 now + generator.jitter(self.policy.throttle.splay)
@@ -91,9 +91,9 @@ impl Watch {
         }
     }
 
-    /// Whether DISCARD ignores an update now. It does so only for a running action, and not for an update
-    /// that waits, which takes the newer content. A run of another definition or of a former daemon does not
-    /// count, because another run must follow it.
+    /// Whether DISCARD ignores an update now: the action runs and no update waits. An update that waits is
+    /// replaced by the newer one. A run of another definition or of a former daemon does not count, because
+    /// another run must follow it.
     fn is_busy(&self) -> bool {
         let ours = |run: &Run| run.definition == self.definition && run.update.is_some();
         self.runs.iter().any(ours) && self.waiting.is_empty()
@@ -101,7 +101,7 @@ impl Watch {
 
     fn replace_waiting(&mut self, mut newer: Waiting) {
         if let Some(older) = self.waiting.pop_back() {
-            // It waits no longer than the one that it replaces, or a busy node would put it off for ever.
+            // The newer update waits no longer than the older one, or a busy node would delay it for ever.
             if newer.update.event != Event::Trigger {
                 newer.not_before = older.not_before;
                 newer.since = older.since.max(self.accepted_at);

@@ -29,7 +29,7 @@ fn evaluate(evaluator: &mut Evaluator, source: &str) -> Evaluation {
 fn message(outcome: Evaluation) -> (String, bool) {
     match outcome {
         Evaluation::Failed { message, transient } => (message, transient),
-        Evaluation::Loaded { watches, .. } => panic!("loaded {} watches", watches.len()),
+        Evaluation::Loaded { watches } => panic!("loaded {} watches", watches.len()),
     }
 }
 
@@ -60,7 +60,7 @@ fn a_hostile_script_is_an_error_of_its_own_file_alone() {
         assert!(message.contains(expected), "{what}: {message}");
         assert!(retry == transient || expected.is_empty(), "{what}: {message}");
         match evaluate(&mut evaluator, &watch("/a")) {
-            Evaluation::Loaded { watches, .. } => assert_eq!(watches.len(), 1, "after {what}"),
+            Evaluation::Loaded { watches } => assert_eq!(watches.len(), 1, "after {what}"),
             Evaluation::Failed { message, .. } => panic!("after {what}: {message}"),
         }
     }
@@ -77,7 +77,7 @@ fn ten_thousand_registrations_are_well_within_the_limits() {
         let deadline = Instant::now() + Duration::from_secs(60);
         let watches = loop {
             match evaluate(&mut evaluator, &source) {
-                Evaluation::Loaded { watches, .. } => break watches,
+                Evaluation::Loaded { watches } => break watches,
                 Evaluation::Failed { message, .. } => {
                     assert!(
                         message.contains("did not end within 2 s") && Instant::now() < deadline,
@@ -97,7 +97,7 @@ fn a_config_gets_only_those_variables_of_the_environment_that_it_asks_for() {
         "RegisterWatch(#{znode: `/${env(\"CARGO_PKG_NAME\")}/x${env(\"NO_SUCH\")}`, action: Exec(`x`)});",
     );
     match evaluator.evaluate(&mut request, &mut |module| Err(format!("no {module}"))) {
-        Evaluation::Loaded { watches, .. } => assert_eq!(watches[0].znode, "/twitcher/x"),
+        Evaluation::Loaded { watches } => assert_eq!(watches[0].znode, "/twitcher/x"),
         Evaluation::Failed { message, .. } => panic!("{message}"),
     }
     let asked = [("CARGO_PKG_NAME".to_owned(), Some("twitcher".to_owned())), ("NO_SUCH".to_owned(), None)];
@@ -121,7 +121,7 @@ fn more_files_are_evaluated_than_one_child_serves() {
     let mut evaluator = Evaluator::new(TWITCHER.into());
     for n in 0..600 {
         match evaluate(&mut evaluator, &watch(&format!("/{n}"))) {
-            Evaluation::Loaded { watches, .. } => assert_eq!(watches[0].znode, format!("/{n}")),
+            Evaluation::Loaded { watches } => assert_eq!(watches[0].znode, format!("/{n}")),
             Evaluation::Failed { message, .. } => panic!("{n}: {message}"),
         }
     }

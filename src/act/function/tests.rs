@@ -21,7 +21,7 @@ fn facts() -> Facts {
 
 fn load(source: &str, modules: &[(&str, &str)]) -> Vec<Registration> {
     match Interpreter::new().evaluate(&request(source, modules)) {
-        Reply::Loaded { watches, .. } => watches,
+        Reply::Loaded { watches } => watches,
         other => panic!("{source}: {other:?}"),
     }
 }
@@ -300,7 +300,7 @@ fn fingerprints_change_with_the_code_and_nothing_else() {
     assert_eq!(with("fn f() { 1 }"), with("// more\n  fn f() { 1 }"));
     assert_ne!(with("fn f() { 1 }"), with("fn f() { 2 }"));
     assert_ne!(with("export const A = 1; fn f() { 1 }"), with("export const A = 2; fn f() { 1 }"));
-    // The order of many functions in their library is not that of the source.
+    // The order of many functions in their library differs from the source.
     let many: String = (0..50).map(|n| format!("fn f{n}() {{ {n} }}\n")).collect();
     let source = format!("{many} RegisterWatch(#{{znode: `/a`, action: |e| f1()}})");
     assert_eq!(fingerprint(&source, &[], 0), fingerprint(&format!("\n\n{source}"), &[], 0));

@@ -26,7 +26,7 @@ fn evaluate_on(facts: Facts, source: &str, modules: &[(&str, &str)]) -> Reply {
 
 fn loaded(source: &str) -> Vec<Registration> {
     match evaluate(source) {
-        Reply::Loaded { watches, .. } => watches,
+        Reply::Loaded { watches } => watches,
         other => panic!("{source}: {other:?}"),
     }
 }
@@ -93,7 +93,7 @@ fn modules_are_asked_for_and_used() {
     assert_eq!(needs(evaluate_with(source, &[a])), "lib/b.rhai");
     let b = ("lib/b.rhai", "fn node() { `/n` }");
     match evaluate_with(source, &[a, b]) {
-        Reply::Loaded { watches, .. } => {
+        Reply::Loaded { watches } => {
             assert_eq!(
                 (watches[0].znode.as_str(), watches[0].position.source.as_str()),
                 ("/n", "lib/a.rhai")
@@ -143,7 +143,7 @@ fn a_config_is_told_the_facts_that_it_asks_for() {
     assert_eq!(needs(&[]), "SITE");
     assert_eq!(needs(&[("SITE", Some("berlin"))]), "NONE");
     match evaluate_on(facts("web7", &[("SITE", Some("berlin")), ("NONE", None)]), source, &[]) {
-        Reply::Loaded { watches, .. } => assert_eq!(watches[0].znode, "/web7/berlin/none/true"),
+        Reply::Loaded { watches } => assert_eq!(watches[0].znode, "/web7/berlin/none/true"),
         other => panic!("{other:?}"),
     }
 }
@@ -202,7 +202,7 @@ fn modules_share_constants_maps_and_whole_registrations() {
         for name in [`b`, `c`] { m::reg(name); }";
     let watches =
         match evaluate_on(facts("web7", &[("SITE", Some("berlin"))]), source, &[("lib/m.rhai", module)]) {
-            Reply::Loaded { watches, .. } => watches,
+            Reply::Loaded { watches } => watches,
             other => panic!("{other:?}"),
         };
     let said: Vec<_> = watches

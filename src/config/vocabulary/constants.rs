@@ -11,13 +11,13 @@ pub struct Constant {
     /// The key that takes it.
     pub key: &'static str,
     pub(in crate::config) value: Value,
-    /// The word for the value in function fingerprints and definition hashes. It must never change: ledgers
-    /// hold such hashes, and a watch whose hash changed counts as a new definition, which runs once more.
+    /// The word for the value in function fingerprints and definition hashes. It must never change: a watch
+    /// whose hash differs from the ledger's counts as a new definition, and runs once more.
     pub(in crate::config) stable_name: &'static str,
     pub meaning: &'static str,
 }
 
-/// What a constant stands for.
+/// The value of a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum Value {
     Facet(Facet),
@@ -59,8 +59,8 @@ pub fn signals() -> impl Iterator<Item = (&'static str, i32)> {
 }
 
 impl Value {
-    /// Returns the value that scripts see. Each kind has a type of its own, so that a constant of one key is
-    /// not taken for one of another.
+    /// Returns the value that scripts see. Each key has a type of its own, so that it accepts no constant of
+    /// another key.
     pub(in crate::config) fn to_dynamic(self) -> Dynamic {
         match self {
             Value::Facet(facet) => Dynamic::from(facet),
@@ -70,8 +70,7 @@ impl Value {
         }
     }
 
-    /// Returns the name that configs have for the value. [`RunOnLoad`] has only one constant, besides `true`
-    /// and `false`.
+    /// Returns the name of the value in configs. [`RunOnLoad`] has one constant, besides `true` and `false`.
     pub(in crate::config) fn name(self) -> &'static str {
         match self {
             Value::RunOnLoad(RunOnLoad::Never) => "false",

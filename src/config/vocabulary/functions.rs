@@ -4,7 +4,7 @@
 pub struct Function {
     pub name: &'static str,
     pub scope: Scope,
-    /// The error for a call with wrong arguments. `None`: the error only says that there is no such function.
+    /// The error for a call with wrong arguments. `None`: the error only says that the function is unknown.
     pub usage: Option<&'static str>,
     pub meaning: &'static str,
 }

@@ -11,22 +11,21 @@ use crate::config::registration::{RegisteredAction, Registration};
 use crate::model::{ExecContext, Guard, Output, Policy, Retry, RunMode, WatchSpec};
 use crate::text::suggest;
 
-/// A key of a map whose values go into a `T`.
+/// A key of a map. Its value is stored in a `T`.
 pub struct Key<T> {
     pub name: &'static str,
     /// The type, in the words of the manual.
     pub kind: &'static str,
-    /// What holds without the key, in the words of the manual: `default ...`, or `required`.
+    /// The default in the words of the manual, `default ...`, or `required`.
     pub default: &'static str,
     pub meaning: &'static str,
-    /// The run mode without which the key is an error.
+    /// The only run mode that allows the key. `None`: every run mode does.
     pub only: Option<RunMode>,
     /// Checks a value and stores it. An error is the text that follows the key.
     pub(super) set: fn(&mut T, &Dynamic) -> Result<(), String>,
-    /// Whether `set` can have stored this. The evaluator's replies are not trusted.
+    /// Whether `set` can have stored the value. The evaluator's replies are not trusted.
     pub(in crate::config) is_possible: fn(&T) -> bool,
-    /// The lines of `check --explain`. There are none for a value that is the default, except for the first
-    /// keys.
+    /// Returns the lines of `check --explain`. Most keys have none if the value is the default.
     pub explain: fn(&WatchSpec) -> Vec<String>,
 }
 
@@ -269,7 +268,7 @@ fn guard(to: &mut Guard, value: &Dynamic) -> Result<(), String> {
     if map.is_empty() {
         return Err(format!(" is empty and guards nothing; write {EXAMPLE}, or leave it out"));
     }
-    // People expect it here.
+    // People expect this key here.
     if map.contains_key("max_data") {
         return Err(": unknown key `max_data`; `max_data` stands beside `guard`, not in it".to_owned());
     }

@@ -1,24 +1,28 @@
-//! The vocabulary of configs: every word that a script can use, each in one row of one table.
+//! The vocabulary of configs. Each word has exactly one row in one of these tables:
 //!
-//! * [`KEYS`]: the keys of `RegisterWatch`. [`RETRY_KEYS`] and [`GUARD_KEYS`]: those of the maps within.
+//! * [`KEYS`]: the keys of `RegisterWatch`. [`RETRY_KEYS`] and [`GUARD_KEYS`]: the keys of the `retry` and
+//!   `guard` maps.
 //! * [`CONSTANTS`] and [`signals`]: the constants.
 //! * [`FUNCTIONS`]: the functions of configs and of function actions.
 //!
-//! A row has everything about its word. The parser ([`super::register`]), the interpreter
+//! A row describes the syntax of a word: name, type, default and meaning, and for keys how a value is
+//! checked, stored and shown. The check of `RegisterWatch` ([`super::registrar`]), the interpreter
 //! ([`super::script`]), the suggestions in errors ([`super::message`]), the check of the evaluator's replies
 //! ([`super::evaluate`]), [fingerprints](super::fingerprint) and [definition hashes](super::definition),
-//! `check --explain`, and the test of the manual read these tables. So none of them has a word that another
-//! one lacks.
+//! `check --explain`, and the test of the manual read these tables. So all of them know the same words.
 //!
-//! A new key needs these edits:
+//! To add a key:
 //!
-//! 1. a field with its default in [`Policy`](crate::model::Policy) if it decides when an action runs, or in
-//!    [`ExecContext`](crate::model::ExecContext) if it is about the action's process;
-//! 2. a row in `keys.rs`, with a function in `values.rs` if it takes a new kind of value;
-//! 3. the definition hash in `definition.rs`;
-//! 4. what the key does, in [`crate::watch`] or [`crate::action`];
-//! 5. an entry with an example in the manual, `docs/man/twitcher.twc.5.md`;
-//! 6. tests of what it does.
+//! 1. Add a field with its default: to [`Policy`](crate::model::Policy) if the key decides when an action
+//!    runs, to [`ExecContext`](crate::model::ExecContext) if it sets something in the action's process.
+//!    Another key, like `uid` or `pipe_stdin`, gets a field in `Registration` and in
+//!    [`WatchSpec`](crate::model::WatchSpec), and [`super::resolve`] takes the value from one to the other.
+//! 2. Add a row to `keys.rs`, with a function in `values.rs` for a new kind of value, and one in `shown.rs`
+//!    for a value that `check --explain` shows in a new form.
+//! 3. Add the field to the hash in `definition.rs`.
+//! 4. Implement the key in [`crate::watch`] or [`crate::action`].
+//! 5. Describe it, with an example, in the manual, `docs/man/twitcher.twc.5.md`.
+//! 6. Test it.
 
 mod constants;
 mod functions;

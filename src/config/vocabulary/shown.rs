@@ -1,4 +1,4 @@
-//! Values as `check --explain` shows them: in the words of configs, with times in seconds.
+//! Formats values for `check --explain`, in the words of configs and with times in seconds.
 
 use std::time::Duration;
 

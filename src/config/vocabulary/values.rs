@@ -1,4 +1,4 @@
-//! What keys accept: from values of a script to checked values of Rust.
+//! Checks the values that a script gives to keys, and converts them to values of Rust.
 //!
 //! An error is the text that follows the key: ` must be true or false, not an int` or `: 20 is not between
 //! -20 and 19`.
@@ -18,7 +18,7 @@ use crate::text::suggest;
 
 pub(super) type Checked<T> = Result<T, String>;
 
-/// A year. A longer time is a mistake, such as one in milliseconds.
+/// A year. A longer time is a mistake, such as a number of milliseconds.
 pub(super) const MAX_TIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// A shorter time would be rounded to nothing by timers.
@@ -41,7 +41,7 @@ const MAX_VARIABLE_BYTES: usize = 128 * 1024 - 1;
 const LOG: &str = "log";
 const DISCARD: &str = "discard";
 
-/// Describes the type of a value in the words of people who write configs.
+/// Names the type of a value in the words of configs.
 pub(in crate::config) fn type_of(value: &Dynamic) -> String {
     if let Some(constant) = Constant::of(value) {
         return constant.name.to_owned();
@@ -65,7 +65,7 @@ fn must_be(what: &str, value: &Dynamic) -> String {
     format!(" must be {what}, not {}", type_of(value))
 }
 
-/// Refuses a NUL character. The kernel ends strings at NUL, so that it would see another string.
+/// Refuses a NUL character, because the kernel ends strings at NUL.
 pub(in crate::config) fn no_nul(text: String) -> Checked<String> {
     if text.contains('\0') { Err(format!(": {text:?} has a NUL character")) } else { Ok(text) }
 }
@@ -92,7 +92,6 @@ pub(super) fn positive(value: &Dynamic) -> Checked<u32> {
     }
 }
 
-/// Returns an int or a float as a float.
 fn number(value: &Dynamic) -> Option<f64> {
     value.as_int().map(|number| number as f64).or_else(|_| value.as_float()).ok()
 }
@@ -109,12 +108,11 @@ pub(super) fn seconds(value: &Dynamic) -> Checked<Duration> {
     }
 }
 
-/// A number of seconds that may be 0.
 pub(super) fn seconds_or_0(value: &Dynamic) -> Checked<Duration> {
     if number(value) == Some(0.0) { Ok(Duration::ZERO) } else { seconds(value) }
 }
 
-/// The value of a constant of `key`.
+/// Takes a constant of `key`.
 pub(super) fn constant<T: Clone + 'static>(key: &str, value: &Dynamic) -> Checked<T> {
     let names = || {
         let names: Vec<_> = CONSTANTS.iter().filter(|it| it.key == key).map(|it| it.name).collect();
@@ -141,7 +139,7 @@ pub(super) fn node_path(value: &Dynamic) -> Checked<String> {
     Ok(path)
 }
 
-/// An action: the result of `Exec(...)`, or what the interpreter put in the place of a function.
+/// Takes the result of `Exec(...)`, or the action that the registrar put in the place of a function.
 pub(super) fn action(value: &Dynamic) -> Checked<RegisteredAction> {
     if value.is_string() {
         return Err(" is a string; write Exec(\"...\") to run it".into());
@@ -166,7 +164,7 @@ pub(super) fn description(value: &Dynamic) -> Checked<String> {
 
 pub(super) fn account(value: &Dynamic) -> Checked<Account> {
     if let Ok(id) = value.as_int() {
-        // To the kernel, the highest number is -1, which means "leave it as it is".
+        // To the kernel, the highest number is -1, which means "no change".
         let id = u32::try_from(id).ok().filter(|id| *id < u32::MAX);
         return id.map(Account::Id).ok_or_else(|| format!(": {value} is not a valid id"));
     }
@@ -232,7 +230,7 @@ fn variable(name: &str, value: &Dynamic) -> Checked<String> {
     Ok(text)
 }
 
-/// The names of variables that the daemon sets begin with this.
+/// The prefix of the variables that the daemon sets.
 const RESERVED: &str = "TWITCHER_";
 
 pub(super) fn is_reserved(name: &str) -> bool {

@@ -1,4 +1,4 @@
-//! What can happen to a watch, and its policies.
+//! Strategies for moves, which are what can happen to a watch, and for policies.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::watch::RunResult;
 /// A node has fewer bytes than this.
 const MAX_BYTES: u8 = 9;
 
-/// One thing that happens.
+/// One event in the world of a watch.
 #[derive(Clone, Debug)]
 pub(super) enum Move {
     /// The node changes to this many bytes, and the store reports it.
@@ -37,11 +37,11 @@ pub(super) enum Move {
     Pause,
     Resume,
     Kill,
-    /// Sets whether the ledger learns of changes only with the next start of an action, or at once.
+    /// From now on, the ledger learns of changes only when an action starts (`true`), or at once.
     Lag(bool),
-    /// The daemon is killed and started again. The live runs survive whose bit is set.
+    /// The daemon is killed and started again. A live run survives if its bit is set.
     Crash(u8),
-    /// The daemon is stopped and started again. The live runs end like this, in turn.
+    /// The daemon is stopped and started again. The live runs end with these results, in turn.
     Restart(Vec<RunResult>),
 }
 

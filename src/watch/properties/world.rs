@@ -9,7 +9,7 @@ use crate::watch::{
     Effect, Event, Generator, Input, KILL_AFTER, Record, Recovery, RunId, RunResult, Snapshot, Time, Watch,
 };
 
-/// A run, as the world sees it.
+/// A run that has not ended.
 struct Live {
     definition: u64,
     subject: u64,
@@ -26,13 +26,13 @@ struct Noted {
     definition: u64,
     subject: u64,
     snapshot: Snapshot,
-    /// `World::cleared` at that time.
+    /// The [`World::cleared`] of that time.
     cleared: BTreeSet<i64>,
     /// The subject of a run that, as far as the ledger knows, has started and not ended.
     begun: Option<u64>,
 }
 
-/// The world around one watch, and the rules it must keep.
+/// One watch with its node, its ledger and its runs. Each step asserts the rules.
 pub(super) struct World {
     pub(super) watch: Watch,
     pub(super) policy: Policy,
@@ -234,7 +234,7 @@ impl World {
             self.applied_size = Some((run, self.bytes[&live.version.revision]));
         }
         let revision = live.version.revision;
-        // It may be tried again under another definition, which judges it again.
+        // The update may be tried again under another definition, which judges it again.
         if end == RunResult::Starved
             && ours
             && !self.held.contains(&revision)

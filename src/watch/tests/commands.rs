@@ -1,4 +1,4 @@
-//! What a watch answers an operator, and that a refused command changes nothing.
+//! Tests of the answers to operators, and that a refused command changes nothing.
 
 use super::*;
 use crate::model::Guard;

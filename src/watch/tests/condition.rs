@@ -1,4 +1,4 @@
-//! The condition of a watch.
+//! Tests of the condition of a watch.
 
 use super::*;
 

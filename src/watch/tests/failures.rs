@@ -1,4 +1,4 @@
-//! Failed runs, and runs that cannot be started.
+//! Tests of failed runs, and of runs that cannot be started.
 
 use super::*;
 

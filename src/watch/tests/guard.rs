@@ -1,11 +1,11 @@
-//! What is held, and for how long.
+//! Tests of what a guard holds, and for how long.
 
 use super::*;
 use crate::model::{Guard, Share};
 
 const FREE: Guard = Policy::DEFAULT.guard;
 
-/// Before the node exists, so that the first run is no load.
+/// The node does not exist yet, so the event of the first run is not `load`.
 const BEFORE: Snapshot = Snapshot {
     seen: Some(Seen::Absent),
     pending: None,
@@ -43,8 +43,8 @@ fn empty(revision: i64) -> Effect {
     held(revision, HoldReason::Empty)
 }
 
-fn shrunk(revision: i64, amount: u64, applied_size: u64) -> Effect {
-    held(revision, HoldReason::Shrunk { amount, applied_size, limit: Share::of_percent(50.0).unwrap() })
+fn shrunk(revision: i64, size: u64, applied_size: u64) -> Effect {
+    held(revision, HoldReason::Shrunk { size, applied_size, limit: Share::of_percent(50.0).unwrap() })
 }
 
 /// Returns the run, the event and the revision of the spawn that is the only effect.
@@ -283,7 +283,7 @@ fn discard_ignores_what_comes_meanwhile_suspicious_or_not() {
     assert_eq!(bench.sized(3, 0), [Effect::Discarded { version: version(1, 3) }]);
     assert_eq!(bench.end(2), []);
     assert_eq!(bench.condition(), Condition::Idle);
-    // An operator who asks for it all the same gets a reply.
+    // A trigger is judged even if DISCARD ignored the same content.
     bench.trigger(false);
     assert_eq!(bench.sized(3, 0), [empty(3)]);
     assert_eq!(bench.sized(4, 0), [empty(4)]);
@@ -381,8 +381,8 @@ fn what_was_forced_is_not_held_by_the_next_daemon_whatever_came_of_it() {
             let mut late = bench.reborn(policy.clone(), None);
             assert_eq!(late.sized(3, 0), [empty(3)]);
         };
-        // In turn: before the store reports it, while it runs, after the daemon died during the run, after an
-        // interruption, and while it waits for a retry.
+        // The daemon ends in turn: before the store reports the content, while it runs, after the daemon died
+        // during the run, after an interruption, and while the content waits for a retry.
         runs_next(&bench);
         ran(&bench.sized(2, 0));
         runs_next(&bench);

@@ -1,4 +1,4 @@
-//! When a run counts as late.
+//! Tests of the time when a run is due.
 
 use super::*;
 

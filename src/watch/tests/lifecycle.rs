@@ -1,4 +1,4 @@
-//! Timeouts, new definitions, removal, and the stop of the daemon.
+//! Tests of timeouts, new definitions, removal, and the stop of the daemon.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Triggers, pauses and kills by operators.
+//! Tests of triggers, pauses and kills by operators.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What the next daemon knows and does.
+//! Tests of what the next daemon knows and does.
 
 use super::*;
 

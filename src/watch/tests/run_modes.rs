@@ -1,4 +1,4 @@
-//! What an update does, in each run mode.
+//! Tests of what an update does in each run mode.
 
 use super::*;
 
@@ -27,8 +27,8 @@ fn an_orphan_is_notified_of_what_changed_and_not_of_what_it_has() {
     assert_eq!(next.interrupt(1), [spawn(2, Event::Load, 1, 2)]);
 }
 
-// The number is only for people. That of a directory changes with everything that is written into it, also
-// with what is not a child.
+// The number is only for people. The number of a directory changes with everything that is written into the
+// directory, also with files that are not children.
 #[test]
 fn what_was_applied_is_known_by_its_state_and_not_by_its_number() {
     let policy = Policy { run_on_load: RunOnLoad::Changed, ..QUEUE };

@@ -1,4 +1,4 @@
-//! Throttles.
+//! Tests of throttles.
 
 use super::*;
 
