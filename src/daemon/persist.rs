@@ -78,10 +78,9 @@ impl Persist {
         store: &mut StoreHandle,
         may_be_older: bool,
     ) -> Snapshot {
-        let identity = store.identity.clone();
-        let subscriptions = store.subscriptions();
+        let (identity, capabilities) = (store.identity.clone(), store.capabilities());
         let record = stored.map(|stored| Record {
-            snapshot: stored.snapshot.map_versions(|version| subscriptions.normalize_version(version)),
+            snapshot: stored.snapshot.map_versions(|version| capabilities.normalize_version(version)),
             // A record of another store means nothing in this one.
             same_subject: stored.subject == spec.subject && *stored.store == *identity,
             same_definition: stored.definition == definition,

@@ -74,7 +74,7 @@ impl Registration<'_> {
         let policy = policy(&spec, self.is_dry_run);
         let Some((id, old)) = self.watches.redefine(spec, hash, policy) else { return };
         if (&old.store, &old.subject) == (&store, &subject) {
-            self.stores[&store].subscriptions().refresh(&subject);
+            self.stores[&store].channel().refresh(subject);
         } else {
             self.stores[&old.store].leave(id, &old.subject);
             self.stores[&store].join(id, &subject);

@@ -8,13 +8,12 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
-use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
 use super::watches::WatchId;
 use crate::control::status::StoreStatus;
 use crate::model::{StoreName, StoreNames, Subject};
-use crate::store::{self, StoreEvent, StoreSettings, Subscriptions};
+use crate::store::{Capabilities, StoreChannel, StoreEvent, StoreSettings};
 use crate::text::Timestamp;
 
 /// All that the settings name. Each has a channel of its own: a slow one with many nodes has that full of
@@ -33,7 +32,7 @@ pub struct StoreHandle {
     /// What the ledger knows it by.
     pub(super) identity: Arc<str>,
     /// Once it is in use.
-    opened: Option<OpenStore>,
+    opened: Option<StoreChannel>,
     pub(super) subjects: HashMap<Subject, Subscribers>,
     disconnected_since: Option<Instant>,
     connection: Option<ConnectionStatus>,
@@ -44,11 +43,6 @@ struct ConnectionStatus {
     is_connected: bool,
     since: SystemTime,
     detail: String,
-}
-
-struct OpenStore {
-    subscriptions: Subscriptions,
-    events: Receiver<StoreEvent>,
 }
 
 /// The watches of one subject.
@@ -64,7 +58,7 @@ impl Stores {
     /// Must be called within a `LocalSet` on a current-thread runtime.
     pub fn open(default: StoreSettings, named: BTreeMap<StoreName, StoreSettings>) -> Self {
         let mut default = StoreHandle::new(StoreName::default(), default);
-        default.subscriptions();
+        default.channel();
         let named = named.into_iter().map(|(name, settings)| StoreHandle::new(name, settings));
         Self { table: [default].into_iter().chain(named).collect(), turn: 0, missed_changes: 0 }
     }
@@ -90,7 +84,7 @@ impl Stores {
     /// What a store says next. None is kept waiting by what another has to say. Can be dropped at any time.
     pub(super) async fn next(&mut self) -> (StoreName, StoreEvent) {
         poll_fn(|context| {
-            let heard = self.round_robin(|events| match events.poll_recv(context) {
+            let heard = self.round_robin(|store| match store.poll_next(context) {
                 Poll::Ready(event) => event,
                 Poll::Pending => None,
             });
@@ -101,17 +95,17 @@ impl Stores {
 
     /// The same, if there is something already.
     pub(super) fn try_next(&mut self) -> Option<(StoreName, StoreEvent)> {
-        self.round_robin(|events| events.try_recv().ok())
+        self.round_robin(StoreChannel::try_next)
     }
 
     fn round_robin(
         &mut self,
-        mut receive: impl FnMut(&mut Receiver<StoreEvent>) -> Option<StoreEvent>,
+        mut receive: impl FnMut(&mut StoreChannel) -> Option<StoreEvent>,
     ) -> Option<(StoreName, StoreEvent)> {
         let count = self.table.len();
         for index in (self.turn..self.turn + count).map(|turn| turn % count) {
             let StoreHandle { name, opened, .. } = &mut self.table[index];
-            if let Some(event) = opened.as_mut().and_then(|opened| receive(&mut opened.events)) {
+            if let Some(event) = opened.as_mut().and_then(&mut receive) {
                 self.turn = index + 1;
                 return Some((name.clone(), event));
             }
@@ -140,14 +134,10 @@ impl Stores {
         position.unwrap_or_else(|| unreachable!("no store {name}"))
     }
 
-    /// Takes leave of all at once; see [`Subscriptions::close`].
+    /// Closes all at once; see [`StoreChannel::close`].
     pub(super) async fn close(self) {
         let opened = self.table.into_iter().filter_map(|store| store.opened);
-        join_all(opened.map(|OpenStore { subscriptions, events }| {
-            drop(events);
-            subscriptions.close()
-        }))
-        .await;
+        join_all(opened.map(StoreChannel::close)).await;
     }
 }
 
@@ -182,12 +172,12 @@ impl StoreHandle {
     }
 
     /// Connects to it, unless that was done.
-    pub(super) fn subscriptions(&mut self) -> &Subscriptions {
-        let opened = self.opened.get_or_insert_with(|| {
-            let (subscriptions, events) = store::open(&self.settings);
-            OpenStore { subscriptions, events }
-        });
-        &opened.subscriptions
+    pub(super) fn channel(&mut self) -> &StoreChannel {
+        self.opened.get_or_insert_with(|| self.settings.open())
+    }
+
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.settings.capabilities()
     }
 
     /// Subscribes a watch, which gets an observation even where others know the subject already.
@@ -195,10 +185,10 @@ impl StoreHandle {
         match self.subjects.get_mut(subject) {
             Some(subscribers) => {
                 subscribers.watches.push(watch);
-                self.subscriptions().refresh(subject);
+                self.channel().refresh(subject.clone());
             }
             None => {
-                self.subscriptions().subscribe(subject.clone());
+                self.channel().follow(subject.clone());
                 let subscribers = Subscribers { watches: vec![watch], unreadable: None };
                 self.subjects.insert(subject.clone(), subscribers);
             }
@@ -210,7 +200,7 @@ impl StoreHandle {
         subscribers.watches.retain(|other| *other != watch);
         if subscribers.watches.is_empty() {
             self.subjects.remove(subject);
-            self.subscriptions().unsubscribe(subject);
+            self.channel().leave(subject.clone());
         }
     }
 

@@ -9,7 +9,7 @@ use super::{NodePath, Version};
 use crate::text::StableHash;
 
 /// One state of one node of a tree. Trees share equal nodes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeNode {
     pub(crate) path: NodePath,
     /// The version of the node's data.
@@ -43,7 +43,7 @@ impl TreeNode {
 }
 
 /// A node and the nodes below it, each in a state that it had at some moment.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
     /// Sorted by path, the root first.
     pub(crate) nodes: Box<[Arc<TreeNode>]>,

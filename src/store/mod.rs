@@ -5,21 +5,24 @@
 //! states that were replaced before it could read them.
 
 mod backoff;
+mod capabilities;
+mod channel;
 mod client;
 mod directory;
-mod event;
+mod message;
+mod observation;
 mod secret;
 mod settings;
-mod subscriptions;
 mod tree;
 mod url;
 mod zookeeper;
 
+pub use capabilities::Capabilities;
+pub use channel::StoreChannel;
 pub use client::{Client, ClientError};
-pub use event::{Exposure, StoreEvent};
+pub use message::{Exposure, StoreCommand, StoreEvent};
 pub use secret::{CREDENTIALS_DIRECTORY, Credential, CredentialError, Secret};
 pub use settings::{Auth, Sasl, StoreSettings, StoreUrl};
-pub use subscriptions::{Subscriptions, open};
 pub use tree::MAX_TREE_NODES;
 pub use url::StoreUrlError;
 pub use zookeeper::tls::{ClientCertificate, Key, Tls, TlsFileError, can_be_certified};

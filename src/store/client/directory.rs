@@ -11,9 +11,9 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::libc::O_NOFOLLOW;
 
 use super::ClientError;
-use crate::model::{Content, Facet, NodePath};
+use crate::model::NodePath;
 use crate::store::StoreUrl;
-use crate::store::directory::file::{self, Stamp};
+use crate::store::directory::file::{self, Reading};
 
 /// Held by whoever changes nodes by command. What edits the files directly does not ask for it.
 const LOCK: &str = ".twitcher.lock";
@@ -32,17 +32,11 @@ impl DirectoryClient {
     }
 
     pub(super) fn get(&self, node: &NodePath) -> Result<Vec<u8>, ClientError> {
-        match self.read(node, Facet::Data)?.0 {
-            Content::Data(data) => Ok(data.to_vec()),
-            Content::Children(_) | Content::Tree(_) => Ok(Vec::new()),
-        }
+        self.read(node, file::read_data).map(|reading| reading.content)
     }
 
     pub(super) fn ls(&self, node: &NodePath) -> Result<Vec<String>, ClientError> {
-        match self.read(node, Facet::Children)?.0 {
-            Content::Data(_) | Content::Tree(_) => Ok(Vec::new()),
-            Content::Children(names) => Ok(names.to_vec()),
-        }
+        self.read(node, file::read_children).map(|reading| reading.content)
     }
 
     pub(super) async fn set(&self, node: &NodePath, data: &[u8]) -> Result<(), ClientError> {
@@ -69,18 +63,17 @@ impl DirectoryClient {
     pub(super) async fn poke(&self, node: &NodePath) -> Result<(), ClientError> {
         let file = self.locate(node)?;
         // Before the lock, whose file would be an odd thing to leave in a directory that is no store.
-        self.read(node, Facet::Data)?;
+        self.read(node, file::read_data)?;
         let _lock = self.lock().await.map_err(|error| self.failed(node, error))?;
         self.stay_inside(node, &file)?;
         loop {
             if file.is_dir() {
                 return Err(self.refused(node, "a directory holds no data that could be written again"));
             }
-            let (content, before) = self.read(node, Facet::Data)?;
-            let Content::Data(data) = content else { continue };
+            let before = self.read(node, file::read_data)?;
             // Who writes to the file directly asks for no lock, so look again as late as possible.
-            if file::stamp(&file) == Some(before) {
-                return replace(&file, &data).map_err(|error| self.failed(node, error));
+            if file::stamp(&file) == Some(before.stamp) {
+                return replace(&file, &before.content).map_err(|error| self.failed(node, error));
             }
             tokio::task::yield_now().await;
         }
@@ -105,16 +98,17 @@ impl DirectoryClient {
         removed.map_err(|error| self.failed(node, error))
     }
 
-    fn read(&self, node: &NodePath, facet: Facet) -> Result<(Content, Stamp), ClientError> {
+    /// Reads until the file stays as it is meanwhile.
+    fn read<T>(
+        &self,
+        node: &NodePath,
+        read: impl Fn(&Path, &Path) -> io::Result<Reading<T>>,
+    ) -> Result<Reading<T>, ClientError> {
         let file = self.locate(node)?;
         loop {
-            match file::read(&self.root, &file, facet) {
-                Ok(Some(reading)) if !reading.stable => {}
-                Ok(Some(reading)) => return Ok((reading.content, reading.stamp)),
-                Ok(None) => {
-                    return Err(ClientError::Missing { node: node.clone(), store: self.store.clone() });
-                }
-                Err(error) => return Err(self.failed(node, error)),
+            let reading = read(&self.root, &file).map_err(|error| self.failed(node, error))?;
+            if reading.stable {
+                return Ok(reading);
             }
         }
     }
@@ -227,6 +221,7 @@ fn replace(file: &Path, data: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::NodeFacet;
 
     fn node(path: &str) -> NodePath {
         NodePath::parse(path).unwrap()
@@ -291,9 +286,9 @@ mod tests {
             assert!(matches!(client.poke(&head).await, Err(ClientError::Missing { .. })));
             client.set(&head, b"1").await.unwrap();
             fs::set_permissions(root.join("head"), Permissions::from_mode(0o640)).unwrap();
-            let before = file::read(&root, &root.join("head"), Facet::Data).unwrap().unwrap().version(0);
+            let before = file::read(&root, &root.join("head"), NodeFacet::Data).unwrap().unwrap().version(0);
             client.poke(&head).await.unwrap();
-            let after = file::read(&root, &root.join("head"), Facet::Data).unwrap().unwrap().version(0);
+            let after = file::read(&root, &root.join("head"), NodeFacet::Data).unwrap().unwrap().version(0);
             assert_ne!(before.revision, after.revision);
             assert_eq!(client.get(&head).unwrap(), b"1");
             assert_eq!(fs::metadata(root.join("head")).unwrap().permissions().mode() & 0o777, 0o640);

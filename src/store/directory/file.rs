@@ -10,8 +10,7 @@ use std::time::SystemTime;
 
 use nix::libc::{O_DIRECTORY, O_NOCTTY, O_NONBLOCK};
 
-use crate::model::{Content, Facet, NodePath, Version, children};
-use crate::store::tree;
+use crate::model::{NodeContent, NodeFacet, NodePath, Version, children};
 
 /// The largest content a node may have. ZooKeeper's own limit is 1 MiB; sixteen times that is no
 /// coordination data, and a log file put there by mistake must not fill the memory.
@@ -49,16 +48,17 @@ impl Stamp {
         }
     }
 
-    /// The device is not in it: disks and network file systems are numbered as they come, so that a reboot would change
-    /// every node. The content is: two writes within one tick of the file system's clock have one mtime.
+    /// The device is not in it: disks and network file systems are numbered as they come, so that a reboot
+    /// would change every node. The content is: two writes within one tick of the file system's clock have
+    /// one mtime.
     fn revision(self, content: &[u8]) -> i64 {
         let Self { device: _, inode, mtime, size } = self;
         hash(&(inode, mtime, size, content))
     }
 }
 
-pub(crate) struct Reading {
-    pub(crate) content: Content,
+pub(crate) struct Reading<T = NodeContent> {
+    pub(crate) content: T,
     pub(crate) stamp: Stamp,
     /// Whether the file stayed as it was while it was read.
     pub(crate) stable: bool,
@@ -67,21 +67,30 @@ pub(crate) struct Reading {
     revision: i64,
 }
 
-impl Reading {
+impl<T> Reading<T> {
+    fn map<U>(self, convert: impl FnOnce(T) -> U) -> Reading<U> {
+        let Self { content, stamp, stable, is_empty_file, revision } = self;
+        Reading { content: convert(content), stamp, stable, is_empty_file, revision }
+    }
+
     pub(crate) fn version(&self, incarnation: i64) -> Version {
         Version { incarnation, revision: self.revision, number: self.stamp.mtime }
     }
 }
 
-/// Reads the node at `file` in the store at `root`; `None` if there is none. Never blocks, whatever lies there.
+/// Reads the node at `file` in the store at `root`; `None` if there is none. Never blocks, whatever lies
+/// there.
 ///
-/// Links are followed, but not out of the store: who can write there shall not have the daemon read for them what they
-/// cannot.
-pub(crate) fn read(root: &Path, file: &Path, facet: Facet) -> io::Result<Option<Reading>> {
+/// Links are followed, but not out of the store: who can write there shall not have the daemon read for them
+/// what they cannot.
+pub(crate) fn read(root: &Path, file: &Path, facet: NodeFacet) -> io::Result<Option<Reading>> {
     let reading = match facet {
-        Facet::Data => read_data(root, file),
-        Facet::Children => read_children(root, file),
-        Facet::Tree => tree::unsupported_tree_facet(),
+        NodeFacet::Data => {
+            read_data(root, file).map(|reading| reading.map(|data| NodeContent::Data(data.into())))
+        }
+        NodeFacet::Children => {
+            read_children(root, file).map(|reading| reading.map(|names| NodeContent::Children(names.into())))
+        }
     };
     match reading {
         Ok(reading) => Ok(Some(reading)),
@@ -105,8 +114,8 @@ pub(crate) fn stay_inside(root: &Path, path: &Path) -> io::Result<()> {
     is_inside(root, &fs::canonicalize(path)?)
 }
 
-/// The same of what was opened, so that nobody can put another link there in between. What was removed since is known by
-/// its old path.
+/// The same of what was opened, so that nobody can put another link there in between. What was removed since
+/// is known by its old path.
 fn opened_inside(root: &Path, file: &File) -> io::Result<()> {
     is_inside(root, &fs::read_link(descriptor(file))?)
 }
@@ -123,15 +132,14 @@ fn descriptor(file: &File) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
-fn read_data(root: &Path, path: &Path) -> io::Result<Reading> {
+pub(crate) fn read_data(root: &Path, path: &Path) -> io::Result<Reading<Vec<u8>>> {
     // Looked at before it is opened, because to open a device can already do something.
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         let stamp = Stamp::of(&metadata);
         // A directory's own mtime tells of its entries, which are not its data.
         let revision = hash(&birth(&metadata));
-        let content = Content::Data([].into());
-        return Ok(Reading { content, stamp, stable: true, is_empty_file: false, revision });
+        return Ok(Reading { content: Vec::new(), stamp, stable: true, is_empty_file: false, revision });
     }
     regular(&metadata)?;
     // Between the two looks a FIFO may have taken the file's place: never wait for its writer.
@@ -144,13 +152,7 @@ fn read_data(root: &Path, path: &Path) -> io::Result<Reading> {
     let after = Stamp::of(&file.metadata()?);
     let revision = after.revision(&content);
     let is_empty_file = content.is_empty();
-    Ok(Reading {
-        content: Content::Data(content.into()),
-        stamp: after,
-        stable: before == after,
-        is_empty_file,
-        revision,
-    })
+    Ok(Reading { content, stamp: after, stable: before == after, is_empty_file, revision })
 }
 
 fn regular(metadata: &Metadata) -> io::Result<()> {
@@ -172,7 +174,7 @@ fn read_all(file: &mut File, expected: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-fn read_children(root: &Path, path: &Path) -> io::Result<Reading> {
+pub(crate) fn read_children(root: &Path, path: &Path) -> io::Result<Reading<Vec<String>>> {
     let metadata = fs::metadata(path)?;
     let stamp = Stamp::of(&metadata);
     let names = if metadata.is_dir() {
@@ -184,18 +186,18 @@ fn read_children(root: &Path, path: &Path) -> io::Result<Reading> {
     };
     let stable = Stamp::of(&fs::metadata(path)?) == stamp || !metadata.is_dir();
     let revision = hash(&(metadata.is_dir().then(|| birth(&metadata)), &names));
-    Ok(Reading { content: Content::Children(names.into()), stamp, stable, is_empty_file: false, revision })
+    Ok(Reading { content: names, stamp, stable, is_empty_file: false, revision })
 }
 
-/// What tells a directory from another that is made under its name later, while no daemon runs. The number alone does
-/// not: a file system may use it again at once. For the device, see [`Stamp::revision`].
+/// What tells a directory from another that is made under its name later, while no daemon runs. The number
+/// alone does not: a file system may use it again at once. For the device, see [`Stamp::revision`].
 fn birth(metadata: &Metadata) -> (u64, Option<SystemTime>) {
     // Not every file system knows it.
     (metadata.ino(), metadata.created().ok())
 }
 
-/// The names of the nodes in the directory `path`, sorted. A name that is no UTF-8, or has a control character, names no
-/// node, as in ZooKeeper: a newline in one would make two of it for whoever reads a list.
+/// The names of the nodes in the directory `path`, sorted. A name that is no UTF-8, or has a control
+/// character, names no node, as in ZooKeeper: a newline in one would make two of it for whoever reads a list.
 pub(crate) fn names(path: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {

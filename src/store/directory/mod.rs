@@ -21,8 +21,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::StoreEvent;
 use super::backoff::Backoff;
-use super::subscriptions::{Command, CommandReceiver, EventSender};
-use crate::model::{Facet, NodePath, Subject};
+use super::message::NodeCommand;
+use super::observation::Observation;
+use super::tree::router::{EventSender, NodeCommands};
+use crate::model::{NodeFacet, NodePath, NodeSubject};
 use node::{FollowedNode, HintKind};
 use watches::{ArmResult, EntryChange, Hint, Watches};
 
@@ -33,12 +35,13 @@ const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 /// The same while hints cannot be had: the root is missing, or the system refuses a watch.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The pauses before file notification is asked for again: at most what the contract promises of a store that is away.
+/// The pauses before file notification is asked for again: at most what the contract promises of a store that
+/// is away.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Follows nodes in `root` until nobody listens any more.
-pub(super) async fn run(root: PathBuf, commands: CommandReceiver, events: EventSender) {
+pub(super) async fn run(root: PathBuf, commands: NodeCommands, events: EventSender) {
     let mut backoff = Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
     let mut outage = false;
     loop {
@@ -64,9 +67,9 @@ pub(super) async fn run(root: PathBuf, commands: CommandReceiver, events: EventS
 struct Directory {
     root: PathBuf,
     watches: Watches,
-    nodes: BTreeMap<Subject, FollowedNode>,
+    nodes: BTreeMap<NodeSubject, FollowedNode>,
     /// The nodes that have a visit, by the time it is due.
-    schedule: BTreeSet<(Instant, Subject)>,
+    schedule: BTreeSet<(Instant, NodeSubject)>,
     rescan_at: Instant,
     /// Whether a directory could not be watched since the last rescan, and whether that was ever said.
     is_polling: bool,
@@ -90,7 +93,7 @@ impl Directory {
     }
 
     /// Runs until nobody listens any more.
-    async fn run(mut self, mut commands: CommandReceiver, events: EventSender) {
+    async fn run(mut self, mut commands: NodeCommands, events: EventSender) {
         let what = format!("directory {}", self.root.display());
         if events.send(StoreEvent::Connected { what }).await.is_err() {
             return;
@@ -107,16 +110,15 @@ impl Directory {
                 () = sleep_until(visit_at) => {}
                 () = sleep_until(self.rescan_at) => self.rescan(),
             }
-            if let Some(event) = refused
-                && events.send(event).await.is_err()
-            {
-                return;
+            if let Some((subject, observation)) = refused {
+                let Ok(slot) = events.reserve().await else { return };
+                slot.report(subject, observation);
             }
             while let Some(subject) = self.due() {
                 // First room for the state, then the read: what waits for a slow listener is not read yet.
                 let Ok(slot) = events.reserve().await else { return };
-                if let Some(event) = self.read_node(&subject) {
-                    slot.send(event);
+                if let Some(observation) = self.read_node(&subject) {
+                    slot.report(subject, observation);
                 }
             }
             if let Some(reason) = self.warning.take()
@@ -128,29 +130,29 @@ impl Directory {
     }
 
     /// Takes a command; a name that can be no node is refused at once and for ever.
-    fn take(&mut self, command: Command) -> Option<StoreEvent> {
+    fn take(&mut self, command: NodeCommand) -> Option<(NodeSubject, Observation)> {
         let now = Instant::now();
         match command {
-            Command::Subscribe(subject) => {
+            NodeCommand::Follow(subject) => {
                 if let Err(hidden) = file::locate(&self.root, &subject.path) {
                     let reason = format!("{hidden:?} starts with a dot and names no node; rename it");
-                    return Some(StoreEvent::Unreadable { subject, reason });
+                    return Some((subject, Observation::Unreadable(reason)));
                 }
                 self.nodes.entry(subject.clone()).or_insert_with(FollowedNode::new);
                 self.alter(&subject, |node| node.force(now));
             }
-            Command::Unsubscribe(subject) => {
+            NodeCommand::Leave(subject) => {
                 self.alter(&subject, |node| node.scheduled = None);
                 self.nodes.remove(&subject);
                 self.disarm(&subject);
             }
-            Command::Refresh(subject) => self.alter(&subject, |node| node.force(now)),
+            NodeCommand::Refresh(subject) => self.alter(&subject, |node| node.force(now)),
         }
         None
     }
 
     /// Changes a node, if there is one, and keeps the agenda in step.
-    fn alter(&mut self, subject: &Subject, change: impl FnOnce(&mut FollowedNode)) {
+    fn alter(&mut self, subject: &NodeSubject, change: impl FnOnce(&mut FollowedNode)) {
         let Some(node) = self.nodes.get_mut(subject) else { return };
         let before = node.scheduled.map(|visit| visit.due);
         change(node);
@@ -166,13 +168,13 @@ impl Directory {
         }
     }
 
-    fn due(&self) -> Option<Subject> {
+    fn due(&self) -> Option<NodeSubject> {
         let (due, subject) = self.schedule.first()?;
         (*due <= Instant::now()).then(|| subject.clone())
     }
 
     /// Looks at a node: watches first, so that nothing can happen unseen after the read.
-    fn read_node(&mut self, subject: &Subject) -> Option<StoreEvent> {
+    fn read_node(&mut self, subject: &NodeSubject) -> Option<Observation> {
         // A removal that is still in the queue must make a new incarnation of what is read now.
         self.process_hints();
         let visit = self.nodes.get(subject)?.scheduled?;
@@ -189,13 +191,13 @@ impl Directory {
             found = file::read(&self.root, &file, subject.facet);
         }
         self.process_hints();
-        let mut event = None;
-        self.alter(subject, |node| event = node.found(subject, visit, found, Instant::now()));
-        event
+        let mut observation = None;
+        self.alter(subject, |node| observation = node.found(visit, found, Instant::now()));
+        observation
     }
 
     /// Watches the directories on the way to a node: those not watched yet, or `afresh` all of them.
-    fn arm(&mut self, subject: &Subject, afresh: bool) {
+    fn arm(&mut self, subject: &NodeSubject, afresh: bool) {
         for directory in directories_on_path(subject) {
             if (afresh || !self.watches.is_armed(directory)) && !self.arm_one(directory) {
                 return;
@@ -233,9 +235,9 @@ impl Directory {
     }
 
     /// Drops the watches that only `subject`, which was removed, had needed.
-    fn disarm(&mut self, subject: &Subject) {
+    fn disarm(&mut self, subject: &NodeSubject) {
         for directory in directories_on_path(subject) {
-            let itself = Subject { path: node_path(directory), facet: Facet::Children };
+            let itself = NodeSubject { path: node_path(directory), facet: NodeFacet::Children };
             if below(&self.nodes, directory).next().is_none() && !self.nodes.contains_key(&itself) {
                 self.watches.disarm(directory);
             }
@@ -274,8 +276,8 @@ impl Directory {
         if moved {
             self.watches.disarm_tree(path);
         }
-        for facet in [Facet::Data, Facet::Children] {
-            self.alter(&Subject { path: node_path(path), facet }, |node| {
+        for facet in [NodeFacet::Data, NodeFacet::Children] {
+            self.alter(&NodeSubject { path: node_path(path), facet }, |node| {
                 node.generation += i64::from(gone);
                 node.hint(now, hint_kind);
             });
@@ -283,14 +285,14 @@ impl Directory {
         self.hint_tree(path, gone, now);
         if moved || change == EntryChange::Created {
             let parent = &path[..path.rfind('/').unwrap_or(0)];
-            let parent = Subject { path: node_path(parent), facet: Facet::Children };
+            let parent = NodeSubject { path: node_path(parent), facet: NodeFacet::Children };
             self.alter(&parent, |node| node.hint(now, hint_kind));
         }
     }
 
     /// Something happened to the directory `path`, and so to every node below it.
     fn hint_tree(&mut self, path: &str, gone: bool, now: Instant) {
-        let subjects: Vec<Subject> = below(&self.nodes, path).cloned().collect();
+        let subjects: Vec<NodeSubject> = below(&self.nodes, path).cloned().collect();
         for subject in subjects {
             self.alter(&subject, |node| {
                 node.generation += i64::from(gone);
@@ -304,7 +306,7 @@ impl Directory {
         let now = Instant::now();
         self.is_polling = false;
         self.rescan_at = now + RESCAN_INTERVAL;
-        let subjects: Vec<Subject> = self.nodes.keys().cloned().collect();
+        let subjects: Vec<NodeSubject> = self.nodes.keys().cloned().collect();
         // Each once, and a parent before its children.
         let directories: BTreeSet<&str> = subjects.iter().flat_map(directories_on_path).collect();
         for directory in directories {
@@ -323,9 +325,9 @@ impl Directory {
 }
 
 /// The node paths of the directories whose entries tell of a subject, from the root (empty) down.
-fn directories_on_path(subject: &Subject) -> impl Iterator<Item = &str> {
+fn directories_on_path(subject: &NodeSubject) -> impl Iterator<Item = &str> {
     let path = if subject.path.as_str() == "/" { "" } else { subject.path.as_str() };
-    let itself = (subject.facet == Facet::Children).then_some(path);
+    let itself = (subject.facet == NodeFacet::Children).then_some(path);
     path.match_indices('/').map(|(end, _)| &path[..end]).chain(itself)
 }
 
@@ -335,9 +337,12 @@ fn node_path(path: &str) -> NodePath {
 }
 
 /// The subjects below the directory `path`; below the root (empty) also the root's own.
-fn below<'a>(nodes: &'a BTreeMap<Subject, FollowedNode>, path: &str) -> impl Iterator<Item = &'a Subject> {
+fn below<'a>(
+    nodes: &'a BTreeMap<NodeSubject, FollowedNode>,
+    path: &str,
+) -> impl Iterator<Item = &'a NodeSubject> {
     let prefix = format!("{path}/");
-    let start = Subject { path: NodePath::unchecked(&prefix), facet: Facet::Data };
+    let start = NodeSubject { path: NodePath::unchecked(&prefix), facet: NodeFacet::Data };
     nodes
         .range((Bound::Included(start), Bound::Unbounded))
         .map(|(subject, _)| subject)

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::file::{Reading, Stamp};
-use crate::model::{State, Subject, Version};
-use crate::store::StoreEvent;
+use crate::model::Version;
 use crate::store::backoff::Backoff;
+use crate::store::observation::Observation;
 
 /// How long nothing may happen to a file before it counts as written: a shell needs well below a millisecond
 /// from truncating a file to writing it, a busy machine some.
@@ -94,15 +94,14 @@ impl FollowedNode {
         }
     }
 
-    /// Takes what a visit found, and gives what there is to say. `scheduled` is the one that led here; a newer
-    /// one in `self.scheduled` means that things happened during the read.
+    /// Takes what a visit found, and gives what there is to say. `scheduled` is the one that led here; a
+    /// newer one in `self.scheduled` means that things happened during the read.
     pub(super) fn found(
         &mut self,
-        subject: &Subject,
         scheduled: ScheduledRead,
         found: std::io::Result<Option<Reading>>,
         now: Instant,
-    ) -> Option<StoreEvent> {
+    ) -> Option<Observation> {
         let may_wait = now < scheduled.first + MAX_DEBOUNCE;
         if let Some(newer) = &mut self.scheduled {
             newer.first = scheduled.first;
@@ -113,7 +112,7 @@ impl FollowedNode {
         }
         let reading = match found {
             Ok(reading) => reading,
-            Err(error) => return self.failed(subject, error.to_string(), now),
+            Err(error) => return self.failed(error.to_string(), now),
         };
         if let Some(reading) = &reading
             && may_wait
@@ -124,12 +123,12 @@ impl FollowedNode {
             return None;
         }
         self.backoff.reset();
-        let (known, state) = match reading {
-            None => (Known::Absent, State::Absent),
+        let (known, observation) = match reading {
+            None => (Known::Absent, Observation::Absent),
             Some(reading) => {
                 let version = reading.version(self.generation);
                 let Reading { content, stamp, is_empty_file, .. } = reading;
-                (Known::Present { version, stamp, is_empty_file }, State::Present { version, content })
+                (Known::Present { version, stamp, is_empty_file }, Observation::Present { version, content })
             }
         };
         let same = match (self.known, known) {
@@ -146,7 +145,7 @@ impl FollowedNode {
         self.known = known;
         let silent = same && !self.forced && !self.failure_reported;
         (self.forced, self.failure_reported) = (false, false);
-        (!silent).then(|| StoreEvent::Observed { subject: subject.clone(), state })
+        (!silent).then_some(observation)
     }
 
     /// When to look again before this is believed; `None` if it is.
@@ -171,13 +170,13 @@ impl FollowedNode {
         (now < believed).then_some(believed)
     }
 
-    fn failed(&mut self, subject: &Subject, reason: String, now: Instant) -> Option<StoreEvent> {
+    fn failed(&mut self, reason: String, now: Instant) -> Option<Observation> {
         let due = now + self.backoff.next();
         self.scheduled.get_or_insert(ScheduledRead { due, first: due, last: due, hint_kind: HintKind::Done });
         let asked = std::mem::take(&mut self.forced);
         if std::mem::replace(&mut self.failure_reported, true) && !asked {
             return None;
         }
-        Some(StoreEvent::Unreadable { subject: subject.clone(), reason })
+        Some(Observation::Unreadable(reason))
     }
 }

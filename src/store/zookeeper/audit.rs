@@ -12,10 +12,11 @@ use tokio::time::sleep;
 use zookeeper_client::{Acl, Permission};
 
 use super::node::{ReadError, Session};
-use crate::model::{Facet, NodePath, Subject};
-use crate::store::{Exposure, StoreEvent, tree};
+use crate::model::{NodeFacet, NodePath, NodeSubject};
+use crate::store::{Exposure, StoreEvent};
 
-/// The pause after each look: nothing to a server, even where a hundred hosts begin to watch thousands of nodes at once.
+/// The pause after each look: nothing to a server, even where a hundred hosts begin to watch thousands of
+/// nodes at once.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many nodes are told of, one by one. Where more are open to everybody, all of them probably are.
@@ -24,8 +25,8 @@ const MAX_REPORTED_NODES: usize = 5;
 /// What is left to look at, and what was. It outlives sessions.
 pub(super) struct Audit {
     chroot: NodePath,
-    seen: RefCell<HashSet<Subject>>,
-    waiting: RefCell<VecDeque<Subject>>,
+    seen: RefCell<HashSet<NodeSubject>>,
+    waiting: RefCell<VecDeque<NodeSubject>>,
     more: Notify,
     /// The nodes that everybody may change.
     open: RefCell<HashSet<NodePath>>,
@@ -46,7 +47,7 @@ impl Audit {
     }
 
     /// Has this subject looked at, once. To be called for each that was read.
-    pub(super) fn note(&self, subject: &Subject) {
+    pub(super) fn note(&self, subject: &NodeSubject) {
         if self.is_over.get() || self.seen.borrow().contains(subject) {
             return;
         }
@@ -56,18 +57,18 @@ impl Audit {
     }
 
     /// Has it looked at no more, unless it was.
-    pub(super) fn forget(&self, subject: &Subject) {
+    pub(super) fn forget(&self, subject: &NodeSubject) {
         self.seen.borrow_mut().remove(subject);
     }
 
     /// What there is to say of a subject that everybody may change.
-    fn say(&self, subject: Subject) -> Option<Exposure> {
+    fn say(&self, subject: NodeSubject) -> Option<Exposure> {
         let mut open = self.open.borrow_mut();
         if !open.insert(subject.path.clone()) {
             return None;
         }
         if open.len() <= MAX_REPORTED_NODES {
-            return Some(Exposure::Writable(subject));
+            return Some(Exposure::Writable(subject.into()));
         }
         self.is_over.set(true);
         drop((self.seen.take(), self.waiting.take()));
@@ -114,11 +115,10 @@ async fn look_at_all(session: &Session) -> Result<Infallible, SessionOver> {
 }
 
 /// Returns true if and only if everybody may change what of the node is watched.
-fn is_open(acls: &[Acl], facet: Facet) -> bool {
+fn is_open(acls: &[Acl], facet: NodeFacet) -> bool {
     let enough: &[Permission] = match facet {
-        Facet::Data => &[Permission::WRITE],
-        Facet::Children => &[Permission::CREATE, Permission::DELETE],
-        Facet::Tree => tree::unsupported_tree_facet(),
+        NodeFacet::Data => &[Permission::WRITE],
+        NodeFacet::Children => &[Permission::CREATE, Permission::DELETE],
     };
     acls.iter().any(|acl| {
         let is_anyone = (acl.scheme(), acl.id()) == ("world", "anyone");
@@ -146,7 +146,7 @@ mod tests {
             ([vec![us], anyone(Permission::WRITE)].concat(), true, false),
         ] {
             assert_eq!(
-                (is_open(&acls, Facet::Data), is_open(&acls, Facet::Children)),
+                (is_open(&acls, NodeFacet::Data), is_open(&acls, NodeFacet::Children)),
                 (data, children),
                 "{acls:?}"
             );
@@ -155,15 +155,20 @@ mod tests {
 
     #[test]
     fn each_node_is_told_of_once_and_only_a_few_are() {
-        let subject =
-            |number: usize, facet| Subject { path: NodePath::parse(&format!("/{number}")).unwrap(), facet };
+        let subject = |number: usize, facet| NodeSubject {
+            path: NodePath::parse(&format!("/{number}")).unwrap(),
+            facet,
+        };
         let audit = Audit::new(NodePath::parse("/").unwrap());
         for number in 0..MAX_REPORTED_NODES {
-            assert!(matches!(audit.say(subject(number, Facet::Data)), Some(Exposure::Writable(_))));
-            assert!(audit.say(subject(number, Facet::Children)).is_none());
+            assert!(matches!(audit.say(subject(number, NodeFacet::Data)), Some(Exposure::Writable(_))));
+            assert!(audit.say(subject(number, NodeFacet::Children)).is_none());
         }
-        assert!(matches!(audit.say(subject(MAX_REPORTED_NODES, Facet::Data)), Some(Exposure::MoreWritable)));
-        audit.note(&subject(MAX_REPORTED_NODES + 1, Facet::Data));
+        assert!(matches!(
+            audit.say(subject(MAX_REPORTED_NODES, NodeFacet::Data)),
+            Some(Exposure::MoreWritable)
+        ));
+        audit.note(&subject(MAX_REPORTED_NODES + 1, NodeFacet::Data));
         assert!(audit.waiting.borrow().is_empty() && audit.seen.borrow().is_empty());
     }
 }

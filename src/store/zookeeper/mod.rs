@@ -21,9 +21,10 @@ use tokio::time::{Instant, sleep_until};
 use zookeeper_client::SessionState;
 
 use super::backoff::Backoff;
-use super::subscriptions::{Command, CommandReceiver, EventSender};
+use super::message::NodeCommand;
+use super::tree::router::{EventSender, NodeCommands};
 use super::{Exposure, StoreEvent};
-use crate::model::{NodePath, Subject};
+use crate::model::{NodePath, NodeSubject};
 use audit::Audit;
 use connect::ConnectError;
 pub(super) use connect::{ATTEMPT_TIMEOUT, Connection, Ensemble, close};
@@ -49,12 +50,7 @@ const MAX_REPORTED_REASONS: usize = 10;
 struct ReceiverDropped;
 
 /// Runs until nobody listens any more.
-pub(super) async fn run(
-    ensemble: Ensemble,
-    chroot: NodePath,
-    commands: CommandReceiver,
-    events: EventSender,
-) {
+pub(super) async fn run(ensemble: Ensemble, chroot: NodePath, commands: NodeCommands, events: EventSender) {
     let mut manager = SessionManager {
         ensemble,
         audit: Rc::new(Audit::new(chroot.clone())),
@@ -71,9 +67,9 @@ pub(super) async fn run(
 struct SessionManager {
     ensemble: Ensemble,
     chroot: NodePath,
-    commands: CommandReceiver,
+    commands: NodeCommands,
     events: EventSender,
-    subjects: HashSet<Subject>,
+    subjects: HashSet<NodeSubject>,
     /// Of the present outage, if there is one that has been reported: what there is to do about it.
     outage: Option<HashSet<String>>,
     audit: Rc<Audit>,
@@ -150,8 +146,8 @@ impl SessionManager {
         }
     }
 
-    /// A server that is restarted with another certificate, say, is first away and then refused, and the latter is what
-    /// people must know.
+    /// A server that is restarted with another certificate, say, is first away and then refused, and the
+    /// latter is what people must know.
     async fn failed(&mut self, failure: ConnectError) -> Result<(), ReceiverDropped> {
         let reason = format!("cannot connect to ZooKeeper: {}", failure.reason);
         let is_known = self.outage.is_some();
@@ -230,16 +226,16 @@ impl SessionManager {
     }
 }
 
-fn note(subjects: &mut HashSet<Subject>, command: Command) {
+fn note(subjects: &mut HashSet<NodeSubject>, command: NodeCommand) {
     match command {
-        Command::Subscribe(subject) => {
+        NodeCommand::Follow(subject) => {
             subjects.insert(subject);
         }
-        Command::Unsubscribe(subject) => {
+        NodeCommand::Leave(subject) => {
             subjects.remove(&subject);
         }
         // Every subject is read anyway as soon as there is a session, and otherwise its task was told.
-        Command::Refresh(_) => {}
+        NodeCommand::Refresh(_) => {}
     }
 }
 
@@ -254,7 +250,7 @@ struct NodeTasks {
     session: Rc<Session>,
     chroot: NodePath,
     tasks: JoinSet<()>,
-    handles: HashMap<Subject, (AbortHandle, Rc<Notify>)>,
+    handles: HashMap<NodeSubject, (AbortHandle, Rc<Notify>)>,
 }
 
 impl NodeTasks {
@@ -264,17 +260,17 @@ impl NodeTasks {
         Self { session, chroot, tasks, handles: HashMap::new() }
     }
 
-    fn take(&mut self, command: &Command) {
+    fn take(&mut self, command: &NodeCommand) {
         match command {
-            Command::Subscribe(subject) => self.follow(subject),
-            Command::Unsubscribe(subject) => {
+            NodeCommand::Follow(subject) => self.follow(subject),
+            NodeCommand::Leave(subject) => {
                 self.session.audit.forget(subject);
                 if let Some((task, _)) = self.handles.remove(subject) {
                     task.abort();
                     self.count();
                 }
             }
-            Command::Refresh(subject) => {
+            NodeCommand::Refresh(subject) => {
                 if let Some((_, refresh)) = self.handles.get(subject) {
                     refresh.notify_one();
                 }
@@ -282,7 +278,7 @@ impl NodeTasks {
         }
     }
 
-    fn follow(&mut self, subject: &Subject) {
+    fn follow(&mut self, subject: &NodeSubject) {
         if self.handles.contains_key(subject) {
             return;
         }

@@ -14,22 +14,24 @@ use tokio::time::{sleep, timeout};
 use zookeeper_client::{Client, Error, OneshotWatcher, Stat};
 
 use super::audit::Audit;
-use crate::model::{Content, Facet, NodePath, State, Subject, Version, children};
+use crate::model::{NodeContent, NodeFacet, NodePath, NodeSubject, Version, children};
+use crate::store::StoreEvent;
 use crate::store::backoff::{Backoff, jittered};
-use crate::store::subscriptions::EventSender;
-use crate::store::{StoreEvent, tree};
+use crate::store::observation::Observation;
+use crate::store::tree::router::EventSender;
 
 /// How often a node is compared with what was last sent, at the latest. Watches that a living session loses
-/// are rare, but there are some: a server tells nobody of a change to a node that its watcher may not read at that
-/// moment, and forgets the watch all the same (ZooKeeper 3.8.4, and Debian's 3.8.0 since it was patched alike).
+/// are rare, but there are some: a server tells nobody of a change to a node that its watcher may not read at
+/// that moment, and forgets the watch all the same (ZooKeeper 3.8.4, and Debian's 3.8.0 since it was patched
+/// alike).
 const RESYNC: RangeInclusive<Duration> = Duration::from_secs(20)..=Duration::from_secs(300);
 
-/// How many nodes a second are compared, as far as [`RESYNC`] leaves the choice: nothing to a server, even where a
-/// hundred hosts do it.
+/// How many nodes a second are compared, as far as [`RESYNC`] leaves the choice: nothing to a server, even
+/// where a hundred hosts do it.
 const RESYNC_RATE: u32 = 10;
 
-/// The pauses before a node that could not be read is tried again: short at first, because most failures pass,
-/// and at most what the contract promises.
+/// The pauses before a node that could not be read is tried again: short at first, because most failures
+/// pass, and at most what the contract promises.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(500);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
@@ -107,7 +109,7 @@ impl From<Error> for ReadError {
 
 /// A state, and the watch that tells of the next one.
 struct WatchedState {
-    state: State,
+    observation: Observation,
     /// What a stat of this state gives; `None` where the znode is absent.
     version: Option<Version>,
     watch: OneshotWatcher,
@@ -126,7 +128,7 @@ enum Wake {
 /// A subject on its way through one session.
 pub(super) struct NodeTask {
     pub(super) session: Rc<Session>,
-    pub(super) subject: Subject,
+    pub(super) subject: NodeSubject,
     /// The subject's path below the chroot.
     pub(super) path: NodePath,
     /// Asks for a fresh read.
@@ -157,24 +159,22 @@ impl NodeTask {
             let slot = self.session.events.reserve().await.map_err(|_| SessionOver)?;
             // Boxed, because the wait below it lasts for days and should not hold the space of a read.
             let failure = match Box::pin(self.read_and_watch()).await {
-                Ok(WatchedState { state, version, watch: set }) => {
+                Ok(WatchedState { observation, version, watch: set }) => {
                     (failures, said) = (0, false);
                     backoff.reset();
                     self.session.has_read_node.set(true);
                     // What the nodes below are called is data, and none of it goes into a log.
-                    if let State::Present { .. } = state
-                        && self.session.events.is_wanted(&self.subject)
-                    {
+                    if version.is_some() && self.session.events.is_wanted(&self.subject) {
                         self.session.audit.note(&self.subject);
                     }
-                    slot.send(StoreEvent::Observed { subject: self.subject.clone(), state });
+                    slot.report(self.subject.clone(), observation);
                     let changed = watch.insert(Box::pin(set.changed().map(|_| ())));
                     let wake = self.wait(version, changed.as_mut()).await?;
                     self.session.events.outdated(&self.subject);
                     match wake {
                         Wake::Read => {}
                         Wake::MissedChange => {
-                            let event = StoreEvent::MissedChange { subject: self.subject.clone() };
+                            let event = StoreEvent::MissedChange { subject: self.subject.clone().into() };
                             self.session.events.send(event).await.map_err(|_| SessionOver)?;
                         }
                     }
@@ -192,7 +192,7 @@ impl NodeTask {
             match reason {
                 Some(reason) if !said => {
                     said = true;
-                    slot.send(StoreEvent::Unreadable { subject: self.subject.clone(), reason });
+                    slot.report(self.subject.clone(), Observation::Unreadable(reason));
                 }
                 Some(_) | None => drop(slot),
             }
@@ -211,27 +211,28 @@ impl NodeTask {
         let mut _crossed;
         loop {
             let read = match facet {
-                Facet::Data => session
+                NodeFacet::Data => session
                     .with_timeout(client.get_and_watch_data(path))
                     .await
-                    .map(|(data, stat, watch)| (Content::Data(data.into()), stat, watch)),
-                Facet::Children => session
+                    .map(|(data, stat, watch)| (NodeContent::Data(data.into()), stat, watch)),
+                NodeFacet::Children => session
                     .with_timeout(client.get_and_watch_children(path))
                     .await
-                    .map(|(names, stat, watch)| (Content::Children(children(names).into()), stat, watch)),
-                Facet::Tree => tree::unsupported_tree_facet(),
+                    .map(|(names, stat, watch)| (NodeContent::Children(children(names).into()), stat, watch)),
             };
             match read {
                 Ok((content, stat, watch)) => {
                     let version = version(&stat, facet);
-                    let state = State::Present { version, content };
-                    return Ok(WatchedState { state, version: Some(version), watch });
+                    let observation = Observation::Present { version, content };
+                    return Ok(WatchedState { observation, version: Some(version), watch });
                 }
                 Err(ReadError::NoNode) => {}
                 Err(failure) => return Err(failure),
             }
             match session.with_timeout(client.check_and_watch_stat(path)).await? {
-                (None, watch) => return Ok(WatchedState { state: State::Absent, version: None, watch }),
+                (None, watch) => {
+                    return Ok(WatchedState { observation: Observation::Absent, version: None, watch });
+                }
                 // Created in between. Its watch is kept until the next one is set.
                 (Some(_), watch) => _crossed = watch,
             }
@@ -273,21 +274,20 @@ impl NodeTask {
     }
 }
 
-fn version(stat: &Stat, facet: Facet) -> Version {
+fn version(stat: &Stat, facet: NodeFacet) -> Version {
     let incarnation = transaction_id(stat.czxid, stat.ctime);
     match facet {
-        Facet::Data => Version {
+        NodeFacet::Data => Version {
             incarnation,
             revision: transaction_id(stat.mzxid, stat.mtime),
             number: stat.version.into(),
         },
-        Facet::Children => Version { incarnation, revision: stat.pzxid, number: stat.cversion.into() },
-        Facet::Tree => tree::unsupported_tree_facet(),
+        NodeFacet::Children => Version { incarnation, revision: stat.pzxid, number: stat.cversion.into() },
     }
 }
 
-/// A transaction by its id and its time in milliseconds. The id alone tells transactions of one history apart, but not
-/// those of a server that was wiped and filled again in the same order.
+/// A transaction by its id and its time in milliseconds. The id alone tells transactions of one history
+/// apart, but not those of a server that was wiped and filled again in the same order.
 fn transaction_id(zxid: i64, at: i64) -> i64 {
     // Both count from below, so the time goes where the id has its epoch, which is small.
     zxid ^ at.rotate_left(22)
