@@ -159,7 +159,7 @@ impl IndexMut<&StoreName> for Stores {
 
 impl StoreHandle {
     fn new(name: StoreName, settings: StoreSettings) -> Self {
-        let identity = format!("{name} {}", settings.url.identity()).into();
+        let identity = format!("{name} {}", settings.identity()).into();
         Self {
             name,
             settings,
@@ -236,7 +236,7 @@ impl StoreHandle {
     fn status(&self) -> StoreStatus {
         StoreStatus {
             name: self.name.to_string(),
-            url: self.settings.url.to_string(),
+            url: self.settings.to_string(),
             connected: self.connection.as_ref().map(|connection| connection.is_connected),
             since: self.connection.as_ref().map(|connection| Timestamp(connection.since)),
             detail: self.connection.as_ref().map(|connection| connection.detail.clone()),
@@ -251,17 +251,11 @@ mod tests {
 
     use super::*;
     use crate::model::{Facet, NodePath};
-    use crate::store::StoreUrl;
+    use crate::store::{DirectorySettings, DirectoryUrl};
 
     fn settings(root: &std::path::Path) -> StoreSettings {
-        let url = StoreUrl::Directory(root.to_owned());
-        StoreSettings {
-            url,
-            auth: Vec::new(),
-            tls: None,
-            sasl: None,
-            session_timeout: Duration::from_secs(10),
-        }
+        let url = DirectoryUrl { root: root.to_owned() };
+        StoreSettings::Directory(DirectorySettings { url, session_timeout: Duration::from_secs(10) })
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{NodeSubject, State, Subject};
+use crate::model::{State, Subject};
 
 /// What the daemon asks of a store. A router asks the same of a backend, but of single nodes only (`S`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +15,6 @@ pub enum StoreCommand<S = Subject> {
     /// Report the state of a followed subject once more, changed or not.
     Refresh(S),
 }
-
-pub(super) type NodeCommand = StoreCommand<NodeSubject>;
 
 /// What a store reports to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

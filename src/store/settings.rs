@@ -1,55 +1,25 @@
-//! Where a store is, and what it takes to get in.
+//! The settings of a store, of whichever kind.
 
-use std::path::PathBuf;
+use std::fmt;
 use std::time::Duration;
 
-use super::tree::router;
-use super::{Capabilities, Secret, StoreChannel, Tls, directory, zookeeper};
-use crate::model::NodePath;
+use super::backend::{Backend, Capabilities, SettingError};
+use super::channel::StoreChannel;
+use super::directory::{self, DirectorySettings};
+use super::zookeeper::{self, ZooKeeperSettings};
 
-/// Where the nodes are. `Display` gives the URL back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// `zk://host:port,host:port/chroot`; the port defaults to 2181. The chroot is `/` where none is given.
-    ZooKeeper { servers: Vec<String>, chroot: NodePath },
-    /// `dir:PATH`
-    Directory(PathBuf),
-}
-
-/// Credentials given to ZooKeeper (`addauth`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Auth {
-    pub scheme: String,
-    pub credentials: Secret,
-}
-
-/// Who logs in to ZooKeeper by SASL's DIGEST-MD5.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sasl {
-    pub username: String,
-    pub password: Secret,
-}
-
+/// Where a store is and how to get in. `Display` gives its URL.
 #[derive(Clone, Debug)]
-pub struct StoreSettings {
-    pub url: StoreUrl,
-    /// Of ZooKeeper, as the next two.
-    pub auth: Vec<Auth>,
-    pub tls: Option<Tls>,
-    pub sasl: Option<Sasl>,
-    /// Asked of the server, which may grant another.
-    pub session_timeout: Duration,
+pub enum StoreSettings {
+    ZooKeeper(ZooKeeperSettings),
+    Directory(DirectorySettings),
 }
 
 impl StoreSettings {
-    /// States what the store can do.
-    pub fn capabilities(&self) -> Capabilities {
-        match &self.url {
-            StoreUrl::ZooKeeper { chroot, .. } => Capabilities {
-                durable_versions: true,
-                reserved_child: (chroot.as_str() == "/").then_some(zookeeper::RESERVED),
-            },
-            StoreUrl::Directory(_) => Capabilities::default(),
+    fn backend(&self) -> &dyn Backend {
+        match self {
+            Self::ZooKeeper(settings) => settings,
+            Self::Directory(settings) => settings,
         }
     }
 
@@ -58,19 +28,42 @@ impl StoreSettings {
     /// A store that cannot be reached is no error: `Disconnected` reports it, and the store keeps trying.
     pub fn open(&self) -> StoreChannel {
         let (channel, end) = StoreChannel::new();
-        let capabilities = self.capabilities();
-        match &self.url {
-            StoreUrl::ZooKeeper { servers, chroot } => {
-                let (ensemble, chroot) = (zookeeper::Ensemble::new(servers, self), chroot.clone());
-                router::start(capabilities, end, |commands, events| {
-                    zookeeper::run(ensemble, chroot, commands, events)
-                });
-            }
-            StoreUrl::Directory(root) => {
-                let root = root.clone();
-                router::start(capabilities, end, |commands, events| directory::run(root, commands, events));
-            }
+        match self {
+            Self::ZooKeeper(settings) => zookeeper::start(settings.clone(), end),
+            Self::Directory(settings) => directory::start(settings.clone(), end),
         }
         channel
+    }
+
+    /// Returns how long a command may wait for the store.
+    pub fn session_timeout(&self) -> Duration {
+        self.backend().session_timeout()
+    }
+
+    /// States what the store can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.backend().capabilities()
+    }
+
+    /// Returns what the ledger knows the store's versions by. Versions of stores with different identities
+    /// must not be compared.
+    pub fn identity(&self) -> String {
+        self.backend().identity()
+    }
+
+    /// Checks whether the credentials that these settings name can be read here and now.
+    pub fn check_credentials(&self) -> Result<(), SettingError> {
+        self.backend().check_credentials()
+    }
+
+    /// Checks whether the files that these settings name are good for a connection.
+    pub fn check_files(&self) -> Result<(), SettingError> {
+        self.backend().check_files()
+    }
+}
+
+impl fmt::Display for StoreSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.backend().url().fmt(f)
     }
 }

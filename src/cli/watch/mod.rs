@@ -146,12 +146,12 @@ async fn first_connection(settings: &StoreSettings, store: &mut StoreChannel) ->
             }
         }
     };
-    if timeout(settings.session_timeout, connected).await.is_ok() {
+    if timeout(settings.session_timeout(), connected).await.is_ok() {
         return Ok(());
     }
-    let seconds = settings.session_timeout.as_secs_f64();
+    let seconds = settings.session_timeout().as_secs_f64();
     let reason = failure.unwrap_or_else(|| format!("no answer within {seconds} s"));
-    Err(format!("{}: {reason}; check that it runs, and --store or --zkservers", settings.url).into())
+    Err(format!("{settings}: {reason}; check that it runs, and --store or --zkservers").into())
 }
 
 /// Prints on a thread of its own, because a reader may block it for ever, and signals must still be handled.

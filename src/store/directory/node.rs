@@ -1,4 +1,4 @@
-//! One followed node: what is known of it, and when it is looked at next.
+//! One followed node: what is known of it, and when it is read next.
 
 use std::time::Duration;
 
@@ -6,48 +6,48 @@ use tokio::time::Instant;
 
 use super::file::{Reading, Stamp};
 use crate::model::Version;
+use crate::store::backend::Observation;
 use crate::store::backoff::Backoff;
-use crate::store::observation::Observation;
 
-/// How long nothing may happen to a file before it counts as written: a shell needs well below a millisecond
-/// from truncating a file to writing it, a busy machine some.
+/// How long a file must be quiet before it counts as written. From truncating a file to writing it, a shell
+/// needs well below a millisecond, and some on a busy machine.
 const DEBOUNCE: Duration = Duration::from_millis(25);
 
-/// How long a file that is never quiet is waited for.
+/// The longest wait for a file that is never quiet.
 const MAX_DEBOUNCE: Duration = Duration::from_secs(1);
 
-/// The pauses before a node that could not be read is tried again; the longest is what the contract promises.
+/// The pauses before a node that could not be read is tried again. The longest is what the contract promises.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(500);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
 pub(super) struct FollowedNode {
-    /// Rises when the node is seen to be gone, so that its next state is a new incarnation.
+    /// Rises when the node is found gone, so that its next state is a new incarnation.
     pub(super) generation: i64,
-    /// When to look, and why.
+    /// The next read.
     pub(super) scheduled: Option<ScheduledRead>,
     known: Known,
-    /// Whether to send what is found even if it is known.
+    /// Whether to report what is found even if it is known.
     forced: bool,
     /// Whether the present series of failures has been reported.
     failure_reported: bool,
     backoff: Backoff,
 }
 
-/// What a hint means for when to look.
+/// What a hint says about when to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HintKind {
-    /// Look at once: whoever wrote is done.
+    /// At once: the writer is done.
     Done,
-    /// Look at once, though somebody may be about to write.
+    /// At once, although somebody may be about to write.
     Now,
-    /// Somebody writes: look when it is quiet.
+    /// When the file is quiet, because somebody writes.
     Writing,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ScheduledRead {
     pub(super) due: Instant,
-    /// The first and the latest of the hints that led here.
+    /// The times of the first and of the latest hint that led to this read.
     first: Instant,
     last: Instant,
     hint_kind: HintKind,
@@ -81,7 +81,7 @@ impl FollowedNode {
         self.scheduled = Some(ScheduledRead { due, first, last: now, hint_kind });
     }
 
-    /// Look now, and send what is found in any case.
+    /// Has the node read now, and reported in any case.
     pub(super) fn force(&mut self, now: Instant) {
         self.forced = true;
         self.hint(now, HintKind::Done);
@@ -94,8 +94,8 @@ impl FollowedNode {
         }
     }
 
-    /// Takes what a visit found, and gives what there is to say. `scheduled` is the one that led here; a
-    /// newer one in `self.scheduled` means that things happened during the read.
+    /// Takes what a read found. Returns what there is to report. `scheduled` is the read that this was;
+    /// another one in `self.scheduled` means that something happened during the read.
     pub(super) fn found(
         &mut self,
         scheduled: ScheduledRead,
@@ -148,7 +148,7 @@ impl FollowedNode {
         (!silent).then_some(observation)
     }
 
-    /// When to look again before this is believed; `None` if it is.
+    /// Returns when to read again before this is believed, or `None` if it is believed.
     fn recheck_at(&self, reading: &Reading, scheduled: ScheduledRead, now: Instant) -> Option<Instant> {
         if !reading.stable {
             return Some(now + DEBOUNCE);
@@ -162,7 +162,7 @@ impl FollowedNode {
         if !emptied {
             return None;
         }
-        // Truncated, and still open: what is to be written is worth some waiting.
+        // The file was truncated and is still open, so that it is worth waiting for what is to be written.
         let believed = match scheduled.hint_kind {
             HintKind::Done => scheduled.last + DEBOUNCE,
             HintKind::Now | HintKind::Writing => scheduled.first + MAX_DEBOUNCE,

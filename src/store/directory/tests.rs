@@ -1,22 +1,25 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
-use super::*;
-use crate::model::{Content, Facet, State, Subject, Version};
-use crate::store::capabilities::Capabilities;
+use super::file;
+use super::follow::Directory;
+use crate::model::{Content, Facet, NodePath, State, Subject, Version};
+use crate::store::StoreEvent;
+use crate::store::backend::Capabilities;
 use crate::store::channel::StoreChannel;
 use crate::store::tree::router;
 
 /// Longer than anything here takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A store on a directory of its own, and what it said.
+/// A store on a directory of its own, and the channel to it.
 struct Store {
     root: TempDir,
     channel: StoreChannel,
@@ -30,7 +33,7 @@ fn children(path: &str) -> Subject {
     Subject { path: NodePath::parse(path).unwrap(), facet: Facet::Children }
 }
 
-/// What people would call the state: `None` where it is absent.
+/// Returns the state as text, or `None` where the node is absent.
 fn text(state: &State) -> Option<String> {
     match state {
         State::Absent => None,

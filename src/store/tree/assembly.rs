@@ -10,8 +10,7 @@ use tokio::time::Instant;
 
 use super::node::{NodeProgress, Readiness, Retained};
 use crate::model::{Content, NodeContent, NodeFacet, NodePath, State, Tree, TreeNode, Version};
-use crate::store::capabilities::Capabilities;
-use crate::store::observation::Observation;
+use crate::store::backend::{Capabilities, Observation};
 
 /// The most nodes of a tree. Each costs the server two watches, and the daemon some kilobytes.
 pub const MAX_TREE_NODES: usize = 10_000;

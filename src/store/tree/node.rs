@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{NodeFacet, TreeNode};
-use crate::store::observation::Observation;
+use crate::store::backend::Observation;
 
 pub(super) struct NodeProgress {
     /// Differs between two nodes that were in the tree under one path, one after the other.

@@ -11,9 +11,8 @@ use super::trees::Trees;
 use crate::model::{
     Content, Facet, NodeContent, NodeFacet, NodePath, NodeSubject, State, Subject, Tree, Version,
 };
-use crate::store::capabilities::Capabilities;
-use crate::store::message::{NodeCommand, StoreCommand, StoreEvent};
-use crate::store::observation::Observation;
+use crate::store::backend::{Capabilities, NodeCommand, Observation};
+use crate::store::message::{StoreCommand, StoreEvent};
 
 /// Of these the trees are made. A parent comes before its children.
 const PATHS: [&str; 9] =

@@ -11,17 +11,16 @@ use tokio::time::{Instant, sleep_until};
 
 use super::trees::Trees;
 use crate::model::NodeSubject;
-use crate::store::capabilities::Capabilities;
+use crate::store::backend::{Capabilities, NodeCommand, Observation};
 use crate::store::channel::StoreEnd;
-use crate::store::message::{NodeCommand, StoreEvent};
-use crate::store::observation::Observation;
+use crate::store::message::StoreEvent;
 
 /// Where a backend receives its commands. When there are no more, it closes its session and ends.
-pub(in crate::store) type NodeCommands = UnboundedReceiver<NodeCommand>;
+pub(crate) type NodeCommands = UnboundedReceiver<NodeCommand>;
 
 /// Starts a backend that knows single nodes only, and a router between it and `end`. Must be called within a
 /// `LocalSet` on a current-thread runtime.
-pub(in crate::store) fn start<F: Future<Output = ()> + 'static>(
+pub(crate) fn start<F: Future<Output = ()> + 'static>(
     capabilities: Capabilities,
     end: StoreEnd,
     backend: impl FnOnce(NodeCommands, EventSender) -> F,
@@ -91,30 +90,30 @@ impl TreeRouter {
 
 /// Where a backend sends its reports.
 #[derive(Clone)]
-pub(in crate::store) struct EventSender {
+pub(crate) struct EventSender {
     daemon: Sender<StoreEvent>,
     router: Rc<TreeRouter>,
 }
 
 /// The daemon receives no more events.
 #[derive(Debug)]
-pub(in crate::store) struct ReceiverDropped;
+pub(crate) struct ReceiverDropped;
 
 /// Room for one report.
-pub(in crate::store) struct Slot<'a> {
+pub(crate) struct Slot<'a> {
     permit: Permit<'a, StoreEvent>,
     router: &'a TreeRouter,
 }
 
 impl EventSender {
     /// Waits for room for a report. A backend calls this before it reads a node.
-    pub(in crate::store) async fn reserve(&self) -> Result<Slot<'_>, ReceiverDropped> {
+    pub(crate) async fn reserve(&self) -> Result<Slot<'_>, ReceiverDropped> {
         let permit = self.daemon.reserve().await.map_err(|_| ReceiverDropped)?;
         Ok(Slot { permit, router: &self.router })
     }
 
     /// Sends an event that is no report on a node.
-    pub(in crate::store) async fn send(&self, event: StoreEvent) -> Result<(), ReceiverDropped> {
+    pub(crate) async fn send(&self, event: StoreEvent) -> Result<(), ReceiverDropped> {
         let Slot { permit, router } = self.reserve().await?;
         if let StoreEvent::Connected { .. } = event {
             router.with(|trees, _| trees.connected());
@@ -124,24 +123,24 @@ impl EventSender {
     }
 
     /// Resolves when the daemon receives no more events.
-    pub(in crate::store) async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.daemon.closed().await;
     }
 
     /// Returns true if a watch names the node, and false if the node is only part of a tree below it.
-    pub(in crate::store) fn is_wanted(&self, subject: &NodeSubject) -> bool {
+    pub(crate) fn is_wanted(&self, subject: &NodeSubject) -> bool {
         self.router.trees.borrow().is_wanted(subject)
     }
 
     /// Reports that `subject` has changed and is being read. Of use where a backend learns of changes in
     /// their order.
-    pub(in crate::store) fn outdated(&self, subject: &NodeSubject) {
+    pub(crate) fn outdated(&self, subject: &NodeSubject) {
         self.router.with(|trees, _| trees.outdated(subject));
     }
 }
 
 impl Slot<'_> {
-    pub(in crate::store) fn report(self, subject: NodeSubject, observation: Observation) {
+    pub(crate) fn report(self, subject: NodeSubject, observation: Observation) {
         let Self { permit, router } = self;
         let now = Instant::now();
         let event = router.with(|trees, commands| {

@@ -10,9 +10,8 @@ use crate::model::{
     Change, Content, Facet, NodeContent, NodeFacet, NodePath, NodeState, NodeSubject, State, Subject, Tree,
     TreeNode, Version,
 };
-use crate::store::capabilities::Capabilities;
-use crate::store::message::{NodeCommand, StoreCommand, StoreEvent};
-use crate::store::observation::Observation;
+use crate::store::backend::{Capabilities, NodeCommand, Observation};
+use crate::store::message::{StoreCommand, StoreEvent};
 
 const ZOOKEEPER: Capabilities = Capabilities { durable_versions: true, reserved_child: Some("zookeeper") };
 const DIRECTORY: Capabilities = Capabilities { durable_versions: false, reserved_child: None };

@@ -6,9 +6,8 @@ use tokio::time::Instant;
 
 use super::assembly::{Assembly, TreeEvent, TreeRequest};
 use crate::model::{Facet, NodeFacet, NodePath, NodeSubject, Subject};
-use crate::store::capabilities::Capabilities;
-use crate::store::message::{NodeCommand, StoreCommand, StoreEvent};
-use crate::store::observation::Observation;
+use crate::store::backend::{Capabilities, NodeCommand, Observation};
+use crate::store::message::{StoreCommand, StoreEvent};
 
 /// Turns the daemon's commands into commands to the backend, and the backend's reports into events for the
 /// daemon. The commands that a call leads to are added to `commands`.
