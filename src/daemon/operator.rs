@@ -32,9 +32,7 @@ pub fn command(
         match command {
             // Before the operator is told that it is so, it has to outlive the daemon.
             WatchCommand::Pause | WatchCommand::Resume | WatchCommand::Trigger { force: true } => {
-                if let Some(entry) = parts.watches.get(id) {
-                    parts.persist.save_watch(entry, parts.stores);
-                }
+                parts.persist.save_watch(id, parts.watches, parts.stores);
                 parts.persist.ledger_mut().commit();
             }
             WatchCommand::Kill | WatchCommand::Trigger { force: false } => {}

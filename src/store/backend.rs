@@ -15,8 +15,9 @@ pub(super) trait Backend {
 
     fn capabilities(&self) -> Capabilities;
 
-    /// Returns what the ledger knows the store's versions by.
-    fn identity(&self) -> String;
+    /// Returns what the ledger knows the store's versions by, or `None` if only the store can tell when it
+    /// connects.
+    fn identity(&self) -> Option<String>;
 
     /// Returns how long a command may wait for the store.
     fn session_timeout(&self) -> Duration;

@@ -34,6 +34,9 @@ pub enum StoreEvent {
     Connected {
         /// The server and the session, for people.
         what: String,
+        /// What the ledger knows the store's versions by. Versions of stores with different identities must
+        /// not be compared.
+        identity: String,
     },
     /// The connection is lost, and the store reconnects by itself. A store reports this once per outage.
     Disconnected {
@@ -110,7 +113,7 @@ mod tests {
         for event in [
             StoreEvent::Observed { subject: subject(Facet::Data), state: State::Absent },
             StoreEvent::Unreadable { subject: subject(Facet::Tree), reason: text() },
-            StoreEvent::Connected { what: text() },
+            StoreEvent::Connected { what: text(), identity: text() },
             StoreEvent::Disconnected { reason: text() },
             StoreEvent::Refused { reason: text() },
             StoreEvent::Exposed(Exposure::Plaintext { server: text(), with_credentials: true }),

@@ -27,6 +27,8 @@ mod zookeeper;
 
 pub use backend::{Capabilities, SettingError};
 pub use channel::StoreChannel;
+#[cfg(test)]
+pub(crate) use channel::StoreEnd;
 pub use client::Client;
 pub use client_error::ClientError;
 pub use directory::{DirectorySettings, DirectoryUrl};

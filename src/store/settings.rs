@@ -45,9 +45,9 @@ impl StoreSettings {
         self.backend().capabilities()
     }
 
-    /// Returns what the ledger knows the store's versions by. Versions of stores with different identities
-    /// must not be compared.
-    pub fn identity(&self) -> String {
+    /// Returns the identity that [`StoreEvent::Connected`](super::StoreEvent::Connected) will report, or
+    /// `None` if it is not known before.
+    pub fn identity(&self) -> Option<String> {
         self.backend().identity()
     }
 

@@ -98,7 +98,7 @@ async fn follow(
         let line = match &event {
             StoreEvent::Observed { subject, state } => follower.observed(subject, state, now),
             StoreEvent::Unreadable { subject, reason } => Some(follower.unreadable(subject, reason, now)),
-            StoreEvent::Connected { what } => {
+            StoreEvent::Connected { what, identity: _ } => {
                 print_error(format_args!("twitcher: connected again to {what}"));
                 None
             }

@@ -8,14 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::file;
 use super::node::{FollowedNode, HintKind};
-use super::settings::DirectorySettings;
+use super::settings::{DirectorySettings, DirectoryUrl};
 use super::watches::{ArmResult, EntryChange, Hint, Watches};
 use crate::model::{NodeFacet, NodePath, NodeSubject};
 use crate::store::StoreEvent;
@@ -38,22 +38,22 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Starts the tasks that serve `end`. Must be called within a `LocalSet` on a current-thread runtime.
 pub(crate) fn start(settings: DirectorySettings, end: StoreEnd) {
-    router::start(settings.capabilities(), end, |commands, events| run(settings.url.root, commands, events));
+    router::start(settings.capabilities(), end, |commands, events| run(settings.url, commands, events));
 }
 
-/// Follows nodes in `root` until there are no more commands, or nobody receives the events.
-async fn run(root: PathBuf, commands: NodeCommands, events: EventSender) {
+/// Follows nodes until there are no more commands, or nobody receives the events.
+async fn run(url: DirectoryUrl, commands: NodeCommands, events: EventSender) {
     let mut backoff = Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
     let mut outage = false;
     loop {
-        let error = match Directory::open(&root) {
+        let error = match Directory::open(&url) {
             Ok(directory) => return directory.run(commands, events).await,
             Err(error) => error,
         };
         if !std::mem::replace(&mut outage, true) {
             let reason = format!(
                 "cannot watch directory {}: {error}; raise fs.inotify.max_user_instances",
-                root.display()
+                url.root.display()
             );
             // If nobody receives it, this ends below.
             let _ = events.send(StoreEvent::Disconnected { reason }).await;
@@ -66,6 +66,8 @@ async fn run(root: PathBuf, commands: NodeCommands, events: EventSender) {
 }
 
 pub(super) struct Directory {
+    identity: String,
+    /// Absolute.
     root: PathBuf,
     watches: Watches,
     nodes: BTreeMap<NodeSubject, FollowedNode>,
@@ -82,9 +84,10 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Prepares to follow nodes. The directory need not exist yet.
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
+    pub(super) fn open(url: &DirectoryUrl) -> io::Result<Self> {
         Ok(Self {
-            root: std::path::absolute(root)?,
+            identity: url.to_string(),
+            root: std::path::absolute(&url.root)?,
             watches: Watches::new()?,
             nodes: BTreeMap::new(),
             schedule: BTreeSet::new(),
@@ -98,7 +101,8 @@ impl Directory {
     /// Runs until there are no more commands, or nobody receives the events.
     pub(super) async fn run(mut self, mut commands: NodeCommands, events: EventSender) {
         let what = format!("directory {}", self.root.display());
-        if events.send(StoreEvent::Connected { what }).await.is_err() {
+        let connected = StoreEvent::Connected { what, identity: self.identity.clone() };
+        if events.send(connected).await.is_err() {
             return;
         }
         loop {

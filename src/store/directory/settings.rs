@@ -52,8 +52,8 @@ impl Backend for DirectorySettings {
         Capabilities { durable_versions: false, reserved_child: None }
     }
 
-    fn identity(&self) -> String {
-        self.url.to_string()
+    fn identity(&self) -> Option<String> {
+        Some(self.url.to_string())
     }
 
     fn session_timeout(&self) -> Duration {

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::file;
 use super::follow::Directory;
+use super::settings::DirectoryUrl;
 use crate::model::{Content, Facet, NodePath, State, Subject, Version};
 use crate::store::StoreEvent;
 use crate::store::backend::Capabilities;
@@ -53,7 +54,7 @@ fn version(state: &State) -> Version {
 impl Store {
     async fn open() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let directory = Directory::open(&root.path().join("nodes")).unwrap();
+        let directory = Directory::open(&DirectoryUrl { root: root.path().join("nodes") }).unwrap();
         fs::create_dir(root.path().join("nodes")).unwrap();
         let (channel, end) = StoreChannel::new();
         router::start(Capabilities::default(), end, |commands, events| directory.run(commands, events));

@@ -440,36 +440,6 @@ fn what_a_store_keeps_for_itself_is_in_no_tree_but_its_own() {
 }
 
 #[test]
-fn trees_are_the_same_version_if_and_only_if_all_their_nodes_are() {
-    let build = |capabilities: Capabilities, nodes: &[(&str, Version)]| {
-        let node = |(node, version): &(&str, Version)| {
-            Arc::new(TreeNode::new(path(node), *version, Arc::from([]), 1, capabilities.durable_versions))
-        };
-        Tree { nodes: nodes.iter().map(node).collect() }.version()
-    };
-    let base = [("/t", version(1, 1)), ("/t/a", version(1, 2)), ("/t/b", version(3, 4))];
-    let others: [&[(&str, Version)]; 5] = [
-        &[base[0], base[1]],
-        &[base[0], base[2], base[1]],
-        &[base[0], base[1], ("/t/b", version(3, 5))],
-        &[base[0], base[1], ("/t/c", version(3, 4))],
-        &[base[0], ("/t/a", version(1, 4)), ("/t/b", version(3, 2))],
-    ];
-    for capabilities in [ZOOKEEPER, DIRECTORY] {
-        let first = build(capabilities, &base);
-        assert_eq!(first, build(capabilities, &base));
-        assert!(first.number > 0 && first.number == first.revision && first.incarnation == 1);
-        for other in others {
-            assert_ne!(first.number, build(capabilities, other).number, "{other:?}");
-        }
-    }
-    let again = [base[0], base[1], ("/t/b", version(9, 4))];
-    assert_ne!(build(ZOOKEEPER, &base), build(ZOOKEEPER, &again), "created anew");
-    // A directory's incarnations are another daemon's tomorrow.
-    assert_eq!(build(DIRECTORY, &base), build(DIRECTORY, &again));
-}
-
-#[test]
 fn the_number_of_a_version_is_the_same_in_every_release() {
     let (_, tree) = Bench::with_two_nodes();
     assert_eq!(tree.version().number, 5_340_434_338_168_140_906);

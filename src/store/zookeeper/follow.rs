@@ -21,7 +21,8 @@ use super::connect::{ATTEMPT_TIMEOUT, ConnectError, Connection, Ensemble, close}
 use super::node::NodeTask;
 use super::session::Session;
 use super::settings::ZooKeeperSettings;
-use crate::model::{NodePath, NodeSubject};
+use super::url::ZooKeeperUrl;
+use crate::model::NodeSubject;
 use crate::store::backend::{Backend, NodeCommand};
 use crate::store::backoff::Backoff;
 use crate::store::channel::StoreEnd;
@@ -50,7 +51,7 @@ pub(crate) fn start(settings: ZooKeeperSettings, end: StoreEnd) {
 /// Follows nodes until there are no more commands, or nobody receives the events.
 async fn run(settings: ZooKeeperSettings, commands: NodeCommands, events: EventSender) {
     let mut manager = SessionManager {
-        chroot: settings.url.chroot.clone(),
+        url: settings.url.clone(),
         ensemble: Ensemble::new(settings),
         audit: Rc::new(Audit::new()),
         commands,
@@ -64,7 +65,7 @@ async fn run(settings: ZooKeeperSettings, commands: NodeCommands, events: EventS
 
 struct SessionManager {
     ensemble: Ensemble,
-    chroot: NodePath,
+    url: ZooKeeperUrl,
     commands: NodeCommands,
     events: EventSender,
     subjects: HashSet<NodeSubject>,
@@ -160,7 +161,7 @@ impl SessionManager {
             client.session_id(),
             client.session_timeout().as_secs_f64(),
         );
-        self.events.send(StoreEvent::Connected { what }).await?;
+        self.events.send(StoreEvent::Connected { what, identity: self.url.identity() }).await?;
         if plaintext_peer.is_some_and(|peer| !peer.is_loopback()) && !self.plaintext_reported {
             self.plaintext_reported = true;
             let with_credentials = self.ensemble.has_credentials();
@@ -170,7 +171,7 @@ impl SessionManager {
 
         let mut state = client.state_watcher();
         let (events, audit) = (self.events.clone(), Rc::clone(&self.audit));
-        let session = Rc::new(Session::new(&client, events, audit, self.chroot.clone()));
+        let session = Rc::new(Session::new(&client, events, audit, self.url.chroot.clone()));
         let mut nodes = NodeTasks::new(Rc::clone(&session));
         for subject in &self.subjects {
             nodes.follow(subject);

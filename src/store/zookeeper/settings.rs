@@ -57,10 +57,8 @@ impl Backend for ZooKeeperSettings {
         Capabilities { durable_versions: true, reserved_child: has_root.then_some(RESERVED_CHILD) }
     }
 
-    /// Servers are no part of it, because they come and go. The transactions of another ensemble have other
-    /// ids and times, so that its versions look like changes.
-    fn identity(&self) -> String {
-        format!("zk:{}", self.url.chroot)
+    fn identity(&self) -> Option<String> {
+        Some(self.url.identity())
     }
 
     fn session_timeout(&self) -> Duration {

@@ -48,6 +48,12 @@ impl ZooKeeperUrl {
     pub(crate) fn from_servers(text: &str) -> Result<Self, ZooKeeperUrlError> {
         parse(text, text)
     }
+
+    /// Returns what the ledger knows the versions by. Servers are no part of it, because they come and go.
+    /// The transactions of another ensemble have other ids and times, so that its versions look like changes.
+    pub(super) fn identity(&self) -> String {
+        format!("zk:{}", self.chroot)
+    }
 }
 
 impl fmt::Display for ZooKeeperUrl {
