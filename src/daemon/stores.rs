@@ -29,8 +29,8 @@ pub struct Stores {
 pub struct StoreHandle {
     name: StoreName,
     settings: StoreSettings,
-    /// What the ledger knows the store by: its name and its identity. `None` while only the store can tell its
-    /// identity, and has not connected yet.
+    /// What the ledger knows the store by: its name and its identity. `None` while only the store can tell
+    /// its identity, and has not connected yet.
     ledger_name: Option<Arc<str>>,
     /// What the ledger knew the store of each watch by, as long as this is unknown. It is believed meanwhile.
     recalled: HashMap<WatchId, Arc<str>>,
@@ -183,8 +183,8 @@ impl StoreHandle {
         self.settings.capabilities()
     }
 
-    /// Subscribes a watch, which gets an observation even where others know the subject already. `recalled` is
-    /// what the ledger knew its store by, if anything is believed that the ledger has of it.
+    /// Subscribes a watch, which gets an observation even where others know the subject already. `recalled`
+    /// is what the ledger knew its store by, if anything is believed that the ledger has of it.
     pub(super) fn join(&mut self, watch: WatchId, subject: &Subject, recalled: Option<&str>) {
         if let (None, Some(recalled)) = (&self.ledger_name, recalled) {
             self.recalled.insert(watch, recalled.into());
@@ -212,7 +212,8 @@ impl StoreHandle {
         }
     }
 
-    /// Returns true if the ledger knows this store by `name`. While that is unknown, every identity is believed.
+    /// Returns true if the ledger knows this store by `name`. While that is unknown, every identity is
+    /// believed.
     pub(super) fn has_ledger_name(&self, name: &str) -> bool {
         match &self.ledger_name {
             Some(known) => **known == *name,
@@ -226,7 +227,8 @@ impl StoreHandle {
         known.map_or_else(|| ledger_name(&self.name, ""), Arc::clone)
     }
 
-    /// Takes the identity of the connected store. Returns the watches whose versions are those of another store.
+    /// Takes the identity of the connected store. Returns the watches whose versions are those of another
+    /// store.
     pub(super) fn identified(&mut self, identity: &str) -> Vec<WatchId> {
         let name = ledger_name(&self.name, identity);
         let recalled = std::mem::take(&mut self.recalled);

@@ -12,8 +12,8 @@ pub enum ClientError {
     #[error("cannot connect to {store}: {reason}")]
     Unreachable { store: String, reason: String },
     #[error(
-        "the connection to {store} was lost ({reason}); whether node {node} was changed is unknown, so look and \
-         try again"
+        "the connection to {store} was lost ({reason}); whether node {node} was changed is unknown, so look \
+         and try again"
     )]
     Lost { node: NodePath, store: String, reason: String },
     #[error("node {node} does not exist in {store}; create it with `twitcher set`")]

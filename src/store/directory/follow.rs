@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Bound;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
@@ -22,7 +23,7 @@ use crate::store::StoreEvent;
 use crate::store::backend::{Backend, NodeCommand, Observation};
 use crate::store::backoff::Backoff;
 use crate::store::channel::StoreEnd;
-use crate::store::tree::router::{self, EventSender, NodeCommands};
+use crate::store::tree::router::{self, EventSender, NodeCommands, ReceiverDropped};
 
 /// How often every node is looked at without a hint. A change that gives no hint (to the target of a symbolic
 /// link, on a network file system) is found late by at most this.
@@ -42,12 +43,16 @@ pub(crate) fn start(settings: DirectorySettings, end: StoreEnd) {
 }
 
 /// Follows nodes until there are no more commands, or nobody receives the events.
-async fn run(url: DirectoryUrl, commands: NodeCommands, events: EventSender) {
+async fn run(url: DirectoryUrl, mut commands: NodeCommands, events: EventSender) {
     let mut backoff = Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
-    let mut outage = false;
+    let (mut outage, mut early) = (false, Vec::new());
     loop {
         let error = match Directory::open(&url) {
-            Ok(directory) => return directory.run(commands, events).await,
+            Ok(directory) => {
+                // Either way there is nothing left to do.
+                let (Ok(()) | Err(ReceiverDropped)) = directory.run(early, commands, events).await;
+                return;
+            }
             Err(error) => error,
         };
         if !std::mem::replace(&mut outage, true) {
@@ -58,9 +63,15 @@ async fn run(url: DirectoryUrl, commands: NodeCommands, events: EventSender) {
             // If nobody receives it, this ends below.
             let _ = events.send(StoreEvent::Disconnected { reason }).await;
         }
-        tokio::select! {
-            () = sleep(backoff.next()) => {}
-            () = events.closed() => return,
+        let mut retry = pin!(sleep(backoff.next()));
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => early.push(command),
+                    None => return,
+                },
+                () = &mut retry => break,
+            }
         }
     }
 }
@@ -98,54 +109,52 @@ impl Directory {
         })
     }
 
-    /// Runs until there are no more commands, or nobody receives the events.
-    pub(super) async fn run(mut self, mut commands: NodeCommands, events: EventSender) {
+    /// Carries out the `early` commands and then all others until there are no more.
+    pub(super) async fn run(
+        mut self,
+        early: Vec<NodeCommand>,
+        mut commands: NodeCommands,
+        events: EventSender,
+    ) -> Result<(), ReceiverDropped> {
         let what = format!("directory {}", self.root.display());
-        let connected = StoreEvent::Connected { what, identity: self.identity.clone() };
-        if events.send(connected).await.is_err() {
-            return;
+        events.send(StoreEvent::Connected { what, identity: self.identity.clone() }).await?;
+        for command in early {
+            self.take(command, &events).await?;
         }
         loop {
             let read_at = self.schedule.first().map_or(self.rescan_at, |(due, _)| *due);
-            let mut refused = None;
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(command) => refused = self.take(command),
-                    None => return,
+                    Some(command) => self.take(command, &events).await?,
+                    None => return Ok(()),
                 },
                 _ = self.watches.ready() => self.process_hints(),
                 () = sleep_until(read_at) => {}
                 () = sleep_until(self.rescan_at) => self.rescan(),
             }
-            if let Some((subject, observation)) = refused {
-                let Ok(slot) = events.reserve().await else { return };
-                slot.report(subject, observation);
-            }
             while let Some(subject) = self.due() {
                 // There must be room for the report before the read, so that a slow daemon gets the latest
                 // state.
-                let Ok(slot) = events.reserve().await else { return };
+                let slot = events.reserve().await?;
                 if let Some(observation) = self.read_node(&subject) {
                     slot.report(subject, observation);
                 }
             }
-            if let Some(reason) = self.warning.take()
-                && events.send(StoreEvent::Degraded { reason }).await.is_err()
-            {
-                return;
+            if let Some(reason) = self.warning.take() {
+                events.send(StoreEvent::Degraded { reason }).await?;
             }
         }
     }
 
-    /// Takes a command. A path that can be no node is refused at once and for ever; what this returns is to
-    /// be reported.
-    fn take(&mut self, command: NodeCommand) -> Option<(NodeSubject, Observation)> {
+    /// Carries out a command. A path that can be no node is refused at once and for ever.
+    async fn take(&mut self, command: NodeCommand, events: &EventSender) -> Result<(), ReceiverDropped> {
         let now = Instant::now();
         match command {
             NodeCommand::Follow(subject) => {
                 if let Err(hidden) = file::locate(&self.root, &subject.path) {
                     let reason = format!("{hidden:?} starts with a dot and names no node; rename it");
-                    return Some((subject, Observation::Unreadable(reason)));
+                    events.reserve().await?.report(subject, Observation::Unreadable(reason));
+                    return Ok(());
                 }
                 self.nodes.entry(subject.clone()).or_insert_with(FollowedNode::new);
                 self.alter(&subject, |node| node.force(now));
@@ -157,7 +166,7 @@ impl Directory {
             }
             NodeCommand::Refresh(subject) => self.alter(&subject, |node| node.force(now)),
         }
-        None
+        Ok(())
     }
 
     /// Changes a node, if it is followed, and keeps the schedule in step.

@@ -57,7 +57,9 @@ impl Store {
         let directory = Directory::open(&DirectoryUrl { root: root.path().join("nodes") }).unwrap();
         fs::create_dir(root.path().join("nodes")).unwrap();
         let (channel, end) = StoreChannel::new();
-        router::start(Capabilities::default(), end, |commands, events| directory.run(commands, events));
+        router::start(Capabilities::default(), end, |commands, events| async {
+            let _ = directory.run(Vec::new(), commands, events).await;
+        });
         let mut store = Self { root, channel };
         assert!(matches!(store.event().await, StoreEvent::Connected { .. }));
         store

@@ -1,13 +1,14 @@
 //! Trees: a whole subtree as one subject, assembled from the data and the children of its nodes.
 //!
-//! No backend knows trees. A [`router`] between the channel and the backend follows the data and the children
-//! of every node in a tree, and reports the tree's state when all of them are known. The store's guarantee
-//! holds for trees as well: at rest, the last state reported is the true one.
+//! ZooKeeper and directories know single nodes only. For them, a [`router`] between the channel and the
+//! backend follows the data and the children of every node in a tree, and reports the tree's state when all
+//! of them are known. The store's guarantee holds for trees as well: at rest, the last state reported is the
+//! true one.
 //!
 //! This happens on the store's side of the channel, for three reasons. A store that can watch a whole tree at
 //! once needs no router: it reports trees itself, and the daemon sees no difference. The daemon hears of one
-//! state per tree, however many nodes have changed. And the contents of nodes stay out of the daemon until an
-//! action needs them.
+//! state per tree, however many nodes have changed. And assembling looks into what nodes contain, which the
+//! process of a store can do with fewer rights than the daemon has.
 //!
 //! * [`Tree`](crate::model::Tree) is a finished state.
 //! * [`assembly`] is one tree that is being assembled, [`trees`] are all trees of a store. Neither does any

@@ -122,11 +122,6 @@ impl EventSender {
         Ok(())
     }
 
-    /// Resolves when the daemon receives no more events.
-    pub(crate) async fn closed(&self) {
-        self.daemon.closed().await;
-    }
-
     /// Returns true if a watch names the node, and false if the node is only part of a tree below it.
     pub(crate) fn is_wanted(&self, subject: &NodeSubject) -> bool {
         self.router.trees.borrow().is_wanted(subject)

@@ -223,8 +223,8 @@ impl Ensemble {
                 "the server refused our credentials; check `sasl` and `auth` in twitcher.toml".to_owned()
             }
             (None, false) => {
-                "the server refused our credentials; check `auth` in twitcher.toml, and give `sasl` if it wants \
-                 that"
+                "the server refused our credentials; check `auth` in twitcher.toml, and give `sasl` if it \
+                 wants that"
                     .to_owned()
             }
             (None, true) => {

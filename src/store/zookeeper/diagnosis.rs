@@ -120,8 +120,8 @@ fn refusal(tls: &Tls, host: &str, error: &Error) -> String {
             CertificateError::NotValidForNameContext { presented, .. } => not_for(host, presented),
             // A bad signature means a CA of the same name with another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-                "the server's certificate is of a CA that is not in tls.ca ({ca}): put the server's CA there, \
-                 if it is yours"
+                "the server's certificate is of a CA that is not in tls.ca ({ca}): put the server's CA \
+                 there, if it is yours"
             ),
             CertificateError::Revoked => {
                 format!("the server's certificate has been revoked, as {ca} says; give the server another")
@@ -175,8 +175,8 @@ fn not_for(host: &str, presented: &[String]) -> String {
     }
     let only = if names.is_empty() { String::new() } else { format!(" but for {}", names.join(", ")) };
     format!(
-        "the server's certificate is not for {host}{only}; write the server as its certificate does, or give it \
-         one for this name (subjectAltName)"
+        "the server's certificate is not for {host}{only}; write the server as its certificate does, or give \
+         it one for this name (subjectAltName)"
     )
 }
 

@@ -1,4 +1,5 @@
 //! ZooKeeper as a store.
+//!
 //! * [`url`], [`settings`] and [`tls`] are what people give.
 //! * [`follow`] follows nodes on one disposable [`session`] after another, with a task per [`node`].
 //! * [`audit`] and [`acl`] find the nodes that everybody can change.
