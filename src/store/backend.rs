@@ -10,19 +10,19 @@ use crate::model::{NodeContent, NodeSubject, State, Version};
 pub type SettingError = (&'static str, String);
 
 /// What the settings of each kind of store provide.
-pub(super) trait Backend {
+pub trait Backend {
     fn url(&self) -> &dyn fmt::Display;
 
+    /// States what the store can do.
     fn capabilities(&self) -> Capabilities;
 
-    /// Returns what the ledger knows the store's versions by, or `None` if only the store can tell when it
-    /// connects.
+    /// Returns the identity that [`StoreEvent::Connected`] will report, or `None` if it is not known before.
     fn identity(&self) -> Option<String>;
 
     /// Returns how long a command may wait for the store.
     fn session_timeout(&self) -> Duration;
 
-    /// Checks whether the credentials that the settings name can be read.
+    /// Checks whether the credentials that the settings name can be read here and now.
     fn check_credentials(&self) -> Result<(), SettingError> {
         Ok(())
     }

@@ -83,7 +83,7 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use super::*;
-    use crate::model::{Content, Facet, NodePath, Tree, Version};
+    use crate::model::{Content, NodePath, Tree, Version};
 
     fn check_round_trip<T: Debug + PartialEq + Serialize + DeserializeOwned>(message: &T) {
         let sent = serde_json::to_vec(message).unwrap();
@@ -92,34 +92,31 @@ mod tests {
 
     #[test]
     fn every_message_survives_the_way_to_another_process() {
-        let path = || NodePath::parse("/git/head").unwrap();
-        let subject = |facet| Subject { path: path(), facet };
-        for facet in [Facet::Data, Facet::Children, Facet::Tree] {
-            check_round_trip(&StoreCommand::Follow(subject(facet)));
-            check_round_trip(&StoreCommand::Leave(subject(facet)));
-            check_round_trip(&StoreCommand::Refresh(subject(facet)));
-        }
-        let version = Version { incarnation: i64::MIN, revision: i64::MAX, number: -1 };
-        let contents = [
-            (Facet::Data, Content::Data(Arc::from(*b"\0\xff\n"))),
-            (Facet::Children, Content::Children(["a".to_owned(), "\u{fc}".to_owned()].into())),
-            (Facet::Tree, Content::Tree(Tree::sample(&[("/git/head", 1), ("/git/head/a", 2)]))),
-        ];
-        for (facet, content) in contents {
-            let state = State::Present { version, content };
-            check_round_trip(&StoreEvent::Observed { subject: subject(facet), state });
-        }
+        let subject = |facet| Subject { path: NodePath::parse("/git/head").unwrap(), facet };
         let text = || "text".to_owned();
+        let version = Version { incarnation: i64::MIN, revision: i64::MAX, number: -1 };
+        for content in [
+            Content::Data(Arc::from(*b"\0\xff\n")),
+            Content::Children(["a".to_owned(), "\u{fc}".to_owned()].into()),
+            Content::Tree(Tree::sample(&[("/git/head", 1), ("/git/head/a", 2)])),
+        ] {
+            let subject = subject(content.facet());
+            check_round_trip(&StoreCommand::Follow(subject.clone()));
+            check_round_trip(&StoreCommand::Leave(subject.clone()));
+            check_round_trip(&StoreCommand::Refresh(subject.clone()));
+            check_round_trip(&StoreEvent::Unreadable { subject: subject.clone(), reason: text() });
+            check_round_trip(&StoreEvent::MissedChange { subject: subject.clone() });
+            check_round_trip(&StoreEvent::Exposed(Exposure::Writable(subject.clone())));
+            check_round_trip(&StoreEvent::Observed { subject: subject.clone(), state: State::Absent });
+            let state = State::Present { version, content };
+            check_round_trip(&StoreEvent::Observed { subject, state });
+        }
         for event in [
-            StoreEvent::Observed { subject: subject(Facet::Data), state: State::Absent },
-            StoreEvent::Unreadable { subject: subject(Facet::Tree), reason: text() },
             StoreEvent::Connected { what: text(), identity: text() },
             StoreEvent::Disconnected { reason: text() },
             StoreEvent::Refused { reason: text() },
             StoreEvent::Exposed(Exposure::Plaintext { server: text(), with_credentials: true }),
-            StoreEvent::Exposed(Exposure::Writable(subject(Facet::Children))),
             StoreEvent::Exposed(Exposure::MoreWritable),
-            StoreEvent::MissedChange { subject: subject(Facet::Children) },
             StoreEvent::Degraded { reason: text() },
         ] {
             check_round_trip(&event);

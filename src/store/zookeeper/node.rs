@@ -17,6 +17,7 @@ use crate::model::{NodeContent, NodeFacet, NodePath, NodeSubject, Version, child
 use crate::store::StoreEvent;
 use crate::store::backend::Observation;
 use crate::store::backoff::{Backoff, jittered};
+use crate::store::tree::router::Slot;
 
 /// The shortest and the longest time between two comparisons of a node with what was last reported of it. A
 /// living session rarely loses a watch, but there are cases: if a node changes while its watcher may not read
@@ -39,6 +40,16 @@ struct WatchedState {
     /// The version that a stat of this state gives; `None` where the node is absent.
     version: Option<Version>,
     watch: OneshotWatcher,
+}
+
+/// Resolves when a watch fires.
+type Changed = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The present series of failures to read a node.
+struct Failures {
+    count: u32,
+    reported: bool,
+    backoff: Backoff,
 }
 
 enum Wake {
@@ -71,60 +82,73 @@ impl NodeTask {
     }
 
     async fn follow_while_possible(&self) -> Result<Infallible, SessionOver> {
-        let mut backoff = Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
-        let mut failures = 0;
-        let mut reported = false;
+        let mut failures =
+            Failures { count: 0, reported: false, backoff: Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY) };
         // A watch is dropped only after the next one is set. Otherwise the request that takes the last watch
         // of a path back from the server could cross with the one that sets it again.
-        let mut watch: Option<Pin<Box<dyn Future<Output = ()>>>> = None;
+        let mut watch: Option<Changed> = None;
         loop {
             // There must be room for the report before the read, so that a slow daemon gets the latest state.
             let slot = self.session.events.reserve().await.map_err(|_| SessionOver)?;
-            // Boxed, because the wait below lasts for days and should not hold the space of a read.
-            let failure = match Box::pin(self.read_and_watch()).await {
-                Ok(WatchedState { observation, version, watch: set }) => {
-                    (failures, reported) = (0, false);
-                    backoff.reset();
-                    self.session.has_read_node.set(true);
-                    // The names of nodes that are only part of a tree are data, which goes into no log.
-                    if version.is_some() && self.session.events.is_wanted(&self.subject) {
-                        self.session.audit.note(&self.subject);
-                    }
-                    slot.report(self.subject.clone(), observation);
-                    let changed = watch.insert(Box::pin(set.changed().map(|_| ())));
-                    let wake = self.wait(version, changed.as_mut()).await?;
-                    self.session.events.outdated(&self.subject);
-                    match wake {
-                        Wake::Read => {}
-                        Wake::MissedChange => {
-                            let event = StoreEvent::MissedChange { subject: self.subject.clone().into() };
-                            self.session.events.send(event).await.map_err(|_| SessionOver)?;
-                        }
-                    }
-                    continue;
+            // Boxed and taken apart elsewhere, because the wait below lasts for days and should not hold the
+            // space of a read.
+            let read = Box::pin(self.read_and_watch()).await;
+            let Some((version, changed)) = self.report(slot, read, &mut failures)? else {
+                tokio::select! {
+                    () = sleep(failures.backoff.next()) => {}
+                    // A refresh asks for a report even if the failure is known.
+                    () = self.refresh.notified() => failures.reported = false,
                 }
-                Err(failure) => failure,
+                continue;
             };
-            failures += 1;
-            let reason = match failure {
-                ReadError::SessionOver => return Err(SessionOver),
-                ReadError::NoNode => None,
-                ReadError::Transient(reason) => Some(reason).filter(|_| failures > 1),
-                ReadError::Refused(reason) => Some(reason),
-            };
-            match reason {
-                Some(reason) if !reported => {
-                    reported = true;
-                    slot.report(self.subject.clone(), Observation::Unreadable(reason));
+            let wake = self.wait(version, watch.insert(changed).as_mut()).await?;
+            self.session.events.outdated(&self.subject);
+            match wake {
+                Wake::Read => {}
+                Wake::MissedChange => {
+                    let event = StoreEvent::MissedChange { subject: self.subject.clone().into() };
+                    Box::pin(self.session.events.send(event)).await.map_err(|_| SessionOver)?;
                 }
-                Some(_) | None => drop(slot),
-            }
-            tokio::select! {
-                () = sleep(backoff.next()) => {}
-                // A refresh asks for a report even if the failure is known.
-                () = self.refresh.notified() => reported = false,
             }
         }
+    }
+
+    /// Reports what was read. Returns its version and the wait for the next change, or `None` if the read
+    /// failed.
+    fn report(
+        &self,
+        slot: Slot<'_>,
+        read: Result<WatchedState, ReadError>,
+        failures: &mut Failures,
+    ) -> Result<Option<(Option<Version>, Changed)>, SessionOver> {
+        let failure = match read {
+            Ok(WatchedState { observation, version, watch }) => {
+                (failures.count, failures.reported) = (0, false);
+                failures.backoff.reset();
+                self.session.has_read_node.set(true);
+                // The names of nodes that are only part of a tree are data, which goes into no log.
+                if version.is_some() && self.session.events.is_wanted(&self.subject) {
+                    self.session.audit.note(&self.subject);
+                }
+                slot.report(self.subject.clone(), observation);
+                return Ok(Some((version, Box::pin(watch.changed().map(|_| ())))));
+            }
+            Err(failure) => failure,
+        };
+        failures.count += 1;
+        let reason = match failure {
+            ReadError::SessionOver => return Err(SessionOver),
+            ReadError::NoNode => None,
+            ReadError::Transient(reason) => Some(reason).filter(|_| failures.count > 1),
+            ReadError::Refused(reason) => Some(reason),
+        };
+        if let Some(reason) = reason
+            && !failures.reported
+        {
+            failures.reported = true;
+            slot.report(self.subject.clone(), Observation::Unreadable(reason));
+        }
+        Ok(None)
     }
 
     async fn read_and_watch(&self) -> Result<WatchedState, ReadError> {
