@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use twitcher::act::function::{ActEvent, ActRequest};
 use twitcher::action::payload::Payload;
 use twitcher::model::{Change, Facts, NodeEvent, NodePath, NodeState, Program, StoreName};
-use twitcher::store::{Client, StoreSettings, StoreUrl};
+use twitcher::store::{Client, DirectorySettings, DirectoryUrl, StoreSettings, StoreUrl};
 
 thread_local! {
     static PLACE: OnceCell<Place> = const { OnceCell::new() };
@@ -57,7 +57,6 @@ fn check_store(text: &str) {
             Ok(url) => {
                 let shown = url.to_string();
                 assert_eq!(shown.parse::<StoreUrl>().as_ref(), Ok(&url), "{shown:?}");
-                drop(url.identity());
             }
             Err(error) => is_readable(&error.to_string()),
         }
@@ -119,15 +118,9 @@ impl Place {
 }
 
 async fn client(root: &Path) -> Client {
-    let url = StoreUrl::Directory(root.to_owned());
-    let settings = StoreSettings {
-        url,
-        auth: Vec::new(),
-        tls: None,
-        sasl: None,
-        session_timeout: Duration::from_secs(1),
-    };
-    Client::connect(&settings).await.expect("a directory needs no connection")
+    let url = DirectoryUrl { root: root.to_owned() };
+    let settings = DirectorySettings { url, session_timeout: Duration::from_secs(1) };
+    Client::connect(&StoreSettings::Directory(settings)).await.expect("a directory needs no connection")
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {

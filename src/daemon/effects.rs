@@ -91,7 +91,7 @@ impl Performer<'_> {
         let intent = Intent {
             run: self.runs.full_id(run),
             watch: spec.id.clone(),
-            store: self.stores[&spec.store].identity.clone(),
+            store: self.stores[&spec.store].ledger_name(watch),
             subject: spec.subject.clone(),
             definition: entry.hash(),
             version: update.version,

@@ -23,7 +23,7 @@ use crate::model::{
 };
 use crate::report::log::Target;
 use crate::report::{Count, Level, Log, Report, Reporter};
-use crate::store::{StoreSettings, StoreUrl};
+use crate::store::{DirectorySettings, DirectoryUrl, StoreSettings};
 use crate::watch::Input;
 
 struct Uncounted;
@@ -78,14 +78,9 @@ pub fn present(revision: i64) -> State {
 
 /// The default store alone, a directory.
 fn stores(root: &Path) -> Stores {
-    let settings = StoreSettings {
-        url: StoreUrl::Directory(root.to_owned()),
-        auth: Vec::new(),
-        tls: None,
-        sasl: None,
-        session_timeout: Duration::from_secs(10),
-    };
-    Stores::open(settings, Default::default())
+    let url = DirectoryUrl { root: root.to_owned() };
+    let settings = DirectorySettings { url, session_timeout: Duration::from_secs(10) };
+    Stores::open(StoreSettings::Directory(settings), Default::default())
 }
 
 /// Runs `test` as the daemon runs.

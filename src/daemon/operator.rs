@@ -32,16 +32,14 @@ pub fn command(
         match command {
             // Before the operator is told that it is so, it has to outlive the daemon.
             WatchCommand::Pause | WatchCommand::Resume | WatchCommand::Trigger { force: true } => {
-                if let Some(entry) = parts.watches.get(id) {
-                    parts.persist.save_watch(entry, parts.stores);
-                }
+                parts.persist.save_watch(id, parts.watches, parts.stores);
                 parts.persist.ledger_mut().commit();
             }
             WatchCommand::Kill | WatchCommand::Trigger { force: false } => {}
         }
         match (command, place) {
             (WatchCommand::Trigger { .. }, Some((store, subject))) => {
-                parts.stores[&store].subscriptions().refresh(&subject);
+                parts.stores[&store].channel().refresh(subject);
             }
             (WatchCommand::Pause | WatchCommand::Resume, _)
                 if parts.persist.ledger().lost_reason().is_some() =>

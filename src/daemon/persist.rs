@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::runs::Runs;
 use super::stores::{StoreHandle, Stores};
-use super::watches::{Entry, Watches};
+use super::watches::{WatchId, Watches};
 use crate::ledger::{Ledger, LedgerEvent, StoredWatch, UnfinishedRun, WatchRecord};
 use crate::model::{Subject, WatchKey, WatchSpec};
 use crate::report::{Report, Reporter};
@@ -75,20 +75,19 @@ impl Persist {
         spec: &WatchSpec,
         definition: u64,
         stored: Option<&StoredWatch>,
-        store: &mut StoreHandle,
+        store: &StoreHandle,
         may_be_older: bool,
     ) -> Snapshot {
-        let identity = store.identity.clone();
-        let subscriptions = store.subscriptions();
+        let capabilities = store.capabilities();
         let record = stored.map(|stored| Record {
-            snapshot: stored.snapshot.map_versions(|version| subscriptions.normalize_version(version)),
+            snapshot: stored.snapshot.map_versions(|version| capabilities.normalize_version(version)),
             // A record of another store means nothing in this one.
-            same_subject: stored.subject == spec.subject && *stored.store == *identity,
+            same_subject: stored.subject == spec.subject && store.has_ledger_name(&stored.store),
             same_definition: stored.definition == definition,
         });
         let interrupted = self.interrupted.remove(&spec.id);
         let interrupted = interrupted
-            .filter(|(store, subject, _)| (store, subject) == (&identity, &spec.subject))
+            .filter(|(name, subject, _)| store.has_ledger_name(name) && *subject == spec.subject)
             .map(|(_, _, event)| event);
         let record_lost = may_be_older && self.ledger.may_have_lost_records();
         Recovery { record, interrupted, record_lost }.snapshot()
@@ -113,19 +112,20 @@ impl Persist {
             }
         }
         let unsaved = watches.take_unsaved();
-        for entry in unsaved.into_iter().filter_map(|watch| watches.get(watch)) {
-            self.save_watch(entry, stores);
+        for id in unsaved {
+            self.save_watch(id, watches, stores);
         }
         self.ledger.commit();
     }
 
     /// Tells the ledger where a watch stands, if a file registers it.
-    pub fn save_watch(&mut self, entry: &Entry, stores: &Stores) {
+    pub fn save_watch(&mut self, id: WatchId, watches: &Watches, stores: &Stores) {
+        let Some(entry) = watches.get(id) else { return };
         let Some(spec) = entry.loaded() else { return };
         let failure = entry.failure();
         self.ledger.save_watch(&WatchRecord {
             watch: &spec.id,
-            store: &stores[&spec.store].identity,
+            store: &stores[&spec.store].ledger_name(id),
             subject: &spec.subject,
             definition: entry.hash(),
             snapshot: &entry.watch().snapshot(),
@@ -148,8 +148,8 @@ impl Persist {
     }
 
     fn save_everything(&mut self, watches: &Watches, runs: &Runs, stores: &Stores) {
-        for (_, entry) in watches.iter() {
-            self.save_watch(entry, stores);
+        for (id, _) in watches.iter() {
+            self.save_watch(id, watches, stores);
         }
         for live in runs.iter() {
             self.ledger.record_intent_again(&live.intent);
@@ -174,7 +174,7 @@ mod tests {
 
     fn recover(parts: &mut Parts, spec: &WatchSpec, hash: u64) -> Snapshot {
         let stored = parts.persist.ledger_mut().load_watches("a.twc");
-        let store = &mut parts.stores[&StoreName::default()];
+        let store = &parts.stores[&StoreName::default()];
         parts.persist.recover(spec, hash, stored.get(&*spec.id.description), store, true)
     }
 
@@ -212,7 +212,7 @@ mod tests {
                 let intent = Intent {
                     run: "1.1-1".into(),
                     watch: key("a"),
-                    store: parts.stores[&StoreName::default()].identity.clone(),
+                    store: parts.stores[&StoreName::default()].ledger_name(WatchId(1)),
                     subject: subject("/n"),
                     definition: 1,
                     version: version(1),

@@ -58,14 +58,15 @@ impl Registration<'_> {
         if snapshot.paused {
             self.log.report(&Report::StaysPaused { watch: &spec.id });
         }
-        let recorded = stored.filter(|stored| *stored.store == *store.identity && stored.definition == hash);
+        let recalled = stored.filter(|stored| store.has_ledger_name(&stored.store));
+        let recorded = recalled.filter(|stored| stored.definition == hash);
         let policy = policy(&spec, self.is_dry_run);
         let id = self.watches.add(spec, hash, policy, snapshot, recorded.is_some());
         let why = recorded.filter(|_| snapshot.failures > 0).and_then(|stored| stored.last_error.clone());
         if let (Some(why), Some(entry)) = (why, self.watches.get_mut(id)) {
             entry.fail(why);
         }
-        store.join(id, &subject);
+        store.join(id, &subject, recalled.map(|stored| &*stored.store));
     }
 
     fn redefine(&mut self, spec: WatchSpec) {
@@ -74,10 +75,10 @@ impl Registration<'_> {
         let policy = policy(&spec, self.is_dry_run);
         let Some((id, old)) = self.watches.redefine(spec, hash, policy) else { return };
         if (&old.store, &old.subject) == (&store, &subject) {
-            self.stores[&store].subscriptions().refresh(&subject);
+            self.stores[&store].channel().refresh(subject);
         } else {
             self.stores[&old.store].leave(id, &old.subject);
-            self.stores[&store].join(id, &subject);
+            self.stores[&store].join(id, &subject, None);
         }
     }
 

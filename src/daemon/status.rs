@@ -134,7 +134,7 @@ impl View<'_> {
         }
         let intent = &entry.watch().runs().find_map(|run| self.runs.get(run))?.intent;
         // The settings may not name the store any more.
-        let store = self.stores.by_identity(&intent.store).map_or(&*intent.store, StoreName::as_str);
+        let store = self.stores.by_ledger_name(&intent.store).map_or(&*intent.store, StoreName::as_str);
         Some((store, &intent.subject))
     }
 

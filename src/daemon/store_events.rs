@@ -37,8 +37,11 @@ pub fn take(
             let node = NodeRef { store: name, subject: &subject };
             log.report(&Report::NodeUnreadable { node, watches: &keys, reason: &reason });
         }
-        StoreEvent::Connected { what } => {
+        StoreEvent::Connected { what, identity } => {
             let downtime = store.connected(&what);
+            for watch in store.identified(&identity) {
+                watches.forget_versions(watch);
+            }
             log.report(&Report::StoreConnected { store: store_name, what: &what, downtime });
             return Some(true);
         }
@@ -64,4 +67,100 @@ pub fn take(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::daemon::completion::Until;
+    use crate::daemon::fixtures::{Parts, block_on, present, spec, subject, version};
+    use crate::model::{Policy, RunOnLoad, WatchSpec};
+    use crate::store::{StoreChannel, StoreEnd};
+    use crate::watch::Snapshot;
+
+    /// A daemon with one watch, whose store the test plays.
+    struct Daemon {
+        parts: Parts,
+        end: StoreEnd,
+    }
+
+    impl Daemon {
+        fn start(directory: &Path) -> Self {
+            let (channel, end) = StoreChannel::new();
+            let mut parts = Parts::new(directory, Until::Stopped);
+            parts.stores = Stores::fake(channel);
+            let policy = Policy { run_on_load: RunOnLoad::Changed, ..Policy::DEFAULT };
+            parts.load(vec![WatchSpec { policy, ..spec("a", "/n") }]);
+            Self { parts, end }
+        }
+
+        /// Has the store report this. Returns how many runs that starts, when all of them have ended.
+        async fn hear(&mut self, event: StoreEvent) -> usize {
+            self.end.events.send(event).await.expect("the daemon listens");
+            let (name, event) = self.parts.stores.next().await;
+            let Parts { log, watches, stores, .. } = &mut self.parts;
+            take(log, watches, stores, &name, event);
+            self.parts.performer().perform_all();
+            self.parts.performer().start_all();
+            let started = self.parts.runs.count();
+            for _ in 0..started {
+                let end = self.parts.runs.next_end().await.expect("an end");
+                self.parts.performer().run_ended(end);
+            }
+            started
+        }
+
+        async fn connect(&mut self, identity: &str) -> usize {
+            self.hear(StoreEvent::Connected { what: "fake".to_owned(), identity: identity.to_owned() }).await
+        }
+
+        async fn observe(&mut self, revision: i64) -> usize {
+            self.hear(StoreEvent::Observed { subject: subject("/n"), state: present(revision) }).await
+        }
+
+        fn snapshot(&self) -> Snapshot {
+            self.parts.watches.find("a").expect("a watch").1.watch().snapshot()
+        }
+
+        fn stop(mut self) {
+            let Parts { persist, watches, runs, stores, .. } = &mut self.parts;
+            persist.flush(watches, runs, stores);
+        }
+    }
+
+    #[test]
+    fn what_another_store_gave_is_known_until_that_is_connected_and_then_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        block_on(async {
+            let mut daemon = Daemon::start(directory.path());
+            assert_eq!(daemon.snapshot(), Snapshot::default());
+            assert_eq!((daemon.connect("fake:1").await, daemon.observe(1).await), (0, 1));
+            daemon.parts.watches.step(daemon.parts.watch("a"), Input::Paused);
+            let known = daemon.snapshot();
+            assert_eq!((known.applied, known.paused), (Some(version(1)), true));
+            daemon.stop();
+
+            let mut daemon = Daemon::start(directory.path());
+            assert_eq!(daemon.snapshot(), known, "during an outage");
+            assert_eq!((daemon.connect("fake:1").await, daemon.observe(1).await), (0, 0));
+            assert_eq!(daemon.snapshot(), known);
+            daemon.stop();
+
+            let mut daemon = Daemon::start(directory.path());
+            assert_eq!(daemon.snapshot(), known);
+            assert_eq!(daemon.connect("fake:2").await, 0);
+            assert_eq!(daemon.snapshot(), Snapshot { paused: true, ..Snapshot::default() });
+            daemon.parts.watches.step(daemon.parts.watch("a"), Input::Resumed);
+            assert_eq!(daemon.observe(1).await, 1, "its versions mean something else");
+            daemon.stop();
+
+            let mut daemon = Daemon::start(directory.path());
+            assert_eq!((daemon.connect("fake:2").await, daemon.observe(1).await), (0, 0));
+            assert_eq!(daemon.connect("fake:1").await, 0);
+            assert_eq!(daemon.observe(1).await, 1, "another store has taken its place");
+            daemon.stop();
+        });
+    }
 }

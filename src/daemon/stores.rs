@@ -8,13 +8,12 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
-use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
 use super::watches::WatchId;
 use crate::control::status::StoreStatus;
 use crate::model::{StoreName, StoreNames, Subject};
-use crate::store::{self, StoreEvent, StoreSettings, Subscriptions};
+use crate::store::{Capabilities, StoreChannel, StoreEvent, StoreSettings};
 use crate::text::Timestamp;
 
 /// All that the settings name. Each has a channel of its own: a slow one with many nodes has that full of
@@ -30,10 +29,13 @@ pub struct Stores {
 pub struct StoreHandle {
     name: StoreName,
     settings: StoreSettings,
-    /// What the ledger knows it by.
-    pub(super) identity: Arc<str>,
+    /// What the ledger knows the store by: its name and its identity. `None` while only the store can tell
+    /// its identity, and has not connected yet.
+    ledger_name: Option<Arc<str>>,
+    /// What the ledger knew the store of each watch by, as long as this is unknown. It is believed meanwhile.
+    recalled: HashMap<WatchId, Arc<str>>,
     /// Once it is in use.
-    opened: Option<OpenStore>,
+    opened: Option<StoreChannel>,
     pub(super) subjects: HashMap<Subject, Subscribers>,
     disconnected_since: Option<Instant>,
     connection: Option<ConnectionStatus>,
@@ -44,11 +46,6 @@ struct ConnectionStatus {
     is_connected: bool,
     since: SystemTime,
     detail: String,
-}
-
-struct OpenStore {
-    subscriptions: Subscriptions,
-    events: Receiver<StoreEvent>,
 }
 
 /// The watches of one subject.
@@ -64,7 +61,7 @@ impl Stores {
     /// Must be called within a `LocalSet` on a current-thread runtime.
     pub fn open(default: StoreSettings, named: BTreeMap<StoreName, StoreSettings>) -> Self {
         let mut default = StoreHandle::new(StoreName::default(), default);
-        default.subscriptions();
+        default.channel();
         let named = named.into_iter().map(|(name, settings)| StoreHandle::new(name, settings));
         Self { table: [default].into_iter().chain(named).collect(), turn: 0, missed_changes: 0 }
     }
@@ -90,7 +87,7 @@ impl Stores {
     /// What a store says next. None is kept waiting by what another has to say. Can be dropped at any time.
     pub(super) async fn next(&mut self) -> (StoreName, StoreEvent) {
         poll_fn(|context| {
-            let heard = self.round_robin(|events| match events.poll_recv(context) {
+            let heard = self.round_robin(|store| match store.poll_next(context) {
                 Poll::Ready(event) => event,
                 Poll::Pending => None,
             });
@@ -101,17 +98,17 @@ impl Stores {
 
     /// The same, if there is something already.
     pub(super) fn try_next(&mut self) -> Option<(StoreName, StoreEvent)> {
-        self.round_robin(|events| events.try_recv().ok())
+        self.round_robin(StoreChannel::try_next)
     }
 
     fn round_robin(
         &mut self,
-        mut receive: impl FnMut(&mut Receiver<StoreEvent>) -> Option<StoreEvent>,
+        mut receive: impl FnMut(&mut StoreChannel) -> Option<StoreEvent>,
     ) -> Option<(StoreName, StoreEvent)> {
         let count = self.table.len();
         for index in (self.turn..self.turn + count).map(|turn| turn % count) {
             let StoreHandle { name, opened, .. } = &mut self.table[index];
-            if let Some(event) = opened.as_mut().and_then(|opened| receive(&mut opened.events)) {
+            if let Some(event) = opened.as_mut().and_then(&mut receive) {
                 self.turn = index + 1;
                 return Some((name.clone(), event));
             }
@@ -119,9 +116,8 @@ impl Stores {
         None
     }
 
-    /// By what the ledger knows it by.
-    pub(super) fn by_identity(&self, identity: &str) -> Option<&StoreName> {
-        self.table.iter().find(|store| *store.identity == *identity).map(|store| &store.name)
+    pub(super) fn by_ledger_name(&self, name: &str) -> Option<&StoreName> {
+        self.table.iter().find(|store| store.has_ledger_name(name)).map(|store| &store.name)
     }
 
     /// Counts a change of a node that went unseen. Returns how many there were.
@@ -140,14 +136,10 @@ impl Stores {
         position.unwrap_or_else(|| unreachable!("no store {name}"))
     }
 
-    /// Takes leave of all at once; see [`Subscriptions::close`].
+    /// Closes all at once; see [`StoreChannel::close`].
     pub(super) async fn close(self) {
         let opened = self.table.into_iter().filter_map(|store| store.opened);
-        join_all(opened.map(|OpenStore { subscriptions, events }| {
-            drop(events);
-            subscriptions.close()
-        }))
-        .await;
+        join_all(opened.map(StoreChannel::close)).await;
     }
 }
 
@@ -169,11 +161,12 @@ impl IndexMut<&StoreName> for Stores {
 
 impl StoreHandle {
     fn new(name: StoreName, settings: StoreSettings) -> Self {
-        let identity = format!("{name} {}", settings.url.identity()).into();
+        let ledger_name = settings.identity().map(|identity| ledger_name(&name, &identity));
         Self {
             name,
             settings,
-            identity,
+            ledger_name,
+            recalled: HashMap::new(),
             opened: None,
             subjects: HashMap::new(),
             disconnected_since: None,
@@ -182,23 +175,27 @@ impl StoreHandle {
     }
 
     /// Connects to it, unless that was done.
-    pub(super) fn subscriptions(&mut self) -> &Subscriptions {
-        let opened = self.opened.get_or_insert_with(|| {
-            let (subscriptions, events) = store::open(&self.settings);
-            OpenStore { subscriptions, events }
-        });
-        &opened.subscriptions
+    pub(super) fn channel(&mut self) -> &StoreChannel {
+        self.opened.get_or_insert_with(|| self.settings.open())
     }
 
-    /// Subscribes a watch, which gets an observation even where others know the subject already.
-    pub(super) fn join(&mut self, watch: WatchId, subject: &Subject) {
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.settings.capabilities()
+    }
+
+    /// Subscribes a watch, which gets an observation even where others know the subject already. `recalled`
+    /// is what the ledger knew its store by, if anything is believed that the ledger has of it.
+    pub(super) fn join(&mut self, watch: WatchId, subject: &Subject, recalled: Option<&str>) {
+        if let (None, Some(recalled)) = (&self.ledger_name, recalled) {
+            self.recalled.insert(watch, recalled.into());
+        }
         match self.subjects.get_mut(subject) {
             Some(subscribers) => {
                 subscribers.watches.push(watch);
-                self.subscriptions().refresh(subject);
+                self.channel().refresh(subject.clone());
             }
             None => {
-                self.subscriptions().subscribe(subject.clone());
+                self.channel().follow(subject.clone());
                 let subscribers = Subscribers { watches: vec![watch], unreadable: None };
                 self.subjects.insert(subject.clone(), subscribers);
             }
@@ -206,11 +203,39 @@ impl StoreHandle {
     }
 
     pub(super) fn leave(&mut self, watch: WatchId, subject: &Subject) {
+        self.recalled.remove(&watch);
         let Some(subscribers) = self.subjects.get_mut(subject) else { return };
         subscribers.watches.retain(|other| *other != watch);
         if subscribers.watches.is_empty() {
             self.subjects.remove(subject);
-            self.subscriptions().unsubscribe(subject);
+            self.channel().leave(subject.clone());
+        }
+    }
+
+    /// Returns true if the ledger knows this store by `name`. While that is unknown, every identity is
+    /// believed.
+    pub(super) fn has_ledger_name(&self, name: &str) -> bool {
+        match &self.ledger_name {
+            Some(known) => **known == *name,
+            None => name.split_once(' ').is_some_and(|(name, _)| name == self.name.as_str()),
+        }
+    }
+
+    /// Returns what the ledger is to know the store of `watch` by.
+    pub(super) fn ledger_name(&self, watch: WatchId) -> Arc<str> {
+        let known = self.ledger_name.as_ref().or_else(|| self.recalled.get(&watch));
+        known.map_or_else(|| ledger_name(&self.name, ""), Arc::clone)
+    }
+
+    /// Takes the identity of the connected store. Returns the watches whose versions are those of another
+    /// store.
+    pub(super) fn identified(&mut self, identity: &str) -> Vec<WatchId> {
+        let name = ledger_name(&self.name, identity);
+        let recalled = std::mem::take(&mut self.recalled);
+        match self.ledger_name.replace(Arc::clone(&name)) {
+            Some(before) if before == name => Vec::new(),
+            Some(_) => self.subjects.values().flat_map(|subject| &subject.watches).copied().collect(),
+            None => recalled.into_iter().filter(|(_, it)| *it != name).map(|(watch, _)| watch).collect(),
         }
     }
 
@@ -246,7 +271,7 @@ impl StoreHandle {
     fn status(&self) -> StoreStatus {
         StoreStatus {
             name: self.name.to_string(),
-            url: self.settings.url.to_string(),
+            url: self.settings.to_string(),
             connected: self.connection.as_ref().map(|connection| connection.is_connected),
             since: self.connection.as_ref().map(|connection| Timestamp(connection.since)),
             detail: self.connection.as_ref().map(|connection| connection.detail.clone()),
@@ -255,23 +280,76 @@ impl StoreHandle {
     }
 }
 
+/// Returns what the ledger knows a store by. A store that gets another name is another one to the ledger.
+fn ledger_name(name: &StoreName, identity: &str) -> Arc<str> {
+    format!("{name} {identity}").into()
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::task::LocalSet;
 
     use super::*;
     use crate::model::{Facet, NodePath};
-    use crate::store::StoreUrl;
+    use crate::store::{DirectorySettings, DirectoryUrl, ZooKeeperSettings, ZooKeeperUrl};
+
+    impl StoreHandle {
+        /// A store at the other end of `channel`, which alone can tell its identity.
+        fn fake(name: StoreName, channel: StoreChannel) -> Self {
+            let url = ZooKeeperUrl { servers: Vec::new(), chroot: NodePath::parse("/").unwrap() };
+            let (auth, session_timeout) = (Vec::new(), Duration::ZERO);
+            let settings = ZooKeeperSettings { url, auth, tls: None, sasl: None, session_timeout };
+            let handle = Self::new(name, StoreSettings::ZooKeeper(settings));
+            Self { ledger_name: None, opened: Some(channel), ..handle }
+        }
+    }
+
+    impl Stores {
+        /// The default store alone, which is at the other end of `channel`.
+        pub fn fake(channel: StoreChannel) -> Self {
+            let table = vec![StoreHandle::fake(StoreName::default(), channel)];
+            Self { table, turn: 0, missed_changes: 0 }
+        }
+    }
+
+    #[test]
+    fn what_the_ledger_recalls_is_believed_until_the_store_has_another_identity() {
+        let path = NodePath::parse("/n").unwrap();
+        let subject = Subject { path, facet: Facet::Data };
+        let watches = [WatchId(1), WatchId(2), WatchId(3)];
+        let open = || {
+            let (channel, end) = StoreChannel::new();
+            let mut store = StoreHandle::fake(StoreName::parse("eu").unwrap(), channel);
+            assert!(store.has_ledger_name("eu fake:1") && store.has_ledger_name("eu fake:2"));
+            assert!(!store.has_ledger_name("default fake:1"));
+            let recalled = [Some("eu fake:1"), Some("eu fake:2"), None];
+            for (watch, recalled) in watches.into_iter().zip(recalled) {
+                store.join(watch, &subject, recalled);
+                assert_eq!(&*store.ledger_name(watch), recalled.unwrap_or("eu "));
+            }
+            (store, end)
+        };
+        for (identity, outdated) in
+            [("fake:1", vec![WatchId(2)]), ("fake:2", vec![WatchId(1)]), ("fake:3", watches[..2].to_vec())]
+        {
+            let (mut store, _end) = open();
+            let identified = |store: &mut StoreHandle, identity: &str| {
+                let mut watches = store.identified(identity);
+                watches.sort();
+                watches
+            };
+            assert_eq!(identified(&mut store, identity), outdated);
+            let name = format!("eu {identity}");
+            assert!(store.has_ledger_name(&name) && !store.has_ledger_name("eu fake:4"));
+            assert_eq!(*store.ledger_name(watches[2]), *name);
+            assert_eq!(identified(&mut store, identity), []);
+            assert_eq!(identified(&mut store, "fake:4"), watches, "another one has taken its place");
+        }
+    }
 
     fn settings(root: &std::path::Path) -> StoreSettings {
-        let url = StoreUrl::Directory(root.to_owned());
-        StoreSettings {
-            url,
-            auth: Vec::new(),
-            tls: None,
-            sasl: None,
-            session_timeout: Duration::from_secs(10),
-        }
+        let url = DirectoryUrl { root: root.to_owned() };
+        StoreSettings::Directory(DirectorySettings { url, session_timeout: Duration::from_secs(10) })
     }
 
     #[test]
@@ -285,12 +363,12 @@ mod tests {
             let mut stores = Stores::open(settings(root.path()), quiet);
             // More than there is room for.
             for number in 0..3000 {
-                stores[&StoreName::default()].join(WatchId(number), &subject(&format!("/{number}")));
+                stores[&StoreName::default()].join(WatchId(number), &subject(&format!("/{number}")), None);
             }
             for heard in 0..100 {
                 assert!(stores.next().await.0.is_default(), "{heard}");
             }
-            stores[&name("quiet")].join(WatchId(1), &subject("/n"));
+            stores[&name("quiet")].join(WatchId(1), &subject("/n"), None);
             let mut heard = Vec::new();
             while heard.iter().filter(|name: &&StoreName| !name.is_default()).count() < 2 {
                 heard.push(stores.next().await.0);

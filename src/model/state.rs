@@ -2,14 +2,24 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Facet, Tree, Version};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
     Data(Arc<[u8]>),
     /// The names of the children, sorted.
     Children(Arc<[String]>),
     Tree(Arc<Tree>),
+}
+
+/// The content of a single node's facet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeContent {
+    Data(Arc<[u8]>),
+    /// The names of the children, sorted.
+    Children(Arc<[String]>),
 }
 
 impl Content {
@@ -43,7 +53,16 @@ impl Content {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl From<NodeContent> for Content {
+    fn from(content: NodeContent) -> Self {
+        match content {
+            NodeContent::Data(data) => Content::Data(data),
+            NodeContent::Children(names) => Content::Children(names),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// The node, or one of its parents, does not exist.
     Absent,

@@ -16,6 +16,13 @@ pub enum Facet {
     Tree,
 }
 
+/// Which aspect of a single node a store follows. A [`Facet::Tree`] takes both, of every node in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NodeFacet {
+    Data,
+    Children,
+}
+
 impl Facet {
     pub fn as_str(self) -> &'static str {
         match self {
@@ -24,11 +31,42 @@ impl Facet {
             Facet::Tree => "tree",
         }
     }
+
+    /// Returns the facet of a single node that this is, or `None` for a tree.
+    pub(crate) fn of_node(self) -> Option<NodeFacet> {
+        match self {
+            Facet::Data => Some(NodeFacet::Data),
+            Facet::Children => Some(NodeFacet::Children),
+            Facet::Tree => None,
+        }
+    }
+}
+
+impl From<NodeFacet> for Facet {
+    fn from(facet: NodeFacet) -> Self {
+        match facet {
+            NodeFacet::Data => Facet::Data,
+            NodeFacet::Children => Facet::Children,
+        }
+    }
 }
 
 /// A facet of a node. Watches with the same subject share one subscription.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Subject {
     pub path: NodePath,
     pub facet: Facet,
+}
+
+/// A facet of a single node, which a store follows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeSubject {
+    pub path: NodePath,
+    pub facet: NodeFacet,
+}
+
+impl From<NodeSubject> for Subject {
+    fn from(NodeSubject { path, facet }: NodeSubject) -> Self {
+        Self { path, facet: facet.into() }
+    }
 }

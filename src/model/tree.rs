@@ -9,7 +9,7 @@ use super::{NodePath, Version};
 use crate::text::StableHash;
 
 /// One state of one node of a tree. Trees share equal nodes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeNode {
     pub(crate) path: NodePath,
     /// The version of the node's data.
@@ -42,7 +42,7 @@ impl TreeNode {
 }
 
 /// A node and the nodes below it, each in a state that it had at some moment.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
     /// Sorted by path, the root first.
     pub(crate) nodes: Box<[Arc<TreeNode>]>,
@@ -169,5 +169,44 @@ fn change(was: Option<&Arc<TreeNode>>, is: Option<&Arc<TreeNode>>) -> Option<Cha
         (Some(_) | None, Some(is)) => Some(Change::to(is, NodeEvent::Created)),
         (Some(was), None) => Some(Change::deletion(was.path.clone())),
         (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(incarnation: i64, revision: i64) -> Version {
+        Version { incarnation, revision, number: revision }
+    }
+
+    #[test]
+    fn trees_are_the_same_version_if_and_only_if_all_their_nodes_are() {
+        let build = |durable: bool, nodes: &[(&str, Version)]| {
+            let node = |(node, version): &(&str, Version)| {
+                Arc::new(TreeNode::new(NodePath::parse(node).unwrap(), *version, Arc::from([]), 1, durable))
+            };
+            Tree { nodes: nodes.iter().map(node).collect() }.version()
+        };
+        let base = [("/t", version(1, 1)), ("/t/a", version(1, 2)), ("/t/b", version(3, 4))];
+        let others: [&[(&str, Version)]; 5] = [
+            &[base[0], base[1]],
+            &[base[0], base[2], base[1]],
+            &[base[0], base[1], ("/t/b", version(3, 5))],
+            &[base[0], base[1], ("/t/c", version(3, 4))],
+            &[base[0], ("/t/a", version(1, 4)), ("/t/b", version(3, 2))],
+        ];
+        for durable in [true, false] {
+            let first = build(durable, &base);
+            assert_eq!(first, build(durable, &base));
+            assert!(first.number > 0 && first.number == first.revision && first.incarnation == 1);
+            for other in others {
+                assert_ne!(first.number, build(durable, other).number, "{other:?}");
+            }
+        }
+        let again = [base[0], base[1], ("/t/b", version(9, 4))];
+        assert_ne!(build(true, &base), build(true, &again), "created anew");
+        // A directory's incarnations are another daemon's tomorrow.
+        assert_eq!(build(false, &base), build(false, &again));
     }
 }

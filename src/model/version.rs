@@ -1,7 +1,9 @@
 //! Versions, which distinguish the states of a subject.
 
+use serde::{Deserialize, Serialize};
+
 /// Identifies one state of a subject in its store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Version {
     /// Differs between a node and a node that was re-created under its name (ZooKeeper: czxid).
     pub incarnation: i64,

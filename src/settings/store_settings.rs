@@ -6,8 +6,8 @@ use super::environment::absolute;
 use super::error::KeyError;
 use super::file::{AuthSection, SaslSection, StoreSections, TlsSection};
 use crate::store::{
-    Auth, ClientCertificate, CredentialError, Key, Sasl, Secret, StoreSettings, StoreUrl, Tls, TlsFileError,
-    can_be_certified,
+    Auth, ClientCertificate, CredentialError, DirectorySettings, DirectoryUrl, Key, Sasl, Secret,
+    StoreSettings, StoreUrl, Tls, ZooKeeperSettings, can_be_certified, check_encoding,
 };
 
 /// The settings of the store at `url`. Reads no file and no credential. A directory ignores the sections, but
@@ -17,14 +17,18 @@ pub(super) fn store_settings(
     sections: StoreSections<'_>,
     session_timeout: Duration,
 ) -> Result<StoreSettings, KeyError> {
-    let url = match url {
-        StoreUrl::Directory(path) => StoreUrl::Directory(absolute(path)),
-        StoreUrl::ZooKeeper { .. } => url,
-    };
     let auth = sections.auth.iter().map(auth).collect::<Result<_, _>>()?;
     let tls = sections.tls.map(|section| tls(section, &url)).transpose()?;
     let sasl = sections.sasl.map(sasl).transpose()?;
-    Ok(StoreSettings { url, auth, tls, sasl, session_timeout })
+    Ok(match url {
+        StoreUrl::ZooKeeper(url) => {
+            StoreSettings::ZooKeeper(ZooKeeperSettings { url, auth, tls, sasl, session_timeout })
+        }
+        StoreUrl::Directory(DirectoryUrl { root }) => {
+            let url = DirectoryUrl { root: absolute(root) };
+            StoreSettings::Directory(DirectorySettings { url, session_timeout })
+        }
+    })
 }
 
 fn auth(section: &AuthSection) -> Result<Auth, KeyError> {
@@ -36,8 +40,8 @@ fn auth(section: &AuthSection) -> Result<Auth, KeyError> {
 }
 
 fn tls(section: &TlsSection, url: &StoreUrl) -> Result<Tls, KeyError> {
-    if let StoreUrl::ZooKeeper { servers, .. } = url
-        && let Some(server) = servers.iter().find(|server| !can_be_certified(server))
+    if let StoreUrl::ZooKeeper(url) = url
+        && let Some(server) = url.servers.iter().find(|server| !can_be_certified(server))
     {
         let reason = format!(
             "no certificate can be for {server:?}, which is neither a DNS name nor an IP address; put the \
@@ -79,51 +83,6 @@ fn sasl(section: &SaslSection) -> Result<Sasl, KeyError> {
         check_encoding("sasl.password", password)?;
     }
     Ok(Sasl { username: username.clone(), password })
-}
-
-/// Refuses a text that the server and this client would hash differently: the server takes a text of ISO
-/// 8859-1 as that (RFC 2831, 2.1.2.1), the ZooKeeper crate takes every text as UTF-8.
-fn check_encoding(key: &'static str, text: &str) -> Result<(), KeyError> {
-    let is_latin_1 = text.chars().all(|c| c <= '\u{ff}');
-    if is_latin_1 && !text.is_ascii() {
-        return Err((
-            key,
-            "it has letters like é or ü, with which DIGEST-MD5 fails here; use others".to_owned(),
-        ));
-    }
-    Ok(())
-}
-
-/// Checks that the credentials in the settings can be read.
-pub(super) fn require_credentials(settings: &StoreSettings) -> Result<(), KeyError> {
-    let StoreSettings { auth, tls, sasl, url: _, session_timeout: _ } = settings;
-    for auth in auth {
-        auth.credentials.reveal().map_err(wrong_credential("auth.credentials"))?;
-    }
-    if let Some(sasl) = sasl {
-        let password = sasl.password.reveal().map_err(wrong_credential("sasl.password"))?;
-        check_encoding("sasl.password", &password)?;
-    }
-    if let Some(Tls { identity: Some(ClientCertificate { key: Key::Credential(credential), .. }), .. }) = tls
-    {
-        credential.path().map_err(wrong_credential("tls.key"))?;
-    }
-    Ok(())
-}
-
-/// Checks that the files in the settings are good for a connection.
-pub(super) fn check_files(settings: &StoreSettings) -> Result<(), KeyError> {
-    let Some(tls) = &settings.tls else { return Ok(()) };
-    // Where the credential of the key is not given, the other files can be checked all the same.
-    let without_key;
-    let tls = match &tls.identity {
-        Some(ClientCertificate { key: Key::Credential(credential), .. }) if credential.path().is_err() => {
-            without_key = Tls { identity: None, ..tls.clone() };
-            &without_key
-        }
-        Some(_) | None => tls,
-    };
-    tls.check().map_err(|TlsFileError { key, reason }| (key, reason))
 }
 
 fn wrong_credential(key: &'static str) -> impl Fn(CredentialError) -> KeyError {

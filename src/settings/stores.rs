@@ -123,7 +123,7 @@ pub(super) fn require_credentials(
     store: &StoreSettings,
     file: &SettingsFile,
 ) -> Result<(), SettingsError> {
-    store_settings::require_credentials(store).map_err(|error| store_error(name, file, error))
+    store.check_credentials().map_err(|error| store_error(name, file, error))
 }
 
 /// The keys of the default store stand at the top of the file, those of every other store in its block.
@@ -144,7 +144,7 @@ pub fn problems(file: &SettingsFile) -> Vec<SettingsError> {
     let has_credentials = variable(CREDENTIALS_DIRECTORY).is_some();
     let problems = stores.flat_map(|(name, store)| {
         let credentials = has_credentials.then(|| require_credentials(&name, &store, file).err()).flatten();
-        let files = store_settings::check_files(&store).err().map(|error| store_error(&name, file, error));
+        let files = store.check_files().err().map(|error| store_error(&name, file, error));
         [credentials, files]
     });
     problems.flatten().collect()

@@ -133,8 +133,12 @@ fn chosen_of(file: &SettingsFile, text: &str, session_timeout: Option<u64>) -> R
 fn each_store_has_its_own_credentials_and_session_timeout() {
     let file = settings(STORES).unwrap();
     let described = |store: &StoreSettings| {
-        let secrets: Vec<_> = store.auth.iter().map(|auth| auth.credentials.reveal().unwrap()).collect();
-        format!("{} {} {:?}", store.url, secrets.join(" "), store.session_timeout)
+        let auth = match store {
+            StoreSettings::ZooKeeper(settings) => &*settings.auth,
+            StoreSettings::Directory(_) => &[],
+        };
+        let secrets: Vec<_> = auth.iter().map(|auth| auth.credentials.reveal().unwrap()).collect();
+        format!("{store} {} {:?}", secrets.join(" "), store.session_timeout())
     };
     let (_, default) = chosen_store(None, None, &file).unwrap();
     assert_eq!(described(&default), "zk://zk1:2181 default:secret 7s");

@@ -1,8 +1,8 @@
-//! Waiting longer after each failure, and never in step with the other hosts.
+//! Waiting longer after each failure, and not in step with other hosts.
 
 use std::time::Duration;
 
-/// Doubles from `first` to `ceiling`.
+/// Pauses that double from `first` to `ceiling`.
 #[derive(Clone, Debug)]
 pub(super) struct Backoff {
     first: Duration,
@@ -19,7 +19,8 @@ impl Backoff {
         self.next = self.first;
     }
 
-    /// How long to wait now, jittered; each call without a reset between gives about twice the last.
+    /// Returns how long to wait now, jittered. It is about twice the last pause, if there was no reset in
+    /// between.
     pub(super) fn next(&mut self) -> Duration {
         let wait = jittered(self.next);
         self.next = (self.next * 2).min(self.ceiling);
@@ -27,7 +28,8 @@ impl Backoff {
     }
 }
 
-/// Somewhere in `[0.5, 1] * duration`, so that a hundred hosts that failed together do not return together.
+/// Returns a random duration in `[0.5, 1] * duration`, so that hosts that failed together do not return
+/// together.
 pub(super) fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

@@ -1,25 +1,43 @@
-//! Stores are level-triggered: per [`Subject`], a store gives the stream of its latest [`State`].
+//! Stores: where nodes are kept, and how the daemon and the commands reach them.
 //!
-//! The one guarantee: **at rest, the last state given is the true one**. A store may give the same state
-//! twice (after a reconnect it re-reads everything); whoever listens compares versions. It may skip
-//! states that were replaced before it could read them.
+//! A store is level-triggered: for each [`Subject`](crate::model::Subject) that the daemon follows, it
+//! reports the latest [`State`](crate::model::State). Its one guarantee: **at rest, the last state reported
+//! is the true one**. It may report a state twice (after a reconnect it reads everything again), so that the
+//! daemon compares versions. It may skip states that were replaced before it could read them.
+//!
+//! * [`url`] and [`settings`] are the enums over all kinds of stores, [`client`] is what the commands do with
+//!   one. Nothing else asks which kind a store is.
+//! * [`channel`] connects the daemon and a store by [`message`]s.
+//! * [`backend`] is what each kind provides. Each kind is one folder: [`zookeeper`] and [`directory`].
+//! * [`tree`] assembles whole trees for backends that know single nodes only.
+//! * [`backoff`], [`client_error`] and [`secret`] are used by all of them.
 
+mod backend;
 mod backoff;
+mod channel;
 mod client;
+mod client_error;
 mod directory;
-mod event;
+mod message;
 mod secret;
 mod settings;
-mod subscriptions;
 mod tree;
 mod url;
 mod zookeeper;
 
-pub use client::{Client, ClientError};
-pub use event::{Exposure, StoreEvent};
+pub use backend::{Capabilities, SettingError};
+pub use channel::StoreChannel;
+#[cfg(test)]
+pub(crate) use channel::StoreEnd;
+pub use client::Client;
+pub use client_error::ClientError;
+pub use directory::{DirectorySettings, DirectoryUrl};
+pub use message::{Exposure, StoreCommand, StoreEvent};
 pub use secret::{CREDENTIALS_DIRECTORY, Credential, CredentialError, Secret};
-pub use settings::{Auth, Sasl, StoreSettings, StoreUrl};
-pub use subscriptions::{Subscriptions, open};
+pub use settings::StoreSettings;
 pub use tree::MAX_TREE_NODES;
-pub use url::StoreUrlError;
-pub use zookeeper::tls::{ClientCertificate, Key, Tls, TlsFileError, can_be_certified};
+pub use url::{StoreUrl, StoreUrlError};
+pub use zookeeper::{
+    Auth, ClientCertificate, Key, Sasl, Tls, ZooKeeperSettings, ZooKeeperUrl, can_be_certified,
+    check_encoding,
+};

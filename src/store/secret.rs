@@ -1,4 +1,4 @@
-//! What nobody may see: passwords and the like, and where they are kept.
+//! Secrets, such as passwords, and where they are kept.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use thiserror::Error;
 
-/// Where systemd puts what a unit's `LoadCredential=` names (systemd.exec(5)).
+/// The variable with the directory where systemd puts what a unit's `LoadCredential=` names
+/// (systemd.exec(5)).
 pub const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// A secret, or where it is. `Debug` does not show it, and there is no `Display`, so that no log line, status or
-/// error can have it by mistake.
+/// A secret, or where it is. `Debug` does not show it, and there is no `Display`, so that no log line, status
+/// or error can show it by mistake.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
     Inline(String),
@@ -22,7 +23,7 @@ pub enum Secret {
 }
 
 impl Secret {
-    /// The secret itself: for the store that it is meant for, and for nobody else.
+    /// Returns the secret itself, which only the store may get that it is meant for.
     pub fn reveal(&self) -> Result<String, CredentialError> {
         match self {
             Self::Inline(secret) => Ok(secret.clone()),
@@ -53,14 +54,17 @@ pub enum CredentialError {
          LoadCredential={0}:/PATH"
     )]
     NoDirectory(String),
-    #[error("credential {name:?} cannot be read ({}: {reason}); name it in the unit's LoadCredential=", .path.display())]
+    #[error(
+        "credential {name:?} cannot be read ({}: {reason}); name it in the unit's LoadCredential=",
+        .path.display()
+    )]
     Unreadable { name: String, path: PathBuf, reason: String },
 }
 
-/// What systemd takes for a credential (systemd.exec(5)).
+/// The largest credential that systemd takes (systemd.exec(5)).
 const MAX_CREDENTIAL_BYTES: u64 = 1 << 20;
 
-/// Opens a regular file for reading. A pipe that nobody writes to would keep us for ever.
+/// Opens a regular file for reading. A pipe is refused, because it may never have a writer.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
     match file.metadata()?.is_file() {
@@ -78,7 +82,7 @@ impl Credential {
         }
     }
 
-    /// Where it is, if systemd or somebody like it has said where credentials are.
+    /// Returns the file's path. Fails if systemd, or what stands in for it, has not set the variable.
     pub fn path(&self) -> Result<PathBuf, CredentialError> {
         self.path_in(std::env::var_os(CREDENTIALS_DIRECTORY))
     }
@@ -99,7 +103,7 @@ impl Credential {
             let reason = error.to_string();
             return Err(CredentialError::Unreadable { name: self.0.clone(), path, reason });
         }
-        // An editor's, and no part of the secret.
+        // An editor added it. It is no part of the secret.
         if text.ends_with('\n') {
             text.pop();
         }

@@ -1,41 +1,48 @@
-//! Where a store is, and what it takes to get in.
+//! The settings of a store, of whichever kind.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::fmt;
+use std::ops::Deref;
 
-use super::{Secret, Tls};
-use crate::model::NodePath;
+use super::backend::Backend;
+use super::channel::StoreChannel;
+use super::directory::{self, DirectorySettings};
+use super::zookeeper::{self, ZooKeeperSettings};
 
-/// Where the nodes are. `Display` gives the URL back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// `zk://host:port,host:port/chroot`; the port defaults to 2181. The chroot is `/` where none is given.
-    ZooKeeper { servers: Vec<String>, chroot: NodePath },
-    /// `dir:PATH`
-    Directory(PathBuf),
-}
-
-/// Credentials given to ZooKeeper (`addauth`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Auth {
-    pub scheme: String,
-    pub credentials: Secret,
-}
-
-/// Who logs in to ZooKeeper by SASL's DIGEST-MD5.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sasl {
-    pub username: String,
-    pub password: Secret,
-}
-
+/// Where a store is and how to get in. `Display` gives its URL. Everything else that the kinds of stores have
+/// in common is a method of [`Backend`].
 #[derive(Clone, Debug)]
-pub struct StoreSettings {
-    pub url: StoreUrl,
-    /// Of ZooKeeper, as the next two.
-    pub auth: Vec<Auth>,
-    pub tls: Option<Tls>,
-    pub sasl: Option<Sasl>,
-    /// Asked of the server, which may grant another.
-    pub session_timeout: Duration,
+pub enum StoreSettings {
+    ZooKeeper(ZooKeeperSettings),
+    Directory(DirectorySettings),
+}
+
+impl StoreSettings {
+    /// Opens a channel to the store. Must be called within a `LocalSet` on a current-thread runtime.
+    ///
+    /// A store that cannot be reached is no error: `Disconnected` reports it, and the store keeps trying.
+    pub fn open(&self) -> StoreChannel {
+        let (channel, end) = StoreChannel::new();
+        match self {
+            Self::ZooKeeper(settings) => zookeeper::start(settings.clone(), end),
+            Self::Directory(settings) => directory::start(settings.clone(), end),
+        }
+        channel
+    }
+}
+
+impl Deref for StoreSettings {
+    type Target = dyn Backend;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::ZooKeeper(settings) => settings,
+            Self::Directory(settings) => settings,
+        }
+    }
+}
+
+impl fmt::Display for StoreSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.url().fmt(f)
+    }
 }

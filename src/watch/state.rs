@@ -261,6 +261,10 @@ impl Watch {
         self.held.as_deref()
     }
 
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Returns the number of runs that have not ended.
     pub fn live_runs(&self) -> usize {
         self.runs.len()

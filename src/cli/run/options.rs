@@ -13,7 +13,7 @@ use crate::daemon::Until;
 use crate::report::log::Target;
 use crate::report::{Level, journal};
 use crate::settings::{self, DaemonSettings, StoreChoice};
-use crate::store::StoreUrl;
+use crate::store::{DirectoryUrl, StoreUrl};
 use crate::trust::Trust;
 
 const NO_EXAMPLES: &str =
@@ -52,14 +52,14 @@ pub fn options(args: Run) -> Result<RunOptions, Box<dyn Error>> {
         if flags.store.store.is_none() {
             let nodes = scratch.join("nodes");
             fs::create_dir(&nodes)?;
-            flags.store.store = Some(StoreChoice::Url(StoreUrl::Directory(nodes)));
+            flags.store.store = Some(StoreChoice::Url(StoreUrl::Directory(DirectoryUrl { root: nodes })));
         }
         flags.state_dir.get_or_insert_with(|| scratch.join("state"));
         flags.control_socket.get_or_insert_with(|| scratch.join("control.sock"));
     }
     let settings = DaemonSettings::new(flags, &file)?;
     require_config_directory(&config_path)?;
-    let timeout = settings.default_store.session_timeout;
+    let timeout = settings.default_store.session_timeout();
     Ok(RunOptions {
         log: log_target(&args, settings.log_file.as_deref())?,
         level: match () {

@@ -94,7 +94,7 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
     let log = Reporter::new(log, metrics.clone());
     log.report(&Report::Starting {
         version: env!("CARGO_PKG_VERSION"),
-        store: &settings.default_store.url.to_string(),
+        store: &settings.default_store.to_string(),
         config: &options.config_path.display().to_string(),
     });
     if let Some(warning) = warning {
@@ -168,7 +168,7 @@ fn print_welcome(scratch: &Path, settings: &DaemonSettings) {
          Run this in another terminal, and see the action run here:\n  \
          {program} set --store {} /twitcher/example1 hello",
         scratch.display(),
-        settings.default_store.url
+        settings.default_store
     );
     if let Some(socket) = &settings.control.socket {
         let socket = socket.display();

@@ -55,10 +55,10 @@ impl NodeArgs {
             client.close().await;
             done
         };
-        let timeout = settings.session_timeout;
+        let timeout = settings.session_timeout();
         match block_on(async { tokio::time::timeout(timeout, run).await })? {
             Ok(done) => done.map(|()| ExitCode::SUCCESS),
-            Err(_) => Err(format!("{}: no answer within {} s", settings.url, timeout.as_secs_f64()).into()),
+            Err(_) => Err(format!("{settings}: no answer within {} s", timeout.as_secs_f64()).into()),
         }
     }
 }

@@ -12,7 +12,6 @@ use std::time::SystemTime;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -24,7 +23,7 @@ use super::shared::store::NodeArgs;
 use super::shared::table::terminal_width;
 use crate::model::{Facet, Subject};
 use crate::settings::client_store;
-use crate::store::{self, StoreEvent, StoreSettings};
+use crate::store::{StoreChannel, StoreEvent, StoreSettings};
 use crate::text::Timestamp;
 use line::Follower;
 
@@ -60,15 +59,14 @@ async fn follow_until_interrupted(args: &Watch, settings: &StoreSettings) -> Res
     let mut signals = signals::receive(&[SIGINT, SIGTERM])?;
     let closed = stdout_closed()?;
     let facet = if args.children { Facet::Children } else { Facet::Data };
-    let (subscriptions, mut events) = store::open(settings);
-    subscriptions.subscribe(Subject { path: args.node.node.clone(), facet });
+    let mut store = settings.open();
+    store.follow(Subject { path: args.node.node.clone(), facet });
     let followed = tokio::select! {
-        followed = follow(args, settings, &mut events) => followed,
+        followed = follow(args, settings, &mut store) => followed,
         _ = signals.recv() => Ok(()),
         _ = closed => Ok(()),
     };
-    drop(events);
-    subscriptions.close().await;
+    store.close().await;
     followed
 }
 
@@ -89,18 +87,18 @@ fn stdout_closed() -> io::Result<oneshot::Receiver<()>> {
 async fn follow(
     args: &Watch,
     settings: &StoreSettings,
-    events: &mut Receiver<StoreEvent>,
+    store: &mut StoreChannel,
 ) -> Result<(), Box<dyn Error>> {
-    first_connection(settings, events).await?;
+    first_connection(settings, store).await?;
     let mut follower = Follower::default();
     let mut printed = 0;
     while args.count.is_none_or(|count| printed < count) {
-        let Some(event) = events.recv().await else { break };
+        let Some(event) = store.next().await else { break };
         let now = Timestamp(SystemTime::now());
         let line = match &event {
             StoreEvent::Observed { subject, state } => follower.observed(subject, state, now),
             StoreEvent::Unreadable { subject, reason } => Some(follower.unreadable(subject, reason, now)),
-            StoreEvent::Connected { what } => {
+            StoreEvent::Connected { what, identity: _ } => {
                 print_error(format_args!("twitcher: connected again to {what}"));
                 None
             }
@@ -127,14 +125,11 @@ async fn follow(
     Ok(())
 }
 
-async fn first_connection(
-    settings: &StoreSettings,
-    events: &mut Receiver<StoreEvent>,
-) -> Result<(), Box<dyn Error>> {
+async fn first_connection(settings: &StoreSettings, store: &mut StoreChannel) -> Result<(), Box<dyn Error>> {
     let mut failure = None;
     let connected = async {
         loop {
-            match events.recv().await {
+            match store.next().await {
                 Some(StoreEvent::Disconnected { reason } | StoreEvent::Refused { reason }) => {
                     failure = Some(reason);
                 }
@@ -151,12 +146,12 @@ async fn first_connection(
             }
         }
     };
-    if timeout(settings.session_timeout, connected).await.is_ok() {
+    if timeout(settings.session_timeout(), connected).await.is_ok() {
         return Ok(());
     }
-    let seconds = settings.session_timeout.as_secs_f64();
+    let seconds = settings.session_timeout().as_secs_f64();
     let reason = failure.unwrap_or_else(|| format!("no answer within {seconds} s"));
-    Err(format!("{}: {reason}; check that it runs, and --store or --zkservers", settings.url).into())
+    Err(format!("{settings}: {reason}; check that it runs, and --store or --zkservers").into())
 }
 
 /// Prints on a thread of its own, because a reader may block it for ever, and signals must still be handled.

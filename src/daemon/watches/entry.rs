@@ -92,8 +92,14 @@ impl Entry {
 
     /// Gives the watch another definition, of which nothing is known yet. Returns what it was before.
     pub(super) fn redefine(&mut self, spec: WatchSpec, hash: u64) -> EntryKind {
-        (self.hash, self.retired, self.failure, self.applied) = (hash, false, None, None);
+        self.forget_runs();
+        (self.hash, self.retired) = (hash, false);
         std::mem::replace(&mut self.kind, EntryKind::Loaded(spec))
+    }
+
+    /// Forgets how its last runs went.
+    pub(super) fn forget_runs(&mut self) {
+        (self.failure, self.applied) = (None, None);
     }
 
     pub fn key(&self) -> &WatchKey {

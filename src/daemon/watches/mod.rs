@@ -198,6 +198,15 @@ impl Watches {
         Some((id, old))
     }
 
+    /// Forgets what a watch knows of its node: it knows versions of another store, which mean nothing in this one.
+    pub fn forget_versions(&mut self, id: WatchId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.forget_runs();
+        let policy = entry.watch.policy().clone();
+        self.step(id, Input::Redefined { policy, same_subject: false });
+        self.unsaved.insert(id);
+    }
+
     /// Takes a watch that its file registers no more. It goes when nothing of it runs any more.
     pub fn retire(&mut self, key: &WatchKey) -> Option<WatchId> {
         let id = *self.by_key.get(key)?;

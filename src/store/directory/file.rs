@@ -1,4 +1,4 @@
-//! Nodes as files: what the store and the client commands both go by.
+//! Nodes as files, for following them and for the commands.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,15 +10,14 @@ use std::time::SystemTime;
 
 use nix::libc::{O_DIRECTORY, O_NOCTTY, O_NONBLOCK};
 
-use crate::model::{Content, Facet, NodePath, Version, children};
-use crate::store::tree;
+use crate::model::{NodeContent, NodeFacet, NodePath, Version, children};
 
-/// The largest content a node may have. ZooKeeper's own limit is 1 MiB; sixteen times that is no
-/// coordination data, and a log file put there by mistake must not fill the memory.
-pub(crate) const MAX_NODE_BYTES: u64 = 16 << 20;
+/// The largest content of a node. ZooKeeper's own limit is 1 MiB. A file of more than 16 times that size is
+/// no coordination data, and a log file that is put there by mistake must not fill the memory.
+pub(super) const MAX_NODE_BYTES: u64 = 16 << 20;
 
-/// The file of the node `path`, or the component for which it is no node.
-pub(crate) fn locate<'a>(root: &Path, path: &'a NodePath) -> Result<PathBuf, &'a str> {
+/// Returns the file of the node `path`. The error is the component that names no node.
+pub(super) fn locate<'a>(root: &Path, path: &'a NodePath) -> Result<PathBuf, &'a str> {
     let mut file = root.to_owned();
     for component in path.components() {
         if component.starts_with('.') {
@@ -29,9 +28,10 @@ pub(crate) fn locate<'a>(root: &Path, path: &'a NodePath) -> Result<PathBuf, &'a
     Ok(file)
 }
 
-/// What tells two states of a file apart without reading it. The ctime is not in it: a chmod is no change.
+/// What tells two states of a file apart without reading it. The ctime is no part of it, because a chmod is
+/// no change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Stamp {
+pub(super) struct Stamp {
     device: u64,
     inode: u64,
     /// Nanoseconds since the epoch; an `i64` holds those until the year 2262.
@@ -40,7 +40,7 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -49,39 +49,49 @@ impl Stamp {
         }
     }
 
-    /// The device is not in it: disks and network file systems are numbered as they come, so that a reboot would change
-    /// every node. The content is: two writes within one tick of the file system's clock have one mtime.
+    /// The device is no part of it: disks and network file systems are numbered as they come, so that a
+    /// reboot would change every node. The content is, because two writes within one tick of the file
+    /// system's clock have one mtime.
     fn revision(self, content: &[u8]) -> i64 {
         let Self { device: _, inode, mtime, size } = self;
         hash(&(inode, mtime, size, content))
     }
 }
 
-pub(crate) struct Reading {
-    pub(crate) content: Content,
-    pub(crate) stamp: Stamp,
+pub(super) struct Reading<T = NodeContent> {
+    pub(super) content: T,
+    pub(super) stamp: Stamp,
     /// Whether the file stayed as it was while it was read.
-    pub(crate) stable: bool,
-    /// Whether this is an empty regular file, which may just have been truncated to be written.
-    pub(crate) is_empty_file: bool,
+    pub(super) stable: bool,
+    /// Whether this is an empty regular file, which may have been truncated to be written next.
+    pub(super) is_empty_file: bool,
     revision: i64,
 }
 
-impl Reading {
-    pub(crate) fn version(&self, incarnation: i64) -> Version {
+impl<T> Reading<T> {
+    fn map<U>(self, convert: impl FnOnce(T) -> U) -> Reading<U> {
+        let Self { content, stamp, stable, is_empty_file, revision } = self;
+        Reading { content: convert(content), stamp, stable, is_empty_file, revision }
+    }
+
+    pub(super) fn version(&self, incarnation: i64) -> Version {
         Version { incarnation, revision: self.revision, number: self.stamp.mtime }
     }
 }
 
-/// Reads the node at `file` in the store at `root`; `None` if there is none. Never blocks, whatever lies there.
+/// Reads the node at `file` in the store at `root`; `None` if there is none. Never blocks, whatever kind of
+/// file it is.
 ///
-/// Links are followed, but not out of the store: who can write there shall not have the daemon read for them what they
-/// cannot.
-pub(crate) fn read(root: &Path, file: &Path, facet: Facet) -> io::Result<Option<Reading>> {
+/// Links are followed, but not out of the store: people who can write in the store must not have the daemon
+/// read for them what they cannot read themselves.
+pub(super) fn read(root: &Path, file: &Path, facet: NodeFacet) -> io::Result<Option<Reading>> {
     let reading = match facet {
-        Facet::Data => read_data(root, file),
-        Facet::Children => read_children(root, file),
-        Facet::Tree => tree::unsupported_tree_facet(),
+        NodeFacet::Data => {
+            read_data(root, file).map(|reading| reading.map(|data| NodeContent::Data(data.into())))
+        }
+        NodeFacet::Children => {
+            read_children(root, file).map(|reading| reading.map(|names| NodeContent::Children(names.into())))
+        }
     };
     match reading {
         Ok(reading) => Ok(Some(reading)),
@@ -90,23 +100,24 @@ pub(crate) fn read(root: &Path, file: &Path, facet: Facet) -> io::Result<Option<
     }
 }
 
-/// The stamp of the node at `file`; `None` if there is none or it cannot be looked at.
-pub(crate) fn stamp(file: &Path) -> Option<Stamp> {
+/// Returns the stamp of the node at `file`, or `None` if there is none or it cannot be looked at.
+pub(super) fn stamp(file: &Path) -> Option<Stamp> {
     fs::metadata(file).ok().as_ref().map(Stamp::of)
 }
 
-/// A path through a file leads nowhere, just as one through a missing directory.
-pub(crate) fn is_absence(error: &io::Error) -> bool {
+/// Returns true if the error means that there is no node. A path through a file leads nowhere, like one
+/// through a missing directory.
+pub(super) fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// An error if `path` leads out of the store at `root`.
-pub(crate) fn stay_inside(root: &Path, path: &Path) -> io::Result<()> {
+/// Returns an error if `path` leads out of the store at `root`.
+pub(super) fn stay_inside(root: &Path, path: &Path) -> io::Result<()> {
     is_inside(root, &fs::canonicalize(path)?)
 }
 
-/// The same of what was opened, so that nobody can put another link there in between. What was removed since is known by
-/// its old path.
+/// Returns an error if an opened file is out of the store at `root`. After opening, nobody can put another
+/// link in its place. A file that was removed since is known by its old path.
 fn opened_inside(root: &Path, file: &File) -> io::Result<()> {
     is_inside(root, &fs::read_link(descriptor(file))?)
 }
@@ -123,18 +134,17 @@ fn descriptor(file: &File) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
-fn read_data(root: &Path, path: &Path) -> io::Result<Reading> {
-    // Looked at before it is opened, because to open a device can already do something.
+pub(super) fn read_data(root: &Path, path: &Path) -> io::Result<Reading<Vec<u8>>> {
+    // Looked at before it is opened, because opening a device can already do something.
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         let stamp = Stamp::of(&metadata);
-        // A directory's own mtime tells of its entries, which are not its data.
+        // A directory's own mtime depends on its entries, which are not its data.
         let revision = hash(&birth(&metadata));
-        let content = Content::Data([].into());
-        return Ok(Reading { content, stamp, stable: true, is_empty_file: false, revision });
+        return Ok(Reading { content: Vec::new(), stamp, stable: true, is_empty_file: false, revision });
     }
     regular(&metadata)?;
-    // Between the two looks a FIFO may have taken the file's place: never wait for its writer.
+    // A FIFO may have taken the file's place in between, and its writer must not be waited for.
     let mut file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
     let metadata = file.metadata()?;
     regular(&metadata)?;
@@ -144,13 +154,7 @@ fn read_data(root: &Path, path: &Path) -> io::Result<Reading> {
     let after = Stamp::of(&file.metadata()?);
     let revision = after.revision(&content);
     let is_empty_file = content.is_empty();
-    Ok(Reading {
-        content: Content::Data(content.into()),
-        stamp: after,
-        stable: before == after,
-        is_empty_file,
-        revision,
-    })
+    Ok(Reading { content, stamp: after, stable: before == after, is_empty_file, revision })
 }
 
 fn regular(metadata: &Metadata) -> io::Result<()> {
@@ -172,7 +176,7 @@ fn read_all(file: &mut File, expected: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-fn read_children(root: &Path, path: &Path) -> io::Result<Reading> {
+pub(super) fn read_children(root: &Path, path: &Path) -> io::Result<Reading<Vec<String>>> {
     let metadata = fs::metadata(path)?;
     let stamp = Stamp::of(&metadata);
     let names = if metadata.is_dir() {
@@ -184,19 +188,20 @@ fn read_children(root: &Path, path: &Path) -> io::Result<Reading> {
     };
     let stable = Stamp::of(&fs::metadata(path)?) == stamp || !metadata.is_dir();
     let revision = hash(&(metadata.is_dir().then(|| birth(&metadata)), &names));
-    Ok(Reading { content: Content::Children(names.into()), stamp, stable, is_empty_file: false, revision })
+    Ok(Reading { content: names, stamp, stable, is_empty_file: false, revision })
 }
 
-/// What tells a directory from another that is made under its name later, while no daemon runs. The number alone does
-/// not: a file system may use it again at once. For the device, see [`Stamp::revision`].
+/// Returns what tells a directory from another that is made later under its name, while no daemon runs. The
+/// inode number alone is not enough, because a file system may use it again at once. For the device, see
+/// [`Stamp::revision`].
 fn birth(metadata: &Metadata) -> (u64, Option<SystemTime>) {
-    // Not every file system knows it.
+    // Not every file system knows the time of creation.
     (metadata.ino(), metadata.created().ok())
 }
 
-/// The names of the nodes in the directory `path`, sorted. A name that is no UTF-8, or has a control character, names no
-/// node, as in ZooKeeper: a newline in one would make two of it for whoever reads a list.
-pub(crate) fn names(path: &Path) -> io::Result<Vec<String>> {
+/// Returns the names of the nodes in the directory `path`, sorted. A name that is no UTF-8 or has a control
+/// character names no node, as in ZooKeeper: with a newline in it, readers of a list would take it for two.
+pub(super) fn names(path: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {
         if let Ok(name) = entry?.file_name().into_string()
@@ -209,7 +214,7 @@ pub(crate) fn names(path: &Path) -> io::Result<Vec<String>> {
     Ok(children(names))
 }
 
-/// The same for the same value in every process of one build, so that a restart changes no version.
+/// Hashes to the same number in every process of one build, so that a restart changes no version.
 fn hash(value: &impl Hash) -> i64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);

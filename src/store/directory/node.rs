@@ -1,53 +1,53 @@
-//! One followed node: what is known of it, and when it is looked at next.
+//! One followed node: what is known of it, and when it is read next.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::file::{Reading, Stamp};
-use crate::model::{State, Subject, Version};
-use crate::store::StoreEvent;
+use crate::model::Version;
+use crate::store::backend::Observation;
 use crate::store::backoff::Backoff;
 
-/// How long nothing may happen to a file before it counts as written: a shell needs well below a millisecond
-/// from truncating a file to writing it, a busy machine some.
+/// How long a file must be quiet before it counts as written. From truncating a file to writing it, a shell
+/// needs well below a millisecond, and some on a busy machine.
 const DEBOUNCE: Duration = Duration::from_millis(25);
 
-/// How long a file that is never quiet is waited for.
+/// The longest wait for a file that is never quiet.
 const MAX_DEBOUNCE: Duration = Duration::from_secs(1);
 
-/// The pauses before a node that could not be read is tried again; the longest is what the contract promises.
+/// The pauses before a node that could not be read is tried again. The longest is what the contract promises.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(500);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
 pub(super) struct FollowedNode {
-    /// Rises when the node is seen to be gone, so that its next state is a new incarnation.
+    /// Rises when the node is found gone, so that its next state is a new incarnation.
     pub(super) generation: i64,
-    /// When to look, and why.
+    /// The next read.
     pub(super) scheduled: Option<ScheduledRead>,
     known: Known,
-    /// Whether to send what is found even if it is known.
+    /// Whether to report what is found even if it is known.
     forced: bool,
     /// Whether the present series of failures has been reported.
     failure_reported: bool,
     backoff: Backoff,
 }
 
-/// What a hint means for when to look.
+/// What a hint says about when to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HintKind {
-    /// Look at once: whoever wrote is done.
+    /// At once: the writer is done.
     Done,
-    /// Look at once, though somebody may be about to write.
+    /// At once, although somebody may be about to write.
     Now,
-    /// Somebody writes: look when it is quiet.
+    /// When the file is quiet, because somebody writes.
     Writing,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ScheduledRead {
     pub(super) due: Instant,
-    /// The first and the latest of the hints that led here.
+    /// The times of the first and of the latest hint that led to this read.
     first: Instant,
     last: Instant,
     hint_kind: HintKind,
@@ -81,7 +81,7 @@ impl FollowedNode {
         self.scheduled = Some(ScheduledRead { due, first, last: now, hint_kind });
     }
 
-    /// Look now, and send what is found in any case.
+    /// Has the node read now, and reported in any case.
     pub(super) fn force(&mut self, now: Instant) {
         self.forced = true;
         self.hint(now, HintKind::Done);
@@ -94,15 +94,14 @@ impl FollowedNode {
         }
     }
 
-    /// Takes what a visit found, and gives what there is to say. `scheduled` is the one that led here; a newer
-    /// one in `self.scheduled` means that things happened during the read.
+    /// Takes what a read found. Returns what there is to report. `scheduled` is the read that this was;
+    /// another one in `self.scheduled` means that something happened during the read.
     pub(super) fn found(
         &mut self,
-        subject: &Subject,
         scheduled: ScheduledRead,
         found: std::io::Result<Option<Reading>>,
         now: Instant,
-    ) -> Option<StoreEvent> {
+    ) -> Option<Observation> {
         let may_wait = now < scheduled.first + MAX_DEBOUNCE;
         if let Some(newer) = &mut self.scheduled {
             newer.first = scheduled.first;
@@ -113,7 +112,7 @@ impl FollowedNode {
         }
         let reading = match found {
             Ok(reading) => reading,
-            Err(error) => return self.failed(subject, error.to_string(), now),
+            Err(error) => return self.failed(error.to_string(), now),
         };
         if let Some(reading) = &reading
             && may_wait
@@ -124,12 +123,12 @@ impl FollowedNode {
             return None;
         }
         self.backoff.reset();
-        let (known, state) = match reading {
-            None => (Known::Absent, State::Absent),
+        let (known, observation) = match reading {
+            None => (Known::Absent, Observation::Absent),
             Some(reading) => {
                 let version = reading.version(self.generation);
                 let Reading { content, stamp, is_empty_file, .. } = reading;
-                (Known::Present { version, stamp, is_empty_file }, State::Present { version, content })
+                (Known::Present { version, stamp, is_empty_file }, Observation::Present { version, content })
             }
         };
         let same = match (self.known, known) {
@@ -146,10 +145,10 @@ impl FollowedNode {
         self.known = known;
         let silent = same && !self.forced && !self.failure_reported;
         (self.forced, self.failure_reported) = (false, false);
-        (!silent).then(|| StoreEvent::Observed { subject: subject.clone(), state })
+        (!silent).then_some(observation)
     }
 
-    /// When to look again before this is believed; `None` if it is.
+    /// Returns when to read again before this is believed, or `None` if it is believed.
     fn recheck_at(&self, reading: &Reading, scheduled: ScheduledRead, now: Instant) -> Option<Instant> {
         if !reading.stable {
             return Some(now + DEBOUNCE);
@@ -163,7 +162,7 @@ impl FollowedNode {
         if !emptied {
             return None;
         }
-        // Truncated, and still open: what is to be written is worth some waiting.
+        // The file was truncated and is still open, so that it is worth waiting for what is to be written.
         let believed = match scheduled.hint_kind {
             HintKind::Done => scheduled.last + DEBOUNCE,
             HintKind::Now | HintKind::Writing => scheduled.first + MAX_DEBOUNCE,
@@ -171,13 +170,13 @@ impl FollowedNode {
         (now < believed).then_some(believed)
     }
 
-    fn failed(&mut self, subject: &Subject, reason: String, now: Instant) -> Option<StoreEvent> {
+    fn failed(&mut self, reason: String, now: Instant) -> Option<Observation> {
         let due = now + self.backoff.next();
         self.scheduled.get_or_insert(ScheduledRead { due, first: due, last: due, hint_kind: HintKind::Done });
         let asked = std::mem::take(&mut self.forced);
         if std::mem::replace(&mut self.failure_reported, true) && !asked {
             return None;
         }
-        Some(StoreEvent::Unreadable { subject: subject.clone(), reason })
+        Some(Observation::Unreadable(reason))
     }
 }

@@ -1,27 +1,29 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
-use super::*;
-use crate::model::{Content, State, Version};
-use crate::store::subscriptions::Command;
-use crate::store::tree::Capabilities;
-use crate::store::tree::router::TreeRouter;
+use super::file;
+use super::follow::Directory;
+use super::settings::DirectoryUrl;
+use crate::model::{Content, Facet, NodePath, State, Subject, Version};
+use crate::store::StoreEvent;
+use crate::store::backend::Capabilities;
+use crate::store::channel::StoreChannel;
+use crate::store::tree::router;
 
 /// Longer than anything here takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A store on a directory of its own, and what it said.
+/// A store on a directory of its own, and the channel to it.
 struct Store {
     root: TempDir,
-    commands: mpsc::UnboundedSender<Command>,
-    events: mpsc::Receiver<StoreEvent>,
+    channel: StoreChannel,
 }
 
 fn data(path: &str) -> Subject {
@@ -32,7 +34,7 @@ fn children(path: &str) -> Subject {
     Subject { path: NodePath::parse(path).unwrap(), facet: Facet::Children }
 }
 
-/// What people would call the state: `None` where it is absent.
+/// Returns the state as text, or `None` where the node is absent.
 fn text(state: &State) -> Option<String> {
     match state {
         State::Absent => None,
@@ -52,14 +54,13 @@ fn version(state: &State) -> Version {
 impl Store {
     async fn open() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let (commands, command_receiver) = mpsc::unbounded_channel();
-        let (event_sender, events) = mpsc::channel(1024);
-        let directory = Directory::open(&root.path().join("nodes")).unwrap();
+        let directory = Directory::open(&DirectoryUrl { root: root.path().join("nodes") }).unwrap();
         fs::create_dir(root.path().join("nodes")).unwrap();
-        let router =
-            TreeRouter::new(Capabilities { durable_versions: false, reserved: None }, commands.downgrade());
-        tokio::task::spawn_local(directory.run(command_receiver, EventSender::new(event_sender, router)));
-        let mut store = Self { root, commands, events };
+        let (channel, end) = StoreChannel::new();
+        router::start(Capabilities::default(), end, |commands, events| async {
+            let _ = directory.run(Vec::new(), commands, events).await;
+        });
+        let mut store = Self { root, channel };
         assert!(matches!(store.event().await, StoreEvent::Connected { .. }));
         store
     }
@@ -73,7 +74,7 @@ impl Store {
     }
 
     async fn event(&mut self) -> StoreEvent {
-        timeout(DEADLINE, self.events.recv()).await.expect("an event in time").expect("the store runs")
+        timeout(DEADLINE, self.channel.next()).await.expect("an event in time").expect("the store runs")
     }
 
     async fn state(&mut self) -> State {
@@ -88,9 +89,9 @@ impl Store {
     }
 
     async fn subscribe(&mut self, subject: Subject) -> State {
-        self.commands.send(Command::Subscribe(subject.clone())).unwrap();
+        self.channel.follow(subject.clone());
         match self.event().await {
-            StoreEvent::Observed { subject: routed_events, state } if routed_events == subject => state,
+            StoreEvent::Observed { subject: reported, state } if reported == subject => state,
             other => panic!("not the state of {subject:?}: {other:?}"),
         }
     }
@@ -104,8 +105,8 @@ impl Store {
         seen
     }
 
-    /// Waits until the store has nothing more to say of what happened so far: the marker node is written after
-    /// it, and told of after it.
+    /// Waits until the store has nothing more to say of what happened so far: the marker node is written
+    /// after it, and told of after it.
     async fn nothing_more(&mut self) {
         self.subscribe(data("/marker")).await;
         self.write("marker", "end");
@@ -265,7 +266,7 @@ fn no_link_leads_out_of_the_store() {
         symlink(outside.path().join("secret"), store.file("file")).unwrap();
         symlink(outside.path(), store.file("directory")).unwrap();
         for subject in [data("/file"), data("/directory/secret"), children("/directory")] {
-            store.commands.send(Command::Subscribe(subject)).unwrap();
+            store.channel.follow(subject);
             let StoreEvent::Unreadable { reason, .. } = store.event().await else { panic!("read it") };
             assert!(reason.contains("leads out of the store, to "), "{reason}");
         }
@@ -317,7 +318,7 @@ fn a_directory_has_empty_data_and_a_file_has_no_children() {
         assert_eq!(text(&store.subscribe(children("/")).await).as_deref(), Some("dir file"));
         // A directory's entries are not its data.
         store.write("dir/entry", "x");
-        store.commands.send(Command::Refresh(data("/dir"))).unwrap();
+        store.channel.refresh(data("/dir"));
         assert_eq!(version(&store.state().await).revision, version(&before).revision);
         fs::remove_file(store.file("file")).unwrap();
         let mut seen = [store.text().await, store.text().await];
@@ -341,7 +342,7 @@ fn a_refresh_sends_the_state_though_it_did_not_change() {
     with_store(|mut store| async move {
         store.write("head", "1");
         let before = store.subscribe(data("/head")).await;
-        store.commands.send(Command::Refresh(data("/head"))).unwrap();
+        store.channel.refresh(data("/head"));
         assert_eq!(store.state().await, before);
     });
 }
@@ -350,7 +351,7 @@ fn a_refresh_sends_the_state_though_it_did_not_change() {
 fn what_is_no_file_is_unreadable_and_heals() {
     with_store(|mut store| async move {
         nix::unistd::mkfifo(&store.file("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        store.commands.send(Command::Subscribe(data("/pipe"))).unwrap();
+        store.channel.follow(data("/pipe"));
         let StoreEvent::Unreadable { reason, .. } = store.event().await else { panic!("read a FIFO") };
         assert!(reason.contains("neither a regular file nor a directory"), "{reason}");
         store.write(".pipe", "healed");
@@ -363,7 +364,7 @@ fn what_is_no_file_is_unreadable_and_heals() {
 fn a_huge_file_is_unreadable() {
     with_store(|mut store| async move {
         fs::File::create(store.file("log")).unwrap().set_len(file::MAX_NODE_BYTES + 1).unwrap();
-        store.commands.send(Command::Subscribe(data("/log"))).unwrap();
+        store.channel.follow(data("/log"));
         let StoreEvent::Unreadable { reason, .. } = store.event().await else { panic!("read it") };
         assert!(reason.contains("larger than 16 MiB"), "{reason}");
     });
@@ -374,7 +375,7 @@ fn a_name_with_a_leading_dot_is_refused() {
     with_store(|mut store| async move {
         store.write(".secret", "x");
         for path in ["/.secret", "/.git/head", "/a/.b"] {
-            store.commands.send(Command::Subscribe(data(path))).unwrap();
+            store.channel.follow(data(path));
             let StoreEvent::Unreadable { reason, .. } = store.event().await else { panic!("{path}") };
             assert!(reason.contains("starts with a dot"), "{reason}");
         }
@@ -386,7 +387,7 @@ fn an_unsubscribed_node_is_silent() {
     with_store(|mut store| async move {
         fs::create_dir(store.file("a")).unwrap();
         store.subscribe(data("/a/head")).await;
-        store.commands.send(Command::Unsubscribe(data("/a/head"))).unwrap();
+        store.channel.leave(data("/a/head"));
         store.subscribe(data("/other")).await;
         store.write("a/head", "x");
         store.nothing_more().await;

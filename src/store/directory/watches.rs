@@ -1,4 +1,4 @@
-//! inotify watches on directories, by the node path of each.
+//! The inotify watches on directories, by their node paths.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,10 +9,10 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::io::unix::AsyncFd;
 
-/// What may have happened. Never more than a reason to look.
+/// What may have happened. A hint is only a reason to look.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Hint {
-    /// The entry `path` (a node path) did this.
+    /// This happened to the entry `path` (a node path).
     Entry { path: String, change: EntryChange },
     /// The directory itself (a node path; the root's is empty) was removed or moved away.
     DirectoryLost(String),
@@ -22,17 +22,17 @@ pub(super) enum Hint {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EntryChange {
-    /// Appeared, and may still be empty.
+    /// It appeared, and may still be empty.
     Created,
-    /// Was written to, or truncated.
+    /// It was written to, or truncated.
     Modified,
-    /// Was closed by a writer.
+    /// A writer closed it.
     Closed,
-    /// Became readable, say.
+    /// Its attributes changed, so that it may have become readable.
     Attributes,
-    /// Was renamed to this name, perhaps over another file.
+    /// A file was renamed to it, perhaps over another one.
     MovedIn,
-    /// Was removed or renamed away.
+    /// It was removed or renamed away.
     Gone,
 }
 
@@ -45,7 +45,8 @@ pub(super) enum ArmResult {
 
 pub(super) struct Watches {
     inotify: AsyncFd<Descriptor>,
-    /// A directory can be reached by several paths (symbolic links), and the kernel gives it one descriptor.
+    /// Several paths, because symbolic links can lead to one directory, which has one descriptor in the
+    /// kernel.
     paths: HashMap<WatchDescriptor, Vec<String>>,
     descriptors: HashMap<String, WatchDescriptor>,
 }
@@ -73,8 +74,8 @@ impl Watches {
         self.descriptors.contains_key(path)
     }
 
-    /// Watches the directory `file`, whose node path is `path`: the one that is there now, even if another
-    /// was watched under this path before.
+    /// Watches the directory `file`, whose node path is `path`. If another directory was watched under this
+    /// path, it is watched no more.
     pub(super) fn arm(&mut self, path: &str, file: &Path) -> ArmResult {
         let mask = AddWatchFlags::IN_ONLYDIR
             | AddWatchFlags::IN_CREATE
@@ -104,7 +105,7 @@ impl Watches {
         }
     }
 
-    /// Watches neither the directory `path` nor anything below it any more.
+    /// Stops watching the directory `path` and all directories below it.
     pub(super) fn disarm_tree(&mut self, path: &str) {
         let below = |candidate: &str| {
             candidate.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -115,7 +116,7 @@ impl Watches {
         }
     }
 
-    /// Watches the directory `path` no more, but still what is below it.
+    /// Stops watching the directory `path`, but not the directories below it.
     pub(super) fn disarm(&mut self, path: &str) {
         if let Some(descriptor) = self.descriptors.remove(path) {
             self.release(descriptor, path);
@@ -127,18 +128,18 @@ impl Watches {
         paths.retain(|other| other != path);
         if paths.is_empty() {
             self.paths.remove(&descriptor);
-            // Fails for a directory that is gone, whose watch went with it.
+            // Fails for a directory that is gone, because its watch is gone as well.
             let _ = self.inotify.get_ref().0.rm_watch(descriptor);
         }
     }
 
-    /// Waits until [`Self::drain`] has something to give, and has to be followed by it: what comes while that
-    /// drains makes this ready again.
+    /// Waits until [`Self::drain`] has something to return, and must be followed by it. Events that arrive
+    /// while it drains make this ready again.
     pub(super) async fn ready(&self) -> io::Result<()> {
         self.inotify.readable().await.map(|mut guard| guard.clear_ready())
     }
 
-    /// All hints so far, in the order in which things happened. Never waits.
+    /// Returns all hints so far, in the order of the events. Never waits.
     pub(super) fn drain(&mut self) -> Vec<Hint> {
         let mut hints = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! One tree in the making: what was told of its nodes, and when that makes a state to give.
+//! One tree that is being assembled: what is known of its nodes, and when that makes a state to send.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -8,51 +8,51 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Capabilities;
-use super::node::{NodeProgress, Observation, Readiness, Retained};
-use crate::model::{Content, Facet, NodePath, State, Tree, TreeNode, Version};
+use super::node::{NodeProgress, Readiness, Retained};
+use crate::model::{Content, NodeContent, NodeFacet, NodePath, State, Tree, TreeNode, Version};
+use crate::store::backend::{Capabilities, Observation};
 
 /// The most nodes of a tree. Each costs the server two watches, and the daemon some kilobytes.
 pub const MAX_TREE_NODES: usize = 10_000;
 
-/// The most that the data of all nodes of a tree may take, which the daemon keeps in memory: as much as sixty-four of
-/// the largest nodes of a ZooKeeper.
+/// The most bytes of data in one tree, which the daemon keeps in memory: 64 times the largest node of a
+/// ZooKeeper.
 pub(super) const MAX_BYTES: u64 = 64 << 20;
 
-/// How long nothing may happen to a tree before its state is given. What one transaction wrote is told of within a
-/// fraction of that, and it takes as long to start an action.
+/// How long a tree must be quiet before its state is sent. All reports on one transaction arrive within a
+/// fraction of this time, and starting an action takes about as long.
 pub(super) const DEBOUNCE: Duration = Duration::from_millis(2);
 
-/// How long a tree that is never quiet is waited for. A burst of a thousand changes is given ten times a second, and
-/// not a thousand times: to put the largest tree together takes a hundredth of that.
+/// The longest wait for a tree that is never quiet. A burst of a thousand changes then sends ten states a
+/// second instead of a thousand: assembling the largest tree takes a hundredth of this time.
 const MAX_DEBOUNCE: Duration = Duration::from_millis(100);
 
-/// How long a tree is waited for of which some node is always being read. From then on its nodes may be given in
-/// states that were true at different moments.
+/// The longest wait for a tree in which some node is always being read. After it, the nodes of one state may
+/// have been true at different moments.
 pub(super) const COHERENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is wanted of the store.
+/// What a tree needs from the backend.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TreeRequest {
-    /// The data and the children of this node, from now on.
+    /// Report the data and the children of this node from now on.
     Follow(NodePath),
-    Unfollow(NodePath),
-    /// Its data, once more.
+    Leave(NodePath),
+    /// Report the data of this node once more.
     Reread(NodePath),
 }
 
-/// What there is to say of a tree.
+/// What there is to report of a tree.
 #[derive(Debug)]
 pub(super) enum TreeEvent {
     Is(State),
-    /// Why.
+    /// The reason.
     Unreadable(String),
 }
 
-/// Why there is no state to give, however long one waits.
+/// Why a tree has no state to send until something changes.
 #[derive(Debug, PartialEq, Eq)]
 enum TreeError {
-    NodeProgress(NodePath),
+    Unreadable(NodePath),
     TooMany,
     TooLarge,
 }
@@ -60,33 +60,31 @@ enum TreeError {
 pub(super) struct Assembly {
     root: NodePath,
     capabilities: Capabilities,
-    /// Those that are followed.
+    /// The nodes that are followed.
     nodes: BTreeMap<NodePath, NodeProgress>,
-    /// How many ever were.
+    /// The number of nodes that were ever followed.
     created_count: u64,
-    /// How many there are by the lists of their parents; if there is no room for all, more than are followed.
+    /// The number of nodes by the lists of their parents: more than are followed if there are too many.
     listed: usize,
-    /// How many stand as [`Readiness::Unknown`] and [`Readiness::Outdated`].
+    /// The number of nodes whose readiness is [`Readiness::Unknown`].
     unknown: usize,
+    /// The number of nodes whose readiness is [`Readiness::Outdated`].
     outdated: usize,
-    /// Those that stand as [`Readiness::Unreadable`], and why.
+    /// The nodes whose readiness is [`Readiness::Unreadable`], with the reason.
     unreadable: BTreeMap<NodePath, String>,
-    /// What all their data takes, and whether some of it may not have been kept.
+    /// The size of the data of all nodes.
     bytes: u64,
+    /// Whether some data may not have been kept.
     over_limit: bool,
-    /// The first and the latest of what was told since a state was given.
+    /// The times of the first and of the latest report since a state was sent.
     unsent: Option<(Instant, Instant)>,
-    /// The trouble that was said last, until a state is given.
+    /// The error that was reported last, until a state is sent.
     reported: Option<TreeError>,
 }
 
 impl Assembly {
-    /// A tree of which nothing is known yet.
-    pub(super) fn new(
-        root: NodePath,
-        capabilities: Capabilities,
-        tree_requests: &mut Vec<TreeRequest>,
-    ) -> Self {
+    /// Makes a tree of which nothing is known yet.
+    pub(super) fn new(root: NodePath, capabilities: Capabilities, requests: &mut Vec<TreeRequest>) -> Self {
         let mut assembly = Self {
             root: root.clone(),
             capabilities,
@@ -101,7 +99,7 @@ impl Assembly {
             unsent: None,
             reported: None,
         };
-        assembly.follow(root, tree_requests);
+        assembly.follow(root, requests);
         assembly
     }
 
@@ -113,53 +111,57 @@ impl Assembly {
         self.nodes.contains_key(path)
     }
 
-    /// Takes in what was told of a node, if it is followed.
+    /// Takes in a report on a node, if the tree follows it.
     pub(super) fn observe(
         &mut self,
         path: &NodePath,
-        facet: Facet,
-        observe: Observation,
+        facet: NodeFacet,
+        observation: Observation,
         now: Instant,
-        tree_requests: &mut Vec<TreeRequest>,
+        requests: &mut Vec<TreeRequest>,
     ) {
         if !self.follows(path) {
             return;
         }
-        self.alter(path, |node| node.observe(facet, &observe));
-        match observe {
-            Observation::Data(version, data) => self.keep(path, version, data),
-            Observation::Children(names) => self.list(path, names, tree_requests),
-            Observation::Absent if facet == Facet::Data => self.put(path, Retained::Nothing),
-            Observation::Absent => self.list(path, Arc::from([]), tree_requests),
-            Observation::Unreadable(reason) => {
+        self.alter(path, |node| node.observe(facet, &observation));
+        match (observation, facet) {
+            (Observation::Present { version, content: NodeContent::Data(data) }, _) => {
+                self.keep(path, version, data);
+            }
+            (Observation::Present { version: _, content: NodeContent::Children(names) }, _) => {
+                self.list(path, names, requests);
+            }
+            (Observation::Absent, NodeFacet::Data) => self.put(path, Retained::Nothing),
+            (Observation::Absent, NodeFacet::Children) => self.list(path, Arc::from([]), requests),
+            (Observation::Unreadable(reason), _) => {
                 self.unreadable.insert(path.clone(), reason);
             }
         }
         self.touch(now);
     }
 
-    /// What was told of a node is not true any more, and it is being read.
-    pub(super) fn outdated(&mut self, path: &NodePath, facet: Facet) {
+    /// Notes that the latest report on a node is not true any more, and that the node is being read.
+    pub(super) fn outdated(&mut self, path: &NodePath, facet: NodeFacet) {
         self.alter(path, |node| node.outdated(facet));
     }
 
-    /// What was told of any node may be untrue by now; all is told anew.
+    /// Notes that any report may be untrue by now. The backend reports all nodes anew.
     pub(super) fn connected(&mut self) {
         for node in self.nodes.values_mut() {
-            node.forget(Facet::Data);
-            node.forget(Facet::Children);
+            node.forget(NodeFacet::Data);
+            node.forget(NodeFacet::Children);
         }
         (self.unknown, self.outdated) = (self.nodes.len(), 0);
         self.unreadable.clear();
     }
 
-    /// The state is to be given, changed or not.
+    /// Has the state sent, changed or not.
     pub(super) fn touch(&mut self, now: Instant) {
         let first = self.unsent.map_or(now, |(first, _)| first);
         self.unsent = Some((first, now));
     }
 
-    /// When [`Self::poll`] may have something to say.
+    /// Returns when [`Self::poll`] may have something to report.
     pub(super) fn due(&self) -> Option<Instant> {
         let (first, latest) = self.unsent?;
         let quiet = (latest + DEBOUNCE).min(first + MAX_DEBOUNCE);
@@ -171,16 +173,16 @@ impl Assembly {
         }
     }
 
-    /// Gives what there is to say, if it is time.
-    pub(super) fn poll(&mut self, now: Instant, tree_requests: &mut Vec<TreeRequest>) -> Option<TreeEvent> {
+    /// Returns what there is to report, if it is due.
+    pub(super) fn poll(&mut self, now: Instant, requests: &mut Vec<TreeRequest>) -> Option<TreeEvent> {
         self.due().filter(|due| *due <= now)?;
         if self.has_error() {
             self.unsent = None;
             return self.report_error();
         }
-        // After trouble, this may be what is left to do.
-        self.follow_missing(tree_requests);
-        self.reread_over_limit(tree_requests);
+        // An error that is over may have left this to do.
+        self.follow_missing(requests);
+        self.reread_over_limit(requests);
         if self.unknown > 0 {
             return None;
         }
@@ -189,7 +191,7 @@ impl Assembly {
     }
 
     fn state(&self) -> State {
-        // What is listed and absent was deleted just now, or is a link to nowhere.
+        // A node that is listed and absent was deleted just now, or is a link to nowhere.
         let nodes: Box<[_]> = self.nodes.values().filter_map(NodeProgress::whole).cloned().collect();
         if nodes.first().is_none_or(|first| first.path != self.root) {
             return State::Absent;
@@ -210,11 +212,11 @@ impl Assembly {
         self.bytes > MAX_BYTES
     }
 
-    /// Says what the trouble is, unless that was said and is still so.
+    /// Returns the error, unless it was reported and persists.
     fn report_error(&mut self) -> Option<TreeEvent> {
         let persists = match &self.reported {
             None => false,
-            Some(TreeError::NodeProgress(path)) => self.unreadable.contains_key(path),
+            Some(TreeError::Unreadable(path)) => self.unreadable.contains_key(path),
             Some(TreeError::TooMany) => self.has_too_many(),
             Some(TreeError::TooLarge) => self.is_too_large(),
         };
@@ -222,18 +224,18 @@ impl Assembly {
             return None;
         }
         let remedy = "remove some, or watch smaller trees below it";
-        let (trouble, reason) = if let Some((path, reason)) = self.unreadable.first_key_value() {
-            (TreeError::NodeProgress(path.clone()), format!("{:?}: {reason}", path.as_str()))
+        let (error, reason) = if let Some((path, reason)) = self.unreadable.first_key_value() {
+            (TreeError::Unreadable(path.clone()), format!("{:?}: {reason}", path.as_str()))
         } else if self.has_too_many() {
             (TreeError::TooMany, format!("it has more than {MAX_TREE_NODES} nodes; {remedy}"))
         } else {
             (TreeError::TooLarge, format!("its nodes hold more than {} MiB; {remedy}", MAX_BYTES >> 20))
         };
-        self.reported = Some(trouble);
+        self.reported = Some(error);
         Some(TreeEvent::Unreadable(reason))
     }
 
-    /// Changes a node, if it is followed, and keeps count.
+    /// Changes a node, if it is followed, and keeps the counts right.
     fn alter(&mut self, path: &NodePath, change: impl FnOnce(&mut NodeProgress)) {
         let Some(node) = self.nodes.get_mut(path) else { return };
         let before = node.readiness();
@@ -242,26 +244,26 @@ impl Assembly {
         if before == after {
             return;
         }
-        self.count_readiness(path, before, false);
-        self.count_readiness(path, after, true);
+        self.count(path, before, false);
+        self.count(path, after, true);
     }
 
     /// Counts a node in or out.
-    fn count_readiness(&mut self, path: &NodePath, readiness: Readiness, does: bool) {
-        let count = |number: &mut usize| *number = if does { *number + 1 } else { *number - 1 };
+    fn count(&mut self, path: &NodePath, readiness: Readiness, into: bool) {
+        let count = |number: &mut usize| *number = if into { *number + 1 } else { *number - 1 };
         match readiness {
             Readiness::Known => {}
             Readiness::Outdated => count(&mut self.outdated),
             Readiness::Unknown => count(&mut self.unknown),
-            // Whoever makes it so says why.
-            Readiness::Unreadable if does => {}
+            // The caller adds it with its reason.
+            Readiness::Unreadable if into => {}
             Readiness::Unreadable => {
                 self.unreadable.remove(path);
             }
         }
     }
 
-    /// Keeps a node's data, as long as there is not too much.
+    /// Keeps a node's data, unless the tree has too much of it.
     fn keep(&mut self, path: &NodePath, version: Version, data: Arc<[u8]>) {
         let Some(node) = self.nodes.get(path) else { return };
         if node.whole().is_some_and(|known| known.version.is_same_state(version)) {
@@ -285,9 +287,9 @@ impl Assembly {
         self.bytes += node.bytes();
     }
 
-    /// Follows the children that are new, and no longer those that are gone.
-    fn list(&mut self, path: &NodePath, mut names: Arc<[String]>, tree_requests: &mut Vec<TreeRequest>) {
-        if let Some(reserved) = self.capabilities.reserved
+    /// Follows the children that are new, and stops following those that are gone.
+    fn list(&mut self, path: &NodePath, mut names: Arc<[String]>, requests: &mut Vec<TreeRequest>) {
+        if let Some(reserved) = self.capabilities.reserved_child
             && path.as_str() == "/"
         {
             names = names.iter().filter(|name| *name != reserved).cloned().collect();
@@ -296,24 +298,24 @@ impl Assembly {
         let before = mem::replace(&mut node.listed, Arc::clone(&names));
         self.listed = self.listed + names.len() - before.len();
         for gone in before.iter().filter(|name| names.binary_search(name).is_err()) {
-            self.leave(&path.child(gone), tree_requests);
+            self.leave(&path.child(gone), requests);
         }
         for new in names.iter().filter(|name| before.binary_search(name).is_err()) {
-            self.follow(path.child(new), tree_requests);
+            self.follow(path.child(new), requests);
         }
     }
 
-    fn follow(&mut self, path: NodePath, tree_requests: &mut Vec<TreeRequest>) {
+    fn follow(&mut self, path: NodePath, requests: &mut Vec<TreeRequest>) {
         if self.nodes.len() < MAX_TREE_NODES {
             self.created_count += 1;
             self.unknown += 1;
             self.nodes.insert(path.clone(), NodeProgress::new(self.created_count));
-            tree_requests.push(TreeRequest::Follow(path));
+            requests.push(TreeRequest::Follow(path));
         }
     }
 
-    /// Follows neither a node nor what is below it any more.
-    fn leave(&mut self, path: &NodePath, tree_requests: &mut Vec<TreeRequest>) {
+    /// Stops following a node and all nodes below it.
+    fn leave(&mut self, path: &NodePath, requests: &mut Vec<TreeRequest>) {
         let prefix = format!("{path}/");
         let from = (Bound::Included(prefix.as_str()), Bound::Unbounded);
         let below = self.nodes.range::<str, _>(from).map(|(path, _)| path);
@@ -321,15 +323,15 @@ impl Assembly {
         let gone: Vec<NodePath> = below.chain([path]).cloned().collect();
         for path in gone {
             let Some(node) = self.nodes.remove(&path) else { continue };
-            self.count_readiness(&path, node.readiness(), false);
+            self.count(&path, node.readiness(), false);
             self.listed -= node.listed.len();
             self.bytes -= node.bytes();
-            tree_requests.push(TreeRequest::Unfollow(path));
+            requests.push(TreeRequest::Leave(path));
         }
     }
 
-    /// Follows what is listed and had no room.
-    fn follow_missing(&mut self, tree_requests: &mut Vec<TreeRequest>) {
+    /// Follows the nodes that are listed but were too many before.
+    fn follow_missing(&mut self, requests: &mut Vec<TreeRequest>) {
         if self.listed == self.nodes.len() {
             return;
         }
@@ -339,13 +341,13 @@ impl Assembly {
         let listed: Vec<NodePath> = self.nodes.iter().flat_map(children).collect();
         for path in listed {
             if !self.follows(&path) {
-                self.follow(path, tree_requests);
+                self.follow(path, requests);
             }
         }
     }
 
-    /// Has the data read for which there was no room.
-    fn reread_over_limit(&mut self, tree_requests: &mut Vec<TreeRequest>) {
+    /// Has the data read again that was too much before.
+    fn reread_over_limit(&mut self, requests: &mut Vec<TreeRequest>) {
         if !mem::take(&mut self.over_limit) {
             return;
         }
@@ -353,8 +355,8 @@ impl Assembly {
         let over_limit = self.nodes.iter().filter(|(_, node)| is_withheld(node));
         let over_limit: Vec<NodePath> = over_limit.map(|(path, _)| path.clone()).collect();
         for path in over_limit {
-            self.alter(&path, |node| node.forget(Facet::Data));
-            tree_requests.push(TreeRequest::Reread(path));
+            self.alter(&path, |node| node.forget(NodeFacet::Data));
+            requests.push(TreeRequest::Reread(path));
         }
     }
 }

@@ -1,12 +1,19 @@
-//! A whole subtree as one subject, put together from the data and the children of its nodes.
+//! Trees: a whole subtree as one subject, assembled from the data and the children of its nodes.
 //!
-//! No store knows of trees. A [`router`] between the daemon and a store's task follows, for each tree, the data and
-//! the children of every node in it, and gives its state when all of them are known. From the store's guarantee
-//! follows the tree's: at rest, the last state given is the true one.
+//! ZooKeeper and directories know single nodes only. For them, a [`router`] between the channel and the
+//! backend follows the data and the children of every node in a tree, and reports the tree's state when all
+//! of them are known. The store's guarantee holds for trees as well: at rest, the last state reported is the
+//! true one.
+//!
+//! This happens on the store's side of the channel, for three reasons. A store that can watch a whole tree at
+//! once needs no router: it reports trees itself, and the daemon sees no difference. The daemon hears of one
+//! state per tree, however many nodes have changed. And assembling looks into what nodes contain, which the
+//! process of a store can do with fewer rights than the daemon has.
 //!
 //! * [`Tree`](crate::model::Tree) is a finished state.
-//! * [`assembly`] has one tree in the making, [`trees`] all of a store: neither does any IO.
-//! * [`router`] is what the daemon and the store's task touch.
+//! * [`assembly`] is one tree that is being assembled, [`trees`] are all trees of a store. Neither does any
+//!   IO.
+//! * [`router`] connects them to the channel and to the backend.
 
 mod assembly;
 mod node;
@@ -18,17 +25,3 @@ mod tests;
 mod trees;
 
 pub use assembly::MAX_TREE_NODES;
-
-/// What trees need to know of a store.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Capabilities {
-    /// Whether a version is the same for every daemon.
-    pub(super) durable_versions: bool,
-    /// A child of the root that is the store's own, and in no tree at the root.
-    pub(super) reserved: Option<&'static str>,
-}
-
-/// For what cannot be: a store's task that is to follow a tree.
-pub(super) fn unsupported_tree_facet() -> ! {
-    unreachable!("trees are put together from what stores tell of single nodes")
-}

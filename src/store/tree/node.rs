@@ -1,56 +1,46 @@
-//! What was told of one node of a tree in the making.
+//! What is known of one node of a tree that is being assembled.
 
 use std::sync::Arc;
 
-use crate::model::{Facet, TreeNode, Version};
-
-/// What was told of one facet of a node.
-#[derive(Clone, Debug)]
-pub(super) enum Observation {
-    Absent,
-    Data(Version, Arc<[u8]>),
-    /// Sorted.
-    Children(Arc<[String]>),
-    /// Why.
-    Unreadable(String),
-}
+use crate::model::{NodeFacet, TreeNode};
+use crate::store::backend::Observation;
 
 pub(super) struct NodeProgress {
+    /// Differs between two nodes that were in the tree under one path, one after the other.
     pub(super) generation: u64,
     pub(super) retained: Retained,
-    /// The children that are in the tree; if there are too many, not all of them are followed.
+    /// The children that belong to the tree. Not all of them are followed if there are too many.
     pub(super) listed: Arc<[String]>,
     data: FacetState,
     children: FacetState,
 }
 
-/// What is kept of a node's data.
+/// How much of a node's data is kept.
 pub(super) enum Retained {
     Nothing,
     Whole(Arc<TreeNode>),
-    /// Its size: there is too much of it in the tree.
+    /// Only its size in bytes, because the tree has too much data.
     OverLimit(u64),
 }
 
-/// What is to be waited for before a node can be given.
+/// Whether a node can be part of a tree that is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
-    /// Nothing.
     Known,
-    /// What is known was true, and something newer comes soon.
+    /// The node could be sent in a state that was true, but a newer one follows soon.
     Outdated,
-    /// It cannot be given as it is, and something newer comes.
+    /// The node cannot be sent until the backend reports more.
     Unknown,
     Unreadable,
 }
 
-/// The store's latest word on one facet.
+/// The latest report on one facet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FacetState {
-    /// Since it connected.
+    /// There was no report since the store connected.
     NotYet,
     Is(Presence),
-    /// It changed since then, and is being read.
+    /// The facet changed since this report, and is being read.
     Was(Presence),
     Unreadable,
 }
@@ -71,35 +61,35 @@ impl NodeProgress {
         match (self.data, self.children) {
             (FacetState::Unreadable, _) | (_, FacetState::Unreadable) => Readiness::Unreadable,
             (FacetState::NotYet, _) | (_, FacetState::NotYet) => Readiness::Unknown,
-            // It was created or deleted between the two words, and the older one will be taken back.
+            // The node was created or deleted between the two reports. The older one will be replaced.
             (data, children) if data.presence() != children.presence() => Readiness::Unknown,
             (FacetState::Was(_), _) | (_, FacetState::Was(_)) => Readiness::Outdated,
             (FacetState::Is(_), FacetState::Is(_)) => Readiness::Known,
         }
     }
 
-    pub(super) fn observe(&mut self, facet: Facet, observe: &Observation) {
-        *self.facet_state(facet) = match observe {
+    pub(super) fn observe(&mut self, facet: NodeFacet, observation: &Observation) {
+        *self.facet_state(facet) = match observation {
             Observation::Absent => FacetState::Is(Presence::Absent),
-            Observation::Data(..) | Observation::Children(_) => FacetState::Is(Presence::Present),
+            Observation::Present { .. } => FacetState::Is(Presence::Present),
             Observation::Unreadable(_) => FacetState::Unreadable,
         };
     }
 
-    /// What was told of it is not true any more.
-    pub(super) fn outdated(&mut self, facet: Facet) {
+    /// Notes that the latest report is not true any more.
+    pub(super) fn outdated(&mut self, facet: NodeFacet) {
         let facet_state = self.facet_state(facet);
         if let FacetState::Is(presence) = *facet_state {
             *facet_state = FacetState::Was(presence);
         }
     }
 
-    /// What was told of it says nothing any more.
-    pub(super) fn forget(&mut self, facet: Facet) {
+    /// Notes that the latest report may be untrue by now.
+    pub(super) fn forget(&mut self, facet: NodeFacet) {
         *self.facet_state(facet) = FacetState::NotYet;
     }
 
-    /// How large its data is, kept or not.
+    /// Returns the size of the node's data, kept or not.
     pub(super) fn bytes(&self) -> u64 {
         match &self.retained {
             Retained::Nothing => 0,
@@ -115,11 +105,10 @@ impl NodeProgress {
         }
     }
 
-    fn facet_state(&mut self, facet: Facet) -> &mut FacetState {
+    fn facet_state(&mut self, facet: NodeFacet) -> &mut FacetState {
         match facet {
-            Facet::Data => &mut self.data,
-            Facet::Children => &mut self.children,
-            Facet::Tree => super::unsupported_tree_facet(),
+            NodeFacet::Data => &mut self.data,
+            NodeFacet::Children => &mut self.children,
         }
     }
 }

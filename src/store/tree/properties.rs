@@ -7,11 +7,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::Capabilities;
 use super::trees::Trees;
-use crate::model::{Content, Facet, NodePath, State, Subject, Tree, Version};
-use crate::store::StoreEvent;
-use crate::store::subscriptions::Command;
+use crate::model::{
+    Content, Facet, NodeContent, NodeFacet, NodePath, NodeSubject, State, Subject, Tree, Version,
+};
+use crate::store::backend::{Capabilities, NodeCommand, Observation};
+use crate::store::message::{StoreCommand, StoreEvent};
 
 /// Of these the trees are made. A parent comes before its children.
 const PATHS: [&str; 9] =
@@ -19,7 +20,8 @@ const PATHS: [&str; 9] =
 
 /// The roots of the trees that may be watched, and what may be watched besides.
 const ROOTS: [&str; 3] = ["/t", "/t/a", "/t/b"];
-const PLAIN: [(&str, Facet); 3] = [("/t", Facet::Data), ("/t/a", Facet::Children), ("/t/a/a", Facet::Data)];
+const PLAIN: [(&str, NodeFacet); 3] =
+    [("/t", NodeFacet::Data), ("/t/a", NodeFacet::Children), ("/t/a/a", NodeFacet::Data)];
 
 /// What the world does next. Numbers choose among what there is.
 #[derive(Clone, Debug)]
@@ -67,7 +69,7 @@ type Truth = BTreeMap<String, Znode>;
 enum Answer {
     /// What was read is not true any more.
     Fired,
-    Read(StoreEvent),
+    Read(Observation),
 }
 
 struct World {
@@ -79,14 +81,14 @@ struct World {
     clock: i64,
     locked: BTreeSet<String>,
     /// What the store follows, with how often it was told to, and whether it would announce a change.
-    followed: HashMap<Subject, (u64, bool)>,
+    followed: HashMap<NodeSubject, (u64, bool)>,
     subscriptions: u64,
-    requests: VecDeque<(Subject, u64)>,
-    answers: VecDeque<(Subject, u64, Answer)>,
+    requests: VecDeque<(NodeSubject, u64)>,
+    answers: VecDeque<(NodeSubject, u64, Answer)>,
     /// What cannot be read, and was said to be so.
-    refused: BTreeSet<Subject>,
+    refused: BTreeSet<NodeSubject>,
     /// What was announced and not read since.
-    fired: BTreeSet<Subject>,
+    fired: BTreeSet<NodeSubject>,
     trees: Trees,
     watched: BTreeSet<&'static str>,
     plain: BTreeSet<usize>,
@@ -95,8 +97,12 @@ struct World {
     said: HashMap<NodePath, Result<State, String>>,
 }
 
-fn subject(path: &str, facet: Facet) -> Subject {
-    Subject { path: NodePath::parse(path).unwrap(), facet }
+fn subject(path: &str, facet: NodeFacet) -> NodeSubject {
+    NodeSubject { path: NodePath::parse(path).unwrap(), facet }
+}
+
+fn tree_subject(root: &str) -> Subject {
+    Subject { path: NodePath::parse(root).unwrap(), facet: Facet::Tree }
 }
 
 fn is_in(path: &str, root: &str) -> bool {
@@ -129,7 +135,7 @@ impl World {
             answers: VecDeque::new(),
             refused: BTreeSet::new(),
             fired: BTreeSet::new(),
-            trees: Trees::new(Capabilities { durable_versions: ordered, reserved: None }),
+            trees: Trees::new(Capabilities { durable_versions: ordered, reserved_child: None }),
             watched: BTreeSet::new(),
             plain: BTreeSet::new(),
             now: Instant::now(),
@@ -157,9 +163,7 @@ impl World {
             Move::Watch(root, watch) => self.watch(ROOTS[root], watch),
             Move::WatchPlainly(plain, watch) => self.watch_plainly(plain, watch),
             Move::Refresh(root) => {
-                let mut commands = Vec::new();
-                self.trees.refresh(&subject(ROOTS[root], Facet::Tree), self.now, &mut commands);
-                self.obey(commands);
+                self.take(StoreCommand::Refresh(tree_subject(ROOTS[root])));
             }
         }
     }
@@ -191,11 +195,11 @@ impl World {
             None => self.nodes.remove(path).is_some(),
         };
         self.history.push(self.nodes.clone());
-        let mut touched = vec![subject(path, Facet::Data)];
+        let mut touched = vec![subject(path, NodeFacet::Data)];
         if before != self.nodes.contains_key(path) {
-            touched.push(subject(path, Facet::Children));
+            touched.push(subject(path, NodeFacet::Children));
             if path != "/t" {
-                touched.push(subject(parent(path), Facet::Children));
+                touched.push(subject(parent(path), NodeFacet::Children));
             }
         }
         for subject in touched {
@@ -212,22 +216,22 @@ impl World {
 
     // The store.
 
-    fn obey(&mut self, commands: Vec<Command>) {
+    fn obey(&mut self, commands: Vec<NodeCommand>) {
         for command in commands {
             match command {
-                Command::Subscribe(subject) => {
+                NodeCommand::Follow(subject) => {
                     self.subscriptions += 1;
                     let known = self.followed.insert(subject.clone(), (self.subscriptions, false));
                     assert!(known.is_none(), "{subject:?} is subscribed twice");
                     self.requests.push_back((subject, self.subscriptions));
                 }
-                Command::Unsubscribe(subject) => {
+                NodeCommand::Leave(subject) => {
                     let known = self.followed.remove(&subject);
                     assert!(known.is_some(), "{subject:?} is unsubscribed twice");
                     self.refused.remove(&subject);
                     self.fired.remove(&subject);
                 }
-                Command::Refresh(subject) => {
+                NodeCommand::Refresh(subject) => {
                     let (subscription, _) = self.followed[&subject];
                     self.requests.push_back((subject, subscription));
                 }
@@ -246,29 +250,24 @@ impl World {
             return;
         }
         *armed = true;
-        let event = match self.read(&subject) {
-            Some(state) => StoreEvent::Observed { subject: subject.clone(), state },
-            None => StoreEvent::Unreadable { subject: subject.clone(), reason: "locked".to_owned() },
-        };
-        self.answers.push_back((subject, subscription, Answer::Read(event)));
+        let observation = self.read(&subject);
+        self.answers.push_back((subject, subscription, Answer::Read(observation)));
         if !self.ordered {
             self.hear();
         }
     }
 
-    /// `None` if it is locked.
-    fn read(&self, subject: &Subject) -> Option<State> {
+    fn read(&self, subject: &NodeSubject) -> Observation {
         let path = subject.path.as_str();
-        let Some((incarnation, changed)) = self.nodes.get(path).copied() else { return Some(State::Absent) };
+        let Some((incarnation, changed)) = self.nodes.get(path).copied() else { return Observation::Absent };
         if self.locked.contains(path) {
-            return None;
+            return Observation::Unreadable("locked".to_owned());
         }
         let (revision, content) = match subject.facet {
-            Facet::Data => (changed, Content::Data(changed.to_string().into_bytes().into())),
-            Facet::Children => (0, Content::Children(names(&self.nodes, path))),
-            Facet::Tree => super::unsupported_tree_facet(),
+            NodeFacet::Data => (changed, NodeContent::Data(changed.to_string().into_bytes().into())),
+            NodeFacet::Children => (0, NodeContent::Children(names(&self.nodes, path))),
         };
-        Some(State::Present { version: Version { incarnation, revision, number: revision }, content })
+        Observation::Present { version: Version { incarnation, revision, number: revision }, content }
     }
 
     fn hear(&mut self) {
@@ -276,27 +275,24 @@ impl World {
         if self.followed.get(&subject).is_none_or(|(current, _)| *current != subscription) {
             return;
         }
-        let event = match answer {
+        let observation = match answer {
             Answer::Fired => {
                 self.fired.insert(subject.clone());
                 self.trees.outdated(&subject);
                 return self.requests.push_back((subject, subscription));
             }
-            Answer::Read(event) => event,
+            Answer::Read(observation) => observation,
         };
         self.fired.remove(&subject);
-        match &event {
-            StoreEvent::Unreadable { .. } => {
-                // Said once in a row.
-                if !self.refused.insert(subject) {
-                    return;
-                }
-            }
-            _ => {
+        match &observation {
+            // Said once in a row.
+            Observation::Unreadable(_) if !self.refused.insert(subject.clone()) => return,
+            Observation::Unreadable(_) => {}
+            Observation::Absent | Observation::Present { .. } => {
                 self.refused.remove(&subject);
             }
         }
-        self.route(event);
+        self.route(subject, observation);
     }
 
     fn unlock(&mut self, path: &str) {
@@ -313,13 +309,13 @@ impl World {
         self.requests.clear();
         self.refused.clear();
         self.fired.clear();
-        let mut all: Vec<Subject> = self.followed.keys().cloned().collect();
+        let mut all: Vec<NodeSubject> = self.followed.keys().cloned().collect();
         all.sort();
         if !all.is_empty() {
             let first = first % all.len();
             all.rotate_left(first);
         }
-        self.route(StoreEvent::Connected { what: String::new() });
+        self.trees.connected();
         for subject in all {
             self.subscriptions += 1;
             self.followed.insert(subject.clone(), (self.subscriptions, false));
@@ -330,37 +326,36 @@ impl World {
     // The daemon.
 
     fn watch(&mut self, root: &'static str, watch: bool) {
-        let tree = subject(root, Facet::Tree);
-        let mut commands = Vec::new();
+        let tree = tree_subject(root);
         match watch {
-            true if self.watched.insert(root) => self.trees.subscribe(tree, self.now, &mut commands),
+            true if self.watched.insert(root) => self.take(StoreCommand::Follow(tree)),
             false if self.watched.remove(root) => {
                 self.said.remove(&tree.path);
-                self.trees.unsubscribe(&tree, &mut commands);
+                self.take(StoreCommand::Leave(tree));
             }
             true | false => {}
         }
-        self.obey(commands);
     }
 
     fn watch_plainly(&mut self, plain: usize, watch: bool) {
         let (path, facet) = PLAIN[plain];
-        let mut commands = Vec::new();
+        let subject = subject(path, facet).into();
         match watch {
-            true if self.plain.insert(plain) => {
-                self.trees.subscribe(subject(path, facet), self.now, &mut commands);
-            }
-            false if self.plain.remove(&plain) => {
-                self.trees.unsubscribe(&subject(path, facet), &mut commands);
-            }
+            true if self.plain.insert(plain) => self.take(StoreCommand::Follow(subject)),
+            false if self.plain.remove(&plain) => self.take(StoreCommand::Leave(subject)),
             true | false => {}
         }
+    }
+
+    fn take(&mut self, command: StoreCommand) {
+        let mut commands = Vec::new();
+        self.trees.take(command, self.now, &mut commands);
         self.obey(commands);
     }
 
-    fn route(&mut self, event: StoreEvent) {
+    fn route(&mut self, subject: NodeSubject, observation: Observation) {
         let mut commands = Vec::new();
-        let passed = self.trees.route(event, self.now, &mut commands);
+        let passed = self.trees.route(subject, observation, self.now, &mut commands);
         if let Some(StoreEvent::Observed { subject, .. }) = passed {
             assert!(self.follows_plainly(&subject), "{subject:?} is for trees only");
         }
@@ -368,7 +363,10 @@ impl World {
     }
 
     fn follows_plainly(&self, subject: &Subject) -> bool {
-        self.plain.iter().any(|plain| PLAIN[*plain] == (subject.path.as_str(), subject.facet))
+        self.plain.iter().any(|plain| {
+            let (path, facet) = PLAIN[*plain];
+            (path, Facet::from(facet)) == (subject.path.as_str(), subject.facet)
+        })
     }
 
     fn poll(&mut self) {
@@ -429,10 +427,10 @@ impl World {
         }
         let of_trees = self.watched.iter().flat_map(|root| {
             let paths = subtree(&self.nodes, root).into_keys().chain([(*root).to_owned()]);
-            paths.flat_map(|path| [subject(&path, Facet::Data), subject(&path, Facet::Children)])
+            paths.flat_map(|path| [subject(&path, NodeFacet::Data), subject(&path, NodeFacet::Children)])
         });
         let plain = self.plain.iter().map(|plain| subject(PLAIN[*plain].0, PLAIN[*plain].1));
-        let wanted: BTreeSet<Subject> = of_trees.chain(plain).collect();
+        let wanted: BTreeSet<NodeSubject> = of_trees.chain(plain).collect();
         assert_eq!(self.followed.keys().cloned().collect::<BTreeSet<_>>(), wanted);
     }
 }

@@ -1,138 +1,196 @@
-//! What stands between the daemon and a store's task.
+//! What connects the channel, the trees and the backend of a store.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{Permit, Sender, WeakUnboundedSender};
+use tokio::sync::mpsc::{
+    Permit, Sender, UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel,
+};
 use tokio::time::{Instant, sleep_until};
 
-use super::Capabilities;
 use super::trees::Trees;
-use crate::model::Subject;
-use crate::store::StoreEvent;
-use crate::store::subscriptions::Command;
+use crate::model::NodeSubject;
+use crate::store::backend::{Capabilities, NodeCommand, Observation};
+use crate::store::channel::StoreEnd;
+use crate::store::message::StoreEvent;
 
-/// The store's trees, shared by those who want something of it, and those who tell of it. All on one thread, and
-/// nobody keeps it over an await.
-pub(in crate::store) struct TreeRouter {
+/// Where a backend receives its commands. When there are no more, it closes its session and ends.
+pub(crate) type NodeCommands = UnboundedReceiver<NodeCommand>;
+
+/// Starts a backend that knows single nodes only, and a router between it and `end`. Must be called within a
+/// `LocalSet` on a current-thread runtime.
+pub(crate) fn start<F: Future<Output = ()> + 'static>(
+    capabilities: Capabilities,
+    end: StoreEnd,
+    backend: impl FnOnce(NodeCommands, EventSender) -> F,
+) {
+    let (commands, node_commands) = unbounded_channel();
+    let trees = RefCell::new(Trees::new(capabilities));
+    let router = Rc::new(TreeRouter { trees, commands: commands.downgrade(), rescheduled: Notify::new() });
+    let events = EventSender { daemon: end.events.clone(), router: Rc::clone(&router) };
+    tokio::task::spawn_local(backend(node_commands, events));
+    tokio::task::spawn_local(run(router, end, commands));
+}
+
+/// Carries out the daemon's commands and reports trees when they are due. Ends when there are no more
+/// commands, and then the backend has no more either.
+async fn run(router: Rc<TreeRouter>, mut end: StoreEnd, commands: UnboundedSender<NodeCommand>) {
+    loop {
+        let due = router.trees.borrow().due();
+        // There must be room for the state before it is assembled, so that a slow daemon gets the latest one.
+        let room = async {
+            sleep_until(due.unwrap_or_else(Instant::now)).await;
+            end.events.reserve().await
+        };
+        tokio::select! {
+            command = end.commands.recv() => match command {
+                Some(command) => router.with(|trees, commands| trees.take(command, Instant::now(), commands)),
+                None => break,
+            },
+            () = router.rescheduled.notified() => {}
+            slot = room, if due.is_some() => {
+                let Ok(slot) = slot else { break };
+                if let Some(event) = router.with(|trees, commands| trees.poll(Instant::now(), commands)) {
+                    slot.send(event);
+                }
+            }
+        }
+    }
+    drop(commands);
+}
+
+/// The store's trees, shared by the router's task and the backend. All run on one thread, and nobody borrows
+/// the trees over an await.
+struct TreeRouter {
     trees: RefCell<Trees>,
-    /// Weak, because the store's task, which ends when nobody has a command for it any more, holds the layer.
-    commands: WeakUnboundedSender<Command>,
-    /// When the next tree is due may have changed.
+    /// Weak, because the backend holds the router, and ends when there is no other sender.
+    commands: WeakUnboundedSender<NodeCommand>,
+    /// Signals that a tree is due earlier than before.
     rescheduled: Notify,
 }
 
 impl TreeRouter {
-    pub(in crate::store) fn new(
-        capabilities: Capabilities,
-        commands: WeakUnboundedSender<Command>,
-    ) -> Rc<Self> {
-        Rc::new(Self { trees: RefCell::new(Trees::new(capabilities)), commands, rescheduled: Notify::new() })
-    }
-
-    pub(in crate::store) fn subscribe(&self, subject: Subject) {
-        self.with(|trees, commands| trees.subscribe(subject, Instant::now(), commands));
-    }
-
-    pub(in crate::store) fn unsubscribe(&self, subject: &Subject) {
-        self.with(|trees, commands| trees.unsubscribe(subject, commands));
-    }
-
-    pub(in crate::store) fn refresh(&self, subject: &Subject) {
-        self.with(|trees, commands| trees.refresh(subject, Instant::now(), commands));
-    }
-
-    /// Gives the states of trees to the daemon, as they are due.
-    pub(in crate::store) async fn run(self: Rc<Self>, daemon: Sender<StoreEvent>) {
-        loop {
-            let due = self.trees.borrow().due();
-            tokio::select! {
-                () = self.rescheduled.notified() => continue,
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
-            }
-            // First room for the state, then the state: what waits for a slow listener is not put together yet.
-            let Ok(slot) = daemon.reserve().await else { return };
-            if let Some(event) = self.with(|trees, commands| trees.poll(Instant::now(), commands)) {
-                slot.send(event);
-            }
-        }
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut Trees, &mut Vec<Command>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Trees, &mut Vec<NodeCommand>) -> T) -> T {
         let mut commands = Vec::new();
         let mut trees = self.trees.borrow_mut();
         let due = trees.due();
         let result = act(&mut trees, &mut commands);
-        // What is put off needs no word: it is looked at when it would have been due.
+        // A tree that is due later needs no signal: the task looks at the trees when it would have been due.
         if trees.due().is_some_and(|now| due.is_none_or(|before| now < before)) {
             self.rescheduled.notify_one();
         }
         for command in commands {
-            // Without the daemon's end or the store's nobody listens any more.
-            let _ = self.commands.upgrade().map(|store| store.send(command));
+            // Fails only when the store ends.
+            let _ = self.commands.upgrade().map(|backend| backend.send(command));
         }
         result
     }
 }
 
-/// Where a store's task tells of its nodes.
+/// Where a backend sends its reports.
 #[derive(Clone)]
-pub(in crate::store) struct EventSender {
+pub(crate) struct EventSender {
     daemon: Sender<StoreEvent>,
     router: Rc<TreeRouter>,
 }
 
-/// Nobody listens any more.
+/// The daemon receives no more events.
 #[derive(Debug)]
-pub(in crate::store) struct ReceiverDropped;
+pub(crate) struct ReceiverDropped;
 
-/// Room for one event.
-pub(in crate::store) struct Slot<'a> {
+/// Room for one report.
+pub(crate) struct Slot<'a> {
     permit: Permit<'a, StoreEvent>,
     router: &'a TreeRouter,
 }
 
 impl EventSender {
-    pub(in crate::store) fn new(daemon: Sender<StoreEvent>, router: Rc<TreeRouter>) -> Self {
-        Self { daemon, router }
-    }
-
-    pub(in crate::store) async fn reserve(&self) -> Result<Slot<'_>, ReceiverDropped> {
+    /// Waits for room for a report. A backend calls this before it reads a node.
+    pub(crate) async fn reserve(&self) -> Result<Slot<'_>, ReceiverDropped> {
         let permit = self.daemon.reserve().await.map_err(|_| ReceiverDropped)?;
         Ok(Slot { permit, router: &self.router })
     }
 
-    pub(in crate::store) async fn send(&self, event: StoreEvent) -> Result<(), ReceiverDropped> {
-        self.reserve().await.map(|slot| slot.send(event))
+    /// Sends an event that is no report on a node.
+    pub(crate) async fn send(&self, event: StoreEvent) -> Result<(), ReceiverDropped> {
+        let Slot { permit, router } = self.reserve().await?;
+        if let StoreEvent::Connected { .. } = event {
+            router.with(|trees, _| trees.connected());
+        }
+        permit.send(event);
+        Ok(())
     }
 
-    /// Resolves when nobody listens any more.
-    pub(in crate::store) async fn closed(&self) {
-        self.daemon.closed().await;
-    }
-
-    /// Whether a watch names the node, and it is not just below one that does.
-    pub(in crate::store) fn is_wanted(&self, subject: &Subject) -> bool {
+    /// Returns true if a watch names the node, and false if the node is only part of a tree below it.
+    pub(crate) fn is_wanted(&self, subject: &NodeSubject) -> bool {
         self.router.trees.borrow().is_wanted(subject)
     }
 
-    /// Says that `subject` changed, and is being read; of use where the store's changes come in order.
-    pub(in crate::store) fn outdated(&self, subject: &Subject) {
+    /// Reports that `subject` has changed and is being read. Of use where a backend learns of changes in
+    /// their order.
+    pub(crate) fn outdated(&self, subject: &NodeSubject) {
         self.router.with(|trees, _| trees.outdated(subject));
     }
 }
 
 impl Slot<'_> {
-    pub(in crate::store) fn send(self, event: StoreEvent) {
+    pub(crate) fn report(self, subject: NodeSubject, observation: Observation) {
         let Self { permit, router } = self;
         let now = Instant::now();
         let event = router.with(|trees, commands| {
-            // Room that the node of a tree leaves is the tree's: it may be coherent only until the next event.
-            trees.route(event, now, commands).or_else(|| trees.poll(now, commands))
+            let event = trees.route(subject, observation, now, commands);
+            // A node that is only part of a tree leaves its room to the tree, which may be coherent only
+            // until the next report.
+            event.or_else(|| trees.poll(now, commands))
         });
         if let Some(event) = event {
             permit.send(event);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::model::{Facet, NodePath, State, Subject};
+    use crate::store::channel::StoreChannel;
+
+    /// Connects, and then finds every node absent.
+    async fn backend(mut commands: NodeCommands, events: EventSender) {
+        let connected = StoreEvent::Connected { what: "server".into(), identity: "fake".into() };
+        events.send(connected).await.unwrap();
+        while let Some(command) = commands.recv().await {
+            if let NodeCommand::Follow(subject) | NodeCommand::Refresh(subject) = command {
+                events.reserve().await.unwrap().report(subject, Observation::Absent);
+            }
+        }
+    }
+
+    #[test]
+    fn a_backend_of_single_nodes_serves_the_channel_until_that_is_closed() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let (mut channel, end) = StoreChannel::new();
+            let (ended, mut has_ended) = oneshot::channel();
+            start(Capabilities::default(), end, |commands, events| async {
+                backend(commands, events).await;
+                ended.send(()).unwrap();
+            });
+            assert!(matches!(channel.next().await, Some(StoreEvent::Connected { .. })));
+            for (path, facet) in [("/a", Facet::Data), ("/t", Facet::Tree)] {
+                let subject = Subject { path: NodePath::parse(path).unwrap(), facet };
+                let absent = StoreEvent::Observed { subject: subject.clone(), state: State::Absent };
+                channel.follow(subject.clone());
+                assert_eq!(channel.next().await.as_ref(), Some(&absent));
+                channel.refresh(subject);
+                assert_eq!(channel.next().await.as_ref(), Some(&absent));
+            }
+            channel.close().await;
+            assert_eq!(has_ended.try_recv(), Ok(()));
+        });
     }
 }

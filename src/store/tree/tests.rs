@@ -6,19 +6,22 @@ use tokio::time::Instant;
 use super::assembly::{COHERENCE_TIMEOUT, DEBOUNCE, MAX_BYTES};
 use super::trees::Trees;
 use super::*;
-use crate::model::{Change, Content, Facet, NodePath, NodeState, State, Subject, Tree, TreeNode, Version};
-use crate::store::StoreEvent;
-use crate::store::subscriptions::Command;
+use crate::model::{
+    Change, Content, Facet, NodeContent, NodeFacet, NodePath, NodeState, NodeSubject, State, Subject, Tree,
+    TreeNode, Version,
+};
+use crate::store::backend::{Capabilities, NodeCommand, Observation};
+use crate::store::message::{StoreCommand, StoreEvent};
 
-const ZOOKEEPER: Capabilities = Capabilities { durable_versions: true, reserved: Some("zookeeper") };
-const DIRECTORY: Capabilities = Capabilities { durable_versions: false, reserved: None };
+const ZOOKEEPER: Capabilities = Capabilities { durable_versions: true, reserved_child: Some("zookeeper") };
+const DIRECTORY: Capabilities = Capabilities { durable_versions: false, reserved_child: None };
 
 /// Trees, and a clock that only the test moves.
 struct Bench {
     trees: Trees,
     now: Instant,
     /// What the store was told since it was looked at.
-    commands: Vec<Command>,
+    commands: Vec<NodeCommand>,
 }
 
 fn path(path: &str) -> NodePath {
@@ -27,6 +30,10 @@ fn path(path: &str) -> NodePath {
 
 fn subject(node: &str, facet: Facet) -> Subject {
     Subject { path: path(node), facet }
+}
+
+fn node_subject(node: &str, facet: NodeFacet) -> NodeSubject {
+    NodeSubject { path: path(node), facet }
 }
 
 fn version(incarnation: i64, revision: i64) -> Version {
@@ -38,31 +45,27 @@ impl Bench {
         Self { trees: Trees::new(capabilities), now: Instant::now(), commands: Vec::new() }
     }
 
-    fn subscribe(&mut self, node: &str, facet: Facet) {
-        self.trees.subscribe(subject(node, facet), self.now, &mut self.commands);
+    fn follow(&mut self, node: &str, facet: Facet) {
+        self.trees.take(StoreCommand::Follow(subject(node, facet)), self.now, &mut self.commands);
     }
 
-    fn unsubscribe(&mut self, node: &str, facet: Facet) {
-        self.trees.unsubscribe(&subject(node, facet), &mut self.commands);
+    fn leave(&mut self, node: &str, facet: Facet) {
+        self.trees.take(StoreCommand::Leave(subject(node, facet)), self.now, &mut self.commands);
     }
 
     /// Whether the daemon gets to hear it.
-    fn route(&mut self, event: StoreEvent) -> bool {
-        self.trees.route(event, self.now, &mut self.commands).is_some()
-    }
-
-    fn state(&mut self, node: &str, facet: Facet, state: State) -> bool {
-        self.route(StoreEvent::Observed { subject: subject(node, facet), state })
+    fn route(&mut self, node: &str, facet: NodeFacet, observation: Observation) -> bool {
+        self.trees.route(node_subject(node, facet), observation, self.now, &mut self.commands).is_some()
     }
 
     fn data(&mut self, node: &str, version: Version, data: &[u8]) -> bool {
-        let content = Content::Data(data.into());
-        self.state(node, Facet::Data, State::Present { version, content })
+        let content = NodeContent::Data(data.into());
+        self.route(node, NodeFacet::Data, Observation::Present { version, content })
     }
 
     fn children(&mut self, node: &str, names: &[&str]) -> bool {
-        let content = Content::Children(names.iter().map(|name| (*name).to_owned()).collect());
-        self.state(node, Facet::Children, State::Present { version: version(1, 1), content })
+        let content = NodeContent::Children(names.iter().map(|name| (*name).to_owned()).collect());
+        self.route(node, NodeFacet::Children, Observation::Present { version: version(1, 1), content })
     }
 
     /// The whole node, in its first version.
@@ -72,23 +75,19 @@ impl Bench {
     }
 
     fn absent(&mut self, node: &str) {
-        self.state(node, Facet::Data, State::Absent);
-        self.state(node, Facet::Children, State::Absent);
+        self.route(node, NodeFacet::Data, Observation::Absent);
+        self.route(node, NodeFacet::Children, Observation::Absent);
     }
 
-    fn unreadable(&mut self, node: &str, facet: Facet) {
-        self.route(StoreEvent::Unreadable { subject: subject(node, facet), reason: "locked".into() });
-    }
-
-    fn connected(&mut self) {
-        assert!(self.route(StoreEvent::Connected { what: "server".into() }));
+    fn unreadable(&mut self, node: &str, facet: NodeFacet) {
+        self.route(node, facet, Observation::Unreadable("locked".into()));
     }
 
     fn commands(&mut self) -> Vec<String> {
         let commands = self.commands.drain(..).map(|command| match command {
-            Command::Subscribe(Subject { path, facet }) => format!("+{facet:?} {path}"),
-            Command::Unsubscribe(Subject { path, facet }) => format!("-{facet:?} {path}"),
-            Command::Refresh(Subject { path, facet }) => format!("!{facet:?} {path}"),
+            NodeCommand::Follow(NodeSubject { path, facet }) => format!("+{facet:?} {path}"),
+            NodeCommand::Leave(NodeSubject { path, facet }) => format!("-{facet:?} {path}"),
+            NodeCommand::Refresh(NodeSubject { path, facet }) => format!("!{facet:?} {path}"),
         });
         commands.collect()
     }
@@ -138,7 +137,7 @@ impl Bench {
     /// `/t` with the child `/t/a`, given.
     fn with_two_nodes() -> (Self, Arc<Tree>) {
         let mut bench = Self::new(ZOOKEEPER);
-        bench.subscribe("/t", Facet::Tree);
+        bench.follow("/t", Facet::Tree);
         bench.node("/t", &["a"]);
         bench.node("/t/a", &[]);
         let tree = bench.tree();
@@ -162,7 +161,7 @@ fn changes(changes: Vec<Change>) -> Vec<String> {
 #[test]
 fn a_tree_is_given_as_soon_as_all_of_it_is_known_and_not_before() {
     let mut bench = Bench::new(ZOOKEEPER);
-    bench.subscribe("/t", Facet::Tree);
+    bench.follow("/t", Facet::Tree);
     assert_eq!(bench.commands(), ["+Data /t", "+Children /t"]);
     bench.data("/t", version(1, 1), b"");
     bench.silent();
@@ -220,9 +219,9 @@ fn a_listed_child_that_is_absent_is_not_in_the_tree() {
 #[test]
 fn a_node_whose_data_and_children_disagree_is_waited_for() {
     let (mut bench, _) = Bench::with_two_nodes();
-    bench.state("/t/a", Facet::Children, State::Absent);
+    bench.route("/t/a", NodeFacet::Children, Observation::Absent);
     bench.silent();
-    bench.state("/t/a", Facet::Data, State::Absent);
+    bench.route("/t/a", NodeFacet::Data, Observation::Absent);
     assert_eq!(text(&bench.tree()), ["/t 1.1"]);
     bench.data("/t/a", version(5, 5), b"");
     bench.silent();
@@ -233,7 +232,7 @@ fn a_node_whose_data_and_children_disagree_is_waited_for() {
 #[test]
 fn a_missing_root_is_an_absent_tree() {
     let mut bench = Bench::new(ZOOKEEPER);
-    bench.subscribe("/t", Facet::Tree);
+    bench.follow("/t", Facet::Tree);
     bench.absent("/t");
     assert_eq!(bench.said(), State::Absent);
     bench.node("/t", &["a"]);
@@ -248,7 +247,7 @@ fn a_missing_root_is_an_absent_tree() {
 #[test]
 fn after_a_reconnect_nothing_is_given_before_all_is_told_anew() {
     let (mut bench, before) = Bench::with_two_nodes();
-    bench.connected();
+    bench.trees.connected();
     bench.silent();
     bench.node("/t", &["a"]);
     bench.data("/t/a", version(1, 2), b"");
@@ -285,7 +284,7 @@ fn a_tree_that_is_never_quiet_is_given_now_and_then() {
 #[test]
 fn a_node_that_is_being_read_is_waited_for_but_not_for_ever() {
     let (mut bench, _) = Bench::with_two_nodes();
-    let announced = subject("/t", Facet::Data);
+    let announced = node_subject("/t", NodeFacet::Data);
     bench.trees.outdated(&announced);
     bench.data("/t/a", version(1, 2), b"");
     assert!(bench.within(COHERENCE_TIMEOUT / 2).is_empty());
@@ -302,24 +301,24 @@ fn an_unreadable_node_makes_the_tree_unreadable_by_its_name_which_is_said_once()
     let (mut bench, _) = Bench::with_two_nodes();
     bench.children("/t", &["a", "b", "c"]);
     bench.node("/t/c", &[]);
-    bench.unreadable("/t/b", Facet::Data);
+    bench.unreadable("/t/b", NodeFacet::Data);
     assert_eq!(bench.trouble(), r#""/t/b": locked"#);
-    bench.unreadable("/t/b", Facet::Children);
+    bench.unreadable("/t/b", NodeFacet::Children);
     bench.data("/t/c", version(1, 2), b"");
-    bench.unreadable("/t/a", Facet::Data);
+    bench.unreadable("/t/a", NodeFacet::Data);
     bench.silent();
     // A new session says it again.
-    bench.connected();
+    bench.trees.connected();
     bench.node("/t", &["a", "b", "c"]);
     bench.node("/t/a", &[]);
     bench.node("/t/c", &[]);
-    bench.unreadable("/t/b", Facet::Children);
+    bench.unreadable("/t/b", NodeFacet::Children);
     bench.silent();
     bench.data("/t/b", version(1, 1), b"");
     bench.silent();
     bench.children("/t/b", &[]);
     assert_eq!(text(&bench.tree()), ["/t 1.1", "/t/a 1.1", "/t/b 1.1", "/t/c 1.1"]);
-    bench.unreadable("/t/b", Facet::Children);
+    bench.unreadable("/t/b", NodeFacet::Children);
     assert_eq!(bench.trouble(), r#""/t/b": locked"#);
     // Or it is deleted.
     bench.children("/t", &["a", "c"]);
@@ -329,9 +328,9 @@ fn an_unreadable_node_makes_the_tree_unreadable_by_its_name_which_is_said_once()
 #[test]
 fn of_several_unreadable_nodes_the_next_is_named_when_the_first_is_healed() {
     let (mut bench, _) = Bench::with_two_nodes();
-    bench.unreadable("/t/a", Facet::Data);
+    bench.unreadable("/t/a", NodeFacet::Data);
     assert_eq!(bench.trouble(), r#""/t/a": locked"#);
-    bench.unreadable("/t", Facet::Data);
+    bench.unreadable("/t", NodeFacet::Data);
     bench.silent();
     bench.data("/t/a", version(1, 1), b"");
     assert_eq!(bench.trouble(), r#""/t": locked"#);
@@ -340,9 +339,9 @@ fn of_several_unreadable_nodes_the_next_is_named_when_the_first_is_healed() {
 #[test]
 fn who_comes_later_learns_what_cannot_be_read() {
     let mut bench = Bench::new(ZOOKEEPER);
-    bench.subscribe("/t/a", Facet::Data);
-    bench.unreadable("/t/a", Facet::Data);
-    bench.subscribe("/t", Facet::Tree);
+    bench.follow("/t/a", Facet::Data);
+    bench.unreadable("/t/a", NodeFacet::Data);
+    bench.follow("/t", Facet::Tree);
     bench.node("/t", &["a"]);
     assert_eq!(bench.trouble(), r#""/t/a": locked"#);
 }
@@ -350,7 +349,7 @@ fn who_comes_later_learns_what_cannot_be_read() {
 #[test]
 fn a_tree_with_too_many_nodes_is_unreadable_until_it_shrinks() {
     let mut bench = Bench::new(ZOOKEEPER);
-    bench.subscribe("/t", Facet::Tree);
+    bench.follow("/t", Facet::Tree);
     let names: Vec<String> = (0..MAX_TREE_NODES).map(|n| format!("{n:05}")).collect();
     let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
     bench.node("/t", &names);
@@ -395,24 +394,24 @@ fn a_tree_with_too_much_data_is_unreadable_until_it_shrinks() {
 #[test]
 fn what_several_follow_is_followed_once_and_for_as_long_as_one_does() {
     let mut bench = Bench::new(ZOOKEEPER);
-    bench.subscribe("/t/a", Facet::Data);
+    bench.follow("/t/a", Facet::Data);
     assert_eq!(bench.commands(), ["+Data /t/a"]);
-    bench.subscribe("/t", Facet::Tree);
+    bench.follow("/t", Facet::Tree);
     bench.node("/t", &["a"]);
     assert_eq!(bench.commands(), ["+Data /t", "+Children /t", "!Data /t/a", "+Children /t/a"]);
-    bench.subscribe("/t/a", Facet::Tree);
+    bench.follow("/t/a", Facet::Tree);
     assert_eq!(bench.commands(), ["!Data /t/a", "!Children /t/a"]);
     assert!(bench.data("/t/a", version(1, 1), b""), "the daemon wants it");
     assert!(!bench.children("/t/a", &[]), "only trees want it");
     assert_eq!(bench.within(DEBOUNCE).len(), 2);
-    bench.unsubscribe("/t/a", Facet::Data);
+    bench.leave("/t/a", Facet::Data);
     assert!(!bench.data("/t/a", version(1, 2), b""));
     assert_eq!(bench.within(DEBOUNCE).len(), 2);
-    bench.unsubscribe("/t", Facet::Tree);
+    bench.leave("/t", Facet::Tree);
     assert_eq!(bench.commands(), ["-Data /t", "-Children /t"]);
-    bench.subscribe("/t/a", Facet::Children);
+    bench.follow("/t/a", Facet::Children);
     assert_eq!(bench.commands(), ["!Children /t/a"]);
-    bench.unsubscribe("/t/a", Facet::Tree);
+    bench.leave("/t/a", Facet::Tree);
     assert_eq!(bench.commands(), ["-Data /t/a"]);
     bench.silent();
 }
@@ -420,7 +419,7 @@ fn what_several_follow_is_followed_once_and_for_as_long_as_one_does() {
 #[test]
 fn a_refresh_gives_what_is_known() {
     let (mut bench, before) = Bench::with_two_nodes();
-    bench.trees.refresh(&subject("/t", Facet::Tree), bench.now, &mut bench.commands);
+    bench.trees.take(StoreCommand::Refresh(subject("/t", Facet::Tree)), bench.now, &mut bench.commands);
     assert_eq!(bench.tree(), before);
     assert_eq!(bench.commands(), [""; 0]);
 }
@@ -428,46 +427,16 @@ fn a_refresh_gives_what_is_known() {
 #[test]
 fn what_a_store_keeps_for_itself_is_in_no_tree_but_its_own() {
     let mut bench = Bench::new(ZOOKEEPER);
-    bench.subscribe("/", Facet::Tree);
+    bench.follow("/", Facet::Tree);
     bench.node("/", &["a", "zookeeper"]);
     bench.node("/a", &["zookeeper"]);
     bench.node("/a/zookeeper", &[]);
     assert_eq!(text(&bench.tree()), ["/ 1.1", "/a 1.1", "/a/zookeeper 1.1"]);
-    bench.unsubscribe("/", Facet::Tree);
-    bench.subscribe("/zookeeper", Facet::Tree);
+    bench.leave("/", Facet::Tree);
+    bench.follow("/zookeeper", Facet::Tree);
     bench.node("/zookeeper", &["quota"]);
     bench.node("/zookeeper/quota", &[]);
     assert_eq!(text(&bench.tree()), ["/zookeeper 1.1", "/zookeeper/quota 1.1"]);
-}
-
-#[test]
-fn trees_are_the_same_version_if_and_only_if_all_their_nodes_are() {
-    let build = |capabilities: Capabilities, nodes: &[(&str, Version)]| {
-        let node = |(node, version): &(&str, Version)| {
-            Arc::new(TreeNode::new(path(node), *version, Arc::from([]), 1, capabilities.durable_versions))
-        };
-        Tree { nodes: nodes.iter().map(node).collect() }.version()
-    };
-    let base = [("/t", version(1, 1)), ("/t/a", version(1, 2)), ("/t/b", version(3, 4))];
-    let others: [&[(&str, Version)]; 5] = [
-        &[base[0], base[1]],
-        &[base[0], base[2], base[1]],
-        &[base[0], base[1], ("/t/b", version(3, 5))],
-        &[base[0], base[1], ("/t/c", version(3, 4))],
-        &[base[0], ("/t/a", version(1, 4)), ("/t/b", version(3, 2))],
-    ];
-    for capabilities in [ZOOKEEPER, DIRECTORY] {
-        let first = build(capabilities, &base);
-        assert_eq!(first, build(capabilities, &base));
-        assert!(first.number > 0 && first.number == first.revision && first.incarnation == 1);
-        for other in others {
-            assert_ne!(first.number, build(capabilities, other).number, "{other:?}");
-        }
-    }
-    let again = [base[0], base[1], ("/t/b", version(9, 4))];
-    assert_ne!(build(ZOOKEEPER, &base), build(ZOOKEEPER, &again), "created anew");
-    // A directory's incarnations are another daemon's tomorrow.
-    assert_eq!(build(DIRECTORY, &base), build(DIRECTORY, &again));
 }
 
 #[test]
@@ -498,7 +467,7 @@ fn changes_are_what_leads_from_one_tree_to_the_other() {
 #[test]
 fn a_node_that_was_dropped_and_came_back_was_created_whatever_its_version_says() {
     let mut bench = Bench::new(DIRECTORY);
-    bench.subscribe("/t", Facet::Tree);
+    bench.follow("/t", Facet::Tree);
     bench.node("/t", &["a"]);
     bench.node("/t/a", &[]);
     let first = bench.tree();

@@ -1,29 +1,26 @@
-//! All trees of a store, and what of the store is followed for which of them, or for the daemon itself.
+//! All trees of a store, and which nodes are followed for which of them, or for the daemon itself.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Capabilities;
 use super::assembly::{Assembly, TreeEvent, TreeRequest};
-use super::node::Observation;
-use crate::model::{Content, Facet, NodePath, State, Subject};
-use crate::store::StoreEvent;
-use crate::store::subscriptions::Command;
+use crate::model::{Facet, NodeFacet, NodePath, NodeSubject, Subject};
+use crate::store::backend::{Capabilities, NodeCommand, Observation};
+use crate::store::message::{StoreCommand, StoreEvent};
 
-/// Turns what the daemon wants into what the store's task is told, and what that tells into what the daemon hears.
-/// The commands that a call leads to are added to `commands`.
+/// Turns the daemon's commands into commands to the backend, and the backend's reports into events for the
+/// daemon. The commands that a call leads to are added to `commands`.
 pub(super) struct Trees {
     capabilities: Capabilities,
-    /// By their roots.
+    /// The trees by their roots.
     trees: HashMap<NodePath, Assembly>,
-    /// When each tree that has one is due.
+    /// When each tree is due that has something to report.
     schedule: BTreeSet<(Instant, NodePath)>,
     /// What the daemon itself follows.
-    direct: HashSet<Subject>,
-    /// What the store said that it cannot read, which it does not repeat to who comes later.
-    unreadable: HashMap<Subject, String>,
+    direct: HashSet<NodeSubject>,
+    /// What the backend cannot read. It does not repeat this for trees that follow the node later.
+    unreadable: HashMap<NodeSubject, String>,
 }
 
 impl Trees {
@@ -37,108 +34,104 @@ impl Trees {
         }
     }
 
-    pub(super) fn subscribe(&mut self, subject: Subject, now: Instant, commands: &mut Vec<Command>) {
-        match subject.facet {
-            Facet::Data | Facet::Children => {
-                let is_known = !self.roots(&subject.path).is_empty();
-                commands.push(follow(subject.clone(), is_known));
-                self.direct.insert(subject);
-            }
-            Facet::Tree => {
-                let mut tree_requests = Vec::new();
-                let tree = Assembly::new(subject.path.clone(), self.capabilities, &mut tree_requests);
-                self.trees.insert(subject.path.clone(), tree);
-                self.carry_out(&subject.path, tree_requests, now, commands);
-            }
-        }
-    }
-
-    pub(super) fn unsubscribe(&mut self, subject: &Subject, commands: &mut Vec<Command>) {
-        match subject.facet {
-            Facet::Data | Facet::Children => {
-                self.direct.remove(subject);
-                self.release(subject.clone(), commands);
-            }
-            Facet::Tree => {
-                let Some(tree) = self.trees.remove(&subject.path) else { return };
-                if let Some(due) = tree.due() {
-                    self.schedule.remove(&(due, subject.path.clone()));
+    /// Carries out a command of the daemon.
+    pub(super) fn take(&mut self, command: StoreCommand, now: Instant, commands: &mut Vec<NodeCommand>) {
+        match command {
+            StoreCommand::Follow(Subject { path, facet }) => match facet.of_node() {
+                Some(facet) => {
+                    let is_known = !self.roots(&path).is_empty();
+                    let subject = NodeSubject { path, facet };
+                    commands.push(follow(subject.clone(), is_known));
+                    self.direct.insert(subject);
                 }
-                for subject in tree.followed().flat_map(facets) {
+                None => self.follow_tree(path, now, commands),
+            },
+            StoreCommand::Leave(Subject { path, facet }) => match facet.of_node() {
+                Some(facet) => {
+                    let subject = NodeSubject { path, facet };
+                    self.direct.remove(&subject);
                     self.release(subject, commands);
                 }
-            }
+                None => self.leave_tree(&path, commands),
+            },
+            StoreCommand::Refresh(Subject { path, facet }) => match facet.of_node() {
+                Some(facet) => commands.push(NodeCommand::Refresh(NodeSubject { path, facet })),
+                // What is known of the tree is true or will be corrected.
+                None => self.alter(&path, |tree| tree.touch(now)),
+            },
         }
     }
 
-    pub(super) fn refresh(&mut self, subject: &Subject, now: Instant, commands: &mut Vec<Command>) {
-        match subject.facet {
-            Facet::Data | Facet::Children => commands.push(Command::Refresh(subject.clone())),
-            // What is known of it is true or will be corrected.
-            Facet::Tree => self.alter(&subject.path, |tree| tree.touch(now)),
+    fn follow_tree(&mut self, root: NodePath, now: Instant, commands: &mut Vec<NodeCommand>) {
+        let mut requests = Vec::new();
+        let tree = Assembly::new(root.clone(), self.capabilities, &mut requests);
+        self.trees.insert(root.clone(), tree);
+        self.carry_out(&root, requests, now, commands);
+    }
+
+    fn leave_tree(&mut self, root: &NodePath, commands: &mut Vec<NodeCommand>) {
+        let Some(tree) = self.trees.remove(root) else { return };
+        if let Some(due) = tree.due() {
+            self.schedule.remove(&(due, root.clone()));
+        }
+        for subject in tree.followed().flat_map(facets) {
+            self.release(subject, commands);
         }
     }
 
-    /// Whether the daemon itself follows this, or the tree whose root it is of.
-    pub(super) fn is_wanted(&self, subject: &Subject) -> bool {
+    /// Returns true if the daemon itself follows `subject`, or the tree whose root it is.
+    pub(super) fn is_wanted(&self, subject: &NodeSubject) -> bool {
         self.direct.contains(subject) || self.trees.contains_key(&subject.path)
     }
 
-    /// What was told of `subject` is not true any more; it is being read.
-    pub(super) fn outdated(&mut self, subject: &Subject) {
+    /// Notes that the latest report on `subject` is not true any more, and that it is being read.
+    pub(super) fn outdated(&mut self, subject: &NodeSubject) {
         for root in self.roots(&subject.path) {
             self.alter(&root, |tree| tree.outdated(&subject.path, subject.facet));
         }
     }
 
-    /// Takes in what the store tells, and gives it back if it is for the daemon.
-    pub(super) fn route(
-        &mut self,
-        event: StoreEvent,
-        now: Instant,
-        commands: &mut Vec<Command>,
-    ) -> Option<StoreEvent> {
-        let (subject, observation) = match &event {
-            StoreEvent::Observed { subject, state } => {
-                if !self.unreadable.is_empty() {
-                    self.unreadable.remove(subject);
-                }
-                (subject, observation(state))
-            }
-            StoreEvent::Unreadable { subject, reason } => {
-                self.unreadable.insert(subject.clone(), reason.clone());
-                (subject, Observation::Unreadable(reason.clone()))
-            }
-            StoreEvent::Connected { .. } => {
-                self.connected();
-                return Some(event);
-            }
-            StoreEvent::Disconnected { .. }
-            | StoreEvent::Refused { .. }
-            | StoreEvent::Exposed(_)
-            | StoreEvent::MissedChange { .. }
-            | StoreEvent::Degraded { .. } => return Some(event),
-        };
-        let roots = self.roots(&subject.path);
-        for root in &roots {
-            self.observe(root, subject, observation.clone(), now, commands);
+    /// Notes that there is a new connection, and that the backend reports all nodes anew.
+    pub(super) fn connected(&mut self) {
+        self.unreadable.clear();
+        for root in self.trees.keys().cloned().collect::<Vec<_>>() {
+            self.alter(&root, Assembly::connected);
         }
-        (roots.is_empty() || self.direct.contains(subject)).then_some(event)
     }
 
-    /// When [`Self::poll`] may have something to say.
+    /// Takes in a report of the backend. Returns it as an event if it is for the daemon.
+    pub(super) fn route(
+        &mut self,
+        subject: NodeSubject,
+        observation: Observation,
+        now: Instant,
+        commands: &mut Vec<NodeCommand>,
+    ) -> Option<StoreEvent> {
+        if let Observation::Unreadable(reason) = &observation {
+            self.unreadable.insert(subject.clone(), reason.clone());
+        } else if !self.unreadable.is_empty() {
+            self.unreadable.remove(&subject);
+        }
+        let roots = self.roots(&subject.path);
+        for root in &roots {
+            self.observe(root, &subject, observation.clone(), now, commands);
+        }
+        (roots.is_empty() || self.direct.contains(&subject)).then(|| observation.into_event(subject))
+    }
+
+    /// Returns when [`Self::poll`] may have something to report.
     pub(super) fn due(&self) -> Option<Instant> {
         self.schedule.first().map(|(due, _)| *due)
     }
 
-    /// Gives what there is to say of a tree, if it is time; to be called again until it gives nothing.
-    pub(super) fn poll(&mut self, now: Instant, commands: &mut Vec<Command>) -> Option<StoreEvent> {
+    /// Returns what there is to report of a tree, if one is due. To be called again until it returns nothing.
+    pub(super) fn poll(&mut self, now: Instant, commands: &mut Vec<NodeCommand>) -> Option<StoreEvent> {
         while let Some((due, root)) = self.schedule.first()
             && *due <= now
         {
-            let (root, mut tree_requests, mut event) = (root.clone(), Vec::new(), None);
-            self.alter(&root, |tree| event = tree.poll(now, &mut tree_requests));
-            self.carry_out(&root, tree_requests, now, commands);
+            let (root, mut requests, mut event) = (root.clone(), Vec::new(), None);
+            self.alter(&root, |tree| event = tree.poll(now, &mut requests));
+            self.carry_out(&root, requests, now, commands);
             let subject = Subject { path: root, facet: Facet::Tree };
             match event {
                 Some(TreeEvent::Is(state)) => return Some(StoreEvent::Observed { subject, state }),
@@ -151,14 +144,7 @@ impl Trees {
         None
     }
 
-    fn connected(&mut self) {
-        self.unreadable.clear();
-        for root in self.trees.keys().cloned().collect::<Vec<_>>() {
-            self.alter(&root, Assembly::connected);
-        }
-    }
-
-    /// The roots of the trees that follow this node.
+    /// Returns the roots of the trees that follow this node.
     fn roots(&self, path: &NodePath) -> Vec<NodePath> {
         if self.trees.is_empty() {
             return Vec::new();
@@ -170,27 +156,25 @@ impl Trees {
     fn observe(
         &mut self,
         root: &NodePath,
-        subject: &Subject,
+        subject: &NodeSubject,
         observation: Observation,
         now: Instant,
-        commands: &mut Vec<Command>,
+        commands: &mut Vec<NodeCommand>,
     ) {
-        let mut tree_requests = Vec::new();
-        self.alter(root, |tree| {
-            tree.observe(&subject.path, subject.facet, observation, now, &mut tree_requests)
-        });
-        self.carry_out(root, tree_requests, now, commands);
+        let mut requests = Vec::new();
+        self.alter(root, |tree| tree.observe(&subject.path, subject.facet, observation, now, &mut requests));
+        self.carry_out(root, requests, now, commands);
     }
 
     fn carry_out(
         &mut self,
         root: &NodePath,
-        tree_requests: Vec<TreeRequest>,
+        requests: Vec<TreeRequest>,
         now: Instant,
-        commands: &mut Vec<Command>,
+        commands: &mut Vec<NodeCommand>,
     ) {
-        for wish in tree_requests {
-            match wish {
+        for request in requests {
+            match request {
                 TreeRequest::Follow(path) => {
                     let is_in_others = self.roots(&path).iter().any(|other| other != root);
                     for subject in facets(&path) {
@@ -202,25 +186,23 @@ impl Trees {
                         commands.push(follow(subject, is_known));
                     }
                 }
-                TreeRequest::Unfollow(path) => {
-                    facets(&path).for_each(|subject| self.release(subject, commands))
-                }
+                TreeRequest::Leave(path) => facets(&path).for_each(|subject| self.release(subject, commands)),
                 TreeRequest::Reread(path) => {
-                    commands.push(Command::Refresh(Subject { path, facet: Facet::Data }));
+                    commands.push(NodeCommand::Refresh(NodeSubject { path, facet: NodeFacet::Data }));
                 }
             }
         }
     }
 
-    /// Follows `subject` no longer, unless somebody does.
-    fn release(&mut self, subject: Subject, commands: &mut Vec<Command>) {
+    /// Stops following `subject`, unless the daemon or a tree still follows it.
+    fn release(&mut self, subject: NodeSubject, commands: &mut Vec<NodeCommand>) {
         if !self.direct.contains(&subject) && self.roots(&subject.path).is_empty() {
             self.unreadable.remove(&subject);
-            commands.push(Command::Unsubscribe(subject));
+            commands.push(NodeCommand::Leave(subject));
         }
     }
 
-    /// Changes a tree, if there is one, and keeps the agenda in step.
+    /// Changes a tree, if there is one, and keeps the schedule in step.
     fn alter(&mut self, root: &NodePath, change: impl FnOnce(&mut Assembly)) {
         let Some(tree) = self.trees.get_mut(root) else { return };
         let before = tree.due();
@@ -238,25 +220,12 @@ impl Trees {
     }
 }
 
-/// Has the store tell of `subject`, which it may know already.
-fn follow(subject: Subject, is_known: bool) -> Command {
-    if is_known { Command::Refresh(subject) } else { Command::Subscribe(subject) }
+/// Has the backend report `subject`, which it may follow already.
+fn follow(subject: NodeSubject, is_known: bool) -> NodeCommand {
+    if is_known { NodeCommand::Refresh(subject) } else { NodeCommand::Follow(subject) }
 }
 
-/// What of a node its tree is made of.
-fn facets(path: &NodePath) -> impl Iterator<Item = Subject> {
-    [Facet::Data, Facet::Children].into_iter().map(|facet| Subject { path: path.clone(), facet })
-}
-
-fn observation(state: &State) -> Observation {
-    match state {
-        State::Absent => Observation::Absent,
-        State::Present { version, content: Content::Data(data) } => {
-            Observation::Data(*version, Arc::clone(data))
-        }
-        State::Present { version: _, content: Content::Children(names) } => {
-            Observation::Children(Arc::clone(names))
-        }
-        State::Present { version: _, content: Content::Tree(_) } => super::unsupported_tree_facet(),
-    }
+/// Iterates over the parts of a node that a tree is made of.
+fn facets(path: &NodePath) -> impl Iterator<Item = NodeSubject> {
+    [NodeFacet::Data, NodeFacet::Children].into_iter().map(|facet| NodeSubject { path: path.clone(), facet })
 }

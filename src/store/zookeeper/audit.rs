@@ -1,42 +1,31 @@
-//! Who may change what is watched: looked at once for each node, and without haste.
+//! Which nodes are still to be looked at for who can change them, and which are found open. It outlives
+//! sessions.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
-use std::convert::Infallible;
-use std::future::pending;
-use std::rc::Rc;
-use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::sleep;
-use zookeeper_client::{Acl, Permission};
 
-use super::node::{ReadError, Session};
-use crate::model::{Facet, NodePath, Subject};
-use crate::store::{Exposure, StoreEvent, tree};
+use crate::model::{NodePath, NodeSubject};
+use crate::store::Exposure;
 
-/// The pause after each look: nothing to a server, even where a hundred hosts begin to watch thousands of nodes at once.
-const CHECK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How many nodes are told of, one by one. Where more are open to everybody, all of them probably are.
+/// How many open nodes are reported one by one. Where more are open to everybody, all of them probably are.
 const MAX_REPORTED_NODES: usize = 5;
 
-/// What is left to look at, and what was. It outlives sessions.
 pub(super) struct Audit {
-    chroot: NodePath,
-    seen: RefCell<HashSet<Subject>>,
-    waiting: RefCell<VecDeque<Subject>>,
+    /// What was noted and not forgotten, looked at or not.
+    seen: RefCell<HashSet<NodeSubject>>,
+    waiting: RefCell<VecDeque<NodeSubject>>,
     more: Notify,
-    /// The nodes that everybody may change.
+    /// The nodes that everybody can change.
     open: RefCell<HashSet<NodePath>>,
-    /// Whether all is said that will ever be.
+    /// Whether everything is reported that will ever be.
     is_over: Cell<bool>,
 }
 
 impl Audit {
-    pub(super) fn new(chroot: NodePath) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            chroot,
             seen: RefCell::default(),
             waiting: RefCell::default(),
             more: Notify::new(),
@@ -45,8 +34,8 @@ impl Audit {
         }
     }
 
-    /// Has this subject looked at, once. To be called for each that was read.
-    pub(super) fn note(&self, subject: &Subject) {
+    /// Has `subject` looked at, once. Called whenever a node was read.
+    pub(super) fn note(&self, subject: &NodeSubject) {
         if self.is_over.get() || self.seen.borrow().contains(subject) {
             return;
         }
@@ -55,19 +44,37 @@ impl Audit {
         self.more.notify_one();
     }
 
-    /// Has it looked at no more, unless it was.
-    pub(super) fn forget(&self, subject: &Subject) {
+    /// Takes `subject` back, if it was not looked at yet.
+    pub(super) fn forget(&self, subject: &NodeSubject) {
         self.seen.borrow_mut().remove(subject);
     }
 
-    /// What there is to say of a subject that everybody may change.
-    fn say(&self, subject: Subject) -> Option<Exposure> {
+    /// Returns true if nothing needs to be looked at any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.get()
+    }
+
+    /// Waits for the next subject to look at. It stays the next one until [`Self::done`].
+    pub(super) async fn next(&self) -> NodeSubject {
+        loop {
+            let next = self.waiting.borrow().front().cloned();
+            match next {
+                Some(subject) if self.seen.borrow().contains(&subject) => return subject,
+                Some(_) => drop(self.waiting.borrow_mut().pop_front()),
+                None => self.more.notified().await,
+            }
+        }
+    }
+
+    /// Takes the result of looking at the next subject. Returns what there is to report.
+    pub(super) fn done(&self, subject: NodeSubject, is_open: bool) -> Option<Exposure> {
+        self.waiting.borrow_mut().pop_front();
         let mut open = self.open.borrow_mut();
-        if !open.insert(subject.path.clone()) {
+        if !is_open || !open.insert(subject.path.clone()) {
             return None;
         }
         if open.len() <= MAX_REPORTED_NODES {
-            return Some(Exposure::Writable(subject));
+            return Some(Exposure::Writable(subject.into()));
         }
         self.is_over.set(true);
         drop((self.seen.take(), self.waiting.take()));
@@ -75,95 +82,26 @@ impl Audit {
     }
 }
 
-/// Looks at what there is to look at for as long as the session lasts.
-pub(super) async fn run(session: Rc<Session>) {
-    let Err(SessionOver) = look_at_all(&session).await;
-}
-
-/// The session is over, or nobody listens any more.
-struct SessionOver;
-
-async fn look_at_all(session: &Session) -> Result<Infallible, SessionOver> {
-    let audit = &session.audit;
-    while !audit.is_over.get() {
-        let Some(subject) = audit.waiting.borrow().front().cloned() else {
-            audit.more.notified().await;
-            continue;
-        };
-        if !audit.seen.borrow().contains(&subject) {
-            audit.waiting.borrow_mut().pop_front();
-            continue;
-        }
-        let client = session.client.upgrade().ok_or(SessionOver)?;
-        let path = subject.path.below(&audit.chroot);
-        let is_open = match session.with_timeout(client.get_acl(path.as_str())).await {
-            Ok((acls, _)) => is_open(&acls, subject.facet),
-            // The next session looks at it.
-            Err(ReadError::SessionOver) => return Err(SessionOver),
-            // Nobody knows, and it is not our business.
-            Err(ReadError::NoNode | ReadError::Transient(_) | ReadError::Refused(_)) => false,
-        };
-        drop(client);
-        audit.waiting.borrow_mut().pop_front();
-        if is_open && let Some(exposure) = audit.say(subject) {
-            session.events.send(StoreEvent::Exposed(exposure)).await.map_err(|_| SessionOver)?;
-        }
-        sleep(CHECK_INTERVAL).await;
-    }
-    pending().await
-}
-
-/// Returns true if and only if everybody may change what of the node is watched.
-fn is_open(acls: &[Acl], facet: Facet) -> bool {
-    let enough: &[Permission] = match facet {
-        Facet::Data => &[Permission::WRITE],
-        Facet::Children => &[Permission::CREATE, Permission::DELETE],
-        Facet::Tree => tree::unsupported_tree_facet(),
-    };
-    acls.iter().any(|acl| {
-        let is_anyone = (acl.scheme(), acl.id()) == ("world", "anyone");
-        is_anyone && enough.iter().any(|permission| acl.permission().has(*permission))
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use zookeeper_client::AuthId;
-
     use super::*;
-
-    #[test]
-    fn what_counts_is_what_can_be_done_to_what_is_watched() {
-        let anyone = |permission| vec![Acl::new(permission, AuthId::anyone())];
-        let us = Acl::new(Permission::ALL, AuthId::new("sasl", "twitcher"));
-        for (acls, data, children) in [
-            (anyone(Permission::ALL), true, true),
-            (anyone(Permission::READ), false, false),
-            (anyone(Permission::READ | Permission::WRITE), true, false),
-            (anyone(Permission::CREATE), false, true),
-            (anyone(Permission::DELETE), false, true),
-            (vec![us.clone()], false, false),
-            ([vec![us], anyone(Permission::WRITE)].concat(), true, false),
-        ] {
-            assert_eq!(
-                (is_open(&acls, Facet::Data), is_open(&acls, Facet::Children)),
-                (data, children),
-                "{acls:?}"
-            );
-        }
-    }
+    use crate::model::NodeFacet;
 
     #[test]
     fn each_node_is_told_of_once_and_only_a_few_are() {
-        let subject =
-            |number: usize, facet| Subject { path: NodePath::parse(&format!("/{number}")).unwrap(), facet };
-        let audit = Audit::new(NodePath::parse("/").unwrap());
+        let subject = |number: usize, facet| NodeSubject {
+            path: NodePath::parse(&format!("/{number}")).unwrap(),
+            facet,
+        };
+        let audit = Audit::new();
         for number in 0..MAX_REPORTED_NODES {
-            assert!(matches!(audit.say(subject(number, Facet::Data)), Some(Exposure::Writable(_))));
-            assert!(audit.say(subject(number, Facet::Children)).is_none());
+            let found = audit.done(subject(number, NodeFacet::Data), true);
+            assert!(matches!(found, Some(Exposure::Writable(_))));
+            assert!(audit.done(subject(number, NodeFacet::Children), true).is_none());
         }
-        assert!(matches!(audit.say(subject(MAX_REPORTED_NODES, Facet::Data)), Some(Exposure::MoreWritable)));
-        audit.note(&subject(MAX_REPORTED_NODES + 1, Facet::Data));
+        let found = audit.done(subject(MAX_REPORTED_NODES, NodeFacet::Data), true);
+        assert!(matches!(found, Some(Exposure::MoreWritable)));
+        audit.note(&subject(MAX_REPORTED_NODES + 1, NodeFacet::Data));
         assert!(audit.waiting.borrow().is_empty() && audit.seen.borrow().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! One connection, one session: made, and let go or killed.
+//! Making one connection with one session, and closing it.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -16,46 +16,44 @@ use tokio::time::timeout;
 use zookeeper_client::{Client, Connector, Error, SaslOptions};
 
 use super::diagnosis::{Diagnosis, diagnose, speaks_tls};
-use super::tls::LoadedTls;
-use crate::store::{Auth, CredentialError, Sasl, StoreSettings, Tls};
+use super::settings::{Auth, Sasl, ZooKeeperSettings};
+use super::tls::{LoadedTls, Tls};
+use crate::store::secret::CredentialError;
 
-/// How long one server may take to answer: below [`super::MAX_BACKOFF`], so that the next one is tried on time.
-pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(4500);
+/// How long one server may take to answer. It is shorter than the 5 s that the contract allows between two
+/// attempts, so that the next server is tried on time.
+pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(4500);
 
-/// How long a server gets to take our farewell.
+/// How long a server may take to close a session.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The servers, in the order in which this process tries them.
-pub(crate) struct Ensemble {
-    servers: Vec<String>,
+pub(super) struct Ensemble {
+    settings: ZooKeeperSettings,
     next: usize,
-    auth: Vec<Auth>,
-    tls: Option<Tls>,
-    sasl: Option<Sasl>,
-    /// Servers of which it was asked why they do not let us in without TLS, since the last connection.
+    /// The servers that were asked since the last connection whether they speak TLS.
     asked: HashSet<String>,
-    pub(crate) session_timeout: Duration,
 }
 
 /// A ZooKeeper session and the task that serves it.
-pub(crate) struct Connection {
-    /// To drop it is to close the session.
-    pub(crate) client: Rc<Client>,
-    /// Ends when the session is over. Owned, because the crate would keep the task of a lost session alive,
-    /// reconnecting, long after its client was dropped.
-    pub(crate) service: JoinSet<()>,
-    pub(crate) server: String,
-    /// Whom it is with, if all passes in the clear.
-    pub(crate) plaintext_peer: Option<IpAddr>,
+pub(super) struct Connection {
+    /// Dropping it closes the session.
+    pub(super) client: Rc<Client>,
+    /// Ends when the session is over. It is ours, because the crate would let the task of a lost session
+    /// reconnect long after its client was dropped.
+    pub(super) service: JoinSet<()>,
+    pub(super) server: String,
+    /// The server's address, if the connection is not encrypted.
+    pub(super) plaintext_peer: Option<IpAddr>,
 }
 
 /// Why there is no connection.
 #[derive(Debug)]
-pub(crate) struct ConnectError {
+pub(super) struct ConnectError {
     /// For people.
-    pub(crate) reason: String,
-    /// Whether it stays so until somebody does something.
-    pub(crate) permanent: bool,
+    pub(super) reason: String,
+    /// Whether this stays so until somebody does something.
+    pub(super) permanent: bool,
 }
 
 impl ConnectError {
@@ -69,20 +67,23 @@ impl ConnectError {
 }
 
 impl Ensemble {
-    pub(crate) fn new(servers: &[String], settings: &StoreSettings) -> Self {
-        let StoreSettings { url: _, auth, tls, sasl, session_timeout } = settings.clone();
-        let mut servers = servers.to_vec();
-        fastrand::shuffle(&mut servers);
-        Self { servers, next: 0, auth, tls, sasl, asked: HashSet::new(), session_timeout }
+    pub(super) fn new(mut settings: ZooKeeperSettings) -> Self {
+        fastrand::shuffle(&mut settings.url.servers);
+        Self { settings, next: 0, asked: HashSet::new() }
+    }
+
+    pub(super) fn session_timeout(&self) -> Duration {
+        self.settings.session_timeout
     }
 
     /// Tries the next server, and only that one, so that a server that swallows packets starves none of the
     /// others.
-    pub(crate) async fn connect_next(
+    pub(super) async fn connect_next(
         &mut self,
         attempt_timeout: Duration,
     ) -> Result<Connection, ConnectError> {
-        let server = self.servers[self.next % self.servers.len()].clone();
+        let servers = &self.settings.url.servers;
+        let server = servers[self.next % servers.len()].clone();
         self.next += 1;
         match timeout(attempt_timeout, Box::pin(self.connect(&server))).await {
             Ok(Ok(connection)) => {
@@ -99,41 +100,41 @@ impl Ensemble {
         }
     }
 
-    /// How the server is spoken to, and as whom, for people; nothing of a server that is told nothing.
-    pub(crate) fn auth_summary(&self) -> String {
-        let tls = self.tls.as_ref().map(|_| "TLS".to_owned());
-        let sasl = self.sasl.as_ref().map(|sasl| format!("SASL {}", sasl.username));
+    /// Describes for people how we log in; empty if we do not.
+    pub(super) fn auth_summary(&self) -> String {
+        let tls = self.settings.tls.as_ref().map(|_| "TLS".to_owned());
+        let sasl = self.settings.sasl.as_ref().map(|sasl| format!("SASL {}", sasl.username));
         match tls.into_iter().chain(sasl).collect::<Vec<_>>() {
             auth_summary if auth_summary.is_empty() => String::new(),
             auth_summary => format!(" ({})", auth_summary.join(", ")),
         }
     }
 
-    pub(crate) fn has_credentials(&self) -> bool {
-        !self.auth.is_empty() || self.sasl.is_some()
+    pub(super) fn has_credentials(&self) -> bool {
+        self.settings.has_credentials()
     }
 
     async fn connect(&mut self, server: &str) -> Result<Connection, ConnectError> {
         let connector = self.connector().map_err(|error| ConnectError::permanent(error.to_string()))?;
-        match self.tls.clone() {
+        match self.settings.tls.clone() {
             Some(tls) => self.connect_tls(connector, tls, server).await,
             None => self.connect_plaintext(connector, server).await,
         }
     }
 
-    /// Secrets are read for each connection: they may be renewed.
+    /// Reads the secrets anew, because they may be renewed between two connections.
     fn connector(&self) -> Result<Connector, CredentialError> {
-        // Three fifths of the session timeout is the longest the crate takes for a connection timeout, and its
+        // Three fifths of the session timeout is the longest connection timeout that the crate takes, and its
         // idle tick is an eighth of that: the fewest wakeups that still notice a dead server before the
         // session expires.
         let mut connector = Client::connector()
-            .with_session_timeout(self.session_timeout)
-            .with_connection_timeout(self.session_timeout * 3 / 5)
+            .with_session_timeout(self.session_timeout())
+            .with_connection_timeout(self.session_timeout() * 3 / 5)
             .with_fail_eagerly();
-        for Auth { scheme, credentials } in &self.auth {
+        for Auth { scheme, credentials } in &self.settings.auth {
             connector = connector.with_auth(scheme, credentials.reveal()?.as_bytes());
         }
-        if let Some(Sasl { username, password }) = &self.sasl {
+        if let Some(Sasl { username, password }) = &self.settings.sasl {
             let options = SaslOptions::digest_md5(username.clone(), password.reveal()?);
             connector = connector.with_sasl(options);
         }
@@ -145,7 +146,7 @@ impl Ensemble {
         connector: Connector,
         server: &str,
     ) -> Result<Connection, ConnectError> {
-        // Resolved here and shuffled, so that a name with a dead address first does not hide the living ones.
+        // Resolved here and shuffled, so that a dead address that comes first does not hide the living ones.
         let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host(server)
             .await
             .map_err(|error| ConnectError::transient(format!("cannot resolve the name ({error})")))?
@@ -165,14 +166,14 @@ impl Ensemble {
                 return Err(failure);
             }
         }
-        // Once, because a server without TLS complains of the question in its log.
+        // Asked once, because a server without TLS complains about the question in its log.
         if self.asked.insert(server.to_owned()) && speaks_tls(&addresses).await {
             return Err(ConnectError::permanent(SERVER_SPEAKS_TLS));
         }
         Err(failure)
     }
 
-    /// The crate gets the name and resolves it, as it compares it with the server's certificate.
+    /// The crate resolves the name itself, because it compares the name with the server's certificate.
     async fn connect_tls(
         &self,
         connector: Connector,
@@ -203,26 +204,27 @@ impl Ensemble {
     }
 
     fn explain(&self, error: &Error) -> ConnectError {
-        match (error, &self.sasl) {
-            (Error::NoHosts, _) => {
-                ConnectError::transient("connection refused or no ZooKeeper serving there")
-            }
-            (Error::AuthFailed, _) => ConnectError::permanent(self.refused()),
-            (error, _) => ConnectError::transient(error.to_string()),
+        match error {
+            Error::NoHosts => ConnectError::transient("connection refused or no ZooKeeper serving there"),
+            Error::AuthFailed => ConnectError::permanent(self.refused()),
+            // The enum is open.
+            error => ConnectError::transient(error.to_string()),
         }
     }
 
-    /// What a server means that does not let us in.
-    pub(crate) fn refused(&self) -> String {
-        match (&self.sasl, self.auth.is_empty()) {
+    /// Explains why a server does not let us in.
+    pub(super) fn refused(&self) -> String {
+        match (&self.settings.sasl, self.settings.auth.is_empty()) {
             (Some(Sasl { username, .. }), true) => format!(
-                "the server refused our credentials: check username ({username}) and password of `sasl` in twitcher.toml"
+                "the server refused our credentials: check username ({username}) and password of `sasl` in \
+                 twitcher.toml"
             ),
             (Some(_), false) => {
                 "the server refused our credentials; check `sasl` and `auth` in twitcher.toml".to_owned()
             }
             (None, false) => {
-                "the server refused our credentials; check `auth` in twitcher.toml, and give `sasl` if it wants that"
+                "the server refused our credentials; check `auth` in twitcher.toml, and give `sasl` if it \
+                 wants that"
                     .to_owned()
             }
             (None, true) => {
@@ -235,7 +237,7 @@ impl Ensemble {
 const SERVER_SPEAKS_TLS: &str =
     "TLS is spoken there; give [tls] in twitcher.toml, or the server's port without TLS (clientPort)";
 
-/// Opens a session, and has the task that serves it.
+/// Opens a session and takes over the task that serves it.
 async fn open(
     connecting: impl Future<Output = Result<Client, Error>>,
 ) -> Result<(Client, JoinSet<()>), Error> {
@@ -249,31 +251,32 @@ async fn open(
         })
         .await?
     };
-    // A new session may begin at a server that lags behind what the last one showed us. What is read after
-    // this is not older than now, so that no action runs with content that was replaced long ago.
+    // A new session may begin at a server that lags behind what the last one showed us. Nothing that is read
+    // after this is older than now, so that no action runs with content that was replaced long ago.
     client.sync("/").await?;
     Ok((client, service.0.into_inner()))
 }
 
-/// Waits until the session whose client was dropped is closed, or its server has had long enough for that.
-pub(crate) async fn close(mut service: JoinSet<()>) {
+/// Waits until the session whose client was dropped is closed, or its server has taken too long.
+pub(super) async fn close(mut service: JoinSet<()>) {
     let _ = timeout(CLOSE_TIMEOUT, service.join_next()).await;
 }
 
-/// Takes the task that serves a session, so that we end it when we are done with it.
+/// Takes over the task that serves a session, so that we can end it.
 #[derive(Default)]
 struct Owner(RefCell<JoinSet<()>>);
 
 impl Spawn for Owner {
-    /// The crate waits for its socket and its timers on a thread of async-io. What that thread wakes up runs right
-    /// there, so that heartbeats wake up nobody else, and go out while the daemon is busy starting processes.
-    /// What we wake up ourselves waits for its turn, so that many requests share one write.
+    /// The crate waits for its socket and its timers on a thread of async-io. A task that this thread wakes
+    /// up runs right there, so that heartbeats wake up no other thread, and are sent while the daemon is busy
+    /// starting processes. A task that we wake up ourselves waits for its turn, so that many requests share
+    /// one write.
     fn spawn(&self, task: Task) {
         let home = thread::current().id();
         let (queue, mut turns) = unbounded_channel::<Runnable>();
         let schedule = move |runnable: Runnable| {
             if thread::current().id() == home {
-                // Nobody takes it where the session was let go: to drop it is to drop the session.
+                // Fails where the session was dropped, and then this must be dropped as well.
                 let _ = queue.send(runnable);
             } else {
                 runnable.run();

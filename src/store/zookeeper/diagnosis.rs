@@ -1,4 +1,4 @@
-//! Why a TLS connection cannot be made: the crate that speaks ZooKeeper does not tell.
+//! Finding out why a TLS connection cannot be made, which the ZooKeeper client does not tell.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,22 +16,22 @@ use tokio_rustls::TlsConnector;
 
 use super::tls::{self, Tls, host_and_port};
 
-/// How long a server has to refuse our certificate. In TLS 1.3 it does so after the handshake, and where it has nothing
-/// against us it says nothing at all.
+/// How long a server has to refuse our certificate. In TLS 1.3 it does so after the handshake, and it says
+/// nothing where it accepts the certificate.
 const CERT_REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is wrong with a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Diagnosis {
-    /// It may pass.
+    /// The error may pass.
     Transient(String),
-    /// It stays until somebody does something.
+    /// The error stays until somebody does something.
     Permanent(String),
-    /// TLS is well: it must be something else.
+    /// TLS works, so the reason must be another.
     Nothing,
 }
 
-/// Makes a connection of its own to this server, as `tls` says, and sees how far it gets.
+/// Makes a connection of its own to this server, with the files of `tls`, to see how far it gets.
 pub(super) async fn diagnose(tls: &Tls, config: Arc<ClientConfig>, server: &str) -> Diagnosis {
     let host = host_and_port(server).0;
     let Ok(name) = ServerName::try_from(host.to_owned()) else {
@@ -52,15 +52,15 @@ pub(super) async fn diagnose(tls: &Tls, config: Arc<ClientConfig>, server: &str)
     match timeout(CERT_REFUSAL_TIMEOUT, stream.read_u8()).await {
         Ok(Err(error)) if tls_error(&error).is_some() => of_handshake(tls, host, &error),
         Ok(Err(_)) => Diagnosis::Transient(
-            "it speaks TLS, and then ends the connection; its log says why (a server that wants a client certificate \
-             does so: cert and key in [tls])"
+            "it speaks TLS, and then ends the connection; its log says why (a server that wants a client \
+             certificate does so: cert and key in [tls])"
                 .to_owned(),
         ),
         Ok(Ok(_)) | Err(_) => Diagnosis::Nothing,
     }
 }
 
-/// Returns true if and only if TLS is spoken at one of these addresses, by whomever.
+/// Returns true if and only if some server speaks TLS at one of these addresses.
 pub(super) async fn speaks_tls(addresses: &[SocketAddr]) -> bool {
     let Ok(stream) = TcpStream::connect(addresses).await else { return false };
     let Ok(peer) = stream.peer_addr() else { return false };
@@ -69,7 +69,7 @@ pub(super) async fn speaks_tls(addresses: &[SocketAddr]) -> bool {
         Ok(_) => true,
         Err(error) => match tls_error(&error) {
             Some(Error::InvalidCertificate(_) | Error::AlertReceived(_) | Error::PeerIncompatible(_)) => true,
-            // The enum is open, and the rest is about what is no TLS.
+            // The enum is open, and its other errors mean that this is no TLS.
             Some(_) | None => false,
         },
     }
@@ -96,11 +96,11 @@ fn of_handshake(tls: &Tls, host: &str, error: &io::Error) -> Diagnosis {
     }
 }
 
-/// A server without TLS closes the connection, and one whose TLS does not work may do so, too.
-const NO_TLS: &str = "no TLS answers there; if that is its plaintext port (clientPort), give its secureClientPort or take [tls] \
-                      out of twitcher.toml, and if not, its log says why";
+/// A server without TLS closes the connection, and so may one whose TLS does not work.
+const NO_TLS: &str = "no TLS answers there; if that is its plaintext port (clientPort), give its \
+                      secureClientPort or take [tls] out of twitcher.toml, and if not, its log says why";
 
-/// Both enums are open, and much of them is no business of ours: what is not told here speaks for itself.
+/// Explains an error of TLS. Both enums are open; errors that are not explained here speak for themselves.
 fn refusal(tls: &Tls, host: &str, error: &Error) -> String {
     let ca = tls.ca.display();
     match error {
@@ -118,10 +118,10 @@ fn refusal(tls: &Tls, host: &str, error: &Error) -> String {
             ),
             CertificateError::NotValidForName => not_for(host, &[]),
             CertificateError::NotValidForNameContext { presented, .. } => not_for(host, presented),
-            // A CA of the same name with another key.
+            // A bad signature means a CA of the same name with another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-                "the server's certificate is of a CA that is not in tls.ca ({ca}): put the server's CA there, if it is \
-                 yours"
+                "the server's certificate is of a CA that is not in tls.ca ({ca}): put the server's CA \
+                 there, if it is yours"
             ),
             CertificateError::Revoked => {
                 format!("the server's certificate has been revoked, as {ca} says; give the server another")
@@ -129,8 +129,8 @@ fn refusal(tls: &Tls, host: &str, error: &Error) -> String {
             CertificateError::UnknownRevocationStatus
             | CertificateError::ExpiredRevocationList
             | CertificateError::ExpiredRevocationListContext { .. } => format!(
-                "tls.ca ({ca}) has no current revocation list of the CA of the server's certificate: put it there, or \
-                 take all lists out"
+                "tls.ca ({ca}) has no current revocation list of the CA of the server's certificate: put it \
+                 there, or take all lists out"
             ),
             error => format!("the server's certificate is refused: {error}"),
         },
@@ -154,19 +154,20 @@ fn of_alert(tls: &Tls, alert: AlertDescription) -> String {
         }
         (_, None) => {
             format!(
-                "the server wants a client certificate: give cert and key in [tls] of twitcher.toml ({alert:?})"
+                "the server wants a client certificate: give cert and key in [tls] of twitcher.toml \
+                 ({alert:?})"
             )
         }
         (_, Some(identity)) => format!(
-            "the server refuses our certificate ({}): is it still valid, and its CA in the server's truststore? \
-             ({alert:?})",
+            "the server refuses our certificate ({}): is it still valid, and its CA in the server's \
+             truststore? ({alert:?})",
             identity.cert.display()
         ),
     }
 }
 
 fn not_for(host: &str, presented: &[String]) -> String {
-    /// A certificate may have hundreds.
+    /// The most names to list. A certificate may have hundreds.
     const SHOWN: usize = 3;
     let mut names: Vec<&str> = presented.iter().take(SHOWN).map(|name| bare(name)).collect();
     if presented.len() > SHOWN {
@@ -174,12 +175,12 @@ fn not_for(host: &str, presented: &[String]) -> String {
     }
     let only = if names.is_empty() { String::new() } else { format!(" but for {}", names.join(", ")) };
     format!(
-        "the server's certificate is not for {host}{only}; write the server as its certificate does, or give it one for \
-         this name (subjectAltName)"
+        "the server's certificate is not for {host}{only}; write the server as its certificate does, or give \
+         it one for this name (subjectAltName)"
     )
 }
 
-/// A name without what Rust makes of it: `DnsName("zk1")`.
+/// Returns the name in what Rust shows of it: `DnsName("zk1")`.
 fn bare(name: &str) -> &str {
     name.split('"').nth(1).unwrap_or(name)
 }

@@ -1,140 +1,76 @@
-//! Following one znode on one session.
+//! Following one node on one session.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
-use zookeeper_client::{Client, Error, OneshotWatcher, Stat};
+use tokio::time::sleep;
+use zookeeper_client::{OneshotWatcher, Stat};
 
-use super::audit::Audit;
-use crate::model::{Content, Facet, NodePath, State, Subject, Version, children};
+use super::session::{ReadError, Session, SessionOver};
+use crate::model::{NodeContent, NodeFacet, NodePath, NodeSubject, Version, children};
+use crate::store::StoreEvent;
+use crate::store::backend::Observation;
 use crate::store::backoff::{Backoff, jittered};
-use crate::store::subscriptions::EventSender;
-use crate::store::{StoreEvent, tree};
+use crate::store::tree::router::Slot;
 
-/// How often a node is compared with what was last sent, at the latest. Watches that a living session loses
-/// are rare, but there are some: a server tells nobody of a change to a node that its watcher may not read at that
-/// moment, and forgets the watch all the same (ZooKeeper 3.8.4, and Debian's 3.8.0 since it was patched alike).
+/// The shortest and the longest time between two comparisons of a node with what was last reported of it. A
+/// living session rarely loses a watch, but there are cases: if a node changes while its watcher may not read
+/// it, the server announces nothing and forgets the watch all the same (ZooKeeper 3.8.4, and Debian's 3.8.0
+/// since it has the same patch).
 const RESYNC: RangeInclusive<Duration> = Duration::from_secs(20)..=Duration::from_secs(300);
 
-/// How many nodes a second are compared, as far as [`RESYNC`] leaves the choice: nothing to a server, even where a
-/// hundred hosts do it.
+/// How many nodes are compared in a second, within the limits of [`RESYNC`]. This is no load for a server,
+/// even where a hundred hosts do it.
 const RESYNC_RATE: u32 = 10;
 
-/// The pauses before a node that could not be read is tried again: short at first, because most failures pass,
-/// and at most what the contract promises.
+/// The pauses before a node that could not be read is tried again: short at first, because most failures
+/// pass, and at most what the contract promises.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(500);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
-/// What the tasks of one session share.
-pub(super) struct Session {
-    /// Weak, so that a task that only waits for its watch does not keep the session open.
-    pub(super) client: Weak<Client>,
-    pub(super) events: EventSender,
-    pub(super) audit: Rc<Audit>,
-    /// How long a request may take: after that the session would have expired.
-    request_timeout: Duration,
-    /// Whether a node has been read.
-    pub(super) has_read_node: Cell<bool>,
-    /// How many nodes are followed.
-    pub(super) nodes: Cell<u32>,
-}
-
-impl Session {
-    pub(super) fn new(client: &Rc<Client>, events: EventSender, audit: Rc<Audit>) -> Self {
-        let request_timeout = client.session_timeout();
-        Self {
-            client: Rc::downgrade(client),
-            events,
-            audit,
-            request_timeout,
-            has_read_node: Cell::new(false),
-            nodes: Cell::new(0),
-        }
-    }
-
-    fn resync(&self) -> Duration {
-        (Duration::from_secs(1) * self.nodes.get() / RESYNC_RATE).clamp(*RESYNC.start(), *RESYNC.end())
-    }
-
-    pub(super) async fn with_timeout<T>(
-        &self,
-        request: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, ReadError> {
-        match timeout(self.request_timeout, request).await {
-            Ok(answer) => answer.map_err(ReadError::from),
-            Err(_) => Err(ReadError::Transient(format!(
-                "no answer within {:.1} s",
-                self.request_timeout.as_secs_f64()
-            ))),
-        }
-    }
-}
-
-/// Why a znode could not be read.
-pub(super) enum ReadError {
-    NoNode,
-    /// Not this node's trouble: the whole session is replaced.
-    SessionOver,
-    /// May be gone at the next try, so it is worth mentioning only when it is not.
-    Transient(String),
-    /// Somebody has to do something about it.
-    Refused(String),
-}
-
-impl From<Error> for ReadError {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::NoNode => Self::NoNode,
-            Error::SessionExpired | Error::SessionMoved | Error::ClientClosed | Error::AuthFailed => {
-                Self::SessionOver
-            }
-            Error::NoAuth => Self::Refused("no permission to read it; check its ACL and `auth`".to_owned()),
-            Error::BadArguments(_) => Self::Refused(format!("the server takes no such path ({error})")),
-            // Requests of a cut connection end in `Custom`, codes the crate does not know in
-            // `UnexpectedErrorCode`; the enum is open, so what comes later is tried again as well.
-            error => Self::Transient(error.to_string()),
-        }
-    }
-}
-
-/// A state, and the watch that tells of the next one.
+/// What was read, and the watch that announces the next change.
 struct WatchedState {
-    state: State,
-    /// What a stat of this state gives; `None` where the znode is absent.
+    observation: Observation,
+    /// The version that a stat of this state gives; `None` where the node is absent.
     version: Option<Version>,
     watch: OneshotWatcher,
 }
 
-/// The session is over, or nobody listens any more: nothing is left to do.
-struct SessionOver;
+/// Resolves when a watch fires.
+type Changed = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The present series of failures to read a node.
+struct Failures {
+    count: u32,
+    reported: bool,
+    backoff: Backoff,
+}
 
 enum Wake {
-    /// The znode changed, or a fresh read was asked for.
+    /// The node changed, or a fresh read was asked for.
     Read,
-    /// The znode changed, and the watch did not say so.
+    /// The node changed, and the watch did not announce it.
     MissedChange,
 }
 
-/// A subject on its way through one session.
+/// Follows a subject on one session.
 pub(super) struct NodeTask {
     pub(super) session: Rc<Session>,
-    pub(super) subject: Subject,
-    /// The subject's path below the chroot.
+    pub(super) subject: NodeSubject,
+    /// The path that the server knows the node by.
     pub(super) path: NodePath,
     /// Asks for a fresh read.
     pub(super) refresh: Rc<Notify>,
 }
 
 impl NodeTask {
-    /// Sends the state now and after each change, until the session is over.
+    /// Reports the state now and after each change, until the session is over.
     #[allow(
         clippy::manual_async_fn,
         reason = "an `async fn` would hold the node twice, and there may be ten thousand"
@@ -146,62 +82,73 @@ impl NodeTask {
     }
 
     async fn follow_while_possible(&self) -> Result<Infallible, SessionOver> {
-        let mut backoff = Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
-        let mut failures = 0;
-        let mut said = false;
-        // A watch is dropped only after the next one is set: taking the last watch of a path back from the
-        // server could cross with setting it again.
-        let mut watch: Option<Pin<Box<dyn Future<Output = ()>>>> = None;
+        let mut failures =
+            Failures { count: 0, reported: false, backoff: Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY) };
+        // A watch is dropped only after the next one is set. Otherwise the request that takes the last watch
+        // of a path back from the server could cross with the one that sets it again.
+        let mut watch: Option<Changed> = None;
         loop {
-            // First room for the state, then the read: what waits for a slow listener is not read yet.
+            // There must be room for the report before the read, so that a slow daemon gets the latest state.
             let slot = self.session.events.reserve().await.map_err(|_| SessionOver)?;
-            // Boxed, because the wait below it lasts for days and should not hold the space of a read.
-            let failure = match Box::pin(self.read_and_watch()).await {
-                Ok(WatchedState { state, version, watch: set }) => {
-                    (failures, said) = (0, false);
-                    backoff.reset();
-                    self.session.has_read_node.set(true);
-                    // What the nodes below are called is data, and none of it goes into a log.
-                    if let State::Present { .. } = state
-                        && self.session.events.is_wanted(&self.subject)
-                    {
-                        self.session.audit.note(&self.subject);
-                    }
-                    slot.send(StoreEvent::Observed { subject: self.subject.clone(), state });
-                    let changed = watch.insert(Box::pin(set.changed().map(|_| ())));
-                    let wake = self.wait(version, changed.as_mut()).await?;
-                    self.session.events.outdated(&self.subject);
-                    match wake {
-                        Wake::Read => {}
-                        Wake::MissedChange => {
-                            let event = StoreEvent::MissedChange { subject: self.subject.clone() };
-                            self.session.events.send(event).await.map_err(|_| SessionOver)?;
-                        }
-                    }
-                    continue;
+            // Boxed and taken apart elsewhere, because the wait below lasts for days and should not hold the
+            // space of a read.
+            let read = Box::pin(self.read_and_watch()).await;
+            let Some((version, changed)) = self.report(slot, read, &mut failures)? else {
+                tokio::select! {
+                    () = sleep(failures.backoff.next()) => {}
+                    // A refresh asks for a report even if the failure is known.
+                    () = self.refresh.notified() => failures.reported = false,
                 }
-                Err(failure) => failure,
+                continue;
             };
-            failures += 1;
-            let reason = match failure {
-                ReadError::SessionOver => return Err(SessionOver),
-                ReadError::NoNode => None,
-                ReadError::Transient(reason) => Some(reason).filter(|_| failures > 1),
-                ReadError::Refused(reason) => Some(reason),
-            };
-            match reason {
-                Some(reason) if !said => {
-                    said = true;
-                    slot.send(StoreEvent::Unreadable { subject: self.subject.clone(), reason });
+            let wake = self.wait(version, watch.insert(changed).as_mut()).await?;
+            self.session.events.outdated(&self.subject);
+            match wake {
+                Wake::Read => {}
+                Wake::MissedChange => {
+                    let event = StoreEvent::MissedChange { subject: self.subject.clone().into() };
+                    Box::pin(self.session.events.send(event)).await.map_err(|_| SessionOver)?;
                 }
-                Some(_) | None => drop(slot),
-            }
-            tokio::select! {
-                () = sleep(backoff.next()) => {}
-                // Whoever asks is told, also what was said before.
-                () = self.refresh.notified() => said = false,
             }
         }
+    }
+
+    /// Reports what was read. Returns its version and the wait for the next change, or `None` if the read
+    /// failed.
+    fn report(
+        &self,
+        slot: Slot<'_>,
+        read: Result<WatchedState, ReadError>,
+        failures: &mut Failures,
+    ) -> Result<Option<(Option<Version>, Changed)>, SessionOver> {
+        let failure = match read {
+            Ok(WatchedState { observation, version, watch }) => {
+                (failures.count, failures.reported) = (0, false);
+                failures.backoff.reset();
+                self.session.has_read_node.set(true);
+                // The names of nodes that are only part of a tree are data, which goes into no log.
+                if version.is_some() && self.session.events.is_wanted(&self.subject) {
+                    self.session.audit.note(&self.subject);
+                }
+                slot.report(self.subject.clone(), observation);
+                return Ok(Some((version, Box::pin(watch.changed().map(|_| ())))));
+            }
+            Err(failure) => failure,
+        };
+        failures.count += 1;
+        let reason = match failure {
+            ReadError::SessionOver => return Err(SessionOver),
+            ReadError::NoNode => None,
+            ReadError::Transient(reason) => Some(reason).filter(|_| failures.count > 1),
+            ReadError::Refused(reason) => Some(reason),
+        };
+        if let Some(reason) = reason
+            && !failures.reported
+        {
+            failures.reported = true;
+            slot.report(self.subject.clone(), Observation::Unreadable(reason));
+        }
+        Ok(None)
     }
 
     async fn read_and_watch(&self) -> Result<WatchedState, ReadError> {
@@ -211,28 +158,29 @@ impl NodeTask {
         let mut _crossed;
         loop {
             let read = match facet {
-                Facet::Data => session
+                NodeFacet::Data => session
                     .with_timeout(client.get_and_watch_data(path))
                     .await
-                    .map(|(data, stat, watch)| (Content::Data(data.into()), stat, watch)),
-                Facet::Children => session
+                    .map(|(data, stat, watch)| (NodeContent::Data(data.into()), stat, watch)),
+                NodeFacet::Children => session
                     .with_timeout(client.get_and_watch_children(path))
                     .await
-                    .map(|(names, stat, watch)| (Content::Children(children(names).into()), stat, watch)),
-                Facet::Tree => tree::unsupported_tree_facet(),
+                    .map(|(names, stat, watch)| (NodeContent::Children(children(names).into()), stat, watch)),
             };
             match read {
                 Ok((content, stat, watch)) => {
                     let version = version(&stat, facet);
-                    let state = State::Present { version, content };
-                    return Ok(WatchedState { state, version: Some(version), watch });
+                    let observation = Observation::Present { version, content };
+                    return Ok(WatchedState { observation, version: Some(version), watch });
                 }
                 Err(ReadError::NoNode) => {}
                 Err(failure) => return Err(failure),
             }
             match session.with_timeout(client.check_and_watch_stat(path)).await? {
-                (None, watch) => return Ok(WatchedState { state: State::Absent, version: None, watch }),
-                // Created in between. Its watch is kept until the next one is set.
+                (None, watch) => {
+                    return Ok(WatchedState { observation: Observation::Absent, version: None, watch });
+                }
+                // It was created in between. Its watch is kept until the next one is set.
                 (Some(_), watch) => _crossed = watch,
             }
         }
@@ -247,11 +195,11 @@ impl NodeTask {
             tokio::select! {
                 () = &mut changed => return Ok(Wake::Read),
                 () = self.refresh.notified() => return Ok(Wake::Read),
-                () = sleep(jittered(self.session.resync())) => {}
+                () = sleep(jittered(self.resync())) => {}
             }
             match Box::pin(self.stat()).await {
                 Ok(now) if now == version => {}
-                // The server notifies before it answers, so a watch that works has spoken by now.
+                // The server announces a change before it answers, so a watch that works has fired by now.
                 Ok(_) => {
                     return Ok(if changed.now_or_never().is_some() {
                         Wake::Read
@@ -260,10 +208,15 @@ impl NodeTask {
                     });
                 }
                 Err(ReadError::SessionOver) => return Err(SessionOver),
-                // The watch still stands, and the next look is not far.
+                // The watch is still set, and the next comparison is not far.
                 Err(ReadError::NoNode | ReadError::Transient(_) | ReadError::Refused(_)) => {}
             }
         }
+    }
+
+    fn resync(&self) -> Duration {
+        let all = Duration::from_secs(1) * self.session.nodes.get() / RESYNC_RATE;
+        all.clamp(*RESYNC.start(), *RESYNC.end())
     }
 
     async fn stat(&self) -> Result<Option<Version>, ReadError> {
@@ -273,22 +226,22 @@ impl NodeTask {
     }
 }
 
-fn version(stat: &Stat, facet: Facet) -> Version {
+fn version(stat: &Stat, facet: NodeFacet) -> Version {
     let incarnation = transaction_id(stat.czxid, stat.ctime);
     match facet {
-        Facet::Data => Version {
+        NodeFacet::Data => Version {
             incarnation,
             revision: transaction_id(stat.mzxid, stat.mtime),
             number: stat.version.into(),
         },
-        Facet::Children => Version { incarnation, revision: stat.pzxid, number: stat.cversion.into() },
-        Facet::Tree => tree::unsupported_tree_facet(),
+        NodeFacet::Children => Version { incarnation, revision: stat.pzxid, number: stat.cversion.into() },
     }
 }
 
-/// A transaction by its id and its time in milliseconds. The id alone tells transactions of one history apart, but not
-/// those of a server that was wiped and filled again in the same order.
+/// Makes one number of a transaction's id and its time in milliseconds. The id alone tells transactions of
+/// one history apart, but not those of a server that was wiped and filled again in the same order.
 fn transaction_id(zxid: i64, at: i64) -> i64 {
-    // Both count from below, so the time goes where the id has its epoch, which is small.
+    // Both numbers vary in their low bits, so the time moves up to the bits of the id's epoch, which is
+    // small.
     zxid ^ at.rotate_left(22)
 }

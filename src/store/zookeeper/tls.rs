@@ -1,4 +1,4 @@
-//! What a TLS connection is made with, read from its files.
+//! The files of a TLS connection.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,21 +15,23 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use thiserror::Error;
 use zookeeper_client::TlsOptions;
 
+use crate::store::backend::SettingError;
 use crate::store::secret::{self, Credential};
 use crate::trust::{Location, exposed, trusted};
 
-/// The `[tls]` of a store: files in PEM. They are read anew for each connection, so that renewed ones need no restart.
+/// The `[tls]` of a store: files in PEM. They are read anew for each connection, so that renewed files need
+/// no restart.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// Whose servers are trusted: certificates, and certificate revocation lists if there are any.
+    /// The CAs whose servers are trusted, with their certificate revocation lists if there are any.
     pub ca: PathBuf,
-    /// Whom the server is told that we are.
+    /// The certificate that we show to the server.
     pub identity: Option<ClientCertificate>,
 }
 
 #[derive(Clone, Debug)]
 pub struct ClientCertificate {
-    /// The certificate, and after it those between it and its CA.
+    /// The certificate, followed by those between it and its CA.
     pub cert: PathBuf,
     pub key: Key,
 }
@@ -40,19 +42,20 @@ pub enum Key {
     Credential(Credential),
 }
 
-/// For the crate that speaks ZooKeeper, and for ourselves where that does not say what is wrong.
 pub(super) struct LoadedTls {
+    /// For the ZooKeeper client.
     pub(super) options: TlsOptions,
+    /// For a connection of our own, where the client does not tell what is wrong.
     pub(super) config: Arc<ClientConfig>,
 }
 
 /// Why no connection can be made with the files as they are. It quotes nothing of them.
 #[derive(Debug, Error)]
 #[error("{key}: {reason}")]
-pub struct TlsFileError {
+pub(super) struct TlsFileError {
     /// The setting to look at.
-    pub key: &'static str,
-    pub reason: String,
+    key: &'static str,
+    reason: String,
 }
 
 const CA: &str = "tls.ca";
@@ -60,12 +63,12 @@ const CERT: &str = "tls.cert";
 const KEY: &str = "tls.key";
 
 impl Tls {
-    /// Whether a connection could be made with the files as they are now.
-    pub fn check(&self) -> Result<(), TlsFileError> {
-        self.load().map(drop)
+    /// Checks whether a connection could be made with the files as they are now.
+    pub(super) fn check(&self) -> Result<(), SettingError> {
+        self.load().map(drop).map_err(|TlsFileError { key, reason }| (key, reason))
     }
 
-    /// Reads and checks all files. It may block.
+    /// Reads and checks all files. This may block.
     pub(super) fn load(&self) -> Result<LoadedTls, TlsFileError> {
         let ca = read(CA, &self.ca)?;
         let wrong = |reason: &str| wrong(CA, &self.ca, reason);
@@ -122,7 +125,7 @@ impl Key {
         match self {
             Self::File(path) => {
                 let (file, mode) = open(KEY, path)?;
-                // Others may have reasons of their own, but root's key is nobody else's.
+                // Other users may have their reasons, but nobody else may read root's key.
                 match exposed(path, mode).filter(|_| geteuid().is_root()) {
                     Some(exposed) => Err(TlsFileError { key: KEY, reason: exposed.to_string() }),
                     None => text(KEY, path, file),
@@ -147,7 +150,8 @@ fn read(key: &'static str, path: &Path) -> Result<String, TlsFileError> {
     text(key, path, open(key, path)?.0)
 }
 
-/// Opens a file and gives its mode. Whoever can change one of root's decides whom root believes.
+/// Opens a file and returns its mode. A file of root's that others could change is refused: they would decide
+/// whom root believes.
 fn open(key: &'static str, path: &Path) -> Result<(File, u32), TlsFileError> {
     let opened = secret::open(path).and_then(|file| Ok((file.metadata()?, file)));
     let (metadata, file) = opened.map_err(|error| wrong(key, path, &error.to_string()))?;
@@ -169,16 +173,17 @@ fn wrong(key: &'static str, path: &Path, reason: &str) -> TlsFileError {
     TlsFileError { key, reason: format!("{}: {reason}", path.display()) }
 }
 
-/// More than any bundle of CAs has.
+/// The largest file that is read: more than any bundle of CAs has.
 const MAX_PEM_BYTES: u64 = 16 << 20;
 
-/// The host and the port of a server as a [`crate::store::StoreUrl`] has it. The host is what its certificate must be for.
+/// Returns the host and the port of a server as a URL has them. The server's certificate must be for the
+/// host.
 pub(super) fn host_and_port(server: &str) -> (&str, &str) {
     let (host, port) = server.rsplit_once(':').unwrap_or((server, ""));
     (host.trim_start_matches('[').trim_end_matches(']'), port)
 }
 
-/// Returns true if and only if a certificate can be for the host of this server.
+/// Returns true if and only if a certificate can be made out for the host of this server.
 pub fn can_be_certified(server: &str) -> bool {
     ServerName::try_from(host_and_port(server).0).is_ok()
 }
@@ -188,10 +193,10 @@ pub(super) fn client() -> ConfigBuilder<ClientConfig, WantsVerifier> {
     ClientConfig::builder()
 }
 
-/// The one that the whole process uses: the crate that speaks ZooKeeper asks for it.
+/// Returns the provider that the whole process uses. The ZooKeeper client asks for it.
 fn provider() -> Arc<CryptoProvider> {
     if CryptoProvider::get_default().is_none() {
-        // If another thread was faster, it is the same one.
+        // If another thread was faster, it installed the same one.
         let _ = aws_lc_rs::default_provider().install_default();
     }
     CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()))

@@ -1,4 +1,4 @@
-//! The commands on a directory.
+//! What the commands ask of a directory.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -10,42 +10,37 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc::O_NOFOLLOW;
 
-use super::ClientError;
-use crate::model::{Content, Facet, NodePath};
-use crate::store::StoreUrl;
-use crate::store::directory::file::{self, Stamp};
+use super::file::{self, Reading};
+use super::settings::DirectorySettings;
+use crate::model::NodePath;
+use crate::store::client_error::ClientError;
 
-/// Held by whoever changes nodes by command. What edits the files directly does not ask for it.
+/// The lock that commands hold while they change nodes. People who edit the files directly do not ask for it.
 const LOCK: &str = ".twitcher.lock";
 
-/// How often a lock that somebody else has is asked for: they hold it for a few system calls.
+/// How often to ask for a lock that somebody else has. They hold it for a few system calls.
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 
-pub(super) struct DirectoryClient {
+pub(crate) struct DirectoryClient {
     root: PathBuf,
-    store: StoreUrl,
+    /// The URL, for errors.
+    store: String,
 }
 
 impl DirectoryClient {
-    pub(super) fn new(root: &Path, store: &StoreUrl) -> Self {
-        Self { root: root.to_owned(), store: store.clone() }
+    pub(crate) fn new(settings: &DirectorySettings) -> Self {
+        Self { root: settings.url.root.clone(), store: settings.url.to_string() }
     }
 
-    pub(super) fn get(&self, node: &NodePath) -> Result<Vec<u8>, ClientError> {
-        match self.read(node, Facet::Data)?.0 {
-            Content::Data(data) => Ok(data.to_vec()),
-            Content::Children(_) | Content::Tree(_) => Ok(Vec::new()),
-        }
+    pub(crate) fn get(&self, node: &NodePath) -> Result<Vec<u8>, ClientError> {
+        self.read(node, file::read_data).map(|reading| reading.content)
     }
 
-    pub(super) fn ls(&self, node: &NodePath) -> Result<Vec<String>, ClientError> {
-        match self.read(node, Facet::Children)?.0 {
-            Content::Data(_) | Content::Tree(_) => Ok(Vec::new()),
-            Content::Children(names) => Ok(names.to_vec()),
-        }
+    pub(crate) fn ls(&self, node: &NodePath) -> Result<Vec<String>, ClientError> {
+        self.read(node, file::read_children).map(|reading| reading.content)
     }
 
-    pub(super) async fn set(&self, node: &NodePath, data: &[u8]) -> Result<(), ClientError> {
+    pub(crate) async fn set(&self, node: &NodePath, data: &[u8]) -> Result<(), ClientError> {
         let file = self.locate(node)?;
         fs::create_dir_all(&self.root).map_err(|error| self.failed(node, error))?;
         let _lock = self.lock().await.map_err(|error| self.failed(node, error))?;
@@ -66,32 +61,32 @@ impl DirectoryClient {
         replace(&file, data).map_err(|error| self.failed(node, error))
     }
 
-    pub(super) async fn poke(&self, node: &NodePath) -> Result<(), ClientError> {
+    pub(crate) async fn poke(&self, node: &NodePath) -> Result<(), ClientError> {
         let file = self.locate(node)?;
-        // Before the lock, whose file would be an odd thing to leave in a directory that is no store.
-        self.read(node, Facet::Data)?;
+        // Read before locking, because the lock's file would be an odd thing to leave in a directory that is
+        // no store.
+        self.read(node, file::read_data)?;
         let _lock = self.lock().await.map_err(|error| self.failed(node, error))?;
         self.stay_inside(node, &file)?;
         loop {
             if file.is_dir() {
                 return Err(self.refused(node, "a directory holds no data that could be written again"));
             }
-            let (content, before) = self.read(node, Facet::Data)?;
-            let Content::Data(data) = content else { continue };
-            // Who writes to the file directly asks for no lock, so look again as late as possible.
-            if file::stamp(&file) == Some(before) {
-                return replace(&file, &data).map_err(|error| self.failed(node, error));
+            let before = self.read(node, file::read_data)?;
+            // People who edit the file directly ask for no lock, so look again as late as possible.
+            if file::stamp(&file) == Some(before.stamp) {
+                return replace(&file, &before.content).map_err(|error| self.failed(node, error));
             }
             tokio::task::yield_now().await;
         }
     }
 
-    pub(super) async fn rm(&self, node: &NodePath, recursive: bool) -> Result<(), ClientError> {
+    pub(crate) async fn rm(&self, node: &NodePath, recursive: bool) -> Result<(), ClientError> {
         if node.as_str() == "/" {
             return Err(ClientError::Root { store: self.store.clone() });
         }
         let file = self.locate(node)?;
-        // Anything can be removed, also what is no node, but not what is not there.
+        // Any file can be removed, even if it is no node, but it must exist.
         let metadata = fs::symlink_metadata(&file).map_err(|error| self.failed(node, error))?;
         let _lock = self.lock().await.map_err(|error| self.failed(node, error))?;
         self.stay_inside(node, &file)?;
@@ -105,16 +100,17 @@ impl DirectoryClient {
         removed.map_err(|error| self.failed(node, error))
     }
 
-    fn read(&self, node: &NodePath, facet: Facet) -> Result<(Content, Stamp), ClientError> {
+    /// Reads again until the file does not change while it is read.
+    fn read<T>(
+        &self,
+        node: &NodePath,
+        read: impl Fn(&Path, &Path) -> io::Result<Reading<T>>,
+    ) -> Result<Reading<T>, ClientError> {
         let file = self.locate(node)?;
         loop {
-            match file::read(&self.root, &file, facet) {
-                Ok(Some(reading)) if !reading.stable => {}
-                Ok(Some(reading)) => return Ok((reading.content, reading.stamp)),
-                Ok(None) => {
-                    return Err(ClientError::Missing { node: node.clone(), store: self.store.clone() });
-                }
-                Err(error) => return Err(self.failed(node, error)),
+            let reading = read(&self.root, &file).map_err(|error| self.failed(node, error))?;
+            if reading.stable {
+                return Ok(reading);
             }
         }
     }
@@ -128,8 +124,8 @@ impl DirectoryClient {
         })
     }
 
-    /// Makes the directories above `node`. An empty file on the way becomes a directory: as nodes they are
-    /// the same, and only the directory can have children.
+    /// Makes the directories above `node`. An empty file on the way becomes a directory: both are the same
+    /// node, and only a directory can have children.
     fn make_parents(&self, node: &NodePath) -> Result<(), ClientError> {
         let mut parent = self.root.clone();
         let mut components = node.components().peekable();
@@ -145,7 +141,8 @@ impl DirectoryClient {
                 }
                 Ok(_) => {
                     let reason = format!(
-                        "its parent {component:?} holds data, and a node with children is a directory that holds none"
+                        "its parent {component:?} holds data, and a node with children is a directory that \
+                         holds none"
                     );
                     return Err(self.refused(node, &reason));
                 }
@@ -161,15 +158,15 @@ impl DirectoryClient {
         Ok(())
     }
 
-    /// Sees that what is changed is in the store: what links there may lead to is none of its own.
+    /// Returns an error if the file to change is out of the store, where a link may lead.
     fn stay_inside(&self, node: &NodePath, file: &Path) -> Result<(), ClientError> {
-        // A link in its own place is replaced or removed, and not followed.
+        // If the file itself is a link, it is replaced or removed, and not followed.
         let directory = file.parent().filter(|_| node.as_str() != "/").unwrap_or(&self.root);
         file::stay_inside(&self.root, directory).map_err(|error| self.failed(node, error))
     }
 
     async fn lock(&self) -> io::Result<Flock<File>> {
-        // Created readable for all, because others may have to lock it too.
+        // Everybody can read it, because other users may have to lock it too.
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -199,16 +196,16 @@ impl DirectoryClient {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ClientError::Missing { node, store },
             io::ErrorKind::PermissionDenied => ClientError::Forbidden { node, store },
             io::ErrorKind::DirectoryNotEmpty => ClientError::NotEmpty { node, store },
-            // std's enum is open.
+            // The enum is open.
             _ => ClientError::File { node, store, source },
         }
     }
 }
 
-/// Puts a file with this content in the place of `file`, at once and for whoever looks.
+/// Replaces `file` by a file with this content, so that every reader sees either the old or the new one.
 fn replace(file: &Path, data: &[u8]) -> io::Result<()> {
     let parent = file.parent().unwrap_or(Path::new("/"));
-    // What was readable for others before stays so; the umask is left to a new one.
+    // The new file has the permissions of the old one. Without an old one, the umask decides.
     let permissions = fs::metadata(file).map(|metadata| metadata.permissions()).ok();
     let mut draft = tempfile::Builder::new()
         .prefix(".twitcher-")
@@ -218,7 +215,7 @@ fn replace(file: &Path, data: &[u8]) -> io::Result<()> {
     if let Some(permissions) = permissions {
         draft.as_file().set_permissions(permissions)?;
     }
-    // Without it, a crash of the machine could leave the new name with no content.
+    // Without this, a crash of the machine could leave an empty file.
     draft.as_file().sync_all()?;
     draft.persist(file)?;
     Ok(())
@@ -227,6 +224,8 @@ fn replace(file: &Path, data: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::NodeFacet;
+    use crate::store::directory::DirectoryUrl;
 
     fn node(path: &str) -> NodePath {
         NodePath::parse(path).unwrap()
@@ -235,7 +234,9 @@ mod tests {
     fn with_client<F: Future<Output = ()>>(body: impl FnOnce(DirectoryClient, PathBuf) -> F) {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("nodes");
-        let client = DirectoryClient::new(&root, &StoreUrl::Directory(root.clone()));
+        let url = DirectoryUrl { root: root.clone() };
+        let client =
+            DirectoryClient::new(&DirectorySettings { url, session_timeout: Duration::from_secs(10) });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(body(client, root));
     }
@@ -279,7 +280,7 @@ mod tests {
             }
             assert!(client.rm(&node("/d/secret"), false).await.is_err());
             assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
-            // The link itself is the store's.
+            // The link itself belongs to the store.
             client.rm(&node("/d"), false).await.unwrap();
         });
     }
@@ -291,9 +292,9 @@ mod tests {
             assert!(matches!(client.poke(&head).await, Err(ClientError::Missing { .. })));
             client.set(&head, b"1").await.unwrap();
             fs::set_permissions(root.join("head"), Permissions::from_mode(0o640)).unwrap();
-            let before = file::read(&root, &root.join("head"), Facet::Data).unwrap().unwrap().version(0);
+            let before = file::read(&root, &root.join("head"), NodeFacet::Data).unwrap().unwrap().version(0);
             client.poke(&head).await.unwrap();
-            let after = file::read(&root, &root.join("head"), Facet::Data).unwrap().unwrap().version(0);
+            let after = file::read(&root, &root.join("head"), NodeFacet::Data).unwrap().unwrap().version(0);
             assert_ne!(before.revision, after.revision);
             assert_eq!(client.get(&head).unwrap(), b"1");
             assert_eq!(fs::metadata(root.join("head")).unwrap().permissions().mode() & 0o777, 0o640);

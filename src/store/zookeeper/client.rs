@@ -1,64 +1,63 @@
-//! The commands on ZooKeeper.
+//! What the commands ask of ZooKeeper.
 
 use zookeeper_client::{Acls, CreateMode, CreateOptions, Error};
 
-use super::ClientError;
+use super::connect::{ATTEMPT_TIMEOUT, Connection, Ensemble, close};
+use super::settings::ZooKeeperSettings;
 use crate::model::{NodePath, children};
-use crate::store::zookeeper::{ATTEMPT_TIMEOUT, Connection, Ensemble, close};
-use crate::store::{StoreSettings, StoreUrl};
+use crate::store::client_error::ClientError;
 
-/// ZooKeeper's own default: whoever may reach the server may do anything.
+/// Everybody who reaches the server may do everything. This is ZooKeeper's own default.
 const OPEN_ACL: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
 
-pub(super) struct ZooKeeperClient {
+pub(crate) struct ZooKeeperClient {
     connection: Connection,
-    store: StoreUrl,
+    /// The URL, for errors.
+    store: String,
     chroot: NodePath,
 }
 
 impl ZooKeeperClient {
-    pub(super) async fn connect(settings: &StoreSettings) -> Result<Self, ClientError> {
-        let store = settings.url.clone();
-        let unreachable = |reason| ClientError::Unreachable { store: store.clone(), reason };
-        let StoreUrl::ZooKeeper { servers, chroot } = &settings.url else {
-            return Err(unreachable("it is no ZooKeeper".to_owned()));
-        };
-        let mut ensemble = Ensemble::new(servers, settings);
-        // All servers get their turn before the caller, who waits for the session timeout, gives up.
-        let turns = u32::try_from(servers.len()).unwrap_or(u32::MAX).saturating_add(1);
+    /// Tries each server once.
+    pub(crate) async fn connect(settings: &ZooKeeperSettings) -> Result<Self, ClientError> {
+        let (store, chroot, servers) =
+            (settings.url.to_string(), settings.url.chroot.clone(), settings.url.servers.len());
+        let mut ensemble = Ensemble::new(settings.clone());
+        // Every server gets its turn before the caller, which waits for the session timeout, gives up.
+        let turns = u32::try_from(servers).unwrap_or(u32::MAX).saturating_add(1);
         let attempt_timeout = (settings.session_timeout / turns).min(ATTEMPT_TIMEOUT);
         let (mut reasons, mut permanent) = (Vec::new(), false);
-        for _ in servers {
+        for _ in 0..servers {
             match ensemble.connect_next(attempt_timeout).await {
-                Ok(connection) => return Ok(Self { connection, store, chroot: chroot.clone() }),
+                Ok(connection) => return Ok(Self { connection, store, chroot }),
                 Err(failure) => {
                     reasons.push(failure.reason);
                     permanent |= failure.permanent;
                 }
             }
         }
-        // What lasts says itself what helps.
+        // A permanent error names its remedy itself.
         let remedy = if permanent { "" } else { "; check that it runs, and --store or --zkservers" };
-        Err(unreachable(format!("{}{remedy}", reasons.join(", "))))
+        Err(ClientError::Unreachable { store, reason: format!("{}{remedy}", reasons.join(", ")) })
     }
 
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         let Connection { client, service, .. } = self.connection;
         drop(client);
         close(service).await;
     }
 
-    pub(super) async fn get(&self, node: &NodePath) -> Result<Vec<u8>, ClientError> {
+    pub(crate) async fn get(&self, node: &NodePath) -> Result<Vec<u8>, ClientError> {
         let path = node.below(&self.chroot);
         let read = self.connection.client.get_data(path.as_str()).await;
         read.map(|(data, _)| data).map_err(|error| self.explain(node, error))
     }
 
-    pub(super) async fn set(&self, node: &NodePath, data: &[u8]) -> Result<(), ClientError> {
+    pub(crate) async fn set(&self, node: &NodePath, data: &[u8]) -> Result<(), ClientError> {
         let client = &self.connection.client;
         let path = node.below(&self.chroot);
         let path = path.as_str();
-        // Somebody may create or remove it between our looks, so until one of the two fits.
+        // Somebody may create or remove the node between two requests, so we try until one of them fits.
         loop {
             match client.set_data(path, data, None).await {
                 Ok(_) => return Ok(()),
@@ -77,7 +76,7 @@ impl ZooKeeperClient {
         }
     }
 
-    pub(super) async fn poke(&self, node: &NodePath) -> Result<(), ClientError> {
+    pub(crate) async fn poke(&self, node: &NodePath) -> Result<(), ClientError> {
         let client = &self.connection.client;
         let path = node.below(&self.chroot);
         let path = path.as_str();
@@ -91,13 +90,13 @@ impl ZooKeeperClient {
         }
     }
 
-    pub(super) async fn ls(&self, node: &NodePath) -> Result<Vec<String>, ClientError> {
+    pub(crate) async fn ls(&self, node: &NodePath) -> Result<Vec<String>, ClientError> {
         let path = node.below(&self.chroot);
         let listed = self.connection.client.list_children(path.as_str()).await;
         listed.map(children).map_err(|error| self.explain(node, error))
     }
 
-    pub(super) async fn rm(&self, node: &NodePath, recursive: bool) -> Result<(), ClientError> {
+    pub(crate) async fn rm(&self, node: &NodePath, recursive: bool) -> Result<(), ClientError> {
         if node.as_str() == "/" {
             return Err(ClientError::Root { store: self.store.clone() });
         }
@@ -110,7 +109,7 @@ impl ZooKeeperClient {
                 Ok(()) => {
                     stack.pop();
                 }
-                // Somebody else removed it; what was asked for is the one that must have been there.
+                // Somebody else removed it. Only the node that was asked for must have been there.
                 Err(Error::NoNode) if stack.len() > 1 => {
                     stack.pop();
                 }
@@ -134,7 +133,7 @@ impl ZooKeeperClient {
             Error::NoNode => ClientError::Missing { node, store },
             Error::NoAuth => ClientError::Forbidden { node, store },
             Error::NotEmpty => ClientError::NotEmpty { node, store },
-            // The crate reports requests of a cut connection as `Custom`.
+            // The crate reports a request on a cut connection as `Custom`.
             Error::ConnectionLoss
             | Error::SessionExpired
             | Error::ClientClosed

@@ -1,0 +1,109 @@
+//! Where a ZooKeeper is, and what it takes to get in.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::tls::{ClientCertificate, Key, Tls};
+use super::url::ZooKeeperUrl;
+use crate::store::backend::{Backend, Capabilities, SettingError};
+use crate::store::secret::{CredentialError, Secret};
+
+/// The child of the root in which ZooKeeper keeps its own data.
+const RESERVED_CHILD: &str = "zookeeper";
+
+#[derive(Clone, Debug)]
+pub struct ZooKeeperSettings {
+    pub url: ZooKeeperUrl,
+    /// What each session is given, in this order.
+    pub auth: Vec<Auth>,
+    pub tls: Option<Tls>,
+    pub sasl: Option<Sasl>,
+    /// The timeout to ask for. The server may grant another.
+    pub session_timeout: Duration,
+}
+
+/// Credentials that ZooKeeper is given by `addauth`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    pub scheme: String,
+    pub credentials: Secret,
+}
+
+/// The user that logs in to ZooKeeper by SASL with DIGEST-MD5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sasl {
+    pub username: String,
+    pub password: Secret,
+}
+
+impl ZooKeeperSettings {
+    pub(super) fn has_credentials(&self) -> bool {
+        !self.auth.is_empty() || self.sasl.is_some()
+    }
+
+    fn client_key(&self) -> Option<&Key> {
+        let ClientCertificate { key, .. } = self.tls.as_ref()?.identity.as_ref()?;
+        Some(key)
+    }
+}
+
+impl Backend for ZooKeeperSettings {
+    fn url(&self) -> &dyn fmt::Display {
+        &self.url
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let has_root = self.url.chroot.as_str() == "/";
+        Capabilities { durable_versions: true, reserved_child: has_root.then_some(RESERVED_CHILD) }
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some(self.url.identity())
+    }
+
+    fn session_timeout(&self) -> Duration {
+        self.session_timeout
+    }
+
+    fn check_credentials(&self) -> Result<(), SettingError> {
+        let wrong = |key| move |error: CredentialError| (key, error.to_string());
+        for auth in &self.auth {
+            auth.credentials.reveal().map_err(wrong("auth.credentials"))?;
+        }
+        if let Some(sasl) = &self.sasl {
+            let password = sasl.password.reveal().map_err(wrong("sasl.password"))?;
+            check_encoding("sasl.password", &password)?;
+        }
+        if let Some(Key::Credential(credential)) = self.client_key() {
+            credential.path().map_err(wrong("tls.key"))?;
+        }
+        Ok(())
+    }
+
+    fn check_files(&self) -> Result<(), SettingError> {
+        let Some(tls) = &self.tls else { return Ok(()) };
+        // Outside of systemd there is no credential, and the rest can be checked without the key.
+        let without_key;
+        let tls = match self.client_key() {
+            Some(Key::Credential(credential)) if credential.path().is_err() => {
+                without_key = Tls { identity: None, ..tls.clone() };
+                &without_key
+            }
+            Some(_) | None => tls,
+        };
+        tls.check()
+    }
+}
+
+/// Refuses a text that the server and we would hash differently. The server hashes a text of ISO 8859-1 in
+/// that encoding (RFC 2831, 2.1.2.1), and the ZooKeeper client hashes every text in UTF-8.
+pub fn check_encoding(key: &'static str, text: &str) -> Result<(), SettingError> {
+    let is_latin_1 = text.chars().all(|c| c <= '\u{ff}');
+    if is_latin_1 && !text.is_ascii() {
+        return Err((
+            key,
+            "it has letters like é or ü, with which DIGEST-MD5 fails here; use others".to_owned(),
+        ));
+    }
+    Ok(())
+}
