@@ -55,7 +55,8 @@ pub enum Command {
     Pause(WatchArgs),
     /// End the pause of a watch; if an update came meanwhile, its action runs at once
     Resume(WatchArgs),
-    /// Kill the running actions of a watch as a timeout does: SIGTERM to each process group, SIGKILL 5 s later
+    /// Kill the running actions of a watch as a timeout does: SIGTERM to each process group, SIGKILL 5 s
+    /// later
     Kill(WatchArgs),
     /// Make the daemon read its configs again, wait for it, and exit 1 if one cannot be loaded
     Reload(ControlArgs),

@@ -1,4 +1,4 @@
-//! The ledger as the daemon uses it.
+//! The ledger's interface for the daemon.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,8 +17,8 @@ use crate::model::WatchKey;
 
 /// The open ledger.
 ///
-/// No write fails: what cannot be written now is recorded again once the ledger is back. No call waits for
-/// another process longer than [`database::BUSY_TIMEOUT`].
+/// No write fails: when a lost ledger is back, the daemon records its state again. No call waits for another
+/// process longer than [`database::BUSY_TIMEOUT`].
 pub struct Ledger {
     supervisor: Supervisor,
 }
@@ -31,7 +31,7 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<bool> {
 }
 
 impl Ledger {
-    /// Opens or creates the ledger in `state_dir`. If anything is wrong with it, the first event says so.
+    /// Opens or creates the ledger in `state_dir`. If that fails, the first event says why.
     pub fn open(state_dir: &Path) -> Self {
         Self::open_with(state_dir, Limits::default())
     }
@@ -40,51 +40,51 @@ impl Ledger {
         Self { supervisor: Supervisor::open(state_dir, limits) }
     }
 
-    /// What happened to the ledger since the last call. After any event but [`LedgerEvent::Lost`], the caller
+    /// Returns what happened to the ledger since the last call. After `Quarantined` and `Back`, the caller
     /// must record all watches and all live runs again, because those in the ledger are gone or out of date.
     pub fn next_event(&mut self) -> Option<LedgerEvent> {
         self.supervisor.next_event()
     }
 
-    /// When to call [`Self::retry`]; `None` unless the ledger is lost.
+    /// Returns the time to call [`Self::retry`]; `None` unless the ledger is lost.
     pub fn retry_at(&self) -> Option<Instant> {
         self.supervisor.retry_at()
     }
 
     /// Tries to open a lost ledger again if it is time. All calls that read or write do so too, but an idle
-    /// daemon makes none.
+    /// daemon makes no such calls.
     pub fn retry(&mut self) {
         self.supervisor.retry();
     }
 
-    /// Whether anything that was recorded may be lost.
+    /// Whether any record may be lost.
     pub fn may_have_lost_records(&self) -> bool {
         self.supervisor.may_have_lost_records()
     }
 
-    /// The records of a config file's watches, by description; empty if the ledger cannot be read.
+    /// Returns the records of a config file's watches, by description; none if the ledger cannot be read.
     pub fn load_watches(&mut self, file: &str) -> HashMap<String, StoredWatch> {
         self.supervisor.read(|connection, _| watches::load_watches(connection, file))
     }
 
-    /// The runs whose end is not recorded. To be called before the first [`Self::record_intents`].
+    /// Returns the runs whose end is not recorded. Call it before the first [`Self::record_intents`].
     pub fn unfinished(&mut self) -> Vec<UnfinishedRun> {
         self.supervisor.read(runs::unfinished)
     }
 
-    /// Records a watch as it is now. If its snapshot has nothing applied, what was recorded as applied stays.
+    /// Records a watch. If its snapshot has no applied version, the recorded one stays.
     pub fn save_watch(&mut self, record: &WatchRecord<'_>) {
         self.supervisor.write(0, |connection, _| watches::save_watch(connection, record));
     }
 
-    /// Records that a watch was removed from its file: nothing of it is due any more. What was applied, and
-    /// whether it is paused, stays recorded.
+    /// Records that a watch was removed from its file, so that it owes no run. The applied version and a
+    /// pause stay recorded.
     pub fn retire(&mut self, watch: &WatchKey) {
         self.supervisor.write(0, |connection, _| watches::retire(connection, watch));
     }
 
-    /// Deletes the watches that are not `loaded` and of which nothing was recorded for a month. To be called
-    /// when all configs were read; watches of files that could not be read count as loaded.
+    /// Deletes the watches that are not `loaded` and were not recorded for a month. Call it when all configs
+    /// were read; watches of files that could not be read count as loaded.
     pub fn prune_watches(&mut self, loaded: impl Fn(&WatchKey) -> bool) {
         let untouched: Vec<WatchKey> = self.supervisor.read(|connection, _| watches::untouched(connection));
         for watch in untouched.iter().filter(|watch| !loaded(watch)) {
@@ -92,7 +92,7 @@ impl Ledger {
         }
     }
 
-    /// Records a live run again, after a ledger was lost that may or may not have had it.
+    /// Records a live run again, because a lost ledger may not have it.
     pub fn record_intent_again(&mut self, intent: &Intent) {
         self.supervisor
             .write(0, |connection, context| runs::record_intent_again(connection, context, intent));
@@ -106,7 +106,7 @@ impl Ledger {
         }
     }
 
-    /// Records new runs that are about to start, and commits them with all that was recorded before.
+    /// Records new runs that are about to start, and commits them with all earlier records.
     pub fn record_intents<'a>(&mut self, mut intents: impl ExactSizeIterator<Item = &'a Intent>) {
         self.supervisor.write_through(intents.len(), |connection, context| {
             intents.try_for_each(|intent| runs::insert(connection, context, intent))
@@ -118,14 +118,14 @@ impl Ledger {
         self.supervisor.write(0, |connection, context| runs::started(connection, context, run, process));
     }
 
-    /// Records how a run ended, and the last of its output.
+    /// Records how a run ended, and the end of its output.
     pub fn ended(&mut self, run: &str, how: RunOutcome<'_>, output: &[u8]) {
         self.supervisor
             .write(output.len(), |connection, context| runs::ended(connection, context, run, how, output));
     }
 
-    /// At most `count` runs, newest first, each with its number: the newest ones, or those older than the
-    /// number `before`. An error says why the ledger cannot be read.
+    /// Returns at most `count` runs, newest first, each with its number; with `before`, only runs below that
+    /// number. An error says why the ledger cannot be read.
     pub fn history(
         &mut self,
         filter: &RunFilter,
@@ -138,9 +138,9 @@ impl Ledger {
         page.ok_or_else(|| self.unreadable_reason())
     }
 
-    /// The last of what a run printed; empty if it printed nothing or its output was deleted. `None` if there
-    /// is no such run, or it has not ended. `run` is its id, or the number at the end of ids, which log lines
-    /// show: then the newest such run is taken. An error says why the ledger cannot be read.
+    /// Returns the end of a run's output; empty if it printed nothing or its output was deleted, `None` if
+    /// there is no such run or it has not ended. `run` is an id, or the number at the end of ids that log
+    /// lines show, which means the newest such run. An error says why the ledger cannot be read.
     pub fn output(&mut self, run: &str) -> Result<Option<Vec<u8>>, String> {
         self.require_readable()?;
         let output = self.supervisor.read(|connection, _| history::output(connection, run).map(Some));
@@ -163,8 +163,8 @@ impl Ledger {
             .to_owned()
     }
 
-    /// Makes all that was recorded survive the daemon's death. It may not survive a crash of the machine,
-    /// which no run survives either.
+    /// Makes all records survive the daemon's death. They may not survive a crash of the machine, which no
+    /// run survives either.
     pub fn commit(&mut self) {
         self.supervisor.commit();
     }
@@ -174,7 +174,7 @@ impl Ledger {
         self.supervisor.size()
     }
 
-    /// Whether anything recorded waits for [`Self::commit`].
+    /// Whether any record waits for [`Self::commit`].
     pub fn is_dirty(&self) -> bool {
         self.supervisor.is_dirty()
     }
