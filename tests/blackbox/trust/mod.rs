@@ -173,7 +173,7 @@ fn a_file_that_is_not_regular_is_refused_and_its_kind_is_named() {
     for ((name, error), (path, kind)) in errors.iter().zip(&expected) {
         let path = file(path);
         let said = format!("not a regular file, but {kind}; refused; to fix it, run `rm {}`", path.display());
-        assert_eq!(error, &format!("{}: {said}, or a rename", path.display()), "{name}");
+        assert_eq!(error, &format!("{}: {said}, or rename it", path.display()), "{name}");
         cure(error);
     }
     wait_for_errors(&sandbox, 0);
