@@ -8,8 +8,8 @@
 //! ([`LedgerEvent`]), and until the ledger is back only a death of the daemon loses records. An outdated
 //! record makes an update run again; it never loses one.
 //!
-//! * [`handle`] is the interface for the daemon; [`records`] and [`outcome`] define its plain data.
 //! * [`supervisor`] keeps the ledger usable, and reports its failures ([`event`], [`error`]).
+//! * [`queries`] are the daemon's writes and reads; [`records`] and [`outcome`] define their plain data.
 //! * [`database`] is an open connection, [`files`] are the files below it, and [`checkpoint`] copies the
 //!   write-ahead log back into the database.
 //! * [`watches`], [`runs`] and [`history`] define the SQL statements, [`column`] the formats of values, and
@@ -21,9 +21,9 @@ mod database;
 mod error;
 mod event;
 mod files;
-mod handle;
 mod history;
 mod outcome;
+mod queries;
 mod records;
 mod retention;
 mod runs;
@@ -34,7 +34,8 @@ mod watches;
 
 pub use event::LedgerEvent;
 pub use files::FILE;
-pub use handle::{Ledger, copy};
 pub use history::{RunFilter, RunRecord};
 pub use outcome::RunOutcome;
+pub use queries::copy;
 pub use records::{Intent, StoredWatch, UnfinishedRun, WatchRecord};
+pub use supervisor::Ledger;

@@ -51,8 +51,11 @@ impl Health {
     }
 }
 
-/// A ledger that may be lost and come back.
-pub(super) struct Supervisor {
+/// The daemon's ledger, which may be lost and come back.
+///
+/// No write fails: when a lost ledger is back, the daemon records its state again. No call waits for another
+/// process longer than [`database::BUSY_TIMEOUT`].
+pub struct Ledger {
     files: Files,
     context: Context,
     limits: Limits,
@@ -75,12 +78,17 @@ pub(super) struct Supervisor {
     lost_reason: String,
 }
 
-impl Supervisor {
-    pub(super) fn open(state_dir: &Path, limits: Limits) -> Self {
+impl Ledger {
+    /// Opens or creates the ledger in `state_dir`. If that fails, the first event says why.
+    pub fn open(state_dir: &Path) -> Self {
+        Self::open_with(state_dir, Limits::default())
+    }
+
+    pub(super) fn open_with(state_dir: &Path, limits: Limits) -> Self {
         let files = Files::new(state_dir);
         // Without the boot id, a process is identified by its pid and start time alone.
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let mut supervisor = Self {
+        let mut ledger = Self {
             checkpointer: Checkpointer::new(files.clone()),
             files,
             context: Context {
@@ -99,37 +107,42 @@ impl Supervisor {
             lost_reason: String::new(),
             limits,
         };
-        let found = fs::symlink_metadata(supervisor.files.main());
+        let found = fs::symlink_metadata(ledger.files.main());
         let existed = found.is_ok();
         if found.is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
             // SQLite would take the file for a new database, and nobody would learn that the old one is gone.
-            supervisor.suspect_reason = Some("it is empty".into());
+            ledger.suspect_reason = Some("it is empty".into());
         }
-        match supervisor.attempt() {
+        match ledger.attempt() {
             Ok(database) => {
-                supervisor.health = Health::Usable(database);
-                supervisor.next_event = supervisor.quarantined.take();
+                ledger.health = Health::Usable(database);
+                ledger.next_event = ledger.quarantined.take();
             }
-            Err(error) => supervisor.lose(error),
+            Err(error) => ledger.lose(error),
         }
         // The ledger may be incomplete even if it can be read: perhaps the last daemon could not write it.
-        supervisor.records_lost = existed && supervisor.next_event.is_some();
-        supervisor
+        ledger.records_lost = existed && ledger.next_event.is_some();
+        ledger
     }
 
-    pub(super) fn next_event(&mut self) -> Option<LedgerEvent> {
+    /// Returns what happened to the ledger since the last call. After `Quarantined` and `Back`, the caller
+    /// must record all watches and all live runs again, because those in the ledger are gone or out of date.
+    pub fn next_event(&mut self) -> Option<LedgerEvent> {
         self.next_event.take()
     }
 
-    pub(super) fn may_have_lost_records(&self) -> bool {
+    /// Whether any record may be lost.
+    pub fn may_have_lost_records(&self) -> bool {
         self.records_lost
     }
 
-    pub(super) fn size(&self) -> u64 {
+    /// The size of the database and its write-ahead log, in bytes.
+    pub fn size(&self) -> u64 {
         self.files.size()
     }
 
-    pub(super) fn is_dirty(&self) -> bool {
+    /// Whether any record waits for [`Self::commit`].
+    pub fn is_dirty(&self) -> bool {
         match &self.health {
             Health::Usable(database) => database.is_dirty(),
             Health::Lost { .. } => false,
@@ -204,7 +217,9 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn commit(&mut self) {
+    /// Makes all records survive the daemon's death. They may not survive a crash of the machine, which no
+    /// run survives either.
+    pub fn commit(&mut self) {
         self.retry();
         let Health::Usable(database) = &mut self.health else { return };
         if let Err(error) = database.commit(&self.files) {
@@ -219,23 +234,25 @@ impl Supervisor {
         self.checkpointer.is_idle(Duration::from_secs(20))
     }
 
-    pub(super) fn retry_at(&self) -> Option<Instant> {
+    /// Returns the time to call [`Self::retry`]; `None` unless the ledger is lost.
+    pub fn retry_at(&self) -> Option<Instant> {
         match self.health {
             Health::Lost { since } => Some(since + self.pause),
             Health::Usable(_) => None,
         }
     }
 
-    /// Why the ledger is lost; `None` if it is not.
-    pub(super) fn lost_reason(&self) -> Option<&str> {
+    /// Why the ledger cannot be used; `None` if it can.
+    pub fn lost_reason(&self) -> Option<&str> {
         match self.health {
             Health::Lost { .. } => Some(&self.lost_reason),
             Health::Usable(_) => None,
         }
     }
 
-    /// Tries to open a lost ledger again, if it is time.
-    pub(super) fn retry(&mut self) {
+    /// Tries to open a lost ledger again if it is time. All calls that read or write do so too, but an idle
+    /// daemon makes no such calls.
+    pub fn retry(&mut self) {
         match self.health {
             Health::Lost { since } if since.elapsed() >= self.pause => self.reopen(),
             Health::Lost { .. } | Health::Usable(_) => {}
@@ -327,7 +344,7 @@ impl Supervisor {
     }
 }
 
-impl Drop for Supervisor {
+impl Drop for Ledger {
     fn drop(&mut self) {
         self.checkpointer.stop();
         if let Health::Usable(database) = mem::replace(&mut self.health, Health::lost()) {

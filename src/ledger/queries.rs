@@ -1,27 +1,17 @@
-//! The ledger's interface for the daemon.
+//! The daemon's writes to the ledger, and its reads.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::time::Instant;
 
-use super::event::LedgerEvent;
 use super::files::{FILE, Files};
 use super::history::{RunFilter, RunRecord};
 use super::outcome::RunOutcome;
 use super::records::{Intent, StoredWatch, UnfinishedRun, WatchRecord};
-use super::supervisor::{Limits, Supervisor};
+use super::supervisor::Ledger;
 use super::{database, history, runs, watches};
 use crate::action::proc::ProcessId;
 use crate::model::WatchKey;
-
-/// The open ledger.
-///
-/// No write fails: when a lost ledger is back, the daemon records its state again. No call waits for another
-/// process longer than [`database::BUSY_TIMEOUT`].
-pub struct Ledger {
-    supervisor: Supervisor,
-}
 
 /// Copies the ledger in the directory `from` to `to`, also while a daemon uses it, so that a dry run can
 /// write to the copy. Returns false if there is no ledger.
@@ -31,76 +21,44 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<bool> {
 }
 
 impl Ledger {
-    /// Opens or creates the ledger in `state_dir`. If that fails, the first event says why.
-    pub fn open(state_dir: &Path) -> Self {
-        Self::open_with(state_dir, Limits::default())
-    }
-
-    pub(super) fn open_with(state_dir: &Path, limits: Limits) -> Self {
-        Self { supervisor: Supervisor::open(state_dir, limits) }
-    }
-
-    /// Returns what happened to the ledger since the last call. After `Quarantined` and `Back`, the caller
-    /// must record all watches and all live runs again, because those in the ledger are gone or out of date.
-    pub fn next_event(&mut self) -> Option<LedgerEvent> {
-        self.supervisor.next_event()
-    }
-
-    /// Returns the time to call [`Self::retry`]; `None` unless the ledger is lost.
-    pub fn retry_at(&self) -> Option<Instant> {
-        self.supervisor.retry_at()
-    }
-
-    /// Tries to open a lost ledger again if it is time. All calls that read or write do so too, but an idle
-    /// daemon makes no such calls.
-    pub fn retry(&mut self) {
-        self.supervisor.retry();
-    }
-
-    /// Whether any record may be lost.
-    pub fn may_have_lost_records(&self) -> bool {
-        self.supervisor.may_have_lost_records()
-    }
-
     /// Returns the records of a config file's watches, by description; none if the ledger cannot be read.
     pub fn load_watches(&mut self, file: &str) -> HashMap<String, StoredWatch> {
-        self.supervisor.read(|connection, _| watches::load_watches(connection, file))
+        self.read(|connection, _| watches::load_watches(connection, file))
     }
 
     /// Returns the runs whose end is not recorded. Call it before the first [`Self::record_intents`].
     pub fn unfinished(&mut self) -> Vec<UnfinishedRun> {
-        self.supervisor.read(runs::unfinished)
+        self.read(runs::unfinished)
     }
 
     /// Records a watch. If its snapshot has no applied version, the recorded one stays.
     pub fn save_watch(&mut self, record: &WatchRecord<'_>) {
-        self.supervisor.write(0, |connection, _| watches::save_watch(connection, record));
+        self.write(0, |connection, _| watches::save_watch(connection, record));
     }
 
     /// Records that a watch was removed from its file, so that it owes no run. The applied version and a
     /// pause stay recorded.
     pub fn retire(&mut self, watch: &WatchKey) {
-        self.supervisor.write(0, |connection, _| watches::retire(connection, watch));
+        self.write(0, |connection, _| watches::retire(connection, watch));
     }
 
     /// Deletes the watches that are not `loaded` and were not recorded for a month. Call it when all configs
     /// were read; watches of files that could not be read count as loaded.
     pub fn prune_watches(&mut self, loaded: impl Fn(&WatchKey) -> bool) {
-        let untouched: Vec<WatchKey> = self.supervisor.read(|connection, _| watches::untouched(connection));
+        let untouched: Vec<WatchKey> = self.read(|connection, _| watches::untouched(connection));
         for watch in untouched.iter().filter(|watch| !loaded(watch)) {
-            self.supervisor.write(0, |connection, _| watches::forget(connection, watch));
+            self.write(0, |connection, _| watches::forget(connection, watch));
         }
     }
 
     /// Records a live run again, because a lost ledger may not have it.
     pub fn record_intent_again(&mut self, intent: &Intent) {
-        self.supervisor
-            .write(0, |connection, context| runs::record_intent_again(connection, context, intent));
+        self.write(0, |connection, context| runs::record_intent_again(connection, context, intent));
     }
 
     /// Records an unknown outcome for the runs that are not `live`: they ended while the ledger was lost.
     pub fn end_unfinished(&mut self, live: impl Fn(&str) -> bool) {
-        let unfinished: Vec<UnfinishedRun> = self.supervisor.read(runs::unfinished);
+        let unfinished: Vec<UnfinishedRun> = self.read(runs::unfinished);
         for run in unfinished.iter().map(|unfinished| &unfinished.intent.run).filter(|run| !live(run)) {
             self.ended(run, RunOutcome::Unknown, &[]);
         }
@@ -108,20 +66,19 @@ impl Ledger {
 
     /// Records new runs that are about to start, and commits them with all earlier records.
     pub fn record_intents<'a>(&mut self, mut intents: impl ExactSizeIterator<Item = &'a Intent>) {
-        self.supervisor.write_through(intents.len(), |connection, context| {
+        self.write_through(intents.len(), |connection, context| {
             intents.try_for_each(|intent| runs::insert(connection, context, intent))
         });
     }
 
     /// Records the process of a run.
     pub fn started(&mut self, run: &str, process: ProcessId) {
-        self.supervisor.write(0, |connection, context| runs::started(connection, context, run, process));
+        self.write(0, |connection, context| runs::started(connection, context, run, process));
     }
 
     /// Records how a run ended, and the end of its output.
     pub fn ended(&mut self, run: &str, how: RunOutcome<'_>, output: &[u8]) {
-        self.supervisor
-            .write(output.len(), |connection, context| runs::ended(connection, context, run, how, output));
+        self.write(output.len(), |connection, context| runs::ended(connection, context, run, how, output));
     }
 
     /// Returns at most `count` runs, newest first, each with its number; with `before`, only runs below that
@@ -133,8 +90,7 @@ impl Ledger {
         count: usize,
     ) -> Result<Vec<(i64, RunRecord)>, String> {
         self.require_readable()?;
-        let page =
-            self.supervisor.read(|connection, _| history::page(connection, filter, before, count).map(Some));
+        let page = self.read(|connection, _| history::page(connection, filter, before, count).map(Some));
         page.ok_or_else(|| self.unreadable_reason())
     }
 
@@ -143,13 +99,8 @@ impl Ledger {
     /// lines show, which means the newest such run. An error says why the ledger cannot be read.
     pub fn output(&mut self, run: &str) -> Result<Option<Vec<u8>>, String> {
         self.require_readable()?;
-        let output = self.supervisor.read(|connection, _| history::output(connection, run).map(Some));
+        let output = self.read(|connection, _| history::output(connection, run).map(Some));
         output.ok_or_else(|| self.unreadable_reason())
-    }
-
-    /// Why the ledger cannot be used; `None` if it can.
-    pub fn lost_reason(&self) -> Option<&str> {
-        self.supervisor.lost_reason()
     }
 
     fn require_readable(&self) -> Result<(), String> {
@@ -161,26 +112,5 @@ impl Ledger {
         self.lost_reason()
             .unwrap_or("the ledger was damaged, and a new one was started; see the log")
             .to_owned()
-    }
-
-    /// Makes all records survive the daemon's death. They may not survive a crash of the machine, which no
-    /// run survives either.
-    pub fn commit(&mut self) {
-        self.supervisor.commit();
-    }
-
-    /// The size of the database and its write-ahead log, in bytes.
-    pub fn size(&self) -> u64 {
-        self.supervisor.size()
-    }
-
-    /// Whether any record waits for [`Self::commit`].
-    pub fn is_dirty(&self) -> bool {
-        self.supervisor.is_dirty()
-    }
-
-    #[cfg(test)]
-    pub(super) fn wait_for_checkpoint(&mut self) -> bool {
-        self.supervisor.wait_for_checkpoint()
     }
 }
