@@ -27,7 +27,7 @@ impl Act {
     }
 }
 
-/// The interpreter's frames are large, and the parent's limits decide how large the stack of `main` is.
+/// The interpreter's frames are large, and the parent's limits decide the size of the stack of `main`.
 const STACK_BYTES: usize = 64 << 20;
 
 fn on_large_stack(request: ActRequest) -> io::Result<Result<u8, String>> {

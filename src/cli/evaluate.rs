@@ -20,7 +20,7 @@ impl Evaluate {
     }
 }
 
-/// Answers each request, a line of JSON, with a line of JSON, until there are no more.
+/// Answers each request, a line of JSON, with a line of JSON, until the end of `requests`.
 fn answer(requests: &mut impl BufRead, replies: &mut impl Write) -> io::Result<()> {
     let interpreter = Interpreter::new();
     let mut line = String::new();

@@ -33,7 +33,7 @@ impl Logs {
     }
 }
 
-/// The output for a terminal, which must not obey the escape codes of an action.
+/// Escapes the output for a terminal, which must not obey the escape codes of an action.
 fn without_escapes(output: &[u8]) -> String {
     let lines = output.split_inclusive(|byte| *byte == b'\n').map(|line| {
         let line = line.strip_suffix(b"\n").unwrap_or(line);

@@ -18,7 +18,7 @@ use crate::ledger::RunRecord;
 use crate::settings::seconds;
 use crate::text::count;
 
-/// How often `--follow` asks the daemon. People do not look more often.
+/// The interval at which `--follow` asks the daemon. People do not look more often.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Moves the cursor to the top left corner and clears the screen.
@@ -55,7 +55,7 @@ impl Status {
                 if self.check {
                     return Ok(check(&report, self.watch.as_deref(), self.stuck_after));
                 }
-                // On a terminal, seconds that pass are worth showing. Elsewhere they are not worth a line.
+                // Only a terminal shows the passing seconds. Elsewhere they would be a line each.
                 let on_terminal = !self.json && io::stdout().is_terminal();
                 let now = if on_terminal { report.clone() } else { report.without_seconds() };
                 if shown.as_ref() != Some(&now) {
@@ -85,7 +85,7 @@ struct StatusReport {
 }
 
 impl StatusReport {
-    /// The report without what changes merely because time passes.
+    /// Returns the report without the values that change merely because time passes.
     fn without_seconds(&self) -> Self {
         let mut report = self.clone();
         for watch in &mut report.watches {
@@ -116,7 +116,7 @@ fn check(report: &StatusReport, watch: Option<&str>, stuck_after: Duration) -> E
         None => format!("ok: {}", count(daemon.watches as u64, "watch")),
     };
     let text = if found.is_empty() { line(&ok) } else { found.iter().map(|found| line(found)).collect() };
-    // A reader that closed the pipe still gets the exit code.
+    // Ignore a closed stdout: the caller still gets the exit code.
     let _ = print(&text);
     if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -161,7 +161,7 @@ fn summary(daemon: &DaemonStatus) -> String {
     }
     lines.extend(daemon.ledger.reason.iter().map(|reason| format!("LEDGER LOST: {reason}")));
     if daemon.untrusted_allowed {
-        lines.push("UNTRUSTED CONFIGS ALLOWED: others than root may decide what root runs".to_owned());
+        lines.push("UNTRUSTED CONFIGS ALLOWED: users other than root may decide what root runs".to_owned());
     }
     for error in &daemon.config_errors {
         lines.push(format!("NOT LOADED: {}", error.first_line()));
@@ -179,12 +179,12 @@ fn style(watch: &WatchStatus) -> anstyle::Style {
     }
 }
 
-/// How the run ended. The reason why it could not start is long, and goes into the note.
+/// Returns how the run ended. The reason why it could not start is long, and goes into the note.
 fn outcome(run: &RunRecord) -> String {
     if run.error.is_some() { run.outcome.clone() } else { run.summary() }
 }
 
-/// What an operator wants to know next.
+/// Returns details that an operator wants to know next.
 fn note(watch: &WatchStatus) -> String {
     let mut notes = Vec::new();
     if !watch.registered {
@@ -196,7 +196,7 @@ fn note(watch: &WatchStatus) -> String {
         runs => notes.push(format!("{} running", runs.len())),
     }
     notes.extend(watch.next_start_seconds.map(|left| format!("next start in {}", duration(left))));
-    // The next start is one of those that wait.
+    // The next start is one of the waiting updates.
     if watch.waiting > usize::from(watch.next_start_seconds.is_some()) {
         notes.push(format!("{} waiting", watch.waiting));
     }

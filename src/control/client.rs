@@ -14,13 +14,13 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
-/// Longer than the daemon's own deadline for a connection (30 s), so that its error arrives if it has one.
+/// Longer than the daemon's own deadline for a connection (30 s), so that the daemon's error can arrive.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// The wait between two attempts to connect while too many clients wait at the socket.
+/// The delay between two attempts to connect while too many clients wait at the socket.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Why there is no reply.
+/// The reason why a request got no reply, or an error.
 #[derive(Debug, Error)]
 pub enum ControlError {
     #[error("{}: {source}; does the daemon run? --control-socket names another path", .path.display())]
@@ -31,7 +31,7 @@ pub enum ControlError {
         .0.display()
     )]
     Denied(PathBuf),
-    /// The daemon's own error.
+    /// The daemon replied with this error.
     #[error("{0}")]
     Refused(String),
     #[error("{}: {reason}", .path.display())]
@@ -43,8 +43,8 @@ struct Refused {
     error: String,
 }
 
-/// Sends a request to the daemon that listens at `socket`, and returns the body of its reply. `query` has
-/// names and values of parameters.
+/// Sends a request to the daemon that listens at `socket`, and returns the body of the reply. `query`
+/// contains names and values of parameters.
 pub async fn ask(
     socket: &Path,
     method: Method,

@@ -1,11 +1,11 @@
-//! Finds the watch that a client names.
+//! Finds a watch by the name that a client gives.
 
 use super::request::RequestError;
 use crate::model::WatchKey;
 use crate::text::{printable, suggest};
 
-/// The watch that has `name` as its name in log lines (`git.twc:deploy`, `git.twc-1`), or as its description
-/// if no other file has a watch of that description.
+/// Finds the watch with this name in log lines (`git.twc:deploy`, `git.twc-1`), or with this description, if
+/// no other file has a watch of that description.
 pub fn find<'a>(
     name: &str,
     known: impl Iterator<Item = &'a WatchKey> + Clone,
@@ -23,7 +23,7 @@ pub fn find<'a>(
     }
 }
 
-/// Compares without building the name, because there may be ten thousand.
+/// Compares without building the full name, because there may be ten thousand watches.
 fn is_full_name(key: &WatchKey, name: &str) -> bool {
     let WatchKey { file, description } = key;
     match name.strip_prefix(&**file).and_then(|rest| rest.strip_prefix(':')) {
@@ -32,9 +32,11 @@ fn is_full_name(key: &WatchKey, name: &str) -> bool {
     }
 }
 
-/// With how many watches a wrong name is compared for a suggestion, and how long it may be. Comparing so many
-/// takes some milliseconds of the daemon's time.
+/// A wrong name is compared with this many watches for a suggestion, which takes some milliseconds of the
+/// daemon's time.
 const MAX_COMPARED_WATCHES: usize = 1_000;
+
+/// A longer name gets no suggestion.
 const MAX_COMPARED_BYTES: usize = 300;
 
 fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a WatchKey> + Clone) -> String {

@@ -1,10 +1,10 @@
-//! The parameters of a request.
+//! Parses the parameters of requests.
 
 use std::collections::HashMap;
 
 use super::response::{HttpError, bad_request};
 
-/// The parameters in the query of a request. Unknown and repeated ones are errors.
+/// The parameters in a request's query. Unknown and repeated parameters are errors.
 pub(super) struct Parameters(HashMap<String, String>);
 
 impl Parameters {
@@ -29,7 +29,7 @@ impl Parameters {
         self.take(name).ok_or_else(|| bad_request(format!("the parameter {name:?} is missing")))
     }
 
-    /// The value of `name`, or `default` if it is not given.
+    /// Returns the value of the parameter `name`, or `default` without that parameter.
     pub(super) fn parsed<T: std::str::FromStr>(&mut self, name: &str, default: T) -> Result<T, HttpError> {
         let Some(text) = self.take(name) else { return Ok(default) };
         text.parse().map_err(|_| bad_request(format!("the parameter {name:?} cannot be {text:?}")))

@@ -1,4 +1,4 @@
-//! What clients of the control socket ask the daemon's loop, and what it replies.
+//! The requests of the control socket to the daemon's loop, and the replies.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::ledger::{RunFilter, RunRecord};
 use crate::metrics::Gauges;
 use crate::model::WatchCommand;
 
-/// How many watches one reply has: a page takes some 0.2 ms of the daemon's time.
+/// The most watches of one reply, which takes about 0.2 ms of the daemon's time.
 pub const WATCHES_PER_PAGE: usize = 200;
 
-/// How many runs one reply has: a page takes some 1 ms of the daemon's time.
+/// The most runs of one reply, which takes about 1 ms of the daemon's time.
 pub const RUNS_PER_PAGE: usize = 200;
 
 /// How long a client waits for the daemon's reply before it gets an error. On a busy machine, starting
@@ -23,17 +23,17 @@ pub const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Takes the reply to a request. Sending fails if the client has left, which is no error.
 pub type ReplySender<T> = oneshot::Sender<T>;
 
-/// A request to the daemon's loop, which spends a millisecond on it at most.
+/// A request to the daemon's loop, which takes at most a millisecond of its time.
 #[derive(Debug)]
 pub enum DaemonRequest {
     Daemon(ReplySender<DaemonStatus>),
-    /// The watch of this name.
+    /// Asks for the watch of this name.
     Watch {
         named: String,
         reply: ReplySender<Result<WatchStatus, RequestError>>,
     },
-    /// The first [`WATCHES_PER_PAGE`] watches whose number is above `after`, each with its number. If the
-    /// reply has fewer, they are the last.
+    /// Asks for the first [`WATCHES_PER_PAGE`] watches whose number is above `after`, each with its number. A
+    /// reply with fewer is the last page.
     Watches {
         after: Option<u64>,
         reply: ReplySender<Vec<(u64, WatchStatus)>>,
@@ -45,25 +45,26 @@ pub enum DaemonRequest {
     },
     /// The reply comes once all configs were read again.
     Reload(ReplySender<Result<CommandResult, RequestError>>),
-    /// The newest [`RUNS_PER_PAGE`] runs in the ledger whose number is below `before`, newest first.
+    /// Asks for the newest [`RUNS_PER_PAGE`] runs in the ledger whose number is below `before`, newest first.
     History {
         filter: RunFilter,
         before: Option<i64>,
         reply: ReplySender<Result<Vec<(i64, RunRecord)>, RequestError>>,
     },
     Gauges(ReplySender<Gauges>),
-    /// The last of what a run printed.
+    /// Asks for the end of a run's output.
     Output {
         run: String,
         reply: ReplySender<Result<Vec<u8>, RequestError>>,
     },
 }
 
-/// What a command did, in words.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandResult {
     /// The watch's name in log lines; `None` if the command was for the daemon.
     pub watch: Option<String>,
+    /// What the command did, in words.
     pub done: String,
 }
 

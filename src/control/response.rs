@@ -32,7 +32,7 @@ impl HttpError {
     }
 }
 
-/// An error in the middle of a reply breaks it off.
+/// An error in the middle of a reply ends the reply.
 impl From<HttpError> for io::Error {
     fn from(error: HttpError) -> Self {
         io::Error::other(error.error)
@@ -58,7 +58,7 @@ pub(super) fn not_found() -> HttpError {
     HttpError { status: StatusCode::NOT_FOUND, error: "there is nothing at this path".into(), allow: None }
 }
 
-/// Refuses all methods but `required`.
+/// Refuses methods other than `required`.
 pub(super) fn require(method: &Method, required: &'static str) -> Result<(), HttpError> {
     if method == required {
         return Ok(());
@@ -67,7 +67,7 @@ pub(super) fn require(method: &Method, required: &'static str) -> Result<(), Htt
     Err(HttpError { status, error: format!("use {required}"), allow: Some(required) })
 }
 
-/// A value as one line of JSON.
+/// Encodes a value as one line of JSON.
 pub(super) fn line(value: &impl Serialize) -> Bytes {
     // Serializing plain data with string keys cannot fail.
     let mut line = serde_json::to_vec(value).unwrap_or_default();
@@ -79,13 +79,13 @@ pub(super) fn json_object(status: StatusCode, value: &impl Serialize) -> Respons
     respond(status, "application/json", whole(line(value)))
 }
 
-/// A reply whose pieces are made while the client reads.
+/// Makes a reply whose pieces are made while the client reads.
 pub(super) fn json_lines(lines: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Response<Body> {
     let body = StreamBody::new(lines.map(|piece| piece.map(Frame::data)));
     respond(StatusCode::OK, "application/x-ndjson", BodyExt::boxed_unsync(body))
 }
 
-/// A body that is complete.
+/// Makes a complete body.
 pub(super) fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }

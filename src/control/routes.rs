@@ -36,19 +36,19 @@ use crate::model::WatchCommand;
 pub const DEFAULT_RUNS: usize = 100;
 
 /// How long a client waits for a reload, which replies when all configs were read. One config may take 2 s,
-/// so this is longer than [`REPLY_TIMEOUT`]; it ends before the connection's own deadline of 30 s.
+/// so this is longer than [`REPLY_TIMEOUT`], but shorter than the connection's own deadline of 30 s.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// What a connection may request.
+/// The requests that a connection may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Everything, from a client that may use the control socket.
+    /// All requests, from a client that may use the control socket.
     Everything,
     /// Only the metrics, from any client on the network.
     Metrics,
 }
 
-/// Answers requests, with replies from the daemon's loop.
+/// Answers requests, most of them with replies from the daemon's loop.
 pub struct Routes {
     daemon: mpsc::Sender<DaemonRequest>,
     metrics: Arc<Metrics>,
@@ -112,7 +112,7 @@ impl Routes {
                     failed: parameters.parsed("failed", false)?,
                 };
                 let limit = parameters.parsed("limit", DEFAULT_RUNS)?;
-                // The first page is read now, so that an error becomes an error reply and not a broken one.
+                // An error of the first page can still become an error reply.
                 let first = history(&self.daemon, filter.clone(), None).await?;
                 Ok(json_lines(self.runs(filter, first, limit)))
             }
@@ -136,7 +136,8 @@ impl Routes {
         ask(&self.daemon, request).await
     }
 
-    /// All watches, a page per piece. Each page is asked for once the client has read the one before.
+    /// Streams all watches, a page per piece. The stream asks for a page once the client has read the one
+    /// before.
     fn watches(&self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         let daemon = self.daemon.clone();
         stream::unfold(Some(None), move |after| {
@@ -155,7 +156,7 @@ impl Routes {
         })
     }
 
-    /// At most `limit` runs, a page per piece, beginning with the page `first`.
+    /// Streams at most `limit` runs, a page per piece, beginning with the page `first`.
     fn runs(
         &self,
         filter: RunFilter,
@@ -186,7 +187,7 @@ impl Routes {
 /// The next page of runs.
 enum Page {
     Here(Vec<(i64, RunRecord)>),
-    /// The page before this run, to be asked for once the client has read the runs so far.
+    /// The page before this run, which is read once the client has read the runs so far.
     Before(i64),
 }
 
@@ -219,7 +220,7 @@ async fn ask_within<T>(
     timeout(limit, replied).await.map_err(|_| unavailable("the daemon does not answer"))?
 }
 
-/// The complete command, and the name of the watch that it is for.
+/// Returns the complete command, and the name of its watch.
 fn parse_command(command: WatchCommand, query: Option<&str>) -> Result<(WatchCommand, String), HttpError> {
     match command {
         WatchCommand::Trigger { force } => {

@@ -1,8 +1,8 @@
 //! The thread that serves the control socket, and the metrics on a TCP address if there is one.
 //!
-//! No client can block it: a connection has one request, whose head has at most [`MAX_HEAD_BYTES`], and ends
-//! after [`DEADLINE`]. Each listener serves at most [`MAX_CONNECTIONS`] at once; if more clients come,
-//! [`ConnectionPool`] drops connections for them.
+//! No client can block the thread: a connection has one request, whose head has at most [`MAX_HEAD_BYTES`],
+//! and ends after [`DEADLINE`]. Each listener serves at most [`MAX_CONNECTIONS`] at once; if more clients
+//! come, [`ConnectionPool`] drops connections for them.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -29,29 +29,29 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// How long a client may take to send the head of its request. `curl` sends it at once.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How many connections each listener serves at once. A connection takes a descriptor and some 30 KiB, and,
-/// while the client does not read, a page of the reply ([`WATCHES_PER_PAGE`](super::WATCHES_PER_PAGE) watches
-/// or as many runs): 10 MiB for all together.
+/// How many connections each listener serves at once. A connection uses one descriptor and about 30 KiB. If
+/// its client does not read, it also holds one page of the reply
+/// ([`WATCHES_PER_PAGE`](super::WATCHES_PER_PAGE) watches or as many runs). 64 connections use at most 10
+/// MiB.
 const MAX_CONNECTIONS: usize = 64;
 
-/// A connection that has sent no request within this time may be dropped for another. It is enough on a busy
-/// machine; a thousand clients that connect at once and stay silent make the next one wait for 8 s.
+/// A connection that has sent no request within this time may be dropped for another. This grace is enough on
+/// a busy machine; a thousand clients that connect at once and stay silent make the next one wait for 8 s.
 const REQUEST_GRACE: Duration = Duration::from_millis(500);
 
-/// A connection that has sent its request may be dropped for another after this time, which is counted from
-/// its beginning. A reply with all runs of a large ledger takes a fraction of it.
+/// A connection that has sent its request may be dropped for another this long after it was accepted. A reply
+/// with all runs of a large ledger takes a fraction of this time.
 const REPLY_GRACE: Duration = Duration::from_secs(2);
 
-/// The smallest limit that hyper allows.
+/// The greatest size of a request's head. This is the smallest limit that hyper allows.
 const MAX_HEAD_BYTES: usize = 8192;
 
-/// The wait after a failed accept: while there are no descriptors, each attempt fails.
+/// The delay after a failed accept: as long as descriptors are short, each attempt fails.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// The sockets to serve.
 pub struct Listeners {
     pub control: Option<std::os::unix::net::UnixListener>,
-    /// Serves `GET /metrics` and nothing else.
+    /// This listener serves only `GET /metrics`.
     pub metrics: Option<std::net::TcpListener>,
 }
 
@@ -78,12 +78,13 @@ pub fn start(listeners: Listeners, routes: Routes) -> io::Result<()> {
     Ok(())
 }
 
-/// The channel to the daemon's loop, with room for one request per connection: a client has one at a time.
+/// Makes the channel to the daemon's loop. A connection has one request at a time; if the channel is full, it
+/// waits.
 pub fn requests() -> (mpsc::Sender<DaemonRequest>, mpsc::Receiver<DaemonRequest>) {
     mpsc::channel(MAX_CONNECTIONS)
 }
 
-/// Serves one listener for ever; returns at once if there is none.
+/// Serves a listener for ever; returns at once without one.
 async fn serve<L, S>(
     listener: Option<L>,
     accept: impl AsyncFn(&L) -> io::Result<S>,
@@ -111,8 +112,8 @@ async fn serve<L, S>(
     }
 }
 
-/// The open connections. If there are [`MAX_CONNECTIONS`], one is dropped for the next client, but none
-/// before its grace is over.
+/// The open connections of a listener. If there are [`MAX_CONNECTIONS`], one whose grace is over is dropped
+/// for the next client.
 #[derive(Default)]
 struct ConnectionPool {
     tasks: JoinSet<()>,
@@ -126,7 +127,7 @@ struct PooledConnection {
 }
 
 impl PooledConnection {
-    /// From when on it may be dropped for another.
+    /// Returns the time from which the connection may be dropped.
     fn evictable_at(&self) -> Instant {
         let grace = if self.has_requested.load(Ordering::Relaxed) { REPLY_GRACE } else { REQUEST_GRACE };
         self.accepted_at + grace
@@ -143,14 +144,14 @@ impl ConnectionPool {
         self.open.push(PooledConnection { accepted_at: Instant::now(), has_requested, task });
     }
 
-    /// When a connection must be dropped for the next client; `None` if there is room.
+    /// Returns the time to drop a connection for the next client; `None` if there is room.
     fn next_eviction(&self) -> Option<Instant> {
         let all_taken = self.open.len() >= MAX_CONNECTIONS;
         self.open.iter().map(PooledConnection::evictable_at).min().filter(|_| all_taken)
     }
 
-    /// Drops the connection whose grace ended first. If it has sent its request meanwhile, its grace is
-    /// longer, and none may be dropped.
+    /// Drops the connection whose grace ended first. If its request has arrived meanwhile, its grace is
+    /// longer, and then no connection is dropped yet.
     fn evict(&mut self) {
         let next = self.open.iter().enumerate().min_by_key(|(_, connection)| connection.evictable_at());
         if let Some((index, _)) = next.filter(|(_, connection)| connection.evictable_at() <= Instant::now()) {
@@ -181,7 +182,7 @@ where
         // A client may close its sending half after the request.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
-    // An error concerns this client alone, which sees it too.
+    // The client sees an error too, and nobody else is concerned.
     let _ = tokio::time::timeout(DEADLINE, conversation).await;
 }
 
@@ -189,7 +190,7 @@ where
 mod tests {
     use super::*;
 
-    /// Adds a connection that was accepted so long ago.
+    /// Adds a connection that was accepted the time `ago` before now.
     fn connection(connections: &mut ConnectionPool, has_requested: bool, ago: Duration) {
         connections.admit(|asks| {
             asks.store(has_requested, Ordering::Relaxed);

@@ -11,12 +11,12 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use thiserror::Error;
 
-/// Where the socket is, and who may use it.
+/// The place and the permissions of the socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
     pub path: PathBuf,
-    /// The file mode. A user who may write to the socket controls the daemon, and so starts actions that run
-    /// as root.
+    /// The file mode. A user who may write to the socket controls the daemon, and can run its actions,
+    /// perhaps as root.
     pub mode: u32,
     /// `None` keeps the daemon's group.
     pub group: Option<u32>,
@@ -25,7 +25,7 @@ pub struct SocketOptions {
 /// The kernel's limit: 108 bytes with the NUL at the end.
 const MAX_PATH_BYTES: usize = 107;
 
-/// Why the socket could not be created. The text names the path and the remedy.
+/// The reason why the socket could not be created. The text names the path and the remedy.
 #[derive(Debug, Error)]
 pub enum SocketError {
     #[error(
@@ -62,7 +62,7 @@ impl BoundSocket {
     }
 }
 
-/// The socket's file, which is removed when this is dropped.
+/// The socket's file, which is removed on drop.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -94,7 +94,7 @@ pub fn bind(options: &SocketOptions) -> Result<BoundSocket, SocketError> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),
     }
-    // No longer than a usual name, so that its path is not too long if the socket's is not.
+    // A short name, so that this path is not too long if the socket's path is not.
     let temporary = path.with_file_name(format!(".{:x}", std::process::id()));
     let bound = listen(options, &temporary);
     if bound.is_err() {
@@ -104,7 +104,7 @@ pub fn bind(options: &SocketOptions) -> Result<BoundSocket, SocketError> {
 }
 
 fn listen(options: &SocketOptions, temporary: &Path) -> io::Result<BoundSocket> {
-    // An earlier process with our pid may have left one.
+    // An earlier process with our pid may have left this file.
     let _ = fs::remove_file(temporary);
     let listener = UnixListener::bind(temporary)?;
     listener.set_nonblocking(true)?;
@@ -117,7 +117,7 @@ fn listen(options: &SocketOptions, temporary: &Path) -> io::Result<BoundSocket> 
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Another daemon may have replaced it.
+        // Another daemon may have replaced the file.
         if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
             let _ = fs::remove_file(&self.path);
         }
@@ -129,7 +129,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Whether a daemon listens at `path`. Does not wait, because a daemon that hangs would never accept.
+/// Whether a daemon listens at `path`. Does not wait, because a hanging daemon would never accept.
 fn answers(path: &Path) -> io::Result<bool> {
     let ours = socket(
         AddressFamily::Unix,

@@ -1,5 +1,5 @@
-//! Checkpoints: a thread of its own copies the write-ahead log into the database. That waits for the disk,
-//! and the daemon's loop must not.
+//! Copies the write-ahead log into the database (a checkpoint), on a thread of its own because the copying
+//! waits for the disk, and the daemon's loop must not.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -10,21 +10,21 @@ use rusqlite::{Connection, OpenFlags, Row};
 
 use super::files::{FileIds, Files};
 
-/// How many passes one checkpoint makes at most. A pass takes two syncs; if so many do not catch up with the
-/// daemon's writes, the next checkpoint may find a quieter time.
+/// The most passes of one checkpoint. A pass takes two syncs. If the passes do not catch up with the daemon's
+/// writes, the next checkpoint may find a quieter time.
 const MAX_PASSES: usize = 8;
 
 /// A log of 16 MiB. Above this size a checkpoint makes the daemon wait, so that the log cannot fill the disk
 /// however much the daemon writes.
 const MAX_WAL_PAGES: i64 = 4096;
 
-/// How long such a checkpoint waits for the daemon's transaction, and then for readers while the daemon
-/// cannot write. No transaction of the daemon takes longer, and the daemon waits longer before it gives up
-/// ([`BUSY_TIMEOUT`](super::database::BUSY_TIMEOUT)).
+/// How long a checkpoint above that size waits for the daemon's transaction, and then for readers while the
+/// daemon cannot write. No transaction of the daemon takes longer, and the daemon waits longer before it
+/// gives up ([`BUSY_TIMEOUT`](super::database::BUSY_TIMEOUT)).
 const FULL_CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(10);
 
-/// A thread that makes checkpoints on request. It starts with the first request, and has a connection only
-/// while it works.
+/// Makes checkpoints on a thread, which starts with the first request and has a connection only while it
+/// works.
 pub(super) struct Checkpointer {
     files: Files,
     worker: Option<Worker>,
@@ -33,7 +33,7 @@ pub(super) struct Checkpointer {
 struct Worker {
     jobs: SyncSender<FileIds>,
     done: Receiver<()>,
-    /// Whether it has a job that it has not reported as done.
+    /// Whether a job is not reported as done.
     busy: bool,
     thread: JoinHandle<()>,
 }
@@ -57,18 +57,18 @@ impl Checkpointer {
         requested
     }
 
-    /// Whether no checkpoint is being made; waits for one at most `timeout`.
+    /// Waits at most `timeout` for a running checkpoint. Returns whether none is running.
     pub(super) fn is_idle(&mut self, timeout: Duration) -> bool {
         let Some(worker) = &mut self.worker else { return true };
         worker.busy = worker.busy && worker.done.recv_timeout(timeout).is_err();
         !worker.busy
     }
 
-    /// Ends the thread after its present job.
+    /// Waits for the present job, and ends the thread.
     pub(super) fn stop(&mut self) {
         let Some(Worker { jobs, done, busy: _, thread }) = self.worker.take() else { return };
         drop((jobs, done));
-        // This fails if the thread panicked, which was reported then.
+        // This fails if the thread panicked, which is reported when it happens.
         let _ = thread.join();
     }
 }
@@ -80,7 +80,7 @@ impl Drop for Checkpointer {
 }
 
 impl Worker {
-    /// `None` if no thread can be started: the log then grows until one can.
+    /// Returns `None` if no thread can be started: the write-ahead log then grows until one can.
     fn start(files: Files) -> Option<Self> {
         let (jobs, received) = sync_channel(1);
         let (reply, done) = sync_channel(1);
@@ -103,9 +103,9 @@ fn checkpoint(files: &Files, file_ids: &FileIds) {
         return;
     }
     let Ok(connection) = Connection::open_with_flags(files.main(), flags) else { return };
-    // The last connection to close would delete the log by its name, which may be another's by now.
+    // The last connection to close would delete the log by its name, which may be another file's by now.
     let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-    // An error here also meets the daemon's own connection, which reports it.
+    // The daemon's own connection meets the same error, and reports it.
     let _ = catch_up(&connection);
     if files.check(file_ids).is_err() {
         // See `Database::abandon`.
@@ -113,8 +113,8 @@ fn checkpoint(files: &Files, file_ids: &FileIds) {
     }
 }
 
-/// Copies the log in passes until all of it is copied: only then does the log start over. Each pass copies
-/// what was written during the one before, so passes get shorter until one fits between two commits.
+/// Copies the log in passes until all of it is copied, because only then does the log start over. Each pass
+/// copies what was written during the one before, so passes get shorter until one fits between two commits.
 fn catch_up(connection: &Connection) -> rusqlite::Result<()> {
     let mut left = 0;
     for _ in 0..MAX_PASSES {
@@ -133,7 +133,7 @@ fn catch_up(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Reads how many pages the log has, and how many of them are copied.
+/// Reads the number of pages in the log, and how many of them are copied.
 fn pages(row: &Row<'_>) -> rusqlite::Result<(i64, i64)> {
     Ok((row.get(1)?, row.get(2)?))
 }

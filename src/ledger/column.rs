@@ -1,4 +1,4 @@
-//! How values of the model are stored in columns.
+//! Converts values of the model to columns and back.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use rusqlite::{Error, Result, Row};
 use crate::model::{Facet, NodePath, Subject, Version, WatchKey};
 use crate::watch::Event;
 
-/// The end of the year 9999, which is the last that RFC 3339 can write.
+/// The end of the year 9999, the last year that RFC 3339 can write.
 const MAX_MILLIS: i64 = 253_402_300_799_999;
 
 pub(super) fn millis(time: SystemTime) -> i64 {
@@ -53,7 +53,7 @@ pub(super) fn read_event(row: &Row<'_>, column: &str) -> Result<Option<Event>> {
     event.map(Some).ok_or_else(|| invalid_column(column, name))
 }
 
-/// Reads a version from three columns, whose names begin with `what`.
+/// Reads a version from the three columns whose names begin with `what`.
 pub(super) fn read_version(row: &Row<'_>, what: &str) -> Result<Option<Version>> {
     let part = |part: &str| row.get::<_, Option<i64>>(format!("{what}_{part}").as_str());
     let (incarnation, revision, number) = (part("incarnation")?, part("revision")?, part("number")?);
@@ -69,7 +69,7 @@ pub(super) fn read_watch(row: &Row<'_>) -> Result<WatchKey> {
     Ok(WatchKey { file: text("file")?.into(), description: text("description")?.into() })
 }
 
-/// The error for a value that no daemon writes.
+/// Returns the error for a value that no daemon writes.
 pub(super) fn invalid_column(
     column: &str,
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,

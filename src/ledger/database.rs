@@ -1,4 +1,4 @@
-//! An open ledger: a connection with its transaction, and the files that it rests on.
+//! An open ledger: a connection with its transaction, and the files below it.
 
 use std::time::Duration;
 use std::{fs, io};
@@ -9,15 +9,15 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use super::error::LedgerError;
 use super::files::{FileIds, Files};
 
-/// How long a call waits for another process's transaction, which holds up the whole daemon. A single
+/// How long a call waits for another process's transaction, while the whole daemon stands still. A single
 /// statement of an operator ends within this time; a transaction that an operator keeps open does not.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// After how many written pages a checkpoint is due: SQLite's own default, which is a log of some 4 MiB.
+/// A checkpoint is due after this many written pages: SQLite's own default, a log of about 4 MiB.
 const CHECKPOINT_PAGES: usize = 1000;
 
-/// A write changes one leaf of its table and one of an index. The writes of a commit share some, so this is
-/// an upper bound.
+/// An upper bound: a write changes one leaf of its table and one of an index, and the writes of a commit
+/// share some.
 const PAGES_PER_WRITE: usize = 2;
 
 /// SQLite's page size in bytes.
@@ -27,9 +27,10 @@ const PAGE_BYTES: usize = 4096;
 /// handle.
 const SCHEMA_VERSION: i64 = 3;
 
-/// The version before, and the statements that upgrade it, so that an upgrade of the daemon loses no pause
-/// and no run.
+/// The previous version of the tables.
 const PREVIOUS_VERSION: i64 = 2;
+
+/// Upgrades the previous version, so that an upgrade of the daemon loses no pause and no run.
 const UPGRADE_FROM_PREVIOUS: &str = "
     ALTER TABLE watches ADD COLUMN applied_size INTEGER;
     ALTER TABLE watches ADD COLUMN held_incarnation INTEGER;
@@ -42,10 +43,10 @@ const UPGRADE_FROM_PREVIOUS: &str = "
 
 /// Settings of the daemon's connection.
 ///
-/// - `synchronous`: commits are not synced. They survive the daemon's death, which is all that is promised,
-///   and take some 15 µs.
-/// - `wal_autocheckpoint`: `checkpoint.rs` makes the checkpoints. `journal_size_limit`: after one, the log
-///   shrinks to the size that it has between two.
+/// - `synchronous`: commits are not synced. They take about 15 µs, and survive the daemon's death, but
+///   perhaps not a crash of the machine.
+/// - `wal_autocheckpoint`: `checkpoint.rs` makes the checkpoints.
+/// - `journal_size_limit`: after a checkpoint, the log shrinks to the size that it has between two.
 /// - `cache_size`: 256 KiB hold the few pages that are written. The default of 2 MiB is more than the rest of
 ///   the daemon uses.
 const SETTINGS: &str = "
@@ -62,19 +63,18 @@ pub(super) struct Database {
     connection: Connection,
     file_ids: FileIds,
     in_transaction: bool,
-    /// About how many pages were written since a checkpoint was requested.
+    /// An estimate of the pages written since the last request of a checkpoint.
     pages: usize,
 }
 
 impl Database {
-    /// Opens the files, or creates them. Success proves that the ledger can be written, because this writes
-    /// to it.
+    /// Opens or creates the files, and writes to them, so success proves that the ledger can be written.
     pub(super) fn open(files: &Files) -> Result<Self, LedgerError> {
         files.create()?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(files.main(), flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        // A checkpoint at the end is for `close` alone, which has the time for it.
+        // Only `close` has the time for a checkpoint at the end.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.execute_batch(SETTINGS)?;
         prepare(&connection)?;
@@ -89,14 +89,13 @@ impl Database {
         self.file_ids
     }
 
-    /// The connection, for reading.
+    /// Returns the connection, for reading.
     pub(super) fn reader(&self, files: &Files) -> Result<&Connection, LedgerError> {
         files.check(&self.file_ids)?;
         Ok(&self.connection)
     }
 
-    /// The connection, for writing about `size` bytes, in a transaction that stays open until
-    /// [`Self::commit`].
+    /// Returns the connection, for writing about `size` bytes in a transaction that [`Self::commit`] ends.
     pub(super) fn writer(&mut self, files: &Files, size: usize) -> Result<&Connection, LedgerError> {
         if !self.in_transaction {
             files.check(&self.file_ids)?;
@@ -108,8 +107,8 @@ impl Database {
         Ok(&self.connection)
     }
 
-    /// The connection outside of a transaction, for one write that is a transaction of its own. To be fast,
-    /// it checks only the file whose loss would kill the daemon; the next call checks the others.
+    /// Returns the connection for one write that is a transaction of its own. To be fast, this checks only
+    /// the file whose loss would kill the daemon; the next call checks the others.
     pub(super) fn autocommit_writer(&mut self, files: &Files) -> Result<&Connection, LedgerError> {
         files.check_mapped(&self.file_ids)?;
         self.pages += PAGES_PER_WRITE;
@@ -133,12 +132,12 @@ impl Database {
         self.pages = 0;
     }
 
-    /// Drops the connection after an error, with all that was not committed.
+    /// Drops the connection after an error, with all uncommitted writes.
     pub(super) fn abandon(self, files: &Files) {
         if files.check(&self.file_ids).is_err() {
-            // Closing it would read the mapped -shm file, which is a SIGBUS if that was truncated, and would
-            // delete files by their names, which may be others' by now. So one connection leaks each time
-            // that somebody tampers with the files.
+            // Closing the connection would read the mapped -shm file, which is a SIGBUS if the file was
+            // truncated, and would delete files by their names, which may be other files' by now. So each
+            // time that somebody tampers with the files, one connection leaks.
             std::mem::forget(self.connection);
         }
     }
@@ -154,7 +153,7 @@ impl Database {
     }
 }
 
-/// Opens a connection that only reads, which works where nothing can be written.
+/// Opens a connection that only reads, and so works on a disk that is full or read-only.
 pub(super) fn open_read_only(files: &Files) -> Result<Connection, LedgerError> {
     files.check_kind()?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -166,7 +165,7 @@ pub(super) fn open_read_only(files: &Files) -> Result<Connection, LedgerError> {
     Ok(connection)
 }
 
-/// Writes a complete copy of the database. Returns false if there is none.
+/// Writes a complete copy of the database. Returns false if there is no database.
 pub(super) fn copy(from: &Files, to: &Files) -> Result<bool, LedgerError> {
     if let Err(error) = fs::symlink_metadata(from.main()) {
         return if error.kind() == io::ErrorKind::NotFound { Ok(false) } else { Err(error.into()) };
@@ -175,7 +174,7 @@ pub(super) fn copy(from: &Files, to: &Files) -> Result<bool, LedgerError> {
         let path = to.main().to_string_lossy();
         open_read_only(from)?.execute("VACUUM INTO ?1", [&*path])?;
     } else {
-        // Nobody has it open, and opening it here would create files beside it.
+        // Nobody has the database open, and opening it here would create files beside it.
         fs::copy(from.main(), to.main())?;
     }
     Ok(true)
@@ -201,14 +200,15 @@ fn prepare(connection: &Connection) -> Result<(), LedgerError> {
             )));
         }
     }
-    // Written also if it stays the same, to find out whether the database can be written.
+    // This write also finds out whether the database can be written.
     connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     connection.execute_batch("COMMIT")?;
     Ok(())
 }
 
-/// Checks the table of watches for damage. It is small, and the daemon's decisions depend on it. The table of
-/// runs can be a hundred times as large; damage there is found when a damaged row is read or written.
+/// Checks the table of watches for damage, because the table is small and the daemon's decisions depend on
+/// it. The table of runs can be a hundred times as large; its damage is found when a damaged row is read or
+/// written.
 fn check_watches(connection: &Connection) -> Result<(), LedgerError> {
     let found = connection.query_row("PRAGMA quick_check(watches)", [], |row| row.get::<_, String>(0))?;
     if found == "ok" {

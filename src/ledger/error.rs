@@ -6,12 +6,11 @@ use rusqlite::{Error, ErrorCode};
 
 #[derive(Debug)]
 pub(super) enum LedgerError {
-    /// Its content is damaged: it must be set aside. Its connection can be closed.
+    /// The content is damaged: the files must be set aside. The connection can be closed.
     Damaged(String),
-    /// Its files were deleted, replaced or truncated under the connection, which must not be touched any
-    /// more.
+    /// The files were deleted, replaced or truncated under the connection, which must not be touched again.
     Displaced(String),
-    /// It cannot be used now, but may be later. The text ends with the remedy if one is known.
+    /// The ledger cannot be used now, but may be later. The text ends with the remedy if one is known.
     Unavailable(String),
 }
 

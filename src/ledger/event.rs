@@ -1,9 +1,9 @@
-//! What happens to the ledger itself.
+//! Events of the ledger itself.
 
 /// A change in the state of the ledger, for the log and for the daemon's next steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerEvent {
-    /// The file was damaged or taken away, and a new one was created. What was left of the old one is now at
+    /// The file was damaged or taken away, and a new one was created. The rest of the old one is now at
     /// `path`; `None` if nothing was left.
     Quarantined { path: Option<String>, reason: String },
     /// The ledger cannot be used. The daemon goes on without it, and tries again.

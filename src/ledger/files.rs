@@ -1,4 +1,4 @@
-//! The ledger's files on the disk, and whether they are still the ones that were opened.
+//! The ledger's files on the disk, and the check that they are still the ones that were opened.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata, OpenOptions};
@@ -11,17 +11,17 @@ use super::error::LedgerError;
 /// The name of the database in the state directory.
 pub const FILE: &str = "ledger.db";
 
-/// The name under which the last damaged ledger is kept, for somebody to examine it.
+/// The name under which the last damaged ledger is kept for examination.
 const DAMAGED: &str = "ledger.damaged.db";
 
-/// What SQLite appends to a database's name for its write-ahead log and for the index of that.
+/// The suffixes that SQLite appends to a database's name for its write-ahead log and for the log's index.
 const WAL: &str = "-wal";
 const SHM: &str = "-shm";
 
 /// The size of the header that a database has from its first transaction on.
 const HEADER_BYTES: u64 = 100;
 
-/// Identifies a file for as long as somebody has it open.
+/// Identifies a file as long as somebody has it open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Inode {
     device: u64,
@@ -40,8 +40,8 @@ pub(super) struct FileIds {
     main: Inode,
     wal: Inode,
     shm: Inode,
-    /// SQLite maps the `-shm` file into memory and never shrinks it. If somebody else does, an access to the
-    /// part that was cut off is a SIGBUS.
+    /// SQLite maps the `-shm` file into memory and never shrinks it. If somebody else shrinks it, an access
+    /// to the missing part is a SIGBUS.
     shm_size: u64,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct FileIds {
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     dir: PathBuf,
-    /// Identifies the directory, which the daemon has locked; `None` until it is first seen.
+    /// The directory that the daemon has locked; `None` until it is first seen.
     dir_inode: Option<Inode>,
     main: PathBuf,
     wal: PathBuf,
@@ -63,12 +63,12 @@ impl Files {
         Self { dir: dir.into(), dir_inode, wal: with_suffix(&main, WAL), shm: with_suffix(&main, SHM), main }
     }
 
-    /// Whether anything has the database's name.
+    /// Whether a file of any kind has the database's name.
     pub(super) fn exist(&self) -> bool {
         fs::symlink_metadata(&self.main).is_ok()
     }
 
-    /// Whether there is a write-ahead log: the database may be incomplete without it, or be open.
+    /// Whether there is a write-ahead log. If so, the database may be incomplete without it, or be open.
     pub(super) fn has_log(&self) -> bool {
         fs::symlink_metadata(&self.wal).is_ok()
     }
@@ -83,8 +83,8 @@ impl Files {
         &self.main
     }
 
-    /// Makes sure that there is a file to open. A new one can be read by its owner only, because the output
-    /// of actions may hold secrets. SQLite gives the log and its index the same mode.
+    /// Creates the database if there is none. Only its owner can read it, because the output of actions may
+    /// hold secrets. SQLite gives the log and its index the same mode.
     pub(super) fn create(&self) -> Result<(), LedgerError> {
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.main) {
             Ok(_) => Ok(()),
@@ -125,7 +125,7 @@ impl Files {
         check_file(&self.shm, file_ids.shm, file_ids.shm_size, "its -shm file")
     }
 
-    /// Fails if the directory was deleted or replaced: its lock then does not keep a second daemon out.
+    /// Fails if the directory was deleted or replaced: the lock on it then does not keep a second daemon out.
     pub(super) fn check_dir(&mut self) -> Result<(), LedgerError> {
         let replaced = || LedgerError::Unavailable("its directory is gone; restart the daemon".into());
         match (self.dir_inode, fs::metadata(&self.dir)) {
@@ -139,7 +139,7 @@ impl Files {
         }
     }
 
-    /// Renames what is left of the ledger, in place of what was set aside before, and returns the new path of
+    /// Renames what is left of the ledger, over the files that were set aside before. Returns the new path of
     /// the database, if there was one. A connection that is still open must not be touched again.
     pub(super) fn quarantine(&self) -> io::Result<Option<PathBuf>> {
         let damaged = self.dir.join(DAMAGED);

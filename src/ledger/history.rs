@@ -1,4 +1,4 @@
-//! What operators can ask about runs.
+//! The queries of operators about runs.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct RunFilter {
     pub failed: bool,
 }
 
-/// A run that has ended or still runs: a line of `GET /v1/history`.
+/// A run, ended or not: a line of `GET /v1/history`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     pub run: String,
@@ -38,7 +38,7 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
-    /// The outcome in a few words, such as `exit code 1`.
+    /// Returns the outcome in a few words, such as `exit code 1`.
     pub fn summary(&self) -> String {
         match (self.outcome.as_str(), self.exit_code, self.signal, &self.error) {
             ("exit", Some(code), _, _) => format!("exit code {code}"),
@@ -86,7 +86,7 @@ pub(super) fn page(
 fn record(row: &Row<'_>) -> Result<RunRecord> {
     let started = column::read_time(row, "started")?;
     let ended = row.get::<_, Option<i64>>("ended")?.map(|_| column::read_time(row, "ended")).transpose()?;
-    // Negative if the clock was set back meanwhile.
+    // The difference is negative if the clock was set back during the run.
     let took = ended.map(|ended| ended.duration_since(started).unwrap_or(Duration::ZERO));
     Ok(RunRecord {
         run: row.get("run")?,
@@ -104,7 +104,7 @@ fn record(row: &Row<'_>) -> Result<RunRecord> {
 }
 
 pub(super) fn output(connection: &Connection, run: &str) -> Result<Option<Vec<u8>>> {
-    // Only digits: other characters could be wildcards of LIKE.
+    // Other characters than digits could be wildcards of LIKE.
     let number = run.bytes().all(|byte| byte.is_ascii_digit()).then_some(run);
     connection
         .prepare_cached(SELECT_OUTPUT)?

@@ -1,19 +1,19 @@
-//! The ledger: what must outlive the daemon, in `ledger.db` in the state directory.
+//! The ledger stores what must outlive the daemon, in `ledger.db` in the state directory.
 //!
-//! It is an embedded SQLite database, which an operator can read with `sqlite3` while the daemon runs. For
-//! each watch it records what was observed and applied last ([`Snapshot`](crate::watch::Snapshot)), and for
-//! each run how it began and ended.
+//! The file is an SQLite database, which an operator can read with `sqlite3` while the daemon runs. For each
+//! watch it records what was last observed and applied ([`Snapshot`](crate::watch::Snapshot)), and for each
+//! run how it began and ended.
 //!
-//! The daemon works without it. Damage, deletion, or a full or read-only disk is reported once
-//! ([`LedgerEvent`]), and until the ledger is back only a death of the daemon loses anything. A record that
-//! is older than the truth makes an update run again; it never loses one.
+//! The daemon works without the ledger. Damage, deletion, or a full or read-only disk is reported once
+//! ([`LedgerEvent`]), and until the ledger is back only a death of the daemon loses records. An outdated
+//! record makes an update run again; it never loses one.
 //!
-//! * [`handle`] is what the daemon calls; [`records`] and [`outcome`] are the plain data that it passes.
-//! * [`supervisor`] keeps the ledger usable, and reports what happens to it ([`event`], [`error`]).
-//! * [`database`] is an open connection, [`files`] are the files that it rests on, and [`checkpoint`] copies
-//!   the write-ahead log back into the database.
-//! * [`watches`], [`runs`] and [`history`] have the SQL statements, [`column`] the formats of their values,
-//!   and [`retention`] deletes old runs.
+//! * [`supervisor`] keeps the ledger usable, and reports its failures ([`event`], [`error`]).
+//! * [`queries`] are the daemon's writes and reads; [`records`] and [`outcome`] define their plain data.
+//! * [`database`] is an open connection, [`files`] are the files below it, and [`checkpoint`] copies the
+//!   write-ahead log back into the database.
+//! * [`watches`], [`runs`] and [`history`] define the SQL statements, [`column`] the formats of values, and
+//!   [`retention`] deletes old runs.
 
 mod checkpoint;
 mod column;
@@ -21,9 +21,9 @@ mod database;
 mod error;
 mod event;
 mod files;
-mod handle;
 mod history;
 mod outcome;
+mod queries;
 mod records;
 mod retention;
 mod runs;
@@ -34,7 +34,8 @@ mod watches;
 
 pub use event::LedgerEvent;
 pub use files::FILE;
-pub use handle::{Ledger, copy};
 pub use history::{RunFilter, RunRecord};
 pub use outcome::RunOutcome;
+pub use queries::copy;
 pub use records::{Intent, StoredWatch, UnfinishedRun, WatchRecord};
+pub use supervisor::Ledger;

@@ -1,4 +1,4 @@
-//! How runs end, as the ledger, the history and the metrics name it.
+//! The outcomes of runs, under the names that the ledger, the history and the metrics use.
 
 use crate::action::run::ExitStatus;
 use crate::watch::Reason;
@@ -6,9 +6,9 @@ use crate::watch::Reason;
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunOutcome<'a> {
-    /// With this exit code.
+    /// It ended with this exit code.
     Exited(i32),
-    /// By this signal.
+    /// This signal ended it.
     Signaled(i32),
     /// The daemon ended it at its timeout.
     TimedOut,
@@ -23,8 +23,8 @@ pub enum RunOutcome<'a> {
 }
 
 impl RunOutcome<'static> {
-    /// The outcome of a run that ended with `status`, after the daemon ended it for the reason `ended_by` if
-    /// any.
+    /// Returns the outcome of a run that ended with `status`; `ended_by` is the daemon's reason if the daemon
+    /// ended it.
     pub fn of(status: &ExitStatus, ended_by: Option<Reason>) -> Self {
         match (status, ended_by) {
             (ExitStatus::Unknown, None | Some(Reason::Timeout | Reason::Stop | Reason::Kill)) => {
@@ -44,7 +44,6 @@ impl<'a> RunOutcome<'a> {
     pub const NAMES: [&'static str; 8] =
         ["success", "exit", "signal", "timeout", "killed", "not_started", "interrupted", "unknown"];
 
-    /// The name in the ledger, and in everything that shows or counts outcomes.
     pub fn name(self) -> &'static str {
         match self {
             RunOutcome::Exited(0) => "success",

@@ -1,4 +1,4 @@
-//! What the daemon gives to the ledger, and gets back after a restart.
+//! The data that the daemon gives to the ledger, and gets back after a restart.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,29 +7,30 @@ use crate::action::proc::ProcessId;
 use crate::model::{Subject, Version, WatchKey};
 use crate::watch::{Event, Snapshot};
 
-/// What is recorded of a watch.
+/// The record of a watch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WatchRecord<'a> {
     pub watch: &'a WatchKey,
-    /// The store's name and identity, the same after a restart. The versions of one store say nothing about
-    /// those of another.
+    /// The store's name and identity, which a restart does not change. Versions of different stores cannot be
+    /// compared.
     pub store: &'a str,
     pub subject: &'a Subject,
     /// The fingerprint of the watch's present definition.
     pub definition: u64,
     pub snapshot: &'a Snapshot,
-    /// How the last failure of the present series read, and when the update is tried again.
+    /// The text of the last failure of the present series.
     pub last_error: Option<&'a str>,
+    /// When the update is tried again.
     pub next_try: Option<SystemTime>,
 }
 
-/// What an earlier daemon recorded of a watch. The fields are those of [`WatchRecord`].
+/// The record of a watch that an earlier daemon wrote. The fields are those of [`WatchRecord`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredWatch {
     pub store: String,
     pub subject: Subject,
     pub definition: u64,
-    /// [`Snapshot::applied`] is `None` if it was applied by another definition than this one.
+    /// [`Snapshot::applied`] is `None` if another definition than this one applied that version.
     pub snapshot: Snapshot,
     pub last_error: Option<String>,
 }
@@ -56,6 +57,6 @@ pub struct UnfinishedRun {
     pub intent: Intent,
     /// `None` if the daemon died before it recorded the process.
     pub process: Option<ProcessId>,
-    /// Whether it was started since the machine was booted. If not, it has ended.
+    /// Whether it was started since the machine was booted. Otherwise it has ended.
     pub this_boot: bool,
 }

@@ -1,4 +1,4 @@
-//! How many runs are kept, and the deletion of older ones.
+//! Limits how many runs are kept, and deletes older ones.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,26 +13,25 @@ pub(super) struct Retention {
     /// How many of the newest runs keep their output.
     pub outputs: i64,
     pub age: Duration,
-    /// After how many new runs old ones are deleted. One deletion per run would cost as much as its other
-    /// writes.
+    /// Old runs are deleted after this many new ones. A deletion per run would cost as much as the run's
+    /// other writes.
     pub batch: i64,
 }
 
 impl Default for Retention {
-    /// On a busy host with a run a second, 10,000 runs are three hours; on a quiet one, they are a month:
-    /// enough in both cases to find out what went wrong last night. A row takes some 300 bytes, so the rows
-    /// take 3 MB at most, and their outputs 64 MB (see
+    /// Keeps 10,000 runs, which are three hours of a host with a run a second, but none longer than a month.
+    /// A row takes about 300 bytes, so the rows take at most 3 MB, and the outputs 64 MB (see
     /// [`MAX_TAIL_BYTES`](crate::action::output::MAX_TAIL_BYTES)).
     fn default() -> Self {
         Self { runs: 10_000, outputs: 1_000, age: Duration::from_secs(30 * 24 * 60 * 60), batch: 64 }
     }
 }
 
-/// On a quiet host, where a batch takes long to fill, old runs are deleted after this time.
+/// Old runs are deleted after this time on a quiet host, where a batch takes long to fill.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// How many old rows are examined per new run: one keeps the number of rows constant, the second catches up
-/// where there are too many.
+/// How many old rows are examined per new run. One row keeps the number constant, the second reduces it if
+/// there are too many.
 const ROWS_PER_RUN: i64 = 2;
 
 const SELECT_OLDEST: &str =
@@ -47,9 +46,9 @@ pub(super) struct Pruning {
     pub retention: Retention,
     /// The number of the newest run.
     pub newest: i64,
-    /// When old runs were last deleted, and the number of the newest run at that time.
+    /// The time of the last deletion, and the number of the newest run at that time.
     pruned: Option<(Instant, i64)>,
-    /// No run up to this number has its output.
+    /// The output of every run up to this number is deleted.
     output_pruned_to: i64,
     /// Every run up to this number is deleted or has not ended.
     done: i64,
@@ -60,12 +59,12 @@ impl Pruning {
         Self { retention, newest: 0, pruned: None, output_pruned_to: 0, done: 0 }
     }
 
-    /// Has a run that ended only now examined again: it may be old enough to be deleted.
+    /// Makes the next deletion examine a run that has just ended, because it may be old enough.
     pub(super) fn reconsider(&mut self, seq: i64) {
         self.done = self.done.min(seq.saturating_sub(1));
     }
 
-    /// Deletes old runs, if a batch of runs or [`PRUNE_INTERVAL`] passed since the last time.
+    /// Deletes old runs if a batch of runs, or [`PRUNE_INTERVAL`], has passed since the last deletion.
     pub(super) fn prune(&mut self, connection: &Connection) -> Result<()> {
         let recent = |(at, newest): (Instant, i64)| {
             self.newest < newest.saturating_add(self.retention.batch) && at.elapsed() < PRUNE_INTERVAL
@@ -90,7 +89,7 @@ impl Pruning {
         Ok(())
     }
 
-    /// The next runs to examine: their number, when they started, and whether they have not ended.
+    /// Reads the next runs to examine: their numbers, start times, and whether they still run.
     fn oldest(&self, connection: &Connection) -> Result<Vec<(i64, i64, bool)>> {
         connection
             .prepare_cached(SELECT_OLDEST)?

@@ -12,14 +12,13 @@ use super::retention::Pruning;
 use crate::action::proc::ProcessId;
 use crate::model::Version;
 
-/// What the statements need besides their arguments.
+/// State that the statements need besides their arguments.
 pub(super) struct Context {
     /// The kernel's id of the present boot.
     pub boot: String,
     pub pruning: Pruning,
-    /// The row of each live run by the run's id. The table has no index on ids, because that would cost each
-    /// run another page; and once the ledger was replaced, a row may belong to another run, so statements
-    /// compare both.
+    /// The row of each live run, by the run's id. The table has no index on ids, which would cost each run
+    /// another page. A row of a replaced ledger may belong to another run, so statements compare both.
     pub rows: HashMap<String, i64>,
 }
 
@@ -35,7 +34,7 @@ const INSERT_RUN: &str = "
 const STARTED: &str =
     "UPDATE runs SET pid = :pid, pid_started = :pid_started WHERE seq = :seq AND run = :run";
 
-/// Keeps no output for a run that is older than all runs with output.
+/// Drops the output of a run that is older than all runs with output.
 const ENDED: &str = "
     UPDATE runs SET
         ended = :ended, outcome = :outcome, exit_code = :exit_code, signal = :signal, error = :error,
@@ -138,7 +137,7 @@ pub(super) fn unfinished(connection: &Connection, context: &mut Context) -> Resu
 }
 
 fn read_unfinished(row: &Row<'_>, boot: &str) -> Result<UnfinishedRun> {
-    // kill(2) takes other numbers for process groups, or for all processes.
+    // kill(2) takes numbers below 1 for process groups, or for all processes.
     let pid = row.get::<_, Option<i32>>("pid")?.filter(|pid| *pid > 0);
     let started = row.get::<_, Option<i64>>("pid_started")?;
     let process_id =

@@ -1,4 +1,4 @@
-//! Keeps a ledger usable: finds out what is wrong with it, reports that once, and opens it again.
+//! Keeps a ledger usable: finds out what is wrong with the files, reports that once, and opens them again.
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,27 +16,27 @@ use super::files::Files;
 use super::retention::{Pruning, Retention};
 use super::runs::Context;
 
-/// The wait between two attempts to open a lost ledger. A full disk is hardly emptied sooner, and an attempt
+/// The pause between two attempts to open a lost ledger. A full disk rarely gets space sooner, and an attempt
 /// may cost the daemon [`BUSY_TIMEOUT`].
-const RETRY_DELAY: Duration = Duration::from_secs(10);
+const RETRY_PAUSE: Duration = Duration::from_secs(10);
 
-/// The longest wait if the ledger gets lost again and again, each time with two lines in the log.
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(10 * 60);
+/// The longest pause of a ledger that is flapping. Each loss and return writes two log lines.
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(10 * 60);
 
-/// A ledger that gets lost within this many waits after it was back counts as lost again and again.
+/// If the ledger is lost within this many pauses after it came back, it is flapping.
 const STABLE_PAUSES: u32 = 10;
 
-/// What tests set differently.
+/// The limits of a ledger. Only tests change the defaults.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// The wait between two attempts to open a lost ledger.
+    /// The pause between two attempts to open a lost ledger, unless it is flapping.
     pub pause: Duration,
     pub retention: Retention,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pause: RETRY_DELAY, retention: Retention::default() }
+        Self { pause: RETRY_PAUSE, retention: Retention::default() }
     }
 }
 
@@ -51,36 +51,44 @@ impl Health {
     }
 }
 
-/// A ledger that may be lost and come back.
-pub(super) struct Supervisor {
+/// The daemon's ledger, which may be lost and come back.
+///
+/// No write fails: when a lost ledger is back, the daemon records its state again. No call waits for another
+/// process longer than [`database::BUSY_TIMEOUT`].
+pub struct Ledger {
     files: Files,
     context: Context,
     limits: Limits,
     health: Health,
     checkpointer: Checkpointer,
     next_event: Option<LedgerEvent>,
-    /// Why the files must be set aside before anything is opened; `None` if they need not.
+    /// Why the files must be set aside before a ledger is opened; `None` if they need not.
     suspect_reason: Option<String>,
-    /// The report that they were set aside, until a new ledger is open.
+    /// The event that the files were set aside, until a new ledger is open.
     quarantined: Option<LedgerEvent>,
     /// Whether the last event was [`LedgerEvent::Lost`].
     lost_reported: bool,
-    /// The wait between two attempts, which grows if the ledger gets lost again and again.
+    /// The pause between two attempts, which doubles each time that a flapping ledger is lost.
     pause: Duration,
-    /// Whether anything that an earlier daemon recorded may be lost.
+    /// Whether any record, of this daemon or an earlier one, may be lost.
     records_lost: bool,
     /// When the ledger was last opened again.
     back: Option<Instant>,
-    /// Why it was last lost.
+    /// Why the ledger was last lost.
     lost_reason: String,
 }
 
-impl Supervisor {
-    pub(super) fn open(state_dir: &Path, limits: Limits) -> Self {
+impl Ledger {
+    /// Opens or creates the ledger in `state_dir`. If that fails, the first event says why.
+    pub fn open(state_dir: &Path) -> Self {
+        Self::open_with(state_dir, Limits::default())
+    }
+
+    pub(super) fn open_with(state_dir: &Path, limits: Limits) -> Self {
         let files = Files::new(state_dir);
-        // If this cannot be read, a process is identified by its pid and start time alone.
+        // Without the boot id, a process is identified by its pid and start time alone.
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let mut supervisor = Self {
+        let mut ledger = Self {
             checkpointer: Checkpointer::new(files.clone()),
             files,
             context: Context {
@@ -99,43 +107,50 @@ impl Supervisor {
             lost_reason: String::new(),
             limits,
         };
-        let found = fs::symlink_metadata(supervisor.files.main());
+        let found = fs::symlink_metadata(ledger.files.main());
         let existed = found.is_ok();
         if found.is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) {
-            // SQLite would take it for a new database, and nobody would learn that the old one is gone.
-            supervisor.suspect_reason = Some("it is empty".into());
+            // SQLite would take the file for a new database, and nobody would learn that the old one is gone.
+            ledger.suspect_reason = Some("it is empty".into());
         }
-        match supervisor.attempt() {
+        match ledger.attempt() {
             Ok(database) => {
-                supervisor.health = Health::Usable(database);
-                supervisor.next_event = supervisor.quarantined.take();
+                ledger.health = Health::Usable(database);
+                ledger.next_event = ledger.quarantined.take();
             }
-            Err(error) => supervisor.lose(error),
+            Err(error) => ledger.lose(error),
         }
-        // Even if it can be read, it is incomplete if the last daemon could not write it either.
-        supervisor.records_lost = existed && supervisor.next_event.is_some();
-        supervisor
+        // The ledger may be incomplete even if it can be read: perhaps the last daemon could not write it.
+        ledger.records_lost = existed && ledger.next_event.is_some();
+        ledger
     }
 
-    pub(super) fn next_event(&mut self) -> Option<LedgerEvent> {
+    /// Returns what happened to the ledger since the last call. After `Quarantined` and `Back`, the caller
+    /// must record all watches and all live runs again, because those in the ledger are gone or out of date.
+    pub fn next_event(&mut self) -> Option<LedgerEvent> {
         self.next_event.take()
     }
 
-    pub(super) fn may_have_lost_records(&self) -> bool {
+    /// Whether any record may be lost.
+    pub fn may_have_lost_records(&self) -> bool {
         self.records_lost
     }
 
-    pub(super) fn size(&self) -> u64 {
+    /// The size of the database and its write-ahead log, in bytes.
+    pub fn size(&self) -> u64 {
         self.files.size()
     }
 
-    pub(super) fn is_dirty(&self) -> bool {
+    /// Whether any record waits for [`Self::commit`].
+    pub fn is_dirty(&self) -> bool {
         match &self.health {
             Health::Usable(database) => database.is_dirty(),
             Health::Lost { .. } => false,
         }
     }
 
+    /// Runs `query`. If that fails, returns the default, and [`Self::lost_reason`] or the next event says
+    /// why.
     pub(super) fn read<T: Default>(
         &mut self,
         query: impl FnOnce(&Connection, &mut Context) -> rusqlite::Result<T>,
@@ -158,8 +173,8 @@ impl Supervisor {
         }
     }
 
-    /// A connection to a lost ledger that is locked, or on a full or read-only disk. Its records may be out
-    /// of date, which at worst makes updates run again.
+    /// Opens a lost ledger that is locked, or on a full or read-only disk. Its records may be out of date,
+    /// which at worst makes updates run again.
     fn open_read_only(&self) -> Result<Connection, LedgerError> {
         match &self.suspect_reason {
             Some(reason) => Err(LedgerError::Damaged(reason.clone())),
@@ -167,7 +182,7 @@ impl Supervisor {
         }
     }
 
-    /// Makes one write of about `size` bytes, which [`Self::commit`] commits.
+    /// Makes one write of about `size` bytes, to be committed by [`Self::commit`].
     pub(super) fn write(
         &mut self,
         size: usize,
@@ -202,7 +217,9 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn commit(&mut self) {
+    /// Makes all records survive the daemon's death. They may not survive a crash of the machine, which no
+    /// run survives either.
+    pub fn commit(&mut self) {
         self.retry();
         let Health::Usable(database) = &mut self.health else { return };
         if let Err(error) = database.commit(&self.files) {
@@ -217,31 +234,34 @@ impl Supervisor {
         self.checkpointer.is_idle(Duration::from_secs(20))
     }
 
-    pub(super) fn retry_at(&self) -> Option<Instant> {
+    /// Returns the time to call [`Self::retry`]; `None` unless the ledger is lost.
+    pub fn retry_at(&self) -> Option<Instant> {
         match self.health {
             Health::Lost { since } => Some(since + self.pause),
             Health::Usable(_) => None,
         }
     }
 
-    /// Why the ledger is lost; `None` if it is not.
-    pub(super) fn lost_reason(&self) -> Option<&str> {
+    /// Why the ledger cannot be used; `None` if it can.
+    pub fn lost_reason(&self) -> Option<&str> {
         match self.health {
             Health::Lost { .. } => Some(&self.lost_reason),
             Health::Usable(_) => None,
         }
     }
 
-    /// Tries to open a lost ledger again, if it is time.
-    pub(super) fn retry(&mut self) {
+    /// Tries to open a lost ledger again if it is time. All calls that read or write do so too, but an idle
+    /// daemon makes no such calls.
+    pub fn retry(&mut self) {
         match self.health {
             Health::Lost { since } if since.elapsed() >= self.pause => self.reopen(),
             Health::Lost { .. } | Health::Usable(_) => {}
         }
     }
 
-    /// Gets over an error: opens the ledger again, or a new one, or gives it up for a while. What was not
-    /// committed is lost; the daemon records it again after the event.
+    /// Handles an error: opens the ledger again, or a new one, or gives the ledger up for a while.
+    /// Uncommitted writes are lost. When the daemon receives the event (`Back` or `Quarantined`), it writes
+    /// its state again.
     fn recover(&mut self, error: LedgerError) {
         self.records_lost = true;
         if let Health::Usable(database) = mem::replace(&mut self.health, Health::lost()) {
@@ -251,7 +271,7 @@ impl Supervisor {
             LedgerError::Damaged(reason) | LedgerError::Displaced(reason) => {
                 self.suspect_reason = Some(reason.clone());
                 if self.is_flapping() {
-                    // Something keeps damaging the files, and each new ledger would add to the log.
+                    // Something keeps damaging the files, and each new ledger writes another log line.
                     self.lose(LedgerError::Unavailable(format!("again, {reason}")));
                 } else {
                     self.reopen();
@@ -275,8 +295,8 @@ impl Supervisor {
 
     fn attempt(&mut self) -> Result<Database, LedgerError> {
         self.files.check_dir()?;
-        // A running checkpoint could open the old database with the new one's log, or files that are being
-        // renamed.
+        // A running checkpoint could open the old database with the new write-ahead log, or files that are
+        // being renamed.
         if !self.checkpointer.is_idle(BUSY_TIMEOUT) {
             return Err(LedgerError::Unavailable(
                 "its checkpoint does not end; check whether the disk is failing".into(),
@@ -312,19 +332,19 @@ impl Supervisor {
         if !self.lost_reported {
             self.lost_reported = true;
             self.pause =
-                if self.is_flapping() { MAX_RETRY_DELAY.min(self.pause * 2) } else { self.limits.pause };
+                if self.is_flapping() { MAX_RETRY_PAUSE.min(self.pause * 2) } else { self.limits.pause };
             self.next_event = Some(LedgerEvent::Lost { reason: self.lost_reason.clone() });
         }
         self.health = Health::lost();
     }
 
-    /// Whether the ledger was back only shortly before it got lost.
+    /// Whether the ledger came back only shortly before now.
     fn is_flapping(&self) -> bool {
         self.back.is_some_and(|back| back.elapsed() < self.pause * STABLE_PAUSES)
     }
 }
 
-impl Drop for Supervisor {
+impl Drop for Ledger {
     fn drop(&mut self) {
         self.checkpointer.stop();
         if let Health::Usable(database) = mem::replace(&mut self.health, Health::lost()) {

@@ -10,10 +10,10 @@ use super::records::{StoredWatch, WatchRecord};
 use crate::model::{Version, WatchKey};
 use crate::watch::{Event, Seen, Snapshot};
 
-/// How long a watch that left its file stays recorded. After a month, it will hardly come back.
+/// How long a watch that left its file stays recorded. After a month it is unlikely to come back.
 const MAX_UNTOUCHED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Keeps what was applied, unless the watch moved to another store, where those versions mean nothing.
+/// Keeps the applied version, unless the watch moved to another store, where that version means nothing.
 const UPSERT_WATCH: &str = "
     INSERT INTO watches (
         file, description, store, node, facet, definition,
@@ -65,7 +65,7 @@ const UPSERT_WATCH: &str = "
         next_try = excluded.next_try,
         updated = excluded.updated";
 
-/// Does nothing if this is recorded already, so that the time stays that of the first record.
+/// Does nothing if the version is recorded already, so that the time of the first record stays.
 const UPDATE_APPLIED: &str = "
     UPDATE watches SET
         applied_incarnation = :incarnation, applied_revision = :revision, applied_number = :number,
@@ -208,7 +208,7 @@ pub(super) fn retire(connection: &Connection, watch: &WatchKey) -> Result<()> {
     Ok(())
 }
 
-/// The watches of which nothing was recorded for [`MAX_UNTOUCHED`].
+/// Returns the watches that were not recorded for [`MAX_UNTOUCHED`].
 pub(super) fn untouched(connection: &Connection) -> Result<Vec<WatchKey>> {
     let horizon = column::millis(SystemTime::now()).saturating_sub(column::duration(MAX_UNTOUCHED));
     connection

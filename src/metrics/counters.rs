@@ -1,4 +1,4 @@
-//! Counts the daemon's reports as they are made.
+//! Counts the daemon's reports.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -9,10 +9,10 @@ use crate::ledger::RunOutcome;
 use crate::model::StoreName;
 use crate::report::{PreviousRun, Report, RunReport};
 
-/// Buckets in seconds above Prometheus' default ones (5 ms to 10 s), because a deployment may take an hour.
+/// Buckets in seconds above Prometheus' defaults (5 ms to 10 s), because a deployment may take an hour.
 const LONG_BUCKETS: [f64; 6] = [30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];
 
-/// Buckets in seconds below the default ones, because a start usually takes some 3 ms.
+/// Buckets in seconds below the defaults, because a start usually takes about 3 ms.
 const SHORT_BUCKETS: [f64; 2] = [0.001, 0.0025];
 
 pub(super) struct Counters {

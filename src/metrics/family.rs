@@ -1,4 +1,4 @@
-//! Makes metrics that are not kept, but computed for each request.
+//! Makes metrics that are computed for each request.
 
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
@@ -6,7 +6,7 @@ pub(super) fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
     family(name, help, MetricType::GAUGE, vec![gauge_value(value)])
 }
 
-/// A gauge with one value for each value of `label`: `values` are pairs of them.
+/// Makes a gauge with several values: `values` are pairs of a value of `label` and the gauge's value there.
 pub(super) fn labelled<'a>(
     name: &str,
     help: &str,

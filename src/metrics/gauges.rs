@@ -1,4 +1,4 @@
-//! What the daemon finds out for each request for the metrics.
+//! The state of the daemon that it collects for each request for the metrics.
 
 use prometheus::proto::MetricFamily;
 
@@ -10,11 +10,11 @@ use super::watch_counts::WatchCounts;
 pub struct Gauges {
     pub watches: WatchCounts,
     pub running_actions: usize,
-    /// The name of each store, and whether it is connected.
+    /// The names of the stores, and whether each is connected.
     pub stores: Vec<(String, bool)>,
     /// How many subscriptions cannot be read: the content of a node and its children count as two.
     pub nodes_unreadable: usize,
-    /// How many files failed to load the last time.
+    /// How many files failed their last load.
     pub config_errors: usize,
     pub ledger_usable: bool,
     /// The size of the database and its write-ahead log.

@@ -1,12 +1,11 @@
-//! What the daemon counts and measures, in Prometheus' text format.
+//! The metrics of the daemon, in Prometheus' text format.
 //!
 //! * [`registry`] holds the metrics and encodes them.
-//! * [`counters`] counts the daemon's reports as they are made.
+//! * [`counters`] counts the daemon's reports.
 //! * [`gauges`] and [`watch_counts`] describe the daemon at the moment of a request, [`process`] its process;
 //!   [`family`] makes such metrics.
 //!
-//! The name, labels and help of each metric are written where it is made, and again in docs/operations.md; a
-//! test compares the two.
+//! docs/operations.md repeats the name, labels and help of each metric; a test compares them with the code.
 
 mod counters;
 mod family;

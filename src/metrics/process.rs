@@ -1,4 +1,4 @@
-//! What the daemon's process uses, under the names that all Prometheus clients give these metrics.
+//! The resource usage of the daemon's process, under the names that all Prometheus clients use.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,8 +11,8 @@ use crate::action::proc;
 
 /// Reads the metrics of this process.
 pub(super) struct Process {
-    /// The time since the epoch at which the process was started. Computed once: a later computation would
-    /// follow changes of the clock, which would look like a restart.
+    /// When the process was started, since the epoch. Computed only once, because after a change of the clock
+    /// the result would look like a restart.
     started: Duration,
 }
 
@@ -23,7 +23,7 @@ impl Process {
         Self { started: now.saturating_sub(age) }
     }
 
-    /// The metrics of the process, without those that cannot be read.
+    /// Returns the metrics of the process, except those that cannot be read.
     pub(super) fn families(&self) -> Vec<MetricFamily> {
         let start = gauge(
             "process_start_time_seconds",

@@ -1,4 +1,4 @@
-//! All metrics of a daemon, and their encoding.
+//! Registers all metrics of a daemon, and encodes them.
 
 use prometheus::{Registry, TextEncoder};
 
@@ -19,23 +19,22 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// # Errors
-    ///
-    /// Two metrics have the same name, or a name is invalid, which is a bug in this program.
+    /// Makes and registers all metrics. Fails only by a bug: two metrics have the same name, or a name is
+    /// invalid.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         Ok(Self { counters: Counters::register(&registry)?, registry, process: Process::this() })
     }
 
-    /// All metrics as text, sorted by name. `gauges` is the daemon's present state.
+    /// Returns all metrics as text, sorted by name. `gauges` is the daemon's present state.
     ///
-    /// This reads /proc, which takes a millisecond if thousands of descriptors are open, so the daemon's loop
-    /// must not call it.
+    /// The daemon's loop must not call this: it reads /proc, which takes a millisecond if thousands of
+    /// descriptors are open.
     pub fn encode(&self, gauges: &Gauges) -> String {
         let mut families = self.registry.gather();
         families.push(family::labelled(
             "twitcher_build_info",
-            "Always 1; the label has the running version.",
+            "Always 1; `version` is the running version.",
             "version",
             [(env!("CARGO_PKG_VERSION"), 1.0)],
         ));
@@ -51,7 +50,7 @@ impl Metrics {
     }
 }
 
-/// A report costs a few atomic additions at most.
+/// Counting a report takes a few atomic additions.
 impl Count for Metrics {
     fn count(&self, report: &Report<'_>) {
         self.counters.count(report);

@@ -6,24 +6,22 @@ use std::collections::BTreeMap;
 use crate::model::WatchKey;
 use crate::watch::{Condition, Watch};
 
-/// How many failing watches are named. Each is a time series of its own, which costs Prometheus memory. All
-/// failing watches are counted.
+/// How many failing watches are named. Each name is a time series, which costs Prometheus memory.
 pub const MAX_FAILING: usize = 100;
 
-/// Counts over all watches.
 #[derive(Clone, Debug, Default)]
 pub struct WatchCounts {
     /// How many watches are in each condition, in the order of [`Condition::ALL`].
     conditions: [usize; Condition::ALL.len()],
     pub(super) waiting_updates: usize,
-    /// How many watches failed last, or were stopped by a failure, whatever they do now.
+    /// How many watches failed in their last run, or were stopped by a failure, whatever they do now.
     pub(super) failing: usize,
-    /// The [`MAX_FAILING`] watches with most failures in a row: their names in log lines, and these numbers.
+    /// The [`MAX_FAILING`] watches with most failures in a row: their names in log lines, and the failures.
     pub(super) worst: BTreeMap<String, u32>,
 }
 
 impl WatchCounts {
-    /// Counts `watches`. Each comes with its key, and with whether its node is unreadable.
+    /// Counts `watches`: keys, watches, and whether their nodes are unreadable.
     pub fn of<'a>(watches: impl Iterator<Item = (&'a WatchKey, &'a Watch, bool)>) -> Self {
         let mut counts = Self::default();
         let mut failing = Vec::new();
@@ -45,7 +43,6 @@ impl WatchCounts {
         counts
     }
 
-    /// How many watches are in each condition.
     pub(super) fn conditions(&self) -> impl Iterator<Item = (Condition, usize)> {
         Condition::ALL.into_iter().zip(self.conditions)
     }

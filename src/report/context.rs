@@ -1,4 +1,4 @@
-//! What a report is about, so that the journal can be searched by it.
+//! The subjects of reports: the fields by which the journal can be searched.
 
 use std::slice::from_ref;
 

@@ -1,4 +1,4 @@
-//! How reports read as lines of the log.
+//! The texts of reports in the log.
 
 use std::fmt;
 
@@ -249,7 +249,7 @@ impl fmt::Display for Exposure {
     }
 }
 
-/// Shown as `store`, or as `store eu` where several are configured.
+/// Displays `store`, or `store eu` if several are configured.
 struct Store<'a>(Option<&'a StoreName>);
 
 impl fmt::Display for Store<'_> {
@@ -259,7 +259,7 @@ impl fmt::Display for Store<'_> {
     }
 }
 
-/// Shown as `SIGHUP`, or as `signal 34` if it has no name.
+/// Displays `SIGHUP`, or `signal 34` if the signal has no name.
 struct SignalName(i32);
 
 impl fmt::Display for SignalName {

@@ -1,4 +1,4 @@
-//! What the daemon reports.
+//! The events that the daemon reports.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::model::{StoreName, Subject, WatchCommand, WatchKey, WatchSpec};
 use crate::store::Exposure;
 use crate::watch::{Event, HoldReason, Reason, RunId};
 
-/// One event. `store` is the store's name, or `None` where only one store is configured.
+/// One event. `store` is the store's name, or `None` if only one store is configured.
 #[derive(Debug)]
 pub enum Report<'a> {
     Starting {
@@ -25,7 +25,7 @@ pub enum Report<'a> {
         control: Option<&'a Path>,
         metrics: Option<SocketAddr>,
     },
-    /// Operators cannot reach the daemon at one of its addresses. Actions run all the same.
+    /// Operators cannot reach the daemon at one of its addresses. Actions still run.
     NotServing {
         what: &'a str,
     },
@@ -38,7 +38,7 @@ pub enum Report<'a> {
         running: usize,
     },
     Stopped,
-    /// A problem of the daemon as a whole, which goes on; `what` includes the remedy.
+    /// A problem of the daemon as a whole, which continues; `what` includes the remedy.
     Problem {
         what: &'a str,
     },
@@ -148,7 +148,8 @@ pub enum Report<'a> {
         watch: &'a WatchKey,
         total: u64,
     },
-    /// An update is not tried again; if `stopped`, neither is any later one (`on_failure: STOP`).
+    /// A failed update is not tried again; if `stopped`, later updates do not run either (`on_failure:
+    /// STOP`).
     GaveUp {
         watch: &'a WatchKey,
         failures: u32,
@@ -169,7 +170,7 @@ pub enum Report<'a> {
     },
 }
 
-/// Names a run: its watch, node and number.
+/// Identifies a run.
 #[derive(Clone, Copy, Debug)]
 pub struct RunName<'a> {
     pub watch: &'a WatchKey,
@@ -180,7 +181,7 @@ pub struct RunName<'a> {
     pub id: &'a str,
 }
 
-/// What became of a run that an earlier daemon started.
+/// The fate of a run that an earlier daemon started.
 #[derive(Debug)]
 pub enum PreviousRun<'a> {
     StillRunning {
@@ -188,9 +189,9 @@ pub enum PreviousRun<'a> {
         id: &'a str,
         pid: i32,
     },
-    /// Its id.
+    /// The id of a run that has ended.
     Ended(&'a str),
-    /// Its id, and why the daemon cannot learn when it ends. It may still run.
+    /// The id of a run that may still run, and why the daemon cannot learn when it ends.
     Unwatchable(&'a str, &'a std::io::Error),
 }
 
@@ -202,8 +203,8 @@ pub enum RunReport<'a> {
         node: NodeRef<'a>,
         version: i64,
         pid: i32,
-        /// The time until the program executed, from when the update arrived or, if its definition delays it,
-        /// from the end of that delay.
+        /// The time from the update's arrival, or from the end of a configured delay, until the program
+        /// executed.
         latency: Duration,
     },
     NotStarted {
@@ -226,25 +227,25 @@ pub enum RunReport<'a> {
         ended_by: Option<Reason>,
         took: Duration,
     },
-    /// It was not started: the action wants changes only, and there are none since it last succeeded.
+    /// The run was not started: the action wants only changes, and there were none since its last success.
     Unchanged,
-    /// It could not be started for want of resources, and is tried again.
+    /// The run could not be started because resources ran short, and is tried again.
     Postponed {
         after: Duration,
     },
-    /// It failed, the last of `failures` in a row, and is tried again.
+    /// The run failed, the last of `failures` in a row, and is tried again.
     Retry {
         failures: u32,
         attempts: u32,
         after: Duration,
     },
-    /// The daemon could not learn how it ended.
+    /// The daemon could not learn how the run ended.
     Lost {
         error: &'a std::io::Error,
     },
 }
 
-/// What a watch follows, with the store's name unless that is `default`: `/git/head`, `eu:/members
+/// What a watch follows. Displayed with the store's name unless that is `default`: `/git/head`, `eu:/members
 /// (children)`.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeRef<'a> {

@@ -1,4 +1,4 @@
-//! Hands lines to a log daemon on this machine, which may be missing, be restarted or hang.
+//! Sends lines to a log daemon on this machine, which may be missing, restart or hang.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use super::level::Level;
 use super::line::{LogLine, MAX_QUEUED_LINES};
 
-/// The wait between two attempts to connect to a log daemon that is away.
+/// The delay between two attempts to connect to a missing log daemon.
 pub const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// A connection to a log daemon.
 pub trait LogDaemon: Sized {
-    /// Its name in log lines.
+    /// The log daemon's name in log lines.
     const NAME: &str;
 
     fn connect() -> io::Result<Self>;
@@ -23,27 +23,27 @@ pub trait LogDaemon: Sized {
     fn send(&mut self, line: &LogLine) -> io::Result<()>;
 }
 
-/// Keeps at most [`MAX_QUEUED_LINES`] lines while the log daemon is away, and reconnects when it is back.
+/// Keeps at most [`MAX_QUEUED_LINES`] lines while there is no connection to the log daemon, and reconnects.
 pub struct LogForwarder<D> {
     daemon: Option<D>,
     unsent: VecDeque<LogLine>,
-    /// Lines that were dropped and are not reported yet.
-    dropped: u64,
-    /// All lines dropped since the start, also by [`super::log`].
+    /// How many dropped lines no log line reports yet.
+    unreported_drops: u64,
+    /// How many lines were dropped since the start, here and in [`super::log`].
     all_dropped: Arc<AtomicU64>,
     next_attempt: Option<Instant>,
 }
 
 impl<D: LogDaemon> LogForwarder<D> {
     pub fn new(all_dropped: Arc<AtomicU64>) -> Self {
-        Self { daemon: None, unsent: VecDeque::new(), dropped: 0, all_dropped, next_attempt: None }
+        Self { daemon: None, unsent: VecDeque::new(), unreported_drops: 0, all_dropped, next_attempt: None }
     }
 
-    /// Takes a line that [`Self::send_unsent`] will send. If there are too many, the oldest is dropped.
+    /// Queues a line for [`Self::send_unsent`]. If the queue is full, the oldest line is dropped.
     pub fn write(&mut self, line: LogLine) {
         if self.unsent.len() == MAX_QUEUED_LINES {
             self.unsent.pop_front();
-            self.dropped += 1;
+            self.unreported_drops += 1;
             self.all_dropped.fetch_add(1, Ordering::Relaxed);
         }
         self.unsent.push_back(line);
@@ -57,7 +57,7 @@ impl<D: LogDaemon> LogForwarder<D> {
         while let Some(line) = self.unsent.front() {
             let Some(daemon) = connected(&mut self.daemon, &mut self.next_attempt) else { return };
             if daemon.send(line).is_err() {
-                // Most likely the log daemon was restarted, so a new socket will do.
+                // The log daemon was probably restarted, so try a new socket.
                 self.daemon = None;
                 let again = connected(&mut self.daemon, &mut self.next_attempt);
                 if again.is_none_or(|daemon| daemon.send(line).is_err()) {
@@ -67,7 +67,7 @@ impl<D: LogDaemon> LogForwarder<D> {
                 }
             }
             self.unsent.pop_front();
-            let dropped = std::mem::take(&mut self.dropped);
+            let dropped = std::mem::take(&mut self.unreported_drops);
             if dropped > 0 {
                 let text = format!("{dropped} log lines dropped: {} was away", D::NAME);
                 self.unsent.push_front(LogLine::new(Level::Warning, text));

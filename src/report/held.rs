@@ -1,4 +1,4 @@
-//! What a guard holds, as the log, `twitcher status` and the control socket say it.
+//! The text about a held update in the log, in `twitcher status` and on the control socket.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::model::Facet;
 use crate::text::{count, quoted};
 use crate::watch::HoldReason;
 
-/// Which version is held, and why: `version 7 has 0 bytes (not_empty)`.
+/// Displays the held version and the reason: `version 7 has 0 bytes (not_empty)`.
 pub(crate) struct HeldSummary {
     pub version: i64,
     pub hold_reason: HoldReason,
@@ -36,7 +36,7 @@ impl fmt::Display for HeldSummary {
     }
 }
 
-/// The command by which an operator runs what a guard holds.
+/// Returns the command by which an operator runs a held update.
 pub(crate) fn force_command(watch: &str) -> String {
     format!("twitcher trigger --force {}", quoted(watch))
 }

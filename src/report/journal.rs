@@ -1,4 +1,4 @@
-//! Sends lines to systemd's journal in its own protocol, with fields: `journalctl
+//! Sends lines to systemd's journal in its protocol, with fields, so that `journalctl
 //! TWITCHER_WATCH=git.twc:deploy` finds the lines of one watch.
 
 use std::io;
@@ -14,7 +14,7 @@ use super::line::{LogLine, MAX_LINE_BYTES};
 
 /// Whether stdout or stderr goes to the journal.
 ///
-/// `JOURNAL_STREAM` holds the journal's device and inode (systemd.exec(5)). It must be compared, because a
+/// `JOURNAL_STREAM` holds the journal's device and inode (systemd.exec(5)). They must be compared, because a
 /// parent that redirects the output may have left the variable behind.
 pub fn is_connected() -> bool {
     let Ok(journal) = std::env::var("JOURNAL_STREAM") else { return false };
@@ -32,7 +32,7 @@ impl LogDaemon for Journal {
     fn connect() -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.connect("/run/systemd/journal/socket")?;
-        // If the journal hangs, lines wait in the forwarder's queue and not in this call.
+        // If the journal hangs, lines wait in the forwarder's queue and do not block it.
         socket.set_write_timeout(Some(RECONNECT_DELAY))?;
         Ok(Self(socket))
     }
@@ -61,7 +61,7 @@ fn datagram(line: &LogLine) -> Vec<u8> {
     datagram
 }
 
-/// Encodes what a report is about for [`LogLine::fields`]. Fields beyond [`MAX_LINE_BYTES`] are left out.
+/// Encodes a report's context for [`LogLine::fields`]. Fields beyond [`MAX_LINE_BYTES`] are left out.
 pub fn fields(context: &LogContext<'_>) -> Vec<u8> {
     let watches = context.watches.iter().map(|watch| ("TWITCHER_WATCH", watch.to_string()));
     let run = context.run.map(|run| ("TWITCHER_RUN_ID", run.to_owned()));
@@ -75,7 +75,7 @@ pub fn fields(context: &LogContext<'_>) -> Vec<u8> {
     fields
 }
 
-/// Adds one field. A newline ends a value, so a value that has one is preceded by its length instead of `=`.
+/// Adds one field. A value that contains a newline is preceded by its length instead of `=`.
 fn add(fields: &mut Vec<u8>, name: &str, value: &str) {
     fields.extend_from_slice(name.as_bytes());
     if value.contains('\n') {

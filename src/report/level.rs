@@ -1,10 +1,10 @@
-//! How much a report matters.
+//! The levels of reports.
 
 use super::event::{PreviousRun, Report, RunReport};
 use crate::action::run::ExitStatus;
 use crate::ledger::LedgerEvent;
 
-/// The level of a log line. Without flags, the log takes [`Level::Notice`] and above.
+/// The level of a log line. Without flags, the log contains [`Level::Notice`] and above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Error,

@@ -1,17 +1,16 @@
-//! Lines on their way to the log.
+//! The lines of the log, and their greatest length and number.
 
 use time::OffsetDateTime;
 
 use super::level::Level;
 use crate::text::printable;
 
-/// How many lines wait for a slow or missing log before lines are dropped and counted: some 400 KiB of usual
-/// lines.
+/// How many lines wait for a slow or missing log before lines are dropped. Usual lines take about 400 KiB.
 pub const MAX_QUEUED_LINES: usize = 4096;
 
-/// Longer lines are cut. A line that does not fit into a datagram (some 200 KiB by default) would never
-/// arrive, and would hold up all lines behind it. An action's longest line has 24 KiB: 4 KiB of bytes that
-/// each become an escape of six.
+/// Longer lines are cut. A line that does not fit into a datagram (about 200 KiB by default) would never
+/// arrive, and would block all lines behind it. An action's longest line has 24 KiB: 4 KiB of bytes, each an
+/// escape of six characters.
 pub const MAX_LINE_BYTES: usize = 32 << 10;
 
 /// One line, printable and at most [`MAX_LINE_BYTES`] long.
@@ -19,7 +18,7 @@ pub struct LogLine {
     pub level: Level,
     pub at: OffsetDateTime,
     pub text: String,
-    /// Fields for the journal, which say what the line is about; empty for other logs.
+    /// The encoded [`LogContext`](super::context::LogContext) for the journal; empty for other logs.
     pub fields: Vec<u8>,
 }
 
@@ -29,11 +28,9 @@ impl LogLine {
     }
 }
 
-/// The log lines of a report.
-///
-/// An error in a config is followed by lines that quote the config, and these are indented. Any other
-/// newline, and any other control character, comes from somebody's data; it is escaped, so that it cannot
-/// forge a line.
+/// Splits a report into log lines. Indented lines, which quote a config below its error, stay lines. Any
+/// other newline or control character comes from somebody's data, and is escaped, so that it cannot forge a
+/// line.
 pub fn lines(report: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in report.split('\n') {

@@ -1,4 +1,4 @@
-//! The log. A thread of its own writes it: a full pipe, a slow disk or a missing log daemon must not hold up
+//! The log, written on a thread of its own: a full pipe, a slow disk or a missing log daemon must not delay
 //! an action.
 
 use std::fs::File;
@@ -17,18 +17,18 @@ use super::syslog::Syslog;
 use crate::text::TIMESTAMP_FORMAT;
 
 /// How long a stopping daemon waits until its last lines are written.
-const FLUSH: Duration = Duration::from_secs(2);
+const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the log goes.
+/// The destination of the log.
 #[derive(Debug)]
 pub enum Target {
     Stdout,
     Stderr,
     /// A file that is open for appending.
     File(File),
-    /// The local syslog daemon, facility daemon.
+    /// The local syslog, with facility `daemon`.
     Syslog,
-    /// systemd's journal, with [`LogLine::fields`].
+    /// systemd's journal, which also gets [`LogLine::fields`].
     Journal,
 }
 
@@ -36,20 +36,20 @@ pub enum Target {
 #[derive(Clone)]
 pub struct Log {
     lines: SyncSender<LogLine>,
-    /// Lines that were dropped here and are not reported yet.
-    dropped: Arc<atomic::AtomicU64>,
-    /// All lines dropped since the start, here and in the forwarder.
+    /// How many lines dropped here no log line reports yet.
+    unreported_drops: Arc<atomic::AtomicU64>,
+    /// How many lines were dropped since the start, here and in the forwarder.
     all_dropped: Arc<atomic::AtomicU64>,
     level: Level,
     /// Whether the target takes [`LogLine::fields`].
     structured: bool,
 }
 
-/// Waits for the last lines when the daemon ends.
+/// A handle to the writing thread.
 pub struct Writer(JoinHandle<()>);
 
 impl Log {
-    /// Starts the thread that writes. A missing log daemon is no error: its lines wait.
+    /// Starts the writing thread. A missing log daemon is not an error: lines wait for it.
     pub fn start(target: Target, level: Level) -> io::Result<(Self, Writer)> {
         let all_dropped = Arc::new(atomic::AtomicU64::new(0));
         let structured = matches!(target, Target::Journal);
@@ -61,15 +61,15 @@ impl Log {
             Target::Journal => Sink::Journal(LogForwarder::new(all_dropped.clone())),
         };
         let (lines, queue) = sync_channel(MAX_QUEUED_LINES);
-        let dropped = Arc::new(atomic::AtomicU64::new(0));
-        let lost = Arc::clone(&dropped);
+        let unreported_drops = Arc::new(atomic::AtomicU64::new(0));
+        let drops = Arc::clone(&unreported_drops);
         let thread = std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || write_all(&mut sink, &queue, &lost))?;
-        Ok((Self { lines, dropped, all_dropped, level, structured }, Writer(thread)))
+            .spawn(move || write_all(&mut sink, &queue, &drops))?;
+        Ok((Self { lines, unreported_drops, all_dropped, level, structured }, Writer(thread)))
     }
 
-    /// How many lines were dropped since the start because the log was slow or away.
+    /// How many lines were dropped since the start because the log was slow or missing.
     pub fn dropped_lines(&self) -> u64 {
         self.all_dropped.load(atomic::Ordering::Relaxed)
     }
@@ -89,7 +89,7 @@ impl Log {
             match self.lines.try_send(LogLine { fields: fields.clone(), ..LogLine::new(level, text) }) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                    self.dropped.fetch_add(1, atomic::Ordering::Relaxed);
+                    self.unreported_drops.fetch_add(1, atomic::Ordering::Relaxed);
                     self.all_dropped.fetch_add(1, atomic::Ordering::Relaxed);
                 }
             }
@@ -98,18 +98,19 @@ impl Log {
 }
 
 impl Writer {
-    /// Waits until all lines are written, at most [`FLUSH`]. Every [`Log`] must have been dropped before.
+    /// Waits at most [`FINISH_TIMEOUT`] until all lines are written. Drop every [`Log`] first; otherwise this
+    /// waits for the whole time.
     pub fn finish(self) {
-        let deadline = Instant::now() + FLUSH;
+        let deadline = Instant::now() + FINISH_TIMEOUT;
         while !self.0.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
 
-fn write_all(sink: &mut Sink, queue: &Receiver<LogLine>, dropped: &atomic::AtomicU64) {
+fn write_all(sink: &mut Sink, queue: &Receiver<LogLine>, unreported_drops: &atomic::AtomicU64) {
     loop {
-        let line = match queue.recv_timeout(sink.flush_timeout()) {
+        let line = match queue.recv_timeout(sink.next_flush_in()) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
@@ -118,7 +119,7 @@ fn write_all(sink: &mut Sink, queue: &Receiver<LogLine>, dropped: &atomic::Atomi
         for line in line.into_iter().chain(more) {
             sink.write(line);
         }
-        let dropped = dropped.swap(0, atomic::Ordering::Relaxed);
+        let dropped = unreported_drops.swap(0, atomic::Ordering::Relaxed);
         if dropped > 0 {
             let text = format!("{dropped} log lines dropped: the log is too slow");
             sink.write(LogLine::new(Level::Warning, text));
@@ -135,8 +136,7 @@ enum Sink {
 }
 
 impl Sink {
-    /// How long to wait for a line before [`Self::flush`] is due.
-    fn flush_timeout(&self) -> Duration {
+    fn next_flush_in(&self) -> Duration {
         let is_done = match self {
             Sink::Stream(_) => true,
             Sink::Syslog(syslog) => syslog.is_empty(),
@@ -149,7 +149,7 @@ impl Sink {
         match self {
             Sink::Stream(stream) => {
                 let at = line.at.format(TIMESTAMP_FORMAT).unwrap_or_default();
-                // If the pipe is closed or the disk full, there is nowhere left to report that.
+                // An error cannot be reported: this is the log.
                 let _ = writeln!(stream, "{at} {:<7} {}", line.level.as_str(), line.text);
             }
             Sink::Syslog(syslog) => syslog.write(line),

@@ -1,12 +1,12 @@
 //! Reports: the daemon makes one typed [`Report`] per event, and the [`Reporter`] counts and logs it.
 //!
-//! No other code writes to the log, and no report holds node data.
+//! No other code writes to the log, and reports contain no node data.
 //!
-//! * [`event`] says what can be reported; [`level`], [`context`] and [`display`] say how much a report
-//!   matters, what it is about, and how it reads.
+//! * [`event`] defines the reports; [`level`], [`context`] and [`display`] define their levels, subjects and
+//!   texts.
 //! * [`reporter`] passes each report to the metrics and to the [`log`], whose thread writes [`line`]s to a
 //!   stream, to [`syslog`] or to systemd's [`journal`]; a [`forwarder`] reconnects to the latter two.
-//! * [`held`] describes what a guard holds, for the log, `twitcher status` and the control socket.
+//! * [`held`] describes a held update, for the log, `twitcher status` and the control socket.
 
 mod context;
 mod display;

@@ -1,4 +1,4 @@
-//! Where reports go.
+//! Passes reports to the metrics and to the log.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ pub trait Count: Send + Sync {
     fn count(&self, report: &Report<'_>);
 }
 
-/// Counts every report, and logs those that the log wants. A clone is cheap, and no call blocks.
+/// Counts every report, and logs those of the log's level. A clone is cheap, and no call blocks.
 #[derive(Clone)]
 pub struct Reporter {
     log: Log,
@@ -27,7 +27,7 @@ impl Reporter {
         self.log.report(report);
     }
 
-    /// Forwards to [`Log::dropped_lines`].
+    /// See [`Log::dropped_lines`].
     pub fn dropped_lines(&self) -> u64 {
         self.log.dropped_lines()
     }

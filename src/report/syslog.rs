@@ -1,4 +1,4 @@
-//! Sends lines to the local syslog daemon through `/dev/log`, with the facility daemon.
+//! Sends lines to the local syslog through `/dev/log`, with facility `daemon`.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -17,7 +17,7 @@ impl LogDaemon for Syslog {
     fn connect() -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.connect("/dev/log")?;
-        // If the syslog daemon hangs, lines wait in the forwarder's queue and not in this call.
+        // If syslog hangs, lines wait in the forwarder's queue and do not block it.
         socket.set_write_timeout(Some(RECONNECT_DELAY))?;
         let formatter = Formatter3164 {
             facility: Facility::LOG_DAEMON,

@@ -1,4 +1,4 @@
-//! What the client commands need: their store, or the control socket of the daemon.
+//! The settings of the client commands: their store, or the control socket of the daemon.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use super::stores;
 use crate::store::StoreSettings;
 use crate::trust::Trust;
 
-/// The store that a client command talks to. Checks that its credentials can be read.
+/// Returns the store that a client command talks to. Checks that its credentials can be read.
 pub fn client_store(flags: &StoreFlags) -> Result<StoreSettings, SettingsError> {
     let (choice, config_path) = (flags.choice()?, config_path(None));
     let file = match choice {
-        // Only the file can say which store that is.
+        // Only the file defines the store of this name.
         Some((_, StoreChoice::Name(_))) => read_as_client(&config_path)?,
         Some((_, StoreChoice::Url(_))) | None => read_if_permitted(&config_path)?,
     };
@@ -28,11 +28,11 @@ pub fn client_store(flags: &StoreFlags) -> Result<StoreSettings, SettingsError> 
     Ok(store)
 }
 
-/// Where a command looks for the daemon's socket: the flag, else `TWITCHER_CONTROL_SOCKET`, else the file.
-/// Users who have no daemon of their own mean root's.
+/// Returns the path of the daemon's socket: the flag, else `TWITCHER_CONTROL_SOCKET`, else the file, else the
+/// socket of the user's own daemon, else the socket of root's daemon.
 pub fn client_socket(flag: Option<PathBuf>) -> Result<PathBuf, SettingsError> {
     if let Some(socket) = named_socket(flag) {
-        // The file does not matter then, and neither does a mistake in it.
+        // A mistake in the file does not matter then.
         return Ok(socket);
     }
     let file = read_if_permitted(&config_path(None))?;
@@ -40,14 +40,13 @@ pub fn client_socket(flag: Option<PathBuf>) -> Result<PathBuf, SettingsError> {
     Ok(configured_socket(&file).or_else(own).unwrap_or_else(|| CONTROL_SOCKET.into()))
 }
 
-/// Reads the file. What others than root can change must not say where root's data goes either, and no flag
-/// of a client command allows that.
+/// Reads the file. For root, a file that other users can change is an error, as it could send root's data
+/// elsewhere. No flag of a client command allows it.
 fn read_as_client(config_path: &Path) -> Result<SettingsFile, SettingsError> {
     read(config_path, Trust::of_this_process(false))
 }
 
-/// Reads the file, which may hold secrets and be readable by root alone. Without permission, it counts as
-/// empty.
+/// Reads the file. A file that this user may not read, perhaps because it holds secrets, counts as empty.
 fn read_if_permitted(config_path: &Path) -> Result<SettingsFile, SettingsError> {
     match read_as_client(config_path) {
         Err(SettingsError::Read { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {

@@ -1,4 +1,4 @@
-//! Where the control socket is and who may use it, and the address of the metrics.
+//! The settings of the control socket (path, mode and group), and the address of the metrics.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,24 +9,22 @@ use super::environment::{absolute, variable};
 use super::error::SettingsError;
 use super::file::SettingsFile;
 
-/// Where root's daemon has its socket.
+/// The default path of the socket of root's daemon.
 pub(super) const CONTROL_SOCKET: &str = "/run/twitcher/control.sock";
 
-/// Only the daemon's own user can use the socket: who can write to it can start what runs as that user.
+/// Only the daemon's own user can use the socket, because its clients start actions as that user.
 const DEFAULT_MODE: u32 = 0o600;
 
-/// The bits of a mode that are for the group.
 const GROUP_BITS: u32 = 0o070;
 
 #[derive(Debug, Default)]
 pub struct ControlSettings {
-    /// Path of the socket. `None`: nothing names one, and this user has no directory for it.
+    /// Path of the socket. `None` if no path is configured, and this user has no directory for sockets.
     pub socket: Option<PathBuf>,
     pub mode: u32,
-    /// `None`: the daemon's own group.
+    /// `None` means the daemon's own group.
     pub group: Option<u32>,
-    /// The system does not know the group. That does not keep the daemon from starting, but its log should
-    /// say so.
+    /// The error if the system does not know the group. The daemon logs it, and starts without the group.
     pub unknown_group: Option<SettingsError>,
 }
 
@@ -35,21 +33,21 @@ impl ControlSettings {
         let mode = mode(file)?;
         let (group, mode, unknown_group) = match group(file) {
             Ok(group) => (group, mode, None),
-            // The daemon's own group must not get what is meant for the unknown one.
+            // The daemon's own group must not get the rights of the unknown group.
             Err(error) => (None, mode & !GROUP_BITS, Some(error)),
         };
         Ok(Self { socket: daemon_socket(flag, file), mode, group, unknown_group })
     }
 }
 
-/// Where the daemon puts its socket: the flag, else `TWITCHER_CONTROL_SOCKET`, else the file, else the
-/// default for its user.
+/// Returns the path of the daemon's socket: the flag, else `TWITCHER_CONTROL_SOCKET`, else the file, else the
+/// default for the daemon's user.
 fn daemon_socket(flag: Option<PathBuf>, file: &SettingsFile) -> Option<PathBuf> {
     let configured = named_socket(flag).or_else(|| configured_socket(file));
     configured.or_else(|| if geteuid().is_root() { Some(CONTROL_SOCKET.into()) } else { user_socket() })
 }
 
-/// The socket that the flag names, or else `TWITCHER_CONTROL_SOCKET`.
+/// Returns the socket of the flag, else of `TWITCHER_CONTROL_SOCKET`.
 pub(super) fn named_socket(flag: Option<PathBuf>) -> Option<PathBuf> {
     flag.or_else(|| variable("TWITCHER_CONTROL_SOCKET").map(PathBuf::from)).map(absolute)
 }
@@ -58,7 +56,7 @@ pub(super) fn configured_socket(file: &SettingsFile) -> Option<PathBuf> {
     file.control.socket.clone().map(absolute)
 }
 
-/// The default socket of a daemon that does not run as root.
+/// Returns the default socket of a daemon that does not run as root.
 pub(super) fn user_socket() -> Option<PathBuf> {
     Some(PathBuf::from(variable("XDG_RUNTIME_DIR")?).join("twitcher/control.sock"))
 }
@@ -73,7 +71,7 @@ pub(super) fn mode(file: &SettingsFile) -> Result<u32, SettingsError> {
     }
 }
 
-/// Asks the system for the group, which it may not know yet: directory services come up late.
+/// Looks the group up. The system may not know it yet, because directory services start late.
 fn group(file: &SettingsFile) -> Result<Option<u32>, SettingsError> {
     let Some(name) = &file.control.group else { return Ok(None) };
     if let Ok(number) = name.parse() {
@@ -87,7 +85,7 @@ fn group(file: &SettingsFile) -> Result<Option<u32>, SettingsError> {
     Err(file.error("control.group", reason))
 }
 
-/// The address at which Prometheus reads the metrics, if the file has one.
+/// Returns the address at which Prometheus reads the metrics, if the file contains one.
 pub(super) fn metrics_address(file: &SettingsFile) -> Result<Option<SocketAddr>, SettingsError> {
     let Some(text) = &file.metrics.listen else { return Ok(None) };
     let wrong = |_| file.error("metrics.listen", format!("{text:?} is not ADDRESS:PORT"));

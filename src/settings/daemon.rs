@@ -1,4 +1,4 @@
-//! What `twitcher run` needs.
+//! The settings of `twitcher run`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::store::StoreSettings;
 pub(super) const STATE_DIR: &str = "/var/lib/twitcher";
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The flags of the daemon. `None`: the flag is not given.
+/// The flags of the daemon; `None` if a flag is not given.
 #[derive(Clone, Debug, Default)]
 pub struct DaemonFlags {
     pub store: StoreFlags,
@@ -37,7 +37,7 @@ pub struct DaemonSettings {
     pub log_file: Option<PathBuf>,
     pub pid_file: Option<PathBuf>,
     pub control: ControlSettings,
-    /// Address at which Prometheus reads the metrics.
+    /// The address at which Prometheus reads the metrics.
     pub metrics: Option<SocketAddr>,
     /// How long running actions may take to end by themselves when the daemon stops.
     pub stop_timeout: Duration,

@@ -1,4 +1,4 @@
-//! Lengths of time, which people write as seconds, in an int or a float.
+//! Parses durations, which users write in seconds, as an integer or a float.
 
 use std::time::Duration;
 

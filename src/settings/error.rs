@@ -1,4 +1,4 @@
-//! What can be wrong with settings.
+//! The errors of settings.
 
 use std::io;
 use std::path::PathBuf;
@@ -25,5 +25,5 @@ pub enum SettingsError {
     UnknownStore { origin: &'static str, name: String, file: PathBuf, near: String },
 }
 
-/// A key of a store's section, such as `tls.key`, and what is wrong with its value.
+/// A key of a store's section, such as `tls.key`, and the reason why its value is wrong.
 pub(super) type KeyError = (&'static str, String);

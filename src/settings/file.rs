@@ -1,4 +1,4 @@
-//! The keys and sections of `twitcher.toml`, as they are written. twitcher.toml(5) explains them to users.
+//! The keys and sections of `twitcher.toml`. twitcher.toml(5) explains them to users.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use super::duration;
 use super::error::SettingsError;
 use super::secret_setting::SecretSetting;
 
-/// Name of the file in the config directory.
+/// The name of the file in the config directory.
 pub(super) const FILE: &str = "twitcher.toml";
 
-/// The file as a whole. A missing file is an empty one. Lengths of time are in seconds.
+/// The file as a whole. A missing file counts as empty. Durations are in seconds.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SettingsFile {
@@ -38,7 +38,8 @@ pub struct SettingsFile {
     pub(super) stores: BTreeMap<String, StoreSection>,
     #[serde(skip)]
     pub(super) path: PathBuf,
-    /// What others than root, or than the owner of a secret, can do with the file, where that is no error.
+    /// Warnings that users other than root can change the file, or users other than its owner can access its
+    /// secrets, if that is not an error.
     #[serde(skip)]
     pub warnings: Vec<String>,
 }
@@ -69,7 +70,7 @@ pub(super) struct AuthSection {
 pub(super) struct TlsSection {
     pub(super) ca: PathBuf,
     pub(super) cert: Option<PathBuf>,
-    /// Path of a file in place of a secret.
+    /// An inline value is the path of a file, not the key itself.
     pub(super) key: Option<SecretSetting>,
 }
 
@@ -100,7 +101,7 @@ pub(super) struct MetricsSection {
     pub(super) listen: Option<String>,
 }
 
-/// The sections of one store that say how to connect to ZooKeeper, and as whom.
+/// The sections of one store, which define how to connect to ZooKeeper, and as which user.
 #[derive(Clone, Copy)]
 pub(super) struct StoreSections<'a> {
     pub(super) auth: &'a [AuthSection],
@@ -113,7 +114,6 @@ impl SettingsFile {
         Self { path: config_path.join(FILE), ..Self::default() }
     }
 
-    /// The sections of the default store.
     pub(super) fn sections(&self) -> StoreSections<'_> {
         StoreSections { auth: &self.auth, tls: self.tls.as_ref(), sasl: self.sasl.as_ref() }
     }
@@ -128,13 +128,13 @@ impl SettingsFile {
         timeout.map_err(|reason| self.error("stop_timeout", reason))
     }
 
-    /// Returns true if the file holds a secret, so that only its owner should be able to read it.
+    /// Returns true if the file holds a secret, so that only its owner should have access.
     pub(super) fn has_secrets(&self) -> bool {
         let others = self.stores.values().map(StoreSection::sections);
         others.chain([self.sections()]).any(StoreSections::have_secrets)
     }
 
-    /// The error that `key` has a wrong value.
+    /// Returns the error for a wrong value of `key`.
     pub(super) fn error(&self, key: &str, reason: impl ToString) -> SettingsError {
         let origin = format!("{}: {key}", self.path.display());
         SettingsError::Value { origin, reason: reason.to_string() }

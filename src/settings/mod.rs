@@ -10,14 +10,14 @@
 //!  DaemonFlags, StoreFlags, environment ─┘
 //! ```
 //!
-//! * `file` has one field per key and one type per section of the file; `secret_setting` is the type of a key
-//!   that holds a secret.
-//! * `read` opens, parses and checks the file; `parse_error` says where it is wrong without quoting a secret.
-//! * `store_choice` decides which store is meant, `stores` looks it up in the file, and `store_settings`
-//!   turns its sections into what connects to it.
-//! * `control` decides where the control socket is, who may use it, and where the metrics are served.
+//! * `file` defines one field per key and one type per section of the file; `secret_setting` is the type of a
+//!   key that holds a secret.
+//! * `read` opens, parses and checks the file; `parse_error` locates a mistake without quoting a secret.
+//! * `store_choice` selects the store, `stores` looks it up in the file, and `store_settings` makes the
+//!   settings of a connection from its sections.
+//! * `control` makes the settings of the control socket and of the address of the metrics.
 //! * `environment` reads environment variables, and `duration` numbers of seconds.
-//! * `daemon` puts together what `twitcher run` needs, `client` what the other commands need.
+//! * `daemon` makes the settings of `twitcher run`, `client` those of the client commands.
 
 mod client;
 mod control;

@@ -1,11 +1,11 @@
-//! Errors of the TOML parser, said without quoting the file, because any of its values may be a secret.
+//! Describes errors of the TOML parser without quoting the file, because any value may be a secret.
 
 use std::path::Path;
 
 use super::error::SettingsError;
 
-/// Names the line and column of `error` in `text`, and the key if the line has one, but quotes neither line
-/// nor value.
+/// Names the line and column of `error` in `text`, and the key if the line contains one, but quotes neither
+/// line nor value.
 pub(super) fn parse_error(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
@@ -22,7 +22,7 @@ pub(super) fn parse_error(path: &Path, text: &str, error: &toml::de::Error) -> S
     SettingsError::Value { origin, reason: message }
 }
 
-/// The parser's message without what it quotes of the file, except names that look like keys.
+/// Returns the parser's message without its quotes of the file, except names that look like keys.
 fn without_values(message: &str) -> String {
     let (found, expected) = message.rsplit_once(", expected").unwrap_or((message, ""));
     let quote = |c: char| c == '"' || c == '`';

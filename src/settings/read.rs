@@ -11,8 +11,8 @@ use super::{control, stores};
 use crate::trust::root::{OpenError, OpenedFile, Root};
 use crate::trust::{Trust, exposed};
 
-/// Reads `twitcher.toml` in `config_path` and checks every value, but no file, credential or group that a
-/// value names.
+/// Reads `twitcher.toml` in `config_path` and checks every value, but not the files, credentials and groups
+/// that values name.
 pub fn read(config_path: &Path, trust: Trust) -> Result<SettingsFile, SettingsError> {
     let path = &config_path.join(FILE);
     let failed = |source| SettingsError::Read { path: path.clone(), source };
@@ -21,7 +21,7 @@ pub fn read(config_path: &Path, trust: Trust) -> Result<SettingsFile, SettingsEr
     let OpenedFile { mut file, stat, warning } = match opened {
         Ok(opened) => opened,
         Err(OpenError::System(error)) if is_missing(&error) => return Ok(SettingsFile::empty(config_path)),
-        // A file that does not exist needs no trust in its directory.
+        // The directory need not be trusted if the file does not exist.
         Err(OpenError::Untrusted(_)) if fs::symlink_metadata(path).is_err_and(|e| is_missing(&e)) => {
             return Ok(SettingsFile::empty(config_path));
         }
@@ -49,7 +49,8 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// Finds what `twitcher run` would find, so that `twitcher check` and every client command find it as well.
+/// Reports the mistakes that `twitcher run` reports, so that `twitcher check` and every client command do
+/// too.
 fn check(file: &SettingsFile) -> Result<(), SettingsError> {
     stores::chosen_store(None, None, file)?;
     stores::named_stores(file, None)?;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::store::{Credential, CredentialError, Secret};
 
-/// A secret as the file has it. `Debug` does not show it.
+/// A secret, or its name, as written in the file. `Debug` does not show the secret.
 #[derive(Deserialize)]
 #[serde(
     untagged,

@@ -1,4 +1,4 @@
-//! Which store flags and environment choose.
+//! The store that command-line flags and environment variables select.
 
 use std::ffi::OsString;
 use std::str::FromStr;
@@ -9,11 +9,11 @@ use super::error::SettingsError;
 use crate::model::StoreName;
 use crate::store::{StoreUrl, StoreUrlError};
 
-/// The value of `--store`. A URL has a scheme, a name has none.
+/// The value of `--store`. A URL begins with a scheme, a name does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreChoice {
     Url(StoreUrl),
-    /// Name of a store in `twitcher.toml`.
+    /// The name of a store in `twitcher.toml`.
     Name(StoreName),
 }
 
@@ -29,18 +29,18 @@ impl FromStr for StoreChoice {
     }
 }
 
-/// The flags of every command that talks to a store. `None`: the flag is not given.
+/// The flags of every command that talks to a store; `None` if a flag is not given.
 #[derive(Clone, Debug, Default)]
 pub struct StoreFlags {
     pub store: Option<StoreChoice>,
     pub session_timeout: Option<Duration>,
 }
 
-/// A chosen store, and the flag or environment variable that chooses it.
+/// The flag or environment variable that selects a store, and the store.
 pub(super) type ChosenStore = (&'static str, StoreChoice);
 
 impl StoreFlags {
-    /// The store that the flag chooses, or else `TWITCHER_STORE`.
+    /// Returns the store from the flag. Without the flag, returns the store from `TWITCHER_STORE`.
     pub(super) fn choice(&self) -> Result<Option<ChosenStore>, SettingsError> {
         match &self.store {
             Some(flag) => Ok(Some(("--store", flag.clone()))),
@@ -48,9 +48,9 @@ impl StoreFlags {
         }
     }
 
-    /// The store that the flag chooses, or else `TWITCHER_STORE`, or else `ZKSERVERS`, which the Python
-    /// original had in `/etc/default/twitcher`. Only the daemon heeds that one: if a shell sets it for
-    /// another program, it must not send a client command to the servers of that program.
+    /// Returns the store from the flag, else from `TWITCHER_STORE`, else from `ZKSERVERS`, which the Python
+    /// original had in `/etc/default/twitcher`. Client commands ignore `ZKSERVERS`. A shell may set it for
+    /// another program, and a client command must not go to that program's servers.
     pub(super) fn daemon_choice(&self) -> Result<Option<ChosenStore>, SettingsError> {
         match self.choice()? {
             None => from_variable("ZKSERVERS", |text| StoreUrl::from_servers(text).map(StoreChoice::Url)),

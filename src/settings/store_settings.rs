@@ -1,4 +1,4 @@
-//! The settings of a store from its sections in the file, one function per section.
+//! Makes the settings of a store from its sections in the file, with one function per section.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::store::{
     StoreSettings, StoreUrl, Tls, ZooKeeperSettings, can_be_certified, check_encoding,
 };
 
-/// The settings of the store at `url`. Reads no file and no credential. A directory ignores the sections, but
-/// they must not be wrong.
+/// Returns the settings of the store at `url`. Reads no file and no credential. A directory ignores the
+/// sections, but checks them.
 pub(super) fn store_settings(
     url: StoreUrl,
     sections: StoreSections<'_>,

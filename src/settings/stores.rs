@@ -16,7 +16,7 @@ use crate::text::suggest;
 pub(super) const DEFAULT_STORE: &str = "zk://localhost:2181";
 pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The default store of the daemon, and its other stores by name. Checks that their credentials can be read.
+/// Returns the daemon's default store, and the others by name. Checks that their credentials can be read.
 pub(super) fn daemon_stores(
     flags: &StoreFlags,
     file: &SettingsFile,
@@ -28,7 +28,8 @@ pub(super) fn daemon_stores(
     Ok((default, named))
 }
 
-/// The store that `choice` means, and its name in the file. A URL replaces that of the default store.
+/// Returns the store that `choice` selects, and its name in the file. A URL replaces that of the default
+/// store.
 pub(super) fn chosen_store(
     choice: Option<ChosenStore>,
     session_timeout: Option<Duration>,
@@ -66,8 +67,8 @@ fn default_store(
     Ok((name, settings))
 }
 
-/// The stores that have a block `[stores.NAME]`. `session_timeout` is for those that have none of their own,
-/// in place of the one at the top of the file.
+/// Returns the stores with a block `[stores.NAME]`. For a block without a session timeout, `session_timeout`
+/// replaces the one at the top of the file.
 pub(super) fn named_stores(
     file: &SettingsFile,
     session_timeout: Option<Duration>,
@@ -126,7 +127,8 @@ pub(super) fn require_credentials(
     store.check_credentials().map_err(|error| store_error(name, file, error))
 }
 
-/// The keys of the default store stand at the top of the file, those of every other store in its block.
+/// Names the key: the default store's keys are at the top of the file, those of every other store in its
+/// block.
 fn store_error(name: &StoreName, file: &SettingsFile, (key, reason): KeyError) -> SettingsError {
     match name.is_default() {
         true => file.error(key, reason),
@@ -134,9 +136,9 @@ fn store_error(name: &StoreName, file: &SettingsFile, (key, reason): KeyError) -
     }
 }
 
-/// Everything that would keep the daemon from connecting to its stores: files and credentials that the
-/// settings name and that cannot be used now. Credentials are checked only if `$CREDENTIALS_DIRECTORY` is
-/// set, which systemd does for a service.
+/// Returns the problems that would keep the daemon from connecting to its stores: files and credentials in
+/// the settings that cannot be used now. Checks credentials only if `$CREDENTIALS_DIRECTORY` is set, which
+/// systemd does for a service.
 pub fn problems(file: &SettingsFile) -> Vec<SettingsError> {
     // The settings themselves were checked when the file was read.
     let stores =
@@ -150,7 +152,7 @@ pub fn problems(file: &SettingsFile) -> Vec<SettingsError> {
     problems.flatten().collect()
 }
 
-/// All stores that a watch may name.
+/// Returns the names of all stores that a watch may name.
 pub fn store_names(file: &SettingsFile) -> StoreNames {
     let named = file.stores.keys().filter_map(|name| StoreName::parse(name).ok());
     named.chain([StoreName::default()]).collect()

@@ -8,7 +8,7 @@ use nix::libc;
 
 use super::syscall::{check, check_long};
 
-/// An anonymous file with `content`, to be read from its beginning.
+/// Creates an anonymous file with `content`, positioned at its beginning.
 pub fn memfd(content: &[u8]) -> io::Result<File> {
     // SAFETY: the name is a literal with its NUL; the descriptor that it returns is ours alone.
     let mut file = unsafe {
@@ -22,7 +22,7 @@ pub fn memfd(content: &[u8]) -> io::Result<File> {
 
 /// Takes over descriptor `number`, which the parent passed on, and marks it close-on-exec.
 ///
-/// To be called once per number, before anything else could have opened it. Refuses 0, 1 and 2.
+/// Call it once per number, before this process opens files. Refuses 0, 1 and 2.
 pub fn inherited(number: i32) -> io::Result<File> {
     if number <= 2 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
@@ -35,8 +35,8 @@ pub fn inherited(number: i32) -> io::Result<File> {
     }
 }
 
-/// Marks every descriptor above 2 close-on-exec, except `keep`, which stays open. They are not closed,
-/// because the pipe that reports a failed exec is among them. Async-signal-safe.
+/// Marks every descriptor above 2 except `keep` close-on-exec. Does not close them, because the pipe that
+/// reports a failed exec is among them. Async-signal-safe.
 pub(super) fn mark_close_on_exec_except(keep: Option<RawFd>) -> io::Result<()> {
     let range = |first: libc::c_uint, last: libc::c_uint| {
         if first > last {

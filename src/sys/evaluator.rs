@@ -1,4 +1,4 @@
-//! Confinement of the child that evaluates configs.
+//! Confines the child that evaluates configs.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -10,11 +10,11 @@ use super::descriptors::mark_close_on_exec_except;
 use super::limits::lower_limit;
 use super::syscall::check;
 
-/// Ten times the 25 MiB of address space that 10,000 registrations were measured to need in an unoptimized
-/// build.
+/// The limit on address space: ten times the measured 25 MiB of 10,000 registrations in an unoptimized build.
 const MAX_MEMORY: u64 = 256 << 20;
 
-/// The interpreter's frames are large, but its own limits on depth end a script well below this.
+/// The limit on the stack. The interpreter's frames are large, but its own limits on depth end a script well
+/// below this.
 const MAX_STACK: u64 = 64 << 20;
 
 /// CPU seconds in the child's whole life. The parent ends each evaluation after 2 s, and replaces a child
@@ -25,20 +25,20 @@ const MAX_CPU_SECONDS: u64 = 60;
 /// Room for stdin, stdout, stderr and the files that the dynamic loader opens before `main`.
 const MAX_DESCRIPTORS: u64 = 16;
 
-/// The first of the ids that no distribution assigns: systemd's UIDS-GIDS documentation lists 0x7000_0000 to
-/// 0x7fff_fffe as unused. The child's pid, which has 22 bits at most, is added.
+/// The first id of a range that no distribution assigns: systemd's UIDS-GIDS documentation lists 0x7000_0000
+/// to 0x7fff_fffe as unused. The child adds its pid, which has at most 22 bits.
 const FIRST_ID: u32 = 0x7000_0000;
 
-/// systemd's range for dynamic users, 61184 to 65519, which most user namespaces map where they do not map
-/// the other.
+/// The first id of systemd's range for dynamic users, 61184 to 65519. Most user namespaces map this range,
+/// even if they do not map the other.
 const FIRST_DYNAMIC_ID: u32 = 61184;
 const DYNAMIC_IDS: u32 = 65520 - FIRST_DYNAMIC_ID;
 
 /// Confines the process that `command` will start: a session of its own, cwd `/`, no environment, no
-/// descriptors but 0, 1 and 2, limits on memory, CPU and files, and death with the calling thread. If the
+/// descriptors except 0, 1 and 2, limits on memory, CPU and files, and death with the calling thread. If the
 /// caller is root, the process also gets an identity that no other process has.
 ///
-/// The calling thread must live for as long as the child is wanted.
+/// The calling thread must live as long as the child is needed.
 pub fn confine_evaluator(command: &mut Command) {
     command.env_clear().current_dir("/");
     let root = nix::unistd::geteuid().is_root();
@@ -53,10 +53,10 @@ fn become_evaluator(root: bool) -> io::Result<()> {
         check(libc::setsid())?;
         mark_close_on_exec_except(None)?;
         if root && leave_root()? {
-            // Before the change, exec would count the processes of the old identity.
+            // If this limit were set before the change, exec would count the processes of the old identity.
             lower_limit(libc::RLIMIT_NPROC, 0)?;
         }
-        // Before the change, this would be lost: a change of identity clears it.
+        // A change of identity clears this setting, so it comes after.
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
     }

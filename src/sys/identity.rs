@@ -1,4 +1,4 @@
-//! The change from root to an action's user, between fork and exec.
+//! Changes from root to an action's user, between fork and exec.
 
 use std::io;
 
@@ -8,15 +8,14 @@ use super::syscall::{check, check_long};
 use crate::model::Credentials;
 
 /// Gives the process a new session keyring. A process can use all keys in its session's keyring, whatever
-/// user it runs as, and without this those are the keys of the administrator who started the daemon.
+/// user it runs as. Without this call, they are the keys of the administrator who started the daemon.
 ///
-/// To be called as root, whose quota has room for one keyring per process; the quota of other users is small.
+/// Call it as root, whose quota allows one keyring per process; the quota of other users is small.
 pub(super) fn join_new_keyring() -> io::Result<()> {
     // SAFETY: a bare syscall; without a name there is no pointer.
     let joined = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, 0) };
     match check_long(joined) {
-        // The kernel has no keys, or this is a container in which no process may use them, nor may the
-        // action.
+        // The kernel has no keys, or this container lets no process use them, and so not the action.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
         joined => joined,
     }
@@ -29,7 +28,7 @@ pub(super) fn join_new_keyring() -> io::Result<()> {
 /// each of these changes the kernel hides it from other processes of the new user, unless `fs.suid_dumpable`
 /// is 1, which the kernel documents as insecure and for debugging only.
 ///
-/// `read_back` is a buffer with room for one group more than `credentials` has.
+/// `read_back` is a buffer for one group more than `credentials` contains.
 pub(super) fn become_user(credentials: &Credentials, read_back: &mut [libc::gid_t]) -> io::Result<()> {
     let Credentials { uid, gid, groups } = credentials;
     // SAFETY: bare syscalls; the pointers come with the length of their live slices. The raw syscalls are

@@ -24,15 +24,15 @@ use super::setup::ChildSetup;
 use super::step::{SetupError, Step};
 use super::syscall::check;
 
-/// The child's stack until it executes its program, far more than it needs. The kernel does not grow it.
+/// The child's stack until it executes its program. It is far more than needed, because it cannot grow.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// After how many milliseconds the parent checks whether the child was stopped. A start usually takes 1 ms.
+/// The parent checks at this interval whether the child was stopped. A start usually takes 1 ms.
 const POLL_MILLIS: u8 = 10;
 
 const SHELL: &CStr = c"/bin/sh";
 
-/// What to execute.
+/// A program and what it gets.
 pub struct Image {
     /// The paths to try in this order, as a shell does with PATH; never empty.
     pub candidates: Vec<CString>,
@@ -43,7 +43,7 @@ pub struct Image {
     pub stdio: [OwnedFd; 3],
 }
 
-/// All that the child touches. The pointers are valid for as long as [`start`] waits.
+/// Everything that the child touches. The pointers are valid as long as [`start`] waits.
 struct Child<'a> {
     candidates: &'a [CString],
     arguments: Vec<*const c_char>,
@@ -108,7 +108,7 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, SetupError> {
             step.failed(io::Error::from_raw_os_error(c_int::from_ne_bytes(number)))
         }
     };
-    // Killed even if it is about to end by itself, because it could be stopped before.
+    // The child may be about to end, but it could be stopped before it does.
     let _ = kill(pid, Signal::SIGKILL);
     let _ = waitpid(pid, None);
     Err(failure)

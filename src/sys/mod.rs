@@ -1,7 +1,7 @@
-//! The only unsafe code of the crate: what happens between fork and exec, and the few system calls for which
-//! our dependencies have no safe wrapper.
+//! The only unsafe code of the crate: the steps between fork and exec, and the few system calls for which our
+//! dependencies have no safe wrapper.
 //!
-//! * [`launch`] starts an action; [`setup`] is what the child does before it executes the program, with
+//! * [`launch`] starts an action; [`setup`] prepares the child before it executes the program, with
 //!   [`identity`], [`limits`] and [`step`].
 //! * [`evaluator`] confines the child that evaluates configs.
 //! * [`process`] and [`descriptors`] wrap single system calls, with [`syscall`].

@@ -1,4 +1,4 @@
-//! System calls about processes: this one, its children and their groups.
+//! System calls about this process, its children and their groups.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -10,8 +10,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::syscall::{check, check_long};
 
-/// A descriptor that becomes readable when the process ends. The caller must not have reaped `pid`, and must
-/// be inside a tokio runtime.
+/// Returns a descriptor that becomes readable when the process ends. The caller must not have reaped `pid`,
+/// and must be inside a tokio runtime.
 pub fn watch_process(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: a bare syscall; the descriptor that it returns is ours alone.
     let pidfd = unsafe {
@@ -39,8 +39,8 @@ pub fn make_undumpable() -> io::Result<()> {
     nix::sys::prctl::set_dumpable(false).map_err(io::Error::from)
 }
 
-/// Undoes what the parent process may have left: an ignored SIGCHLD, which would hide how children ended, and
-/// blocked signals, with which nobody could stop the daemon. To be called before the first thread is started.
+/// Undoes what the parent process may have set: an ignored SIGCHLD, which would hide how children ended, and
+/// blocked signals, with which nobody could stop the daemon. Call it before the first thread is started.
 pub fn reset_inherited_signals() {
     // SAFETY: installs no handler, and `none` is a live local.
     unsafe {
@@ -51,18 +51,16 @@ pub fn reset_inherited_signals() {
     }
 }
 
-/// Forks, and returns true in the child. To be called before the first thread is started: only the calling
-/// thread would survive.
+/// Forks, and returns true in the child. Call it before the first thread is started, because only the calling
+/// thread survives.
 pub fn fork() -> io::Result<bool> {
     // SAFETY: there is one thread, so the child finds everything as it left it.
     let pid = check(unsafe { libc::fork() })?;
     Ok(pid == 0)
 }
 
-/// Makes all threads allocate from one heap. To be called before the first thread is started.
-///
-/// Otherwise, memory that the config thread frees would stay in a heap of its own, where no other thread can
-/// use it.
+/// Makes all threads allocate from one heap. Otherwise, memory that the config thread frees would stay in a
+/// heap of its own, where no other thread can use it. Call it before the first thread is started.
 pub fn use_single_malloc_arena() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes two numbers; no other thread exists yet.

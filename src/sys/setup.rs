@@ -1,7 +1,7 @@
-//! What an action's process becomes between fork and exec.
+//! Prepares an action's process between fork and exec.
 //!
-//! The daemon has threads, so only async-signal-safe calls are allowed here: no allocation, no locks. All
-//! that the child needs is prepared before the fork.
+//! The daemon has threads, so only async-signal-safe calls are allowed here: no allocation, no locks. The
+//! parent prepares everything that the child needs before the fork.
 
 use std::ffi::CString;
 use std::io::{self, Write};
@@ -16,8 +16,10 @@ use super::step::{SetupError, Step};
 use super::syscall::{check, check_long};
 use crate::model::{Credentials, Resource};
 
-/// How many signals the kernel has on every architecture but MIPS, and the size of a set of them.
+/// The highest signal number of the kernel on every architecture except MIPS.
 const MAX_SIGNAL: libc::c_int = 64;
+
+/// The size of the kernel's set of signals.
 const SIGSET_BYTES: usize = 8;
 
 /// The kernel's `struct sigaction`, at least as large as on any architecture.
@@ -25,11 +27,11 @@ const SIGSET_BYTES: usize = 8;
 #[repr(C)]
 struct KernelSigaction([u64; 4]);
 
-/// What an action's process becomes before it executes its program.
+/// The properties that an action's process gets before it executes its program.
 pub struct ChildSetup {
     /// `None` keeps the daemon's identity.
     pub credentials: Option<Credentials>,
-    /// A descriptor besides 0, 1 and 2 that the program gets under the same number.
+    /// A descriptor above 2 that the program gets under the same number.
     pub keep: Option<RawFd>,
     /// The soft limit on descriptors that the daemon itself was started with.
     pub nofile: libc::rlim_t,
@@ -43,7 +45,7 @@ pub struct ChildSetup {
 
 impl ChildSetup {
     /// Gives the calling process a session of its own, default signal dispositions, an empty signal mask, no
-    /// core dumps, none of the daemon's descriptors, and what `self` says. To be called in the child;
+    /// core dumps, none of the daemon's descriptors, and the properties in `self`. Call it only in the child.
     /// `read_back` is the buffer of [`become_user`].
     pub(super) fn apply(&self, read_back: &mut [libc::gid_t]) -> Result<(), SetupError> {
         // SAFETY: `umask` takes an integer, and the closures only compare and assign.
@@ -54,7 +56,7 @@ impl ChildSetup {
             change_limit(libc::RLIMIT_CORE, |limit| limit.rlim_cur = 0)?;
             change_limit(libc::RLIMIT_NOFILE, |limit| limit.rlim_cur = self.nofile.min(limit.rlim_max))?;
         }
-        // What may need the daemon's privileges comes before the change of identity, which gives them up.
+        // These steps may need the daemon's privileges, which the change of identity gives up.
         for (resource, value) in &self.limits {
             raise_hard_limit(*resource, *value).map_err(|error| Step::Limit(*resource).failed(error))?;
         }
@@ -65,12 +67,12 @@ impl ChildSetup {
             join_new_keyring()?;
             become_user(credentials, read_back)?;
         }
-        // If limits were lowered before the change of identity, the kernel would count the processes that the
-        // user already has and fail the exec (EAGAIN).
+        // If RLIMIT_NPROC were lowered before the change of identity, the kernel would count the processes
+        // that the user already has, and the exec would fail with EAGAIN.
         for (resource, value) in &self.limits {
             set_limit(*resource, *value).map_err(|error| Step::Limit(*resource).failed(error))?;
         }
-        // Under the action's identity: the directory must be one that its user can enter.
+        // After the change of identity, because the action's user must be able to enter the directory.
         // SAFETY: the path ends with its NUL.
         let entered = check(unsafe { libc::chdir(self.cwd.as_ptr()) });
         entered.map_err(|error| Step::Cwd.failed(error))?;
@@ -84,13 +86,12 @@ impl ChildSetup {
     }
 }
 
-/// Resets all signal dispositions, including those that the daemon's parent had set to be ignored, and the
-/// mask.
+/// Resets the signal mask and all dispositions, also of signals that the daemon's parent ignored.
 fn reset_signals() -> io::Result<()> {
     // SAFETY: `default` and `none` are live locals, and all calls are async-signal-safe. `rt_sigaction` is
     // called directly, because libc refuses the two signals that it keeps for itself.
     unsafe {
-        // All zero is SIG_DFL without flags.
+        // Zeros are SIG_DFL without flags.
         let default = KernelSigaction::default();
         for signal in 1..=MAX_SIGNAL {
             // This fails for SIGKILL and SIGSTOP, whose dispositions cannot be changed.
@@ -105,23 +106,24 @@ fn reset_signals() -> io::Result<()> {
 /// The length of `-20`.
 const NICE_DIGITS: usize = 3;
 
-/// Sets the nice value of the calling process and of its session, which it leads. Where the kernel weighs
-/// sessions before processes (autogroup), the value of the process alone would only say how the action's own
-/// processes share the session's time.
+/// Sets the nice value of the calling process, and of the session that it leads.
+///
+/// With autogroup, the kernel first divides CPU time among sessions. The nice value of a process then only
+/// counts within its session, so the session's value is set too.
 fn set_nice(nice: i32) -> io::Result<()> {
     // SAFETY: a bare syscall on integers; 0 is the calling process.
     check_long(unsafe { libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice) })?;
     let mut digits = [0; NICE_DIGITS];
     let mut left: &mut [u8] = &mut digits;
-    // This cannot fail: the array has room for every nice value.
+    // This cannot fail: every nice value fits into the array.
     let _ = write!(left, "{nice}");
     let length = NICE_DIGITS - left.len();
-    // Errors are ignored: a kernel without autogroup has no such file, and it accepts only a few writes per
-    // second unless they come from root.
+    // Errors are ignored: a kernel without autogroup has no such file. A kernel with autogroup limits the
+    // rate of writes by users other than root.
     //
-    // An undumpable process of another user than root cannot write to its own file (see `make_undumpable`),
-    // so it is dumpable for a moment. Only processes of the daemon's own user can then see it; if that is not
-    // root, they can read all that the daemon can anyway.
+    // An undumpable process of a user other than root cannot write to its own file (see `make_undumpable`),
+    // so this process is dumpable for a moment. Only processes of the daemon's own user can then see it; if
+    // that user is not root, they can read everything that the daemon can anyway.
     // SAFETY: the path ends with its NUL, and the array is live and has `length` bytes; the rest are
     // integers.
     unsafe {

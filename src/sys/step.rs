@@ -1,4 +1,4 @@
-//! Which step failed on the way from the fork to an action's program.
+//! The steps from the fork to an action's program, and the error of a failed step.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::model::Resource;
 /// A step that can fail in the child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Everything that is done for all actions alike.
+    /// Everything that all actions need.
     Basics,
     Limit(Resource),
     Nice,
@@ -17,7 +17,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// All steps. The child tells its parent the position of the one that failed.
+    /// Returns all steps. The child tells its parent the position of the failed step.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let limits = Resource::ALL.into_iter().map(Self::Limit);
         [Self::Basics, Self::Nice, Self::Cwd, Self::NoNewPrivs, Self::Program].into_iter().chain(limits)
@@ -28,7 +28,7 @@ impl Step {
     }
 }
 
-/// Why a child could not become its program.
+/// The reason why a child could not execute its program.
 #[derive(Debug)]
 pub struct SetupError {
     pub step: Step,

@@ -1,4 +1,4 @@
-//! Results of system calls as [`io::Result`].
+//! Converts results of system calls to [`io::Result`].
 
 use std::io;
 

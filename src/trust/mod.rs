@@ -1,4 +1,4 @@
-//! Who may change what root runs, and how such files are opened.
+//! Decides whether root trusts the files that it reads, and opens them so that nobody can exchange them.
 //!
 //! * `rule` judges one file, directory or link by its owner and mode.
 //! * [`root`] opens the config directory and everything in it by that rule.

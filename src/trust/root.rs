@@ -1,7 +1,6 @@
-//! The open config directory.
+//! Opens the config directory, and everything in it relative to its descriptor.
 //!
-//! Everything in it is opened relative to a descriptor, and judged by the descriptors on the way. So nobody
-//! can replace a file between the judgement and the reading.
+//! The descriptors on the way are judged, so nobody can replace a file between the judgement and the reading.
 //!
 //! Under root's rule ([`Trust::Root`]), this module follows links itself, and judges every directory that
 //! they lead through, also above the config directory. A link in the config directory must not lead out of
@@ -56,7 +55,7 @@ impl OpenError {
     }
 }
 
-/// The config directory.
+/// The open config directory.
 pub struct Root {
     trust: Trust,
     here: PathHandle,
@@ -66,20 +65,20 @@ pub struct Root {
 pub struct OpenedFile {
     pub file: File,
     pub stat: FileStat,
-    /// What root's rule would refuse, if that is only worth a warning.
+    /// Why root's rule would refuse the file, if `--allow-untrusted` reduces that to a warning.
     pub warning: Option<String>,
 }
 
-/// A directory with the names in it.
+/// A directory and the names in it.
 pub struct Listing {
     directory: Dir,
     pub stat: FileStat,
     pub warning: Option<String>,
-    /// Sorted.
+    /// The names, sorted.
     pub names: Vec<OsString>,
 }
 
-/// An open path, which can be anything.
+/// An open file of any kind.
 struct PathHandle {
     descriptor: OwnedFd,
     stat: FileStat,
@@ -107,7 +106,7 @@ impl Root {
         if here.stat.st_mode & S_IFMT != S_IFDIR {
             return Err(Errno::ENOTDIR.into());
         }
-        // Messages show the path that people know.
+        // Messages show the path that people know, links included.
         Ok(Self { trust, here: PathHandle { path: path.to_owned(), ..here } })
     }
 
@@ -124,7 +123,7 @@ impl Root {
         self.trust
     }
 
-    /// Returns the metadata of what is at `below`, at the end of all links.
+    /// Returns the metadata of the file at `below`, at the end of all links.
     pub fn look(&self, below: &Path) -> Result<FileStat, OpenError> {
         match self.trust {
             Trust::Root => {
@@ -160,7 +159,7 @@ impl Root {
         Ok(OpenedFile { file: descriptor.into(), warning: self.warning(below, &stat), stat })
     }
 
-    /// Judges what is at `below` by its metadata `stat`. It must not be a link.
+    /// Judges the file at `below` by its metadata `stat`. The file must not be a link.
     pub fn judge(&self, below: &Path, stat: &FileStat) -> Result<(), Untrusted> {
         match self.trust {
             Trust::Root => trusted(&self.path_of(below), stat, Location::Inside),
@@ -193,7 +192,7 @@ impl Root {
                     None => (&self.here, itself, &self.here.path),
                 };
                 let opened = openat(&from.descriptor, name, flags | OFlag::O_NOFOLLOW, Mode::empty())?;
-                // Root may have replaced it meanwhile.
+                // Root may have replaced the file since the walk.
                 let stat = fstat(&opened)?;
                 trusted(path, &stat, Location::Inside)?;
                 Ok((opened, stat))
@@ -208,7 +207,7 @@ impl Root {
 }
 
 impl Listing {
-    /// Returns the metadata of what has this name. A link is not followed.
+    /// Returns the metadata of the file with this name. A link is not followed.
     pub fn stat(&self, name: &OsStr) -> io::Result<FileStat> {
         Ok(fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?)
     }
@@ -223,11 +222,11 @@ impl PathHandle {
         Ok(Self { descriptor, stat, path })
     }
 
-    /// Opens what has this name, if it can be trusted. A link is not followed.
+    /// Opens the file with this name, if it is trusted. A link is not followed.
     fn enter(&self, name: &OsStr, location: Location) -> Result<Self, OpenError> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let open = |flags| openat(&self.descriptor, name, flags, Mode::empty());
-        // Opening it as a directory triggers mounts on demand.
+        // Opening a directory as one triggers mounts on demand.
         let descriptor = match open(flags | OFlag::O_DIRECTORY) {
             Err(Errno::ENOTDIR) => open(flags)?,
             opened => opened?,
@@ -242,8 +241,8 @@ fn trusted(path: &Path, stat: &FileStat, location: Location) -> Result<(), Untru
     rule::trusted(path, stat.st_uid, stat.st_mode, location)
 }
 
-/// Walks from `base` to `path` below it, and judges every step. Returns the steps, of which the last is the
-/// end. There is none if the end is `base` itself.
+/// Walks from `base` to `path` below it, and judges every step. Returns the steps: the last is the end, and
+/// there is no step if the end is `base` itself.
 fn walk(base: &PathHandle, path: &Path, location: Location) -> Result<Vec<PathHandle>, OpenError> {
     let mut steps: Vec<PathHandle> = Vec::new();
     let mut ahead: Vec<OsString> = Vec::new();
@@ -289,7 +288,7 @@ fn leads_out((path, target): (PathBuf, PathBuf)) -> Untrusted {
     Untrusted { path, fault: Fault::LeadsOut { target } }
 }
 
-/// Puts the names of `path` before those that are `ahead`. The next name is the last element.
+/// Puts the names of `path` before those in `ahead`, whose last element is the next name.
 fn push(ahead: &mut Vec<OsString>, path: &Path) {
     let names = path.components().rev().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),

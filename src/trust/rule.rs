@@ -1,7 +1,7 @@
-//! Who may change what root runs: the rule for one file, directory or link, by its owner and mode.
+//! Decides by the owner and mode of a file, directory or link whether root trusts it.
 //!
-//! The caller passes the owner and mode of what it has opened, so that nobody can exchange it after the
-//! check.
+//! The caller passes the owner and mode of a descriptor that it has opened, so that nobody can exchange the
+//! file after the check.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use nix::libc::{
 
 use crate::text::quoted;
 
-/// Who may be able to change configs.
+/// Who else than root may be able to change the files that this process reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Root only: files that other users can change are refused.
+    /// Nobody: files that other users can change are refused.
     Root,
     /// Anyone, but the daemon warns of files that other users can change (`--allow-untrusted`).
     Warned,
@@ -24,7 +24,7 @@ pub enum Trust {
 }
 
 impl Trust {
-    /// The rule for this process. `allow_untrusted` is the value of `--allow-untrusted`.
+    /// Returns the rule for this process. `allow_untrusted` is the value of `--allow-untrusted`.
     pub fn of_this_process(allow_untrusted: bool) -> Self {
         match (nix::unistd::geteuid().is_root(), allow_untrusted) {
             (true, false) => Self::Root,
@@ -40,8 +40,8 @@ pub enum Location {
     /// Above the config directory. A sticky directory is trusted here: others can create files in it, but
     /// cannot replace what is there.
     Ancestor,
-    /// The config directory or anything in it, or another file or directory that root reads. A sticky
-    /// directory is not trusted here, because others can add files to it.
+    /// The config directory, anything in it, or another file or directory that root reads. A sticky directory
+    /// is not trusted here, because others can add files to it.
     Inside,
 }
 
@@ -50,17 +50,17 @@ pub enum Location {
 pub enum Fault {
     /// Users other than root can change it.
     Changeable {
-        /// Its owner, if that is not root.
+        /// The owner, if that is not root.
         owner: Option<uid_t>,
-        /// Whether its group or others can write to it. The group's bits also show what an ACL allows.
+        /// Whether the group or others can write to it. The group's bits also show what an ACL allows.
         writable: bool,
         is_link: bool,
     },
-    /// It is neither a regular file nor a directory nor a link, but this.
+    /// It is neither a regular file, a directory nor a link. The text says what it is: `a socket`.
     Special(&'static str),
-    /// It is a link that leads out of the config directory.
+    /// A link in the config directory leads out of it.
     LeadsOut { target: PathBuf },
-    /// It holds secrets, and users other than its owner can read it.
+    /// It holds secrets, and users other than its owner have access to it.
     Exposed,
 }
 
@@ -78,14 +78,14 @@ fn judge(owner: uid_t, mode: mode_t, location: Location) -> Option<Fault> {
         return Some(Fault::Special(kind));
     }
     let is_link = kind == S_IFLNK;
-    let is_guarded = location == Location::Ancestor && kind == S_IFDIR && mode & S_ISVTX != 0;
+    let is_sticky_ancestor = location == Location::Ancestor && kind == S_IFDIR && mode & S_ISVTX != 0;
     // The mode of a link itself has no effect.
-    let writable = !is_link && !is_guarded && mode & 0o022 != 0;
+    let writable = !is_link && !is_sticky_ancestor && mode & 0o022 != 0;
     let owner = (owner != 0).then_some(owner);
     (owner.is_some() || writable).then_some(Fault::Changeable { owner, writable, is_link })
 }
 
-/// Checks a file that holds secrets: the fault, if anybody but its owner has access to it.
+/// Returns the fault of a file that holds secrets, if users other than its owner have access to it.
 pub fn exposed(path: &Path, mode: mode_t) -> Option<Untrusted> {
     (mode & 0o077 != 0).then(|| Untrusted { path: path.to_owned(), fault: Fault::Exposed })
 }
@@ -100,7 +100,7 @@ fn special(kind: mode_t) -> Option<&'static str> {
     }
 }
 
-/// A file, directory or link that is not trusted. Its text says what is wrong, and the command that fixes it.
+/// A file, directory or link that is not trusted. Its text says what is wrong and how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Untrusted {
     pub path: PathBuf,
@@ -114,19 +114,19 @@ impl fmt::Display for Untrusted {
 }
 
 impl Untrusted {
-    /// The text to write after `path`. It names the untrusted path only if that is another one, such as the
-    /// target of a link, or the directory of a file.
+    /// Returns the text that follows `path`. The text names the untrusted path only if that is another one,
+    /// such as the target of a link, or the directory of a file.
     pub fn reason_at(&self, path: &Path) -> String {
         if self.path == path { self.reason() } else { self.to_string() }
     }
 
     fn reason(&self) -> String {
-        format!("{}; refused until {}", self.what(), self.remedy())
+        format!("{}; refused; to fix it, {}", self.what(), self.remedy())
     }
 
-    /// The text for a daemon that loads the file all the same.
+    /// Returns the text for a daemon that loads the file all the same.
     pub fn warning(&self) -> String {
-        format!("{}: {}; {}", self.path.display(), self.what(), self.remedy())
+        format!("{}: {}; to fix it, {}", self.path.display(), self.what(), self.remedy())
     }
 
     fn what(&self) -> String {
@@ -141,7 +141,7 @@ impl Untrusted {
             Fault::LeadsOut { target } => {
                 format!("a link that leads out of the config directory, to {}", target.display())
             }
-            Fault::Exposed => "holds secrets that users other than its owner can read".to_owned(),
+            Fault::Exposed => "holds secrets that users other than its owner can access".to_owned(),
         }
     }
 
@@ -152,13 +152,13 @@ impl Untrusted {
                 let of_link = if *is_link { "-h " } else { "" };
                 let owner = owner.map(|_| format!("chown {of_link}root {path}"));
                 let mode = writable.then(|| format!("chmod go-w {path}"));
-                format!("`{}`", owner.into_iter().chain(mode).collect::<Vec<_>>().join(" && "))
+                format!("run `{}`", owner.into_iter().chain(mode).collect::<Vec<_>>().join(" && "))
             }
-            Fault::Special(_) => format!("`rm {path}`, or a rename"),
+            Fault::Special(_) => format!("run `rm {path}`, or rename it"),
             Fault::LeadsOut { target: _ } => {
-                "it is replaced by what it points to, or points to something in that directory".to_owned()
+                "replace it by its target, or let it point to something in that directory".to_owned()
             }
-            Fault::Exposed => format!("`chmod 600 {path}`"),
+            Fault::Exposed => format!("run `chmod 600 {path}`"),
         }
     }
 }
@@ -204,41 +204,43 @@ mod tests {
             (
                 "/a.twc",
                 changeable(Some(7), false, false),
-                "/a.twc: owned by uid 7, who could decide what root runs; refused until `chown root /a.twc`",
+                "/a.twc: owned by uid 7, who could decide what root runs; refused; to fix it, run \
+                 `chown root /a.twc`",
             ),
             (
                 "/a b",
                 changeable(None, true, false),
-                "/a b: writable by its group or others, who could decide what root runs; refused until \
-                 `chmod go-w '/a b'`",
+                "/a b: writable by its group or others, who could decide what root runs; refused; to fix it, \
+                 run `chmod go-w '/a b'`",
             ),
             (
                 "/a.twc",
                 changeable(Some(7), true, false),
                 "/a.twc: owned by uid 7 and writable by its group or others, who could decide what root \
-                 runs; refused until `chown root /a.twc && chmod go-w /a.twc`",
+                 runs; refused; to fix it, run `chown root /a.twc && chmod go-w /a.twc`",
             ),
             (
                 "/a.twc",
                 changeable(Some(7), false, true),
-                "/a.twc: owned by uid 7, who could decide what root runs; refused until \
+                "/a.twc: owned by uid 7, who could decide what root runs; refused; to fix it, run \
                  `chown -h root /a.twc`",
             ),
             (
                 "/a.twc",
                 Fault::Special("a named pipe"),
-                "/a.twc: not a regular file, but a named pipe; refused until `rm /a.twc`, or a rename",
+                "/a.twc: not a regular file, but a named pipe; refused; to fix it, run `rm /a.twc`, or \
+                 rename it",
             ),
             (
                 "/a.twc",
                 Fault::LeadsOut { target: "../b".into() },
-                "/a.twc: a link that leads out of the config directory, to ../b; refused until it is \
-                 replaced by what it points to, or points to something in that directory",
+                "/a.twc: a link that leads out of the config directory, to ../b; refused; to fix it, \
+                 replace it by its target, or let it point to something in that directory",
             ),
             (
                 "/a.toml",
                 Fault::Exposed,
-                "/a.toml: holds secrets that users other than its owner can read; refused until \
+                "/a.toml: holds secrets that users other than its owner can access; refused; to fix it, run \
                  `chmod 600 /a.toml`",
             ),
         ] {

@@ -1,4 +1,4 @@
-//! `twitcher check --explain`: a watch as the daemon would run it, for people to read and to compare.
+//! `twitcher check --explain`: the settings of a watch, for people to read and to compare.
 
 use std::fmt::Write;
 
@@ -10,8 +10,8 @@ use crate::text::printable;
 /// The width of the longest key, so that a new line does not move the others.
 const KEY_WIDTH: usize = "notify_signal:".len();
 
-/// Returns the watch's name in the log and, below it, a line for each setting: always for the first ones, and
-/// for others only if they are not the default. The words are those of configs. The text ends with a newline.
+/// Returns the watch's name in the log and, below it, a line for each setting, in the words of configs. Most
+/// settings have a line only if they are not the default. The text ends with a newline.
 pub fn explain(spec: &WatchSpec, location: &SourceLocation) -> String {
     let mut block = format!("{}\n", spec.id);
     let mut line = |key: &str, value: String| {

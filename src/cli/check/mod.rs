@@ -22,14 +22,14 @@ mod explain;
 
 /// Validate .twc files, and directories of them; exit 1 and show where if one is wrong
 ///
-/// Run by root, it also rejects files in the config directory that others than root can change, and warns of
-/// such files elsewhere.
+/// Run by root, it also rejects files in the config directory that users other than root can change, and
+/// warns of such files elsewhere.
 #[derive(Debug, clap::Args)]
 pub struct Check {
     /// Print each watch of the valid files as the daemon would load it: its identity and its settings
     #[arg(long)]
     explain: bool,
-    /// Only warn of files that others than root can change
+    /// Only warn of files that users other than root can change
     #[arg(long, alias = "allow_untrusted")]
     allow_untrusted: bool,
     /// Files and directories [default: the config directory]
@@ -72,12 +72,12 @@ impl Checker {
             Ok(metadata) => metadata.is_dir(),
             Err(error) => return self.reject(&format!("{}: {error}", path.display())),
         };
-        // `root` decides which modules `import` finds, and `trust` who may have written the files.
+        // `import` finds modules below `root`, and `trust` judges the files.
         let (root, below, trust) = match (self.in_config_directory(path), is_directory) {
             (Some(below), _) => {
                 (self.config_path.clone(), below, Trust::of_this_process(self.allow_untrusted))
             }
-            // The daemon does not load this path.
+            // The daemon does not load this path, so untrusted files get only a warning.
             (None, true) => (path.to_owned(), PathBuf::new(), Trust::of_this_process(true)),
             (None, false) => {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -96,7 +96,7 @@ impl Checker {
         }
     }
 
-    /// `path` relative to the config directory, if it is in there by its name or by where it leads to.
+    /// Returns `path` relative to the config directory, if its name or its target is in that directory.
     fn in_config_directory(&self, path: &Path) -> Option<PathBuf> {
         let below = |path: &Path, root: &Path| path.strip_prefix(root).ok().map(Path::to_owned);
         let by_name = below(&settings::absolute(path.to_owned()), &self.config_path);
@@ -106,8 +106,8 @@ impl Checker {
             .or_else(|| below(&fs::canonicalize(path).ok()?, &fs::canonicalize(&self.config_path).ok()?))
     }
 
-    /// The stores that a file may name; `None` if `twitcher.toml` cannot be read. With `is_whole`,
-    /// `twitcher.toml` itself is checked as well.
+    /// Returns the stores that a file may name; `None` if `twitcher.toml` cannot be read. With `is_whole`,
+    /// checks `twitcher.toml` itself too.
     fn stores(&mut self, root: &Root, is_whole: bool) -> Option<StoreNames> {
         match settings::read(root.path(), root.trust()) {
             Ok(file) => {
@@ -167,7 +167,7 @@ impl Checker {
                 for warning in warnings {
                     print_error(format_args!("warning: {warning}"));
                 }
-                // A reader that closed the pipe still gets the exit code.
+                // Ignore a closed stdout: the caller still gets the exit code.
                 let mut stdout = io::stdout().lock();
                 let _ = writeln!(stdout, "{}: ok, {}", path.display(), count(specs.len() as u64, "watch"));
                 if self.explain {

@@ -37,8 +37,8 @@ pub struct Run {
     /// than root, twitcher/control.sock in XDG_RUNTIME_DIR]
     #[arg(long, value_name = "PATH", alias = "control_socket")]
     control_socket: Option<PathBuf>,
-    /// As root, also load configs that others than root can change, with a warning: they can decide what root
-    /// runs. For development
+    /// As root, also load configs that users other than root can change, with a warning: these users can
+    /// decide what root runs. For development
     #[arg(long, alias = "allow_untrusted")]
     pub allow_untrusted: bool,
     /// Run in the background

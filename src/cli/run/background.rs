@@ -11,9 +11,9 @@ pub struct Background {
 }
 
 impl Background {
-    /// Forks, and returns in the child, which leads a session of its own and is in `/`. The parent does not
-    /// return: it exits with 0 once the child is ready, and with 1 if the child ends before. The child still
-    /// has the same stderr, and says why.
+    /// Forks, and returns in the child, which leads a session of its own and is in `/`. The parent exits with
+    /// 0 once the child is ready, and with 1 if the child ends before. The child keeps stderr to report
+    /// errors.
     pub fn enter() -> io::Result<Self> {
         let (mut heard, report) = io::pipe()?;
         if sys::fork()? {

@@ -1,4 +1,4 @@
-//! What `--dry-run` prints: what a daemon that started now would run, and why.
+//! The output of `--dry-run`: the actions that a daemon would run now, and the reasons.
 
 use std::collections::HashMap;
 

@@ -31,11 +31,11 @@ pub enum LockError {
     Io { path: PathBuf, what: &'static str, source: io::Error },
 }
 
-/// Held as long as the daemon lives. The kernel releases it however the daemon dies.
+/// A lock that the daemon holds as long as it lives. The kernel releases it when the daemon dies.
 pub type Lock = Flock<File>;
 
-/// Locks the state directory itself, and no file in it, so that this works even if the directory is full or
-/// read-only.
+/// Locks the state directory itself, not a file in it, which could not be created on a full or read-only
+/// disk.
 pub fn lock_state_dir(path: &Path) -> Result<Lock, LockError> {
     let what = "state directory";
     let io = |source| LockError::Io { path: path.to_owned(), what, source };
@@ -47,7 +47,7 @@ pub fn lock_state_dir(path: &Path) -> Result<Lock, LockError> {
     })
 }
 
-/// The warning that others than root can change the state of root's daemon.
+/// Returns the warning that users other than root can change the state of root's daemon.
 pub fn untrusted_state_dir_warning(path: &Path, lock: &Lock) -> Option<String> {
     let metadata = lock.metadata().ok().filter(|_| geteuid().is_root())?;
     let judged = trusted(path, metadata.uid(), metadata.mode(), Location::Inside);
@@ -55,8 +55,8 @@ pub fn untrusted_state_dir_warning(path: &Path, lock: &Lock) -> Option<String> {
 }
 
 /// Locks the file. Waits up to [`LOCK_TIMEOUT`], because a dead daemon may seem to hold the lock: a process
-/// that it has forked keeps the lock until it executes its program. So once the lock is taken, every such
-/// process runs its action.
+/// that the daemon has forked keeps the lock until it executes its program. So once this has the lock, every
+/// such process runs its action.
 fn lock(file: File) -> Result<Lock, (File, Errno)> {
     let deadline = Instant::now() + LOCK_TIMEOUT;
     let mut file = file;
@@ -69,8 +69,8 @@ fn lock(file: File) -> Result<Lock, (File, Errno)> {
     }
 }
 
-/// The pid file: locked while the daemon lives, removed when it ends. Its mode is 0600, because a user who
-/// can open it can lock it, and keep the next daemon from starting.
+/// The pid file, locked while the daemon lives and removed when it ends. Its mode is 0600, because a user who
+/// can open the file can lock it, and so keep the next daemon from starting.
 pub struct PidFile {
     path: PathBuf,
     file: Lock,
@@ -99,7 +99,7 @@ impl PidFile {
                 }
                 Err((_, error)) => return Err(io(error.into())),
             };
-            // A daemon that ended in between has removed the file, and the lock is on one without a name.
+            // If a daemon ended in between, it removed the file, and the locked file has no name.
             if let (Ok(ours), Ok(named)) = (file.metadata(), fs::metadata(&path))
                 && (ours.dev(), ours.ino()) == (named.dev(), named.ino())
             {
@@ -108,7 +108,7 @@ impl PidFile {
         }
     }
 
-    /// Writes the process id. The process that stays must call it, not the one that forks it.
+    /// Writes the id of the calling process, which must be the daemon, not the parent that forked it.
     pub fn write(&self) -> io::Result<()> {
         self.file.set_len(0)?;
         let mut file: &File = &self.file;

@@ -1,9 +1,9 @@
 //! `twitcher run`: the daemon.
 //!
-//! * `args` has the flags; `options` makes of them, and of the settings, what the daemon is started with.
+//! * `args` defines the flags; `options` combines them with the settings.
 //! * `start` takes the locks (`locks`), goes into the background (`background`), opens the control socket and
 //!   the metrics (`serving`), and runs the daemon's loop.
-//! * `dry_run` prints what `--dry-run` has found.
+//! * `dry_run` formats the output of `--dry-run`.
 
 use super::shared::exit::Exit;
 

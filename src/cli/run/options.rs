@@ -1,4 +1,4 @@
-//! What the daemon is started with, from the command line and the settings.
+//! Combines the command line and the settings into the options of the daemon.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -48,7 +48,7 @@ pub fn options(args: Run) -> Result<RunOptions, Box<dyn Error>> {
     let mut flags = args.flags();
     if let Some(scratch) = &scratch {
         let scratch = scratch.path();
-        // These win over the environment, which may name a cluster that is not meant for trying out.
+        // These win over the environment, which may name a production cluster.
         if flags.store.store.is_none() {
             let nodes = scratch.join("nodes");
             fs::create_dir(&nodes)?;
@@ -87,7 +87,7 @@ fn log_target(args: &Run, log_file: Option<&Path>) -> Result<Target, Box<dyn Err
     Ok(match log_file {
         _ if args.dry_run => Target::Stderr,
         Some(path) if !to_stdout => {
-            // The log has the output of actions, which is not for every user.
+            // The log contains the output of actions, which is not for every user.
             let file = File::options().append(true).create(true).mode(0o640).open(path);
             Target::File(file.map_err(|error| format!("log file {}: {error}", path.display()))?)
         }
@@ -100,7 +100,7 @@ fn log_target(args: &Run, log_file: Option<&Path>) -> Result<Target, Box<dyn Err
     })
 }
 
-/// The shipped examples: in the working directory, or in a directory above the binary as cargo builds it.
+/// Finds the shipped examples: in the working directory, or, after a build by cargo, above the binary.
 fn examples() -> Option<PathBuf> {
     let here = Path::new("etc/examples");
     let binary = std::env::current_exe().ok()?;
@@ -108,7 +108,7 @@ fn examples() -> Option<PathBuf> {
     [here.to_owned()].into_iter().chain(above).find(|path| path.is_dir())
 }
 
-/// Fails if there is no config directory, while somebody still reads stderr.
+/// Fails if there is no config directory. This check comes before `--daemonize` closes stderr.
 fn require_config_directory(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(meta) if meta.is_dir() => Ok(()),

@@ -1,4 +1,4 @@
-//! Opens what the daemon is reached on: the control socket, and the address of its metrics.
+//! Opens the control socket and the address of the metrics.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -9,8 +9,8 @@ use crate::control::socket::{self, BoundSocket, SocketFile, SocketOptions};
 use crate::report::{Report, Reporter};
 use crate::settings::ControlSettings;
 
-/// Serves the control socket and the metrics from a thread of its own. What cannot be served is logged, and
-/// the daemon works without it. The socket's file is removed when what is returned is dropped.
+/// Serves the control socket and the metrics from a thread of its own. A failure is logged, and the daemon
+/// works without the socket or the metrics. Returns the socket's file, which is removed on drop.
 pub fn start(
     control: ControlSettings,
     metrics: Option<SocketAddr>,

@@ -46,21 +46,22 @@ pub fn start(options: RunOptions) -> Exit {
             (Some(lock), warning)
         }
         Err(taken @ LockError::Taken { .. }) => return Err(taken.into()),
-        Err(error) => {
-            (None, Some(format!("{error}; going on without its lock: a second daemon goes unnoticed")))
-        }
+        Err(error) => (
+            None,
+            Some(format!("{error}; continuing without the lock; a second daemon would not be detected")),
+        ),
     };
     let pid_file = options.settings.pid_file.clone().map(PidFile::lock).transpose()?;
     if let Some(scratch) = &options.scratch {
         print_welcome(scratch.path(), &options.settings);
     }
-    // Only the calling thread survives a fork, so this comes before other threads start.
+    // Only the calling thread survives a fork, so no other thread may run yet.
     let background = if options.daemonize { Some(Background::enter()?) } else { None };
     if let Some(pid_file) = &pid_file {
         pid_file.write()?;
     }
     let served = serve(options, state_warning, background);
-    // The locks go last, when no part of this daemon can do anything any more.
+    // The locks are released last, after the daemon's loop has ended.
     drop(pid_file);
     drop(state_lock);
     served
@@ -102,8 +103,9 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
     }
     if options.trust == Trust::Warned {
         let config = options.config_path.display();
-        let warning =
-            format!("{config}: what others than root can change is loaded as well (--allow-untrusted)");
+        let warning = format!(
+            "{config}: files that users other than root can change are loaded too (--allow-untrusted)"
+        );
         log.report(&Report::ConfigWarning { warning: &warning });
     }
     for warning in &options.warnings {
@@ -119,7 +121,7 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
         let (config_sender, config_changes) = unbounded_channel();
         let loader =
             files::start(options.config_path.clone(), options.trust, stores.names(), move |change| {
-                // A daemon that stops no longer listens.
+                // A stopping daemon no longer receives changes.
                 let _ = config_sender.send(change);
             })?;
         if let Some(background) = background {
@@ -146,7 +148,7 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
     final_exit_code(options.until, ended?)
 }
 
-/// Prints how things stood when a daemon ended by itself, and returns 1 if something is wrong.
+/// Prints the problems at the end of a run that ended by itself. Returns 1 if there are any.
 fn final_exit_code(until: Until, ended: Option<FinalStatus>) -> Exit {
     let Some(mut ended) = ended else { return Ok(ExitCode::SUCCESS) };
     if let Until::Planned { .. } = until {
@@ -161,7 +163,7 @@ fn final_exit_code(until: Until, ended: Option<FinalStatus>) -> Exit {
 
 fn print_welcome(scratch: &Path, settings: &DaemonSettings) {
     let program = std::env::args().next().unwrap_or_else(|| "twitcher".into());
-    // Nobody reads a closed stdout.
+    // Ignore a closed stdout.
     let _ = writeln!(
         io::stdout(),
         "Nodes and state are in {} until this process ends.\n\

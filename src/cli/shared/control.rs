@@ -1,5 +1,4 @@
-//! Commands that talk to the daemon over its control socket: `status`, `trigger`, `pause`, `resume`, `kill`,
-//! `reload`, `history` and `logs`.
+//! The arguments of commands that talk to the daemon over its control socket, and the conversation.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use crate::control::client;
 use crate::model::WatchCommand;
 use crate::settings::client_socket;
 
-/// Which daemon.
+/// The daemon to talk to.
 #[derive(Debug, clap::Args)]
 pub struct ControlArgs {
     /// Control socket of the daemon [default: /run/twitcher/control.sock]
@@ -23,7 +22,7 @@ pub struct ControlArgs {
     control_socket: Option<PathBuf>,
 }
 
-/// A watch of a daemon.
+/// The watch that a command is for.
 #[derive(Debug, clap::Args)]
 pub struct WatchArgs {
     /// Name of the watch in the log, or its description

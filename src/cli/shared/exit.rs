@@ -1,4 +1,4 @@
-//! How a command ends. Errors go to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
+//! The end of a command. Errors go to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 use std::error::Error;
 use std::fmt::Display;

@@ -1,8 +1,9 @@
-//! What several subcommands share.
+//! Code that several subcommands share.
 //!
-//! * [`store`] has the arguments of commands that talk to a store, and connects to it.
-//! * [`control`] has the arguments of commands that talk to the daemon, and asks it over its control socket.
-//! * [`stdout`] and [`table`] print results; [`exit`] prints errors, and has the exit codes.
+//! * [`store`] defines the arguments of commands that talk to a store, and connects to it.
+//! * [`control`] defines the arguments of commands that talk to the daemon, and connects to its control
+//!   socket.
+//! * [`stdout`] and [`table`] print results; [`exit`] prints errors, and defines the exit codes.
 //! * [`runtime`] runs asynchronous code, and [`signals`] receives signals.
 
 pub mod control;

@@ -1,4 +1,4 @@
-//! The runtime of asynchronous code.
+//! Runs asynchronous code.
 
 use std::io;
 
@@ -9,8 +9,7 @@ use tokio::task::LocalSet;
 pub fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let done = LocalSet::new().block_on(&runtime, work);
-    // Dropping the runtime would wait for a resolver that hangs, or for a reader of stdout that does not
-    // read.
+    // Dropping the runtime would wait for a hanging resolver, or for a reader of stdout that does not read.
     runtime.shutdown_background();
     Ok(done)
 }

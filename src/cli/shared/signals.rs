@@ -1,4 +1,4 @@
-//! Signals of this process.
+//! Receives the signals of this process.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Results go to stdout.
+//! Prints results to stdout.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use anstream::AutoStream;
 
 use crate::text::printable;
 
-/// Prints a text. Its colours are left out if stdout is no terminal, or if `NO_COLOR` is set.
+/// Prints a text, without its colours if stdout is not a terminal, or if `NO_COLOR` is set.
 pub fn print(text: &str) -> io::Result<()> {
     write(AutoStream::auto(io::stdout()), text.as_bytes())
 }
@@ -34,7 +34,7 @@ pub fn print_json(json: &str) -> io::Result<()> {
     print_bytes(escaped.as_bytes())
 }
 
-/// The text as exactly one line, with its control characters escaped.
+/// Returns the text as exactly one line, with its control characters escaped.
 pub fn line(text: &str) -> String {
     printable(text.as_bytes()) + "\n"
 }

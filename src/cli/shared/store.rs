@@ -1,4 +1,4 @@
-//! Commands that talk to a store: `get`, `set`, `poke`, `ls`, `rm` and `watch`.
+//! The arguments of commands that talk to a store, and the connection.
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -93,7 +93,7 @@ fn fit(widths: &mut [usize], limit: usize) {
     }
 }
 
-/// The beginning of the text that fits into `width`, with `…` in place of the rest.
+/// Returns the beginning of the text that fits into `width`, with `…` in place of the rest.
 fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -106,12 +106,12 @@ fn cut(text: &str, width: usize) -> String {
     text.chars().take_while(fits).chain(['…']).collect()
 }
 
-/// Width of stdout in columns, if it is a terminal.
+/// Returns the width of stdout in columns, if stdout is a terminal.
 pub fn terminal_width() -> Option<usize> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into())
 }
 
-/// A duration in a few characters: `0.4s`, `12s`, `5m12s`, `3h02m`, `4d07h`.
+/// Returns a duration in a few characters: `0.4s`, `12s`, `5m12s`, `3h02m`, `4d07h`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     match whole {

@@ -37,7 +37,7 @@ pub(super) struct EventLine<'a> {
 }
 
 impl Follower {
-    /// The line for a state, or `None` if it is the last one again.
+    /// Returns the line for a state, or `None` if the state is the last one again.
     pub(super) fn observed<'a>(
         &mut self,
         subject: &'a Subject,
@@ -98,7 +98,7 @@ impl<'a> EventLine<'a> {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// The line for people, cut to `width` columns if that is given.
+    /// Returns the line for people, cut to `width` columns if given.
     pub(super) fn text(&self, width: Option<usize>) -> String {
         let mut line = format!("{} {}", self.time, self.event);
         if let Some(version) = self.version {
@@ -130,8 +130,8 @@ fn plural(count: usize, one: &'static str, many: &'static str) -> &'static str {
     if count == 1 { one } else { many }
 }
 
-/// The beginning of the line that certainly fits, counting two columns for every character that is not ASCII:
-/// some take one, none takes more than two.
+/// Returns the beginning of the line that certainly fits, counting two columns for every character that is
+/// not ASCII: none takes more.
 fn fitting(line: &str, width: usize) -> &str {
     let mut columns = 0;
     let end = line.char_indices().find(|(_, letter)| {

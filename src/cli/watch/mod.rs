@@ -1,4 +1,4 @@
-//! `twitcher watch NODE`: follows one node, with the code that the daemon uses, until it is interrupted.
+//! `twitcher watch NODE`: follows one node with the daemon's code, until interrupted.
 
 mod line;
 
@@ -46,8 +46,9 @@ pub struct Watch {
 
 impl Watch {
     /// Prints the node's present state, and then a line for each change. Succeeds when it is interrupted,
-    /// when it has printed enough, and when nobody reads stdout any more. Fails if there is no connection
-    /// within the session timeout; a connection that is lost later is reported on stderr, and made again.
+    /// when it has printed `count` lines, and when stdout is closed. Fails if there is no connection within
+    /// the session timeout; a later loss of the connection is reported on stderr, and the connection made
+    /// again.
     pub fn run(self) -> Exit {
         let settings = client_store(&self.node.store.flags())?;
         block_on(follow_until_interrupted(&self, &settings))??;
@@ -70,13 +71,13 @@ async fn follow_until_interrupted(args: &Watch, settings: &StoreSettings) -> Res
     followed
 }
 
-/// Becomes ready when the reader of stdout is gone. The node may not change for a long time, and this process
-/// must not stay until the next line fails.
+/// Becomes ready when the reader of stdout is gone. Otherwise this process would stay until the next change
+/// of the node, which may be far.
 fn stdout_closed() -> io::Result<oneshot::Receiver<()>> {
     let (sender, closed) = oneshot::channel();
     thread::Builder::new().name("stdout".into()).spawn(move || {
         let stdout = io::stdout();
-        // Errors and hang-ups are reported without being asked for. A file has none.
+        // poll() reports errors and hang-ups even without flags. A file has none.
         let mut polled = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
         while poll(&mut polled, PollTimeout::NONE) == Err(Errno::EINTR) {}
         let _ = sender.send(());

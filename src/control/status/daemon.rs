@@ -1,10 +1,10 @@
-//! The status of the daemon as a whole.
+//! The status of the daemon as a whole, its stores and its ledger.
 
 use serde::{Deserialize, Serialize};
 
 use crate::text::Timestamp;
 
-/// `GET /v1/status`: the daemon as a whole.
+/// The reply to `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DaemonStatus {
     /// The daemon's version, which may differ from the client's.
@@ -14,7 +14,7 @@ pub struct DaemonStatus {
     /// `starting` until all configs were read, then `running`, and at the end `stopping`.
     pub state: String,
     pub config_path: String,
-    /// Whether a daemon of root loads files that other users can change (`--allow-untrusted`).
+    /// Whether root's daemon loads files that other users can change (`--allow-untrusted`).
     #[serde(default)]
     pub untrusted_allowed: bool,
     pub stores: Vec<StoreStatus>,
@@ -33,11 +33,11 @@ pub struct StoreStatus {
     pub url: String,
     /// `null` until the first attempt to connect has ended.
     pub connected: Option<bool>,
-    /// Since when the store has been connected or disconnected.
+    /// The time of the last connection or disconnection.
     pub since: Option<Timestamp>,
     /// The server and session, or why there is no connection.
     pub detail: Option<String>,
-    /// How many of its nodes are followed.
+    /// How many nodes of the store are followed.
     pub nodes: usize,
 }
 
@@ -45,15 +45,14 @@ pub struct StoreStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LedgerStatus {
     pub usable: bool,
-    /// Why it cannot be used.
+    /// Why the ledger cannot be used.
     pub reason: Option<String>,
 }
 
 /// A file or directory whose last load failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigError {
-    /// The path relative to the config directory, which itself is `./`. That of a directory ends with a
-    /// slash.
+    /// The path relative to the config directory, which itself is `./`. A directory's path ends with a slash.
     pub file: String,
     pub error: String,
 }

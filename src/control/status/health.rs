@@ -1,4 +1,4 @@
-//! What is wrong with the daemon and its watches.
+//! Finds the problems of the daemon and its watches.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use super::daemon::DaemonStatus;
 use super::watch::WatchStatus;
 use crate::report::force_command;
 
-/// A process that is alive so many seconds after SIGKILL hangs in the kernel.
+/// A process that is alive this long after SIGKILL hangs in the kernel.
 const KILL_STUCK_SECONDS: f64 = 5.0;
 
-/// The problems that `twitcher status --check` reports, one line each; none if all is well. A run is stuck if
-/// it does not end after SIGKILL, or if it takes longer than `stuck_after` while an update waits for it.
+/// Returns the problems that `twitcher status --check` reports, one line each. A run is stuck if it does not
+/// end after SIGKILL, or if it takes longer than `stuck_after` while an update waits for it.
 pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Duration) -> Vec<String> {
     let mut found = Vec::new();
     for store in &daemon.stores {
-        // A store that no watch uses is no problem.
+        // A disconnected store that no watch uses is not a problem.
         if store.connected != Some(true) && store.nodes > 0 {
             let detail = store.detail.as_deref().unwrap_or("not tried yet");
             found.push(format!("store {}: not connected: {detail}", store.name));

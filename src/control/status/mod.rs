@@ -1,10 +1,10 @@
-//! What operators see: plain data, which is the JSON of the control socket and of `--json`.
+//! The status of the daemon and its watches: the JSON of the control socket and of `--json`.
 //!
-//! The JSON is stable: fields may be added, but none goes or changes its meaning. Times are RFC 3339 in UTC,
-//! and durations are seconds. A value that is unknown or does not apply is `null`.
+//! The JSON is stable: fields may be added, but are never removed and never change their meaning. Times are
+//! RFC 3339 in UTC, and durations are seconds. An unknown value, or one that does not apply, is `null`.
 //!
 //! * [`daemon`] is the status of the daemon as a whole, [`watch`] that of each watch.
-//! * [`health`] finds what is wrong with them.
+//! * [`health`] finds their problems.
 
 mod daemon;
 mod health;

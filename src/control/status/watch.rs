@@ -20,20 +20,20 @@ pub struct WatchStatus {
     pub watch_type: String,
     /// The name of a [`Condition`](crate::watch::Condition).
     pub state: String,
-    /// `false` if only its action still runs: its file does not register it any more, or was not loaded yet.
+    /// `false` if no loaded config file registers the watch, and only its action still runs.
     pub registered: bool,
     pub paused: bool,
-    /// Whether a failure stopped it (`on_failure: STOP`).
+    /// Whether a failure stopped the watch (`on_failure: STOP`).
     pub stopped: bool,
     /// The last observed version; `null` if the node is absent or was not observed yet.
     pub version: Option<i64>,
-    /// The version that the action last succeeded with in the present definition.
+    /// The version with which the action last succeeded under the present definition.
     pub applied_version: Option<i64>,
     /// The live runs of its action.
     pub runs: Vec<RunStatus>,
     /// How many updates wait.
     pub waiting: usize,
-    /// In how many seconds the next run starts; `null` if it waits for anything but time.
+    /// The time until the next run starts; `null` if the run waits for something other than time.
     pub next_start_seconds: Option<f64>,
     /// How many runs failed in a row.
     pub failures: u32,
@@ -43,7 +43,7 @@ pub struct WatchStatus {
     pub error: Option<String>,
     /// The newest ended run that this daemon started.
     pub last_run: Option<RunRecord>,
-    /// Whether its running action is sent a signal for each update (`notify_signal`).
+    /// Whether each update sends a signal to the running action (`notify_signal`).
     pub notified: bool,
 }
 
@@ -57,7 +57,7 @@ pub struct RunStatus {
     pub version: i64,
     pub started: Timestamp,
     pub seconds: f64,
-    /// How long ago it was sent SIGKILL; `null` if it was not.
+    /// The time since the daemon sent SIGKILL; `null` if it did not.
     pub killed_seconds: Option<f64>,
 }
 
@@ -67,7 +67,7 @@ impl WatchStatus {
         watches.sort_by(|one, other| (&one.file, &one.description).cmp(&(&other.file, &other.description)));
     }
 
-    /// What it watches, as log lines show it: `eu:/members (children)`.
+    /// Returns what the watch follows, in the form of log lines: `eu:/members (children)`.
     pub fn node(&self) -> String {
         let store = if self.store == StoreName::DEFAULT { String::new() } else { format!("{}:", self.store) };
         let facet = if self.watch_type == Facet::Data.as_str() {

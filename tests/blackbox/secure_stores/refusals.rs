@@ -68,7 +68,8 @@ fn each_refusal_is_explained_with_its_remedy() {
     refused(
         &at,
         &format!("{good_tls}{good_login}"),
-        &["client.key: holds secrets that users other than its owner can read; refused until `chmod 600 "],
+        &["client.key: holds secrets that users other than its owner can access; refused; to fix it, run \
+             `chmod 600 "],
     );
     fs::remove_file(&ca).unwrap();
     refused(&at, &format!("{good_tls}{good_login}"), &["tls.ca: ", "ca.pem: No such file"]);

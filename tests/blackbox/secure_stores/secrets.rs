@@ -166,7 +166,8 @@ fn check_finds_settings_with_which_a_store_cannot_be_used() {
         1,
         &[
             "tls.key: ",
-            "client.key: holds secrets that users other than its owner can read; refused until `chmod 600 ",
+            "client.key: holds secrets that users other than its owner can access; refused; to fix it, run \
+             `chmod 600 ",
         ],
     );
 }

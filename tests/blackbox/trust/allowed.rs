@@ -20,14 +20,18 @@ fn what_is_allowed_is_loaded_with_warnings_and_status_says_so() {
     give_away(&sandbox.configs().join("team/app.twc"));
     let daemon = sandbox.daemon().arg("--allow-untrusted").start();
     wait_until("both to run", || journal.lines().len() == 2);
-    let told = "what others than root can change is loaded as well (--allow-untrusted)";
+    let told = "files that users other than root can change are loaded too (--allow-untrusted)";
     let config = sandbox.configs().display().to_string();
     daemon.wait_for_log(&["WARNING", &format!("{config}: {told}")]);
-    daemon.wait_for_log(&["WARNING", "/team: writable by its group or others", "; `chmod go-w "]);
-    daemon.wait_for_log(&["WARNING", "/team/app.twc: owned by uid 65534", "; `chown root "]);
+    daemon.wait_for_log(&[
+        "WARNING",
+        "/team: writable by its group or others",
+        "; to fix it, run `chmod go-w ",
+    ]);
+    daemon.wait_for_log(&["WARNING", "/team/app.twc: owned by uid 65534", "; to fix it, run `chown root "]);
     assert_eq!(wait_for_errors(&sandbox, 0), []);
     assert_eq!(status(&sandbox)["untrusted_allowed"], true);
-    let said = "UNTRUSTED CONFIGS ALLOWED: others than root may decide what root runs";
+    let said = "UNTRUSTED CONFIGS ALLOWED: users other than root may decide what root runs";
     sandbox.operator(["status"]).finish().expect(0).expect_said(&[said]);
 
     drop(daemon);
@@ -74,7 +78,7 @@ fn check_trusts_files_of_the_config_directory_as_the_daemon_does() {
         let refused = format!("{}: writable by its group or others", spoiled.display());
         for paths in inside {
             let finished = check(paths, &[], &configs).expect(1);
-            finished.expect_said(&[&refused, "refused until `chmod go-w "]);
+            finished.expect_said(&[&refused, "refused; to fix it, run `chmod go-w "]);
             assert_eq!(finished.stderr.matches("refused").count(), 1, "once: {}", finished.stderr);
             check(paths, &["--allow-untrusted"], &configs).expect(0).expect_said(&["ok, 1 watch"]);
             let elsewhere = check(paths, &["--allow_untrusted"], &sandbox.root().join("elsewhere"));
@@ -82,7 +86,11 @@ fn check_trusts_files_of_the_config_directory_as_the_daemon_does() {
         }
         // A daemon with another config directory would not load the file, so `check` only warns.
         let finished = check(&[&configs], &[], &link.join("none")).expect(0);
-        finished.expect_said(&[&format!("warning: {refused}"), "; `chmod go-w ", "ok, 1 watch"]);
+        finished.expect_said(&[
+            &format!("warning: {refused}"),
+            "; to fix it, run `chmod go-w ",
+            "ok, 1 watch",
+        ]);
         set_mode(spoiled, 0o755);
     }
 }

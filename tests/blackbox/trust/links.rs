@@ -130,7 +130,7 @@ fn links_that_lead_out_are_refused_until_their_targets_take_their_place() {
     for (name, error) in &errors {
         let name = name.trim_end_matches('/');
         let said = format!("{}: a link that leads out of the config directory", configs.join(name).display());
-        assert!(error.starts_with(&said) && error.contains("it is replaced by what it points to"), "{error}");
+        assert!(error.starts_with(&said) && error.contains("to fix it, replace it by its target"), "{error}");
     }
     assert_eq!(journal.lines(), ["good"]);
     fs::remove_file(configs.join("directory")).expect("remove the link");

@@ -35,7 +35,8 @@ fn give_away(path: &Path) {
 /// Runs the command that a refusal names as its remedy.
 #[track_caller]
 fn cure(refusal: &str) {
-    let command = refusal.split_once("refused until `").and_then(|(_, rest)| Some(rest.split_once('`')?.0));
+    let remedy = refusal.split_once("refused; to fix it, run `");
+    let command = remedy.and_then(|(_, rest)| Some(rest.split_once('`')?.0));
     let command = command.unwrap_or_else(|| panic!("no cure in {refusal:?}"));
     let done = harness::command("/bin/sh").args(["-c", command]).status().expect("run a shell");
     assert!(done.success(), "{command}");
@@ -134,7 +135,7 @@ fn what_was_loaded_before_stays_and_operators_are_told() {
         let said = format!("{}: writable by its group or others", spoiled.display());
         assert!(errors[0].0 == named && errors[0].1.starts_with(&said), "{errors:?}");
         fs::write(&file, saying(&journal, "evil")).expect("write the config");
-        let cure_named = "refused until `chmod go-w";
+        let cure_named = "refused; to fix it, run `chmod go-w";
         sandbox.operator(["reload"]).finish().expect(1).expect_said(&[&said, cure_named]);
         let checked = sandbox.operator(["status", "--check"]).finish();
         assert_eq!(checked.code, Some(1));
@@ -171,8 +172,8 @@ fn a_file_that_is_not_regular_is_refused_and_its_kind_is_named() {
     let errors = wait_for_errors(&sandbox, expected.len());
     for ((name, error), (path, kind)) in errors.iter().zip(&expected) {
         let path = file(path);
-        let said = format!("not a regular file, but {kind}; refused until `rm {}`", path.display());
-        assert_eq!(error, &format!("{}: {said}, or a rename", path.display()), "{name}");
+        let said = format!("not a regular file, but {kind}; refused; to fix it, run `rm {}`", path.display());
+        assert_eq!(error, &format!("{}: {said}, or rename it", path.display()), "{name}");
         cure(error);
     }
     wait_for_errors(&sandbox, 0);

@@ -1,0 +1,116 @@
+//! The daemon's writes to the ledger, and its reads.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use super::files::{FILE, Files};
+use super::history::{RunFilter, RunRecord};
+use super::outcome::RunOutcome;
+use super::records::{Intent, StoredWatch, UnfinishedRun, WatchRecord};
+use super::supervisor::Ledger;
+use super::{database, history, runs, watches};
+use crate::action::proc::ProcessId;
+use crate::model::WatchKey;
+
+/// Copies the ledger in the directory `from` to `to`, also while a daemon uses it, so that a dry run can
+/// write to the copy. Returns false if there is no ledger.
+pub fn copy(from: &Path, to: &Path) -> io::Result<bool> {
+    database::copy(&Files::new(from), &Files::new(to))
+        .map_err(|error| io::Error::other(format!("{}: {}", from.join(FILE).display(), error.into_reason())))
+}
+
+impl Ledger {
+    /// Returns the records of a config file's watches, by description; none if the ledger cannot be read.
+    pub fn load_watches(&mut self, file: &str) -> HashMap<String, StoredWatch> {
+        self.read(|connection, _| watches::load_watches(connection, file))
+    }
+
+    /// Returns the runs whose end is not recorded. Call it before the first [`Self::record_intents`].
+    pub fn unfinished(&mut self) -> Vec<UnfinishedRun> {
+        self.read(runs::unfinished)
+    }
+
+    /// Records a watch. If its snapshot has no applied version, the recorded one stays.
+    pub fn save_watch(&mut self, record: &WatchRecord<'_>) {
+        self.write(0, |connection, _| watches::save_watch(connection, record));
+    }
+
+    /// Records that a watch was removed from its file, so that it owes no run. The applied version and a
+    /// pause stay recorded.
+    pub fn retire(&mut self, watch: &WatchKey) {
+        self.write(0, |connection, _| watches::retire(connection, watch));
+    }
+
+    /// Deletes the watches that are not `loaded` and were not recorded for a month. Call it when all configs
+    /// were read; watches of files that could not be read count as loaded.
+    pub fn prune_watches(&mut self, loaded: impl Fn(&WatchKey) -> bool) {
+        let untouched: Vec<WatchKey> = self.read(|connection, _| watches::untouched(connection));
+        for watch in untouched.iter().filter(|watch| !loaded(watch)) {
+            self.write(0, |connection, _| watches::forget(connection, watch));
+        }
+    }
+
+    /// Records a live run again, because a lost ledger may not have it.
+    pub fn record_intent_again(&mut self, intent: &Intent) {
+        self.write(0, |connection, context| runs::record_intent_again(connection, context, intent));
+    }
+
+    /// Records an unknown outcome for the runs that are not `live`: they ended while the ledger was lost.
+    pub fn end_unfinished(&mut self, live: impl Fn(&str) -> bool) {
+        let unfinished: Vec<UnfinishedRun> = self.read(runs::unfinished);
+        for run in unfinished.iter().map(|unfinished| &unfinished.intent.run).filter(|run| !live(run)) {
+            self.ended(run, RunOutcome::Unknown, &[]);
+        }
+    }
+
+    /// Records new runs that are about to start, and commits them with all earlier records.
+    pub fn record_intents<'a>(&mut self, mut intents: impl ExactSizeIterator<Item = &'a Intent>) {
+        self.write_through(intents.len(), |connection, context| {
+            intents.try_for_each(|intent| runs::insert(connection, context, intent))
+        });
+    }
+
+    /// Records the process of a run.
+    pub fn started(&mut self, run: &str, process: ProcessId) {
+        self.write(0, |connection, context| runs::started(connection, context, run, process));
+    }
+
+    /// Records how a run ended, and the end of its output.
+    pub fn ended(&mut self, run: &str, how: RunOutcome<'_>, output: &[u8]) {
+        self.write(output.len(), |connection, context| runs::ended(connection, context, run, how, output));
+    }
+
+    /// Returns at most `count` runs, newest first, each with its number; with `before`, only runs below that
+    /// number. An error says why the ledger cannot be read.
+    pub fn history(
+        &mut self,
+        filter: &RunFilter,
+        before: Option<i64>,
+        count: usize,
+    ) -> Result<Vec<(i64, RunRecord)>, String> {
+        self.require_readable()?;
+        let page = self.read(|connection, _| history::page(connection, filter, before, count).map(Some));
+        page.ok_or_else(|| self.unreadable_reason())
+    }
+
+    /// Returns the end of a run's output; empty if it printed nothing or its output was deleted, `None` if
+    /// there is no such run or it has not ended. `run` is an id, or the number at the end of ids that log
+    /// lines show, which means the newest such run. An error says why the ledger cannot be read.
+    pub fn output(&mut self, run: &str) -> Result<Option<Vec<u8>>, String> {
+        self.require_readable()?;
+        let output = self.read(|connection, _| history::output(connection, run).map(Some));
+        output.ok_or_else(|| self.unreadable_reason())
+    }
+
+    fn require_readable(&self) -> Result<(), String> {
+        self.lost_reason().map_or(Ok(()), |reason| Err(reason.to_owned()))
+    }
+
+    /// Why the last read failed.
+    fn unreadable_reason(&self) -> String {
+        self.lost_reason()
+            .unwrap_or("the ledger was damaged, and a new one was started; see the log")
+            .to_owned()
+    }
+}
