@@ -1,4 +1,4 @@
-//! The stores: what is followed in each, and what they say.
+//! The daemon's stores: the channel to each, which watches follow what in it, and how its connection is.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
@@ -16,13 +16,13 @@ use crate::model::{StoreName, StoreNames, Subject};
 use crate::store::{Capabilities, StoreChannel, StoreEvent, StoreSettings};
 use crate::text::Timestamp;
 
-/// All that the settings name. Each has a channel of its own: a slow one with many nodes has that full of
-/// reads, and must not keep the others from theirs.
+/// All stores that the settings name. Each has a channel of its own, so that a slow store with many nodes
+/// does not delay the events of the others.
 pub struct Stores {
     table: Vec<StoreHandle>,
-    /// Whose turn it is to be heard.
+    /// The place in the table of the store whose events come next.
     turn: usize,
-    /// How many changes of nodes went unseen.
+    /// The number of changes that no watch of a store had announced.
     missed_changes: u64,
 }
 
@@ -34,14 +34,14 @@ pub struct StoreHandle {
     ledger_name: Option<Arc<str>>,
     /// What the ledger knew the store of each watch by, as long as this is unknown. It is believed meanwhile.
     recalled: HashMap<WatchId, Arc<str>>,
-    /// Once it is in use.
+    /// `None` until the first watch uses the store.
     opened: Option<StoreChannel>,
     pub(super) subjects: HashMap<Subject, Subscribers>,
     disconnected_since: Option<Instant>,
     connection: Option<ConnectionStatus>,
 }
 
-/// What a store connection of its connection last.
+/// What the store reported last of its connection.
 struct ConnectionStatus {
     is_connected: bool,
     since: SystemTime,
@@ -52,13 +52,13 @@ struct ConnectionStatus {
 #[derive(Default)]
 pub(super) struct Subscribers {
     pub(super) watches: Vec<WatchId>,
-    /// Why, as long as it cannot be read.
+    /// Why the subject cannot be read, if it cannot.
     pub(super) unreadable: Option<String>,
 }
 
 impl Stores {
-    /// The default one is connected to at once, each of the others (`named`) when the first watch names it.
-    /// Must be called within a `LocalSet` on a current-thread runtime.
+    /// Opens the default store at once, and each of the others (`named`) when the first watch names it. Must
+    /// be called within a `LocalSet` on a current-thread runtime.
     pub fn open(default: StoreSettings, named: BTreeMap<StoreName, StoreSettings>) -> Self {
         let mut default = StoreHandle::new(StoreName::default(), default);
         default.channel();
@@ -70,12 +70,12 @@ impl Stores {
         self.table.iter().map(|store| store.name.clone()).collect()
     }
 
-    /// The name as reports have it: nobody needs that of the only one.
+    /// Returns the name for reports, or `None` if there is only one store.
     pub(super) fn display_name<'a>(&self, name: &'a StoreName) -> Option<&'a StoreName> {
         (self.table.len() > 1).then_some(name)
     }
 
-    /// Those that are in use.
+    /// Iterates over the stores that are in use.
     pub(super) fn in_use(&self) -> impl Iterator<Item = (&StoreName, &StoreHandle)> {
         self.table.iter().filter(|store| store.opened.is_some()).map(|store| (&store.name, store))
     }
@@ -84,7 +84,8 @@ impl Stores {
         self.in_use().map(|(_, store)| store.status()).collect()
     }
 
-    /// What a store says next. None is kept waiting by what another has to say. Can be dropped at any time.
+    /// Waits for the next event. The stores take turns, so that none waits for the others. Can be dropped at
+    /// any time.
     pub(super) async fn next(&mut self) -> (StoreName, StoreEvent) {
         poll_fn(|context| {
             let heard = self.round_robin(|store| match store.poll_next(context) {
@@ -96,7 +97,7 @@ impl Stores {
         .await
     }
 
-    /// The same, if there is something already.
+    /// Returns the next event, if there is one already.
     pub(super) fn try_next(&mut self) -> Option<(StoreName, StoreEvent)> {
         self.round_robin(StoreChannel::try_next)
     }
@@ -120,13 +121,13 @@ impl Stores {
         self.table.iter().find(|store| store.has_ledger_name(name)).map(|store| &store.name)
     }
 
-    /// Counts a change of a node that went unseen. Returns how many there were.
+    /// Counts a change that no watch of a store had announced. Returns how many there were.
     pub(super) fn count_missed_change(&mut self) -> u64 {
         self.missed_changes += 1;
         self.missed_changes
     }
 
-    /// Why a followed node cannot be read, if it cannot.
+    /// Returns why a followed subject cannot be read, if it cannot.
     pub(super) fn unreadable(&self, store: &StoreName, subject: &Subject) -> Option<&str> {
         self[store].subjects.get(subject)?.unreadable.as_deref()
     }
@@ -136,14 +137,14 @@ impl Stores {
         position.unwrap_or_else(|| unreachable!("no store {name}"))
     }
 
-    /// Closes all at once; see [`StoreChannel::close`].
+    /// Closes all stores at the same time; see [`StoreChannel::close`].
     pub(super) async fn close(self) {
         let opened = self.table.into_iter().filter_map(|store| store.opened);
         join_all(opened.map(StoreChannel::close)).await;
     }
 }
 
-/// By a name that a watch has: the loader lets no other through.
+/// The name must be one that a watch has: the loader refuses watches of unknown stores.
 impl Index<&StoreName> for Stores {
     type Output = StoreHandle;
 
@@ -174,7 +175,7 @@ impl StoreHandle {
         }
     }
 
-    /// Connects to it, unless that was done.
+    /// Returns the channel, which the first call opens.
     pub(super) fn channel(&mut self) -> &StoreChannel {
         self.opened.get_or_insert_with(|| self.settings.open())
     }
@@ -183,8 +184,8 @@ impl StoreHandle {
         self.settings.capabilities()
     }
 
-    /// Subscribes a watch, which gets an observation even where others know the subject already. `recalled`
-    /// is what the ledger knew its store by, if anything is believed that the ledger has of it.
+    /// Adds a watch to those of `subject`. It gets an observation even if other watches have one already.
+    /// `recalled` is what the ledger knew its store by, if what the ledger has of it is believed.
     pub(super) fn join(&mut self, watch: WatchId, subject: &Subject, recalled: Option<&str>) {
         if let (None, Some(recalled)) = (&self.ledger_name, recalled) {
             self.recalled.insert(watch, recalled.into());
@@ -244,14 +245,14 @@ impl StoreHandle {
         self.say(false, reason);
     }
 
-    /// It is away as before, and this is why.
+    /// Notes another reason why the store is still disconnected.
     pub(super) fn refused(&mut self, reason: &str) {
         if let Some(connection) = &mut self.connection {
             connection.detail = reason.to_owned();
         }
     }
 
-    /// Returns how long it was away, if it was.
+    /// Notes that the store is connected. Returns how long it was not, if it was disconnected.
     pub(super) fn connected(&mut self, what: &str) -> Option<Duration> {
         self.say(true, what);
         self.disconnected_since.take().map(|since| since.elapsed())
@@ -361,7 +362,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
             let mut stores = Stores::open(settings(root.path()), quiet);
-            // More than there is room for.
+            // More events than the channel has room for.
             for number in 0..3000 {
                 stores[&StoreName::default()].join(WatchId(number), &subject(&format!("/{number}")), None);
             }
@@ -372,10 +373,10 @@ mod tests {
             let mut heard = Vec::new();
             while heard.iter().filter(|name: &&StoreName| !name.is_default()).count() < 2 {
                 heard.push(stores.next().await.0);
-                // The stores get their turn only while nobody has anything to say.
+                // The tasks of the stores run only while this one yields.
                 tokio::task::yield_now().await;
             }
-            // It says that it is connected, and what the node is.
+            // Its two events: that it is connected, and the node's state.
             assert!(heard.len() < 20, "{}", heard.len());
             stores.close().await;
         });
