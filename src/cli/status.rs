@@ -77,7 +77,7 @@ impl Status {
     }
 }
 
-/// What `status --json` prints.
+/// The output of `status --json`.
 #[derive(Clone, PartialEq, Serialize)]
 struct StatusReport {
     daemon: DaemonStatus,

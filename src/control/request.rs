@@ -20,7 +20,7 @@ pub const RUNS_PER_PAGE: usize = 200;
 /// hundreds of actions at once or loading thousands of watches takes the daemon some seconds.
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Takes the reply to a request. Sending fails if the client has left, which is no error.
+/// Takes the reply to a request. Sending fails if the client has left, which is not an error.
 pub type ReplySender<T> = oneshot::Sender<T>;
 
 /// A request to the daemon's loop, which takes at most a millisecond of its time.

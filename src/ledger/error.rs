@@ -1,4 +1,4 @@
-//! What can be wrong with the ledger, sorted by what to do about it.
+//! The errors of the ledger, sorted by the reaction to them.
 
 use std::io;
 

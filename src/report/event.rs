@@ -195,7 +195,7 @@ pub enum PreviousRun<'a> {
     Unwatchable(&'a str, &'a std::io::Error),
 }
 
-/// What happened to one run.
+/// An event of one run.
 #[derive(Debug)]
 pub enum RunReport<'a> {
     Started {
@@ -245,8 +245,8 @@ pub enum RunReport<'a> {
     },
 }
 
-/// What a watch follows. Displayed with the store's name unless that is `default`: `/git/head`, `eu:/members
-/// (children)`.
+/// The node that a watch follows, displayed with the store's name unless that is `default`: `/git/head`,
+/// `eu:/members (children)`.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeRef<'a> {
     pub store: &'a StoreName,

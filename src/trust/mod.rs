@@ -6,4 +6,4 @@
 pub mod root;
 mod rule;
 
-pub use rule::{Fault, Location, Trust, Untrusted, exposed, trusted};
+pub use rule::{Fault, Location, Trust, Untrusted, check, exposed};

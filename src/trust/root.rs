@@ -162,7 +162,7 @@ impl Root {
     /// Judges the file at `below` by its metadata `stat`. The file must not be a link.
     pub fn judge(&self, below: &Path, stat: &FileStat) -> Result<(), Untrusted> {
         match self.trust {
-            Trust::Root => trusted(&self.path_of(below), stat, Location::Inside),
+            Trust::Root => check(&self.path_of(below), stat, Location::Inside),
             Trust::Warned | Trust::Anyone => Ok(()),
         }
     }
@@ -171,7 +171,7 @@ impl Root {
         match self.trust {
             Trust::Warned => {
                 let path = self.path_of(below);
-                trusted(&path, stat, Location::Inside).err().map(|untrusted| untrusted.warning())
+                check(&path, stat, Location::Inside).err().map(|untrusted| untrusted.warning())
             }
             Trust::Root | Trust::Anyone => None,
         }
@@ -194,7 +194,7 @@ impl Root {
                 let opened = openat(&from.descriptor, name, flags | OFlag::O_NOFOLLOW, Mode::empty())?;
                 // Root may have replaced the file since the walk.
                 let stat = fstat(&opened)?;
-                trusted(path, &stat, Location::Inside)?;
+                check(path, &stat, Location::Inside)?;
                 Ok((opened, stat))
             }
             Trust::Warned | Trust::Anyone => {
@@ -218,7 +218,7 @@ impl PathHandle {
         let descriptor = openat(AT_FDCWD, "/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
         let stat = fstat(&descriptor)?;
         let path = PathBuf::from("/");
-        trusted(&path, &stat, Location::Ancestor)?;
+        check(&path, &stat, Location::Ancestor)?;
         Ok(Self { descriptor, stat, path })
     }
 
@@ -232,13 +232,13 @@ impl PathHandle {
             opened => opened?,
         };
         let (stat, path) = (fstat(&descriptor)?, self.path.join(name));
-        trusted(&path, &stat, location)?;
+        check(&path, &stat, location)?;
         Ok(Self { descriptor, stat, path })
     }
 }
 
-fn trusted(path: &Path, stat: &FileStat, location: Location) -> Result<(), Untrusted> {
-    rule::trusted(path, stat.st_uid, stat.st_mode, location)
+fn check(path: &Path, stat: &FileStat, location: Location) -> Result<(), Untrusted> {
+    rule::check(path, stat.st_uid, stat.st_mode, location)
 }
 
 /// Walks from `base` to `path` below it, and judges every step. Returns the steps: the last is the end, and
@@ -279,7 +279,7 @@ fn walk(base: &PathHandle, path: &Path, location: Location) -> Result<Vec<PathHa
     }
     // The config directory itself is judged by the stricter rule.
     if let (Location::Ancestor, Some(last)) = (location, steps.last()) {
-        trusted(&last.path, &last.stat, Location::Inside)?;
+        check(&last.path, &last.stat, Location::Inside)?;
     }
     Ok(steps)
 }

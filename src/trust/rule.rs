@@ -34,7 +34,7 @@ impl Trust {
     }
 }
 
-/// Where a file, directory or link is.
+/// The place of a file, directory or link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Location {
     /// Above the config directory. A sticky directory is trusted here: others can create files in it, but
@@ -45,7 +45,7 @@ pub enum Location {
     Inside,
 }
 
-/// What keeps a file, a directory or a link from being trusted.
+/// The reason why a file, directory or link is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Users other than root can change it.
@@ -65,7 +65,7 @@ pub enum Fault {
 }
 
 /// Checks a file, directory or link at `path`. `mode` includes the type of file.
-pub fn trusted(path: &Path, owner: uid_t, mode: mode_t, location: Location) -> Result<(), Untrusted> {
+pub fn check(path: &Path, owner: uid_t, mode: mode_t, location: Location) -> Result<(), Untrusted> {
     match judge(owner, mode, location) {
         None => Ok(()),
         Some(fault) => Err(Untrusted { path: path.to_owned(), fault }),

@@ -12,7 +12,7 @@ use nix::libc::O_NOFOLLOW;
 use nix::unistd::geteuid;
 use thiserror::Error;
 
-use crate::trust::{Location, trusted};
+use crate::trust::{self, Location};
 
 /// How long starting a process may take on a busy machine. It usually takes 1 ms.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ pub fn lock_state_dir(path: &Path) -> Result<Lock, LockError> {
 /// Returns the warning that users other than root can change the state of root's daemon.
 pub fn untrusted_state_dir_warning(path: &Path, lock: &Lock) -> Option<String> {
     let metadata = lock.metadata().ok().filter(|_| geteuid().is_root())?;
-    let judged = trusted(path, metadata.uid(), metadata.mode(), Location::Inside);
+    let judged = trust::check(path, metadata.uid(), metadata.mode(), Location::Inside);
     judged.err().map(|untrusted| untrusted.warning())
 }
 

@@ -10,7 +10,7 @@ use crate::model::NodePath;
 use crate::settings::{StoreChoice, StoreFlags, client_store, positive_seconds};
 use crate::store::{Client, StoreUrl};
 
-/// Where the nodes are.
+/// The store of the nodes.
 #[derive(Debug, clap::Args)]
 pub struct StoreArgs {
     /// Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml

@@ -120,7 +120,7 @@ fn save_watch(ledger: &mut Ledger, description: &str) {
     save_watch_as(ledger, description, 7, &full_snapshot());
 }
 
-/// When all runs start: now, in whole milliseconds.
+/// The start time of all runs: now, in whole milliseconds.
 fn run_start() -> SystemTime {
     static START: OnceLock<Duration> = OnceLock::new();
     let since_epoch = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();

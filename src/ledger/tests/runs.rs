@@ -1,4 +1,4 @@
-//! What is recorded of runs.
+//! Tests of the records of runs.
 
 use super::super::{RunFilter, UnfinishedRun};
 use super::*;

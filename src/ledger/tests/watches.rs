@@ -1,4 +1,4 @@
-//! What is recorded of watches.
+//! Tests of the records of watches.
 
 use super::super::column;
 use super::*;

@@ -17,7 +17,7 @@ use zookeeper_client::TlsOptions;
 
 use crate::store::backend::SettingError;
 use crate::store::secret::{self, Credential};
-use crate::trust::{Location, exposed, trusted};
+use crate::trust::{self, Location, exposed};
 
 /// The `[tls]` of a store: files in PEM. They are read anew for each connection, so that renewed files need
 /// no restart.
@@ -156,7 +156,7 @@ fn open(key: &'static str, path: &Path) -> Result<(File, u32), TlsFileError> {
     let opened = secret::open(path).and_then(|file| Ok((file.metadata()?, file)));
     let (metadata, file) = opened.map_err(|error| wrong(key, path, &error.to_string()))?;
     if geteuid().is_root() {
-        trusted(path, metadata.uid(), metadata.mode(), Location::Inside)
+        trust::check(path, metadata.uid(), metadata.mode(), Location::Inside)
             .map_err(|untrusted| TlsFileError { key, reason: untrusted.to_string() })?;
     }
     Ok((file, metadata.mode()))
