@@ -1,23 +1,30 @@
-//! The command line. `command` lists the subcommands, and `shared` holds what several of them use.
+//! The command line. Each subcommand has a file or a folder of its name; `shared` is for several of them.
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::sys;
-use command::Command;
 use shared::exit::{Exit, exit_code};
 
 mod act;
 mod check;
-mod command;
 mod evaluate;
+mod get;
 mod history;
+mod kill;
 mod logs;
+mod ls;
+mod pause;
+mod poke;
+mod reload;
+mod resume;
+mod rm;
 mod run;
 mod set;
 mod shared;
 mod status;
+mod trigger;
 mod watch;
 
 /// Watches nodes in ZooKeeper and runs something the moment one changes
@@ -47,7 +54,49 @@ environment, and the environment over twitcher.toml in the config directory.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
-/// Returns the definition of the command line, for the generator of the manual page and the completions.
+/// Declares the subcommands. The type of a subcommand has its arguments as fields, its help as doc comments,
+/// and a method `run` that does the work.
+macro_rules! subcommands {
+    ($($(#[$attribute:meta])* $name:ident($type:ty),)*) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($(#[$attribute])* $name($type),)*
+        }
+
+        impl Command {
+            fn run(self) -> Exit {
+                match self {
+                    $(Self::$name(command) => command.run(),)*
+                }
+            }
+        }
+    };
+}
+
+subcommands! {
+    Run(run::Run),
+    Check(check::Check),
+    Get(get::Get),
+    Set(set::Set),
+    Poke(poke::Poke),
+    Ls(ls::Ls),
+    Rm(rm::Rm),
+    Watch(watch::Watch),
+    Status(status::Status),
+    Trigger(trigger::Trigger),
+    Pause(pause::Pause),
+    Resume(resume::Resume),
+    Kill(kill::Kill),
+    Reload(reload::Reload),
+    History(history::History),
+    Logs(logs::Logs),
+    #[command(hide = true)]
+    Evaluate(evaluate::Evaluate),
+    #[command(hide = true)]
+    Act(act::Act),
+}
+
+/// The definition of the command line, from which the manual page and the completions are generated.
 pub fn command() -> clap::Command {
     Cli::command()
 }
@@ -60,8 +109,8 @@ pub fn main() -> ExitCode {
 fn run() -> Exit {
     let Cli { command, run } = Cli::parse();
     let command = command.unwrap_or(Command::Run(run));
-    // Hide the secrets that will be read from other processes of this user, and keep them out of core dumps.
-    // A function action has nothing to hide: it knows no more than its user.
+    // Other processes of this user must not see the secrets that will be read, and no core dump may have
+    // them. A function action has nothing to hide: it knows no more than its user.
     if !matches!(command, Command::Act(_)) {
         let hidden = sys::make_undumpable();
         hidden.map_err(|error| format!("cannot hide this process from others of its user: {error}"))?;
