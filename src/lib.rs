@@ -1,14 +1,14 @@
 //! Twitcher watches nodes in a coordination service and runs an action as soon as one changes.
 //!
 //! ```text
-//!  store::zookeeper ┐                                                ┌─▶ action: a command, or a function (act)
-//!  store::directory ┼─▶ daemon ── Input ─▶ watch ── Effect ─▶ daemon ┼─▶ ledger
-//!  config           ┤     ▲               (pure)                │    └─▶ report ─▶ log, metrics
-//!  control          ┘     └─────── ends of actions, timers ─────┘
+//!  store::zookeeper ┐                                             ┌▶ action: a command, or a function (act)
+//!  store::directory ┼▶ daemon ─ Input ─▶ watch ─ Effect ─▶ daemon ┼▶ ledger
+//!  config           ┤    ▲              (pure)               │    └▶ report ─▶ log, metrics
+//!  control          ┘    └────── ends of actions, timers ────┘
 //! ```
 //!
-//! An update travels from left to right. The ends of actions and the timers enter the loop of the daemon again,
-//! as events like any other. CONTRIBUTING.md follows one update through all of it.
+//! An update travels from left to right. The ends of actions and the timers are events
+//! of the daemon's loop like any other. CONTRIBUTING.md follows one update through all of it.
 //!
 //! The rooms, from the top floor down. A room uses only rooms below it; `tests/arrows` holds the exact table.
 //!

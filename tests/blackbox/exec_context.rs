@@ -197,7 +197,8 @@ fn without_root_a_nice_below_0_is_an_error_at_load() {
     let as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
     let check = sandbox.twitcher(["check"]).arg(sandbox.configs()).binary(&binary).under(as_nobody).finish();
     check.expect(1).expect_said(&[
-        "app.twc:1:1: `nice`: only root can run actions below 0; the config asks for -1, and this is uid 65534\n",
+        "app.twc:1:1: `nice`: only root can run actions below 0; the config asks for -1, and this is \
+         uid 65534\n",
     ]);
 }
 

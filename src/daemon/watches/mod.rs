@@ -198,7 +198,7 @@ impl Watches {
         Some((id, old))
     }
 
-    /// Forgets what a watch knows of its node: it knows versions of another store, which mean nothing in this one.
+    /// Forgets what a watch knows of its node: versions of another store, which mean nothing in this one.
     pub fn forget_versions(&mut self, id: WatchId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.forget_runs();
