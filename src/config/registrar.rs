@@ -8,7 +8,7 @@ use rhai::{AST, Dynamic, FnPtr, GlobalRuntimeState, Map, NativeCallContext};
 use super::fingerprint::Functions;
 use super::modules::Resolver;
 use super::registration::{CallPosition, RegisteredAction, Registration};
-use super::vocabulary::{KEYS, Value, fill, type_of};
+use super::vocabulary::{KEYS, Value, fill, require_known, type_of};
 use crate::text::suggest;
 
 /// The largest number of watches in one file, ten times what the contract promises for a host.
@@ -80,7 +80,8 @@ impl Registrar {
             format!("RegisterWatch takes a map, RegisterWatch(#{{ ... }}), not {}", type_of(argument))
         });
         let mut map = map?.clone();
-        // Only the interpreter can look up a function, so an action takes its place before the checks.
+        require_known(KEYS, &map)?;
+        // Only the interpreter can look up a function, so an action takes its place before the other checks.
         if let Some(value) = map.get_mut("action")
             && let Some(function) = value.flatten_clone().try_cast::<FnPtr>()
         {

@@ -146,6 +146,10 @@ impl Daemon {
     }
 
     fn store_event(&mut self, store: &StoreName, event: StoreEvent) {
+        if matches!(event, StoreEvent::Connected { .. }) {
+            // It may be another store now. What the core wants done with the former one comes first.
+            self.performer().perform_all();
+        }
         let connected = store_events::take(&self.log, &mut self.watches, &mut self.stores, store, event);
         if let Some(connected) = connected {
             self.systemd.store(store.as_str(), connected);

@@ -292,14 +292,14 @@ mod tests {
 
     use super::*;
     use crate::model::{Facet, NodePath};
-    use crate::store::{DirectorySettings, DirectoryUrl, ZooKeeperSettings, ZooKeeperUrl};
+    use crate::store::{DirectorySettings, DirectoryUrl, Login, ZooKeeperSettings, ZooKeeperUrl};
 
     impl StoreHandle {
         /// A store at the other end of `channel`, which alone can tell its identity.
         fn fake(name: StoreName, channel: StoreChannel) -> Self {
             let url = ZooKeeperUrl { servers: Vec::new(), chroot: NodePath::parse("/").unwrap() };
-            let (auth, session_timeout) = (Vec::new(), Duration::ZERO);
-            let settings = ZooKeeperSettings { url, auth, tls: None, sasl: None, session_timeout };
+            let settings =
+                ZooKeeperSettings { url, login: Login::default(), session_timeout: Duration::ZERO };
             let handle = Self::new(name, StoreSettings::ZooKeeper(settings));
             Self { ledger_name: None, opened: Some(channel), ..handle }
         }

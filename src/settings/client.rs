@@ -24,7 +24,7 @@ pub fn client_store(flags: &StoreFlags) -> Result<StoreSettings, SettingsError> 
         Some((_, StoreChoice::Url(_))) | None => read_if_permitted(&config_path)?,
     };
     let (name, store) = stores::chosen_store(choice, flags.session_timeout, &file)?;
-    stores::require_credentials(&name, &store, &file)?;
+    stores::require_credentials(&name, &file)?;
     Ok(store)
 }
 

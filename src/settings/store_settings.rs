@@ -6,29 +6,47 @@ use super::environment::absolute;
 use super::error::KeyError;
 use super::file::{AuthSection, SaslSection, StoreSections, TlsSection};
 use crate::store::{
-    Auth, ClientCertificate, CredentialError, DirectorySettings, DirectoryUrl, Key, Sasl, Secret,
-    StoreSettings, StoreUrl, Tls, ZooKeeperSettings, can_be_certified, check_encoding,
+    Auth, ClientCertificate, CredentialError, DirectorySettings, DirectoryUrl, Key, Login, Sasl, Secret,
+    StoreSettings, StoreUrl, Tls, ZooKeeperSettings, ZooKeeperUrl, can_be_certified, check_encoding,
 };
 
-/// Returns the settings of the store at `url`. Reads no file and no credential. A directory ignores the
-/// sections, but checks them.
+/// Returns the settings of the store at `url`. Reads no file and no credential.
 pub(super) fn store_settings(
     url: StoreUrl,
     sections: StoreSections<'_>,
     session_timeout: Duration,
 ) -> Result<StoreSettings, KeyError> {
-    let auth = sections.auth.iter().map(auth).collect::<Result<_, _>>()?;
-    let tls = sections.tls.map(|section| tls(section, &url)).transpose()?;
-    let sasl = sections.sasl.map(sasl).transpose()?;
+    // A directory needs no login, but a mistake in one is told.
+    let login = login(sections)?;
     Ok(match url {
         StoreUrl::ZooKeeper(url) => {
-            StoreSettings::ZooKeeper(ZooKeeperSettings { url, auth, tls, sasl, session_timeout })
+            if login.tls.is_some() {
+                require_certifiable(&url)?;
+            }
+            StoreSettings::ZooKeeper(ZooKeeperSettings { url, login, session_timeout })
         }
         StoreUrl::Directory(DirectoryUrl { root }) => {
             let url = DirectoryUrl { root: absolute(root) };
             StoreSettings::Directory(DirectorySettings { url, session_timeout })
         }
     })
+}
+
+/// Returns the login that the sections of a store describe.
+pub(super) fn login(sections: StoreSections<'_>) -> Result<Login, KeyError> {
+    let auth = sections.auth.iter().map(auth).collect::<Result<_, _>>()?;
+    let tls = sections.tls.map(tls).transpose()?;
+    let sasl = sections.sasl.map(sasl).transpose()?;
+    Ok(Login { auth, tls, sasl })
+}
+
+fn require_certifiable(url: &ZooKeeperUrl) -> Result<(), KeyError> {
+    let Some(server) = url.servers.iter().find(|server| !can_be_certified(server)) else { return Ok(()) };
+    let reason = format!(
+        "no certificate can be for {server:?}, which is neither a DNS name nor an IP address; put the \
+         server's name in the store's URL"
+    );
+    Err(("tls", reason))
 }
 
 fn auth(section: &AuthSection) -> Result<Auth, KeyError> {
@@ -39,16 +57,7 @@ fn auth(section: &AuthSection) -> Result<Auth, KeyError> {
     Ok(Auth { scheme: section.scheme.clone(), credentials })
 }
 
-fn tls(section: &TlsSection, url: &StoreUrl) -> Result<Tls, KeyError> {
-    if let StoreUrl::ZooKeeper(url) = url
-        && let Some(server) = url.servers.iter().find(|server| !can_be_certified(server))
-    {
-        let reason = format!(
-            "no certificate can be for {server:?}, which is neither a DNS name nor an IP address; put the \
-             server's name in the store's URL"
-        );
-        return Err(("tls", reason));
-    }
+fn tls(section: &TlsSection) -> Result<Tls, KeyError> {
     let identity = match (&section.cert, &section.key) {
         (None, None) => None,
         (Some(cert), Some(key)) => {

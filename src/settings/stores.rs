@@ -10,7 +10,7 @@ use super::file::{SettingsFile, StoreSection, StoreSections};
 use super::store_choice::{ChosenStore, StoreChoice, StoreFlags};
 use super::store_settings;
 use crate::model::{StoreName, StoreNames};
-use crate::store::{CREDENTIALS_DIRECTORY, StoreSettings, StoreUrl};
+use crate::store::{CREDENTIALS_DIRECTORY, Login, StoreSettings, StoreUrl};
 use crate::text::suggest;
 
 pub(super) const DEFAULT_STORE: &str = "zk://localhost:2181";
@@ -23,8 +23,8 @@ pub(super) fn daemon_stores(
 ) -> Result<(StoreSettings, BTreeMap<StoreName, StoreSettings>), SettingsError> {
     let (name, default) = chosen_store(flags.daemon_choice()?, flags.session_timeout, file)?;
     let named = named_stores(file, flags.session_timeout)?;
-    require_credentials(&name, &default, file)?;
-    named.iter().try_for_each(|(name, store)| require_credentials(name, store, file))?;
+    require_credentials(&name, file)?;
+    named.keys().try_for_each(|name| require_credentials(name, file))?;
     Ok((default, named))
 }
 
@@ -119,12 +119,14 @@ fn build(
 }
 
 /// Checks that the credentials of the store can be read.
-pub(super) fn require_credentials(
-    name: &StoreName,
-    store: &StoreSettings,
-    file: &SettingsFile,
-) -> Result<(), SettingsError> {
-    store.check_credentials().map_err(|error| store_error(name, file, error))
+pub(super) fn require_credentials(name: &StoreName, file: &SettingsFile) -> Result<(), SettingsError> {
+    let checked = login(name, file).and_then(|login| login.check_credentials());
+    checked.map_err(|error| store_error(name, file, error))
+}
+
+fn login(name: &StoreName, file: &SettingsFile) -> Result<Login, KeyError> {
+    let section = file.stores.get(name.as_str());
+    store_settings::login(section.map_or_else(|| file.sections(), StoreSection::sections))
 }
 
 /// Names the key: the default store's keys are at the top of the file, those of every other store in its
@@ -144,10 +146,10 @@ pub fn problems(file: &SettingsFile) -> Vec<SettingsError> {
     let stores =
         chosen_store(None, None, file).into_iter().chain(named_stores(file, None).unwrap_or_default());
     let has_credentials = variable(CREDENTIALS_DIRECTORY).is_some();
-    let problems = stores.flat_map(|(name, store)| {
-        let credentials = has_credentials.then(|| require_credentials(&name, &store, file).err()).flatten();
-        let files = store.check_files().err().map(|error| store_error(&name, file, error));
-        [credentials, files]
+    let problems = stores.flat_map(|(name, _)| {
+        let credentials = has_credentials.then(|| require_credentials(&name, file).err()).flatten();
+        let files = login(&name, file).and_then(|login| login.check_files()).err();
+        [credentials, files.map(|error| store_error(&name, file, error))]
     });
     problems.flatten().collect()
 }

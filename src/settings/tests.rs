@@ -94,6 +94,19 @@ fn an_error_does_not_quote_the_secret_beside_it() {
 }
 
 #[test]
+fn an_error_in_a_credential_names_the_key_and_its_place() {
+    for (value, expected) in [
+        ("{ credential = \"b\", x = 1 }", "DIR/twitcher.toml:3:32: password: unknown field `x`"),
+        ("{ credental = \"b\" }", "DIR/twitcher.toml:3:14: password: unknown field `credental`"),
+        ("{ credential = 3 }", "DIR/twitcher.toml:3:27: "),
+        ("[\"b\"]", "invalid type: sequence, expected a text, or { credential = NAME }"),
+    ] {
+        let error = settings(&format!("[sasl]\nusername = \"a\"\npassword = {value}\n")).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn the_secrets_of_every_store_count() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("twitcher.toml");
@@ -134,7 +147,7 @@ fn each_store_has_its_own_credentials_and_session_timeout() {
     let file = settings(STORES).unwrap();
     let described = |store: &StoreSettings| {
         let auth = match store {
-            StoreSettings::ZooKeeper(settings) => &*settings.auth,
+            StoreSettings::ZooKeeper(settings) => &*settings.login.auth,
             StoreSettings::Directory(_) => &[],
         };
         let secrets: Vec<_> = auth.iter().map(|auth| auth.credentials.reveal().unwrap()).collect();

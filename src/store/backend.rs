@@ -21,16 +21,6 @@ pub trait Backend {
 
     /// Returns how long a command may wait for the store.
     fn session_timeout(&self) -> Duration;
-
-    /// Checks whether the credentials that the settings name can be read here and now.
-    fn check_credentials(&self) -> Result<(), SettingError> {
-        Ok(())
-    }
-
-    /// Checks whether the files that the settings name are good for a connection.
-    fn check_files(&self) -> Result<(), SettingError> {
-        Ok(())
-    }
 }
 
 /// What a kind of store can do. Nothing may depend on which kind it is instead.

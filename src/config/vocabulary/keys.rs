@@ -237,12 +237,18 @@ pub static GUARD_KEYS: &[Key<Guard>] = &[
 
 const DEFAULT: Policy = Policy::DEFAULT;
 
+/// Refuses a map with a key that is none of `keys`.
+pub(in crate::config) fn require_known<T>(keys: &[Key<T>], map: &Map) -> Result<(), String> {
+    let names = || keys.iter().map(|key| key.name);
+    match map.keys().find(|key| names().all(|name| name != key.as_str())) {
+        Some(unknown) => Err(format!("unknown key `{unknown}`{}", suggest(unknown, names()))),
+        None => Ok(()),
+    }
+}
+
 /// Stores the values of `map` in `to`. An error names the key.
 pub(in crate::config) fn fill<T>(keys: &[Key<T>], map: &Map, to: &mut T) -> Result<(), String> {
-    let names = || keys.iter().map(|key| key.name);
-    if let Some(unknown) = map.keys().find(|key| names().all(|name| name != key.as_str())) {
-        return Err(format!("unknown key `{unknown}`{}", suggest(unknown, names())));
-    }
+    require_known(keys, map)?;
     for Key { name, kind, default, meaning, set, .. } in keys {
         match map.get(*name) {
             Some(value) => set(to, &value.flatten_clone()).map_err(|why| format!("`{name}`{why}"))?,

@@ -33,6 +33,6 @@ mod values;
 pub(super) use constants::Value;
 pub use constants::{CONSTANTS, Constant, signals};
 pub use functions::{FUNCTIONS, Function, Scope};
-pub(super) use keys::fill;
 pub use keys::{GUARD_KEYS, KEYS, Key, RETRY_KEYS};
+pub(super) use keys::{fill, require_known};
 pub(super) use values::{no_nul, type_of};

@@ -102,8 +102,8 @@ impl Ensemble {
 
     /// Describes for people how we log in; empty if we do not.
     pub(super) fn auth_summary(&self) -> String {
-        let tls = self.settings.tls.as_ref().map(|_| "TLS".to_owned());
-        let sasl = self.settings.sasl.as_ref().map(|sasl| format!("SASL {}", sasl.username));
+        let tls = self.settings.login.tls.as_ref().map(|_| "TLS".to_owned());
+        let sasl = self.settings.login.sasl.as_ref().map(|sasl| format!("SASL {}", sasl.username));
         match tls.into_iter().chain(sasl).collect::<Vec<_>>() {
             auth_summary if auth_summary.is_empty() => String::new(),
             auth_summary => format!(" ({})", auth_summary.join(", ")),
@@ -111,12 +111,12 @@ impl Ensemble {
     }
 
     pub(super) fn has_credentials(&self) -> bool {
-        self.settings.has_credentials()
+        self.settings.login.has_credentials()
     }
 
     async fn connect(&mut self, server: &str) -> Result<Connection, ConnectError> {
         let connector = self.connector().map_err(|error| ConnectError::permanent(error.to_string()))?;
-        match self.settings.tls.clone() {
+        match self.settings.login.tls.clone() {
             Some(tls) => self.connect_tls(connector, tls, server).await,
             None => self.connect_plaintext(connector, server).await,
         }
@@ -131,10 +131,10 @@ impl Ensemble {
             .with_session_timeout(self.session_timeout())
             .with_connection_timeout(self.session_timeout() * 3 / 5)
             .with_fail_eagerly();
-        for Auth { scheme, credentials } in &self.settings.auth {
+        for Auth { scheme, credentials } in &self.settings.login.auth {
             connector = connector.with_auth(scheme, credentials.reveal()?.as_bytes());
         }
-        if let Some(Sasl { username, password }) = &self.settings.sasl {
+        if let Some(Sasl { username, password }) = &self.settings.login.sasl {
             let options = SaslOptions::digest_md5(username.clone(), password.reveal()?);
             connector = connector.with_sasl(options);
         }
@@ -214,7 +214,7 @@ impl Ensemble {
 
     /// Explains why a server does not let us in.
     pub(super) fn refused(&self) -> String {
-        match (&self.settings.sasl, self.settings.auth.is_empty()) {
+        match (&self.settings.login.sasl, self.settings.login.auth.is_empty()) {
             (Some(Sasl { username, .. }), true) => format!(
                 "the server refused our credentials: check username ({username}) and password of `sasl` in \
                  twitcher.toml"

@@ -20,6 +20,6 @@ mod url;
 
 pub(super) use client::ZooKeeperClient;
 pub(super) use follow::start;
-pub use settings::{Auth, Sasl, ZooKeeperSettings, check_encoding};
+pub use settings::{Auth, Login, Sasl, ZooKeeperSettings, check_encoding};
 pub use tls::{ClientCertificate, Key, Tls, can_be_certified};
 pub use url::{ZooKeeperUrl, ZooKeeperUrlError};

@@ -14,12 +14,18 @@ const RESERVED_CHILD: &str = "zookeeper";
 #[derive(Clone, Debug)]
 pub struct ZooKeeperSettings {
     pub url: ZooKeeperUrl,
+    pub login: Login,
+    /// The timeout to ask for. The server may grant another.
+    pub session_timeout: Duration,
+}
+
+/// How a session is secured, and who logs in.
+#[derive(Clone, Debug, Default)]
+pub struct Login {
     /// What each session is given, in this order.
     pub auth: Vec<Auth>,
     pub tls: Option<Tls>,
     pub sasl: Option<Sasl>,
-    /// The timeout to ask for. The server may grant another.
-    pub session_timeout: Duration,
 }
 
 /// Credentials that ZooKeeper is given by `addauth`.
@@ -36,7 +42,7 @@ pub struct Sasl {
     pub password: Secret,
 }
 
-impl ZooKeeperSettings {
+impl Login {
     pub(super) fn has_credentials(&self) -> bool {
         !self.auth.is_empty() || self.sasl.is_some()
     }
@@ -44,6 +50,37 @@ impl ZooKeeperSettings {
     fn client_key(&self) -> Option<&Key> {
         let ClientCertificate { key, .. } = self.tls.as_ref()?.identity.as_ref()?;
         Some(key)
+    }
+
+    /// Checks whether the credentials can be read here and now.
+    pub fn check_credentials(&self) -> Result<(), SettingError> {
+        let wrong = |key| move |error: CredentialError| (key, error.to_string());
+        for auth in &self.auth {
+            auth.credentials.reveal().map_err(wrong("auth.credentials"))?;
+        }
+        if let Some(sasl) = &self.sasl {
+            let password = sasl.password.reveal().map_err(wrong("sasl.password"))?;
+            check_encoding("sasl.password", &password)?;
+        }
+        if let Some(Key::Credential(credential)) = self.client_key() {
+            credential.path().map_err(wrong("tls.key"))?;
+        }
+        Ok(())
+    }
+
+    /// Checks whether the files are good for a connection.
+    pub fn check_files(&self) -> Result<(), SettingError> {
+        let Some(tls) = &self.tls else { return Ok(()) };
+        // Outside of systemd there is no credential, and the rest can be checked without the key.
+        let without_key;
+        let tls = match self.client_key() {
+            Some(Key::Credential(credential)) if credential.path().is_err() => {
+                without_key = Tls { identity: None, ..tls.clone() };
+                &without_key
+            }
+            Some(_) | None => tls,
+        };
+        tls.check()
     }
 }
 
@@ -63,35 +100,6 @@ impl Backend for ZooKeeperSettings {
 
     fn session_timeout(&self) -> Duration {
         self.session_timeout
-    }
-
-    fn check_credentials(&self) -> Result<(), SettingError> {
-        let wrong = |key| move |error: CredentialError| (key, error.to_string());
-        for auth in &self.auth {
-            auth.credentials.reveal().map_err(wrong("auth.credentials"))?;
-        }
-        if let Some(sasl) = &self.sasl {
-            let password = sasl.password.reveal().map_err(wrong("sasl.password"))?;
-            check_encoding("sasl.password", &password)?;
-        }
-        if let Some(Key::Credential(credential)) = self.client_key() {
-            credential.path().map_err(wrong("tls.key"))?;
-        }
-        Ok(())
-    }
-
-    fn check_files(&self) -> Result<(), SettingError> {
-        let Some(tls) = &self.tls else { return Ok(()) };
-        // Outside of systemd there is no credential, and the rest can be checked without the key.
-        let without_key;
-        let tls = match self.client_key() {
-            Some(Key::Credential(credential)) if credential.path().is_err() => {
-                without_key = Tls { identity: None, ..tls.clone() };
-                &without_key
-            }
-            Some(_) | None => tls,
-        };
-        tls.check()
     }
 }
 

@@ -154,6 +154,12 @@ fn check_finds_settings_with_which_a_store_cannot_be_used() {
         1,
         &["twitcher.toml: stores.eu.tls.ca: /nonexistent: No such file"],
     );
+    // Also where no store uses them: a mistake is told before one does.
+    check(
+        "store = \"dir:/nodes\"\n[tls]\nca = \"/nonexistent\"\n",
+        1,
+        &["twitcher.toml: tls.ca: /nonexistent: No such file"],
+    );
     sandbox.private(&key, &authority.issue(&[], Validity::Now).key);
     check(
         &format!("[tls]\n{tls}"),

@@ -11,6 +11,7 @@ fn wrong_values_are_errors_that_name_them() {
         ("znode: `/a/`, action: OK", "`znode`: node path"),
         ("znode: 3, action: OK", "`znode` must be a string, not an int"),
         ("znode: `/a`, action: `x`", "`action` is a string; write Exec"),
+        ("znode: `/a`, action: Fn(`on_chang`), znod: 1", "unknown key `znod`; did you mean `znode`?"),
         ("znode: `/a`, action: 3", "`action` must be Exec(...), a closure or Fn(\"name\"), not an int"),
         ("znode: `/a`, action: Exec(``)", "Exec: the command is empty"),
         ("znode: `/a`, action: Exec(` `)", "Exec: the command is empty"),
