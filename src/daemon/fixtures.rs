@@ -132,7 +132,7 @@ impl Parts {
         Performer { log, watches, runs, persist, stores, completion }
     }
 
-    /// The watches of the runs that the ledger knows and of which it knows no end.
+    /// Returns the watches of the runs that have no end in the ledger.
     pub fn recorded(&mut self) -> Vec<String> {
         let runs = self.persist.ledger_mut().unfinished();
         runs.into_iter().map(|run| run.intent.watch.description.to_string()).collect()

@@ -1,4 +1,4 @@
-//! What the commands `get`, `set`, `poke`, `ls` and `rm` ask of a store, of whichever kind.
+//! What the commands `get`, `set`, `poke`, `ls` and `rm` ask of a store of any kind.
 
 use super::client_error::ClientError;
 use super::directory::DirectoryClient;

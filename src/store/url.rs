@@ -1,4 +1,4 @@
-//! The URL of a store, of whichever kind.
+//! The URL of a store of any kind.
 
 use std::fmt;
 use std::str::FromStr;

@@ -90,7 +90,7 @@ impl Entry {
         Self { kind, hash, watch, timer, retired, failure: None, last_run: None, held_log, applied: None }
     }
 
-    /// Gives the watch another definition, of which nothing is known yet. Returns what it was before.
+    /// Gives the watch another definition, and forgets how its runs went. Returns the former definition.
     pub(super) fn redefine(&mut self, spec: WatchSpec, hash: u64) -> EntryKind {
         self.forget_runs();
         (self.hash, self.retired) = (hash, false);

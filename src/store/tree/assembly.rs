@@ -83,7 +83,7 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    /// Makes a tree of which nothing is known yet.
+    /// Makes a tree whose nodes are not known yet.
     pub(super) fn new(root: NodePath, capabilities: Capabilities, requests: &mut Vec<TreeRequest>) -> Self {
         let mut assembly = Self {
             root: root.clone(),

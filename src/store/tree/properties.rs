@@ -187,7 +187,7 @@ impl World {
         }
     }
 
-    /// One change of one node, of which the store tells whoever follows.
+    /// Changes one node, and reports it to those who follow the node.
     fn write(&mut self, path: &str, becomes: impl FnOnce(i64) -> Option<Znode>) {
         self.clock += 1;
         let before = match becomes(self.clock) {
@@ -466,7 +466,7 @@ proptest! {
         world.rest();
     }
 
-    // The same for a store that tells as it likes, but for the moment.
+    // A store that reports in any order: only the state at rest must be true.
     #[test]
     fn trees_of_a_store_that_tells_in_any_order_are_true_at_rest(moves in moves()) {
         let mut world = World::new(false);
