@@ -24,6 +24,3 @@ pub enum SettingsError {
     )]
     UnknownStore { origin: &'static str, name: String, file: PathBuf, near: String },
 }
-
-/// A key of a store's section, such as `tls.key`, and the reason why its value is wrong.
-pub(super) type KeyError = (&'static str, String);

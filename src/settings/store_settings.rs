@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::environment::absolute;
-use super::error::KeyError;
 use super::file::{AuthSection, SaslSection, StoreSections, TlsSection};
 use crate::store::{
     Auth, ClientCertificate, CredentialError, DirectorySettings, DirectoryUrl, Key, Login, Sasl, Secret,
-    StoreSettings, StoreUrl, Tls, ZooKeeperSettings, ZooKeeperUrl, can_be_certified, check_encoding,
+    SettingError, StoreSettings, StoreUrl, Tls, ZooKeeperSettings, ZooKeeperUrl, can_be_certified,
+    check_encoding,
 };
 
 /// Returns the settings of the store at `url`. Reads no file and no credential.
@@ -15,7 +15,7 @@ pub(super) fn store_settings(
     url: StoreUrl,
     sections: StoreSections<'_>,
     session_timeout: Duration,
-) -> Result<StoreSettings, KeyError> {
+) -> Result<StoreSettings, SettingError> {
     // A directory needs no login, but a mistake in one is told.
     let login = login(sections)?;
     Ok(match url {
@@ -33,14 +33,14 @@ pub(super) fn store_settings(
 }
 
 /// Returns the login that the sections of a store describe.
-pub(super) fn login(sections: StoreSections<'_>) -> Result<Login, KeyError> {
+pub(super) fn login(sections: StoreSections<'_>) -> Result<Login, SettingError> {
     let auth = sections.auth.iter().map(auth).collect::<Result<_, _>>()?;
     let tls = sections.tls.map(tls).transpose()?;
     let sasl = sections.sasl.map(sasl).transpose()?;
     Ok(Login { auth, tls, sasl })
 }
 
-fn require_certifiable(url: &ZooKeeperUrl) -> Result<(), KeyError> {
+fn require_certifiable(url: &ZooKeeperUrl) -> Result<(), SettingError> {
     let Some(server) = url.servers.iter().find(|server| !can_be_certified(server)) else { return Ok(()) };
     let reason = format!(
         "no certificate can be for {server:?}, which is neither a DNS name nor an IP address; put the \
@@ -49,7 +49,7 @@ fn require_certifiable(url: &ZooKeeperUrl) -> Result<(), KeyError> {
     Err(("tls", reason))
 }
 
-fn auth(section: &AuthSection) -> Result<Auth, KeyError> {
+fn auth(section: &AuthSection) -> Result<Auth, SettingError> {
     let credentials = section.credentials.secret().map_err(wrong_credential("auth.credentials"))?;
     if section.scheme == "digest" && matches!(&credentials, Secret::Inline(text) if !text.contains(':')) {
         return Err(("auth.credentials", "for digest it is \"user:password\"".to_owned()));
@@ -57,7 +57,7 @@ fn auth(section: &AuthSection) -> Result<Auth, KeyError> {
     Ok(Auth { scheme: section.scheme.clone(), credentials })
 }
 
-fn tls(section: &TlsSection) -> Result<Tls, KeyError> {
+fn tls(section: &TlsSection) -> Result<Tls, SettingError> {
     let identity = match (&section.cert, &section.key) {
         (None, None) => None,
         (Some(cert), Some(key)) => {
@@ -77,7 +77,7 @@ fn tls(section: &TlsSection) -> Result<Tls, KeyError> {
     Ok(Tls { ca: absolute(section.ca.clone()), identity })
 }
 
-fn sasl(section: &SaslSection) -> Result<Sasl, KeyError> {
+fn sasl(section: &SaslSection) -> Result<Sasl, SettingError> {
     let username = &section.username;
     if username.is_empty() || username.contains(['"', '\\']) || username.chars().any(char::is_control) {
         let reason = format!(
@@ -94,6 +94,6 @@ fn sasl(section: &SaslSection) -> Result<Sasl, KeyError> {
     Ok(Sasl { username: username.clone(), password })
 }
 
-fn wrong_credential(key: &'static str) -> impl Fn(CredentialError) -> KeyError {
+fn wrong_credential(key: &'static str) -> impl Fn(CredentialError) -> SettingError {
     move |error| (key, error.to_string())
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::duration;
 use super::environment::variable;
-use super::error::{KeyError, SettingsError};
+use super::error::SettingsError;
 use super::file::{SettingsFile, StoreSection, StoreSections};
 use super::store_choice::{ChosenStore, StoreChoice, StoreFlags};
 use super::store_settings;
 use crate::model::{StoreName, StoreNames};
-use crate::store::{CREDENTIALS_DIRECTORY, Login, StoreSettings, StoreUrl};
+use crate::store::{CREDENTIALS_DIRECTORY, Login, SettingError, StoreSettings, StoreUrl};
 use crate::text::suggest;
 
 pub(super) const DEFAULT_STORE: &str = "zk://localhost:2181";
@@ -124,14 +124,14 @@ pub(super) fn require_credentials(name: &StoreName, file: &SettingsFile) -> Resu
     checked.map_err(|error| store_error(name, file, error))
 }
 
-fn login(name: &StoreName, file: &SettingsFile) -> Result<Login, KeyError> {
+fn login(name: &StoreName, file: &SettingsFile) -> Result<Login, SettingError> {
     let section = file.stores.get(name.as_str());
     store_settings::login(section.map_or_else(|| file.sections(), StoreSection::sections))
 }
 
 /// Names the key: the default store's keys are at the top of the file, those of every other store in its
 /// block.
-fn store_error(name: &StoreName, file: &SettingsFile, (key, reason): KeyError) -> SettingsError {
+fn store_error(name: &StoreName, file: &SettingsFile, (key, reason): SettingError) -> SettingsError {
     match name.is_default() {
         true => file.error(key, reason),
         false => file.error(&format!("stores.{name}.{key}"), reason),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::message::{StoreCommand, StoreEvent};
 use crate::model::{NodeContent, NodeSubject, State, Version};
 
-/// The key of a setting, and what is wrong with its value.
+/// A key of a store's settings, such as `tls.key`, and what is wrong with its value.
 pub type SettingError = (&'static str, String);
 
 /// What the settings of each kind of store provide.
