@@ -13,7 +13,7 @@ use super::shared::exit::Exit;
 use super::shared::stdout::{line, print, print_json};
 use super::shared::table::{self, Cell, Table, duration};
 use crate::control::client::{self, ControlError};
-use crate::control::status::{DaemonStatus, WatchStatus, problems};
+use crate::control::status::{DaemonStatus, DegradedPart, WatchStatus, problems};
 use crate::ledger::RunRecord;
 use crate::settings::seconds;
 use crate::text::count;
@@ -36,7 +36,7 @@ pub struct Status {
     #[arg(long, short)]
     follow: bool,
     /// Print only problems, and exit 1 if there is any: a watch that fails, is held or is stuck, a store that
-    /// is not connected, a config that is not loaded, or a lost ledger
+    /// is not connected, a config that is not loaded, a lost ledger, or another part that does not work
     #[arg(long, conflicts_with_all = ["follow", "json"])]
     check: bool,
     /// How long an action may run while an update waits for it, before its watch counts as stuck
@@ -162,6 +162,9 @@ fn summary(daemon: &DaemonStatus) -> String {
     lines.extend(daemon.ledger.reason.iter().map(|reason| format!("LEDGER LOST: {reason}")));
     if daemon.untrusted_allowed {
         lines.push("UNTRUSTED CONFIGS ALLOWED: users other than root may decide what root runs".to_owned());
+    }
+    for DegradedPart { part, what, since } in &daemon.degraded {
+        lines.push(format!("DEGRADED: {part}: {what} (since {since})"));
     }
     for error in &daemon.config_errors {
         lines.push(format!("NOT LOADED: {}", error.first_line()));

@@ -141,8 +141,8 @@ impl Daemon {
     }
 
     fn view(&self) -> View<'_> {
-        let Self { watches, runs, persist, configs, completion, stores, .. } = self;
-        View { clock: self.clock, watches, runs, persist, configs, completion, stores }
+        let Self { log, watches, runs, persist, configs, completion, stores, .. } = self;
+        View { log, clock: self.clock, watches, runs, persist, configs, completion, stores }
     }
 
     fn store_event(&mut self, store: &StoreName, event: StoreEvent) {
@@ -171,7 +171,7 @@ impl Daemon {
             FileChange::Inaccessible { path, error } => self.configs.inaccessible(path, error),
             FileChange::Accessible { path } => self.configs.accessible(&path),
             FileChange::Warning(warning) => self.configs.warn(&warning),
-            FileChange::Degraded(what) => self.log.report(&Report::Problem { what: &what }),
+            FileChange::Degraded(what) => self.log.degraded("configs", what),
             FileChange::FirstScanDone => {
                 self.log.report(&Report::Ready { watches: self.watches.registered() });
                 let (watches, configs) = (&self.watches, &self.configs);
@@ -227,7 +227,7 @@ impl Daemon {
             DaemonRequest::Output { run, reply } => {
                 answer(reply, operator::output(&mut self.persist, &self.runs, &run));
             }
-            DaemonRequest::Gauges(reply) => answer(reply, self.view().gauges(self.log.dropped_lines())),
+            DaemonRequest::Gauges(reply) => answer(reply, self.view().gauges()),
         }
     }
 

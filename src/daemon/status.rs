@@ -9,17 +9,18 @@ use super::persist::Persist;
 use super::runs::Runs;
 use super::stores::Stores;
 use super::watches::{Entry, LastRun, WatchId, Watches};
-use crate::control::status::{DaemonStatus, LedgerStatus, WatchStatus};
+use crate::control::status::{DaemonStatus, DegradedPart, LedgerStatus, WatchStatus};
 use crate::control::{RequestError, WATCHES_PER_PAGE};
 use crate::ledger::{RunOutcome, RunRecord};
 use crate::metrics::{Gauges, WatchCounts};
 use crate::model::{StoreName, Subject};
-use crate::report::HeldSummary;
+use crate::report::{Degraded, HeldSummary, Reporter};
 use crate::text::Timestamp;
 use crate::watch::{Held, Seen};
 
 /// All parts, to be looked at.
 pub struct View<'a> {
+    pub log: &'a Reporter,
     pub clock: Clock,
     pub watches: &'a Watches,
     pub runs: &'a Runs,
@@ -47,6 +48,7 @@ impl View<'_> {
             stores: self.stores.status(),
             ledger: LedgerStatus { usable: lost.is_none(), reason: lost.map(Into::into) },
             config_errors: self.configs.errors().collect(),
+            degraded: self.log.all_degraded().into_iter().map(shown).collect(),
             watches: self.watches.registered(),
         }
     }
@@ -70,7 +72,7 @@ impl View<'_> {
     }
 
     /// One pass over the watches: some 0.1 µs each if none was touched lately.
-    pub fn gauges(&self, log_lines_dropped: u64) -> Gauges {
+    pub fn gauges(&self) -> Gauges {
         let nodes = self.stores.in_use().flat_map(|(_, store)| store.subjects.values());
         let unreadable: Vec<_> = nodes.filter(|node| node.unreadable.is_some()).collect();
         let unreadable_watches: HashSet<WatchId> =
@@ -89,7 +91,8 @@ impl View<'_> {
             config_errors: self.configs.errors().len(),
             ledger_usable: ledger.lost_reason().is_none(),
             ledger_bytes: ledger.size(),
-            log_lines_dropped,
+            degraded: self.log.all_degraded().into_iter().map(|found| found.part.into_owned()).collect(),
+            log_lines_dropped: self.log.dropped_lines(),
         }
     }
 
@@ -155,6 +158,10 @@ impl View<'_> {
             error: failure.map(|failure| failure.what.clone()),
         }
     }
+}
+
+fn shown(Degraded { part, what, since }: Degraded) -> DegradedPart {
+    DegradedPart { part: part.into_owned(), what, since: Timestamp(since) }
 }
 
 /// Which version a guard holds, and why.

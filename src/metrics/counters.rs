@@ -109,6 +109,8 @@ impl Counters {
             | Report::Stopping { .. }
             | Report::Stopped
             | Report::Problem { .. }
+            | Report::Degraded { .. }
+            | Report::Recovered { .. }
             | Report::StoreConnected { .. }
             | Report::StoreRefused { .. }
             | Report::StoreExposed { .. }

@@ -19,6 +19,8 @@ pub struct Gauges {
     pub ledger_usable: bool,
     /// The size of the database and its write-ahead log.
     pub ledger_bytes: u64,
+    /// The parts of the daemon that do not work.
+    pub degraded: Vec<String>,
     /// How many log lines were dropped since the start.
     pub log_lines_dropped: u64,
 }
@@ -33,6 +35,7 @@ impl Gauges {
             config_errors,
             ledger_usable,
             ledger_bytes,
+            degraded,
             log_lines_dropped,
         } = self;
         vec![
@@ -76,6 +79,12 @@ impl Gauges {
                 "twitcher_ledger_size_bytes",
                 "Size of the ledger's database and its write-ahead log.",
                 *ledger_bytes as f64,
+            ),
+            labelled(
+                "twitcher_degraded",
+                "Parts of the daemon that do not work at the moment; those that work are left out.",
+                "part",
+                degraded.iter().map(|part| (part.as_str(), 1.0)),
             ),
             counter(
                 "twitcher_log_lines_dropped_total",

@@ -23,6 +23,8 @@ impl Report<'_> {
             | Report::Stopping { .. }
             | Report::Stopped
             | Report::Problem { .. }
+            | Report::Degraded { .. }
+            | Report::Recovered { .. }
             | Report::StoreConnected { .. }
             | Report::StoreDisconnected { .. }
             | Report::StoreRefused { .. }

@@ -33,6 +33,10 @@ impl fmt::Display for Report<'_> {
             }
             Report::Stopped => f.write_str("stopped"),
             Report::Problem { what } | Report::NotServing { what } => f.write_str(what),
+            Report::Degraded { part, what } => write!(f, "{part}: {what}"),
+            Report::Recovered { part, downtime } => {
+                write!(f, "{part}: works again, after {:.1} s", downtime.as_secs_f64())
+            }
             Report::StoreConnected { store, what, downtime } => {
                 write!(f, "{}: connected to {what}", Store(*store))?;
                 let Some(downtime) = downtime else { return Ok(()) };

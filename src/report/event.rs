@@ -43,6 +43,17 @@ pub enum Report<'a> {
         what: &'a str,
     },
 
+    /// A part of the daemon stops working, and the daemon goes on without it; `what` includes the remedy.
+    Degraded {
+        part: &'a str,
+        what: &'a str,
+    },
+    /// A part that was degraded works again.
+    Recovered {
+        part: &'a str,
+        downtime: Duration,
+    },
+
     StoreConnected {
         store: Option<&'a StoreName>,
         /// The server and session.

@@ -36,6 +36,7 @@ impl Report<'_> {
             | Report::Ledger { event: LedgerEvent::Lost { .. } | LedgerEvent::Quarantined { .. } }
             | Report::PreviousRun { what: PreviousRun::Unwatchable(..), .. }
             | Report::StoreDegraded { .. }
+            | Report::Degraded { .. }
             | Report::Problem { .. } => Level::Error,
             Report::StoreDisconnected { .. }
             | Report::StoreRefused { .. }
@@ -50,6 +51,7 @@ impl Report<'_> {
             | Report::Stopping { .. }
             | Report::Stopped
             | Report::StoreConnected { .. }
+            | Report::Recovered { .. }
             | Report::NodeReadable { .. }
             | Report::Ledger { event: LedgerEvent::Back }
             | Report::PreviousRun {

@@ -8,6 +8,7 @@ use std::sync::{Arc, atomic};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::degraded::Degradations;
 use super::event::Report;
 use super::forwarder::{LogForwarder, RECONNECT_DELAY};
 use super::journal::{self, Journal};
@@ -43,6 +44,7 @@ pub struct Log {
     level: Level,
     /// Whether the target takes [`LogLine::fields`].
     structured: bool,
+    degradations: Degradations,
 }
 
 /// A handle to the writing thread.
@@ -66,12 +68,18 @@ impl Log {
         let thread = std::thread::Builder::new()
             .name("log".into())
             .spawn(move || write_all(&mut sink, &queue, &drops))?;
-        Ok((Self { lines, unreported_drops, all_dropped, level, structured }, Writer(thread)))
+        let degradations = Degradations::default();
+        Ok((Self { lines, unreported_drops, all_dropped, level, structured, degradations }, Writer(thread)))
     }
 
     /// How many lines were dropped since the start because the log was slow or missing.
     pub fn dropped_lines(&self) -> u64 {
         self.all_dropped.load(atomic::Ordering::Relaxed)
+    }
+
+    /// What does not work at the moment, the log included.
+    pub fn degradations(&self) -> &Degradations {
+        &self.degradations
     }
 
     /// Whether a report of this level is logged at all.

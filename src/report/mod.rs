@@ -6,9 +6,11 @@
 //!   texts.
 //! * [`reporter`] passes each report to the metrics and to the [`log`], whose thread writes [`line`]s to a
 //!   stream, to [`syslog`] or to systemd's [`journal`]; a [`forwarder`] reconnects to the latter two.
+//! * [`degraded`] collects what does not work at the moment.
 //! * [`held`] describes a held update, for the log, `twitcher status` and the control socket.
 
 mod context;
+pub mod degraded;
 mod display;
 mod event;
 mod forwarder;
@@ -20,6 +22,7 @@ pub mod log;
 mod reporter;
 mod syslog;
 
+pub use degraded::{Degradations, Degraded, Part};
 pub use event::{NodeRef, PreviousRun, Report, RunName, RunReport};
 pub(crate) use held::{HeldSummary, force_command};
 pub use level::Level;

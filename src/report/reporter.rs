@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::degraded::{Degraded, Part};
 use super::event::Report;
 use super::log::Log;
 
@@ -25,6 +26,28 @@ impl Reporter {
     pub fn report(&self, report: &Report<'_>) {
         self.counts.count(report);
         self.log.report(report);
+    }
+
+    /// Reports that a part of the daemon does not work; see [`super::degraded`]. `what` says why and has the
+    /// remedy. Logged only if the part worked before.
+    pub fn degraded(&self, part: impl Into<Part>, what: impl Into<String>) {
+        let (part, what) = (part.into(), what.into());
+        if self.log.degradations().add(part.clone(), what.clone()) {
+            self.report(&Report::Degraded { part: &part, what: &what });
+        }
+    }
+
+    /// Reports that a part works. Logged only if it was reported as degraded before.
+    pub fn recovered(&self, part: &str) {
+        if let Some(Degraded { since, .. }) = self.log.degradations().remove(part) {
+            let downtime = since.elapsed().unwrap_or_default();
+            self.report(&Report::Recovered { part, downtime });
+        }
+    }
+
+    /// What does not work at the moment.
+    pub fn all_degraded(&self) -> Vec<Degraded> {
+        self.log.degradations().all()
     }
 
     /// See [`Log::dropped_lines`].

@@ -24,6 +24,7 @@ fn encoding() -> String {
     let gauges = Gauges {
         watches: WatchCounts::of([(&key, &failing, false)].into_iter()),
         stores: vec![("default".into(), true)],
+        degraded: vec!["log".into()],
         ..Gauges::default()
     };
     Metrics::new().expect("metrics").encode(&gauges)
@@ -87,7 +88,7 @@ fn the_alerts_fire_when_they_should_and_only_then() {
 fn each_alert_has_its_severity_its_instance_and_a_remedy() {
     let rules = fs::read_to_string(here(RULES)).unwrap();
     let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
-    assert_eq!(alerts.len(), 6);
+    assert_eq!(alerts.len(), 7);
     for alert in alerts {
         for part in
             [" for: ", " severity: ", " summary: ", " description: ", "$labels.instance", "`twitcher "]

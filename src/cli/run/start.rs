@@ -151,6 +151,8 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
 /// Prints the problems at the end of a run that ended by itself. Returns 1 if there are any.
 fn final_exit_code(until: Until, ended: Option<FinalStatus>) -> Exit {
     let Some(mut ended) = ended else { return Ok(ExitCode::SUCCESS) };
+    // A daemon that ends by itself has done its work without them.
+    ended.daemon.degraded.clear();
     if let Until::Planned { .. } = until {
         print(&dry_run::show(&mut ended))?;
     }

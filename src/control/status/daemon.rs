@@ -22,6 +22,9 @@ pub struct DaemonStatus {
     /// Files whose last load failed, and directories that cannot be read. The watches that they registered
     /// before stay.
     pub config_errors: Vec<ConfigError>,
+    /// Other parts of the daemon that do not work at the moment.
+    #[serde(default)]
+    pub degraded: Vec<DegradedPart>,
     /// How many watches the files register.
     pub watches: usize,
 }
@@ -55,6 +58,15 @@ pub struct ConfigError {
     /// The path relative to the config directory, which itself is `./`. A directory's path ends with a slash.
     pub file: String,
     pub error: String,
+}
+
+/// A part of the daemon that does not work, although the daemon goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DegradedPart {
+    pub part: String,
+    /// Why it does not work, with the remedy.
+    pub what: String,
+    pub since: Timestamp,
 }
 
 impl ConfigError {

@@ -25,6 +25,7 @@ pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Dur
         found.push(format!("ledger: {reason}"));
     }
     found.extend(daemon.config_errors.iter().map(|error| format!("config: {}", error.first_line())));
+    found.extend(daemon.degraded.iter().map(|part| format!("{}: {}", part.part, part.what)));
     found.extend(watches.iter().flat_map(|watch| watch.problems(stuck_after)));
     found
 }
@@ -60,7 +61,7 @@ impl WatchStatus {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{LedgerStatus, RunStatus, StoreStatus};
+    use super::super::{DegradedPart, LedgerStatus, RunStatus, StoreStatus};
     use super::*;
     use crate::text::Timestamp;
 
@@ -77,6 +78,7 @@ mod tests {
             stores: Vec::new(),
             ledger: LedgerStatus { usable: true, reason: None },
             config_errors: Vec::new(),
+            degraded: Vec::new(),
             watches: 1,
         }
     }
@@ -120,6 +122,17 @@ mod tests {
 
     fn found(watch: WatchStatus) -> Vec<String> {
         problems(&daemon(), &[watch], STUCK_AFTER)
+    }
+
+    #[test]
+    fn a_part_that_does_not_work_is_a_problem_with_its_remedy() {
+        let part = DegradedPart {
+            part: "metrics".into(),
+            what: "port 80 is taken".into(),
+            since: Timestamp(std::time::UNIX_EPOCH),
+        };
+        let degraded = DaemonStatus { degraded: vec![part], ..daemon() };
+        assert_eq!(problems(&degraded, &[watch()], STUCK_AFTER), ["metrics: port 80 is taken"]);
     }
 
     #[test]

@@ -10,6 +10,6 @@ mod daemon;
 mod health;
 mod watch;
 
-pub use daemon::{ConfigError, DaemonStatus, LedgerStatus, StoreStatus};
+pub use daemon::{ConfigError, DaemonStatus, DegradedPart, LedgerStatus, StoreStatus};
 pub use health::problems;
 pub use watch::{RunStatus, WatchStatus};
