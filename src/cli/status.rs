@@ -90,6 +90,7 @@ impl StatusReport {
         let mut report = self.clone();
         for watch in &mut report.watches {
             watch.next_start_seconds = watch.next_start_seconds.map(|_| 0.0);
+            watch.waits_for_place_seconds = watch.waits_for_place_seconds.map(|_| 0.0);
             for run in &mut watch.runs {
                 run.seconds = 0.0;
                 run.killed_seconds = run.killed_seconds.map(|_| 0.0);
@@ -159,6 +160,12 @@ fn summary(daemon: &DaemonStatus) -> String {
         let detail = store.detail.as_ref().map_or(String::new(), |detail| format!(" ({detail})"));
         lines.push(format!("store {} {}: {state}{detail}", store.name, store.url));
     }
+    if let (Some(limit), 1..) = (daemon.max_actions, daemon.waiting_for_place) {
+        let DaemonStatus { running_actions, waiting_for_place, .. } = daemon;
+        lines.push(format!(
+            "MAX_ACTIONS: {running_actions} actions run, at most {limit} may; {waiting_for_place} wait"
+        ));
+    }
     lines.extend(daemon.ledger.reason.iter().map(|reason| format!("LEDGER LOST: {reason}")));
     if daemon.untrusted_allowed {
         lines.push("UNTRUSTED CONFIGS ALLOWED: users other than root may decide what root runs".to_owned());
@@ -199,8 +206,14 @@ fn note(watch: &WatchStatus) -> String {
         runs => notes.push(format!("{} running", runs.len())),
     }
     notes.extend(watch.next_start_seconds.map(|left| format!("next start in {}", duration(left))));
+    notes.extend(
+        watch
+            .waits_for_place_seconds
+            .map(|waited| format!("has waited {} for another action to end (max_actions)", duration(waited))),
+    );
     // The next start is one of the waiting updates.
-    if watch.waiting > usize::from(watch.next_start_seconds.is_some()) {
+    let next = watch.next_start_seconds.or(watch.waits_for_place_seconds);
+    if watch.waiting > usize::from(next.is_some()) {
         notes.push(format!("{} waiting", watch.waiting));
     }
     match watch.failures {

@@ -98,15 +98,15 @@ impl Completion {
         std::mem::take(&mut self.planned)
     }
 
-    /// Whether the daemon is over. `is_scanned` says whether all configs were read, `running` how many
-    /// actions run, and `watches` are all that are registered.
+    /// Whether the daemon is over. `is_scanned` says whether all configs were read, `pending` how many
+    /// runs there are or may be given a place, and `watches` are all that are registered.
     pub fn is_over<'a>(
         &mut self,
         is_scanned: bool,
-        running: usize,
+        pending: usize,
         mut watches: impl Iterator<Item = WatchState<'a>>,
     ) -> bool {
-        if running > 0 {
+        if pending > 0 {
             return false;
         }
         let timeout = match self.until {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::completion::Completion;
 use super::persist::Persist;
+use super::places::Places;
 use super::run_end::{EndKind, RunEnd, verdict};
 use super::runs::{EndedRun, PendingStart, Runs, Signal, StartFailure, run_name};
 use super::stores::Stores;
@@ -19,6 +20,7 @@ use crate::watch::{Effect, Input, RunId, RunResult, Time, Update};
 pub struct Performer<'a> {
     pub log: &'a Reporter,
     pub watches: &'a mut Watches,
+    pub places: &'a mut Places,
     pub runs: &'a mut Runs,
     pub persist: &'a mut Persist,
     pub stores: &'a mut Stores,
@@ -26,10 +28,25 @@ pub struct Performer<'a> {
 }
 
 impl Performer<'_> {
+    /// Performs all effects that wait, and starts as many runs as there are places for.
+    pub fn end_turn(&mut self) {
+        self.perform_all();
+        self.give_places();
+        self.start_all();
+    }
+
     /// Performs all effects that wait, oldest first. Runs are only prepared: see [`Self::start_all`].
     pub fn perform_all(&mut self) {
         while let Some((watch, effect)) = self.watches.next_effect() {
             self.perform(watch, effect);
+        }
+    }
+
+    /// Lets watches that want to start a run prepare one each, as long as there are places in this turn.
+    fn give_places(&mut self) {
+        while let Some(watch) = self.places.give(self.runs.taken_places()) {
+            self.watches.step(watch, Input::MayStart);
+            self.perform_all();
         }
     }
 
@@ -38,6 +55,7 @@ impl Performer<'_> {
         let Some(entry) = self.watches.get_mut(id) else { return };
         let watch = entry.key();
         match effect {
+            Effect::WantsStart => self.places.ask(id),
             Effect::Spawn { run, update, since } => self.prepare(id, run, update, since),
             Effect::Notify { run, signal } => self.signal(run, Signal::Notify(signal)),
             Effect::Terminate { run, reason } => self.signal(run, Signal::Terminate(reason)),
@@ -104,7 +122,7 @@ impl Performer<'_> {
 
     /// Starts all runs that were prepared. The ledger knows them before the first of them starts, so that the
     /// next daemon does, whatever becomes of this one.
-    pub fn start_all(&mut self) {
+    fn start_all(&mut self) {
         let starting = self.runs.take_starting();
         if starting.is_empty() {
             return;
@@ -197,6 +215,7 @@ mod tests {
             parts.observe("a");
             parts.observe("b");
             parts.performer().perform_all();
+            parts.performer().give_places();
             assert_eq!((parts.runs.count(), parts.recorded()), (0, Vec::new()));
             parts.performer().start_all();
             assert_eq!((parts.runs.count(), parts.recorded()), (2, vec!["a".to_owned(), "b".to_owned()]));
@@ -212,12 +231,43 @@ mod tests {
     }
 
     #[test]
+    fn no_more_runs_are_started_than_there_are_places_and_each_end_makes_place_for_one() {
+        let directory = tempfile::tempdir().unwrap();
+        block_on(async {
+            let mut parts = Parts::new(directory.path(), Until::Stopped);
+            parts.places = Places::new(Some(2));
+            let names = ["a", "b", "c", "d"];
+            parts.load(names.iter().map(|name| spec(name, "/n")).collect());
+            names.iter().for_each(|name| parts.observe(name));
+            let mut ended = Vec::new();
+            while ended.len() < names.len() {
+                parts.performer().end_turn();
+                let left = names.len() - ended.len();
+                assert_eq!(
+                    (parts.runs.count(), parts.places.waiting()),
+                    (left.min(2), left.saturating_sub(2))
+                );
+                let end = parts.runs.next_end().await.expect("an end");
+                ended.push(end.watch);
+                parts.performer().run_ended(end);
+            }
+            let mut all: Vec<_> = names.iter().map(|name| parts.watch(name)).collect();
+            all.sort();
+            ended.sort();
+            assert_eq!(ended, all);
+            parts.stores.close().await;
+        });
+    }
+
+    #[test]
     fn what_is_to_be_signalled_is_started_before() {
         let directory = tempfile::tempdir().unwrap();
         block_on(async {
             let mut parts = Parts::new(directory.path(), Until::Stopped);
             parts.load(vec![spec("a", "/n")]);
             parts.observe("a");
+            parts.performer().perform_all();
+            parts.performer().give_places();
             parts.watches.step(parts.watch("a"), Input::Killed);
             parts.performer().perform_all();
             assert_eq!(parts.runs.count(), 1);
@@ -237,9 +287,7 @@ mod tests {
             let mut parts = Parts::new(directory.path(), Until::Planned { timeout: Duration::ZERO });
             parts.load(vec![spec("a", "/n")]);
             parts.observe("a");
-            let mut performer = parts.performer();
-            performer.perform_all();
-            performer.start_all();
+            parts.performer().end_turn();
             assert_eq!((parts.runs.count(), parts.recorded()), (0, Vec::new()));
             assert_eq!(parts.completion.take_planned().len(), 1);
             parts.stores.close().await;
@@ -254,9 +302,7 @@ mod tests {
             let action = Action::Command(["/no/such".to_owned()].into());
             parts.load(vec![WatchSpec { action, ..spec("a", "/n") }]);
             parts.observe("a");
-            let mut performer = parts.performer();
-            performer.perform_all();
-            performer.start_all();
+            parts.performer().end_turn();
             let (_, a) = parts.watches.find("a").expect("a watch");
             assert!(a.failure().is_some_and(|failure| failure.what.contains("/no/such")));
             assert_eq!(parts.recorded(), Vec::<String>::new());

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::clock::Clock;
@@ -16,6 +17,7 @@ use super::completion::{Completion, FinalStatus, POLL_INTERVAL, Until, WatchStat
 use super::configs::{Configs, ReloadReply};
 use super::effects::Performer;
 use super::persist::Persist;
+use super::places::Places;
 use super::registration::Registration;
 use super::runs::Runs;
 use super::status::View;
@@ -53,6 +55,8 @@ pub struct Setup {
     pub systemd: Systemd,
     /// How long running actions may take to end by themselves when the daemon stops.
     pub stop_timeout: Duration,
+    /// The largest number of actions that run at once.
+    pub max_actions: Option<usize>,
     pub until: Until,
 }
 
@@ -60,6 +64,7 @@ struct Daemon {
     log: Reporter,
     clock: Clock,
     watches: Watches,
+    places: Places,
     runs: Runs,
     persist: Persist,
     configs: Configs,
@@ -76,6 +81,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
     let mut daemon = Daemon {
         clock,
         watches: Watches::new(clock, fastrand::u64(..)),
+        places: Places::new(setup.max_actions),
         runs: Runs::new(log.clone(), clock, setup.spawner),
         persist: Persist::new(log.clone(), setup.ledger),
         configs: Configs::new(log.clone(), setup.config_path, setup.untrusted_allowed, setup.loader),
@@ -109,6 +115,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
             },
             Some(request) = requests.recv() => daemon.reply(request),
             () = until(daemon.watches.due()) => daemon.watches.tick(),
+            () = yield_now(), if daemon.can_give_places() => {}
             () = until(daemon.persist.flush_at()) => daemon.flush(),
             () = until(daemon.persist.retry_at()) => daemon.persist.ledger_mut().retry(),
             () = until(daemon.systemd.due()) => {}
@@ -136,13 +143,13 @@ async fn until(at: Option<Instant>) {
 
 impl Daemon {
     fn performer(&mut self) -> Performer<'_> {
-        let Self { log, watches, runs, persist, stores, completion, .. } = self;
-        Performer { log, watches, runs, persist, stores, completion }
+        let Self { log, watches, places, runs, persist, stores, completion, .. } = self;
+        Performer { log, watches, places, runs, persist, stores, completion }
     }
 
     fn view(&self) -> View<'_> {
-        let Self { log, watches, runs, persist, configs, completion, stores, .. } = self;
-        View { log, clock: self.clock, watches, runs, persist, configs, completion, stores }
+        let Self { log, watches, places, runs, persist, configs, completion, stores, .. } = self;
+        View { log, clock: self.clock, watches, places, runs, persist, configs, completion, stores }
     }
 
     fn store_event(&mut self, store: &StoreName, event: StoreEvent) {
@@ -236,9 +243,10 @@ impl Daemon {
     }
 
     fn end_turn(&mut self) {
-        let mut performer = self.performer();
-        performer.perform_all();
-        performer.start_all();
+        self.performer().end_turn();
+        if let Some(news) = self.places.end_turn(self.runs.taken_places(), self.clock.now()) {
+            self.log.report(&news);
+        }
         self.persist.schedule_flush(&self.watches, &self.runs);
         let counts = StatusCounts {
             watches: self.watches.registered(),
@@ -250,6 +258,11 @@ impl Daemon {
         }
     }
 
+    /// Whether the last turn left places that watches ask for.
+    fn can_give_places(&self) -> bool {
+        self.places.can_give(self.runs.taken_places())
+    }
+
     fn is_over(&mut self) -> bool {
         let watches = self.watches.iter().filter_map(|(_, entry)| {
             let spec = entry.loaded()?;
@@ -257,7 +270,8 @@ impl Daemon {
             let is_connected = self.stores[&spec.store].is_connected();
             Some(WatchState { watch: entry.watch(), is_unreadable, is_connected })
         });
-        self.completion.is_over(self.configs.is_scanned(), self.runs.count(), watches)
+        let pending = self.runs.taken_places() + self.places.waiting();
+        self.completion.is_over(self.configs.is_scanned(), pending, watches)
     }
 
     fn final_status(&mut self) -> Option<FinalStatus> {

@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::completion::{Completion, Until};
 use super::effects::Performer;
 use super::persist::Persist;
+use super::places::Places;
 use super::registration::Registration;
 use super::runs::Runs;
 use super::stores::Stores;
@@ -93,6 +94,7 @@ pub fn block_on<T>(test: impl Future<Output = T>) -> T {
 pub struct Parts {
     pub log: Reporter,
     pub watches: Watches,
+    pub places: Places,
     pub runs: Runs,
     pub persist: Persist,
     pub stores: Stores,
@@ -104,6 +106,7 @@ impl Parts {
         let (log, clock) = (reporter(), Clock::start());
         Self {
             watches: Watches::new(clock, 1),
+            places: Places::new(None),
             runs: Runs::new(log.clone(), clock, Spawner::new().expect("limits")),
             persist: Persist::new(log.clone(), Ledger::open(directory)),
             stores: stores(directory),
@@ -128,8 +131,8 @@ impl Parts {
     }
 
     pub fn performer(&mut self) -> Performer<'_> {
-        let Self { log, watches, runs, persist, stores, completion } = self;
-        Performer { log, watches, runs, persist, stores, completion }
+        let Self { log, watches, places, runs, persist, stores, completion } = self;
+        Performer { log, watches, places, runs, persist, stores, completion }
     }
 
     /// Returns the watches of the runs that have no end in the ledger.

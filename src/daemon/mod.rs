@@ -13,15 +13,17 @@
 //!
 //! [`event_loop`] waits for the next event and passes it to the part that it concerns. Most events become
 //! inputs of watches: [`watches`] asks the core, and queues the effects that the core answers with. At the
-//! end of the turn [`effects`] performs them, in the order in which the core asked for them. Runs are started
-//! last and all together, after one commit of the ledger that names them all: so the next daemon knows every
-//! process that this one may have started. Whatever else changed is written a moment later ([`persist`]).
+//! end of the turn [`effects`] performs them, in the order in which the core asked for them. A watch that
+//! wants to start a run waits for a place ([`places`]). Runs are started last and all
+//! together, after one commit of the ledger that names them all: so the next daemon knows every process that
+//! this one may have started. Whatever else changed is written a moment later ([`persist`]).
 //!
 //! # The parts
 //!
 //! Each part owns its state in private fields. What it needs of another part is an argument.
 //!
 //! * [`watches`]: the watches, their timers, and the effects that wait.
+//! * [`places`]: how many runs there may be, and which watch may start the next one.
 //! * [`runs`]: the runs that are about to start, and the live ones.
 //! * [`persist`]: the ledger, when it is written, and what a former daemon left in it.
 //! * [`configs`]: which files fail, which were there at the start, and who waits for a reload.
@@ -45,6 +47,7 @@ mod launch;
 mod operator;
 mod orphans;
 mod persist;
+mod places;
 mod registration;
 mod run_end;
 mod runs;

@@ -221,6 +221,11 @@ impl Runs {
         self.live.len()
     }
 
+    /// How many runs are live or about to start.
+    pub fn taken_places(&self) -> usize {
+        self.live.len() + self.starting.len()
+    }
+
     pub fn has_unsaved(&self) -> bool {
         !self.unsaved.is_empty()
     }

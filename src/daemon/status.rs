@@ -6,6 +6,7 @@ use super::clock::Clock;
 use super::completion::Completion;
 use super::configs::Configs;
 use super::persist::Persist;
+use super::places::Places;
 use super::runs::Runs;
 use super::stores::Stores;
 use super::watches::{Entry, LastRun, WatchId, Watches};
@@ -23,6 +24,7 @@ pub struct View<'a> {
     pub log: &'a Reporter,
     pub clock: Clock,
     pub watches: &'a Watches,
+    pub places: &'a Places,
     pub runs: &'a Runs,
     pub persist: &'a Persist,
     pub configs: &'a Configs,
@@ -50,6 +52,9 @@ impl View<'_> {
             config_errors: self.configs.errors().collect(),
             degraded: self.log.all_degraded().into_iter().map(shown).collect(),
             watches: self.watches.registered(),
+            running_actions: self.runs.count(),
+            max_actions: self.places.limit(),
+            waiting_for_place: self.places.waiting(),
         }
     }
 
@@ -86,6 +91,8 @@ impl View<'_> {
                 registered.map(|(id, entry)| (entry.key(), entry.watch(), unreadable_watches.contains(&id))),
             ),
             running_actions: self.runs.count(),
+            max_actions: self.places.limit(),
+            waiting_for_place: self.places.waiting(),
             stores: stores.map(|(name, store)| (name.to_string(), store.is_connected())).collect(),
             nodes_unreadable: unreadable.len(),
             config_errors: self.configs.errors().len(),
@@ -103,6 +110,8 @@ impl View<'_> {
         let unreadable = entry.spec().and_then(|spec| self.stores.unreadable(&spec.store, &spec.subject));
         let failure = entry.failure().map(|failure| failure.what.as_str());
         let next_start = watch.next_start().map(|at| at.saturating_sub(self.clock.now()));
+        let waits_for_place =
+            watch.waits_for_place_since().map(|since| self.clock.now().saturating_sub(since));
         Some(WatchStatus {
             watch: key.to_string(),
             file: key.file.to_string(),
@@ -122,6 +131,7 @@ impl View<'_> {
             runs: watch.runs().filter_map(|run| self.runs.get(run)).map(|live| live.status()).collect(),
             waiting: watch.waiting_updates(),
             next_start_seconds: next_start.map(|left| left.as_secs_f64()),
+            waits_for_place_seconds: waits_for_place.map(|waited| waited.as_secs_f64()),
             failures: snapshot.failures,
             held: watch.held().map(|held| held_summary(held, subject)),
             error: unreadable.map(|reason| format!("cannot be read: {reason}")).or(failure.map(Into::into)),

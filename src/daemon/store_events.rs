@@ -102,8 +102,7 @@ mod tests {
             let (name, event) = self.parts.stores.next().await;
             let Parts { log, watches, stores, .. } = &mut self.parts;
             take(log, watches, stores, &name, event);
-            self.parts.performer().perform_all();
-            self.parts.performer().start_all();
+            self.parts.performer().end_turn();
             let started = self.parts.runs.count();
             for _ in 0..started {
                 let end = self.parts.runs.next_end().await.expect("an end");

@@ -108,6 +108,8 @@ impl Counters {
             | Report::Ready { .. }
             | Report::Stopping { .. }
             | Report::Stopped
+            | Report::PlacesTaken { .. }
+            | Report::PlacesFree
             | Report::Problem { .. }
             | Report::Degraded { .. }
             | Report::Recovered { .. }

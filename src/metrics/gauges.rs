@@ -10,6 +10,10 @@ use super::watch_counts::WatchCounts;
 pub struct Gauges {
     pub watches: WatchCounts,
     pub running_actions: usize,
+    /// The largest number of running actions.
+    pub max_actions: Option<usize>,
+    /// How many watches wait for the end of any action.
+    pub waiting_for_place: usize,
     /// The names of the stores, and whether each is connected.
     pub stores: Vec<(String, bool)>,
     /// How many subscriptions cannot be read: the content of a node and its children count as two.
@@ -30,6 +34,8 @@ impl Gauges {
         let Self {
             watches,
             running_actions,
+            max_actions,
+            waiting_for_place,
             stores,
             nodes_unreadable,
             config_errors,
@@ -58,6 +64,16 @@ impl Gauges {
             ),
             gauge("twitcher_waiting_updates", "Updates that wait to be run.", watches.waiting_updates as f64),
             gauge("twitcher_running_actions", "Running actions.", *running_actions as f64),
+            gauge(
+                "twitcher_max_actions",
+                "Largest number of running actions (`max_actions`); 0 is no limit.",
+                max_actions.unwrap_or_default() as f64,
+            ),
+            gauge(
+                "twitcher_watches_waiting_for_place",
+                "Watches that wait for the end of any action, because `max_actions` run.",
+                *waiting_for_place as f64,
+            ),
             labelled(
                 "twitcher_store_connected",
                 "Whether the store is connected.",

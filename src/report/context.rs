@@ -22,6 +22,8 @@ impl Report<'_> {
             | Report::Ready { .. }
             | Report::Stopping { .. }
             | Report::Stopped
+            | Report::PlacesTaken { .. }
+            | Report::PlacesFree
             | Report::Problem { .. }
             | Report::Degraded { .. }
             | Report::Recovered { .. }

@@ -37,6 +37,17 @@ impl fmt::Display for Report<'_> {
             Report::Recovered { part, downtime } => {
                 write!(f, "{part}: works again, after {:.1} s", downtime.as_secs_f64())
             }
+            Report::PlacesTaken { limit, waiting } => write!(
+                f,
+                "{} running, which is max_actions: {} until one ends; \
+                 `twitcher status` shows which; see max_actions in twitcher.toml(5)",
+                count(*limit as u64, "action"),
+                match waiting {
+                    1 => "1 watch waits".to_owned(),
+                    waiting => format!("{waiting} watches wait"),
+                }
+            ),
+            Report::PlacesFree => f.write_str("no watch waits for max_actions any more"),
             Report::StoreConnected { store, what, downtime } => {
                 write!(f, "{}: connected to {what}", Store(*store))?;
                 let Some(downtime) = downtime else { return Ok(()) };

@@ -53,6 +53,13 @@ pub enum Report<'a> {
         part: &'a str,
         downtime: Duration,
     },
+    /// As many actions run as may run at once, and this many watches wait until one of them ends.
+    PlacesTaken {
+        limit: usize,
+        waiting: usize,
+    },
+    /// No watch waits for the end of another watch's action any more.
+    PlacesFree,
 
     StoreConnected {
         store: Option<&'a StoreName>,

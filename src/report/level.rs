@@ -42,6 +42,7 @@ impl Report<'_> {
             | Report::StoreRefused { .. }
             | Report::StoreExposed { .. }
             | Report::NotServing { .. }
+            | Report::PlacesTaken { .. }
             | Report::NodeChangeMissed { .. }
             | Report::ConfigWarning { .. }
             | Report::Held { warn: true, .. }
@@ -50,6 +51,7 @@ impl Report<'_> {
             | Report::Ready { .. }
             | Report::Stopping { .. }
             | Report::Stopped
+            | Report::PlacesFree
             | Report::StoreConnected { .. }
             | Report::Recovered { .. }
             | Report::NodeReadable { .. }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use crate::model::StoreName;
 use crate::store::StoreSettings;
 
 pub(super) const STATE_DIR: &str = "/var/lib/twitcher";
+/// As many processes as a host of some cores and some gigabytes bears, and as the usual limit on descriptors
+/// (1,024, three an action) allows.
+pub(super) const MAX_ACTIONS: NonZeroU32 = NonZeroU32::new(256).unwrap();
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The flags of the daemon; `None` if a flag is not given.
@@ -41,11 +45,14 @@ pub struct DaemonSettings {
     pub metrics: Option<SocketAddr>,
     /// How long running actions may take to end by themselves when the daemon stops.
     pub stop_timeout: Duration,
+    /// The largest number of actions that run at once. `None` is no limit.
+    pub max_actions: Option<usize>,
 }
 
 impl DaemonSettings {
     pub fn new(flags: DaemonFlags, file: &SettingsFile) -> Result<Self, SettingsError> {
         let (default_store, named_stores) = stores::daemon_stores(&flags.store, file)?;
+        let max_actions = file.max_actions().unwrap_or(Some(MAX_ACTIONS));
         let path = |flag: Option<PathBuf>, key: &Option<PathBuf>| flag.or_else(|| key.clone()).map(absolute);
         Ok(Self {
             default_store,
@@ -55,6 +62,7 @@ impl DaemonSettings {
             pid_file: path(flags.pid_file, &file.pid_file),
             control: ControlSettings::new(flags.control_socket, file)?,
             metrics: control::metrics_address(file)?,
+            max_actions: max_actions.map(|limit| limit.get() as usize),
             stop_timeout: flags.stop_timeout.or(file.stop_timeout()?).unwrap_or(STOP_TIMEOUT),
         })
     }

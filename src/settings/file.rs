@@ -1,6 +1,7 @@
 //! The keys and sections of `twitcher.toml`. twitcher.toml(5) explains them to users.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub struct SettingsFile {
     pub(super) store: Option<String>,
     session_timeout: Option<f64>,
     stop_timeout: Option<f64>,
+    max_actions: Option<u32>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) log_file: Option<PathBuf>,
     pub(super) pid_file: Option<PathBuf>,
@@ -126,6 +128,11 @@ impl SettingsFile {
     pub(super) fn stop_timeout(&self) -> Result<Option<Duration>, SettingsError> {
         let timeout = self.stop_timeout.map(duration::not_negative).transpose();
         timeout.map_err(|reason| self.error("stop_timeout", reason))
+    }
+
+    /// Returns the outer `None` without the key, and the inner one for 0, which is no limit.
+    pub(super) fn max_actions(&self) -> Option<Option<NonZeroU32>> {
+        self.max_actions.map(NonZeroU32::new)
     }
 
     /// Returns true if the file holds a secret, so that only its owner should have access.

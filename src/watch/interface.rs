@@ -32,6 +32,8 @@ pub struct Update {
 pub enum Input {
     /// The store reports a state of the node. It may have reported the same state before.
     Observed(State),
+    /// The answer to [`Effect::WantsStart`]: one waiting update may start now.
+    MayStart,
     /// A run is over: its process is reaped and its output read, or it could not be started.
     Ended {
         run: RunId,
@@ -97,6 +99,9 @@ pub enum Reason {
 /// Something for the daemon to do or to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// An update is due. Answer with [`Input::MayStart`] when the daemon has a place for one more run. The
+    /// update may be replaced until then, or not start after all.
+    WantsStart,
     /// Start the action. `since` is when the run was due: its update was accepted, and the waits that the
     /// definition asks for (throttles, the delay before a retry) were over. After that time, the run waited
     /// for other runs or for resources.

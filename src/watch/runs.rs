@@ -125,9 +125,21 @@ impl Watch {
         }
     }
 
-    pub(super) fn start_waiting(&mut self, now: Time, generator: &mut Generator, effects: &mut Vec<Effect>) {
-        while self.may_start()
-            && self.start_due().is_some_and(|due| due <= now)
+    /// Asks for a place among the daemon's runs if an update is due. One question is open at a time.
+    pub(super) fn ask_for_start(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if self.asked_at.is_none() && self.is_due(now) {
+            self.asked_at = Some(now);
+            effects.push(Effect::WantsStart);
+        }
+    }
+
+    fn is_due(&self, now: Time) -> bool {
+        self.may_start() && self.start_due().is_some_and(|due| due <= now)
+    }
+
+    /// Starts the oldest waiting update if it is still due.
+    pub(super) fn start_one(&mut self, now: Time, generator: &mut Generator, effects: &mut Vec<Effect>) {
+        while self.is_due(now)
             && let Some(Waiting { update, number, failures, starved, since, .. }) = self.waiting.pop_front()
         {
             // An update must not run after a newer one, because the last run must have the last content.
@@ -153,12 +165,13 @@ impl Watch {
                 update: Some(update.clone()),
             });
             effects.push(Effect::Spawn { run, update, since });
+            return;
         }
     }
 
     /// Returns when the next update starts, if it waits only for a time.
     pub fn next_start(&self) -> Option<Time> {
-        if self.may_start() { self.start_due() } else { None }
+        if self.may_start() && self.asked_at.is_none() { self.start_due() } else { None }
     }
 
     /// Returns when the oldest waiting update is due.
@@ -175,7 +188,7 @@ impl Watch {
         calm.max(rested).unwrap_or_default()
     }
 
-    fn may_start(&self) -> bool {
+    pub(super) fn may_start(&self) -> bool {
         let limit = match self.policy.run_mode {
             RunMode::Queue | RunMode::Discard => 1,
             RunMode::Parallel => self.policy.max_parallel as usize,

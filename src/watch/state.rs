@@ -27,6 +27,8 @@ pub struct Watch {
     pub(super) runs: Vec<Run>,
     /// The updates that wait to run, oldest first. Only PARALLEL has more than one.
     pub(super) waiting: VecDeque<Waiting>,
+    /// When [`Effect::WantsStart`](super::Effect::WantsStart) was returned that is not answered yet.
+    pub(super) asked_at: Option<Time>,
     /// The `total` of [`Effect::Superseded`](super::Effect::Superseded).
     pub(super) superseded: u64,
     /// The update that a guard holds. Boxed, because few watches have one.
@@ -163,6 +165,7 @@ impl Watch {
             due_event: None,
             runs: Vec::new(),
             waiting: VecDeque::new(),
+            asked_at: None,
             superseded: 0,
             held: None,
             forced: None,
@@ -278,6 +281,12 @@ impl Watch {
     /// Returns the number of updates that wait to run.
     pub fn waiting_updates(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Returns since when a due update has waited for [`Input::MayStart`](super::Input::MayStart), if one
+    /// does.
+    pub fn waits_for_place_since(&self) -> Option<Time> {
+        self.asked_at.filter(|_| self.may_start() && !self.waiting.is_empty())
     }
 
     /// Whether the watch still waits for a store report before it knows if it must run.

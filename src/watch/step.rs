@@ -8,12 +8,16 @@ impl Watch {
     /// Tells the watch what happened, and returns what to do about it. The effects must be performed in the
     /// order of the list.
     ///
-    /// `now` must not go backwards. The caller must answer every [`Effect::Spawn`] with exactly one
-    /// [`Input::Ended`].
+    /// `now` must not go backwards. The caller must answer every [`Effect::WantsStart`] with exactly one
+    /// [`Input::MayStart`], and every [`Effect::Spawn`] with exactly one [`Input::Ended`].
     pub fn step(&mut self, now: Time, input: Input, generator: &mut Generator) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
             Input::Observed(state) => self.observed(state, now, generator, &mut effects),
+            Input::MayStart => {
+                self.asked_at = None;
+                self.start_one(now, generator, &mut effects);
+            }
             Input::Ended { run, end } => self.ended(run, end, now, generator, &mut effects),
             Input::Loaded { policy, snapshot, same_definition } => {
                 self.load(policy, snapshot, same_definition);
@@ -36,7 +40,7 @@ impl Watch {
             Input::Tick => {}
         }
         self.expire(now, &mut effects);
-        self.start_waiting(now, generator, &mut effects);
+        self.ask_for_start(now, &mut effects);
         if self.life == Life::Retired && self.runs.is_empty() {
             effects.push(Effect::Forget);
         }

@@ -14,6 +14,7 @@ mod guard;
 mod lateness;
 mod lifecycle;
 mod operators;
+mod places;
 mod restart;
 mod run_modes;
 mod throttles;
@@ -29,6 +30,8 @@ struct Bench {
     now: Time,
     /// How late the last run started. Most tests ignore this, so `step` takes it out of the effects.
     late: Duration,
+    /// Whether [`Effect::WantsStart`] is answered at once. Most tests do not see the question.
+    has_places: bool,
 }
 
 impl Bench {
@@ -37,11 +40,17 @@ impl Bench {
     }
 
     fn of(watch: Watch) -> Self {
-        Self { watch, generator: Generator::new(0), now: Time::ZERO, late: Duration::ZERO }
+        Self { watch, generator: Generator::new(0), now: Time::ZERO, late: Duration::ZERO, has_places: true }
     }
 
     fn step(&mut self, input: Input) -> Vec<Effect> {
         let mut effects = self.watch.step(self.now, input, &mut self.generator);
+        while let (true, Some(index)) =
+            (self.has_places, effects.iter().position(|e| *e == Effect::WantsStart))
+        {
+            effects.remove(index);
+            effects.extend(self.watch.step(self.now, Input::MayStart, &mut self.generator));
+        }
         for effect in &mut effects {
             if let Effect::Spawn { since, .. } = effect {
                 self.late = self.now - std::mem::take(since);

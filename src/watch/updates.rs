@@ -55,7 +55,8 @@ impl Watch {
         self.check_guard(update, effects)
     }
 
-    /// Puts an update among the waiting ones. [`Self::start_waiting`] starts it, perhaps at once.
+    /// Puts an update among the waiting ones. [`Self::start_one`] starts it when it is due and
+    /// the daemon has a place.
     pub(super) fn accept(
         &mut self,
         update: Update,

@@ -37,6 +37,7 @@ mod guard;
 mod hostile_data;
 mod journald;
 mod logging;
+mod max_actions;
 mod once;
 mod permissions;
 mod register_watch;

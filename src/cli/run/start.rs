@@ -140,6 +140,7 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
             requests,
             systemd,
             stop_timeout: settings.stop_timeout,
+            max_actions: settings.max_actions,
             until: options.until,
         })
         .await)

@@ -27,6 +27,15 @@ pub struct DaemonStatus {
     pub degraded: Vec<DegradedPart>,
     /// How many watches the files register.
     pub watches: usize,
+    /// How many actions run.
+    #[serde(default)]
+    pub running_actions: usize,
+    /// The largest number of actions that run at once; `null` is no limit.
+    #[serde(default)]
+    pub max_actions: Option<usize>,
+    /// How many watches wait for the end of any action, because `max_actions` run.
+    #[serde(default)]
+    pub waiting_for_place: usize,
 }
 
 /// A store and the daemon's connection to it.

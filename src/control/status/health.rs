@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::daemon::DaemonStatus;
 use super::watch::WatchStatus;
 use crate::report::force_command;
+use crate::text::count;
 
 /// A process that is alive this long after SIGKILL hangs in the kernel.
 const KILL_STUCK_SECONDS: f64 = 5.0;
@@ -24,10 +25,28 @@ pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Dur
         let reason = daemon.ledger.reason.as_deref().unwrap_or("it cannot be written");
         found.push(format!("ledger: {reason}"));
     }
+    found.extend(crowded(daemon, watches, stuck_after));
     found.extend(daemon.config_errors.iter().map(|error| format!("config: {}", error.first_line())));
     found.extend(daemon.degraded.iter().map(|part| format!("{}: {}", part.part, part.what)));
     found.extend(watches.iter().flat_map(|watch| watch.problems(stuck_after)));
     found
+}
+
+/// Returns one line for all watches that have waited for too long until one of `max_actions` ends.
+fn crowded(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Duration) -> Option<String> {
+    let waits = watches.iter().filter_map(|watch| Some((watch.waits_for_place_seconds?, &watch.watch)));
+    let late: Vec<_> = waits.filter(|(seconds, _)| *seconds > stuck_after.as_secs_f64()).collect();
+    let (seconds, longest) = late.iter().max_by(|one, other| one.0.total_cmp(&other.0))?;
+    Some(format!(
+        "max_actions: {} running, so that nothing else starts: {} for longer than {} s, {longest} the \
+         longest, for {seconds:.0} s",
+        count(daemon.running_actions as u64, "action"),
+        match late.len() {
+            1 => "1 watch waits".to_owned(),
+            late => format!("{late} watches wait"),
+        },
+        stuck_after.as_secs(),
+    ))
 }
 
 impl WatchStatus {
@@ -80,6 +99,9 @@ mod tests {
             config_errors: Vec::new(),
             degraded: Vec::new(),
             watches: 1,
+            running_actions: 1,
+            max_actions: Some(256),
+            waiting_for_place: 0,
         }
     }
 
@@ -100,6 +122,7 @@ mod tests {
             runs: vec![run(1.0, None)],
             waiting: 0,
             next_start_seconds: None,
+            waits_for_place_seconds: None,
             failures: 0,
             held: None,
             error: None,
@@ -160,6 +183,26 @@ mod tests {
         let failing = WatchStatus { failures: 1, error: Some("failed: exit code 1".into()), ..held.clone() };
         assert_eq!(found(failing), ["git.twc:deploy: failing, 1 in a row: exit code 1", problem]);
         assert_eq!(found(WatchStatus { registered: false, ..held }), [""; 0]);
+    }
+
+    #[test]
+    fn a_watch_that_waits_too_long_for_the_end_of_other_actions_is_a_problem() {
+        let waits = |seconds| WatchStatus {
+            runs: Vec::new(),
+            waiting: 1,
+            waits_for_place_seconds: Some(seconds),
+            ..watch()
+        };
+        let daemon = DaemonStatus { running_actions: 256, ..daemon() };
+        let found = |watches: &[WatchStatus]| problems(&daemon, watches, STUCK_AFTER);
+        assert_eq!(found(&[waits(59.0), waits(1.0)]), [""; 0]);
+        assert_eq!(
+            found(&[waits(59.0), waits(61.0), waits(70.0)]),
+            [
+                "max_actions: 256 actions running, so that nothing else starts: 2 watches wait for longer than \
+              60 s, git.twc:deploy the longest, for 70 s"
+            ]
+        );
     }
 
     #[test]

@@ -35,6 +35,10 @@ pub struct WatchStatus {
     pub waiting: usize,
     /// The time until the next run starts; `null` if the run waits for something other than time.
     pub next_start_seconds: Option<f64>,
+    /// For how long the next run has waited for the end of any action, because `max_actions` run; `null` if
+    /// it does not.
+    #[serde(default)]
+    pub waits_for_place_seconds: Option<f64>,
     /// How many runs failed in a row.
     pub failures: u32,
     /// The version that a guard holds, and why.

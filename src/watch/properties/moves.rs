@@ -37,6 +37,10 @@ pub(super) enum Move {
     Pause,
     Resume,
     Kill,
+    /// From now on, the daemon has places for runs (`true`), or none.
+    Places(bool),
+    /// The daemon has a place for one run.
+    Place,
     /// From now on, the ledger learns of changes only when an action starts (`true`), or at once.
     Lag(bool),
     /// The daemon is killed and started again. A live run survives if its bit is set.
@@ -116,6 +120,8 @@ pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
         2 => Just(Move::Resume),
         1 => Just(Move::Kill),
         1 => any::<bool>().prop_map(Move::Lag),
+        1 => any::<bool>().prop_map(Move::Places),
+        3 => Just(Move::Place),
         2 => any::<u8>().prop_map(Move::Crash),
         1 => proptest::collection::vec(last_end(), 1..4).prop_map(Move::Restart),
     ];

@@ -9,6 +9,8 @@ use crate::watch::{
     Effect, Event, Generator, Input, KILL_AFTER, Record, Recovery, RunId, RunResult, Snapshot, Time, Watch,
 };
 
+mod restarts;
+
 /// A run that has not ended.
 struct Live {
     definition: u64,
@@ -40,6 +42,10 @@ pub(super) struct World {
     subject: u64,
     noted: Noted,
     lags: bool,
+    /// Whether the watch waits for a place.
+    asks: bool,
+    /// Whether the daemon has places for runs.
+    has_places: bool,
     generator: Generator,
     now: Time,
     /// Incarnation and revision; `None` is a missing node.
@@ -83,6 +89,8 @@ impl World {
             subject: 0,
             noted: Noted::default(),
             lags: false,
+            asks: false,
+            has_places: true,
             generator: Generator::new(7),
             now: Time::ZERO,
             node: None,
@@ -168,6 +176,13 @@ impl World {
                 assert_eq!(living, 0, "an operator's kill spared a run");
             }
             Move::Lag(lags) => self.lags = lags,
+            Move::Places(has_places) => {
+                self.has_places = has_places;
+                if has_places {
+                    self.place();
+                }
+            }
+            Move::Place => self.place(),
             Move::Crash(survivors) => self.crash(survivors),
             Move::Restart(ends) => {
                 self.feed(Input::Stopping { grace: Duration::from_secs(1) });
@@ -181,6 +196,12 @@ impl World {
                 self.note();
                 self.start_again();
             }
+        }
+    }
+
+    fn place(&mut self) {
+        if std::mem::take(&mut self.asks) {
+            self.feed(Input::MayStart);
         }
     }
 
@@ -258,69 +279,6 @@ impl World {
         }
     }
 
-    fn crash(&mut self, survivors: u8) {
-        // Updates of older daemons have run again, or are about to.
-        if self.live.values().any(|live| !live.orphan) {
-            // The updates of these runs must run again.
-            (self.last_run, self.discarded) = (None, None);
-        }
-        let live = std::mem::take(&mut self.live).into_values().enumerate();
-        let survive = live.filter(|(n, _)| survivors >> (n % 8) & 1 == 1);
-        let survive: Vec<_> = survive.map(|(_, live)| live).collect();
-        // The next daemon has its own ids.
-        self.live = survive
-            .into_iter()
-            .zip(u64::MAX / 2..)
-            .map(|(live, id)| (RunId(id), Live { orphan: true, terminated: None, killed: false, ..live }))
-            .collect();
-        self.start_again();
-        // What the ledger did not know may run once more.
-        self.retrying = true;
-    }
-
-    /// Starts another daemon from what the ledger knows.
-    fn start_again(&mut self) {
-        self.watch = Watch::unloaded();
-        let orphans = std::mem::take(&mut self.live);
-        let same_definition = orphans.values().all(|live| live.definition == self.definition);
-        for (_, orphan) in orphans {
-            let id =
-                self.watch.adopt(self.policy.timeout.map(|timeout| self.now + timeout), &mut self.generator);
-            self.ever.insert(id);
-            self.live.insert(id, orphan);
-        }
-        self.last_start = None;
-        if self.retired {
-            return;
-        }
-        let snapshot = self.recalled();
-        // A success that the ledger does not know of is lost.
-        self.applied = snapshot.applied.map(|version| (RunId(0), version));
-        self.applied_size = snapshot.applied_size.map(|bytes| (RunId(0), bytes));
-        let revisions =
-            |version: Option<Version>| version.map(|version| version.revision).into_iter().collect();
-        self.passed = revisions(snapshot.admitted);
-        self.held = revisions(snapshot.held.filter(|held| snapshot.admitted != Some(*held)));
-        let is_same = (self.noted.definition, self.noted.subject) == (self.definition, self.subject);
-        self.cleared = if is_same { self.noted.cleared.clone() } else { BTreeSet::new() };
-        self.said = BTreeSet::new();
-        self.first_state |= snapshot.seen.is_none();
-        self.retrying |= snapshot.pending.is_some();
-        self.stopped = snapshot.stopped;
-        self.feed(Input::Loaded { policy: self.policy.clone(), snapshot, same_definition });
-    }
-
-    fn recalled(&self) -> Snapshot {
-        let Noted { definition, subject, snapshot, begun, .. } = self.noted;
-        let record = Record {
-            snapshot,
-            same_subject: subject == self.subject,
-            same_definition: definition == self.definition,
-        };
-        let interrupted = begun.filter(|subject| *subject == self.subject).map(|_| Event::Changed);
-        Recovery { record: Some(record), interrupted, record_lost: false }.snapshot()
-    }
-
     fn change(&mut self, bytes: u8) {
         let incarnation = self.node.map_or(self.next, |(incarnation, _)| incarnation);
         self.node = Some((incarnation, self.next));
@@ -374,8 +332,11 @@ impl World {
     }
 
     fn feed(&mut self, input: Input) {
+        let may_start = matches!(input, Input::MayStart);
         let effects = self.watch.step(self.now, input, &mut self.generator);
-        if effects.iter().any(|effect| matches!(effect, Effect::Spawn { .. })) {
+        let spawns = effects.iter().filter(|effect| matches!(effect, Effect::Spawn { .. })).count();
+        assert!(spawns <= usize::from(may_start), "took a place that was not given");
+        if spawns > 0 {
             // The ledger knows of a run before it starts, and of everything else some time later.
             self.noted.begun = Some(self.subject);
         }
@@ -389,10 +350,17 @@ impl World {
             self.note();
         }
         assert_eq!(self.watch.live_runs(), self.live.len());
+        if self.has_places {
+            self.place();
+        }
     }
 
     fn check(&mut self, effect: Effect) {
         match effect {
+            Effect::WantsStart => {
+                assert!(!self.retired && !self.paused && !self.stopped, "asked for a place for nothing");
+                assert!(!std::mem::replace(&mut self.asks, true), "asked twice for one place");
+            }
             Effect::Spawn { run, update, since } => {
                 assert!(!self.retired, "spawned after retirement");
                 assert!(!self.paused, "spawned while paused");
@@ -465,6 +433,7 @@ impl World {
 
     /// Lets the store catch up, resumes the watch, and ends every run.
     pub(super) fn settle(&mut self) {
+        self.apply(Move::Places(true));
         self.apply(Move::Resume);
         self.observe();
         for _ in 0..=4 * self.next {

@@ -1,0 +1,69 @@
+//! What happens to the watch when its daemon ends and the next one starts.
+
+use super::*;
+
+impl World {
+    pub(super) fn crash(&mut self, survivors: u8) {
+        // Updates of older daemons have run again, or are about to.
+        if self.live.values().any(|live| !live.orphan) {
+            // The updates of these runs must run again.
+            (self.last_run, self.discarded) = (None, None);
+        }
+        let live = std::mem::take(&mut self.live).into_values().enumerate();
+        let survive = live.filter(|(n, _)| survivors >> (n % 8) & 1 == 1);
+        let survive: Vec<_> = survive.map(|(_, live)| live).collect();
+        // The next daemon has its own ids.
+        self.live = survive
+            .into_iter()
+            .zip(u64::MAX / 2..)
+            .map(|(live, id)| (RunId(id), Live { orphan: true, terminated: None, killed: false, ..live }))
+            .collect();
+        self.start_again();
+        // What the ledger did not know may run once more.
+        self.retrying = true;
+    }
+
+    /// Starts another daemon from what the ledger knows.
+    pub(super) fn start_again(&mut self) {
+        self.watch = Watch::unloaded();
+        self.asks = false;
+        let orphans = std::mem::take(&mut self.live);
+        let same_definition = orphans.values().all(|live| live.definition == self.definition);
+        for (_, orphan) in orphans {
+            let id =
+                self.watch.adopt(self.policy.timeout.map(|timeout| self.now + timeout), &mut self.generator);
+            self.ever.insert(id);
+            self.live.insert(id, orphan);
+        }
+        self.last_start = None;
+        if self.retired {
+            return;
+        }
+        let snapshot = self.recalled();
+        // A success that the ledger does not know of is lost.
+        self.applied = snapshot.applied.map(|version| (RunId(0), version));
+        self.applied_size = snapshot.applied_size.map(|bytes| (RunId(0), bytes));
+        let revisions =
+            |version: Option<Version>| version.map(|version| version.revision).into_iter().collect();
+        self.passed = revisions(snapshot.admitted);
+        self.held = revisions(snapshot.held.filter(|held| snapshot.admitted != Some(*held)));
+        let is_same = (self.noted.definition, self.noted.subject) == (self.definition, self.subject);
+        self.cleared = if is_same { self.noted.cleared.clone() } else { BTreeSet::new() };
+        self.said = BTreeSet::new();
+        self.first_state |= snapshot.seen.is_none();
+        self.retrying |= snapshot.pending.is_some();
+        self.stopped = snapshot.stopped;
+        self.feed(Input::Loaded { policy: self.policy.clone(), snapshot, same_definition });
+    }
+
+    fn recalled(&self) -> Snapshot {
+        let Noted { definition, subject, snapshot, begun, .. } = self.noted;
+        let record = Record {
+            snapshot,
+            same_subject: subject == self.subject,
+            same_definition: definition == self.definition,
+        };
+        let interrupted = begun.filter(|subject| *subject == self.subject).map(|_| Event::Changed);
+        Recovery { record: Some(record), interrupted, record_lost: false }.snapshot()
+    }
+}
