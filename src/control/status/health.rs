@@ -198,10 +198,8 @@ mod tests {
         assert_eq!(found(&[waits(59.0), waits(1.0)]), [""; 0]);
         assert_eq!(
             found(&[waits(59.0), waits(61.0), waits(70.0)]),
-            [
-                "max_actions: 256 actions running, so that nothing else starts: 2 watches wait for longer than \
-              60 s, git.twc:deploy the longest, for 70 s"
-            ]
+            ["max_actions: 256 actions running, so that nothing else starts: 2 watches wait \
+              for longer than 60 s, git.twc:deploy the longest, for 70 s"]
         );
     }
 
