@@ -102,11 +102,17 @@ impl World {
             self.live.remove(&run);
         }
         let admitted = self.watch.snapshot().admitted;
+        let mut asks = false;
         for effect in self.watch.step(self.now, input, generator) {
             if let (Effect::Held { version, .. }, Some(admitted)) = (&effect, admitted) {
                 assert!(!version.is_same_state(admitted), "what was let through is held");
             }
+            assert!(!asks || effect != Effect::WantsStart, "asked twice for one place");
+            asks |= effect == Effect::WantsStart;
             self.check(effect);
+        }
+        if asks {
+            return self.feed(Input::MayStart, generator);
         }
         assert_eq!(self.watch.live_runs(), self.live.len());
         let snapshot = self.watch.snapshot();
@@ -175,6 +181,7 @@ fn policy(input: &mut Unstructured<'_>) -> Result<(Policy, Facet)> {
         on_failure: *input.choose(&[OnFailure::Keep, OnFailure::Stop])?,
         throttle: Throttle {
             debounce: seconds(input)?,
+            debounce_max: None,
             min_interval: seconds(input)?,
             splay: seconds(input)?,
         },

@@ -36,7 +36,7 @@ fn canonical(spec: &WatchSpec) -> String {
         max_parallel,
         retry,
         on_failure,
-        throttle: Throttle { debounce, min_interval, splay },
+        throttle: Throttle { debounce, debounce_max, min_interval, splay },
         guard: Guard { max_data, not_empty, max_shrink },
     } = policy;
     let ExecContext { variables, cwd, umask, nice, limits, no_new_privs, output } = &**exec_context;
@@ -66,6 +66,7 @@ fn canonical(spec: &WatchSpec) -> String {
     };
 
     let (store, path) = (store.as_str(), path.as_str());
+    let debounce_max = debounce_max.map_or_else(String::new, |max| format!(", debounce_max: {max:?}"));
     format!(
         "Definition {{ store: StoreName({store:?}), \
          subject: Subject {{ path: NodePath({path:?}), facet: {facet} }}, \
@@ -77,7 +78,8 @@ fn canonical(spec: &WatchSpec) -> String {
          throttle: Throttle {{ debounce: {debounce:?}, min_interval: {min_interval:?}, splay: {splay:?} }}, \
          guard: Guard {{ max_data: {max_data:?}, not_empty: {not_empty}, max_shrink: {max_shrink} }}, \
          surroundings: Surroundings {{ variables: {variables:?}, cwd: {cwd:?}, umask: {umask}, \
-         nice: {nice:?}, limits: {{{limits}}}, no_new_privs: {no_new_privs}, output: {output} }} }}"
+         nice: {nice:?}, limits: {{{limits}}}, no_new_privs: {no_new_privs}, output: {output} }} }}\
+         {debounce_max}"
     )
 }
 
@@ -155,7 +157,12 @@ mod tests {
                 timeout: Some(ms(1500)),
                 retry: Some(Retry { attempts: 5, delay: s(1), max_delay: s(60) }),
                 on_failure: OnFailure::Stop,
-                throttle: Throttle { debounce: ms(250), min_interval: s(60), splay: s(30) },
+                throttle: Throttle {
+                    debounce: ms(250),
+                    debounce_max: None,
+                    min_interval: s(60),
+                    splay: s(30),
+                },
                 guard: Guard { max_data: Some(65536), not_empty: true, max_shrink: Share::of_percent(12.5) },
                 ..Policy::DEFAULT
             },
@@ -209,6 +216,15 @@ mod tests {
             (discard, 0xf12c_ee42_bcf8_949d),
             (parallel, 0x86de_b4d9_5c89_9fe2),
         ]
+    }
+
+    // Keys of later releases stand at the end, and only where they are set.
+    #[test]
+    fn a_later_key_changes_the_hash_of_the_definitions_that_use_it() {
+        let mut spec = plain();
+        let before = canonical(&spec);
+        spec.policy.throttle.debounce_max = Some(Duration::from_secs(30));
+        assert_eq!(canonical(&spec), format!("{before}, debounce_max: 30s"));
     }
 
     // Release 2.0.0 wrote these numbers into its ledgers.

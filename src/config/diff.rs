@@ -120,6 +120,7 @@ mod tests {
             Policy { retry: Some(retry), ..Policy::DEFAULT },
             Policy { on_failure: OnFailure::Stop, ..Policy::DEFAULT },
             Policy { throttle: Throttle { debounce: second, ..AT_ONCE }, ..Policy::DEFAULT },
+            Policy { throttle: Throttle { debounce_max: Some(second), ..AT_ONCE }, ..Policy::DEFAULT },
             Policy { throttle: Throttle { min_interval: second, ..AT_ONCE }, ..Policy::DEFAULT },
             Policy { throttle: Throttle { splay: second, ..AT_ONCE }, ..Policy::DEFAULT },
             Policy { guard: Guard { max_data: Some(0), ..FREE }, ..Policy::DEFAULT },

@@ -9,6 +9,7 @@ use super::fingerprint::Functions;
 use super::modules::Resolver;
 use super::registration::{CallPosition, RegisteredAction, Registration};
 use super::vocabulary::{KEYS, Value, fill, require_known, type_of};
+use crate::model::Throttle;
 use crate::text::suggest;
 
 /// The largest number of watches in one file, ten times what the contract promises for a host.
@@ -161,7 +162,16 @@ fn check(map: &Map, description: String, position: CallPosition) -> Result<Regis
             return Err(format!("`{}` is for run_mode: {} only", key.name, Value::RunMode(only).name()));
         }
     }
-    Ok(registration)
+    let Throttle { debounce, debounce_max, .. } = registration.policy.throttle;
+    match debounce_max {
+        Some(_) if debounce.is_zero() => Err("`debounce_max` is for a watch with `debounce` only".into()),
+        Some(max) if max < debounce => Err(format!(
+            "`debounce_max`: {} is less than `debounce`, which is {}",
+            max.as_secs_f64(),
+            debounce.as_secs_f64()
+        )),
+        Some(_) | None => Ok(registration),
+    }
 }
 
 /// Checks that `function` can be called with an event, and adds to `global` the functions that it sees.

@@ -31,7 +31,12 @@ impl Policy {
         max_parallel: 64,
         retry: None,
         on_failure: OnFailure::Keep,
-        throttle: Throttle { debounce: Duration::ZERO, min_interval: Duration::ZERO, splay: Duration::ZERO },
+        throttle: Throttle {
+            debounce: Duration::ZERO,
+            debounce_max: None,
+            min_interval: Duration::ZERO,
+            splay: Duration::ZERO,
+        },
         guard: Guard { max_data: None, not_empty: false, max_shrink: None },
     };
 
@@ -96,10 +101,23 @@ pub enum OnFailure {
 pub struct Throttle {
     /// The time without a further update that must pass before a start.
     pub debounce: Duration,
+    /// The longest time that `debounce` delays an update; see [`Self::longest_debounce`].
+    pub debounce_max: Option<Duration>,
     /// The shortest time between two starts.
     pub min_interval: Duration,
     /// Each update waits a random part of this time.
     pub splay: Duration,
+}
+
+impl Throttle {
+    /// How many times `debounce` an update waits at most, unless `debounce_max` says otherwise. A node that
+    /// never rests must not delay its action for ever.
+    pub const DEBOUNCE_MAX_FACTOR: u32 = 10;
+
+    /// Returns the longest time that `debounce` delays an update.
+    pub fn longest_debounce(&self) -> Duration {
+        self.debounce_max.unwrap_or_else(|| self.debounce.saturating_mul(Self::DEBOUNCE_MAX_FACTOR))
+    }
 }
 
 /// The signs of an accident. Updates that show one are held; see [`crate::watch::HoldReason`].

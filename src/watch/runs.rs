@@ -87,7 +87,9 @@ impl Watch {
     fn try_again(&mut self, run: Run, not_before: Time) {
         let Run { update: Some(update), number, failures, starved, since, .. } = run else { return };
         let place = self.waiting.partition_point(|waiting| waiting.number < number);
-        self.waiting.insert(place, Waiting { update, number, failures, starved, not_before, since });
+        let accepted_at = since;
+        let waiting = Waiting { update, number, failures, starved, accepted_at, not_before, since };
+        self.waiting.insert(place, waiting);
     }
 
     fn abandon_update(&mut self, failures: u32, effects: &mut Vec<Effect>) {
@@ -140,7 +142,8 @@ impl Watch {
     /// Starts the oldest waiting update if it is still due.
     pub(super) fn start_one(&mut self, now: Time, generator: &mut Generator, effects: &mut Vec<Effect>) {
         while self.is_due(now)
-            && let Some(Waiting { update, number, failures, starved, since, .. }) = self.waiting.pop_front()
+            && let Some(Waiting { update, number, failures, starved, accepted_at, since, .. }) =
+                self.waiting.pop_front()
         {
             // An update must not run after a newer one, because the last run must have the last content.
             if starved > 0
@@ -151,7 +154,7 @@ impl Watch {
             }
             let run = generator.run_id();
             let until = self.policy.timeout.map(|timeout| now + timeout);
-            let since = since.max(self.throttled_until());
+            let since = since.max(self.throttled_until(accepted_at));
             self.started_at = Some(now);
             self.runs.push(Run {
                 id: run,
@@ -176,13 +179,15 @@ impl Watch {
 
     /// Returns when the oldest waiting update is due.
     fn start_due(&self) -> Option<Time> {
-        self.waiting.front().map(|waiting| waiting.not_before.max(self.throttled_until()))
+        self.waiting.front().map(|waiting| waiting.not_before.max(self.throttled_until(waiting.accepted_at)))
     }
 
-    /// Returns when `debounce` and `min_interval` let an update start; without them, [`Time::ZERO`].
-    fn throttled_until(&self) -> Time {
-        let Throttle { debounce, min_interval, .. } = self.policy.throttle;
-        let calm = (!debounce.is_zero()).then(|| self.accepted_at + debounce);
+    /// Returns when `debounce` and `min_interval` let an update start that was accepted at `accepted_at`;
+    /// without them, [`Time::ZERO`].
+    fn throttled_until(&self, accepted_at: Time) -> Time {
+        let throttle @ Throttle { debounce, min_interval, .. } = self.policy.throttle;
+        let latest = accepted_at.saturating_add(throttle.longest_debounce());
+        let calm = (!debounce.is_zero()).then(|| (self.accepted_at + debounce).min(latest));
         let started = self.started_at.filter(|_| !min_interval.is_zero());
         let rested = started.map(|started| started + min_interval);
         calm.max(rested).unwrap_or_default()

@@ -137,6 +137,8 @@ pub(super) struct Waiting {
     pub(super) failures: u32,
     /// How often the update could not be started.
     pub(super) starved: u32,
+    /// When the oldest of the updates that this one replaced, or itself, was accepted.
+    pub(super) accepted_at: Time,
     /// The end of the splay or of the delay before a retry.
     pub(super) not_before: Time,
     /// When the update was due, as in [`Effect::Spawn`](super::Effect::Spawn), but without `debounce` and

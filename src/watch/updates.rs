@@ -76,7 +76,15 @@ impl Watch {
             }
         };
         let number = self.accepted;
-        let mut waiting = Waiting { update, number, failures: 0, starved: 0, not_before, since: not_before };
+        let mut waiting = Waiting {
+            update,
+            number,
+            failures: 0,
+            starved: 0,
+            accepted_at: now,
+            not_before,
+            since: not_before,
+        };
         match self.policy.run_mode {
             RunMode::Parallel if !self.stopped => {
                 if self.waiting.len() >= MAX_WAITING
@@ -107,6 +115,7 @@ impl Watch {
                 newer.not_before = older.not_before;
                 newer.since = older.since.max(self.accepted_at);
             }
+            newer.accepted_at = older.accepted_at;
             newer.update.event = newer.update.event.replacing(older.update.event);
         }
         self.waiting.clear();

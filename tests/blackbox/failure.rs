@@ -97,6 +97,24 @@ fn debounce_runs_a_burst_once_with_its_last_content() {
     });
 }
 
+// "The longest time that `debounce` delays an update of a node that never rests."
+#[test]
+fn a_node_that_never_rests_runs_its_debounced_action() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "0");
+    let calm = watch("/n", &exec(&journal.record()), "debounce: 2, debounce_max: 3, run_on_load: false");
+    sandbox.config("app.twc", calm);
+    let daemon = sandbox.daemon().arg("--debug").start();
+    daemon.wait_for_log(&["/n", "observed"]);
+    let mut value = 0;
+    wait_until("a run although the node never rests", || {
+        value += 1;
+        sandbox.nodes.set("/n", value.to_string());
+        !journal.lines().is_empty()
+    });
+}
+
 #[test]
 fn min_interval_spaces_starts_and_still_runs_the_last_content() {
     let sandbox = Sandbox::directory();

@@ -8,7 +8,7 @@ use super::constants::Value;
 use super::{shown, values};
 use crate::config::facts::is_variable_name;
 use crate::config::registration::{RegisteredAction, Registration};
-use crate::model::{ExecContext, Guard, Output, Policy, Retry, RunMode, WatchSpec};
+use crate::model::{ExecContext, Guard, Output, Policy, Retry, RunMode, Throttle, WatchSpec};
 use crate::text::suggest;
 
 /// A key of a map. Its value is stored in a `T`.
@@ -150,6 +150,18 @@ pub static KEYS: &[Key<Registration>] = &[
         .set(|to, value| put(&mut to.policy.throttle.debounce, values::seconds_or_0(value)))
         .possible_if(|it| is_time(it.policy.throttle.debounce))
         .explain(|spec| unless(&spec.policy.throttle.debounce, &Duration::ZERO, shown::seconds)),
+    key(
+        "debounce_max",
+        "seconds",
+        "default: 10 times `debounce`",
+        "the longest time that `debounce` delays a start",
+    )
+    .set(|to, value| put(&mut to.policy.throttle.debounce_max, values::seconds(value).map(Some)))
+    .possible_if(|it| {
+        let Throttle { debounce, debounce_max, .. } = it.policy.throttle;
+        debounce_max.is_none_or(|max| is_time(max) && !debounce.is_zero() && max >= debounce)
+    })
+    .explain(|spec| spec.policy.throttle.debounce_max.iter().map(shown::seconds).collect()),
     key("min_interval", "seconds", "default `0`", "the shortest time between two starts")
         .set(|to, value| put(&mut to.policy.throttle.min_interval, values::seconds_or_0(value)))
         .possible_if(|it| is_time(it.policy.throttle.min_interval))

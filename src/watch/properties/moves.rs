@@ -59,8 +59,15 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
         max_delay: Duration::from_secs(max_delay),
     });
     let on_failure = prop_oneof![3 => Just(OnFailure::Keep), 1 => Just(OnFailure::Stop)];
-    let throttle = (seconds(5), seconds(5), seconds(5))
-        .prop_map(|(debounce, min_interval, splay)| Throttle { debounce, min_interval, splay });
+    let debounce_max = proptest::option::of(seconds(9));
+    let throttle = (seconds(5), debounce_max, seconds(5), seconds(5)).prop_map(
+        |(debounce, debounce_max, min_interval, splay)| Throttle {
+            debounce,
+            debounce_max,
+            min_interval,
+            splay,
+        },
+    );
     let throttle = prop_oneof![Just(Throttle::default()), throttle];
     let failure = (proptest::option::of(retry), on_failure, throttle, guard());
     let run_on_load = prop_oneof![Just(RunOnLoad::Never), Just(RunOnLoad::Always), Just(RunOnLoad::Changed)];

@@ -13,6 +13,49 @@ fn debounce_waits_for_quiet_and_runs_the_last_content() {
     assert_eq!(bench.at(5), [spawn(1, Event::Load, 1, 2)]);
 }
 
+// A node that changes each second would keep a debounce of three seconds from ever ending.
+#[test]
+fn a_node_that_never_rests_is_debounced_for_debounce_max_at_most() {
+    let debounce = 3 * SECOND;
+    for (debounce_max, limit) in [(None, 30), (Some(5 * SECOND), 5), (Some(debounce), 3)] {
+        for (policy, newest, next) in
+            [(QUEUE, limit - 1, limit + 3), (DISCARD, limit - 1, limit + 3), (PARALLEL, 0, limit + 1)]
+        {
+            let throttle = Throttle { debounce, debounce_max, ..Throttle::default() };
+            let mut bench = Bench::new(Policy { throttle, ..policy });
+            bench.see(1, 0);
+            for second in 1..limit {
+                assert_eq!(bench.at(second), []);
+                bench.see(1, second as i64);
+            }
+            assert_eq!(bench.watch.deadline(), Some(Time::from_secs(limit)));
+            assert_eq!(bench.at(limit), [spawn(1, Event::Load, 1, newest as i64)], "{debounce_max:?}");
+            assert_eq!(bench.late, Duration::ZERO, "waiting for rest is no lateness");
+            bench.end(1);
+            // The next update waits anew.
+            bench.see(1, 1000);
+            assert_eq!(bench.watch.deadline(), Some(Time::from_secs(next)));
+        }
+    }
+}
+
+#[test]
+fn a_retry_is_debounced_for_debounce_max_at_most_too() {
+    let throttle = Throttle { debounce: 3 * SECOND, ..Throttle::default() };
+    let mut bench = Bench::new(Policy { throttle, ..RETRY });
+    bench.see(1, 1);
+    bench.at(3);
+    bench.fail(1);
+    for revision in 2..60 {
+        if bench.at(2 + revision as u64).iter().any(|effect| matches!(effect, Effect::Spawn { .. })) {
+            assert!(revision <= 33, "{revision}");
+            return;
+        }
+        bench.see(1, revision);
+    }
+    panic!("not tried again within a minute");
+}
+
 #[test]
 fn min_interval_spaces_starts_and_loses_nothing() {
     let mut bench = Bench::new(throttled(Throttle { min_interval: 10 * SECOND, ..Throttle::default() }));

@@ -80,6 +80,15 @@ fn wrong_values_are_errors_that_name_them() {
         ("znode: `/a`, action: OK, retry: #{ attempts: 0 }", "`attempts`: 0 is less than 1"),
         ("znode: `/a`, action: OK, retry: #{ delay: 0 }", "`delay` must be a number of seconds above 0"),
         ("znode: `/a`, action: OK, on_failure: `STOP`", "`on_failure` must be KEEP or STOP (without quotes)"),
+        (
+            "znode: `/a`, action: OK, debounce: 5, debounce_max: 4.5",
+            "`debounce_max`: 4.5 is less than `debounce`, which is 5",
+        ),
+        ("znode: `/a`, action: OK, debounce_max: 9", "`debounce_max` is for a watch with `debounce` only"),
+        (
+            "znode: `/a`, action: OK, debounce: 5, debounce_max: 0",
+            "`debounce_max` must be a number of seconds",
+        ),
         ("znode: `/a`, action: OK, splay: -1", "`splay` must be a number of seconds above 0"),
         ("znode: `/a`, action: OK, run_mode: PARALLEL, max_parallel: 0", "`max_parallel`: 0 is less than 1"),
         ("znode: `/a`, action: OK, run_mode: PARALLEL, max_parallel: 1.0", "`max_parallel` must be an int"),
