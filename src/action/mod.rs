@@ -2,15 +2,20 @@
 //!
 //! * [`payload`] is the content of a node, as an action reads it.
 //! * [`spawn`] starts a process and tells whether its program could be executed.
+//! * `diagnosis` explains why a process could not be started.
 //! * [`run`] follows a process to its end: signals, exit status, the rest of its group.
 //! * `sink` reads the output of a process, which [`output`] turns into bounded log lines.
 //! * [`orphan`] finds processes that a former daemon started and did not see end.
+//! * [`process_watch`] tells when a process has ended.
 //! * [`proc`] reads what `/proc` tells of processes.
 
+mod diagnosis;
 pub mod orphan;
 pub mod output;
 pub mod payload;
 pub mod proc;
+pub mod process_watch;
 pub mod run;
 mod sink;
 pub mod spawn;
+mod start_error;

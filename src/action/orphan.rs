@@ -1,25 +1,23 @@
 //! Actions that outlived their daemon.
 //!
-//! An orphan is no child of ours: init reaps it, so nobody can tell how it ended. A pidfd tells that it
-//! ended.
+//! An orphan is no child of ours: init reaps it, so nobody can tell how it ended. A
+//! [`ProcessWatch`] tells that it ended.
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use tokio::io::unix::AsyncFd;
 
 use super::proc::{self, ProcessId, ProcessStat};
-use crate::sys;
+use super::process_watch::ProcessWatch;
 
 /// A run of a former daemon that has not ended.
 pub struct Orphan {
     pub leader: Pid,
     pub process: ProcessId,
-    /// Readable when the leader has ended.
-    pub pidfd: AsyncFd<OwnedFd>,
+    /// Tells when the leader has ended.
+    pub watch: ProcessWatch,
     pub age: Duration,
 }
 
@@ -50,13 +48,9 @@ fn has_run_id(pid: i32, run: &str) -> bool {
 
 fn hold(living: ProcessStat) -> io::Result<Option<Orphan>> {
     let leader = Pid::from_raw(living.pid);
-    let pidfd = match sys::watch_process(leader) {
-        Ok(pidfd) => pidfd,
-        Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    // Read again, now that the descriptor holds the process: the number may have gone to another in between.
-    let same = proc::read_stat(living.pid).is_some_and(|now| now.started == living.started);
     let process = ProcessId { pid: living.pid, started: living.started };
-    Ok(same.then(|| Orphan { leader, process, pidfd, age: proc::age(process) }))
+    let Some(watch) = ProcessWatch::of_orphan(process) else { return Ok(None) };
+    // Read again, now that a descriptor may hold the process: the number may have gone to another in between.
+    let same = proc::read_stat(living.pid).is_some_and(|now| now.started == living.started);
+    Ok(same.then(|| Orphan { leader, process, watch, age: proc::age(process) }))
 }

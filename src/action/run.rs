@@ -107,15 +107,15 @@ pub fn follow(
     print: impl Fn(Printed) + 'static,
     ended: impl FnOnce(io::Result<ExitStatus>, Vec<u8>) + 'static,
 ) -> Handle {
-    let Process { leader, pidfd, output } = process;
+    let Process { leader, watch, output } = process;
     let handle = Handle::new(leader);
     let control = Rc::clone(&handle.control);
     let sink = Rc::new(Sink::new(print));
     let drains: Vec<_> =
         output.into_iter().map(|(stream, pipe)| spawn_local(drain(pipe, stream, Rc::clone(&sink)))).collect();
     spawn_local(async move {
-        let outcome = match pidfd.readable().await {
-            Ok(_) => {
+        let outcome = match watch.ended().await {
+            Ok(()) => {
                 group_has_ended(leader, &control).await;
                 reap(leader, &control)
             }
@@ -130,11 +130,11 @@ pub fn follow(
 /// Follows a run of a former daemon in a task of its own; nobody reads its output any more. `ended` is called
 /// once.
 pub fn follow_orphan(orphan: Orphan, ended: impl FnOnce(io::Result<ExitStatus>) + 'static) -> Handle {
-    let Orphan { leader, pidfd, .. } = orphan;
+    let Orphan { leader, watch, .. } = orphan;
     let handle = Handle::new(leader);
     let control = Rc::clone(&handle.control);
     spawn_local(async move {
-        let seen = pidfd.readable().await.map(drop);
+        let seen = watch.ended().await;
         // Init may have reaped the leader. Its number stays the group's as long as this has a member.
         others_have_ended(leader, &control).await;
         control.stage.set(Stage::Reaped);

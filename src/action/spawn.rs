@@ -11,13 +11,14 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::Pid;
-use thiserror::Error;
-use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 
+use super::diagnosis;
 use super::output::Stream;
-use crate::model::{ExecContext, Identity, Output, UNLIMITED};
-use crate::sys::{self, SetupError, Step};
+use super::process_watch::ProcessWatch;
+pub use super::start_error::StartError;
+use crate::model::{ExecContext, Identity, Output};
+use crate::sys::{self, Step};
 use crate::text::printable;
 
 /// The default `PATH` of every action, whoever its user is. It is fixed, as in `sudo` and `cron`, so that an
@@ -46,32 +47,13 @@ pub enum Program<'a> {
 pub struct Process {
     /// The process, not reaped: its owner must wait for it.
     pub leader: Pid,
-    /// Readable when the leader has ended.
-    pub pidfd: AsyncFd<OwnedFd>,
+    /// Tells when the leader has ended.
+    pub watch: ProcessWatch,
     pub output: Pipes,
 }
 
 /// The pipes from which we read an action's streams: two, or none if the output goes elsewhere.
 pub type Pipes = Vec<(Stream, pipe::Receiver)>;
-
-/// Why an action could not be started.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// The program cannot be executed, or the machine lacks something that every action needs.
-    #[error(transparent)]
-    Start(#[from] io::Error),
-    /// A setting of the watch cannot be applied; `what` names the key and its value.
-    #[error("{what}: {error}")]
-    ExecContext { what: String, error: io::Error },
-}
-
-impl StartError {
-    pub fn cause(&self) -> &io::Error {
-        match self {
-            Self::Start(error) | Self::ExecContext { error, .. } => error,
-        }
-    }
-}
 
 /// Starts processes; holds what all launches share.
 #[derive(Clone, Copy, Debug)]
@@ -125,33 +107,10 @@ impl Spawner {
             no_new_privs: exec_context.no_new_privs,
         };
         let image = sys::launch::Image { candidates, arguments, environment, stdio: [stdin, stdout, stderr] };
-        let leader =
-            sys::launch::start(&image, &setup).map_err(|failure| start_error(failure, exec_context))?;
-        let pidfd = match sys::watch_process(leader) {
-            Ok(pidfd) => pidfd,
-            Err(error) => {
-                // We could not see it end, so it must not live: two runs at once are never allowed.
-                let _ = nix::sys::signal::killpg(leader, nix::sys::signal::SIGKILL);
-                let _ = nix::sys::wait::waitpid(leader, None);
-                return Err(error.into());
-            }
-        };
-        Ok(Process { leader, pidfd, output })
+        let leader = sys::launch::start(&image, &setup)
+            .map_err(|failure| diagnosis::explain(failure, identity, exec_context, &image))?;
+        Ok(Process { leader, watch: ProcessWatch::of_child(leader), output })
     }
-}
-
-fn start_error(SetupError { step, error }: SetupError, exec_context: &ExecContext) -> StartError {
-    let what = match step {
-        Step::Basics | Step::Program => return StartError::Start(error),
-        Step::Limit(resource) => match exec_context.limits.get(&resource) {
-            None | Some(&UNLIMITED) => format!("rlimits {} unlimited", resource.name()),
-            Some(value) => format!("rlimits {} {value}", resource.name()),
-        },
-        Step::Nice => format!("nice {}", exec_context.nice.unwrap_or_default()),
-        Step::Cwd => format!("cwd {}", printable(exec_context.cwd.as_bytes())),
-        Step::NoNewPrivs => "no_new_privs".to_owned(),
-    };
-    StartError::ExecContext { what, error }
 }
 
 /// The environment as `NAME=value`: the usual variables, unless the watch sets them, then `TWITCHER_*`
@@ -229,14 +188,16 @@ fn append_to(path: &str) -> io::Result<File> {
 }
 
 /// A pipe whose write end belongs to the action's user, so that it can open `/dev/stdout` anew.
-fn output_pipe(identity: &Identity) -> io::Result<(pipe::Receiver, OwnedFd)> {
+fn output_pipe(identity: &Identity) -> Result<(pipe::Receiver, OwnedFd), StartError> {
     let (reader, writer) = io::pipe()?;
     let writer = OwnedFd::from(writer);
     if let Some(credentials) = &identity.change {
-        fchown(&writer, Some(credentials.uid), Some(credentials.gid))?;
+        // A user namespace that does not have the user refuses already this.
+        fchown(&writer, Some(credentials.uid), Some(credentials.gid))
+            .map_err(|error| diagnosis::identity_error(Step::Uid, error, identity))?;
     }
     let reader = OwnedFd::from(reader);
-    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
     Ok((pipe::Receiver::from_owned_fd(reader)?, writer))
 }
 

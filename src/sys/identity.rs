@@ -4,6 +4,7 @@ use std::io;
 
 use nix::libc;
 
+use super::step::{SetupError, Step};
 use super::syscall::{check, check_long};
 use crate::model::Credentials;
 
@@ -29,15 +30,28 @@ pub(super) fn join_new_keyring() -> io::Result<()> {
 /// is 1, which the kernel documents as insecure and for debugging only.
 ///
 /// `read_back` is a buffer for one group more than `credentials` contains.
-pub(super) fn become_user(credentials: &Credentials, read_back: &mut [libc::gid_t]) -> io::Result<()> {
+pub(super) fn become_user(
+    credentials: &Credentials,
+    read_back: &mut [libc::gid_t],
+) -> Result<(), SetupError> {
     let Credentials { uid, gid, groups } = credentials;
     // SAFETY: bare syscalls; the pointers come with the length of their live slices. The raw syscalls are
     // used on purpose: libc's wrappers take a lock to change all threads, and we may hold none here.
     unsafe {
-        check_long(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
-        check_long(libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid))?;
-        check_long(libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid))?;
+        let set = check_long(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()));
+        set.map_err(|error| Step::Groups.failed(error))?;
+        let set = check_long(libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid));
+        set.map_err(|error| Step::Gid.failed(error))?;
+        let set = check_long(libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid));
+        set.map_err(|error| Step::Uid.failed(error))?;
+    }
+    verify(credentials, read_back).map_err(|error| Step::Verification.failed(error))
+}
 
+/// Fails unless this process has exactly these ids and groups, and cannot become root again.
+fn verify(Credentials { uid, gid, groups }: &Credentials, read_back: &mut [libc::gid_t]) -> io::Result<()> {
+    // SAFETY: the pointers are live locals, or come with the length of their live slice.
+    unsafe {
         let (mut real, mut effective, mut saved) = (0, 0, 0);
         check(libc::getresuid(&mut real, &mut effective, &mut saved))?;
         if [real, effective, saved] != [*uid; 3] {

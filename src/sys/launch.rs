@@ -95,7 +95,7 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, SetupError> {
             (&raw mut child).cast::<c_void>(),
         ));
         libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut());
-        Pid::from_raw(pid?)
+        Pid::from_raw(pid.map_err(|error| Step::Fork.failed(error))?)
     };
     drop(report);
     let mut reported = [0; REPORT_BYTES];
@@ -160,6 +160,25 @@ extern "C" fn child_main(child: *mut c_void) -> c_int {
     127
 }
 
+/// Whether the file may be a script without an interpreter line. A program for another machine is none, and a
+/// shell would make nonsense of it. Async-signal-safe.
+fn is_text(path: &CStr) -> bool {
+    let mut head = [0; 256];
+    // SAFETY: the path ends with its NUL, `head` is live and has the given length, and the descriptor is ours.
+    let length = unsafe {
+        let file = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK);
+        if file < 0 {
+            return false;
+        }
+        let length = libc::read(file, head.as_mut_ptr().cast(), head.len());
+        libc::close(file);
+        length
+    };
+    // As POSIX has it for shells: no NUL in the first line.
+    let line = head[..usize::try_from(length).unwrap_or(0)].split(|byte| *byte == b'\n').next();
+    line.is_some_and(|line| !line.contains(&0))
+}
+
 impl Child<'_> {
     /// Executes the program. Returns only if that fails.
     fn execute(&mut self) -> SetupError {
@@ -180,6 +199,7 @@ impl Child<'_> {
             match error.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) => {}
                 Some(libc::EACCES) => denied = Some(error),
+                Some(libc::ENOEXEC) if !is_text(candidate) => return error,
                 Some(libc::ENOEXEC) => {
                     self.shell_arguments[1] = candidate.as_ptr();
                     // SAFETY: see above.

@@ -13,14 +13,20 @@ use super::syscall::{check, check_long};
 /// Returns a descriptor that becomes readable when the process ends. The caller must not have reaped `pid`,
 /// and must be inside a tokio runtime.
 pub fn watch_process(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: a bare syscall; the descriptor that it returns is ours alone.
-    let pidfd = unsafe {
-        let fd = libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), libc::PIDFD_NONBLOCK);
-        check_long(fd)?;
-        OwnedFd::from_raw_fd(fd as RawFd)
-    };
+    let pidfd = pidfd_open(pid.as_raw())?;
     // SAFETY: an `OwnedFd` stays open and the same until it is dropped, here by the `AsyncFd`.
     unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+/// Opens a descriptor of a process. It has no flags: nobody reads from it, and the flags came later than the
+/// call.
+pub(super) fn pidfd_open(pid: libc::pid_t) -> io::Result<OwnedFd> {
+    // SAFETY: a bare syscall; the descriptor that it returns is ours alone.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+        check_long(fd)?;
+        Ok(OwnedFd::from_raw_fd(fd as RawFd))
+    }
 }
 
 /// Sends `signal` (1 to 64, real-time signals included) to every process of the group that `leader` leads.

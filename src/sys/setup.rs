@@ -64,7 +64,7 @@ impl ChildSetup {
             set_nice(nice).map_err(|error| Step::Nice.failed(error))?;
         }
         if let Some(credentials) = &self.credentials {
-            join_new_keyring()?;
+            join_new_keyring().map_err(|error| Step::Keyring.failed(error))?;
             become_user(credentials, read_back)?;
         }
         // If RLIMIT_NPROC were lowered before the change of identity, the kernel would count the processes
@@ -76,7 +76,8 @@ impl ChildSetup {
         // SAFETY: the path ends with its NUL.
         let entered = check(unsafe { libc::chdir(self.cwd.as_ptr()) });
         entered.map_err(|error| Step::Cwd.failed(error))?;
-        mark_close_on_exec_except(self.keep)?;
+        let closed = mark_close_on_exec_except(self.keep);
+        closed.map_err(|error| Step::Descriptors.failed(error))?;
         if self.no_new_privs {
             // SAFETY: takes integers.
             let done = check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) });

@@ -7,11 +7,21 @@ use crate::model::Resource;
 /// A step that can fail in the child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Everything that all actions need.
+    /// What all actions need and what hardly fails.
     Basics,
+    /// The parent makes the child.
+    Fork,
     Limit(Resource),
     Nice,
+    Keyring,
+    Groups,
+    Gid,
+    Uid,
+    /// The kernel reports other ids than those that were set.
+    Verification,
     Cwd,
+    /// Descriptors of the daemon are kept from the program.
+    Descriptors,
     NoNewPrivs,
     Program,
 }
@@ -20,7 +30,21 @@ impl Step {
     /// Returns all steps. The child tells its parent the position of the failed step.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let limits = Resource::ALL.into_iter().map(Self::Limit);
-        [Self::Basics, Self::Nice, Self::Cwd, Self::NoNewPrivs, Self::Program].into_iter().chain(limits)
+        let others = [
+            Self::Basics,
+            Self::Fork,
+            Self::Nice,
+            Self::Keyring,
+            Self::Groups,
+            Self::Gid,
+            Self::Uid,
+            Self::Verification,
+            Self::Cwd,
+            Self::Descriptors,
+            Self::NoNewPrivs,
+            Self::Program,
+        ];
+        others.into_iter().chain(limits)
     }
 
     pub(super) fn failed(self, error: io::Error) -> SetupError {

@@ -37,6 +37,7 @@ use crate::trust::Trust;
 
 /// Runs the daemon until it ends.
 pub fn start(options: RunOptions) -> Exit {
+    sys::kernel::require()?;
     if let Until::Planned { .. } = options.until {
         return dry_run(options);
     }
@@ -100,6 +101,9 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
     });
     if let Some(warning) = warning {
         log.report(&Report::Problem { what: &warning });
+    }
+    for missing in sys::kernel::missing_calls() {
+        log.report(&Report::Problem { what: &missing.to_string() });
     }
     if options.trust == Trust::Warned {
         let config = options.config_path.display();
@@ -186,7 +190,7 @@ fn print_welcome(scratch: &Path, settings: &DaemonSettings) {
 
 /// Raises the limit of open descriptors as far as permitted, because each running action takes three.
 fn raise_descriptor_limit() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(sys::MAX_DESCRIPTORS).max(soft), hard);
     }
 }

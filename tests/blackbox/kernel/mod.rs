@@ -1,0 +1,100 @@
+//! Kernels without the newer system calls, and containers that forbid them: "do without where one can".
+//!
+//! `deny.py` makes system calls fail as an older kernel, or the seccomp profile of a container, does.
+
+use nix::libc::{EACCES, EINVAL, ENOSYS, EPERM, SYS_close_range, SYS_memfd_create, SYS_pidfd_open, c_long};
+
+use crate::harness::{Daemon, Process, Sandbox, exec, require_root, wait_for, wait_until, watch};
+
+/// Debian's Python, which every user can execute.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// Starts the sandbox's daemon, for which these system calls fail with these errors.
+#[track_caller]
+fn start_without(sandbox: &Sandbox, calls: &[(c_long, i32)]) -> Daemon {
+    require_root();
+    let script = sandbox.executable("deny.py", include_str!("deny.py"));
+    let calls: Vec<_> = calls.iter().map(|(number, error)| format!("{number}:{error}")).collect();
+    let script = script.to_str().expect("temporary paths are UTF-8");
+    sandbox.daemon().arg("-v").under([PYTHON, script, &calls.join(",")]).start()
+}
+
+#[test]
+fn each_newer_system_call_can_be_done_without_and_is_named_at_the_start() {
+    let cases: [(&str, &[(c_long, i32)]); 7] = [
+        ("pidfd_open", &[(SYS_pidfd_open, EPERM)]),
+        ("pidfd_open", &[(SYS_pidfd_open, ENOSYS)]),
+        ("close_range", &[(SYS_close_range, EINVAL)]),
+        ("close_range", &[(SYS_close_range, ENOSYS)]),
+        ("close_range", &[(SYS_close_range, EPERM)]),
+        ("memfd_create", &[(SYS_memfd_create, EACCES)]),
+        ("memfd_create", &[(SYS_pidfd_open, ENOSYS), (SYS_close_range, ENOSYS), (SYS_memfd_create, ENOSYS)]),
+    ];
+    for (name, calls) in cases {
+        let sandbox = Sandbox::directory();
+        let journal = sandbox.journal();
+        sandbox.nodes.set("/n", "content");
+        // The shell itself has a descriptor for the directory that it lists.
+        let action = format!(
+            "[ \"$(cat /dev/stdin)\" = content ] && ls /proc/$$/fd | tr '\\n' ' ' > {}; {}; exit 3",
+            sandbox.path("descriptors").display(),
+            journal.note("ended")
+        );
+        let keys = "uid: \"nobody\", description: \"command\"";
+        let function =
+            watch("/n", "|event| if event.text == \"content\" { 7 } else { 8 }", "uid: \"nobody\"");
+        sandbox.config("app.twc", watch("/n", &exec(&action), keys) + &*function);
+        let mut daemon = start_without(&sandbox, calls);
+        daemon.wait_for_log(&[&format!("the system call {name} fails: "), "use Linux"]);
+        daemon.wait_for_log(&["app.twc:command run 1", "failed: exit code 3"]);
+        daemon.wait_for_log(&["app.twc-2 run", "failed: exit code 7"]);
+        assert_eq!(journal.lines(), ["ended"], "without {calls:?}");
+        assert_eq!(sandbox.read_text("descriptors").trim(), "0 1 2", "without {calls:?}");
+        assert_eq!(daemon.stop(), Some(0));
+    }
+}
+
+// "Never two at once in QUEUE and DISCARD, not even across `kill -9` of the daemon."
+#[test]
+fn an_action_of_a_former_daemon_is_followed_without_pidfd_open() {
+    let sandbox = Sandbox::directory();
+    let (journal, gate) = (sandbox.journal(), sandbox.gate());
+    sandbox.nodes.set("/n", "1");
+    let action = format!("{}; {}; {}", journal.note("began"), gate.pass(), journal.note("ended"));
+    sandbox.config("app.twc", watch("/n", &exec(&action), ""));
+    let mut first = start_without(&sandbox, &[(SYS_pidfd_open, ENOSYS)]);
+    journal.wait_for(&["began"]);
+    first.kill();
+    let second = start_without(&sandbox, &[(SYS_pidfd_open, ENOSYS)]);
+    second.wait_for_log(&["still runs"]);
+    assert_eq!(journal.lines(), ["began"]);
+    gate.open();
+    journal.wait_for(&["began", "ended", "began", "ended"]);
+}
+
+// The processes end while nobody looks; none stays a zombie, and a timeout reaches them.
+#[test]
+fn a_timeout_ends_an_action_without_pidfd_open() {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/n", "1");
+    let pid = sandbox.path("pid");
+    let action = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", pid.display());
+    sandbox.config("app.twc", watch("/n", &exec(&action), "timeout: 0.3"));
+    let daemon = start_without(&sandbox, &[(SYS_pidfd_open, EPERM)]);
+    daemon.wait_for_log(&["(timeout)"]);
+    let process = Process::parse(&sandbox.read_text("pid"));
+    wait_until("its end", || !process.is_alive());
+    assert!(daemon.process().children().iter().all(|child| child.is_alive()), "a zombie");
+}
+
+#[test]
+fn a_daemon_without_proc_says_so_and_does_not_start() {
+    require_root();
+    let sandbox = Sandbox::directory();
+    let hidden = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /proc && exec \"$@\"", "sh"];
+    let mut daemon = sandbox.daemon().under(hidden).start();
+    assert_eq!(daemon.wait_for_exit(), Some(1));
+    wait_for("the reason", || {
+        daemon.log_lines(&["/proc is needed", "mount -t proc proc /proc"]).into_iter().next()
+    });
+}
