@@ -5,11 +5,13 @@
 //! * `diagnosis` explains why a process could not be started.
 //! * [`run`] follows a process to its end: signals, exit status, the rest of its group.
 //! * `sink` reads the output of a process, which [`output`] turns into bounded log lines.
+//! * [`left_behind`] keeps the output of what an action left behind flowing when the daemon stops.
 //! * [`orphan`] finds processes that a former daemon started and did not see end.
 //! * [`process_watch`] tells when a process has ended.
 //! * [`proc`] reads what `/proc` tells of processes.
 
 mod diagnosis;
+pub mod left_behind;
 pub mod orphan;
 pub mod output;
 pub mod payload;

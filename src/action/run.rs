@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, timeout};
 
+use super::left_behind::share;
 use super::orphan::Orphan;
 use super::output::Printed;
 use super::proc::{self, ProcessStat};
@@ -111,8 +112,10 @@ pub fn follow(
     let handle = Handle::new(leader);
     let control = Rc::clone(&handle.control);
     let sink = Rc::new(Sink::new(print));
-    let drains: Vec<_> =
-        output.into_iter().map(|(stream, pipe)| spawn_local(drain(pipe, stream, Rc::clone(&sink)))).collect();
+    let drains: Vec<_> = output
+        .into_iter()
+        .map(|(stream, pipe)| spawn_local(drain(share(pipe), stream, Rc::clone(&sink))))
+        .collect();
     spawn_local(async move {
         let outcome = match watch.ended().await {
             Ok(()) => {

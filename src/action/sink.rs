@@ -95,7 +95,7 @@ impl Sink {
 
 /// Reads `pipe` to its end into `sink`, also after the sink was closed: a process that was left behind must
 /// get no SIGPIPE.
-pub(super) async fn drain(pipe: pipe::Receiver, stream: Stream, sink: Rc<Sink>) {
+pub(super) async fn drain(pipe: Rc<pipe::Receiver>, stream: Stream, sink: Rc<Sink>) {
     while pipe.readable().await.is_ok() {
         let pause = match read_once(&pipe, stream, &sink) {
             Ok(pause) => pause,

@@ -59,6 +59,7 @@ pub type Pipes = Vec<(Stream, pipe::Receiver)>;
 #[derive(Clone, Copy, Debug)]
 pub struct Spawner {
     nofile: u64,
+    fsize: u64,
 }
 
 impl Spawner {
@@ -66,7 +67,8 @@ impl Spawner {
     /// with.
     pub fn new() -> io::Result<Self> {
         let (nofile, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        Ok(Self { nofile })
+        let (fsize, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+        Ok(Self { nofile, fsize })
     }
 
     /// Starts the process and returns once its program is executing, or could not be executed.
@@ -91,7 +93,7 @@ impl Spawner {
         };
         let stdin = match launch.stdin {
             // Complete before exec, so that a dying daemon hands over no cut content.
-            Some(content) => sys::memfd(&content)?.into(),
+            Some(content) => sys::memfd(&content).map_err(diagnosis::content_error)?.into(),
             None => File::open("/dev/null")?.into(),
         };
         let (output, [stdout, stderr]) = output(&exec_context.output, identity)?;
@@ -100,6 +102,7 @@ impl Spawner {
             credentials: identity.change.clone(),
             keep: request.as_ref().map(AsRawFd::as_raw_fd),
             nofile: self.nofile,
+            fsize: self.fsize,
             umask: exec_context.umask,
             nice: exec_context.nice,
             limits: exec_context.limits.iter().map(|(resource, value)| (*resource, *value)).collect(),

@@ -9,6 +9,7 @@ use shared::exit::{Exit, exit_code};
 
 mod act;
 mod check;
+mod drain;
 mod evaluate;
 mod get;
 mod history;
@@ -94,6 +95,8 @@ subcommands! {
     Evaluate(evaluate::Evaluate),
     #[command(hide = true)]
     Act(act::Act),
+    #[command(hide = true)]
+    Drain(drain::Drain),
 }
 
 /// The definition of the command line, from which the manual page and the completions are generated.

@@ -197,7 +197,7 @@ fn failed(failure: EvalError, path: &str) -> Evaluation {
             );
             (reason, false)
         }
-        EvalError::System(error) => (format!("cannot evaluate: {error}"), true),
+        EvalError::System(error) => (format!("cannot evaluate: the process for it: {error}"), true),
     };
     Evaluation::Failed { message: format!("{path}: {reason}"), transient }
 }
@@ -208,6 +208,7 @@ impl EvaluatorChild {
         command.arg("evaluate").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         sys::confine_evaluator(&mut command);
         let mut child = command.spawn()?;
+        sys::note_own_child(child.id() as i32);
         let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
             unreachable!("both were asked for as pipes");
         };

@@ -7,7 +7,6 @@ use std::future::pending;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::libc::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -16,15 +15,18 @@ use super::clock::Clock;
 use super::completion::{Completion, FinalStatus, POLL_INTERVAL, Until, WatchState};
 use super::configs::{Configs, ReloadReply};
 use super::effects::Performer;
+use super::memory::Memory;
 use super::persist::Persist;
 use super::places::Places;
 use super::registration::Registration;
 use super::runs::Runs;
+use super::signals::Meaning;
 use super::status::View;
 use super::stores::Stores;
 use super::systemd::{StatusCounts, Systemd};
 use super::watches::Watches;
-use super::{operator, orphans, store_events};
+use super::{operator, orphans, signals, store_events};
+use crate::action::left_behind;
 use crate::action::spawn::Spawner;
 use crate::config::files::{FileChange, Loader};
 use crate::control::{DaemonRequest, ReplySender};
@@ -48,7 +50,7 @@ pub struct Setup {
     pub untrusted_allowed: bool,
     pub loader: Loader,
     pub config_changes: UnboundedReceiver<FileChange>,
-    /// Signal numbers: SIGHUP, SIGTERM and SIGINT.
+    /// The numbers of the signals in [`signals::received`].
     pub signals: UnboundedReceiver<i32>,
     /// What operators ask. The channel may be closed.
     pub requests: Receiver<DaemonRequest>,
@@ -71,6 +73,8 @@ struct Daemon {
     completion: Completion,
     stores: Stores,
     systemd: Systemd,
+    said: signals::Said,
+    memory: Memory,
 }
 
 /// Runs until the daemon is told to stop, or is done, and the last action has ended. Returns how things stand
@@ -88,6 +92,8 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
         completion: Completion::new(setup.until, setup.stop_timeout),
         stores: setup.stores,
         systemd: setup.systemd,
+        said: signals::Said::default(),
+        memory: Memory::default(),
         log,
     };
     let is_dry_run = daemon.completion.is_dry_run();
@@ -107,18 +113,14 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
             Some(change) = config_changes.recv(), if !daemon.completion.is_stopping() => {
                 daemon.file_change(change);
             }
-            Some(signal) = signals.recv() => match signal {
-                SIGHUP => daemon.reload("SIGHUP", None),
-                SIGINT => daemon.stop("SIGINT"),
-                SIGTERM => daemon.stop("SIGTERM"),
-                _ => {}
-            },
+            Some(signal) = signals.recv() => daemon.signal(signal),
             Some(request) = requests.recv() => daemon.reply(request),
             () = until(daemon.watches.due()) => daemon.watches.tick(),
             () = yield_now(), if daemon.can_give_places() => {}
             () = until(daemon.persist.flush_at()) => daemon.flush(),
             () = until(daemon.persist.retry_at()) => daemon.persist.ledger_mut().retry(),
             () = until(daemon.systemd.due()) => {}
+            () = until(daemon.memory.due()) => daemon.memory.trim(),
             () = sleep(POLL_INTERVAL), if polls => {}
         }
         daemon.end_turn();
@@ -129,6 +131,10 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
     daemon.flush();
     let ended = daemon.final_status();
     daemon.stores.close().await;
+    if let Err(error) = left_behind::hand_over() {
+        let what = format!("processes that actions left behind will get SIGPIPE when they write: {error}");
+        daemon.log.report(&Report::Problem { what: &what });
+    }
     daemon.log.report(&Report::Stopped);
     ended
 }
@@ -208,6 +214,18 @@ impl Daemon {
         self.configs.reload(requested_by, reply);
     }
 
+    fn signal(&mut self, signal: i32) {
+        match signals::meaning(signal) {
+            Meaning::Stop => self.stop(&signals::name(signal)),
+            Meaning::Reload => self.reload(&signals::name(signal), None),
+            Meaning::ProcessorLimit | Meaning::Ignored => {
+                if let Some(what) = self.said.text(signal) {
+                    self.log.report(&Report::Problem { what: &what });
+                }
+            }
+        }
+    }
+
     fn stop(&mut self, signal: &str) {
         self.log.report(&Report::Stopping { signal, running: self.runs.count() });
         self.systemd.stopping();
@@ -248,6 +266,7 @@ impl Daemon {
             self.log.report(&news);
         }
         self.persist.schedule_flush(&self.watches, &self.runs);
+        self.memory.note(self.watches.registered());
         let counts = StatusCounts {
             watches: self.watches.registered(),
             running: self.runs.count(),

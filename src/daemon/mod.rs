@@ -29,6 +29,8 @@
 //! * [`configs`]: which files fail, which were there at the start, and who waits for a reload.
 //! * [`completion`]: whether the daemon is over, and what a dry run would have started.
 //! * [`stores`]: the stores, and which nodes are followed in each.
+//! * [`memory`]: returned to the kernel after many watches were removed.
+//! * [`signals`]: what each signal means.
 //! * [`systemd`]: what the service manager is told.
 //!
 //! What takes several parts is done in one place each: [`store_events`] takes what a store says,
@@ -44,6 +46,7 @@ mod event_loop;
 #[cfg(test)]
 mod fixtures;
 mod launch;
+mod memory;
 mod operator;
 mod orphans;
 mod persist;
@@ -51,6 +54,7 @@ mod places;
 mod registration;
 mod run_end;
 mod runs;
+pub mod signals;
 mod status;
 mod store_events;
 mod stores;

@@ -21,6 +21,10 @@ pub(super) const STATE_DIR: &str = "/var/lib/twitcher";
 pub(super) const MAX_ACTIONS: NonZeroU32 = NonZeroU32::new(256).unwrap();
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The default of the first process of a container. Docker and Podman kill a container 10 s after SIGTERM,
+/// and actions that ignore SIGTERM have 5 s: so the daemon ends in order after 9 s at most.
+const STOP_TIMEOUT_OF_PID_1: Duration = Duration::from_secs(4);
+
 /// The flags of the daemon; `None` if a flag is not given.
 #[derive(Clone, Debug, Default)]
 pub struct DaemonFlags {
@@ -63,7 +67,11 @@ impl DaemonSettings {
             control: ControlSettings::new(flags.control_socket, file)?,
             metrics: control::metrics_address(file)?,
             max_actions: max_actions.map(|limit| limit.get() as usize),
-            stop_timeout: flags.stop_timeout.or(file.stop_timeout()?).unwrap_or(STOP_TIMEOUT),
+            stop_timeout: flags.stop_timeout.or(file.stop_timeout()?).unwrap_or_else(default_stop_timeout),
         })
     }
+}
+
+fn default_stop_timeout() -> Duration {
+    if std::process::id() == 1 { STOP_TIMEOUT_OF_PID_1 } else { STOP_TIMEOUT }
 }

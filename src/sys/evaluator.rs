@@ -70,7 +70,7 @@ fn become_evaluator(root: bool) -> io::Result<()> {
 
 /// Returns whether the identity changed. A user namespace may map no id but its root's. All actions then run
 /// as that root, so refusing to load configs would protect nothing.
-fn leave_root() -> io::Result<bool> {
+pub(super) fn leave_root() -> io::Result<bool> {
     // SAFETY: plain system calls on integers; no list is read where its length is 0.
     let (pid, groups) = unsafe { (libc::getpid() as u32, libc::setgroups(0, std::ptr::null())) };
     let taken = check(groups).and_then(|_| {

@@ -20,6 +20,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
+use super::children::note_own_child;
 use super::setup::ChildSetup;
 use super::step::{SetupError, Step};
 use super::syscall::check;
@@ -97,6 +98,7 @@ pub fn start(image: &Image, setup: &ChildSetup) -> Result<Pid, SetupError> {
         libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut());
         Pid::from_raw(pid.map_err(|error| Step::Fork.failed(error))?)
     };
+    note_own_child(pid.as_raw());
     drop(report);
     let mut reported = [0; REPORT_BYTES];
     let failure = match wait_for_exec(pid, failure.as_fd()).and_then(|()| failure.read_exact(&mut reported)) {

@@ -3,11 +3,14 @@
 //!
 //! * [`launch`] starts an action; [`setup`] prepares the child before it executes the program, with
 //!   [`identity`], [`limits`] and [`step`].
-//! * [`evaluator`] confines the child that evaluates configs.
+//! * [`evaluator`] confines the child that evaluates configs, and [`drain`] the one that outlives the daemon.
+//! * [`children`] reaps what others left to this process.
 //! * [`kernel`] finds out which system calls there are.
 //! * [`process`] and [`descriptors`] wrap single system calls, with [`syscall`].
 
+mod children;
 mod descriptors;
+mod drain;
 mod evaluator;
 mod identity;
 pub mod kernel;
@@ -18,10 +21,13 @@ mod setup;
 mod step;
 mod syscall;
 
+pub use children::{Reaper, note_own_child};
 pub use descriptors::{MAX_DESCRIPTORS, inherited, memfd};
+pub use drain::confine_drain;
 pub use evaluator::confine_evaluator;
 pub use process::{
-    fork, make_undumpable, reset_inherited_signals, signal_group, use_single_malloc_arena, watch_process,
+    close_inherited, fork, make_undumpable, reset_inherited, signal_group, trim_memory,
+    use_single_malloc_arena, watch_process,
 };
 pub use setup::ChildSetup;
 pub use step::{SetupError, Step};

@@ -45,15 +45,32 @@ pub fn make_undumpable() -> io::Result<()> {
     nix::sys::prctl::set_dumpable(false).map_err(io::Error::from)
 }
 
-/// Undoes what the parent process may have set: an ignored SIGCHLD, which would hide how children ended, and
-/// blocked signals, with which nobody could stop the daemon. Call it before the first thread is started.
-pub fn reset_inherited_signals() {
+/// Undoes what the parent process may have set: an ignored SIGCHLD, which would hide how children ended,
+/// blocked signals, with which nobody could stop the daemon, and a umask that would open its files to others
+/// or close them to itself. Call it before the first thread is started.
+///
+/// SIGXFSZ is ignored from now on: a write beyond the limit on the size of files then fails, as on a full
+/// disk, and does not end the daemon.
+pub fn reset_inherited() {
     // SAFETY: installs no handler, and `none` is a live local.
     unsafe {
+        libc::umask(0o022);
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
+/// Closes all descriptors above 2. Call it first of all, when they are all inherited.
+pub fn close_inherited() {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<RawFd> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // SAFETY: per this function's contract nobody in this process owns it. The descriptor of the list
+        // itself is closed already.
+        unsafe { libc::close(number) };
     }
 }
 
@@ -72,5 +89,14 @@ pub fn use_single_malloc_arena() {
     // SAFETY: takes two numbers; no other thread exists yet.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// Returns free memory to the kernel. Takes some 10 ms for 100 MiB, in which no other thread can allocate.
+pub fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes a number, and touches only memory that nobody uses.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }

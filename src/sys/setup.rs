@@ -35,6 +35,8 @@ pub struct ChildSetup {
     pub keep: Option<RawFd>,
     /// The soft limit on descriptors that the daemon itself was started with.
     pub nofile: libc::rlim_t,
+    /// The soft limit on the size of files, likewise.
+    pub fsize: libc::rlim_t,
     pub umask: libc::mode_t,
     pub nice: Option<i32>,
     /// Each value is both the soft and the hard limit.
@@ -55,6 +57,7 @@ impl ChildSetup {
             reset_signals()?;
             change_limit(libc::RLIMIT_CORE, |limit| limit.rlim_cur = 0)?;
             change_limit(libc::RLIMIT_NOFILE, |limit| limit.rlim_cur = self.nofile.min(limit.rlim_max))?;
+            change_limit(libc::RLIMIT_FSIZE, |limit| limit.rlim_cur = self.fsize.min(limit.rlim_max))?;
         }
         // These steps may need the daemon's privileges, which the change of identity gives up.
         for (resource, value) in &self.limits {

@@ -33,8 +33,8 @@ const ARROWS: [(&str, &[&str]); 18] = [
     (
         "daemon",
         &[
-            "act", "action", "config", "control", "ledger", "metrics", "model", "report", "store", "text",
-            "watch",
+            "act", "action", "config", "control", "ledger", "metrics", "model", "report", "store", "sys",
+            "text", "watch",
         ],
     ),
     (

@@ -91,6 +91,19 @@ pub fn identity_error(step: Step, error: io::Error, identity: &Identity) -> Star
     StartError::Explained { what: Some(what), error, remedy: Some(remedy) }
 }
 
+/// Returns the error of content that cannot be put into a file for the action.
+pub fn content_error(error: io::Error) -> StartError {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EFBIG) => {
+            Some("the daemon's limit on the size of files (RLIMIT_FSIZE) is smaller: raise it")
+        }
+        Some(libc::ENOSPC | libc::ENOMEM) => Some("no memory or space is left for it"),
+        Some(libc::EMFILE) => Some("the daemon has no descriptor left: raise RLIMIT_NOFILE (`LimitNOFILE=`)"),
+        _ => None,
+    };
+    StartError::Explained { what: Some("its stdin".to_owned()), error, remedy: remedy.map(str::to_owned) }
+}
+
 fn no_process(error: &io::Error) -> Option<String> {
     let remedy = match error.raw_os_error()? {
         libc::EAGAIN => {

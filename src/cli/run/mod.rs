@@ -3,15 +3,18 @@
 //! * `args` defines the flags; `options` combines them with the settings.
 //! * `start` takes the locks (`locks`), goes into the background (`background`), opens the control socket and
 //!   the metrics (`serving`), and runs the daemon's loop.
+//! * `reaper` reaps the children of others, as the first process of a container must.
 //! * `dry_run` formats the output of `--dry-run`.
 
 use super::shared::exit::Exit;
+use crate::sys;
 
 mod args;
 mod background;
 mod dry_run;
 mod locks;
 mod options;
+mod reaper;
 mod serving;
 mod start;
 
@@ -19,6 +22,9 @@ pub use args::Run;
 
 impl Run {
     pub fn run(self) -> Exit {
+        if self.daemonize {
+            sys::close_inherited();
+        }
         start::start(options::options(self)?)
     }
 }

@@ -6,15 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use tempfile::TempDir;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::background::Background;
 use super::locks::{self, LockError, PidFile};
 use super::options::RunOptions;
-use super::{dry_run, serving};
+use super::{dry_run, reaper, serving};
 use crate::action::spawn::Spawner;
 use crate::cli::shared::exit::{Exit, print_error};
 use crate::cli::shared::runtime::block_on;
@@ -38,6 +37,11 @@ use crate::trust::Trust;
 /// Runs the daemon until it ends.
 pub fn start(options: RunOptions) -> Exit {
     sys::kernel::require()?;
+    sys::reset_inherited();
+    if options.daemonize && std::process::id() == 1 {
+        let why = "this is the first process of its container, which would end with it: leave it out";
+        return Err(format!("--daemonize: {why}").into());
+    }
     if let Until::Planned { .. } = options.until {
         return dry_run(options);
     }
@@ -81,10 +85,10 @@ fn dry_run(options: RunOptions) -> Exit {
 fn serve(options: RunOptions, warning: Option<String>, background: Option<Background>) -> Exit {
     let settings = options.settings;
     sys::use_single_malloc_arena();
-    sys::reset_inherited_signals();
-    let signals = signals::receive(&[SIGHUP, SIGTERM, SIGINT])?;
+    reaper::start()?;
+    let signals = signals::receive(&daemon::signals::received())?;
     let spawner = Spawner::new()?;
-    raise_descriptor_limit();
+    raise_limits();
     let systemd = match options.until {
         Until::Planned { .. } => Systemd::disabled(),
         Until::Stopped | Until::Idle { .. } => Systemd::from_environment()?,
@@ -102,8 +106,9 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
     if let Some(warning) = warning {
         log.report(&Report::Problem { what: &warning });
     }
-    for missing in sys::kernel::missing_calls() {
-        log.report(&Report::Problem { what: &missing.to_string() });
+    let missing = sys::kernel::missing_calls();
+    for what in missing.iter().map(ToString::to_string).chain(file_size_warning()) {
+        log.report(&Report::Problem { what: &what });
     }
     if options.trust == Trust::Warned {
         let config = options.config_path.display();
@@ -188,9 +193,24 @@ fn print_welcome(scratch: &Path, settings: &DaemonSettings) {
     }
 }
 
-/// Raises the limit of open descriptors as far as permitted, because each running action takes three.
-fn raise_descriptor_limit() {
+/// Raises the limits of this process as far as permitted: of open descriptors, because each running action
+/// takes three, and of the size of its files.
+fn raise_limits() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(sys::MAX_DESCRIPTORS).max(soft), hard);
     }
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_FSIZE) {
+        let _ = setrlimit(Resource::RLIMIT_FSIZE, hard, hard);
+    }
+}
+
+/// Returns the warning that the files of this process cannot grow as they must.
+fn file_size_warning() -> Option<String> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_FSIZE).ok()?;
+    (soft != RLIM_INFINITY).then(|| {
+        format!(
+            "files that this daemon writes can have at most {soft} bytes (RLIMIT_FSIZE): when the ledger or the \
+             log file reach that, writes to them fail; start the daemon without this limit (`LimitFSIZE=`)"
+        )
+    })
 }
