@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{OpenOptionsExt, fchown};
+use std::os::unix::fs::fchown;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
@@ -20,6 +20,7 @@ pub use super::start_error::StartError;
 use crate::model::{ExecContext, Identity, Output};
 use crate::sys::{self, Step};
 use crate::text::printable;
+use crate::trust::Place;
 
 /// The default `PATH` of every action, whoever its user is. It is fixed, as in `sudo` and `cron`, so that an
 /// action's commands do not depend on how the daemon was started.
@@ -97,6 +98,7 @@ impl Spawner {
             None => File::open("/dev/null")?.into(),
         };
         let (output, [stdout, stderr]) = output(&exec_context.output, identity)?;
+        keep_reserve([&stdin, &stdout, &stderr])?;
         let environment = environment(identity, &launch.variables, exec_context)?;
         let setup = sys::ChildSetup {
             credentials: identity.change.clone(),
@@ -114,6 +116,29 @@ impl Spawner {
             .map_err(|failure| diagnosis::explain(failure, identity, exec_context, &image))?;
         Ok(Process { leader, watch: ProcessWatch::of_child(leader), output })
     }
+}
+
+/// The descriptors that are kept for the daemon's own work, such as reading configs, answering operators and
+/// connecting to stores, which need some 10 each at most. A smaller limit is kept by a quarter.
+const RESERVED_DESCRIPTORS: u64 = 64;
+
+/// Fails if this process has so many descriptors open that actions may take no more. The kernel gives the
+/// lowest free number to a new descriptor, so a number near the limit means that all below are taken.
+fn keep_reserve(new: [&OwnedFd; 3]) -> Result<(), StartError> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(io::Error::from)?;
+    let reserved = RESERVED_DESCRIPTORS.min(limit / 4);
+    let highest = new.into_iter().map(|end| end.as_raw_fd() as u64).max().unwrap_or_default();
+    if highest < limit - reserved {
+        return Ok(());
+    }
+    Err(StartError::Explained {
+        what: Some("descriptors".to_owned()),
+        error: io::Error::from_raw_os_error(libc::EMFILE),
+        remedy: Some(format!(
+            "actions have taken all but {reserved} of the {limit} that the daemon may have, and it needs \
+             the rest itself: raise RLIMIT_NOFILE (`LimitNOFILE=`), or run fewer actions at once"
+        )),
+    })
 }
 
 /// The environment as `NAME=value`: the usual variables, unless the watch sets them, then `TWITCHER_*`
@@ -171,21 +196,12 @@ fn output(output: &Output, identity: &Identity) -> Result<(Pipes, [OwnedFd; 2]),
     Ok((Vec::new(), [file.try_clone()?.into(), file.into()]))
 }
 
-/// Opens the file as the daemon's user, and creates it if it is missing.
+/// Opens the file as the daemon's user, and creates it if it is missing. No user who can write to a directory
+/// on the way can choose which of root's files is written to.
 fn append_to(path: &str) -> io::Result<File> {
-    let no_file = || io::Error::other("not a regular file");
-    // O_NONBLOCK: a pipe that nobody reads must not hold us up; it is refused at once (ENXIO).
-    // O_NOFOLLOW: a user who can write to the directory must not choose which of root's files is written to.
-    let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
-    let opened = File::options().append(true).create(true).mode(0o640).custom_flags(flags).open(path);
-    let file = opened.map_err(|error| match error.raw_os_error() {
-        Some(libc::ENXIO) => no_file(),
-        Some(libc::ELOOP) => io::Error::other("a symbolic link; name the file itself"),
-        _ => error,
-    })?;
-    if !file.metadata()?.is_file() {
-        return Err(no_file());
-    }
+    let flags = OFlag::O_APPEND | OFlag::O_WRONLY | OFlag::O_CREAT;
+    let file = Place::find(path.as_ref())?.open(flags, 0o640)?;
+    // The action's writes may wait.
     fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
     Ok(file)
 }

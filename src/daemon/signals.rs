@@ -63,12 +63,13 @@ impl Said {
     pub fn text(&mut self, signal: i32) -> Option<String> {
         self.0.insert(signal).then(|| match meaning(signal) {
             Meaning::ProcessorLimit => {
-                "SIGXCPU: this daemon has used the processor time of its soft limit, and the kernel kills it at \
-                 the hard limit; raise RLIMIT_CPU (`LimitCPU=`) and restart it"
+                "SIGXCPU: this daemon has used the processor time of its soft limit, and the kernel kills \
+                 it at the hard limit; raise RLIMIT_CPU (`LimitCPU=`) and restart it"
                     .to_owned()
             }
             Meaning::Stop | Meaning::Reload | Meaning::Ignored => format!(
-                "{} is ignored, also from now on; SIGHUP reads the configs again, and SIGTERM stops the daemon",
+                "{} is ignored, also from now on; SIGHUP reads the configs again, and SIGTERM stops the \
+                 daemon",
                 name(signal)
             ),
         })

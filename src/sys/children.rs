@@ -47,8 +47,8 @@ impl Reaper {
         Some(Self { seen: BTreeSet::new() })
     }
 
-    /// Reaps the ended children of others that the previous call had found already. So a child of our own that
-    /// ended before it was noted is left to its owner. Returns whether there are more of them.
+    /// Reaps the ended children of others that the previous call had found already. So a child of our own
+    /// that ended before it was noted is left to its owner. Returns whether there are more of them.
     pub fn reap(&mut self) -> bool {
         let before = with_own(|own| own.clone()).unwrap_or_default();
         let children = children();

@@ -1,7 +1,8 @@
 //! Finds out what the kernel can do, before anything is started.
 //!
 //! Kernels differ in age, and the seccomp profile of a container can forbid single system calls: they fail
-//! with EPERM or ENOSYS, as on an older kernel. Twitcher does without each call that is newer than Linux 3.17.
+//! with EPERM or ENOSYS, as on an older kernel. Twitcher does without each call that is newer than Linux
+//! 3.17.
 
 use std::fmt;
 use std::fs;
@@ -28,8 +29,8 @@ impl fmt::Display for MissingCall {
         let Self { name, since, error, consequence } = self;
         write!(
             f,
-            "the system call {name} fails: {error}; {consequence}; use Linux {since} or newer, and allow it in \
-             the seccomp profile of the container"
+            "the system call {name} fails: {error}; {consequence}; use Linux {since} or newer, and allow it \
+             in the seccomp profile of the container"
         )
     }
 }
@@ -77,8 +78,8 @@ pub fn require() -> Result<(), String> {
     let started = thread::Builder::new().spawn(|| {});
     started.map(drop).map_err(|error| {
         format!(
-            "cannot start a thread: {error}; if that is `Operation not permitted`, the seccomp profile of the \
-             container is older than the C library and refuses clone3: update the container engine"
+            "cannot start a thread: {error}; if that is `Operation not permitted`, the seccomp profile of \
+             the container is older than the C library and refuses clone3: update the container engine"
         )
     })
 }

@@ -166,7 +166,8 @@ extern "C" fn child_main(child: *mut c_void) -> c_int {
 /// shell would make nonsense of it. Async-signal-safe.
 fn is_text(path: &CStr) -> bool {
     let mut head = [0; 256];
-    // SAFETY: the path ends with its NUL, `head` is live and has the given length, and the descriptor is ours.
+    // SAFETY: the path ends with its NUL, `head` is live and has the given length, and the descriptor is
+    // ours.
     let length = unsafe {
         let file = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK);
         if file < 0 {

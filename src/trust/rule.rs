@@ -124,6 +124,15 @@ impl Untrusted {
         format!("{}; refused; to fix it, {}", self.what(), self.remedy())
     }
 
+    /// Returns a remedy for a file below this directory that is not for what the directory is for.
+    pub fn elsewhere(&self) -> String {
+        format!(
+            "name one in a directory that only root can change: {} is {}",
+            self.path.display(),
+            self.what()
+        )
+    }
+
     /// Returns the text for a daemon that loads the file all the same.
     pub fn warning(&self) -> String {
         format!("{}: {}; to fix it, {}", self.path.display(), self.what(), self.remedy())

@@ -24,7 +24,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("settings", &["model", "store", "text", "trust"]),
     ("config", &["model", "sys", "text", "trust"]),
     ("watch", &["model"]),
-    ("action", &["model", "sys", "text"]),
+    ("action", &["model", "sys", "text", "trust"]),
     ("act", &["action", "config", "model"]),
     ("ledger", &["action", "model", "text", "watch"]),
     ("report", &["action", "ledger", "model", "store", "text", "watch"]),

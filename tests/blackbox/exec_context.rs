@@ -481,20 +481,3 @@ fn a_change_of_any_of_these_keys_is_a_change_of_the_watch() {
         wait_until(&format!("a run for {keys}"), || journal.count("ran") == n + 2);
     }
 }
-
-// Otherwise a user who can write to the directory could choose any file of root's as the destination.
-#[test]
-fn an_output_file_must_not_be_a_symbolic_link() {
-    let sandbox = Sandbox::directory();
-    sandbox.nodes.set("/n", "1");
-    let (link, target) = (sandbox.path("link"), sandbox.path("target"));
-    std::fs::write(&target, "").expect("write the target");
-    std::os::unix::fs::symlink(&target, &link).expect("make the link");
-    sandbox.config(
-        "app.twc",
-        watch("/n", &exec("echo x"), &format!("output: {:?}", link.display().to_string())),
-    );
-    let daemon = sandbox.start();
-    daemon.wait_for_log(&["cannot start", "output", "a symbolic link; name the file itself"]);
-    assert_eq!(sandbox.read("target"), b"");
-}

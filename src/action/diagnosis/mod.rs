@@ -82,8 +82,8 @@ pub fn identity_error(step: Step, error: io::Error, identity: &Identity) -> Star
              /proc/self/{map}: map more ids into it, or leave out `uid` and `gid`"
         ),
         Some(libc::EPERM) => format!(
-            "the daemon may not change to other users: it needs {capability}, and a user namespace that allows \
-             setgroups; grant that, or leave out `uid` and `gid`"
+            "the daemon may not change to other users: it needs {capability}, and a user namespace that \
+             allows setgroups; grant that, or leave out `uid` and `gid`"
         ),
         Some(libc::EAGAIN) => "this user has as many processes as its limit allows".to_owned(),
         _ => "leave out `uid` and `gid` to run it as the daemon's user".to_owned(),
@@ -107,8 +107,8 @@ pub fn content_error(error: io::Error) -> StartError {
 fn no_process(error: &io::Error) -> Option<String> {
     let remedy = match error.raw_os_error()? {
         libc::EAGAIN => {
-            "no process is left: raise pids.max of the control group (`TasksMax=`), RLIMIT_NPROC of the daemon's \
-             user, or kernel.pid_max"
+            "no process is left: raise pids.max of the control group (`TasksMax=`), RLIMIT_NPROC of the \
+             daemon's user, or kernel.pid_max"
         }
         libc::ENOMEM => "no memory is left for it, in the machine or in the control group",
         libc::EPERM | libc::ENOSYS => "the seccomp profile of the container does not allow clone()",

@@ -44,9 +44,9 @@ impl Attempt {
             libc::E2BIG => {
                 let (all, longest) = self.bytes;
                 Some(format!(
-                    "its arguments and environment have {all} bytes, the longest {longest}; the kernel takes at \
-                     most 131072 in one, and a quarter of the limit on the stack in all: shorten `action` or \
-                     `env`, or raise `rlimits` `stack`"
+                    "its arguments and environment have {all} bytes, the longest {longest}; the kernel \
+                     takes at most 131072 in one, and a quarter of the limit on the stack in all: shorten \
+                     `action` or `env`, or raise `rlimits` `stack`"
                 ))
             }
             libc::ETXTBSY => Some(
@@ -54,8 +54,8 @@ impl Attempt {
                     .to_owned(),
             ),
             libc::EAGAIN => Some(format!(
-                "user {} has as many processes as its limit allows; raise `rlimits` `nproc`, or RLIMIT_NPROC of \
-                 the daemon",
+                "user {} has as many processes as its limit allows; raise `rlimits` `nproc`, or \
+                 RLIMIT_NPROC of the daemon",
                 self.who.user()
             )),
             libc::ENOMEM => Some(
@@ -119,16 +119,16 @@ impl Attempt {
             Ok(Format::Elf { machine, loader }) => self.elf(&name, machine, loader.as_deref()),
             Ok(Format::Empty) => Some(format!("{name} is empty")),
             Ok(Format::Other) if error.raw_os_error() == Some(libc::ENOEXEC) => Some(format!(
-                "{name} is neither a program for this machine nor a script: a script starts with a line such as \
-                 #!/bin/sh"
+                "{name} is neither a program for this machine nor a script: a script starts with a line \
+                 such as #!/bin/sh"
             )),
             Ok(Format::Other) | Err(_) => None,
         };
         needed.or_else(|| match error.raw_os_error()? {
             libc::EACCES => Some("its mode allows it, so look for an ACL or a security module".to_owned()),
             libc::EPERM if metadata.mode() & 0o6000 != 0 || metadata.is_file() => Some(format!(
-                "{name} has file capabilities or a set-user-id bit that the daemon's capabilities do not allow \
-                 (`getcap`, `CapabilityBoundingSet=`), or a security module forbids it"
+                "{name} has file capabilities or a set-user-id bit that the daemon's capabilities do not \
+                 allow (`getcap`, `CapabilityBoundingSet=`), or a security module forbids it"
             )),
             _ => None,
         })
@@ -156,8 +156,8 @@ impl Attempt {
         let bytes = interpreter.as_os_str().as_bytes();
         if let [.., b'\r'] = bytes {
             return Some(format!(
-                "{named}, with a carriage return at its end: the file has Windows line endings; to fix it, run \
-                 `sed -i 's/\\r$//' {}`",
+                "{named}, with a carriage return at its end: the file has Windows line endings; to fix it, \
+                 run `sed -i 's/\\r$//' {}`",
                 quoted(&script.to_string_lossy())
             ));
         }

@@ -2,17 +2,17 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
-use nix::libc::O_NOFOLLOW;
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::sys::stat::fstat;
 use nix::unistd::geteuid;
 use thiserror::Error;
 
-use crate::trust::{self, Location};
+use crate::trust::{self, Location, Place};
 
 /// How long starting a process may take on a busy machine. It usually takes 1 ms.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -72,7 +72,7 @@ fn lock(file: File) -> Result<Lock, (File, Errno)> {
 /// The pid file, locked while the daemon lives and removed when it ends. Its mode is 0600, because a user who
 /// can open the file can lock it, and so keep the next daemon from starting.
 pub struct PidFile {
-    path: PathBuf,
+    place: Place,
     file: Lock,
 }
 
@@ -81,15 +81,8 @@ impl PidFile {
         let what = "pid file";
         loop {
             let io = |source| LockError::Io { path: path.clone(), what, source };
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(O_NOFOLLOW)
-                .open(&path)
-                .map_err(io)?;
+            let place = Place::find(&path).map_err(io)?;
+            let file = place.open(OFlag::O_RDWR | OFlag::O_CREAT, 0o600).map_err(io)?;
             let file = match lock(file) {
                 Ok(file) => file,
                 Err((file, Errno::EWOULDBLOCK)) => {
@@ -103,7 +96,7 @@ impl PidFile {
             if let (Ok(ours), Ok(named)) = (file.metadata(), fs::metadata(&path))
                 && (ours.dev(), ours.ino()) == (named.dev(), named.ino())
             {
-                return Ok(Self { path, file });
+                return Ok(Self { place, file });
             }
         }
     }
@@ -118,6 +111,7 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        // Another user may have exchanged a directory on the way.
+        let _ = fstat(&*self.file).map(|file| self.place.remove(&file));
     }
 }

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 
 use crate::control::routes::Routes;
 use crate::control::server::{self, Listeners};
 use crate::control::socket::{self, BoundSocket, SocketFile, SocketOptions};
 use crate::report::{Report, Reporter};
 use crate::settings::ControlSettings;
+use crate::trust::Place;
 
 /// Serves the control socket and the metrics from a thread of its own. A failure is logged, and the daemon
 /// works without the socket or the metrics. Returns the socket's file, which is removed on drop.
@@ -24,6 +26,9 @@ pub fn start(
     }
     let without = |trouble: String| warn(&format!("{trouble}; going on without"));
     let is_named = socket.is_some();
+    if let Some(warning) = socket.as_deref().and_then(untrusted_directory) {
+        log.report(&Report::Problem { what: &warning });
+    }
     let control = socket.and_then(|path| {
         socket::bind(&SocketOptions { path, mode, group }).map_err(|error| without(error.to_string())).ok()
     });
@@ -44,6 +49,15 @@ pub fn start(
     }
     log.report(&Report::Serving { control: file.as_ref().map(SocketFile::path), metrics: address });
     file
+}
+
+/// Returns the warning that users other than root can replace the socket, or exchange it for a link while
+/// root creates it.
+fn untrusted_directory(socket: &Path) -> Option<String> {
+    let place = Place::find(socket).ok()?;
+    place
+        .untrusted()
+        .map(|untrusted| format!("control socket {}: {}", socket.display(), untrusted.elsewhere()))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -209,8 +209,9 @@ fn file_size_warning() -> Option<String> {
     let (soft, _) = getrlimit(Resource::RLIMIT_FSIZE).ok()?;
     (soft != RLIM_INFINITY).then(|| {
         format!(
-            "files that this daemon writes can have at most {soft} bytes (RLIMIT_FSIZE): when the ledger or the \
-             log file reach that, writes to them fail; start the daemon without this limit (`LimitFSIZE=`)"
+            "files that this daemon writes can have at most {soft} bytes (RLIMIT_FSIZE): when the ledger or \
+             the log file reach that, writes to them fail; start the daemon without this limit \
+             (`LimitFSIZE=`)"
         )
     })
 }

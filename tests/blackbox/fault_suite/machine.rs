@@ -232,3 +232,22 @@ fn logs_time_of(daemon: &Daemon, days: i64) -> bool {
     let dates = [now, now - Duration::MINUTE].map(|time| time.date().to_string());
     daemon.log().last().is_some_and(|line| dates.iter().any(|date| line.starts_with(date)))
 }
+
+// Actions take descriptors, and the daemon keeps some for its own work.
+#[test]
+fn with_all_descriptors_in_use_configs_are_still_read_and_operators_answered() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "1");
+    let sleeping = |n: usize| watch("/n", &exec("exec sleep 1000"), &format!("description: \"sleeper-{n}\""));
+    sandbox.config("app.twc", (0..40).map(sleeping).collect::<String>());
+    let daemon = sandbox.daemon().under(["prlimit", "--nofile=80:80", "--"]).start();
+    daemon.wait_for_log(&["cannot start", "descriptors: Too many open files", "raise RLIMIT_NOFILE"]);
+    let (changed, change) = (std::time::Instant::now(), watch("/n", "|event| 0", "description: \"late\""));
+    sandbox.config("late.twc", change);
+    daemon.wait_for_log(&["late.twc: loaded"]);
+    assert!(changed.elapsed() < std::time::Duration::from_secs(30), "{:?}", changed.elapsed());
+    sandbox.operator(["status"]).finish().expect_said(&["late.twc:late"]);
+    sandbox.config("app.twc", watch("/n", &exec(&journal.note("room")), ""));
+    assert!(daemon.log_lines(&["configs: cannot read"]).is_empty());
+}
