@@ -1,7 +1,7 @@
 //! `twitcher get NODE`
 
 use super::shared::exit::Exit;
-use super::shared::stdout::print_bytes;
+use super::shared::stdout::print_foreign;
 use super::shared::store::NodeArgs;
 
 /// Write a node's bytes to stdout
@@ -13,6 +13,6 @@ pub struct Get {
 
 impl Get {
     pub fn run(self) -> Exit {
-        self.node.with_client(async |client, node| Ok(print_bytes(&client.get(node).await?)?))
+        self.node.with_client(async |client, node| Ok(print_foreign(&client.get(node).await?)?))
     }
 }

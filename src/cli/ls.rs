@@ -1,7 +1,7 @@
 //! `twitcher ls NODE`
 
 use super::shared::exit::Exit;
-use super::shared::stdout::print_bytes;
+use super::shared::stdout::print_foreign;
 use super::shared::store::NodeArgs;
 
 /// List the names of a node's children, sorted, one per line
@@ -16,7 +16,7 @@ impl Ls {
         self.node.with_client(async |client, node| {
             let names: String =
                 client.ls(node).await?.into_iter().flat_map(|name| [name, "\n".into()]).collect();
-            Ok(print_bytes(names.as_bytes())?)
+            Ok(print_foreign(names.as_bytes())?)
         })
     }
 }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::sys;
-use shared::exit::{Exit, exit_code};
+use shared::exit::{Exit, WRONG_USAGE, exit_code, print_error};
+use shared::stdout::print;
 
 mod act;
 mod check;
@@ -110,7 +111,19 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Exit {
-    let Cli { command, run } = Cli::parse();
+    let Cli { command, run } = match Cli::try_parse() {
+        Ok(parsed) => parsed,
+        // `Display` leaves out the colours, also those of what the message quotes.
+        Err(error) if error.use_stderr() => {
+            print_error(error.render());
+            return Ok(WRONG_USAGE.into());
+        }
+        // Help or the version was asked for.
+        Err(text) => {
+            print(&text.render().ansi().to_string())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let command = command.unwrap_or(Command::Run(run));
     // Other processes of this user must not see the secrets that will be read, and no core dump may have
     // them. A function action has nothing to hide: it knows no more than its user.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::shared::control::ControlArgs;
 use super::shared::exit::Exit;
-use super::shared::stdout::{line, print, print_json};
+use super::shared::stdout::{line, print, print_json, unless_closed};
 use super::shared::table::{self, Cell, Table, duration};
 use crate::control::client::{self, ControlError};
 use crate::control::status::{DaemonStatus, DegradedPart, WatchStatus, problems};
@@ -53,7 +53,7 @@ impl Status {
             loop {
                 let report = fetch(socket, self.watch.as_deref()).await?;
                 if self.check {
-                    return Ok(check(&report, self.watch.as_deref(), self.stuck_after));
+                    return check(&report, self.watch.as_deref(), self.stuck_after);
                 }
                 // Only a terminal shows the passing seconds. Elsewhere they would be a line each.
                 let on_terminal = !self.json && io::stdout().is_terminal();
@@ -109,7 +109,7 @@ async fn fetch(socket: &Path, watch: Option<&str>) -> Result<StatusReport, Contr
     Ok(StatusReport { daemon, watches })
 }
 
-fn check(report: &StatusReport, watch: Option<&str>, stuck_after: Duration) -> ExitCode {
+fn check(report: &StatusReport, watch: Option<&str>, stuck_after: Duration) -> Exit {
     let StatusReport { daemon, watches } = report;
     let found = problems(daemon, watches, stuck_after);
     let ok = match watch {
@@ -117,9 +117,8 @@ fn check(report: &StatusReport, watch: Option<&str>, stuck_after: Duration) -> E
         None => format!("ok: {}", count(daemon.watches as u64, "watch")),
     };
     let text = if found.is_empty() { line(&ok) } else { found.iter().map(|found| line(found)).collect() };
-    // Ignore a closed stdout: the caller still gets the exit code.
-    let _ = print(&text);
-    if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    unless_closed(print(&text))?;
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn json(report: &StatusReport) -> String {

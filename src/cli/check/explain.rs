@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::cli::shared::stdout::line;
 use crate::config::load::SourceLocation;
 use crate::config::vocabulary::KEYS;
 use crate::model::{Identity, WatchSpec};
@@ -13,17 +14,17 @@ const KEY_WIDTH: usize = "notify_signal:".len();
 /// Returns the watch's name in the log and, below it, a line for each setting, in the words of configs. Most
 /// settings have a line only if they are not the default. The text ends with a newline.
 pub fn explain(spec: &WatchSpec, location: &SourceLocation) -> String {
-    let mut block = format!("{}\n", spec.id);
-    let mut line = |key: &str, value: String| {
+    let mut block = line(&spec.id.to_string());
+    let mut setting = |key: &str, value: String| {
         let key = format!("{key}:");
         let _ = writeln!(block, "  {key:KEY_WIDTH$} {}", printable(value.as_bytes()));
     };
-    line("registered", location.to_string());
+    setting("registered", location.to_string());
     for key in KEYS {
-        (key.explain)(spec).into_iter().for_each(|value| line(key.name, value));
+        (key.explain)(spec).into_iter().for_each(|value| setting(key.name, value));
         // The keys `uid` and `gid` have no lines of their own.
         if key.name == "gid" {
-            line("identity", identity(&spec.identity));
+            setting("identity", identity(&spec.identity));
         }
     }
     block

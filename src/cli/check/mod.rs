@@ -1,12 +1,12 @@
 //! `twitcher check [--explain] [PATH...]`: validates configs the way the daemon loads them.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::shared::exit::{Exit, print_error};
+use super::shared::stdout::{PrintError, line, print_bytes, unless_closed};
 use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
@@ -49,9 +49,13 @@ impl Check {
             allow_untrusted: self.allow_untrusted,
             explain: self.explain,
             valid: true,
+            unprinted: None,
         };
         for path in paths {
             checker.path(&path);
+        }
+        if let Some(error) = checker.unprinted {
+            return Err(error.into());
         }
         Ok(if checker.valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -64,6 +68,8 @@ struct Checker {
     allow_untrusted: bool,
     explain: bool,
     valid: bool,
+    /// Why a result is not on stdout.
+    unprinted: Option<PrintError>,
 }
 
 impl Checker {
@@ -167,14 +173,18 @@ impl Checker {
                 for warning in warnings {
                     print_error(format_args!("warning: {warning}"));
                 }
-                // Ignore a closed stdout: the caller still gets the exit code.
-                let mut stdout = io::stdout().lock();
-                let _ = writeln!(stdout, "{}: ok, {}", path.display(), count(specs.len() as u64, "watch"));
+                let mut text =
+                    line(&format!("{}: ok, {}", path.display(), count(specs.len() as u64, "watch")));
                 if self.explain {
                     for (spec, location) in specs.iter().zip(&locations) {
-                        let _ = write!(stdout, "\n{}", explain(spec, location));
+                        text += "\n";
+                        text += &explain(spec, location);
                     }
-                    let _ = writeln!(stdout);
+                    text += "\n";
+                }
+                // The other files are still checked.
+                if let Err(error) = unless_closed(print_bytes(text.as_bytes())) {
+                    self.unprinted.get_or_insert(error);
                 }
             }
             Err(error) => self.reject(&error.message),

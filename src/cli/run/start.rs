@@ -1,6 +1,6 @@
 //! Starts the daemon and waits for its end.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::action::spawn::Spawner;
 use crate::cli::shared::exit::{Exit, print_error};
 use crate::cli::shared::runtime::block_on;
 use crate::cli::shared::signals;
-use crate::cli::shared::stdout::print;
+use crate::cli::shared::stdout::{PrintError, print, print_bytes, unless_closed};
 use crate::config::files;
 use crate::control::routes::Routes;
 use crate::control::server;
@@ -31,7 +31,6 @@ use crate::report::log::Target;
 use crate::report::{Log, Report, Reporter};
 use crate::settings::{ControlSettings, DaemonSettings};
 use crate::sys;
-use crate::text::printable;
 use crate::trust::Trust;
 
 /// Runs the daemon until it ends.
@@ -58,7 +57,7 @@ pub fn start(options: RunOptions) -> Exit {
     };
     let pid_file = options.settings.pid_file.clone().map(PidFile::lock).transpose()?;
     if let Some(scratch) = &options.scratch {
-        print_welcome(scratch.path(), &options.settings);
+        unless_closed(print_welcome(scratch.path(), &options.settings))?;
     }
     // Only the calling thread survives a fork, so no other thread may run yet.
     let background = if options.daemonize { Some(Background::enter()?) } else { None };
@@ -164,33 +163,31 @@ fn final_exit_code(until: Until, ended: Option<FinalStatus>) -> Exit {
     // A daemon that ends by itself has done its work without them.
     ended.daemon.degraded.clear();
     if let Until::Planned { .. } = until {
-        print(&dry_run::show(&mut ended))?;
+        unless_closed(print(&dry_run::show(&mut ended)))?;
     }
     let problems = problems(&ended.daemon, &ended.watches, Duration::MAX);
     for problem in &problems {
-        print_error(printable(problem.as_bytes()));
+        print_error(problem);
     }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print_welcome(scratch: &Path, settings: &DaemonSettings) {
+fn print_welcome(scratch: &Path, settings: &DaemonSettings) -> Result<(), PrintError> {
     let program = std::env::args().next().unwrap_or_else(|| "twitcher".into());
-    // Ignore a closed stdout.
-    let _ = writeln!(
-        io::stdout(),
+    let mut text = format!(
         "Nodes and state are in {} until this process ends.\n\
          Run this in another terminal, and see the action run here:\n  \
-         {program} set --store {} /twitcher/example1 hello",
+         {program} set --store {} /twitcher/example1 hello\n",
         scratch.display(),
         settings.default_store
     );
     if let Some(socket) = &settings.control.socket {
         let socket = socket.display();
-        let _ = writeln!(
-            io::stdout(),
-            "See the state of the daemon and its watches:\n  {program} status --control-socket {socket}"
+        text += &format!(
+            "See the state of the daemon and its watches:\n  {program} status --control-socket {socket}\n"
         );
     }
+    print_bytes(text.as_bytes())
 }
 
 /// Raises the limits of this process as far as permitted: of open descriptors, because each running action

@@ -1,6 +1,5 @@
 //! The arguments of commands that talk to the daemon over its control socket, and the conversation.
 
-use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -35,12 +34,7 @@ impl ControlArgs {
     /// Runs `command` with the path of the control socket.
     pub fn with_daemon(&self, command: impl AsyncFnOnce(&Path) -> Exit) -> Exit {
         let socket = client_socket(self.control_socket.clone())?;
-        let is_broken_pipe = |error: &io::Error| error.kind() == ErrorKind::BrokenPipe;
-        match block_on(command(&socket))? {
-            // A reader that closed the pipe has seen enough.
-            Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => Ok(ExitCode::SUCCESS),
-            exit => exit,
-        }
+        block_on(command(&socket))?
     }
 
     /// Posts to a resource of the daemon, and prints what the daemon has done.

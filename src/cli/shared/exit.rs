@@ -5,11 +5,19 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
+use thiserror::Error;
+
+use super::stdout::PrintError;
 use crate::settings::SettingsError;
 use crate::text::printable;
 
 /// The exit code of a command, or the error that ended it, which is printed.
 pub type Exit = Result<ExitCode, Box<dyn Error>>;
+
+/// What is wrong with the command line, where the parser cannot know it.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
 
 /// Prints the error if there is one, and returns the exit code.
 pub fn exit_code(exit: Exit) -> ExitCode {
@@ -17,18 +25,27 @@ pub fn exit_code(exit: Exit) -> ExitCode {
         Ok(code) => return code,
         Err(error) => error,
     };
-    // The message may quote a config or an action. An error in a config has several lines.
-    let lines: Vec<_> = error.to_string().lines().map(|line| printable(line.as_bytes())).collect();
-    print_error(format_args!("twitcher: {}", lines.join("\n")));
+    if let Some(PrintError::Closed) = error.downcast_ref() {
+        return ExitCode::SUCCESS;
+    }
+    print_error(format_args!("twitcher: {error}"));
+    if error.is::<UsageError>() {
+        return WRONG_USAGE.into();
+    }
     match error.downcast_ref() {
         // The name was given on the command line.
-        Some(SettingsError::UnknownStore { .. }) => ExitCode::from(2),
+        Some(SettingsError::UnknownStore { .. }) => WRONG_USAGE.into(),
         Some(SettingsError::Read { .. } | SettingsError::Untrusted { .. } | SettingsError::Value { .. })
         | None => ExitCode::FAILURE,
     }
 }
 
-/// Prints a line to stderr. If stderr is closed or full, only the exit code tells.
+pub const WRONG_USAGE: u8 = 2;
+
+/// Prints a message of one or more lines to stderr, with their control characters escaped: it may quote a
+/// config, a name or an action. If stderr is closed or full, only the exit code tells.
 pub fn print_error(message: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{message}");
+    let lines: String =
+        message.to_string().lines().flat_map(|line| [printable(line.as_bytes()), "\n".into()]).collect();
+    let _ = std::io::stderr().write_all(lines.as_bytes());
 }

@@ -1,40 +1,123 @@
-//! Prints results to stdout.
+//! Prints results to stdout, for every subcommand.
+//!
+//! Each result is written and flushed, and a failure ends the command: a caller must not take a cut result
+//! for a whole one. Only a reader that has gone (`twitcher ls / | head -1`) is no failure.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use anstream::AutoStream;
+use thiserror::Error;
 
 use crate::text::printable;
 
+/// Why a result was not printed, or only in part.
+#[derive(Debug, Error)]
+pub enum PrintError {
+    /// The reader has seen enough. A command that ends with this error succeeds.
+    #[error("nobody reads stdout any more")]
+    Closed,
+    #[error("cannot write to stdout: {0}")]
+    Failed(io::Error),
+}
+
+impl From<io::Error> for PrintError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// Ignores that the reader of stdout has gone, for commands whose exit code is a result of its own.
+pub fn unless_closed(printed: Result<(), PrintError>) -> Result<(), PrintError> {
+    match printed {
+        Err(PrintError::Closed) => Ok(()),
+        printed => printed,
+    }
+}
+
 /// Prints a text, without its colours if stdout is not a terminal, or if `NO_COLOR` is set.
-pub fn print(text: &str) -> io::Result<()> {
+pub fn print(text: &str) -> Result<(), PrintError> {
     write(AutoStream::auto(io::stdout()), text.as_bytes())
 }
 
 /// Prints bytes as they are.
-pub fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+pub fn print_bytes(bytes: &[u8]) -> Result<(), PrintError> {
     write(io::stdout().lock(), bytes)
 }
 
-fn write(mut stdout: impl Write, bytes: &[u8]) -> io::Result<()> {
-    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-    written.map_err(|error| io::Error::new(error.kind(), format!("cannot write to stdout: {error}")))
+/// Prints bytes that others wrote: as they are, but on a terminal escaped, because a terminal obeys them.
+pub fn print_foreign(bytes: &[u8]) -> Result<(), PrintError> {
+    match io::stdout().is_terminal() {
+        true => print_bytes(escaped_lines(bytes).as_bytes()),
+        false => print_bytes(bytes),
+    }
 }
 
-/// Prints JSON. Escapes the control characters that JSON allows in strings and that a terminal might obey.
-pub fn print_json(json: &str) -> io::Result<()> {
+fn write(mut stdout: impl Write, bytes: &[u8]) -> Result<(), PrintError> {
+    Ok(stdout.write_all(bytes).and_then(|()| stdout.flush())?)
+}
+
+/// Prints JSON. See [`escaped_json`].
+pub fn print_json(json: &str) -> Result<(), PrintError> {
+    print_bytes(escaped_json(json).as_bytes())
+}
+
+/// Escapes the characters that JSON allows in strings and that a terminal might obey, or that people cannot
+/// see. Parsers get the same text.
+pub fn escaped_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
-        match c {
-            '\n' => escaped.push(c),
-            c if c.is_control() => escaped += &format!("\\u{:04x}", u32::from(c)),
-            c => escaped.push(c),
+        if c == '\n' || is_plain(c) {
+            escaped.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                escaped += &format!("\\u{unit:04x}");
+            }
         }
     }
-    print_bytes(escaped.as_bytes())
+    escaped
+}
+
+/// Whether messages show the character as it is.
+fn is_plain(c: char) -> bool {
+    let mut bytes = [0; 4];
+    let text = c.encode_utf8(&mut bytes);
+    matches!(c, ' '..='~') || printable(text.as_bytes()) == *text
+}
+
+/// Escapes each line, but keeps newlines and tabs, and ends the last line.
+fn escaped_lines(bytes: &[u8]) -> String {
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let between_tabs: Vec<_> = line.split(|byte| *byte == b'\t').map(printable).collect();
+        between_tabs.join("\t") + "\n"
+    });
+    lines.collect()
 }
 
 /// Returns the text as exactly one line, with its control characters escaped.
 pub fn line(text: &str) -> String {
     printable(text.as_bytes()) + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_json_is_the_same_json() {
+        let json = "{\"a\":\"\u{7f}\u{9b}31m ü 日本 \u{1f600} \\u001b\"}\n";
+        let escaped = escaped_json(json);
+        assert_eq!(escaped, "{\"a\":\"\\u007f\\u009b31m ü 日本 \u{1f600} \\u001b\"}\n");
+        let parsed = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+        assert_eq!(parsed(&escaped), parsed(json));
+    }
+
+    #[test]
+    fn escaped_lines_keep_newlines_and_tabs() {
+        assert_eq!(escaped_lines(b"a\tb\x1b[31m\r\n\nlast"), "a\tb\\u{1b}[31m\\r\n\nlast\n");
+        assert_eq!(escaped_lines(b""), "");
+    }
 }

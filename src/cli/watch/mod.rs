@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::shared::exit::{Exit, print_error};
 use super::shared::runtime::block_on;
 use super::shared::signals;
-use super::shared::stdout::print_bytes;
+use super::shared::stdout::{PrintError, escaped_json, print_bytes};
 use super::shared::store::NodeArgs;
 use super::shared::table::terminal_width;
 use crate::model::{Facet, Subject};
@@ -117,11 +117,8 @@ async fn follow(
             StoreEvent::Exposed(_) => None,
         };
         let Some(line) = line else { continue };
-        match print(if args.json { line.json() } else { line.text(terminal_width()) }).await {
-            Ok(()) => printed += 1,
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-            Err(error) => return Err(error.into()),
-        }
+        print(if args.json { escaped_json(&line.json()) } else { line.text(terminal_width()) }).await?;
+        printed += 1;
     }
     Ok(())
 }
@@ -156,7 +153,7 @@ async fn first_connection(settings: &StoreSettings, store: &mut StoreChannel) ->
 }
 
 /// Prints on a thread of its own, because a reader may block it for ever, and signals must still be handled.
-async fn print(line: String) -> io::Result<()> {
+async fn print(line: String) -> Result<(), PrintError> {
     let written = tokio::task::spawn_blocking(move || print_bytes((line + "\n").as_bytes()));
     written.await.map_err(io::Error::other)?
 }
