@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use twitcher::act::function::{ActEvent, ActRequest};
 use twitcher::action::payload::Payload;
 use twitcher::model::{Change, Facts, NodeEvent, NodePath, NodeState, Program, StoreName};
-use twitcher::store::{Client, DirectorySettings, DirectoryUrl, StoreSettings, StoreUrl};
+use twitcher::store::{Client, DirectorySettings, DirectoryUrl, Removal, StoreSettings, StoreUrl};
 
 thread_local! {
     static PLACE: OnceCell<Place> = const { OnceCell::new() };
@@ -91,7 +91,7 @@ impl Place {
                 let file = root.join(node.as_str().trim_start_matches('/'));
                 assert!(file.symlink_metadata().is_ok(), "{file:?}");
             }
-            let _ = client.rm(node, true).await;
+            let _ = client.rm(node, true, &Removal::default()).await;
         });
         self.check_listing(&root, data);
         let beside = entries(self.dir.path());

@@ -711,7 +711,7 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__set)
-            opts="-h --store --zkservers --session-timeout --help"
+            opts="-h --store --zkservers --session-timeout --empty --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -26,7 +26,7 @@ end
 
 complete -c twitcher -n "__fish_twitcher_needs_command" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
 complete -c twitcher -n "__fish_twitcher_needs_command" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
-complete -c twitcher -n "__fish_twitcher_needs_command" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_needs_command" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and how long a client command waits for a reply [default: 10]' -r
 complete -c twitcher -n "__fish_twitcher_needs_command" -l config-path -d 'Directory of the .twc files, read recursively [default: /etc/twitcher]' -r -F
 complete -c twitcher -n "__fish_twitcher_needs_command" -l state-dir -d 'Directory of the daemon\'s own state, its ledger [default: /var/lib/twitcher]' -r -F
 complete -c twitcher -n "__fish_twitcher_needs_command" -l log-file -d 'Append the log to a file' -r -F
@@ -45,7 +45,7 @@ complete -c twitcher -n "__fish_twitcher_needs_command" -s h -l help -d 'Print h
 complete -c twitcher -n "__fish_twitcher_needs_command" -s V -l version -d 'Print version'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "run" -d 'Run the daemon: watch the nodes that the configs name, and run their actions'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "check" -d 'Validate .twc files, and directories of them; exit 1 and show where if one is wrong'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "get" -d 'Write a node\'s bytes to stdout'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "get" -d 'Write a node\'s bytes to stdout; a terminal gets control characters escaped'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "set" -d 'Create a node, with its parents, or replace its data'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "poke" -d 'Rewrite a node\'s data unchanged, so that watches fire'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "ls" -d 'List the names of a node\'s children, sorted, one per line'
@@ -62,7 +62,7 @@ complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "logs" -d 'Write t
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and how long a client command waits for a reply [default: 10]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l config-path -d 'Directory of the .twc files, read recursively [default: /etc/twitcher]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l state-dir -d 'Directory of the daemon\'s own state, its ledger [default: /var/lib/twitcher]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l log-file -d 'Append the log to a file' -r -F
@@ -83,28 +83,29 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand check" -l allow-untrus
 complete -c twitcher -n "__fish_twitcher_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c twitcher -n "__fish_twitcher_using_subcommand get" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand get" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand get" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand get" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and how long a client command waits for a reply [default: 10]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand get" -s h -l help -d 'Print help'
 complete -c twitcher -n "__fish_twitcher_using_subcommand set" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand set" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand set" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand set" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and how long a client command waits for a reply [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand set" -l empty -d 'Make the node empty. With -, stdin may be empty'
 complete -c twitcher -n "__fish_twitcher_using_subcommand set" -s h -l help -d 'Print help'
 complete -c twitcher -n "__fish_twitcher_using_subcommand poke" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand poke" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand poke" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand poke" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and how long a client command waits for a reply [default: 10]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand poke" -s h -l help -d 'Print help'
 complete -c twitcher -n "__fish_twitcher_using_subcommand ls" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand ls" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand ls" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand ls" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and how long a client command waits for a reply [default: 10]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand ls" -s h -l help -d 'Print help'
 complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l recursive -d 'Delete everything below the node, too'
+complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and how long a client command waits for a reply [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -l recursive -d 'Delete everything below the node, too. This takes as long as it needs, and stderr shows how far it is'
 complete -c twitcher -n "__fish_twitcher_using_subcommand rm" -s h -l help -d 'Print help'
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and how long a client command waits for a reply [default: 10]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l count -d 'End after N lines' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l children -d 'Follow the names of the node\'s children instead of its data'
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l json -d 'Print one JSON object per line, with the whole content: time, znode, event, version, size and text (or children, or the reason)'
@@ -135,7 +136,7 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand logs" -l control-socke
 complete -c twitcher -n "__fish_twitcher_using_subcommand logs" -s h -l help -d 'Print help'
 complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "run" -d 'Run the daemon: watch the nodes that the configs name, and run their actions'
 complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "check" -d 'Validate .twc files, and directories of them; exit 1 and show where if one is wrong'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "get" -d 'Write a node\'s bytes to stdout'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "get" -d 'Write a node\'s bytes to stdout; a terminal gets control characters escaped'
 complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "set" -d 'Create a node, with its parents, or replace its data'
 complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "poke" -d 'Rewrite a node\'s data unchanged, so that watches fire'
 complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check get set poke ls rm watch status trigger pause resume kill reload history logs help" -f -a "ls" -d 'List the names of a node\'s children, sorted, one per line'

@@ -1,10 +1,12 @@
 //! `twitcher get NODE`
 
+use std::process::ExitCode;
+
 use super::shared::exit::Exit;
 use super::shared::stdout::print_foreign;
 use super::shared::store::NodeArgs;
 
-/// Write a node's bytes to stdout
+/// Write a node's bytes to stdout; a terminal gets control characters escaped
 #[derive(Debug, clap::Args)]
 pub struct Get {
     #[command(flatten)]
@@ -13,6 +15,8 @@ pub struct Get {
 
 impl Get {
     pub fn run(self) -> Exit {
-        self.node.with_client(async |client, node| Ok(print_foreign(&client.get(node).await?)?))
+        let data = self.node.with_client(async |client, node| Ok(client.get(node).await?))?;
+        print_foreign(&data)?;
+        Ok(ExitCode::SUCCESS)
     }
 }

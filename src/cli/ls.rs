@@ -1,5 +1,7 @@
 //! `twitcher ls NODE`
 
+use std::process::ExitCode;
+
 use super::shared::exit::Exit;
 use super::shared::stdout::print_foreign;
 use super::shared::store::NodeArgs;
@@ -13,10 +15,9 @@ pub struct Ls {
 
 impl Ls {
     pub fn run(self) -> Exit {
-        self.node.with_client(async |client, node| {
-            let names: String =
-                client.ls(node).await?.into_iter().flat_map(|name| [name, "\n".into()]).collect();
-            Ok(print_foreign(names.as_bytes())?)
-        })
+        let names = self.node.with_client(async |client, node| Ok(client.ls(node).await?))?;
+        let lines: String = names.into_iter().flat_map(|name| [name, "\n".into()]).collect();
+        print_foreign(lines.as_bytes())?;
+        Ok(ExitCode::SUCCESS)
     }
 }

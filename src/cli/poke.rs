@@ -12,6 +12,6 @@ pub struct Poke {
 
 impl Poke {
     pub fn run(self) -> Exit {
-        self.node.with_client(async |client, node| Ok(client.poke(node).await?))
+        self.node.perform(async |client, node| client.poke(node).await)
     }
 }

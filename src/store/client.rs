@@ -2,18 +2,19 @@
 
 use super::client_error::ClientError;
 use super::directory::DirectoryClient;
+use super::removal::Removal;
 use super::settings::StoreSettings;
 use super::zookeeper::ZooKeeperClient;
 use crate::model::NodePath;
 
 /// One connection to a store, for as long as a command lasts.
 ///
-/// Only [`Client::connect`] has a timeout of its own. A command that needs one for the other calls sets it
-/// itself.
+/// The store must reply to each request within the session timeout, and to the first one within the session
+/// timeout after [`Client::connect`] began. A command of many requests takes as long as it needs.
 pub struct Client(Kind);
 
 enum Kind {
-    ZooKeeper(ZooKeeperClient),
+    ZooKeeper(Box<ZooKeeperClient>),
     Directory(DirectoryClient),
 }
 
@@ -21,7 +22,9 @@ impl Client {
     /// Connects, trying each server once within the session timeout. A directory need not exist.
     pub async fn connect(settings: &StoreSettings) -> Result<Self, ClientError> {
         Ok(Self(match settings {
-            StoreSettings::ZooKeeper(settings) => Kind::ZooKeeper(ZooKeeperClient::connect(settings).await?),
+            StoreSettings::ZooKeeper(settings) => {
+                Kind::ZooKeeper(Box::new(ZooKeeperClient::connect(settings).await?))
+            }
             StoreSettings::Directory(settings) => Kind::Directory(DirectoryClient::new(settings)),
         }))
     }
@@ -30,7 +33,7 @@ impl Client {
     pub async fn get(&self, node: &NodePath) -> Result<Vec<u8>, ClientError> {
         match &self.0 {
             Kind::ZooKeeper(client) => client.get(node).await,
-            Kind::Directory(client) => client.get(node),
+            Kind::Directory(client) => client.get(node).await,
         }
     }
 
@@ -55,15 +58,15 @@ impl Client {
     pub async fn ls(&self, node: &NodePath) -> Result<Vec<String>, ClientError> {
         match &self.0 {
             Kind::ZooKeeper(client) => client.ls(node).await,
-            Kind::Directory(client) => client.ls(node),
+            Kind::Directory(client) => client.ls(node).await,
         }
     }
 
-    /// Removes the node; if `recursive`, with all nodes below it.
-    pub async fn rm(&self, node: &NodePath, recursive: bool) -> Result<(), ClientError> {
+    /// Removes the node; if `recursive`, with all nodes below it. Counts them in `removal`.
+    pub async fn rm(&self, node: &NodePath, recursive: bool, removal: &Removal) -> Result<(), ClientError> {
         match &self.0 {
-            Kind::ZooKeeper(client) => client.rm(node, recursive).await,
-            Kind::Directory(client) => client.rm(node, recursive).await,
+            Kind::ZooKeeper(client) => client.rm(node, recursive, removal).await,
+            Kind::Directory(client) => client.rm(node, recursive, removal).await,
         }
     }
 

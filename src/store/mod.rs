@@ -10,7 +10,7 @@
 //! * [`channel`] connects the daemon and a store by [`message`]s.
 //! * [`backend`] is what each kind provides. Each kind is one folder: [`zookeeper`] and [`directory`].
 //! * [`tree`] assembles whole trees for backends that know single nodes only.
-//! * [`backoff`], [`client_error`] and [`secret`] are used by all of them.
+//! * [`backoff`], [`client_error`], [`removal`] and [`secret`] are used by all of them.
 
 mod backend;
 mod backoff;
@@ -19,6 +19,7 @@ mod client;
 mod client_error;
 mod directory;
 mod message;
+mod removal;
 mod secret;
 mod settings;
 mod tree;
@@ -33,6 +34,7 @@ pub use client::Client;
 pub use client_error::ClientError;
 pub use directory::{DirectorySettings, DirectoryUrl};
 pub use message::{Exposure, StoreCommand, StoreEvent};
+pub use removal::Removal;
 pub use secret::{CREDENTIALS_DIRECTORY, Credential, CredentialError, Secret};
 pub use settings::StoreSettings;
 pub use tree::MAX_TREE_NODES;

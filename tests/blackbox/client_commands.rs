@@ -1,11 +1,13 @@
 //! `get`, `set`, `poke`, `ls` and `rm`, on both stores.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use crate::harness::{Proxy, Sandbox, ZooKeeper, command, exec, on_both_stores, watch};
 
-// "`twitcher set NODE [DATA | -]` create (with parents) or replace; - is stdin", "`twitcher get NODE` write
-// the node's bytes to stdout"
+// "`twitcher set NODE DATA | - | --empty` create (with parents) or replace; - is stdin", "`twitcher get NODE`
+// write the node's bytes to stdout"
 #[test]
 fn set_creates_with_parents_or_replaces_and_get_gives_the_bytes_back() {
     on_both_stores(|sandbox| {
@@ -15,8 +17,37 @@ fn set_creates_with_parents_or_replaces_and_get_gives_the_bytes_back() {
         let binary = b"\0\xff\n bytes \n\n";
         sandbox.client(["set", "/a/b/c", "-"]).stdin(binary).finish().expect(0);
         assert_eq!(sandbox.client(["get", "/a/b/c"]).finish().expect(0).stdout, binary);
-        sandbox.client(["set", "/a/b/c", ""]).finish().expect(0);
+        sandbox.client(["set", "/a/b/c", "--empty"]).finish().expect(0);
         assert_eq!(sandbox.nodes.get("/a/b/c").as_deref(), Some(&b""[..]));
+        let odd = OsStr::from_bytes(b"-\xff");
+        sandbox.client(["set", "/a/b/c"]).arg(odd).finish().expect(0);
+        assert_eq!(sandbox.nodes.get("/a/b/c").as_deref(), Some(&b"-\xff"[..]));
+    });
+}
+
+// A variable or a pipe that came out empty does not empty a node: "DATA, `-` or `--empty` is required".
+#[test]
+fn no_node_is_emptied_by_accident() {
+    on_both_stores(|sandbox| {
+        sandbox.nodes.set("/n", "content");
+        for args in [&[][..], &[""], &["x", "--empty"]] {
+            let set = args.iter().fold(sandbox.client(["set", "/n"]), |command, arg| command.arg(arg));
+            set.finish().expect(2).expect_said(&["/n", "DATA", " - ", "--empty"]);
+        }
+        let set = || sandbox.client(["set", "/n", "-"]).stdin(b"");
+        set().finish().expect(1).expect_said(&["stdin was empty", "/n", "--empty"]);
+        assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b"content"[..]));
+        set().arg("--empty").finish().expect(0);
+        assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b""[..]));
+        sandbox.client(["set", "/n", "-", "--empty"]).stdin(b"x").finish().expect(0);
+        assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b"x"[..]));
+        sandbox.client(["set", "/n", "", "--empty"]).finish().expect(0);
+        assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b""[..]));
+        for wrong in ["", "/n/"] {
+            sandbox.client(["rm", "--recursive", wrong]).finish().expect(2);
+        }
+        sandbox.client(["rm", "--recursive", "/"]).finish().expect(1).expect_said(&["root"]);
+        assert!(sandbox.nodes.get("/n").is_some());
     });
 }
 
@@ -28,6 +59,8 @@ fn commands_on_a_missing_node_fail_and_name_it() {
             let finished = sandbox.client([command, "/missing/node"]).finish().expect(1);
             assert!(finished.stderr.contains("/missing/node"), "{finished:?}");
             assert!(finished.stdout.is_empty(), "{finished:?}");
+            // Who removes a node does not want to create it.
+            assert_eq!(finished.stderr.contains("twitcher set"), command != "rm", "{finished:?}");
         }
     });
 }
@@ -186,16 +219,4 @@ fn a_directory_store_that_goes_and_comes_back_loses_nothing() {
     sandbox.nodes.set("/n", "two");
     journal.wait_for(&["one", "two"]);
     assert!(daemon.is_running());
-}
-
-// "Exit codes: ... 1 failed": a store's refusal is final, and the command does not try again for ever.
-#[test]
-fn what_the_store_cannot_take_is_refused() {
-    let sandbox = Sandbox::zookeeper();
-    sandbox.client(["set", "/n", "-"]).stdin(vec![b'x'; 2 * 1024 * 1024]).finish().expect(1);
-    assert_eq!(sandbox.nodes.get("/n"), None);
-    let sandbox = Sandbox::directory();
-    sandbox.nodes.set("/file", "content");
-    sandbox.client(["set", "/file/child", "x"]).finish().expect(1);
-    assert_eq!(sandbox.nodes.get("/file").as_deref(), Some(&b"content"[..]));
 }

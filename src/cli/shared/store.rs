@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::runtime::block_on;
 use crate::model::NodePath;
 use crate::settings::{StoreChoice, StoreFlags, client_store, positive_seconds};
-use crate::store::{Client, StoreUrl};
+use crate::store::{Client, ClientError, StoreUrl};
 
 /// The store of the nodes.
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub struct StoreArgs {
     /// ZooKeeper servers; the same as --store zk://HOST:PORT,...
     #[arg(long, value_name = "HOST:PORT,...", value_parser = StoreUrl::from_servers)]
     zkservers: Option<StoreUrl>,
-    /// Session timeout to ask ZooKeeper for, and time limit of a client command [default: 10]
+    /// Session timeout to ask ZooKeeper for, and how long a client command waits for a reply [default: 10]
     #[arg(long, value_name = "SECONDS", alias = "session_timeout", value_parser = positive_seconds)]
     session_timeout: Option<Duration>,
 }
@@ -43,22 +43,24 @@ impl StoreArgs {
 }
 
 impl NodeArgs {
-    /// Connects to the store and runs `command`. All of it must end within the session timeout.
-    pub fn with_client(
+    /// Connects to the store, runs `command` and returns its result. The store must reply to each request
+    /// within the session timeout; the command itself may take longer.
+    pub fn with_client<T>(
         &self,
-        command: impl AsyncFnOnce(&Client, &NodePath) -> Result<(), Box<dyn Error>>,
-    ) -> Exit {
+        command: impl AsyncFnOnce(&Client, &NodePath) -> Result<T, Box<dyn Error>>,
+    ) -> Result<T, Box<dyn Error>> {
         let settings = client_store(&self.store.flags())?;
-        let run = async {
+        block_on(async {
             let client = Client::connect(&settings).await?;
             let done = command(&client, &self.node).await;
             client.close().await;
             done
-        };
-        let timeout = settings.session_timeout();
-        match block_on(async { tokio::time::timeout(timeout, run).await })? {
-            Ok(done) => done.map(|()| ExitCode::SUCCESS),
-            Err(_) => Err(format!("{settings}: no answer within {} s", timeout.as_secs_f64()).into()),
-        }
+        })?
+    }
+
+    /// Runs a command that has no result.
+    pub fn perform(&self, command: impl AsyncFnOnce(&Client, &NodePath) -> Result<(), ClientError>) -> Exit {
+        self.with_client(async |client, node| Ok(command(client, node).await?))?;
+        Ok(ExitCode::SUCCESS)
     }
 }

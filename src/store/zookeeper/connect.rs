@@ -54,15 +54,17 @@ pub(super) struct ConnectError {
     pub(super) reason: String,
     /// Whether this stays so until somebody does something.
     pub(super) permanent: bool,
+    /// The server with which there was no session, if the ZooKeeper client does not tell why.
+    pub(super) unexplained: Option<String>,
 }
 
 impl ConnectError {
     fn transient(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), permanent: false }
+        Self { reason: reason.into(), permanent: false, unexplained: None }
     }
 
     fn permanent(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), permanent: true }
+        Self { reason: reason.into(), permanent: true, unexplained: None }
     }
 }
 
@@ -90,8 +92,9 @@ impl Ensemble {
                 self.asked.clear();
                 Ok(connection)
             }
-            Ok(Err(ConnectError { reason, permanent })) => {
-                Err(ConnectError { reason: format!("{server}: {reason}"), permanent })
+            Ok(Err(ConnectError { reason, permanent, .. })) => {
+                let unexplained = (reason == NO_SESSION).then(|| server.clone());
+                Err(ConnectError { reason: format!("{server}: {reason}"), permanent, unexplained })
             }
             Err(_) => Err(ConnectError::transient(format!(
                 "{server}: no answer within {:.1} s",
@@ -205,7 +208,7 @@ impl Ensemble {
 
     fn explain(&self, error: &Error) -> ConnectError {
         match error {
-            Error::NoHosts => ConnectError::transient("connection refused or no ZooKeeper serving there"),
+            Error::NoHosts => ConnectError::transient(NO_SESSION),
             Error::AuthFailed => ConnectError::permanent(self.refused()),
             // The enum is open.
             error => ConnectError::transient(error.to_string()),
@@ -233,6 +236,9 @@ impl Ensemble {
         }
     }
 }
+
+/// The ZooKeeper client has one error for both.
+const NO_SESSION: &str = "connection refused or no ZooKeeper serving there";
 
 const SERVER_SPEAKS_TLS: &str =
     "TLS is spoken there; give [tls] in twitcher.toml, or the server's port without TLS (clientPort)";

@@ -75,6 +75,19 @@ pub(super) async fn speaks_tls(addresses: &[SocketAddr]) -> bool {
     }
 }
 
+/// Finds out for a command why there is no session with a server without TLS. The daemon does not ask: it
+/// would open two connections each time.
+pub(super) async fn without_session(server: &str) -> String {
+    match timeout(CERT_REFUSAL_TIMEOUT, TcpStream::connect(server)).await {
+        Ok(Ok(_)) => "the connection is made, but no ZooKeeper serves there: it may be starting, have no \
+                      quorum, or allow no more connections from this host (maxClientCnxns), or this is \
+                      another service's port"
+            .to_owned(),
+        Ok(Err(error)) => in_words(&error),
+        Err(_) => "no answer to the connection".to_owned(),
+    }
+}
+
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),

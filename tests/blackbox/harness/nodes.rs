@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error};
+use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, CreateOptions, Error, Permission};
 
 const PERSISTENT: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
 
@@ -108,6 +108,15 @@ impl Nodes {
                 Err(e) => panic!("get {node}: {e}"),
             }),
         }
+    }
+
+    /// Takes every right to this node from everybody: nobody has these credentials.
+    #[track_caller]
+    pub fn close_to_everybody(&self, node: &str) {
+        let acl = [Acl::new(Permission::ALL, AuthId::new("digest", "nobody:AAAAAAAAAAAAAAAAAAAAAAAAAAA="))];
+        self.with_client(async |client| {
+            client.set_acl(node, &acl, None).await.unwrap_or_else(|e| panic!("close {node}: {e}"));
+        });
     }
 
     /// Removes a node that has no children.

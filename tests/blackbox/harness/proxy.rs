@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -20,6 +21,8 @@ struct Shared {
     /// Both ends of every connection made so far.
     sockets: Mutex<Vec<TcpStream>>,
     attempts: Mutex<usize>,
+    /// How long what arrives is held back.
+    delay: Mutex<Duration>,
 }
 
 pub struct Proxy {
@@ -37,6 +40,7 @@ impl Proxy {
             changed: Condvar::new(),
             sockets: Mutex::default(),
             attempts: Mutex::default(),
+            delay: Mutex::default(),
         });
         let upstream = upstream.to_owned();
         thread::spawn({
@@ -78,6 +82,11 @@ impl Proxy {
         self.shared.switch(Mode::Stall);
     }
 
+    /// Becomes a slow network, in each direction.
+    pub fn delay(&self, delay: Duration) {
+        *self.shared.delay.lock().unwrap() = delay;
+    }
+
     pub fn resume(&self) {
         self.shared.switch(Mode::Forward);
     }
@@ -109,6 +118,7 @@ impl Shared {
         while let Ok(length @ 1..) = from.read(&mut buffer) {
             let mode = self.mode.lock().unwrap();
             drop(self.changed.wait_while(mode, |mode| *mode == Mode::Stall).unwrap());
+            thread::sleep(*self.delay.lock().unwrap());
             if to.write_all(&buffer[..length]).is_err() {
                 break;
             }

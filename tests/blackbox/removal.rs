@@ -1,0 +1,82 @@
+//! `twitcher rm --recursive` of many nodes, which takes longer than the session timeout.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Daemon, Proxy, Sandbox, Twitcher, ZooKeeper, on_both_stores};
+
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the network takes for each packet.
+const DELAY: Duration = Duration::from_millis(100);
+
+/// Fills a node with so many children, and returns the command that removes it over a slow network.
+fn slow_removal(sandbox: &Sandbox, children: usize) -> (Proxy, Twitcher) {
+    let proxy = Proxy::to(&ZooKeeper::shared().address());
+    proxy.delay(DELAY);
+    sandbox.nodes.set("/tree/below", "");
+    sandbox.nodes.create_many((0..children).map(|number| format!("/tree/below/{number}")));
+    let store = sandbox.nodes.url_by_way_of(&proxy.address());
+    let timeout = TIMEOUT.as_secs().to_string();
+    let rm = sandbox.twitcher(["rm", "--recursive", "/tree", "--store", &store]);
+    (proxy, rm.args(["--session-timeout", &timeout]))
+}
+
+fn number_of_nodes(sandbox: &Sandbox) -> usize {
+    sandbox.client(["ls", "/tree/below"]).finish().text().lines().count()
+}
+
+// "make it as long as it needs, with progress and what is left"
+#[test]
+fn a_removal_takes_as_long_as_it_needs() {
+    let sandbox = Sandbox::zookeeper();
+    let (_proxy, rm) = slow_removal(&sandbox, 4000);
+    let began = Instant::now();
+    let finished = rm.finish().expect(0);
+    assert!(began.elapsed() > TIMEOUT, "the test removes too fast: {:?}", began.elapsed());
+    finished.expect_said(&["nodes at /tree so far: ", "removed, at least "]);
+    assert_eq!(sandbox.nodes.get("/tree"), None);
+}
+
+/// Waits until the removal has come some way.
+fn wait_for_progress(rm: &Daemon) {
+    rm.wait_for_log(&["nodes at /tree so far: ", " removed, at least ", " left"]);
+}
+
+#[test]
+fn a_removal_that_is_interrupted_or_cut_off_says_what_is_left() {
+    type End = fn(&Daemon, &Proxy);
+    let ends: [(&str, End); 3] = [
+        ("interrupted", |rm, _| rm.signal(Signal::SIGINT)),
+        ("interrupted", |rm, _| rm.signal(Signal::SIGTERM)),
+        ("connection", |_, proxy| proxy.refuse()),
+    ];
+    for (said, end) in ends {
+        let sandbox = Sandbox::zookeeper();
+        let (proxy, rm) = slow_removal(&sandbox, 20_000);
+        let mut rm = rm.start();
+        wait_for_progress(&rm);
+        end(&rm, &proxy);
+        assert_eq!(rm.wait_for_exit(), Some(1));
+        rm.wait_for_log(&[said, "nodes at /tree so far: ", " left; run the command again"]);
+        let left = number_of_nodes(&sandbox);
+        assert!((1..20_000).contains(&left), "{left}");
+        sandbox.client(["rm", "--recursive", "/tree"]).finish().expect(0);
+        assert_eq!(sandbox.nodes.get("/tree"), None);
+    }
+}
+
+#[test]
+fn a_removal_takes_deep_and_wide_trees_and_only_them() {
+    on_both_stores(|sandbox| {
+        let deep = format!("/tree{}", "/deeper".repeat(60));
+        sandbox.nodes.set(&deep, "x");
+        for node in ["/tree/a/b", "/tree/a/c", "/tree/d", "/beside", "/treetop"] {
+            sandbox.nodes.set(node, "x");
+        }
+        let rm = sandbox.client(["rm", "--recursive", "/tree"]).finish().expect(0);
+        assert_eq!(rm.stderr, "");
+        assert_eq!(sandbox.client(["ls", "/"]).finish().expect(0).text(), "beside\ntreetop\n");
+    });
+}
