@@ -36,7 +36,7 @@ expect() {
 
 # Uses and checks the installed package. Both package formats must pass.
 use() {
-    expect "the mode of twitcher.toml" "$(stat -c '%a %U %G' "$root/etc/twitcher/twitcher.toml")" "600 root root"
+    expect "the mode of twitcher.toml" "$(stat -c '%a %U %G' "$root/etc/twitcher/twitcher.toml")" "644 root root"
     [ -z "$(find "$root/etc/systemd" -name 'twitcher*')" ] || fail "the unit was enabled unasked"
     expect "what the installation asked of services" "$(services)" ""
     inside twitcher --version

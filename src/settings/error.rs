@@ -11,6 +11,9 @@ use crate::trust::Untrusted;
 pub enum SettingsError {
     #[error("{}: {source}", .path.display())]
     Read { path: PathBuf, source: io::Error },
+    /// A client command does not know where it should go.
+    #[error("{}: {source}; {remedy}", .path.display())]
+    Needed { path: PathBuf, source: io::Error, remedy: &'static str },
     #[error("{}: {}", .path.display(), .source.reason_at(.path))]
     Untrusted { path: PathBuf, source: Untrusted },
     /// `origin` is a key of the file, a position in it, or an environment variable.

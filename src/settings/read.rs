@@ -20,11 +20,12 @@ pub fn read(config_path: &Path, trust: Trust) -> Result<SettingsFile, SettingsEr
     let opened = Root::open(config_path, trust).and_then(|root| root.read(Path::new(FILE)));
     let OpenedFile { mut file, stat, warning } = match opened {
         Ok(opened) => opened,
-        Err(OpenError::System(error)) if is_missing(&error) => return Ok(SettingsFile::empty(config_path)),
-        // The directory need not be trusted if the file does not exist.
-        Err(OpenError::Untrusted(_)) if fs::symlink_metadata(path).is_err_and(|e| is_missing(&e)) => {
+        // A link whose target is missing is not a missing file: it was to be read.
+        Err(OpenError::System(error)) if is_missing(&error) && has_no_entry(path) => {
             return Ok(SettingsFile::empty(config_path));
         }
+        // The directory need not be trusted if the file does not exist.
+        Err(OpenError::Untrusted(_)) if has_no_entry(path) => return Ok(SettingsFile::empty(config_path)),
         Err(OpenError::System(error)) => return Err(failed(error)),
         Err(OpenError::Untrusted(error)) => return Err(untrusted(error)),
     };
@@ -43,6 +44,10 @@ pub fn read(config_path: &Path, trust: Trust) -> Result<SettingsFile, SettingsEr
     }
     check(&file)?;
     Ok(file)
+}
+
+fn has_no_entry(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| is_missing(&error))
 }
 
 fn is_missing(error: &io::Error) -> bool {

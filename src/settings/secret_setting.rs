@@ -1,23 +1,34 @@
-//! The value of a key that holds a secret, or the name of the systemd credential that holds it.
+//! The value of a key that holds a secret, or the file or the systemd credential that holds it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::store::{Credential, CredentialError, Secret};
+use super::environment::absolute;
+use crate::store::{Credential, CredentialError, Secret, SecretFile};
 
 /// A secret, or its name, as written in the file. `Debug` does not show the secret.
 pub(super) enum SecretSetting {
     Inline(String),
-    Credential(CredentialSetting),
+    Elsewhere(Elsewhere),
 }
 
+/// Where the secret is.
+#[derive(Debug)]
+pub(super) enum Elsewhere {
+    File(PathBuf),
+    Credential(String),
+}
+
+/// A table that names exactly one place. An enum's errors would name neither key nor place.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CredentialSetting {
-    credential: String,
+struct ElsewhereTable {
+    file: Option<PathBuf>,
+    credential: Option<String>,
 }
 
 /// Written by hand, because the errors of a derived one name neither the wrong key nor its place.
@@ -29,7 +40,10 @@ impl<'de> Deserialize<'de> for SecretSetting {
             type Value = SecretSetting;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, or { credential = NAME } for a file of $CREDENTIALS_DIRECTORY")
+                f.write_str(
+                    "a text, or { file = PATH }, or { credential = NAME } for a file of \
+                     $CREDENTIALS_DIRECTORY",
+                )
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretSetting, E> {
@@ -37,7 +51,18 @@ impl<'de> Deserialize<'de> for SecretSetting {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<SecretSetting, A::Error> {
-                Deserialize::deserialize(MapAccessDeserializer::new(table)).map(SecretSetting::Credential)
+                let table = ElsewhereTable::deserialize(MapAccessDeserializer::new(table))?;
+                let place = match table {
+                    ElsewhereTable { file: Some(file), credential: None } => Elsewhere::File(file),
+                    ElsewhereTable { file: None, credential: Some(name) } => Elsewhere::Credential(name),
+                    ElsewhereTable { file: None, credential: None } => {
+                        return Err(A::Error::custom("neither a file nor a credential is named"));
+                    }
+                    ElsewhereTable { file: Some(_), credential: Some(_) } => {
+                        return Err(A::Error::custom("file and credential exclude each other"));
+                    }
+                };
+                Ok(SecretSetting::Elsewhere(place))
             }
         }
 
@@ -50,16 +75,15 @@ impl SecretSetting {
     pub(super) fn is_inline(&self) -> bool {
         match self {
             Self::Inline(_) => true,
-            Self::Credential(_) => false,
+            Self::Elsewhere(_) => false,
         }
     }
 
     pub(super) fn secret(&self) -> Result<Secret, CredentialError> {
         match self {
             Self::Inline(secret) => Ok(Secret::Inline(secret.clone())),
-            Self::Credential(CredentialSetting { credential }) => {
-                Credential::parse(credential).map(Secret::Credential)
-            }
+            Self::Elsewhere(Elsewhere::File(path)) => Ok(Secret::File(SecretFile(absolute(path.clone())))),
+            Self::Elsewhere(Elsewhere::Credential(name)) => Credential::parse(name).map(Secret::Credential),
         }
     }
 }
@@ -68,7 +92,7 @@ impl fmt::Debug for SecretSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inline(_) => f.write_str("(secret)"),
-            Self::Credential(CredentialSetting { credential }) => write!(f, "credential {credential:?}"),
+            Self::Elsewhere(place) => place.fmt(f),
         }
     }
 }

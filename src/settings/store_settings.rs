@@ -6,8 +6,8 @@ use super::environment::absolute;
 use super::file::{AuthSection, SaslSection, StoreSections, TlsSection};
 use crate::store::{
     Auth, ClientCertificate, CredentialError, DirectorySettings, DirectoryUrl, Key, Login, Sasl, Secret,
-    SettingError, StoreSettings, StoreUrl, Tls, ZooKeeperSettings, ZooKeeperUrl, can_be_certified,
-    check_encoding,
+    SecretFile, SettingError, StoreSettings, StoreUrl, Tls, ZooKeeperSettings, ZooKeeperUrl,
+    can_be_certified, check_encoding,
 };
 
 /// Returns the settings of the store at `url`. Reads no file and no credential.
@@ -63,6 +63,7 @@ fn tls(section: &TlsSection) -> Result<Tls, SettingError> {
         (Some(cert), Some(key)) => {
             let key = match key.secret().map_err(wrong_credential("tls.key"))? {
                 Secret::Inline(path) => Key::File(absolute(path.into())),
+                Secret::File(SecretFile(path)) => Key::File(path),
                 Secret::Credential(credential) => Key::Credential(credential),
             };
             Some(ClientCertificate { cert: absolute(cert.clone()), key })

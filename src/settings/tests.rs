@@ -99,8 +99,11 @@ fn an_error_in_a_credential_names_the_key_and_its_place() {
     for (value, expected) in [
         ("{ credential = \"b\", x = 1 }", "DIR/twitcher.toml:3:32: password: unknown field `x`"),
         ("{ credental = \"b\" }", "DIR/twitcher.toml:3:14: password: unknown field `credental`"),
+        ("{ file = \"/f\", x = 1 }", "DIR/twitcher.toml:3:27: password: unknown field `x`"),
+        ("{ file = \"/f\", credential = \"b\" }", "password: file and credential exclude each other"),
+        ("{}", "password: neither a file nor a credential is named"),
         ("{ credential = 3 }", "DIR/twitcher.toml:3:27: "),
-        ("[\"b\"]", "invalid type: sequence, expected a text, or { credential = NAME }"),
+        ("[\"b\"]", "invalid type: sequence, expected a text, or { file = PATH }, or { credential = NAME }"),
     ] {
         let error = settings(&format!("[sasl]\nusername = \"a\"\npassword = {value}\n")).unwrap_err();
         assert!(error.contains(expected), "{error}");

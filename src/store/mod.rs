@@ -35,7 +35,7 @@ pub use client_error::ClientError;
 pub use directory::{DirectorySettings, DirectoryUrl};
 pub use message::{Exposure, StoreCommand, StoreEvent};
 pub use removal::Removal;
-pub use secret::{CREDENTIALS_DIRECTORY, Credential, CredentialError, Secret};
+pub use secret::{CREDENTIALS_DIRECTORY, Credential, CredentialError, Secret, SecretFile};
 pub use settings::StoreSettings;
 pub use tree::MAX_TREE_NODES;
 pub use url::{StoreUrl, StoreUrlError};

@@ -4,11 +4,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
+use nix::unistd::geteuid;
 use thiserror::Error;
+
+use crate::trust::{self, Location, Untrusted, exposed};
 
 /// The variable with the directory where systemd puts what a unit's `LoadCredential=` names
 /// (systemd.exec(5)).
@@ -19,6 +22,7 @@ pub const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
     Inline(String),
+    File(SecretFile),
     Credential(Credential),
 }
 
@@ -27,6 +31,7 @@ impl Secret {
     pub fn reveal(&self) -> Result<String, CredentialError> {
         match self {
             Self::Inline(secret) => Ok(secret.clone()),
+            Self::File(file) => file.read(),
             Self::Credential(credential) => credential.read(),
         }
     }
@@ -36,10 +41,15 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inline(_) => f.write_str("(secret)"),
+            Self::File(file) => file.fmt(f),
             Self::Credential(credential) => credential.fmt(f),
         }
     }
 }
+
+/// The path of a file that holds nothing but one secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretFile(pub PathBuf);
 
 /// The name of a file in `$CREDENTIALS_DIRECTORY`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +69,13 @@ pub enum CredentialError {
         .path.display()
     )]
     Unreadable { name: String, path: PathBuf, reason: String },
+    #[error("{} cannot be read: {reason}", .path.display())]
+    File { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
 }
 
-/// The largest credential that systemd takes (systemd.exec(5)).
+/// The largest credential that systemd takes (systemd.exec(5)). No file of a secret may be larger either.
 const MAX_CREDENTIAL_BYTES: u64 = 1 << 20;
 
 /// Opens a regular file for reading. A pipe is refused, because it may never have a writer.
@@ -70,6 +84,32 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::other("not a regular file")),
+    }
+}
+
+fn read(file: File) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(MAX_CREDENTIAL_BYTES).read_to_string(&mut text)?;
+    // An editor added it. It is no part of the secret.
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+impl SecretFile {
+    /// For root, nobody else may have access to the file.
+    fn read(&self) -> Result<String, CredentialError> {
+        let Self(path) = self;
+        let failed =
+            |error: io::Error| CredentialError::File { path: path.clone(), reason: error.to_string() };
+        let file = open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if geteuid().is_root() {
+            trust::check(path, metadata.uid(), metadata.mode(), Location::Inside)?;
+            exposed(path, metadata.mode()).map_or(Ok(()), Err)?;
+        }
+        read(file).map_err(failed)
     }
 }
 
@@ -96,18 +136,10 @@ impl Credential {
 
     fn read(&self) -> Result<String, CredentialError> {
         let path = self.path()?;
-        let mut text = String::new();
-        if let Err(error) =
-            open(&path).and_then(|file| file.take(MAX_CREDENTIAL_BYTES).read_to_string(&mut text))
-        {
+        open(&path).and_then(read).map_err(|error| {
             let reason = error.to_string();
-            return Err(CredentialError::Unreadable { name: self.0.clone(), path, reason });
-        }
-        // An editor added it. It is no part of the secret.
-        if text.ends_with('\n') {
-            text.pop();
-        }
-        Ok(text)
+            CredentialError::Unreadable { name: self.0.clone(), path, reason }
+        })
     }
 }
 

@@ -43,6 +43,7 @@ mod logging;
 mod max_actions;
 mod once;
 mod output_file;
+mod other_store;
 mod permissions;
 mod register_watch;
 mod reload;

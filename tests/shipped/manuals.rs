@@ -114,13 +114,17 @@ fn every_config_in_the_documents_passes_check() {
     assert!(examples > 40, "{examples}");
 }
 
-/// The certificates that the examples name in /etc/twitcher, made with the documented commands.
+/// The certificates that the examples name in /etc/twitcher, made with the documented commands, and the
+/// password.
 fn certificates() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let blocks = blocks("docs/security.md");
     let commands = blocks.iter().find(|block| block.text.starts_with("openssl req -x509"));
     let commands = &commands.expect("how certificates are made").text;
-    let script = format!("{commands}cp client.crt client.pem\ncp ca.pem eu-ca.pem\n");
+    let script = format!(
+        "{commands}cp client.crt client.pem\ncp ca.pem eu-ca.pem\n\
+         echo secret > password\nchmod 600 password\n"
+    );
     let output = command("sh").args(["-euc", &script]).current_dir(directory.path()).output();
     let output = output.expect("run sh");
     assert!(output.status.success(), "this test needs openssl(1): {}", said(&output));
@@ -333,8 +337,9 @@ fn collect_settings(prefix: &str, header: &str, found: &mut BTreeSet<String>) {
         // The key may be a block, a list of blocks, or a block for each name.
         let blocks =
             [(&path, format!("[{path}]")), (&path, format!("[[{path}]]")), (&named, format!("[{named}]"))];
-        // A secret is a text or `{ credential = NAME }`, which is a value and no block.
-        let is_block = |header: &str| keys_of_block(header).is_some_and(|keys| keys != ["credential"]);
+        // A secret is a text, `{ file = PATH }` or `{ credential = NAME }`, which is a value and no block.
+        let is_block =
+            |header: &str| keys_of_block(header).is_some_and(|keys| keys != ["file", "credential"]);
         match blocks.iter().find(|(_, header)| is_block(header)) {
             Some((path, header)) => {
                 if header.starts_with("[[") || path.ends_with("NAME") {

@@ -35,7 +35,12 @@ pub fn exit_code(exit: Exit) -> ExitCode {
     match error.downcast_ref() {
         // The name was given on the command line.
         Some(SettingsError::UnknownStore { .. }) => WRONG_USAGE.into(),
-        Some(SettingsError::Read { .. } | SettingsError::Untrusted { .. } | SettingsError::Value { .. })
+        Some(
+            SettingsError::Read { .. }
+            | SettingsError::Needed { .. }
+            | SettingsError::Untrusted { .. }
+            | SettingsError::Value { .. },
+        )
         | None => ExitCode::FAILURE,
     }
 }

@@ -70,6 +70,13 @@ impl Login {
 
     /// Checks whether the files are good for a connection.
     pub fn check_files(&self) -> Result<(), SettingError> {
+        let auth = self.auth.iter().map(|auth| ("auth.credentials", &auth.credentials));
+        let sasl = self.sasl.iter().map(|sasl| ("sasl.password", &sasl.password));
+        for (key, secret) in auth.chain(sasl) {
+            if let Secret::File(_) = secret {
+                secret.reveal().map_err(|error| (key, error.to_string()))?;
+            }
+        }
         let Some(tls) = &self.tls else { return Ok(()) };
         // Outside of systemd there is no credential, and the rest can be checked without the key.
         let without_key;

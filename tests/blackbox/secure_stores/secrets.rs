@@ -112,6 +112,39 @@ fn a_missing_credential_is_named_with_the_line_for_the_unit() {
         .expect_said(&unreadable);
 }
 
+// A secret has a file of its own, so that every user can read the settings and finds the store. A user who
+// may not read the secret fails, and goes nowhere else.
+#[test]
+fn a_secret_in_a_file_of_its_own_leaves_the_settings_readable() {
+    let secure = Secure::start(Login::Mandatory);
+    let sandbox = Sandbox::directory();
+    let tls = secure.tls(&sandbox);
+    let password = sandbox.root().join("password");
+    sandbox.private(&password, &format!("{PASSWORD}\n"));
+    sandbox.settings(&format!(
+        "store = \"zk://{}\"\n{tls}[sasl]\nusername = {USERNAME:?}\npassword = {{ file = {password:?} }}\n",
+        secure.address("localhost"),
+    ));
+    let settings = sandbox.configs().join("twitcher.toml");
+    fs::set_permissions(&settings, Permissions::from_mode(0o644)).unwrap();
+    super::done(&sandbox, ["set", "/n", "1"]);
+    assert_eq!(client(&sandbox, ["get", "/n"]).finish().expect(0).text(), "1");
+    client(&sandbox, ["check"]).finish().expect(0);
+
+    let copy = sandbox.copy_of_the_binary();
+    let as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    let refused = client(&sandbox, ["get", "/n"]).binary(&copy).under(as_nobody).finish().expect(1);
+    let place = format!("twitcher.toml: sasl.password: {} cannot be read", password.display());
+    refused.expect_said(&[&place, "Permission denied"]);
+
+    fs::set_permissions(&password, Permissions::from_mode(0o644)).unwrap();
+    let cure = format!("`chmod 600 {}`", password.display());
+    let daemon = sandbox.daemon_without_store().arg("--once");
+    for command in [client(&sandbox, ["get", "/n"]), client(&sandbox, ["check"]), daemon] {
+        command.finish().expect(1).expect_said(&["sasl.password", &cure]);
+    }
+}
+
 // "`twitcher check` validates the blocks"
 #[test]
 fn check_finds_settings_with_which_a_store_cannot_be_used() {
@@ -136,7 +169,7 @@ fn check_finds_settings_with_which_a_store_cannot_be_used() {
         &["unknown field `verify`, expected one of `ca`, `cert`, `key`"],
     );
     check("[sasl]\nusername = \"a\"\n", 1, &["missing field `password`"]);
-    check("[sasl]\nusername = \"a\"\npassword = 7\n", 1, &["expected a text, or { credential = NAME }"]);
+    check("[sasl]\nusername = \"a\"\npassword = 7\n", 1, &["expected a text, or { file = PATH }, or"]);
     check("[sasl]\nusername = \"\"\npassword = \"x\"\n", 1, &["sasl.username: \"\" cannot be sent"]);
     check(
         "[sasl]\nusername = \"a\"\npassword = { credential = \"a/b\" }\n",

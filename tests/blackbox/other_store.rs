@@ -1,0 +1,99 @@
+//! Settings that cannot be read: no command goes to a default store or daemon instead.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::harness::{Sandbox, Twitcher, require_root, set_mode};
+
+const NOBODY: [&str; 5] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+
+/// Each way in which the settings cannot be read, and whether only for users other than root.
+type Spoil = fn(configs: &Path);
+const WAYS: [(&str, Spoil, bool); 6] = [
+    ("twitcher.toml", |configs| set_mode(&configs.join("twitcher.toml"), 0o600), true),
+    ("configs", |configs| set_mode(configs, 0o700), true),
+    (
+        "twitcher.toml",
+        |configs| {
+            fs::remove_file(configs.join("twitcher.toml")).unwrap();
+            symlink("nowhere", configs.join("twitcher.toml")).unwrap();
+        },
+        false,
+    ),
+    (
+        "twitcher.toml",
+        |configs| {
+            fs::remove_file(configs.join("twitcher.toml")).unwrap();
+            fs::create_dir(configs.join("twitcher.toml")).unwrap();
+        },
+        false,
+    ),
+    ("configs", |configs| fs::remove_dir_all(configs).unwrap(), false),
+    (
+        "configs",
+        |configs| {
+            fs::remove_dir_all(configs).unwrap();
+            fs::write(configs, "").unwrap();
+        },
+        false,
+    ),
+];
+
+// "A settings file that is there and cannot be read is an error of every command that needs a store, unless
+// `--store` is given"
+#[test]
+fn a_command_that_cannot_read_its_settings_goes_to_no_other_store_or_daemon() {
+    require_root();
+    for (named, spoil, only_others) in WAYS {
+        let sandbox = Sandbox::directory();
+        let (configs, copy) = (sandbox.configs(), sandbox.copy_of_the_binary());
+        sandbox.nodes.set("/n", "content");
+        let socket = sandbox.root().join("here.sock");
+        let settings = format!("store = {:?}\n[control]\nsocket = {socket:?}\n", sandbox.nodes.url());
+        fs::write(configs.join("twitcher.toml"), settings).unwrap();
+        let as_user = |command: Twitcher| {
+            let command = command.binary(&copy).env("TWITCHER_CONFIG_PATH", &configs);
+            if only_others { command.under(NOBODY) } else { command }
+        };
+        let get = || as_user(sandbox.twitcher(["get", "/n"]));
+        let status = || as_user(sandbox.twitcher(["status"]).with_default_socket());
+        assert_eq!(get().finish().expect(0).text(), "content");
+        status().finish().expect(1).expect_said(&["here.sock", "does the daemon run?"]);
+
+        spoil(&configs);
+        for command in [
+            &["get", "/n"][..],
+            &["set", "/n", "x"],
+            &["poke", "/n"],
+            &["ls", "/"],
+            &["rm", "/n"],
+            &["rm", "--recursive", "/n"],
+            &["watch", "/n", "--count", "1"],
+            &["get", "/n", "--store", "default"],
+        ] {
+            let whole = command.iter().fold(sandbox.twitcher([]), |whole, word| whole.arg(word));
+            let refused = as_user(whole).finish().expect(1);
+            refused.expect_said(&[named, "unknown which store", "--store", "TWITCHER_STORE"]);
+        }
+        status().finish().expect(1).expect_said(&[named, "unknown which daemon", "--control-socket"]);
+        let url = sandbox.nodes.url();
+        if only_others || named == "configs" {
+            // These need no settings.
+            assert_eq!(get().args(["--store", &url]).finish().expect(0).text(), "content");
+            assert_eq!(get().env("TWITCHER_STORE", &url).finish().expect(0).text(), "content");
+        }
+        let elsewhere = sandbox.root().join("elsewhere.sock");
+        status().env("TWITCHER_CONTROL_SOCKET", &elsewhere).finish().expect(1).expect_said(&["elsewhere"]);
+        assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b"content"[..]));
+    }
+}
+
+// A daemon goes to no default store either.
+#[test]
+fn a_daemon_that_cannot_read_its_settings_does_not_start() {
+    let sandbox = Sandbox::directory();
+    symlink("nowhere", sandbox.configs().join("twitcher.toml")).unwrap();
+    sandbox.daemon_without_store().arg("--once").finish().expect(1).expect_said(&["twitcher.toml"]);
+    sandbox.twitcher(["check"]).arg(sandbox.configs()).finish().expect(1).expect_said(&["twitcher.toml"]);
+}
