@@ -3,12 +3,13 @@
 use std::cell::Cell;
 use std::fmt;
 
-/// Counts nodes while a command removes a tree. It shows what a removal that did not end has left.
+/// Counts nodes while a command removes a tree. It shows what a removal that did not end has left. Requests
+/// without a reply may have removed more, and nodes that are left may have children that are not counted.
 #[derive(Debug, Default)]
 pub struct Removal {
     /// Nodes that are removed.
     pub removed: Cell<u64>,
-    /// Nodes that are known and still there. They may have children that are not counted.
+    /// Nodes that are known and not removed.
     pub left: Cell<u64>,
 }
 
@@ -26,6 +27,6 @@ impl Removal {
 impl fmt::Display for Removal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (removed, left) = (self.removed.get(), self.left.get());
-        write!(f, "{removed} removed, at least {left} left")
+        write!(f, "at least {removed} removed, about {left} left")
     }
 }

@@ -90,6 +90,24 @@ fn ls_gives_the_sorted_names_one_a_line() {
     });
 }
 
+// A terminal obeys what it is sent, and a pipe needs the exact bytes.
+#[test]
+fn a_terminal_gets_content_escaped_and_a_pipe_gets_it_as_it_is() {
+    on_both_stores(|sandbox| {
+        let content = "tab\tred \u{1b}[31m\r\nlast \u{9b}31m";
+        sandbox.nodes.set("/n", content);
+        assert_eq!(sandbox.client(["get", "/n"]).finish().expect(0).text(), content);
+        let (code, shown) = sandbox.client(["get", "/n"]).finish_on_terminal(80);
+        let plain = shown.replace("        ", "\t");
+        assert_eq!((code, &*plain), (Some(0), "tab\tred \\u{1b}[31m\\r\nlast \\u{9b}31m\n"));
+        let name = "over\u{202e}ride";
+        sandbox.nodes.set(&format!("/odd/{name}"), "");
+        assert_eq!(sandbox.client(["ls", "/odd"]).finish().expect(0).text(), format!("{name}\n"));
+        let (code, shown) = sandbox.client(["ls", "/odd"]).finish_on_terminal(80);
+        assert!(code == Some(0) && shown.starts_with("over") && shown.ends_with("ride\n"), "{shown:?}");
+    });
+}
+
 // "`twitcher rm NODE [--recursive]`"
 #[test]
 fn rm_removes_a_leaf_and_a_tree_only_with_recursive() {
