@@ -39,7 +39,7 @@ pub fn run(data: &[u8]) {
     }
     use_ledger(dir.path(), &mut input);
     // The next daemon must find what this one recorded.
-    let mut ledger = Ledger::open(dir.path());
+    let Ok(mut ledger) = Ledger::open(dir.path()) else { return };
     if ledger.lost_reason().is_none() && ledger.next_event().is_none() {
         assert!(ledger.load_watches(CONFIG).contains_key(WATCHES[0]), "a record is gone");
     }
@@ -184,7 +184,7 @@ const COLUMNS: [(&str, &str, &[&str]); 2] = [
 
 /// Does what a daemon does that starts, runs something and stops.
 fn use_ledger(dir: &Path, input: &mut Unstructured<'_>) {
-    let mut ledger = Ledger::open(dir);
+    let Ok(mut ledger) = Ledger::open(dir) else { return };
     let first = ledger.next_event();
     assert!(ledger.lost_reason().is_none() || matches!(first, Some(LedgerEvent::Lost { .. })));
     for stored in ledger.load_watches(CONFIG).into_values() {
@@ -279,7 +279,7 @@ fn seeds() -> &'static [Seed; 2] {
             main: fs::read(dir.path().join(FILE)).expect("a ledger"),
             log: fs::read(dir.path().join(format!("{FILE}-wal"))).unwrap_or_default(),
         };
-        let mut ledger = Ledger::open(dir.path());
+        let mut ledger = Ledger::open(dir.path()).expect("a new ledger");
         record(&mut ledger, "19a.1-6");
         ledger.commit();
         let open = read();

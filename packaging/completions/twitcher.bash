@@ -125,7 +125,7 @@ _twitcher() {
 
     case "${cmd}" in
         twitcher)
-            opts="-v -d -h -V --store --zkservers --session-timeout --config-path --state-dir --log-to-stdout --log-file --verbose --debug --pid-file --control-socket --allow-untrusted --daemonize --once --dry-run --stop-timeout --devel --help --version run check get set poke ls rm watch status trigger pause resume kill reload history logs help"
+            opts="-v -d -h -V --store --zkservers --session-timeout --config-path --state-dir --log-to-stdout --log-file --verbose --debug --pid-file --control-socket --allow-untrusted --daemonize --ledger-reset --once --dry-run --stop-timeout --devel --help --version run check get set poke ls rm watch status trigger pause resume kill reload history logs help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -661,7 +661,7 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__run)
-            opts="-v -d -h --store --zkservers --session-timeout --config-path --state-dir --log-to-stdout --log-file --verbose --debug --pid-file --control-socket --allow-untrusted --daemonize --once --dry-run --stop-timeout --devel --help"
+            opts="-v -d -h --store --zkservers --session-timeout --config-path --state-dir --log-to-stdout --log-file --verbose --debug --pid-file --control-socket --allow-untrusted --daemonize --ledger-reset --once --dry-run --stop-timeout --devel --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

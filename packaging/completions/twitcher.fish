@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_twitcher_global_optspecs
-    string join \n store= zkservers= session-timeout= config-path= state-dir= log-to-stdout log-file= v/verbose d/debug pid-file= control-socket= allow-untrusted daemonize once dry-run stop-timeout= devel h/help V/version
+    string join \n store= zkservers= session-timeout= config-path= state-dir= log-to-stdout log-file= v/verbose d/debug pid-file= control-socket= allow-untrusted daemonize ledger-reset once dry-run stop-timeout= devel h/help V/version
 end
 
 function __fish_twitcher_needs_command
@@ -38,6 +38,7 @@ complete -c twitcher -n "__fish_twitcher_needs_command" -s v -l verbose -d 'Log 
 complete -c twitcher -n "__fish_twitcher_needs_command" -s d -l debug -d 'Log everything'
 complete -c twitcher -n "__fish_twitcher_needs_command" -l allow-untrusted -d 'As root, also load configs that users other than root can change, with a warning: these users can decide what root runs. For development'
 complete -c twitcher -n "__fish_twitcher_needs_command" -l daemonize -d 'Run in the background'
+complete -c twitcher -n "__fish_twitcher_needs_command" -l ledger-reset -d 'For one start only: set aside the ledger of the state directory, for example that of a newer Twitcher, and start with an empty one. Every watch then counts as new; what was paused, stopped or held can run'
 complete -c twitcher -n "__fish_twitcher_needs_command" -l once -d 'Run everything that is pending, wait for it, and exit 1 if anything is wrong then'
 complete -c twitcher -n "__fish_twitcher_needs_command" -l dry-run -d 'Start nothing; print what would run, and why. A running daemon is not disturbed'
 complete -c twitcher -n "__fish_twitcher_needs_command" -l devel -d 'Try Twitcher out: foreground, debug log to stdout, the configs in etc/examples even if others can change them, and a directory store of its own'
@@ -74,6 +75,7 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand run" -s v -l verbose -
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -s d -l debug -d 'Log everything'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l allow-untrusted -d 'As root, also load configs that users other than root can change, with a warning: these users can decide what root runs. For development'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l daemonize -d 'Run in the background'
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l ledger-reset -d 'For one start only: set aside the ledger of the state directory, for example that of a newer Twitcher, and start with an empty one. Every watch then counts as new; what was paused, stopped or held can run'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l once -d 'Run everything that is pending, wait for it, and exit 1 if anything is wrong then'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l dry-run -d 'Start nothing; print what would run, and why. A running daemon is not disturbed'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l devel -d 'Try Twitcher out: foreground, debug log to stdout, the configs in etc/examples even if others can change them, and a directory store of its own'

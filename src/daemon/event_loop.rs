@@ -118,7 +118,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
             () = until(daemon.watches.due()) => daemon.watches.tick(),
             () = yield_now(), if daemon.can_give_places() => {}
             () = until(daemon.persist.flush_at()) => daemon.flush(),
-            () = until(daemon.persist.retry_at()) => daemon.persist.ledger_mut().retry(),
+            () = sleep_until(daemon.persist.maintain_at()) => daemon.persist.ledger_mut().maintain(),
             () = until(daemon.systemd.due()) => {}
             () = until(daemon.memory.due()) => daemon.memory.trim(),
             () = sleep(POLL_INTERVAL), if polls => {}

@@ -108,7 +108,7 @@ impl Parts {
             watches: Watches::new(clock, 1),
             places: Places::new(None),
             runs: Runs::new(log.clone(), clock, Spawner::new().expect("limits")),
-            persist: Persist::new(log.clone(), Ledger::open(directory)),
+            persist: Persist::new(log.clone(), Ledger::open(directory).expect("a ledger")),
             stores: stores(directory),
             completion: Completion::new(until, Duration::ZERO),
             log,

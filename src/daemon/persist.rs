@@ -4,7 +4,7 @@
 //! ([`FLUSH_DELAY`]): a daemon that is killed meanwhile is taken to have done nothing, and what it did is
 //! done again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,9 +45,9 @@ impl Persist {
         &mut self.ledger
     }
 
-    /// When a lost ledger is to be tried again.
-    pub fn retry_at(&self) -> Option<Instant> {
-        self.ledger.retry_at().map(Instant::from_std)
+    /// When [`Ledger::maintain`] is due.
+    pub fn maintain_at(&self) -> Instant {
+        Instant::from_std(self.ledger.maintain_at())
     }
 
     /// When [`Self::flush`] is due.
@@ -137,9 +137,15 @@ impl Persist {
     /// Reports what happened to the ledger itself. Tells it everything again if it may have forgotten it.
     pub fn handle_ledger_events(&mut self, watches: &Watches, runs: &Runs, stores: &Stores) {
         while let Some(event) = self.ledger.next_event() {
-            self.log.report(&Report::Ledger { event: &event });
+            match &event {
+                LedgerEvent::Oversized { reason } => self.log.degraded("ledger", reason),
+                LedgerEvent::Shrunk => self.log.recovered("ledger"),
+                LedgerEvent::Lost { .. } | LedgerEvent::Quarantined { .. } | LedgerEvent::Back => {
+                    self.log.report(&Report::Ledger { event: &event });
+                }
+            }
             match event {
-                LedgerEvent::Lost { .. } => {}
+                LedgerEvent::Lost { .. } | LedgerEvent::Oversized { .. } | LedgerEvent::Shrunk => {}
                 LedgerEvent::Quarantined { .. } | LedgerEvent::Back => {
                     self.save_everything(watches, runs, stores);
                 }
@@ -157,7 +163,8 @@ impl Persist {
                 self.ledger.started(&live.intent.run, process);
             }
         }
-        self.ledger.end_unfinished(|run| runs.iter().any(|live| live.intent.run == run));
+        let live: HashSet<&str> = runs.iter().map(|live| live.intent.run.as_str()).collect();
+        self.ledger.end_unfinished(|run| live.contains(run));
     }
 }
 

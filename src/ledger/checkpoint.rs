@@ -116,19 +116,20 @@ fn checkpoint(files: &Files, file_ids: &FileIds) {
 /// Copies the log in passes until all of it is copied, because only then does the log start over. Each pass
 /// copies what was written during the one before, so passes get shorter until one fits between two commits.
 fn catch_up(connection: &Connection) -> rusqlite::Result<()> {
-    let mut left = 0;
+    let (mut log, mut copied) = (0, 0);
     for _ in 0..MAX_PASSES {
+        let before = copied;
         // A passive checkpoint waits for nobody, and nobody waits for it.
-        let (log, copied) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], pages)?;
-        if copied >= log {
-            return Ok(());
+        (log, copied) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], pages)?;
+        if copied >= log || copied == before {
+            break;
         }
-        left = log;
     }
-    if left > MAX_WAL_PAGES {
+    if log > MAX_WAL_PAGES {
         // The daemon cannot write while the rest is copied and synced, but it does not wait for slow readers.
+        // The file shrinks if nobody reads it.
         connection.busy_timeout(FULL_CHECKPOINT_TIMEOUT)?;
-        connection.query_row("PRAGMA wal_checkpoint(FULL)", [], pages)?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], pages)?;
     }
     Ok(())
 }

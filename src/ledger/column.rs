@@ -47,10 +47,12 @@ pub(super) fn read_subject(row: &Row<'_>) -> Result<Subject> {
     Ok(Subject { path, facet })
 }
 
+/// Reads an event. One that this version does not know is from a later version with the same tables: what it
+/// stands for is owed all the same.
 pub(super) fn read_event(row: &Row<'_>, column: &str) -> Result<Option<Event>> {
-    let Some(name) = row.get::<_, Option<String>>(column)? else { return Ok(None) };
-    let event = Event::ALL.into_iter().find(|known| known.as_str() == name);
-    event.map(Some).ok_or_else(|| invalid_column(column, name))
+    let name = row.get::<_, Option<String>>(column)?;
+    let known = |name: String| Event::ALL.into_iter().find(|known| known.as_str() == name);
+    Ok(name.map(|name| known(name).unwrap_or(Event::Changed)))
 }
 
 /// Reads a version from the three columns whose names begin with `what`.

@@ -1,13 +1,14 @@
 //! An open ledger: a connection with its transaction, and the files below it.
 
+use std::fs;
 use std::time::Duration;
-use std::{fs, io};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags};
 
 use super::error::LedgerError;
 use super::files::{FileIds, Files};
+use super::schema::{self, Found};
 
 /// How long a call waits for another process's transaction, while the whole daemon stands still. A single
 /// statement of an operator ends within this time; a transaction that an operator keeps open does not.
@@ -22,24 +23,6 @@ const PAGES_PER_WRITE: usize = 2;
 
 /// SQLite's page size in bytes.
 const PAGE_BYTES: usize = 4096;
-
-/// The version of the tables in `schema.sql`. It grows with every change that an older daemon could not
-/// handle.
-const SCHEMA_VERSION: i64 = 3;
-
-/// The previous version of the tables.
-const PREVIOUS_VERSION: i64 = 2;
-
-/// Upgrades the previous version, so that an upgrade of the daemon loses no pause and no run.
-const UPGRADE_FROM_PREVIOUS: &str = "
-    ALTER TABLE watches ADD COLUMN applied_size INTEGER;
-    ALTER TABLE watches ADD COLUMN held_incarnation INTEGER;
-    ALTER TABLE watches ADD COLUMN held_revision INTEGER;
-    ALTER TABLE watches ADD COLUMN held_number INTEGER;
-    ALTER TABLE watches ADD COLUMN admitted_incarnation INTEGER;
-    ALTER TABLE watches ADD COLUMN admitted_revision INTEGER;
-    ALTER TABLE watches ADD COLUMN admitted_number INTEGER;
-";
 
 /// Settings of the daemon's connection.
 ///
@@ -70,15 +53,23 @@ pub(super) struct Database {
 impl Database {
     /// Opens or creates the files, and writes to them, so success proves that the ledger can be written.
     pub(super) fn open(files: &Files) -> Result<Self, LedgerError> {
-        files.create()?;
+        if !files.create()? {
+            // A connection that may write changes even a file that it then refuses.
+            open_unchanged(files)?;
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(files.main(), flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         // Only `close` has the time for a checkpoint at the end.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        let found = schema::identify(&connection)?;
         connection.execute_batch(SETTINGS)?;
-        prepare(&connection)?;
-        Ok(Self { file_ids: files.file_ids()?, connection, in_transaction: false, pages: 0 })
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        schema::prepare(&connection, &found)?;
+        connection.execute_batch("COMMIT")?;
+        // A killed daemon may have left a large log.
+        let pages = usize::try_from(files.log_size()).unwrap_or(usize::MAX) / PAGE_BYTES;
+        Ok(Self { file_ids: files.file_ids()?, connection, in_transaction: false, pages })
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -153,66 +144,45 @@ impl Database {
     }
 }
 
-/// Opens a connection that only reads, and so works on a disk that is full or read-only.
+/// Opens a connection that only reads, and so works on a disk that is full or read-only. An older ledger is
+/// converted in memory.
 pub(super) fn open_read_only(files: &Files) -> Result<Connection, LedgerError> {
-    files.check_kind()?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(files.main(), flags)?;
-    match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
-        PREVIOUS_VERSION | SCHEMA_VERSION => check_watches(&connection)?,
-        _ => return Err(LedgerError::Damaged("its version is unknown to this daemon".into())),
+    match open_unchanged(files)? {
+        (_, Found::Nothing) => Ok(schema::empty()?),
+        (connection, Found::Ledger { version }) => {
+            schema::check_watches(&connection)?;
+            if schema::is_present(version) {
+                return Ok(connection);
+            }
+            Ok(schema::upgraded_copy(&files.read_only_uri())?)
+        }
     }
-    Ok(connection)
+}
+
+/// Opens a ledger without any change to its files, and finds out what it is.
+fn open_unchanged(files: &Files) -> Result<(Connection, Found), LedgerError> {
+    files.check_kind()?;
+    files.check_format()?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(files.read_only_uri(), flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let found = schema::identify(&connection)?;
+    Ok((connection, found))
 }
 
 /// Writes a complete copy of the database. Returns false if there is no database.
 pub(super) fn copy(from: &Files, to: &Files) -> Result<bool, LedgerError> {
-    if let Err(error) = fs::symlink_metadata(from.main()) {
-        return if error.kind() == io::ErrorKind::NotFound { Ok(false) } else { Err(error.into()) };
+    if !from.exist()? {
+        return Ok(false);
     }
+    let (connection, _) = open_unchanged(from)?;
     if from.has_log() {
         let path = to.main().to_string_lossy();
-        open_read_only(from)?.execute("VACUUM INTO ?1", [&*path])?;
+        connection.execute("VACUUM INTO ?1", [&*path])?;
     } else {
-        // Nobody has the database open, and opening it here would create files beside it.
+        // Nobody has the database open, and opening it for more would create files beside it.
         fs::copy(from.main(), to.main())?;
     }
     Ok(true)
-}
-
-/// Creates the tables in an empty file, or checks that they are ours and undamaged.
-fn prepare(connection: &Connection) -> Result<(), LedgerError> {
-    let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
-    let is_empty =
-        connection.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(())).optional()?.is_none();
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    match version {
-        0 if is_empty => connection.execute_batch(include_str!("schema.sql"))?,
-        SCHEMA_VERSION => check_watches(connection)?,
-        PREVIOUS_VERSION => {
-            check_watches(connection)?;
-            connection.execute_batch(UPGRADE_FROM_PREVIOUS)?;
-        }
-        0 => return Err(LedgerError::Damaged("it is another program's database".into())),
-        version => {
-            return Err(LedgerError::Damaged(format!(
-                "its version is {version}, this daemon knows only {SCHEMA_VERSION}"
-            )));
-        }
-    }
-    // This write also finds out whether the database can be written.
-    connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    connection.execute_batch("COMMIT")?;
-    Ok(())
-}
-
-/// Checks the table of watches for damage, because the table is small and the daemon's decisions depend on
-/// it. The table of runs can be a hundred times as large; its damage is found when a damaged row is read or
-/// written.
-fn check_watches(connection: &Connection) -> Result<(), LedgerError> {
-    let found = connection.query_row("PRAGMA quick_check(watches)", [], |row| row.get::<_, String>(0))?;
-    if found == "ok" {
-        return Ok(());
-    }
-    Err(LedgerError::Damaged(found))
 }

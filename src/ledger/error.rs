@@ -10,6 +10,9 @@ pub(super) enum LedgerError {
     Damaged(String),
     /// The files were deleted, replaced or truncated under the connection, which must not be touched again.
     Displaced(String),
+    /// The file is intact, and this program must not touch it: a ledger of a newer version, another program's
+    /// database, or no regular file. An operator has to decide.
+    Refused(String),
     /// The ledger cannot be used now, but may be later. The text ends with the remedy if one is known.
     Unavailable(String),
 }
@@ -18,6 +21,7 @@ impl LedgerError {
     pub(super) fn into_reason(self) -> String {
         let (LedgerError::Damaged(reason)
         | LedgerError::Displaced(reason)
+        | LedgerError::Refused(reason)
         | LedgerError::Unavailable(reason)) = self;
         reason
     }

@@ -10,4 +10,8 @@ pub enum LedgerEvent {
     Lost { reason: String },
     /// The ledger can be used again.
     Back,
+    /// The write-ahead log is so large that the output of runs is not recorded any more.
+    Oversized { reason: String },
+    /// The write-ahead log is small again, and the output of runs is recorded.
+    Shrunk,
 }

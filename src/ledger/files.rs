@@ -1,10 +1,15 @@
 //! The ledger's files on the disk, and the check that they are still the ones that were opened.
 
 use std::ffi::OsString;
-use std::fs::{self, Metadata, OpenOptions};
-use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 
 use super::error::LedgerError;
 
@@ -13,6 +18,9 @@ pub const FILE: &str = "ledger.db";
 
 /// The name under which the last damaged ledger is kept for examination.
 const DAMAGED: &str = "ledger.damaged.db";
+
+/// The name under which a ledger is kept that an operator did not want to use.
+const RESET: &str = "ledger.reset.db";
 
 /// The suffixes that SQLite appends to a database's name for its write-ahead log and for the log's index.
 const WAL: &str = "-wal";
@@ -51,6 +59,8 @@ pub(super) struct Files {
     dir: PathBuf,
     /// The directory that the daemon has locked; `None` until it is first seen.
     dir_inode: Option<Inode>,
+    /// The lock on a directory that took the place of the one that the daemon has locked.
+    dir_lock: Option<Arc<Flock<File>>>,
     main: PathBuf,
     wal: PathBuf,
     shm: PathBuf,
@@ -60,12 +70,34 @@ impl Files {
     pub(super) fn new(dir: &Path) -> Self {
         let main = dir.join(FILE);
         let dir_inode = fs::metadata(dir).ok().map(|metadata| Inode::of(&metadata));
-        Self { dir: dir.into(), dir_inode, wal: with_suffix(&main, WAL), shm: with_suffix(&main, SHM), main }
+        let (wal, shm) = (with_suffix(&main, WAL), with_suffix(&main, SHM));
+        Self { dir: dir.into(), dir_inode, dir_lock: None, main, wal, shm }
     }
 
-    /// Whether a file of any kind has the database's name.
-    pub(super) fn exist(&self) -> bool {
-        fs::symlink_metadata(&self.main).is_ok()
+    /// Whether a file of any kind has the database's name. An error means that nobody can tell.
+    pub(super) fn exist(&self) -> io::Result<bool> {
+        match fs::symlink_metadata(&self.main) {
+            Ok(_) => Ok(true),
+            Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The URI under which SQLite opens the database for reading, without creating a file. Only a database
+    /// with a log can be open elsewhere; any other is read as it is.
+    pub(super) fn read_only_uri(&self) -> String {
+        let mut uri = "file:".to_owned();
+        for byte in self.main.as_os_str().as_bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => {
+                    uri.push((*byte).into())
+                }
+                _ => uri += &format!("%{byte:02X}"),
+            }
+        }
+        uri + if self.has_log() { "?mode=ro" } else { "?mode=ro&immutable=1" }
     }
 
     /// Whether there is a write-ahead log. If so, the database may be incomplete without it, or be open.
@@ -79,27 +111,54 @@ impl Files {
         [&self.main, &self.wal].into_iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()
     }
 
+    /// The size of the write-ahead log in bytes; 0 if it cannot be examined.
+    pub(super) fn log_size(&self) -> u64 {
+        fs::metadata(&self.wal).map_or(0, |metadata| metadata.len())
+    }
+
     pub(super) fn main(&self) -> &Path {
         &self.main
     }
 
-    /// Creates the database if there is none. Only its owner can read it, because the output of actions may
-    /// hold secrets. SQLite gives the log and its index the same mode.
-    pub(super) fn create(&self) -> Result<(), LedgerError> {
+    /// Creates the database if there is none, and returns whether it did. Only its owner can read it, because
+    /// the output of actions may hold secrets. SQLite gives the log and its index the same mode.
+    pub(super) fn create(&self) -> Result<bool, LedgerError> {
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.main) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.check_kind(),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.check_kind().map(|()| false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Refuses a database whose format SQLite got later than the version that this program contains: to that
+    /// version it looks damaged.
+    pub(super) fn check_format(&self) -> Result<(), LedgerError> {
+        let mut header = [0; HEADER_BYTES as usize];
+        let read = File::open(&self.main)?.read(&mut header)?;
+        let is_database = header[..read].starts_with(b"SQLite format 3\0");
+        // The formats that a program must know to write, to read, and to understand the tables.
+        let formats = [header[18], header[19], header[47]];
+        if is_database && formats.iter().zip([2, 2, 4]).any(|(format, known)| *format > known) {
+            return Err(LedgerError::Refused(
+                "it has the format of a newer SQLite; start a newer Twitcher".into(),
+            ));
+        }
+        Ok(())
     }
 
     /// Refuses anything but a regular file. The log of a link, for example, would be beside its target, where
     /// no check sees it.
     pub(super) fn check_kind(&self) -> Result<(), LedgerError> {
-        if fs::symlink_metadata(&self.main)?.is_file() {
-            return Ok(());
+        let kind = fs::symlink_metadata(&self.main)?.file_type();
+        let refused = |reason: &str| Err(LedgerError::Refused(reason.into()));
+        match () {
+            () if kind.is_file() => Ok(()),
+            () if kind.is_symlink() => refused(
+                "it is a symbolic link; put the file itself there, or name its directory with --state-dir",
+            ),
+            () if kind.is_dir() => refused("it is a directory; remove it"),
+            () => refused("it is not a regular file; remove it"),
         }
-        Err(LedgerError::Damaged("it is not a regular file".into()))
     }
 
     /// Identifies the three files, all of which exist from the first transaction on.
@@ -125,30 +184,74 @@ impl Files {
         check_file(&self.shm, file_ids.shm, file_ids.shm_size, "its -shm file")
     }
 
-    /// Fails if the directory was deleted or replaced: the lock on it then does not keep a second daemon out.
+    /// Checks that the directory is still the one that the daemon has locked. If it was deleted, or replaced
+    /// by one without a ledger, creates and locks it, because nothing else keeps a second daemon out of it.
     pub(super) fn check_dir(&mut self) -> Result<(), LedgerError> {
-        let replaced = || LedgerError::Unavailable("its directory is gone; restart the daemon".into());
-        match (self.dir_inode, fs::metadata(&self.dir)) {
-            (Some(then), Ok(now)) if then != Inode::of(&now) => Err(replaced()),
-            (Some(_), Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(replaced()),
-            (_, Ok(now)) => {
-                self.dir_inode = Some(Inode::of(&now));
+        let found = match fs::metadata(&self.dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound && self.dir_inode.is_some() => {
+                DirBuilder::new().mode(0o700).create(&self.dir)?;
+                fs::metadata(&self.dir)?
+            }
+            found => found?,
+        };
+        let now = Inode::of(&found);
+        if self.dir_inode.is_some_and(|then| then != now) {
+            self.replace_dir()?;
+        }
+        self.dir_inode = Some(now);
+        Ok(())
+    }
+
+    fn replace_dir(&mut self) -> Result<(), LedgerError> {
+        let unavailable = |reason: &str| Err(LedgerError::Unavailable(reason.into()));
+        if self.exist()? {
+            // Perhaps a file system that was mounted late, with the ledger of an earlier daemon.
+            return unavailable(
+                "its directory was replaced by another one that has a ledger; restart the daemon to use it",
+            );
+        }
+        match Flock::lock(File::open(&self.dir)?, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => {
+                self.dir_lock = Some(Arc::new(lock));
                 Ok(())
             }
-            (_, Err(error)) => Err(error.into()),
+            Err((_, Errno::EWOULDBLOCK)) => unavailable(
+                "its directory was replaced, and another twitcher uses the new one; stop one of them",
+            ),
+            Err((_, error)) => Err(io::Error::from(error).into()),
         }
     }
 
-    /// Renames what is left of the ledger, over the files that were set aside before. Returns the new path of
-    /// the database, if there was one. A connection that is still open must not be touched again.
+    /// Renames what is left of a damaged ledger, over the files that were set aside before. Returns the new
+    /// path of the database, if there was one. A connection that is still open must not be touched again.
     pub(super) fn quarantine(&self) -> io::Result<Option<PathBuf>> {
-        let damaged = self.dir.join(DAMAGED);
+        self.set_aside(DAMAGED)
+    }
+
+    /// Renames an intact ledger that an operator wants to do without. Returns its new path, if there was one.
+    pub(super) fn reset(&self) -> Result<Option<PathBuf>, String> {
+        let failed = |error: io::Error| format!("{}: {error}", self.main.display());
+        if !self.exist().map_err(failed)? {
+            return Ok(None);
+        }
+        let earlier = self.dir.join(RESET);
+        match fs::symlink_metadata(&earlier) {
+            Ok(_) => Err(format!(
+                "{} is there from an earlier reset; delete it to reset again, or start without the flag",
+                earlier.display()
+            )),
+            Err(_) => self.set_aside(RESET).map_err(failed),
+        }
+    }
+
+    fn set_aside(&self, name: &str) -> io::Result<Option<PathBuf>> {
+        let kept = self.dir.join(name);
         // The database goes last: if it went first and the rest failed, SQLite would apply the old log to a
         // new database.
-        move_over(&self.wal, &with_suffix(&damaged, WAL))?;
-        move_over(&self.shm, &with_suffix(&damaged, SHM))?;
-        let was_there = move_over(&self.main, &damaged)?;
-        Ok(was_there.then_some(damaged))
+        move_over(&self.wal, &with_suffix(&kept, WAL))?;
+        move_over(&self.shm, &with_suffix(&kept, SHM))?;
+        let was_there = move_over(&self.main, &kept)?;
+        Ok(was_there.then_some(kept))
     }
 }
 
@@ -164,7 +267,7 @@ fn check_file(path: &Path, inode: Inode, min_size: u64, what: &str) -> Result<()
         Ok(metadata) if Inode::of(&metadata) != inode => displaced("was replaced"),
         Ok(metadata) if metadata.len() < min_size => displaced("was truncated"),
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => displaced("was deleted"),
+        Err(error) if error.kind() == ErrorKind::NotFound => displaced("was deleted"),
         Err(error) => displaced(&format!("cannot be examined: {error}")),
     }
 }
@@ -174,8 +277,8 @@ fn check_file(path: &Path, inode: Inode, min_size: u64, what: &str) -> Result<()
 fn move_over(from: &Path, to: &Path) -> io::Result<bool> {
     match fs::rename(from, to) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::remove_file(to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(error) if error.kind() == ErrorKind::NotFound => match fs::remove_file(to) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(false),
         },
         Err(error) => Err(error),

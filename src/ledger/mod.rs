@@ -21,12 +21,15 @@ mod database;
 mod error;
 mod event;
 mod files;
+mod growth;
 mod history;
+mod limits;
 mod outcome;
 mod queries;
 mod records;
 mod retention;
 mod runs;
+mod schema;
 mod supervisor;
 #[cfg(test)]
 mod tests;

@@ -78,6 +78,7 @@ impl Ledger {
 
     /// Records how a run ended, and the end of its output.
     pub fn ended(&mut self, run: &str, how: RunOutcome<'_>, output: &[u8]) {
+        let output = self.affordable(output);
         self.write(output.len(), |connection, context| runs::ended(connection, context, run, how, output));
     }
 

@@ -44,6 +44,8 @@ const CLEAR_OUTPUTS: &str =
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pruning {
     pub retention: Retention,
+    /// Whether nothing is deleted now, because deletions make an oversized log larger.
+    pub suspended: bool,
     /// The number of the newest run.
     pub newest: i64,
     /// The time of the last deletion, and the number of the newest run at that time.
@@ -56,7 +58,7 @@ pub(super) struct Pruning {
 
 impl Pruning {
     pub(super) fn new(retention: Retention) -> Self {
-        Self { retention, newest: 0, pruned: None, output_pruned_to: 0, done: 0 }
+        Self { retention, suspended: false, newest: 0, pruned: None, output_pruned_to: 0, done: 0 }
     }
 
     /// Makes the next deletion examine a run that has just ended, because it may be old enough.
@@ -69,7 +71,7 @@ impl Pruning {
         let recent = |(at, newest): (Instant, i64)| {
             self.newest < newest.saturating_add(self.retention.batch) && at.elapsed() < PRUNE_INTERVAL
         };
-        if self.pruned.is_some_and(recent) {
+        if self.suspended || self.pruned.is_some_and(recent) {
             return Ok(());
         }
         self.pruned = Some((Instant::now(), self.newest));

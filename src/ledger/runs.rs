@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
+use rusqlite::{Connection, Result, Row, named_params};
 
 use super::column;
 use super::outcome::RunOutcome;
@@ -64,23 +64,23 @@ pub(super) fn insert(connection: &Connection, context: &mut Context, intent: &In
     Ok(())
 }
 
-/// Records a run that may be recorded already.
+/// Records a live run that may be recorded already.
 pub(super) fn record_intent_again(
     connection: &Connection,
     context: &mut Context,
     intent: &Intent,
 ) -> Result<()> {
-    let known = connection
-        .prepare_cached("SELECT seq FROM runs WHERE run = ?1")?
-        .query_row([&intent.run], |row| row.get(0))
-        .optional()?;
-    match known {
-        Some(seq) => {
-            context.rows.insert(intent.run.clone(), seq);
-            Ok(())
-        }
-        None => insert(connection, context, intent),
+    if context.rows.contains_key(&intent.run) { Ok(()) } else { insert(connection, context, intent) }
+}
+
+/// Finds the rows of all runs whose end is not recorded.
+pub(super) fn find_unfinished(connection: &Connection, context: &mut Context) -> Result<()> {
+    let mut statement = connection.prepare("SELECT run, seq FROM runs WHERE outcome IS NULL")?;
+    for row in statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))? {
+        let (run, seq) = row?;
+        context.rows.insert(run, seq);
     }
+    Ok(())
 }
 
 pub(super) fn started(

@@ -13,7 +13,7 @@ CREATE TABLE watches (
     observed_revision INTEGER, -- another for each state of one incarnation
     observed_number INTEGER, -- the action's TWITCHER_VERSION
     -- The event that the action must still run for; NULL: none.
-    owed TEXT CHECK (owed IN ('load', 'created', 'changed', 'children', 'trigger')),
+    owed TEXT,
     applied_incarnation INTEGER,
     applied_revision INTEGER,
     applied_number INTEGER,
@@ -51,7 +51,7 @@ CREATE TABLE runs (
     incarnation INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     version INTEGER NOT NULL, -- the action's TWITCHER_VERSION
-    event TEXT NOT NULL CHECK (event IN ('load', 'created', 'changed', 'children', 'trigger')),
+    event TEXT NOT NULL, -- the action's TWITCHER_EVENT
     started INTEGER NOT NULL,
     timeout INTEGER, -- in milliseconds
     boot TEXT NOT NULL, -- /proc/sys/kernel/random/boot_id

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::fs;
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -13,32 +14,25 @@ use super::database::{self, BUSY_TIMEOUT, Database};
 use super::error::LedgerError;
 use super::event::LedgerEvent;
 use super::files::Files;
-use super::retention::{Pruning, Retention};
-use super::runs::Context;
-
-/// The pause between two attempts to open a lost ledger. A full disk rarely gets space sooner, and an attempt
-/// may cost the daemon [`BUSY_TIMEOUT`].
-const RETRY_PAUSE: Duration = Duration::from_secs(10);
+use super::growth::Growth;
+use super::limits::Limits;
+use super::retention::Pruning;
+use super::runs::{self, Context};
 
 /// The longest pause of a ledger that is flapping. Each loss and return writes two log lines.
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(10 * 60);
 
+/// How often the files are checked when nothing is written. One check takes some microseconds.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often an oversized log is examined: a reader leaves without a notice.
+const OVERSIZED_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a daemon that starts looks whether it can read the ledger.
+const START_POLL: Duration = Duration::from_millis(50);
+
 /// If the ledger is lost within this many pauses after it came back, it is flapping.
 const STABLE_PAUSES: u32 = 10;
-
-/// The limits of a ledger. Only tests change the defaults.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// The pause between two attempts to open a lost ledger, unless it is flapping.
-    pub pause: Duration,
-    pub retention: Retention,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { pause: RETRY_PAUSE, retention: Retention::default() }
-    }
-}
 
 enum Health {
     Usable(Database),
@@ -62,6 +56,11 @@ pub struct Ledger {
     health: Health,
     checkpointer: Checkpointer,
     next_event: Option<LedgerEvent>,
+    growth: Growth,
+    /// The last event about the growth.
+    growth_event: Option<LedgerEvent>,
+    /// When the files were last checked.
+    checked: Instant,
     /// Why the files must be set aside before a ledger is opened; `None` if they need not.
     suspect_reason: Option<String>,
     /// The event that the files were set aside, until a new ledger is open.
@@ -79,12 +78,21 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens or creates the ledger in `state_dir`. If that fails, the first event says why.
-    pub fn open(state_dir: &Path) -> Self {
+    /// Opens or creates the ledger in `state_dir`. If it cannot be written, the first event says why.
+    ///
+    /// Returns an error, and changes nothing, if there is a ledger whose content this program cannot know: it
+    /// must not run what may be paused, stopped, held or running already. A damaged ledger is none.
+    pub fn open(state_dir: &Path) -> Result<Self, String> {
         Self::open_with(state_dir, Limits::default())
     }
 
-    pub(super) fn open_with(state_dir: &Path, limits: Limits) -> Self {
+    /// Sets aside the ledger in `state_dir`, so that [`Self::open`] creates a new one. Returns its new path,
+    /// or `None` if there is no ledger.
+    pub fn reset(state_dir: &Path) -> Result<Option<PathBuf>, String> {
+        Files::new(state_dir).reset().map_err(|error| format!("--ledger-reset: {error}"))
+    }
+
+    pub(super) fn open_with(state_dir: &Path, limits: Limits) -> Result<Self, String> {
         let files = Files::new(state_dir);
         // Without the boot id, a process is identified by its pid and start time alone.
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -98,6 +106,9 @@ impl Ledger {
             },
             health: Health::lost(),
             next_event: None,
+            growth: Growth::new(limits.log_bytes),
+            growth_event: None,
+            checked: Instant::now(),
             suspect_reason: None,
             quarantined: None,
             lost_reported: false,
@@ -113,22 +124,98 @@ impl Ledger {
             // SQLite would take the file for a new database, and nobody would learn that the old one is gone.
             ledger.suspect_reason = Some("it is empty".into());
         }
-        match ledger.attempt() {
-            Ok(database) => {
-                ledger.health = Health::Usable(database);
-                ledger.next_event = ledger.quarantined.take();
+        let deadline = Instant::now() + limits.start_timeout;
+        loop {
+            match ledger.attempt() {
+                Ok(database) => {
+                    ledger.health = Health::Usable(database);
+                    ledger.next_event = ledger.quarantined.take();
+                    break;
+                }
+                Err(error) => match ledger.unreadable(&error) {
+                    None => {
+                        ledger.lose(error);
+                        break;
+                    }
+                    Some(LedgerError::Unavailable(_)) if Instant::now() < deadline => {
+                        thread::sleep(START_POLL);
+                    }
+                    Some(reason) => return Err(ledger.refusal(reason)),
+                },
             }
-            Err(error) => ledger.lose(error),
         }
         // The ledger may be incomplete even if it can be read: perhaps the last daemon could not write it.
         ledger.records_lost = existed && ledger.next_event.is_some();
-        ledger
+        Ok(ledger)
+    }
+
+    /// After a failed attempt, returns why nobody can know what an existing ledger records; `None` if it can
+    /// be read, or if there is none.
+    fn unreadable(&self, error: &LedgerError) -> Option<LedgerError> {
+        if let LedgerError::Refused(reason) = error {
+            return Some(LedgerError::Refused(reason.clone()));
+        }
+        match self.files.exist() {
+            Ok(false) => None,
+            Ok(true) => match self.open_read_only() {
+                // What is damaged says nothing any more.
+                Ok(_) | Err(LedgerError::Damaged(_) | LedgerError::Displaced(_)) => None,
+                Err(error @ (LedgerError::Unavailable(_) | LedgerError::Refused(_))) => Some(error),
+            },
+            Err(error) => Some(error.into()),
+        }
+    }
+
+    fn refusal(&self, reason: LedgerError) -> String {
+        let (what, remedy) = match reason {
+            LedgerError::Refused(_) => (
+                "cannot be used",
+                "To do without what it records, start once with --ledger-reset: every watch then counts as \
+                 new, and what was paused, stopped or held can run",
+            ),
+            LedgerError::Damaged(_) | LedgerError::Displaced(_) | LedgerError::Unavailable(_) => {
+                ("cannot be read", "It may record that watches are paused, or that actions are still running")
+            }
+        };
+        let file = self.files.main().display();
+        format!("the ledger {file} {what}, so nothing was started: {}. {remedy}", reason.into_reason())
     }
 
     /// Returns what happened to the ledger since the last call. After `Quarantined` and `Back`, the caller
     /// must record all watches and all live runs again, because those in the ledger are gone or out of date.
     pub fn next_event(&mut self) -> Option<LedgerEvent> {
-        self.next_event.take()
+        self.next_event.take().or_else(|| self.growth_event.take())
+    }
+
+    /// Why the log grows, and no output is recorded; `None` if it is.
+    pub fn growth(&self) -> Option<String> {
+        self.growth.problem()
+    }
+
+    /// How many runs have no output in the ledger because its log was too large.
+    pub fn outputs_dropped(&self) -> u64 {
+        self.growth.outputs_dropped
+    }
+
+    /// Returns the part of a run's output to be recorded.
+    pub(super) fn affordable<'a>(&mut self, output: &'a [u8]) -> &'a [u8] {
+        if !self.growth.is_oversized() || output.is_empty() {
+            return output;
+        }
+        self.growth.outputs_dropped += 1;
+        &[]
+    }
+
+    fn measure_log(&mut self) {
+        if self.growth.measured(self.files.log_size()) {
+            self.context.pruning.suspended = self.growth.is_oversized();
+            self.growth_event = Some(match self.growth.problem() {
+                Some(reason) => {
+                    LedgerEvent::Oversized { reason: format!("{}: {reason}", self.files.main().display()) }
+                }
+                None => LedgerEvent::Shrunk,
+            });
+        }
     }
 
     /// Whether any record may be lost.
@@ -160,7 +247,7 @@ impl Ledger {
             // A ledger that cannot be written can perhaps be read.
             let found =
                 self.open_read_only().and_then(|connection| Ok(query(&connection, &mut self.context)?));
-            self.records_lost |= found.is_err() && self.files.exist();
+            self.records_lost |= found.is_err() && self.files.exist().unwrap_or(true);
             return found.unwrap_or_default();
         };
         let found = database.reader(&self.files);
@@ -222,9 +309,20 @@ impl Ledger {
     pub fn commit(&mut self) {
         self.retry();
         let Health::Usable(database) = &mut self.health else { return };
-        if let Err(error) = database.commit(&self.files) {
-            self.recover(error);
-        } else if database.needs_checkpoint() && self.checkpointer.request(database.file_ids()) {
+        match database.commit(&self.files) {
+            Ok(()) if database.needs_checkpoint() => {
+                self.request_checkpoint();
+                self.measure_log();
+            }
+            Ok(()) => {}
+            Err(error) => self.recover(error),
+        }
+    }
+
+    fn request_checkpoint(&mut self) {
+        if let Health::Usable(database) = &mut self.health
+            && self.checkpointer.request(database.file_ids())
+        {
             database.checkpoint_requested();
         }
     }
@@ -234,11 +332,12 @@ impl Ledger {
         self.checkpointer.is_idle(Duration::from_secs(20))
     }
 
-    /// Returns the time to call [`Self::retry`]; `None` unless the ledger is lost.
-    pub fn retry_at(&self) -> Option<Instant> {
+    /// Returns the time to call [`Self::maintain`].
+    pub fn maintain_at(&self) -> Instant {
         match self.health {
-            Health::Lost { since } => Some(since + self.pause),
-            Health::Usable(_) => None,
+            Health::Lost { since } => since + self.pause,
+            Health::Usable(_) if self.growth.is_oversized() => self.checked + OVERSIZED_CHECK_INTERVAL,
+            Health::Usable(_) => self.checked + CHECK_INTERVAL,
         }
     }
 
@@ -250,9 +349,23 @@ impl Ledger {
         }
     }
 
-    /// Tries to open a lost ledger again if it is time. All calls that read or write do so too, but an idle
-    /// daemon makes no such calls.
-    pub fn retry(&mut self) {
+    /// Does what is due although nothing is read or written: tries to open a lost ledger again, finds out
+    /// whether the files of a usable one are still there, and whether its log can be emptied.
+    pub fn maintain(&mut self) {
+        self.retry();
+        let Health::Usable(database) = &mut self.health else { return };
+        self.checked = Instant::now();
+        if let Err(error) = database.reader(&self.files) {
+            return self.recover(error);
+        }
+        self.measure_log();
+        if self.growth.is_oversized() {
+            self.request_checkpoint();
+        }
+    }
+
+    /// Tries to open a lost ledger again if it is time. All calls that read or write do so too.
+    fn retry(&mut self) {
         match self.health {
             Health::Lost { since } if since.elapsed() >= self.pause => self.reopen(),
             Health::Lost { .. } | Health::Usable(_) => {}
@@ -277,7 +390,7 @@ impl Ledger {
                     self.reopen();
                 }
             }
-            LedgerError::Unavailable(_) => self.lose(error),
+            LedgerError::Unavailable(_) | LedgerError::Refused(_) => self.lose(error),
         }
     }
 
@@ -310,9 +423,12 @@ impl Ledger {
                 self.quarantine_suspect()?;
                 Database::open(&self.files)?
             }
-            Err(error @ LedgerError::Unavailable(_)) => return Err(error),
+            Err(error @ (LedgerError::Unavailable(_) | LedgerError::Refused(_))) => return Err(error),
         };
         self.context.pruning = Pruning::new(self.limits.retention);
+        self.context.pruning.suspended = self.growth.is_oversized();
+        self.context.rows.clear();
+        runs::find_unfinished(database.reader(&self.files)?, &mut self.context)?;
         Ok(database)
     }
 

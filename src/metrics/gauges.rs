@@ -25,6 +25,8 @@ pub struct Gauges {
     pub ledger_bytes: u64,
     /// The parts of the daemon that do not work.
     pub degraded: Vec<String>,
+    /// How many runs have no output in the ledger because its log was too large.
+    pub ledger_outputs_dropped: u64,
     /// How many log lines were dropped since the start.
     pub log_lines_dropped: u64,
 }
@@ -42,6 +44,7 @@ impl Gauges {
             ledger_usable,
             ledger_bytes,
             degraded,
+            ledger_outputs_dropped,
             log_lines_dropped,
         } = self;
         vec![
@@ -101,6 +104,11 @@ impl Gauges {
                 "Parts of the daemon that do not work at the moment; those that work are left out.",
                 "part",
                 degraded.iter().map(|part| (part.as_str(), 1.0)),
+            ),
+            counter(
+                "twitcher_ledger_outputs_dropped_total",
+                "Runs whose output the ledger did not record because its write-ahead log was too large.",
+                *ledger_outputs_dropped as f64,
             ),
             counter(
                 "twitcher_log_lines_dropped_total",

@@ -186,12 +186,14 @@ fn gauges_show_the_daemon_as_it_is() {
         ledger_usable: true,
         ledger_bytes: 8192,
         degraded: vec!["metrics".to_owned()],
+        ledger_outputs_dropped: 3,
         log_lines_dropped: 5,
     };
     let text = Metrics::new().unwrap().encode(&gauges);
     let expected = [
         "twitcher_config_errors 4",
         "twitcher_degraded{part=\"metrics\"} 1",
+        "twitcher_ledger_outputs_dropped_total 3",
         "twitcher_ledger_size_bytes 8192",
         "twitcher_ledger_usable 1",
         "twitcher_log_lines_dropped_total 5",

@@ -104,6 +104,10 @@ impl fmt::Display for Report<'_> {
                 write!(f, "ledger: {reason}; going on without it: after a restart some actions may run again")
             }
             Report::Ledger { event: LedgerEvent::Back } => f.write_str("ledger: can be written again"),
+            Report::Ledger { event: LedgerEvent::Oversized { reason } } => write!(f, "ledger: {reason}"),
+            Report::Ledger { event: LedgerEvent::Shrunk } => {
+                f.write_str("ledger: its log is small again; the output of actions is recorded")
+            }
             Report::Discarded { watch, version } => {
                 write!(f, "{watch}: version {version} ignored, the action is running (DISCARD)")
             }

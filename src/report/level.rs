@@ -34,6 +34,7 @@ impl Report<'_> {
             | Report::StaysStopped { .. }
             | Report::NodeUnreadable { .. }
             | Report::Ledger { event: LedgerEvent::Lost { .. } | LedgerEvent::Quarantined { .. } }
+            | Report::Ledger { event: LedgerEvent::Oversized { .. } }
             | Report::PreviousRun { what: PreviousRun::Unwatchable(..), .. }
             | Report::StoreDegraded { .. }
             | Report::Degraded { .. }
@@ -55,7 +56,7 @@ impl Report<'_> {
             | Report::StoreConnected { .. }
             | Report::Recovered { .. }
             | Report::NodeReadable { .. }
-            | Report::Ledger { event: LedgerEvent::Back }
+            | Report::Ledger { event: LedgerEvent::Back | LedgerEvent::Shrunk }
             | Report::PreviousRun {
                 what: PreviousRun::StillRunning { .. } | PreviousRun::Ended(_), ..
             }

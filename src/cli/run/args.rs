@@ -44,6 +44,10 @@ pub struct Run {
     /// Run in the background
     #[arg(long)]
     pub daemonize: bool,
+    /// For one start only: set aside the ledger of the state directory, for example that of a newer Twitcher,
+    /// and start with an empty one. Every watch then counts as new; what was paused, stopped or held can run
+    #[arg(long, alias = "ledger_reset")]
+    pub ledger_reset: bool,
     /// Run everything that is pending, wait for it, and exit 1 if anything is wrong then
     #[arg(long, conflicts_with = "daemonize")]
     pub once: bool,

@@ -28,6 +28,8 @@ pub struct RunOptions {
     pub log: Target,
     pub level: Level,
     pub daemonize: bool,
+    /// Whether to start with an empty ledger.
+    pub ledger_reset: bool,
     pub until: Until,
     /// Nodes and state of `--devel`. Removed when the daemon ends.
     pub scratch: Option<TempDir>,
@@ -74,6 +76,7 @@ pub fn options(args: Run) -> Result<RunOptions, Box<dyn Error>> {
             () => Until::Stopped,
         },
         daemonize: args.daemonize,
+        ledger_reset: args.ledger_reset,
         settings,
         config_path,
         trust,

@@ -74,11 +74,13 @@ pub fn start(options: RunOptions) -> Exit {
 /// Runs on a copy of the ledger and without locks, because a daemon may be running.
 fn dry_run(options: RunOptions) -> Exit {
     let scratch = TempDir::with_prefix("twitcher-dry-run-")?;
-    ledger::copy(&options.settings.state_dir, scratch.path())?;
+    if !options.ledger_reset {
+        ledger::copy(&options.settings.state_dir, scratch.path())?;
+    }
     let state_dir = scratch.path().to_owned();
     let settings =
         DaemonSettings { state_dir, control: ControlSettings::default(), metrics: None, ..options.settings };
-    serve(RunOptions { settings, ..options }, None, None)
+    serve(RunOptions { settings, ledger_reset: false, ..options }, None, None)
 }
 
 fn serve(options: RunOptions, warning: Option<String>, background: Option<Background>) -> Exit {
@@ -120,10 +122,13 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
         log.report(&Report::ConfigWarning { warning });
     }
 
+    if options.ledger_reset {
+        reset_ledger(&settings.state_dir, &log)?;
+    }
+    let ledger = Ledger::open(&settings.state_dir)?;
     let (asked, requests) = server::requests();
     let _socket_file = serving::start(settings.control, settings.metrics, &log, Routes::new(asked, metrics));
 
-    let ledger = Ledger::open(&settings.state_dir);
     let ended: io::Result<_> = block_on(async {
         let stores = Stores::open(settings.default_store, settings.named_stores);
         let (config_sender, config_changes) = unbounded_channel();
@@ -155,6 +160,18 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
     })?;
     writer.finish();
     final_exit_code(options.until, ended?)
+}
+
+fn reset_ledger(state_dir: &Path, log: &Reporter) -> Result<(), String> {
+    if let Some(path) = Ledger::reset(state_dir)? {
+        let what = format!(
+            "--ledger-reset: the ledger is now {}; every watch counts as new: what was paused, stopped or \
+             held can run, and an action of an earlier daemon that still runs may run twice at once",
+            path.display()
+        );
+        log.report(&Report::Problem { what: &what });
+    }
+    Ok(())
 }
 
 /// Prints the problems at the end of a run that ended by itself. Returns 1 if there are any.

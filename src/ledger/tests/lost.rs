@@ -3,29 +3,76 @@
 use std::process::Command;
 use std::time::Instant;
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
 use super::super::database::BUSY_TIMEOUT;
 use super::*;
 
 #[test]
-fn without_its_directory_the_ledger_is_lost_for_good() {
+fn a_deleted_directory_is_created_again_and_locked() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    for created in [false, true] {
+        fs::remove_dir_all(dir.root()).unwrap();
+        if created {
+            fs::create_dir(dir.root()).unwrap();
+        }
+        ledger.maintain();
+        let (reason, path) = quarantined(ledger.next_event());
+        assert!(reason.contains("was deleted"), "{reason}");
+        assert_eq!(path, None);
+        assert_eq!(round(&mut ledger), None);
+        let other = Flock::lock(fs::File::open(dir.root()).unwrap(), FlockArg::LockExclusiveNonblock);
+        assert_eq!(other.unwrap_err().1, Errno::EWOULDBLOCK, "no second daemon may use it");
+    }
+    assert_eq!(snapshot(&mut ledger, "round"), full_snapshot());
+}
+
+#[test]
+fn a_directory_of_another_daemon_is_left_alone() {
     let dir = TestDir::new();
     let mut ledger = dir.open();
     fs::remove_dir_all(dir.root()).unwrap();
-    assert!(lost_reason(round(&mut ledger)).contains("restart the daemon"));
-    assert_eq!(round(&mut ledger), None);
-    assert!(!dir.root().exists());
-    // A directory that is created again is not the one that the daemon has locked.
     fs::create_dir(dir.root()).unwrap();
-    assert_eq!(round(&mut ledger), None);
-    assert!(!dir.path(FILE).exists());
+    let other = Flock::lock(fs::File::open(dir.root()).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
+    assert!(lost_reason(round(&mut ledger)).contains("another twitcher uses the new one"));
+    assert_eq!(dir.content(), []);
+    drop(other);
+    quarantined(round(&mut ledger));
+
+    // Here, a file system with the ledger of an earlier daemon was mounted late.
+    let mounted = TestDir::new();
+    save_watch(&mut mounted.open(), "pull");
+    let content = mounted.content();
+    fs::remove_dir_all(dir.root()).unwrap();
+    fs::rename(mounted.root(), dir.root()).unwrap();
+    assert!(lost_reason(round(&mut ledger)).contains("restart the daemon to use it"));
+    assert_eq!(dir.content(), content);
+}
+
+#[test]
+fn an_idle_daemon_notices_that_its_ledger_was_replaced() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    save_watch(&mut ledger, "pull");
+    ledger.commit();
+    ledger.maintain();
+    assert_eq!(ledger.next_event(), None);
+    let backup = dir.path("backup");
+    fs::copy(dir.path(FILE), &backup).unwrap();
+    fs::rename(&backup, dir.path(FILE)).unwrap();
+    assert!(ledger.maintain_at() > Instant::now(), "it is not examined all the time");
+    ledger.maintain();
+    assert!(quarantined(ledger.next_event()).0.contains("was replaced"));
+    assert_works(&dir, ledger);
 }
 
 #[test]
 fn a_directory_that_is_created_late_is_used() {
     let dir = TestDir::new();
     let state_dir = dir.path("state");
-    let limits = Limits { pause: Duration::ZERO, retention: Retention::default() };
-    let mut ledger = Ledger::open_with(&state_dir, limits);
+    let mut ledger = Ledger::open_with(&state_dir, limits()).unwrap();
     let reason = lost_reason(ledger.next_event());
     assert!(reason.contains(state_dir.to_str().unwrap()), "{reason}");
     assert!(reason.contains("create the directory"), "{reason}");
@@ -129,6 +176,7 @@ fn a_ledger_that_cannot_be_written_is_lost() {
         let mut ledger = disk.dir.open();
         let reason = lost_reason(ledger.next_event());
         assert!(reason.contains("writable"), "{reason}");
+        assert_eq!(stored_watch(&mut ledger, "pull").is_some(), is_there, "it can be read");
         assert_eq!(round(&mut ledger), None);
         assert!(disk.mount(&["-o", "remount,rw"]));
         assert_eq!(round(&mut ledger), Some(LedgerEvent::Back));

@@ -2,10 +2,14 @@
 
 mod damage;
 mod files;
+mod growth;
 mod lost;
+mod refused;
 mod runs;
+mod upgrade;
 mod watches;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -14,8 +18,8 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::limits::Limits;
 use super::retention::Retention;
-use super::supervisor::Limits;
 use super::{FILE, Intent, Ledger, LedgerEvent, RunOutcome, StoredWatch, WatchRecord};
 use crate::model::{Facet, NodePath, Subject, Version, WatchKey};
 use crate::watch::{Event, Seen, Snapshot};
@@ -36,7 +40,22 @@ impl TestDir {
     }
 
     fn open_with(&self, pause: Duration, retention: Retention) -> Ledger {
-        Ledger::open_with(self.root(), Limits { pause, retention })
+        Ledger::open_with(self.root(), Limits { pause, retention, ..limits() }).expect("a ledger")
+    }
+
+    /// Returns why no daemon starts with this ledger.
+    fn refusal(&self) -> String {
+        Ledger::open_with(self.root(), limits()).err().expect("a refusal")
+    }
+
+    /// The name, the size and the content of each file.
+    fn content(&self) -> Vec<(OsString, Vec<u8>)> {
+        let entries = fs::read_dir(self.root()).unwrap().map(|entry| entry.unwrap().path());
+        let read =
+            |path: PathBuf| (path.file_name().unwrap().to_owned(), fs::read(&path).unwrap_or_default());
+        let mut files: Vec<_> = entries.map(read).collect();
+        files.sort();
+        files
     }
 
     fn root(&self) -> &Path {
@@ -64,6 +83,11 @@ impl TestDir {
         };
         statement.query_map([], line).unwrap().collect::<rusqlite::Result<_>>().unwrap()
     }
+}
+
+/// The limits of a ledger that is tried again at once, and is not waited for.
+fn limits() -> Limits {
+    Limits { pause: Duration::ZERO, start_timeout: Duration::ZERO, ..Limits::default() }
 }
 
 fn text(value: rusqlite::types::Value) -> String {

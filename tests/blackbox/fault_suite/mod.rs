@@ -10,6 +10,7 @@ mod configs;
 mod crash;
 mod ensemble;
 mod ledger;
+mod ledger_kept;
 mod machine;
 mod machines;
 mod network;

@@ -1,0 +1,112 @@
+//! Ledgers of older versions.
+
+use super::super::{UnfinishedRun, copy};
+use super::*;
+
+/// Gives the ledger the schema of version 2.
+fn downgrade(dir: &TestDir) {
+    let shell = Connection::open(dir.path(FILE)).unwrap();
+    shell.execute("ALTER TABLE watches DROP COLUMN applied_size", []).unwrap();
+    for version in ["held", "admitted"] {
+        for part in ["incarnation", "revision", "number"] {
+            shell.execute(&format!("ALTER TABLE watches DROP COLUMN {version}_{part}"), []).unwrap();
+        }
+    }
+    shell.pragma_update(None, "user_version", 2).unwrap();
+}
+
+#[test]
+fn a_ledger_of_the_previous_version_is_upgraded_without_loss() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    save_watch(&mut ledger, "pull");
+    record_intents(&mut ledger, "a");
+    drop(ledger);
+    downgrade(&dir);
+    // Copying changes nothing in the original.
+    let other = TestDir::new();
+    assert!(copy(dir.root(), other.root()).unwrap());
+    assert_eq!(dir.select("SELECT user_version FROM pragma_user_version"), ["2"]);
+
+    let unguarded = Snapshot { held: None, admitted: None, applied_size: None, ..full_snapshot() };
+    for dir in [dir, other] {
+        let mut ledger = dir.open();
+        assert_eq!(ledger.next_event(), None);
+        assert_eq!(snapshot(&mut ledger, "pull"), unguarded);
+        assert_eq!(ledger.unfinished().len(), 1);
+        save_watch(&mut ledger, "pull");
+        drop(ledger);
+        assert_eq!(dir.select("SELECT user_version FROM pragma_user_version"), ["3"]);
+        assert_eq!(snapshot(&mut dir.open(), "pull"), full_snapshot());
+    }
+}
+
+#[test]
+fn a_ledger_of_the_previous_version_can_be_copied_while_it_is_open() {
+    let (dir, other) = (TestDir::new(), TestDir::new());
+    save_watch(&mut dir.open(), "pull");
+    downgrade(&dir);
+    // While a connection is open, the newest content is in the log only.
+    let user = Connection::open(dir.path(FILE)).unwrap();
+    user.pragma_update(None, "journal_mode", "WAL").unwrap();
+    user.execute("UPDATE watches SET failures = 6", []).unwrap();
+    assert!(copy(dir.root(), other.root()).unwrap());
+    assert_eq!(snapshot(&mut other.open(), "pull").failures, 6);
+}
+
+#[test]
+fn a_ledger_of_the_first_version_is_upgraded_with_all_that_it_records() {
+    let dir = TestDir::new();
+    let shell = Connection::open(dir.path(FILE)).unwrap();
+    shell.execute_batch(include_str!("version1.sql")).unwrap();
+    drop(shell);
+    let unguarded =
+        Snapshot { held: None, admitted: None, applied_size: None, paused: false, ..full_snapshot() };
+    let mut ledger = dir.open();
+    assert_eq!(ledger.next_event(), None);
+    let stored = stored_watch(&mut ledger, "pull").unwrap();
+    assert_eq!((stored.snapshot, stored.store.as_str()), (unguarded, STORE));
+    let unfinished = ledger.unfinished();
+    let [UnfinishedRun { intent, .. }] = &unfinished[..] else { panic!("{unfinished:?}") };
+    assert_eq!((intent.run.as_str(), &*intent.store), ("b", STORE));
+    assert_eq!(ledger.output("a"), Ok(Some(b"A".to_vec())));
+    assert_eq!(dir.select("SELECT outcome FROM history WHERE run = 'a'"), ["not started: no such file"]);
+    assert_eq!(dir.select("SELECT run FROM mine"), ["a", "b"], "a view of an operator");
+    assert_works(&dir, ledger);
+}
+
+#[test]
+fn tables_that_accept_only_the_events_of_their_time_are_replaced() {
+    let dir = TestDir::new();
+    save_watch(&mut dir.open(), "pull");
+    let shell = Connection::open(dir.path(FILE)).unwrap();
+    let old = include_str!("../schema.sql").replace("owed TEXT", "owed TEXT CHECK (owed IN ('changed'))");
+    assert_ne!(old, include_str!("../schema.sql"));
+    shell.execute_batch("ALTER TABLE watches RENAME TO kept; DROP TABLE runs").unwrap();
+    shell.execute_batch("DROP VIEW history; DROP VIEW failing").unwrap();
+    shell.execute_batch(&format!("{old}; INSERT INTO watches SELECT * FROM kept; DROP TABLE kept")).unwrap();
+    assert!(shell.execute("UPDATE watches SET owed = 'new'", []).is_err());
+    drop(shell);
+    assert_eq!(snapshot(&mut dir.open(), "pull"), full_snapshot());
+    let shell = Connection::open(dir.path(FILE)).unwrap();
+    shell.execute("UPDATE watches SET owed = 'new'", []).unwrap();
+}
+
+#[test]
+fn an_older_ledger_that_cannot_be_upgraded_yet_is_read() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    save_watch(&mut ledger, "pull");
+    record_intents(&mut ledger, "a");
+    drop(ledger);
+    downgrade(&dir);
+    let shell = Connection::open(dir.path(FILE)).unwrap();
+    shell.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut ledger = dir.open();
+    lost_reason(ledger.next_event());
+    assert!(snapshot(&mut ledger, "pull").paused);
+    assert_eq!(ledger.unfinished().len(), 1);
+    drop(shell);
+    assert_eq!(round(&mut ledger), Some(LedgerEvent::Back));
+    assert!(snapshot(&mut ledger, "pull").paused);
+}
