@@ -297,6 +297,7 @@ fn a_users_command_looks_for_the_users_own_daemon_and_then_for_roots() {
         // Without the machine's own daemon.
         let hidden = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /run && exec \"$@\"", "sh"];
         let command = sandbox.twitcher(["status"]).with_default_socket().binary(&copy);
+        let command = command.env("TWITCHER_CONFIG_PATH", sandbox.configs());
         command.under(hidden).under(NOBODY).env("XDG_RUNTIME_DIR", runtime).finish()
     };
     asked(&runtime).expect(1).expect_said(&["/run/twitcher/control.sock: "]);

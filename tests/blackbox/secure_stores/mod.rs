@@ -70,7 +70,7 @@ fn mandatory_sasl_over_tls_with_all_the_rest_survives_server_restarts() {
         set(&sandbox, "/n", &round.to_string());
         expected.push("/n changed".to_owned());
         journal.wait_for(&expected.iter().map(String::as_str).collect::<Vec<_>>());
-        set(&sandbox, &format!("/members/{round}"), "");
+        set(&sandbox, &format!("/members/{round}"), "--empty");
         expected.push("/members children".to_owned());
         journal.wait_for(&expected.iter().map(String::as_str).collect::<Vec<_>>());
         set(&sandbox, "/tree/x", &round.to_string());
