@@ -32,7 +32,7 @@ complete -c twitcher -n "__fish_twitcher_needs_command" -l state-dir -d 'Directo
 complete -c twitcher -n "__fish_twitcher_needs_command" -l log-file -d 'Append the log to a file' -r -F
 complete -c twitcher -n "__fish_twitcher_needs_command" -l pid-file -d 'Write the process id to a file and lock it, so that a second daemon with this file refuses to start' -r -F
 complete -c twitcher -n "__fish_twitcher_needs_command" -l control-socket -d 'Socket on which operators reach the daemon [default: /run/twitcher/control.sock, or, for users other than root, twitcher/control.sock in XDG_RUNTIME_DIR]' -r -F
-complete -c twitcher -n "__fish_twitcher_needs_command" -l stop-timeout -d 'How long running actions may take to end by themselves when the daemon stops; then they get SIGTERM and, 5 s later, SIGKILL [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_needs_command" -l stop-timeout -d 'How long running actions may take to end by themselves when the daemon stops; then they get SIGTERM and, 5 s later, SIGKILL [default: 10; 4 as process 1 of a container]' -r
 complete -c twitcher -n "__fish_twitcher_needs_command" -l log-to-stdout -d 'Log to stdout, which is the default on a terminal; otherwise the log goes to the journal, or to syslog (facility daemon)'
 complete -c twitcher -n "__fish_twitcher_needs_command" -s v -l verbose -d 'Log successful runs and every change of a watch, too'
 complete -c twitcher -n "__fish_twitcher_needs_command" -s d -l debug -d 'Log everything'
@@ -69,7 +69,7 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l state-dir -d '
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l log-file -d 'Append the log to a file' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l pid-file -d 'Write the process id to a file and lock it, so that a second daemon with this file refuses to start' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l control-socket -d 'Socket on which operators reach the daemon [default: /run/twitcher/control.sock, or, for users other than root, twitcher/control.sock in XDG_RUNTIME_DIR]' -r -F
-complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l stop-timeout -d 'How long running actions may take to end by themselves when the daemon stops; then they get SIGTERM and, 5 s later, SIGKILL [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l stop-timeout -d 'How long running actions may take to end by themselves when the daemon stops; then they get SIGTERM and, 5 s later, SIGKILL [default: 10; 4 as process 1 of a container]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -l log-to-stdout -d 'Log to stdout, which is the default on a terminal; otherwise the log goes to the journal, or to syslog (facility daemon)'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -s v -l verbose -d 'Log successful runs and every change of a watch, too'
 complete -c twitcher -n "__fish_twitcher_using_subcommand run" -s d -l debug -d 'Log everything'

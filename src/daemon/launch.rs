@@ -50,3 +50,7 @@ pub fn is_starvation(error: &io::Error) -> bool {
     let of_the_machine = [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM, libc::ENOBUFS];
     error.raw_os_error().is_some_and(|error| of_the_machine.contains(&error))
 }
+
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::clock::Clock;
-use super::launch::{is_starvation, launch, program_name};
+use super::launch::{is_out_of_descriptors, is_starvation, launch, program_name};
 use super::run_end::{EndKind, RunEnd};
 use super::watches::WatchId;
 use crate::action::orphan::Orphan;
@@ -21,6 +21,9 @@ use crate::model::WatchSpec;
 use crate::report::{NodeRef, PreviousRun, Report, Reporter, RunName, RunReport};
 use crate::text::Timestamp;
 use crate::watch::{Reason, RunId, Time, Update};
+
+/// The part of the daemon that does not work while actions have all descriptors that they may have.
+const ACTIONS: &str = "actions";
 
 pub struct Runs {
     log: Reporter,
@@ -135,12 +138,16 @@ impl Runs {
             Err(error) => {
                 let what = RunReport::NotStarted { command: program_name(spec), error: &error };
                 let why = what.to_string();
+                if is_out_of_descriptors(error.cause()) {
+                    self.log.degraded(ACTIONS, error.to_string());
+                }
                 self.log.report(&Report::Run { run: run_name(&intent, run), what });
                 let how = EndKind::NeverStarted { starved: is_starvation(error.cause()) };
                 let _ = self.end_sender.send(RunEnd { watch, run, how });
                 return Err(Box::new(StartFailure { intent, why }));
             }
         };
+        self.log.recovered(ACTIONS);
         let what = RunReport::Started {
             event: update.event,
             node: NodeRef::of(spec),

@@ -49,3 +49,24 @@ fn no_user_can_lead_an_output_file_astray() {
     wait_until("the others", || secret.join("log").exists() && theirs.join("log").exists());
     assert!(!secret.join("cronjob").exists());
 }
+
+// They are opened by other means, and the operator may have reasons.
+#[test]
+fn the_daemon_warns_of_a_log_file_and_a_socket_where_others_could_exchange_them() {
+    require_root();
+    let sandbox = Sandbox::directory();
+    let theirs = sandbox.path("theirs");
+    std::fs::create_dir(&theirs).expect("make a directory");
+    std::os::unix::fs::chown(&theirs, Some(65534), Some(65534)).expect("give it away");
+    let (log, socket) = (theirs.join("log"), theirs.join("socket"));
+    let daemon =
+        sandbox.daemon_logging_elsewhere().arg("--log-file").arg(&log).arg("--control-socket").arg(&socket);
+    let _daemon = daemon.start();
+    wait_until("the warnings", || {
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        let of = |what: &str, path: &Path| {
+            format!("{what} {}: name one in a directory that only root", path.display())
+        };
+        said.contains(&of("log file", &log)) && said.contains(&of("control socket", &socket))
+    });
+}

@@ -57,6 +57,25 @@ fn ten_thousand_watches_with_long_paths_survive_a_server_restart() {
     assert_eq!(journal.lines().len(), 2 * nodes.len(), "a restart alone runs nothing");
 }
 
+#[test]
+fn the_memory_of_removed_watches_goes_back_to_the_kernel() {
+    let sandbox = Sandbox::directory();
+    let many = |file: &str| {
+        format!(
+            "for i in 0..10000 {{ RegisterWatch(#{{ znode: \"/{file}-\" + i, action: Exec(\"true\"), \
+             description: \"w\" + i }}); }}"
+        )
+    };
+    let files = ["a.twc", "b.twc", "c.twc"];
+    files.iter().for_each(|file| sandbox.config(file, many(file)));
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["configs loaded: 30000 watches"]);
+    let full = daemon.process().resident();
+    files.iter().for_each(|file| sandbox.remove_config(file));
+    files.iter().for_each(|file| drop(daemon.wait_for_log(&[file, "removed, with its"])));
+    wait_until("less memory", || daemon.process().resident() < full * 3 / 4);
+}
+
 // "10,000 files load."
 #[test]
 fn ten_thousand_config_files_load() {

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+mod container;
 mod generated;
 mod manuals;
 mod metrics;

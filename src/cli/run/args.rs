@@ -55,7 +55,7 @@ pub struct Run {
     #[arg(long, alias = "dry_run", conflicts_with_all = ["daemonize", "once"])]
     pub dry_run: bool,
     /// How long running actions may take to end by themselves when the daemon stops; then they get SIGTERM
-    /// and, 5 s later, SIGKILL [default: 10]
+    /// and, 5 s later, SIGKILL [default: 10; 4 as process 1 of a container]
     #[arg(long, value_name = "SECONDS", alias = "stop_timeout", value_parser = settings::seconds)]
     stop_timeout: Option<Duration>,
     /// Try Twitcher out: foreground, debug log to stdout, the configs in etc/examples even if others can

@@ -14,7 +14,7 @@ use crate::report::log::Target;
 use crate::report::{Level, journal};
 use crate::settings::{self, DaemonSettings, StoreChoice};
 use crate::store::{DirectoryUrl, StoreUrl};
-use crate::trust::Trust;
+use crate::trust::{Place, Trust};
 
 const NO_EXAMPLES: &str =
     "--devel: no etc/examples here; start it in the source directory, or give --config-path";
@@ -46,7 +46,7 @@ pub fn options(args: Run) -> Result<RunOptions, Box<dyn Error>> {
     };
     let trust = Trust::of_this_process(args.allow_untrusted || args.devel);
     let mut file = settings::read(&config_path, trust)?;
-    let warnings = std::mem::take(&mut file.warnings);
+    let mut warnings = std::mem::take(&mut file.warnings);
     let mut flags = args.flags();
     if let Some(scratch) = &scratch {
         let scratch = scratch.path();
@@ -61,6 +61,7 @@ pub fn options(args: Run) -> Result<RunOptions, Box<dyn Error>> {
     }
     let settings = DaemonSettings::new(flags, &file)?;
     require_config_directory(&config_path)?;
+    warnings.extend(settings.log_file.as_deref().and_then(untrusted_log_directory));
     let timeout = settings.default_store.session_timeout();
     Ok(RunOptions {
         log: log_target(&args, settings.log_file.as_deref())?,
@@ -101,6 +102,13 @@ fn log_target(args: &Run, log_file: Option<&Path>) -> Result<Target, Box<dyn Err
         },
         Some(_) | None => Target::Stdout,
     })
+}
+
+/// Returns the warning that users other than root can put a link in the place of root's log file, and so
+/// choose where the output of actions is written to.
+fn untrusted_log_directory(path: &Path) -> Option<String> {
+    let place = Place::find(path).ok()?;
+    place.untrusted().map(|untrusted| format!("log file {}: {}", path.display(), untrusted.elsewhere()))
 }
 
 /// Finds the shipped examples: in the working directory, or, after a build by cargo, above the binary.

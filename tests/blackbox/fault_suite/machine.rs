@@ -248,6 +248,9 @@ fn with_all_descriptors_in_use_configs_are_still_read_and_operators_answered() {
     daemon.wait_for_log(&["late.twc: loaded"]);
     assert!(changed.elapsed() < std::time::Duration::from_secs(30), "{:?}", changed.elapsed());
     sandbox.operator(["status"]).finish().expect_said(&["late.twc:late"]);
+    let said = sandbox.operator(["status", "--check"]).finish();
+    assert_eq!(said.code, Some(1));
+    said.expect_said(&["actions: descriptors: ", "raise RLIMIT_NOFILE"]);
     sandbox.config("app.twc", watch("/n", &exec(&journal.note("room")), ""));
     assert!(daemon.log_lines(&["configs: cannot read"]).is_empty());
 }
