@@ -49,16 +49,19 @@ fn a_limit_on_the_size_of_files_does_not_end_the_daemon() {
     let sandbox = Sandbox::directory();
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "0");
-    sandbox.config("app.twc", watch("/n", &exec(&journal.note("$(cat) $(ulimit -f)")), ""));
+    // `ulimit` counts blocks of 512 bytes.
+    let lines = "yes $(printf %01000d 7) | head -n 20";
+    let action = format!("{lines}; {}", journal.note("$(cat) $(ulimit -f)"));
+    sandbox.config("app.twc", watch("/n", &exec(&action), ""));
     let log = sandbox.path("log");
     let daemon = sandbox.daemon_logging_elsewhere().arg("--log-file").arg(&log).arg("-d");
-    let mut daemon = daemon.under(["prlimit", "--fsize=4096:4096", "--"]).start();
-    journal.wait_for(&["0 8"]);
+    let mut daemon = daemon.under(["prlimit", "--fsize=262144:262144", "--"]).start();
+    journal.wait_for(&["0 512"]);
     for n in 1..40 {
         sandbox.nodes.set("/n", n.to_string());
-        journal.wait_for_line(&format!("{n} 8"));
+        journal.wait_for_line(&format!("{n} 512"));
     }
-    wait_until("a full log", || fs::metadata(&log).is_ok_and(|log| log.len() > 3900));
+    wait_until("a full log", || fs::metadata(&log).is_ok_and(|log| log.len() > 250_000));
     assert!(daemon.is_running());
     assert!(fs::read_to_string(&log).expect("the log").contains("RLIMIT_FSIZE"));
     // A soft limit is raised, as that of descriptors.
