@@ -3,6 +3,7 @@
 //! An orphan is no child of ours: init reaps it, so nobody can tell how it ended. A
 //! [`ProcessWatch`] tells that it ended.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::proc::{self, ProcessId, ProcessStat};
 use super::process_watch::ProcessWatch;
+use super::slots::Trace;
 
 /// A run of a former daemon that has not ended.
 pub struct Orphan {
@@ -21,18 +23,60 @@ pub struct Orphan {
     pub age: Duration,
 }
 
-/// Finds the process of a run whose end is not known; `None` if it has ended.
-///
-/// The process is identified by its number and its start since boot. If its daemon died before it could note
-/// these, the process is identified by its environment, which it can overwrite. By now it has executed its
-/// program: until it does, it holds the lock on the state directory, which we waited for (see
-/// `cli::run::locks`).
-pub fn find(run: &str, process: Option<ProcessId>) -> io::Result<Option<Orphan>> {
-    let living = match process {
-        Some(ProcessId { pid, started }) => proc::read_stat(pid).filter(|living| living.started == started),
-        None => proc::processes().filter(leads_session).find(|living| has_run_id(living.pid, run)),
-    };
-    living.map_or(Ok(None), hold)
+/// Finds the processes of runs whose end is not known.
+pub struct Finder<P> {
+    /// Lists all processes.
+    processes: P,
+    /// The processes that have the id of a run in their environment, by this id. They are looked for once for
+    /// all runs, and only if a run needs it.
+    by_environment: Option<HashMap<String, ProcessStat>>,
+}
+
+impl<I: Iterator<Item = ProcessStat>, P: Fn() -> I> Finder<P> {
+    pub fn new(processes: P) -> Self {
+        Self { processes, by_environment: None }
+    }
+
+    /// Finds the process of `run`; `None` if it has ended.
+    ///
+    /// A process is identified by its number and its start since boot: as the ledger has them, or as the
+    /// process noted them itself. By now each process has done so: until then, it holds the lock on the state
+    /// directory, which we waited for (see `cli::run::locks`). Where neither is known, because an older
+    /// version started the run or the state directory was full, the process is identified by its environment,
+    /// which it can overwrite.
+    pub fn find(
+        &mut self,
+        run: &str,
+        process: Option<ProcessId>,
+        trace: Option<Trace>,
+    ) -> io::Result<Option<Orphan>> {
+        let living = match (process, trace) {
+            (Some(ProcessId { pid, started }), _) => {
+                proc::read_stat(pid).filter(|living| living.started == started)
+            }
+            (None, Some(Trace::Process { pid, at })) => proc::read_stat(pid)
+                .filter(|living| proc::ticks(living.started).is_some_and(|start| start <= at)),
+            (None, Some(Trace::NoProcess)) => None,
+            (None, None) => self.by_environment().get(run).copied(),
+        };
+        living.map_or(Ok(None), hold)
+    }
+
+    fn by_environment(&mut self) -> &HashMap<String, ProcessStat> {
+        let Self { processes, by_environment } = self;
+        by_environment.get_or_insert_with(|| {
+            let mut found = HashMap::<String, ProcessStat>::new();
+            for living in processes().filter(leads_session) {
+                let Some(run) = run_id(living.pid) else { continue };
+                // A process that it started can lead a session too.
+                let first = found.entry(run).or_insert(living);
+                if living.started < first.started {
+                    *first = living;
+                }
+            }
+            found
+        })
+    }
 }
 
 /// An action leads a session of its own; processes that it starts usually do not.
@@ -40,10 +84,12 @@ fn leads_session(living: &ProcessStat) -> bool {
     living.pid == living.session
 }
 
-fn has_run_id(pid: i32, run: &str) -> bool {
-    let wanted = format!("TWITCHER_RUN_ID={run}");
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+fn run_id(pid: i32) -> Option<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let id = environment
+        .split(|byte| *byte == 0)
+        .find_map(|variable| variable.strip_prefix(b"TWITCHER_RUN_ID="))?;
+    String::from_utf8(id.to_vec()).ok()
 }
 
 fn hold(living: ProcessStat) -> io::Result<Option<Orphan>> {
@@ -53,4 +99,32 @@ fn hold(living: ProcessStat) -> io::Result<Option<Orphan>> {
     // Read again, now that a descriptor may hold the process: the number may have gone to another in between.
     let same = proc::read_stat(living.pid).is_some_and(|now| now.started == living.started);
     Ok(same.then(|| Orphan { leader, process, watch, age: proc::age(process) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn one_pass_over_all_processes_serves_all_runs() {
+        let passes = Cell::new(0);
+        let mut finder = Finder::new(|| {
+            passes.set(passes.get() + 1);
+            proc::processes()
+        });
+        let ours = proc::id_of(Pid::this()).unwrap();
+        let now = Duration::from_secs(1 << 40);
+        let mut is_found = |run: &str, process, trace| finder.find(run, process, trace).unwrap().is_some();
+        assert!(is_found("1.a-1", Some(ours), None));
+        assert!(is_found("1.a-1", None, Some(Trace::Process { pid: ours.pid, at: now })));
+        assert!(!is_found("1.a-1", None, Some(Trace::Process { pid: ours.pid, at: Duration::ZERO })));
+        assert!(!is_found("1.a-1", None, Some(Trace::NoProcess)));
+        assert_eq!(passes.get(), 0);
+        for run in 0..2000 {
+            assert!(!is_found(&format!("1.a-{run}"), None, None));
+        }
+        assert_eq!(passes.get(), 1);
+    }
 }

@@ -84,7 +84,7 @@ fn parse_usage(stat: &str) -> Option<Usage> {
 }
 
 /// Converts clock ticks. `None` if their rate is unknown.
-fn ticks(count: u64) -> Option<Duration> {
+pub fn ticks(count: u64) -> Option<Duration> {
     let rate = setting(SysconfVar::CLK_TCK)?;
     (count * 1000).checked_div(rate).map(Duration::from_millis)
 }

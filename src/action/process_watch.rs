@@ -1,10 +1,11 @@
 //! Waiting for the end of a process, also where the kernel offers no descriptors of processes.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
@@ -43,6 +44,18 @@ impl ProcessWatch {
             Ok(descriptor) => Some(Self::Descriptor(descriptor)),
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
             Err(_) => Some(Self::PolledOrphan(process)),
+        }
+    }
+
+    /// Whether the process has ended, also if [`Self::ended`] has not returned yet.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Self::Descriptor(descriptor) => {
+                let mut ended = [PollFd::new(descriptor.as_fd(), PollFlags::POLLIN)];
+                matches!(nix::poll::poll(&mut ended, PollTimeout::ZERO), Ok(1..))
+            }
+            Self::PolledChild(child) => !is_child_alive(*child),
+            Self::PolledOrphan(process) => !is_orphan_alive(*process),
         }
     }
 

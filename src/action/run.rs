@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
@@ -16,6 +16,8 @@ use super::left_behind::share;
 use super::orphan::Orphan;
 use super::output::Printed;
 use super::proc::{self, ProcessStat};
+use super::process_watch::ProcessWatch;
+use super::reap::{reap, what_holds};
 use super::sink::{Sink, drain};
 use super::spawn::Process;
 use crate::sys;
@@ -29,6 +31,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// thousand processes, and only runs that overstay get here.
 const GROUP_POLL: Duration = Duration::from_millis(250);
 
+/// How long the status of a process that has ended is waited for. It is usually there at once; only a tracer
+/// can hold it back, as long as it likes.
+const REAP_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How an action's process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -41,6 +47,7 @@ pub enum ExitStatus {
 /// What the daemon holds of a live run.
 pub struct Handle {
     leader: Pid,
+    watch: Rc<ProcessWatch>,
     control: Rc<RunControl>,
 }
 
@@ -55,17 +62,23 @@ enum Stage {
     Running,
     Terminating,
     Killed,
-    Reaped,
+    /// The leader was reaped, or somebody else holds it back. Its number is nobody's business any more.
+    Over,
 }
 
 impl Handle {
-    fn new(leader: Pid) -> Self {
+    fn new(leader: Pid, watch: ProcessWatch) -> Self {
         let control = RunControl { stage: Cell::new(Stage::Running), changed: Notify::new() };
-        Self { leader, control: Rc::new(control) }
+        Self { leader, watch: Rc::new(watch), control: Rc::new(control) }
     }
 
     pub fn leader(&self) -> Pid {
         self.leader
+    }
+
+    /// Whether the leader has ended, also if the daemon has not been told yet: it may have stood still.
+    pub fn has_ended(&self) -> bool {
+        self.watch.has_ended()
     }
 
     /// Sends `signal` to the group. An error, ESRCH, if its leader has ended.
@@ -84,7 +97,7 @@ impl Handle {
     }
 
     fn escalate(&self, stage: Stage, signal: Signal) -> io::Result<()> {
-        if self.control.stage.get() != Stage::Reaped {
+        if self.control.stage.get() != Stage::Over {
             self.control.stage.set(stage);
             self.control.changed.notify_one();
         }
@@ -94,7 +107,7 @@ impl Handle {
     fn send(&self, signal: i32) -> io::Result<()> {
         match self.control.stage.get() {
             // The number may be somebody else's by now.
-            Stage::Reaped => Err(io::Error::from_raw_os_error(nix::libc::ESRCH)),
+            Stage::Over => Err(io::Error::from_raw_os_error(nix::libc::ESRCH)),
             Stage::Running | Stage::Terminating | Stage::Killed => sys::signal_group(self.leader, signal),
         }
     }
@@ -108,9 +121,9 @@ pub fn follow(
     print: impl Fn(Printed) + 'static,
     ended: impl FnOnce(io::Result<ExitStatus>, Vec<u8>) + 'static,
 ) -> Handle {
-    let Process { leader, watch, output } = process;
-    let handle = Handle::new(leader);
-    let control = Rc::clone(&handle.control);
+    let Process { leader, watch, output, executed: _ } = process;
+    let handle = Handle::new(leader, watch);
+    let (watch, control) = (Rc::clone(&handle.watch), Rc::clone(&handle.control));
     let sink = Rc::new(Sink::new(print));
     let drains: Vec<_> = output
         .into_iter()
@@ -120,7 +133,7 @@ pub fn follow(
         let outcome = match watch.ended().await {
             Ok(()) => {
                 group_has_ended(leader, &control).await;
-                reap(leader, &control)
+                exit_status(leader, &control).await
             }
             Err(error) => Err(error),
         };
@@ -134,13 +147,13 @@ pub fn follow(
 /// once.
 pub fn follow_orphan(orphan: Orphan, ended: impl FnOnce(io::Result<ExitStatus>) + 'static) -> Handle {
     let Orphan { leader, watch, .. } = orphan;
-    let handle = Handle::new(leader);
-    let control = Rc::clone(&handle.control);
+    let handle = Handle::new(leader, watch);
+    let (watch, control) = (Rc::clone(&handle.watch), Rc::clone(&handle.control));
     spawn_local(async move {
         let seen = watch.ended().await;
         // Init may have reaped the leader. Its number stays the group's as long as this has a member.
         others_have_ended(leader, &control).await;
-        control.stage.set(Stage::Reaped);
+        control.stage.set(Stage::Over);
         ended(seen.map(|()| ExitStatus::Unknown));
     });
     handle
@@ -161,7 +174,7 @@ async fn group_has_ended(leader: Pid, control: &RunControl) {
             // ESRCH: nobody is left, which is what we want.
             let _ = sys::signal_group(leader, Signal::SIGKILL as i32);
         }
-        Stage::Running | Stage::Reaped => {}
+        Stage::Running | Stage::Over => {}
     }
 }
 
@@ -172,13 +185,23 @@ async fn others_have_ended(leader: Pid, control: &RunControl) {
     }
 }
 
-fn reap(leader: Pid, control: &RunControl) -> io::Result<ExitStatus> {
-    let status = waitpid(leader, None);
-    control.stage.set(Stage::Reaped);
-    match status? {
-        WaitStatus::Exited(_, code) => Ok(ExitStatus::Exited(code)),
-        WaitStatus::Signaled(_, signal, _) => Ok(ExitStatus::Signaled(signal as i32)),
-        other => Err(io::Error::other(format!("unexpected wait status {other:?}"))),
+/// Reaps the leader, which has ended. If somebody holds it back, its status is unknown, the run is over all
+/// the same, and the leader is reaped when that is possible.
+async fn exit_status(leader: Pid, control: &RunControl) -> io::Result<ExitStatus> {
+    let reaped = timeout(REAP_TIMEOUT, reap(leader)).await;
+    control.stage.set(Stage::Over);
+    match reaped {
+        Ok(Ok(WaitStatus::Exited(_, code))) => Ok(ExitStatus::Exited(code)),
+        Ok(Ok(WaitStatus::Signaled(_, signal, _))) => Ok(ExitStatus::Signaled(signal as i32)),
+        Ok(Ok(other)) => Err(io::Error::other(format!("unexpected wait status {other:?}"))),
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            let why = what_holds(leader);
+            spawn_local(reap(leader));
+            Err(io::Error::other(format!(
+                "process {leader} has ended, but its exit status cannot be read: {why}"
+            )))
+        }
     }
 }
 

@@ -6,16 +6,19 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::fchown;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::Pid;
 use tokio::net::unix::pipe;
+use tokio::runtime::Handle;
 
 use super::diagnosis;
 use super::output::Stream;
 use super::process_watch::ProcessWatch;
+use super::reap::reap;
 pub use super::start_error::StartError;
 use crate::model::{ExecContext, Identity, Output};
 use crate::sys::{self, Step};
@@ -44,6 +47,12 @@ pub enum Program<'a> {
     Function { request: Vec<u8> },
 }
 
+/// A start under way, which can be given up.
+pub type Attempt = sys::Attempt;
+
+/// Where a process notes who it is; see [`super::slots`].
+pub type Slot = sys::Slot;
+
 /// A started action. Its process leads a session and process group of its own.
 pub struct Process {
     /// The process, not reaped: its owner must wait for it.
@@ -51,6 +60,8 @@ pub struct Process {
     /// Tells when the leader has ended.
     pub watch: ProcessWatch,
     pub output: Pipes,
+    /// When its program was executed.
+    pub executed: Instant,
 }
 
 /// The pipes from which we read an action's streams: two, or none if the output goes elsewhere.
@@ -72,8 +83,17 @@ impl Spawner {
         Ok(Self { nofile, fsize })
     }
 
-    /// Starts the process and returns once its program is executing, or could not be executed.
-    pub fn spawn(&self, launch: Launch<'_>) -> Result<Process, StartError> {
+    /// Starts the process. Returns once its program is executing, could not be executed, or `attempt` was
+    /// given up. This can take as long as a file system or another process likes, so call it from a thread
+    /// for which nobody waits, inside a tokio runtime. The process notes who it is in `slot`.
+    pub fn spawn(
+        &self,
+        launch: Launch<'_>,
+        slot: Option<&Slot>,
+        attempt: &Attempt,
+    ) -> Result<Process, StartError> {
+        let began = Instant::now();
+        attempt.enter(Step::Files);
         let Launch { identity, exec_context, .. } = launch;
         let request = match &launch.program {
             Program::Command(_) => None,
@@ -102,7 +122,6 @@ impl Spawner {
         let environment = environment(identity, &launch.variables, exec_context)?;
         let setup = sys::ChildSetup {
             credentials: identity.change.clone(),
-            keep: request.as_ref().map(AsRawFd::as_raw_fd),
             nofile: self.nofile,
             fsize: self.fsize,
             umask: exec_context.umask,
@@ -111,10 +130,20 @@ impl Spawner {
             cwd: CString::new(exec_context.cwd.as_str()).map_err(io::Error::from)?,
             no_new_privs: exec_context.no_new_privs,
         };
-        let image = sys::launch::Image { candidates, arguments, environment, stdio: [stdin, stdout, stderr] };
-        let leader = sys::launch::start(&image, &setup)
-            .map_err(|failure| diagnosis::explain(failure, identity, exec_context, &image))?;
-        Ok(Process { leader, watch: ProcessWatch::of_child(leader), output })
+        let stdio = [stdin, stdout, stderr];
+        let keep = request.map(OwnedFd::from);
+        let image = sys::launch::Image { candidates, arguments, environment, stdio, keep };
+        attempt.enter(Step::Basics);
+        let leader = sys::launch::start(&image, &setup, slot, attempt).map_err(|failure| {
+            if let Some(child) = failure.child {
+                Handle::current().spawn(reap(child));
+            }
+            match failure.given_up {
+                true => hangs(failure.error.step, exec_context, began.elapsed()),
+                false => diagnosis::explain(failure.error, identity, exec_context, &image),
+            }
+        })?;
+        Ok(Process { leader, watch: ProcessWatch::of_child(leader), output, executed: Instant::now() })
     }
 }
 
@@ -139,6 +168,47 @@ fn keep_reserve(new: [&OwnedFd; 3]) -> Result<(), StartError> {
              the rest itself: raise RLIMIT_NOFILE (`LimitNOFILE=`), or run fewer actions at once"
         )),
     })
+}
+
+/// The error of a start that was given up `after` so long, in this step.
+pub fn hangs(step: Step, exec_context: &ExecContext, after: Duration) -> StartError {
+    let error = io::Error::from_raw_os_error(libc::ETIMEDOUT);
+    StartError::Hangs { doing: doing(step, exec_context), after, error }
+}
+
+/// The error of a start that was given up before it began, `after` so long.
+pub fn queued(after: Duration) -> StartError {
+    StartError::Queued { after, error: io::Error::from_raw_os_error(libc::EAGAIN) }
+}
+
+/// The error of a start that is not tried, because an earlier one hangs in this step.
+pub fn still_hangs(step: Step, exec_context: &ExecContext) -> StartError {
+    // It is tried again, as if the machine had no process left.
+    let error = io::Error::from_raw_os_error(libc::EAGAIN);
+    StartError::StillHangs { doing: doing(step, exec_context), error }
+}
+
+fn doing(step: Step, exec_context: &ExecContext) -> String {
+    match step {
+        Step::Files => match &exec_context.output {
+            Output::File(path) => format!("opening output {}", printable(path.as_bytes())),
+            Output::Log | Output::Discard => "opening its pipes".to_owned(),
+        },
+        Step::Identify => "noting its process in the state directory".to_owned(),
+        Step::Cwd => format!("entering cwd {}", printable(exec_context.cwd.as_bytes())),
+        Step::Program => "executing its program".to_owned(),
+        Step::Basics
+        | Step::Fork
+        | Step::Limit(_)
+        | Step::Nice
+        | Step::Keyring
+        | Step::Groups
+        | Step::Gid
+        | Step::Uid
+        | Step::Verification
+        | Step::Descriptors
+        | Step::NoNewPrivs => "making its process".to_owned(),
+    }
 }
 
 /// The environment as `NAME=value`: the usual variables, unless the watch sets them, then `TWITCHER_*`

@@ -201,7 +201,7 @@ fn note(watch: &WatchStatus) -> String {
     }
     match &watch.runs[..] {
         [] => {}
-        [run] => notes.push(format!("pid {} for {}", run.pid, duration(run.seconds))),
+        [run] => notes.push(format!("{} for {}", run.process(), duration(run.seconds))),
         runs => notes.push(format!("{} running", runs.len())),
     }
     notes.extend(watch.next_start_seconds.map(|left| format!("next start in {}", duration(left))));

@@ -4,10 +4,11 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use super::completion::Completion;
+use super::live_run::Signal;
 use super::persist::Persist;
 use super::places::Places;
 use super::run_end::{EndKind, RunEnd, verdict};
-use super::runs::{EndedRun, PendingStart, Runs, Signal, StartFailure, run_name};
+use super::runs::{EndedRun, PendingStart, RunEvent, Runs, StartFailure, StartOutcome, run_name};
 use super::stores::Stores;
 use super::watches::{LastRun, WatchId, Watches};
 use crate::action::payload::Payload;
@@ -137,27 +138,37 @@ impl Performer<'_> {
         }
         self.persist.ledger_mut().record_intents(starting.iter().map(|start| &start.intent));
         for start in starting {
-            let (watch, run) = (start.watch, start.run);
-            let Some(spec) = self.watches.get(watch).and_then(|entry| entry.spec()) else { continue };
-            if let Err(failure) = self.runs.start(start, spec) {
-                self.not_started(watch, run, *failure);
-            }
+            let Some(spec) = self.watches.get(start.watch).and_then(|entry| entry.spec()) else { continue };
+            self.runs.start(start, spec);
         }
     }
 
-    fn not_started(&mut self, watch: WatchId, run: RunId, StartFailure { intent, why }: StartFailure) {
+    /// Takes what happened to a run.
+    pub fn run_event(&mut self, event: RunEvent) {
+        match event {
+            RunEvent::Start(event) => match self.runs.start_ended(event) {
+                StartOutcome::Done => {}
+                StartOutcome::Failed(failure) => self.not_started(*failure),
+                StartOutcome::Ended(end) => self.run_ended(end),
+            },
+            RunEvent::End(end) => self.run_ended(end),
+            RunEvent::KillTimeout(run) => self.runs.kill_timed_out(run),
+            RunEvent::StopStarts => self.runs.stop_starts(),
+        }
+    }
+
+    fn not_started(&mut self, StartFailure { watch, run, intent, why, starved }: StartFailure) {
         self.persist.ledger_mut().ended(&intent.run, RunOutcome::NotStarted(&why), &[]);
         if let Some(entry) = self.watches.get_mut(watch) {
             let last = LastRun::new(run, &intent, Duration::ZERO, RunOutcome::NotStarted(""));
             entry.note_run(last, RunResult::Failed, || why);
         }
+        self.tell_end(watch, run, if starved { RunResult::Starved } else { RunResult::Failed });
     }
 
     /// Takes the end of a run.
-    pub fn run_ended(&mut self, RunEnd { watch, run, how }: RunEnd) {
+    fn run_ended(&mut self, RunEnd { watch, run, how }: RunEnd) {
         let result = match how {
-            EndKind::NeverStarted { starved: true } => RunResult::Starved,
-            EndKind::NeverStarted { starved: false } => RunResult::Failed,
             EndKind::Unchanged => RunResult::Succeeded,
             EndKind::Ended(status, output) => {
                 // Each run is followed once, and only live runs are.
@@ -165,6 +176,10 @@ impl Performer<'_> {
                 self.live_run_ended(watch, run, &ended, &status, &output)
             }
         };
+        self.tell_end(watch, run, result);
+    }
+
+    fn tell_end(&mut self, watch: WatchId, run: RunId, result: RunResult) {
         if let Some(entry) = self.watches.get_mut(watch) {
             entry.payload_done(run, result);
         }
@@ -187,6 +202,7 @@ impl Performer<'_> {
             ledger.started(&intent.run, process);
         }
         ledger.ended(&intent.run, outcome, output);
+        self.runs.over(&intent.run);
         let what = match status {
             Ok(outcome) => RunReport::Ended { outcome, ended_by, took },
             Err(error) => RunReport::Lost { error },
@@ -220,8 +236,7 @@ mod tests {
             parts.performer().start_all();
             assert_eq!((parts.runs.count(), parts.recorded()), (2, vec!["a".to_owned(), "b".to_owned()]));
             for _ in 0..2 {
-                let end = parts.runs.next_end().await.expect("an end");
-                parts.performer().run_ended(end);
+                parts.end_of_run().await;
             }
             assert_eq!((parts.runs.count(), parts.recorded()), (0, Vec::new()));
             let (_, a) = parts.watches.find("a").expect("a watch");
@@ -247,9 +262,7 @@ mod tests {
                     (parts.runs.count(), parts.places.waiting()),
                     (left.min(2), left.saturating_sub(2))
                 );
-                let end = parts.runs.next_end().await.expect("an end");
-                ended.push(end.watch);
-                parts.performer().run_ended(end);
+                ended.push(parts.end_of_run().await);
             }
             let mut all: Vec<_> = names.iter().map(|name| parts.watch(name)).collect();
             all.sort();
@@ -271,8 +284,7 @@ mod tests {
             parts.watches.step(parts.watch("a"), Input::Killed);
             parts.performer().perform_all();
             assert_eq!(parts.runs.count(), 1);
-            let end = parts.runs.next_end().await.expect("an end");
-            parts.performer().run_ended(end);
+            parts.end_of_run().await;
             let (_, a) = parts.watches.find("a").expect("a watch");
             assert_eq!(a.last_run().map(|last| last.outcome), Some(RunOutcome::Killed));
             assert!(a.failure().is_some());
@@ -303,11 +315,10 @@ mod tests {
             parts.load(vec![WatchSpec { action, ..spec("a", "/n") }]);
             parts.observe("a");
             parts.performer().end_turn();
+            parts.end_of_run().await;
             let (_, a) = parts.watches.find("a").expect("a watch");
             assert!(a.failure().is_some_and(|failure| failure.what.contains("/no/such")));
             assert_eq!(parts.recorded(), Vec::<String>::new());
-            let end = parts.runs.next_end().await.expect("an end");
-            parts.performer().run_ended(end);
             assert_eq!(parts.watches.failing(), 1);
             parts.stores.close().await;
         });

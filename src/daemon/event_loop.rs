@@ -27,6 +27,7 @@ use super::systemd::{StatusCounts, Systemd};
 use super::watches::Watches;
 use super::{operator, orphans, signals, store_events};
 use crate::action::left_behind;
+use crate::action::slots::Slots;
 use crate::action::spawn::Spawner;
 use crate::config::files::{FileChange, Loader};
 use crate::control::{DaemonRequest, ReplySender};
@@ -44,6 +45,8 @@ pub struct Setup {
     pub log: Reporter,
     pub ledger: Ledger,
     pub spawner: Spawner,
+    /// Where processes note who they are, for the next daemon.
+    pub slots: Slots,
     pub stores: Stores,
     pub config_path: PathBuf,
     /// Whether root's daemon loads files that others can change. Operators are shown that.
@@ -86,7 +89,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
         clock,
         watches: Watches::new(clock, fastrand::u64(..)),
         places: Places::new(setup.max_actions),
-        runs: Runs::new(log.clone(), clock, setup.spawner),
+        runs: Runs::new(log.clone(), clock, setup.spawner, setup.slots),
         persist: Persist::new(log.clone(), setup.ledger),
         configs: Configs::new(log.clone(), setup.config_path, setup.untrusted_allowed, setup.loader),
         completion: Completion::new(setup.until, setup.stop_timeout),
@@ -96,6 +99,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
         memory: Memory::default(),
         log,
     };
+    daemon.runs.report_slots();
     let is_dry_run = daemon.completion.is_dry_run();
     orphans::adopt_all(&daemon.log, &mut daemon.watches, &mut daemon.runs, &mut daemon.persist, is_dry_run);
     loop {
@@ -109,7 +113,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
                     daemon.store_event(&store, event);
                 }
             }
-            Some(end) = daemon.runs.next_end() => daemon.performer().run_ended(end),
+            Some(event) = daemon.runs.next_event() => daemon.performer().run_event(event),
             Some(change) = config_changes.recv(), if !daemon.completion.is_stopping() => {
                 daemon.file_change(change);
             }
@@ -230,6 +234,7 @@ impl Daemon {
         self.log.report(&Report::Stopping { signal, running: self.runs.count() });
         self.systemd.stopping();
         self.watches.stop(self.completion.stop());
+        self.runs.stop();
     }
 
     fn reply(&mut self, request: DaemonRequest) {
@@ -289,7 +294,7 @@ impl Daemon {
             let is_connected = self.stores[&spec.store].is_connected();
             Some(WatchState { watch: entry.watch(), is_unreadable, is_connected })
         });
-        let pending = self.runs.taken_places() + self.places.waiting();
+        let pending = self.runs.awaited() + self.places.waiting();
         self.completion.is_over(self.configs.is_scanned(), pending, watches)
     }
 

@@ -13,9 +13,11 @@ use super::effects::Performer;
 use super::persist::Persist;
 use super::places::Places;
 use super::registration::Registration;
-use super::runs::Runs;
+use super::runs::{RunEvent, Runs};
+use super::starter::StartEvent;
 use super::stores::Stores;
 use super::watches::{WatchId, Watches};
+use crate::action::slots::Slots;
 use crate::action::spawn::Spawner;
 use crate::ledger::Ledger;
 use crate::model::{
@@ -107,7 +109,7 @@ impl Parts {
         Self {
             watches: Watches::new(clock, 1),
             places: Places::new(None),
-            runs: Runs::new(log.clone(), clock, Spawner::new().expect("limits")),
+            runs: Runs::new(log.clone(), clock, Spawner::new().expect("limits"), Slots::open(directory)),
             persist: Persist::new(log.clone(), Ledger::open(directory).expect("a ledger")),
             stores: stores(directory),
             completion: Completion::new(until, Duration::ZERO),
@@ -128,6 +130,25 @@ impl Parts {
 
     pub fn observe(&mut self, description: &str) {
         self.watches.step(self.watch(description), Input::Observed(present(1)));
+    }
+
+    /// Performs what happens to runs, until one of them is over. Returns its watch.
+    pub async fn end_of_run(&mut self) -> WatchId {
+        loop {
+            let before = self.runs.count();
+            let event = self.runs.next_event().await.expect("an event");
+            let watch = match &event {
+                RunEvent::Start(StartEvent::Done { job, .. }) => Some(job.watch),
+                RunEvent::End(end) => Some(end.watch),
+                RunEvent::Start(StartEvent::LetGo(_)) | RunEvent::KillTimeout(_) | RunEvent::StopStarts => {
+                    None
+                }
+            };
+            self.performer().run_event(event);
+            if let Some(watch) = watch.filter(|_| self.runs.count() < before) {
+                return watch;
+            }
+        }
     }
 
     pub fn performer(&mut self) -> Performer<'_> {

@@ -44,11 +44,12 @@ pub fn program_name(spec: &WatchSpec) -> &str {
     }
 }
 
-/// Whether a process could not be started because the machine had no descriptor, memory or process left for
-/// it.
+/// Whether a process could not be started for a reason that passes: the machine had no descriptor, memory or
+/// process left for it, or somebody has its program or its output open: to write to it (ETXTBSY), or with a
+/// lease (EAGAIN).
 pub fn is_starvation(error: &io::Error) -> bool {
-    let of_the_machine = [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM, libc::ENOBUFS];
-    error.raw_os_error().is_some_and(|error| of_the_machine.contains(&error))
+    let passing = [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM, libc::ENOBUFS, libc::ETXTBSY];
+    error.raw_os_error().is_some_and(|error| passing.contains(&error))
 }
 
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {

@@ -4,7 +4,7 @@
 //! # How it moves
 //!
 //! ```text
-//!  stores ─────── store_events ─┐                           ┌─ runs ── launch ─▶ processes
+//!  stores ─────── store_events ─┐                           ┌─ runs ─ starter ─▶ processes
 //!  config files ─ registration ─┤                           │
 //!  timers, stop ────────────────┼▶ watches ─ core ▶ effects ┼─ persist ────────▶ ledger
 //!  operators ──── operator ─────┤                           │
@@ -24,7 +24,8 @@
 //!
 //! * [`watches`]: the watches, their timers, and the effects that wait.
 //! * [`places`]: how many runs there may be, and which watch may start the next one.
-//! * [`runs`]: the runs that are about to start, and the live ones.
+//! * [`runs`]: the runs that are about to start, and the live ones ([`live_run`]). [`starter`] starts them,
+//!   in threads ([`workers`]).
 //! * [`persist`]: the ledger, when it is written, and what a former daemon left in it.
 //! * [`configs`]: which files fail, which were there at the start, and who waits for a reload.
 //! * [`completion`]: whether the daemon is over, and what a dry run would have started.
@@ -46,6 +47,7 @@ mod event_loop;
 #[cfg(test)]
 mod fixtures;
 mod launch;
+mod live_run;
 mod memory;
 mod operator;
 mod orphans;
@@ -55,11 +57,13 @@ mod registration;
 mod run_end;
 mod runs;
 pub mod signals;
+mod starter;
 mod status;
 mod store_events;
 mod stores;
 pub mod systemd;
 mod watches;
+mod workers;
 
 pub use completion::{FinalStatus, PlannedRun, Until};
 pub use event_loop::{Setup, run};

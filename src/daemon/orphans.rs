@@ -3,7 +3,8 @@
 use super::persist::Persist;
 use super::runs::Runs;
 use super::watches::Watches;
-use crate::action::orphan;
+use crate::action::orphan::Finder;
+use crate::action::proc;
 use crate::ledger::RunOutcome;
 use crate::report::{PreviousRun, Report, Reporter};
 
@@ -15,16 +16,22 @@ pub fn adopt_all(
     persist: &mut Persist,
     is_dry_run: bool,
 ) {
+    let mut finder = Finder::new(proc::processes);
     for former in persist.unfinished() {
         let intent = former.intent;
         // A dry run must not signal what another daemon may be about. A process of an earlier boot is gone.
         let found = match former.this_boot && !is_dry_run {
-            true => orphan::find(&intent.run, former.process),
+            true => {
+                let trace = runs.slots_mut().trace(&intent.run);
+                finder.find(&intent.run, former.process, trace)
+            }
             false => Ok(None),
         };
         let (watch, id) = (&intent.watch, &intent.run);
         match found {
             Ok(Some(orphan)) => {
+                // The ledger may not know its process yet.
+                runs.slots_mut().keep(id);
                 let timeout_in = intent.timeout.map(|timeout| timeout.saturating_sub(orphan.age));
                 if let Some((watch, run)) = watches.adopt(watch, timeout_in) {
                     runs.adopt(watch, run, intent, orphan);
@@ -35,6 +42,7 @@ pub fn adopt_all(
                 persist.ledger_mut().ended(id, RunOutcome::Unknown, &[]);
             }
             Err(error) => {
+                runs.slots_mut().keep(id);
                 log.report(&Report::PreviousRun { watch, what: PreviousRun::Unwatchable(id, &error) });
             }
         }

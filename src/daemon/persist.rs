@@ -106,8 +106,9 @@ impl Persist {
     /// Tells the ledger everything that it does not know, and commits.
     pub fn flush(&mut self, watches: &mut Watches, runs: &mut Runs, stores: &Stores) {
         self.flush_at = None;
-        for live in runs.take_unsaved().into_iter().filter_map(|run| runs.get(run)) {
-            if let Some(process) = live.process {
+        let started = runs.take_unsaved();
+        for live in started.iter().filter_map(|run| runs.get(*run)) {
+            if let Some(process) = live.process() {
                 self.ledger.started(&live.intent.run, process);
             }
         }
@@ -116,6 +117,9 @@ impl Persist {
             self.save_watch(id, watches, stores);
         }
         self.ledger.commit();
+        if self.ledger.lost_reason().is_none() {
+            runs.saved(started);
+        }
     }
 
     /// Tells the ledger where a watch stands, if a file registers it.
@@ -159,7 +163,7 @@ impl Persist {
         }
         for live in runs.iter() {
             self.ledger.record_intent_again(&live.intent);
-            if let Some(process) = live.process {
+            if let Some(process) = live.process() {
                 self.ledger.started(&live.intent.run, process);
             }
         }

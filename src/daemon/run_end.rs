@@ -17,9 +17,6 @@ pub struct RunEnd {
 pub enum EndKind {
     /// The process ended; the bytes are the tail of its output.
     Ended(io::Result<ExitStatus>, Vec<u8>),
-    /// The process could not be started, which was reported then. `starved` is true if the machine had no
-    /// descriptor, memory or process left for it.
-    NeverStarted { starved: bool },
     /// The run was not started, because there was nothing to do.
     Unchanged,
 }

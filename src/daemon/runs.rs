@@ -1,43 +1,59 @@
 //! The runs: which are about to start, which are live, and how each of them ended.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::Instant;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep};
 
 use super::clock::Clock;
-use super::launch::{is_out_of_descriptors, is_starvation, launch, program_name};
+use super::launch::{is_out_of_descriptors, is_starvation, program_name};
+use super::live_run::{LiveRun, Signal, Stage};
 use super::run_end::{EndKind, RunEnd};
+use super::starter::{Job, StartEvent, Starter};
 use super::watches::WatchId;
 use crate::action::orphan::Orphan;
 use crate::action::payload::Payload;
 use crate::action::proc::{self, ProcessId};
-use crate::action::run::{self, Handle};
-use crate::action::spawn::{Process, Spawner};
-use crate::control::status::RunStatus;
+use crate::action::reap::what_holds;
+use crate::action::run::{self, ExitStatus, Handle};
+use crate::action::slots::Slots;
+use crate::action::spawn::{Process, Spawner, StartError};
 use crate::ledger::Intent;
 use crate::model::WatchSpec;
 use crate::report::{NodeRef, PreviousRun, Report, Reporter, RunName, RunReport};
-use crate::text::Timestamp;
 use crate::watch::{Reason, RunId, Time, Update};
 
 /// The part of the daemon that does not work while actions have all descriptors that they may have.
 const ACTIONS: &str = "actions";
+/// A process that is alive this long after SIGKILL hangs in the kernel, or somebody holds it.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long starts may still take when the daemon stops.
+const STOPPING_START_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The name of the slots, as operators see it.
+const SLOTS: &str = "starts";
 
 pub struct Runs {
     log: Reporter,
     clock: Clock,
-    spawner: Spawner,
+    starter: Starter<RunEvent>,
+    /// Where processes note who they are.
+    slots: Slots,
     /// Sets the run ids of this daemon apart from those of any other.
     id_prefix: String,
     starting: Vec<PendingStart>,
     live: HashMap<RunId, LiveRun>,
     /// The live runs whose process the ledger does not know yet.
     unsaved: BTreeSet<RunId>,
-    /// The end of every run goes into this channel once, and comes out in a later turn.
-    end_sender: UnboundedSender<RunEnd>,
-    ends: UnboundedReceiver<RunEnd>,
+    /// The watches of which the log knows that one of their starts hangs.
+    known_to_hang: HashSet<WatchId>,
+    /// What happens to runs goes into this channel, and comes out in a later turn.
+    sender: UnboundedSender<RunEvent>,
+    events: UnboundedReceiver<RunEvent>,
 }
 
 /// A run that starts as soon as the ledger knows of it.
@@ -51,16 +67,20 @@ pub struct PendingStart {
     pub intent: Intent,
 }
 
-pub struct LiveRun {
-    /// The ledger's record. Kept, because a ledger that lost it has to be told again.
-    pub intent: Intent,
-    pub process: Option<ProcessId>,
-    pub handle: Handle,
-    pub started: Instant,
-    /// Why it was told to end, if it was.
-    pub ended_by: Option<Reason>,
-    /// When it was sent SIGKILL.
-    pub killed: Option<Instant>,
+/// What happens to a run. [`RunEvent::End`] comes once for each run that has started.
+pub enum RunEvent {
+    Start(StartEvent),
+    End(RunEnd),
+    /// The run was sent SIGKILL [`KILL_TIMEOUT`] ago.
+    KillTimeout(RunId),
+    /// The daemon stops, and starts have taken long enough.
+    StopStarts,
+}
+
+impl From<StartEvent> for RunEvent {
+    fn from(event: StartEvent) -> Self {
+        Self::Start(event)
+    }
 }
 
 /// A run that was live.
@@ -72,33 +92,39 @@ pub struct EndedRun {
 
 /// A run whose process could not be started.
 pub struct StartFailure {
+    pub watch: WatchId,
+    pub run: RunId,
     pub intent: Intent,
     pub why: String,
+    /// Whether the reason passes: then the run is only put off.
+    pub starved: bool,
 }
 
-/// A signal that the core wants sent.
-#[derive(Clone, Copy)]
-pub enum Signal {
-    /// `notify_signal`.
-    Notify(i32),
-    Terminate(Reason),
-    Kill,
+/// What the end of a start means.
+pub enum StartOutcome {
+    /// The run lives, or nothing is to be done.
+    Done,
+    Failed(Box<StartFailure>),
+    /// The run was told to end before its program was executed.
+    Ended(RunEnd),
 }
 
 impl Runs {
-    pub fn new(log: Reporter, clock: Clock, spawner: Spawner) -> Self {
+    pub fn new(log: Reporter, clock: Clock, spawner: Spawner, slots: Slots) -> Self {
         let started = clock.started().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (end_sender, ends) = unbounded_channel();
+        let (sender, events) = unbounded_channel();
         Self {
             log,
             clock,
-            spawner,
+            starter: Starter::new(spawner, sender.clone()),
+            slots,
             id_prefix: format!("{:x}.{:x}", started.as_millis(), std::process::id()),
             starting: Vec::new(),
             live: HashMap::new(),
             unsaved: BTreeSet::new(),
-            end_sender,
-            ends,
+            known_to_hang: HashSet::new(),
+            sender,
+            events,
         }
     }
 
@@ -121,7 +147,7 @@ impl Runs {
     /// Ends a run that has nothing to do, without starting it.
     pub fn skip(&mut self, watch: WatchId, run: RunId, spec: &WatchSpec) {
         self.report(run, spec, RunReport::Unchanged);
-        let _ = self.end_sender.send(RunEnd { watch, run, how: EndKind::Unchanged });
+        let _ = self.sender.send(RunEvent::End(RunEnd { watch, run, how: EndKind::Unchanged }));
     }
 
     /// The runs that were prepared. The caller starts each of them once the ledger knows all of them.
@@ -129,49 +155,116 @@ impl Runs {
         std::mem::take(&mut self.starting)
     }
 
-    /// Starts a run of the watch that `spec` defines.
-    pub fn start(&mut self, start: PendingStart, spec: &WatchSpec) -> Result<(), Box<StartFailure>> {
+    /// Starts a run of the watch that `spec` defines. A [`StartEvent::Done`] follows.
+    pub fn start(&mut self, start: PendingStart, spec: &WatchSpec) {
         let PendingStart { watch, run, update, since, payload, intent } = start;
-        let started = Instant::now();
-        let process = match self.spawner.spawn(launch(spec, &intent.run, &update, &payload)) {
-            Ok(process) => process,
-            Err(error) => {
-                let what = RunReport::NotStarted { command: program_name(spec), error: &error };
-                let why = what.to_string();
-                if is_out_of_descriptors(error.cause()) {
-                    self.log.degraded(ACTIONS, error.to_string());
-                }
-                self.log.report(&Report::Run { run: run_name(&intent, run), what });
-                let how = EndKind::NeverStarted { starved: is_starvation(error.cause()) };
-                let _ = self.end_sender.send(RunEnd { watch, run, how });
-                return Err(Box::new(StartFailure { intent, why }));
+        let id = intent.run.clone();
+        let slot = self.slots.take(&id);
+        self.report_slots();
+        let start =
+            self.starter.start(Job { watch, run, id, spec: spec.clone(), update, since, payload, slot });
+        let stage = Stage::Starting { start, signals: Vec::new() };
+        self.live.insert(run, LiveRun::new(intent, stage, Instant::now()));
+    }
+
+    /// Sees to it that operators know whether processes can note who they are.
+    pub fn report_slots(&self) {
+        match self.slots.problem() {
+            Some(problem) => self.log.degraded(SLOTS, problem),
+            None => self.log.recovered(SLOTS),
+        }
+    }
+
+    /// Takes what became of a start.
+    pub fn start_ended(&mut self, event: StartEvent) -> StartOutcome {
+        match event {
+            StartEvent::Done { job, outcome: Ok(process), .. } => {
+                self.known_to_hang.remove(&job.watch);
+                self.started(&job, process);
+                StartOutcome::Done
             }
+            StartEvent::Done { job, outcome: Err(error), hangs } => {
+                if !hangs {
+                    self.slots.release(&job.id);
+                }
+                self.not_started(&job, &error)
+            }
+            StartEvent::LetGo(id) => {
+                self.slots.release(&id);
+                StartOutcome::Done
+            }
+        }
+    }
+
+    fn started(&mut self, job: &Arc<Job>, process: Process) {
+        let Some(LiveRun { intent, stage: Stage::Starting { signals, .. }, .. }) = self.live.remove(&job.run)
+        else {
+            return;
         };
         self.log.recovered(ACTIONS);
+        let executed = process.executed;
+        let late = Instant::now().into_std().saturating_duration_since(executed);
         let what = RunReport::Started {
-            event: update.event,
-            node: NodeRef::of(spec),
-            version: update.version.number,
+            event: job.update.event,
+            node: NodeRef::of(&job.spec),
+            version: job.update.version.number,
             pid: process.leader.as_raw(),
-            latency: self.clock.now().saturating_sub(since),
+            latency: self.clock.now().saturating_sub(job.since).saturating_sub(late),
         };
-        self.log.report(&Report::Run { run: run_name(&intent, run), what });
+        self.log.report(&Report::Run { run: run_name(&intent, job.run), what });
         // Never an error: a process that we did not reap cannot be gone.
         let id = proc::id_of(process.leader).ok();
-        let handle = self.follow(watch, run, intent.clone(), process);
-        self.enter(run, LiveRun { intent, process: id, handle, started, ended_by: None, killed: None });
-        Ok(())
+        let handle = self.follow(job.watch, job.run, intent.clone(), process);
+        self.enter(job.run, intent, Stage::Running { process: id, handle }, executed.into());
+        for signal in signals {
+            self.signal(job.run, signal);
+        }
+    }
+
+    fn not_started(&mut self, job: &Job, error: &StartError) -> StartOutcome {
+        let &Job { watch, run, .. } = job;
+        let told = self.live.get(&run).and_then(|live| live.ended_by);
+        if let (true, Some(Reason::Stop | Reason::Kill)) = (error.is_given_up(), told) {
+            // Its process was killed, if there was one.
+            let how = EndKind::Ended(Ok(ExitStatus::Signaled(nix::libc::SIGKILL)), Vec::new());
+            return StartOutcome::Ended(RunEnd { watch, run, how });
+        }
+        let Some(LiveRun { intent, .. }) = self.live.remove(&run) else { return StartOutcome::Done };
+        let what = RunReport::NotStarted { command: program_name(&job.spec), error };
+        let why = what.to_string();
+        if is_out_of_descriptors(error.cause()) {
+            self.log.degraded(ACTIONS, error.to_string());
+        }
+        let is_known = match error {
+            StartError::StillHangs { .. } => !self.known_to_hang.insert(watch),
+            StartError::Start(_)
+            | StartError::ExecContext { .. }
+            | StartError::Explained { .. }
+            | StartError::Hangs { .. }
+            | StartError::Queued { .. } => false,
+        };
+        if !is_known {
+            self.log.report(&Report::Run { run: run_name(&intent, run), what });
+        }
+        let starved = is_starvation(error.cause());
+        StartOutcome::Failed(Box::new(StartFailure { watch, run, intent, why, starved }))
     }
 
     fn follow(&self, watch: WatchId, run: RunId, intent: Intent, process: Process) -> Handle {
-        let (log, ends) = (self.log.clone(), self.end_sender.clone());
+        let (log, sender) = (self.log.clone(), self.sender.clone());
         let print = move |printed| {
             log.report(&Report::Run { run: run_name(&intent, run), what: RunReport::Printed(&printed) });
         };
         run::follow(process, print, move |status, output| {
             // The daemon may have stopped by now.
-            let _ = ends.send(RunEnd { watch, run, how: EndKind::Ended(status, output) });
+            let how = EndKind::Ended(status, output);
+            let _ = sender.send(RunEvent::End(RunEnd { watch, run, how }));
         })
+    }
+
+    /// Finds out what a former daemon left of a run.
+    pub fn slots_mut(&mut self) -> &mut Slots {
+        &mut self.slots
     }
 
     /// Takes over a run that a former daemon started.
@@ -181,28 +274,44 @@ impl Runs {
         let now = Instant::now();
         let started = now.checked_sub(orphan.age).unwrap_or(now);
         let process = Some(orphan.process);
-        let ends = self.end_sender.clone();
+        let sender = self.sender.clone();
         let handle = run::follow_orphan(orphan, move |status| {
             // The daemon may have stopped by now.
-            let _ = ends.send(RunEnd { watch, run, how: EndKind::Ended(status, Vec::new()) });
+            let how = EndKind::Ended(status, Vec::new());
+            let _ = sender.send(RunEvent::End(RunEnd { watch, run, how }));
         });
-        self.enter(run, LiveRun { intent, process, handle, started, ended_by: None, killed: None });
+        self.enter(run, intent, Stage::Running { process, handle }, started);
     }
 
-    fn enter(&mut self, run: RunId, live: LiveRun) {
+    fn enter(&mut self, run: RunId, intent: Intent, stage: Stage, started: Instant) {
         self.unsaved.insert(run);
-        self.live.insert(run, live);
+        self.live.insert(run, LiveRun::new(intent, stage, started));
     }
 
     // While they live.
 
-    /// Sends a signal, unless the run has ended just now: then there is nothing to report.
+    /// Sends a signal, unless the run has ended just now: then there is nothing to report, and how it ended
+    /// counts. The daemon may have stood still for longer than a timeout, and the run have ended well.
+    ///
+    /// A run that is being started is given up if it is to end.
     pub fn signal(&mut self, run: RunId, signal: Signal) {
         let Some(live) = self.live.get_mut(&run) else { return };
-        let (sent, what) = match signal {
-            Signal::Notify(signal) => (live.handle.notify(signal), RunReport::Notified { signal }),
-            Signal::Terminate(reason) => (live.handle.terminate(), RunReport::Terminated { reason }),
-            Signal::Kill => (live.handle.kill(), RunReport::Killed),
+        let (sent, what) = match &mut live.stage {
+            Stage::Starting { start, signals } => {
+                signals.push(signal);
+                match signal {
+                    Signal::Notify(_) => return,
+                    Signal::Terminate(reason) => live.ended_by = Some(reason),
+                    Signal::Kill => {}
+                }
+                return start.cancel();
+            }
+            Stage::Running { handle, .. } if live.ended_by.is_none() && handle.has_ended() => return,
+            Stage::Running { handle, .. } => match signal {
+                Signal::Notify(signal) => (handle.notify(signal), RunReport::Notified { signal }),
+                Signal::Terminate(reason) => (handle.terminate(), RunReport::Terminated { reason }),
+                Signal::Kill => (handle.kill(), RunReport::Killed),
+            },
         };
         if sent.is_err() {
             return;
@@ -211,7 +320,46 @@ impl Runs {
         match signal {
             Signal::Notify(_) => {}
             Signal::Terminate(reason) => live.ended_by = Some(reason),
-            Signal::Kill => live.killed = Some(Instant::now()),
+            Signal::Kill => {
+                live.killed = Some(Instant::now());
+                let sender = self.sender.clone();
+                spawn_local(async move {
+                    sleep(KILL_TIMEOUT).await;
+                    let _ = sender.send(RunEvent::KillTimeout(run));
+                });
+            }
+        }
+    }
+
+    /// Says once that a run does not end although it was killed. From now on the daemon's end does not wait
+    /// for it; its watch does.
+    pub fn kill_timed_out(&mut self, run: RunId) {
+        let Some(live) = self.live.get_mut(&run) else { return };
+        let Stage::Running { handle, .. } = &live.stage else { return };
+        live.is_unkillable = true;
+        let what = RunReport::Unkillable {
+            pid: handle.leader().as_raw(),
+            after: KILL_TIMEOUT,
+            why: &what_holds(handle.leader()),
+        };
+        self.log.report(&Report::Run { run: run_name(&live.intent, run), what });
+    }
+
+    /// The daemon stops: it does not wait for starts that take long.
+    pub fn stop(&self) {
+        let sender = self.sender.clone();
+        spawn_local(async move {
+            sleep(STOPPING_START_TIMEOUT).await;
+            let _ = sender.send(RunEvent::StopStarts);
+        });
+    }
+
+    pub fn stop_starts(&mut self) {
+        let is_starting = |live: &LiveRun| matches!(live.stage, Stage::Starting { .. });
+        let starting: Vec<_> =
+            self.live.iter().filter(|(_, live)| is_starting(live)).map(|(run, _)| *run).collect();
+        for run in starting {
+            self.signal(run, Signal::Terminate(Reason::Stop));
         }
     }
 
@@ -223,7 +371,7 @@ impl Runs {
         self.live.values()
     }
 
-    /// How many runs are live.
+    /// How many runs are live or being started.
     pub fn count(&self) -> usize {
         self.live.len()
     }
@@ -231,6 +379,11 @@ impl Runs {
     /// How many runs are live or about to start.
     pub fn taken_places(&self) -> usize {
         self.live.len() + self.starting.len()
+    }
+
+    /// How many runs the daemon's end waits for.
+    pub fn awaited(&self) -> usize {
+        self.starting.len() + self.live.values().filter(|live| !live.is_unkillable).count()
     }
 
     pub fn has_unsaved(&self) -> bool {
@@ -242,44 +395,33 @@ impl Runs {
         std::mem::take(&mut self.unsaved)
     }
 
+    /// Notes that the ledger knows the processes of these runs, so that their slots can be used again.
+    pub fn saved(&mut self, runs: impl IntoIterator<Item = RunId>) {
+        for run in runs {
+            if let Some(live) = self.live.get(&run) {
+                self.slots.release(&live.intent.run);
+            }
+        }
+    }
+
     // Their end.
 
-    /// The next run that is over. Can be dropped at any time.
-    pub async fn next_end(&mut self) -> Option<RunEnd> {
-        self.ends.recv().await
+    /// What happens next to a run. Can be dropped at any time.
+    pub async fn next_event(&mut self) -> Option<RunEvent> {
+        self.events.recv().await
     }
 
     /// Drops a live run that has ended.
     pub fn remove(&mut self, run: RunId) -> Option<EndedRun> {
         let live = self.live.remove(&run)?;
         let is_unsaved = self.unsaved.remove(&run);
-        let unsaved_process = live.process.filter(|_| is_unsaved);
+        let unsaved_process = live.process().filter(|_| is_unsaved);
         Some(EndedRun { live, unsaved_process })
     }
-}
 
-impl LiveRun {
-    pub fn age(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    pub fn status(&self) -> RunStatus {
-        RunStatus {
-            run: self.intent.run.clone(),
-            pid: self.handle.leader().as_raw(),
-            event: self.intent.event.as_str().into(),
-            version: self.intent.version.number,
-            started: Timestamp(self.intent.started),
-            seconds: self.age().as_secs_f64(),
-            killed_seconds: self.killed.map(|at| at.elapsed().as_secs_f64()),
-        }
-    }
-
-    /// Whether `run` is its id, or the number that the log has.
-    pub fn matches_id(&self, run: &str) -> bool {
-        let is_number = !run.is_empty() && run.bytes().all(|byte| byte.is_ascii_digit());
-        let by_number = || self.intent.run.rsplit_once('-').is_some_and(|(_, number)| number == run);
-        self.intent.run == run || is_number && by_number()
+    /// Notes that a run is over, and that the ledger was told so.
+    pub fn over(&mut self, id: &str) {
+        self.slots.release(id);
     }
 }
 
@@ -289,86 +431,4 @@ pub fn run_name(intent: &Intent, number: RunId) -> RunName<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::action::run::ExitStatus;
-    use crate::daemon::fixtures::{block_on, key, reporter, spec, subject, version};
-    use crate::model::{Action, Content};
-    use crate::watch::Event;
-
-    fn pending(runs: &Runs) -> PendingStart {
-        let update = Update { event: Event::Load, version: version(1), content: Content::Data([].into()) };
-        let intent = Intent {
-            run: runs.full_id(RunId(7)),
-            watch: key("a"),
-            store: "default".into(),
-            subject: subject("/n"),
-            definition: 1,
-            version: version(1),
-            event: Event::Load,
-            started: std::time::SystemTime::now(),
-            timeout: None,
-        };
-        let payload = Payload::Data([].into());
-        PendingStart { watch: WatchId(1), run: RunId(7), update, since: Time::ZERO, payload, intent }
-    }
-
-    fn runs() -> Runs {
-        Runs::new(reporter(), Clock::start(), Spawner::new().expect("limits"))
-    }
-
-    #[test]
-    fn a_run_is_live_from_its_start_to_its_end() {
-        block_on(async {
-            let mut runs = runs();
-            let start = pending(&runs);
-            assert!(runs.start(start, &spec("a", "/n")).is_ok());
-            assert_eq!(runs.count(), 1);
-            assert!(runs.get(RunId(7)).is_some_and(|live| live.matches_id("7") && !live.matches_id("8")));
-            let end = runs.next_end().await.expect("its end");
-            assert_eq!((end.watch, end.run), (WatchId(1), RunId(7)));
-            assert!(matches!(end.how, EndKind::Ended(Ok(ExitStatus::Exited(0)), _)));
-            let ended = runs.remove(RunId(7)).expect("a live run");
-            assert_eq!(ended.unsaved_process, ended.live.process);
-            assert!(runs.count() == 0 && !runs.has_unsaved());
-        });
-    }
-
-    #[test]
-    fn a_signal_reaches_a_live_run_and_is_noted() {
-        block_on(async {
-            let mut runs = runs();
-            // One that has ended: nothing happens.
-            runs.signal(RunId(7), Signal::Kill);
-            let start = pending(&runs);
-            let words = ["sleep".to_owned(), "60".to_owned()];
-            let sleeping = WatchSpec { action: Action::Command(words.into()), ..spec("a", "/n") };
-            assert!(runs.start(start, &sleeping).is_ok());
-            runs.signal(RunId(7), Signal::Terminate(Reason::Timeout));
-            let end = runs.next_end().await.expect("its end");
-            assert!(matches!(end.how, EndKind::Ended(Ok(ExitStatus::Signaled(15)), _)));
-            assert_eq!(runs.get(RunId(7)).and_then(|live| live.ended_by), Some(Reason::Timeout));
-        });
-    }
-
-    #[test]
-    fn a_program_that_cannot_be_started_ends_its_run() {
-        block_on(async {
-            let mut runs = runs();
-            let start = pending(&runs);
-            let missing =
-                WatchSpec { action: Action::Command(["/no/such".to_owned()].into()), ..spec("a", "/n") };
-            let failure = runs.start(start, &missing).expect_err("no such program");
-            assert!(failure.why.contains("/no/such"), "{}", failure.why);
-            assert_eq!(runs.count(), 0);
-            let end = runs.next_end().await.expect("its end");
-            assert!(matches!(end.how, EndKind::NeverStarted { starved: false }));
-        });
-    }
-
-    #[test]
-    fn the_ids_of_another_daemon_are_others() {
-        let id = runs().full_id(RunId(7));
-        assert!(id.ends_with(&format!(".{:x}-7", std::process::id())), "{id}");
-    }
-}
+mod tests;

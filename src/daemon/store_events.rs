@@ -105,8 +105,7 @@ mod tests {
             self.parts.performer().end_turn();
             let started = self.parts.runs.count();
             for _ in 0..started {
-                let end = self.parts.runs.next_end().await.expect("an end");
-                self.parts.performer().run_ended(end);
+                self.parts.end_of_run().await;
             }
             started
         }

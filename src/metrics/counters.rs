@@ -155,7 +155,8 @@ impl Counters {
             | RunReport::Printed(_)
             | RunReport::Notified { .. }
             | RunReport::Terminated { .. }
-            | RunReport::Killed => {}
+            | RunReport::Killed
+            | RunReport::Unkillable { .. } => {}
         }
     }
 

@@ -179,6 +179,13 @@ impl fmt::Display for RunReport<'_> {
                 f.write_str("sent SIGTERM: an operator requested it")
             }
             RunReport::Killed => f.write_str("did not end, sent SIGKILL"),
+            RunReport::Unkillable { pid, after, why } => {
+                let after = after.as_secs_f64();
+                write!(
+                    f,
+                    "process {pid} still exists {after:.0} s after SIGKILL: {why}; its watch waits for it"
+                )
+            }
             RunReport::Ended { outcome, ended_by, took } => {
                 match outcome {
                     ExitStatus::Exited(0) => f.write_str("ended")?,

@@ -240,6 +240,12 @@ pub enum RunReport<'a> {
     },
     /// The action was sent SIGKILL.
     Killed,
+    /// The action's process does not end although it was sent SIGKILL.
+    Unkillable {
+        pid: i32,
+        after: Duration,
+        why: &'a str,
+    },
     Ended {
         outcome: &'a ExitStatus,
         ended_by: Option<Reason>,

@@ -80,7 +80,9 @@ impl Report<'_> {
 impl RunReport<'_> {
     fn level(&self) -> Level {
         match self {
-            RunReport::NotStarted { .. } | RunReport::Lost { .. } => Level::Error,
+            RunReport::NotStarted { .. } | RunReport::Lost { .. } | RunReport::Unkillable { .. } => {
+                Level::Error
+            }
             RunReport::Ended { outcome: ExitStatus::Exited(0), ended_by: None, .. } => Level::Info,
             RunReport::Ended { .. }
             | RunReport::Postponed { .. }

@@ -72,7 +72,7 @@ pub fn inherited(number: i32) -> io::Result<File> {
 /// A kernel older than 5.11, or a container, may not offer the call that marks a range. Then the descriptors
 /// are marked one by one.
 pub(super) fn mark_close_on_exec_except(keep: Option<RawFd>) -> io::Result<()> {
-    if close_range(3).is_err() && !mark_listed() {
+    if close_range(3).is_err() && !each_listed(mark) {
         (3..MAX_DESCRIPTORS as RawFd).for_each(mark);
     }
     let Some(keep) = keep else { return Ok(()) };
@@ -96,8 +96,8 @@ pub(super) fn close_range(first: libc::c_uint) -> io::Result<()> {
     })
 }
 
-/// Marks the descriptors that `/proc` lists. Returns false if it cannot list them.
-fn mark_listed() -> bool {
+/// Does something with each descriptor that `/proc` lists. Returns false if it cannot list them.
+fn each_listed(work: impl Fn(RawFd)) -> bool {
     // SAFETY: the path ends with its NUL; `records` is a live array of the given size, aligned for the
     // kernel's `struct linux_dirent64`; the descriptor is ours and is closed.
     unsafe {
@@ -110,7 +110,11 @@ fn mark_listed() -> bool {
         let read = loop {
             let pointer = records.0.as_mut_ptr();
             match libc::syscall(libc::SYS_getdents64, directory, pointer, RECORDS_BYTES) {
-                length @ 1.. => mark_records(&records.0[..length as usize]),
+                length @ 1.. => each_record(&records.0[..length as usize], |number| {
+                    if number != directory {
+                        work(number);
+                    }
+                }),
                 end => break end == 0,
             }
         };
@@ -125,14 +129,15 @@ const RECORDS_BYTES: usize = 4096;
 #[repr(align(8))]
 struct Records([u8; RECORDS_BYTES]);
 
-/// Marks the descriptors whose numbers are names in `records`, the kernel's `struct linux_dirent64`.
-fn mark_records(mut records: &[u8]) {
+/// Does something with each descriptor whose number is a name in `records`, the kernel's `struct
+/// linux_dirent64`.
+fn each_record(mut records: &[u8], work: impl Fn(RawFd)) {
     const LENGTH_AT: usize = 16;
     const NAME_AT: usize = 19;
     while let Some(&[low, high]) = records.get(LENGTH_AT..LENGTH_AT + 2) {
         let length = usize::from(u16::from_ne_bytes([low, high]));
         if let Some(number) = records.get(NAME_AT..length).and_then(leading_number) {
-            mark(number);
+            work(number);
         }
         records = records.get(length.max(NAME_AT)..).unwrap_or_default();
     }
@@ -151,4 +156,42 @@ fn mark(number: RawFd) {
         // SAFETY: a bare syscall without pointers.
         unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
+}
+
+/// Closes every descriptor above 2 except those of `kept`. Async-signal-safe. Call it only in a child that is
+/// about to execute a program: nobody uses its descriptors any more.
+///
+/// As in [`mark_close_on_exec_except`], the descriptors are closed one by one where there is no other way.
+pub(super) fn close_except(mut kept: [RawFd; 2]) -> io::Result<()> {
+    kept.sort_unstable();
+    if close_gaps(kept).is_err() {
+        let close = |number| {
+            if number > 2 && !kept.contains(&number) {
+                // SAFETY: nobody uses this descriptor any more.
+                unsafe { libc::close(number) };
+            }
+        };
+        if !each_listed(close) {
+            (3..MAX_DESCRIPTORS as RawFd).for_each(close);
+        }
+    }
+    Ok(())
+}
+
+/// Closes the descriptors above 2 that lie before, between and after `kept`, which is sorted.
+fn close_gaps(kept: [RawFd; 2]) -> io::Result<()> {
+    let close = |first: libc::c_uint, last: libc::c_uint| {
+        if first > last {
+            return Ok(());
+        }
+        // SAFETY: a bare syscall without pointers; see `close_except`.
+        check_long(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+    };
+    let mut first = 3;
+    for kept in kept.into_iter().filter(|kept| *kept > 2) {
+        let kept = kept as libc::c_uint;
+        close(first, kept - 1)?;
+        first = kept + 1;
+    }
+    close(first, libc::c_uint::MAX)
 }

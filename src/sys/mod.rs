@@ -1,13 +1,14 @@
 //! The only unsafe code of the crate: the steps between fork and exec, and the few system calls for which our
 //! dependencies have no safe wrapper.
 //!
-//! * [`launch`] starts an action; [`setup`] prepares the child before it executes the program, with
-//!   [`identity`], [`limits`] and [`step`].
+//! * [`launch`] starts an action, and [`attempt`] can give a start up. [`setup`] prepares the child before it
+//!   executes the program, with [`slot`], [`identity`], [`limits`] and [`step`].
 //! * [`evaluator`] confines the child that evaluates configs, and [`drain`] the one that outlives the daemon.
 //! * [`children`] reaps what others left to this process.
 //! * [`kernel`] finds out which system calls there are.
 //! * [`process`] and [`descriptors`] wrap single system calls, with [`syscall`].
 
+mod attempt;
 mod children;
 mod descriptors;
 mod drain;
@@ -18,9 +19,11 @@ pub mod launch;
 mod limits;
 mod process;
 mod setup;
+mod slot;
 mod step;
 mod syscall;
 
+pub use attempt::Attempt;
 pub use children::{Reaper, note_own_child};
 pub use descriptors::{MAX_DESCRIPTORS, inherited, memfd};
 pub use drain::confine_drain;
@@ -30,4 +33,5 @@ pub use process::{
     use_single_malloc_arena, watch_process,
 };
 pub use setup::ChildSetup;
+pub use slot::{IDENTITY_BYTES, Slot};
 pub use step::{SetupError, Step};

@@ -5,11 +5,9 @@
 
 use std::ffi::CString;
 use std::io::{self, Write};
-use std::os::fd::RawFd;
 
 use nix::libc;
 
-use super::descriptors::mark_close_on_exec_except;
 use super::identity::{become_user, join_new_keyring};
 use super::limits::{change_limit, raise_hard_limit, set_limit};
 use super::step::{SetupError, Step};
@@ -31,8 +29,6 @@ struct KernelSigaction([u64; 4]);
 pub struct ChildSetup {
     /// `None` keeps the daemon's identity.
     pub credentials: Option<Credentials>,
-    /// A descriptor above 2 that the program gets under the same number.
-    pub keep: Option<RawFd>,
     /// The soft limit on descriptors that the daemon itself was started with.
     pub nofile: libc::rlim_t,
     /// The soft limit on the size of files, likewise.
@@ -47,9 +43,13 @@ pub struct ChildSetup {
 
 impl ChildSetup {
     /// Gives the calling process a session of its own, default signal dispositions, an empty signal mask, no
-    /// core dumps, none of the daemon's descriptors, and the properties in `self`. Call it only in the child.
-    /// `read_back` is the buffer of [`become_user`].
-    pub(super) fn apply(&self, read_back: &mut [libc::gid_t]) -> Result<(), SetupError> {
+    /// core dumps, and the properties in `self`. Call it only in the child. `read_back` is the buffer of
+    /// [`become_user`]; `enter` is told of each step that can take long.
+    pub(super) fn apply(
+        &self,
+        read_back: &mut [libc::gid_t],
+        enter: impl Fn(Step),
+    ) -> Result<(), SetupError> {
         // SAFETY: `umask` takes an integer, and the closures only compare and assign.
         unsafe {
             check(libc::setsid())?;
@@ -76,11 +76,10 @@ impl ChildSetup {
             set_limit(*resource, *value).map_err(|error| Step::Limit(*resource).failed(error))?;
         }
         // After the change of identity, because the action's user must be able to enter the directory.
+        enter(Step::Cwd);
         // SAFETY: the path ends with its NUL.
         let entered = check(unsafe { libc::chdir(self.cwd.as_ptr()) });
         entered.map_err(|error| Step::Cwd.failed(error))?;
-        let closed = mark_close_on_exec_except(self.keep);
-        closed.map_err(|error| Step::Descriptors.failed(error))?;
         if self.no_new_privs {
             // SAFETY: takes integers.
             let done = check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) });

@@ -11,6 +11,10 @@ pub enum Step {
     Basics,
     /// The parent makes the child.
     Fork,
+    /// The parent opens what the action reads and writes.
+    Files,
+    /// The child notes who it is, for the next daemon.
+    Identify,
     Limit(Resource),
     Nice,
     Keyring,
@@ -33,6 +37,8 @@ impl Step {
         let others = [
             Self::Basics,
             Self::Fork,
+            Self::Files,
+            Self::Identify,
             Self::Nice,
             Self::Keyring,
             Self::Groups,
@@ -45,6 +51,16 @@ impl Step {
             Self::Program,
         ];
         others.into_iter().chain(limits)
+    }
+
+    /// The step's position in [`Self::all`].
+    pub(super) fn position(self) -> u8 {
+        Self::all().position(|other| other == self).unwrap_or(0) as u8
+    }
+
+    /// The step at a position of [`Self::all`].
+    pub(super) fn at(position: u8) -> Self {
+        Self::all().nth(position.into()).unwrap_or(Self::Basics)
     }
 
     pub(super) fn failed(self, error: io::Error) -> SetupError {

@@ -35,6 +35,7 @@ mod faults;
 mod fleet;
 mod function;
 mod guard;
+mod held_up;
 mod hostile_data;
 mod inheritance;
 mod journald;

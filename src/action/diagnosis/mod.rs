@@ -28,7 +28,11 @@ pub fn explain(
 ) -> StartError {
     let who = Accessor::of(identity);
     let (what, remedy) = match step {
-        Step::Basics => return StartError::Start(error),
+        Step::Basics | Step::Files => return StartError::Start(error),
+        Step::Identify => {
+            let remedy = "the state directory must be writable, with room in it";
+            ("noting its process in the state directory".to_owned(), Some(remedy.to_owned()))
+        }
         Step::Fork => ("a new process".to_owned(), no_process(&error)),
         Step::Limit(resource) => {
             let value = match exec_context.limits.get(&resource) {

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::trust::{self, Location, Place};
 
-/// How long starting a process may take on a busy machine. It usually takes 1 ms.
+/// How long it may take on a busy machine. It usually takes less than 1 ms.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 const LOCK_POLL: Duration = Duration::from_millis(10);
@@ -55,8 +55,8 @@ pub fn untrusted_state_dir_warning(path: &Path, lock: &Lock) -> Option<String> {
 }
 
 /// Locks the file. Waits up to [`LOCK_TIMEOUT`], because a dead daemon may seem to hold the lock: a process
-/// that the daemon has forked keeps the lock until it executes its program. So once this has the lock, every
-/// such process runs its action.
+/// that the daemon has made keeps the lock until it has noted who it is (see `action::slots`). So once this
+/// has the lock, the next daemon finds every such process.
 fn lock(file: File) -> Result<Lock, (File, Errno)> {
     let deadline = Instant::now() + LOCK_TIMEOUT;
     let mut file = file;

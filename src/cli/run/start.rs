@@ -14,6 +14,7 @@ use super::background::Background;
 use super::locks::{self, LockError, PidFile};
 use super::options::RunOptions;
 use super::{dry_run, reaper, serving};
+use crate::action::slots::Slots;
 use crate::action::spawn::Spawner;
 use crate::cli::shared::exit::{Exit, print_error};
 use crate::cli::shared::runtime::block_on;
@@ -129,6 +130,7 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
     let (asked, requests) = server::requests();
     let _socket_file = serving::start(settings.control, settings.metrics, &log, Routes::new(asked, metrics));
 
+    let slots = Slots::open(&settings.state_dir);
     let ended: io::Result<_> = block_on(async {
         let stores = Stores::open(settings.default_store, settings.named_stores);
         let (config_sender, config_changes) = unbounded_channel();
@@ -144,6 +146,7 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
             log,
             ledger,
             spawner,
+            slots,
             stores,
             loader,
             config_path: options.config_path,

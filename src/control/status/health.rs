@@ -70,11 +70,11 @@ impl WatchStatus {
         let undead =
             self.runs.iter().find(|run| run.killed_seconds.is_some_and(|ago| ago > KILL_STUCK_SECONDS));
         if let Some(run) = undead {
-            return Some(format!("pid {} does not end after SIGKILL", run.pid));
+            return Some(format!("{} does not end after SIGKILL", run.process()));
         }
         let waits = self.waiting > 0 && !self.paused && !self.notified;
         let run = self.runs.iter().find(|run| waits && run.seconds > stuck_after.as_secs_f64())?;
-        Some(format!("an update waits for pid {}, which has run for {:.0} s", run.pid, run.seconds))
+        Some(format!("an update waits for {}, which has run for {:.0} s", run.process(), run.seconds))
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
     fn run(seconds: f64, killed_seconds: Option<f64>) -> RunStatus {
         RunStatus {
             run: "1a.1-1".into(),
-            pid: 42,
+            pid: Some(42),
             event: "load".into(),
             version: 1,
             started: Timestamp(std::time::UNIX_EPOCH),

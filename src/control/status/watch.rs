@@ -56,13 +56,21 @@ pub struct WatchStatus {
 pub struct RunStatus {
     /// The action's `TWITCHER_RUN_ID`.
     pub run: String,
-    pub pid: i32,
+    /// `null` while its process is being started.
+    pub pid: Option<i32>,
     pub event: String,
     pub version: i64,
     pub started: Timestamp,
     pub seconds: f64,
     /// The time since the daemon sent SIGKILL; `null` if it did not.
     pub killed_seconds: Option<f64>,
+}
+
+impl RunStatus {
+    /// How messages call its process.
+    pub fn process(&self) -> String {
+        self.pid.map_or_else(|| "a start".to_owned(), |pid| format!("pid {pid}"))
+    }
 }
 
 impl WatchStatus {

@@ -1,0 +1,87 @@
+//! A run that has not ended: its process is being started, or lives.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::starter::Start;
+use crate::action::proc::ProcessId;
+use crate::action::run::Handle;
+use crate::control::status::RunStatus;
+use crate::ledger::Intent;
+use crate::text::Timestamp;
+use crate::watch::Reason;
+
+pub struct LiveRun {
+    /// The ledger's record. Kept, because a ledger that lost it has to be told again.
+    pub intent: Intent,
+    pub stage: Stage,
+    /// When its program was executed; until then, when the start was handed over.
+    pub started: Instant,
+    /// Why it was told to end, if it was.
+    pub ended_by: Option<Reason>,
+    /// When it was sent SIGKILL.
+    pub killed: Option<Instant>,
+    /// Whether it outlived SIGKILL for so long that nobody waits for its end any more.
+    pub is_unkillable: bool,
+}
+
+pub enum Stage {
+    /// The signals are sent as soon as the program is executed.
+    Starting { start: Start, signals: Vec<Signal> },
+    /// `process` is `None` if /proc cannot be read.
+    Running { process: Option<ProcessId>, handle: Handle },
+}
+
+/// A signal that the core wants sent.
+#[derive(Clone, Copy)]
+pub enum Signal {
+    /// `notify_signal`.
+    Notify(i32),
+    Terminate(Reason),
+    Kill,
+}
+
+impl LiveRun {
+    pub fn new(intent: Intent, stage: Stage, started: Instant) -> Self {
+        Self { intent, stage, started, ended_by: None, killed: None, is_unkillable: false }
+    }
+
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Its process, if there is one and it is known.
+    pub fn process(&self) -> Option<ProcessId> {
+        match self.stage {
+            Stage::Starting { .. } => None,
+            Stage::Running { process, .. } => process,
+        }
+    }
+
+    pub fn pid(&self) -> Option<i32> {
+        match &self.stage {
+            Stage::Starting { .. } => None,
+            Stage::Running { handle, .. } => Some(handle.leader().as_raw()),
+        }
+    }
+
+    pub fn status(&self) -> RunStatus {
+        RunStatus {
+            run: self.intent.run.clone(),
+            pid: self.pid(),
+            event: self.intent.event.as_str().into(),
+            version: self.intent.version.number,
+            started: Timestamp(self.intent.started),
+            seconds: self.age().as_secs_f64(),
+            killed_seconds: self.killed.map(|at| at.elapsed().as_secs_f64()),
+        }
+    }
+
+    /// Whether `run` is its id, or the number that the log has.
+    pub fn matches_id(&self, run: &str) -> bool {
+        let is_number = !run.is_empty() && run.bytes().all(|byte| byte.is_ascii_digit());
+        let by_number = || self.intent.run.rsplit_once('-').is_some_and(|(_, number)| number == run);
+        self.intent.run == run || is_number && by_number()
+    }
+}
