@@ -7,7 +7,7 @@ use std::process::Command;
 use nix::libc;
 
 use super::descriptors::mark_close_on_exec_except;
-use super::limits::{change_limit, lower_limit};
+use super::limits::lower_limit;
 use super::syscall::check;
 
 /// The limit on address space: ten times the measured 25 MiB of 10,000 registrations in an unoptimized build.
@@ -71,14 +71,6 @@ fn become_evaluator(root: bool) -> io::Result<()> {
 /// Returns whether the identity changed. A user namespace may map no id but its root's. All actions then run
 /// as that root, so refusing to load configs would protect nothing.
 pub(super) fn leave_root() -> io::Result<bool> {
-    // The daemon's own limit may be so low that exec would refuse even the first process of another user.
-    // Only a privileged process may do this.
-    // SAFETY: the closure only assigns.
-    let _ = unsafe {
-        change_limit(libc::RLIMIT_NPROC, |limit| {
-            *limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-        })
-    };
     // SAFETY: plain system calls on integers; no list is read where its length is 0.
     let (pid, groups) = unsafe { (libc::getpid() as u32, libc::setgroups(0, std::ptr::null())) };
     let taken = check(groups).and_then(|_| {

@@ -73,16 +73,6 @@ fn a_limit_on_the_size_of_files_does_not_end_the_daemon() {
     assert!(daemon.log_lines(&["RLIMIT_FSIZE"]).is_empty());
 }
 
-// Exec counts the processes of the new user, and the evaluator of configs has a user of its own.
-#[test]
-fn a_limit_on_processes_does_not_keep_configs_from_being_loaded() {
-    require_root();
-    let sandbox = Sandbox::directory();
-    let daemon = sandbox.daemon().under(["prlimit", "--nproc=0:0", "--"]);
-    sandbox.config("app.twc", watch("/n", &exec("true"), ""));
-    daemon.start().wait_for_log(&["configs loaded: 1 watch"]);
-}
-
 #[test]
 fn an_inherited_umask_neither_opens_nor_closes_the_files_of_the_daemon() {
     require_root();
