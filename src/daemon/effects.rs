@@ -10,7 +10,7 @@ use super::places::Places;
 use super::run_end::{EndKind, RunEnd, verdict};
 use super::runs::{EndedRun, PendingStart, RunEvent, Runs, StartFailure, StartOutcome, run_name};
 use super::stores::Stores;
-use super::watches::{LastRun, WatchId, Watches};
+use super::watches::{CircleNews, LastRun, WatchId, Watches};
 use crate::action::payload::Payload;
 use crate::action::run::ExitStatus;
 use crate::ledger::{Intent, RunOutcome};
@@ -34,6 +34,17 @@ impl Performer<'_> {
         self.perform_all();
         self.give_places();
         self.start_all();
+        self.tell_circles();
+    }
+
+    /// Tells operators of watches that run themselves in circles.
+    fn tell_circles(&mut self) {
+        while let Some(news) = self.watches.next_circle() {
+            match news {
+                CircleNews::Found { watch, what } => self.log.degraded(watch, what),
+                CircleNews::Over { watch } => self.log.recovered(&watch),
+            }
+        }
     }
 
     /// Performs all effects that wait, oldest first. Runs are only prepared: see [`Self::start_all`].
@@ -70,7 +81,11 @@ impl Performer<'_> {
                 let (watch, node, version) = (&spec.id, NodeRef::of(spec), version.number);
                 self.log.report(&Report::Held { watch, node, version, hold_reason, warn });
             }
-            Effect::Superseded { total } => self.log.report(&Report::Superseded { watch, total }),
+            Effect::Superseded { total } => {
+                let warn = entry.count_superseded(now);
+                let watch = entry.key();
+                self.log.report(&Report::Superseded { watch, total, warn });
+            }
             Effect::Retry { run, failures, after } => {
                 let attempts =
                     entry.spec().and_then(|spec| spec.policy.retry).map_or(0, |retry| retry.attempts);
@@ -147,7 +162,8 @@ impl Performer<'_> {
     pub fn run_event(&mut self, event: RunEvent) {
         match event {
             RunEvent::Start(event) => match self.runs.start_ended(event) {
-                StartOutcome::Done => {}
+                StartOutcome::Started { watch, run } => self.watches.step(watch, Input::Started { run }),
+                StartOutcome::Nothing => {}
                 StartOutcome::Failed(failure) => self.not_started(*failure),
                 StartOutcome::Ended(end) => self.run_ended(end),
             },

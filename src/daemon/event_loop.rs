@@ -40,6 +40,10 @@ use crate::store::StoreEvent;
 /// all of them, some 50 µs each; the commit of the ledger is shared.
 const MAX_EVENT_BATCH: usize = 16;
 
+/// How long further events of the stores are taken in one turn. An event of a node that thousands of watches
+/// follow takes some 10 ms.
+const MAX_BATCH_TIME: Duration = Duration::from_millis(10);
+
 /// What the daemon is started with. Everything is ready to use.
 pub struct Setup {
     pub log: Reporter,
@@ -62,6 +66,8 @@ pub struct Setup {
     pub stop_timeout: Duration,
     /// The largest number of actions that run at once.
     pub max_actions: Option<usize>,
+    /// The largest number of bytes that wait in all watches together.
+    pub max_waiting_bytes: Option<u64>,
     pub until: Until,
 }
 
@@ -87,7 +93,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
     let clock = Clock::start();
     let mut daemon = Daemon {
         clock,
-        watches: Watches::new(clock, fastrand::u64(..)),
+        watches: Watches::new(clock, fastrand::u64(..), setup.max_waiting_bytes),
         places: Places::new(setup.max_actions),
         runs: Runs::new(log.clone(), clock, setup.spawner, setup.slots),
         persist: Persist::new(log.clone(), setup.ledger),
@@ -108,7 +114,11 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
         tokio::select! {
             (store, event) = daemon.stores.next() => {
                 daemon.store_event(&store, event);
+                let began = Instant::now();
                 for _ in 0..MAX_EVENT_BATCH {
+                    if began.elapsed() > MAX_BATCH_TIME {
+                        break;
+                    }
                     let Some((store, event)) = daemon.stores.try_next() else { break };
                     daemon.store_event(&store, event);
                 }
@@ -131,6 +141,9 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
         if daemon.is_over() {
             break;
         }
+    }
+    while daemon.watches.has_unsaved() || daemon.runs.has_unsaved() {
+        daemon.flush();
     }
     daemon.flush();
     let ended = daemon.final_status();
@@ -163,10 +176,6 @@ impl Daemon {
     }
 
     fn store_event(&mut self, store: &StoreName, event: StoreEvent) {
-        if matches!(event, StoreEvent::Connected { .. }) {
-            // It may be another store now. What the core wants done with the former one comes first.
-            self.performer().perform_all();
-        }
         let connected = store_events::take(&self.log, &mut self.watches, &mut self.stores, store, event);
         if let Some(connected) = connected {
             self.systemd.store(store.as_str(), connected);

@@ -107,7 +107,7 @@ impl Parts {
     pub fn new(directory: &Path, until: Until) -> Self {
         let (log, clock) = (reporter(), Clock::start());
         Self {
-            watches: Watches::new(clock, 1),
+            watches: Watches::new(clock, 1, None),
             places: Places::new(None),
             runs: Runs::new(log.clone(), clock, Spawner::new().expect("limits"), Slots::open(directory)),
             persist: Persist::new(log.clone(), Ledger::open(directory).expect("a ledger")),

@@ -22,6 +22,9 @@ use crate::watch::{Event, Record, Recovery, Snapshot};
 /// that writing does not take the processor from the action.
 const FLUSH_DELAY: Duration = Duration::from_millis(2);
 
+/// How many watches are saved at once, some 20 µs each. The loop does other things before the next ones.
+const MAX_SAVED_AT_ONCE: usize = 500;
+
 pub struct Persist {
     log: Reporter,
     ledger: Ledger,
@@ -103,7 +106,8 @@ impl Persist {
         }
     }
 
-    /// Tells the ledger everything that it does not know, and commits.
+    /// Tells the ledger what it does not know, and commits. Of many watches, it is told of some, and the
+    /// others are left for the next call.
     pub fn flush(&mut self, watches: &mut Watches, runs: &mut Runs, stores: &Stores) {
         self.flush_at = None;
         let started = runs.take_unsaved();
@@ -112,7 +116,7 @@ impl Persist {
                 self.ledger.started(&live.intent.run, process);
             }
         }
-        let unsaved = watches.take_unsaved();
+        let unsaved = watches.take_unsaved(MAX_SAVED_AT_ONCE);
         for id in unsaved {
             self.save_watch(id, watches, stores);
         }

@@ -102,8 +102,13 @@ pub struct StartFailure {
 
 /// What the end of a start means.
 pub enum StartOutcome {
-    /// The run lives, or nothing is to be done.
-    Done,
+    /// The program is executing.
+    Started {
+        watch: WatchId,
+        run: RunId,
+    },
+    /// There is nothing to do.
+    Nothing,
     Failed(Box<StartFailure>),
     /// The run was told to end before its program was executed.
     Ended(RunEnd),
@@ -180,8 +185,7 @@ impl Runs {
         match event {
             StartEvent::Done { job, outcome: Ok(process), .. } => {
                 self.known_to_hang.remove(&job.watch);
-                self.started(&job, process);
-                StartOutcome::Done
+                self.started(&job, process)
             }
             StartEvent::Done { job, outcome: Err(error), hangs } => {
                 if !hangs {
@@ -191,15 +195,15 @@ impl Runs {
             }
             StartEvent::LetGo(id) => {
                 self.slots.release(&id);
-                StartOutcome::Done
+                StartOutcome::Nothing
             }
         }
     }
 
-    fn started(&mut self, job: &Arc<Job>, process: Process) {
+    fn started(&mut self, job: &Arc<Job>, process: Process) -> StartOutcome {
         let Some(LiveRun { intent, stage: Stage::Starting { signals, .. }, .. }) = self.live.remove(&job.run)
         else {
-            return;
+            return StartOutcome::Nothing;
         };
         self.log.recovered(ACTIONS);
         let executed = process.executed;
@@ -219,6 +223,7 @@ impl Runs {
         for signal in signals {
             self.signal(job.run, signal);
         }
+        StartOutcome::Started { watch: job.watch, run: job.run }
     }
 
     fn not_started(&mut self, job: &Job, error: &StartError) -> StartOutcome {
@@ -229,7 +234,7 @@ impl Runs {
             let how = EndKind::Ended(Ok(ExitStatus::Signaled(nix::libc::SIGKILL)), Vec::new());
             return StartOutcome::Ended(RunEnd { watch, run, how });
         }
-        let Some(LiveRun { intent, .. }) = self.live.remove(&run) else { return StartOutcome::Done };
+        let Some(LiveRun { intent, .. }) = self.live.remove(&run) else { return StartOutcome::Nothing };
         let what = RunReport::NotStarted { command: program_name(&job.spec), error };
         let why = what.to_string();
         if is_out_of_descriptors(error.cause()) {

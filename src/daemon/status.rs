@@ -55,6 +55,8 @@ impl View<'_> {
             running_actions: self.runs.count(),
             max_actions: self.places.limit(),
             waiting_for_place: self.places.waiting(),
+            waiting_bytes: self.watches.budget().total(),
+            max_waiting_bytes: self.watches.budget().limit(),
         }
     }
 
@@ -93,6 +95,7 @@ impl View<'_> {
             running_actions: self.runs.count(),
             max_actions: self.places.limit(),
             waiting_for_place: self.places.waiting(),
+            waiting_bytes: self.watches.budget().total(),
             stores: stores.map(|(name, store)| (name.to_string(), store.is_connected())).collect(),
             nodes_unreadable: unreadable.len(),
             config_errors: self.configs.errors().len(),

@@ -39,6 +39,8 @@ pub fn take(
         }
         StoreEvent::Connected { what, identity } => {
             let downtime = store.connected(&what);
+            // It may be another store now. No run of the former one is about to start: a watch gets its place
+            // at the end of the turn, and has forgotten by then what it wanted one for.
             for watch in store.identified(&identity) {
                 watches.forget_versions(watch);
             }
@@ -86,6 +88,14 @@ mod tests {
         end: StoreEnd,
     }
 
+    fn connected(identity: &str) -> StoreEvent {
+        StoreEvent::Connected { what: "fake".to_owned(), identity: identity.to_owned() }
+    }
+
+    fn observed(revision: i64) -> StoreEvent {
+        StoreEvent::Observed { subject: subject("/n"), state: present(revision) }
+    }
+
     impl Daemon {
         fn start(directory: &Path) -> Self {
             let (channel, end) = StoreChannel::new();
@@ -96,12 +106,15 @@ mod tests {
             Self { parts, end }
         }
 
-        /// Has the store report this. Returns how many runs that starts, when all of them have ended.
-        async fn hear(&mut self, event: StoreEvent) -> usize {
-            self.end.events.send(event).await.expect("the daemon listens");
-            let (name, event) = self.parts.stores.next().await;
-            let Parts { log, watches, stores, .. } = &mut self.parts;
-            take(log, watches, stores, &name, event);
+        /// Has the store report this in one turn. Returns how many runs that starts, when all of them have
+        /// ended.
+        async fn hear<const N: usize>(&mut self, events: [StoreEvent; N]) -> usize {
+            for event in events {
+                self.end.events.send(event).await.expect("the daemon listens");
+                let (name, event) = self.parts.stores.next().await;
+                let Parts { log, watches, stores, .. } = &mut self.parts;
+                take(log, watches, stores, &name, event);
+            }
             self.parts.performer().end_turn();
             let started = self.parts.runs.count();
             for _ in 0..started {
@@ -111,11 +124,11 @@ mod tests {
         }
 
         async fn connect(&mut self, identity: &str) -> usize {
-            self.hear(StoreEvent::Connected { what: "fake".to_owned(), identity: identity.to_owned() }).await
+            self.hear([connected(identity)]).await
         }
 
         async fn observe(&mut self, revision: i64) -> usize {
-            self.hear(StoreEvent::Observed { subject: subject("/n"), state: present(revision) }).await
+            self.hear([observed(revision)]).await
         }
 
         fn snapshot(&self) -> Snapshot {
@@ -158,6 +171,20 @@ mod tests {
             assert_eq!((daemon.connect("fake:2").await, daemon.observe(1).await), (0, 0));
             assert_eq!(daemon.connect("fake:1").await, 0);
             assert_eq!(daemon.observe(1).await, 1, "another store has taken its place");
+            daemon.stop();
+        });
+    }
+
+    // The ledger would take the run for one of the store that is there now.
+    #[test]
+    fn what_a_store_gave_just_before_another_took_its_place_does_not_run() {
+        let directory = tempfile::tempdir().unwrap();
+        block_on(async {
+            let mut daemon = Daemon::start(directory.path());
+            assert_eq!((daemon.connect("fake:1").await, daemon.observe(1).await), (0, 1));
+            assert_eq!(daemon.hear([observed(2), connected("fake:2")]).await, 0);
+            assert_eq!(daemon.snapshot(), Snapshot::default());
+            assert_eq!(daemon.observe(2).await, 1, "the other store has it too");
             daemon.stop();
         });
     }

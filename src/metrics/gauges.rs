@@ -14,6 +14,8 @@ pub struct Gauges {
     pub max_actions: Option<usize>,
     /// How many watches wait for the end of any action.
     pub waiting_for_place: usize,
+    /// How many bytes the updates hold that wait.
+    pub waiting_bytes: u64,
     /// The names of the stores, and whether each is connected.
     pub stores: Vec<(String, bool)>,
     /// How many subscriptions cannot be read: the content of a node and its children count as two.
@@ -38,6 +40,7 @@ impl Gauges {
             running_actions,
             max_actions,
             waiting_for_place,
+            waiting_bytes,
             stores,
             nodes_unreadable,
             config_errors,
@@ -66,6 +69,11 @@ impl Gauges {
                 watches.worst.iter().map(|(watch, failures)| (watch.as_str(), f64::from(*failures))),
             ),
             gauge("twitcher_waiting_updates", "Updates that wait to be run.", watches.waiting_updates as f64),
+            gauge(
+                "twitcher_waiting_bytes",
+                "Bytes of the updates that wait to be run; see `max_waiting_bytes`.",
+                *waiting_bytes as f64,
+            ),
             gauge("twitcher_running_actions", "Running actions.", *running_actions as f64),
             gauge(
                 "twitcher_max_actions",

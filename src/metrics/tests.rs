@@ -109,7 +109,10 @@ fn each_report_is_counted_once_or_not_at_all() {
     }
     for (report, expected) in [
         (Report::Discarded { watch: &key, version: 1 }, Some("twitcher_updates_discarded_total 1")),
-        (Report::Superseded { watch: &key, total: 7 }, Some("twitcher_updates_superseded_total 1")),
+        (
+            Report::Superseded { watch: &key, total: 7, warn: true },
+            Some("twitcher_updates_superseded_total 1"),
+        ),
         (
             Report::StoreDisconnected { store: None, reason: "x" },
             Some("twitcher_store_disconnects_total{store=\"default\"} 1"),
@@ -180,6 +183,7 @@ fn gauges_show_the_daemon_as_it_is() {
         running_actions: 3,
         max_actions: Some(4),
         waiting_for_place: 5,
+        waiting_bytes: 6,
         stores: vec![("default".into(), true), ("other".into(), false)],
         nodes_unreadable: 1,
         config_errors: 4,
@@ -203,6 +207,7 @@ fn gauges_show_the_daemon_as_it_is() {
         "twitcher_watches_waiting_for_place 5",
         "twitcher_store_connected{store=\"default\"} 1",
         "twitcher_store_connected{store=\"other\"} 0",
+        "twitcher_waiting_bytes 6",
         "twitcher_waiting_updates 0",
         "twitcher_watch_failures{watch=\"a.twc-2\"} 2",
         "twitcher_watch_failures{watch=\"b.twc:b\"} 0",

@@ -148,10 +148,11 @@ impl fmt::Display for Report<'_> {
                 "{watch}: failed before the restart and stays stopped (on_failure: STOP): nothing runs until \
                  `twitcher trigger` or a change of its definition"
             ),
-            Report::Superseded { watch, total } => {
+            Report::Superseded { watch, total, warn: _ } => {
                 write!(
                     f,
-                    "{watch}: too many updates wait: the newest replaced the one before ({total} so far)"
+                    "{watch}: too many updates or bytes wait: the newest update replaced the one before, \
+                     which never runs ({total} so far)"
                 )
             }
         }

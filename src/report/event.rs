@@ -165,6 +165,8 @@ pub enum Report<'a> {
     Superseded {
         watch: &'a WatchKey,
         total: u64,
+        /// False if many updates of the same watch were replaced shortly before: the level is then lower.
+        warn: bool,
     },
     /// A failed update is not tried again; if `stopped`, later updates do not run either (`on_failure:
     /// STOP`).

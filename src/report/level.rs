@@ -47,7 +47,7 @@ impl Report<'_> {
             | Report::NodeChangeMissed { .. }
             | Report::ConfigWarning { .. }
             | Report::Held { warn: true, .. }
-            | Report::Superseded { .. } => Level::Warning,
+            | Report::Superseded { warn: true, .. } => Level::Warning,
             Report::Starting { .. }
             | Report::Ready { .. }
             | Report::Stopping { .. }
@@ -70,6 +70,7 @@ impl Report<'_> {
             | Report::WatchChanged { .. }
             | Report::WatchRemoved { .. }
             | Report::Held { warn: false, .. }
+            | Report::Superseded { warn: false, .. }
             | Report::Discarded { .. } => Level::Info,
             Report::NodeObserved { .. } => Level::Debug,
             Report::Run { what, .. } => what.level(),

@@ -19,6 +19,8 @@ pub(super) const STATE_DIR: &str = "/var/lib/twitcher";
 /// As many processes as a host of some cores and some gigabytes bears, and as the usual limit on descriptors
 /// (1,024, three an action) allows.
 pub(super) const MAX_ACTIONS: NonZeroU32 = NonZeroU32::new(256).unwrap();
+/// Some sixty updates of the largest ZooKeeper node, 1 MiB.
+pub(super) const MAX_WAITING_BYTES: u64 = 64 << 20;
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The default of the first process of a container. Docker and Podman kill a container 10 s after SIGTERM,
@@ -51,6 +53,8 @@ pub struct DaemonSettings {
     pub stop_timeout: Duration,
     /// The largest number of actions that run at once. `None` is no limit.
     pub max_actions: Option<usize>,
+    /// The largest number of bytes that wait in all watches together. `None` is no limit.
+    pub max_waiting_bytes: Option<u64>,
 }
 
 impl DaemonSettings {
@@ -68,6 +72,8 @@ impl DaemonSettings {
             metrics: control::metrics_address(file)?,
             max_actions: max_actions.map(|limit| limit.get() as usize),
             stop_timeout: flags.stop_timeout.or(file.stop_timeout()?).unwrap_or_else(default_stop_timeout),
+            max_waiting_bytes: Some(file.max_waiting_bytes.unwrap_or(MAX_WAITING_BYTES))
+                .filter(|limit| *limit > 0),
         })
     }
 }

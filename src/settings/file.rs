@@ -23,6 +23,8 @@ pub struct SettingsFile {
     session_timeout: Option<f64>,
     stop_timeout: Option<f64>,
     max_actions: Option<u32>,
+    /// 0 is no limit.
+    pub(super) max_waiting_bytes: Option<u64>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) log_file: Option<PathBuf>,
     pub(super) pid_file: Option<PathBuf>,

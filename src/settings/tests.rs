@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::control::{CONTROL_SOCKET, ControlSettings, metrics_address};
-use super::daemon::{MAX_ACTIONS, STATE_DIR, STOP_TIMEOUT};
+use super::daemon::{MAX_ACTIONS, MAX_WAITING_BYTES, STATE_DIR, STOP_TIMEOUT};
 use super::file::SettingsFile;
 use super::stores::{DEFAULT_STORE, SESSION_TIMEOUT, chosen_store, named_stores};
 use super::{read, store_names};
@@ -76,6 +76,7 @@ fn the_shipped_settings_file_parses_as_it_is_and_with_every_line_in_force() {
     assert_eq!(file.session_timeout().unwrap(), Some(SESSION_TIMEOUT));
     assert_eq!(file.stop_timeout().unwrap(), Some(STOP_TIMEOUT));
     assert_eq!(file.max_actions(), Some(Some(MAX_ACTIONS)));
+    assert_eq!(file.max_waiting_bytes, Some(MAX_WAITING_BYTES));
     assert_eq!(file.state_dir.as_deref(), Some(Path::new(STATE_DIR)));
     assert_eq!(file.control.socket.as_deref(), Some(Path::new(CONTROL_SOCKET)));
     let control = |file: &SettingsFile| ControlSettings::new(None, file).unwrap();

@@ -34,6 +34,13 @@ pub enum Input {
     Observed(State),
     /// The answer to [`Effect::WantsStart`]: one waiting update may start now.
     MayStart,
+    /// The program of a run is executing. From now on, only a retry needs the content again.
+    Started {
+        run: RunId,
+    },
+    /// The updates that wait in all watches hold too many bytes, and this watch is to hold fewer: the newest
+    /// update replaces the one before it.
+    MustShed,
     /// A run is over: its process is reaped and its output read, or it could not be started.
     Ended {
         run: RunId,
@@ -116,7 +123,8 @@ pub enum Effect {
     Held { version: Version, hold_reason: HoldReason },
     /// DISCARD ignored an update.
     Discarded { version: Version },
-    /// An update will not run: PARALLEL replaced the newest waiting one by a newer one, or an update that
+    /// An update will not run: PARALLEL replaced the newest waiting one by a newer one, because too many
+    /// updates or bytes wait, or an update that
     /// starved is older than one that ran. `total` counts these updates.
     Superseded { total: u64 },
     /// The run failed. Its update is tried again `after` this time, unless a newer one arrives first.

@@ -18,8 +18,10 @@
 //!    timeout. After a success, the update counts as applied. After a failure, it is retried or given up.
 //!
 //! [`state`] defines a watch, [`step`] calls the other files, [`interface`] defines inputs and effects,
-//! [`commands`] answers operators, and [`condition`] names the condition that they see.
+//! [`circles`] finds watches that start themselves, [`commands`] answers operators, and [`condition`] names
+//! the condition that they see.
 
+mod circles;
 mod commands;
 mod condition;
 mod event;
@@ -37,6 +39,7 @@ mod step;
 mod tests;
 mod updates;
 
+pub use circles::{CircleChange, Circles};
 pub use commands::{Accepted, Refusal};
 pub use condition::Condition;
 pub use event::Event;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::state::{Life, Load, Phase, Run, Waiting};
+use super::state::{Life, Load, Phase, Run, RunUpdate, Waiting};
 use super::{Effect, Generator, KILL_AFTER, Reason, RunId, RunResult, Time, Watch};
 use crate::model::{OnFailure, Retry, RunMode, Throttle};
 
@@ -11,6 +11,18 @@ const STARVATION_RETRY: Retry =
     Retry { attempts: u32::MAX, delay: Duration::from_secs(1), max_delay: Duration::from_secs(30) };
 
 impl Watch {
+    /// Drops the content of a run that nobody will try again.
+    pub(super) fn started(&mut self, run: RunId) {
+        let keeps = self.policy.retry.is_some();
+        let is_current = |live: &Run| live.definition == self.definition;
+        if let Some(live) = self.runs.iter_mut().find(|live| live.id == run)
+            && !(keeps && is_current(live))
+            && let Some(update) = &mut live.update
+        {
+            update.content = None;
+        }
+    }
+
     pub(super) fn ended(
         &mut self,
         run: RunId,
@@ -20,11 +32,11 @@ impl Watch {
         effects: &mut Vec<Effect>,
     ) {
         let Some(index) = self.runs.iter().position(|live| live.id == run) else { return };
-        let ended = self.runs.remove(index);
+        let mut ended = self.runs.remove(index);
         if end != RunResult::Starved {
             self.ran = self.ran.max(ended.number);
         }
-        let Some(update) = &ended.update else { return };
+        let Some(update) = ended.update.take() else { return };
         if self.life == Life::Retired || ended.subject != self.subject {
             return;
         }
@@ -33,19 +45,14 @@ impl Watch {
         let newest = ended.number == self.accepted;
         match end {
             RunResult::Interrupted => self.due_event = Some(update.event),
-            RunResult::Starved if !same_definition && !self.passes_guard(update, effects) => {}
-            RunResult::Starved if newest || self.policy.run_mode == RunMode::Parallel => {
-                let starved = ended.starved + 1;
-                let after = generator.backoff(&STARVATION_RETRY, starved);
-                effects.push(Effect::Postponed { run, after });
-                self.try_again(Run { starved, ..ended }, now + after);
+            RunResult::Starved => {
+                self.starved(Run { update: Some(update), ..ended }, newest, now, generator, effects);
             }
-            RunResult::Starved => {}
             RunResult::Succeeded => {
                 let newest = ended.number > self.succeeded;
                 if newest {
                     self.succeeded = ended.number;
-                    self.applied_size = Some(update.content.size());
+                    self.applied_size = Some(update.size);
                 }
                 // The result of another definition says nothing about this one.
                 if same_definition {
@@ -53,8 +60,32 @@ impl Watch {
                     self.applied = if newest { Some(update.version) } else { self.applied };
                 }
             }
-            RunResult::Failed if same_definition => self.failed(ended, newest, now, generator, effects),
+            RunResult::Failed if same_definition => {
+                self.failed(Run { update: Some(update), ..ended }, newest, now, generator, effects);
+            }
             RunResult::Failed => {}
+        }
+    }
+
+    fn starved(
+        &mut self,
+        mut ended: Run,
+        newest: bool,
+        now: Time,
+        generator: &mut Generator,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(update) = ended.update.take().and_then(RunUpdate::again) else { return };
+        let same_definition = ended.definition == self.definition;
+        if !same_definition && !self.passes_guard(&update, effects) {
+            return;
+        }
+        if newest || self.policy.run_mode == RunMode::Parallel {
+            let starved = ended.starved + 1;
+            let after = generator.backoff(&STARVATION_RETRY, starved);
+            effects.push(Effect::Postponed { run: ended.id, after });
+            let update = Some(RunUpdate::of(&update));
+            self.try_again(Run { starved, update, ..ended }, now + after);
         }
     }
 
@@ -85,7 +116,8 @@ impl Watch {
     }
 
     fn try_again(&mut self, run: Run, not_before: Time) {
-        let Run { update: Some(update), number, failures, starved, since, .. } = run else { return };
+        let Run { update, number, failures, starved, since, .. } = run;
+        let Some(update) = update.and_then(RunUpdate::again) else { return };
         let place = self.waiting.partition_point(|waiting| waiting.number < number);
         let accepted_at = since;
         let waiting = Waiting { update, number, failures, starved, accepted_at, not_before, since };
@@ -165,7 +197,7 @@ impl Watch {
                 failures,
                 starved,
                 since,
-                update: Some(update.clone()),
+                update: Some(RunUpdate::of(&update)),
             });
             effects.push(Effect::Spawn { run, update, since });
             return;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Event, Generator, Held, HoldReason, Reason, RunId, Seen, Snapshot, Time, Update};
-use crate::model::{Policy, RunOnLoad, Version};
+use crate::model::{Content, Policy, RunOnLoad, Version};
 
 /// One watch: what it knows of its node, its runs, and the updates that wait to run.
 #[derive(Debug)]
@@ -100,9 +100,32 @@ pub(super) struct Run {
     pub(super) starved: u32,
     /// When the run was due, as in [`Effect::Spawn`](super::Effect::Spawn).
     pub(super) since: Time,
-    /// The update, which may have to run again. `None` for a run of a former daemon: its update must run
-    /// again, whatever the result.
-    pub(super) update: Option<Update>,
+    /// `None` for a run of a former daemon: its update must run again, whatever the result.
+    pub(super) update: Option<RunUpdate>,
+}
+
+/// The update of a run.
+#[derive(Debug)]
+pub(super) struct RunUpdate {
+    pub(super) event: Event,
+    pub(super) version: Version,
+    /// The size of the content.
+    pub(super) size: u64,
+    /// The content, as long as the update may have to run again. A large node has many runs in PARALLEL, so
+    /// that they would hold a lot.
+    pub(super) content: Option<Content>,
+}
+
+impl RunUpdate {
+    pub(super) fn of(update: &Update) -> Self {
+        let Update { event, version, content } = update;
+        Self { event: *event, version: *version, size: content.size(), content: Some(content.clone()) }
+    }
+
+    /// Returns the update if it can run again as it is.
+    pub(super) fn again(self) -> Option<Update> {
+        Some(Update { event: self.event, version: self.version, content: self.content? })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,6 +301,16 @@ impl Watch {
     /// Returns the runs that have not ended, oldest first.
     pub fn runs(&self) -> impl Iterator<Item = RunId> {
         self.runs.iter().map(|run| run.id)
+    }
+
+    /// Returns the number of updates that were accepted.
+    pub fn accepted_updates(&self) -> u64 {
+        self.accepted
+    }
+
+    /// Returns the contents of the updates that wait to run, oldest first.
+    pub fn waiting_contents(&self) -> impl Iterator<Item = &Content> {
+        self.waiting.iter().map(|waiting| &waiting.update.content)
     }
 
     /// Returns the number of updates that wait to run.

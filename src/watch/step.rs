@@ -18,6 +18,8 @@ impl Watch {
                 self.asked_at = None;
                 self.start_one(now, generator, &mut effects);
             }
+            Input::Started { run } => self.started(run),
+            Input::MustShed => self.shed(&mut effects),
             Input::Ended { run, end } => self.ended(run, end, now, generator, &mut effects),
             Input::Loaded { policy, snapshot, same_definition } => {
                 self.load(policy, snapshot, same_definition);

@@ -127,6 +127,14 @@ impl Watch {
         effects.push(Effect::Superseded { total: self.superseded });
     }
 
+    /// Lets the newest waiting update replace the one before it.
+    pub(super) fn shed(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(last_but_one) = self.waiting.len().checked_sub(2) {
+            self.waiting.remove(last_but_one);
+            self.supersede(effects);
+        }
+    }
+
     pub(super) fn keep_newest(&mut self) {
         let excess = self.waiting.len().saturating_sub(1);
         self.waiting.drain(..excess);

@@ -1,5 +1,6 @@
 //! Tests of the run modes: what an update does while the action runs.
 
+use crate::harness::control::get;
 use crate::harness::{Gate, Journal, Sandbox, exec, on_both_stores, wait_until, watch};
 
 /// An action that journals `start CONTENT`, waits at the gate, and journals `end CONTENT`.
@@ -114,6 +115,39 @@ fn parallel_keeps_1024_waiting_and_then_replaces_the_newest() {
         journal.lines().iter().filter_map(|line| line.strip_prefix("start ")?.parse::<u32>().ok()).collect();
     let expected: Vec<_> = (0..=1023).chain([1030]).collect();
     assert_eq!(started, expected);
+}
+
+// "Above this number, the newest update of the watch that holds the most replaces the one before it"
+#[test]
+fn parallel_holds_no_more_bytes_than_the_settings_allow_and_runs_the_newest() {
+    let sandbox = Sandbox::zookeeper();
+    let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
+    sandbox.settings("max_waiting_bytes = 100000\n");
+    let content = |value: u32| format!("{value} {}", "x".repeat(10_000));
+    sandbox.nodes.set("/n", content(0));
+    let action = |note: String| exec(&format!("v=$(cut -d' ' -f1); {note}"));
+    let gated = action(format!("{}; {}", journal.note("$v"), gate.pass()));
+    let bounded = watch("/n", &gated, "run_mode: PARALLEL, max_parallel: 1, description: \"bounded\"");
+    let witness = watch("/n", &action(seen.note("$v")), "run_mode: PARALLEL, description: \"witness\"");
+    sandbox.config("app.twc", [bounded, witness].concat());
+    let daemon = sandbox.start();
+    journal.wait_for(&["0"]);
+    seen.wait_for_line("0");
+    for value in 1..=30 {
+        sandbox.nodes.set("/n", content(value));
+        seen.wait_for_line(&value.to_string());
+    }
+    let status = get(&sandbox.control_socket(), "/v1/status").json();
+    let waiting = status["waiting_bytes"].as_u64().expect("a number");
+    assert!((80_000..=100_000).contains(&waiting), "{status}");
+    assert_eq!(status["max_waiting_bytes"], 100_000);
+    daemon.wait_for_log(&["app.twc:bounded", "too many updates or bytes wait"]);
+    let metrics = get(&sandbox.control_socket(), "/metrics").text();
+    assert!(metrics.contains("twitcher_updates_superseded_total 21\n"), "{metrics}");
+    gate.open();
+    let started: Vec<u32> =
+        journal.wait_for_last("30").iter().map(|line| line.parse().expect("a number")).collect();
+    assert_eq!(started, (0..=8).chain([30]).collect::<Vec<_>>());
 }
 
 // "Never two at once in QUEUE and DISCARD"

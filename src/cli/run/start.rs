@@ -157,6 +157,7 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
             systemd,
             stop_timeout: settings.stop_timeout,
             max_actions: settings.max_actions,
+            max_waiting_bytes: settings.max_waiting_bytes,
             until: options.until,
         })
         .await)

@@ -36,6 +36,12 @@ pub struct DaemonStatus {
     /// How many watches wait for the end of any action, because `max_actions` run.
     #[serde(default)]
     pub waiting_for_place: usize,
+    /// How many bytes the updates hold that wait.
+    #[serde(default)]
+    pub waiting_bytes: u64,
+    /// The largest number of bytes that wait; `null` is no limit.
+    #[serde(default)]
+    pub max_waiting_bytes: Option<u64>,
 }
 
 /// A store and the daemon's connection to it.

@@ -102,6 +102,8 @@ mod tests {
             running_actions: 1,
             max_actions: Some(256),
             waiting_for_place: 0,
+            waiting_bytes: 0,
+            max_waiting_bytes: Some(64 << 20),
         }
     }
 

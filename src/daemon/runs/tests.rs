@@ -51,7 +51,7 @@ fn a_run_is_live_from_its_start_to_its_end() {
         runs.start(start, &spec("a", "/n"));
         assert_eq!(runs.count(), 1);
         assert!(runs.get(RunId(7)).is_some_and(|live| live.pid().is_none()));
-        assert!(matches!(start_ended(&mut runs).await, StartOutcome::Done));
+        assert!(matches!(start_ended(&mut runs).await, StartOutcome::Started { .. }));
         assert!(runs.get(RunId(7)).is_some_and(|live| live.pid().is_some()));
         assert!(runs.get(RunId(7)).is_some_and(|live| live.matches_id("7") && !live.matches_id("8")));
         let end = end(&mut runs).await;
@@ -73,7 +73,7 @@ fn a_signal_reaches_a_live_run_and_is_noted() {
         let words = ["sleep".to_owned(), "60".to_owned()];
         let sleeping = WatchSpec { action: Action::Command(words.into()), ..spec("a", "/n") };
         runs.start(start, &sleeping);
-        assert!(matches!(start_ended(&mut runs).await, StartOutcome::Done));
+        assert!(matches!(start_ended(&mut runs).await, StartOutcome::Started { .. }));
         runs.signal(RunId(7), Signal::Terminate(Reason::Timeout));
         let end = end(&mut runs).await;
         assert!(matches!(end.how, EndKind::Ended(Ok(ExitStatus::Signaled(15)), _)));
@@ -108,7 +108,7 @@ fn a_signal_to_a_run_that_is_being_started_is_remembered_or_gives_it_up() {
             let end = match start_ended(&mut runs).await {
                 StartOutcome::Ended(end) => end,
                 // It was too late to give it up.
-                StartOutcome::Done => end(&mut runs).await,
+                StartOutcome::Started { .. } | StartOutcome::Nothing => end(&mut runs).await,
                 StartOutcome::Failed(failure) => panic!("{}", failure.why),
             };
             let EndKind::Ended(Ok(ExitStatus::Signaled(number)), _) = end.how else { panic!("no signal") };

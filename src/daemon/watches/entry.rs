@@ -8,10 +8,10 @@ use crate::ledger::{Intent, RunOutcome};
 use crate::model::{Content, WatchKey, WatchSpec};
 use crate::watch::{Event, RunId, RunResult, Time, Update, Watch};
 
-/// How many held updates of a watch the log warns of within [`HELD_LOG_WINDOW`]. The writer of the node
-/// decides how many there are. All are counted, and the status shows the last.
-const HELD_LOG_BURST: u32 = 10;
-const HELD_LOG_WINDOW: Duration = Duration::from_secs(10);
+/// How many held or superseded updates of a watch the log warns of within [`WARNING_WINDOW`]. The writer of
+/// the node decides how many there are. All are counted.
+const WARNING_BURST: u32 = 10;
+const WARNING_WINDOW: Duration = Duration::from_secs(10);
 
 /// Names a watch within the daemon. A watch keeps its id from its first load until nothing of it runs any
 /// more.
@@ -32,7 +32,8 @@ pub struct Entry {
     failure: Option<Box<LastFailure>>,
     /// Boxed, because of ten thousand watches most have none yet.
     last_run: Option<Box<LastRun>>,
-    held_log: HeldLog,
+    held_log: WarningLimit,
+    superseded_log: WarningLimit,
     /// What the action was given of a tree, in the present definition. Boxed, because few watches have a
     /// tree.
     applied: Option<Box<Applied>>,
@@ -69,25 +70,35 @@ impl LastRun {
     }
 }
 
-/// Limits how often the log warns that an update is held.
+/// Limits how often the log warns of one kind of update.
 #[derive(Default)]
-struct HeldLog(Option<(Time, u32)>);
+struct WarningLimit(Option<(Time, u32)>);
 
-impl HeldLog {
-    /// Counts a held update. Returns whether to warn of it.
+impl WarningLimit {
+    /// Counts an update. Returns whether to warn of it.
     fn count(&mut self, now: Time) -> bool {
-        let window = self.0.filter(|(since, _)| now.saturating_sub(*since) < HELD_LOG_WINDOW);
+        let window = self.0.filter(|(since, _)| now.saturating_sub(*since) < WARNING_WINDOW);
         let (since, times) = window.unwrap_or((now, 0));
         self.0 = Some((since, times.saturating_add(1)));
-        times < HELD_LOG_BURST
+        times < WARNING_BURST
     }
 }
 
 impl Entry {
     pub(super) fn new(kind: EntryKind, hash: u64, watch: Watch) -> Self {
         let retired = matches!(kind, EntryKind::LedgerOnly(_));
-        let (held_log, timer) = (HeldLog::default(), None);
-        Self { kind, hash, watch, timer, retired, failure: None, last_run: None, held_log, applied: None }
+        Self {
+            kind,
+            hash,
+            watch,
+            timer: None,
+            retired,
+            failure: None,
+            last_run: None,
+            held_log: WarningLimit::default(),
+            superseded_log: WarningLimit::default(),
+            applied: None,
+        }
     }
 
     /// Gives the watch another definition, and forgets how its runs went. Returns the former definition.
@@ -187,6 +198,11 @@ impl Entry {
     pub fn count_held(&mut self, now: Time) -> bool {
         self.held_log.count(now)
     }
+
+    /// Counts an update that never runs, because too many wait. Returns whether the log is to warn of it.
+    pub fn count_superseded(&mut self, now: Time) -> bool {
+        self.superseded_log.count(now)
+    }
 }
 
 #[cfg(test)]
@@ -194,12 +210,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_warns_of_a_few_held_updates_in_each_window() {
-        let mut log = HeldLog::default();
+    fn the_log_warns_of_a_few_updates_in_each_window() {
+        let mut log = WarningLimit::default();
         let second = Time::from_secs(1);
-        assert!((0..HELD_LOG_BURST).all(|_| log.count(second)));
-        assert!((0..1000).all(|_| !log.count(second + HELD_LOG_WINDOW / 2)));
-        assert!(!log.count(second + HELD_LOG_WINDOW - Time::from_millis(1)));
-        assert!(log.count(second + HELD_LOG_WINDOW));
+        assert!((0..WARNING_BURST).all(|_| log.count(second)));
+        assert!((0..1000).all(|_| !log.count(second + WARNING_WINDOW / 2)));
+        assert!(!log.count(second + WARNING_WINDOW - Time::from_millis(1)));
+        assert!(log.count(second + WARNING_WINDOW));
     }
 }

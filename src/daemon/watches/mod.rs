@@ -14,10 +14,15 @@ use crate::config::diff::{WatchChange, diff};
 use crate::control::{RequestError, name};
 use crate::model::{Policy, WatchKey, WatchSpec};
 use crate::watch::{Effect, Generator, Input, RunId, Snapshot, Time, Watch};
+use budget::Budget;
+pub use circling::CircleNews;
+use circling::Circling;
 use entry::EntryKind;
 pub use entry::{Entry, LastRun, WatchId};
 
 mod applied;
+mod budget;
+mod circling;
 mod entry;
 #[cfg(test)]
 mod tests;
@@ -41,11 +46,13 @@ pub struct Watches {
     unsaved: BTreeSet<WatchId>,
     /// What the core asked for and nobody has performed yet, oldest first.
     effects: VecDeque<(WatchId, Effect)>,
+    budget: Budget,
+    circling: Circling,
 }
 
 impl Watches {
-    /// `seed` starts the random numbers of the core.
-    pub fn new(clock: Clock, seed: u64) -> Self {
+    /// `seed` starts the random numbers of the core. `max_waiting_bytes` is how many bytes may wait.
+    pub fn new(clock: Clock, seed: u64, max_waiting_bytes: Option<u64>) -> Self {
         Self {
             clock,
             generator: Generator::new(seed),
@@ -58,6 +65,8 @@ impl Watches {
             timers: BTreeSet::new(),
             unsaved: BTreeSet::new(),
             effects: VecDeque::new(),
+            budget: Budget::new(max_waiting_bytes),
+            circling: Circling::default(),
         }
     }
 
@@ -104,17 +113,34 @@ impl Watches {
         self.failing.len()
     }
 
+    /// What waits, in bytes.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     // What happens to them.
 
     /// Tells a watch what happened. What it wants done about it comes out of [`Self::next_effect`].
     pub fn step(&mut self, id: WatchId, input: Input) {
+        self.step_one(id, input);
+        while let Some(most) = self.budget.must_shed() {
+            self.step_one(most, Input::MustShed);
+        }
+    }
+
+    fn step_one(&mut self, id: WatchId, input: Input) {
         let now = self.clock.now();
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let before = entry.watch.snapshot();
+        let (before, updates) = (entry.watch.snapshot(), entry.watch.accepted_updates());
+        if let Input::Ended { .. } = input {
+            self.circling.ended(id, now);
+        }
         let effects = entry.watch.step(now, input, &mut self.generator);
         if entry.watch.snapshot() != before {
             self.unsaved.insert(id);
         }
+        self.budget.note(id, &entry.watch);
+        self.circling.note(id, &entry.watch, updates, &effects, now);
         self.effects.extend(effects.into_iter().map(|effect| (id, effect)));
         self.keep_count(id);
     }
@@ -126,11 +152,14 @@ impl Watches {
         for watch in due {
             self.step(watch, Input::Tick);
         }
+        self.circling.rest(now);
     }
 
     /// When [`Self::tick`] is due.
     pub fn due(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| self.clock.instant(*at))
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let due = timer.into_iter().chain(self.circling.due()).min();
+        due.map(|at| self.clock.instant(at))
     }
 
     /// Tells every watch that the daemon stops.
@@ -138,6 +167,12 @@ impl Watches {
         for watch in self.entries.keys().copied().collect::<Vec<_>>() {
             self.step(watch, Input::Stopping { grace });
         }
+    }
+
+    /// The next circle of watches that was found, or that is over.
+    pub fn next_circle(&mut self) -> Option<CircleNews> {
+        let entries = &self.entries;
+        self.circling.next(|id| entries.get(&id).map(|entry| &**entry))
     }
 
     /// The oldest effect that is still to be performed.
@@ -232,6 +267,8 @@ impl Watches {
     pub fn forget(&mut self, id: WatchId) {
         if let Some(entry) = self.entries.remove(&id) {
             self.by_key.remove(entry.key());
+            self.budget.forget(id);
+            self.circling.forget(id);
         }
     }
 
@@ -273,8 +310,12 @@ impl Watches {
         !self.unsaved.is_empty()
     }
 
-    /// The watches whose record is out of date. The caller saves them.
-    pub fn take_unsaved(&mut self) -> BTreeSet<WatchId> {
-        std::mem::take(&mut self.unsaved)
+    /// At most so many of the watches whose record is out of date. The caller saves them.
+    pub fn take_unsaved(&mut self, limit: usize) -> Vec<WatchId> {
+        let some: Vec<_> = self.unsaved.iter().take(limit).copied().collect();
+        for id in &some {
+            self.unsaved.remove(id);
+        }
+        some
     }
 }

@@ -7,7 +7,7 @@ const POLICY: Policy = Policy::DEFAULT;
 const HASH: u64 = 1;
 
 fn watches() -> Watches {
-    Watches::new(Clock::start(), 1)
+    Watches::new(Clock::start(), 1, None)
 }
 
 fn add(watches: &mut Watches, description: &str, policy: Policy) -> WatchId {
@@ -148,7 +148,7 @@ fn only_what_changed_is_unsaved() {
     assert!(!watches.has_unsaved());
     watches.step(id, Input::Observed(present(1)));
     assert!(watches.has_unsaved());
-    assert_eq!(watches.take_unsaved().into_iter().collect::<Vec<_>>(), [id]);
+    assert_eq!(watches.take_unsaved(10), [id]);
     assert!(!watches.has_unsaved());
 }
 
@@ -156,7 +156,7 @@ fn only_what_changed_is_unsaved() {
 fn a_failure_tells_when_the_run_is_tried_again() {
     let mut watches = watches();
     let id = add(&mut watches, "a", POLICY);
-    watches.take_unsaved();
+    watches.take_unsaved(10);
     watches.set_next_try(id, Duration::from_secs(9));
     assert!(!watches.has_unsaved(), "nothing failed");
     watches.get_mut(id).expect("a watch").fail("why".into());

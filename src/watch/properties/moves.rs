@@ -23,6 +23,10 @@ pub(super) enum Move {
     Resync,
     /// The live run with this index, modulo their number, ends.
     RunResult(usize, RunResult),
+    /// The program of the live run with this index, modulo their number, is executing.
+    Started(usize),
+    /// The updates that wait hold too many bytes.
+    Shed,
     Sleep(u64),
     Redefine(Policy, bool),
     Retire,
@@ -117,6 +121,8 @@ pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::DeleteUnseen),
         3 => Just(Move::Resync),
         6 => (0..8usize, end()).prop_map(|(run, end)| Move::RunResult(run, end)),
+        4 => (0..8usize).prop_map(Move::Started),
+        1 => Just(Move::Shed),
         4 => (0..10u64).prop_map(Move::Sleep),
         2 => (policy(), any::<bool>()).prop_map(|(policy, same)| Move::Redefine(policy, same)),
         1 => Just(Move::Retire),

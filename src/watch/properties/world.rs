@@ -18,6 +18,8 @@ struct Live {
     version: Version,
     /// Whether a former daemon started it.
     orphan: bool,
+    /// Whether the watch knows that its program is executing.
+    started: bool,
     terminated: Option<Time>,
     killed: bool,
 }
@@ -135,6 +137,14 @@ impl World {
                     self.end(run, end);
                 }
             }
+            Move::Started(n) => {
+                let run = self.live.keys().nth(n % self.live.len().max(1)).copied();
+                if let Some((run, live)) = run.and_then(|run| Some((run, self.live.get_mut(&run)?))) {
+                    live.started = true;
+                    self.feed(Input::Started { run });
+                }
+            }
+            Move::Shed => self.feed(Input::MustShed),
             Move::Sleep(seconds) => {
                 self.now += Duration::from_secs(seconds);
                 self.feed(Input::Tick);
@@ -250,6 +260,8 @@ impl World {
 
     fn end(&mut self, run: RunId, end: RunResult) {
         let live = self.live.remove(&run).expect("a live run");
+        // A program that is executing has been started.
+        let end = if live.started && end == RunResult::Starved { RunResult::Failed } else { end };
         let ours = !live.orphan && live.subject == self.subject;
         if end == RunResult::Succeeded && ours && self.applied_size.is_none_or(|(newest, _)| run > newest) {
             self.applied_size = Some((run, self.bytes[&live.version.revision]));
@@ -389,8 +401,10 @@ impl World {
                 self.last_run = Some(update.version);
                 let definition = self.definition;
                 let version = update.version;
-                let (subject, orphan, terminated, killed) = (self.subject, false, None, false);
-                self.live.insert(run, Live { definition, subject, version, orphan, terminated, killed });
+                let (subject, orphan, started) = (self.subject, false, false);
+                let (terminated, killed) = (None, false);
+                let live = Live { definition, subject, version, orphan, started, terminated, killed };
+                self.live.insert(run, live);
             }
             Effect::Notify { run, .. } => assert!(self.live.contains_key(&run)),
             Effect::Terminate { run, .. } => {

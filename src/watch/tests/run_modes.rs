@@ -157,3 +157,35 @@ fn notify_signal_goes_to_the_running_action_for_every_update() {
     assert_eq!(bench.see(1, 3), [Effect::Notify { run: RunId(1), signal: 10 }]);
     assert_eq!(bench.see(1, 3), []);
 }
+
+// "beyond that the newest replaces the last waiting one, and is counted", also if the bytes are too many.
+#[test]
+fn a_parallel_watch_that_must_shed_keeps_the_oldest_updates_and_the_newest() {
+    let mut bench = Bench::new(Policy { max_parallel: 1, ..PARALLEL });
+    for revision in 1..=4 {
+        bench.see(1, revision);
+    }
+    assert_eq!(bench.step(Input::MustShed), [Effect::Superseded { total: 1 }]);
+    assert_eq!(bench.watch.waiting_contents().collect::<Vec<_>>(), [&content(2), &content(4)]);
+    assert_eq!(bench.step(Input::MustShed), [Effect::Superseded { total: 2 }]);
+    assert_eq!(bench.step(Input::MustShed), [], "the newest waits in any case");
+    assert_eq!(bench.end(1), [spawn(2, Event::Changed, 1, 4)]);
+}
+
+#[test]
+fn the_content_of_a_run_is_held_only_where_a_retry_may_need_it() {
+    for (policy, holds) in [(QUEUE, false), (RETRY, true)] {
+        let mut bench = Bench::new(policy);
+        let bytes = std::sync::Arc::<[u8]>::from(&b"content"[..]);
+        let (version, content) = (version(1, 1), Content::Data(bytes.clone()));
+        bench.step(Input::Observed(State::Present { version, content }));
+        assert_eq!(std::sync::Arc::strong_count(&bytes), 2);
+        bench.step(Input::Started { run: RunId(1) });
+        assert_eq!(std::sync::Arc::strong_count(&bytes), 1 + usize::from(holds));
+        bench.fail(1);
+        let again: Vec<_> =
+            bench.watch.deadline().map(|_| bench.at_deadline()).into_iter().flatten().collect();
+        assert_eq!(again.len(), usize::from(holds));
+        assert_eq!(bench.end(2 - u64::from(!holds)), []);
+    }
+}

@@ -1,0 +1,41 @@
+//! Tests of watches that run themselves in circles.
+
+use crate::harness::{Sandbox, exec, watch};
+
+/// A watch that sets a node during each run, until the file `stop` is there.
+fn setting(sandbox: &Sandbox, name: &str, node: &str, set: &str, more: &str) -> String {
+    let (set, stop) = (sandbox.root().join("nodes").join(set), sandbox.path("stop"));
+    let action = format!("[ -e {} ] || echo $$ > {}; sleep 0.1", stop.display(), set.display());
+    watch(node, &exec(&action), &format!("description: {name:?}, {more}"))
+}
+
+#[test]
+fn operators_are_told_once_of_an_action_that_sets_its_own_node_and_when_it_is_over() {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/n", "1");
+    let calm = setting(&sandbox, "calm", "/calm", "calm", "min_interval: 0.5");
+    sandbox.config("app.twc", [setting(&sandbox, "own", "/n", "n", ""), calm].concat());
+    sandbox.nodes.set("/calm", "1");
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["ERROR", "app.twc:own: runs in circles", "times a second", "/n", "min_interval"]);
+    let check = sandbox.operator(["status", "--check"]).finish();
+    assert_eq!(check.code, Some(1), "{check:?}");
+    assert!(check.text().starts_with("app.twc:own: runs in circles"), "{check:?}");
+    std::fs::write(sandbox.path("stop"), "").expect("stop");
+    daemon.wait_for_log(&["app.twc:own: works again"]);
+    sandbox.operator(["status", "--check"]).finish().expect(0);
+    assert_eq!(daemon.log_lines(&["runs in circles"]).len(), 1);
+}
+
+#[test]
+fn operators_are_told_of_actions_that_set_the_node_of_each_other() {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/a", "1");
+    sandbox.nodes.set("/b", "1");
+    let watches =
+        [setting(&sandbox, "a", "/a", "b", ""), setting(&sandbox, "b", "/b", "a", "run_on_load: false")];
+    sandbox.config("app.twc", watches.concat());
+    let daemon = sandbox.start();
+    let told = daemon.wait_for_log(&["runs in circles with app.twc:"]);
+    assert!(told.contains("app.twc:a") && told.contains("app.twc:b") && told.contains("/a"), "{told}");
+}
