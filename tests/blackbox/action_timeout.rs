@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use crate::harness::{Process, Sandbox, exec, wait_for, wait_until, watch};
 
 // "then SIGTERM, and SIGKILL 5 s later, to the whole process group"
@@ -156,4 +158,29 @@ fn an_action_that_dies_by_a_signal_is_logged_and_the_next_update_runs() {
     daemon.wait_for_log(&["crashing", "SIGSEGV"]);
     sandbox.nodes.set("/n", "2");
     journal.wait_for(&["1", "2"]);
+}
+
+// A paused machine, or a slow disk: the action ended well and in time, and the daemon looks only later.
+#[test]
+fn a_run_that_ended_while_the_daemon_stood_still_has_not_timed_out() {
+    let sandbox = Sandbox::directory();
+    let (journal, gate) = (sandbox.journal(), sandbox.gate());
+    sandbox.nodes.set("/n", "1");
+    let action = format!("{}; {}; exit 0", journal.note("pid $$"), gate.pass());
+    let timeout = Duration::from_secs(8);
+    let keys = format!("timeout: {}, description: \"quick\"", timeout.as_secs());
+    sandbox.config("app.twc", watch("/n", &exec(&action), &keys));
+    let begun = Instant::now();
+    let daemon = sandbox.start();
+    let pid = journal.wait_for_line_where("the pid", |line| line.starts_with("pid "));
+    let action = Process::parse(pid.trim_start_matches("pid "));
+    daemon.signal(Signal::SIGSTOP);
+    gate.open();
+    wait_until("the action to end", || !action.is_alive());
+    assert!(begun.elapsed() < timeout, "this machine is too slow to tell");
+    wait_until("the timeout to pass", || begun.elapsed() > timeout + Duration::from_secs(2));
+    daemon.signal(Signal::SIGCONT);
+    let ended = daemon.wait_for_log(&["app.twc:quick run 1", " after "]);
+    assert!(ended.contains("ended after") && !ended.contains("timeout"), "{ended}");
+    assert_eq!(daemon.log_lines(&["timed out"]), [""; 0]);
 }
