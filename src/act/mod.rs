@@ -2,3 +2,4 @@
 
 pub mod function;
 pub mod library;
+mod write_file;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rhai::Position;
 
+use super::characters;
 use super::evaluate::{Evaluation, Evaluator};
 use super::message;
 use super::registration::{CallPosition, Registration};
@@ -78,7 +79,8 @@ pub fn load(
         Evaluation::Failed { message, transient } => Err(LoadError { message, transient }),
         Evaluation::Loaded { watches } => {
             let warning = watches.is_empty().then(|| format!("{}: registers no watch", request.path));
-            let (locations, warnings) = (locations(&request, &watches), warning.into_iter().collect());
+            let warnings = warning.into_iter().chain(characters::warnings(&request)).collect();
+            let locations = locations(&request, &watches);
             let specs = resolve(&request, &watches, source.path, accounts, stores);
             specs.map(|specs| Watches { specs, locations, warnings })
         }

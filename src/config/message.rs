@@ -1,10 +1,11 @@
 //! Renders errors of scripts for people: `FILE:LINE:COLUMN: message`, the line, and a caret below it.
 
-use rhai::{EvalAltResult, ParseErrorType, Position};
+use rhai::{EvalAltResult, LexError, ParseErrorType, Position};
 
+use super::characters;
 use super::request::Request;
 use super::vocabulary::{CONSTANTS, FUNCTIONS, Scope, signals};
-use crate::text::suggest;
+use crate::text::{printable, suggest};
 
 /// A script can throw a string of any length, so longer messages are cut.
 const MAX_MESSAGE_CHARS: usize = 1000;
@@ -47,9 +48,11 @@ fn quote(code: &str, column: usize) -> String {
     if code.chars().count() > MAX_QUOTED_COLUMNS {
         return String::new();
     }
-    // The log escapes tabs, which would move the text away from the caret.
-    let code = code.replace('\t', " ");
-    format!("\n  | {code}\n  | {}^", " ".repeat(column - 1))
+    // Tabs and escapes would move the text away from the caret.
+    let shown = |code: String| printable(code.replace('\t', " ").as_bytes());
+    let before = shown(code.chars().take(column - 1).collect());
+    let after = shown(code.chars().skip(column - 1).collect());
+    format!("\n  | {before}{after}\n  | {}^", " ".repeat(before.chars().count()))
 }
 
 /// The innermost error, and the calls that led to it.
@@ -130,6 +133,11 @@ fn describe(cause: &EvalAltResult, functions: &[String]) -> String {
             format!("unknown variable `{name}`{}", near(name, functions))
         }
         EvalAltResult::ErrorModuleNotFound(name, _) => format!("unknown module `{name}`"),
+        EvalAltResult::ErrorParsing(ParseErrorType::BadInput(LexError::UnexpectedInput(text)), _)
+            if text.chars().any(|c| !c.is_ascii_graphic()) =>
+        {
+            text.chars().map(characters::unexpected).collect()
+        }
         EvalAltResult::ErrorParsing(ParseErrorType::Reserved(word), _) if word == "eval" => {
             "`eval` is not available".into()
         }

@@ -24,6 +24,7 @@
 //! [`vocabulary`] defines every word that a config can use, and says what a new key needs.
 
 mod catalog;
+mod characters;
 mod definition;
 pub mod diff;
 pub mod evaluate;
@@ -33,6 +34,7 @@ mod file_change;
 pub mod files;
 mod fingerprint;
 mod hints;
+mod literals;
 pub mod load;
 mod message;
 mod modules;

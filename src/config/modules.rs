@@ -10,6 +10,7 @@ use std::rc::Rc;
 use rhai::{AST, ASTNode, Engine, EvalAltResult, Expr, GlobalRuntimeState, Module, Position, Shared, Stmt};
 use thiserror::Error;
 
+use super::literals;
 use super::request::ModuleSource;
 
 /// The suffix of every module file.
@@ -134,9 +135,9 @@ impl Resolver {
             }
             at(reason, position)
         })?;
-        let mut ast = engine.compile(&*source).map_err(|error| {
-            Box::new(EvalAltResult::ErrorInModule(located.into(), error.into(), position))
-        })?;
+        let in_module = |error| Box::new(EvalAltResult::ErrorInModule(located.into(), error, position));
+        literals::check(engine, &source).map_err(in_module)?;
+        let mut ast = engine.compile(&*source).map_err(|error| in_module(error.into()))?;
         ast.set_source(located);
         self.0.borrow_mut().compiled.insert(located.to_owned(), ast.clone());
         Ok(ast)

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, c_long, dev_t, ino_t, mode_t, off_t, time_t};
 use nix::sys::stat::FileStat;
 
+use crate::text::decode;
 use crate::trust::Trust;
 use crate::trust::root::{Listing, OpenError, OpenedFile, Root};
 
@@ -213,9 +214,7 @@ fn read_opened(
     if stamp != Stamp::of(&after) {
         return Ok(None);
     }
-    let text = String::from_utf8(bytes)
-        .map_err(|error| format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to()))?;
-    Ok(Some(ConfigText { text, stamp, warning }))
+    Ok(Some(ConfigText { text: decode(bytes)?, stamp, warning }))
 }
 
 /// Reads the module `name` in the config directory. Symlinks must not lead out of the directory.

@@ -12,6 +12,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, INT, Module, NativeCallContext};
 
 use super::exec::exec;
 use super::facts::FactProvider;
+use super::literals;
 use super::message;
 use super::modules::Resolver;
 use super::registrar::{CapturedFunction, Registrar};
@@ -101,6 +102,7 @@ impl Interpreter {
         self.resolver.begin(request.modules.clone());
         self.fact_provider.begin(request.facts.clone());
         *self.registrar.borrow_mut() = Registrar::new(request.name.to_string(), wanted);
+        literals::check(&self.engine, &request.source)?;
         let mut ast = self.engine.compile(&*request.source)?;
         ast.set_source(&*request.name);
         self.registrar.borrow_mut().compiled(ast.clone());

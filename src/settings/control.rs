@@ -63,8 +63,11 @@ pub(super) fn user_socket() -> Option<PathBuf> {
 
 pub(super) fn mode(file: &SettingsFile) -> Result<u32, SettingsError> {
     let Some(text) = &file.control.mode else { return Ok(DEFAULT_MODE) };
-    match u32::from_str_radix(text.strip_prefix("0o").unwrap_or(text), 8) {
-        Ok(mode) if mode <= 0o777 => Ok(mode),
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    // The parser takes a sign, too.
+    let is_number = digits.bytes().all(|digit| digit.is_ascii_digit());
+    match u32::from_str_radix(digits, 8) {
+        Ok(mode) if is_number && mode <= 0o777 => Ok(mode),
         Ok(_) | Err(_) => {
             Err(file.error("control.mode", format!("{text:?} is not a mode; write one such as \"0660\"")))
         }
@@ -74,7 +77,10 @@ pub(super) fn mode(file: &SettingsFile) -> Result<u32, SettingsError> {
 /// Looks the group up. The system may not know it yet, because directory services start late.
 fn group(file: &SettingsFile) -> Result<Option<u32>, SettingsError> {
     let Some(name) = &file.control.group else { return Ok(None) };
-    if let Ok(number) = name.parse() {
+    // To the kernel, the highest number is -1, which means "no change".
+    if name.bytes().all(|digit| digit.is_ascii_digit())
+        && let Some(number) = name.parse().ok().filter(|number| *number < u32::MAX)
+    {
         return Ok(Some(number));
     }
     let reason = match Group::from_name(name) {

@@ -23,8 +23,8 @@ pub(super) fn not_negative(seconds: f64) -> Result<Duration, String> {
 pub(super) fn positive(seconds: f64) -> Result<Duration, String> {
     match Duration::try_from_secs_f64(seconds) {
         // ZooKeeper sends a session timeout as milliseconds in a signed 32-bit integer.
-        Ok(duration) if !duration.is_zero() && duration.as_millis() <= i32::MAX as u128 => Ok(duration),
-        Ok(_) | Err(_) => Err(format!("{seconds} is not above 0 and below {} seconds", i32::MAX / 1000)),
+        Ok(duration) if (1..=i32::MAX as u128).contains(&duration.as_millis()) => Ok(duration),
+        Ok(_) | Err(_) => Err(format!("{seconds} is not between 0.001 and {} seconds", i32::MAX / 1000)),
     }
 }
 
@@ -37,7 +37,7 @@ mod tests {
         let seconds = positive_seconds;
         assert_eq!(seconds("10"), Ok(Duration::from_secs(10)));
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
-        for wrong in ["0", "-1", "nan", "inf", "1e300", "ten", ""] {
+        for wrong in ["0", "-1", "nan", "inf", "1e300", "1e-5", "1e9", "ten", ""] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }

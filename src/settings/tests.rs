@@ -210,7 +210,7 @@ fn a_wrong_block_is_named() {
         ),
         (
             "[stores.eu]\nurl = \"zk://eu\"\nsession_timeout = 0",
-            "stores.eu.session_timeout: 0 is not above 0 and below 2147483 seconds",
+            "stores.eu.session_timeout: 0 is not between 0.001 and 2147483 seconds",
         ),
     ] {
         assert_eq!(settings(text).unwrap_err(), format!("DIR/twitcher.toml: {expected}"));

@@ -1,6 +1,7 @@
 //! Helpers for text. This room uses no other room of the crate.
 
 mod count;
+mod decode;
 mod hash;
 mod printable;
 mod quoted;
@@ -8,8 +9,9 @@ mod suggest;
 mod timestamp;
 
 pub use count::count;
+pub use decode::decode;
 pub use hash::StableHash;
-pub use printable::printable;
+pub use printable::{is_invisible, printable};
 pub use quoted::quoted;
 pub use suggest::suggest;
 pub(crate) use timestamp::TIMESTAMP_FORMAT;

@@ -189,12 +189,17 @@ pub static KEYS: &[Key<Registration>] = &[
         .set(|to, value| put(&mut to.exec_context.cwd, values::absolute_path(value)))
         .possible_if(|it| is_absolute(&it.exec_context.cwd))
         .explain(|spec| unless(&spec.exec_context.cwd, &ExecContext::default().cwd, String::clone)),
-    key("umask", "int from 0 to 0o777", "default `0o022`", "the umask of the action")
-        .set(|to, value| put(&mut to.exec_context.umask, values::umask(value)))
-        .possible_if(|it| it.exec_context.umask <= values::MAX_UMASK)
-        .explain(|spec| {
-            unless(&spec.exec_context.umask, &ExecContext::default().umask, |it| format!("{it:#05o}"))
-        }),
+    key(
+        "umask",
+        "int from 0 to 0o777, or octal digits (`\"027\"`)",
+        "default `0o022`",
+        "the umask of the action",
+    )
+    .set(|to, value| put(&mut to.exec_context.umask, values::umask(value)))
+    .possible_if(|it| it.exec_context.umask <= values::MAX_UMASK)
+    .explain(|spec| {
+        unless(&spec.exec_context.umask, &ExecContext::default().umask, |it| format!("{it:#05o}"))
+    }),
     key("nice", "int from -20 to 19", "default: the daemon's", "the priority of the action")
         .set(|to, value| put(&mut to.exec_context.nice, values::nice(value).map(Some)))
         .possible_if(|it| it.exec_context.nice.is_none_or(|it| values::NICE.contains(&it)))

@@ -80,7 +80,13 @@ pub(super) fn text(value: &Dynamic) -> Checked<String> {
 }
 
 fn int(value: &Dynamic) -> Checked<i64> {
-    value.as_int().map_err(|_| must_be("an int", value))
+    value.as_int().map_err(|_| match value.as_float() {
+        // The interpreter reads an int that is too large as a float.
+        Ok(float) if float.is_finite() && float.abs() >= i64::MAX as f64 => {
+            format!(": {float} is larger than an int can be")
+        }
+        Ok(_) | Err(_) => must_be("an int", value),
+    })
 }
 
 pub(super) fn positive(value: &Dynamic) -> Checked<u32> {
@@ -103,6 +109,9 @@ pub(super) fn seconds(value: &Dynamic) -> Checked<Duration> {
         Ok(time) if (MIN_TIME..=MAX_TIME).contains(&time) => Ok(time),
         Ok(time) if time > MAX_TIME => {
             Err(format!(": {seconds} s is more than a year; leave it out for none"))
+        }
+        Ok(time) if !time.is_zero() => {
+            Err(format!(": {seconds} s is less than {} s, the shortest time", MIN_TIME.as_secs_f64()))
         }
         Ok(_) | Err(_) => Err(format!(" must be a number of seconds above 0, not {seconds}")),
     }
@@ -245,8 +254,16 @@ pub(super) fn absolute_path(value: &Dynamic) -> Checked<String> {
     Ok(path)
 }
 
+/// Takes a number, or a text of octal digits, which is what chmod(1) and umask(1) take.
 pub(super) fn umask(value: &Dynamic) -> Checked<u32> {
-    let number = int(value)?;
+    const EXAMPLE: &str = "an octal number such as 0o027 or \"027\"";
+    if let Ok(digits) = text(value) {
+        let octal = digits.strip_prefix("0o").unwrap_or(&digits);
+        let is_octal = !octal.is_empty() && octal.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+        let mask = u32::from_str_radix(octal, 8).ok().filter(|mask| is_octal && *mask <= MAX_UMASK);
+        return mask.ok_or_else(|| format!(" must be {EXAMPLE}, at most 0o777, not {digits:?}"));
+    }
+    let number = value.as_int().map_err(|_| must_be(EXAMPLE, value))?;
     let mask = u32::try_from(number).ok().filter(|mask| *mask <= MAX_UMASK);
     mask.ok_or_else(|| {
         format!(": {number} is not between 0 and 0o777; an octal number starts with 0o, such as 0o027")

@@ -120,7 +120,16 @@ fn every_key_of_the_surroundings_is_understood() {
     let numbers = [("F", "1.0"), ("I", "-3"), ("PATH", "/bin"), ("T", "true")];
     assert_eq!(with("env: #{I: -3, F: 1.0, T: true, PATH: `/bin`}"), variables(&numbers));
     assert_eq!(with("cwd: `/srv/app`"), ExecContext { cwd: "/srv/app".into(), ..usual() });
-    for (umask, expected) in [("0", 0), ("0o027", 0o027), ("0o777", 0o777)] {
+    for (umask, expected) in [
+        ("0", 0),
+        ("0o027", 0o027),
+        ("0o777", 0o777),
+        ("`077`", 0o077),
+        ("`0o27`", 0o027),
+        ("`22`", 0o022),
+        ("7", 0o007),
+        ("18", 0o022),
+    ] {
         assert_eq!(with(&format!("umask: {umask}")), ExecContext { umask: expected, ..usual() });
     }
     for nice in [-20, 0, 19] {

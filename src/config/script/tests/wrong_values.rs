@@ -64,7 +64,16 @@ fn wrong_values_are_errors_that_name_them() {
             "znode: `/a`, action: OK, timeout: 1.0/0.0",
             "`timeout` must be a number of seconds above 0, not inf",
         ),
-        ("znode: `/a`, action: OK, timeout: 1e-9", "`timeout` must be a number of seconds above 0"),
+        (
+            "znode: `/a`, action: OK, timeout: 1e-4",
+            "`timeout`: 0.0001 s is less than 0.001 s, the shortest time",
+        ),
+        ("znode: `/a`, action: OK, timeout: 1e400", "`timeout` must be a number of seconds above 0, not inf"),
+        ("znode: `/a`, action: OK, timeout: 1e18", "`timeout`: 1000000000000000000 s is more than a year"),
+        (
+            "znode: `/a`, action: OK, max_data: 99999999999999999999",
+            "`max_data`: 100000000000000000000 is larger than an int can be",
+        ),
         ("znode: `/a`, action: OK, timeout: 40000000", "`timeout`: 40000000 s is more than a year"),
         ("znode: `/a`, action: OK, timeout: `60`", "`timeout` must be a number of seconds, not a string"),
         ("znode: `/a`, action: OK, max_parallel: 3", "`max_parallel` is for run_mode: PARALLEL only"),
@@ -176,7 +185,15 @@ fn wrong_values_are_errors_that_name_them() {
         ),
         ("znode: `/a`, action: OK, cwd: ``", "`cwd`: \"\" is not absolute"),
         ("znode: `/a`, action: OK, cwd: \"/a\\x00\"", "`cwd`: \"/a\\0\" has a NUL character"),
-        ("znode: `/a`, action: OK, umask: `022`", "`umask` must be an int, not a string"),
+        (
+            "znode: `/a`, action: OK, umask: `o22`",
+            "`umask` must be an octal number such as 0o027 or \"027\", at most 0o777, not \"o22\"",
+        ),
+        ("znode: `/a`, action: OK, umask: `028`", "at most 0o777, not \"028\""),
+        ("znode: `/a`, action: OK, umask: `01000`", "at most 0o777, not \"01000\""),
+        ("znode: `/a`, action: OK, umask: `+22`", "at most 0o777, not \"+22\""),
+        ("znode: `/a`, action: OK, umask: ``", "at most 0o777, not \"\""),
+        ("znode: `/a`, action: OK, umask: 2.0", "`umask` must be an octal number such as 0o027"),
         (
             "znode: `/a`, action: OK, umask: 0o1000",
             "`umask`: 512 is not between 0 and 0o777; an octal number starts with 0o, such as 0o027",
@@ -239,4 +256,36 @@ fn wrong_values_are_errors_that_name_them() {
         assert!(message.starts_with(&start), "{keys}: {message}");
         assert!(message.contains(expected), "{keys}: {message}");
     }
+}
+
+#[test]
+fn a_number_with_a_leading_zero_is_an_error_that_points_at_it() {
+    assert_eq!(
+        failed("RegisterWatch(#{\n  umask: 077,\n});"),
+        "/etc/twitcher/git.twc:2:10: 077 has a leading zero, and would be the decimal number 77; write 0o077 or \
+         \"077\" for an octal number, or 77 for a decimal one\n  |   umask: 077,\n  |          ^"
+    );
+    match evaluate_with("import \"m\" as m;", &[("m.rhai", "\n  fn f() { 060 }")]) {
+        Reply::Failed { message } => {
+            assert!(message.contains("/etc/twitcher/m.rhai:2:12: 060 has"), "{message}")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_character_that_does_not_show_is_an_error_that_names_it() {
+    assert_eq!(
+        failed("let a =\u{a0}1;"),
+        "/etc/twitcher/git.twc:1:8: U+00A0 NO-BREAK SPACE cannot stand here; write a plain space instead\n  \
+         | let a =\u{a0}1;\n  |        ^"
+    );
+    assert_eq!(
+        failed("let a\u{200b} =\u{2013}1;"),
+        "/etc/twitcher/git.twc:1:6: U+200B ZERO WIDTH SPACE cannot stand here; remove it\n  \
+         | let a\\u{200b} =\u{2013}1;\n  |      ^"
+    );
+    assert!(
+        failed("f(\u{201c}x\u{201d});").contains("1:3: U+201C LEFT DOUBLE QUOTATION MARK cannot stand here")
+    );
 }

@@ -1,0 +1,168 @@
+//! Refuses numbers in a script that do not mean what they look like.
+//!
+//! The interpreter reads `077` as 77, which is 0o115. Everybody else's configs and shells read it as 0o077.
+
+use rhai::{Engine, EvalAltResult, Position, Token};
+
+/// The key whose value people write in octal digits.
+const UMASK: &str = "umask";
+
+/// Refuses `source` if it has a decimal number with a leading zero, or a `umask` that is written in octal digits
+/// but read as a decimal number. Other mistakes are left to the compiler.
+pub fn check(engine: &Engine, source: &str) -> Result<(), Box<EvalAltResult>> {
+    let sources = [source];
+    let (mut tokens, control) = engine.lex(&sources);
+    // The text of a number is needed, as it was written.
+    tokens.state.last_token = Some(Default::default());
+    let mut umask = UmaskKey::No;
+    // The open braces within each `${...}` of a text in backticks, outermost first.
+    let mut blocks: Vec<usize> = Vec::new();
+    while let Some((token, position)) = tokens.next() {
+        match &token {
+            Token::EOF => break,
+            Token::IntegerConstant(_) | Token::FloatConstant(_) => {
+                let text = tokens.state.last_token.as_deref().unwrap_or_default();
+                if let Token::IntegerConstant(number @ ..0) = token
+                    && !text.starts_with('-')
+                {
+                    let reason = format!("{text} is larger than an int can be, and would be {number}");
+                    return Err(Box::new(EvalAltResult::ErrorRuntime(reason.into(), position)));
+                }
+                check_number(text, umask == UmaskKey::Value, position)?;
+            }
+            Token::InterpolatedString(_) => blocks.push(0),
+            Token::LeftBrace | Token::MapStart => {
+                if let Some(open) = blocks.last_mut() {
+                    *open += 1;
+                }
+            }
+            Token::RightBrace => {
+                if let Some(open) = blocks.last_mut() {
+                    *open = open.saturating_sub(1);
+                    if *open == 0 {
+                        // The text goes on. The parser tells the lexer in the same way.
+                        blocks.pop();
+                        control.borrow_mut().is_within_text = true;
+                    }
+                }
+            }
+            _ => {}
+        }
+        umask = umask.after(&token);
+    }
+    Ok(())
+}
+
+/// How much of `umask: ` comes before the next token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum UmaskKey {
+    No,
+    Name,
+    Value,
+}
+
+impl UmaskKey {
+    fn after(self, token: &Token) -> Self {
+        match (self, token) {
+            (_, Token::Identifier(name)) if ***name == *UMASK => Self::Name,
+            (_, Token::StringConstant(name)) if ***name == *UMASK => Self::Name,
+            (Self::Name, Token::Colon) => Self::Value,
+            _ => Self::No,
+        }
+    }
+}
+
+fn check_number(text: &str, is_umask: bool, position: Position) -> Result<(), Box<EvalAltResult>> {
+    let digits = text.trim_start_matches('-');
+    let is_octal = digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+    let shown = digits.trim_start_matches('0');
+    let octal = if shown.is_empty() { "0" } else { shown };
+    let or = if is_umask { format!(" or \"{octal:0>3}\"") } else { String::new() };
+    let number = digits.parse::<u64>().ok();
+    let reason = match number {
+        _ if digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit() => {
+            let decimal = if shown.starts_with(|c: char| c.is_ascii_digit()) { shown } else { "0" };
+            match is_octal {
+                true => format!(
+                    "{text} has a leading zero, and would be the decimal number {decimal}; write 0o{octal:0>3}{or} \
+                     for an octal number, or {decimal} for a decimal one"
+                ),
+                false => format!("{text} has a leading zero; write it without"),
+            }
+        }
+        Some(number) if is_umask && is_octal && number > 7 => format!(
+            "`{UMASK}`: {text} is a decimal number, 0o{number:03o} in octal digits; write 0o{octal:0>3} or \
+             \"{octal:0>3}\" for the umask {octal:0>3}, or 0o{number:03o}"
+        ),
+        Some(_) | None => return Ok(()),
+    };
+    Err(Box::new(EvalAltResult::ErrorRuntime(reason.into(), position)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(source: &str) -> String {
+        match check(&Engine::new(), source) {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_number_with_a_leading_zero_is_refused_wherever_it_stands() {
+        for (source, position, number) in [
+            ("let a = 077;", (1, 9), "077"),
+            ("f(1, [0, #{ a: 007 }])", (1, 16), "007"),
+            ("\n  x = -010;", (2, 7), "-010"),
+            ("let a = 0_7;", (1, 9), "07"),
+            ("`a ${ 1 + 010 } b`", (1, 11), "010"),
+            ("`a ${ if x { #{} } else { `${1}` } } b`; 01", (1, 42), "01"),
+            ("let a = 00.5;", (1, 9), "00.5"),
+            ("let a = 08;", (1, 9), "08"),
+            ("/* 01 /* 02 */ 03 */ 04", (1, 22), "04"),
+        ] {
+            let error = check(&Engine::new(), source).unwrap_err();
+            let (line, column) = position;
+            assert_eq!(error.position(), Position::new(line, column), "{source}: {error}");
+            assert!(error.to_string().contains(&format!(": {number} has a leading zero")), "{error}");
+        }
+        assert!(checked("077").contains("write 0o077 for an octal number, or 77 for a decimal one"));
+        assert!(checked("00").contains("write 0o000 for an octal number, or 0 for a decimal one"));
+    }
+
+    #[test]
+    fn a_umask_of_octal_digits_that_is_read_as_a_decimal_number_is_refused() {
+        for source in ["#{ umask: 77 }", "#{ \"umask\": 22 }", "#{ umask : -77 }"] {
+            assert!(checked(source).contains(" is a decimal number, 0o"), "{source}");
+        }
+        assert!(checked("#{umask: 77}").contains("write 0o077 or \"077\" for the umask 077, or 0o115"));
+    }
+
+    #[test]
+    fn a_number_that_is_too_large_and_would_be_negative_is_refused() {
+        let error = checked("let a = 0xfffffffffffffff0;");
+        assert!(
+            error.contains("0xfffffffffffffff0 is larger than an int can be, and would be -16"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn other_numbers_and_what_is_no_number_pass() {
+        for source in [
+            "0, 0.5, 0e5, 10, 100_000, 0o77, 0O77, 0x0f, 0b01, -1, 1.05, 0xffff",
+            "#{ umask: 0o077, umask: 7, umask: 18, umask: \"077\", nice: 10 }",
+            "\"077\" + '0' + `077 ${\"01\"} 02` // 01\n /* 01 */ a01 + a[0].b01; `$01 {01} \\${01}`",
+            // Mistakes are left to the compiler.
+            "let = \"",
+            "`${",
+            "}}",
+            "\u{a0}",
+            "",
+        ] {
+            assert_eq!(checked(source), "ok", "{source}");
+        }
+    }
+}
