@@ -119,7 +119,11 @@ impl Place {
 
 async fn client(root: &Path) -> Client {
     let url = DirectoryUrl { root: root.to_owned() };
-    let settings = DirectorySettings { url, session_timeout: Duration::from_secs(1) };
+    let settings = DirectorySettings {
+        url,
+        session_timeout: Duration::from_secs(1),
+        rescan_interval: Duration::from_secs(60),
+    };
     Client::connect(&StoreSettings::Directory(settings)).await.expect("a directory needs no connection")
 }
 

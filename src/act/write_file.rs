@@ -19,7 +19,8 @@ use rustix::fs::{XattrFlags, fsetxattr, getxattr, listxattr};
 /// The kernel does not follow more symbolic links either.
 const MAX_SYMLINKS: usize = 40;
 
-/// How long to wait for a process that reads a pipe. A reader in a loop opens the pipe again within this time.
+/// How long to wait for a process that reads a pipe. A reader in a loop opens the pipe again within this
+/// time.
 const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
 const PIPE_RETRY: Duration = Duration::from_millis(20);
 
@@ -60,8 +61,8 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<Written> {
     }
 }
 
-/// Whether a file that cannot be replaced because of `error` may still be writable: nobody may make files in its
-/// directory, or the file is a mount point, as in a container.
+/// Whether a file that cannot be replaced because of `error` may still be writable: nobody may make files in
+/// its directory, or the file is a mount point, as in a container.
 fn is_about_the_place(error: &io::Error) -> bool {
     let number = error.raw_os_error().map(Errno::from_raw);
     matches!(number, Some(Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::EBUSY | Errno::EXDEV))
@@ -92,8 +93,8 @@ fn read_link(path: &Path) -> io::Result<Option<PathBuf>> {
         Err(Errno::EINVAL | Errno::ENOENT) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    // The kernel's rule (`fs.protected_symlinks`): in a directory such as /tmp, the link of another user could
-    // lead this process to a file that it should not write.
+    // The kernel's rule (`fs.protected_symlinks`): in a directory such as /tmp, the link of another user
+    // could lead this process to a file that it should not write.
     let directory = fstatat(AT_FDCWD, directory_of(path), AtFlags::empty())?;
     let is_shared = directory.st_mode & 0o1002 == 0o1002;
     if is_shared && owner != geteuid().as_raw() && owner != directory.st_uid {

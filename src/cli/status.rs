@@ -114,6 +114,9 @@ fn check(report: &StatusReport, watch: Option<&str>, stuck_after: Duration) -> E
     let found = problems(daemon, watches, stuck_after);
     let ok = match watch {
         Some(_) => "ok".to_owned(),
+        None if daemon.watches == 0 => {
+            format!("ok: 0 watches: no .twc file in {} registers one", daemon.config_path)
+        }
         None => format!("ok: {}", count(daemon.watches as u64, "watch")),
     };
     let text = if found.is_empty() { line(&ok) } else { found.iter().map(|found| line(found)).collect() };

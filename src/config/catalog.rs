@@ -12,7 +12,7 @@ use super::hints::{Followed, Hints};
 use super::load::{LoadError, Loaded, Source, Watches, load};
 use super::request::ModuleSource;
 use super::resolve::Accounts;
-use super::scan::{ConfigText, ConfigTree, ScannedFile, Stamp, read, read_module, scan};
+use super::scan::{ConfigText, ConfigTree, DirectoryId, ScannedFile, Stamp, read, read_module, scan};
 use crate::model::StoreNames;
 use crate::trust::Trust;
 use crate::trust::root::Root;
@@ -47,6 +47,8 @@ pub struct Catalog {
     /// The paths that the last scan found inaccessible, with the reported errors.
     inaccessible: BTreeMap<String, String>,
     warnings: BTreeSet<String>,
+    /// The directories that the last scans found, and which these were.
+    directories: BTreeMap<PathBuf, DirectoryId>,
     /// The host's name at the last scan.
     hostname: String,
     first_scan_done: bool,
@@ -66,6 +68,8 @@ struct Tracked {
     warnings: Vec<String>,
     /// The time of the first scan that missed the file.
     absent_since: Option<Instant>,
+    /// Whether the file registered watches when it was loaded last.
+    has_watches: bool,
 }
 
 impl Tracked {
@@ -121,15 +125,27 @@ impl Catalog {
             unsettled: BTreeMap::new(),
             inaccessible: BTreeMap::new(),
             warnings: BTreeSet::new(),
+            directories: BTreeMap::new(),
             hostname: hostname(),
             first_scan_done: false,
         }
     }
 
     /// Reports that hints fail, so that the directory must be polled.
-    pub fn report_polling(&mut self, error: &notify::Error) {
+    fn start_polling(&mut self, error: &notify::Error) {
         self.polls = true;
-        self.emit(FileChange::Degraded(format!("cannot follow changes, so polling: {error}")));
+        let root = self.root.display();
+        self.emit(FileChange::Degraded(format!(
+            "{root}: cannot follow changes ({error}), so polling it; raise fs.inotify.max_user_instances and \
+             fs.inotify.max_user_watches"
+        )));
+    }
+
+    /// Reports that hints come again.
+    fn stop_polling(&mut self) {
+        if std::mem::take(&mut self.polls) {
+            self.emit(FileChange::Followed);
+        }
     }
 
     /// Whether the directory must be polled, because hints fail.
@@ -140,7 +156,8 @@ impl Catalog {
     /// Scans the directory and gives the changes to the sink. Returns the delay until the next scan, if a
     /// change must be confirmed by a second scan. A `full` pass also retries files with temporary errors.
     pub fn pass(&mut self, full: bool) -> Option<Duration> {
-        let (root, tree) = self.scan();
+        let (root, mut tree) = self.scan();
+        self.find_covered(&mut tree);
         self.report_inaccessible(&tree);
         self.report_warnings(&tree);
         let again = self.find_removed(&tree);
@@ -161,12 +178,14 @@ impl Catalog {
 
     fn scan(&mut self) -> (Option<Root>, ConfigTree) {
         for _ in 0..MAX_SCAN_ROUNDS {
-            let (root, tree) = scan(&self.root, self.trust);
+            let (root, mut tree) = scan(&self.root, self.trust);
+            // A module can be behind a link, or in a directory that is not scanned.
+            tree.links.extend(self.modules.keys().map(|name| self.root.join(name)));
             match self.hints.follow(&tree) {
                 Ok(Followed::New) => continue,
-                Ok(Followed::Same) => self.polls &= tree.directories.is_empty(),
-                Err(error) if !self.polls => self.report_polling(&error),
-                Err(_) => {}
+                Ok(Followed::Same) if !tree.directories.is_empty() => self.stop_polling(),
+                Err(error) if !self.polls => self.start_polling(&error),
+                Ok(Followed::Same) | Err(_) => {}
             }
             return (root, tree);
         }
@@ -192,13 +211,36 @@ impl Catalog {
             };
             let touched = tracked.stamp != Some(stamp);
             let forced = !tracked.modules.is_disjoint(&changed_modules) || full && tracked.may_recover();
-            if touched && !self.settled(name, Some(stamp)) {
+            // An editor may have truncated the file, and write it next.
+            let is_emptied = stamp.is_of_empty_file() && tracked.has_watches;
+            if touched && !self.settled(name, Some(stamp), is_emptied) {
                 continue;
             }
             if touched || forced {
                 self.load(root, name, found, stamp, forced, &mut accounts);
             }
         }
+    }
+
+    /// Finds the directories in whose place another one stands now, without any config: the file system was
+    /// unmounted, or a link leads elsewhere. Whoever wants to remove configs removes the files.
+    fn find_covered(&mut self, tree: &mut ConfigTree) {
+        let mut known = std::mem::take(&mut self.directories);
+        known.retain(|path, _| tree.directories.contains_key(path) || tree.is_inaccessible(path));
+        for (path, id) in &tree.directories {
+            let before = *known.entry(path.clone()).or_insert(*id);
+            // Below the config directory, tools make a directory again and fill it later.
+            let is_another = if *path == self.root { before != *id } else { before.0 != id.0 };
+            let below = |name: &String| self.root.join(name).starts_with(path);
+            if is_another && self.files.keys().any(below) && !tree.files.keys().any(below) {
+                let reason = "another directory than before, and empty; its last good watches stay; mount \
+                              it, or restart the daemon to drop them";
+                tree.inaccessible.insert(path.clone(), reason.to_owned());
+            } else {
+                known.insert(path.clone(), *id);
+            }
+        }
+        self.directories = known;
     }
 
     fn report_inaccessible(&mut self, tree: &ConfigTree) {
@@ -233,7 +275,7 @@ impl Catalog {
             let module = &self.modules[&name];
             let touched = module.stamp != stamp;
             let retry = full && module.source.is_err();
-            if (touched && self.settled(&name, stamp)) || (retry && !touched) {
+            if (touched && self.settled(&name, stamp, false)) || (retry && !touched) {
                 let fresh = TrackedModule::read(root, &name);
                 let old = self.modules.insert(name.clone(), fresh);
                 if old.is_none_or(|old| old.source != self.modules[&name].source) {
@@ -251,6 +293,8 @@ impl Catalog {
             self.hostname = hostname;
             for tracked in self.files.values_mut() {
                 (tracked.stamp, tracked.text) = (None, None);
+                // A file may register watches only on a host with a certain name.
+                tracked.has_watches = false;
             }
         }
     }
@@ -278,15 +322,15 @@ impl Catalog {
     }
 
     /// Records the stamp. Returns whether the file may be read now: the stamp settled, or the file has
-    /// changed for too long.
-    fn settled(&mut self, name: &str, stamp: Option<Stamp>) -> bool {
+    /// changed for too long. With `is_doubtful`, only the latter counts.
+    fn settled(&mut self, name: &str, stamp: Option<Stamp>, is_doubtful: bool) -> bool {
         let now = Instant::now();
         let entry =
             self.unsettled.entry(name.to_owned()).or_insert(Unsettled { stamp, same_since: now, since: now });
         if entry.stamp != stamp {
             (entry.stamp, entry.same_since) = (stamp, now);
         }
-        let settled = now.duration_since(entry.same_since) >= SETTLE_TIME
+        let settled = !is_doubtful && now.duration_since(entry.same_since) >= SETTLE_TIME
             || now.duration_since(entry.since) >= MAX_SETTLE_TIME;
         if settled {
             self.unsettled.remove(name);
@@ -301,7 +345,7 @@ impl Catalog {
         tracked.stamp = None;
         if tracked.error.as_ref().is_some_and(|error| error.message == message) {
             self.unsettled.remove(name);
-        } else if self.settled(name, None) {
+        } else if self.settled(name, None, false) {
             self.report_load(name, None, Err(LoadError { message, transient: true }));
         }
     }
@@ -319,7 +363,7 @@ impl Catalog {
         let (text, stamp, warning): (Arc<str>, _, _) = match read(root, Path::new(name)) {
             Ok(Some(ConfigText { text, stamp, warning })) => (text.into(), stamp, warning),
             Ok(None) => {
-                self.settled(name, None);
+                self.settled(name, None, false);
                 return;
             }
             Err(reason) => {
@@ -353,10 +397,24 @@ impl Catalog {
     }
 
     fn report_load(&mut self, name: &str, warning: Option<String>, result: Result<Watches, LoadError>) {
+        let path = self.root.join(name);
         let tracked = self.files.entry(name.to_owned()).or_default();
         let file = name.to_owned();
+        let result = match result {
+            // A full disk, a template without its data or a slip of an editor leaves such a file.
+            Ok(Watches { specs, .. }) if specs.is_empty() && tracked.has_watches => {
+                let message = format!(
+                    "{}: registers no watch any more, so its last good watches stay; to remove them, \
+                     remove the file",
+                    path.display()
+                );
+                Err(LoadError { message, transient: false })
+            }
+            result => result,
+        };
         match result {
             Ok(Watches { specs, locations: _, mut warnings }) => {
+                tracked.has_watches = !specs.is_empty();
                 warnings.extend(warning);
                 let said = std::mem::replace(&mut tracked.warnings, warnings.clone());
                 warnings.retain(|warning| !said.contains(warning));

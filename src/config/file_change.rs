@@ -35,6 +35,8 @@ pub enum FileChange {
     Warning(String),
     /// Hints fail, so the directory is polled. The text says why.
     Degraded(String),
+    /// Hints come again after [`Self::Degraded`].
+    Followed,
     /// Every file that existed at the start has been reported.
     FirstScanDone,
     /// The oldest `requests` calls of [`Loader::rescan`](super::files::Loader::rescan) are done: every file

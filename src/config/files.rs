@@ -24,8 +24,8 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 /// changes take effect within the second that the contract promises.
 const MAX_DEBOUNCE: Duration = Duration::from_millis(300);
 
-/// The time between full scans. They are necessary because hints can be lost.
-const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
+/// The shortest time between full scans. Each may evaluate a file that takes 2 s.
+const MIN_FULL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The time between scans if hints fail. It keeps the second that the contract promises.
 const POLL_INTERVAL: Duration = Duration::from_millis(700);
@@ -62,7 +62,8 @@ impl Drop for Loader {
 }
 
 /// Starts the loader, which loads the trusted files below `root` and follows their changes. Watches may name
-/// `stores`. `sink` is called on the loader's thread and may block.
+/// `stores`. Scans come every `rescan_interval` even without a hint, because hints can be lost. `sink` is
+/// called on the loader's thread and may block.
 ///
 /// # Errors
 ///
@@ -71,9 +72,10 @@ pub fn start(
     root: PathBuf,
     trust: Trust,
     stores: StoreNames,
+    rescan_interval: Duration,
     sink: impl Fn(FileChange) + Send + 'static,
 ) -> io::Result<Loader> {
-    start_with(root, trust, stores, "/proc/self/exe".into(), sink)
+    start_with(root, trust, stores, rescan_interval, "/proc/self/exe".into(), sink)
 }
 
 /// Starts the loader with `program evaluate` as the evaluator; see [`start`].
@@ -81,6 +83,7 @@ pub fn start_with(
     root: PathBuf,
     trust: Trust,
     stores: StoreNames,
+    rescan_interval: Duration,
     program: PathBuf,
     sink: impl Fn(FileChange) + Send + 'static,
 ) -> io::Result<Loader> {
@@ -93,13 +96,8 @@ pub fn start_with(
             // An error means that the loader has ended.
             let _ = to_self.send(Wake::Hint);
         });
-        let (hints, error) = match hints {
-            Ok(hints) => (hints, None),
-            Err(error) => (Hints::none(&root), Some(error)),
-        };
         let mut catalog = Catalog::new(root, trust, stores, Evaluator::new(program), hints, Box::new(sink));
-        error.iter().for_each(|error| catalog.report_polling(error));
-        follow(&mut catalog, &woken);
+        follow(&mut catalog, &woken, rescan_interval);
     })?;
     Ok(Loader { wake })
 }
@@ -130,7 +128,7 @@ impl Requests {
     }
 }
 
-fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>) {
+fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>, rescan_interval: Duration) {
     let mut full = true;
     let mut next_full = Instant::now();
     let mut requests = Requests::default();
@@ -138,13 +136,14 @@ fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>) {
         let began = Instant::now();
         let again = catalog.pass(full);
         if full {
-            next_full = Instant::now() + RESCAN_INTERVAL;
+            next_full = Instant::now() + rescan_interval.max(MIN_FULL_INTERVAL);
         }
         if let Some(requests) = requests.done(began, again.is_some()) {
             catalog.emit(FileChange::Rescanned { requests });
         }
         let until_full = next_full.saturating_duration_since(Instant::now());
-        let idle = if catalog.polls() { until_full.min(POLL_INTERVAL) } else { until_full };
+        let interval = if catalog.polls() { rescan_interval.min(POLL_INTERVAL) } else { rescan_interval };
+        let idle = until_full.min(interval);
         let asked = match woken.recv_timeout(again.unwrap_or(idle).min(idle)) {
             Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Ok(Wake::Rescan) => true,

@@ -7,8 +7,8 @@ use rhai::{Engine, EvalAltResult, Position, Token};
 /// The key whose value people write in octal digits.
 const UMASK: &str = "umask";
 
-/// Refuses `source` if it has a decimal number with a leading zero, or a `umask` that is written in octal digits
-/// but read as a decimal number. Other mistakes are left to the compiler.
+/// Refuses `source` if it has a decimal number with a leading zero, or a `umask` that is written in octal
+/// digits but read as a decimal number. Other mistakes are left to the compiler.
 pub fn check(engine: &Engine, source: &str) -> Result<(), Box<EvalAltResult>> {
     let sources = [source];
     let (mut tokens, control) = engine.lex(&sources);
@@ -84,8 +84,8 @@ fn check_number(text: &str, is_umask: bool, position: Position) -> Result<(), Bo
             let decimal = if shown.starts_with(|c: char| c.is_ascii_digit()) { shown } else { "0" };
             match is_octal {
                 true => format!(
-                    "{text} has a leading zero, and would be the decimal number {decimal}; write 0o{octal:0>3}{or} \
-                     for an octal number, or {decimal} for a decimal one"
+                    "{text} has a leading zero, and would be the decimal number {decimal}; write \
+                     0o{octal:0>3}{or} for an octal number, or {decimal} for a decimal one"
                 ),
                 false => format!("{text} has a leading zero; write it without"),
             }

@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, c_long, dev_t, ino_t, mode_t, off_t, time_t};
 use nix::sys::stat::FileStat;
 
-use crate::text::decode;
+use crate::text::{decode, is_invisible};
 use crate::trust::Trust;
 use crate::trust::root::{Listing, OpenError, OpenedFile, Root};
 
 /// The largest file. A config of 10,000 lines has half a megabyte.
 const MAX_SOURCE_BYTES: u64 = 4 << 20;
+
+/// How deep directories may be nested. People nest a few; thousands would overflow the stack of the scan.
+const MAX_DEPTH: usize = 64;
 
 /// The metadata that show whether a file changed. The change time (ctime) cannot be set, so an edit shows
 /// even if it keeps the size and restores the modification time.
@@ -28,6 +31,10 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    pub fn is_of_empty_file(self) -> bool {
+        self.size == 0
+    }
+
     pub fn of(stat: &FileStat) -> Self {
         Self {
             device: stat.st_dev,
@@ -59,9 +66,9 @@ pub struct ConfigTree {
     /// Directories that cannot be read or are not trusted, with the reason as a text that follows the path.
     /// The files below them are not known.
     pub inaccessible: BTreeMap<PathBuf, String>,
-    /// The directories of the targets of symlinks.
-    pub link_targets: BTreeSet<PathBuf>,
-    /// Warnings about directories.
+    /// The symlinks that lead to configs, to directories or to nothing.
+    pub links: BTreeSet<PathBuf>,
+    /// Warnings about directories, and about files that look like configs and are none.
     pub warnings: BTreeSet<String>,
 }
 
@@ -130,6 +137,11 @@ impl Walk<'_> {
         if self.above.contains(&id) {
             return;
         }
+        if self.above.len() > MAX_DEPTH {
+            let reason = format!("more than {MAX_DEPTH} directories deep; move it up, or remove it");
+            self.tree.inaccessible.insert(path, reason);
+            return;
+        }
         self.tree.directories.insert(path, id);
         self.tree.warnings.extend(listed.warning.clone());
         self.above.push(id);
@@ -147,12 +159,12 @@ impl Walk<'_> {
         let is_config = below.extension().is_some_and(|extension| extension == "twc");
         let seen = match listed.stat(name) {
             Ok(stat) if kind(&stat) == S_IFLNK => {
-                if is_config {
-                    let target = fs::canonicalize(&path).ok();
-                    let target = target.and_then(|target| target.parent().map(Path::to_owned));
-                    self.tree.link_targets.extend(target);
+                let target = self.root.look(&below);
+                let leads_to_directory = target.as_ref().is_ok_and(|stat| kind(stat) == S_IFDIR);
+                if is_config || leads_to_directory || target.as_ref().is_err_and(OpenError::is_missing) {
+                    self.tree.links.insert(path.clone());
                 }
-                self.root.look(&below)
+                target
             }
             Ok(stat) => self.root.judge(&below, &stat).map(|()| stat).map_err(OpenError::from),
             Err(error) => Err(error.into()),
@@ -164,6 +176,11 @@ impl Walk<'_> {
             }
             (Ok(stat), None) if kind(&stat) == S_IFREG && is_config => {
                 self.tree.inaccessible.insert(path, "its name is no UTF-8; rename it".to_owned());
+            }
+            (Ok(stat), _) if kind(&stat) == S_IFREG && looks_like_config(name) => {
+                let path = path.display();
+                let warning = format!("{path}: not loaded, because its name does not end in .twc; rename it");
+                self.tree.warnings.insert(warning);
             }
             // A device or a pipe is not a config, whatever its name.
             (Ok(_), _) => {}
@@ -178,6 +195,14 @@ impl Walk<'_> {
             (Err(error), _) => self.tree.close(&path, &error),
         }
     }
+}
+
+/// Whether a file that is no config has the name of one, as an editor or another system may write it. Names
+/// such as `a.twc.bak` and `a.twc~` are no mistakes.
+fn looks_like_config(name: &OsStr) -> bool {
+    let name = name.to_string_lossy().to_lowercase();
+    let name = name.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
+    [".twc", ".twc.txt"].iter().any(|suffix| name.ends_with(suffix))
 }
 
 fn kind(stat: &FileStat) -> mode_t {

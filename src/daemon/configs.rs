@@ -31,6 +31,9 @@ pub struct Configs {
     reloads: VecDeque<Option<ReloadReply>>,
 }
 
+/// How many watches of an emptied file are named.
+const MAX_NAMES: usize = 5;
+
 /// What a load changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -90,6 +93,21 @@ impl Configs {
             self.missing.insert(file.clone());
         }
         self.failing.insert(file, error);
+    }
+
+    /// A file that registers nothing was there at the start, and a former daemon ran `watches` of it. Nobody
+    /// knows their definitions any more, but what the ledger knows of them is kept until the file is mended.
+    pub fn emptied(&mut self, file: String, watches: &[String]) {
+        let (path, count) = (self.path.join(&file), count(watches.len() as u64, "watch"));
+        let names =
+            watches.iter().take(MAX_NAMES).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        let more = if watches.len() > MAX_NAMES { ", ..." } else { "" };
+        let error = format!(
+            "{}: registers no watch, but the last daemon ran {count} of it ({names}{more}), which do not \
+             run now; restore the file, or remove it if they are to go",
+            path.display()
+        );
+        self.failed(file, error);
     }
 
     pub fn inaccessible(&mut self, directory: String, error: String) {
@@ -168,7 +186,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_owned();
         let trust = Trust::of_this_process(true);
-        let loader = files::start(path.clone(), trust, StoreNames::new(), drop).unwrap();
+        let loader =
+            files::start(path.clone(), trust, StoreNames::new(), std::time::Duration::from_secs(60), drop)
+                .unwrap();
         Configs::new(reporter(), path, false, loader)
     }
 

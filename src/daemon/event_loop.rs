@@ -186,11 +186,20 @@ impl Daemon {
         match change {
             FileChange::Loaded { file, watches, warnings } => {
                 warnings.iter().for_each(|warning| self.configs.warn(warning));
+                if watches.is_empty() && self.configs.may_be_older(&file) {
+                    let former = self.persist.registered_by(&file);
+                    if !former.is_empty() {
+                        return self.configs.emptied(file, &former);
+                    }
+                }
                 let changes = self.registration(&file).load(&file, watches);
                 self.configs.loaded(&file, changes);
             }
             FileChange::Removed { file } => {
                 let changes = self.registration(&file).load(&file, Vec::new());
+                if self.configs.is_missing(&file) {
+                    self.persist.retire_all(&file);
+                }
                 self.configs.removed(&file, changes);
             }
             FileChange::Failed { file, error } => self.configs.failed(file, error),
@@ -198,6 +207,7 @@ impl Daemon {
             FileChange::Accessible { path } => self.configs.accessible(&path),
             FileChange::Warning(warning) => self.configs.warn(&warning),
             FileChange::Degraded(what) => self.log.degraded("configs", what),
+            FileChange::Followed => self.log.recovered("configs"),
             FileChange::FirstScanDone => {
                 self.log.report(&Report::Ready { watches: self.watches.registered() });
                 let (watches, configs) = (&self.watches, &self.configs);

@@ -82,7 +82,11 @@ pub fn present(revision: i64) -> State {
 /// The default store alone, a directory.
 fn stores(root: &Path) -> Stores {
     let url = DirectoryUrl { root: root.to_owned() };
-    let settings = DirectorySettings { url, session_timeout: Duration::from_secs(10) };
+    let settings = DirectorySettings {
+        url,
+        session_timeout: Duration::from_secs(10),
+        rescan_interval: Duration::from_secs(60),
+    };
     Stores::open(StoreSettings::Directory(settings), Default::default())
 }
 

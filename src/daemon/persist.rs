@@ -60,6 +60,23 @@ impl Persist {
 
     // What a former daemon left.
 
+    /// The descriptions of the watches that the file registered when their former daemon ended, sorted.
+    pub fn registered_by(&mut self, file: &str) -> Vec<String> {
+        let stored = self.ledger.load_watches(file);
+        // The ledger forgets what a watch has seen when its file drops it.
+        let registered = stored.into_iter().filter(|(_, stored)| stored.snapshot.seen.is_some());
+        let mut descriptions: Vec<_> = registered.map(|(description, _)| description).collect();
+        descriptions.sort();
+        descriptions
+    }
+
+    /// Takes the watches of a file that is removed, although this daemon could never load it.
+    pub fn retire_all(&mut self, file: &str) {
+        for description in self.ledger.load_watches(file).into_keys() {
+            self.ledger.retire(&WatchKey { file: file.into(), description: description.into() });
+        }
+    }
+
     /// The runs that a former daemon did not see end. Their watches are owed a run each.
     pub fn unfinished(&mut self) -> Vec<UnfinishedRun> {
         let unfinished = self.ledger.unfinished();

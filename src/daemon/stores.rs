@@ -350,7 +350,11 @@ mod tests {
 
     fn settings(root: &std::path::Path) -> StoreSettings {
         let url = DirectoryUrl { root: root.to_owned() };
-        StoreSettings::Directory(DirectorySettings { url, session_timeout: Duration::from_secs(10) })
+        StoreSettings::Directory(DirectorySettings {
+            url,
+            session_timeout: Duration::from_secs(10),
+            rescan_interval: Duration::from_secs(60),
+        })
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct DaemonSettings {
     pub max_actions: Option<usize>,
     /// The largest number of bytes that wait in all watches together. `None` is no limit.
     pub max_waiting_bytes: Option<u64>,
+    /// How often the configs are looked at without a sign that they changed.
+    pub rescan_interval: Duration,
 }
 
 impl DaemonSettings {
@@ -74,6 +76,7 @@ impl DaemonSettings {
             stop_timeout: flags.stop_timeout.or(file.stop_timeout()?).unwrap_or_else(default_stop_timeout),
             max_waiting_bytes: Some(file.max_waiting_bytes.unwrap_or(MAX_WAITING_BYTES))
                 .filter(|limit| *limit > 0),
+            rescan_interval: file.rescan_interval()?,
         })
     }
 }

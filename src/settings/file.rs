@@ -14,6 +14,14 @@ use super::secret_setting::SecretSetting;
 /// The name of the file in the config directory.
 pub(super) const FILE: &str = "twitcher.toml";
 
+const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A scan of 10,000 files takes a tenth of a second.
+const MIN_RESCAN: Duration = Duration::from_secs(1);
+
+/// An hour. Without any scan, a lost event would never be noticed.
+const MAX_RESCAN: Duration = Duration::from_secs(60 * 60);
+
 /// The file as a whole. A missing file counts as empty. Durations are in seconds.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +33,7 @@ pub struct SettingsFile {
     max_actions: Option<u32>,
     /// 0 is no limit.
     pub(super) max_waiting_bytes: Option<u64>,
+    rescan_interval: Option<f64>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) log_file: Option<PathBuf>,
     pub(super) pid_file: Option<PathBuf>,
@@ -135,6 +144,17 @@ impl SettingsFile {
     /// Returns the outer `None` without the key, and the inner one for 0, which is no limit.
     pub(super) fn max_actions(&self) -> Option<Option<NonZeroU32>> {
         self.max_actions.map(NonZeroU32::new)
+    }
+
+    /// Returns how often configs and directory stores are looked at without a sign that they changed.
+    pub(super) fn rescan_interval(&self) -> Result<Duration, SettingsError> {
+        let Some(seconds) = self.rescan_interval else { return Ok(RESCAN_INTERVAL) };
+        let interval = duration::positive(seconds);
+        let interval = interval.ok().filter(|interval| (MIN_RESCAN..=MAX_RESCAN).contains(interval));
+        interval.ok_or_else(|| {
+            let (min, max) = (MIN_RESCAN.as_secs(), MAX_RESCAN.as_secs());
+            self.error("rescan_interval", format!("{seconds} is not between {min} and {max} seconds"))
+        })
     }
 
     /// Returns true if the file holds a secret, so that only its owner should have access.

@@ -60,6 +60,7 @@ fn check(file: &SettingsFile) -> Result<(), SettingsError> {
     stores::chosen_store(None, None, file)?;
     stores::named_stores(file, None)?;
     file.stop_timeout()?;
+    file.rescan_interval()?;
     control::mode(file)?;
     control::metrics_address(file)?;
     Ok(())

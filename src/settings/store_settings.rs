@@ -15,6 +15,7 @@ pub(super) fn store_settings(
     url: StoreUrl,
     sections: StoreSections<'_>,
     session_timeout: Duration,
+    rescan_interval: Duration,
 ) -> Result<StoreSettings, SettingError> {
     // A directory needs no login, but a mistake in one is told.
     let login = login(sections)?;
@@ -27,7 +28,7 @@ pub(super) fn store_settings(
         }
         StoreUrl::Directory(DirectoryUrl { root }) => {
             let url = DirectoryUrl { root: absolute(root) };
-            StoreSettings::Directory(DirectorySettings { url, session_timeout })
+            StoreSettings::Directory(DirectorySettings { url, session_timeout, rescan_interval })
         }
     })
 }

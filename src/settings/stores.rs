@@ -114,7 +114,7 @@ fn build(
     file: &SettingsFile,
 ) -> Result<StoreSettings, SettingsError> {
     let session_timeout = session_timeout.or(file.session_timeout()?).unwrap_or(SESSION_TIMEOUT);
-    let settings = store_settings::store_settings(url, sections, session_timeout);
+    let settings = store_settings::store_settings(url, sections, session_timeout, file.rescan_interval()?);
     settings.map_err(|error| store_error(name, file, error))
 }
 

@@ -1,7 +1,7 @@
 //! Decodes the bytes of a text file that people edit.
 
-/// Returns the text of a file in UTF-8, without the byte order mark that some editors put first. The error says
-/// what else it is, as a text that follows the file's path.
+/// Returns the text of a file in UTF-8, without the byte order mark that some editors put first. The error
+/// says what else it is, as a text that follows the file's path.
 pub fn decode(bytes: Vec<u8>) -> Result<String, String> {
     const REMEDY: &str = "save it as UTF-8";
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {

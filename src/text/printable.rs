@@ -1,7 +1,7 @@
 //! Makes text safe for a log and a terminal.
 
-/// Returns `bytes` as text, with U+FFFD for invalid UTF-8, and with control characters and invisible characters
-/// escaped like in Rust.
+/// Returns `bytes` as text, with U+FFFD for invalid UTF-8, and with control characters and invisible
+/// characters escaped like in Rust.
 pub fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut line = String::with_capacity(text.len());
@@ -17,8 +17,8 @@ pub fn printable(bytes: &[u8]) -> String {
     line
 }
 
-/// Whether a terminal or editor shows nothing for `c`, or shows the characters beside it in another order. Two
-/// texts that differ only in such characters look the same.
+/// Whether a terminal or editor shows nothing for `c`, or shows the characters beside it in another order.
+/// Two texts that differ only in such characters look the same.
 ///
 /// These are the characters of Unicode's property `Default_Ignorable_Code_Point`, the separators of lines and
 /// paragraphs, and the annotation controls.

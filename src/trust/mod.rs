@@ -3,10 +3,13 @@
 //! * `rule` judges one file, directory or link by its owner and mode.
 //! * `place` opens files that root writes to, so that no other user can choose which.
 //! * [`root`] opens the config directory and everything in it by that rule.
+//! * `way` finds the links and directories that decide where a path leads.
 
 mod place;
 pub mod root;
 mod rule;
+mod way;
 
 pub use place::Place;
 pub use rule::{Fault, Location, Trust, Untrusted, check, exposed};
+pub use way::way;

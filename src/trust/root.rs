@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -21,6 +21,7 @@ use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
 use super::rule::{self, Fault, Location, Trust, Untrusted};
+use super::way::push;
 
 /// The kernel does not follow more symlinks either.
 const MAX_SYMLINKS: usize = 40;
@@ -286,16 +287,6 @@ fn walk(base: &PathHandle, path: &Path, location: Location) -> Result<Vec<PathHa
 
 fn leads_out((path, target): (PathBuf, PathBuf)) -> Untrusted {
     Untrusted { path, fault: Fault::LeadsOut { target } }
-}
-
-/// Puts the names of `path` before those in `ahead`, whose last element is the next name.
-fn push(ahead: &mut Vec<OsString>, path: &Path) {
-    let names = path.components().rev().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    });
-    ahead.extend(names);
 }
 
 fn or_itself(below: &Path) -> &Path {

@@ -134,11 +134,16 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
     let ended: io::Result<_> = block_on(async {
         let stores = Stores::open(settings.default_store, settings.named_stores);
         let (config_sender, config_changes) = unbounded_channel();
-        let loader =
-            files::start(options.config_path.clone(), options.trust, stores.names(), move |change| {
+        let loader = files::start(
+            options.config_path.clone(),
+            options.trust,
+            stores.names(),
+            settings.rescan_interval,
+            move |change| {
                 // A stopping daemon no longer receives changes.
                 let _ = config_sender.send(change);
-            })?;
+            },
+        )?;
         if let Some(background) = background {
             background.ready(log_to_stdout)?;
         }

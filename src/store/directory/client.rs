@@ -320,8 +320,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("nodes");
         let url = DirectoryUrl { root: root.clone() };
-        let client =
-            DirectoryClient::new(&DirectorySettings { url, session_timeout: Duration::from_secs(10) });
+        let client = DirectoryClient::new(&DirectorySettings {
+            url,
+            session_timeout: Duration::from_secs(10),
+            rescan_interval: Duration::from_secs(60),
+        });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(body(client, root));
     }

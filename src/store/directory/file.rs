@@ -105,6 +105,11 @@ pub(super) fn stamp(file: &Path) -> Option<Stamp> {
     fs::metadata(file).ok().as_ref().map(Stamp::of)
 }
 
+/// Returns the device and inode of the directory at `path`, if there is one.
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().filter(Metadata::is_dir).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
 /// Returns true if the error means that there is no node. A path through a file leads nowhere, like one
 /// through a missing directory.
 pub(super) fn is_absence(error: &io::Error) -> bool {

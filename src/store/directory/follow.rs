@@ -16,18 +16,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::file;
 use super::node::{FollowedNode, HintKind};
-use super::settings::{DirectorySettings, DirectoryUrl};
+use super::settings::DirectorySettings;
 use super::watches::{ArmResult, EntryChange, Hint, Watches};
+use super::way::Way;
 use crate::model::{NodeFacet, NodePath, NodeSubject};
 use crate::store::StoreEvent;
 use crate::store::backend::{Backend, NodeCommand, Observation};
 use crate::store::backoff::Backoff;
 use crate::store::channel::StoreEnd;
 use crate::store::tree::router::{self, EventSender, NodeCommands, ReceiverDropped};
-
-/// How often every node is looked at without a hint. A change that gives no hint (to the target of a symbolic
-/// link, on a network file system) is found late by at most this.
-const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often this happens while there are no hints: the root is missing, or the system refuses a watch.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -39,15 +36,16 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Starts the tasks that serve `end`. Must be called within a `LocalSet` on a current-thread runtime.
 pub(crate) fn start(settings: DirectorySettings, end: StoreEnd) {
-    router::start(settings.capabilities(), end, |commands, events| run(settings.url, commands, events));
+    let capabilities = settings.capabilities();
+    router::start(capabilities, end, |commands, events| run(settings, commands, events));
 }
 
 /// Follows nodes until there are no more commands, or nobody receives the events.
-async fn run(url: DirectoryUrl, mut commands: NodeCommands, events: EventSender) {
+async fn run(settings: DirectorySettings, mut commands: NodeCommands, events: EventSender) {
     let mut backoff = Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
     let (mut outage, mut early) = (false, Vec::new());
     loop {
-        let error = match Directory::open(&url) {
+        let error = match Directory::open(&settings) {
             Ok(directory) => {
                 // Either way there is nothing left to do.
                 let (Ok(()) | Err(ReceiverDropped)) = directory.run(early, commands, events).await;
@@ -58,7 +56,7 @@ async fn run(url: DirectoryUrl, mut commands: NodeCommands, events: EventSender)
         if !std::mem::replace(&mut outage, true) {
             let reason = format!(
                 "cannot watch directory {}: {error}; raise fs.inotify.max_user_instances",
-                url.root.display()
+                settings.url.root.display()
             );
             // If nobody receives it, this ends below.
             let _ = events.send(StoreEvent::Disconnected { reason }).await;
@@ -81,9 +79,13 @@ pub(super) struct Directory {
     /// Absolute.
     root: PathBuf,
     watches: Watches,
+    way: Way,
     nodes: BTreeMap<NodeSubject, FollowedNode>,
     /// The nodes that are to be read, by the time this is due.
     schedule: BTreeSet<(Instant, NodeSubject)>,
+    /// How often every node is looked at without a hint. A change that gives no hint (to the target of a
+    /// symbolic link, on a network file system, by a mount) is found late by at most this.
+    rescan_interval: Duration,
     rescan_at: Instant,
     /// Whether a directory could not be watched since the last rescan.
     is_polling: bool,
@@ -95,14 +97,18 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Prepares to follow nodes. The directory need not exist yet.
-    pub(super) fn open(url: &DirectoryUrl) -> io::Result<Self> {
+    pub(super) fn open(settings: &DirectorySettings) -> io::Result<Self> {
+        let DirectorySettings { url, session_timeout: _, rescan_interval } = settings;
+        let root = std::path::absolute(&url.root)?;
         Ok(Self {
             identity: url.to_string(),
-            root: std::path::absolute(&url.root)?,
+            way: Way::new(&root),
+            root,
             watches: Watches::new()?,
             nodes: BTreeMap::new(),
             schedule: BTreeSet::new(),
-            rescan_at: Instant::now() + RESCAN_INTERVAL,
+            rescan_interval: *rescan_interval,
+            rescan_at: Instant::now() + *rescan_interval,
             is_polling: false,
             warning: None,
             warned: false,
@@ -129,6 +135,10 @@ impl Directory {
                     None => return Ok(()),
                 },
                 _ = self.watches.ready() => self.process_hints(),
+                () = self.way.ready() => {
+                    let has_turned = self.way.has_turned();
+                    self.follow_way(has_turned);
+                }
                 () = sleep_until(read_at) => {}
                 () = sleep_until(self.rescan_at) => self.rescan(),
             }
@@ -320,11 +330,22 @@ impl Directory {
         }
     }
 
+    /// Reads every node again if the store's path leads to another directory now. Versions tell whether a
+    /// node is another one.
+    fn follow_way(&mut self, has_turned: bool) {
+        if has_turned {
+            self.watches.disarm_tree("");
+            self.hint_tree("", false, Instant::now());
+        }
+    }
+
     /// Looks for changes that gave no hint.
     fn rescan(&mut self) {
         let now = Instant::now();
         self.is_polling = false;
-        self.rescan_at = now + RESCAN_INTERVAL;
+        self.rescan_at = now + self.rescan_interval;
+        let has_turned = self.way.look();
+        self.follow_way(has_turned);
         let subjects: Vec<NodeSubject> = self.nodes.keys().cloned().collect();
         // Each directory once, and a parent before its children.
         let directories: BTreeSet<&str> = subjects.iter().flat_map(directories_on_path).collect();

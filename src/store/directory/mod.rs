@@ -2,6 +2,7 @@
 //!
 //! * [`settings`] is what people give.
 //! * [`follow`] follows nodes, each as a [`node`], with hints from inotify [`watches`].
+//! * [`way`] follows the links and directories above the store.
 //! * [`file`] reads nodes from files, and [`client`] are the commands.
 
 mod client;
@@ -12,6 +13,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod watches;
+mod way;
 
 pub(super) use client::DirectoryClient;
 pub(super) use follow::start;

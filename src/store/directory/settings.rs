@@ -25,6 +25,8 @@ pub struct DirectorySettings {
     pub url: DirectoryUrl,
     /// How long a command may take.
     pub session_timeout: Duration,
+    /// How often every node is looked at without a hint that it changed.
+    pub rescan_interval: Duration,
 }
 
 impl DirectoryUrl {

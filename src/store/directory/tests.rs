@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::file;
 use super::follow::Directory;
-use super::settings::DirectoryUrl;
+use super::settings::{DirectorySettings, DirectoryUrl};
 use crate::model::{Content, Facet, NodePath, State, Subject, Version};
 use crate::store::StoreEvent;
 use crate::store::backend::Capabilities;
@@ -54,7 +54,12 @@ fn version(state: &State) -> Version {
 impl Store {
     async fn open() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let directory = Directory::open(&DirectoryUrl { root: root.path().join("nodes") }).unwrap();
+        let directory = Directory::open(&DirectorySettings {
+            url: DirectoryUrl { root: root.path().join("nodes") },
+            session_timeout: Duration::from_secs(10),
+            rescan_interval: Duration::from_secs(60),
+        })
+        .unwrap();
         fs::create_dir(root.path().join("nodes")).unwrap();
         let (channel, end) = StoreChannel::new();
         router::start(Capabilities::default(), end, |commands, events| async {

@@ -14,6 +14,9 @@ use twitcher::trust::Trust;
 
 use super::{DEADLINE, TWITCHER, set_umask};
 
+/// No test waits for it.
+const RESCAN_INTERVAL: Duration = Duration::from_secs(3600);
+
 /// A loader on a directory of its own, and what it says.
 struct Follower {
     loader: Loader,
@@ -43,7 +46,8 @@ impl Follower {
         }
         let (sender, changes) = mpsc::channel();
         let sink = move |change| drop(sender.send(change));
-        let loader = start_with(root.clone(), trust, stores(), TWITCHER.into(), sink).unwrap();
+        let loader =
+            start_with(root.clone(), trust, stores(), RESCAN_INTERVAL, TWITCHER.into(), sink).unwrap();
         Self { loader, root, changes, _directory: directory }
     }
 
@@ -107,6 +111,7 @@ fn short(change: &FileChange) -> String {
         FileChange::Accessible { path } => format!("{path} opened"),
         FileChange::Warning(warning) => format!("warning: {warning}"),
         FileChange::Degraded(trouble) => format!("trouble: {trouble}"),
+        FileChange::Followed => "followed".into(),
         FileChange::FirstScanDone => "done".into(),
         FileChange::Rescanned { requests } => format!("{requests} rescanned"),
     }

@@ -14,13 +14,21 @@ use twitcher::config::scan;
 use twitcher::trust::Trust;
 use twitcher::trust::root::Root;
 
-use super::{Follower, stores};
+use super::{Follower, RESCAN_INTERVAL, stores};
 use crate::{DEADLINE, TWITCHER, set_umask, watch};
 
 #[test]
 fn a_missing_directory_is_an_error_at_once() {
     assert!(
-        start_with("/no/such/directory".into(), Trust::Anyone, stores(), TWITCHER.into(), |_| {}).is_err()
+        start_with(
+            "/no/such/directory".into(),
+            Trust::Anyone,
+            stores(),
+            RESCAN_INTERVAL,
+            TWITCHER.into(),
+            |_| {}
+        )
+        .is_err()
     );
 }
 

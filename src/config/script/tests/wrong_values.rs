@@ -262,8 +262,8 @@ fn wrong_values_are_errors_that_name_them() {
 fn a_number_with_a_leading_zero_is_an_error_that_points_at_it() {
     assert_eq!(
         failed("RegisterWatch(#{\n  umask: 077,\n});"),
-        "/etc/twitcher/git.twc:2:10: 077 has a leading zero, and would be the decimal number 77; write 0o077 or \
-         \"077\" for an octal number, or 77 for a decimal one\n  |   umask: 077,\n  |          ^"
+        "/etc/twitcher/git.twc:2:10: 077 has a leading zero, and would be the decimal number 77; write \
+         0o077 or \"077\" for an octal number, or 77 for a decimal one\n  |   umask: 077,\n  |          ^"
     );
     match evaluate_with("import \"m\" as m;", &[("m.rhai", "\n  fn f() { 060 }")]) {
         Reply::Failed { message } => {
