@@ -8,6 +8,7 @@ use super::error::SettingsError;
 use super::file::{FILE, SettingsFile};
 use super::parse_error::parse_error;
 use super::{control, stores};
+use crate::text::decode;
 use crate::trust::root::{OpenError, OpenedFile, Root};
 use crate::trust::{Trust, exposed};
 
@@ -29,8 +30,10 @@ pub fn read(config_path: &Path, trust: Trust) -> Result<SettingsFile, SettingsEr
         Err(OpenError::System(error)) => return Err(failed(error)),
         Err(OpenError::Untrusted(error)) => return Err(untrusted(error)),
     };
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    let text = decode(bytes)
+        .map_err(|reason| SettingsError::Value { origin: path.display().to_string(), reason })?;
     let mut file: SettingsFile = toml::from_str(&text).map_err(|error| parse_error(path, &text, &error))?;
     file.path.clone_from(path);
     file.warnings.extend(warning);

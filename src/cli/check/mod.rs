@@ -1,5 +1,8 @@
 //! `twitcher check [--explain] [PATH...]`: validates configs the way the daemon loads them.
 
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
@@ -11,9 +14,9 @@ use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
 use crate::config::scan::{ConfigText, read, read_module, scan_below};
-use crate::model::StoreNames;
+use crate::model::{StoreNames, Subject, WatchSpec};
 use crate::settings::{self, ControlSettings};
-use crate::text::count;
+use crate::text::{count, printable};
 use crate::trust::Trust;
 use crate::trust::root::Root;
 use explain::explain;
@@ -48,6 +51,7 @@ impl Check {
             config_path,
             allow_untrusted: self.allow_untrusted,
             explain: self.explain,
+            registered: HashMap::new(),
             valid: true,
             unprinted: None,
         };
@@ -67,6 +71,8 @@ struct Checker {
     config_path: PathBuf,
     allow_untrusted: bool,
     explain: bool,
+    /// The file that first registered each watch, by the watch without its name.
+    registered: HashMap<(String, Subject, u64), PathBuf>,
     valid: bool,
     /// Why a result is not on stdout.
     unprinted: Option<PrintError>,
@@ -79,9 +85,10 @@ impl Checker {
             Err(error) => return self.reject(&format!("{}: {error}", path.display())),
         };
         // `import` finds modules below `root`, and `trust` judges the files.
-        let (root, below, trust) = match (self.in_config_directory(path), is_directory) {
+        let in_config_directory = self.in_config_directory(path);
+        let (root, below, trust) = match (&in_config_directory, is_directory) {
             (Some(below), _) => {
-                (self.config_path.clone(), below, Trust::of_this_process(self.allow_untrusted))
+                (self.config_path.clone(), below.clone(), Trust::of_this_process(self.allow_untrusted))
             }
             // The daemon does not load this path, so untrusted files get only a warning.
             (None, true) => (path.to_owned(), PathBuf::new(), Trust::of_this_process(true)),
@@ -96,6 +103,9 @@ impl Checker {
             Err(error) => return self.reject(&format!("{}: {}", root.display(), error.reason_at(&root))),
         };
         let stores = self.stores(&root, below.as_os_str().is_empty());
+        if let Some(reason) = skipped(&below, is_directory).filter(|_| in_config_directory.is_some()) {
+            warn(format_args!("{}: the daemon does not load it: {reason}", path.display()));
+        }
         match is_directory {
             true => self.directory(&root, &below, stores.as_ref()),
             false => self.file(path, &root, &below, stores.as_ref()),
@@ -119,7 +129,7 @@ impl Checker {
             Ok(file) => {
                 if is_whole {
                     for warning in &file.warnings {
-                        print_error(format_args!("warning: {warning}"));
+                        warn(&warning);
                     }
                     let control = ControlSettings::new(None, &file);
                     if let Err(error) | Ok(ControlSettings { unknown_group: Some(error), .. }) = control {
@@ -136,7 +146,7 @@ impl Checker {
                 None
             }
             Err(error) => {
-                print_error(format_args!("warning: {error}; names of stores are not checked"));
+                warn(format_args!("{error}; names of stores are not checked"));
                 None
             }
         }
@@ -148,7 +158,11 @@ impl Checker {
             self.reject(&format!("{}: {reason}", path.display()));
         }
         for warning in &tree.warnings {
-            print_error(format_args!("warning: {warning}"));
+            warn(&warning);
+        }
+        if tree.files.is_empty() && tree.inaccessible.is_empty() {
+            let path = root.path_of(below);
+            warn(format_args!("{}: nothing to check: no file in it ends in .twc", path.display()));
         }
         for (name, found) in &tree.files {
             match &found.seen {
@@ -170,8 +184,9 @@ impl Checker {
         match load(source, &mut self.evaluator, &mut self.accounts, stores, &mut module).result {
             Ok(Watches { specs, locations, mut warnings }) => {
                 warnings.extend(warning);
+                warnings.extend(self.registered_twice(path, &specs));
                 for warning in warnings {
-                    print_error(format_args!("warning: {warning}"));
+                    warn(&warning);
                 }
                 let mut text =
                     line(&format!("{}: ok, {}", path.display(), count(specs.len() as u64, "watch")));
@@ -191,8 +206,45 @@ impl Checker {
         }
     }
 
+    /// Returns a warning if another file registers one of these watches, too.
+    fn registered_twice(&mut self, path: &Path, specs: &[WatchSpec]) -> Option<String> {
+        let mut warning = None;
+        for spec in specs {
+            let watch = (spec.store.to_string(), spec.subject.clone(), spec.definition_hash());
+            let first = self.registered.entry(watch).or_insert_with(|| path.to_owned());
+            if *first != path && warning.is_none() {
+                warning = Some(format!(
+                    "{}: registers a watch of {} that {} registers, too; its action runs twice for each update",
+                    path.display(),
+                    spec.subject.path,
+                    first.display()
+                ));
+            }
+        }
+        warning
+    }
+
     fn reject(&mut self, message: &str) {
         self.valid = false;
-        print_error(message);
+        print_error(escaped(message));
     }
+}
+
+/// Returns why the daemon skips a file or directory at `below` in the config directory, if it does.
+fn skipped(below: &Path, is_directory: bool) -> Option<&'static str> {
+    let is_hidden = |part: &OsStr| part.as_encoded_bytes().starts_with(b".");
+    if below.iter().any(is_hidden) {
+        return Some("a name in its path starts with a dot");
+    }
+    let is_config = is_directory || below.extension().is_some_and(|extension| extension == "twc");
+    (!is_config).then_some("its name does not end in .twc")
+}
+
+fn warn(warning: impl Display) {
+    print_error(escaped(&format!("warning: {warning}")));
+}
+
+/// Returns the lines of a message with their control characters escaped: it may quote a name or a config.
+fn escaped(message: &str) -> String {
+    message.lines().map(|line| printable(line.as_bytes())).collect::<Vec<_>>().join("\n")
 }
