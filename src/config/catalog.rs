@@ -153,6 +153,12 @@ impl Catalog {
         self.polls
     }
 
+    /// Whether the last scan missed a part of the directory. Its reason may end without a hint: a limit of
+    /// the system, or the owner of a directory above.
+    pub fn is_partial(&self) -> bool {
+        !self.inaccessible.is_empty()
+    }
+
     /// Scans the directory and gives the changes to the sink. Returns the delay until the next scan, if a
     /// change must be confirmed by a second scan. A `full` pass also retries files with temporary errors.
     pub fn pass(&mut self, full: bool) -> Option<Duration> {

@@ -30,6 +30,9 @@ const MIN_FULL_INTERVAL: Duration = Duration::from_secs(60);
 /// The time between scans if hints fail. It keeps the second that the contract promises.
 const POLL_INTERVAL: Duration = Duration::from_millis(700);
 
+/// The time between scans while a part of the directory cannot be read.
+const PARTIAL_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The reason why the thread wakes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wake {
@@ -142,7 +145,11 @@ fn follow(catalog: &mut Catalog, woken: &Receiver<Wake>, rescan_interval: Durati
             catalog.emit(FileChange::Rescanned { requests });
         }
         let until_full = next_full.saturating_duration_since(Instant::now());
-        let interval = if catalog.polls() { rescan_interval.min(POLL_INTERVAL) } else { rescan_interval };
+        let interval = match () {
+            () if catalog.polls() => rescan_interval.min(POLL_INTERVAL),
+            () if catalog.is_partial() => rescan_interval.min(PARTIAL_INTERVAL),
+            () => rescan_interval,
+        };
         let idle = until_full.min(interval);
         let asked = match woken.recv_timeout(again.unwrap_or(idle).min(idle)) {
             Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,

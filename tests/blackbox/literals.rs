@@ -75,7 +75,7 @@ fn a_byte_order_mark_is_skipped_and_other_hidden_characters_are_named() {
         ("quotes", bytes(&good.replace('"', "\u{201d}")), 1, "U+201D RIGHT DOUBLE QUOTATION MARK"),
         ("zero", bytes(&good.replace("znode", "znode\u{200b}")), 1, "U+200B ZERO WIDTH SPACE"),
         ("inner", bytes(&good.replace("znode", "\u{feff}znode")), 1, "U+FEFF ZERO WIDTH NO-BREAK SPACE"),
-        ("dash", bytes(&good.replace(", }", ", nice: \u{2013}5 }")), 1, "U+2013 EN DASH"),
+        ("dash", bytes(&watch("/n", &exec("true"), "nice: \u{2013}5")), 1, "U+2013 EN DASH"),
         ("utf16", [b"\xff\xfe".to_vec(), utf_16(&good)].concat(), 1, "it is UTF-16; save it as UTF-8"),
         ("utf16-unmarked", utf_16(&good), 1, "it seems to be UTF-16"),
         ("latin1", b"// caf\xe9\n".to_vec(), 1, "not UTF-8 at line 1, column 7 (byte 0xe9)"),

@@ -214,7 +214,8 @@ impl Checker {
             let first = self.registered.entry(watch).or_insert_with(|| path.to_owned());
             if *first != path && warning.is_none() {
                 warning = Some(format!(
-                    "{}: registers a watch of {} that {} registers, too; its action runs twice for each update",
+                    "{}: registers a watch of {} that {} registers, too; its action runs twice for each \
+                     update",
                     path.display(),
                     spec.subject.path,
                     first.display()

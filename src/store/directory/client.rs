@@ -11,6 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::libc::O_NOFOLLOW;
 
 use super::file::{self, MAX_NODE_BYTES, Reading};
+use super::remove;
 use super::settings::DirectorySettings;
 use crate::model::NodePath;
 use crate::store::client_error::{ClientError, Right};
@@ -130,7 +131,7 @@ impl DirectoryClient {
         } else if recursive {
             // On a thread of its own, so that the command can be interrupted.
             let tree = file.clone();
-            let removed = tokio::task::spawn_blocking(move || fs::remove_dir_all(tree)).await;
+            let removed = tokio::task::spawn_blocking(move || remove::tree(&tree)).await;
             removed.unwrap_or_else(|error| Err(io::Error::other(error)))
         } else {
             fs::remove_dir(&file)
