@@ -16,7 +16,7 @@ use crate::config::resolve::Accounts;
 use crate::config::scan::{ConfigText, read, read_module, scan_below};
 use crate::model::{StoreNames, Subject, WatchSpec};
 use crate::settings::{self, ControlSettings};
-use crate::text::{count, printable};
+use crate::text::count;
 use crate::trust::Trust;
 use crate::trust::root::Root;
 use explain::explain;
@@ -227,7 +227,7 @@ impl Checker {
 
     fn reject(&mut self, message: &str) {
         self.valid = false;
-        print_error(escaped(message));
+        print_error(message);
     }
 }
 
@@ -242,10 +242,5 @@ fn skipped(below: &Path, is_directory: bool) -> Option<&'static str> {
 }
 
 fn warn(warning: impl Display) {
-    print_error(escaped(&format!("warning: {warning}")));
-}
-
-/// Returns the lines of a message with their control characters escaped: it may quote a name or a config.
-fn escaped(message: &str) -> String {
-    message.lines().map(|line| printable(line.as_bytes())).collect::<Vec<_>>().join("\n")
+    print_error(format_args!("warning: {warning}"));
 }
