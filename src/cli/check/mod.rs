@@ -129,7 +129,7 @@ impl Checker {
             Ok(file) => {
                 if is_whole {
                     for warning in &file.warnings {
-                        warn(&warning);
+                        warn(warning);
                     }
                     let control = ControlSettings::new(None, &file);
                     if let Err(error) | Ok(ControlSettings { unknown_group: Some(error), .. }) = control {
@@ -158,7 +158,7 @@ impl Checker {
             self.reject(&format!("{}: {reason}", path.display()));
         }
         for warning in &tree.warnings {
-            warn(&warning);
+            warn(warning);
         }
         if tree.files.is_empty() && tree.inaccessible.is_empty() {
             let path = root.path_of(below);
@@ -186,7 +186,7 @@ impl Checker {
                 warnings.extend(warning);
                 warnings.extend(self.registered_twice(path, &specs));
                 for warning in warnings {
-                    warn(&warning);
+                    warn(warning);
                 }
                 let mut text =
                     line(&format!("{}: ok, {}", path.display(), count(specs.len() as u64, "watch")));
