@@ -112,8 +112,8 @@ fn hidden_characters_of_nodes_actions_and_names_are_escaped_in_the_log() {
         ['\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}', '\u{ad}', '\u{2028}', '\u{9b}', '\u{e0041}'];
     let text: String = hidden.iter().flat_map(|c| ['a', *c]).collect();
     sandbox.nodes.set("/n", &text);
-    let description = format!("description: \"name\u{202e}\"");
-    sandbox.config("a\u{202e}.twc", watch("/n", &exec("cat; cat >&2; exit 3"), &description));
+    let description = "description: \"name\u{202e}\"";
+    sandbox.config("a\u{202e}.twc", watch("/n", &exec("cat; cat >&2; exit 3"), description));
     let daemon = sandbox.start();
     daemon.wait_for_log(&["a\\u{202e}a\\u{2066}a\\u{200b}a\\u{feff}a\\u{ad}a\\u{2028}a\\u{9b}a\\u{e0041}"]);
     daemon.wait_for_log(&["a\\u{202e}.twc:name\\u{202e}", "exit code 3"]);

@@ -63,7 +63,7 @@ fn check_names_what_fails_and_nothing_else() {
     wait_until("it to be well again", || {
         !check_any(&sandbox).iter().any(|line| line.starts_with("bad.twc:fails"))
     });
-    sandbox.config("bad.twc", "");
+    sandbox.remove_config("bad.twc");
     wait_until("all to be well again", || check_any(&sandbox) == ["ok: 4 watches"]);
     drop(daemon);
     // Without a daemon the check fails.

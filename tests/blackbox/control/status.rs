@@ -143,7 +143,7 @@ fn a_config_error_stands_until_the_file_is_mended() {
     assert!(line.contains("bad.twc:1:"), "{line}");
     let json: Value = parse(&sandbox.operator(["status", "--json"]).finish().expect(0).text());
     assert_eq!(json["daemon"]["config_errors"][0]["file"], "bad.twc");
-    sandbox.config("bad.twc", "");
+    sandbox.remove_config("bad.twc");
     wait_until("the error to be gone", || {
         !sandbox.operator(["status"]).finish().expect(0).text().contains("NOT LOADED")
     });
