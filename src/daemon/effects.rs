@@ -156,6 +156,7 @@ impl Performer<'_> {
             let Some(spec) = self.watches.get(start.watch).and_then(|entry| entry.spec()) else { continue };
             self.runs.start(start, spec);
         }
+        self.runs.report_slots(self.persist.ledger().lost_reason().is_none());
     }
 
     /// Takes what happened to a run.

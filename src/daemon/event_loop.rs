@@ -105,7 +105,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
         memory: Memory::default(),
         log,
     };
-    daemon.runs.report_slots();
+    daemon.runs.report_slots(daemon.persist.ledger().lost_reason().is_none());
     let is_dry_run = daemon.completion.is_dry_run();
     orphans::adopt_all(&daemon.log, &mut daemon.watches, &mut daemon.runs, &mut daemon.persist, is_dry_run);
     loop {

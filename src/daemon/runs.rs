@@ -165,18 +165,18 @@ impl Runs {
         let PendingStart { watch, run, update, since, payload, intent } = start;
         let id = intent.run.clone();
         let slot = self.slots.take(&id);
-        self.report_slots();
         let start =
             self.starter.start(Job { watch, run, id, spec: spec.clone(), update, since, payload, slot });
         let stage = Stage::Starting { start, signals: Vec::new() };
         self.live.insert(run, LiveRun::new(intent, stage, Instant::now()));
     }
 
-    /// Sees to it that operators know whether processes can note who they are.
-    pub fn report_slots(&self) {
+    /// Sees to it that operators know whether processes can note who they are. If the ledger is lost as well,
+    /// they are told of that alone: it has the same cause, and without it the notes are of no use.
+    pub fn report_slots(&self, is_ledger_usable: bool) {
         match self.slots.problem() {
-            Some(problem) => self.log.degraded(SLOTS, problem),
-            None => self.log.recovered(SLOTS),
+            Some(problem) if is_ledger_usable => self.log.degraded(SLOTS, problem),
+            Some(_) | None => self.log.recovered(SLOTS),
         }
     }
 
