@@ -31,6 +31,7 @@ fn canonical(spec: &WatchSpec) -> String {
     let Policy {
         run_mode,
         run_on_load,
+        run_on_delete,
         notify_signal,
         timeout,
         max_parallel,
@@ -67,6 +68,7 @@ fn canonical(spec: &WatchSpec) -> String {
 
     let (store, path) = (store.as_str(), path.as_str());
     let debounce_max = debounce_max.map_or_else(String::new, |max| format!(", debounce_max: {max:?}"));
+    let run_on_delete = if *run_on_delete { ", run_on_delete: true" } else { "" };
     format!(
         "Definition {{ store: StoreName({store:?}), \
          subject: Subject {{ path: NodePath({path:?}), facet: {facet} }}, \
@@ -79,7 +81,7 @@ fn canonical(spec: &WatchSpec) -> String {
          guard: Guard {{ max_data: {max_data:?}, not_empty: {not_empty}, max_shrink: {max_shrink} }}, \
          surroundings: Surroundings {{ variables: {variables:?}, cwd: {cwd:?}, umask: {umask}, \
          nice: {nice:?}, limits: {{{limits}}}, no_new_privs: {no_new_privs}, output: {output} }} }}\
-         {debounce_max}"
+         {debounce_max}{run_on_delete}"
     )
 }
 

@@ -140,6 +140,7 @@ impl WatchState<'_> {
             | Condition::Held
             | Condition::Failed
             | Condition::Unreadable
+            | Condition::Deleted
             | Condition::Absent
             | Condition::Idle => true,
         }
@@ -155,6 +156,7 @@ fn why(event: Event, run_on_load: RunOnLoad) -> &'static str {
         (Event::Created, _) => "the node was created since, or its run was interrupted",
         (Event::Changed, _) => "the node changed since, or its run was interrupted",
         (Event::Children, _) => "the node's children changed since, or its run was interrupted",
+        (Event::Deleted, _) => "the node was deleted since, or its run was interrupted",
         (Event::Trigger, _) => "an operator asked for it",
     }
 }

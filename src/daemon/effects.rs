@@ -15,7 +15,7 @@ use crate::action::payload::Payload;
 use crate::action::run::ExitStatus;
 use crate::ledger::{Intent, RunOutcome};
 use crate::report::{NodeRef, Report, Reporter, RunReport};
-use crate::watch::{Effect, Input, RunId, RunResult, Time, Update};
+use crate::watch::{Effect, Event, Input, RunId, RunResult, Time, Update};
 
 /// The parts that effects concern.
 pub struct Performer<'a> {
@@ -72,6 +72,13 @@ impl Performer<'_> {
             Effect::Notify { run, signal } => self.signal(run, Signal::Notify(signal)),
             Effect::Terminate { run, reason } => self.signal(run, Signal::Terminate(reason)),
             Effect::Kill { run } => self.signal(run, Signal::Kill),
+            Effect::Deleted => {
+                let tell = entry.count_deletion(now);
+                let Some(spec) = entry.spec() else { return };
+                if tell {
+                    self.log.report(&Report::Deleted { watch: &spec.id, node: NodeRef::of(spec) });
+                }
+            }
             Effect::Discarded { version } => {
                 self.log.report(&Report::Discarded { watch, version: version.number });
             }
@@ -119,7 +126,7 @@ impl Performer<'_> {
         let payload = entry.payload_for(run, &update);
         // The core starts nothing of a watch that no file registers.
         let Some(spec) = entry.spec() else { return };
-        if payload == Payload::Changes(Vec::new()) {
+        if payload == Payload::Changes(Vec::new()) && update.event != Event::Deleted {
             return self.runs.skip(watch, run, spec);
         }
         let intent = Intent {

@@ -100,6 +100,7 @@ fn done(accepted: Accepted) -> &'static str {
         Accepted::RunsNext => "runs again when the running action has ended",
         Accepted::RunsHeld => "runs with what was held",
         Accepted::RunsPresent => "runs with what its node has now",
+        Accepted::RunsDeleted => "runs for the deletion of its node",
         Accepted::Paused => "paused: it goes on observing, and nothing is started",
         Accepted::AlreadyPaused => "was paused already",
         Accepted::Resumed { waiting: true } => "resumed: what came meanwhile runs now",

@@ -113,6 +113,7 @@ impl View<'_> {
         let (store, subject) = self.store_and_subject(entry)?;
         let unreadable = entry.spec().and_then(|spec| self.stores.unreadable(&spec.store, &spec.subject));
         let failure = entry.failure().map(|failure| failure.what.as_str());
+        let applied = snapshot.applied.filter(|version| !version.is_deletion());
         let next_start = watch.next_start().map(|at| at.saturating_sub(self.clock.now()));
         let waits_for_place =
             watch.waits_for_place_since().map(|since| self.clock.now().saturating_sub(since));
@@ -131,7 +132,7 @@ impl View<'_> {
                 Some(Seen::Present(version)) => Some(version.number),
                 Some(Seen::Absent) | None => None,
             },
-            applied_version: snapshot.applied.map(|version| version.number),
+            applied_version: applied.map(|version| version.number),
             runs: watch.runs().filter_map(|run| self.runs.get(run)).map(|live| live.status()).collect(),
             waiting: watch.waiting_updates(),
             next_start_seconds: next_start.map(|left| left.as_secs_f64()),

@@ -16,7 +16,7 @@ CREATE TABLE watches (
     owed TEXT,
     applied_incarnation INTEGER,
     applied_revision INTEGER,
-    applied_number INTEGER,
+    applied_number INTEGER, -- -1: the deletion of the node
     applied_definition TEXT, -- the definition that succeeded with it
     applied_at INTEGER,
     applied_size INTEGER, -- bytes, children or nodes, for guards to compare with; whatever the definition was

@@ -124,6 +124,7 @@ impl Counters {
             | Report::Serving { .. }
             | Report::NotServing { .. }
             | Report::Ordered { .. }
+            | Report::Deleted { .. }
             | Report::StaysPaused { .. }
             | Report::ConfigRemoved { .. }
             | Report::ConfigWarning { .. }

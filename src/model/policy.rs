@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct Policy {
     pub run_mode: RunMode,
     pub run_on_load: RunOnLoad,
+    /// Whether the deletion of the node runs the action.
+    #[serde(default)]
+    pub run_on_delete: bool,
     /// The signal, 1 to 64, that tells a running action of an update. QUEUE only.
     pub notify_signal: Option<i32>,
     /// The longest time that one run may take.
@@ -26,6 +29,7 @@ impl Policy {
     pub const DEFAULT: Self = Self {
         run_mode: RunMode::Queue,
         run_on_load: RunOnLoad::Always,
+        run_on_delete: false,
         notify_signal: None,
         timeout: None,
         max_parallel: 64,

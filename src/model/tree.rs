@@ -41,8 +41,9 @@ impl TreeNode {
     }
 }
 
-/// A node and the nodes below it, each in a state that it had at some moment.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A node and the nodes below it, each in a state that it had at some moment. The default is the tree of a
+/// missing node.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
     /// Sorted by path, the root first.
     pub(crate) nodes: Box<[Arc<TreeNode>]>,

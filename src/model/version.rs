@@ -17,6 +17,13 @@ pub struct Version {
 }
 
 impl Version {
+    /// The version of a deletion, which has no version in the store. No node has this number.
+    pub const DELETION: Self = Self { incarnation: i64::MIN, revision: i64::MIN, number: -1 };
+
+    pub fn is_deletion(self) -> bool {
+        self.is_same_state(Self::DELETION)
+    }
+
     /// Whether both versions name the same state of the subject. Their numbers can differ: the number of a
     /// directory is its modification time, which also changes with files that are not its children.
     pub fn is_same_state(self, other: Self) -> bool {

@@ -53,6 +53,7 @@ impl Report<'_> {
             }
             Report::WatchAdded { watch, node }
             | Report::WatchChanged { watch, node }
+            | Report::Deleted { watch, node }
             | Report::Held { watch, node, .. } => {
                 LogContext { watches: from_ref(watch), subject: Some(node.subject), run: None }
             }

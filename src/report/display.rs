@@ -7,10 +7,13 @@ use super::held::{HeldSummary, force_command};
 use crate::action::output::{Printed, Stream};
 use crate::action::run::ExitStatus;
 use crate::ledger::LedgerEvent;
-use crate::model::{Facet, StoreName, Subject, WatchCommand};
+use crate::model::{Facet, StoreName, Subject, Version, WatchCommand};
 use crate::store::Exposure;
 use crate::text::{count, printable};
-use crate::watch::{Reason, RunId};
+use crate::watch::{Event, Reason, RunId};
+
+/// The number of a deletion.
+const DELETION: i64 = Version::DELETION.number;
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,6 +111,14 @@ impl fmt::Display for Report<'_> {
             Report::Ledger { event: LedgerEvent::Shrunk } => {
                 f.write_str("ledger: its log is small again; the output of actions is recorded")
             }
+            Report::Deleted { watch, node } => write!(
+                f,
+                "{watch}: {node} was deleted, and the action keeps what it was given last; `run_on_delete: \
+                 true` in the config makes a deletion run it"
+            ),
+            Report::Discarded { watch, version: DELETION } => {
+                write!(f, "{watch}: deletion ignored, the action is running (DISCARD)")
+            }
             Report::Discarded { watch, version } => {
                 write!(f, "{watch}: version {version} ignored, the action is running (DISCARD)")
             }
@@ -162,6 +173,9 @@ impl fmt::Display for Report<'_> {
 impl fmt::Display for RunReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            RunReport::Started { event: event @ Event::Deleted, node, version: _, pid, latency: _ } => {
+                write!(f, "started, pid {pid}, {node} {}", event.as_str())
+            }
             RunReport::Started { event, node, version, pid, latency: _ } => {
                 write!(f, "started, pid {pid}, {node} {}, version {version}", event.as_str())
             }

@@ -147,6 +147,11 @@ pub enum Report<'a> {
     Ledger {
         event: &'a LedgerEvent,
     },
+    /// A node is gone of which the action has applied something, and the watch has no `run_on_delete`.
+    Deleted {
+        watch: &'a WatchKey,
+        node: NodeRef<'a>,
+    },
     /// Run mode DISCARD ignored an update.
     Discarded {
         watch: &'a WatchKey,

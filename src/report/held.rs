@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::Facet;
+use crate::model::{Facet, Version};
 use crate::text::{count, quoted};
 use crate::watch::HoldReason;
 
@@ -21,7 +21,10 @@ impl fmt::Display for HeldSummary {
             Facet::Children => format!("{number} children"),
             Facet::Tree => format!("{} below it", count(number, "node")),
         };
-        write!(f, "version {} ", self.version)?;
+        match self.version {
+            number if number == Version::DELETION.number => f.write_str("the deletion ")?,
+            number => write!(f, "version {number} ")?,
+        }
         match self.hold_reason {
             HoldReason::TooMuch { bytes, limit } => {
                 write!(f, "has {} (max_data: {limit})", count(bytes, "byte"))

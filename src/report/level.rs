@@ -64,6 +64,7 @@ impl Report<'_> {
             | Report::Serving { .. }
             | Report::Ordered { .. }
             | Report::StaysPaused { .. }
+            | Report::Deleted { .. }
             | Report::ConfigLoaded { .. }
             | Report::ConfigRemoved { .. } => Level::Notice,
             Report::WatchAdded { .. }

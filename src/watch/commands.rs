@@ -35,6 +35,8 @@ pub enum Accepted {
     RunsHeld,
     /// The action runs with the node's present content.
     RunsPresent,
+    /// The action runs for the deletion of the node.
+    RunsDeleted,
     Paused,
     /// The watch was already paused, so nothing changes.
     AlreadyPaused,
@@ -57,6 +59,7 @@ impl Accepted {
             | Accepted::RunsNext
             | Accepted::RunsHeld
             | Accepted::RunsPresent
+            | Accepted::RunsDeleted
             | Accepted::Paused
             | Accepted::Resumed { .. }
             | Accepted::Killed => true,
@@ -87,6 +90,7 @@ impl Watch {
             WatchCommand::Trigger { .. } if unreadable || self.seen.is_none() => Accepted::RunsOnceReadable,
             WatchCommand::Trigger { .. } if busy => Accepted::RunsNext,
             WatchCommand::Trigger { .. } if self.held.is_some() => Accepted::RunsHeld,
+            WatchCommand::Trigger { .. } if self.seen == Some(Seen::Absent) => Accepted::RunsDeleted,
             WatchCommand::Trigger { .. } => Accepted::RunsPresent,
             WatchCommand::Pause if self.paused => Accepted::AlreadyPaused,
             WatchCommand::Pause => Accepted::Paused,
@@ -105,7 +109,9 @@ impl Watch {
             (_, Life::Retired) => Some(Refusal::NotRegistered),
             (WatchCommand::Pause | WatchCommand::Resume, Life::Active) => None,
             (WatchCommand::Trigger { .. }, Life::Active) if self.paused => Some(Refusal::Paused),
-            (WatchCommand::Trigger { .. }, Life::Active) if self.seen == Some(Seen::Absent) => {
+            (WatchCommand::Trigger { .. }, Life::Active)
+                if self.seen == Some(Seen::Absent) && !self.policy.run_on_delete =>
+            {
                 Some(Refusal::NoNode)
             }
             (WatchCommand::Trigger { force: true }, Life::Active) => None,

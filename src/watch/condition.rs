@@ -22,6 +22,8 @@ pub enum Condition {
     Failed,
     /// The node exists but cannot be read.
     Unreadable,
+    /// The node was deleted, and the action keeps what it last succeeded with.
+    Deleted,
     /// The node does not exist.
     Absent,
     /// The store has not reported the node yet.
@@ -31,7 +33,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Condition::Paused,
         Condition::Stopped,
         Condition::Running,
@@ -40,6 +42,7 @@ impl Condition {
         Condition::Held,
         Condition::Failed,
         Condition::Unreadable,
+        Condition::Deleted,
         Condition::Absent,
         Condition::Unknown,
         Condition::Idle,
@@ -55,6 +58,7 @@ impl Condition {
             Condition::Held => "held",
             Condition::Failed => "failed",
             Condition::Unreadable => "unreadable",
+            Condition::Deleted => "deleted",
             Condition::Absent => "absent",
             Condition::Unknown => "unknown",
             Condition::Idle => "idle",
@@ -78,6 +82,7 @@ impl Watch {
             () if self.failures > 0 => Condition::Failed,
             () if unreadable => Condition::Unreadable,
             () => match observed {
+                Some(Seen::Absent) if self.has_applied_content() => Condition::Deleted,
                 Some(Seen::Absent) => Condition::Absent,
                 Some(Seen::Present(_)) => Condition::Idle,
                 None => Condition::Unknown,

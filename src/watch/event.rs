@@ -11,13 +11,15 @@ pub enum Event {
     Changed,
     /// The set of the node's children changed.
     Children,
+    /// The node was deleted (`run_on_delete`).
+    Deleted,
     /// An operator asked for the run.
     Trigger,
 }
 
 impl Event {
-    pub const ALL: [Event; 5] =
-        [Event::Load, Event::Created, Event::Changed, Event::Children, Event::Trigger];
+    pub const ALL: [Event; 6] =
+        [Event::Load, Event::Created, Event::Changed, Event::Children, Event::Deleted, Event::Trigger];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -25,14 +27,16 @@ impl Event {
             Event::Created => "created",
             Event::Changed => "changed",
             Event::Children => "children",
+            Event::Deleted => "deleted",
             Event::Trigger => "trigger",
         }
     }
 
     /// Returns the event of a run whose update `older` was replaced by an update with this event. A run stays
-    /// [`Load`](Self::Load) or [`Trigger`](Self::Trigger) if it was.
+    /// [`Load`](Self::Load) or [`Trigger`](Self::Trigger) if it was, unless there is no content any more.
     pub(super) fn replacing(self, older: Self) -> Self {
         match (older, self) {
+            (_, Event::Deleted) => Event::Deleted,
             (asked @ Event::Load, _)
             | (asked @ Event::Trigger, Event::Created | Event::Changed | Event::Children) => asked,
             (_, event) => event,

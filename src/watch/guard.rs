@@ -12,6 +12,9 @@
 //! - An update stays held, also over a restart, until it is forced, the node changes or is deleted, or the
 //!   definition changes. Each new state of the node is judged by itself. A new definition judges again, also
 //!   the updates that wait.
+//! - A deletion that runs (`run_on_delete`) is judged as empty content is: the last member that goes, and the
+//!   container node that goes after it, are one accident. It passes if the action last succeeded with empty
+//!   content, because then nothing is lost.
 //! - Force applies to the content that is held at that moment, and to no later content.
 //! - `max_shrink` compares with the content that the action last succeeded with on this node, under any
 //!   definition. If that is not known, everything passes.
@@ -19,7 +22,13 @@
 //! So at rest, the last content either ran or is held.
 
 use super::{Effect, Held, HoldReason, Seen, Update, Watch};
-use crate::model::Version;
+use crate::model::{Guard, Version};
+
+/// Returns what is suspicious about `update`, if anything.
+fn judge(guard: Guard, update: &Update, applied_size: Option<u64>) -> Option<HoldReason> {
+    let loses_nothing = update.version.is_deletion() && applied_size == Some(0);
+    guard.hold_reason(&update.content, applied_size).filter(|_| !loses_nothing)
+}
 
 impl Watch {
     /// Returns the update if it passes, or holds it.
@@ -32,7 +41,7 @@ impl Watch {
         let is_this = |version: Version| version.is_same_state(update.version);
         let cleared = [forced, self.admitted, self.applied].into_iter().flatten().any(is_this);
         let still = || before.filter(|before| is_this(before.version)).map(|before| before.hold_reason);
-        let hold_reason = self.policy.guard.hold_reason(&update.content, self.applied_size).or_else(still);
+        let hold_reason = judge(self.policy.guard, &update, self.applied_size).or_else(still);
         match hold_reason.filter(|_| !cleared) {
             None => {
                 self.admitted = Some(update.version);
@@ -66,8 +75,12 @@ impl Watch {
         if self.admitted.is_some_and(is_this) {
             return true;
         }
-        let is_there = matches!(self.seen, Some(Seen::Present(version)) if is_this(version));
-        let hold_reason = self.policy.guard.hold_reason(&update.content, self.applied_size);
+        let is_there = match self.seen {
+            Some(Seen::Present(version)) => is_this(version),
+            Some(Seen::Absent) => update.version.is_deletion(),
+            None => false,
+        };
+        let hold_reason = judge(self.policy.guard, update, self.applied_size);
         match hold_reason {
             None if is_there => self.admitted = Some(update.version),
             Some(hold_reason) if is_there => self.hold(update, hold_reason, effects),
@@ -83,7 +96,7 @@ impl Watch {
         let held = self.held.take().map(|held| held.event);
         let newest = self.waiting.back().map(|waiting| (waiting.number, waiting.update.event));
         let (guard, applied_size) = (self.policy.guard, self.applied_size);
-        self.waiting.retain(|waiting| guard.hold_reason(&waiting.update.content, applied_size).is_none());
+        self.waiting.retain(|waiting| judge(guard, &waiting.update, applied_size).is_none());
         let last = self.waiting.back();
         self.admitted = last.map(|waiting| waiting.update.version);
         let lost = newest.filter(|(number, _)| last.is_none_or(|last| last.number != *number));

@@ -20,12 +20,20 @@ pub const MAX_WAITING: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(pub u64);
 
-/// One content for the action to run with.
+/// One content for the action to run with. A deletion ([`Event::Deleted`]) has no content: it is empty data
+/// then, whatever the facet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
     pub event: Event,
     pub version: Version,
     pub content: Content,
+}
+
+impl Update {
+    pub(super) fn deletion() -> Self {
+        let content = Content::Data([].into());
+        Self { event: Event::Deleted, version: Version::DELETION, content }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +129,9 @@ pub enum Effect {
     Kill { run: RunId },
     /// A guard holds an update. This comes once for each state of the node and each definition.
     Held { version: Version, hold_reason: HoldReason },
+    /// The node is gone, and the action keeps what it has of it (no `run_on_delete`). This comes once for
+    /// each deletion that is seen.
+    Deleted,
     /// DISCARD ignored an update.
     Discarded { version: Version },
     /// An update will not run: PARALLEL replaced the newest waiting one by a newer one, because too many

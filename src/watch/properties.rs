@@ -6,6 +6,7 @@ use super::{Condition, RunResult, Snapshot};
 use crate::model::{RunOnLoad, Version};
 
 mod moves;
+mod rules;
 mod world;
 
 use moves::{Move, moves, policy};
@@ -21,15 +22,25 @@ proptest! {
             world.apply(step);
         }
         world.settle();
-        if let (false, false, Some(version)) = (world.retired, world.stopped, world.version()) {
-            let held = world.watch.held().map(|held| held.version);
-            prop_assert!(
-                [world.last_run, world.discarded, world.skipped, held].contains(&Some(version)),
+        let held = world.watch.held().map(|held| held.version);
+        let done = [world.last_run, world.discarded, world.skipped, held];
+        match (world.version(), world.state_to_run()) {
+            _ if world.retired || world.stopped => {}
+            (Some(version), _) => prop_assert!(
+                done.contains(&Some(version)),
                 "at rest the last content {:?} is not the last that ran ({:?})", version, world.last_run
-            );
+            ),
+            (None, Some(deletion)) if !world.deleted_unrun => {
+                let owes = world.has_applied_content() || world.last_run.is_some();
+                prop_assert!(
+                    !owes || done.contains(&Some(deletion)),
+                    "at rest the node is deleted, and the last that ran is {:?}", world.last_run
+                );
+            }
+            (None, _) => {}
         }
         if let Some(held) = world.watch.held() {
-            prop_assert_eq!(Some(held.version), world.version(), "what is held is there no more");
+            prop_assert_eq!(Some(held.version), world.state_to_run(), "what is held is there no more");
             let expected = if world.stopped { Condition::Stopped } else { Condition::Held };
             prop_assert_eq!(world.watch.condition(false), expected);
             prop_assert!(world.said.contains(&held.version.revision), "held without a word");
@@ -50,18 +61,19 @@ proptest! {
         let before = world.ever.len();
         let applied = world.applied.map(|(_, version)| version);
         let Snapshot { discarded, admitted, .. } = world.watch.snapshot();
-        let done = world.version().is_none_or(|version| [applied, discarded].contains(&Some(version)));
+        let done = world.state_to_run().is_none_or(|version| [applied, discarded].contains(&Some(version)));
+        let runs = world.version().is_some() || world.state_to_run().is_some() && world.has_applied_content();
         let held = world.watch.held().map(|held| held.version);
         let holds = |version: Version| {
             let cleared = [applied, admitted].contains(&Some(version));
             held == Some(version) || !cleared && world.is_suspicious(version.revision)
         };
-        let holds = world.version().is_some_and(holds);
+        let holds = world.state_to_run().is_some_and(holds);
         let expected = match world.policy.run_on_load {
             _ if world.retired || world.stopped || holds => 0,
             RunOnLoad::Never => 0,
-            RunOnLoad::Changed => usize::from(!done),
-            RunOnLoad::Always => usize::from(world.version().is_some()),
+            RunOnLoad::Changed => usize::from(runs && !done),
+            RunOnLoad::Always => usize::from(runs),
         };
         world.apply(if crash { Move::Crash(0) } else { Move::Restart(vec![RunResult::Succeeded]) });
         world.settle();

@@ -52,7 +52,13 @@ impl Watch {
                 let newest = ended.number > self.succeeded;
                 if newest {
                     self.succeeded = ended.number;
-                    self.applied_size = Some(update.size);
+                    self.applied_size = (!update.version.is_deletion()).then(|| update.size);
+                }
+                // One deletion is like another: what is held has been done.
+                let latest = ended.number == self.accepted;
+                let holds_deletion = self.held().is_some_and(|held| held.version.is_deletion());
+                if same_definition && latest && holds_deletion && update.version.is_deletion() {
+                    self.held = None;
                 }
                 // The result of another definition says nothing about this one.
                 if same_definition {

@@ -39,7 +39,8 @@ pub struct Snapshot {
     pub seen: Option<Seen>,
     /// The event of the newest update that is not done: it waits, runs, is held, or was interrupted.
     pub pending: Option<Event>,
-    /// The version that the action last succeeded with, under the present definition.
+    /// The version that the action last succeeded with, under the present definition;
+    /// [`Version::DELETION`] if this was a deletion.
     pub applied: Option<Version>,
     /// The version that DISCARD last ignored, under the present definition.
     pub discarded: Option<Version>,
@@ -49,7 +50,7 @@ pub struct Snapshot {
     /// does not judge it again.
     pub admitted: Option<Version>,
     /// The [size](crate::model::Content::size) of the content that the action last succeeded with, under any
-    /// definition. Guards compare with this size.
+    /// definition. Guards compare with this size. `None` after the action succeeded with a deletion.
     pub applied_size: Option<u64>,
     /// The number of runs that failed in a row, under the present definition.
     pub failures: u32,
@@ -72,8 +73,9 @@ impl Snapshot {
             Seen::Absent => Seen::Absent,
             Seen::Present(version) => Seen::Present(map(version)),
         });
+        let map = |version: Version| if version.is_deletion() { version } else { map(version) };
         let [applied, discarded, held, admitted] =
-            [self.applied, self.discarded, self.held, self.admitted].map(|version| version.map(&map));
+            [self.applied, self.discarded, self.held, self.admitted].map(|version| version.map(map));
         Self { seen, applied, discarded, held, admitted, ..self }
     }
 

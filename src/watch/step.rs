@@ -1,7 +1,7 @@
 //! The step of a watch from an input to the effects.
 
 use super::state::{Life, Load};
-use super::{Effect, Event, Generator, Input, Reason, Time, Watch};
+use super::{Effect, Event, Generator, Input, Reason, Seen, Time, Watch};
 use crate::model::{Policy, RunMode, State, WatchCommand};
 
 impl Watch {
@@ -55,12 +55,18 @@ impl Watch {
     }
 
     fn observed(&mut self, state: State, now: Time, generator: &mut Generator, effects: &mut Vec<Effect>) {
-        let before = self.seen;
-        let Some(update) = self.observe(state) else { return };
-        let Some(update) = self.admit(update, effects) else { return };
+        let (before, asked) = (self.seen, matches!(self.due_event, Some(Event::Load | Event::Trigger)));
+        let Some(update) = self.observe(state, effects) else { return };
+        let Some(update) = self.admit(update, asked, effects) else { return };
         // The running action is not notified of content that it may have got from a former daemon.
-        let changed = before.and_then(|before| before.change(update.version, update.content.facet()));
-        if (changed.is_some() || update.event == Event::Trigger) && !self.paused {
+        let is_news = match update.event {
+            Event::Trigger => true,
+            Event::Deleted => matches!(before, Some(Seen::Present(_))),
+            Event::Load | Event::Created | Event::Changed | Event::Children => {
+                before.and_then(|before| before.change(update.version, update.content.facet())).is_some()
+            }
+        };
+        if is_news && !self.paused {
             self.notify(effects);
         }
         self.accept(update, now, generator, effects);
@@ -73,6 +79,9 @@ impl Watch {
             self.due_event = None;
             self.waiting.clear();
             (self.held, self.applied_size) = (None, None);
+        }
+        if !policy.run_on_delete {
+            self.waiting.retain(|waiting| waiting.update.event != Event::Deleted);
         }
         if policy.run_mode != RunMode::Parallel {
             self.keep_newest();

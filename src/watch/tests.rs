@@ -9,6 +9,7 @@ use crate::model::{
 
 mod commands;
 mod condition;
+mod deletion;
 mod failures;
 mod guard;
 mod lateness;

@@ -6,20 +6,18 @@ use crate::model::{RunMode, State, Version};
 
 impl Watch {
     /// Takes a report of the store. Returns an update if the state is new or must run again.
-    pub(super) fn observe(&mut self, state: State) -> Option<Update> {
+    pub(super) fn observe(&mut self, state: State, effects: &mut Vec<Effect>) -> Option<Update> {
         match self.life {
             Life::Active => {}
             Life::Retired | Life::Stopping => return None,
         }
         self.observed = true;
         let State::Present { version, content } = state else {
-            self.seen = Some(Seen::Absent);
-            self.load = Load::No;
-            self.due_event = None;
-            (self.held, self.forced) = (None, None);
-            return None;
+            return self.observe_absence(effects);
         };
         let before = self.seen.replace(Seen::Present(version));
+        // The next deletion is another one, which the guard has not judged.
+        self.admitted = self.admitted.filter(|admitted| !admitted.is_deletion());
         let load = std::mem::replace(&mut self.load, Load::No);
         let pending = self.due_event.take();
         let event = match load {
@@ -30,11 +28,50 @@ impl Watch {
             // is not an update.
             Load::No => match (before.and_then(|before| before.change(version, content.facet())), pending) {
                 (_, Some(asked @ (Event::Load | Event::Trigger))) => asked,
+                // The node was deleted, and is there again.
+                (None, Some(Event::Deleted)) => Event::Created,
                 (Some(event), _) | (None, Some(event)) => event,
                 (None, None) => return None,
             },
         };
         Some(Update { event, version, content })
+    }
+
+    /// Takes the report that the node does not exist. Returns an update if this is a deletion to run for.
+    fn observe_absence(&mut self, effects: &mut Vec<Effect>) -> Option<Update> {
+        let before = self.seen.replace(Seen::Absent);
+        let load = std::mem::replace(&mut self.load, Load::No);
+        let pending = self.due_event.take();
+        if !self.policy.run_on_delete {
+            (self.held, self.forced) = (None, None);
+            if before != Some(Seen::Absent) && self.is_given_content() {
+                effects.push(Effect::Deleted);
+            }
+            return None;
+        }
+        let is_due = match (before, load) {
+            // The action was interrupted, or an operator triggered it.
+            _ if pending.is_some() => true,
+            (Some(Seen::Present(_)), _) => true,
+            // A missing node is not loaded, but its deletion is if it was never applied.
+            (Some(Seen::Absent) | None, Load::Due) => self.is_given_content(),
+            (Some(Seen::Absent) | None, Load::DueIfNew) => {
+                self.is_given_content() && !self.is_done_with(Version::DELETION)
+            }
+            (Some(Seen::Absent) | None, Load::No) => false,
+        };
+        is_due.then(Update::deletion)
+    }
+
+    /// Whether the action has applied content of this subject, or is given some.
+    fn is_given_content(&self) -> bool {
+        let is_ours = |run: &Run| run.subject == self.subject;
+        self.has_applied_content() || self.runs.iter().any(is_ours) || !self.waiting.is_empty()
+    }
+
+    /// Whether the action last succeeded with content of this subject, and not with its deletion.
+    pub(super) fn has_applied_content(&self) -> bool {
+        self.applied_size.is_some() || self.applied.is_some_and(|applied| !applied.is_deletion())
     }
 
     /// Whether this version is known to be applied or ignored.
@@ -43,8 +80,9 @@ impl Watch {
     }
 
     /// Returns the update unless DISCARD ignores it or a guard holds it.
-    pub(super) fn admit(&mut self, update: Update, effects: &mut Vec<Effect>) -> Option<Update> {
-        let asked = matches!(update.event, Event::Load | Event::Trigger);
+    /// `asked` is true if the update runs because of a load or a trigger.
+    pub(super) fn admit(&mut self, update: Update, asked: bool, effects: &mut Vec<Effect>) -> Option<Update> {
+        let asked = asked || matches!(update.event, Event::Load | Event::Trigger);
         if self.policy.run_mode == RunMode::Discard && self.is_busy() && !self.paused && !asked {
             self.discarded = Some(update.version);
             // The node no longer has the held content.
@@ -71,7 +109,7 @@ impl Watch {
         let not_before = match update.event {
             // An operator waits for this run, on this host only.
             Event::Trigger => now,
-            Event::Load | Event::Created | Event::Changed | Event::Children => {
+            Event::Load | Event::Created | Event::Changed | Event::Children | Event::Deleted => {
                 now + generator.jitter(self.policy.throttle.splay)
             }
         };

@@ -27,6 +27,7 @@ mod client_commands;
 mod client_refusals;
 mod control;
 mod daemon_instances;
+mod deletion;
 mod emptied;
 mod exec_context;
 mod explain;

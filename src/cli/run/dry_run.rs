@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::cli::shared::table::{self, Cell, Table, duration};
 use crate::control::status::WatchStatus;
 use crate::daemon::{FinalStatus, PlannedRun};
+use crate::watch::Event;
 
 /// Renders one line per watch, sorted by name.
 pub fn show(ended: &mut FinalStatus) -> String {
@@ -29,6 +30,9 @@ pub fn show(ended: &mut FinalStatus) -> String {
 }
 
 fn why(PlannedRun { event, version, why, .. }: &PlannedRun) -> String {
+    if *event == Event::Deleted.as_str() {
+        return format!("{event}: {why}");
+    }
     format!("{event}, version {version}: {why}")
 }
 
@@ -42,6 +46,7 @@ fn why_not(watch: &WatchStatus) -> String {
             format!("version{} is no change, and run_on_load does not ask for it", version(watch.version))
         }
         "absent" => "there is no such node".into(),
+        "deleted" => "its node was deleted, and run_on_delete does not ask for it".into(),
         "paused" => "paused by an operator".into(),
         "stopped" => "stopped by a failure (on_failure: STOP)".into(),
         "unknown" => "its store could not be asked".into(),

@@ -115,6 +115,9 @@ pub static KEYS: &[Key<Registration>] = &[
     key("run_on_load", "bool or `CHANGED`", "default `true`", "whether a new or changed definition runs")
         .set(|to, value| put(&mut to.policy.run_on_load, values::run_on_load(value)))
         .explain(|spec| vec![Value::RunOnLoad(spec.policy.run_on_load).name().into()]),
+    key("run_on_delete", "bool", "default `false`", "whether the deletion of the node runs the action")
+        .set(|to, value| put(&mut to.policy.run_on_delete, values::boolean(value)))
+        .explain(|spec| unless(&spec.policy.run_on_delete, &false, bool::to_string)),
     key("pipe_stdin", "bool", "default `true`", "whether the action reads the content from its stdin")
         .set(|to, value| put(&mut to.pipe_stdin, values::boolean(value)))
         .explain(|spec| unless(&spec.pipe_stdin, &true, bool::to_string)),

@@ -49,6 +49,12 @@ impl Applied {
         changes
     }
 
+    /// Notes that `run` is given the deletion of the whole tree, and no single changes. [`Self::ended`] must
+    /// follow.
+    pub fn delete_all(&mut self, run: RunId) {
+        self.running.insert(run, Arc::new(Tree::default()));
+    }
+
     /// Notes that a run is over. A run of another definition changes nothing.
     pub fn ended(&mut self, run: RunId, succeeded: bool) {
         let Some(tree) = self.running.remove(&run) else { return };

@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 use super::applied::Applied;
 use crate::action::payload::Payload;
 use crate::ledger::{Intent, RunOutcome};
-use crate::model::{Content, WatchKey, WatchSpec};
+use crate::model::{Content, Facet, WatchKey, WatchSpec};
 use crate::watch::{Event, RunId, RunResult, Time, Update, Watch};
 
-/// How many held or superseded updates of a watch the log warns of within [`WARNING_WINDOW`]. The writer of
-/// the node decides how many there are. All are counted.
+/// How many held or superseded updates of a watch the log warns of within [`WARNING_WINDOW`], and how many
+/// deletions it tells of. The writer of the node decides how many there are.
 const WARNING_BURST: u32 = 10;
 const WARNING_WINDOW: Duration = Duration::from_secs(10);
 
@@ -34,6 +34,7 @@ pub struct Entry {
     last_run: Option<Box<LastRun>>,
     held_log: WarningLimit,
     superseded_log: WarningLimit,
+    deletion_log: WarningLimit,
     /// What the action was given of a tree, in the present definition. Boxed, because few watches have a
     /// tree.
     applied: Option<Box<Applied>>,
@@ -97,6 +98,7 @@ impl Entry {
             last_run: None,
             held_log: WarningLimit::default(),
             superseded_log: WarningLimit::default(),
+            deletion_log: WarningLimit::default(),
             applied: None,
         }
     }
@@ -159,6 +161,16 @@ impl Entry {
             // An operator who asks for a run with what is there means all of it.
             self.applied = None;
         }
+        if update.event == Event::Deleted {
+            return match self.spec().map(|spec| spec.subject.facet) {
+                Some(Facet::Data) | None => Payload::Data([].into()),
+                Some(Facet::Children) => Payload::Children([].into()),
+                Some(Facet::Tree) => {
+                    self.applied.get_or_insert_default().delete_all(run);
+                    Payload::Changes(Vec::new())
+                }
+            };
+        }
         match &update.content {
             Content::Data(data) => Payload::Data(data.clone()),
             Content::Children(names) => Payload::Children(names.clone()),
@@ -192,6 +204,11 @@ impl Entry {
         if let Some(applied) = &mut self.applied {
             applied.ended(run, result == RunResult::Succeeded);
         }
+    }
+
+    /// Counts a deletion that runs nothing. Returns whether the log is to tell of it.
+    pub fn count_deletion(&mut self, now: Time) -> bool {
+        self.deletion_log.count(now)
     }
 
     /// Counts an update that is held. Returns whether the log is to warn of it.

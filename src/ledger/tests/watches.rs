@@ -1,6 +1,6 @@
 //! Tests of the records of watches.
 
-use super::super::column;
+use super::super::{RunFilter, column};
 use super::*;
 
 #[test]
@@ -45,6 +45,30 @@ fn a_record_is_loaded_as_it_was_saved() {
         };
         assert_eq!(stored[description], expected, "{description}");
     }
+}
+
+#[test]
+fn a_deletion_is_owed_and_applied() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    let seen = Some(Seen::Absent);
+    let owed = Snapshot { seen, pending: Some(Event::Deleted), ..Snapshot::default() };
+    let applied = Snapshot { seen, applied: Some(Version::DELETION), ..Snapshot::default() };
+    save_watch_as(&mut ledger, "pull", 7, &owed);
+    save_watch_as(&mut ledger, "done", 7, &applied);
+    let deletion = Intent { version: Version::DELETION, event: Event::Deleted, ..intent("1") };
+    ledger.record_intents([&deletion].into_iter());
+    ledger.commit();
+    assert_eq!(ledger.next_event(), None, "the ledger took all of it");
+    drop(ledger);
+
+    let mut ledger = dir.open();
+    assert_eq!(snapshot(&mut ledger, "pull"), owed);
+    assert_eq!(snapshot(&mut ledger, "done"), applied);
+    assert_eq!(ledger.unfinished()[0].intent.event, Event::Deleted);
+    let history = ledger.history(&RunFilter::default(), None, 1).unwrap();
+    assert_eq!((&*history[0].1.event, history[0].1.version), ("deleted", -1));
+    assert_eq!(dir.select("SELECT event FROM history"), ["deleted"]);
 }
 
 #[test]

@@ -75,11 +75,19 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
     let throttle = prop_oneof![Just(Throttle::default()), throttle];
     let failure = (proptest::option::of(retry), on_failure, throttle, guard());
     let run_on_load = prop_oneof![Just(RunOnLoad::Never), Just(RunOnLoad::Always), Just(RunOnLoad::Changed)];
-    (mode, run_on_load, any::<bool>(), timeout, 1..4u32, failure).prop_map(
-        |(run_mode, run_on_load, notify, timeout, max_parallel, (retry, on_failure, throttle, guard))| {
+    (mode, (run_on_load, any::<bool>()), any::<bool>(), timeout, 1..4u32, failure).prop_map(
+        |(
+            run_mode,
+            (run_on_load, run_on_delete),
+            notify,
+            timeout,
+            max_parallel,
+            (retry, on_failure, throttle, guard),
+        )| {
             Policy {
                 run_mode,
                 run_on_load,
+                run_on_delete,
                 notify_signal: notify.then_some(10),
                 timeout,
                 max_parallel,

@@ -4,24 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::moves::Move;
-use crate::model::{Content, Guard, Policy, RunMode, RunOnLoad, Share, State, Version, WatchCommand};
+use crate::model::{Content, Guard, Policy, RunOnLoad, Share, State, Version, WatchCommand};
 use crate::watch::{
-    Effect, Event, Generator, Input, KILL_AFTER, Record, Recovery, RunId, RunResult, Snapshot, Time, Watch,
+    Effect, Event, Generator, Input, Record, Recovery, RunId, RunResult, Snapshot, Time, Watch,
 };
 
 mod restarts;
 
 /// A run that has not ended.
-struct Live {
-    definition: u64,
-    subject: u64,
-    version: Version,
+pub(super) struct Live {
+    pub(super) definition: u64,
+    pub(super) subject: u64,
+    pub(super) version: Version,
     /// Whether a former daemon started it.
-    orphan: bool,
+    pub(super) orphan: bool,
     /// Whether the watch knows that its program is executing.
-    started: bool,
-    terminated: Option<Time>,
-    killed: bool,
+    pub(super) started: bool,
+    pub(super) terminated: Option<Time>,
+    pub(super) killed: bool,
 }
 
 /// What the ledger knows of the watch.
@@ -40,21 +40,21 @@ struct Noted {
 pub(super) struct World {
     pub(super) watch: Watch,
     pub(super) policy: Policy,
-    definition: u64,
-    subject: u64,
+    pub(super) definition: u64,
+    pub(super) subject: u64,
     noted: Noted,
     lags: bool,
     /// Whether the watch waits for a place.
-    asks: bool,
+    pub(super) asks: bool,
     /// Whether the daemon has places for runs.
     has_places: bool,
     generator: Generator,
-    now: Time,
+    pub(super) now: Time,
     /// Incarnation and revision; `None` is a missing node.
-    node: Option<(i64, i64)>,
+    pub(super) node: Option<(i64, i64)>,
     next: i64,
     pub(super) retired: bool,
-    live: BTreeMap<RunId, Live>,
+    pub(super) live: BTreeMap<RunId, Live>,
     pub(super) ever: BTreeSet<RunId>,
     pub(super) last_run: Option<Version>,
     /// The newest run that succeeded in this definition.
@@ -62,24 +62,34 @@ pub(super) struct World {
     pub(super) discarded: Option<Version>,
     /// The size of each revision.
     bytes: BTreeMap<i64, u64>,
-    /// The newest run of this subject that succeeded, with the size of its content.
-    applied_size: Option<(RunId, u64)>,
+    /// The newest run of this subject that succeeded, with the size of its content; `None` for a deletion.
+    applied_size: Option<(RunId, Option<u64>)>,
     /// The revisions that may run under this definition.
-    passed: BTreeSet<i64>,
+    pub(super) passed: BTreeSet<i64>,
     /// The revisions that ran or were forced, as far as the ledger knew.
-    cleared: BTreeSet<i64>,
+    pub(super) cleared: BTreeSet<i64>,
     /// The revisions that a guard held.
-    held: BTreeSet<i64>,
+    pub(super) held: BTreeSet<i64>,
     /// The revisions that this daemon reported as held.
     pub(super) said: BTreeSet<i64>,
     /// The first state of a watch with `run_on_load: false`, which runs nothing.
     pub(super) skipped: Option<Version>,
     first_state: bool,
     /// Whether a retry was announced, so that the same content may run once more.
-    retrying: bool,
+    pub(super) retrying: bool,
     pub(super) stopped: bool,
-    paused: bool,
-    last_start: Option<Time>,
+    /// Whether the node was deleted while the definition had no `run_on_delete`.
+    pub(super) deleted_unrun: bool,
+    /// Whether the node existed at the last report.
+    seen_present: bool,
+    /// Whether its deletion was reported.
+    pub(super) deletion_told: bool,
+    /// Whether an operator triggered a run for the deletion.
+    pub(super) deletion_triggered: bool,
+    /// Whether the next report follows a load or a trigger, which may run for a deletion again.
+    asked: bool,
+    pub(super) paused: bool,
+    pub(super) last_start: Option<Time>,
 }
 
 impl World {
@@ -103,7 +113,7 @@ impl World {
             last_run: None,
             applied: None,
             discarded: None,
-            bytes: BTreeMap::new(),
+            bytes: BTreeMap::from([(Version::DELETION.revision, 0)]),
             applied_size: None,
             passed: BTreeSet::new(),
             cleared: BTreeSet::new(),
@@ -113,6 +123,11 @@ impl World {
             first_state: true,
             retrying: false,
             stopped: false,
+            deleted_unrun: false,
+            seen_present: false,
+            deletion_told: false,
+            deletion_triggered: false,
+            asked: true,
             paused: false,
             last_start: None,
         }
@@ -237,6 +252,8 @@ impl World {
             self.held.remove(&held);
             self.said.remove(&held);
         }
+        self.asked = true;
+        self.deletion_triggered |= self.node.is_none();
         self.feed(Input::Triggered { force });
         // The ledger knows of it before the operator gets a reply.
         if force {
@@ -248,8 +265,12 @@ impl World {
     pub(super) fn is_suspicious(&self, revision: i64) -> bool {
         let bytes = self.bytes[&revision];
         let Guard { max_data, not_empty, max_shrink } = self.policy.guard;
+        let applied_size = self.applied_size.and_then(|(_, size)| size);
+        if revision == Version::DELETION.revision && applied_size == Some(0) {
+            return false;
+        }
         let shrinks = |limit: Share| {
-            self.applied_size.is_some_and(|(_, last)| {
+            applied_size.is_some_and(|last| {
                 bytes < last && (last - bytes) as f64 > limit.percent() / 100.0 * last as f64 + 1e-9
             })
         };
@@ -264,7 +285,8 @@ impl World {
         let end = if live.started && end == RunResult::Starved { RunResult::Failed } else { end };
         let ours = !live.orphan && live.subject == self.subject;
         if end == RunResult::Succeeded && ours && self.applied_size.is_none_or(|(newest, _)| run > newest) {
-            self.applied_size = Some((run, self.bytes[&live.version.revision]));
+            let size = (live.version != Version::DELETION).then(|| self.bytes[&live.version.revision]);
+            self.applied_size = Some((run, size));
         }
         let revision = live.version.revision;
         // The update may be tried again under another definition, which judges it again.
@@ -302,28 +324,73 @@ impl World {
         self.node.map(|(incarnation, revision)| Version { incarnation, revision, number: revision })
     }
 
+    /// The node's version, or that of its deletion if this runs the action.
+    pub(super) fn state_to_run(&self) -> Option<Version> {
+        self.version().or(self.policy.run_on_delete.then_some(Version::DELETION))
+    }
+
+    /// Whether the action has applied content of this subject since it applied the last deletion.
+    pub(super) fn has_applied_content(&self) -> bool {
+        self.applied_size.is_some_and(|(_, size)| size.is_some())
+            || self.applied.is_some_and(|(_, version)| version != Version::DELETION)
+    }
+
+    /// Whether the action has applied content of this subject, or runs with some.
+    fn is_given_content(&self) -> bool {
+        self.has_applied_content() || self.live.values().any(|live| live.subject == self.subject)
+    }
+
     fn observe(&mut self) {
+        if self.retired {
+            return self.feed(Input::Observed(State::Absent));
+        }
+        if let Some(version) = self.state_to_run() {
+            let revision = version.revision;
+            let is_applied = self.applied.is_some_and(|(_, applied)| applied == version);
+            if is_applied || !self.held.contains(&revision) && !self.is_suspicious(revision) {
+                self.passed.insert(revision);
+            }
+        }
+        let asked = std::mem::take(&mut self.asked);
         let state = match self.version() {
-            None => State::Absent,
-            Some(version) => {
-                let revision = version.revision;
-                let is_applied = self.applied.is_some_and(|(_, applied)| applied == version);
-                if is_applied || !self.held.contains(&revision) && !self.is_suspicious(revision) {
-                    self.passed.insert(revision);
+            None => {
+                self.deleted_unrun |= !self.policy.run_on_delete;
+                if std::mem::take(&mut self.seen_present) {
+                    self.last_run = self.last_run.filter(|last| *last != Version::DELETION);
                 }
+                self.retrying |= asked;
+                State::Absent
+            }
+            Some(version) => {
+                self.forget_deletion();
+                self.seen_present = true;
+                let revision = version.revision;
                 let bytes = vec![0; self.bytes[&revision] as usize];
                 State::Present { version, content: Content::Data(bytes.into()) }
             }
         };
         if std::mem::take(&mut self.first_state) && self.policy.run_on_load == RunOnLoad::Never {
-            self.skipped = self.version();
+            self.skipped = self.state_to_run();
         }
         self.feed(Input::Observed(state));
+    }
+
+    /// The next deletion is another one.
+    fn forget_deletion(&mut self) {
+        let deletion = Version::DELETION;
+        (self.deleted_unrun, self.deletion_told, self.deletion_triggered) = (false, false, false);
+        self.last_run = self.last_run.filter(|last| *last != deletion);
+        self.discarded = self.discarded.filter(|discarded| *discarded != deletion);
+        for revisions in [&mut self.cleared, &mut self.held, &mut self.said] {
+            revisions.remove(&deletion.revision);
+        }
     }
 
     fn redefine(&mut self, policy: Policy, same_subject: bool) {
         self.definition += 1;
         self.policy = policy.clone();
+        (self.asked, self.deletion_told) = (true, false);
+        self.deleted_unrun &= self.policy.run_on_load == RunOnLoad::Never || !self.is_given_content();
         if self.retired || !same_subject {
             self.subject += 1;
             self.first_state = true;
@@ -364,84 +431,6 @@ impl World {
         assert_eq!(self.watch.live_runs(), self.live.len());
         if self.has_places {
             self.place();
-        }
-    }
-
-    fn check(&mut self, effect: Effect) {
-        match effect {
-            Effect::WantsStart => {
-                assert!(!self.retired && !self.paused && !self.stopped, "asked for a place for nothing");
-                assert!(!std::mem::replace(&mut self.asks, true), "asked twice for one place");
-            }
-            Effect::Spawn { run, update, since } => {
-                assert!(!self.retired, "spawned after retirement");
-                assert!(!self.paused, "spawned while paused");
-                assert!(since <= self.now, "late since the future");
-                assert!(self.ever.insert(run), "a run id twice");
-                let cap = match self.policy.run_mode {
-                    RunMode::Queue | RunMode::Discard => 1,
-                    RunMode::Parallel => self.policy.max_parallel as usize,
-                };
-                assert!(self.live.len() < cap, "too many at once");
-                assert!(
-                    self.live.values().all(|live| live.definition == self.definition),
-                    "did not wait for the action of an older definition"
-                );
-                assert!(!self.stopped, "spawned after a failure that stops");
-                assert!(self.passed.contains(&update.version.revision), "ran what was never let through");
-                self.cleared.insert(update.version.revision);
-                let interval = self.policy.throttle.min_interval;
-                let rested = self.last_start.replace(self.now).is_none_or(|last| self.now >= last + interval);
-                assert!(rested, "started too soon after the last start");
-                let asked = matches!(update.event, Event::Load | Event::Trigger);
-                let again = std::mem::take(&mut self.retrying) || asked;
-                if !again && self.policy.run_mode != RunMode::Parallel {
-                    assert_ne!(self.last_run, Some(update.version), "ran twice for one change");
-                }
-                self.last_run = Some(update.version);
-                let definition = self.definition;
-                let version = update.version;
-                let (subject, orphan, started) = (self.subject, false, false);
-                let (terminated, killed) = (None, false);
-                let live = Live { definition, subject, version, orphan, started, terminated, killed };
-                self.live.insert(run, live);
-            }
-            Effect::Notify { run, .. } => assert!(self.live.contains_key(&run)),
-            Effect::Terminate { run, .. } => {
-                let live = self.live.get_mut(&run).expect("terminated a run that is not live");
-                assert_eq!(live.terminated.replace(self.now), None, "terminated twice");
-            }
-            Effect::Kill { run } => {
-                let live = self.live.get_mut(&run).expect("killed a run that is not live");
-                let since = live.terminated.expect("killed before it was terminated");
-                assert!(self.now >= since + KILL_AFTER, "killed before the grace was over");
-                assert!(!std::mem::replace(&mut live.killed, true), "killed twice");
-            }
-            Effect::Discarded { version } => {
-                assert_eq!(self.policy.run_mode, RunMode::Discard);
-                assert!(
-                    self.live.values().any(|live| !live.orphan),
-                    "ignored in favour of a run whose end nobody will know"
-                );
-                self.discarded = Some(version);
-            }
-            Effect::Held { version, .. } => {
-                let revision = version.revision;
-                assert!(!self.cleared.contains(&revision), "held what had been let through");
-                self.passed.remove(&revision);
-                assert!(self.said.insert(revision), "said twice that it is held");
-                self.held.insert(revision);
-            }
-            // This can happen in other modes, for an update that was put off before the definition changed.
-            Effect::Superseded { .. } => {}
-            Effect::Retry { failures, after, .. } => {
-                let retry = self.policy.retry.expect("tried again without retry");
-                assert!(failures <= retry.attempts && after <= retry.max_delay.max(retry.delay));
-                self.retrying = true;
-            }
-            Effect::Postponed { .. } => self.retrying = true,
-            Effect::GaveUp { stopped, .. } => self.stopped |= stopped,
-            Effect::Forget => assert!(self.retired && self.live.is_empty()),
         }
     }
 

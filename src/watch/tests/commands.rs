@@ -33,7 +33,7 @@ fn paused() -> Bench {
 
 fn absent() -> Bench {
     let mut bench = settled(SILENT);
-    assert_eq!(bench.miss(), []);
+    assert_eq!(bench.miss(), [Effect::Deleted]);
     bench
 }
 

@@ -116,8 +116,8 @@ fn a_load_is_judged_and_stays_the_load_with_what_comes_later() {
 fn what_is_created_anew_is_judged_and_what_is_gone_is_held_no_more() {
     let mut bench = Bench::after(guarded(not_empty()), 1);
     assert_eq!(bench.sized(2, 0), [empty(2)]);
-    assert_eq!(bench.miss(), []);
-    assert_eq!((bench.held(), bench.condition()), (None, Condition::Absent));
+    assert_eq!(bench.miss(), [Effect::Deleted]);
+    assert_eq!((bench.held(), bench.condition()), (None, Condition::Deleted));
     assert_eq!(bench.sized(3, 0), [empty(3)]);
     assert_eq!(bench.condition(), Condition::Held);
 }
@@ -190,7 +190,7 @@ fn force_is_for_nothing_that_comes_later() {
     assert_eq!(bench.sized(3, 9), [shrunk(3, 9, 100)]);
     assert_eq!(bench.sized(4, 8), [shrunk(4, 8, 100)]);
     assert_eq!(bench.trigger(true), []);
-    assert_eq!(bench.miss(), []);
+    assert_eq!(bench.miss(), [Effect::Deleted]);
     assert_eq!(bench.sized(5, 7), [shrunk(5, 7, 100)]);
 }
 

@@ -17,7 +17,7 @@ fn a_trigger_is_owed_over_a_restart_and_by_no_node_that_is_gone() {
     assert_eq!(bench.step(Input::Triggered { force: false }), []);
     let mut next = bench.reborn(SILENT, None);
     assert_eq!(next.see(1, 1), [spawn(1, Event::Trigger, 1, 1)]);
-    assert_eq!(bench.miss(), []);
+    assert_eq!(bench.miss(), [Effect::Deleted]);
     assert_eq!(bench.see(2, 2), [spawn(1, Event::Created, 2, 2)]);
 }
 

@@ -65,7 +65,7 @@ fn deletion_runs_nothing_and_recreation_runs_as_created() {
     let mut bench = Bench::new(QUEUE);
     bench.see(1, 1);
     bench.end(1);
-    assert_eq!(bench.miss(), []);
+    assert_eq!(bench.miss(), [Effect::Deleted]);
     assert_eq!(bench.see(2, 1), [spawn(2, Event::Created, 2, 1)]);
 }
 

@@ -27,6 +27,7 @@ fn the_defaults_are_those_of_the_contract() {
         policy: Policy {
             run_mode: RunMode::Queue,
             run_on_load: RunOnLoad::Always,
+            run_on_delete: false,
             notify_signal: None,
             timeout: None,
             max_parallel: 64,
@@ -55,6 +56,7 @@ fn every_key_is_understood() {
     assert!(!with("pipe_stdin: false").pipe_stdin);
     assert_eq!(with("run_on_load: false").policy.run_on_load, RunOnLoad::Never);
     assert_eq!(with("run_on_load: CHANGED").policy.run_on_load, RunOnLoad::Changed);
+    assert!(with("run_on_delete: true").policy.run_on_delete);
     assert_eq!(with("run_mode: DISCARD").policy.run_mode, RunMode::Discard);
     assert_eq!(with("run_mode: PARALLEL, max_parallel: 3").policy.max_parallel, 3);
     assert_eq!(with("uid: 0").uid, Some(Account::Id(0)));

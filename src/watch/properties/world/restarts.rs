@@ -42,7 +42,9 @@ impl World {
         let snapshot = self.recalled();
         // A success that the ledger does not know of is lost.
         self.applied = snapshot.applied.map(|version| (RunId(0), version));
-        self.applied_size = snapshot.applied_size.map(|bytes| (RunId(0), bytes));
+        self.applied_size = snapshot.applied_size.map(|bytes| (RunId(0), Some(bytes)));
+        (self.asked, self.deletion_told) = (true, false);
+        self.deleted_unrun &= self.policy.run_on_load == RunOnLoad::Never || !self.is_given_content();
         let revisions =
             |version: Option<Version>| version.map(|version| version.revision).into_iter().collect();
         self.passed = revisions(snapshot.admitted);
