@@ -49,7 +49,8 @@ pub enum StoreEvent {
     },
     /// Others can read or change what is watched.
     Exposed(Exposure),
-    /// A slow resync found a change that no watch had announced. This should never happen, so it is counted.
+    /// A slow resync found a change that no watch had announced, although the node could be read at the time.
+    /// This should never happen, so it is counted.
     MissedChange {
         subject: Subject,
     },

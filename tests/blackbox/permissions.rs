@@ -59,6 +59,35 @@ fn an_update_of_a_node_that_was_locked_meanwhile_runs_when_it_is_unlocked() {
     journal.wait_for(&["old", "new"]);
 }
 
+// A server does not tell of a node that is created unreadable, and forgets the watch. This is no defect, and
+// no alert must ask people to report it.
+#[test]
+fn what_the_server_does_not_tell_for_want_of_rights_is_no_missed_change() {
+    let sandbox = Sandbox::zookeeper();
+    let Nodes::ZooKeeper { root, .. } = &sandbox.nodes else { panic!("only ZooKeeper has ACLs") };
+    sandbox.nodes.set("/locked", "1");
+    let watches = [watch("/n", &exec("cat"), ""), watch("/locked", &exec("cat"), "")];
+    sandbox.config("app.twc", watches.concat());
+    let daemon = sandbox.daemon().arg("--debug").start();
+    for node in ["/n", "/locked"] {
+        daemon.wait_for_log(&[node, "observed"]);
+    }
+    set_acl(&sandbox, "/locked", UNREADABLE);
+    kazoo(
+        &ZooKeeper::shared().address(),
+        &format!("zk.create('{root}/n', b'1', acl={UNREADABLE}); zk.set('{root}/locked', b'2')"),
+    );
+    for node in ["/n", "/locked"] {
+        daemon.wait_for_log(&[node, "cannot be read"]);
+    }
+    set_acl(&sandbox, "/locked", "OPEN_ACL_UNSAFE");
+    set_acl(&sandbox, "/n", "OPEN_ACL_UNSAFE");
+    for node in ["/n", "/locked"] {
+        daemon.wait_for_log(&[node, "can be read again"]);
+    }
+    assert_eq!(daemon.log_lines(&["no watch had announced"]), [""; 0]);
+}
+
 // "daemon settings that hold secrets or lists live in `twitcher.toml`": credentials for ZooKeeper.
 #[test]
 fn credentials_in_the_settings_open_a_protected_node_to_daemon_and_client() {
