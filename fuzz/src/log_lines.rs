@@ -1,8 +1,10 @@
 //! Fuzzes what gets into the log: the output of actions, and names. One line must stay one line without
 //! control characters, and must not be longer than promised.
 
+use std::time::Duration;
+
 use arbitrary::Unstructured;
-use twitcher::action::output::{LineSplitter, MAX_LINE};
+use twitcher::action::output::{BURST, LineSplitter, MAX_LINE, RateLimiter};
 use twitcher::report::line::{MAX_LINE_BYTES, lines};
 use twitcher::text::printable;
 
@@ -41,8 +43,10 @@ pub fn run(data: &[u8]) {
 
 fn split<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let (mut lines, mut found) = (LineSplitter::default(), Vec::new());
-    for piece in pieces {
-        lines.push(piece, |line| found.push(line));
+    // So many lines are logged at once.
+    for piece in pieces.into_iter().flat_map(|piece| piece.chunks(BURST as usize)) {
+        let mut limiter = RateLimiter::new(Duration::ZERO);
+        lines.push(piece, &mut limiter, Duration::ZERO, |_, line| found.push(line));
     }
     found.extend(lines.finish());
     found

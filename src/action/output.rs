@@ -39,11 +39,30 @@ pub struct LineSplitter {
 }
 
 impl LineSplitter {
-    /// Takes the next bytes and gives each line that they complete to `emit`.
-    pub fn push(&mut self, mut bytes: &[u8], mut emit: impl FnMut(String)) {
-        while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
+    /// Takes the next bytes. Asks `limiter` about each line that they complete, and renders only those that
+    /// may be logged, for `emit`. `now` is the time of all of them: once one is suppressed, the rest of them
+    /// are only counted.
+    pub fn push(
+        &mut self,
+        mut bytes: &[u8],
+        limiter: &mut RateLimiter,
+        now: Duration,
+        mut emit: impl FnMut(Option<u64>, String),
+    ) {
+        while let Some(end) = position_of_newline(bytes) {
+            let before = match limiter.spend(now) {
+                LogDecision::Log => None,
+                LogDecision::LogAfter(count) => Some(count),
+                LogDecision::Suppress => {
+                    let last = bytes.iter().rposition(|&byte| byte == b'\n').unwrap_or(end);
+                    limiter.suppress(bytes[end + 1..=last].iter().filter(|&&byte| byte == b'\n').count());
+                    self.clear();
+                    bytes = &bytes[last + 1..];
+                    break;
+                }
+            };
             self.extend(&bytes[..end]);
-            emit(self.take());
+            emit(before, self.take());
             bytes = &bytes[end + 1..];
         }
         self.extend(bytes);
@@ -65,10 +84,18 @@ impl LineSplitter {
         if self.cut > 0 {
             let _ = write!(line, " ... ({} more bytes cut)", self.cut);
         }
-        self.partial.clear();
-        self.cut = 0;
+        self.clear();
         line
     }
+
+    fn clear(&mut self) {
+        self.partial.clear();
+        self.cut = 0;
+    }
+}
+
+fn position_of_newline(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|&byte| byte == b'\n')
 }
 
 /// How many bytes of a run's output are kept after its end.
@@ -79,6 +106,11 @@ pub const MAX_TAIL_BYTES: usize = 64 * 1024;
 pub struct Tail(Vec<u8>);
 
 impl Tail {
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
         // Not at every piece: so each byte is moved at most once more.
@@ -140,6 +172,11 @@ impl RateLimiter {
         }
     }
 
+    /// Counts further lines that are suppressed, after [`Self::spend`] suppressed one of the same time.
+    fn suppress(&mut self, count: usize) {
+        self.suppressed += count as u64;
+    }
+
     /// Returns how many lines were suppressed since the last call that returned any.
     pub fn take_suppressed(&mut self) -> u64 {
         std::mem::take(&mut self.suppressed)
@@ -151,15 +188,49 @@ impl RateLimiter {
     }
 }
 
+/// How many bytes a run may print at once before it is read slowly.
+const BYTE_BURST: u32 = 4 << 20;
+
+/// How many bytes a second a run may print in the long run without being read slowly.
+const BYTE_RATE: u32 = 1 << 20;
+
+/// What a read costs at least, in bytes: so a run that prints a byte at a time is read less often, too.
+const MIN_READ: usize = 4096;
+
+/// A token bucket over the bytes that are read of a run, both streams together. Time is the run's age.
+#[derive(Debug)]
+pub struct ByteBudget {
+    /// Negative if the run has printed too much.
+    tokens: f64,
+    refilled: Duration,
+}
+
+impl ByteBudget {
+    pub fn new(now: Duration) -> Self {
+        Self { tokens: f64::from(BYTE_BURST), refilled: now }
+    }
+
+    /// Counts one read. Returns true if the run has printed more than its budget.
+    pub fn spend(&mut self, bytes: usize, now: Duration) -> bool {
+        let refill = now.saturating_sub(self.refilled).as_secs_f64() * f64::from(BYTE_RATE);
+        let cost = bytes.max(MIN_READ) as f64;
+        // A flood is over a second after it ebbs.
+        let floor = -f64::from(BYTE_RATE);
+        self.tokens = ((self.tokens + refill).min(f64::from(BYTE_BURST)) - cost).max(floor);
+        self.refilled = now;
+        self.tokens < 0.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn lines_of(chunks: &[&[u8]]) -> Vec<String> {
-        let mut lines = LineSplitter::default();
+        let (mut lines, mut limiter) = (LineSplitter::default(), RateLimiter::new(Duration::ZERO));
         let mut out = Vec::new();
         for chunk in chunks {
-            lines.push(chunk, |line| out.push(line));
+            lines.push(chunk, &mut limiter, Duration::ZERO, |_, line| out.push(line));
         }
         out.extend(lines.finish());
         out
@@ -194,6 +265,33 @@ mod tests {
         let lines = lines_of(&[&[b'x'; 3000], &[b'x'; 3000], b"\nshort\n"]);
         assert_eq!(lines[0], format!("{} ... (1904 more bytes cut)", "x".repeat(MAX_LINE)));
         assert_eq!(lines[1], "short");
+    }
+
+    #[test]
+    fn lines_that_are_suppressed_are_counted_and_not_rendered() {
+        let (mut lines, mut limiter) = (LineSplitter::default(), RateLimiter::new(Duration::ZERO));
+        let mut rendered = Vec::new();
+        let mut push = |bytes: &[u8], limiter: &mut RateLimiter, seconds| {
+            lines.push(bytes, limiter, Duration::from_secs(seconds), |before, line| {
+                rendered.push((before, line))
+            });
+        };
+        push("y\n".repeat(BURST as usize + 5000).as_bytes(), &mut limiter, 0);
+        push(b"part of a line", &mut limiter, 0);
+        push(b" that is suppressed\nand then ", &mut limiter, 0);
+        push(b"one that is not\n", &mut limiter, 1);
+        assert_eq!(rendered.len(), BURST as usize + 1);
+        assert_eq!(rendered.pop(), Some((Some(5001), "and then one that is not".to_owned())));
+    }
+
+    #[test]
+    fn a_run_is_over_its_budget_by_many_bytes_or_by_many_reads() {
+        for (size, reads) in [(1 << 16, BYTE_BURST >> 16), (1, BYTE_BURST >> 12)] {
+            let mut budget = ByteBudget::new(Duration::ZERO);
+            assert!((0..reads).all(|_| !budget.spend(size, Duration::ZERO)), "{size}");
+            assert!((0..1000).all(|_| budget.spend(size, Duration::ZERO)), "{size}");
+            assert!(!budget.spend(size, Duration::from_secs(2)), "{size}: it has ebbed");
+        }
     }
 
     #[test]

@@ -137,6 +137,7 @@ pub fn follow(
             }
             Err(error) => Err(error),
         };
+        sink.hurry();
         let _ = timeout(DRAIN_TIMEOUT, all(drains)).await;
         ended(outcome, sink.close());
     });

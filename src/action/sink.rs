@@ -6,16 +6,25 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::unix::pipe;
-use tokio::time::{Instant, sleep};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
-use super::output::{LineSplitter, LogDecision, Printed, RateLimiter, Stream, Tail};
+use super::output::{ByteBudget, LineSplitter, LogDecision, Printed, RateLimiter, Stream, Tail};
 
 /// A pipe's default capacity: one read empties it.
 const CHUNK: usize = 64 * 1024;
 
-/// The pause between two reads of a flood. With [`CHUNK`] it bounds a flooding action to some 12 MiB/s, so
-/// that its output does not take the daemon's processor.
+/// The pause between two reads of a flood, if there is only one. With [`CHUNK`] it bounds all flooding
+/// actions together to some 12 MiB/s, so that their output does not take the daemon's processor: while a
+/// flood is not read, its pipe fills, and the action waits.
 const FLOOD_PAUSE: Duration = Duration::from_millis(5);
+
+/// The longest pause, however many actions flood.
+const MAX_FLOOD_PAUSE: Duration = Duration::from_secs(1);
+
+/// How much is read without a pause when a run has ended: the largest pipe that a user may have. A pipe holds
+/// the end of the output, which must be in the log before the run is over.
+const LAST_BYTES: usize = 1 << 20;
 
 /// Takes the output of one run until [`Self::close`]. What comes later is read and dropped.
 pub(super) struct Sink {
@@ -24,12 +33,17 @@ pub(super) struct Sink {
     started: Instant,
     /// Until the run has ended.
     open: Cell<bool>,
+    /// How many bytes may be read without a pause.
+    last_bytes: Cell<usize>,
+    /// Ends the pauses.
+    hurried: Notify,
 }
 
 struct Streams {
     stdout: LineSplitter,
     stderr: LineSplitter,
     limiter: RateLimiter,
+    bytes: ByteBudget,
     tail: Tail,
 }
 
@@ -40,6 +54,7 @@ impl Sink {
             stdout: LineSplitter::default(),
             stderr: LineSplitter::default(),
             limiter: RateLimiter::new(Duration::ZERO),
+            bytes: ByteBudget::new(Duration::ZERO),
             tail: Tail::default(),
         };
         Self {
@@ -47,42 +62,54 @@ impl Sink {
             streams: RefCell::new(streams),
             started: Instant::now(),
             open: Cell::new(true),
+            last_bytes: Cell::new(0),
+            hurried: Notify::new(),
         }
     }
 
-    /// Takes bytes that were read from `stream`. Returns the pause before the next read, if one is needed.
-    fn take(&self, stream: Stream, bytes: &[u8]) -> Option<Duration> {
+    /// Takes bytes that were read from `stream`. Returns whether the run floods, and is to be read slowly.
+    fn take(&self, stream: Stream, bytes: &[u8]) -> bool {
+        let now = self.started.elapsed();
+        let Streams { stdout, stderr, limiter, bytes: budget, tail } = &mut *self.streams.borrow_mut();
+        let is_over_budget = budget.spend(bytes.len(), now);
         if !self.open.get() {
-            return (bytes.len() == CHUNK).then_some(FLOOD_PAUSE);
+            return is_over_budget;
         }
-        let Streams { stdout, stderr, limiter, tail } = &mut *self.streams.borrow_mut();
         tail.push(bytes);
         let lines = match stream {
             Stream::Stdout => stdout,
             Stream::Stderr => stderr,
         };
-        lines.push(bytes, |line| self.line(limiter, stream, line));
-        limiter.is_suppressing().then_some(FLOOD_PAUSE)
+        lines.push(bytes, limiter, now, |suppressed, line| self.line(stream, suppressed, line));
+        let is_hurried = self.last_bytes.get() > 0;
+        self.last_bytes.set(self.last_bytes.get().saturating_sub(bytes.len()));
+        !is_hurried && (is_over_budget || limiter.is_suppressing())
     }
 
-    fn line(&self, limiter: &mut RateLimiter, stream: Stream, line: String) {
-        match limiter.spend(self.started.elapsed()) {
-            LogDecision::Suppress => {}
-            LogDecision::Log => (self.print)(Printed::Line(stream, line)),
-            LogDecision::LogAfter(count) => {
-                (self.print)(Printed::Suppressed(count));
-                (self.print)(Printed::Line(stream, line));
-            }
+    fn line(&self, stream: Stream, suppressed: Option<u64>, line: String) {
+        if let Some(count) = suppressed {
+            (self.print)(Printed::Suppressed(count));
         }
+        (self.print)(Printed::Line(stream, line));
+    }
+
+    /// Has the rest of the output read without pauses, because the run has ended.
+    pub(super) fn hurry(&self) {
+        self.last_bytes.set(LAST_BYTES);
+        self.hurried.notify_waiters();
     }
 
     /// Prints the unfinished lines and what was suppressed, and returns the tail of the output.
     pub(super) fn close(&self) -> Vec<u8> {
         self.open.set(false);
-        let Streams { stdout, stderr, limiter, tail } = &mut *self.streams.borrow_mut();
+        let now = self.started.elapsed();
+        let Streams { stdout, stderr, limiter, tail, bytes: _ } = &mut *self.streams.borrow_mut();
         for (stream, lines) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
-            if let Some(line) = lines.finish() {
-                self.line(limiter, stream, line);
+            let Some(line) = lines.finish() else { continue };
+            match limiter.spend(now) {
+                LogDecision::Suppress => {}
+                LogDecision::Log => self.line(stream, None, line),
+                LogDecision::LogAfter(count) => self.line(stream, Some(count), line),
             }
         }
         match limiter.take_suppressed() {
@@ -96,21 +123,28 @@ impl Sink {
 /// Reads `pipe` to its end into `sink`, also after the sink was closed: a process that was left behind must
 /// get no SIGPIPE.
 pub(super) async fn drain(pipe: Rc<pipe::Receiver>, stream: Stream, sink: Rc<Sink>) {
+    let mut flood = None;
     while pipe.readable().await.is_ok() {
-        let pause = match read_once(&pipe, stream, &sink) {
-            Ok(pause) => pause,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        let floods = match read_once(&pipe, stream, &sink) {
+            Ok(floods) => floods,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(_) => return,
         };
-        match pause {
-            Some(pause) => sleep(pause).await,
-            None => tokio::task::yield_now().await,
+        match floods {
+            true => {
+                let pause = flood.get_or_insert_with(Flood::begin).pause();
+                let _ = timeout(pause, sink.hurried.notified()).await;
+            }
+            false => {
+                flood = None;
+                tokio::task::yield_now().await;
+            }
         }
     }
 }
 
 /// The buffer lives on the stack for one read only: a thousand runs may wait for output at once.
-fn read_once(pipe: &pipe::Receiver, stream: Stream, sink: &Sink) -> io::Result<Option<Duration>> {
+fn read_once(pipe: &pipe::Receiver, stream: Stream, sink: &Sink) -> io::Result<bool> {
     let mut chunk = [0; CHUNK];
     match pipe.try_read(&mut chunk)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -118,8 +152,36 @@ fn read_once(pipe: &pipe::Receiver, stream: Stream, sink: &Sink) -> io::Result<O
     }
 }
 
+/// A stream that floods. All floods share one budget.
+struct Flood;
+
+thread_local! {
+    static FLOODS: Cell<u32> = const { Cell::new(0) };
+}
+
+impl Flood {
+    fn begin() -> Self {
+        FLOODS.set(FLOODS.get() + 1);
+        Self
+    }
+
+    /// Returns how long this stream is not read.
+    fn pause(&self) -> Duration {
+        (FLOOD_PAUSE * FLOODS.get()).min(MAX_FLOOD_PAUSE)
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        FLOODS.set(FLOODS.get() - 1);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::task::{LocalSet, spawn_local};
+
     use super::super::output::BURST;
     use super::*;
 
@@ -138,21 +200,67 @@ mod tests {
     #[test]
     fn unfinished_lines_are_printed_at_the_end_and_nothing_is_printed_after_it() {
         let (sink, printed) = sink();
-        assert_eq!(sink.take(Stream::Stdout, b"one\ntw"), None);
-        assert_eq!(sink.take(Stream::Stderr, b"err"), None);
+        assert!(!sink.take(Stream::Stdout, b"one\ntw"));
+        assert!(!sink.take(Stream::Stderr, b"err"));
         assert_eq!(sink.close(), b"one\ntwerr");
-        assert_eq!(sink.take(Stream::Stdout, b"late\n"), None);
+        assert!(!sink.take(Stream::Stdout, b"late\n"));
         assert_eq!(*printed.borrow(), ["Stdout: one", "Stdout: tw", "Stderr: err"]);
     }
 
     #[test]
-    fn a_flood_is_read_slowly_and_counted() {
+    fn a_flood_of_lines_is_read_slowly_and_counted() {
         let (sink, printed) = sink();
         let flood = "x\n".repeat(BURST as usize + 1000);
-        assert_eq!(sink.take(Stream::Stdout, flood.as_bytes()), Some(FLOOD_PAUSE));
+        assert!(sink.take(Stream::Stdout, flood.as_bytes()));
         sink.close();
         let printed = printed.borrow();
-        assert!(printed.last().is_some_and(|last| last.ends_with(" suppressed")), "{:?}", printed.last());
-        assert_eq!(sink.take(Stream::Stdout, &[b'x'; CHUNK]), Some(FLOOD_PAUSE));
+        assert_eq!(printed.len(), BURST as usize + 1);
+        assert_eq!(printed.last().map(String::as_str), Some("1000 suppressed"));
+    }
+
+    #[test]
+    fn a_flood_without_lines_is_read_slowly_also_after_the_run() {
+        let (sink, _) = sink();
+        let flood = |sink: &Sink| (0..1000).any(|_| sink.take(Stream::Stdout, &[0; CHUNK]));
+        assert!(flood(&sink));
+        sink.hurry();
+        let free = (0..1000).take_while(|_| !sink.take(Stream::Stdout, &[0; CHUNK])).count();
+        assert_eq!(free, LAST_BYTES / CHUNK, "the end of the output is read at once");
+        sink.close();
+        assert!(flood(&sink));
+    }
+
+    #[test]
+    fn floods_share_their_budget() {
+        let floods: Vec<Flood> = (0..50).map(|_| Flood::begin()).collect();
+        assert_eq!(floods[0].pause(), 50 * FLOOD_PAUSE);
+        drop(floods);
+        assert_eq!(Flood::begin().pause(), FLOOD_PAUSE);
+    }
+
+    #[test]
+    fn the_end_of_a_run_ends_the_pause_of_its_flood() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        LocalSet::new().block_on(&runtime.unwrap(), async {
+            let _others: Vec<Flood> = (0..1000).map(|_| Flood::begin()).collect();
+            let (sink, _) = sink();
+            let sink = Rc::new(sink);
+            sink.streams.borrow_mut().bytes.spend(usize::MAX, Duration::ZERO);
+            let (mut writer, pipe) = pipe::pipe().unwrap();
+            writer.write_all(b"begin ").await.unwrap();
+            let mut drained = spawn_local(drain(pipe, Stream::Stdout, Rc::clone(&sink)));
+            while sink.streams.borrow().tail.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            writer.write_all(b"end").await.unwrap();
+            drop(writer);
+            sink.hurry();
+            tokio::select! {
+                biased;
+                ended = &mut drained => ended.unwrap(),
+                () = tokio::time::sleep(MAX_FLOOD_PAUSE) => panic!("the pause was not ended"),
+            }
+            assert_eq!(sink.close(), b"begin end");
+        });
     }
 }

@@ -20,8 +20,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 
 use super::parameters::Parameters;
 use super::request::{
@@ -29,7 +29,7 @@ use super::request::{
 };
 use super::response::{Body, HttpError, json_lines, json_object, line, not_found, require, respond, whole};
 use crate::ledger::{RunFilter, RunRecord};
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Gauges, Metrics};
 use crate::model::WatchCommand;
 
 /// How many runs `GET /v1/history` returns without `limit`.
@@ -38,6 +38,10 @@ pub const DEFAULT_RUNS: usize = 100;
 /// How long a client waits for a reload, which replies when all configs were read. One config may take 2 s,
 /// so this is longer than [`REPLY_TIMEOUT`], but shorter than the connection's own deadline of 30 s.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// How old the gauges of a reply may be. A pass over ten thousand watches takes the loop some milliseconds,
+/// and anybody who reaches the address of the metrics can ask without a pause.
+const GAUGES_AGE: Duration = Duration::from_millis(100);
 
 /// The requests that a connection may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +56,13 @@ pub enum Scope {
 pub struct Routes {
     daemon: mpsc::Sender<DaemonRequest>,
     metrics: Arc<Metrics>,
+    /// The last gauges, and when they were asked for.
+    gauges: Mutex<Option<(Instant, Arc<Gauges>)>>,
 }
 
 impl Routes {
     pub fn new(daemon: mpsc::Sender<DaemonRequest>, metrics: Arc<Metrics>) -> Self {
-        Self { daemon, metrics }
+        Self { daemon, metrics, gauges: Mutex::default() }
     }
 
     pub(super) async fn answer<B>(&self, request: &Request<B>, scope: Scope) -> Response<Body> {
@@ -128,8 +134,23 @@ impl Routes {
 
     async fn metrics(&self, method: &Method) -> Result<Response<Body>, HttpError> {
         require(method, "GET")?;
-        let gauges = self.ask(DaemonRequest::Gauges).await?;
+        let gauges = self.gauges().await?;
         Ok(respond(StatusCode::OK, metrics::CONTENT_TYPE, whole(self.metrics.encode(&gauges))))
+    }
+
+    /// Asks the loop for the gauges, at most once in [`GAUGES_AGE`]. Clients that ask meanwhile share the
+    /// reply.
+    async fn gauges(&self) -> Result<Arc<Gauges>, HttpError> {
+        let mut last = self.gauges.lock().await;
+        if let Some((at, gauges)) = &*last
+            && at.elapsed() < GAUGES_AGE
+        {
+            return Ok(Arc::clone(gauges));
+        }
+        let at = Instant::now();
+        let gauges = Arc::new(self.ask(DaemonRequest::Gauges).await?);
+        *last = Some((at, Arc::clone(&gauges)));
+        Ok(gauges)
     }
 
     async fn ask<T>(&self, request: impl FnOnce(ReplySender<T>) -> DaemonRequest) -> Result<T, HttpError> {
@@ -230,6 +251,30 @@ fn parse_command(command: WatchCommand, query: Option<&str>) -> Result<(WatchCom
         }
         WatchCommand::Pause | WatchCommand::Resume | WatchCommand::Kill => {
             Ok((command, Parameters::parse(query, &["watch"])?.required("watch")?))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn clients_that_ask_for_the_metrics_at_once_ask_the_loop_once() {
+        let (daemon, mut requests) = mpsc::channel(8);
+        let routes = Routes::new(daemon, Arc::new(Metrics::new().unwrap()));
+        let ask = || async { routes.gauges().await.map(|gauges| gauges.running_actions).ok() };
+        let answer = async {
+            let mut asked = 0;
+            while let Some(DaemonRequest::Gauges(reply)) = requests.recv().await {
+                asked += 1;
+                let _ = reply.send(Gauges { running_actions: asked, ..Gauges::default() });
+            }
+        };
+        let replies = async { tokio::join!(ask(), ask(), ask(), ask()) };
+        tokio::select! {
+            replies = replies => assert_eq!(replies, (Some(1), Some(1), Some(1), Some(1))),
+            () = answer => panic!("the routes are gone"),
         }
     }
 }

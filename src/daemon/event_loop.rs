@@ -20,6 +20,7 @@ use super::persist::Persist;
 use super::places::Places;
 use super::registration::Registration;
 use super::runs::Runs;
+use super::share::Share;
 use super::signals::Meaning;
 use super::status::View;
 use super::stores::Stores;
@@ -84,6 +85,8 @@ struct Daemon {
     systemd: Systemd,
     said: signals::Said,
     memory: Memory,
+    /// What requests take of the loop's time.
+    share: Share,
 }
 
 /// Runs until the daemon is told to stop, or is done, and the last action has ended. Returns how things stand
@@ -103,6 +106,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
         systemd: setup.systemd,
         said: signals::Said::default(),
         memory: Memory::default(),
+        share: Share::new(Instant::now()),
         log,
     };
     daemon.runs.report_slots(daemon.persist.ledger().lost_reason().is_none());
@@ -128,7 +132,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
                 daemon.file_change(change);
             }
             Some(signal) = signals.recv() => daemon.signal(signal),
-            Some(request) = requests.recv() => daemon.reply(request),
+            Some(request) = next_request(&mut requests, &daemon.share) => daemon.reply(request),
             () = until(daemon.watches.due()) => daemon.watches.tick(),
             () = yield_now(), if daemon.can_give_places() => {}
             () = until(daemon.persist.flush_at()) => daemon.flush(),
@@ -141,6 +145,9 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
         if daemon.is_over() {
             break;
         }
+        // The tasks of the stores and of the runs share this thread. A loop that always finds something to do
+        // would keep them waiting.
+        yield_now().await;
     }
     while daemon.watches.has_unsaved() || daemon.runs.has_unsaved() {
         daemon.flush();
@@ -154,6 +161,14 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
     }
     daemon.log.report(&Report::Stopped);
     ended
+}
+
+/// Waits for a request, and before that for the time at which one may be taken.
+async fn next_request(requests: &mut Receiver<DaemonRequest>, share: &Share) -> Option<DaemonRequest> {
+    if share.ready_at() > Instant::now() {
+        sleep_until(share.ready_at()).await;
+    }
+    requests.recv().await
 }
 
 /// Waits for ever if there is nothing to wait for.
@@ -257,6 +272,13 @@ impl Daemon {
     }
 
     fn reply(&mut self, request: DaemonRequest) {
+        let began = Instant::now();
+        self.answer(request);
+        let now = Instant::now();
+        self.share.spend(now - began, now);
+    }
+
+    fn answer(&mut self, request: DaemonRequest) {
         match request {
             DaemonRequest::Daemon(reply) => answer(reply, self.view().daemon()),
             DaemonRequest::Watch { named, reply } => answer(reply, self.view().watch(&named)),

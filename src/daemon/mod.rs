@@ -29,6 +29,7 @@
 //! * [`persist`]: the ledger, when it is written, and what a former daemon left in it.
 //! * [`configs`]: which files fail, which were there at the start, and who waits for a reload.
 //! * [`completion`]: whether the daemon is over, and what a dry run would have started.
+//! * [`share`]: how much of the loop's time the requests of operators get.
 //! * [`stores`]: the stores, and which nodes are followed in each.
 //! * [`memory`]: returned to the kernel after many watches were removed.
 //! * [`signals`]: what each signal means.
@@ -56,6 +57,7 @@ mod places;
 mod registration;
 mod run_end;
 mod runs;
+mod share;
 pub mod signals;
 mod starter;
 mod status;

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::time::Duration;
 
+use crate::harness::wait::throughout;
 use crate::harness::{Sandbox, exec, require_root, wait_for, wait_until, watch};
 
 /// A sandbox in which `/n` contains `content`, with a watch `named` that runs `script`.
@@ -128,6 +130,31 @@ fn floods_are_limited_and_counted() {
         .filter(|number| *number > 100)
         .sum();
     assert_eq!(flood + counted, 200_000, "each line was logged or counted");
+}
+
+// "the pause of a flooding action is for bytes, not only for lines": neither zeros without a newline nor
+// single bytes take a processor.
+#[test]
+fn a_flood_of_bytes_takes_no_processor() {
+    for script in ["exec cat /dev/zero", "exec dd if=/dev/zero bs=1 status=none", "exec yes"] {
+        let sandbox = sandbox(script);
+        let daemon = sandbox.start();
+        daemon.wait_for_log(&["named", "started"]);
+        let before = daemon.process().cpu_ticks();
+        throughout(Duration::from_secs(3), || {});
+        let used = daemon.process().cpu_ticks() - before;
+        assert!(used < 100, "{script}: {used} ticks in 3 s");
+        sandbox.operator(["kill", "named"]).finish().expect(0);
+        daemon.wait_for_log(&["named", "failed"]);
+    }
+}
+
+// The end of the output counts: a flood is over when all of it was read.
+#[test]
+fn the_end_of_a_flood_is_logged() {
+    let sandbox = sandbox("head -c 20000000 /dev/zero; echo; printf 'the end'");
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["named", "the end"]);
 }
 
 // "Node data is never logged by default."
