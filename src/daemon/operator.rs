@@ -39,7 +39,7 @@ pub fn command(
         }
         match (command, place) {
             (WatchCommand::Trigger { .. }, Some((store, subject))) => {
-                parts.stores[&store].channel().refresh(subject);
+                parts.stores[&store].refresh(id, &subject);
             }
             (WatchCommand::Pause | WatchCommand::Resume, _)
                 if parts.persist.ledger().lost_reason().is_some() =>

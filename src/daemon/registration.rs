@@ -75,7 +75,7 @@ impl Registration<'_> {
         let policy = policy(&spec, self.is_dry_run);
         let Some((id, old)) = self.watches.redefine(spec, hash, policy) else { return };
         if (&old.store, &old.subject) == (&store, &subject) {
-            self.stores[&store].channel().refresh(subject);
+            self.stores[&store].refresh(id, &subject);
         } else {
             self.stores[&old.store].leave(id, &old.subject);
             self.stores[&store].join(id, &subject, None);

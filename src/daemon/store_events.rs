@@ -25,13 +25,15 @@ pub fn take(
                 log.report(&Report::NodeReadable { node });
             }
             log.report(&Report::NodeObserved { node });
-            for watch in &subscribers.watches {
-                watches.step(*watch, Input::Observed(state.clone()));
+            let awaits = |id| watches.get(id).is_some_and(|entry| entry.watch().awaits_observation());
+            for watch in subscribers.take_report(&state, awaits) {
+                watches.step(watch, Input::Observed(state.clone()));
             }
         }
         StoreEvent::Unreadable { subject, reason } => {
             let subscribers = store.subjects.get_mut(&subject)?;
-            subscribers.unreadable = Some(reason.clone());
+            // A watch that asks now asks the store again.
+            (subscribers.unreadable, subscribers.is_asked) = (Some(reason.clone()), false);
             let entries = subscribers.watches.iter().filter_map(|watch| watches.get(*watch));
             let keys: Vec<_> = entries.map(|entry| entry.key()).collect();
             let node = NodeRef { store: name, subject: &subject };
@@ -185,6 +187,41 @@ mod tests {
             assert_eq!(daemon.hear([observed(2), connected("fake:2")]).await, 0);
             assert_eq!(daemon.snapshot(), Snapshot::default());
             assert_eq!(daemon.observe(2).await, 1, "the other store has it too");
+            daemon.stop();
+        });
+    }
+
+    #[test]
+    fn a_node_is_asked_for_once_for_all_of_its_watches_and_told_to_those_that_need_it() {
+        let directory = tempfile::tempdir().unwrap();
+        block_on(async {
+            let mut daemon = Daemon::start(directory.path());
+            let policy = Policy { run_on_load: RunOnLoad::Never, ..Policy::DEFAULT };
+            let watch = |name: &str| WatchSpec { policy: policy.clone(), ..spec(name, "/n") };
+            let names: Vec<String> = (0..100).map(|number| format!("w{number}")).collect();
+            let all = || names.iter().map(|name| watch(name));
+            let commands =
+                |daemon: &mut Daemon| std::iter::from_fn(|| daemon.end.commands.try_recv().ok()).count();
+            assert_eq!(commands(&mut daemon), 1, "to follow the node");
+            daemon.parts.load([spec("a", "/n")].into_iter().chain(all()).collect());
+            assert_eq!(commands(&mut daemon), 0, "its first report serves all");
+            assert_eq!((daemon.connect("fake:1").await, daemon.observe(1).await), (0, 1));
+            let observed = |daemon: &Daemon, name: &str| {
+                daemon.parts.watches.find(name).expect("a watch").1.watch().snapshot().seen.is_some()
+            };
+            assert!(names.iter().all(|name| observed(&daemon, name)));
+
+            let late = [spec("a", "/n"), watch("late")];
+            daemon.parts.load(all().chain(late).collect());
+            assert_eq!(commands(&mut daemon), 1);
+            let store = &mut daemon.parts.stores[&StoreName::default()];
+            let subscribers = store.subjects.get_mut(&subject("/n")).expect("watches");
+            let told = subscribers.take_report(&present(1), |_| false);
+            assert_eq!(told, [daemon.parts.watch("late")]);
+            let store = &mut daemon.parts.stores[&StoreName::default()];
+            let subscribers = store.subjects.get_mut(&subject("/n")).expect("watches");
+            assert_eq!(subscribers.take_report(&present(1), |_| false), []);
+            assert_eq!(subscribers.take_report(&present(2), |_| false).len(), 102, "another state");
             daemon.stop();
         });
     }

@@ -1,6 +1,6 @@
 //! The daemon's stores: the channel to each, which watches follow what in it, and how its connection is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::poll_fn;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use super::watches::WatchId;
 use crate::control::status::StoreStatus;
-use crate::model::{StoreName, StoreNames, Subject};
+use crate::model::{State, StoreName, StoreNames, Subject};
 use crate::store::{Capabilities, StoreChannel, StoreEvent, StoreSettings};
 use crate::text::Timestamp;
+use crate::watch::Seen;
 
 /// All stores that the settings name. Each has a channel of its own, so that a slow store with many nodes
 /// does not delay the events of the others.
@@ -52,6 +53,12 @@ struct ConnectionStatus {
 #[derive(Default)]
 pub(super) struct Subscribers {
     pub(super) watches: Vec<WatchId>,
+    /// The last reported state. `None` until the first report on the present connection.
+    seen: Option<Seen>,
+    /// The watches that are to be told the state again, changed or not.
+    asking: Vec<WatchId>,
+    /// Whether a report on the subject is due because of them.
+    pub(super) is_asked: bool,
     /// Why the subject cannot be read, if it cannot.
     pub(super) unreadable: Option<String>,
 }
@@ -190,16 +197,24 @@ impl StoreHandle {
         if let (None, Some(recalled)) = (&self.ledger_name, recalled) {
             self.recalled.insert(watch, recalled.into());
         }
-        match self.subjects.get_mut(subject) {
-            Some(subscribers) => {
-                subscribers.watches.push(watch);
-                self.channel().refresh(subject.clone());
-            }
-            None => {
-                self.channel().follow(subject.clone());
-                let subscribers = Subscribers { watches: vec![watch], unreadable: None };
-                self.subjects.insert(subject.clone(), subscribers);
-            }
+        if let Some(subscribers) = self.subjects.get_mut(subject) {
+            subscribers.watches.push(watch);
+            return self.refresh(watch, subject);
+        }
+        self.channel().follow(subject.clone());
+        let (watches, asking) = (vec![watch], vec![watch]);
+        let subscribers = Subscribers { watches, asking, is_asked: true, ..Subscribers::default() };
+        self.subjects.insert(subject.clone(), subscribers);
+    }
+
+    /// Has the state of `subject` told to a watch of it once more. One report serves all watches that ask
+    /// before it arrives: of a node with ten thousand watches, each loaded by the same file, the store reads
+    /// one state for all.
+    pub(super) fn refresh(&mut self, watch: WatchId, subject: &Subject) {
+        let Some(subscribers) = self.subjects.get_mut(subject) else { return };
+        subscribers.asking.push(watch);
+        if !std::mem::replace(&mut subscribers.is_asked, true) {
+            self.channel().refresh(subject.clone());
         }
     }
 
@@ -207,6 +222,7 @@ impl StoreHandle {
         self.recalled.remove(&watch);
         let Some(subscribers) = self.subjects.get_mut(subject) else { return };
         subscribers.watches.retain(|other| *other != watch);
+        subscribers.asking.retain(|other| *other != watch);
         if subscribers.watches.is_empty() {
             self.subjects.remove(subject);
             self.channel().leave(subject.clone());
@@ -252,10 +268,27 @@ impl StoreHandle {
         }
     }
 
-    /// Notes that the store is connected. Returns how long it was not, if it was disconnected.
+    /// Notes that the store is connected, and that it reports all subjects anew. Returns how long it was not,
+    /// if it was disconnected.
     pub(super) fn connected(&mut self, what: &str) -> Option<Duration> {
         self.say(true, what);
+        self.subjects.values_mut().for_each(|subscribers| subscribers.seen = None);
         self.disconnected_since.take().map(|since| since.elapsed())
+    }
+}
+
+impl Subscribers {
+    /// Takes a report on the subject. Returns the watches to tell: all of them if the state is another than
+    /// the last, and otherwise those that asked. `awaits` says whether a watch needs the state although it
+    /// did not ask.
+    pub(super) fn take_report(&mut self, state: &State, awaits: impl Fn(WatchId) -> bool) -> Vec<WatchId> {
+        let (seen, asking) = (Some(Seen::of(state)), std::mem::take(&mut self.asking));
+        self.is_asked = false;
+        if std::mem::replace(&mut self.seen, seen) != seen {
+            return self.watches.clone();
+        }
+        let asking: HashSet<WatchId> = asking.into_iter().collect();
+        self.watches.iter().copied().filter(|watch| asking.contains(watch) || awaits(*watch)).collect()
     }
 }
 
