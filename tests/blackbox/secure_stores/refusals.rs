@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{client, count, done, set};
 use crate::harness::secure::{Login, PASSWORD, Secure, identify, login, paths};
 use crate::harness::wait::throughout;
-use crate::harness::{Authority, Sandbox, Validity, exec, wait_until, watch};
+use crate::harness::{Authority, Daemon, Journal, Sandbox, Validity, exec, wait_until, watch};
 
 // "Wrong password, expired certificate, wrong hostname: one clear line", from a client command.
 #[test]
@@ -96,19 +96,26 @@ fn refusals_of_a_server_with_tls_1_3_are_explained_as_well() {
     told(&tls).expect(1).expect_said(&["the server refuses our certificate ("]);
 }
 
+/// Starts a daemon that is connected to `secure`, and journals event and content of `/n`. It has run once.
+#[track_caller]
+fn connected(secure: &Secure, sandbox: &Sandbox) -> (Daemon, Journal) {
+    let store = format!("store = \"zk://{}\"\nsession_timeout = 4\n", secure.address("localhost"));
+    sandbox.settings(&format!("{store}{}", secure.settings(sandbox)));
+    let journal = sandbox.journal();
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), ""));
+    set(sandbox, "/n", "1");
+    let daemon = sandbox.daemon_without_store().start();
+    journal.wait_for(&["load 1"]);
+    (daemon, journal)
+}
+
 // "Wrong password, expired certificate, wrong hostname: one clear line, backoff, no spin": the server worked
 // before, and nothing is lost.
 #[test]
 fn a_server_that_comes_back_with_a_bad_certificate_is_reported_once_and_retried_with_backoff() {
     let secure = Secure::start(Login::Mandatory);
     let sandbox = Sandbox::directory();
-    let store = format!("store = \"zk://{}\"\nsession_timeout = 4\n", secure.address("localhost"));
-    sandbox.settings(&format!("{store}{}", secure.settings(&sandbox)));
-    let journal = sandbox.journal();
-    sandbox.config("app.twc", watch("/n", &exec(&journal.note("$TWITCHER_EVENT $(cat)")), ""));
-    set(&sandbox, "/n", "1");
-    let daemon = sandbox.daemon_without_store().start();
-    journal.wait_for(&["load 1"]);
+    let (daemon, journal) = connected(&secure, &sandbox);
     let stranger = Authority::new("stranger");
     for (certificate, line) in [
         (secure.authority.issue(&["localhost"], Validity::Expired), "certificate has expired, on 2001-01-01"),
@@ -151,13 +158,7 @@ fn a_server_that_comes_back_with_a_bad_certificate_is_reported_once_and_retried_
 fn renewed_certificates_are_used_at_the_next_connection() {
     let mut secure = Secure::start(Login::Optional);
     let sandbox = Sandbox::directory();
-    let store = format!("store = \"zk://{}\"\nsession_timeout = 4\n", secure.address("localhost"));
-    sandbox.settings(&format!("{store}{}", secure.settings(&sandbox)));
-    let journal = sandbox.journal();
-    sandbox.config("app.twc", watch("/n", &exec(&journal.note("$TWITCHER_EVENT $(cat)")), ""));
-    set(&sandbox, "/n", "1");
-    let daemon = sandbox.daemon_without_store().start();
-    journal.wait_for(&["load 1"]);
+    let (daemon, journal) = connected(&secure, &sandbox);
 
     let [ca, ..] = paths(&sandbox);
     fs::write(&ca, "").unwrap();
