@@ -248,7 +248,7 @@ mod tests {
             sink.streams.borrow_mut().bytes.spend(usize::MAX, Duration::ZERO);
             let (mut writer, pipe) = pipe::pipe().unwrap();
             writer.write_all(b"begin ").await.unwrap();
-            let mut drained = spawn_local(drain(pipe, Stream::Stdout, Rc::clone(&sink)));
+            let mut drained = spawn_local(drain(Rc::new(pipe), Stream::Stdout, Rc::clone(&sink)));
             while sink.streams.borrow().tail.is_empty() {
                 tokio::task::yield_now().await;
             }
