@@ -52,7 +52,7 @@ impl Watch {
                 let newest = ended.number > self.succeeded;
                 if newest {
                     self.succeeded = ended.number;
-                    self.applied_size = (!update.version.is_deletion()).then(|| update.size);
+                    self.applied_size = (!update.version.is_deletion()).then_some(update.size);
                 }
                 // One deletion is like another: what is held has been done.
                 let latest = ended.number == self.accepted;
