@@ -25,6 +25,7 @@ use crate::model::{
     WatchKey, WatchSpec,
 };
 use crate::report::log::Target;
+use crate::report::stream::LogStream;
 use crate::report::{Count, Level, Log, Report, Reporter};
 use crate::store::{DirectorySettings, DirectoryUrl, StoreSettings};
 use crate::watch::Input;
@@ -38,7 +39,8 @@ impl Count for Uncounted {
 /// Reports to nobody.
 pub fn reporter() -> Reporter {
     let nowhere = File::options().write(true).open("/dev/null").expect("/dev/null");
-    let (log, _) = Log::start(Target::File(nowhere), Level::Error).expect("a log");
+    let (log, _) =
+        Log::start(Target::Stream(LogStream::of("nowhere", nowhere)), Level::Error).expect("a log");
     Reporter::new(log, Arc::new(Uncounted))
 }
 

@@ -10,6 +10,7 @@ use crate::action::spawn::StartError;
 use crate::ledger::{LedgerEvent, RunOutcome};
 use crate::model::{Facet, NodePath, Policy, StoreName, Subject, WatchKey};
 use crate::report::log::Target;
+use crate::report::stream::LogStream;
 use crate::report::{Count, Level, Log, NodeRef, PreviousRun, Report, Reporter, RunName, RunReport};
 use crate::watch::{Condition, Event, Reason, RunId, Snapshot, Watch};
 
@@ -283,7 +284,7 @@ fn metrics_are_counted_and_read_by_several_threads() {
 #[test]
 fn a_report_that_is_not_logged_is_counted_all_the_same() {
     let mut path = tempfile::NamedTempFile::new().unwrap();
-    let target = Target::File(path.as_file_mut().try_clone().unwrap());
+    let target = Target::Stream(LogStream::of("a file", path.as_file_mut().try_clone().unwrap()));
     let (log, writer) = Log::start(target, Level::Error).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
     let reporter = Reporter::new(log, metrics.clone());

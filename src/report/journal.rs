@@ -8,9 +8,10 @@ use std::os::unix::net::UnixDatagram;
 use nix::sys::stat::fstat;
 
 use super::context::LogContext;
-use super::forwarder::{LogDaemon, RECONNECT_DELAY};
+
 use super::level::Level;
 use super::line::{LogLine, MAX_LINE_BYTES};
+use super::output::{LogDaemon, SEND_TIMEOUT};
 
 /// Whether stdout or stderr goes to the journal.
 ///
@@ -27,13 +28,13 @@ pub fn is_connected() -> bool {
 pub struct Journal(UnixDatagram);
 
 impl LogDaemon for Journal {
-    const NAME: &str = "the journal";
+    const NAME: &str = "the journal (/run/systemd/journal/socket)";
+    const REMEDY: &str = "start systemd-journald";
 
     fn connect() -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.connect("/run/systemd/journal/socket")?;
-        // If the journal hangs, lines wait in the forwarder's queue and do not block it.
-        socket.set_write_timeout(Some(RECONNECT_DELAY))?;
+        socket.set_write_timeout(Some(SEND_TIMEOUT))?;
         Ok(Self(socket))
     }
 

@@ -3,10 +3,13 @@
 use time::OffsetDateTime;
 
 use super::level::Level;
-use crate::text::printable;
+use crate::text::{TIMESTAMP_FORMAT, printable};
 
 /// How many lines wait for a slow or missing log before lines are dropped. Usual lines take about 400 KiB.
 pub const MAX_QUEUED_LINES: usize = 4096;
+
+/// How many bytes these lines may have: ten times what usual lines take.
+pub const MAX_QUEUED_BYTES: usize = 4 << 20;
 
 /// Longer lines are cut. A line that does not fit into a datagram (about 200 KiB by default) would never
 /// arrive, and would block all lines behind it. An action's longest line has 24 KiB: 4 KiB of bytes, each an
@@ -20,11 +23,19 @@ pub struct LogLine {
     pub text: String,
     /// The encoded [`LogContext`](super::context::LogContext) for the journal; empty for other logs.
     pub fields: Vec<u8>,
+    /// Whether the line is on stderr already.
+    pub is_copied: bool,
 }
 
 impl LogLine {
     pub fn new(level: Level, text: String) -> Self {
-        Self { level, at: OffsetDateTime::now_utc(), text, fields: Vec::new() }
+        Self { level, at: OffsetDateTime::now_utc(), text, fields: Vec::new(), is_copied: false }
+    }
+
+    /// The line in a stream, with its time and level and a newline.
+    pub fn to_text(&self) -> String {
+        let at = self.at.format(TIMESTAMP_FORMAT).unwrap_or_default();
+        format!("{at} {:<7} {}\n", self.level.as_str(), self.text)
     }
 }
 

@@ -5,7 +5,8 @@
 //! * [`event`] defines the reports; [`level`], [`context`] and [`display`] define their levels, subjects and
 //!   texts.
 //! * [`reporter`] passes each report to the metrics and to the [`log`], whose thread writes [`line`]s to a
-//!   stream, to [`syslog`] or to systemd's [`journal`]; a [`forwarder`] reconnects to the latter two.
+//!   [`stream`], to [`syslog`] or to systemd's [`journal`]. A [`queue`] keeps lines while such an [`output`]
+//!   fails, [`log_state`] tells that it does, and [`fallback`] has stderr as the last resort.
 //! * [`degraded`] collects what does not work at the moment.
 //! * [`held`] describes a held update, for the log, `twitcher status` and the control socket.
 
@@ -13,13 +14,17 @@ mod context;
 pub mod degraded;
 mod display;
 mod event;
-mod forwarder;
+mod fallback;
 mod held;
 pub mod journal;
 mod level;
 pub mod line;
 pub mod log;
+mod log_state;
+mod output;
+mod queue;
 mod reporter;
+pub mod stream;
 mod syslog;
 
 pub use degraded::{Degradations, Degraded, Part};

@@ -47,7 +47,7 @@ impl Reporter {
 
     /// What does not work at the moment.
     pub fn all_degraded(&self) -> Vec<Degraded> {
-        self.log.degradations().all()
+        self.log.degraded()
     }
 
     /// See [`Log::dropped_lines`].

@@ -5,20 +5,20 @@ use std::os::unix::net::UnixDatagram;
 
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
-use super::forwarder::{LogDaemon, RECONNECT_DELAY};
 use super::level::Level;
 use super::line::LogLine;
+use super::output::{LogDaemon, SEND_TIMEOUT};
 
 pub struct Syslog(Logger<LoggerBackend, Formatter3164>);
 
 impl LogDaemon for Syslog {
-    const NAME: &str = "syslog";
+    const NAME: &str = "syslog (/dev/log)";
+    const REMEDY: &str = "start a syslog daemon, or name a file with --log-file";
 
     fn connect() -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.connect("/dev/log")?;
-        // If syslog hangs, lines wait in the forwarder's queue and do not block it.
-        socket.set_write_timeout(Some(RECONNECT_DELAY))?;
+        socket.set_write_timeout(Some(SEND_TIMEOUT))?;
         let formatter = Formatter3164 {
             facility: Facility::LOG_DAEMON,
             hostname: None,

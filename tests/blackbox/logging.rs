@@ -235,9 +235,12 @@ fn without_a_terminal_the_log_goes_to_syslog_and_survives_its_restart() {
     fs::create_dir(&devices).expect("create a directory");
     let socket = devices.join("log");
     let own_devices = own_devices(&devices);
-    // The daemon starts while there is no syslog daemon.
+    // The daemon starts while there is no syslog daemon, so stderr has the log meanwhile.
     let daemon = sandbox.daemon_logging_elsewhere();
     let daemon = daemon.under(["unshare", "--mount", "sh", "-c", &own_devices, "sh"]).start();
+    daemon.wait_for_log(&["syslog (/dev/log)", "the log goes to stderr"]);
+    daemon.wait_for_log(&["named", "heard ", "content"]);
+    sandbox.operator(["status", "--check"]).finish().expect(0);
     let bound = SyslogSocket::bind(&socket);
     let line = bound.wait_for(&["named", "heard ", "content"]);
     assert!(!line.trim_end().contains(char::is_control), "{line:?}");
@@ -247,12 +250,18 @@ fn without_a_terminal_the_log_goes_to_syslog_and_survives_its_restart() {
         .and_then(|(priority, _)| priority.parse().ok())
         .unwrap_or_else(|| panic!("{line:?} starts with a priority"));
     assert_eq!(priority >> 3, 3, "facility daemon: {line}");
+    daemon.wait_for_log(&["the log goes to syslog"]);
     drop(bound);
     sandbox.nodes.set("/n", "between");
+    daemon.wait_for_log(&["named", "heard ", "between"]);
+    let check = || sandbox.operator(["status", "--check"]).finish();
+    assert_eq!(check().code, Some(1));
+    check().expect_said(&["log: syslog (/dev/log): ", "start a syslog daemon"]);
     let bound = SyslogSocket::bind(&socket);
     sandbox.nodes.set("/n", "after");
+    bound.wait_for(&["named", "heard ", "between"]);
     bound.wait_for(&["named", "heard ", "after"]);
-    assert!(daemon.log().is_empty(), "{:#?}", daemon.log());
+    check().expect(0);
 }
 
 /// A script that runs its arguments with this directory as `/dev`: the machine's syslog daemon is left alone.

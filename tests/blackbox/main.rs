@@ -44,6 +44,7 @@ mod inheritance;
 mod journald;
 mod kernel;
 mod literals;
+mod log_faults;
 mod logging;
 mod max_actions;
 mod once;

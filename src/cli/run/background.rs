@@ -27,13 +27,12 @@ impl Background {
         std::process::exit(i32::from(!ready))
     }
 
-    /// Lets the parent exit with 0, and closes the terminal, except for stdout if the log goes there.
-    pub fn ready(mut self, keep_stdout: bool) -> io::Result<()> {
+    /// Lets the parent exit with 0, and closes the terminal. A log that goes to stdout has a descriptor of its
+    /// own.
+    pub fn ready(mut self) -> io::Result<()> {
         let null = File::options().read(true).write(true).open("/dev/null")?;
         nix::unistd::dup2_stdin(&null)?;
-        if !keep_stdout {
-            nix::unistd::dup2_stdout(&null)?;
-        }
+        nix::unistd::dup2_stdout(&null)?;
         nix::unistd::dup2_stderr(&null)?;
         self.report.write_all(&[0])
     }

@@ -1,9 +1,8 @@
 //! Combines the command line and the settings into the options of the daemon.
 
 use std::error::Error;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind, IsTerminal};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -11,6 +10,7 @@ use tempfile::TempDir;
 use super::args::Run;
 use crate::daemon::Until;
 use crate::report::log::Target;
+use crate::report::stream::LogStream;
 use crate::report::{Level, journal};
 use crate::settings::{self, DaemonSettings, StoreChoice};
 use crate::store::{DirectoryUrl, StoreUrl};
@@ -89,18 +89,17 @@ pub fn options(args: Run) -> Result<RunOptions, Box<dyn Error>> {
 fn log_target(args: &Run, log_file: Option<&Path>) -> Result<Target, Box<dyn Error>> {
     let to_stdout = args.log_to_stdout || args.devel || args.once;
     Ok(match log_file {
-        _ if args.dry_run => Target::Stderr,
+        _ if args.dry_run => Target::Stream(LogStream::stderr()?),
         Some(path) if !to_stdout => {
-            // The log contains the output of actions, which is not for every user.
-            let file = File::options().append(true).create(true).mode(0o640).open(path);
-            Target::File(file.map_err(|error| format!("log file {}: {error}", path.display()))?)
+            let file = LogStream::open(path);
+            Target::Stream(file.map_err(|error| format!("log file {}: {error}", path.display()))?)
         }
         None if !to_stdout && args.daemonize => Target::Syslog,
         None if !to_stdout && !io::stdout().is_terminal() => match journal::is_connected() {
             true => Target::Journal,
             false => Target::Syslog,
         },
-        Some(_) | None => Target::Stdout,
+        Some(_) | None => Target::Stream(LogStream::stdout()?),
     })
 }
 

@@ -28,7 +28,6 @@ use crate::daemon::systemd::Systemd;
 use crate::daemon::{self, FinalStatus, Setup, Stores, Until};
 use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
-use crate::report::log::Target;
 use crate::report::{Log, Report, Reporter};
 use crate::settings::{ControlSettings, DaemonSettings};
 use crate::sys;
@@ -96,7 +95,6 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
         Until::Stopped | Until::Idle { .. } => Systemd::from_environment()?,
     };
 
-    let log_to_stdout = matches!(options.log, Target::Stdout);
     let (log, writer) = Log::start(options.log, options.level)?;
     let metrics = Arc::new(Metrics::new().map_err(|error| format!("metrics: {error}"))?);
     let log = Reporter::new(log, metrics.clone());
@@ -145,7 +143,7 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
             },
         )?;
         if let Some(background) = background {
-            background.ready(log_to_stdout)?;
+            background.ready()?;
         }
         Ok(daemon::run(Setup {
             log,
