@@ -25,7 +25,8 @@ impl WatchSpec {
 /// change its Debug form of strings and times; a test would notice.
 fn canonical(spec: &WatchSpec) -> String {
     // Destructured, so that a new field cannot be forgotten.
-    let WatchSpec { id: _, store, subject, action, pipe_stdin, identity, policy, exec_context } = spec;
+    let WatchSpec { id: _, store, subject, action, pipe_stdin, run_as: _, identity, policy, exec_context } =
+        spec;
     let Subject { path, facet } = subject;
     let Identity { user, home, shell, uid, gid, change } = &**identity;
     let Policy {
@@ -128,6 +129,7 @@ mod tests {
             subject: subject("/git/head", Facet::Data),
             action: command(&["/bin/sh", "-c", "cd /srv/app && git pull --ff-only"]),
             pipe_stdin: true,
+            run_as: Arc::default(),
             identity: identity("root", 0, 0, None),
             policy: Policy::DEFAULT,
             exec_context: Arc::default(),
@@ -152,6 +154,7 @@ mod tests {
             subject: subject("/h\u{e4}user/\"x\"/a b", Facet::Children),
             action: Action::Function { program: Arc::new(program), index: 3, fingerprint },
             pipe_stdin: false,
+            run_as: Arc::default(),
             identity: identity("deploy", 1000, 1001, Some(&[1001, 4, 27])),
             policy: Policy {
                 run_on_load: RunOnLoad::Changed,
@@ -198,6 +201,7 @@ mod tests {
         };
         let parallel = WatchSpec {
             action: command(&["a", "", "\t'\""]),
+            run_as: Arc::default(),
             identity: identity("0", 65534, 65534, Some(&[])),
             policy: Policy {
                 run_mode: RunMode::Parallel,

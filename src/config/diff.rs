@@ -9,6 +9,8 @@ pub enum WatchChange {
     Add(WatchSpec),
     /// The watch stays, with another definition.
     Change(WatchSpec),
+    /// The watch keeps its definition, and the user that it names is another one now.
+    Identity(WatchSpec),
     Remove(WatchKey),
 }
 
@@ -24,7 +26,8 @@ pub fn diff<'a>(
     for spec in wanted {
         match current.remove(&spec.id) {
             None => changes.push(WatchChange::Add(spec)),
-            Some(old) if *old != spec => changes.push(WatchChange::Change(spec)),
+            Some(old) if !old.defines_same_as(&spec) => changes.push(WatchChange::Change(spec)),
+            Some(old) if *old != spec => changes.push(WatchChange::Identity(spec)),
             Some(_) => {}
         }
     }
@@ -40,8 +43,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Action, ExecContext, Facet, Guard, Identity, NodePath, OnFailure, Output, Policy, Program, Resource,
-        Retry, RunMode, RunOnLoad, Share, StoreName, Subject, Throttle,
+        Account, Action, ExecContext, Facet, Guard, Identity, NodePath, OnFailure, Output, Policy, Program,
+        Resource, Retry, RunAs, RunMode, RunOnLoad, Share, StoreName, Subject, Throttle,
     };
 
     fn spec(name: &str) -> WatchSpec {
@@ -51,6 +54,7 @@ mod tests {
             subject: Subject { path: NodePath::parse("/a").unwrap(), facet: Facet::Data },
             action: Action::Command(["true".to_owned()].into()),
             pipe_stdin: true,
+            run_as: Arc::default(),
             identity: Arc::new(Identity {
                 user: "nobody".into(),
                 home: "/".into(),
@@ -79,6 +83,10 @@ mod tests {
     #[test]
     fn tells_what_a_reload_changes() {
         let timeout = Some(Duration::from_secs(1));
+        let anew = || {
+            let identity = Identity { uid: 1, ..Identity::clone(&spec("a").identity) };
+            WatchSpec { identity: identity.into(), ..spec("a") }
+        };
         let longer = || WatchSpec { policy: Policy { timeout, ..Policy::DEFAULT }, ..spec("a") };
         for (what, current, wanted, expected) in [
             ("nothing", vec![], vec![], vec![]),
@@ -87,6 +95,7 @@ mod tests {
             ("reordered", vec![spec("a"), spec("b")], vec![spec("b"), spec("a")], vec![]),
             ("gone", vec![spec("b"), spec("a")], vec![], vec!["-a", "-b"]),
             ("changed", vec![spec("a"), spec("b")], vec![longer(), spec("b")], vec!["~a"]),
+            ("user made anew", vec![spec("a")], vec![anew()], vec!["=a"]),
             ("function moved", vec![function(0, "x")], vec![function(1, "x")], vec![]),
             ("function changed", vec![function(0, "x")], vec![function(0, "y")], vec!["~f"]),
         ] {
@@ -95,6 +104,7 @@ mod tests {
                 .map(|change| match change {
                     WatchChange::Add(spec) => format!("+{}", spec.id.description),
                     WatchChange::Change(spec) => format!("~{}", spec.id.description),
+                    WatchChange::Identity(spec) => format!("={}", spec.id.description),
                     WatchChange::Remove(key) => format!("-{}", key.description),
                 })
                 .collect();
@@ -150,13 +160,14 @@ mod tests {
             WatchSpec { action: function(0, "x").action, ..spec("a") },
             WatchSpec { pipe_stdin: false, ..spec("a") },
             WatchSpec {
+                run_as: RunAs { uid: None, gid: Some(Account::Id(0)) }.into(),
                 identity: Arc::new(Identity { gid: 0, ..Identity::clone(&spec("a").identity) }),
                 ..spec("a")
             },
         ];
         let changed = policies.map(deciding).into_iter().chain(exec_contexts.map(within)).chain(others);
         for other in changed {
-            assert_ne!(spec("a"), other);
+            assert!(!spec("a").defines_same_as(&other));
             assert_ne!(spec("a").definition_hash(), other.definition_hash(), "{other:?}");
         }
     }

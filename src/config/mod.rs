@@ -13,7 +13,7 @@
 //!   last one, and reports [`file_change::FileChange`]s. [`crate::trust`] opens the files that the daemon may
 //!   trust.
 //! * [`load`] makes watches of a file's text. [`evaluate`] sends the text to the child as a [`request`], and
-//!   [`resolve`] asks the system for users and groups.
+//!   [`resolve`] asks the system for users and groups; [`accounts`] asks again later.
 //! * In the child, [`script`] interprets the text. Only this module interprets text. [`registrar`] checks the
 //!   calls of `RegisterWatch` and collects the [`registration`]s. [`exec`] checks the argument of `Exec`.
 //!   [`modules`] answers imports, and [`facts`] answers questions about the host. [`fingerprint`] says
@@ -23,6 +23,7 @@
 //!
 //! [`vocabulary`] defines every word that a config can use, and says what a new key needs.
 
+pub mod accounts;
 mod catalog;
 mod characters;
 mod definition;

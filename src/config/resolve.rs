@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::registration::{RegisteredAction, Registration};
 use crate::model::{
-    Account, Action, Credentials, ExecContext, Identity, NodePath, NodePathError, Program, StoreName,
+    Account, Action, Credentials, ExecContext, Identity, NodePath, NodePathError, Program, RunAs, StoreName,
     StoreNameError, StoreNames, Subject, WatchKey, WatchSpec,
 };
 use crate::text::suggest;
@@ -57,7 +57,7 @@ impl ResolveError {
 /// same user, and shares equal values. The next scan needs a new one, because users may have changed.
 #[derive(Default)]
 pub struct Accounts {
-    identities: HashMap<(Option<Account>, Option<Account>), Arc<Identity>>,
+    identities: HashMap<Arc<RunAs>, Arc<Identity>>,
     exec_contexts: HashSet<Arc<ExecContext>>,
 }
 
@@ -86,6 +86,7 @@ impl Accounts {
             exec_context,
             position: _,
         } = watch;
+        let (run_as, identity) = self.identity(uid.as_ref(), gid.as_ref())?;
         Ok(WatchSpec {
             id: WatchKey { file: file.clone(), description: description.as_str().into() },
             store: resolve_store(store.as_deref(), stores)?,
@@ -99,7 +100,8 @@ impl Accounts {
                 },
             },
             pipe_stdin: *pipe_stdin,
-            identity: self.identity(uid.as_ref(), gid.as_ref())?,
+            run_as,
+            identity,
             policy: policy.clone(),
             exec_context: self.exec_context(exec_context)?,
         })
@@ -122,14 +124,14 @@ impl Accounts {
         &mut self,
         uid: Option<&Account>,
         gid: Option<&Account>,
-    ) -> Result<Arc<Identity>, ResolveError> {
-        let key = (uid.cloned(), gid.cloned());
-        if let Some(identity) = self.identities.get(&key) {
-            return Ok(identity.clone());
+    ) -> Result<(Arc<RunAs>, Arc<Identity>), ResolveError> {
+        let key = RunAs { uid: uid.cloned(), gid: gid.cloned() };
+        if let Some((run_as, identity)) = self.identities.get_key_value(&key) {
+            return Ok((run_as.clone(), identity.clone()));
         }
-        let identity = Arc::new(identity(uid, gid)?);
-        self.identities.insert(key, identity.clone());
-        Ok(identity)
+        let (identity, run_as) = (Arc::new(identity(&key)?), Arc::new(key));
+        self.identities.insert(run_as.clone(), identity.clone());
+        Ok((run_as, identity))
     }
 }
 
@@ -145,9 +147,10 @@ fn resolve_store(name: Option<&str>, stores: Option<&StoreNames>) -> Result<Stor
     Err(ResolveError::UnknownStore { name, near })
 }
 
-fn identity(uid: Option<&Account>, gid: Option<&Account>) -> Result<Identity, ResolveError> {
-    let user = uid.map(find_user).transpose()?;
-    let group = gid.map(find_group).transpose()?;
+/// Asks the system who this is.
+pub(super) fn identity(RunAs { uid, gid }: &RunAs) -> Result<Identity, ResolveError> {
+    let user = uid.as_ref().map(find_user).transpose()?;
+    let group = gid.as_ref().map(find_group).transpose()?;
     let (own_uid, own_gid) = (geteuid(), getegid());
     if !own_uid.is_root() {
         // The config may name the daemon's own user and group, but not another group that the daemon is in.
@@ -242,6 +245,10 @@ mod tests {
         Some(Account::Name(name.into()))
     }
 
+    fn resolved(uid: Option<Account>, gid: Option<Account>) -> Result<Identity, ResolveError> {
+        identity(&RunAs { uid, gid })
+    }
+
     #[test]
     fn unknown_names_are_errors_that_name_them() {
         for (uid, gid, expected) in [
@@ -249,10 +256,10 @@ mod tests {
             (name("12"), None, "`uid`: unknown user \"12\"; write 12 without quotes for an id"),
             (None, name("nosuchgroup"), "`gid`: unknown group \"nosuchgroup\""),
         ] {
-            let error = identity(uid.as_ref(), gid.as_ref()).unwrap_err();
+            let error = resolved(uid, gid).unwrap_err();
             assert_eq!(error.to_string(), expected);
         }
-        assert!(identity(Some(&Account::Id(0x7fff_fff0)), None).is_err());
+        assert!(resolved(Some(Account::Id(0x7fff_fff0)), None).is_err());
     }
 
     #[test]
@@ -283,7 +290,7 @@ mod tests {
 
     #[test]
     fn nothing_asked_changes_nothing() {
-        let identity = identity(None, None).unwrap();
+        let identity = resolved(None, None).unwrap();
         assert_eq!((identity.uid, identity.change), (geteuid().as_raw(), None));
     }
 
@@ -292,15 +299,15 @@ mod tests {
         if !geteuid().is_root() {
             return;
         }
-        let nobody = identity(name("nobody").as_ref(), None).unwrap();
+        let nobody = resolved(name("nobody"), None).unwrap();
         let change = nobody.change.unwrap();
         assert_eq!((change.uid, change.gid), (65534, 65534));
         assert!(!change.groups.contains(&0), "{:?}", change.groups);
 
-        let group_0 = identity(name("nobody").as_ref(), Some(&Account::Id(0))).unwrap().change.unwrap();
+        let group_0 = resolved(name("nobody"), Some(Account::Id(0))).unwrap().change.unwrap();
         assert_eq!((group_0.uid, group_0.gid), (65534, 0));
 
-        let only_group = identity(None, Some(&Account::Id(54321))).unwrap().change.unwrap();
+        let only_group = resolved(None, Some(Account::Id(54321))).unwrap().change.unwrap();
         assert_eq!((only_group.uid, only_group.gid, only_group.groups), (0, 54321, vec![54321]));
     }
 

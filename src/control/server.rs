@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,13 +16,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
+use super::endpoint::{ControlEndpoint, Endpoint, MetricsEndpoint};
 use super::request::DaemonRequest;
 use super::routes::{Routes, Scope};
+use crate::report::Reporter;
 
 /// How long one connection may take from its beginning to the end of its reply.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -49,33 +51,50 @@ const MAX_HEAD_BYTES: usize = 8192;
 /// The delay after a failed accept: as long as descriptors are short, each attempt fails.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-pub struct Listeners {
-    pub control: Option<std::os::unix::net::UnixListener>,
-    /// This listener serves only `GET /metrics`.
-    pub metrics: Option<std::net::TcpListener>,
+/// How often the daemon looks whether clients still reach it. Cleaners of temporary directories remove sockets.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The pauses between attempts to listen, each twice as long as the one before.
+const MIN_OPEN_DELAY: Duration = Duration::from_secs(1);
+const MAX_OPEN_DELAY: Duration = Duration::from_secs(30);
+
+/// Where the daemon listens.
+pub struct Endpoints {
+    pub control: Option<ControlEndpoint>,
+    /// This address serves only `GET /metrics`.
+    pub metrics: Option<MetricsEndpoint>,
 }
 
-/// Starts the thread, which lives as long as the process. Once the daemon's loop has ended, clients get an
-/// error.
-pub fn start(listeners: Listeners, routes: Routes) -> io::Result<()> {
+/// What listens from the start.
+pub struct Served {
+    pub control: bool,
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Opens the endpoints, and starts the thread that serves them, which lives as long as the process. An
+/// endpoint that cannot be opened is reported, and tried again. Once the daemon's loop has ended, clients get
+/// an error.
+pub fn start(endpoints: Endpoints, routes: Routes, log: &Reporter) -> io::Result<Served> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
-    let control = listeners.control.map(UnixListener::from_std).transpose()?;
-    let metrics = listeners.metrics.map(TcpListener::from_std).transpose()?;
+    let control = endpoints.control.map(|endpoint| Server::open(endpoint, log));
+    let metrics = endpoints.metrics.map(|endpoint| Server::open(endpoint, log));
     drop(entered);
+    let served = Served {
+        control: control.as_ref().is_some_and(|server| server.listener.is_some()),
+        metrics: metrics.as_ref().and_then(|server| server.endpoint.bound()),
+    };
     let routes = Arc::new(routes);
     std::thread::Builder::new().name("control".into()).spawn(move || {
-        runtime.block_on(async {
-            let accept_unix =
-                async |listener: &UnixListener| listener.accept().await.map(|(stream, _)| stream);
-            let accept_tcp = async |listener: &TcpListener| listener.accept().await.map(|(stream, _)| stream);
-            tokio::join!(
-                serve(control, accept_unix, &routes, Scope::Everything),
-                serve(metrics, accept_tcp, &routes, Scope::Metrics),
-            )
-        })
+        runtime.block_on(async { tokio::join!(run(control, &routes), run(metrics, &routes)) })
     })?;
-    Ok(())
+    Ok(served)
+}
+
+async fn run<E: Endpoint>(server: Option<Server<E>>, routes: &Arc<Routes>) {
+    if let Some(server) = server {
+        server.run(routes).await;
+    }
 }
 
 /// Makes the channel to the daemon's loop. A connection has one request at a time; if the channel is full, it
@@ -84,30 +103,73 @@ pub fn requests() -> (mpsc::Sender<DaemonRequest>, mpsc::Receiver<DaemonRequest>
     mpsc::channel(MAX_CONNECTIONS)
 }
 
-/// Serves a listener for ever; returns at once without one.
-async fn serve<L, S>(
-    listener: Option<L>,
-    accept: impl AsyncFn(&L) -> io::Result<S>,
-    routes: &Arc<Routes>,
-    scope: Scope,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let Some(listener) = listener else { return };
-    let mut connections = ConnectionPool::default();
-    loop {
-        let evictable_at = connections.next_eviction();
-        tokio::select! {
-            accepted = accept(&listener), if evictable_at.is_none() => match accepted {
-                Ok(stream) => connections.admit(|has_requested| {
-                    serve_connection(stream, routes.clone(), scope, has_requested)
-                }),
-                Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
-            },
-            () = sleep_until(evictable_at.unwrap_or_else(Instant::now)), if evictable_at.is_some() => {
-                connections.evict();
+/// An endpoint with its listener, if it has one, and its connections.
+struct Server<E: Endpoint> {
+    log: Reporter,
+    endpoint: E,
+    listener: Option<E::Listener>,
+    connections: ConnectionPool,
+}
+
+impl<E: Endpoint> Server<E> {
+    fn open(endpoint: E, log: &Reporter) -> Self {
+        let connections = ConnectionPool::default();
+        let mut server = Self { log: log.clone(), endpoint, listener: None, connections };
+        server.try_to_open();
+        server
+    }
+
+    fn try_to_open(&mut self) {
+        match self.endpoint.open() {
+            Ok(listener) => {
+                self.listener = Some(listener);
+                self.log.recovered(E::PART);
             }
-            Some(_) = connections.tasks.join_next() => connections.remove_finished(),
+            Err(why) => self.log.degraded(E::PART, format!("{why}; going on without, and trying again")),
+        }
+    }
+
+    /// Serves the endpoint for ever.
+    async fn run(mut self, routes: &Arc<Routes>) {
+        let mut delay = MIN_OPEN_DELAY;
+        loop {
+            match self.listener.take() {
+                Some(listener) => {
+                    let why = self.serve(&listener, routes).await;
+                    self.log.degraded(E::PART, format!("{why}; making it again"));
+                    delay = MIN_OPEN_DELAY;
+                }
+                None => {
+                    tokio::time::sleep(delay).await;
+                    delay = (2 * delay).min(MAX_OPEN_DELAY);
+                }
+            }
+            self.try_to_open();
+        }
+    }
+
+    /// Serves a listener until it is lost. Returns why it is.
+    async fn serve(&mut self, listener: &E::Listener, routes: &Arc<Routes>) -> String {
+        let connections = &mut self.connections;
+        let mut check = tokio::time::interval(CHECK_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let evictable_at = connections.next_eviction();
+            tokio::select! {
+                accepted = E::accept(listener), if evictable_at.is_none() => match accepted {
+                    Ok(stream) => connections.admit(|has_requested| {
+                        serve_connection(stream, routes.clone(), E::SCOPE, has_requested)
+                    }),
+                    Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
+                },
+                () = sleep_until(evictable_at.unwrap_or_else(Instant::now)), if evictable_at.is_some() => {
+                    connections.evict();
+                }
+                Some(_) = connections.tasks.join_next() => connections.remove_finished(),
+                _ = check.tick() => if let Some(why) = self.endpoint.lost() {
+                    return why;
+                },
+            }
         }
     }
 }

@@ -73,6 +73,14 @@ impl SocketFile {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Whether the path still leads to this socket. A path that cannot be looked at counts as unchanged.
+    pub fn is_there(&self) -> bool {
+        match inode(&self.path) {
+            Ok(inode) => inode == self.inode,
+            Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+        }
+    }
 }
 
 /// Creates a listening socket. Replaces the socket of a daemon that has ended, and nothing else.

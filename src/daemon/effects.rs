@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::completion::Completion;
 use super::live_run::Signal;
+use super::identities::{Answer, Identities, Verdict};
 use super::persist::Persist;
 use super::places::Places;
 use super::run_end::{EndKind, RunEnd, verdict};
@@ -13,6 +14,7 @@ use super::stores::Stores;
 use super::watches::{CircleNews, LastRun, WatchId, Watches};
 use crate::action::payload::Payload;
 use crate::action::run::ExitStatus;
+use crate::config::accounts::AccountsStamp;
 use crate::ledger::{Intent, RunOutcome};
 use crate::report::{NodeRef, Report, Reporter, RunReport};
 use crate::watch::{Effect, Event, Input, RunId, RunResult, Time, Update};
@@ -23,6 +25,7 @@ pub struct Performer<'a> {
     pub watches: &'a mut Watches,
     pub places: &'a mut Places,
     pub runs: &'a mut Runs,
+    pub identities: &'a mut Identities,
     pub persist: &'a mut Persist,
     pub stores: &'a mut Stores,
     pub completion: &'a mut Completion,
@@ -98,6 +101,9 @@ impl Performer<'_> {
                     entry.spec().and_then(|spec| spec.policy.retry).map_or(0, |retry| retry.attempts);
                 self.run_again(id, run, after, RunReport::Retry { failures, attempts, after });
             }
+            // That was said when the user was looked up.
+            Effect::Postponed { .. }
+                if entry.spec().is_some_and(|spec| self.identities.is_unknown(&spec.run_as)) => {}
             Effect::Postponed { run, after } => {
                 self.run_again(id, run, after, RunReport::Postponed { after });
             }
@@ -111,7 +117,11 @@ impl Performer<'_> {
     fn signal(&mut self, run: RunId, signal: Signal) {
         // The run may be among those that are still to be started.
         self.start_all();
-        self.runs.signal(run, signal);
+        match self.identities.cancel(run) {
+            // Its user is still being looked up.
+            Some(start) => self.runs.put_off(start.watch, run),
+            None => self.runs.signal(run, signal),
+        }
     }
 
     /// Another run will follow `run`, which is over.
@@ -158,6 +168,9 @@ impl Performer<'_> {
             }
             return;
         }
+        let stamp = AccountsStamp::now();
+        let identified = starting.into_iter().filter_map(|start| self.identify(start, stamp));
+        let starting: Vec<_> = identified.collect();
         self.persist.ledger_mut().record_intents(starting.iter().map(|start| &start.intent));
         for start in starting {
             let Some(spec) = self.watches.get(start.watch).and_then(|entry| entry.spec()) else { continue };
@@ -181,6 +194,54 @@ impl Performer<'_> {
         }
     }
 
+    /// Makes sure that a run starts as who its user is now, `stamp` being the state of the local users.
+    /// Returns none if nobody knows that yet.
+    fn identify(&mut self, mut start: PendingStart, stamp: AccountsStamp) -> Option<PendingStart> {
+        let Some(spec) = self.watches.get(start.watch).and_then(|entry| entry.spec()) else {
+            return Some(start);
+        };
+        let run_as = spec.run_as.clone();
+        match self.identities.verdict(&run_as, stamp) {
+            Verdict::Known(identity) => {
+                self.watches.set_identity(start.watch, &identity);
+                start.intent.definition = self.watches.get(start.watch)?.hash();
+                Some(start)
+            }
+            // Whoever the daemon's user is, the daemon runs as that user already.
+            Verdict::Unknown(_) | Verdict::Asked if run_as.is_own() => Some(start),
+            Verdict::Unknown(why) => {
+                if let Some(entry) = self.watches.get_mut(start.watch) {
+                    entry.fail(format!("not started: {why}"));
+                }
+                self.runs.put_off(start.watch, start.run);
+                None
+            }
+            Verdict::Asked => {
+                self.identities.wait(start, run_as);
+                None
+            }
+        }
+    }
+
+    /// Takes the answer of a lookup. The starts that wait for it follow at the end of the turn.
+    pub fn identity_answer(&mut self, answer: Answer) {
+        let Some(run_as) = self.identities.take(answer) else { return };
+        if let Some(identity) = self.identities.known(&run_as) {
+            self.watches.set_identity_of_all(&run_as, identity);
+        }
+        self.identities.take_waiting_for(&run_as).into_iter().for_each(|start| self.runs.prepare(start));
+    }
+
+    /// Puts off the starts whose user could not be looked up in time.
+    pub fn put_off_unidentified(&mut self) {
+        for start in self.identities.take_overdue() {
+            if let Some(entry) = self.watches.get_mut(start.watch) {
+                entry.fail("not started: the lookup of its user takes too long".to_owned());
+            }
+            self.runs.put_off(start.watch, start.run);
+        }
+    }
+
     fn not_started(&mut self, StartFailure { watch, run, intent, why, starved }: StartFailure) {
         self.persist.ledger_mut().ended(&intent.run, RunOutcome::NotStarted(&why), &[]);
         if let Some(entry) = self.watches.get_mut(watch) {
@@ -194,6 +255,7 @@ impl Performer<'_> {
     fn run_ended(&mut self, RunEnd { watch, run, how }: RunEnd) {
         let result = match how {
             EndKind::Unchanged => RunResult::Succeeded,
+            EndKind::PutOff => RunResult::Starved,
             EndKind::Ended(status, output) => {
                 // Each run is followed once, and only live runs are.
                 let Some(ended) = self.runs.remove(run) else { return };

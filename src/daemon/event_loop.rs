@@ -16,6 +16,7 @@ use super::completion::{Completion, FinalStatus, POLL_INTERVAL, Until, WatchStat
 use super::configs::{Configs, ReloadReply};
 use super::effects::Performer;
 use super::memory::Memory;
+use super::identities::Identities;
 use super::persist::Persist;
 use super::places::Places;
 use super::registration::Registration;
@@ -81,6 +82,7 @@ struct Daemon {
     persist: Persist,
     configs: Configs,
     completion: Completion,
+    identities: Identities,
     stores: Stores,
     systemd: Systemd,
     said: signals::Said,
@@ -102,6 +104,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
         persist: Persist::new(log.clone(), setup.ledger),
         configs: Configs::new(log.clone(), setup.config_path, setup.untrusted_allowed, setup.loader),
         completion: Completion::new(setup.until, setup.stop_timeout),
+        identities: Identities::new(log.clone()),
         stores: setup.stores,
         systemd: setup.systemd,
         said: signals::Said::default(),
@@ -135,6 +138,10 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
             Some(request) = next_request(&mut requests, &daemon.share) => daemon.reply(request),
             () = until(daemon.watches.due()) => daemon.watches.tick(),
             () = yield_now(), if daemon.can_give_places() => {}
+            news = daemon.identities.next() => match news {
+                Some(answer) => daemon.performer().identity_answer(answer),
+                None => daemon.check_identities(),
+            },
             () = until(daemon.persist.flush_at()) => daemon.flush(),
             () = sleep_until(daemon.persist.maintain_at()) => daemon.persist.ledger_mut().maintain(),
             () = until(daemon.systemd.due()) => {}
@@ -181,8 +188,8 @@ async fn until(at: Option<Instant>) {
 
 impl Daemon {
     fn performer(&mut self) -> Performer<'_> {
-        let Self { log, watches, places, runs, persist, stores, completion, .. } = self;
-        Performer { log, watches, places, runs, persist, stores, completion }
+        let Self { log, watches, places, runs, identities, persist, stores, completion, .. } = self;
+        Performer { log, watches, places, runs, identities, persist, stores, completion }
     }
 
     fn view(&self) -> View<'_> {
@@ -230,6 +237,7 @@ impl Daemon {
                     .ledger_mut()
                     .prune_watches(|key| watches.contains(key) || configs.is_missing(&key.file));
                 self.configs.first_scan_done();
+                self.refresh_identities();
                 self.systemd.set_store_count(self.stores.in_use().count());
                 self.systemd.first_scan_done();
             }
@@ -249,6 +257,7 @@ impl Daemon {
 
     fn reload(&mut self, requested_by: &str, reply: Option<ReloadReply>) {
         self.systemd.reloading();
+        self.refresh_identities();
         self.configs.reload(requested_by, reply);
     }
 
@@ -262,6 +271,20 @@ impl Daemon {
                 }
             }
         }
+    }
+
+    fn check_identities(&mut self) {
+        self.performer().put_off_unidentified();
+        if self.identities.is_refresh_due() {
+            self.refresh_identities();
+        }
+    }
+
+    /// Has all users of actions looked up again.
+    fn refresh_identities(&mut self) {
+        let specs = self.watches.iter().filter_map(|(_, entry)| entry.loaded());
+        let in_use = specs.map(|spec| spec.run_as.clone()).collect();
+        self.identities.refresh(in_use);
     }
 
     fn stop(&mut self, signal: &str) {
@@ -318,8 +341,10 @@ impl Daemon {
             running: self.runs.count(),
             failing: self.watches.failing(),
         };
-        if let Err(error) = self.systemd.send_updates(counts) {
-            self.log.report(&Report::Problem { what: &error.to_string() });
+        match self.systemd.send_updates(counts) {
+            Ok(true) => self.log.recovered("systemd"),
+            Ok(false) => {}
+            Err(error) => self.log.degraded("systemd", error.to_string()),
         }
     }
 

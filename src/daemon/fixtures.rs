@@ -10,6 +10,7 @@ use tokio::task::LocalSet;
 use super::clock::Clock;
 use super::completion::{Completion, Until};
 use super::effects::Performer;
+use super::identities::Identities;
 use super::persist::Persist;
 use super::places::Places;
 use super::registration::Registration;
@@ -52,6 +53,7 @@ pub fn spec(description: &str, node: &str) -> WatchSpec {
         subject: subject(node),
         action: Action::Command(["true".to_owned()].into()),
         pipe_stdin: true,
+        run_as: Arc::default(),
         identity: Arc::new(Identity {
             user: "root".into(),
             home: "/".into(),
@@ -104,6 +106,7 @@ pub struct Parts {
     pub watches: Watches,
     pub places: Places,
     pub runs: Runs,
+    pub identities: Identities,
     pub persist: Persist,
     pub stores: Stores,
     pub completion: Completion,
@@ -117,6 +120,7 @@ impl Parts {
             places: Places::new(None),
             runs: Runs::new(log.clone(), clock, Spawner::new().expect("limits"), Slots::open(directory)),
             persist: Persist::new(log.clone(), Ledger::open(directory).expect("a ledger")),
+            identities: Identities::new(log.clone()),
             stores: stores(directory),
             completion: Completion::new(until, Duration::ZERO),
             log,
@@ -158,8 +162,8 @@ impl Parts {
     }
 
     pub fn performer(&mut self) -> Performer<'_> {
-        let Self { log, watches, places, runs, persist, stores, completion } = self;
-        Performer { log, watches, places, runs, persist, stores, completion }
+        let Self { log, watches, places, runs, identities, persist, stores, completion } = self;
+        Performer { log, watches, places, runs, identities, persist, stores, completion }
     }
 
     /// Returns the watches of the runs that have no end in the ledger.

@@ -33,6 +33,7 @@
 //! * [`stores`]: the stores, and which nodes are followed in each.
 //! * [`memory`]: returned to the kernel after many watches were removed.
 //! * [`signals`]: what each signal means.
+//! * [`identities`]: who the users of actions are at the moment.
 //! * [`systemd`]: what the service manager is told.
 //!
 //! What takes several parts is done in one place each: [`store_events`] takes what a store says,
@@ -47,6 +48,7 @@ mod effects;
 mod event_loop;
 #[cfg(test)]
 mod fixtures;
+mod identities;
 mod launch;
 mod live_run;
 mod memory;

@@ -38,6 +38,7 @@ impl Registration<'_> {
                     count.changed += 1;
                     self.redefine(spec);
                 }
+                WatchChange::Identity(spec) => self.watches.replace_identity(spec),
                 WatchChange::Remove(key) => {
                     count.removed += 1;
                     self.remove(&key);

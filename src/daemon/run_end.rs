@@ -19,6 +19,8 @@ pub enum EndKind {
     Ended(io::Result<ExitStatus>, Vec<u8>),
     /// The run was not started, because there was nothing to do.
     Unchanged,
+    /// The run was not started, because nobody knows yet who its user is.
+    PutOff,
 }
 
 /// What the end of a run means to its watch, and how the ledger names it. `told` is why the run was told to

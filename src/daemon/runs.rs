@@ -155,6 +155,11 @@ impl Runs {
         let _ = self.sender.send(RunEvent::End(RunEnd { watch, run, how: EndKind::Unchanged }));
     }
 
+    /// Ends a run that cannot be started yet. The core tries it again.
+    pub fn put_off(&mut self, watch: WatchId, run: RunId) {
+        let _ = self.sender.send(RunEvent::End(RunEnd { watch, run, how: EndKind::PutOff }));
+    }
+
     /// The runs that were prepared. The caller starts each of them once the ledger knows all of them.
     pub fn take_starting(&mut self) -> Vec<PendingStart> {
         std::mem::take(&mut self.starting)

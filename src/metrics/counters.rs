@@ -122,7 +122,6 @@ impl Counters {
             | Report::NodeReadable { .. }
             | Report::ConfigReload { .. }
             | Report::Serving { .. }
-            | Report::NotServing { .. }
             | Report::Ordered { .. }
             | Report::Deleted { .. }
             | Report::StaysPaused { .. }

@@ -15,7 +15,7 @@ mod watch_command;
 
 pub use exec_context::{ExecContext, Output, Resource, UNLIMITED};
 pub use facts::Facts;
-pub use identity::{Account, Credentials, Identity};
+pub use identity::{Account, Credentials, Identity, RunAs};
 pub(crate) use node_path::children;
 pub use node_path::{NodePath, NodePathError};
 pub use policy::{Guard, OnFailure, Policy, Retry, RunMode, RunOnLoad, Share, Throttle};

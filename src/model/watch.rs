@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExecContext, Facts, Identity, Policy, StoreName, Subject};
+use super::{ExecContext, Facts, Identity, Policy, RunAs, StoreName, Subject};
 use crate::text::printable;
 
 /// The definition of a watch, with its users, store and node path resolved.
@@ -23,11 +23,30 @@ pub struct WatchSpec {
     pub action: Action,
     /// Whether the action reads the content from its stdin.
     pub pipe_stdin: bool,
-    /// Shared, because most watches have the same identity.
+    /// The user and group that the config asks for. Shared like the identity.
+    pub run_as: Arc<RunAs>,
+    /// Who that was when it was last looked up. Shared, because most watches have the same identity.
     pub identity: Arc<Identity>,
     pub policy: Policy,
     /// Shared like the identity.
     pub exec_context: Arc<ExecContext>,
+}
+
+impl WatchSpec {
+    /// Whether this is the definition that `other` is. Who the user is that both name does not count: a user
+    /// with another number is no other user.
+    pub fn defines_same_as(&self, other: &Self) -> bool {
+        // Destructured, so that a new field cannot be forgotten.
+        let Self { id, store, subject, action, pipe_stdin, run_as, identity, policy, exec_context } = self;
+        *id == other.id
+            && *store == other.store
+            && *subject == other.subject
+            && *action == other.action
+            && *pipe_stdin == other.pipe_stdin
+            && (*run_as == other.run_as || *identity == other.identity)
+            && *policy == other.policy
+            && *exec_context == other.exec_context
+    }
 }
 
 /// The name of a watch, which stays the same across reloads and restarts.

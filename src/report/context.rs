@@ -33,7 +33,6 @@ impl Report<'_> {
             | Report::StoreExposed { what: Exposure::Plaintext { .. } | Exposure::MoreWritable, .. }
             | Report::ConfigReload { .. }
             | Report::Serving { .. }
-            | Report::NotServing { .. }
             | Report::StoreDegraded { .. }
             | Report::ConfigLoaded { .. }
             | Report::ConfigRemoved { .. }

@@ -35,7 +35,7 @@ impl fmt::Display for Report<'_> {
                 write!(f, "{signal}: stopping; {} still running", count(*running as u64, "action"))
             }
             Report::Stopped => f.write_str("stopped"),
-            Report::Problem { what } | Report::NotServing { what } => f.write_str(what),
+            Report::Problem { what } => f.write_str(what),
             Report::Degraded { part, what } => write!(f, "{part}: {what}"),
             Report::Recovered { part, downtime } => {
                 write!(f, "{part}: works again, after {:.1} s", downtime.as_secs_f64())

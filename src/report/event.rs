@@ -25,10 +25,6 @@ pub enum Report<'a> {
         control: Option<&'a Path>,
         metrics: Option<SocketAddr>,
     },
-    /// Operators cannot reach the daemon at one of its addresses. Actions still run.
-    NotServing {
-        what: &'a str,
-    },
     /// All configs were read for the first time.
     Ready {
         watches: usize,

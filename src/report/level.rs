@@ -37,12 +37,11 @@ impl Report<'_> {
             | Report::Ledger { event: LedgerEvent::Oversized { .. } }
             | Report::PreviousRun { what: PreviousRun::Unwatchable(..), .. }
             | Report::StoreDegraded { .. }
-            | Report::Degraded { .. }
             | Report::Problem { .. } => Level::Error,
             Report::StoreDisconnected { .. }
             | Report::StoreRefused { .. }
             | Report::StoreExposed { .. }
-            | Report::NotServing { .. }
+            | Report::Degraded { .. }
             | Report::PlacesTaken { .. }
             | Report::NodeChangeMissed { .. }
             | Report::ConfigWarning { .. }

@@ -24,19 +24,39 @@ pub struct ControlSettings {
     pub mode: u32,
     /// `None` means the daemon's own group.
     pub group: Option<u32>,
-    /// The error if the system does not know the group. The daemon logs it, and starts without the group.
+    /// The error if the system does not know the group. The daemon starts without the group, and looks it up
+    /// again.
     pub unknown_group: Option<SettingsError>,
+    /// The group to look up again, unless it is a number.
+    pub named_group: Option<NamedGroup>,
+}
+
+/// A group by its name, which can get another number while the daemon runs, or be known only later.
+#[derive(Debug)]
+pub struct NamedGroup {
+    pub name: String,
+    /// The mode of the socket once the group is known.
+    pub mode: u32,
+}
+
+impl NamedGroup {
+    /// Looks the group up, which can take as long as a directory service likes.
+    pub fn look_up(&self) -> Result<u32, String> {
+        look_up(&self.name)
+    }
 }
 
 impl ControlSettings {
     pub fn new(flag: Option<PathBuf>, file: &SettingsFile) -> Result<Self, SettingsError> {
         let mode = mode(file)?;
+        let name = file.control.group.clone().filter(|name| name.parse::<u32>().is_err());
+        let named_group = name.map(|name| NamedGroup { name, mode });
         let (group, mode, unknown_group) = match group(file) {
             Ok(group) => (group, mode, None),
             // The daemon's own group must not get the rights of the unknown group.
             Err(error) => (None, mode & !GROUP_BITS, Some(error)),
         };
-        Ok(Self { socket: daemon_socket(flag, file), mode, group, unknown_group })
+        Ok(Self { socket: daemon_socket(flag, file), mode, group, unknown_group, named_group })
     }
 }
 
@@ -83,12 +103,15 @@ fn group(file: &SettingsFile) -> Result<Option<u32>, SettingsError> {
     {
         return Ok(Some(number));
     }
-    let reason = match Group::from_name(name) {
-        Ok(Some(group)) => return Ok(Some(group.gid.as_raw())),
-        Ok(None) => format!("there is no group {name:?}"),
-        Err(error) => format!("group {name:?}: {error}"),
-    };
-    Err(file.error("control.group", reason))
+    look_up(name).map(Some).map_err(|reason| file.error("control.group", reason))
+}
+
+fn look_up(group: &str) -> Result<u32, String> {
+    match Group::from_name(group) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        Ok(None) => Err(format!("there is no group {group:?}")),
+        Err(error) => Err(format!("group {group:?}: {error}")),
+    }
 }
 
 /// Returns the address at which Prometheus reads the metrics, if the file contains one.

@@ -36,7 +36,7 @@ mod stores;
 mod tests;
 
 pub use client::{client_socket, client_store};
-pub use control::ControlSettings;
+pub use control::{ControlSettings, NamedGroup};
 pub use daemon::{DaemonFlags, DaemonSettings};
 pub use duration::{positive_seconds, seconds};
 pub use environment::{absolute, config_path};

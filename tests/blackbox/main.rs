@@ -41,6 +41,7 @@ mod guard;
 mod held_up;
 mod hostile_data;
 mod inheritance;
+mod identities;
 mod journald;
 mod kernel;
 mod literals;

@@ -1,9 +1,10 @@
 //! The locks that keep a second daemon away: on the state directory, and on the pid file.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -72,6 +73,12 @@ fn lock(file: File) -> Result<Lock, (File, Errno)> {
 /// The pid file, locked while the daemon lives and removed when it ends. Its mode is 0600, because a user who
 /// can open the file can lock it, and so keep the next daemon from starting.
 pub struct PidFile {
+    path: PathBuf,
+    held: Mutex<Held>,
+}
+
+/// The file that is locked at the moment.
+struct Held {
     place: Place,
     file: Lock,
 }
@@ -93,25 +100,68 @@ impl PidFile {
                 Err((_, error)) => return Err(io(error.into())),
             };
             // If a daemon ended in between, it removed the file, and the locked file has no name.
-            if let (Ok(ours), Ok(named)) = (file.metadata(), fs::metadata(&path))
-                && (ours.dev(), ours.ino()) == (named.dev(), named.ino())
-            {
-                return Ok(Self { place, file });
+            if is_at(&file, &path).unwrap_or(false) {
+                return Ok(Self { path, held: Mutex::new(Held { place, file }) });
             }
         }
     }
 
     /// Writes the id of the calling process, which must be the daemon, not the parent that forked it.
     pub fn write(&self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        let mut file: &File = &self.file;
-        writeln!(file, "{}", std::process::id())
+        write(&self.held().file)
+    }
+
+    /// Writes the file again if others have removed or overwritten it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written, or another file is there, which may be another daemon's.
+    pub fn renew(&self) -> Result<(), String> {
+        let failed = |error: io::Error| format!("{}: {error}", self.path.display());
+        let mut held = self.held();
+        match is_at(&held.file, &self.path) {
+            Ok(true) if fs::read_to_string(&self.path).is_ok_and(|text| text == text_of_pid()) => Ok(()),
+            Ok(true) => write(&held.file).map_err(failed),
+            Ok(false) => Err(format!(
+                "{}: another file is there now; remove it, and the daemon writes its own within a minute",
+                self.path.display()
+            )),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // Dropping the new one, which has our old file then, removes nothing.
+                let new = Self::lock(self.path.clone()).map_err(|error| error.to_string())?;
+                std::mem::swap(&mut *held, &mut *new.held());
+                write(&held.file).map_err(failed)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // No caller panics while it holds the lock.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Another user may have exchanged a directory on the way.
-        let _ = fstat(&*self.file).map(|file| self.place.remove(&file));
+        let held = self.held();
+        // Another file may be there by now, and another user may have exchanged a directory on the way.
+        let _ = fstat(&*held.file).map(|file| held.place.remove(&file));
     }
+}
+
+/// Whether the path leads to this file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let (ours, named) = (file.metadata()?, fs::symlink_metadata(path)?);
+    Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino()))
+}
+
+fn write(file: &File) -> io::Result<()> {
+    file.set_len(0)?;
+    // Earlier writes have moved the position.
+    file.write_all_at(text_of_pid().as_bytes(), 0)
+}
+
+fn text_of_pid() -> String {
+    format!("{}\n", std::process::id())
 }

@@ -4,6 +4,7 @@
 //! * `start` takes the locks (`locks`), goes into the background (`background`), opens the control socket and
 //!   the metrics (`serving`), and runs the daemon's loop.
 //! * `reaper` reaps the children of others, as the first process of a container must.
+//! * `upkeep` looks again at what was taken at the start.
 //! * `dry_run` formats the output of `--dry-run`.
 
 use super::shared::exit::Exit;
@@ -17,6 +18,7 @@ mod options;
 mod reaper;
 mod serving;
 mod start;
+mod upkeep;
 
 pub use args::Run;
 

@@ -1,54 +1,68 @@
 //! Opens the control socket and the address of the metrics.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
+use crate::control::endpoint::{ControlEndpoint, MetricsEndpoint, ServedFile, SharedOptions};
 use crate::control::routes::Routes;
-use crate::control::server::{self, Listeners};
-use crate::control::socket::{self, BoundSocket, SocketFile, SocketOptions};
+use crate::control::server::{self, Endpoints};
+use crate::control::socket::SocketOptions;
 use crate::report::{Report, Reporter};
-use crate::settings::ControlSettings;
+use crate::settings::{ControlSettings, NamedGroup};
 use crate::trust::Place;
 
-/// Serves the control socket and the metrics from a thread of its own. A failure is logged, and the daemon
-/// works without the socket or the metrics. Returns the socket's file, which is removed on drop.
+/// What is degraded while the group of the control socket is unknown.
+const GROUP_PART: &str = "control socket group";
+
+/// The time between two lookups of the group of the control socket.
+const GROUP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The socket's file, which is removed on drop.
+pub struct Serving(ServedFile);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Serves the control socket and the metrics from a thread of its own. A failure is reported, and the daemon
+/// works without the socket or the metrics until they can be had.
 pub fn start(
     control: ControlSettings,
     metrics: Option<SocketAddr>,
     log: &Reporter,
     routes: Routes,
-) -> Option<SocketFile> {
-    let ControlSettings { socket, mode, group, unknown_group } = control;
-    let warn = |what: &str| log.report(&Report::NotServing { what });
+) -> Option<Serving> {
+    let ControlSettings { socket, mode, group, unknown_group, named_group } = control;
     if let Some(error) = unknown_group {
-        warn(&format!("{error}; no group can use the control socket until a restart"));
+        log.degraded(GROUP_PART, without_group(&error.to_string()));
     }
-    let without = |trouble: String| warn(&format!("{trouble}; going on without"));
-    let is_named = socket.is_some();
+    if socket.is_none() && metrics.is_none() {
+        log.report(&Report::Serving { control: None, metrics: None });
+        return None;
+    }
     if let Some(warning) = socket.as_deref().and_then(untrusted_directory) {
         log.report(&Report::Problem { what: &warning });
     }
-    let control = socket.and_then(|path| {
-        socket::bind(&SocketOptions { path, mode, group }).map_err(|error| without(error.to_string())).ok()
-    });
-    let metrics = metrics.and_then(|address| {
-        listen(address).map_err(|error| without(format!("metrics.listen {address}: {error}"))).ok()
-    });
-    let address = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
-    let (control, file) = control.map(BoundSocket::split).unzip();
-    if control.is_none() && metrics.is_none() {
-        if !is_named {
-            log.report(&Report::Serving { control: None, metrics: None });
+    let options = socket.clone().map(|path| SharedOptions::new(SocketOptions { path, mode, group }));
+    if let Some((options, group)) = options.clone().zip(named_group) {
+        follow_group(options, group, log.clone());
+    }
+    let control = options.map(ControlEndpoint::new);
+    let file = control.as_ref().map(ControlEndpoint::file);
+    match server::start(Endpoints { control, metrics: metrics.map(MetricsEndpoint::new) }, routes, log) {
+        Ok(served) => {
+            let control = socket.as_deref().filter(|_| served.control);
+            if control.is_some() || served.metrics.is_some() {
+                log.report(&Report::Serving { control, metrics: served.metrics });
+            }
         }
-        return None;
+        Err(error) => log.degraded("control socket", format!("{error}; going on without, until a restart")),
     }
-    if let Err(error) = server::start(Listeners { control, metrics }, routes) {
-        without(format!("control socket and metrics: {error}"));
-        return None;
-    }
-    log.report(&Report::Serving { control: file.as_ref().map(SocketFile::path), metrics: address });
-    file
+    file.map(Serving)
 }
 
 /// Returns the warning that users other than root can replace the socket, or exchange it for a link while
@@ -60,8 +74,25 @@ fn untrusted_directory(socket: &Path) -> Option<String> {
         .map(|untrusted| format!("control socket {}: {}", socket.display(), untrusted.elsewhere()))
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+/// Looks the group up again and again, on a thread of its own. A group that is known no longer keeps its last
+/// number, because a directory service may be away.
+fn follow_group(options: SharedOptions, group: NamedGroup, log: Reporter) {
+    let follow = move || {
+        loop {
+            thread::sleep(GROUP_INTERVAL);
+            match group.look_up() {
+                Ok(number) => {
+                    options.set_group(number, group.mode);
+                    log.recovered(GROUP_PART);
+                }
+                Err(why) => log.degraded(GROUP_PART, without_group(&format!("control.group: {why}"))),
+            }
+        }
+    };
+    // Without this thread, the group stays as it is.
+    let _ = thread::Builder::new().name("group".into()).spawn(follow);
+}
+
+fn without_group(why: &str) -> String {
+    format!("{why}; it cannot use the control socket until the system knows it")
 }

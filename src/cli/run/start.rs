@@ -13,6 +13,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::background::Background;
 use super::locks::{self, LockError, PidFile};
 use super::options::RunOptions;
+use super::upkeep::Upkeep;
 use super::{dry_run, reaper, serving};
 use crate::action::slots::Slots;
 use crate::action::spawn::Spawner;
@@ -55,7 +56,7 @@ pub fn start(options: RunOptions) -> Exit {
             Some(format!("{error}; continuing without the lock; a second daemon would not be detected")),
         ),
     };
-    let pid_file = options.settings.pid_file.clone().map(PidFile::lock).transpose()?;
+    let pid_file = options.settings.pid_file.clone().map(PidFile::lock).transpose()?.map(Arc::new);
     if let Some(scratch) = &options.scratch {
         unless_closed(print_welcome(scratch.path(), &options.settings))?;
     }
@@ -64,7 +65,8 @@ pub fn start(options: RunOptions) -> Exit {
     if let Some(pid_file) = &pid_file {
         pid_file.write()?;
     }
-    let served = serve(options, state_warning, background);
+    let upkeep = Upkeep::new(pid_file.as_ref(), &options.settings.state_dir, &options.config_path);
+    let served = serve(options, state_warning, background, Some(upkeep));
     // The locks are released last, after the daemon's loop has ended.
     drop(pid_file);
     drop(state_lock);
@@ -80,10 +82,15 @@ fn dry_run(options: RunOptions) -> Exit {
     let state_dir = scratch.path().to_owned();
     let settings =
         DaemonSettings { state_dir, control: ControlSettings::default(), metrics: None, ..options.settings };
-    serve(RunOptions { settings, ledger_reset: false, ..options }, None, None)
+    serve(RunOptions { settings, ledger_reset: false, ..options }, None, None, None)
 }
 
-fn serve(options: RunOptions, warning: Option<String>, background: Option<Background>) -> Exit {
+fn serve(
+    options: RunOptions,
+    warning: Option<String>,
+    background: Option<Background>,
+    upkeep: Option<Upkeep>,
+) -> Exit {
     let settings = options.settings;
     sys::use_single_malloc_arena();
     reaper::start()?;
@@ -109,6 +116,9 @@ fn serve(options: RunOptions, warning: Option<String>, background: Option<Backgr
     let missing = sys::kernel::missing_calls();
     for what in missing.iter().map(ToString::to_string).chain(file_size_warning()) {
         log.report(&Report::Problem { what: &what });
+    }
+    if let Some(upkeep) = upkeep {
+        upkeep.start(log.clone());
     }
     if options.trust == Trust::Warned {
         let config = options.config_path.display();

@@ -26,6 +26,9 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause before a message is sent again that systemd had no room for.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
+/// The pause before a message is sent again for which nobody listened.
+const ERROR_DELAY: Duration = Duration::from_secs(10);
+
 /// The figures of the status line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatusCounts {
@@ -58,7 +61,6 @@ pub struct Systemd {
     sent_status: Option<Status>,
     next_status_at: Instant,
     watchdog: Option<Watchdog>,
-    error_reported: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +118,6 @@ impl Systemd {
             sent_status: None,
             next_status_at: now,
             watchdog: watchdog.map(|period| Watchdog { period, feed_at: now }),
-            error_reported: false,
         }
     }
 
@@ -187,44 +188,48 @@ impl Systemd {
     }
 
     /// Sends the messages that are due. The loop calls it at each turn: it costs next to nothing if nothing
-    /// has changed. Fails at most once in the daemon's life.
-    pub fn send_updates(&mut self, counts: StatusCounts) -> Result<(), NotifyError> {
+    /// has changed. Returns whether systemd got a message. What it did not get is sent again.
+    pub fn send_updates(&mut self, counts: StatusCounts) -> Result<bool, NotifyError> {
         self.counts = counts;
-        let Some(socket) = &self.socket else { return Ok(()) };
+        let Some(socket) = &self.socket else { return Ok(false) };
         let now = Instant::now();
-        let mut said = Ok(());
-        let mut send = |message: &str| {
-            socket.send(message).unwrap_or_else(|source| {
-                said = Err(NotifyError { name: socket.name.clone(), source });
-                // Sending it again would not help.
-                true
-            })
+        let (mut is_heard, mut error) = (false, None);
+        // Returns after which time to try again.
+        let mut send = |message: &str| match socket.send(message) {
+            Ok(true) => {
+                is_heard = true;
+                None
+            }
+            Ok(false) => Some(RETRY_DELAY),
+            Err(source) => {
+                error = Some(NotifyError { name: socket.name.clone(), source });
+                Some(ERROR_DELAY)
+            }
         };
         // The status first: a client that waited for the daemon to be ready then finds the figures of that
         // moment.
         let status = self.status();
-        if self.sent_status != Some(status) && (now >= self.next_status_at || !self.unsent.is_empty()) {
-            self.next_status_at = now + STATUS_INTERVAL;
-            if send(&message([NotifyState::Status(&status.to_string())])) {
+        let stage_follows = !self.unsent.is_empty() && now >= self.retry_at;
+        if self.sent_status != Some(status) && (now >= self.next_status_at || stage_follows) {
+            let again = send(&message([NotifyState::Status(&status.to_string())]));
+            self.next_status_at = now + again.unwrap_or_default().max(STATUS_INTERVAL);
+            if again.is_none() {
                 self.sent_status = Some(status);
             }
         }
         while let Some(message) = self.unsent.front().filter(|_| now >= self.retry_at) {
             match send(message) {
-                true => drop(self.unsent.pop_front()),
-                false => self.retry_at = now + RETRY_DELAY,
+                None => drop(self.unsent.pop_front()),
+                Some(delay) => self.retry_at = now + delay,
             }
         }
         if let Some(Watchdog { period, feed_at }) = &mut self.watchdog
             && now >= *feed_at
         {
-            let taken = send(&message([NotifyState::Watchdog]));
-            *feed_at = now + if taken { *period } else { RETRY_DELAY.min(*period) };
+            let again = send(&message([NotifyState::Watchdog]));
+            *feed_at = now + again.unwrap_or(*period).min(*period);
         }
-        match said {
-            Err(error_reported) if !std::mem::replace(&mut self.error_reported, true) => Err(error_reported),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        error.map_or(Ok(is_heard), Err)
     }
 
     fn status(&self) -> Status {

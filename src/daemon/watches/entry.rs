@@ -1,11 +1,12 @@
 //! One watch, as the daemon holds it.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::applied::Applied;
 use crate::action::payload::Payload;
 use crate::ledger::{Intent, RunOutcome};
-use crate::model::{Content, Facet, WatchKey, WatchSpec};
+use crate::model::{Content, Facet, Identity, WatchKey, WatchSpec};
 use crate::watch::{Event, RunId, RunResult, Time, Update, Watch};
 
 /// How many held or superseded updates of a watch the log warns of within [`WARNING_WINDOW`], and how many
@@ -108,6 +109,20 @@ impl Entry {
         self.forget_runs();
         (self.hash, self.retired) = (hash, false);
         std::mem::replace(&mut self.kind, EntryKind::Loaded(spec))
+    }
+
+    /// Notes who the action's user is now. Returns whether that is another than before.
+    pub(super) fn set_identity(&mut self, identity: &Arc<Identity>) -> bool {
+        let EntryKind::Loaded(spec) = &mut self.kind else { return false };
+        if Arc::ptr_eq(&spec.identity, identity) {
+            return false;
+        }
+        let is_other = spec.identity != *identity;
+        spec.identity = identity.clone();
+        if is_other {
+            self.hash = spec.definition_hash();
+        }
+        is_other
     }
 
     /// Forgets how its last runs went.

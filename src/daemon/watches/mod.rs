@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use super::clock::Clock;
 use crate::config::diff::{WatchChange, diff};
 use crate::control::{RequestError, name};
-use crate::model::{Policy, WatchKey, WatchSpec};
+use crate::model::{Identity, Policy, RunAs, WatchKey, WatchSpec};
 use crate::watch::{Effect, Generator, Input, RunId, Snapshot, Time, Watch};
 use budget::Budget;
 pub use circling::CircleNews;
@@ -231,6 +232,33 @@ impl Watches {
         self.step(id, Input::Redefined { policy, same_subject });
         self.unsaved.insert(id);
         Some((id, old))
+    }
+
+    /// Notes who the user of a watch's action is now. That is no change of its definition, so nothing runs;
+    /// the ledger is told, so that the next daemon sees none either.
+    pub fn set_identity(&mut self, id: WatchId, identity: &Arc<Identity>) {
+        if self.entries.get_mut(&id).is_some_and(|entry| entry.set_identity(identity)) {
+            self.unsaved.insert(id);
+        }
+    }
+
+    /// Notes who these watches' user is now: see [`Self::set_identity`].
+    pub fn set_identity_of_all(&mut self, run_as: &RunAs, identity: &Arc<Identity>) {
+        for (id, entry) in &mut self.entries {
+            if entry.spec().is_some_and(|spec| *spec.run_as == *run_as) && entry.set_identity(identity) {
+                self.unsaved.insert(*id);
+            }
+        }
+    }
+
+    /// Takes a definition that differs only in who its user is.
+    pub fn replace_identity(&mut self, spec: WatchSpec) {
+        let id = self.by_key.get(&spec.id);
+        let Some((id, entry)) = id.and_then(|id| Some((*id, self.entries.get_mut(id)?))) else { return };
+        if let EntryKind::Loaded(old) = &mut entry.kind {
+            old.run_as = spec.run_as;
+        }
+        self.set_identity(id, &spec.identity);
     }
 
     /// Forgets what a watch knows of its node: versions of another store, which mean nothing in this one.

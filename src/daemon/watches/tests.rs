@@ -126,6 +126,7 @@ fn what_a_file_registers_is_compared_with_what_it_registered_before() {
         let kind = |change| match change {
             WatchChange::Add(spec) => format!("add {}", spec.id.description),
             WatchChange::Change(spec) => format!("change {}", spec.id.description),
+            WatchChange::Identity(spec) => format!("identity {}", spec.id.description),
             WatchChange::Remove(key) => format!("remove {}", key.description),
         };
         changes.into_iter().map(kind).collect()

@@ -1,0 +1,173 @@
+//! The two addresses at which the daemon listens, and how each is opened again after it was lost.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{io, mem};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use super::routes::Scope;
+use super::socket::{self, SocketFile, SocketOptions};
+
+/// An address at which the daemon listens.
+pub trait Endpoint {
+    type Listener;
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The name of what is missing while nobody can connect.
+    const PART: &str;
+    const SCOPE: Scope;
+
+    /// Listens. An error has the address and the remedy. Must be called within the runtime.
+    fn open(&mut self) -> Result<Self::Listener, String>;
+
+    /// Why clients no longer reach the listener that was opened last, if they do not.
+    fn lost(&self) -> Option<String>;
+
+    fn accept(listener: &Self::Listener) -> impl Future<Output = io::Result<Self::Stream>>;
+}
+
+/// The control socket.
+pub struct ControlEndpoint {
+    options: SharedOptions,
+    /// The options of the socket that was opened last.
+    bound: Option<SocketOptions>,
+    file: ServedFile,
+}
+
+/// The options of the control socket. If they change, the socket is made again.
+#[derive(Clone)]
+pub struct SharedOptions(Arc<Mutex<SocketOptions>>);
+
+impl SharedOptions {
+    pub fn new(options: SocketOptions) -> Self {
+        Self(Arc::new(Mutex::new(options)))
+    }
+
+    pub fn set_group(&self, group: u32, mode: u32) {
+        let mut options = self.lock();
+        (options.group, options.mode) = (Some(group), mode);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SocketOptions> {
+        // No caller panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The file of the control socket, shared with the thread that serves it. It is removed when this is closed.
+#[derive(Clone, Default)]
+pub struct ServedFile(Arc<Mutex<FileState>>);
+
+#[derive(Default)]
+enum FileState {
+    #[default]
+    Missing,
+    Bound(SocketFile),
+    /// The daemon has ended, and no file may appear any more.
+    Closed,
+}
+
+impl ServedFile {
+    /// Removes the file.
+    pub fn close(&self) {
+        *self.lock() = FileState::Closed;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FileState> {
+        // No caller panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ControlEndpoint {
+    pub fn new(options: SharedOptions) -> Self {
+        Self { options, bound: None, file: ServedFile::default() }
+    }
+
+    pub fn file(&self) -> ServedFile {
+        self.file.clone()
+    }
+}
+
+impl Endpoint for ControlEndpoint {
+    type Listener = UnixListener;
+    type Stream = UnixStream;
+
+    const PART: &str = "control socket";
+    const SCOPE: Scope = Scope::Everything;
+
+    fn open(&mut self) -> Result<UnixListener, String> {
+        let mut file = self.file.lock();
+        if matches!(*file, FileState::Closed) {
+            return Err("the daemon has ended".to_owned());
+        }
+        let options = self.options.lock().clone();
+        let (listener, bound) = socket::bind(&options).map_err(|error| error.to_string())?.split();
+        self.bound = Some(options);
+        drop(mem::replace(&mut *file, FileState::Bound(bound)));
+        UnixListener::from_std(listener).map_err(|error| error.to_string())
+    }
+
+    fn lost(&self) -> Option<String> {
+        match &*self.file.lock() {
+            FileState::Bound(file) if !file.is_there() => {
+                Some(format!("{} was removed or replaced", file.path().display()))
+            }
+            FileState::Bound(file) if self.bound.as_ref() != Some(&*self.options.lock()) => {
+                Some(format!("{} has another group now", file.path().display()))
+            }
+            FileState::Bound(_) | FileState::Missing | FileState::Closed => None,
+        }
+    }
+
+    async fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
+        listener.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+/// The TCP address of the metrics.
+pub struct MetricsEndpoint {
+    address: SocketAddr,
+    bound: Option<SocketAddr>,
+}
+
+impl MetricsEndpoint {
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, bound: None }
+    }
+
+    /// The address with the port that the system chose for port 0.
+    pub fn bound(&self) -> Option<SocketAddr> {
+        self.bound
+    }
+}
+
+impl Endpoint for MetricsEndpoint {
+    type Listener = TcpListener;
+    type Stream = TcpStream;
+
+    const PART: &str = "metrics";
+    const SCOPE: Scope = Scope::Metrics;
+
+    fn open(&mut self) -> Result<TcpListener, String> {
+        let address = self.address;
+        let listener = std::net::TcpListener::bind(address).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            self.bound = Some(listener.local_addr()?);
+            TcpListener::from_std(listener)
+        });
+        listener.map_err(|error| {
+            format!("metrics.listen {address}: {error}; free the address, or name another in twitcher.toml")
+        })
+    }
+
+    fn lost(&self) -> Option<String> {
+        None
+    }
+
+    async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+        listener.accept().await.map(|(stream, _)| stream)
+    }
+}
