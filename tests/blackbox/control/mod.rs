@@ -5,6 +5,7 @@ mod abuse;
 mod check;
 mod documented;
 mod history;
+mod lost;
 mod metrics;
 mod orders;
 mod pause;

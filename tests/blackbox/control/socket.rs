@@ -1,7 +1,6 @@
 //! Tests of the path of the control socket, and of who may use it.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
@@ -245,10 +244,12 @@ fn an_unusable_path_is_reported_and_left_alone_and_the_daemon_goes_on() {
     let other = UnixListener::bind(&listened).expect("bind a socket");
     other.set_nonblocking(true).expect("a socket that never blocks");
     goes_on_without(&listened, &["another daemon"]);
-    // The daemon connected once, to see whether somebody listens.
-    let (mut looked, _) = other.accept().expect("a look");
-    assert_eq!(std::io::Read::read(&mut looked, &mut [0]).expect("its end"), 0);
-    assert_eq!(other.accept().map(drop).map_err(|e| e.kind()), Err(ErrorKind::WouldBlock));
+    // The daemon connected only to see whether somebody listens, now and then.
+    let looks: Vec<_> = std::iter::from_fn(|| other.accept().ok()).collect();
+    assert!(!looks.is_empty());
+    for (mut looked, _) in looks {
+        assert_eq!(std::io::Read::read(&mut looked, &mut [0]).expect("its end"), 0);
+    }
 }
 
 #[test]
