@@ -103,10 +103,12 @@ impl Endpoint for ControlEndpoint {
         if matches!(*file, FileState::Closed) {
             return Err("the daemon has ended".to_owned());
         }
+        // Before the new socket is there, which may get the same inode: it would be taken for the old one.
+        drop(mem::take(&mut *file));
         let options = self.options.lock().clone();
         let (listener, bound) = socket::bind(&options).map_err(|error| error.to_string())?.split();
         self.bound = Some(options);
-        drop(mem::replace(&mut *file, FileState::Bound(bound)));
+        *file = FileState::Bound(bound);
         UnixListener::from_std(listener).map_err(|error| error.to_string())
     }
 

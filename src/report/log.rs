@@ -35,7 +35,8 @@ pub enum Target {
 /// A handle to the log. A clone is cheap, and no call blocks.
 #[derive(Clone)]
 pub struct Log {
-    lines: SyncSender<LogLine>,
+    /// `None` is the end.
+    lines: SyncSender<Option<LogLine>>,
     state: Arc<LogState>,
     level: Level,
     /// Whether the target takes [`LogLine::fields`].
@@ -43,7 +44,10 @@ pub struct Log {
 }
 
 /// A handle to the writing thread.
-pub struct Writer(JoinHandle<()>);
+pub struct Writer {
+    thread: JoinHandle<()>,
+    lines: SyncSender<Option<LogLine>>,
+}
 
 impl Log {
     /// Starts the writing thread. A missing log daemon is not an error: lines wait for it, and go to stderr.
@@ -55,7 +59,8 @@ impl Log {
             Target::Syslog => start(Connection::<Syslog>::new(), queue),
             Target::Journal => start(Connection::<Journal>::new(), queue),
         }?;
-        Ok((Self { lines, state, level, structured }, Writer(thread)))
+        let writer = Writer { thread, lines: lines.clone() };
+        Ok((Self { lines, state, level, structured }, writer))
     }
 
     /// How many lines were dropped since the start because the log was slow or missing.
@@ -85,7 +90,7 @@ impl Log {
         }
         let fields = if self.structured { journal::fields(&report.context()) } else { Vec::new() };
         for text in lines(&report.to_string()) {
-            match self.lines.try_send(LogLine { fields: fields.clone(), ..LogLine::new(level, text) }) {
+            match self.lines.try_send(Some(LogLine { fields: fields.clone(), ..LogLine::new(level, text) })) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.state.count_crowded_out(),
             }
@@ -94,11 +99,13 @@ impl Log {
 }
 
 impl Writer {
-    /// Waits at most [`FINISH_TIMEOUT`] until all lines are written. Drop every [`Log`] first; otherwise this
-    /// waits for the whole time.
+    /// Waits at most [`FINISH_TIMEOUT`] until all lines are written. Lines that come later are dropped.
     pub fn finish(self) {
         let deadline = Instant::now() + FINISH_TIMEOUT;
-        while !self.0.is_finished() && Instant::now() < deadline {
+        let mut is_told = false;
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            // The queue may be full.
+            is_told = is_told || self.lines.try_send(None).is_ok();
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -106,7 +113,7 @@ impl Writer {
 
 fn start(
     output: impl Output + Send + 'static,
-    lines: Receiver<LogLine>,
+    lines: Receiver<Option<LogLine>>,
 ) -> io::Result<(Arc<LogState>, JoinHandle<()>)> {
     let state = Arc::new(LogState::new(output.name()));
     let queue = LogQueue::new(output, state.clone());
@@ -116,14 +123,21 @@ fn start(
     Ok((state, thread))
 }
 
-fn write_all(mut queue: LogQueue<impl Output>, lines: &Receiver<LogLine>, state: &LogState) {
-    loop {
+fn write_all(mut queue: LogQueue<impl Output>, lines: &Receiver<Option<LogLine>>, state: &LogState) {
+    let mut has_ended = false;
+    while !has_ended {
         match lines.recv_timeout(queue.next_attempt_in()) {
-            Ok(line) => queue.write(line),
+            Ok(Some(line)) => queue.write(line),
+            Ok(None) => break,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        lines.try_iter().for_each(|line| queue.write(line));
+        for line in lines.try_iter() {
+            match line {
+                Some(line) => queue.write(line),
+                None => has_ended = true,
+            }
+        }
         let dropped = state.take_crowded_out();
         if dropped > 0 {
             let text = format!("{dropped} log lines dropped: the log is too slow");
@@ -151,9 +165,10 @@ mod tests {
         (0..sent).for_each(|_| log.report(&Report::Stopped));
         let dropped = log.dropped_lines();
         assert!(dropped > 0);
-        drop(log);
-        let text = io::read_to_string(read).unwrap();
+        let reader = std::thread::spawn(move || io::read_to_string(read).unwrap());
+        // Another handle stays, as one of another thread may.
         writer.finish();
+        let text = reader.join().unwrap();
         let counts = text.lines().filter(|line| line.contains("dropped"));
         let counts: Vec<u64> = counts.map(|line| line.split(' ').nth(2).unwrap().parse().unwrap()).collect();
         assert_eq!(counts.iter().sum::<u64>(), dropped);
