@@ -4,8 +4,8 @@
 //! own serves the socket, so that slow and hostile clients cost the daemon nothing. The thread asks the
 //! daemon's loop in small [`DaemonRequest`]s, and sends long replies as fast as the client reads them.
 //!
-//! * [`socket`] creates the socket; [`endpoint`] opens it and the address of the metrics, also again; [`server`]
-//!   accepts and limits connections.
+//! * [`socket`] creates the socket; [`endpoint`] opens it and the address of the metrics, also again;
+//!   [`server`] accepts and limits connections.
 //! * [`routes`] answers requests, with [`parameters`] and [`response`]; [`request`] defines the requests to
 //!   the daemon's loop.
 //! * [`status`] defines the documented JSON.

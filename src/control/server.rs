@@ -51,7 +51,8 @@ const MAX_HEAD_BYTES: usize = 8192;
 /// The delay after a failed accept: as long as descriptors are short, each attempt fails.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// How often the daemon looks whether clients still reach it. Cleaners of temporary directories remove sockets.
+/// How often the daemon looks whether clients still reach it. Cleaners of temporary directories remove
+/// sockets.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The pauses between attempts to listen, each twice as long as the one before.

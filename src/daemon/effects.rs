@@ -4,8 +4,8 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use super::completion::Completion;
-use super::live_run::Signal;
 use super::identities::{Answer, Identities, Verdict};
+use super::live_run::Signal;
 use super::persist::Persist;
 use super::places::Places;
 use super::run_end::{EndKind, RunEnd, verdict};

@@ -20,8 +20,8 @@ const RESTART_TIME: Duration = Duration::from_secs(1);
 /// How many lines are written at once at most, so that a flood does not collect in memory.
 const MAX_BATCH: usize = 256;
 
-/// Keeps at most [`MAX_QUEUED_LINES`] lines while they cannot be written, and tries again. Each line gets out,
-/// or is counted as dropped.
+/// Keeps at most [`MAX_QUEUED_LINES`] lines while they cannot be written, and tries again. Each line gets
+/// out, or is counted as dropped.
 pub struct LogQueue<O> {
     output: O,
     state: Arc<LogState>,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use crate::harness::{Daemon, Journal, Sandbox, exec, require_root, wait_until, watch};
 
-/// A sandbox with local users and groups of its own: the daemon sees copies of `/etc/passwd` and `/etc/group`.
+/// A sandbox with local users and groups of its own: the daemon sees copies of `/etc/passwd` and
+/// `/etc/group`.
 struct Accounts {
     sandbox: Sandbox,
     journal: Journal,
@@ -14,7 +15,8 @@ struct Accounts {
 }
 
 impl Accounts {
-    /// The user `appx` has the number 4001. A watch of `/n` runs as `appx`, and notes its numbers and content.
+    /// The user `appx` has the number 4001. A watch of `/n` runs as `appx`, and notes its numbers and
+    /// content.
     fn new() -> Self {
         require_root();
         let sandbox = Sandbox::directory();

@@ -73,8 +73,8 @@ fn wait_for_text(file: &Path, text: &str) {
     });
 }
 
-// "A rotated `log_file` is written to its deleted inode": logrotate renames, and may or may not create; people
-// delete; and a file system is mounted again.
+// "A rotated `log_file` is written to its deleted inode": logrotate renames, and may or may not create;
+// people delete; and a file system is mounted again.
 #[test]
 fn a_log_file_that_is_rotated_is_followed() {
     let logging = Logging::new();

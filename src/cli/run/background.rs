@@ -27,8 +27,8 @@ impl Background {
         std::process::exit(i32::from(!ready))
     }
 
-    /// Lets the parent exit with 0, and closes the terminal. A log that goes to stdout has a descriptor of its
-    /// own.
+    /// Lets the parent exit with 0, and closes the terminal. A log that goes to stdout has a descriptor of
+    /// its own.
     pub fn ready(mut self) -> io::Result<()> {
         let null = File::options().read(true).write(true).open("/dev/null")?;
         nix::unistd::dup2_stdin(&null)?;
