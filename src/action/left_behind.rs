@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::process::{Command, Stdio};
 use std::rc::{Rc, Weak};
 use std::thread::sleep;
@@ -14,21 +14,21 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::net::unix::pipe;
 
 use crate::sys;
 
-/// A pipe's default capacity, and the pause after a read that filled it: together some 12 MiB/s.
+/// A pipe's default capacity, and the pause after each round of reads: together some 12 MiB/s for each pipe. A
+/// process that writes a byte at a time wakes up the reader no more often than one that writes much.
 const CHUNK: usize = 64 * 1024;
-const FLOOD_PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(5);
 
 thread_local! {
     /// The pipes from which tasks of this thread read.
-    static OPEN: RefCell<Vec<Weak<pipe::Receiver>>> = const { RefCell::new(Vec::new()) };
+    static OPEN: RefCell<Vec<Weak<OwnedFd>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Shares a pipe from which a task of this thread will read until its last writer ends.
-pub fn share(pipe: pipe::Receiver) -> Rc<pipe::Receiver> {
+pub fn share(pipe: OwnedFd) -> Rc<OwnedFd> {
     let pipe = Rc::new(pipe);
     OPEN.with_borrow_mut(|open| {
         // Rarely, so that each pipe costs little.
@@ -44,7 +44,7 @@ pub fn share(pipe: pipe::Receiver) -> Rc<pipe::Receiver> {
 /// has ended. Does nothing if there are none. Call it once all runs are over, on the thread that called
 /// [`share`].
 pub fn hand_over() -> io::Result<()> {
-    let pipes: Vec<Rc<pipe::Receiver>> =
+    let pipes: Vec<Rc<OwnedFd>> =
         OPEN.with_borrow_mut(|open| open.drain(..).filter_map(|pipe| pipe.upgrade()).collect());
     let pipes: Vec<_> = pipes.into_iter().filter(|pipe| has_writer(pipe)).collect();
     if pipes.is_empty() {
@@ -60,7 +60,7 @@ pub fn hand_over() -> io::Result<()> {
     command.spawn().map(drop)
 }
 
-fn has_writer(pipe: &pipe::Receiver) -> bool {
+fn has_writer(pipe: &OwnedFd) -> bool {
     let mut ends = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
     let _ = poll(&mut ends, PollTimeout::ZERO);
     !ends[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
@@ -79,24 +79,18 @@ pub fn drain(mut pipes: Vec<File>) -> io::Result<()> {
         }
         let ready: Vec<bool> = ends.iter().map(|end| end.any().unwrap_or(true)).collect();
         let mut ready = ready.into_iter();
-        let mut is_flood = false;
         pipes.retain_mut(|pipe| {
             if !ready.next().unwrap_or(false) {
                 return true;
             }
             match pipe.read(&mut chunk) {
-                Ok(length) => {
-                    is_flood |= length == CHUNK;
-                    length > 0
-                }
+                Ok(length) => length > 0,
                 Err(error) => {
                     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
                 }
             }
         });
-        if is_flood {
-            sleep(FLOOD_PAUSE);
-        }
+        sleep(PAUSE);
     }
     Ok(())
 }
@@ -112,7 +106,7 @@ mod tests {
         let (mut files, mut writers) = (Vec::new(), Vec::new());
         for _ in 0..3 {
             let (reader, writer) = io::pipe().unwrap();
-            files.push(File::from(std::os::fd::OwnedFd::from(reader)));
+            files.push(File::from(OwnedFd::from(reader)));
             writers.push(writer);
         }
         let drained = std::thread::spawn(move || drain(files));

@@ -2,14 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::net::unix::pipe;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::output::{ByteBudget, LineSplitter, LogDecision, Printed, RateLimiter, Stream, Tail};
+use crate::sys;
 
 /// A pipe's default capacity: one read empties it.
 const CHUNK: usize = 64 * 1024;
@@ -120,33 +121,51 @@ impl Sink {
     }
 }
 
-/// Reads `pipe` to its end into `sink`, also after the sink was closed: a process that was left behind must
-/// get no SIGPIPE.
-pub(super) async fn drain(pipe: Rc<pipe::Receiver>, stream: Stream, sink: Rc<Sink>) {
+/// Reads `pipe`, which does not block, to its end into `sink`, also after the sink was closed: a process that
+/// was left behind must get no SIGPIPE.
+pub(super) async fn drain(pipe: Rc<OwnedFd>, stream: Stream, sink: Rc<Sink>) {
     let mut flood = None;
-    while pipe.readable().await.is_ok() {
-        let floods = match read_once(&pipe, stream, &sink) {
-            Ok(floods) => floods,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(_) => return,
-        };
-        match floods {
-            true => {
-                let pause = flood.get_or_insert_with(Flood::begin).pause();
-                let _ = timeout(pause, sink.hurried.notified()).await;
-            }
-            false => {
-                flood = None;
+    loop {
+        match read_until_flood(&pipe, stream, &sink, &mut flood).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
+            // The kernel has no memory to watch one more pipe.
+            Err(_) => sleep(MAX_FLOOD_PAUSE).await,
+        }
+        let pause = flood.get_or_insert_with(Flood::begin).pause();
+        let _ = timeout(pause, sink.hurried.notified()).await;
+    }
+}
+
+/// Reads until the stream is to be read no more for a moment. The pipe is watched only meanwhile: otherwise
+/// each write of a flood, even of one byte, would wake up the daemon.
+async fn read_until_flood(
+    pipe: &Rc<OwnedFd>,
+    stream: Stream,
+    sink: &Sink,
+    flood: &mut Option<Flood>,
+) -> io::Result<()> {
+    let watched = sys::watch_pipe(Rc::clone(pipe))?;
+    loop {
+        let mut ready = watched.readable().await?;
+        match ready.try_io(|pipe| read_once(pipe.get_ref(), stream, sink)) {
+            Ok(Ok(true)) => return Ok(()),
+            Ok(Ok(false)) => {
+                *flood = None;
                 tokio::task::yield_now().await;
             }
+            Ok(Err(error)) => return Err(error),
+            // The pipe was empty after all.
+            Err(_) => {}
         }
     }
 }
 
-/// The buffer lives on the stack for one read only: a thousand runs may wait for output at once.
-fn read_once(pipe: &pipe::Receiver, stream: Stream, sink: &Sink) -> io::Result<bool> {
+/// Reads once, and returns whether the run floods. The buffer lives on the stack for one read only: a thousand
+/// runs may wait for output at once.
+fn read_once(pipe: &OwnedFd, stream: Stream, sink: &Sink) -> io::Result<bool> {
     let mut chunk = [0; CHUNK];
-    match pipe.try_read(&mut chunk)? {
+    match nix::unistd::read(pipe, &mut chunk)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         length => Ok(sink.take(stream, &chunk[..length])),
     }
@@ -246,7 +265,8 @@ mod tests {
             let (sink, _) = sink();
             let sink = Rc::new(sink);
             sink.streams.borrow_mut().bytes.spend(usize::MAX, Duration::ZERO);
-            let (mut writer, pipe) = pipe::pipe().unwrap();
+            let (mut writer, pipe) = tokio::net::unix::pipe::pipe().unwrap();
+            let pipe = pipe.into_nonblocking_fd().unwrap();
             writer.write_all(b"begin ").await.unwrap();
             let mut drained = spawn_local(drain(Rc::new(pipe), Stream::Stdout, Rc::clone(&sink)));
             while sink.streams.borrow().tail.is_empty() {

@@ -12,7 +12,6 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::Pid;
-use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
 
 use super::diagnosis;
@@ -65,7 +64,7 @@ pub struct Process {
 }
 
 /// The pipes from which we read an action's streams: two, or none if the output goes elsewhere.
-pub type Pipes = Vec<(Stream, pipe::Receiver)>;
+pub type Pipes = Vec<(Stream, OwnedFd)>;
 
 /// Starts processes; holds what all launches share.
 #[derive(Clone, Copy, Debug)]
@@ -277,7 +276,7 @@ fn append_to(path: &str) -> io::Result<File> {
 }
 
 /// A pipe whose write end belongs to the action's user, so that it can open `/dev/stdout` anew.
-fn output_pipe(identity: &Identity) -> Result<(pipe::Receiver, OwnedFd), StartError> {
+fn output_pipe(identity: &Identity) -> Result<(OwnedFd, OwnedFd), StartError> {
     let (reader, writer) = io::pipe()?;
     let writer = OwnedFd::from(writer);
     if let Some(credentials) = &identity.change {
@@ -287,7 +286,7 @@ fn output_pipe(identity: &Identity) -> Result<(pipe::Receiver, OwnedFd), StartEr
     }
     let reader = OwnedFd::from(reader);
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
-    Ok((pipe::Receiver::from_owned_fd(reader)?, writer))
+    Ok((reader, writer))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub use drain::confine_drain;
 pub use evaluator::confine_evaluator;
 pub use process::{
     close_inherited, fork, make_undumpable, reset_inherited, signal_group, trim_memory,
-    use_single_malloc_arena, watch_process,
+    use_single_malloc_arena, watch_pipe, watch_process,
 };
 pub use setup::ChildSetup;
 pub use slot::{IDENTITY_BYTES, Slot};

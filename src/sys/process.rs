@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
 
 use nix::libc;
 use nix::unistd::Pid;
@@ -27,6 +28,13 @@ pub(super) fn pidfd_open(pid: libc::pid_t) -> io::Result<OwnedFd> {
         check_long(fd)?;
         Ok(OwnedFd::from_raw_fd(fd as RawFd))
     }
+}
+
+/// Watches the read end of a pipe for something to read. Must be called inside a tokio runtime.
+pub fn watch_pipe(pipe: Rc<OwnedFd>) -> io::Result<AsyncFd<Rc<OwnedFd>>> {
+    // SAFETY: an `OwnedFd` stays open and the same until its last owner drops it, here at the earliest the
+    // `AsyncFd`.
+    unsafe { AsyncFd::register_with_interest(pipe, Interest::READABLE) }.map_err(io::Error::from)
 }
 
 /// Sends `signal` (1 to 64, real-time signals included) to every process of the group that `leader` leads.

@@ -171,7 +171,8 @@ fn a_run_that_ended_while_the_daemon_stood_still_has_not_timed_out() {
     let keys = format!("timeout: {}, description: \"quick\"", timeout.as_secs());
     sandbox.config("app.twc", watch("/n", &exec(&action), &keys));
     let begun = Instant::now();
-    let daemon = sandbox.start();
+    // A success is logged only then.
+    let daemon = sandbox.daemon().arg("-v").start();
     let pid = journal.wait_for_line_where("the pid", |line| line.starts_with("pid "));
     let action = Process::parse(pid.trim_start_matches("pid "));
     daemon.signal(Signal::SIGSTOP);
