@@ -17,8 +17,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::sys;
 
-/// A pipe's default capacity, and the pause after each round of reads: together some 12 MiB/s for each pipe. A
-/// process that writes a byte at a time wakes up the reader no more often than one that writes much.
+/// A pipe's default capacity, and the pause after each round of reads: together some 12 MiB/s for each pipe.
+/// A process that writes a byte at a time wakes up the reader no more often than one that writes much.
 const CHUNK: usize = 64 * 1024;
 const PAUSE: Duration = Duration::from_millis(5);
 

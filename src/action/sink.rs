@@ -161,8 +161,8 @@ async fn read_until_flood(
     }
 }
 
-/// Reads once, and returns whether the run floods. The buffer lives on the stack for one read only: a thousand
-/// runs may wait for output at once.
+/// Reads once, and returns whether the run floods. The buffer lives on the stack for one read only: a
+/// thousand runs may wait for output at once.
 fn read_once(pipe: &OwnedFd, stream: Stream, sink: &Sink) -> io::Result<bool> {
     let mut chunk = [0; CHUNK];
     match nix::unistd::read(pipe, &mut chunk)? {

@@ -39,9 +39,10 @@ pub const DEFAULT_RUNS: usize = 100;
 /// so this is longer than [`REPLY_TIMEOUT`], but shorter than the connection's own deadline of 30 s.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// How old the gauges of a reply may be. A pass over ten thousand watches takes the loop some milliseconds,
-/// and anybody who reaches the address of the metrics can ask without a pause.
-const GAUGES_AGE: Duration = Duration::from_millis(100);
+/// How often the gauges are collected in a second; further replies in that second have the last ones. A pass
+/// over ten thousand watches takes the loop some milliseconds, and anybody who reaches the address of the
+/// metrics can ask without a pause.
+const MAX_COLLECTIONS_A_SECOND: u32 = 10;
 
 /// The requests that a connection may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +57,35 @@ pub enum Scope {
 pub struct Routes {
     daemon: mpsc::Sender<DaemonRequest>,
     metrics: Arc<Metrics>,
-    /// The last gauges, and when they were asked for.
-    gauges: Mutex<Option<(Instant, Arc<Gauges>)>>,
+    gauges: Mutex<Collected>,
+}
+
+/// The last gauges, and how often they were collected.
+#[derive(Default)]
+struct Collected {
+    /// With the time when the loop was asked for them.
+    last: Option<(Instant, Arc<Gauges>)>,
+    /// The beginning of a second, and how often the loop was asked since.
+    second: Option<(Instant, u32)>,
+}
+
+impl Collected {
+    /// Returns the last gauges if they may answer a request that came at `asked`: the loop was asked for them
+    /// later, or it was asked often enough for this second.
+    fn share(&mut self, asked: Instant, now: Instant) -> Option<Arc<Gauges>> {
+        let second = self.second.filter(|(start, _)| now.duration_since(*start) < Duration::from_secs(1));
+        let (start, collections) = second.unwrap_or((now, 0));
+        self.second = Some((start, collections));
+        let (at, gauges) = self.last.as_ref()?;
+        (*at >= asked || collections >= MAX_COLLECTIONS_A_SECOND).then(|| Arc::clone(gauges))
+    }
+
+    fn add(&mut self, at: Instant, gauges: Arc<Gauges>) {
+        self.last = Some((at, gauges));
+        if let Some((_, collections)) = &mut self.second {
+            *collections += 1;
+        }
+    }
 }
 
 impl Routes {
@@ -138,18 +166,16 @@ impl Routes {
         Ok(respond(StatusCode::OK, metrics::CONTENT_TYPE, whole(self.metrics.encode(&gauges))))
     }
 
-    /// Asks the loop for the gauges, at most once in [`GAUGES_AGE`]. Clients that ask meanwhile share the
-    /// reply.
+    /// Asks the loop for the gauges, but not too often. Clients that wait at the same time share a reply.
     async fn gauges(&self) -> Result<Arc<Gauges>, HttpError> {
-        let mut last = self.gauges.lock().await;
-        if let Some((at, gauges)) = &*last
-            && at.elapsed() < GAUGES_AGE
-        {
-            return Ok(Arc::clone(gauges));
-        }
+        let asked = Instant::now();
+        let mut collected = self.gauges.lock().await;
         let at = Instant::now();
+        if let Some(gauges) = collected.share(asked, at) {
+            return Ok(gauges);
+        }
         let gauges = Arc::new(self.ask(DaemonRequest::Gauges).await?);
-        *last = Some((at, Arc::clone(&gauges)));
+        collected.add(at, Arc::clone(&gauges));
         Ok(gauges)
     }
 
@@ -259,22 +285,19 @@ fn parse_command(command: WatchCommand, query: Option<&str>) -> Result<(WatchCom
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn clients_that_ask_for_the_metrics_at_once_ask_the_loop_once() {
-        let (daemon, mut requests) = mpsc::channel(8);
-        let routes = Routes::new(daemon, Arc::new(Metrics::new().unwrap()));
-        let ask = || async { routes.gauges().await.map(|gauges| gauges.running_actions).ok() };
-        let answer = async {
-            let mut asked = 0;
-            while let Some(DaemonRequest::Gauges(reply)) = requests.recv().await {
-                asked += 1;
-                let _ = reply.send(Gauges { running_actions: asked, ..Gauges::default() });
-            }
-        };
-        let replies = async { tokio::join!(ask(), ask(), ask(), ask()) };
-        tokio::select! {
-            replies = replies => assert_eq!(replies, (Some(1), Some(1), Some(1), Some(1))),
-            () = answer => panic!("the routes are gone"),
+    #[test]
+    fn gauges_are_as_new_as_the_request_unless_they_were_collected_too_often() {
+        let (start, step) = (Instant::now(), Duration::from_millis(1));
+        let mut collected = Collected::default();
+        for number in 0..MAX_COLLECTIONS_A_SECOND {
+            let now = start + step * number;
+            assert!(collected.share(now, now).is_none(), "{number}");
+            collected.add(now, Arc::default());
+            assert!(collected.share(now, now + step).is_some(), "one that waited shares them");
         }
+        let soon = start + Duration::from_millis(999);
+        assert!(collected.share(soon, soon).is_some());
+        let later = start + Duration::from_secs(1);
+        assert!(collected.share(later, later).is_none());
     }
 }
