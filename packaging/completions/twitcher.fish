@@ -112,11 +112,11 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l count -d 'En
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l children -d 'Follow the names of the node\'s children instead of its data'
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l json -d 'Print one JSON object per line, with the whole content: time, znode, event, version, size and text (or children, or the reason)'
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l stuck-after -d 'How long an action may run while an update waits for it, before its watch counts as stuck' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l stuck-after -d 'How long an action may run while an update waits for it, or a start may wait because max_actions run, before that is a problem' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l json -d 'Print one JSON object'
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -s f -l follow -d 'Show the state again whenever it changes, until interrupted or until the daemon ends'
-complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l check -d 'Print only problems, and exit 1 if there is any: a watch that fails, is held or is stuck, a store that is not connected, a config that is not loaded, a lost ledger, or another part that does not work'
+complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l check -d 'Print only problems, and exit 1 if there is any: a watch that fails, is held, is stuck or runs in circles, a start that waits because max_actions run, a store that is not connected, a config that is not loaded or was emptied, a lost ledger, or another part that does not work'
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -s h -l help -d 'Print help'
 complete -c twitcher -n "__fish_twitcher_using_subcommand trigger" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand trigger" -l force -d 'Run it even with content that a guard holds (`max_data`, `guard`), if the node still has that content'

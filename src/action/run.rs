@@ -62,7 +62,7 @@ enum Stage {
     Running,
     Terminating,
     Killed,
-    /// The leader was reaped, or somebody else holds it back. Its number is nobody's business any more.
+    /// The leader was reaped, or somebody else holds it back. Its process id must not be used any more.
     Over,
 }
 

@@ -35,11 +35,13 @@ pub struct Status {
     /// Show the state again whenever it changes, until interrupted or until the daemon ends
     #[arg(long, short)]
     follow: bool,
-    /// Print only problems, and exit 1 if there is any: a watch that fails, is held or is stuck, a store that
-    /// is not connected, a config that is not loaded, a lost ledger, or another part that does not work
+    /// Print only problems, and exit 1 if there is any: a watch that fails, is held, is stuck or runs in
+    /// circles, a start that waits because max_actions run, a store that is not connected, a config that is
+    /// not loaded or was emptied, a lost ledger, or another part that does not work
     #[arg(long, conflicts_with_all = ["follow", "json"])]
     check: bool,
-    /// How long an action may run while an update waits for it, before its watch counts as stuck
+    /// How long an action may run while an update waits for it, or a start may wait because max_actions run,
+    /// before that is a problem
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds, requires = "check")]
     stuck_after: Duration,
     #[command(flatten)]

@@ -228,8 +228,8 @@ impl Catalog {
         }
     }
 
-    /// Finds the directories in whose place another one stands now, without any config: the file system was
-    /// unmounted, or a link leads elsewhere. Whoever wants to remove configs removes the files.
+    /// Finds directories that were replaced by one without configs: the file system was unmounted, or a link
+    /// leads elsewhere. Whoever wants to remove configs removes the files.
     fn find_covered(&mut self, tree: &mut ConfigTree) {
         let mut known = std::mem::take(&mut self.directories);
         known.retain(|path, _| tree.directories.contains_key(path) || tree.is_inaccessible(path));

@@ -1,4 +1,4 @@
-//! What of the daemon does not work at the moment, although the daemon goes on.
+//! Parts of the daemon that have failed while it runs on.
 //!
 //! A part that fails calls [`Reporter::degraded`](super::Reporter::degraded), and
 //! [`Reporter::recovered`](super::Reporter::recovered) once it works again; both may be called as often as is

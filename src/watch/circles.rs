@@ -2,10 +2,10 @@
 //! each other.
 //!
 //! Nobody sees who sets a node. But in a circle, every single update of a watch arrives while the action that
-//! sets the node runs, or a moment later. So a watch is suspicious that runs many times in a row without a
-//! rest, if some action was running at every one of these updates; and it is in a circle if that action is
-//! its own, or is started in this way by another one, and so on back to its own. It looks the same if
-//! somebody else sets the node without a rest while the action always runs, and the remedy is the same.
+//! sets the node runs, or a moment later. A watch is suspicious if it runs many times in a row and the same
+//! action was running at each update. It is in a circle if that action is its own, or if a chain of such
+//! actions leads back to it. It looks the same if somebody else sets the node without a rest while the action
+//! always runs, and the remedy is the same.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;

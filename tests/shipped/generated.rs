@@ -84,6 +84,18 @@ fn usage(command: &clap::Command) -> Roff {
         words.push(roman(" [options]"));
     }
     for positional in command.get_positionals() {
+        if positional.get_id() == "data" {
+            // Optional for the parser alone: `set` wants one of these.
+            words.extend([
+                roman(" "),
+                italic("DATA"),
+                roman(" | "),
+                bold("-"),
+                roman(" | "),
+                bold("--empty"),
+            ]);
+            continue;
+        }
         let name =
             positional.get_value_names().map_or(positional.get_id().as_str().to_uppercase(), |names| {
                 names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ")

@@ -88,7 +88,7 @@ fn the_alerts_fire_when_they_should_and_only_then() {
 fn each_alert_has_its_severity_its_instance_and_a_remedy() {
     let rules = fs::read_to_string(here(RULES)).unwrap();
     let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
-    assert_eq!(alerts.len(), 7);
+    assert_eq!(alerts.len(), 10);
     for alert in alerts {
         for part in
             [" for: ", " severity: ", " summary: ", " description: ", "$labels.instance", "`twitcher "]
