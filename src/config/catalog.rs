@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use super::evaluate::Evaluator;
 use super::facts::hostname;
 use super::file_change::FileChange;
-use super::hints::{Followed, Hints};
+use super::hints::{Followed, Hints, error_number};
 use super::load::{LoadError, Loaded, Source, Watches, load};
 use super::request::ModuleSource;
 use super::resolve::Accounts;
 use super::scan::{ConfigText, ConfigTree, DirectoryId, ScannedFile, Stamp, read, read_module, scan};
 use crate::model::StoreNames;
+use crate::sys::inotify_remedy;
 use crate::trust::Trust;
 use crate::trust::root::Root;
 
@@ -136,8 +137,8 @@ impl Catalog {
         self.polls = true;
         let root = self.root.display();
         self.emit(FileChange::Degraded(format!(
-            "{root}: cannot follow changes ({error}), so polling it; raise fs.inotify.max_user_instances and \
-             fs.inotify.max_user_watches"
+            "{root}: cannot follow changes ({error}), so polling it; {}",
+            inotify_remedy(error_number(error))
         )));
     }
 

@@ -183,6 +183,18 @@ fn lock(relevant: &Mutex<Relevant>) -> MutexGuard<'_, Relevant> {
     relevant.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The number of a system error.
+pub fn error_number(error: &notify::Error) -> Option<i32> {
+    match &error.kind {
+        ErrorKind::Io(error) => error.raw_os_error(),
+        ErrorKind::MaxFilesWatch => Some(nix::libc::ENOSPC),
+        ErrorKind::Generic(_)
+        | ErrorKind::PathNotFound
+        | ErrorKind::WatchNotFound
+        | ErrorKind::InvalidConfig(_) => None,
+    }
+}
+
 fn is_denied(error: &notify::Error) -> bool {
     matches!(&error.kind, ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied)
 }

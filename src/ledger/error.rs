@@ -61,7 +61,9 @@ fn by_code(code: ErrorCode, error: &Error) -> LedgerError {
         ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
             unavailable("; make the directory and the file writable for the daemon")
         }
-        ErrorCode::SystemIoFailure => unavailable("; check whether the disk is full or failing"),
+        ErrorCode::SystemIoFailure => unavailable(
+            "; check whether the disk is full or failing, and the limit on the size of files (RLIMIT_FSIZE)",
+        ),
         // A row that no daemon writes, or a table that was changed.
         ErrorCode::DatabaseCorrupt
         | ErrorCode::NotADatabase

@@ -100,7 +100,11 @@ impl fmt::Display for Report<'_> {
                 }
             },
             Report::Ledger { event: LedgerEvent::Quarantined { path, reason } } => {
-                write!(f, "ledger: {reason}; started a new one, so some actions may run again")?;
+                write!(
+                    f,
+                    "ledger: {reason}; started a new one, so some actions may run again, also those of \
+                     watches that were paused, stopped or held"
+                )?;
                 path.as_ref().map_or(Ok(()), |path| write!(f, "; the old one is now {path}"))
             }
             Report::Ledger { event: LedgerEvent::Lost { reason } } => {

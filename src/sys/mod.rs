@@ -28,6 +28,7 @@ pub use children::{Reaper, note_own_child};
 pub use descriptors::{MAX_DESCRIPTORS, inherited, memfd};
 pub use drain::confine_drain;
 pub use evaluator::confine_evaluator;
+pub use kernel::inotify_remedy;
 pub use process::{
     close_inherited, fork, make_undumpable, reset_inherited, signal_group, trim_memory,
     use_single_malloc_arena, watch_pipe, watch_process,

@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("model", &["text"]),
     ("sys", &["model"]),
     ("trust", &["text"]),
-    ("store", &["model", "trust"]),
+    ("store", &["model", "sys", "trust"]),
     ("settings", &["model", "store", "text", "trust"]),
     ("config", &["model", "sys", "text", "trust"]),
     ("watch", &["model"]),

@@ -25,6 +25,7 @@ use crate::store::backend::{Backend, NodeCommand, Observation};
 use crate::store::backoff::Backoff;
 use crate::store::channel::StoreEnd;
 use crate::store::tree::router::{self, EventSender, NodeCommands, ReceiverDropped};
+use crate::sys::inotify_remedy;
 
 /// How often this happens while there are no hints: the root is missing, or the system refuses a watch.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -55,8 +56,9 @@ async fn run(settings: DirectorySettings, mut commands: NodeCommands, events: Ev
         };
         if !std::mem::replace(&mut outage, true) {
             let reason = format!(
-                "cannot watch directory {}: {error}; raise fs.inotify.max_user_instances",
-                settings.url.root.display()
+                "cannot watch directory {}: {error}; {}",
+                settings.url.root.display(),
+                inotify_remedy(error.raw_os_error())
             );
             // If nobody receives it, this ends below.
             let _ = events.send(StoreEvent::Disconnected { reason }).await;
