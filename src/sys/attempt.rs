@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::step::Step;
@@ -44,7 +44,8 @@ impl Attempt {
     /// Gives the start up: the program is not executed any more, and a child that was made for it is killed.
     /// Returns false if the program is being executed, or could not be.
     ///
-    /// A child that is made in this moment is missed: call this again while the start goes on.
+    /// A child that is made in this moment is missed: call this again while the start goes on. One that has
+    /// executed its program all the same is killed at the end of the start.
     pub fn give_up(&self) -> bool {
         let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
         if *over {
@@ -54,7 +55,7 @@ impl Attempt {
         match self.child.load(Ordering::SeqCst) {
             0 => {}
             // It was not reaped, because the start is not over.
-            child => drop(kill(Pid::from_raw(child), Signal::SIGKILL)),
+            child => kill_all(Pid::from_raw(child)),
         }
         true
     }
@@ -69,6 +70,13 @@ impl Attempt {
         *over = true;
         self.is_given_up()
     }
+}
+
+/// Kills a child that was not reaped, and what its program may have started by now.
+pub(super) fn kill_all(child: Pid) {
+    // A child that does not lead its group yet has started nothing.
+    let _ = killpg(child, Signal::SIGKILL);
+    let _ = kill(child, Signal::SIGKILL);
 }
 
 #[cfg(test)]

@@ -21,11 +21,10 @@ use std::sync::atomic::Ordering;
 use nix::errno::Errno;
 use nix::libc::{self, c_char, c_int, c_void};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, kill_all};
 use super::children::note_own_child;
 use super::descriptors::close_except;
 use super::setup::ChildSetup;
@@ -147,12 +146,14 @@ pub fn start(
     note_own_child(pid.as_raw());
     drop(report);
     let outcome = wait_for_exec(pid, reports, attempt);
-    if outcome.is_err() {
-        // The child may be about to end, but it could be stopped before it does.
-        let _ = kill(pid, Signal::SIGKILL);
+    let is_given_up = attempt.finish();
+    if is_given_up || outcome.is_err() {
+        // The child may be about to end, but it could be stopped before it does. Who gave the start up may
+        // not have known the child yet, and then the program executes now. The number is ours until the
+        // caller gets it.
+        kill_all(pid);
     }
-    // The number is ours until here.
-    if attempt.finish() {
+    if is_given_up {
         return Err(given_up(attempt, Some(pid)));
     }
     match outcome {
@@ -336,3 +337,6 @@ fn send(pipe: RawFd, report: [u8; REPORT_BYTES]) {
     // SAFETY: `report` is a live local.
     unsafe { libc::write(pipe, report.as_ptr().cast(), report.len()) };
 }
+
+#[cfg(test)]
+mod tests;
