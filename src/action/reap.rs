@@ -12,6 +12,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tokio::time::sleep;
 
+use crate::sys;
+
 /// The first pause between two attempts. A child that was killed is usually gone by then.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
@@ -22,10 +24,13 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 pub async fn reap(child: Pid) -> io::Result<WaitStatus> {
     let mut pause = FIRST_PAUSE;
     loop {
-        match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => {}
-            Err(Errno::EINTR) => continue,
-            done => return Ok(done?),
+        let reaped =
+            sys::reap_own_child(child.as_raw(), || match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => None,
+                done => Some(done),
+            });
+        if let Some(done) = reaped {
+            return Ok(done?);
         }
         sleep(pause).await;
         pause = MAX_PAUSE.min(pause * 2);

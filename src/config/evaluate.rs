@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use super::facts::is_variable_name;
@@ -262,7 +263,10 @@ impl Drop for EvaluatorChild {
             let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
         }
         let _ = child.kill();
-        let _ = child.wait();
+        let pid = child.id().cast_signed();
+        let _ = waitid(Id::Pid(Pid::from_raw(pid)), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+        // Only one that could not be waited for is left to its end.
+        sys::reap_own_child(pid, || child.try_wait().transpose());
     }
 }
 

@@ -14,13 +14,27 @@ use nix::unistd::Pid;
 /// The children that the daemon started and waits for itself; `None` if nobody reaps others.
 static OWN: Mutex<Option<BTreeSet<i32>>> = Mutex::new(None);
 
-/// Notes that this process started a child and will reap it.
+/// Notes that this process started a child and will reap it, by [`reap_own_child`].
 pub fn note_own_child(pid: i32) {
     with_own(|own| {
         if let Some(own) = own {
             own.insert(pid);
         }
     });
+}
+
+/// Reaps a child that this process started. `wait` returns at once, with nothing while the child is alive.
+///
+/// A list of children in /proc may lack some, so only this tells that a child is gone. Meanwhile no other
+/// child is noted, as it could have the number of the one that is reaped.
+pub fn reap_own_child<T>(pid: i32, wait: impl FnOnce() -> Option<T>) -> Option<T> {
+    with_own(|own| {
+        let reaped = wait();
+        if let (Some(own), Some(_)) = (own, &reaped) {
+            own.remove(&pid);
+        }
+        reaped
+    })
 }
 
 fn with_own<T>(work: impl FnOnce(&mut Option<BTreeSet<i32>>) -> T) -> T {
@@ -50,22 +64,16 @@ impl Reaper {
     /// Reaps the ended children of others that the previous call had found already. So a child of our own
     /// that ended before it was noted is left to its owner. Returns whether there are more of them.
     pub fn reap(&mut self) -> bool {
-        let before = with_own(|own| own.clone()).unwrap_or_default();
-        let children = children();
-        let own = with_own(|own| {
+        let ended: BTreeSet<i32> = children().into_iter().filter(|pid| has_ended(*pid)).collect();
+        with_own(|own| {
             let own = own.get_or_insert_default();
-            // Those are reaped.
-            own.retain(|pid| !before.contains(pid) || children.contains(pid));
-            own.clone()
+            let others = ended.into_iter().filter(|pid| !own.contains(pid));
+            let (again, new): (BTreeSet<i32>, _) = others.partition(|pid| self.seen.contains(pid));
+            self.seen = new;
+            for pid in again {
+                let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
+            }
         });
-        let ended: BTreeSet<i32> =
-            children.into_iter().filter(|pid| !own.contains(pid) && has_ended(*pid)).collect();
-        let (again, new) = ended.into_iter().partition(|pid| self.seen.contains(pid));
-        self.seen = new;
-        let again: BTreeSet<i32> = again;
-        for pid in again {
-            let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
-        }
         !self.seen.is_empty()
     }
 }
@@ -105,4 +113,26 @@ fn children_of_all_processes() -> BTreeSet<i32> {
         after_name.split(' ').nth(1) == Some(&own)
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_of_ours_is_its_owners_until_it_was_reaped() {
+        with_own(|own| *own = Some(BTreeSet::new()));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id().cast_signed();
+        note_own_child(pid);
+        assert_eq!(reap_own_child(pid, || None::<()>), None);
+        // Whatever lists lack: it stays ours.
+        while !has_ended(pid) {
+            std::thread::yield_now();
+        }
+        assert!(with_own(|own| own.as_ref().is_some_and(|own| own.contains(&pid))));
+        let status = reap_own_child(pid, || child.try_wait().unwrap());
+        assert!(status.is_some_and(|status| status.success()));
+        assert!(with_own(|own| own.as_ref().is_some_and(|own| !own.contains(&pid))));
+    }
 }

@@ -24,7 +24,7 @@ mod step;
 mod syscall;
 
 pub use attempt::Attempt;
-pub use children::{Reaper, note_own_child};
+pub use children::{Reaper, note_own_child, reap_own_child};
 pub use descriptors::{MAX_DESCRIPTORS, inherited, memfd};
 pub use drain::confine_drain;
 pub use evaluator::confine_evaluator;
