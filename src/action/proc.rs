@@ -48,6 +48,13 @@ pub fn read_stat(pid: i32) -> Option<ProcessStat> {
     parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Whether the process has ended, with all its threads, and was not reaped. The first thread alone is a
+/// zombie already when others outlive it.
+pub fn is_zombie(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    field(&stat, 3) == Some("Z") && matches!(field(&stat, 20), Some("0" | "1"))
+}
+
 /// Identifies a process that exists; an error if it is gone.
 pub fn id_of(pid: Pid) -> io::Result<ProcessId> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -140,6 +147,17 @@ mod tests {
         let ours = usage().unwrap();
         assert!(ours.threads >= 1 && ours.resident > page && ours.virtual_memory > ours.resident, "{ours:?}");
         assert!(open_descriptors().unwrap() >= 3);
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_a_zombie_until_it_is_reaped() {
+        assert!(!is_zombie(Pid::this()));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        while !is_zombie(pid) {
+            std::thread::yield_now();
+        }
+        assert!(child.wait().unwrap().success() && !is_zombie(pid));
     }
 
     #[test]

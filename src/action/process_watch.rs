@@ -78,10 +78,11 @@ async fn poll(is_alive: impl Fn() -> bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether waiting for the child would block. Does not reap it.
+/// Whether the child runs. Does not reap it. Waiting for it could still block: a process that traces it can
+/// hide its end, and then only /proc tells.
 fn is_child_alive(child: Pid) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    matches!(waitid(Id::Pid(child), flags), Ok(WaitStatus::StillAlive))
+    matches!(waitid(Id::Pid(child), flags), Ok(WaitStatus::StillAlive)) && !proc::is_zombie(child)
 }
 
 /// Whether the process runs. A zombie does not.

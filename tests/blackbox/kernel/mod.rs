@@ -11,7 +11,7 @@ const PYTHON: &str = "/usr/bin/python3";
 
 /// Starts the sandbox's daemon, for which these system calls fail with these errors.
 #[track_caller]
-fn start_without(sandbox: &Sandbox, calls: &[(c_long, i32)]) -> Daemon {
+pub fn start_without(sandbox: &Sandbox, calls: &[(c_long, i32)]) -> Daemon {
     require_root();
     let script = sandbox.executable("deny.py", include_str!("deny.py"));
     let calls: Vec<_> = calls.iter().map(|(number, error)| format!("{number}:{error}")).collect();
