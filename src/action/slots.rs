@@ -134,6 +134,11 @@ impl Slots {
         self.free.extend(self.taken.remove(run));
     }
 
+    #[cfg(test)]
+    pub fn is_free(&self, run: &str) -> bool {
+        !self.taken.contains_key(run)
+    }
+
     /// Returns the file. Makes it again if somebody deleted it, because the next daemon would not find it.
     fn present_file(&mut self) -> io::Result<Arc<File>> {
         if let Some(file) = &self.file

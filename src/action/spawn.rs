@@ -175,7 +175,7 @@ pub fn hangs(step: Step, exec_context: &ExecContext, after: Duration) -> StartEr
     StartError::Hangs { doing: doing(step, exec_context), after, error }
 }
 
-/// The error of a start that was given up before it began, `after` so long.
+/// The error of a start that was given up, or put off, before it began, `after` so long.
 pub fn queued(after: Duration) -> StartError {
     StartError::Queued { after, error: io::Error::from_raw_os_error(libc::EAGAIN) }
 }

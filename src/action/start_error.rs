@@ -25,8 +25,9 @@ pub enum StartError {
     /// The start was given up. The error's cause is a timeout.
     #[error("could not be started within {:.1} s: {doing} hangs", after.as_secs_f64())]
     Hangs { doing: String, after: Duration, error: io::Error },
-    /// The run was told to end before it was its turn to start.
-    #[error("waited {:.1} s for other starts, and was told to end", after.as_secs_f64())]
+    /// The run was told to end before it was its turn to start, or its turn did not come: all other starts
+    /// hang.
+    #[error("waited {:.1} s for other starts that take long", after.as_secs_f64())]
     Queued { after: Duration, error: io::Error },
     /// An earlier start of the same watch hangs.
     #[error("an earlier start of this watch still hangs, at {doing}")]

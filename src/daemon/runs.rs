@@ -51,6 +51,8 @@ pub struct Runs {
     unsaved: BTreeSet<RunId>,
     /// The watches of which the log knows that one of their starts hangs.
     known_to_hang: HashSet<WatchId>,
+    /// The runs that are over, but whose process may still write into its slot.
+    hanging: HashSet<String>,
     /// What happens to runs goes into this channel, and comes out in a later turn.
     sender: UnboundedSender<RunEvent>,
     events: UnboundedReceiver<RunEvent>,
@@ -128,6 +130,7 @@ impl Runs {
             live: HashMap::new(),
             unsaved: BTreeSet::new(),
             known_to_hang: HashSet::new(),
+            hanging: HashSet::new(),
             sender,
             events,
         }
@@ -193,13 +196,18 @@ impl Runs {
                 self.started(&job, process)
             }
             StartEvent::Done { job, outcome: Err(error), hangs } => {
-                if !hangs {
-                    self.slots.release(&job.id);
+                if hangs {
+                    self.hanging.insert(job.id.clone());
+                } else if !matches!(error, StartError::StillHangs { .. }) {
+                    self.known_to_hang.remove(&job.watch);
                 }
+                self.over(&job.id);
                 self.not_started(&job, &error)
             }
-            StartEvent::LetGo(id) => {
-                self.slots.release(&id);
+            StartEvent::LetGo(job) => {
+                self.known_to_hang.remove(&job.watch);
+                self.hanging.remove(&job.id);
+                self.over(&job.id);
                 StartOutcome::Nothing
             }
         }
@@ -242,7 +250,8 @@ impl Runs {
         let Some(LiveRun { intent, .. }) = self.live.remove(&run) else { return StartOutcome::Nothing };
         let what = RunReport::NotStarted { command: program_name(&job.spec), error };
         let why = what.to_string();
-        if is_out_of_descriptors(error.cause()) {
+        let is_crowded = matches!(error, StartError::Queued { .. }) && told.is_none();
+        if is_crowded || is_out_of_descriptors(error.cause()) {
             self.log.degraded(ACTIONS, error.to_string());
         }
         let is_known = match error {
@@ -256,7 +265,11 @@ impl Runs {
         if !is_known {
             self.log.report(&Report::Run { run: run_name(&intent, run), what });
         }
-        let starved = is_starvation(error.cause());
+        // What hung may answer the next time, unless somebody did not want the run to go on.
+        let starved = match error {
+            StartError::Hangs { .. } => told.is_none(),
+            _ => is_starvation(error.cause()),
+        };
         StartOutcome::Failed(Box::new(StartFailure { watch, run, intent, why, starved }))
     }
 
@@ -429,9 +442,12 @@ impl Runs {
         Some(EndedRun { live, unsaved_process })
     }
 
-    /// Notes that a run is over, and that the ledger was told so.
+    /// Notes that a run is over, and that the ledger was told so. Its slot can be used again, unless its
+    /// process could still write into it.
     pub fn over(&mut self, id: &str) {
-        self.slots.release(id);
+        if !self.hanging.contains(id) {
+            self.slots.release(id);
+        }
     }
 }
 

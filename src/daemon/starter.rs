@@ -9,8 +9,10 @@
 //! Few starts work at once, since more would only compete for the processors. A start that takes long does
 //! not count among them any more, unless [`MAX_SLOW`] others take long too. A start that hangs is given up
 //! after [`START_TIMEOUT`], or when its run is told to end. If even then the kernel does not let it go, its
-//! run is over for everybody else, and its thread and process stay until they can end. Meanwhile further
-//! starts of the same watch are put off: so each watch holds up few threads, whatever becomes of its updates.
+//! run is over for everybody else, and its thread and process stay until they can end, without a place among
+//! those that work. Meanwhile further starts of the same watch are put off: so each watch holds up few
+//! threads, whatever becomes of its updates. If no start has begun for as long, those that wait are put off
+//! too, and operators are told.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -75,8 +77,8 @@ pub enum StartEvent {
         /// Whether a thread still hangs in it: then [`Self::LetGo`] follows.
         hangs: bool,
     },
-    /// The kernel has let a start go whose run is over, by the run's id.
-    LetGo(String),
+    /// The kernel has let a start go whose run is over.
+    LetGo(Arc<Job>),
 }
 
 /// Starts what it is given.
@@ -91,6 +93,8 @@ struct Shared {
     workers: Workers,
     working: Arc<Semaphore>,
     slow: Arc<Semaphore>,
+    /// When a start began the last time.
+    last_begin: Cell<Instant>,
     /// How many starts of a watch hang, and one of them.
     hanging: RefCell<HashMap<WatchId, (usize, Arc<Attempt>)>>,
 }
@@ -128,6 +132,7 @@ impl<E: From<StartEvent> + 'static> Starter<E> {
             // While one makes its process, another opens its files.
             working: Arc::new(Semaphore::new(2 * processors)),
             slow: Arc::new(Semaphore::new(MAX_SLOW)),
+            last_begin: Cell::new(Instant::now()),
             hanging: RefCell::default(),
         };
         Self { shared: Rc::new(shared), events }
@@ -156,9 +161,11 @@ impl<E: From<StartEvent> + 'static> Starter<E> {
                     let (step, after) = (thread.attempt.step(), thread.began.elapsed());
                     let outcome = Err(hangs(step, &job.spec.exec_context, after));
                     tell(StartEvent::Done { job: Arc::clone(&job), outcome, hangs: true });
+                    // It needs no processor any more: others may have its place.
+                    thread.permit = None;
                     // It was given up, so nothing but an error can come of it.
                     let _ = (&mut thread.done).await;
-                    tell(StartEvent::LetGo(job.id.clone()));
+                    tell(StartEvent::LetGo(job));
                 }
             }
         });
@@ -170,14 +177,16 @@ impl Shared {
     /// Waits until few enough others work, and begins.
     async fn begin(self: &Rc<Self>, job: &Arc<Job>, control: &Start) -> Result<Thread, StartError> {
         let began = Instant::now();
-        if let Some((_, attempt)) = self.hanging.borrow().get(&job.watch) {
-            return Err(still_hangs(attempt.step(), &job.spec.exec_context));
-        }
+        self.check_hanging(job)?;
         let permit = select! {
             biased;
             permit = Arc::clone(&self.working).acquire_owned() => permit.ok(),
             () = control.cancelled() => return Err(queued(began.elapsed())),
+            () = self.stalled(began) => return Err(queued(began.elapsed())),
         };
+        // Others of its watch may have begun to hang while it waited.
+        self.check_hanging(job)?;
+        self.last_begin.set(Instant::now());
         let attempt = Arc::new(Attempt::default());
         let (spawner, job, shared) = (self.spawner, Arc::clone(job), Arc::clone(&attempt));
         let done = self.workers.run(move || {
@@ -185,6 +194,25 @@ impl Shared {
             spawner.spawn(launch, job.slot.as_ref(), &shared)
         })?;
         Ok(Thread { done, attempt, began: Instant::now(), permit, hanging: None })
+    }
+
+    /// Fails if an earlier start of the same watch hangs.
+    fn check_hanging(&self, job: &Job) -> Result<(), StartError> {
+        match self.hanging.borrow().get(&job.watch) {
+            Some((_, attempt)) => Err(still_hangs(attempt.step(), &job.spec.exec_context)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns once no start has begun for so long, since `began`, that those under way must all hang. A long
+    /// queue that moves does not stall.
+    async fn stalled(&self, began: Instant) {
+        let left = || START_TIMEOUT.saturating_sub(self.last_begin.get().max(began).elapsed());
+        while !left().is_zero() {
+            sleep(left()).await;
+            // The daemon may have stood still itself: then others begin now.
+            sleep(SLOW).await;
+        }
     }
 }
 
@@ -267,5 +295,27 @@ impl Drop for Hanging {
                 hanging.remove(&self.watch);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::fixtures::block_on;
+
+    #[test]
+    fn starts_that_wait_stall_only_if_none_has_begun_for_long() {
+        block_on(async {
+            let (events, _) = tokio::sync::mpsc::unbounded_channel::<StartEvent>();
+            let starter = Starter::new(Spawner::new().expect("limits"), events);
+            let shared = &starter.shared;
+            let long_ago =
+                Instant::now().checked_sub(2 * START_TIMEOUT).expect("the machine runs for longer");
+            let stalled = async || timeout(2 * SLOW, shared.stalled(long_ago)).await.is_ok();
+            assert!(!stalled().await, "a start has just begun");
+            shared.last_begin.set(long_ago);
+            assert!(stalled().await);
+            assert!(timeout(2 * SLOW, shared.stalled(Instant::now())).await.is_err(), "it has just come");
+        });
     }
 }

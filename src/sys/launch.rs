@@ -152,6 +152,10 @@ pub fn start(
         // not have known the child yet, and then the program executes now. The number is ours until the
         // caller gets it.
         kill_all(pid);
+        if attempt.step() == Step::Identify {
+            // The caller gives the slot to another run, so the child must not write into it any more.
+            let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+        }
     }
     if is_given_up {
         return Err(given_up(attempt, Some(pid)));
@@ -298,7 +302,9 @@ impl Child<'_> {
 
     fn prepare(&mut self) -> Result<(), SetupError> {
         if let Some(slot) = self.slot {
+            self.enter(Step::Identify);
             slot.identify().map_err(|error| Step::Identify.failed(error))?;
+            self.enter(Step::Basics);
         }
         for (number, fd) in self.stdio.iter().enumerate() {
             // SAFETY: a bare syscall without pointers.

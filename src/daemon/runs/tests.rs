@@ -1,8 +1,10 @@
 use std::path::Path;
 
 use super::*;
+use crate::action::spawn::hangs;
 use crate::daemon::fixtures::{block_on, key, reporter, spec, subject, version};
 use crate::model::{Action, Content};
+use crate::sys::Step;
 use crate::watch::Event;
 
 fn pending(runs: &Runs) -> PendingStart {
@@ -117,6 +119,42 @@ fn a_signal_to_a_run_that_is_being_started_is_remembered_or_gives_it_up() {
             assert_eq!(told, given_up.then_some(Reason::Kill));
         });
     }
+}
+
+#[test]
+fn a_run_whose_start_hangs_is_put_off_unless_it_was_told_to_end_and_keeps_its_slot() {
+    for (told, starved) in
+        [(None, Some(true)), (Some(Reason::Timeout), Some(false)), (Some(Reason::Kill), None)]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        block_on(async {
+            let slots = Slots::open(directory.path());
+            let mut runs = Runs::new(reporter(), Clock::start(), Spawner::new().expect("limits"), slots);
+            let (start, job) = (pending(&runs), job(&runs));
+            let id = job.id.clone();
+            runs.start(start, &job.spec);
+            if let Some(live) = runs.live.get_mut(&RunId(7)) {
+                live.ended_by = told;
+            }
+            let outcome = Err(hangs(Step::Program, &job.spec.exec_context, Duration::from_secs(10)));
+            let done = StartEvent::Done { job: Arc::clone(&job), outcome, hangs: true };
+            match runs.start_ended(done) {
+                StartOutcome::Failed(failure) => assert_eq!(Some(failure.starved), starved),
+                StartOutcome::Ended(_) => assert_eq!(starved, None),
+                StartOutcome::Started { .. } | StartOutcome::Nothing => panic!("it hangs"),
+            }
+            runs.over(&id);
+            assert!(!runs.slots.is_free(&id), "its process may still write into it");
+            runs.known_to_hang.insert(job.watch);
+            runs.start_ended(StartEvent::LetGo(job));
+            assert!(runs.slots.is_free(&id) && runs.known_to_hang.is_empty() && runs.hanging.is_empty());
+        });
+    }
+}
+
+fn job(runs: &Runs) -> Arc<Job> {
+    let PendingStart { watch, run, update, since, payload, intent } = pending(runs);
+    Arc::new(Job { watch, run, id: intent.run, spec: spec("a", "/n"), update, since, payload, slot: None })
 }
 
 #[test]
