@@ -139,6 +139,13 @@ impl Slots {
         !self.taken.contains_key(run)
     }
 
+    /// Finds out whether the file can be used again, if it could not.
+    pub fn retry(&mut self) {
+        if self.error.is_some() {
+            self.error = self.present_file().and_then(|file| file.write_all_at(MAGIC, 0)).err();
+        }
+    }
+
     /// Returns the file. Makes it again if somebody deleted it, because the next daemon would not find it.
     fn present_file(&mut self) -> io::Result<Arc<File>> {
         if let Some(file) = &self.file
@@ -259,7 +266,11 @@ mod tests {
         let mut none = Slots::open(&missing);
         assert!(none.take("1.a-1").is_none());
         assert!(none.problem().is_some_and(|problem| problem.contains("missing/starts: No such file")));
+        none.retry();
+        assert!(none.problem().is_some());
         fs::create_dir(missing).unwrap();
+        none.retry();
+        assert!(none.problem().is_none());
         assert!(none.take("1.a-1").is_some() && none.problem().is_none());
         // Ids are shorter than this.
         assert!(slots.take(&"x".repeat(RUN_BYTES + 1)).is_none());

@@ -98,19 +98,23 @@ impl Completion {
         std::mem::take(&mut self.planned)
     }
 
-    /// Whether the daemon is over. `is_scanned` says whether all configs were read, `pending` how many
-    /// runs there are or may be given a place, and `watches` are all that are registered.
+    /// Whether the daemon is over. `is_scanned` says whether all configs were read, `running` how many
+    /// runs it waits for, `asking` how many watches ask for a place, and `watches` are all that are
+    /// registered.
     pub fn is_over<'a>(
         &mut self,
         is_scanned: bool,
-        pending: usize,
+        running: usize,
+        asking: usize,
         mut watches: impl Iterator<Item = WatchState<'a>>,
     ) -> bool {
-        if pending > 0 {
+        if running > 0 {
             return false;
         }
         let timeout = match self.until {
+            // Nobody who asks for a place would use it any more.
             _ if self.is_stopping => return true,
+            _ if asking > 0 => return false,
             Until::Stopped => return false,
             Until::Idle { timeout } | Until::Planned { timeout } => timeout,
         };
@@ -189,27 +193,32 @@ mod tests {
         let [unobserved, idle, running] = watches();
         let state = |watch, is_unreadable, is_connected| WatchState { watch, is_unreadable, is_connected };
         let away = Duration::ZERO;
-        for (what, until, is_scanned, actions, watch, expected) in [
-            ("nothing is pending", IDLE, true, 0, state(&idle, false, true), true),
-            ("the configs are still read", IDLE, false, 0, state(&idle, false, true), false),
-            ("an action runs", IDLE, true, 1, state(&idle, false, true), false),
-            ("a run is pending", IDLE, true, 0, state(&running, false, true), false),
-            ("a run is planned", PLANNED, true, 0, state(&running, false, true), true),
-            ("the store has not answered", IDLE, true, 0, state(&unobserved, false, true), false),
-            ("the store is away", IDLE, true, 0, state(&unobserved, false, false), false),
-            ("the node is unreadable", IDLE, true, 0, state(&unobserved, true, true), true),
+        for (what, until, is_scanned, (actions, asking), watch, expected) in [
+            ("nothing is pending", IDLE, true, (0, 0), state(&idle, false, true), true),
+            ("the configs are still read", IDLE, false, (0, 0), state(&idle, false, true), false),
+            ("an action runs", IDLE, true, (1, 0), state(&idle, false, true), false),
+            ("a watch asks for a place", IDLE, true, (0, 1), state(&idle, false, true), false),
+            ("a run is pending", IDLE, true, (0, 0), state(&running, false, true), false),
+            ("a run is planned", PLANNED, true, (0, 0), state(&running, false, true), true),
+            ("the store has not answered", IDLE, true, (0, 0), state(&unobserved, false, true), false),
+            ("the store is away", IDLE, true, (0, 0), state(&unobserved, false, false), false),
+            ("the node is unreadable", IDLE, true, (0, 0), state(&unobserved, true, true), true),
             (
                 "the store was away for too long",
                 Until::Idle { timeout: away },
                 true,
-                0,
+                (0, 0),
                 state(&unobserved, false, false),
                 true,
             ),
-            ("nobody told it to stop", Until::Stopped, true, 0, state(&idle, false, true), false),
+            ("nobody told it to stop", Until::Stopped, true, (0, 0), state(&idle, false, true), false),
         ] {
             let mut completion = Completion::new(until, Duration::ZERO);
-            assert_eq!(completion.is_over(is_scanned, actions, [watch].into_iter()), expected, "{what}");
+            assert_eq!(
+                completion.is_over(is_scanned, actions, asking, [watch].into_iter()),
+                expected,
+                "{what}"
+            );
         }
     }
 
@@ -220,8 +229,9 @@ mod tests {
         for until in [Until::Stopped, IDLE, PLANNED] {
             let mut completion = Completion::new(until, TIMEOUT);
             assert_eq!(completion.stop(), TIMEOUT);
-            assert!(!completion.is_over(false, 1, [state].into_iter()));
-            assert!(completion.is_over(false, 0, [state].into_iter()));
+            assert!(!completion.is_over(false, 1, 0, [state].into_iter()));
+            assert!(completion.is_over(false, 0, 0, [state].into_iter()));
+            assert!(completion.is_over(false, 0, 1, [state].into_iter()), "it would start nothing");
             assert_eq!(completion.stop(), Duration::ZERO, "told twice");
         }
     }

@@ -3,9 +3,11 @@
 use std::io;
 use std::time::{Duration, SystemTime};
 
+use nix::libc;
+
 use super::completion::Completion;
 use super::identities::{Answer, Identities, Verdict};
-use super::live_run::Signal;
+use super::live_run::{LiveRun, Signal};
 use super::persist::Persist;
 use super::places::Places;
 use super::run_end::{EndKind, RunEnd, verdict};
@@ -16,8 +18,9 @@ use crate::action::payload::Payload;
 use crate::action::run::ExitStatus;
 use crate::config::accounts::AccountsStamp;
 use crate::ledger::{Intent, RunOutcome};
+use crate::model::WatchSpec;
 use crate::report::{NodeRef, Report, Reporter, RunReport};
-use crate::watch::{Effect, Event, Input, RunId, RunResult, Time, Update};
+use crate::watch::{Effect, Event, Input, Reason, RunId, RunResult, Time, Update};
 
 /// The parts that effects concern.
 pub struct Performer<'a> {
@@ -59,10 +62,18 @@ impl Performer<'_> {
 
     /// Lets watches that want to start a run prepare one each, as long as there are places in this turn.
     fn give_places(&mut self) {
-        while let Some(watch) = self.places.give(self.runs.taken_places()) {
+        // These have their place since they began to wait.
+        while self.identities.has_answered() && self.places.use_turn() {
+            self.identities.next_answered().into_iter().for_each(|start| self.runs.prepare(start));
+        }
+        while let Some(watch) = self.places.give(self.taken_places()) {
             self.watches.step(watch, Input::MayStart);
             self.perform_all();
         }
+    }
+
+    fn taken_places(&self) -> usize {
+        self.runs.taken_places() + self.identities.waiting()
     }
 
     fn perform(&mut self, id: WatchId, effect: Effect) {
@@ -117,11 +128,24 @@ impl Performer<'_> {
     fn signal(&mut self, run: RunId, signal: Signal) {
         // The run may be among those that are still to be started.
         self.start_all();
-        match self.identities.cancel(run) {
-            // Its user is still being looked up.
-            Some(start) => self.runs.put_off(start.watch, run),
-            None => self.runs.signal(run, signal),
+        let Some(start) = self.identities.cancel(run) else { return self.runs.signal(run, signal) };
+        // Its user is still being looked up.
+        match signal {
+            // An operator who was told that it is killed must not see it start after all.
+            Signal::Terminate(Reason::Kill) => self.killed_unstarted(start),
+            Signal::Notify(_) | Signal::Terminate(Reason::Timeout | Reason::Stop) | Signal::Kill => {
+                self.runs.put_off(start.watch, run);
+            }
         }
+    }
+
+    /// Ends a run that was killed before anything of it was started, as one that was killed at once.
+    fn killed_unstarted(&mut self, PendingStart { watch, run, intent, .. }: PendingStart) {
+        self.persist.ledger_mut().record_intents([&intent].into_iter());
+        let ended = EndedRun { live: LiveRun::unstarted(intent, Reason::Kill), unsaved_process: None };
+        let killed = Ok(ExitStatus::Signaled(libc::SIGKILL));
+        let result = self.live_run_ended(watch, run, &ended, &killed, &[]);
+        self.tell_end(watch, run, result);
     }
 
     /// Another run will follow `run`, which is over.
@@ -179,6 +203,14 @@ impl Performer<'_> {
         self.runs.report_slots(self.persist.ledger().lost_reason().is_none());
     }
 
+    /// Does what is due although nothing happens: what was found not to work may work again.
+    pub fn maintain(&mut self) {
+        self.persist.ledger_mut().maintain();
+        if !self.completion.is_dry_run() {
+            self.runs.retry(self.persist.ledger().lost_reason().is_none());
+        }
+    }
+
     /// Takes what happened to a run.
     pub fn run_event(&mut self, event: RunEvent) {
         match event {
@@ -197,10 +229,10 @@ impl Performer<'_> {
     /// Makes sure that a run starts as who its user is now, `stamp` being the state of the local users.
     /// Returns none if nobody knows that yet.
     fn identify(&mut self, mut start: PendingStart, stamp: AccountsStamp) -> Option<PendingStart> {
-        let Some(spec) = self.watches.get(start.watch).and_then(|entry| entry.spec()) else {
-            return Some(start);
+        let Some(run_as) = self.wanted(&start).map(|spec| spec.run_as.clone()) else {
+            self.runs.put_off(start.watch, start.run);
+            return None;
         };
-        let run_as = spec.run_as.clone();
         match self.identities.verdict(&run_as, stamp) {
             Verdict::Known(identity) => {
                 self.watches.set_identity(start.watch, &identity);
@@ -223,19 +255,28 @@ impl Performer<'_> {
         }
     }
 
-    /// Takes the answer of a lookup. The starts that wait for it follow at the end of the turn.
+    /// The definition that a start belongs to, if it may still start: while it waited, its watch may have got
+    /// another definition, or may have been removed, paused or stopped.
+    fn wanted(&self, start: &PendingStart) -> Option<&WatchSpec> {
+        let entry = self.watches.get(start.watch)?;
+        entry.loaded().filter(|_| entry.watch().may_still_start(start.run))
+    }
+
+    /// Takes the answer of a lookup. The starts that wait for it follow at the end of this turn and
+    /// the next ones.
     pub fn identity_answer(&mut self, answer: Answer) {
         let Some(run_as) = self.identities.take(answer) else { return };
         if let Some(identity) = self.identities.known(&run_as) {
             self.watches.set_identity_of_all(&run_as, identity);
         }
-        self.identities.take_waiting_for(&run_as).into_iter().for_each(|start| self.runs.prepare(start));
     }
 
     /// Puts off the starts whose user could not be looked up in time.
     pub fn put_off_unidentified(&mut self) {
         for start in self.identities.take_overdue() {
-            if let Some(entry) = self.watches.get_mut(start.watch) {
+            if self.wanted(&start).is_some()
+                && let Some(entry) = self.watches.get_mut(start.watch)
+            {
                 entry.fail("not started: the lookup of its user takes too long".to_owned());
             }
             self.runs.put_off(start.watch, start.run);
@@ -302,111 +343,4 @@ impl Performer<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::daemon::completion::Until;
-    use crate::daemon::fixtures::{Parts, block_on, spec};
-    use crate::model::{Action, WatchSpec};
-
-    #[test]
-    fn runs_are_prepared_one_by_one_and_started_together_and_the_ledger_knows_them() {
-        let directory = tempfile::tempdir().unwrap();
-        block_on(async {
-            let mut parts = Parts::new(directory.path(), Until::Stopped);
-            parts.load(vec![spec("a", "/n"), spec("b", "/n")]);
-            parts.observe("a");
-            parts.observe("b");
-            parts.performer().perform_all();
-            parts.performer().give_places();
-            assert_eq!((parts.runs.count(), parts.recorded()), (0, Vec::new()));
-            parts.performer().start_all();
-            assert_eq!((parts.runs.count(), parts.recorded()), (2, vec!["a".to_owned(), "b".to_owned()]));
-            for _ in 0..2 {
-                parts.end_of_run().await;
-            }
-            assert_eq!((parts.runs.count(), parts.recorded()), (0, Vec::new()));
-            let (_, a) = parts.watches.find("a").expect("a watch");
-            assert_eq!(a.last_run().map(|last| last.outcome), Some(RunOutcome::Exited(0)));
-            parts.stores.close().await;
-        });
-    }
-
-    #[test]
-    fn no_more_runs_are_started_than_there_are_places_and_each_end_makes_place_for_one() {
-        let directory = tempfile::tempdir().unwrap();
-        block_on(async {
-            let mut parts = Parts::new(directory.path(), Until::Stopped);
-            parts.places = Places::new(Some(2));
-            let names = ["a", "b", "c", "d"];
-            parts.load(names.iter().map(|name| spec(name, "/n")).collect());
-            names.iter().for_each(|name| parts.observe(name));
-            let mut ended = Vec::new();
-            while ended.len() < names.len() {
-                parts.performer().end_turn();
-                let left = names.len() - ended.len();
-                assert_eq!(
-                    (parts.runs.count(), parts.places.waiting()),
-                    (left.min(2), left.saturating_sub(2))
-                );
-                ended.push(parts.end_of_run().await);
-            }
-            let mut all: Vec<_> = names.iter().map(|name| parts.watch(name)).collect();
-            all.sort();
-            ended.sort();
-            assert_eq!(ended, all);
-            parts.stores.close().await;
-        });
-    }
-
-    #[test]
-    fn what_is_to_be_signalled_is_started_before() {
-        let directory = tempfile::tempdir().unwrap();
-        block_on(async {
-            let mut parts = Parts::new(directory.path(), Until::Stopped);
-            parts.load(vec![spec("a", "/n")]);
-            parts.observe("a");
-            parts.performer().perform_all();
-            parts.performer().give_places();
-            parts.watches.step(parts.watch("a"), Input::Killed);
-            parts.performer().perform_all();
-            assert_eq!(parts.runs.count(), 1);
-            parts.end_of_run().await;
-            let (_, a) = parts.watches.find("a").expect("a watch");
-            assert_eq!(a.last_run().map(|last| last.outcome), Some(RunOutcome::Killed));
-            assert!(a.failure().is_some());
-            parts.stores.close().await;
-        });
-    }
-
-    #[test]
-    fn a_dry_run_starts_and_records_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        block_on(async {
-            let mut parts = Parts::new(directory.path(), Until::Planned { timeout: Duration::ZERO });
-            parts.load(vec![spec("a", "/n")]);
-            parts.observe("a");
-            parts.performer().end_turn();
-            assert_eq!((parts.runs.count(), parts.recorded()), (0, Vec::new()));
-            assert_eq!(parts.completion.take_planned().len(), 1);
-            parts.stores.close().await;
-        });
-    }
-
-    #[test]
-    fn a_run_that_cannot_start_fails_and_is_not_owed_by_the_next_daemon() {
-        let directory = tempfile::tempdir().unwrap();
-        block_on(async {
-            let mut parts = Parts::new(directory.path(), Until::Stopped);
-            let action = Action::Command(["/no/such".to_owned()].into());
-            parts.load(vec![WatchSpec { action, ..spec("a", "/n") }]);
-            parts.observe("a");
-            parts.performer().end_turn();
-            parts.end_of_run().await;
-            let (_, a) = parts.watches.find("a").expect("a watch");
-            assert!(a.failure().is_some_and(|failure| failure.what.contains("/no/such")));
-            assert_eq!(parts.recorded(), Vec::<String>::new());
-            assert_eq!(parts.watches.failing(), 1);
-            parts.stores.close().await;
-        });
-    }
-}
+mod tests;

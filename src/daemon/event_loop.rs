@@ -143,7 +143,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
                 None => daemon.check_identities(),
             },
             () = until(daemon.persist.flush_at()) => daemon.flush(),
-            () = sleep_until(daemon.persist.maintain_at()) => daemon.persist.ledger_mut().maintain(),
+            () = sleep_until(daemon.persist.maintain_at()) => daemon.performer().maintain(),
             () = until(daemon.systemd.due()) => {}
             () = until(daemon.memory.due()) => daemon.memory.trim(),
             () = sleep(POLL_INTERVAL), if polls => {}
@@ -331,7 +331,7 @@ impl Daemon {
 
     fn end_turn(&mut self) {
         self.performer().end_turn();
-        if let Some(news) = self.places.end_turn(self.runs.taken_places(), self.clock.now()) {
+        if let Some(news) = self.places.end_turn(self.taken_places(), self.clock.now()) {
             self.log.report(&news);
         }
         self.persist.schedule_flush(&self.watches, &self.runs);
@@ -348,9 +348,13 @@ impl Daemon {
         }
     }
 
-    /// Whether the last turn left places that watches ask for.
+    fn taken_places(&self) -> usize {
+        self.runs.taken_places() + self.identities.waiting()
+    }
+
+    /// Whether the last turn left places that watches ask for, or starts that have one.
     fn can_give_places(&self) -> bool {
-        self.places.can_give(self.runs.taken_places())
+        self.places.can_give(self.taken_places()) || self.identities.has_answered()
     }
 
     fn is_over(&mut self) -> bool {
@@ -360,8 +364,8 @@ impl Daemon {
             let is_connected = self.stores[&spec.store].is_connected();
             Some(WatchState { watch: entry.watch(), is_unreadable, is_connected })
         });
-        let pending = self.runs.awaited() + self.places.waiting();
-        self.completion.is_over(self.configs.is_scanned(), pending, watches)
+        let (running, asking) = (self.runs.awaited(), self.places.waiting());
+        self.completion.is_over(self.configs.is_scanned(), running, asking, watches)
     }
 
     fn final_status(&mut self) -> Option<FinalStatus> {

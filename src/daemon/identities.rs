@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
 use super::runs::PendingStart;
+use super::waiting_starts::WaitingStarts;
 use crate::config::accounts::{AccountsStamp, Lookup, look_up};
 use crate::model::{Identity, RunAs};
 use crate::report::Reporter;
@@ -34,7 +35,7 @@ pub struct Identities {
     refreshing: bool,
     next_refresh: Instant,
     /// The starts that wait for a lookup.
-    waiting: Vec<WaitingStart>,
+    waiting: WaitingStarts,
     answer_sender: UnboundedSender<Answer>,
     answers: UnboundedReceiver<Answer>,
 }
@@ -42,12 +43,6 @@ pub struct Identities {
 struct Known {
     identity: Result<Arc<Identity>, String>,
     lookup: Lookup,
-}
-
-struct WaitingStart {
-    start: PendingStart,
-    run_as: Arc<RunAs>,
-    until: Instant,
 }
 
 /// What a lookup found.
@@ -74,7 +69,7 @@ impl Identities {
             asked: HashSet::new(),
             refreshing: false,
             next_refresh: Instant::now() + REFRESH_INTERVAL,
-            waiting: Vec::new(),
+            waiting: WaitingStarts::default(),
             answer_sender,
             answers,
         }
@@ -112,11 +107,15 @@ impl Identities {
     /// Looks up all users of watches, unless that is under way.
     pub fn refresh(&mut self, in_use: HashSet<Arc<RunAs>>) {
         self.next_refresh = Instant::now() + REFRESH_INTERVAL;
-        if self.refreshing {
-            return;
-        }
         let unused = self.known.extract_if(|run_as, _| !in_use.contains(run_as));
         unused.for_each(|(run_as, _)| self.log.recovered(&run_as.to_string()));
+        if self.refreshing {
+            // A directory service does not answer for one of them. That must not keep those waiting that are
+            // said to be unknown. There is one thread for each at most.
+            let unknown: Vec<_> = in_use.into_iter().filter(|run_as| self.is_unknown(run_as)).collect();
+            unknown.iter().for_each(|run_as| drop(self.ask(run_as)));
+            return;
+        }
         let known = |run_as: Arc<RunAs>| {
             let last = self.known.get(&run_as).map(|known| known.lookup.clone());
             (run_as, last)
@@ -146,8 +145,7 @@ impl Identities {
     /// The next answer; none if [`Self::refresh`] or [`Self::take_overdue`] is due before. Can be dropped at
     /// any time.
     pub async fn next(&mut self) -> Option<Answer> {
-        let overdue = self.waiting.iter().map(|waiting| waiting.until);
-        let due = overdue.fold(self.next_refresh, Instant::min);
+        let due = self.waiting.due().map_or(self.next_refresh, |due| due.min(self.next_refresh));
         tokio::select! {
             answer = self.answers.recv() => answer,
             () = sleep_until(due) => None,
@@ -177,6 +175,7 @@ impl Identities {
             ),
         }
         self.known.insert(run_as.clone(), Known { identity, lookup: *lookup });
+        self.waiting.answer(&run_as);
         Some(run_as)
     }
 
@@ -188,30 +187,32 @@ impl Identities {
     // Starts that wait.
 
     pub fn wait(&mut self, start: PendingStart, run_as: Arc<RunAs>) {
-        self.waiting.push(WaitingStart { start, run_as, until: Instant::now() + LOOKUP_TIMEOUT });
+        self.waiting.add(start, run_as, Instant::now() + LOOKUP_TIMEOUT);
     }
 
-    /// The starts that wait for this lookup.
-    pub fn take_waiting_for(&mut self, run_as: &Arc<RunAs>) -> Vec<PendingStart> {
-        let (found, waiting): (Vec<_>, _) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.run_as == *run_as);
-        self.waiting = waiting;
-        found.into_iter().map(|waiting| waiting.start).collect()
+    /// How many starts wait, with those that [`Self::next_answered`] returns.
+    pub fn waiting(&self) -> usize {
+        self.waiting.count()
+    }
+
+    pub fn has_answered(&self) -> bool {
+        self.waiting.has_answered()
+    }
+
+    /// The oldest start whose lookup was answered.
+    pub fn next_answered(&mut self) -> Option<PendingStart> {
+        self.waiting.next_answered()
     }
 
     /// Takes back a start that waits.
     pub fn cancel(&mut self, run: RunId) -> Option<PendingStart> {
-        let index = self.waiting.iter().position(|waiting| waiting.start.run == run)?;
-        Some(self.waiting.swap_remove(index).start)
+        self.waiting.remove(run)
     }
 
     /// The starts that have waited too long.
     pub fn take_overdue(&mut self) -> Vec<PendingStart> {
         let now = Instant::now();
-        let (overdue, waiting): (Vec<_>, _) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.until <= now);
-        self.waiting = waiting;
-        overdue.into_iter().map(|waiting| waiting.start).collect()
+        std::iter::from_fn(|| self.waiting.next_overdue(now)).collect()
     }
 }
 
@@ -219,4 +220,31 @@ impl Identities {
 fn thread(work: impl FnOnce() + Send + 'static) -> Result<(), String> {
     let started = std::thread::Builder::new().name("accounts".into()).spawn(work);
     started.map(drop).map_err(|error| format!("its user cannot be looked up: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::fixtures::{block_on, reporter};
+    use crate::model::Account;
+
+    // The thread that looks up all users hangs, because a directory service does not answer for one of them.
+    #[test]
+    fn while_the_lookup_of_all_hangs_unknown_users_are_looked_up_and_unused_ones_forgotten() {
+        block_on(async {
+            let mut identities = Identities::new(reporter());
+            let root = Arc::new(RunAs { uid: Some(Account::Id(0)), gid: None });
+            let stamp = AccountsStamp::now();
+            let unknown = Lookup { stamp, found: Err("unknown user".to_owned()) };
+            identities.take(Answer::Found(root.clone(), unknown.into()));
+            assert!(identities.is_unknown(&root));
+            identities.refreshing = true;
+            identities.refresh(HashSet::from([root.clone()]));
+            let answer = identities.next().await.expect("an answer");
+            assert_eq!(identities.take(answer), Some(root.clone()));
+            assert!(matches!(identities.verdict(&root, stamp), Verdict::Known(_)));
+            identities.refresh(HashSet::new());
+            assert!(identities.known.is_empty());
+        });
+    }
 }

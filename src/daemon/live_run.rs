@@ -47,6 +47,12 @@ impl LiveRun {
         Self { intent, stage, started, ended_by: None, killed: None, is_unkillable: false }
     }
 
+    /// A run that was told to end before its start began.
+    pub fn unstarted(intent: Intent, ended_by: Reason) -> Self {
+        let stage = Stage::Starting { start: Start::default(), signals: Vec::new() };
+        Self { ended_by: Some(ended_by), ..Self::new(intent, stage, Instant::now()) }
+    }
+
     pub fn age(&self) -> Duration {
         self.started.elapsed()
     }

@@ -33,7 +33,7 @@
 //! * [`stores`]: the stores, and which nodes are followed in each.
 //! * [`memory`]: returned to the kernel after many watches were removed.
 //! * [`signals`]: what each signal means.
-//! * [`identities`]: who the users of actions are at the moment.
+//! * [`identities`]: who the users of actions are at the moment. [`waiting_starts`] wait for a lookup.
 //! * [`systemd`]: what the service manager is told.
 //!
 //! What takes several parts is done in one place each: [`store_events`] takes what a store says,
@@ -66,6 +66,7 @@ mod status;
 mod store_events;
 mod stores;
 pub mod systemd;
+mod waiting_starts;
 mod watches;
 mod workers;
 

@@ -55,11 +55,18 @@ impl Places {
 
     /// Returns the watch that may start a run, unless enough places were given in this turn.
     pub fn give(&mut self, taken: usize) -> Option<WatchId> {
-        if self.given == MAX_PER_TURN || !self.can_give(taken) {
+        if !self.can_give(taken) || !self.use_turn() {
             return None;
         }
-        self.given += 1;
         self.queue.pop_front()
+    }
+
+    /// Counts a start that has its place already among those of this turn. Returns false if there were
+    /// enough.
+    pub fn use_turn(&mut self) -> bool {
+        let is_left = self.given < MAX_PER_TURN;
+        self.given += usize::from(is_left);
+        is_left
     }
 
     /// Ends the turn. Returns what the log is told now.
@@ -104,8 +111,10 @@ mod tests {
         let turn = |places: &mut Places| std::iter::from_fn(|| places.give(1_000_000)).count();
         assert_eq!(turn(&mut places), MAX_PER_TURN);
         assert!(places.can_give(1_000_000), "the loop must come back at once");
+        assert!(!places.use_turn());
         places.end_turn(1_000_000, NOW);
-        assert_eq!((turn(&mut places), places.waiting()), (MAX_PER_TURN, 36));
+        assert!(places.use_turn());
+        assert_eq!((turn(&mut places), places.waiting()), (MAX_PER_TURN - 1, 37));
     }
 
     // The first watch has a thousand updates of PARALLEL, and asks again after each.

@@ -1,6 +1,8 @@
 //! The runs: which are about to start, which are live, and how each of them ended.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -28,6 +30,10 @@ use crate::watch::{Reason, RunId, Time, Update};
 
 /// The part of the daemon that does not work while actions have all descriptors that they may have.
 const ACTIONS: &str = "actions";
+
+/// More than any start opens at once.
+const DESCRIPTORS_OF_START: usize = 16;
+
 /// A process that is alive this long after SIGKILL hangs in the kernel, or somebody holds it.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -49,6 +55,8 @@ pub struct Runs {
     live: HashMap<RunId, LiveRun>,
     /// The live runs whose process the ledger does not know yet.
     unsaved: BTreeSet<RunId>,
+    /// How many live runs the daemon's end does not wait for.
+    unkillable: usize,
     /// The watches of which the log knows that one of their starts hangs.
     known_to_hang: HashSet<WatchId>,
     /// The runs that are over, but whose process may still write into its slot.
@@ -129,6 +137,7 @@ impl Runs {
             starting: Vec::new(),
             live: HashMap::new(),
             unsaved: BTreeSet::new(),
+            unkillable: 0,
             known_to_hang: HashSet::new(),
             hanging: HashSet::new(),
             sender,
@@ -186,6 +195,15 @@ impl Runs {
             Some(problem) if is_ledger_usable => self.log.degraded(SLOTS, problem),
             Some(_) | None => self.log.recovered(SLOTS),
         }
+    }
+
+    /// Finds out whether what starts lacked is there again.
+    pub fn retry(&mut self, is_ledger_usable: bool) {
+        if has_descriptors() {
+            self.log.recovered(ACTIONS);
+        }
+        self.slots.retry();
+        self.report_slots(is_ledger_usable);
     }
 
     /// Takes what became of a start.
@@ -359,7 +377,9 @@ impl Runs {
     pub fn kill_timed_out(&mut self, run: RunId) {
         let Some(live) = self.live.get_mut(&run) else { return };
         let Stage::Running { handle, .. } = &live.stage else { return };
-        live.is_unkillable = true;
+        if !std::mem::replace(&mut live.is_unkillable, true) {
+            self.unkillable += 1;
+        }
         let what = RunReport::Unkillable {
             pid: handle.leader().as_raw(),
             after: KILL_TIMEOUT,
@@ -399,14 +419,16 @@ impl Runs {
         self.live.len()
     }
 
-    /// How many runs are live or about to start.
-    pub fn taken_places(&self) -> usize {
-        self.live.len() + self.starting.len()
+    /// How many runs the daemon's end waits for: those that are live or about to start, except those that
+    /// nobody can end.
+    pub fn awaited(&self) -> usize {
+        self.live.len() + self.starting.len() - self.unkillable
     }
 
-    /// How many runs the daemon's end waits for.
-    pub fn awaited(&self) -> usize {
-        self.starting.len() + self.live.values().filter(|live| !live.is_unkillable).count()
+    /// How many runs have a place. Those that nobody can end need none: what they wait for may never come,
+    /// and they would take the places of all watches for good.
+    pub fn taken_places(&self) -> usize {
+        self.awaited()
     }
 
     pub fn has_unsaved(&self) -> bool {
@@ -437,6 +459,7 @@ impl Runs {
     /// Drops a live run that has ended.
     pub fn remove(&mut self, run: RunId) -> Option<EndedRun> {
         let live = self.live.remove(&run)?;
+        self.unkillable -= usize::from(live.is_unkillable);
         let is_unsaved = self.unsaved.remove(&run);
         let unsaved_process = live.process().filter(|_| is_unsaved);
         Some(EndedRun { live, unsaved_process })
@@ -454,6 +477,12 @@ impl Runs {
 /// How reports name a run.
 pub fn run_name(intent: &Intent, number: RunId) -> RunName<'_> {
     RunName { watch: &intent.watch, subject: &intent.subject, number, id: &intent.run }
+}
+
+/// Whether a start would find enough descriptors.
+fn has_descriptors() -> bool {
+    let opened: io::Result<Vec<_>> = (0..DESCRIPTORS_OF_START).map(|_| File::open("/dev/null")).collect();
+    opened.is_ok()
 }
 
 #[cfg(test)]

@@ -41,8 +41,9 @@ pub fn take(
         }
         StoreEvent::Connected { what, identity } => {
             let downtime = store.connected(&what);
-            // It may be another store now. No run of the former one is about to start: a watch gets its place
-            // at the end of the turn, and has forgotten by then what it wanted one for.
+            // It may be another store now. No run of the former one starts any more: a watch gets its place
+            // at the end of the turn, and has forgotten by then what it wanted one for. A start that waits
+            // for the lookup of its user is put off then.
             for watch in store.identified(&identity) {
                 watches.forget_versions(watch);
             }

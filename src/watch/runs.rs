@@ -231,6 +231,13 @@ impl Watch {
         calm.max(rested).unwrap_or_default()
     }
 
+    /// Whether a run whose start was delayed may still start: it must not once the watch is removed,
+    /// redefined, paused or stopped, or the daemon stops.
+    pub fn may_still_start(&self, run: RunId) -> bool {
+        let is_current = |live: &Run| live.id == run && live.definition == self.definition;
+        self.life == Life::Active && !self.stopped && !self.paused && self.runs.iter().any(is_current)
+    }
+
     pub(super) fn may_start(&self) -> bool {
         let limit = match self.policy.run_mode {
             RunMode::Queue | RunMode::Discard => 1,

@@ -162,3 +162,24 @@ fn the_ids_of_another_daemon_are_others() {
     let id = runs().full_id(RunId(7));
     assert!(id.ends_with(&format!(".{:x}-7", std::process::id())), "{id}");
 }
+
+// A dead mount must neither take the places of all watches for good nor hold up the daemon's end.
+#[test]
+fn a_run_that_nobody_can_end_has_no_place_and_is_not_awaited() {
+    block_on(async {
+        let mut runs = runs();
+        let start = pending(&runs);
+        let words = ["sleep".to_owned(), "60".to_owned()];
+        runs.start(start, &WatchSpec { action: Action::Command(words.into()), ..spec("a", "/n") });
+        assert!(matches!(start_ended(&mut runs).await, StartOutcome::Started { .. }));
+        assert_eq!((runs.count(), runs.taken_places(), runs.awaited()), (1, 1, 1));
+        for _ in 0..2 {
+            runs.kill_timed_out(RunId(7));
+            assert_eq!((runs.count(), runs.taken_places(), runs.awaited()), (1, 0, 0));
+        }
+        runs.signal(RunId(7), Signal::Kill);
+        end(&mut runs).await;
+        assert!(runs.remove(RunId(7)).is_some());
+        assert_eq!((runs.count(), runs.taken_places(), runs.awaited()), (0, 0, 0));
+    });
+}
