@@ -96,6 +96,13 @@ impl Slots {
         ))
     }
 
+    /// Finds out whether the file can be used again, if it could not.
+    pub fn retry(&mut self) {
+        if self.error.is_some() {
+            self.error = self.present_file().and_then(|file| file.write_all_at(MAGIC, 0)).err();
+        }
+    }
+
     /// What a former daemon left of a run. `None`: nobody knows whether there is a process.
     pub fn trace(&self, run: &str) -> Option<Trace> {
         self.found.get(run).map(|(_, trace)| *trace)
@@ -137,13 +144,6 @@ impl Slots {
     #[cfg(test)]
     pub fn is_free(&self, run: &str) -> bool {
         !self.taken.contains_key(run)
-    }
-
-    /// Finds out whether the file can be used again, if it could not.
-    pub fn retry(&mut self) {
-        if self.error.is_some() {
-            self.error = self.present_file().and_then(|file| file.write_all_at(MAGIC, 0)).err();
-        }
     }
 
     /// Returns the file. Makes it again if somebody deleted it, because the next daemon would not find it.

@@ -83,8 +83,13 @@ impl Watch {
     ) {
         let Some(update) = ended.update.take().and_then(RunUpdate::again) else { return };
         let same_definition = ended.definition == self.definition;
-        if !same_definition && !self.passes_guard(&update, effects) {
-            return;
+        if !same_definition {
+            // As for what waits when the definition changes.
+            ended.failures = 0;
+            let is_unwanted = update.event == super::Event::Deleted && !self.policy.run_on_delete;
+            if is_unwanted || !self.passes_guard(&update, effects) {
+                return;
+            }
         }
         if newest || self.policy.run_mode == RunMode::Parallel {
             let starved = ended.starved + 1;

@@ -178,3 +178,16 @@ fn a_waiting_deletion_goes_with_the_key() {
     bench.redefine(SILENT);
     assert_eq!((bench.miss(), bench.end(1)), (vec![], vec![]));
 }
+
+#[test]
+fn a_deletion_that_could_not_start_does_not_run_under_a_definition_that_wants_none() {
+    for (run_on_delete, waits) in [(true, 1), (false, 0)] {
+        let policy = Policy { run_on_delete: true, ..SILENT };
+        let mut bench = settled(policy.clone());
+        bench.see(1, 1);
+        assert!(matches!(bench.miss()[..], [Effect::Spawn { run: RunId(1), .. }]));
+        bench.redefine(Policy { run_on_delete, ..policy });
+        bench.step(Input::Ended { run: RunId(1), end: RunResult::Starved });
+        assert_eq!(bench.watch.waiting_updates(), waits, "with run_on_delete: {run_on_delete}");
+    }
+}

@@ -142,3 +142,16 @@ fn parallel_puts_off_all_in_their_order() {
         [spawn(3, Event::Load, 1, 1), spawn(4, Event::Changed, 1, 2), spawn(5, Event::Changed, 1, 3)];
     assert_eq!(bench.see(1, 3), started);
 }
+
+#[test]
+fn an_update_that_could_not_start_has_no_failures_under_a_new_definition() {
+    let mut bench = Bench::new(RETRY);
+    bench.see(1, 1);
+    retried(&bench.fail(1), 1, 1);
+    bench.at_deadline();
+    let silent = Policy { run_on_load: RunOnLoad::Never, ..RETRY };
+    bench.redefine(silent);
+    starve(&mut bench, 2);
+    bench.at_deadline();
+    retried(&bench.fail(3), 3, 1);
+}
