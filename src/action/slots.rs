@@ -9,7 +9,7 @@
 //! processes wrote outlives the daemon, though not the machine, which no process outlives either.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -146,10 +146,13 @@ impl Slots {
         !self.taken.contains_key(run)
     }
 
-    /// Returns the file. Makes it again if somebody deleted it, because the next daemon would not find it.
+    /// Returns the file. Makes it again if somebody deleted it, or moved it away with its directory, because
+    /// the next daemon would not find it.
     fn present_file(&mut self) -> io::Result<Arc<File>> {
+        let id = |file: &Metadata| (file.dev(), file.ino());
         if let Some(file) = &self.file
-            && file.metadata()?.nlink() > 0
+            && let Ok(found) = fs::symlink_metadata(&self.path)
+            && id(&found) == id(&file.metadata()?)
         {
             return Ok(Arc::clone(file));
         }
@@ -258,9 +261,13 @@ mod tests {
     fn a_deleted_file_is_made_again_and_one_that_cannot_be_made_is_said() {
         let directory = tempfile::tempdir().unwrap();
         let mut slots = open(directory.path());
-        fs::remove_file(directory.path().join(FILE)).unwrap();
+        let path = directory.path().join(FILE);
+        fs::remove_file(&path).unwrap();
         slots.take("1.a-1").unwrap();
         assert_eq!(open(directory.path()).trace("1.a-1"), Some(Trace::NoProcess));
+        fs::rename(path, directory.path().join("moved")).unwrap();
+        slots.take("1.a-2").unwrap();
+        assert_eq!(open(directory.path()).trace("1.a-2"), Some(Trace::NoProcess));
 
         let missing = directory.path().join("missing");
         let mut none = Slots::open(&missing);

@@ -240,8 +240,8 @@ impl Catalog {
             let is_another = if *path == self.root { before != *id } else { before.0 != id.0 };
             let below = |name: &String| self.root.join(name).starts_with(path);
             if is_another && self.files.keys().any(below) && !tree.files.keys().any(below) {
-                let reason = "another directory than before, and empty; its last good watches stay; mount \
-                              it, or restart the daemon to drop them";
+                let reason = "another directory than before, and empty; mount it, or restart the daemon to \
+                              drop its watches";
                 tree.inaccessible.insert(path.clone(), reason.to_owned());
             } else {
                 known.insert(path.clone(), *id);
@@ -411,8 +411,7 @@ impl Catalog {
             // A full disk, a template without its data or a slip of an editor leaves such a file.
             Ok(Watches { specs, .. }) if specs.is_empty() && tracked.has_watches => {
                 let message = format!(
-                    "{}: registers no watch any more, so its last good watches stay; to remove them, \
-                     remove the file",
+                    "{}: registers no watch any more; to remove its watches, remove the file",
                     path.display()
                 );
                 Err(LoadError { message, transient: false })

@@ -87,8 +87,8 @@ impl Configs {
         self.log.report(&Report::ConfigRemoved { file, watches: changes.removed });
     }
 
-    pub fn failed(&mut self, file: String, error: String) {
-        self.log.report(&Report::ConfigFailed { error: &error });
+    pub fn failed(&mut self, file: String, error: String, keeps_watches: bool) {
+        self.log.report(&Report::ConfigFailed { error: &error, keeps_watches });
         if !self.is_scanned {
             self.missing.insert(file.clone());
         }
@@ -107,11 +107,11 @@ impl Configs {
              run now; restore the file, or remove it if they are to go",
             path.display()
         );
-        self.failed(file, error);
+        self.failed(file, error, false);
     }
 
-    pub fn inaccessible(&mut self, directory: String, error: String) {
-        self.log.report(&Report::ConfigFailed { error: &error });
+    pub fn inaccessible(&mut self, directory: String, error: String, keeps_watches: bool) {
+        self.log.report(&Report::ConfigFailed { error: &error, keeps_watches });
         self.missing_directory |= !self.is_scanned;
         self.failing.insert(directory, error);
     }
@@ -197,9 +197,9 @@ mod tests {
         let mut configs = configs();
         assert!(configs.may_be_older("good") && configs.may_be_older("bad"));
         configs.loaded("good", Changes::default());
-        configs.failed("bad".into(), "why".into());
+        configs.failed("bad".into(), "why".into(), false);
         configs.first_scan_done();
-        configs.failed("new".into(), "why".into());
+        configs.failed("new".into(), "why".into(), false);
         assert_eq!(["good", "bad", "new"].map(|file| configs.may_be_older(file)), [false, true, false]);
         configs.loaded("bad", Changes::default());
         assert!(!configs.may_be_older("bad"));
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_directory_that_is_closed_at_the_start_may_hold_any_file() {
         let mut configs = configs();
-        configs.inaccessible("./".into(), "closed".into());
+        configs.inaccessible("./".into(), "closed".into(), false);
         configs.first_scan_done();
         configs.accessible("./");
         assert!(configs.is_missing("any") && configs.errors().len() == 0);
@@ -227,7 +227,7 @@ mod tests {
         let mut answers = [first, second].map(|mut answer| move || answer.try_recv().ok());
         assert_eq!(answers[0](), Some(Ok(CommandResult { watch: None, done: "3 watches loaded".into() })));
         assert_eq!(answers[1](), None);
-        configs.failed("bad".into(), "bad: broken".into());
+        configs.failed("bad".into(), "bad: broken".into(), true);
         configs.reloaded(9, 3);
         assert!(
             matches!(answers[1](), Some(Err(RequestError::Conflict(why))) if why.contains("bad: broken"))

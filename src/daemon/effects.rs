@@ -48,7 +48,7 @@ impl Performer<'_> {
         while let Some(news) = self.watches.next_circle() {
             match news {
                 CircleNews::Found { watch, what } => self.log.degraded(watch, what),
-                CircleNews::Over { watch } => self.log.recovered(&watch),
+                CircleNews::Over { watch } => self.log.recovered_as(&watch, "no longer runs in circles"),
             }
         }
     }

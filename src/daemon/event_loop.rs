@@ -224,8 +224,14 @@ impl Daemon {
                 }
                 self.configs.removed(&file, changes);
             }
-            FileChange::Failed { file, error } => self.configs.failed(file, error),
-            FileChange::Inaccessible { path, error } => self.configs.inaccessible(path, error),
+            FileChange::Failed { file, error } => {
+                let keeps_watches = self.watches.has_any_of(&file);
+                self.configs.failed(file, error, keeps_watches);
+            }
+            FileChange::Inaccessible { path, error } => {
+                let keeps_watches = self.watches.has_any_below(&path);
+                self.configs.inaccessible(path, error, keeps_watches);
+            }
             FileChange::Accessible { path } => self.configs.accessible(&path),
             FileChange::Warning(warning) => self.configs.warn(&warning),
             FileChange::Degraded(what) => self.log.degraded("configs", what),

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -53,12 +53,36 @@ pub(super) struct FileIds {
     shm_size: u64,
 }
 
+/// The directory that the daemon has locked and uses; none until it is first seen. A clone is the same one.
+#[derive(Clone, Debug)]
+pub struct DirInUse(Arc<Mutex<Option<Inode>>>);
+
+impl DirInUse {
+    fn of(dir: &Path) -> Self {
+        let inode = fs::metadata(dir).ok().map(|metadata| Inode::of(&metadata));
+        Self(Arc::new(Mutex::new(inode)))
+    }
+
+    /// Whether another directory than the one in use has this path, or none.
+    pub fn is_not_at(&self, path: &Path) -> bool {
+        let found = fs::metadata(path).ok().map(|metadata| Inode::of(&metadata));
+        self.get().is_some_and(|inode| found != Some(inode))
+    }
+
+    fn get(&self) -> Option<Inode> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, inode: Inode) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(inode);
+    }
+}
+
 /// The paths of a ledger.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     dir: PathBuf,
-    /// The directory that the daemon has locked; `None` until it is first seen.
-    dir_inode: Option<Inode>,
+    dir_in_use: DirInUse,
     /// The lock on a directory that took the place of the one that the daemon has locked.
     dir_lock: Option<Arc<Flock<File>>>,
     main: PathBuf,
@@ -69,9 +93,12 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn new(dir: &Path) -> Self {
         let main = dir.join(FILE);
-        let dir_inode = fs::metadata(dir).ok().map(|metadata| Inode::of(&metadata));
         let (wal, shm) = (with_suffix(&main, WAL), with_suffix(&main, SHM));
-        Self { dir: dir.into(), dir_inode, dir_lock: None, main, wal, shm }
+        Self { dir: dir.into(), dir_in_use: DirInUse::of(dir), dir_lock: None, main, wal, shm }
+    }
+
+    pub(super) fn dir_in_use(&self) -> DirInUse {
+        self.dir_in_use.clone()
     }
 
     /// Whether a file of any kind has the database's name. An error means that nobody can tell.
@@ -188,17 +215,17 @@ impl Files {
     /// by one without a ledger, creates and locks it, because nothing else keeps a second daemon out of it.
     pub(super) fn check_dir(&mut self) -> Result<(), LedgerError> {
         let found = match fs::metadata(&self.dir) {
-            Err(error) if error.kind() == ErrorKind::NotFound && self.dir_inode.is_some() => {
+            Err(error) if error.kind() == ErrorKind::NotFound && self.dir_in_use.get().is_some() => {
                 DirBuilder::new().mode(0o700).create(&self.dir)?;
                 fs::metadata(&self.dir)?
             }
             found => found?,
         };
         let now = Inode::of(&found);
-        if self.dir_inode.is_some_and(|then| then != now) {
+        if self.dir_in_use.get().is_some_and(|then| then != now) {
             self.replace_dir()?;
         }
-        self.dir_inode = Some(now);
+        self.dir_in_use.set(now);
         Ok(())
     }
 

@@ -36,7 +36,7 @@ mod tests;
 mod watches;
 
 pub use event::LedgerEvent;
-pub use files::FILE;
+pub use files::{DirInUse, FILE};
 pub use history::{RunFilter, RunRecord};
 pub use outcome::RunOutcome;
 pub use queries::copy;

@@ -13,7 +13,7 @@ use super::checkpoint::Checkpointer;
 use super::database::{self, BUSY_TIMEOUT, Database};
 use super::error::LedgerError;
 use super::event::LedgerEvent;
-use super::files::Files;
+use super::files::{DirInUse, Files};
 use super::growth::Growth;
 use super::limits::Limits;
 use super::retention::Pruning;
@@ -330,6 +330,11 @@ impl Ledger {
     #[cfg(test)]
     pub(super) fn wait_for_checkpoint(&mut self) -> bool {
         self.checkpointer.is_idle(Duration::from_secs(20))
+    }
+
+    /// The state directory as it is used at the moment, for others to compare.
+    pub fn dir_in_use(&self) -> DirInUse {
+        self.files.dir_in_use()
     }
 
     /// Returns the time to call [`Self::maintain`].

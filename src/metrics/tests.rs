@@ -124,7 +124,7 @@ fn each_report_is_counted_once_or_not_at_all() {
             Some("twitcher_config_loads_total{result=\"loaded\"} 1"),
         ),
         (
-            Report::ConfigFailed { error: "a.twc: x" },
+            Report::ConfigFailed { error: "a.twc: x", keeps_watches: true },
             Some("twitcher_config_loads_total{result=\"failed\"} 1"),
         ),
         (Report::StoreConnected { store: None, what: "x", downtime: None }, None),
@@ -271,7 +271,7 @@ fn metrics_are_counted_and_read_by_several_threads() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..1000 {
-                    metrics.count(&Report::ConfigFailed { error: "x" });
+                    metrics.count(&Report::ConfigFailed { error: "x", keeps_watches: true });
                 }
                 metrics.encode(&Gauges::default())
             });
@@ -289,7 +289,7 @@ fn a_report_that_is_not_logged_is_counted_all_the_same() {
     let metrics = Arc::new(Metrics::new().unwrap());
     let reporter = Reporter::new(log, metrics.clone());
     reporter.report(&Report::StoreDisconnected { store: None, reason: "gone" });
-    reporter.report(&Report::ConfigFailed { error: "a.twc: wrong" });
+    reporter.report(&Report::ConfigFailed { error: "a.twc: wrong", keeps_watches: true });
     drop(reporter);
     writer.finish();
     let text = metrics.encode(&Gauges::default());

@@ -37,8 +37,8 @@ impl fmt::Display for Report<'_> {
             Report::Stopped => f.write_str("stopped"),
             Report::Problem { what } => f.write_str(what),
             Report::Degraded { part, what } => write!(f, "{part}: {what}"),
-            Report::Recovered { part, downtime } => {
-                write!(f, "{part}: works again, after {:.1} s", downtime.as_secs_f64())
+            Report::Recovered { part, how, downtime } => {
+                write!(f, "{part}: {how}, after {:.1} s", downtime.as_secs_f64())
             }
             Report::PlacesTaken { limit, waiting } => write!(
                 f,
@@ -78,7 +78,10 @@ impl fmt::Display for Report<'_> {
             Report::ConfigRemoved { file, watches } => {
                 write!(f, "{file}: removed, with its {}", count(*watches as u64, "watch"))
             }
-            Report::ConfigFailed { error } => write!(f, "{error}\n  not loaded: its last good watches stay"),
+            Report::ConfigFailed { error, keeps_watches } => {
+                let stay = if *keeps_watches { ": its last good watches stay" } else { "" };
+                write!(f, "{error}\n  not loaded{stay}")
+            }
             Report::ConfigWarning { warning } => f.write_str(warning),
             Report::WatchAdded { watch, node } => write!(f, "{watch}: watches {node}"),
             Report::WatchChanged { watch, node } => write!(f, "{watch}: changed, watches {node}"),

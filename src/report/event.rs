@@ -44,9 +44,10 @@ pub enum Report<'a> {
         part: &'a str,
         what: &'a str,
     },
-    /// A part that was degraded works again.
+    /// A part that was degraded works again, or `how` it is well again.
     Recovered {
         part: &'a str,
+        how: &'a str,
         downtime: Duration,
     },
     /// As many actions run as may run at once, and this many watches wait until one of them ends.
@@ -111,9 +112,10 @@ pub enum Report<'a> {
         file: &'a str,
         watches: usize,
     },
-    /// `error` begins with the file's path.
+    /// `error` begins with the file's path. `keeps_watches`: an earlier load of it has watches, which stay.
     ConfigFailed {
         error: &'a str,
+        keeps_watches: bool,
     },
     /// `warning` begins with the file's path.
     ConfigWarning {

@@ -39,9 +39,14 @@ impl Reporter {
 
     /// Reports that a part works. Logged only if it was reported as degraded before.
     pub fn recovered(&self, part: &str) {
+        self.recovered_as(part, "works again");
+    }
+
+    /// Like [`Self::recovered`], for what is well again but did not fail: `how` follows the name of the part.
+    pub fn recovered_as(&self, part: &str, how: &str) {
         if let Some(Degraded { since, .. }) = self.log.degradations().remove(part) {
             let downtime = since.elapsed().unwrap_or_default();
-            self.report(&Report::Recovered { part, downtime });
+            self.report(&Report::Recovered { part, how, downtime });
         }
     }
 

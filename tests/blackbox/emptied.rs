@@ -67,6 +67,8 @@ fn a_config_that_was_emptied_while_no_daemon_ran_is_told_of() {
     let mut daemon = sandbox.start();
     let said = "app.twc: registers no watch, but the last daemon ran 1 watch of it (\"records\")";
     wait_for_check(&sandbox, 1, &[said]);
+    // There are no watches that could stay.
+    assert!(daemon.wait_for_log(&["not loaded"]).ends_with("  not loaded"));
     // It is mended: the watch goes on where it stood.
     sandbox.config("app.twc", recording(&journal));
     wait_for_check(&sandbox, 0, &["ok: 1 watch"]);

@@ -37,7 +37,6 @@ use crate::trust::Trust;
 /// Runs the daemon until it ends.
 pub fn start(options: RunOptions) -> Exit {
     sys::kernel::require()?;
-    sys::reset_inherited();
     if options.daemonize && std::process::id() == 1 {
         let why = "this is the first process of its container, which would end with it: leave it out";
         return Err(format!("--daemonize: {why}").into());
@@ -117,9 +116,6 @@ fn serve(
     for what in missing.iter().map(ToString::to_string).chain(file_size_warning()) {
         log.report(&Report::Problem { what: &what });
     }
-    if let Some(upkeep) = upkeep {
-        upkeep.start(log.clone());
-    }
     if options.trust == Trust::Warned {
         let config = options.config_path.display();
         let warning = format!(
@@ -135,6 +131,9 @@ fn serve(
         reset_ledger(&settings.state_dir, &log)?;
     }
     let ledger = Ledger::open(&settings.state_dir)?;
+    if let Some(upkeep) = upkeep {
+        upkeep.start(log.clone(), ledger.dir_in_use());
+    }
     let (asked, requests) = server::requests();
     let _socket_file = serving::start(settings.control, settings.metrics, &log, Routes::new(asked, metrics));
 

@@ -2,13 +2,13 @@
 //! `twitcher.toml`. Others can remove, replace or edit these while it runs.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
 use super::locks::PidFile;
+use crate::ledger::DirInUse;
 use crate::report::Reporter;
 
 /// The time between two looks. Configs are scanned as often.
@@ -19,63 +19,67 @@ pub struct Upkeep {
     /// `None` if there is none, or if it is gone because the daemon ends.
     pub pid_file: Option<Weak<PidFile>>,
     pub state_dir: PathBuf,
+    /// Whether another state directory was there at the last look. The ledger, too, looks only now and then,
+    /// and makes a removed one again.
+    pub was_moved: bool,
     pub settings: PathBuf,
+    /// What the settings said at the start; `None` if there were none.
+    pub applied: Option<Vec<u8>>,
 }
-
-/// A file or directory as it was at the start: device and inode; `None` if it was not there.
-type Inode = Option<(u64, u64)>;
 
 impl Upkeep {
     pub fn new(pid_file: Option<&Arc<PidFile>>, state_dir: &Path, config_path: &Path) -> Self {
+        let settings = config_path.join("twitcher.toml");
         Self {
             pid_file: pid_file.map(Arc::downgrade),
             state_dir: state_dir.to_owned(),
-            settings: config_path.join("twitcher.toml"),
+            was_moved: false,
+            applied: fs::read(&settings).ok(),
+            settings,
         }
     }
 
-    pub fn start(self, log: Reporter) {
-        let (state_dir, settings) = (inode(&self.state_dir), fs::read(&self.settings).ok());
+    /// `in_use` is the state directory that the ledger uses.
+    pub fn start(mut self, log: Reporter, in_use: DirInUse) {
         let look = move || {
             loop {
                 thread::sleep(INTERVAL);
-                self.look(&log, state_dir, settings.as_deref());
+                self.look(&log, &in_use);
             }
         };
         // Without this thread nothing is noticed, and nothing else is lost.
         let _ = thread::Builder::new().name("upkeep".into()).spawn(look);
     }
 
-    fn look(&self, log: &Reporter, state_dir: Inode, settings: Option<&[u8]>) {
-        let problem = |part: &'static str, problem: Option<String>| match problem {
+    fn look(&mut self, log: &Reporter, in_use: &DirInUse) {
+        let problem = |part: &'static str, problem: Option<String>, how: &str| match problem {
             Some(what) => log.degraded(part, what),
-            None => log.recovered(part),
+            None => log.recovered_as(part, how),
         };
         if let Some(pid_file) = self.pid_file.as_ref().and_then(Weak::upgrade) {
-            problem("pid file", pid_file.renew().err());
+            problem("pid file", pid_file.renew().err(), "is written again");
         }
         let path = self.state_dir.display();
-        let moved = state_dir.is_some() && inode(&self.state_dir) != state_dir;
+        let is_moved = in_use.is_not_at(&self.state_dir);
+        let stays_moved = std::mem::replace(&mut self.was_moved, is_moved) && is_moved;
         problem(
             "state directory",
-            moved.then(|| {
+            stays_moved.then(|| {
                 format!("{path} was removed or replaced; restart the daemon, which then uses the new one")
             }),
+            "is there again",
         );
         let path = self.settings.display();
         let changed = match fs::read(&self.settings) {
-            Ok(text) => Some(&*text) != settings,
-            Err(error) => settings.is_some() && error.kind() == std::io::ErrorKind::NotFound,
+            Ok(text) => Some(&text) != self.applied.as_ref(),
+            Err(error) => self.applied.is_some() && error.kind() == std::io::ErrorKind::NotFound,
         };
         problem(
             "settings",
             changed.then(|| format!("{path} has changed since the start; restart the daemon to apply it")),
+            "are as at the start again",
         );
     }
-}
-
-fn inode(path: &Path) -> Inode {
-    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 #[cfg(test)]
@@ -83,6 +87,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::ledger::Ledger;
     use crate::report::log::Target;
     use crate::report::stream::LogStream;
     use crate::report::{Count, Level, Log, Report};
@@ -104,10 +109,11 @@ mod tests {
         fs::write(path("twitcher.toml"), "1").unwrap();
         let pid_file = Arc::new(PidFile::lock(path("pid")).unwrap());
         pid_file.write().unwrap();
-        let upkeep = Upkeep::new(Some(&pid_file), &path("state"), directory.path());
-        let state_dir = inode(&path("state"));
-        let found = || {
-            upkeep.look(&log, state_dir, Some(b"1"));
+        let mut upkeep = Upkeep::new(Some(&pid_file), &path("state"), directory.path());
+        let mut ledger = Ledger::open(&path("state")).unwrap();
+        let in_use = ledger.dir_in_use();
+        let mut found = || {
+            upkeep.look(&log, &in_use);
             log.all_degraded().into_iter().map(|part| part.part).collect::<Vec<_>>()
         };
         assert_eq!(found(), [""; 0]);
@@ -124,8 +130,11 @@ mod tests {
         fs::rename(path("pid"), path("old")).unwrap();
         fs::write(path("pid"), "another's").unwrap();
         fs::write(path("twitcher.toml"), "2").unwrap();
-        fs::remove_dir(path("state")).unwrap();
+        fs::remove_dir_all(path("state")).unwrap();
+        assert_eq!(found(), ["pid file", "settings"], "the ledger may not have looked");
         assert_eq!(found(), ["pid file", "settings", "state directory"]);
+        ledger.maintain();
+        assert_eq!(found(), ["pid file", "settings"], "the ledger has made it again");
         drop(upkeep);
         drop(pid_file);
         assert_eq!(fs::read_to_string(path("pid")).unwrap(), "another's", "it is not ours to remove");

@@ -109,6 +109,18 @@ impl Watches {
         self.registered
     }
 
+    /// Whether this file registers any.
+    pub fn has_any_of(&self, file: &str) -> bool {
+        self.by_file.contains_key(file)
+    }
+
+    /// Whether a file below this directory registers any. The path ends with a slash, and `./` is the config
+    /// directory.
+    pub fn has_any_below(&self, directory: &str) -> bool {
+        let prefix = directory.strip_prefix("./").unwrap_or(directory);
+        self.by_file.keys().any(|file| file.starts_with(prefix))
+    }
+
     /// How many of them failed last.
     pub fn failing(&self) -> usize {
         self.failing.len()
