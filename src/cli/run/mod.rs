@@ -27,6 +27,8 @@ impl Run {
         if self.daemonize {
             sys::close_inherited();
         }
+        // First of all: the options open the log file, whose mode must not depend on who starts the daemon.
+        sys::reset_inherited();
         start::start(options::options(self)?)
     }
 }
