@@ -1,8 +1,8 @@
 //! The settings of the client commands: their store, or the control socket of the daemon.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
@@ -16,12 +16,18 @@ use super::stores;
 use crate::store::StoreSettings;
 use crate::trust::Trust;
 
-const STORE_REMEDY: &str = "so it is unknown which store is meant; make it readable for this user \
-    (its secrets can be in files of their own), or name the store with --store or TWITCHER_STORE";
+/// What a command does not know without the settings, and how it can do without them.
+struct Lack {
+    what: &'static str,
+    way_out: &'static str,
+}
 
-const SOCKET_REMEDY: &str = "so it is unknown which daemon is meant; make it readable for this user (its \
-    secrets can be in files of their own), or name the socket with --control-socket or \
-    TWITCHER_CONTROL_SOCKET";
+const STORE: Lack = Lack { what: "store is meant", way_out: "name the store with --store or TWITCHER_STORE" };
+
+const SOCKET: Lack = Lack {
+    what: "daemon is meant",
+    way_out: "name the socket with --control-socket or TWITCHER_CONTROL_SOCKET",
+};
 
 /// Returns the store that a client command talks to. Checks that its credentials can be read.
 ///
@@ -31,7 +37,7 @@ pub fn client_store(flags: &StoreFlags) -> Result<StoreSettings, SettingsError> 
     let choice = flags.choice()?;
     let file = match choice {
         Some((_, StoreChoice::Url(_))) => read_if_permitted()?,
-        Some((_, StoreChoice::Name(_))) | None => read_or_refuse(STORE_REMEDY)?,
+        Some((_, StoreChoice::Name(_))) | None => read_or_refuse(&STORE)?,
     };
     let (name, store) = stores::chosen_store(choice, flags.session_timeout, &file)?;
     stores::require_credentials(&name, &file)?;
@@ -45,7 +51,7 @@ pub fn client_socket(flag: Option<PathBuf>) -> Result<PathBuf, SettingsError> {
         // A mistake in the file does not matter then.
         return Ok(socket);
     }
-    let file = read_or_refuse(SOCKET_REMEDY)?;
+    let file = read_or_refuse(&SOCKET)?;
     let own = || user_socket().filter(|path| !geteuid().is_root() && path.exists());
     Ok(configured_socket(&file).or_else(own).unwrap_or_else(|| CONTROL_SOCKET.into()))
 }
@@ -58,20 +64,42 @@ fn read_as_client() -> Result<SettingsFile, SettingsError> {
 
 /// Reads the file. If it cannot be read, or if `TWITCHER_CONFIG_PATH` names no directory, the error gives the
 /// remedy. A file that does not exist counts as empty.
-fn read_or_refuse(remedy: &'static str) -> Result<SettingsFile, SettingsError> {
-    let needed = |path, source| SettingsError::Needed { path, source, remedy };
+fn read_or_refuse(lack: &Lack) -> Result<SettingsFile, SettingsError> {
+    let needed = |path: PathBuf, source: io::Error| {
+        let (what, remedy, way_out) = (lack.what, remedy(&path, &source), lack.way_out);
+        SettingsError::Needed { path, source, what, remedy, way_out }
+    };
     let directory = config_path(None);
     match fs::metadata(&directory) {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => return Err(needed(directory, ErrorKind::NotADirectory.into())),
         // Without settings, the defaults count.
-        Err(error) if error.kind() == ErrorKind::NotFound && !names_config_path() => {}
+        Err(error)
+            if error.kind() == ErrorKind::NotFound
+                && !names_config_path()
+                && fs::symlink_metadata(&directory).is_err() => {}
         Err(error) => return Err(needed(directory, error)),
     }
     read_as_client().map_err(|error| match error {
         SettingsError::Read { path, source } => needed(path, source),
         error => error,
     })
+}
+
+/// What to do about the config directory or the file, which cannot be read.
+fn remedy(path: &Path, error: &io::Error) -> &'static str {
+    let is_directory = path == config_path(None);
+    let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    match error.kind() {
+        ErrorKind::PermissionDenied if is_directory => "make it readable for this user",
+        ErrorKind::PermissionDenied => {
+            "make it readable for this user (its secrets can be in files of their own)"
+        }
+        _ if is_directory && names_config_path() => "correct TWITCHER_CONFIG_PATH",
+        _ if is_link => "repair the link",
+        _ if is_directory => "make it a directory",
+        _ => "repair the file",
+    }
 }
 
 /// Reads the file. If this user may not read it, perhaps because it holds secrets, it counts as empty.

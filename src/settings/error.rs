@@ -1,7 +1,7 @@
 //! The errors of settings.
 
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use thiserror::Error;
 
@@ -9,11 +9,17 @@ use crate::trust::Untrusted;
 
 #[derive(Debug, Error)]
 pub enum SettingsError {
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {source}{}", .path.display(), remedy_of_link(.path))]
     Read { path: PathBuf, source: io::Error },
     /// A client command does not know where it should go.
-    #[error("{}: {source}; {remedy}", .path.display())]
-    Needed { path: PathBuf, source: io::Error, remedy: &'static str },
+    #[error("{}: {source}; so it is unknown which {what}; {remedy}, or {way_out}", .path.display())]
+    Needed {
+        path: PathBuf,
+        source: io::Error,
+        what: &'static str,
+        remedy: &'static str,
+        way_out: &'static str,
+    },
     #[error("{}: {}", .path.display(), .source.reason_at(.path))]
     Untrusted { path: PathBuf, source: Untrusted },
     /// `origin` is a key of the file, a position in it, or an environment variable.
@@ -26,4 +32,10 @@ pub enum SettingsError {
         .file.display()
     )]
     UnknownStore { origin: &'static str, name: String, file: PathBuf, near: String },
+}
+
+/// A link whose target is missing looks as if the file itself was missing.
+fn remedy_of_link(path: &Path) -> &'static str {
+    let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    if is_link && fs::metadata(path).is_err() { "; repair or remove the link" } else { "" }
 }

@@ -71,7 +71,7 @@ pub(super) struct StoreSection {
 
 /// `[[auth]]`
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a block [[auth]]")]
 pub(super) struct AuthSection {
     pub(super) scheme: String,
     pub(super) credentials: SecretSetting,
@@ -79,7 +79,7 @@ pub(super) struct AuthSection {
 
 /// `[tls]`
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a block [tls]")]
 pub(super) struct TlsSection {
     pub(super) ca: PathBuf,
     pub(super) cert: Option<PathBuf>,
@@ -89,7 +89,7 @@ pub(super) struct TlsSection {
 
 /// `[sasl]`
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a block [sasl]")]
 pub(super) struct SaslSection {
     pub(super) username: String,
     pub(super) password: SecretSetting,
@@ -97,7 +97,7 @@ pub(super) struct SaslSection {
 
 /// `[control]`
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a block [control]")]
 pub(super) struct ControlSection {
     pub(super) socket: Option<PathBuf>,
     /// Octal digits.
@@ -108,7 +108,7 @@ pub(super) struct ControlSection {
 
 /// `[metrics]`
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a block [metrics]")]
 pub(super) struct MetricsSection {
     /// ADDRESS:PORT
     pub(super) listen: Option<String>,

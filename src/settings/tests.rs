@@ -27,6 +27,26 @@ fn a_settings_file_with_an_unknown_key_names_file_and_key() {
 }
 
 #[test]
+fn a_mistyped_key_gets_a_suggestion_and_a_wrong_value_what_it_must_be() {
+    for (text, expected) in [
+        ("stor = \"dir:/x\"", "1:1: unknown field `stor`; did you mean `store`?"),
+        ("max_action = 3", "1:1: unknown field `max_action`; did you mean `max_actions`?"),
+        ("[control]\nmod = \"0660\"", "2:1: unknown field `mod`; did you mean `mode`?"),
+        ("[metrics]\nport = 9100", "2:1: unknown field `port`, expected `listen`"),
+        ("max_actions = -1", "1:15: max_actions: must be an int from 0 to 4294967295"),
+        ("max_actions = 1.5", "1:15: max_actions: must be an int from 0 to 4294967295"),
+        ("max_actions = 4294967296", "1:15: max_actions: must be an int from 0 to 4294967295"),
+        ("max_waiting_bytes = -1", "1:21: max_waiting_bytes: must be an int from 0"),
+        ("max_waiting_bytes = \"1M\"", "1:21: max_waiting_bytes: must be an int from 0"),
+        ("rescan_interval = \"9\"", "1:19: rescan_interval: must be a number"),
+        ("log_file = 3", "1:12: log_file: must be a string with a path"),
+        ("control = 3", "1:11: control: invalid type: integer, expected a block [control]"),
+    ] {
+        assert_eq!(settings(text).err(), Some(format!("DIR/twitcher.toml:{expected}")));
+    }
+}
+
+#[test]
 fn no_error_quotes_what_may_be_a_secret() {
     for text in [
         "auth = \"user:secret\"",

@@ -8,13 +8,20 @@ use crate::harness::{Sandbox, Twitcher, require_root, set_mode};
 
 const NOBODY: [&str; 5] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
 
-/// Each way in which the settings cannot be read, and whether only for users other than root.
+/// Each way in which the settings cannot be read: what the error names, the remedy, and whether only users
+/// other than root cannot read them.
 type Spoil = fn(configs: &Path);
-const WAYS: [(&str, Spoil, bool); 6] = [
-    ("twitcher.toml", |configs| set_mode(&configs.join("twitcher.toml"), 0o600), true),
-    ("configs", |configs| set_mode(configs, 0o700), true),
+const WAYS: [(&str, &str, Spoil, bool); 6] = [
     (
         "twitcher.toml",
+        "make it readable for this user (its secrets can",
+        |configs| set_mode(&configs.join("twitcher.toml"), 0o600),
+        true,
+    ),
+    ("configs", "make it readable for this user", |configs| set_mode(configs, 0o700), true),
+    (
+        "twitcher.toml",
+        "repair the link",
         |configs| {
             fs::remove_file(configs.join("twitcher.toml")).unwrap();
             symlink("nowhere", configs.join("twitcher.toml")).unwrap();
@@ -23,15 +30,17 @@ const WAYS: [(&str, Spoil, bool); 6] = [
     ),
     (
         "twitcher.toml",
+        "repair the file",
         |configs| {
             fs::remove_file(configs.join("twitcher.toml")).unwrap();
             fs::create_dir(configs.join("twitcher.toml")).unwrap();
         },
         false,
     ),
-    ("configs", |configs| fs::remove_dir_all(configs).unwrap(), false),
+    ("configs", "correct TWITCHER_CONFIG_PATH", |configs| fs::remove_dir_all(configs).unwrap(), false),
     (
         "configs",
+        "correct TWITCHER_CONFIG_PATH",
         |configs| {
             fs::remove_dir_all(configs).unwrap();
             fs::write(configs, "").unwrap();
@@ -45,7 +54,7 @@ const WAYS: [(&str, Spoil, bool); 6] = [
 #[test]
 fn a_command_that_cannot_read_its_settings_goes_to_no_other_store_or_daemon() {
     require_root();
-    for (named, spoil, only_others) in WAYS {
+    for (named, remedy, spoil, only_others) in WAYS {
         let sandbox = Sandbox::directory();
         let (configs, copy) = (sandbox.configs(), sandbox.copy_of_the_binary());
         sandbox.nodes.set("/n", "content");
@@ -74,9 +83,9 @@ fn a_command_that_cannot_read_its_settings_goes_to_no_other_store_or_daemon() {
         ] {
             let whole = command.iter().fold(sandbox.twitcher([]), |whole, word| whole.arg(word));
             let refused = as_user(whole).finish().expect(1);
-            refused.expect_said(&[named, "unknown which store", "--store", "TWITCHER_STORE"]);
+            refused.expect_said(&[named, "unknown which store", remedy, "--store", "TWITCHER_STORE"]);
         }
-        status().finish().expect(1).expect_said(&[named, "unknown which daemon", "--control-socket"]);
+        status().finish().expect(1).expect_said(&[named, "unknown which daemon", remedy, "--control-socket"]);
         let url = sandbox.nodes.url();
         if only_others || named == "configs" {
             // These need no settings.
