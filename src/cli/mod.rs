@@ -1,8 +1,11 @@
 //! The command line. Each subcommand has a file or a folder of its name; `shared` is for several of them.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::sys;
 use shared::exit::{Exit, WRONG_USAGE, exit_code, print_error};
@@ -102,7 +105,37 @@ subcommands! {
 
 /// The definition of the command line, from which the manual page and the completions are generated.
 pub fn command() -> clap::Command {
-    Cli::command()
+    command_of("twitcher")
+}
+
+/// The same for a binary of another name.
+fn command_of(program: &str) -> clap::Command {
+    Cli::command().mut_subcommands(|command| match command.get_name() {
+        "set" => command.override_usage(set::usage(program)),
+        _ => command,
+    })
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&program).file_name().and_then(OsStr::to_str).unwrap_or("twitcher");
+    let mut command = command_of(name);
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let parsed = matches.and_then(|mut matches| {
+        Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    });
+    parsed.map_err(|error| without_hidden(error, &command))
+}
+
+/// Takes out of an error what it suggests of the commands that are not for users.
+fn without_hidden(mut error: clap::Error, command: &clap::Command) -> clap::Error {
+    let kind = ContextKind::SuggestedSubcommand;
+    let Some(ContextValue::Strings(mut names)) = error.remove(kind) else { return error };
+    names.retain(|name| !command.find_subcommand(name).is_some_and(clap::Command::is_hide_set));
+    if !names.is_empty() {
+        error.insert(kind, ContextValue::Strings(names));
+    }
+    error
 }
 
 /// Parses the command line, runs the subcommand, and returns the exit code.
@@ -111,7 +144,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Exit {
-    let Cli { command, run } = match Cli::try_parse() {
+    let Cli { command, run } = match parse() {
         Ok(parsed) => parsed,
         // `Display` leaves out the colours, also those of what the message quotes.
         Err(error) if error.use_stderr() => {

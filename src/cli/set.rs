@@ -9,7 +9,6 @@ use super::shared::store::NodeArgs;
 
 /// Create a node, with its parents, or replace its data
 #[derive(Debug, clap::Args)]
-#[command(override_usage = "twitcher set [OPTIONS] <NODE> <DATA | - | --empty>")]
 pub struct Set {
     #[command(flatten)]
     node: NodeArgs,
@@ -19,6 +18,11 @@ pub struct Set {
     /// Make the node empty. With -, stdin may be empty
     #[arg(long)]
     empty: bool,
+}
+
+/// The usage, for a program of this name: what is optional depends on the rest.
+pub fn usage(program: &str) -> String {
+    format!("{program} set [OPTIONS] <NODE> <DATA | - | --empty>")
 }
 
 impl Set {

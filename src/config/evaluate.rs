@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -206,7 +207,9 @@ fn failed(failure: EvalError, path: &str) -> Evaluation {
 impl EvaluatorChild {
     fn start(program: &PathBuf) -> io::Result<Self> {
         let mut command = Command::new(program);
-        command.arg("evaluate").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // What `ps` shows is no path of ours.
+        command.arg0("twitcher").arg("evaluate");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         sys::confine_evaluator(&mut command);
         let mut child = command.spawn()?;
         sys::note_own_child(child.id() as i32);

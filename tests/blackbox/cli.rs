@@ -64,6 +64,31 @@ fn help_and_version_exit_0() {
 }
 
 #[test]
+fn a_mistyped_command_gets_no_suggestion_that_is_not_for_users() {
+    let sandbox = Sandbox::directory();
+    for wrong in ["create", "evaluat", "drian", "acts", "evaluation"] {
+        let refused = sandbox.twitcher([wrong, "/n"]).finish().expect(2);
+        refused.expect_said(&[&format!("unrecognized subcommand '{wrong}'")]);
+        let hidden = ["'evaluate'", "'drain'", "'act'"];
+        assert!(!hidden.iter().any(|name| refused.stderr.contains(name)), "{refused:?}");
+    }
+    sandbox.twitcher(["statsu"]).finish().expect(2).expect_said(&["similar", "'status'"]);
+}
+
+#[test]
+fn the_usage_of_each_command_names_the_binary_that_was_called() {
+    let sandbox = Sandbox::directory();
+    let renamed = sandbox.path("tw");
+    std::os::unix::fs::symlink(sandbox.copy_of_the_binary(), &renamed).expect("link the binary");
+    for command in ["run", "check", "get", "set", "poke", "ls", "rm", "watch", "status", "trigger", "logs"] {
+        let help = sandbox.twitcher([command, "--help"]).binary(&renamed).finish().expect(0);
+        help.expect_said(&[&format!("Usage: tw {command} ")]);
+    }
+    let refused = sandbox.twitcher(["set", "--nonsense"]).binary(&renamed).finish().expect(2);
+    refused.expect_said(&["Usage: tw set [OPTIONS] <NODE> <DATA | - | --empty>"]);
+}
+
+#[test]
 fn a_missing_config_directory_exits_1_and_is_named() {
     let sandbox = Sandbox::directory();
     fs::remove_dir(sandbox.configs()).expect("remove the config directory");

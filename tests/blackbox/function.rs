@@ -197,3 +197,14 @@ fn a_function_that_exhausts_its_stack_hurts_only_its_own_run() {
     journal.wait_for(&["content", "new"]);
     wait_until("the daemon to live on", || daemon.is_running());
 }
+
+// What a program prints ends in a newline, with which a line in the log would break.
+#[test]
+fn the_shipped_example_of_a_function_logs_whole_lines() {
+    require_root();
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/twitcher/example2", "hello");
+    sandbox.config("function.twc", include_str!("../../etc/examples/function.twc"));
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["I am nobody, and the node says hello"]);
+}

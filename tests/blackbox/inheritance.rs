@@ -92,6 +92,19 @@ fn an_inherited_umask_neither_opens_nor_closes_the_files_of_the_daemon() {
     }
 }
 
+#[test]
+fn the_first_log_file_has_its_mode_whatever_umask_was_inherited() {
+    for umask in ["0", "077", "0777"] {
+        let sandbox = Sandbox::directory();
+        let log = sandbox.path("log");
+        let script = format!("umask {umask}; exec \"$@\"");
+        let daemon = sandbox.daemon_logging_elsewhere().arg("--log-file").arg(&log);
+        let _daemon = daemon.under(["sh", "-c", &script, "sh"]).start();
+        wait_until("the log", || fs::read_to_string(&log).is_ok_and(|log| log.contains("configs loaded")));
+        assert_eq!(fs::metadata(&log).expect("the log").mode() & 0o777, 0o640, "umask {umask}");
+    }
+}
+
 // A daemon in the background must not keep a lock, a pipe or a mount of the process that started it.
 #[test]
 fn a_daemon_in_the_background_closes_what_it_inherited() {
@@ -193,7 +206,7 @@ fn a_process_that_was_left_behind_outlives_the_daemon_and_may_write() {
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         pids.filter(|pid| {
             let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
-            let is_drain = read("cmdline").starts_with("/proc/self/exe\0drain\0");
+            let is_drain = read("cmdline").starts_with("twitcher\0drain\0");
             is_drain && !read("status").contains("Uid:\t0\t")
         })
         .count()
