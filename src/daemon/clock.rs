@@ -22,6 +22,11 @@ impl Clock {
         self.origin.elapsed()
     }
 
+    /// What the core calls `at`.
+    pub fn time(self, at: Instant) -> Time {
+        at.saturating_duration_since(self.origin)
+    }
+
     /// When the loop has to wake for something that is due at `at`.
     pub fn instant(self, at: Time) -> Instant {
         self.origin + at

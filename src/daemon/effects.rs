@@ -215,7 +215,9 @@ impl Performer<'_> {
     pub fn run_event(&mut self, event: RunEvent) {
         match event {
             RunEvent::Start(event) => match self.runs.start_ended(event) {
-                StartOutcome::Started { watch, run } => self.watches.step(watch, Input::Started { run }),
+                StartOutcome::Started { watch, run, executed } => {
+                    self.watches.step(watch, Input::Started { run, executed });
+                }
                 StartOutcome::Nothing => {}
                 StartOutcome::Failed(failure) => self.not_started(*failure),
                 StartOutcome::Ended(end) => self.run_ended(end),

@@ -112,10 +112,11 @@ pub struct StartFailure {
 
 /// What the end of a start means.
 pub enum StartOutcome {
-    /// The program is executing.
+    /// The program has been executing since `executed`.
     Started {
         watch: WatchId,
         run: RunId,
+        executed: Time,
     },
     /// There is nothing to do.
     Nothing,
@@ -254,7 +255,7 @@ impl Runs {
         for signal in signals {
             self.signal(job.run, signal);
         }
-        StartOutcome::Started { watch: job.watch, run: job.run }
+        StartOutcome::Started { watch: job.watch, run: job.run, executed: self.clock.time(executed.into()) }
     }
 
     fn not_started(&mut self, job: &Job, error: &StartError) -> StartOutcome {

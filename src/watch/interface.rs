@@ -42,9 +42,11 @@ pub enum Input {
     Observed(State),
     /// The answer to [`Effect::WantsStart`]: one waiting update may start now.
     MayStart,
-    /// The program of a run is executing. From now on, only a retry needs the content again.
+    /// The program of a run has been executing since `executed`. The timeout counts from then: a start has
+    /// its own deadline. Only a retry needs the content again.
     Started {
         run: RunId,
+        executed: Time,
     },
     /// The updates that wait in all watches hold too many bytes, and this watch is to hold fewer: the newest
     /// update replaces the one before it.

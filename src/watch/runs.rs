@@ -11,12 +11,14 @@ const STARVATION_RETRY: Retry =
     Retry { attempts: u32::MAX, delay: Duration::from_secs(1), max_delay: Duration::from_secs(30) };
 
 impl Watch {
-    /// Drops the content of a run that nobody will try again.
-    pub(super) fn started(&mut self, run: RunId) {
-        let keeps = self.policy.retry.is_some();
-        let is_current = |live: &Run| live.definition == self.definition;
-        if let Some(live) = self.runs.iter_mut().find(|live| live.id == run)
-            && !(keeps && is_current(live))
+    /// Begins the timeout of a run, and drops its content if nobody will try it again.
+    pub(super) fn started(&mut self, run: RunId, executed: Time) {
+        let (keeps, definition) = (self.policy.retry.is_some(), self.definition);
+        let Some(live) = self.runs.iter_mut().find(|live| live.id == run) else { return };
+        if let Some(timeout) = live.timeout.take() {
+            live.end_by(executed + timeout, Reason::Timeout);
+        }
+        if !(keeps && live.definition == definition)
             && let Some(update) = &mut live.update
         {
             update.content = None;
@@ -144,15 +146,7 @@ impl Watch {
     }
 
     pub(super) fn end_all_by(&mut self, latest: Time, why: Reason) {
-        for run in &mut self.runs {
-            match &mut run.phase {
-                Phase::Running { until, reason } if until.is_none_or(|until| until > latest) => {
-                    *until = Some(latest);
-                    *reason = why;
-                }
-                Phase::Running { .. } | Phase::Terminated { .. } | Phase::Killed => {}
-            }
-        }
+        self.runs.iter_mut().for_each(|run| run.end_by(latest, why));
     }
 
     pub(super) fn expire(&mut self, now: Time, effects: &mut Vec<Effect>) {
@@ -196,14 +190,14 @@ impl Watch {
                 continue;
             }
             let run = generator.run_id();
-            let until = self.policy.timeout.map(|timeout| now + timeout);
             let since = since.max(self.throttled_until(accepted_at));
             self.started_at = Some(now);
             self.runs.push(Run {
                 id: run,
                 definition: self.definition,
                 subject: self.subject,
-                phase: Phase::Running { until, reason: Reason::Timeout },
+                phase: Phase::Running { until: None, reason: Reason::Timeout },
+                timeout: self.policy.timeout,
                 number,
                 failures,
                 starved,

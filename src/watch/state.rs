@@ -1,6 +1,7 @@
 //! The state of a watch.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::{Event, Generator, Held, HoldReason, Reason, RunId, Seen, Snapshot, Time, Update};
 use crate::model::{Content, Policy, RunOnLoad, Version};
@@ -92,6 +93,8 @@ pub(super) struct Run {
     /// The [`Watch::subject`] of the run. A result for one subject says nothing about another.
     pub(super) subject: u64,
     pub(super) phase: Phase,
+    /// The timeout of a run whose program is not executing yet. It has not begun.
+    pub(super) timeout: Option<Duration>,
     /// The number of the update.
     pub(super) number: u64,
     /// How often the update failed before this run.
@@ -102,6 +105,19 @@ pub(super) struct Run {
     pub(super) since: Time,
     /// `None` for a run of a former daemon: its update must run again, whatever the result.
     pub(super) update: Option<RunUpdate>,
+}
+
+impl Run {
+    /// Makes sure that the run is told to end at `latest`, for `why` unless it is told so before.
+    pub(super) fn end_by(&mut self, latest: Time, why: Reason) {
+        match &mut self.phase {
+            Phase::Running { until, reason } if until.is_none_or(|until| until > latest) => {
+                *until = Some(latest);
+                *reason = why;
+            }
+            Phase::Running { .. } | Phase::Terminated { .. } | Phase::Killed => {}
+        }
+    }
 }
 
 /// The update of a run.
@@ -130,7 +146,7 @@ impl RunUpdate {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// At `until`, the run is told to end for `reason`.
+    /// The program executes, or is about to. At `until`, the run is told to end for `reason`.
     Running {
         until: Option<Time>,
         reason: Reason,
@@ -218,6 +234,7 @@ impl Watch {
             definition: self.definition,
             subject: self.subject,
             phase: Phase::Running { until, reason: Reason::Timeout },
+            timeout: None,
             number: 0,
             failures: 0,
             starved: 0,

@@ -18,7 +18,7 @@ impl Watch {
                 self.asked_at = None;
                 self.start_one(now, generator, &mut effects);
             }
-            Input::Started { run } => self.started(run),
+            Input::Started { run, executed } => self.started(run, executed),
             Input::MustShed => self.shed(&mut effects),
             Input::Ended { run, end } => self.ended(run, end, now, generator, &mut effects),
             Input::Loaded { policy, snapshot, same_definition } => {

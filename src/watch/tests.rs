@@ -77,6 +77,11 @@ impl Bench {
         self.step(Input::Ended { run: RunId(run), end: RunResult::Failed })
     }
 
+    /// The program of the run is executing now.
+    fn execute(&mut self, run: u64) -> Vec<Effect> {
+        self.step(Input::Started { run: RunId(run), executed: self.now })
+    }
+
     /// Moves the clock to the watch's deadline.
     fn at_deadline(&mut self) -> Vec<Effect> {
         self.now = self.watch.deadline().expect("a deadline");

@@ -23,8 +23,9 @@ pub(super) enum Move {
     Resync,
     /// The live run with this index, modulo their number, ends.
     RunResult(usize, RunResult),
-    /// The program of the live run with this index, modulo their number, is executing.
-    Started(usize),
+    /// The watch is told that the program of a run is executing, so many seconds after it was executed. The
+    /// index is that of a live run which the watch takes to be starting, modulo their number.
+    Started(usize, u64),
     /// The updates that wait hold too many bytes.
     Shed,
     Sleep(u64),
@@ -129,7 +130,7 @@ pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::DeleteUnseen),
         3 => Just(Move::Resync),
         6 => (0..8usize, end()).prop_map(|(run, end)| Move::RunResult(run, end)),
-        4 => (0..8usize).prop_map(Move::Started),
+        4 => (0..8usize, 0..10u64).prop_map(|(run, ago)| Move::Started(run, ago)),
         1 => Just(Move::Shed),
         4 => (0..10u64).prop_map(Move::Sleep),
         2 => (policy(), any::<bool>()).prop_map(|(policy, same)| Move::Redefine(policy, same)),

@@ -2,7 +2,7 @@
 
 use super::world::{Live, World};
 use crate::model::{RunMode, Version};
-use crate::watch::{Effect, Event, KILL_AFTER};
+use crate::watch::{Effect, Event, KILL_AFTER, Reason};
 
 impl World {
     pub(super) fn check(&mut self, effect: Effect) {
@@ -40,14 +40,24 @@ impl World {
                 self.last_run = Some(update.version);
                 let definition = self.definition;
                 let version = update.version;
-                let (subject, orphan, started) = (self.subject, false, false);
-                let (terminated, killed) = (None, false);
-                let live = Live { definition, subject, version, orphan, started, terminated, killed };
+                let live = Live {
+                    definition,
+                    subject: self.subject,
+                    version,
+                    orphan: false,
+                    spawned: self.now,
+                    executed: None,
+                    timeout: self.policy.timeout,
+                    terminated: None,
+                    killed: false,
+                };
                 self.live.insert(run, live);
             }
             Effect::Notify { run, .. } => assert!(self.live.contains_key(&run)),
-            Effect::Terminate { run, .. } => {
+            Effect::Terminate { run, reason } => {
                 let live = self.live.get_mut(&run).expect("terminated a run that is not live");
+                let is_over = live.timeout_at().is_some_and(|at| at <= self.now);
+                assert!(reason != Reason::Timeout || is_over, "timed out before its program had its time");
                 assert_eq!(live.terminated.replace(self.now), None, "terminated twice");
             }
             Effect::Kill { run } => {

@@ -18,10 +18,20 @@ pub(super) struct Live {
     pub(super) version: Version,
     /// Whether a former daemon started it.
     pub(super) orphan: bool,
-    /// Whether the watch knows that its program is executing.
-    pub(super) started: bool,
+    /// Since when its program has been executing, if the watch knows that.
+    pub(super) executed: Option<Time>,
+    pub(super) spawned: Time,
+    /// The timeout of its definition.
+    pub(super) timeout: Option<Duration>,
     pub(super) terminated: Option<Time>,
     pub(super) killed: bool,
+}
+
+impl Live {
+    /// When its timeout is over, if it has begun.
+    pub(super) fn timeout_at(&self) -> Option<Time> {
+        Some(self.executed? + self.timeout?)
+    }
 }
 
 /// What the ledger knows of the watch.
@@ -152,11 +162,15 @@ impl World {
                     self.end(run, end);
                 }
             }
-            Move::Started(n) => {
-                let run = self.live.keys().nth(n % self.live.len().max(1)).copied();
-                if let Some((run, live)) = run.and_then(|run| Some((run, self.live.get_mut(&run)?))) {
-                    live.started = true;
-                    self.feed(Input::Started { run });
+            Move::Started(n, ago) => {
+                let starting: Vec<_> =
+                    self.live.iter_mut().filter(|(_, live)| live.executed.is_none()).collect();
+                let count = starting.len().max(1);
+                if let Some((&run, live)) = starting.into_iter().nth(n % count) {
+                    // The watch may be told late.
+                    let executed = self.now.saturating_sub(Duration::from_secs(ago)).max(live.spawned);
+                    live.executed = Some(executed);
+                    self.feed(Input::Started { run, executed });
                 }
             }
             Move::Shed => self.feed(Input::MustShed),
@@ -282,7 +296,7 @@ impl World {
     fn end(&mut self, run: RunId, end: RunResult) {
         let live = self.live.remove(&run).expect("a live run");
         // A program that is executing has been started.
-        let end = if live.started && end == RunResult::Starved { RunResult::Failed } else { end };
+        let end = if live.executed.is_some() && end == RunResult::Starved { RunResult::Failed } else { end };
         let ours = !live.orphan && live.subject == self.subject;
         if end == RunResult::Succeeded && ours && self.applied_size.is_none_or(|(newest, _)| run > newest) {
             let size = (live.version != Version::DELETION).then(|| self.bytes[&live.version.revision]);
@@ -411,7 +425,7 @@ impl World {
     }
 
     fn feed(&mut self, input: Input) {
-        let may_start = matches!(input, Input::MayStart);
+        let (may_start, now) = (matches!(input, Input::MayStart), self.now);
         let effects = self.watch.step(self.now, input, &mut self.generator);
         let spawns = effects.iter().filter(|effect| matches!(effect, Effect::Spawn { .. })).count();
         assert!(spawns <= usize::from(may_start), "took a place that was not given");
@@ -429,6 +443,8 @@ impl World {
             self.note();
         }
         assert_eq!(self.watch.live_runs(), self.live.len());
+        let overdue = |live: &&Live| live.terminated.is_none() && live.timeout_at().is_some_and(|at| at <= now);
+        assert_eq!(self.live.values().filter(overdue).count(), 0, "runs longer than its timeout");
         if self.has_places {
             self.place();
         }

@@ -6,6 +6,7 @@ use super::*;
 fn a_timeout_terminates_and_kills_five_seconds_later() {
     let mut bench = Bench::new(Policy { timeout: Some(Duration::from_secs(3)), ..QUEUE });
     bench.see(1, 1);
+    bench.execute(1);
     assert_eq!(bench.watch.deadline(), Some(Time::from_secs(3)));
     assert_eq!(bench.at(2), []);
     assert_eq!(bench.at(3), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
@@ -19,8 +20,56 @@ fn a_timeout_terminates_and_kills_five_seconds_later() {
 fn a_late_tick_still_leaves_the_grace_between_term_and_kill() {
     let mut bench = Bench::new(Policy { timeout: Some(Duration::from_secs(3)), ..QUEUE });
     bench.see(1, 1);
+    bench.execute(1);
     assert_eq!(bench.at(60), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
     assert_eq!(bench.watch.deadline(), Some(Time::from_secs(65)));
+}
+
+// A lookup of the user, a queue of starts and a slow start take nothing from the time that an action has.
+#[test]
+fn a_timeout_counts_from_when_the_program_executes() {
+    let mut bench = Bench::new(Policy { timeout: Some(3 * SECOND), ..QUEUE });
+    bench.see(1, 1);
+    assert_eq!((bench.watch.deadline(), bench.at(60)), (None, vec![]));
+    assert_eq!(bench.execute(1), []);
+    assert_eq!((bench.watch.deadline(), bench.at(62)), (Some(63 * SECOND), vec![]));
+    assert_eq!(bench.at(63), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
+}
+
+#[test]
+fn a_watch_that_is_told_late_of_a_start_still_counts_from_it() {
+    for (told, expected) in [(62, vec![]), (63, vec![Effect::Terminate { run: RunId(1), reason: Reason::Timeout }])] {
+        let mut bench = Bench::new(Policy { timeout: Some(3 * SECOND), ..QUEUE });
+        bench.see(1, 1);
+        bench.at(told);
+        assert_eq!(bench.step(Input::Started { run: RunId(1), executed: 60 * SECOND }), expected);
+    }
+}
+
+#[test]
+fn what_ends_a_start_is_not_undone_when_its_program_executes_all_the_same() {
+    for reason in [Reason::Kill, Reason::Stop] {
+        let mut bench = Bench::new(Policy { timeout: Some(SECOND), ..QUEUE });
+        bench.see(1, 1);
+        let end = match reason {
+            Reason::Kill => Input::Killed,
+            _ => Input::Stopping { grace: Duration::ZERO },
+        };
+        assert_eq!(bench.step(end), [Effect::Terminate { run: RunId(1), reason }]);
+        assert_eq!((bench.execute(1), bench.watch.deadline()), (vec![], Some(KILL_AFTER)));
+    }
+}
+
+#[test]
+fn a_run_that_executes_during_the_grace_has_its_timeout_or_the_grace() {
+    for (timeout, reason) in [(3_u32, Reason::Timeout), (30, Reason::Stop)] {
+        let mut bench = Bench::new(Policy { timeout: Some(timeout * SECOND), ..QUEUE });
+        bench.see(1, 1);
+        bench.step(Input::Stopping { grace: 10 * SECOND });
+        bench.execute(1);
+        assert_eq!(bench.at_deadline(), [Effect::Terminate { run: RunId(1), reason }]);
+        assert_eq!(bench.now, u32::min(timeout, 10) * SECOND);
+    }
 }
 
 #[test]
@@ -73,6 +122,7 @@ fn the_timeout_of_a_running_action_is_that_of_its_own_definition() {
     let mut bench = Bench::new(Policy { timeout: Some(Duration::from_secs(3)), ..QUEUE });
     bench.see(1, 1);
     bench.redefine(QUEUE);
+    bench.execute(1);
     assert_eq!(bench.at(3), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
 }
 
@@ -137,6 +187,7 @@ fn a_second_stop_skips_the_grace() {
 fn a_timeout_before_the_end_of_the_grace_stays_a_timeout() {
     let mut bench = Bench::new(Policy { timeout: Some(Duration::from_secs(3)), ..QUEUE });
     bench.see(1, 1);
+    bench.execute(1);
     bench.step(Input::Stopping { grace: Duration::from_secs(10) });
     assert_eq!(bench.at(3), [Effect::Terminate { run: RunId(1), reason: Reason::Timeout }]);
 }

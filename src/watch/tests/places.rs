@@ -42,6 +42,7 @@ fn the_timeout_counts_from_the_start_and_the_lateness_from_when_the_run_was_due(
     assert_eq!(bench.at(10), []);
     assert_eq!(bench.place(), [spawn(1, Event::Load, 1, 1)]);
     assert_eq!(bench.watch.waits_for_place_since(), None);
+    bench.execute(1);
     assert_eq!((bench.late, bench.watch.deadline()), (10 * SECOND, Some(13 * SECOND)));
 }
 

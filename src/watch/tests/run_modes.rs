@@ -180,7 +180,7 @@ fn the_content_of_a_run_is_held_only_where_a_retry_may_need_it() {
         let (version, content) = (version(1, 1), Content::Data(bytes.clone()));
         bench.step(Input::Observed(State::Present { version, content }));
         assert_eq!(std::sync::Arc::strong_count(&bytes), 2);
-        bench.step(Input::Started { run: RunId(1) });
+        bench.execute(1);
         assert_eq!(std::sync::Arc::strong_count(&bytes), 1 + usize::from(holds));
         bench.fail(1);
         let again: Vec<_> =

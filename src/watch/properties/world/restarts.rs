@@ -30,10 +30,10 @@ impl World {
         let orphans = std::mem::take(&mut self.live);
         let same_definition = orphans.values().all(|live| live.definition == self.definition);
         for (_, orphan) in orphans {
-            let id =
-                self.watch.adopt(self.policy.timeout.map(|timeout| self.now + timeout), &mut self.generator);
+            let (spawned, executed, timeout) = (self.now, Some(self.now), self.policy.timeout);
+            let id = self.watch.adopt(timeout.map(|timeout| self.now + timeout), &mut self.generator);
             self.ever.insert(id);
-            self.live.insert(id, orphan);
+            self.live.insert(id, Live { spawned, executed, timeout, ..orphan });
         }
         self.last_start = None;
         if self.retired {
