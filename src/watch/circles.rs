@@ -1,13 +1,17 @@
 //! Finds watches that run themselves in circles: an action sets its own node, or two actions set the node of
 //! each other.
 //!
-//! Nobody sees who sets a node. But in a circle, every single update of a watch arrives while the action that
+//! Nobody sees who sets a node. But in a circle, nearly every update of a watch arrives while the action that
 //! sets the node runs, or a moment later. A watch is suspicious if it runs many times in a row and the same
-//! action was running at each update. It is in a circle if that action is its own, or if a chain of such
+//! action was running at nearly each update. It is in a circle if that action is its own, or if a chain of such
 //! actions leads back to it. It looks the same if somebody else sets the node without a rest while the action
 //! always runs, and the remedy is the same.
+//!
+//! A step costs about the same however many watches there are: nothing here looks at all of them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::Time;
@@ -22,11 +26,14 @@ const FEW: u32 = 10;
 /// The longest time between two starts of a row. A circle that is slower harms nobody.
 const REST: Duration = Duration::from_secs(5);
 
+/// On a host under load, one update of so many may arrive later than [`LATENCY`] says.
+const PUNCTUAL: u32 = 10;
+
 /// How long after the end of an action an update may arrive that this action caused.
 const LATENCY: Duration = Duration::from_millis(50);
 
-/// With more rows, those of watches that rest are dropped.
-const MAX_ROWS: usize = 1000;
+/// A circle is looked for at each start that makes the runs in a row a multiple of this number.
+const STEP: u32 = 10;
 
 /// What happened to the circles of watches, which `K` names.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,10 +51,19 @@ pub struct Circles<K> {
     running: BTreeMap<K, usize>,
     /// The ends of the last [`LATENCY`], oldest first.
     ended: VecDeque<(Time, K)>,
+    /// The actions of `running` and `ended`. The updates that arrive before either changes share it.
+    active: Option<Rc<BTreeSet<K>>>,
     rows: BTreeMap<K, Row<K>>,
+    /// The last start of each row.
+    starts: BTreeSet<(Time, K)>,
     /// The circles that were found, by their first watch.
     found: BTreeMap<K, Vec<K>>,
+    /// In how many of `found` each watch is.
+    known: BTreeMap<K, usize>,
     changes: VecDeque<CircleChange<K>>,
+    /// How many rows and actions were looked at one by one.
+    #[cfg(test)]
+    visited: usize,
 }
 
 /// Runs of one watch without a rest.
@@ -57,33 +73,67 @@ struct Row<K> {
     first_start: Time,
     last_start: Time,
     /// Whether an update arrived since the last start, and which actions ran then, if that was noted.
-    arrived: Option<Option<BTreeSet<K>>>,
-    /// The actions that ran at every update that was noted. `None` until there is one.
-    suspects: Option<BTreeSet<K>>,
+    arrived: Option<Option<Rc<BTreeSet<K>>>>,
+    /// For how many starts that was noted.
+    noted: u32,
+    /// The actions that ran nearly each time, with the number of times that they did not.
+    suspects: BTreeMap<K, u32>,
 }
 
 impl<K: Copy + Ord> Row<K> {
     fn new(now: Time) -> Self {
-        Self { runs: 1, first_start: now, last_start: now, arrived: None, suspects: None }
+        Self {
+            runs: 1,
+            first_start: now,
+            last_start: now,
+            arrived: None,
+            noted: 0,
+            suspects: BTreeMap::new(),
+        }
     }
 
     /// Takes the next start. Returns false if it belongs to another row.
     fn goes_on(&mut self, now: Time) -> bool {
-        if now > self.last_start + REST {
-            return false;
-        }
         self.runs = self.runs.saturating_add(1);
         self.last_start = now;
         match self.arrived.take() {
             // It was tried again, or an operator wanted it.
             None => false,
             Some(None) => true,
-            Some(Some(running)) => {
-                let suspects = match self.suspects.take() {
-                    Some(suspects) => &suspects & &running,
-                    None => running,
-                };
-                !self.suspects.insert(suspects).is_empty()
+            Some(Some(active)) => self.note(&active),
+        }
+    }
+
+    /// Notes which actions were active when updates arrived. Returns false if no suspect is left.
+    fn note(&mut self, active: &BTreeSet<K>) -> bool {
+        let missed = self.noted;
+        self.noted += 1;
+        let allowed = 1 + self.noted / PUNCTUAL;
+        self.suspects.retain(|suspect, misses| {
+            *misses += u32::from(!active.contains(suspect));
+            *misses <= allowed
+        });
+        if missed <= allowed {
+            for id in active {
+                self.suspects.entry(*id).or_insert(missed);
+            }
+        }
+        !self.suspects.is_empty()
+    }
+
+    /// Takes an update that arrives while the `active` actions run.
+    fn arrives(&mut self, active: &Rc<BTreeSet<K>>) {
+        match self.arrived.get_or_insert_default() {
+            arrived @ None => *arrived = Some(Rc::clone(active)),
+            Some(arrived) if Rc::ptr_eq(arrived, active) => {}
+            Some(arrived) => {
+                // Others will hardly become suspects any more.
+                let (is_first, suspects) = (self.noted <= 1, &self.suspects);
+                let is_new = |id: &&K| !arrived.contains(id) && (is_first || suspects.contains_key(id));
+                let new: Vec<K> = active.iter().filter(is_new).copied().collect();
+                if !new.is_empty() {
+                    Rc::make_mut(arrived).extend(new);
+                }
             }
         }
     }
@@ -94,9 +144,14 @@ impl<K> Default for Circles<K> {
         Self {
             running: BTreeMap::new(),
             ended: VecDeque::new(),
+            active: None,
             rows: BTreeMap::new(),
+            starts: BTreeSet::new(),
             found: BTreeMap::new(),
+            known: BTreeMap::new(),
             changes: VecDeque::new(),
+            #[cfg(test)]
+            visited: 0,
         }
     }
 }
@@ -104,42 +159,54 @@ impl<K> Default for Circles<K> {
 impl<K: Copy + Ord> Circles<K> {
     /// Notes an update that will run.
     pub fn updated(&mut self, watch: K, now: Time) {
-        while self.ended.front().is_some_and(|(at, _)| *at + LATENCY < now) {
-            self.ended.pop_front();
-        }
+        self.forget_ends(now);
         let Some(row) = self.rows.get_mut(&watch) else { return };
-        let arrived = row.arrived.get_or_insert(None);
-        if row.runs >= FEW {
-            let ended = self.ended.iter().map(|(_, watch)| watch);
-            arrived.get_or_insert_default().extend(self.running.keys().chain(ended));
+        if row.runs < FEW {
+            row.arrived.get_or_insert(None);
+            return;
         }
+        let active = self.active.get_or_insert_with(|| {
+            #[cfg(test)]
+            (self.visited += self.running.len() + self.ended.len());
+            let ended = self.ended.iter().map(|(_, watch)| watch);
+            Rc::new(self.running.keys().chain(ended).copied().collect())
+        });
+        row.arrives(active);
     }
 
     /// Notes a start. `is_throttled` says that the definition of the watch bounds how often it runs.
     pub fn started(&mut self, watch: K, is_throttled: bool, now: Time) {
-        *self.running.entry(watch).or_default() += 1;
+        let runs = self.running.entry(watch).or_default();
+        *runs += 1;
+        if *runs == 1 {
+            self.active = None;
+        }
+        self.rest(now);
         if is_throttled {
             self.end_row(watch);
             return;
         }
-        if self.rows.get_mut(&watch).is_some_and(|row| row.goes_on(now)) {
-            self.look_for_circle(watch, now);
-        } else {
+        if let Some(row) = self.rows.get_mut(&watch) {
+            self.starts.remove(&(row.last_start, watch));
+            if row.goes_on(now) {
+                self.starts.insert((now, watch));
+                return self.look_for_circle(watch, now);
+            }
             self.end_row(watch);
-            self.rows.insert(watch, Row::new(now));
         }
-        if self.rows.len() > MAX_ROWS {
-            self.rest(now);
-        }
+        self.rows.insert(watch, Row::new(now));
+        self.starts.insert((now, watch));
     }
 
     /// Notes the end of a run.
     pub fn ended(&mut self, watch: K, now: Time) {
+        self.forget_ends(now);
         if let Some(running) = self.running.get_mut(&watch) {
             *running -= 1;
             if *running == 0 {
                 self.running.remove(&watch);
             }
+            // It stays active for now.
             self.ended.push_back((now, watch));
         }
     }
@@ -147,40 +214,58 @@ impl<K: Copy + Ord> Circles<K> {
     /// Notes that a watch is gone.
     pub fn forget(&mut self, watch: K) {
         self.running.remove(&watch);
+        self.active = None;
         self.end_row(watch);
     }
 
     /// When [`Self::rest`] is due.
     pub fn due(&self) -> Option<Time> {
-        let rows = self.found.keys().filter_map(|watch| self.rows.get(watch));
-        rows.map(|row| row.last_start + REST).min()
+        let (oldest, _) = self.starts.first()?;
+        (!self.found.is_empty()).then(|| *oldest + REST)
     }
 
     /// Ends the rows of the watches that rest.
     pub fn rest(&mut self, now: Time) {
-        let resting: Vec<K> = self
-            .rows
-            .iter()
-            .filter(|(_, row)| row.last_start + REST <= now)
-            .map(|(watch, _)| *watch)
-            .collect();
-        resting.into_iter().for_each(|watch| self.end_row(watch));
+        while let Some((last_start, watch)) = self.starts.first()
+            && *last_start + REST <= now
+        {
+            #[cfg(test)]
+            (self.visited += 1);
+            self.end_row(*watch);
+        }
     }
 
     pub fn next_change(&mut self) -> Option<CircleChange<K>> {
         self.changes.pop_front()
     }
 
+    fn forget_ends(&mut self, now: Time) {
+        while self.ended.front().is_some_and(|(at, _)| *at + LATENCY < now) {
+            self.ended.pop_front();
+            self.active = None;
+        }
+    }
+
     fn end_row(&mut self, watch: K) {
-        self.rows.remove(&watch);
-        if self.found.remove(&watch).is_some() {
-            self.changes.push_back(CircleChange::Over(watch));
+        if let Some(row) = self.rows.remove(&watch) {
+            self.starts.remove(&(row.last_start, watch));
+        }
+        let Some(watches) = self.found.remove(&watch) else { return };
+        self.changes.push_back(CircleChange::Over(watch));
+        for watch in watches {
+            if let Entry::Occupied(mut times) = self.known.entry(watch) {
+                *times.get_mut() -= 1;
+                if *times.get() == 0 {
+                    times.remove();
+                }
+            }
         }
     }
 
     fn look_for_circle(&mut self, watch: K, now: Time) {
-        let Some(row) = self.rows.get(&watch).filter(|row| row.runs >= MANY) else { return };
-        if self.found.values().flatten().any(|known| *known == watch) {
+        let is_time = |row: &&Row<K>| row.runs >= MANY && row.runs.is_multiple_of(STEP);
+        let Some(row) = self.rows.get(&watch).filter(is_time) else { return };
+        if self.known.contains_key(&watch) {
             return;
         }
         let Some(mut watches) = self.way_back(watch) else { return };
@@ -191,26 +276,36 @@ impl<K: Copy + Ord> Circles<K> {
         }
         let seconds = now.saturating_sub(row.first_start).as_secs_f64();
         let runs_per_second = f64::from(row.runs) / seconds.max(0.001);
+        for watch in &watches {
+            *self.known.entry(*watch).or_default() += 1;
+        }
         self.found.insert(watch, watches.clone());
         self.changes.push_back(CircleChange::Found { watches, runs_per_second });
     }
 
     fn suspects(&self, watch: K) -> impl Iterator<Item = &K> {
-        self.rows.get(&watch).and_then(|row| row.suspects.as_ref()).into_iter().flatten()
+        self.rows.get(&watch).into_iter().flat_map(|row| row.suspects.keys())
     }
 
     /// The shortest way from a watch to itself, from each watch to one that may have started it.
     fn way_back(&self, watch: K) -> Option<Vec<K>> {
-        let mut ways = VecDeque::from([vec![watch]]);
-        let mut seen = BTreeSet::new();
-        while let Some(way) = ways.pop_front() {
-            for suspect in self.suspects(*way.last()?) {
-                if *suspect == watch {
-                    return Some(way);
+        let mut ends = VecDeque::from([watch]);
+        // From where each watch was reached first.
+        let mut before = BTreeMap::new();
+        while let Some(end) = ends.pop_front() {
+            if self.suspects(end).any(|suspect| *suspect == watch) {
+                let mut way = vec![end];
+                while let Some(last) = way.last().filter(|last| **last != watch) {
+                    way.push(before[last]);
                 }
-                if seen.insert(*suspect) {
-                    ways.push_back(way.iter().copied().chain([*suspect]).collect());
-                }
+                way.reverse();
+                return Some(way);
+            }
+            for suspect in self.suspects(end) {
+                before.entry(*suspect).or_insert_with(|| {
+                    ends.push_back(*suspect);
+                    end
+                });
             }
         }
         None

@@ -38,6 +38,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod updates;
+mod waiting;
 
 pub use circles::{CircleChange, Circles};
 pub use commands::{Accepted, Refusal};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::state::{Life, Load, Phase, Run, RunUpdate, Waiting};
+use super::state::{Life, Load, Phase, Run, RunUpdate};
+use super::waiting::Waiting;
 use super::{Effect, Generator, KILL_AFTER, Reason, RunId, RunResult, Time, Watch};
 use crate::model::{OnFailure, Retry, RunMode, Throttle};
 
@@ -133,7 +134,8 @@ impl Watch {
         let Some(update) = update.and_then(RunUpdate::again) else { return };
         let place = self.waiting.partition_point(|waiting| waiting.number < number);
         let accepted_at = since;
-        let waiting = Waiting { update, number, failures, starved, accepted_at, not_before, since };
+        let bytes = update.content.bytes();
+        let waiting = Waiting { update, bytes, number, failures, starved, accepted_at, not_before, since };
         self.waiting.insert(place, waiting);
     }
 

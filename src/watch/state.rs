@@ -1,8 +1,8 @@
 //! The state of a watch.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::waiting::Queue;
 use super::{Event, Generator, Held, HoldReason, Reason, RunId, Seen, Snapshot, Time, Update};
 use crate::model::{Content, Policy, RunOnLoad, Version};
 
@@ -27,7 +27,7 @@ pub struct Watch {
     pub(super) due_event: Option<Event>,
     pub(super) runs: Vec<Run>,
     /// The updates that wait to run, oldest first. Only PARALLEL has more than one.
-    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) waiting: Queue,
     /// When [`Effect::WantsStart`](super::Effect::WantsStart) was returned that is not answered yet.
     pub(super) asked_at: Option<Time>,
     /// The `total` of [`Effect::Superseded`](super::Effect::Superseded).
@@ -167,24 +167,6 @@ impl Phase {
     }
 }
 
-/// An update that waits to run.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) update: Update,
-    pub(super) number: u64,
-    /// How often the update ran and failed.
-    pub(super) failures: u32,
-    /// How often the update could not be started.
-    pub(super) starved: u32,
-    /// When the oldest of the updates that this one replaced, or itself, was accepted.
-    pub(super) accepted_at: Time,
-    /// The end of the splay or of the delay before a retry.
-    pub(super) not_before: Time,
-    /// When the update was due, as in [`Effect::Spawn`](super::Effect::Spawn), but without `debounce` and
-    /// `min_interval`.
-    pub(super) since: Time,
-}
-
 impl Watch {
     /// Makes a watch that a file registers. `snapshot` is the state from before.
     pub fn new(policy: Policy, snapshot: Snapshot) -> Self {
@@ -205,7 +187,7 @@ impl Watch {
             load: Load::No,
             due_event: None,
             runs: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: Queue::default(),
             asked_at: None,
             superseded: 0,
             held: None,
@@ -325,9 +307,15 @@ impl Watch {
         self.accepted
     }
 
-    /// Returns the contents of the updates that wait to run, oldest first.
-    pub fn waiting_contents(&self) -> impl Iterator<Item = &Content> {
-        self.waiting.iter().map(|waiting| &waiting.update.content)
+    /// Returns the contents of the updates that wait to run, oldest first, with their
+    /// [bytes](Content::bytes).
+    pub fn waiting_contents(&self) -> impl Iterator<Item = (&Content, u64)> {
+        self.waiting.iter().map(|waiting| (&waiting.update.content, waiting.bytes))
+    }
+
+    /// Returns a number that is another one whenever [`Self::waiting_contents`] has changed.
+    pub fn waiting_changes(&self) -> u64 {
+        self.waiting.changes()
     }
 
     /// Returns the number of updates that wait to run.

@@ -1,6 +1,7 @@
 //! Decides whether a report of the store is an update, and where an update waits.
 
-use super::state::{Life, Load, Run, Waiting};
+use super::state::{Life, Load, Run};
+use super::waiting::Waiting;
 use super::{Effect, Event, Generator, MAX_WAITING, Seen, Time, Update, Watch};
 use crate::model::{RunMode, State, Version};
 
@@ -115,6 +116,7 @@ impl Watch {
         };
         let number = self.accepted;
         let mut waiting = Waiting {
+            bytes: update.content.bytes(),
             update,
             number,
             failures: 0,

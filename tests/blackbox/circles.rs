@@ -2,11 +2,18 @@
 
 use crate::harness::{Sandbox, exec, watch};
 
-/// A watch that sets a node during each run, until the file `stop` is there.
+/// Waits until the daemon has notified this run of an update.
+const WAIT: &str = r#"until [ "$seen" ]; do sleep 0.1; done"#;
+
+/// A watch that sets a node during each run, until the file `stop` is there. Each run waits for the next update.
+/// Else a busy daemon may see an update long after the run that caused it, and then does not suspect the action.
 fn setting(sandbox: &Sandbox, name: &str, node: &str, set: &str, more: &str) -> String {
-    let (set, stop) = (sandbox.root().join("nodes").join(set), sandbox.path("stop"));
-    let action = format!("[ -e {} ] || echo $$ > {}; sleep 0.1", stop.display(), set.display());
-    watch(node, &exec(&action), &format!("description: {name:?}, {more}"))
+    let (stop, new) = (sandbox.path("stop"), sandbox.path(&format!("{name}.new")));
+    let (stop, new, set) = (stop.display(), new.display(), sandbox.root().join("nodes").join(set));
+    let set = format!("echo $$ > {new} && mv {new} {}", set.display());
+    let action =
+        format!("seen=; trap seen=yes USR1; exec 2> /dev/null; [ -e {stop} ] || {{ {set}; {WAIT}; }}");
+    watch(node, &exec(&action), &format!("description: {name:?}, notify_signal: \"USR1\", {more}"))
 }
 
 #[test]
@@ -32,8 +39,7 @@ fn operators_are_told_of_actions_that_set_the_node_of_each_other() {
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/a", "1");
     sandbox.nodes.set("/b", "1");
-    let watches =
-        [setting(&sandbox, "a", "/a", "b", ""), setting(&sandbox, "b", "/b", "a", "run_on_load: false")];
+    let watches = [setting(&sandbox, "a", "/a", "b", ""), setting(&sandbox, "b", "/b", "a", "")];
     sandbox.config("app.twc", watches.concat());
     let daemon = sandbox.start();
     let told = daemon.wait_for_log(&["runs in circles with app.twc:"]);

@@ -22,6 +22,9 @@ pub struct Budget {
     waiting: HashMap<WatchId, Vec<(Address, u64)>>,
     /// The bytes of what each watch can give up.
     excess: BTreeSet<(u64, WatchId)>,
+    /// How often [`Self::note`] was called.
+    #[cfg(test)]
+    pub notes: usize,
 }
 
 /// Where a content lies in memory, which names it as long as it waits.
@@ -30,7 +33,15 @@ type Address = usize;
 impl Budget {
     pub fn new(limit: Option<u64>) -> Self {
         let (contents, waiting, excess) = (HashMap::new(), HashMap::new(), BTreeSet::new());
-        Self { limit, total: 0, contents, waiting, excess }
+        Self {
+            limit,
+            total: 0,
+            contents,
+            waiting,
+            excess,
+            #[cfg(test)]
+            notes: 0,
+        }
     }
 
     pub fn limit(&self) -> Option<u64> {
@@ -42,12 +53,12 @@ impl Budget {
         self.total
     }
 
-    /// Notes what waits in a watch now.
+    /// Notes what waits in a watch now. This looks at all that waits there, so it is only for changes of that.
     pub fn note(&mut self, id: WatchId, watch: &Watch) {
-        self.replace(
-            id,
-            watch.waiting_contents().map(|content| (address(content), content.bytes())).collect(),
-        );
+        #[cfg(test)]
+        (self.notes += 1);
+        let contents = watch.waiting_contents();
+        self.replace(id, contents.map(|(content, bytes)| (address(content), bytes)).collect());
     }
 
     /// Notes that a watch is gone.

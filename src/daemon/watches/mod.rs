@@ -145,6 +145,7 @@ impl Watches {
         let now = self.clock.now();
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let (before, updates) = (entry.watch.snapshot(), entry.watch.accepted_updates());
+        let waiting = entry.watch.waiting_changes();
         if let Input::Ended { .. } = input {
             self.circling.ended(id, now);
         }
@@ -152,7 +153,9 @@ impl Watches {
         if entry.watch.snapshot() != before {
             self.unsaved.insert(id);
         }
-        self.budget.note(id, &entry.watch);
+        if entry.watch.waiting_changes() != waiting {
+            self.budget.note(id, &entry.watch);
+        }
         self.circling.note(id, &entry.watch, updates, &effects, now);
         self.effects.extend(effects.into_iter().map(|effect| (id, effect)));
         self.keep_count(id);

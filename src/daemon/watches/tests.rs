@@ -1,6 +1,6 @@
 use super::*;
 use crate::daemon::fixtures::{key, present, spec};
-use crate::model::{OnFailure, Throttle};
+use crate::model::{OnFailure, RunMode, Throttle};
 use crate::watch::{Event, RunResult};
 
 const POLICY: Policy = Policy::DEFAULT;
@@ -165,6 +165,27 @@ fn a_failure_tells_when_the_run_is_tried_again() {
     let failure = watches.get(id).and_then(|entry| entry.failure()).expect("a failure");
     assert!(failure.next_try.is_some_and(|at| at > SystemTime::now()));
     assert!(watches.has_unsaved());
+}
+
+// With 1,024 updates of 10,000 names each, to count their bytes at each step would hold up the loop.
+#[test]
+fn only_a_change_of_what_waits_is_looked_at() {
+    let mut watches = watches();
+    let id = add(&mut watches, "a", Policy { run_mode: RunMode::Parallel, max_parallel: 1, ..POLICY });
+    for revision in 1..=3 {
+        watches.step(id, Input::Observed(present(revision)));
+    }
+    let (_, run, _) = spawned(&mut watches);
+    let notes = watches.budget.notes;
+    watches.step(id, Input::Started { run, executed: Time::ZERO });
+    watches.step(id, Input::Tick);
+    watches.step(id, Input::Observed(present(3)));
+    watches.step(id, Input::Paused);
+    end(&mut watches, id, run, RunResult::Succeeded);
+    assert_eq!(watches.budget.notes, notes);
+    watches.step(id, Input::Resumed);
+    spawned(&mut watches);
+    assert_eq!(watches.budget.notes, notes + 1);
 }
 
 #[test]

@@ -424,9 +424,21 @@ impl World {
         self.observe();
     }
 
+    /// The contents that wait, and how often they changed.
+    fn waiting(&self) -> (Vec<Content>, u64) {
+        let contents = self.watch.waiting_contents().map(|(content, bytes)| {
+            assert_eq!(bytes, content.bytes());
+            content.clone()
+        });
+        (contents.collect(), self.watch.waiting_changes())
+    }
+
     fn feed(&mut self, input: Input) {
         let (may_start, now) = (matches!(input, Input::MayStart), self.now);
+        let waiting = self.waiting();
         let effects = self.watch.step(self.now, input, &mut self.generator);
+        let (now_waiting, changes) = self.waiting();
+        assert!(changes != waiting.1 || now_waiting == waiting.0, "what waits changed and nobody can tell");
         let spawns = effects.iter().filter(|effect| matches!(effect, Effect::Spawn { .. })).count();
         assert!(spawns <= usize::from(may_start), "took a place that was not given");
         if spawns > 0 {
@@ -443,7 +455,8 @@ impl World {
             self.note();
         }
         assert_eq!(self.watch.live_runs(), self.live.len());
-        let overdue = |live: &&Live| live.terminated.is_none() && live.timeout_at().is_some_and(|at| at <= now);
+        let overdue =
+            |live: &&Live| live.terminated.is_none() && live.timeout_at().is_some_and(|at| at <= now);
         assert_eq!(self.live.values().filter(overdue).count(), 0, "runs longer than its timeout");
         if self.has_places {
             self.place();

@@ -38,7 +38,9 @@ fn a_timeout_counts_from_when_the_program_executes() {
 
 #[test]
 fn a_watch_that_is_told_late_of_a_start_still_counts_from_it() {
-    for (told, expected) in [(62, vec![]), (63, vec![Effect::Terminate { run: RunId(1), reason: Reason::Timeout }])] {
+    for (told, expected) in
+        [(62, vec![]), (63, vec![Effect::Terminate { run: RunId(1), reason: Reason::Timeout }])]
+    {
         let mut bench = Bench::new(Policy { timeout: Some(3 * SECOND), ..QUEUE });
         bench.see(1, 1);
         bench.at(told);

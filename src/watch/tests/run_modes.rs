@@ -166,7 +166,7 @@ fn a_parallel_watch_that_must_shed_keeps_the_oldest_updates_and_the_newest() {
         bench.see(1, revision);
     }
     assert_eq!(bench.step(Input::MustShed), [Effect::Superseded { total: 1 }]);
-    assert_eq!(bench.watch.waiting_contents().collect::<Vec<_>>(), [&content(2), &content(4)]);
+    assert_eq!(bench.watch.waiting_contents().collect::<Vec<_>>(), [(&content(2), 8), (&content(4), 8)]);
     assert_eq!(bench.step(Input::MustShed), [Effect::Superseded { total: 2 }]);
     assert_eq!(bench.step(Input::MustShed), [], "the newest waits in any case");
     assert_eq!(bench.end(1), [spawn(2, Event::Changed, 1, 4)]);

@@ -167,14 +167,14 @@ fn an_action_that_cannot_be_killed_holds_up_its_own_watch_alone_and_not_the_end_
 
 // "a start that hangs stalls its own watch alone, and is given up"
 #[test]
-fn a_start_that_hangs_stalls_its_own_watch_alone_and_is_given_up_at_the_timeout() {
+fn a_start_that_hangs_stalls_its_own_watch_alone_and_is_given_up() {
     // The second shares the daemon's memory until it executes its program.
     for user in [r#"uid: "nobody","#, ""] {
         let it = Scene::new();
         let ran = it.sandbox.journal();
         let program = it.program(&ran);
         let action = format!("Exec([{program:?}])");
-        let keys = format!(r#"{user} description: "leased", run_on_load: false, timeout: 1.5"#);
+        let keys = format!(r#"{user} description: "leased", run_on_load: false"#);
         it.sandbox.config("app.twc", watch("/n", &action, &keys));
         it.sandbox.nodes.set("/n", "0");
         let daemon = it.start();
@@ -194,7 +194,32 @@ fn a_start_that_hangs_stalls_its_own_watch_alone_and_is_given_up_at_the_timeout(
     }
 }
 
-// The same, where the kernel does not even let the process go when it is killed: "further starts of this
+// "The longest time that one run may take, from when its program executes"
+#[test]
+fn a_start_that_takes_longer_than_the_timeout_takes_nothing_from_it() {
+    let it = Scene::new();
+    let ran = it.sandbox.journal();
+    let program = it.program(&ran);
+    let keys = r#"description: "leased", run_on_load: false, timeout: 1.5"#;
+    it.sandbox.config("app.twc", watch("/n", &format!("Exec([{program:?}])"), keys));
+    it.sandbox.nodes.set("/n", "0");
+    let daemon = it.start();
+    let mut lease = it.start_hold("lease", &program);
+    it.sandbox.nodes.set("/n", "1");
+    wait_until("the start to take 2 s", || {
+        let status = it.sandbox.operator(["status", "--json"]).finish().expect(0).text();
+        let status: Value = serde_json::from_str(&status).expect("JSON");
+        let runs = status["watches"].as_array().into_iter().flatten().filter_map(|it| it["runs"].as_array());
+        runs.flatten().any(|run| run["seconds"].as_f64() > Some(2.0))
+    });
+    it.gate.open();
+    lease.wait().expect("wait for python");
+    ran.wait_for(&["1"]);
+    daemon.wait_for_log(&["app.twc:leased", "ended after"]);
+    assert!(daemon.log_lines(&["timed out"]).is_empty());
+}
+
+// A start that hangs, and whose process the kernel does not let go when it is killed: "further starts of this
 // watch are put off", and the update is not lost.
 #[test]
 fn a_start_that_cannot_be_killed_stalls_its_own_watch_alone_and_puts_its_next_starts_off() {
