@@ -12,7 +12,7 @@ fn setting(sandbox: &Sandbox, name: &str, node: &str, set: &str, more: &str) -> 
     let (stop, new, set) = (stop.display(), new.display(), sandbox.root().join("nodes").join(set));
     let set = format!("echo $$ > {new} && mv {new} {}", set.display());
     let action =
-        format!("seen=; trap seen=yes USR1; exec 2> /dev/null; [ -e {stop} ] || {{ {set}; {WAIT}; }}");
+        format!("seen=; trap seen=yes USR1; exec 2> /dev/null; [ -e {stop} ] || {{ {set}; {WAIT}; }}; true");
     watch(node, &exec(&action), &format!("description: {name:?}, notify_signal: \"USR1\", {more}"))
 }
 
