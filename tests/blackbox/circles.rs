@@ -5,8 +5,9 @@ use crate::harness::{Sandbox, exec, watch};
 /// Waits until the daemon has notified this run of an update.
 const WAIT: &str = r#"until [ "$seen" ]; do sleep 0.1; done"#;
 
-/// A watch that sets a node during each run, until the file `stop` is there. Each run waits for the next update.
-/// Else a busy daemon may see an update long after the run that caused it, and then does not suspect the action.
+/// A watch that sets a node during each run, until the file `stop` is there. Each run waits for the next
+/// update: a busy daemon may otherwise see an update long after the run that caused it, and then does not
+/// suspect the action.
 fn setting(sandbox: &Sandbox, name: &str, node: &str, set: &str, more: &str) -> String {
     let (stop, new) = (sandbox.path("stop"), sandbox.path(&format!("{name}.new")));
     let (stop, new, set) = (stop.display(), new.display(), sandbox.root().join("nodes").join(set));

@@ -53,7 +53,7 @@ impl Budget {
         self.total
     }
 
-    /// Notes what waits in a watch now. This looks at all that waits there, so it is only for changes of that.
+    /// Notes what waits in a watch now. This looks at all that waits there, so call it only if that changed.
     pub fn note(&mut self, id: WatchId, watch: &Watch) {
         #[cfg(test)]
         (self.notes += 1);
