@@ -4,8 +4,8 @@
 //! Nobody sees who sets a node. But in a circle, nearly every update of a watch arrives while the action that
 //! sets the node runs, or a moment later. A watch is suspicious if it runs many times in a row and the same
 //! action was running at nearly all updates. It is in a circle if that action is its own, or if a chain of
-//! such actions leads back to it. It looks the same if somebody else sets the node without a rest while the action
-//! always runs, and the remedy is the same.
+//! such actions leads back to it. It looks the same if somebody else sets the node without a rest while the
+//! action always runs, and the remedy is the same.
 //!
 //! A step costs about the same however many watches there are: nothing here looks at all of them.
 
