@@ -89,7 +89,8 @@ pub fn inotify_remedy(number: Option<i32>) -> &'static str {
     match number {
         Some(libc::ENOSPC) => "raise fs.inotify.max_user_watches",
         Some(libc::EMFILE | libc::ENFILE) => {
-            "raise fs.inotify.max_user_instances, or the limit on open files (RLIMIT_NOFILE, `LimitNOFILE=`)"
+            "raise the limit on open files (RLIMIT_NOFILE, `LimitNOFILE=`), or raise \
+             fs.inotify.max_user_instances"
         }
         Some(libc::EPERM | libc::ENOSYS | libc::EINVAL) => {
             "allow inotify_init1 and inotify_add_watch: the kernel or the seccomp filter of a container \
