@@ -179,8 +179,9 @@ fn what_the_daemon_holds_does_not_grow() {
     assert!(after <= before + 1, "threads: {samples:?}");
     let most = |samples: &[Sample]| samples.iter().map(|sample| sample.kilobytes).max().expect("samples");
     let [before, after] = [early, late].map(most);
-    // In a short soak the pages that the allocator uses for the first time exceed the drift.
-    let allowed = (before / 20).max(load(1024, 0));
+    // In a short soak the pages that are used for the first time exceed the drift: those of the allocator, and
+    // of a thread more that starts processes.
+    let allowed = (before / 20).max(load(3072, 0));
     assert!(after <= before + allowed, "from {before} to {after} KiB: {samples:?}");
     eprintln!("{} rounds, {before} -> {after} KiB, {:?}", samples.len(), samples.last());
 }
