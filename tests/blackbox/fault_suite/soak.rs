@@ -10,6 +10,10 @@ use crate::harness::{Daemon, Journal, Proxy, Sandbox, ZooKeeper, exec, load, wai
 /// The rounds in which the daemon meets each fault once and allocates what it keeps.
 const WARM_UP: usize = FAULTS.len();
 
+/// The fewest rounds. A step of 1.3 MiB was seen once after 25 rounds, and none in 200 more: it must lie in the
+/// first half.
+const MIN_ROUNDS: usize = 12 * WARM_UP;
+
 /// The watches that must end up with the last content. Each has a journal of its own.
 const KINDS: [&str; 6] = ["queue", "parallel", "retried", "function", "loud", "children"];
 
@@ -161,7 +165,7 @@ fn what_the_daemon_holds_does_not_grow() {
     let soak = Soak::start();
     let (length, started) = (length(), Instant::now());
     let mut samples = Vec::new();
-    while started.elapsed() < length || samples.len() < 3 * WARM_UP {
+    while started.elapsed() < length || samples.len() < MIN_ROUNDS {
         samples.push(soak.round(samples.len()));
     }
     let measured = &samples[WARM_UP..];
@@ -179,9 +183,8 @@ fn what_the_daemon_holds_does_not_grow() {
     assert!(after <= before + 1, "threads: {samples:?}");
     let most = |samples: &[Sample]| samples.iter().map(|sample| sample.kilobytes).max().expect("samples");
     let [before, after] = [early, late].map(most);
-    // In a short soak the pages that are used for the first time exceed the drift: those of the allocator, and
-    // of a thread more that starts processes.
-    let allowed = (before / 20).max(load(3072, 0));
+    // In a short soak the pages that the allocator uses for the first time exceed the drift.
+    let allowed = (before / 20).max(load(1024, 0));
     assert!(after <= before + allowed, "from {before} to {after} KiB: {samples:?}");
     eprintln!("{} rounds, {before} -> {after} KiB, {:?}", samples.len(), samples.last());
 }
