@@ -10,8 +10,8 @@ use crate::harness::{Daemon, Journal, Proxy, Sandbox, ZooKeeper, exec, load, wai
 /// The rounds in which the daemon meets each fault once and allocates what it keeps.
 const WARM_UP: usize = FAULTS.len();
 
-/// The fewest rounds. A step of 1.3 MiB was seen once after 25 rounds, and none in 200 more: it must lie in the
-/// first half.
+/// The fewest rounds. A step of 1.3 MiB was seen once after 25 rounds, and none in 200 more: it must lie in
+/// the first half.
 const MIN_ROUNDS: usize = 12 * WARM_UP;
 
 /// The watches that must end up with the last content. Each has a journal of its own.
