@@ -1,18 +1,19 @@
 //! Loads one file: evaluates its text, then resolves what it registers.
 
 use std::collections::{BTreeMap, HashMap};
+use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rhai::Position;
 
-use super::characters;
 use super::evaluate::{Evaluation, Evaluator};
 use super::message;
 use super::registration::{CallPosition, Registration};
 use super::request::{ModuleSource, Request};
 use super::resolve::Accounts;
 use crate::model::{Facts, Program, StoreNames, WatchSpec};
+use crate::text::hidden_characters;
 
 /// A file to load.
 pub struct Source {
@@ -79,13 +80,20 @@ pub fn load(
         Evaluation::Failed { message, transient } => Err(LoadError { message, transient }),
         Evaluation::Loaded { watches } => {
             let warning = watches.is_empty().then(|| format!("{}: registers no watch", request.path));
-            let warnings = warning.into_iter().chain(characters::warnings(&request)).collect();
+            let warnings = warning.into_iter().chain(hidden(&request)).collect();
             let locations = locations(&request, &watches);
             let specs = resolve(&request, &watches, source.path, accounts, stores);
             specs.map(|specs| Watches { specs, locations, warnings })
         }
     };
     Loaded { result, modules: request.modules }
+}
+
+/// Returns a warning for each file of `request` with characters that do not show.
+fn hidden(request: &Request) -> Vec<String> {
+    let names = iter::once(&*request.name).chain(request.modules.keys().map(String::as_str));
+    let warning = |(path, text): (String, &str)| Some(format!("{path}:{}", hidden_characters(text, "//")?));
+    names.filter_map(|name| warning(request.source(name)?)).collect()
 }
 
 fn resolve(

@@ -2,10 +2,9 @@
 
 use rhai::{EvalAltResult, LexError, ParseErrorType, Position};
 
-use super::characters;
 use super::request::Request;
 use super::vocabulary::{CONSTANTS, FUNCTIONS, Scope, signals};
-use crate::text::{printable, suggest};
+use crate::text::{printable, suggest, unexpected};
 
 /// A script can throw a string of any length, so longer messages are cut.
 const MAX_MESSAGE_CHARS: usize = 1000;
@@ -136,7 +135,7 @@ fn describe(cause: &EvalAltResult, functions: &[String]) -> String {
         EvalAltResult::ErrorParsing(ParseErrorType::BadInput(LexError::UnexpectedInput(text)), _)
             if text.chars().any(|c| !c.is_ascii_graphic()) =>
         {
-            text.chars().map(characters::unexpected).collect()
+            text.chars().map(unexpected).collect()
         }
         EvalAltResult::ErrorParsing(ParseErrorType::Reserved(word), _) if word == "eval" => {
             "`eval` is not available".into()

@@ -25,7 +25,6 @@
 
 pub mod accounts;
 mod catalog;
-mod characters;
 mod definition;
 pub mod diff;
 pub mod evaluate;

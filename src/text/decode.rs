@@ -30,7 +30,7 @@ pub fn decode(bytes: Vec<u8>) -> Result<String, String> {
 }
 
 /// Returns the line and column, from 1, of the character after `before`.
-fn position(before: &str) -> (usize, usize) {
+pub fn position(before: &str) -> (usize, usize) {
     let line = before.matches('\n').count() + 1;
     (line, before.rsplit('\n').next().unwrap_or_default().chars().count() + 1)
 }

@@ -1,5 +1,6 @@
 //! Helpers for text. This room uses no other room of the crate.
 
+mod characters;
 mod count;
 mod decode;
 mod hash;
@@ -8,8 +9,9 @@ mod quoted;
 mod suggest;
 mod timestamp;
 
+pub use characters::{hidden_character, hidden_characters, unexpected};
 pub use count::count;
-pub use decode::decode;
+pub use decode::{decode, position};
 pub use hash::StableHash;
 pub use printable::{is_invisible, printable};
 pub use quoted::quoted;

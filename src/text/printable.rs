@@ -47,7 +47,7 @@ pub fn is_invisible(c: char) -> bool {
 }
 
 /// Whether `c` only selects the style of the symbol before it, as in many an emoji.
-fn is_emoji_style(before: char, c: char) -> bool {
+pub(super) fn is_emoji_style(before: char, c: char) -> bool {
     matches!(c, '\u{fe0e}' | '\u{fe0f}') && before >= '\u{2000}' && !is_invisible(before)
 }
 

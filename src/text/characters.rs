@@ -1,9 +1,8 @@
 //! Names the characters that people do not see, or take for others.
 
-use super::request::Request;
-use crate::text::is_invisible;
+use super::printable::{is_emoji_style, is_invisible};
 
-/// Returns the error for a character that the language does not know.
+/// Returns the error for a character that a script or a settings file cannot have where it stands.
 pub fn unexpected(c: char) -> String {
     let remedy = match c {
         '\u{201c}'..='\u{201f}' | '\u{ab}' | '\u{bb}' | '\u{2018}'..='\u{201b}' | '\u{2032}'..='\u{2033}' => {
@@ -11,7 +10,8 @@ pub fn unexpected(c: char) -> String {
         }
         '\u{2010}'..='\u{2015}' | '\u{2212}' => "write a plain - instead",
         _ if is_odd_space(c) => "write a plain space instead",
-        _ if c.is_control() || is_invisible(c) => "remove it",
+        '\r' => "end the line with a newline",
+        _ if c.is_control() || is_invisible(c) => "remove it (it does not show)",
         '\u{ff01}'..='\u{ff5e}' => "write it in ASCII instead",
         _ if c.is_alphanumeric() => "names have only the letters a to z, digits and _; quote a text",
         _ => "remove it, or quote the text that it is in",
@@ -19,48 +19,46 @@ pub fn unexpected(c: char) -> String {
     format!("{} cannot stand here; {remedy}", named(c))
 }
 
-/// Returns a warning that starts with `FILE:LINE:COLUMN` for each file of `request` with characters that do
-/// not show: their strings and comments may not be what they look like.
-pub fn warnings(request: &Request) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let names = std::iter::once(&*request.name).chain(request.modules.keys().map(String::as_str));
-    for (path, text) in names.filter_map(|name| request.source(name)) {
-        if let Some(warning) = warning(text) {
-            warnings.push(format!("{path}:{warning}"));
-        }
-    }
-    warnings
-}
-
-fn warning(text: &str) -> Option<String> {
+/// Returns a warning, which starts with `LINE:COLUMN`, if `text` has characters that do not show: its strings
+/// and comments may not be what they look like. Comments begin with `comment`.
+pub fn hidden_characters(text: &str, comment: &str) -> Option<String> {
     if text.is_ascii() {
         return None;
     }
-    let mut found = text.lines().enumerate().flat_map(|(line, code)| hidden(code).map(move |it| (line, it)));
+    let hidden = |(line, code)| hidden(code, comment).map(move |found| (line, found));
+    let mut found = text.lines().enumerate().flat_map(hidden);
     let (line, (column, c)) = found.next()?;
     let more = match found.count() {
         0 => String::new(),
         more => format!(" (and {more} more in this file)"),
     };
+    let (line, column, what) = (line + 1, column + 1, described(c));
+    let escape = match u32::from(c) {
+        number @ ..=0xffff => format!("\\u{number:04X}"),
+        number => format!("\\U{number:08X}"),
+    };
+    Some(format!("{line}:{column}: {what}{more}; remove it, or write it as {escape} in a string"))
+}
+
+/// Returns what is odd about `name`, if it has a character that does not show. Another name may look the
+/// same.
+pub fn hidden_character(name: &str) -> Option<String> {
+    hidden(name, "\n").next().map(|(_, c)| described(c))
+}
+
+/// Returns `U+200B ZERO WIDTH SPACE does not show`.
+fn described(c: char) -> String {
     let what = if is_odd_space(c) { "looks like a plain space and is none" } else { "does not show" };
-    Some(format!(
-        "{}:{}: {} {what}{more}; remove it, or write it as \\u{:04X} in a string",
-        line + 1,
-        column + 1,
-        named(c),
-        u32::from(c)
-    ))
+    format!("{} {what}", named(c))
 }
 
 /// Returns the hidden characters of a line, with their columns from 0. Odd spaces are usual in comments.
-fn hidden(line: &str) -> impl Iterator<Item = (usize, char)> {
-    let comment = line.match_indices("//").find(|(at, _)| !line[..*at].ends_with(':'));
+fn hidden(line: &str, comment: &str) -> impl Iterator<Item = (usize, char)> {
+    let comment = line.match_indices(comment).find(|(at, _)| !line[..*at].ends_with(':'));
     let comment = comment.map_or(line.len(), |(at, _)| line[..at].chars().count());
     let mut before = '\0';
     line.chars().enumerate().filter(move |(column, c)| {
-        // Many an emoji ends in one of these.
-        let is_style = matches!(c, '\u{fe0e}' | '\u{fe0f}') && before >= '\u{2000}';
-        before = *c;
+        let is_style = is_emoji_style(std::mem::replace(&mut before, *c), *c);
         is_invisible(*c) && !is_style || is_odd_space(*c) && *column < comment
     })
 }
@@ -75,9 +73,7 @@ fn named(c: char) -> String {
     let number = u32::from(c);
     match NAMES.iter().find(|(named, _)| *named == c) {
         Some((_, name)) => format!("U+{number:04X} {name}"),
-        None if c.is_control() || c.is_whitespace() || is_invisible(c) => {
-            format!("U+{number:04X}, which does not show,")
-        }
+        None if c.is_control() || c.is_whitespace() || is_invisible(c) => format!("U+{number:04X}"),
         None => format!("U+{number:04X} ({c})"),
     }
 }
@@ -85,7 +81,8 @@ fn named(c: char) -> String {
 /// The names in Unicode of the characters that word processors, web pages and attackers put into a text.
 #[rustfmt::skip]
 const NAMES: &[(char, &str)] = &[
-    ('\0', "NULL"), ('\u{85}', "NEXT LINE"), ('\u{a0}', "NO-BREAK SPACE"), ('\u{ad}', "SOFT HYPHEN"),
+    ('\0', "NULL"), ('\r', "CARRIAGE RETURN"), ('\u{1b}', "ESCAPE"), ('\u{7f}', "DELETE"),
+    ('\u{85}', "NEXT LINE"), ('\u{a0}', "NO-BREAK SPACE"), ('\u{ad}', "SOFT HYPHEN"),
     ('\u{ab}', "LEFT-POINTING DOUBLE ANGLE QUOTATION MARK"),
     ('\u{bb}', "RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK"),
     ('\u{61c}', "ARABIC LETTER MARK"), ('\u{1680}', "OGHAM SPACE MARK"),
@@ -125,7 +122,7 @@ mod tests {
             ('\u{201c}', "U+201C LEFT DOUBLE QUOTATION MARK cannot stand here; write a plain \" instead"),
             ('\u{2013}', "U+2013 EN DASH cannot stand here; write a plain - instead"),
             ('\u{430}', "U+0430 (\u{430}) cannot stand here; names have only the letters a to z"),
-            ('\u{e0041}', "U+E0041, which does not show, cannot stand here; remove it"),
+            ('\u{e0041}', "U+E0041 cannot stand here; remove it (it does not show)"),
         ] {
             let error = unexpected(c);
             assert!(error.starts_with(expected), "{error}");
@@ -141,11 +138,15 @@ mod tests {
                 Some("2:6: U+202E RIGHT-TO-LEFT OVERRIDE does not show (and 1 more in this file); remove it"),
             ),
             (
+                "let a = \"\u{e0041}\";",
+                Some("1:10: U+E0041 does not show; remove it, or write it as \\U000E0041"),
+            ),
+            (
                 "let a = \"http://a\u{a0}b\";",
                 Some("1:18: U+00A0 NO-BREAK SPACE looks like a plain space and is none; remove it"),
             ),
         ] {
-            let warning = warning(text);
+            let warning = hidden_characters(text, "//");
             match (&warning, expected) {
                 (Some(warning), Some(expected)) => assert!(warning.starts_with(expected), "{warning}"),
                 (found, expected) => assert_eq!(found.is_some(), expected.is_some(), "{text}: {found:?}"),
