@@ -7,14 +7,19 @@ use rhai::{Engine, EvalAltResult, Position, Token};
 /// The key whose value people write in octal digits.
 const UMASK: &str = "umask";
 
-/// Refuses `source` if it has a decimal number with a leading zero, or a `umask` that is written in octal
-/// digits but read as a decimal number. Other mistakes are left to the compiler.
+/// The key whose numbers become texts.
+const ENV: &str = "env";
+
+/// Refuses `source` if it has a decimal number with a leading zero, a `umask` that is written in octal digits
+/// but read as a decimal number, or a number in `env` that would become another text. Other mistakes are left
+/// to the compiler.
 pub fn check(engine: &Engine, source: &str) -> Result<(), Box<EvalAltResult>> {
     let sources = [source];
     let (mut tokens, control) = engine.lex(&sources);
     // The text of a number is needed, as it was written.
     tokens.state.last_token = Some(Default::default());
-    let mut umask = UmaskKey::No;
+    let mut umask = Place::default();
+    let mut env = EnvMap::default();
     // The open braces within each `${...}` of a text in backticks, outermost first.
     let mut blocks: Vec<usize> = Vec::new();
     while let Some((token, position)) = tokens.next() {
@@ -28,7 +33,7 @@ pub fn check(engine: &Engine, source: &str) -> Result<(), Box<EvalAltResult>> {
                     let reason = format!("{text} is larger than an int can be, and would be {number}");
                     return Err(Box::new(EvalAltResult::ErrorRuntime(reason.into(), position)));
                 }
-                check_number(text, umask == UmaskKey::Value, position)?;
+                check_number(text, umask == Place::Value, position)?;
             }
             Token::InterpolatedString(_) => blocks.push(0),
             Token::LeftBrace | Token::MapStart => {
@@ -48,27 +53,77 @@ pub fn check(engine: &Engine, source: &str) -> Result<(), Box<EvalAltResult>> {
             }
             _ => {}
         }
-        umask = umask.after(&token);
+        let text = tokens.state.last_token.as_deref().unwrap_or_default();
+        if let Some((written, shown, position)) = env.number_before(&token, text, position) {
+            let reason =
+                format!("`{ENV}`: {written} would be the text {shown}; write \"{written}\" or \"{shown}\"");
+            return Err(Box::new(EvalAltResult::ErrorRuntime(reason.into(), position)));
+        }
+        umask = umask.after(UMASK, &token);
     }
     Ok(())
 }
 
-/// How much of `umask: ` comes before the next token.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum UmaskKey {
-    No,
+/// How much of a key, its colon and its value comes before the next token.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Elsewhere,
     Name,
     Value,
 }
 
-impl UmaskKey {
-    fn after(self, token: &Token) -> Self {
+impl Place {
+    fn after(self, key: &str, token: &Token) -> Self {
         match (self, token) {
-            (_, Token::Identifier(name)) if ***name == *UMASK => Self::Name,
-            (_, Token::StringConstant(name)) if ***name == *UMASK => Self::Name,
+            (_, Token::Identifier(name)) if ***name == *key => Self::Name,
+            (_, Token::StringConstant(name)) if ***name == *key => Self::Name,
             (Self::Name, Token::Colon) => Self::Value,
-            _ => Self::No,
+            _ => Self::Elsewhere,
         }
+    }
+}
+
+/// Follows the tokens of the map that is the value of `env`.
+#[derive(Default)]
+struct EnvMap {
+    key: Place,
+    /// How many braces are open, from that of the map on. 0 is outside of it.
+    open: usize,
+    is_value_next: bool,
+    /// The number that the last token was, if it may be a value of the map: as it is written, and the text
+    /// that it would become.
+    number: Option<(String, String, Position)>,
+}
+
+impl EnvMap {
+    /// Returns the number before `token` if it is a value and would become another text than `written`.
+    fn number_before(
+        &mut self,
+        token: &Token,
+        written: &str,
+        position: Position,
+    ) -> Option<(String, String, Position)> {
+        let number = self.number.take().filter(|_| matches!(token, Token::Comma | Token::RightBrace));
+        let shown = match token {
+            Token::IntegerConstant(number) => Some(number.to_string()),
+            Token::FloatConstant(number) => Some(number.0.to_string()),
+            _ => None,
+        };
+        if self.is_value_next
+            && let Some(shown) = shown.filter(|shown| shown != written)
+        {
+            self.number = Some((written.to_owned(), shown, position));
+        }
+        self.is_value_next = self.open == 1 && *token == Token::Colon;
+        match token {
+            Token::MapStart | Token::LeftBrace if self.open > 0 => self.open += 1,
+            Token::MapStart if self.key == Place::Value => self.open = 1,
+            Token::RightBrace => self.open = self.open.saturating_sub(1),
+            _ => {}
+        }
+        self.key = self.key.after(ENV, token);
+        number
     }
 }
 
@@ -138,6 +193,26 @@ mod tests {
             assert!(checked(source).contains(" is a decimal number, 0o"), "{source}");
         }
         assert!(checked("#{umask: 77}").contains("write 0o077 or \"077\" for the umask 077, or 0o115"));
+    }
+
+    #[test]
+    fn a_number_in_env_that_would_become_another_text_is_refused() {
+        for (number, shown) in
+            [("1.10", "1.1"), ("0o644", "420"), ("0x1F", "31"), ("1e3", "1000.0"), ("-2.50", "-2.5")]
+        {
+            for map in [format!("env: #{{ A: {number} }}"), format!("\"env\": #{{ \"A\": {number}, B: 1 }}")]
+            {
+                let error = checked(&format!("#{{ {map} }}"));
+                let expected =
+                    format!("`env`: {number} would be the text {shown}; write \"{number}\" or \"{shown}\"");
+                assert!(error.contains(&expected), "{error}");
+            }
+        }
+        for map in
+            ["env: #{ A: 1.5, B: 1_000, C: 0, D: -1, E: \"1.10\" }", "env: #{ A: 0o10 + 1, B: f(1.10) }"]
+        {
+            assert_eq!(checked(&format!("#{{ {map}, timeout: 1.50, max_data: 0x10 }}")), "ok");
+        }
     }
 
     #[test]
