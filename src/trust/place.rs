@@ -41,9 +41,11 @@ impl Place {
         Ok(Self { directory, name: name.to_owned(), untrusted })
     }
 
-    /// Returns the first directory on the way, if any, that users other than root can change.
-    pub fn untrusted(&self) -> Option<&Untrusted> {
-        self.untrusted.as_ref()
+    /// Returns the warning that users other than root can change a directory on the way to `path`, if they
+    /// can. `what` says what is there.
+    pub fn warning(what: &str, path: &Path) -> Option<String> {
+        let untrusted = Self::find(path).ok()?.untrusted?;
+        Some(format!("{what} {}: {}", path.display(), untrusted.elsewhere()))
     }
 
     /// Opens the file, which must be a regular one; `flags` say how. A link is refused, as is a file with

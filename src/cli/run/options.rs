@@ -14,6 +14,7 @@ use crate::report::stream::LogStream;
 use crate::report::{Level, journal};
 use crate::settings::{self, DaemonSettings, StoreChoice};
 use crate::store::{DirectoryUrl, StoreUrl};
+use crate::text::hidden_character;
 use crate::trust::{Place, Trust};
 
 const NO_EXAMPLES: &str =
@@ -61,7 +62,10 @@ pub fn options(args: Run) -> Result<RunOptions, Box<dyn Error>> {
     }
     let settings = DaemonSettings::new(flags, &file)?;
     require_config_directory(&config_path)?;
-    warnings.extend(settings.log_file.as_deref().and_then(untrusted_log_directory));
+    let store = settings.default_store.to_string();
+    warnings.extend(hidden_character(&store).map(|hidden| format!("store {store}: {hidden}")));
+    // Who can put a link in the place of root's log file chooses where the output of actions is written to.
+    warnings.extend(settings.log_file.as_deref().and_then(|path| Place::warning("log file", path)));
     let timeout = settings.default_store.session_timeout();
     Ok(RunOptions {
         log: log_target(&args, settings.log_file.as_deref())?,
@@ -101,13 +105,6 @@ fn log_target(args: &Run, log_file: Option<&Path>) -> Result<Target, Box<dyn Err
         },
         Some(_) | None => Target::Stream(LogStream::stdout()?),
     })
-}
-
-/// Returns the warning that users other than root can put a link in the place of root's log file, and so
-/// choose where the output of actions is written to.
-fn untrusted_log_directory(path: &Path) -> Option<String> {
-    let place = Place::find(path).ok()?;
-    place.untrusted().map(|untrusted| format!("log file {}: {}", path.display(), untrusted.elsewhere()))
 }
 
 /// Finds the shipped examples: in the working directory, or, after a build by cargo, above the binary.

@@ -1,7 +1,6 @@
 //! Opens the control socket and the address of the metrics.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -44,7 +43,8 @@ pub fn start(
         log.report(&Report::Serving { control: None, metrics: None });
         return None;
     }
-    if let Some(warning) = socket.as_deref().and_then(untrusted_directory) {
+    // Other users could replace the socket, or exchange it for a link while root creates it.
+    if let Some(warning) = socket.as_deref().and_then(|path| Place::warning("control socket", path)) {
         log.report(&Report::Problem { what: &warning });
     }
     let options = socket.clone().map(|path| SharedOptions::new(SocketOptions { path, mode, group }));
@@ -63,15 +63,6 @@ pub fn start(
         Err(error) => log.degraded("control socket", format!("{error}; going on without, until a restart")),
     }
     file.map(Serving)
-}
-
-/// Returns the warning that users other than root can replace the socket, or exchange it for a link while
-/// root creates it.
-fn untrusted_directory(socket: &Path) -> Option<String> {
-    let place = Place::find(socket).ok()?;
-    place
-        .untrusted()
-        .map(|untrusted| format!("control socket {}: {}", socket.display(), untrusted.elsewhere()))
 }
 
 /// Looks the group up again and again, on a thread of its own. A group that is known no longer keeps its last
