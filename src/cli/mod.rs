@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::sys;
@@ -124,7 +124,18 @@ fn parse() -> Result<Cli, clap::Error> {
     let parsed = matches.and_then(|mut matches| {
         Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
     });
-    parsed.map_err(|error| without_hidden(error, &command))
+    parsed.map_err(|error| match error.kind() {
+        ErrorKind::InvalidUtf8 => not_utf_8(&mut command),
+        _ => without_hidden(error, &command),
+    })
+}
+
+/// The parser's own error does not name the argument.
+fn not_utf_8(command: &mut clap::Command) -> clap::Error {
+    let wrong = std::env::args_os().skip(1).filter(|argument| argument.to_str().is_none());
+    let wrong: Vec<_> = wrong.map(|argument| format!("{argument:?}")).collect();
+    let what = "only paths of files and the DATA of `set` can be other bytes";
+    command.error(ErrorKind::InvalidUtf8, format!("not UTF-8: {}; {what}", wrong.join(", ")))
 }
 
 /// Takes out of an error what it suggests of the commands that are not for users.

@@ -3,6 +3,7 @@
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::line::LogLine;
 use super::output::Output;
+use crate::text::printable;
 
 /// The pause before a write is tried again to a terminal or pipe that another process made non-blocking.
 const BUSY_DELAY: Duration = Duration::from_millis(10);
@@ -47,7 +49,7 @@ impl LogStream {
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let file = open(&path, OFlag::empty())?;
-        let name = path.display().to_string();
+        let name = printable(path.as_os_str().as_bytes());
         // `/dev/stdout` and the like lead elsewhere once the daemon goes into the background.
         let is_descriptor = fs::read_link(&path).is_ok_and(|target| target.starts_with("/proc"))
             || path.starts_with("/dev/fd")

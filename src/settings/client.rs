@@ -36,11 +36,11 @@ const SOCKET: Lack = Lack {
 pub fn client_store(flags: &StoreFlags) -> Result<StoreSettings, SettingsError> {
     let choice = flags.choice()?;
     let file = match choice {
-        Some((_, StoreChoice::Url(_))) => read_if_permitted()?,
+        Some((_, StoreChoice::Url(_))) => read_if_possible()?,
         Some((_, StoreChoice::Name(_))) | None => read_or_refuse(&STORE)?,
     };
     let (name, store) = stores::chosen_store(choice, flags.session_timeout, &file)?;
-    stores::require_credentials(&name, &file)?;
+    stores::require_credentials(&name, &store, &file)?;
     Ok(store)
 }
 
@@ -102,12 +102,11 @@ fn remedy(path: &Path, error: &io::Error) -> &'static str {
     }
 }
 
-/// Reads the file. If this user may not read it, perhaps because it holds secrets, it counts as empty.
-fn read_if_permitted() -> Result<SettingsFile, SettingsError> {
+/// Reads the file. If it cannot be read, for example because it holds secrets of another user, it counts as
+/// empty.
+fn read_if_possible() -> Result<SettingsFile, SettingsError> {
     match read_as_client() {
-        Err(SettingsError::Read { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
-            Ok(SettingsFile::empty(&config_path(None)))
-        }
+        Err(SettingsError::Read { .. }) => Ok(SettingsFile::empty(&config_path(None))),
         file => file,
     }
 }

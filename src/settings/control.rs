@@ -49,7 +49,7 @@ impl NamedGroup {
 impl ControlSettings {
     pub fn new(flag: Option<PathBuf>, file: &SettingsFile) -> Result<Self, SettingsError> {
         let mode = mode(file)?;
-        let name = file.control.group.clone().filter(|name| name.parse::<u32>().is_err());
+        let name = file.control.group.clone().filter(|name| group_number(name).is_none());
         let named_group = name.map(|name| NamedGroup { name, mode });
         let (group, mode, unknown_group) = match group(file) {
             Ok(group) => (group, mode, None),
@@ -97,13 +97,16 @@ pub(super) fn mode(file: &SettingsFile) -> Result<u32, SettingsError> {
 /// Looks the group up. The system may not know it yet, because directory services start late.
 fn group(file: &SettingsFile) -> Result<Option<u32>, SettingsError> {
     let Some(name) = &file.control.group else { return Ok(None) };
-    // To the kernel, the highest number is -1, which means "no change".
-    if name.bytes().all(|digit| digit.is_ascii_digit())
-        && let Some(number) = name.parse().ok().filter(|number| *number < u32::MAX)
-    {
+    if let Some(number) = group_number(name) {
         return Ok(Some(number));
     }
     look_up(name).map(Some).map_err(|reason| file.error("control.group", reason))
+}
+
+/// Returns the number if the group is given by one. A sign or a leading zero makes it a name.
+fn group_number(group: &str) -> Option<u32> {
+    // To the kernel, the highest number is -1, which means "no change".
+    group.parse().ok().filter(|number: &u32| *number < u32::MAX && number.to_string() == group)
 }
 
 fn look_up(group: &str) -> Result<u32, String> {

@@ -37,7 +37,12 @@ mod tests {
         let seconds = positive_seconds;
         assert_eq!(seconds("10"), Ok(Duration::from_secs(10)));
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
-        for wrong in ["0", "-1", "nan", "inf", "1e300", "1e-5", "1e9", "ten", ""] {
+        assert_eq!(seconds("1e2"), Ok(Duration::from_secs(100)));
+        assert_eq!(seconds("010"), Ok(Duration::from_secs(10)), "seconds are never octal");
+        for wrong in [
+            "0", "-1", "nan", "inf", "1e300", "1e-5", "1e9", "ten", "", "10s", "5m", "1_000", "0x10", "1,5",
+            " 1", "1 ", "1\u{a0}", "\u{661}",
+        ] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }

@@ -42,6 +42,6 @@ pub use duration::{positive_seconds, seconds};
 pub use environment::{absolute, config_path};
 pub use error::SettingsError;
 pub use file::SettingsFile;
-pub use read::read;
+pub use read::{read, text};
 pub use store_choice::{StoreChoice, StoreFlags};
 pub use stores::{problems, store_names};

@@ -8,45 +8,74 @@ use super::error::SettingsError;
 use super::file::{FILE, SettingsFile};
 use super::parse_error::parse_error;
 use super::{control, stores};
-use crate::text::decode;
+use crate::text::{decode, hidden_characters};
 use crate::trust::root::{OpenError, OpenedFile, Root};
-use crate::trust::{Trust, exposed};
+use crate::trust::{Fault, Trust, Untrusted, exposed};
+
+/// A file with thousands of stores has less.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Reads `twitcher.toml` in `config_path` and checks every value, but not the files, credentials and groups
 /// that values name.
 pub fn read(config_path: &Path, trust: Trust) -> Result<SettingsFile, SettingsError> {
     let path = &config_path.join(FILE);
-    let failed = |source| SettingsError::Read { path: path.clone(), source };
-    let untrusted = |source| SettingsError::Untrusted { path: path.clone(), source };
-    let opened = Root::open(config_path, trust).and_then(|root| root.read(Path::new(FILE)));
-    let OpenedFile { mut file, stat, warning } = match opened {
-        Ok(opened) => opened,
-        // A link whose target is missing is not a missing file: it was to be read.
-        Err(OpenError::System(error)) if is_missing(&error) && has_no_entry(path) => {
-            return Ok(SettingsFile::empty(config_path));
-        }
-        // The directory need not be trusted if the file does not exist.
-        Err(OpenError::Untrusted(_)) if has_no_entry(path) => return Ok(SettingsFile::empty(config_path)),
-        Err(OpenError::System(error)) => return Err(failed(error)),
-        Err(OpenError::Untrusted(error)) => return Err(untrusted(error)),
+    let Some((bytes, OpenedFile { stat, warning, .. })) = read_bytes(config_path, trust)? else {
+        return Ok(SettingsFile::empty(config_path));
     };
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(failed)?;
     let text = decode(bytes)
         .map_err(|reason| SettingsError::Value { origin: path.display().to_string(), reason })?;
     let mut file: SettingsFile = toml::from_str(&text).map_err(|error| parse_error(path, &text, &error))?;
     file.path.clone_from(path);
     file.warnings.extend(warning);
+    let hidden = hidden_characters(&without_secrets(&text), "#");
+    file.warnings.extend(hidden.map(|warning| format!("{}:{warning}", path.display())));
     if file.has_secrets()
         && let Some(exposed) = exposed(path, stat.st_mode)
     {
         match trust {
-            Trust::Root => return Err(untrusted(exposed)),
+            Trust::Root => return Err(SettingsError::Untrusted { path: path.clone(), source: exposed }),
             Trust::Warned | Trust::Anyone => file.warnings.push(exposed.warning()),
         }
     }
     check(&file)?;
     Ok(file)
+}
+
+/// Returns what the file holds; `None` if there is no file.
+pub fn text(config_path: &Path, trust: Trust) -> Result<Option<Vec<u8>>, SettingsError> {
+    Ok(read_bytes(config_path, trust)?.map(|(bytes, _)| bytes))
+}
+
+fn read_bytes(config_path: &Path, trust: Trust) -> Result<Option<(Vec<u8>, OpenedFile)>, SettingsError> {
+    let path = &config_path.join(FILE);
+    let failed = |source| SettingsError::Read { path: path.clone(), source };
+    let mut opened = match Root::open(config_path, trust).and_then(|root| root.read(Path::new(FILE))) {
+        Ok(opened) => opened,
+        // A link whose target is missing is not a missing file: it was to be read.
+        Err(OpenError::System(error)) if is_missing(&error) && has_no_entry(path) => return Ok(None),
+        // The directory need not be trusted if the file does not exist.
+        Err(OpenError::Untrusted(_)) if has_no_entry(path) => return Ok(None),
+        Err(OpenError::System(error)) => return Err(failed(error)),
+        // There is nothing to read, whoever can change it.
+        Err(OpenError::Untrusted(Untrusted { fault: Fault::Special(_), .. })) => {
+            return Err(failed(io::Error::other("not a regular file")));
+        }
+        Err(OpenError::Untrusted(source)) => {
+            return Err(SettingsError::Untrusted { path: path.clone(), source });
+        }
+    };
+    let mut bytes = Vec::new();
+    opened.file.by_ref().take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    match bytes.len() as u64 > MAX_BYTES {
+        true => Err(failed(io::Error::other(format!("larger than {} MiB", MAX_BYTES >> 20)))),
+        false => Ok(Some((bytes, opened))),
+    }
+}
+
+/// Empties the lines that have a secret, about which warnings say nothing.
+fn without_secrets(text: &str) -> String {
+    let is_secret = |line: &str| line.contains("password") || line.contains("credentials");
+    text.lines().flat_map(|line| [if is_secret(line) { "" } else { line }, "\n"]).collect()
 }
 
 fn has_no_entry(path: &Path) -> bool {

@@ -1,6 +1,5 @@
 //! The store that command-line flags and environment variables select.
 
-use std::ffi::OsString;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -63,10 +62,11 @@ fn from_variable(
     name: &'static str,
     parse: impl Fn(&str) -> Result<StoreChoice, StoreUrlError>,
 ) -> Result<Option<ChosenStore>, SettingsError> {
-    let choice = |text: OsString| Ok((name, parse(&text.to_string_lossy())?));
-    let wrong =
-        |error: StoreUrlError| SettingsError::Value { origin: name.to_owned(), reason: error.to_string() };
-    variable(name).map(choice).transpose().map_err(wrong)
+    let Some(value) = variable(name) else { return Ok(None) };
+    let wrong = |reason| SettingsError::Value { origin: name.to_owned(), reason };
+    // With U+FFFD in place of the bytes, it would be another store.
+    let text = value.to_str().ok_or_else(|| wrong(format!("{value:?} is not UTF-8")))?;
+    parse(text).map(|choice| Some((name, choice))).map_err(|error| wrong(error.to_string()))
 }
 
 #[cfg(test)]

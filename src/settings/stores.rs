@@ -10,7 +10,7 @@ use super::file::{SettingsFile, StoreSection, StoreSections};
 use super::store_choice::{ChosenStore, StoreChoice, StoreFlags};
 use super::store_settings;
 use crate::model::{StoreName, StoreNames};
-use crate::store::{CREDENTIALS_DIRECTORY, Login, SettingError, StoreSettings, StoreUrl};
+use crate::store::{CREDENTIALS_DIRECTORY, SettingError, StoreSettings, StoreUrl};
 use crate::text::suggest;
 
 pub(super) const DEFAULT_STORE: &str = "zk://localhost:2181";
@@ -23,8 +23,8 @@ pub(super) fn daemon_stores(
 ) -> Result<(StoreSettings, BTreeMap<StoreName, StoreSettings>), SettingsError> {
     let (name, default) = chosen_store(flags.daemon_choice()?, flags.session_timeout, file)?;
     let named = named_stores(file, flags.session_timeout)?;
-    require_credentials(&name, file)?;
-    named.keys().try_for_each(|name| require_credentials(name, file))?;
+    require_credentials(&name, &default, file)?;
+    named.iter().try_for_each(|(name, store)| require_credentials(name, store, file))?;
     Ok((default, named))
 }
 
@@ -118,15 +118,17 @@ fn build(
     settings.map_err(|error| store_error(name, file, error))
 }
 
-/// Checks that the credentials of the store can be read.
-pub(super) fn require_credentials(name: &StoreName, file: &SettingsFile) -> Result<(), SettingsError> {
-    let checked = login(name, file).and_then(|login| login.check_credentials());
-    checked.map_err(|error| store_error(name, file, error))
-}
-
-fn login(name: &StoreName, file: &SettingsFile) -> Result<Login, SettingError> {
-    let section = file.stores.get(name.as_str());
-    store_settings::login(section.map_or_else(|| file.sections(), StoreSection::sections))
+/// Checks that the credentials of the store can be read. A directory needs none.
+pub(super) fn require_credentials(
+    name: &StoreName,
+    store: &StoreSettings,
+    file: &SettingsFile,
+) -> Result<(), SettingsError> {
+    match store {
+        StoreSettings::ZooKeeper(settings) => settings.login.check_credentials(),
+        StoreSettings::Directory(_) => Ok(()),
+    }
+    .map_err(|error| store_error(name, file, error))
 }
 
 /// Names the key: the default store's keys are at the top of the file, those of every other store in its
@@ -139,17 +141,18 @@ fn store_error(name: &StoreName, file: &SettingsFile, (key, reason): SettingErro
 }
 
 /// Returns the problems that would keep the daemon from connecting to its stores: files and credentials in
-/// the settings that cannot be used now. Checks credentials only if `$CREDENTIALS_DIRECTORY` is set, which
-/// systemd does for a service.
+/// the settings that cannot be used now, even if the store is a directory. Checks credentials only if
+/// `$CREDENTIALS_DIRECTORY` is set, which systemd does for a service.
 pub fn problems(file: &SettingsFile) -> Vec<SettingsError> {
-    // The settings themselves were checked when the file was read.
-    let stores =
-        chosen_store(None, None, file).into_iter().chain(named_stores(file, None).unwrap_or_default());
     let has_credentials = variable(CREDENTIALS_DIRECTORY).is_some();
-    let problems = stores.flat_map(|(name, _)| {
-        let credentials = has_credentials.then(|| require_credentials(&name, file).err()).flatten();
-        let files = login(&name, file).and_then(|login| login.check_files()).err();
-        [credentials, files.map(|error| store_error(&name, file, error))]
+    let problems = store_names(file).into_iter().flat_map(|name| {
+        let section = file.stores.get(name.as_str());
+        let sections = section.map_or_else(|| file.sections(), StoreSection::sections);
+        // The settings themselves were checked when the file was read.
+        let login = store_settings::login(sections).unwrap_or_default();
+        let credentials = if has_credentials { login.check_credentials() } else { Ok(()) };
+        let problems = [credentials.err(), login.check_files().err()];
+        problems.map(|problem| problem.map(|error| store_error(&name, file, error)))
     });
     problems.flatten().collect()
 }

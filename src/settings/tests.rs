@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::control::{CONTROL_SOCKET, ControlSettings, metrics_address};
 use super::daemon::{MAX_ACTIONS, MAX_WAITING_BYTES, STATE_DIR, STOP_TIMEOUT};
 use super::file::SettingsFile;
-use super::stores::{DEFAULT_STORE, SESSION_TIMEOUT, chosen_store, named_stores};
+use super::stores::{DEFAULT_STORE, SESSION_TIMEOUT, chosen_store, named_stores, require_credentials};
 use super::{read, store_names};
 use crate::store::StoreSettings;
 use crate::trust::Trust;
@@ -38,12 +38,84 @@ fn a_mistyped_key_gets_a_suggestion_and_a_wrong_value_what_it_must_be() {
         ("max_actions = 4294967296", "1:15: max_actions: must be an int from 0 to 4294967295"),
         ("max_waiting_bytes = -1", "1:21: max_waiting_bytes: must be an int from 0"),
         ("max_waiting_bytes = \"1M\"", "1:21: max_waiting_bytes: must be an int from 0"),
-        ("rescan_interval = \"9\"", "1:19: rescan_interval: must be a number"),
+        (
+            "rescan_interval = \"9\"",
+            "1:19: rescan_interval: must be a number of seconds, without quotes and without a unit",
+        ),
         ("log_file = 3", "1:12: log_file: must be a string with a path"),
         ("control = 3", "1:11: control: invalid type: integer, expected a block [control]"),
     ] {
         assert_eq!(settings(text).err(), Some(format!("DIR/twitcher.toml:{expected}")));
     }
+}
+
+#[test]
+fn a_character_that_cannot_stand_in_the_file_is_named() {
+    for (text, expected) in [
+        (
+            "stop_timeout =\u{a0}1",
+            "1:15: stop_timeout: U+00A0 NO-BREAK SPACE cannot stand here; write a plain",
+        ),
+        ("\u{200b}stop_timeout = 1", "1:1: U+200B ZERO WIDTH SPACE cannot stand here; remove it"),
+        ("# \u{a0} 'x\nstore = \u{201c}dir:/x\u{201d}", "2:9: store: U+201C LEFT DOUBLE QUOTATION MARK"),
+        ("store = \"\\\"\u{202e}\" \u{202e}", "1:15: store: U+202E RIGHT-TO-LEFT OVERRIDE"),
+        ("store = '''\n\u{a0}\\''' # '\nstop_timeout = 5\u{feff}", "3:17: stop_timeout: U+FEFF ZERO WIDTH"),
+        ("store = 'dir:\nstop_timeout = \u{2212}1", "2:16: stop_timeout: U+2212 MINUS SIGN"),
+        (
+            "stop_timeout = 1\rmax_actions = 1",
+            "1:17: stop_timeout: U+000D CARRIAGE RETURN cannot stand here; end",
+        ),
+        ("# \u{1b}[31m", "1:3: U+001B ESCAPE cannot stand here"),
+        // A letter may be part of a secret without quotes, and the second file is wrong elsewhere.
+        ("store = \u{e4}", "1:9: store: must be a string in quotes"),
+        ("stor = \"\u{a0}\" # \u{202e}", "1:1: unknown field `stor`"),
+        (
+            "\"max_actions\u{200b}\" = 1",
+            "1:1: U+200B ZERO WIDTH SPACE does not show; unknown field, expected",
+        ),
+    ] {
+        let error = settings(text).unwrap_err();
+        assert!(error.starts_with(&format!("DIR/twitcher.toml:{expected}")), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn hidden_characters_in_texts_are_warned_of_but_not_those_of_secrets() {
+    let warned = settings("stop_timeout = 1\nstore = \"dir:/x\u{200b}\" # \u{ad}").unwrap().warnings;
+    let [warning] = &warned[..] else { panic!("{warned:?}") };
+    let expected = "twitcher.toml:2:16: U+200B ZERO WIDTH SPACE does not show (and 1 more in this file)";
+    assert!(warning.contains(expected), "{warning}");
+    let secret = "[sasl]\nusername = \"a\"\npassword = \"\u{2013}\u{200b}\"";
+    let warned = settings(secret).unwrap().warnings;
+    assert!(!warned.iter().any(|warning| warning.contains("U+")), "{warned:?}");
+}
+
+#[test]
+fn numbers_are_what_they_look_like() {
+    let file = settings(
+        "session_timeout = 1_000\nstop_timeout = 1.5e1\nmax_actions = 0x10\nmax_waiting_bytes = 0\n\
+         rescan_interval = +60\n[control]\nmode = \"660\"\ngroup = \"1000\"",
+    );
+    let file = file.unwrap();
+    assert_eq!(file.session_timeout().unwrap(), Some(Duration::from_secs(1000)));
+    assert_eq!(file.stop_timeout().unwrap(), Some(Duration::from_secs(15)));
+    assert_eq!(file.max_actions().flatten().map(u32::from), Some(16));
+    assert_eq!(file.max_waiting_bytes, Some(0));
+    assert_eq!(file.rescan_interval().unwrap(), Duration::from_secs(60));
+    let control = ControlSettings::new(None, &file).unwrap();
+    assert_eq!((control.mode, control.group), (0o660, Some(1000)));
+}
+
+#[test]
+fn a_directory_needs_no_credentials_that_are_there_for_another_store() {
+    let file = settings("store = \"dir:/x\"\n[sasl]\nusername = \"a\"\npassword = { file = \"/no/such\" }");
+    let file = file.unwrap();
+    let problems = |choice: &str| {
+        let store = chosen_of(&file, choice, None).unwrap();
+        require_credentials(&Default::default(), &store, &file).err().map(|error| error.to_string())
+    };
+    assert_eq!(problems("default"), None);
+    assert!(problems("zk://a").is_some_and(|error| error.contains("sasl.password: /no/such")));
 }
 
 #[test]
@@ -63,6 +135,7 @@ fn no_error_quotes_what_may_be_a_secret() {
         "sasl = \"twitcher:secret\"",
         "[tls]\nca = \"/ca\"\nkey = { x = \"secret\" }",
         "auth = \"user:secret, expected more\"",
+        "[sasl]\nusername = \"a\"\npassword = secret\u{201d}",
         "[sasl]\nusername = \"a\"\npassword = \"\"\"\nsecret=\\q\"\"\"",
     ] {
         let error = settings(text).unwrap_err();

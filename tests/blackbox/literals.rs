@@ -1,8 +1,10 @@
 //! Numbers and characters in configs that are not what they look like.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 
-use crate::harness::{Sandbox, exec, wait_for, watch};
+use crate::harness::{Sandbox, Twitcher, exec, wait_for, watch};
 
 fn touch(sandbox: &Sandbox, umask: &str) -> String {
     watch("/n", &exec(&format!("touch {}", sandbox.path("private").display())), &format!("umask: {umask}"))
@@ -39,11 +41,33 @@ fn settings_of_numbers_that_lie_are_refused() {
         ("rescan_interval = 0.5", "rescan_interval: 0.5 is not between 1 and 3600 seconds"),
         ("rescan_interval = 1e9", "rescan_interval: 1000000000 is not between 1 and 3600 seconds"),
         ("rescan_interval = inf", "rescan_interval: inf is not between 1 and 3600 seconds"),
-        ("stop_timeout = 010", "twitcher.toml:1:"),
-        ("stop_timeout =\u{a0}1", "twitcher.toml:1:"),
+        ("stop_timeout = 010", "stop_timeout: a number has no leading zero; write it without"),
+        (
+            "stop_timeout =\u{a0}1",
+            "twitcher.toml:1:15: stop_timeout: U+00A0 NO-BREAK SPACE cannot stand here",
+        ),
+        ("stop_timeout = 10s", "stop_timeout: must be a string in quotes, or a number without a unit"),
+        ("stop_timeout = \"10s\"", "must be a number of seconds, without quotes and without a unit"),
+        ("session_timeout = -1", "session_timeout: -1 is not between 0.001 and"),
+        ("max_actions = 1e3", "max_actions: must be an int from 0"),
+        ("max_actions = -1", "max_actions: must be an int from 0"),
+        (
+            "max_waiting_bytes = 64M",
+            "max_waiting_bytes: must be a string in quotes, or a number without a unit",
+        ),
+        ("max_waiting_bytes = 1_000_000.0", "max_waiting_bytes: must be an int from 0"),
         ("stop_timeout = \"\0\"", "twitcher.toml: U+0000 NULL at line 1, column 17"),
         ("[control]\nmode = \"+660\"", "control.mode: \"+660\" is not a mode"),
-        ("[control]\nmode = 660", "twitcher.toml:2:"),
+        ("[control]\nmode = 660", "twitcher.toml:2:8: mode: must be a string in quotes"),
+        (
+            "[control]\nmode = 0660",
+            "mode: a number has no leading zero; write it without, or a mode in quotes",
+        ),
+        ("[control]\nmode = 0o660", "twitcher.toml:2:8: mode: must be a string in quotes"),
+        ("[control]\nmode = \"7777\"", "control.mode: \"7777\" is not a mode"),
+        ("[control]\nmode = \"0x1b0\"", "control.mode: \"0x1b0\" is not a mode"),
+        ("[control]\ngroup = 0", "twitcher.toml:2:9: group: must be a string in quotes"),
+        ("[control]\ngroup = \"00\"", "control.group: there is no group \"00\""),
         ("[control]\ngroup = \"4294967295\"", "control.group: there is no group \"4294967295\""),
         ("[control]\ngroup = \"+0\"", "control.group: there is no group \"+0\""),
     ] {
@@ -121,4 +145,64 @@ fn hidden_characters_of_nodes_actions_and_names_are_escaped_in_the_log() {
     status.expect_said(&["name\\u{202e}"]);
     let said = format!("{}{}", daemon.log().join("\n"), status.text());
     assert!(!said.contains(hidden), "{said:?}");
+}
+
+// A node, store or file that looks like another one: its escaped name is told of, and no message has it raw.
+#[test]
+fn hidden_characters_on_the_command_line_are_told_of_and_escaped() {
+    let sandbox = Sandbox::directory();
+    let hidden = ['\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}'];
+    let finish = |command: Twitcher, code: i32| {
+        let done = command.finish().expect(code);
+        assert!(!done.stderr.contains(hidden) && !done.text().contains(hidden), "{done:?}");
+        done
+    };
+    let set = finish(sandbox.client(["set", "/n\u{200b}", "x"]), 0);
+    set.expect_said(&["warning: node /n\\u{200b}: U+200B ZERO WIDTH SPACE does not show"]);
+    assert_eq!(sandbox.nodes.get("/n\u{200b}").as_deref(), Some(&b"x"[..]));
+    let get = finish(sandbox.client(["get", "/n\u{a0}"]), 1);
+    get.expect_said(&["U+00A0 NO-BREAK SPACE looks like a plain space and is none"]);
+    let (_, shown) = sandbox.client(["ls", "/"]).finish_on_terminal(80);
+    assert!(shown.contains("n\\u{200b}"), "{shown:?}");
+
+    let store = format!("{}\u{202e}", sandbox.nodes.url());
+    for command in [
+        sandbox.twitcher(["get", "/n", "--store", &store]),
+        sandbox.twitcher(["get", "/n"]).env("TWITCHER_STORE", &store),
+        sandbox.twitcher(["watch", "/n", "--store", "zk://a\u{202e}", "--session-timeout", "1"]),
+    ] {
+        finish(command, 1).expect_said(&["warning: store ", "U+202E RIGHT-TO-LEFT OVERRIDE does not show"]);
+    }
+    let run = finish(sandbox.daemon_on(&store).arg("--once"), 0);
+    run.expect_said(&["WARNING", "store dir:", "U+202E RIGHT-TO-LEFT OVERRIDE does not show"]);
+    let with = |flag: &str, value: &str| sandbox.daemon().arg("--once").arg(flag).arg(value);
+    finish(sandbox.twitcher(["get", "n\u{202e}"]), 2);
+    finish(sandbox.twitcher(["get", "/n", "--zkservers", "a\u{202e}:x"]), 2);
+    finish(sandbox.twitcher(["sta\u{202e}tus"]), 2);
+    finish(sandbox.twitcher(["check", "/no\u{202e}"]), 1);
+    finish(with("--session-timeout", "1\u{200b}"), 2);
+    finish(sandbox.twitcher(["run", "--store", "dir:/", "--config-path", "/no\u{2066}"]), 1);
+    finish(with("--pid-file", "/no\u{2066}/pid"), 1);
+    finish(sandbox.twitcher(["status", "--control-socket", "/no\u{feff}"]), 1);
+}
+
+// With U+FFFD in its place, a byte that is not UTF-8 would name another store, node or watch.
+#[test]
+fn what_must_be_utf_8_and_is_not_is_named() {
+    let sandbox = Sandbox::directory();
+    let odd = |text: &str| OsString::from_vec([text.as_bytes(), b"\xff"].concat());
+    let elsewhere = format!("dir:{}/elsewhere", sandbox.root().display());
+    let get = || sandbox.twitcher(["get", "/n"]);
+    let refused = get().env("TWITCHER_STORE", odd(&elsewhere)).finish().expect(1);
+    refused.expect_said(&["TWITCHER_STORE: ", "elsewhere\\xFF\" is not UTF-8"]);
+    let run = sandbox.daemon_without_store().arg("--once").env("ZKSERVERS", odd("a"));
+    run.finish().expect(1).expect_said(&["ZKSERVERS: \"a\\xFF\" is not UTF-8"]);
+    let refused = get().arg("--store").arg(odd(&elsewhere)).finish().expect(2);
+    refused.expect_said(&["not UTF-8: \"dir:", "\\xFF\""]);
+    for command in ["get", "status", "history", "logs"] {
+        let refused = sandbox.twitcher([command]).arg(odd("/n")).finish().expect(2);
+        refused.expect_said(&["not UTF-8: \"/n\\xFF\"", "paths of files and the DATA of `set`"]);
+    }
+    sandbox.client(["set", "/n"]).arg(odd("data")).finish().expect(0);
+    assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b"data\xff"[..]));
 }

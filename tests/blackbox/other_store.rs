@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
 use crate::harness::{Sandbox, Twitcher, require_root, set_mode};
 
 const NOBODY: [&str; 5] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
@@ -11,7 +14,34 @@ const NOBODY: [&str; 5] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear
 /// Each way in which the settings cannot be read: what the error names, the remedy, and whether only users
 /// other than root cannot read them.
 type Spoil = fn(configs: &Path);
-const WAYS: [(&str, &str, Spoil, bool); 6] = [
+const WAYS: [(&str, &str, Spoil, bool); 9] = [
+    (
+        "twitcher.toml",
+        "repair the link",
+        |configs| {
+            fs::remove_file(configs.join("twitcher.toml")).unwrap();
+            symlink("twitcher.toml", configs.join("twitcher.toml")).unwrap();
+        },
+        false,
+    ),
+    (
+        "twitcher.toml: not a regular file",
+        "repair the file",
+        |configs| {
+            fs::remove_file(configs.join("twitcher.toml")).unwrap();
+            mkfifo(&configs.join("twitcher.toml"), Mode::from_bits_truncate(0o644)).unwrap();
+        },
+        false,
+    ),
+    (
+        "twitcher.toml: larger than 1 MiB",
+        "repair the file",
+        |configs| {
+            let file = fs::File::options().write(true).open(configs.join("twitcher.toml")).unwrap();
+            file.set_len(1 << 40).unwrap();
+        },
+        false,
+    ),
     (
         "twitcher.toml",
         "make it readable for this user (its secrets can",
@@ -85,13 +115,24 @@ fn a_command_that_cannot_read_its_settings_goes_to_no_other_store_or_daemon() {
             let refused = as_user(whole).finish().expect(1);
             refused.expect_said(&[named, "unknown which store", remedy, "--store", "TWITCHER_STORE"]);
         }
-        status().finish().expect(1).expect_said(&[named, "unknown which daemon", remedy, "--control-socket"]);
-        let url = sandbox.nodes.url();
-        if only_others || named == "configs" {
-            // These need no settings.
-            assert_eq!(get().args(["--store", &url]).finish().expect(0).text(), "content");
-            assert_eq!(get().env("TWITCHER_STORE", &url).finish().expect(0).text(), "content");
+        for command in [
+            &["status"][..],
+            &["reload"],
+            &["history"],
+            &["logs", "1"],
+            &["trigger", "w"],
+            &["pause", "w"],
+            &["resume", "w"],
+            &["kill", "w"],
+        ] {
+            let whole = command.iter().fold(sandbox.twitcher([]), |whole, word| whole.arg(word));
+            let refused = as_user(whole.with_default_socket()).finish().expect(1);
+            refused.expect_said(&[named, "unknown which daemon", remedy, "--control-socket"]);
         }
+        // These need no settings.
+        let url = sandbox.nodes.url();
+        assert_eq!(get().args(["--store", &url]).finish().expect(0).text(), "content");
+        assert_eq!(get().env("TWITCHER_STORE", &url).finish().expect(0).text(), "content");
         let elsewhere = sandbox.root().join("elsewhere.sock");
         status().env("TWITCHER_CONTROL_SOCKET", &elsewhere).finish().expect(1).expect_said(&["elsewhere"]);
         assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b"content"[..]));
@@ -101,8 +142,15 @@ fn a_command_that_cannot_read_its_settings_goes_to_no_other_store_or_daemon() {
 // A daemon goes to no default store either.
 #[test]
 fn a_daemon_that_cannot_read_its_settings_does_not_start() {
-    let sandbox = Sandbox::directory();
-    symlink("nowhere", sandbox.configs().join("twitcher.toml")).unwrap();
-    sandbox.daemon_without_store().arg("--once").finish().expect(1).expect_said(&["twitcher.toml"]);
-    sandbox.twitcher(["check"]).arg(sandbox.configs()).finish().expect(1).expect_said(&["twitcher.toml"]);
+    for (named, _, spoil, only_others) in WAYS {
+        if only_others || named == "configs" {
+            continue;
+        }
+        let sandbox = Sandbox::directory();
+        sandbox.settings("");
+        spoil(&sandbox.configs());
+        sandbox.daemon_without_store().arg("--once").finish().expect(1).expect_said(&[named]);
+        let check = sandbox.twitcher(["check"]).env("TWITCHER_CONFIG_PATH", sandbox.configs());
+        check.finish().expect(1).expect_said(&[named]);
+    }
 }

@@ -20,7 +20,7 @@ use crate::action::spawn::Spawner;
 use crate::cli::shared::exit::{Exit, print_error};
 use crate::cli::shared::runtime::block_on;
 use crate::cli::shared::signals;
-use crate::cli::shared::stdout::{PrintError, print, print_bytes, unless_closed};
+use crate::cli::shared::stdout::{PrintError, line, print, unless_closed};
 use crate::config::files;
 use crate::control::routes::Routes;
 use crate::control::server;
@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::report::{Log, Report, Reporter};
 use crate::settings::{ControlSettings, DaemonSettings};
 use crate::sys;
+use crate::text::quoted;
 use crate::trust::Trust;
 
 /// Runs the daemon until it ends.
@@ -206,21 +207,22 @@ fn final_exit_code(until: Until, ended: Option<FinalStatus>) -> Exit {
 }
 
 fn print_welcome(scratch: &Path, settings: &DaemonSettings) -> Result<(), PrintError> {
-    let program = std::env::args().next().unwrap_or_else(|| "twitcher".into());
-    let mut text = format!(
-        "Nodes and state are in {} until this process ends.\n\
-         Run this in another terminal, and see the action run here:\n  \
-         {program} set --store {} /twitcher/example1 hello\n",
-        scratch.display(),
-        settings.default_store
-    );
+    let program = std::env::args_os().next().unwrap_or_else(|| "twitcher".into());
+    let program = quoted(&program.to_string_lossy());
+    let mut lines = vec![
+        format!("Nodes and state are in {} until this process ends.", scratch.display()),
+        "Run this in another terminal, and see the action run here:".to_owned(),
+        format!(
+            "  {program} set --store {} /twitcher/example1 hello",
+            quoted(&settings.default_store.to_string())
+        ),
+    ];
     if let Some(socket) = &settings.control.socket {
-        let socket = socket.display();
-        text += &format!(
-            "See the state of the daemon and its watches:\n  {program} status --control-socket {socket}\n"
-        );
+        let socket = quoted(&socket.to_string_lossy());
+        lines.push("See the state of the daemon and its watches:".to_owned());
+        lines.push(format!("  {program} status --control-socket {socket}"));
     }
-    print_bytes(text.as_bytes())
+    print(&lines.iter().map(|text| line(text)).collect::<String>())
 }
 
 /// Raises the limits of this process as far as permitted: of open descriptors, because each running action

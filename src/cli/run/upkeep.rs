@@ -1,7 +1,6 @@
 //! Looks again at what the daemon takes once, at its start: its pid file, its state directory and
 //! `twitcher.toml`. Others can remove, replace or edit these while it runs.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -10,6 +9,8 @@ use std::time::Duration;
 use super::locks::PidFile;
 use crate::ledger::DirInUse;
 use crate::report::Reporter;
+use crate::settings;
+use crate::trust::Trust;
 
 /// The time between two looks. Configs are scanned as often.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -22,20 +23,19 @@ pub struct Upkeep {
     /// Whether another state directory was there at the last look. The ledger, too, looks only now and then,
     /// and makes a removed one again.
     pub was_moved: bool,
-    pub settings: PathBuf,
+    pub config_path: PathBuf,
     /// What the settings said at the start; `None` if there were none.
     pub applied: Option<Vec<u8>>,
 }
 
 impl Upkeep {
     pub fn new(pid_file: Option<&Arc<PidFile>>, state_dir: &Path, config_path: &Path) -> Self {
-        let settings = config_path.join("twitcher.toml");
         Self {
             pid_file: pid_file.map(Arc::downgrade),
             state_dir: state_dir.to_owned(),
             was_moved: false,
-            applied: fs::read(&settings).ok(),
-            settings,
+            config_path: config_path.to_owned(),
+            applied: settings::text(config_path, Trust::Anyone).ok().flatten(),
         }
     }
 
@@ -69,21 +69,22 @@ impl Upkeep {
             }),
             "is there again",
         );
-        let path = self.settings.display();
-        let changed = match fs::read(&self.settings) {
-            Ok(text) => Some(&text) != self.applied.as_ref(),
-            Err(error) => self.applied.is_some() && error.kind() == std::io::ErrorKind::NotFound,
+        let path = self.config_path.join("twitcher.toml");
+        let changed = match settings::text(&self.config_path, Trust::Anyone) {
+            Ok(text) if text == self.applied => None,
+            Ok(_) => Some(format!(
+                "{} has changed since the start; restart the daemon to apply it",
+                path.display()
+            )),
+            Err(error) => Some(format!("{error}; the daemon could not start again")),
         };
-        problem(
-            "settings",
-            changed.then(|| format!("{path} has changed since the start; restart the daemon to apply it")),
-            "are as at the start again",
-        );
+        problem("settings", changed, "are as at the start again");
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::sync::Arc;
 
     use super::*;
@@ -135,6 +136,10 @@ mod tests {
         assert_eq!(found(), ["pid file", "settings", "state directory"]);
         ledger.maintain();
         assert_eq!(found(), ["pid file", "settings"], "the ledger has made it again");
+        // Nobody writes to this pipe, and whoever opens it must not wait.
+        fs::remove_file(path("twitcher.toml")).unwrap();
+        nix::unistd::mkfifo(&path("twitcher.toml"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert_eq!(found(), ["pid file", "settings"]);
         drop(upkeep);
         drop(pid_file);
         assert_eq!(fs::read_to_string(path("pid")).unwrap(), "another's", "it is not ours to remove");

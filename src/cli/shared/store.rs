@@ -4,11 +4,12 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::exit::Exit;
+use super::exit::{Exit, print_error};
 use super::runtime::block_on;
 use crate::model::NodePath;
-use crate::settings::{StoreChoice, StoreFlags, client_store, positive_seconds};
-use crate::store::{Client, ClientError, StoreUrl};
+use crate::settings::{SettingsError, StoreChoice, StoreFlags, client_store, positive_seconds};
+use crate::store::{Client, ClientError, StoreSettings, StoreUrl};
+use crate::text::hidden_character;
 
 /// The store of the nodes.
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,7 @@ pub struct StoreArgs {
 #[derive(Debug, clap::Args)]
 pub struct NodeArgs {
     #[command(flatten)]
-    pub store: StoreArgs,
+    store: StoreArgs,
     /// Absolute path, such as /git/head
     #[arg(value_parser = NodePath::parse)]
     pub node: NodePath,
@@ -43,13 +44,24 @@ impl StoreArgs {
 }
 
 impl NodeArgs {
+    /// Returns the settings of the store. Warns if its URL or the node is not what it looks like.
+    pub fn store_settings(&self) -> Result<StoreSettings, SettingsError> {
+        let settings = client_store(&self.store.flags())?;
+        for (what, name) in [("store", settings.to_string()), ("node", self.node.to_string())] {
+            if let Some(hidden) = hidden_character(&name) {
+                print_error(format_args!("warning: {what} {name}: {hidden}"));
+            }
+        }
+        Ok(settings)
+    }
+
     /// Connects to the store, runs `command` and returns its result. The store must reply to each request
     /// within the session timeout; the command itself may take longer.
     pub fn with_client<T>(
         &self,
         command: impl AsyncFnOnce(&Client, &NodePath) -> Result<T, Box<dyn Error>>,
     ) -> Result<T, Box<dyn Error>> {
-        let settings = client_store(&self.store.flags())?;
+        let settings = self.store_settings()?;
         block_on(async {
             let client = Client::connect(&settings).await?;
             let done = command(&client, &self.node).await;

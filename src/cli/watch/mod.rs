@@ -22,7 +22,6 @@ use super::shared::stdout::{PrintError, escaped_json, print_bytes};
 use super::shared::store::NodeArgs;
 use super::shared::table::terminal_width;
 use crate::model::{Facet, Subject};
-use crate::settings::client_store;
 use crate::store::{StoreChannel, StoreEvent, StoreSettings};
 use crate::text::Timestamp;
 use line::Follower;
@@ -50,7 +49,7 @@ impl Watch {
     /// the session timeout; a later loss of the connection is reported on stderr, and the connection made
     /// again.
     pub fn run(self) -> Exit {
-        let settings = client_store(&self.node.store.flags())?;
+        let settings = self.node.store_settings()?;
         block_on(follow_until_interrupted(&self, &settings))??;
         Ok(ExitCode::SUCCESS)
     }
