@@ -100,6 +100,16 @@ pub fn block_on<T>(test: impl Future<Output = T>) -> T {
     LocalSet::new().block_on(&runtime, test)
 }
 
+/// Runs `test` on parts of their own, as the daemon runs.
+pub fn with_parts(until: Until, test: impl AsyncFnOnce(&mut Parts)) {
+    let directory = tempfile::tempdir().expect("a directory");
+    block_on(async {
+        let mut parts = Parts::new(directory.path(), until);
+        test(&mut parts).await;
+        parts.stores.close().await;
+    });
+}
+
 /// The parts that effects concern, with the ledger and the store in one directory.
 pub struct Parts {
     pub log: Reporter,

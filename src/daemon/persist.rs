@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
     use crate::daemon::completion::Until;
-    use crate::daemon::fixtures::{Parts, block_on, key, present, spec, subject, version};
+    use crate::daemon::fixtures::{Parts, key, present, spec, subject, version, with_parts};
     use crate::ledger::Intent;
     use crate::model::{Policy, StoreName, Version};
     use crate::watch::{Input, Seen};
@@ -212,10 +212,8 @@ mod tests {
 
     #[test]
     fn what_changed_is_saved_a_moment_later_and_recovered_by_the_same_definition() {
-        let directory = tempfile::tempdir().unwrap();
-        block_on(async {
-            let mut parts = Parts::new(directory.path(), Until::Stopped);
-            let Parts { watches, runs, stores, persist, .. } = &mut parts;
+        with_parts(Until::Stopped, async |parts| {
+            let Parts { watches, runs, stores, persist, .. } = parts;
             persist.schedule_flush(watches, runs);
             assert_eq!(persist.flush_at(), None);
             let id = watches.add(spec("a", "/n"), 1, Policy::UNLOADED, Snapshot::default(), true);
@@ -229,18 +227,16 @@ mod tests {
 
             // A directory counts its incarnations anew.
             let seen = Some(Seen::Present(Version { incarnation: 0, ..version(3) }));
-            assert_eq!(recover(&mut parts, &spec("a", "/n"), 1).seen, seen);
-            assert_eq!(recover(&mut parts, &spec("a", "/n"), 2).seen, seen);
-            assert_eq!(recover(&mut parts, &spec("a", "/other"), 1).seen, None);
+            assert_eq!(recover(parts, &spec("a", "/n"), 1).seen, seen);
+            assert_eq!(recover(parts, &spec("a", "/n"), 2).seen, seen);
+            assert_eq!(recover(parts, &spec("a", "/other"), 1).seen, None);
         });
     }
 
     #[test]
     fn a_run_that_nobody_saw_end_is_owed_to_the_watch_of_the_same_node() {
         for (node, owed) in [("/n", Some(Event::Changed)), ("/other", None)] {
-            let directory = tempfile::tempdir().unwrap();
-            block_on(async {
-                let mut parts = Parts::new(directory.path(), Until::Stopped);
+            with_parts(Until::Stopped, async |parts| {
                 let intent = Intent {
                     run: "1.1-1".into(),
                     watch: key("a"),
@@ -254,8 +250,8 @@ mod tests {
                 };
                 parts.persist.ledger_mut().record_intents([intent].iter());
                 assert_eq!(parts.persist.unfinished().len(), 1);
-                assert_eq!(recover(&mut parts, &spec("a", node), 1).pending, owed);
-                assert_eq!(recover(&mut parts, &spec("a", node), 1).pending, None, "once");
+                assert_eq!(recover(parts, &spec("a", node), 1).pending, owed);
+                assert_eq!(recover(parts, &spec("a", node), 1).pending, None, "once");
             });
         }
     }

@@ -93,7 +93,7 @@ impl Registration<'_> {
     }
 }
 
-/// What the core goes by.
+/// Returns the policy that the core gets.
 fn policy(spec: &WatchSpec, is_dry_run: bool) -> Policy {
     // Throttles only delay runs, and nobody waits for that in a dry run.
     let throttle = if is_dry_run { Throttle::default() } else { spec.policy.throttle };
@@ -103,14 +103,12 @@ fn policy(spec: &WatchSpec, is_dry_run: bool) -> Policy {
 #[cfg(test)]
 mod tests {
     use crate::daemon::completion::Until;
-    use crate::daemon::fixtures::{Parts, block_on, key, spec};
+    use crate::daemon::fixtures::{Parts, key, spec, with_parts};
     use crate::model::StoreName;
 
     #[test]
     fn a_watch_follows_its_node_and_goes_with_its_file() {
-        let directory = tempfile::tempdir().unwrap();
-        block_on(async {
-            let mut parts = Parts::new(directory.path(), Until::Stopped);
+        with_parts(Until::Stopped, async |parts| {
             let followed = |parts: &Parts| {
                 let store = &parts.stores[&StoreName::default()];
                 let mut nodes: Vec<_> =
@@ -119,16 +117,15 @@ mod tests {
                 nodes
             };
             parts.load(vec![spec("a", "/1"), spec("b", "/1")]);
-            assert_eq!(followed(&parts), ["/1"]);
+            assert_eq!(followed(parts), ["/1"]);
             parts.load(vec![spec("a", "/2"), spec("b", "/1")]);
-            assert_eq!(followed(&parts), ["/1", "/2"]);
+            assert_eq!(followed(parts), ["/1", "/2"]);
             parts.load(vec![spec("a", "/2")]);
             parts.performer().perform_all();
-            assert_eq!((followed(&parts), parts.watches.contains(&key("b"))), (vec!["/2".to_owned()], false));
+            assert_eq!((followed(parts), parts.watches.contains(&key("b"))), (vec!["/2".to_owned()], false));
             parts.load(Vec::new());
             parts.performer().perform_all();
-            assert_eq!((followed(&parts), parts.watches.registered()), (Vec::new(), 0));
-            parts.stores.close().await;
+            assert_eq!((followed(parts), parts.watches.registered()), (Vec::new(), 0));
         });
     }
 }

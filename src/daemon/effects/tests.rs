@@ -1,13 +1,11 @@
 use super::*;
 use crate::daemon::completion::Until;
-use crate::daemon::fixtures::{Parts, block_on, present, spec};
+use crate::daemon::fixtures::{Parts, present, spec, with_parts};
 use crate::model::{Account, Action, RunAs};
 
 #[test]
 fn runs_are_prepared_one_by_one_and_started_together_and_the_ledger_knows_them() {
-    let directory = tempfile::tempdir().unwrap();
-    block_on(async {
-        let mut parts = Parts::new(directory.path(), Until::Stopped);
+    with_parts(Until::Stopped, async |parts| {
         parts.load(vec![spec("a", "/n"), spec("b", "/n")]);
         parts.observe("a");
         parts.observe("b");
@@ -22,15 +20,12 @@ fn runs_are_prepared_one_by_one_and_started_together_and_the_ledger_knows_them()
         assert_eq!((parts.runs.count(), parts.recorded()), (0, Vec::new()));
         let (_, a) = parts.watches.find("a").expect("a watch");
         assert_eq!(a.last_run().map(|last| last.outcome), Some(RunOutcome::Exited(0)));
-        parts.stores.close().await;
     });
 }
 
 #[test]
 fn no_more_runs_are_started_than_there_are_places_and_each_end_makes_place_for_one() {
-    let directory = tempfile::tempdir().unwrap();
-    block_on(async {
-        let mut parts = Parts::new(directory.path(), Until::Stopped);
+    with_parts(Until::Stopped, async |parts| {
         parts.places = Places::new(Some(2));
         let names = ["a", "b", "c", "d"];
         parts.load(names.iter().map(|name| spec(name, "/n")).collect());
@@ -46,15 +41,12 @@ fn no_more_runs_are_started_than_there_are_places_and_each_end_makes_place_for_o
         all.sort();
         ended.sort();
         assert_eq!(ended, all);
-        parts.stores.close().await;
     });
 }
 
 #[test]
 fn what_is_to_be_signalled_is_started_before() {
-    let directory = tempfile::tempdir().unwrap();
-    block_on(async {
-        let mut parts = Parts::new(directory.path(), Until::Stopped);
+    with_parts(Until::Stopped, async |parts| {
         parts.load(vec![spec("a", "/n")]);
         parts.observe("a");
         parts.performer().perform_all();
@@ -66,29 +58,23 @@ fn what_is_to_be_signalled_is_started_before() {
         let (_, a) = parts.watches.find("a").expect("a watch");
         assert_eq!(a.last_run().map(|last| last.outcome), Some(RunOutcome::Killed));
         assert!(a.failure().is_some());
-        parts.stores.close().await;
     });
 }
 
 #[test]
 fn a_dry_run_starts_and_records_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    block_on(async {
-        let mut parts = Parts::new(directory.path(), Until::Planned { timeout: Duration::ZERO });
+    with_parts(Until::Planned { timeout: Duration::ZERO }, async |parts| {
         parts.load(vec![spec("a", "/n")]);
         parts.observe("a");
         parts.performer().end_turn();
         assert_eq!((parts.runs.count(), parts.recorded()), (0, Vec::new()));
         assert_eq!(parts.completion.take_planned().len(), 1);
-        parts.stores.close().await;
     });
 }
 
 #[test]
 fn a_run_that_cannot_start_fails_and_is_not_owed_by_the_next_daemon() {
-    let directory = tempfile::tempdir().unwrap();
-    block_on(async {
-        let mut parts = Parts::new(directory.path(), Until::Stopped);
+    with_parts(Until::Stopped, async |parts| {
         let action = Action::Command(["/no/such".to_owned()].into());
         parts.load(vec![WatchSpec { action, ..spec("a", "/n") }]);
         parts.observe("a");
@@ -98,7 +84,6 @@ fn a_run_that_cannot_start_fails_and_is_not_owed_by_the_next_daemon() {
         assert!(a.failure().is_some_and(|failure| failure.what.contains("/no/such")));
         assert_eq!(parts.recorded(), Vec::<String>::new());
         assert_eq!(parts.watches.failing(), 1);
-        parts.stores.close().await;
     });
 }
 
@@ -125,9 +110,7 @@ async fn event(parts: &mut Parts) {
 #[test]
 fn starts_that_wait_for_the_lookup_of_their_user_have_their_places_already() {
     for (limit, turns, waiting, starts) in [(Some(2), 10, 2, vec![2, 2]), (None, 3, 80, vec![32, 64, 80])] {
-        let directory = tempfile::tempdir().unwrap();
-        block_on(async {
-            let mut parts = Parts::new(directory.path(), Until::Stopped);
+        with_parts(Until::Stopped, async |parts| {
             parts.places = Places::new(limit);
             let names: Vec<_> = (0..80).map(|number| format!("w{number}")).collect();
             parts.load(names.iter().map(|name| unidentified(name, "/n")).collect());
@@ -135,21 +118,20 @@ fn starts_that_wait_for_the_lookup_of_their_user_have_their_places_already() {
             let end_turn = |parts: &mut Parts| parts.places.end_turn(0, Time::ZERO);
             for _ in 0..turns {
                 parts.performer().end_turn();
-                end_turn(&mut parts);
+                end_turn(parts);
             }
             assert_eq!((parts.identities.waiting(), parts.places.waiting()), (waiting, 80 - waiting));
             let answer = parts.identities.next().await.expect("an answer");
             parts.performer().identity_answer(answer);
             for running in starts {
                 parts.performer().end_turn();
-                end_turn(&mut parts);
+                end_turn(parts);
                 assert_eq!(parts.runs.count(), running, "with the limit {limit:?}");
             }
             assert!(!parts.identities.has_answered() && parts.identities.waiting() == 0);
             while parts.runs.count() > 0 {
                 parts.end_of_run().await;
             }
-            parts.stores.close().await;
         });
     }
 }
@@ -183,34 +165,29 @@ fn a_start_that_waited_for_a_lookup_starts_only_what_its_watch_still_wants() {
         ("stopping", &stop, true),
     ];
     for (what, change, is_owed) in changes {
-        let directory = tempfile::tempdir().unwrap();
-        block_on(async {
-            let mut parts = Parts::new(directory.path(), Until::Stopped);
+        with_parts(Until::Stopped, async |parts| {
             parts.load(vec![unidentified("a", "/n")]);
             parts.observe("a");
             parts.performer().end_turn();
             assert_eq!(parts.identities.waiting(), 1, "{what}");
             let id = parts.watch("a");
-            change(&mut parts);
+            change(parts);
             parts.performer().end_turn();
-            identify(&mut parts).await;
+            identify(parts).await;
             assert_eq!((parts.runs.count(), parts.recorded()), (0, Vec::new()), "{what}");
-            event(&mut parts).await;
+            event(parts).await;
             let owed = parts.watches.get(id).is_some_and(|entry| {
                 assert_eq!((entry.watch().live_runs(), entry.failure().is_some()), (0, false), "{what}");
                 entry.watch().waiting_updates() == 1
             });
             assert_eq!(owed, is_owed, "{what}");
-            parts.stores.close().await;
         });
     }
 }
 
 #[test]
 fn a_run_that_is_killed_while_its_user_is_looked_up_is_over() {
-    let directory = tempfile::tempdir().unwrap();
-    block_on(async {
-        let mut parts = Parts::new(directory.path(), Until::Stopped);
+    with_parts(Until::Stopped, async |parts| {
         parts.load(vec![unidentified("a", "/n")]);
         parts.observe("a");
         parts.performer().end_turn();
@@ -218,22 +195,19 @@ fn a_run_that_is_killed_while_its_user_is_looked_up_is_over() {
         parts.watches.step(parts.watch("a"), Input::Killed);
         parts.performer().end_turn();
         assert_eq!((parts.identities.waiting(), parts.runs.count()), (0, 0));
-        identify(&mut parts).await;
+        identify(parts).await;
         let (_, a) = parts.watches.find("a").expect("a watch");
         assert_eq!(a.last_run().map(|last| last.outcome), Some(RunOutcome::Killed));
         let watch = a.watch();
         assert_eq!((watch.live_runs(), watch.waiting_updates(), watch.failures()), (0, 0, 1));
         assert_eq!((parts.runs.count(), parts.recorded()), (0, Vec::new()));
-        parts.stores.close().await;
     });
 }
 
 // A program that reloads itself when it is told so must not start with what is old already.
 #[test]
 fn a_start_that_waits_for_a_lookup_makes_way_for_a_newer_update() {
-    let directory = tempfile::tempdir().unwrap();
-    block_on(async {
-        let mut parts = Parts::new(directory.path(), Until::Stopped);
+    with_parts(Until::Stopped, async |parts| {
         let mut notified = unidentified("a", "/n");
         notified.policy.notify_signal = Some(libc::SIGHUP);
         parts.load(vec![notified]);
@@ -242,11 +216,10 @@ fn a_start_that_waits_for_a_lookup_makes_way_for_a_newer_update() {
         parts.watches.step(parts.watch("a"), Input::Observed(present(2)));
         parts.performer().end_turn();
         assert_eq!(parts.identities.waiting(), 0);
-        event(&mut parts).await;
+        event(parts).await;
         parts.performer().end_turn();
-        identify(&mut parts).await;
+        identify(parts).await;
         assert_eq!(parts.runs.iter().map(|live| live.intent.version.number).collect::<Vec<_>>(), [2]);
         parts.end_of_run().await;
-        parts.stores.close().await;
     });
 }

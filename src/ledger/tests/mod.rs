@@ -85,6 +85,15 @@ impl TestDir {
     }
 }
 
+/// A closed ledger with the watch `pull` and the unfinished run `a`.
+fn with_records() -> TestDir {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    save_watch(&mut ledger, "pull");
+    record_intents(&mut ledger, "a");
+    dir
+}
+
 /// The limits of a ledger that is tried again at once, and is not waited for.
 fn limits() -> Limits {
     Limits { pause: Duration::ZERO, start_timeout: Duration::ZERO, ..Limits::default() }

@@ -152,11 +152,7 @@ fn a_ledger_that_is_locked_so_that_it_cannot_be_read_is_waited_for() {
 
 #[test]
 fn a_word_of_a_later_program_with_the_same_tables_is_understood_as_well_as_possible() {
-    let dir = TestDir::new();
-    let mut ledger = dir.open();
-    save_watch(&mut ledger, "pull");
-    record_intents(&mut ledger, "a");
-    drop(ledger);
+    let dir = with_records();
     sql(&dir, "UPDATE watches SET owed = 'vanished'; UPDATE runs SET event = 'vanished'");
     let mut ledger = dir.open();
     assert_eq!(snapshot(&mut ledger, "pull"), full_snapshot());

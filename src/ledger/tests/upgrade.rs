@@ -3,6 +3,13 @@
 use super::super::{UnfinishedRun, copy};
 use super::*;
 
+/// A ledger of version 2 with the watch `pull` and the unfinished run `a`.
+fn older() -> TestDir {
+    let dir = with_records();
+    downgrade(&dir);
+    dir
+}
+
 /// Gives the ledger the schema of version 2.
 fn downgrade(dir: &TestDir) {
     let shell = Connection::open(dir.path(FILE)).unwrap();
@@ -17,12 +24,7 @@ fn downgrade(dir: &TestDir) {
 
 #[test]
 fn a_ledger_of_the_previous_version_is_upgraded_without_loss() {
-    let dir = TestDir::new();
-    let mut ledger = dir.open();
-    save_watch(&mut ledger, "pull");
-    record_intents(&mut ledger, "a");
-    drop(ledger);
-    downgrade(&dir);
+    let dir = older();
     // Copying changes nothing in the original.
     let other = TestDir::new();
     assert!(copy(dir.root(), other.root()).unwrap());
@@ -94,12 +96,7 @@ fn tables_that_accept_only_the_events_of_their_time_are_replaced() {
 
 #[test]
 fn an_older_ledger_that_cannot_be_upgraded_yet_is_read() {
-    let dir = TestDir::new();
-    let mut ledger = dir.open();
-    save_watch(&mut ledger, "pull");
-    record_intents(&mut ledger, "a");
-    drop(ledger);
-    downgrade(&dir);
+    let dir = older();
     let shell = Connection::open(dir.path(FILE)).unwrap();
     shell.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut ledger = dir.open();

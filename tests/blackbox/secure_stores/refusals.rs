@@ -9,6 +9,10 @@ use crate::harness::secure::{Login, PASSWORD, Secure, identify, login, paths};
 use crate::harness::wait::throughout;
 use crate::harness::{Authority, Daemon, Journal, Sandbox, Validity, exec, wait_until, watch};
 
+fn configure(sandbox: &Sandbox, server: &str, settings: &str) {
+    sandbox.settings(&format!("store = \"zk://{server}\"\nsession_timeout = 9\n{settings}"));
+}
+
 // "Wrong password, expired certificate, wrong hostname: one clear line", from a client command.
 #[test]
 fn each_refusal_is_explained_with_its_remedy() {
@@ -20,14 +24,14 @@ fn each_refusal_is_explained_with_its_remedy() {
     let only_ca = format!("[tls]\nca = {ca:?}\n");
     let good_login = login(PASSWORD);
     let refused = |server: &str, settings: &str, parts: &[&str]| {
-        sandbox.settings(&format!("store = \"zk://{server}\"\nsession_timeout = 9\n{settings}"));
+        configure(&sandbox, server, settings);
         let told = client(&sandbox, ["get", "/n"]).finish().expect(1);
         told.expect_said(parts);
         assert_eq!(told.stderr.lines().count(), 1, "{}", told.stderr);
         assert!(!told.stderr.contains(PASSWORD), "{}", told.stderr);
     };
     let at = secure.address("localhost");
-    sandbox.settings(&format!("store = \"zk://{at}\"\n{good_tls}{good_login}"));
+    configure(&sandbox, &at, &format!("{good_tls}{good_login}"));
     done(&sandbox, ["ls", "/"]);
     // Everything works, except that the node does not exist.
     refused(&at, &format!("{good_tls}{good_login}"), &["/n does not exist"]);
@@ -86,8 +90,7 @@ fn refusals_of_a_server_with_tls_1_3_are_explained_as_well() {
     let tls = secure.tls(&sandbox);
     let [ca, ..] = paths(&sandbox);
     let told = |settings: &str| {
-        let store = format!("store = \"zk://{}\"\n", secure.address("localhost"));
-        sandbox.settings(&format!("{store}{settings}"));
+        configure(&sandbox, &secure.address("localhost"), settings);
         client(&sandbox, ["ls", "/"]).finish()
     };
     wait_until("the server to answer", || told(&tls).text() == "zookeeper\n");
