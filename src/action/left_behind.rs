@@ -32,7 +32,7 @@ thread_local! {
 pub fn share(pipe: OwnedFd) -> Rc<OwnedFd> {
     let pipe = Rc::new(pipe);
     OPEN.with_borrow_mut(|open| {
-        // Rarely, so that each pipe costs little.
+        // Only when the list is full, so that each pipe costs little.
         if open.len() == open.capacity() {
             open.retain(|pipe| pipe.strong_count() > 0);
         }
@@ -54,7 +54,7 @@ pub fn hand_over() -> io::Result<()> {
     let numbers: Vec<RawFd> = pipes.iter().map(|pipe| pipe.as_raw_fd()).collect();
     let words: Vec<String> = numbers.iter().map(ToString::to_string).collect();
     let mut command = Command::new("/proc/self/exe");
-    // Operators know no other name of it.
+    // Operators look for processes by this name.
     command.arg0("twitcher").arg("drain").arg(words.join(","));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     sys::confine_drain(&mut command, numbers);

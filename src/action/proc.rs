@@ -15,7 +15,7 @@ pub struct ProcessId {
     pub started: u64,
 }
 
-/// A process that is alive, so no zombie.
+/// A process that is alive, which a zombie is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessStat {
     pub pid: i32,

@@ -22,12 +22,12 @@ impl Clock {
         self.origin.elapsed()
     }
 
-    /// What the core calls `at`.
+    /// Converts a point in time of the loop to one of the core.
     pub fn time(self, at: Instant) -> Time {
         at.saturating_duration_since(self.origin)
     }
 
-    /// When the loop has to wake for something that is due at `at`.
+    /// Converts a point in time of the core to one of the loop.
     pub fn instant(self, at: Time) -> Instant {
         self.origin + at
     }

@@ -20,8 +20,8 @@ pub enum Until {
     Planned { timeout: Duration },
 }
 
-/// How often a daemon that ends by itself checks whether it is done: too short to be noticed, and with ten
-/// thousand watches next to no work.
+/// How often a daemon that ends by itself checks whether it is done. Nobody notices a delay this short, and a
+/// check of ten thousand watches is next to no work.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A run that was not started, because this is a dry run.
@@ -34,7 +34,7 @@ pub struct PlannedRun {
     pub why: &'static str,
 }
 
-/// What a daemon that ended by itself leaves behind.
+/// The state at the end of a daemon that ended by itself.
 #[derive(Clone, Debug)]
 pub struct FinalStatus {
     pub daemon: DaemonStatus,

@@ -62,7 +62,7 @@ impl Performer<'_> {
 
     /// Lets watches that want to start a run prepare one each, as long as there are places in this turn.
     fn give_places(&mut self) {
-        // These have their place since they began to wait.
+        // Starts that waited for a lookup of their user got their places before.
         while self.identities.has_answered() && self.places.use_turn() {
             self.identities.next_answered().into_iter().for_each(|start| self.runs.prepare(start));
         }
@@ -241,7 +241,7 @@ impl Performer<'_> {
                 start.intent.definition = self.watches.get(start.watch)?.hash();
                 Some(start)
             }
-            // Whoever the daemon's user is, the daemon runs as that user already.
+            // The action runs as the daemon's own user, whatever a lookup finds.
             Verdict::Unknown(_) | Verdict::Asked if run_as.is_own() => Some(start),
             Verdict::Unknown(why) => {
                 if let Some(entry) = self.watches.get_mut(start.watch) {

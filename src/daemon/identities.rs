@@ -56,7 +56,7 @@ pub enum Verdict {
     Known(Arc<Identity>),
     /// There is no such user, or it cannot be looked up.
     Unknown(String),
-    /// [`Identities::next`] will say more.
+    /// A lookup is under way. [`Identities::next`] returns its answer.
     Asked,
 }
 
@@ -179,7 +179,7 @@ impl Identities {
         Some(run_as)
     }
 
-    /// Who that was at the last lookup.
+    /// The answer of the last lookup; none if there was no such user.
     pub fn known(&self, run_as: &Arc<RunAs>) -> Option<&Arc<Identity>> {
         self.known.get(run_as).and_then(|known| known.identity.as_ref().ok())
     }

@@ -14,9 +14,9 @@
 //! [`event_loop`] waits for the next event and passes it to the part that it concerns. Most events become
 //! inputs of watches: [`watches`] asks the core, and queues the effects that the core answers with. At the
 //! end of the turn [`effects`] performs them, in the order in which the core asked for them. A watch that
-//! wants to start a run waits for a place ([`places`]). Runs are started last and all
-//! together, after one commit of the ledger that names them all: so the next daemon knows every process that
-//! this one may have started. Whatever else changed is written a moment later ([`persist`]).
+//! wants to start a run waits for a place ([`places`]). Runs are started last and all together, after one
+//! commit of the ledger that names them all: so the next daemon knows every process that this one may have
+//! started. Whatever else changed is written a moment later ([`persist`]).
 //!
 //! # The parts
 //!
@@ -31,15 +31,16 @@
 //! * [`completion`]: whether the daemon is over, and what a dry run would have started.
 //! * [`share`]: how much of the loop's time the requests of operators get.
 //! * [`stores`]: the stores, and which nodes are followed in each.
-//! * [`memory`]: returned to the kernel after many watches were removed.
+//! * [`memory`]: when memory is returned to the kernel.
 //! * [`signals`]: what each signal means.
 //! * [`identities`]: who the users of actions are at the moment. [`waiting_starts`] wait for a lookup.
 //! * [`systemd`]: what the service manager is told.
 //!
 //! What takes several parts is done in one place each: [`store_events`] takes what a store says,
 //! [`registration`] what a config file registers, [`effects`] what the core wants and how runs end,
-//! [`operator`] commands and questions, [`orphans`] the runs of a former daemon. [`status`] shows all parts
-//! as they are.
+//! [`operator`] commands and questions, [`orphans`] the runs of a former daemon. [`status`] shows the present
+//! state of all parts. [`launch`] says what a run's process is started with, [`run_end`] what its end means
+//! to the watch, and [`clock`] converts the loop's time into the core's.
 
 mod clock;
 mod completion;

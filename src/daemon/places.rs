@@ -1,7 +1,7 @@
 //! The places for runs: how many actions may run at once, and which watch may start the next one.
 //!
-//! A watch whose update is due asks for a place. Places are given in the order of the questions, and each
-//! answers for one run: a watch with many updates asks again, behind the others. So no watch delays the first
+//! A watch whose update is due asks for a place. Places are given in the order in which watches ask, and each
+//! is for one run: a watch with many updates asks again, behind the others. So no watch delays the first
 //! run of another by more than one round.
 
 use std::collections::VecDeque;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// thousand watches.
 const BURST: Duration = Duration::from_millis(100);
 
-/// In the long run, requests may take one part of so many of the loop's time. The rest is for updates.
+/// In the long run, requests may take one of this many parts of the loop's time. The rest is for updates.
 const PARTS: u32 = 4;
 
 /// Delays requests that take more than their share, so that clients that ask without a pause delay no update.

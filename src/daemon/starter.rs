@@ -77,7 +77,7 @@ pub enum StartEvent {
         /// Whether a thread still hangs in it: then [`Self::LetGo`] follows.
         hangs: bool,
     },
-    /// The kernel has let a start go whose run is over.
+    /// A start that hung has ended at last. Its run was over before.
     LetGo(Arc<Job>),
 }
 

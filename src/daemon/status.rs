@@ -151,7 +151,7 @@ impl View<'_> {
             return Some((spec.store.as_str(), &spec.subject));
         }
         let intent = &entry.watch().runs().find_map(|run| self.runs.get(run))?.intent;
-        // The settings may not name the store any more.
+        // The run may be a former daemon's, whose settings named another store.
         let store = self.stores.by_ledger_name(&intent.store).map_or(&*intent.store, StoreName::as_str);
         Some((store, &intent.subject))
     }

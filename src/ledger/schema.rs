@@ -37,7 +37,7 @@ const CONVERTED: [(&str, &str, &str); 2] = [
     ("runs", "outcome", "replace(outcome, 'not started', 'not_started')"),
 ];
 
-/// What a database is.
+/// What a database contains.
 pub(super) enum Found {
     /// It has no tables yet.
     Nothing,

@@ -31,7 +31,7 @@ pub struct Entry {
     pub(super) retired: bool,
     /// The last failure since the last success. Boxed, because few watches have one.
     failure: Option<Box<LastFailure>>,
-    /// Boxed, because of ten thousand watches most have none yet.
+    /// Boxed, because most watches have none for a long time.
     last_run: Option<Box<LastRun>>,
     held_log: WarningLimit,
     superseded_log: WarningLimit,
@@ -173,7 +173,7 @@ impl Entry {
     /// The payload of a run for this update.
     pub fn payload_for(&mut self, run: RunId, update: &Update) -> Payload {
         if update.event == Event::Trigger {
-            // An operator who asks for a run with what is there means all of it.
+            // An operator's trigger gives the action the whole tree, not only what changed.
             self.applied = None;
         }
         if update.event == Event::Deleted {

@@ -31,7 +31,7 @@ mod tests;
 pub struct Watches {
     clock: Clock,
     generator: Generator,
-    /// Boxed, because a node of the tree has up to twice as many places as entries.
+    /// Boxed, because the map keeps room for up to twice as many entries as it has.
     entries: BTreeMap<WatchId, Box<Entry>>,
     by_key: HashMap<WatchKey, WatchId>,
     /// The watches that each file registers.
