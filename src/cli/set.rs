@@ -1,11 +1,14 @@
 //! `twitcher set NODE DATA | - | --empty`
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 
 use super::shared::exit::{Exit, UsageError};
 use super::shared::store::NodeArgs;
+use crate::sys::Stdio;
 
 /// Create a node, with its parents, or replace its data
 #[derive(Debug, clap::Args)]
@@ -37,10 +40,10 @@ impl Set {
         let node = &self.node.node;
         match &self.data {
             Some(data) if data == "-" => {
-                let mut data = Vec::new();
                 // Read before the connection: a session must not wait for a keyboard.
-                let read = io::stdin().lock().read_to_end(&mut data);
-                read.map_err(|error| format!("cannot read the data from stdin: {error}; nothing was set"))?;
+                let read = read_stdin();
+                let data = read
+                    .map_err(|error| format!("cannot read the data from stdin: {error}; nothing was set"))?;
                 if data.is_empty() && !self.empty {
                     return Err(format!(
                         "stdin was empty, so node {node} was not changed; if the command before the pipe \
@@ -62,6 +65,17 @@ impl Set {
             None => Err(UsageError(format!("set {node}: there is no DATA; {REMEDIES}")).into()),
         }
     }
+}
+
+/// Reads stdin itself. The standard library takes a stdin that is closed, or not open for reading, for an
+/// empty one.
+fn read_stdin() -> io::Result<Vec<u8>> {
+    if Stdio::Stdin.was_closed() {
+        return Err(io::Error::other("it is closed"));
+    }
+    let mut data = Vec::new();
+    File::from(io::stdin().as_fd().try_clone_to_owned()?).read_to_end(&mut data)?;
+    Ok(data)
 }
 
 const REMEDIES: &str =

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::degraded::{Degradations, Degraded};
 use super::event::Report;
 use super::journal::{self, Journal};
+use super::last_words;
 use super::level::Level;
 use super::line::{LogLine, MAX_QUEUED_LINES, lines};
 use super::log_state::LogState;
@@ -43,10 +44,12 @@ pub struct Log {
     structured: bool,
 }
 
-/// A handle to the writing thread.
+/// A handle to the writing thread. Its drop waits at most [`FINISH_TIMEOUT`] until all lines are written, and
+/// says where it can how many are not. Lines that come later are dropped.
 pub struct Writer {
     thread: JoinHandle<()>,
     lines: SyncSender<Option<LogLine>>,
+    state: Arc<LogState>,
 }
 
 impl Log {
@@ -59,7 +62,7 @@ impl Log {
             Target::Syslog => start(Connection::<Syslog>::new(), queue),
             Target::Journal => start(Connection::<Journal>::new(), queue),
         }?;
-        let writer = Writer { thread, lines: lines.clone() };
+        let writer = Writer { thread, lines: lines.clone(), state: Arc::clone(&state) };
         Ok((Self { lines, state, level, structured }, writer))
     }
 
@@ -90,23 +93,43 @@ impl Log {
         }
         let fields = if self.structured { journal::fields(&report.context()) } else { Vec::new() };
         for text in lines(&report.to_string()) {
+            // Counted first, because the line may be written before the call returns.
+            self.state.add_pending();
             match self.lines.try_send(Some(LogLine { fields: fields.clone(), ..LogLine::new(level, text) })) {
                 Ok(()) => {}
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.state.count_crowded_out(),
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                    self.state.settle(1);
+                    self.state.count_crowded_out();
+                }
             }
         }
     }
 }
 
 impl Writer {
-    /// Waits at most [`FINISH_TIMEOUT`] until all lines are written. Lines that come later are dropped.
-    pub fn finish(self) {
+    /// Waits for the last lines; see [`Writer`].
+    pub fn finish(self) {}
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
         let deadline = Instant::now() + FINISH_TIMEOUT;
         let mut is_told = false;
         while !self.thread.is_finished() && Instant::now() < deadline {
             // The queue may be full.
             is_told = is_told || self.lines.try_send(None).is_ok();
             std::thread::sleep(Duration::from_millis(1));
+        }
+        if self.thread.is_finished() {
+            return;
+        }
+        let lost = self.state.give_up_pending();
+        if lost > 0 {
+            let target = &self.state.target;
+            last_words::say(&format!(
+                "{lost} log lines dropped at the end: {target} takes no lines: its disk hangs, or its reader \
+                 does not read"
+            ));
         }
     }
 }
@@ -141,7 +164,7 @@ fn write_all(mut queue: LogQueue<impl Output>, lines: &Receiver<Option<LogLine>>
         let dropped = state.take_crowded_out();
         if dropped > 0 {
             let text = format!("{dropped} log lines dropped: the log is too slow");
-            queue.write(LogLine::new(Level::Warning, text));
+            queue.write_own(LogLine::new(Level::Warning, text));
         }
         queue.send();
     }

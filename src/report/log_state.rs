@@ -19,6 +19,8 @@ pub struct LogState {
     pub degradations: Degradations,
     /// How many lines were dropped since the start.
     dropped: AtomicU64,
+    /// How many lines were reported, and are neither written nor dropped yet.
+    pending: AtomicU64,
     /// How many lines were dropped for want of room, and no line tells of them yet.
     crowded_out: AtomicU64,
     /// When the write began that is under way.
@@ -31,6 +33,7 @@ impl LogState {
             target,
             degradations: Degradations::default(),
             dropped: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
             crowded_out: AtomicU64::new(0),
             writing_since: Mutex::new(None),
         }
@@ -39,6 +42,26 @@ impl LogState {
     /// Counts a line that is lost.
     pub fn count_dropped(&self, lines: u64) {
         self.dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Counts a line that is to be written.
+    pub fn add_pending(&self) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that lines are written, or counted as dropped.
+    pub fn settle(&self, lines: u64) {
+        // Those that were given up at the daemon's end may be written after all.
+        let _ = self
+            .pending
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |pending| pending.checked_sub(lines));
+    }
+
+    /// Drops all lines that are not written yet. Returns how many they are.
+    pub fn give_up_pending(&self) -> u64 {
+        let lines = self.pending.swap(0, Ordering::Relaxed);
+        self.count_dropped(lines);
+        lines
     }
 
     /// Counts a line that is lost because the writing thread has too many lines to write.

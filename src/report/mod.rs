@@ -6,7 +6,8 @@
 //!   texts.
 //! * [`reporter`] passes each report to the metrics and to the [`log`], whose thread writes [`line`]s to a
 //!   [`stream`], to [`syslog`] or to systemd's [`journal`]. A [`queue`] keeps lines while such an [`output`]
-//!   fails, [`log_state`] tells that it does, and [`fallback`] has stderr as the last resort.
+//!   fails, [`log_state`] tells that it does, and [`fallback`] has stderr as the last resort. A
+//!   daemon that ends has its [`last_words`] for what is lost.
 //! * [`degraded`] collects what does not work at the moment.
 //! * [`held`] describes a held update, for the log, `twitcher status` and the control socket.
 
@@ -17,6 +18,7 @@ mod event;
 mod fallback;
 mod held;
 pub mod journal;
+mod last_words;
 mod level;
 pub mod line;
 pub mod log;

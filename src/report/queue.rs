@@ -5,7 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::libc::PIPE_BUF;
+
 use super::fallback;
+use super::last_words;
 use super::level::Level;
 use super::line::{LogLine, MAX_QUEUED_BYTES, MAX_QUEUED_LINES};
 use super::log_state::{LogState, PART};
@@ -16,6 +19,9 @@ pub const RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// A log daemon that worked before may be away for this long: it restarts.
 const RESTART_TIME: Duration = Duration::from_secs(1);
+
+/// At least as long as the time and the level before a line's text.
+const MAX_PREFIX_BYTES: usize = 64;
 
 /// How many lines are written at once at most, so that a flood does not collect in memory.
 const MAX_BATCH: usize = 256;
@@ -51,6 +57,12 @@ impl<O: Output> LogQueue<O> {
         Self { output, state, unsent, unsent_bytes, has_worked: false, outage: None }
     }
 
+    /// Queues a line for [`Self::send`] that is about the log itself, and was not reported.
+    pub fn write_own(&mut self, line: LogLine) {
+        self.state.add_pending();
+        self.write(line);
+    }
+
     /// Queues a line for [`Self::send`]. If the queue is full, the oldest line is dropped.
     pub fn write(&mut self, line: LogLine) {
         self.unsent_bytes += line.text.len();
@@ -64,6 +76,7 @@ impl<O: Output> LogQueue<O> {
             self.unsent_bytes -= dropped.text.len();
             if !dropped.is_copied {
                 self.state.count_dropped(1);
+                self.state.settle(1);
                 self.outage.iter_mut().for_each(|outage| outage.dropped += 1);
             }
         }
@@ -85,11 +98,14 @@ impl<O: Output> LogQueue<O> {
                 Some(outage) if Instant::now() < outage.next_attempt => return self.copy_lines(),
                 // One line shows whether writing works again.
                 Some(_) => &lines[..1],
-                None => lines,
+                None => piece(lines),
             };
             let (output, state) = (&mut self.output, &self.state);
             let (sent, result) = state.writing(|| output.write(lines));
-            self.unsent_bytes -= self.unsent.drain(..sent).map(|line| line.text.len()).sum::<usize>();
+            for line in self.unsent.drain(..sent) {
+                self.unsent_bytes -= line.text.len();
+                self.state.settle(u64::from(!line.is_copied));
+            }
             match result {
                 Ok(()) => self.works(),
                 Err(error) => {
@@ -106,8 +122,9 @@ impl<O: Output> LogQueue<O> {
         self.send();
         let dropped = self.unsent.iter().filter(|line| !line.is_copied).count() as u64;
         self.state.count_dropped(dropped);
+        self.state.settle(dropped);
         if let Some(outage) = self.outage.filter(|_| dropped > 0) {
-            let _ = fallback::say(&format!("{dropped} log lines dropped at the end: {}\n", outage.why));
+            last_words::say(&format!("{dropped} log lines dropped at the end: {}", outage.why));
         }
     }
 
@@ -125,6 +142,7 @@ impl<O: Output> LogQueue<O> {
         };
         if let Some(text) = text {
             self.unsent_bytes += text.len();
+            self.state.add_pending();
             self.unsent.push_front(LogLine::new(Level::Warning, text));
         }
         if reported && self.output.falls_back() {
@@ -182,8 +200,20 @@ impl<O: Output> LogQueue<O> {
                 break;
             }
             line.is_copied = true;
+            self.state.settle(1);
         }
     }
+}
+
+/// The first lines, as many as a pipe takes in one piece: all of them or, while it is full, none. So whoever
+/// gives up a write that blocks knows which lines did not get out.
+fn piece(lines: &[LogLine]) -> &[LogLine] {
+    let mut bytes = 0;
+    let fits = |line: &&LogLine| {
+        bytes += line.text.len() + MAX_PREFIX_BYTES;
+        bytes <= PIPE_BUF
+    };
+    &lines[..lines.iter().take_while(fits).count().max(1)]
 }
 
 #[cfg(test)]

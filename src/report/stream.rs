@@ -12,6 +12,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::line::LogLine;
 use super::output::Output;
+use crate::sys::Stdio;
 use crate::text::printable;
 
 /// The pause before a write is tried again to a terminal or pipe that another process made non-blocking.
@@ -25,6 +26,8 @@ pub struct LogStream {
     /// The path of a log file. If another file is there, or none, that path is opened again.
     path: Option<PathBuf>,
     torn: Option<TornLine>,
+    /// Whether the caller had closed the stream: what is open there now loses every line.
+    was_closed: bool,
 }
 
 /// A line that was written in part.
@@ -38,11 +41,13 @@ struct TornLine {
 
 impl LogStream {
     pub fn stdout() -> io::Result<Self> {
-        Ok(Self::of("stdout", io::stdout().as_fd().try_clone_to_owned()?.into()))
+        let file = io::stdout().as_fd().try_clone_to_owned()?.into();
+        Ok(Self { was_closed: Stdio::Stdout.was_closed(), ..Self::of("stdout", file) })
     }
 
     pub fn stderr() -> io::Result<Self> {
-        Ok(Self::of("stderr", io::stderr().as_fd().try_clone_to_owned()?.into()))
+        let file = io::stderr().as_fd().try_clone_to_owned()?.into();
+        Ok(Self { was_closed: Stdio::Stderr.was_closed(), ..Self::of("stderr", file) })
     }
 
     /// Opens a log file for appending, and creates it if there is none.
@@ -54,12 +59,13 @@ impl LogStream {
         let is_descriptor = fs::read_link(&path).is_ok_and(|target| target.starts_with("/proc"))
             || path.starts_with("/dev/fd")
             || path.starts_with("/proc");
-        Ok(Self { path: (!is_descriptor).then_some(path), ..Self::of(&name, file) })
+        let was_closed = is_descriptor && leads_to_closed(&path);
+        Ok(Self { path: (!is_descriptor).then_some(path), was_closed, ..Self::of(&name, file) })
     }
 
     /// Writes to this file, wherever it is.
     pub fn of(name: &str, file: File) -> Self {
-        Self { name: name.to_owned(), file, path: None, torn: None }
+        Self { name: name.to_owned(), file, path: None, torn: None, was_closed: false }
     }
 
     /// Opens the path again if it no longer leads to our file, because the file was rotated away or removed.
@@ -114,6 +120,9 @@ impl Output for LogStream {
     }
 
     fn write(&mut self, lines: &[LogLine]) -> (usize, io::Result<()>) {
+        if self.was_closed {
+            return (0, Err(io::Error::other("it was closed when the daemon started")));
+        }
         if let Err(error) = self.follow_path() {
             return (0, Err(error));
         }
@@ -132,6 +141,16 @@ impl Output for LogStream {
         }
         (whole, result)
     }
+}
+
+/// Whether this path of a descriptor is that of a standard stream which was closed.
+fn leads_to_closed(path: &Path) -> bool {
+    let target = fs::read_link(path).unwrap_or_default();
+    let has_name = |names: [&str; 2]| {
+        [path, &target].into_iter().filter_map(Path::file_name).any(|name| names.iter().any(|n| name == *n))
+    };
+    has_name(["stdout", "1"]) && Stdio::Stdout.was_closed()
+        || has_name(["stderr", "2"]) && Stdio::Stderr.was_closed()
 }
 
 /// Writes the bytes after the first `written` ones, and counts them there.

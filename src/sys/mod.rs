@@ -6,6 +6,7 @@
 //! * [`evaluator`] confines the child that evaluates configs, and [`drain`] the one that outlives the daemon.
 //! * [`children`] reaps what others left to this process.
 //! * [`kernel`] finds out which system calls there are.
+//! * [`stdio`] notes which standard streams were closed at the start.
 //! * [`process`] and [`descriptors`] wrap single system calls, with [`syscall`].
 
 mod attempt;
@@ -20,6 +21,7 @@ mod limits;
 mod process;
 mod setup;
 mod slot;
+mod stdio;
 mod step;
 mod syscall;
 
@@ -35,4 +37,5 @@ pub use process::{
 };
 pub use setup::ChildSetup;
 pub use slot::{IDENTITY_BYTES, Slot};
+pub use stdio::Stdio;
 pub use step::{SetupError, Step};

@@ -27,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("action", &["model", "sys", "text", "trust"]),
     ("act", &["action", "config", "model"]),
     ("ledger", &["action", "model", "text", "watch"]),
-    ("report", &["action", "ledger", "model", "store", "text", "watch"]),
+    ("report", &["action", "ledger", "model", "store", "sys", "text", "watch"]),
     ("metrics", &["action", "ledger", "model", "report", "watch"]),
     ("control", &["ledger", "metrics", "model", "report", "text"]),
     (

@@ -4,10 +4,13 @@
 //! for a whole one. Only a reader that has gone (`twitcher ls / | head -1`) is no failure.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 
-use anstream::AutoStream;
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
 use thiserror::Error;
 
+use crate::sys::Stdio;
 use crate::text::printable;
 
 /// Why a result was not printed, or only in part.
@@ -39,12 +42,15 @@ pub fn unless_closed(printed: Result<(), PrintError>) -> Result<(), PrintError> 
 
 /// Prints a text, without its colours if stdout is not a terminal, or if `NO_COLOR` is set.
 pub fn print(text: &str) -> Result<(), PrintError> {
-    write(AutoStream::auto(io::stdout()), text.as_bytes())
+    match AutoStream::choice(&io::stdout()) {
+        ColorChoice::Never => print_bytes(strip_str(text).to_string().as_bytes()),
+        ColorChoice::Always | ColorChoice::AlwaysAnsi | ColorChoice::Auto => print_bytes(text.as_bytes()),
+    }
 }
 
 /// Prints bytes as they are.
 pub fn print_bytes(bytes: &[u8]) -> Result<(), PrintError> {
-    write(io::stdout().lock(), bytes)
+    Ok(Unbuffered.write_all(bytes)?)
 }
 
 /// Prints bytes that others wrote: as they are, but on a terminal escaped, because a terminal obeys them.
@@ -55,8 +61,21 @@ pub fn print_foreign(bytes: &[u8]) -> Result<(), PrintError> {
     }
 }
 
-fn write(mut stdout: impl Write, bytes: &[u8]) -> Result<(), PrintError> {
-    Ok(stdout.write_all(bytes).and_then(|()| stdout.flush())?)
+/// Writes to stdout itself. The standard library takes a stdout that is closed, or not open for writing, for
+/// one that takes everything.
+struct Unbuffered;
+
+impl Write for Unbuffered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if Stdio::Stdout.was_closed() {
+            return Err(io::Error::other("it was closed when this command started; open it (`> FILE`)"));
+        }
+        Ok(nix::unistd::write(io::stdout().as_fd(), bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Prints JSON. See [`escaped_json`].
