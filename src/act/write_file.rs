@@ -118,9 +118,12 @@ fn replace(target: &Path, existing: Option<&Metadata>, content: &[u8]) -> io::Re
     file.write_all(content)?;
     let mode = match existing {
         Some(metadata) => {
-            // Only root can give the file away. If another user replaces it, that user owns it.
-            let _ = chown(file.path(), Some(metadata.uid()), Some(metadata.gid()));
-            metadata.mode() & 0o7777
+            // Only root can give the file away. If another user replaces it, that user owns it, and the group
+            // stays if the user is a member of it.
+            if chown(file.path(), Some(metadata.uid()), Some(metadata.gid())).is_err() {
+                let _ = chown(file.path(), None, Some(metadata.gid()));
+            }
+            mode_for(metadata, file.as_file().metadata()?.gid())
         }
         None => 0o666 & !current_umask().bits(),
     };
@@ -131,6 +134,21 @@ fn replace(target: &Path, existing: Option<&Metadata>, content: &[u8]) -> io::Re
     file.as_file().sync_all()?;
     file.persist(target).map_err(|error| error.error)?;
     File::open(directory)?.sync_all()
+}
+
+/// The rights of the read, write and execute bits for the owner, the group and others. Setuid and setgid are
+/// given to a program that somebody has looked at, not to content that comes from a node, so they are not
+/// among them.
+const RIGHTS: u32 = 0o777;
+
+/// The mode of a file with the group `group` that replaces a file with this metadata. Another group than
+/// that of the old file has no more rights than all users.
+fn mode_for(replaced: &Metadata, group: u32) -> u32 {
+    let rights = replaced.mode() & RIGHTS;
+    match replaced.gid() == group {
+        true => rights,
+        false => rights & 0o707 | (rights & 0o007) << 3,
+    }
 }
 
 /// The access control list. Without it, the file's mode would mean something else.
@@ -162,6 +180,11 @@ fn copy_attributes(from: &Path, to: &File) -> io::Result<()> {
 fn overwrite(target: &Path, content: &[u8]) -> io::Result<()> {
     let before = fs::read(target);
     let mut file = File::options().write(true).open(target)?;
+    // The kernel does this itself for those who may not do it, such as another user than the owner.
+    let mode = file.metadata()?.mode();
+    if mode & 0o7777 & !RIGHTS != 0 {
+        let _ = file.set_permissions(Permissions::from_mode(mode & RIGHTS));
+    }
     let mut put = |content: &[u8]| {
         file.rewind()?;
         file.write_all(content)?;
@@ -226,6 +249,27 @@ mod tests {
         assert!(write(&directory.path().join("no/such"), b"").is_err());
         assert!(write(directory.path(), b"").is_err());
         assert_eq!(write(Path::new("/dev/null"), b"gone").unwrap(), Written::Passed);
+    }
+
+    #[test]
+    fn new_content_gets_neither_setuid_nor_another_groups_rights() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
+        let set = |mode| fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        fs::write(&path, "old").unwrap();
+        set(0o6755);
+        assert_eq!(write(&path, b"new").unwrap(), Written::AtOnce);
+        assert_eq!(mode(), 0o755);
+        set(0o6754);
+        overwrite(&path, b"newer").unwrap();
+        assert_eq!((mode(), fs::read(&path).unwrap()), (0o754, b"newer".to_vec()));
+        for (mode, expected) in [(0o4664, 0o644), (0o2640, 0o600), (0o777, 0o777)] {
+            set(mode);
+            let metadata = fs::metadata(&path).unwrap();
+            assert_eq!(mode_for(&metadata, metadata.gid() + 1), expected);
+            assert_eq!(mode_for(&metadata, metadata.gid()), mode & 0o777);
+        }
     }
 
     #[test]
