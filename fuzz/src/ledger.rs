@@ -261,8 +261,8 @@ fn record(ledger: &mut Ledger, run: &str) {
         timeout: Some(Duration::from_secs(60)),
     };
     ledger.record_intents([intent(run), intent(RUN)].iter());
-    ledger.started(run, ProcessId { pid: 4_000_000, started: 1 });
-    ledger.started(RUN, ProcessId { pid: 4_000_001, started: 1 });
+    ledger.started(run, ProcessId { pid: 4_000_000, started: 1 }, Some(Duration::from_secs(60)));
+    ledger.started(RUN, ProcessId { pid: 4_000_001, started: 1 }, Some(Duration::from_secs(60)));
     ledger.ended(run, RunOutcome::Exited(1), b"printed\n");
 }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use nix::unistd::Pid;
@@ -20,7 +21,10 @@ pub struct Orphan {
     pub process: ProcessId,
     /// Tells when the leader has ended.
     pub watch: ProcessWatch,
+    /// The time since the process was made.
     pub age: Duration,
+    /// Whether it executes its program. Its start may still hang.
+    pub has_executed: bool,
 }
 
 /// Finds the processes of runs whose end is not known.
@@ -59,7 +63,7 @@ impl<I: Iterator<Item = ProcessStat>, P: Fn() -> I> Finder<P> {
             (None, Some(Trace::NoProcess)) => None,
             (None, None) => self.by_environment().get(run).copied(),
         };
-        living.map_or(Ok(None), hold)
+        living.map_or(Ok(None), |living| hold(living, run))
     }
 
     fn by_environment(&mut self) -> &HashMap<String, ProcessStat> {
@@ -92,13 +96,24 @@ fn run_id(pid: i32) -> Option<String> {
     String::from_utf8(id.to_vec()).ok()
 }
 
-fn hold(living: ProcessStat) -> io::Result<Option<Orphan>> {
+/// Whether a process of this run executes its program. Until then it is a copy of the daemon, with the
+/// daemon's program and environment. A function action has the same program, but an environment of its own.
+fn has_executed(pid: i32, run: &str) -> bool {
+    let program = |process: &str| {
+        fs::metadata(format!("/proc/{process}/exe")).ok().map(|program| (program.dev(), program.ino()))
+    };
+    let is_ours = program(&pid.to_string()).is_some_and(|its| program("self") == Some(its));
+    !is_ours || run_id(pid).is_some_and(|id| id == run)
+}
+
+fn hold(living: ProcessStat, run: &str) -> io::Result<Option<Orphan>> {
     let leader = Pid::from_raw(living.pid);
     let process = ProcessId { pid: living.pid, started: living.started };
     let Some(watch) = ProcessWatch::of_orphan(process) else { return Ok(None) };
     // Read again, now that a descriptor may hold the process: the number may have gone to another in between.
     let same = proc::read_stat(living.pid).is_some_and(|now| now.started == living.started);
-    Ok(same.then(|| Orphan { leader, process, watch, age: proc::age(process) }))
+    let has_executed = has_executed(living.pid, run);
+    Ok(same.then(|| Orphan { leader, process, watch, age: proc::age(process), has_executed }))
 }
 
 #[cfg(test)]
@@ -126,5 +141,18 @@ mod tests {
             assert!(!is_found(&format!("1.a-{run}"), None, None));
         }
         assert_eq!(passes.get(), 1);
+    }
+
+    #[test]
+    fn a_process_executes_its_program_once_it_has_another_program_or_the_runs_environment() {
+        let mut sleep = std::process::Command::new("sleep").arg("60").env_clear().spawn().unwrap();
+        // It exists before it executes its program.
+        while fs::read(format!("/proc/{}/comm", sleep.id())).unwrap() != b"sleep\n" {
+            std::thread::yield_now();
+        }
+        assert!(has_executed(sleep.id().cast_signed(), "1.a-1"));
+        sleep.kill().unwrap();
+        sleep.wait().unwrap();
+        assert!(!has_executed(std::process::id().cast_signed(), "1.a-1"));
     }
 }

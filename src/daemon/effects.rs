@@ -328,7 +328,7 @@ impl Performer<'_> {
         let (result, outcome) = verdict(status, ended_by);
         let ledger = self.persist.ledger_mut();
         if let Some(process) = *unsaved_process {
-            ledger.started(&intent.run, process);
+            ledger.started(&intent.run, process, intent.timeout);
         }
         ledger.ended(&intent.run, outcome, output);
         self.runs.over(&intent.run);

@@ -26,6 +26,7 @@
 //! * [`places`]: how many runs there may be, and which watch may start the next one.
 //! * [`runs`]: the runs that are about to start, and the live ones ([`live_run`]). [`starter`] starts them,
 //!   in threads ([`workers`]).
+//! * [`shortage`]: when a shortage of what starts need is over.
 //! * [`persist`]: the ledger, when it is written, and what a former daemon left in it.
 //! * [`configs`]: which files fail, which were there at the start, and who waits for a reload.
 //! * [`completion`]: whether the daemon is over, and what a dry run would have started.
@@ -61,6 +62,7 @@ mod registration;
 mod run_end;
 mod runs;
 mod share;
+mod shortage;
 pub mod signals;
 mod starter;
 mod status;

@@ -1,5 +1,7 @@
 //! The runs that a former daemon started and did not see end, taken over before anything else can be started.
 
+use std::time::Duration;
+
 use super::persist::Persist;
 use super::runs::Runs;
 use super::watches::Watches;
@@ -32,7 +34,9 @@ pub fn adopt_all(
             Ok(Some(orphan)) => {
                 // The ledger may not know its process yet.
                 runs.slots_mut().keep(id);
-                let timeout_in = intent.timeout.map(|timeout| timeout.saturating_sub(orphan.age));
+                // A timeout counts from when the program executes. Nobody tells when an orphan does that.
+                let spent = if orphan.has_executed { orphan.age } else { Duration::ZERO };
+                let timeout_in = intent.timeout.map(|timeout| timeout.saturating_sub(spent));
                 if let Some((watch, run)) = watches.adopt(watch, timeout_in) {
                     runs.adopt(watch, run, intent, orphan);
                 }

@@ -130,7 +130,7 @@ impl Persist {
         let started = runs.take_unsaved();
         for live in started.iter().filter_map(|run| runs.get(*run)) {
             if let Some(process) = live.process() {
-                self.ledger.started(&live.intent.run, process);
+                self.ledger.started(&live.intent.run, process, live.intent.timeout);
             }
         }
         let unsaved = watches.take_unsaved(MAX_SAVED_AT_ONCE);
@@ -185,7 +185,7 @@ impl Persist {
         for live in runs.iter() {
             self.ledger.record_intent_again(&live.intent);
             if let Some(process) = live.process() {
-                self.ledger.started(&live.intent.run, process);
+                self.ledger.started(&live.intent.run, process, live.intent.timeout);
             }
         }
         let live: HashSet<&str> = runs.iter().map(|live| live.intent.run.as_str()).collect();

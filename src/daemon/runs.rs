@@ -1,8 +1,6 @@
 //! The runs: which are about to start, which are live, and how each of them ended.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::File;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,6 +12,7 @@ use super::clock::Clock;
 use super::launch::{is_out_of_descriptors, is_starvation, program_name};
 use super::live_run::{LiveRun, Signal, Stage};
 use super::run_end::{EndKind, RunEnd};
+use super::shortage::{Shortage, has_descriptors};
 use super::starter::{Job, StartEvent, Starter};
 use super::watches::WatchId;
 use crate::action::orphan::Orphan;
@@ -30,9 +29,6 @@ use crate::watch::{Reason, RunId, Time, Update};
 
 /// The part of the daemon that does not work while actions have all descriptors that they may have.
 const ACTIONS: &str = "actions";
-
-/// More than any start opens at once.
-const DESCRIPTORS_OF_START: usize = 16;
 
 /// A process that is alive this long after SIGKILL hangs in the kernel, or somebody holds it.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,6 +55,8 @@ pub struct Runs {
     unkillable: usize,
     /// The watches of which the log knows that one of their starts hangs.
     known_to_hang: HashSet<WatchId>,
+    /// The shortage that [`ACTIONS`] tells of.
+    shortage: Shortage,
     /// The runs that are over, but whose process may still write into its slot.
     hanging: HashSet<String>,
     /// What happens to runs goes into this channel, and comes out in a later turn.
@@ -140,6 +138,7 @@ impl Runs {
             unsaved: BTreeSet::new(),
             unkillable: 0,
             known_to_hang: HashSet::new(),
+            shortage: Shortage::default(),
             hanging: HashSet::new(),
             sender,
             events,
@@ -201,10 +200,17 @@ impl Runs {
     /// Finds out whether what starts lacked is there again.
     pub fn retry(&mut self, is_ledger_usable: bool) {
         if has_descriptors() {
-            self.log.recovered(ACTIONS);
+            self.has_enough();
         }
         self.slots.retry();
         self.report_slots(is_ledger_usable);
+    }
+
+    /// Notes that starts find what they need at the moment.
+    fn has_enough(&mut self) {
+        if self.shortage.has_enough(Instant::now()) {
+            self.log.recovered(ACTIONS);
+        }
     }
 
     /// Takes what became of a start.
@@ -233,11 +239,12 @@ impl Runs {
     }
 
     fn started(&mut self, job: &Arc<Job>, process: Process) -> StartOutcome {
-        let Some(LiveRun { intent, stage: Stage::Starting { signals, .. }, .. }) = self.live.remove(&job.run)
+        let Some(LiveRun { mut intent, stage: Stage::Starting { signals, .. }, .. }) =
+            self.live.remove(&job.run)
         else {
             return StartOutcome::Nothing;
         };
-        self.log.recovered(ACTIONS);
+        self.has_enough();
         let executed = process.executed;
         let late = Instant::now().into_std().saturating_duration_since(executed);
         let what = RunReport::Started {
@@ -250,6 +257,10 @@ impl Runs {
         self.log.report(&Report::Run { run: run_name(&intent, job.run), what });
         // Never an error: a process that we did not reap cannot be gone.
         let id = proc::id_of(process.leader).ok();
+        // The next daemon knows only when the process was made. The timeout counts from when it executed its
+        // program, which can be much later.
+        let made_before = id.map_or(Duration::ZERO, proc::age).saturating_sub(executed.elapsed());
+        intent.timeout = intent.timeout.map(|timeout| timeout.saturating_add(made_before));
         let handle = self.follow(job.watch, job.run, intent.clone(), process);
         self.enter(job.run, intent, Stage::Running { process: id, handle }, executed.into());
         for signal in signals {
@@ -271,6 +282,7 @@ impl Runs {
         let why = what.to_string();
         let is_crowded = matches!(error, StartError::Queued { .. }) && told.is_none();
         if is_crowded || is_out_of_descriptors(error.cause()) {
+            self.shortage.refuse(Instant::now());
             self.log.degraded(ACTIONS, error.to_string());
         }
         let is_known = match error {
@@ -478,12 +490,6 @@ impl Runs {
 /// How reports name a run.
 pub fn run_name(intent: &Intent, number: RunId) -> RunName<'_> {
     RunName { watch: &intent.watch, subject: &intent.subject, number, id: &intent.run }
-}
-
-/// Whether a start would find enough descriptors.
-fn has_descriptors() -> bool {
-    let opened: io::Result<Vec<_>> = (0..DESCRIPTORS_OF_START).map(|_| File::open("/dev/null")).collect();
-    opened.is_ok()
 }
 
 #[cfg(test)]

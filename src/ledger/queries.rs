@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::files::{FILE, Files};
 use super::history::{RunFilter, RunRecord};
@@ -71,9 +72,9 @@ impl Ledger {
         });
     }
 
-    /// Records the process of a run.
-    pub fn started(&mut self, run: &str, process: ProcessId) {
-        self.write(0, |connection, context| runs::started(connection, context, run, process));
+    /// Records the process of a run, and its timeout counted from the start of this process.
+    pub fn started(&mut self, run: &str, process: ProcessId, timeout: Option<Duration>) {
+        self.write(0, |connection, context| runs::started(connection, context, run, process, timeout));
     }
 
     /// Records how a run ended, and the end of its output.

@@ -1,7 +1,7 @@
 //! The SQL statements that record runs.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, Result, Row, named_params};
 
@@ -31,8 +31,8 @@ const INSERT_RUN: &str = "
         :incarnation, :revision, :version, :event, :started, :timeout, :boot
     )";
 
-const STARTED: &str =
-    "UPDATE runs SET pid = :pid, pid_started = :pid_started WHERE seq = :seq AND run = :run";
+const STARTED: &str = "UPDATE runs SET pid = :pid, pid_started = :pid_started, timeout = :timeout
+    WHERE seq = :seq AND run = :run";
 
 /// Drops the output of a run that is older than all runs with output.
 const ENDED: &str = "
@@ -88,6 +88,7 @@ pub(super) fn started(
     context: &mut Context,
     run: &str,
     process: ProcessId,
+    timeout: Option<Duration>,
 ) -> Result<()> {
     let Some(&seq) = context.rows.get(run) else { return Ok(()) };
     connection.prepare_cached(STARTED)?.execute(named_params! {
@@ -96,6 +97,7 @@ pub(super) fn started(
         ":pid": process.pid,
         // Clock ticks since the boot fit into 63 bits.
         ":pid_started": i64::try_from(process.started).unwrap_or(i64::MAX),
+        ":timeout": timeout.map(column::duration),
     })?;
     Ok(())
 }

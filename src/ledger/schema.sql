@@ -53,7 +53,7 @@ CREATE TABLE runs (
     version INTEGER NOT NULL, -- the action's TWITCHER_VERSION
     event TEXT NOT NULL, -- the action's TWITCHER_EVENT
     started INTEGER NOT NULL,
-    timeout INTEGER, -- in milliseconds
+    timeout INTEGER, -- in milliseconds, from the start of the process
     boot TEXT NOT NULL, -- /proc/sys/kernel/random/boot_id
     pid INTEGER, -- NULL: perhaps never started
     pid_started INTEGER, -- in clock ticks since the boot; a later process with this pid has another

@@ -84,6 +84,31 @@ pub fn require() -> Result<(), String> {
     })
 }
 
+/// Makes an error that says what this process cannot do, why, and the remedy. `calls` names the system calls
+/// that this takes, because a bare "Operation not permitted" tells nobody what to permit.
+pub fn cannot(doing: &str, calls: &str) -> impl Fn(io::Error) -> io::Error {
+    move |error| {
+        let remedy = match error.raw_os_error() {
+            Some(libc::EMFILE) => "raise the limit on open files (RLIMIT_NOFILE, `LimitNOFILE=`)".to_owned(),
+            Some(libc::ENFILE) => "raise the machine's limit on open files (fs.file-max)".to_owned(),
+            Some(libc::EAGAIN | libc::ENOMEM) => {
+                "raise the limit on processes (RLIMIT_NPROC, `TasksMax=`), or free memory".to_owned()
+            }
+            Some(libc::EPERM | libc::EACCES | libc::ENOSYS | libc::EINVAL) => {
+                format!("the kernel or the seccomp filter of a container refuses {calls}: allow it")
+            }
+            _ => format!("the system call is {calls}"),
+        };
+        io::Error::new(error.kind(), format!("cannot {doing}: {error}; {remedy}"))
+    }
+}
+
+/// The system calls with which a thread is started.
+pub const THREAD_CALLS: &str = "clone3, clone or mmap";
+
+/// The system calls with which this process waits for events.
+pub const EVENT_CALLS: &str = "epoll_create1, epoll_ctl, eventfd2 or fcntl";
+
 /// Says what to do where inotify fails with this error.
 pub fn inotify_remedy(number: Option<i32>) -> &'static str {
     match number {

@@ -7,6 +7,7 @@
 //! * [`children`] reaps what others left to this process.
 //! * [`kernel`] finds out which system calls there are.
 //! * [`stdio`] notes which standard streams were closed at the start.
+//! * [`shares`] divides the descriptors that this process may have.
 //! * [`process`] and [`descriptors`] wrap single system calls, with [`syscall`].
 
 mod attempt;
@@ -20,6 +21,7 @@ pub mod launch;
 mod limits;
 mod process;
 mod setup;
+mod shares;
 mod slot;
 mod stdio;
 mod step;
@@ -36,6 +38,7 @@ pub use process::{
     use_single_malloc_arena, watch_pipe, watch_process,
 };
 pub use setup::ChildSetup;
+pub use shares::DescriptorShares;
 pub use slot::{IDENTITY_BYTES, Slot};
 pub use stdio::Stdio;
 pub use step::{SetupError, Step};

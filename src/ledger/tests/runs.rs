@@ -12,7 +12,8 @@ fn a_run_is_unfinished_until_its_end_is_recorded() {
         record_intents(&mut ledger, run);
     }
     let process = ProcessId { pid: 4711, started: 123_456_789 };
-    ledger.started("a", process);
+    let timeout = Some(Duration::from_millis(6500));
+    ledger.started("a", process, timeout);
     ledger.ended("b", RunOutcome::Exited(0), b"");
     // After an error, the daemon records everything again.
     record_intent_again(&mut ledger, "a");
@@ -21,7 +22,9 @@ fn a_run_is_unfinished_until_its_end_is_recorded() {
     shell.execute("UPDATE runs SET boot = 'before' WHERE run = 'c'", []).unwrap();
     drop(shell);
     let expected = |run: &str, process, this_boot| UnfinishedRun { intent: intent(run), process, this_boot };
-    assert_eq!(dir.open().unfinished(), [expected("a", Some(process), true), expected("c", None, false)]);
+    let mut started = expected("a", Some(process), true);
+    started.intent.timeout = timeout;
+    assert_eq!(dir.open().unfinished(), [started, expected("c", None, false)]);
 }
 
 #[test]

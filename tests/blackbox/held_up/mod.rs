@@ -312,3 +312,57 @@ fn an_action_without_environment_is_found_by_the_next_daemon_however_early_this_
     Process::parse(&begun.lines()[10]).signal(Signal::SIGKILL);
     assert!(fs::metadata(it.sandbox.state().join("starts")).is_ok_and(|file| file.len() > 0));
 }
+
+// A lease on an output file: "named in the error", its own watch waits, and the update is not lost.
+#[test]
+fn a_lease_on_an_output_file_is_named_and_stalls_its_own_watch_alone() {
+    let it = Scene::new();
+    let output = it.sandbox.executable("output", "").to_str().expect("UTF-8").to_owned();
+    let keys = format!("description: \"leased\", run_on_load: false, output: {output:?}");
+    it.sandbox.config("app.twc", watch("/n", &exec("cat"), &keys));
+    it.sandbox.nodes.set("/n", "0");
+    let daemon = it.start();
+    let mut lease = it.start_hold("lease", &output);
+    it.sandbox.nodes.set("/n", "1");
+    daemon.wait_for_log(&["app.twc:leased", "output /", "holds a lease on it (/proc/locks)"]);
+    daemon.wait_for_log(&["app.twc:leased", "postponed"]);
+    it.assert_others_go_on("one");
+    it.gate.open();
+    lease.wait().expect("wait for python");
+    wait_until("the output", || it.sandbox.read_text("output") == "1");
+}
+
+// "The longest time that one run may take, from when its program executes", also for the next daemon, which
+// only sees when the process was made.
+#[test]
+fn a_start_that_hung_takes_nothing_from_the_timeout_of_an_orphan_either() {
+    let it = Scene::new();
+    let times = it.sandbox.journal();
+    let note = format!("read -r up _ < /proc/uptime; echo $up >> {}", times.path());
+    let script = format!("#!/bin/sh\ntrap '{note}; exit' TERM\n{note}\nwhile :; do sleep 0.1; done\n");
+    let program = it.sandbox.executable("program", &script).to_str().expect("UTF-8").to_owned();
+    let keys = r#"description: "leased", run_on_load: false, timeout: 7"#;
+    it.sandbox.config("app.twc", watch("/n", &format!("Exec([{program:?}])"), keys));
+    it.sandbox.nodes.set("/n", "0");
+    let mut daemon = it.start();
+    let mut lease = it.start_hold("lease", &program);
+    it.sandbox.nodes.set("/n", "1");
+    wait_until("the start to take 6 s", || {
+        let status = it.sandbox.operator(["status", "--json"]).finish().expect(0).text();
+        let status: Value = serde_json::from_str(&status).expect("JSON");
+        let runs = status["watches"].as_array().into_iter().flatten().filter_map(|it| it["runs"].as_array());
+        runs.flatten().any(|run| run["seconds"].as_f64() > Some(6.0))
+    });
+    it.gate.open();
+    lease.wait().expect("wait for python");
+    wait_until("the action", || times.lines().len() == 1);
+    // Now the ledger knows its process.
+    it.assert_others_go_on("one");
+    daemon.kill();
+    let daemon = it.sandbox.start();
+    daemon.wait_for_log(&["app.twc:leased", "still runs"]);
+    wait_until("its timeout", || times.lines().len() == 2);
+    let times: Vec<f64> = times.lines().iter().map(|line| line.parse().expect("a number")).collect();
+    // Counted from the fork, it would be 1 s.
+    assert!(times[1] - times[0] > 4.0, "{times:?}");
+}
