@@ -20,7 +20,7 @@ use super::process_watch::ProcessWatch;
 use super::reap::reap;
 pub use super::start_error::StartError;
 use crate::model::{ExecContext, Identity, Output};
-use crate::sys::{self, Step};
+use crate::sys::{self, DescriptorShares, Step};
 use crate::text::printable;
 use crate::trust::Place;
 
@@ -77,8 +77,10 @@ impl Spawner {
     /// Must be called before the daemon raises its own limits: actions get the limits that it was started
     /// with.
     pub fn new() -> io::Result<Self> {
-        let (nofile, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        let (fsize, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+        let read = |resource| getrlimit(resource).map_err(io::Error::from);
+        let cannot = sys::kernel::cannot("read the limits that actions get", "prlimit64");
+        let (nofile, _) = read(Resource::RLIMIT_NOFILE).map_err(&cannot)?;
+        let (fsize, _) = read(Resource::RLIMIT_FSIZE).map_err(&cannot)?;
         Ok(Self { nofile, fsize })
     }
 
@@ -146,15 +148,10 @@ impl Spawner {
     }
 }
 
-/// The descriptors that are kept for the daemon's own work, such as reading configs, answering operators and
-/// connecting to stores, which need some 10 each at most. A smaller limit is kept by a quarter.
-const RESERVED_DESCRIPTORS: u64 = 64;
-
 /// Fails if this process has so many descriptors open that actions may take no more. The kernel gives the
 /// lowest free number to a new descriptor, so a number near the limit means that all below are taken.
 fn keep_reserve(new: [&OwnedFd; 3]) -> Result<(), StartError> {
-    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(io::Error::from)?;
-    let reserved = RESERVED_DESCRIPTORS.min(limit / 4);
+    let DescriptorShares { limit, reserved, .. } = DescriptorShares::now()?;
     let highest = new.into_iter().map(|end| end.as_raw_fd() as u64).max().unwrap_or_default();
     if highest < limit - reserved {
         return Ok(());
@@ -259,7 +256,14 @@ fn output(output: &Output, identity: &Identity) -> Result<(Pipes, [OwnedFd; 2]),
         Output::Discard => File::options().write(true).open("/dev/null")?,
         Output::File(path) => append_to(path).map_err(|error| {
             let what = format!("output {}", printable(path.as_bytes()));
-            StartError::ExecContext { what, error }
+            match error.raw_os_error() {
+                Some(libc::EAGAIN) => StartError::Explained {
+                    what: Some(what),
+                    error,
+                    remedy: Some("another process holds a lease on it (/proc/locks): end that".to_owned()),
+                },
+                _ => StartError::ExecContext { what, error },
+            }
         })?,
     };
     Ok((Vec::new(), [file.try_clone()?.into(), file.into()]))

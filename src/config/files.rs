@@ -14,6 +14,7 @@ use super::evaluate::Evaluator;
 pub use super::file_change::FileChange;
 use super::hints::Hints;
 use crate::model::StoreNames;
+use crate::sys::kernel::{THREAD_CALLS, cannot};
 use crate::trust::Trust;
 
 /// The directory is scanned when no hint has come for this time, because editors write a file in several
@@ -91,17 +92,20 @@ pub fn start_with(
     sink: impl Fn(FileChange) + Send + 'static,
 ) -> io::Result<Loader> {
     let root = std::path::absolute(root)?;
-    std::fs::read_dir(&root)?;
+    std::fs::read_dir(&root).map_err(|error| {
+        io::Error::new(error.kind(), format!("config directory {}: {error}", root.display()))
+    })?;
     let (wake, woken) = mpsc::channel();
     let to_self = wake.clone();
-    thread::Builder::new().name("config".into()).spawn(move || {
+    let started = thread::Builder::new().name("config".into()).spawn(move || {
         let hints = Hints::new(&root, move || {
             // An error means that the loader has ended.
             let _ = to_self.send(Wake::Hint);
         });
         let mut catalog = Catalog::new(root, trust, stores, Evaluator::new(program), hints, Box::new(sink));
         follow(&mut catalog, &woken, rescan_interval);
-    })?;
+    });
+    started.map_err(cannot("start the thread that reads the configs", THREAD_CALLS))?;
     Ok(Loader { wake })
 }
 

@@ -1,8 +1,8 @@
 //! The thread that serves the control socket, and the metrics on a TCP address if there is one.
 //!
 //! No client can block the thread: a connection has one request, whose head has at most [`MAX_HEAD_BYTES`],
-//! and ends after [`DEADLINE`]. Each listener serves at most [`MAX_CONNECTIONS`] at once; if more clients
-//! come, [`ConnectionPool`] drops connections for them.
+//! and ends after [`DEADLINE`]. Each listener serves only so many at once ([`max_connections`]); if more
+//! clients come, [`ConnectionPool`] drops connections for them.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,6 +24,8 @@ use super::endpoint::{ControlEndpoint, Endpoint, MetricsEndpoint};
 use super::request::DaemonRequest;
 use super::routes::{Routes, Scope};
 use crate::report::Reporter;
+use crate::sys::DescriptorShares;
+use crate::sys::kernel::{EVENT_CALLS, THREAD_CALLS, cannot};
 
 /// How long one connection may take from its beginning to the end of its reply.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -31,10 +33,10 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// How long a client may take to send the head of its request. `curl` sends it at once.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How many connections each listener serves at once. A connection uses one descriptor and about 30 KiB. If
-/// its client does not read, it also holds one page of the reply
+/// How many connections each listener serves at once at most. A connection uses one descriptor and about 30
+/// KiB. If its client does not read, it also holds one page of the reply
 /// ([`WATCHES_PER_PAGE`](super::WATCHES_PER_PAGE) watches or as many runs). 64 connections use at most 10
-/// MiB.
+/// MiB. Where descriptors are few, there are fewer connections; see [`DescriptorShares`].
 const MAX_CONNECTIONS: usize = 64;
 
 /// A connection that has sent no request within this time may be dropped for another. This grace is enough on
@@ -76,7 +78,8 @@ pub struct Served {
 /// endpoint that cannot be opened is reported, and tried again. Once the daemon's loop has ended, clients get
 /// an error.
 pub fn start(endpoints: Endpoints, routes: Routes, log: &Reporter) -> io::Result<Served> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(cannot("wait for events", EVENT_CALLS))?;
     let entered = runtime.enter();
     let control = endpoints.control.map(|endpoint| Server::open(endpoint, log));
     let metrics = endpoints.metrics.map(|endpoint| Server::open(endpoint, log));
@@ -86,9 +89,10 @@ pub fn start(endpoints: Endpoints, routes: Routes, log: &Reporter) -> io::Result
         metrics: metrics.as_ref().and_then(|server| server.endpoint.bound()),
     };
     let routes = Arc::new(routes);
-    std::thread::Builder::new().name("control".into()).spawn(move || {
-        runtime.block_on(async { tokio::join!(run(control, &routes), run(metrics, &routes)) })
-    })?;
+    let serve =
+        move || runtime.block_on(async { tokio::join!(run(control, &routes), run(metrics, &routes)) });
+    let started = std::thread::Builder::new().name("control".into()).spawn(serve);
+    started.map_err(cannot("start the thread that serves it", THREAD_CALLS))?;
     Ok(served)
 }
 
@@ -155,7 +159,7 @@ impl<E: Endpoint> Server<E> {
         let mut check = tokio::time::interval(CHECK_INTERVAL);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let evictable_at = connections.next_eviction();
+            let evictable_at = connections.next_eviction(max_connections());
             tokio::select! {
                 accepted = E::accept(listener), if evictable_at.is_none() => match accepted {
                     Ok(stream) => connections.admit(|has_requested| {
@@ -175,8 +179,14 @@ impl<E: Endpoint> Server<E> {
     }
 }
 
-/// The open connections of a listener. If there are [`MAX_CONNECTIONS`], one whose grace is over is dropped
-/// for the next client.
+/// How many connections a listener may have now: somebody may have changed the limit on descriptors.
+fn max_connections() -> usize {
+    let share = DescriptorShares::now().ok().and_then(|shares| shares.clients.try_into().ok());
+    share.map_or(MAX_CONNECTIONS, |share: usize| share.min(MAX_CONNECTIONS))
+}
+
+/// The open connections of a listener. If there are as many as it may have, one whose grace is over is
+/// dropped for the next client.
 #[derive(Default)]
 struct ConnectionPool {
     tasks: JoinSet<()>,
@@ -208,8 +218,8 @@ impl ConnectionPool {
     }
 
     /// Returns the time to drop a connection for the next client; `None` if there is room.
-    fn next_eviction(&self) -> Option<Instant> {
-        let all_taken = self.open.len() >= MAX_CONNECTIONS;
+    fn next_eviction(&self, max_connections: usize) -> Option<Instant> {
+        let all_taken = self.open.len() >= max_connections;
         self.open.iter().map(PooledConnection::evictable_at).min().filter(|_| all_taken)
     }
 
@@ -274,18 +284,26 @@ mod tests {
         }
         connection(&mut connections, false, REQUEST_GRACE / 2);
         connection(&mut connections, true, REPLY_GRACE / 2);
-        assert_eq!(connections.next_eviction(), None, "there is room");
+        assert_eq!(connections.next_eviction(MAX_CONNECTIONS), None, "there is room");
         connection(&mut connections, false, 2 * REQUEST_GRACE);
-        assert!(connections.next_eviction().is_some_and(|evictable_at| evictable_at < Instant::now()));
+        assert!(
+            connections
+                .next_eviction(MAX_CONNECTIONS)
+                .is_some_and(|evictable_at| evictable_at < Instant::now())
+        );
         connections.evict();
         assert_eq!((connections.open.len(), silent(&connections)), (MAX_CONNECTIONS - 1, 1));
-        assert_eq!(connections.next_eviction(), None);
+        assert_eq!(connections.next_eviction(MAX_CONNECTIONS), None);
         // The grace of a connection with a request ends before that of newer silent ones.
         connection(&mut connections, true, 3 * REPLY_GRACE);
         connections.evict();
         assert_eq!((connections.open.len(), silent(&connections)), (MAX_CONNECTIONS - 1, 1));
         connection(&mut connections, true, Duration::ZERO);
-        assert!(connections.next_eviction().is_some_and(|evictable_at| evictable_at > Instant::now()));
+        assert!(
+            connections
+                .next_eviction(MAX_CONNECTIONS)
+                .is_some_and(|evictable_at| evictable_at > Instant::now())
+        );
         connections.evict();
         assert_eq!(connections.open.len(), MAX_CONNECTIONS, "no grace is over");
         for _ in 0..2 {

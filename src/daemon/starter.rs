@@ -10,9 +10,9 @@
 //! not count among them any more, unless [`MAX_SLOW`] others take long too. A start that hangs is given up
 //! after [`START_TIMEOUT`], or when its run is told to end. If even then the kernel does not let it go, its
 //! run is over for everybody else, and its thread and process stay until they can end, without a place among
-//! those that work. Meanwhile further starts of the same watch are put off: so each watch holds up few
-//! threads, whatever becomes of its updates. If no start has begun for as long, those that wait are put off
-//! too, and operators are told.
+//! those that work, unless [`MAX_STUCK`] others stay too. Meanwhile further starts of the same watch are put
+//! off: so each watch holds up few threads, whatever becomes of its updates. If no start has begun for as
+//! long, those that wait are put off too, and operators are told.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -55,6 +55,11 @@ const GIVE_UP_INTERVAL: Duration = Duration::from_millis(100);
 /// other starts wait for them.
 const MAX_SLOW: usize = 256;
 
+/// How many threads may stay in starts that were given up without a place among those that work. A thread
+/// takes a descriptor or a few, and some 20 KiB. If a dead file system holds more, other starts wait: the
+/// daemon must not use up the threads and descriptors that it needs itself.
+const MAX_STUCK: usize = 256;
+
 /// What is to be started.
 pub struct Job {
     pub watch: WatchId,
@@ -93,6 +98,7 @@ struct Shared {
     workers: Workers,
     working: Arc<Semaphore>,
     slow: Arc<Semaphore>,
+    stuck: Arc<Semaphore>,
     /// When a start began the last time.
     last_begin: Cell<Instant>,
     /// How many starts of a watch hang, and one of them.
@@ -132,6 +138,7 @@ impl<E: From<StartEvent> + 'static> Starter<E> {
             // While one makes its process, another opens its files.
             working: Arc::new(Semaphore::new(2 * processors)),
             slow: Arc::new(Semaphore::new(MAX_SLOW)),
+            stuck: Arc::new(Semaphore::new(MAX_STUCK)),
             last_begin: Cell::new(Instant::now()),
             hanging: RefCell::default(),
         };
@@ -161,8 +168,7 @@ impl<E: From<StartEvent> + 'static> Starter<E> {
                     let (step, after) = (thread.attempt.step(), thread.began.elapsed());
                     let outcome = Err(hangs(step, &job.spec.exec_context, after));
                     tell(StartEvent::Done { job: Arc::clone(&job), outcome, hangs: true });
-                    // It needs no processor any more: others may have its place.
-                    thread.permit = None;
+                    thread.give_place(&shared);
                     // It was given up, so nothing but an error can come of it.
                     let _ = (&mut thread.done).await;
                     tell(StartEvent::LetGo(job));
@@ -257,6 +263,14 @@ impl Thread {
         None
     }
 
+    /// Leaves the place of a start that was given up to others: it needs no processor any more. It keeps the
+    /// place if too many others are stuck already.
+    fn give_place(&mut self, shared: &Shared) {
+        if let Ok(stuck) = Arc::clone(&shared.stuck).try_acquire_owned() {
+            self.permit = Some(stuck);
+        }
+    }
+
     /// Waits until the start has taken `limit`, unless it ends or is given up before.
     async fn wait(&mut self, limit: Duration, control: &Start) -> Option<Result<Process, StartError>> {
         select! {
@@ -302,6 +316,33 @@ impl Drop for Hanging {
 mod tests {
     use super::*;
     use crate::daemon::fixtures::block_on;
+
+    #[test]
+    fn starts_that_the_kernel_does_not_let_go_keep_their_places_if_they_are_too_many() {
+        block_on(async {
+            let (events, _) = tokio::sync::mpsc::unbounded_channel::<StartEvent>();
+            let starter = Starter::new(Spawner::new().expect("limits"), events);
+            let shared = &starter.shared;
+            let places = shared.working.available_permits();
+            let begin = || {
+                let (_, done) = tokio::sync::oneshot::channel();
+                let permit = Arc::clone(&shared.working).try_acquire_owned().ok();
+                let attempt = Arc::new(Attempt::default());
+                Thread { done, attempt, began: Instant::now(), permit, hanging: None }
+            };
+            let mut stuck = Vec::new();
+            for _ in 0..MAX_STUCK + places {
+                let mut thread = begin();
+                assert!(thread.permit.is_some());
+                thread.give_place(shared);
+                stuck.push(thread);
+            }
+            assert_eq!(shared.working.available_permits(), 0, "no other start begins");
+            drop(stuck);
+            assert_eq!(shared.working.available_permits(), places);
+            assert_eq!(shared.stuck.available_permits(), MAX_STUCK);
+        });
+    }
 
     #[test]
     fn starts_that_wait_stall_only_if_none_has_begun_for_long() {

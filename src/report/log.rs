@@ -18,6 +18,7 @@ use super::output::{Connection, Output};
 use super::queue::LogQueue;
 use super::stream::LogStream;
 use super::syslog::Syslog;
+use crate::sys::kernel::{THREAD_CALLS, cannot};
 
 /// How long a stopping daemon waits until its last lines are written.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -142,8 +143,8 @@ fn start(
     let queue = LogQueue::new(output, state.clone());
     let shared = state.clone();
     let thread =
-        std::thread::Builder::new().name("log".into()).spawn(move || write_all(queue, &lines, &shared))?;
-    Ok((state, thread))
+        std::thread::Builder::new().name("log".into()).spawn(move || write_all(queue, &lines, &shared));
+    Ok((state, thread.map_err(cannot("start the thread that writes the log", THREAD_CALLS))?))
 }
 
 fn write_all(mut queue: LogQueue<impl Output>, lines: &Receiver<Option<LogLine>>, state: &LogState) {

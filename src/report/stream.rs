@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
 
 use super::line::LogLine;
 use super::output::Output;
 use crate::sys::Stdio;
+use crate::sys::kernel::cannot;
 use crate::text::printable;
 
 /// The pause before a write is tried again to a terminal or pipe that another process made non-blocking.
@@ -41,19 +43,27 @@ struct TornLine {
 
 impl LogStream {
     pub fn stdout() -> io::Result<Self> {
-        let file = io::stdout().as_fd().try_clone_to_owned()?.into();
+        let own = io::stdout().as_fd().try_clone_to_owned();
+        let file = own.map_err(cannot("take stdout for the log", "fcntl"))?.into();
         Ok(Self { was_closed: Stdio::Stdout.was_closed(), ..Self::of("stdout", file) })
     }
 
     pub fn stderr() -> io::Result<Self> {
-        let file = io::stderr().as_fd().try_clone_to_owned()?.into();
+        let own = io::stderr().as_fd().try_clone_to_owned();
+        let file = own.map_err(cannot("take stderr for the log", "fcntl"))?.into();
         Ok(Self { was_closed: Stdio::Stderr.was_closed(), ..Self::of("stderr", file) })
     }
 
-    /// Opens a log file for appending, and creates it if there is none.
+    /// Opens a log file for appending, and creates it if there is none. If it is a pipe that nobody reads, or
+    /// another process holds a lease on it, the lines wait until it can be opened: nobody must hold up the
+    /// daemon's start.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        let file = open(&path, OFlag::empty())?;
+        let file = match open_without_waiting(&path) {
+            // Each write tries to open the path until it leads to the file that is open.
+            Err(error) if is_held_up(&error) => File::options().write(true).open("/dev/null")?,
+            opened => opened?,
+        };
         let name = printable(path.as_os_str().as_bytes());
         // `/dev/stdout` and the like lead elsewhere once the daemon goes into the background.
         let is_descriptor = fs::read_link(&path).is_ok_and(|target| target.starts_with("/proc"))
@@ -81,10 +91,13 @@ impl LogStream {
             // Nothing is known about the path, so our file is still the best.
             Err(_) => return Ok(()),
         }
-        // A pipe without a reader must not hold us up.
-        let file = open(path, OFlag::O_NONBLOCK)?;
-        fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
-        self.file = file;
+        self.file = open_without_waiting(path).map_err(|error| match is_held_up(&error) {
+            true => io::Error::other(format!(
+                "{error}: a pipe that no process reads, or a file on which another process holds a lease \
+                 (/proc/locks)"
+            )),
+            false => error,
+        })?;
         // The other file keeps its part of a torn line, and this one gets the whole line.
         self.torn = None;
         Ok(())
@@ -167,9 +180,19 @@ fn write_all(file: &mut File, bytes: &[u8], written: &mut usize) -> io::Result<(
     Ok(())
 }
 
-fn open(path: &Path, flags: OFlag) -> io::Result<File> {
+/// Opens the file for writes that may wait, but does not wait for it to be opened.
+fn open_without_waiting(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
     // The log contains the output of actions, which is not for every user.
-    File::options().append(true).create(true).mode(0o640).custom_flags(flags.bits()).open(path)
+    options.append(true).create(true).mode(0o640).custom_flags(OFlag::O_NONBLOCK.bits());
+    let file = options.open(path)?;
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(file)
+}
+
+/// Whether a file could be opened, were it not for another process.
+fn is_held_up(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENXIO | libc::EAGAIN))
 }
 
 #[cfg(test)]

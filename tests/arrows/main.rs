@@ -29,7 +29,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("ledger", &["action", "model", "text", "watch"]),
     ("report", &["action", "ledger", "model", "store", "sys", "text", "watch"]),
     ("metrics", &["action", "ledger", "model", "report", "watch"]),
-    ("control", &["ledger", "metrics", "model", "report", "text"]),
+    ("control", &["ledger", "metrics", "model", "report", "sys", "text"]),
     (
         "daemon",
         &[

@@ -135,7 +135,7 @@ fn a_daemonized_daemon_that_cannot_start_exits_1_and_says_why() {
         .under(["prlimit", "--nofile=9:9"])
         .finish()
         .expect(1);
-    finished.expect_said(&["twitcher", "open files"]);
+    finished.expect_said(&["twitcher: cannot wait for events", "open files", "raise", "RLIMIT_NOFILE"]);
 }
 
 // With an inherited SIGCHLD that is ignored the daemon would not see how its children end, and with a blocked

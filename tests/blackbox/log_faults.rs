@@ -1,10 +1,13 @@
 //! Tests of a log that cannot be written, or that is rotated away: no line is lost without a word.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Daemon, Sandbox, control, exec, require_root, wait_until, watch};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use crate::harness::{Daemon, Process, Sandbox, control, exec, require_root, wait_until, watch};
 
 const DROPPED: &str = "twitcher_log_lines_dropped_total";
 
@@ -221,4 +224,93 @@ fn without_syslog_and_without_stderr_the_log_is_lost_and_status_says_so() {
     let daemon = logging.sandbox.daemon_logging_elsewhere();
     let _daemon = daemon.under(["unshare", "--mount", "sh", "-c", without, "sh"]).start();
     logging.check(1, &["log: syslog (/dev/log): ", "--log-file"]);
+}
+
+// "A closed stdout counts as written": Rust opens /dev/null in its place.
+#[test]
+fn a_log_to_a_closed_stdout_is_lost_and_said_to_be() {
+    let logging = Logging::new();
+    let closed = ["sh", "-c", "exec \"$@\" >&-", "sh"];
+    logging.print("go");
+    let to = |path: &str| logging.sandbox.daemon_logging_elsewhere().args(["--log-file", path]);
+    for daemon in [logging.sandbox.daemon(), to("/dev/stdout"), to("/dev/fd/1"), to("/proc/self/fd/1")] {
+        let mut daemon = daemon.under(closed).start();
+        logging.check(1, &["log: ", "it was closed when the daemon started"]);
+        let socket = logging.sandbox.control_socket();
+        wait_until("the run", || control::get(&socket, "/v1/watches").text().contains("\"idle\""));
+        assert_eq!(daemon.stop(), Some(0));
+        daemon.wait_for_log(&["log lines dropped at the end", "it was closed when the daemon started"]);
+    }
+    // Neither is in the way of a log elsewhere.
+    let daemon = logging.sandbox.daemon_logging_elsewhere().arg("--log-file").arg(&logging.file);
+    let _daemon = daemon.under(["sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh"]).start();
+    logging.expect_printed("one");
+    logging.check(0, &["ok"]);
+}
+
+#[test]
+fn a_daemon_in_the_background_knows_that_its_stdout_was_closed() {
+    let logging = Logging::new();
+    let pid_file = logging.sandbox.path("pid");
+    let daemon = logging.sandbox.daemon().arg("--daemonize").arg("--pid-file").arg(&pid_file);
+    daemon.under(["sh", "-c", "exec \"$@\" >&-", "sh"]).finish().expect(0);
+    logging.check(1, &["log: ", "stdout: it was closed when the daemon started"]);
+    let process = Process::parse(&logging.sandbox.read_text("pid"));
+    process.signal(nix::sys::signal::Signal::SIGTERM);
+    wait_until("its end", || !process.is_alive());
+}
+
+// A reader that does not read, until the end: what is in the pipe and what is said to be lost are all lines.
+#[test]
+fn lines_behind_a_blocked_log_are_counted_at_the_end() {
+    let logged = |is_read: bool| {
+        let logging = Logging::new();
+        nix::unistd::mkfifo(&logging.file, nix::sys::stat::Mode::S_IRWXU).expect("make a pipe");
+        let pipe = File::options().read(true).write(true).open(&logging.file).expect("open the pipe");
+        let reader = is_read.then(|| {
+            let pipe = pipe.try_clone().expect("another descriptor");
+            std::thread::spawn(move || {
+                BufReader::new(pipe).lines().map_while(Result::ok).position(|line| line.contains("stopped"))
+            })
+        });
+        let flood = watch("/n", &exec("yes 'a line of some length' | head -n 900"), r#"description: "one""#);
+        logging.sandbox.config("app.twc", [&*flood, &*flood.replace("one", "two")].concat());
+        logging.print("go");
+        let mut daemon = logging.start();
+        logging.wait_for_runs(2);
+        assert_eq!(daemon.stop(), Some(0));
+        let dropped = daemon.log_lines(&["log lines dropped at the end", "tw.log takes no lines"]);
+        if let Some(reader) = reader {
+            assert!(dropped.is_empty(), "{dropped:?}");
+            return 1 + reader.join().expect("the reader").expect("the last line");
+        }
+        let dropped = daemon.wait_for_log(&["log lines dropped at the end", "tw.log takes no lines"]);
+        let count = dropped.split(' ').find_map(|word| word.parse::<usize>().ok()).expect("a number");
+        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("a pipe that never blocks");
+        let mut text = Vec::new();
+        let _ = (&pipe).read_to_end(&mut text);
+        let text = String::from_utf8(text).expect("text");
+        assert!(
+            text.ends_with('\n') && count > 100,
+            "{count} lines dropped; the last: {:?}",
+            text.lines().last()
+        );
+        text.lines().count() + count
+    };
+    assert_eq!(logged(false), logged(true));
+}
+
+// A pipe without a reader, and a file with a lease, hold up neither the start nor the loop.
+#[test]
+fn a_log_file_that_cannot_be_opened_yet_holds_up_nobody() {
+    let logging = Logging::new();
+    nix::unistd::mkfifo(&logging.file, nix::sys::stat::Mode::S_IRWXU).expect("make a pipe");
+    let _daemon = logging.start();
+    logging.print("one");
+    logging.wait_for_runs(1);
+    logging.check(1, &["log: ", "tw.log: No such device", "a pipe that no process reads"]);
+    let reader = File::options().read(true).write(true).open(&logging.file).expect("open the pipe");
+    let found = BufReader::new(reader).lines().map_while(Result::ok).any(|line| line.ends_with("got one"));
+    assert!(found);
+    logging.check(0, &["ok"]);
 }

@@ -5,6 +5,12 @@ use crate::harness::{Sandbox, Twitcher, exec, watch};
 /// Runs a command whose stdout is a full disk.
 const FULL: [&str; 4] = ["sh", "-c", "exec \"$@\" > /dev/full", "sh"];
 
+/// Runs a command without a stdout.
+const CLOSED: [&str; 4] = ["sh", "-c", "exec \"$@\" >&-", "sh"];
+
+/// Runs a command whose stdout is only open for reading.
+const READ_ONLY: [&str; 4] = ["sh", "-c", "exec \"$@\" 1< /dev/null", "sh"];
+
 /// Runs a command whose stdout nobody reads any more.
 const UNREAD: [&str; 4] = ["bash", "-c", "exec 3> >(:); wait $!; exec \"$@\" >&3", "bash"];
 
@@ -54,6 +60,21 @@ fn a_result_that_is_not_written_is_a_failure_of_every_command() {
     for (command, _) in commands(&sandbox) {
         command.under(FULL).finish().expect(1).expect_said(&["cannot write to stdout", "No space left"]);
     }
+    for (command, _) in commands(&sandbox) {
+        let finished = command.under(CLOSED).finish().expect(1);
+        finished.expect_said(&["cannot write to stdout: it was closed when this command started"]);
+    }
+    for (command, _) in commands(&sandbox) {
+        command.under(READ_ONLY).finish().expect(1).expect_said(&["cannot write to stdout: Bad file"]);
+    }
+    // Commands that have nothing to print.
+    for command in [
+        sandbox.client(["set", "/n", "more"]),
+        sandbox.client(["set", "/empty", "--empty"]),
+        sandbox.client(["get", "/empty"]),
+    ] {
+        command.under(CLOSED).finish().expect(0);
+    }
     // A directory with a wrong file beside a right one.
     sandbox.config("bad.twc", "RegisterWatch(");
     let check = sandbox.twitcher(["check"]).arg(sandbox.configs()).under(FULL).finish().expect(1);
@@ -91,4 +112,18 @@ fn an_error_that_is_not_written_is_in_the_exit_code() {
     ] {
         assert_eq!(command.under(MUTE).finish().code, Some(code));
     }
+}
+
+// Nothing may be taken for what was read from a stdin that cannot be read.
+#[test]
+fn a_stdin_that_is_closed_or_cannot_be_read_sets_nothing() {
+    let sandbox = sandbox();
+    for stdin in ["exec \"$@\" <&-", "exec \"$@\" 0> /dev/null"] {
+        for more in [&[][..], &["--empty"]] {
+            let command = more.iter().fold(sandbox.client(["set", "/n", "-"]), |it, word| it.arg(word));
+            let finished = command.under(["sh", "-c", stdin, "sh"]).finish().expect(1);
+            finished.expect_said(&["cannot read the data from stdin", "nothing was set"]);
+        }
+    }
+    assert_eq!(sandbox.client(["get", "/n"]).finish().expect(0).text(), "content");
 }

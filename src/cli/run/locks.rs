@@ -107,8 +107,9 @@ impl PidFile {
     }
 
     /// Writes the id of the calling process, which must be the daemon, not the parent that forked it.
-    pub fn write(&self) -> io::Result<()> {
-        write(&self.held().file)
+    pub fn write(&self) -> Result<(), LockError> {
+        let io = |source| LockError::Io { path: self.path.clone(), what: "pid file", source };
+        write(&self.held().file).map_err(io)
     }
 
     /// Writes the file again if others have removed or overwritten it.

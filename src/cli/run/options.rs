@@ -38,7 +38,10 @@ pub struct RunOptions {
 
 pub fn options(args: Run) -> Result<RunOptions, Box<dyn Error>> {
     let scratch = match args.devel {
-        true => Some(TempDir::with_prefix("twitcher-devel-")?),
+        true => Some(
+            TempDir::with_prefix("twitcher-devel-")
+                .map_err(|error| format!("--devel: cannot make a temporary directory: {error}"))?,
+        ),
         false => None,
     };
     let config_path = match (&args.config_path, &scratch) {
@@ -54,7 +57,7 @@ pub fn options(args: Run) -> Result<RunOptions, Box<dyn Error>> {
         // These win over the environment, which may name a production cluster.
         if flags.store.store.is_none() {
             let nodes = scratch.join("nodes");
-            fs::create_dir(&nodes)?;
+            fs::create_dir(&nodes).map_err(|error| format!("--devel: {}: {error}", nodes.display()))?;
             flags.store.store = Some(StoreChoice::Url(StoreUrl::Directory(DirectoryUrl { root: nodes })));
         }
         flags.state_dir.get_or_insert_with(|| scratch.join("state"));

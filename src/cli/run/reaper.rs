@@ -8,6 +8,7 @@ use signal_hook::consts::SIGCHLD;
 use signal_hook::iterator::Signals;
 
 use crate::sys::Reaper;
+use crate::sys::kernel::{THREAD_CALLS, cannot};
 
 /// The time between two looks, while there is something to reap. The second look reaps.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -15,8 +16,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Reaps on a thread of its own, if this process can get children of others.
 pub fn start() -> io::Result<()> {
     let Some(mut reaper) = Reaper::if_needed() else { return Ok(()) };
-    let mut signals = Signals::new([SIGCHLD])?;
-    thread::Builder::new().name("reaper".into()).spawn(move || {
+    let calls = "socketpair, rt_sigaction or fcntl";
+    let mut signals = Signals::new([SIGCHLD]).map_err(cannot("receive SIGCHLD", calls))?;
+    let started = thread::Builder::new().name("reaper".into()).spawn(move || {
         loop {
             while reaper.reap() {
                 thread::sleep(PAUSE);
@@ -27,6 +29,6 @@ pub fn start() -> io::Result<()> {
             // One look for many ends.
             thread::sleep(PAUSE);
         }
-    })?;
-    Ok(())
+    });
+    started.map(drop).map_err(cannot("start the thread that reaps processes", THREAD_CALLS))
 }

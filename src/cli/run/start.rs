@@ -75,7 +75,8 @@ pub fn start(options: RunOptions) -> Exit {
 
 /// Runs on a copy of the ledger and without locks, because a daemon may be running.
 fn dry_run(options: RunOptions) -> Exit {
-    let scratch = TempDir::with_prefix("twitcher-dry-run-")?;
+    let scratch = TempDir::with_prefix("twitcher-dry-run-")
+        .map_err(|error| format!("--dry-run: cannot make a temporary directory: {error}"))?;
     if !options.ledger_reset {
         ledger::copy(&options.settings.state_dir, scratch.path())?;
     }

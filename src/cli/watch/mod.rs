@@ -23,6 +23,7 @@ use super::shared::store::NodeArgs;
 use super::shared::table::terminal_width;
 use crate::model::{Facet, Subject};
 use crate::store::{StoreChannel, StoreEvent, StoreSettings};
+use crate::sys::kernel::{THREAD_CALLS, cannot};
 use crate::text::Timestamp;
 use line::Follower;
 
@@ -74,13 +75,14 @@ async fn follow_until_interrupted(args: &Watch, settings: &StoreSettings) -> Res
 /// of the node, which may be far.
 fn stdout_closed() -> io::Result<oneshot::Receiver<()>> {
     let (sender, closed) = oneshot::channel();
-    thread::Builder::new().name("stdout".into()).spawn(move || {
+    let started = thread::Builder::new().name("stdout".into()).spawn(move || {
         let stdout = io::stdout();
         // poll() reports errors and hang-ups even without flags. A file has none.
         let mut polled = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
         while poll(&mut polled, PollTimeout::NONE) == Err(Errno::EINTR) {}
         let _ = sender.send(());
-    })?;
+    });
+    started.map_err(cannot("start the thread that watches stdout", THREAD_CALLS))?;
     Ok(closed)
 }
 

@@ -6,6 +6,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use crate::sys::kernel::cannot;
+
 /// The socket on which systemd listens.
 ///
 /// We do not use `sd_notify::notify`: it blocks while systemd's queue is full, takes an abstract name for a
@@ -17,8 +19,9 @@ pub struct NotifySocket {
 
 impl NotifySocket {
     pub fn new(name: OsString) -> io::Result<Self> {
-        let socket = UnixDatagram::unbound()?;
-        socket.set_nonblocking(true)?;
+        let socket = UnixDatagram::unbound()
+            .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+            .map_err(cannot("tell systemd that the daemon is alive (NOTIFY_SOCKET)", "socket or ioctl"))?;
         Ok(Self { name, socket })
     }
 

@@ -167,20 +167,29 @@ fn a_thousand_clients_at_once_keep_neither_operators_nor_updates_out() {
     assert_nothing_is_kept(&daemon, before, 20 * 1024);
 }
 
-// "file descriptor exhaustion (EMFILE while accepting)"
+// "Idle control/metrics connections eat the descriptor reserve": they have a share of it, and no more.
 #[test]
-fn clients_that_take_the_daemons_last_descriptors_only_delay_its_actions() {
+fn idle_clients_take_no_descriptors_from_actions_and_configs() {
     let (sandbox, journal) = sandbox(0);
-    let mut daemon = sandbox.daemon().under(["prlimit", "--nofile=60:60"]).start();
+    sandbox.settings("[metrics]\nlisten = \"127.0.0.1:0\"\n");
+    let mut daemon = sandbox.daemon().under(["prlimit", "--nofile=64:64"]).start();
     wait_until_served(&sandbox);
     journal.wait_for(&["0"]);
-    let clients: Vec<_> = (0..80).map(|_| connect(&sandbox.control_socket())).collect();
-    wait_until("the descriptors to be used up", || daemon.process().open_files() >= 59);
-    sandbox.nodes.set("/n", "starved");
-    // The clients send nothing, so the daemon drops them.
-    journal.wait_for_last("starved");
+    let serving = daemon.wait_for_log(&["serving", "metrics"]);
+    let address = serving.split("http://").nth(1).and_then(|rest| rest.split('/').next());
+    let address = address.expect("an address").to_owned();
+    let idle = || (connect(&sandbox.control_socket()), std::net::TcpStream::connect(&address));
+    let clients: Vec<_> = (0..60).map(|_| idle()).collect();
+    for update in 1..30 {
+        let content = format!("update {update}");
+        sandbox.nodes.set("/n", &content);
+        journal.wait_for_last(&content);
+    }
+    sandbox.config("late.twc", watch("/none", &exec("true"), "description: \"late\""));
+    daemon.wait_for_log(&["late.twc: loaded"]);
     drop(clients);
     assert_well(&sandbox, &journal);
+    assert_eq!(daemon.log_lines(&["open files"]), [""; 0]);
     assert!(daemon.is_running());
 }
 

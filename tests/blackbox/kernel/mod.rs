@@ -2,7 +2,10 @@
 //!
 //! `deny.py` makes system calls fail as an older kernel, or the seccomp profile of a container, does.
 
-use nix::libc::{EACCES, EINVAL, ENOSYS, EPERM, SYS_close_range, SYS_memfd_create, SYS_pidfd_open, c_long};
+use nix::libc::{
+    EACCES, EINVAL, ENOSYS, EPERM, SYS_close_range, SYS_epoll_create1, SYS_eventfd2, SYS_fcntl,
+    SYS_memfd_create, SYS_pidfd_open, SYS_prlimit64, SYS_socketpair, c_long,
+};
 
 use crate::harness::{Daemon, Process, Sandbox, exec, require_root, wait_for, wait_until, watch};
 
@@ -98,4 +101,29 @@ fn a_daemon_without_proc_says_so_and_does_not_start() {
     wait_for("the reason", || {
         daemon.log_lines(&["/proc is needed", "mount -t proc proc /proc"]).into_iter().next()
     });
+}
+
+// "Operation not permitted (os error 1)" alone tells nobody what to permit.
+#[test]
+fn a_system_call_that_the_start_needs_is_named_with_what_it_is_for() {
+    let cases = [
+        (SYS_epoll_create1, "wait for events", "epoll_create1"),
+        (SYS_eventfd2, "wait for events", "eventfd2"),
+        (SYS_socketpair, "receive signals", "socketpair"),
+        (SYS_prlimit64, "read the limits", "prlimit64"),
+        (SYS_fcntl, "take stdout for the log", "fcntl"),
+    ];
+    for (number, doing, call) in cases {
+        for error in [EPERM, ENOSYS] {
+            let sandbox = Sandbox::directory();
+            let mut daemon = start_without(&sandbox, &[(number, error)]);
+            assert_eq!(daemon.wait_for_exit(), Some(1), "{call}");
+            let said = daemon.wait_for_log(&["twitcher: cannot", doing]);
+            assert!(said.contains("seccomp filter") && said.contains(call), "{said}");
+        }
+    }
+    let sandbox = Sandbox::directory();
+    let mut daemon = sandbox.daemon().under(["prlimit", "--nofile=16:16"]).start();
+    assert_eq!(daemon.wait_for_exit(), Some(1));
+    daemon.wait_for_log(&["twitcher: cannot wait for events: Too many open files", "RLIMIT_NOFILE"]);
 }
