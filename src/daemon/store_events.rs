@@ -59,6 +59,8 @@ pub fn take(
             store.refused(&reason);
             log.report(&Report::StoreRefused { store: store_name, reason: &reason });
         }
+        StoreEvent::RootMissing { reason } => log.degraded(format!("store {name}"), reason),
+        StoreEvent::RootFound => log.recovered_as(&format!("store {name}"), "its root exists"),
         StoreEvent::Exposed(what) => {
             log.report(&Report::StoreExposed { store: store_name, what: &what });
         }

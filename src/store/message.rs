@@ -47,6 +47,13 @@ pub enum StoreEvent {
     Refused {
         reason: String,
     },
+    /// The store is connected, but the node that is its root does not exist, so that none of its nodes does.
+    /// That is a normal state, and often an error in the URL.
+    RootMissing {
+        reason: String,
+    },
+    /// The root exists.
+    RootFound,
     /// Others can read or change what is watched.
     Exposed(Exposure),
     /// A slow resync found a change that no watch had announced, although the node could be read at the time.
@@ -116,6 +123,8 @@ mod tests {
             StoreEvent::Connected { what: text(), identity: text() },
             StoreEvent::Disconnected { reason: text() },
             StoreEvent::Refused { reason: text() },
+            StoreEvent::RootMissing { reason: text() },
+            StoreEvent::RootFound,
             StoreEvent::Exposed(Exposure::Plaintext { server: text(), with_credentials: true }),
             StoreEvent::Exposed(Exposure::MoreWritable),
             StoreEvent::Degraded { reason: text() },

@@ -64,6 +64,7 @@ mod security;
 mod signals;
 mod start_failure;
 mod stdout;
+mod store_root;
 mod stores;
 mod systemd;
 mod tree;

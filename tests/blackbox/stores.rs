@@ -33,7 +33,9 @@ fn same_root(sandbox: &Sandbox, server: &ZooKeeper) -> Nodes {
 }
 
 fn directory(sandbox: &Sandbox, name: &str) -> Nodes {
-    Nodes::Directory(sandbox.root().join(name))
+    let path = sandbox.root().join(name);
+    fs::create_dir(&path).expect("create the store");
+    Nodes::Directory(path)
 }
 
 // "a watch picks one"

@@ -108,7 +108,7 @@ async fn follow(
                 print_error(format_args!("twitcher: not connected: {reason}; trying again"));
                 None
             }
-            StoreEvent::Degraded { reason } => {
+            StoreEvent::Degraded { reason } | StoreEvent::RootMissing { reason } => {
                 print_error(format_args!("twitcher: {reason}"));
                 None
             }
@@ -116,6 +116,8 @@ async fn follow(
             StoreEvent::MissedChange { .. } => None,
             // Only the daemon reports this.
             StoreEvent::Exposed(_) => None,
+            // The node that is watched tells more.
+            StoreEvent::RootFound => None,
         };
         let Some(line) = line else { continue };
         print(if args.json { escaped_json(&line.json()) } else { line.text(terminal_width()) }).await?;
@@ -137,6 +139,8 @@ async fn first_connection(settings: &StoreSettings, store: &mut StoreChannel) ->
                     // These come only from a store that is connected.
                     | StoreEvent::Observed { .. }
                     | StoreEvent::Unreadable { .. }
+                    | StoreEvent::RootMissing { .. }
+                    | StoreEvent::RootFound
                     | StoreEvent::Exposed(_)
                     | StoreEvent::MissedChange { .. }
                     | StoreEvent::Degraded { .. },

@@ -105,13 +105,10 @@ pub(super) fn stamp(file: &Path) -> Option<Stamp> {
     fs::metadata(file).ok().as_ref().map(Stamp::of)
 }
 
-/// Returns the device and inode of the directory at `path`, if there is one.
-pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().filter(Metadata::is_dir).map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-/// Returns true if the error means that there is no node. A path through a file leads nowhere, like one
-/// through a missing directory.
+/// Returns true if the error means that there is no node, provided that the store itself is there. A path
+/// through a file leads nowhere, like one through a missing directory: a node with data has no children.
+///
+/// No other error means this. A disk or a server that does not answer says nothing about the node.
 pub(super) fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
@@ -124,7 +121,13 @@ pub(super) fn stay_inside(root: &Path, path: &Path) -> io::Result<()> {
 /// Returns an error if an opened file is out of the store at `root`. After opening, nobody can put another
 /// link in its place. A file that was removed since is known by its old path.
 fn opened_inside(root: &Path, file: &File) -> io::Result<()> {
-    is_inside(root, &fs::read_link(descriptor(file))?)
+    let target = fs::read_link(descriptor(file)).map_err(without_proc)?;
+    is_inside(root, &target)
+}
+
+/// Words the error of a look into /proc, which must not be taken for the absence of the node.
+fn without_proc(error: io::Error) -> io::Error {
+    io::Error::other(format!("cannot look where it is in /proc/self/fd ({error}); mount /proc"))
 }
 
 fn is_inside(root: &Path, target: &Path) -> io::Result<()> {
@@ -187,7 +190,7 @@ pub(super) fn read_children(root: &Path, path: &Path) -> io::Result<Reading<Vec<
     let names = if metadata.is_dir() {
         let directory = OpenOptions::new().read(true).custom_flags(O_DIRECTORY).open(path)?;
         opened_inside(root, &directory)?;
-        names(&descriptor(&directory))?
+        names(&descriptor(&directory)).map_err(without_proc)?
     } else {
         Vec::new()
     };

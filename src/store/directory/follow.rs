@@ -7,79 +7,37 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::ops::Bound;
-use std::path::PathBuf;
-use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-use super::file;
+use super::file::{self, Reading};
 use super::node::{FollowedNode, HintKind};
+use super::root::{Look, Root};
 use super::settings::DirectorySettings;
+use super::subjects::{below, directories_on_path, node_path};
 use super::watches::{ArmResult, EntryChange, Hint, Watches};
 use super::way::Way;
-use crate::model::{NodeFacet, NodePath, NodeSubject};
+use crate::model::{NodeFacet, NodeSubject};
 use crate::store::StoreEvent;
-use crate::store::backend::{Backend, NodeCommand, Observation};
-use crate::store::backoff::Backoff;
-use crate::store::channel::StoreEnd;
-use crate::store::tree::router::{self, EventSender, NodeCommands, ReceiverDropped};
-use crate::sys::inotify_remedy;
+use crate::store::backend::{NodeCommand, Observation};
+use crate::store::tree::router::{EventSender, NodeCommands, ReceiverDropped};
 
-/// How often this happens while there are no hints: the root is missing, or the system refuses a watch.
+/// How often the store is looked at while there are no hints: it is away, or the system refuses a watch.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The pauses before file notification is tried again: at most what the contract promises for a store that is
-/// away.
-const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// How long the store's directory must be there before it is believed to be back, and how long it must be
+/// away before that is an outage. Whoever replaces it, or has a link lead elsewhere, needs a moment.
+const SETTLE_TIME: Duration = Duration::from_millis(100);
 
-/// Starts the tasks that serve `end`. Must be called within a `LocalSet` on a current-thread runtime.
-pub(crate) fn start(settings: DirectorySettings, end: StoreEnd) {
-    let capabilities = settings.capabilities();
-    router::start(capabilities, end, |commands, events| run(settings, commands, events));
-}
-
-/// Follows nodes until there are no more commands, or nobody receives the events.
-async fn run(settings: DirectorySettings, mut commands: NodeCommands, events: EventSender) {
-    let mut backoff = Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
-    let (mut outage, mut early) = (false, Vec::new());
-    loop {
-        let error = match Directory::open(&settings) {
-            Ok(directory) => {
-                // Either way there is nothing left to do.
-                let (Ok(()) | Err(ReceiverDropped)) = directory.run(early, commands, events).await;
-                return;
-            }
-            Err(error) => error,
-        };
-        if !std::mem::replace(&mut outage, true) {
-            let reason = format!(
-                "cannot watch directory {}: {error}; {}",
-                settings.url.root.display(),
-                inotify_remedy(error.raw_os_error())
-            );
-            // If nobody receives it, this ends below.
-            let _ = events.send(StoreEvent::Disconnected { reason }).await;
-        }
-        let mut retry = pin!(sleep(backoff.next()));
-        loop {
-            tokio::select! {
-                command = commands.recv() => match command {
-                    Some(command) => early.push(command),
-                    None => return,
-                },
-                () = &mut retry => break,
-            }
-        }
-    }
-}
+/// How many reasons are reported in one outage.
+const MAX_REPORTED_REASONS: usize = 10;
 
 pub(super) struct Directory {
     identity: String,
-    /// Absolute.
-    root: PathBuf,
+    root: Root,
+    /// Whether something says that the root may be gone, or another directory.
+    is_root_doubted: bool,
     watches: Watches,
     way: Way,
     nodes: BTreeMap<NodeSubject, FollowedNode>,
@@ -98,14 +56,15 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Prepares to follow nodes. The directory need not exist yet.
+    /// Prepares to follow nodes.
     pub(super) fn open(settings: &DirectorySettings) -> io::Result<Self> {
         let DirectorySettings { url, session_timeout: _, rescan_interval } = settings;
         let root = std::path::absolute(&url.root)?;
         Ok(Self {
             identity: url.to_string(),
             way: Way::new(&root),
-            root,
+            root: Root::new(root),
+            is_root_doubted: false,
             watches: Watches::new()?,
             nodes: BTreeMap::new(),
             schedule: BTreeSet::new(),
@@ -117,32 +76,135 @@ impl Directory {
         })
     }
 
-    /// Carries out the `early` commands and then all others until there are no more.
+    /// Carries out the `early` commands and then all others until there are no more. `outage` tells whether
+    /// the daemon knows already that the store is away.
     pub(super) async fn run(
         mut self,
         early: Vec<NodeCommand>,
+        mut outage: bool,
         mut commands: NodeCommands,
         events: EventSender,
     ) -> Result<(), ReceiverDropped> {
-        let what = format!("directory {}", self.root.display());
-        events.send(StoreEvent::Connected { what, identity: self.identity.clone() }).await?;
         for command in early {
-            self.take(command, &events).await?;
+            self.take(command);
         }
+        let mut is_first = true;
+        loop {
+            let Some(was_away) = self.await_root(is_first, outage, &mut commands, &events).await? else {
+                return Ok(());
+            };
+            (outage, is_first) = (false, false);
+            if was_away {
+                self.connect(&events).await?;
+            } else {
+                self.read_anew();
+            }
+            if !self.follow(&mut commands, &events).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until the store's directory is there. Returns whether the daemon must be told so, or `None` if
+    /// there are no more commands.
+    async fn await_root(
+        &mut self,
+        is_first: bool,
+        mut outage: bool,
+        commands: &mut NodeCommands,
+        events: &EventSender,
+    ) -> Result<Option<bool>, ReceiverDropped> {
+        let mut told = BTreeSet::new();
+        let (mut is_settled, mut was_away) = (is_first, is_first);
+        let began = Instant::now();
+        let mut back_since = None;
+        loop {
+            let now = Instant::now();
+            let next_look = match self.look_at_root() {
+                Look::Away(reason) => {
+                    (back_since, is_settled) = (None, false);
+                    let outage_at = if is_first { now } else { began + SETTLE_TIME };
+                    if now >= outage_at {
+                        was_away = true;
+                        self.tell(reason, &mut outage, &mut told, events).await?;
+                    }
+                    if was_away { now + POLL_INTERVAL } else { outage_at }
+                }
+                found => {
+                    if found == Look::Another {
+                        back_since = None;
+                    }
+                    let settled_at = *back_since.get_or_insert(now) + SETTLE_TIME;
+                    if is_settled || now >= settled_at {
+                        return Ok(Some(was_away));
+                    }
+                    settled_at
+                }
+            };
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.take(command),
+                    None => return Ok(None),
+                },
+                () = self.way.ready() => { self.way.may_have_turned(); }
+                () = sleep_until(next_look) => {
+                    self.way.look();
+                }
+            }
+        }
+    }
+
+    /// Tells the daemon why the store is away: once, and then each other reason.
+    async fn tell(
+        &self,
+        reason: String,
+        outage: &mut bool,
+        told: &mut BTreeSet<String>,
+        events: &EventSender,
+    ) -> Result<(), ReceiverDropped> {
+        if told.len() >= MAX_REPORTED_REASONS || !told.insert(reason.clone()) {
+            return Ok(());
+        }
+        events
+            .send(match std::mem::replace(outage, true) {
+                false => StoreEvent::Disconnected { reason },
+                true => StoreEvent::Refused { reason },
+            })
+            .await
+    }
+
+    /// Reports that the store is there, and has every node reported anew.
+    async fn connect(&mut self, events: &EventSender) -> Result<(), ReceiverDropped> {
+        let what = format!("directory {}", self.root.path().display());
+        events.send(StoreEvent::Connected { what, identity: self.identity.clone() }).await?;
+        self.read_anew();
+        let now = Instant::now();
+        for subject in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            self.alter(&subject, |node| node.force(now));
+        }
+        Ok(())
+    }
+
+    /// Follows nodes while the store is there. Returns false if there are no more commands.
+    async fn follow(
+        &mut self,
+        commands: &mut NodeCommands,
+        events: &EventSender,
+    ) -> Result<bool, ReceiverDropped> {
         loop {
             let read_at = self.schedule.first().map_or(self.rescan_at, |(due, _)| *due);
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(command) => self.take(command, &events).await?,
-                    None => return Ok(()),
+                    Some(command) => self.take(command),
+                    None => return Ok(false),
                 },
                 _ = self.watches.ready() => self.process_hints(),
-                () = self.way.ready() => {
-                    let has_turned = self.way.has_turned();
-                    self.follow_way(has_turned);
-                }
+                () = self.way.ready() => self.is_root_doubted |= self.way.may_have_turned(),
                 () = sleep_until(read_at) => {}
                 () = sleep_until(self.rescan_at) => self.rescan(),
+            }
+            if !self.is_root_there() {
+                return Ok(true);
             }
             while let Some(subject) = self.due() {
                 // There must be room for the report before the read, so that a slow daemon gets the latest
@@ -151,6 +213,9 @@ impl Directory {
                 if let Some(observation) = self.read_node(&subject) {
                     slot.report(subject, observation);
                 }
+                if !self.is_root_there() {
+                    return Ok(true);
+                }
             }
             if let Some(reason) = self.warning.take() {
                 events.send(StoreEvent::Degraded { reason }).await?;
@@ -158,16 +223,10 @@ impl Directory {
         }
     }
 
-    /// Carries out a command. A path that can be no node is refused at once and for ever.
-    async fn take(&mut self, command: NodeCommand, events: &EventSender) -> Result<(), ReceiverDropped> {
+    fn take(&mut self, command: NodeCommand) {
         let now = Instant::now();
         match command {
             NodeCommand::Follow(subject) => {
-                if let Err(hidden) = file::locate(&self.root, &subject.path) {
-                    let reason = format!("{hidden:?} starts with a dot and names no node; rename it");
-                    events.reserve().await?.report(subject, Observation::Unreadable(reason));
-                    return Ok(());
-                }
                 self.nodes.entry(subject.clone()).or_insert_with(FollowedNode::new);
                 self.alter(&subject, |node| node.force(now));
             }
@@ -178,7 +237,36 @@ impl Directory {
             }
             NodeCommand::Refresh(subject) => self.alter(&subject, |node| node.force(now)),
         }
-        Ok(())
+    }
+
+    fn look_at_root(&mut self) -> Look {
+        let nodes = &self.nodes;
+        let was_there = |(subject, node): (&NodeSubject, &FollowedNode)| match subject.path.as_str() {
+            "/" => node.has_children(),
+            _ => node.is_present(),
+        };
+        self.root.look(|| nodes.iter().any(was_there))
+    }
+
+    /// Looks at the store's directory if that is in doubt. Returns false if it is away. If it is another
+    /// directory now, every node is read anew, and versions tell whether a node is another one.
+    fn is_root_there(&mut self) -> bool {
+        if !std::mem::take(&mut self.is_root_doubted) {
+            return true;
+        }
+        match self.look_at_root() {
+            Look::Same => {}
+            Look::Another => self.read_anew(),
+            Look::Away(_) => return false,
+        }
+        true
+    }
+
+    fn read_anew(&mut self) {
+        // What is still in the queue tells which nodes were removed.
+        self.process_hints();
+        self.watches.disarm_tree("");
+        self.hint_tree("", false, Instant::now());
     }
 
     /// Changes a node, if it is followed, and keeps the schedule in step.
@@ -212,13 +300,18 @@ impl Directory {
             return None;
         }
         self.alter(subject, |node| node.scheduled = None);
-        self.arm(subject, false);
-        let file = file::locate(&self.root, &subject.path).ok()?;
-        let mut found = file::read(&self.root, &file, subject.facet);
-        if matches!(found, Ok(None)) {
-            // It may seem absent only because a directory above it was replaced unseen.
-            self.arm(subject, true);
-            found = file::read(&self.root, &file, subject.facet);
+        let found = self.look_for(subject);
+        if !matches!(found, Ok(Some(_))) {
+            // What is not there says nothing about the node if the store itself is not there.
+            self.is_root_doubted = true;
+            match self.look_at_root() {
+                Look::Same => self.is_root_doubted = false,
+                Look::Another => {
+                    self.read_anew();
+                    return None;
+                }
+                Look::Away(_) => return None,
+            }
         }
         self.process_hints();
         let mut observation = None;
@@ -226,11 +319,29 @@ impl Directory {
         observation
     }
 
+    fn look_for(&mut self, subject: &NodeSubject) -> io::Result<Option<Reading>> {
+        let file = file::locate(self.root.path(), &subject.path).map_err(|hidden| {
+            io::Error::other(format!("{hidden:?} starts with a dot and names no node; rename it"))
+        })?;
+        self.arm(subject, false);
+        let found = file::read(self.root.path(), &file, subject.facet);
+        if !matches!(found, Ok(None)) {
+            return found;
+        }
+        // It may seem absent only because a directory above it was replaced unseen.
+        self.arm(subject, true);
+        file::read(self.root.path(), &file, subject.facet)
+    }
+
     /// Watches the directories on the way to a node: those that are not watched yet, or all of them if
     /// `afresh`.
     fn arm(&mut self, subject: &NodeSubject, afresh: bool) {
-        for directory in directories_on_path(subject) {
-            if (afresh || !self.watches.is_armed(directory)) && !self.arm_one(directory) {
+        // Where a directory is watched, those above it are as well. To look up each of thousands of levels
+        // costs as much as its path is long.
+        let is_needed = |directory: &&str| afresh || !self.watches.is_armed(directory);
+        let needed: Vec<&str> = directories_on_path(subject).rev().take_while(is_needed).collect();
+        for directory in needed.into_iter().rev() {
+            if !self.arm_one(directory) {
                 return;
             }
         }
@@ -238,11 +349,11 @@ impl Directory {
 
     /// Returns whether the directory is watched now.
     fn arm_one(&mut self, directory: &str) -> bool {
-        let file = self.root.join(directory.trim_start_matches('/'));
+        let file = self.root.path().join(directory.trim_start_matches('/'));
         match self.watches.arm(directory, &file) {
             ArmResult::Yes => return true,
             // Any other directory is seen to appear in its parent.
-            ArmResult::Missing if directory.is_empty() => self.start_polling(),
+            ArmResult::Missing if directory.is_empty() => self.is_root_doubted = true,
             ArmResult::Missing => {}
             ArmResult::Refused(error) => {
                 self.start_polling();
@@ -267,11 +378,13 @@ impl Directory {
 
     /// Drops the watches that only `subject` needed, which is followed no more.
     fn disarm(&mut self, subject: &NodeSubject) {
-        for directory in directories_on_path(subject) {
+        for directory in directories_on_path(subject).rev() {
             let itself = NodeSubject { path: node_path(directory), facet: NodeFacet::Children };
-            if below(&self.nodes, directory).next().is_none() && !self.nodes.contains_key(&itself) {
-                self.watches.disarm(directory);
+            if below(&self.nodes, directory).next().is_some() || self.nodes.contains_key(&itself) {
+                // Then those above it are needed as well.
+                return;
             }
+            self.watches.disarm(directory);
         }
     }
 
@@ -288,7 +401,8 @@ impl Directory {
                     self.watches.disarm_tree(&directory);
                     // The loss of any other directory was announced in its parent.
                     if directory.is_empty() {
-                        self.hint_tree("", true, now);
+                        self.hint_tree("", false, now);
+                        self.is_root_doubted = true;
                     }
                 }
                 Hint::Entry { path, change } => self.entry(&path, change, now),
@@ -302,7 +416,7 @@ impl Directory {
             EntryChange::Closed => (HintKind::Done, false, false),
             EntryChange::Attributes => (HintKind::Now, false, false),
             EntryChange::MovedIn => (HintKind::Done, false, true),
-            EntryChange::Gone => (HintKind::Done, true, true),
+            EntryChange::Gone => (HintKind::Gone, true, true),
         };
         if moved {
             self.watches.disarm_tree(path);
@@ -327,17 +441,8 @@ impl Directory {
         for subject in subjects {
             self.alter(&subject, |node| {
                 node.generation += i64::from(gone);
-                node.hint(now, HintKind::Now);
+                node.hint(now, if gone { HintKind::Gone } else { HintKind::Now });
             });
-        }
-    }
-
-    /// Reads every node again if the store's path leads to another directory now. Versions tell whether a
-    /// node is another one.
-    fn follow_way(&mut self, has_turned: bool) {
-        if has_turned {
-            self.watches.disarm_tree("");
-            self.hint_tree("", false, Instant::now());
         }
     }
 
@@ -346,16 +451,25 @@ impl Directory {
         let now = Instant::now();
         self.is_polling = false;
         self.rescan_at = now + self.rescan_interval;
-        let has_turned = self.way.look();
-        self.follow_way(has_turned);
+        self.way.look();
+        self.is_root_doubted = true;
+        if !self.is_root_there() {
+            // To be found once more by the caller.
+            self.is_root_doubted = true;
+            return;
+        }
         let subjects: Vec<NodeSubject> = self.nodes.keys().cloned().collect();
         // Each directory once, and a parent before its children.
-        let directories: BTreeSet<&str> = subjects.iter().flat_map(directories_on_path).collect();
+        let mut directories = BTreeSet::new();
+        for subject in &subjects {
+            // Where a directory is known, those above it are as well.
+            directories_on_path(subject).rev().take_while(|directory| directories.insert(*directory)).count();
+        }
         for directory in directories {
             self.arm_one(directory);
         }
         for subject in subjects {
-            let Ok(file) = file::locate(&self.root, &subject.path) else { continue };
+            let Ok(file) = file::locate(self.root.path(), &subject.path) else { continue };
             let stamp = file::stamp(&file);
             self.alter(&subject, |node| {
                 if node.scheduled.is_none() && node.stamp() != stamp {
@@ -364,31 +478,4 @@ impl Directory {
             });
         }
     }
-}
-
-/// Iterates over the node paths of the directories in which changes to a subject show, from the root (empty)
-/// down.
-fn directories_on_path(subject: &NodeSubject) -> impl Iterator<Item = &str> {
-    let path = if subject.path.as_str() == "/" { "" } else { subject.path.as_str() };
-    let itself = (subject.facet == NodeFacet::Children).then_some(path);
-    path.match_indices('/').map(|(end, _)| &path[..end]).chain(itself)
-}
-
-/// Makes a node path of the path in a hint, which is empty for the root.
-fn node_path(path: &str) -> NodePath {
-    NodePath::unchecked(if path.is_empty() { "/" } else { path })
-}
-
-/// Iterates over the subjects below the directory `path`; below the root (empty), the root's own are among
-/// them.
-fn below<'a>(
-    nodes: &'a BTreeMap<NodeSubject, FollowedNode>,
-    path: &str,
-) -> impl Iterator<Item = &'a NodeSubject> {
-    let prefix = format!("{path}/");
-    let start = NodeSubject { path: NodePath::unchecked(&prefix), facet: NodeFacet::Data };
-    nodes
-        .range((Bound::Included(start), Bound::Unbounded))
-        .map(|(subject, _)| subject)
-        .take_while(move |subject| subject.path.as_str().starts_with(&prefix))
 }

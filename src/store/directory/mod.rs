@@ -1,8 +1,10 @@
 //! A directory as a store: a node is a file, and its children are the entries of a directory.
 //!
 //! * [`settings`] is what people give.
-//! * [`follow`] follows nodes, each as a [`node`], with hints from inotify [`watches`].
-//! * [`way`] follows the links and directories above the store.
+//! * [`start`](mod@start) begins to follow nodes, as soon as the system lets us.
+//! * [`follow`] follows nodes, each as a [`node`], with hints from inotify [`watches`]; [`subjects`] says
+//!   which directories these are.
+//! * [`root`] looks whether the store is there, and [`way`] follows the links and directories above it.
 //! * [`file`] reads nodes from files, and [`client`] are the commands. [`remove`] removes a tree.
 
 mod client;
@@ -10,12 +12,15 @@ mod file;
 mod follow;
 mod node;
 mod remove;
+mod root;
 mod settings;
+mod start;
+mod subjects;
 #[cfg(test)]
 mod tests;
 mod watches;
 mod way;
 
 pub(super) use client::DirectoryClient;
-pub(super) use follow::start;
 pub use settings::{DirectorySettings, DirectoryUrl, DirectoryUrlError};
+pub(super) use start::start;

@@ -5,13 +5,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::file::{Reading, Stamp};
-use crate::model::Version;
+use crate::model::{NodeContent, Version};
 use crate::store::backend::Observation;
 use crate::store::backoff::Backoff;
 
 /// How long a file must be quiet before it counts as written. From truncating a file to writing it, a shell
 /// needs well below a millisecond, and some on a busy machine.
 const DEBOUNCE: Duration = Duration::from_millis(25);
+
+/// How long deletions must have been quiet before they are believed. Whoever removes a whole store removes
+/// its nodes first, and then the store is away, and its nodes are not deleted.
+const DELETION_DEBOUNCE: Duration = Duration::from_millis(50);
 
 /// The longest wait for a file that is never quiet.
 const MAX_DEBOUNCE: Duration = Duration::from_secs(1);
@@ -42,6 +46,8 @@ pub(super) enum HintKind {
     Now,
     /// When the file is quiet, because somebody writes.
     Writing,
+    /// When deletions are quiet, because it is gone.
+    Gone,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +63,7 @@ pub(super) struct ScheduledRead {
 enum Known {
     Nothing,
     Absent,
-    Present { version: Version, stamp: Stamp, is_empty_file: bool },
+    Present { version: Version, stamp: Stamp, is_empty_file: bool, has_children: bool },
 }
 
 impl FollowedNode {
@@ -77,6 +83,7 @@ impl FollowedNode {
         let due = match hint_kind {
             HintKind::Done | HintKind::Now => now,
             HintKind::Writing => (now + DEBOUNCE).min(first + MAX_DEBOUNCE),
+            HintKind::Gone => (now + DELETION_DEBOUNCE).min(first + MAX_DEBOUNCE),
         };
         self.scheduled = Some(ScheduledRead { due, first, last: now, hint_kind });
     }
@@ -85,6 +92,15 @@ impl FollowedNode {
     pub(super) fn force(&mut self, now: Instant) {
         self.forced = true;
         self.hint(now, HintKind::Done);
+    }
+
+    pub(super) fn is_present(&self) -> bool {
+        matches!(self.known, Known::Present { .. })
+    }
+
+    /// Returns true if these are children, and there are any.
+    pub(super) fn has_children(&self) -> bool {
+        matches!(self.known, Known::Present { has_children: true, .. })
     }
 
     pub(super) fn stamp(&self) -> Option<Stamp> {
@@ -128,7 +144,9 @@ impl FollowedNode {
             Some(reading) => {
                 let version = reading.version(self.generation);
                 let Reading { content, stamp, is_empty_file, .. } = reading;
-                (Known::Present { version, stamp, is_empty_file }, Observation::Present { version, content })
+                let has_children = matches!(&content, NodeContent::Children(names) if !names.is_empty());
+                let known = Known::Present { version, stamp, is_empty_file, has_children };
+                (known, Observation::Present { version, content })
             }
         };
         let same = match (self.known, known) {
@@ -165,7 +183,7 @@ impl FollowedNode {
         // The file was truncated and is still open, so that it is worth waiting for what is to be written.
         let believed = match scheduled.hint_kind {
             HintKind::Done => scheduled.last + DEBOUNCE,
-            HintKind::Now | HintKind::Writing => scheduled.first + MAX_DEBOUNCE,
+            HintKind::Now | HintKind::Writing | HintKind::Gone => scheduled.first + MAX_DEBOUNCE,
         };
         (now < believed).then_some(believed)
     }

@@ -17,6 +17,8 @@ use crate::store::backend::Capabilities;
 use crate::store::channel::StoreChannel;
 use crate::store::tree::router;
 
+mod root;
+
 /// Longer than anything here takes on the slowest machine.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -63,7 +65,7 @@ impl Store {
         fs::create_dir(root.path().join("nodes")).unwrap();
         let (channel, end) = StoreChannel::new();
         router::start(Capabilities::default(), end, |commands, events| async {
-            let _ = directory.run(Vec::new(), commands, events).await;
+            let _ = directory.run(Vec::new(), false, commands, events).await;
         });
         let mut store = Self { root, channel };
         assert!(matches!(store.event().await, StoreEvent::Connected { .. }));
@@ -275,19 +277,6 @@ fn no_link_leads_out_of_the_store() {
             let StoreEvent::Unreadable { reason, .. } = store.event().await else { panic!("read it") };
             assert!(reason.contains("leads out of the store, to "), "{reason}");
         }
-    });
-}
-
-#[test]
-fn the_root_may_go_and_come_back() {
-    with_store(|mut store| async move {
-        store.write("head", "1");
-        store.subscribe(data("/head")).await;
-        fs::remove_dir_all(store.file("")).unwrap();
-        assert_eq!(store.text().await, None);
-        fs::create_dir(store.file("")).unwrap();
-        store.write("head", "2");
-        assert_eq!(store.text().await, Some("2".into()));
     });
 }
 

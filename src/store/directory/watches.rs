@@ -98,7 +98,9 @@ impl Watches {
                 ArmResult::Yes
             }
             Err(Errno::ENOENT | Errno::ENOTDIR) => {
-                self.disarm(path);
+                if self.is_armed(path) {
+                    self.disarm_tree(path);
+                }
                 ArmResult::Missing
             }
             Err(error) => ArmResult::Refused(error),

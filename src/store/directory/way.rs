@@ -13,7 +13,6 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use tokio::io::unix::AsyncFd;
 
-use super::file::identity;
 use crate::trust::way;
 
 /// The places can change while they are looked up. Then they are looked up again, up to this many times.
@@ -23,8 +22,6 @@ pub(super) struct Way {
     /// `None` if it cannot start. Then each rescan looks at the way, and tries again.
     inotify: Option<AsyncFd<Descriptor>>,
     root: PathBuf,
-    /// The directory that the path led to at last, if it led to one.
-    leads_to: Option<(u64, u64)>,
     places: BTreeSet<(PathBuf, OsString)>,
     watched: HashMap<WatchDescriptor, PathBuf>,
 }
@@ -40,18 +37,13 @@ impl AsRawFd for Descriptor {
 impl Way {
     /// Follows the way to `root`, an absolute path.
     pub(super) fn new(root: &Path) -> Self {
-        let mut way = Self {
-            inotify: None,
-            root: root.to_owned(),
-            leads_to: None,
-            places: BTreeSet::new(),
-            watched: HashMap::new(),
-        };
+        let mut way =
+            Self { inotify: None, root: root.to_owned(), places: BTreeSet::new(), watched: HashMap::new() };
         way.look();
         way
     }
 
-    /// Waits until [`Self::has_turned`] has something to look at, and must be followed by it.
+    /// Waits until [`Self::may_have_turned`] has something to look at, and must be followed by it.
     pub(super) async fn ready(&self) {
         let Some(inotify) = &self.inotify else { return pending().await };
         if let Ok(mut guard) = inotify.readable().await {
@@ -59,8 +51,8 @@ impl Way {
         }
     }
 
-    /// Whether the path leads to another directory than at the last call. Never waits.
-    pub(super) fn has_turned(&mut self) -> bool {
+    /// Whether the path may lead to another directory than at the last call. Never waits.
+    pub(super) fn may_have_turned(&mut self) -> bool {
         let Some(inotify) = &self.inotify else { return false };
         let mut is_relevant = false;
         loop {
@@ -76,11 +68,14 @@ impl Way {
                 Err(_) => break,
             }
         }
-        is_relevant && self.look()
+        if is_relevant {
+            self.look();
+        }
+        is_relevant
     }
 
-    /// Looks where the path leads, and watches the way. Returns whether it leads elsewhere than before.
-    pub(super) fn look(&mut self) -> bool {
+    /// Looks which way the path takes, and watches it.
+    pub(super) fn look(&mut self) {
         if self.inotify.is_none() {
             self.inotify = start().ok();
             self.places.clear();
@@ -93,8 +88,6 @@ impl Way {
             self.places = places;
             self.watch();
         }
-        let leads_to = identity(&self.root);
-        std::mem::replace(&mut self.leads_to, leads_to) != leads_to
     }
 
     fn watch(&mut self) {

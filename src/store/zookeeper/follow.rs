@@ -17,6 +17,7 @@ use zookeeper_client::SessionState;
 
 use super::acl;
 use super::audit::Audit;
+use super::chroot;
 use super::connect::{ATTEMPT_TIMEOUT, ConnectError, Connection, Ensemble, close};
 use super::node::NodeTask;
 use super::session::Session;
@@ -245,6 +246,7 @@ impl NodeTasks {
     fn new(session: Rc<Session>) -> Self {
         let mut tasks = JoinSet::new();
         tasks.spawn_local(acl::run(Rc::clone(&session)));
+        tasks.spawn_local(chroot::run(Rc::clone(&session)));
         Self { session, tasks, handles: HashMap::new() }
     }
 

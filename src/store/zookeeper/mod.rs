@@ -3,11 +3,13 @@
 //! * [`url`], [`settings`] and [`tls`] are what people give.
 //! * [`follow`] follows nodes on one disposable [`session`] after another, with a task per [`node`].
 //! * [`audit`] and [`acl`] find the nodes that everybody can change.
+//! * [`chroot`] looks whether the root exists.
 //! * [`connect`] makes connections, [`diagnosis`] finds out why TLS fails.
 //! * [`client`] are the commands.
 
 mod acl;
 mod audit;
+mod chroot;
 mod client;
 mod connect;
 mod diagnosis;

@@ -17,7 +17,7 @@ pub(super) struct Session {
     pub(super) client: Weak<Client>,
     pub(super) events: EventSender,
     pub(super) audit: Rc<Audit>,
-    chroot: NodePath,
+    pub(super) chroot: NodePath,
     /// How long a request may take: as long as the session would live without an answer.
     request_timeout: Duration,
     /// Whether a node has been read.

@@ -1,0 +1,150 @@
+//! The directory that is the store: whether it is there, and whether it is another one than before.
+//!
+//! A directory that is missing or cannot be used is an outage of the store, like a server that is away. It
+//! says nothing about the nodes.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+pub(super) struct Root {
+    /// Absolute.
+    path: PathBuf,
+    /// The directory that the last look found.
+    known: Option<Identity>,
+}
+
+/// The device, the inode and the time of creation, where the file system knows that. A file system may use an
+/// inode again at once.
+type Identity = (u64, u64, Option<SystemTime>);
+
+/// What a look at the directory finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// The directory that the last look found.
+    Same,
+    /// Another directory, for example because a link leads elsewhere.
+    Another,
+    /// No directory that could be the store, for this reason.
+    Away(String),
+}
+
+impl Root {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, known: None }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Looks at the directory. `had_nodes` tells whether any node was there at last.
+    ///
+    /// After an unmount, the path leads to the mount point, which usually is an empty directory. So an empty
+    /// directory that takes the place of one with nodes is not believed: these nodes are not deleted, they
+    /// are elsewhere. The directory that was there before is believed, also if it is empty now.
+    pub(super) fn look(&mut self, had_nodes: impl FnOnce() -> bool) -> Look {
+        let path = self.path.display();
+        let found = match identity(&self.path) {
+            Ok(found) => found,
+            Err(error) => return Look::Away(format!("cannot use directory {path}: {}", explain(&error))),
+        };
+        if self.known == Some(found) {
+            return Look::Same;
+        }
+        if self.known.is_some() && is_empty(&self.path) && had_nodes() {
+            return Look::Away(format!(
+                "cannot use directory {path}: it is empty, and another one than before; is its file system \
+                 not mounted? If it is meant to be empty, put any file into it, such as .keep"
+            ));
+        }
+        self.known = Some(found);
+        Look::Another
+    }
+}
+
+/// Returns which directory is at `path`, which must be one in which names can be looked up.
+fn identity(path: &Path) -> io::Result<Identity> {
+    // The dot has the kernel check both.
+    let metadata = fs::metadata(path.join("."))?;
+    Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
+}
+
+/// Returns true if the directory has no entries at all, not even hidden ones.
+fn is_empty(path: &Path) -> bool {
+    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+fn explain(error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        ErrorKind::NotFound => "create it, or mount its file system",
+        ErrorKind::NotADirectory => "put a directory there",
+        ErrorKind::PermissionDenied => "check the modes of it and of the directories above it",
+        // The enum is open.
+        _ => "check its file system",
+    };
+    format!("{error}; {remedy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn away(look: Look) -> String {
+        match look {
+            Look::Away(reason) => reason,
+            Look::Same | Look::Another => panic!("{look:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_no_directory_is_away_and_says_why() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nodes");
+        let mut root = Root::new(path.clone());
+        let missing = away(root.look(|| false));
+        assert!(missing.contains("nodes: No such file") && missing.contains("create it"), "{missing}");
+        symlink("nowhere", &path).unwrap();
+        assert!(away(root.look(|| false)).contains("No such file"));
+        fs::remove_file(&path).unwrap();
+        symlink("nodes", &path).unwrap();
+        assert!(away(root.look(|| false)).contains("levels of symbolic links"));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        assert!(away(root.look(|| false)).contains("Not a directory"));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(root.look(|| false), Look::Another);
+        assert_eq!(root.look(|| false), Look::Same);
+    }
+
+    #[test]
+    fn an_empty_directory_in_place_of_one_with_nodes_is_not_believed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nodes");
+        let aside = directory.path().join("aside");
+        let mut root = Root::new(path.clone());
+        fs::create_dir(&path).unwrap();
+        assert_eq!(root.look(|| true), Look::Another, "there was none before");
+        assert_eq!(root.look(|| true), Look::Same, "it was emptied");
+        fs::rename(&path, &aside).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(away(root.look(|| true)).contains("is empty, and another one"));
+        fs::remove_dir(&path).unwrap();
+        fs::rename(&aside, &path).unwrap();
+        assert_eq!(root.look(|| true), Look::Same, "it came back");
+        fs::rename(&path, &aside).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join(".keep"), "").unwrap();
+        assert_eq!(root.look(|| true), Look::Another);
+        fs::remove_file(path.join(".keep")).unwrap();
+        assert_eq!(root.look(|| true), Look::Same);
+        fs::remove_dir(&path).unwrap();
+        fs::rename(&aside, &path).unwrap();
+        assert_eq!(root.look(|| false), Look::Another, "no node was there");
+    }
+}
