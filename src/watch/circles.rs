@@ -4,8 +4,12 @@
 //! Nobody sees who sets a node. But in a circle, nearly every update of a watch arrives while the action that
 //! sets the node runs, or a moment later. A watch is suspicious if it runs many times in a row and the same
 //! action was running at nearly all updates. It is in a circle if that action is its own, or if a chain of
-//! such actions leads back to it. It looks the same if somebody else sets the node without a rest while the
-//! action always runs, and the remedy is the same.
+//! such actions leads back to it.
+//!
+//! It looks the same if somebody else sets the node all the time while the action always runs. So a
+//! suspicious watch is given a few rests: its next run is held back for a moment. In a circle, nobody sets
+//! the node then. If somebody does, others keep the watch busy, which is their right, and the rest ends at
+//! once.
 //!
 //! A step costs about the same however many watches there are: nothing here looks at all of them.
 
@@ -32,13 +36,30 @@ const PUNCTUAL: u32 = 10;
 /// How long after the end of an action an update may arrive that this action caused.
 const LATENCY: Duration = Duration::from_millis(50);
 
+/// How many rests without an update make a circle. By chance, a writer who sets the node at random times
+/// leaves one rest of seven alone.
+const RESTS: u32 = 3;
+
+/// The shortest rest, and how long after the end of the last action an update may still be caused by it: on a
+/// host under load, later than [`LATENCY`] says.
+const MIN_REST: Duration = Duration::from_millis(300);
+const MAX_LATENCY: Duration = Duration::from_millis(100);
+
+/// The longest time between two runs, on average, of a watch that is given a rest, which takes twice as long.
+/// A circle that is slower harms nobody enough to keep an update waiting for longer.
+const MAX_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A watch that others keep busy is given the next rest after so many runs.
+const BUSY_RUNS: u32 = 1000;
+
 /// A circle is looked for at each start that makes the runs in a row a multiple of this number.
 const STEP: u32 = 10;
 
 /// What happened to the circles of watches, which `K` names.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CircleChange<K> {
-    /// The first watch runs in a circle with the others; alone, it starts itself.
+    /// The first watch runs in a circle with the others; alone, it starts itself. While it was given a rest,
+    /// nobody set its node.
     Found { watches: Vec<K>, runs_per_second: f64 },
     /// The circle that this watch was the first of is over.
     Over(K),
@@ -56,6 +77,10 @@ pub struct Circles<K> {
     rows: BTreeMap<K, Row<K>>,
     /// The last start of each row.
     starts: BTreeSet<(Time, K)>,
+    /// The watches that are given a rest, and until when.
+    resting: BTreeSet<(Time, K)>,
+    /// The watches whose rest is over.
+    rested: VecDeque<K>,
     /// The circles that were found, by their first watch.
     found: BTreeMap<K, Vec<K>>,
     /// In how many of `found` each watch is.
@@ -78,6 +103,30 @@ struct Row<K> {
     noted: u32,
     /// The actions that ran nearly each time, with the number of times that they did not.
     suspects: BTreeMap<K, u32>,
+    rest: Rest<K>,
+    /// How many rests there were in which no update arrived.
+    quiet_rests: u32,
+    /// The number of runs from which on it may be given the next rest.
+    next_rest: u32,
+    /// The time that it was given to rest.
+    rested: Duration,
+}
+
+/// What a row has to do with a rest.
+#[derive(Debug)]
+enum Rest<K> {
+    No,
+    /// The next start is held back. These watches seem to start each other.
+    Wanted(BTreeSet<K>),
+    Now {
+        watches: BTreeSet<K>,
+        since: Time,
+        until: Time,
+        /// When the last action of these watches ended.
+        quiet_since: Time,
+        /// Whether an update arrived that one of these actions may have caused. Then the rest says nothing.
+        is_disturbed: bool,
+    },
 }
 
 impl<K: Copy + Ord> Row<K> {
@@ -89,7 +138,16 @@ impl<K: Copy + Ord> Row<K> {
             arrived: None,
             noted: 0,
             suspects: BTreeMap::new(),
+            rest: Rest::No,
+            quiet_rests: 0,
+            next_rest: MANY,
+            rested: Duration::ZERO,
         }
+    }
+
+    /// The time that the runs of this row took, without its rests.
+    fn busy_time(&self) -> Duration {
+        self.last_start.saturating_sub(self.first_start).saturating_sub(self.rested)
     }
 
     /// Takes the next start. Returns false if it belongs to another row.
@@ -147,6 +205,8 @@ impl<K> Default for Circles<K> {
             active: None,
             rows: BTreeMap::new(),
             starts: BTreeSet::new(),
+            resting: BTreeSet::new(),
+            rested: VecDeque::new(),
             found: BTreeMap::new(),
             known: BTreeMap::new(),
             changes: VecDeque::new(),
@@ -172,6 +232,41 @@ impl<K: Copy + Ord> Circles<K> {
             Rc::new(self.running.keys().chain(ended).copied().collect())
         });
         row.arrives(active);
+        let Rest::Now { watches, since, quiet_since, is_disturbed, .. } = &mut row.rest else { return };
+        // The last run before the rest may have caused the first updates.
+        if now <= *since + MAX_LATENCY {
+            return;
+        }
+        if now <= *quiet_since + MAX_LATENCY || watches.iter().any(|it| self.running.contains_key(it)) {
+            *is_disturbed = true;
+            return;
+        }
+        // None of them caused it.
+        (row.quiet_rests, row.next_rest) = (0, row.runs.saturating_add(BUSY_RUNS));
+        self.end_rest(watch, now);
+    }
+
+    /// Takes the wish of a watch to start its next run. Returns whether the wish is held back, until
+    /// [`Self::next_rested`] returns the watch.
+    pub fn holds_back(&mut self, watch: K, now: Time) -> bool {
+        let Some(row) = self.rows.get_mut(&watch) else { return false };
+        match std::mem::replace(&mut row.rest, Rest::No) {
+            Rest::Wanted(watches) => {
+                let until = now + MIN_REST.max(MAX_LATENCY + 2 * row.busy_time() / row.runs);
+                row.rest = Rest::Now { watches, since: now, until, quiet_since: now, is_disturbed: false };
+                self.resting.insert((until, watch));
+                true
+            }
+            rest @ (Rest::No | Rest::Now { .. }) => {
+                row.rest = rest;
+                false
+            }
+        }
+    }
+
+    /// The next watch whose rest is over.
+    pub fn next_rested(&mut self) -> Option<K> {
+        self.rested.pop_front()
     }
 
     /// Notes a start. `is_throttled` says that the definition of the watch bounds how often it runs.
@@ -183,16 +278,16 @@ impl<K: Copy + Ord> Circles<K> {
         }
         self.rest(now);
         if is_throttled {
-            self.end_row(watch);
+            self.end_row(watch, now);
             return;
         }
         if let Some(row) = self.rows.get_mut(&watch) {
             self.starts.remove(&(row.last_start, watch));
             if row.goes_on(now) {
                 self.starts.insert((now, watch));
-                return self.look_for_circle(watch, now);
+                return self.look_for_circle(watch);
             }
-            self.end_row(watch);
+            self.end_row(watch, now);
         }
         self.rows.insert(watch, Row::new(now));
         self.starts.insert((now, watch));
@@ -209,29 +304,42 @@ impl<K: Copy + Ord> Circles<K> {
             // It stays active for now.
             self.ended.push_back((now, watch));
         }
+        for (_, resting) in &self.resting {
+            if let Some(Row { rest: Rest::Now { watches, quiet_since, .. }, .. }) = self.rows.get_mut(resting)
+                && watches.contains(&watch)
+            {
+                *quiet_since = now;
+            }
+        }
     }
 
     /// Notes that a watch is gone.
-    pub fn forget(&mut self, watch: K) {
+    pub fn forget(&mut self, watch: K, now: Time) {
         self.running.remove(&watch);
         self.active = None;
-        self.end_row(watch);
+        self.end_row(watch, now);
     }
 
     /// When [`Self::rest`] is due.
     pub fn due(&self) -> Option<Time> {
-        let (oldest, _) = self.starts.first()?;
-        (!self.found.is_empty()).then(|| *oldest + REST)
+        let oldest = self.starts.first().filter(|_| !self.found.is_empty()).map(|(at, _)| *at + REST);
+        let rested = self.resting.first().map(|(until, _)| *until);
+        oldest.into_iter().chain(rested).min()
     }
 
-    /// Ends the rows of the watches that rest.
+    /// Ends the rests that are over, and the rows of the watches that rest by themselves.
     pub fn rest(&mut self, now: Time) {
+        while let Some((until, watch)) = self.resting.first()
+            && *until <= now
+        {
+            self.end_rest(*watch, now);
+        }
         while let Some((last_start, watch)) = self.starts.first()
             && *last_start + REST <= now
         {
             #[cfg(test)]
             (self.visited += 1);
-            self.end_row(*watch);
+            self.end_row(*watch, now);
         }
     }
 
@@ -246,7 +354,20 @@ impl<K: Copy + Ord> Circles<K> {
         }
     }
 
-    fn end_row(&mut self, watch: K) {
+    /// Ends the rest of a watch, if it is given one.
+    fn end_rest(&mut self, watch: K, now: Time) {
+        let Some(row) = self.rows.get_mut(&watch) else { return };
+        let Rest::Now { since, until, is_disturbed, .. } = std::mem::replace(&mut row.rest, Rest::No) else {
+            return;
+        };
+        self.resting.remove(&(until, watch));
+        self.rested.push_back(watch);
+        row.rested += now.saturating_sub(since);
+        row.quiet_rests += u32::from(now >= until && !is_disturbed);
+    }
+
+    fn end_row(&mut self, watch: K, now: Time) {
+        self.end_rest(watch, now);
         if let Some(row) = self.rows.remove(&watch) {
             self.starts.remove(&(row.last_start, watch));
         }
@@ -262,10 +383,9 @@ impl<K: Copy + Ord> Circles<K> {
         }
     }
 
-    fn look_for_circle(&mut self, watch: K, now: Time) {
-        let is_time = |row: &&Row<K>| row.runs >= MANY && row.runs.is_multiple_of(STEP);
-        let Some(row) = self.rows.get(&watch).filter(is_time) else { return };
-        if self.known.contains_key(&watch) {
+    fn look_for_circle(&mut self, watch: K) {
+        let is_time = |row: &&Row<K>| row.runs >= row.next_rest && row.runs.is_multiple_of(STEP);
+        if self.rows.get(&watch).is_none_or(|row| !is_time(&row)) || self.known.contains_key(&watch) {
             return;
         }
         let Some(mut watches) = self.way_back(watch) else { return };
@@ -274,8 +394,15 @@ impl<K: Copy + Ord> Circles<K> {
             let starts = |suspect: &&K| self.suspects(**suspect).any(|cause| *cause == watch);
             watches.extend(self.suspects(watch).filter(|suspect| **suspect != watch).filter(starts));
         }
-        let seconds = now.saturating_sub(row.first_start).as_secs_f64();
-        let runs_per_second = f64::from(row.runs) / seconds.max(0.001);
+        let Some(row) = self.rows.get_mut(&watch) else { return };
+        let busy_time = row.busy_time();
+        if row.quiet_rests < RESTS {
+            if busy_time / row.runs <= MAX_INTERVAL {
+                row.rest = Rest::Wanted(watches.into_iter().collect());
+            }
+            return;
+        }
+        let runs_per_second = f64::from(row.runs) / busy_time.as_secs_f64().max(0.001);
         for watch in &watches {
             *self.known.entry(*watch).or_default() += 1;
         }

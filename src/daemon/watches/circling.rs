@@ -32,13 +32,23 @@ impl Circling {
         }
     }
 
+    /// Takes the wish of a watch to start its next run. Returns whether it is held back for a moment, until
+    /// [`Self::next_rested`] returns the watch.
+    pub fn holds_back(&mut self, id: WatchId, now: Time) -> bool {
+        self.circles.holds_back(id, now)
+    }
+
+    pub fn next_rested(&mut self) -> Option<WatchId> {
+        self.circles.next_rested()
+    }
+
     /// Notes the end of a run.
     pub fn ended(&mut self, id: WatchId, now: Time) {
         self.circles.ended(id, now);
     }
 
-    pub fn forget(&mut self, id: WatchId) {
-        self.circles.forget(id);
+    pub fn forget(&mut self, id: WatchId, now: Time) {
+        self.circles.forget(id, now);
     }
 
     /// When [`Self::rest`] is due.
@@ -81,8 +91,9 @@ fn describe(watches: &[&Entry], runs_per_second: f64) -> String {
         false => (format!(" with {}", others.join(", ")), "one of them"),
     };
     format!(
-        "runs in circles{with}, {runs_per_second:.1} times a second: each update arrived while {whose} ran; \
-         have its action not write to {}, or give it a min_interval or a debounce",
+        "runs in circles{with}, {runs_per_second:.1} times a second: each update arrived while {whose} ran, \
+         and none while it was held back; have its action not write to {}, or give it a min_interval or a \
+         debounce",
         nodes.join(", ")
     )
 }

@@ -157,8 +157,20 @@ impl Watches {
             self.budget.note(id, &entry.watch);
         }
         self.circling.note(id, &entry.watch, updates, &effects, now);
-        self.effects.extend(effects.into_iter().map(|effect| (id, effect)));
+        for effect in effects {
+            if effect != Effect::WantsStart || !self.circling.holds_back(id, now) {
+                self.effects.push_back((id, effect));
+            }
+        }
+        self.let_rested_go();
         self.keep_count(id);
+    }
+
+    /// Passes on the wishes to start that were held back.
+    fn let_rested_go(&mut self) {
+        while let Some(id) = self.circling.next_rested() {
+            self.effects.push_back((id, Effect::WantsStart));
+        }
     }
 
     /// Gives every watch whose time has come its tick.
@@ -169,6 +181,7 @@ impl Watches {
             self.step(watch, Input::Tick);
         }
         self.circling.rest(now);
+        self.let_rested_go();
     }
 
     /// When [`Self::tick`] is due.
@@ -311,7 +324,7 @@ impl Watches {
         if let Some(entry) = self.entries.remove(&id) {
             self.by_key.remove(entry.key());
             self.budget.forget(id);
-            self.circling.forget(id);
+            self.circling.forget(id, self.clock.now());
         }
     }
 
