@@ -70,6 +70,12 @@ impl NodePath {
         })
     }
 
+    /// Returns true if this node is `root` or a node below it.
+    pub(crate) fn is_at_or_below(&self, root: &NodePath) -> bool {
+        let rest = self.0.strip_prefix(root.as_str());
+        root.as_str() == "/" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Returns this path and those of its parents, from the root down.
     pub(crate) fn self_and_ancestors(&self) -> impl Iterator<Item = &str> {
         let path = self.as_str();
@@ -130,6 +136,18 @@ mod tests {
     fn only_what_can_be_part_of_a_path_is_a_child() {
         let listed = ["b", "", "a/b", "c\nd", ".", "..", "a", "b", "..c", "\u{1b}"].map(String::from);
         assert_eq!(children(listed.into()), ["..c", "a", "b"]);
+    }
+
+    #[test]
+    fn a_node_is_below_its_parents_and_not_below_one_whose_name_begins_like_theirs() {
+        let path = |path| NodePath::parse(path).unwrap();
+        let deep = path("/git/head");
+        let all: Vec<_> = deep.self_and_ancestors().collect();
+        assert_eq!(all, ["/", "/git", "/git/head"]);
+        assert!(all.iter().all(|root| deep.is_at_or_below(&path(root))));
+        for other in ["/g", "/git/h", "/git/head/a", "/other"] {
+            assert!(!deep.is_at_or_below(&path(other)), "{other}");
+        }
     }
 
     #[test]

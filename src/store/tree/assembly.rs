@@ -19,6 +19,10 @@ pub const MAX_TREE_NODES: usize = 10_000;
 /// ZooKeeper.
 pub(super) const MAX_BYTES: u64 = 64 << 20;
 
+/// The most bytes of paths in one tree. Without this limit, ten thousand nodes one below the other would fill
+/// the memory, because each path contains those above it. Paths of 100 bytes take a sixteenth of this.
+pub(super) const MAX_PATH_BYTES: u64 = 16 << 20;
+
 /// How long a tree must be quiet before its state is sent. All reports on one transaction arrive within a
 /// fraction of this time, and starting an action takes about as long.
 pub(super) const DEBOUNCE: Duration = Duration::from_millis(2);
@@ -54,6 +58,7 @@ pub(super) enum TreeEvent {
 enum TreeError {
     Unreadable(NodePath),
     TooMany,
+    TooLong,
     TooLarge,
 }
 
@@ -66,6 +71,8 @@ pub(super) struct Assembly {
     created_count: u64,
     /// The number of nodes by the lists of their parents: more than are followed if there are too many.
     listed: usize,
+    /// The length of the paths of these nodes.
+    path_bytes: u64,
     /// The number of nodes whose readiness is [`Readiness::Unknown`].
     unknown: usize,
     /// The number of nodes whose readiness is [`Readiness::Outdated`].
@@ -91,6 +98,7 @@ impl Assembly {
             nodes: BTreeMap::new(),
             created_count: 0,
             listed: 1,
+            path_bytes: root.as_str().len() as u64,
             unknown: 0,
             outdated: 0,
             unreadable: BTreeMap::new(),
@@ -201,11 +209,15 @@ impl Assembly {
     }
 
     fn has_error(&self) -> bool {
-        !self.unreadable.is_empty() || self.has_too_many() || self.is_too_large()
+        !self.unreadable.is_empty() || self.has_too_many() || self.is_too_long() || self.is_too_large()
     }
 
     fn has_too_many(&self) -> bool {
         self.listed > MAX_TREE_NODES
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.path_bytes > MAX_PATH_BYTES
     }
 
     fn is_too_large(&self) -> bool {
@@ -218,6 +230,7 @@ impl Assembly {
             None => false,
             Some(TreeError::Unreadable(path)) => self.unreadable.contains_key(path),
             Some(TreeError::TooMany) => self.has_too_many(),
+            Some(TreeError::TooLong) => self.is_too_long(),
             Some(TreeError::TooLarge) => self.is_too_large(),
         };
         if persists {
@@ -228,6 +241,9 @@ impl Assembly {
             (TreeError::Unreadable(path.clone()), format!("{:?}: {reason}", path.as_str()))
         } else if self.has_too_many() {
             (TreeError::TooMany, format!("it has more than {MAX_TREE_NODES} nodes; {remedy}"))
+        } else if self.is_too_long() {
+            let limit = MAX_PATH_BYTES >> 20;
+            (TreeError::TooLong, format!("the paths of its nodes have more than {limit} MiB; {remedy}"))
         } else {
             (TreeError::TooLarge, format!("its nodes hold more than {} MiB; {remedy}", MAX_BYTES >> 20))
         };
@@ -297,6 +313,7 @@ impl Assembly {
         let Some(node) = self.nodes.get_mut(path) else { return };
         let before = mem::replace(&mut node.listed, Arc::clone(&names));
         self.listed = self.listed + names.len() - before.len();
+        self.path_bytes = self.path_bytes + path_bytes(path, &names) - path_bytes(path, &before);
         for gone in before.iter().filter(|name| names.binary_search(name).is_err()) {
             self.leave(&path.child(gone), requests);
         }
@@ -306,7 +323,7 @@ impl Assembly {
     }
 
     fn follow(&mut self, path: NodePath, requests: &mut Vec<TreeRequest>) {
-        if self.nodes.len() < MAX_TREE_NODES {
+        if self.nodes.len() < MAX_TREE_NODES && !self.is_too_long() {
             self.created_count += 1;
             self.unknown += 1;
             self.nodes.insert(path.clone(), NodeProgress::new(self.created_count));
@@ -325,6 +342,7 @@ impl Assembly {
             let Some(node) = self.nodes.remove(&path) else { continue };
             self.count(&path, node.readiness(), false);
             self.listed -= node.listed.len();
+            self.path_bytes -= path_bytes(&path, &node.listed);
             self.bytes -= node.bytes();
             requests.push(TreeRequest::Leave(path));
         }
@@ -359,4 +377,9 @@ impl Assembly {
             requests.push(TreeRequest::Reread(path));
         }
     }
+}
+
+/// Returns the length of the paths of these children of the node `path`.
+fn path_bytes(path: &NodePath, names: &[String]) -> u64 {
+    names.iter().map(|name| path.as_str().len() as u64 + 1 + name.len() as u64).sum()
 }

@@ -371,6 +371,25 @@ fn a_tree_with_too_many_nodes_is_unreadable_until_it_shrinks() {
     bench.trouble();
 }
 
+// Ten thousand levels would take a hundred megabytes for their paths alone.
+#[test]
+fn a_tree_of_thousands_of_levels_is_unreadable_until_it_shrinks() {
+    let mut bench = Bench::new(ZOOKEEPER);
+    bench.follow("/t", Facet::Tree);
+    let (mut node, mut levels) = ("/t".to_owned(), 0);
+    while !bench.commands().is_empty() {
+        bench.node(&node, &["d"]);
+        node += "/d";
+        levels += 1;
+    }
+    assert!((4000..4200).contains(&levels), "{levels}");
+    let reason = bench.trouble();
+    assert!(reason.contains("paths of its nodes have more than 16 MiB; remove some"), "{reason}");
+    let half = "/d".repeat(levels / 2);
+    bench.children(&format!("/t{half}"), &[]);
+    assert_eq!(bench.tree().nodes.len(), levels / 2 + 1);
+}
+
 #[test]
 fn a_tree_with_too_much_data_is_unreadable_until_it_shrinks() {
     let (mut bench, _) = Bench::with_two_nodes();

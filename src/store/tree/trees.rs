@@ -149,8 +149,15 @@ impl Trees {
         if self.trees.is_empty() {
             return Vec::new();
         }
+        let follows = |(root, tree): (&NodePath, &Assembly)| tree.follows(path).then(|| root.clone());
+        // A path can have thousands of levels, and to look up each costs as much as its length. Usually there
+        // are fewer trees.
+        if self.trees.len() <= path.components().count() {
+            let above = self.trees.iter().filter(|(root, _)| path.is_at_or_below(root));
+            return above.filter_map(follows).collect();
+        }
         let above = path.self_and_ancestors().filter_map(|root| self.trees.get_key_value(root));
-        above.filter(|(_, tree)| tree.follows(path)).map(|(root, _)| root.clone()).collect()
+        above.filter_map(follows).collect()
     }
 
     fn observe(
