@@ -30,13 +30,25 @@ pub fn run(data: &[u8]) {
 pub fn live(policy: Policy, facet: Facet, recovery: Recovery, input: &mut Unstructured<'_>) {
     let mut generator = Generator::new(7);
     let watch = Watch::new(policy.clone(), recovery.snapshot());
-    let mut world =
-        World { watch, policy, facet, now: Time::ZERO, retired: false, ended: false, live: BTreeMap::new() };
+    let mut world = World {
+        watch,
+        policy,
+        facet,
+        now: Time::ZERO,
+        has_places: true,
+        asks: false,
+        loaded_again: false,
+        retired: false,
+        ended: false,
+        live: BTreeMap::new(),
+    };
     for _ in 0..MAX_MOVES {
         let Ok(Some(step)) = world.next(input) else { break };
         world.feed(step, &mut generator);
     }
     // Every history comes to an end.
+    world.has_places = true;
+    world.answer(&mut generator);
     world.feed(Input::Retired, &mut generator);
     while let Some(run) = world.live.keys().next().copied() {
         world.feed(world.end(run, RunResult::Failed), &mut generator);
@@ -49,6 +61,13 @@ struct World {
     policy: Policy,
     facet: Facet,
     now: Time,
+    /// Whether the daemon has places for runs (`max_actions`).
+    has_places: bool,
+    /// Whether the watch waits for a place.
+    asks: bool,
+    /// Whether it was loaded although it was not retired, so that an update of the definition before may
+    /// wait.
+    loaded_again: bool,
     retired: bool,
     ended: bool,
     /// The live runs, and when each was told to end.
@@ -61,7 +80,7 @@ impl World {
         if input.is_empty() {
             return Ok(None);
         }
-        Ok(Some(match input.int_in_range(0..=13)? {
+        Ok(Some(match input.int_in_range(0..=16)? {
             0..=2 => Input::Observed(state(self.facet, input)?),
             3 | 4 => match self.live.keys().nth(input.choose_index(self.live.len().max(1))?).copied() {
                 Some(run) => self.end(run, end(input)?),
@@ -77,7 +96,7 @@ impl World {
             }
             8 => {
                 (self.policy, self.facet) = policy(input)?;
-                self.retired = false;
+                self.loaded_again |= !std::mem::take(&mut self.retired);
                 let (policy, snapshot) = (self.policy.clone(), recovery(input)?.snapshot());
                 Input::Loaded { policy, snapshot, same_definition: input.arbitrary()? }
             }
@@ -88,6 +107,16 @@ impl World {
             10 => Input::Triggered { force: input.arbitrary()? },
             11 => Input::Paused,
             12 => Input::Resumed,
+            13 => {
+                self.has_places = !self.has_places;
+                Input::Tick
+            }
+            // The daemon has no bytes left for what waits.
+            14 => Input::MustShed,
+            15 => match self.live.keys().nth(input.choose_index(self.live.len().max(1))?).copied() {
+                Some(run) => Input::Started { run, executed: self.now },
+                None => Input::Tick,
+            },
             _ => Input::Killed,
         }))
     }
@@ -102,17 +131,16 @@ impl World {
             self.live.remove(&run);
         }
         let admitted = self.watch.snapshot().admitted;
-        let mut asks = false;
         for effect in self.watch.step(self.now, input, generator) {
             if let (Effect::Held { version, .. }, Some(admitted)) = (&effect, admitted) {
                 assert!(!version.is_same_state(admitted), "what was let through is held");
             }
-            assert!(!asks || effect != Effect::WantsStart, "asked twice for one place");
-            asks |= effect == Effect::WantsStart;
+            assert!(!self.asks || effect != Effect::WantsStart, "asked twice for one place");
+            self.asks |= effect == Effect::WantsStart;
             self.check(effect);
         }
-        if asks {
-            return self.feed(Input::MayStart, generator);
+        if self.asks && self.has_places {
+            return self.answer(generator);
         }
         assert_eq!(self.watch.live_runs(), self.live.len());
         let snapshot = self.watch.snapshot();
@@ -128,11 +156,22 @@ impl World {
         );
     }
 
+    /// Answers the wish of the watch to start a run, if it has one.
+    fn answer(&mut self, generator: &mut Generator) {
+        if std::mem::take(&mut self.asks) {
+            self.feed(Input::MayStart, generator);
+        }
+    }
+
     fn check(&mut self, effect: Effect) {
         match effect {
-            Effect::Spawn { run, since, .. } => {
+            Effect::Spawn { run, since, update } => {
                 assert!(!self.retired, "spawned after retirement");
                 assert!(since <= self.now, "late since the future");
+                assert!(
+                    update.event != Event::Deleted || self.policy.run_on_delete || self.loaded_again,
+                    "a deletion runs without `run_on_delete`"
+                );
                 assert_eq!(self.live.insert(run, None), None, "a run id twice");
                 let limit = match self.policy.run_mode {
                     RunMode::Queue | RunMode::Discard => 1,
@@ -149,6 +188,7 @@ impl World {
                 assert!(self.now >= told + KILL_AFTER, "killed before the grace was over");
             }
             Effect::Notify { run, .. } => assert!(self.live.contains_key(&run)),
+            Effect::Deleted => assert!(!self.policy.run_on_delete, "a deletion is ignored that is to run"),
             Effect::Discarded { .. } => assert_eq!(self.policy.run_mode, RunMode::Discard),
             Effect::Forget => {
                 assert!(self.retired && self.live.is_empty());
@@ -181,11 +221,12 @@ fn policy(input: &mut Unstructured<'_>) -> Result<(Policy, Facet)> {
         on_failure: *input.choose(&[OnFailure::Keep, OnFailure::Stop])?,
         throttle: Throttle {
             debounce: seconds(input)?,
-            debounce_max: None,
+            debounce_max: if input.arbitrary()? { Some(seconds(input)?) } else { None },
             min_interval: seconds(input)?,
             splay: seconds(input)?,
         },
         guard: guard(input)?,
+        run_on_delete: input.arbitrary()?,
         ..policy
     };
     Ok((policy, facet))
@@ -221,13 +262,13 @@ fn recovery(input: &mut Unstructured<'_>) -> Result<Recovery> {
             _ => Some(Seen::Present(version(input)?)),
         },
         pending: event(input)?,
-        applied: if input.arbitrary()? { Some(version(input)?) } else { None },
-        discarded: if input.arbitrary()? { Some(version(input)?) } else { None },
+        applied: ran(input)?,
+        discarded: ran(input)?,
         failures: *input.choose(&[0, 1, u32::MAX])?,
         stopped: input.arbitrary()?,
         paused: input.arbitrary()?,
-        held: if input.arbitrary()? { Some(version(input)?) } else { None },
-        admitted: if input.arbitrary()? { Some(version(input)?) } else { None },
+        held: ran(input)?,
+        admitted: ran(input)?,
         applied_size: *input.choose(&[None, Some(0), Some(2), Some(u64::MAX)])?,
     };
     let (same_subject, same_definition) = input.arbitrary()?;
@@ -258,8 +299,18 @@ fn state(facet: Facet, input: &mut Unstructured<'_>) -> Result<State> {
     Ok(State::Present { version: version(input)?, content })
 }
 
-/// Returns one of few versions, so that equal ones come again, including extreme numbers.
+/// Returns what an update may have had as its version.
+fn ran(input: &mut Unstructured<'_>) -> Result<Option<Version>> {
+    Ok(match input.int_in_range(0..=3)? {
+        0 | 1 => None,
+        2 => Some(Version::DELETION),
+        _ => Some(version(input)?),
+    })
+}
+
+/// Returns one of few versions, so that equal ones come again, including extreme numbers. No node has the
+/// version that stands for a deletion.
 fn version(input: &mut Unstructured<'_>) -> Result<Version> {
-    let number = |input: &mut Unstructured<'_>| input.choose(&[0, 1, 2, -1, i64::MAX, i64::MIN]).copied();
+    let number = |input: &mut Unstructured<'_>| input.choose(&[0, 1, 2, -1, i64::MAX, i64::MIN + 1]).copied();
     Ok(Version { incarnation: number(input)?, revision: number(input)?, number: number(input)? })
 }
