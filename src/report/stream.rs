@@ -255,7 +255,8 @@ mod tests {
                 fs::write(&path, "").unwrap();
             }
             assert!(matches!(stream.write(&lines), (2, Ok(()))));
-            assert_eq!(texts(&path), ["first", "second"], "truncated: {truncated}");
+            let whole = format!("{}{}", lines[0].to_text(), lines[1].to_text());
+            assert_eq!(fs::read_to_string(&path).unwrap(), whole, "truncated: {truncated}");
         }
     }
 

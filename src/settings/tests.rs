@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::control::{CONTROL_SOCKET, ControlSettings, metrics_address};
-use super::daemon::{MAX_ACTIONS, MAX_WAITING_BYTES, STATE_DIR, STOP_TIMEOUT};
+use super::daemon::{DaemonFlags, DaemonSettings, MAX_ACTIONS, MAX_WAITING_BYTES, STATE_DIR, STOP_TIMEOUT};
 use super::file::SettingsFile;
 use super::stores::{DEFAULT_STORE, SESSION_TIMEOUT, chosen_store, named_stores, require_credentials};
 use super::{read, store_names};
@@ -177,6 +177,19 @@ fn the_shipped_settings_file_parses_as_it_is_and_with_every_line_in_force() {
     assert!(control(&file).unknown_group.is_none());
     assert_eq!(control(&file).group, Some(0));
     assert!(metrics_address(&file).unwrap().is_some());
+}
+
+#[test]
+fn limits_and_intervals_have_the_defaults_of_the_manual_and_0_is_no_limit() {
+    let daemon = |text: &str| DaemonSettings::new(DaemonFlags::default(), &settings(text).unwrap()).unwrap();
+    let limits = |settings: &DaemonSettings| (settings.max_actions, settings.max_waiting_bytes);
+    let default = daemon("");
+    assert_eq!(limits(&default), (Some(256), Some(64 << 20)));
+    assert_eq!((default.rescan_interval, default.stop_timeout), (Duration::from_secs(60), STOP_TIMEOUT));
+    assert_eq!(limits(&daemon("max_actions = 0\nmax_waiting_bytes = 0")), (None, None));
+    let given = daemon("max_actions = 3\nmax_waiting_bytes = 4\nrescan_interval = 2.5");
+    assert_eq!(limits(&given), (Some(3), Some(4)));
+    assert_eq!(given.rescan_interval, Duration::from_millis(2500));
 }
 
 #[test]

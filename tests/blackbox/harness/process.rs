@@ -38,6 +38,31 @@ impl Process {
         size.unwrap_or_else(|| panic!("process {} occupies no memory: {status}", self.0))
     }
 
+    /// The memory in KiB that the process holds for itself: without the pages of its program and libraries.
+    /// The kernel maps those in the moment in which they are used first, a hundred KiB at once and more, and
+    /// takes them away again as it likes.
+    #[track_caller]
+    pub fn held(self) -> u64 {
+        let maps = fs::read_to_string(format!("/proc/{}/smaps", self.0)).unwrap_or_default();
+        let mut held = 0;
+        // What counts of the present mapping. One that is shared, such as the ledger's index, counts whole.
+        let mut counted = "Rss:";
+        for line in maps.lines() {
+            let words: Vec<_> = line.split_whitespace().collect();
+            match words[..] {
+                [name, size, ..] if name == counted => held += size.parse::<u64>().expect("a size"),
+                [name, ..] if name.ends_with(':') => {}
+                [_, rights, _, _, inode, ..] => {
+                    let is_image = rights.ends_with('p') && inode != "0";
+                    counted = if is_image { "Anonymous:" } else { "Rss:" };
+                }
+                _ => {}
+            }
+        }
+        assert!(held > 0, "process {} holds no memory: {maps}", self.0);
+        held
+    }
+
     pub fn threads(self) -> usize {
         fs::read_dir(format!("/proc/{}/task", self.0)).map(Iterator::count).unwrap_or(0)
     }
