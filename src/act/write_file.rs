@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_is_read_gets_the_content() {
+    fn a_pipe_gets_the_content_if_somebody_reads_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pipe");
         nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
@@ -315,5 +315,7 @@ mod tests {
         let content = vec![7; 1 << 20];
         assert_eq!(write(&path, &content).unwrap(), Written::Passed);
         assert_eq!(reader.join().unwrap(), content);
+        let unread = write(&path, &content).unwrap_err();
+        assert_eq!(unread.to_string(), "no process reads this pipe");
     }
 }

@@ -92,4 +92,20 @@ mod tests {
             assert_eq!(received.contains(&signal), expected, "{}", name(signal));
         }
     }
+
+    #[test]
+    fn operators_can_read_the_meaning_of_each_signal() {
+        let document = include_str!("../../docs/operations.md");
+        let (_, table) = document.split_once("\n## Signals\n").unwrap();
+        for (signal, meaning) in MEANINGS {
+            let row = table.lines().find(|row| row.split([' ', ',', '|']).any(|word| word == name(signal)));
+            let expected = match meaning {
+                Meaning::Stop => "| stops: ",
+                Meaning::Reload => "| reads the configs again",
+                Meaning::ProcessorLimit => "(`LimitCPU=`)",
+                Meaning::Ignored => "| nothing, and the log says so once",
+            };
+            assert!(row.is_some_and(|row| row.contains(expected)), "{}: {row:?}", name(signal));
+        }
+    }
 }

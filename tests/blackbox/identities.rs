@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::harness::{Daemon, Journal, Sandbox, exec, require_root, wait_until, watch};
+use crate::harness::{Daemon, Journal, Sandbox, exec, require_root, wait_for, wait_until, watch};
 
 /// A sandbox with local users and groups of its own: the daemon sees copies of `/etc/passwd` and
 /// `/etc/group`.
@@ -97,6 +97,28 @@ fn a_new_number_of_a_user_runs_nothing_by_itself() {
     accounts.config("changed");
     daemon.wait_for_log(&["app.twc: loaded, 0 added, 0 changed, 0 removed"]);
     daemon.stop();
+    let _daemon = accounts.start();
+    accounts.check(0, &["ok: 1 watch"]);
+    accounts.sandbox.nodes.set("/n", "2");
+    accounts.journal.wait_for(&["4001 4001 /home/appx 1", "4002 4002 /home/appx 2"]);
+}
+
+// The daemon looks the user up by itself, and the next one must not take its number for another definition.
+#[test]
+fn a_new_number_that_no_config_brought_runs_nothing_after_a_restart_either() {
+    let accounts = Accounts::new();
+    let mut daemon = accounts.start();
+    accounts.journal.wait_for(&["4001 4001 /home/appx 1"]);
+    let definition = || {
+        let ledger =
+            rusqlite::Connection::open(accounts.sandbox.state().join("ledger.db")).expect("a ledger");
+        ledger.query_row("SELECT definition FROM watches", [], |row| row.get::<_, i64>(0)).ok()
+    };
+    let before = wait_for("the definition", definition);
+    accounts.set_users("appx:x:4002:4002::/home/appx:/bin/sh\n");
+    accounts.sandbox.operator(["reload"]).finish().expect(0);
+    wait_until("the new number", || definition().is_some_and(|now| now != before));
+    daemon.kill();
     let _daemon = accounts.start();
     accounts.check(0, &["ok: 1 watch"]);
     accounts.sandbox.nodes.set("/n", "2");

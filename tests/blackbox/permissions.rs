@@ -65,26 +65,41 @@ fn an_update_of_a_node_that_was_locked_meanwhile_runs_when_it_is_unlocked() {
 fn what_the_server_does_not_tell_for_want_of_rights_is_no_missed_change() {
     let sandbox = Sandbox::zookeeper();
     let Nodes::ZooKeeper { root, .. } = &sandbox.nodes else { panic!("only ZooKeeper has ACLs") };
-    sandbox.nodes.set("/locked", "1");
-    let watches = [watch("/n", &exec("cat"), ""), watch("/locked", &exec("cat"), "")];
-    sandbox.config("app.twc", watches.concat());
+    let journal = sandbox.journal();
+    for node in ["/locked", "/closed", "/brief"] {
+        sandbox.nodes.set(node, "1");
+    }
+    let watches = ["/n", "/locked", "/closed"].map(|node| watch(node, &exec("cat"), ""));
+    let brief = watch("/brief", &exec(&journal.record()), "");
+    sandbox.config("app.twc", [watches.concat(), brief].concat());
     let daemon = sandbox.daemon().arg("--debug").start();
-    for node in ["/n", "/locked"] {
+    for node in ["/n", "/locked", "/closed", "/brief"] {
         daemon.wait_for_log(&[node, "observed"]);
     }
-    set_acl(&sandbox, "/locked", UNREADABLE);
+    for node in ["/locked", "/closed"] {
+        set_acl(&sandbox, node, UNREADABLE);
+    }
+    // The last one can be read again before the daemon looks.
+    let brief = format!("{root}/brief");
     kazoo(
         &ZooKeeper::shared().address(),
-        &format!("zk.create('{root}/n', b'1', acl={UNREADABLE}); zk.set('{root}/locked', b'2')"),
+        &format!(
+            "zk.create('{root}/n', b'1', acl={UNREADABLE}); zk.set('{root}/locked', b'2')\n\
+             zk.set_acls('{brief}', {UNREADABLE}); zk.set('{brief}', b'2')\n\
+             zk.set_acls('{brief}', OPEN_ACL_UNSAFE)"
+        ),
     );
-    for node in ["/n", "/locked"] {
+    // Of these, one has other rights and no other content.
+    for node in ["/n", "/locked", "/closed"] {
         daemon.wait_for_log(&[node, "cannot be read"]);
     }
-    set_acl(&sandbox, "/locked", "OPEN_ACL_UNSAFE");
-    set_acl(&sandbox, "/n", "OPEN_ACL_UNSAFE");
-    for node in ["/n", "/locked"] {
+    for node in ["/n", "/locked", "/closed"] {
+        set_acl(&sandbox, node, "OPEN_ACL_UNSAFE");
+    }
+    for node in ["/n", "/locked", "/closed"] {
         daemon.wait_for_log(&[node, "can be read again"]);
     }
+    journal.wait_for(&["1", "2"]);
     assert_eq!(daemon.log_lines(&["no watch had announced"]), [""; 0]);
 }
 

@@ -71,19 +71,65 @@ fn follow_group(options: SharedOptions, group: NamedGroup, log: Reporter) {
     let follow = move || {
         loop {
             thread::sleep(GROUP_INTERVAL);
-            match group.look_up() {
-                Ok(number) => {
-                    options.set_group(number, group.mode);
-                    log.recovered(GROUP_PART);
-                }
-                Err(why) => log.degraded(GROUP_PART, without_group(&format!("control.group: {why}"))),
-            }
+            look_up_group(&options, &group, &log);
         }
     };
     // Without this thread, the group stays as it is.
     let _ = thread::Builder::new().name("group".into()).spawn(follow);
 }
 
+fn look_up_group(options: &SharedOptions, group: &NamedGroup, log: &Reporter) {
+    match group.look_up() {
+        Ok(number) => {
+            options.set_group(number, group.mode);
+            log.recovered(GROUP_PART);
+        }
+        Err(why) => log.degraded(GROUP_PART, without_group(&format!("control.group: {why}"))),
+    }
+}
+
 fn without_group(why: &str) -> String {
     format!("{why}; it cannot use the control socket until the system knows it")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::control::endpoint::Endpoint;
+    use crate::metrics::Metrics;
+    use crate::report::log::Target;
+    use crate::report::stream::LogStream;
+    use crate::report::{Level, Log};
+
+    // The system learns of a group late, and gives it another number later.
+    #[test]
+    fn the_socket_gets_its_group_as_soon_as_the_system_knows_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let stream = LogStream::open(&directory.path().join("log")).unwrap();
+        let log = Log::start(Target::Stream(stream), Level::Debug).unwrap().0;
+        let log = Reporter::new(log, Arc::new(Metrics::new().unwrap()));
+        let path = directory.path().join("socket");
+        let options = SharedOptions::new(SocketOptions { path: path.clone(), mode: 0o600, group: None });
+        let group = |name: &str| NamedGroup { name: name.into(), mode: 0o660 };
+        let parts = || log.all_degraded().into_iter().map(|found| found.part).collect::<Vec<_>>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        let mut endpoint = ControlEndpoint::new(options.clone());
+        let _listener = endpoint.open().unwrap();
+        look_up_group(&options, &group("no-such-group"), &log);
+        assert_eq!((parts(), endpoint.lost()), (vec![GROUP_PART.into()], None));
+        let known = nix::unistd::Group::from_gid(nix::unistd::getegid()).unwrap().unwrap();
+        look_up_group(&options, &group(&known.name), &log);
+        assert_eq!(parts(), Vec::<std::borrow::Cow<str>>::new());
+        assert!(endpoint.lost().is_some_and(|why| why.ends_with("has another group now")));
+        let _listener = endpoint.open().unwrap();
+        let made = fs::metadata(&path).unwrap();
+        assert_eq!((made.mode() & 0o777, made.gid(), endpoint.lost()), (0o660, known.gid.as_raw(), None));
+        look_up_group(&options, &group("no-such-group"), &log);
+        assert_eq!((parts(), endpoint.lost()), (vec![GROUP_PART.into()], None), "it keeps the last number");
+    }
 }

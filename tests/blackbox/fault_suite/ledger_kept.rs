@@ -55,6 +55,9 @@ fn a_ledger_of_a_newer_version_is_refused_until_it_is_reset() {
         let refused = refused.finish().expect(1);
         refused.expect_said(&["ledger.db", "version is 4", "up to 3", "2.9.0"]);
     }
+    // A dry run can do without the ledger, and resets nothing.
+    let planned = sandbox.daemon().args(["--dry-run", "--ledger-reset"]).finish().expect(0);
+    planned.expect_said(&["app.twc-1", "run_on_load is true"]);
     assert!(fs::read(&file).expect("read the ledger") == before, "it was changed");
     assert_eq!(files(), files_before, "something was created");
     assert_eq!(journal.lines(), ["1"]);

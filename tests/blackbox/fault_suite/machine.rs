@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, chown};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Gid, Pid, Uid, chown};
 use time::{Duration, OffsetDateTime};
 
 use super::actions::run_or_counted;
@@ -251,9 +251,22 @@ fn with_all_descriptors_in_use_configs_are_still_read_and_operators_answered() {
     daemon.wait_for_log(&["late.twc: loaded"]);
     assert!(changed.elapsed() < std::time::Duration::from_secs(30), "{:?}", changed.elapsed());
     sandbox.operator(["status"]).finish().expect_said(&["late.twc:late"]);
-    let said = sandbox.operator(["status", "--check"]).finish();
+    let check = || sandbox.operator(["status", "--check"]).finish();
+    // The pauses between so many attempts take longer than the time between two looks of the daemon.
+    let attempts = |n: usize| daemon.log_lines(&[&format!("sleeper-{n} "), "cannot start"]).len();
+    wait_until("some attempts of one watch", || (0..40).any(|n| attempts(n) > 5));
+    let said = check();
     assert_eq!(said.code, Some(1));
     said.expect_said(&["actions: descriptors: ", "raise RLIMIT_NOFILE"]);
+    assert!(daemon.log_lines(&["actions: works again"]).is_empty());
     sandbox.config("app.twc", watch("/n", &exec(&journal.note("room")), ""));
+    daemon.wait_for_log(&["app.twc: loaded"]);
+    for child in daemon.process().children() {
+        // An evaluator may have ended by itself.
+        let _ = kill(Pid::from_raw(child.0), Signal::SIGKILL);
+    }
+    journal.wait_for(&["room"]);
+    daemon.wait_for_log(&["actions: works again"]);
+    wait_until("the check to be well", || check().code == Some(0));
     assert!(daemon.log_lines(&["configs: cannot read"]).is_empty());
 }

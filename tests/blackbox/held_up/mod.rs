@@ -210,7 +210,7 @@ fn a_start_that_takes_longer_than_the_timeout_takes_nothing_from_it() {
         let status = it.sandbox.operator(["status", "--json"]).finish().expect(0).text();
         let status: Value = serde_json::from_str(&status).expect("JSON");
         let runs = status["watches"].as_array().into_iter().flatten().filter_map(|it| it["runs"].as_array());
-        runs.flatten().any(|run| run["seconds"].as_f64() > Some(2.0))
+        runs.flatten().any(|run| run["seconds"].as_f64() > Some(2.0) && run["pid"].is_null())
     });
     it.gate.open();
     lease.wait().expect("wait for python");

@@ -1,7 +1,7 @@
 //! Secrets of stores: their sources, and the places that they must not reach.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 
 use super::client;
 use crate::harness::secure::{Login, PASSWORD, Secure, USERNAME, identify, paths};
@@ -138,11 +138,21 @@ fn a_secret_in_a_file_of_its_own_leaves_the_settings_readable() {
     refused.expect_said(&[&place, "Permission denied"]);
 
     fs::set_permissions(&password, Permissions::from_mode(0o644)).unwrap();
-    let cure = format!("`chmod 600 {}`", password.display());
-    let daemon = sandbox.daemon_without_store().arg("--once");
-    for command in [client(&sandbox, ["get", "/n"]), client(&sandbox, ["check"]), daemon] {
-        command.finish().expect(1).expect_said(&["sasl.password", &cure]);
-    }
+    let refused = |cure: &str| {
+        let daemon = sandbox.daemon_without_store().arg("--once");
+        for command in [client(&sandbox, ["get", "/n"]), client(&sandbox, ["check"]), daemon] {
+            command.finish().expect(1).expect_said(&["sasl.password", cure]);
+        }
+    };
+    refused(&format!("`chmod 600 {}`", password.display()));
+    // Its owner could write another secret.
+    fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
+    chown(&password, Some(65534), None).unwrap();
+    refused(&format!("chown root {}", password.display()));
+    // A pipe without a writer would be an empty password.
+    fs::remove_file(&password).unwrap();
+    nix::unistd::mkfifo(&password, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    refused("not a regular file");
 }
 
 // "`twitcher check` validates the blocks"
