@@ -94,6 +94,15 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_without_effect_is_said_once() {
+        let mut said = Said::default();
+        assert!(said.text(libc::SIGUSR1).is_some_and(|text| text.starts_with("SIGUSR1 is ignored")));
+        assert_eq!(said.text(libc::SIGUSR1), None);
+        assert!(said.text(libc::SIGXCPU).is_some_and(|text| text.contains("RLIMIT_CPU")));
+        assert_eq!((said.text(libc::SIGXCPU), said.text(libc::SIGUSR2).is_some()), (None, true));
+    }
+
+    #[test]
     fn operators_can_read_the_meaning_of_each_signal() {
         let document = include_str!("../../docs/operations.md");
         let (_, table) = document.split_once("\n## Signals\n").unwrap();

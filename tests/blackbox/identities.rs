@@ -112,7 +112,9 @@ fn a_new_number_that_no_config_brought_runs_nothing_after_a_restart_either() {
     let definition = || {
         let ledger =
             rusqlite::Connection::open(accounts.sandbox.state().join("ledger.db")).expect("a ledger");
-        ledger.query_row("SELECT definition FROM watches", [], |row| row.get::<_, i64>(0)).ok()
+        ledger
+            .query_row("SELECT definition FROM watches", [], |row| row.get::<_, rusqlite::types::Value>(0))
+            .ok()
     };
     let before = wait_for("the definition", definition);
     accounts.set_users("appx:x:4002:4002::/home/appx:/bin/sh\n");

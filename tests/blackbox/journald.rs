@@ -130,14 +130,15 @@ fn no_logged_text_forges_a_field_or_a_line() {
 // "surviving a missing or restarted `/dev/log`", for the journal.
 #[test]
 fn lines_logged_while_the_journal_is_away_arrive_when_it_is_back() {
-    let sandbox = sandbox("echo heard $(cat)");
+    let sandbox = sandbox("true");
+    let journal = sandbox.journal();
+    let action = exec(&format!("v=$(cat); echo heard $v; {}", journal.note("$v")));
+    sandbox.config("git.twc", watch("/git/head", &action, r#"description: "deploy""#));
     let mut journald = Journald::absent(sandbox.path("run"));
     let _daemon = start(&sandbox, &journald);
     wait_until("the daemon to run", || fs::exists(sandbox.state().join("ledger.db")).expect("look"));
     journald.listen();
     journald.wait_for(&["heard content"]);
-    let journal = sandbox.journal();
-    sandbox.config("marker.twc", watch("/git/head", &exec(&journal.record()), ""));
     journal.wait_for(&["content"]);
     journald.leave();
     for value in ["between", "after"] {

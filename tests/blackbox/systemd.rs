@@ -290,6 +290,23 @@ fn a_missing_service_manager_is_logged_once_and_harms_nothing() {
     }
 }
 
+// "What systemd could not be told is told again": the unit does not stay in its start for good.
+#[test]
+fn a_service_manager_that_comes_late_gets_everything_and_is_a_problem_before() {
+    let sandbox = sandbox("true");
+    let path = sandbox.path("notify");
+    let mut daemon = watched(sandbox.daemon().env("NOTIFY_SOCKET", &path)).start();
+    works(&sandbox, &mut daemon);
+    let check = || sandbox.operator(["status", "--check"]).finish();
+    let found = check();
+    assert_eq!(found.code, Some(1), "{found:?}");
+    found.expect_said(&["systemd: ", "No such file"]);
+    let notify = Notify::at(&path);
+    wait_until("it to be ready", || notify.stages().last() == Some(&"READY"));
+    daemon.wait_for_log(&["systemd: works again"]);
+    wait_until("the check to be well", || check().code == Some(0));
+}
+
 #[test]
 fn a_service_manager_that_hangs_harms_nothing_and_gets_everything_later() {
     let sandbox = sandbox("true");

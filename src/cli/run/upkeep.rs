@@ -140,6 +140,13 @@ mod tests {
         fs::remove_file(path("twitcher.toml")).unwrap();
         nix::unistd::mkfifo(&path("twitcher.toml"), nix::sys::stat::Mode::S_IRUSR).unwrap();
         assert_eq!(found(), ["pid file", "settings"]);
+        fs::remove_file(path("twitcher.toml")).unwrap();
+        fs::write(path("twitcher.toml"), "1").unwrap();
+        assert_eq!(found(), ["pid file"]);
+        fs::rename(path("old"), path("pid")).unwrap();
+        assert_eq!(found(), [""; 0]);
+        fs::rename(path("pid"), path("old")).unwrap();
+        fs::write(path("pid"), "another's").unwrap();
         drop(upkeep);
         drop(pid_file);
         assert_eq!(fs::read_to_string(path("pid")).unwrap(), "another's", "it is not ours to remove");

@@ -184,6 +184,24 @@ fn a_lost_ledger_is_a_problem_and_a_pause_then_lasts_until_a_restart() {
     sandbox.operator(["pause", "named"]).finish().expect(0).expect_said(&["until a restart"]);
 }
 
+// Without this file, an action that was just started may run a second time after `kill -9`.
+#[test]
+fn a_file_of_starts_that_cannot_be_used_is_a_problem_until_it_can() {
+    let sandbox = Sandbox::directory();
+    sandbox.nodes.set("/n", "1");
+    sandbox.config("app.twc", described("/n", "true", "named", ""));
+    let starts = sandbox.state().join("starts");
+    fs::create_dir_all(&starts).expect("create a directory");
+    let daemon = sandbox.start();
+    wait_for_state(&sandbox, "named", "idle");
+    let found = check(&sandbox, 1, []);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("starts: ") && found[0].contains("the next one may not find"), "{found:#?}");
+    fs::remove_dir(&starts).expect("remove the directory");
+    wait_until("all to be well", || check_any(&sandbox) == ["ok: 1 watch"]);
+    daemon.wait_for_log(&["starts: works again"]);
+}
+
 // Some programs look at the exit code and do not read the output.
 #[test]
 fn check_exits_1_for_a_problem_that_nobody_reads() {

@@ -252,13 +252,12 @@ fn with_all_descriptors_in_use_configs_are_still_read_and_operators_answered() {
     assert!(changed.elapsed() < std::time::Duration::from_secs(30), "{:?}", changed.elapsed());
     sandbox.operator(["status"]).finish().expect_said(&["late.twc:late"]);
     let check = || sandbox.operator(["status", "--check"]).finish();
-    // The pauses between so many attempts take longer than the time between two looks of the daemon.
-    let attempts = |n: usize| daemon.log_lines(&[&format!("sleeper-{n} "), "cannot start"]).len();
-    wait_until("some attempts of one watch", || (0..40).any(|n| attempts(n) > 5));
-    let said = check();
-    assert_eq!(said.code, Some(1));
-    said.expect_said(&["actions: descriptors: ", "raise RLIMIT_NOFILE"]);
-    assert!(daemon.log_lines(&["actions: works again"]).is_empty());
+    // The daemon may need less now than at its start, and another action may have started meanwhile.
+    wait_until("the check to say what is missing", || {
+        let said = check();
+        let parts = ["actions: descriptors: ", "raise RLIMIT_NOFILE"];
+        said.code == Some(1) && parts.iter().all(|part| said.text().contains(part))
+    });
     sandbox.config("app.twc", watch("/n", &exec(&journal.note("room")), ""));
     daemon.wait_for_log(&["app.twc: loaded"]);
     for child in daemon.process().children() {
