@@ -66,14 +66,15 @@ impl Reaper {
     pub fn reap(&mut self) -> bool {
         let ended: BTreeSet<i32> = children().into_iter().filter(|pid| has_ended(*pid)).collect();
         with_own(|own| {
-            for pid in self.to_reap(ended, own.get_or_insert_default()) {
+            for pid in self.due(ended, own.get_or_insert_default()) {
                 let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
             }
         });
         !self.seen.is_empty()
     }
 
-    fn to_reap(&mut self, ended: BTreeSet<i32>, own: &BTreeSet<i32>) -> BTreeSet<i32> {
+    /// Returns which of the ended children are to be reaped now.
+    fn due(&mut self, ended: BTreeSet<i32>, own: &BTreeSet<i32>) -> BTreeSet<i32> {
         let others = ended.into_iter().filter(|pid| !own.contains(pid));
         let (again, new) = others.partition(|pid| self.seen.contains(pid));
         self.seen = new;
@@ -144,10 +145,10 @@ mod tests {
     fn only_children_of_others_that_were_seen_twice_are_reaped() {
         let mut reaper = Reaper { seen: BTreeSet::new() };
         let own = BTreeSet::from([1]);
-        assert_eq!(reaper.to_reap([1, 2, 3].into(), &own), [].into());
+        assert_eq!(reaper.due([1, 2, 3].into(), &own), [].into());
         assert_eq!(reaper.seen, [2, 3].into());
         let noted = BTreeSet::from([1, 3]);
-        assert_eq!(reaper.to_reap([1, 2, 3, 4].into(), &noted), [2].into());
+        assert_eq!(reaper.due([1, 2, 3, 4].into(), &noted), [2].into());
         assert_eq!(reaper.seen, [4].into());
     }
 }
