@@ -209,15 +209,13 @@ fn a_run_that_is_killed_while_its_user_is_looked_up_is_over() {
 // A directory service does not answer for one of two users. The update is not lost, and operators are told.
 #[test]
 fn a_start_whose_lookup_takes_too_long_is_put_off_and_said() {
-    let directory = tempfile::tempdir().unwrap();
-    block_on(async {
-        let mut parts = Parts::new(directory.path(), Until::Stopped);
+    with_parts(Until::Stopped, async |parts| {
         let other = RunAs { uid: Some(Account::Id(1)), gid: None };
         let b = WatchSpec { run_as: other.into(), ..unidentified("b", "/n") };
         parts.load(vec![unidentified("a", "/n"), b]);
         ["a", "b"].iter().for_each(|name| parts.observe(name));
         parts.performer().end_turn();
-        identify(&mut parts).await;
+        identify(parts).await;
         assert_eq!((parts.identities.waiting(), parts.runs.count()), (1, 1));
         let deadline = Instant::now() + Duration::from_secs(60);
         while parts.identities.waiting() > 0 {
@@ -231,17 +229,16 @@ fn a_start_whose_lookup_takes_too_long_is_put_off_and_said() {
                 failure.what.contains("takes too long") && entry.watch().live_runs() == 0
             })
         };
-        while !is_put_off(&parts) {
-            event(&mut parts).await;
+        while !is_put_off(parts) {
+            event(parts).await;
         }
         // A late answer starts nothing before the update is due again.
-        identify(&mut parts).await;
+        identify(parts).await;
         let waiting: usize = parts.watches.iter().map(|(_, entry)| entry.watch().waiting_updates()).sum();
         assert_eq!((waiting, parts.recorded().len() <= 1), (1, true));
         while parts.runs.count() > 0 {
             parts.end_of_run().await;
         }
-        parts.stores.close().await;
     });
 }
 

@@ -259,7 +259,7 @@ fn with_all_descriptors_in_use_configs_are_still_read_and_operators_answered() {
         said.code == Some(1) && parts.iter().all(|part| said.text().contains(part))
     });
     sandbox.config("app.twc", watch("/n", &exec(&journal.note("room")), ""));
-    daemon.wait_for_log(&["app.twc: loaded"]);
+    daemon.wait_for_log(&["app.twc: loaded", "40 removed"]);
     for child in daemon.process().children() {
         // An evaluator may have ended by itself.
         let _ = kill(Pid::from_raw(child.0), Signal::SIGKILL);
