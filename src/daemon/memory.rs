@@ -9,8 +9,9 @@ use crate::sys;
 /// Fewer watches hold so little memory, some 2 KiB each, that returning it is not worth the time.
 const MANY: usize = 1000;
 
-/// The time after which the memory is returned: the stores release theirs later than the daemon.
-const DELAY: Duration = Duration::from_secs(2);
+/// The times after which the memory is returned: the stores release theirs later than the daemon, and much
+/// later on a busy host.
+const DELAYS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(30)];
 
 /// Returns memory to the kernel after many watches were removed. The allocator keeps it otherwise.
 #[derive(Default)]
@@ -18,6 +19,8 @@ pub struct Memory {
     /// The most watches since memory was returned last.
     peak: usize,
     due: Option<Instant>,
+    /// How often memory was returned since many watches were removed.
+    trims: usize,
 }
 
 impl Memory {
@@ -25,7 +28,7 @@ impl Memory {
     pub fn note(&mut self, watches: usize) {
         if watches + MANY <= self.peak {
             self.peak = watches;
-            self.due = Some(Instant::now() + DELAY);
+            (self.trims, self.due) = (0, Some(Instant::now() + DELAYS[0]));
         }
         self.peak = self.peak.max(watches);
     }
@@ -35,7 +38,8 @@ impl Memory {
     }
 
     pub fn trim(&mut self) {
-        self.due = None;
+        self.trims += 1;
+        self.due = DELAYS.get(self.trims).map(|delay| Instant::now() + *delay);
         sys::trim_memory();
     }
 }
@@ -52,6 +56,8 @@ mod tests {
         assert_eq!(memory.due(), None);
         memory.note(5000 - MANY);
         assert!(memory.due().is_some());
+        memory.trim();
+        assert!(memory.due().is_some(), "the stores may take longer");
         memory.trim();
         memory.note(5000 - MANY);
         assert_eq!(memory.due(), None);
