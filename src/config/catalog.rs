@@ -1,6 +1,7 @@
 //! The known state of the config directory, and what a scan finds changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::evaluate::Evaluator;
 use super::facts::hostname;
 use super::file_change::FileChange;
-use super::hints::{Followed, Hints, error_number};
+use super::hints::{Followed, Hints};
 use super::load::{LoadError, Loaded, Source, Watches, load};
 use super::request::ModuleSource;
 use super::resolve::Accounts;
@@ -133,12 +134,12 @@ impl Catalog {
     }
 
     /// Reports that hints fail, so that the directory must be polled.
-    fn start_polling(&mut self, error: &notify::Error) {
+    fn start_polling(&mut self, error: &io::Error) {
         self.polls = true;
         let root = self.root.display();
         self.emit(FileChange::Degraded(format!(
             "{root}: cannot follow changes ({error}), so polling it; {}",
-            inotify_remedy(error_number(error))
+            inotify_remedy(error.raw_os_error())
         )));
     }
 

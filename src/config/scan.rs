@@ -88,7 +88,7 @@ impl ConfigTree {
 }
 
 /// Returns the identity of the directory at this path.
-pub fn identify(directory: &Path) -> Option<DirectoryId> {
+fn identify(directory: &Path) -> Option<DirectoryId> {
     let stat = nix::sys::stat::stat(directory).ok()?;
     (kind(&stat) == S_IFDIR).then_some((stat.st_dev, stat.st_ino))
 }

@@ -199,7 +199,10 @@ impl Directory {
                     None => return Ok(false),
                 },
                 _ = self.watches.ready() => self.process_hints(),
-                () = self.way.ready() => self.is_root_doubted |= self.way.may_have_turned(),
+                () = self.way.changed() => {
+                    self.way.look();
+                    self.is_root_doubted = true;
+                }
                 () = sleep_until(read_at) => {}
                 () = sleep_until(self.rescan_at) => self.rescan(),
             }

@@ -1,121 +1,49 @@
 //! Follows the directories and links above the store, which decide where the store's path leads.
 //!
-//! The store itself has other watches ([`super::watches`]), because the kernel has only one for a directory.
+//! The store itself has other watches ([`super::watches`]), because every event in it counts.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsString;
-use std::future::pending;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
-use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 
-use crate::trust::way;
+use crate::trust::{WayWatch, way};
 
-/// The places can change while they are looked up. Then they are looked up again, up to this many times.
+/// The way can change while it is looked up. Then it is looked up again, up to this many times.
 const MAX_ROUNDS: usize = 8;
 
 pub(super) struct Way {
-    /// `None` if it cannot start. Then each rescan looks at the way, and tries again.
-    inotify: Option<AsyncFd<Descriptor>>,
     root: PathBuf,
-    places: BTreeSet<(PathBuf, OsString)>,
-    watched: HashMap<WatchDescriptor, PathBuf>,
-}
-
-struct Descriptor(Inotify);
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
+    /// `None` if it cannot start. Then each rescan looks at the way, and tries again.
+    watch: Option<WayWatch>,
+    changed: Arc<Notify>,
 }
 
 impl Way {
     /// Follows the way to `root`, an absolute path.
     pub(super) fn new(root: &Path) -> Self {
-        let mut way =
-            Self { inotify: None, root: root.to_owned(), places: BTreeSet::new(), watched: HashMap::new() };
+        let mut way = Self { root: root.to_owned(), watch: None, changed: Arc::default() };
         way.look();
         way
     }
 
-    /// Waits until [`Self::may_have_turned`] has something to look at, and must be followed by it.
-    pub(super) async fn ready(&self) {
-        let Some(inotify) = &self.inotify else { return pending().await };
-        if let Ok(mut guard) = inotify.readable().await {
-            guard.clear_ready();
-        }
+    /// Waits until the way may have changed. Then [`Self::look`] must follow.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
-    /// Whether the path may lead to another directory than at the last call. Never waits.
-    pub(super) fn may_have_turned(&mut self) -> bool {
-        let Some(inotify) = &self.inotify else { return false };
-        let mut is_relevant = false;
-        loop {
-            match inotify.get_ref().0.read_events() {
-                Ok(events) => {
-                    for event in events {
-                        // Without a directory or a name, the event says that events or directories were lost.
-                        let place = self.watched.get(&event.wd).cloned().zip(event.name);
-                        is_relevant |= place.is_none_or(|place| self.places.contains(&place));
-                    }
-                }
-                Err(Errno::EINTR) => {}
-                Err(_) => break,
-            }
-        }
-        if is_relevant {
-            self.look();
-        }
-        is_relevant
-    }
-
-    /// Looks which way the path takes, and watches it.
+    /// Looks which way the path takes, and watches it. Never waits.
     pub(super) fn look(&mut self) {
-        if self.inotify.is_none() {
-            self.inotify = start().ok();
-            self.places.clear();
+        if self.watch.is_none() {
+            let changed = self.changed.clone();
+            self.watch = WayWatch::start(move || changed.notify_one()).ok();
         }
+        let Some(watch) = &self.watch else { return };
         for _ in 0..MAX_ROUNDS {
-            let places = way(&self.root);
-            if places == self.places {
+            // A directory that cannot be watched is looked at in each rescan.
+            if !watch.follow(way(&self.root)).unwrap_or(false) {
                 break;
             }
-            self.places = places;
-            self.watch();
         }
     }
-
-    fn watch(&mut self) {
-        let mask = AddWatchFlags::IN_ONLYDIR
-            | AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_MOVE
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_DELETE_SELF;
-        let Some(inotify) = self.inotify.as_ref().map(|inotify| &inotify.get_ref().0) else { return };
-        let directories: BTreeSet<&PathBuf> = self.places.iter().map(|(directory, _)| directory).collect();
-        // A directory that cannot be watched is looked at in each rescan.
-        let watched: HashMap<_, _> = directories
-            .into_iter()
-            .filter_map(|directory| Some((inotify.add_watch(directory, mask).ok()?, directory.clone())))
-            .collect();
-        for gone in self.watched.keys().filter(|descriptor| !watched.contains_key(descriptor)) {
-            // Fails for a directory that is gone, because its watch is gone as well.
-            let _ = inotify.rm_watch(*gone);
-        }
-        self.watched = watched;
-    }
-}
-
-fn start() -> io::Result<AsyncFd<Descriptor>> {
-    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    #[allow(
-        deprecated,
-        reason = "its successor is unsafe; unsound only for what does not own its descriptor"
-    )]
-    AsyncFd::new(Descriptor(inotify))
 }
