@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::reload::saying;
 use crate::harness::{Daemon, Journal, Sandbox, command, exec, require_root, set_mode, wait_until, watch};
@@ -99,6 +101,44 @@ fn a_switched_link_on_the_way_to_a_directory_store_is_seen() {
     fs::remove_file(app.join("current")).expect("remove the link");
     symlink("releases/1", app.join("current")).expect("make a link");
     journal.wait_for_last("1");
+}
+
+// A hundred hosts that have their configs below a busy directory must not compute for nothing.
+#[test]
+fn files_of_strangers_beside_the_way_wake_nobody_and_hide_no_switched_link() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.settings(NEVER);
+    for name in ["1", "2"] {
+        fs::write(release(&sandbox, name, "nodes").join("n"), name).expect("write the node");
+    }
+    let root = sandbox.root().to_owned();
+    symlink("app/releases/1", root.join("current")).expect("make a link");
+    fs::remove_dir(root.join("nodes")).expect("remove the directory");
+    symlink("current/nodes", root.join("nodes")).expect("make a link");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+    let daemon = sandbox.start();
+    journal.wait_for(&["1"]);
+    let mut files = 0;
+    let mut disturb = || {
+        fs::write(root.join("stranger"), "content").expect("write a file");
+        fs::remove_file(root.join("stranger")).expect("remove it");
+        files += 1;
+    };
+    let (began, before) = (Instant::now(), daemon.process().wakeups());
+    while began.elapsed() < Duration::from_secs(3) {
+        disturb();
+        // So that no two files can share a wakeup.
+        thread::sleep(Duration::from_millis(2));
+    }
+    let (took, wakeups) = (began.elapsed().as_secs(), daemon.process().wakeups() - before);
+    // All threads together have some five in a second without strangers, and five more at first.
+    assert!(wakeups < 30 + 10 * took, "{wakeups} wakeups in {took} s beside {files} files");
+    switch(&root.join("current"), "app/releases/2");
+    wait_until("the new content", || {
+        disturb();
+        journal.lines() == ["1", "2"]
+    });
 }
 
 /// Runs a command in the mount and user namespaces of the daemon.

@@ -67,6 +67,18 @@ impl Process {
         fs::read_dir(format!("/proc/{}/task", self.0)).map(Iterator::count).unwrap_or(0)
     }
 
+    /// How often its threads have waited for something and were woken.
+    pub fn wakeups(self) -> u64 {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten().flatten();
+        let count = |status: String| {
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line.and_then(|line| line.trim().parse::<u64>().ok())
+        };
+        threads
+            .filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok().and_then(count))
+            .sum()
+    }
+
     pub fn open_files(self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.0)).map(Iterator::count).unwrap_or(0)
     }
