@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::config::files::Loader;
 use crate::control::status::ConfigError;
 use crate::control::{CommandResult, ReplySender, RequestError};
-use crate::report::{Report, Reporter};
+use crate::report::{Degraded, Report, Reporter, SETTINGS, SETTINGS_FILE};
 use crate::text::count;
 
 /// Where the result of a reload goes.
@@ -155,21 +155,31 @@ impl Configs {
         let rescans = rescans.min(self.reloads.len());
         for reply in self.reloads.drain(..rescans).flatten() {
             // The operator may have left.
-            let _ = reply.send(result(&self.failing, watches));
+            let _ = reply.send(result(&self.failing, &self.log.all_degraded(), watches));
         }
     }
 }
 
 /// The result of a reload, in the operator's words.
-fn result(failing: &BTreeMap<String, String>, watches: usize) -> Result<CommandResult, RequestError> {
-    let errors: Vec<&str> = failing.values().map(String::as_str).collect();
-    match errors.is_empty() {
-        true => Ok(CommandResult { watch: None, done: format!("{} loaded", count(watches as u64, "watch")) }),
-        false => Err(RequestError::Conflict(format!(
-            "{}\nnot loaded: what these files registered before stays",
-            errors.join("\n")
-        ))),
+fn result(
+    failing: &BTreeMap<String, String>,
+    degraded: &[Degraded],
+    watches: usize,
+) -> Result<CommandResult, RequestError> {
+    let why = |part: &str| degraded.iter().find(|degraded| degraded.part == part).map(|found| &*found.what);
+    let mut errors: Vec<&str> = failing.values().map(String::as_str).collect();
+    if !errors.is_empty() {
+        errors.push("not loaded: what these files registered before stays");
     }
+    errors.extend(why(SETTINGS_FILE));
+    if !errors.is_empty() {
+        return Err(RequestError::Conflict(errors.join("\n")));
+    }
+    let mut done = format!("{} loaded", count(watches as u64, "watch"));
+    if let Some(changed) = why(SETTINGS) {
+        done += &format!("; {changed}");
+    }
+    Ok(CommandResult { watch: None, done })
 }
 
 #[cfg(test)]
@@ -232,5 +242,14 @@ mod tests {
         assert!(
             matches!(answers[1](), Some(Err(RequestError::Conflict(why))) if why.contains("bad: broken"))
         );
+    }
+
+    #[test]
+    fn a_reload_tells_of_settings_that_it_does_not_apply() {
+        let degraded = |part| [Degraded { part, what: "why".into(), since: std::time::UNIX_EPOCH }];
+        let answer = |part: &'static str| result(&BTreeMap::new(), &degraded(part.into()), 1);
+        assert_eq!(answer("other").unwrap().done, "1 watch loaded");
+        assert_eq!(answer(SETTINGS).unwrap().done, "1 watch loaded; why");
+        assert_eq!(answer(SETTINGS_FILE), Err(RequestError::Conflict("why".into())));
     }
 }

@@ -222,30 +222,38 @@ impl Files {
             found => found?,
         };
         let now = Inode::of(&found);
-        if self.dir_in_use.get().is_some_and(|then| then != now) {
-            self.replace_dir()?;
+        match self.dir_in_use.get() {
+            Some(then) if then == now => {}
+            Some(_) => self.replace_dir()?,
+            // It was missing when the daemon locked what it uses.
+            None => self.lock_dir()?,
         }
         self.dir_in_use.set(now);
         Ok(())
     }
 
     fn replace_dir(&mut self) -> Result<(), LedgerError> {
-        let unavailable = |reason: &str| Err(LedgerError::Unavailable(reason.into()));
         if self.exist()? {
             // Perhaps a file system that was mounted late, with the ledger of an earlier daemon.
-            return unavailable(
-                "its directory was replaced by another one that has a ledger; restart the daemon to use it",
-            );
+            return Err(LedgerError::Unavailable(
+                "its directory was replaced by another one that has a ledger; restart the daemon to use it"
+                    .into(),
+            ));
         }
+        self.lock_dir()
+    }
+
+    fn lock_dir(&mut self) -> Result<(), LedgerError> {
         match Flock::lock(File::open(&self.dir)?, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => {
                 self.dir_lock = Some(Arc::new(lock));
                 Ok(())
             }
-            Err((_, Errno::EWOULDBLOCK)) => unavailable(
-                "its directory was replaced, and another twitcher uses the new one; stop one of them",
-            ),
-            Err((_, error)) => Err(io::Error::from(error).into()),
+            Err((_, Errno::EWOULDBLOCK)) => Err(LedgerError::Unavailable(
+                "its directory was replaced, and another twitcher uses the new one; stop one of them".into(),
+            )),
+            // A file system without locks. The daemon has said so when it locked the first one.
+            Err(_) => Ok(()),
         }
     }
 

@@ -13,6 +13,12 @@ use std::time::SystemTime;
 /// The name of a part that can fail, as operators see it: `metrics`, `control socket`, `log`.
 pub type Part = Cow<'static, str>;
 
+/// The part that is degraded while `twitcher.toml` says something else than at the start.
+pub const SETTINGS: &str = "settings";
+
+/// The part that is degraded while no daemon could start with `twitcher.toml`.
+pub const SETTINGS_FILE: &str = "settings file";
+
 /// A part that does not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Degraded {

@@ -29,7 +29,7 @@ mod reporter;
 pub mod stream;
 mod syslog;
 
-pub use degraded::{Degradations, Degraded, Part};
+pub use degraded::{Degradations, Degraded, Part, SETTINGS, SETTINGS_FILE};
 pub use event::{NodeRef, PreviousRun, Report, RunName, RunReport};
 pub(crate) use held::{HeldSummary, force_command};
 pub use level::Level;

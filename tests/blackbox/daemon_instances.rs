@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Journal, Process, Sandbox, exec, wait_for, wait_until, watch};
+use crate::harness::{Journal, Process, Sandbox, Twitcher, exec, wait_for, wait_until, watch};
 
 /// A sandbox whose one watch journals the content of `/n`, which is `content`.
 fn sandbox() -> (Sandbox, Journal) {
@@ -46,6 +46,52 @@ fn a_second_daemon_on_one_pid_file_exits_1() {
         first.process().0.to_string(),
         "still the number of the first daemon"
     );
+}
+
+// "Never two at once": a lock on a directory goes with the directory, and a second ledger would know nothing
+// of the runs in the first.
+#[test]
+fn a_second_daemon_on_the_path_of_a_moved_state_directory_or_pid_file_exits_1() {
+    let (sandbox, journal) = sandbox();
+    let pid_file = sandbox.path("pid");
+    let daemon = |state: &Path| sandbox.daemon_with_state(state).arg("--pid-file").arg(&pid_file);
+    let mut first = daemon(&sandbox.state()).start();
+    journal.wait_for(&["content"]);
+    fs::rename(sandbox.state(), sandbox.root().join("moved")).expect("move the state directory");
+    let pid = first.process().0.to_string();
+    let refused = |second: Twitcher, what: &str| {
+        let mut second = second.start();
+        assert_eq!(second.wait_for_exit(), Some(1));
+        second.wait_for_log(&["in use by another twitcher", &pid, what]);
+    };
+    refused(sandbox.daemon(), "state directory");
+    fs::rename(&pid_file, sandbox.path("old")).expect("move the pid file");
+    refused(daemon(&sandbox.root().join("other")), "pid file");
+    // The first daemon goes on, and takes a directory at the old path again.
+    sandbox.nodes.set("/n", "new");
+    journal.wait_for(&["content", "new"]);
+    first.kill();
+    let _third = daemon(&sandbox.state()).start();
+    wait_until("the next daemon to run", || journal.lines().len() == 3);
+}
+
+#[test]
+fn a_daemon_says_that_another_one_runs_the_same_configs_on_the_same_store() {
+    let (sandbox, journal) = sandbox();
+    let mut first = sandbox.start();
+    journal.wait_for(&["content"]);
+    let other = sandbox.root().join("other");
+    let second = sandbox.daemon_with_state(&other).start();
+    let pid = first.process().0.to_string();
+    let parts = ["second daemon", "another twitcher", &pid, "stop one of them"];
+    second.wait_for_log(&parts);
+    let socket = sandbox.root().join("other.sock");
+    let check = || sandbox.twitcher(["status", "--check", "--control-socket"]).arg(&socket).finish();
+    let done = check();
+    assert_eq!(done.code, Some(1), "{done:#?}");
+    done.expect_said(&parts);
+    first.stop();
+    wait_until("the check to be well", || check().code == Some(0));
 }
 
 // The daemon that left the pid file was killed.

@@ -302,3 +302,42 @@ fn configs_that_loop_do_not_delay_others_at_each_scan() {
     daemon.signal(nix::sys::signal::Signal::SIGHUP);
     journal.wait_for(&["good content"]);
 }
+
+// "One bad thing is said once, clearly, with the file and the remedy": a reload does not apply twitcher.toml,
+// so it says what becomes of it, and the check fails while it lasts.
+#[test]
+fn a_reload_says_at_once_that_twitcher_toml_has_changed_or_is_broken() {
+    let (sandbox, journal) = sandbox();
+    sandbox.config("app.twc", saying(&journal, "one"));
+    sandbox.settings("stop_timeout = 3\n");
+    let daemon = sandbox.start();
+    journal.wait_for(&["one content"]);
+    let reload = || sandbox.operator(["reload"]).finish();
+    let check = |problem: &[&str]| {
+        let done = sandbox.operator(["status", "--check"]).finish();
+        assert_eq!(done.code, Some(i32::from(!problem.is_empty())), "{done:#?}");
+        done.expect_said(problem);
+    };
+    sandbox.settings("# A comment changes nothing.\nstop_timeout = 3\n");
+    assert_eq!(reload().expect(0).text(), "1 watch loaded\n");
+    check(&[]);
+
+    sandbox.settings("stop_timeout = 4\n");
+    let changed = ["twitcher.toml has changed since the start (stop_timeout)", "restart the daemon"];
+    reload().expect(0).expect_said(&changed);
+    check(&changed);
+
+    sandbox.settings("stop_timeout = 4\nstop_timeou = 5\n");
+    let broken = ["twitcher.toml:2:1", "stop_timeou", "correct it"];
+    reload().expect(1).expect_said(&broken);
+    check(&broken);
+    daemon.wait_for_log(&broken);
+    // A signal has no answer but the log.
+    sandbox.settings("stop_timeout = 4\n\nstop_timeou = 5\n");
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    daemon.wait_for_log(&["twitcher.toml:3:1", "stop_timeou", "correct it"]);
+
+    sandbox.settings("stop_timeout = 3\n");
+    assert_eq!(reload().expect(0).text(), "1 watch loaded\n");
+    check(&[]);
+}

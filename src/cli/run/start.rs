@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::background::Background;
-use super::locks::{self, LockError, PidFile};
+use super::locks::{self, LockError, LockedFile, PidFile};
 use super::options::RunOptions;
 use super::upkeep::Upkeep;
 use super::{dry_run, reaper, serving};
@@ -21,7 +21,7 @@ use crate::cli::shared::exit::{Exit, print_error};
 use crate::cli::shared::runtime::block_on;
 use crate::cli::shared::signals;
 use crate::cli::shared::stdout::{PrintError, line, print, unless_closed};
-use crate::config::files;
+use crate::config::files::{self, FileChange};
 use crate::control::routes::Routes;
 use crate::control::server;
 use crate::control::status::problems;
@@ -35,6 +35,9 @@ use crate::sys;
 use crate::text::quoted;
 use crate::trust::Trust;
 
+/// What is degraded while a second daemon may not be kept from the state directory.
+const STATE_LOCK: &str = "state directory lock";
+
 /// Runs the daemon until it ends.
 pub fn start(options: RunOptions) -> Exit {
     sys::kernel::require()?;
@@ -45,18 +48,17 @@ pub fn start(options: RunOptions) -> Exit {
     if let Until::Planned { .. } = options.until {
         return dry_run(options);
     }
-    let (state_lock, state_warning) = match locks::lock_state_dir(&options.settings.state_dir) {
-        Ok(lock) => {
-            let warning = locks::untrusted_state_dir_warning(&options.settings.state_dir, &lock);
-            (Some(lock), warning)
-        }
-        Err(taken @ LockError::Taken { .. }) => return Err(taken.into()),
-        Err(error) => (
-            None,
-            Some(format!("{error}; continuing without the lock; a second daemon would not be detected")),
-        ),
-    };
+    let mut problems = Problems::default();
+    let state_lock = lock_state_dir(&options.settings.state_dir, &mut problems)?;
     let pid_file = options.settings.pid_file.clone().map(PidFile::lock).transpose()?.map(Arc::new);
+    let unlocked = pid_file.as_ref().and_then(|pid_file| pid_file.problem());
+    problems.degraded.extend(unlocked.map(|what| ("pid file lock", what)));
+    let upkeep = Upkeep::new(
+        pid_file.as_ref(),
+        (&options.settings.state_dir, state_lock.clone()),
+        (&options.config_path, options.trust),
+        options.settings.default_store.to_string(),
+    );
     if let Some(scratch) = &options.scratch {
         unless_closed(print_welcome(scratch.path(), &options.settings))?;
     }
@@ -65,12 +67,36 @@ pub fn start(options: RunOptions) -> Exit {
     if let Some(pid_file) = &pid_file {
         pid_file.write()?;
     }
-    let upkeep = Upkeep::new(pid_file.as_ref(), &options.settings.state_dir, &options.config_path);
-    let served = serve(options, state_warning, background, Some(upkeep));
+    upkeep.claim();
+    let served = serve(options, problems, background, Some(upkeep));
     // The locks are released last, after the daemon's loop has ended.
     drop(pid_file);
     drop(state_lock);
     served
+}
+
+/// What was found before there was a log.
+#[derive(Default)]
+struct Problems {
+    warning: Option<String>,
+    degraded: Vec<(&'static str, String)>,
+}
+
+fn lock_state_dir(path: &Path, problems: &mut Problems) -> Result<Option<Arc<LockedFile>>, LockError> {
+    match locks::lock_state_dir(path) {
+        Ok(lock) => {
+            problems.warning = locks::untrusted_state_dir_warning(path, &lock);
+            let unlocked = lock.problem(path);
+            problems.degraded.extend(unlocked.map(|what| (STATE_LOCK, what)));
+            Ok(Some(Arc::new(lock)))
+        }
+        Err(taken @ (LockError::Taken { .. } | LockError::TakenPath { .. })) => Err(taken),
+        Err(error @ LockError::Io { .. }) => {
+            // The ledger cannot use the directory either. It says so, and locks the directory once it can.
+            problems.warning = Some(format!("{error}; continuing without the lock"));
+            Ok(None)
+        }
+    }
 }
 
 /// Runs on a copy of the ledger and without locks, because a daemon may be running.
@@ -83,12 +109,12 @@ fn dry_run(options: RunOptions) -> Exit {
     let state_dir = scratch.path().to_owned();
     let settings =
         DaemonSettings { state_dir, control: ControlSettings::default(), metrics: None, ..options.settings };
-    serve(RunOptions { settings, ledger_reset: false, ..options }, None, None, None)
+    serve(RunOptions { settings, ledger_reset: false, ..options }, Problems::default(), None, None)
 }
 
 fn serve(
     options: RunOptions,
-    warning: Option<String>,
+    problems: Problems,
     background: Option<Background>,
     upkeep: Option<Upkeep>,
 ) -> Exit {
@@ -111,8 +137,11 @@ fn serve(
         store: &settings.default_store.to_string(),
         config: &options.config_path.display().to_string(),
     });
-    if let Some(warning) = warning {
+    if let Some(warning) = problems.warning {
         log.report(&Report::Problem { what: &warning });
+    }
+    for (part, what) in problems.degraded {
+        log.degraded(part, what);
     }
     let missing = sys::kernel::missing_calls();
     for what in missing.iter().map(ToString::to_string).chain(file_size_warning()) {
@@ -133,9 +162,7 @@ fn serve(
         reset_ledger(&settings.state_dir, &log)?;
     }
     let ledger = Ledger::open(&settings.state_dir)?;
-    if let Some(upkeep) = upkeep {
-        upkeep.start(log.clone(), ledger.dir_in_use());
-    }
+    let looks = upkeep.map(|upkeep| upkeep.start(log.clone(), ledger.dir_in_use()));
     let (asked, requests) = server::requests();
     let _socket_file = serving::start(settings.control, settings.metrics, &log, Routes::new(asked, metrics));
 
@@ -149,6 +176,9 @@ fn serve(
             stores.names(),
             settings.rescan_interval,
             move |change| {
+                if let (FileChange::Rescanned { .. }, Some(looks)) = (&change, &looks) {
+                    looks.look();
+                }
                 // A stopping daemon no longer receives changes.
                 let _ = config_sender.send(change);
             },

@@ -69,7 +69,7 @@ fn an_idle_daemon_notices_that_its_ledger_was_replaced() {
 }
 
 #[test]
-fn a_directory_that_is_created_late_is_used() {
+fn a_directory_that_is_created_late_is_locked_and_used() {
     let dir = TestDir::new();
     let state_dir = dir.path("state");
     let mut ledger = Ledger::open_with(&state_dir, limits()).unwrap();
@@ -82,6 +82,8 @@ fn a_directory_that_is_created_late_is_used() {
     fs::create_dir(&state_dir).unwrap();
     assert_eq!(round(&mut ledger), Some(LedgerEvent::Back));
     assert_eq!(snapshot(&mut ledger, "round"), full_snapshot());
+    let other = Flock::lock(fs::File::open(&state_dir).unwrap(), FlockArg::LockExclusiveNonblock);
+    assert_eq!(other.unwrap_err().1, Errno::EWOULDBLOCK, "no second daemon may use it");
 }
 
 #[test]

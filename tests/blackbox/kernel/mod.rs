@@ -3,8 +3,8 @@
 //! `deny.py` makes system calls fail as an older kernel, or the seccomp profile of a container, does.
 
 use nix::libc::{
-    EACCES, EINVAL, ENOSYS, EPERM, SYS_close_range, SYS_epoll_create1, SYS_eventfd2, SYS_fcntl,
-    SYS_memfd_create, SYS_pidfd_open, SYS_prlimit64, SYS_socketpair, c_long,
+    EACCES, EINVAL, ENOLCK, ENOSYS, EOPNOTSUPP, EPERM, SYS_close_range, SYS_epoll_create1, SYS_eventfd2,
+    SYS_fcntl, SYS_flock, SYS_memfd_create, SYS_pidfd_open, SYS_prlimit64, SYS_socketpair, c_long,
 };
 
 use crate::harness::{Daemon, Process, Sandbox, exec, require_root, wait_for, wait_until, watch};
@@ -89,6 +89,25 @@ fn a_timeout_ends_an_action_without_pidfd_open() {
     let process = Process::parse(&sandbox.read_text("pid"));
     wait_until("its end", || !process.is_alive());
     assert!(daemon.process().children().iter().all(|child| child.is_alive()), "a zombie");
+}
+
+// Some network file systems have no locks.
+#[test]
+fn a_daemon_whose_files_cannot_be_locked_runs_and_says_so_in_the_check() {
+    for error in [ENOLCK, EOPNOTSUPP] {
+        let sandbox = Sandbox::directory();
+        let journal = sandbox.journal();
+        sandbox.nodes.set("/n", "content");
+        sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+        sandbox.settings(&format!("pid_file = {:?}\n", sandbox.path("pid")));
+        let _daemon = start_without(&sandbox, &[(SYS_flock, error)]);
+        journal.wait_for(&["content"]);
+        let checked = sandbox.operator(["status", "--check"]).finish();
+        assert_eq!(checked.code, Some(1), "{checked:#?}");
+        checked.expect_said(&["state directory lock: ", "pid file lock: ", "cannot be locked", "local one"]);
+        // The path is locked all the same.
+        sandbox.daemon().finish().expect(1).expect_said(&["in use by another twitcher"]);
+    }
 }
 
 #[test]
