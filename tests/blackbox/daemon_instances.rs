@@ -178,7 +178,7 @@ fn a_daemonized_daemon_that_cannot_start_exits_1_and_says_why() {
         .arg("--daemonize")
         .arg("--log-file")
         .arg(sandbox.path("log"))
-        .under(["prlimit", "--nofile=9:9"])
+        .under(["prlimit", "--nofile=11:11"])
         .finish()
         .expect(1);
     finished.expect_said(&["twitcher: cannot wait for events", "open files", "raise", "RLIMIT_NOFILE"]);
