@@ -1,6 +1,7 @@
 //! Tests of the log: what is in it, where it goes, and what is never in it.
 
 use std::fs;
+use std::net::Shutdown;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
@@ -303,5 +304,7 @@ impl<'a> SyslogSocket<'a> {
 impl Drop for SyslogSocket<'_> {
     fn drop(&mut self) {
         fs::remove_file(self.path).expect("remove the syslog socket");
+        // As for the journal: a process that is just being started may have a copy.
+        self.socket.shutdown(Shutdown::Both).expect("close the syslog socket");
     }
 }

@@ -184,8 +184,8 @@ fn what_the_daemon_holds_does_not_grow() {
     assert!(after <= before + 4, "descriptors: {samples:?}");
     let [before, after] = [early, late].map(|samples| usual(samples, |sample| sample.threads));
     assert!(after <= before + 1, "threads: {samples:?}");
-    // Of the resident memory, only what the daemon holds for itself must not grow. Most of the rest is code of
-    // a program that is not optimized, and a MiB of it at once is used first in whichever round a reconnection
+    // Of the resident memory, only what the daemon holds for itself must not grow. Most of the rest is code
+    // of an unoptimized program, and a MiB of it at once is used first in whichever round a reconnection
     // takes another way.
     let [before, after] =
         [early, late].map(|samples| samples.iter().map(|sample| sample.held).max().expect("samples"));

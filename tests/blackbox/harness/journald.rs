@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::net::Shutdown;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -104,6 +105,9 @@ impl Journald {
                     Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
                 }
             }
+            // A process that another test starts may have a copy of the socket until it executes its program,
+            // and what is sent to that would be lost.
+            socket.shutdown(Shutdown::Both).expect("close the socket");
         });
         self.listener = Some((life, thread));
     }
