@@ -8,9 +8,11 @@
 //! * [`kernel`] finds out which system calls there are.
 //! * [`stdio`] notes which standard streams were closed at the start.
 //! * [`shares`] divides the descriptors that this process may have.
+//! * [`blob`] makes files in memory that nobody can change, and gives them to actions.
 //! * [`process`] and [`descriptors`] wrap single system calls, with [`syscall`].
 
 mod attempt;
+mod blob;
 mod children;
 mod descriptors;
 mod drain;
@@ -28,6 +30,7 @@ mod step;
 mod syscall;
 
 pub use attempt::Attempt;
+pub use blob::{BlobWriter, Piece, compose, open_blob, receive_blob, seal};
 pub use children::{Reaper, note_own_child, reap_own_child};
 pub use descriptors::{MAX_DESCRIPTORS, inherited, memfd};
 pub use drain::confine_drain;
