@@ -29,6 +29,7 @@
 //! * [`settings`] combines flags, environment variables and `twitcher.toml`.
 //! * [`store`] turns each node into the stream of its latest states. Sessions, backoff and resync stay inside
 //!   it. Once a node stops changing, the last state that the store reported is the node's state.
+//! * [`content`] reads what nodes contain. Only what runs without root uses it.
 //! * [`trust`] judges which files root may load: only those that no other user can change.
 //! * [`sys`] contains all unsafe code.
 //! * [`model`] is the plain data that several rooms share, and [`text`] has helpers for text.
@@ -39,6 +40,7 @@ pub mod act;
 pub mod action;
 pub mod cli;
 pub mod config;
+pub mod content;
 pub mod control;
 pub mod daemon;
 pub mod ledger;

@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::descriptors::{anonymous_file, is_denied, memfd, memfd_create};
+use super::descriptors::{anonymous_file, memfd, memfd_create};
 use crate::model::{Blob, Exposed};
 
 /// What makes a file in memory unchangeable for everybody and for good.
@@ -48,33 +48,32 @@ pub struct BlobWriter {
     /// What is not in the file. If the file cannot be created, this is all of it.
     buffer: Vec<u8>,
     file: Option<File>,
-    is_denied: bool,
+    has_no_file: bool,
+    len: u64,
 }
 
 impl BlobWriter {
-    pub fn finish(mut self) -> io::Result<Blob> {
-        if self.file.is_none() {
-            return Ok(self.buffer.into());
-        }
-        self.flush()?;
-        match self.file {
-            Some(file) => {
-                fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
-                hold(file)
-            }
-            None => Ok(self.buffer.into()),
-        }
+    /// Returns how many bytes were written.
+    pub fn len(&self) -> u64 {
+        self.len
     }
 
-    /// Returns the file, unless there can be none.
-    fn file(&mut self) -> io::Result<Option<&mut File>> {
-        if self.file.is_none() && !self.is_denied {
-            match memfd_create(libc::MFD_ALLOW_SEALING) {
-                Err(error) if is_denied(&error) => self.is_denied = true,
-                created => self.file = Some(created?),
-            }
+    pub fn finish(mut self) -> io::Result<Blob> {
+        if self.file.is_some() {
+            self.flush()?;
         }
-        Ok(self.file.as_mut())
+        let Some(file) = self.file else { return Ok(self.buffer.into()) };
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
+        hold(file)
+    }
+
+    /// Returns the file, unless it cannot be created.
+    fn file(&mut self) -> Option<&mut File> {
+        if self.file.is_none() && !self.has_no_file {
+            self.file = memfd_create(libc::MFD_ALLOW_SEALING).ok();
+            self.has_no_file = self.file.is_none();
+        }
+        self.file.as_mut()
     }
 }
 
@@ -82,29 +81,28 @@ impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.buffer.len() + bytes.len() > Blob::MAX_INLINE {
             self.flush()?;
-            if bytes.len() > Blob::MAX_INLINE
-                && let Some(file) = self.file()?
-            {
-                return file.write(bytes);
-            }
         }
-        self.buffer.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    /// Moves what is buffered into the file.
-    fn flush(&mut self) -> io::Result<()> {
-        let buffer = mem::take(&mut self.buffer);
-        let written = match self.file()? {
-            Some(file) => file.write_all(&buffer),
-            None => {
-                self.buffer = buffer;
-                return Ok(());
+        let written = match &mut self.file {
+            Some(file) if bytes.len() > Blob::MAX_INLINE => file.write(bytes)?,
+            Some(_) | None => {
+                self.buffer.extend_from_slice(bytes);
+                bytes.len()
             }
         };
+        self.len += written as u64;
+        Ok(written)
+    }
+
+    /// Moves what is buffered into the file, if there can be one.
+    fn flush(&mut self) -> io::Result<()> {
+        let buffer = mem::take(&mut self.buffer);
+        let written = self.file().map(|file| file.write_all(&buffer));
+        let is_written = written.is_some();
         self.buffer = buffer;
-        self.buffer.clear();
-        written
+        if is_written {
+            self.buffer.clear();
+        }
+        written.unwrap_or(Ok(()))
     }
 }
 

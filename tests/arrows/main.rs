@@ -15,17 +15,18 @@ use source::Source;
 
 /// Each room with the rooms that it may use. The table lists a room after all rooms that it uses, so there
 /// can be no circle.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("text", &[]),
     ("model", &["text"]),
     ("sys", &["model"]),
     ("trust", &["text"]),
-    ("store", &["model", "sys", "trust"]),
+    ("content", &["model"]),
+    ("store", &["content", "model", "sys", "text", "trust"]),
     ("settings", &["model", "store", "text", "trust"]),
     ("config", &["model", "sys", "text", "trust"]),
     ("watch", &["model"]),
     ("action", &["model", "sys", "text", "trust"]),
-    ("act", &["action", "config", "model"]),
+    ("act", &["config", "content", "model"]),
     ("ledger", &["action", "model", "text", "watch"]),
     ("report", &["action", "ledger", "model", "store", "sys", "text", "watch"]),
     ("metrics", &["action", "ledger", "model", "report", "watch"]),
@@ -40,8 +41,8 @@ const ARROWS: [(&str, &[&str]); 18] = [
     (
         "cli",
         &[
-            "act", "action", "config", "control", "daemon", "ledger", "metrics", "model", "report",
-            "settings", "store", "sys", "text", "trust", "watch",
+            "act", "action", "config", "content", "control", "daemon", "ledger", "metrics", "model",
+            "report", "settings", "store", "sys", "text", "trust", "watch",
         ],
     ),
     ("main", &["cli"]),

@@ -1,6 +1,7 @@
 //! One tree that is being assembled: what is known of its nodes, and when that makes a state to send.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::mem;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -8,12 +9,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::node::{NodeProgress, Readiness, Retained};
-use crate::model::{Content, NodeContent, NodeFacet, NodePath, State, Tree, TreeNode, Version};
+use super::node::{NodeProgress, Readiness, Retained, WholeNode, tree_version};
+use crate::model::{NodeContent, NodeFacet, NodePath, State, TreeNode, Version};
 use crate::store::backend::{Capabilities, Observation};
-
-/// The most nodes of a tree. Each costs the server two watches, and the daemon some kilobytes.
-pub const MAX_TREE_NODES: usize = 10_000;
+use crate::store::encoding::{MAX_INDEX_BYTES, MAX_TREE_NODES, TreeWriter, index_bytes};
 
 /// The most bytes of data in one tree, which the daemon keeps in memory: 64 times the largest node of a
 /// ZooKeeper.
@@ -34,6 +33,9 @@ const MAX_DEBOUNCE: Duration = Duration::from_millis(100);
 /// The longest wait for a tree in which some node is always being read. After it, the nodes of one state may
 /// have been true at different moments.
 pub(super) const COHERENCE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a tree is left alone that could not be put together for want of memory.
+const MEMORY_RETRY: Duration = Duration::from_secs(1);
 
 /// What a tree needs from the backend.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +62,7 @@ enum TreeError {
     TooMany,
     TooLong,
     TooLarge,
+    NoMemory,
 }
 
 pub(super) struct Assembly {
@@ -81,6 +84,8 @@ pub(super) struct Assembly {
     unreadable: BTreeMap<NodePath, String>,
     /// The size of the data of all nodes.
     bytes: u64,
+    /// The size of the paths of all nodes, as [`index_bytes`] counts.
+    index_bytes: u64,
     /// Whether some data may not have been kept.
     over_limit: bool,
     /// The times of the first and of the latest report since a state was sent.
@@ -103,6 +108,7 @@ impl Assembly {
             outdated: 0,
             unreadable: BTreeMap::new(),
             bytes: 0,
+            index_bytes: 0,
             over_limit: false,
             unsent: None,
             reported: None,
@@ -194,18 +200,32 @@ impl Assembly {
         if self.unknown > 0 {
             return None;
         }
-        (self.unsent, self.reported) = (None, None);
-        Some(TreeEvent::Is(self.state()))
+        match self.state() {
+            Ok(state) => {
+                (self.unsent, self.reported) = (None, None);
+                Some(TreeEvent::Is(state))
+            }
+            Err(error) => {
+                self.unsent = None;
+                self.touch(now + MEMORY_RETRY);
+                let before = self.reported.replace(TreeError::NoMemory);
+                let reason = format!("no memory is left to put it together: {error}");
+                (before != Some(TreeError::NoMemory)).then_some(TreeEvent::Unreadable(reason))
+            }
+        }
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> io::Result<State> {
         // A node that is listed and absent was deleted just now, or is a link to nowhere.
-        let nodes: Box<[_]> = self.nodes.values().filter_map(NodeProgress::whole).cloned().collect();
-        if nodes.first().is_none_or(|first| first.path != self.root) {
-            return State::Absent;
+        let nodes: Vec<&WholeNode> = self.nodes.values().filter_map(NodeProgress::whole).collect();
+        if nodes.first().is_none_or(|first| first.node.path != self.root) {
+            return Ok(State::Absent);
         }
-        let tree = Tree { nodes };
-        State::Present { version: tree.version(), content: Content::Tree(Arc::new(tree)) }
+        let mut tree = TreeWriter::new(&self.root);
+        for WholeNode { node, data, .. } in &nodes {
+            tree.add(Arc::clone(node), data)?;
+        }
+        Ok(State::Present { version: tree_version(&nodes), content: tree.finish()? })
     }
 
     fn has_error(&self) -> bool {
@@ -221,7 +241,7 @@ impl Assembly {
     }
 
     fn is_too_large(&self) -> bool {
-        self.bytes > MAX_BYTES
+        self.bytes > MAX_BYTES || self.index_bytes > MAX_INDEX_BYTES
     }
 
     /// Returns the error, unless it was reported and persists.
@@ -232,6 +252,7 @@ impl Assembly {
             Some(TreeError::TooMany) => self.has_too_many(),
             Some(TreeError::TooLong) => self.is_too_long(),
             Some(TreeError::TooLarge) => self.is_too_large(),
+            Some(TreeError::NoMemory) => false,
         };
         if persists {
             return None;
@@ -282,7 +303,7 @@ impl Assembly {
     /// Keeps a node's data, unless the tree has too much of it.
     fn keep(&mut self, path: &NodePath, version: Version, data: Arc<[u8]>) {
         let Some(node) = self.nodes.get(path) else { return };
-        if node.whole().is_some_and(|known| known.version.is_same_state(version)) {
+        if node.whole().is_some_and(|known| known.node.version.is_same_state(version)) {
             return;
         }
         let bytes = data.len() as u64;
@@ -291,9 +312,8 @@ impl Assembly {
             self.put(path, Retained::OverLimit(bytes));
             return;
         }
-        let node =
-            TreeNode::new(path.clone(), version, data, node.generation, self.capabilities.durable_versions);
-        self.put(path, Retained::Whole(Arc::new(node)));
+        let node = TreeNode { path: path.clone(), version, born: node.generation };
+        self.put(path, Retained::Whole(WholeNode::new(node, data, self.capabilities.durable_versions)));
     }
 
     fn put(&mut self, path: &NodePath, retained: Retained) {
@@ -326,6 +346,7 @@ impl Assembly {
         if self.nodes.len() < MAX_TREE_NODES && !self.is_too_long() {
             self.created_count += 1;
             self.unknown += 1;
+            self.index_bytes += index_bytes(&path);
             self.nodes.insert(path.clone(), NodeProgress::new(self.created_count));
             requests.push(TreeRequest::Follow(path));
         }
@@ -344,6 +365,7 @@ impl Assembly {
             self.listed -= node.listed.len();
             self.path_bytes -= path_bytes(&path, &node.listed);
             self.bytes -= node.bytes();
+            self.index_bytes -= index_bytes(&path);
             requests.push(TreeRequest::Leave(path));
         }
     }
