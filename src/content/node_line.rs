@@ -82,7 +82,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_line_tells_the_data_that_it_was_made_of(data: Vec<Vec<u8>>) {
-            let line = |data: &Vec<u8>| format!(r#"{{"znode":"/a","event":"load","version":7,{}"#, piece(data));
+            let start = r#"{"znode":"/a","event":"load","version":7,"#;
+            let line = |data: &Vec<u8>| format!("{start}{}", piece(data));
             let lines: String = data.iter().map(line).collect();
             let read = NodeLine::parse_all(lines.as_bytes()).unwrap();
             assert_eq!(read.iter().map(|line| line.data().unwrap().unwrap()).collect::<Vec<_>>(), data);

@@ -224,7 +224,8 @@ proptest! {
         index: u64,
     ) {
         let len = bytes.len() as u64 + 1;
-        let content = ContentHeader::Tree { nodes: nodes % 9, data_bytes: data_bytes % len, index: index % len };
+        let (nodes, data_bytes, index) = (nodes % 9, data_bytes % len, index % len);
+        let content = ContentHeader::Tree { nodes, data_bytes, index };
         let header = observed("/t", Facet::Tree, StateHeader::Present { version: version(1), content });
         if let Ok(event) = header.decode(Some(bytes.into()), None) {
             check(&event);

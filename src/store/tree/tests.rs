@@ -182,13 +182,10 @@ fn a_tree_is_given_as_soon_as_all_of_it_is_known_and_not_before() {
 fn a_change_gives_a_tree_that_shares_the_other_nodes() {
     let (mut bench, before) = Bench::with_two_nodes();
     bench.data("/t/a", version(1, 2), b"new");
-    let state = bench.said();
-    let State::Present { content: Content::Tree { tree: after, blob }, .. } = &state else {
-        panic!("no tree: {state:?}")
-    };
-    assert_eq!(text(after), ["/t 1.1", "/t/a 1.2"]);
+    let State::Present { content: Content::Tree { tree: after, blob }, .. } = bench.said() else { panic!() };
+    assert_eq!(text(&after), ["/t 1.1", "/t/a 1.2"]);
     assert!(Arc::ptr_eq(&before.nodes()[0], &after.nodes()[0]));
-    let lines = content::read(blob).unwrap();
+    let lines = content::read(&blob).unwrap();
     let expected = "\"size\":2,\"text\":\"/t\"}\n\"size\":3,\"text\":\"new\"}\n";
     assert_eq!(lines[..after.pieces_end() as usize], *expected.as_bytes());
     assert_eq!(bench.commands(), [""; 0]);
