@@ -245,14 +245,14 @@ impl<'a> TreeWriter<'a> {
 
     /// Adds a node, the root first, and the others sorted by path.
     pub(super) fn add(&mut self, node: Arc<TreeNode>, data: &[u8]) -> io::Result<()> {
-        let start = self.blob.len();
+        let start = self.blob.position();
         write_piece(data, &mut self.blob)?;
-        let piece_len = self.blob.len() - start;
+        let piece_len = self.blob.position() - start;
         let path = node.path.relative_to(self.root);
         let TreeNode { version, born, .. } = *node;
         Record { path_len: path.len() as u32, version, born, piece_len }.write(&mut self.index);
         self.index.extend(path.as_bytes());
-        self.ends.push(self.blob.len());
+        self.ends.push(self.blob.position());
         self.nodes.push(node);
         self.data_bytes += data.len() as u64;
         Ok(())

@@ -54,7 +54,7 @@ pub struct BlobWriter {
 
 impl BlobWriter {
     /// Returns how many bytes were written.
-    pub fn len(&self) -> u64 {
+    pub fn position(&self) -> u64 {
         self.len
     }
 

@@ -109,6 +109,6 @@ fn only_a_sealed_file_is_taken_from_another_process() {
 #[test]
 fn a_file_that_its_owner_made_inaccessible_is_given_nevertheless() {
     let blob = seal(bytes(Blob::MAX_INLINE + 1).into());
-    File::from(descriptor(&blob)).set_permissions(Permissions::from_mode(0)).unwrap();
+    File::from(descriptor(&blob)).set_permissions(Permissions::from_mode(0o000)).unwrap();
     assert_eq!(read(open_blob(&blob).unwrap()), bytes(Blob::MAX_INLINE + 1));
 }
