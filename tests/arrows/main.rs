@@ -99,8 +99,8 @@ fn a_room_uses_only_rooms_below_it() {
     assert!(circles.is_empty(), "{circles:?}");
 }
 
-// The daemon, which may run as root, never looks at the content of a node. `sys` only copies it, and the table
-// above keeps the daemon from using `content`.
+// The daemon, which may run as root, never looks at the content of a node. `sys` only copies it, and the
+// table above keeps the daemon from using `content`.
 #[test]
 fn only_what_copies_or_reads_contents_gets_at_their_bytes() {
     let source = Source::read("src");
