@@ -20,9 +20,12 @@ use crate::sys::BlobWriter;
 /// The most nodes of a tree. Each costs the server two watches, and the daemon some kilobytes.
 pub const MAX_TREE_NODES: usize = 10_000;
 
-/// The most bytes of a tree's index: as many as the data of all nodes may have. The paths of ten thousand
-/// nodes take 6 KiB each then.
-pub(super) const MAX_INDEX_BYTES: u64 = 64 << 20;
+/// The most bytes of paths in one tree. Without this limit, ten thousand nodes one below the other would fill
+/// the memory, because each path contains those above it. Paths of 100 bytes take a sixteenth of this.
+pub(super) const MAX_PATH_BYTES: u64 = 16 << 20;
+
+/// The most bytes of a tree's index.
+const MAX_INDEX_BYTES: u64 = MAX_PATH_BYTES + (MAX_TREE_NODES * RECORD_BYTES) as u64;
 
 /// The bytes of an index record: the length of the path, the three numbers of the version, what tells
 /// re-created nodes apart, and the length of the piece. All are little-endian.
@@ -220,11 +223,6 @@ fn cut(error: io::Error) -> DecodeError {
         io::ErrorKind::UnexpectedEof => DecodeError::Counts,
         _ => DecodeError::Index(error),
     }
-}
-
-/// Returns how many bytes of an index a node with this path takes, or fewer.
-pub(super) fn index_bytes(path: &NodePath) -> u64 {
-    (RECORD_BYTES + path.as_str().len()) as u64
 }
 
 /// Puts the content of a tree together.

@@ -83,6 +83,8 @@ impl<S> StoreEvent<S> {
             Self::Connected { what, identity } => StoreEvent::Connected { what, identity },
             Self::Disconnected { reason } => StoreEvent::Disconnected { reason },
             Self::Refused { reason } => StoreEvent::Refused { reason },
+            Self::RootMissing { reason } => StoreEvent::RootMissing { reason },
+            Self::RootFound => StoreEvent::RootFound,
             Self::Exposed(exposure) => StoreEvent::Exposed(exposure),
             Self::MissedChange { subject } => StoreEvent::MissedChange { subject },
             Self::Degraded { reason } => StoreEvent::Degraded { reason },

@@ -12,15 +12,11 @@ use tokio::time::Instant;
 use super::node::{NodeProgress, Readiness, Retained, WholeNode, tree_version};
 use crate::model::{NodeContent, NodeFacet, NodePath, State, TreeNode, Version};
 use crate::store::backend::{Capabilities, Observation};
-use crate::store::encoding::{MAX_INDEX_BYTES, MAX_TREE_NODES, TreeWriter, index_bytes};
+use crate::store::encoding::{MAX_PATH_BYTES, MAX_TREE_NODES, TreeWriter};
 
 /// The most bytes of data in one tree, which the daemon keeps in memory: 64 times the largest node of a
 /// ZooKeeper.
 pub(super) const MAX_BYTES: u64 = 64 << 20;
-
-/// The most bytes of paths in one tree. Without this limit, ten thousand nodes one below the other would fill
-/// the memory, because each path contains those above it. Paths of 100 bytes take a sixteenth of this.
-pub(super) const MAX_PATH_BYTES: u64 = 16 << 20;
 
 /// How long a tree must be quiet before its state is sent. All reports on one transaction arrive within a
 /// fraction of this time, and starting an action takes about as long.
@@ -84,8 +80,6 @@ pub(super) struct Assembly {
     unreadable: BTreeMap<NodePath, String>,
     /// The size of the data of all nodes.
     bytes: u64,
-    /// The size of the paths of all nodes, as [`index_bytes`] counts.
-    index_bytes: u64,
     /// Whether some data may not have been kept.
     over_limit: bool,
     /// The times of the first and of the latest report since a state was sent.
@@ -108,7 +102,6 @@ impl Assembly {
             outdated: 0,
             unreadable: BTreeMap::new(),
             bytes: 0,
-            index_bytes: 0,
             over_limit: false,
             unsent: None,
             reported: None,
@@ -241,7 +234,7 @@ impl Assembly {
     }
 
     fn is_too_large(&self) -> bool {
-        self.bytes > MAX_BYTES || self.index_bytes > MAX_INDEX_BYTES
+        self.bytes > MAX_BYTES
     }
 
     /// Returns the error, unless it was reported and persists.
@@ -346,7 +339,6 @@ impl Assembly {
         if self.nodes.len() < MAX_TREE_NODES && !self.is_too_long() {
             self.created_count += 1;
             self.unknown += 1;
-            self.index_bytes += index_bytes(&path);
             self.nodes.insert(path.clone(), NodeProgress::new(self.created_count));
             requests.push(TreeRequest::Follow(path));
         }
@@ -365,7 +357,6 @@ impl Assembly {
             self.listed -= node.listed.len();
             self.path_bytes -= path_bytes(&path, &node.listed);
             self.bytes -= node.bytes();
-            self.index_bytes -= index_bytes(&path);
             requests.push(TreeRequest::Leave(path));
         }
     }

@@ -185,9 +185,8 @@ fn a_change_gives_a_tree_that_shares_the_other_nodes() {
     let State::Present { content: Content::Tree { tree: after, blob }, .. } = bench.said() else { panic!() };
     assert_eq!(text(&after), ["/t 1.1", "/t/a 1.2"]);
     assert!(Arc::ptr_eq(&before.nodes()[0], &after.nodes()[0]));
-    let lines = content::read(&blob).unwrap();
-    let expected = "\"size\":2,\"text\":\"/t\"}\n\"size\":3,\"text\":\"new\"}\n";
-    assert_eq!(lines[..after.pieces_end() as usize], *expected.as_bytes());
+    let expected = b"\"size\":2,\"text\":\"/t\"}\n\"size\":3,\"text\":\"new\"}\n";
+    assert!(content::read(&blob).unwrap().starts_with(expected));
     assert_eq!(bench.commands(), [""; 0]);
 }
 
@@ -390,7 +389,7 @@ fn a_tree_of_thousands_of_levels_is_unreadable_until_it_shrinks() {
     assert!(reason.contains("paths of its nodes have more than 16 MiB; remove some"), "{reason}");
     let half = "/d".repeat(levels / 2);
     bench.children(&format!("/t{half}"), &[]);
-    assert_eq!(bench.tree().nodes.len(), levels / 2 + 1);
+    assert_eq!(bench.tree().nodes().len(), levels / 2 + 1);
 }
 
 #[test]
@@ -411,21 +410,6 @@ fn a_tree_with_too_much_data_is_unreadable_until_it_shrinks() {
     let tree = bench.tree();
     assert_eq!(text(&tree), ["/t 1.3", "/t/a 1.3"]);
     assert_eq!(tree.data_bytes(), half.len() as u64);
-}
-
-#[test]
-fn a_tree_with_too_long_paths_is_unreadable_until_it_shrinks() {
-    let (mut bench, _) = Bench::with_two_nodes();
-    let names: Vec<String> = (0..64).map(|n| format!("{n:02}{}", "x".repeat(1 << 20))).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    bench.children("/t", &names);
-    let reason = bench.trouble();
-    assert!(reason.contains("more than 64 MiB; remove some, or watch smaller trees"), "{reason}");
-    bench.children("/t", &names[1..]);
-    for name in &names[1..] {
-        bench.node(&format!("/t/{name}"), &[]);
-    }
-    assert_eq!(bench.tree().nodes_below(), 63);
 }
 
 #[test]
