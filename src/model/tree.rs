@@ -18,7 +18,7 @@ pub struct TreeNode {
 }
 
 impl TreeNode {
-    fn is_same_incarnation(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_incarnation(&self, other: &Self) -> bool {
         (self.born, self.version.incarnation) == (other.born, other.version.incarnation)
     }
 
@@ -56,6 +56,11 @@ impl Tree {
         };
         let ends = (1..=nodes.len() as u64).collect();
         Arc::new(Self::new(nodes.iter().map(node).collect(), ends, nodes.len() as u64))
+    }
+
+    /// Returns the same tree with other nodes, one for each of these.
+    pub(crate) fn with_nodes(&self, nodes: Vec<Arc<TreeNode>>) -> Self {
+        Self::new(nodes, self.ends.to_vec(), self.data_bytes)
     }
 
     pub(crate) fn nodes(&self) -> &[Arc<TreeNode>] {

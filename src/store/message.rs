@@ -67,6 +67,17 @@ pub enum StoreEvent<S = State> {
     Degraded {
         reason: String,
     },
+    /// The store runs in a process of its own from now on. Only the daemon's own end of the channel reports
+    /// this.
+    HalfStarted(HalfStarted),
+}
+
+/// A process that serves a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HalfStarted {
+    pub pid: u32,
+    /// Who it is, and how it is confined, for people.
+    pub confinement: String,
 }
 
 impl<S> StoreEvent<S> {
@@ -88,6 +99,7 @@ impl<S> StoreEvent<S> {
             Self::Exposed(exposure) => StoreEvent::Exposed(exposure),
             Self::MissedChange { subject } => StoreEvent::MissedChange { subject },
             Self::Degraded { reason } => StoreEvent::Degraded { reason },
+            Self::HalfStarted(half) => StoreEvent::HalfStarted(half),
         })
     }
 }
@@ -146,6 +158,7 @@ mod tests {
             StoreEvent::Exposed(Exposure::Plaintext { server: text(), with_credentials: true }),
             StoreEvent::Exposed(Exposure::MoreWritable),
             StoreEvent::Degraded { reason: text() },
+            StoreEvent::HalfStarted(HalfStarted { pid: 7, confinement: text() }),
         ] {
             let (header, blob): (StoreEvent<StateHeader>, _) = event.clone().encode();
             check_round_trip(&header);

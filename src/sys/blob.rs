@@ -23,7 +23,7 @@ const SEALS: SealFlag = SealFlag::F_SEAL_WRITE
 
 /// The longest blob that another process may send. It is twice what JSON makes of the largest tree, whose
 /// nodes hold 64 MiB.
-const MAX_RECEIVED: u64 = 1 << 30;
+pub const MAX_BLOB: u64 = 1 << 30;
 
 /// A blob of at most this size is copied into this process when descriptors become scarce. It is the largest
 /// node of a ZooKeeper.
@@ -113,7 +113,7 @@ pub fn receive_blob(descriptor: OwnedFd) -> io::Result<Blob> {
     if !seals.contains(SEALS) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is not sealed"));
     }
-    if file.metadata()?.len() > MAX_RECEIVED {
+    if file.metadata()?.len() > MAX_BLOB {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is too long"));
     }
     hold(file)

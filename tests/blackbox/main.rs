@@ -38,6 +38,7 @@ mod faults;
 mod fleet;
 mod function;
 mod guard;
+mod half;
 mod held_up;
 mod hostile_data;
 mod identities;

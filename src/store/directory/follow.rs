@@ -21,6 +21,7 @@ use super::way::Way;
 use crate::model::{NodeFacet, NodeSubject};
 use crate::store::StoreEvent;
 use crate::store::backend::{NodeCommand, Observation};
+use crate::store::question::Apart;
 use crate::store::tree::router::{EventSender, NodeCommands, ReceiverDropped};
 
 /// How often the store is looked at while there are no hints: it is away, or the system refuses a watch.
@@ -57,13 +58,13 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Prepares to follow nodes.
-    pub(super) fn open(settings: &DirectorySettings) -> io::Result<Self> {
+    pub(super) fn open(settings: &DirectorySettings, apart: Option<&Apart>) -> io::Result<Self> {
         let DirectorySettings { url, session_timeout: _, rescan_interval } = settings;
         let root = std::path::absolute(&url.root)?;
         Ok(Self {
             identity: url.to_string(),
             way: Way::new(&root),
-            root: Root::new(root),
+            root: Root::new(root, apart),
             is_root_doubted: false,
             watches: Watches::new()?,
             nodes: BTreeMap::new(),
@@ -146,7 +147,7 @@ impl Directory {
                     Some(command) => self.take(command),
                     None => return Ok(None),
                 },
-                () = self.way.ready() => { self.way.may_have_turned(); }
+                () = self.way.changed() => self.way.look(),
                 () = sleep_until(next_look) => {
                     self.way.look();
                 }

@@ -62,11 +62,14 @@ fn version(state: &State) -> Version {
 impl Store {
     async fn open() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let directory = Directory::open(&DirectorySettings {
-            url: DirectoryUrl { root: root.path().join("nodes") },
-            session_timeout: Duration::from_secs(10),
-            rescan_interval: Duration::from_secs(60),
-        })
+        let directory = Directory::open(
+            &DirectorySettings {
+                url: DirectoryUrl { root: root.path().join("nodes") },
+                session_timeout: Duration::from_secs(10),
+                rescan_interval: Duration::from_secs(60),
+            },
+            None,
+        )
         .unwrap();
         fs::create_dir(root.path().join("nodes")).unwrap();
         let (channel, end) = StoreChannel::new();

@@ -9,6 +9,7 @@ use zookeeper_client::{Acls, CreateMode, CreateOptions, Error};
 
 use super::connect::{ATTEMPT_TIMEOUT, Connection, Ensemble, close};
 use super::diagnosis::without_session;
+use super::login::LoginSource;
 use super::settings::ZooKeeperSettings;
 use crate::model::{NodePath, children};
 use crate::store::client_error::{ClientError, Right};
@@ -58,7 +59,7 @@ impl ZooKeeperClient {
         store: String,
     ) -> Result<Self, ClientError> {
         let servers = settings.url.servers.len();
-        let mut ensemble = Ensemble::new(settings.clone());
+        let mut ensemble = Ensemble::new(settings.clone(), LoginSource::Here);
         // Every server gets its turn before the caller, which waits for the session timeout, gives up.
         let turns = u32::try_from(servers).unwrap_or(u32::MAX).saturating_add(1);
         let attempt_timeout = (settings.session_timeout / turns).min(ATTEMPT_TIMEOUT);

@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use zookeeper_client::{Client, Connector, Error, SaslOptions};
 
 use super::diagnosis::{Diagnosis, diagnose, speaks_tls};
-use super::settings::{Auth, Sasl, ZooKeeperSettings};
+use super::login::LoginSource;
+use super::settings::{Auth, Login, Sasl, ZooKeeperSettings};
 use super::tls::{LoadedTls, Tls};
 use crate::store::secret::CredentialError;
 
@@ -30,6 +31,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The servers, in the order in which this process tries them.
 pub(super) struct Ensemble {
     settings: ZooKeeperSettings,
+    login: LoginSource,
     next: usize,
     /// The servers that were asked since the last connection whether they speak TLS.
     asked: HashSet<String>,
@@ -69,9 +71,9 @@ impl ConnectError {
 }
 
 impl Ensemble {
-    pub(super) fn new(mut settings: ZooKeeperSettings) -> Self {
+    pub(super) fn new(mut settings: ZooKeeperSettings, login: LoginSource) -> Self {
         fastrand::shuffle(&mut settings.url.servers);
-        Self { settings, next: 0, asked: HashSet::new() }
+        Self { settings, login, next: 0, asked: HashSet::new() }
     }
 
     pub(super) fn session_timeout(&self) -> Duration {
@@ -118,15 +120,16 @@ impl Ensemble {
     }
 
     async fn connect(&mut self, server: &str) -> Result<Connection, ConnectError> {
-        let connector = self.connector().map_err(|error| ConnectError::permanent(error.to_string()))?;
-        match self.settings.login.tls.clone() {
+        // Read anew, because secrets and certificates may be renewed between two connections.
+        let login = self.login.read(&self.settings.login).await.map_err(ConnectError::permanent)?;
+        let connector = self.connector(&login).map_err(|error| ConnectError::permanent(error.to_string()))?;
+        match login.tls {
             Some(tls) => self.connect_tls(connector, tls, server).await,
             None => self.connect_plaintext(connector, server).await,
         }
     }
 
-    /// Reads the secrets anew, because they may be renewed between two connections.
-    fn connector(&self) -> Result<Connector, CredentialError> {
+    fn connector(&self, login: &Login) -> Result<Connector, CredentialError> {
         // Three fifths of the session timeout is the longest connection timeout that the crate takes, and its
         // idle tick is an eighth of that: the fewest wakeups that still notice a dead server before the
         // session expires.
@@ -134,10 +137,10 @@ impl Ensemble {
             .with_session_timeout(self.session_timeout())
             .with_connection_timeout(self.session_timeout() * 3 / 5)
             .with_fail_eagerly();
-        for Auth { scheme, credentials } in &self.settings.login.auth {
+        for Auth { scheme, credentials } in &login.auth {
             connector = connector.with_auth(scheme, credentials.reveal()?.as_bytes());
         }
-        if let Some(Sasl { username, password }) = &self.settings.login.sasl {
+        if let Some(Sasl { username, password }) = &login.sasl {
             let options = SaslOptions::digest_md5(username.clone(), password.reveal()?);
             connector = connector.with_sasl(options);
         }

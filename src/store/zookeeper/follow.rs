@@ -19,6 +19,7 @@ use super::acl;
 use super::audit::Audit;
 use super::chroot;
 use super::connect::{ATTEMPT_TIMEOUT, ConnectError, Connection, Ensemble, close};
+use super::login::LoginSource;
 use super::node::NodeTask;
 use super::session::Session;
 use super::settings::ZooKeeperSettings;
@@ -45,15 +46,15 @@ const MAX_RECONNECT_JITTER: Duration = Duration::from_millis(500);
 const MAX_REPORTED_REASONS: usize = 10;
 
 /// Starts the tasks that serve `end`. Must be called within a `LocalSet` on a current-thread runtime.
-pub(crate) fn start(settings: ZooKeeperSettings, end: StoreEnd) {
-    router::start(settings.capabilities(), end, |commands, events| run(settings, commands, events));
+pub(crate) fn start(settings: ZooKeeperSettings, login: LoginSource, end: StoreEnd) {
+    router::start(settings.capabilities(), end, |commands, events| run(settings, login, commands, events));
 }
 
 /// Follows nodes until there are no more commands, or nobody receives the events.
-async fn run(settings: ZooKeeperSettings, commands: NodeCommands, events: EventSender) {
+async fn run(settings: ZooKeeperSettings, login: LoginSource, commands: NodeCommands, events: EventSender) {
     let mut manager = SessionManager {
         url: settings.url.clone(),
-        ensemble: Ensemble::new(settings),
+        ensemble: Ensemble::new(settings, login),
         audit: Rc::new(Audit::new()),
         commands,
         events,

@@ -4,6 +4,7 @@
 //! * [`follow`] follows nodes on one disposable [`session`] after another, with a task per [`node`].
 //! * [`audit`] and [`acl`] find the nodes that everybody can change.
 //! * [`chroot`] looks whether the root exists.
+//! * [`login`] says who reads the secrets and certificates.
 //! * [`connect`] makes connections, [`diagnosis`] finds out why TLS fails.
 //! * [`client`] are the commands.
 
@@ -14,6 +15,7 @@ mod client;
 mod connect;
 mod diagnosis;
 mod follow;
+mod login;
 mod node;
 mod session;
 mod settings;
@@ -22,6 +24,7 @@ mod url;
 
 pub(super) use client::ZooKeeperClient;
 pub(super) use follow::start;
+pub(super) use login::LoginSource;
 pub use settings::{Auth, Login, Sasl, ZooKeeperSettings, check_encoding};
-pub use tls::{ClientCertificate, Key, Tls, can_be_certified};
+pub use tls::{ClientCertificate, Key, Tls, TlsTexts, can_be_certified};
 pub use url::{ZooKeeperUrl, ZooKeeperUrlError};

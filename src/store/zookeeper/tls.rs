@@ -1,5 +1,6 @@
 //! The files of a TLS connection.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -12,6 +13,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zookeeper_client::TlsOptions;
 
@@ -21,22 +23,38 @@ use crate::trust::{self, Location, exposed};
 
 /// The `[tls]` of a store: files in PEM. They are read anew for each connection, so that renewed files need
 /// no restart.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tls {
     /// The CAs whose servers are trusted, with their certificate revocation lists if there are any.
     pub ca: PathBuf,
     /// The certificate that we show to the server.
     pub identity: Option<ClientCertificate>,
+    /// What the files have, if somebody has read them who may.
+    pub texts: Option<TlsTexts>,
 }
 
-#[derive(Clone, Debug)]
+/// The files of a [`Tls`], read.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TlsTexts {
+    ca: String,
+    /// The certificate and its key.
+    identity: Option<(String, String)>,
+}
+
+impl fmt::Debug for TlsTexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClientCertificate {
     /// The certificate, followed by those between it and its CA.
     pub cert: PathBuf,
     pub key: Key,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Key {
     File(PathBuf),
     Credential(Credential),
@@ -68,9 +86,22 @@ impl Tls {
         self.load().map(drop).map_err(|TlsFileError { key, reason }| (key, reason))
     }
 
-    /// Reads and checks all files. This may block.
-    pub(super) fn load(&self) -> Result<LoadedTls, TlsFileError> {
+    /// Reads all files, unless they were read before. This may block.
+    pub(super) fn read(&self) -> Result<Self, TlsFileError> {
+        if self.texts.is_some() {
+            return Ok(self.clone());
+        }
         let ca = read(CA, &self.ca)?;
+        let identity = self.identity.as_ref();
+        let identity = identity.map(|identity| Ok((read(CERT, &identity.cert)?, identity.key.read()?)));
+        let texts = Some(TlsTexts { ca, identity: identity.transpose()? });
+        Ok(Self { texts, ..self.clone() })
+    }
+
+    /// Checks all files, and reads those that were not read. This may block.
+    pub(super) fn load(&self) -> Result<LoadedTls, TlsFileError> {
+        let read = self.read()?;
+        let Some(TlsTexts { ca, identity: texts }) = read.texts else { unreachable!("they were read") };
         let wrong = |reason: &str| wrong(CA, &self.ca, reason);
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(certificates(&ca).map_err(wrong)?);
@@ -84,8 +115,8 @@ impl Tls {
             .map_err(|error| wrong(&error.to_string()))?;
         let options = TlsOptions::new().with_pem_ca(&ca).map_err(|error| wrong(&error.to_string()))?;
         let config = client().with_webpki_verifier(verifier);
-        match &self.identity {
-            Some(identity) => identity.add_to(options, config),
+        match self.identity.as_ref().zip(texts) {
+            Some((identity, texts)) => identity.add_to(texts, options, config),
             None => Ok(LoadedTls { options, config: config.with_no_client_auth().into() }),
         }
     }
@@ -94,10 +125,10 @@ impl Tls {
 impl ClientCertificate {
     fn add_to(
         &self,
+        (cert, key): (String, String),
         options: TlsOptions,
         config: ConfigBuilder<ClientConfig, WantsClientCert>,
     ) -> Result<LoadedTls, TlsFileError> {
-        let (cert, key) = (read(CERT, &self.cert)?, self.key.read()?);
         let wrong = |reason: &str| wrong(CERT, &self.cert, reason);
         let chain = certificates(&cert).map_err(wrong)?;
         if chain.is_empty() {

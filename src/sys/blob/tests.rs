@@ -100,7 +100,7 @@ fn only_a_sealed_file_is_taken_from_another_process() {
     }
     // It takes no memory, and would if it was copied.
     let sparse = memfd_create(libc::MFD_ALLOW_SEALING).unwrap();
-    sparse.set_len(MAX_RECEIVED + 1).unwrap();
+    sparse.set_len(MAX_BLOB + 1).unwrap();
     fcntl(&sparse, FcntlArg::F_ADD_SEALS(SEALS)).unwrap();
     assert!(receive_blob(sparse.into()).is_err());
 }

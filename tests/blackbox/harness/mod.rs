@@ -38,5 +38,5 @@ pub use process::{Process, require_root};
 pub use proxy::Proxy;
 pub use sandbox::{Sandbox, exec, on_both_stores, set_mode, watch};
 pub use twitcher::{Daemon, Twitcher};
-pub use wait::{wait_for, wait_until};
+pub use wait::{poll, wait_for, wait_until};
 pub use zookeeper::ZooKeeper;
