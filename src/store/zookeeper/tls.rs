@@ -13,7 +13,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use thiserror::Error;
-use zookeeper_client::TlsOptions;
 
 use crate::store::backend::SettingError;
 use crate::store::secret::{self, Credential};
@@ -42,13 +41,6 @@ pub enum Key {
     Credential(Credential),
 }
 
-pub(super) struct LoadedTls {
-    /// For the ZooKeeper client.
-    pub(super) options: TlsOptions,
-    /// For a connection of our own, where the client does not tell what is wrong.
-    pub(super) config: Arc<ClientConfig>,
-}
-
 /// Why no connection can be made with the files as they are. It quotes nothing of them.
 #[derive(Debug, Error)]
 #[error("{key}: {reason}")]
@@ -69,7 +61,7 @@ impl Tls {
     }
 
     /// Reads and checks all files. This may block.
-    pub(super) fn load(&self) -> Result<LoadedTls, TlsFileError> {
+    pub(super) fn load(&self) -> Result<Arc<ClientConfig>, TlsFileError> {
         let ca = read(CA, &self.ca)?;
         let wrong = |reason: &str| wrong(CA, &self.ca, reason);
         let mut roots = RootCertStore::empty();
@@ -82,11 +74,10 @@ impl Tls {
             .with_crls(lists.map_err(|_| wrong(NO_PEM))?)
             .build()
             .map_err(|error| wrong(&error.to_string()))?;
-        let options = TlsOptions::new().with_pem_ca(&ca).map_err(|error| wrong(&error.to_string()))?;
         let config = client().with_webpki_verifier(verifier);
         match &self.identity {
-            Some(identity) => identity.add_to(options, config),
-            None => Ok(LoadedTls { options, config: config.with_no_client_auth().into() }),
+            Some(identity) => identity.add_to(config),
+            None => Ok(config.with_no_client_auth().into()),
         }
     }
 }
@@ -94,9 +85,8 @@ impl Tls {
 impl ClientCertificate {
     fn add_to(
         &self,
-        options: TlsOptions,
         config: ConfigBuilder<ClientConfig, WantsClientCert>,
-    ) -> Result<LoadedTls, TlsFileError> {
+    ) -> Result<Arc<ClientConfig>, TlsFileError> {
         let (cert, key) = (read(CERT, &self.cert)?, self.key.read()?);
         let wrong = |reason: &str| wrong(CERT, &self.cert, reason);
         let chain = certificates(&cert).map_err(wrong)?;
@@ -114,9 +104,7 @@ impl ClientCertificate {
             // The enum is open.
             error => wrong(&format!("it and its key cannot be used: {error}")),
         })?;
-        let options = options.with_pem_identity(&cert, &key);
-        let options = options.map_err(|_| wrong("it and its key cannot be used"))?;
-        Ok(LoadedTls { options, config: config.into() })
+        Ok(config.into())
     }
 }
 
@@ -193,7 +181,7 @@ pub(super) fn client() -> ConfigBuilder<ClientConfig, WantsVerifier> {
     ClientConfig::builder()
 }
 
-/// Returns the provider that the whole process uses. The ZooKeeper client asks for it.
+/// Returns the provider that the whole process uses.
 fn provider() -> Arc<CryptoProvider> {
     if CryptoProvider::get_default().is_none() {
         // If another thread was faster, it installed the same one.
