@@ -205,6 +205,7 @@ impl SessionManager {
                 }
                 wants_slot = !notices.is_empty() || session.wants_slot();
             }
+            session.remove_watches(now);
             if let Some(subject) = self.audit.next(now) {
                 session.ask_for_acl(subject, now);
             }

@@ -120,6 +120,7 @@ impl Protocol {
             | Request::Create { .. }
             | Request::SetData { .. }
             | Request::Delete { .. }
+            | Request::RemoveWatch { .. }
             | Request::Sasl { .. }
             | Request::Close => false,
         };
@@ -258,3 +259,132 @@ fn silence(timeout: Duration) -> Duration {
 
 /// The most memory that is kept for what will be sent.
 const MAX_SPARE_OUTPUT: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(9);
+
+    struct Bench {
+        protocol: Protocol,
+        now: Instant,
+    }
+
+    impl Bench {
+        /// A session with this many requests outstanding, numbered from 1.
+        fn with_requests(count: usize) -> Self {
+            let now = Instant::now();
+            let mut protocol = Protocol::new(Frames::default(), Some(TIMEOUT), now);
+            (0..count).for_each(|_| protocol.request(Request::Delete { path: "/n", version: -1 }, now));
+            protocol.sent(protocol.output().len());
+            Self { protocol, now }
+        }
+
+        fn receive(&mut self, xid: i32, body: &[u8]) -> Result<Option<Incoming>, Ended> {
+            let message = [&xid.to_be_bytes()[..], &[0; 12], body].concat();
+            let length = message.len() as u32;
+            self.protocol.receive(&[&length.to_be_bytes()[..], &message].concat(), self.now);
+            self.protocol.next(self.now)
+        }
+
+        /// Lets time pass until something is due, and returns how much.
+        fn wait(&mut self) -> (Duration, Result<(), Ended>) {
+            let due = self.protocol.due(self.now).expect("a session is never without a deadline");
+            let waited = due - self.now;
+            self.now = due;
+            (waited, self.protocol.tick(due))
+        }
+
+        fn is_pinging(&mut self) -> bool {
+            let is_pinging = self.protocol.output().ends_with(b"\xff\xff\xff\xfe\0\0\0\x0b");
+            self.protocol.sent(self.protocol.output().len());
+            is_pinging
+        }
+    }
+
+    #[test]
+    fn replies_must_come_in_order() {
+        let mut it = Bench::with_requests(2);
+        assert!(matches!(it.receive(1, b""), Ok(Some(Incoming::Reply { result: Ok(Reply::Done), .. }))));
+        assert!(matches!(it.receive(2, b""), Ok(Some(Incoming::Reply { .. }))));
+        assert_eq!(it.receive(3, b""), Err(Ended::UnaskedReply(3)));
+        assert_eq!(Bench::with_requests(2).receive(2, b""), Err(Ended::WrongReply { got: 2, owed: 1 }));
+        assert_eq!(Bench::with_requests(0).receive(PING_XID, b""), Err(Ended::UnaskedReply(PING_XID)));
+        assert_eq!(Bench::with_requests(0).receive(AUTH_XID, b""), Err(Ended::UnaskedReply(AUTH_XID)));
+        let too_long = Bench::with_requests(1).receive(1, b"x");
+        assert!(too_long.is_err_and(|ended| ended.is_violation()));
+    }
+
+    #[test]
+    fn a_quiet_session_is_pinged_and_a_dead_one_is_left() {
+        let mut it = Bench::with_requests(0);
+        for _ in 0..5 {
+            assert_eq!(it.wait(), (TIMEOUT / 3, Ok(())));
+            assert!(it.is_pinging());
+            assert_eq!(it.receive(PING_XID, b""), Ok(None));
+        }
+        assert_eq!(it.wait(), (TIMEOUT / 3, Ok(())));
+        assert_eq!(it.wait(), (TIMEOUT / 3, Err(Ended::Silence(TIMEOUT * 2 / 3))));
+    }
+
+    #[test]
+    fn a_request_has_a_deadline_whatever_else_arrives() {
+        let mut it = Bench::with_requests(1);
+        let began = it.now;
+        let ended = loop {
+            let (_, ticked) = it.wait();
+            if let Err(ended) = ticked {
+                break ended;
+            }
+            if it.is_pinging() {
+                assert_eq!(it.receive(PING_XID, b""), Ok(None));
+            }
+            let event = b"\0\0\0\x03\0\0\0\x03\0\0\0\x02/n";
+            assert!(matches!(it.receive(NOTIFICATION_XID, event), Ok(Some(Incoming::Event(_)))));
+        };
+        assert_eq!((ended, it.now - began), (Ended::NoAnswer(TIMEOUT), TIMEOUT));
+    }
+
+    #[test]
+    fn a_ping_has_a_deadline_whatever_else_arrives() {
+        let mut it = Bench::with_requests(0);
+        assert_eq!(it.wait(), (TIMEOUT / 3, Ok(())));
+        let pinged = it.now;
+        while it.now < pinged + TIMEOUT - Duration::from_secs(1) {
+            it.now += Duration::from_secs(1);
+            assert_eq!(it.protocol.tick(it.now), Ok(()));
+            it.receive(NOTIFICATION_XID, b"\xff\xff\xff\xff").unwrap();
+        }
+        it.now += Duration::from_secs(1);
+        assert_eq!(it.protocol.tick(it.now), Err(Ended::NoAnswer(TIMEOUT)));
+    }
+
+    #[test]
+    fn events_that_no_watch_accounts_for_are_slowed_down() {
+        let mut it = Bench::with_requests(0);
+        let event = b"\0\0\0\x03\0\0\0\x03\0\0\0\x02/n";
+        let mut taken = 0;
+        while it.receive(NOTIFICATION_XID, event) != Ok(None) {
+            taken += 1;
+        }
+        assert_eq!(taken, UNASKED_BURST + 1);
+        let resumed = it.protocol.due(it.now).unwrap();
+        assert_eq!(resumed - it.now, UNASKED_DELAY);
+        assert!(!it.protocol.is_held_back(resumed));
+        assert!(matches!(it.protocol.next(resumed), Ok(Some(Incoming::Event(_)))));
+        assert!(it.protocol.is_held_back(resumed));
+
+        // As many as there are watches are not.
+        let mut it = Bench::with_requests(0);
+        let reply = [&[0; 4][..], &[0; 68]].concat();
+        for xid in 1..=2 * UNASKED_BURST {
+            it.protocol.request(Request::Data { path: "/n", watch: true }, it.now);
+            assert!(it.receive(xid as i32, &reply).unwrap().is_some());
+        }
+        for _ in 0..2 * UNASKED_BURST {
+            assert!(it.receive(NOTIFICATION_XID, event).unwrap().is_some());
+        }
+        assert!(!it.protocol.is_held_back(it.now));
+    }
+}

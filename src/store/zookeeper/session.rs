@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::protocol::{Ended, Incoming, Protocol};
 use super::stamp::Stamp;
-use super::table::{Conclusion, Found, ReadError, ReadRequest, Table, Ticket};
+use super::table::{Conclusion, Found, ReadError, ReadRequest, Table, Ticket, WatchKind};
 use super::window::Window;
 use super::wire::{ErrorCode, Event, Reply, Request};
 use crate::model::{NodeContent, NodeFacet, NodePath, NodeSubject, children};
@@ -30,6 +30,7 @@ enum Pending<S> {
     Read(Ticket, S),
     Comparison(Ticket),
     Acl(NodeSubject),
+    Removal,
 }
 
 /// What there is to tell others.
@@ -113,6 +114,18 @@ impl<S> Session<S> {
     /// Returns the path that the server knows the node by.
     fn path(&self, subject: &NodeSubject) -> NodePath {
         subject.path.below(&self.chroot)
+    }
+
+    /// Removes watches that nobody needs any more.
+    pub(super) fn remove_watches(&mut self, now: Instant) {
+        while self.window.has_room(self.pending.len())
+            && let Some((path, kind)) = self.table.next_abandoned()
+        {
+            let path = path.below(&self.chroot);
+            let is_on_children = kind == WatchKind::Children;
+            self.protocol.request(Request::RemoveWatch { path: path.as_str(), is_on_children }, now);
+            self.pending.push_back(Pending::Removal);
+        }
     }
 
     /// When [`Self::tick`] has something to do.
@@ -201,6 +214,8 @@ impl<S> Session<S> {
                 };
                 Ok(Some(Output::Exposure(subject, is_open)))
             }
+            // If it failed, the watch announces one more change, which is ignored.
+            Pending::Removal => Ok(None),
         }
     }
 }
@@ -253,3 +268,6 @@ fn read_error(code: ErrorCode) -> Result<ReadError, Ended> {
         | ErrorCode::Unknown(_) => ReadError::Transient(code.to_string()),
     })
 }
+
+#[cfg(test)]
+mod properties;

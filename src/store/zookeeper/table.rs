@@ -44,6 +44,8 @@ pub(super) struct Table {
     unread: VecDeque<NodeSubject>,
     /// The armed nodes by when they are compared, and the failing ones by when they are tried again.
     schedule: BTreeSet<(Instant, NodeSubject)>,
+    /// Watches that nobody may need any more.
+    abandoned: VecDeque<(NodePath, WatchKind)>,
     last_ticket: u64,
     epoch: Instant,
 }
@@ -78,8 +80,8 @@ enum State {
 }
 
 /// The server's two kinds of watches. A watch on the data also announces creation and deletion.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum WatchKind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WatchKind {
     Data,
     Children,
 }
@@ -145,6 +147,7 @@ impl Table {
             nodes: HashMap::new(),
             unread: VecDeque::new(),
             schedule: BTreeSet::new(),
+            abandoned: VecDeque::new(),
             last_ticket: 0,
             epoch: now,
         }
@@ -159,11 +162,31 @@ impl Table {
         self.unread.push_back(subject);
     }
 
-    /// Forgets a node. Its watch stays with the server until it fires.
     pub(super) fn leave(&mut self, subject: &NodeSubject) {
-        if let Some(node) = self.nodes.remove(subject) {
-            unschedule(&mut self.schedule, subject, node.state);
+        let Some(node) = self.nodes.remove(subject) else { return };
+        unschedule(&mut self.schedule, subject, node.state);
+        if let State::Armed { watch, .. } = node.state {
+            self.abandoned.push_back((subject.path.clone(), watch));
         }
+    }
+
+    /// Returns the next watch to remove from the server.
+    pub(super) fn next_abandoned(&mut self) -> Option<(NodePath, WatchKind)> {
+        while let Some((path, kind)) = self.abandoned.pop_front() {
+            let is_needed = [NodeFacet::Data, NodeFacet::Children].into_iter().any(|facet| {
+                let node = self.nodes.get(&NodeSubject { path: path.clone(), facet });
+                match node.map(|node| node.state) {
+                    Some(State::Armed { watch, .. }) => watch == kind,
+                    // It may be setting this watch just now.
+                    Some(State::Reading { .. }) => true,
+                    Some(State::Unread | State::Failing { .. }) | None => false,
+                }
+            });
+            if !is_needed {
+                return Some((path, kind));
+            }
+        }
+        None
     }
 
     /// Has a followed node reported once more, also if it is known to be unreadable.
@@ -269,6 +292,9 @@ impl Table {
         let resync = self.resync();
         let subject = &ticket.subject;
         let Some(node) = self.nodes.get_mut(subject).filter(|node| node.ticket == ticket.number) else {
+            // It is followed no more, and its watch was set all the same.
+            let kinds = [WatchKind::Data, WatchKind::of(subject.facet)];
+            self.abandoned.extend(kinds.map(|kind| (subject.path.clone(), kind)));
             return Conclusion::Nothing;
         };
         let State::Reading { request, crossings, again } = node.state else { return Conclusion::Nothing };

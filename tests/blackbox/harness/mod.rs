@@ -14,6 +14,7 @@ mod ensemble;
 mod journal;
 mod journald;
 mod kazoo;
+pub mod liar;
 mod load;
 mod nodes;
 mod notify;

@@ -44,6 +44,12 @@ pub(in crate::store::zookeeper) enum Request<'a> {
     Sasl {
         token: &'a [u8],
     },
+    /// Removes our watch on the node's children, or on its data and its creation. Servers of 3.4 cannot, which
+    /// does no harm.
+    RemoveWatch {
+        path: &'a str,
+        is_on_children: bool,
+    },
     Close,
 }
 
@@ -64,6 +70,7 @@ impl Request<'_> {
             Self::Acl { .. } => 6,
             Self::Sync { .. } => 9,
             Self::Children { .. } => 12,
+            Self::RemoveWatch { .. } => 18,
             Self::Sasl { .. } => 102,
             Self::Close => -11,
         }
@@ -78,7 +85,7 @@ impl Request<'_> {
             Self::Acl { .. } => Expected::Acl,
             Self::Sync { .. } | Self::Create { .. } => Expected::Path,
             Self::Sasl { .. } => Expected::Token,
-            Self::Delete { .. } | Self::Close => Expected::Nothing,
+            Self::Delete { .. } | Self::RemoveWatch { .. } | Self::Close => Expected::Nothing,
         }
     }
 
@@ -112,6 +119,10 @@ impl Request<'_> {
                 Self::Delete { path, version } => {
                     write_bytes(path.as_bytes(), output);
                     output.extend(version.to_be_bytes());
+                }
+                Self::RemoveWatch { path, is_on_children } => {
+                    write_bytes(path.as_bytes(), output);
+                    output.extend(if is_on_children { 1_i32 } else { 2 }.to_be_bytes());
                 }
                 Self::Sasl { token } => write_bytes(token, output),
                 Self::Close => {}
@@ -213,6 +224,10 @@ mod tests {
         assert_eq!(
             request(Request::Delete { path: "/a", version: 7 }),
             b"\0\0\0\x12\x01\x02\x03\x04\0\0\0\x02\0\0\0\x02/a\0\0\0\x07"
+        );
+        assert_eq!(
+            request(Request::RemoveWatch { path: "/a", is_on_children: false }),
+            b"\0\0\0\x12\x01\x02\x03\x04\0\0\0\x12\0\0\0\x02/a\0\0\0\x02"
         );
         assert_eq!(
             request(Request::Sasl { token: b"t" }),
