@@ -53,15 +53,17 @@ pub(super) struct ConnectError {
     pub(super) reason: String,
     /// Whether this stays so until somebody does something.
     pub(super) permanent: bool,
+    /// Whether the server did not greet like a ZooKeeper, and so may speak TLS.
+    no_greeting: bool,
 }
 
 impl ConnectError {
     fn transient(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), permanent: false }
+        Self { reason: reason.into(), permanent: false, no_greeting: false }
     }
 
     fn permanent(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), permanent: true }
+        Self { reason: reason.into(), permanent: true, no_greeting: false }
     }
 }
 
@@ -99,8 +101,8 @@ impl Ensemble {
                 self.asked.clear();
                 Ok(connection)
             }
-            Ok(Err(ConnectError { reason, permanent })) => {
-                Err(ConnectError { reason: format!("{server}: {reason}"), permanent })
+            Ok(Err(ConnectError { reason, permanent, no_greeting })) => {
+                Err(ConnectError { reason: format!("{server}: {reason}"), permanent, no_greeting })
             }
             Err(_) => Err(ConnectError::transient(format!(
                 "{server}: no answer within {:.1} s",
@@ -150,7 +152,11 @@ impl Ensemble {
             }
         }
         // Asked once, because a server without TLS complains about the question in its log.
-        if secrets.tls.is_none() && self.asked.insert(server.to_owned()) && speaks_tls(&addresses).await {
+        if secrets.tls.is_none()
+            && failure.no_greeting
+            && self.asked.insert(server.to_owned())
+            && speaks_tls(&addresses).await
+        {
             return Err(ConnectError::permanent(SERVER_SPEAKS_TLS));
         }
         Err(failure)
@@ -193,11 +199,17 @@ impl Ensemble {
             OpenError::Sasl(_) => ConnectError::permanent(error.to_string()),
             // With TLS 1.3, a server refuses a client's certificate after the handshake.
             OpenError::NoGreeting(error) if is_tls_error(error) => self.explain_tls(server, error),
-            OpenError::NoGreeting(_) => ConnectError::transient(match self.settings.login.tls {
-                Some(_) => ENDS_AFTER_TLS,
-                None => NO_SESSION,
-            }),
-            OpenError::NoZooKeeper(_) | OpenError::Ended(_) => ConnectError::transient(error.to_string()),
+            OpenError::NoGreeting(_) => ConnectError {
+                no_greeting: true,
+                ..ConnectError::transient(match self.settings.login.tls {
+                    Some(_) => ENDS_AFTER_TLS,
+                    None => NO_SESSION,
+                })
+            },
+            OpenError::NoZooKeeper(_) => {
+                ConnectError { no_greeting: true, ..ConnectError::transient(error.to_string()) }
+            }
+            OpenError::Ended(_) => ConnectError::transient(error.to_string()),
         }
     }
 

@@ -3,12 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, RootCertStore};
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::tls::{self, Tls};
@@ -22,8 +24,15 @@ pub(super) enum Diagnosis {
     Permanent(String),
 }
 
+/// How long a server may take to say that it speaks TLS.
+const TLS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Returns true if and only if some server speaks TLS at one of these addresses.
 pub(super) async fn speaks_tls(addresses: &[SocketAddr]) -> bool {
+    timeout(TLS_TIMEOUT, tries_tls(addresses)).await.unwrap_or(false)
+}
+
+async fn tries_tls(addresses: &[SocketAddr]) -> bool {
     let Ok(stream) = TcpStream::connect(addresses).await else { return false };
     let Ok(peer) = stream.peer_addr() else { return false };
     let trusting_nobody = tls::client().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
