@@ -40,6 +40,6 @@ pub use settings::StoreSettings;
 pub use tree::MAX_TREE_NODES;
 pub use url::{StoreUrl, StoreUrlError};
 pub use zookeeper::{
-    Auth, ClientCertificate, Key, Login, Sasl, Tls, ZooKeeperSettings, ZooKeeperUrl, can_be_certified,
-    check_encoding,
+    Auth, ClientCertificate, Conversation, Key, Login, Sasl, Tls, ZooKeeperSettings, ZooKeeperUrl,
+    can_be_certified, check_encoding,
 };

@@ -12,6 +12,7 @@
 mod audit;
 mod client;
 mod connect;
+mod conversation;
 mod diagnosis;
 mod exchange;
 mod follow;
@@ -30,6 +31,8 @@ mod window;
 mod wire;
 
 pub(super) use client::ZooKeeperClient;
+#[doc(hidden)]
+pub use conversation::Conversation;
 pub(super) use follow::start;
 pub use settings::{Auth, Login, Sasl, ZooKeeperSettings, check_encoding};
 pub use tls::{ClientCertificate, Key, Tls, can_be_certified};

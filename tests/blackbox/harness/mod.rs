@@ -25,6 +25,7 @@ pub mod secure;
 mod twitcher;
 pub mod wait;
 mod zookeeper;
+mod zookeeper_client;
 
 pub use certificates::{Authority, Validity};
 pub use command::command;

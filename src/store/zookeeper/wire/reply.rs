@@ -167,7 +167,9 @@ impl Stat {
         let (ctime, mtime) = (reader.i64(what)?, reader.i64(what)?);
         let (version, cversion, aversion) = (reader.i32(what)?, reader.i32(what)?, reader.i32(what)?);
         // The owner of an ephemeral node, the length of the data and the number of children.
-        (reader.i64(what)?, reader.i32(what)?, reader.i32(what)?);
+        reader.i64(what)?;
+        reader.i32(what)?;
+        reader.i32(what)?;
         let pzxid = reader.i64(what)?;
         Ok(Self { czxid, mzxid, ctime, mtime, version, cversion, aversion, pzxid })
     }
