@@ -62,7 +62,8 @@ impl NodePath {
         }
     }
 
-    /// Returns this path as it is below `root`, or `None` if it is elsewhere: the opposite of [`Self::below`].
+    /// Returns this path as it is below `root`, or `None` if it is elsewhere. This is the opposite of
+    /// [`Self::below`].
     pub(crate) fn above(&self, root: &NodePath) -> Option<NodePath> {
         match (root.as_str(), self.as_str().strip_prefix(root.as_str())?) {
             ("/", _) => Some(self.clone()),

@@ -53,7 +53,8 @@ impl From<Ended> for OpenError {
     }
 }
 
-/// Opens a session on `stream`, and asks for a timeout of `wanted`. The caller limits the time that this takes.
+/// Opens a session on `stream`, and asks for a timeout of `wanted`. The caller limits the time that this
+/// takes.
 pub(super) async fn open(
     stream: Box<dyn Stream>,
     secrets: &Secrets,

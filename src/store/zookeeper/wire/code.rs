@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// Why the server did not do what a request asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(in crate::store::zookeeper) enum ErrorCode {
+pub(crate) enum ErrorCode {
     #[error("the server has lost its own connection")]
     ConnectionLoss,
     #[error("the server could not read the request")]

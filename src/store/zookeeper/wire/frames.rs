@@ -20,7 +20,7 @@ pub(super) const HEADER: usize = 16;
 const SPARE: usize = 64 << 10;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::store::zookeeper) enum Frame<'a> {
+pub(crate) enum Frame<'a> {
     Whole(&'a [u8]),
     /// The header of a message that is too large, and the length of the message.
     TooLarge([u8; HEADER], usize),
@@ -29,7 +29,7 @@ pub(in crate::store::zookeeper) enum Frame<'a> {
 /// The bytes that have arrived and are not used yet. They are kept as they arrive: no announced length takes
 /// memory.
 #[derive(Debug, Default)]
-pub(in crate::store::zookeeper) struct Frames {
+pub(crate) struct Frames {
     arrived: Vec<u8>,
     /// Where the unused bytes start.
     start: usize,
@@ -46,7 +46,7 @@ struct Skipping {
 }
 
 impl Frames {
-    pub(in crate::store::zookeeper) fn add(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn add(&mut self, mut bytes: &[u8]) {
         if let Some(skipping) = &mut self.skipping {
             let skipped = skipping.missing.min(bytes.len());
             skipping.missing -= skipped;
@@ -62,7 +62,7 @@ impl Frames {
     }
 
     /// Returns the next message if all of it has arrived.
-    pub(in crate::store::zookeeper) fn next(&mut self) -> Result<Option<Frame<'_>>, Malformed> {
+    pub(crate) fn next(&mut self) -> Result<Option<Frame<'_>>, Malformed> {
         if self.skipping.is_none() {
             let Some((announced, rest)) = self.arrived[self.start..].split_first_chunk() else {
                 return Ok(None);

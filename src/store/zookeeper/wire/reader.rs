@@ -6,7 +6,7 @@ use crate::model::NodePath;
 
 /// What no server says. It names the part of the message, and quotes no more than numbers of it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(in crate::store::zookeeper) enum Malformed {
+pub(crate) enum Malformed {
     #[error("it announces a message of {0} bytes")]
     Announced(i32),
     #[error("{0} ends too early")]

@@ -12,16 +12,16 @@ use super::reader::{Malformed, Reader};
 use crate::model::NodePath;
 
 /// The numbers of messages that are no reply to a numbered request.
-pub(in crate::store::zookeeper) const NOTIFICATION_XID: i32 = -1;
-pub(in crate::store::zookeeper) const PING_XID: i32 = -2;
-pub(in crate::store::zookeeper) const AUTH_XID: i32 = -4;
+pub(crate) const NOTIFICATION_XID: i32 = -1;
+pub(crate) const PING_XID: i32 = -2;
+pub(crate) const AUTH_XID: i32 = -4;
 
 /// The most children that are kept. The names of a million nodes take about 64 MB while they are read.
 const MAX_CHILDREN: usize = 1 << 20;
 
 /// What the reply to a request has, if the request succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store::zookeeper) enum Expected {
+pub(crate) enum Expected {
     Data,
     Stat,
     Children,
@@ -32,7 +32,7 @@ pub(in crate::store::zookeeper) enum Expected {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::store::zookeeper) enum Reply {
+pub(crate) enum Reply {
     Data(Vec<u8>, Stat),
     Stat(Stat),
     /// The names as the server lists them. Some may be no names of nodes.
@@ -47,40 +47,40 @@ pub(in crate::store::zookeeper) enum Reply {
 
 /// What everybody may do with a node, by its ACL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::store::zookeeper) struct Anyone(i32);
+pub(crate) struct Anyone(i32);
 
 impl Anyone {
-    pub(in crate::store::zookeeper) fn can_write(self) -> bool {
+    pub(crate) fn can_write(self) -> bool {
         self.0 & 2 != 0
     }
 
-    pub(in crate::store::zookeeper) fn can_create_or_delete(self) -> bool {
+    pub(crate) fn can_create_or_delete(self) -> bool {
         self.0 & (4 | 8) != 0
     }
 }
 
 /// What a server knows of a node beside its content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::store::zookeeper) struct Stat {
-    pub(in crate::store::zookeeper) czxid: i64,
-    pub(in crate::store::zookeeper) mzxid: i64,
-    pub(in crate::store::zookeeper) ctime: i64,
-    pub(in crate::store::zookeeper) mtime: i64,
-    pub(in crate::store::zookeeper) version: i32,
-    pub(in crate::store::zookeeper) cversion: i32,
-    pub(in crate::store::zookeeper) aversion: i32,
-    pub(in crate::store::zookeeper) pzxid: i64,
+pub(crate) struct Stat {
+    pub(crate) czxid: i64,
+    pub(crate) mzxid: i64,
+    pub(crate) ctime: i64,
+    pub(crate) mtime: i64,
+    pub(crate) version: i32,
+    pub(crate) cversion: i32,
+    pub(crate) aversion: i32,
+    pub(crate) pzxid: i64,
 }
 
 /// The beginning of every message but the first.
-pub(in crate::store::zookeeper) struct ReplyHeader {
-    pub(in crate::store::zookeeper) xid: i32,
-    pub(in crate::store::zookeeper) result: Result<(), ErrorCode>,
+pub(crate) struct ReplyHeader {
+    pub(crate) xid: i32,
+    pub(crate) result: Result<(), ErrorCode>,
 }
 
 impl ReplyHeader {
     /// Returns the header and the rest of the message.
-    pub(in crate::store::zookeeper) fn read(message: &[u8]) -> Result<(Self, Body<'_>), Malformed> {
+    pub(crate) fn read(message: &[u8]) -> Result<(Self, Body<'_>), Malformed> {
         let mut reader = Reader::new(message);
         let xid = reader.i32("a reply's header")?;
         // The last transaction is of use to nobody who reads everything again.
@@ -94,10 +94,10 @@ impl ReplyHeader {
 }
 
 /// What follows a header.
-pub(in crate::store::zookeeper) struct Body<'a>(Reader<'a>);
+pub(crate) struct Body<'a>(Reader<'a>);
 
 impl Body<'_> {
-    pub(in crate::store::zookeeper) fn reply(self, expected: Expected) -> Result<Reply, Malformed> {
+    pub(crate) fn reply(self, expected: Expected) -> Result<Reply, Malformed> {
         let Self(mut reader) = self;
         let (reply, what) = match expected {
             Expected::Data => {
@@ -140,7 +140,7 @@ impl Body<'_> {
     }
 
     /// Reads an event. Returns `None` for one that is about no node.
-    pub(in crate::store::zookeeper) fn event(self) -> Result<Option<Event>, Malformed> {
+    pub(crate) fn event(self) -> Result<Option<Event>, Malformed> {
         let Self(mut reader) = self;
         let what = "an event";
         let kind = match reader.i32(what)? {
@@ -177,13 +177,13 @@ impl Stat {
 
 /// The announcement of a change, which uses up a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::store::zookeeper) struct Event {
-    pub(in crate::store::zookeeper) kind: EventKind,
-    pub(in crate::store::zookeeper) path: NodePath,
+pub(crate) struct Event {
+    pub(crate) kind: EventKind,
+    pub(crate) path: NodePath,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store::zookeeper) enum EventKind {
+pub(crate) enum EventKind {
     Created,
     Deleted,
     DataChanged,
@@ -192,13 +192,13 @@ pub(in crate::store::zookeeper) enum EventKind {
 
 /// The server's first message: the session that it grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::store::zookeeper) struct Greeting {
-    pub(in crate::store::zookeeper) session: i64,
-    pub(in crate::store::zookeeper) timeout: Duration,
+pub(crate) struct Greeting {
+    pub(crate) session: i64,
+    pub(crate) timeout: Duration,
 }
 
 impl Greeting {
-    pub(in crate::store::zookeeper) fn read(message: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn read(message: &[u8]) -> Result<Self, Malformed> {
         let (mut reader, what) = (Reader::new(message), "the server's greeting");
         // The version of the protocol is 0 for ever.
         reader.i32(what)?;

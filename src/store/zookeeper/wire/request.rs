@@ -4,7 +4,7 @@ use super::reply::{AUTH_XID, Expected, PING_XID};
 
 /// What a request asks for. Paths are absolute, and begin at the server's root.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::store::zookeeper) enum Request<'a> {
+pub(crate) enum Request<'a> {
     /// The data of a node, and if asked for, a watch on it.
     Data {
         path: &'a str,
@@ -44,8 +44,8 @@ pub(in crate::store::zookeeper) enum Request<'a> {
     Sasl {
         token: &'a [u8],
     },
-    /// Removes our watch on the node's children, or on its data and its creation. Servers of 3.4 cannot, which
-    /// does no harm.
+    /// Removes our watch on the node's children, or on its data and its creation. Servers of 3.4 do not know
+    /// this, which does no harm.
     RemoveWatch {
         path: &'a str,
         is_on_children: bool,
@@ -77,7 +77,7 @@ impl Request<'_> {
     }
 
     /// Returns what the reply to this has.
-    pub(in crate::store::zookeeper) fn expected(&self) -> Expected {
+    pub(crate) fn expected(&self) -> Expected {
         match self {
             Self::Data { .. } => Expected::Data,
             Self::Exists { .. } | Self::SetData { .. } => Expected::Stat,
@@ -90,7 +90,7 @@ impl Request<'_> {
     }
 
     /// Writes the request as a message with this number.
-    pub(in crate::store::zookeeper) fn write(&self, xid: i32, output: &mut Vec<u8>) {
+    pub(crate) fn write(&self, xid: i32, output: &mut Vec<u8>) {
         framed(output, |output| {
             output.extend(xid.to_be_bytes());
             output.extend(self.operation().to_be_bytes());
@@ -132,7 +132,7 @@ impl Request<'_> {
 }
 
 /// Asks for a new session, with a timeout in milliseconds.
-pub(in crate::store::zookeeper) fn write_hello(timeout: i32, output: &mut Vec<u8>) {
+pub(crate) fn write_hello(timeout: i32, output: &mut Vec<u8>) {
     framed(output, |output| {
         // The version of the protocol, and the last transaction that was seen.
         output.extend(0_i32.to_be_bytes());
@@ -147,7 +147,7 @@ pub(in crate::store::zookeeper) fn write_hello(timeout: i32, output: &mut Vec<u8
 }
 
 /// Gives the server credentials of this scheme.
-pub(in crate::store::zookeeper) fn write_auth(scheme: &str, credentials: &[u8], output: &mut Vec<u8>) {
+pub(crate) fn write_auth(scheme: &str, credentials: &[u8], output: &mut Vec<u8>) {
     framed(output, |output| {
         output.extend(AUTH_XID.to_be_bytes());
         output.extend(100_i32.to_be_bytes());
@@ -158,7 +158,7 @@ pub(in crate::store::zookeeper) fn write_auth(scheme: &str, credentials: &[u8], 
     });
 }
 
-pub(in crate::store::zookeeper) fn write_ping(output: &mut Vec<u8>) {
+pub(crate) fn write_ping(output: &mut Vec<u8>) {
     framed(output, |output| {
         output.extend(PING_XID.to_be_bytes());
         output.extend(11_i32.to_be_bytes());
