@@ -132,16 +132,31 @@ impl ZooKeeperClient {
         }
     }
 
-    /// Creates the nodes on the way to `path`, and that node, where they are missing.
+    /// Creates the nodes on the way to `path`, and that node, where they are missing. A server refuses to
+    /// create a node that exists if we may create nothing beside it, so nothing is tried above a node that
+    /// exists.
     async fn make_parents(&self, path: &str) -> Result<(), Failure> {
         let ends = path.match_indices('/').map(|(end, _)| end).skip(1).chain([path.len()]);
-        for end in ends.filter(|end| *end > 0) {
-            match self.ask(Request::Create { path: &path[..end], data: b"" }).await {
-                Ok(_) | Err(Failure::Server(ErrorCode::NodeExists)) => {}
+        let mut missing: Vec<&str> = Vec::new();
+        for end in ends.collect::<Vec<_>>().into_iter().rev().filter(|end| *end > 0) {
+            match self.make(&path[..end]).await {
+                Ok(()) => break,
+                Err(Failure::Server(ErrorCode::NoNode)) => missing.push(&path[..end]),
                 Err(failure) => return Err(failure),
             }
         }
+        for path in missing.into_iter().rev() {
+            self.make(path).await?;
+        }
         Ok(())
+    }
+
+    /// Creates a node without data, unless it exists.
+    async fn make(&self, path: &str) -> Result<(), Failure> {
+        match self.ask(Request::Create { path, data: b"" }).await {
+            Ok(_) | Err(Failure::Server(ErrorCode::NodeExists)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 
     pub(crate) async fn poke(&self, node: &NodePath) -> Result<(), ClientError> {
