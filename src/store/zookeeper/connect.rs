@@ -155,7 +155,7 @@ impl Ensemble {
         if secrets.tls.is_none()
             && failure.no_greeting
             && self.asked.insert(server.to_owned())
-            && speaks_tls(&addresses).await
+            && speaks_tls(&addresses, self.session_timeout() / 4).await
         {
             return Err(ConnectError::permanent(SERVER_SPEAKS_TLS));
         }

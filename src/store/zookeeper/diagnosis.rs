@@ -24,12 +24,12 @@ pub(super) enum Diagnosis {
     Permanent(String),
 }
 
-/// How long a server may take to say that it speaks TLS.
+/// How long a server may take to say that it speaks TLS, at most.
 const TLS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Returns true if and only if some server speaks TLS at one of these addresses.
-pub(super) async fn speaks_tls(addresses: &[SocketAddr]) -> bool {
-    timeout(TLS_TIMEOUT, tries_tls(addresses)).await.unwrap_or(false)
+/// Returns true if and only if some server says within `limit` that it speaks TLS at one of these addresses.
+pub(super) async fn speaks_tls(addresses: &[SocketAddr], limit: Duration) -> bool {
+    timeout(limit.min(TLS_TIMEOUT), tries_tls(addresses)).await.unwrap_or(false)
 }
 
 async fn tries_tls(addresses: &[SocketAddr]) -> bool {

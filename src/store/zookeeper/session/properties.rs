@@ -42,6 +42,8 @@ enum Move {
 #[derive(Clone, Copy, Debug)]
 enum Lie {
     Silence,
+    /// The node changes after it is read, and the event overtakes the reply.
+    Overtaken,
     WrongXid,
     Twice,
     Garbage(u8),
@@ -57,6 +59,7 @@ fn moves(with_hidden_lies: bool) -> impl Strategy<Value = Vec<Move>> {
     let subjects = 2 * PATHS.len();
     let open = prop_oneof![
         Just(Lie::Silence),
+        Just(Lie::Overtaken),
         Just(Lie::WrongXid),
         Just(Lie::Twice),
         any::<u8>().prop_map(Lie::Garbage),
@@ -211,10 +214,14 @@ impl Server {
             (other, _) => panic!("operation {other}"),
         };
         if is_watched && (code == 0 || (code == -101 && operation == 3)) {
-            self.watches.insert((path, operation == 12));
+            self.watches.insert((path.clone(), operation == 12));
         }
         match (lie, &node) {
             (None, _) => self.reply(xid, code, &body),
+            (Some(Lie::Overtaken), _) => {
+                self.set(PATHS.into_iter().find(|other| *other == path).expect("a path of ours"));
+                self.reply(xid, code, &body);
+            }
             (Some(Lie::WrongXid), _) => self.reply(xid + 1, code, &body),
             (Some(Lie::Twice), _) => (0..2).for_each(|_| self.reply(xid, code, &body)),
             (Some(Lie::Code(code)), _) => self.reply(xid, code.into(), &[]),
