@@ -146,7 +146,7 @@ impl Directory {
                     Some(command) => self.take(command),
                     None => return Ok(None),
                 },
-                () = self.way.ready() => { self.way.may_have_turned(); }
+                () = self.way.changed() => self.way.look(),
                 () = sleep_until(next_look) => {
                     self.way.look();
                 }
