@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::audit::Audit;
+use super::chroot::ChrootCheck;
 use super::connect::{ATTEMPT_TIMEOUT, ConnectError, Connection, Ensemble};
 use super::link::Link;
 use super::protocol::Ended;
@@ -52,10 +53,12 @@ pub(crate) fn start(settings: ZooKeeperSettings, end: StoreEnd) {
 
 /// Follows nodes until there are no more commands, or nobody receives the events.
 async fn run(settings: ZooKeeperSettings, commands: NodeCommands, events: EventSender) {
+    let chroot = settings.url.chroot.clone();
     let mut manager = SessionManager {
         url: settings.url.clone(),
         ensemble: Ensemble::new(settings),
         audit: Audit::new(Instant::now()),
+        chroot: ChrootCheck::new(chroot, Instant::now()),
         window: Window::new(),
         commands,
         events,
@@ -75,6 +78,7 @@ struct SessionManager {
     /// The reasons reported in the present outage; `None` if there is none, or it was not reported yet.
     outage: Option<HashSet<String>>,
     audit: Audit,
+    chroot: ChrootCheck,
     window: Window,
     /// Whether it was reported that the connection is not encrypted.
     plaintext_reported: bool,
@@ -176,6 +180,7 @@ impl SessionManager {
             (self.url.chroot.clone(), self.subjects.iter().cloned(), Instant::now());
         let mut session = Session::new(protocol, timeout, self.window, chroot, subjects, now);
         self.audit.resume(now);
+        self.chroot = ChrootCheck::new(self.url.chroot.clone(), now);
         let ended = self.follow(&mut link, &mut session).await;
         self.window = session.window();
         let Err(ended) = ended else {
@@ -209,7 +214,10 @@ impl SessionManager {
             if let Some(subject) = self.audit.next(now) {
                 session.ask_for_acl(subject, now);
             }
-            let due = [session.due(now), self.audit.due()].into_iter().flatten().min();
+            if self.chroot.begin(now) {
+                session.ask_for_chroot(now);
+            }
+            let due = [session.due(now), self.audit.due(), self.chroot.due()].into_iter().flatten().min();
             overdue = due.filter(|due| *due <= now).map(|_| overdue.unwrap_or(now));
             if overdue.is_some_and(|since| since + MAX_TIMER_DELAY <= now) {
                 overdue = None;
@@ -265,6 +273,7 @@ impl SessionManager {
                 slot.report(subject, observation);
             }
             Output::Outdated(subject) => self.events.outdated(&subject),
+            Output::Chroot(exists) => notices.extend(self.chroot.done(exists, Instant::now())),
             Output::Exposure(subject, is_open) => {
                 let exposure = self.audit.done(subject, is_open, Instant::now());
                 notices.extend(exposure.map(StoreEvent::Exposed));

@@ -6,10 +6,11 @@
 //! * [`connect`] makes connections, by a [`handshake`] (with [`sasl`]) on a [`link`]. [`diagnosis`] explains
 //!   why TLS fails.
 //! * [`follow`] follows nodes on one disposable session after another, and [`audit`] finds the nodes that
-//!   everybody can change.
+//!   everybody can change. [`chroot`] looks whether the root exists.
 //! * [`client`] are the commands, with their requests in an [`exchange`].
 
 mod audit;
+mod chroot;
 mod client;
 mod connect;
 mod conversation;

@@ -30,6 +30,7 @@ enum Pending<S> {
     Read(Ticket, S),
     Comparison(Ticket),
     Acl(NodeSubject),
+    Chroot,
     Removal,
 }
 
@@ -46,6 +47,8 @@ pub(super) enum Output<S> {
     Outdated(NodeSubject),
     /// Whether everybody can change the watched part of the node.
     Exposure(NodeSubject, bool),
+    /// Whether the chroot exists, if the server said so.
+    Chroot(Option<bool>),
 }
 
 impl<S> Session<S> {
@@ -109,6 +112,12 @@ impl<S> Session<S> {
     pub(super) fn ask_for_acl(&mut self, subject: NodeSubject, now: Instant) {
         self.protocol.request(Request::Acl { path: self.path(&subject).as_str() }, now);
         self.pending.push_back(Pending::Acl(subject));
+    }
+
+    /// Asks whether the chroot exists. [`Output::Chroot`] follows.
+    pub(super) fn ask_for_chroot(&mut self, now: Instant) {
+        self.protocol.request(Request::Exists { path: self.chroot.as_str(), watch: false }, now);
+        self.pending.push_back(Pending::Chroot);
     }
 
     /// Returns the path that the server knows the node by.
@@ -214,6 +223,12 @@ impl<S> Session<S> {
                 };
                 Ok(Some(Output::Exposure(subject, is_open)))
             }
+            Pending::Chroot => Ok(Some(Output::Chroot(match result {
+                Ok(_) => Some(true),
+                Err(ReadError::NoNode) => Some(false),
+                // It is asked again.
+                Err(ReadError::Transient(_) | ReadError::Refused(_)) => None,
+            }))),
             // If it failed, the watch announces one more change, which is ignored.
             Pending::Removal => Ok(None),
         }
