@@ -73,6 +73,16 @@ impl NodePath {
         }
     }
 
+    /// Returns this path as it is below `root`, or `None` if it is elsewhere. This is the opposite of
+    /// [`Self::below`].
+    pub(crate) fn above(&self, root: &NodePath) -> Option<NodePath> {
+        match (root.as_str(), self.as_str().strip_prefix(root.as_str())?) {
+            ("/", _) => Some(self.clone()),
+            (_, "") => Some(Self("/".into())),
+            (_, rest) => rest.starts_with('/').then(|| Self(rest.into())),
+        }
+    }
+
     /// Returns the path of this node's child `name`.
     pub(crate) fn child(&self, name: &str) -> NodePath {
         Self(match self.as_str() {
@@ -190,6 +200,16 @@ mod tests {
             assert_eq!(path(relative).below(&path(root)), path(node));
         }
         assert_eq!(path("/git/head").relative_to(&path("/git")), "/head");
+        for (whole, root, inner) in [
+            ("/git/head", "/git", Some("/head")),
+            ("/git", "/git", Some("/")),
+            ("/git/head", "/", Some("/git/head")),
+            ("/", "/", Some("/")),
+            ("/github", "/git", None),
+            ("/", "/git", None),
+        ] {
+            assert_eq!(path(whole).above(&path(root)), inner.map(path));
+        }
         assert_eq!(path("/").child("git"), path("/git"));
         assert_eq!(path("/git").child("head"), path("/git/head"));
         assert_eq!(path("/").self_and_ancestors().collect::<Vec<_>>(), ["/"]);

@@ -49,6 +49,6 @@ pub use secret::{CREDENTIALS_DIRECTORY, Credential, CredentialError, Secret, Sec
 pub use settings::StoreSettings;
 pub use url::{StoreUrl, StoreUrlError};
 pub use zookeeper::{
-    Auth, ClientCertificate, Key, Login, Sasl, Tls, TlsTexts, ZooKeeperSettings, ZooKeeperUrl,
+    Auth, ClientCertificate, Conversation, Key, Login, Sasl, Tls, TlsTexts, ZooKeeperSettings, ZooKeeperUrl,
     can_be_certified, check_encoding,
 };

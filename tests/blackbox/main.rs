@@ -48,6 +48,7 @@ mod kernel;
 mod literals;
 mod log_faults;
 mod logging;
+mod lying_server;
 mod max_actions;
 mod once;
 mod other_store;

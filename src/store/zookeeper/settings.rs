@@ -144,8 +144,8 @@ impl Backend for ZooKeeperSettings {
     }
 }
 
-/// Refuses a text that the server and we would hash differently. The server hashes a text of ISO 8859-1 in
-/// that encoding (RFC 2831, 2.1.2.1), and the ZooKeeper client hashes every text in UTF-8.
+/// Refuses a text that servers hash in different ways: RFC 2831 (2.1.2.1) has texts of ISO 8859-1 hashed in
+/// that encoding, and not every server does so.
 pub fn check_encoding(key: &'static str, text: &str) -> Result<(), SettingError> {
     let is_latin_1 = text.chars().all(|c| c <= '\u{ff}');
     if is_latin_1 && !text.is_ascii() {

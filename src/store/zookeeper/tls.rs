@@ -15,7 +15,6 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use zookeeper_client::TlsOptions;
 
 use crate::store::backend::SettingError;
 use crate::store::secret::{self, Credential};
@@ -60,13 +59,6 @@ pub enum Key {
     Credential(Credential),
 }
 
-pub(super) struct LoadedTls {
-    /// For the ZooKeeper client.
-    pub(super) options: TlsOptions,
-    /// For a connection of our own, where the client does not tell what is wrong.
-    pub(super) config: Arc<ClientConfig>,
-}
-
 /// Why no connection can be made with the files as they are. It quotes nothing of them.
 #[derive(Debug, Error)]
 #[error("{key}: {reason}")]
@@ -99,7 +91,7 @@ impl Tls {
     }
 
     /// Checks all files, and reads those that were not read. This may block.
-    pub(super) fn load(&self) -> Result<LoadedTls, TlsFileError> {
+    pub(super) fn load(&self) -> Result<Arc<ClientConfig>, TlsFileError> {
         let read = self.read()?;
         let Some(TlsTexts { ca, identity: texts }) = read.texts else { unreachable!("they were read") };
         let wrong = |reason: &str| wrong(CA, &self.ca, reason);
@@ -113,11 +105,10 @@ impl Tls {
             .with_crls(lists.map_err(|_| wrong(NO_PEM))?)
             .build()
             .map_err(|error| wrong(&error.to_string()))?;
-        let options = TlsOptions::new().with_pem_ca(&ca).map_err(|error| wrong(&error.to_string()))?;
         let config = client().with_webpki_verifier(verifier);
         match self.identity.as_ref().zip(texts) {
-            Some((identity, texts)) => identity.add_to(texts, options, config),
-            None => Ok(LoadedTls { options, config: config.with_no_client_auth().into() }),
+            Some((identity, texts)) => identity.add_to(texts, config),
+            None => Ok(config.with_no_client_auth().into()),
         }
     }
 }
@@ -126,9 +117,8 @@ impl ClientCertificate {
     fn add_to(
         &self,
         (cert, key): (String, String),
-        options: TlsOptions,
         config: ConfigBuilder<ClientConfig, WantsClientCert>,
-    ) -> Result<LoadedTls, TlsFileError> {
+    ) -> Result<Arc<ClientConfig>, TlsFileError> {
         let wrong = |reason: &str| wrong(CERT, &self.cert, reason);
         let chain = certificates(&cert).map_err(wrong)?;
         if chain.is_empty() {
@@ -145,9 +135,7 @@ impl ClientCertificate {
             // The enum is open.
             error => wrong(&format!("it and its key cannot be used: {error}")),
         })?;
-        let options = options.with_pem_identity(&cert, &key);
-        let options = options.map_err(|_| wrong("it and its key cannot be used"))?;
-        Ok(LoadedTls { options, config: config.into() })
+        Ok(config.into())
     }
 }
 
@@ -224,7 +212,7 @@ pub(super) fn client() -> ConfigBuilder<ClientConfig, WantsVerifier> {
     ClientConfig::builder()
 }
 
-/// Returns the provider that the whole process uses. The ZooKeeper client asks for it.
+/// Returns the provider that the whole process uses.
 fn provider() -> Arc<CryptoProvider> {
     if CryptoProvider::get_default().is_none() {
         // If another thread was faster, it installed the same one.

@@ -14,6 +14,7 @@ mod ensemble;
 mod journal;
 mod journald;
 mod kazoo;
+pub mod liar;
 mod load;
 mod nodes;
 mod notify;
@@ -24,6 +25,7 @@ pub mod secure;
 mod twitcher;
 pub mod wait;
 mod zookeeper;
+mod zookeeper_client;
 
 pub use certificates::{Authority, Validity};
 pub use command::command;
