@@ -21,7 +21,7 @@ use super::way::Way;
 use crate::model::{NodeFacet, NodeSubject};
 use crate::store::StoreEvent;
 use crate::store::backend::{NodeCommand, Observation};
-use crate::store::question::Apart;
+use crate::store::question::{Apart, Question, Questions};
 use crate::store::tree::router::{EventSender, NodeCommands, ReceiverDropped};
 
 /// How often the store is looked at while there are no hints: it is away, or the system refuses a watch.
@@ -37,6 +37,8 @@ const MAX_REPORTED_REASONS: usize = 10;
 pub(super) struct Directory {
     identity: String,
     root: Root,
+    /// Who is asked for another process, if this one runs apart from the daemon, until it was asked.
+    questions: Option<Questions>,
     /// Whether something says that the root may be gone, or another directory.
     is_root_doubted: bool,
     watches: Watches,
@@ -65,6 +67,7 @@ impl Directory {
             identity: url.to_string(),
             way: Way::new(&root),
             root: Root::new(root, apart),
+            questions: apart.map(|apart| apart.questions.clone()),
             is_root_doubted: false,
             watches: Watches::new()?,
             nodes: BTreeMap::new(),
@@ -122,6 +125,10 @@ impl Directory {
         loop {
             let now = Instant::now();
             let next_look = match self.look_at_root() {
+                Look::BeyondReach => {
+                    self.ask_for_another();
+                    now + POLL_INTERVAL
+                }
                 Look::Away(reason) => {
                     (back_since, is_settled) = (None, false);
                     let outage_at = if is_first { now } else { began + SETTLE_TIME };
@@ -252,6 +259,18 @@ impl Directory {
         self.root.look(|| nodes.iter().any(was_there))
     }
 
+    /// Asks for a process that may read the directory, once.
+    fn ask_for_another(&mut self) {
+        let Some(questions) = self.questions.take() else { return };
+        // What is still in the queue tells which nodes were removed.
+        self.process_hints();
+        let had_nodes = self.nodes.values().any(FollowedNode::is_present);
+        let gone = self.nodes.iter().filter(|(_, node)| node.is_reborn());
+        let gone = gone.map(|(subject, _)| subject.clone().into()).collect();
+        // Fails only if the daemon has ended.
+        let _ = questions.send(Question::Moved { memory: self.root.memory(had_nodes), gone });
+    }
+
     /// Looks at the store's directory if that is in doubt. Returns false if it is away. If it is another
     /// directory now, every node is read anew, and versions tell whether a node is another one.
     fn is_root_there(&mut self) -> bool {
@@ -261,7 +280,7 @@ impl Directory {
         match self.look_at_root() {
             Look::Same => {}
             Look::Another => self.read_anew(),
-            Look::Away(_) => return false,
+            Look::Away(_) | Look::BeyondReach => return false,
         }
         true
     }
@@ -314,7 +333,7 @@ impl Directory {
                     self.read_anew();
                     return None;
                 }
-                Look::Away(_) => return None,
+                Look::Away(_) | Look::BeyondReach => return None,
             }
         }
         self.process_hints();

@@ -60,6 +60,10 @@ pub(super) enum FromHalf {
     Moved {
         memory: String,
     },
+    /// The node was removed after it was reported. What is reported next is another one.
+    Gone {
+        id: Id,
+    },
     RootMissing {
         reason: String,
     },

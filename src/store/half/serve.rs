@@ -114,7 +114,11 @@ impl Half {
                             self.say(&FromHalf::NeedsLogin, &Blob::default())?;
                         }
                     }
-                    Question::Moved(memory) => {
+                    Question::Moved { memory, gone } => {
+                        let ids: Vec<Id> = gone.iter().filter_map(|gone| self.ids.get(gone)).copied().collect();
+                        for id in ids {
+                            self.say(&FromHalf::Gone { id }, &Blob::default())?;
+                        }
                         self.say(&FromHalf::Moved { memory: bounded(memory) }, &Blob::default())?;
                     }
                 },
