@@ -16,12 +16,13 @@ use super::node::{FollowedNode, HintKind};
 use super::root::{Look, Root};
 use super::settings::DirectorySettings;
 use super::subjects::{below, directories_on_path, node_path};
+use super::successor::Successor;
 use super::watches::{ArmResult, EntryChange, Hint, Watches};
 use super::way::Way;
 use crate::model::{NodeFacet, NodeSubject};
 use crate::store::StoreEvent;
 use crate::store::backend::{NodeCommand, Observation};
-use crate::store::question::{Apart, Question, Questions};
+use crate::store::question::Apart;
 use crate::store::tree::router::{EventSender, NodeCommands, ReceiverDropped};
 
 /// How often the store is looked at while there are no hints: it is away, or the system refuses a watch.
@@ -37,8 +38,7 @@ const MAX_REPORTED_REASONS: usize = 10;
 pub(super) struct Directory {
     identity: String,
     root: Root,
-    /// Who is asked for another process, if this one runs apart from the daemon, until it was asked.
-    questions: Option<Questions>,
+    successor: Successor,
     /// Whether something says that the root may be gone, or another directory.
     is_root_doubted: bool,
     watches: Watches,
@@ -67,7 +67,7 @@ impl Directory {
             identity: url.to_string(),
             way: Way::new(&root),
             root: Root::new(root, apart),
-            questions: apart.map(|apart| apart.questions.clone()),
+            successor: Successor::new(apart),
             is_root_doubted: false,
             watches: Watches::new()?,
             nodes: BTreeMap::new(),
@@ -126,7 +126,9 @@ impl Directory {
             let now = Instant::now();
             let next_look = match self.look_at_root() {
                 Look::BeyondReach => {
-                    self.ask_for_another();
+                    // What is still in the queue tells which nodes were removed.
+                    self.process_hints();
+                    self.successor.ask(&self.root, &self.nodes);
                     now + POLL_INTERVAL
                 }
                 Look::Away(reason) => {
@@ -257,18 +259,6 @@ impl Directory {
             _ => node.is_present(),
         };
         self.root.look(|| nodes.iter().any(was_there))
-    }
-
-    /// Asks for a process that may read the directory, once.
-    fn ask_for_another(&mut self) {
-        let Some(questions) = self.questions.take() else { return };
-        // What is still in the queue tells which nodes were removed.
-        self.process_hints();
-        let had_nodes = self.nodes.values().any(FollowedNode::is_present);
-        let gone = self.nodes.iter().filter(|(_, node)| node.is_reborn());
-        let gone = gone.map(|(subject, _)| subject.clone().into()).collect();
-        // Fails only if the daemon has ended.
-        let _ = questions.send(Question::Moved { memory: self.root.memory(had_nodes), gone });
     }
 
     /// Looks at the store's directory if that is in doubt. Returns false if it is away. If it is another

@@ -18,8 +18,8 @@ pub(super) struct Root {
     known: Option<Identity>,
     /// Whether a former process saw nodes in the known directory.
     had_nodes: bool,
-    /// The only directory that this process may read, if it runs apart from the daemon. The inner `None` is one
-    /// that did not exist.
+    /// The only directory that this process may read, if it runs apart from the daemon. The inner `None` is
+    /// one that did not exist.
     permitted: Option<Option<Access>>,
 }
 

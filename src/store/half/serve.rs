@@ -115,7 +115,8 @@ impl Half {
                         }
                     }
                     Question::Moved { memory, gone } => {
-                        let ids: Vec<Id> = gone.iter().filter_map(|gone| self.ids.get(gone)).copied().collect();
+                        let ids = gone.iter().filter_map(|gone| self.ids.get(gone).copied());
+                        let ids: Vec<Id> = ids.collect();
                         for id in ids {
                             self.say(&FromHalf::Gone { id }, &Blob::default())?;
                         }
