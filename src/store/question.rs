@@ -2,6 +2,8 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::model::Subject;
+
 /// The answer to a question for the login: what it is, serialized, or why there is none.
 pub(super) type LoginReply = Result<Vec<u8>, String>;
 
@@ -9,8 +11,13 @@ pub(super) enum Question {
     /// Read the secrets and certificates that the next connection needs.
     Login(oneshot::Sender<LoginReply>),
     /// The store's directory is another one, which this process may not be allowed to read. Start another
-    /// process, which is to remember this.
-    Moved(String),
+    /// process.
+    Moved {
+        /// What that process must remember.
+        memory: String,
+        /// The nodes that were removed since they were reported: what is there next are others.
+        gone: Vec<Subject>,
+    },
 }
 
 pub(super) type Questions = mpsc::UnboundedSender<Question>;

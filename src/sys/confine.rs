@@ -78,8 +78,9 @@ impl Confinement {
         lower_limit(libc::RLIMIT_CORE, 0)?;
         // If the limit on processes were set before the change of identity, exec would count the processes of
         // the old one. It counts all processes of an id, so it makes no sense for one that others have.
-        let limits = self.limits.iter().filter(|(resource, _)| has_own_id || *resource != Resource::Nproc);
-        limits.map(|(resource, value)| lower_limit(resource.number(), *value)).collect()
+        let mut limits =
+            self.limits.iter().filter(|(resource, _)| has_own_id || *resource != Resource::Nproc);
+        limits.try_for_each(|(resource, value)| lower_limit(resource.number(), *value))
     }
 }
 

@@ -16,6 +16,7 @@ use super::node::{FollowedNode, HintKind};
 use super::root::{Look, Root};
 use super::settings::DirectorySettings;
 use super::subjects::{below, directories_on_path, node_path};
+use super::successor::Successor;
 use super::watches::{ArmResult, EntryChange, Hint, Watches};
 use super::way::Way;
 use crate::model::{NodeFacet, NodeSubject};
@@ -37,6 +38,7 @@ const MAX_REPORTED_REASONS: usize = 10;
 pub(super) struct Directory {
     identity: String,
     root: Root,
+    successor: Successor,
     /// Whether something says that the root may be gone, or another directory.
     is_root_doubted: bool,
     watches: Watches,
@@ -65,6 +67,7 @@ impl Directory {
             identity: url.to_string(),
             way: Way::new(&root),
             root: Root::new(root, apart),
+            successor: Successor::new(apart),
             is_root_doubted: false,
             watches: Watches::new()?,
             nodes: BTreeMap::new(),
@@ -122,6 +125,12 @@ impl Directory {
         loop {
             let now = Instant::now();
             let next_look = match self.look_at_root() {
+                Look::BeyondReach => {
+                    // What is still in the queue tells which nodes were removed.
+                    self.process_hints();
+                    self.successor.ask(&self.root, &self.nodes);
+                    now + POLL_INTERVAL
+                }
                 Look::Away(reason) => {
                     (back_since, is_settled) = (None, false);
                     let outage_at = if is_first { now } else { began + SETTLE_TIME };
@@ -261,7 +270,7 @@ impl Directory {
         match self.look_at_root() {
             Look::Same => {}
             Look::Another => self.read_anew(),
-            Look::Away(_) => return false,
+            Look::Away(_) | Look::BeyondReach => return false,
         }
         true
     }
@@ -314,7 +323,7 @@ impl Directory {
                     self.read_anew();
                     return None;
                 }
-                Look::Away(_) => return None,
+                Look::Away(_) | Look::BeyondReach => return None,
             }
         }
         self.process_hints();

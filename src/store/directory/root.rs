@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::store::question::{Apart, Question, Questions};
+use crate::store::question::Apart;
 
 pub(super) struct Root {
     /// Absolute.
@@ -18,16 +18,9 @@ pub(super) struct Root {
     known: Option<Identity>,
     /// Whether a former process saw nodes in the known directory.
     had_nodes: bool,
-    /// What this process may read, if it runs apart from the daemon.
-    permitted: Option<Permitted>,
-}
-
-/// The only directory that this process may read.
-struct Permitted {
-    directory: Option<Access>,
-    questions: Questions,
-    /// Whether another process was asked for.
-    has_asked: bool,
+    /// The only directory that this process may read, if it runs apart from the daemon. The inner `None` is
+    /// one that did not exist.
+    permitted: Option<Option<Access>>,
 }
 
 /// The device, the inode and the time of creation, where the file system knows that. A file system may use an
@@ -45,6 +38,8 @@ pub(super) enum Look {
     Same,
     /// Another directory, for example because a link leads elsewhere.
     Another,
+    /// Another directory, at which another process must look.
+    BeyondReach,
     /// No directory that could be the store, for this reason.
     Away(String),
 }
@@ -53,28 +48,19 @@ impl Root {
     pub(super) fn new(path: PathBuf, apart: Option<&Apart>) -> Self {
         let memory = apart.and_then(|apart| serde_json::from_str(apart.memory.as_ref()?).ok());
         let (known, had_nodes) = memory.unwrap_or_default();
-        let permitted = apart.map(|apart| Permitted {
-            directory: access(&path),
-            questions: apart.questions.clone(),
-            has_asked: false,
-        });
+        let permitted = apart.map(|_| access(&path));
         Self { path, known, had_nodes, permitted }
     }
 
-    /// Asks for another process if the directory is one that this process may not read. Returns whether that
-    /// is so.
-    fn ask_for_another(&mut self, had_nodes: impl FnOnce() -> bool) -> bool {
-        let Some(permitted) = &mut self.permitted else { return false };
+    /// Whether the directory is one that this process may not read.
+    fn is_beyond_reach(&self) -> bool {
         let now = access(&self.path);
-        if now.is_none() || now == permitted.directory {
-            return false;
-        }
-        if !std::mem::replace(&mut permitted.has_asked, true) {
-            let memory = serde_json::to_string(&(self.known, had_nodes())).unwrap_or_default();
-            // Fails only if the daemon has ended.
-            let _ = permitted.questions.send(Question::Moved(memory));
-        }
-        true
+        now.is_some() && self.permitted.is_some_and(|permitted| permitted != now)
+    }
+
+    /// Returns what the process that takes the place of this one must remember.
+    pub(super) fn memory(&self, had_nodes: bool) -> String {
+        serde_json::to_string(&(self.known, self.had_nodes || had_nodes)).unwrap_or_default()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -86,11 +72,9 @@ impl Root {
     /// After an unmount, the path leads to the mount point, which usually is an empty directory. So an empty
     /// directory that takes the place of one with nodes is not believed: these nodes are not deleted, they
     /// are elsewhere. The directory that was there before is believed, also if it is empty now.
-    pub(super) fn look(&mut self, had_nodes: impl Fn() -> bool) -> Look {
-        let had_nodes_before = self.had_nodes;
-        let had_nodes = || had_nodes_before || had_nodes();
-        if self.ask_for_another(&had_nodes) {
-            return Look::Away(format!("directory {} is another one than before", self.path.display()));
+    pub(super) fn look(&mut self, had_nodes: impl FnOnce() -> bool) -> Look {
+        if self.is_beyond_reach() {
+            return Look::BeyondReach;
         }
         let path = self.path.display();
         let found = match identity(&self.path) {
@@ -101,7 +85,7 @@ impl Root {
             self.had_nodes = false;
             return Look::Same;
         }
-        if self.known.is_some() && is_empty(&self.path) && had_nodes() {
+        if self.known.is_some() && is_empty(&self.path) && (self.had_nodes || had_nodes()) {
             return Look::Away(format!(
                 "cannot use directory {path}: it is empty, and another one than before; is its file system \
                  not mounted? If it is meant to be empty, put any file into it, such as .keep"
@@ -153,7 +137,7 @@ mod tests {
     fn away(look: Look) -> String {
         match look {
             Look::Away(reason) => reason,
-            Look::Same | Look::Another => panic!("{look:?}"),
+            Look::Same | Look::Another | Look::BeyondReach => panic!("{look:?}"),
         }
     }
 

@@ -131,6 +131,7 @@ impl Conduct {
             }
             FromHalf::Observed { id, .. }
             | FromHalf::Unreadable { id, .. }
+            | FromHalf::Gone { id }
             | FromHalf::MissedChange { id } => {
                 self.require(self.was_connected, "a node")?;
                 known(id)
@@ -183,6 +184,7 @@ fn texts(message: &FromHalf) -> impl Iterator<Item = &str> {
         | FromHalf::RootFound
         | FromHalf::Observed { .. }
         | FromHalf::MissedChange { .. }
+        | FromHalf::Gone { .. }
         | FromHalf::Writable { .. }
         | FromHalf::MoreWritable => [None, None],
     };

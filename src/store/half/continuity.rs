@@ -39,6 +39,11 @@ impl Continuity {
         self.tree.is_begun = false;
     }
 
+    /// The node was removed after it was reported.
+    pub(super) fn gone(&mut self) {
+        self.is_gone = true;
+    }
+
     /// Returns the last tree as the half reported it.
     pub(super) fn last_tree(&self) -> Option<&Tree> {
         self.tree.last.as_ref().map(|(said, _)| &**said)

@@ -155,6 +155,13 @@ impl Followed {
         self.by_id.get(&id).map(|subscription| &subscription.subject)
     }
 
+    /// Notes that a node was removed after it was reported.
+    pub(super) fn gone(&mut self, id: Id) {
+        if let Some(continuity) = self.by_id.get_mut(&id).and_then(|found| found.continuity.as_mut()) {
+            continuity.gone();
+        }
+    }
+
     /// Returns the tree that was last reported of `id`, as the half has it.
     pub(super) fn last_tree(&self, id: Id) -> Option<&Tree> {
         self.by_id.get(&id)?.continuity.as_ref()?.last_tree()

@@ -60,6 +60,10 @@ pub(super) enum FromHalf {
     Moved {
         memory: String,
     },
+    /// The node was removed after it was reported. What is reported next is another one.
+    Gone {
+        id: Id,
+    },
     RootMissing {
         reason: String,
     },
@@ -103,7 +107,11 @@ pub(super) enum FromHalf {
 /// Cuts `text` to what a message may have.
 pub(super) fn bounded(mut text: String) -> String {
     if text.len() > MAX_TEXT {
-        text.truncate(text.floor_char_boundary(MAX_TEXT - 4));
+        let mut end = MAX_TEXT - '…'.len_utf8();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
         text.push('…');
     }
     text

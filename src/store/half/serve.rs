@@ -114,7 +114,12 @@ impl Half {
                             self.say(&FromHalf::NeedsLogin, &Blob::default())?;
                         }
                     }
-                    Question::Moved(memory) => {
+                    Question::Moved { memory, gone } => {
+                        let ids = gone.iter().filter_map(|gone| self.ids.get(gone).copied());
+                        let ids: Vec<Id> = ids.collect();
+                        for id in ids {
+                            self.say(&FromHalf::Gone { id }, &Blob::default())?;
+                        }
                         self.say(&FromHalf::Moved { memory: bounded(memory) }, &Blob::default())?;
                     }
                 },

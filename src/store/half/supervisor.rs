@@ -304,6 +304,10 @@ impl Supervisor {
                 let confinement = format!("as {user}, {}", text(confinement));
                 StoreEvent::HalfStarted(HalfStarted { pid: pid.as_raw().cast_unsigned(), confinement })
             }
+            FromHalf::Gone { id } => {
+                self.followed.gone(id);
+                return Ok(None);
+            }
             FromHalf::NeedsLogin => {
                 conversation.login = Some(self.read_login());
                 return Ok(None);

@@ -55,7 +55,8 @@ mod tests {
             fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
             path
         };
-        let auth = Auth { scheme: "digest".into(), credentials: Secret::File(SecretFile(file("user:secret"))) };
+        let auth =
+            Auth { scheme: "digest".into(), credentials: Secret::File(SecretFile(file("user:secret"))) };
         let tls = Tls { ca: file("ca"), identity: None, texts: None };
         let login = Login { auth: vec![auth], tls: Some(tls), sasl: None };
         let read = login.read().unwrap();

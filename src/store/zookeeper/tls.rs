@@ -29,7 +29,7 @@ pub struct Tls {
     /// The certificate that we show to the server.
     pub identity: Option<ClientCertificate>,
     /// What the files have, if somebody has read them who may.
-    pub texts: Option<TlsTexts>,
+    pub texts: Option<Box<TlsTexts>>,
 }
 
 /// The files of a [`Tls`], read.
@@ -86,14 +86,15 @@ impl Tls {
         let ca = read(CA, &self.ca)?;
         let identity = self.identity.as_ref();
         let identity = identity.map(|identity| Ok((read(CERT, &identity.cert)?, identity.key.read()?)));
-        let texts = Some(TlsTexts { ca, identity: identity.transpose()? });
+        let texts = Some(Box::new(TlsTexts { ca, identity: identity.transpose()? }));
         Ok(Self { texts, ..self.clone() })
     }
 
     /// Checks all files, and reads those that were not read. This may block.
     pub(super) fn load(&self) -> Result<Arc<ClientConfig>, TlsFileError> {
         let read = self.read()?;
-        let Some(TlsTexts { ca, identity: texts }) = read.texts else { unreachable!("they were read") };
+        let Some(texts) = read.texts else { unreachable!("they were read") };
+        let TlsTexts { ca, identity: texts } = *texts;
         let wrong = |reason: &str| wrong(CA, &self.ca, reason);
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(certificates(&ca).map_err(wrong)?);
