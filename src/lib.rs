@@ -28,7 +28,9 @@
 //!   child evaluates the scripts; the daemon itself holds no interpreter.
 //! * [`settings`] combines flags, environment variables and `twitcher.toml`.
 //! * [`store`] turns each node into the stream of its latest states. Sessions, backoff and resync stay inside
-//!   it. Once a node stops changing, the last state that the store reported is the node's state.
+//!   it. Once a node stops changing, the last state that the store reported is the node's state. Each store
+//!   runs in a process of its own, without the daemon's rights; only [`store`] knows where the cut is.
+//! * [`content`] reads what nodes contain. Only what runs without root uses it.
 //! * [`trust`] judges which files root may load: only those that no other user can change.
 //! * [`sys`] contains all unsafe code.
 //! * [`model`] is the plain data that several rooms share, and [`text`] has helpers for text.
@@ -39,6 +41,7 @@ pub mod act;
 pub mod action;
 pub mod cli;
 pub mod config;
+pub mod content;
 pub mod control;
 pub mod daemon;
 pub mod ledger;

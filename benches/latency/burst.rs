@@ -55,7 +55,7 @@ async fn once(bench: &mut Bench, nodes: &Nodes) -> Result<(f64, usize)> {
     let (mut last, mut twice) = (0, 0);
     let data = now().to_string();
     let started = now();
-    let setting = try_join_all(paths.iter().map(|path| bench.setter.set_data(path, data.as_bytes(), None)));
+    let setting = try_join_all(paths.iter().map(|path| bench.setter.set_data(path, data.as_bytes())));
     let receiving = async {
         loop {
             let timeout = if waiting.is_empty() { QUIET } else { TIMEOUT };

@@ -11,7 +11,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::time::sleep;
-use zookeeper_client::{Acls, CreateMode};
 
 use crate::{Bench, Result, floor};
 
@@ -87,12 +86,13 @@ pub struct Nodes {
 impl Nodes {
     /// Creates the nodes. `parent` is an absolute path that does not exist yet.
     pub async fn create(bench: &Bench, parent: &str, count: usize) -> Result<Self> {
-        let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
-        bench.setter.mkdir(parent, &options).await?;
+        for (end, _) in parent.match_indices('/').skip(1).chain([(parent.len(), "")]) {
+            bench.setter.create(&parent[..end], b"").await?;
+        }
         let nodes = Self { prefix: format!("{parent}/node-"), count };
         let paths: Vec<_> = nodes.paths().collect();
         for some in paths.chunks(1000) {
-            try_join_all(some.iter().map(|path| bench.setter.create(path, b"0", &options))).await?;
+            try_join_all(some.iter().map(|path| bench.setter.create(path, b"0"))).await?;
         }
         Ok(nodes)
     }

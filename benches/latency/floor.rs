@@ -1,20 +1,19 @@
-//! The floor: the least that the same crates can do to notice a change and run a command.
+//! The floor: the least that it takes to notice a change and run a command.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
-use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::setsid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
-use zookeeper_client::Client;
 
 use crate::Result;
+use crate::client::Client;
 
 /// The argument with which the benchmark starts itself as the floor.
 pub const MODE: &str = "floor";
@@ -33,7 +32,7 @@ pub async fn run(args: &[String]) -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     let mut ends = signal(SignalKind::child())?;
-    let client = Client::connector().with_session_timeout(Duration::from_secs(10)).connect(server).await?;
+    let client = Client::connect(server).await?;
     let (program, socket) = (program.clone(), socket.clone());
     let floor = Rc::new(Floor { client, program, socket, running: RefCell::default() });
     let local = LocalSet::new();
@@ -53,10 +52,10 @@ pub async fn run(args: &[String]) -> Result<()> {
 
 impl Floor {
     async fn follow(&self, node: &str) -> Result<()> {
-        let (_, _, mut watch) = self.client.get_and_watch_data(node).await?;
+        let mut change = self.client.get_and_watch_data(node).await?;
         loop {
-            watch.changed().await;
-            (_, _, watch) = self.client.get_and_watch_data(node).await?;
+            change.await?;
+            change = self.client.get_and_watch_data(node).await?;
             self.spawn(node)?;
         }
     }

@@ -11,10 +11,9 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use zookeeper_client::Client;
-
 mod arming;
 mod burst;
+mod client;
 mod contender;
 mod fleet;
 mod floor;
@@ -25,6 +24,7 @@ mod spaced;
 mod stamps;
 mod table;
 
+use client::Client;
 use contender::Against;
 use server::Server;
 use stamps::Stamps;

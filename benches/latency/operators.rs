@@ -40,7 +40,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
         let requests = (side == Side::Daemon).then(|| ConstantRequests::start(socket.clone()));
         sleep(Duration::from_micros(fastrand::u64(35_000..65_000))).await;
         let set = now();
-        bench.setter.set_data(&path, index.to_string().as_bytes(), None).await?;
+        bench.setter.set_data(&path, index.to_string().as_bytes()).await?;
         let stamp = bench.stamps.next(TIMEOUT).await.ok_or("an update was lost")?;
         latencies.of(side).push((stamp.at - set) as f64 / 1e6);
         drop(requests);

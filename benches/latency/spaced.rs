@@ -33,7 +33,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: 
         let path = paths.of(side);
         let data = index.to_string();
         let set = now();
-        bench.setter.set_data(path, data.as_bytes(), None).await?;
+        bench.setter.set_data(path, data.as_bytes()).await?;
         match bench.stamps.next(TIMEOUT).await {
             Some(stamp) if stamp.node == *path && stamp.at > set => {
                 if index >= 4 {

@@ -3,6 +3,8 @@
 
 use std::cell::OnceCell;
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +15,8 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use twitcher::act::function::{ActEvent, ActRequest};
 use twitcher::action::payload::Payload;
-use twitcher::model::{Change, Facts, NodeEvent, NodePath, NodeState, Program, StoreName};
+use twitcher::content::node_line::{NodeLine, write_piece};
+use twitcher::model::{Blob, Change, Facts, NodeEvent, NodePath, NodeState, Program, StoreName};
 use twitcher::store::{Client, DirectorySettings, DirectoryUrl, Removal, StoreSettings, StoreUrl};
 
 thread_local! {
@@ -134,52 +137,68 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
 
 fn check_changes(input: &mut Unstructured<'_>) -> Result<()> {
     let mut changes = Vec::new();
-    let mut names = Vec::new();
+    let mut data_of_nodes: Vec<&[u8]> = Vec::new();
+    let mut pieces = Vec::new();
     while !input.is_empty() && changes.len() < 20 {
         let name: &str = input.arbitrary()?;
-        names.push(name.to_owned());
         let Ok(path) = NodePath::parse(&format!("/{name}")) else { continue };
         let event =
             *input.choose(&[NodeEvent::Load, NodeEvent::Created, NodeEvent::Changed, NodeEvent::Deleted])?;
-        let now = if event == NodeEvent::Deleted {
-            None
-        } else {
-            let data: &[u8] = input.arbitrary()?;
-            Some(NodeState { version: input.arbitrary()?, data: data.into() })
+        let data: &[u8] = input.arbitrary()?;
+        let now = match event {
+            NodeEvent::Deleted => None,
+            NodeEvent::Load | NodeEvent::Created | NodeEvent::Changed => {
+                let start = pieces.len() as u64;
+                write_piece(data, &mut pieces).expect("a vector grows");
+                Some(NodeState { version: input.arbitrary()?, piece: start..pieces.len() as u64 })
+            }
         };
+        data_of_nodes.push(data);
         changes.push(Change { path, event, now });
     }
-    check_lines(&changes);
-    check_request(Payload::Changes(changes));
-    check_request(Payload::Children(names.into()));
-    check_request(Payload::Data(input.bytes(input.len())?.into()));
+    let payload = Payload::Changes { changes: changes.clone(), blob: pieces.into() };
+    check_lines(&payload, &changes, &data_of_nodes);
+    check_request(&payload);
+    let rest: Blob = input.bytes(input.len())?.into();
+    check_request(&Payload::Children(rest.clone()));
+    check_request(&Payload::Data(rest));
     Ok(())
 }
 
+fn read(mut file: File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).expect("a file in memory");
+    bytes
+}
+
 /// Checks that each change is a line of JSON with all of its parts.
-fn check_lines(changes: &[Change]) {
-    let payload = Payload::Changes(changes.to_vec());
-    let text = payload.stdin();
+fn check_lines(payload: &Payload, changes: &[Change], data: &[&[u8]]) {
+    let text = read(payload.open().expect("a file in memory"));
     let text = std::str::from_utf8(&text).expect("JSON is text");
     assert!(text.is_empty() || text.ends_with('\n'));
     assert_eq!(text.lines().count(), changes.len());
-    for (line, change) in text.lines().zip(changes) {
+    for ((line, change), data) in text.lines().zip(changes).zip(data) {
         let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
         assert_eq!(line["znode"], change.path.as_str());
         assert_eq!(line["event"], change.event.as_str());
         match &change.now {
             None => assert_eq!(line.as_object().map(serde_json::Map::len), Some(2)),
-            Some(NodeState { version, data }) => {
+            Some(NodeState { version, .. }) => {
                 assert_eq!((&line["version"], &line["size"]), (&(*version).into(), &data.len().into()));
                 assert_eq!(line["text"], *String::from_utf8_lossy(data));
                 assert_eq!(line.get("base64").is_some(), std::str::from_utf8(data).is_err());
             }
         }
     }
+    let lines = NodeLine::parse_all(text.as_bytes()).expect("lines as the store and the daemon write them");
+    for ((line, change), data) in lines.iter().zip(changes).zip(data) {
+        let expected = change.now.is_some().then(|| data.to_vec());
+        assert_eq!(line.data().expect("data as the store writes it"), expected);
+    }
 }
 
 /// Checks that a function action gets the payload.
-fn check_request(payload: Payload) {
+fn check_request(payload: &Payload) {
     let text = |text: &str| Arc::<str>::from(text);
     let program = Program {
         path: "/etc/twitcher/a.twc".into(),
@@ -188,12 +207,13 @@ fn check_request(payload: Payload) {
         modules: [].into(),
         facts: Facts::default(),
     };
-    let event =
-        ActEvent { znode: "/a".into(), event: "changed".into(), version: 1, watch: "a".into(), payload };
+    let (event, facet) = ("changed".into(), payload.facet());
+    let event = ActEvent { znode: "/a".into(), event, version: 1, watch: "a".into(), facet };
     let request = ActRequest { program: program.into(), index: 0, event };
-    let encoded = request.encode();
-    let decoded = ActRequest::decode(&encoded).expect("what was encoded");
+    let encoded = read(payload.open_after(request.encode()).expect("a file in memory"));
+    let (decoded, content) = ActRequest::decode(encoded.clone()).expect("what was encoded");
     assert_eq!(decoded.event, request.event);
+    assert_eq!(content, read(payload.open().expect("a file in memory")));
     // A part of it must not panic.
-    let _ = ActRequest::decode(&encoded[..encoded.len() / 2]);
+    let _ = ActRequest::decode(encoded[..encoded.len() / 2].into());
 }

@@ -8,15 +8,16 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::act::library;
-use crate::action::payload::Payload;
 use crate::config::facts;
 use crate::config::registrar::CapturedFunction;
 use crate::config::request::Request;
 use crate::config::script::{Interpreter, MAX_CALL_LEVELS, register_constants};
-use crate::model::{Change, NodeEvent, NodePath, NodeState, Program};
+use crate::content::names;
+use crate::content::node_line::{NodeLine, NodeLineError};
+use crate::model::{Facet, Program};
 
-/// The event that a function action gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The event that a function action gets, without the content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActEvent {
     pub znode: String,
     /// The word of an [`Event`](crate::watch::Event).
@@ -25,11 +26,12 @@ pub struct ActEvent {
     pub version: i64,
     /// The watch's description.
     pub watch: String,
-    pub payload: Payload,
+    /// What the content is of.
+    pub facet: Facet,
 }
 
-/// The request to `twitcher act`.
-#[derive(Clone, Debug)]
+/// The request to `twitcher act`. The content follows it, as a command would read it from its stdin.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ActRequest {
     pub program: Arc<Program>,
     /// The registration whose function runs, from 0.
@@ -43,152 +45,65 @@ pub enum DecodeError {
     Headless,
     #[error("the request's header is damaged: {0}")]
     Header(#[from] serde_json::Error),
-    #[error("the request is cut")]
-    Cut,
-}
-
-/// The request without the data of nodes, which follow the header as they are. As JSON, they would be four
-/// times as long.
-#[derive(Serialize, Deserialize)]
-struct Header {
-    program: Arc<Program>,
-    index: usize,
-    znode: String,
-    event: String,
-    version: i64,
-    watch: String,
-    payload: PayloadHeader,
-}
-
-#[derive(Serialize, Deserialize)]
-enum PayloadHeader {
-    Data,
-    Children(Arc<[String]>),
-    Changes(Vec<ChangeHeader>),
-}
-
-/// A [`Change`] without the node's bytes.
-#[derive(Serialize, Deserialize)]
-struct ChangeHeader {
-    path: NodePath,
-    event: NodeEvent,
-    /// The node's version, and the size of its data.
-    now: Option<(i64, usize)>,
 }
 
 impl ActRequest {
-    /// Returns a line of JSON, followed by the data of the node, or of the changed nodes in their order.
+    /// Returns the request as a line of JSON.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes: Vec<&[u8]> = Vec::new();
-        let payload = match &self.event.payload {
-            Payload::Data(data) => {
-                bytes.push(data);
-                PayloadHeader::Data
-            }
-            Payload::Children(children) => PayloadHeader::Children(children.clone()),
-            Payload::Changes(changes) => {
-                bytes.extend(changes.iter().filter_map(|change| change.now.as_ref()).map(|now| &*now.data));
-                PayloadHeader::Changes(changes.iter().map(ChangeHeader::of).collect())
-            }
-        };
-        let header = Header {
-            program: self.program.clone(),
-            index: self.index,
-            znode: self.event.znode.clone(),
-            event: self.event.event.clone(),
-            version: self.event.version,
-            watch: self.event.watch.clone(),
-            payload,
-        };
-        let mut encoded = serde_json::to_vec(&header).expect("strings and numbers always serialize");
+        let mut encoded = serde_json::to_vec(self).expect("strings and numbers always serialize");
         encoded.push(b'\n');
-        bytes.into_iter().for_each(|bytes| encoded.extend_from_slice(bytes));
         encoded
     }
 
-    pub fn decode(encoded: &[u8]) -> Result<Self, DecodeError> {
+    /// Returns the request, and the content after it.
+    pub fn decode(mut encoded: Vec<u8>) -> Result<(Self, Vec<u8>), DecodeError> {
         let end = encoded.iter().position(|byte| *byte == b'\n').ok_or(DecodeError::Headless)?;
-        let header: Header = serde_json::from_slice(&encoded[..end])?;
-        let mut bytes = &encoded[end + 1..];
-        let payload = match header.payload {
-            PayloadHeader::Data => Payload::Data(bytes.into()),
-            PayloadHeader::Children(children) => Payload::Children(children),
-            PayloadHeader::Changes(changes) => {
-                let complete = changes.into_iter().map(|change| change.complete(&mut bytes));
-                Payload::Changes(complete.collect::<Result<_, _>>()?)
-            }
-        };
-        let event = ActEvent {
-            znode: header.znode,
-            event: header.event,
-            version: header.version,
-            watch: header.watch,
-            payload,
-        };
-        Ok(Self { program: header.program, index: header.index, event })
-    }
-}
-
-impl ChangeHeader {
-    fn of(Change { path, event, now }: &Change) -> Self {
-        let now = now.as_ref().map(|NodeState { version, data }| (*version, data.len()));
-        Self { path: path.clone(), event: *event, now }
-    }
-
-    /// Returns the change with its data, which this takes from the front of `bytes`.
-    fn complete(self, bytes: &mut &[u8]) -> Result<Change, DecodeError> {
-        let now = match self.now {
-            Some((version, size)) => {
-                let data = bytes.split_off(..size).ok_or(DecodeError::Cut)?;
-                Some(NodeState { version, data: data.into() })
-            }
-            None => None,
-        };
-        Ok(Change { path: self.path, event: self.event, now })
+        let content = encoded.split_off(end + 1);
+        Ok((serde_json::from_slice(&encoded)?, content))
     }
 }
 
 impl ActEvent {
-    fn into_map(self) -> Map {
-        let (mut data, mut children, mut changes) = (Arc::from([]), rhai::Array::new(), rhai::Array::new());
-        match self.payload {
-            Payload::Data(payload) => data = payload,
-            Payload::Children(names) => children.extend(names.iter().map(|name| name.clone().into())),
-            Payload::Changes(payload) => {
-                changes.extend(payload.into_iter().map(|change| change_map(change).into()))
+    fn into_map(self, content: Vec<u8>) -> Result<Map, NodeLineError> {
+        let (mut data, mut children, mut changes) = (Vec::new(), rhai::Array::new(), rhai::Array::new());
+        match self.facet {
+            Facet::Data => data = content,
+            Facet::Children => children.extend(names(&content).map(|name| name.into_owned().into())),
+            Facet::Tree => {
+                for line in NodeLine::parse_all(&content)? {
+                    changes.push(change_map(line)?.into());
+                }
             }
         }
-        let mut map = Map::from_iter([
+        Ok(Map::from_iter([
             ("znode".into(), self.znode.into()),
             ("event".into(), self.event.into()),
             ("children".into(), children.into()),
             ("changes".into(), changes.into()),
             ("version".into(), self.version.into()),
             ("watch".into(), self.watch.into()),
-        ]);
-        put_data(&mut map, &data);
-        map
+            ("text".into(), String::from_utf8_lossy(&data).into_owned().into()),
+            ("data".into(), Dynamic::from_blob(data)),
+        ]))
     }
 }
 
-fn change_map(Change { path, event, now }: Change) -> Map {
-    let mut map =
-        Map::from_iter([("znode".into(), path.to_string().into()), ("event".into(), event.as_str().into())]);
-    if let Some(NodeState { version, data }) = now {
-        map.insert("version".into(), version.into());
-        map.insert("size".into(), Dynamic::from_int(data.len() as rhai::INT));
-        put_data(&mut map, &data);
-    }
-    map
-}
-
-fn put_data(map: &mut Map, data: &[u8]) {
-    map.insert("text".into(), String::from_utf8_lossy(data).into_owned().into());
-    map.insert("data".into(), Dynamic::from_blob(data.to_vec()));
+fn change_map(line: NodeLine) -> Result<Map, NodeLineError> {
+    let data = line.data()?.map(Dynamic::from_blob);
+    let optional = [
+        ("version", line.version.map(Dynamic::from_int)),
+        ("size", line.size.map(Dynamic::from_int)),
+        ("text", line.text.map(Dynamic::from)),
+        ("data", data),
+    ];
+    let present = optional.into_iter().filter_map(|(key, value)| Some((key.into(), value?)));
+    let node = [("znode".into(), line.znode.into()), ("event".into(), line.event.into())];
+    Ok(node.into_iter().chain(present).collect())
 }
 
 /// Runs the function and returns its exit code. An error is the message for stderr; then the exit code is 1.
-pub fn act(request: ActRequest) -> Result<u8, String> {
+pub fn act(request: ActRequest, content: Vec<u8>) -> Result<u8, String> {
+    let event = request.event.into_map(content).map_err(|error| error.to_string())?;
     let program = &request.program;
     let script = Request {
         path: program.path.to_string_lossy().into_owned(),
@@ -216,7 +131,7 @@ pub fn act(request: ActRequest) -> Result<u8, String> {
         &global,
         Position::NONE,
     );
-    let result = function.call_raw(&context, None, [request.event.into_map().into()]);
+    let result = function.call_raw(&context, None, [event.into()]);
     let code = match result {
         Ok(value) => exit_code(value),
         Err(error) => match *error {

@@ -16,7 +16,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::sys;
+use crate::model::Resource;
+use crate::sys::{Confinement, HelperUser, confine};
 
 /// A pipe's default capacity, and the pause after each round of reads: together some 12 MiB/s for each pipe.
 /// A process that writes a byte at a time wakes up the reader no more often than one that writes much.
@@ -57,7 +58,9 @@ pub fn hand_over() -> io::Result<()> {
     // Operators look for processes by this name.
     command.arg0("twitcher").arg("drain").arg(words.join(","));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    sys::confine_drain(&mut command, numbers);
+    let limits = vec![(Resource::Fsize, 0)];
+    let user = HelperUser::Unique;
+    confine(&mut command, Confinement { user, limits, kept: numbers, dies_with_thread: false });
     // Nobody waits for it: it outlives this process.
     command.spawn().map(drop)
 }

@@ -1,100 +1,118 @@
 //! The content of a node, as an action reads it.
 
-use std::borrow::Cow;
-use std::sync::Arc;
+use std::fs::File;
+use std::io;
 
-use data_encoding::BASE64;
 use serde::Serialize;
 
-use crate::model::{Change, NodeState};
+use crate::model::{Blob, Change, Facet};
+use crate::sys::{self, Piece};
 
 /// The content of a node that an action is started with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Payload {
-    Data(Arc<[u8]>),
-    /// The names of the node's children, sorted.
-    Children(Arc<[String]>),
-    /// The nodes of a tree that changed, sorted by path.
-    Changes(Vec<Change>),
+    Data(Blob),
+    /// The sorted names of the node's children, each ended by a newline.
+    Children(Blob),
+    /// The nodes of a tree that changed, sorted by path, and the blob of the tree.
+    Changes {
+        changes: Vec<Change>,
+        blob: Blob,
+    },
 }
 
-/// A changed node of a tree, as a line of JSON.
+/// The beginning of the line of JSON for a changed node. The rest is the node's piece, which the store wrote.
 #[derive(Serialize)]
-struct ChangeLine<'a> {
+struct LineStart<'a> {
     znode: &'a str,
     event: &'a str,
-    #[serde(flatten)]
-    now: Option<Now<'a>>,
-}
-
-#[derive(Serialize)]
-struct Now<'a> {
-    version: i64,
-    size: usize,
-    text: Cow<'a, str>,
-    /// The data, if it is not UTF-8 and `text` is lossy.
     #[serde(skip_serializing_if = "Option::is_none")]
-    base64: Option<String>,
+    version: Option<i64>,
 }
 
 impl Payload {
-    /// The bytes that the action reads: the node's data; the names of its children, each ended by a newline;
-    /// or a line of JSON for each node of a tree that changed.
-    pub fn stdin(&self) -> Cow<'_, [u8]> {
+    /// Returns the facet that has this kind of payload.
+    pub fn facet(&self) -> Facet {
         match self {
-            Payload::Data(data) => Cow::Borrowed(data),
-            Payload::Children(names) => {
-                let lines: String = names.iter().flat_map(|name| [name, "\n"]).collect();
-                Cow::Owned(lines.into_bytes())
+            Payload::Data(_) => Facet::Data,
+            Payload::Children(_) => Facet::Children,
+            Payload::Changes { .. } => Facet::Tree,
+        }
+    }
+
+    /// Whether this is a tree of which nothing changed.
+    pub fn has_no_changes(&self) -> bool {
+        matches!(self, Payload::Changes { changes, .. } if changes.is_empty())
+    }
+
+    /// Opens a file with the bytes that the action reads: the node's data; the names of its children, each
+    /// ended by a newline; or a line of JSON for each node of a tree that changed.
+    pub fn open(&self) -> io::Result<File> {
+        match self {
+            Payload::Data(blob) | Payload::Children(blob) => sys::open_blob(blob),
+            Payload::Changes { changes, blob } => sys::compose(blob, changes.iter().flat_map(line)),
+        }
+    }
+
+    /// Opens a file with `header`, followed by what [`Self::open`] has.
+    pub fn open_after(&self, header: Vec<u8>) -> io::Result<File> {
+        let header = [Piece::Own(header)].into_iter();
+        match self {
+            Payload::Data(blob) | Payload::Children(blob) => {
+                sys::compose(blob, header.chain([Piece::Of(blob.whole())]))
             }
-            Payload::Changes(changes) => {
-                let mut lines = Vec::new();
-                for change in changes {
-                    serde_json::to_writer(&mut lines, &line(change)).expect("a line always serializes");
-                    lines.push(b'\n');
-                }
-                Cow::Owned(lines)
+            Payload::Changes { changes, blob } => {
+                sys::compose(blob, header.chain(changes.iter().flat_map(line)))
             }
         }
     }
 }
 
-fn line(change: &Change) -> ChangeLine<'_> {
-    ChangeLine {
-        znode: change.path.as_str(),
-        event: change.event.as_str(),
-        now: change.now.as_ref().map(now),
+fn line(Change { path, event, now }: &Change) -> impl Iterator<Item = Piece> {
+    let version = now.as_ref().map(|now| now.version);
+    let start = LineStart { znode: path.as_str(), event: event.as_str(), version };
+    let mut start = serde_json::to_vec(&start).expect("a line always serializes");
+    match now {
+        // The object goes on.
+        Some(_) => *start.last_mut().expect("an object has an end") = b',',
+        None => start.push(b'\n'),
     }
-}
-
-fn now(NodeState { version, data }: &NodeState) -> Now<'_> {
-    let text = String::from_utf8_lossy(data);
-    let base64 = matches!(text, Cow::Owned(_)).then(|| BASE64.encode(data));
-    Now { version: *version, size: data.len(), text, base64 }
+    [Piece::Own(start)].into_iter().chain(now.as_ref().map(|now| Piece::Of(now.piece.clone())))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::model::{NodeEvent, NodePath};
+    use std::io::Read;
 
-    fn read(payload: Payload) -> String {
-        String::from_utf8(payload.stdin().into_owned()).unwrap()
+    use super::*;
+    use crate::content::node_line::write_piece;
+    use crate::model::{NodeEvent, NodePath, NodeState};
+
+    fn read(file: io::Result<File>) -> String {
+        let mut text = String::new();
+        file.unwrap().read_to_string(&mut text).unwrap();
+        text
     }
 
     #[test]
-    fn data_is_given_as_it_is_and_children_line_by_line() {
-        assert_eq!(*Payload::Data(b"a\xff".as_slice().into()).stdin(), *b"a\xff");
-        assert_eq!(read(Payload::Children(["a".to_owned(), "b".to_owned()].into())), "a\nb\n");
-        assert_eq!(read(Payload::Children(Arc::from([]))), "");
+    fn data_and_children_are_given_as_they_are() {
+        for payload in [Payload::Data, Payload::Children] {
+            assert_eq!(read(payload(b"a\nb\n".as_slice().into()).open()), "a\nb\n");
+            assert_eq!(read(payload(Blob::default()).open()), "");
+            assert_eq!(read(payload(b"a\n".as_slice().into()).open_after("{}\n".into())), "{}\na\n");
+        }
     }
 
     #[test]
     fn each_node_of_a_tree_is_one_line_of_json() {
-        let change = |path, event, data: Option<&[u8]>| Change {
-            path: NodePath::parse(path).unwrap(),
-            event,
-            now: data.map(|data| NodeState { version: 3, data: data.into() }),
+        let mut pieces = Vec::new();
+        let mut change = |path, event, data: Option<&[u8]>| {
+            let start = pieces.len() as u64;
+            let now = data.map(|data| {
+                write_piece(data, &mut pieces).unwrap();
+                NodeState { version: 3, piece: start..pieces.len() as u64 }
+            });
+            Change { path: NodePath::parse(path).unwrap(), event, now }
         };
         let changes = vec![
             change("/app", NodeEvent::Load, Some(b"")),
@@ -112,6 +130,8 @@ mod tests {
             r#"{"znode":"/app/c","event":"deleted"}"#,
             "\n",
         );
-        assert_eq!(read(Payload::Changes(changes)), expected);
+        let payload = Payload::Changes { changes, blob: pieces.into() };
+        assert_eq!(read(payload.open()), expected);
+        assert_eq!(read(payload.open_after("{}\n".into())), format!("{{}}\n{expected}"));
     }
 }

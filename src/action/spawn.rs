@@ -1,6 +1,5 @@
 //! Starting an action's process.
 
-use std::borrow::Cow;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -16,6 +15,7 @@ use tokio::runtime::Handle;
 
 use super::diagnosis;
 use super::output::Stream;
+use super::payload::Payload;
 use super::process_watch::ProcessWatch;
 use super::reap::reap;
 pub use super::start_error::StartError;
@@ -33,8 +33,9 @@ pub struct Launch<'a> {
     pub program: Program<'a>,
     pub identity: &'a Identity,
     pub exec_context: &'a ExecContext,
-    /// The action's stdin; `None` is `/dev/null`.
-    pub stdin: Option<Cow<'a, [u8]>>,
+    pub payload: &'a Payload,
+    /// Whether the action reads the payload from its stdin, which is `/dev/null` otherwise.
+    pub pipe_stdin: bool,
     /// The `TWITCHER_*` variables.
     pub variables: Vec<(&'static str, String)>,
 }
@@ -42,7 +43,7 @@ pub struct Launch<'a> {
 pub enum Program<'a> {
     /// The program and its arguments, never empty.
     Command(&'a [String]),
-    /// A function action: our own binary runs as `twitcher act` with this request.
+    /// A function action: our own binary runs as `twitcher act` with this request, which the payload follows.
     Function { request: Vec<u8> },
 }
 
@@ -95,32 +96,28 @@ impl Spawner {
     ) -> Result<Process, StartError> {
         let began = Instant::now();
         attempt.enter(Step::Files);
-        let Launch { identity, exec_context, .. } = launch;
-        let request = match &launch.program {
-            Program::Command(_) => None,
-            Program::Function { request } => Some(sys::memfd(request)?),
-        };
-        let (candidates, arguments) = match &launch.program {
+        let Launch { program, identity, exec_context, payload, pipe_stdin, variables } = launch;
+        let (candidates, arguments, request) = match program {
             Program::Command(words) => {
                 let path = exec_context.variables.get("PATH").map_or(PATH, String::as_str);
-                (candidates(&words[0], path)?, strings(words.iter().cloned())?)
+                (candidates(&words[0], path)?, strings(words.iter().cloned())?, None)
             }
             // Not the path of our binary: the action's user may not reach it, and an upgrade may have
             // replaced it.
-            Program::Function { .. } => {
-                let descriptor = request.as_ref().map(|file| file.as_raw_fd().to_string());
-                let words = ["twitcher".to_owned(), "act".to_owned()].into_iter().chain(descriptor);
-                (vec![c"/proc/self/exe".to_owned()], strings(words)?)
+            Program::Function { request } => {
+                let request = payload.open_after(request)?;
+                let words = ["twitcher".to_owned(), "act".to_owned(), request.as_raw_fd().to_string()];
+                (vec![c"/proc/self/exe".to_owned()], strings(words)?, Some(request))
             }
         };
-        let stdin = match launch.stdin {
-            // Complete before exec, so that a dying daemon hands over no cut content.
-            Some(content) => sys::memfd(&content).map_err(diagnosis::content_error)?.into(),
-            None => File::open("/dev/null")?.into(),
+        // The content is complete before exec, so that a dying daemon hands over no cut content.
+        let stdin = match pipe_stdin {
+            true => payload.open().map_err(diagnosis::content_error)?.into(),
+            false => File::open("/dev/null")?.into(),
         };
         let (output, [stdout, stderr]) = output(&exec_context.output, identity)?;
         keep_reserve([&stdin, &stdout, &stderr])?;
-        let environment = environment(identity, &launch.variables, exec_context)?;
+        let environment = environment(identity, &variables, exec_context)?;
         let setup = sys::ChildSetup {
             credentials: identity.change.clone(),
             nofile: self.nofile,

@@ -30,9 +30,11 @@ impl Act {
 /// The interpreter's frames are large, and the parent's limits decide the size of the stack of `main`.
 const STACK_BYTES: usize = 64 << 20;
 
-fn on_large_stack(request: ActRequest) -> io::Result<Result<u8, String>> {
-    let running =
-        thread::Builder::new().stack_size(STACK_BYTES).spawn(move || act(request)).map_err(|error| {
+fn on_large_stack((request, content): (ActRequest, Vec<u8>)) -> io::Result<Result<u8, String>> {
+    let running = thread::Builder::new()
+        .stack_size(STACK_BYTES)
+        .spawn(move || act(request, content))
+        .map_err(|error| {
             let needs = format!("the interpreter takes a thread with {} MiB of stack", STACK_BYTES >> 20);
             io::Error::other(format!(
                 "{needs}: {error}; the `rlimits` `as` and `nproc` must leave room for it"
@@ -41,11 +43,11 @@ fn on_large_stack(request: ActRequest) -> io::Result<Result<u8, String>> {
     running.join().map_err(|_| io::Error::other("the interpreter panicked"))
 }
 
-fn request(fd: i32) -> io::Result<ActRequest> {
+fn request(fd: i32) -> io::Result<(ActRequest, Vec<u8>)> {
     let mut file = sys::inherited(fd)?;
     // The offset is shared with the process that wrote the file.
     file.rewind()?;
     let mut encoded = Vec::new();
     file.read_to_end(&mut encoded)?;
-    ActRequest::decode(&encoded).map_err(io::Error::other)
+    ActRequest::decode(encoded).map_err(io::Error::other)
 }

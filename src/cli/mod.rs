@@ -29,6 +29,7 @@ mod run;
 mod set;
 mod shared;
 mod status;
+mod store;
 mod trigger;
 mod watch;
 
@@ -97,6 +98,8 @@ subcommands! {
     Logs(logs::Logs),
     #[command(hide = true)]
     Evaluate(evaluate::Evaluate),
+    #[command(hide = true)]
+    Store(store::Store),
     #[command(hide = true)]
     Act(act::Act),
     #[command(hide = true)]

@@ -162,7 +162,11 @@ fn summary(daemon: &DaemonStatus) -> String {
             None => "not tried yet",
         };
         let detail = store.detail.as_ref().map_or(String::new(), |detail| format!(" ({detail})"));
-        lines.push(format!("store {} {}: {state}{detail}", store.name, store.url));
+        let restarts = match store.restarts {
+            0 => String::new(),
+            restarts => format!(", its process was replaced {}", count(restarts, "time")),
+        };
+        lines.push(format!("store {} {}: {state}{detail}{restarts}", store.name, store.url));
     }
     if let (Some(limit), 1..) = (daemon.max_actions, daemon.waiting_for_place) {
         let DaemonStatus { running_actions, waiting_for_place, .. } = daemon;

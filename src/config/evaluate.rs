@@ -8,23 +8,20 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::Pid;
 
 use super::facts::is_variable_name;
 use super::modules::EXTENSION;
 use super::registration::Registration;
 use super::request::{ModuleSource, Reply, Request};
 use super::vocabulary::KEYS;
-use crate::sys;
+use crate::model::Resource;
+use crate::sys::{Confinement, Helper, HelperUser};
 
 /// The time for one file with its modules, from the contract.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -34,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 const MAX_FILES_PER_CHILD: usize = 256;
 
 /// The evaluation time after which a child is replaced, well below its CPU limit.
-pub const MAX_CHILD_BUSY: Duration = Duration::from_secs(20);
+const MAX_CHILD_BUSY: Duration = Duration::from_secs(20);
 
 /// The reply for 10,000 ordinary watches had 3 MB when it was measured, so the largest file has 30 MB.
 const MAX_REPLY_BYTES: usize = 128 << 20;
@@ -44,6 +41,21 @@ const MAX_MODULES: usize = 64;
 
 /// The largest number of environment variables that one file may read. Each costs an evaluation.
 const MAX_VARIABLES: usize = 64;
+
+/// What the child may use.
+const LIMITS: [(Resource, u64); 6] = [
+    // Ten times the measured 25 MiB of 10,000 registrations in an unoptimized build.
+    (Resource::As, 256 << 20),
+    // For its whole life. The parent ends each evaluation after 2 s and replaces a child that has used
+    // MAX_CHILD_BUSY; this limit is for a child whose parent is gone.
+    (Resource::Cpu, 60),
+    // stdin, stdout, stderr and the files that the dynamic loader opens before `main`.
+    (Resource::Nofile, 16),
+    // The interpreter's frames are large, but its own limits on depth end a script well below this.
+    (Resource::Stack, 64 << 20),
+    (Resource::Fsize, 0),
+    (Resource::Nproc, 0),
+];
 
 /// The outcome for one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +78,7 @@ pub struct Evaluator {
 
 struct EvaluatorChild {
     /// `None` after [`Evaluator::with_replies`].
-    child: Option<Child>,
+    helper: Option<Helper>,
     requests: File,
     replies: File,
     files: usize,
@@ -99,7 +111,7 @@ impl Evaluator {
     /// replies that no interpreter sends.
     pub fn with_replies(replies: File) -> io::Result<Self> {
         let requests = File::options().write(true).open("/dev/null")?;
-        let process = EvaluatorChild { child: None, requests, replies, files: 0, busy: Duration::ZERO };
+        let process = EvaluatorChild { helper: None, requests, replies, files: 0, busy: Duration::ZERO };
         Ok(Self { program: PathBuf::new(), child: Some(process) })
     }
 
@@ -205,14 +217,16 @@ fn failed(failure: EvalError, path: &str) -> Evaluation {
 }
 
 impl EvaluatorChild {
-    fn start(program: &PathBuf) -> io::Result<Self> {
-        let mut command = Command::new(program);
-        // What `ps` shows is no path of ours.
-        command.arg0("twitcher").arg("evaluate");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        sys::confine_evaluator(&mut command);
-        let mut child = command.spawn()?;
-        sys::note_own_child(child.id() as i32);
+    fn start(program: &Path) -> io::Result<Self> {
+        let confinement = Confinement {
+            user: HelperUser::Unique,
+            limits: LIMITS.to_vec(),
+            kept: Vec::new(),
+            dies_with_thread: true,
+        };
+        let pipes = [Stdio::piped(), Stdio::piped(), Stdio::null()];
+        let mut helper = Helper::start(program, "evaluate", pipes, confinement)?;
+        let child = helper.child();
         let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
             unreachable!("both were asked for as pipes");
         };
@@ -221,7 +235,7 @@ impl EvaluatorChild {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
         let (requests, replies) = (requests.into(), replies.into());
-        Ok(Self { child: Some(child), requests, replies, files: 0, busy: Duration::ZERO })
+        Ok(Self { helper: Some(helper), requests, replies, files: 0, busy: Duration::ZERO })
     }
 
     fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), EvalError> {
@@ -260,16 +274,9 @@ impl EvaluatorChild {
 
 impl Drop for EvaluatorChild {
     fn drop(&mut self) {
-        let Some(child) = &mut self.child else { return };
-        // The child is not reaped yet, so the group is still its own.
-        if let Ok(pid) = i32::try_from(child.id()) {
-            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        if let Some(helper) = &mut self.helper {
+            helper.end();
         }
-        let _ = child.kill();
-        let pid = child.id().cast_signed();
-        let _ = waitid(Id::Pid(Pid::from_raw(pid)), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
-        // Only one that could not be waited for is left to its end.
-        sys::reap_own_child(pid, || child.try_wait().transpose());
     }
 }
 

@@ -14,7 +14,6 @@ use super::run_end::{EndKind, RunEnd, verdict};
 use super::runs::{EndedRun, PendingStart, RunEvent, Runs, StartFailure, StartOutcome, run_name};
 use super::stores::Stores;
 use super::watches::{CircleNews, LastRun, WatchId, Watches};
-use crate::action::payload::Payload;
 use crate::action::run::ExitStatus;
 use crate::config::accounts::AccountsStamp;
 use crate::ledger::{Intent, RunOutcome};
@@ -160,7 +159,7 @@ impl Performer<'_> {
         let payload = entry.payload_for(run, &update);
         // The core starts nothing of a watch that no file registers.
         let Some(spec) = entry.spec() else { return };
-        if payload == Payload::Changes(Vec::new()) && update.event != Event::Deleted {
+        if payload.has_no_changes() && update.event != Event::Deleted {
             return self.runs.skip(watch, run, spec);
         }
         let intent = Intent {

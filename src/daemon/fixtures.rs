@@ -91,7 +91,7 @@ fn stores(root: &Path) -> Stores {
         session_timeout: Duration::from_secs(10),
         rescan_interval: Duration::from_secs(60),
     };
-    Stores::open(StoreSettings::Directory(settings), Default::default())
+    Stores::open(StoreSettings::Directory(settings), Default::default(), None)
 }
 
 /// Runs `test` as the daemon runs.

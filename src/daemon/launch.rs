@@ -19,7 +19,7 @@ pub fn launch<'a>(spec: &'a WatchSpec, run_id: &str, update: &Update, payload: &
                 event: update.event.as_str().to_owned(),
                 version: update.version.number,
                 watch: spec.id.description.to_string(),
-                payload: payload.clone(),
+                facet: payload.facet(),
             };
             let request = ActRequest { program: program.clone(), index: *index, event };
             Program::Function { request: request.encode() }
@@ -32,8 +32,14 @@ pub fn launch<'a>(spec: &'a WatchSpec, run_id: &str, update: &Update, payload: &
         ("TWITCHER_VERSION", update.version.number.to_string()),
         ("TWITCHER_RUN_ID", run_id.to_owned()),
     ];
-    let stdin = spec.pipe_stdin.then(|| payload.stdin());
-    Launch { program, identity: &spec.identity, exec_context: &spec.exec_context, stdin, variables }
+    Launch {
+        program,
+        identity: &spec.identity,
+        exec_context: &spec.exec_context,
+        payload,
+        pipe_stdin: spec.pipe_stdin,
+        variables,
+    }
 }
 
 /// What the log calls the program.

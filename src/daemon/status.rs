@@ -97,6 +97,11 @@ impl View<'_> {
             waiting_for_place: self.places.waiting(),
             waiting_bytes: self.watches.budget().total(),
             stores: stores.map(|(name, store)| (name.to_string(), store.is_connected())).collect(),
+            store_restarts: self
+                .stores
+                .in_use()
+                .map(|(name, store)| (name.to_string(), store.restarts()))
+                .collect(),
             nodes_unreadable: unreadable.len(),
             config_errors: self.configs.errors().len(),
             ledger_usable: ledger.lost_reason().is_none(),

@@ -67,6 +67,12 @@ pub fn take(
         StoreEvent::Degraded { reason } => {
             log.report(&Report::StoreDegraded { store: store_name, reason: &reason });
         }
+        StoreEvent::HalfStarted(half) => {
+            let (pid, confinement) = (half.pid, half.confinement.clone());
+            let restarts = store.half_started(half);
+            let confinement = &confinement;
+            log.report(&Report::StoreHalfStarted { store: store_name, pid, confinement, restarts });
+        }
         StoreEvent::MissedChange { subject } => {
             let total = stores.count_missed_change();
             let node = NodeRef { store: name, subject: &subject };

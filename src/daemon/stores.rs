@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::poll_fn;
 use std::ops::{Index, IndexMut};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -13,7 +14,9 @@ use tokio::time::Instant;
 use super::watches::WatchId;
 use crate::control::status::StoreStatus;
 use crate::model::{State, StoreName, StoreNames, Subject};
-use crate::store::{Capabilities, StoreChannel, StoreEvent, StoreSettings};
+use crate::store::{
+    Capabilities, HalfOptions, HalfStarted, StoreChannel, StoreEvent, StoreSettings, open_half,
+};
 use crate::text::Timestamp;
 use crate::watch::Seen;
 
@@ -30,6 +33,10 @@ pub struct Stores {
 pub struct StoreHandle {
     name: StoreName,
     settings: StoreSettings,
+    /// How its process is started, if it has one.
+    options: Option<Rc<HalfOptions>>,
+    /// Its process.
+    half: Option<Half>,
     /// What the ledger knows the store by: its name and its identity. `None` while only the store can tell
     /// its identity, and has not connected yet.
     ledger_name: Option<Arc<str>>,
@@ -40,6 +47,14 @@ pub struct StoreHandle {
     pub(super) subjects: HashMap<Subject, Subscribers>,
     disconnected_since: Option<Instant>,
     connection: Option<ConnectionStatus>,
+}
+
+/// The process that serves a store.
+struct Half {
+    pid: u32,
+    confinement: String,
+    /// How many there were before.
+    restarts: u64,
 }
 
 /// What the store reported last of its connection.
@@ -66,10 +81,18 @@ pub(super) struct Subscribers {
 impl Stores {
     /// Opens the default store at once, and each of the others (`named`) when the first watch names it. Must
     /// be called within a `LocalSet` on a current-thread runtime.
-    pub fn open(default: StoreSettings, named: BTreeMap<StoreName, StoreSettings>) -> Self {
-        let mut default = StoreHandle::new(StoreName::default(), default);
+    ///
+    /// With `options` each store runs in a process of its own, and otherwise in this one.
+    pub fn open(
+        default: StoreSettings,
+        named: BTreeMap<StoreName, StoreSettings>,
+        options: Option<HalfOptions>,
+    ) -> Self {
+        let options = options.map(Rc::new);
+        let mut default = StoreHandle::new(StoreName::default(), default, options.clone());
         default.channel();
-        let named = named.into_iter().map(|(name, settings)| StoreHandle::new(name, settings));
+        let named =
+            named.into_iter().map(|(name, settings)| StoreHandle::new(name, settings, options.clone()));
         Self { table: [default].into_iter().chain(named).collect(), turn: 0, missed_changes: 0 }
     }
 
@@ -168,11 +191,13 @@ impl IndexMut<&StoreName> for Stores {
 }
 
 impl StoreHandle {
-    fn new(name: StoreName, settings: StoreSettings) -> Self {
+    fn new(name: StoreName, settings: StoreSettings, options: Option<Rc<HalfOptions>>) -> Self {
         let ledger_name = settings.identity().map(|identity| ledger_name(&name, &identity));
         Self {
             name,
             settings,
+            options,
+            half: None,
             ledger_name,
             recalled: HashMap::new(),
             opened: None,
@@ -184,7 +209,10 @@ impl StoreHandle {
 
     /// Returns the channel, which the first call opens.
     pub(super) fn channel(&mut self) -> &StoreChannel {
-        self.opened.get_or_insert_with(|| self.settings.open())
+        self.opened.get_or_insert_with(|| match &self.options {
+            Some(options) => open_half(self.settings.clone(), (**options).clone()),
+            None => self.settings.open(),
+        })
     }
 
     pub(super) fn capabilities(&self) -> Capabilities {
@@ -256,8 +284,20 @@ impl StoreHandle {
         }
     }
 
+    /// Notes another process of the store. Returns how many there were before.
+    pub(super) fn half_started(&mut self, HalfStarted { pid, confinement }: HalfStarted) -> u64 {
+        let restarts = self.half.as_ref().map_or(0, |half| half.restarts + 1);
+        self.half = Some(Half { pid, confinement, restarts });
+        restarts
+    }
+
+    /// Returns how many processes the store had before the present one.
+    pub(super) fn restarts(&self) -> u64 {
+        self.half.as_ref().map_or(0, |half| half.restarts)
+    }
+
     pub(super) fn disconnected(&mut self, reason: &str) {
-        self.disconnected_since = Some(Instant::now());
+        self.disconnected_since.get_or_insert_with(Instant::now);
         self.say(false, reason);
     }
 
@@ -310,6 +350,9 @@ impl StoreHandle {
             since: self.connection.as_ref().map(|connection| Timestamp(connection.since)),
             detail: self.connection.as_ref().map(|connection| connection.detail.clone()),
             nodes: self.subjects.len(),
+            pid: self.half.as_ref().map(|half| half.pid),
+            restarts: self.restarts(),
+            confinement: self.half.as_ref().map(|half| half.confinement.clone()),
         }
     }
 }
@@ -333,7 +376,7 @@ mod tests {
             let url = ZooKeeperUrl { servers: Vec::new(), chroot: NodePath::parse("/").unwrap() };
             let settings =
                 ZooKeeperSettings { url, login: Login::default(), session_timeout: Duration::ZERO };
-            let handle = Self::new(name, StoreSettings::ZooKeeper(settings));
+            let handle = Self::new(name, StoreSettings::ZooKeeper(settings), None);
             Self { ledger_name: None, opened: Some(channel), ..handle }
         }
     }
@@ -398,7 +441,7 @@ mod tests {
         let subject = |path: &str| Subject { path: NodePath::parse(path).unwrap(), facet: Facet::Data };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
-            let mut stores = Stores::open(settings(root.path()), quiet);
+            let mut stores = Stores::open(settings(root.path()), quiet, None);
             // More events than the channel has room for.
             for number in 0..3000 {
                 stores[&StoreName::default()].join(WatchId(number), &subject(&format!("/{number}")), None);

@@ -113,6 +113,8 @@ impl Counters {
             | Report::Problem { .. }
             | Report::Degraded { .. }
             | Report::Recovered { .. }
+            | Report::Advice { .. }
+            | Report::StoreHalfStarted { .. }
             | Report::StoreConnected { .. }
             | Report::StoreRefused { .. }
             | Report::StoreExposed { .. }

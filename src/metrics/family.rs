@@ -13,23 +13,39 @@ pub(super) fn labelled<'a>(
     label: &str,
     values: impl IntoIterator<Item = (&'a str, f64)>,
 ) -> MetricFamily {
-    let values = values.into_iter().map(|(of, value)| {
-        let mut pair = LabelPair::default();
-        pair.set_name(label.to_owned());
-        pair.set_value(of.to_owned());
-        let mut metric = gauge_value(value);
-        metric.set_label(vec![pair]);
-        metric
-    });
+    let values = values.into_iter().map(|(of, value)| with_label(gauge_value(value), label, of));
     family(name, help, MetricType::GAUGE, values.collect())
 }
 
 pub(super) fn counter(name: &str, help: &str, value: f64) -> MetricFamily {
+    family(name, help, MetricType::COUNTER, vec![counter_value(value)])
+}
+
+/// Makes a counter with several values, like [`labelled`].
+pub(super) fn labelled_counter<'a>(
+    name: &str,
+    help: &str,
+    label: &str,
+    values: impl IntoIterator<Item = (&'a str, f64)>,
+) -> MetricFamily {
+    let values = values.into_iter().map(|(of, value)| with_label(counter_value(value), label, of));
+    family(name, help, MetricType::COUNTER, values.collect())
+}
+
+fn with_label(mut metric: Metric, label: &str, of: &str) -> Metric {
+    let mut pair = LabelPair::default();
+    pair.set_name(label.to_owned());
+    pair.set_value(of.to_owned());
+    metric.set_label(vec![pair]);
+    metric
+}
+
+fn counter_value(value: f64) -> Metric {
     let mut counter = Counter::default();
     counter.set_value(value);
     let mut metric = Metric::default();
     metric.set_counter(counter);
-    family(name, help, MetricType::COUNTER, vec![metric])
+    metric
 }
 
 fn gauge_value(value: f64) -> Metric {

@@ -2,7 +2,7 @@
 
 use prometheus::proto::MetricFamily;
 
-use super::family::{counter, gauge, labelled};
+use super::family::{counter, gauge, labelled, labelled_counter};
 use super::watch_counts::WatchCounts;
 
 /// The state of the daemon at one moment. The daemon's loop fills this in, and the control thread encodes it.
@@ -18,6 +18,8 @@ pub struct Gauges {
     pub waiting_bytes: u64,
     /// The names of the stores, and whether each is connected.
     pub stores: Vec<(String, bool)>,
+    /// The names of the stores, and how often the process of each was replaced.
+    pub store_restarts: Vec<(String, u64)>,
     /// How many subscriptions cannot be read: the content of a node and its children count as two.
     pub nodes_unreadable: usize,
     /// How many files failed their last load.
@@ -42,6 +44,7 @@ impl Gauges {
             waiting_for_place,
             waiting_bytes,
             stores,
+            store_restarts,
             nodes_unreadable,
             config_errors,
             ledger_usable,
@@ -90,6 +93,12 @@ impl Gauges {
                 "Whether the store is connected.",
                 "store",
                 stores.iter().map(|(store, connected)| (store.as_str(), f64::from(u8::from(*connected)))),
+            ),
+            labelled_counter(
+                "twitcher_store_restarts_total",
+                "Times that the process of the store was replaced by a new one.",
+                "store",
+                store_restarts.iter().map(|(store, restarts)| (store.as_str(), *restarts as f64)),
             ),
             gauge(
                 "twitcher_nodes_unreadable",

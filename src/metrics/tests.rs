@@ -186,6 +186,7 @@ fn gauges_show_the_daemon_as_it_is() {
         waiting_for_place: 5,
         waiting_bytes: 6,
         stores: vec![("default".into(), true), ("other".into(), false)],
+        store_restarts: vec![("default".into(), 2)],
         nodes_unreadable: 1,
         config_errors: 4,
         ledger_usable: true,

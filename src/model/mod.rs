@@ -1,5 +1,6 @@
 //! Plain data that several rooms share. This room decides nothing, does no IO, and uses only [`crate::text`].
 
+mod blob;
 mod exec_context;
 mod facts;
 mod identity;
@@ -13,6 +14,8 @@ mod version;
 mod watch;
 mod watch_command;
 
+pub use blob::Blob;
+pub(crate) use blob::Exposed;
 pub use exec_context::{ExecContext, Output, Resource, UNLIMITED};
 pub use facts::Facts;
 pub use identity::{Account, Credentials, Identity, RunAs};

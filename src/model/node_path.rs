@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// An absolute node path such as `/git/head`, or `/`, the root. No component is empty, `.` or `..`.
-/// Deserializing does not check the path, so deserialize only a serialized `NodePath`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct NodePath(Arc<str>);
 
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -62,6 +62,27 @@ impl NodePath {
         }
     }
 
+    /// Returns the path that is this one [below](Self::below) `root`, which is this node or one above it.
+    pub(crate) fn relative_to(&self, root: &NodePath) -> &str {
+        match (root.as_str(), self.as_str()) {
+            ("/", path) => path,
+            (root, path) => match path.strip_prefix(root) {
+                None | Some("") => "/",
+                Some(below) => below,
+            },
+        }
+    }
+
+    /// Returns this path as it is below `root`, or `None` if it is elsewhere. This is the opposite of
+    /// [`Self::below`].
+    pub(crate) fn above(&self, root: &NodePath) -> Option<NodePath> {
+        match (root.as_str(), self.as_str().strip_prefix(root.as_str())?) {
+            ("/", _) => Some(self.clone()),
+            (_, "") => Some(Self("/".into())),
+            (_, rest) => rest.starts_with('/').then(|| Self(rest.into())),
+        }
+    }
+
     /// Returns the path of this node's child `name`.
     pub(crate) fn child(&self, name: &str) -> NodePath {
         Self(match self.as_str() {
@@ -100,6 +121,14 @@ pub(crate) fn children(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
+impl TryFrom<String> for NodePath {
+    type Error = NodePathError;
+
+    fn try_from(path: String) -> Result<Self, NodePathError> {
+        Self::parse(&path)
+    }
+}
+
 /// A path compares and hashes like its text.
 impl Borrow<str> for NodePath {
     fn borrow(&self) -> &str {
@@ -133,6 +162,15 @@ mod tests {
     }
 
     #[test]
+    fn what_another_process_sends_as_a_path_is_checked() {
+        let read = |json: &str| serde_json::from_str::<NodePath>(json);
+        assert_eq!(read(r#""/git/head""#).unwrap().as_str(), "/git/head");
+        for bad in [r#""git""#, r#""/a/../b""#, r#""/a/""#, r#""/a\n""#, r#""""#, "7"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn only_what_can_be_part_of_a_path_is_a_child() {
         let listed = ["b", "", "a/b", "c\nd", ".", "..", "a", "b", "..c", "\u{1b}"].map(String::from);
         assert_eq!(children(listed.into()), ["..c", "a", "b"]);
@@ -157,6 +195,21 @@ mod tests {
         assert_eq!(path("/head").below(&path("/git")), path("/git/head"));
         assert_eq!(path("/").below(&path("/git")), path("/git"));
         assert_eq!(path("/").below(&path("/")), path("/"));
+        for (node, root, relative) in [("/", "/", "/"), ("/git", "/", "/git"), ("/git", "/git", "/")] {
+            assert_eq!(path(node).relative_to(&path(root)), relative);
+            assert_eq!(path(relative).below(&path(root)), path(node));
+        }
+        assert_eq!(path("/git/head").relative_to(&path("/git")), "/head");
+        for (whole, root, inner) in [
+            ("/git/head", "/git", Some("/head")),
+            ("/git", "/git", Some("/")),
+            ("/git/head", "/", Some("/git/head")),
+            ("/", "/", Some("/")),
+            ("/github", "/git", None),
+            ("/", "/git", None),
+        ] {
+            assert_eq!(path(whole).above(&path(root)), inner.map(path));
+        }
         assert_eq!(path("/").child("git"), path("/git"));
         assert_eq!(path("/git").child("head"), path("/git/head"));
         assert_eq!(path("/").self_and_ancestors().collect::<Vec<_>>(), ["/"]);

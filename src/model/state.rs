@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use super::{Blob, Facet, Tree, Version};
 
-use super::{Facet, Tree, Version};
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The content of a subject. What the daemon decides by, it knows without a look at the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    Data(Arc<[u8]>),
-    /// The names of the children, sorted.
-    Children(Arc<[String]>),
-    Tree(Arc<Tree>),
+    Data(Blob),
+    Children {
+        /// The sorted names of the children, each ended by a newline.
+        lines: Blob,
+        count: u64,
+    },
+    Tree {
+        tree: Arc<Tree>,
+        /// The pieces of the tree's nodes, and what the store adds to them.
+        blob: Blob,
+    },
 }
 
 /// The content of a single node's facet.
@@ -27,8 +33,8 @@ impl Content {
     pub fn facet(&self) -> Facet {
         match self {
             Content::Data(_) => Facet::Data,
-            Content::Children(_) => Facet::Children,
-            Content::Tree(_) => Facet::Tree,
+            Content::Children { .. } => Facet::Children,
+            Content::Tree { .. } => Facet::Tree,
         }
     }
 
@@ -36,9 +42,9 @@ impl Content {
     /// or of the data of all nodes.
     pub fn bytes(&self) -> u64 {
         match self {
-            Content::Data(data) => data.len() as u64,
-            Content::Children(names) => names.iter().map(|name| name.len() as u64 + 1).sum(),
-            Content::Tree(tree) => tree.bytes(),
+            Content::Data(data) => data.len(),
+            Content::Children { lines, .. } => lines.len(),
+            Content::Tree { tree, .. } => tree.data_bytes(),
         }
     }
 
@@ -46,23 +52,33 @@ impl Content {
     /// tree.
     pub fn size(&self) -> u64 {
         match self {
-            Content::Data(data) => data.len() as u64,
-            Content::Children(names) => names.len() as u64,
-            Content::Tree(tree) => tree.nodes_below(),
+            Content::Data(data) => data.len(),
+            Content::Children { count, .. } => *count,
+            Content::Tree { tree, .. } => tree.nodes_below(),
         }
+    }
+
+    /// Returns what holds the content's bytes.
+    pub fn blob(&self) -> &Blob {
+        match self {
+            Content::Data(blob) | Content::Children { lines: blob, .. } | Content::Tree { blob, .. } => blob,
+        }
+    }
+
+    pub(crate) fn into_blob(self) -> Blob {
+        match self {
+            Content::Data(blob) | Content::Children { lines: blob, .. } | Content::Tree { blob, .. } => blob,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sample_children(names: &[&str]) -> Self {
+        let lines: String = names.iter().flat_map(|name| [name, "\n"]).collect();
+        Content::Children { lines: lines.into_bytes().into(), count: names.len() as u64 }
     }
 }
 
-impl From<NodeContent> for Content {
-    fn from(content: NodeContent) -> Self {
-        match content {
-            NodeContent::Data(data) => Content::Data(data),
-            NodeContent::Children(names) => Content::Children(names),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// The node, or one of its parents, does not exist.
     Absent,
@@ -80,14 +96,13 @@ mod tests {
     // bytes, number of nodes below the watched one"
     #[test]
     fn each_kind_of_content_has_its_own_size() {
-        let names = |names: &[&str]| Content::Children(names.iter().map(|name| name.to_string()).collect());
-        let tree = |nodes: &[(&str, i64)]| Content::Tree(Tree::sample(nodes));
+        let tree = |nodes: &[(&str, i64)]| Content::Tree { tree: Tree::sample(nodes), blob: [0; 9].into() };
         for (content, bytes, size) in [
             (Content::Data(b"abc".as_slice().into()), 3, 3),
-            (names(&[]), 0, 0),
-            (names(&["a", "\u{fc}b"]), 6, 2),
-            (tree(&[("/t", 12)]), 2, 0),
-            (tree(&[("/t", 12), ("/t/a", 3), ("/t/a/b", 456)]), 6, 2),
+            (Content::sample_children(&[]), 0, 0),
+            (Content::sample_children(&["a", "\u{fc}b"]), 6, 2),
+            (tree(&[("/t", 12)]), 1, 0),
+            (tree(&[("/t", 12), ("/t/a", 3), ("/t/a/b", 456)]), 3, 2),
         ] {
             assert_eq!((content.bytes(), content.size()), (bytes, size), "{content:?}");
         }

@@ -1,37 +1,23 @@
 //! Trees: a node with everything below it. Also the changes between two states of a tree.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::{NodePath, Version};
-use crate::text::StableHash;
 
-/// One state of one node of a tree. Trees share equal nodes.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One state of one node of a tree, without its data. Trees share equal nodes.
+#[derive(Debug, PartialEq, Eq)]
 pub struct TreeNode {
     pub(crate) path: NodePath,
     /// The version of the node's data.
     pub(crate) version: Version,
-    pub(crate) data: Arc<[u8]>,
-    /// Differs between a node and a node that was re-created under its name, as long as the daemon runs. In
-    /// some stores, their versions can be equal.
-    born: u64,
-    /// A hash of path and version.
-    hash: u64,
+    /// Differs between a node and a node that was re-created under its name, as long as the store's tasks
+    /// run. In some stores, their versions can be equal.
+    pub(crate) born: u64,
 }
 
 impl TreeNode {
-    /// Incarnations are part of the hash only if they are `durable`, which means the same to the next daemon.
-    pub(crate) fn new(path: NodePath, version: Version, data: Arc<[u8]>, born: u64, durable: bool) -> Self {
-        let mut hash = StableHash::default();
-        hash.add(path.as_str());
-        hash.add_number(if durable { version.incarnation } else { 0 });
-        hash.add_number(version.revision);
-        Self { path, version, data, born, hash: hash.fold() }
-    }
-
     pub(crate) fn is_same_incarnation(&self, other: &Self) -> bool {
         (self.born, self.version.incarnation) == (other.born, other.version.incarnation)
     }
@@ -41,30 +27,59 @@ impl TreeNode {
     }
 }
 
-/// A node and the nodes below it, each in a state that it had at some moment. The default is the tree of a
-/// missing node.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A node and the nodes below it, each in a state that it had at some moment. Their data lies in a
+/// [`Blob`](super::Blob): for each node a piece with what an action reads of it, one after the other. The
+/// default is the tree of a missing node.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tree {
     /// Sorted by path, the root first.
-    pub(crate) nodes: Box<[Arc<TreeNode>]>,
+    nodes: Box<[Arc<TreeNode>]>,
+    /// Where each node's piece ends in the blob.
+    ends: Box<[u64]>,
+    /// The size of the data of all nodes.
+    data_bytes: u64,
 }
 
 impl Tree {
-    /// Makes a tree of these sorted paths with their revisions.
+    /// Makes a tree of these nodes, sorted by path, and of the ends of their pieces.
+    pub(crate) fn new(nodes: Vec<Arc<TreeNode>>, ends: Vec<u64>, data_bytes: u64) -> Self {
+        debug_assert_eq!(nodes.len(), ends.len());
+        Self { nodes: nodes.into(), ends: ends.into(), data_bytes }
+    }
+
+    /// Makes a tree of these sorted paths with their revisions. The pieces have one byte each.
     #[cfg(test)]
     pub(crate) fn sample(nodes: &[(&str, i64)]) -> Arc<Self> {
         let node = |(path, revision): &(&str, i64)| {
             let version = Version { incarnation: 1, revision: *revision, number: *revision };
-            let data = revision.to_string().into_bytes().into();
-            Arc::new(TreeNode::new(NodePath::parse(path).expect("a path"), version, data, 1, true))
+            Arc::new(TreeNode { path: NodePath::parse(path).expect("a path"), version, born: 1 })
         };
-        Arc::new(Self { nodes: nodes.iter().map(node).collect() })
+        let ends = (1..=nodes.len() as u64).collect();
+        Arc::new(Self::new(nodes.iter().map(node).collect(), ends, nodes.len() as u64))
     }
 
-    /// Returns the node with this path, if the tree has it.
-    pub fn get(&self, path: &NodePath) -> Option<&TreeNode> {
-        let place = self.nodes.binary_search_by(|node| node.path.cmp(path)).ok()?;
-        Some(&self.nodes[place])
+    /// Returns the same tree with other nodes, one for each of these.
+    pub(crate) fn with_nodes(&self, nodes: Vec<Arc<TreeNode>>) -> Self {
+        Self::new(nodes, self.ends.to_vec(), self.data_bytes)
+    }
+
+    pub(crate) fn nodes(&self) -> &[Arc<TreeNode>] {
+        &self.nodes
+    }
+
+    /// Iterates over the nodes, sorted by path, each with the range of its piece.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Arc<TreeNode>, Range<u64>)> {
+        (0..self.nodes.len()).map(|place| self.entry(place))
+    }
+
+    fn entry(&self, place: usize) -> (&Arc<TreeNode>, Range<u64>) {
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        (&self.nodes[place], start..self.ends[place])
+    }
+
+    /// Returns where the last piece ends in the blob.
+    pub(crate) fn pieces_end(&self) -> u64 {
+        self.ends.last().copied().unwrap_or_default()
     }
 
     /// Returns the number of nodes without the root.
@@ -73,19 +88,8 @@ impl Tree {
     }
 
     /// Returns the size of the data of all nodes.
-    pub fn bytes(&self) -> u64 {
-        self.nodes.iter().map(|node| node.data.len() as u64).sum()
-    }
-
-    /// Returns a version with the incarnation of the root. The revision is a hash of all nodes, which is
-    /// equal for two different trees with a probability of one in 2^63. It is positive, because people read
-    /// it.
-    pub(crate) fn version(&self) -> Version {
-        let mut hash = StableHash::default();
-        self.nodes.iter().for_each(|node| hash.add_number(node.hash.cast_signed()));
-        let revision = (hash.fold() >> 1).cast_signed();
-        let incarnation = self.nodes.first().map_or(0, |root| root.version.incarnation);
-        Version { incarnation, revision, number: revision }
+    pub fn data_bytes(&self) -> u64 {
+        self.data_bytes
     }
 }
 
@@ -98,7 +102,7 @@ pub struct Change {
     pub now: Option<NodeState>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeEvent {
     /// The node exists, and its former state is unknown.
     Load,
@@ -111,7 +115,8 @@ pub enum NodeEvent {
 pub struct NodeState {
     /// The number that people see.
     pub version: i64,
-    pub data: Arc<[u8]>,
+    /// The range of the node's piece in the blob of its tree.
+    pub piece: Range<u64>,
 }
 
 impl NodeEvent {
@@ -127,12 +132,12 @@ impl NodeEvent {
 }
 
 impl Change {
-    pub fn to(node: &TreeNode, event: NodeEvent) -> Self {
-        let now = NodeState { version: node.version.number, data: Arc::clone(&node.data) };
+    fn to((node, piece): (&Arc<TreeNode>, Range<u64>), event: NodeEvent) -> Self {
+        let now = NodeState { version: node.version.number, piece };
         Self { path: node.path.clone(), event, now: Some(now) }
     }
 
-    pub fn deletion(path: NodePath) -> Self {
+    fn deletion(path: NodePath) -> Self {
         Self { path, event: NodeEvent::Deleted, now: None }
     }
 }
@@ -140,16 +145,24 @@ impl Change {
 impl Tree {
     /// Returns every node as [`NodeEvent::Load`], sorted by path.
     pub fn load(&self) -> Vec<Change> {
-        self.nodes.iter().map(|node| Change::to(node, NodeEvent::Load)).collect()
+        self.entries().map(|entry| Change::to(entry, NodeEvent::Load)).collect()
+    }
+
+    /// Returns the node with this path as changed, or as deleted if the tree does not have it.
+    pub fn change_of(&self, path: &NodePath) -> Change {
+        match self.nodes.binary_search_by(|node| node.path.cmp(path)) {
+            Ok(place) => Change::to(self.entry(place), NodeEvent::Changed),
+            Err(_) => Change::deletion(path.clone()),
+        }
     }
 
     /// Returns what changed since `before`, sorted by path.
     pub fn changes_since(&self, before: &Tree) -> Vec<Change> {
-        let (mut old, mut new) = (before.nodes.iter().peekable(), self.nodes.iter().peekable());
+        let (mut old, mut new) = (before.nodes.iter().peekable(), self.entries().peekable());
         let mut changes = Vec::new();
         loop {
             let order = match (old.peek(), new.peek()) {
-                (Some(was), Some(is)) => was.path.cmp(&is.path),
+                (Some(was), Some((is, _))) => was.path.cmp(&is.path),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
                 (None, None) => return changes,
@@ -161,53 +174,14 @@ impl Tree {
     }
 }
 
-fn change(was: Option<&Arc<TreeNode>>, is: Option<&Arc<TreeNode>>) -> Option<Change> {
+fn change(was: Option<&Arc<TreeNode>>, is: Option<(&Arc<TreeNode>, Range<u64>)>) -> Option<Change> {
     match (was, is) {
         // Trees share equal nodes, so nearly all pairs end here.
-        (Some(was), Some(is)) if Arc::ptr_eq(was, is) => None,
-        (Some(was), Some(is)) if was.is_same_state(is) => None,
-        (Some(was), Some(is)) if was.is_same_incarnation(is) => Some(Change::to(is, NodeEvent::Changed)),
+        (Some(was), Some((is, _))) if Arc::ptr_eq(was, is) => None,
+        (Some(was), Some((is, _))) if was.is_same_state(is) => None,
+        (Some(was), Some(is)) if was.is_same_incarnation(is.0) => Some(Change::to(is, NodeEvent::Changed)),
         (Some(_) | None, Some(is)) => Some(Change::to(is, NodeEvent::Created)),
         (Some(was), None) => Some(Change::deletion(was.path.clone())),
         (None, None) => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn version(incarnation: i64, revision: i64) -> Version {
-        Version { incarnation, revision, number: revision }
-    }
-
-    #[test]
-    fn trees_are_the_same_version_if_and_only_if_all_their_nodes_are() {
-        let build = |durable: bool, nodes: &[(&str, Version)]| {
-            let node = |(node, version): &(&str, Version)| {
-                Arc::new(TreeNode::new(NodePath::parse(node).unwrap(), *version, Arc::from([]), 1, durable))
-            };
-            Tree { nodes: nodes.iter().map(node).collect() }.version()
-        };
-        let base = [("/t", version(1, 1)), ("/t/a", version(1, 2)), ("/t/b", version(3, 4))];
-        let others: [&[(&str, Version)]; 5] = [
-            &[base[0], base[1]],
-            &[base[0], base[2], base[1]],
-            &[base[0], base[1], ("/t/b", version(3, 5))],
-            &[base[0], base[1], ("/t/c", version(3, 4))],
-            &[base[0], ("/t/a", version(1, 4)), ("/t/b", version(3, 2))],
-        ];
-        for durable in [true, false] {
-            let first = build(durable, &base);
-            assert_eq!(first, build(durable, &base));
-            assert!(first.number > 0 && first.number == first.revision && first.incarnation == 1);
-            for other in others {
-                assert_ne!(first.number, build(durable, other).number, "{other:?}");
-            }
-        }
-        let again = [base[0], base[1], ("/t/b", version(9, 4))];
-        assert_ne!(build(true, &base), build(true, &again), "created anew");
-        // A directory's incarnations are another daemon's tomorrow.
-        assert_eq!(build(false, &base), build(false, &again));
     }
 }

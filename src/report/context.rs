@@ -27,6 +27,8 @@ impl Report<'_> {
             | Report::Problem { .. }
             | Report::Degraded { .. }
             | Report::Recovered { .. }
+            | Report::Advice { .. }
+            | Report::StoreHalfStarted { .. }
             | Report::StoreConnected { .. }
             | Report::StoreDisconnected { .. }
             | Report::StoreRefused { .. }

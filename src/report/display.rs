@@ -35,7 +35,7 @@ impl fmt::Display for Report<'_> {
                 write!(f, "{signal}: stopping; {} still running", count(*running as u64, "action"))
             }
             Report::Stopped => f.write_str("stopped"),
-            Report::Problem { what } => f.write_str(what),
+            Report::Problem { what } | Report::Advice { what } => f.write_str(what),
             Report::Degraded { part, what } => write!(f, "{part}: {what}"),
             Report::Recovered { part, how, downtime } => {
                 write!(f, "{part}: {how}, after {:.1} s", downtime.as_secs_f64())
@@ -51,6 +51,13 @@ impl fmt::Display for Report<'_> {
                 }
             ),
             Report::PlacesFree => f.write_str("no watch waits for max_actions any more"),
+            Report::StoreHalfStarted { store, pid, confinement, restarts } => {
+                write!(f, "{}: served by process {pid} {confinement}", Store(*store))?;
+                match restarts {
+                    0 => Ok(()),
+                    restarts => write!(f, ", after {}", count(*restarts, "other")),
+                }
+            }
             Report::StoreConnected { store, what, downtime } => {
                 write!(f, "{}: connected to {what}", Store(*store))?;
                 let Some(downtime) = downtime else { return Ok(()) };

@@ -58,6 +58,19 @@ pub enum Report<'a> {
     /// No watch waits for the end of another watch's action any more.
     PlacesFree,
 
+    /// The daemon works, and would be better off with something.
+    Advice {
+        what: &'a str,
+    },
+    /// A process was started that serves a store.
+    StoreHalfStarted {
+        store: Option<&'a StoreName>,
+        pid: u32,
+        /// Who it is, and how it is confined.
+        confinement: &'a str,
+        /// How many there were before.
+        restarts: u64,
+    },
     StoreConnected {
         store: Option<&'a StoreName>,
         /// The server and session.

@@ -48,6 +48,7 @@ impl Report<'_> {
             | Report::Held { warn: true, .. }
             | Report::Superseded { warn: true, .. } => Level::Warning,
             Report::Starting { .. }
+            | Report::Advice { .. }
             | Report::Ready { .. }
             | Report::Stopping { .. }
             | Report::Stopped
@@ -72,7 +73,8 @@ impl Report<'_> {
             | Report::Held { warn: false, .. }
             | Report::Superseded { warn: false, .. }
             | Report::Discarded { .. } => Level::Info,
-            Report::NodeObserved { .. } => Level::Debug,
+            // A restart follows an outage, which was reported.
+            Report::NodeObserved { .. } | Report::StoreHalfStarted { .. } => Level::Debug,
             Report::Run { what, .. } => what.level(),
         }
     }

@@ -55,6 +55,8 @@ pub struct DaemonSettings {
     pub max_actions: Option<usize>,
     /// The largest number of bytes that wait in all watches together. `None` is no limit.
     pub max_waiting_bytes: Option<u64>,
+    /// The limit on the memory of each store's process in bytes. `None` is no limit.
+    pub store_memory: Option<u64>,
     /// How often the configs are looked at without a sign that they changed.
     pub rescan_interval: Duration,
 }
@@ -76,6 +78,7 @@ impl DaemonSettings {
             stop_timeout: flags.stop_timeout.or(file.stop_timeout()?).unwrap_or_else(default_stop_timeout),
             max_waiting_bytes: Some(file.max_waiting_bytes.unwrap_or(MAX_WAITING_BYTES))
                 .filter(|limit| *limit > 0),
+            store_memory: file.store_memory()?,
             rescan_interval: file.rescan_interval()?,
         })
     }

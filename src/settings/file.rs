@@ -16,6 +16,12 @@ pub(super) const FILE: &str = "twitcher.toml";
 
 const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 
+/// 100,000 watches take some 60 MiB, and the largest tree twice its 64 MiB.
+pub(super) const STORE_MEMORY: u64 = 256 << 20;
+
+/// The address space of a process that has just started is half of that.
+const MIN_STORE_MEMORY: u64 = 64 << 20;
+
 /// A scan of 10,000 files takes a tenth of a second.
 const MIN_RESCAN: Duration = Duration::from_secs(1);
 
@@ -33,6 +39,8 @@ pub struct SettingsFile {
     max_actions: Option<u32>,
     /// 0 is no limit.
     pub(super) max_waiting_bytes: Option<u64>,
+    /// In bytes. 0 is no limit.
+    store_memory: Option<u64>,
     rescan_interval: Option<f64>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) log_file: Option<PathBuf>,
@@ -144,6 +152,21 @@ impl SettingsFile {
     /// Returns the outer `None` without the key, and the inner one for 0, which is no limit.
     pub(super) fn max_actions(&self) -> Option<Option<NonZeroU32>> {
         self.max_actions.map(NonZeroU32::new)
+    }
+
+    /// Returns the limit on the memory of each store's process; `None` is no limit.
+    pub(super) fn store_memory(&self) -> Result<Option<u64>, SettingsError> {
+        match self.store_memory {
+            None => Ok(Some(STORE_MEMORY)),
+            Some(0) => Ok(None),
+            Some(bytes) if bytes < MIN_STORE_MEMORY => {
+                let reason = format!(
+                    "{bytes} is less than {MIN_STORE_MEMORY} bytes (64 MiB), with which no store works"
+                );
+                Err(self.error("store_memory", reason))
+            }
+            Some(bytes) => Ok(Some(bytes)),
+        }
     }
 
     /// Returns how often configs and directory stores are looked at without a sign that they changed.

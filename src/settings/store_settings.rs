@@ -76,7 +76,7 @@ fn tls(section: &TlsSection) -> Result<Tls, SettingError> {
             return Err(("tls.cert", "missing; tls.key requires the certificate of its key".to_owned()));
         }
     };
-    Ok(Tls { ca: absolute(section.ca.clone()), identity })
+    Ok(Tls { ca: absolute(section.ca.clone()), identity, texts: None })
 }
 
 fn sasl(section: &SaslSection) -> Result<Sasl, SettingError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::control::{CONTROL_SOCKET, ControlSettings, metrics_address};
 use super::daemon::{DaemonFlags, DaemonSettings, MAX_ACTIONS, MAX_WAITING_BYTES, STATE_DIR, STOP_TIMEOUT};
-use super::file::SettingsFile;
+use super::file::{STORE_MEMORY, SettingsFile};
 use super::stores::{DEFAULT_STORE, SESSION_TIMEOUT, chosen_store, named_stores, require_credentials};
 use super::{read, store_names};
 use crate::store::StoreSettings;
@@ -170,6 +170,7 @@ fn the_shipped_settings_file_parses_as_it_is_and_with_every_line_in_force() {
     assert_eq!(file.stop_timeout().unwrap(), Some(STOP_TIMEOUT));
     assert_eq!(file.max_actions(), Some(Some(MAX_ACTIONS)));
     assert_eq!(file.max_waiting_bytes, Some(MAX_WAITING_BYTES));
+    assert_eq!(file.store_memory().unwrap(), Some(STORE_MEMORY));
     assert_eq!(file.state_dir.as_deref(), Some(Path::new(STATE_DIR)));
     assert_eq!(file.control.socket.as_deref(), Some(Path::new(CONTROL_SOCKET)));
     let control = |file: &SettingsFile| ControlSettings::new(None, file).unwrap();

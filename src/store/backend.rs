@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::message::{StoreCommand, StoreEvent};
-use crate::model::{NodeContent, NodeSubject, State, Version};
+use crate::model::{Content, NodeContent, NodeSubject, State, Version};
+use crate::sys::seal;
 
 /// A key of a store's settings, such as `tls.key`, and what is wrong with its value.
 pub type SettingError = (&'static str, String);
@@ -68,9 +69,21 @@ impl Observation {
         match self {
             Self::Absent => StoreEvent::Observed { subject, state: State::Absent },
             Self::Present { version, content } => {
-                StoreEvent::Observed { subject, state: State::Present { version, content: content.into() } }
+                StoreEvent::Observed { subject, state: State::Present { version, content: sealed(content) } }
             }
             Self::Unreadable(reason) => StoreEvent::Unreadable { subject, reason },
+        }
+    }
+}
+
+/// Puts the bytes of a content where the daemon need not look at them.
+fn sealed(content: NodeContent) -> Content {
+    match content {
+        NodeContent::Data(data) => Content::Data(seal(data)),
+        NodeContent::Children(names) => {
+            let lines: String = names.iter().flat_map(|name| [name, "\n"]).collect();
+            let count = names.len() as u64;
+            Content::Children { lines: seal(lines.into_bytes().into()), count }
         }
     }
 }

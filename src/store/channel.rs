@@ -37,8 +37,13 @@ pub(crate) struct StoreEnd {
 
 impl StoreChannel {
     pub(crate) fn new() -> (Self, StoreEnd) {
+        Self::with_room(EVENT_QUEUE)
+    }
+
+    /// Makes a channel in which so many events may wait.
+    pub(crate) fn with_room(events: usize) -> (Self, StoreEnd) {
         let (commands, received_commands) = unbounded_channel();
-        let (sent_events, events) = channel(EVENT_QUEUE);
+        let (sent_events, events) = channel(events);
         (Self { commands, events }, StoreEnd { commands: received_commands, events: sent_events })
     }
 

@@ -16,12 +16,13 @@ pub enum StoreCommand<S = Subject> {
     Refresh(S),
 }
 
-/// What a store reports to the daemon.
+/// What a store reports to the daemon. On the way to another process, the state is a
+/// [header](super::encoding::StateHeader).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StoreEvent {
+pub enum StoreEvent<S = State> {
     Observed {
         subject: Subject,
-        state: State,
+        state: S,
     },
     /// The subject exists but cannot be read (for want of permission, say). A store reports this once per
     /// series of failures and tries again at least every 30 s. The next `Observed` means that the subject can
@@ -66,6 +67,41 @@ pub enum StoreEvent {
     Degraded {
         reason: String,
     },
+    /// The store runs in a process of its own from now on. Only the daemon's own end of the channel reports
+    /// this.
+    HalfStarted(HalfStarted),
+}
+
+/// A process that serves a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HalfStarted {
+    pub pid: u32,
+    /// Who it is, and how it is confined, for people.
+    pub confinement: String,
+}
+
+impl<S> StoreEvent<S> {
+    /// Replaces the state, if this event has one.
+    pub(super) fn try_map<T, E>(
+        self,
+        map: impl FnOnce(&Subject, S) -> Result<T, E>,
+    ) -> Result<StoreEvent<T>, E> {
+        Ok(match self {
+            Self::Observed { subject, state } => {
+                StoreEvent::Observed { state: map(&subject, state)?, subject }
+            }
+            Self::Unreadable { subject, reason } => StoreEvent::Unreadable { subject, reason },
+            Self::Connected { what, identity } => StoreEvent::Connected { what, identity },
+            Self::Disconnected { reason } => StoreEvent::Disconnected { reason },
+            Self::Refused { reason } => StoreEvent::Refused { reason },
+            Self::RootMissing { reason } => StoreEvent::RootMissing { reason },
+            Self::RootFound => StoreEvent::RootFound,
+            Self::Exposed(exposure) => StoreEvent::Exposed(exposure),
+            Self::MissedChange { subject } => StoreEvent::MissedChange { subject },
+            Self::Degraded { reason } => StoreEvent::Degraded { reason },
+            Self::HalfStarted(half) => StoreEvent::HalfStarted(half),
+        })
+    }
 }
 
 /// To whom a store is more open than it should be. A store reports each of these once in its life.
@@ -86,40 +122,34 @@ pub enum Exposure {
 #[cfg(test)]
 mod tests {
     use std::fmt::Debug;
-    use std::sync::Arc;
 
     use serde::de::DeserializeOwned;
 
     use super::*;
-    use crate::model::{Content, NodePath, Tree, Version};
+    use crate::model::{Facet, NodePath};
+    use crate::store::encoding::StateHeader;
 
     fn check_round_trip<T: Debug + PartialEq + Serialize + DeserializeOwned>(message: &T) {
         let sent = serde_json::to_vec(message).unwrap();
         assert_eq!(&serde_json::from_slice::<T>(&sent).unwrap(), message);
     }
 
+    // Events with a content are tested with their encoding.
     #[test]
     fn every_message_survives_the_way_to_another_process() {
-        let subject = |facet| Subject { path: NodePath::parse("/git/head").unwrap(), facet };
         let text = || "text".to_owned();
-        let version = Version { incarnation: i64::MIN, revision: i64::MAX, number: -1 };
-        for content in [
-            Content::Data(Arc::from(*b"\0\xff\n")),
-            Content::Children(["a".to_owned(), "\u{fc}".to_owned()].into()),
-            Content::Tree(Tree::sample(&[("/git/head", 1), ("/git/head/a", 2)])),
-        ] {
-            let subject = subject(content.facet());
+        for facet in [Facet::Data, Facet::Children, Facet::Tree] {
+            let subject = Subject { path: NodePath::parse("/git/head").unwrap(), facet };
             check_round_trip(&StoreCommand::Follow(subject.clone()));
             check_round_trip(&StoreCommand::Leave(subject.clone()));
             check_round_trip(&StoreCommand::Refresh(subject.clone()));
-            check_round_trip(&StoreEvent::Unreadable { subject: subject.clone(), reason: text() });
-            check_round_trip(&StoreEvent::MissedChange { subject: subject.clone() });
-            check_round_trip(&StoreEvent::Exposed(Exposure::Writable(subject.clone())));
-            check_round_trip(&StoreEvent::Observed { subject: subject.clone(), state: State::Absent });
-            let state = State::Present { version, content };
-            check_round_trip(&StoreEvent::Observed { subject, state });
         }
+        let subject = || Subject { path: NodePath::parse("/git/head").unwrap(), facet: Facet::Data };
         for event in [
+            StoreEvent::Observed { subject: subject(), state: State::Absent },
+            StoreEvent::Unreadable { subject: subject(), reason: text() },
+            StoreEvent::MissedChange { subject: subject() },
+            StoreEvent::Exposed(Exposure::Writable(subject())),
             StoreEvent::Connected { what: text(), identity: text() },
             StoreEvent::Disconnected { reason: text() },
             StoreEvent::Refused { reason: text() },
@@ -128,8 +158,12 @@ mod tests {
             StoreEvent::Exposed(Exposure::Plaintext { server: text(), with_credentials: true }),
             StoreEvent::Exposed(Exposure::MoreWritable),
             StoreEvent::Degraded { reason: text() },
+            StoreEvent::HalfStarted(HalfStarted { pid: 7, confinement: text() }),
         ] {
-            check_round_trip(&event);
+            let (header, blob): (StoreEvent<StateHeader>, _) = event.clone().encode();
+            check_round_trip(&header);
+            assert_eq!(blob, None);
+            assert_eq!(header.decode(None, None).unwrap(), event);
         }
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::trust::{self, Location, Untrusted, exposed};
@@ -18,8 +19,8 @@ use crate::trust::{self, Location, Untrusted, exposed};
 pub const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// A secret, or where it is. `Debug` does not show it, and there is no `Display`, so that no log line, status
-/// or error can show it by mistake.
-#[derive(Clone, PartialEq, Eq)]
+/// or error can show it by mistake. It is serialized only for the process that logs in with it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Secret {
     Inline(String),
     File(SecretFile),
@@ -48,11 +49,11 @@ impl fmt::Debug for Secret {
 }
 
 /// The path of a file that holds nothing but one secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretFile(pub PathBuf);
 
 /// The name of a file in `$CREDENTIALS_DIRECTORY`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential(String);
 
 #[derive(Debug, Error)]

@@ -2,15 +2,19 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 use super::backend::Backend;
-use super::channel::StoreChannel;
+use super::channel::{StoreChannel, StoreEnd};
 use super::directory::{self, DirectorySettings};
-use super::zookeeper::{self, ZooKeeperSettings};
+use super::question::{Apart, LoginReply};
+use super::zookeeper::{self, LoginSource, ZooKeeperSettings};
 
 /// Where a store is and how to get in. `Display` gives its URL. Everything else that the kinds of stores have
 /// in common is a method of [`Backend`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum StoreSettings {
     ZooKeeper(ZooKeeperSettings),
     Directory(DirectorySettings),
@@ -22,11 +26,66 @@ impl StoreSettings {
     /// A store that cannot be reached is no error: `Disconnected` reports it, and the store keeps trying.
     pub fn open(&self) -> StoreChannel {
         let (channel, end) = StoreChannel::new();
-        match self {
-            Self::ZooKeeper(settings) => zookeeper::start(settings.clone(), end),
-            Self::Directory(settings) => directory::start(settings.clone(), end),
-        }
+        self.serve(None, end);
         channel
+    }
+
+    /// Starts the tasks that serve `end`, as [`Self::open`] does. In a process of its own, the store asks
+    /// the daemon for what that process may not do.
+    pub(super) fn serve(&self, apart: Option<Apart>, end: StoreEnd) {
+        match self {
+            Self::ZooKeeper(settings) => {
+                let login = apart.map_or(LoginSource::Here, |apart| LoginSource::Daemon(apart.questions));
+                zookeeper::start(settings.clone(), login, end);
+            }
+            Self::Directory(settings) => directory::start(settings.clone(), apart, end),
+        }
+    }
+
+    /// Returns the TCP ports to which the store connects.
+    pub(super) fn ports(&self) -> Vec<u16> {
+        match self {
+            Self::ZooKeeper(settings) => settings.url.ports(),
+            Self::Directory(_) => Vec::new(),
+        }
+    }
+
+    /// Returns the directory that the store reads, if it is one.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::ZooKeeper(_) => None,
+            Self::Directory(settings) => Some(&settings.url.root),
+        }
+    }
+
+    /// Reads the secrets and certificates that the store is told, now. This may block.
+    pub fn with_login(self) -> Result<Self, String> {
+        Ok(match self {
+            Self::ZooKeeper(settings) => {
+                Self::ZooKeeper(ZooKeeperSettings { login: settings.login.read()?, ..settings })
+            }
+            Self::Directory(settings) => Self::Directory(settings),
+        })
+    }
+
+    /// Reads the login, serialized for the process that needs it. This may block.
+    pub(super) fn read_login(&self) -> LoginReply {
+        match self {
+            Self::ZooKeeper(settings) => {
+                serde_json::to_vec(&settings.login.read()?).map_err(|error| error.to_string())
+            }
+            Self::Directory(_) => Err("a directory needs no login".to_owned()),
+        }
+    }
+
+    pub(super) fn without_secrets(&self) -> Self {
+        match self {
+            Self::ZooKeeper(settings) => Self::ZooKeeper(ZooKeeperSettings {
+                login: settings.login.without_secrets(),
+                ..settings.clone()
+            }),
+            Self::Directory(settings) => Self::Directory(settings.clone()),
+        }
     }
 }
 

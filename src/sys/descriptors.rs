@@ -15,21 +15,26 @@ use super::syscall::{check, check_long};
 /// Where this process may not create a file in memory, the file is a nameless one in the directory for
 /// temporary files.
 pub fn memfd(content: &[u8]) -> io::Result<File> {
-    let mut file = match memfd_create() {
-        Err(error) if is_denied(&error) => {
-            let file = tempfile::tempfile()?;
-            file.set_permissions(Permissions::from_mode(0o666))?;
-            file
-        }
-        created => created?,
-    };
+    let mut file = anonymous_file()?;
     file.write_all(content)?;
     file.rewind()?;
     Ok(file)
 }
 
-/// Creates an empty file in memory.
-pub(super) fn memfd_create() -> io::Result<File> {
+/// Creates an anonymous file as [`memfd`] does, without content.
+pub(super) fn anonymous_file() -> io::Result<File> {
+    match memfd_create(0) {
+        Err(error) if is_denied(&error) => {
+            let file = tempfile::tempfile()?;
+            file.set_permissions(Permissions::from_mode(0o666))?;
+            Ok(file)
+        }
+        created => created,
+    }
+}
+
+/// Creates an empty file in memory, with these flags besides the usual ones.
+pub(super) fn memfd_create(flags: libc::c_uint) -> io::Result<File> {
     let create = |flags| -> io::Result<File> {
         // SAFETY: the name is a literal with its NUL; the descriptor that it returns is ours alone.
         unsafe {
@@ -37,10 +42,10 @@ pub(super) fn memfd_create() -> io::Result<File> {
             Ok(File::from(OwnedFd::from_raw_fd(check(fd)?)))
         }
     };
-    match create(libc::MFD_CLOEXEC) {
+    match create(flags | libc::MFD_CLOEXEC) {
         // With the sysctl vm.memfd_noexec=2, the kernel requires this flag, which older kernels do not know.
         Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
-            create(libc::MFD_CLOEXEC | libc::MFD_NOEXEC_SEAL)
+            create(flags | libc::MFD_CLOEXEC | libc::MFD_NOEXEC_SEAL)
         }
         created => created,
     }

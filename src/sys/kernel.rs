@@ -59,7 +59,7 @@ pub fn missing_calls() -> Vec<MissingCall> {
             "memfd_create",
             "3.17",
             "the content for actions is written to nameless files in the directory for temporary files",
-            memfd_create().map(drop),
+            memfd_create(0).map(drop),
         ),
     ]
     .into_iter()

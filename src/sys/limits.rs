@@ -36,19 +36,21 @@ pub(super) fn lower_limit(resource: __rlimit_resource_t, value: u64) -> io::Resu
 /// Raises the hard limit to `value`, unless it is higher already.
 pub(super) fn raise_hard_limit(resource: Resource, value: u64) -> io::Result<()> {
     // SAFETY: the closure only compares and assigns.
-    unsafe { change_limit(number(resource), |limit| limit.rlim_max = limit.rlim_max.max(value)) }
+    unsafe { change_limit(resource.number(), |limit| limit.rlim_max = limit.rlim_max.max(value)) }
 }
 
 /// Sets the soft and the hard limit.
 pub(super) fn set_limit(resource: Resource, value: u64) -> io::Result<()> {
     // SAFETY: the closure only assigns.
     unsafe {
-        change_limit(number(resource), |limit| {
+        change_limit(resource.number(), |limit| {
             *limit = libc::rlimit { rlim_cur: value, rlim_max: value };
         })
     }
 }
 
-fn number(resource: Resource) -> __rlimit_resource_t {
-    resource as i32 as __rlimit_resource_t
+impl Resource {
+    pub(super) fn number(self) -> __rlimit_resource_t {
+        self as i32 as __rlimit_resource_t
+    }
 }

@@ -37,6 +37,14 @@ pub fn watch_pipe(pipe: Rc<OwnedFd>) -> io::Result<AsyncFd<Rc<OwnedFd>>> {
     unsafe { AsyncFd::register_with_interest(pipe, Interest::READABLE) }.map_err(io::Error::from)
 }
 
+/// Watches a socket that this process owns, for reading and for writing. Must be called inside a tokio
+/// runtime.
+pub fn watch_socket(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` stays open and the same until it is dropped, here by the `AsyncFd`.
+    unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) }
+        .map_err(io::Error::from)
+}
+
 /// Sends `signal` (1 to 64, real-time signals included) to every process of the group that `leader` leads.
 ///
 /// The caller must not have reaped `leader`: only then is the group's number certain to be still its own.

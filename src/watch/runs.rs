@@ -134,8 +134,7 @@ impl Watch {
         let Some(update) = update.and_then(RunUpdate::again) else { return };
         let place = self.waiting.partition_point(|waiting| waiting.number < number);
         let accepted_at = since;
-        let bytes = update.content.bytes();
-        let waiting = Waiting { update, bytes, number, failures, starved, accepted_at, not_before, since };
+        let waiting = Waiting { update, number, failures, starved, accepted_at, not_before, since };
         self.waiting.insert(place, waiting);
     }
 

@@ -307,10 +307,9 @@ impl Watch {
         self.accepted
     }
 
-    /// Returns the contents of the updates that wait to run, oldest first, with their
-    /// [bytes](Content::bytes).
-    pub fn waiting_contents(&self) -> impl Iterator<Item = (&Content, u64)> {
-        self.waiting.iter().map(|waiting| (&waiting.update.content, waiting.bytes))
+    /// Returns the contents of the updates that wait to run, oldest first.
+    pub fn waiting_contents(&self) -> impl Iterator<Item = &Content> {
+        self.waiting.iter().map(|waiting| &waiting.update.content)
     }
 
     /// Returns a number that is another one whenever [`Self::waiting_contents`] has changed.

@@ -116,7 +116,6 @@ impl Watch {
         };
         let number = self.accepted;
         let mut waiting = Waiting {
-            bytes: update.content.bytes(),
             update,
             number,
             failures: 0,

@@ -9,8 +9,6 @@ use super::{Time, Update};
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) update: Update,
-    /// The bytes of its content. To count them takes long if there are many names or nodes.
-    pub(super) bytes: u64,
     pub(super) number: u64,
     /// How often the update ran and failed.
     pub(super) failures: u32,

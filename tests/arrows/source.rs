@@ -54,6 +54,13 @@ impl Source {
         self.files.iter().filter(|(module, _)| !self.is_test(module)).map(|(_, file)| file.path.as_str())
     }
 
+    /// Returns the paths of the files that are not tests and have `text` in their code.
+    pub fn files_with(&self, text: &str) -> Vec<&str> {
+        let files =
+            self.files.iter().filter(|(module, file)| !self.is_test(module) && file.code.contains(text));
+        files.map(|(_, file)| file.path.as_str()).collect()
+    }
+
     /// Returns pairs (user, definer): the first file uses something that the second defines.
     pub fn arrows(&self) -> BTreeSet<(&str, &str)> {
         let mut arrows = BTreeSet::new();

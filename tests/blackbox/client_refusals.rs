@@ -77,6 +77,16 @@ fn a_missing_right_of_zookeeper_is_named() {
     }
 }
 
+// Parents are created below the node that exists, though we may create nothing beside that one.
+#[test]
+fn set_needs_no_right_above_the_nodes_that_exist() {
+    let sandbox = Sandbox::zookeeper();
+    sandbox.nodes.set("/closed/free", "");
+    sandbox.nodes.close_to_everybody("/closed");
+    sandbox.client(["set", "/closed/free/a/b/c", "x"]).finish().expect(0);
+    assert_eq!(sandbox.nodes.get("/closed/free/a/b/c").as_deref(), Some(&b"x"[..]));
+}
+
 #[test]
 fn a_missing_right_in_a_directory_store_is_named() {
     require_root();

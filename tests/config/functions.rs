@@ -11,8 +11,7 @@ use super::{TWITCHER, command};
 /// Runs the function of the config `source` in a child, with this word on its stdin.
 fn act(source: &str, stdin: &str) -> Output {
     use twitcher::act::function::{ActEvent, ActRequest};
-    use twitcher::action::payload::Payload;
-    use twitcher::model::Program;
+    use twitcher::model::{Facet, Program};
     let directory = tempfile::tempdir().unwrap();
     let order = directory.path().join("order");
     let program = Program {
@@ -22,9 +21,10 @@ fn act(source: &str, stdin: &str) -> Output {
         modules: BTreeMap::new(),
         facts: Facts::default(),
     };
-    let payload = Payload::Data(vec![b'x'; 1 << 20].into());
-    let event = ActEvent { znode: "/a".into(), event: "load".into(), version: 1, watch: "w".into(), payload };
-    fs::write(&order, ActRequest { program: program.into(), index: 0, event }.encode()).unwrap();
+    let facet = Facet::Data;
+    let event = ActEvent { znode: "/a".into(), event: "load".into(), version: 1, watch: "w".into(), facet };
+    let request = ActRequest { program: program.into(), index: 0, event }.encode();
+    fs::write(&order, [request, vec![b'x'; 1 << 20]].concat()).unwrap();
     let shell = format!("exec 9<{}; echo {stdin} | {TWITCHER} act 9", order.display());
     command("/bin/sh").args(["-c", &shell]).output().unwrap()
 }

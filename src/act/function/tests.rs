@@ -27,22 +27,23 @@ fn load(source: &str, modules: &[(&str, &str)]) -> Vec<Registration> {
 }
 
 fn run(source: &str, modules: &[(&str, &str)], index: usize) -> Result<u8, String> {
-    run_with(source, modules, index, Payload::Data(b"one\xff".as_slice().into()))
+    run_with(source, modules, index, Facet::Data, b"one\xff")
 }
 
-fn run_with(source: &str, modules: &[(&str, &str)], index: usize, payload: Payload) -> Result<u8, String> {
+fn run_with(
+    source: &str,
+    modules: &[(&str, &str)],
+    index: usize,
+    facet: Facet,
+    content: &[u8],
+) -> Result<u8, String> {
     load(source, modules);
     let Request { path, name, source, modules, facts } = request(source, modules);
     let modules = modules.into_iter().map(|(path, source)| (path, source.unwrap())).collect();
     let program = Arc::new(Program { path: path.into(), name, source, modules, facts });
     let event =
-        ActEvent { znode: "/a".into(), event: "changed".into(), version: 7, watch: "w".into(), payload };
-    act(ActRequest { program, index, event })
-}
-
-fn change(path: &str, event: NodeEvent, data: Option<&[u8]>) -> Change {
-    let now = data.map(|data| NodeState { version: 5, data: data.into() });
-    Change { path: NodePath::parse(path).unwrap(), event, now }
+        ActEvent { znode: "/a".into(), event: "changed".into(), version: 7, watch: "w".into(), facet };
+    act(ActRequest { program, index, event }, content.into())
 }
 
 #[test]
@@ -54,28 +55,18 @@ fn requests_survive_the_journey() {
         modules: [("m.rhai".to_owned(), Arc::from("three"))].into(),
         facts: facts(),
     });
-    let changes = vec![
-        change("/a", NodeEvent::Created, Some(b"\n\0\xff{}\n")),
-        change("/b", NodeEvent::Deleted, None),
-        change("/c", NodeEvent::Changed, Some(b"")),
-        change("/d", NodeEvent::Load, Some(b"last")),
-    ];
-    for payload in [
-        Payload::Data(b"\n\0\xff{}\n".as_slice().into()),
-        Payload::Data(Arc::from([])),
-        Payload::Children(["a".to_owned(), "b".to_owned()].into()),
-        Payload::Children(Arc::from([])),
-        Payload::Changes(changes),
-        Payload::Changes(Vec::new()),
-    ] {
-        let event =
-            ActEvent { znode: "/z".into(), event: "load".into(), version: -1, watch: "w".into(), payload };
-        let request = ActRequest { program: program.clone(), index: 3, event: event.clone() };
-        let decoded = ActRequest::decode(&request.encode()).unwrap();
-        assert_eq!((decoded.program, decoded.index, decoded.event), (program.clone(), 3, event));
+    for content in [b"\n\0\xff{}\n".as_slice(), b""] {
+        for facet in [Facet::Data, Facet::Children, Facet::Tree] {
+            let event =
+                ActEvent { znode: "/z".into(), event: "load".into(), version: -1, watch: "w".into(), facet };
+            let request = ActRequest { program: program.clone(), index: 3, event: event.clone() };
+            let (decoded, rest) = ActRequest::decode([&request.encode(), content].concat()).unwrap();
+            assert_eq!((decoded.program, decoded.index, decoded.event), (program.clone(), 3, event));
+            assert_eq!(rest, content);
+        }
     }
-    assert!(ActRequest::decode(b"").is_err());
-    assert!(ActRequest::decode(b"{}\n").is_err());
+    assert!(ActRequest::decode(b"".into()).is_err());
+    assert!(ActRequest::decode(b"{}\n".into()).is_err());
 }
 
 #[test]
@@ -181,11 +172,14 @@ fn a_function_has_the_facts_as_loaded_and_in_its_body_those_of_its_process() {
 
 #[test]
 fn a_function_of_a_tree_watch_is_given_the_nodes_that_changed() {
-    let changes = vec![
-        change("/a", NodeEvent::Created, Some(b"one\xff")),
-        change("/a/b", NodeEvent::Changed, Some(b"")),
-        change("/a/c", NodeEvent::Deleted, None),
-    ];
+    let lines = concat!(
+        r#"{"znode":"/a","event":"created","version":5,"size":4,"text":"one\ufffd","base64":"b25l/w=="}"#,
+        "\n",
+        r#"{"znode":"/a/b","event":"changed","version":5,"size":0,"text":""}"#,
+        "\n",
+        r#"{"znode":"/a/c","event":"deleted"}"#,
+        "\n",
+    );
     for (what, condition) in [
         ("the event itself", "e.znode == `/a` && e.text == `` && e.data.len == 0 && e.children == []"),
         ("their order", "e.changes.map(|c| c.znode) == [`/a`, `/a/b`, `/a/c`]"),
@@ -198,7 +192,7 @@ fn a_function_of_a_tree_watch_is_given_the_nodes_that_changed() {
             "RegisterWatch(#{{znode: `/a`, action: |e| {{ \
              let ok = {{ {condition} }}; if ok {{ 0 }} else {{ 1 }} }}}})"
         );
-        assert_eq!(run_with(&source, &[], 0, Payload::Changes(changes.clone())), Ok(0), "{what}");
+        assert_eq!(run_with(&source, &[], 0, Facet::Tree, lines.as_bytes()), Ok(0), "{what}");
     }
     let source = "RegisterWatch(#{znode: `/a`, action: |e| e.changes.len})";
     assert_eq!(run(source, &[], 0), Ok(0), "of another watch");

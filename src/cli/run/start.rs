@@ -31,6 +31,7 @@ use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
 use crate::report::{Log, Report, Reporter};
 use crate::settings::{ControlSettings, DaemonSettings};
+use crate::store::{HalfOptions, STORE_USER, store_user_is_missing};
 use crate::sys;
 use crate::text::quoted;
 use crate::trust::Trust;
@@ -154,6 +155,14 @@ fn serve(
         );
         log.report(&Report::ConfigWarning { warning: &warning });
     }
+    if store_user_is_missing() {
+        let what = format!(
+            "there is no user {STORE_USER} in /etc/passwd, so ZooKeeper is talked to as nobody, who may have \
+             other processes; add it: useradd --system --no-create-home --shell /usr/sbin/nologin \
+             {STORE_USER}"
+        );
+        log.report(&Report::Advice { what: &what });
+    }
     for warning in &options.warnings {
         log.report(&Report::ConfigWarning { warning });
     }
@@ -168,7 +177,11 @@ fn serve(
 
     let slots = Slots::open(&settings.state_dir);
     let ended: io::Result<_> = block_on(async {
-        let stores = Stores::open(settings.default_store, settings.named_stores);
+        let stores = Stores::open(
+            settings.default_store,
+            settings.named_stores,
+            Some(HalfOptions { program: "/proc/self/exe".into(), memory: settings.store_memory }),
+        );
         let (config_sender, config_changes) = unbounded_channel();
         let loader = files::start(
             options.config_path.clone(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::exit::{Exit, print_error};
 use super::runtime::block_on;
 use crate::model::NodePath;
-use crate::settings::{SettingsError, StoreChoice, StoreFlags, client_store, positive_seconds};
-use crate::store::{Client, ClientError, StoreSettings, StoreUrl};
+use crate::settings::{StoreChoice, StoreFlags, client_store, positive_seconds};
+use crate::store::{Client, ClientError, StoreSettings, StoreUrl, become_client};
 use crate::text::hidden_character;
 
 /// The store of the nodes.
@@ -44,15 +44,16 @@ impl StoreArgs {
 }
 
 impl NodeArgs {
-    /// Returns the settings of the store. Warns if its URL or the node is not what it looks like.
-    pub fn store_settings(&self) -> Result<StoreSettings, SettingsError> {
+    /// Returns the settings of the store. Warns if its URL or the node is not what it looks like. Root's
+    /// process is root no more after that, if the store is talked to over a network.
+    pub fn store_settings(&self) -> Result<StoreSettings, Box<dyn Error>> {
         let settings = client_store(&self.store.flags())?;
         for (what, name) in [("store", settings.to_string()), ("node", self.node.to_string())] {
             if let Some(hidden) = hidden_character(&name) {
                 print_error(format_args!("warning: {what} {name}: {hidden}"));
             }
         }
-        Ok(settings)
+        Ok(become_client(settings)?)
     }
 
     /// Connects to the store, runs `command` and returns its result. The store must reply to each request

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use crate::content;
 use crate::model::{Content, State, Subject};
 use crate::text::{Timestamp, printable};
 use crate::watch::Seen;
@@ -25,12 +26,12 @@ pub(super) struct EventLine<'a> {
     version: Option<i64>,
     /// Size of the data in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    size: Option<usize>,
+    size: Option<u64>,
     /// The data, with U+FFFD in place of bytes that are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    children: Option<&'a [String]>,
+    children: Option<Vec<String>>,
     /// Why the node cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
@@ -58,13 +59,16 @@ impl Follower {
             None => return None,
         };
         let line = EventLine { version: Some(version.number), ..EventLine::new(subject, event, now) };
+        // What is in memory can always be read.
+        let bytes = content::read(content.blob()).unwrap_or_default();
         Some(match content {
-            Content::Data(data) => {
-                EventLine { size: Some(data.len()), text: Some(String::from_utf8_lossy(data)), ..line }
+            Content::Data(data) => EventLine { size: Some(data.len()), text: Some(text(bytes)), ..line },
+            Content::Children { .. } => {
+                let names = content::names(&bytes).map(Cow::into_owned).collect();
+                EventLine { children: Some(names), ..line }
             }
-            Content::Children(names) => EventLine { children: Some(names), ..line },
             // The command line has no flag that asks for a tree.
-            Content::Tree(_) => line,
+            Content::Tree { .. } => line,
         })
     }
 
@@ -104,12 +108,12 @@ impl<'a> EventLine<'a> {
         if let Some(version) = self.version {
             line += &format!(" version {version}");
         }
-        let (amount, content) = match (self.size, self.children, self.reason) {
+        let (amount, content) = match (self.size, &self.children, self.reason) {
             (Some(size), _, _) => {
                 (format!(", {size} {}", plural(size, "byte", "bytes")), self.text.as_deref().map(Cow::from))
             }
             (None, Some(names), _) => {
-                let count = names.len();
+                let count = names.len() as u64;
                 (format!(", {count} {}", plural(count, "child", "children")), Some(names.join(", ").into()))
             }
             (None, None, reason) => (String::new(), reason.map(Cow::from)),
@@ -126,7 +130,14 @@ impl<'a> EventLine<'a> {
     }
 }
 
-fn plural(count: usize, one: &'static str, many: &'static str) -> &'static str {
+fn text(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
+    match bytes {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
+    }
+}
+
+fn plural(count: u64, one: &'static str, many: &'static str) -> &'static str {
     if count == 1 { one } else { many }
 }
 
@@ -163,8 +174,7 @@ mod tests {
     }
 
     fn children(revision: i64, names: &[&str]) -> State {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        present(1, revision, Content::Children(names.into()))
+        present(1, revision, Content::sample_children(names))
     }
 
     /// The lines for these states, without their time.

@@ -115,7 +115,7 @@ async fn follow(
             // The observation came before this event.
             StoreEvent::MissedChange { .. } => None,
             // Only the daemon reports this.
-            StoreEvent::Exposed(_) => None,
+            StoreEvent::Exposed(_) | StoreEvent::HalfStarted(_) => None,
             // The node that is watched tells more.
             StoreEvent::RootFound => None,
         };
@@ -142,6 +142,7 @@ async fn first_connection(settings: &StoreSettings, store: &mut StoreChannel) ->
                     | StoreEvent::RootMissing { .. }
                     | StoreEvent::RootFound
                     | StoreEvent::Exposed(_)
+                    | StoreEvent::HalfStarted(_)
                     | StoreEvent::MissedChange { .. }
                     | StoreEvent::Degraded { .. },
                 )

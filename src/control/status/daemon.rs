@@ -57,6 +57,15 @@ pub struct StoreStatus {
     pub detail: Option<String>,
     /// How many nodes of the store are followed.
     pub nodes: usize,
+    /// The process that serves the store; `null` until the first one is ready.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// How many such processes there were before.
+    #[serde(default)]
+    pub restarts: u64,
+    /// Who the process is, and how it is confined.
+    #[serde(default)]
+    pub confinement: Option<String>,
 }
 
 /// Whether the ledger can be used.

@@ -169,6 +169,9 @@ mod tests {
             since: None,
             detail: detail.map(Into::into),
             nodes: 1,
+            pid: None,
+            restarts: 0,
+            confinement: None,
         };
         let found = |store| problems(&DaemonStatus { stores: vec![store], ..daemon() }, &[], STUCK_AFTER);
         assert_eq!(found(store(Some(true), None)), [""; 0]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{Change, NodeEvent, NodePath, Tree};
+use crate::model::{Change, NodePath, Tree};
 use crate::store::MAX_TREE_NODES;
 use crate::watch::RunId;
 
@@ -37,10 +37,7 @@ impl Applied {
         let listed = changes.len();
         for path in self.unconfirmed.keys() {
             if changes[..listed].binary_search_by(|change| change.path.cmp(path)).is_err() {
-                changes.push(match tree.get(path) {
-                    Some(node) => Change::to(node, NodeEvent::Changed),
-                    None => Change::deletion(path.clone()),
-                });
+                changes.push(tree.change_of(path));
             }
         }
         changes.sort_by(|a, b| a.path.cmp(&b.path));

@@ -6,7 +6,6 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use super::WatchId;
 use crate::model::Content;
@@ -27,7 +26,7 @@ pub struct Budget {
     pub notes: usize,
 }
 
-/// Where a content lies in memory, which names it as long as it waits.
+/// Where the blob of a content lies in memory, which names it as long as it waits.
 type Address = usize;
 
 impl Budget {
@@ -57,8 +56,8 @@ impl Budget {
     pub fn note(&mut self, id: WatchId, watch: &Watch) {
         #[cfg(test)]
         (self.notes += 1);
-        let contents = watch.waiting_contents();
-        self.replace(id, contents.map(|(content, bytes)| (address(content), bytes)).collect());
+        let blobs = watch.waiting_contents().map(Content::blob);
+        self.replace(id, blobs.map(|blob| (blob.address(), blob.len())).collect());
     }
 
     /// Notes that a watch is gone.
@@ -108,14 +107,6 @@ impl Budget {
 fn excess(waiting: &[(Address, u64)]) -> Option<u64> {
     let (_, others) = waiting.split_last()?;
     (!others.is_empty()).then(|| others.iter().map(|(_, bytes)| bytes).sum())
-}
-
-fn address(content: &Content) -> Address {
-    match content {
-        Content::Data(data) => Arc::as_ptr(data).cast::<()>() as Address,
-        Content::Children(names) => Arc::as_ptr(names).cast::<()>() as Address,
-        Content::Tree(tree) => Arc::as_ptr(tree) as Address,
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::applied::Applied;
 use crate::action::payload::Payload;
 use crate::ledger::{Intent, RunOutcome};
-use crate::model::{Content, Facet, Identity, WatchKey, WatchSpec};
+use crate::model::{Blob, Content, Facet, Identity, WatchKey, WatchSpec};
 use crate::watch::{Event, RunId, RunResult, Time, Update, Watch};
 
 /// How many held or superseded updates of a watch the log warns of within [`WARNING_WINDOW`], and how many
@@ -177,20 +177,22 @@ impl Entry {
             self.applied = None;
         }
         if update.event == Event::Deleted {
+            let blob = Blob::default();
             return match self.spec().map(|spec| spec.subject.facet) {
-                Some(Facet::Data) | None => Payload::Data([].into()),
-                Some(Facet::Children) => Payload::Children([].into()),
+                Some(Facet::Data) | None => Payload::Data(blob),
+                Some(Facet::Children) => Payload::Children(blob),
                 Some(Facet::Tree) => {
                     self.applied.get_or_insert_default().delete_all(run);
-                    Payload::Changes(Vec::new())
+                    Payload::Changes { changes: Vec::new(), blob }
                 }
             };
         }
         match &update.content {
             Content::Data(data) => Payload::Data(data.clone()),
-            Content::Children(names) => Payload::Children(names.clone()),
-            Content::Tree(tree) => {
-                Payload::Changes(self.applied.get_or_insert_default().changes_for(run, tree))
+            Content::Children { lines, .. } => Payload::Children(lines.clone()),
+            Content::Tree { tree, blob } => {
+                let changes = self.applied.get_or_insert_default().changes_for(run, tree);
+                Payload::Changes { changes, blob: blob.clone() }
             }
         }
     }

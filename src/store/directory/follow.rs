@@ -16,11 +16,13 @@ use super::node::{FollowedNode, HintKind};
 use super::root::{Look, Root};
 use super::settings::DirectorySettings;
 use super::subjects::{below, directories_on_path, node_path};
+use super::successor::Successor;
 use super::watches::{ArmResult, EntryChange, Hint, Watches};
 use super::way::Way;
 use crate::model::{NodeFacet, NodeSubject};
 use crate::store::StoreEvent;
 use crate::store::backend::{NodeCommand, Observation};
+use crate::store::question::Apart;
 use crate::store::tree::router::{EventSender, NodeCommands, ReceiverDropped};
 
 /// How often the store is looked at while there are no hints: it is away, or the system refuses a watch.
@@ -36,6 +38,7 @@ const MAX_REPORTED_REASONS: usize = 10;
 pub(super) struct Directory {
     identity: String,
     root: Root,
+    successor: Successor,
     /// Whether something says that the root may be gone, or another directory.
     is_root_doubted: bool,
     watches: Watches,
@@ -57,13 +60,14 @@ pub(super) struct Directory {
 
 impl Directory {
     /// Prepares to follow nodes.
-    pub(super) fn open(settings: &DirectorySettings) -> io::Result<Self> {
+    pub(super) fn open(settings: &DirectorySettings, apart: Option<&Apart>) -> io::Result<Self> {
         let DirectorySettings { url, session_timeout: _, rescan_interval } = settings;
         let root = std::path::absolute(&url.root)?;
         Ok(Self {
             identity: url.to_string(),
             way: Way::new(&root),
-            root: Root::new(root),
+            root: Root::new(root, apart),
+            successor: Successor::new(apart),
             is_root_doubted: false,
             watches: Watches::new()?,
             nodes: BTreeMap::new(),
@@ -121,6 +125,12 @@ impl Directory {
         loop {
             let now = Instant::now();
             let next_look = match self.look_at_root() {
+                Look::BeyondReach => {
+                    // What is still in the queue tells which nodes were removed.
+                    self.process_hints();
+                    self.successor.ask(&self.root, &self.nodes);
+                    now + POLL_INTERVAL
+                }
                 Look::Away(reason) => {
                     (back_since, is_settled) = (None, false);
                     let outage_at = if is_first { now } else { began + SETTLE_TIME };
@@ -260,7 +270,7 @@ impl Directory {
         match self.look_at_root() {
             Look::Same => {}
             Look::Another => self.read_anew(),
-            Look::Away(_) => return false,
+            Look::Away(_) | Look::BeyondReach => return false,
         }
         true
     }
@@ -313,7 +323,7 @@ impl Directory {
                     self.read_anew();
                     return None;
                 }
-                Look::Away(_) => return None,
+                Look::Away(_) | Look::BeyondReach => return None,
             }
         }
         self.process_hints();

@@ -5,6 +5,7 @@
 //! * [`follow`] follows nodes, each as a [`node`], with hints from inotify [`watches`]; [`subjects`] says
 //!   which directories these are.
 //! * [`root`] looks whether the store is there, and [`way`] follows the links and directories above it.
+//! * [`successor`] is the process that must read another directory, which this one may not.
 //! * [`file`] reads nodes from files, and [`client`] are the commands. [`remove`] removes a tree.
 
 mod client;
@@ -16,6 +17,7 @@ mod root;
 mod settings;
 mod start;
 mod subjects;
+mod successor;
 #[cfg(test)]
 mod tests;
 mod watches;

@@ -103,6 +103,11 @@ impl FollowedNode {
         matches!(self.known, Known::Present { has_children: true, .. })
     }
 
+    /// Whether the node was found gone since it was reported.
+    pub(super) fn is_reborn(&self) -> bool {
+        matches!(self.known, Known::Present { version, .. } if version.incarnation != self.generation)
+    }
+
     pub(super) fn stamp(&self) -> Option<Stamp> {
         match self.known {
             Known::Nothing | Known::Absent => None,

@@ -9,16 +9,27 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::store::question::Apart;
+
 pub(super) struct Root {
     /// Absolute.
     path: PathBuf,
     /// The directory that the last look found.
     known: Option<Identity>,
+    /// Whether a former process saw nodes in the known directory.
+    had_nodes: bool,
+    /// The only directory that this process may read, if it runs apart from the daemon. The inner `None` is
+    /// one that did not exist.
+    permitted: Option<Option<Access>>,
 }
 
 /// The device, the inode and the time of creation, where the file system knows that. A file system may use an
 /// inode again at once.
 type Identity = (u64, u64, Option<SystemTime>);
+
+/// The device and the inode of a directory, and the user and the group that own it. A process that runs apart
+/// reads only this directory, as this user.
+type Access = (u64, u64, u32, u32);
 
 /// What a look at the directory finds.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,13 +38,29 @@ pub(super) enum Look {
     Same,
     /// Another directory, for example because a link leads elsewhere.
     Another,
+    /// Another directory, at which another process must look.
+    BeyondReach,
     /// No directory that could be the store, for this reason.
     Away(String),
 }
 
 impl Root {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, known: None }
+    pub(super) fn new(path: PathBuf, apart: Option<&Apart>) -> Self {
+        let memory = apart.and_then(|apart| serde_json::from_str(apart.memory.as_ref()?).ok());
+        let (known, had_nodes) = memory.unwrap_or_default();
+        let permitted = apart.map(|_| access(&path));
+        Self { path, known, had_nodes, permitted }
+    }
+
+    /// Whether the directory is one that this process may not read.
+    fn is_beyond_reach(&self) -> bool {
+        let now = access(&self.path);
+        now.is_some() && self.permitted.is_some_and(|permitted| permitted != now)
+    }
+
+    /// Returns what the process that takes the place of this one must remember.
+    pub(super) fn memory(&self, had_nodes: bool) -> String {
+        serde_json::to_string(&(self.known, self.had_nodes || had_nodes)).unwrap_or_default()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -46,21 +73,26 @@ impl Root {
     /// directory that takes the place of one with nodes is not believed: these nodes are not deleted, they
     /// are elsewhere. The directory that was there before is believed, also if it is empty now.
     pub(super) fn look(&mut self, had_nodes: impl FnOnce() -> bool) -> Look {
+        if self.is_beyond_reach() {
+            return Look::BeyondReach;
+        }
         let path = self.path.display();
         let found = match identity(&self.path) {
             Ok(found) => found,
             Err(error) => return Look::Away(format!("cannot use directory {path}: {}", explain(&error))),
         };
         if self.known == Some(found) {
+            self.had_nodes = false;
             return Look::Same;
         }
-        if self.known.is_some() && is_empty(&self.path) && had_nodes() {
+        if self.known.is_some() && is_empty(&self.path) && (self.had_nodes || had_nodes()) {
             return Look::Away(format!(
                 "cannot use directory {path}: it is empty, and another one than before; is its file system \
                  not mounted? If it is meant to be empty, put any file into it, such as .keep"
             ));
         }
         self.known = Some(found);
+        self.had_nodes = false;
         Look::Another
     }
 }
@@ -72,6 +104,12 @@ fn identity(path: &Path) -> io::Result<Identity> {
     Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
+/// Returns what tells whether a process may read the directory at `path`, if there is one.
+fn access(path: &Path) -> Option<Access> {
+    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
+    Some((metadata.dev(), metadata.ino(), metadata.uid(), metadata.gid()))
+}
+
 /// Returns true if the directory has no entries at all, not even hidden ones.
 fn is_empty(path: &Path) -> bool {
     fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
@@ -81,7 +119,9 @@ fn explain(error: &io::Error) -> String {
     let remedy = match error.kind() {
         ErrorKind::NotFound => "create it, or mount its file system",
         ErrorKind::NotADirectory => "put a directory there",
-        ErrorKind::PermissionDenied => "check the modes of it and of the directories above it",
+        ErrorKind::PermissionDenied => {
+            "check the modes of it and of the directories above it: root's daemon reads it as its owner"
+        }
         // The enum is open.
         _ => "check its file system",
     };
@@ -97,7 +137,7 @@ mod tests {
     fn away(look: Look) -> String {
         match look {
             Look::Away(reason) => reason,
-            Look::Same | Look::Another => panic!("{look:?}"),
+            Look::Same | Look::Another | Look::BeyondReach => panic!("{look:?}"),
         }
     }
 
@@ -105,7 +145,7 @@ mod tests {
     fn what_is_no_directory_is_away_and_says_why() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nodes");
-        let mut root = Root::new(path.clone());
+        let mut root = Root::new(path.clone(), None);
         let missing = away(root.look(|| false));
         assert!(missing.contains("nodes: No such file") && missing.contains("create it"), "{missing}");
         symlink("nowhere", &path).unwrap();
@@ -127,7 +167,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nodes");
         let aside = directory.path().join("aside");
-        let mut root = Root::new(path.clone());
+        let mut root = Root::new(path.clone(), None);
         fs::create_dir(&path).unwrap();
         assert_eq!(root.look(|| true), Look::Another, "there was none before");
         assert_eq!(root.look(|| true), Look::Same, "it was emptied");

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::store::backend::{Backend, Capabilities};
@@ -11,7 +12,7 @@ use crate::store::backend::{Backend, Capabilities};
 const SCHEME: &str = "dir:";
 
 /// The directory that is the root of all nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryUrl {
     pub root: PathBuf,
 }
@@ -20,7 +21,7 @@ pub struct DirectoryUrl {
 #[error("store \"dir:\" names no directory; write dir:PATH")]
 pub struct DirectoryUrlError;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DirectorySettings {
     pub url: DirectoryUrl,
     /// How long a command may take.

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::file;
 use super::follow::Directory;
 use super::settings::{DirectorySettings, DirectoryUrl};
+use crate::content;
 use crate::model::{Content, Facet, NodePath, State, Subject, Version};
 use crate::store::StoreEvent;
 use crate::store::backend::Capabilities;
@@ -40,9 +41,14 @@ fn children(path: &str) -> Subject {
 fn text(state: &State) -> Option<String> {
     match state {
         State::Absent => None,
-        State::Present { content: Content::Data(bytes), .. } => Some(String::from_utf8_lossy(bytes).into()),
-        State::Present { content: Content::Children(names), .. } => Some(names.join(" ")),
-        State::Present { content: Content::Tree(_), .. } => panic!("a tree"),
+        State::Present { content: Content::Data(data), .. } => {
+            Some(String::from_utf8_lossy(&content::read(data).unwrap()).into())
+        }
+        State::Present { content: Content::Children { lines, .. }, .. } => {
+            let lines = content::read(lines).unwrap();
+            Some(content::names(&lines).collect::<Vec<_>>().join(" "))
+        }
+        State::Present { content: Content::Tree { .. }, .. } => panic!("a tree"),
     }
 }
 
@@ -56,11 +62,14 @@ fn version(state: &State) -> Version {
 impl Store {
     async fn open() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let directory = Directory::open(&DirectorySettings {
-            url: DirectoryUrl { root: root.path().join("nodes") },
-            session_timeout: Duration::from_secs(10),
-            rescan_interval: Duration::from_secs(60),
-        })
+        let directory = Directory::open(
+            &DirectorySettings {
+                url: DirectoryUrl { root: root.path().join("nodes") },
+                session_timeout: Duration::from_secs(10),
+                rescan_interval: Duration::from_secs(60),
+            },
+            None,
+        )
         .unwrap();
         fs::create_dir(root.path().join("nodes")).unwrap();
         let (channel, end) = StoreChannel::new();

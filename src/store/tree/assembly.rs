@@ -1,6 +1,7 @@
 //! One tree that is being assembled: what is known of its nodes, and when that makes a state to send.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::mem;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -8,20 +9,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::node::{NodeProgress, Readiness, Retained};
-use crate::model::{Content, NodeContent, NodeFacet, NodePath, State, Tree, TreeNode, Version};
+use super::node::{NodeProgress, Readiness, Retained, WholeNode, tree_version};
+use crate::model::{NodeContent, NodeFacet, NodePath, State, TreeNode, Version};
 use crate::store::backend::{Capabilities, Observation};
-
-/// The most nodes of a tree. Each costs the server two watches, and the daemon some kilobytes.
-pub const MAX_TREE_NODES: usize = 10_000;
+use crate::store::encoding::{MAX_PATH_BYTES, MAX_TREE_NODES, TreeWriter};
 
 /// The most bytes of data in one tree, which the daemon keeps in memory: 64 times the largest node of a
 /// ZooKeeper.
 pub(super) const MAX_BYTES: u64 = 64 << 20;
-
-/// The most bytes of paths in one tree. Without this limit, ten thousand nodes one below the other would fill
-/// the memory, because each path contains those above it. Paths of 100 bytes take a sixteenth of this.
-pub(super) const MAX_PATH_BYTES: u64 = 16 << 20;
 
 /// How long a tree must be quiet before its state is sent. All reports on one transaction arrive within a
 /// fraction of this time, and starting an action takes about as long.
@@ -34,6 +29,9 @@ const MAX_DEBOUNCE: Duration = Duration::from_millis(100);
 /// The longest wait for a tree in which some node is always being read. After it, the nodes of one state may
 /// have been true at different moments.
 pub(super) const COHERENCE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a tree is left alone that could not be put together for want of memory.
+const MEMORY_RETRY: Duration = Duration::from_secs(1);
 
 /// What a tree needs from the backend.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +58,7 @@ enum TreeError {
     TooMany,
     TooLong,
     TooLarge,
+    NoMemory,
 }
 
 pub(super) struct Assembly {
@@ -194,18 +193,32 @@ impl Assembly {
         if self.unknown > 0 {
             return None;
         }
-        (self.unsent, self.reported) = (None, None);
-        Some(TreeEvent::Is(self.state()))
+        match self.state() {
+            Ok(state) => {
+                (self.unsent, self.reported) = (None, None);
+                Some(TreeEvent::Is(state))
+            }
+            Err(error) => {
+                self.unsent = None;
+                self.touch(now + MEMORY_RETRY);
+                let before = self.reported.replace(TreeError::NoMemory);
+                let reason = format!("no memory is left to put it together: {error}");
+                (before != Some(TreeError::NoMemory)).then_some(TreeEvent::Unreadable(reason))
+            }
+        }
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> io::Result<State> {
         // A node that is listed and absent was deleted just now, or is a link to nowhere.
-        let nodes: Box<[_]> = self.nodes.values().filter_map(NodeProgress::whole).cloned().collect();
-        if nodes.first().is_none_or(|first| first.path != self.root) {
-            return State::Absent;
+        let nodes: Vec<&WholeNode> = self.nodes.values().filter_map(NodeProgress::whole).collect();
+        if nodes.first().is_none_or(|first| first.node.path != self.root) {
+            return Ok(State::Absent);
         }
-        let tree = Tree { nodes };
-        State::Present { version: tree.version(), content: Content::Tree(Arc::new(tree)) }
+        let mut tree = TreeWriter::new(&self.root);
+        for WholeNode { node, data, .. } in &nodes {
+            tree.add(Arc::clone(node), data)?;
+        }
+        Ok(State::Present { version: tree_version(&nodes), content: tree.finish()? })
     }
 
     fn has_error(&self) -> bool {
@@ -232,6 +245,7 @@ impl Assembly {
             Some(TreeError::TooMany) => self.has_too_many(),
             Some(TreeError::TooLong) => self.is_too_long(),
             Some(TreeError::TooLarge) => self.is_too_large(),
+            Some(TreeError::NoMemory) => false,
         };
         if persists {
             return None;
@@ -282,7 +296,7 @@ impl Assembly {
     /// Keeps a node's data, unless the tree has too much of it.
     fn keep(&mut self, path: &NodePath, version: Version, data: Arc<[u8]>) {
         let Some(node) = self.nodes.get(path) else { return };
-        if node.whole().is_some_and(|known| known.version.is_same_state(version)) {
+        if node.whole().is_some_and(|known| known.node.version.is_same_state(version)) {
             return;
         }
         let bytes = data.len() as u64;
@@ -291,9 +305,8 @@ impl Assembly {
             self.put(path, Retained::OverLimit(bytes));
             return;
         }
-        let node =
-            TreeNode::new(path.clone(), version, data, node.generation, self.capabilities.durable_versions);
-        self.put(path, Retained::Whole(Arc::new(node)));
+        let node = TreeNode { path: path.clone(), version, born: node.generation };
+        self.put(path, Retained::Whole(WholeNode::new(node, data, self.capabilities.durable_versions)));
     }
 
     fn put(&mut self, path: &NodePath, retained: Retained) {

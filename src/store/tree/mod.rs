@@ -23,5 +23,3 @@ pub(super) mod router;
 #[cfg(test)]
 mod tests;
 mod trees;
-
-pub use assembly::MAX_TREE_NODES;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::model::{NodeFacet, TreeNode};
+use crate::model::{NodeFacet, TreeNode, Version};
 use crate::store::backend::Observation;
+use crate::text::StableHash;
 
 pub(super) struct NodeProgress {
     /// Differs between two nodes that were in the tree under one path, one after the other.
@@ -18,9 +19,39 @@ pub(super) struct NodeProgress {
 /// How much of a node's data is kept.
 pub(super) enum Retained {
     Nothing,
-    Whole(Arc<TreeNode>),
+    Whole(WholeNode),
     /// Only its size in bytes, because the tree has too much data.
     OverLimit(u64),
+}
+
+/// One state of a node.
+pub(super) struct WholeNode {
+    pub(super) node: Arc<TreeNode>,
+    pub(super) data: Arc<[u8]>,
+    /// A hash of path and version.
+    hash: u64,
+}
+
+impl WholeNode {
+    /// Incarnations are part of the hash only if they are `durable`, which means the same to the next daemon.
+    pub(super) fn new(node: TreeNode, data: Arc<[u8]>, durable: bool) -> Self {
+        let mut hash = StableHash::default();
+        hash.add(node.path.as_str());
+        hash.add_number(if durable { node.version.incarnation } else { 0 });
+        hash.add_number(node.version.revision);
+        Self { node: Arc::new(node), data, hash: hash.fold() }
+    }
+}
+
+/// Returns a version of the tree with these nodes, which has the incarnation of the root. The revision is a
+/// hash of all nodes, which is equal for two different trees with a probability of one in 2^63. It is
+/// positive, because people read it.
+pub(super) fn tree_version(nodes: &[&WholeNode]) -> Version {
+    let mut hash = StableHash::default();
+    nodes.iter().for_each(|node| hash.add_number(node.hash.cast_signed()));
+    let revision = (hash.fold() >> 1).cast_signed();
+    let incarnation = nodes.first().map_or(0, |root| root.node.version.incarnation);
+    Version { incarnation, revision, number: revision }
 }
 
 /// Whether a node can be part of a tree that is sent.
@@ -98,7 +129,7 @@ impl NodeProgress {
         }
     }
 
-    pub(super) fn whole(&self) -> Option<&Arc<TreeNode>> {
+    pub(super) fn whole(&self) -> Option<&WholeNode> {
         match &self.retained {
             Retained::Whole(node) => Some(node),
             Retained::Nothing | Retained::OverLimit(_) => None,
@@ -119,5 +150,47 @@ impl FacetState {
             FacetState::Is(presence) | FacetState::Was(presence) => Some(presence),
             FacetState::NotYet | FacetState::Unreadable => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::NodePath;
+
+    fn version(incarnation: i64, revision: i64) -> Version {
+        Version { incarnation, revision, number: revision }
+    }
+
+    #[test]
+    fn trees_are_the_same_version_if_and_only_if_all_their_nodes_are() {
+        let build = |durable: bool, nodes: &[(&str, Version)]| {
+            let node = |(node, version): &(&str, Version)| {
+                let node = TreeNode { path: NodePath::parse(node).unwrap(), version: *version, born: 1 };
+                WholeNode::new(node, Arc::from([]), durable)
+            };
+            let nodes: Vec<WholeNode> = nodes.iter().map(node).collect();
+            tree_version(&nodes.iter().collect::<Vec<_>>())
+        };
+        let base = [("/t", version(1, 1)), ("/t/a", version(1, 2)), ("/t/b", version(3, 4))];
+        let others: [&[(&str, Version)]; 5] = [
+            &[base[0], base[1]],
+            &[base[0], base[2], base[1]],
+            &[base[0], base[1], ("/t/b", version(3, 5))],
+            &[base[0], base[1], ("/t/c", version(3, 4))],
+            &[base[0], ("/t/a", version(1, 4)), ("/t/b", version(3, 2))],
+        ];
+        for durable in [true, false] {
+            let first = build(durable, &base);
+            assert_eq!(first, build(durable, &base));
+            assert!(first.number > 0 && first.number == first.revision && first.incarnation == 1);
+            for other in others {
+                assert_ne!(first.number, build(durable, other).number, "{other:?}");
+            }
+        }
+        let again = [base[0], base[1], ("/t/b", version(9, 4))];
+        assert_ne!(build(true, &base), build(true, &again), "created anew");
+        // A directory's incarnations are another daemon's tomorrow.
+        assert_eq!(build(false, &base), build(false, &again));
     }
 }

@@ -1,6 +1,7 @@
 //! Properties: what must hold of trees whatever a store tells of its nodes, and in whichever order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::trees::Trees;
+use crate::content;
+use crate::content::node_line::write_piece;
 use crate::model::{
-    Content, Facet, NodeContent, NodeFacet, NodePath, NodeSubject, State, Subject, Tree, Version,
+    Content, Facet, NodeContent, NodeFacet, NodePath, NodeSubject, State, Subject, TreeNode, Version,
 };
 use crate::store::backend::{Capabilities, NodeCommand, Observation};
 use crate::store::message::{StoreCommand, StoreEvent};
@@ -439,22 +442,20 @@ fn subtree(nodes: &Truth, root: &str) -> Truth {
     nodes.iter().filter(|(path, _)| is_in(path, root)).map(|(path, node)| (path.clone(), *node)).collect()
 }
 
-fn tree(state: &State) -> Option<&Arc<Tree>> {
-    match state {
-        State::Absent => None,
-        State::Present { content: Content::Tree(tree), .. } => Some(tree),
-        State::Present { content: Content::Data(_) | Content::Children(_), .. } => panic!("no tree"),
-    }
-}
-
 fn contents(state: &State) -> Truth {
-    let nodes = tree(state).into_iter().flat_map(|tree| tree.nodes.iter());
-    nodes
-        .map(|node| {
-            assert_eq!(*node.data, *node.version.revision.to_string().as_bytes());
-            (node.path.to_string(), (node.version.incarnation, node.version.revision))
-        })
-        .collect()
+    let (tree, blob) = match state {
+        State::Absent => return Truth::new(),
+        State::Present { content: Content::Tree { tree, blob }, .. } => (tree, blob),
+        State::Present { content: Content::Data(_) | Content::Children { .. }, .. } => panic!("no tree"),
+    };
+    let blob = content::read(blob).unwrap();
+    let node = |(node, piece): (&Arc<TreeNode>, Range<u64>)| {
+        let mut expected = Vec::new();
+        write_piece(node.version.revision.to_string().as_bytes(), &mut expected).unwrap();
+        assert_eq!(blob[piece.start as usize..piece.end as usize], expected);
+        (node.path.to_string(), (node.version.incarnation, node.version.revision))
+    };
+    tree.entries().map(node).collect()
 }
 
 proptest! {

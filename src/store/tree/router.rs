@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use tokio::sync::Notify;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{
-    Permit, Sender, UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel,
+    OwnedPermit, Sender, UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -100,25 +101,30 @@ pub(crate) struct EventSender {
 pub(crate) struct ReceiverDropped;
 
 /// Room for one report.
-pub(crate) struct Slot<'a> {
-    permit: Permit<'a, StoreEvent>,
-    router: &'a TreeRouter,
+pub(crate) struct Slot {
+    permit: OwnedPermit<StoreEvent>,
+    router: Rc<TreeRouter>,
 }
 
 impl EventSender {
     /// Waits for room for a report. A backend calls this before it reads a node.
-    pub(crate) async fn reserve(&self) -> Result<Slot<'_>, ReceiverDropped> {
-        let permit = self.daemon.reserve().await.map_err(|_| ReceiverDropped)?;
-        Ok(Slot { permit, router: &self.router })
+    pub(crate) async fn reserve(&self) -> Result<Slot, ReceiverDropped> {
+        let permit = self.daemon.clone().reserve_owned().await.map_err(|_| ReceiverDropped)?;
+        Ok(Slot { permit, router: Rc::clone(&self.router) })
+    }
+
+    /// Returns room for a report if there is some at once.
+    pub(crate) fn try_reserve(&self) -> Result<Option<Slot>, ReceiverDropped> {
+        match self.daemon.clone().try_reserve_owned() {
+            Ok(permit) => Ok(Some(Slot { permit, router: Rc::clone(&self.router) })),
+            Err(TrySendError::Full(_)) => Ok(None),
+            Err(TrySendError::Closed(_)) => Err(ReceiverDropped),
+        }
     }
 
     /// Sends an event that is no report on a node.
     pub(crate) async fn send(&self, event: StoreEvent) -> Result<(), ReceiverDropped> {
-        let Slot { permit, router } = self.reserve().await?;
-        if let StoreEvent::Connected { .. } = event {
-            router.with(|trees, _| trees.connected());
-        }
-        permit.send(event);
+        self.reserve().await?.send(event);
         Ok(())
     }
 
@@ -134,7 +140,16 @@ impl EventSender {
     }
 }
 
-impl Slot<'_> {
+impl Slot {
+    /// Sends an event that is no report on a node.
+    pub(crate) fn send(self, event: StoreEvent) {
+        let Self { permit, router } = self;
+        if let StoreEvent::Connected { .. } = event {
+            router.with(|trees, _| trees.connected());
+        }
+        permit.send(event);
+    }
+
     pub(crate) fn report(self, subject: NodeSubject, observation: Observation) {
         let Self { permit, router } = self;
         let now = Instant::now();

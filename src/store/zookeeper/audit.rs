@@ -1,10 +1,12 @@
 //! Which nodes are still to be looked at for who can change them, and which are found open. It outlives
 //! sessions.
+//!
+//! Each node is looked at once, and without haste.
 
-use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::model::{NodePath, NodeSubject};
 use crate::store::Exposure;
@@ -12,72 +14,81 @@ use crate::store::Exposure;
 /// How many open nodes are reported one by one. Where more are open to everybody, all of them probably are.
 const MAX_REPORTED_NODES: usize = 5;
 
+/// The pause after each look. This is no load for a server, even where a hundred hosts begin to watch
+/// thousands of nodes at once.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
 pub(super) struct Audit {
     /// What was noted and not forgotten, looked at or not.
-    seen: RefCell<HashSet<NodeSubject>>,
-    waiting: RefCell<VecDeque<NodeSubject>>,
-    more: Notify,
+    seen: HashSet<NodeSubject>,
+    waiting: VecDeque<NodeSubject>,
+    /// When the next look is due; `None` while one is under way.
+    next_at: Option<Instant>,
     /// The nodes that everybody can change.
-    open: RefCell<HashSet<NodePath>>,
+    open: HashSet<NodePath>,
     /// Whether everything is reported that will ever be.
-    is_over: Cell<bool>,
+    is_over: bool,
 }
 
 impl Audit {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
-            seen: RefCell::default(),
-            waiting: RefCell::default(),
-            more: Notify::new(),
-            open: RefCell::default(),
-            is_over: Cell::new(false),
+            seen: HashSet::new(),
+            waiting: VecDeque::new(),
+            next_at: Some(now),
+            open: HashSet::new(),
+            is_over: false,
         }
+    }
+
+    /// Goes on with a new session. What the last one was asked about is looked at again.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.next_at = Some(now);
     }
 
     /// Has `subject` looked at, once. Called whenever a node was read.
-    pub(super) fn note(&self, subject: &NodeSubject) {
-        if self.is_over.get() || self.seen.borrow().contains(subject) {
-            return;
+    pub(super) fn note(&mut self, subject: &NodeSubject) {
+        if !self.is_over && !self.seen.contains(subject) {
+            self.seen.insert(subject.clone());
+            self.waiting.push_back(subject.clone());
         }
-        self.seen.borrow_mut().insert(subject.clone());
-        self.waiting.borrow_mut().push_back(subject.clone());
-        self.more.notify_one();
     }
 
     /// Takes `subject` back, if it was not looked at yet.
-    pub(super) fn forget(&self, subject: &NodeSubject) {
-        self.seen.borrow_mut().remove(subject);
+    pub(super) fn forget(&mut self, subject: &NodeSubject) {
+        self.seen.remove(subject);
     }
 
-    /// Returns true if nothing needs to be looked at any more.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over.get()
+    /// When [`Self::next`] may have something.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.next_at.filter(|_| !self.waiting.is_empty())
     }
 
-    /// Waits for the next subject to look at. It stays the next one until [`Self::done`].
-    pub(super) async fn next(&self) -> NodeSubject {
+    /// Returns the next subject to look at, if one is due. It stays the next one until [`Self::done`].
+    pub(super) fn next(&mut self, now: Instant) -> Option<NodeSubject> {
+        self.next_at.filter(|next_at| *next_at <= now)?;
         loop {
-            let next = self.waiting.borrow().front().cloned();
-            match next {
-                Some(subject) if self.seen.borrow().contains(&subject) => return subject,
-                Some(_) => drop(self.waiting.borrow_mut().pop_front()),
-                None => self.more.notified().await,
+            let subject = self.waiting.front()?;
+            if self.seen.contains(subject) {
+                self.next_at = None;
+                return Some(subject.clone());
             }
+            self.waiting.pop_front();
         }
     }
 
     /// Takes the result of looking at the next subject. Returns what there is to report.
-    pub(super) fn done(&self, subject: NodeSubject, is_open: bool) -> Option<Exposure> {
-        self.waiting.borrow_mut().pop_front();
-        let mut open = self.open.borrow_mut();
-        if !is_open || !open.insert(subject.path.clone()) {
+    pub(super) fn done(&mut self, subject: NodeSubject, is_open: bool, now: Instant) -> Option<Exposure> {
+        self.waiting.pop_front();
+        self.next_at = Some(now + CHECK_INTERVAL);
+        if !is_open || !self.open.insert(subject.path.clone()) {
             return None;
         }
-        if open.len() <= MAX_REPORTED_NODES {
+        if self.open.len() <= MAX_REPORTED_NODES {
             return Some(Exposure::Writable(subject.into()));
         }
-        self.is_over.set(true);
-        drop((self.seen.take(), self.waiting.take()));
+        self.is_over = true;
+        (self.seen, self.waiting) = (HashSet::new(), VecDeque::new());
         Some(Exposure::MoreWritable)
     }
 }
@@ -93,15 +104,16 @@ mod tests {
             path: NodePath::parse(&format!("/{number}")).unwrap(),
             facet,
         };
-        let audit = Audit::new();
+        let now = Instant::now();
+        let mut audit = Audit::new(now);
         for number in 0..MAX_REPORTED_NODES {
-            let found = audit.done(subject(number, NodeFacet::Data), true);
+            let found = audit.done(subject(number, NodeFacet::Data), true, now);
             assert!(matches!(found, Some(Exposure::Writable(_))));
-            assert!(audit.done(subject(number, NodeFacet::Children), true).is_none());
+            assert!(audit.done(subject(number, NodeFacet::Children), true, now).is_none());
         }
-        let found = audit.done(subject(MAX_REPORTED_NODES, NodeFacet::Data), true);
+        let found = audit.done(subject(MAX_REPORTED_NODES, NodeFacet::Data), true, now);
         assert!(matches!(found, Some(Exposure::MoreWritable)));
         audit.note(&subject(MAX_REPORTED_NODES + 1, NodeFacet::Data));
-        assert!(audit.waiting.borrow().is_empty() && audit.seen.borrow().is_empty());
+        assert!(audit.waiting.is_empty() && audit.seen.is_empty());
     }
 }

@@ -1,14 +1,11 @@
 //! Looking whether the chroot exists. A missing one is like any missing parent, but an error in it would have
 //! every watch wait for ever, so people are told.
 
-use std::convert::Infallible;
-use std::future::pending;
-use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::Instant;
 
-use super::session::{ReadError, Session, SessionOver};
+use crate::model::NodePath;
 use crate::store::StoreEvent;
 
 /// How often to look, if the chroot is there and if it is missing. This is no load for a server, even where a
@@ -16,40 +13,48 @@ use crate::store::StoreEvent;
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 const MISSING_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Reports whether the chroot exists, for as long as the session lasts.
-pub(super) async fn run(session: Rc<Session>) {
-    let Err(SessionOver) = follow(&session).await;
+/// When to look for the chroot in one session, and what was reported of it.
+pub(super) struct ChrootCheck {
+    path: NodePath,
+    /// `None` while a look is under way, and for ever if the root of the server is meant, which is always
+    /// there.
+    due: Option<Instant>,
+    reported: Option<bool>,
 }
 
-async fn follow(session: &Session) -> Result<Infallible, SessionOver> {
-    let path = session.chroot.as_str();
-    if path == "/" {
-        return pending().await;
+impl ChrootCheck {
+    pub(super) fn new(path: NodePath, now: Instant) -> Self {
+        let due = (path.as_str() != "/").then_some(now);
+        Self { path, due, reported: None }
     }
-    let mut reported = None;
-    loop {
-        let client = session.client.upgrade().ok_or(SessionOver)?;
-        let stat = session.with_timeout(client.check_stat(path)).await;
-        drop(client);
-        match stat {
-            Ok(stat) => {
-                if reported.replace(stat.is_some()) != Some(stat.is_some()) {
-                    let event = match stat {
-                        Some(_) => StoreEvent::RootFound,
-                        None => StoreEvent::RootMissing {
-                            reason: format!(
-                                "the chroot {path} does not exist, so that none of the watched nodes does; \
-                                 correct the URL, or create the first node with `twitcher set`"
-                            ),
-                        },
-                    };
-                    session.events.send(event).await.map_err(|_| SessionOver)?;
-                }
-            }
-            Err(ReadError::SessionOver) => return Err(SessionOver),
-            // It is asked again.
-            Err(ReadError::NoNode | ReadError::Transient(_) | ReadError::Refused(_)) => {}
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Returns true if a look is due, and begins it. [`Self::done`] follows.
+    pub(super) fn begin(&mut self, now: Instant) -> bool {
+        let is_due = self.due.is_some_and(|due| due <= now);
+        if is_due {
+            self.due = None;
         }
-        sleep(if reported == Some(false) { MISSING_INTERVAL } else { CHECK_INTERVAL }).await;
+        is_due
+    }
+
+    /// Takes in whether the chroot exists, if the server said so. Returns what there is to report.
+    pub(super) fn done(&mut self, exists: Option<bool>, now: Instant) -> Option<StoreEvent> {
+        let before = self.reported;
+        self.reported = exists.or(before);
+        self.due = Some(now + if self.reported == Some(false) { MISSING_INTERVAL } else { CHECK_INTERVAL });
+        match self.reported.filter(|_| self.reported != before)? {
+            true => Some(StoreEvent::RootFound),
+            false => Some(StoreEvent::RootMissing {
+                reason: format!(
+                    "the chroot {} does not exist, so that none of the watched nodes does; correct the URL, \
+                     or create the first node with `twitcher set`",
+                    self.path
+                ),
+            }),
+        }
     }
 }

@@ -1,47 +1,48 @@
-//! Making one connection with one session, and closing it.
+//! Making one connection with one session.
 
-use std::cell::RefCell;
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
-use std::rc::Rc;
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_task::Runnable;
-use spawns_core::{Spawn, Task};
-use tokio::sync::mpsc::unbounded_channel;
-use tokio::task::JoinSet;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
-use zookeeper_client::{Client, Connector, Error, SaslOptions};
+use tokio_rustls::TlsConnector;
 
-use super::diagnosis::{Diagnosis, diagnose, speaks_tls};
-use super::settings::{Auth, Sasl, ZooKeeperSettings};
-use super::tls::{LoadedTls, Tls};
-use crate::store::secret::CredentialError;
+use super::diagnosis::{Diagnosis, is_tls_error, of_handshake, speaks_tls};
+use super::handshake::{OpenError, Opened, open};
+use super::link::{Link, Stream};
+use super::login::LoginSource;
+use super::protocol::Protocol;
+use super::secrets::Secrets;
+use super::settings::{Sasl, ZooKeeperSettings};
+use super::tls::host_and_port;
+use super::wire::Greeting;
 
 /// How long one server may take to answer. It is shorter than the 5 s that the contract allows between two
 /// attempts, so that the next server is tried on time.
 pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(4500);
 
-/// How long a server may take to close a session.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// The servers, in the order in which this process tries them.
 pub(super) struct Ensemble {
     settings: ZooKeeperSettings,
+    login: LoginSource,
     next: usize,
     /// The servers that were asked since the last connection whether they speak TLS.
     asked: HashSet<String>,
+    /// Whether the sessions end by themselves when the server is silent for too long.
+    has_deadlines: bool,
 }
 
-/// A ZooKeeper session and the task that serves it.
+/// A connection with a session.
 pub(super) struct Connection {
-    /// Dropping it closes the session.
-    pub(super) client: Rc<Client>,
-    /// Ends when the session is over. It is ours, because the crate would let the task of a lost session
-    /// reconnect long after its client was dropped.
-    pub(super) service: JoinSet<()>,
+    pub(super) link: Link,
+    pub(super) protocol: Protocol,
+    pub(super) greeting: Greeting,
+    /// How long the server may take to answer.
+    pub(super) timeout: Duration,
     pub(super) server: String,
     /// The server's address, if the connection is not encrypted.
     pub(super) plaintext_peer: Option<IpAddr>,
@@ -54,24 +55,34 @@ pub(super) struct ConnectError {
     pub(super) reason: String,
     /// Whether this stays so until somebody does something.
     pub(super) permanent: bool,
-    /// The server with which there was no session, if the ZooKeeper client does not tell why.
-    pub(super) unexplained: Option<String>,
+    /// Whether the server did not greet like a ZooKeeper, and so may speak TLS.
+    no_greeting: bool,
 }
 
 impl ConnectError {
     fn transient(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), permanent: false, unexplained: None }
+        Self { reason: reason.into(), permanent: false, no_greeting: false }
     }
 
     fn permanent(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), permanent: true, unexplained: None }
+        Self { reason: reason.into(), permanent: true, no_greeting: false }
     }
 }
 
 impl Ensemble {
-    pub(super) fn new(mut settings: ZooKeeperSettings) -> Self {
+    /// The servers for sessions that end by themselves when the server is silent for too long.
+    pub(super) fn new(settings: ZooKeeperSettings, login: LoginSource) -> Self {
+        Self::with_deadlines(settings, login, true)
+    }
+
+    /// The servers for sessions whose user decides how long to wait for a reply.
+    pub(super) fn without_deadlines(settings: ZooKeeperSettings, login: LoginSource) -> Self {
+        Self::with_deadlines(settings, login, false)
+    }
+
+    fn with_deadlines(mut settings: ZooKeeperSettings, login: LoginSource, has_deadlines: bool) -> Self {
         fastrand::shuffle(&mut settings.url.servers);
-        Self { settings, next: 0, asked: HashSet::new() }
+        Self { settings, login, next: 0, asked: HashSet::new(), has_deadlines }
     }
 
     pub(super) fn session_timeout(&self) -> Duration {
@@ -92,9 +103,8 @@ impl Ensemble {
                 self.asked.clear();
                 Ok(connection)
             }
-            Ok(Err(ConnectError { reason, permanent, .. })) => {
-                let unexplained = (reason == NO_SESSION).then(|| server.clone());
-                Err(ConnectError { reason: format!("{server}: {reason}"), permanent, unexplained })
+            Ok(Err(ConnectError { reason, permanent, no_greeting })) => {
+                Err(ConnectError { reason: format!("{server}: {reason}"), permanent, no_greeting })
             }
             Err(_) => Err(ConnectError::transient(format!(
                 "{server}: no answer within {:.1} s",
@@ -118,37 +128,10 @@ impl Ensemble {
     }
 
     async fn connect(&mut self, server: &str) -> Result<Connection, ConnectError> {
-        let connector = self.connector().map_err(|error| ConnectError::permanent(error.to_string()))?;
-        match self.settings.login.tls.clone() {
-            Some(tls) => self.connect_tls(connector, tls, server).await,
-            None => self.connect_plaintext(connector, server).await,
-        }
-    }
-
-    /// Reads the secrets anew, because they may be renewed between two connections.
-    fn connector(&self) -> Result<Connector, CredentialError> {
-        // Three fifths of the session timeout is the longest connection timeout that the crate takes, and its
-        // idle tick is an eighth of that: the fewest wakeups that still notice a dead server before the
-        // session expires.
-        let mut connector = Client::connector()
-            .with_session_timeout(self.session_timeout())
-            .with_connection_timeout(self.session_timeout() * 3 / 5)
-            .with_fail_eagerly();
-        for Auth { scheme, credentials } in &self.settings.login.auth {
-            connector = connector.with_auth(scheme, credentials.reveal()?.as_bytes());
-        }
-        if let Some(Sasl { username, password }) = &self.settings.login.sasl {
-            let options = SaslOptions::digest_md5(username.clone(), password.reveal()?);
-            connector = connector.with_sasl(options);
-        }
-        Ok(connector)
-    }
-
-    async fn connect_plaintext(
-        &mut self,
-        connector: Connector,
-        server: &str,
-    ) -> Result<Connection, ConnectError> {
+        // Read anew, because secrets and certificates may be renewed between two connections.
+        let login = self.login.read(&self.settings.login).await.map_err(ConnectError::permanent)?;
+        let secrets =
+            Secrets::load(&login).map_err(|error| ConnectError::permanent(error.to_string()))?;
         // Resolved here and shuffled, so that a dead address that comes first does not hide the living ones.
         let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host(server)
             .await
@@ -157,61 +140,81 @@ impl Ensemble {
         fastrand::shuffle(&mut addresses);
         let mut failure = ConnectError::transient("the name has no address");
         for address in &addresses {
-            let text = address.to_string();
-            match open(connector.clone().connect(&text)).await {
-                Ok((client, service)) => {
-                    let (server, plaintext_peer) = (server.to_owned(), Some(address.ip().to_canonical()));
-                    return Ok(Connection { client: Rc::new(client), service, server, plaintext_peer });
-                }
-                Err(error) => failure = self.explain(&error),
+            match self.connect_to(*address, server, &secrets).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failure = error,
             }
             if failure.permanent {
                 return Err(failure);
             }
         }
         // Asked once, because a server without TLS complains about the question in its log.
-        if self.asked.insert(server.to_owned()) && speaks_tls(&addresses).await {
+        if secrets.tls.is_none()
+            && failure.no_greeting
+            && self.asked.insert(server.to_owned())
+            && speaks_tls(&addresses, self.session_timeout() / 4).await
+        {
             return Err(ConnectError::permanent(SERVER_SPEAKS_TLS));
         }
         Err(failure)
     }
 
-    /// The crate resolves the name itself, because it compares the name with the server's certificate.
-    async fn connect_tls(
+    async fn connect_to(
         &self,
-        connector: Connector,
-        tls: Tls,
+        address: SocketAddr,
         server: &str,
+        secrets: &Secrets,
     ) -> Result<Connection, ConnectError> {
-        let files = tls.clone();
-        let loaded = tokio::task::spawn_blocking(move || files.load()).await;
-        let LoadedTls { options, config } = loaded
-            .map_err(|error| ConnectError::transient(error.to_string()))?
-            .map_err(|error| ConnectError::permanent(error.to_string()))?;
-        let error = match open(connector.with_tls(options).secure_connect(server)).await {
-            Ok((client, service)) => {
-                let (client, server) = (Rc::new(client), server.to_owned());
-                return Ok(Connection { client, service, server, plaintext_peer: None });
+        let stream = TcpStream::connect(address).await.map_err(|error| no_connection(&error))?;
+        // Requests are small, and each should leave at once.
+        stream.set_nodelay(true).map_err(|error| no_connection(&error))?;
+        let plaintext_peer = secrets.tls.is_none().then(|| address.ip().to_canonical());
+        let stream: Box<dyn Stream> = match &secrets.tls {
+            None => Box::new(stream),
+            Some(config) => {
+                let host = host_and_port(server).0;
+                let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+                    ConnectError::permanent(format!("{host:?} is no name that a certificate can be for"))
+                })?;
+                let connecting = TlsConnector::from(Arc::clone(config)).connect(name, stream);
+                Box::new(connecting.await.map_err(|error| self.explain_tls(server, &error))?)
             }
-            Err(error) => error,
         };
-        let failure = self.explain(&error);
-        if failure.permanent {
-            return Err(failure);
+        let wanted = self.session_timeout();
+        match open(stream, secrets, wanted, self.has_deadlines).await {
+            Ok(Opened { link, protocol, greeting, timeout }) => {
+                let server = server.to_owned();
+                Ok(Connection { link, protocol, greeting, timeout, server, plaintext_peer })
+            }
+            Err(error) => Err(self.explain(server, &error)),
         }
-        Err(match diagnose(&tls, config, server).await {
-            Diagnosis::Transient(reason) => ConnectError::transient(reason),
-            Diagnosis::Permanent(reason) => ConnectError::permanent(reason),
-            Diagnosis::Nothing => failure,
-        })
     }
 
-    fn explain(&self, error: &Error) -> ConnectError {
+    fn explain(&self, server: &str, error: &OpenError) -> ConnectError {
         match error {
-            Error::NoHosts => ConnectError::transient(NO_SESSION),
-            Error::AuthFailed => ConnectError::permanent(self.refused()),
-            // The enum is open.
-            error => ConnectError::transient(error.to_string()),
+            OpenError::Refused => ConnectError::permanent(self.refused()),
+            OpenError::Sasl(_) => ConnectError::permanent(error.to_string()),
+            // With TLS 1.3, a server refuses a client's certificate after the handshake.
+            OpenError::NoGreeting(error) if is_tls_error(error) => self.explain_tls(server, error),
+            OpenError::NoGreeting(_) => ConnectError {
+                no_greeting: true,
+                ..ConnectError::transient(match self.settings.login.tls {
+                    Some(_) => ENDS_AFTER_TLS,
+                    None => NO_SESSION,
+                })
+            },
+            OpenError::NoZooKeeper(_) => {
+                ConnectError { no_greeting: true, ..ConnectError::transient(error.to_string()) }
+            }
+            OpenError::Ended(_) => ConnectError::transient(error.to_string()),
+        }
+    }
+
+    fn explain_tls(&self, server: &str, error: &io::Error) -> ConnectError {
+        let Some(tls) = &self.settings.login.tls else { return ConnectError::transient(error.to_string()) };
+        match of_handshake(tls, host_and_port(server).0, error) {
+            Diagnosis::Transient(reason) => ConnectError::transient(reason),
+            Diagnosis::Permanent(reason) => ConnectError::permanent(reason),
         }
     }
 
@@ -237,117 +240,20 @@ impl Ensemble {
     }
 }
 
-/// The ZooKeeper client has one error for both.
-const NO_SESSION: &str = "connection refused or no ZooKeeper serving there";
+/// A server that accepts a connection and then ends it says no more.
+const NO_SESSION: &str = "the connection is made, but no ZooKeeper serves there: it may be starting, have no \
+                          quorum, or allow no more connections from this host (maxClientCnxns), or this is \
+                          another service's port";
+
+const ENDS_AFTER_TLS: &str = "it speaks TLS, and then ends the connection; its log says why (a server that \
+                              wants a client certificate does so: cert and key in [tls])";
 
 const SERVER_SPEAKS_TLS: &str =
     "TLS is spoken there; give [tls] in twitcher.toml, or the server's port without TLS (clientPort)";
 
-/// Opens a session and takes over the task that serves it.
-async fn open(
-    connecting: impl Future<Output = Result<Client, Error>>,
-) -> Result<(Client, JoinSet<()>), Error> {
-    let service = Owner::default();
-    let client = {
-        let mut connecting = pin!(connecting);
-        // The scope is thread-local, so it must be left before anything else runs: around each poll.
-        std::future::poll_fn(|context| {
-            let _scope = spawns_core::enter(&service);
-            connecting.as_mut().poll(context)
-        })
-        .await?
-    };
-    // A new session may begin at a server that lags behind what the last one showed us. Nothing that is read
-    // after this is older than now, so that no action runs with content that was replaced long ago.
-    client.sync("/").await?;
-    Ok((client, service.0.into_inner()))
-}
-
-/// Waits until the session whose client was dropped is closed, or its server has taken too long.
-pub(super) async fn close(mut service: JoinSet<()>) {
-    let _ = timeout(CLOSE_TIMEOUT, service.join_next()).await;
-}
-
-/// Takes over the task that serves a session, so that we can end it.
-#[derive(Default)]
-struct Owner(RefCell<JoinSet<()>>);
-
-impl Spawn for Owner {
-    /// The crate waits for its socket and its timers on a thread of async-io. A task that this thread wakes
-    /// up runs right there, so that heartbeats wake up no other thread, and are sent while the daemon is busy
-    /// starting processes. A task that we wake up ourselves waits for its turn, so that many requests share
-    /// one write.
-    fn spawn(&self, task: Task) {
-        let home = thread::current().id();
-        let (queue, mut turns) = unbounded_channel::<Runnable>();
-        let schedule = move |runnable: Runnable| {
-            if thread::current().id() == home {
-                // Fails where the session was dropped, and then this must be dropped as well.
-                let _ = queue.send(runnable);
-            } else {
-                run_here(runnable);
-            }
-        };
-        let (runnable, mut service) = async_task::spawn(Box::into_pin(task.future), schedule);
-        runnable.schedule();
-        self.0.borrow_mut().spawn(async move {
-            loop {
-                tokio::select! {
-                    () = &mut service => return,
-                    Some(runnable) = turns.recv() => { runnable.run(); }
-                }
-            }
-        });
-    }
-}
-
-thread_local! {
-    /// The tasks that wait for their turn on this thread, while one runs here.
-    static TURNS: RefCell<Option<VecDeque<Runnable>>> = const { RefCell::new(None) };
-}
-
-/// Runs a task now, or after the one that runs on this thread. A task that is woken up while it runs is
-/// scheduled at the end of its turn. If it ran inside that turn, each such turn would take more of the stack.
-fn run_here(runnable: Runnable) {
-    let runnable = TURNS.with_borrow_mut(|turns| match turns {
-        Some(turns) => {
-            turns.push_back(runnable);
-            None
-        }
-        None => {
-            *turns = Some(VecDeque::new());
-            Some(runnable)
-        }
-    });
-    let mut next = runnable;
-    while let Some(runnable) = next {
-        runnable.run();
-        next = TURNS.with_borrow_mut(|turns| {
-            let next = turns.as_mut().and_then(VecDeque::pop_front);
-            if next.is_none() {
-                *turns = None;
-            }
-            next
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::task::Poll;
-
-    use super::*;
-
-    #[test]
-    fn a_task_that_wakes_itself_up_again_and_again_takes_no_stack() {
-        let mut turns = 0;
-        let busy = std::future::poll_fn(move |context| {
-            turns += 1;
-            context.waker().wake_by_ref();
-            if turns < 1_000_000 { Poll::Pending } else { Poll::Ready(turns) }
-        });
-        let (runnable, task) = async_task::spawn(busy, run_here);
-        runnable.schedule();
-        assert_eq!(futures_util::FutureExt::now_or_never(task), Some(1_000_000));
-    }
+fn no_connection(error: &io::Error) -> ConnectError {
+    ConnectError::transient(match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        _ => error.to_string(),
+    })
 }

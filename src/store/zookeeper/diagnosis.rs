@@ -1,24 +1,19 @@
-//! Finding out why a TLS connection cannot be made, which the ZooKeeper client does not tell.
+//! Explaining why a TLS connection cannot be made.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::{ServerName, UnixTime};
-use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, Error, RootCertStore};
 use time::OffsetDateTime;
 use time::macros::format_description;
-use tokio::io::AsyncReadExt;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::tls::{self, Tls, host_and_port};
-
-/// How long a server has to refuse our certificate. In TLS 1.3 it does so after the handshake, and it says
-/// nothing where it accepts the certificate.
-const CERT_REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+use super::tls::{self, Tls};
 
 /// What is wrong with a connection.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,41 +22,17 @@ pub(super) enum Diagnosis {
     Transient(String),
     /// The error stays until somebody does something.
     Permanent(String),
-    /// TLS works, so the reason must be another.
-    Nothing,
 }
 
-/// Makes a connection of its own to this server, with the files of `tls`, to see how far it gets.
-pub(super) async fn diagnose(tls: &Tls, config: Arc<ClientConfig>, server: &str) -> Diagnosis {
-    let host = host_and_port(server).0;
-    let Ok(name) = ServerName::try_from(host.to_owned()) else {
-        return Diagnosis::Permanent(format!("{host:?} is no name that a certificate can be for"));
-    };
-    let addresses: Vec<_> = match lookup_host(server).await {
-        Ok(addresses) => addresses.collect(),
-        Err(error) => return Diagnosis::Transient(format!("cannot resolve the name ({error})")),
-    };
-    let stream = match TcpStream::connect(&*addresses).await {
-        Ok(stream) => stream,
-        Err(error) => return Diagnosis::Transient(in_words(&error)),
-    };
-    let mut stream = match TlsConnector::from(config).connect(name, stream).await {
-        Ok(stream) => stream,
-        Err(error) => return of_handshake(tls, host, &error),
-    };
-    match timeout(CERT_REFUSAL_TIMEOUT, stream.read_u8()).await {
-        Ok(Err(error)) if tls_error(&error).is_some() => of_handshake(tls, host, &error),
-        Ok(Err(_)) => Diagnosis::Transient(
-            "it speaks TLS, and then ends the connection; its log says why (a server that wants a client \
-             certificate does so: cert and key in [tls])"
-                .to_owned(),
-        ),
-        Ok(Ok(_)) | Err(_) => Diagnosis::Nothing,
-    }
+/// How long a server may take to say that it speaks TLS, at most.
+const TLS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Returns true if and only if some server says within `limit` that it speaks TLS at one of these addresses.
+pub(super) async fn speaks_tls(addresses: &[SocketAddr], limit: Duration) -> bool {
+    timeout(limit.min(TLS_TIMEOUT), tries_tls(addresses)).await.unwrap_or(false)
 }
 
-/// Returns true if and only if some server speaks TLS at one of these addresses.
-pub(super) async fn speaks_tls(addresses: &[SocketAddr]) -> bool {
+async fn tries_tls(addresses: &[SocketAddr]) -> bool {
     let Ok(stream) = TcpStream::connect(addresses).await else { return false };
     let Ok(peer) = stream.peer_addr() else { return false };
     let trusting_nobody = tls::client().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
@@ -75,31 +46,17 @@ pub(super) async fn speaks_tls(addresses: &[SocketAddr]) -> bool {
     }
 }
 
-/// Finds out for a command why there is no session with a server without TLS. The daemon does not ask: it
-/// would open two connections each time.
-pub(super) async fn without_session(server: &str) -> String {
-    match timeout(CERT_REFUSAL_TIMEOUT, TcpStream::connect(server)).await {
-        Ok(Ok(_)) => "the connection is made, but no ZooKeeper serves there: it may be starting, have no \
-                      quorum, or allow no more connections from this host (maxClientCnxns), or this is \
-                      another service's port"
-            .to_owned(),
-        Ok(Err(error)) => in_words(&error),
-        Err(_) => "no answer to the connection".to_owned(),
-    }
-}
-
-fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        _ => error.to_string(),
-    }
+/// Whether TLS itself failed.
+pub(super) fn is_tls_error(error: &io::Error) -> bool {
+    tls_error(error).is_some()
 }
 
 fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-fn of_handshake(tls: &Tls, host: &str, error: &io::Error) -> Diagnosis {
+/// Explains why the handshake of TLS failed.
+pub(super) fn of_handshake(tls: &Tls, host: &str, error: &io::Error) -> Diagnosis {
     match (tls_error(error), error.kind()) {
         (Some(error), _) => Diagnosis::Permanent(refusal(tls, host, error)),
         (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {

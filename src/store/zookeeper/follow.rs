@@ -1,33 +1,33 @@
 //! Following nodes on one session after another, each of them disposable.
 //!
-//! A session lives only as long as its connection. When that is lost, the session, its watches and all tasks
-//! on it are dropped, a new session is made, and every node is read again; the daemon compares versions. So
-//! nothing depends on watches that are sent again, on what a client had already seen when the connection
-//! broke, or on telling a change from its absence: a fresh read is the truth.
+//! A session lives only as long as its connection. When that is lost, the session and its watches are
+//! dropped, a new session is made, and every node is read again; the daemon compares versions. So nothing
+//! depends on watches that are sent again, on what a client had already seen when the connection broke, or on
+//! telling a change from its absence: a fresh read is the truth.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
-use std::rc::Rc;
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use zookeeper_client::SessionState;
 
-use super::acl;
 use super::audit::Audit;
-use super::chroot;
-use super::connect::{ATTEMPT_TIMEOUT, ConnectError, Connection, Ensemble, close};
-use super::node::NodeTask;
-use super::session::Session;
+use super::chroot::ChrootCheck;
+use super::connect::{ATTEMPT_TIMEOUT, ConnectError, Connection, Ensemble};
+use super::link::Link;
+use super::login::LoginSource;
+use super::protocol::Ended;
+use super::session::{Output, Session};
 use super::settings::ZooKeeperSettings;
 use super::url::ZooKeeperUrl;
+use super::window::Window;
+use super::wire::ErrorCode;
 use crate::model::NodeSubject;
-use crate::store::backend::{Backend, NodeCommand};
+use crate::store::backend::{Backend, NodeCommand, Observation};
 use crate::store::backoff::Backoff;
 use crate::store::channel::StoreEnd;
-use crate::store::tree::router::{self, EventSender, NodeCommands, ReceiverDropped};
+use crate::store::tree::router::{self, EventSender, NodeCommands, ReceiverDropped, Slot};
 use crate::store::{Exposure, StoreEvent};
 
 /// The first pause between two connection attempts.
@@ -44,17 +44,23 @@ const MAX_RECONNECT_JITTER: Duration = Duration::from_millis(500);
 /// says.
 const MAX_REPORTED_REASONS: usize = 10;
 
+/// How late the session's timers may be while the server sends without a pause.
+const MAX_TIMER_DELAY: Duration = Duration::from_secs(1);
+
 /// Starts the tasks that serve `end`. Must be called within a `LocalSet` on a current-thread runtime.
-pub(crate) fn start(settings: ZooKeeperSettings, end: StoreEnd) {
-    router::start(settings.capabilities(), end, |commands, events| run(settings, commands, events));
+pub(crate) fn start(settings: ZooKeeperSettings, login: LoginSource, end: StoreEnd) {
+    router::start(settings.capabilities(), end, |commands, events| run(settings, login, commands, events));
 }
 
 /// Follows nodes until there are no more commands, or nobody receives the events.
-async fn run(settings: ZooKeeperSettings, commands: NodeCommands, events: EventSender) {
+async fn run(settings: ZooKeeperSettings, login: LoginSource, commands: NodeCommands, events: EventSender) {
+    let chroot = settings.url.chroot.clone();
     let mut manager = SessionManager {
         url: settings.url.clone(),
-        ensemble: Ensemble::new(settings),
-        audit: Rc::new(Audit::new()),
+        ensemble: Ensemble::new(settings, login),
+        audit: Audit::new(Instant::now()),
+        chroot: ChrootCheck::new(chroot, Instant::now()),
+        window: Window::new(),
         commands,
         events,
         subjects: HashSet::new(),
@@ -72,7 +78,9 @@ struct SessionManager {
     subjects: HashSet<NodeSubject>,
     /// The reasons reported in the present outage; `None` if there is none, or it was not reported yet.
     outage: Option<HashSet<String>>,
-    audit: Rc<Audit>,
+    audit: Audit,
+    chroot: ChrootCheck,
+    window: Window,
     /// Whether it was reported that the connection is not encrypted.
     plaintext_reported: bool,
 }
@@ -93,7 +101,7 @@ impl SessionManager {
             };
             let connected_at = Instant::now();
             let ended = self.serve(connection).await?;
-            attempt_at = if ended.has_read_node || connected_at.elapsed() >= MAX_BACKOFF {
+            attempt_at = if ended.was_useful || connected_at.elapsed() >= MAX_BACKOFF {
                 backoff.reset();
                 Instant::now() + MAX_RECONNECT_JITTER.mul_f64(fastrand::f64())
             } else {
@@ -107,7 +115,7 @@ impl SessionManager {
     async fn until(&mut self, deadline: Instant) -> Result<(), ReceiverDropped> {
         loop {
             tokio::select! {
-                command = self.commands.recv() => note(&mut self.subjects, command.ok_or(ReceiverDropped)?),
+                command = self.commands.recv() => note(&mut self.subjects, &command.ok_or(ReceiverDropped)?),
                 () = sleep_until(deadline) => return Ok(()),
             }
         }
@@ -116,10 +124,10 @@ impl SessionManager {
     async fn connect(&mut self) -> Result<Result<Connection, ConnectError>, ReceiverDropped> {
         let Self { ensemble, commands, subjects, .. } = self;
         let attempt_timeout = ensemble.session_timeout().min(ATTEMPT_TIMEOUT);
-        let mut connecting = std::pin::pin!(ensemble.connect_next(attempt_timeout));
+        let mut connecting = pin!(ensemble.connect_next(attempt_timeout));
         loop {
             tokio::select! {
-                command = commands.recv() => note(subjects, command.ok_or(ReceiverDropped)?),
+                command = commands.recv() => note(subjects, &command.ok_or(ReceiverDropped)?),
                 connection = &mut connecting => return Ok(connection),
             }
         }
@@ -154,13 +162,13 @@ impl SessionManager {
 
     /// Follows every subject on this session until it ends.
     async fn serve(&mut self, connection: Connection) -> Result<SessionEnd, ReceiverDropped> {
-        let Connection { client, mut service, server, plaintext_peer } = connection;
+        let Connection { mut link, protocol, greeting, timeout, server, plaintext_peer } = connection;
         self.outage = None;
         let what = format!(
-            "ZooKeeper {server}{}, session {}, timeout {:.1} s",
+            "ZooKeeper {server}{}, session {:#x}, timeout {:.1} s",
             self.ensemble.auth_summary(),
-            client.session_id(),
-            client.session_timeout().as_secs_f64(),
+            greeting.session,
+            greeting.timeout.as_secs_f64(),
         );
         self.events.send(StoreEvent::Connected { what, identity: self.url.identity() }).await?;
         if plaintext_peer.is_some_and(|peer| !peer.is_loopback()) && !self.plaintext_reported {
@@ -169,127 +177,139 @@ impl SessionManager {
             let exposure = Exposure::Plaintext { server: server.clone(), with_credentials };
             self.events.send(StoreEvent::Exposed(exposure)).await?;
         }
+        let (chroot, subjects, now) =
+            (self.url.chroot.clone(), self.subjects.iter().cloned(), Instant::now());
+        let mut session = Session::new(protocol, timeout, self.window, chroot, subjects, now);
+        self.audit.resume(now);
+        self.chroot = ChrootCheck::new(self.url.chroot.clone(), now);
+        let ended = self.follow(&mut link, &mut session).await;
+        self.window = session.window();
+        let Err(ended) = ended else {
+            link.close(session.protocol).await;
+            return Err(ReceiverDropped);
+        };
+        let was_useful = session.has_read_node() && !ended.is_violation();
+        Ok(SessionEnd { was_useful, reason: self.explain(&server, &ended) })
+    }
 
-        let mut state = client.state_watcher();
-        let (events, audit) = (self.events.clone(), Rc::clone(&self.audit));
-        let session = Rc::new(Session::new(&client, events, audit, self.url.chroot.clone()));
-        let mut nodes = NodeTasks::new(Rc::clone(&session));
-        for subject in &self.subjects {
-            nodes.follow(subject);
-        }
-        // The state may have changed before it was watched, and a change is announced only once.
-        let mut now = state.peek_state();
-        while now == SessionState::SyncConnected {
+    /// Follows nodes until the session ends, which is an error, or the daemon wants no more.
+    async fn follow(&mut self, link: &mut Link, session: &mut Session<Slot>) -> Result<(), Ended> {
+        // What is to be sent besides reports.
+        let mut notices: VecDeque<StoreEvent> = VecDeque::new();
+        // Since when something is due, while the server sends without a pause.
+        let mut overdue: Option<Instant> = None;
+        loop {
+            let now = Instant::now();
+            // There must be room for the report before the read, so that a slow daemon gets the latest state.
+            let mut wants_slot = !notices.is_empty() || session.wants_slot();
+            while wants_slot {
+                let Ok(slot) = self.events.try_reserve() else { return Ok(()) };
+                let Some(slot) = slot else { break };
+                match notices.pop_front() {
+                    Some(notice) => slot.send(notice),
+                    None => session.read(slot, now),
+                }
+                wants_slot = !notices.is_empty() || session.wants_slot();
+            }
+            session.remove_watches(now);
+            if let Some(subject) = self.audit.next(now) {
+                session.ask_for_acl(subject, now);
+            }
+            if self.chroot.begin(now) {
+                session.ask_for_chroot(now);
+            }
+            let due = [session.due(now), self.audit.due(), self.chroot.due()].into_iter().flatten().min();
+            overdue = due.filter(|due| *due <= now).map(|_| overdue.unwrap_or(now));
+            if overdue.is_some_and(|since| since + MAX_TIMER_DELAY <= now) {
+                overdue = None;
+                session.tick(now)?;
+            }
             tokio::select! {
+                biased;
                 command = self.commands.recv() => match command {
                     Some(command) => {
-                        nodes.take(&command);
-                        note(&mut self.subjects, command);
+                        note(&mut self.subjects, &command);
+                        if let NodeCommand::Leave(subject) = &command {
+                            self.audit.forget(subject);
+                        }
+                        if let Some(output) = session.take_command(command) {
+                            self.put_out(output, &mut notices);
+                        }
                     }
-                    None => {
-                        drop(client);
-                        nodes.stop().await;
-                        close(service).await;
-                        return Err(ReceiverDropped);
-                    }
+                    None => return Ok(()),
                 },
-                changed = state.changed() => now = changed,
-                _ = service.join_next() => now = SessionState::Closed,
-                // A task that ended by itself saw the end of the session before its state did.
-                Some(ended) = nodes.tasks.join_next(), if !nodes.tasks.is_empty() => if ended.is_ok() {
-                    now = SessionState::Closed;
+                incoming = link.next(&mut session.protocol) => {
+                    let mut incoming = Some(incoming?);
+                    let now = Instant::now();
+                    while let Some(one) = incoming {
+                        for output in session.take(one, now)? {
+                            self.put_out(output, &mut notices);
+                        }
+                        incoming = session.protocol.next(now)?;
+                    }
+                }
+                () = sleep_until(due.unwrap_or(now)), if due.is_some() => session.tick(Instant::now())?,
+                slot = self.events.reserve(), if wants_slot => match slot {
+                    Ok(slot) => match notices.pop_front() {
+                        Some(notice) => slot.send(notice),
+                        None => session.read(slot, Instant::now()),
+                    },
+                    Err(ReceiverDropped) => return Ok(()),
                 },
             }
         }
-        // The client goes first, or each node would now take its watch back from the server.
-        drop(client);
-        nodes.stop().await;
-        let reason = match now {
-            SessionState::Expired => format!("ZooKeeper {server}: the session expired"),
-            SessionState::AuthFailed => format!("ZooKeeper {server}: {}", self.ensemble.refused()),
-            SessionState::Disconnected
-            | SessionState::SyncConnected
-            | SessionState::ConnectedReadOnly
-            | SessionState::Closed => format!("the connection to ZooKeeper {server} was lost"),
-        };
-        Ok(SessionEnd { has_read_node: session.has_read_node.get(), reason })
+    }
+
+    fn put_out(&mut self, output: Output<Slot>, notices: &mut VecDeque<StoreEvent>) {
+        match output {
+            Output::Report { subject, observation, slot, is_missed } => {
+                let is_present = matches!(observation, Observation::Present { .. });
+                // The names of nodes that are only part of a tree are data, which goes into no log.
+                if is_present && self.events.is_wanted(&subject) {
+                    self.audit.note(&subject);
+                }
+                if is_missed {
+                    notices.push_back(StoreEvent::MissedChange { subject: subject.clone().into() });
+                }
+                slot.report(subject, observation);
+            }
+            Output::Outdated(subject) => self.events.outdated(&subject),
+            Output::Chroot(exists) => notices.extend(self.chroot.done(exists, Instant::now())),
+            Output::Exposure(subject, is_open) => {
+                let exposure = self.audit.done(subject, is_open, Instant::now());
+                notices.extend(exposure.map(StoreEvent::Exposed));
+            }
+        }
+    }
+
+    fn explain(&self, server: &str, ended: &Ended) -> String {
+        match ended {
+            Ended::Server(ErrorCode::SessionExpired) => format!("ZooKeeper {server}: the session expired"),
+            Ended::Server(ErrorCode::AuthFailed | ErrorCode::SaslRequired) => {
+                format!("ZooKeeper {server}: {}", self.ensemble.refused())
+            }
+            ended if ended.is_violation() => format!("ended the session with ZooKeeper {server}: {ended}"),
+            ended => format!("the connection to ZooKeeper {server} was lost ({ended})"),
+        }
     }
 }
 
-fn note(subjects: &mut HashSet<NodeSubject>, command: NodeCommand) {
+fn note(subjects: &mut HashSet<NodeSubject>, command: &NodeCommand) {
     match command {
         NodeCommand::Follow(subject) => {
-            subjects.insert(subject);
+            subjects.insert(subject.clone());
         }
         NodeCommand::Leave(subject) => {
-            subjects.remove(&subject);
+            subjects.remove(subject);
         }
-        // A session that is made later reads every subject anyway, and on a present one its task was told.
+        // A session that is made later reads every subject anyway, and a present one is told.
         NodeCommand::Refresh(_) => {}
     }
 }
 
 struct SessionEnd {
-    /// Whether any node was read. A server that lets us in only to end the session never allows this.
-    has_read_node: bool,
+    /// Whether any node was read, and the server did nothing that no server does. One that lets us in only to
+    /// end the session never allows this.
+    was_useful: bool,
     reason: String,
-}
-
-/// The tasks of one session, one for each subject.
-struct NodeTasks {
-    session: Rc<Session>,
-    tasks: JoinSet<()>,
-    handles: HashMap<NodeSubject, (AbortHandle, Rc<Notify>)>,
-}
-
-impl NodeTasks {
-    fn new(session: Rc<Session>) -> Self {
-        let mut tasks = JoinSet::new();
-        tasks.spawn_local(acl::run(Rc::clone(&session)));
-        tasks.spawn_local(chroot::run(Rc::clone(&session)));
-        Self { session, tasks, handles: HashMap::new() }
-    }
-
-    fn take(&mut self, command: &NodeCommand) {
-        match command {
-            NodeCommand::Follow(subject) => self.follow(subject),
-            NodeCommand::Leave(subject) => {
-                self.session.audit.forget(subject);
-                if let Some((task, _)) = self.handles.remove(subject) {
-                    task.abort();
-                    self.count();
-                }
-            }
-            NodeCommand::Refresh(subject) => {
-                if let Some((_, refresh)) = self.handles.get(subject) {
-                    refresh.notify_one();
-                }
-            }
-        }
-    }
-
-    fn follow(&mut self, subject: &NodeSubject) {
-        if self.handles.contains_key(subject) {
-            return;
-        }
-        let refresh = Rc::new(Notify::new());
-        let node = NodeTask {
-            session: Rc::clone(&self.session),
-            subject: subject.clone(),
-            path: self.session.path(subject),
-            refresh: Rc::clone(&refresh),
-        };
-        let task = self.tasks.spawn_local(node.follow());
-        self.handles.insert(subject.clone(), (task, refresh));
-        self.count();
-    }
-
-    fn count(&self) {
-        self.session.nodes.set(u32::try_from(self.handles.len()).unwrap_or(u32::MAX));
-    }
-
-    /// Returns when no task of this session can send anything any more.
-    async fn stop(mut self) {
-        self.tasks.shutdown().await;
-    }
 }

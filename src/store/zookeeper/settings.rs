@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::tls::{ClientCertificate, Key, Tls};
 use super::url::ZooKeeperUrl;
 use crate::store::backend::{Backend, Capabilities, SettingError};
@@ -11,7 +13,7 @@ use crate::store::secret::{CredentialError, Secret};
 /// The child of the root in which ZooKeeper keeps its own data.
 const RESERVED_CHILD: &str = "zookeeper";
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ZooKeeperSettings {
     pub url: ZooKeeperUrl,
     pub login: Login,
@@ -20,7 +22,7 @@ pub struct ZooKeeperSettings {
 }
 
 /// How a session is secured, and who logs in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Login {
     /// What each session is given, in this order.
     pub auth: Vec<Auth>,
@@ -29,14 +31,14 @@ pub struct Login {
 }
 
 /// Credentials that ZooKeeper is given by `addauth`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Auth {
     pub scheme: String,
     pub credentials: Secret,
 }
 
 /// The user that logs in to ZooKeeper by SASL with DIGEST-MD5.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sasl {
     pub username: String,
     pub password: Secret,
@@ -45,6 +47,38 @@ pub struct Sasl {
 impl Login {
     pub(super) fn has_credentials(&self) -> bool {
         !self.auth.is_empty() || self.sasl.is_some()
+    }
+
+    /// Whether there is anything to read before a connection is made.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.auth.is_empty() && self.tls.is_none() && self.sasl.is_none()
+    }
+
+    /// Reads all secrets and files. This may block.
+    pub(crate) fn read(&self) -> Result<Self, String> {
+        let text = |error: CredentialError| error.to_string();
+        let auth = self.auth.iter().map(|Auth { scheme, credentials }| {
+            let credentials = Secret::Inline(credentials.reveal().map_err(text)?);
+            Ok(Auth { scheme: scheme.clone(), credentials })
+        });
+        let auth = auth.collect::<Result<_, String>>()?;
+        let sasl = self.sasl.as_ref().map(|Sasl { username, password }| {
+            let password = Secret::Inline(password.reveal().map_err(text)?);
+            Ok::<_, String>(Sasl { username: username.clone(), password })
+        });
+        let sasl = sasl.transpose()?;
+        let tls = self.tls.as_ref().map(|tls| tls.read().map_err(|error| error.to_string()));
+        Ok(Self { auth, sasl, tls: tls.transpose()? })
+    }
+
+    /// Returns who logs in and how, without any secret.
+    pub(crate) fn without_secrets(&self) -> Self {
+        let none = || Secret::Inline(String::new());
+        let mut login = self.clone();
+        login.auth.iter_mut().for_each(|auth| auth.credentials = none());
+        login.sasl.iter_mut().for_each(|sasl| sasl.password = none());
+        login.tls.iter_mut().for_each(|tls| tls.texts = None);
+        login
     }
 
     fn client_key(&self) -> Option<&Key> {
@@ -110,8 +144,8 @@ impl Backend for ZooKeeperSettings {
     }
 }
 
-/// Refuses a text that the server and we would hash differently. The server hashes a text of ISO 8859-1 in
-/// that encoding (RFC 2831, 2.1.2.1), and the ZooKeeper client hashes every text in UTF-8.
+/// Refuses a text that servers hash in different ways: RFC 2831 (2.1.2.1) has texts of ISO 8859-1 hashed in
+/// that encoding, and not every server does so.
 pub fn check_encoding(key: &'static str, text: &str) -> Result<(), SettingError> {
     let is_latin_1 = text.chars().all(|c| c <= '\u{ff}');
     if is_latin_1 && !text.is_ascii() {

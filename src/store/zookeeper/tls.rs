@@ -1,5 +1,6 @@
 //! The files of a TLS connection.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -12,8 +13,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use zookeeper_client::TlsOptions;
 
 use crate::store::backend::SettingError;
 use crate::store::secret::{self, Credential};
@@ -21,32 +22,41 @@ use crate::trust::{self, Location, exposed};
 
 /// The `[tls]` of a store: files in PEM. They are read anew for each connection, so that renewed files need
 /// no restart.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tls {
     /// The CAs whose servers are trusted, with their certificate revocation lists if there are any.
     pub ca: PathBuf,
     /// The certificate that we show to the server.
     pub identity: Option<ClientCertificate>,
+    /// What the files have, if somebody has read them who may.
+    pub texts: Option<Box<TlsTexts>>,
 }
 
-#[derive(Clone, Debug)]
+/// The files of a [`Tls`], read.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TlsTexts {
+    ca: String,
+    /// The certificate and its key.
+    identity: Option<(String, String)>,
+}
+
+impl fmt::Debug for TlsTexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClientCertificate {
     /// The certificate, followed by those between it and its CA.
     pub cert: PathBuf,
     pub key: Key,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Key {
     File(PathBuf),
     Credential(Credential),
-}
-
-pub(super) struct LoadedTls {
-    /// For the ZooKeeper client.
-    pub(super) options: TlsOptions,
-    /// For a connection of our own, where the client does not tell what is wrong.
-    pub(super) config: Arc<ClientConfig>,
 }
 
 /// Why no connection can be made with the files as they are. It quotes nothing of them.
@@ -68,9 +78,23 @@ impl Tls {
         self.load().map(drop).map_err(|TlsFileError { key, reason }| (key, reason))
     }
 
-    /// Reads and checks all files. This may block.
-    pub(super) fn load(&self) -> Result<LoadedTls, TlsFileError> {
+    /// Reads all files, unless they were read before. This may block.
+    pub(super) fn read(&self) -> Result<Self, TlsFileError> {
+        if self.texts.is_some() {
+            return Ok(self.clone());
+        }
         let ca = read(CA, &self.ca)?;
+        let identity = self.identity.as_ref();
+        let identity = identity.map(|identity| Ok((read(CERT, &identity.cert)?, identity.key.read()?)));
+        let texts = Some(Box::new(TlsTexts { ca, identity: identity.transpose()? }));
+        Ok(Self { texts, ..self.clone() })
+    }
+
+    /// Checks all files, and reads those that were not read. This may block.
+    pub(super) fn load(&self) -> Result<Arc<ClientConfig>, TlsFileError> {
+        let read = self.read()?;
+        let Some(texts) = read.texts else { unreachable!("they were read") };
+        let TlsTexts { ca, identity: texts } = *texts;
         let wrong = |reason: &str| wrong(CA, &self.ca, reason);
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(certificates(&ca).map_err(wrong)?);
@@ -82,11 +106,10 @@ impl Tls {
             .with_crls(lists.map_err(|_| wrong(NO_PEM))?)
             .build()
             .map_err(|error| wrong(&error.to_string()))?;
-        let options = TlsOptions::new().with_pem_ca(&ca).map_err(|error| wrong(&error.to_string()))?;
         let config = client().with_webpki_verifier(verifier);
-        match &self.identity {
-            Some(identity) => identity.add_to(options, config),
-            None => Ok(LoadedTls { options, config: config.with_no_client_auth().into() }),
+        match self.identity.as_ref().zip(texts) {
+            Some((identity, texts)) => identity.add_to(texts, config),
+            None => Ok(config.with_no_client_auth().into()),
         }
     }
 }
@@ -94,10 +117,9 @@ impl Tls {
 impl ClientCertificate {
     fn add_to(
         &self,
-        options: TlsOptions,
+        (cert, key): (String, String),
         config: ConfigBuilder<ClientConfig, WantsClientCert>,
-    ) -> Result<LoadedTls, TlsFileError> {
-        let (cert, key) = (read(CERT, &self.cert)?, self.key.read()?);
+    ) -> Result<Arc<ClientConfig>, TlsFileError> {
         let wrong = |reason: &str| wrong(CERT, &self.cert, reason);
         let chain = certificates(&cert).map_err(wrong)?;
         if chain.is_empty() {
@@ -114,9 +136,7 @@ impl ClientCertificate {
             // The enum is open.
             error => wrong(&format!("it and its key cannot be used: {error}")),
         })?;
-        let options = options.with_pem_identity(&cert, &key);
-        let options = options.map_err(|_| wrong("it and its key cannot be used"))?;
-        Ok(LoadedTls { options, config: config.into() })
+        Ok(config.into())
     }
 }
 
@@ -193,7 +213,7 @@ pub(super) fn client() -> ConfigBuilder<ClientConfig, WantsVerifier> {
     ClientConfig::builder()
 }
 
-/// Returns the provider that the whole process uses. The ZooKeeper client asks for it.
+/// Returns the provider that the whole process uses.
 fn provider() -> Arc<CryptoProvider> {
     if CryptoProvider::get_default().is_none() {
         // If another thread was faster, it installed the same one.

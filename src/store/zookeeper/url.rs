@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::model::{NodePath, NodePathError};
@@ -12,7 +13,7 @@ const SCHEME: &str = "zk://";
 const DEFAULT_PORT: u16 = 2181;
 
 /// The servers of an ensemble, and where in it the nodes are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZooKeeperUrl {
     /// Each with its port.
     pub servers: Vec<String>,
@@ -47,6 +48,11 @@ impl ZooKeeperUrl {
     /// Parses `HOST:PORT,HOST:PORT/CHROOT`, a URL without its scheme.
     pub(crate) fn from_servers(text: &str) -> Result<Self, ZooKeeperUrlError> {
         parse(text, text)
+    }
+
+    /// Returns the ports of all servers.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        self.servers.iter().filter_map(|server| server.rsplit_once(':')?.1.parse().ok()).collect()
     }
 
     /// Returns what the ledger knows the versions by. Servers are no part of it, because they come and go.

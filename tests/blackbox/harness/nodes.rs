@@ -1,18 +1,11 @@
 //! Access to nodes without the program under test.
 
 use std::fs::{self, Permissions};
-use std::future::{self, Future};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::thread;
-use std::time::Duration;
 
-use tokio::runtime::Handle;
-use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, CreateOptions, Error, Permission};
-
-const PERSISTENT: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
+use super::zookeeper_client::{Acl, NO_NODE, ZooKeeperClient};
 
 #[derive(Clone, Debug)]
 pub enum Nodes {
@@ -56,18 +49,19 @@ impl Nodes {
                 fs::set_permissions(&new, Permissions::from_mode(0o644)).expect("open it to every user");
                 new.persist(file).expect("replace the node");
             }
-            Self::ZooKeeper { .. } => self.with_client(async |client| {
-                match client.set_data(node, data, None).await {
-                    Ok(_) => return,
-                    Err(Error::NoNode) => {}
-                    Err(e) => panic!("set {node}: {e}"),
+            Self::ZooKeeper { .. } => {
+                let mut client = self.client();
+                match client.set(node, data) {
+                    Ok(()) => return,
+                    Err(NO_NODE) => {}
+                    Err(error) => panic!("set {node}: error {error}"),
                 }
                 let parent = node.rsplit_once('/').expect("absolute").0;
                 if !parent.is_empty() {
-                    client.mkdir(parent, &PERSISTENT).await.expect("create the parents");
+                    client.make(parent).expect("create the parents");
                 }
-                client.create(node, data, &PERSISTENT).await.expect("create the node");
-            }),
+                client.create(node, data, Acl::Open).expect("create the node");
+            }
         }
     }
 
@@ -75,48 +69,40 @@ impl Nodes {
     #[track_caller]
     pub fn create_many(&self, nodes: impl IntoIterator<Item = String>) {
         let nodes: Vec<_> = nodes.into_iter().collect();
-        self.with_client(async |client| {
-            for some in nodes.chunks(500) {
-                let mut writer = client.new_multi_writer();
-                for node in some {
-                    writer.add_create(node, b"old", &PERSISTENT).expect("a node path");
-                }
-                writer.commit().await.expect("create nodes");
-            }
-        });
+        let mut client = self.client();
+        for some in nodes.chunks(500) {
+            client.create_all(some, b"old").expect("create nodes");
+        }
     }
 
     /// Sets an existing node to each of these values on one connection, and calls `then` after each. If
     /// `then` does nothing, this is a burst.
     #[track_caller]
     pub fn set_each(&self, node: &str, values: impl IntoIterator<Item = u32>, then: impl Fn(u32)) {
-        self.with_client(async |client| {
-            for value in values {
-                client.set_data(node, value.to_string().as_bytes(), None).await.expect("set the node");
-                then(value);
-            }
-        });
+        let mut client = self.client();
+        for value in values {
+            client.set(node, value.to_string().as_bytes()).expect("set the node");
+            then(value);
+        }
     }
 
     #[track_caller]
     pub fn get(&self, node: &str) -> Option<Vec<u8>> {
         match self {
             Self::Directory(store) => fs::read(below(store, node)).ok(),
-            Self::ZooKeeper { .. } => self.with_client(async |client| match client.get_data(node).await {
-                Ok((data, _)) => Some(data),
-                Err(Error::NoNode) => None,
-                Err(e) => panic!("get {node}: {e}"),
-            }),
+            Self::ZooKeeper { .. } => match self.client().get(node) {
+                Ok(data) => Some(data),
+                Err(NO_NODE) => None,
+                Err(error) => panic!("get {node}: error {error}"),
+            },
         }
     }
 
     /// Takes every right to this node from everybody: nobody has these credentials.
     #[track_caller]
     pub fn close_to_everybody(&self, node: &str) {
-        let acl = [Acl::new(Permission::ALL, AuthId::new("digest", "nobody:AAAAAAAAAAAAAAAAAAAAAAAAAAA="))];
-        self.with_client(async |client| {
-            client.set_acl(node, &acl, None).await.unwrap_or_else(|e| panic!("close {node}: {e}"));
-        });
+        let acl = Acl::Of("digest", "nobody:AAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+        self.client().set_acl(node, acl).unwrap_or_else(|error| panic!("close {node}: error {error}"));
     }
 
     /// Removes a node that has no children.
@@ -131,49 +117,26 @@ impl Nodes {
                 }
                 .expect("remove the node");
             }
-            Self::ZooKeeper { .. } => self.with_client(async |client| {
-                client.delete(node, None).await.unwrap_or_else(|e| panic!("delete {node}: {e}"));
-            }),
+            Self::ZooKeeper { .. } => {
+                self.client().delete(node).unwrap_or_else(|error| panic!("delete {node}: error {error}"));
+            }
         }
     }
 
-    /// Runs `work` with a new connection, which no earlier outage has broken.
+    /// Returns a new connection, which no earlier outage has broken.
     #[track_caller]
-    fn with_client<T>(&self, work: impl AsyncFnOnce(Client) -> T) -> T {
+    fn client(&self) -> ZooKeeperClient {
         let Self::ZooKeeper { address, root } = self else { panic!("a directory has no client") };
-        block_on(async {
-            let client = connect(address).await;
-            let client = if root.is_empty() { Ok(client) } else { client.chroot(root.as_str()) };
-            work(client.expect("an absolute path")).await
-        })
+        ZooKeeperClient::connect(address, root)
     }
 
     /// Creates the node that becomes the `root` of a sandbox.
+    #[track_caller]
     pub fn create_root(address: &str, root: &str) {
-        block_on(async {
-            connect(address).await.mkdir(root, &PERSISTENT).await.expect("create the root");
-        });
+        ZooKeeperClient::connect(address, "").make(root).expect("create the root");
     }
 }
 
 fn below(store: &Path, node: &str) -> PathBuf {
     store.join(node.trim_start_matches('/'))
-}
-
-async fn connect(address: &str) -> Client {
-    let connector = Client::connector().with_session_timeout(Duration::from_secs(30));
-    connector.connect(address).await.unwrap_or_else(|e| panic!("connect to {address}: {e}"))
-}
-
-/// Runs `work` on a runtime that a thread keeps running, so that clients can still close their sessions after
-/// `work` has returned.
-pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
-    static RUNTIME: OnceLock<Handle> = OnceLock::new();
-    let handle = RUNTIME.get_or_init(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let handle = runtime.handle().clone();
-        thread::spawn(move || runtime.block_on(future::pending::<()>()));
-        handle
-    });
-    handle.block_on(work)
 }

@@ -83,8 +83,29 @@ impl Process {
         fs::read_dir(format!("/proc/{}/fd", self.0)).map(Iterator::count).unwrap_or(0)
     }
 
-    /// The child processes, zombies included.
+    /// The child processes, zombies included, except those that serve stores.
     pub fn children(self) -> Vec<Process> {
+        self.all_children().into_iter().filter(|child| !child.is_half()).collect()
+    }
+
+    /// The child processes that serve stores.
+    pub fn halves(self) -> Vec<Process> {
+        self.all_children().into_iter().filter(|child| child.is_half()).collect()
+    }
+
+    fn is_half(self) -> bool {
+        fs::read(format!("/proc/{}/cmdline", self.0)).is_ok_and(|words| words == b"twitcher\0store\0")
+    }
+
+    /// A line of `/proc/PID/status`.
+    #[track_caller]
+    pub fn status(self, name: &str) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.map_or_else(|| panic!("no {name} of {}: {status}", self.0), |line| line.trim().to_owned())
+    }
+
+    fn all_children(self) -> Vec<Process> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten().flatten();
         let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
         children.flat_map(|pids| pids.split_whitespace().map(Self::parse).collect::<Vec<_>>()).collect()

@@ -2,14 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
-
-use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, Permission, SaslOptions};
 
 use super::certificates::{Authority, Certificate, Validity};
-use super::nodes::block_on;
 use super::sandbox::Sandbox;
 use super::zookeeper::{JAAS, ZooKeeper, free_port};
+use super::zookeeper_client::{Acl, ZooKeeperClient};
 
 pub const USERNAME: &str = "twitcher";
 pub const PASSWORD: &str = "s3cret/of+SASL";
@@ -84,14 +81,10 @@ impl Secure {
     pub fn create_for_digest(&self, node: &str) {
         // The name and the digest that DigestAuthenticationProvider.generateDigest makes of these
         // credentials.
-        let acl = [Acl::new(Permission::ALL, AuthId::new("digest", "we:4FExkxIoRrW/yAAy7hC8cHbFqQ8="))];
-        let sasl = SaslOptions::digest_md5(USERNAME, PASSWORD);
-        let connector = Client::connector().with_session_timeout(Duration::from_secs(30)).with_sasl(sasl);
-        block_on(async {
-            let client = connector.connect(&self.server.address()).await.expect("connect");
-            let options = CreateMode::Persistent.with_acls(Acls::new(&acl));
-            client.create(node, b"0", &options).await.expect("create the node");
-        });
+        let acl = Acl::Of("digest", "we:4FExkxIoRrW/yAAy7hC8cHbFqQ8=");
+        let mut client = ZooKeeperClient::connect(&self.server.address(), "");
+        client.log_in(USERNAME, PASSWORD).expect("log in");
+        client.create(node, b"0", acl).expect("create the node");
     }
 
     /// Accepts clients with certificates of this authority from its next start on.

@@ -157,12 +157,15 @@ fn run_on_load_changed_runs_again_what_failed() {
 fn run_on_load_changed_knows_a_watch_that_comes_back() {
     let sandbox = Sandbox::directory();
     let it = Fixture::new(&sandbox, "run_on_load: CHANGED");
-    let daemon = sandbox.daemon().arg("--verbose").start();
+    let daemon = sandbox.daemon().arg("--debug").start();
     daemon.wait_for_log(&["app.twc-1", "ended"]);
     sandbox.remove_config("app.twc");
     daemon.wait_for_log(&["app.twc: removed"]);
+    let was_observed = daemon.log_lines(&["/n: observed"]).len();
     it.define(&it.journal.record_event(), "run_on_load: CHANGED");
     wait_until("the file to be loaded again", || daemon.log_lines(&["app.twc", "loaded"]).len() == 2);
+    // What is set before the node is observed is what the watch comes back to.
+    wait_until("the node to be observed again", || daemon.log_lines(&["/n: observed"]).len() > was_observed);
     sandbox.nodes.set("/n", "2");
     it.journal.wait_for(&["load 1", "changed 2"]);
 }

@@ -205,3 +205,26 @@ fn what_an_action_writes_into_its_stdin_reaches_no_other_run() {
         ["given content", "spoils spoiled", "given content", "spoils spoiled", "reads content"]
     );
 }
+
+// A long content is one file in memory for all runs. Each has an offset of its own, and none can change it.
+#[test]
+fn what_an_action_does_to_a_long_stdin_concerns_no_other_run() {
+    require_root();
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    let content = "0123456789".repeat(10_000);
+    sandbox.nodes.set("/n", &content);
+    let action = format!(
+        "head -c 70000 > /dev/null; (printf spoiled 1<>/dev/stdin; : > /dev/stdin; \
+         truncate -s 9 /dev/stdin); {}; exit 1",
+        journal.note("$(cat /dev/stdin | wc -c) $(wc -c) $(head -c 7 /dev/stdin)")
+    );
+    let options = |description| {
+        format!(r#"uid: "nobody", description: "{description}", retry: #{{ attempts: 1, delay: 0.1 }}"#)
+    };
+    let watches = [watch("/n", &exec(&action), &options("a")), watch("/n", &exec(&action), &options("b"))];
+    sandbox.config("app.twc", watches.concat());
+    let _daemon = sandbox.start();
+    wait_until("two tries each", || journal.lines().len() == 4);
+    assert_eq!(journal.lines(), ["100000 30000 0123456"; 4]);
+}

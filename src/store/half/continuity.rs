@@ -1,0 +1,195 @@
+//! Makes the versions that one half of a store counts those that the next one goes on with.
+//!
+//! Where a store cannot tell a node from another that was created under its name, its half counts the
+//! incarnations of each node from 0. The next half does so too, and its first report on a node must be no
+//! news if nothing happened. What was created anew while there was no half has another revision, and so
+//! counts as changed. Each half also counts the births of nodes in trees, whatever the store can tell.
+
+use std::sync::Arc;
+
+use crate::model::{Content, State, Tree, TreeNode, Version};
+
+/// The incarnations of one subject.
+#[derive(Default)]
+pub(super) struct Continuity {
+    /// What was last reported to the daemon; `None` if that is nothing.
+    reported: Option<i64>,
+    /// What to add to the incarnations of the present half; `None` before it reports the subject.
+    offset: Option<i64>,
+    /// Whether the last report was that there is no such node. The next one is another.
+    is_gone: bool,
+    tree: TreeContinuity,
+}
+
+/// The births of the nodes in a tree.
+#[derive(Default)]
+struct TreeContinuity {
+    /// The last tree as the half reported it, and as the daemon knows it. Both have the same nodes.
+    last: Option<(Arc<Tree>, Arc<Tree>)>,
+    /// Whether the present half has reported the tree.
+    is_begun: bool,
+    /// The number of births so far.
+    births: u64,
+}
+
+impl Continuity {
+    /// Another half reports from now on.
+    pub(super) fn restart(&mut self) {
+        self.offset = None;
+        self.tree.is_begun = false;
+    }
+
+    /// The node was removed after it was reported.
+    pub(super) fn gone(&mut self) {
+        self.is_gone = true;
+    }
+
+    /// Returns the last tree as the half reported it.
+    pub(super) fn last_tree(&self) -> Option<&Tree> {
+        self.tree.last.as_ref().map(|(said, _)| &**said)
+    }
+
+    /// `durable` says whether an incarnation means the same to each half.
+    pub(super) fn continued(&mut self, state: State, durable: bool) -> State {
+        let State::Present { version, content } = state else {
+            self.is_gone = true;
+            self.tree.last = None;
+            return state;
+        };
+        let (version, content) = match content {
+            Content::Tree { tree, blob } => {
+                let tree = self.tree.continued(tree, durable);
+                let incarnation =
+                    tree.nodes().first().map_or(version.incarnation, |root| root.version.incarnation);
+                (Version { incarnation, ..version }, Content::Tree { tree, blob })
+            }
+            content @ (Content::Data(_) | Content::Children { .. }) => (self.of_node(version), content),
+        };
+        State::Present { version, content }
+    }
+
+    fn of_node(&mut self, version: Version) -> Version {
+        let is_other = i64::from(std::mem::take(&mut self.is_gone));
+        let offset = *self.offset.get_or_insert_with(|| match self.reported {
+            Some(reported) => reported.wrapping_add(is_other).wrapping_sub(version.incarnation),
+            None => 0,
+        });
+        let incarnation = version.incarnation.wrapping_add(offset);
+        self.reported = Some(incarnation);
+        Version { incarnation, ..version }
+    }
+}
+
+impl TreeContinuity {
+    fn continued(&mut self, said: Arc<Tree>, durable: bool) -> Arc<Tree> {
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
+        let last = self.last.take();
+        let before = last.iter().flat_map(|(said, known)| said.nodes().iter().zip(known.nodes()));
+        let mut before = before.peekable();
+        let nodes = said.nodes().iter().map(|node| {
+            while before.next_if(|(said, _)| said.path < node.path).is_some() {}
+            let known = before.next_if(|(said, _)| said.path == node.path);
+            // The first report of a half comes after a time in which nobody looked.
+            let known = known.filter(|(said, _)| match is_first {
+                true => !durable || said.version.incarnation == node.version.incarnation,
+                false => said.is_same_incarnation(node),
+            });
+            match known {
+                Some((said, known)) if Arc::ptr_eq(said, node) => Arc::clone(known),
+                Some((_, known)) => {
+                    let TreeNode { version: Version { incarnation, .. }, born, .. } = **known;
+                    let version = Version { incarnation, ..node.version };
+                    Arc::new(TreeNode { path: node.path.clone(), version, born })
+                }
+                None => {
+                    self.births += 1;
+                    let TreeNode { path, version, .. } = &**node;
+                    Arc::new(TreeNode { path: path.clone(), version: *version, born: self.births })
+                }
+            }
+        });
+        let known = Arc::new(said.with_nodes(nodes.collect()));
+        self.last = Some((said, Arc::clone(&known)));
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{NodeEvent, NodePath};
+
+    #[test]
+    fn a_new_half_goes_on_where_the_last_one_was() {
+        let mut continuity = Continuity::default();
+        let mut reported = |restart: bool, incarnation: Option<i64>| {
+            if restart {
+                continuity.restart();
+            }
+            let state = incarnation.map_or(State::Absent, |incarnation| State::Present {
+                version: Version { incarnation, revision: 7, number: 7 },
+                content: Content::Data([].into()),
+            });
+            match continuity.continued(state, false) {
+                State::Present { version, .. } => Some((version.incarnation, version.revision)),
+                State::Absent => None,
+            }
+        };
+        assert_eq!(reported(false, Some(0)), Some((0, 7)));
+        assert_eq!(reported(false, Some(3)), Some((3, 7)));
+        assert_eq!(reported(true, Some(0)), Some((3, 7)), "nothing happened");
+        assert_eq!(reported(false, Some(0)), Some((3, 7)));
+        assert_eq!(reported(false, Some(1)), Some((4, 7)), "created anew");
+        assert_eq!(reported(true, Some(0)), Some((4, 7)));
+        assert_eq!(reported(true, Some(2)), Some((4, 7)));
+        assert_eq!(reported(false, Some(3)), Some((5, 7)));
+        assert_eq!((reported(false, None), reported(true, None)), (None, None));
+        assert_eq!(reported(false, Some(0)), Some((6, 7)), "it was gone in between");
+    }
+
+    /// Path, birth, incarnation, revision.
+    type Node = (&'static str, u64, i64, i64);
+
+    fn tree(nodes: &[Node]) -> Arc<Tree> {
+        let node = |(path, born, incarnation, revision): &Node| {
+            let (incarnation, revision) = (*incarnation, *revision);
+            let version = Version { incarnation, revision, number: revision };
+            Arc::new(TreeNode { path: NodePath::parse(path).unwrap(), version, born: *born })
+        };
+        let ends = (1..=nodes.len() as u64).collect();
+        Arc::new(Tree::new(nodes.iter().map(node).collect(), ends, 0))
+    }
+
+    fn events(before: &Tree, after: &Tree) -> Vec<(String, NodeEvent)> {
+        let changes = after.changes_since(before).into_iter();
+        changes.map(|change| (change.path.to_string(), change.event)).collect()
+    }
+
+    #[test]
+    fn the_nodes_of_a_tree_are_the_same_to_the_next_half() {
+        use NodeEvent::{Changed, Created, Deleted};
+        for durable in [false, true] {
+            let mut continuity = TreeContinuity::default();
+            let mut report = |restart: bool, nodes: &[Node]| {
+                continuity.is_begun &= !restart;
+                continuity.continued(tree(nodes), durable)
+            };
+            let event = |path: &str, event| (path.to_owned(), event);
+            let first = report(false, &[("/t", 1, 5, 1), ("/t/a", 2, 5, 1), ("/t/b", 3, 5, 1)]);
+            let second = report(false, &[("/t", 1, 5, 1), ("/t/a", 4, 6, 1), ("/t/b", 3, 5, 1)]);
+            assert_eq!(events(&first, &second), [event("/t/a", Created)]);
+            let again = if durable { 6 } else { 0 };
+            let other = again - 1;
+            let root = if durable { 5 } else { 0 };
+            let same = report(true, &[("/t", 1, root, 1), ("/t/a", 2, again, 1), ("/t/b", 3, root, 1)]);
+            assert_eq!(events(&second, &same), [], "nothing happened");
+            assert_eq!(same.nodes()[0].version, second.nodes()[0].version);
+            let next = report(false, &[("/t", 1, root, 1), ("/t/a", 2, again, 2), ("/t/b", 7, root + 1, 1)]);
+            assert_eq!(events(&same, &next), [event("/t/a", Changed), event("/t/b", Created)]);
+            let last = report(true, &[("/t", 1, root, 1), ("/t/a", 2, other, 3), ("/t/c", 3, 9, 1)]);
+            let changed = if durable { Created } else { Changed };
+            let expected = [event("/t/a", changed), event("/t/b", Deleted), event("/t/c", Created)];
+            assert_eq!(events(&next, &last), expected);
+        }
+    }
+}

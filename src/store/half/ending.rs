@@ -1,0 +1,98 @@
+//! How a half ended, for people.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio::time::{sleep, timeout};
+
+use super::message::bounded;
+use crate::sys::{Helper, watch_process};
+use crate::text::printable;
+
+/// How long a half may take to end that closed its socket or was killed. After that its end is not known.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The pause between two looks where the kernel does not tell of the end.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How much of what it wrote at last is quoted.
+const MAX_QUOTED: usize = 1 << 10;
+
+/// How often its stderr is read, which it may still fill.
+const MAX_READS: usize = 64;
+
+/// What Rust writes when an allocation fails.
+const OUT_OF_MEMORY: &str = "memory allocation of ";
+
+/// Waits until the half has ended, and reaps it.
+async fn end(helper: &mut Helper) -> io::Result<ExitStatus> {
+    let watched = watch_process(helper.pid());
+    loop {
+        if let Some(ended) = helper.try_reap() {
+            return ended;
+        }
+        match &watched {
+            Ok(process) => drop(process.readable().await?),
+            Err(_) => sleep(LOOK_INTERVAL).await,
+        }
+    }
+}
+
+/// Waits for the end of a half that is about to end, and describes it. A half that takes long is left to a
+/// task that reaps it.
+pub(super) async fn describe(mut helper: Helper, stderr: OwnedFd, memory: Option<u64>) -> String {
+    let mut text = match timeout(END_TIMEOUT, end(&mut helper)).await {
+        Ok(Ok(status)) => shown(status),
+        Ok(Err(error)) => format!("the process of this store has ended ({error})"),
+        Err(_) => "the process of this store closed its socket, and has not ended yet".to_owned(),
+    };
+    helper.kill();
+    let said = last_words(stderr);
+    if said.contains(OUT_OF_MEMORY)
+        && let Some(memory) = memory
+    {
+        let _ = write!(text, " when it needed more memory than `store_memory` allows ({memory} bytes)");
+    }
+    if !said.is_empty() {
+        let _ = write!(text, "; it said: {said}");
+    }
+    if !helper.has_ended() {
+        tokio::task::spawn_local(async move {
+            let _ = end(&mut helper).await;
+        });
+    }
+    bounded(text)
+}
+
+fn shown(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("the process of this store exited with {code}"),
+        (None, Some(signal)) => match Signal::try_from(signal) {
+            Ok(signal) => format!("the process of this store was ended by {signal}"),
+            Err(_) => format!("the process of this store was ended by signal {signal}"),
+        },
+        (None, None) => "the process of this store has ended".to_owned(),
+    }
+}
+
+/// Returns the end of what a half wrote to its stderr: why it panicked, for example.
+fn last_words(stderr: OwnedFd) -> String {
+    let (mut file, mut all) = (File::from(stderr), Vec::new());
+    let mut chunk = [0; 4096];
+    for _ in 0..MAX_READS {
+        let Ok(length @ 1..) = file.read(&mut chunk) else { break };
+        all.extend_from_slice(&chunk[..length]);
+        let excess = all.len().saturating_sub(MAX_QUOTED);
+        all.drain(..excess);
+    }
+    let text = String::from_utf8_lossy(&all);
+    let lines: Vec<String> =
+        text.lines().filter(|line| !line.is_empty()).map(|line| printable(line.as_bytes())).collect();
+    lines.join(" / ")
+}

@@ -1,0 +1,119 @@
+//! How long to wait before the next half, and what people are told. No IO.
+
+use std::time::Duration;
+
+use crate::store::backoff::Backoff;
+
+/// The pauses before a half is started again: at most what the contract promises for a store that is away.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// A half that lived so long with a connection has done its work.
+const GOOD_LIFE: Duration = Duration::from_secs(60);
+
+/// After so many halves that ended for one reason without a good life, somebody must do something.
+const MAX_ENDS: u32 = 5;
+
+/// What is added then.
+const AGAIN: &str = "; this happened again and again, and is still tried; if it needs more memory, raise \
+                     `store_memory` in twitcher.toml; otherwise report this";
+
+/// What to say of a half that ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The store is away now.
+    Disconnected,
+    /// The store is still away, and this is another reason.
+    Refused,
+    /// It was said already.
+    Silent,
+}
+
+/// How many reasons are reported in one outage.
+const MAX_REASONS: usize = 10;
+
+pub(super) struct Misfortune {
+    backoff: Backoff,
+    was_connected: bool,
+    /// How many halves in a row had no good life.
+    ends: u32,
+    /// What was reported in this outage.
+    reported: Vec<String>,
+}
+
+impl Misfortune {
+    pub(super) fn new() -> Self {
+        Self {
+            backoff: Backoff::new(MIN_PAUSE, MAX_PAUSE),
+            was_connected: false,
+            ends: 0,
+            reported: Vec::new(),
+        }
+    }
+
+    /// The present half has a connection.
+    pub(super) fn connected(&mut self) {
+        self.was_connected = true;
+        self.reported.clear();
+    }
+
+    /// A half has ended that lived so long.
+    pub(super) fn ended(&mut self, lived: Duration) {
+        if std::mem::take(&mut self.was_connected) && lived >= GOOD_LIFE {
+            *self = Self::new();
+        }
+    }
+
+    pub(super) fn pause(&mut self) -> Duration {
+        self.backoff.next()
+    }
+
+    /// Decides what is said of a half that ended for `reason`, or could not be started, and with which words.
+    /// `is_news`: the daemon does not know yet that the store is away.
+    pub(super) fn next(&mut self, is_news: bool, mut reason: String) -> (Next, String) {
+        self.ends += 1;
+        if self.ends >= MAX_ENDS {
+            reason += AGAIN;
+        }
+        if is_news {
+            self.reported = vec![reason.clone()];
+            return (Next::Disconnected, reason);
+        }
+        if self.reported.contains(&reason) || self.reported.len() >= MAX_REASONS {
+            return (Next::Silent, reason);
+        }
+        self.reported.push(reason.clone());
+        (Next::Refused, reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_said_once_and_after_five_ends_what_helps() {
+        let mut misfortune = Misfortune::new();
+        let mut say = |is_news: bool, reason: &str| {
+            let (next, words) = misfortune.next(is_news, reason.to_owned());
+            misfortune.ended(Duration::from_secs(1));
+            (next, words.contains("store_memory"))
+        };
+        assert_eq!(say(true, "it ended by SIGSEGV"), (Next::Disconnected, false));
+        assert_eq!(say(false, "it ended by SIGSEGV"), (Next::Silent, false));
+        assert_eq!(say(false, "it cannot be started"), (Next::Refused, false));
+        assert_eq!(say(false, "it ended by SIGSEGV"), (Next::Silent, false));
+        assert_eq!(say(false, "it ended by SIGSEGV"), (Next::Refused, true));
+        assert_eq!(say(false, "it ended by SIGSEGV"), (Next::Silent, true));
+        assert_eq!(say(true, "it ended by SIGSEGV"), (Next::Disconnected, true));
+        assert!(misfortune.pause() <= MIN_PAUSE);
+        for _ in 0..20 {
+            let _ = misfortune.pause();
+        }
+        assert!(misfortune.pause() >= MAX_PAUSE / 2);
+        misfortune.connected();
+        misfortune.ended(GOOD_LIFE);
+        assert!(misfortune.pause() <= MIN_PAUSE);
+        assert_eq!(misfortune.next(true, "new".to_owned()), (Next::Disconnected, "new".to_owned()));
+    }
+}

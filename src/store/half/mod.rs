@@ -1,0 +1,36 @@
+//! Each store of a daemon runs in a process of its own, its *half*, which has no rights on its host.
+//!
+//! The half parses what comes from the network, or what lies in a directory. The daemon, which may be root,
+//! believes of it only what the writers of its store could have caused anyway. When the half dies, that is an
+//! outage of its store: a new one is started, which reads everything again.
+//!
+//! ```text
+//!  daemon ◀─ channel ─ supervisor ◀═ socket ═▶ serve ─ channel ─▶ zookeeper, directory
+//! ```
+//!
+//!  daemon ◀ channel ▶ supervisor ◀ socket ▶ serve ◀ channel ▶ zookeeper or directory
+//!   ([`followed`]) in a [`conversation`], judges what they say ([`conduct`]) and passes it on, and says how
+//!   they end ([`ending`]). [`misfortune`] decides when the next one is started.
+//! * [`serve`] is the half, which first goes into its [`sandbox`].
+//! * [`message`] is what they say to each other, in [`frame`]s over a [`socket`]. [`continuity`] makes the
+//!   versions of one half those of the next.
+
+mod conduct;
+mod continuity;
+mod conversation;
+mod ending;
+mod followed;
+mod frame;
+mod message;
+mod misfortune;
+mod sandbox;
+mod serve;
+mod socket;
+mod starter;
+mod supervisor;
+mod user;
+
+pub use serve::serve;
+pub use starter::HalfOptions;
+pub use supervisor::open;
+pub use user::{STORE_USER, become_client, store_user_is_missing};

@@ -1,0 +1,30 @@
+//! What a store that runs in a process of its own asks of the daemon, beside reporting to it.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::Subject;
+
+/// The answer to a question for the login: what it is, serialized, or why there is none.
+pub(super) type LoginReply = Result<Vec<u8>, String>;
+
+pub(super) enum Question {
+    /// Read the secrets and certificates that the next connection needs.
+    Login(oneshot::Sender<LoginReply>),
+    /// The store's directory is another one, which this process may not be allowed to read. Start another
+    /// process.
+    Moved {
+        /// What that process must remember.
+        memory: String,
+        /// The nodes that were removed since they were reported: what is there next are others.
+        gone: Vec<Subject>,
+    },
+}
+
+pub(super) type Questions = mpsc::UnboundedSender<Question>;
+
+/// What a store knows that runs in a process of its own.
+pub(super) struct Apart {
+    pub(super) questions: Questions,
+    /// What the process before this one asked to remember.
+    pub(super) memory: Option<String>,
+}

@@ -1,0 +1,77 @@
+//! What a server's stat tells of a node's state.
+
+use super::wire::Stat;
+use crate::model::{NodeFacet, Version};
+
+/// Identifies one state of one facet of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) version: Version,
+    /// How often the node's ACL was changed.
+    acl_changes: i32,
+}
+
+impl Stamp {
+    pub(super) fn of(stat: &Stat, facet: NodeFacet) -> Self {
+        Self { version: version(stat, facet), acl_changes: stat.aversion }
+    }
+}
+
+/// Whether a change from `before` to `now` may have come at a time at which we could not read the node. Then
+/// the server announces nothing, and forgets the watch (see [`super::table`]).
+pub(super) fn may_be_untold_for_want_of_rights(before: Option<Stamp>, now: Option<Stamp>) -> bool {
+    match (before, now) {
+        (Some(before), Some(now)) if before.version.incarnation == now.version.incarnation => {
+            before.acl_changes != now.acl_changes
+        }
+        // It may have been created without rights for us, and got them later.
+        (_, Some(now)) => now.acl_changes > 0,
+        // A node that is gone does not tell what its ACL was.
+        (_, None) => true,
+    }
+}
+
+fn version(stat: &Stat, facet: NodeFacet) -> Version {
+    let incarnation = transaction_id(stat.czxid, stat.ctime);
+    match facet {
+        NodeFacet::Data => Version {
+            incarnation,
+            revision: transaction_id(stat.mzxid, stat.mtime),
+            number: stat.version.into(),
+        },
+        NodeFacet::Children => Version { incarnation, revision: stat.pzxid, number: stat.cversion.into() },
+    }
+}
+
+/// Makes one number of a transaction's id and its time in milliseconds. The id alone tells transactions of
+/// one history apart, but not those of a server that was wiped and filled again in the same order.
+fn transaction_id(zxid: i64, at: i64) -> i64 {
+    // Both numbers vary in their low bits, so the time moves up to the bits of the id's epoch, which is
+    // small.
+    zxid ^ at.rotate_left(22)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_excused_if_the_rights_may_have_been_missing() {
+        let stamp = |incarnation, revision, acl_changes| {
+            let version = Version { incarnation, revision, number: 0 };
+            Some(Stamp { version, acl_changes })
+        };
+        for (what, before, now, is_excused) in [
+            ("changed", stamp(1, 1, 0), stamp(1, 2, 0), false),
+            ("created", None, stamp(1, 1, 0), false),
+            ("created anew", stamp(1, 1, 3), stamp(2, 1, 0), false),
+            ("changed, with its ACL", stamp(1, 1, 0), stamp(1, 2, 1), true),
+            ("the ACL alone", stamp(1, 1, 0), stamp(1, 1, 1), true),
+            ("created, and opened later", None, stamp(1, 1, 1), true),
+            ("created anew, and opened later", stamp(1, 1, 1), stamp(2, 1, 1), true),
+            ("deleted", stamp(1, 1, 0), None, true),
+        ] {
+            assert_eq!(may_be_untold_for_want_of_rights(before, now), is_excused, "{what}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The bytes of ZooKeeper's protocol, as servers of 3.4 to 3.9 speak it.
+//!
+//! Nothing here does IO, and nothing trusts what the server says: a length or a count is compared with the
+//! bytes that are there before any memory is taken for it, and what does not decode exactly is an error.
+//!
+//! * [`frames`] cuts the stream of bytes into messages.
+//! * [`reader`] reads the parts of one message, [`reply`] whole replies and events.
+//! * [`request`] writes requests, [`code`] are the error codes of the server.
+
+mod code;
+mod frames;
+mod reader;
+mod reply;
+mod request;
+
+pub(super) use code::ErrorCode;
+pub(super) use frames::{Frame, Frames};
+pub(super) use reader::Malformed;
+pub(super) use reply::{
+    AUTH_XID, Event, EventKind, Expected, Greeting, NOTIFICATION_XID, PING_XID, Reply, ReplyHeader, Stat,
+};
+pub(super) use request::{Request, write_auth, write_hello, write_ping};

@@ -1,0 +1,251 @@
+//! Writing requests.
+
+use super::reply::{AUTH_XID, Expected, PING_XID};
+
+/// What a request asks for. Paths are absolute, and begin at the server's root.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Request<'a> {
+    /// The data of a node, and if asked for, a watch on it.
+    Data {
+        path: &'a str,
+        watch: bool,
+    },
+    /// The stat of a node. The watch is one on the node's data, or on its creation.
+    Exists {
+        path: &'a str,
+        watch: bool,
+    },
+    Children {
+        path: &'a str,
+        watch: bool,
+    },
+    Acl {
+        path: &'a str,
+    },
+    /// Waits until this server knows all that the leader knows.
+    Sync {
+        path: &'a str,
+    },
+    /// Creates a persistent node with which everybody may do everything, which is ZooKeeper's own default.
+    Create {
+        path: &'a str,
+        data: &'a [u8],
+    },
+    /// The version -1 stands for any.
+    SetData {
+        path: &'a str,
+        data: &'a [u8],
+        version: i32,
+    },
+    Delete {
+        path: &'a str,
+        version: i32,
+    },
+    Sasl {
+        token: &'a [u8],
+    },
+    /// Removes our watch on the node's children, or on its data and its creation. Servers of 3.4 do not know
+    /// this, which does no harm.
+    RemoveWatch {
+        path: &'a str,
+        is_on_children: bool,
+    },
+    Close,
+}
+
+/// The permissions to read, write, create, delete and administrate.
+const EVERY_PERMISSION: i32 = 31;
+
+/// The flags of a node that is neither ephemeral nor sequential.
+const PERSISTENT: i32 = 0;
+
+impl Request<'_> {
+    fn operation(&self) -> i32 {
+        match self {
+            Self::Create { .. } => 1,
+            Self::Delete { .. } => 2,
+            Self::Exists { .. } => 3,
+            Self::Data { .. } => 4,
+            Self::SetData { .. } => 5,
+            Self::Acl { .. } => 6,
+            Self::Sync { .. } => 9,
+            Self::Children { .. } => 12,
+            Self::RemoveWatch { .. } => 18,
+            Self::Sasl { .. } => 102,
+            Self::Close => -11,
+        }
+    }
+
+    /// Returns what the reply to this has.
+    pub(crate) fn expected(&self) -> Expected {
+        match self {
+            Self::Data { .. } => Expected::Data,
+            Self::Exists { .. } | Self::SetData { .. } => Expected::Stat,
+            Self::Children { .. } => Expected::Children,
+            Self::Acl { .. } => Expected::Acl,
+            Self::Sync { .. } | Self::Create { .. } => Expected::Path,
+            Self::Sasl { .. } => Expected::Token,
+            Self::Delete { .. } | Self::RemoveWatch { .. } | Self::Close => Expected::Nothing,
+        }
+    }
+
+    /// Writes the request as a message with this number.
+    pub(crate) fn write(&self, xid: i32, output: &mut Vec<u8>) {
+        framed(output, |output| {
+            output.extend(xid.to_be_bytes());
+            output.extend(self.operation().to_be_bytes());
+            match *self {
+                Self::Data { path, watch }
+                | Self::Exists { path, watch }
+                | Self::Children { path, watch } => {
+                    write_bytes(path.as_bytes(), output);
+                    output.push(watch.into());
+                }
+                Self::Acl { path } | Self::Sync { path } => write_bytes(path.as_bytes(), output),
+                Self::Create { path, data } => {
+                    write_bytes(path.as_bytes(), output);
+                    write_bytes(data, output);
+                    output.extend(1_i32.to_be_bytes());
+                    output.extend(EVERY_PERMISSION.to_be_bytes());
+                    write_bytes(b"world", output);
+                    write_bytes(b"anyone", output);
+                    output.extend(PERSISTENT.to_be_bytes());
+                }
+                Self::SetData { path, data, version } => {
+                    write_bytes(path.as_bytes(), output);
+                    write_bytes(data, output);
+                    output.extend(version.to_be_bytes());
+                }
+                Self::Delete { path, version } => {
+                    write_bytes(path.as_bytes(), output);
+                    output.extend(version.to_be_bytes());
+                }
+                Self::RemoveWatch { path, is_on_children } => {
+                    write_bytes(path.as_bytes(), output);
+                    output.extend(if is_on_children { 1_i32 } else { 2 }.to_be_bytes());
+                }
+                Self::Sasl { token } => write_bytes(token, output),
+                Self::Close => {}
+            }
+        });
+    }
+}
+
+/// Asks for a new session, with a timeout in milliseconds.
+pub(crate) fn write_hello(timeout: i32, output: &mut Vec<u8>) {
+    framed(output, |output| {
+        // The version of the protocol, and the last transaction that was seen.
+        output.extend(0_i32.to_be_bytes());
+        output.extend(0_i64.to_be_bytes());
+        output.extend(timeout.to_be_bytes());
+        // The number and the password of a session to go on with: none.
+        output.extend(0_i64.to_be_bytes());
+        write_bytes(&[0; 16], output);
+        // Whether a server will do that sees too few others to write.
+        output.push(false.into());
+    });
+}
+
+/// Gives the server credentials of this scheme.
+pub(crate) fn write_auth(scheme: &str, credentials: &[u8], output: &mut Vec<u8>) {
+    framed(output, |output| {
+        output.extend(AUTH_XID.to_be_bytes());
+        output.extend(100_i32.to_be_bytes());
+        // The type, which no server looks at.
+        output.extend(0_i32.to_be_bytes());
+        write_bytes(scheme.as_bytes(), output);
+        write_bytes(credentials, output);
+    });
+}
+
+pub(crate) fn write_ping(output: &mut Vec<u8>) {
+    framed(output, |output| {
+        output.extend(PING_XID.to_be_bytes());
+        output.extend(11_i32.to_be_bytes());
+    });
+}
+
+/// Puts the length before what `write` writes.
+fn framed(output: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = output.len();
+    output.extend([0; 4]);
+    write(output);
+    let length = length(output.len() - start - 4);
+    output[start..start + 4].copy_from_slice(&length);
+}
+
+fn write_bytes(bytes: &[u8], output: &mut Vec<u8>) {
+    output.extend(length(bytes.len()));
+    output.extend_from_slice(bytes);
+}
+
+/// The client refuses larger data before, so that the 31 bits of the protocol are enough.
+fn length(length: usize) -> [u8; 4] {
+    i32::try_from(length).expect("a request of less than 2 GiB").to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut output = Vec::new();
+        write(&mut output);
+        output
+    }
+
+    // The right bytes are those of the records in ZooKeeper's `zookeeper.jute`.
+    #[test]
+    fn requests_are_what_the_protocol_says() {
+        let request = |request: Request<'_>| written(|output| request.write(0x0102_0304, output));
+        assert_eq!(
+            request(Request::Data { path: "/a", watch: true }),
+            b"\0\0\0\x0f\x01\x02\x03\x04\0\0\0\x04\0\0\0\x02/a\x01"
+        );
+        assert_eq!(
+            request(Request::Exists { path: "/a", watch: false }),
+            b"\0\0\0\x0f\x01\x02\x03\x04\0\0\0\x03\0\0\0\x02/a\0"
+        );
+        assert_eq!(
+            request(Request::Children { path: "/", watch: true }),
+            b"\0\0\0\x0e\x01\x02\x03\x04\0\0\0\x0c\0\0\0\x01/\x01"
+        );
+        assert_eq!(request(Request::Acl { path: "/" }), b"\0\0\0\x0d\x01\x02\x03\x04\0\0\0\x06\0\0\0\x01/");
+        assert_eq!(request(Request::Sync { path: "/" }), b"\0\0\0\x0d\x01\x02\x03\x04\0\0\0\x09\0\0\0\x01/");
+        assert_eq!(
+            request(Request::Create { path: "/a", data: b"xyz" }),
+            b"\0\0\0\x34\x01\x02\x03\x04\0\0\0\x01\0\0\0\x02/a\0\0\0\x03xyz\0\0\0\x01\0\0\0\x1f\
+              \0\0\0\x05world\0\0\0\x06anyone\0\0\0\0"
+        );
+        assert_eq!(
+            request(Request::SetData { path: "/a", data: b"", version: -1 }),
+            b"\0\0\0\x16\x01\x02\x03\x04\0\0\0\x05\0\0\0\x02/a\0\0\0\0\xff\xff\xff\xff"
+        );
+        assert_eq!(
+            request(Request::Delete { path: "/a", version: 7 }),
+            b"\0\0\0\x12\x01\x02\x03\x04\0\0\0\x02\0\0\0\x02/a\0\0\0\x07"
+        );
+        assert_eq!(
+            request(Request::RemoveWatch { path: "/a", is_on_children: false }),
+            b"\0\0\0\x12\x01\x02\x03\x04\0\0\0\x12\0\0\0\x02/a\0\0\0\x02"
+        );
+        assert_eq!(
+            request(Request::Sasl { token: b"t" }),
+            b"\0\0\0\x0d\x01\x02\x03\x04\0\0\0\x66\0\0\0\x01t"
+        );
+        assert_eq!(request(Request::Close), b"\0\0\0\x08\x01\x02\x03\x04\xff\xff\xff\xf5");
+    }
+
+    #[test]
+    fn what_opens_and_keeps_a_session_is_what_the_protocol_says() {
+        let hello = written(|output| write_hello(10_000, output));
+        assert_eq!(hello[..4], [0, 0, 0, 45]);
+        assert_eq!(hello[4..20], *b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x27\x10");
+        assert_eq!(hello[20..], *b"\0\0\0\0\0\0\0\0\0\0\0\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(
+            written(|output| write_auth("digest", b"a:b", output)),
+            b"\0\0\0\x1d\xff\xff\xff\xfc\0\0\0\x64\0\0\0\0\0\0\0\x06digest\0\0\0\x03a:b"
+        );
+        assert_eq!(written(write_ping), b"\0\0\0\x08\xff\xff\xff\xfe\0\0\0\x0b");
+    }
+}
