@@ -81,6 +81,8 @@ pub(super) async fn open(
     // A server that grants more must still answer within the time that we are willing to wait.
     let timeout = greeting.timeout.min(wanted).max(MIN_TIMEOUT);
     let mut protocol = Protocol::new(frames, has_deadlines.then_some(timeout), Instant::now());
+    // An answer that came with the greeting came before its question.
+    protocol.next(Instant::now())?;
     for (scheme, credentials) in &secrets.auth {
         protocol.auth(scheme, credentials.as_bytes(), Instant::now());
     }
