@@ -130,8 +130,7 @@ impl Ensemble {
     async fn connect(&mut self, server: &str) -> Result<Connection, ConnectError> {
         // Read anew, because secrets and certificates may be renewed between two connections.
         let login = self.login.read(&self.settings.login).await.map_err(ConnectError::permanent)?;
-        let secrets =
-            Secrets::load(&login).map_err(|error| ConnectError::permanent(error.to_string()))?;
+        let secrets = Secrets::load(&login).map_err(|error| ConnectError::permanent(error.to_string()))?;
         // Resolved here and shuffled, so that a dead address that comes first does not hide the living ones.
         let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host(server)
             .await
