@@ -1,7 +1,7 @@
 //! ZooKeeper as a store.
 //!
-//! * [`url`], [`settings`] and [`tls`] are what people give; [`login`] says who reads it, and [`secrets`] is it
-//!   for one connection.
+//! * [`url`], [`settings`] and [`tls`] are what people give; [`login`] says who reads it, and [`secrets`] is
+//!   it for one connection.
 //! * [`wire`] reads and writes the protocol's bytes, and [`protocol`] keeps its rules. A [`session`] is the
 //!   protocol with a [`table`] of all nodes that are followed on it. None of them does any IO.
 //! * [`connect`] makes connections, by a [`handshake`] (with [`sasl`]) on a [`link`]. [`diagnosis`] explains

@@ -151,10 +151,11 @@ impl<S> Session<S> {
             }
         })?;
         while self.window.has_room(self.pending.len())
-            && let Some(ticket) = self.table.next_comparison(now)
+            && let Some((ticket, kind)) = self.table.next_comparison(now)
         {
             let path = self.path(&ticket.subject);
-            self.protocol.request(Request::Exists { path: path.as_str(), watch: false }, now);
+            let watch = kind == WatchKind::Data;
+            self.protocol.request(Request::Exists { path: path.as_str(), watch }, now);
             self.pending.push_back(Pending::Comparison(ticket));
         }
         Ok(())

@@ -260,17 +260,18 @@ impl Table {
     }
 
     /// Makes nodes that are due to be tried again unread, and returns the next one that is due to be
-    /// compared: whether it exists is to be asked, without a watch.
-    pub(super) fn next_comparison(&mut self, now: Instant) -> Option<Ticket> {
+    /// compared: whether it exists is to be asked, with a watch if it has one on its data. A missing node
+    /// that came and went is missing as before, so that only a new watch makes up for a lost one.
+    pub(super) fn next_comparison(&mut self, now: Instant) -> Option<(Ticket, WatchKind)> {
         while self.due().is_some_and(|due| due <= now) {
             let (_, subject) = self.schedule.pop_first()?;
             let Some(node) = self.nodes.get_mut(&subject) else { continue };
             match &mut node.state {
-                State::Armed { due, .. } => {
+                State::Armed { due, watch, .. } => {
                     *due = None;
                     self.last_ticket += 1;
                     node.ticket = self.last_ticket;
-                    return Some(Ticket { subject, number: node.ticket });
+                    return Some((Ticket { subject, number: node.ticket }, *watch));
                 }
                 State::Failing { .. } => {
                     node.state = State::Unread;

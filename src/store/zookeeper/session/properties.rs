@@ -439,3 +439,17 @@ proptest! {
         prop_assert_eq!(world.sessions, sessions);
     }
 }
+
+/// The comparison cannot see that anything happened, and the server has forgotten the watch.
+#[test]
+fn a_missing_node_that_came_and_went_unannounced_is_watched_again() {
+    let mut world = World::new();
+    world.be_honest(TIMEOUT);
+    for step in [Move::Lie(Lie::LostEvent), Move::Set(0), Move::Remove(0)] {
+        world.perform(step);
+    }
+    world.be_honest(LONGEST_RESYNC);
+    world.server.set(PATHS[0]);
+    world.be_honest(Duration::ZERO);
+    world.check();
+}
