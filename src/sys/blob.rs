@@ -5,10 +5,10 @@ use std::io::{self, BufWriter, Seek, Write};
 use std::mem;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::Arc;
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -138,9 +138,16 @@ pub fn open_blob(blob: &Blob) -> io::Result<File> {
     match blob.expose() {
         Exposed::Inline(bytes) => memfd(bytes),
         // Opening the descriptor of another user's file can fail.
-        Exposed::Sealed(file) => File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
-            .or_else(|_| compose(blob, [Piece::Of(blob.whole())])),
+        Exposed::Sealed(file) => reopen(file).or_else(|_| compose(blob, [Piece::Of(blob.whole())])),
     }
+}
+
+/// Does not wait for who holds a lease on the file.
+fn reopen(file: &impl AsRawFd) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let reopened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    fcntl(&reopened, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(reopened)
 }
 
 /// A part of a composed file.
