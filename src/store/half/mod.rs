@@ -8,7 +8,7 @@
 //!  daemon ◀─ channel ─ supervisor ◀═ socket ═▶ serve ─ channel ─▶ zookeeper, directory
 //! ```
 //!
-//!  daemon ◀ channel ▶ supervisor ◀ socket ▶ serve ◀ channel ▶ zookeeper or directory
+//! * [`supervisor`] is the daemon's side. It starts halves ([`starter`], as a [`user`]), talks with each
 //!   ([`followed`]) in a [`conversation`], judges what they say ([`conduct`]) and passes it on, and says how
 //!   they end ([`ending`]). [`misfortune`] decides when the next one is started.
 //! * [`serve`] is the half, which first goes into its [`sandbox`].
