@@ -177,37 +177,22 @@ impl Supervisor {
         stderr: OwnedFd,
         user: &str,
     ) -> Result<Option<String>, Closed> {
-        let ending = match self.talk(helper.pid(), socket, user).await {
-            Ok(ending) => ending,
-            Err(Closed) => {
-                helper.kill();
-                let _ = describe(helper, stderr, None).await;
-                return Err(Closed);
-            }
-        };
-        Ok(match ending {
-            Ending::Gone => Some(describe(helper, stderr, self.options.memory).await),
-            Ending::Moved => {
-                helper.kill();
-                let _ = describe(helper, stderr, None).await;
-                None
-            }
+        let ended = self.talk(helper.pid(), socket, user).await;
+        if !matches!(ended, Ok(Ending::Gone)) {
+            helper.kill();
+        }
+        let how = describe(helper, stderr, self.options.memory).await;
+        Ok(match ended? {
+            Ending::Gone => Some(how),
+            Ending::Moved => None,
             Ending::Violation(violation) => {
-                helper.kill();
-                let _ = describe(helper, stderr, None).await;
                 Some(format!("the process of this store said {violation}, and was killed"))
             }
             Ending::Unresponsive => {
-                helper.kill();
-                let _ = describe(helper, stderr, None).await;
                 let seconds = PING_INTERVAL.as_secs() * u64::from(MAX_UNANSWERED);
                 Some(format!("the process of this store gave no answer for {seconds} s, and was killed"))
             }
-            Ending::System(error) => {
-                helper.kill();
-                let _ = describe(helper, stderr, None).await;
-                Some(format!("the process of this store cannot be talked to: {error}"))
-            }
+            Ending::System(error) => Some(format!("the process of this store cannot be talked to: {error}")),
         })
     }
 
@@ -358,7 +343,14 @@ impl Supervisor {
         match event {
             StoreEvent::Observed { .. } | StoreEvent::Unreadable { .. } | StoreEvent::MissedChange { .. } => {
             }
-            _ => conversation.news.spend(Instant::now()),
+            StoreEvent::HalfStarted(_)
+            | StoreEvent::Connected { .. }
+            | StoreEvent::Disconnected { .. }
+            | StoreEvent::Refused { .. }
+            | StoreEvent::RootMissing { .. }
+            | StoreEvent::RootFound
+            | StoreEvent::Exposed(_)
+            | StoreEvent::Degraded { .. } => conversation.news.spend(Instant::now()),
         }
         Ok(Some(event))
     }
