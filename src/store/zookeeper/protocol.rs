@@ -111,19 +111,17 @@ impl Protocol {
 
     /// Replies come in the order of the requests.
     pub(super) fn request(&mut self, request: Request<'_>, now: Instant) {
-        let sets_watch = match request {
-            Request::Data { watch, .. } | Request::Exists { watch, .. } | Request::Children { watch, .. } => {
-                watch
-            }
-            Request::Acl { .. }
-            | Request::Sync { .. }
-            | Request::Create { .. }
-            | Request::SetData { .. }
-            | Request::Delete { .. }
-            | Request::RemoveWatch { .. }
-            | Request::Sasl { .. }
-            | Request::Close => false,
-        };
+        let sets_watch = sets_watch(&request);
+        self.write(request, sets_watch, now);
+    }
+
+    /// Makes a request whose watch is set already, unless the server has lost it: no other event accounts for
+    /// it.
+    pub(super) fn renew(&mut self, request: Request<'_>, now: Instant) {
+        self.write(request, false, now);
+    }
+
+    fn write(&mut self, request: Request<'_>, sets_watch: bool, now: Instant) {
         let xid = self.next_xid;
         self.next_xid = xid.checked_add(1).unwrap_or(1);
         request.write(xid, &mut self.output);
@@ -249,6 +247,22 @@ impl Protocol {
             (self.ping, self.last_sent) = (Some(now), now);
         }
         Ok(())
+    }
+}
+
+fn sets_watch(request: &Request<'_>) -> bool {
+    match request {
+        Request::Data { watch, .. } | Request::Exists { watch, .. } | Request::Children { watch, .. } => {
+            *watch
+        }
+        Request::Acl { .. }
+        | Request::Sync { .. }
+        | Request::Create { .. }
+        | Request::SetData { .. }
+        | Request::Delete { .. }
+        | Request::RemoveWatch { .. }
+        | Request::Sasl { .. }
+        | Request::Close => false,
     }
 }
 
@@ -386,5 +400,15 @@ mod tests {
             assert!(it.receive(NOTIFICATION_XID, event).unwrap().is_some());
         }
         assert!(!it.protocol.is_held_back(it.now));
+
+        // A watch that is set again and again accounts for one event.
+        for xid in 2 * UNASKED_BURST + 1..=4 * UNASKED_BURST {
+            it.protocol.renew(Request::Exists { path: "/n", watch: true }, it.now);
+            assert!(it.receive(xid as i32, &[0; 68]).unwrap().is_some());
+        }
+        let taken = (0..4 * UNASKED_BURST)
+            .take_while(|_| it.receive(NOTIFICATION_XID, event).unwrap().is_some())
+            .count();
+        assert_eq!(taken, UNASKED_BURST as usize + 1);
     }
 }

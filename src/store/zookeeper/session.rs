@@ -155,7 +155,7 @@ impl<S> Session<S> {
         {
             let path = self.path(&ticket.subject);
             let watch = kind == WatchKind::Data;
-            self.protocol.request(Request::Exists { path: path.as_str(), watch }, now);
+            self.protocol.renew(Request::Exists { path: path.as_str(), watch }, now);
             self.pending.push_back(Pending::Comparison(ticket));
         }
         Ok(())
