@@ -29,13 +29,19 @@ fn look_at(sandbox: &Sandbox, watch: &str) -> Value {
     get(&sandbox.control_socket(), &format!("/v1/watches?watch={watch}")).json()
 }
 
-/// Waits until the watch is in this state, and returns its status.
+/// Waits until the watch is in this state, with none of its runs still being started, and returns its status.
 #[track_caller]
 fn wait_for_state(sandbox: &Sandbox, watch: &str, state: &str) -> Value {
     wait_until_served(sandbox);
     wait_for(&format!("{watch} to be {state}"), || {
         let watches = get(&sandbox.control_socket(), "/v1/watches").json_lines();
-        watches.into_iter().find(|found| found["description"] == watch && found["state"] == state)
+        watches.into_iter().find(|found| {
+            // A run has no pid before its program executes.
+            let has_started = |run: &Value| !run["pid"].is_null();
+            found["description"] == watch
+                && found["state"] == state
+                && found["runs"].as_array().is_some_and(|runs| runs.iter().all(has_started))
+        })
     })
 }
 
