@@ -25,7 +25,8 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: 
     };
     let mut floor = Contender::start(Side::Floor, against, bench, &nodes.floor)?;
     let mut daemon = Contender::start(Side::Daemon, against, bench, &nodes.daemon)?;
-    bench.armed(&mut [&mut floor, &mut daemon], 2 * scale.burst).await?;
+    let watches = against.watches(Side::Floor, scale.burst) + scale.burst;
+    bench.armed(&mut [&mut floor, &mut daemon], watches).await?;
 
     let (mut rates, mut wrong) = (Both::<Vec<f64>>::default(), Both::<usize>::default());
     // The first round is not counted, because caches are cold.
@@ -38,7 +39,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: 
     }
     let name = format!("{} nodes at once, actions a second{}", scale.burst, against.suffix());
     let goal = match against {
-        Against::Floor => Goal::AtLeastFloor,
+        Against::Floor | Against::Etcdctl => Goal::AtLeastFloor,
         Against::NoLedger => Goal::None,
     };
     table.row(&name, Unit::Count, rates.map(|rates| percentile(rates, 0.5)), goal);

@@ -12,7 +12,12 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use crate::server::etcd_program;
+use crate::usage::{self, Usage};
 use crate::{Bench, Result, floor};
+
+/// How many watches one file registers. A script has two seconds.
+const WATCHES_PER_FILE: usize = 10_000;
 
 /// How long steps may take that are not measured.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -29,13 +34,15 @@ pub enum Against {
     Floor,
     /// The daemon itself without a ledger, because its state directory cannot be used.
     NoLedger,
+    /// `etcdctl watch --prefix PREFIX -- COMMAND`.
+    Etcdctl,
 }
 
 impl Against {
     /// What a row's name ends with.
     pub fn suffix(self) -> &'static str {
         match self {
-            Against::Floor => "",
+            Against::Floor | Against::Etcdctl => "",
             Against::NoLedger => ", with its ledger",
         }
     }
@@ -45,6 +52,15 @@ impl Against {
         match self {
             Against::Floor => format!("/bench/{measurement}"),
             Against::NoLedger => format!("/bench/{measurement}-ledger"),
+            Against::Etcdctl => format!("/bench/{measurement}-etcdctl"),
+        }
+    }
+
+    /// How many watches a side sets for so many nodes.
+    pub fn watches(self, side: Side, nodes: usize) -> usize {
+        match (self, side) {
+            (Against::Etcdctl, Side::Floor) => 1,
+            (Against::Floor | Against::NoLedger | Against::Etcdctl, _) => nodes,
         }
     }
 }
@@ -81,7 +97,12 @@ impl<T> Both<T> {
 pub struct Nodes {
     prefix: String,
     pub count: usize,
+    /// How many watches of a daemon the first node has besides the one that each node has.
+    pub crowd: usize,
 }
+
+/// What the actions of a crowd report instead of their node, followed by a number.
+pub const CROWD: &str = "crowd-";
 
 impl Nodes {
     /// Creates the nodes. `parent` is an absolute path that does not exist yet.
@@ -89,7 +110,7 @@ impl Nodes {
         for (end, _) in parent.match_indices('/').skip(1).chain([(parent.len(), "")]) {
             bench.setter.create(&parent[..end], b"").await?;
         }
-        let nodes = Self { prefix: format!("{parent}/node-"), count };
+        let nodes = Self { prefix: format!("{parent}/node-"), count, crowd: 0 };
         let paths: Vec<_> = nodes.paths().collect();
         for some in paths.chunks(1000) {
             try_join_all(some.iter().map(|path| bench.setter.create(path, b"0"))).await?;
@@ -101,19 +122,38 @@ impl Nodes {
         (0..self.count).map(|index| format!("{}{index}", self.prefix))
     }
 
-    fn config(&self, bench: &Bench) -> String {
+    /// The config files of the watches.
+    fn configs(&self, bench: &Bench) -> Vec<String> {
+        let each = self.files(bench, self.count, "index", "node");
+        each.chain(self.files(bench, self.crowd, "0", &format!("\"{CROWD}\" + index"))).collect()
+    }
+
+    /// The config files of `watches` watches. Each has the node of the number that the expression `number`
+    /// makes of its `index`, and an action that reports what the expression `report` makes.
+    fn files(
+        &self,
+        bench: &Bench,
+        watches: usize,
+        number: &str,
+        report: &str,
+    ) -> impl Iterator<Item = String> {
         let (program, socket) = (bench.stamps.program.display(), bench.stamps.socket.display());
-        format!(
-            "for index in 0..{} {{\n    let node = \"{}\" + index;\n    RegisterWatch(#{{ znode: node, \
-             action: Exec([\"{program}\", \"{socket}\", node]), run_on_load: false }});\n}}\n",
-            self.count, self.prefix,
-        )
+        (0..watches).step_by(WATCHES_PER_FILE).map(move |first| {
+            let end = watches.min(first + WATCHES_PER_FILE);
+            let prefix = &self.prefix;
+            format!(
+                "for index in {first}..{end} {{\n    let node = \"{prefix}\" + {number};\n    \
+                 RegisterWatch(#{{ znode: node, action: Exec([\"{program}\", \"{socket}\", {report}]), \
+                 run_on_load: false }});\n}}\n"
+            )
+        })
     }
 }
 
 /// A process that watches nodes. A daemon has every feature enabled: its control socket, metrics over TCP,
 /// and a service manager with a watchdog.
 pub struct Contender {
+    command: Command,
     process: Child,
     log: Option<PathBuf>,
     control_socket: PathBuf,
@@ -123,27 +163,52 @@ pub struct Contender {
 
 impl Contender {
     pub fn start(side: Side, against: Against, bench: &Bench, nodes: &Nodes) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
+        Self::start_at(&bench.server.address(), side, against, bench, nodes)
+    }
+
+    /// Starts a process that finds the server at `address`.
+    pub fn start_at(
+        address: &str,
+        side: Side,
+        against: Against,
+        bench: &Bench,
+        nodes: &Nodes,
+    ) -> Result<Self> {
+        // Not in or below /tmp, where others' files would wake the daemon: it watches the directories above
+        // its configs.
+        let dir = tempfile::tempdir_in("/var/tmp")?;
         let control_socket = dir.path().join("control.sock");
         let mut service_manager = None;
         let mut log = None;
         let mut command = match (side, against) {
             (Side::Floor, Against::Floor) => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.args([floor::MODE, &bench.server.address()]);
+                command.args([floor::MODE, bench.server.store.name(), address]);
                 command.args([&bench.stamps.program, &bench.stamps.socket]);
                 command.args([&nodes.prefix, &nodes.count.to_string()]);
                 command
             }
-            (Side::Daemon, Against::Floor | Against::NoLedger) | (Side::Floor, Against::NoLedger) => {
+            (Side::Floor, Against::Etcdctl) => {
+                let mut command = Command::new(etcd_program("etcdctl"));
+                command.env("ETCDCTL_API", "3").args(["--endpoints", address]);
+                command.args(["watch", "--prefix", &nodes.prefix, "--"]);
+                // It has the node in its environment.
+                command.args([&bench.stamps.program, &bench.stamps.socket]).stdout(Stdio::null());
+                command
+            }
+            (Side::Daemon, _) | (Side::Floor, Against::NoLedger) => {
                 // Not beside the log: the daemon also watches the directory above its configs.
                 let configs = dir.path().join("etc").join("twitcher");
                 fs::create_dir_all(&configs)?;
-                fs::write(configs.join("bench.twc"), nodes.config(bench))?;
+                for (number, config) in nodes.configs(bench).into_iter().enumerate() {
+                    fs::write(configs.join(format!("bench-{number}.twc")), config)?;
+                }
                 fs::write(configs.join("twitcher.toml"), "[metrics]\nlisten = \"127.0.0.1:0\"\n")?;
                 let log = log.insert(dir.path().join("log"));
                 let mut command = Command::new(env!("CARGO_BIN_EXE_twitcher"));
-                command.args(["run", "--zkservers", &bench.server.address(), "--config-path"]).arg(configs);
+                command
+                    .args(["run", "--store", &bench.server.store.url(address), "--config-path"])
+                    .arg(configs);
                 let state = match side {
                     Side::Floor => Path::new("/dev/null/none").to_owned(),
                     Side::Daemon => dir.path().join("state"),
@@ -158,50 +223,74 @@ impl Contender {
             }
         };
         let process = command.stdin(Stdio::null()).spawn()?;
-        Ok(Self { process, log, control_socket, _service_manager: service_manager, _dir: dir })
+        Ok(Self { command, process, log, control_socket, _service_manager: service_manager, _dir: dir })
+    }
+
+    /// Starts a process, and waits until the server has all its watches. Also returns when it was connected.
+    pub async fn start_and_arm(
+        side: Side,
+        against: Against,
+        bench: &Bench,
+        nodes: &Nodes,
+    ) -> Result<(Self, Instant)> {
+        let clients = bench.server.clients()?;
+        let mut contender = Self::start(side, against, bench, nodes)?;
+        while bench.server.clients()? == clients {
+            contender.check()?;
+            sleep(Duration::from_millis(5)).await;
+        }
+        let connected = Instant::now();
+        bench.armed(&mut [&mut contender], nodes.count).await?;
+        Ok((contender, connected))
     }
 
     pub fn control_socket(&self) -> &Path {
         &self.control_socket
     }
 
-    /// The resident memory in MiB, once it has not changed for 2 s.
-    pub async fn settled_memory(&self) -> Result<f64> {
+    /// The memory, once it has not changed for 2 s.
+    pub async fn settled_memory(&self) -> Result<Usage> {
         let deadline = Instant::now() + TIMEOUT;
         let (mut memory, mut unchanged) = (self.memory()?, 0);
         while unchanged < 10 && Instant::now() < deadline {
             sleep(Duration::from_millis(200)).await;
             let now = self.memory()?;
-            unchanged = if now == memory { unchanged + 1 } else { 0 };
+            // Its share of what it has in common with others also changes with what they do.
+            let is_same = (now.total() - memory.total()).abs() < 0.1;
+            unchanged = if is_same { unchanged + 1 } else { 0 };
             memory = now;
         }
         Ok(memory)
     }
 
-    /// The resident memory in MiB.
-    pub fn memory(&self) -> Result<f64> {
-        let status = fs::read_to_string(self.proc().join("status"))?;
-        Ok(field(&status, "VmRSS:")? as f64 / 1024.0)
+    /// The memory of all its processes in MiB.
+    pub fn memory(&self) -> Result<Usage> {
+        usage::memory(self.process.id())
     }
 
-    /// The memory in MiB, with only its share of what it has in common with other processes, such as its
-    /// program.
-    pub fn share_of_memory(&self) -> Result<f64> {
-        let sums = fs::read_to_string(self.proc().join("smaps_rollup"))?;
-        Ok(field(&sums, "Pss:")? as f64 / 1024.0)
+    /// How often the threads of all its processes have gone to sleep since they were started.
+    pub fn wakeups(&self) -> Result<Usage> {
+        usage::wakeups(self.process.id())
     }
 
-    /// How often its threads have gone to sleep since it was started.
-    pub fn wakeups(&self) -> Result<u64> {
-        let mut sum = 0;
-        for task in fs::read_dir(self.proc().join("task"))? {
-            sum += field(&fs::read_to_string(task?.path().join("status"))?, "voluntary_ctxt_switches:")?;
-        }
-        Ok(sum)
+    /// Kills the process of the daemon's store.
+    pub fn kill_store(&self) -> Result<()> {
+        let stores = usage::stores(self.process.id())?;
+        let store = stores.first().ok_or("the daemon's store has no process")?;
+        Ok(kill(Pid::from_raw(store.cast_signed()), Signal::SIGKILL)?)
     }
 
-    fn proc(&self) -> PathBuf {
-        Path::new("/proc").join(self.process.id().to_string())
+    /// Ends the process.
+    pub fn stop(&mut self) -> Result<()> {
+        kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGTERM)?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Starts it once more after [`Self::stop`].
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process = self.command.spawn()?;
+        Ok(())
     }
 
     /// Fails if the process has ended.
@@ -214,8 +303,9 @@ impl Contender {
 
 impl Drop for Contender {
     fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGTERM);
-        let _ = self.process.wait();
+        if matches!(self.process.try_wait(), Ok(None)) {
+            let _ = self.stop();
+        }
     }
 }
 
@@ -237,10 +327,4 @@ impl Bench {
             sleep(Duration::from_millis(5)).await;
         }
     }
-}
-
-fn field(status: &str, name: &str) -> Result<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let value = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-    value.ok_or_else(|| format!("no {name} in /proc").into())
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::contender::{Against, Both, Contender, Nodes, turns};
 use crate::stamps::now;
-use crate::table::{Goal, Table, Unit, percentile};
+use crate::table::{Goal, Table, Unit, median_usage, percentile};
+use crate::usage::Usage;
 use crate::{Bench, Result, Scale};
 
 /// If no run comes within this time, the remaining ones are lost.
@@ -43,10 +44,9 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
         }
     }
 
-    let (mut shared, mut resident) = <(Both<Vec<f64>>, Both<Vec<f64>>)>::default();
+    let mut memory = Both::<Vec<Usage>>::default();
     for (side, contender) in &fleet {
-        shared.of(*side).push(contender.share_of_memory()?);
-        resident.of(*side).push(contender.memory()?);
+        memory.of(*side).push(contender.memory()?);
     }
     let typical = |values: &Both<Vec<f64>>| values.map(|values| percentile(values, 0.5));
     let hosts = scale.hosts;
@@ -59,15 +59,15 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
     table.row("  to the median run", Unit::Milliseconds, typical(&median), Goal::None);
     table.row("  to the last run", Unit::Milliseconds, typical(&last), Goal::None);
     table.row("  runs lost or too many", Unit::Count, wrong.map(|wrong| *wrong as f64), Goal::AtMost(0.0));
-    table.row("  memory of one, resident", Unit::Mebibytes, typical(&resident), Goal::None);
-    table.row("  memory of one, its share (PSS)", Unit::Mebibytes, typical(&shared), Goal::None);
+    let memory = memory.map(|values| median_usage(values));
+    table.usage("  memory of one (PSS)", Unit::Mebibytes, &memory, Goal::None);
     Ok(())
 }
 
 /// When each host's action ran, in milliseconds after the start of `twitcher set`.
 async fn once(bench: &mut Bench, node: &str, value: usize, hosts: usize) -> Result<Vec<f64>> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_twitcher"));
-    command.args(["set", "--zkservers", &bench.server.address(), node, &value.to_string()]);
+    command.args(["set", "--store", &bench.server.url(), node, &value.to_string()]);
     let set = now();
     let mut command = command.stdin(Stdio::null()).spawn()?;
     let mut times = Vec::new();

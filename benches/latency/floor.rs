@@ -1,4 +1,4 @@
-//! The floor: the least that it takes to notice a change and run a command.
+//! The floor: the least that it takes to notice a change and run a command, on one thread that uses vfork.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,12 +8,12 @@ use std::rc::Rc;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::setsid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 use crate::Result;
 use crate::client::Client;
+use crate::server::Store;
 
 /// The argument with which the benchmark starts itself as the floor.
 pub const MODE: &str = "floor";
@@ -26,13 +26,15 @@ struct Floor {
     running: RefCell<HashMap<i32, Child>>,
 }
 
-/// Runs the floor. `args` are the server, the program, its socket, the prefix of the nodes and their number.
+/// Runs the floor. `args` are the kind of the server, its address, the program, its socket, the prefix of the
+/// nodes and their number.
 pub async fn run(args: &[String]) -> Result<()> {
-    let [server, program, socket, prefix, count] = args else { return Err("wrong arguments".into()) };
+    let [store, address, program, socket, prefix, count] = args else { return Err("wrong arguments".into()) };
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     let mut ends = signal(SignalKind::child())?;
-    let client = Client::connect(server).await?;
+    let store = Store::from_name(store).ok_or("no such store")?;
+    let client = Client::connect(store, address).await?;
     let (program, socket) = (program.clone(), socket.clone());
     let floor = Rc::new(Floor { client, program, socket, running: RefCell::default() });
     let local = LocalSet::new();
@@ -52,10 +54,9 @@ pub async fn run(args: &[String]) -> Result<()> {
 
 impl Floor {
     async fn follow(&self, node: &str) -> Result<()> {
-        let mut change = self.client.get_and_watch_data(node).await?;
+        let mut watch = self.client.watch(node).await?;
         loop {
-            change.await?;
-            change = self.client.get_and_watch_data(node).await?;
+            self.client.changed(node, &mut watch).await?;
             self.spawn(node)?;
         }
     }
@@ -63,9 +64,8 @@ impl Floor {
     fn spawn(&self, node: &str) -> Result<()> {
         let mut command = Command::new(&self.program);
         command.args([&self.socket, node]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // SAFETY: the closure is one system call, without allocation or locks.
-        unsafe { command.pre_exec(|| Ok(setsid().map(drop)?)) };
+        // Nothing that keeps the standard library from posix_spawn, which is vfork.
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let child = command.spawn()?;
         self.running.borrow_mut().insert(child.id().cast_signed(), child);
         Ok(())

@@ -6,6 +6,7 @@ use tokio::time::sleep;
 
 use crate::contender::{Against, Both, Contender, Nodes, Side};
 use crate::table::{Goal, Table, Unit};
+use crate::usage::Usage;
 use crate::{Bench, Result, Scale};
 
 pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Result<()> {
@@ -25,11 +26,12 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
     let (after, seconds) = (wakeups()?, start.elapsed().as_secs_f64());
 
     let memory = Both { floor: both.floor.memory()?, daemon: both.daemon.memory()? };
-    let rates = Both {
-        floor: (after.floor - before.floor) as f64 / seconds,
-        daemon: (after.daemon - before.daemon) as f64 / seconds,
+    let rate = |before: Usage, after: Usage| Usage {
+        own: (after.own - before.own) / seconds,
+        stores: (after.stores - before.stores) / seconds,
     };
-    table.row("idle with one watch, wakeups a second", Unit::Rate, rates, Goal::AtMost(3.0));
-    table.row("  resident memory", Unit::Mebibytes, memory, Goal::AtMost(12.0));
+    let rates = Both { floor: rate(before.floor, after.floor), daemon: rate(before.daemon, after.daemon) };
+    table.usage("idle with one watch, wakeups a second", Unit::Rate, &rates, Goal::AtMost(3.0));
+    table.usage("  memory (PSS)", Unit::Mebibytes, &memory, Goal::AtMost(12.0));
     Ok(())
 }

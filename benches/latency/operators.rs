@@ -49,8 +49,8 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, table: &mut Table) -> Res
         let name = format!("set to first instruction, p{:.0}, while asked", share * 100.0);
         table.row(&name, Unit::Milliseconds, latencies.map(|values| percentile(values, share)), Goal::None);
     }
-    let memory = Both { floor: f64::NAN, daemon: daemon.memory()? };
-    table.row("  resident memory", Unit::Mebibytes, memory, Goal::None);
+    let memory = Both { floor: f64::NAN, daemon: daemon.memory()?.total() };
+    table.row("  memory (PSS)", Unit::Mebibytes, memory, Goal::None);
     Ok(())
 }
 
@@ -85,7 +85,7 @@ impl Drop for ConstantRequests {
 }
 
 /// How many milliseconds a request takes.
-fn fetch(socket: &Path, resource: &str) -> Result<f64> {
+pub fn fetch(socket: &Path, resource: &str) -> Result<f64> {
     let start = Instant::now();
     let mut stream = UnixStream::connect(socket)?;
     write!(stream, "GET {resource} HTTP/1.1\r\nHost: twitcher\r\nConnection: close\r\n\r\n")?;

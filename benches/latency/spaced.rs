@@ -49,6 +49,7 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: 
     let goals = match against {
         Against::Floor => [(0.5, Goal::AtMostFloorTimes(1.15)), (0.99, Goal::AtMostFloorTimes(1.5))],
         Against::NoLedger => [(0.5, Goal::AtMostFloorTimes(1.05)), (0.99, Goal::None)],
+        Against::Etcdctl => [(0.5, Goal::AtMostFloorTimes(1.0)), (0.99, Goal::None)],
     };
     for (share, goal) in goals {
         let name = format!("set to first instruction, p{:.0}{}", share * 100.0, against.suffix());

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use crate::contender::Both;
+use crate::usage::Usage;
 
 #[derive(Clone, Copy)]
 pub enum Unit {
@@ -28,12 +29,38 @@ struct Row {
     goal: Goal,
 }
 
+/// What is compared in the rows that follow.
+struct Head {
+    title: String,
+    floor: &'static str,
+    daemon: &'static str,
+}
+
+enum Line {
+    Head(Head),
+    Row(Row),
+}
+
 #[derive(Default)]
-pub struct Table(Vec<Row>);
+pub struct Table(Vec<Line>);
 
 impl Table {
+    /// Begins a part of the table, with the names of both sides.
+    pub fn head(&mut self, title: &str, floor: &'static str, daemon: &'static str) {
+        self.0.push(Line::Head(Head { title: title.to_owned(), floor, daemon }));
+    }
+
     pub fn row(&mut self, name: &str, unit: Unit, values: Both<f64>, goal: Goal) {
-        self.0.push(Row { name: name.to_owned(), unit, values, goal });
+        self.0.push(Line::Row(Row { name: name.to_owned(), unit, values, goal }));
+    }
+
+    /// What all processes of each side use, and then the daemon's part and that of its store.
+    pub fn usage(&mut self, name: &str, unit: Unit, values: &Both<Usage>, goal: Goal) {
+        self.row(name, unit, values.map(|usage| usage.total()), goal);
+        let parts = [("the daemon alone", values.daemon.own), ("its store's process", values.daemon.stores)];
+        for (part, value) in parts {
+            self.row(&format!("    {part}"), unit, Both { floor: f64::NAN, daemon: value }, Goal::None);
+        }
     }
 }
 
@@ -60,15 +87,15 @@ impl Row {
         }
     }
 
-    fn verdict(&self) -> &'static str {
+    /// Whether the goal is met, if there is one.
+    fn is_met(&self) -> Option<bool> {
         let Both { floor, daemon } = self.values;
-        let met = match self.goal {
-            Goal::None => return "",
-            Goal::AtMost(most) => daemon <= most,
-            Goal::AtLeastFloor => daemon >= floor,
-            Goal::AtMostFloorTimes(most) => daemon <= floor * most,
-        };
-        if met { "met" } else { "MISSED" }
+        match self.goal {
+            Goal::None => None,
+            Goal::AtMost(most) => Some(daemon <= most),
+            Goal::AtLeastFloor => Some(daemon >= floor),
+            Goal::AtMostFloorTimes(most) => Some(daemon <= floor * most),
+        }
     }
 
     fn ratio(&self) -> String {
@@ -81,16 +108,41 @@ impl Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = |f: &mut fmt::Formatter<'_>, cells: [&str; 6]| {
             let [name, floor, daemon, ratio, goal, verdict] = cells;
-            let line = format!("{name:<42} {floor:>11} {daemon:>11} {ratio:>7}  {goal:<9} {verdict}");
+            let line = format!("{name:<46} {floor:>11} {daemon:>11} {ratio:>7}  {goal:<9} {verdict}");
             writeln!(f, "{}", line.trim_end())
         };
-        line(f, ["", "floor", "daemon", "ratio", "goal", ""])?;
-        for row in &self.0 {
+        for (index, shown) in self.0.iter().enumerate() {
+            let row = match shown {
+                Line::Head(Head { title, floor, daemon }) => {
+                    if index > 0 {
+                        writeln!(f)?;
+                    }
+                    line(f, [title, floor, daemon, "ratio", "goal", ""])?;
+                    continue;
+                }
+                Line::Row(row) => row,
+            };
             let Both { floor, daemon } = row.values.map(|value| row.unit.show(*value));
-            line(f, [&row.name, &floor, &daemon, &row.ratio(), &row.goal(), row.verdict()])?;
+            let verdict = match row.is_met() {
+                None => "",
+                Some(true) => "met",
+                Some(false) => "MISSED",
+            };
+            line(f, [&row.name, &floor, &daemon, &row.ratio(), &row.goal(), verdict])?;
         }
-        Ok(())
+        let verdicts = self.0.iter().filter_map(|shown| match shown {
+            Line::Head(_) => None,
+            Line::Row(row) => row.is_met(),
+        });
+        let (met, missed): (Vec<_>, Vec<_>) = verdicts.partition(|is_met| *is_met);
+        writeln!(f, "\n{} goals met, {} missed", met.len(), missed.len())
     }
+}
+
+/// The median of each part of `values`.
+pub fn median_usage(values: &[Usage]) -> Usage {
+    let median = |part: fn(&Usage) -> f64| percentile(&values.iter().map(part).collect::<Vec<_>>(), 0.5);
+    Usage { own: median(|usage| usage.own), stores: median(|usage| usage.stores) }
 }
 
 /// The value that `share` of `values` do not exceed (nearest rank); NaN if there are none.

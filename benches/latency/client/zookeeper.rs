@@ -1,5 +1,4 @@
-//! The least of a ZooKeeper client: many requests at once, and watches on data. It shares no code with the
-//! daemon.
+//! The least of a ZooKeeper client.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,71 @@
+//! What a process and the processes that it has started for its stores use of the machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::Result;
+
+/// An amount for the process itself, and one for the processes of its stores together.
+#[derive(Clone, Copy)]
+pub struct Usage {
+    pub own: f64,
+    pub stores: f64,
+}
+
+impl Usage {
+    pub fn total(self) -> f64 {
+        self.own + self.stores
+    }
+}
+
+/// The memory in MiB. Of what a process has in common with others, such as its program, only its share is
+/// counted (PSS).
+pub fn memory(pid: u32) -> Result<Usage> {
+    sum(pid, |process| {
+        let sums = fs::read_to_string(process.join("smaps_rollup"))?;
+        Ok(field(&sums, "Pss:")? as f64 / 1024.0)
+    })
+}
+
+/// How often the threads have gone to sleep since they were started.
+pub fn wakeups(pid: u32) -> Result<Usage> {
+    sum(pid, |process| {
+        let mut sum = 0;
+        for task in fs::read_dir(process.join("task"))? {
+            sum += field(&fs::read_to_string(task?.path().join("status"))?, "voluntary_ctxt_switches:")?;
+        }
+        Ok(sum as f64)
+    })
+}
+
+/// The processes that serve the stores of a daemon.
+pub fn stores(pid: u32) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc")? {
+        let process = process?;
+        let Some(child) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // It may have ended meanwhile.
+        let Ok(status) = fs::read_to_string(process.path().join("status")) else { continue };
+        let Ok(command) = fs::read(process.path().join("cmdline")) else { continue };
+        let is_store = command.split(|byte| *byte == 0).nth(1) == Some(b"store");
+        if is_store && field(&status, "PPid:")? == u64::from(pid) {
+            found.push(child);
+        }
+    }
+    Ok(found)
+}
+
+fn sum(pid: u32, amount: impl Fn(&Path) -> Result<f64>) -> Result<Usage> {
+    let process = |pid: u32| PathBuf::from(format!("/proc/{pid}"));
+    let mut usage = Usage { own: amount(&process(pid))?, stores: 0.0 };
+    for store in stores(pid)? {
+        usage.stores += amount(&process(store))?;
+    }
+    Ok(usage)
+}
+
+fn field(status: &str, name: &str) -> Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    value.ok_or_else(|| format!("no {name} in /proc").into())
+}
