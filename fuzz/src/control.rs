@@ -9,8 +9,9 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
-use twitcher::control::routes::{Routes, Scope};
-use twitcher::control::{CommandResult, DaemonRequest, RequestError, server};
+use twitcher::action::output::Piece;
+use twitcher::control::routes::{Client, Routes, Scope};
+use twitcher::control::{CommandResult, DaemonRequest, OutputPiece, RequestError, server};
 use twitcher::metrics::Metrics;
 
 /// The size of the connection's buffer, larger than any reply.
@@ -39,7 +40,7 @@ async fn serve_connection(data: &[u8], scope: Scope, willing: bool, metrics: Arc
     let (requests, asked) = mpsc::channel(8);
     let routes = Arc::new(Routes::new(requests, metrics));
     let (mut client, stream) = duplex(BUFFER_BYTES);
-    let conversation = server::serve_connection(stream, routes, scope, Arc::default());
+    let conversation = server::serve_connection(stream, routes, Client { scope, uid: None }, Arc::default());
     let client = async {
         client.write_all(data).await.expect("room");
         client.shutdown().await.expect("a half of the connection");
@@ -61,18 +62,26 @@ async fn serve(mut requests: mpsc::Receiver<DaemonRequest>, willing: bool) -> Ve
         // Sending fails if the client has left. A reply that is dropped tells the client that the daemon
         // ended.
         asked.push(match request {
-            DaemonRequest::WatchCommand { watch, reply, .. } => {
-                let done = CommandResult { watch: Some(watch), done: "done".into() };
+            DaemonRequest::WatchCommand { order, reply } => {
+                assert_eq!(order.by, None, "the request said who asks");
+                let done = CommandResult { watch: Some(order.watch), done: "done".into() };
                 let _ = reply.send(if willing { Ok(done) } else { Err(unwilling()) });
                 "command"
             }
-            DaemonRequest::Reload(reply) => {
+            DaemonRequest::Reload { by, reply } => {
+                assert_eq!(by, None, "the request said who asks");
                 let done = CommandResult { watch: None, done: "done".into() };
                 let _ = reply.send(if willing { Ok(done) } else { Err(unwilling()) });
                 "command"
             }
             DaemonRequest::History { reply, .. } => {
                 let _ = reply.send(if willing { Ok(Vec::new()) } else { Err(unwilling()) });
+                "query"
+            }
+            DaemonRequest::OutputSince { run, from, reply } => {
+                let piece = Piece { from, bytes: b"\0\xff".into() };
+                let found = OutputPiece { run, piece, is_running: true };
+                let _ = reply.send(if willing { Ok(found) } else { Err(unwilling()) });
                 "query"
             }
             DaemonRequest::Output { reply, .. } => {

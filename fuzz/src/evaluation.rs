@@ -84,5 +84,5 @@ fn check(spec: &WatchSpec, input: &mut Unstructured<'_>) {
     let copy = spec.clone();
     assert_eq!(copy.definition_hash(), spec.definition_hash());
     assert_eq!(&copy, spec);
-    watch::live(policy.clone(), spec.subject.facet, Recovery::default(), input);
+    watch::live((**policy).clone(), spec.subject.facet, Recovery::default(), input);
 }

@@ -202,7 +202,10 @@ fn use_ledger(dir: &Path, input: &mut Unstructured<'_>) {
         let _ = intent.timeout.map(|timeout| Duration::from_secs(1) + timeout);
         ledger.record_intent_again(&intent);
     }
-    for filter in [RunFilter::default(), RunFilter { watch: Some(WATCHES[0].into()), failed: true }] {
+    let watch = Some(WATCHES[0].into());
+    let (since, until) = (Some(std::time::UNIX_EPOCH), Some(std::time::SystemTime::now()));
+    let narrow = RunFilter { watch, failed: true, since, until };
+    for filter in [RunFilter::default(), narrow] {
         for (_, run) in ledger.history(&filter, None, 200).unwrap_or_default() {
             serde_json::to_string(&run).expect("a run can be shown");
             drop((run.summary(), run.started.to_the_second()));

@@ -5,29 +5,39 @@
 //!
 //! * [`evaluation`]: replies of the child that evaluates configs.
 //! * [`control`]: requests to the control socket.
+//! * [`from_half`]: what the process of a store says to the daemon, and [`to_half`]: what it is told. Both
+//!   are [`packets`].
 //! * [`ledger`]: the database files on the disk.
 //! * [`node_paths`]: names of nodes and stores, and their data.
 //! * [`log_lines`]: the output of actions, and names in the log.
+//! * [`values`]: contents of nodes in the formats that can be decoded.
 //! * [`watch`]: events of a watch, and their times.
 //! * [`zookeeper`]: what a ZooKeeper server sends.
 
 pub mod control;
 pub mod evaluation;
+pub mod from_half;
 pub mod ledger;
 pub mod log_lines;
 pub mod node_paths;
+mod packets;
+pub mod to_half;
+pub mod values;
 pub mod watch;
 pub mod zookeeper;
 
 /// The name of a target, of its binary and of the directory of its seeds; and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 10] = [
     ("control", control::run),
     ("evaluation", evaluation::run),
+    ("from_half", from_half::run),
     ("ledger", ledger::run),
     ("log_lines", log_lines::run),
     ("node_paths", node_paths::run),
+    ("to_half", to_half::run),
+    ("values", values::run),
     ("watch", watch::run),
     ("zookeeper", zookeeper::run),
 ];

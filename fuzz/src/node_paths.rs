@@ -17,7 +17,9 @@ use twitcher::act::function::{ActEvent, ActRequest};
 use twitcher::action::payload::Payload;
 use twitcher::content::node_line::{NodeLine, write_piece};
 use twitcher::model::{Blob, Change, Facts, NodeEvent, NodePath, NodeState, Program, StoreName};
-use twitcher::store::{Client, DirectorySettings, DirectoryUrl, Removal, StoreSettings, StoreUrl};
+use twitcher::store::{
+    Client, DirectorySettings, DirectoryUrl, Removal, StoreSettings, StoreUrl, WriteOptions,
+};
 
 thread_local! {
     static PLACE: OnceCell<Place> = const { OnceCell::new() };
@@ -82,7 +84,7 @@ impl Place {
         let root = self.dir.path().join("nodes");
         self.runtime.block_on(async {
             let client = client(&root).await;
-            if client.set(node, data).await.is_ok() {
+            if client.set(node, data, &WriteOptions::default()).await.is_ok() {
                 assert_eq!(client.get(node).await.expect("what was set"), data);
                 let mut parent = NodePath::parse("/").expect("the root");
                 for name in node.components() {
@@ -126,6 +128,7 @@ async fn client(root: &Path) -> Client {
         url,
         session_timeout: Duration::from_secs(1),
         rescan_interval: Duration::from_secs(60),
+        readonly: false,
     };
     Client::connect(&StoreSettings::Directory(settings)).await.expect("a directory needs no connection")
 }
@@ -208,7 +211,15 @@ fn check_request(payload: &Payload) {
         facts: Facts::default(),
     };
     let (event, facet) = ("changed".into(), payload.facet());
-    let event = ActEvent { znode: "/a".into(), event, version: 1, watch: "a".into(), facet };
+    let event = ActEvent {
+        znode: "/a".into(),
+        event,
+        version: 1,
+        watch: "a".into(),
+        facet,
+        format: None,
+        commit: None,
+    };
     let request = ActRequest { program: program.into(), index: 0, event };
     let encoded = read(payload.open_after(request.encode()).expect("a file in memory"));
     let (decoded, content) = ActRequest::decode(encoded.clone()).expect("what was encoded");

@@ -3,11 +3,12 @@
 //! The properties of the crate make possible histories. These need not be possible.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arbitrary::{Result, Unstructured};
 use twitcher::model::{
-    Content, Facet, Guard, OnFailure, Policy, Retry, RunMode, RunOnLoad, Share, State, Throttle, Version,
+    Content, Facet, Guard, OnFailure, Pause, Policy, Retry, RunMode, RunOnLoad, Share, State, Throttle,
+    Version,
 };
 use twitcher::watch::{
     Effect, Event, Generator, Input, KILL_AFTER, Record, Recovery, RunId, RunResult, Seen, Snapshot, Time,
@@ -29,7 +30,7 @@ pub fn run(data: &[u8]) {
 /// Takes a watch through a history, and checks the rules at each step.
 pub fn live(policy: Policy, facet: Facet, recovery: Recovery, input: &mut Unstructured<'_>) {
     let mut generator = Generator::new(7);
-    let watch = Watch::new(policy.clone(), recovery.snapshot());
+    let watch = Watch::new(policy.clone().into(), recovery.snapshot(Time::ZERO, calendar(Time::ZERO)));
     let mut world = World {
         watch,
         policy,
@@ -97,15 +98,20 @@ impl World {
             8 => {
                 (self.policy, self.facet) = policy(input)?;
                 self.loaded_again |= !std::mem::take(&mut self.retired);
-                let (policy, snapshot) = (self.policy.clone(), recovery(input)?.snapshot());
-                Input::Loaded { policy, snapshot, same_definition: input.arbitrary()? }
+                let recovery = recovery(input)?;
+                let (policy, snapshot) =
+                    (self.policy.clone(), recovery.snapshot(self.now, calendar(self.now)));
+                Input::Loaded { policy: policy.into(), snapshot, same_definition: input.arbitrary()? }
             }
             9 => {
                 (self.policy, self.facet) = policy(input)?;
-                Input::Redefined { policy: self.policy.clone(), same_subject: input.arbitrary()? }
+                Input::Redefined { policy: self.policy.clone().into(), same_subject: input.arbitrary()? }
             }
             10 => Input::Triggered { force: input.arbitrary()? },
-            11 => Input::Paused,
+            11 => {
+                let length = if input.arbitrary()? { Some(seconds(input)?) } else { None };
+                Input::Paused(Pause::new(length, self.now, calendar(self.now)).into())
+            }
             12 => Input::Resumed,
             13 => {
                 self.has_places = !self.has_places;
@@ -144,12 +150,13 @@ impl World {
         }
         assert_eq!(self.watch.live_runs(), self.live.len());
         let snapshot = self.watch.snapshot();
-        let record = Record { snapshot, same_subject: true, same_definition: true };
-        assert_eq!(
-            Recovery { record: Some(record), ..Recovery::default() }.snapshot(),
-            snapshot,
-            "it is not remembered"
-        );
+        let record = Record { snapshot: snapshot.clone(), same_subject: true, same_definition: true };
+        let recovery = Recovery { record: Some(record), ..Recovery::default() };
+        let remembered = recovery.snapshot(self.now, calendar(self.now));
+        // The end of a pause moves with the calendar.
+        assert_eq!(remembered.pause.is_some(), snapshot.pause.is_some(), "a pause is not remembered");
+        let rest = |snapshot| Snapshot { pause: None, ..snapshot };
+        assert_eq!(rest(remembered), rest(snapshot), "it is not remembered");
         assert!(
             self.watch.next_start().is_none_or(|start| start > self.now),
             "an update is due and does not start"
@@ -266,7 +273,7 @@ fn recovery(input: &mut Unstructured<'_>) -> Result<Recovery> {
         discarded: ran(input)?,
         failures: *input.choose(&[0, 1, u32::MAX])?,
         stopped: input.arbitrary()?,
-        paused: input.arbitrary()?,
+        pause: if input.arbitrary()? { Some(pause(input)?.into()) } else { None },
         held: ran(input)?,
         admitted: ran(input)?,
         applied_size: *input.choose(&[None, Some(0), Some(2), Some(u64::MAX)])?,
@@ -275,6 +282,16 @@ fn recovery(input: &mut Unstructured<'_>) -> Result<Recovery> {
     let record = Record { snapshot, same_subject, same_definition };
     let record = input.arbitrary::<bool>()?.then_some(record);
     Ok(Recovery { record, interrupted: event(input)?, record_lost: input.arbitrary()? })
+}
+
+fn pause(input: &mut Unstructured<'_>) -> Result<Pause> {
+    let mut time = || Ok(if input.arbitrary()? { Some(calendar(seconds(input)?)) } else { None });
+    Ok(Pause { since: time()?, until: time()?, ..Pause::default() })
+}
+
+/// What the calendar says at the core's time `now`.
+fn calendar(now: Time) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(A_YEAR) + now
 }
 
 fn event(input: &mut Unstructured<'_>) -> Result<Option<Event>> {
