@@ -22,6 +22,7 @@
 //!   from there.
 //! * [`act`] is what runs in the process of a function action; [`action`] starts and follows processes, with
 //!   exactly the identity and environment that an action is promised.
+//! * [`decode`] has a content decoded by a child without rights.
 //! * [`watch`] is the pure core: it decides what runs, when, which process is signalled, and which update is
 //!   held as suspicious. It does no IO and reads no clock.
 //! * [`config`] turns `*.twc` files into plain [`model::WatchSpec`]s. A short-lived, unprivileged and limited
@@ -30,7 +31,8 @@
 //! * [`store`] turns each node into the stream of its latest states. Sessions, backoff and resync stay inside
 //!   it. Once a node stops changing, the last state that the store reported is the node's state. Each store
 //!   runs in a process of its own, without the daemon's rights; only [`store`] knows where the cut is.
-//! * [`content`] reads what nodes contain. Only what runs without root uses it.
+//! * [`content`] reads what nodes contain, and [`value`] what it means: JSON, CBOR, properties and commits.
+//!   Only what runs without root uses them.
 //! * [`trust`] judges which files root may load: only those that no other user can change.
 //! * [`sys`] contains all unsafe code.
 //! * [`model`] is the plain data that several rooms share, and [`text`] has helpers for text.
@@ -44,6 +46,7 @@ pub mod config;
 pub mod content;
 pub mod control;
 pub mod daemon;
+pub mod decode;
 pub mod ledger;
 pub mod metrics;
 pub mod model;
@@ -54,4 +57,5 @@ pub mod store;
 pub mod sys;
 pub mod text;
 pub mod trust;
+pub mod value;
 pub mod watch;

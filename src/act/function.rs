@@ -7,14 +7,15 @@ use rhai::{Dynamic, Engine, EvalAltResult, Map, NativeCallContext, Position};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::act::library;
+use crate::act::{library, value};
 use crate::config::facts;
 use crate::config::registrar::CapturedFunction;
 use crate::config::request::Request;
 use crate::config::script::{Interpreter, MAX_CALL_LEVELS, register_constants};
 use crate::content::names;
 use crate::content::node_line::{NodeLine, NodeLineError};
-use crate::model::{Facet, Program};
+use crate::model::{Commit, Facet, Format, Program};
+use crate::value::{Fault, content};
 
 /// The event that a function action gets, without the content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,11 @@ pub struct ActEvent {
     pub watch: String,
     /// What the content is of.
     pub facet: Facet,
+    /// What the content was decoded from.
+    #[serde(default)]
+    pub format: Option<Format>,
+    #[serde(default)]
+    pub commit: Option<Arc<Commit>>,
 }
 
 /// The request to `twitcher act`. The content follows it, as a command would read it from its stdin.
@@ -63,8 +69,17 @@ impl ActRequest {
     }
 }
 
+/// Why the content is not what the daemon says it is.
+#[derive(Debug, Error)]
+enum EventError {
+    #[error(transparent)]
+    Node(#[from] NodeLineError),
+    #[error("the content is not what it was when it was decoded: {0}")]
+    Value(#[from] Fault),
+}
+
 impl ActEvent {
-    fn into_map(self, content: Vec<u8>) -> Result<Map, NodeLineError> {
+    fn into_map(self, content: Vec<u8>) -> Result<Map, EventError> {
         let (mut data, mut children, mut changes) = (Vec::new(), rhai::Array::new(), rhai::Array::new());
         match self.facet {
             Facet::Data => data = content,
@@ -75,7 +90,14 @@ impl ActEvent {
                 }
             }
         }
+        let value = match self.format {
+            Some(format) => value::dynamic(content::value(format, &data)?),
+            None => Dynamic::UNIT,
+        };
+        let commit = self.commit.as_deref().map_or(Dynamic::UNIT, commit_map);
         Ok(Map::from_iter([
+            ("value".into(), value),
+            ("commit".into(), commit),
             ("znode".into(), self.znode.into()),
             ("event".into(), self.event.into()),
             ("children".into(), children.into()),
@@ -86,6 +108,18 @@ impl ActEvent {
             ("data".into(), Dynamic::from_blob(data)),
         ]))
     }
+}
+
+fn commit_map(Commit { key, version, author, comment, mtime, empty }: &Commit) -> Dynamic {
+    let map = Map::from_iter([
+        ("key".into(), key.into()),
+        ("version".into(), (*version).into()),
+        ("author".into(), author.into()),
+        ("comment".into(), comment.into()),
+        ("mtime".into(), mtime.into()),
+        ("empty".into(), (*empty).into()),
+    ]);
+    map.into()
 }
 
 fn change_map(line: NodeLine) -> Result<Map, NodeLineError> {

@@ -2,4 +2,5 @@
 
 pub mod function;
 pub mod library;
+mod value;
 mod write_file;

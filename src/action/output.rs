@@ -103,18 +103,45 @@ pub const MAX_TAIL_BYTES: usize = 64 * 1024;
 
 /// The last bytes of an action's output, both streams together.
 #[derive(Debug, Default)]
-pub struct Tail(Vec<u8>);
+pub struct Tail {
+    bytes: Vec<u8>,
+    /// How many bytes there were, with those that are not kept.
+    total: u64,
+}
+
+/// A part of an action's output.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Piece {
+    /// How many bytes came before it.
+    pub from: u64,
+    pub bytes: Vec<u8>,
+}
+
+impl Piece {
+    /// Returns what comes after the first `from` bytes of the output, as far as this piece has it.
+    pub fn since(&self, from: u64) -> Self {
+        part(&self.bytes, self.from + self.bytes.len() as u64, from)
+    }
+}
+
+/// Returns what comes after the first `from` of `total` bytes, of which `last` are the last ones.
+fn part(last: &[u8], total: u64, from: u64) -> Piece {
+    let from = from.clamp(total - last.len() as u64, total);
+    let bytes = last[last.len() - (total - from) as usize..].to_vec();
+    Piece { from, bytes }
+}
 
 impl Tail {
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.bytes.is_empty()
     }
 
     pub fn push(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        self.total += bytes.len() as u64;
+        self.bytes.extend_from_slice(bytes);
         // Not at every piece: so each byte is moved at most once more.
-        if self.0.len() > 2 * MAX_TAIL_BYTES {
+        if self.bytes.len() > 2 * MAX_TAIL_BYTES {
             self.cut();
         }
     }
@@ -122,12 +149,22 @@ impl Tail {
     /// Returns at most [`MAX_TAIL_BYTES`] bytes.
     pub fn finish(mut self) -> Vec<u8> {
         self.cut();
-        self.0
+        self.bytes
+    }
+
+    /// Returns what comes after the first `from` bytes, as far as it is kept.
+    pub fn since(&self, from: u64) -> Piece {
+        part(&self.bytes, self.total, from)
+    }
+
+    /// Returns how many bytes there were.
+    pub fn total(&self) -> u64 {
+        self.total
     }
 
     fn cut(&mut self) {
-        let excess = self.0.len().saturating_sub(MAX_TAIL_BYTES);
-        self.0.drain(..excess);
+        let excess = self.bytes.len().saturating_sub(MAX_TAIL_BYTES);
+        self.bytes.drain(..excess);
     }
 }
 
@@ -258,6 +295,19 @@ mod tests {
         assert_eq!(kept.len(), MAX_TAIL_BYTES);
         assert!(kept.ends_with(b"xend"));
         assert_eq!(Tail::default().finish(), b"");
+    }
+
+    #[test]
+    fn a_part_of_the_output_begins_where_the_last_one_ended_or_where_it_is_kept() {
+        let mut tail = Tail::default();
+        assert_eq!(tail.since(0), Piece::default());
+        tail.push(b"abc");
+        assert_eq!(tail.since(1), Piece { from: 1, bytes: b"bc".into() });
+        assert_eq!(tail.since(9), Piece { from: 3, bytes: Vec::new() });
+        tail.push(&[b'x'; 2 * MAX_TAIL_BYTES]);
+        let kept = tail.since(1);
+        assert_eq!((kept.from, kept.bytes.len()), (MAX_TAIL_BYTES as u64 + 3, MAX_TAIL_BYTES));
+        assert_eq!(kept.since(kept.from + 7).bytes.len(), MAX_TAIL_BYTES - 7);
     }
 
     #[test]

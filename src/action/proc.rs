@@ -1,11 +1,14 @@
 //! What /proc tells of processes.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
+
+/// More than `/proc/PID/stat` can have: some 50 numbers of at most 20 digits, and a name of 64 bytes.
+const STAT_BYTES: usize = 2048;
 
 /// Identifies a process, also after its number went to another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,19 +48,26 @@ pub fn processes() -> impl Iterator<Item = ProcessStat> {
 
 /// Reads `/proc/PID/stat`. `None` if there is no such process, or it has ended.
 pub fn read_stat(pid: i32) -> Option<ProcessStat> {
-    parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    parse(pid, &stat(pid).ok()?)
 }
 
 /// Whether the process has ended, with all its threads, and was not reaped. The first thread alone is a
 /// zombie already when others outlive it.
 pub fn is_zombie(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = stat(pid.as_raw()).unwrap_or_default();
     field(&stat, 3) == Some("Z") && matches!(field(&stat, 20), Some("0" | "1"))
+}
+
+/// Reads `/proc/PID/stat` at once. The process's name may be no UTF-8.
+fn stat(pid: i32) -> io::Result<String> {
+    let mut buffer = [0; STAT_BYTES];
+    let length = File::open(format!("/proc/{pid}/stat"))?.read(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
 /// Identifies a process that exists; an error if it is gone.
 pub fn id_of(pid: Pid) -> io::Result<ProcessId> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let stat = stat(pid.as_raw())?;
     let started = started(&stat).ok_or(io::ErrorKind::InvalidData)?;
     Ok(ProcessId { pid: pid.as_raw(), started })
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::left_behind::share;
 use super::orphan::Orphan;
-use super::output::Printed;
+use super::output::{Piece, Printed};
 use super::proc::{self, ProcessStat};
 use super::process_watch::ProcessWatch;
 use super::reap::{reap, what_holds};
@@ -49,6 +49,8 @@ pub struct Handle {
     leader: Pid,
     watch: Rc<ProcessWatch>,
     control: Rc<RunControl>,
+    /// `None` for an orphan, whose output went with its daemon.
+    sink: Option<Rc<Sink>>,
 }
 
 /// What a handle shares with the task that follows the run.
@@ -69,11 +71,22 @@ enum Stage {
 impl Handle {
     fn new(leader: Pid, watch: ProcessWatch) -> Self {
         let control = RunControl { stage: Cell::new(Stage::Running), changed: Notify::new() };
-        Self { leader, watch: Rc::new(watch), control: Rc::new(control) }
+        Self { leader, watch: Rc::new(watch), control: Rc::new(control), sink: None }
     }
 
     pub fn leader(&self) -> Pid {
         self.leader
+    }
+
+    /// Returns what comes after the first `from` bytes of the output, as far as it is kept; `None` if another
+    /// daemon started the run.
+    pub fn follow_output(&self, from: u64) -> Option<Piece> {
+        self.sink.as_ref().map(|sink| sink.follow(from))
+    }
+
+    /// Returns how many bytes the action printed, if somebody read them while it ran.
+    pub fn followed_bytes(&self) -> Option<u64> {
+        self.sink.as_ref()?.followed_bytes()
     }
 
     /// Whether the leader has ended, also if the daemon has not been told yet: it may have stood still.
@@ -121,10 +134,10 @@ pub fn follow(
     print: impl Fn(Printed) + 'static,
     ended: impl FnOnce(io::Result<ExitStatus>, Vec<u8>) + 'static,
 ) -> Handle {
-    let Process { leader, watch, output, executed: _ } = process;
-    let handle = Handle::new(leader, watch);
-    let (watch, control) = (Rc::clone(&handle.watch), Rc::clone(&handle.control));
+    let Process { leader, watch, output, id: _, executed: _ } = process;
     let sink = Rc::new(Sink::new(print));
+    let handle = Handle { sink: Some(Rc::clone(&sink)), ..Handle::new(leader, watch) };
+    let (watch, control) = (Rc::clone(&handle.watch), Rc::clone(&handle.control));
     let drains: Vec<_> = output
         .into_iter()
         .map(|(stream, pipe)| spawn_local(drain(share(pipe), stream, Rc::clone(&sink))))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::output::{ByteBudget, LineSplitter, LogDecision, Printed, RateLimiter, Stream, Tail};
+use super::output::{ByteBudget, LineSplitter, LogDecision, Piece, Printed, RateLimiter, Stream, Tail};
 use crate::sys;
 
 /// A pipe's default capacity: one read empties it.
@@ -38,6 +38,10 @@ pub(super) struct Sink {
     last_bytes: Cell<usize>,
     /// Ends the pauses.
     hurried: Notify,
+    /// How many bytes were taken.
+    total: Cell<u64>,
+    /// Whether somebody reads the output while the action runs.
+    followed: Cell<bool>,
 }
 
 struct Streams {
@@ -65,6 +69,8 @@ impl Sink {
             open: Cell::new(true),
             last_bytes: Cell::new(0),
             hurried: Notify::new(),
+            total: Cell::new(0),
+            followed: Cell::new(false),
         }
     }
 
@@ -77,6 +83,7 @@ impl Sink {
             return is_over_budget;
         }
         tail.push(bytes);
+        self.total.set(tail.total());
         let lines = match stream {
             Stream::Stdout => stdout,
             Stream::Stderr => stderr,
@@ -92,6 +99,22 @@ impl Sink {
             (self.print)(Printed::Suppressed(count));
         }
         (self.print)(Printed::Line(stream, line));
+    }
+
+    /// Returns what comes after the first `from` bytes of the output, as far as it is kept, for somebody who
+    /// comes back for the rest.
+    pub(super) fn follow(&self, from: u64) -> Piece {
+        self.followed.set(true);
+        if !self.open.get() {
+            // The daemon is about to be told the end of it.
+            return Piece { from, bytes: Vec::new() };
+        }
+        self.streams.borrow().tail.since(from)
+    }
+
+    /// Returns how many bytes the action printed, if somebody read them while it ran.
+    pub(super) fn followed_bytes(&self) -> Option<u64> {
+        self.followed.get().then(|| self.total.get())
     }
 
     /// Has the rest of the output read without pauses, because the run has ended.
@@ -224,6 +247,21 @@ mod tests {
         assert_eq!(sink.close(), b"one\ntwerr");
         assert!(!sink.take(Stream::Stdout, b"late\n"));
         assert_eq!(*printed.borrow(), ["Stdout: one", "Stdout: tw", "Stderr: err"]);
+    }
+
+    #[test]
+    fn a_follower_gets_what_is_new_and_nothing_twice() {
+        let (sink, _) = sink();
+        sink.take(Stream::Stdout, b"one");
+        assert_eq!(sink.followed_bytes(), None);
+        assert_eq!(sink.follow(0), Piece { from: 0, bytes: b"one".into() });
+        sink.take(Stream::Stderr, b"two");
+        assert_eq!(sink.follow(3), Piece { from: 3, bytes: b"two".into() });
+        assert_eq!(sink.follow(6), Piece { from: 6, bytes: Vec::new() });
+        sink.take(Stream::Stdout, b"end");
+        assert_eq!(sink.close(), b"onetwoend");
+        assert_eq!(sink.follow(6), Piece { from: 6, bytes: Vec::new() }, "it comes with the end of the run");
+        assert_eq!(sink.followed_bytes(), Some(9));
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Slots {
     path: PathBuf,
     /// `None` if the file cannot be used.
     file: Option<Arc<File>>,
+    /// Whether the file was found to be there lately.
+    is_checked: bool,
     /// Why the file could not be used the last time.
     error: Option<io::Error>,
     found: HashMap<String, (usize, Trace)>,
@@ -63,6 +65,7 @@ impl Slots {
         let mut slots = Self {
             path: state_dir.join(FILE),
             file: None,
+            is_checked: false,
             error: None,
             found: HashMap::new(),
             free: (1..=SLOTS).rev().collect(),
@@ -99,6 +102,7 @@ impl Slots {
     /// Finds out whether the file can be used again, if it could not.
     pub fn retry(&mut self) {
         if self.error.is_some() {
+            self.is_checked = false;
             self.error = self.present_file().and_then(|file| file.write_all_at(MAGIC, 0)).err();
         }
     }
@@ -126,6 +130,7 @@ impl Slots {
         let file = match written {
             Ok(file) => file,
             Err(error) => {
+                self.is_checked = false;
                 self.error = Some(error);
                 return None;
             }
@@ -146,13 +151,21 @@ impl Slots {
         !self.taken.contains_key(run)
     }
 
+    /// Has the file looked for again before the next slot is taken. Called once for all runs that are about
+    /// to start together.
+    pub fn check_again(&mut self) {
+        self.is_checked = false;
+    }
+
     /// Returns the file. Makes it again if somebody deleted it, or moved it away with its directory, because
     /// the next daemon would not find it.
     fn present_file(&mut self) -> io::Result<Arc<File>> {
         let id = |file: &Metadata| (file.dev(), file.ino());
+        let was_checked = std::mem::replace(&mut self.is_checked, true);
         if let Some(file) = &self.file
-            && let Ok(found) = fs::symlink_metadata(&self.path)
-            && id(&found) == id(&file.metadata()?)
+            && (was_checked
+                || fs::symlink_metadata(&self.path)
+                    .is_ok_and(|found| file.metadata().is_ok_and(|ours| id(&found) == id(&ours))))
         {
             return Ok(Arc::clone(file));
         }
@@ -266,6 +279,7 @@ mod tests {
         slots.take("1.a-1").unwrap();
         assert_eq!(open(directory.path()).trace("1.a-1"), Some(Trace::NoProcess));
         fs::rename(path, directory.path().join("moved")).unwrap();
+        slots.check_again();
         slots.take("1.a-2").unwrap();
         assert_eq!(open(directory.path()).trace("1.a-2"), Some(Trace::NoProcess));
 

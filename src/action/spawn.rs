@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::fchown;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -16,6 +17,7 @@ use tokio::runtime::Handle;
 use super::diagnosis;
 use super::output::Stream;
 use super::payload::Payload;
+use super::proc::{self, ProcessId};
 use super::process_watch::ProcessWatch;
 use super::reap::reap;
 pub use super::start_error::StartError;
@@ -42,7 +44,7 @@ pub struct Launch<'a> {
 
 pub enum Program<'a> {
     /// The program and its arguments, never empty.
-    Command(&'a [String]),
+    Command(&'a [Arc<str>]),
     /// A function action: our own binary runs as `twitcher act` with this request, which the payload follows.
     Function { request: Vec<u8> },
 }
@@ -57,6 +59,8 @@ pub type Slot = sys::Slot;
 pub struct Process {
     /// The process, not reaped: its owner must wait for it.
     pub leader: Pid,
+    /// Sets it apart from others that get its number. `None` if /proc does not tell.
+    pub id: Option<ProcessId>,
     /// Tells when the leader has ended.
     pub watch: ProcessWatch,
     pub output: Pipes,
@@ -100,7 +104,7 @@ impl Spawner {
         let (candidates, arguments, request) = match program {
             Program::Command(words) => {
                 let path = exec_context.variables.get("PATH").map_or(PATH, String::as_str);
-                (candidates(&words[0], path)?, strings(words.iter().cloned())?, None)
+                (candidates(&words[0], path)?, strings(words.iter().map(|word| word.to_string()))?, None)
             }
             // Not the path of our binary: the action's user may not reach it, and an upgrade may have
             // replaced it.
@@ -141,7 +145,10 @@ impl Spawner {
                 false => diagnosis::explain(failure.error, identity, exec_context, &image),
             }
         })?;
-        Ok(Process { leader, watch: ProcessWatch::of_child(leader), output, executed: Instant::now() })
+        let executed = Instant::now();
+        // A process that nobody has reaped cannot be gone.
+        let id = proc::id_of(leader).ok();
+        Ok(Process { leader, id, watch: ProcessWatch::of_child(leader), output, executed })
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::shared::exit::Exit;
 use crate::config::request::Request;
 use crate::config::script::Interpreter;
+use crate::sys::{Work, allow_only};
 
 /// Evaluate configs for the daemon (internal: talks to its parent over stdin and stdout)
 #[derive(Debug, clap::Args)]
@@ -14,6 +15,8 @@ pub struct Evaluate {}
 
 impl Evaluate {
     pub fn run(self) -> Exit {
+        // A kernel that cannot do this leaves the other limits of this process.
+        let _ = allow_only(Work::Computing);
         let answered = answer(&mut io::stdin().lock(), &mut io::stdout().lock());
         answered.map_err(|error| format!("evaluate: {error}"))?;
         Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! The command line. Each subcommand has a file or a folder of its name; `shared` is for several of them.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -8,32 +8,45 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::sys;
+use shared::definition;
 use shared::exit::{Exit, WRONG_USAGE, exit_code, print_error};
 use shared::stdout::print;
 
 mod act;
 mod check;
+mod complete;
+mod convert;
+mod decode;
 mod drain;
+mod edit;
 mod evaluate;
+mod exchange;
+mod export;
 mod get;
 mod history;
+mod import;
 mod kill;
 mod logs;
 mod ls;
 mod pause;
 mod poke;
+mod properties;
 mod reload;
 mod resume;
 mod rm;
 mod run;
+mod services;
 mod set;
 mod shared;
 mod status;
 mod store;
+mod tables;
+mod tree;
 mod trigger;
+mod txn;
 mod watch;
 
-/// Watches nodes in ZooKeeper and runs something the moment one changes
+/// Watches nodes in ZooKeeper or etcd and runs something the moment one changes
 ///
 /// Without a command, twitcher runs the daemon and takes the options of `run`.
 #[derive(Debug, Parser)]
@@ -52,13 +65,18 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Stores: zk://HOST:PORT,HOST:PORT/CHROOT, dir:PATH, or the name of a store in twitcher.toml.
+Stores: zk://HOST:PORT,HOST:PORT/CHROOT, etcd://HOST:PORT,HOST:PORT/PREFIX, dir:PATH, or the name of a store \
+in twitcher.toml.
+
+Options of several commands, such as --store, --config-path and --control-socket, can be given before \
+or after the command.
 
 Environment: TWITCHER_STORE, TWITCHER_CONFIG_PATH and TWITCHER_CONTROL_SOCKET stand for --store, \
 --config-path and --control-socket; for `run`, ZKSERVERS stands for --zkservers. Flags win over the \
 environment, and the environment over twitcher.toml in the config directory.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a condition (--if-version, --create, `if` of a transaction) \
+did not hold.";
 
 /// Declares the subcommands. The type of a subcommand has its arguments as fields, its help as doc comments,
 /// and a method `run` that does the work.
@@ -82,10 +100,19 @@ macro_rules! subcommands {
 subcommands! {
     Run(run::Run),
     Check(check::Check),
+    Convert(convert::Convert),
     Get(get::Get),
     Set(set::Set),
     Poke(poke::Poke),
     Ls(ls::Ls),
+    Tree(tree::Tree),
+    Txn(txn::Txn),
+    Export(export::Export),
+    Import(import::Import),
+    Services(services::Services),
+    Properties(properties::Properties),
+    Tables(tables::Tables),
+    Edit(edit::Edit),
     Rm(rm::Rm),
     Watch(watch::Watch),
     Status(status::Status),
@@ -97,6 +124,8 @@ subcommands! {
     History(history::History),
     Logs(logs::Logs),
     #[command(hide = true)]
+    Decode(decode::Decode),
+    #[command(hide = true)]
     Evaluate(evaluate::Evaluate),
     #[command(hide = true)]
     Store(store::Store),
@@ -104,6 +133,10 @@ subcommands! {
     Act(act::Act),
     #[command(hide = true)]
     Drain(drain::Drain),
+    #[command(hide = true)]
+    Complete(complete::Complete),
+    #[command(hide = true)]
+    Exchange(exchange::Exchange),
 }
 
 /// The definition of the command line, from which the manual page and the completions are generated.
@@ -123,7 +156,8 @@ fn parse() -> Result<Cli, clap::Error> {
     let program = std::env::args_os().next().unwrap_or_default();
     let name = Path::new(&program).file_name().and_then(OsStr::to_str).unwrap_or("twitcher");
     let mut command = command_of(name);
-    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let arguments = flags_last(std::env::args_os().collect(), &command);
+    let matches = command.try_get_matches_from_mut(arguments);
     let parsed = matches.and_then(|mut matches| {
         Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
     });
@@ -131,6 +165,43 @@ fn parse() -> Result<Cli, clap::Error> {
         ErrorKind::InvalidUtf8 => not_utf_8(&mut command),
         _ => without_hidden(error, &command),
     })
+}
+
+/// Moves the flags that come before a subcommand behind its name, where the parser wants them, and which
+/// decides whether the subcommand has them: `--store X get /n` becomes `get --store X /n`.
+fn flags_last(mut arguments: Vec<OsString>, command: &clap::Command) -> Vec<OsString> {
+    let mut at = 1;
+    while let Some(argument) = arguments.get(at).and_then(|argument| argument.to_str()) {
+        if command.find_subcommand(argument).is_some() {
+            arguments[1..=at].rotate_right(1);
+            break;
+        }
+        match takes_value(argument, command) {
+            Some(takes_value) => at += 1 + usize::from(takes_value),
+            None => break,
+        }
+    }
+    arguments
+}
+
+/// Whether the next argument is the value of this flag; `None` if it is no flag of the daemon.
+fn takes_value(argument: &str, command: &clap::Command) -> Option<bool> {
+    let takes_value = |arg: &clap::Arg| arg.get_action().takes_values();
+    let (name, has_value) = match argument.split_once('=') {
+        Some((name, _)) => (name, true),
+        None => (argument, false),
+    };
+    if let Some(long) = name.strip_prefix("--") {
+        let is_it = |arg: &&clap::Arg| {
+            arg.get_long() == Some(long) || arg.get_all_aliases().is_some_and(|names| names.contains(&long))
+        };
+        return command.get_arguments().find(is_it).map(|arg| takes_value(arg) && !has_value);
+    }
+    // The short flags have no values.
+    let short = argument.strip_prefix('-').filter(|flags| !flags.is_empty())?;
+    let is_known =
+        |flag| command.get_arguments().any(|arg| arg.get_short() == Some(flag) && !takes_value(arg));
+    short.chars().all(is_known).then_some(false)
 }
 
 /// The parser's own error does not name the argument.
@@ -172,6 +243,9 @@ fn run() -> Exit {
         }
     };
     let command = command.unwrap_or(Command::Run(run));
+    if let Command::Complete(_) = command {
+        definition::keep(self::command());
+    }
     // Other processes of this user must not see the secrets that will be read, and no core dump may have
     // them. A function action has nothing to hide: it knows no more than its user.
     if !matches!(command, Command::Act(_)) {

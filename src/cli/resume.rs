@@ -1,18 +1,20 @@
-//! `twitcher resume WATCH`
+//! `twitcher resume WATCH...`
 
-use super::shared::control::WatchArgs;
 use super::shared::exit::Exit;
+use super::shared::named::NamedWatches;
 use crate::model::WatchCommand;
 
-/// End the pause of a watch; if an update came meanwhile, its action runs at once
+/// End the pause of watches; if an update came meanwhile, the action runs at once
+///
+/// Of the watches that a pattern matches, those that are not paused are left alone.
 #[derive(Debug, clap::Args)]
 pub struct Resume {
     #[command(flatten)]
-    watch: WatchArgs,
+    watches: NamedWatches,
 }
 
 impl Resume {
     pub fn run(self) -> Exit {
-        self.watch.post(WatchCommand::Resume)
+        self.watches.post(WatchCommand::Resume, &[], true)
     }
 }

@@ -19,8 +19,12 @@ pub struct Rm {
     #[command(flatten)]
     node: NodeArgs,
     /// Delete everything below the node, too. This takes as long as it needs, and stderr shows how far it is
-    #[arg(long)]
+    #[arg(long, short)]
     recursive: bool,
+    /// Delete the node only if its version is N; otherwise exit with 3
+    #[arg(long, value_name = "N", conflicts_with = "recursive")]
+    #[arg(value_parser = clap::value_parser!(i64).range(0..))]
+    if_version: Option<i64>,
 }
 
 /// How often a long removal says how far it is.
@@ -28,6 +32,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Rm {
     pub fn run(self) -> Exit {
+        if let Some(number) = self.if_version {
+            return self.node.perform(async |client, node| client.rm_version(node, number).await);
+        }
         if !self.recursive {
             return self.node.perform(async |client, node| client.rm(node, false, &Removal::default()).await);
         }

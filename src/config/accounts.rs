@@ -59,6 +59,7 @@ fn is_gone(error: &ResolveError) -> bool {
         ResolveError::NotRoot { .. }
         | ResolveError::NiceNotPermitted { .. }
         | ResolveError::Database { .. }
+        | ResolveError::NoSchema(_)
         | ResolveError::Path(_)
         | ResolveError::StoreName(_)
         | ResolveError::UnknownStore { .. } => false,

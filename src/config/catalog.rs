@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::stat::lstat;
+
 use super::evaluate::Evaluator;
 use super::facts::hostname;
 use super::file_change::FileChange;
@@ -39,6 +41,8 @@ pub struct Catalog {
     root: PathBuf,
     trust: Trust,
     stores: StoreNames,
+    /// Makes what resolves the users of one scan.
+    accounts: fn() -> Accounts,
     evaluator: Evaluator,
     hints: Hints,
     polls: bool,
@@ -48,7 +52,7 @@ pub struct Catalog {
     unsettled: BTreeMap<String, Unsettled>,
     /// The paths that the last scan found inaccessible, with the reported errors.
     inaccessible: BTreeMap<String, String>,
-    warnings: BTreeSet<String>,
+    warnings: BTreeSet<(PathBuf, String)>,
     /// The directories that the last scans found, and which these were.
     directories: BTreeMap<PathBuf, DirectoryId>,
     /// The host's name at the last scan.
@@ -94,8 +98,15 @@ impl TrackedModule {
     }
 }
 
+/// Returns what shows whether a module changed. Of one that may not be looked at, such as a link that leads
+/// out of the config directory, it is the stamp of the name itself: what is refused may change as well.
 fn module_stamp(root: &Root, name: &str) -> Option<Stamp> {
-    root.look(Path::new(name)).ok().map(|stat| Stamp::of(&stat))
+    let name = Path::new(name);
+    let stat = root.look(name).ok().or_else(|| {
+        root.look(name.parent()?).ok()?;
+        lstat(&root.path_of(name)).ok()
+    });
+    stat.map(|stat| Stamp::of(&stat))
 }
 
 /// A file that changed, and may still change.
@@ -109,7 +120,7 @@ impl Catalog {
     pub fn new(
         root: PathBuf,
         trust: Trust,
-        stores: StoreNames,
+        (stores, accounts): (StoreNames, fn() -> Accounts),
         evaluator: Evaluator,
         hints: Hints,
         sink: Box<dyn Fn(FileChange) + Send>,
@@ -118,6 +129,7 @@ impl Catalog {
             root,
             trust,
             stores,
+            accounts,
             evaluator,
             hints,
             polls: false,
@@ -203,7 +215,7 @@ impl Catalog {
     fn look_at_files(&mut self, root: &Root, tree: &ConfigTree, full: bool) {
         let changed_modules = self.refresh_modules(root, full);
         self.check_hostname();
-        let mut accounts = Accounts::default();
+        let mut accounts = (self.accounts)();
         // Files that failed for a temporary reason come last, because such a reason can be a timeout.
         let (slow, quick): (Vec<_>, Vec<_>) =
             tree.files.iter().partition(|(name, _)| self.files.get(*name).is_some_and(Tracked::may_recover));
@@ -218,14 +230,15 @@ impl Catalog {
                 }
             };
             let touched = tracked.stamp != Some(stamp);
-            let forced = !tracked.modules.is_disjoint(&changed_modules) || full && tracked.may_recover();
+            let anew = !tracked.modules.is_disjoint(&changed_modules);
+            let forced = anew || full && tracked.may_recover();
             // An editor may have truncated the file, and write it next.
             let is_emptied = stamp.is_of_empty_file() && tracked.has_watches;
             if touched && !self.settled(name, Some(stamp), is_emptied) {
                 continue;
             }
             if touched || forced {
-                self.load(root, name, found, stamp, forced, &mut accounts);
+                self.load(root, name, found, stamp, (forced, anew), &mut accounts);
             }
         }
     }
@@ -269,8 +282,11 @@ impl Catalog {
 
     fn report_warnings(&mut self, tree: &ConfigTree) {
         let before = std::mem::replace(&mut self.warnings, tree.warnings.clone());
-        for warning in tree.warnings.difference(&before) {
-            self.emit(FileChange::Warning(warning.clone()));
+        for (path, warning) in tree.warnings.difference(&before) {
+            let shown = display_path(&self.root, path);
+            let is_directory = tree.directories.contains_key(path);
+            let path = shown.strip_suffix('/').filter(|_| !is_directory).unwrap_or(&shown).to_owned();
+            self.emit(FileChange::Warning { path, warning: warning.clone() });
         }
     }
 
@@ -354,7 +370,7 @@ impl Catalog {
         if tracked.error.as_ref().is_some_and(|error| error.message == message) {
             self.unsettled.remove(name);
         } else if self.settled(name, None, false) {
-            self.report_load(name, None, Err(LoadError { message, transient: true }));
+            self.report_load(name, None, false, Err(LoadError { message, transient: true }));
         }
     }
 
@@ -364,22 +380,21 @@ impl Catalog {
         name: &str,
         found: &ScannedFile,
         seen: Stamp,
-        forced: bool,
+        (forced, anew): (bool, bool),
         accounts: &mut Accounts,
     ) {
-        let path = found.path.display();
         let (text, stamp, warning): (Arc<str>, _, _) = match read(root, Path::new(name)) {
             Ok(Some(ConfigText { text, stamp, warning })) => (text.into(), stamp, warning),
             Ok(None) => {
                 self.settled(name, None, false);
                 return;
             }
-            Err(reason) => {
+            Err(error) => {
                 if let Some(tracked) = self.files.get_mut(name) {
                     tracked.stamp = Some(seen);
                 }
-                let error = LoadError { message: format!("{path}: {reason}"), transient: true };
-                return self.report_load(name, None, Err(error));
+                let error = LoadError { message: error.at(&found.path), transient: true };
+                return self.report_load(name, None, false, Err(error));
             }
         };
         let Some(tracked) = self.files.get_mut(name) else { return };
@@ -388,6 +403,7 @@ impl Catalog {
         if tracked.text.as_ref() == Some(&text) && !forced && !tracked.may_recover() {
             return;
         }
+        let is_retry = !anew && tracked.text.as_ref() == Some(&text);
         tracked.text = Some(text.clone());
         let source = Source { path: found.path.clone(), name: name.into(), text };
         let modules = &mut self.modules;
@@ -401,16 +417,23 @@ impl Catalog {
         if let Some(tracked) = self.files.get_mut(name) {
             tracked.modules = modules.into_keys().collect();
         }
-        self.report_load(name, warning, result);
+        self.report_load(name, warning, is_retry, result);
     }
 
-    fn report_load(&mut self, name: &str, warning: Option<String>, result: Result<Watches, LoadError>) {
+    /// `is_retry`: the same text was loaded before.
+    fn report_load(
+        &mut self,
+        name: &str,
+        warning: Option<String>,
+        is_retry: bool,
+        result: Result<Watches, LoadError>,
+    ) {
         let path = self.root.join(name);
         let tracked = self.files.entry(name.to_owned()).or_default();
         let file = name.to_owned();
         let result = match result {
             // A full disk, a template without its data or a slip of an editor leaves such a file.
-            Ok(Watches { specs, .. }) if specs.is_empty() && tracked.has_watches => {
+            Ok(Watches { specs, left_out: None, .. }) if specs.is_empty() && tracked.has_watches => {
                 let message = format!(
                     "{}: registers no watch any more; to remove its watches, remove the file",
                     path.display()
@@ -420,13 +443,19 @@ impl Catalog {
             result => result,
         };
         match result {
-            Ok(Watches { specs, locations: _, mut warnings }) => {
-                tracked.has_watches = !specs.is_empty();
+            Ok(Watches { specs, locations: _, mut warnings, doubts, left_out, complaints: _ }) => {
+                tracked.has_watches = !specs.is_empty() || left_out.is_some();
+                warnings.extend(doubts);
                 warnings.extend(warning);
                 let said = std::mem::replace(&mut tracked.warnings, warnings.clone());
                 warnings.retain(|warning| !said.contains(warning));
-                tracked.error = None;
-                self.emit(FileChange::Loaded { file, watches: specs, warnings });
+                let error =
+                    left_out.as_ref().map(|it| LoadError { message: it.error.clone(), transient: true });
+                let before = std::mem::replace(&mut tracked.error, error);
+                // A repeated attempt that finds the same users missing changes nothing.
+                if !is_retry || left_out.is_none() || before != tracked.error {
+                    self.emit(FileChange::Loaded { file, watches: specs, warnings, left_out });
+                }
             }
             Err(error) => {
                 let said = tracked.error.replace(error.clone());

@@ -25,8 +25,18 @@ impl WatchSpec {
 /// change its Debug form of strings and times; a test would notice.
 fn canonical(spec: &WatchSpec) -> String {
     // Destructured, so that a new field cannot be forgotten.
-    let WatchSpec { id: _, store, subject, action, pipe_stdin, run_as: _, identity, policy, exec_context } =
-        spec;
+    let WatchSpec {
+        id: _,
+        store,
+        subject,
+        action,
+        pipe_stdin,
+        schema,
+        run_as: _,
+        identity,
+        policy,
+        exec_context,
+    } = spec;
     let Subject { path, facet } = subject;
     let Identity { user, home, shell, uid, gid, change } = &**identity;
     let Policy {
@@ -40,13 +50,14 @@ fn canonical(spec: &WatchSpec) -> String {
         on_failure,
         throttle: Throttle { debounce, debounce_max, min_interval, splay },
         guard: Guard { max_data, not_empty, max_shrink },
-    } = policy;
+        decode,
+    } = &**policy;
     let ExecContext { variables, cwd, umask, nice, limits, no_new_privs, output } = &**exec_context;
 
     let facet = Value::Facet(*facet).stable_name();
     let action = match action {
         Action::Command(words) => format!("Command({words:?})"),
-        Action::Function { fingerprint, .. } => format!("Function({fingerprint:?})"),
+        Action::Function(function) => format!("Function({:?})", function.fingerprint),
     };
     let run_on_load = Value::RunOnLoad(*run_on_load).stable_name();
     let run_mode = Value::RunMode(*run_mode).stable_name();
@@ -70,6 +81,9 @@ fn canonical(spec: &WatchSpec) -> String {
     let (store, path) = (store.as_str(), path.as_str());
     let debounce_max = debounce_max.map_or_else(String::new, |max| format!(", debounce_max: {max:?}"));
     let run_on_delete = if *run_on_delete { ", run_on_delete: true" } else { "" };
+    let decode =
+        decode.map_or_else(String::new, |it| format!(", decode: {}", Value::Format(it).stable_name()));
+    let schema = schema.as_ref().map_or_else(String::new, |it| format!(", schema: {:?}", it.text));
     format!(
         "Definition {{ store: StoreName({store:?}), \
          subject: Subject {{ path: NodePath({path:?}), facet: {facet} }}, \
@@ -82,7 +96,7 @@ fn canonical(spec: &WatchSpec) -> String {
          guard: Guard {{ max_data: {max_data:?}, not_empty: {not_empty}, max_shrink: {max_shrink} }}, \
          surroundings: Surroundings {{ variables: {variables:?}, cwd: {cwd:?}, umask: {umask}, \
          nice: {nice:?}, limits: {{{limits}}}, no_new_privs: {no_new_privs}, output: {output} }} }}\
-         {debounce_max}{run_on_delete}"
+         {debounce_max}{run_on_delete}{decode}{schema}"
     )
 }
 
@@ -104,8 +118,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Facet, Facts, NodePath, OnFailure, Program, Resource, RunMode, RunOnLoad, Share, StoreName,
-        UNLIMITED, WatchKey,
+        Facet, Facts, Format, Function, NodePath, OnFailure, Program, Resource, RunMode, RunOnLoad, Schema,
+        Share, StoreName, UNLIMITED, WatchKey,
     };
 
     fn identity(user: &str, uid: u32, gid: u32, groups: Option<&[u32]>) -> Arc<Identity> {
@@ -119,7 +133,7 @@ mod tests {
     }
 
     fn command(words: &[&str]) -> Action {
-        Action::Command(words.iter().map(|word| (*word).to_owned()).collect())
+        Action::Command(words.iter().map(|word| (*word).into()).collect())
     }
 
     fn plain() -> WatchSpec {
@@ -129,9 +143,10 @@ mod tests {
             subject: subject("/git/head", Facet::Data),
             action: command(&["/bin/sh", "-c", "cd /srv/app && git pull --ff-only"]),
             pipe_stdin: true,
+            schema: None,
             run_as: Arc::default(),
             identity: identity("root", 0, 0, None),
-            policy: Policy::DEFAULT,
+            policy: Policy::DEFAULT.into(),
             exec_context: Arc::default(),
         }
     }
@@ -152,7 +167,7 @@ mod tests {
         let queue = WatchSpec {
             store: StoreName::parse("eu-west_1").unwrap(),
             subject: subject("/h\u{e4}user/\"x\"/a b", Facet::Children),
-            action: Action::Function { program: Arc::new(program), index: 3, fingerprint },
+            action: Action::Function(Function { program: Arc::new(program), index: 3, fingerprint }.into()),
             pipe_stdin: false,
             run_as: Arc::default(),
             identity: identity("deploy", 1000, 1001, Some(&[1001, 4, 27])),
@@ -170,7 +185,8 @@ mod tests {
                 },
                 guard: Guard { max_data: Some(65536), not_empty: true, max_shrink: Share::of_percent(12.5) },
                 ..Policy::DEFAULT
-            },
+            }
+            .into(),
             exec_context: Arc::new(ExecContext {
                 variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
                 cwd: "/srv/app".into(),
@@ -191,7 +207,8 @@ mod tests {
                 timeout: Some(s(31_622_400)),
                 guard: Guard { max_data: Some(0), not_empty: false, max_shrink: Share::of_percent(0.0) },
                 ..Policy::DEFAULT
-            },
+            }
+            .into(),
             exec_context: Arc::new(ExecContext {
                 nice: Some(0),
                 output: Output::Discard,
@@ -213,7 +230,8 @@ mod tests {
                     max_delay: Duration::from_nanos(1_000_000_001),
                 }),
                 ..Policy::DEFAULT
-            },
+            }
+            .into(),
             ..plain()
         };
         [
@@ -229,8 +247,13 @@ mod tests {
     fn a_later_key_changes_the_hash_of_the_definitions_that_use_it() {
         let mut spec = plain();
         let before = canonical(&spec);
-        spec.policy.throttle.debounce_max = Some(Duration::from_secs(30));
+        Arc::make_mut(&mut spec.policy).throttle.debounce_max = Some(Duration::from_secs(30));
         assert_eq!(canonical(&spec), format!("{before}, debounce_max: 30s"));
+        let mut spec = plain();
+        Arc::make_mut(&mut spec.policy).decode = Some(Format::Json);
+        assert_eq!(canonical(&spec), format!("{before}, decode: Json"));
+        spec.schema = Some(Schema { name: "s.json".into(), text: "{}".into() }.into());
+        assert_eq!(canonical(&spec), format!("{before}, decode: Json, schema: \"{{}}\""));
     }
 
     // Release 2.0.0 wrote these numbers into its ledgers.

@@ -43,8 +43,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Account, Action, ExecContext, Facet, Guard, Identity, NodePath, OnFailure, Output, Policy, Program,
-        Resource, Retry, RunAs, RunMode, RunOnLoad, Share, StoreName, Subject, Throttle,
+        Account, Action, ExecContext, Facet, Function, Guard, Identity, NodePath, OnFailure, Output, Policy,
+        Program, Resource, Retry, RunAs, RunMode, RunOnLoad, Share, StoreName, Subject, Throttle,
     };
 
     fn spec(name: &str) -> WatchSpec {
@@ -52,8 +52,9 @@ mod tests {
             id: WatchKey { file: "a.twc".into(), description: name.into() },
             store: StoreName::default(),
             subject: Subject { path: NodePath::parse("/a").unwrap(), facet: Facet::Data },
-            action: Action::Command(["true".to_owned()].into()),
+            action: Action::Command(["true".into()].into()),
             pipe_stdin: true,
+            schema: None,
             run_as: Arc::default(),
             identity: Arc::new(Identity {
                 user: "nobody".into(),
@@ -63,7 +64,7 @@ mod tests {
                 gid: 65534,
                 change: None,
             }),
-            policy: Policy::DEFAULT,
+            policy: Arc::new(Policy::DEFAULT),
             exec_context: Arc::default(),
         }
     }
@@ -76,7 +77,8 @@ mod tests {
             modules: Default::default(),
             facts: Default::default(),
         };
-        let action = Action::Function { program: program.into(), index, fingerprint: fingerprint.into() };
+        let function = Function { program: program.into(), index, fingerprint: fingerprint.into() };
+        let action = Action::Function(function.into());
         WatchSpec { action, ..spec("f") }
     }
 
@@ -87,7 +89,7 @@ mod tests {
             let identity = Identity { uid: 1, ..Identity::clone(&spec("a").identity) };
             WatchSpec { identity: identity.into(), ..spec("a") }
         };
-        let longer = || WatchSpec { policy: Policy { timeout, ..Policy::DEFAULT }, ..spec("a") };
+        let longer = || WatchSpec { policy: Policy { timeout, ..Policy::DEFAULT }.into(), ..spec("a") };
         for (what, current, wanted, expected) in [
             ("nothing", vec![], vec![], vec![]),
             ("new", vec![], vec![spec("a"), spec("b")], vec!["+a", "+b"]),
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn every_part_of_a_definition_counts() {
-        let deciding = |policy| WatchSpec { policy, ..spec("a") };
+        let deciding = |policy| WatchSpec { policy: Arc::new(policy), ..spec("a") };
         let within = |exec_context| WatchSpec { exec_context: Arc::new(exec_context), ..spec("a") };
         let usual = ExecContext::default;
         const FREE: Guard = Policy::DEFAULT.guard;
@@ -156,7 +158,7 @@ mod tests {
                 subject: Subject { path: NodePath::parse("/a").unwrap(), facet: Facet::Tree },
                 ..spec("a")
             },
-            WatchSpec { action: Action::Command(["false".to_owned()].into()), ..spec("a") },
+            WatchSpec { action: Action::Command(["false".into()].into()), ..spec("a") },
             WatchSpec { action: function(0, "x").action, ..spec("a") },
             WatchSpec { pipe_stdin: false, ..spec("a") },
             WatchSpec {

@@ -6,22 +6,18 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
 use super::facts::is_variable_name;
-use super::modules::EXTENSION;
+use super::mistake::Mistake;
+use super::modules::{EXTENSION, SCHEMA_EXTENSION};
 use super::registration::Registration;
 use super::request::{ModuleSource, Reply, Request};
 use super::vocabulary::KEYS;
 use crate::model::Resource;
-use crate::sys::{Confinement, Helper, HelperUser};
+use crate::sys::{AskError, Confinement, HelperUser, Respondent};
 
 /// The time for one file with its modules, from the contract.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -62,6 +58,12 @@ const LIMITS: [(Resource, u64); 6] = [
 pub enum Evaluation {
     Loaded {
         watches: Vec<Registration>,
+        doubts: Vec<Mistake>,
+    },
+    /// The file has mistakes. `watches` only serve to find more of them.
+    Wrong {
+        watches: Vec<Registration>,
+        mistakes: Vec<Mistake>,
     },
     /// A transient error, such as a timeout, may not occur again with the same content.
     Failed {
@@ -77,10 +79,7 @@ pub struct Evaluator {
 }
 
 struct EvaluatorChild {
-    /// `None` after [`Evaluator::with_replies`].
-    helper: Option<Helper>,
-    requests: File,
-    replies: File,
+    respondent: Respondent,
     files: usize,
     busy: Duration,
 }
@@ -92,6 +91,16 @@ enum EvalError {
     /// This key has a value that no config can give it.
     InvalidReply(&'static str),
     System(io::Error),
+}
+
+impl From<AskError> for EvalError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::TimedOut => Self::TimedOut,
+            AskError::Died => Self::Died,
+            AskError::System(error) => Self::System(error),
+        }
+    }
 }
 
 impl From<io::Error> for EvalError {
@@ -110,9 +119,8 @@ impl Evaluator {
     /// Makes an evaluator without a child. Each `read` of `replies` returns one reply. The fuzzer uses it for
     /// replies that no interpreter sends.
     pub fn with_replies(replies: File) -> io::Result<Self> {
-        let requests = File::options().write(true).open("/dev/null")?;
-        let process = EvaluatorChild { helper: None, requests, replies, files: 0, busy: Duration::ZERO };
-        Ok(Self { program: PathBuf::new(), child: Some(process) })
+        let child = EvaluatorChild::new(Respondent::with_replies(replies)?);
+        Ok(Self { program: PathBuf::new(), child: Some(child) })
     }
 
     /// Ends the child, if there is one, because the next change may never come.
@@ -134,8 +142,8 @@ impl Evaluator {
             match self.ask(request, deadline) {
                 // The child may have died while it was idle, which is not the fault of this file.
                 Err(EvalError::Died) if reused => self.child = None,
-                Ok(Reply::Loaded { watches }) => break Evaluation::Loaded { watches },
-                Ok(Reply::Failed { message }) => break Evaluation::Failed { message, transient: false },
+                Ok(Reply::Loaded { watches, doubts }) => break Evaluation::Loaded { watches, doubts },
+                Ok(Reply::Failed { watches, mistakes }) => break Evaluation::Wrong { watches, mistakes },
                 Ok(Reply::TimedOut { message }) => break Evaluation::Failed { message, transient: true },
                 Ok(Reply::NeedsModule { path }) => {
                     // A child that is not trusted could ask for ever.
@@ -178,13 +186,16 @@ impl Evaluator {
         };
         let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
         line.push(b'\n');
-        process.send(&line, deadline)?;
-        let reply = process.receive(deadline)?;
+        process.respondent.send(&line, deadline)?;
+        let reply = process.respondent.receive(MAX_REPLY_BYTES, deadline)?;
         let reply = serde_json::from_slice(&reply).map_err(|_| EvalError::Died)?;
         let impossible = match &reply {
-            Reply::Loaded { watches } => first_impossible_key(watches),
+            Reply::Loaded { watches, doubts: _ } => first_impossible_key(watches),
             // Other files of the config directory hold secrets.
-            Reply::NeedsModule { path } => (!path.ends_with(EXTENSION)).then_some("import"),
+            Reply::NeedsModule { path } => {
+                let is_known = [EXTENSION, SCHEMA_EXTENSION].iter().any(|it| path.ends_with(it));
+                (!is_known).then_some("import")
+            }
             Reply::Failed { .. } | Reply::TimedOut { .. } | Reply::NeedsVariable { .. } => None,
         };
         impossible.map_or(Ok(reply), |what| Err(EvalError::InvalidReply(what)))
@@ -220,75 +231,15 @@ impl EvaluatorChild {
     fn start(program: &Path) -> io::Result<Self> {
         let confinement = Confinement {
             user: HelperUser::Unique,
+            reads_all: false,
             limits: LIMITS.to_vec(),
             kept: Vec::new(),
             dies_with_thread: true,
         };
-        let pipes = [Stdio::piped(), Stdio::piped(), Stdio::null()];
-        let mut helper = Helper::start(program, "evaluate", pipes, confinement)?;
-        let child = helper.child();
-        let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
-            unreachable!("both were asked for as pipes");
-        };
-        let (requests, replies) = (OwnedFd::from(requests), OwnedFd::from(replies));
-        for end in [&requests, &replies] {
-            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
-        let (requests, replies) = (requests.into(), replies.into());
-        Ok(Self { helper: Some(helper), requests, replies, files: 0, busy: Duration::ZERO })
+        Ok(Self::new(Respondent::start(program, "evaluate", None, confinement)?))
     }
 
-    fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), EvalError> {
-        while !bytes.is_empty() {
-            match self.requests.write(bytes) {
-                Ok(written) => bytes = &bytes[written..],
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => wait(&self.requests, PollFlags::POLLOUT, deadline)?,
-                    io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::BrokenPipe => return Err(EvalError::Died),
-                    _ => return Err(error.into()),
-                },
-            }
-        }
-        Ok(())
-    }
-
-    fn receive(&mut self, deadline: Instant) -> Result<Vec<u8>, EvalError> {
-        let mut line = Vec::new();
-        let mut chunk = [0; 64 << 10];
-        while line.last() != Some(&b'\n') {
-            match self.replies.read(&mut chunk) {
-                Ok(0) => return Err(EvalError::Died),
-                Ok(_) if line.len() > MAX_REPLY_BYTES => return Err(EvalError::Died),
-                Ok(length) => line.extend_from_slice(&chunk[..length]),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => wait(&self.replies, PollFlags::POLLIN, deadline)?,
-                    io::ErrorKind::Interrupted => {}
-                    _ => return Err(error.into()),
-                },
-            }
-        }
-        Ok(line)
-    }
-}
-
-impl Drop for EvaluatorChild {
-    fn drop(&mut self) {
-        if let Some(helper) = &mut self.helper {
-            helper.end();
-        }
-    }
-}
-
-fn wait(file: &File, flags: PollFlags, deadline: Instant) -> Result<(), EvalError> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(EvalError::TimedOut);
-    }
-    // Rounded down, the last millisecond would be a busy loop.
-    let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-    match poll(&mut [PollFd::new(file.as_fd(), flags)], timeout) {
-        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-        Err(error) => Err(EvalError::System(error.into())),
+    fn new(respondent: Respondent) -> Self {
+        Self { respondent, files: 0, busy: Duration::ZERO }
     }
 }

@@ -1,16 +1,19 @@
 //! The reports of the loader to the daemon.
 
+use super::load::LeftOut;
 use crate::model::WatchSpec;
 
 /// A change of the config directory. `file` is a path below it. Each error and each warning is reported once,
 /// until it no longer applies.
 #[derive(Clone, Debug)]
 pub enum FileChange {
-    /// The file is loaded. `watches` are all of its watches, changed or not.
+    /// The file is loaded. `watches` are all of its watches, changed or not, except those that are left out
+    /// because they name an unknown user or group. The last good ones of these stay.
     Loaded {
         file: String,
         watches: Vec<WatchSpec>,
         warnings: Vec<String>,
+        left_out: Option<LeftOut>,
     },
     /// The file cannot be loaded. Its last good watches stay. `error` starts with the path.
     Failed {
@@ -31,8 +34,11 @@ pub enum FileChange {
     Accessible {
         path: String,
     },
-    /// A warning about a directory.
-    Warning(String),
+    /// A warning about a directory, or about a file that is no config; `path` is below the config directory.
+    Warning {
+        path: String,
+        warning: String,
+    },
     /// Hints fail, so the directory is polled. The text says why.
     Degraded(String),
     /// Hints come again after [`Self::Degraded`].

@@ -13,6 +13,7 @@ use super::catalog::{Catalog, MAX_SETTLE_TIME};
 use super::evaluate::Evaluator;
 pub use super::file_change::FileChange;
 use super::hints::Hints;
+use super::resolve::Accounts;
 use crate::model::StoreNames;
 use crate::sys::kernel::{THREAD_CALLS, cannot};
 use crate::trust::Trust;
@@ -77,9 +78,10 @@ pub fn start(
     trust: Trust,
     stores: StoreNames,
     rescan_interval: Duration,
+    accounts: fn() -> Accounts,
     sink: impl Fn(FileChange) + Send + 'static,
 ) -> io::Result<Loader> {
-    start_with(root, trust, stores, rescan_interval, "/proc/self/exe".into(), sink)
+    start_evaluating(root, (trust, stores, accounts), rescan_interval, "/proc/self/exe".into(), sink)
 }
 
 /// Starts the loader with `program evaluate` as the evaluator; see [`start`].
@@ -87,6 +89,16 @@ pub fn start_with(
     root: PathBuf,
     trust: Trust,
     stores: StoreNames,
+    rescan_interval: Duration,
+    program: PathBuf,
+    sink: impl Fn(FileChange) + Send + 'static,
+) -> io::Result<Loader> {
+    start_evaluating(root, (trust, stores, Accounts::default), rescan_interval, program, sink)
+}
+
+fn start_evaluating(
+    root: PathBuf,
+    (trust, stores, accounts): (Trust, StoreNames, fn() -> Accounts),
     rescan_interval: Duration,
     program: PathBuf,
     sink: impl Fn(FileChange) + Send + 'static,
@@ -102,7 +114,8 @@ pub fn start_with(
             // An error means that the loader has ended.
             let _ = to_self.send(Wake::Hint);
         });
-        let mut catalog = Catalog::new(root, trust, stores, Evaluator::new(program), hints, Box::new(sink));
+        let mut catalog =
+            Catalog::new(root, trust, (stores, accounts), Evaluator::new(program), hints, Box::new(sink));
         follow(&mut catalog, &woken, rescan_interval);
     });
     started.map_err(cannot("start the thread that reads the configs", THREAD_CALLS))?;

@@ -222,7 +222,7 @@ mod tests {
             modules: [("m.rhai".to_owned(), Ok(module.into()))].into(),
             facts: Facts { hostname: "h".into(), variables: [("A".to_owned(), None)].into() },
         });
-        let Reply::Loaded { watches } = reply else { panic!("{reply:?}") };
+        let Reply::Loaded { watches, .. } = reply else { panic!("{reply:?}") };
         let fingerprint = |action| match action {
             RegisteredAction::Function { fingerprint, .. } => fingerprint,
             RegisteredAction::Command(_) => panic!("it is a command"),

@@ -2,7 +2,7 @@
 //!
 //! The interpreter reads `077` as 77, which is 0o115. Everybody else's configs and shells read it as 0o077.
 
-use rhai::{Engine, EvalAltResult, Position, Token};
+use rhai::{Engine, Position, Token};
 
 /// The key whose value people write in octal digits.
 const UMASK: &str = "umask";
@@ -10,10 +10,11 @@ const UMASK: &str = "umask";
 /// The key whose numbers become texts.
 const ENV: &str = "env";
 
-/// Refuses `source` if it has a decimal number with a leading zero, a `umask` that is written in octal digits
-/// but read as a decimal number, or a number in `env` that would become another text. Other mistakes are left
-/// to the compiler.
-pub fn check(engine: &Engine, source: &str) -> Result<(), Box<EvalAltResult>> {
+/// Returns what is wrong with the numbers of `source`, each with its position: a decimal number with a
+/// leading zero, a `umask` that is written in octal digits but read as a decimal number, or a number in `env`
+/// that would become another text. Other mistakes are left to the compiler.
+pub fn check(engine: &Engine, source: &str) -> Vec<(Position, String)> {
+    let mut found = Vec::new();
     let sources = [source];
     let (mut tokens, control) = engine.lex(&sources);
     // The text of a number is needed, as it was written.
@@ -31,9 +32,10 @@ pub fn check(engine: &Engine, source: &str) -> Result<(), Box<EvalAltResult>> {
                     && !text.starts_with('-')
                 {
                     let reason = format!("{text} is larger than an int can be, and would be {number}");
-                    return Err(Box::new(EvalAltResult::ErrorRuntime(reason.into(), position)));
+                    found.push((position, reason));
+                } else {
+                    found.extend(number_fault(text, umask == Place::Value).map(|reason| (position, reason)));
                 }
-                check_number(text, umask == Place::Value, position)?;
             }
             Token::InterpolatedString(_) => blocks.push(0),
             Token::LeftBrace | Token::MapStart => {
@@ -57,11 +59,14 @@ pub fn check(engine: &Engine, source: &str) -> Result<(), Box<EvalAltResult>> {
         if let Some((written, shown, position)) = env.number_before(&token, text, position) {
             let reason =
                 format!("`{ENV}`: {written} would be the text {shown}; write \"{written}\" or \"{shown}\"");
-            return Err(Box::new(EvalAltResult::ErrorRuntime(reason.into(), position)));
+            // A leading zero is the worse mistake.
+            if found.iter().all(|(known, _)| *known != position) {
+                found.push((position, reason));
+            }
         }
         umask = umask.after(UMASK, &token);
     }
-    Ok(())
+    found
 }
 
 /// How much of a key, its colon and its value comes before the next token.
@@ -127,7 +132,7 @@ impl EnvMap {
     }
 }
 
-fn check_number(text: &str, is_umask: bool, position: Position) -> Result<(), Box<EvalAltResult>> {
+fn number_fault(text: &str, is_umask: bool) -> Option<String> {
     let digits = text.trim_start_matches('-');
     let is_octal = digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
     let shown = digits.trim_start_matches('0');
@@ -149,9 +154,9 @@ fn check_number(text: &str, is_umask: bool, position: Position) -> Result<(), Bo
             "`{UMASK}`: {text} is a decimal number, 0o{number:03o} in octal digits; write 0o{octal:0>3} or \
              \"{octal:0>3}\" for the umask {octal:0>3}, or 0o{number:03o}"
         ),
-        Some(_) | None => return Ok(()),
+        Some(_) | None => return None,
     };
-    Err(Box::new(EvalAltResult::ErrorRuntime(reason.into(), position)))
+    Some(reason)
 }
 
 #[cfg(test)]
@@ -159,9 +164,9 @@ mod tests {
     use super::*;
 
     fn checked(source: &str) -> String {
-        match check(&Engine::new(), source) {
-            Ok(()) => "ok".to_owned(),
-            Err(error) => error.to_string(),
+        match check(&Engine::new(), source).as_slice() {
+            [] => "ok".to_owned(),
+            found => found.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("; "),
         }
     }
 
@@ -178,10 +183,10 @@ mod tests {
             ("let a = 08;", (1, 9), "08"),
             ("/* 01 /* 02 */ 03 */ 04", (1, 22), "04"),
         ] {
-            let error = check(&Engine::new(), source).unwrap_err();
             let (line, column) = position;
-            assert_eq!(error.position(), Position::new(line, column), "{source}: {error}");
-            assert!(error.to_string().contains(&format!(": {number} has a leading zero")), "{error}");
+            let found = check(&Engine::new(), source);
+            assert_eq!(found[0].0, Position::new(line, column), "{source}: {found:?}");
+            assert!(found[0].1.starts_with(&format!("{number} has a leading zero")), "{found:?}");
         }
         assert!(checked("077").contains("write 0o077 for an octal number, or 77 for a decimal one"));
         assert!(checked("00").contains("write 0o000 for an octal number, or 0 for a decimal one"));

@@ -5,13 +5,12 @@ use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rhai::Position;
-
 use super::evaluate::{Evaluation, Evaluator};
 use super::message;
+use super::mistake::Mistake;
 use super::registration::{CallPosition, Registration};
 use super::request::{ModuleSource, Request};
-use super::resolve::Accounts;
+use super::resolve::{Accounts, ResolveError};
 use crate::model::{Facts, Program, StoreNames, WatchSpec};
 use crate::text::hidden_characters;
 
@@ -36,6 +35,21 @@ pub struct Watches {
     /// The place where each of these is registered.
     pub locations: Vec<SourceLocation>,
     pub warnings: Vec<String>,
+    /// Places that do not work once the script comes to them, which it did not yet.
+    pub doubts: Vec<String>,
+    /// The watches that name an unknown user or group. The others are loaded without them.
+    pub left_out: Option<LeftOut>,
+    /// The messages of the doubts and of the watches that are left out, in the order of the file.
+    pub complaints: Option<String>,
+}
+
+/// Watches of a file that are not loaded, although others are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The descriptions.
+    pub watches: Vec<String>,
+    /// The message, which starts with the path.
+    pub error: String,
 }
 
 /// The place of a `RegisterWatch` call, shown as `FILE:LINE`.
@@ -78,12 +92,24 @@ pub fn load(
     };
     let result = match evaluator.evaluate(&mut request, read) {
         Evaluation::Failed { message, transient } => Err(LoadError { message, transient }),
-        Evaluation::Loaded { watches } => {
+        Evaluation::Wrong { watches, mut mistakes } => {
+            // The mistakes that only the system knows belong to the file's, too.
+            for watch in &watches {
+                mistakes.extend(accounts.errors(watch, stores).iter().map(|error| mistake(watch, error)));
+            }
+            Err(LoadError { message: message::render(&mistakes, &request), transient: false })
+        }
+        Evaluation::Loaded { watches, doubts } => {
             let warning = watches.is_empty().then(|| format!("{}: registers no watch", request.path));
-            let warnings = warning.into_iter().chain(hidden(&request)).collect();
-            let locations = locations(&request, &watches);
-            let specs = resolve(&request, &watches, source.path, accounts, stores);
-            specs.map(|specs| Watches { specs, locations, warnings })
+            let patterns = message::each(&patterns(&watches), &request);
+            let warnings = warning.into_iter().chain(hidden(&request)).chain(patterns).collect();
+            resolve(&request, watches, source.path, accounts, stores).map(|resolved| {
+                let Resolved { specs, locations, left_out, errors } = resolved;
+                let doubtful = message::each(&doubts, &request);
+                let complaints: Vec<Mistake> = doubts.into_iter().chain(errors).collect();
+                let complaints = (!complaints.is_empty()).then(|| message::render(&complaints, &request));
+                Watches { specs, locations, warnings, doubts: doubtful, left_out, complaints }
+            })
         }
     };
     Loaded { result, modules: request.modules }
@@ -96,13 +122,34 @@ fn hidden(request: &Request) -> Vec<String> {
     names.filter_map(|name| warning(request.source(name)?)).collect()
 }
 
+/// Returns a warning for each watch whose node looks like a pattern, which no store knows.
+fn patterns(watches: &[Registration]) -> Vec<Mistake> {
+    let pattern = |watch: &Registration| {
+        let text = format!(
+            "`znode`: {:?} is one node of this name, and no pattern; WATCH_CHILDREN follows the children of \
+             a node, and WATCH_TREE all below it",
+            watch.znode
+        );
+        Mistake { at: watch.place_of("znode").clone(), text, notes: Vec::new() }
+    };
+    watches.iter().filter(|watch| watch.znode.contains('*')).map(pattern).collect()
+}
+
+struct Resolved {
+    specs: Vec<WatchSpec>,
+    locations: Vec<SourceLocation>,
+    left_out: Option<LeftOut>,
+    /// The reasons why watches are left out.
+    errors: Vec<Mistake>,
+}
+
 fn resolve(
     request: &Request,
-    watches: &[Registration],
+    watches: Vec<Registration>,
     path: PathBuf,
     accounts: &mut Accounts,
     stores: Option<&StoreNames>,
-) -> Result<Vec<WatchSpec>, LoadError> {
+) -> Result<Resolved, LoadError> {
     let readable = |(name, source): (&String, &ModuleSource)| Some((name.clone(), source.clone().ok()?));
     let program = Arc::new(Program {
         path,
@@ -111,19 +158,49 @@ fn resolve(
         modules: request.modules.iter().filter_map(readable).collect(),
         facts: request.facts.clone(),
     });
-    watches
-        .iter()
-        .map(|watch| {
-            let resolved = accounts.resolve(watch, stores, &request.name, &program);
-            resolved.map_err(|error| LoadError {
-                message: locate(&error.to_string(), &watch.position, request),
-                transient: error.is_transient(),
-            })
-        })
-        .collect()
+    let (mut specs, mut found, mut left_out, mut errors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut all_out, mut transient) = (false, true);
+    for watch in &watches {
+        match accounts.resolve(watch, stores, &request.name, &program) {
+            Ok(spec) => {
+                specs.push(spec);
+                found.push(watch);
+            }
+            Err(wrong) => {
+                all_out |= !wrong.iter().all(ResolveError::leaves_out_only_its_watch);
+                transient &= wrong.iter().all(ResolveError::is_transient);
+                errors.extend(wrong.iter().map(|error| mistake(watch, error)));
+                left_out.push(watch.description.clone());
+            }
+        }
+    }
+    if errors.is_empty() {
+        let locations = locations(request, &found);
+        return Ok(Resolved { specs, locations, left_out: None, errors });
+    }
+    // Without any other watch, the file itself counts as not loaded.
+    if all_out || specs.is_empty() {
+        return Err(LoadError { message: message::render(&errors, request), transient });
+    }
+    for Mistake { text, .. } in &mut errors {
+        text.push_str(if text.ends_with('?') { " This" } else { "; this" });
+        text.push_str(" watch is left out");
+    }
+    let message = message::render(&errors, request);
+    let locations = locations(request, &found);
+    Ok(Resolved { specs, locations, left_out: Some(LeftOut { watches: left_out, error: message }), errors })
 }
 
-fn locations(request: &Request, watches: &[Registration]) -> Vec<SourceLocation> {
+/// Returns the mistake at the key that it is about.
+fn mistake(watch: &Registration, error: &ResolveError) -> Mistake {
+    let at = watch.place_of(error.key()).clone();
+    let place = (at != watch.position).then(|| watch.position.clone());
+    let registered = if place.is_some() { ", registered at" } else { "" };
+    let note = (format!("of watch {:?}{registered}", watch.description), place);
+    Mistake { at, text: error.to_string(), notes: vec![note] }
+}
+
+fn locations(request: &Request, watches: &[&Registration]) -> Vec<SourceLocation> {
     let path = |source: &str| request.source(source).map_or_else(|| source.to_owned(), |(path, _)| path);
     // A file may register thousands of watches, so they share one copy of each path.
     let mut paths: HashMap<&str, Arc<str>> = HashMap::new();
@@ -134,10 +211,4 @@ fn locations(request: &Request, watches: &[Registration]) -> Vec<SourceLocation>
             SourceLocation { path: path.clone(), line: *line }
         })
         .collect()
-}
-
-fn locate(error: &str, CallPosition { source, line, column }: &CallPosition, request: &Request) -> String {
-    // The interpreter has 16 bits for each.
-    let number = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-    message::locate(error, source, Position::new(number(*line).max(1), number(*column)), request)
 }

@@ -4,17 +4,25 @@
 //! error; then the daemon reads the module and sends the request again.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use rhai::{AST, ASTNode, Engine, EvalAltResult, Expr, GlobalRuntimeState, Module, Position, Shared, Stmt};
+use rhai::{
+    AST, ASTNode, Engine, EvalAltResult, Expr, GlobalRuntimeState, Module, OptimizationLevel, Position,
+    Scope, Shared, Stmt,
+};
 use thiserror::Error;
 
 use super::literals;
+use super::mistake::{Mistake, Mistakes};
 use super::request::ModuleSource;
 
 /// The suffix of every module file.
 pub(super) const EXTENSION: &str = ".rhai";
+
+/// The suffix of every schema file.
+pub(super) const SCHEMA_EXTENSION: &str = ".json";
 
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ImportError {
@@ -35,22 +43,34 @@ pub fn locate(importer: &str, path: &str) -> Result<String, ImportError> {
     if path.is_empty() || path.ends_with('/') || path.contains('\0') {
         return Err(ImportError::Name(path.into()));
     }
-    let mut components: Vec<&str> = importer.split('/').collect();
-    components.pop();
-    for component in path.split('/') {
-        match component {
-            "" | "." => {}
-            ".." => {
-                components.pop().ok_or_else(|| ImportError::Outside(path.into()))?;
-            }
-            name => components.push(name),
-        }
-    }
-    let mut located = components.join("/");
+    let mut located = beside(importer, path).ok_or_else(|| ImportError::Outside(path.into()))?;
     if !located.ends_with(EXTENSION) {
         located.push_str(EXTENSION);
     }
     Ok(located)
+}
+
+/// Returns the schema that `path` means in the file `user`, as [`locate`] does for modules. The error follows
+/// the key.
+pub fn locate_schema(user: &str, path: &str) -> Result<String, String> {
+    if path.starts_with('/') {
+        return Err(format!(": {path:?} is an absolute path; name the file relative to this one"));
+    }
+    beside(user, path).ok_or_else(|| format!(": {path:?} lies outside the config directory"))
+}
+
+/// Returns the path below the config directory that `path` means in `file`, unless it lies outside.
+fn beside(file: &str, path: &str) -> Option<String> {
+    let mut components: Vec<&str> = file.split('/').collect();
+    components.pop();
+    for component in path.split('/') {
+        match component {
+            "" | "." => {}
+            ".." => drop(components.pop()?),
+            name => components.push(name),
+        }
+    }
+    Some(components.join("/"))
 }
 
 /// Resolves the imports of one evaluation. Clones share their state.
@@ -61,6 +81,12 @@ pub struct Resolver(Rc<RefCell<State>>);
 struct State {
     sources: BTreeMap<String, ModuleSource>,
     compiled: BTreeMap<String, AST>,
+    /// The code of the compiled modules before it was optimized.
+    plain: Vec<(String, AST)>,
+    /// The modules that are reported as missing or wrong. Empty ones take their places, so that the script
+    /// goes on.
+    broken: BTreeSet<String>,
+    mistakes: Mistakes,
     evaluated: BTreeMap<String, Shared<Module>>,
     /// The modules that are being evaluated. They cannot be imported.
     open: Vec<String>,
@@ -68,9 +94,27 @@ struct State {
 }
 
 impl Resolver {
-    /// Forgets the previous evaluation and starts one with `sources`.
-    pub fn begin(&self, sources: BTreeMap<String, ModuleSource>) {
-        *self.0.borrow_mut() = State { sources, ..State::default() };
+    /// Forgets the previous evaluation and starts one with `sources`. Mistakes go to `mistakes`.
+    pub fn begin(&self, sources: BTreeMap<String, ModuleSource>, mistakes: Mistakes) {
+        *self.0.borrow_mut() = State { sources, mistakes, ..State::default() };
+    }
+
+    /// Returns the code of the modules that are compiled so far, before it was optimized.
+    pub fn take_plain(&self) -> Vec<(String, AST)> {
+        std::mem::take(&mut self.0.borrow_mut().plain)
+    }
+
+    /// Returns the text of the schema `located`, which may have to be read first. The error follows the key.
+    pub fn schema(&self, located: &str) -> Result<Arc<str>, String> {
+        let mut state = self.0.borrow_mut();
+        match state.sources.get(located) {
+            Some(Ok(text)) => Ok(text.clone()),
+            Some(Err(reason)) => Err(format!(": {located}: {reason}")),
+            None => {
+                state.missing.get_or_insert_with(|| located.to_owned());
+                Err(format!(": {located} is not loaded"))
+            }
+        }
     }
 
     /// Returns the first imported module whose source is missing, by its path below the config directory.
@@ -98,19 +142,42 @@ impl Resolver {
 
     /// Compiles every module that `ast`, the code of the file `importer`, names in an import, and the modules
     /// that these name. Imports within functions count, because no source is read when a function runs.
-    pub fn preload(&self, engine: &Engine, importer: &str, ast: &AST) -> Result<(), Box<EvalAltResult>> {
+    ///
+    /// Returns the errors of those that cannot be compiled, each with the file that has the import.
+    pub fn preload(&self, engine: &Engine, importer: &str, ast: &AST) -> Vec<(String, Box<EvalAltResult>)> {
         let mut pending = vec![(importer.to_owned(), ast.clone())];
+        let mut errors = Vec::new();
         while let Some((importer, ast)) = pending.pop() {
             for (path, position) in imports(&ast) {
-                let located = locate(&importer, &path).map_err(|error| at(error, position))?;
-                let known = self.0.borrow().compiled.contains_key(&located);
-                if !known {
-                    let ast = self.compile(engine, &located, &path, position)?;
-                    pending.push((located, ast));
+                let located = match locate(&importer, &path) {
+                    Ok(located) => located,
+                    Err(error) => {
+                        errors.push((importer.clone(), at(error, position)));
+                        continue;
+                    }
+                };
+                let is_known = {
+                    let state = self.0.borrow();
+                    state.compiled.contains_key(&located) || state.broken.contains(&located)
+                };
+                if is_known {
+                    continue;
+                }
+                match self.compile(engine, &located, &path, position) {
+                    Ok(ast) => pending.push((located, ast)),
+                    Err(error) => {
+                        self.0.borrow_mut().broken.insert(located);
+                        errors.push((importer.clone(), error));
+                    }
                 }
             }
         }
-        Ok(())
+        errors
+    }
+
+    /// Whether a module is missing or wrong.
+    pub fn has_broken(&self) -> bool {
+        !self.0.borrow().broken.is_empty()
     }
 
     fn compile(
@@ -136,10 +203,15 @@ impl Resolver {
             at(reason, position)
         })?;
         let in_module = |error| Box::new(EvalAltResult::ErrorInModule(located.into(), error, position));
-        literals::check(engine, &source).map_err(in_module)?;
-        let mut ast = engine.compile(&*source).map_err(|error| in_module(error.into()))?;
+        for (position, reason) in literals::check(engine, &source) {
+            self.0.borrow().mistakes.add(Mistake::new(located, position, reason));
+        }
+        let plain = engine.compile(&*source).map_err(|error| in_module(error.into()))?;
+        let mut ast = optimize(engine, plain.clone());
         ast.set_source(located);
-        self.0.borrow_mut().compiled.insert(located.to_owned(), ast.clone());
+        let mut state = self.0.borrow_mut();
+        state.plain.push((located.to_owned(), plain));
+        state.compiled.insert(located.to_owned(), ast.clone());
         Ok(ast)
     }
 }
@@ -156,12 +228,15 @@ impl rhai::ModuleResolver for Resolver {
         if let Some(module) = self.0.borrow().evaluated.get(&located) {
             return Ok(module.clone());
         }
+        if self.0.borrow().broken.contains(&located) {
+            return Ok(Shared::new(Module::new()));
+        }
         let ast = self.compile(engine, &located, path, position)?;
         if self.0.borrow().open.contains(&located) {
             return Err(at(format!("cannot import {path:?}: {located} imports itself"), position));
         }
         self.0.borrow_mut().open.push(located.clone());
-        let module = Module::eval_ast_as_new(rhai::Scope::new(), &ast, engine);
+        let module = Module::eval_ast_as_new(Scope::new(), &ast, engine);
         self.0.borrow_mut().open.pop();
         let module: Shared<Module> = module
             .map_err(|error| Box::new(EvalAltResult::ErrorInModule(located.clone(), error, position)))?
@@ -169,6 +244,11 @@ impl rhai::ModuleResolver for Resolver {
         self.0.borrow_mut().evaluated.insert(located, module.clone());
         Ok(module)
     }
+}
+
+/// Optimizes code as the interpreter does when it compiles. The fingerprints of functions depend on it.
+pub(super) fn optimize(engine: &Engine, plain: AST) -> AST {
+    engine.optimize_ast(&Scope::new(), plain, OptimizationLevel::Simple)
 }
 
 fn at(reason: impl ToString, position: Position) -> Box<EvalAltResult> {

@@ -6,11 +6,14 @@ use std::rc::Rc;
 use rhai::{AST, Dynamic, FnPtr, GlobalRuntimeState, Map, NativeCallContext};
 
 use super::fingerprint::Functions;
-use super::modules::Resolver;
+use super::mistake::{Faulty, Mistake, Mistakes, is_faulty, place_of};
+use super::modules::{Resolver, locate_schema};
+use super::places::Places;
 use super::registration::{CallPosition, RegisteredAction, Registration};
-use super::vocabulary::{KEYS, Value, fill, require_known, type_of};
-use crate::model::Throttle;
+use super::vocabulary::{Fault, KEYS, Value, fill, type_of};
+use crate::model::{Facet, RunMode, Throttle};
 use crate::text::suggest;
+use crate::value::schema::Schema;
 
 /// The largest number of watches in one file, ten times what the contract promises for a host.
 const MAX_WATCHES: usize = 100_000;
@@ -29,8 +32,16 @@ pub struct CapturedFunction {
 pub struct Registrar {
     name: String,
     main: AST,
+    sources: Vec<(String, AST)>,
+    /// Where the keys of the script and its modules stand.
+    places: Places,
+    mistakes: Mistakes,
+    /// The number of calls so far.
+    calls: usize,
     watches: Vec<Registration>,
-    descriptions: BTreeSet<String>,
+    descriptions: BTreeMap<String, CallPosition>,
+    /// The schemas that were found to be right.
+    schemas: BTreeSet<String>,
     /// The index of the registration whose function is to be captured.
     wanted: Option<usize>,
     captured: Option<CapturedFunction>,
@@ -41,13 +52,26 @@ pub struct Registrar {
 
 impl Registrar {
     /// `name` is the path of the script below the config directory. The function of the registration `wanted`
-    /// is captured.
-    pub fn new(name: String, wanted: Option<usize>) -> Self {
-        Self { name, wanted, ..Self::default() }
+    /// is captured. Mistakes go to `mistakes`.
+    pub fn new(name: String, wanted: Option<usize>, mistakes: Mistakes) -> Self {
+        Self { name, wanted, mistakes, ..Self::default() }
     }
 
-    pub fn compiled(&mut self, main: AST) {
-        self.main = main;
+    /// Takes the optimized code of the script, and the code of the script and its modules as it is written.
+    pub fn compiled(&mut self, main: AST, sources: Vec<(String, AST)>) {
+        (self.main, self.sources) = (main, sources);
+        if self.wanted.is_none() {
+            self.sources.iter().for_each(|(source, ast)| self.places.add(source, ast));
+        }
+    }
+
+    /// Calls `with` with the code of the script and its modules as it is written, by path.
+    pub fn with_sources<T>(&self, with: impl FnOnce(&[(String, AST)]) -> T) -> T {
+        with(&self.sources)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub fn into_watches(self) -> Vec<Registration> {
@@ -66,49 +90,118 @@ impl Registrar {
         }
     }
 
-    /// Performs a call of `RegisterWatch`.
+    /// Performs a call of `RegisterWatch`. An error ends the script.
     pub fn register(
         &mut self,
         context: &NativeCallContext,
         argument: &Dynamic,
         resolver: &Resolver,
     ) -> Result<(), String> {
-        let index = self.watches.len();
+        let index = self.calls;
+        self.calls += 1;
         if index == MAX_WATCHES {
             return Err(format!("more than {MAX_WATCHES} watches in one file"));
         }
-        let map = argument.as_map_ref().map_err(|_| {
-            format!("RegisterWatch takes a map, RegisterWatch(#{{ ... }}), not {}", type_of(argument))
-        });
-        let mut map = map?.clone();
-        require_known(KEYS, &map)?;
+        let call = place_of(context, &self.name);
+        if argument.read_lock::<Faulty>().is_some() {
+            return Ok(());
+        }
+        let Ok(map) = argument.as_map_ref() else {
+            let given = type_of(argument);
+            let text = format!("RegisterWatch takes a map, RegisterWatch(#{{ ... }}), not {given}");
+            return self.mistakes.report(context, vec![Mistake { at: call, text, notes: Vec::new() }]);
+        };
+        let mut map = map.clone();
+        let mut faults = Vec::new();
         // Only the interpreter can look up a function, so an action takes its place before the other checks.
         if let Some(value) = map.get_mut("action")
             && let Some(function) = value.flatten_clone().try_cast::<FnPtr>()
         {
-            *value = Dynamic::from(self.function(context, function, index, resolver)?);
+            *value = match self.function(context, function, index, resolver) {
+                Ok(action) => Dynamic::from(action),
+                Err(text) => {
+                    faults.push(Fault { path: vec!["action".to_owned()], text });
+                    Dynamic::from(Faulty)
+                }
+            };
         }
-        let default = format!("{}-{}", self.name, index + 1);
-        let watch = check(&map, default, self.position(context))?;
-        if !self.descriptions.insert(watch.description.clone()) {
-            return Err(format!(
-                "duplicate `description` {:?}; it names the watch within its file",
-                watch.description
-            ));
+        let mut watch = Registration::new(format!("{}-{}", self.name, index + 1), call);
+        faults.extend(check(&map, &mut watch));
+        if let Some(path) = &mut watch.schema
+            && let Err(text) = self.locate_schema(&watch.position.source, path, resolver)
+        {
+            faults.push(Fault { path: vec!["schema".to_owned()], text: format!("`schema`{text}") });
         }
-        self.watches.push(watch);
+        self.watches.push(self.with_places(watch, &map));
+        let result = self.report(context, faults);
+        if result.is_err() {
+            // The script may catch the error, and then this is no watch.
+            self.calls -= 1;
+            self.watches.pop();
+        }
+        result
+    }
+
+    /// Adds to the registration the places of the keys that the system will judge.
+    fn with_places(&self, mut watch: Registration, map: &Map) -> Registration {
+        for key in ["uid", "gid", "nice", "store"].into_iter().filter(|key| map.contains_key(*key)) {
+            if let Some(place) = self.places.find(&watch.position, &[key.to_owned()]) {
+                watch.keys.push((key.to_owned(), place));
+            }
+        }
+        watch
+    }
+
+    /// Reports the mistakes of the last registration, and a description that it shares with another.
+    fn report(&mut self, context: &NativeCallContext, faults: Vec<Fault>) -> Result<(), String> {
+        let Some(watch) = self.watches.last() else { return Ok(()) };
+        let (name, call) = (watch.description.clone(), watch.position.clone());
+        let at = |path: &[String]| self.places.find(&call, path).unwrap_or_else(|| call.clone());
+        let mut mistakes: Vec<Mistake> = Vec::new();
+        for Fault { path, text } in faults {
+            let at = at(&path);
+            let place = (at != call).then(|| call.clone());
+            let registered = if place.is_some() { ", registered at" } else { "" };
+            mistakes.push(Mistake {
+                at,
+                text,
+                notes: vec![(format!("of watch {name:?}{registered}"), place)],
+            });
+        }
+        let described = at(&["description".to_owned()]);
+        match self.descriptions.get(&name) {
+            Some(first) => {
+                let text = format!("duplicate `description` {name:?}; it names the watch within its file");
+                let mut notes = vec![("another watch has it at".to_owned(), Some(first.clone()))];
+                if described != call {
+                    notes.push(("of the watch registered at".to_owned(), Some(call.clone())));
+                }
+                mistakes.push(Mistake { at: described, text, notes });
+            }
+            None => {
+                self.mistakes.report(context, mistakes)?;
+                self.descriptions.insert(name, described);
+                return Ok(());
+            }
+        }
+        self.mistakes.report(context, mistakes)
+    }
+
+    /// Replaces the path of a schema by the one below the config directory, and checks the schema.
+    fn locate_schema(&mut self, user: &str, path: &mut String, resolver: &Resolver) -> Result<(), String> {
+        let located = locate_schema(user, path)?;
+        // A function that runs is not a watch that is loaded.
+        if self.wanted.is_none() && !self.schemas.contains(&located) {
+            let text = resolver.schema(&located)?;
+            Schema::compile(text.as_bytes()).map_err(|error| format!(": {located}: {error}"))?;
+            self.schemas.insert(located.clone());
+        }
+        *path = located;
         Ok(())
     }
 
     fn source(&self, context: &NativeCallContext) -> String {
         context.call_source().unwrap_or(&self.name).to_owned()
-    }
-
-    fn position(&self, context: &NativeCallContext) -> CallPosition {
-        let position = context.call_position();
-        let number = |at: Option<usize>| at.and_then(|at| u32::try_from(at).ok()).unwrap_or(1);
-        let (line, column) = (number(position.line()), number(position.position()));
-        CallPosition { source: self.source(context), line, column }
     }
 
     fn function(
@@ -151,27 +244,46 @@ impl Registrar {
     }
 }
 
-/// Checks the argument of `RegisterWatch`. `description` is used if the argument has none. An error names the
-/// key.
-fn check(map: &Map, description: String, position: CallPosition) -> Result<Registration, String> {
-    let mut registration = Registration::new(description, position);
-    fill(KEYS, map, &mut registration)?;
-    let run_mode = registration.policy.run_mode;
-    for key in KEYS.iter().filter(|key| map.contains_key(key.name)) {
-        if let Some(only) = key.only.filter(|only| *only != run_mode) {
-            return Err(format!("`{}` is for run_mode: {} only", key.name, Value::RunMode(only).name()));
-        }
+/// Checks the argument of `RegisterWatch`, and stores its values in `watch`.
+fn check(map: &Map, watch: &mut Registration) -> Vec<Fault> {
+    let mut faults = fill(KEYS, map, watch);
+    let is_wrong = |key: &str, faults: &[Fault]| {
+        faults.iter().any(|fault| fault.path.first().is_some_and(|first| first == key))
+            || map.get(key).is_some_and(is_faulty)
+    };
+    let run_mode = watch.policy.run_mode;
+    let only = |key: &str| KEYS.iter().find(|it| it.name == key).and_then(|it| it.only);
+    let others: Vec<(&str, RunMode)> = map
+        .keys()
+        .filter_map(|key| Some((key.as_str(), only(key)?)))
+        .filter(|(key, only)| *only != run_mode && !is_wrong("run_mode", &faults) && !is_wrong(key, &faults))
+        .collect();
+    let at = |key: &str, text: String| Fault { path: vec![key.to_owned()], text };
+    for (key, only) in others {
+        faults.push(at(key, format!("`{key}` is for run_mode: {} only", Value::RunMode(only).name())));
     }
-    let Throttle { debounce, debounce_max, .. } = registration.policy.throttle;
+    if watch.policy.decode.is_some() && watch.facet != Facet::Data && !is_wrong("watch_type", &faults) {
+        faults.push(at("decode", "`decode` is for watch_type: WATCH_DATA only".into()));
+    }
+    if watch.schema.is_some() && watch.policy.decode.is_none() && !is_wrong("decode", &faults) {
+        faults.push(at("schema", "`schema` is for a watch with `decode` only".into()));
+    }
+    const MAX: &str = "debounce_max";
+    let Throttle { debounce, debounce_max, .. } = watch.policy.throttle;
+    if is_wrong("debounce", &faults) || is_wrong(MAX, &faults) {
+        return faults;
+    }
     match debounce_max {
-        Some(_) if debounce.is_zero() => Err("`debounce_max` is for a watch with `debounce` only".into()),
-        Some(max) if max < debounce => Err(format!(
-            "`debounce_max`: {} is less than `debounce`, which is {}",
-            max.as_secs_f64(),
-            debounce.as_secs_f64()
-        )),
-        Some(_) | None => Ok(registration),
+        Some(_) if debounce.is_zero() => {
+            faults.push(at(MAX, format!("`{MAX}` is for a watch with `debounce` only")));
+        }
+        Some(max) if max < debounce => {
+            let (max, debounce) = (max.as_secs_f64(), debounce.as_secs_f64());
+            faults.push(at(MAX, format!("`{MAX}`: {max} is less than `debounce`, which is {debounce}")));
+        }
+        Some(_) | None => {}
     }
+    faults
 }
 
 /// Checks that `function` can be called with an event, and adds to `global` the functions that it sees.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::mistake::Mistake;
 use super::registration::Registration;
 use crate::model::Facts;
 
@@ -27,11 +28,16 @@ pub struct Request {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Reply {
+    /// `doubts` are places that do not work once the script comes to them, which it did not yet: a function
+    /// of an action calls a function that does not exist.
     Loaded {
         watches: Vec<Registration>,
+        doubts: Vec<Mistake>,
     },
+    /// `watches` are the registrations as far as they could be read. They only serve to find more mistakes.
     Failed {
-        message: String,
+        watches: Vec<Registration>,
+        mistakes: Vec<Mistake>,
     },
     TimedOut {
         message: String,

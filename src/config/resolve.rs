@@ -5,6 +5,7 @@
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
@@ -12,13 +13,14 @@ use thiserror::Error;
 
 use super::registration::{RegisteredAction, Registration};
 use crate::model::{
-    Account, Action, Credentials, ExecContext, Identity, NodePath, NodePathError, Program, RunAs, StoreName,
-    StoreNameError, StoreNames, Subject, WatchKey, WatchSpec,
+    Account, Action, Credentials, ExecContext, Function, Identity, NodePath, NodePathError, Policy, Program,
+    RunAs, Schema, StoreName, StoreNameError, StoreNames, Subject, WatchKey, WatchSpec,
 };
 use crate::text::suggest;
 
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum ResolveError {
+    /// The name, with a remedy.
     #[error("`uid`: unknown user {0}")]
     UnknownUser(String),
     #[error("`gid`: unknown group {0}")]
@@ -29,6 +31,8 @@ pub enum ResolveError {
     NiceNotPermitted { nice: i32, uid: u32 },
     #[error("`{key}`: the user database failed: {reason}")]
     Database { key: &'static str, reason: nix::Error },
+    #[error("`schema`: {0} was not read; report this")]
+    NoSchema(String),
     #[error("`znode`: {0}")]
     Path(#[from] NodePathError),
     #[error("`store`: {0}; name the store in twitcher.toml, and restart the daemon")]
@@ -48,7 +52,34 @@ impl ResolveError {
             | Self::NotRoot { .. }
             | Self::NiceNotPermitted { .. }
             | Self::Database { .. } => true,
-            Self::Path(_) | Self::StoreName(_) | Self::UnknownStore { .. } => false,
+            Self::NoSchema(_) | Self::Path(_) | Self::StoreName(_) | Self::UnknownStore { .. } => false,
+        }
+    }
+
+    /// Whether only the watch that names the user or group is left out. Directory services come up late, and
+    /// a user may exist on some hosts only. Every other error keeps out the whole file.
+    pub fn leaves_out_only_its_watch(&self) -> bool {
+        match self {
+            Self::UnknownUser(_) | Self::UnknownGroup(_) | Self::Database { .. } => true,
+            Self::NotRoot { .. }
+            | Self::NiceNotPermitted { .. }
+            | Self::NoSchema(_)
+            | Self::Path(_)
+            | Self::StoreName(_)
+            | Self::UnknownStore { .. } => false,
+        }
+    }
+
+    /// Returns the key whose value is wrong.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::UnknownUser(_) | Self::NotRoot { .. } => "uid",
+            Self::UnknownGroup(_) => "gid",
+            Self::NiceNotPermitted { .. } => "nice",
+            Self::Database { key, .. } => key,
+            Self::NoSchema(_) => "schema",
+            Self::Path(_) => "znode",
+            Self::StoreName(_) | Self::UnknownStore { .. } => "store",
         }
     }
 }
@@ -57,21 +88,42 @@ impl ResolveError {
 /// same user, and shares equal values. The next scan needs a new one, because users may have changed.
 #[derive(Default)]
 pub struct Accounts {
-    identities: HashMap<Arc<RunAs>, Arc<Identity>>,
+    identities: HashMap<Arc<RunAs>, Result<Arc<Identity>, Vec<ResolveError>>>,
     exec_contexts: HashSet<Arc<ExecContext>>,
+    policies: HashSet<Arc<Policy>>,
+    schemas: HashSet<Arc<Schema>>,
+    /// The words of commands, and the paths of nodes.
+    words: HashSet<Arc<str>>,
+    ignores_host: bool,
+    ignores_users: bool,
 }
 
 impl Accounts {
+    /// Accepts every user, group and `nice`, because the watches are for other hosts. Each watch gets the
+    /// identity of this process.
+    pub fn of_any_host() -> Self {
+        Self { ignores_host: true, ..Self::default() }
+    }
+
+    /// Has every action run as the user of this process, whatever its watch names: to try configs out.
+    pub fn of_this_user() -> Self {
+        Self { ignores_users: true, ..Self::default() }
+    }
+
     /// Returns the watch as the daemon runs it. `stores` are the existing stores (`None`: unknown, so any
     /// name passes), `file` is the path below the config directory, and `program` has the functions of
     /// actions.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong, in the order of the keys.
     pub fn resolve(
         &mut self,
         watch: &Registration,
         stores: Option<&StoreNames>,
         file: &Arc<str>,
         program: &Arc<Program>,
-    ) -> Result<WatchSpec, ResolveError> {
+    ) -> Result<WatchSpec, Vec<ResolveError>> {
         // Destructured, so that a new field cannot be forgotten.
         let Registration {
             description,
@@ -80,59 +132,116 @@ impl Accounts {
             facet,
             action,
             pipe_stdin,
+            schema,
             uid,
             gid,
             policy,
             exec_context,
             position: _,
+            keys: _,
         } = watch;
+        let errors = self.errors(watch, stores);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let (run_as, identity) = self.identity(uid.as_ref(), gid.as_ref())?;
         Ok(WatchSpec {
             id: WatchKey { file: file.clone(), description: description.as_str().into() },
-            store: resolve_store(store.as_deref(), stores)?,
-            subject: Subject { path: NodePath::parse(znode)?, facet: *facet },
+            store: resolve_store(store.as_deref(), stores).map_err(|error| vec![error])?,
+            subject: Subject { path: self.path(znode).map_err(|error| vec![error.into()])?, facet: *facet },
             action: match action {
-                RegisteredAction::Command(words) => Action::Command(words.as_slice().into()),
-                RegisteredAction::Function { index, fingerprint } => Action::Function {
-                    program: program.clone(),
-                    index: *index,
-                    fingerprint: fingerprint.clone(),
-                },
+                RegisteredAction::Command(words) => {
+                    Action::Command(words.iter().map(|word| self.word(word)).collect())
+                }
+                RegisteredAction::Function { index, fingerprint } => {
+                    let (program, fingerprint) = (program.clone(), fingerprint.clone());
+                    Action::Function(Function { program, index: *index, fingerprint }.into())
+                }
             },
             pipe_stdin: *pipe_stdin,
+            schema: schema.as_ref().map(|name| self.schema(name, program)).transpose()?,
             run_as,
             identity,
-            policy: policy.clone(),
-            exec_context: self.exec_context(exec_context)?,
+            policy: shared(&mut self.policies, policy),
+            exec_context: shared(&mut self.exec_contexts, exec_context),
         })
     }
 
-    fn exec_context(&mut self, asked: &ExecContext) -> Result<Arc<ExecContext>, ResolveError> {
+    /// Returns what is wrong with the values of a registration that ask the system, also if others are wrong.
+    pub fn errors(&mut self, watch: &Registration, stores: Option<&StoreNames>) -> Vec<ResolveError> {
+        let mut errors = Vec::new();
+        errors.extend(resolve_store(watch.store.as_deref(), stores).err());
+        errors.extend(self.identity(watch.uid.as_ref(), watch.gid.as_ref()).err().into_iter().flatten());
         let own = geteuid();
-        if let Some(nice) = asked.nice.filter(|nice| *nice < 0 && !own.is_root()) {
-            return Err(ResolveError::NiceNotPermitted { nice, uid: own.as_raw() });
+        if let Some(nice) = watch.exec_context.nice.filter(|nice| *nice < 0)
+            && !own.is_root()
+            && !self.ignores_host
+        {
+            errors.push(ResolveError::NiceNotPermitted { nice, uid: own.as_raw() });
         }
-        if let Some(shared) = self.exec_contexts.get(asked) {
-            return Ok(shared.clone());
+        errors
+    }
+
+    fn schema(&mut self, name: &str, program: &Program) -> Result<Arc<Schema>, Vec<ResolveError>> {
+        // The evaluator checked it, so it was read.
+        let Some(text) = program.modules.get(name).cloned() else {
+            return Err(vec![ResolveError::NoSchema(name.to_owned())]);
+        };
+        let name = self.word(name);
+        Ok(shared(&mut self.schemas, &Schema { name, text }))
+    }
+
+    fn word(&mut self, word: &str) -> Arc<str> {
+        if let Some(known) = self.words.get(word) {
+            return known.clone();
         }
-        let shared = Arc::new(asked.clone());
-        self.exec_contexts.insert(shared.clone());
-        Ok(shared)
+        let word: Arc<str> = word.into();
+        self.words.insert(word.clone());
+        word
+    }
+
+    fn path(&mut self, path: &str) -> Result<NodePath, NodePathError> {
+        NodePath::shared(self.word(path))
     }
 
     fn identity(
         &mut self,
         uid: Option<&Account>,
         gid: Option<&Account>,
-    ) -> Result<(Arc<RunAs>, Arc<Identity>), ResolveError> {
-        let key = RunAs { uid: uid.cloned(), gid: gid.cloned() };
+    ) -> Result<(Arc<RunAs>, Arc<Identity>), Vec<ResolveError>> {
+        let key = match self.ignores_users {
+            true => RunAs::default(),
+            false => RunAs { uid: uid.cloned(), gid: gid.cloned() },
+        };
         if let Some((run_as, identity)) = self.identities.get_key_value(&key) {
-            return Ok((run_as.clone(), identity.clone()));
+            return identity.clone().map(|identity| (run_as.clone(), identity));
         }
-        let (identity, run_as) = (Arc::new(identity(&key)?), Arc::new(key));
-        self.identities.insert(run_as.clone(), identity.clone());
-        Ok((run_as, identity))
+        let found = match self.ignores_host {
+            true => Ok(own(geteuid(), getegid())),
+            false => identity(&key).map_err(|error| all_errors(&key, error)),
+        };
+        let (found, run_as) = (found.map(Arc::new), Arc::new(key));
+        self.identities.insert(run_as.clone(), found.clone());
+        found.map(|identity| (run_as, identity))
     }
+}
+
+/// Returns the value among `known` that equals `value`, which is added if there is none.
+fn shared<T: Clone + Eq + Hash>(known: &mut HashSet<Arc<T>>, value: &T) -> Arc<T> {
+    if let Some(shared) = known.get(value) {
+        return shared.clone();
+    }
+    let shared = Arc::new(value.clone());
+    known.insert(shared.clone());
+    shared
+}
+
+/// Returns what is wrong with the user and what is wrong with the group. `first` stopped the lookup.
+fn all_errors(RunAs { uid, gid }: &RunAs, first: ResolveError) -> Vec<ResolveError> {
+    let user = uid.as_ref().and_then(|uid| find_user(uid).err());
+    let group = gid.as_ref().and_then(|gid| find_group(gid).err());
+    let both: Vec<ResolveError> = user.into_iter().chain(group).collect();
+    if both.is_empty() { vec![first] } else { both }
 }
 
 fn resolve_store(name: Option<&str>, stores: Option<&StoreNames>) -> Result<StoreName, ResolveError> {
@@ -216,7 +325,7 @@ fn find_user(account: &Account) -> Result<User, ResolveError> {
         }),
         Account::Name(name) => User::from_name(name)
             .map_err(database)?
-            .ok_or_else(|| ResolveError::UnknownUser(unquoted_hint(name))),
+            .ok_or_else(|| ResolveError::UnknownUser(described_name(name, "/etc/passwd"))),
     }
 }
 
@@ -226,15 +335,19 @@ fn find_group(account: &Account) -> Result<Gid, ResolveError> {
         Account::Name(name) => Group::from_name(name)
             .map_err(|reason| ResolveError::Database { key: "gid", reason })?
             .map(|group| group.gid)
-            .ok_or_else(|| ResolveError::UnknownGroup(unquoted_hint(name))),
+            .ok_or_else(|| ResolveError::UnknownGroup(described_name(name, "/etc/group"))),
     }
 }
 
-fn unquoted_hint(name: &str) -> String {
-    match name.parse::<u32>() {
-        Ok(number) => format!("{name:?}; write {number} without quotes for an id"),
-        Err(_) => format!("{name:?}"),
+/// Returns the name in quotes, and what may have been meant: an id, or a name of the `database`. Names of
+/// directory services are not asked for, because there may be a hundred thousand.
+fn described_name(name: &str, database: &str) -> String {
+    if let Ok(number) = name.parse::<u32>() {
+        return format!("{name:?}; write {number} without quotes for an id");
     }
+    let local = std::fs::read_to_string(database).unwrap_or_default();
+    let names = local.lines().filter_map(|line| line.split(':').next()).filter(|name| !name.is_empty());
+    format!("{name:?}{}", suggest(name, names))
 }
 
 #[cfg(test)]
@@ -315,10 +428,10 @@ mod tests {
     fn equal_exec_contexts_are_kept_once() {
         let mut accounts = Accounts::default();
         let strange = ExecContext { umask: 0o077, ..ExecContext::default() };
-        let usual = accounts.exec_context(&ExecContext::default()).unwrap();
-        assert!(Arc::ptr_eq(&usual, &accounts.exec_context(&ExecContext::default()).unwrap()));
-        let first = accounts.exec_context(&strange).unwrap();
-        assert!(Arc::ptr_eq(&first, &accounts.exec_context(&strange.clone()).unwrap()));
+        let usual = shared(&mut accounts.exec_contexts, &ExecContext::default());
+        assert!(Arc::ptr_eq(&usual, &shared(&mut accounts.exec_contexts, &ExecContext::default())));
+        let first = shared(&mut accounts.exec_contexts, &strange);
+        assert!(Arc::ptr_eq(&first, &shared(&mut accounts.exec_contexts, &strange.clone())));
         assert_ne!(first, usual);
     }
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use nix::libc::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, c_long, dev_t, ino_t, mode_t, off_t, time_t};
 use nix::sys::stat::FileStat;
 
-use crate::text::{decode, is_invisible};
+use super::modules::SCHEMA_EXTENSION;
+use crate::text::{TextError, decode, is_invisible, suggest};
 use crate::trust::Trust;
 use crate::trust::root::{Listing, OpenError, OpenedFile, Root};
 
@@ -68,8 +69,8 @@ pub struct ConfigTree {
     pub inaccessible: BTreeMap<PathBuf, String>,
     /// The symlinks that lead to configs, to directories or to nothing.
     pub links: BTreeSet<PathBuf>,
-    /// Warnings about directories, and about files that look like configs and are none.
-    pub warnings: BTreeSet<String>,
+    /// Warnings about directories, and about files that look like configs and are none, each with its path.
+    pub warnings: BTreeSet<(PathBuf, String)>,
 }
 
 impl ConfigTree {
@@ -143,7 +144,8 @@ impl Walk<'_> {
             return;
         }
         self.tree.directories.insert(path, id);
-        self.tree.warnings.extend(listed.warning.clone());
+        let warning = listed.warning.clone();
+        self.tree.warnings.extend(warning.map(|warning| (self.root.path_of(below), warning)));
         self.above.push(id);
         for name in &listed.names {
             if !name.as_encoded_bytes().starts_with(b".") {
@@ -178,9 +180,10 @@ impl Walk<'_> {
                 self.tree.inaccessible.insert(path, "its name is no UTF-8; rename it".to_owned());
             }
             (Ok(stat), _) if kind(&stat) == S_IFREG && looks_like_config(name) => {
-                let path = path.display();
-                let warning = format!("{path}: not loaded, because its name does not end in .twc; rename it");
-                self.tree.warnings.insert(warning);
+                let shown = path.display();
+                let warning =
+                    format!("{shown}: not loaded, because its name does not end in .twc; rename it");
+                self.tree.warnings.insert((path, warning));
             }
             // A device or a pipe is not a config, whatever its name.
             (Ok(_), _) => {}
@@ -218,21 +221,20 @@ pub struct ConfigText {
     pub warning: Option<String>,
 }
 
-/// Reads the file at `below` in the config directory. `None`: the file changed during the read. An error is
-/// the text that follows the file's path.
-pub fn read(root: &Root, below: &Path) -> Result<Option<ConfigText>, String> {
+/// Reads the file at `below` in the config directory. `None`: the file changed during the read.
+pub fn read(root: &Root, below: &Path) -> Result<Option<ConfigText>, TextError> {
     let opened = root.read(below).map_err(|error| error.reason_at(&root.path_of(below)))?;
     read_opened(opened)
 }
 
 fn read_opened(
     OpenedFile { mut file, stat: before, warning }: OpenedFile,
-) -> Result<Option<ConfigText>, String> {
+) -> Result<Option<ConfigText>, TextError> {
     let cannot = |error: std::io::Error| OpenError::from(error).to_string();
     let mut bytes = Vec::new();
     file.by_ref().take(MAX_SOURCE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > MAX_SOURCE_BYTES {
-        return Err(format!("larger than {} MiB", MAX_SOURCE_BYTES >> 20));
+        return Err(format!("larger than {} MiB", MAX_SOURCE_BYTES >> 20).into());
     }
     let stamp = Stamp::of(&before);
     let after = nix::sys::stat::fstat(&file).map_err(|error| cannot(error.into()))?;
@@ -242,11 +244,25 @@ fn read_opened(
     Ok(Some(ConfigText { text: decode(bytes)?, stamp, warning }))
 }
 
+/// Suggests a module that is beside the one that does not exist, or at the top.
+fn near_module(root: &Root, name: &str) -> String {
+    let stem = |name: &str| Path::new(name).with_extension("").to_string_lossy().into_owned();
+    let beside = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
+    let mut known = BTreeSet::new();
+    for directory in [beside, PathBuf::new()] {
+        let names = root.list(&directory).map(|listing| listing.names).unwrap_or_default();
+        let modules = names.iter().filter_map(|name| name.to_str()?.strip_suffix(".rhai"));
+        known.extend(modules.map(|module| directory.join(module).to_string_lossy().into_owned()));
+    }
+    suggest(&stem(name), known.iter().map(String::as_str))
+}
+
 /// Reads the module `name` in the config directory. Symlinks must not lead out of the directory.
 pub fn read_module(root: &Root, name: &str) -> Result<String, String> {
     let path = root.path_of(Path::new(name));
     let missing = |error: OpenError| match error.is_missing() {
-        true => "no such module".to_owned(),
+        true if name.ends_with(SCHEMA_EXTENSION) => "no such file".to_owned(),
+        true => format!("no such module{}", near_module(root, name)),
         false => error.reason_at(&path),
     };
     let opened = root.read(Path::new(name)).map_err(missing)?;
@@ -255,7 +271,11 @@ pub fn read_module(root: &Root, name: &str) -> Result<String, String> {
     if root.trust() != Trust::Root && !canonical(&path)?.starts_with(canonical(root.path())?) {
         return Err("it lies outside the config directory".into());
     }
-    match read_opened(opened)? {
+    let in_module = |error: TextError| match error.at {
+        Some((line, column)) => format!("line {line}, column {column}: {}", error.reason),
+        None => error.reason,
+    };
+    match read_opened(opened).map_err(in_module)? {
         Some(ConfigText { text, .. }) => Ok(text),
         None => Err("it changed while it was read".into()),
     }

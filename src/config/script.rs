@@ -4,22 +4,29 @@
 //! only on its source, its modules, and the facts that it asks for. So the process of a function action can
 //! run the script again, and get the function with its captured values.
 
+use std::any::TypeId;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rhai::{Dynamic, Engine, EvalAltResult, INT, Module, NativeCallContext};
+use rhai::{
+    AST, ASTNode, Dynamic, Engine, EvalAltResult, INT, Module, NativeCallContext, OptimizationLevel, Stmt,
+};
 
 use super::exec::exec;
 use super::facts::FactProvider;
+use super::library::Library;
+use super::lint::{Finding, Unknown, lint};
 use super::literals;
 use super::message;
-use super::modules::Resolver;
+use super::mistake::{Faulty, Mistake, Mistakes, is_faulty, place_of};
+use super::modules::{Resolver, optimize};
 use super::registrar::{CapturedFunction, Registrar};
 use super::registration::RegisteredAction;
 use super::request::{Reply, Request};
 use super::vocabulary::{CONSTANTS, signals};
-use crate::model::{Facet, RunMode};
+use crate::model::{Facet, Format, RunMode};
 
 /// The time for one evaluation. The daemon kills the child after 2 s. This deadline comes first, because its
 /// error shows the place in the script.
@@ -39,9 +46,17 @@ const HASHING_SEED: [u64; 4] = [0x7477, 0x6974, 0x6368, 0x6572];
 /// Evaluates scripts, one after the other.
 pub struct Interpreter {
     engine: Engine,
+    state: State,
+    library: Library,
+}
+
+/// What the functions of configs share.
+#[derive(Clone, Default)]
+struct State {
     resolver: Resolver,
     fact_provider: FactProvider,
     registrar: Rc<RefCell<Registrar>>,
+    mistakes: Mistakes,
     deadline: Rc<Cell<Option<Instant>>>,
 }
 
@@ -49,33 +64,77 @@ impl Interpreter {
     pub fn new() -> Self {
         // An error means that the seed is set already.
         let _ = rhai::config::hashing::set_hashing_seed(Some(HASHING_SEED));
-        let (resolver, fact_provider) = (Resolver::default(), FactProvider::default());
-        let registrar = Rc::new(RefCell::new(Registrar::default()));
-        let deadline = Rc::new(Cell::new(None));
-        let mut engine = engine(&resolver, &registrar, &deadline);
-        fact_provider.register(&mut engine);
-        Self { engine, resolver, fact_provider, registrar, deadline }
+        let state = State::default();
+        Self { engine: engine(&state), state, library: Library::new() }
     }
 
     /// Returns the reply of `twitcher evaluate` to `request`.
     pub fn evaluate(&self, request: &Request) -> Reply {
-        self.deadline.set(Some(Instant::now() + DEADLINE));
-        let result = self.run(request, None);
+        let State { resolver, fact_provider, registrar, mistakes, deadline } = &self.state;
+        deadline.set(Some(Instant::now() + DEADLINE));
+        let mut result = self.run(&self.engine, request, None);
         // Missing modules and variables come first, because the script may have caught the error.
-        if let Some(path) = self.resolver.missing() {
+        if let Some(path) = resolver.missing() {
             return Reply::NeedsModule { path };
         }
-        if let Some(name) = self.fact_provider.missing() {
+        if let Some(name) = fact_provider.missing() {
             return Reply::NeedsVariable { name };
         }
-        match result {
-            Ok(()) => Reply::Loaded { watches: self.registrar.take().into_watches() },
-            Err(error) => {
-                let message = self.render(&error, request);
-                match innermost(&error) {
-                    EvalAltResult::ErrorTerminated(..) => Reply::TimedOut { message },
-                    _ => Reply::Failed { message },
-                }
+        let findings = self.lint();
+        if result.is_ok() && mistakes.is_empty() {
+            let doubts = findings.into_iter().map(|finding| finding.mistake).collect();
+            return Reply::Loaded { watches: registrar.take().into_watches(), doubts };
+        }
+        let unknown: BTreeSet<Unknown> =
+            findings.iter().filter_map(|finding| finding.unknown.clone()).collect();
+        // Once more, with something in the place of each unknown name, to find the mistakes behind it.
+        let again = !unknown.is_empty() && !is_late(&result);
+        let lenient = again.then(|| lenient_engine(&self.state, unknown));
+        let engine = lenient.as_ref().unwrap_or(&self.engine);
+        if again {
+            result = self.run(engine, request, None);
+        }
+        if let Err(error) = &result
+            && is_late(&result)
+        {
+            let mistake = self.mistake(error, request);
+            return Reply::TimedOut { message: message::render(&[mistake], request) };
+        }
+        let called = mistakes.called();
+        let watches = registrar.take().into_watches();
+        let mut found = mistakes.take();
+        self.trace(engine, request, &called, &mut found);
+        found.extend(findings.into_iter().map(|finding| finding.mistake));
+        if let Err(error) = &result {
+            let last = self.mistake(error, request);
+            // The error may be a consequence of what is reported already.
+            let is_of_module = names_module(innermost(error));
+            let is_consequence = |found: &Mistake| {
+                let (known, new) = (&found.at, &last.at);
+                known == new || is_of_module && (&known.source, known.line) == (&new.source, new.line)
+            };
+            if found.is_empty()
+                || !(found.iter().any(is_consequence)
+                    || last.text.contains(FAULTY)
+                    || is_of_module && resolver.has_broken())
+            {
+                found.push(last);
+            }
+        }
+        Reply::Failed { watches, mistakes: found }
+    }
+
+    /// Adds to the mistakes that were found within a function the calls that led there. A report does not
+    /// know them, but an error does. So the script runs again until the report.
+    fn trace(&self, engine: &Engine, request: &Request, called: &[(usize, usize)], found: &mut [Mistake]) {
+        for (report, index) in called.iter().take(MAX_TRACED) {
+            self.state.mistakes.trace(*report);
+            let result = self.run(engine, request, None);
+            if let Err(error) = &result
+                && !is_late(&result)
+            {
+                let traced = self.mistake(error, request);
+                found[*index].notes.extend(traced.notes);
             }
         }
     }
@@ -83,37 +142,103 @@ impl Interpreter {
     /// Returns the function of registration `index`, from 0. There is no deadline, because the watch may have
     /// a `timeout`.
     pub fn function(&self, request: &Request, index: usize) -> Result<CapturedFunction, String> {
-        self.deadline.set(None);
-        self.run(request, Some(index)).map_err(|error| self.render(&error, request))?;
-        let captured = self.registrar.borrow_mut().take_captured();
+        self.state.deadline.set(None);
+        self.run(&self.engine, request, Some(index)).map_err(|error| self.render(&error, request))?;
+        let mistakes = self.state.mistakes.take();
+        if !mistakes.is_empty() {
+            return Err(message::render(&mistakes, request));
+        }
+        let captured = self.state.registrar.borrow_mut().take_captured();
         captured.ok_or_else(|| format!("{}: registration {} has no function", request.path, index + 1))
     }
 
     /// Renders `error` for people.
     pub fn render(&self, error: &EvalAltResult, request: &Request) -> String {
-        message::render(error, request, &self.registrar.borrow().function_names())
+        message::render(&[self.mistake(error, request)], request)
+    }
+
+    fn mistake(&self, error: &EvalAltResult, request: &Request) -> Mistake {
+        message::mistake(error, request, &self.state.registrar.borrow().function_names())
     }
 
     pub fn resolver(&self) -> &Resolver {
-        &self.resolver
+        &self.state.resolver
     }
 
-    fn run(&self, request: &Request, wanted: Option<usize>) -> Result<(), Box<EvalAltResult>> {
-        self.resolver.begin(request.modules.clone());
-        self.fact_provider.begin(request.facts.clone());
-        *self.registrar.borrow_mut() = Registrar::new(request.name.to_string(), wanted);
-        literals::check(&self.engine, &request.source)?;
-        let mut ast = self.engine.compile(&*request.source)?;
+    /// Runs the script. Mistakes that do not end it are collected.
+    fn run(
+        &self,
+        engine: &Engine,
+        request: &Request,
+        wanted: Option<usize>,
+    ) -> Result<(), Box<EvalAltResult>> {
+        let State { resolver, fact_provider, registrar, mistakes, deadline: _ } = &self.state;
+        mistakes.begin();
+        resolver.begin(request.modules.clone(), mistakes.clone());
+        fact_provider.begin(request.facts.clone());
+        *registrar.borrow_mut() = Registrar::new(request.name.to_string(), wanted, mistakes.clone());
+        for (position, reason) in literals::check(engine, &request.source) {
+            mistakes.add(Mistake::new(&request.name, position, reason));
+        }
+        let plain = engine.compile(&*request.source)?;
+        let mut ast = optimize(engine, plain.clone());
         ast.set_source(&*request.name);
-        self.registrar.borrow_mut().compiled(ast.clone());
-        self.resolver.preload(&self.engine, &request.name, &ast)?;
-        self.engine.run_ast(&ast)
+        let errors = resolver.preload(engine, &request.name, &ast);
+        let mut sources = vec![(request.name.to_string(), plain)];
+        sources.extend(resolver.take_plain());
+        if sources.iter().any(|(_, ast)| has_try(ast)) {
+            mistakes.may_catch();
+        }
+        registrar.borrow_mut().compiled(ast.clone(), sources);
+        for (importer, error) in errors {
+            // An error of the script itself has no source.
+            let error = match *error {
+                EvalAltResult::ErrorRuntime(reason, at) => Mistake::new(&importer, at, reason.to_string()),
+                error => self.mistake(&error, request),
+            };
+            mistakes.add(error);
+        }
+        engine.run_ast(&ast)
     }
+
+    fn lint(&self) -> Vec<Finding> {
+        self.state.registrar.borrow().with_sources(|sources| lint(sources, &self.library))
+    }
+}
+
+/// The number of mistakes whose calls are shown. Each costs an evaluation.
+const MAX_TRACED: usize = 10;
+
+/// The name of [`Faulty`] in the interpreter's errors.
+const FAULTY: &str = "a faulty value";
+
+fn has_try(ast: &AST) -> bool {
+    let mut found = false;
+    ast.walk(&mut |path: &[ASTNode]| {
+        found |= matches!(path.last(), Some(ASTNode::Stmt(Stmt::TryCatch(..))));
+        !found
+    });
+    found
 }
 
 impl Default for Interpreter {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+fn is_late(result: &Result<(), Box<EvalAltResult>>) -> bool {
+    result.as_ref().is_err_and(|error| matches!(innermost(error), EvalAltResult::ErrorTerminated(..)))
+}
+
+/// Whether the error is about a name in a module, whose place the interpreter and [`lint`] see differently.
+fn names_module(error: &EvalAltResult) -> bool {
+    match error {
+        EvalAltResult::ErrorModuleNotFound(..) => true,
+        EvalAltResult::ErrorVariableNotFound(name, _) | EvalAltResult::ErrorFunctionNotFound(name, _) => {
+            name.contains("::")
+        }
+        _ => false,
     }
 }
 
@@ -126,12 +251,31 @@ fn innermost(mut error: &EvalAltResult) -> &EvalAltResult {
     error
 }
 
-fn engine(
-    resolver: &Resolver,
-    registrar: &Rc<RefCell<Registrar>>,
-    deadline: &Rc<Cell<Option<Instant>>>,
-) -> Engine {
+/// Returns an engine that goes on where a name is `unknown`.
+fn lenient_engine(state: &State, unknown: BTreeSet<Unknown>) -> Engine {
+    let mut engine = engine(state);
+    let mut variables = BTreeSet::new();
+    for name in unknown {
+        match name {
+            Unknown::Variable(name) => _ = variables.insert(name),
+            Unknown::Function(name, count) => {
+                let any = vec![TypeId::of::<Dynamic>(); count];
+                engine.register_raw_fn(name, any, |_, _| Ok(Faulty));
+            }
+        }
+    }
+    #[expect(deprecated, reason = "the interpreter may change it, and has nothing else for this")]
+    engine.on_var(move |name, _, context| {
+        let is_unknown = variables.contains(name) && !context.scope().contains(name);
+        Ok(is_unknown.then(|| Dynamic::from(Faulty)))
+    });
+    engine
+}
+
+fn engine(State { resolver, fact_provider, registrar, mistakes, deadline }: &State) -> Engine {
     let mut engine = Engine::new();
+    // The code is optimized later, because the mistakes in it are found in what people wrote.
+    engine.set_optimization_level(OptimizationLevel::None);
     engine.set_module_resolver(resolver.clone());
     engine.set_max_call_levels(MAX_CALL_LEVELS);
     engine.set_max_expr_depths(MAX_EXPRESSION_DEPTH, MAX_EXPRESSION_DEPTH);
@@ -156,8 +300,23 @@ fn engine(
         late.then(|| "the config did not end within 2 s".into())
     });
     register_constants(&mut engine);
-    engine.register_fn("Exec", |argument: Dynamic| -> Result<_, Box<EvalAltResult>> {
-        Ok(RegisteredAction::Command(exec(&argument.flatten())?))
+    engine.register_type_with_name::<Faulty>(FAULTY);
+    engine.register_fn("+", |_: &str, it: Faulty| it);
+    engine.register_fn("+", |it: Faulty, _: &str| it);
+    let (to, main) = (mistakes.clone(), registrar.clone());
+    engine.register_fn("Exec", move |context: NativeCallContext, argument: Dynamic| {
+        let argument = argument.flatten();
+        if is_faulty(&argument) {
+            return Ok(Dynamic::from(Faulty));
+        }
+        match exec(&argument) {
+            Ok(words) => Ok(Dynamic::from(RegisteredAction::Command(words))),
+            Err(text) => {
+                let at = place_of(&context, main.borrow().name());
+                let reported = to.report(&context, vec![Mistake { at, text, notes: Vec::new() }]);
+                reported.map(|()| Dynamic::from(Faulty)).map_err(Box::<EvalAltResult>::from)
+            }
+        }
     });
     let (resolver, registrar) = (resolver.clone(), registrar.clone());
     engine.register_fn("RegisterWatch", move |context: NativeCallContext, argument: Dynamic| {
@@ -167,6 +326,7 @@ fn engine(
         *registrar.borrow_mut() = taken;
         result.map_err(Box::<EvalAltResult>::from)
     });
+    fact_provider.register(&mut engine);
     engine
 }
 
@@ -175,6 +335,9 @@ pub(crate) fn register_constants(engine: &mut Engine) {
     engine.register_type_with_name::<RegisteredAction>("Exec");
     engine.register_type_with_name::<RunMode>("RunMode");
     engine.register_type_with_name::<Facet>("WatchType");
+    engine.register_type_with_name::<Format>("Format");
+    engine.register_fn("==", |a: Format, b: Format| a == b);
+    engine.register_fn("!=", |a: Format, b: Format| a != b);
     engine.register_fn("==", |a: RunMode, b: RunMode| a == b);
     engine.register_fn("!=", |a: RunMode, b: RunMode| a != b);
     engine.register_fn("==", |a: Facet, b: Facet| a == b);

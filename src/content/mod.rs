@@ -9,4 +9,4 @@
 pub mod node_line;
 mod read;
 
-pub use read::{BlobReader, names, read};
+pub use read::{BlobReader, names, read, read_shared};

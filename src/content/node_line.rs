@@ -3,23 +3,50 @@
 //! The daemon writes the beginning of the line, with the node's path, the event and the version. The store
 //! has written the rest, the node's piece, which depends on the node's data.
 
-use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
 use data_encoding::BASE64;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
 /// Writes the end of the line for a node with this data.
 pub fn write_piece(data: &[u8], out: &mut impl Write) -> io::Result<()> {
-    let text = String::from_utf8_lossy(data);
     write!(out, r#""size":{},"text":"#, data.len())?;
-    serde_json::to_writer(&mut *out, &text)?;
-    if let Cow::Owned(_) = text {
+    serde_json::to_writer(&mut *out, &Text(data))?;
+    if str::from_utf8(data).is_err() {
         // The text is lossy.
-        write!(out, r#","base64":"{}""#, BASE64.encode(data))?;
+        out.write_all(br#","base64":""#)?;
+        for part in data.chunks(BASE64_STEP) {
+            out.write_all(BASE64.encode(part).as_bytes())?;
+        }
+        out.write_all(br#"""#)?;
     }
     out.write_all(b"}\n")
+}
+
+/// How much is encoded at once: a multiple of three, so that only the last part is padded.
+const BASE64_STEP: usize = 3 << 10;
+
+/// Data as text, as [`String::from_utf8_lossy`] makes it, but without a copy.
+struct Text<'a>(&'a [u8]);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            f.write_str(chunk.valid())?;
+            if !chunk.invalid().is_empty() {
+                f.write_char(char::REPLACEMENT_CHARACTER)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// A line. A deleted node has only its path and the event.
@@ -82,6 +109,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_line_tells_the_data_that_it_was_made_of(data: Vec<Vec<u8>>) {
+            for data in &data {
+                let text = serde_json::to_string(&String::from_utf8_lossy(data)).unwrap();
+                prop_assert!(piece(data).contains(&text), "{} has not {}", piece(data), text);
+            }
             let start = r#"{"znode":"/a","event":"load","version":7,"#;
             let line = |data: &Vec<u8>| format!("{start}{}", piece(data));
             let lines: String = data.iter().map(line).collect();

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use crate::model::{Blob, Exposed};
 
@@ -14,6 +15,19 @@ pub fn read(blob: &Blob) -> io::Result<Cow<'_, [u8]>> {
     let mut bytes = Vec::with_capacity(blob.len() as usize);
     BlobReader::new(blob, 0).read_to_end(&mut bytes)?;
     Ok(Cow::Owned(bytes))
+}
+
+/// Returns the bytes of a blob so that several can share them.
+pub fn read_shared(blob: &Blob) -> io::Result<Arc<[u8]>> {
+    if let Exposed::Inline(bytes) = blob.expose() {
+        return Ok(Arc::clone(bytes));
+    }
+    // Made where it stays, because a copy of a large one may not fit.
+    let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, blob.len() as usize).collect();
+    if let Some(bytes) = Arc::get_mut(&mut bytes) {
+        BlobReader::new(blob, 0).read_exact(bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// Iterates over the names in a list that has one a line.
@@ -59,6 +73,7 @@ mod tests {
             let bytes: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
             let blob = sys::seal(bytes.clone().into());
             assert_eq!(*read(&blob).unwrap(), bytes);
+            assert_eq!(*read_shared(&blob).unwrap(), bytes);
             let mut rest = Vec::new();
             BlobReader::new(&blob, len as u64 / 2).read_to_end(&mut rest).unwrap();
             assert_eq!(rest, bytes[len / 2..]);

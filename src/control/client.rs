@@ -7,12 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
-use hyper::{Method, Request, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
+
+use super::request::OutputPiece;
+use super::routes::{FROM, RUN, RUNNING};
+use crate::action::output::Piece;
 
 /// Longer than the daemon's own deadline for a connection (30 s), so that the daemon's error can arrive.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
@@ -51,6 +55,30 @@ pub async fn ask(
     resource: &str,
     query: &[(&str, &str)],
 ) -> Result<Bytes, ControlError> {
+    ask_with_head(socket, method, resource, query).await.map(|(_, body)| body)
+}
+
+/// Returns what a run has printed after its first `from` bytes, also while it runs.
+pub async fn output_since(socket: &Path, run: &str, from: u64) -> Result<OutputPiece, ControlError> {
+    let query = [("run", run), ("from", &from.to_string())];
+    let (head, bytes) = ask_with_head(socket, Method::GET, "output", &query).await?;
+    let field = |name: &str| head.get(name).and_then(|value| value.to_str().ok());
+    let found = || {
+        let piece = Piece { from: field(FROM)?.parse().ok()?, bytes: bytes.to_vec() };
+        Some(OutputPiece { run: field(RUN)?.to_owned(), piece, is_running: field(RUNNING)?.parse().ok()? })
+    };
+    found().ok_or_else(|| ControlError::Broken {
+        path: socket.to_owned(),
+        reason: "the daemon is older than this command, and cannot show what a run prints".to_owned(),
+    })
+}
+
+async fn ask_with_head(
+    socket: &Path,
+    method: Method,
+    resource: &str,
+    query: &[(&str, &str)],
+) -> Result<(HeaderMap, Bytes), ControlError> {
     let broken = |reason: String| ControlError::Broken { path: socket.to_owned(), reason };
     let cut = |error: hyper::Error| broken(format!("{error}; try again"));
     let conversation = async {
@@ -66,19 +94,19 @@ pub async fn ask(
             Request::builder().method(method).uri(uri.trim_end_matches('?')).header("host", "twitcher");
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| broken(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(cut)?;
-        let status = response.status();
-        let body = response.into_body().collect().await.map_err(cut)?.to_bytes();
-        Ok((status, body))
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map_err(cut)?.to_bytes();
+        Ok((head, body))
     };
     let reply = tokio::time::timeout(REQUEST_TIMEOUT, conversation).await;
-    let (status, body) =
+    let (head, body) =
         reply.unwrap_or_else(|_| Err(broken(format!("no reply within {REQUEST_TIMEOUT:?}"))))?;
-    if status == StatusCode::OK {
-        return Ok(body);
+    if head.status == StatusCode::OK {
+        return Ok((head.headers, body));
     }
     match serde_json::from_slice(&body) {
         Ok(Refused { error }) => Err(ControlError::Refused(error)),
-        Err(_) => Err(broken(format!("it replied {status}"))),
+        Err(_) => Err(broken(format!("it replied {}", head.status))),
     }
 }
 

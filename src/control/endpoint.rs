@@ -1,12 +1,16 @@
 //! The two addresses at which the daemon listens, and how each is opened again after it was lost.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::{io, mem};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Notify;
 
+use super::presence::Presence;
 use super::routes::Scope;
 use super::socket::{self, SocketFile, SocketOptions};
 
@@ -25,7 +29,16 @@ pub trait Endpoint {
     /// Why clients no longer reach the listener that was opened last, if they do not.
     fn lost(&self) -> Option<String>;
 
+    /// Returns how often [`Self::lost`] is to be asked, if it ever has another answer.
+    fn check_interval(&self) -> Option<Duration>;
+
+    /// Waits until [`Self::lost`] may have another answer. Can be dropped at any time.
+    fn changed(&self) -> impl Future<Output = ()>;
+
     fn accept(listener: &Self::Listener) -> impl Future<Output = io::Result<Self::Stream>>;
+
+    /// Returns the number of the user at the other end, where the kernel knows it.
+    fn peer(stream: &Self::Stream) -> Option<u32>;
 }
 
 /// The control socket.
@@ -34,25 +47,32 @@ pub struct ControlEndpoint {
     /// The options of the socket that was opened last.
     bound: Option<SocketOptions>,
     file: ServedFile,
+    presence: Presence,
 }
 
 /// The options of the control socket. If they change, the socket is made again.
 #[derive(Clone)]
-pub struct SharedOptions(Arc<Mutex<SocketOptions>>);
+pub struct SharedOptions {
+    options: Arc<Mutex<SocketOptions>>,
+    changed: Arc<Notify>,
+}
 
 impl SharedOptions {
     pub fn new(options: SocketOptions) -> Self {
-        Self(Arc::new(Mutex::new(options)))
+        Self { options: Arc::new(Mutex::new(options)), changed: Arc::default() }
     }
 
     pub fn set_group(&self, group: u32, mode: u32) {
         let mut options = self.lock();
-        (options.group, options.mode) = (Some(group), mode);
+        if (options.group, options.mode) != (Some(group), mode) {
+            (options.group, options.mode) = (Some(group), mode);
+            self.changed.notify_one();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, SocketOptions> {
         // No caller panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.options.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,7 +103,8 @@ impl ServedFile {
 
 impl ControlEndpoint {
     pub fn new(options: SharedOptions) -> Self {
-        Self { options, bound: None, file: ServedFile::default() }
+        let presence = Presence::new(options.changed.clone());
+        Self { options, bound: None, file: ServedFile::default(), presence }
     }
 
     pub fn file(&self) -> ServedFile {
@@ -107,6 +128,7 @@ impl Endpoint for ControlEndpoint {
         drop(mem::take(&mut *file));
         let options = self.options.lock().clone();
         let (listener, bound) = socket::bind(&options).map_err(|error| error.to_string())?.split();
+        self.presence.follow(&options.path);
         self.bound = Some(options);
         *file = FileState::Bound(bound);
         UnixListener::from_std(listener).map_err(|error| error.to_string())
@@ -124,8 +146,20 @@ impl Endpoint for ControlEndpoint {
         }
     }
 
+    fn check_interval(&self) -> Option<Duration> {
+        Some(self.presence.check_interval())
+    }
+
+    async fn changed(&self) {
+        self.presence.changed().await;
+    }
+
     async fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
         listener.accept().await.map(|(stream, _)| stream)
+    }
+
+    fn peer(stream: &UnixStream) -> Option<u32> {
+        stream.peer_cred().ok().map(|credentials| credentials.uid())
     }
 }
 
@@ -169,7 +203,19 @@ impl Endpoint for MetricsEndpoint {
         None
     }
 
+    fn check_interval(&self) -> Option<Duration> {
+        None
+    }
+
+    async fn changed(&self) {
+        pending().await
+    }
+
     async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
         listener.accept().await.map(|(stream, _)| stream)
+    }
+
+    fn peer(_: &TcpStream) -> Option<u32> {
+        None
     }
 }

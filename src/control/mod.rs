@@ -6,8 +6,8 @@
 //!
 //! * [`socket`] creates the socket; [`endpoint`] opens it and the address of the metrics, also again;
 //!   [`server`] accepts and limits connections.
-//! * [`routes`] answers requests, with [`parameters`] and [`response`]; [`request`] defines the requests to
-//!   the daemon's loop.
+//! * [`routes`] answers requests, with [`parameters`] and [`response`]; [`peer`] says who a client is;
+//!   [`request`] defines the requests to the daemon's loop.
 //! * [`status`] defines the documented JSON.
 //! * [`name`] finds the watch that a client names.
 //! * [`client`] is the other end of the socket, for `twitcher status` and other commands.
@@ -16,6 +16,8 @@ pub mod client;
 pub mod endpoint;
 pub mod name;
 mod parameters;
+mod peer;
+mod presence;
 mod request;
 mod response;
 pub mod routes;
@@ -24,5 +26,6 @@ pub mod socket;
 pub mod status;
 
 pub use request::{
-    CommandResult, DaemonRequest, REPLY_TIMEOUT, RUNS_PER_PAGE, ReplySender, RequestError, WATCHES_PER_PAGE,
+    CommandResult, DaemonRequest, MAX_PAUSE, MAX_WHY_BYTES, Order, OutputPiece, REPLY_TIMEOUT, RUNS_PER_PAGE,
+    ReplySender, RequestError, WATCHES_PER_PAGE,
 };

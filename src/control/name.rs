@@ -2,7 +2,7 @@
 
 use super::request::RequestError;
 use crate::model::WatchKey;
-use crate::text::{printable, suggest};
+use crate::text::{is_glob, printable, suggest};
 
 /// Finds the watch with this name in log lines (`git.twc:deploy`, `git.twc-1`), or with this description, if
 /// no other file has a watch of that description.
@@ -45,7 +45,11 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a WatchKey> + Clone) ->
     let mut names: Vec<String> = known.clone().map(WatchKey::to_string).collect();
     names.extend(known.map(|key| key.description.to_string()));
     let near = suggest(name, names.iter().map(String::as_str));
-    let hint = if near.is_empty() { "; `twitcher status` lists them" } else { &near };
+    let hint = match () {
+        () if !near.is_empty() => &near,
+        () if is_glob(name) => "; patterns are for `status`, `pause` and `resume`",
+        () => "; `twitcher status` lists them",
+    };
     format!("no watch is called {}{hint}", printable(name.as_bytes()))
 }
 

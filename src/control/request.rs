@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::status::{DaemonStatus, WatchStatus};
+use crate::action::output::Piece;
 use crate::ledger::{RunFilter, RunRecord};
 use crate::metrics::Gauges;
 use crate::model::WatchCommand;
@@ -39,12 +41,15 @@ pub enum DaemonRequest {
         reply: ReplySender<Vec<(u64, WatchStatus)>>,
     },
     WatchCommand {
-        command: WatchCommand,
-        watch: String,
+        order: Order,
         reply: ReplySender<Result<CommandResult, RequestError>>,
     },
     /// The reply comes once all configs were read again.
-    Reload(ReplySender<Result<CommandResult, RequestError>>),
+    Reload {
+        /// Who asks, as in [`Order::by`].
+        by: Option<String>,
+        reply: ReplySender<Result<CommandResult, RequestError>>,
+    },
     /// Asks for the newest [`RUNS_PER_PAGE`] runs in the ledger whose number is below `before`, newest first.
     History {
         filter: RunFilter,
@@ -57,7 +62,43 @@ pub enum DaemonRequest {
         run: String,
         reply: ReplySender<Result<Vec<u8>, RequestError>>,
     },
+    /// Asks for what a run has printed after its first `from` bytes, also while it runs.
+    OutputSince {
+        run: String,
+        from: u64,
+        reply: ReplySender<Result<OutputPiece, RequestError>>,
+    },
 }
+
+/// What a run printed.
+#[derive(Clone, Debug)]
+pub struct OutputPiece {
+    /// The id of the run.
+    pub run: String,
+    /// Bytes that came before it and were not read in time are dropped.
+    pub piece: Piece,
+    pub is_running: bool,
+}
+
+/// A command of an operator to a watch.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub command: WatchCommand,
+    /// The name by which the operator means the watch.
+    pub watch: String,
+    /// Who the operator is, from the credentials of the connection; `None` if the kernel does not tell.
+    pub by: Option<String>,
+    /// When the pause is to end by itself.
+    pub length: Option<Duration>,
+    /// Why the operator pauses the watch.
+    pub why: Option<String>,
+}
+
+/// The longest text of [`Order::why`]: a few lines of a terminal, and 5 MB for ten thousand watches.
+pub const MAX_WHY_BYTES: usize = 500;
+
+/// The longest [`Order::length`]. Who needs more wants a pause without an end.
+pub const MAX_PAUSE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,14 +110,18 @@ pub struct CommandResult {
 }
 
 /// Why a request failed, in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RequestError {
     /// Nothing has this name.
+    #[error("{0}")]
     Unknown(String),
     /// Several watches have this name.
+    #[error("{0}")]
     Ambiguous(String),
     /// The present state does not allow it.
+    #[error("{0}")]
     Conflict(String),
     /// The daemon cannot do it now, but perhaps later.
+    #[error("{0}")]
     Unavailable(String),
 }

@@ -6,10 +6,13 @@
 //! | `GET /v1/status` | the daemon as a whole, a JSON object |
 //! | `GET /v1/watches`, `?watch=NAME` | all watches or one, a JSON object per line |
 //! | `POST /v1/trigger?watch=NAME`, `pause`, `resume`, `kill` | what the command did, a JSON object |
+//! | `POST /v1/pause?watch=NAME&for=2h&why=TEXT` | likewise, with the end of the pause and its reason |
 //! | `POST /v1/trigger?watch=NAME&force=true` | likewise, also for what a guard holds |
 //! | `POST /v1/reload` | likewise, once the configs were read; an error if one could not be loaded |
 //! | `GET /v1/history`, `?watch=NAME`, `?failed=true`, `?limit=N` | runs, newest first, an object per line |
+//! | `GET /v1/history?since=TIME`, `?until=TIME` | likewise, those that started then or later, or before |
 //! | `GET /v1/output?run=RUN_ID` | the last bytes that a run printed |
+//! | `GET /v1/output?run=RUN_ID&from=N` | those after the first N bytes, also while it runs |
 //!
 //! An error is `{"error": "..."}` with a status of 400 or above.
 
@@ -19,13 +22,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::parameters::Parameters;
+use super::peer::Names;
 use super::request::{
-    DaemonRequest, REPLY_TIMEOUT, RUNS_PER_PAGE, ReplySender, RequestError, WATCHES_PER_PAGE,
+    DaemonRequest, MAX_PAUSE, MAX_WHY_BYTES, Order, OutputPiece, REPLY_TIMEOUT, RUNS_PER_PAGE, ReplySender,
+    RequestError, WATCHES_PER_PAGE,
 };
 use super::response::{Body, HttpError, json_lines, json_object, line, not_found, require, respond, whole};
 use crate::ledger::{RunFilter, RunRecord};
@@ -38,6 +44,12 @@ pub const DEFAULT_RUNS: usize = 100;
 /// How long a client waits for a reload, which replies when all configs were read. One config may take 2 s,
 /// so this is longer than [`REPLY_TIMEOUT`], but shorter than the connection's own deadline of 30 s.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// The fields in the head of a reply with a part of a run's output: the run's id, how many bytes came before
+/// the part, and whether the run has not ended.
+pub const RUN: &str = "twitcher-run";
+pub const FROM: &str = "twitcher-from";
+pub const RUNNING: &str = "twitcher-running";
 
 /// How often the gauges are collected in a second; further replies in that second have the last ones. A pass
 /// over ten thousand watches takes the loop some milliseconds, and anybody who reaches the address of the
@@ -53,11 +65,20 @@ pub enum Scope {
     Metrics,
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    pub scope: Scope,
+    /// The number of its user, from the credentials that the kernel keeps of the connection.
+    pub uid: Option<u32>,
+}
+
 /// Answers requests, most of them with replies from the daemon's loop.
 pub struct Routes {
     daemon: mpsc::Sender<DaemonRequest>,
     metrics: Arc<Metrics>,
     gauges: Mutex<Collected>,
+    names: Names,
 }
 
 /// The last gauges, and how often they were collected.
@@ -90,14 +111,14 @@ impl Collected {
 
 impl Routes {
     pub fn new(daemon: mpsc::Sender<DaemonRequest>, metrics: Arc<Metrics>) -> Self {
-        Self { daemon, metrics, gauges: Mutex::default() }
+        Self { daemon, metrics, gauges: Mutex::default(), names: Names::default() }
     }
 
-    pub(super) async fn answer<B>(&self, request: &Request<B>, scope: Scope) -> Response<Body> {
+    pub(super) async fn answer<B>(&self, request: &Request<B>, client: Client) -> Response<Body> {
         let (method, path) = (request.method(), request.uri().path());
-        let answer = match scope {
+        let answer = match client.scope {
             Scope::Everything | Scope::Metrics if path == "/metrics" => self.metrics(method).await,
-            Scope::Everything => self.route(method, path, request.uri().query()).await,
+            Scope::Everything => self.route(method, path, request.uri().query(), client.uid).await,
             Scope::Metrics => Err(not_found()),
         };
         answer.unwrap_or_else(HttpError::into_response)
@@ -108,19 +129,23 @@ impl Routes {
         method: &Method,
         path: &str,
         query: Option<&str>,
+        uid: Option<u32>,
     ) -> Result<Response<Body>, HttpError> {
         let resource = path.strip_prefix("/v1/").ok_or_else(not_found)?;
         if let Some(command) = WatchCommand::ALL.into_iter().find(|command| command.as_str() == resource) {
             require(method, "POST")?;
-            let (command, watch) = parse_command(command, query)?;
-            let done = self.ask(|reply| DaemonRequest::WatchCommand { command, watch, reply }).await??;
+            let mut order = parse_order(command, query)?;
+            order.by = self.operator(uid).await;
+            let done = self.ask(|reply| DaemonRequest::WatchCommand { order, reply }).await??;
             return Ok(json_object(StatusCode::OK, &done));
         }
         match resource {
             "reload" => {
                 require(method, "POST")?;
                 Parameters::parse(query, &[])?;
-                let done = ask_within(RELOAD_TIMEOUT, &self.daemon, DaemonRequest::Reload).await??;
+                let by = self.operator(uid).await;
+                let request = |reply| DaemonRequest::Reload { by, reply };
+                let done = ask_within(RELOAD_TIMEOUT, &self.daemon, request).await??;
                 Ok(json_object(StatusCode::OK, &done))
             }
             "status" => {
@@ -140,10 +165,13 @@ impl Routes {
             }
             "history" => {
                 require(method, "GET")?;
-                let mut parameters = Parameters::parse(query, &["watch", "failed", "limit"])?;
+                let mut parameters =
+                    Parameters::parse(query, &["watch", "failed", "since", "until", "limit"])?;
                 let filter = RunFilter {
                     watch: parameters.take("watch"),
                     failed: parameters.parsed("failed", false)?,
+                    since: parameters.time("since")?,
+                    until: parameters.time("until")?,
                 };
                 let limit = parameters.parsed("limit", DEFAULT_RUNS)?;
                 // An error of the first page can still become an error reply.
@@ -152,12 +180,23 @@ impl Routes {
             }
             "output" => {
                 require(method, "GET")?;
-                let run = Parameters::parse(query, &["run"])?.required("run")?;
+                let mut parameters = Parameters::parse(query, &["run", "from"])?;
+                let from = parameters.optional("from")?;
+                let run = parameters.required("run")?;
+                if let Some(from) = from {
+                    let found = self.ask(|reply| DaemonRequest::OutputSince { run, from, reply }).await??;
+                    return Ok(output_piece(found));
+                }
                 let output = self.ask(|reply| DaemonRequest::Output { run, reply }).await??;
                 Ok(respond(StatusCode::OK, "application/octet-stream", whole(output)))
             }
             _ => Err(not_found()),
         }
+    }
+
+    /// Returns the name of the user who asks, if the kernel knows it.
+    async fn operator(&self, uid: Option<u32>) -> Option<String> {
+        Some(self.names.of(uid?).await)
     }
 
     async fn metrics(&self, method: &Method) -> Result<Response<Body>, HttpError> {
@@ -267,18 +306,37 @@ async fn ask_within<T>(
     timeout(limit, replied).await.map_err(|_| unavailable("the daemon does not answer"))?
 }
 
-/// Returns the complete command, and the name of its watch.
-fn parse_command(command: WatchCommand, query: Option<&str>) -> Result<(WatchCommand, String), HttpError> {
-    match command {
+/// Makes the reply with a part of a run's output. Its head says what part it is.
+fn output_piece(found: OutputPiece) -> Response<Body> {
+    let OutputPiece { run, piece, is_running } = found;
+    let mut response = respond(StatusCode::OK, "application/octet-stream", whole(piece.bytes));
+    let values = [(RUN, run), (FROM, piece.from.to_string()), (RUNNING, is_running.to_string())];
+    let values = values.into_iter().filter_map(|(name, value)| {
+        Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?))
+    });
+    response.headers_mut().extend(values);
+    response
+}
+
+/// Returns the complete command. Only the connection says who gives it.
+fn parse_order(command: WatchCommand, query: Option<&str>) -> Result<Order, HttpError> {
+    let mut order = Order { command, watch: String::new(), by: None, length: None, why: None };
+    let parameters = match command {
         WatchCommand::Trigger { force } => {
             let mut parameters = Parameters::parse(query, &["watch", "force"])?;
-            let force = parameters.parsed("force", force)?;
-            Ok((WatchCommand::Trigger { force }, parameters.required("watch")?))
+            order.command = WatchCommand::Trigger { force: parameters.parsed("force", force)? };
+            parameters
         }
-        WatchCommand::Pause | WatchCommand::Resume | WatchCommand::Kill => {
-            Ok((command, Parameters::parse(query, &["watch"])?.required("watch")?))
+        WatchCommand::Pause => {
+            let mut parameters = Parameters::parse(query, &["watch", "for", "why"])?;
+            order.length = parameters.span("for", MAX_PAUSE)?;
+            order.why = parameters.text("why", MAX_WHY_BYTES)?;
+            parameters
         }
-    }
+        WatchCommand::Resume | WatchCommand::Kill => Parameters::parse(query, &["watch"])?,
+    };
+    order.watch = parameters.required("watch")?;
+    Ok(order)
 }
 
 #[cfg(test)]

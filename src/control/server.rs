@@ -18,11 +18,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::endpoint::{ControlEndpoint, Endpoint, MetricsEndpoint};
 use super::request::DaemonRequest;
-use super::routes::{Routes, Scope};
+use super::routes::{Client, Routes};
 use crate::report::Reporter;
 use crate::sys::DescriptorShares;
 use crate::sys::kernel::{EVENT_CALLS, THREAD_CALLS, cannot};
@@ -52,10 +52,6 @@ const MAX_HEAD_BYTES: usize = 8192;
 
 /// The delay after a failed accept: as long as descriptors are short, each attempt fails.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
-
-/// How often the daemon looks whether clients still reach it. Cleaners of temporary directories remove
-/// sockets.
-const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The pauses between attempts to listen, each twice as long as the one before.
 const MIN_OPEN_DELAY: Duration = Duration::from_secs(1);
@@ -155,25 +151,32 @@ impl<E: Endpoint> Server<E> {
 
     /// Serves a listener until it is lost. Returns why it is.
     async fn serve(&mut self, listener: &E::Listener, routes: &Arc<Routes>) -> String {
-        let connections = &mut self.connections;
-        let mut check = tokio::time::interval(CHECK_INTERVAL);
-        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let Self { connections, endpoint, .. } = self;
+        let next_check = || endpoint.check_interval().map(|interval| Instant::now() + interval);
+        let mut check_at = next_check();
         loop {
             let evictable_at = connections.next_eviction(max_connections());
             tokio::select! {
                 accepted = E::accept(listener), if evictable_at.is_none() => match accepted {
-                    Ok(stream) => connections.admit(|has_requested| {
-                        serve_connection(stream, routes.clone(), E::SCOPE, has_requested)
-                    }),
+                    Ok(stream) => {
+                        let client = Client { scope: E::SCOPE, uid: E::peer(&stream) };
+                        connections.admit(|has_requested| {
+                            serve_connection(stream, routes.clone(), client, has_requested)
+                        });
+                    }
                     Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
                 },
                 () = sleep_until(evictable_at.unwrap_or_else(Instant::now)), if evictable_at.is_some() => {
                     connections.evict();
                 }
                 Some(_) = connections.tasks.join_next() => connections.remove_finished(),
-                _ = check.tick() => if let Some(why) = self.endpoint.lost() {
-                    return why;
-                },
+                () = endpoint.changed() => check_at = Some(Instant::now()),
+                () = sleep_until(check_at.unwrap_or_else(Instant::now)), if check_at.is_some() => {
+                    if let Some(why) = endpoint.lost() {
+                        return why;
+                    }
+                    check_at = next_check();
+                }
             }
         }
     }
@@ -238,14 +241,18 @@ impl ConnectionPool {
 }
 
 /// Serves one connection to its end. Sets `has_requested` when its request has arrived.
-pub async fn serve_connection<S>(stream: S, routes: Arc<Routes>, scope: Scope, has_requested: Arc<AtomicBool>)
-where
+pub async fn serve_connection<S>(
+    stream: S,
+    routes: Arc<Routes>,
+    client: Client,
+    has_requested: Arc<AtomicBool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
         has_requested.store(true, Ordering::Relaxed);
         let routes = routes.clone();
-        async move { Ok::<_, Infallible>(routes.answer(&request, scope).await) }
+        async move { Ok::<_, Infallible>(routes.answer(&request, client).await) }
     });
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -136,6 +136,9 @@ impl WatchState<'_> {
         if watch.awaits_observation() && !is_unreadable {
             return gave_up && !is_connected;
         }
+        if watch.awaits_decoding() {
+            return gave_up;
+        }
         match watch.condition(is_unreadable) {
             Condition::Running | Condition::Retrying | Condition::Waiting => is_dry_run,
             Condition::Unknown
@@ -180,11 +183,11 @@ mod tests {
     fn watches() -> [Watch; 3] {
         let observed = |run_on_load| {
             let policy = Policy { run_on_load, ..Policy::UNLOADED };
-            let mut watch = Watch::new(policy, Snapshot::default());
+            let mut watch = Watch::new(policy.into(), Snapshot::default());
             watch.step(Time::ZERO, Input::Observed(present(1)), &mut Generator::new(1));
             watch
         };
-        let unobserved = Watch::new(Policy::UNLOADED, Snapshot::default());
+        let unobserved = Watch::new(Policy::UNLOADED.into(), Snapshot::default());
         [unobserved, observed(RunOnLoad::Never), observed(RunOnLoad::Always)]
     }
 
@@ -239,7 +242,12 @@ mod tests {
     #[test]
     fn a_dry_run_tells_what_would_run_and_why() {
         let mut completion = Completion::new(PLANNED, TIMEOUT);
-        let update = Update { event: Event::Load, version: version(3), content: Content::Data([].into()) };
+        let update = Update {
+            event: Event::Load,
+            version: version(3),
+            content: Content::Data([].into()),
+            decoded: None,
+        };
         completion.plan(&spec("a", "/n"), &update);
         let planned = completion.take_planned().pop().expect("a plan");
         assert_eq!((&*planned.watch, planned.event, planned.version), ("a.twc:a", "load", 3));

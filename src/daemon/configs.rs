@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::config::files::Loader;
 use crate::control::status::ConfigError;
 use crate::control::{CommandResult, ReplySender, RequestError};
-use crate::report::{Degraded, Report, Reporter, SETTINGS, SETTINGS_FILE};
+use crate::report::{Degraded, ReloadCause, Report, Reporter, SETTINGS, SETTINGS_FILE};
 use crate::text::count;
 
 /// Where the result of a reload goes.
@@ -71,8 +71,8 @@ impl Configs {
 
     // What the loader says.
 
-    pub fn warn(&self, warning: &str) {
-        self.log.report(&Report::ConfigWarning { warning });
+    pub fn warn(&self, file: &str, warning: &str) {
+        self.log.report(&Report::ConfigWarning { file: Some(file), warning });
     }
 
     pub fn loaded(&mut self, file: &str, changes: Changes) {
@@ -82,13 +82,31 @@ impl Configs {
         self.log.report(&Report::ConfigLoaded { file, added, changed, removed });
     }
 
+    /// Watches of the file are left out, for the reason `error`; the last good ones of these may stay. The
+    /// file counts as not loaded, so that what the ledger knows of these watches is kept.
+    pub fn partly_loaded(
+        &mut self,
+        file: String,
+        changes: Changes,
+        error: String,
+        (has_others, keeps_watches): (bool, bool),
+    ) {
+        let Changes { added, changed, removed } = changes;
+        self.log.report(&Report::ConfigLoaded { file: &file, added, changed, removed });
+        self.note_failure(file, error, keeps_watches, has_others);
+    }
+
     pub fn removed(&mut self, file: &str, changes: Changes) {
         self.failing.remove(file);
         self.log.report(&Report::ConfigRemoved { file, watches: changes.removed });
     }
 
     pub fn failed(&mut self, file: String, error: String, keeps_watches: bool) {
-        self.log.report(&Report::ConfigFailed { error: &error, keeps_watches });
+        self.note_failure(file, error, keeps_watches, false);
+    }
+
+    fn note_failure(&mut self, file: String, error: String, keeps_watches: bool, is_partial: bool) {
+        self.log.report(&Report::ConfigFailed { file: &file, error: &error, keeps_watches, is_partial });
         if !self.is_scanned {
             self.missing.insert(file.clone());
         }
@@ -111,7 +129,12 @@ impl Configs {
     }
 
     pub fn inaccessible(&mut self, directory: String, error: String, keeps_watches: bool) {
-        self.log.report(&Report::ConfigFailed { error: &error, keeps_watches });
+        self.log.report(&Report::ConfigFailed {
+            file: &directory,
+            error: &error,
+            keeps_watches,
+            is_partial: false,
+        });
         self.missing_directory |= !self.is_scanned;
         self.failing.insert(directory, error);
     }
@@ -143,8 +166,8 @@ impl Configs {
     // Reloads.
 
     /// Has all files read again. `reply` is answered when that is done.
-    pub fn reload(&mut self, requested_by: &str, reply: Option<ReloadReply>) {
-        self.log.report(&Report::ConfigReload { requested_by });
+    pub fn reload(&mut self, cause: ReloadCause<'_>, reply: Option<ReloadReply>) {
+        self.log.report(&Report::ConfigReload { cause });
         self.reloads.push_back(reply);
         self.loader.rescan();
     }
@@ -184,10 +207,13 @@ fn result(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::sync::oneshot;
 
     use super::*;
     use crate::config::files;
+    use crate::config::resolve::Accounts;
     use crate::daemon::fixtures::reporter;
     use crate::model::StoreNames;
     use crate::trust::Trust;
@@ -196,9 +222,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_owned();
         let trust = Trust::of_this_process(true);
-        let loader =
-            files::start(path.clone(), trust, StoreNames::new(), std::time::Duration::from_secs(60), drop)
-                .unwrap();
+        let loader = files::start(
+            path.clone(),
+            trust,
+            StoreNames::new(),
+            Duration::from_secs(60),
+            Accounts::default,
+            drop,
+        )
+        .unwrap();
         Configs::new(reporter(), path, false, loader)
     }
 
@@ -229,10 +261,10 @@ mod tests {
         let mut configs = configs();
         let [first, second] = [0, 1].map(|_| {
             let (reply, answer) = oneshot::channel();
-            configs.reload("an operator", Some(reply));
+            configs.reload(ReloadCause::Operator(None), Some(reply));
             answer
         });
-        configs.reload("SIGHUP", None);
+        configs.reload(ReloadCause::Signal("SIGHUP"), None);
         configs.reloaded(1, 3);
         let mut answers = [first, second].map(|mut answer| move || answer.try_recv().ok());
         assert_eq!(answers[0](), Some(Ok(CommandResult { watch: None, done: "3 watches loaded".into() })));

@@ -6,12 +6,14 @@ use std::time::{Duration, SystemTime};
 use nix::libc;
 
 use super::completion::Completion;
+use super::decoder::{Decoded, Decoder};
 use super::identities::{Answer, Identities, Verdict};
 use super::live_run::{LiveRun, Signal};
 use super::persist::Persist;
 use super::places::Places;
 use super::run_end::{EndKind, RunEnd, verdict};
-use super::runs::{EndedRun, PendingStart, RunEvent, Runs, StartFailure, StartOutcome, run_name};
+use super::runs::{EndedRun, PendingStart, RunEvent, Runs};
+use super::start_outcome::{StartFailure, StartOutcome};
 use super::stores::Stores;
 use super::watches::{CircleNews, LastRun, WatchId, Watches};
 use crate::action::run::ExitStatus;
@@ -31,6 +33,7 @@ pub struct Performer<'a> {
     pub persist: &'a mut Persist,
     pub stores: &'a mut Stores,
     pub completion: &'a mut Completion,
+    pub decoder: &'a mut Decoder,
 }
 
 impl Performer<'_> {
@@ -59,15 +62,24 @@ impl Performer<'_> {
         }
     }
 
-    /// Lets watches that want to start a run prepare one each, as long as there are places in this turn.
+    /// Lets watches that want to start a run prepare one each, as long as there are places in this turn, and
+    /// few enough starts wait for their turn at the processors.
     fn give_places(&mut self) {
-        // Starts that waited for a lookup of their user got their places before.
-        while self.identities.has_answered() && self.places.use_turn() {
-            self.identities.next_answered().into_iter().for_each(|start| self.runs.prepare(start));
-        }
-        while let Some(watch) = self.places.give(self.taken_places()) {
-            self.watches.step(watch, Input::MayStart);
-            self.perform_all();
+        let mut has_given = self.runs.needs_more();
+        while std::mem::take(&mut has_given) {
+            // Starts that waited for a lookup of their user got their places before. They and the others take
+            // turns, so that ten thousand of them do not delay the others either.
+            if self.runs.has_room() && self.identities.has_answered() && self.places.use_turn() {
+                self.identities.next_answered().into_iter().for_each(|start| self.runs.prepare(start));
+                has_given = true;
+            }
+            if self.runs.has_room()
+                && let Some(watch) = self.places.give(self.taken_places())
+            {
+                self.watches.step(watch, Input::MayStart);
+                self.perform_all();
+                has_given = true;
+            }
         }
     }
 
@@ -80,7 +92,15 @@ impl Performer<'_> {
         let Some(entry) = self.watches.get_mut(id) else { return };
         let watch = entry.key();
         match effect {
-            Effect::WantsStart => self.places.ask(id),
+            Effect::Decode { decoding, content } => {
+                if let Some(spec) = entry.spec() {
+                    self.decoder.decode(id, decoding, content.blob(), spec);
+                }
+            }
+            Effect::WantsStart => {
+                let node = entry.spec().map(|spec| (spec.store.clone(), spec.subject.path.clone()));
+                self.places.ask(id, node);
+            }
             Effect::Spawn { run, update, since } => self.prepare(id, run, update, since),
             Effect::Notify { run, signal } => self.signal(run, Signal::Notify(signal)),
             Effect::Terminate { run, reason } => self.signal(run, Signal::Terminate(reason)),
@@ -93,13 +113,14 @@ impl Performer<'_> {
                 }
             }
             Effect::Discarded { version } => {
-                self.log.report(&Report::Discarded { watch, version: version.number });
+                let Some(facet) = entry.spec().map(|spec| spec.subject.facet) else { return };
+                self.log.report(&Report::Discarded { watch, version: version.number, facet });
             }
             Effect::Held { version, hold_reason } => {
                 let warn = entry.count_held(now);
                 let Some(spec) = entry.spec() else { return };
                 let (watch, node, version) = (&spec.id, NodeRef::of(spec), version.number);
-                self.log.report(&Report::Held { watch, node, version, hold_reason, warn });
+                self.log.report(&Report::Held { watch, node, version, hold_reason: &hold_reason, warn });
             }
             Effect::Superseded { total } => {
                 let warn = entry.count_superseded(now);
@@ -117,6 +138,7 @@ impl Performer<'_> {
             Effect::Postponed { run, after } => {
                 self.run_again(id, run, after, RunReport::Postponed { after });
             }
+            Effect::PauseOver => self.log.report(&Report::PauseOver { watch }),
             Effect::GaveUp { failures, stopped } => {
                 self.log.report(&Report::GaveUp { watch, failures, stopped });
             }
@@ -208,6 +230,11 @@ impl Performer<'_> {
         if !self.completion.is_dry_run() {
             self.runs.retry(self.persist.ledger().lost_reason().is_none());
         }
+    }
+
+    /// Takes the verdict on a content.
+    pub fn decoded(&mut self, Decoded { watch, decoding, verdict }: Decoded) {
+        self.watches.step(watch, Input::Decoded { decoding, verdict });
     }
 
     /// Takes what happened to a run.
@@ -330,15 +357,21 @@ impl Performer<'_> {
             ledger.started(&intent.run, process, intent.timeout);
         }
         ledger.ended(&intent.run, outcome, output);
+        self.persist.followed.ended(live, output);
         self.runs.over(&intent.run);
         let what = match status {
-            Ok(outcome) => RunReport::Ended { outcome, ended_by, took },
+            Ok(outcome) => {
+                let is_loaded = self.watches.get(watch).is_some_and(|entry| entry.loaded().is_some());
+                let runs_again = result == RunResult::Interrupted && is_loaded;
+                let is_ordered = intent.event == Event::Trigger;
+                RunReport::Ended { outcome, ended_by, took, is_ordered, runs_again }
+            }
             Err(error) => RunReport::Lost { error },
         };
         if let Some(entry) = self.watches.get_mut(watch) {
             entry.note_run(LastRun::new(run, intent, took, outcome), result, || what.to_string());
         }
-        self.log.report(&Report::Run { run: run_name(&live.intent, run), what });
+        self.log.report(&Report::Run { run: live.report_name(run), what });
         result
     }
 }

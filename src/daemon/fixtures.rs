@@ -9,6 +9,7 @@ use tokio::task::LocalSet;
 
 use super::clock::Clock;
 use super::completion::{Completion, Until};
+use super::decoder::Decoder;
 use super::effects::Performer;
 use super::identities::Identities;
 use super::persist::Persist;
@@ -22,8 +23,8 @@ use crate::action::slots::Slots;
 use crate::action::spawn::Spawner;
 use crate::ledger::Ledger;
 use crate::model::{
-    Action, Content, ExecContext, Facet, Identity, NodePath, Policy, State, StoreName, Subject, Version,
-    WatchKey, WatchSpec,
+    Action, Content, ExecContext, Facet, Identity, LogFormat, NodePath, Policy, State, StoreName, Subject,
+    Version, WatchKey, WatchSpec,
 };
 use crate::report::log::Target;
 use crate::report::stream::LogStream;
@@ -41,7 +42,8 @@ impl Count for Uncounted {
 pub fn reporter() -> Reporter {
     let nowhere = File::options().write(true).open("/dev/null").expect("/dev/null");
     let (log, _) =
-        Log::start(Target::Stream(LogStream::of("nowhere", nowhere)), Level::Error).expect("a log");
+        Log::start(Target::Stream(LogStream::of("nowhere", nowhere)), Level::Error, LogFormat::Text)
+            .expect("a log");
     Reporter::new(log, Arc::new(Uncounted))
 }
 
@@ -51,8 +53,9 @@ pub fn spec(description: &str, node: &str) -> WatchSpec {
         id: key(description),
         store: StoreName::default(),
         subject: subject(node),
-        action: Action::Command(["true".to_owned()].into()),
+        action: Action::Command(["true".into()].into()),
         pipe_stdin: true,
+        schema: None,
         run_as: Arc::default(),
         identity: Arc::new(Identity {
             user: "root".into(),
@@ -62,7 +65,7 @@ pub fn spec(description: &str, node: &str) -> WatchSpec {
             gid: 0,
             change: None,
         }),
-        policy: Policy::DEFAULT,
+        policy: Policy::DEFAULT.into(),
         exec_context: Arc::new(ExecContext { cwd: "/".into(), ..ExecContext::default() }),
     }
 }
@@ -90,6 +93,7 @@ fn stores(root: &Path) -> Stores {
         url,
         session_timeout: Duration::from_secs(10),
         rescan_interval: Duration::from_secs(60),
+        readonly: false,
     };
     Stores::open(StoreSettings::Directory(settings), Default::default(), None)
 }
@@ -120,6 +124,7 @@ pub struct Parts {
     pub persist: Persist,
     pub stores: Stores,
     pub completion: Completion,
+    pub decoder: Decoder,
 }
 
 impl Parts {
@@ -133,6 +138,7 @@ impl Parts {
             identities: Identities::new(log.clone()),
             stores: stores(directory),
             completion: Completion::new(until, Duration::ZERO),
+            decoder: Decoder::new(log.clone(), "/proc/self/exe".into()),
             log,
         }
     }
@@ -141,7 +147,9 @@ impl Parts {
     pub fn load(&mut self, wanted: Vec<WatchSpec>) {
         let Self { log, watches, persist, stores, completion, .. } = self;
         let is_dry_run = completion.is_dry_run();
-        Registration { log, watches, persist, stores, is_dry_run, may_be_older: true }.load("a.twc", wanted);
+        let mut registration = Registration { log, watches, persist, stores, is_dry_run, may_be_older: true };
+        let mut load = registration.begin("a.twc", wanted);
+        while registration.proceed(&mut load, 2).is_none() {}
     }
 
     pub fn watch(&self, description: &str) -> WatchId {
@@ -172,8 +180,8 @@ impl Parts {
     }
 
     pub fn performer(&mut self) -> Performer<'_> {
-        let Self { log, watches, places, runs, identities, persist, stores, completion } = self;
-        Performer { log, watches, places, runs, identities, persist, stores, completion }
+        let Self { log, watches, places, runs, identities, persist, stores, completion, decoder } = self;
+        Performer { log, watches, places, runs, identities, persist, stores, completion, decoder }
     }
 
     /// Returns the watches of the runs that have no end in the ledger.

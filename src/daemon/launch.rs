@@ -10,18 +10,27 @@ use crate::action::spawn::{Launch, Program};
 use crate::model::{Action, WatchSpec};
 use crate::watch::Update;
 
+/// The version that the action gets: that of the commit, if the content is one.
+fn version(update: &Update) -> i64 {
+    let commit = update.decoded.as_ref().and_then(|decoded| decoded.commit.as_ref());
+    commit.map_or(update.version.number, |commit| commit.version)
+}
+
 pub fn launch<'a>(spec: &'a WatchSpec, run_id: &str, update: &Update, payload: &'a Payload) -> Launch<'a> {
     let program = match &spec.action {
         Action::Command(words) => Program::Command(words),
-        Action::Function { program, index, .. } => {
+        Action::Function(function) => {
             let event = ActEvent {
                 znode: spec.subject.path.to_string(),
                 event: update.event.as_str().to_owned(),
-                version: update.version.number,
+                version: version(update),
                 watch: spec.id.description.to_string(),
                 facet: payload.facet(),
+                // A deletion has no content.
+                format: spec.policy.decode.filter(|_| update.decoded.is_some()),
+                commit: update.decoded.as_ref().and_then(|decoded| decoded.commit.clone()),
             };
-            let request = ActRequest { program: program.clone(), index: *index, event };
+            let request = ActRequest { program: function.program.clone(), index: function.index, event };
             Program::Function { request: request.encode() }
         }
     };
@@ -29,7 +38,7 @@ pub fn launch<'a>(spec: &'a WatchSpec, run_id: &str, update: &Update, payload: &
         ("TWITCHER_WATCH", spec.id.description.to_string()),
         ("TWITCHER_ZNODE", spec.subject.path.to_string()),
         ("TWITCHER_EVENT", update.event.as_str().to_owned()),
-        ("TWITCHER_VERSION", update.version.number.to_string()),
+        ("TWITCHER_VERSION", version(update).to_string()),
         ("TWITCHER_RUN_ID", run_id.to_owned()),
     ];
     Launch {
@@ -46,7 +55,7 @@ pub fn launch<'a>(spec: &'a WatchSpec, run_id: &str, update: &Update, payload: &
 pub fn program_name(spec: &WatchSpec) -> &str {
     match &spec.action {
         Action::Command(words) => &words[0],
-        Action::Function { .. } => "twitcher act",
+        Action::Function(_) => "twitcher act",
     }
 }
 

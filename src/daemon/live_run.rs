@@ -9,8 +9,10 @@ use crate::action::proc::ProcessId;
 use crate::action::run::Handle;
 use crate::control::status::RunStatus;
 use crate::ledger::Intent;
+use crate::model::WatchSpec;
+use crate::report::RunName;
 use crate::text::Timestamp;
-use crate::watch::Reason;
+use crate::watch::{Reason, RunId};
 
 pub struct LiveRun {
     /// The ledger's record. Kept, because a ledger that lost it has to be told again.
@@ -84,10 +86,34 @@ impl LiveRun {
         }
     }
 
+    /// How reports name it.
+    pub fn report_name(&self, run: RunId) -> RunName<'_> {
+        RunName { pid: self.pid(), ..run_name(&self.intent, run) }
+    }
+
+    /// Its name in the log with its process: `git.twc:deploy run 7 (pid 4711)`.
+    pub fn name(&self, run: RunId) -> String {
+        let name = run_name(&self.intent, run);
+        self.pid().map_or_else(|| name.to_string(), |pid| format!("{name} (pid {pid})"))
+    }
+
     /// Whether `run` is its id, or the number that the log has.
     pub fn matches_id(&self, run: &str) -> bool {
         let is_number = !run.is_empty() && run.bytes().all(|byte| byte.is_ascii_digit());
         let by_number = || self.intent.run.rsplit_once('-').is_some_and(|(_, number)| number == run);
         self.intent.run == run || is_number && by_number()
     }
+}
+
+/// How reports name a run.
+pub fn run_name(intent: &Intent, number: RunId) -> RunName<'_> {
+    // The ledger has the name of a store with its identity.
+    let store = intent.store.split(' ').next().unwrap_or_default();
+    let Intent { watch, subject, run, .. } = intent;
+    RunName { watch, subject, number, id: run, store, pid: None }
+}
+
+/// How reports name a run of this watch.
+pub fn run_name_of<'a>(spec: &'a WatchSpec, number: RunId, id: &'a str) -> RunName<'a> {
+    RunName { watch: &spec.id, subject: &spec.subject, number, id, store: spec.store.as_str(), pid: None }
 }

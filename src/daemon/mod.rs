@@ -26,13 +26,14 @@
 //! * [`places`]: how many runs there may be, and which watch may start the next one.
 //! * [`runs`]: the runs that are about to start, and the live ones ([`live_run`]). [`starter`] starts them,
 //!   in threads ([`workers`]).
+//! * [`decoder`]: has contents decoded, in threads, each by a child.
 //! * [`shortage`]: when a shortage of what starts need is over.
 //! * [`persist`]: the ledger, when it is written, and what a former daemon left in it.
 //! * [`configs`]: which files fail, which were there at the start, and who waits for a reload.
 //! * [`completion`]: whether the daemon is over, and what a dry run would have started.
 //! * [`share`]: how much of the loop's time the requests of operators get.
-//! * [`stores`]: the stores, and which nodes are followed in each.
-//! * [`memory`]: when memory is returned to the kernel.
+//! * [`stores`]: the stores, and which nodes are followed in each, for which [`subscribers`]. What many of
+//!   them are to be told waits in [`untold`].
 //! * [`signals`]: what each signal means.
 //! * [`identities`]: who the users of actions are at the moment. [`waiting_starts`] wait for a lookup.
 //! * [`systemd`]: what the service manager is told.
@@ -40,20 +41,22 @@
 //! What takes several parts is done in one place each: [`store_events`] takes what a store says,
 //! [`registration`] what a config file registers, [`effects`] what the core wants and how runs end,
 //! [`operator`] commands and questions, [`orphans`] the runs of a former daemon. [`status`] shows the present
-//! state of all parts. [`launch`] says what a run's process is started with, [`run_end`] what its end means
-//! to the watch, and [`clock`] converts the loop's time into the core's.
+//! state of all parts. [`launch`] says what a run's process is started with, [`start_outcome`] and
+//! [`run_end`] what the end of a start and of a run mean to the watch, and [`clock`] converts the loop's time
+//! into the core's.
 
 mod clock;
 mod completion;
 mod configs;
+mod decoder;
 mod effects;
 mod event_loop;
 #[cfg(test)]
 mod fixtures;
+mod followed;
 mod identities;
 mod launch;
 mod live_run;
-mod memory;
 mod operator;
 mod orphans;
 mod persist;
@@ -64,11 +67,14 @@ mod runs;
 mod share;
 mod shortage;
 pub mod signals;
+mod start_outcome;
 mod starter;
 mod status;
 mod store_events;
 mod stores;
+mod subscribers;
 pub mod systemd;
+mod untold;
 mod waiting_starts;
 mod watches;
 mod workers;

@@ -1,33 +1,35 @@
 //! What operators command and ask for: their commands carried out, and the answers in words.
 
+use std::time::SystemTime;
+
 use super::effects::Performer;
+use super::live_run::Stage;
 use super::persist::Persist;
 use super::runs::Runs;
 use super::status::held_summary;
 use super::watches::Watches;
-use crate::control::{CommandResult, RUNS_PER_PAGE, RequestError};
+use crate::action::output::Piece;
+use crate::control::{CommandResult, Order, OutputPiece, RUNS_PER_PAGE, RequestError};
 use crate::ledger::{RunFilter, RunRecord};
-use crate::model::{Subject, WatchCommand, WatchKey};
+use crate::model::{Pause, Subject, WatchCommand, WatchKey};
 use crate::report::{Report, force_command};
-use crate::text::printable;
-use crate::watch::{Accepted, Refusal};
+use crate::text::{Timestamp, printable};
+use crate::watch::{Accepted, HoldReason, Input, Refusal};
 
-/// Carries out a command about the watch that the operator means by `named`, unless the core refuses it.
-pub fn command(
-    parts: &mut Performer<'_>,
-    command: WatchCommand,
-    named: &str,
-) -> Result<CommandResult, RequestError> {
-    let (id, entry) = parts.watches.find(named)?;
+/// Carries out a command, unless the core refuses it.
+pub fn command(parts: &mut Performer<'_>, order: Order) -> Result<CommandResult, RequestError> {
+    let Order { command, watch: named, by, length, why } = order;
+    let (id, entry) = parts.watches.find(&named)?;
     let (key, spec) = (entry.key().clone(), entry.spec());
     let unreadable = spec.and_then(|spec| parts.stores.unreadable(&spec.store, &spec.subject));
     let answer = entry.watch().answer(command, unreadable.is_some());
     let accepted = answer.map_err(|refusal| refused(&key, spec.map(|spec| &spec.subject), refusal))?;
     let place = spec.map(|spec| (spec.store.clone(), spec.subject.clone()));
-    let mut done = done(accepted).to_owned();
+    let pause = Pause { by, why, ..Pause::new(length, parts.watches.now(), SystemTime::now()) };
+    let mut done = done(accepted, &pause);
     if accepted.changes_something() {
-        parts.log.report(&Report::Ordered { watch: &key, command });
-        parts.watches.step(id, command.into());
+        parts.log.report(&Report::Ordered { watch: &key, command, pause: &pause });
+        parts.watches.step(id, input(command, pause));
         parts.perform_all();
         match command {
             // Before the operator is told that it is so, it has to outlive the daemon.
@@ -66,7 +68,7 @@ pub fn history(
     let found = page(filter, before, RUNS_PER_PAGE)?;
     if let (true, None, Some(named)) = (found.is_empty(), before, &filter.watch) {
         // Either the watch has no such run, or there is no such watch, nor was there one.
-        let any = RunFilter { failed: false, ..filter.clone() };
+        let any = RunFilter { watch: filter.watch.clone(), ..RunFilter::default() };
         if page(&any, None, 1)?.is_empty() {
             watches.find(named)?;
         }
@@ -78,36 +80,85 @@ pub fn history(
 pub fn output(persist: &mut Persist, runs: &Runs, run: &str) -> Result<Vec<u8>, RequestError> {
     if let Some(live) = runs.iter().find(|live| live.matches_id(run)) {
         return Err(RequestError::Conflict(format!(
-            "{} still runs; what it prints is in the log, and kept when it has ended",
+            "{} still runs; `twitcher logs -f` shows what it prints, and it is kept when the run has ended",
             live.intent.run
         )));
     }
     let output = persist.ledger_mut().output(run).map_err(RequestError::Unavailable)?;
     output.ok_or_else(|| {
         let run = printable(run.as_bytes());
-        RequestError::Unknown(format!("the ledger has no run {run}; `twitcher history` lists them"))
+        RequestError::Unknown(format!(
+            "the ledger has no run {run}; `twitcher history` lists them, and `twitcher logs -f` follows a \
+             watch"
+        ))
     })
+}
+
+/// What a run has printed after its first `from` bytes, also while it runs.
+pub fn output_since(
+    persist: &mut Persist,
+    runs: &Runs,
+    run: &str,
+    from: u64,
+) -> Result<OutputPiece, RequestError> {
+    if let Some(live) = runs.iter().find(|live| live.matches_id(run)) {
+        let piece = match &live.stage {
+            Stage::Starting { .. } => Some(Piece::default()),
+            Stage::Running { handle, .. } => handle.follow_output(from),
+        };
+        let run = live.intent.run.clone();
+        return match piece {
+            Some(piece) => Ok(OutputPiece { run, piece, is_running: true }),
+            None => Err(RequestError::Conflict(format!(
+                "an earlier daemon started {run}, and its output ended with that daemon"
+            ))),
+        };
+    }
+    let ended = |piece| OutputPiece { run: run.to_owned(), piece, is_running: false };
+    match persist.followed.since(run, from) {
+        Some(piece) => Ok(ended(piece)),
+        None => {
+            let piece = Piece { from: 0, bytes: output(persist, runs, run)? };
+            Ok(ended(piece.since(from)))
+        }
+    }
 }
 
 pub fn stopping() -> RequestError {
     RequestError::Unavailable("the daemon is stopping".into())
 }
 
-/// What comes of a command, in the operator's words.
-fn done(accepted: Accepted) -> &'static str {
-    match accepted {
+fn input(command: WatchCommand, pause: Pause) -> Input {
+    match command {
+        WatchCommand::Trigger { force } => Input::Triggered { force },
+        WatchCommand::Pause => Input::Paused(Box::new(pause)),
+        WatchCommand::Resume => Input::Resumed,
+        WatchCommand::Kill => Input::Killed,
+    }
+}
+
+/// What comes of a command, in the operator's words. `pause` is the pause that was asked for.
+fn done(accepted: Accepted, pause: &Pause) -> String {
+    let until = pause.until.map(|until| format!(" until {}", Timestamp(until).to_the_second()));
+    let until = until.unwrap_or_default();
+    let done = match accepted {
         Accepted::RunsOnceReadable => "runs as soon as its node can be read",
         Accepted::RunsNext => "runs again when the running action has ended",
         Accepted::RunsHeld => "runs with what was held",
         Accepted::RunsPresent => "runs with what its node has now",
+        Accepted::RunsOnceDecoded => "runs with what its node has now, if that can be decoded",
         Accepted::RunsDeleted => "runs for the deletion of its node",
-        Accepted::Paused => "paused: it goes on observing, and nothing is started",
-        Accepted::AlreadyPaused => "was paused already",
+        Accepted::Paused => {
+            return format!("paused{until}: it goes on observing, and nothing is started");
+        }
+        Accepted::PausedAnew if until.is_empty() => "was paused already; stays so until it is resumed",
+        Accepted::PausedAnew => return format!("was paused already; stays so{until}"),
         Accepted::Resumed { waiting: true } => "resumed: what came meanwhile runs now",
         Accepted::Resumed { waiting: false } => "resumed",
         Accepted::NotPaused => "was not paused",
         Accepted::Killed => "sent SIGTERM, and SIGKILL in 5 s to what is left then",
-    }
+    };
+    done.to_owned()
 }
 
 /// Why a command is refused, in the operator's words, and what to do.
@@ -122,9 +173,17 @@ fn refused(key: &WatchKey, subject: Option<&Subject>, refusal: Refusal) -> Reque
             format!("{key}: there is no node {node}, and so nothing to run with")
         }
         Refusal::Held(held) => {
+            let command = force_command(&key.to_string());
+            let remedy = match held.hold_reason {
+                HoldReason::Faulty(_) => "no trigger runs it; the node's next good content will".to_owned(),
+                HoldReason::Undecided(_) => format!("`{command}` has it decoded again"),
+                HoldReason::TooMuch { .. }
+                | HoldReason::Empty
+                | HoldReason::Shrunk { .. }
+                | HoldReason::HeldBefore => format!("`{command}` runs it all the same"),
+            };
             let held = subject.map(|subject| held_summary(&held, subject)).unwrap_or_default();
-            let remedy = force_command(&key.to_string());
-            format!("{key}: {held}, and is held; `{remedy}` runs it all the same")
+            format!("{key}: {held}, and is held; {remedy}")
         }
     })
 }
@@ -133,7 +192,7 @@ fn refused(key: &WatchKey, subject: Option<&Subject>, refusal: Refusal) -> Reque
 mod tests {
     use super::*;
     use crate::daemon::fixtures::{key, subject, version};
-    use crate::watch::{Event, Held, HoldReason};
+    use crate::watch::{Event, Held};
 
     #[test]
     fn a_refusal_names_the_watch_and_what_to_do() {

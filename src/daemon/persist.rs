@@ -6,28 +6,31 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::followed::Followed;
 use super::runs::Runs;
 use super::stores::{StoreHandle, Stores};
 use super::watches::{WatchId, Watches};
 use crate::ledger::{Ledger, LedgerEvent, StoredWatch, UnfinishedRun, WatchRecord};
 use crate::model::{Subject, WatchKey, WatchSpec};
 use crate::report::{Report, Reporter};
-use crate::watch::{Event, Record, Recovery, Snapshot};
+use crate::watch::{Event, Record, Recovery, Snapshot, Time};
 
 /// How long the ledger waits for what need not be in it before an action starts: as long as a start takes, so
 /// that writing does not take the processor from the action.
 const FLUSH_DELAY: Duration = Duration::from_millis(2);
 
-/// How many watches are saved at once, some 20 µs each. The loop does other things before the next ones.
-const MAX_SAVED_AT_ONCE: usize = 500;
+/// How many watches are saved at once, some 20 µs each. The loop does other things before the next ones, and
+/// an update that arrives meanwhile waits for these.
+const MAX_SAVED_AT_ONCE: usize = 50;
 
 pub struct Persist {
     log: Reporter,
     ledger: Ledger,
+    pub followed: Followed,
     /// When the ledger is told of what it does not know yet.
     flush_at: Option<Instant>,
     /// The store, the subject and the event of runs that the former daemon did not see end, until their watch
@@ -37,7 +40,7 @@ pub struct Persist {
 
 impl Persist {
     pub fn new(log: Reporter, ledger: Ledger) -> Self {
-        Self { log, ledger, flush_at: None, interrupted: HashMap::new() }
+        Self { log, ledger, followed: Followed::default(), flush_at: None, interrupted: HashMap::new() }
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -97,10 +100,11 @@ impl Persist {
         stored: Option<&StoredWatch>,
         store: &StoreHandle,
         may_be_older: bool,
+        now: Time,
     ) -> Snapshot {
         let capabilities = store.capabilities();
         let record = stored.map(|stored| Record {
-            snapshot: stored.snapshot.map_versions(|version| capabilities.normalize_version(version)),
+            snapshot: stored.snapshot.clone().map_versions(|version| capabilities.normalize_version(version)),
             // A record of another store means nothing in this one.
             same_subject: stored.subject == spec.subject && store.has_ledger_name(&stored.store),
             same_definition: stored.definition == definition,
@@ -110,7 +114,7 @@ impl Persist {
             .filter(|(name, subject, _)| store.has_ledger_name(name) && *subject == spec.subject)
             .map(|(_, _, event)| event);
         let record_lost = may_be_older && self.ledger.may_have_lost_records();
-        Recovery { record, interrupted, record_lost }.snapshot()
+        Recovery { record, interrupted, record_lost }.snapshot(now, SystemTime::now())
     }
 
     // What the ledger is told.
@@ -207,7 +211,8 @@ mod tests {
     fn recover(parts: &mut Parts, spec: &WatchSpec, hash: u64) -> Snapshot {
         let stored = parts.persist.ledger_mut().load_watches("a.twc");
         let store = &parts.stores[&StoreName::default()];
-        parts.persist.recover(spec, hash, stored.get(&*spec.id.description), store, true)
+        let now = parts.watches.now();
+        parts.persist.recover(spec, hash, stored.get(&*spec.id.description), store, true, now)
     }
 
     #[test]
@@ -216,7 +221,7 @@ mod tests {
             let Parts { watches, runs, stores, persist, .. } = parts;
             persist.schedule_flush(watches, runs);
             assert_eq!(persist.flush_at(), None);
-            let id = watches.add(spec("a", "/n"), 1, Policy::UNLOADED, Snapshot::default(), true);
+            let id = watches.add(spec("a", "/n"), 1, Policy::UNLOADED.into(), Snapshot::default(), true);
             watches.step(id, Input::Observed(present(3)));
             persist.schedule_flush(watches, runs);
             let due = persist.flush_at().expect("something to save");

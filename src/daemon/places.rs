@@ -1,13 +1,15 @@
 //! The places for runs: how many actions may run at once, and which watch may start the next one.
 //!
-//! A watch whose update is due asks for a place. Places are given in the order in which watches ask, and each
-//! is for one run: a watch with many updates asks again, behind the others. So no watch delays the first
-//! run of another by more than one round.
+//! A watch whose update is due asks for a place. Each place is for one run: a watch with many updates asks
+//! again, behind the others. The nodes take turns: each turn is one place, for the watch of the node that has
+//! asked first. So ten thousand watches of one node delay those of another node by no more than one start,
+//! and no watch delays another of its node by more than one round.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::watches::WatchId;
+use crate::model::{NodePath, StoreName};
 use crate::report::Report;
 use crate::watch::Time;
 
@@ -18,11 +20,18 @@ const MAX_PER_TURN: usize = 32;
 /// The log warns of a full daemon at most once in this time.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The node of a watch.
+pub type Node = (StoreName, NodePath);
+
 pub struct Places {
     /// The largest number of runs at once.
     limit: Option<usize>,
-    /// The watches that ask for a place, each once, the first one first.
-    queue: VecDeque<WatchId>,
+    /// The nodes whose watches ask for a place, each once. The next turn is the first one's.
+    turns: VecDeque<Option<Node>>,
+    /// The watches that ask for a place, each once, by their node, the first one first. None is empty.
+    queues: HashMap<Option<Node>, VecDeque<WatchId>>,
+    /// How many watches ask for a place.
+    waiting: usize,
     /// How many places were given in this turn.
     given: usize,
     /// When the log was warned last, and whether it was told that no watch waits any more.
@@ -31,7 +40,8 @@ pub struct Places {
 
 impl Places {
     pub fn new(limit: Option<usize>) -> Self {
-        Self { limit, queue: VecDeque::new(), given: 0, warned: None }
+        let (turns, queues) = (VecDeque::new(), HashMap::new());
+        Self { limit, turns, queues, waiting: 0, given: 0, warned: None }
     }
 
     pub fn limit(&self) -> Option<usize> {
@@ -40,17 +50,23 @@ impl Places {
 
     /// How many watches ask for a place.
     pub fn waiting(&self) -> usize {
-        self.queue.len()
+        self.waiting
     }
 
-    /// Notes that a watch asks for a place. It must not ask again before [`Self::give`] returned it.
-    pub fn ask(&mut self, watch: WatchId) {
-        self.queue.push_back(watch);
+    /// Notes that a watch asks for a place. It must not ask again before [`Self::give`] returned it. `node`
+    /// is its node, if it has one.
+    pub fn ask(&mut self, watch: WatchId, node: Option<Node>) {
+        self.waiting += 1;
+        if let Some(queue) = self.queues.get_mut(&node) {
+            return queue.push_back(watch);
+        }
+        self.turns.push_back(node.clone());
+        self.queues.insert(node, VecDeque::from([watch]));
     }
 
     /// Whether a place can be given to a watch that asks while `taken` places are taken.
     pub fn can_give(&self, taken: usize) -> bool {
-        !self.queue.is_empty() && self.limit.is_none_or(|limit| taken < limit)
+        self.waiting > 0 && self.limit.is_none_or(|limit| taken < limit)
     }
 
     /// Returns the watch that may start a run, unless enough places were given in this turn.
@@ -58,7 +74,15 @@ impl Places {
         if !self.can_give(taken) || !self.use_turn() {
             return None;
         }
-        self.queue.pop_front()
+        let node = self.turns.pop_front()?;
+        let queue = self.queues.get_mut(&node)?;
+        let watch = queue.pop_front()?;
+        self.waiting -= 1;
+        match queue.is_empty() {
+            true => drop(self.queues.remove(&node)),
+            false => self.turns.push_back(node),
+        }
+        Some(watch)
     }
 
     /// Counts a start that has its place already among those of this turn. Returns false if there were
@@ -72,14 +96,14 @@ impl Places {
     /// Ends the turn. Returns what the log is told now.
     pub fn end_turn(&mut self, taken: usize, now: Time) -> Option<Report<'static>> {
         self.given = 0;
-        if let (Some((_, over @ false)), true) = (&mut self.warned, self.queue.is_empty()) {
+        if let (Some((_, over @ false)), true) = (&mut self.warned, self.waiting == 0) {
             *over = true;
             return Some(Report::PlacesFree);
         }
         let is_calm = self.warned.is_none_or(|(at, _)| now >= at + WARNING_INTERVAL);
-        let limit = self.limit.filter(|limit| taken >= *limit && !self.queue.is_empty() && is_calm)?;
+        let limit = self.limit.filter(|limit| taken >= *limit && self.waiting > 0 && is_calm)?;
         self.warned = Some((now, false));
-        Some(Report::PlacesTaken { limit, waiting: self.queue.len() })
+        Some(Report::PlacesTaken { limit, waiting: self.waiting })
     }
 }
 
@@ -89,9 +113,18 @@ mod tests {
 
     const NOW: Time = Time::ZERO;
 
+    fn node(name: &str) -> Option<Node> {
+        Some((StoreName::default(), NodePath::parse(name).expect("a path")))
+    }
+
+    /// Each watch has a node of its own.
+    fn ask(places: &mut Places, watch: u64) {
+        places.ask(WatchId(watch), node(&format!("/{watch}")));
+    }
+
     fn asked(limit: Option<usize>, watches: impl IntoIterator<Item = u64>) -> Places {
         let mut places = Places::new(limit);
-        watches.into_iter().for_each(|watch| places.ask(WatchId(watch)));
+        watches.into_iter().for_each(|watch| ask(&mut places, watch));
         places
     }
 
@@ -124,15 +157,33 @@ mod tests {
         for _ in 0..1000 {
             places.end_turn(0, NOW);
             assert_eq!(places.give(0), Some(WatchId(1)));
-            places.ask(WatchId(1));
+            ask(&mut places, 1);
         }
-        places.ask(WatchId(2));
+        ask(&mut places, 2);
         let given = std::iter::from_fn(|| {
             let watch = places.give(0)?;
-            places.ask(watch);
+            ask(&mut places, watch.0);
             Some(watch.0)
         });
         assert_eq!(given.take(4).collect::<Vec<_>>(), [1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn the_watches_of_one_node_delay_those_of_another_by_one_place_however_many_they_are() {
+        let mut places = Places::new(None);
+        (0..10_000).for_each(|watch| places.ask(WatchId(watch), node("/crowded")));
+        assert_eq!(places.give(0), Some(WatchId(0)));
+        places.ask(WatchId(10_000), node("/other"));
+        places.ask(WatchId(10_001), node("/other"));
+        places.ask(WatchId(10_002), None);
+        let given: Vec<_> = (0..6).filter_map(|_| places.give(0).map(|watch| watch.0)).collect();
+        assert_eq!(given, [1, 10_000, 10_002, 2, 10_001, 3]);
+        assert_eq!(places.waiting(), 10_003 - 7);
+        while places.waiting() > 0 {
+            places.give(0);
+            places.end_turn(0, NOW);
+        }
+        assert!(places.turns.is_empty() && places.queues.is_empty());
     }
 
     #[test]
@@ -141,12 +192,12 @@ mod tests {
         assert!(places.end_turn(0, NOW).is_none(), "they only wait for the next turn");
         places.give(0);
         assert!(matches!(places.end_turn(1, NOW), Some(Report::PlacesTaken { limit: 1, waiting: 1 })));
-        places.ask(WatchId(3));
+        ask(&mut places, 3);
         assert!(places.end_turn(1, NOW).is_none());
         while places.give(0).is_some() {}
         assert!(matches!(places.end_turn(1, NOW), Some(Report::PlacesFree)));
         assert!(places.end_turn(0, NOW).is_none());
-        places.ask(WatchId(4));
+        ask(&mut places, 4);
         assert!(places.end_turn(1, NOW).is_none(), "too soon for another warning");
         let later = NOW + WARNING_INTERVAL;
         assert!(matches!(places.end_turn(1, later), Some(Report::PlacesTaken { limit: 1, waiting: 1 })));

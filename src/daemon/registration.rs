@@ -1,5 +1,9 @@
 //! What changes in a config file, done to the watches.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::vec;
+
 use super::configs::Changes;
 use super::persist::Persist;
 use super::stores::Stores;
@@ -20,14 +24,27 @@ pub struct Registration<'a> {
     pub may_be_older: bool,
 }
 
+/// What a file changes and is not done yet. No other file may be loaded meanwhile.
+pub struct Load {
+    changes: vec::IntoIter<WatchChange>,
+    /// What the ledger has of the file's watches.
+    stored: HashMap<String, StoredWatch>,
+    count: Changes,
+}
+
 impl Registration<'_> {
-    /// Takes all watches that a file registers now.
-    pub fn load(&mut self, file: &str, wanted: Vec<WatchSpec>) -> Changes {
+    /// Begins to take all watches that a file registers now.
+    pub fn begin(&mut self, file: &str, wanted: Vec<WatchSpec>) -> Load {
         let changes = self.watches.diff(file, wanted);
         let adds = changes.iter().any(|change| matches!(change, WatchChange::Add(_)));
-        let mut stored = if adds { self.persist.ledger_mut().load_watches(file) } else { Default::default() };
-        let mut count = Changes::default();
-        for change in changes {
+        let stored = if adds { self.persist.ledger_mut().load_watches(file) } else { Default::default() };
+        Load { changes: changes.into_iter(), stored, count: Changes::default() }
+    }
+
+    /// Makes at most `limit` of the changes. Returns how many there were in all once there are no more.
+    pub fn proceed(&mut self, load: &mut Load, limit: usize) -> Option<Changes> {
+        let Load { changes, stored, count } = load;
+        for change in changes.take(limit) {
             match change {
                 WatchChange::Add(spec) => {
                     count.added += 1;
@@ -45,25 +62,29 @@ impl Registration<'_> {
                 }
             }
         }
-        count
+        changes.as_slice().is_empty().then_some(*count)
     }
 
     fn add(&mut self, spec: WatchSpec, stored: Option<&StoredWatch>) {
         self.log.report(&Report::WatchAdded { watch: &spec.id, node: NodeRef::of(&spec) });
         let (store, subject, hash) = (spec.store.clone(), spec.subject.clone(), spec.definition_hash());
         let store = &mut self.stores[&store];
-        let snapshot = self.persist.recover(&spec, hash, stored, store, self.may_be_older);
+        let snapshot =
+            self.persist.recover(&spec, hash, stored, store, self.may_be_older, self.watches.now());
         if snapshot.stopped {
             self.log.report(&Report::StaysStopped { watch: &spec.id });
         }
-        if snapshot.paused {
-            self.log.report(&Report::StaysPaused { watch: &spec.id });
+        let now = self.watches.now();
+        // Of a pause whose time is over, the end is reported.
+        if let Some(pause) = snapshot.pause.as_ref().filter(|pause| !pause.is_over(now)) {
+            self.log.report(&Report::StaysPaused { watch: &spec.id, pause });
         }
         let recalled = stored.filter(|stored| store.has_ledger_name(&stored.store));
         let recorded = recalled.filter(|stored| stored.definition == hash);
         let policy = policy(&spec, self.is_dry_run);
+        let has_failed = snapshot.failures > 0;
         let id = self.watches.add(spec, hash, policy, snapshot, recorded.is_some());
-        let why = recorded.filter(|_| snapshot.failures > 0).and_then(|stored| stored.last_error.clone());
+        let why = recorded.filter(|_| has_failed).and_then(|stored| stored.last_error.clone());
         if let (Some(why), Some(entry)) = (why, self.watches.get_mut(id)) {
             entry.fail(why);
         }
@@ -94,17 +115,47 @@ impl Registration<'_> {
 }
 
 /// Returns the policy that the core gets.
-fn policy(spec: &WatchSpec, is_dry_run: bool) -> Policy {
+fn policy(spec: &WatchSpec, is_dry_run: bool) -> Arc<Policy> {
+    if !is_dry_run {
+        return spec.policy.clone();
+    }
     // Throttles only delay runs, and nobody waits for that in a dry run.
-    let throttle = if is_dry_run { Throttle::default() } else { spec.policy.throttle };
-    Policy { throttle, ..spec.policy.clone() }
+    Arc::new(Policy { throttle: Throttle::default(), ..(*spec.policy).clone() })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::daemon::completion::Until;
     use crate::daemon::fixtures::{Parts, key, spec, with_parts};
     use crate::model::StoreName;
+
+    #[test]
+    fn a_file_is_loaded_in_parts_and_counted_as_a_whole() {
+        with_parts(Until::Stopped, async |parts| {
+            let Parts { log, watches, persist, stores, .. } = parts;
+            let (is_dry_run, may_be_older) = (false, true);
+            let mut registration = Registration { log, watches, persist, stores, is_dry_run, may_be_older };
+            let mut of = |names: &[&str]| {
+                let mut load =
+                    registration.begin("a.twc", names.iter().map(|name| spec(name, "/n")).collect());
+                let mut parts = Vec::new();
+                let changes = loop {
+                    let changes = registration.proceed(&mut load, 2);
+                    parts.push(registration.watches.registered());
+                    if let Some(changes) = changes {
+                        break changes;
+                    }
+                };
+                (parts, changes)
+            };
+            let (parts, changes) = of(&["a", "b", "c", "d", "e"]);
+            assert_eq!((parts, changes.added), (vec![2, 4, 5], 5));
+            let (parts, changes) = of(&["e", "f"]);
+            assert_eq!((parts, changes.removed, changes.added), (vec![3, 1, 2], 4, 1));
+            assert_eq!(of(&["e", "f"]).0, [2]);
+        });
+    }
 
     #[test]
     fn a_watch_follows_its_node_and_goes_with_its_file() {

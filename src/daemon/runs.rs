@@ -1,6 +1,6 @@
 //! The runs: which are about to start, which are live, and how each of them ended.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,10 +10,11 @@ use tokio::time::{Instant, sleep};
 
 use super::clock::Clock;
 use super::launch::{is_out_of_descriptors, is_starvation, program_name};
-use super::live_run::{LiveRun, Signal, Stage};
+use super::live_run::{LiveRun, Signal, Stage, run_name, run_name_of};
 use super::run_end::{EndKind, RunEnd};
 use super::shortage::{Shortage, has_descriptors};
-use super::starter::{Job, StartEvent, Starter};
+use super::start_outcome::{StartFailure, StartOutcome};
+use super::starter::{Job, MAX_QUEUED, REFILL_BELOW, StartEvent, Starter};
 use super::watches::WatchId;
 use crate::action::orphan::Orphan;
 use crate::action::payload::Payload;
@@ -48,6 +49,7 @@ pub struct Runs {
     /// Sets the run ids of this daemon apart from those of any other.
     id_prefix: String,
     starting: Vec<PendingStart>,
+    has_handed_over: bool,
     live: HashMap<RunId, LiveRun>,
     /// The live runs whose process the ledger does not know yet.
     unsaved: BTreeSet<RunId>,
@@ -98,31 +100,6 @@ pub struct EndedRun {
     pub unsaved_process: Option<ProcessId>,
 }
 
-/// A run whose process could not be started.
-pub struct StartFailure {
-    pub watch: WatchId,
-    pub run: RunId,
-    pub intent: Intent,
-    pub why: String,
-    /// Whether the reason passes: then the run is only put off.
-    pub starved: bool,
-}
-
-/// What the end of a start means.
-pub enum StartOutcome {
-    /// The program has been executing since `executed`.
-    Started {
-        watch: WatchId,
-        run: RunId,
-        executed: Time,
-    },
-    /// There is nothing to do.
-    Nothing,
-    Failed(Box<StartFailure>),
-    /// The run was told to end before its program was executed.
-    Ended(RunEnd),
-}
-
 impl Runs {
     pub fn new(log: Reporter, clock: Clock, spawner: Spawner, slots: Slots) -> Self {
         let started = clock.started().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -134,6 +111,7 @@ impl Runs {
             slots,
             id_prefix: format!("{:x}.{:x}", started.as_millis(), std::process::id()),
             starting: Vec::new(),
+            has_handed_over: false,
             live: HashMap::new(),
             unsaved: BTreeSet::new(),
             unkillable: 0,
@@ -151,11 +129,25 @@ impl Runs {
     }
 
     pub fn report(&self, run: RunId, spec: &WatchSpec, what: RunReport<'_>) {
-        let run = RunName { watch: &spec.id, subject: &spec.subject, number: run, id: &self.full_id(run) };
-        self.log.report(&Report::Run { run, what });
+        self.log.report(&Report::Run { run: run_name_of(spec, run, &self.full_id(run)), what });
     }
 
     // Starting.
+
+    /// Whether another run can start soon.
+    pub fn has_room(&self) -> bool {
+        self.starting.len() + self.starter.queued() < MAX_QUEUED
+    }
+
+    /// Whether so few starts wait that others should join them.
+    pub fn needs_more(&self) -> bool {
+        self.starting.len() + self.starter.queued() <= REFILL_BELOW
+    }
+
+    /// Waits until more starts are needed. Can be dropped at any time.
+    pub fn room(&self) -> impl Future<Output = ()> + use<> {
+        self.starter.room()
+    }
 
     pub fn prepare(&mut self, start: PendingStart) {
         self.starting.push(start);
@@ -174,11 +166,13 @@ impl Runs {
 
     /// The runs that were prepared. The caller starts each of them once the ledger knows all of them.
     pub fn take_starting(&mut self) -> Vec<PendingStart> {
+        self.slots.check_again();
         std::mem::take(&mut self.starting)
     }
 
     /// Starts a run of the watch that `spec` defines. A [`StartEvent::Done`] follows.
     pub fn start(&mut self, start: PendingStart, spec: &WatchSpec) {
+        self.has_handed_over = true;
         let PendingStart { watch, run, update, since, payload, intent } = start;
         let id = intent.run.clone();
         let slot = self.slots.take(&id);
@@ -186,6 +180,11 @@ impl Runs {
             self.starter.start(Job { watch, run, id, spec: spec.clone(), update, since, payload, slot });
         let stage = Stage::Starting { start, signals: Vec::new() };
         self.live.insert(run, LiveRun::new(intent, stage, Instant::now()));
+    }
+
+    /// Whether starts were handed over since the last call. Their tasks are waiting for the thread.
+    pub fn take_handed_over(&mut self) -> bool {
+        std::mem::take(&mut self.has_handed_over)
     }
 
     /// Sees to it that operators know whether processes can note who they are. If the ledger is lost as well,
@@ -255,8 +254,7 @@ impl Runs {
             latency: self.clock.now().saturating_sub(job.since).saturating_sub(late),
         };
         self.log.report(&Report::Run { run: run_name(&intent, job.run), what });
-        // Never an error: a process that we did not reap cannot be gone.
-        let id = proc::id_of(process.leader).ok();
+        let id = process.id;
         // The next daemon knows only when the process was made. The timeout counts from when it executed its
         // program, which can be much later.
         let made_before = id.map_or(Duration::ZERO, proc::age).saturating_sub(executed.elapsed());
@@ -306,8 +304,10 @@ impl Runs {
 
     fn follow(&self, watch: WatchId, run: RunId, intent: Intent, process: Process) -> Handle {
         let (log, sender) = (self.log.clone(), self.sender.clone());
+        let pid = Some(process.leader.as_raw());
         let print = move |printed| {
-            log.report(&Report::Run { run: run_name(&intent, run), what: RunReport::Printed(&printed) });
+            let run = RunName { pid, ..run_name(&intent, run) };
+            log.report(&Report::Run { run, what: RunReport::Printed(&printed) });
         };
         run::follow(process, print, move |status, output| {
             // The daemon may have stopped by now.
@@ -370,7 +370,7 @@ impl Runs {
         if sent.is_err() {
             return;
         }
-        self.log.report(&Report::Run { run: run_name(&live.intent, run), what });
+        self.log.report(&Report::Run { run: live.report_name(run), what });
         match signal {
             Signal::Notify(_) => {}
             Signal::Terminate(reason) => live.ended_by = Some(reason),
@@ -398,7 +398,7 @@ impl Runs {
             after: KILL_TIMEOUT,
             why: &what_holds(handle.leader()),
         };
-        self.log.report(&Report::Run { run: run_name(&live.intent, run), what });
+        self.log.report(&Report::Run { run: live.report_name(run), what });
     }
 
     /// The daemon stops: it does not wait for starts that take long.
@@ -425,6 +425,12 @@ impl Runs {
 
     pub fn iter(&self) -> impl Iterator<Item = &LiveRun> {
         self.live.values()
+    }
+
+    /// The names of the live runs, oldest first.
+    pub fn names(&self) -> Vec<String> {
+        let live: BTreeMap<_, _> = self.live.iter().collect();
+        live.into_iter().map(|(run, live)| live.name(*run)).collect()
     }
 
     /// How many runs are live or being started.
@@ -485,11 +491,6 @@ impl Runs {
             self.slots.release(id);
         }
     }
-}
-
-/// How reports name a run.
-pub fn run_name(intent: &Intent, number: RunId) -> RunName<'_> {
-    RunName { watch: &intent.watch, subject: &intent.subject, number, id: &intent.run }
 }
 
 #[cfg(test)]

@@ -51,6 +51,15 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a start is given up again meanwhile: it may have made its process just now.
 const GIVE_UP_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How many starts may wait until few enough others work. Further ones wait for their places
+/// ([`super::places`]), where the nodes take turns. These are enough for the threads to work while the loop
+/// does something else, and they delay the start that comes next by some 3 ms.
+pub const MAX_QUEUED: usize = 8;
+
+/// No more starts are handed over until there are so few again: then several are at once, which share one
+/// commit of the ledger.
+pub const REFILL_BELOW: usize = MAX_QUEUED / 2;
+
 /// How many starts that take long do not count among those that work. Each takes a thread. If more take long,
 /// other starts wait for them.
 const MAX_SLOW: usize = 256;
@@ -99,6 +108,10 @@ struct Shared {
     working: Arc<Semaphore>,
     slow: Arc<Semaphore>,
     stuck: Arc<Semaphore>,
+    /// How many starts have not begun yet.
+    queued: Cell<usize>,
+    /// Notified when one of them has begun, or was given up.
+    dequeued: Notify,
     /// When a start began the last time.
     last_begin: Cell<Instant>,
     /// How many starts of a watch hang, and one of them.
@@ -139,14 +152,33 @@ impl<E: From<StartEvent> + 'static> Starter<E> {
             working: Arc::new(Semaphore::new(2 * processors)),
             slow: Arc::new(Semaphore::new(MAX_SLOW)),
             stuck: Arc::new(Semaphore::new(MAX_STUCK)),
+            queued: Cell::new(0),
+            dequeued: Notify::new(),
             last_begin: Cell::new(Instant::now()),
             hanging: RefCell::default(),
         };
         Self { shared: Rc::new(shared), events }
     }
 
+    /// How many starts were handed over and have not begun.
+    pub fn queued(&self) -> usize {
+        self.shared.queued.get()
+    }
+
+    /// Waits until there are few enough for [`MAX_QUEUED`] to be handed over again. Can be dropped at any
+    /// time.
+    pub fn room(&self) -> impl Future<Output = ()> + use<E> {
+        let shared = Rc::clone(&self.shared);
+        async move {
+            while shared.queued.get() > REFILL_BELOW {
+                shared.dequeued.notified().await;
+            }
+        }
+    }
+
     /// Hands over a start. One [`StartEvent::Done`] follows.
     pub fn start(&self, job: Job) -> Start {
+        self.shared.queued.set(self.queued() + 1);
         let start = Start::default();
         let (shared, events) = (Rc::clone(&self.shared), self.events.clone());
         let control = start.clone();
@@ -154,7 +186,10 @@ impl<E: From<StartEvent> + 'static> Starter<E> {
             // The daemon may have stopped by now.
             let tell = |event: StartEvent| drop(events.send(event.into()));
             let job = Arc::new(job);
-            let mut thread = match shared.begin(&job, &control).await {
+            let began = shared.begin(&job, &control).await;
+            shared.queued.set(shared.queued.get() - 1);
+            shared.dequeued.notify_one();
+            let mut thread = match began {
                 Ok(thread) => thread,
                 Err(error) => {
                     return tell(StartEvent::Done { job, outcome: Err(error), hangs: false });

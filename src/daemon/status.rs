@@ -10,14 +10,14 @@ use super::places::Places;
 use super::runs::Runs;
 use super::stores::Stores;
 use super::watches::{Entry, LastRun, WatchId, Watches};
-use crate::control::status::{DaemonStatus, DegradedPart, LedgerStatus, WatchStatus};
+use crate::control::status::{DaemonStatus, DegradedPart, LedgerStatus, PauseStatus, WatchStatus};
 use crate::control::{RequestError, WATCHES_PER_PAGE};
 use crate::ledger::{RunOutcome, RunRecord};
 use crate::metrics::{Gauges, WatchCounts};
 use crate::model::{StoreName, Subject};
 use crate::report::{Degraded, HeldSummary, Reporter};
 use crate::text::Timestamp;
-use crate::watch::{Held, Seen};
+use crate::watch::{Held, HoldReason, Seen};
 
 /// All parts, to be looked at.
 pub struct View<'a> {
@@ -83,7 +83,7 @@ impl View<'_> {
         let nodes = self.stores.in_use().flat_map(|(_, store)| store.subjects.values());
         let unreadable: Vec<_> = nodes.filter(|node| node.unreadable.is_some()).collect();
         let unreadable_watches: HashSet<WatchId> =
-            unreadable.iter().flat_map(|node| &node.watches).copied().collect();
+            unreadable.iter().flat_map(|node| node.watches()).collect();
         let registered = self.watches.iter().filter(|(_, entry)| !entry.is_retired());
         // Nobody misses a store in which nothing is watched.
         let stores = self.stores.in_use().filter(|(_, store)| !store.subjects.is_empty());
@@ -131,7 +131,8 @@ impl View<'_> {
             watch_type: subject.facet.as_str().into(),
             state: watch.condition(unreadable.is_some()).as_str().into(),
             registered: !entry.is_retired(),
-            paused: snapshot.paused,
+            paused: snapshot.pause.is_some(),
+            pause: watch.pause().map(PauseStatus::from),
             stopped: snapshot.stopped,
             version: match snapshot.seen {
                 Some(Seen::Present(version)) => Some(version.number),
@@ -144,6 +145,7 @@ impl View<'_> {
             waits_for_place_seconds: waits_for_place.map(|waited| waited.as_secs_f64()),
             failures: snapshot.failures,
             held: watch.held().map(|held| held_summary(held, subject)),
+            held_by: watch.held().map(|held| held_by(held).to_owned()),
             error: unreadable.map(|reason| format!("cannot be read: {reason}")).or(failure.map(Into::into)),
             last_run: entry.last_run().map(|last| self.record(last, entry, subject)),
             notified: entry.spec().is_some_and(|spec| spec.policy.notify_signal.is_some()),
@@ -168,6 +170,7 @@ impl View<'_> {
             run: self.runs.full_id(last.run),
             watch: entry.key().to_string(),
             znode: subject.path.to_string(),
+            watch_type: subject.facet.as_str().into(),
             event: last.event.as_str().into(),
             version: last.version,
             started: Timestamp(last.started),
@@ -184,8 +187,19 @@ fn shown(Degraded { part, what, since }: Degraded) -> DegradedPart {
     DegradedPart { part: part.into_owned(), what, since: Timestamp(since) }
 }
 
-/// Which version a guard holds, and why.
+fn held_by(held: &Held) -> &'static str {
+    match held.hold_reason {
+        HoldReason::TooMuch { .. }
+        | HoldReason::Empty
+        | HoldReason::Shrunk { .. }
+        | HoldReason::HeldBefore => "guard",
+        HoldReason::Faulty(_) => "decode",
+        HoldReason::Undecided(_) => "decoder",
+    }
+}
+
+/// Which version is held, and why.
 pub fn held_summary(held: &Held, subject: &Subject) -> String {
-    let Held { version, hold_reason, .. } = *held;
+    let Held { event: _, version, hold_reason } = held;
     HeldSummary { version: version.number, hold_reason, facet: subject.facet }.to_string()
 }

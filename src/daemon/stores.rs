@@ -1,6 +1,6 @@
 //! The daemon's stores: the channel to each, which watches follow what in it, and how its connection is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::ops::{Index, IndexMut};
 use std::rc::Rc;
@@ -11,21 +11,25 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use super::subscribers::Subscribers;
+use super::untold::Untold;
 use super::watches::WatchId;
 use crate::control::status::StoreStatus;
-use crate::model::{State, StoreName, StoreNames, Subject};
+use crate::model::{Shrink, StoreName, StoreNames, Subject};
 use crate::store::{
     Capabilities, HalfOptions, HalfStarted, StoreChannel, StoreEvent, StoreSettings, open_half,
 };
 use crate::text::Timestamp;
-use crate::watch::Seen;
 
 /// All stores that the settings name. Each has a channel of its own, so that a slow store with many nodes
 /// does not delay the events of the others.
+#[derive(Default)]
 pub struct Stores {
     table: Vec<StoreHandle>,
     /// The place in the table of the store whose events come next.
     turn: usize,
+    /// The reports that some watches are still to be told.
+    pub(super) untold: Untold,
     /// The number of changes that no watch of a store had announced.
     missed_changes: u64,
 }
@@ -35,8 +39,10 @@ pub struct StoreHandle {
     settings: StoreSettings,
     /// How its process is started, if it has one.
     options: Option<Rc<HalfOptions>>,
-    /// Its process.
-    half: Option<Half>,
+    /// Its process, while there is one.
+    half: Option<HalfStarted>,
+    /// How many such processes there were so far.
+    halves: u64,
     /// What the ledger knows the store by: its name and its identity. `None` while only the store can tell
     /// its identity, and has not connected yet.
     ledger_name: Option<Arc<str>>,
@@ -46,15 +52,12 @@ pub struct StoreHandle {
     opened: Option<StoreChannel>,
     pub(super) subjects: HashMap<Subject, Subscribers>,
     disconnected_since: Option<Instant>,
+    /// Whether the root, below which all nodes lie, was reported missing.
+    lacks_root: bool,
+    /// Whether only a process that has ended reported that. The next one may have no reason to say that the
+    /// root is there.
+    lacked_root: bool,
     connection: Option<ConnectionStatus>,
-}
-
-/// The process that serves a store.
-struct Half {
-    pid: u32,
-    confinement: String,
-    /// How many there were before.
-    restarts: u64,
 }
 
 /// What the store reported last of its connection.
@@ -62,20 +65,6 @@ struct ConnectionStatus {
     is_connected: bool,
     since: SystemTime,
     detail: String,
-}
-
-/// The watches of one subject.
-#[derive(Default)]
-pub(super) struct Subscribers {
-    pub(super) watches: Vec<WatchId>,
-    /// The last reported state. `None` until the first report on the present connection.
-    seen: Option<Seen>,
-    /// The watches that are to be told the state again, changed or not.
-    asking: Vec<WatchId>,
-    /// Whether a report on the subject is due because of them.
-    pub(super) is_asked: bool,
-    /// Why the subject cannot be read, if it cannot.
-    pub(super) unreadable: Option<String>,
 }
 
 impl Stores {
@@ -93,7 +82,7 @@ impl Stores {
         default.channel();
         let named =
             named.into_iter().map(|(name, settings)| StoreHandle::new(name, settings, options.clone()));
-        Self { table: [default].into_iter().chain(named).collect(), turn: 0, missed_changes: 0 }
+        Self { table: [default].into_iter().chain(named).collect(), ..Self::default() }
     }
 
     pub fn names(&self) -> StoreNames {
@@ -198,11 +187,14 @@ impl StoreHandle {
             settings,
             options,
             half: None,
+            halves: 0,
             ledger_name,
             recalled: HashMap::new(),
             opened: None,
             subjects: HashMap::new(),
             disconnected_since: None,
+            lacks_root: false,
+            lacked_root: false,
             connection: None,
         }
     }
@@ -226,13 +218,11 @@ impl StoreHandle {
             self.recalled.insert(watch, recalled.into());
         }
         if let Some(subscribers) = self.subjects.get_mut(subject) {
-            subscribers.watches.push(watch);
-            return self.refresh(watch, subject);
+            subscribers.join(watch);
+            return self.ask(subject);
         }
         self.channel().follow(subject.clone());
-        let (watches, asking) = (vec![watch], vec![watch]);
-        let subscribers = Subscribers { watches, asking, is_asked: true, ..Subscribers::default() };
-        self.subjects.insert(subject.clone(), subscribers);
+        self.subjects.insert(subject.clone(), Subscribers::new(watch));
     }
 
     /// Has the state of `subject` told to a watch of it once more. One report serves all watches that ask
@@ -240,7 +230,14 @@ impl StoreHandle {
     /// one state for all.
     pub(super) fn refresh(&mut self, watch: WatchId, subject: &Subject) {
         let Some(subscribers) = self.subjects.get_mut(subject) else { return };
-        subscribers.asking.push(watch);
+        let Some(subscriber) = subscribers.find(watch) else { return };
+        subscriber.asks = true;
+        self.ask(subject);
+    }
+
+    /// Sees to it that a report on `subject` comes.
+    fn ask(&mut self, subject: &Subject) {
+        let Some(subscribers) = self.subjects.get_mut(subject) else { return };
         if !std::mem::replace(&mut subscribers.is_asked, true) {
             self.channel().refresh(subject.clone());
         }
@@ -249,10 +246,9 @@ impl StoreHandle {
     pub(super) fn leave(&mut self, watch: WatchId, subject: &Subject) {
         self.recalled.remove(&watch);
         let Some(subscribers) = self.subjects.get_mut(subject) else { return };
-        subscribers.watches.retain(|other| *other != watch);
-        subscribers.asking.retain(|other| *other != watch);
-        if subscribers.watches.is_empty() {
+        if subscribers.leave(watch) {
             self.subjects.remove(subject);
+            self.subjects.shrink_if_sparse();
             self.channel().leave(subject.clone());
         }
     }
@@ -279,21 +275,28 @@ impl StoreHandle {
         let recalled = std::mem::take(&mut self.recalled);
         match self.ledger_name.replace(Arc::clone(&name)) {
             Some(before) if before == name => Vec::new(),
-            Some(_) => self.subjects.values().flat_map(|subject| &subject.watches).copied().collect(),
+            Some(_) => self.subjects.values().flat_map(Subscribers::watches).collect(),
             None => recalled.into_iter().filter(|(_, it)| *it != name).map(|(watch, _)| watch).collect(),
         }
     }
 
-    /// Notes another process of the store. Returns how many there were before.
-    pub(super) fn half_started(&mut self, HalfStarted { pid, confinement }: HalfStarted) -> u64 {
-        let restarts = self.half.as_ref().map_or(0, |half| half.restarts + 1);
-        self.half = Some(Half { pid, confinement, restarts });
-        restarts
+    /// Notes the process of the store: a new one, or more about the present one. Returns how many there were
+    /// before.
+    pub(super) fn half_started(&mut self, half: HalfStarted) -> u64 {
+        if self.half.replace(half).is_none() {
+            self.halves += 1;
+        }
+        self.restarts()
     }
 
-    /// Returns how many processes the store had before the present one.
+    pub(super) fn half_ended(&mut self) {
+        self.half = None;
+        self.lacked_root = self.lacks_root;
+    }
+
+    /// Returns how many processes the store had beside the first.
     pub(super) fn restarts(&self) -> u64 {
-        self.half.as_ref().map_or(0, |half| half.restarts)
+        self.halves.saturating_sub(1)
     }
 
     pub(super) fn disconnected(&mut self, reason: &str) {
@@ -312,27 +315,21 @@ impl StoreHandle {
     /// if it was disconnected.
     pub(super) fn connected(&mut self, what: &str) -> Option<Duration> {
         self.say(true, what);
-        self.subjects.values_mut().for_each(|subscribers| subscribers.seen = None);
+        self.subjects.values_mut().for_each(Subscribers::forget_report);
         self.disconnected_since.take().map(|since| since.elapsed())
     }
-}
 
-impl Subscribers {
-    /// Takes a report on the subject. Returns the watches to tell: all of them if the state is another than
-    /// the last, and otherwise those that asked. `awaits` says whether a watch needs the state although it
-    /// did not ask.
-    pub(super) fn take_report(&mut self, state: &State, awaits: impl Fn(WatchId) -> bool) -> Vec<WatchId> {
-        let (seen, asking) = (Some(Seen::of(state)), std::mem::take(&mut self.asking));
-        self.is_asked = false;
-        if std::mem::replace(&mut self.seen, seen) != seen {
-            return self.watches.clone();
-        }
-        let asking: HashSet<WatchId> = asking.into_iter().collect();
-        self.watches.iter().copied().filter(|watch| asking.contains(watch) || awaits(*watch)).collect()
+    /// Notes whether the root is missing, which the store has reported.
+    pub(super) fn root_is_missing(&mut self, is_missing: bool) {
+        (self.lacks_root, self.lacked_root) = (is_missing, false);
     }
-}
 
-impl StoreHandle {
+    /// Notes that a node is there, and so the root. Returns whether only a former process knew of no root.
+    pub(super) fn root_is_evident(&mut self) -> bool {
+        self.lacks_root &= !self.lacked_root;
+        std::mem::take(&mut self.lacked_root)
+    }
+
     fn say(&mut self, is_connected: bool, detail: &str) {
         self.connection =
             Some(ConnectionStatus { is_connected, since: SystemTime::now(), detail: detail.to_owned() });
@@ -352,7 +349,7 @@ impl StoreHandle {
             nodes: self.subjects.len(),
             pid: self.half.as_ref().map(|half| half.pid),
             restarts: self.restarts(),
-            confinement: self.half.as_ref().map(|half| half.confinement.clone()),
+            confinement: self.half.as_ref().and_then(|half| half.confinement.clone()),
         }
     }
 }
@@ -374,8 +371,12 @@ mod tests {
         /// A store at the other end of `channel`, which alone can tell its identity.
         fn fake(name: StoreName, channel: StoreChannel) -> Self {
             let url = ZooKeeperUrl { servers: Vec::new(), chroot: NodePath::parse("/").unwrap() };
-            let settings =
-                ZooKeeperSettings { url, login: Login::default(), session_timeout: Duration::ZERO };
+            let settings = ZooKeeperSettings {
+                url,
+                login: Login::default(),
+                session_timeout: Duration::ZERO,
+                readonly: false,
+            };
             let handle = Self::new(name, StoreSettings::ZooKeeper(settings), None);
             Self { ledger_name: None, opened: Some(channel), ..handle }
         }
@@ -385,7 +386,26 @@ mod tests {
         /// The default store alone, which is at the other end of `channel`.
         pub fn fake(channel: StoreChannel) -> Self {
             let table = vec![StoreHandle::fake(StoreName::default(), channel)];
-            Self { table, turn: 0, missed_changes: 0 }
+            Self { table, ..Self::default() }
+        }
+    }
+
+    #[test]
+    fn each_process_of_a_store_counts_once_and_only_a_living_one_is_shown() {
+        let mut store = StoreHandle::fake(StoreName::default(), StoreChannel::new().0);
+        let started = |confinement: Option<&str>| {
+            // The kernel may use a number again at once.
+            HalfStarted { pid: 7, confinement: confinement.map(str::to_owned) }
+        };
+        for restarts in 0..3 {
+            assert_eq!(store.half_started(started(None)), restarts);
+            let status = store.status();
+            assert_eq!((status.pid, status.confinement, status.restarts), (Some(7), None, restarts));
+            assert_eq!(store.half_started(started(Some("as nobody"))), restarts);
+            assert_eq!(store.status().confinement.as_deref(), Some("as nobody"));
+            store.half_ended();
+            let status = store.status();
+            assert_eq!((status.pid, status.confinement, status.restarts), (None, None, restarts));
         }
     }
 
@@ -430,6 +450,7 @@ mod tests {
             url,
             session_timeout: Duration::from_secs(10),
             rescan_interval: Duration::from_secs(60),
+            readonly: false,
         })
     }
 

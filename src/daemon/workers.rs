@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// A thread without work ends after this time, unless it is the only one.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A thread without work ends after this time, unless it is the only one. So does one of those that take
+/// turns at so little work that fewer would have done it.
+const IDLE_TIMEOUT: Duration = if cfg!(test) { Duration::from_millis(100) } else { Duration::from_secs(10) };
 
 /// They need little: the work is mostly system calls.
 const STACK_BYTES: usize = 512 << 10;
@@ -33,6 +34,21 @@ struct State {
     queue: VecDeque<Box<dyn FnOnce() + Send>>,
     threads: usize,
     idle: usize,
+    /// How many threads were never needed since then.
+    spare: usize,
+    spare_since: Option<Instant>,
+}
+
+impl State {
+    /// Returns true if the calling thread, which has no work, should end.
+    fn has_too_many(&mut self) -> bool {
+        if self.spare_since.is_some_and(|since| since.elapsed() < IDLE_TIMEOUT) {
+            return false;
+        }
+        let unneeded = self.spare_since.replace(Instant::now()).map_or(0, |_| self.spare);
+        self.spare = self.idle;
+        unneeded > 0 && self.threads > 1
+    }
 }
 
 impl Workers {
@@ -54,6 +70,7 @@ impl Workers {
             // Nobody may wait any more.
             let _ = sender.send(work());
         }));
+        state.spare = state.spare.min(state.idle.saturating_sub(state.queue.len()));
         self.0.more.notify_one();
         Ok(done)
     }
@@ -83,6 +100,10 @@ impl Shared {
                 work();
                 state = self.lock();
                 continue;
+            }
+            if state.has_too_many() {
+                state.threads -= 1;
+                return;
             }
             state.idle += 1;
             let (woken, waited) =
@@ -115,6 +136,28 @@ mod tests {
             assert_eq!(first.await, Ok(Ok(())));
             let state = workers.0.lock();
             assert!((2..10).contains(&state.threads), "{} threads", state.threads);
+        });
+    }
+
+    #[test]
+    fn threads_that_were_needed_once_do_not_stay_for_the_work_of_one() {
+        block_on(async {
+            let workers = Workers::default();
+            let hanging = (0..20).map(|_| {
+                let (release, hangs) = std::sync::mpsc::channel::<()>();
+                (release, workers.run(move || hangs.recv()).unwrap())
+            });
+            let hanging: Vec<_> = hanging.collect();
+            assert!(workers.0.lock().threads >= 20);
+            for (release, done) in hanging {
+                release.send(()).unwrap();
+                done.await.unwrap().unwrap();
+            }
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while workers.0.lock().threads > 10 {
+                assert!(Instant::now() < deadline, "{} threads", workers.0.lock().threads);
+                workers.run(|| ()).unwrap().await.unwrap();
+            }
         });
     }
 }

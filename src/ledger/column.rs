@@ -28,6 +28,10 @@ pub(super) fn read_time(row: &Row<'_>, column: &str) -> Result<SystemTime> {
     Ok(UNIX_EPOCH + Duration::from_millis(millis.min(MAX_MILLIS).try_into().unwrap_or_default()))
 }
 
+pub(super) fn read_optional_time(row: &Row<'_>, column: &str) -> Result<Option<SystemTime>> {
+    row.get::<_, Option<i64>>(column)?.map(|_| read_time(row, column)).transpose()
+}
+
 pub(super) fn read_duration(row: &Row<'_>, column: &str) -> Result<Option<Duration>> {
     let millis = row.get::<_, Option<i64>>(column)?;
     Ok(millis.map(|millis| Duration::from_millis(millis.try_into().unwrap_or_default())))

@@ -151,7 +151,7 @@ pub(super) fn open_read_only(files: &Files) -> Result<Connection, LedgerError> {
         (_, Found::Nothing) => Ok(schema::empty()?),
         (connection, Found::Ledger { version }) => {
             schema::check_watches(&connection)?;
-            if schema::is_present(version) {
+            if schema::is_present(&connection, version)? {
                 return Ok(connection);
             }
             Ok(schema::upgraded_copy(&files.read_only_uri())?)

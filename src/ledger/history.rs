@@ -1,6 +1,6 @@
 //! The queries of operators about runs.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,10 @@ pub struct RunFilter {
     pub watch: Option<String>,
     /// Only runs that failed, or whose outcome is unknown.
     pub failed: bool,
+    /// Only runs that started then or later.
+    pub since: Option<SystemTime>,
+    /// Only runs that started before.
+    pub until: Option<SystemTime>,
 }
 
 /// A run, ended or not: a line of `GET /v1/history`.
@@ -24,6 +28,9 @@ pub struct RunRecord {
     /// The watch's name in log lines.
     pub watch: String,
     pub znode: String,
+    /// `data`, `children` or `tree`; empty in the reply of an older daemon.
+    #[serde(default)]
+    pub watch_type: String,
     pub event: String,
     pub version: i64,
     pub started: Timestamp,
@@ -52,10 +59,13 @@ impl RunRecord {
 
 const SELECT_PAGE: &str = "
     SELECT
-        seq, run, file, description, node, event, version, started, ended, outcome, exit_code, signal, error
+        seq, run, file, description, node, facet, event, version, started, ended, outcome, exit_code, signal,
+        error
     FROM runs
     WHERE seq < :before
         AND (:watch IS NULL OR description = :watch OR file || ':' || description = :watch)
+        AND (:since IS NULL OR started >= :since)
+        AND (:until IS NULL OR started < :until)
         AND (NOT :failed OR outcome NOT IN ('success', 'interrupted'))
     ORDER BY seq DESC LIMIT :count";
 
@@ -76,6 +86,8 @@ pub(super) fn page(
                 ":before": before.unwrap_or(i64::MAX),
                 ":watch": filter.watch,
                 ":failed": filter.failed,
+                ":since": filter.since.map(column::millis),
+                ":until": filter.until.map(column::millis),
                 ":count": i64::try_from(count).unwrap_or(i64::MAX),
             },
             |row| Ok((row.get("seq")?, record(row)?)),
@@ -85,13 +97,14 @@ pub(super) fn page(
 
 fn record(row: &Row<'_>) -> Result<RunRecord> {
     let started = column::read_time(row, "started")?;
-    let ended = row.get::<_, Option<i64>>("ended")?.map(|_| column::read_time(row, "ended")).transpose()?;
+    let ended = column::read_optional_time(row, "ended")?;
     // The difference is negative if the clock was set back during the run.
     let took = ended.map(|ended| ended.duration_since(started).unwrap_or(Duration::ZERO));
     Ok(RunRecord {
         run: row.get("run")?,
         watch: column::read_watch(row)?.to_string(),
         znode: row.get("node")?,
+        watch_type: row.get("facet")?,
         event: row.get("event")?,
         version: row.get("version")?,
         started: Timestamp(started),

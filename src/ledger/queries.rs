@@ -27,6 +27,13 @@ impl Ledger {
         self.read(|connection, _| watches::load_watches(connection, file))
     }
 
+    /// Returns the records of all watches. An error says why the ledger cannot be read.
+    pub fn all_watches(&mut self) -> Result<Vec<(WatchKey, StoredWatch)>, String> {
+        self.require_readable()?;
+        let all = self.read(|connection, _| watches::all(connection).map(Some));
+        all.ok_or_else(|| self.unreadable_reason())
+    }
+
     /// Returns the runs whose end is not recorded. Call it before the first [`Self::record_intents`].
     pub fn unfinished(&mut self) -> Vec<UnfinishedRun> {
         self.read(runs::unfinished)

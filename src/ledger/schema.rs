@@ -69,8 +69,15 @@ pub(super) fn identify(connection: &Connection) -> std::result::Result<Found, Le
 }
 
 /// Whether a ledger of this version has the present tables.
-pub(super) fn is_present(version: i64) -> bool {
-    version == VERSION
+pub(super) fn is_present(connection: &Connection, version: i64) -> Result<bool> {
+    Ok(version == VERSION && !is_without_terms(connection)?)
+}
+
+/// Whether the ledger is older than the terms of pauses. Version 3 got their columns later than the others:
+/// an older program keeps a pause whose terms it does not see.
+fn is_without_terms(connection: &Connection) -> Result<bool> {
+    let query = "SELECT count(*) FROM pragma_table_info('watches') WHERE name = 'paused_until'";
+    Ok(connection.query_row(query, [], |row| row.get::<_, i64>(0))? == 0)
 }
 
 fn foreign() -> LedgerError {
@@ -106,7 +113,7 @@ pub(super) fn prepare(connection: &Connection, found: &Found) -> std::result::Re
         Found::Nothing => create(connection)?,
         Found::Ledger { version } => {
             check_watches(connection)?;
-            if *version < VERSION || has_old_checks(connection)? {
+            if !is_present(connection, *version)? || has_old_checks(connection)? {
                 upgrade(connection)?;
             }
             connection.execute_batch(PROGRAM_TABLE)?;
@@ -149,6 +156,7 @@ fn upgrade(connection: &Connection) -> Result<()> {
         "PRAGMA legacy_alter_table = ON;
         DROP VIEW IF EXISTS history;
         DROP VIEW IF EXISTS failing;
+        DROP TRIGGER IF EXISTS resumed;
         ALTER TABLE watches RENAME TO old_watches;
         ALTER TABLE runs RENAME TO old_runs;",
     )?;

@@ -31,12 +31,23 @@ CREATE TABLE watches (
     admitted_number INTEGER,
     failures INTEGER NOT NULL, -- in a row
     stopped INTEGER NOT NULL, -- 1: nothing runs until a trigger or a new definition (on_failure: STOP)
-    paused INTEGER NOT NULL, -- 1: nothing runs until `twitcher resume`
+    paused INTEGER NOT NULL, -- 1: nothing runs until `twitcher resume` or until paused_until
+    paused_by TEXT, -- the user who paused it
+    paused_why TEXT,
+    paused_at INTEGER,
+    paused_until INTEGER, -- NULL: only `twitcher resume` ends the pause
     last_error TEXT,
     next_try INTEGER,
     updated INTEGER NOT NULL,
     PRIMARY KEY (file, description)
 ) WITHOUT ROWID;
+
+-- Twitcher 2.0 before the terms of pauses knows the column `paused` alone. The terms of a pause that it ends
+-- must not hold for the next pause.
+CREATE TRIGGER resumed AFTER UPDATE OF paused ON watches WHEN OLD.paused AND NOT NEW.paused BEGIN
+    UPDATE watches SET paused_by = NULL, paused_why = NULL, paused_at = NULL, paused_until = NULL
+    WHERE file = NEW.file AND description = NEW.description;
+END;
 
 CREATE TABLE runs (
     -- One row per run.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Result, Row, named_params};
 
 use super::column::{self, invalid_column};
 use super::records::{StoredWatch, WatchRecord};
-use crate::model::{Version, WatchKey};
+use crate::model::{Pause, Version, WatchKey};
 use crate::watch::{Event, Seen, Snapshot};
 
 /// How long a watch that left its file stays recorded. After a month it is unlikely to come back.
@@ -21,14 +21,16 @@ const UPSERT_WATCH: &str = "
         discarded_incarnation, discarded_revision, discarded_number,
         held_incarnation, held_revision, held_number,
         admitted_incarnation, admitted_revision, admitted_number, applied_size,
-        failures, stopped, paused, last_error, next_try, updated
+        failures, stopped, paused, paused_by, paused_why, paused_at, paused_until,
+        last_error, next_try, updated
     ) VALUES (
         :file, :description, :store, :node, :facet, :definition,
         :observed_state, :observed_incarnation, :observed_revision, :observed_number, :owed,
         :discarded_incarnation, :discarded_revision, :discarded_number,
         :held_incarnation, :held_revision, :held_number,
         :admitted_incarnation, :admitted_revision, :admitted_number, :applied_size,
-        :failures, :stopped, :paused, :last_error, :next_try, :updated
+        :failures, :stopped, :paused, :paused_by, :paused_why, :paused_at, :paused_until,
+        :last_error, :next_try, :updated
     )
     ON CONFLICT (file, description) DO UPDATE SET
         store = excluded.store,
@@ -58,6 +60,10 @@ const UPSERT_WATCH: &str = "
         failures = excluded.failures,
         stopped = excluded.stopped,
         paused = excluded.paused,
+        paused_by = excluded.paused_by,
+        paused_why = excluded.paused_why,
+        paused_at = excluded.paused_at,
+        paused_until = excluded.paused_until,
         -- A new daemon knows that the watch is failing, but not why.
         last_error = iif(
             excluded.failures > 0, coalesce(excluded.last_error, last_error), excluded.last_error
@@ -99,7 +105,7 @@ pub(super) fn save_watch(connection: &Connection, record: &WatchRecord<'_>) -> R
         applied_size,
         failures,
         stopped,
-        paused,
+        ref pause,
     } = *snapshot;
     let now = column::millis(SystemTime::now());
     let definition = column::definition(definition);
@@ -136,7 +142,11 @@ pub(super) fn save_watch(connection: &Connection, record: &WatchRecord<'_>) -> R
         ":applied_size": applied_size.map(u64::cast_signed),
         ":failures": failures,
         ":stopped": stopped,
-        ":paused": paused,
+        ":paused": pause.is_some(),
+        ":paused_by": pause.as_ref().and_then(|pause| pause.by.as_deref()),
+        ":paused_why": pause.as_ref().and_then(|pause| pause.why.as_deref()),
+        ":paused_at": pause.as_ref().and_then(|pause| pause.since).map(column::millis),
+        ":paused_until": pause.as_ref().and_then(|pause| pause.until).map(column::millis),
         ":last_error": last_error,
         ":next_try": next_try.map(column::millis),
         ":updated": now,
@@ -167,6 +177,13 @@ pub(super) fn load_watches(connection: &Connection, file: &str) -> Result<HashMa
     connection.prepare_cached(SELECT_WATCHES)?.query_map(named_params! { ":file": file }, stored)?.collect()
 }
 
+pub(super) fn all(connection: &Connection) -> Result<Vec<(WatchKey, StoredWatch)>> {
+    connection
+        .prepare_cached("SELECT * FROM watches ORDER BY file, description")?
+        .query_map([], |row| Ok((column::read_watch(row)?, stored(row)?.1)))?
+        .collect()
+}
+
 fn stored(row: &Row<'_>) -> Result<(String, StoredWatch)> {
     let definition = column::read_definition(row, "definition")?;
     let applied = column::read_version(row, "applied")?;
@@ -181,12 +198,26 @@ fn stored(row: &Row<'_>) -> Result<(String, StoredWatch)> {
         applied_size: row.get::<_, Option<i64>>("applied_size")?.map(i64::cast_unsigned),
         failures: row.get("failures")?,
         stopped: row.get("stopped")?,
-        paused: row.get("paused")?,
+        pause: read_pause(row)?,
     };
     let definition = definition.ok_or_else(|| invalid_column("definition", "missing"))?;
     let (store, subject) = (row.get("store")?, column::read_subject(row)?);
     let stored = StoredWatch { store, subject, definition, snapshot, last_error: row.get("last_error")? };
     Ok((row.get("description")?, stored))
+}
+
+fn read_pause(row: &Row<'_>) -> Result<Option<Box<Pause>>> {
+    if !row.get::<_, bool>("paused")? {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(Pause {
+        by: row.get("paused_by")?,
+        why: row.get("paused_why")?,
+        since: column::read_optional_time(row, "paused_at")?,
+        until: column::read_optional_time(row, "paused_until")?,
+        // Set when a daemon recovers the watch.
+        ends: None,
+    })))
 }
 
 fn read_seen(row: &Row<'_>) -> Result<Option<Seen>> {

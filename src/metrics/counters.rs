@@ -106,6 +106,7 @@ impl Counters {
             Report::ConfigFailed { .. } => self.config_failed.inc(),
             Report::Starting { .. }
             | Report::Ready { .. }
+            | Report::Welcome { .. }
             | Report::Stopping { .. }
             | Report::Stopped
             | Report::PlacesTaken { .. }
@@ -127,6 +128,7 @@ impl Counters {
             | Report::Ordered { .. }
             | Report::Deleted { .. }
             | Report::StaysPaused { .. }
+            | Report::PauseOver { .. }
             | Report::ConfigRemoved { .. }
             | Report::ConfigWarning { .. }
             | Report::WatchAdded { .. }
@@ -146,7 +148,7 @@ impl Counters {
         match what {
             RunReport::Started { latency, .. } => self.start_latency.observe(latency.as_secs_f64()),
             RunReport::NotStarted { .. } => self.end(RunOutcome::NotStarted("")),
-            RunReport::Ended { outcome, ended_by, took } => {
+            RunReport::Ended { outcome, ended_by, took, is_ordered: _, runs_again: _ } => {
                 self.end(RunOutcome::of(outcome, *ended_by));
                 self.run_duration.observe(took.as_secs_f64());
             }

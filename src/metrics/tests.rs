@@ -8,10 +8,12 @@ use crate::action::output::{Printed, Stream};
 use crate::action::run::ExitStatus;
 use crate::action::spawn::StartError;
 use crate::ledger::{LedgerEvent, RunOutcome};
-use crate::model::{Facet, NodePath, Policy, StoreName, Subject, WatchKey};
+use crate::model::{Facet, LogFormat, NodePath, Policy, StoreName, Subject, WatchKey};
 use crate::report::log::Target;
 use crate::report::stream::LogStream;
-use crate::report::{Count, Level, Log, NodeRef, PreviousRun, Report, Reporter, RunName, RunReport};
+use crate::report::{
+    Count, Level, Log, NodeRef, PreviousRun, ReloadCause, Report, Reporter, RunName, RunReport,
+};
 use crate::watch::{Condition, Event, Reason, RunId, Snapshot, Watch};
 
 fn key(file: &str, description: &str) -> WatchKey {
@@ -23,12 +25,12 @@ fn subject() -> Subject {
 }
 
 fn name<'a>(watch: &'a WatchKey, subject: &'a Subject) -> RunName<'a> {
-    RunName { watch, subject, number: RunId(1), id: "1-1" }
+    RunName { watch, subject, number: RunId(1), id: "1-1", store: "default", pid: None }
 }
 
 /// A watch whose last `failures` runs failed.
 fn watch(failures: u32, stopped: bool) -> Watch {
-    Watch::new(Policy::UNLOADED, Snapshot { failures, stopped, ..Snapshot::default() })
+    Watch::new(Policy::UNLOADED.into(), Snapshot { failures, stopped, ..Snapshot::default() })
 }
 
 /// The lines of `text` that begin with `start`.
@@ -57,6 +59,10 @@ fn run(what: RunReport<'_>) -> Vec<String> {
     counted(&[Report::Run { run: name(&key("a.twc", "a"), &subject()), what }])
 }
 
+fn ended(outcome: &ExitStatus, ended_by: Option<Reason>, took: Duration) -> RunReport<'_> {
+    RunReport::Ended { outcome, ended_by, took, is_ordered: false, runs_again: false }
+}
+
 #[test]
 fn the_end_of_a_run_is_counted_by_its_outcome() {
     let exited = |code| ExitStatus::Exited(code);
@@ -71,7 +77,7 @@ fn the_end_of_a_run_is_counted_by_its_outcome() {
         (ExitStatus::Unknown, None, "unknown"),
         (ExitStatus::Unknown, Some(Reason::Timeout), "unknown"),
     ] {
-        let ended = run(RunReport::Ended { outcome: &outcome, ended_by, took: Duration::from_secs(2) });
+        let ended = run(ended(&outcome, ended_by, Duration::from_secs(2)));
         let runs = format!("twitcher_runs_total{{outcome=\"{expected}\"}} 1");
         assert_eq!(ended, ["twitcher_run_duration_seconds_count 1".to_owned(), runs]);
     }
@@ -109,7 +115,10 @@ fn each_report_is_counted_once_or_not_at_all() {
         assert!(run(what).is_empty());
     }
     for (report, expected) in [
-        (Report::Discarded { watch: &key, version: 1 }, Some("twitcher_updates_discarded_total 1")),
+        (
+            Report::Discarded { watch: &key, version: 1, facet: Facet::Data },
+            Some("twitcher_updates_discarded_total 1"),
+        ),
         (
             Report::Superseded { watch: &key, total: 7, warn: true },
             Some("twitcher_updates_superseded_total 1"),
@@ -124,12 +133,12 @@ fn each_report_is_counted_once_or_not_at_all() {
             Some("twitcher_config_loads_total{result=\"loaded\"} 1"),
         ),
         (
-            Report::ConfigFailed { error: "a.twc: x", keeps_watches: true },
+            Report::ConfigFailed { file: "a.twc", error: "a.twc: x", keeps_watches: true, is_partial: false },
             Some("twitcher_config_loads_total{result=\"failed\"} 1"),
         ),
         (Report::StoreConnected { store: None, what: "x", downtime: None }, None),
-        (Report::ConfigReload { requested_by: "SIGHUP" }, None),
-        (Report::ConfigWarning { warning: "x" }, None),
+        (Report::ConfigReload { cause: ReloadCause::Signal("SIGHUP") }, None),
+        (Report::ConfigWarning { file: None, warning: "x" }, None),
         (Report::NodeObserved { node }, None),
         (Report::NodeUnreadable { node, watches: &[&key], reason: "x" }, None),
         (Report::GaveUp { watch: &key, failures: 1, stopped: true }, None),
@@ -143,7 +152,7 @@ fn each_report_is_counted_once_or_not_at_all() {
 fn durations_are_in_seconds() {
     let metrics = Metrics::new().unwrap();
     let took = Duration::from_millis(2500);
-    let what = RunReport::Ended { outcome: &ExitStatus::Exited(0), ended_by: None, took };
+    let what = ended(&ExitStatus::Exited(0), None, took);
     metrics.count(&Report::Run { run: name(&key("a.twc", "a"), &subject()), what });
     let text = metrics.encode(&Gauges::default());
     assert_eq!(values(&text, "twitcher_run_duration_seconds_sum"), ["twitcher_run_duration_seconds_sum 2.5"]);
@@ -272,7 +281,12 @@ fn metrics_are_counted_and_read_by_several_threads() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..1000 {
-                    metrics.count(&Report::ConfigFailed { error: "x", keeps_watches: true });
+                    metrics.count(&Report::ConfigFailed {
+                        file: "a.twc",
+                        error: "x",
+                        keeps_watches: true,
+                        is_partial: false,
+                    });
                 }
                 metrics.encode(&Gauges::default())
             });
@@ -286,11 +300,16 @@ fn metrics_are_counted_and_read_by_several_threads() {
 fn a_report_that_is_not_logged_is_counted_all_the_same() {
     let mut path = tempfile::NamedTempFile::new().unwrap();
     let target = Target::Stream(LogStream::of("a file", path.as_file_mut().try_clone().unwrap()));
-    let (log, writer) = Log::start(target, Level::Error).unwrap();
+    let (log, writer) = Log::start(target, Level::Error, LogFormat::Text).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
     let reporter = Reporter::new(log, metrics.clone());
     reporter.report(&Report::StoreDisconnected { store: None, reason: "gone" });
-    reporter.report(&Report::ConfigFailed { error: "a.twc: wrong", keeps_watches: true });
+    reporter.report(&Report::ConfigFailed {
+        file: "a.twc",
+        error: "a.twc: wrong",
+        keeps_watches: true,
+        is_partial: false,
+    });
     drop(reporter);
     writer.finish();
     let text = metrics.encode(&Gauges::default());

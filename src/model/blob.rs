@@ -4,12 +4,17 @@ use std::fmt;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The content of a node, or a part of it. The daemon, which may run as root, knows how long it is and hands
 /// it to actions, but never looks at its bytes: `crate::content`, which reads them, is for rooms that run
 /// without root. Clones share the bytes.
 #[derive(Clone)]
-pub struct Blob(Bytes);
+pub struct Blob {
+    bytes: Bytes,
+    /// Only for its end.
+    _entry: Option<Arc<Entry>>,
+}
 
 #[derive(Clone)]
 enum Bytes {
@@ -20,6 +25,39 @@ enum Bytes {
 struct Sealed {
     file: File,
     len: u64,
+}
+
+/// How many bytes of some blobs this process holds.
+#[derive(Clone, Debug, Default)]
+pub struct BlobCount(Arc<AtomicU64>);
+
+impl BlobCount {
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The bytes of one blob in a count. All clones of the blob share it.
+struct Entry {
+    count: BlobCount,
+    len: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.count.0.fetch_sub(self.len, Ordering::Relaxed);
+    }
+}
+
+/// How many files this process holds for blobs, and their bytes.
+static FILES: AtomicUsize = AtomicUsize::new(0);
+static FILE_BYTES: AtomicU64 = AtomicU64::new(0);
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        FILES.fetch_sub(1, Ordering::Relaxed);
+        FILE_BYTES.fetch_sub(self.len, Ordering::Relaxed);
+    }
 }
 
 /// The bytes of a [`Blob`], or the file that has them. `tests/arrows` lists the rooms that may ask for them.
@@ -36,18 +74,33 @@ impl Blob {
 
     /// Makes the blob of `file`, which has `len` bytes and is sealed against every change.
     pub(crate) fn sealed(file: File, len: u64) -> Self {
-        Self(Bytes::Sealed(Arc::new(Sealed { file, len })))
+        FILES.fetch_add(1, Ordering::Relaxed);
+        FILE_BYTES.fetch_add(len, Ordering::Relaxed);
+        Self { bytes: Bytes::Sealed(Arc::new(Sealed { file, len })), _entry: None }
+    }
+
+    /// Counts the bytes in `count` until the last clone of this blob is dropped.
+    pub fn counted(self, count: &BlobCount) -> Self {
+        let (count, len) = (count.clone(), self.len());
+        count.0.fetch_add(len, Ordering::Relaxed);
+        Self { bytes: self.bytes, _entry: Some(Arc::new(Entry { count, len })) }
     }
 
     pub(crate) fn expose(&self) -> Exposed<'_> {
-        match &self.0 {
+        match &self.bytes {
             Bytes::Inline(bytes) => Exposed::Inline(bytes),
             Bytes::Sealed(sealed) => Exposed::Sealed(&sealed.file),
         }
     }
 
+    /// Returns how many files this process holds for blobs, and their bytes, which no limit on its memory
+    /// counts.
+    pub fn files_held() -> (usize, u64) {
+        (FILES.load(Ordering::Relaxed), FILE_BYTES.load(Ordering::Relaxed))
+    }
+
     pub fn len(&self) -> u64 {
-        match &self.0 {
+        match &self.bytes {
             Bytes::Inline(bytes) => bytes.len() as u64,
             Bytes::Sealed(sealed) => sealed.len,
         }
@@ -64,7 +117,7 @@ impl Blob {
 
     /// Returns where the bytes lie, which names them as long as they are held.
     pub fn address(&self) -> usize {
-        match &self.0 {
+        match &self.bytes {
             Bytes::Inline(bytes) => Arc::as_ptr(bytes).cast::<()>() as usize,
             Bytes::Sealed(sealed) => Arc::as_ptr(sealed) as usize,
         }
@@ -74,7 +127,7 @@ impl Blob {
 /// The blob lies in this process, however long it is. `sys::seal` makes a file of a long one.
 impl From<Arc<[u8]>> for Blob {
     fn from(bytes: Arc<[u8]>) -> Self {
-        Self(Bytes::Inline(bytes))
+        Self { bytes: Bytes::Inline(bytes), _entry: None }
     }
 }
 
@@ -105,7 +158,7 @@ impl Default for Blob {
 /// Blobs are equal if they are the same, or have the same bytes in this process. Files are not compared.
 impl PartialEq for Blob {
     fn eq(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
+        match (&self.bytes, &other.bytes) {
             (Bytes::Inline(own), Bytes::Inline(other)) => own == other,
             (Bytes::Sealed(own), Bytes::Sealed(other)) => Arc::ptr_eq(own, other),
             (Bytes::Inline(_), Bytes::Sealed(_)) | (Bytes::Sealed(_), Bytes::Inline(_)) => false,

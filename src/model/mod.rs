@@ -1,11 +1,16 @@
 //! Plain data that several rooms share. This room decides nothing, does no IO, and uses only [`crate::text`].
 
 mod blob;
+mod decoding;
 mod exec_context;
 mod facts;
 mod identity;
+mod index;
+mod log_format;
 mod node_path;
+mod pause;
 mod policy;
+mod shrink;
 mod state;
 mod store_name;
 mod subject;
@@ -14,18 +19,23 @@ mod version;
 mod watch;
 mod watch_command;
 
-pub use blob::Blob;
 pub(crate) use blob::Exposed;
+pub use blob::{Blob, BlobCount};
+pub use decoding::{Commit, Decoded, Format, Schema};
 pub use exec_context::{ExecContext, Output, Resource, UNLIMITED};
 pub use facts::Facts;
 pub use identity::{Account, Credentials, Identity, RunAs};
+pub use index::Index;
+pub use log_format::LogFormat;
 pub(crate) use node_path::children;
 pub use node_path::{NodePath, NodePathError};
+pub use pause::Pause;
 pub use policy::{Guard, OnFailure, Policy, Retry, RunMode, RunOnLoad, Share, Throttle};
+pub use shrink::Shrink;
 pub use state::{Content, NodeContent, State};
 pub use store_name::{StoreName, StoreNameError, StoreNames};
 pub use subject::{Facet, NodeFacet, NodeSubject, Subject};
 pub use tree::{Change, NodeEvent, NodeState, Tree, TreeNode};
 pub use version::Version;
-pub use watch::{Action, Program, WatchKey, WatchSpec};
+pub use watch::{Action, Function, Program, WatchKey, WatchSpec};
 pub use watch_command::WatchCommand;

@@ -12,10 +12,12 @@ use thiserror::Error;
 #[serde(try_from = "String")]
 pub struct NodePath(Arc<str>);
 
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum NodePathError {
     #[error("node path {0:?} is not absolute; start it with /")]
     Relative(String),
+    #[error("node path {0:?} is a URL; write only the path in the store, from / on")]
+    Url(String),
     #[error("node path {0:?} has an empty component; write single slashes and none at the end")]
     Empty(String),
     #[error("node path {0:?} has the component {1:?}, which names no node")]
@@ -26,9 +28,18 @@ pub enum NodePathError {
 
 impl NodePath {
     pub fn parse(path: &str) -> Result<Self, NodePathError> {
-        let own = || path.to_owned();
+        Self::shared(path.into())
+    }
+
+    /// Makes a path of a text that others have as well.
+    pub fn shared(path: Arc<str>) -> Result<Self, NodePathError> {
+        let own = || path.to_string();
         let Some(rest) = path.strip_prefix('/') else {
-            return Err(NodePathError::Relative(own()));
+            return Err(if path.contains("://") {
+                NodePathError::Url(own())
+            } else {
+                NodePathError::Relative(own())
+            });
         };
         if path.chars().any(char::is_control) {
             return Err(NodePathError::Control(own()));
@@ -40,7 +51,7 @@ impl NodePath {
                 _ => {}
             }
         }
-        Ok(Self(path.into()))
+        Ok(Self(path))
     }
 
     /// Takes `path` as a node path without a check, for text that is derived from a node path, or that is

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Format;
+
 /// The rules for when and how often an action runs. A config sets them, and [`crate::watch`] applies them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Policy {
     pub run_mode: RunMode,
     pub run_on_load: RunOnLoad,
@@ -22,6 +24,9 @@ pub struct Policy {
     pub on_failure: OnFailure,
     pub throttle: Throttle,
     pub guard: Guard,
+    /// The format in which content must be. What is not so is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode: Option<Format>,
 }
 
 impl Policy {
@@ -42,6 +47,7 @@ impl Policy {
             splay: Duration::ZERO,
         },
         guard: Guard { max_data: None, not_empty: false, max_shrink: None },
+        decode: None,
     };
 
     /// The policy of a watch that no loaded config file registers. Such a watch starts nothing.
@@ -49,7 +55,7 @@ impl Policy {
 }
 
 /// The effect of an update while the action runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RunMode {
     /// The update waits, and a newer one replaces it.
     Queue,
@@ -60,7 +66,7 @@ pub enum RunMode {
 }
 
 /// Whether the action runs when its watch is first loaded, or when its definition changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RunOnLoad {
     Never,
     Always,
@@ -69,7 +75,7 @@ pub enum RunOnLoad {
 }
 
 /// How a failed update is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Retry {
     /// The number of retries.
     pub attempts: u32,
@@ -92,7 +98,7 @@ impl Retry {
 }
 
 /// The effect of a failure on a watch when no retry is left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OnFailure {
     /// The next update runs.
     Keep,
@@ -101,7 +107,7 @@ pub enum OnFailure {
 }
 
 /// Delays before the start of an update. A throttle drops no update.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Throttle {
     /// The time without a further update that must pass before a start.
     pub debounce: Duration,
@@ -125,7 +131,7 @@ impl Throttle {
 }
 
 /// The signs of an accident. Updates that show one are held; see [`crate::watch::HoldReason`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Guard {
     /// The largest content that passes, as [`Content::bytes`](crate::model::Content::bytes) counts.
     pub max_data: Option<u64>,
@@ -136,7 +142,7 @@ pub struct Guard {
 }
 
 /// A share from 0 to 100 %, in millionths, so that equal texts of up to four decimals are equal shares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Share(u32);
 
 impl Share {

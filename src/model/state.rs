@@ -23,7 +23,7 @@ pub enum Content {
 /// The content of a single node's facet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeContent {
-    Data(Arc<[u8]>),
+    Data(Blob),
     /// The names of the children, sorted.
     Children(Arc<[String]>),
 }

@@ -14,7 +14,7 @@ pub struct StoreName(Arc<str>);
 /// The stores that configs may name.
 pub type StoreNames = BTreeSet<StoreName>;
 
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0:?} is no name of a store; a name has letters, digits, - and _")]
 pub struct StoreNameError(String);
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExecContext, Facts, Identity, Policy, RunAs, StoreName, Subject};
+use super::{ExecContext, Facts, Identity, Policy, RunAs, Schema, StoreName, Subject};
 use crate::text::printable;
 
 /// The definition of a watch, with its users, store and node path resolved.
@@ -23,11 +23,14 @@ pub struct WatchSpec {
     pub action: Action,
     /// Whether the action reads the content from its stdin.
     pub pipe_stdin: bool,
+    /// What decoded content must conform to. Shared like the identity.
+    pub schema: Option<Arc<Schema>>,
     /// The user and group that the config asks for. Shared like the identity.
     pub run_as: Arc<RunAs>,
     /// Who that was when it was last looked up. Shared, because most watches have the same identity.
     pub identity: Arc<Identity>,
-    pub policy: Policy,
+    /// Shared like the identity.
+    pub policy: Arc<Policy>,
     /// Shared like the identity.
     pub exec_context: Arc<ExecContext>,
 }
@@ -37,12 +40,14 @@ impl WatchSpec {
     /// with another number is no other user.
     pub fn defines_same_as(&self, other: &Self) -> bool {
         // Destructured, so that a new field cannot be forgotten.
-        let Self { id, store, subject, action, pipe_stdin, run_as, identity, policy, exec_context } = self;
+        let Self { id, store, subject, action, pipe_stdin, schema, run_as, identity, policy, exec_context } =
+            self;
         *id == other.id
             && *store == other.store
             && *subject == other.subject
             && *action == other.action
             && *pipe_stdin == other.pipe_stdin
+            && *schema == other.schema
             && (*run_as == other.run_as || *identity == other.identity)
             && *policy == other.policy
             && *exec_context == other.exec_context
@@ -60,11 +65,19 @@ pub struct WatchKey {
 /// The action of a watch.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// A program and its arguments.
-    Command(Arc<[String]>),
-    /// The function that the `index`th call of `RegisterWatch` in `program` names, counted from 0.
-    /// `fingerprint` changes when its code or captured values do.
-    Function { program: Arc<Program>, index: usize, fingerprint: String },
+    /// A program and its arguments. Most words are those of other watches as well, or the node's path, and
+    /// shared with them.
+    Command(Arc<[Arc<str>]>),
+    Function(Arc<Function>),
+}
+
+/// The function that the `index`th call of `RegisterWatch` in `program` names, counted from 0.
+#[derive(Clone, Debug)]
+pub struct Function {
+    pub program: Arc<Program>,
+    pub index: usize,
+    /// Changes when the code or the captured values do.
+    pub fingerprint: String,
 }
 
 /// Functions are equal if their fingerprints are: the place in the file is not part of a definition.
@@ -72,12 +85,8 @@ impl PartialEq for Action {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Action::Command(own), Action::Command(other)) => own == other,
-            (Action::Function { fingerprint, .. }, Action::Function { fingerprint: other, .. }) => {
-                fingerprint == other
-            }
-            (Action::Command(_), Action::Function { .. }) | (Action::Function { .. }, Action::Command(_)) => {
-                false
-            }
+            (Action::Function(own), Action::Function(other)) => own.fingerprint == other.fingerprint,
+            (Action::Command(_), Action::Function(_)) | (Action::Function(_), Action::Command(_)) => false,
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::slice::from_ref;
 
-use super::event::{PreviousRun, Report};
-use crate::model::{Subject, WatchKey};
+use super::event::{NodeRef, PreviousRun, ReloadCause, Report, RunReport};
+use crate::action::output::{Printed, Stream};
+use crate::model::{StoreName, Subject, WatchKey};
 use crate::store::Exposure;
 
 /// The watches, the run and the node that a report is about; empty if it is about none.
@@ -13,6 +14,56 @@ pub struct LogContext<'a> {
     /// The action's `TWITCHER_RUN_ID`.
     pub run: Option<&'a str>,
     pub subject: Option<&'a Subject>,
+    /// The store's name.
+    pub store: Option<&'a str>,
+    /// The `.twc` file.
+    pub file: Option<&'a str>,
+    /// The line and the column in that file.
+    pub place: Option<(u32, u32)>,
+    /// The process.
+    pub pid: Option<i64>,
+    /// Who gave the command.
+    pub operator: Option<&'a str>,
+    /// What the action printed.
+    pub output: Option<(Stream, &'a str)>,
+}
+
+impl<'a> LogContext<'a> {
+    fn of_watch(watch: &'a &'a WatchKey) -> Self {
+        Self { watches: from_ref(watch), file: Some(&watch.file), ..Self::default() }
+    }
+
+    fn of_node(node: &NodeRef<'a>) -> Self {
+        Self::default().at(node)
+    }
+
+    fn of_store(store: Option<&'a StoreName>) -> Self {
+        Self { store: Some(store.map_or(StoreName::DEFAULT, StoreName::as_str)), ..Self::default() }
+    }
+
+    fn of_file(file: &'a str) -> Self {
+        Self { file: Some(file), ..Self::default() }
+    }
+
+    /// `text` tells of the file, and may begin with its path and `:LINE:COLUMN: `.
+    fn of_place(file: &'a str, text: &str) -> Self {
+        Self { place: place(file, text), ..Self::of_file(file) }
+    }
+
+    fn at(self, node: &NodeRef<'a>) -> Self {
+        Self { subject: Some(node.subject), store: Some(node.store.as_str()), ..self }
+    }
+}
+
+/// Returns the line and the column that follow the path of `file` at the beginning of `text`.
+fn place(file: &str, text: &str) -> Option<(u32, u32)> {
+    let (before, after) = text.split_once(&format!("{file}:"))?;
+    if !before.is_empty() && !before.ends_with('/') {
+        return None;
+    }
+    let (line, after) = after.split_once(':')?;
+    let (column, _) = after.split_once(':')?;
+    Some((line.parse().ok()?, column.parse().ok()?))
 }
 
 impl Report<'_> {
@@ -20,6 +71,7 @@ impl Report<'_> {
         match self {
             Report::Starting { .. }
             | Report::Ready { .. }
+            | Report::Welcome { .. }
             | Report::Stopping { .. }
             | Report::Stopped
             | Report::PlacesTaken { .. }
@@ -28,54 +80,125 @@ impl Report<'_> {
             | Report::Degraded { .. }
             | Report::Recovered { .. }
             | Report::Advice { .. }
-            | Report::StoreHalfStarted { .. }
-            | Report::StoreConnected { .. }
-            | Report::StoreDisconnected { .. }
-            | Report::StoreRefused { .. }
-            | Report::StoreExposed { what: Exposure::Plaintext { .. } | Exposure::MoreWritable, .. }
-            | Report::ConfigReload { .. }
             | Report::Serving { .. }
-            | Report::StoreDegraded { .. }
-            | Report::ConfigLoaded { .. }
-            | Report::ConfigRemoved { .. }
-            | Report::ConfigFailed { .. }
-            | Report::ConfigWarning { .. }
             | Report::Ledger { .. } => LogContext::default(),
-            Report::StoreExposed { what: Exposure::Writable(subject), .. } => {
-                LogContext { subject: Some(subject), ..LogContext::default() }
+            Report::ConfigReload { cause } => {
+                let operator = match cause {
+                    ReloadCause::Signal(_) => None,
+                    ReloadCause::Operator(by) => *by,
+                };
+                LogContext { operator, ..LogContext::default() }
             }
+            Report::StoreHalfStarted { store, pid, .. } => {
+                LogContext { pid: Some((*pid).into()), ..LogContext::of_store(*store) }
+            }
+            Report::StoreConnected { store, .. }
+            | Report::StoreDisconnected { store, .. }
+            | Report::StoreRefused { store, .. }
+            | Report::StoreDegraded { store, .. } => LogContext::of_store(*store),
+            Report::StoreExposed { store, what } => {
+                let subject = match what {
+                    Exposure::Plaintext { .. } | Exposure::MoreWritable => None,
+                    Exposure::Writable(subject) => Some(subject),
+                };
+                LogContext { subject, ..LogContext::of_store(*store) }
+            }
+            Report::ConfigLoaded { file, .. } | Report::ConfigRemoved { file, .. } => {
+                LogContext::of_file(file)
+            }
+            Report::ConfigFailed { file, error, .. } => LogContext::of_place(file, error),
+            Report::ConfigWarning { file: None, .. } => LogContext::default(),
+            Report::ConfigWarning { file: Some(file), warning } => LogContext::of_place(file, warning),
             Report::NodeObserved { node }
             | Report::NodeReadable { node }
-            | Report::NodeChangeMissed { node, .. } => {
-                LogContext { subject: Some(node.subject), ..LogContext::default() }
-            }
+            | Report::NodeChangeMissed { node, .. } => LogContext::of_node(node),
             Report::NodeUnreadable { node, watches, .. } => {
-                LogContext { watches, subject: Some(node.subject), run: None }
+                LogContext { watches, ..LogContext::of_node(node) }
             }
             Report::WatchAdded { watch, node }
             | Report::WatchChanged { watch, node }
             | Report::Deleted { watch, node }
-            | Report::Held { watch, node, .. } => {
-                LogContext { watches: from_ref(watch), subject: Some(node.subject), run: None }
-            }
+            | Report::Held { watch, node, .. } => LogContext::of_watch(watch).at(node),
             Report::WatchRemoved { watch }
             | Report::Discarded { watch, .. }
             | Report::Superseded { watch, .. }
             | Report::GaveUp { watch, .. }
-            | Report::Ordered { watch, .. }
-            | Report::StaysPaused { watch }
-            | Report::StaysStopped { watch } => {
-                LogContext { watches: from_ref(watch), ..LogContext::default() }
+            | Report::PauseOver { watch }
+            | Report::StaysStopped { watch } => LogContext::of_watch(watch),
+            Report::Ordered { watch, pause, .. } | Report::StaysPaused { watch, pause } => {
+                LogContext { operator: pause.by.as_deref(), ..LogContext::of_watch(watch) }
             }
-            Report::Run { run, .. } => {
-                LogContext { watches: from_ref(&run.watch), run: Some(run.id), subject: Some(run.subject) }
-            }
+            Report::Run { run, what } => LogContext {
+                run: Some(run.id),
+                subject: Some(run.subject),
+                store: Some(run.store),
+                pid: what.pid().or(run.pid).map(Into::into),
+                output: what.output(),
+                ..LogContext::of_watch(&run.watch)
+            },
             Report::PreviousRun { watch, what } => {
-                let (PreviousRun::StillRunning { id, .. }
-                | PreviousRun::Ended(id)
-                | PreviousRun::Unwatchable(id, _)) = what;
-                LogContext { watches: from_ref(watch), run: Some(id), subject: None }
+                let (id, pid) = match what {
+                    PreviousRun::StillRunning { id, pid, .. } => (id, Some(i64::from(*pid))),
+                    PreviousRun::Ended(id) | PreviousRun::Unwatchable(id, _) => (id, None),
+                };
+                LogContext { run: Some(id), pid, ..LogContext::of_watch(watch) }
             }
+        }
+    }
+}
+
+impl RunReport<'_> {
+    fn pid(&self) -> Option<i32> {
+        match self {
+            RunReport::Started { pid, .. } | RunReport::Unkillable { pid, .. } => Some(*pid),
+            RunReport::NotStarted { .. }
+            | RunReport::Printed(_)
+            | RunReport::Notified { .. }
+            | RunReport::Terminated { .. }
+            | RunReport::Killed
+            | RunReport::Ended { .. }
+            | RunReport::Unchanged
+            | RunReport::Postponed { .. }
+            | RunReport::Retry { .. }
+            | RunReport::Lost { .. } => None,
+        }
+    }
+
+    fn output(&self) -> Option<(Stream, &str)> {
+        match self {
+            RunReport::Printed(Printed::Line(stream, line)) => Some((*stream, line)),
+            RunReport::Printed(Printed::Suppressed(_))
+            | RunReport::Started { .. }
+            | RunReport::Unkillable { .. }
+            | RunReport::NotStarted { .. }
+            | RunReport::Notified { .. }
+            | RunReport::Terminated { .. }
+            | RunReport::Killed
+            | RunReport::Ended { .. }
+            | RunReport::Unchanged
+            | RunReport::Postponed { .. }
+            | RunReport::Retry { .. }
+            | RunReport::Lost { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_is_the_one_behind_the_path_of_the_file() {
+        for (text, expected) in [
+            ("/etc/twitcher/a.twc:3:15: unknown key", Some((3, 15))),
+            ("a.twc:3:15: unknown key", Some((3, 15))),
+            // It is about a module, another file, or the whole file.
+            ("/etc/twitcher/lib.rhai:3:15: unknown", None),
+            ("/etc/twitcher/ba.twc:3:15: unknown", None),
+            ("/etc/twitcher/a.twc: registers no watch", None),
+            ("/etc/twitcher/a.twc: permission denied (line 3:4: x)", None),
+        ] {
+            assert_eq!(place("a.twc", text), expected, "{text}");
         }
     }
 }

@@ -1,16 +1,21 @@
 //! The texts of reports in the log.
 
 use std::fmt;
+use std::time::Duration;
 
-use super::event::{NodeRef, PreviousRun, Report, RunName, RunReport};
-use super::held::{HeldSummary, force_command};
+use super::event::{NodeRef, PreviousRun, ReloadCause, Report, RunName, RunReport};
+use super::held::{HeldSummary, remedy};
+use super::version::ReadableVersion;
 use crate::action::output::{Printed, Stream};
 use crate::action::run::ExitStatus;
 use crate::ledger::LedgerEvent;
-use crate::model::{Facet, StoreName, Subject, Version, WatchCommand};
+use crate::model::{Facet, Pause, StoreName, Subject, Version, WatchCommand};
 use crate::store::Exposure;
-use crate::text::{count, printable};
+use crate::text::{Timestamp, count, printable, quoted};
 use crate::watch::{Event, Reason, RunId};
+
+/// How many runs a line names, as many as fit some lines of a terminal.
+const MAX_NAMED_RUNS: usize = 5;
 
 /// The number of a deletion.
 const DELETION: i64 = Version::DELETION.number;
@@ -31,9 +36,8 @@ impl fmt::Display for Report<'_> {
                 write!(f, "serving {}", served.join(", "))
             }
             Report::Ready { watches } => write!(f, "configs loaded: {}", count(*watches as u64, "watch")),
-            Report::Stopping { signal, running } => {
-                write!(f, "{signal}: stopping; {} still running", count(*running as u64, "action"))
-            }
+            Report::Welcome { text } => f.write_str(text),
+            Report::Stopping { signal, running, timeout } => stopping(f, signal, running, *timeout),
             Report::Stopped => f.write_str("stopped"),
             Report::Problem { what } | Report::Advice { what } => f.write_str(what),
             Report::Degraded { part, what } => write!(f, "{part}: {what}"),
@@ -78,18 +82,32 @@ impl fmt::Display for Report<'_> {
             Report::NodeChangeMissed { node, total } => {
                 write!(f, "{node}: a resync found a change that no watch had announced ({total} so far)")
             }
-            Report::ConfigReload { requested_by } => write!(f, "{requested_by}: reading the configs again"),
+            Report::ConfigReload { cause } => {
+                match cause {
+                    ReloadCause::Signal(signal) => f.write_str(signal),
+                    ReloadCause::Operator(None) => f.write_str("an operator"),
+                    ReloadCause::Operator(Some(by)) => write!(f, "an operator ({by})"),
+                }?;
+                f.write_str(": reading the configs again")
+            }
             Report::ConfigLoaded { file, added, changed, removed } => {
                 write!(f, "{file}: loaded, {added} added, {changed} changed, {removed} removed")
             }
             Report::ConfigRemoved { file, watches } => {
                 write!(f, "{file}: removed, with its {}", count(*watches as u64, "watch"))
             }
-            Report::ConfigFailed { error, keeps_watches } => {
-                let stay = if *keeps_watches { ": its last good watches stay" } else { "" };
-                write!(f, "{error}\n  not loaded{stay}")
+            Report::ConfigFailed { file: _, error, keeps_watches, is_partial } => {
+                let rest = match (is_partial, keeps_watches) {
+                    (false, false) => "not loaded",
+                    (false, true) => "not loaded: its last good watches stay",
+                    (true, false) => "the other watches of the file are loaded",
+                    (true, true) => {
+                        "the other watches of the file are loaded, and of these the last good stay"
+                    }
+                };
+                write!(f, "{error}\n  {rest}")
             }
-            Report::ConfigWarning { warning } => f.write_str(warning),
+            Report::ConfigWarning { file: _, warning } => f.write_str(warning),
             Report::WatchAdded { watch, node } => write!(f, "{watch}: watches {node}"),
             Report::WatchChanged { watch, node } => write!(f, "{watch}: changed, watches {node}"),
             Report::WatchRemoved { watch } => write!(f, "{watch}: removed"),
@@ -99,7 +117,11 @@ impl fmt::Display for Report<'_> {
                     write!(f, "{watch} run {run}: pid {pid} still runs as {id} of an earlier daemon")
                 }
                 PreviousRun::Ended(id) => {
-                    write!(f, "{watch}: run {id} was interrupted by the end of its daemon")
+                    write!(
+                        f,
+                        "{watch}: run {id} was interrupted by the end of its daemon; it runs again, with \
+                         what its node has now, once its watch is loaded"
+                    )
                 }
                 PreviousRun::Unwatchable(id, error) => {
                     write!(
@@ -130,21 +152,20 @@ impl fmt::Display for Report<'_> {
                 "{watch}: {node} was deleted, and the action keeps what it was given last; `run_on_delete: \
                  true` in the config makes a deletion run it"
             ),
-            Report::Discarded { watch, version: DELETION } => {
+            Report::Discarded { watch, version: DELETION, facet: _ } => {
                 write!(f, "{watch}: deletion ignored, the action is running (DISCARD)")
             }
-            Report::Discarded { watch, version } => {
+            Report::Discarded { watch, version, facet } => {
+                let version = ReadableVersion(*version, *facet);
                 write!(f, "{watch}: version {version} ignored, the action is running (DISCARD)")
             }
             Report::Held { watch, node, version, hold_reason, warn: _ } => {
-                let held =
-                    HeldSummary { version: *version, hold_reason: *hold_reason, facet: node.subject.facet };
-                let remedy = force_command(&watch.to_string());
-                write!(
-                    f,
-                    "{watch}: held: {node}, {held}; not run until the node changes; to run it all the same: \
-                     `{remedy}`"
-                )
+                let held = HeldSummary { version: *version, hold_reason, facet: node.subject.facet };
+                write!(f, "{watch}: held: {node}, {held}; not run until the node changes")?;
+                match remedy(&watch.to_string(), hold_reason) {
+                    Some(remedy) => write!(f, "; {remedy}"),
+                    None => Ok(()),
+                }
             }
             Report::GaveUp { watch, failures, stopped } => {
                 let next = if *stopped {
@@ -155,7 +176,7 @@ impl fmt::Display for Report<'_> {
                 };
                 write!(f, "{watch}: failed {} in a row, {next}", count((*failures).into(), "time"))
             }
-            Report::Ordered { watch, command } => {
+            Report::Ordered { watch, command, pause } => {
                 let what = match command {
                     WatchCommand::Trigger { force: false } => "triggered",
                     WatchCommand::Trigger { force: true } => "triggered with --force",
@@ -163,11 +184,30 @@ impl fmt::Display for Report<'_> {
                     WatchCommand::Resume => "resumed",
                     WatchCommand::Kill => "kill requested",
                 };
-                write!(f, "{watch}: {what} by an operator")
+                write!(f, "{watch}: {what} by an operator")?;
+                if let Some(by) = &pause.by {
+                    write!(f, " ({by})")?;
+                }
+                match command {
+                    WatchCommand::Pause => pause_terms(f, pause),
+                    WatchCommand::Trigger { .. } | WatchCommand::Resume | WatchCommand::Kill => Ok(()),
+                }
             }
-            Report::StaysPaused { watch } => {
-                write!(f, "{watch}: stays paused: nothing runs until `twitcher resume`")
+            Report::StaysPaused { watch, pause } => {
+                write!(f, "{watch}: stays paused")?;
+                if let Some(by) = &pause.by {
+                    write!(f, ", by {by}")?;
+                }
+                if let Some(since) = pause.since {
+                    write!(f, " at {}", Timestamp(since).to_the_second())?;
+                }
+                pause_terms(f, pause)?;
+                match pause.until {
+                    Some(_) => f.write_str("; nothing runs until then, or until `twitcher resume`"),
+                    None => f.write_str("; nothing runs until `twitcher resume`"),
+                }
             }
+            Report::PauseOver { watch } => write!(f, "{watch}: resumed: the time of its pause is over"),
             Report::StaysStopped { watch } => write!(
                 f,
                 "{watch}: failed before the restart and stays stopped (on_failure: STOP): nothing runs until \
@@ -184,6 +224,40 @@ impl fmt::Display for Report<'_> {
     }
 }
 
+/// Says when a pause ends by itself, and why there is one.
+fn pause_terms(f: &mut fmt::Formatter<'_>, pause: &Pause) -> fmt::Result {
+    if let Some(until) = pause.until {
+        write!(f, " until {}", Timestamp(until).to_the_second())?;
+    }
+    match &pause.why {
+        Some(why) => write!(f, ": {}", printable(why.as_bytes())),
+        None => Ok(()),
+    }
+}
+
+/// Says what a daemon that stops waits for, for how long, and how to end that.
+fn stopping(f: &mut fmt::Formatter<'_>, signal: &str, running: &[String], timeout: Duration) -> fmt::Result {
+    write!(f, "{signal}: stopping; {} still running", count(running.len() as u64, "action"))?;
+    let (named, others) = running.split_at(running.len().min(MAX_NAMED_RUNS));
+    let others = match others.len() {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    let seconds = timeout.as_secs_f64();
+    let named = named.join(", ");
+    match () {
+        () if running.is_empty() => Ok(()),
+        () if timeout.is_zero() => {
+            write!(f, ": {named}{others}; no more waiting: SIGTERM now, SIGKILL 5 s later")
+        }
+        () => write!(
+            f,
+            ": {named}{others}; waiting {seconds} s for them to end, then they get SIGTERM; a second Ctrl-C \
+             or SIGTERM ends the wait now"
+        ),
+    }
+}
+
 impl fmt::Display for RunReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -191,6 +265,7 @@ impl fmt::Display for RunReport<'_> {
                 write!(f, "started, pid {pid}, {node} {}", event.as_str())
             }
             RunReport::Started { event, node, version, pid, latency: _ } => {
+                let version = ReadableVersion(*version, node.subject.facet);
                 write!(f, "started, pid {pid}, {node} {}, version {version}", event.as_str())
             }
             RunReport::NotStarted { command, error } => {
@@ -215,7 +290,7 @@ impl fmt::Display for RunReport<'_> {
                     "process {pid} still exists {after:.0} s after SIGKILL: {why}; its watch waits for it"
                 )
             }
-            RunReport::Ended { outcome, ended_by, took } => {
+            RunReport::Ended { outcome, ended_by, took, is_ordered: _, runs_again } => {
                 match outcome {
                     ExitStatus::Exited(0) => f.write_str("ended")?,
                     ExitStatus::Exited(code) => write!(f, "failed: exit code {code}")?,
@@ -226,10 +301,15 @@ impl fmt::Display for RunReport<'_> {
                 }
                 write!(f, " after {:.3} s", took.as_secs_f64())?;
                 match ended_by {
-                    None => Ok(()),
-                    Some(Reason::Timeout) => f.write_str(" (timeout)"),
-                    Some(Reason::Stop) => f.write_str(" (stopped)"),
-                    Some(Reason::Kill) => f.write_str(" (killed by an operator)"),
+                    None => {}
+                    Some(Reason::Timeout) => f.write_str(" (timeout)")?,
+                    Some(Reason::Stop) => f.write_str(" (stopped)")?,
+                    Some(Reason::Kill) => f.write_str(" (killed by an operator)")?,
+                }
+                match (runs_again, ended_by) {
+                    (false, _) => Ok(()),
+                    (true, Some(Reason::Stop)) => f.write_str("; the next daemon runs it again"),
+                    (true, _) => f.write_str("; it runs again"),
                 }
             }
             RunReport::Unchanged => f.write_str("not started: nothing has changed since its last success"),
@@ -291,10 +371,12 @@ impl fmt::Display for Exposure {
                     Facet::Data => ("anyone may write to it", "w"),
                     Facet::Children | Facet::Tree => ("anyone may create or delete its children", "c and d"),
                 };
+                let quoted = quoted(path.as_str());
                 write!(
                     f,
                     "node {path}: {what}, and so decide when its actions run and with what data; remove \
-                     {rights} from world:anyone in its ACL"
+                     {rights} from world:anyone in its ACL: `twitcher set {quoted} --acl read` leaves \
+                     these rights to the credentials of `auth` or `sasl` in twitcher.toml alone"
                 )
             }
             Exposure::MoreWritable => {

@@ -8,7 +8,7 @@ use crate::action::output::Printed;
 use crate::action::run::ExitStatus;
 use crate::action::spawn::StartError;
 use crate::ledger::LedgerEvent;
-use crate::model::{StoreName, Subject, WatchCommand, WatchKey, WatchSpec};
+use crate::model::{Facet, Pause, StoreName, Subject, WatchCommand, WatchKey, WatchSpec};
 use crate::store::Exposure;
 use crate::watch::{Event, HoldReason, Reason, RunId};
 
@@ -29,9 +29,16 @@ pub enum Report<'a> {
     Ready {
         watches: usize,
     },
+    /// What a newcomer can do now (`--devel`), several lines.
+    Welcome {
+        text: &'a str,
+    },
     Stopping {
         signal: &'a str,
-        running: usize,
+        /// The live runs, for people.
+        running: &'a [String],
+        /// How long they have to end by themselves; zero if an operator asked for the second time.
+        timeout: Duration,
     },
     Stopped,
     /// A problem of the daemon as a whole, which continues; `what` includes the remedy.
@@ -113,7 +120,7 @@ pub enum Report<'a> {
     },
 
     ConfigReload {
-        requested_by: &'a str,
+        cause: ReloadCause<'a>,
     },
     ConfigLoaded {
         file: &'a str,
@@ -125,13 +132,18 @@ pub enum Report<'a> {
         file: &'a str,
         watches: usize,
     },
-    /// `error` begins with the file's path. `keeps_watches`: an earlier load of it has watches, which stay.
+    /// `error` begins with the file's path. `keeps_watches`: an earlier load has what is missing now, which
+    /// stays.
     ConfigFailed {
+        file: &'a str,
         error: &'a str,
         keeps_watches: bool,
+        /// Whether the file's other watches are loaded.
+        is_partial: bool,
     },
-    /// `warning` begins with the file's path.
+    /// `warning` begins with the path of `file`, which is `None` if the warning is about the whole directory.
     ConfigWarning {
+        file: Option<&'a str>,
         warning: &'a str,
     },
     WatchAdded {
@@ -167,13 +179,14 @@ pub enum Report<'a> {
     Discarded {
         watch: &'a WatchKey,
         version: i64,
+        facet: Facet,
     },
-    /// A guard holds an update.
+    /// A guard holds an update, or its content is faulty.
     Held {
         watch: &'a WatchKey,
         node: NodeRef<'a>,
         version: i64,
-        hold_reason: HoldReason,
+        hold_reason: &'a HoldReason,
         /// False if many updates of the same watch were held shortly before: the level is then lower.
         warn: bool,
     },
@@ -195,15 +208,30 @@ pub enum Report<'a> {
     Ordered {
         watch: &'a WatchKey,
         command: WatchCommand,
+        /// The pause that the operator asked for. For other commands, it only says who the operator is.
+        pause: &'a Pause,
     },
     /// A watch was paused before it was loaded.
     StaysPaused {
+        watch: &'a WatchKey,
+        pause: &'a Pause,
+    },
+    /// The time of a pause is over.
+    PauseOver {
         watch: &'a WatchKey,
     },
     /// A failure stopped a watch before the daemon was started.
     StaysStopped {
         watch: &'a WatchKey,
     },
+}
+
+/// Why the daemon reads all configs again.
+#[derive(Clone, Copy, Debug)]
+pub enum ReloadCause<'a> {
+    Signal(&'a str),
+    /// An operator asked for it, and who that is, if it is known.
+    Operator(Option<&'a str>),
 }
 
 /// Identifies a run.
@@ -215,6 +243,10 @@ pub struct RunName<'a> {
     pub number: RunId,
     /// The value of the action's `TWITCHER_RUN_ID`, which no other run ever has.
     pub id: &'a str,
+    /// The store's name.
+    pub store: &'a str,
+    /// Its process, where it is known.
+    pub pid: Option<i32>,
 }
 
 /// The fate of a run that an earlier daemon started.
@@ -268,6 +300,10 @@ pub enum RunReport<'a> {
         outcome: &'a ExitStatus,
         ended_by: Option<Reason>,
         took: Duration,
+        /// Whether an operator asked for the run.
+        is_ordered: bool,
+        /// Whether the run counts as interrupted, and its watch runs again.
+        runs_again: bool,
     },
     /// The run was not started: the action wants only changes, and there were none since its last success.
     Unchanged,

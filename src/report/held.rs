@@ -2,18 +2,19 @@
 
 use std::fmt;
 
+use super::version::ReadableVersion;
 use crate::model::{Facet, Version};
 use crate::text::{count, quoted};
 use crate::watch::HoldReason;
 
 /// Displays the held version and the reason: `version 7 has 0 bytes (not_empty)`.
-pub(crate) struct HeldSummary {
+pub(crate) struct HeldSummary<'a> {
     pub version: i64,
-    pub hold_reason: HoldReason,
+    pub hold_reason: &'a HoldReason,
     pub facet: Facet,
 }
 
-impl fmt::Display for HeldSummary {
+impl fmt::Display for HeldSummary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let amount = |number| match self.facet {
             Facet::Data => count(number, "byte"),
@@ -23,9 +24,9 @@ impl fmt::Display for HeldSummary {
         };
         match self.version {
             number if number == Version::DELETION.number => f.write_str("the deletion ")?,
-            number => write!(f, "version {number} ")?,
+            number => write!(f, "version {} ", ReadableVersion(number, self.facet))?,
         }
-        match self.hold_reason {
+        match *self.hold_reason {
             HoldReason::TooMuch { bytes, limit } => {
                 write!(f, "has {} (max_data: {limit})", count(bytes, "byte"))
             }
@@ -35,13 +36,28 @@ impl fmt::Display for HeldSummary {
                 write!(f, "has {now}, where the last success had {applied_size} (max_shrink: {limit})")
             }
             HoldReason::HeldBefore => f.write_str("was held before the restart"),
+            HoldReason::Faulty(ref why) | HoldReason::Undecided(ref why) => f.write_str(why),
         }
     }
 }
 
-/// Returns the command by which an operator runs a held update.
+/// Returns the command by which an operator forces a held update.
 pub(crate) fn force_command(watch: &str) -> String {
     format!("twitcher trigger --force {}", quoted(watch))
+}
+
+/// Returns what an operator can do about a held update, as a text that follows a semicolon; none if only
+/// other content helps.
+pub(crate) fn remedy(watch: &str, hold_reason: &HoldReason) -> Option<String> {
+    let command = force_command(watch);
+    match hold_reason {
+        HoldReason::Faulty(_) => None,
+        HoldReason::Undecided(_) => Some(format!("to decode it again: `{command}`")),
+        HoldReason::TooMuch { .. }
+        | HoldReason::Empty
+        | HoldReason::Shrunk { .. }
+        | HoldReason::HeldBefore => Some(format!("to run it all the same: `{command}`")),
+    }
 }
 
 #[cfg(test)]
@@ -51,7 +67,8 @@ mod tests {
 
     #[test]
     fn what_is_held_is_counted_in_the_words_of_what_is_watched() {
-        let said = |facet, hold_reason| HeldSummary { version: 7, hold_reason, facet }.to_string();
+        let said =
+            |facet, hold_reason| HeldSummary { version: 7, hold_reason: &hold_reason, facet }.to_string();
         let limit = Share::of_percent(12.5).unwrap();
         let shrunk = |size, applied_size| HoldReason::Shrunk { size, applied_size, limit };
         for (facet, hold_reason, expected) in [

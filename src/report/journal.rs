@@ -98,7 +98,12 @@ mod tests {
     fn a_line_is_a_datagram_of_fields() {
         let watch = WatchKey { file: "git.twc".into(), description: "deploy".into() };
         let subject = Subject { path: NodePath::parse("/git/head").unwrap(), facet: Facet::Data };
-        let context = LogContext { watches: &[&watch], run: Some("19a.1-7"), subject: Some(&subject) };
+        let context = LogContext {
+            watches: &[&watch],
+            run: Some("19a.1-7"),
+            subject: Some(&subject),
+            ..LogContext::default()
+        };
         let line = LogLine {
             fields: fields(&context),
             ..LogLine::new(Level::Warning, "git.twc:deploy run 7".into())

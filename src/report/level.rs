@@ -50,6 +50,7 @@ impl Report<'_> {
             Report::Starting { .. }
             | Report::Advice { .. }
             | Report::Ready { .. }
+            | Report::Welcome { .. }
             | Report::Stopping { .. }
             | Report::Stopped
             | Report::PlacesFree
@@ -64,6 +65,7 @@ impl Report<'_> {
             | Report::Serving { .. }
             | Report::Ordered { .. }
             | Report::StaysPaused { .. }
+            | Report::PauseOver { .. }
             | Report::Deleted { .. }
             | Report::ConfigLoaded { .. }
             | Report::ConfigRemoved { .. } => Level::Notice,
@@ -85,6 +87,10 @@ impl RunReport<'_> {
         match self {
             RunReport::NotStarted { .. } | RunReport::Lost { .. } | RunReport::Unkillable { .. } => {
                 Level::Error
+            }
+            // Who starts a run by hand wants to know how it ended.
+            RunReport::Ended { outcome: ExitStatus::Exited(0), ended_by: None, is_ordered: true, .. } => {
+                Level::Notice
             }
             RunReport::Ended { outcome: ExitStatus::Exited(0), ended_by: None, .. } => Level::Info,
             RunReport::Ended { .. }

@@ -12,16 +12,21 @@ use super::event::Report;
 use super::journal::{self, Journal};
 use super::last_words;
 use super::level::Level;
-use super::line::{LogLine, MAX_QUEUED_LINES, lines};
+use super::line::{LogLine, MAX_QUEUED_LINES, lines, whole};
 use super::log_state::LogState;
 use super::output::{Connection, Output};
 use super::queue::LogQueue;
 use super::stream::LogStream;
 use super::syslog::Syslog;
+use crate::model::LogFormat;
 use crate::sys::kernel::{THREAD_CALLS, cannot};
 
 /// How long a stopping daemon waits until its last lines are written.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Lines that come one after another are written together, those of so long at once. To wake the writing
+/// thread for each takes longer than to write it, and the actions need the processors.
+const BATCH_TIME: Duration = Duration::from_millis(2);
 
 /// The destination of the log.
 #[derive(Debug)]
@@ -43,6 +48,7 @@ pub struct Log {
     level: Level,
     /// Whether the target takes [`LogLine::fields`].
     structured: bool,
+    format: LogFormat,
 }
 
 /// A handle to the writing thread. Its drop waits at most [`FINISH_TIMEOUT`] until all lines are written, and
@@ -55,16 +61,16 @@ pub struct Writer {
 
 impl Log {
     /// Starts the writing thread. A missing log daemon is not an error: lines wait for it, and go to stderr.
-    pub fn start(target: Target, level: Level) -> io::Result<(Self, Writer)> {
+    pub fn start(target: Target, level: Level, format: LogFormat) -> io::Result<(Self, Writer)> {
         let structured = matches!(target, Target::Journal);
         let (lines, queue) = sync_channel(MAX_QUEUED_LINES);
         let (state, thread) = match target {
-            Target::Stream(stream) => start(stream, queue),
-            Target::Syslog => start(Connection::<Syslog>::new(), queue),
-            Target::Journal => start(Connection::<Journal>::new(), queue),
+            Target::Stream(stream) => start(stream, queue, format),
+            Target::Syslog => start(Connection::<Syslog>::new(), queue, format),
+            Target::Journal => start(Connection::<Journal>::new(), queue, format),
         }?;
         let writer = Writer { thread, lines: lines.clone(), state: Arc::clone(&state) };
-        Ok((Self { lines, state, level, structured }, writer))
+        Ok((Self { lines, state, level, structured, format }, writer))
     }
 
     /// How many lines were dropped since the start because the log was slow or missing.
@@ -93,10 +99,21 @@ impl Log {
             return;
         }
         let fields = if self.structured { journal::fields(&report.context()) } else { Vec::new() };
-        for text in lines(&report.to_string()) {
+        let is_bare = matches!(report, Report::Welcome { .. });
+        let texts = lines(&report.to_string());
+        let lines = match self.format {
+            LogFormat::Text => {
+                let line = |text| LogLine { is_bare, ..LogLine::new(level, text) };
+                texts.into_iter().map(line).collect()
+            }
+            // An object holds all lines of a report.
+            LogFormat::Json => vec![LogLine::json(level, &whole(&texts), &report.context())],
+        };
+        for line in lines {
             // Counted first, because the line may be written before the call returns.
             self.state.add_pending();
-            match self.lines.try_send(Some(LogLine { fields: fields.clone(), ..LogLine::new(level, text) })) {
+            let line = LogLine { fields: fields.clone(), ..line };
+            match self.lines.try_send(Some(line)) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                     self.state.settle(1);
@@ -127,10 +144,11 @@ impl Drop for Writer {
         let lost = self.state.give_up_pending();
         if lost > 0 {
             let target = &self.state.target;
-            last_words::say(&format!(
+            let text = format!(
                 "{lost} log lines dropped at the end: {target} takes no lines: its disk hangs, or its reader \
                  does not read"
-            ));
+            );
+            last_words::say(LogLine::own(self.state.format, Level::Warning, text));
         }
     }
 }
@@ -138,8 +156,9 @@ impl Drop for Writer {
 fn start(
     output: impl Output + Send + 'static,
     lines: Receiver<Option<LogLine>>,
+    format: LogFormat,
 ) -> io::Result<(Arc<LogState>, JoinHandle<()>)> {
-    let state = Arc::new(LogState::new(output.name()));
+    let state = Arc::new(LogState::new(output.name(), format));
     let queue = LogQueue::new(output, state.clone());
     let shared = state.clone();
     let thread =
@@ -149,6 +168,7 @@ fn start(
 
 fn write_all(mut queue: LogQueue<impl Output>, lines: &Receiver<Option<LogLine>>, state: &LogState) {
     let mut has_ended = false;
+    let mut last_write = None;
     while !has_ended {
         match lines.recv_timeout(queue.next_attempt_in()) {
             Ok(Some(line)) => queue.write(line),
@@ -165,9 +185,14 @@ fn write_all(mut queue: LogQueue<impl Output>, lines: &Receiver<Option<LogLine>>
         let dropped = state.take_crowded_out();
         if dropped > 0 {
             let text = format!("{dropped} log lines dropped: the log is too slow");
-            queue.write_own(LogLine::new(Level::Warning, text));
+            queue.write_own(LogLine::own(state.format, Level::Warning, text));
         }
         queue.send();
+        // A line that comes alone was written at once.
+        let now = Instant::now();
+        if last_write.replace(now).is_some_and(|last| last + BATCH_TIME > now) {
+            std::thread::sleep(BATCH_TIME);
+        }
     }
     queue.finish();
 }
@@ -183,7 +208,7 @@ mod tests {
         let (read, write) = io::pipe().unwrap();
         let stream = LogStream::of("a pipe", File::from(std::os::fd::OwnedFd::from(write)));
         let target = Target::Stream(stream);
-        let (log, writer) = Log::start(target, Level::Debug).unwrap();
+        let (log, writer) = Log::start(target, Level::Debug, LogFormat::Text).unwrap();
         assert_eq!(log.dropped_lines(), 0);
         let sent = 4 * MAX_QUEUED_LINES;
         (0..sent).for_each(|_| log.report(&Report::Stopped));

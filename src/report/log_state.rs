@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::degraded::{Degradations, Degraded};
+use crate::model::LogFormat;
 
 /// The part that is degraded while lines cannot be written.
 pub const PART: &str = "log";
@@ -16,6 +17,7 @@ const STALL_TIME: Duration = Duration::from_secs(5);
 pub struct LogState {
     /// The target's name.
     pub target: String,
+    pub format: LogFormat,
     pub degradations: Degradations,
     /// How many lines were dropped since the start.
     dropped: AtomicU64,
@@ -28,9 +30,10 @@ pub struct LogState {
 }
 
 impl LogState {
-    pub fn new(target: String) -> Self {
+    pub fn new(target: String, format: LogFormat) -> Self {
         Self {
             target,
+            format,
             degradations: Degradations::default(),
             dropped: AtomicU64::new(0),
             pending: AtomicU64::new(0),

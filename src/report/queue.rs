@@ -124,7 +124,8 @@ impl<O: Output> LogQueue<O> {
         self.state.count_dropped(dropped);
         self.state.settle(dropped);
         if let Some(outage) = self.outage.filter(|_| dropped > 0) {
-            last_words::say(&format!("{dropped} log lines dropped at the end: {}", outage.why));
+            let text = format!("{dropped} log lines dropped at the end: {}", outage.why);
+            last_words::say(LogLine::own(self.state.format, Level::Warning, text));
         }
     }
 
@@ -141,13 +142,14 @@ impl<O: Output> LogQueue<O> {
             )),
         };
         if let Some(text) = text {
-            self.unsent_bytes += text.len();
+            let line = LogLine::own(self.state.format, Level::Warning, text);
+            self.unsent_bytes += line.text.len();
             self.state.add_pending();
-            self.unsent.push_front(LogLine::new(Level::Warning, text));
+            self.unsent.push_front(line);
         }
         if reported && self.output.falls_back() {
             let text = format!("the log goes to {}", self.output.name());
-            let _ = fallback::say(&LogLine::new(Level::Notice, text).to_text());
+            let _ = fallback::say(&LogLine::own(self.state.format, Level::Notice, text).to_text());
         }
     }
 
@@ -173,7 +175,8 @@ impl<O: Output> LogQueue<O> {
                 true => format!("{why}; the log goes to stderr meanwhile; {remedy}"),
                 false => format!("{why}; the log waits until it can be written; {remedy}"),
             };
-            outage.unseen = fallback::say(&LogLine::new(Level::Warning, text).to_text()).is_err();
+            let line = LogLine::own(self.state.format, Level::Warning, text);
+            outage.unseen = fallback::say(&line.to_text()).is_err();
         }
         let what = match falls_back {
             // Where there never was a log daemon, stderr is the log.
@@ -219,6 +222,7 @@ fn piece(lines: &[LogLine]) -> &[LogLine] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::LogFormat;
 
     /// Takes as many lines as it has room for.
     struct Limited {
@@ -249,7 +253,10 @@ mod tests {
     }
 
     fn queue(room: usize) -> LogQueue<Limited> {
-        LogQueue::new(Limited { room, lines: Vec::new() }, Arc::new(LogState::new("x".into())))
+        LogQueue::new(
+            Limited { room, lines: Vec::new() },
+            Arc::new(LogState::new("x".into(), LogFormat::Text)),
+        )
     }
 
     fn write(queue: &mut LogQueue<Limited>, numbers: std::ops::Range<usize>) {

@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 
@@ -28,6 +29,8 @@ pub struct LogStream {
     /// The path of a log file. If another file is there, or none, that path is opened again.
     path: Option<PathBuf>,
     torn: Option<TornLine>,
+    /// Whether the levels have colours.
+    is_coloured: bool,
     /// Whether the caller had closed the stream: what is open there now loses every line.
     was_closed: bool,
 }
@@ -45,13 +48,15 @@ impl LogStream {
     pub fn stdout() -> io::Result<Self> {
         let own = io::stdout().as_fd().try_clone_to_owned();
         let file = own.map_err(cannot("take stdout for the log", "fcntl"))?.into();
-        Ok(Self { was_closed: Stdio::Stdout.was_closed(), ..Self::of("stdout", file) })
+        let is_coloured = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
+        Ok(Self { was_closed: Stdio::Stdout.was_closed(), is_coloured, ..Self::of("stdout", file) })
     }
 
     pub fn stderr() -> io::Result<Self> {
         let own = io::stderr().as_fd().try_clone_to_owned();
         let file = own.map_err(cannot("take stderr for the log", "fcntl"))?.into();
-        Ok(Self { was_closed: Stdio::Stderr.was_closed(), ..Self::of("stderr", file) })
+        let is_coloured = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+        Ok(Self { was_closed: Stdio::Stderr.was_closed(), is_coloured, ..Self::of("stderr", file) })
     }
 
     /// Opens a log file for appending, and creates it if there is none. If it is a pipe that nobody reads, or
@@ -75,7 +80,7 @@ impl LogStream {
 
     /// Writes to this file, wherever it is.
     pub fn of(name: &str, file: File) -> Self {
-        Self { name: name.to_owned(), file, path: None, torn: None, was_closed: false }
+        Self { name: name.to_owned(), file, path: None, torn: None, is_coloured: false, was_closed: false }
     }
 
     /// Opens the path again if it no longer leads to our file, because the file was rotated away or removed.
@@ -142,7 +147,8 @@ impl Output for LogStream {
         let mut text = Vec::new();
         let mut ends = Vec::with_capacity(lines.len());
         for line in lines {
-            text.extend_from_slice(line.to_text().as_bytes());
+            let line = if self.is_coloured { line.to_coloured_text() } else { line.to_text() };
+            text.extend_from_slice(line.as_bytes());
             ends.push(text.len());
         }
         let mut written = self.written();

@@ -12,7 +12,7 @@ use super::error::SettingsError;
 use super::file::SettingsFile;
 use super::store_choice::StoreFlags;
 use super::stores;
-use crate::model::StoreName;
+use crate::model::{LogFormat, StoreName};
 use crate::store::StoreSettings;
 
 pub(super) const STATE_DIR: &str = "/var/lib/twitcher";
@@ -33,6 +33,7 @@ pub struct DaemonFlags {
     pub store: StoreFlags,
     pub state_dir: Option<PathBuf>,
     pub log_file: Option<PathBuf>,
+    pub log_format: Option<LogFormat>,
     pub pid_file: Option<PathBuf>,
     pub control_socket: Option<PathBuf>,
     pub stop_timeout: Option<Duration>,
@@ -45,6 +46,7 @@ pub struct DaemonSettings {
     /// Directory of the ledger.
     pub state_dir: PathBuf,
     pub log_file: Option<PathBuf>,
+    pub log_format: LogFormat,
     pub pid_file: Option<PathBuf>,
     pub control: ControlSettings,
     /// The address at which Prometheus reads the metrics.
@@ -71,6 +73,7 @@ impl DaemonSettings {
             named_stores,
             state_dir: path(flags.state_dir, &file.state_dir).unwrap_or_else(|| STATE_DIR.into()),
             log_file: path(flags.log_file, &file.log_file),
+            log_format: flags.log_format.or(file.log_format()?).unwrap_or_default(),
             pid_file: path(flags.pid_file, &file.pid_file),
             control: ControlSettings::new(flags.control_socket, file)?,
             metrics: control::metrics_address(file)?,

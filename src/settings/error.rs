@@ -28,7 +28,7 @@ pub enum SettingsError {
     /// `origin` is the flag or the environment variable.
     #[error(
         "{origin}: unknown store {name:?}; add [stores.{name}] to {}, or give a URL, \
-         zk://HOST:PORT,.../CHROOT or dir:PATH{near}",
+         zk://HOST:PORT,.../CHROOT, etcd://HOST:PORT,.../PREFIX or dir:PATH{near}",
         .file.display()
     )]
     UnknownStore { origin: &'static str, name: String, file: PathBuf, near: String },

@@ -9,7 +9,9 @@ use serde::Deserialize;
 
 use super::duration;
 use super::error::SettingsError;
+use super::places::Places;
 use super::secret_setting::SecretSetting;
+use crate::model::LogFormat;
 
 /// The name of the file in the config directory.
 pub(super) const FILE: &str = "twitcher.toml";
@@ -35,6 +37,8 @@ pub struct SettingsFile {
     /// URL of the default store.
     pub(super) store: Option<String>,
     session_timeout: Option<f64>,
+    #[serde(default)]
+    pub(super) readonly: bool,
     stop_timeout: Option<f64>,
     max_actions: Option<u32>,
     /// 0 is no limit.
@@ -44,21 +48,26 @@ pub struct SettingsFile {
     rescan_interval: Option<f64>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) log_file: Option<PathBuf>,
+    log_format: Option<String>,
     pub(super) pid_file: Option<PathBuf>,
     #[serde(default)]
     pub(super) control: ControlSection,
     #[serde(default)]
     pub(super) metrics: MetricsSection,
-    /// `[[auth]]`, `[tls]` and `[sasl]` of the default store.
+    /// `[[auth]]`, `[tls]`, `[sasl]` and `[etcd]` of the default store.
     #[serde(default)]
     auth: Vec<AuthSection>,
     tls: Option<TlsSection>,
     sasl: Option<SaslSection>,
+    etcd: Option<EtcdSection>,
     /// The other stores, by name.
     #[serde(default)]
     pub(super) stores: BTreeMap<String, StoreSection>,
     #[serde(skip)]
     pub(super) path: PathBuf,
+    /// Where the keys stand.
+    #[serde(skip)]
+    pub(super) places: Places,
     /// Warnings that users other than root can change the file, or users other than its owner can access its
     /// secrets, if that is not an error.
     #[serde(skip)]
@@ -72,9 +81,12 @@ pub(super) struct StoreSection {
     pub(super) url: String,
     pub(super) session_timeout: Option<f64>,
     #[serde(default)]
+    pub(super) readonly: bool,
+    #[serde(default)]
     auth: Vec<AuthSection>,
     tls: Option<TlsSection>,
     sasl: Option<SaslSection>,
+    etcd: Option<EtcdSection>,
 }
 
 /// `[[auth]]`
@@ -103,6 +115,14 @@ pub(super) struct SaslSection {
     pub(super) password: SecretSetting,
 }
 
+/// `[etcd]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a block [etcd]")]
+pub(super) struct EtcdSection {
+    pub(super) username: String,
+    pub(super) password: SecretSetting,
+}
+
 /// `[control]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a block [control]")]
@@ -122,12 +142,13 @@ pub(super) struct MetricsSection {
     pub(super) listen: Option<String>,
 }
 
-/// The sections of one store, which define how to connect to ZooKeeper, and as which user.
+/// The sections of one store, which define how to connect to it, and as which user.
 #[derive(Clone, Copy)]
 pub(super) struct StoreSections<'a> {
     pub(super) auth: &'a [AuthSection],
     pub(super) tls: Option<&'a TlsSection>,
     pub(super) sasl: Option<&'a SaslSection>,
+    pub(super) etcd: Option<&'a EtcdSection>,
 }
 
 impl SettingsFile {
@@ -136,7 +157,12 @@ impl SettingsFile {
     }
 
     pub(super) fn sections(&self) -> StoreSections<'_> {
-        StoreSections { auth: &self.auth, tls: self.tls.as_ref(), sasl: self.sasl.as_ref() }
+        StoreSections {
+            auth: &self.auth,
+            tls: self.tls.as_ref(),
+            sasl: self.sasl.as_ref(),
+            etcd: self.etcd.as_ref(),
+        }
     }
 
     pub(super) fn session_timeout(&self) -> Result<Option<Duration>, SettingsError> {
@@ -180,6 +206,17 @@ impl SettingsFile {
         })
     }
 
+    pub(super) fn log_format(&self) -> Result<Option<LogFormat>, SettingsError> {
+        let Some(name) = &self.log_format else { return Ok(None) };
+        match LogFormat::named(name) {
+            Some(format) => Ok(Some(format)),
+            None => {
+                let names = LogFormat::NAMES.map(|name| format!("{name:?}")).join(" or ");
+                Err(self.error("log_format", format!("{name:?} is not {names}")))
+            }
+        }
+    }
+
     /// Returns true if the file holds a secret, so that only its owner should have access.
     pub(super) fn has_secrets(&self) -> bool {
         let others = self.stores.values().map(StoreSection::sections);
@@ -188,14 +225,20 @@ impl SettingsFile {
 
     /// Returns the error for a wrong value of `key`.
     pub(super) fn error(&self, key: &str, reason: impl ToString) -> SettingsError {
-        let origin = format!("{}: {key}", self.path.display());
+        let place = self.places.find(key).map(|(line, column)| format!(":{line}:{column}"));
+        let origin = format!("{}{}: {key}", self.path.display(), place.unwrap_or_default());
         SettingsError::Value { origin, reason: reason.to_string() }
     }
 }
 
 impl StoreSection {
     pub(super) fn sections(&self) -> StoreSections<'_> {
-        StoreSections { auth: &self.auth, tls: self.tls.as_ref(), sasl: self.sasl.as_ref() }
+        StoreSections {
+            auth: &self.auth,
+            tls: self.tls.as_ref(),
+            sasl: self.sasl.as_ref(),
+            etcd: self.etcd.as_ref(),
+        }
     }
 }
 
@@ -203,5 +246,6 @@ impl StoreSections<'_> {
     fn have_secrets(self) -> bool {
         self.auth.iter().any(|auth| auth.credentials.is_inline())
             || self.sasl.is_some_and(|sasl| sasl.password.is_inline())
+            || self.etcd.is_some_and(|etcd| etcd.password.is_inline())
     }
 }

@@ -27,6 +27,7 @@ mod environment;
 mod error;
 mod file;
 mod parse_error;
+mod places;
 mod read;
 mod secret_setting;
 mod store_choice;
@@ -35,7 +36,7 @@ mod stores;
 #[cfg(test)]
 mod tests;
 
-pub use client::{client_socket, client_store};
+pub use client::{client_socket, client_state_dir, client_store};
 pub use control::{ControlSettings, NamedGroup};
 pub use daemon::{DaemonFlags, DaemonSettings};
 pub use duration::{positive_seconds, seconds};
@@ -44,4 +45,4 @@ pub use error::SettingsError;
 pub use file::SettingsFile;
 pub use read::{read, text};
 pub use store_choice::{StoreChoice, StoreFlags};
-pub use stores::{problems, store_names};
+pub use stores::{problems, store_named, store_names};

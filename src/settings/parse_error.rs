@@ -92,7 +92,10 @@ const TYPES: [(&str, &str); 5] = [
 ];
 
 /// What the parser's messages about values contain, and what these mean for users.
-const SYNTAX: [(&str, &str); 7] = [
+const SYNTAX: [(&str, &str); 10] = [
+    ("invalid boolean", UNQUOTED),
+    ("key with no value", "a line is KEY = VALUE, and a comment begins with #"),
+    ("unexpected key or value", "after its value, a line has nothing but a comment, which begins with #"),
     ("string values must be quoted", UNQUOTED),
     ("invalid time", UNQUOTED),
     ("invalid date", UNQUOTED),
@@ -117,12 +120,66 @@ fn for_users(message: String) -> String {
     if let Some((_, must)) = TYPES.iter().find(|(name, _)| *name == expected) {
         return format!("must be {must}");
     }
-    let Some(key) = found.strip_prefix("unknown field `") else { return message };
-    let keys = expected.split('`').skip(1).step_by(2);
-    match suggest(key.trim_end_matches('`'), keys) {
-        near if near.is_empty() => message,
-        near => format!("{found}{near}"),
+    if expected.starts_with("a block [") {
+        return format!("must be {expected}");
     }
+    let Some(key) = found.strip_prefix("unknown field `") else { return message };
+    let key = key.trim_end_matches('`');
+    let keys: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    match suggest(key, keys.iter().copied()) {
+        near if !near.is_empty() => format!("{found}{near}"),
+        _ => match elsewhere(key, &keys) {
+            Some(place) => format!("{found}; {place}"),
+            None => message,
+        },
+    }
+}
+
+/// The blocks, and their keys.
+const BLOCKS: [(&str, &[&str]); 6] = [
+    ("control", &["socket", "mode", "group"]),
+    ("metrics", &["listen"]),
+    ("auth", &["scheme", "credentials"]),
+    ("tls", &["ca", "cert", "key"]),
+    ("sasl", &["username", "password"]),
+    ("etcd", &["username", "password"]),
+];
+
+/// Flags of `twitcher run` that are no keys.
+const FLAGS: [&str; 8] = [
+    "allow_untrusted",
+    "daemonize",
+    "debug",
+    "devel",
+    "ledger_reset",
+    "log_to_stdout",
+    "verbose",
+    "zkservers",
+];
+
+/// Says where an unknown key belongs; `keys` are those that can stand where it stands.
+fn elsewhere(key: &str, keys: &[&str]) -> Option<String> {
+    let is_top = keys.contains(&"stores");
+    let name = key.replace('-', "_");
+    match name.as_str() {
+        "log_level" => return Some("run the daemon with -v or -d for a longer log".into()),
+        "zkservers" | "servers" => return Some("write store = \"zk://HOST:PORT,...\"".into()),
+        name if FLAGS.contains(&name) => {
+            return Some(format!("--{} is a flag of `twitcher run` only", name.replace('_', "-")));
+        }
+        _ => {}
+    }
+    if !is_top {
+        const TOP: [&str; 6] =
+            ["store", "session_timeout", "state_dir", "log_file", "log_format", "pid_file"];
+        return TOP.contains(&&*name).then(|| "it belongs above the first [block]".to_owned());
+    }
+    let is_of = |block: &str| name.strip_prefix(block).is_some_and(|rest| rest.starts_with('_'));
+    let (block, keys) = BLOCKS.iter().find(|(block, _)| is_of(block))?;
+    let (last, others) = keys.split_last()?;
+    let keys =
+        if others.is_empty() { (*last).to_owned() } else { format!("{} and {last}", others.join(", ")) };
+    Some(format!("the block [{block}] has {keys}"))
 }
 
 fn is_key(text: &str) -> bool {

@@ -7,8 +7,9 @@ use std::path::Path;
 use super::error::SettingsError;
 use super::file::{FILE, SettingsFile};
 use super::parse_error::parse_error;
+use super::places::Places;
 use super::{control, stores};
-use crate::text::{decode, hidden_characters};
+use crate::text::{TextError, decode, hidden_characters};
 use crate::trust::root::{OpenError, OpenedFile, Root};
 use crate::trust::{Fault, Trust, Untrusted, exposed};
 
@@ -22,10 +23,11 @@ pub fn read(config_path: &Path, trust: Trust) -> Result<SettingsFile, SettingsEr
     let Some((bytes, OpenedFile { stat, warning, .. })) = read_bytes(config_path, trust)? else {
         return Ok(SettingsFile::empty(config_path));
     };
-    let text = decode(bytes)
-        .map_err(|reason| SettingsError::Value { origin: path.display().to_string(), reason })?;
+    let no_text = |error: TextError| SettingsError::Value { origin: error.place(path), reason: error.reason };
+    let text = decode(bytes).map_err(no_text)?;
     let mut file: SettingsFile = toml::from_str(&text).map_err(|error| parse_error(path, &text, &error))?;
     file.path.clone_from(path);
+    file.places = Places::of(&text);
     file.warnings.extend(warning);
     let hidden = hidden_characters(&without_secrets(&text), "#");
     file.warnings.extend(hidden.map(|warning| format!("{}:{warning}", path.display())));
@@ -93,6 +95,7 @@ fn check(file: &SettingsFile) -> Result<(), SettingsError> {
     stores::named_stores(file, None)?;
     file.stop_timeout()?;
     file.rescan_interval()?;
+    file.log_format()?;
     control::mode(file)?;
     control::metrics_address(file)?;
     Ok(())

@@ -1,5 +1,6 @@
 //! The store that command-line flags and environment variables select.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -24,6 +25,15 @@ impl FromStr for StoreChoice {
             (Ok(url), _) => Ok(Self::Url(url)),
             (Err(_), Ok(name)) => Ok(Self::Name(name)),
             (Err(error), Err(_)) => Err(error),
+        }
+    }
+}
+
+impl fmt::Display for StoreChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => url.fmt(f),
+            Self::Name(name) => name.fmt(f),
         }
     }
 }
@@ -77,7 +87,12 @@ mod tests {
     fn what_is_no_url_and_no_name_gets_the_hint_of_a_url() {
         for wrong in ["/srv/nodes", "localhost:2181", "a.b", "~/nodes", ""] {
             let error = wrong.parse::<StoreChoice>().unwrap_err().to_string();
-            assert!(error.contains("has no scheme; write zk://HOST:PORT,.../CHROOT or dir:PATH"), "{error}");
+            assert!(
+                error.contains(
+                    "has no scheme; write zk://HOST:PORT,.../CHROOT, etcd://HOST:PORT,.../PREFIX or dir:PATH"
+                ),
+                "{error}"
+            );
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::environment::absolute;
-use super::file::{AuthSection, SaslSection, StoreSections, TlsSection};
+use super::file::{AuthSection, EtcdSection, SaslSection, StoreSections, TlsSection};
 use crate::store::{
-    Auth, ClientCertificate, CredentialError, DirectorySettings, DirectoryUrl, Key, Login, Sasl, Secret,
-    SecretFile, SettingError, StoreSettings, StoreUrl, Tls, ZooKeeperSettings, ZooKeeperUrl,
-    can_be_certified, check_encoding,
+    Auth, ClientCertificate, CredentialError, DirectorySettings, DirectoryUrl, EtcdLogin, EtcdSettings,
+    EtcdUser, Key, Login, Sasl, Secret, SecretFile, SettingError, StoreSettings, StoreUrl, Tls,
+    ZooKeeperSettings, can_be_certified, check_encoding,
 };
 
 /// Returns the settings of the store at `url`. Reads no file and no credential.
@@ -16,24 +16,31 @@ pub(super) fn store_settings(
     sections: StoreSections<'_>,
     session_timeout: Duration,
     rescan_interval: Duration,
+    readonly: bool,
 ) -> Result<StoreSettings, SettingError> {
     // A directory needs no login, but a mistake in one is told.
-    let login = login(sections)?;
+    let (zookeeper, etcd) = (login(sections)?, etcd_login(sections)?);
     Ok(match url {
         StoreUrl::ZooKeeper(url) => {
-            if login.tls.is_some() {
-                require_certifiable(&url)?;
+            if zookeeper.tls.is_some() {
+                require_certifiable(&url.servers)?;
             }
-            StoreSettings::ZooKeeper(ZooKeeperSettings { url, login, session_timeout })
+            StoreSettings::ZooKeeper(ZooKeeperSettings { url, login: zookeeper, session_timeout, readonly })
+        }
+        StoreUrl::Etcd(url) => {
+            if etcd.tls.is_some() {
+                require_certifiable(&url.servers)?;
+            }
+            StoreSettings::Etcd(EtcdSettings { url, login: etcd, session_timeout, readonly })
         }
         StoreUrl::Directory(DirectoryUrl { root }) => {
             let url = DirectoryUrl { root: absolute(root) };
-            StoreSettings::Directory(DirectorySettings { url, session_timeout, rescan_interval })
+            StoreSettings::Directory(DirectorySettings { url, session_timeout, rescan_interval, readonly })
         }
     })
 }
 
-/// Returns the login that the sections of a store describe.
+/// Returns the login that the sections of a store describe for ZooKeeper.
 pub(super) fn login(sections: StoreSections<'_>) -> Result<Login, SettingError> {
     let auth = sections.auth.iter().map(auth).collect::<Result<_, _>>()?;
     let tls = sections.tls.map(tls).transpose()?;
@@ -41,8 +48,15 @@ pub(super) fn login(sections: StoreSections<'_>) -> Result<Login, SettingError> 
     Ok(Login { auth, tls, sasl })
 }
 
-fn require_certifiable(url: &ZooKeeperUrl) -> Result<(), SettingError> {
-    let Some(server) = url.servers.iter().find(|server| !can_be_certified(server)) else { return Ok(()) };
+/// Returns the login that the sections of a store describe for etcd.
+pub(super) fn etcd_login(sections: StoreSections<'_>) -> Result<EtcdLogin, SettingError> {
+    let tls = sections.tls.map(tls).transpose()?;
+    let user = sections.etcd.map(etcd_user).transpose()?;
+    Ok(EtcdLogin { tls, user })
+}
+
+fn require_certifiable(servers: &[String]) -> Result<(), SettingError> {
+    let Some(server) = servers.iter().find(|server| !can_be_certified(server)) else { return Ok(()) };
     let reason = format!(
         "no certificate can be for {server:?}, which is neither a DNS name nor an IP address; put the \
          server's name in the store's URL"
@@ -94,6 +108,14 @@ fn sasl(section: &SaslSection) -> Result<Sasl, SettingError> {
         check_encoding("sasl.password", password)?;
     }
     Ok(Sasl { username: username.clone(), password })
+}
+
+fn etcd_user(section: &EtcdSection) -> Result<EtcdUser, SettingError> {
+    if section.username.is_empty() {
+        return Err(("etcd.username", "it is empty; give the name of a user of etcd".to_owned()));
+    }
+    let password = section.password.secret().map_err(wrong_credential("etcd.password"))?;
+    Ok(EtcdUser { username: section.username.clone(), password })
 }
 
 fn wrong_credential(key: &'static str) -> impl Fn(CredentialError) -> SettingError {

@@ -57,13 +57,15 @@ fn default_store(
     session_timeout: Option<Duration>,
     file: &SettingsFile,
 ) -> Result<(StoreName, StoreSettings), SettingsError> {
+    // A URL that is given on the command line is another store, unless it is this one.
+    let is_own = url.as_ref().is_none_or(|url| file.store.as_ref() == Some(&url.to_string()));
     let url = match (url, &file.store) {
         (Some(url), _) => url,
         (None, Some(url)) => url.parse().map_err(|error| file.error("store", error))?,
         (None, None) => DEFAULT_STORE.parse().unwrap_or_else(|_| unreachable!("{DEFAULT_STORE}")),
     };
     let name = StoreName::default();
-    let settings = build(&name, url, file.sections(), session_timeout, file)?;
+    let settings = build(&name, url, file.sections(), session_timeout, file.readonly && is_own, file)?;
     Ok((name, settings))
 }
 
@@ -94,7 +96,7 @@ fn named_store(
 ) -> Result<StoreSettings, SettingsError> {
     let url = section.url.parse::<StoreUrl>();
     let url = url.map_err(|error| store_error(name, file, ("url", error.to_string())))?;
-    build(name, url, section.sections(), session_timeout, file)
+    build(name, url, section.sections(), session_timeout, section.readonly, file)
 }
 
 fn own_timeout(
@@ -111,10 +113,12 @@ fn build(
     url: StoreUrl,
     sections: StoreSections<'_>,
     session_timeout: Option<Duration>,
+    readonly: bool,
     file: &SettingsFile,
 ) -> Result<StoreSettings, SettingsError> {
     let session_timeout = session_timeout.or(file.session_timeout()?).unwrap_or(SESSION_TIMEOUT);
-    let settings = store_settings::store_settings(url, sections, session_timeout, file.rescan_interval()?);
+    let settings =
+        store_settings::store_settings(url, sections, session_timeout, file.rescan_interval()?, readonly);
     settings.map_err(|error| store_error(name, file, error))
 }
 
@@ -126,6 +130,7 @@ pub(super) fn require_credentials(
 ) -> Result<(), SettingsError> {
     match store {
         StoreSettings::ZooKeeper(settings) => settings.login.check_credentials(),
+        StoreSettings::Etcd(settings) => settings.login.check_credentials(),
         StoreSettings::Directory(_) => Ok(()),
     }
     .map_err(|error| store_error(name, file, error))
@@ -150,11 +155,23 @@ pub fn problems(file: &SettingsFile) -> Vec<SettingsError> {
         let sections = section.map_or_else(|| file.sections(), StoreSection::sections);
         // The settings themselves were checked when the file was read.
         let login = store_settings::login(sections).unwrap_or_default();
-        let credentials = if has_credentials { login.check_credentials() } else { Ok(()) };
-        let problems = [credentials.err(), login.check_files().err()];
+        let etcd = store_settings::etcd_login(sections).unwrap_or_default();
+        let credentials = || login.check_credentials().and_then(|()| etcd.check_credentials());
+        let credentials = if has_credentials { credentials() } else { Ok(()) };
+        let files = login.check_files().and_then(|()| etcd.check_files());
+        let problems = [credentials.err(), files.err()];
         problems.map(|problem| problem.map(|error| store_error(&name, file, error)))
     });
     problems.flatten().collect()
+}
+
+/// Returns the store of this name, if it is there and its settings are right.
+pub fn store_named(name: &StoreName, file: &SettingsFile) -> Option<StoreSettings> {
+    match file.stores.get(name.as_str()) {
+        _ if name.is_default() => default_store(None, None, file).ok().map(|(_, store)| store),
+        Some(section) => named_store(name, section, None, file).ok(),
+        None => None,
+    }
 }
 
 /// Returns the names of all stores that a watch may name.

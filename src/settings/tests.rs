@@ -33,6 +33,27 @@ fn a_mistyped_key_gets_a_suggestion_and_a_wrong_value_what_it_must_be() {
         ("max_action = 3", "1:1: unknown field `max_action`; did you mean `max_actions`?"),
         ("[control]\nmod = \"0660\"", "2:1: unknown field `mod`; did you mean `mode`?"),
         ("[metrics]\nport = 9100", "2:1: unknown field `port`, expected `listen`"),
+        ("[tls]\nstore = \"dir:/x\"", "2:1: unknown field `store`; it belongs above the first [block]"),
+        (
+            "control_user = \"x\"",
+            "1:1: unknown field `control_user`; the block [control] has socket, mode and group",
+        ),
+        ("metrics_port = 1", "1:1: unknown field `metrics_port`; the block [metrics] has listen"),
+        (
+            "log_level = \"debug\"",
+            "1:1: unknown field `log_level`; run the daemon with -v or -d for a longer log",
+        ),
+        (
+            "allow-untrusted = true",
+            "1:1: unknown field `allow-untrusted`; --allow-untrusted is a flag of `twitcher run` only",
+        ),
+        ("stop_timeout = ten", "1:16: stop_timeout: must be a string in quotes, or a number without a unit"),
+        ("store: \"dir:/x\"", "1:8: a line is KEY = VALUE, and a comment begins with #"),
+        ("// a comment", "1:4: a line is KEY = VALUE, and a comment begins with #"),
+        (
+            "max_actions = 3,",
+            "1:16: max_actions: after its value, a line has nothing but a comment, which begins with #",
+        ),
         ("max_actions = -1", "1:15: max_actions: must be an int from 0 to 4294967295"),
         ("max_actions = 1.5", "1:15: max_actions: must be an int from 0 to 4294967295"),
         ("max_actions = 4294967296", "1:15: max_actions: must be an int from 0 to 4294967295"),
@@ -43,7 +64,8 @@ fn a_mistyped_key_gets_a_suggestion_and_a_wrong_value_what_it_must_be() {
             "1:19: rescan_interval: must be a number of seconds, without quotes and without a unit",
         ),
         ("log_file = 3", "1:12: log_file: must be a string with a path"),
-        ("control = 3", "1:11: control: invalid type: integer, expected a block [control]"),
+        ("log_format = \"xml\"", "1:1: log_format: \"xml\" is not \"text\" or \"json\""),
+        ("control = 3", "1:11: control: must be a block [control]"),
     ] {
         assert_eq!(settings(text).err(), Some(format!("DIR/twitcher.toml:{expected}")));
     }
@@ -165,7 +187,7 @@ fn the_shipped_settings_file_parses_as_it_is_and_with_every_line_in_force() {
     assert_eq!((file.store.as_deref(), default.auth.len()), (Some(DEFAULT_STORE), 1));
     assert!(default.tls.is_some() && default.sasl.is_some());
     let auths = file.stores.iter().map(|(name, store)| (&**name, store.sections().auth.len()));
-    assert_eq!(auths.collect::<Vec<_>>(), [("eu", 1), ("local", 0)]);
+    assert_eq!(auths.collect::<Vec<_>>(), [("config", 0), ("eu", 1), ("local", 0)]);
     assert_eq!(file.session_timeout().unwrap(), Some(SESSION_TIMEOUT));
     assert_eq!(file.stop_timeout().unwrap(), Some(STOP_TIMEOUT));
     assert_eq!(file.max_actions(), Some(Some(MAX_ACTIONS)));
@@ -260,7 +282,7 @@ fn each_store_has_its_own_credentials_and_session_timeout() {
     let described = |store: &StoreSettings| {
         let auth = match store {
             StoreSettings::ZooKeeper(settings) => &*settings.login.auth,
-            StoreSettings::Directory(_) => &[],
+            StoreSettings::Etcd(_) | StoreSettings::Directory(_) => &[],
         };
         let secrets: Vec<_> = auth.iter().map(|auth| auth.credentials.reveal().unwrap()).collect();
         format!("{store} {} {:?}", secrets.join(" "), store.session_timeout())
@@ -282,13 +304,35 @@ fn each_store_has_its_own_credentials_and_session_timeout() {
 }
 
 #[test]
+fn an_etcd_has_its_own_login_and_a_mistake_in_it_is_named() {
+    let login = |text: &str| {
+        let file = settings(text)?;
+        let (_, store) = chosen_store(None, None, &file).map_err(|error| error.to_string())?;
+        let StoreSettings::Etcd(etcd) = store else { panic!("{store}") };
+        let user =
+            etcd.login.user.map(|user| format!("{} {}", user.username, user.password.reveal().unwrap()));
+        Ok::<_, String>((etcd.url.to_string(), user, etcd.login.tls.is_some()))
+    };
+    let store = "store = \"etcd://a,b:1/p\"\n";
+    let url = || "etcd://a:2379,b:1/p".to_owned();
+    assert_eq!(login(store), Ok((url(), None, false)));
+    let user = "[etcd]\nusername = \"u\"\npassword = \"secret\"\n";
+    let tls = "[tls]\nca = \"/ca.pem\"\n";
+    assert_eq!(login(&format!("{store}{user}{tls}")), Ok((url(), Some("u secret".to_owned()), true)));
+    let no_name = login(&format!("{store}[etcd]\nusername = \"\"\npassword = \"secret\"\n")).unwrap_err();
+    assert!(no_name.contains("etcd.username") && !no_name.contains("secret"), "{no_name}");
+    let no_host = login(&format!("store = \"etcd://a_b!\"\n{tls}")).unwrap_err();
+    assert!(no_host.contains("no certificate can be for"), "{no_host}");
+}
+
+#[test]
 fn an_unknown_name_is_an_error_with_suggestion_and_remedy() {
     let mut file = settings(STORES).unwrap();
     file.path = "/etc/twitcher/twitcher.toml".into();
     assert_eq!(
         chosen_of(&file, "locl", None).err().unwrap(),
         "--store: unknown store \"locl\"; add [stores.locl] to /etc/twitcher/twitcher.toml, or give a URL, \
-         zk://HOST:PORT,.../CHROOT or dir:PATH; did you mean `local`?"
+         zk://HOST:PORT,.../CHROOT, etcd://HOST:PORT,.../PREFIX or dir:PATH; did you mean `local`?"
     );
 }
 
@@ -297,41 +341,39 @@ fn a_wrong_block_is_named() {
     for (text, expected) in [
         (
             "[stores.default]\nurl = \"dir:/x\"",
-            "stores.default: the default store is given as store = \"URL\", above all blocks",
+            "1:9: stores.default: the default store is given as store = \"URL\", above all blocks",
         ),
         (
             "[stores.\"e u\"]\nurl = \"dir:/x\"",
-            "stores: \"e u\" is no name of a store; a name has letters, digits, - and _",
+            "1:2: stores: \"e u\" is no name of a store; a name has letters, digits, - and _",
         ),
         (
             "[[auth]]\nscheme = \"digest\"\ncredentials = \"password\"",
-            "auth.credentials: for digest it is \"user:password\"",
+            "3:1: auth.credentials: for digest it is \"user:password\"",
         ),
         (
             "[sasl]\nusername = \"a\"\npassword = \"pässword\"",
-            "sasl.password: it has letters like é or ü, with which DIGEST-MD5 fails here; use others",
+            "3:1: sasl.password: it has letters like é or ü, with which DIGEST-MD5 fails here; use others",
         ),
         (
             "[stores.eu]\nurl = \"eu1:2181\"",
-            "stores.eu.url: store \"eu1:2181\" has no scheme; write zk://HOST:PORT,.../CHROOT or dir:PATH",
+            "2:1: stores.eu.url: store \"eu1:2181\" has no scheme; write zk://HOST:PORT,.../CHROOT, \
+             etcd://HOST:PORT,.../PREFIX or dir:PATH",
         ),
         (
             "[stores.eu]\nurl = \"zk://eu\"\nsession_timeout = 0",
-            "stores.eu.session_timeout: 0 is not between 0.001 and 2147483 seconds",
+            "3:1: stores.eu.session_timeout: 0 is not between 0.001 and 2147483 seconds",
         ),
     ] {
-        assert_eq!(settings(text).unwrap_err(), format!("DIR/twitcher.toml: {expected}"));
+        assert_eq!(settings(text).unwrap_err(), format!("DIR/twitcher.toml:{expected}"));
     }
     for (text, expected) in [
         ("[stores.eu]\nsession_timeout = 3", "1:1: missing field `url`"),
         (
             "[stores.eu]\nurl = \"zk://eu\"\nstate_dir = \"/x\"",
-            "3:1: unknown field `state_dir`, expected one of `url`, `session_timeout`, `auth`, `tls`, `sasl`",
+            "3:1: unknown field `state_dir`; it belongs above the first [block]",
         ),
-        (
-            "[stores]\neu = \"zk://eu\"",
-            "2:6: eu: invalid type: string, expected a block [stores.NAME] with its url",
-        ),
+        ("[stores]\neu = \"zk://eu\"", "2:6: eu: must be a block [stores.NAME] with its url"),
     ] {
         assert_eq!(settings(text).unwrap_err(), format!("DIR/twitcher.toml:{expected}"));
     }

@@ -1,11 +1,12 @@
 //! What each kind of store provides, and how it follows and reports single nodes.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use super::message::{StoreCommand, StoreEvent};
-use crate::model::{Content, NodeContent, NodeSubject, State, Version};
-use crate::sys::seal;
+use crate::model::{Blob, Content, NodeContent, NodeSubject, State, Version};
+use crate::sys::BlobWriter;
 
 /// A key of a store's settings, such as `tls.key`, and what is wrong with its value.
 pub type SettingError = (&'static str, String);
@@ -22,6 +23,9 @@ pub trait Backend {
 
     /// Returns how long a command may wait for the store.
     fn session_timeout(&self) -> Duration;
+
+    /// Whether the settings forbid every write.
+    fn is_readonly(&self) -> bool;
 }
 
 /// What a kind of store can do. Nothing may depend on which kind it is instead.
@@ -31,6 +35,14 @@ pub struct Capabilities {
     pub durable_versions: bool,
     /// A child of the root that the store uses itself. It is part of no tree at the root.
     pub reserved_child: Option<&'static str>,
+    /// Whether it is reached by connections over a network, on which it may log in.
+    pub is_remote: bool,
+    /// Whether it looks who can change the nodes that are followed.
+    pub has_acls: bool,
+    /// Whether another store can appear in its place, which another process must look at.
+    pub can_move: bool,
+    /// Whether all its nodes lie below one that may be missing, and it looks for that.
+    pub can_lack_root: bool,
 }
 
 impl Capabilities {
@@ -79,11 +91,22 @@ impl Observation {
 /// Puts the bytes of a content where the daemon need not look at them.
 fn sealed(content: NodeContent) -> Content {
     match content {
-        NodeContent::Data(data) => Content::Data(seal(data)),
+        NodeContent::Data(data) => Content::Data(data),
         NodeContent::Children(names) => {
-            let lines: String = names.iter().flat_map(|name| [name, "\n"]).collect();
             let count = names.len() as u64;
-            Content::Children { lines: seal(lines.into_bytes().into()), count }
+            // Where there are no files in memory, nothing fails.
+            let lines =
+                lines(&names).unwrap_or_else(|_| format!("{}\n", names.join("\n")).into_bytes().into());
+            Content::Children { lines, count }
         }
     }
+}
+
+fn lines(names: &[String]) -> io::Result<Blob> {
+    let mut lines = BlobWriter::default();
+    for name in names {
+        lines.write_all(name.as_bytes())?;
+        lines.write_all(b"\n")?;
+    }
+    lines.finish()
 }

@@ -3,6 +3,8 @@
 //! The other end, a [`StoreEnd`], belongs to the store's tasks. Only [messages](super::message) pass, so that
 //! these tasks could as well run in another process.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,12 +29,25 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct StoreChannel {
     commands: UnboundedSender<StoreCommand>,
     events: Receiver<StoreEvent>,
+    sent: AtomicU64,
+    done: CommandsDone,
+}
+
+/// How many commands a store has carried out. It reports nothing any more that it found before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CommandsDone(Arc<AtomicU64>);
+
+impl CommandsDone {
+    pub(crate) fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The store's end. Its tasks end when there are no more commands, or when nobody receives their events.
 pub(crate) struct StoreEnd {
     pub(crate) commands: UnboundedReceiver<StoreCommand>,
     pub(crate) events: Sender<StoreEvent>,
+    pub(crate) done: CommandsDone,
 }
 
 impl StoreChannel {
@@ -44,7 +59,9 @@ impl StoreChannel {
     pub(crate) fn with_room(events: usize) -> (Self, StoreEnd) {
         let (commands, received_commands) = unbounded_channel();
         let (sent_events, events) = channel(events);
-        (Self { commands, events }, StoreEnd { commands: received_commands, events: sent_events })
+        let done = CommandsDone::default();
+        let end = StoreEnd { commands: received_commands, events: sent_events, done: done.clone() };
+        (Self { commands, events, sent: AtomicU64::new(0), done }, end)
     }
 
     /// Follows `subject` from now on. The store reports its present state as soon as it can be read.
@@ -62,7 +79,18 @@ impl StoreChannel {
         self.send(StoreCommand::Refresh(subject));
     }
 
+    /// Returns how many commands were given, and how many of them the store has carried out.
+    pub(super) fn commands(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.done.0.load(Ordering::Relaxed))
+    }
+
+    /// Returns how many events wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.events.len() as u64
+    }
+
     fn send(&self, command: StoreCommand) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
         // A store without tasks has ended for good, and has nothing to do.
         let _ = self.commands.send(command);
     }
@@ -84,7 +112,7 @@ impl StoreChannel {
     /// Ends the store's tasks. Waits at most a second for its session to be closed, so that a server need not
     /// wait until the session expires.
     pub async fn close(self) {
-        let Self { commands, mut events } = self;
+        let Self { commands, mut events, .. } = self;
         drop(commands);
         let _ = timeout(CLOSE_TIMEOUT, async { while events.recv().await.is_some() {} }).await;
     }

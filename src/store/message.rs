@@ -67,17 +67,19 @@ pub enum StoreEvent<S = State> {
     Degraded {
         reason: String,
     },
-    /// The store runs in a process of its own from now on. Only the daemon's own end of the channel reports
-    /// this.
+    /// A process of its own serves the store from now on. Only the daemon's own end of the channel reports
+    /// this, once when the process is started, and once when that is ready.
     HalfStarted(HalfStarted),
+    /// That process is no more. Only the daemon's own end of the channel reports this.
+    HalfEnded,
 }
 
 /// A process that serves a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HalfStarted {
     pub pid: u32,
-    /// Who it is, and how it is confined, for people.
-    pub confinement: String,
+    /// Who it is, and how it is confined, for people. `None` until it is.
+    pub confinement: Option<String>,
 }
 
 impl<S> StoreEvent<S> {
@@ -100,9 +102,13 @@ impl<S> StoreEvent<S> {
             Self::MissedChange { subject } => StoreEvent::MissedChange { subject },
             Self::Degraded { reason } => StoreEvent::Degraded { reason },
             Self::HalfStarted(half) => StoreEvent::HalfStarted(half),
+            Self::HalfEnded => StoreEvent::HalfEnded,
         })
     }
 }
+
+/// How many open nodes are reported one by one. Where more are open to everybody, all of them probably are.
+pub(super) const MAX_WRITABLE: usize = 5;
 
 /// To whom a store is more open than it should be. A store reports each of these once in its life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +119,8 @@ pub enum Exposure {
         /// Whether credentials are sent over it.
         with_credentials: bool,
     },
-    /// Everybody who reaches the server can change what is watched of this node. Only a few nodes are named.
+    /// Everybody who reaches the server can change what is watched of this node. Only [a few](MAX_WRITABLE)
+    /// nodes are named.
     Writable(Subject),
     /// [`Self::Writable`] is true of more nodes than are named.
     MoreWritable,
@@ -158,7 +165,8 @@ mod tests {
             StoreEvent::Exposed(Exposure::Plaintext { server: text(), with_credentials: true }),
             StoreEvent::Exposed(Exposure::MoreWritable),
             StoreEvent::Degraded { reason: text() },
-            StoreEvent::HalfStarted(HalfStarted { pid: 7, confinement: text() }),
+            StoreEvent::HalfStarted(HalfStarted { pid: 7, confinement: Some(text()) }),
+            StoreEvent::HalfEnded,
         ] {
             let (header, blob): (StoreEvent<StateHeader>, _) = event.clone().encode();
             check_round_trip(&header);

@@ -11,44 +11,70 @@
 //! * [`encoding`] is how an event passes to another process.
 //! * [`half`] runs a store in a process of its own, which has none of the daemon's rights; [`question`] is
 //!   what such a store asks of the daemon.
-//! * [`backend`] is what each kind provides. Each kind is one folder: [`zookeeper`] and [`directory`].
+//! * [`backend`] is what each kind provides. Each kind is one folder: [`zookeeper`], [`etcd`].
 //! * [`tree`] assembles whole trees for backends that know single nodes only.
+//! * [`servers`] are those in a URL, [`tls`] are the certificates of a connection, [`diagnosis`] explains why
+//!   TLS fails, and [`login_source`] says who reads what it takes to log in.
+//! * [`memory`] says what fits into the memory of such a process.
+//! * [`acl`], [`condition`] and [`transaction`] are arguments and results of the commands.
+//! * [`bulk`] has the arguments and results of exports and imports.
+//! * [`retry`] tries a command again while its store is away.
 //! * [`backoff`], [`client_error`], [`removal`] and [`secret`] are used by all of them.
 
+mod acl;
 mod backend;
 mod backoff;
+mod bulk;
+mod catalogue;
 mod channel;
 mod client;
 mod client_error;
+mod condition;
+mod diagnosis;
 mod directory;
 mod encoding;
+mod etcd;
 mod half;
+mod login_source;
+mod memory;
 mod message;
 mod question;
 mod removal;
+mod retry;
 mod secret;
+mod servers;
+mod service;
 mod settings;
+mod tls;
+mod transaction;
 mod tree;
 mod url;
 mod zookeeper;
 
+pub use acl::Acl;
 pub use backend::{Capabilities, SettingError};
+pub use bulk::{Entry, Fate, Parents, Visit, Visited, Walked};
+pub use catalogue::Catalogue;
 pub use channel::StoreChannel;
 #[cfg(test)]
 pub(crate) use channel::StoreEnd;
 pub use client::Client;
 pub use client_error::ClientError;
+pub use condition::{Condition, ReadNode, TreeNode, WriteOptions};
 pub use directory::{DirectorySettings, DirectoryUrl};
 pub use encoding::MAX_TREE_NODES;
+pub use etcd::{EtcdLogin, EtcdSettings, EtcdUrl, EtcdUser};
 pub use half::{
     HalfOptions, STORE_USER, become_client, open as open_half, serve as serve_half, store_user_is_missing,
+    with_played_daemon, with_played_half,
 };
 pub use message::{Exposure, HalfStarted, StoreCommand, StoreEvent};
 pub use removal::Removal;
+pub use retry::Retry;
 pub use secret::{CREDENTIALS_DIRECTORY, Credential, CredentialError, Secret, SecretFile};
+pub use service::Service;
 pub use settings::StoreSettings;
+pub use tls::{ClientCertificate, Key, Tls, TlsTexts, can_be_certified};
+pub use transaction::{Operation, OperationResult, Outcome, Test, Transaction, Wanted};
 pub use url::{StoreUrl, StoreUrlError};
-pub use zookeeper::{
-    Auth, ClientCertificate, Conversation, Key, Login, Sasl, Tls, TlsTexts, ZooKeeperSettings, ZooKeeperUrl,
-    can_be_certified, check_encoding,
-};
+pub use zookeeper::{Auth, Conversation, Login, Sasl, ZooKeeperSettings, ZooKeeperUrl, check_encoding};

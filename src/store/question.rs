@@ -10,14 +10,11 @@ pub(super) type LoginReply = Result<Vec<u8>, String>;
 pub(super) enum Question {
     /// Read the secrets and certificates that the next connection needs.
     Login(oneshot::Sender<LoginReply>),
+    /// What each process after this one must be told. It is asked before what depends on it is reported.
+    Remember(String),
     /// The store's directory is another one, which this process may not be allowed to read. Start another
-    /// process.
-    Moved {
-        /// What that process must remember.
-        memory: String,
-        /// The nodes that were removed since they were reported: what is there next are others.
-        gone: Vec<Subject>,
-    },
+    /// process. These nodes were removed since they were reported: what is there next are others.
+    Moved(Vec<Subject>),
 }
 
 pub(super) type Questions = mpsc::UnboundedSender<Question>;
@@ -25,6 +22,6 @@ pub(super) type Questions = mpsc::UnboundedSender<Question>;
 /// What a store knows that runs in a process of its own.
 pub(super) struct Apart {
     pub(super) questions: Questions,
-    /// What the process before this one asked to remember.
+    /// What a process before this one asked to remember.
     pub(super) memory: Option<String>,
 }

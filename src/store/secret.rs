@@ -38,6 +38,17 @@ impl Secret {
     }
 }
 
+impl Secret {
+    /// Returns the file that it is in, if it is in one.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Inline(_) => None,
+            Self::File(SecretFile(path)) => Some(path.clone()),
+            Self::Credential(credential) => credential.path().ok(),
+        }
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

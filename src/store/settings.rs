@@ -2,21 +2,26 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::backend::Backend;
 use super::channel::{StoreChannel, StoreEnd};
 use super::directory::{self, DirectorySettings};
+use super::etcd::{self, EtcdSettings};
+use super::login_source::{LoginSource, StoreLogin};
 use super::question::{Apart, LoginReply};
-use super::zookeeper::{self, LoginSource, ZooKeeperSettings};
+use super::zookeeper::{self, ZooKeeperSettings};
+use crate::model::NodePath;
 
 /// Where a store is and how to get in. `Display` gives its URL. Everything else that the kinds of stores have
 /// in common is a method of [`Backend`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum StoreSettings {
     ZooKeeper(ZooKeeperSettings),
+    Etcd(EtcdSettings),
     Directory(DirectorySettings),
 }
 
@@ -38,7 +43,20 @@ impl StoreSettings {
                 let login = apart.map_or(LoginSource::Here, |apart| LoginSource::Daemon(apart.questions));
                 zookeeper::start(settings.clone(), login, end);
             }
+            Self::Etcd(settings) => {
+                let login = apart.map_or(LoginSource::Here, |apart| LoginSource::Daemon(apart.questions));
+                etcd::start(settings.clone(), login, end);
+            }
             Self::Directory(settings) => directory::start(settings.clone(), apart, end),
+        }
+    }
+
+    /// Returns why no node of the store can have this path, if so. Only etcd has tables with typed rows: the
+    /// same path is that of a plain node elsewhere.
+    pub fn mistake(&self, node: &NodePath) -> Option<String> {
+        match self {
+            Self::Etcd(_) => etcd::mistake(node).map(|mistake| mistake.to_string()),
+            Self::ZooKeeper(_) | Self::Directory(_) => None,
         }
     }
 
@@ -46,6 +64,7 @@ impl StoreSettings {
     pub(super) fn ports(&self) -> Vec<u16> {
         match self {
             Self::ZooKeeper(settings) => settings.url.ports(),
+            Self::Etcd(settings) => settings.url.ports(),
             Self::Directory(_) => Vec::new(),
         }
     }
@@ -53,8 +72,26 @@ impl StoreSettings {
     /// Returns the directory that the store reads, if it is one.
     pub(super) fn directory(&self) -> Option<&Path> {
         match self {
-            Self::ZooKeeper(_) => None,
+            Self::ZooKeeper(_) | Self::Etcd(_) => None,
             Self::Directory(settings) => Some(&settings.url.root),
+        }
+    }
+
+    /// Returns the settings for commands that wait for the store at most so long.
+    pub(super) fn with_timeout_below(self, longest: Duration) -> Self {
+        match self {
+            Self::ZooKeeper(settings) => {
+                let session_timeout = settings.session_timeout.min(longest);
+                Self::ZooKeeper(ZooKeeperSettings { session_timeout, ..settings })
+            }
+            Self::Etcd(settings) => {
+                let session_timeout = settings.session_timeout.min(longest);
+                Self::Etcd(EtcdSettings { session_timeout, ..settings })
+            }
+            Self::Directory(settings) => {
+                let session_timeout = settings.session_timeout.min(longest);
+                Self::Directory(DirectorySettings { session_timeout, ..settings })
+            }
         }
     }
 
@@ -64,6 +101,7 @@ impl StoreSettings {
             Self::ZooKeeper(settings) => {
                 Self::ZooKeeper(ZooKeeperSettings { login: settings.login.read()?, ..settings })
             }
+            Self::Etcd(settings) => Self::Etcd(EtcdSettings { login: settings.login.read()?, ..settings }),
             Self::Directory(settings) => Self::Directory(settings),
         })
     }
@@ -74,7 +112,19 @@ impl StoreSettings {
             Self::ZooKeeper(settings) => {
                 serde_json::to_vec(&settings.login.read()?).map_err(|error| error.to_string())
             }
+            Self::Etcd(settings) => {
+                serde_json::to_vec(&settings.login.read()?).map_err(|error| error.to_string())
+            }
             Self::Directory(_) => Err("a directory needs no login".to_owned()),
+        }
+    }
+
+    /// Returns the files that [`Self::read_login`] reads.
+    pub(super) fn login_files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::ZooKeeper(settings) => settings.login.files(),
+            Self::Etcd(settings) => settings.login.files(),
+            Self::Directory(_) => Vec::new(),
         }
     }
 
@@ -84,6 +134,9 @@ impl StoreSettings {
                 login: settings.login.without_secrets(),
                 ..settings.clone()
             }),
+            Self::Etcd(settings) => {
+                Self::Etcd(EtcdSettings { login: settings.login.without_secrets(), ..settings.clone() })
+            }
             Self::Directory(settings) => Self::Directory(settings.clone()),
         }
     }
@@ -95,6 +148,7 @@ impl Deref for StoreSettings {
     fn deref(&self) -> &Self::Target {
         match self {
             Self::ZooKeeper(settings) => settings,
+            Self::Etcd(settings) => settings,
             Self::Directory(settings) => settings,
         }
     }

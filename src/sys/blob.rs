@@ -34,11 +34,16 @@ const WINDOW: u64 = 64 << 10;
 
 /// Makes a blob of `bytes`. A long one becomes a file in memory, where that is possible.
 pub fn seal(bytes: Arc<[u8]>) -> Blob {
+    if bytes.len() <= Blob::MAX_INLINE { bytes.into() } else { seal_copy(&bytes) }
+}
+
+/// Makes a blob of a copy of `bytes`, as [`seal`] does.
+pub fn seal_copy(bytes: &[u8]) -> Blob {
     if bytes.len() <= Blob::MAX_INLINE {
         return bytes.into();
     }
     let mut writer = BlobWriter::default();
-    let sealed = writer.write_all(&bytes).and_then(|()| writer.finish());
+    let sealed = writer.write_all(bytes).and_then(|()| writer.finish());
     sealed.unwrap_or_else(|_| bytes.into())
 }
 
@@ -64,7 +69,7 @@ impl BlobWriter {
         }
         let Some(file) = self.file else { return Ok(self.buffer.into()) };
         fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
-        hold(file)
+        Ok(hold(&file)?.unwrap_or_else(|len| Blob::sealed(file, len)))
     }
 
     /// Returns the file, unless it cannot be created.
@@ -106,30 +111,60 @@ impl Write for BlobWriter {
     }
 }
 
-/// Takes over a blob that another process sent. Fails if somebody could still change it.
-pub fn receive_blob(descriptor: OwnedFd) -> io::Result<Blob> {
+/// Takes over a blob that another process sent. Fails if somebody could still change it, and then gives the
+/// descriptor back: only that of a sealed file is known to be closed at once.
+pub fn receive_blob(descriptor: OwnedFd) -> Result<Blob, (io::Error, OwnedFd)> {
     let file = File::from(descriptor);
-    let seals = SealFlag::from_bits_truncate(fcntl(&file, FcntlArg::F_GET_SEALS)?);
-    if !seals.contains(SEALS) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is not sealed"));
+    match check_sealed(&file).and_then(|()| hold(&file)) {
+        Ok(held) => Ok(held.unwrap_or_else(|len| Blob::sealed(file, len))),
+        Err(error) => Err((error, file.into())),
     }
-    if file.metadata()?.len() > MAX_BLOB {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is too long"));
-    }
-    hold(file)
 }
 
-/// Makes the blob of a sealed file. The daemon may hold many, and needs descriptors for other things as well:
-/// if half of them are taken, the bytes are copied, unless there are very many.
-fn hold(file: File) -> io::Result<Blob> {
+/// Makes a file into which another process writes what [`take_blob_file`] takes over.
+pub fn new_blob_file() -> io::Result<File> {
+    memfd_create(libc::MFD_ALLOW_SEALING).or_else(|_| anonymous_file())
+}
+
+/// Makes a blob of a file of [`new_blob_file`]. The process that wrote to it must have ended.
+pub fn take_blob_file(file: File) -> io::Result<Blob> {
+    let len = file.metadata()?.len();
+    if len > MAX_BLOB {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is too long"));
+    }
+    let is_sealed = len > Blob::MAX_INLINE as u64 && fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS)).is_ok();
+    if is_sealed {
+        return Ok(hold(&file)?.unwrap_or_else(|len| Blob::sealed(file, len)));
+    }
+    let mut bytes = vec![0; len as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes.into())
+}
+
+fn check_sealed(file: &File) -> io::Result<()> {
+    let wrong = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    let seals = SealFlag::from_bits_truncate(fcntl(file, FcntlArg::F_GET_SEALS)?);
+    if !seals.contains(SEALS) {
+        return wrong("the file is not sealed");
+    }
+    if file.metadata()?.len() > MAX_BLOB {
+        return wrong("the file is too long");
+    }
+    Ok(())
+}
+
+/// Copies a sealed file, or returns its length if it should be held as it is. The daemon may hold many, and
+/// needs descriptors for other things as well: if half of them are taken, the bytes are copied, unless there
+/// are very many.
+fn hold(file: &File) -> io::Result<Result<Blob, u64>> {
     let len = file.metadata()?.len();
     let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if file.as_raw_fd() as u64 >= limit / 2 && len <= MAX_COPIED {
         let mut bytes = vec![0; len as usize];
         file.read_exact_at(&mut bytes, 0)?;
-        return Ok(bytes.into());
+        return Ok(Ok(bytes.into()));
     }
-    Ok(Blob::sealed(file, len))
+    Ok(Err(len))
 }
 
 /// Opens a blob as a file that has an offset of its own and is at its beginning. Every user may open it anew,

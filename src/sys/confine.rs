@@ -14,10 +14,13 @@ use super::syscall::{check, check_long};
 use crate::model::Resource;
 
 /// What a helper is left with. Beside this, it has a session of its own, cwd `/`, no environment, no core
-/// dumps, no capabilities, and it can gain no privileges.
+/// dumps, and it can gain no privileges.
 pub struct Confinement {
     /// Who it becomes if the daemon is root.
     pub user: HelperUser,
+    /// Whether it may read all files, whatever their modes: it keeps CAP_DAC_READ_SEARCH, which a program
+    /// that it executes has too. It has no other capability, and none at all if it stays root.
+    pub reads_all: bool,
     /// Each value becomes both the soft and the hard limit, unless they are lower already.
     pub limits: Vec<(Resource, u64)>,
     /// The descriptors that it keeps beside 0, 1 and 2.
@@ -63,10 +66,18 @@ impl Confinement {
         }
         let has_own_id = root && {
             join_new_keyring()?;
-            empty_bounding_set();
+            empty_bounding_set(self.reads_all);
+            if self.reads_all {
+                // SAFETY: a plain system call on integers. It ends with the next exec.
+                check(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) })?;
+            }
             self.user.become_it()?
         };
-        drop_capabilities()?;
+        if has_own_id && self.reads_all {
+            keep_reading()?
+        } else {
+            give_up_capabilities()?
+        }
         // SAFETY: plain system calls on integers.
         unsafe {
             if self.dies_with_thread {
@@ -121,17 +132,18 @@ pub fn give_up_root(user: HelperUser) -> io::Result<()> {
         return Ok(());
     }
     user.become_it()?;
-    drop_capabilities()?;
+    give_up_capabilities()?;
     // A change of identity makes a process visible again to others of its user.
     super::process::make_undumpable()?;
     // SAFETY: a plain system call on integers.
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
 }
 
-/// Takes every capability out of those that this process could ever get. Without CAP_SETPCAP this fails, and
-/// then only "no new privileges" keeps it from getting any.
-fn empty_bounding_set() {
-    for capability in 0..64 {
+/// Takes every capability out of those that this process could ever get, but leaves the one to read all
+/// files if `reads_all`. Without CAP_SETPCAP this fails, and then only "no new privileges" keeps it from
+/// getting any.
+fn empty_bounding_set(reads_all: bool) {
+    for capability in (0..64).filter(|capability| !reads_all || *capability != DAC_READ_SEARCH) {
         // SAFETY: a plain system call on integers. It fails beyond the last capability of the kernel.
         if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } < 0 {
             return;
@@ -139,17 +151,50 @@ fn empty_bounding_set() {
     }
 }
 
+/// The number of the capability to read all files and search all directories.
+const DAC_READ_SEARCH: u32 = 2;
+
 /// The version of the structures of capset(2) with 64 bits.
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 
+/// The lower 32 capabilities of a process, and the others: effective, permitted, inheritable.
+type Capabilities = [[u32; 3]; 2];
+
+/// Keeps the capability to read all files, also when this process executes a program, and gives up all
+/// others.
+fn keep_reading() -> io::Result<()> {
+    set_capabilities([[1 << DAC_READ_SEARCH; 3], [0; 3]])?;
+    // SAFETY: a plain system call on integers.
+    check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, DAC_READ_SEARCH, 0, 0) })
+        .map(drop)
+}
+
 /// Gives up all capabilities. Root's id would get them back when it executes a program, but with "no new
 /// privileges" the kernel gives it no more than it had.
-fn drop_capabilities() -> io::Result<()> {
-    let (header, none) = ([CAPABILITY_VERSION_3, 0], [[0u32; 3]; 2]);
+pub fn give_up_capabilities() -> io::Result<()> {
+    set_capabilities([[0; 3]; 2])
+}
+
+fn set_capabilities(capabilities: Capabilities) -> io::Result<()> {
+    let header = [CAPABILITY_VERSION_3, 0];
     // SAFETY: the pointers are to live locals of the size that this version has.
     unsafe {
         // Fails on kernels before 4.3, which have no ambient capabilities.
         libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-        check_long(libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()))
+        check_long(libc::syscall(libc::SYS_capset, header.as_ptr(), capabilities.as_ptr()))
     }
+}
+
+/// Whether this process can leave a child the right to read all files, as `Confinement::reads_all` says.
+/// Containers may lack the capability, and secure bits may forbid that it is passed on.
+pub fn can_pass_reading_on() -> bool {
+    let (header, mut own) = ([CAPABILITY_VERSION_3, 0], Capabilities::default());
+    // SAFETY: the pointers are to live locals of the size that this version has; the other call is on
+    // integers.
+    let (read, secure_bits) = unsafe {
+        let read = libc::syscall(libc::SYS_capget, header.as_ptr(), own.as_mut_ptr());
+        (check_long(read), libc::prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0))
+    };
+    let [[_, permitted, _], _] = own;
+    read.is_ok() && permitted & 1 << DAC_READ_SEARCH != 0 && secure_bits == 0
 }

@@ -101,6 +101,21 @@ pub(super) fn close_range(first: libc::c_uint) -> io::Result<()> {
     })
 }
 
+/// Gives each UNIX socket of this process a name that the kernel chooses, unless it has one. No socket gets a
+/// second name. So whoever takes this process over later cannot choose one, which would be a file, or the
+/// name that another program listens at.
+pub fn name_unix_sockets() {
+    let name = |number| {
+        let family = libc::AF_UNIX as libc::sa_family_t;
+        let length = size_of_val(&family) as libc::socklen_t;
+        // SAFETY: `family` is live, and all of the address. The call fails for all other descriptors.
+        unsafe { libc::bind(number, (&raw const family).cast(), length) };
+    };
+    if !each_listed(name) {
+        (0..MAX_DESCRIPTORS as RawFd).for_each(name);
+    }
+}
+
 /// Does something with each descriptor that `/proc` lists. Returns false if it cannot list them.
 fn each_listed(work: impl Fn(RawFd)) -> bool {
     // SAFETY: the path ends with its NUL; `records` is a live array of the given size, aligned for the

@@ -27,7 +27,7 @@ use nix::unistd::Pid;
 use super::attempt::{Attempt, kill_all};
 use super::children::note_own_child;
 use super::descriptors::close_except;
-use super::setup::ChildSetup;
+use super::setup::{ChildSetup, note_signals};
 use super::slot::Slot;
 use super::step::{SetupError, Step};
 use super::syscall::check;
@@ -99,6 +99,7 @@ pub fn start(
     slot: Option<&Slot>,
     attempt: &Attempt,
 ) -> Result<Pid, StartFailure> {
+    note_signals();
     let (reports, report) = io::pipe().map_err(SetupError::from)?;
     let arguments = pointers(&image.arguments);
     let script = [SHELL.as_ptr(), ptr::null()];

@@ -4,25 +4,31 @@
 //! * [`launch`] starts an action, and [`attempt`] can give a start up. [`setup`] prepares the child before it
 //!   executes the program, with [`slot`], [`identity`], [`limits`] and [`step`].
 //! * [`helper`] starts and ends a child that does a part of the daemon's work, [`confine`] takes the daemon's
-//!   rights from it.
+//!   rights from it, and [`filter`] the system calls that its work does not need.
 //! * [`children`] reaps what others left to this process.
 //! * [`kernel`] finds out which system calls there are.
 //! * [`stdio`] notes which standard streams were closed at the start.
 //! * [`shares`] divides the descriptors that this process may have.
 //! * [`blob`] makes files in memory that nobody can change, and gives them to actions.
+//! * [`memory`] returns memory, and [`program`] the pages of the program itself.
 //! * [`process`] and [`descriptors`] wrap single system calls, with [`syscall`].
 
+mod alarm;
 mod attempt;
 mod blob;
 mod children;
 mod confine;
 mod descriptors;
+mod filter;
 mod helper;
 mod identity;
 pub mod kernel;
 pub mod launch;
 mod limits;
+mod memory;
 mod process;
+mod program;
+mod respondent;
 mod setup;
 mod shares;
 mod slot;
@@ -30,17 +36,26 @@ mod stdio;
 mod step;
 mod syscall;
 
+pub use alarm::Alarm;
 pub use attempt::Attempt;
-pub use blob::{BlobWriter, MAX_BLOB, Piece, compose, open_blob, receive_blob, seal};
+pub use blob::{
+    BlobWriter, MAX_BLOB, Piece, compose, new_blob_file, open_blob, receive_blob, seal, seal_copy,
+    take_blob_file,
+};
 pub use children::{Reaper, note_own_child, reap_own_child};
-pub use confine::{Confinement, HelperUser, confine, give_up_root};
-pub use descriptors::{MAX_DESCRIPTORS, inherited, memfd};
+pub use confine::{
+    Confinement, HelperUser, can_pass_reading_on, confine, give_up_capabilities, give_up_root,
+};
+pub use descriptors::{MAX_DESCRIPTORS, inherited, memfd, name_unix_sockets};
+pub use filter::{Work, allow_only, can_allow_only};
 pub use helper::Helper;
 pub use kernel::inotify_remedy;
+pub use memory::FreeMemory;
 pub use process::{
-    close_inherited, fork, make_undumpable, reset_inherited, signal_group, trim_memory,
+    close_inherited, die_first, fork, make_undumpable, reset_inherited, signal_group,
     use_single_malloc_arena, watch_pipe, watch_process, watch_socket,
 };
+pub use respondent::{AskError, Respondent};
 pub use setup::ChildSetup;
 pub use shares::DescriptorShares;
 pub use slot::{IDENTITY_BYTES, Slot};

@@ -1,5 +1,6 @@
 //! System calls about this process, its children and their groups.
 
+use std::fs;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -53,6 +54,21 @@ pub fn signal_group(leader: Pid, signal: i32) -> io::Result<()> {
     check(unsafe { libc::killpg(leader.as_raw(), signal) }).map(drop)
 }
 
+/// How much sooner than this process a child is ended when the memory of the host or of the unit is full.
+/// With this, a process that fills a tenth of the memory still goes first.
+const OOM_DISTANCE: i32 = 100;
+
+/// Has the kernel end this child before this process when memory is short. Only root may say that of a child
+/// that is hidden.
+pub fn die_first(child: Pid) {
+    let own = fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    let score = own.trim().parse().unwrap_or(0) + OOM_DISTANCE;
+    let _ = fs::write(format!("/proc/{child}/oom_score_adj"), score.min(MAX_OOM_SCORE).to_string());
+}
+
+/// The largest that the kernel takes.
+const MAX_OOM_SCORE: i32 = 1000;
+
 /// Hides the calling process from others of its user: no tracing, no `/proc/PID/mem`, and no core dump
 /// whatever its limit says. Its forks are hidden too, until they execute a program.
 ///
@@ -105,14 +121,5 @@ pub fn use_single_malloc_arena() {
     // SAFETY: takes two numbers; no other thread exists yet.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
-    }
-}
-
-/// Returns free memory to the kernel. Takes some 10 ms for 100 MiB, in which no other thread can allocate.
-pub fn trim_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: takes a number, and touches only memory that nobody uses.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }

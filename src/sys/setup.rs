@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use nix::libc;
 
@@ -21,7 +22,7 @@ const MAX_SIGNAL: libc::c_int = 64;
 const SIGSET_BYTES: usize = 8;
 
 /// The kernel's `struct sigaction`, at least as large as on any architecture.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 #[repr(C)]
 struct KernelSigaction([u64; 4]);
 
@@ -89,14 +90,34 @@ impl ChildSetup {
     }
 }
 
+/// The signals whose disposition is not the default, as bits from signal 1 on.
+static CHANGED_SIGNALS: OnceLock<u64> = OnceLock::new();
+
+/// Notes which dispositions there are to reset, so that a child need not reset each. Called before the first
+/// process is started and after all handlers are installed: nobody changes a disposition later. What libc
+/// changes by itself are handlers, which do not outlive the execution of a program.
+pub(super) fn note_signals() {
+    CHANGED_SIGNALS.get_or_init(|| {
+        let changed = (1..=MAX_SIGNAL).filter(|signal| {
+            let mut present = KernelSigaction::default();
+            // SAFETY: `present` is a live local of the kernel's layout.
+            let read =
+                unsafe { libc::syscall(libc::SYS_rt_sigaction, *signal, 0, &raw mut present, SIGSET_BYTES) };
+            read != 0 || present != KernelSigaction::default()
+        });
+        changed.fold(0, |bits, signal| bits | (1 << (signal - 1)))
+    });
+}
+
 /// Resets the signal mask and all dispositions, also of signals that the daemon's parent ignored.
 fn reset_signals() -> io::Result<()> {
+    let changed = CHANGED_SIGNALS.get().copied().unwrap_or(u64::MAX);
     // SAFETY: `default` and `none` are live locals, and all calls are async-signal-safe. `rt_sigaction` is
     // called directly, because libc refuses the two signals that it keeps for itself.
     unsafe {
         // Zeros are SIG_DFL without flags.
         let default = KernelSigaction::default();
-        for signal in 1..=MAX_SIGNAL {
+        for signal in (1..=MAX_SIGNAL).filter(|signal| changed & (1 << (signal - 1)) != 0) {
             // This fails for SIGKILL and SIGSTOP, whose dispositions cannot be changed.
             libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, SIGSET_BYTES);
         }

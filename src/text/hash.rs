@@ -23,7 +23,8 @@ impl StableHash {
         self.add_bytes(&number.to_le_bytes());
     }
 
-    fn add_bytes(&mut self, bytes: &[u8]) {
+    /// Adds bytes without their length.
+    pub fn add_bytes(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul((1 << 88) + (1 << 8) + 0x3b);
         }

@@ -3,18 +3,26 @@
 mod characters;
 mod count;
 mod decode;
+mod escaped_json;
+mod glob;
 mod hash;
 mod printable;
 mod quoted;
+mod shortened;
+mod span;
 mod suggest;
 mod timestamp;
 
 pub use characters::{hidden_character, hidden_characters, unexpected};
 pub use count::count;
-pub use decode::{decode, position};
+pub use decode::{TextError, decode, position};
+pub use escaped_json::escaped_json;
+pub use glob::{is_glob, matches_glob};
 pub use hash::StableHash;
 pub use printable::{is_invisible, printable};
 pub use quoted::quoted;
-pub use suggest::suggest;
+pub use shortened::shortened;
+pub use span::parse_span;
+pub use suggest::{did_you_mean, suggest};
 pub(crate) use timestamp::TIMESTAMP_FORMAT;
 pub use timestamp::Timestamp;

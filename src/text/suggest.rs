@@ -14,5 +14,10 @@ pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(mistakes, _)| mistakes * CHARS_PER_EDIT <= name.len())
         .min_by_key(|(mistakes, _)| *mistakes)
-        .map_or(String::new(), |(_, candidate)| format!("; did you mean `{candidate}`?"))
+        .map_or(String::new(), |(_, candidate)| did_you_mean(candidate))
+}
+
+/// Returns ``; did you mean `timeout`?`` for a word that is known to be the one.
+pub fn did_you_mean(word: &str) -> String {
+    format!("; did you mean `{word}`?")
 }

@@ -16,6 +16,15 @@ pub(crate) const TIMESTAMP_FORMAT: &[BorrowedFormatItem<'_>] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub SystemTime);
 
+const TIME: &[BorrowedFormatItem<'_>] = format_description!("[hour]:[minute]:[second]Z");
+
+const TIME_WITH_MILLIS: &[BorrowedFormatItem<'_>] =
+    format_description!("[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+const DAY_AND_TIME: &[BorrowedFormatItem<'_>] = format_description!("[month]-[day] [hour]:[minute]Z");
+
+const DATE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
+
 const SECONDS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 
@@ -23,6 +32,39 @@ impl Timestamp {
     /// Returns `2026-11-21T16:13:31Z`, the shorter form for tables.
     pub fn to_the_second(self) -> String {
         OffsetDateTime::from(self.0).format(SECONDS).unwrap_or_default()
+    }
+
+    /// Returns what people need to see of it: the time of this day, `11-21 16:13Z` of this year, or the date.
+    pub fn short(self, now: SystemTime) -> String {
+        self.short_as(TIME, now)
+    }
+
+    /// Likewise, but the time of this day has milliseconds.
+    pub fn short_with_millis(self, now: SystemTime) -> String {
+        self.short_as(TIME_WITH_MILLIS, now)
+    }
+
+    /// Parses a time in RFC 3339 (`2026-11-21T16:13:31Z`), also without its seconds, or a date, which means
+    /// its beginning. Without an offset it is UTC.
+    pub fn parse(text: &str) -> Option<Self> {
+        let whole = match text.len() {
+            10 => format!("{text}T00:00:00Z"),
+            16 => format!("{text}:00Z"),
+            17 if text.ends_with('Z') => format!("{}:00Z", &text[..16]),
+            19 => format!("{text}Z"),
+            _ => text.to_owned(),
+        };
+        OffsetDateTime::parse(&whole.replacen(' ', "T", 1), &Rfc3339).ok().map(|time| Self(time.into()))
+    }
+
+    fn short_as(self, today: &[BorrowedFormatItem<'_>], now: SystemTime) -> String {
+        let (at, now) = (OffsetDateTime::from(self.0), OffsetDateTime::from(now));
+        let format = match () {
+            () if at.date() == now.date() => today,
+            () if at.year() == now.year() => DAY_AND_TIME,
+            () => DATE,
+        };
+        at.format(format).unwrap_or_default()
     }
 }
 
@@ -59,5 +101,27 @@ mod tests {
         assert_eq!(json, "\"2026-11-21T16:13:31.042Z\"");
         assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), time);
         assert_eq!(time.to_the_second(), "2026-11-21T16:13:31Z");
+    }
+
+    #[test]
+    fn a_time_may_leave_out_its_seconds_and_a_date_is_its_beginning() {
+        let parsed = |text| Timestamp::parse(text).map(|time| time.to_the_second());
+        for text in ["2026-11-21T16:13:31Z", "2026-11-21 16:13:31", "2026-11-21T17:13:31+01:00"] {
+            assert_eq!(parsed(text).as_deref(), Some("2026-11-21T16:13:31Z"), "{text}");
+        }
+        assert_eq!(parsed("2026-11-21 16:13").as_deref(), Some("2026-11-21T16:13:00Z"));
+        assert_eq!(parsed("2026-11-21").as_deref(), Some("2026-11-21T00:00:00Z"));
+        assert_eq!(
+            ["", "yesterday", "2026-13-01", "16:13", "日本日本日本日本日本日"].map(parsed),
+            [const { None }; 5]
+        );
+    }
+
+    #[test]
+    fn a_short_timestamp_leaves_out_what_is_as_today() {
+        let at = UNIX_EPOCH + Duration::from_secs(1_795_277_611);
+        let short = |later: u64| Timestamp(at).short(at + Duration::from_secs(later));
+        assert_eq!(Timestamp(at).short_with_millis(at), "16:13:31.000Z");
+        assert_eq!([0, 86_400, 86_400 * 60].map(short), ["16:13:31Z", "11-21 16:13Z", "2026-11-21"]);
     }
 }

@@ -1,14 +1,14 @@
 //! Answers and obeys the commands of operators to a watch.
 //!
-//! [`Watch::answer`] predicts the effect of a command, and changes nothing. [`Watch::step`] obeys a command
-//! unless the answer is a [`Refusal`], so the two cannot disagree.
+//! [`Watch::answer`] predicts the effect of a command, and changes nothing. [`Watch::step`] obeys
+//! a command unless the answer is a [`Refusal`], so the two cannot disagree.
 
 use super::state::Life;
-use super::{Effect, Event, Held, Input, Reason, Seen, Time, Watch};
+use super::{Event, Held, HoldReason, Seen, Watch};
 use crate::model::{RunMode, WatchCommand};
 
 /// The reason why a watch refuses a command. A refused command changes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The daemon stops.
     Stopping,
@@ -20,7 +20,8 @@ pub enum Refusal {
     Paused,
     /// The node does not exist, so there is nothing to run with.
     NoNode,
-    /// A guard holds the node's content, and the trigger was not forced.
+    /// A guard holds the node's content, and the trigger was not forced; or the content is faulty, which no
+    /// force changes.
     Held(Held),
 }
 
@@ -35,11 +36,13 @@ pub enum Accepted {
     RunsHeld,
     /// The action runs with the node's present content.
     RunsPresent,
+    /// The action runs with the node's present content if that is decoded without a fault.
+    RunsOnceDecoded,
     /// The action runs for the deletion of the node.
     RunsDeleted,
     Paused,
-    /// The watch was already paused, so nothing changes.
-    AlreadyPaused,
+    /// The watch was already paused. This pause replaces the other one, with its end and its reason.
+    PausedAnew,
     /// `waiting` is true if updates waited during the pause; they run now.
     Resumed {
         waiting: bool,
@@ -54,26 +57,17 @@ impl Accepted {
     /// Whether the command changes anything.
     pub fn changes_something(self) -> bool {
         match self {
-            Accepted::AlreadyPaused | Accepted::NotPaused => false,
+            Accepted::NotPaused => false,
             Accepted::RunsOnceReadable
             | Accepted::RunsNext
             | Accepted::RunsHeld
             | Accepted::RunsPresent
+            | Accepted::RunsOnceDecoded
             | Accepted::RunsDeleted
             | Accepted::Paused
+            | Accepted::PausedAnew
             | Accepted::Resumed { .. }
             | Accepted::Killed => true,
-        }
-    }
-}
-
-impl From<WatchCommand> for Input {
-    fn from(command: WatchCommand) -> Self {
-        match command {
-            WatchCommand::Trigger { force } => Input::Triggered { force },
-            WatchCommand::Pause => Input::Paused,
-            WatchCommand::Resume => Input::Resumed,
-            WatchCommand::Kill => Input::Killed,
         }
     }
 }
@@ -86,15 +80,19 @@ impl Watch {
             return Err(refusal);
         }
         let busy = !self.runs.is_empty() && self.policy.run_mode != RunMode::Parallel;
+        let is_absent = self.seen == Some(Seen::Absent);
         Ok(match command {
             WatchCommand::Trigger { .. } if unreadable || self.seen.is_none() => Accepted::RunsOnceReadable,
+            WatchCommand::Trigger { .. } if self.policy.decode.is_some() && !is_absent => {
+                Accepted::RunsOnceDecoded
+            }
             WatchCommand::Trigger { .. } if busy => Accepted::RunsNext,
             WatchCommand::Trigger { .. } if self.held.is_some() => Accepted::RunsHeld,
-            WatchCommand::Trigger { .. } if self.seen == Some(Seen::Absent) => Accepted::RunsDeleted,
+            WatchCommand::Trigger { .. } if is_absent => Accepted::RunsDeleted,
             WatchCommand::Trigger { .. } => Accepted::RunsPresent,
-            WatchCommand::Pause if self.paused => Accepted::AlreadyPaused,
+            WatchCommand::Pause if self.is_paused() => Accepted::PausedAnew,
             WatchCommand::Pause => Accepted::Paused,
-            WatchCommand::Resume if !self.paused => Accepted::NotPaused,
+            WatchCommand::Resume if !self.is_paused() => Accepted::NotPaused,
             WatchCommand::Resume => Accepted::Resumed { waiting: !self.waiting.is_empty() },
             WatchCommand::Kill => Accepted::Killed,
         })
@@ -108,35 +106,26 @@ impl Watch {
             }
             (_, Life::Retired) => Some(Refusal::NotRegistered),
             (WatchCommand::Pause | WatchCommand::Resume, Life::Active) => None,
-            (WatchCommand::Trigger { .. }, Life::Active) if self.paused => Some(Refusal::Paused),
+            (WatchCommand::Trigger { .. }, Life::Active) if self.is_paused() => Some(Refusal::Paused),
             (WatchCommand::Trigger { .. }, Life::Active)
                 if self.seen == Some(Seen::Absent) && !self.policy.run_on_delete =>
             {
                 Some(Refusal::NoNode)
             }
-            (WatchCommand::Trigger { force: true }, Life::Active) => None,
-            (WatchCommand::Trigger { force: false }, Life::Active) => self.held().copied().map(Refusal::Held),
+            (WatchCommand::Trigger { force }, Life::Active) => {
+                let is_faulty = |held: &&Held| matches!(held.hold_reason, HoldReason::Faulty(_));
+                self.held().filter(|held| !force || is_faulty(held)).cloned().map(Refusal::Held)
+            }
         }
     }
 
-    pub(super) fn obey(&mut self, command: WatchCommand, now: Time, effects: &mut Vec<Effect>) {
-        if self.refusal(command).is_some() {
-            return;
-        }
-        match command {
-            WatchCommand::Trigger { .. } => {
-                self.stopped = false;
-                self.forced = self.held().map(|held| held.version);
-                self.due_event = Some(Event::Trigger);
-            }
-            WatchCommand::Pause => self.paused = true,
-            WatchCommand::Resume => {
-                // The running action was not notified of updates that arrived during the pause.
-                if std::mem::take(&mut self.paused) && !self.waiting.is_empty() {
-                    self.notify(effects);
-                }
-            }
-            WatchCommand::Kill => self.end_all_by(now, Reason::Kill),
-        }
+    pub(super) fn accepts(&self, command: WatchCommand) -> bool {
+        self.refusal(command).is_none()
+    }
+
+    pub(super) fn trigger(&mut self) {
+        self.stopped = false;
+        self.forced = self.held().map(|held| Box::new(held.version));
+        self.due_event = Some(Event::Trigger);
     }
 }

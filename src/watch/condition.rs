@@ -14,9 +14,10 @@ pub enum Condition {
     Running,
     /// An update waits for another try: its run failed, or could not be started.
     Retrying,
-    /// An update waits for a throttle or for another run.
+    /// An update waits for a throttle or for another run, or its content is being decoded.
     Waiting,
-    /// A guard holds the node's content. Nothing runs until an operator forces it or the node changes.
+    /// A guard holds the node's content, or the content is faulty. Nothing runs until the node changes or, if
+    /// it is a guard, an operator forces it.
     Held,
     /// The last run failed, and the next update runs.
     Failed,
@@ -71,13 +72,13 @@ impl Watch {
     pub fn condition(&self, unreadable: bool) -> Condition {
         let observed = self.seen.filter(|_| self.observed);
         match () {
-            () if self.paused => Condition::Paused,
+            () if self.is_paused() => Condition::Paused,
             () if self.stopped => Condition::Stopped,
             () if !self.runs.is_empty() => Condition::Running,
             () if self.waiting.iter().any(|waiting| waiting.failures > 0 || waiting.starved > 0) => {
                 Condition::Retrying
             }
-            () if !self.waiting.is_empty() => Condition::Waiting,
+            () if !self.waiting.is_empty() || !self.undecoded.is_empty() => Condition::Waiting,
             () if self.held.is_some() => Condition::Held,
             () if self.failures > 0 => Condition::Failed,
             () if unreadable => Condition::Unreadable,

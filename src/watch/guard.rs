@@ -30,21 +30,32 @@ fn judge(guard: Guard, update: &Update, applied_size: Option<u64>) -> Option<Hol
     guard.hold_reason(&update.content, applied_size).filter(|_| !loses_nothing)
 }
 
+/// Returns why a guard held an update, if it was a guard. Other contents are decoded again.
+fn by_guard(held: Held) -> Option<HoldReason> {
+    match held.hold_reason {
+        HoldReason::Faulty(_) | HoldReason::Undecided(_) => None,
+        reason @ (HoldReason::TooMuch { .. }
+        | HoldReason::Empty
+        | HoldReason::Shrunk { .. }
+        | HoldReason::HeldBefore) => Some(reason),
+    }
+}
+
 impl Watch {
     /// Returns the update if it passes, or holds it.
     pub(super) fn check_guard(&mut self, mut update: Update, effects: &mut Vec<Effect>) -> Option<Update> {
         let before = self.held.take();
-        let forced = self.forced.take();
+        let forced = self.forced.take().map(|forced| *forced);
         if let (Some(before), None) = (&before, forced) {
             update.event = update.event.replacing(before.event);
         }
         let is_this = |version: Version| version.is_same_state(update.version);
-        let cleared = [forced, self.admitted, self.applied].into_iter().flatten().any(is_this);
-        let still = || before.filter(|before| is_this(before.version)).map(|before| before.hold_reason);
-        let hold_reason = judge(self.policy.guard, &update, self.applied_size).or_else(still);
+        let cleared = [forced, self.past.admitted, self.past.applied].into_iter().flatten().any(is_this);
+        let still = || before.filter(|before| is_this(before.version)).and_then(|before| by_guard(*before));
+        let hold_reason = judge(self.policy.guard, &update, self.past.applied_size).or_else(still);
         match hold_reason.filter(|_| !cleared) {
             None => {
-                self.admitted = Some(update.version);
+                self.past.admitted = Some(update.version);
                 Some(update)
             }
             Some(hold_reason) => {
@@ -54,13 +65,13 @@ impl Watch {
         }
     }
 
-    fn hold(
+    pub(super) fn hold(
         &mut self,
         &Update { event, version, .. }: &Update,
         hold_reason: HoldReason,
         effects: &mut Vec<Effect>,
     ) {
-        self.held = Some(Box::new(Held { event, version, hold_reason }));
+        self.held = Some(Box::new(Held { event, version, hold_reason: hold_reason.clone() }));
         effects.push(Effect::Held { version, hold_reason });
     }
 
@@ -72,7 +83,7 @@ impl Watch {
             return false;
         }
         // The content was observed again, and this definition let it pass.
-        if self.admitted.is_some_and(is_this) {
+        if self.past.admitted.is_some_and(is_this) {
             return true;
         }
         let is_there = match self.seen {
@@ -80,25 +91,26 @@ impl Watch {
             Some(Seen::Absent) => update.version.is_deletion(),
             None => false,
         };
-        let hold_reason = judge(self.policy.guard, update, self.applied_size);
+        let hold_reason = judge(self.policy.guard, update, self.past.applied_size);
+        let passes = hold_reason.is_none();
         match hold_reason {
-            None if is_there => self.admitted = Some(update.version),
+            None if is_there => self.past.admitted = Some(update.version),
             Some(hold_reason) if is_there => self.hold(update, hold_reason, effects),
             None | Some(_) => {}
         }
-        hold_reason.is_none()
+        passes
     }
 
     /// Judges again the waiting updates of a former definition. If the newest one does not pass, or if an
     /// update was held, the content must be observed again.
     pub(super) fn recheck_guard(&mut self) {
-        (self.forced, self.admitted) = (None, None);
+        (self.forced, self.past.admitted) = (None, None);
         let held = self.held.take().map(|held| held.event);
         let newest = self.waiting.back().map(|waiting| (waiting.number, waiting.update.event));
-        let (guard, applied_size) = (self.policy.guard, self.applied_size);
+        let (guard, applied_size) = (self.policy.guard, self.past.applied_size);
         self.waiting.retain(|waiting| judge(guard, &waiting.update, applied_size).is_none());
         let last = self.waiting.back();
-        self.admitted = last.map(|waiting| waiting.update.version);
+        self.past.admitted = last.map(|waiting| waiting.update.version);
         let lost = newest.filter(|(number, _)| last.is_none_or(|last| last.number != *number));
         self.due_event = self.due_event.or(held).or(lost.map(|(_, event)| event));
     }

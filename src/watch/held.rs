@@ -1,10 +1,12 @@
 //! Which updates a guard holds, and why.
 
+use std::sync::Arc;
+
 use super::Event;
 use crate::model::{Content, Guard, Share, Version};
 
 /// Why an update is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HoldReason {
     /// The content has more than `max_data`, which is `limit`.
     TooMuch { bytes: u64, limit: u64 },
@@ -15,10 +17,14 @@ pub enum HoldReason {
     Shrunk { size: u64, applied_size: u64, limit: Share },
     /// A former daemon held the content. That daemon may have known more than this one.
     HeldBefore,
+    /// The content does not decode, or does not conform to the schema. No force runs it.
+    Faulty(Arc<str>),
+    /// What decodes the content did not come to an end. Force has it decoded again.
+    Undecided(Arc<str>),
 }
 
-/// An update that does not run until an operator forces it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An update that does not run: until an operator forces it, if a guard holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     pub event: Event,
     pub version: Version,

@@ -1,9 +1,10 @@
 //! The inputs of a watch, and the effects that it returns.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Event, HoldReason, Snapshot};
-use crate::model::{Content, Policy, State, Version};
+use crate::model::{Content, Decoded, Pause, Policy, State, Version};
 
 /// The time since an arbitrary origin, from a monotonic clock, so that setting the wall clock moves no
 /// timeout.
@@ -20,6 +21,10 @@ pub const MAX_WAITING: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(pub u64);
 
+/// The number of a decoding, unique within its watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DecodingId(pub u64);
+
 /// One content for the action to run with. A deletion ([`Event::Deleted`]) has no content: it is empty data
 /// then, whatever the facet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +32,14 @@ pub struct Update {
     pub event: Event,
     pub version: Version,
     pub content: Content,
+    /// The content in the form in which the action gets it, if the watch has `decode`.
+    pub decoded: Option<Decoded>,
 }
 
 impl Update {
     pub(super) fn deletion() -> Self {
         let content = Content::Data([].into());
-        Self { event: Event::Deleted, version: Version::DELETION, content }
+        Self { event: Event::Deleted, version: Version::DELETION, content, decoded: None }
     }
 }
 
@@ -40,6 +47,11 @@ impl Update {
 pub enum Input {
     /// The store reports a state of the node. It may have reported the same state before.
     Observed(State),
+    /// The answer to [`Effect::Decode`]. It may come at any time.
+    Decoded {
+        decoding: DecodingId,
+        verdict: Verdict,
+    },
     /// The answer to [`Effect::WantsStart`]: one waiting update may start now.
     MayStart,
     /// The program of a run has been executing since `executed`. The timeout counts from then: a start has
@@ -59,14 +71,14 @@ pub enum Input {
     /// A file registers the watch, for the first time or after [`Input::Retired`]. `snapshot` is what is
     /// known of this node from before. `same_definition` is true if the live runs belong to this definition.
     Loaded {
-        policy: Policy,
+        policy: Arc<Policy>,
         snapshot: Snapshot,
         same_definition: bool,
     },
     /// The definition changed. `same_subject` is false if it watches another node or facet now. The caller
     /// makes sure that an observation follows.
     Redefined {
-        policy: Policy,
+        policy: Arc<Policy>,
         same_subject: bool,
     },
     /// The watch was removed from its file. Its runs continue.
@@ -76,9 +88,9 @@ pub enum Input {
     Triggered {
         force: bool,
     },
-    /// An operator wants nothing to start, and no action to be notified, until [`Input::Resumed`]. Runs
-    /// continue.
-    Paused,
+    /// An operator wants nothing to start, and no action to be notified, until [`Input::Resumed`] or until
+    /// the pause ends by itself. Runs continue. A later pause replaces an earlier one.
+    Paused(Box<Pause>),
     Resumed,
     /// An operator ends all runs, as a timeout does.
     Killed,
@@ -113,12 +125,25 @@ pub enum Reason {
     Kill,
 }
 
+/// What came of a decoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Conforms(Decoded),
+    /// The content does not decode, or does not conform to the schema. The text says where and why.
+    Faulty(Arc<str>),
+    /// Nobody knows, because what decodes it did not come to an end. The text says why.
+    Undecided(Arc<str>),
+}
+
 /// Something for the daemon to do or to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// An update is due. Answer with [`Input::MayStart`] when the daemon has a place for one more run. The
     /// update may be replaced until then, or not start after all.
     WantsStart,
+    /// Decode this content. Answer with [`Input::Decoded`]. An earlier decoding of this watch that is not
+    /// answered yet is of no use any more.
+    Decode { decoding: DecodingId, content: Content },
     /// Start the action. `since` is when the run was due: its update was accepted, and the waits that the
     /// definition asks for (throttles, the delay before a retry) were over. After that time, the run waited
     /// for other runs or for resources.
@@ -147,6 +172,8 @@ pub enum Effect {
     Postponed { run: RunId, after: Duration },
     /// The update is not tried again. If `stopped`, nothing runs until the definition changes.
     GaveUp { failures: u32, stopped: bool },
+    /// The time of a pause is over, and the watch is not paused any more.
+    PauseOver,
     /// A retired watch has no more runs. Remove the [`Watch`](super::Watch).
     Forget,
 }

@@ -12,14 +12,16 @@
 //!    seen as part of the [`snapshot`], for the next daemon.
 //! 2. [`guard`] judges the update by its size. A suspicious update is [`held`] until the node changes or an
 //!    operator forces it, which means that the action runs with it all the same.
-//! 3. As the run mode says, [`updates`] replaces the waiting update (QUEUE), queues behind it (PARALLEL), or
+//! 3. If the watch has `decode`, the update is [`undecoded`] until the daemon has a verdict on its content.
+//!    Faulty content is held as well.
+//! 4. As the run mode says, [`updates`] replaces the waiting update (QUEUE), queues behind it (PARALLEL), or
 //!    ignores the new one while the action runs (DISCARD).
-//! 4. [`runs`] starts the update when run mode, throttles and older runs allow it, and ends the run at its
+//! 5. [`runs`] starts the update when run mode, throttles and older runs allow it, and ends the run at its
 //!    timeout. After a success, the update counts as applied. After a failure, it is retried or given up.
 //!
 //! [`state`] defines a watch, [`step`] calls the other files, [`interface`] defines inputs and effects,
-//! [`circles`] finds watches that start themselves, [`commands`] answers operators, and [`condition`] names
-//! the condition that they see.
+//! [`circles`] finds watches that start themselves, [`commands`] answers operators, [`pause`] ends a pause
+//! whose time is over, and [`condition`] names the condition that operators see.
 
 mod circles;
 mod commands;
@@ -29,14 +31,18 @@ mod generator;
 mod guard;
 mod held;
 mod interface;
+mod past;
+mod pause;
 #[cfg(test)]
 mod properties;
 mod runs;
+mod seldom;
 mod snapshot;
 mod state;
 mod step;
 #[cfg(test)]
 mod tests;
+mod undecoded;
 mod updates;
 mod waiting;
 
@@ -46,6 +52,8 @@ pub use condition::Condition;
 pub use event::Event;
 pub use generator::Generator;
 pub use held::{Held, HoldReason};
-pub use interface::{Effect, Input, KILL_AFTER, MAX_WAITING, Reason, RunId, RunResult, Time, Update};
+pub use interface::{
+    DecodingId, Effect, Input, KILL_AFTER, MAX_WAITING, Reason, RunId, RunResult, Time, Update, Verdict,
+};
 pub use snapshot::{Record, Recovery, Seen, Snapshot};
 pub use state::Watch;

@@ -66,7 +66,8 @@ proptest! {
         let held = world.watch.held().map(|held| held.version);
         let holds = |version: Version| {
             let cleared = [applied, admitted].contains(&Some(version));
-            held == Some(version) || !cleared && world.is_suspicious(version.revision)
+            let is_faulty = world.is_faulty(version.revision);
+            held == Some(version) || is_faulty || !cleared && world.is_suspicious(version.revision)
         };
         let holds = world.state_to_run().is_some_and(holds);
         let expected = match world.policy.run_on_load {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::state::{Life, Load, Phase, Run, RunUpdate};
-use super::waiting::Waiting;
+use super::waiting::{Undecoded, Waiting};
 use super::{Effect, Generator, KILL_AFTER, Reason, RunId, RunResult, Time, Watch};
 use crate::model::{OnFailure, Retry, RunMode, Throttle};
 
@@ -22,7 +22,7 @@ impl Watch {
         if !(keeps && live.definition == definition)
             && let Some(update) = &mut live.update
         {
-            update.content = None;
+            (update.content, update.decoded) = (None, None);
         }
     }
 
@@ -37,7 +37,7 @@ impl Watch {
         let Some(index) = self.runs.iter().position(|live| live.id == run) else { return };
         let mut ended = self.runs.remove(index);
         if end != RunResult::Starved {
-            self.ran = self.ran.max(ended.number);
+            self.past.ran = self.past.ran.max(ended.number);
         }
         let Some(update) = ended.update.take() else { return };
         if self.life == Life::Retired || ended.subject != self.subject {
@@ -45,20 +45,20 @@ impl Watch {
         }
         let same_definition = ended.definition == self.definition;
         // If there is a newer update, it runs in any case.
-        let newest = ended.number == self.accepted;
+        let newest = ended.number == self.past.accepted;
         match end {
             RunResult::Interrupted => self.due_event = Some(update.event),
             RunResult::Starved => {
                 self.starved(Run { update: Some(update), ..ended }, newest, now, generator, effects);
             }
             RunResult::Succeeded => {
-                let newest = ended.number > self.succeeded;
+                let newest = ended.number > self.past.succeeded;
                 if newest {
-                    self.succeeded = ended.number;
-                    self.applied_size = (!update.version.is_deletion()).then_some(update.size);
+                    self.past.succeeded = ended.number;
+                    self.past.applied_size = (!update.version.is_deletion()).then_some(update.size);
                 }
                 // One deletion is like another: what is held has been done.
-                let latest = ended.number == self.accepted;
+                let latest = ended.number == self.past.accepted;
                 let holds_deletion = self.held().is_some_and(|held| held.version.is_deletion());
                 if same_definition && latest && holds_deletion && update.version.is_deletion() {
                     self.held = None;
@@ -66,7 +66,7 @@ impl Watch {
                 // The result of another definition says nothing about this one.
                 if same_definition {
                     self.failures = 0;
-                    self.applied = if newest { Some(update.version) } else { self.applied };
+                    self.past.applied = if newest { Some(update.version) } else { self.past.applied };
                 }
             }
             RunResult::Failed if same_definition => {
@@ -84,13 +84,21 @@ impl Watch {
         generator: &mut Generator,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(update) = ended.update.take().and_then(RunUpdate::again) else { return };
+        let Some(mut update) = ended.update.take().and_then(RunUpdate::again) else { return };
         let same_definition = ended.definition == self.definition;
         if !same_definition {
             // As for what waits when the definition changes.
             ended.failures = 0;
             let is_unwanted = update.event == super::Event::Deleted && !self.policy.run_on_delete;
             if is_unwanted || !self.passes_guard(&update, effects) {
+                return;
+            }
+            update.decoded = None;
+            if self.needs_decoding(&update) {
+                // It must not run after a newer one.
+                if newest && self.undecoded.is_empty() {
+                    self.await_decoding(Undecoded::new(update, false, now), effects);
+                }
                 return;
             }
         }
@@ -167,8 +175,8 @@ impl Watch {
 
     /// Asks for a place among the daemon's runs if an update is due. One question is open at a time.
     pub(super) fn ask_for_start(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if self.asked_at.is_none() && self.is_due(now) {
-            self.asked_at = Some(now);
+        if self.past.asked_at.is_none() && self.is_due(now) {
+            self.past.asked_at = Some(now);
             effects.push(Effect::WantsStart);
         }
     }
@@ -185,14 +193,14 @@ impl Watch {
         {
             // An update must not run after a newer one, because the last run must have the last content.
             if starved > 0
-                && self.runs.iter().map(|run| run.number).chain([self.ran]).any(|other| other > number)
+                && self.runs.iter().map(|run| run.number).chain([self.past.ran]).any(|other| other > number)
             {
                 self.supersede(effects);
                 continue;
             }
             let run = generator.run_id();
             let since = since.max(self.throttled_until(accepted_at));
-            self.started_at = Some(now);
+            self.past.started_at = Some(now);
             self.runs.push(Run {
                 id: run,
                 definition: self.definition,
@@ -212,7 +220,7 @@ impl Watch {
 
     /// Returns when the next update starts, if it waits only for a time.
     pub fn next_start(&self) -> Option<Time> {
-        if self.may_start() && self.asked_at.is_none() { self.start_due() } else { None }
+        if self.may_start() && self.past.asked_at.is_none() { self.start_due() } else { None }
     }
 
     /// Returns when the oldest waiting update is due.
@@ -225,8 +233,8 @@ impl Watch {
     fn throttled_until(&self, accepted_at: Time) -> Time {
         let throttle @ Throttle { debounce, min_interval, .. } = self.policy.throttle;
         let latest = accepted_at.saturating_add(throttle.longest_debounce());
-        let calm = (!debounce.is_zero()).then(|| (self.accepted_at + debounce).min(latest));
-        let started = self.started_at.filter(|_| !min_interval.is_zero());
+        let calm = (!debounce.is_zero()).then(|| (self.past.accepted_at + debounce).min(latest));
+        let started = self.past.started_at.filter(|_| !min_interval.is_zero());
         let rested = started.map(|started| started + min_interval);
         calm.max(rested).unwrap_or_default()
     }
@@ -235,7 +243,7 @@ impl Watch {
     /// redefined, paused or stopped, or the daemon stops.
     pub fn may_still_start(&self, run: RunId) -> bool {
         let is_current = |live: &Run| live.id == run && live.definition == self.definition;
-        self.life == Life::Active && !self.stopped && !self.paused && self.runs.iter().any(is_current)
+        self.life == Life::Active && !self.stopped && !self.is_paused() && self.runs.iter().any(is_current)
     }
 
     pub(super) fn may_start(&self) -> bool {
@@ -245,11 +253,12 @@ impl Watch {
         };
         self.life == Life::Active
             && !self.stopped
-            && !self.paused
+            && !self.is_paused()
             // After a redefinition or a trigger, an older update waits for the next content, so that both
             // make one run.
             && self.load == Load::No
             && self.due_event.is_none()
+            && !self.undecoded.iter().any(|undecoded| undecoded.is_asked_for())
             && self.runs.len() < limit
             && self.runs.iter().all(|run| run.definition == self.definition)
     }

@@ -1,7 +1,9 @@
 //! The part of a watch's state that outlives the daemon.
 
+use std::time::{Duration, SystemTime};
+
 use super::Event;
-use crate::model::{Facet, State, Version};
+use crate::model::{Facet, Pause, State, Version};
 
 /// The last state of a node that a watch knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ impl Seen {
 }
 
 /// What the ledger keeps of a watch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// `None` until the store's first report.
     pub seen: Option<Seen>,
@@ -57,8 +59,8 @@ pub struct Snapshot {
     /// Whether a failure stopped the watch (`on_failure: STOP`), until the definition changes or an operator
     /// triggers it.
     pub stopped: bool,
-    /// Whether an operator paused the watch. A new definition does not resume it.
-    pub paused: bool,
+    /// An operator's pause. A new definition does not end it.
+    pub pause: Option<Box<Pause>>,
 }
 
 impl Snapshot {
@@ -88,7 +90,7 @@ impl Snapshot {
 }
 
 /// What a new daemon knows of a watch that it loads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
     pub record: Option<Record>,
     /// The event of a run of the present subject whose end nobody saw. The record may be older than the run.
@@ -98,7 +100,7 @@ pub struct Recovery {
 }
 
 /// The last recorded snapshot, and whether the watch still has the subject and definition of the record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     pub snapshot: Snapshot,
     pub same_subject: bool,
@@ -106,18 +108,23 @@ pub struct Record {
 }
 
 impl Recovery {
-    /// Returns the snapshot that the new daemon starts from. In doubt, the present content must run again.
-    pub fn snapshot(self) -> Snapshot {
+    /// Returns the snapshot that the new daemon starts from at its time `now`, when the calendar says `wall`.
+    /// In doubt, the present content must run again.
+    pub fn snapshot(self, now: Duration, wall: SystemTime) -> Snapshot {
         let snapshot = match self.record {
             Some(Record { snapshot, same_subject: true, same_definition: true }) => snapshot,
             Some(Record { snapshot, same_subject: true, same_definition: false }) => snapshot.redefined(),
-            Some(Record { snapshot: Snapshot { paused, .. }, same_subject: false, .. }) => {
-                Snapshot { paused, ..Snapshot::default() }
+            Some(Record { snapshot: Snapshot { pause, .. }, same_subject: false, .. }) => {
+                Snapshot { pause, ..Snapshot::default() }
             }
             None => Snapshot::default(),
         };
         // The lost record may have said that the node was seen. The node may have changed since then.
         let doubt = (self.record_lost && snapshot.seen.is_none()).then_some(Event::Load);
-        Snapshot { pending: snapshot.pending.or(self.interrupted).or(doubt), ..snapshot }
+        Snapshot {
+            pending: snapshot.pending.or(self.interrupted).or(doubt),
+            pause: snapshot.pause.map(|pause| Box::new(pause.carried_over(now, wall))),
+            ..snapshot
+        }
     }
 }

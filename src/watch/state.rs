@@ -1,15 +1,18 @@
 //! The state of a watch.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::waiting::Queue;
+use super::past::Past;
+use super::seldom::Seldom;
+use super::waiting::{Queue, Undecoded, Waiting};
 use super::{Event, Generator, Held, HoldReason, Reason, RunId, Seen, Snapshot, Time, Update};
-use crate::model::{Content, Policy, RunOnLoad, Version};
+use crate::model::{Content, Decoded, Pause, Policy, RunOnLoad, Version};
 
 /// One watch: what it knows of its node, its runs, and the updates that wait to run.
 #[derive(Debug)]
 pub struct Watch {
-    pub(super) policy: Policy,
+    pub(super) policy: Arc<Policy>,
     /// Whether a file registers the watch, and whether the daemon stops.
     pub(super) life: Life,
     /// Counts the changes of the definition. A run has the number of the definition that it belongs to.
@@ -25,35 +28,23 @@ pub struct Watch {
     /// If set, the next content runs with this event, whatever its version. A run was interrupted, or an
     /// operator triggered one.
     pub(super) due_event: Option<Event>,
-    pub(super) runs: Vec<Run>,
+    pub(super) runs: Seldom<Vec<Run>>,
     /// The updates that wait to run, oldest first. Only PARALLEL has more than one.
-    pub(super) waiting: Queue,
-    /// When [`Effect::WantsStart`](super::Effect::WantsStart) was returned that is not answered yet.
-    pub(super) asked_at: Option<Time>,
-    /// The `total` of [`Effect::Superseded`](super::Effect::Superseded).
-    pub(super) superseded: u64,
+    pub(super) waiting: Queue<Waiting>,
+    /// The updates whose content is being decoded, or is to be decoded, oldest first.
+    pub(super) undecoded: Queue<Undecoded>,
+    /// Taken only once an update was accepted, because most watches have none for a long time.
+    pub(super) past: Seldom<Past>,
     /// The update that a guard holds. Boxed, because few watches have one.
     pub(super) held: Option<Box<Held>>,
-    /// The held version that an operator forced, until the store's next report.
-    pub(super) forced: Option<Version>,
-    /// The number of accepted updates, which is also the number of the newest one.
-    pub(super) accepted: u64,
-    /// When the newest update was accepted.
-    pub(super) accepted_at: Time,
-    /// When the last run started.
-    pub(super) started_at: Option<Time>,
-    /// The number of the newest update that ran.
-    pub(super) ran: u64,
-    /// The number of the newest update that ran with success.
-    pub(super) succeeded: u64,
+    /// The held version that an operator forced, until the store's next report. Boxed like `held`.
+    pub(super) forced: Option<Box<Version>>,
     // `Snapshot` describes the rest.
-    pub(super) applied: Option<Version>,
-    pub(super) discarded: Option<Version>,
-    pub(super) admitted: Option<Version>,
-    pub(super) applied_size: Option<u64>,
+    pub(super) discarded: Option<Box<Version>>,
     pub(super) failures: u32,
     pub(super) stopped: bool,
-    pub(super) paused: bool,
+    /// Boxed, because few watches are paused.
+    pub(super) pause: Option<Box<Pause>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,17 +121,20 @@ pub(super) struct RunUpdate {
     /// The content, as long as the update may have to run again. A large node has many runs in PARALLEL, so
     /// that they would hold a lot.
     pub(super) content: Option<Content>,
+    pub(super) decoded: Option<Decoded>,
 }
 
 impl RunUpdate {
     pub(super) fn of(update: &Update) -> Self {
-        let Update { event, version, content } = update;
-        Self { event: *event, version: *version, size: content.size(), content: Some(content.clone()) }
+        let Update { event, version, content, decoded } = update;
+        let (size, content, decoded) = (content.size(), Some(content.clone()), decoded.clone());
+        Self { event: *event, version: *version, size, content, decoded }
     }
 
     /// Returns the update if it can run again as it is.
     pub(super) fn again(self) -> Option<Update> {
-        Some(Update { event: self.event, version: self.version, content: self.content? })
+        let Self { event, version, size: _, content, decoded } = self;
+        Some(Update { event, version, content: content?, decoded })
     }
 }
 
@@ -169,7 +163,7 @@ impl Phase {
 
 impl Watch {
     /// Makes a watch that a file registers. `snapshot` is the state from before.
-    pub fn new(policy: Policy, snapshot: Snapshot) -> Self {
+    pub fn new(policy: Arc<Policy>, snapshot: Snapshot) -> Self {
         let mut watch = Self::unloaded();
         watch.load(policy, snapshot, true);
         watch
@@ -178,7 +172,7 @@ impl Watch {
     /// Makes a watch that no loaded config file registers. [`Self::adopt`] can add runs of a former daemon.
     pub fn unloaded() -> Self {
         Self {
-            policy: Policy::UNLOADED,
+            policy: Arc::new(Policy::UNLOADED),
             life: Life::Retired,
             definition: 0,
             subject: 0,
@@ -186,24 +180,16 @@ impl Watch {
             observed: false,
             load: Load::No,
             due_event: None,
-            runs: Vec::new(),
+            runs: Seldom::default(),
             waiting: Queue::default(),
-            asked_at: None,
-            superseded: 0,
+            undecoded: Queue::default(),
+            past: Seldom::default(),
             held: None,
             forced: None,
-            accepted: 0,
-            accepted_at: Time::ZERO,
-            started_at: None,
-            ran: 0,
-            succeeded: 0,
-            applied: None,
             discarded: None,
-            admitted: None,
-            applied_size: None,
             failures: 0,
             stopped: false,
-            paused: false,
+            pause: None,
         }
     }
 
@@ -226,7 +212,7 @@ impl Watch {
         id
     }
 
-    pub(super) fn load(&mut self, policy: Policy, snapshot: Snapshot, same_definition: bool) {
+    pub(super) fn load(&mut self, policy: Arc<Policy>, snapshot: Snapshot, same_definition: bool) {
         let Snapshot {
             seen,
             pending,
@@ -237,7 +223,7 @@ impl Watch {
             applied_size,
             failures,
             stopped,
-            paused,
+            pause,
         } = snapshot;
         if !same_definition {
             self.definition += 1;
@@ -252,34 +238,41 @@ impl Watch {
         self.policy = policy;
         (self.seen, self.observed) = (seen, false);
         self.due_event = pending;
-        (self.applied, self.discarded) = (applied, discarded);
+        (self.past.applied, self.discarded) = (applied, discarded.map(Box::new));
         self.held = held.map(|version| {
             let event = pending.unwrap_or(Event::Load);
             Box::new(Held { event, version, hold_reason: HoldReason::HeldBefore })
         });
-        (self.forced, self.admitted) = (None, admitted);
-        self.applied_size = applied_size;
+        (self.forced, self.past.admitted) = (None, admitted);
+        self.past.applied_size = applied_size;
         (self.failures, self.stopped) = (failures, stopped);
-        self.paused |= paused;
+        // What this daemon was told is newer than the record.
+        self.pause = self.pause.take().or(pause);
+        self.past.rest();
     }
 
     /// Returns the state from which the next daemon can continue.
     pub fn snapshot(&self) -> Snapshot {
+        let undecoded = self.undecoded.back().map(|undecoded| undecoded.update.event);
         let waiting = self.waiting.back().map(|waiting| waiting.update.event);
         let ours = self.runs.iter().filter(|run| run.subject == self.subject);
         let running = ours.filter_map(|run| Some(run.update.as_ref()?.event)).next_back();
         Snapshot {
             seen: self.seen,
-            pending: waiting.or(running).or(self.due_event).or(self.held().map(|held| held.event)),
-            applied: self.applied,
-            discarded: self.discarded,
+            pending: undecoded
+                .or(waiting)
+                .or(running)
+                .or(self.due_event)
+                .or(self.held().map(|held| held.event)),
+            applied: self.past.applied,
+            discarded: self.discarded.as_deref().copied(),
             held: self.held().map(|held| held.version),
             // Forced content counts as admitted, even if the store has not reported it again.
-            admitted: self.forced.or(self.admitted),
-            applied_size: self.applied_size,
+            admitted: self.forced.as_deref().copied().or(self.past.admitted),
+            applied_size: self.past.applied_size,
             failures: self.failures,
             stopped: self.stopped,
-            paused: self.paused,
+            pause: self.pause.clone(),
         }
     }
 
@@ -288,7 +281,7 @@ impl Watch {
         self.held.as_deref()
     }
 
-    pub fn policy(&self) -> &Policy {
+    pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
@@ -304,28 +297,34 @@ impl Watch {
 
     /// Returns the number of updates that were accepted.
     pub fn accepted_updates(&self) -> u64 {
-        self.accepted
+        self.past.accepted
     }
 
-    /// Returns the contents of the updates that wait to run, oldest first.
+    /// Returns the contents of the updates that wait to be decoded or to run, oldest first.
     pub fn waiting_contents(&self) -> impl Iterator<Item = &Content> {
-        self.waiting.iter().map(|waiting| &waiting.update.content)
+        let undecoded = self.undecoded.iter().map(|undecoded| &undecoded.update.content);
+        self.waiting.iter().map(|waiting| &waiting.update.content).chain(undecoded)
     }
 
     /// Returns a number that is another one whenever [`Self::waiting_contents`] has changed.
     pub fn waiting_changes(&self) -> u64 {
-        self.waiting.changes()
+        self.waiting.changes() + self.undecoded.changes()
     }
 
-    /// Returns the number of updates that wait to run.
+    /// Returns the number of updates that wait to be decoded or to run.
     pub fn waiting_updates(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.undecoded.len()
+    }
+
+    /// Whether the watch waits for the content of an update to be decoded.
+    pub fn awaits_decoding(&self) -> bool {
+        !self.undecoded.is_empty()
     }
 
     /// Returns since when a due update has waited for [`Input::MayStart`](super::Input::MayStart), if one
     /// does.
     pub fn waits_for_place_since(&self) -> Option<Time> {
-        self.asked_at.filter(|_| self.may_start() && !self.waiting.is_empty())
+        self.past.asked_at.filter(|_| self.may_start() && !self.waiting.is_empty())
     }
 
     /// Whether the watch still waits for a store report before it knows if it must run.

@@ -1,14 +1,15 @@
 //! Tests of single situations, in the words of the contract.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::model::{
-    Content, OnFailure, Policy, Retry, RunMode, RunOnLoad, State, Throttle, Version, WatchCommand,
+    Content, OnFailure, Pause, Policy, Retry, RunMode, RunOnLoad, State, Throttle, Version, WatchCommand,
 };
 
 mod commands;
 mod condition;
+mod decoding;
 mod deletion;
 mod failures;
 mod guard;
@@ -37,7 +38,7 @@ struct Bench {
 
 impl Bench {
     fn new(policy: Policy) -> Self {
-        Self::of(Watch::new(policy, Snapshot::default()))
+        Self::of(Watch::new(policy.into(), Snapshot::default()))
     }
 
     fn of(watch: Watch) -> Self {
@@ -94,7 +95,7 @@ impl Bench {
     }
 
     fn load(&mut self, policy: Policy, snapshot: Snapshot, same_definition: bool) -> Vec<Effect> {
-        self.step(Input::Loaded { policy, snapshot, same_definition })
+        self.step(Input::Loaded { policy: policy.into(), snapshot, same_definition })
     }
 
     /// Makes the next daemon's watch from the snapshot. `orphan` is the timeout of a run that lives on.
@@ -112,7 +113,7 @@ impl Bench {
     }
 
     fn redefine(&mut self, policy: Policy) -> Vec<Effect> {
-        self.step(Input::Redefined { policy, same_subject: true })
+        self.step(Input::Redefined { policy: policy.into(), same_subject: true })
     }
 }
 
@@ -129,8 +130,33 @@ fn present(incarnation: i64, revision: i64) -> State {
 }
 
 fn spawn(run: u64, event: Event, incarnation: i64, revision: i64) -> Effect {
-    let update = Update { event, version: version(incarnation, revision), content: content(revision) };
+    let (version, content) = (version(incarnation, revision), content(revision));
+    let update = Update { event, version, content, decoded: None };
     Effect::Spawn { run: RunId(run), update, since: Time::ZERO }
+}
+
+/// A pause that only an operator ends.
+fn pause() -> Input {
+    Input::Paused(Box::default())
+}
+
+fn input(command: WatchCommand) -> Input {
+    match command {
+        WatchCommand::Trigger { force } => Input::Triggered { force },
+        WatchCommand::Pause => pause(),
+        WatchCommand::Resume => Input::Resumed,
+        WatchCommand::Kill => Input::Killed,
+    }
+}
+
+/// What the calendar says at the core's time `now`.
+fn calendar(now: Time) -> SystemTime {
+    UNIX_EPOCH + 1000 * SECOND + now
+}
+
+/// Returns what a daemon starts from that begins at the core's time zero.
+fn recovered(recovery: Recovery) -> Snapshot {
+    recovery.snapshot(Time::ZERO, calendar(Time::ZERO))
 }
 
 const RETRY: Policy = Policy {
@@ -179,6 +205,6 @@ impl Bench {
     /// Continues with a watch that had this policy from the start.
     fn policy(&mut self, policy: Policy) {
         let snapshot = self.watch.snapshot();
-        *self = Self { now: self.now, ..Self::of(Watch::new(policy, snapshot)) };
+        *self = Self { now: self.now, ..Self::of(Watch::new(policy.into(), snapshot)) };
     }
 }

@@ -18,7 +18,7 @@ impl Watch {
         };
         let before = self.seen.replace(Seen::Present(version));
         // The next deletion is another one, which the guard has not judged.
-        self.admitted = self.admitted.filter(|admitted| !admitted.is_deletion());
+        self.past.admitted = self.past.admitted.filter(|admitted| !admitted.is_deletion());
         let load = std::mem::replace(&mut self.load, Load::No);
         let pending = self.due_event.take();
         let event = match load {
@@ -35,7 +35,7 @@ impl Watch {
                 (None, None) => return None,
             },
         };
-        Some(Update { event, version, content })
+        Some(Update { event, version, content, decoded: None })
     }
 
     /// Takes the report that the node does not exist. Returns an update if this is a deletion to run for.
@@ -43,6 +43,10 @@ impl Watch {
         let before = self.seen.replace(Seen::Absent);
         let load = std::mem::replace(&mut self.load, Load::No);
         let pending = self.due_event.take();
+        if !self.keeps_every_update() {
+            // The node no longer has what is being decoded.
+            self.undecoded.clear();
+        }
         if !self.policy.run_on_delete {
             (self.held, self.forced) = (None, None);
             if before != Some(Seen::Absent) && self.is_given_content() {
@@ -72,20 +76,21 @@ impl Watch {
 
     /// Whether the action last succeeded with content of this subject, and not with its deletion.
     pub(super) fn has_applied_content(&self) -> bool {
-        self.applied_size.is_some() || self.applied.is_some_and(|applied| !applied.is_deletion())
+        self.past.applied_size.is_some() || self.past.applied.is_some_and(|applied| !applied.is_deletion())
     }
 
     /// Whether this version is known to be applied or ignored.
     fn is_done_with(&self, version: Version) -> bool {
-        [self.applied, self.discarded].into_iter().flatten().any(|done| done.is_same_state(version))
+        let discarded = self.discarded.as_deref();
+        self.past.applied.iter().chain(discarded).any(|done| done.is_same_state(version))
     }
 
     /// Returns the update unless DISCARD ignores it or a guard holds it.
     /// `asked` is true if the update runs because of a load or a trigger.
     pub(super) fn admit(&mut self, update: Update, asked: bool, effects: &mut Vec<Effect>) -> Option<Update> {
         let asked = asked || matches!(update.event, Event::Load | Event::Trigger);
-        if self.policy.run_mode == RunMode::Discard && self.is_busy() && !self.paused && !asked {
-            self.discarded = Some(update.version);
+        if self.policy.run_mode == RunMode::Discard && self.is_busy() && !self.is_paused() && !asked {
+            self.discarded = Some(Box::new(update.version));
             // The node no longer has the held content.
             (self.held, self.forced) = (None, None);
             effects.push(Effect::Discarded { version: update.version });
@@ -103,8 +108,8 @@ impl Watch {
         generator: &mut Generator,
         effects: &mut Vec<Effect>,
     ) {
-        self.accepted += 1;
-        self.accepted_at = now;
+        self.past.accepted += 1;
+        self.past.accepted_at = now;
         // An update that failed and waits for its retry is out of date now.
         self.waiting.retain(|waiting| waiting.failures == 0);
         let not_before = match update.event {
@@ -114,7 +119,7 @@ impl Watch {
                 now + generator.jitter(self.policy.throttle.splay)
             }
         };
-        let number = self.accepted;
+        let number = self.past.accepted;
         let mut waiting = Waiting {
             update,
             number,
@@ -139,12 +144,18 @@ impl Watch {
         }
     }
 
+    /// Whether each update runs, as far as there is room for those that wait. Otherwise a newer one replaces
+    /// the one before it.
+    pub(super) fn keeps_every_update(&self) -> bool {
+        self.policy.run_mode == RunMode::Parallel && !self.stopped
+    }
+
     /// Whether DISCARD ignores an update now: the action runs and no update waits. An update that waits is
     /// replaced by the newer one. A run of another definition or of a former daemon does not count, because
     /// another run must follow it.
     fn is_busy(&self) -> bool {
         let ours = |run: &Run| run.definition == self.definition && run.update.is_some();
-        self.runs.iter().any(ours) && self.waiting.is_empty()
+        self.runs.iter().any(ours) && self.waiting.is_empty() && self.undecoded.is_empty()
     }
 
     fn replace_waiting(&mut self, mut newer: Waiting) {
@@ -152,7 +163,7 @@ impl Watch {
             // The newer update waits no longer than the older one, or a busy node would delay it for ever.
             if newer.update.event != Event::Trigger {
                 newer.not_before = older.not_before;
-                newer.since = older.since.max(self.accepted_at);
+                newer.since = older.since.max(self.past.accepted_at);
             }
             newer.accepted_at = older.accepted_at;
             newer.update.event = newer.update.event.replacing(older.update.event);
@@ -162,16 +173,18 @@ impl Watch {
     }
 
     pub(super) fn supersede(&mut self, effects: &mut Vec<Effect>) {
-        self.superseded += 1;
-        effects.push(Effect::Superseded { total: self.superseded });
+        self.past.superseded += 1;
+        effects.push(Effect::Superseded { total: self.past.superseded });
     }
 
     /// Lets the newest waiting update replace the one before it.
     pub(super) fn shed(&mut self, effects: &mut Vec<Effect>) {
-        if let Some(last_but_one) = self.waiting.len().checked_sub(2) {
-            self.waiting.remove(last_but_one);
-            self.supersede(effects);
+        let Some(last_but_one) = (self.waiting.len() + self.undecoded.len()).checked_sub(2) else { return };
+        match last_but_one.checked_sub(self.waiting.len()) {
+            Some(undecoded) => drop(self.undecoded.remove(undecoded)),
+            None => drop(self.waiting.remove(last_but_one)),
         }
+        self.supersede(effects);
     }
 
     pub(super) fn keep_newest(&mut self) {

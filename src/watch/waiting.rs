@@ -1,9 +1,10 @@
-//! The updates that wait to run.
+//! The updates that wait to run, or to be decoded before.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 
-use super::{Time, Update};
+use super::seldom::Seldom;
+use super::{DecodingId, Event, Time, Update};
 
 /// An update that waits to run.
 #[derive(Debug)]
@@ -23,32 +24,77 @@ pub(super) struct Waiting {
     pub(super) since: Time,
 }
 
-/// The updates of a watch that wait to run, oldest first. Counts its changes, so that nobody has to look at
-/// all updates to find out that they are still the same.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    updates: VecDeque<Waiting>,
+/// An update whose content is not decoded yet.
+#[derive(Debug)]
+pub(super) struct Undecoded {
+    pub(super) update: Update,
+    /// The decoding that was asked for.
+    pub(super) decoding: Option<DecodingId>,
+    /// Whether the running action is to be notified of the update.
+    pub(super) is_news: bool,
+    /// When this update was observed, or the oldest of those whose verdicts did not count.
+    pub(super) since: Time,
+}
+
+impl Undecoded {
+    pub(super) fn new(update: Update, is_news: bool, since: Time) -> Self {
+        Self { update, decoding: None, is_news, since }
+    }
+
+    /// Whether the update runs because of a load or a trigger. An older update waits for it, so that both
+    /// make one run.
+    pub(super) fn is_asked_for(&self) -> bool {
+        match self.update.event {
+            Event::Load | Event::Trigger => true,
+            Event::Created | Event::Changed | Event::Children | Event::Deleted => false,
+        }
+    }
+
+    /// Stands for the update `older` as well, which does not run.
+    pub(super) fn replace(&mut self, older: &Self) {
+        self.update.event = self.update.event.replacing(older.update.event);
+        self.is_news |= older.is_news;
+        self.since = self.since.min(older.since);
+    }
+}
+
+/// Updates of a watch that wait for something, oldest first. Counts its changes, so that nobody has to look
+/// at all updates to find out that they are still the same.
+#[derive(Debug)]
+pub(super) struct Queue<T: 'static> {
+    updates: Seldom<VecDeque<T>>,
     changes: u64,
 }
 
-impl Queue {
+impl<T> Queue<T> {
     /// How often the updates may have changed.
     pub(super) fn changes(&self) -> u64 {
         self.changes
     }
+
+    /// See [`Seldom::rest`].
+    pub(super) fn rest(&mut self) {
+        self.updates.rest();
+    }
 }
 
-impl Deref for Queue {
-    type Target = VecDeque<Waiting>;
+impl<T> Deref for Queue<T> {
+    type Target = VecDeque<T>;
 
     fn deref(&self) -> &Self::Target {
         &self.updates
     }
 }
 
-impl DerefMut for Queue {
+impl<T> DerefMut for Queue<T> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         self.changes += 1;
         &mut self.updates
+    }
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { updates: Seldom::default(), changes: 0 }
     }
 }

@@ -15,34 +15,36 @@ use source::Source;
 
 /// Each room with the rooms that it may use. The table lists a room after all rooms that it uses, so there
 /// can be no circle.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("text", &[]),
     ("model", &["text"]),
     ("sys", &["model"]),
     ("trust", &["text"]),
     ("content", &["model"]),
+    ("value", &["model", "text"]),
     ("store", &["content", "model", "sys", "text", "trust"]),
     ("settings", &["model", "store", "text", "trust"]),
-    ("config", &["model", "sys", "text", "trust"]),
+    ("config", &["model", "sys", "text", "trust", "value"]),
+    ("decode", &["model", "sys", "text"]),
     ("watch", &["model"]),
     ("action", &["model", "sys", "text", "trust"]),
-    ("act", &["config", "content", "model"]),
+    ("act", &["config", "content", "model", "value"]),
     ("ledger", &["action", "model", "text", "watch"]),
     ("report", &["action", "ledger", "model", "store", "sys", "text", "watch"]),
     ("metrics", &["action", "ledger", "model", "report", "watch"]),
-    ("control", &["ledger", "metrics", "model", "report", "sys", "text"]),
+    ("control", &["action", "ledger", "metrics", "model", "report", "sys", "text", "trust"]),
     (
         "daemon",
         &[
-            "act", "action", "config", "control", "ledger", "metrics", "model", "report", "store", "sys",
-            "text", "watch",
+            "act", "action", "config", "control", "decode", "ledger", "metrics", "model", "report", "store",
+            "sys", "text", "watch",
         ],
     ),
     (
         "cli",
         &[
-            "act", "action", "config", "content", "control", "daemon", "ledger", "metrics", "model",
-            "report", "settings", "store", "sys", "text", "trust", "watch",
+            "act", "action", "config", "content", "control", "daemon", "decode", "ledger", "metrics",
+            "model", "report", "settings", "store", "sys", "text", "trust", "value", "watch",
         ],
     ),
     ("main", &["cli"]),

@@ -289,8 +289,13 @@ fn segments(path: &str) -> Module {
 /// Returns the paths that occur in the code, such as `crate::text::count`, `super::node` and `child::name`.
 fn inline_paths(code: &str) -> Vec<Module> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-    let words = code.split(|c: char| !is_part(c));
-    words
+    // In `pub(in crate::store)`, the path says who may use what follows.
+    let mut parts = code.split("pub(in ");
+    let first = parts.next().unwrap_or_default();
+    let after_scopes = parts.map(|part| part.split_once(')').map_or(part, |(_, rest)| rest));
+    std::iter::once(first)
+        .chain(after_scopes)
+        .flat_map(|part| part.split(|c: char| !is_part(c)))
         .filter(|word| word.contains("::") && !word.starts_with(':') && !word.ends_with(':'))
         .map(segments)
         .collect()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{Daemon, Sandbox, Twitcher, exec, on_both_stores, require_root, wait_until, watch};
+use crate::harness::{Daemon, Sandbox, Twitcher, exec, on_every_store, require_root, wait_until, watch};
 
 /// The user `nobody`, who exists everywhere and owns nothing.
 const NOBODY: &str = "65534";
@@ -124,16 +124,14 @@ fn an_action_dumps_no_core_but_may_ask_to() {
 }
 
 // "no file descriptor but 0, 1, 2"
-#[test]
-fn an_action_has_the_descriptors_0_1_and_2_and_no_other() {
-    on_both_stores(|sandbox| {
-        let inheriting = "exec 7</etc/passwd 8>/dev/null; exec \"$@\"";
-        let daemon = sandbox.daemon().under(["sh", "-c", inheriting, "sh"]);
-        // An inner shell looks, because the outer one keeps a copy of its stdout open, which exec closes.
-        let look = "sh -c 'ls /proc/$$/fd'";
-        let (report, _daemon) = report_of(sandbox, daemon, look, "");
-        assert_eq!(report.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2"]);
-    });
+on_every_store!(an_action_has_the_descriptors_0_1_and_2_and_no_other);
+fn an_action_has_the_descriptors_0_1_and_2_and_no_other(sandbox: &Sandbox) {
+    let inheriting = "exec 7</etc/passwd 8>/dev/null; exec \"$@\"";
+    let daemon = sandbox.daemon().under(["sh", "-c", inheriting, "sh"]);
+    // An inner shell looks, because the outer one keeps a copy of its stdout open, which exec closes.
+    let look = "sh -c 'ls /proc/$$/fd'";
+    let (report, _daemon) = report_of(sandbox, daemon, look, "");
+    assert_eq!(report.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2"]);
 }
 
 // "`uid` without `gid` means the user's primary group and supplementary groups; nothing of root is left"

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::harness::{Sandbox, exec, on_both_stores, wait_until, watch};
+use crate::harness::{Sandbox, exec, on_every_store, wait_until, watch};
 
 /// This much fits into a request under the default `jute.maxbuffer`, which is 1 MiB less one byte.
 const NEARLY_A_MEBIBYTE: usize = 1_048_000;
@@ -17,45 +17,41 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 // "stdin: exactly the node's bytes, then EOF"
-#[test]
-fn stdin_is_exactly_the_nodes_bytes() {
+on_every_store!(stdin_is_exactly_the_nodes_bytes);
+fn stdin_is_exactly_the_nodes_bytes(sandbox: &Sandbox) {
     let contents: [&[u8]; 6] =
         [b"plain\n", b"", b"NUL \0 inside", b"\xff\xfe invalid \xc3", &noise(NEARLY_A_MEBIBYTE), b"\n\n"];
-    on_both_stores(|sandbox| {
-        sandbox.nodes.set("/n", "first");
-        let (new, got) = (sandbox.path("got.new"), sandbox.path("got"));
-        let save = format!("cat > {new}; mv {new} {got}", new = new.display(), got = got.display());
-        sandbox.config("app.twc", watch("/n", &exec(&save), ""));
-        let _daemon = sandbox.start();
-        for content in contents {
-            sandbox.nodes.set("/n", content);
-            wait_until(&format!("{} bytes on stdin", content.len()), || {
-                sandbox.has("got") && sandbox.read("got") == content
-            });
-        }
-    });
+    sandbox.nodes.set("/n", "first");
+    let (new, got) = (sandbox.path("got.new"), sandbox.path("got"));
+    let save = format!("cat > {new}; mv {new} {got}", new = new.display(), got = got.display());
+    sandbox.config("app.twc", watch("/n", &exec(&save), ""));
+    let _daemon = sandbox.start();
+    for content in contents {
+        sandbox.nodes.set("/n", content);
+        wait_until(&format!("{} bytes on stdin", content.len()), || {
+            sandbox.has("got") && sandbox.read("got") == content
+        });
+    }
 }
 
 // "for `WATCH_CHILDREN` the sorted names, each ended by a newline"
-#[test]
-fn stdin_of_a_children_watch_is_the_sorted_names() {
-    on_both_stores(|sandbox| {
-        let journal = sandbox.journal();
-        for name in ["b", "a b", "Z", "a"] {
-            sandbox.nodes.set(&format!("/members/{name}"), "");
-        }
-        let names = journal.note("$TWITCHER_EVENT $(od -An -c | tr -d ' \\n')");
-        sandbox.config("app.twc", watch("/members", &exec(&names), "watch_type: WATCH_CHILDREN"));
-        let _daemon = sandbox.start();
-        journal.wait_for(&[r"load Z\na\nab\nb\n"]);
-        sandbox.nodes.remove("/members/b");
-        journal.wait_for(&[r"load Z\na\nab\nb\n", r"children Z\na\nab\n"]);
-        // A change of a child's content does not change the set of children.
-        sandbox.nodes.set("/members/a", "content");
-        sandbox.nodes.set("/members/new", "");
-        let lines = [r"load Z\na\nab\nb\n", r"children Z\na\nab\n", r"children Z\na\nab\nnew\n"];
-        journal.wait_for(&lines);
-    });
+on_every_store!(stdin_of_a_children_watch_is_the_sorted_names);
+fn stdin_of_a_children_watch_is_the_sorted_names(sandbox: &Sandbox) {
+    let journal = sandbox.journal();
+    for name in ["b", "a b", "Z", "a"] {
+        sandbox.nodes.set(&format!("/members/{name}"), "");
+    }
+    let names = journal.note("$TWITCHER_EVENT $(od -An -c | tr -d ' \\n')");
+    sandbox.config("app.twc", watch("/members", &exec(&names), "watch_type: WATCH_CHILDREN"));
+    let _daemon = sandbox.start();
+    journal.wait_for(&[r"load Z\na\nab\nb\n"]);
+    sandbox.nodes.remove("/members/b");
+    journal.wait_for(&[r"load Z\na\nab\nb\n", r"children Z\na\nab\n"]);
+    // A change of a child's content does not change the set of children.
+    sandbox.nodes.set("/members/a", "content");
+    sandbox.nodes.set("/members/new", "");
+    let lines = [r"load Z\na\nab\nb\n", r"children Z\na\nab\n", r"children Z\na\nab\nnew\n"];
+    journal.wait_for(&lines);
 }
 
 // "`/dev/null` where `pipe_stdin` is false"

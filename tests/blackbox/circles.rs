@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Sandbox, exec, on_both_stores, wait_until, watch};
+use crate::harness::{Sandbox, exec, on_every_store, wait_until, watch};
 
 /// Waits until the daemon has notified this run of an update.
 const WAIT: &str = r#"until [ "$seen" ]; do sleep 0.1; done"#;
@@ -52,35 +52,33 @@ fn operators_are_told_of_actions_that_set_the_node_of_each_other() {
 }
 
 // Nearly every update arrives while the action runs or a moment later, as in a circle.
-#[test]
-fn a_watch_that_others_keep_busy_is_no_circle() {
-    on_both_stores(|sandbox| {
-        sandbox.nodes.set("/slow", "0");
-        sandbox.nodes.set("/fast", "0");
-        let (slow, fast) = (sandbox.journal_named("slow"), sandbox.journal_named("fast"));
-        let slow_action = exec(&format!("{}; sleep 0.05", slow.record()));
-        let watches = [watch("/slow", &slow_action, ""), watch("/fast", &exec(&fast.record()), "")];
-        sandbox.config("app.twc", watches.concat());
-        let daemon = sandbox.start();
-        let is_over = AtomicBool::new(false);
-        thread::scope(|scope| {
-            for (node, pause) in [("/slow", 10), ("/fast", 3)] {
-                let (nodes, is_over) = (&sandbox.nodes, &is_over);
-                scope.spawn(move || {
-                    for value in 1.. {
-                        nodes.set(node, value.to_string());
-                        thread::sleep(Duration::from_millis(pause));
-                        if is_over.load(Ordering::Relaxed) {
-                            return;
-                        }
+on_every_store!(a_watch_that_others_keep_busy_is_no_circle);
+fn a_watch_that_others_keep_busy_is_no_circle(sandbox: &Sandbox) {
+    sandbox.nodes.set("/slow", "0");
+    sandbox.nodes.set("/fast", "0");
+    let (slow, fast) = (sandbox.journal_named("slow"), sandbox.journal_named("fast"));
+    let slow_action = exec(&format!("{}; sleep 0.05", slow.record()));
+    let watches = [watch("/slow", &slow_action, ""), watch("/fast", &exec(&fast.record()), "")];
+    sandbox.config("app.twc", watches.concat());
+    let daemon = sandbox.start();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for (node, pause) in [("/slow", 10), ("/fast", 3)] {
+            let (nodes, is_over) = (&sandbox.nodes, &is_over);
+            scope.spawn(move || {
+                for value in 1.. {
+                    nodes.set(node, value.to_string());
+                    thread::sleep(Duration::from_millis(pause));
+                    if is_over.load(Ordering::Relaxed) {
+                        return;
                     }
-                });
-            }
-            wait_until("many runs", || slow.lines().len() > 150 && fast.lines().len() > 150);
-            let check = sandbox.operator(["status", "--check"]).finish();
-            is_over.store(true, Ordering::Relaxed);
-            check.expect(0);
-        });
-        assert!(daemon.log_lines(&["in circles"]).is_empty());
+                }
+            });
+        }
+        wait_until("many runs", || slow.lines().len() > 150 && fast.lines().len() > 150);
+        let check = sandbox.operator(["status", "--check"]).finish();
+        is_over.store(true, Ordering::Relaxed);
+        check.expect(0);
     });
+    assert!(daemon.log_lines(&["in circles"]).is_empty());
 }

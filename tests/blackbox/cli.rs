@@ -85,7 +85,7 @@ fn the_usage_of_each_command_names_the_binary_that_was_called() {
         help.expect_said(&[&format!("Usage: tw {command} ")]);
     }
     let refused = sandbox.twitcher(["set", "--nonsense"]).binary(&renamed).finish().expect(2);
-    refused.expect_said(&["Usage: tw set [OPTIONS] <NODE> <DATA | - | --empty>"]);
+    refused.expect_said(&["Usage: tw set [OPTIONS] <NODE> <DATA | - | --empty | --acl ACL>"]);
 }
 
 #[test]
@@ -217,4 +217,87 @@ fn the_session_timeout_is_asked_of_the_server() {
     let _daemon = sandbox.daemon().args(["--session-timeout", "2"]).start();
     journal.wait_for(&["content"]);
     wait_until("the session of 2 s", || server.ask("cons").contains("to=2000,"));
+}
+
+// "Flags of the whole program are taken before and after the subcommand."
+#[test]
+fn the_flags_of_the_program_are_taken_before_and_after_the_subcommand() {
+    let (sandbox, journal) = sandbox();
+    let (store, socket) = (sandbox.nodes.url(), sandbox.control_socket().display().to_string());
+    let configs = sandbox.configs().display().to_string();
+    let (equals, state) = (format!("--store={store}"), sandbox.state().display().to_string());
+    let run = ["--store", &store, "--config-path", &configs, "-v", "run", "--state-dir", &state];
+    let mut daemon = sandbox.twitcher(run).args(["--control-socket", &socket, "--log-to-stdout"]).start();
+    journal.wait_for(&["content"]);
+    for get in [["--store", &store, "get", "/n"], ["get", "--store", &store, "/n"]] {
+        assert_eq!(sandbox.twitcher(get).finish().expect(0).stdout, b"content", "{get:?}");
+    }
+    let get = sandbox.twitcher(["--session_timeout", "5", &equals, "get", "/n"]).finish().expect(0);
+    assert_eq!(get.stdout, b"content");
+    for status in [["--control-socket", &socket, "status"], ["status", "--control-socket", &socket]] {
+        sandbox.twitcher(status).finish().expect(0).expect_said(&["WATCH"]);
+    }
+    // The directory of twitcher.toml, for every command that reads it.
+    sandbox.settings(&format!("store = \"{store}\"\n[control]\nsocket = \"{socket}\"\n"));
+    for command in [&["get", "/n"][..], &["status"], &["check"]] {
+        let before = command
+            .iter()
+            .fold(sandbox.twitcher(["--config-path", &configs]), |so_far, word| so_far.arg(word));
+        before.with_default_socket().finish().expect(0);
+        let after = command.iter().fold(sandbox.twitcher([]), |so_far, word| so_far.arg(word));
+        after.args(["--config-path", &configs]).with_default_socket().finish().expect(0);
+    }
+    let none = sandbox.twitcher(["get", "--config-path", "/missing", "/n"]).finish().expect(1);
+    none.expect_said(&["/missing", "correct --config-path"]);
+    // A flag that the command does not have is wrong before it, too.
+    sandbox.twitcher(["--devel", "status"]).finish().expect(2).expect_said(&["'--devel'"]);
+    sandbox.twitcher(["--json", "status"]).finish().expect(2).expect_said(&["'--json'"]);
+    daemon.stop();
+}
+
+// "Colour in logs and errors on a terminal (NO_COLOR respected)"
+#[test]
+fn errors_have_a_colour_on_a_terminal() {
+    let (sandbox, _) = sandbox();
+    let get = || sandbox.client(["get", "/missing"]);
+    let (code, shown) = get().finish_on_terminal(80);
+    assert_eq!(code, Some(1));
+    assert!(shown.contains("\u{1b}[1m\u{1b}[31mtwitcher:\u{1b}[0m "), "{shown:?}");
+    // What a message quotes brings no colours.
+    let (code, shown) = sandbox.client(["get", "\u{1b}[32mgreen"]).finish_on_terminal(80);
+    assert_eq!(code, Some(2));
+    assert!(shown.contains("\u{1b}[31merror:\u{1b}[0m ") && !shown.contains("\u{1b}[32m"), "{shown:?}");
+    let (_, plain) = get().env("NO_COLOR", "1").finish_on_terminal(80);
+    assert!(!plain.contains('\u{1b}') && plain.contains("twitcher: "), "{plain:?}");
+    assert!(!get().finish().stderr.contains('\u{1b}'));
+    sandbox.config("bad.twc", "RegisterWatch(#{ znod: 1 });");
+    let (_, shown) = sandbox.twitcher(["check"]).arg(sandbox.configs()).finish_on_terminal(80);
+    assert!(shown.contains(" \u{1b}[1m\u{1b}[31m^\u{1b}[0m"), "{shown:?}");
+}
+
+// Mistakes on the command line get a remedy, and no word of a parser.
+#[test]
+fn a_mistake_on_the_command_line_is_explained() {
+    let sandbox = Sandbox::directory();
+    for (arguments, said) in [
+        (&["get", "--store", "zookeeper://a:1/x", "/n"][..], "did you mean zk://a:1/x?"),
+        (&["get", "--store", "https://a:2379", "/n"], "did you mean etcd://a:2379?"),
+        (&["get", "--store", "zk://a:1;b:2", "/n"], "write a comma between two servers"),
+        (&["get", "--zkservers", "zk://a:1", "/n"], "--store takes a URL"),
+        (&["get", "zk://a:1/n"], "is a URL; write only the path in the store"),
+        (&["status", "--state", "failing"], "there are paused, stopped, running"),
+        (&["status", "--state", "failing"], "did you mean `failed`?"),
+        (&["history", "-n", "five"], "give a whole number, such as 20"),
+        (&["history", "--since", "-2h"], "give a span such as 2h or 3d"),
+        (&["pause", "x", "--for", "-5m"], "give a span such as 90s, 30m, 2h or 1d"),
+    ] {
+        let command = arguments.iter().fold(sandbox.twitcher([]), |command, word| command.arg(word));
+        command.finish().expect(2).expect_said(&[said]);
+    }
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["configs loaded"]);
+    let refused = sandbox.operator(["trigger", "app*"]).finish().expect(1);
+    refused.expect_said(&["patterns are for `status`, `pause` and `resume`"]);
+    let unknown = sandbox.operator(["logs", "app.twc:a"]).finish().expect(1);
+    unknown.expect_said(&["`twitcher logs -f` follows a watch"]);
 }

@@ -4,65 +4,59 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Proxy, Sandbox, ZooKeeper, command, exec, on_both_stores, watch};
+use crate::harness::{Proxy, Sandbox, Store, command, exec, on_every_server, on_every_store, watch};
 
 // "`twitcher set NODE DATA | - | --empty` create (with parents) or replace; - is stdin", "`twitcher get NODE`
 // write the node's bytes to stdout"
-#[test]
-fn set_creates_with_parents_or_replaces_and_get_gives_the_bytes_back() {
-    on_both_stores(|sandbox| {
-        sandbox.client(["set", "/a/b/c", "text"]).finish().expect(0);
-        assert_eq!(sandbox.nodes.get("/a/b/c").as_deref(), Some(&b"text"[..]));
-        assert_eq!(sandbox.client(["get", "/a/b/c"]).finish().expect(0).stdout, b"text");
-        let binary = b"\0\xff\n bytes \n\n";
-        sandbox.client(["set", "/a/b/c", "-"]).stdin(binary).finish().expect(0);
-        assert_eq!(sandbox.client(["get", "/a/b/c"]).finish().expect(0).stdout, binary);
-        sandbox.client(["set", "/a/b/c", "--empty"]).finish().expect(0);
-        assert_eq!(sandbox.nodes.get("/a/b/c").as_deref(), Some(&b""[..]));
-        let odd = OsStr::from_bytes(b"-\xff");
-        sandbox.client(["set", "/a/b/c"]).arg(odd).finish().expect(0);
-        assert_eq!(sandbox.nodes.get("/a/b/c").as_deref(), Some(&b"-\xff"[..]));
-    });
+on_every_store!(set_creates_with_parents_or_replaces_and_get_gives_the_bytes_back);
+fn set_creates_with_parents_or_replaces_and_get_gives_the_bytes_back(sandbox: &Sandbox) {
+    sandbox.client(["set", "/a/b/c", "text"]).finish().expect(0);
+    assert_eq!(sandbox.nodes.get("/a/b/c").as_deref(), Some(&b"text"[..]));
+    assert_eq!(sandbox.client(["get", "/a/b/c"]).finish().expect(0).stdout, b"text");
+    let binary = b"\0\xff\n bytes \n\n";
+    sandbox.client(["set", "/a/b/c", "-"]).stdin(binary).finish().expect(0);
+    assert_eq!(sandbox.client(["get", "/a/b/c"]).finish().expect(0).stdout, binary);
+    sandbox.client(["set", "/a/b/c", "--empty"]).finish().expect(0);
+    assert_eq!(sandbox.nodes.get("/a/b/c").as_deref(), Some(&b""[..]));
+    let odd = OsStr::from_bytes(b"-\xff");
+    sandbox.client(["set", "/a/b/c"]).arg(odd).finish().expect(0);
+    assert_eq!(sandbox.nodes.get("/a/b/c").as_deref(), Some(&b"-\xff"[..]));
 }
 
 // A variable or a pipe that came out empty does not empty a node: "DATA, `-` or `--empty` is required".
-#[test]
-fn no_node_is_emptied_by_accident() {
-    on_both_stores(|sandbox| {
-        sandbox.nodes.set("/n", "content");
-        for args in [&[][..], &[""], &["x", "--empty"]] {
-            let set = args.iter().fold(sandbox.client(["set", "/n"]), |command, arg| command.arg(arg));
-            set.finish().expect(2).expect_said(&["/n", "DATA", " - ", "--empty"]);
-        }
-        let set = || sandbox.client(["set", "/n", "-"]).stdin(b"");
-        set().finish().expect(1).expect_said(&["stdin was empty", "/n", "--empty"]);
-        assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b"content"[..]));
-        set().arg("--empty").finish().expect(0);
-        assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b""[..]));
-        sandbox.client(["set", "/n", "-", "--empty"]).stdin(b"x").finish().expect(0);
-        assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b"x"[..]));
-        sandbox.client(["set", "/n", "", "--empty"]).finish().expect(0);
-        assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b""[..]));
-        for wrong in ["", "/n/"] {
-            sandbox.client(["rm", "--recursive", wrong]).finish().expect(2);
-        }
-        sandbox.client(["rm", "--recursive", "/"]).finish().expect(1).expect_said(&["root"]);
-        assert!(sandbox.nodes.get("/n").is_some());
-    });
+on_every_store!(no_node_is_emptied_by_accident);
+fn no_node_is_emptied_by_accident(sandbox: &Sandbox) {
+    sandbox.nodes.set("/n", "content");
+    for args in [&[][..], &[""], &["x", "--empty"]] {
+        let set = args.iter().fold(sandbox.client(["set", "/n"]), |command, arg| command.arg(arg));
+        set.finish().expect(2).expect_said(&["/n", "DATA", " - ", "--empty"]);
+    }
+    let set = || sandbox.client(["set", "/n", "-"]).stdin(b"");
+    set().finish().expect(1).expect_said(&["stdin was empty", "/n", "--empty"]);
+    assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b"content"[..]));
+    set().arg("--empty").finish().expect(0);
+    assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b""[..]));
+    sandbox.client(["set", "/n", "-", "--empty"]).stdin(b"x").finish().expect(0);
+    assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b"x"[..]));
+    sandbox.client(["set", "/n", "", "--empty"]).finish().expect(0);
+    assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b""[..]));
+    for wrong in ["", "/n/"] {
+        sandbox.client(["rm", "--recursive", wrong]).finish().expect(2);
+    }
+    sandbox.client(["rm", "--recursive", "/"]).finish().expect(1).expect_said(&["root"]);
+    assert!(sandbox.nodes.get("/n").is_some());
 }
 
 // "Exit codes: 0 done, 1 failed, 2 wrong usage. Errors go to stderr."
-#[test]
-fn commands_on_a_missing_node_fail_and_name_it() {
-    on_both_stores(|sandbox| {
-        for command in ["get", "poke", "ls", "rm"] {
-            let finished = sandbox.client([command, "/missing/node"]).finish().expect(1);
-            assert!(finished.stderr.contains("/missing/node"), "{finished:?}");
-            assert!(finished.stdout.is_empty(), "{finished:?}");
-            // Who removes a node does not want to create it.
-            assert_eq!(finished.stderr.contains("twitcher set"), command != "rm", "{finished:?}");
-        }
-    });
+on_every_store!(commands_on_a_missing_node_fail_and_name_it);
+fn commands_on_a_missing_node_fail_and_name_it(sandbox: &Sandbox) {
+    for command in ["get", "poke", "ls", "rm"] {
+        let finished = sandbox.client([command, "/missing/node"]).finish().expect(1);
+        assert!(finished.stderr.contains("/missing/node"), "{finished:?}");
+        assert!(finished.stdout.is_empty(), "{finished:?}");
+        // Who removes a node does not want to create it.
+        assert_eq!(finished.stderr.contains("twitcher set"), command != "rm", "{finished:?}");
+    }
 }
 
 #[test]
@@ -78,73 +72,65 @@ fn wrong_usage_exits_2() {
 }
 
 // "`twitcher ls NODE` child names, sorted, one a line"
-#[test]
-fn ls_gives_the_sorted_names_one_a_line() {
-    on_both_stores(|sandbox| {
-        for name in ["b", "a", "C", "with space"] {
-            sandbox.nodes.set(&format!("/members/{name}"), "");
-        }
-        assert_eq!(sandbox.client(["ls", "/members"]).finish().expect(0).text(), "C\na\nb\nwith space\n");
-        assert_eq!(sandbox.client(["ls", "/members/a"]).finish().expect(0).text(), "");
-        assert_eq!(sandbox.client(["ls", "/"]).finish().expect(0).text(), "members\n");
-    });
+on_every_store!(ls_gives_the_sorted_names_one_a_line);
+fn ls_gives_the_sorted_names_one_a_line(sandbox: &Sandbox) {
+    for name in ["b", "a", "C", "with space"] {
+        sandbox.nodes.set(&format!("/members/{name}"), "");
+    }
+    assert_eq!(sandbox.client(["ls", "/members"]).finish().expect(0).text(), "C\na\nb\nwith space\n");
+    assert_eq!(sandbox.client(["ls", "/members/a"]).finish().expect(0).text(), "");
+    assert_eq!(sandbox.client(["ls", "/"]).finish().expect(0).text(), "members\n");
 }
 
 // A terminal obeys what it is sent, and a pipe needs the exact bytes.
-#[test]
-fn a_terminal_gets_content_escaped_and_a_pipe_gets_it_as_it_is() {
-    on_both_stores(|sandbox| {
-        let content = "tab\tred \u{1b}[31m\r\nlast \u{9b}31m";
-        sandbox.nodes.set("/n", content);
-        assert_eq!(sandbox.client(["get", "/n"]).finish().expect(0).text(), content);
-        let (code, shown) = sandbox.client(["get", "/n"]).finish_on_terminal(80);
-        let plain = shown.replace("        ", "\t");
-        assert_eq!((code, &*plain), (Some(0), "tab\tred \\u{1b}[31m\\r\nlast \\u{9b}31m\n"));
-        let name = "over\u{202e}ride";
-        sandbox.nodes.set(&format!("/odd/{name}"), "");
-        assert_eq!(sandbox.client(["ls", "/odd"]).finish().expect(0).text(), format!("{name}\n"));
-        let (code, shown) = sandbox.client(["ls", "/odd"]).finish_on_terminal(80);
-        assert!(code == Some(0) && shown.starts_with("over") && shown.ends_with("ride\n"), "{shown:?}");
-    });
+on_every_store!(a_terminal_gets_content_escaped_and_a_pipe_gets_it_as_it_is);
+fn a_terminal_gets_content_escaped_and_a_pipe_gets_it_as_it_is(sandbox: &Sandbox) {
+    let content = "tab\tred \u{1b}[31m\r\nlast \u{9b}31m";
+    sandbox.nodes.set("/n", content);
+    assert_eq!(sandbox.client(["get", "/n"]).finish().expect(0).text(), content);
+    let (code, shown) = sandbox.client(["get", "/n"]).finish_on_terminal(80);
+    let plain = shown.replace("        ", "\t");
+    assert_eq!((code, &*plain), (Some(0), "tab\tred \\u{1b}[31m\\r\nlast \\u{9b}31m\n"));
+    let name = "over\u{202e}ride";
+    sandbox.nodes.set(&format!("/odd/{name}"), "");
+    assert_eq!(sandbox.client(["ls", "/odd"]).finish().expect(0).text(), format!("{name}\n"));
+    let (code, shown) = sandbox.client(["ls", "/odd"]).finish_on_terminal(80);
+    assert!(code == Some(0) && shown.starts_with("over") && shown.ends_with("ride\n"), "{shown:?}");
 }
 
 // "`twitcher rm NODE [--recursive]`"
-#[test]
-fn rm_removes_a_leaf_and_a_tree_only_with_recursive() {
-    on_both_stores(|sandbox| {
-        for node in ["/tree/a/b", "/tree/c", "/leaf"] {
-            sandbox.nodes.set(node, "");
-        }
-        sandbox.client(["rm", "/leaf"]).finish().expect(0);
-        assert_eq!(sandbox.nodes.get("/leaf"), None);
-        sandbox.client(["rm", "/tree"]).finish().expect(1);
-        assert!(sandbox.nodes.get("/tree/a/b").is_some(), "a refused command removes nothing");
-        sandbox.client(["rm", "--recursive", "/tree"]).finish().expect(0);
-        assert_eq!(sandbox.client(["ls", "/"]).finish().expect(0).text(), "");
-    });
+on_every_store!(rm_removes_a_leaf_and_a_tree_only_with_recursive);
+fn rm_removes_a_leaf_and_a_tree_only_with_recursive(sandbox: &Sandbox) {
+    for node in ["/tree/a/b", "/tree/c", "/leaf", "/other"] {
+        sandbox.nodes.set(node, "");
+    }
+    sandbox.client(["rm", "/leaf"]).finish().expect(0);
+    assert_eq!(sandbox.nodes.get("/leaf"), None);
+    sandbox.client(["rm", "/tree"]).finish().expect(1);
+    assert!(sandbox.nodes.get("/tree/a/b").is_some(), "a refused command removes nothing");
+    sandbox.client(["rm", "--recursive", "/tree"]).finish().expect(0);
+    assert_eq!(sandbox.client(["ls", "/"]).finish().expect(0).text(), "other\n");
 }
 
 // "`twitcher poke NODE` rewrite the same data, so that watches fire"
-#[test]
-fn poke_makes_watches_fire_and_leaves_the_data() {
-    on_both_stores(|sandbox| {
-        let journal = sandbox.journal();
-        sandbox.nodes.set("/n", b"bytes \0\xff");
-        sandbox.config("app.twc", watch("/n", &exec(&journal.note("$TWITCHER_EVENT")), ""));
-        let _daemon = sandbox.start();
-        journal.wait_for(&["load"]);
-        sandbox.client(["poke", "/n"]).finish().expect(0);
-        journal.wait_for(&["load", "changed"]);
-        assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b"bytes \0\xff"[..]));
-        sandbox.client(["poke", "/n"]).finish().expect(0);
-        journal.wait_for(&["load", "changed", "changed"]);
-    });
+on_every_store!(poke_makes_watches_fire_and_leaves_the_data);
+fn poke_makes_watches_fire_and_leaves_the_data(sandbox: &Sandbox) {
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", b"bytes \0\xff");
+    sandbox.config("app.twc", watch("/n", &exec(&journal.note("$TWITCHER_EVENT")), ""));
+    let _daemon = sandbox.start();
+    journal.wait_for(&["load"]);
+    sandbox.client(["poke", "/n"]).finish().expect(0);
+    journal.wait_for(&["load", "changed"]);
+    assert_eq!(sandbox.nodes.get("/n").as_deref(), Some(&b"bytes \0\xff"[..]));
+    sandbox.client(["poke", "/n"]).finish().expect(0);
+    journal.wait_for(&["load", "changed", "changed"]);
 }
 
-// "`poke` is compare-and-set with retry"
-#[test]
-fn poke_undoes_no_concurrent_update() {
-    let sandbox = Sandbox::zookeeper();
+// "`poke` is compare-and-set with retry". In a directory only commands wait for one another.
+on_every_server!(poke_undoes_no_concurrent_update);
+fn poke_undoes_no_concurrent_update(store: Store) {
+    let sandbox = Sandbox::of_kind(store);
     sandbox.nodes.set("/n", "0");
     std::thread::scope(|scope| {
         let poker = scope.spawn(|| {
@@ -163,19 +149,22 @@ fn poke_undoes_no_concurrent_update() {
 }
 
 // "Every command that talks to a store ... fails within the session timeout."
-#[test]
-fn a_command_fails_within_the_session_timeout_when_nobody_answers() {
-    let absent = ZooKeeper::stopped();
-    let silent = Proxy::to(&ZooKeeper::shared().address());
+on_every_server!(a_command_fails_within_the_session_timeout_when_nobody_answers);
+fn a_command_fails_within_the_session_timeout_when_nobody_answers(store: Store) {
+    let absent = store.stopped_server();
+    let silent = Proxy::to(&store.shared_server().address());
     silent.stall();
-    let sandbox = Sandbox::directory();
+    let sandbox = Sandbox::of_kind(store);
     for address in [absent.address(), silent.address()] {
         for command in
             [&["get", "/n"][..], &["set", "/n", "x"], &["poke", "/n"], &["ls", "/n"], &["rm", "/n"]]
         {
             let began = Instant::now();
             let command = command.iter().fold(sandbox.twitcher([]), |twitcher, arg| twitcher.arg(arg));
-            command.args(["--zkservers", &address, "--session-timeout", "1"]).finish().expect(1);
+            command
+                .args(["--store", &sandbox.nodes.url_by_way_of(&address), "--session-timeout", "1"])
+                .finish()
+                .expect(1);
             // A busy machine may be slow to start a process, but not by 9 s.
             assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         }

@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::harness::{Nodes, Sandbox, ZooKeeper, require_root, set_mode};
+use crate::harness::{Nodes, Sandbox, Server, ZooKeeper, require_root, set_mode};
 
 const NOBODY: [&str; 5] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
 

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Journal, Process, Sandbox, Twitcher, exec, wait_for, wait_until, watch};
+use crate::harness::{
+    Journal, Process, Sandbox, Twitcher, command, exec, require_root, wait_for, wait_until, watch,
+};
 
 /// A sandbox whose one watch journals the content of `/n`, which is `content`.
 fn sandbox() -> (Sandbox, Journal) {
@@ -152,7 +154,14 @@ fn devel_prints_its_temporary_directory_and_the_command_to_try_next() {
     let store = store.trim_matches(|c: char| !c.is_alphanumeric() && c != '/');
     assert!(fs::metadata(store).is_ok_and(|nodes| nodes.is_dir()), "{store} in {line}");
     assert!(Path::new(store).starts_with(sandbox.path("")), "{store} is below TMPDIR");
-    daemon.wait_for_log(&[".twc"]);
+    // The instructions come last, so that a small terminal still shows them.
+    daemon.wait_for_log(&["with -d, it logs everything"]);
+    let log = daemon.log();
+    let position = |part: &str| log.iter().position(|line| line.contains(part)).expect(part);
+    assert!(position("configs loaded") < position("Nodes and state are in"), "{log:#?}");
+    assert!(log.len() - position("Nodes and state are in") < 24, "{log:#?}");
+    assert!(log.iter().all(|line| !line.contains(" DEBUG ")), "{log:#?}");
+    assert_eq!(log[position("Nodes and state are in") - 1].trim(), "\u{2500}".repeat(76));
     // The printed command works.
     let command = line.split_once("twitcher ").expect("it contains that").1;
     let words: Vec<_> = command.split_whitespace().map(|word| word.trim_matches(['\'', '"', '`'])).collect();
@@ -166,6 +175,30 @@ fn devel_prints_its_temporary_directory_and_the_command_to_try_next() {
     status.expect_said(&["example1.twc", node]);
     daemon.stop();
     wait_until("the temporary directory to be gone", || !fs::exists(store).expect("look"));
+}
+
+// The newcomer's first command works without root, although the examples name users.
+#[test]
+fn devel_without_root_runs_all_examples_as_the_caller() {
+    require_root();
+    let sandbox = Sandbox::directory();
+    let scratch = sandbox.path("scratch");
+    fs::create_dir(&scratch).expect("create a directory");
+    std::os::unix::fs::chown(&scratch, Some(65534), Some(65534)).expect("give it away");
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/examples/.");
+    let copied = command("cp").arg("-r").arg(examples).arg(sandbox.configs()).status().expect("cp");
+    assert!(copied.success());
+    let binary = sandbox.copy_of_the_binary();
+    let daemon = sandbox.twitcher(["run", "--devel"]).binary(&binary).env("TMPDIR", &scratch);
+    let daemon = daemon.arg("--config-path").arg(sandbox.configs());
+    let mut daemon =
+        daemon.under(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]).start();
+    daemon.wait_for_log(&["with -d, it logs everything"]);
+    let log = daemon.log();
+    assert!(!log.iter().any(|line| line.contains("ERROR")), "{log:#?}");
+    daemon.wait_for_log(&["--devel without root", "as this user"]);
+    daemon.wait_for_log(&["git-pull.twc: loaded, 1 added"]);
+    daemon.stop();
 }
 
 // The process that daemonizes waits until the daemon has started or failed, and exits accordingly.

@@ -197,7 +197,7 @@ fn without_root_a_nice_below_0_is_an_error_at_load() {
     let as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
     let check = sandbox.twitcher(["check"]).arg(sandbox.configs()).binary(&binary).under(as_nobody).finish();
     check.expect(1).expect_said(&[
-        "app.twc:1:1: `nice`: only root can run actions below 0; the config asks for -1, and this is \
+        "app.twc:1:53: `nice`: only root can run actions below 0; the config asks for -1, and this is \
          uid 65534\n",
     ]);
 }
@@ -445,7 +445,7 @@ fn a_function_gets_all_of_these_as_well() {
 #[test]
 fn a_function_whose_limits_are_too_low_for_the_interpreter_says_so() {
     let sandbox = sandbox();
-    let keys = r#"rlimits: #{ "as": 60000000 }, description: "starved""#;
+    let keys = r#"rlimits: #{ "as": 80000000 }, description: "starved""#;
     sandbox.config("app.twc", watch("/n", "|event| 0", keys));
     let daemon = sandbox.start();
     daemon.wait_for_log(&[

@@ -2,26 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Sandbox, exec, on_both_stores, wait_until, watch};
+use crate::harness::{Sandbox, exec, on_every_store, wait_until, watch};
 
 /// An action that journals the content and fails unless the content is `good`.
 fn failing(record: &str) -> String {
     exec(&format!("v=$(cat); echo \"$v\" | {{ {record}; }}; [ \"$v\" = good ]"))
 }
 
-#[test]
-fn a_failed_action_is_retried_and_then_given_up() {
-    on_both_stores(|sandbox| {
-        let journal = sandbox.journal();
-        sandbox.nodes.set("/n", "bad");
-        let keys = "retry: #{ attempts: 2, delay: 0.05, max_delay: 0.1 }, description: \"shaky\"";
-        sandbox.config("app.twc", watch("/n", &failing(&journal.record()), keys));
-        let daemon = sandbox.start();
-        daemon.wait_for_log(&["shaky", "failed 3 times in a row"]);
-        journal.wait_for(&["bad", "bad", "bad"]);
-        sandbox.nodes.set("/n", "good");
-        journal.wait_for(&["bad", "bad", "bad", "good"]);
-    });
+on_every_store!(a_failed_action_is_retried_and_then_given_up);
+fn a_failed_action_is_retried_and_then_given_up(sandbox: &Sandbox) {
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "bad");
+    let keys = "retry: #{ attempts: 2, delay: 0.05, max_delay: 0.1 }, description: \"shaky\"";
+    sandbox.config("app.twc", watch("/n", &failing(&journal.record()), keys));
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["shaky", "failed 3 times in a row"]);
+    journal.wait_for(&["bad", "bad", "bad"]);
+    sandbox.nodes.set("/n", "good");
+    journal.wait_for(&["bad", "bad", "bad", "good"]);
 }
 
 #[test]
@@ -79,22 +77,20 @@ fn stop_on_failure_stops_the_watch_until_its_definition_changes() {
     journal.wait_for(&["bad", "good", "good again"]);
 }
 
-#[test]
-fn debounce_runs_a_burst_once_with_its_last_content() {
-    on_both_stores(|sandbox| {
-        let (journal, witness) = (sandbox.journal(), sandbox.journal_named("witness"));
-        sandbox.nodes.set("/n", "0");
-        // On a busy machine, too, the whole burst takes less time than this.
-        let calm = watch("/n", &exec(&journal.record()), "debounce: 3, run_on_load: false");
-        sandbox.config("app.twc", [calm, watch("/n", &exec(&witness.record()), "")].concat());
-        let _daemon = sandbox.start();
-        witness.wait_for_last("0");
-        for value in 1..=10 {
-            sandbox.nodes.set("/n", value.to_string());
-        }
-        witness.wait_for_last("10");
-        journal.wait_for(&["10"]);
-    });
+on_every_store!(debounce_runs_a_burst_once_with_its_last_content);
+fn debounce_runs_a_burst_once_with_its_last_content(sandbox: &Sandbox) {
+    let (journal, witness) = (sandbox.journal(), sandbox.journal_named("witness"));
+    sandbox.nodes.set("/n", "0");
+    // On a busy machine, too, the whole burst takes less time than this.
+    let calm = watch("/n", &exec(&journal.record()), "debounce: 3, run_on_load: false");
+    sandbox.config("app.twc", [calm, watch("/n", &exec(&witness.record()), "")].concat());
+    let _daemon = sandbox.start();
+    witness.wait_for_last("0");
+    for value in 1..=10 {
+        sandbox.nodes.set("/n", value.to_string());
+    }
+    witness.wait_for_last("10");
+    journal.wait_for(&["10"]);
 }
 
 // "The longest time that `debounce` delays an update of a node that never rests."

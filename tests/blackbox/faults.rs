@@ -1,13 +1,15 @@
-//! "Nothing is lost", and "nothing runs for nothing", whatever happens between the daemon and ZooKeeper.
+//! "Nothing is lost", and "nothing runs for nothing", whatever happens between the daemon and its store.
 
 use std::time::Instant;
 
-use crate::harness::{Daemon, Journal, Proxy, Sandbox, ZooKeeper, exec, kazoo, wait_until, watch};
+use crate::harness::{
+    Daemon, Journal, Link, Proxy, Sandbox, Server, Store, ZooKeeper, exec, kazoo, on_every_kind,
+    on_every_server, on_every_store, wait_until, watch,
+};
 
-/// A daemon that watches `/n` on a server of its own, behind a proxy.
+/// A daemon that watches `/n` in a store of its own, which can be taken away.
 struct Fixture {
-    server: ZooKeeper,
-    proxy: Proxy,
+    link: Link,
     sandbox: Sandbox,
     journal: Journal,
     daemon: Daemon,
@@ -15,108 +17,115 @@ struct Fixture {
 
 impl Fixture {
     /// Starts all of it. `/n` contains `before`, and the action has run with that.
-    fn running() -> Self {
-        let server = ZooKeeper::start();
-        let proxy = Proxy::to(&server.address());
-        let sandbox = Sandbox::on(&server);
+    #[track_caller]
+    fn running(store: Store) -> Self {
+        let (link, sandbox) = Link::start(store);
         let journal = sandbox.journal();
         sandbox.nodes.set("/n", "before");
         sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), ""));
-        let daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).start();
+        let daemon = link.daemon(&sandbox).start();
         journal.wait_for(&["load before"]);
-        Self { server, proxy, sandbox, journal, daemon }
+        Self { link, sandbox, journal, daemon }
     }
 
-    /// Cuts the network and waits until the server has noticed.
+    fn server(&self) -> &dyn Server {
+        self.link.server()
+    }
+
+    fn proxy(&self) -> &Proxy {
+        self.link.proxy()
+    }
+
+    /// Takes the store away and waits until this is noticed.
+    #[track_caller]
     fn isolate(&self) {
-        self.proxy.refuse();
-        wait_until("the server to see the connection end", || self.server.watches() == 0);
+        self.link.isolate(&self.sandbox);
     }
 
     /// Waits until the daemon has made this many further attempts to connect.
     fn wait_for_attempts(&self, more: usize) {
-        let so_far = self.proxy.attempts();
-        wait_until("attempts to reconnect", || self.proxy.attempts() >= so_far + more);
+        let so_far = self.proxy().attempts();
+        wait_until("attempts to reconnect", || self.proxy().attempts() >= so_far + more);
     }
 }
 
 // "Bursts, deletion and re-creation, session expiry, server restarts, network cuts ... do not break this."
-#[test]
-fn an_update_during_a_session_expiry_is_not_lost() {
-    let it = Fixture::running();
+on_every_kind!(an_update_while_the_store_forgets_the_daemon_is_not_lost);
+fn an_update_while_the_store_forgets_the_daemon_is_not_lost(store: Store) {
+    let it = Fixture::running(store);
     it.isolate();
-    wait_until("the session to expire", || it.server.sessions() == 0);
+    it.link.forget_the_daemon();
     it.sandbox.nodes.set("/n", "during");
-    it.proxy.resume();
+    it.link.resume();
     it.journal.wait_for(&["load before", "changed during"]);
     it.sandbox.nodes.set("/n", "after");
     it.journal.wait_for(&["load before", "changed during", "changed after"]);
 }
 
-#[test]
-fn updates_after_the_server_froze_past_the_session_are_not_lost() {
-    let it = Fixture::running();
-    it.server.freeze();
+on_every_server!(updates_after_the_server_froze_past_the_session_are_not_lost);
+fn updates_after_the_server_froze_past_the_session_are_not_lost(store: Store) {
+    let it = Fixture::running(store);
+    it.server().freeze();
     // The frozen server accepts connections and does not reply, so the daemon gives the session up.
     it.wait_for_attempts(1);
-    it.server.thaw();
+    it.server().thaw();
     it.sandbox.nodes.set("/n", "after");
     it.journal.wait_for(&["load before", "changed after"]);
 }
 
-#[test]
-fn an_update_during_a_server_restart_is_not_lost() {
-    let it = Fixture::running();
+on_every_server!(an_update_during_a_server_restart_is_not_lost);
+fn an_update_during_a_server_restart_is_not_lost(store: Store) {
+    let it = Fixture::running(store);
     it.isolate();
-    it.server.down();
-    it.server.up();
+    it.server().down();
+    it.server().up();
     it.sandbox.nodes.set("/n", "during");
-    it.proxy.resume();
+    it.link.resume();
     it.journal.wait_for(&["load before", "changed during"]);
-    it.server.down();
-    it.server.up();
+    it.server().down();
+    it.server().up();
     it.sandbox.nodes.set("/n", "after");
     it.journal.wait_for(&["load before", "changed during", "changed after"]);
 }
 
-#[test]
-fn an_update_behind_a_half_open_connection_is_not_lost() {
-    let it = Fixture::running();
-    it.proxy.stall();
+on_every_server!(an_update_behind_a_half_open_connection_is_not_lost);
+fn an_update_behind_a_half_open_connection_is_not_lost(store: Store) {
+    let it = Fixture::running(store);
+    it.proxy().stall();
     it.sandbox.nodes.set("/n", "during");
     // Nothing ends the old connection. The daemon must conclude from the silence that it is dead.
     it.wait_for_attempts(1);
-    it.proxy.resume();
+    it.link.resume();
     it.journal.wait_for(&["load before", "changed during"]);
 }
 
 // "re-creation runs, also with equal bytes, as `created`, also when the deletion itself went unseen"
-#[test]
-fn a_recreation_with_equal_bytes_during_an_outage_runs_as_created() {
-    let it = Fixture::running();
+on_every_kind!(a_recreation_with_equal_bytes_during_an_outage_runs_as_created);
+fn a_recreation_with_equal_bytes_during_an_outage_runs_as_created(store: Store) {
+    let it = Fixture::running(store);
     it.isolate();
     it.sandbox.nodes.remove("/n");
     it.sandbox.nodes.set("/n", "before");
-    it.proxy.resume();
+    it.link.resume();
     it.journal.wait_for(&["load before", "created before"]);
 }
 
-#[test]
-fn a_deletion_during_an_outage_runs_nothing_and_the_recreation_runs() {
-    let it = Fixture::running();
+on_every_kind!(a_deletion_during_an_outage_runs_nothing_and_the_recreation_runs);
+fn a_deletion_during_an_outage_runs_nothing_and_the_recreation_runs(store: Store) {
+    let it = Fixture::running(store);
     it.isolate();
     it.sandbox.nodes.remove("/n");
-    it.proxy.resume();
+    it.link.resume();
     // The watch is set again, so the daemon has seen that the node is missing.
-    wait_until("the watch to be armed", || it.server.watches() > 0);
+    it.link.wait_until_armed(&it.sandbox);
     it.sandbox.nodes.set("/n", "before");
     it.journal.wait_for(&["load before", "created before"]);
 }
 
 // "(excepted ... what `run_on_load: false` finds at its first load)": what it finds later runs.
-#[test]
-fn an_update_during_an_outage_runs_also_without_run_on_load() {
-    let it = Fixture::running();
+on_every_kind!(an_update_during_an_outage_runs_also_without_run_on_load);
+fn an_update_during_an_outage_runs_also_without_run_on_load(store: Store) {
+    let it = Fixture::running(store);
     let quiet = it.sandbox.journal_named("quiet");
     let text = [
         watch("/quiet", &exec(&quiet.record_event()), "run_on_load: false"),
@@ -128,22 +137,22 @@ fn an_update_during_an_outage_runs_also_without_run_on_load() {
     it.journal.wait_for_line("load old");
     it.isolate();
     it.sandbox.nodes.set("/quiet", "during");
-    it.proxy.resume();
+    it.link.resume();
     quiet.wait_for(&["changed during"]);
 }
 
 // "A config change takes effect within 1 s", or, if it needs a store that is away, as soon as the store is
 // back.
-#[test]
-fn watches_that_are_added_and_changed_during_an_outage_run_once_each() {
-    let it = Fixture::running();
+on_every_kind!(watches_that_are_added_and_changed_during_an_outage_run_once_each);
+fn watches_that_are_added_and_changed_during_an_outage_run_once_each(store: Store) {
+    let it = Fixture::running(store);
     it.sandbox.nodes.set("/new", "new");
     it.isolate();
     let noting = |word: &str| exec(&it.journal.note(&format!("{word} $TWITCHER_EVENT $(cat)")));
     it.sandbox.config("app.twc", watch("/n", &noting("changed-watch"), ""));
     it.sandbox.config("new.twc", watch("/new", &noting("new-watch"), ""));
     it.daemon.wait_for_log(&["new.twc"]);
-    it.proxy.resume();
+    it.link.resume();
     it.journal.wait_for_line("new-watch load new");
     it.journal.wait_for_line("changed-watch load before");
     it.sandbox.nodes.set("/n", "after");
@@ -152,22 +161,22 @@ fn watches_that_are_added_and_changed_during_an_outage_run_once_each() {
 }
 
 // "Watches on one node share one subscription": fifty watches cost the server one.
-#[test]
-fn watches_on_one_node_share_one_watch_of_the_server() {
-    let it = Fixture::running();
+on_every_server!(watches_on_one_node_share_one_watch_of_the_server);
+fn watches_on_one_node_share_one_watch_of_the_server(store: Store) {
+    let it = Fixture::running(store);
     let config = format!(
         "for n in 0..50 {{ RegisterWatch(#{{ znode: \"/n\", action: {} }}); }}",
         exec(&it.journal.note("many"))
     );
     it.sandbox.config("many.twc", config);
     wait_until("all of them to run", || it.journal.count("many") == 50);
-    assert_eq!(it.server.watches(), 1);
+    assert_eq!(it.server().watches(), Some(1));
 }
 
 // "Nothing is lost", for a watch on children.
-#[test]
-fn a_child_that_came_during_an_outage_is_not_lost() {
-    let it = Fixture::running();
+on_every_kind!(a_child_that_came_during_an_outage_is_not_lost);
+fn a_child_that_came_during_an_outage_is_not_lost(store: Store) {
+    let it = Fixture::running(store);
     let members = it.sandbox.journal_named("members");
     it.sandbox.nodes.set("/members/one", "");
     let names = exec(&members.note("$(tr '\\n' ' ')"));
@@ -175,43 +184,41 @@ fn a_child_that_came_during_an_outage_is_not_lost() {
     members.wait_for(&["one "]);
     it.isolate();
     it.sandbox.nodes.set("/members/two", "");
-    it.proxy.resume();
+    it.link.resume();
     members.wait_for(&["one ", "one two "]);
     it.sandbox.nodes.remove("/members/one");
     members.wait_for(&["one ", "one two ", "two "]);
 }
 
 // "A reconnect, a resync or a reload of an unchanged watch starts no action."
-#[test]
-fn a_reconnect_runs_nothing() {
-    let it = Fixture::running();
+on_every_kind!(a_reconnect_runs_nothing);
+fn a_reconnect_runs_nothing(store: Store) {
+    let it = Fixture::running(store);
     for _ in 0..3 {
-        let so_far = it.proxy.attempts();
-        it.proxy.cut();
-        wait_until("the watch to be armed again", || it.proxy.attempts() > so_far && it.server.watches() > 0);
+        it.link.interrupt(&it.sandbox);
     }
     it.sandbox.nodes.set("/n", "after");
     it.journal.wait_for(&["load before", "changed after"]);
 }
 
-// "A reconnect ... starts no action", also if the session was lost with the connection.
-#[test]
-fn a_new_session_runs_nothing() {
-    let it = Fixture::running();
+// "A reconnect ... starts no action", also if the session or the history was lost with the connection.
+on_every_kind!(a_new_session_runs_nothing);
+fn a_new_session_runs_nothing(store: Store) {
+    let it = Fixture::running(store);
     it.isolate();
-    wait_until("the session to expire", || it.server.sessions() == 0);
-    it.proxy.resume();
-    wait_until("the watch to be armed again", || it.server.watches() > 0);
+    it.link.forget_the_daemon();
+    it.link.resume();
+    it.link.wait_until_armed(&it.sandbox);
     it.sandbox.nodes.set("/n", "after");
     it.journal.wait_for(&["load before", "changed after"]);
 }
 
-// "ZooKeeper absent at start", and one node is missing when the server comes.
-#[test]
-fn a_server_that_is_absent_at_start_is_waited_for() {
-    let server = ZooKeeper::stopped();
+// "Absent at start", and one node is missing when the server comes.
+on_every_server!(a_server_that_is_absent_at_start_is_waited_for);
+fn a_server_that_is_absent_at_start_is_waited_for(store: Store) {
+    let server = store.stopped_server();
     let proxy = Proxy::to(&server.address());
-    let sandbox = Sandbox::on_whole(&server);
+    let sandbox = Sandbox::on_whole(&*server);
     let journal = sandbox.journal();
     sandbox.config(
         "app.twc",
@@ -235,10 +242,10 @@ fn a_server_that_is_absent_at_start_is_waited_for() {
 }
 
 // `zk://host:port,host:port`: one dead server of several is no outage.
-#[test]
-fn the_next_server_of_the_list_is_tried_when_one_is_dead() {
-    let (dead, alive) = (ZooKeeper::stopped(), ZooKeeper::shared());
-    let sandbox = Sandbox::zookeeper();
+on_every_server!(the_next_server_of_the_list_is_tried_when_one_is_dead);
+fn the_next_server_of_the_list_is_tried_when_one_is_dead(store: Store) {
+    let (dead, alive) = (store.stopped_server(), store.shared_server());
+    let sandbox = Sandbox::of_kind(store);
     let journal = sandbox.journal();
     sandbox.nodes.set("/n", "content");
     sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
@@ -249,9 +256,9 @@ fn the_next_server_of_the_list_is_tried_when_one_is_dead() {
 
 // "While the service is away the daemon idles (no spinning) and keeps its watches", "Reconnect attempts lie
 // at most 5 s apart".
-#[test]
-fn the_daemon_idles_while_the_service_is_away() {
-    let it = Fixture::running();
+on_every_server!(the_daemon_idles_while_the_service_is_away);
+fn the_daemon_idles_while_the_service_is_away(store: Store) {
+    let it = Fixture::running(store);
     it.isolate();
     // The measurement begins with the first failed attempt and lasts for five more.
     it.wait_for_attempts(1);
@@ -265,14 +272,41 @@ fn the_daemon_idles_while_the_service_is_away() {
     let allowed = lasted.as_millis() / 100 + 20;
     assert!(u128::from(ticks) <= allowed, "{ticks} ticks in an outage of {lasted:?}");
     it.sandbox.nodes.set("/n", "during");
-    it.proxy.resume();
+    it.link.resume();
     it.journal.wait_for(&["load before", "changed during"]);
+}
+
+/// Panics unless each of these contents, which are numbers, is there once at most and in order.
+#[track_caller]
+fn expect_each_once_in_order(lines: &[String]) {
+    let values: Vec<u32> = lines.iter().map(|line| line.parse().expect("a number")).collect();
+    assert!(values.is_sorted_by(|a, b| a < b), "each content at most once, in order: {values:?}");
+}
+
+// "Bursts ... do not break this."
+on_every_store!(the_last_content_of_a_burst_is_the_last_content_that_ran);
+fn the_last_content_of_a_burst_is_the_last_content_that_ran(sandbox: &Sandbox) {
+    let nodes: Vec<_> = (0..3).map(|n| (format!("/n{n}"), sandbox.journal_named(&format!("n{n}")))).collect();
+    for (node, journal) in &nodes {
+        sandbox.nodes.set(node, "0");
+        sandbox.config(&format!("{}.twc", &node[1..]), watch(node, &exec(&journal.record()), ""));
+    }
+    let _daemon = sandbox.start();
+    nodes.iter().for_each(|(_, journal)| journal.wait_for(&["0"]));
+    std::thread::scope(|scope| {
+        for (node, _) in &nodes {
+            scope.spawn(|| sandbox.nodes.set_each(node, 1..=300, |_| {}));
+        }
+    });
+    for (_, journal) in &nodes {
+        expect_each_once_in_order(&journal.wait_for_last("300"));
+    }
 }
 
 // "Bursts ... do not break this": the writer is a foreign client, which also changes ACLs. These changes are
 // no updates.
 #[test]
-fn the_last_content_of_a_burst_is_the_last_content_that_ran() {
+fn the_last_content_of_a_burst_of_kazoo_is_the_last_content_that_ran() {
     let sandbox = Sandbox::zookeeper();
     let server = ZooKeeper::shared();
     let crate::harness::Nodes::ZooKeeper { root, .. } = &sandbox.nodes else { unreachable!() };
@@ -299,8 +333,6 @@ fn the_last_content_of_a_burst_is_the_last_content_that_ran() {
         ),
     );
     for journal in &journals {
-        let lines = journal.wait_for_last("300");
-        let values: Vec<u32> = lines.iter().map(|line| line.parse().expect("a number")).collect();
-        assert!(values.is_sorted_by(|a, b| a < b), "each content at most once, in order: {values:?}");
+        expect_each_once_in_order(&journal.wait_for_last("300"));
     }
 }

@@ -1,6 +1,6 @@
 //! "A closure or function takes one argument, the event, and runs in a child process of its own."
 
-use crate::harness::{Journal, Sandbox, on_both_stores, require_root, wait_until, watch};
+use crate::harness::{Journal, Sandbox, on_every_store, require_root, wait_until, watch};
 
 /// The Rhai statement that appends the value of an expression to the journal, and has no value itself.
 fn note(journal: &Journal, expression: &str) -> String {
@@ -25,22 +25,20 @@ fn sandbox() -> (Sandbox, Journal) {
 
 // "the event (`znode`, `event`, `data` as a blob, `text` with U+FFFD for what is no UTF-8, `children`,
 // `version`, `watch`)"
-#[test]
-fn a_function_is_given_the_event() {
-    on_both_stores(|sandbox| {
-        let journal = sandbox.journal();
-        sandbox.nodes.set("/n", b"a\xffb\0c");
-        let body = note(
-            &journal,
-            "`${event.znode} ${event.event} ${event.text.len()} ${event.text.contains(\"\\uFFFD\")} \
-             ${event.data.len()} ${event.data[1]} ${event.watch} ${type_of(event.version)}`",
-        );
-        sandbox.config("app.twc", closure(&body, r#"description: "named""#));
-        let _daemon = sandbox.start();
-        journal.wait_for(&["/n load 5 true 5 255 named i64"]);
-        sandbox.nodes.set("/n", "xyz");
-        journal.wait_for(&["/n load 5 true 5 255 named i64", "/n changed 3 false 3 121 named i64"]);
-    });
+on_every_store!(a_function_is_given_the_event);
+fn a_function_is_given_the_event(sandbox: &Sandbox) {
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", b"a\xffb\0c");
+    let body = note(
+        &journal,
+        "`${event.znode} ${event.event} ${event.text.len()} ${event.text.contains(\"\\uFFFD\")} \
+         ${event.data.len()} ${event.data[1]} ${event.watch} ${type_of(event.version)}`",
+    );
+    sandbox.config("app.twc", closure(&body, r#"description: "named""#));
+    let _daemon = sandbox.start();
+    journal.wait_for(&["/n load 5 true 5 255 named i64"]);
+    sandbox.nodes.set("/n", "xyz");
+    journal.wait_for(&["/n load 5 true 5 255 named i64", "/n changed 3 false 3 121 named i64"]);
 }
 
 #[test]

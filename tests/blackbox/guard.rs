@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::harness::control::{ask, connect, get};
-use crate::harness::{Daemon, Journal, Sandbox, exec, on_both_stores, wait_for, wait_until, watch};
+use crate::harness::{Daemon, Journal, Sandbox, exec, on_every_store, wait_for, wait_until, watch};
 
 /// Writes a config with one watch on `/n`, which journals the event and the content.
 fn guarded(sandbox: &Sandbox, keys: &str) -> Journal {
@@ -46,180 +46,169 @@ fn force(sandbox: &Sandbox) -> String {
 
 // "not_empty: empty data is held; max_shrink: an update smaller by more than that than what the action last
 // succeeded with is held ... a later good update replaces it"
-#[test]
-fn a_suspicious_update_is_held_said_and_shown_until_a_good_one_comes() {
-    on_both_stores(|sandbox| {
-        let journal = guarded(sandbox, "guard: #{ not_empty: true, max_shrink: 50 }");
-        sandbox.nodes.set("/n", "0123456789");
-        let daemon = sandbox.start();
-        journal.wait_for(&["load 0123456789"]);
-        let idle = wait_for_state(sandbox, "idle");
-        assert_eq!(idle["held"], Value::Null);
-        let metric = |name: &str| {
-            let text = get(&sandbox.control_socket(), "/metrics").text();
-            text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok())
-        };
-        assert_eq!(metric("twitcher_updates_held_total"), Some(0.0));
+on_every_store!(a_suspicious_update_is_held_said_and_shown_until_a_good_one_comes);
+fn a_suspicious_update_is_held_said_and_shown_until_a_good_one_comes(sandbox: &Sandbox) {
+    let journal = guarded(sandbox, "guard: #{ not_empty: true, max_shrink: 50 }");
+    sandbox.nodes.set("/n", "0123456789");
+    let daemon = sandbox.start();
+    journal.wait_for(&["load 0123456789"]);
+    let idle = wait_for_state(sandbox, "idle");
+    assert_eq!(idle["held"], Value::Null);
+    let metric = |name: &str| {
+        let text = get(&sandbox.control_socket(), "/metrics").text();
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok())
+    };
+    assert_eq!(metric("twitcher_updates_held_total"), Some(0.0));
 
-        sandbox.nodes.set("/n", "");
-        let held = wait_for_state(sandbox, "held");
-        let version = &held["version"];
-        assert_eq!(held["held"], json!(format!("version {version} has 0 bytes (not_empty)")));
-        assert_ne!(held["applied_version"], held["version"]);
-        sandbox.nodes.set("/n", "0123");
-        let held = wait_until_held(sandbox, "4 bytes");
-        let version = &held["version"];
-        let why = format!("version {version} has 4 bytes, where the last success had 10 (max_shrink: 50)");
-        assert_eq!(held["held"], json!(why));
-        let remedy = "not run until the node changes; to run it all the same: `twitcher trigger --force \
-                      app.twc:deploy`";
-        wait_until("it to be said", || said(&daemon).len() == 2);
-        let line = said(&daemon).pop().unwrap();
-        assert!(line.ends_with(&format!(" WARNING app.twc:deploy: held: /n, {why}; {remedy}")), "{line}");
-        assert_eq!(metric("twitcher_updates_held_total"), Some(2.0));
-        assert_eq!(metric("twitcher_watches{state=\"held\"}"), Some(1.0));
+    sandbox.nodes.set("/n", "");
+    let held = wait_for_state(sandbox, "held");
+    let reason = held["held"].as_str().expect("a reason");
+    assert!(reason.starts_with("version ") && reason.ends_with(" has 0 bytes (not_empty)"), "{reason}");
+    assert_ne!(held["applied_version"], held["version"]);
+    sandbox.nodes.set("/n", "0123");
+    let held = wait_until_held(sandbox, "4 bytes");
+    let why = " has 4 bytes, where the last success had 10 (max_shrink: 50)";
+    let reason = held["held"].as_str().expect("a reason");
+    assert!(reason.ends_with(why), "{reason}");
+    let remedy = "not run until the node changes; to run it all the same: `twitcher trigger --force \
+                  app.twc:deploy`";
+    wait_until("it to be said", || said(&daemon).len() == 2);
+    let line = said(&daemon).pop().unwrap();
+    assert!(line.contains(" WARNING app.twc:deploy: held: /n, version "), "{line}");
+    assert!(line.ends_with(&format!("{why}; {remedy}")), "{line}");
+    assert_eq!(metric("twitcher_updates_held_total"), Some(2.0));
+    assert_eq!(metric("twitcher_watches{state=\"held\"}"), Some(1.0));
 
-        let shown = sandbox.operator(["status"]).finish().expect(0).text();
-        assert!(shown.contains(" held ") && shown.contains(&why), "{shown}");
-        let checked = sandbox.operator(["status", "--check"]).finish();
-        assert_eq!(checked.code, Some(1));
-        let problem =
-            format!("app.twc:deploy: held: {why}; `twitcher trigger --force app.twc:deploy` runs it\n");
-        assert_eq!(checked.text(), problem);
+    let shown = sandbox.operator(["status"]).finish().expect(0).text();
+    assert!(shown.contains(" held ") && shown.contains(why), "{shown}");
+    let checked = sandbox.operator(["status", "--check"]).finish();
+    assert_eq!(checked.code, Some(1));
+    checked.expect_said(&[
+        "app.twc:deploy: held: version ",
+        why,
+        "`twitcher trigger --force app.twc:deploy`",
+    ]);
 
-        sandbox.nodes.set("/n", "01234");
-        journal.wait_for(&["load 0123456789", "changed 01234"]);
-        wait_for_state(sandbox, "idle");
-        assert_eq!(sandbox.operator(["status", "--check"]).finish().expect(0).text(), "ok: 1 watch\n");
-    });
+    sandbox.nodes.set("/n", "01234");
+    journal.wait_for(&["load 0123456789", "changed 01234"]);
+    wait_for_state(sandbox, "idle");
+    assert_eq!(sandbox.operator(["status", "--check"]).finish().expect(0).text(), "ok: 1 watch\n");
 }
 
 // "max_data: an update with more is held, not run": the first content, too.
-#[test]
-fn an_update_that_is_too_large_is_held_also_at_the_load() {
-    on_both_stores(|sandbox| {
-        let journal = guarded(sandbox, "max_data: 10");
-        sandbox.nodes.set("/n", "0123456789a");
-        let _daemon = sandbox.start();
-        let held = wait_for_state(sandbox, "held");
-        let version = &held["version"];
-        assert_eq!(held["held"], json!(format!("version {version} has 11 bytes (max_data: 10)")));
-        sandbox.nodes.set("/n", "0123456789");
-        journal.wait_for(&["load 0123456789"]);
-    });
+on_every_store!(an_update_that_is_too_large_is_held_also_at_the_load);
+fn an_update_that_is_too_large_is_held_also_at_the_load(sandbox: &Sandbox) {
+    let journal = guarded(sandbox, "max_data: 10");
+    sandbox.nodes.set("/n", "0123456789a");
+    let _daemon = sandbox.start();
+    let held = wait_for_state(sandbox, "held");
+    let reason = held["held"].as_str().expect("a reason");
+    assert!(reason.starts_with("version ") && reason.ends_with(" has 11 bytes (max_data: 10)"), "{reason}");
+    sandbox.nodes.set("/n", "0123456789");
+    journal.wait_for(&["load 0123456789"]);
 }
 
 // "`trigger --force WATCH` applies it; a plain trigger is refused (409) and says why"
-#[test]
-fn only_force_runs_what_is_held_and_the_next_update_is_compared_with_that() {
-    on_both_stores(|sandbox| {
-        let journal = guarded(sandbox, "guard: #{ max_shrink: 50 }");
-        sandbox.nodes.set("/n", "0123456789");
-        let daemon = sandbox.start();
-        journal.wait_for(&["load 0123456789"]);
-        wait_for_state(sandbox, "idle");
-        // Without a held update `--force` changes nothing.
-        assert_eq!(force(sandbox), "app.twc:deploy: runs with what its node has now\n");
-        journal.wait_for(&["load 0123456789", "trigger 0123456789"]);
-        wait_for_state(sandbox, "idle");
+on_every_store!(only_force_runs_what_is_held_and_the_next_update_is_compared_with_that);
+fn only_force_runs_what_is_held_and_the_next_update_is_compared_with_that(sandbox: &Sandbox) {
+    let journal = guarded(sandbox, "guard: #{ max_shrink: 50 }");
+    sandbox.nodes.set("/n", "0123456789");
+    let daemon = sandbox.start();
+    journal.wait_for(&["load 0123456789"]);
+    wait_for_state(sandbox, "idle");
+    // Without a held update `--force` changes nothing.
+    assert_eq!(force(sandbox), "app.twc:deploy: runs with what its node has now\n");
+    journal.wait_for(&["load 0123456789", "trigger 0123456789"]);
+    wait_for_state(sandbox, "idle");
 
-        sandbox.nodes.set("/n", "0123");
-        let held = wait_for_state(sandbox, "held");
-        let why = held["held"].as_str().unwrap();
-        let socket = sandbox.control_socket();
-        let post = |resource: &str| ask(connect(&socket), "POST", resource);
-        let refused = post("/v1/trigger?watch=deploy");
-        let remedy = "`twitcher trigger --force app.twc:deploy` runs it all the same";
-        let error = format!("app.twc:deploy: {why}, and is held; {remedy}");
-        assert_eq!((refused.status, refused.json()), (409, json!({ "error": error })));
-        let refused = sandbox.operator(["trigger", "deploy"]).finish().expect(1);
-        assert_eq!(refused.stderr, format!("twitcher: {error}\n"));
-        for (resource, status) in [
-            ("/v1/trigger?watch=deploy&force=false", 409),
-            ("/v1/trigger?watch=deploy&force=yes", 400),
-            ("/v1/pause?watch=deploy&force=true", 400),
-        ] {
-            assert_eq!(post(resource).status, status, "{resource}");
-        }
-        wait_for_state(sandbox, "held");
+    sandbox.nodes.set("/n", "0123");
+    let held = wait_for_state(sandbox, "held");
+    let why = held["held"].as_str().unwrap();
+    let socket = sandbox.control_socket();
+    let post = |resource: &str| ask(connect(&socket), "POST", resource);
+    let refused = post("/v1/trigger?watch=deploy");
+    let remedy = "`twitcher trigger --force app.twc:deploy` runs it all the same";
+    let error = format!("app.twc:deploy: {why}, and is held; {remedy}");
+    assert_eq!((refused.status, refused.json()), (409, json!({ "error": error })));
+    let refused = sandbox.operator(["trigger", "deploy"]).finish().expect(1);
+    assert_eq!(refused.stderr, format!("twitcher: {error}\n"));
+    for (resource, status) in [
+        ("/v1/trigger?watch=deploy&force=false", 409),
+        ("/v1/trigger?watch=deploy&force=yes", 400),
+        ("/v1/pause?watch=deploy&force=true", 400),
+    ] {
+        assert_eq!(post(resource).status, status, "{resource}");
+    }
+    wait_for_state(sandbox, "held");
 
-        assert_eq!(force(sandbox), "app.twc:deploy: runs with what was held\n");
-        journal.wait_for(&["load 0123456789", "trigger 0123456789", "trigger 0123"]);
-        let idle = wait_for_state(sandbox, "idle");
-        assert_eq!((&idle["held"], &idle["applied_version"]), (&Value::Null, &idle["version"]));
-        daemon.wait_for_log(&["app.twc:deploy: triggered with --force by an operator"]);
-        sandbox.nodes.set("/n", "01");
-        journal.wait_for(&["load 0123456789", "trigger 0123456789", "trigger 0123", "changed 01"]);
-        wait_for_state(sandbox, "idle");
-        sandbox.nodes.set("/n", "");
-        wait_for_state(sandbox, "held");
-        let answer = post("/v1/trigger?watch=deploy&force=true");
-        let done = json!({ "watch": "app.twc:deploy", "done": "runs with what was held" });
-        assert_eq!((answer.status, answer.json()), (200, done));
-        journal.wait_for(&[
-            "load 0123456789",
-            "trigger 0123456789",
-            "trigger 0123",
-            "changed 01",
-            "trigger ",
-        ]);
-    });
+    assert_eq!(force(sandbox), "app.twc:deploy: runs with what was held\n");
+    journal.wait_for(&["load 0123456789", "trigger 0123456789", "trigger 0123"]);
+    let idle = wait_for_state(sandbox, "idle");
+    assert_eq!((&idle["held"], &idle["applied_version"]), (&Value::Null, &idle["version"]));
+    daemon.wait_for_log(&["app.twc:deploy: triggered with --force by an operator"]);
+    sandbox.nodes.set("/n", "01");
+    journal.wait_for(&["load 0123456789", "trigger 0123456789", "trigger 0123", "changed 01"]);
+    wait_for_state(sandbox, "idle");
+    sandbox.nodes.set("/n", "");
+    wait_for_state(sandbox, "held");
+    let answer = post("/v1/trigger?watch=deploy&force=true");
+    let done = json!({ "watch": "app.twc:deploy", "done": "runs with what was held" });
+    assert_eq!((answer.status, answer.json()), (200, done));
+    journal.wait_for(&["load 0123456789", "trigger 0123456789", "trigger 0123", "changed 01", "trigger "]);
 }
 
 // "nothing held is forgotten over restart (the next daemon holds it again, and says so again once)"; "the
 // size is kept over restarts in the ledger"
-#[test]
-fn a_restart_forgets_neither_what_is_held_nor_what_it_was_compared_with() {
-    on_both_stores(|sandbox| {
-        for (load, brutal) in [("true", true), ("false", false), ("CHANGED", true)] {
-            let journal = guarded(sandbox, "guard: #{ max_shrink: 50 }");
-            sandbox.nodes.set("/n", "0123456789");
-            let mut daemon = sandbox.start();
+on_every_store!(a_restart_forgets_neither_what_is_held_nor_what_it_was_compared_with);
+fn a_restart_forgets_neither_what_is_held_nor_what_it_was_compared_with(sandbox: &Sandbox) {
+    for (load, brutal) in [("true", true), ("false", false), ("CHANGED", true)] {
+        let journal = guarded(sandbox, "guard: #{ max_shrink: 50 }");
+        sandbox.nodes.set("/n", "0123456789");
+        let mut daemon = sandbox.start();
+        journal.wait_for(&["load 0123456789"]);
+        wait_for_state(sandbox, "idle");
+        // The action stays the same, the definition changes.
+        let keys = format!("guard: #{{ max_shrink: 50 }}, run_on_load: {load}, timeout: 60");
+        let journal = guarded(sandbox, &keys);
+        daemon.wait_for_log(&["app.twc: loaded, 0 added, 1 changed"]);
+        if load != "false" {
             journal.wait_for(&["load 0123456789"]);
-            wait_for_state(sandbox, "idle");
-            // The action stays the same, the definition changes.
-            let keys = format!("guard: #{{ max_shrink: 50 }}, run_on_load: {load}, timeout: 60");
-            let journal = guarded(sandbox, &keys);
-            daemon.wait_for_log(&["app.twc: loaded, 0 added, 1 changed"]);
-            if load != "false" {
-                journal.wait_for(&["load 0123456789"]);
-            }
-            wait_for_state(sandbox, "idle");
-            let so_far = journal.lines();
-            sandbox.nodes.set("/n", "0");
-            let held = wait_for_state(sandbox, "held");
-            // The ledger is written 2 ms later.
-            wait_until("the ledger to have it", || is_in_the_ledger(sandbox));
-            if brutal {
-                daemon.kill()
-            } else {
-                assert_eq!(daemon.stop(), Some(0))
-            }
-            for _ in 0..2 {
-                let mut next = sandbox.start();
-                next.wait_for_log(&["held: /n"]);
-                let again = wait_for_state(sandbox, "held");
-                assert_eq!(again["held"], held["held"]);
-                assert_eq!(next.stop(), Some(0));
-                assert_eq!(said(&next).len(), 1, "{:?}", next.log());
-            }
-            assert_eq!(journal.lines(), so_far);
-            let mut last = sandbox.start();
-            // Before the daemon's first look at the node, this would run as a load.
-            last.wait_for_log(&["held: /n"]);
-            force(sandbox);
-            journal.wait_for_last("trigger 0");
-            wait_for_state(sandbox, "idle");
-            assert_eq!(last.stop(), Some(0));
-            // The forced content counts as applied.
-            let mut next = sandbox.start();
-            wait_for_state(sandbox, "idle");
-            assert_eq!(next.stop(), Some(0));
-            assert!(said(&next).is_empty(), "{:?}", next.log());
-            sandbox.remove_config("app.twc");
-            std::fs::remove_file(sandbox.state().join("ledger.db")).expect("remove the ledger");
         }
-    });
+        wait_for_state(sandbox, "idle");
+        let so_far = journal.lines();
+        sandbox.nodes.set("/n", "0");
+        let held = wait_for_state(sandbox, "held");
+        // The ledger is written 2 ms later.
+        wait_until("the ledger to have it", || is_in_the_ledger(sandbox));
+        if brutal {
+            daemon.kill()
+        } else {
+            assert_eq!(daemon.stop(), Some(0))
+        }
+        for _ in 0..2 {
+            let mut next = sandbox.start();
+            next.wait_for_log(&["held: /n"]);
+            let again = wait_for_state(sandbox, "held");
+            assert_eq!(again["held"], held["held"]);
+            assert_eq!(next.stop(), Some(0));
+            assert_eq!(said(&next).len(), 1, "{:?}", next.log());
+        }
+        assert_eq!(journal.lines(), so_far);
+        let mut last = sandbox.start();
+        // Before the daemon's first look at the node, this would run as a load.
+        last.wait_for_log(&["held: /n"]);
+        force(sandbox);
+        journal.wait_for_last("trigger 0");
+        wait_for_state(sandbox, "idle");
+        assert_eq!(last.stop(), Some(0));
+        // The forced content counts as applied.
+        let mut next = sandbox.start();
+        wait_for_state(sandbox, "idle");
+        assert_eq!(next.stop(), Some(0));
+        assert!(said(&next).is_empty(), "{:?}", next.log());
+        sandbox.remove_config("app.twc");
+        std::fs::remove_file(sandbox.state().join("ledger.db")).expect("remove the ledger");
+    }
 }
 
 /// Whether the ledger has a held update.
@@ -231,57 +220,55 @@ fn is_in_the_ledger(sandbox: &Sandbox) -> bool {
 
 // "What was let through runs, is tried again and can be triggered again without being judged again, also by
 // the next daemon"
-#[test]
-fn what_was_forced_and_interrupted_runs_again_and_is_not_held_by_the_next_daemon() {
-    on_both_stores(|sandbox| {
-        for (load, event, brutal) in [
-            ("true", "load ", false),
-            ("true", "load ", true),
-            ("false", "trigger ", false),
-            ("false", "trigger ", true),
-            ("CHANGED", "load ", false),
-        ] {
-            let (journal, gate) = (sandbox.journal(), sandbox.gate_named(&format!("{load}-{brutal}")));
-            let script = format!("{}; {}", journal.record_event(), gate.pass());
-            let keys = format!("description: \"deploy\", run_on_load: {load}, guard: #{{ not_empty: true }}");
-            sandbox.config("app.twc", watch("/n", &exec(&script), &keys));
-            let mut daemon = sandbox.daemon().args(["--stop-timeout", "0"]).start();
-            wait_for_state(sandbox, "absent");
-            sandbox.nodes.set("/n", "");
-            wait_for_state(sandbox, "held");
-            force(sandbox);
-            journal.wait_for_last("trigger ");
-            let first = journal.lines().len();
-            wait_for_state(sandbox, "running");
-            if brutal {
-                daemon.kill()
-            } else {
-                assert_eq!(daemon.stop(), Some(0))
-            }
-
-            let mut next = sandbox.start();
-            if brutal {
-                // The action outlived its daemon, and the next daemon waits for it.
-                next.wait_for_log(&["app.twc:deploy", "still runs"]);
-                gate.open();
-            }
-            wait_until("it to run again", || journal.lines().len() > first);
-            assert_eq!(journal.lines().last().map(String::as_str), Some(event), "{load} {brutal}");
-            gate.open();
-            let idle = wait_for_state(sandbox, "idle");
-            assert_eq!(idle["applied_version"], idle["version"]);
-            assert_eq!(said(&next), [""; 0]);
-            // The guard judges other contents as usual.
-            sandbox.nodes.set("/n", "1");
-            journal.wait_for_last("changed 1");
-            sandbox.nodes.set("/n", "");
-            wait_for_state(sandbox, "held");
-            assert_eq!(next.stop(), Some(0));
-            sandbox.remove_config("app.twc");
-            sandbox.nodes.remove("/n");
-            std::fs::remove_file(sandbox.state().join("ledger.db")).expect("remove the ledger");
+on_every_store!(what_was_forced_and_interrupted_runs_again_and_is_not_held_by_the_next_daemon);
+fn what_was_forced_and_interrupted_runs_again_and_is_not_held_by_the_next_daemon(sandbox: &Sandbox) {
+    for (load, event, brutal) in [
+        ("true", "load ", false),
+        ("true", "load ", true),
+        ("false", "trigger ", false),
+        ("false", "trigger ", true),
+        ("CHANGED", "load ", false),
+    ] {
+        let (journal, gate) = (sandbox.journal(), sandbox.gate_named(&format!("{load}-{brutal}")));
+        let script = format!("{}; {}", journal.record_event(), gate.pass());
+        let keys = format!("description: \"deploy\", run_on_load: {load}, guard: #{{ not_empty: true }}");
+        sandbox.config("app.twc", watch("/n", &exec(&script), &keys));
+        let mut daemon = sandbox.daemon().args(["--stop-timeout", "0"]).start();
+        wait_for_state(sandbox, "absent");
+        sandbox.nodes.set("/n", "");
+        wait_for_state(sandbox, "held");
+        force(sandbox);
+        journal.wait_for_last("trigger ");
+        let first = journal.lines().len();
+        wait_for_state(sandbox, "running");
+        if brutal {
+            daemon.kill()
+        } else {
+            assert_eq!(daemon.stop(), Some(0))
         }
-    });
+
+        let mut next = sandbox.start();
+        if brutal {
+            // The action outlived its daemon, and the next daemon waits for it.
+            next.wait_for_log(&["app.twc:deploy", "still runs"]);
+            gate.open();
+        }
+        wait_until("it to run again", || journal.lines().len() > first);
+        assert_eq!(journal.lines().last().map(String::as_str), Some(event), "{load} {brutal}");
+        gate.open();
+        let idle = wait_for_state(sandbox, "idle");
+        assert_eq!(idle["applied_version"], idle["version"]);
+        assert_eq!(said(&next), [""; 0]);
+        // The guard judges other contents as usual.
+        sandbox.nodes.set("/n", "1");
+        journal.wait_for_last("changed 1");
+        sandbox.nodes.set("/n", "");
+        wait_for_state(sandbox, "held");
+        assert_eq!(next.stop(), Some(0));
+        sandbox.remove_config("app.twc");
+        sandbox.nodes.remove("/n");
+        std::fs::remove_file(sandbox.state().join("ledger.db")).expect("remove the ledger");
+    }
 }
 
 #[test]
@@ -348,43 +335,39 @@ fn a_held_update_runs_when_its_guard_is_removed() {
 
 // "Sizes: children = bytes of the list for max_data, number of children for the guard; tree = sum of the data
 // bytes, number of nodes below the watched one"
-#[test]
-fn children_and_trees_have_their_own_measures() {
-    on_both_stores(|sandbox| {
-        let journal = sandbox.journal();
-        let each = |description: &str, keys: &str| {
-            let keys = format!("description: {description:?}, {keys}");
-            watch("/t", &exec(&journal.note(description)), &keys)
-        };
-        let config = [
-            each("none", "watch_type: WATCH_CHILDREN, guard: #{ not_empty: true }"),
-            each("bare", "watch_type: WATCH_TREE, guard: #{ not_empty: true }"),
-            each("long", "watch_type: WATCH_CHILDREN, max_data: 5"),
-            each("much", "watch_type: WATCH_TREE, max_data: 5"),
-        ];
-        sandbox.config("app.twc", config.concat());
-        sandbox.nodes.set("/t/x", "");
-        sandbox.nodes.remove("/t/x");
-        let daemon = sandbox.start();
-        let held =
-            |watch: &str, why: &str| daemon.wait_for_log(&[&format!("app.twc:{watch}: held: /t"), why]);
-        held("none", "has 0 children (not_empty)");
-        held("bare", "has 0 nodes below it (not_empty)");
-        let ran = |expected: &[&str]| {
-            wait_until(&format!("{expected:?} to run"), || {
-                let mut lines = journal.lines();
-                lines.sort();
-                lines == expected
-            });
-        };
-        ran(&["long", "much"]);
-        // The list of children has five bytes, one of them a newline, and the tree has five bytes of data.
-        sandbox.nodes.set("/t/abcd", "12345");
-        ran(&["bare", "long", "long", "much", "much", "none"]);
-        sandbox.nodes.set("/t/e", "6");
-        held("long", "has 7 bytes (max_data: 5)");
-        held("much", "has 6 bytes (max_data: 5)");
-    });
+on_every_store!(children_and_trees_have_their_own_measures);
+fn children_and_trees_have_their_own_measures(sandbox: &Sandbox) {
+    let journal = sandbox.journal();
+    let each = |description: &str, keys: &str| {
+        let keys = format!("description: {description:?}, {keys}");
+        watch("/t", &exec(&journal.note(description)), &keys)
+    };
+    let config = [
+        each("none", "watch_type: WATCH_CHILDREN, guard: #{ not_empty: true }"),
+        each("bare", "watch_type: WATCH_TREE, guard: #{ not_empty: true }"),
+        each("long", "watch_type: WATCH_CHILDREN, max_data: 5"),
+        each("much", "watch_type: WATCH_TREE, max_data: 5"),
+    ];
+    sandbox.config("app.twc", config.concat());
+    sandbox.nodes.make("/t");
+    let daemon = sandbox.start();
+    let held = |watch: &str, why: &str| daemon.wait_for_log(&[&format!("app.twc:{watch}: held: /t"), why]);
+    held("none", "has 0 children (not_empty)");
+    held("bare", "has 0 nodes below it (not_empty)");
+    let ran = |expected: &[&str]| {
+        wait_until(&format!("{expected:?} to run"), || {
+            let mut lines = journal.lines();
+            lines.sort();
+            lines == expected
+        });
+    };
+    ran(&["long", "much"]);
+    // The list of children has five bytes, one of them a newline, and the tree has five bytes of data.
+    sandbox.nodes.set("/t/abcd", "12345");
+    ran(&["bare", "long", "long", "much", "much", "none"]);
+    sandbox.nodes.set("/t/e", "6");
+    held("long", "has 7 bytes (max_data: 5)");
+    held("much", "has 6 bytes (max_data: 5)");
 }
 
 // "notify_signal must not be sent for a held update"

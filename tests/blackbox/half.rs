@@ -2,15 +2,18 @@
 //! own, its half.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::process::Command;
 use std::time::Duration;
 
+use nix::libc::{EPERM, SYS_seccomp};
 use nix::sys::signal::Signal;
 
 use crate::harness::{
-    Daemon, Process, Sandbox, exec, load, on_both_stores, poll, require_root, set_mode, wait_for, wait_until,
-    watch,
+    Daemon, Process, Sandbox, Twitcher, exec, load, on_every_store, poll, require_root, set_mode, wait_for,
+    wait_until, watch,
 };
+use crate::kernel::start_without;
 
 /// Waits until one process serves the default store, which `settled` accepts, and returns it.
 #[track_caller]
@@ -26,40 +29,60 @@ fn half(daemon: &Daemon) -> Process {
     half_where(daemon, Process::is_alive)
 }
 
-// "said once, backoff, a new half, everything read again, nothing lost, nothing run for nothing"
-#[test]
-fn the_death_of_a_half_loses_nothing_and_runs_nothing_twice() {
-    let (updates, kills) = load((100, 10), (1000, 200));
-    on_both_stores(|sandbox| {
-        let (journal, other) = (sandbox.journal(), sandbox.journal_named("other"));
-        sandbox.nodes.set("/n", "0");
-        sandbox.nodes.set("/quiet", "still");
-        let record = |node: &str, journal: &str| watch(node, &exec(journal), "");
-        sandbox
-            .config("a.twc", [record("/n", &journal.record()), record("/quiet", &other.record())].concat());
-        let daemon = sandbox.start();
-        journal.wait_for_last("0");
-        other.wait_for(&["still"]);
-        let mut killed = 0;
-        for update in 1..=updates {
-            sandbox.nodes.set("/n", update.to_string());
-            if update % (updates / kills) == 0 {
-                // At any moment of its life: some are not connected yet.
-                if let Some(half) = poll(Duration::from_secs(20), || daemon.process().halves().pop()) {
-                    half.signal(Signal::SIGKILL);
-                    killed += 1;
-                }
-            }
-        }
-        let lines: Vec<u32> =
-            journal.wait_for_last(&updates.to_string()).iter().map(|line| line.parse().unwrap()).collect();
-        assert!(lines.windows(2).all(|pair| pair[0] < pair[1]), "{lines:?}");
-        assert_eq!(killed, kills);
-        assert_eq!(other.lines(), ["still"], "nothing happened to it");
+/// How the process of the default store is confined, as `status` says it.
+#[track_caller]
+fn confinement(sandbox: &Sandbox) -> String {
+    wait_for("the confinement of the store's process", || {
         let status = sandbox.operator(["status", "--json"]).finish().expect(0).text();
         let status: serde_json::Value = serde_json::from_str(&status).unwrap();
-        assert!(status["daemon"]["stores"][0]["restarts"].as_u64().unwrap() > 0, "{status}");
-    });
+        status["daemon"]["stores"][0]["confinement"].as_str().map(str::to_owned)
+    })
+}
+
+const SETS: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+
+const NONE: &str = "0000000000000000";
+
+/// CAP_DAC_READ_SEARCH, as the kernel shows it.
+const READING: &str = "0000000000000004";
+
+/// Returns true if the tests have the capability to read all files, which a container may lack.
+fn has_reading() -> bool {
+    let permitted = u64::from_str_radix(&Process(std::process::id().cast_signed()).status("CapPrm"), 16);
+    permitted.unwrap() & 1 << 2 != 0
+}
+
+// "said once, backoff, a new half, everything read again, nothing lost, nothing run for nothing"
+on_every_store!(the_death_of_a_half_loses_nothing_and_runs_nothing_twice);
+fn the_death_of_a_half_loses_nothing_and_runs_nothing_twice(sandbox: &Sandbox) {
+    let (updates, kills) = load((100, 10), (1000, 200));
+    let (journal, other) = (sandbox.journal(), sandbox.journal_named("other"));
+    sandbox.nodes.set("/n", "0");
+    sandbox.nodes.set("/quiet", "still");
+    let record = |node: &str, journal: &str| watch(node, &exec(journal), "");
+    sandbox.config("a.twc", [record("/n", &journal.record()), record("/quiet", &other.record())].concat());
+    let daemon = sandbox.start();
+    journal.wait_for_last("0");
+    other.wait_for(&["still"]);
+    let mut killed = 0;
+    for update in 1..=updates {
+        sandbox.nodes.set("/n", update.to_string());
+        if update % (updates / kills) == 0 {
+            // At any moment of its life: some are not connected yet.
+            if let Some(half) = poll(Duration::from_secs(20), || daemon.process().halves().pop()) {
+                half.signal(Signal::SIGKILL);
+                killed += 1;
+            }
+        }
+    }
+    let lines: Vec<u32> =
+        journal.wait_for_last(&updates.to_string()).iter().map(|line| line.parse().unwrap()).collect();
+    assert!(lines.windows(2).all(|pair| pair[0] < pair[1]), "{lines:?}");
+    assert_eq!(killed, kills);
+    assert_eq!(other.lines(), ["still"], "nothing happened to it");
+    let status = sandbox.operator(["status", "--json"]).finish().expect(0).text();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert!(status["daemon"]["stores"][0]["restarts"].as_u64().unwrap() > 0, "{status}");
 }
 
 // "nothing runs for nothing": a half that starts anew counts the incarnations of a directory's nodes anew.
@@ -88,46 +111,186 @@ fn what_was_created_anew_stays_known_to_the_next_half() {
     assert_eq!(tree.lines()[3], "changed \"event\":\"changed\"", "and not the whole tree anew");
 }
 
-#[test]
-fn a_half_has_no_rights_and_no_belongings() {
+on_every_store!(a_half_has_no_rights_and_no_belongings);
+fn a_half_has_no_rights_and_no_belongings(sandbox: &Sandbox) {
     require_root();
-    on_both_stores(|sandbox| {
-        let daemon = sandbox.daemon().env("TWITCHER_TEST_SECRET", "secret").start();
-        daemon.wait_for_log(&["connected to"]);
+    let daemon = sandbox.daemon().env("TWITCHER_TEST_SECRET", "secret").start();
+    daemon.wait_for_log(&["connected to"]);
+    let half = half(&daemon);
+    let is_directory = sandbox.nodes.url().starts_with("dir:");
+    let confinement = confinement(sandbox);
+    let reads_all = is_directory && has_reading() && confinement.contains("by Landlock");
+    assert_eq!(confinement.contains("CAP_DAC_READ_SEARCH, confined"), reads_all, "{confinement}");
+    let ids = half.status("Uid");
+    assert_eq!(ids.starts_with("0\t"), is_directory && !reads_all, "{ids}: the directory is root's");
+    for set in SETS {
+        assert_eq!(half.status(set), if reads_all { READING } else { NONE }, "{set}");
+    }
+    assert_eq!((half.status("NoNewPrivs"), half.status("Groups")), ("1".to_owned(), String::new()));
+    assert!(confinement.contains("by seccomp"), "{confinement}");
+    assert_eq!(half.status("Seccomp"), "2", "a filter of system calls");
+    let file = |name: &str| format!("/proc/{}/{name}", half.0);
+    assert_eq!(fs::read(file("environ")).unwrap(), b"");
+    assert_eq!(fs::read_link(file("cwd")).unwrap().to_str(), Some("/"));
+    let limits = fs::read_to_string(file("limits")).unwrap();
+    let limit = |name: &str| {
+        let line = limits.lines().find(|line| line.starts_with(name)).expect(name);
+        line[name.len()..].split_whitespace().next().unwrap().to_owned()
+    };
+    assert_eq!((limit("Max core file size"), limit("Max open files")), ("0".to_owned(), "128".to_owned()));
+    // The code of the program comes on top.
+    let memory: u64 = limit("Max address space").parse().expect("a number of bytes");
+    assert!((256 << 20..512 << 20).contains(&memory), "{memory}");
+    let open = fs::read_dir(file("fd")).unwrap().flatten();
+    // A UNIX socket that had no name yet could take that of a service, or make a file.
+    let sockets = fs::read_to_string(file("net/unix")).unwrap();
+    let is_named = |inode: &str| {
+        let mut fields = sockets.lines().map(|line| line.split_whitespace().skip(6));
+        fields.any(|mut fields| fields.next() == Some(inode) && fields.next().is_some())
+    };
+    let mut named = 0;
+    for target in open.map(|entry| fs::read_link(entry.path()).unwrap().display().to_string()) {
+        let is_own = ["socket:[", "pipe:[", "anon_inode:"].iter().any(|own| target.starts_with(own));
+        assert!(is_own || target == "/dev/null", "{target}");
+        let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+        if let Some(inode) = inode.filter(|inode| sockets.contains(&format!(" {inode}"))) {
+            assert!(is_named(inode), "{inode} has no name in {sockets}");
+            named += 1;
+        }
+    }
+    assert!(named > 0, "the socket to the daemon is one");
+    let session = fs::read_to_string(file("stat")).unwrap();
+    let session = session.rsplit_once(") ").unwrap().1.split(' ').nth(3).unwrap().to_owned();
+    assert_eq!(session, half.0.to_string(), "a session of its own");
+    // Undumpable: its files are root's, and nobody else of its user can trace it.
+    assert_eq!(fs::metadata(file("mem")).unwrap().permissions().mode() & 0o777, 0o600);
+    // Nor can one that would not notice by itself that its daemon has ended.
+    half.signal(Signal::SIGSTOP);
+    daemon.signal(Signal::SIGKILL);
+    wait_until("the half to die with its daemon", || !half.is_alive());
+}
+
+// Only the capability reads these files, whoever they belong to, and it reads nothing else.
+#[test]
+fn a_directory_of_roots_is_read_without_roots_id() {
+    require_root();
+    if !has_reading() {
+        return eprintln!("skipped: no CAP_DAC_READ_SEARCH");
+    }
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    let closed = sandbox.path("closed");
+    let nodes = closed.join("nodes");
+    fs::create_dir_all(nodes.join("of")).unwrap();
+    fs::write(nodes.join("n"), "root's").unwrap();
+    fs::write(nodes.join("of/others"), "theirs").unwrap();
+    chown(nodes.join("of/others"), Some(4321), Some(4321)).unwrap();
+    for file in ["n", "of/others"] {
+        set_mode(&nodes.join(file), 0o600);
+    }
+    for directory in [&closed, &nodes, &nodes.join("of")] {
+        set_mode(directory, 0o700);
+    }
+    let record = |node: &str| watch(node, &exec(&journal.record()), "");
+    sandbox.config("a.twc", record("/n"));
+    let daemon = sandbox.daemon_on(&format!("dir:{}", nodes.display())).start();
+    journal.wait_for(&["root's"]);
+    assert!(!half(&daemon).status("Uid").starts_with("0\t"));
+    sandbox.config("b.twc", record("/of/others"));
+    journal.wait_for(&["root's", "theirs"]);
+
+    // Another directory of root's has its place, and then none has it for a while.
+    let aside = sandbox.path("aside");
+    fs::rename(&nodes, &aside).unwrap();
+    daemon.wait_for_log(&["not connected", "No such file"]);
+    fs::rename(&aside, &nodes).unwrap();
+    fs::write(nodes.join("n"), "again").unwrap();
+    journal.wait_for(&["root's", "theirs", "again"]);
+    assert!(!half(&daemon).status("Uid").starts_with("0\t"));
+    assert_eq!(half(&daemon).status("CapEff"), READING);
+}
+
+// A daemon without the capability, as in a container, and one whose namespace has no other user.
+#[test]
+fn a_directory_of_roots_is_read_by_root_without_capabilities_where_nobody_else_can() {
+    require_root();
+    let check = |daemon: fn(&Sandbox) -> Twitcher, reason: &str| {
+        let sandbox = Sandbox::directory();
+        let journal = sandbox.journal();
+        sandbox.config("a.twc", watch("/n", &exec(&journal.record()), ""));
+        sandbox.nodes.set("/n", "content");
+        let daemon = daemon(&sandbox).start();
+        journal.wait_for(&["content"]);
         let half = half(&daemon);
-        let is_directory = sandbox.nodes.url().starts_with("dir:");
-        let ids = half.status("Uid");
-        assert_eq!(ids.starts_with("0\t"), is_directory, "{ids}: the directory is root's");
-        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-            assert_eq!(half.status(set), "0000000000000000", "{set}");
-        }
-        assert_eq!((half.status("NoNewPrivs"), half.status("Groups")), ("1".to_owned(), String::new()));
-        let file = |name: &str| format!("/proc/{}/{name}", half.0);
-        assert_eq!(fs::read(file("environ")).unwrap(), b"");
-        assert_eq!(fs::read_link(file("cwd")).unwrap().to_str(), Some("/"));
-        let limits = fs::read_to_string(file("limits")).unwrap();
-        let limit = |name: &str| {
-            let line = limits.lines().find(|line| line.starts_with(name)).expect(name);
-            line[name.len()..].split_whitespace().next().unwrap().to_owned()
-        };
-        assert_eq!(
-            (limit("Max core file size"), limit("Max open files")),
-            ("0".to_owned(), "128".to_owned())
+        let confinement = confinement(&sandbox);
+        assert!(
+            confinement.starts_with(&format!("as root without capabilities ({reason})")),
+            "{confinement}"
         );
-        assert_eq!(limit("Max address space"), (256 << 20).to_string());
-        let open = fs::read_dir(file("fd")).unwrap().flatten();
-        for target in open.map(|entry| fs::read_link(entry.path()).unwrap().display().to_string()) {
-            let is_own = ["socket:[", "pipe:[", "anon_inode:"].iter().any(|own| target.starts_with(own));
-            assert!(is_own || target == "/dev/null", "{target}");
-        }
-        let session = fs::read_to_string(file("stat")).unwrap();
-        let session = session.rsplit_once(") ").unwrap().1.split(' ').nth(3).unwrap().to_owned();
-        assert_eq!(session, half.0.to_string(), "a session of its own");
-        // Undumpable: its files are root's, and nobody else of its user can trace it.
-        assert_eq!(fs::metadata(file("mem")).unwrap().permissions().mode() & 0o777, 0o600);
-        daemon.signal(Signal::SIGKILL);
-        wait_until("the half to die with its daemon", || !half.is_alive());
-    });
+        assert!(half.status("Uid").starts_with("0\t"));
+        assert_eq!((half.status("CapEff"), half.status("CapPrm")), (NONE.to_owned(), NONE.to_owned()));
+        assert_eq!(half.status("Seccomp"), "2");
+    };
+    check(
+        |sandbox| {
+            let without = "--bounding-set=-dac_read_search";
+            sandbox.daemon().under(["setpriv", without, "--inh-caps=-dac_read_search", "--"])
+        },
+        "the daemon has no CAP_DAC_READ_SEARCH",
+    );
+    let mut unshare = Command::new("unshare");
+    if !unshare.args(["--user", "--map-root-user", "true"]).status().is_ok_and(|status| status.success()) {
+        return eprintln!("skipped: user namespaces are denied here");
+    }
+    check(
+        |sandbox| sandbox.daemon().under(["unshare", "--user", "--map-root-user", "--"]),
+        "this user namespace has no other user",
+    );
+}
+
+// "Nor a capability where only a part of the sandbox holds."
+#[test]
+fn a_directory_of_roots_is_read_without_seccomp_as_by_everybody() {
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    set_mode(sandbox.root(), 0o755);
+    let nodes = sandbox.root().join("nodes");
+    set_mode(&nodes, 0o755);
+    sandbox.nodes.set("/n", "open");
+    sandbox.nodes.set("/closed", "closed");
+    set_mode(&nodes.join("closed"), 0o600);
+    let record = |node: &str| watch(node, &exec(&journal.record()), "");
+    sandbox.config("a.twc", [record("/n"), record("/closed")].concat());
+    let daemon = start_without(&sandbox, &[(SYS_seccomp, EPERM)]);
+    journal.wait_for(&["open"]);
+    daemon.wait_for_log(&["/closed", "cannot be read", "Permission denied"]);
+    let confinement = confinement(&sandbox);
+    assert!(confinement.contains("without CAP_DAC_READ_SEARCH, confined by Landlock"), "{confinement}");
+    assert!(confinement.contains("without seccomp"), "{confinement}");
+    let half = half(&daemon);
+    assert!(!half.status("Uid").starts_with("0\t"));
+    for set in SETS {
+        assert_eq!(half.status(set), NONE, "{set}");
+    }
+    assert_eq!(journal.lines(), ["open"]);
+}
+
+// Landlock answers before the store does, and says less.
+#[test]
+fn a_link_out_of_the_store_is_called_that() {
+    let sandbox = Sandbox::directory();
+    fs::write(sandbox.path("secret"), "secret").unwrap();
+    fs::create_dir(sandbox.path("elsewhere")).unwrap();
+    let nodes = sandbox.root().join("nodes");
+    symlink(sandbox.path("secret"), nodes.join("file")).unwrap();
+    symlink(sandbox.path("elsewhere"), nodes.join("directory")).unwrap();
+    let children = watch("/directory", &exec("true"), "watch_type: WATCH_CHILDREN");
+    sandbox.config("a.twc", [watch("/file", &exec("true"), ""), children].concat());
+    let daemon = sandbox.start();
+    for (node, target) in [("/file", "secret"), ("/directory", "elsewhere")] {
+        let target = format!("{}; put there what it leads to", sandbox.path(target).display());
+        daemon.wait_for_log(&[node, "cannot be read", "a link leads out of the store, to ", &target]);
+    }
 }
 
 #[test]
@@ -142,7 +305,7 @@ fn a_directory_is_read_by_its_owner_who_must_reach_it() {
     sandbox.config("a.twc", watch("/n", &exec(&journal.record()), ""));
     let daemon = sandbox.daemon_on(&format!("dir:{}", nodes.display())).start();
     daemon.wait_for_log(&["not connected", "No such file"]);
-    assert!(half(&daemon).status("Uid").starts_with("0\t"), "it does not exist yet");
+    assert_eq!(half(&daemon).status("Uid").starts_with("0\t"), !has_reading(), "it does not exist yet");
     let own = |user: u32| {
         let new = sandbox.path("new");
         fs::create_dir(&new).unwrap();
@@ -170,6 +333,23 @@ fn a_directory_is_read_by_its_owner_who_must_reach_it() {
     half_where(&daemon, |half| half.0 != second.0 && half.is_alive());
     fs::write(nodes.join("n"), "again").unwrap();
     journal.wait_for(&["4321", "4322", "again"]);
+}
+
+// "non-root daemons split as well, with what they can"
+#[test]
+fn a_half_of_another_users_daemon_is_confined_as_well() {
+    require_root();
+    let sandbox = Sandbox::directory();
+    let journal = sandbox.journal();
+    sandbox.config("a.twc", watch("/n", &exec(&journal.record()), ""));
+    sandbox.nodes.set("/n", "content");
+    chown(sandbox.state(), Some(65534), Some(65534)).unwrap();
+    let as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    let daemon = sandbox.daemon().binary(&sandbox.copy_of_the_binary()).under(as_nobody).start();
+    journal.wait_for(&["content"]);
+    let half = half(&daemon);
+    assert_eq!((half.status("Seccomp"), half.status("NoNewPrivs")), ("2".to_owned(), "1".to_owned()));
+    assert_eq!((half.status("CapEff"), half.status("CapPrm")), (NONE.to_owned(), NONE.to_owned()));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::harness::control::get;
-use crate::harness::{Daemon, Journald, Process, Sandbox, exec, on_both_stores, wait_until, watch};
+use crate::harness::{Daemon, Journald, Process, Sandbox, exec, on_every_store, wait_until, watch};
 
 /// Stands in each content and in each name that a writer chooses, and nowhere else.
 const MARK: &str = "m4rk3r";
@@ -127,27 +127,24 @@ fn assert_nothing_leaked(sandbox: &Sandbox, daemon: &Daemon) {
     }
 }
 
-#[test]
-fn nothing_of_the_data_is_in_command_lines_environments_logs_or_the_state() {
-    on_both_stores(|sandbox| {
-        let pwned = sandbox.path("pwned");
-        sandbox.nodes.set("/n", "");
-        sandbox.nodes.set("/dir/a", "");
-        sandbox.nodes.remove("/dir/a");
-        sandbox.config("app.twc", watches(sandbox));
-        let daemon = sandbox.daemon().arg("-d").start();
-        wait_until("the first runs", || payloads(sandbox, "tree").len() == 1);
-        publish(sandbox, &pwned);
-        daemon.wait_for_log(&["app.twc:held: held: /n, version ", "has 999996 bytes (max_data: 0)"]);
-        daemon.wait_for_log(&["app.twc:fails run "]);
-        assert_nothing_leaked(sandbox, &daemon);
-        for line in daemon.log() {
-            assert!(line.starts_with("20"), "a line that is not the daemon's: {line:?}");
-            assert_unmarked("the log", line.as_bytes());
-        }
-        sandbox.gate().open();
-        assert!(!pwned.exists(), "something was run");
-    });
+on_every_store!(nothing_of_the_data_is_in_command_lines_environments_logs_or_the_state);
+fn nothing_of_the_data_is_in_command_lines_environments_logs_or_the_state(sandbox: &Sandbox) {
+    let pwned = sandbox.path("pwned");
+    sandbox.nodes.set("/n", "");
+    sandbox.nodes.make("/dir");
+    sandbox.config("app.twc", watches(sandbox));
+    let daemon = sandbox.daemon().arg("-d").start();
+    wait_until("the first runs", || payloads(sandbox, "tree").len() == 1);
+    publish(sandbox, &pwned);
+    daemon.wait_for_log(&["app.twc:held: held: /n, version ", "has 999996 bytes (max_data: 0)"]);
+    daemon.wait_for_log(&["app.twc:fails run "]);
+    assert_nothing_leaked(sandbox, &daemon);
+    for line in daemon.log() {
+        assert!(line.starts_with("20"), "a line that is not the daemon's: {line:?}");
+        assert_unmarked("the log", line.as_bytes());
+    }
+    sandbox.gate().open();
+    assert!(!pwned.exists(), "something was run");
 }
 
 #[test]

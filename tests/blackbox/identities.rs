@@ -57,6 +57,18 @@ impl Accounts {
         self.sandbox.daemon().under(["unshare", "--mount", "sh", "-c", &script, "sh"]).start()
     }
 
+    /// Waits until exactly these runs are in the journal, in any order.
+    #[track_caller]
+    fn wait_for_runs(&self, expected: &[&str]) {
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        wait_until(&format!("the journal to say {expected:?}"), || {
+            let mut lines = self.journal.lines();
+            lines.sort_unstable();
+            lines == expected
+        });
+    }
+
     #[track_caller]
     fn check(&self, code: i32, said: &[&str]) {
         wait_until(&format!("status --check to say {said:?}"), || {
@@ -144,4 +156,50 @@ fn the_actions_of_a_user_that_is_gone_wait_for_it() {
     accounts.check(0, &["ok"]);
     assert_eq!(daemon.log_lines(&["WARNING", "user appx: "]).len(), 1, "said once: {:#?}", daemon.log());
     daemon.wait_for_log(&["user appx: works again"]);
+}
+
+// "A file with one unknown user keeps its other watches out only of what names it", and nothing runs for
+// nothing once the user is there again.
+#[test]
+fn an_unknown_user_keeps_out_only_the_watch_that_names_it() {
+    let accounts = Accounts::new();
+    let named = exec(&accounts.journal.note("named $(id -u) $(cat)"));
+    let other = exec(&accounts.journal.note("other $(cat)"));
+    let config = watch("/n", &named, r#"uid: "appx", run_on_load: CHANGED, description: "named""#)
+        + watch("/n", &other, r#"run_on_load: CHANGED, description: "other""#).as_str();
+    accounts.sandbox.config("app.twc", config);
+    let mut daemon = accounts.start();
+    accounts.wait_for_runs(&["named 4001 1", "other 1"]);
+    daemon.stop();
+
+    accounts.set_users("");
+    let mut daemon = accounts.start();
+    accounts.check(1, &["app.twc:1:", "unknown user \"appx\"; this watch is left out"]);
+    accounts.sandbox.operator(["reload"]).finish().expect(1);
+    accounts.sandbox.nodes.set("/other", "x");
+    let later = watch("/other", &exec(&accounts.journal.note("later")), r#"description: "later""#);
+    let config =
+        watch("/n", &named, r#"uid: "appx", run_on_load: CHANGED, description: "named""#) + later.as_str();
+    accounts.sandbox.config("app.twc", config);
+    accounts.wait_for_runs(&["named 4001 1", "other 1", "later"]);
+    accounts.check(1, &["unknown user \"appx\"; this watch is left out"]);
+
+    accounts.set_users("appx:x:4001:4001::/home/appx:/bin/sh\n");
+    accounts.sandbox.operator(["reload"]).finish().expect(0);
+    accounts.check(0, &["ok: 2 watches"]);
+    accounts.sandbox.nodes.set("/n", "2");
+    accounts.wait_for_runs(&["named 4001 1", "other 1", "later", "named 4001 2"]);
+
+    // While the daemon runs, the last good watch stays, and waits for its user.
+    accounts.set_users("");
+    accounts.sandbox.operator(["reload"]).finish();
+    let named = watch("/n", &named, r#"uid: "appx", run_on_load: CHANGED, description: "named""#);
+    accounts.sandbox.config("app.twc", format!("// Changed.\n{later}{named}"));
+    daemon.wait_for_log(&["this watch is left out"]);
+    accounts.sandbox.nodes.set("/n", "3");
+    accounts.check(1, &["app.twc:named: not started: `uid`: unknown user \"appx\""]);
+    accounts.set_users("appx:x:4001:4001::/home/appx:/bin/sh\n");
+    let all = ["named 4001 1", "other 1", "later", "named 4001 2", "named 4001 3"];
+    accounts.wait_for_runs(&all);
+    daemon.stop();
 }

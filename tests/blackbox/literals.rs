@@ -56,7 +56,7 @@ fn settings_of_numbers_that_lie_are_refused() {
             "max_waiting_bytes: must be a string in quotes, or a number without a unit",
         ),
         ("max_waiting_bytes = 1_000_000.0", "max_waiting_bytes: must be an int from 0"),
-        ("stop_timeout = \"\0\"", "twitcher.toml: U+0000 NULL at line 1, column 17"),
+        ("stop_timeout = \"\0\"", "twitcher.toml:1:17: U+0000 NULL"),
         ("[control]\nmode = \"+660\"", "control.mode: \"+660\" is not a mode"),
         ("[control]\nmode = 660", "twitcher.toml:2:8: mode: must be a string in quotes"),
         (
@@ -102,8 +102,8 @@ fn a_byte_order_mark_is_skipped_and_other_hidden_characters_are_named() {
         ("dash", bytes(&watch("/n", &exec("true"), "nice: \u{2013}5")), 1, "U+2013 EN DASH"),
         ("utf16", [b"\xff\xfe".to_vec(), utf_16(&good)].concat(), 1, "it is UTF-16; save it as UTF-8"),
         ("utf16-unmarked", utf_16(&good), 1, "it seems to be UTF-16"),
-        ("latin1", b"// caf\xe9\n".to_vec(), 1, "not UTF-8 at line 1, column 7 (byte 0xe9)"),
-        ("null", bytes(&format!("// \0\n{good}")), 1, "U+0000 NULL at line 1, column 4"),
+        ("latin1", b"// caf\xe9\n".to_vec(), 1, ":1:7: not UTF-8 (byte 0xe9)"),
+        ("null", bytes(&format!("// \0\n{good}")), 1, ":1:4: U+0000 NULL"),
         (
             "override",
             bytes(&format!("// \u{202e}\n{good}")),

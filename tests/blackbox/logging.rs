@@ -214,6 +214,32 @@ fn verbose_also_logs_successful_ends() {
     assert!(quiet.log_lines(&["named", "ended"]).is_empty(), "{:#?}", quiet.log());
 }
 
+// "Success with its duration is logged by default for what a person starts"
+#[test]
+fn the_success_of_what_an_operator_triggered_is_logged() {
+    let sandbox = sandbox("true");
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["app.twc:named run 1: started"]);
+    wait_until("an end", || sandbox.operator(["history"]).finish().text().contains("success"));
+    sandbox.operator(["trigger", "named"]).finish().expect(0);
+    daemon.wait_for_log(&[" NOTICE ", "app.twc:named run 2: ended after 0.", " s"]);
+    assert_eq!(daemon.log_lines(&["ended after"]).len(), 1, "that of the load is not: {:#?}", daemon.log());
+}
+
+// "Colour in logs and errors on a terminal (NO_COLOR respected)"
+#[test]
+fn levels_have_colours_on_a_terminal() {
+    let sandbox = sandbox("exit 3");
+    let daemon = || sandbox.daemon().args(["--once", "-d"]);
+    let (_, shown) = daemon().finish_on_terminal(80);
+    for level in ["\u{1b}[1mNOTICE \u{1b}[0m ", "\u{1b}[33mWARNING\u{1b}[0m ", "\u{1b}[2mDEBUG  \u{1b}[0m "] {
+        assert!(shown.contains(level), "{level:?}: {shown:?}");
+    }
+    let (_, plain) = daemon().env("NO_COLOR", "1").finish_on_terminal(80);
+    assert!(!plain.contains('\u{1b}') && plain.contains(" NOTICE  "), "{plain:?}");
+    assert!(!daemon().finish().text().contains('\u{1b}'));
+}
+
 // "--log-file FILE"
 #[test]
 fn the_log_goes_to_a_file_when_one_is_named() {
@@ -263,6 +289,42 @@ fn without_a_terminal_the_log_goes_to_syslog_and_survives_its_restart() {
     bound.wait_for(&["named", "heard ", "between"]);
     bound.wait_for(&["named", "heard ", "after"]);
     check().expect(0);
+}
+
+// "`log_format = \"json\"`", on syslog: each message is one object, also that of an error of several lines.
+#[test]
+fn syslog_gets_one_json_object_a_message() {
+    require_root();
+    let sandbox = sandbox(r#"printf 'a"b\nc\n'"#);
+    sandbox.config("bad.twc", "RegisterWatch(#{\n    znode: \"/n\",\n    acton: 3,\n});");
+    let devices = sandbox.path("dev");
+    fs::create_dir(&devices).expect("create a directory");
+    let socket = devices.join("log");
+    let bound = SyslogSocket::bind(&socket);
+    let own_devices = own_devices(&devices);
+    let daemon = sandbox.daemon_logging_elsewhere().args(["--log-format", "json"]);
+    let _daemon = daemon.under(["unshare", "--mount", "sh", "-c", &own_devices, "sh"]).start();
+    let object = |message: &str| {
+        let (_, object) = message.split_once("]: ").unwrap_or_else(|| panic!("{message:?} has a head"));
+        assert!(!object.trim_end_matches('\n').contains('\n'), "{message:?}");
+        serde_json::from_str::<serde_json::Value>(object).unwrap_or_else(|error| panic!("{error}: {object}"))
+    };
+    let mut wanted = vec!["bad.twc:3:5", "a\\\"b", "stdout: c"];
+    while !wanted.is_empty() {
+        let message = bound.wait_for(&[]);
+        let line = object(&message);
+        assert!(
+            line["time"].is_string() && line["level"].is_string() && line["message"].is_string(),
+            "{line}"
+        );
+        if message.contains("bad.twc:3:5") {
+            assert_eq!(
+                (&line["file"], &line["line"], &line["column"]),
+                (&"bad.twc".into(), &3.into(), &5.into())
+            );
+        }
+        wanted.retain(|text| !message.contains(text));
+    }
 }
 
 /// A script that runs its arguments with this directory as `/dev`: the machine's syslog daemon is left alone.

@@ -444,6 +444,36 @@ fn a_login_has_two_steps_and_no_more() {
     it.expect_recovered();
 }
 
+/// Whoever is silent is left for the next attempt, at whatever step.
+#[test]
+fn silence_at_any_step_of_a_login_is_left() {
+    const SYNC: i32 = 9;
+    let auth = "[[auth]]\nscheme = \"digest\"\ncredentials = \"a:b\"\n";
+    let sasl = "[sasl]\nusername = \"twitcher\"\npassword = \"secret\"\n";
+    let challenge = br#"realm="zk-sasl-md5",nonce="abc",charset=utf-8,algorithm=md5-sess"#;
+    for (step, settings) in [(GREETING, ""), (SYNC, ""), (AUTH, auth), (SASL, sasl)] {
+        let it = Fixture::start(settings, TIMEOUT * 1000, |liar| {
+            liar.lie(move |_, asked| asked.operation == step)
+        });
+        it.daemon.wait_for_log(&["not connected", "no answer within 2.0 s"]);
+        wait_until("other attempts", || it.liar.accepted() > 2);
+        if step != SASL {
+            it.expect_recovered();
+        }
+    }
+    // The second step of SASL: the challenge is answered, and the server says no more.
+    let it = Fixture::start(sasl, TIMEOUT * 1000, |liar| {
+        liar.lie(move |connection, asked| {
+            if asked.operation == SASL && asked.xid == 1 {
+                connection.send(&reply(asked.xid, 0, &bytes(challenge)));
+            }
+            asked.operation == SASL
+        });
+    });
+    it.daemon.wait_for_log(&["not connected", "no answer within 2.0 s"]);
+    wait_until("other attempts", || it.liar.accepted() > 2);
+}
+
 #[test]
 fn garbage_for_a_message_ends_the_session() {
     say("it replied to request 1094795585, which nobody made", &message(&[0x41; 64]));

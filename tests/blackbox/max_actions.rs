@@ -40,7 +40,7 @@ fn at_most_max_actions_run_at_once_and_every_watch_gets_its_turn() {
     assert_eq!(watches.iter().filter(waits).count(), 4, "{watches:?}");
     let text = sandbox.operator(["status"]).finish().expect(0).text();
     assert!(text.contains("MAX_ACTIONS: 2 actions run, at most 2 may; 4 wait"), "{text}");
-    assert_eq!(text.matches("for another action to end (max_actions)").count(), 4, "{text}");
+    assert_eq!(text.matches("for others to start or to end (max_actions)").count(), 4, "{text}");
     let metrics = get(&sandbox.control_socket(), "/metrics").text();
     for line in ["twitcher_max_actions 2\n", "twitcher_watches_waiting_for_place 4\n"] {
         assert!(metrics.contains(line), "{line}: {metrics}");
@@ -86,4 +86,24 @@ fn max_actions_0_is_no_limit() {
     sandbox.config("app.twc", many(270, &exec("exec sleep 600")));
     let _daemon = sandbox.start();
     assert_eq!(wait_for_places(&sandbox, 270, 0)["max_actions"], Value::Null);
+}
+
+#[test]
+fn a_watch_waits_for_one_start_of_a_crowded_node_and_not_for_those_of_all_its_watches() {
+    let sandbox = Sandbox::directory();
+    let (journal, gate) = (sandbox.journal(), sandbox.gate());
+    sandbox.settings("max_actions = 1\n");
+    sandbox.nodes.set("/n", "1");
+    let action = exec(&format!("{}; {}", gate.pass(), journal.note("$TWITCHER_ZNODE")));
+    let other = watch("/other", &action, "description: \"other\"");
+    sandbox.config("app.twc", format!("{}{other}", many(300, &action)));
+    let _daemon = sandbox.start();
+    wait_for_places(&sandbox, 1, 299);
+    sandbox.nodes.set("/other", "1");
+    wait_for_places(&sandbox, 1, 300);
+    gate.open();
+    wait_for_places(&sandbox, 0, 0);
+    let ran = journal.lines();
+    assert_eq!((ran.len(), journal.count("/other")), (301, 1));
+    assert!(ran[..3].contains(&"/other".to_owned()), "{ran:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{Nodes, Sandbox, ZooKeeper, exec, kazoo, watch};
+use crate::harness::{Nodes, Sandbox, Server, ZooKeeper, exec, kazoo, watch};
 
 /// An ACL that allows everything except reading.
 const UNREADABLE: &str =

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, Proxy, Sandbox, Twitcher, ZooKeeper, on_both_stores, wait_until};
+use crate::harness::{Daemon, Proxy, Sandbox, Server, Twitcher, ZooKeeper, on_every_store, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -70,16 +70,14 @@ fn a_removal_that_is_interrupted_or_cut_off_says_what_is_left() {
     }
 }
 
-#[test]
-fn a_removal_takes_deep_and_wide_trees_and_only_them() {
-    on_both_stores(|sandbox| {
-        let deep = format!("/tree{}", "/deeper".repeat(60));
-        sandbox.nodes.set(&deep, "x");
-        for node in ["/tree/a/b", "/tree/a/c", "/tree/d", "/beside", "/treetop"] {
-            sandbox.nodes.set(node, "x");
-        }
-        let rm = sandbox.client(["rm", "--recursive", "/tree"]).finish().expect(0);
-        assert_eq!(rm.stderr, "");
-        assert_eq!(sandbox.client(["ls", "/"]).finish().expect(0).text(), "beside\ntreetop\n");
-    });
+on_every_store!(a_removal_takes_deep_and_wide_trees_and_only_them);
+fn a_removal_takes_deep_and_wide_trees_and_only_them(sandbox: &Sandbox) {
+    let deep = format!("/tree{}", "/deeper".repeat(60));
+    sandbox.nodes.set(&deep, "x");
+    for node in ["/tree/a/b", "/tree/a/c", "/tree/d", "/beside", "/treetop"] {
+        sandbox.nodes.set(node, "x");
+    }
+    let rm = sandbox.client(["rm", "--recursive", "/tree"]).finish().expect(0);
+    assert_eq!(rm.stderr, "");
+    assert_eq!(sandbox.client(["ls", "/"]).finish().expect(0).text(), "beside\ntreetop\n");
 }

@@ -1,7 +1,7 @@
 //! Tests of the run modes: what an update does while the action runs.
 
 use crate::harness::control::get;
-use crate::harness::{Gate, Journal, Sandbox, exec, on_both_stores, wait_until, watch};
+use crate::harness::{Gate, Journal, Sandbox, exec, on_every_store, wait_until, watch};
 
 /// An action that journals `start CONTENT`, waits at the gate, and journals `end CONTENT`.
 fn gated(journal: &Journal, gate: &Gate) -> String {
@@ -24,53 +24,48 @@ fn set_and_see(sandbox: &Sandbox, seen: &Journal, value: &str) {
 
 // "at most one action runs; updates that come meanwhile collapse into one further run with the most recent
 // content"
-#[test]
-fn queue_collapses_updates_into_one_run_with_the_latest_content() {
-    on_both_stores(|sandbox| {
-        let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
-        sandbox.nodes.set("/n", "0");
-        sandbox.config("app.twc", [watch("/n", &gated(&journal, &gate), ""), witness("/n", &seen)].concat());
-        let _daemon = sandbox.start();
-        journal.wait_for(&["start 0"]);
-        for value in ["1", "2", "3"] {
-            set_and_see(sandbox, &seen, value);
-        }
-        gate.open();
-        journal.wait_for(&["start 0", "end 0", "start 3", "end 3"]);
-        sandbox.nodes.set("/n", "4");
-        journal.wait_for(&["start 0", "end 0", "start 3", "end 3", "start 4", "end 4"]);
-    });
+on_every_store!(queue_collapses_updates_into_one_run_with_the_latest_content);
+fn queue_collapses_updates_into_one_run_with_the_latest_content(sandbox: &Sandbox) {
+    let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
+    sandbox.nodes.set("/n", "0");
+    sandbox.config("app.twc", [watch("/n", &gated(&journal, &gate), ""), witness("/n", &seen)].concat());
+    let _daemon = sandbox.start();
+    journal.wait_for(&["start 0"]);
+    for value in ["1", "2", "3"] {
+        set_and_see(sandbox, &seen, value);
+    }
+    gate.open();
+    journal.wait_for(&["start 0", "end 0", "start 3", "end 3"]);
+    sandbox.nodes.set("/n", "4");
+    journal.wait_for(&["start 0", "end 0", "start 3", "end 3", "start 4", "end 4"]);
 }
 
 // "updates that come while it runs are ignored, and the watch stays armed"
-#[test]
-fn discard_ignores_updates_while_it_runs_and_stays_armed() {
-    on_both_stores(|sandbox| {
-        let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
-        sandbox.nodes.set("/n", "0");
-        let discarding = watch("/n", &gated(&journal, &gate), "run_mode: DISCARD");
-        sandbox.config("app.twc", [discarding, witness("/n", &seen)].concat());
-        let _daemon = sandbox.start();
-        journal.wait_for(&["start 0"]);
-        set_and_see(sandbox, &seen, "1");
-        set_and_see(sandbox, &seen, "2");
-        gate.open();
-        journal.wait_for(&["start 0", "end 0"]);
-        // The run ends a moment after it has journalled its end, and an update in between is ignored, too.
-        let mut value = 3;
-        wait_until("a run after the discarded updates", || {
-            value += 1;
-            set_and_see(sandbox, &seen, &value.to_string());
-            journal.lines().len() > 2
-        });
-        assert_eq!((journal.count("start 1"), journal.count("start 2")), (0, 0));
+on_every_store!(discard_ignores_updates_while_it_runs_and_stays_armed);
+fn discard_ignores_updates_while_it_runs_and_stays_armed(sandbox: &Sandbox) {
+    let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
+    sandbox.nodes.set("/n", "0");
+    let discarding = watch("/n", &gated(&journal, &gate), "run_mode: DISCARD");
+    sandbox.config("app.twc", [discarding, witness("/n", &seen)].concat());
+    let _daemon = sandbox.start();
+    journal.wait_for(&["start 0"]);
+    set_and_see(sandbox, &seen, "1");
+    set_and_see(sandbox, &seen, "2");
+    gate.open();
+    journal.wait_for(&["start 0", "end 0"]);
+    // The run ends a moment after it has journalled its end, and an update in between is ignored, too.
+    let mut value = 3;
+    wait_until("a run after the discarded updates", || {
+        value += 1;
+        set_and_see(sandbox, &seen, &value.to_string());
+        journal.lines().len() > 2
     });
+    assert_eq!((journal.count("start 1"), journal.count("start 2")), (0, 0));
 }
 
 // "one run for every observed update, at most max_parallel (64) at once; the rest wait in order"
-#[test]
-fn parallel_runs_every_update_in_order_and_max_parallel_at_once() {
-    let sandbox = Sandbox::directory();
+on_every_store!(parallel_runs_every_update_in_order_and_max_parallel_at_once);
+fn parallel_runs_every_update_in_order_and_max_parallel_at_once(sandbox: &Sandbox) {
     let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
     sandbox.nodes.set("/n", "0");
     let bounded = watch("/n", &gated(&journal, &gate), "run_mode: PARALLEL, max_parallel: 2");
@@ -78,7 +73,7 @@ fn parallel_runs_every_update_in_order_and_max_parallel_at_once() {
     let _daemon = sandbox.start();
     seen.wait_for_line("0");
     for value in ["1", "2", "3", "4"] {
-        set_and_see(&sandbox, &seen, value);
+        set_and_see(sandbox, &seen, value);
     }
     wait_until("two runs", || journal.lines().len() == 2);
     assert_eq!((journal.count("start 0"), journal.count("start 1")), (1, 1));
@@ -151,9 +146,8 @@ fn parallel_holds_no_more_bytes_than_the_settings_allow_and_runs_the_newest() {
 }
 
 // "Never two at once in QUEUE and DISCARD"
-#[test]
-fn queue_never_runs_two_at_once_under_a_burst() {
-    let sandbox = Sandbox::zookeeper();
+on_every_store!(queue_never_runs_two_at_once_under_a_burst);
+fn queue_never_runs_two_at_once_under_a_burst(sandbox: &Sandbox) {
     let journal = sandbox.journal();
     let lock = sandbox.path("lock");
     let (clash, done) = (journal.note("two at once"), journal.note("$v"));
@@ -171,23 +165,20 @@ fn queue_never_runs_two_at_once_under_a_burst() {
 
 // "At rest, the last content of a watched node is the last content its action ran with": the node is deleted
 // and created again while the action runs.
-#[test]
-fn a_recreation_during_a_run_runs_as_created() {
-    on_both_stores(|sandbox| {
-        let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
-        sandbox.nodes.set("/n", "same");
-        let action = format!("{}; {}", journal.record_event(), gate.pass());
-        let witness =
-            watch("/n", &exec(&seen.record_event()), r#"description: "witness", run_mode: PARALLEL"#);
-        sandbox.config("app.twc", [watch("/n", &exec(&action), ""), witness].concat());
-        let _daemon = sandbox.start();
-        journal.wait_for(&["load same"]);
-        sandbox.nodes.remove("/n");
-        sandbox.nodes.set("/n", "same");
-        seen.wait_for_line("created same");
-        gate.open();
-        journal.wait_for(&["load same", "created same"]);
-    });
+on_every_store!(a_recreation_during_a_run_runs_as_created);
+fn a_recreation_during_a_run_runs_as_created(sandbox: &Sandbox) {
+    let (journal, seen, gate) = (sandbox.journal(), sandbox.journal_named("seen"), sandbox.gate());
+    sandbox.nodes.set("/n", "same");
+    let action = format!("{}; {}", journal.record_event(), gate.pass());
+    let witness = watch("/n", &exec(&seen.record_event()), r#"description: "witness", run_mode: PARALLEL"#);
+    sandbox.config("app.twc", [watch("/n", &exec(&action), ""), witness].concat());
+    let _daemon = sandbox.start();
+    journal.wait_for(&["load same"]);
+    sandbox.nodes.remove("/n");
+    sandbox.nodes.set("/n", "same");
+    seen.wait_for_line("created same");
+    gate.open();
+    journal.wait_for(&["load same", "created same"]);
 }
 
 // "A run ends when its first process ends"
@@ -235,20 +226,18 @@ fn notify_signal_reaches_the_whole_process_group_of_the_running_action() {
 }
 
 // "Watches on one node share one subscription", but each runs its own action.
-#[test]
-fn two_watches_on_one_node_both_run() {
-    on_both_stores(|sandbox| {
-        let (one, two) = (sandbox.journal_named("one"), sandbox.journal_named("two"));
-        sandbox.nodes.set("/n", "a");
-        sandbox.config("one.twc", watch("/n", &exec(&one.record()), ""));
-        sandbox.config("two.twc", watch("/n", &exec(&two.record()), ""));
-        let _daemon = sandbox.start();
-        for journal in [&one, &two] {
-            journal.wait_for(&["a"]);
-        }
-        sandbox.nodes.set("/n", "b");
-        for journal in [&one, &two] {
-            journal.wait_for(&["a", "b"]);
-        }
-    });
+on_every_store!(two_watches_on_one_node_both_run);
+fn two_watches_on_one_node_both_run(sandbox: &Sandbox) {
+    let (one, two) = (sandbox.journal_named("one"), sandbox.journal_named("two"));
+    sandbox.nodes.set("/n", "a");
+    sandbox.config("one.twc", watch("/n", &exec(&one.record()), ""));
+    sandbox.config("two.twc", watch("/n", &exec(&two.record()), ""));
+    let _daemon = sandbox.start();
+    for journal in [&one, &two] {
+        journal.wait_for(&["a"]);
+    }
+    sandbox.nodes.set("/n", "b");
+    for journal in [&one, &two] {
+        journal.wait_for(&["a", "b"]);
+    }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, Gate, Journal, Sandbox, exec, wait_until, watch};
+use crate::harness::{Daemon, Gate, Journal, Process, Sandbox, exec, wait_until, watch};
 
 /// Starts a daemon whose action journals `start CONTENT`, waits at the gate, and journals `end CONTENT`. On
 /// TERM it journals `term` and goes on.
@@ -44,6 +44,49 @@ fn a_running_action_may_end_after_term_and_nothing_new_starts() {
         assert_eq!(daemon.wait_for_exit(), Some(0), "after {signal}");
         assert_eq!(journal.lines(), ["start one", "end one"], "after {signal}");
     }
+}
+
+// "Stopping says what it waits for, for how long, and that a second Ctrl-C ends it"; "an interrupted run says
+// that it will run again"
+#[test]
+fn a_stopping_daemon_says_what_it_waits_for_and_how_to_end_that() {
+    let sandbox = Sandbox::directory();
+    let (mut daemon, journal, _gate) = running(&sandbox);
+    let pid = daemon.wait_for_log(&["app.twc-1 run 1: started, pid "]);
+    let pid = pid.split_once("pid ").and_then(|(_, rest)| rest.split_once(',')).expect("a pid").0.to_owned();
+    daemon.signal(Signal::SIGINT);
+    let waits = daemon.wait_for_log(&["SIGINT: stopping; 1 action still running: "]);
+    let named = format!("app.twc-1 run 1 (pid {pid}); waiting 10 s for them to end");
+    assert!(
+        waits.contains(&named) && waits.contains("a second Ctrl-C or SIGTERM ends the wait now"),
+        "{waits}"
+    );
+    daemon.signal(Signal::SIGINT);
+    daemon.wait_for_log(&["SIGINT: stopping; 1 action still running: ", "SIGTERM now, SIGKILL 5 s later"]);
+    daemon.wait_for_log(&["app.twc-1 run 1: ", "(stopped); the next daemon runs it again"]);
+    daemon.wait_for_exit();
+    let mut next = sandbox.start();
+    wait_until("it to run again", || journal.count("start one") == 2);
+    // A daemon that is killed says nothing, so the next one does.
+    let action = next.wait_for_log(&["started, pid "]);
+    next.kill();
+    let action = action.split_once("pid ").and_then(|(_, rest)| rest.split_once(',')).expect("a pid").0;
+    let action = Process(action.parse().expect("a number"));
+    nix::sys::signal::killpg(nix::unistd::Pid::from_raw(action.0), Signal::SIGKILL).expect("kill the action");
+    wait_until("the action to end", || !action.is_alive());
+    let last = sandbox.start();
+    last.wait_for_log(&["was interrupted by the end of its daemon; it runs again"]);
+    wait_until("it to run once more", || journal.count("start one") == 3);
+}
+
+// An idle daemon waits for nothing.
+#[test]
+fn an_idle_daemon_waits_for_nothing_and_says_so() {
+    let sandbox = Sandbox::directory();
+    let mut daemon = sandbox.start();
+    daemon.wait_for_log(&["configs loaded"]);
+    daemon.stop();
+    assert!(daemon.wait_for_log(&["SIGTERM: stopping"]).ends_with("stopping; 0 actions still running"));
 }
 
 // "running actions get 10 s to end, then TERM, then KILL"

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::harness::{Sandbox, exec, require_root, set_mode, watch};
+use crate::harness::{STRANGER, Sandbox, exec, require_root, set_mode, watch};
 
 /// The text of an `Exec` action that runs exactly this program.
 fn program(path: &Path) -> String {
@@ -151,13 +151,17 @@ fn a_user_without_free_processes_is_named() {
     require_root();
     let sandbox = Sandbox::directory();
     sandbox.nodes.set("/n", "1");
-    let keys = |name: &str| format!("uid: \"games\", description: {name:?}");
+    let keys = |name: &str| format!("uid: {STRANGER:?}, description: {name:?}");
     let sleep = |name: &str| watch("/n", &exec("exec sleep 1000"), &keys(name));
     sandbox.config("app.twc", sleep("first") + &*sleep("other"));
-    let daemon = sandbox.daemon().arg("-v").under(["prlimit", "--nproc=1:1", "--"]).start();
+    let daemon = sandbox.daemon_with_a_stranger();
+    // Without this capability, the store's process is root, which has no such limit. The user that it would
+    // be may have other processes on this machine.
+    let bounds = ["setpriv", "--bounding-set", "-dac_read_search", "--inh-caps=-all", "--"];
+    let daemon = daemon.arg("-v").under(["prlimit", "--nproc=1:1", "--"]).under(bounds).start();
     daemon.wait_for_log(&["app.twc:first run", "started"]);
     daemon.wait_for_log(&["app.twc:other run", "started"]);
     sandbox.config("more.twc", watch("/n", &exec("true"), &keys("second")));
-    let what = "user games has as many processes as its limit allows";
-    daemon.wait_for_log(&["more.twc:second run", "cannot start", what]);
+    let what = format!("user {STRANGER} has as many processes as its limit allows");
+    daemon.wait_for_log(&["more.twc:second run", "cannot start", &what]);
 }

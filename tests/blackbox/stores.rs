@@ -5,7 +5,8 @@ use std::fs;
 use nix::sys::signal::Signal;
 
 use crate::harness::{
-    Daemon, Journal, Nodes, Process, Proxy, Sandbox, ZooKeeper, command, exec, wait_for, wait_until, watch,
+    Daemon, Journal, Nodes, Process, Proxy, Sandbox, Server, ZooKeeper, command, exec, wait_for, wait_until,
+    watch,
 };
 
 /// Writes settings that name these stores. The default store is on the command line.
@@ -27,9 +28,9 @@ fn in_store(name: &str, znode: &str, journal: &Journal, more: &str) -> String {
 /// The nodes of another server below the same root, so that only the server tells them apart from the
 /// sandbox's.
 fn same_root(sandbox: &Sandbox, server: &ZooKeeper) -> Nodes {
-    let Nodes::ZooKeeper { root, .. } = &sandbox.nodes else { panic!("a directory has no server") };
-    Nodes::create_root(&server.address(), root);
-    Nodes::ZooKeeper { address: server.address(), root: root.clone() }
+    let nodes = sandbox.nodes.at(&server.address());
+    nodes.create_root();
+    nodes
 }
 
 fn directory(sandbox: &Sandbox, name: &str) -> Nodes {
@@ -286,12 +287,13 @@ fn an_unknown_store_is_an_error_of_its_file_with_suggestion_and_remedy() {
     let wrong = in_store("loca", "/n", &journal, "");
     sandbox.config("wrong.twc", format!("// A comment.\n  {wrong}"));
     sandbox.config("right.twc", in_store("local", "/n", &journal, ""));
-    let said = "wrong.twc:2:3: `store`: unknown store \"loca\"; add [stores.loca] to twitcher.toml and \
+    let said = "`store`: unknown store \"loca\"; add [stores.loca] to twitcher.toml and \
                 restart the daemon; did you mean `local`?";
     local.set("/n", "1");
     let daemon = sandbox.start();
     journal.wait_for(&["local load 1"]);
     daemon.wait_for_log(&[said]);
+    daemon.wait_for_log(&["of watch \"loca\", registered at ", "wrong.twc:2:3"]);
     daemon.wait_for_log(&["not loaded"]);
 
     let check = |path: &str| sandbox.twitcher(["check"]).arg(sandbox.configs().join(path));
@@ -361,7 +363,7 @@ fn client_commands_take_the_name_of_a_store() {
         unknown.stderr,
         format!(
             "twitcher: --store: unknown store \"locale\"; add [stores.locale] to {}, or give a URL, \
-             zk://HOST:PORT,.../CHROOT or dir:PATH; did you mean `local`?\n",
+             zk://HOST:PORT,.../CHROOT, etcd://HOST:PORT,.../PREFIX or dir:PATH; did you mean `local`?\n",
             file.display()
         )
     );

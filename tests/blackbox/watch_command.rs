@@ -9,7 +9,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Nodes, Proxy, Sandbox, ZooKeeper, kazoo, on_both_stores, wait_until};
+use crate::harness::{
+    Daemon, Nodes, Proxy, Sandbox, Store, kazoo, on_every_server, on_every_store, wait_until,
+};
 
 /// The lines so far, without times and versions: `changed 3 bytes: one`.
 fn said(watch: &Daemon) -> Vec<String> {
@@ -40,92 +42,84 @@ fn wait_for_lines(watch: &Daemon, expected: &[&str]) {
 }
 
 // "First line: the present state." "A line per observed change"
-#[test]
-fn each_change_of_a_node_is_one_line_after_its_present_state() {
-    on_both_stores(|sandbox| {
-        sandbox.nodes.set("/sibling", "");
-        let mut watch = sandbox.client(["watch", "/n"]).start();
-        wait_for_lines(&watch, &["absent"]);
-        let mut expected = vec!["absent"];
-        let mut wait_for_another = |line| {
-            expected.push(line);
-            wait_for_lines(&watch, &expected);
-        };
-        sandbox.nodes.set("/n", "one\ntwo");
-        wait_for_another("created 7 bytes: one\\ntwo");
-        sandbox.nodes.set("/n", b"\x1b[31m\xff");
-        wait_for_another("changed 6 bytes: \\u{1b}[31m\u{fffd}");
-        sandbox.client(["poke", "/n"]).finish().expect(0);
-        wait_for_another("changed 6 bytes: \\u{1b}[31m\u{fffd}");
-        sandbox.nodes.remove("/n");
-        wait_for_another("absent");
-        sandbox.nodes.set("/n", "");
-        wait_for_another("created 0 bytes");
-        // "until interrupted (exit 0 on INT/TERM...)"
-        watch.signal(Signal::SIGINT);
-        assert_eq!(watch.wait_for_exit(), Some(0));
-        let mut again = sandbox.client(["watch", "/n"]).start();
-        wait_for_lines(&again, &["present 0 bytes"]);
-        assert_eq!(again.stop(), Some(0));
-    });
+on_every_store!(each_change_of_a_node_is_one_line_after_its_present_state);
+fn each_change_of_a_node_is_one_line_after_its_present_state(sandbox: &Sandbox) {
+    sandbox.nodes.set("/sibling", "");
+    let mut watch = sandbox.client(["watch", "/n"]).start();
+    wait_for_lines(&watch, &["absent"]);
+    let mut expected = vec!["absent"];
+    let mut wait_for_another = |line| {
+        expected.push(line);
+        wait_for_lines(&watch, &expected);
+    };
+    sandbox.nodes.set("/n", "one\ntwo");
+    wait_for_another("created 7 bytes: one\\ntwo");
+    sandbox.nodes.set("/n", b"\x1b[31m\xff");
+    wait_for_another("changed 6 bytes: \\u{1b}[31m\u{fffd}");
+    sandbox.client(["poke", "/n"]).finish().expect(0);
+    wait_for_another("changed 6 bytes: \\u{1b}[31m\u{fffd}");
+    sandbox.nodes.remove("/n");
+    wait_for_another("absent");
+    sandbox.nodes.set("/n", "");
+    wait_for_another("created 0 bytes");
+    // "until interrupted (exit 0 on INT/TERM...)"
+    watch.signal(Signal::SIGINT);
+    assert_eq!(watch.wait_for_exit(), Some(0));
+    let mut again = sandbox.client(["watch", "/n"]).start();
+    wait_for_lines(&again, &["present 0 bytes"]);
+    assert_eq!(again.stop(), Some(0));
 }
 
 // "full in `--json`" with "children as an array"
-#[test]
-fn json_has_the_whole_content_and_count_ends_the_command() {
-    on_both_stores(|sandbox| {
-        let long = "x".repeat(100_000);
-        sandbox.nodes.set("/n", &long);
-        let mut watch = sandbox.client(["watch", "/n", "--json", "--count", "2"]).start();
-        wait_until("the first line", || watch.log().len() == 1);
-        sandbox.nodes.set("/n", "\"\n\u{fc}");
-        assert_eq!(watch.wait_for_exit(), Some(0));
-        wait_until("the second line", || watch.log().len() == 2);
-        let mut values: Vec<Value> =
-            watch.log().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-        for value in &mut values {
-            let map = value.as_object_mut().expect("an object");
-            assert_eq!(map.remove("time").unwrap().as_str().unwrap().len(), "2026-01-01T00:00:00.000Z".len());
-            assert!(map.remove("version").unwrap().is_i64());
-        }
-        let expected = [
-            json!({ "znode": "/n", "event": "present", "size": 100_000, "text": long }),
-            json!({ "znode": "/n", "event": "changed", "size": 4, "text": "\"\n\u{fc}" }),
-        ];
-        assert_eq!(values, expected);
+on_every_store!(json_has_the_whole_content_and_count_ends_the_command);
+fn json_has_the_whole_content_and_count_ends_the_command(sandbox: &Sandbox) {
+    let long = "x".repeat(100_000);
+    sandbox.nodes.set("/n", &long);
+    let mut watch = sandbox.client(["watch", "/n", "--json", "--count", "2"]).start();
+    wait_until("the first line", || watch.log().len() == 1);
+    sandbox.nodes.set("/n", "\"\n\u{fc}");
+    assert_eq!(watch.wait_for_exit(), Some(0));
+    wait_until("the second line", || watch.log().len() == 2);
+    let mut values: Vec<Value> =
+        watch.log().iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for value in &mut values {
+        let map = value.as_object_mut().expect("an object");
+        assert_eq!(map.remove("time").unwrap().as_str().unwrap().len(), "2026-01-01T00:00:00.000Z".len());
+        assert!(map.remove("version").unwrap().is_i64());
+    }
+    let expected = [
+        json!({ "znode": "/n", "event": "present", "size": 100_000, "text": long }),
+        json!({ "znode": "/n", "event": "changed", "size": 4, "text": "\"\n\u{fc}" }),
+    ];
+    assert_eq!(values, expected);
 
-        sandbox.nodes.set("/members/b", "");
-        sandbox.nodes.set("/members/a c", "");
-        let command = ["watch", "/members", "--children", "--json", "--count", "1"];
-        let children = sandbox.client(command).finish().expect(0).text();
-        let value: Value = serde_json::from_str(&children).expect("JSON");
-        assert_eq!(value["children"], json!(["a c", "b"]));
-        assert_eq!((&value["event"], value.get("size")), (&json!("present"), None));
-    });
+    sandbox.nodes.set("/members/b", "");
+    sandbox.nodes.set("/members/a c", "");
+    let command = ["watch", "/members", "--children", "--json", "--count", "1"];
+    let children = sandbox.client(command).finish().expect(0).text();
+    let value: Value = serde_json::from_str(&children).expect("JSON");
+    assert_eq!(value["children"], json!(["a c", "b"]));
+    assert_eq!((&value["event"], value.get("size")), (&json!("present"), None));
 }
 
-#[test]
-fn children_are_followed() {
-    on_both_stores(|sandbox| {
-        sandbox.nodes.set("/members/one", "");
-        let watch = sandbox.client(["watch", "/members", "--children"]).start();
-        wait_for_lines(&watch, &["present 1 child: one"]);
-        sandbox.nodes.set("/members/two", "");
-        wait_for_lines(&watch, &["present 1 child: one", "children 2 children: one, two"]);
-    });
+on_every_store!(children_are_followed);
+fn children_are_followed(sandbox: &Sandbox) {
+    sandbox.nodes.set("/members/one", "");
+    let watch = sandbox.client(["watch", "/members", "--children"]).start();
+    wait_for_lines(&watch, &["present 1 child: one"]);
+    sandbox.nodes.set("/members/two", "");
+    wait_for_lines(&watch, &["present 1 child: one", "children 2 children: one, two"]);
 }
 
 // "A closed stdout (`| head -1`) ends it quietly with exit 0": at once, not at the next change.
-#[test]
-fn it_ends_when_nobody_reads_it_any_more() {
-    on_both_stores(|sandbox| {
-        sandbox.nodes.set("/n", "one");
-        let head = "set -o pipefail; \"$@\" | head -n 1; echo code ${PIPESTATUS[0]}";
-        let finished = sandbox.client(["watch", "/n"]).under(["bash", "-c", head, "bash"]).finish().expect(0);
-        let text = finished.text();
-        assert!(text.contains(", 3 bytes: one\n") && text.ends_with("code 0\n"), "{finished:?}");
-        assert_eq!(finished.stderr, "");
-    });
+on_every_store!(it_ends_when_nobody_reads_it_any_more);
+fn it_ends_when_nobody_reads_it_any_more(sandbox: &Sandbox) {
+    sandbox.nodes.set("/n", "one");
+    let head = "set -o pipefail; \"$@\" | head -n 1; echo code ${PIPESTATUS[0]}";
+    let finished = sandbox.client(["watch", "/n"]).under(["bash", "-c", head, "bash"]).finish().expect(0);
+    let text = finished.text();
+    assert!(text.contains(", 3 bytes: one\n") && text.ends_with("code 0\n"), "{finished:?}");
+    assert_eq!(finished.stderr, "");
 }
 
 // "until interrupted", also while it waits for a reader that does not read.
@@ -143,29 +137,29 @@ fn it_can_be_interrupted_while_it_writes() {
 }
 
 // "It fails within the session timeout if the first connection cannot be made"
-#[test]
-fn it_fails_within_the_session_timeout_when_it_cannot_connect() {
-    let absent = ZooKeeper::stopped();
-    let silent = Proxy::to(&ZooKeeper::shared().address());
+on_every_server!(it_fails_within_the_session_timeout_when_it_cannot_connect);
+fn it_fails_within_the_session_timeout_when_it_cannot_connect(store: Store) {
+    let absent = store.stopped_server();
+    let silent = Proxy::to(&store.shared_server().address());
     silent.stall();
-    let sandbox = Sandbox::directory();
+    let sandbox = Sandbox::of_kind(store);
     for address in [absent.address(), silent.address()] {
         let began = Instant::now();
-        let watch = sandbox.twitcher(["watch", "/n", "--zkservers", &address, "--session-timeout", "1"]);
+        let url = sandbox.nodes.url_by_way_of(&address);
+        let watch = sandbox.twitcher(["watch", "/n", "--store", &url, "--session-timeout", "1"]);
         let finished = watch.finish().expect(1);
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-        finished
-            .expect_said(&[&format!("zk://{address}: "), "check that it runs, and --store or --zkservers"]);
+        finished.expect_said(&[&url, "check that it runs, and --store"]);
         assert_eq!(finished.text(), "");
     }
 }
 
 // "later it says on stderr that the connection is lost/back and goes on". A node that did not change brings
 // no line.
-#[test]
-fn a_lost_connection_is_reported_on_stderr_and_a_change_made_meanwhile_brings_a_line() {
-    let sandbox = Sandbox::zookeeper();
-    let proxy = Proxy::to(&ZooKeeper::shared().address());
+on_every_server!(a_lost_connection_is_reported_on_stderr_and_a_change_made_meanwhile_brings_a_line);
+fn a_lost_connection_is_reported_on_stderr_and_a_change_made_meanwhile_brings_a_line(store: Store) {
+    let sandbox = Sandbox::of_kind(store);
+    let proxy = Proxy::to(&store.shared_server().address());
     sandbox.nodes.set("/n", "one");
     let log = sandbox.path("stderr");
     let redirect = format!("exec \"$@\" 2> {}", log.display());
@@ -175,16 +169,14 @@ fn a_lost_connection_is_reported_on_stderr_and_a_change_made_meanwhile_brings_a_
     let complaints = || std::fs::read_to_string(&log).unwrap_or_default();
     wait_for_lines(&watch, &["present 3 bytes: one"]);
     proxy.cut();
-    wait_until("the connection to be back", || {
-        complaints().contains("twitcher: connected again to ZooKeeper")
-    });
+    wait_until("the connection to be back", || complaints().contains("twitcher: connected again to "));
     proxy.refuse();
     wait_until("the second outage", || complaints().matches("; trying again\n").count() == 2);
     sandbox.nodes.set("/n", "two");
     proxy.resume();
     wait_for_lines(&watch, &["present 3 bytes: one", "changed 3 bytes: two"]);
     let complaints = complaints();
-    assert!(complaints.starts_with("twitcher: not connected: the connection to ZooKeeper"), "{complaints}");
+    assert!(complaints.starts_with("twitcher: not connected: the connection to "), "{complaints}");
     assert_eq!(complaints.lines().count(), 4, "{complaints}");
 }
 

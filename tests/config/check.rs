@@ -34,7 +34,7 @@ fn check_names_good_and_bad_files() {
     assert_eq!(output.status.code(), Some(1));
     let stderr = text(&output.stderr);
     assert!(
-        stderr.contains(&format!("{root_path}/sub/bad.twc:2:1: unknown key `zonde`; did you mean `znode`?")),
+        stderr.contains(&format!("{root_path}/sub/bad.twc:2:17: unknown key `zonde`; did you mean `znode`?")),
         "{stderr}"
     );
     assert!(stderr.contains("/no/such.twc: No such file"), "{stderr}");

@@ -29,7 +29,11 @@ fn evaluate(evaluator: &mut Evaluator, source: &str) -> Evaluation {
 fn message(outcome: Evaluation) -> (String, bool) {
     match outcome {
         Evaluation::Failed { message, transient } => (message, transient),
-        Evaluation::Loaded { watches } => panic!("loaded {} watches", watches.len()),
+        Evaluation::Wrong { mistakes, .. } => {
+            let lines = mistakes.iter().map(|it| format!("/etc/twitcher/{}:{}", it.at.source, it.text));
+            (lines.collect::<Vec<_>>().join("\n"), false)
+        }
+        Evaluation::Loaded { watches, .. } => panic!("loaded {} watches", watches.len()),
     }
 }
 
@@ -40,7 +44,7 @@ fn a_hostile_script_is_an_error_of_its_own_file_alone() {
     let died = "ran out of memory or stack";
     for (what, source, expected, transient) in [
         ("loop", "loop {}".to_owned(), late, true),
-        ("recursion", "fn f(n) { f(n + 1) } f(0)".into(), "tack overflow", false),
+        ("recursion", "fn f(n) { f(n + 1) } f(0)".into(), "call one another too deep", false),
         ("memory", "let a = []; loop { a.push(`0123456789` + a.len); }".into(), "", true),
         ("doubling", "let s = `xxxxxxxxxxxxxxxx`; loop { s += s; }".into(), died, false),
         ("blob", "blob(9000000000)".into(), died, false),
@@ -55,13 +59,13 @@ fn a_hostile_script_is_an_error_of_its_own_file_alone() {
         if what == "deep values" && matches!(outcome, Evaluation::Loaded { .. }) {
             continue;
         }
-        let (message, retry) = message(outcome);
-        assert!(message.starts_with("/etc/twitcher/a.twc:"), "{what}: {message}");
-        assert!(message.contains(expected), "{what}: {message}");
-        assert!(retry == transient || expected.is_empty(), "{what}: {message}");
+        let (said, retry) = message(outcome);
+        assert!(said.starts_with("/etc/twitcher/a.twc:"), "{what}: {said}");
+        assert!(said.contains(expected), "{what}: {said}");
+        assert!(retry == transient || expected.is_empty(), "{what}: {said}");
         match evaluate(&mut evaluator, &watch("/a")) {
-            Evaluation::Loaded { watches } => assert_eq!(watches.len(), 1, "after {what}"),
-            Evaluation::Failed { message, .. } => panic!("after {what}: {message}"),
+            Evaluation::Loaded { watches, .. } => assert_eq!(watches.len(), 1, "after {what}"),
+            other => panic!("after {what}: {}", message(other).0),
         }
     }
 }
@@ -77,8 +81,9 @@ fn ten_thousand_registrations_are_well_within_the_limits() {
         let deadline = Instant::now() + Duration::from_secs(60);
         let watches = loop {
             match evaluate(&mut evaluator, &source) {
-                Evaluation::Loaded { watches } => break watches,
-                Evaluation::Failed { message, .. } => {
+                Evaluation::Loaded { watches, .. } => break watches,
+                other => {
+                    let (message, _) = message(other);
                     assert!(
                         message.contains("did not end within 2 s") && Instant::now() < deadline,
                         "{message}"
@@ -97,8 +102,8 @@ fn a_config_gets_only_those_variables_of_the_environment_that_it_asks_for() {
         "RegisterWatch(#{znode: `/${env(\"CARGO_PKG_NAME\")}/x${env(\"NO_SUCH\")}`, action: Exec(`x`)});",
     );
     match evaluator.evaluate(&mut request, &mut |module| Err(format!("no {module}"))) {
-        Evaluation::Loaded { watches } => assert_eq!(watches[0].znode, "/twitcher/x"),
-        Evaluation::Failed { message, .. } => panic!("{message}"),
+        Evaluation::Loaded { watches, .. } => assert_eq!(watches[0].znode, "/twitcher/x"),
+        other => panic!("{}", message(other).0),
     }
     let asked = [("CARGO_PKG_NAME".to_owned(), Some("twitcher".to_owned())), ("NO_SUCH".to_owned(), None)];
     assert_eq!(request.facts.variables, asked.into());
@@ -121,8 +126,8 @@ fn more_files_are_evaluated_than_one_child_serves() {
     let mut evaluator = Evaluator::new(TWITCHER.into());
     for n in 0..600 {
         match evaluate(&mut evaluator, &watch(&format!("/{n}"))) {
-            Evaluation::Loaded { watches } => assert_eq!(watches[0].znode, format!("/{n}")),
-            Evaluation::Failed { message, .. } => panic!("{n}: {message}"),
+            Evaluation::Loaded { watches, .. } => assert_eq!(watches[0].znode, format!("/{n}")),
+            other => panic!("{n}: {}", message(other).0),
         }
     }
 }

@@ -22,7 +22,15 @@ fn act(source: &str, stdin: &str) -> Output {
         facts: Facts::default(),
     };
     let facet = Facet::Data;
-    let event = ActEvent { znode: "/a".into(), event: "load".into(), version: 1, watch: "w".into(), facet };
+    let event = ActEvent {
+        znode: "/a".into(),
+        event: "load".into(),
+        version: 1,
+        watch: "w".into(),
+        facet,
+        format: None,
+        commit: None,
+    };
     let request = ActRequest { program: program.into(), index: 0, event }.encode();
     fs::write(&order, [request, vec![b'x'; 1 << 20]].concat()).unwrap();
     let shell = format!("exec 9<{}; echo {stdin} | {TWITCHER} act 9", order.display());

@@ -4,6 +4,7 @@ mod check;
 mod evaluator;
 mod functions;
 mod loader;
+mod mistakes;
 
 use std::process::Command;
 use std::sync::Once;

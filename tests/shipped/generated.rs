@@ -93,6 +93,10 @@ fn usage(command: &clap::Command) -> Roff {
                 bold("-"),
                 roman(" | "),
                 bold("--empty"),
+                roman(" | "),
+                bold("--acl"),
+                roman(" "),
+                italic("ACL"),
             ]);
             continue;
         }
@@ -168,6 +172,105 @@ fn page() -> String {
     page + fs::read_to_string(here(CLOSING)).unwrap().as_str()
 }
 
+/// What follows the script for bash: the names of watches, runs, nodes and stores, which the program finds.
+/// The program prints whole words, and bash replaces only what stands behind the last character at which it
+/// breaks words (`COMP_WORDBREAKS`, such as the colon in the name of a watch).
+const BASH_NAMES: &str = r#"
+_twitcher_with_names() {
+    local line="${COMP_LINE:0:COMP_POINT}" found typed kept name
+    local -a names=()
+    if ! found=$("$1" complete -- "$line" 2>/dev/null </dev/null); then
+        _twitcher "$@"
+        return
+    fi
+    # A file is no name, also where there is none.
+    compopt +o default +o bashdefault 2>/dev/null
+    [[ -z "$found" ]] || mapfile -t names <<<"$found"
+    typed="${line##*[[:space:]]}"
+    kept="${typed%"$2"}"
+    [[ "$kept" == *[:=] ]] || kept=""
+    COMPREPLY=()
+    for name in "${names[@]}"; do
+        name="${name#"$kept"}"
+        [[ "$typed" == [\'\"]* ]] || printf -v name %q "$name"
+        COMPREPLY+=("$name")
+    done
+    if [[ ${#names[@]} -eq 1 && "${names[0]}" == */ ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
+}
+
+if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+    complete -F _twitcher_with_names -o bashdefault -o default twitcher
+fi
+"#;
+
+/// What stands before the last part of the script for zsh, for the same.
+const ZSH_NAMES: &str = r#"(( $+functions[_twitcher_names] )) ||
+_twitcher_names() {
+    local found
+    local -a names
+    if ! found=$(command twitcher complete -- "$LBUFFER" 2>/dev/null </dev/null); then
+        _default
+        return
+    fi
+    names=(${(f)found})
+    if (( ! $#names )); then
+        _message 'no such name'
+    elif [[ $#names -eq 1 && $names[1] == */ ]]; then
+        compadd -S '' -a names
+    else
+        compadd -a names
+    fi
+}
+
+"#;
+
+/// What follows the script for fish, for the same.
+const FISH_NAMES: &str = "\
+function __fish_twitcher_names
+    set -g __fish_twitcher_found (command twitcher complete -- (commandline -cp) 2>/dev/null </dev/null)
+end
+complete -c twitcher -n __fish_twitcher_names -f -a '$__fish_twitcher_found'
+";
+
+/// The values of `--store`, as the script for fish asks for them.
+const FISH_STORES: &str =
+    " -r -f -a '(command twitcher complete -- (commandline -cp) 2>/dev/null </dev/null)'";
+
+/// Has fish ask for the names of stores.
+fn with_stores_for_fish(script: &str) -> String {
+    let line = |line: &str| match line.strip_suffix(" -r").filter(|_| line.contains(" -l store -d ")) {
+        Some(line) => format!("{line}{FISH_STORES}\n"),
+        None => format!("{line}\n"),
+    };
+    let text: String = script.lines().map(line).collect();
+    assert!(text.contains(FISH_STORES), "fish would not know the stores");
+    text
+}
+
+/// The arguments that are names, as the script for zsh shows them.
+const NAMES: [&str; 5] = ["node", "watch", "watches", "names", "run"];
+
+/// Has zsh ask for names.
+fn with_names_for_zsh(script: &str) -> String {
+    let is_name = |line: &str| {
+        line.contains("--store=[") || NAMES.iter().any(|name| line.contains(&format!(":{name} -- ")))
+    };
+    let mut text = String::new();
+    for line in script.lines() {
+        if line.starts_with("if [ \"$funcstack[1]\"") {
+            text += ZSH_NAMES;
+        }
+        match line.strip_suffix(":_default' \\").filter(|_| is_name(line)) {
+            Some(argument) => text += &format!("{argument}:_twitcher_names' \\\n"),
+            None => text += &format!("{line}\n"),
+        }
+    }
+    assert!(text.contains(ZSH_NAMES), "zsh would not know the names");
+    text
+}
+
 fn completions(shell: impl Generator) -> String {
     let mut script = Vec::new();
     generate(shell, &mut visible(), "twitcher", &mut script);
@@ -184,7 +287,12 @@ fn generated_completions_are_fresh() {
     for (shell, file) in
         [(Shell::Bash, "twitcher.bash"), (Shell::Zsh, "_twitcher"), (Shell::Fish, "twitcher.fish")]
     {
-        let script = completions(shell);
+        let mut script = completions(shell);
+        match shell {
+            Shell::Bash => script += BASH_NAMES,
+            Shell::Zsh => script = with_names_for_zsh(&script),
+            _ => script = with_stores_for_fish(&script) + FISH_NAMES,
+        }
         for internal in ["evaluate", "descriptor"] {
             assert!(!script.contains(internal), "{file} shows what is internal: {internal}");
         }

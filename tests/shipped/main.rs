@@ -155,6 +155,58 @@ fn the_documents_name_every_flag() {
     }
 }
 
+// Links to documents work where the packages install them.
+#[test]
+fn the_documents_in_the_packages_link_to_what_is_installed() {
+    let installed = tempfile::tempdir().unwrap();
+    let root = installed.path();
+    let run = |program: &Path, arguments: &[&Path]| {
+        let status = command(program).args(arguments).current_dir(here("")).status().unwrap();
+        assert!(status.success(), "{} {arguments:?}", program.display());
+    };
+    run(&here("packaging/documents"), &[root]);
+    for (source, place) in [
+        ("etc/examples", "examples"),
+        ("systemd", "examples/systemd"),
+        ("packaging/prometheus", "examples/prometheus"),
+        ("packaging/grafana", "examples/grafana"),
+    ] {
+        run(Path::new("cp"), &[Path::new("-r"), Path::new(source), &root.join(place)]);
+    }
+    let mut links = 0;
+    for directory in ["", "docs", "docs/man"] {
+        for document in fs::read_dir(root.join(directory)).unwrap().map(|entry| entry.unwrap().path()) {
+            let Some(text) = document.is_file().then(|| fs::read_to_string(&document).unwrap()) else {
+                continue;
+            };
+            for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+                let is_elsewhere =
+                    link.is_empty() || link.contains("://") || link == "/etc/twitcher/twitcher.toml";
+                let target = document.parent().unwrap().join(link);
+                assert!(is_elsewhere || target.exists(), "{} links to {link}", document.display());
+                links += usize::from(!is_elsewhere);
+            }
+        }
+    }
+    assert!(links > 30, "{links}");
+    let manifest: toml::Table = fs::read_to_string(here("Cargo.toml")).unwrap().parse().unwrap();
+    for package in ["deb", "generate-rpm"] {
+        let assets = manifest["package"]["metadata"][package]["assets"].as_array().unwrap();
+        for directory in ["", "docs/", "docs/man/"] {
+            let source = format!("target/release/packaged/doc/{directory}*.md");
+            let place = format!("usr/share/doc/twitcher/{directory}");
+            let field = |asset: &toml::Value, index: usize, name: &str| {
+                let value = asset.get(index).or_else(|| asset.get(name)).and_then(toml::Value::as_str);
+                value.unwrap_or_default().trim_start_matches('/').to_owned()
+            };
+            let has = assets
+                .iter()
+                .any(|asset| field(asset, 0, "source") == source && field(asset, 1, "dest") == place);
+            assert!(has, "{package}: {source}");
+        }
+    }
+}
+
 // Each promise "names the test that holds it".
 #[test]
 fn the_guarantees_name_tests_that_exist() {
@@ -168,6 +220,6 @@ fn the_guarantees_name_tests_that_exist() {
         let source = fs::read_to_string(path.with_extension("rs"));
         let source = source.or_else(|_| fs::read_to_string(path.join("mod.rs")));
         let source = source.unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert!(test == "*" || source.contains(&format!("fn {test}()")), "{name} is no test");
+        assert!(test == "*" || source.contains(&format!("fn {test}(")), "{name} is no test");
     }
 }

@@ -68,13 +68,13 @@ fn substituted(example: &str) -> String {
     example.replace("uid: \"deploy\"", "uid: \"nobody\"").replace("group = \"ops\"", "group = \"root\"")
 }
 
-/// A config directory with the examples' stores and the document's modules. A module's first line is its
-/// name: `// lib/usual.rhai`.
+/// A config directory with the examples' stores and the document's modules and schemas. A module's first line
+/// is its name: `// lib/usual.rhai`. So is the first entry of a schema: `"$comment": "port.json"`.
 fn config_directory(blocks: &[Block]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("twitcher.toml"), STORES).unwrap();
     for block in blocks {
-        if let Some(name) = module(block) {
+        if let Some(name) = module(block).or_else(|| schema(block)) {
             let path = directory.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, &block.text).unwrap();
@@ -86,6 +86,11 @@ fn config_directory(blocks: &[Block]) -> TempDir {
 fn module(block: &Block) -> Option<&str> {
     let name = block.text.lines().next()?.strip_prefix("// ")?;
     (block.language == "rhai" && name.ends_with(".rhai")).then_some(name)
+}
+
+fn schema(block: &Block) -> Option<&str> {
+    let name = block.text.lines().nth(1)?.trim().strip_prefix("\"$comment\": \"")?.strip_suffix("\",")?;
+    (block.language == "json" && name.ends_with(".json")).then_some(name)
 }
 
 fn said(output: &Output) -> String {

@@ -19,7 +19,7 @@ const DASHBOARD: &str = "packaging/grafana/twitcher.json";
 
 /// The metrics in the text format, with a value of each.
 fn encoding() -> String {
-    let failing = Watch::new(Policy::UNLOADED, Snapshot { failures: 1, ..Snapshot::default() });
+    let failing = Watch::new(Policy::UNLOADED.into(), Snapshot { failures: 1, ..Snapshot::default() });
     let key = WatchKey { file: "git.twc".into(), description: "a \"quoted\" \\ name, ü".into() };
     let gauges = Gauges {
         watches: WatchCounts::of([(&key, &failing, false)].into_iter()),

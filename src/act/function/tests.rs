@@ -21,7 +21,7 @@ fn facts() -> Facts {
 
 fn load(source: &str, modules: &[(&str, &str)]) -> Vec<Registration> {
     match Interpreter::new().evaluate(&request(source, modules)) {
-        Reply::Loaded { watches } => watches,
+        Reply::Loaded { watches, .. } => watches,
         other => panic!("{source}: {other:?}"),
     }
 }
@@ -41,8 +41,15 @@ fn run_with(
     let Request { path, name, source, modules, facts } = request(source, modules);
     let modules = modules.into_iter().map(|(path, source)| (path, source.unwrap())).collect();
     let program = Arc::new(Program { path: path.into(), name, source, modules, facts });
-    let event =
-        ActEvent { znode: "/a".into(), event: "changed".into(), version: 7, watch: "w".into(), facet };
+    let event = ActEvent {
+        znode: "/a".into(),
+        event: "changed".into(),
+        version: 7,
+        watch: "w".into(),
+        facet,
+        format: None,
+        commit: None,
+    };
     act(ActRequest { program, index, event }, content.into())
 }
 
@@ -57,8 +64,15 @@ fn requests_survive_the_journey() {
     });
     for content in [b"\n\0\xff{}\n".as_slice(), b""] {
         for facet in [Facet::Data, Facet::Children, Facet::Tree] {
-            let event =
-                ActEvent { znode: "/z".into(), event: "load".into(), version: -1, watch: "w".into(), facet };
+            let event = ActEvent {
+                znode: "/z".into(),
+                event: "load".into(),
+                version: -1,
+                watch: "w".into(),
+                facet,
+                format: None,
+                commit: None,
+            };
             let request = ActRequest { program: program.clone(), index: 3, event: event.clone() };
             let (decoded, rest) = ActRequest::decode([&request.encode(), content].concat()).unwrap();
             assert_eq!((decoded.program, decoded.index, decoded.event), (program.clone(), 3, event));
@@ -209,7 +223,7 @@ fn what_a_function_returns_is_its_exit_code_or_an_error() {
             Err("/etc/twitcher/team/a.twc: the function of registration 1 returned a value of type string"),
         ),
         ("throw `no`", Err("/etc/twitcher/team/a.twc:1:57: no\n  | ")),
-        ("nosuch(1)", Err("/etc/twitcher/team/a.twc:1:57: unknown function `nosuch (i64)`")),
+        ("nosuch(1)", Err("/etc/twitcher/team/a.twc:1:57: unknown function `nosuch`")),
     ] {
         let source = format!("RegisterWatch(#{{znode: `/a`,                action: |e| {body}}})");
         match (run(&source, &[], 0), expected) {

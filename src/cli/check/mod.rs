@@ -1,6 +1,6 @@
 //! `twitcher check [--explain] [PATH...]`: validates configs the way the daemon loads them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs;
@@ -8,14 +8,16 @@ use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::shared::configs::ConfigArgs;
 use super::shared::exit::{Exit, print_error};
 use super::shared::stdout::{PrintError, line, print_bytes, unless_closed};
 use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
 use crate::config::scan::{ConfigText, read, read_module, scan_below};
-use crate::model::{StoreNames, Subject, WatchSpec};
+use crate::model::{StoreName, StoreNames, Subject, WatchSpec};
 use crate::settings::{self, ControlSettings};
+use crate::store::StoreSettings;
 use crate::text::count;
 use crate::trust::Trust;
 use crate::trust::root::Root;
@@ -32,9 +34,16 @@ pub struct Check {
     /// Print each watch of the valid files as the daemon would load it: its identity and its settings
     #[arg(long)]
     explain: bool,
+    /// Judge without this host: users, groups and rights are not looked up, and any user may own the files
+    ///
+    /// For a build server or a laptop, where the users of the actions do not exist.
+    #[arg(long, conflicts_with = "explain")]
+    lint: bool,
     /// Only warn of files that users other than root can change
     #[arg(long, alias = "allow_untrusted")]
     allow_untrusted: bool,
+    #[command(flatten)]
+    configs: ConfigArgs,
     /// Files and directories [default: the config directory]
     paths: Vec<PathBuf>,
 }
@@ -43,14 +52,16 @@ impl Check {
     /// Prints `PATH: ok, N watches` for each valid file, whatever its name, followed by the explanations.
     /// Prints errors to stderr, as the daemon would log them.
     pub fn run(self) -> Exit {
-        let config_path = settings::config_path(None);
+        let config_path = settings::config_path(self.configs.path());
         let paths = if self.paths.is_empty() { vec![config_path.clone()] } else { self.paths };
         let mut checker = Checker {
             evaluator: Evaluator::new("/proc/self/exe".into()),
-            accounts: Accounts::default(),
+            accounts: if self.lint { Accounts::of_any_host() } else { Accounts::default() },
             config_path,
             allow_untrusted: self.allow_untrusted,
+            lint: self.lint,
             explain: self.explain,
+            settings: BTreeMap::new(),
             registered: HashMap::new(),
             valid: true,
             unprinted: None,
@@ -70,7 +81,10 @@ struct Checker {
     accounts: Accounts,
     config_path: PathBuf,
     allow_untrusted: bool,
+    lint: bool,
     explain: bool,
+    /// The stores whose settings are right.
+    settings: BTreeMap<StoreName, StoreSettings>,
     /// The file that first registered each watch, by the watch without its name.
     registered: HashMap<(String, Subject, u64), PathBuf>,
     valid: bool,
@@ -87,15 +101,13 @@ impl Checker {
         // `import` finds modules below `root`, and `trust` judges the files.
         let in_config_directory = self.in_config_directory(path);
         let (root, below, trust) = match (&in_config_directory, is_directory) {
-            (Some(below), _) => {
-                (self.config_path.clone(), below.clone(), Trust::of_this_process(self.allow_untrusted))
-            }
+            (Some(below), _) => (self.config_path.clone(), below.clone(), self.trust(self.allow_untrusted)),
             // The daemon does not load this path, so untrusted files get only a warning.
-            (None, true) => (path.to_owned(), PathBuf::new(), Trust::of_this_process(true)),
+            (None, true) => (path.to_owned(), PathBuf::new(), self.trust(true)),
             (None, false) => {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 let parent = parent.unwrap_or(Path::new(".")).to_owned();
-                (parent, path.file_name().unwrap_or_default().into(), Trust::of_this_process(true))
+                (parent, path.file_name().unwrap_or_default().into(), self.trust(true))
             }
         };
         let root = match Root::open(&root, trust) {
@@ -110,6 +122,10 @@ impl Checker {
             true => self.directory(&root, &below, stores.as_ref()),
             false => self.file(path, &root, &below, stores.as_ref()),
         }
+    }
+
+    fn trust(&self, allow_untrusted: bool) -> Trust {
+        if self.lint { Trust::Anyone } else { Trust::of_this_process(allow_untrusted) }
     }
 
     /// Returns `path` relative to the config directory, if its name or its target is in that directory.
@@ -131,15 +147,25 @@ impl Checker {
                     for warning in &file.warnings {
                         warn(warning);
                     }
-                    let control = ControlSettings::new(None, &file);
-                    if let Err(error) | Ok(ControlSettings { unknown_group: Some(error), .. }) = control {
-                        self.reject(&error.to_string());
+                    match ControlSettings::new(None, &file) {
+                        // Another host may have the group.
+                        Ok(ControlSettings { unknown_group: Some(_), .. }) if self.lint => {}
+                        Err(error) | Ok(ControlSettings { unknown_group: Some(error), .. }) => {
+                            self.reject(&error.to_string());
+                        }
+                        Ok(ControlSettings { unknown_group: None, .. }) => {}
                     }
                 }
-                for problem in settings::problems(&file) {
+                // Other hosts have the files of the stores.
+                let problems = if self.lint { Vec::new() } else { settings::problems(&file) };
+                for problem in problems {
                     self.reject(&problem.to_string());
                 }
-                Some(settings::store_names(&file))
+                let names = settings::store_names(&file);
+                let known =
+                    names.iter().filter_map(|name| Some((name.clone(), settings::store_named(name, &file)?)));
+                self.settings = known.collect();
+                Some(names)
             }
             Err(error) if is_whole => {
                 self.reject(&error.to_string());
@@ -157,7 +183,7 @@ impl Checker {
         for (path, reason) in &tree.inaccessible {
             self.reject(&format!("{}: {reason}", path.display()));
         }
-        for warning in &tree.warnings {
+        for (_, warning) in &tree.warnings {
             warn(warning);
         }
         if tree.files.is_empty() && tree.inaccessible.is_empty() {
@@ -176,13 +202,20 @@ impl Checker {
         let ConfigText { text, warning, .. } = match read(root, below) {
             Ok(Some(text)) => text,
             Ok(None) => return self.reject(&format!("{}: it changed while it was read", path.display())),
-            Err(reason) => return self.reject(&format!("{}: {reason}", path.display())),
+            Err(error) => return self.reject(&error.at(path)),
         };
         let name = below.to_string_lossy().into();
         let source = Source { path: path.to_owned(), name, text: text.into() };
         let mut module = |module: &str| read_module(root, module).map(Arc::from);
         match load(source, &mut self.evaluator, &mut self.accounts, stores, &mut module).result {
-            Ok(Watches { specs, locations, mut warnings }) => {
+            Ok(Watches { complaints: Some(complaints), .. }) => self.reject(&complaints),
+            Ok(Watches { specs, locations, mut warnings, doubts: _, left_out: _, complaints: None }) => {
+                for (spec, location) in specs.iter().zip(&locations) {
+                    let store = self.settings.get(&spec.store);
+                    if let Some(mistake) = store.and_then(|store| store.mistake(&spec.subject.path)) {
+                        self.reject(&format!("{location}: `znode`: {mistake} (the watch's store is etcd)"));
+                    }
+                }
                 warnings.extend(warning);
                 warnings.extend(self.registered_twice(path, &specs));
                 for warning in warnings {

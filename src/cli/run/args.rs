@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use crate::cli::shared::store::StoreArgs;
+use crate::model::LogFormat;
 use crate::settings::{self, DaemonFlags};
 
 /// Run the daemon: watch the nodes that the configs name, and run their actions
@@ -24,6 +27,9 @@ pub struct Run {
     /// Append the log to a file
     #[arg(long, value_name = "FILE", aliases = ["log_file", "logfile"])]
     log_file: Option<PathBuf>,
+    /// Log for people, or one JSON object a line [default: text]
+    #[arg(long, value_name = "FORMAT", alias = "log_format", value_parser = log_format())]
+    log_format: Option<LogFormat>,
     /// Log successful runs and every change of a watch, too
     #[arg(short, long)]
     pub verbose: bool,
@@ -58,8 +64,9 @@ pub struct Run {
     /// and, 5 s later, SIGKILL [default: 10; 4 as process 1 of a container]
     #[arg(long, value_name = "SECONDS", alias = "stop_timeout", value_parser = settings::seconds)]
     stop_timeout: Option<Duration>,
-    /// Try Twitcher out: foreground, debug log to stdout, the configs in etc/examples even if others can
-    /// change them, and a directory store of its own
+    /// Try Twitcher out: foreground, verbose log to stdout, the configs in etc/examples even if others can
+    /// change them, and a directory store of its own. Without root, all actions run as the caller, whatever
+    /// their uid
     #[arg(long, conflicts_with = "daemonize")]
     pub devel: bool,
 }
@@ -71,9 +78,14 @@ impl Run {
             store: self.store.flags(),
             state_dir: self.state_dir.clone(),
             log_file: self.log_file.clone(),
+            log_format: self.log_format,
             pid_file: self.pid_file.clone(),
             control_socket: self.control_socket.clone(),
             stop_timeout: self.stop_timeout,
         }
     }
+}
+
+fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(LogFormat::NAMES).map(|name| LogFormat::named(&name).unwrap_or_default())
 }

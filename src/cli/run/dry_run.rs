@@ -1,10 +1,12 @@
 //! The output of `--dry-run`: the actions that a daemon would run now, and the reasons.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
-use crate::cli::shared::table::{self, Cell, Table, duration};
+use crate::cli::shared::table::{self, Cell, Column, Table, duration};
 use crate::control::status::WatchStatus;
 use crate::daemon::{FinalStatus, PlannedRun};
+use crate::report::short_version;
 use crate::watch::Event;
 
 /// Renders one line per watch, sorted by name.
@@ -15,29 +17,37 @@ pub fn show(ended: &mut FinalStatus) -> String {
     for start in planned {
         starts.entry(&start.watch).or_default().push(start);
     }
-    let mut table = Table::new(["WATCH", "NODE", "WOULD", "WHY"]);
+    let mut table = Table::new([
+        Column::whole("WATCH"),
+        Column::path("NODE"),
+        Column::whole("WOULD"),
+        Column::words("WHY"),
+    ]);
     for watch in watches {
         let (would, why) = match starts.get(&*watch.watch).map_or(&[][..], Vec::as_slice) {
             [] => (Cell::from("not run"), why_not(watch)),
             [start, more @ ..] => {
                 let more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
-                (Cell::new("run", table::BUSY), format!("{}{more}", why(start)))
+                (Cell::new("run", table::BUSY), format!("{}{more}", why(watch, start)))
             }
         };
         table.row([watch.watch.as_str().into(), watch.node().into(), would, why.into()]);
     }
-    table.render(table::terminal_width())
+    table.render(table::terminal_width(), &[])
 }
 
-fn why(PlannedRun { event, version, why, .. }: &PlannedRun) -> String {
+fn why(watch: &WatchStatus, PlannedRun { event, version, why, .. }: &PlannedRun) -> String {
     if *event == Event::Deleted.as_str() {
         return format!("{event}: {why}");
     }
+    let version = short_version(*version, &watch.watch_type, SystemTime::now());
     format!("{event}, version {version}: {why}")
 }
 
 fn why_not(watch: &WatchStatus) -> String {
-    let version = |version: Option<i64>| version.map_or(String::new(), |version| format!(" {version}"));
+    let short = |version| short_version(version, &watch.watch_type, SystemTime::now());
+    let version =
+        |version: Option<i64>| version.map_or(String::new(), |version| format!(" {}", short(version)));
     match watch.state.as_str() {
         "idle" if watch.applied_version.is_some() => {
             format!("version{} is applied", version(watch.applied_version))

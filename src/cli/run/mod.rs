@@ -5,7 +5,7 @@
 //!   control socket and the metrics (`serving`), and runs the daemon's loop.
 //! * `reaper` reaps the children of others, as the first process of a container must.
 //! * `upkeep` looks again at what was taken at the start, at `twitcher.toml` by `settings_file`.
-//! * `dry_run` formats the output of `--dry-run`.
+//! * `welcome` words what `--devel` tells a newcomer; `dry_run` formats the output of `--dry-run`.
 
 use super::shared::exit::Exit;
 use crate::sys;
@@ -21,6 +21,7 @@ mod serving;
 mod settings_file;
 mod start;
 mod upkeep;
+mod welcome;
 
 pub use args::Run;
 

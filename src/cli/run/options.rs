@@ -73,8 +73,8 @@ pub fn options(args: Run) -> Result<RunOptions, Box<dyn Error>> {
     Ok(RunOptions {
         log: log_target(&args, settings.log_file.as_deref())?,
         level: match () {
-            () if args.debug || args.devel => Level::Debug,
-            () if args.verbose => Level::Info,
+            () if args.debug => Level::Debug,
+            () if args.verbose || args.devel => Level::Info,
             () if args.dry_run => Level::Warning,
             () => Level::Notice,
         },

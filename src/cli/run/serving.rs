@@ -101,6 +101,7 @@ mod tests {
     use super::*;
     use crate::control::endpoint::Endpoint;
     use crate::metrics::Metrics;
+    use crate::model::LogFormat;
     use crate::report::log::Target;
     use crate::report::stream::LogStream;
     use crate::report::{Level, Log};
@@ -110,7 +111,7 @@ mod tests {
     fn the_socket_gets_its_group_as_soon_as_the_system_knows_it() {
         let directory = tempfile::tempdir().unwrap();
         let stream = LogStream::open(&directory.path().join("log")).unwrap();
-        let log = Log::start(Target::Stream(stream), Level::Debug).unwrap().0;
+        let log = Log::start(Target::Stream(stream), Level::Debug, LogFormat::Text).unwrap().0;
         let log = Reporter::new(log, Arc::new(Metrics::new().unwrap()));
         let path = directory.path().join("socket");
         let options = SharedOptions::new(SocketOptions { path: path.clone(), mode: 0o600, group: None });

@@ -7,21 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-use tempfile::TempDir;
+use nix::unistd::geteuid;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::background::Background;
 use super::locks::{self, LockError, LockedFile, PidFile};
 use super::options::RunOptions;
 use super::upkeep::Upkeep;
-use super::{dry_run, reaper, serving};
+use super::{dry_run, reaper, serving, welcome};
 use crate::action::slots::Slots;
 use crate::action::spawn::Spawner;
 use crate::cli::shared::exit::{Exit, print_error};
 use crate::cli::shared::runtime::block_on;
+use crate::cli::shared::scratch::private_directory;
 use crate::cli::shared::signals;
-use crate::cli::shared::stdout::{PrintError, line, print, unless_closed};
+use crate::cli::shared::stdout::{PrintError, print, unless_closed};
 use crate::config::files::{self, FileChange};
+use crate::config::resolve::Accounts;
 use crate::control::routes::Routes;
 use crate::control::server;
 use crate::control::status::problems;
@@ -29,18 +31,29 @@ use crate::daemon::systemd::Systemd;
 use crate::daemon::{self, FinalStatus, Setup, Stores, Until};
 use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
-use crate::report::{Log, Report, Reporter};
+use crate::model::LogFormat;
+use crate::report::{Level, Log, Report, Reporter, json_line};
 use crate::settings::{ControlSettings, DaemonSettings};
 use crate::store::{HalfOptions, STORE_USER, store_user_is_missing};
 use crate::sys;
-use crate::text::quoted;
 use crate::trust::Trust;
 
 /// What is degraded while a second daemon may not be kept from the state directory.
 const STATE_LOCK: &str = "state directory lock";
 
-/// Runs the daemon until it ends.
+/// Runs the daemon until it ends. In the log format JSON, an error of its start is a line of JSON, too.
 pub fn start(options: RunOptions) -> Exit {
+    let format = options.settings.log_format;
+    match (try_start(options), format) {
+        (Err(error), LogFormat::Json) if error.downcast_ref::<PrintError>().is_none() => {
+            print_problem(format, &error.to_string());
+            Ok(ExitCode::FAILURE)
+        }
+        (ended, LogFormat::Json | LogFormat::Text) => ended,
+    }
+}
+
+fn try_start(options: RunOptions) -> Exit {
     sys::kernel::require()?;
     if options.daemonize && std::process::id() == 1 {
         let why = "this is the first process of its container, which would end with it: leave it out";
@@ -60,9 +73,6 @@ pub fn start(options: RunOptions) -> Exit {
         (&options.config_path, options.trust),
         options.settings.default_store.to_string(),
     );
-    if let Some(scratch) = &options.scratch {
-        unless_closed(print_welcome(scratch.path(), &options.settings))?;
-    }
     // Only the calling thread survives a fork, so no other thread may run yet.
     let background = if options.daemonize { Some(Background::enter()?) } else { None };
     if let Some(pid_file) = &pid_file {
@@ -102,7 +112,7 @@ fn lock_state_dir(path: &Path, problems: &mut Problems) -> Result<Option<Arc<Loc
 
 /// Runs on a copy of the ledger and without locks, because a daemon may be running.
 fn dry_run(options: RunOptions) -> Exit {
-    let scratch = TempDir::with_prefix("twitcher-dry-run-")
+    let scratch = private_directory("twitcher-dry-run-")
         .map_err(|error| format!("--dry-run: cannot make a temporary directory: {error}"))?;
     if !options.ledger_reset {
         ledger::copy(&options.settings.state_dir, scratch.path())?;
@@ -119,6 +129,7 @@ fn serve(
     background: Option<Background>,
     upkeep: Option<Upkeep>,
 ) -> Exit {
+    let welcome = options.scratch.as_ref().map(|scratch| welcome::text(scratch.path(), &options.settings));
     let settings = options.settings;
     sys::use_single_malloc_arena();
     reaper::start()?;
@@ -130,7 +141,7 @@ fn serve(
         Until::Stopped | Until::Idle { .. } => Systemd::from_environment()?,
     };
 
-    let (log, writer) = Log::start(options.log, options.level)?;
+    let (log, writer) = Log::start(options.log, options.level, settings.log_format)?;
     let metrics = Arc::new(Metrics::new().map_err(|error| format!("metrics: {error}"))?);
     let log = Reporter::new(log, metrics.clone());
     log.report(&Report::Starting {
@@ -150,21 +161,27 @@ fn serve(
     }
     if options.trust == Trust::Warned {
         let config = options.config_path.display();
-        let warning = format!(
-            "{config}: files that users other than root can change are loaded too (--allow-untrusted)"
-        );
-        log.report(&Report::ConfigWarning { warning: &warning });
+        let flag = if options.scratch.is_some() { "--devel" } else { "--allow-untrusted" };
+        let warning =
+            format!("{config}: files that users other than root can change are loaded too ({flag})");
+        log.report(&Report::ConfigWarning { file: None, warning: &warning });
     }
-    if store_user_is_missing() {
+    // A directory in /tmp that goes away with the daemon needs no user.
+    if options.scratch.is_none() && store_user_is_missing() {
         let what = format!(
-            "there is no user {STORE_USER} in /etc/passwd, so ZooKeeper is talked to as nobody, who may have \
+            "there is no user {STORE_USER} in /etc/passwd, so stores are served as nobody, who may have \
              other processes; add it: useradd --system --no-create-home --shell /usr/sbin/nologin \
              {STORE_USER}"
         );
         log.report(&Report::Advice { what: &what });
     }
+    let runs_all_as_self = options.scratch.is_some() && !geteuid().is_root();
+    if runs_all_as_self {
+        let what = "--devel without root: every action runs as this user, whatever its uid and gid";
+        log.report(&Report::Advice { what });
+    }
     for warning in &options.warnings {
-        log.report(&Report::ConfigWarning { warning });
+        log.report(&Report::ConfigWarning { file: None, warning });
     }
 
     if options.ledger_reset {
@@ -188,6 +205,7 @@ fn serve(
             options.trust,
             stores.names(),
             settings.rescan_interval,
+            if runs_all_as_self { Accounts::of_this_user } else { Accounts::default },
             move |change| {
                 if let (FileChange::Rescanned { .. }, Some(looks)) = (&change, &looks) {
                     looks.look();
@@ -216,11 +234,12 @@ fn serve(
             max_actions: settings.max_actions,
             max_waiting_bytes: settings.max_waiting_bytes,
             until: options.until,
+            welcome,
         })
         .await)
     })?;
     writer.finish();
-    final_exit_code(options.until, ended?)
+    final_exit_code(options.until, ended?, settings.log_format)
 }
 
 fn reset_ledger(state_dir: &Path, log: &Reporter) -> Result<(), String> {
@@ -236,7 +255,7 @@ fn reset_ledger(state_dir: &Path, log: &Reporter) -> Result<(), String> {
 }
 
 /// Prints the problems at the end of a run that ended by itself. Returns 1 if there are any.
-fn final_exit_code(until: Until, ended: Option<FinalStatus>) -> Exit {
+fn final_exit_code(until: Until, ended: Option<FinalStatus>, format: LogFormat) -> Exit {
     let Some(mut ended) = ended else { return Ok(ExitCode::SUCCESS) };
     // A daemon that ends by itself has done its work without them.
     ended.daemon.degraded.clear();
@@ -245,28 +264,17 @@ fn final_exit_code(until: Until, ended: Option<FinalStatus>) -> Exit {
     }
     let problems = problems(&ended.daemon, &ended.watches, Duration::MAX);
     for problem in &problems {
-        print_error(problem);
+        print_problem(format, problem);
     }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print_welcome(scratch: &Path, settings: &DaemonSettings) -> Result<(), PrintError> {
-    let program = std::env::args_os().next().unwrap_or_else(|| "twitcher".into());
-    let program = quoted(&program.to_string_lossy());
-    let mut lines = vec![
-        format!("Nodes and state are in {} until this process ends.", scratch.display()),
-        "Run this in another terminal, and see the action run here:".to_owned(),
-        format!(
-            "  {program} set --store {} /twitcher/example1 hello",
-            quoted(&settings.default_store.to_string())
-        ),
-    ];
-    if let Some(socket) = &settings.control.socket {
-        let socket = quoted(&socket.to_string_lossy());
-        lines.push("See the state of the daemon and its watches:".to_owned());
-        lines.push(format!("  {program} status --control-socket {socket}"));
+/// Prints a problem to stderr, as the log has it.
+fn print_problem(format: LogFormat, problem: &str) {
+    match format {
+        LogFormat::Text => print_error(problem),
+        LogFormat::Json => print_error(json_line(Level::Error, problem)),
     }
-    print(&lines.iter().map(|text| line(text)).collect::<String>())
 }
 
 /// Raises the limits of this process as far as permitted: of open descriptors, because each running action

@@ -190,6 +190,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::Ledger;
+    use crate::model::LogFormat;
     use crate::report::log::Target;
     use crate::report::stream::LogStream;
     use crate::report::{Count, Level, Log, Report};
@@ -205,8 +206,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let stream = LogStream::open(&path("log")).unwrap();
-        let log =
-            Reporter::new(Log::start(Target::Stream(stream), Level::Debug).unwrap().0, Arc::new(Uncounted));
+        let log = Reporter::new(
+            Log::start(Target::Stream(stream), Level::Debug, LogFormat::Text).unwrap().0,
+            Arc::new(Uncounted),
+        );
         fs::create_dir(path("state")).unwrap();
         fs::write(path("twitcher.toml"), "session_timeout = 1").unwrap();
         let pid_file = Arc::new(PidFile::lock(path("pid")).unwrap());

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use hyper::Method;
 
+use super::configs::ConfigArgs;
 use super::exit::Exit;
 use super::runtime::block_on;
 use super::stdout::{line, print};
@@ -19,6 +20,8 @@ pub struct ControlArgs {
     /// Control socket of the daemon [default: /run/twitcher/control.sock]
     #[arg(long, value_name = "PATH", alias = "control_socket")]
     control_socket: Option<PathBuf>,
+    #[command(flatten)]
+    configs: ConfigArgs,
 }
 
 /// The watch that a command is for.
@@ -33,8 +36,13 @@ pub struct WatchArgs {
 impl ControlArgs {
     /// Runs `command` with the path of the control socket.
     pub fn with_daemon(&self, command: impl AsyncFnOnce(&Path) -> Exit) -> Exit {
-        let socket = client_socket(self.control_socket.clone())?;
+        let socket = client_socket(self.control_socket.clone(), self.configs.path())?;
         block_on(command(&socket))?
+    }
+
+    /// Directory of `twitcher.toml`, if it is given.
+    pub fn config_path(&self) -> Option<PathBuf> {
+        self.configs.path()
     }
 
     /// Posts to a resource of the daemon, and prints what the daemon has done.

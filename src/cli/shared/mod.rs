@@ -2,14 +2,25 @@
 //!
 //! * [`store`] defines the arguments of commands that talk to a store, and connects to it.
 //! * [`control`] defines the arguments of commands that talk to the daemon, and connects to its control
-//!   socket.
+//!   socket, and [`named`] those of commands to several watches; [`configs`] is where all find their
+//!   settings.
 //! * [`stdout`] and [`table`] print results; [`exit`] prints errors, and defines the exit codes.
-//! * [`runtime`] runs asynchronous code, and [`signals`] receives signals.
+//! * [`definition`] is the whole command line.
+//! * [`offline`] reads the ledger of a daemon that does not run, and [`when`] parses points in time.
+//! * [`runtime`] runs asynchronous code, [`signals`] receives signals, and [`scratch`] makes private
+//!   directories.
 
+pub mod configs;
 pub mod control;
+pub mod definition;
 pub mod exit;
+pub mod format;
+pub mod named;
+pub mod offline;
 pub mod runtime;
+pub mod scratch;
 pub mod signals;
 pub mod stdout;
 pub mod store;
 pub mod table;
+pub mod when;

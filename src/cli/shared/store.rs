@@ -1,9 +1,11 @@
 //! The arguments of commands that talk to a store, and the connection.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::configs::ConfigArgs;
 use super::exit::{Exit, print_error};
 use super::runtime::block_on;
 use crate::model::NodePath;
@@ -14,23 +16,32 @@ use crate::text::hidden_character;
 /// The store of the nodes.
 #[derive(Debug, clap::Args)]
 pub struct StoreArgs {
-    /// Where the nodes are: zk://HOST:PORT,.../CHROOT, dir:PATH, or the name of a store in twitcher.toml
-    /// [default: zk://localhost:2181]
+    /// Where the nodes are: zk://HOST:PORT,.../CHROOT, etcd://HOST:PORT,.../PREFIX, dir:PATH, or the name of
+    /// a store in twitcher.toml [default: zk://localhost:2181]
     #[arg(long, value_name = "URL|NAME", conflicts_with = "zkservers")]
     store: Option<StoreChoice>,
     /// ZooKeeper servers; the same as --store zk://HOST:PORT,...
     #[arg(long, value_name = "HOST:PORT,...", value_parser = StoreUrl::from_servers)]
     zkservers: Option<StoreUrl>,
-    /// Session timeout to ask ZooKeeper for, and how long a client command waits for a reply [default: 10]
+    /// Session timeout to ask ZooKeeper for, and how long any store may take to reply [default: 10]
     #[arg(long, value_name = "SECONDS", alias = "session_timeout", value_parser = positive_seconds)]
     session_timeout: Option<Duration>,
+}
+
+/// A store, and where the settings are that tell of it.
+#[derive(Debug, clap::Args)]
+pub struct StoreConnection {
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    configs: ConfigArgs,
 }
 
 /// A node of a store.
 #[derive(Debug, clap::Args)]
 pub struct NodeArgs {
     #[command(flatten)]
-    store: StoreArgs,
+    connection: StoreConnection,
     /// Absolute path, such as /git/head
     #[arg(value_parser = NodePath::parse)]
     pub node: NodePath,
@@ -43,12 +54,26 @@ impl StoreArgs {
     }
 }
 
-impl NodeArgs {
-    /// Returns the settings of the store. Warns if its URL or the node is not what it looks like. Root's
-    /// process is root no more after that, if the store is talked to over a network.
-    pub fn store_settings(&self) -> Result<StoreSettings, Box<dyn Error>> {
-        let settings = client_store(&self.store.flags())?;
-        for (what, name) in [("store", settings.to_string()), ("node", self.node.to_string())] {
+impl StoreConnection {
+    /// Returns the flags as words of a command line.
+    fn flags(&self) -> Vec<OsString> {
+        let StoreArgs { store, zkservers, session_timeout } = &self.store;
+        let store = store.clone().or_else(|| zkservers.clone().map(StoreChoice::Url));
+        let flags = [
+            ("--store", store.map(|store| store.to_string().into())),
+            ("--session-timeout", session_timeout.map(|time| time.as_secs_f64().to_string().into())),
+            ("--config-path", self.configs.path().map(OsString::from)),
+        ];
+        let given = flags.into_iter().filter_map(|(flag, value)| Some([flag.into(), value?]));
+        given.flatten().collect()
+    }
+
+    /// Returns the settings of the store. Warns if its URL, or the node if there is one, is not what it looks
+    /// like. Root's process is root no more after that, if the store is talked to over a network.
+    pub fn settings(&self, node: Option<&NodePath>) -> Result<StoreSettings, Box<dyn Error>> {
+        let settings = client_store(&self.store.flags(), self.configs.path())?;
+        let names = [("store", Some(settings.to_string())), ("node", node.map(NodePath::to_string))];
+        for (what, name) in names.into_iter().filter_map(|(what, name)| Some((what, name?))) {
             if let Some(hidden) = hidden_character(&name) {
                 print_error(format_args!("warning: {what} {name}: {hidden}"));
             }
@@ -60,15 +85,51 @@ impl NodeArgs {
     /// within the session timeout; the command itself may take longer.
     pub fn with_client<T>(
         &self,
+        command: impl AsyncFnOnce(&Client) -> Result<T, Box<dyn Error>>,
+    ) -> Result<T, Box<dyn Error>> {
+        with_client(&self.settings(None)?, command)
+    }
+}
+
+/// Connects to the store of these settings, and runs `command` as [`StoreConnection`] does.
+pub fn with_client<T>(
+    settings: &StoreSettings,
+    command: impl AsyncFnOnce(&Client) -> Result<T, Box<dyn Error>>,
+) -> Result<T, Box<dyn Error>> {
+    block_on(async {
+        let client = Client::connect(settings).await?;
+        let done = command(&client).await;
+        client.close().await;
+        done
+    })?
+}
+
+impl NodeArgs {
+    /// Returns the flags as words of a command line.
+    pub fn flags(&self) -> Vec<OsString> {
+        self.connection.flags()
+    }
+
+    /// Returns the settings of the store, as [`StoreConnection`] does.
+    pub fn store_settings(&self) -> Result<StoreSettings, Box<dyn Error>> {
+        self.connection.settings(Some(&self.node))
+    }
+
+    /// Connects to the store, and runs `command` as [`StoreConnection`] does.
+    pub fn with_client<T>(
+        &self,
         command: impl AsyncFnOnce(&Client, &NodePath) -> Result<T, Box<dyn Error>>,
     ) -> Result<T, Box<dyn Error>> {
-        let settings = self.store_settings()?;
-        block_on(async {
-            let client = Client::connect(&settings).await?;
-            let done = command(&client, &self.node).await;
-            client.close().await;
-            done
-        })?
+        self.with_client_of(&self.store_settings()?, command)
+    }
+
+    /// Does the same with settings that [`Self::store_settings`] returned.
+    pub fn with_client_of<T>(
+        &self,
+        settings: &StoreSettings,
+        command: impl AsyncFnOnce(&Client, &NodePath) -> Result<T, Box<dyn Error>>,
+    ) -> Result<T, Box<dyn Error>> {
+        with_client(settings, async |client| command(client, &self.node).await)
     }
 
     /// Runs a command that has no result.

@@ -10,8 +10,68 @@ use crate::text::printable;
 /// Spaces between two columns.
 const GAP: usize = 2;
 
+/// A path that is cut in its middle keeps this width, or is left out.
+const MIN_PATH_WIDTH: usize = 12;
+
+/// Words that are cut at their end keep this width, that of `exit code 255`, as long as a column can be left
+/// out.
+const MIN_WORDS_WIDTH: usize = 13;
+
 /// No column is made narrower than this, because nobody could read it.
 const MIN_COLUMN_WIDTH: usize = 8;
+
+/// What happens to a column of a table that is wider than the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    /// It is never cut, because people copy what is in it.
+    Whole,
+    /// It is left out, after paths and words were cut.
+    Optional,
+    /// It is cut in the middle (`/a/…/leaf`), and left out last.
+    Path,
+    /// It is cut at the end.
+    Words,
+}
+
+impl Fit {
+    /// The width down to which it is cut, if it may be cut.
+    fn min_width(self) -> Option<usize> {
+        match self {
+            Self::Whole | Self::Optional => None,
+            Self::Path => Some(MIN_PATH_WIDTH),
+            Self::Words => Some(MIN_WORDS_WIDTH),
+        }
+    }
+}
+
+/// A column with the name in its header.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    name: &'static str,
+    fit: Fit,
+}
+
+impl Column {
+    /// A column that is never cut.
+    pub const fn whole(name: &'static str) -> Self {
+        Self { name, fit: Fit::Whole }
+    }
+
+    /// A column that a narrow terminal does not show.
+    pub const fn optional(name: &'static str) -> Self {
+        Self { name, fit: Fit::Optional }
+    }
+
+    /// A column of paths, which are cut in the middle.
+    pub const fn path(name: &'static str) -> Self {
+        Self { name, fit: Fit::Path }
+    }
+
+    /// A column of words, which are cut at the end.
+    pub const fn words(name: &'static str) -> Self {
+        Self { name, fit: Fit::Words }
+    }
+}
 
 pub const GOOD: Style = AnsiColor::Green.on_default();
 pub const BUSY: Style = AnsiColor::Cyan.on_default();
@@ -42,34 +102,41 @@ impl<T: AsRef<str>> From<T> for Cell {
 /// Rows below a header. Styles are escape codes, which [`print`](super::stdout::print) removes if they are
 /// not wanted.
 pub struct Table<const COLUMNS: usize> {
+    columns: [Column; COLUMNS],
     rows: Vec<[Cell; COLUMNS]>,
 }
 
 impl<const COLUMNS: usize> Table<COLUMNS> {
-    pub fn new(header: [&str; COLUMNS]) -> Self {
-        Self { rows: vec![header.map(|name| Cell::new(name, HEADER))] }
+    pub fn new(columns: [Column; COLUMNS]) -> Self {
+        Self { columns, rows: vec![columns.map(|column| Cell::new(column.name, HEADER))] }
     }
 
     pub fn row(&mut self, row: [Cell; COLUMNS]) {
         self.rows.push(row);
     }
 
-    /// Renders the table. If `width` is given, the widest columns are cut until the lines fit.
-    pub fn render(&self, width: Option<usize>) -> String {
-        let mut widths = [0; COLUMNS];
+    /// Renders the table without the columns of these names. If `width` is given, columns are cut and left
+    /// out until the lines fit, as their [`Fit`] says. Lines that do not even fit then are too long.
+    pub fn render(&self, width: Option<usize>, without: &[&str]) -> String {
+        let mut widths = self.columns.map(|column| (!without.contains(&column.name)).then_some(0));
         for row in &self.rows {
             for (column, cell) in widths.iter_mut().zip(row) {
-                *column = (*column).max(cell.text.width());
+                *column = column.map(|column| column.max(cell.text.width()));
             }
         }
         if let Some(width) = width {
-            fit(&mut widths, width);
+            widths = self.fit(widths, width);
         }
         let mut text = String::new();
         for row in &self.rows {
-            let last = row.iter().rposition(|cell| !cell.text.is_empty()).unwrap_or(0);
-            for (index, (cell, width)) in row.iter().zip(widths).enumerate().take(last + 1) {
-                let shown = cut(&cell.text, width);
+            let shown = row.iter().zip(widths).zip(self.columns);
+            let shown: Vec<_> = shown
+                .filter_map(|((cell, width), column)| width.map(|width| (cell, width, column.fit)))
+                .collect();
+            let last = shown.iter().rposition(|(cell, ..)| !cell.text.is_empty()).unwrap_or(0);
+            for (index, (cell, width, fit)) in shown.into_iter().enumerate().take(last + 1) {
+                let shown =
+                    if fit == Fit::Path { cut_path(&cell.text, width) } else { cut(&cell.text, width) };
                 let style = cell.style;
                 // Writing to a string cannot fail.
                 let _ = write!(text, "{style}{shown}{style:#}");
@@ -81,14 +148,45 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         }
         text
     }
-}
 
-fn fit(widths: &mut [usize], limit: usize) {
-    let gaps = GAP * widths.len().saturating_sub(1);
-    while widths.iter().sum::<usize>() + gaps > limit {
-        match widths.iter_mut().max() {
-            Some(widest) if *widest > MIN_COLUMN_WIDTH => *widest -= 1,
-            Some(_) | None => return,
+    /// Returns the widths that fit into `limit`, without those of columns that are left out.
+    fn fit(&self, whole: [Option<usize>; COLUMNS], limit: usize) -> [Option<usize>; COLUMNS] {
+        let mut shown = whole;
+        loop {
+            let mut widths = shown;
+            if self.shrink(&mut widths, limit, Fit::min_width) {
+                return widths;
+            }
+            let first = |fit| (0..COLUMNS).find(|at| shown[*at].is_some() && self.columns[*at].fit == fit);
+            match first(Fit::Optional).or_else(|| first(Fit::Path)) {
+                Some(left_out) => shown[left_out] = None,
+                None => {
+                    self.shrink(&mut widths, limit, |fit| fit.min_width().map(|_| MIN_COLUMN_WIDTH));
+                    return widths;
+                }
+            }
+        }
+    }
+
+    /// Narrows the columns that may be cut, the widest one first. Returns whether all fits.
+    fn shrink(
+        &self,
+        widths: &mut [Option<usize>; COLUMNS],
+        limit: usize,
+        min: impl Fn(Fit) -> Option<usize>,
+    ) -> bool {
+        loop {
+            let shown = widths.iter().flatten();
+            let gaps = GAP * shown.clone().count().saturating_sub(1);
+            if shown.sum::<usize>() + gaps <= limit {
+                return true;
+            }
+            let shown = widths.iter_mut().zip(self.columns);
+            let wide = shown.filter_map(|(width, column)| width.as_mut().zip(min(column.fit)));
+            match wide.filter(|(width, min)| **width > *min).max_by_key(|(width, _)| **width) {
+                Some((widest, _)) => *widest -= 1,
+                None => return false,
+            }
         }
     }
 }
@@ -98,12 +196,37 @@ fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
+    beginning(text, width.saturating_sub(1)) + "…"
+}
+
+/// Returns the path with `…` in place of its middle: its last component stays if there is room for it, and
+/// the first ones that still fit (`/services/…/leader`).
+fn cut_path(path: &str, width: usize) -> String {
+    if path.width() <= width {
+        return path.to_owned();
+    }
+    let leaf = path.rfind('/').map_or(path, |slash| &path[slash..]);
+    let room = width.saturating_sub(1);
+    if leaf.width() > room {
+        // The end of a name tells more than its beginning (`shard-17`).
+        let end: String = path.chars().rev().collect();
+        let end: String = beginning(&end, room).chars().rev().collect();
+        return format!("…{end}");
+    }
+    let head = beginning(path, room - leaf.width());
+    // A head of whole components, if it has one.
+    let head = head.rfind('/').filter(|slash| *slash > 0).map_or(&*head, |slash| &head[..=slash]);
+    format!("{head}…{leaf}")
+}
+
+/// Returns as many characters from the beginning of the text as fit into `width`.
+fn beginning(text: &str, width: usize) -> String {
     let mut taken = 0;
     let fits = |c: &char| {
         taken += c.width().unwrap_or(0);
-        taken < width
+        taken <= width
     };
-    text.chars().take_while(fits).chain(['…']).collect()
+    text.chars().take_while(fits).collect()
 }
 
 /// Returns the width of stdout in columns, if stdout is a terminal.
@@ -111,11 +234,12 @@ pub fn terminal_width() -> Option<usize> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into())
 }
 
-/// Returns a duration in a few characters: `0.4s`, `12s`, `5m12s`, `3h02m`, `4d07h`.
+/// Returns a duration in a few characters: `43ms`, `1.4s`, `12s`, `5m12s`, `3h02m`, `4d07h`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     match whole {
-        0..10 => format!("{seconds:.1}s"),
+        0 => format!("{}ms", (seconds.max(0.0) * 1000.0) as u64),
+        1..10 => format!("{seconds:.1}s"),
         10..60 => format!("{whole}s"),
         60..3600 => format!("{}m{:02}s", whole / 60, whole % 60),
         3600..86_400 => format!("{}h{:02}m", whole / 3600, whole % 3600 / 60),
@@ -127,10 +251,15 @@ pub fn duration(seconds: f64) -> String {
 mod tests {
     use super::*;
 
-    fn table() -> Table<3> {
-        let mut table = Table::new(["WATCH", "STATE", "NOTE"]);
-        table.row(["git.twc:deploy".into(), Cell::new("idle", GOOD), "".into()]);
-        table.row(["x".into(), "running".into(), "forged\nrow \u{1b}[31m".into()]);
+    fn table() -> Table<4> {
+        let mut table = Table::new([
+            Column::whole("WATCH"),
+            Column::path("NODE"),
+            Column::optional("STATE"),
+            Column::words("NOTE"),
+        ]);
+        table.row(["git.twc:deploy".into(), "/git/head".into(), Cell::new("idle", GOOD), "".into()]);
+        table.row(["x".into(), "/n".into(), "running".into(), "forged\nrow \u{1b}[31m".into()]);
         table
     }
 
@@ -140,39 +269,59 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_nothing_in_a_cell_can_break_a_row() {
-        let shown = plain(&table().render(None));
+        let shown = plain(&table().render(None, &[]));
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(
             lines,
             [
-                "WATCH           STATE    NOTE",
-                "git.twc:deploy  idle",
-                "x               running  forged\\nrow \\u{1b}[31m",
+                "WATCH           NODE       STATE    NOTE",
+                "git.twc:deploy  /git/head  idle",
+                "x               /n         running  forged\\nrow \\u{1b}[31m",
             ]
         );
     }
 
     #[test]
-    fn a_table_is_no_wider_than_the_terminal_as_long_as_it_can_be_read() {
-        let shown = plain(&table().render(Some(40)));
-        assert!(shown.lines().all(|line| line.width() <= 40), "{shown}");
-        assert!(shown.contains('…'), "{shown}");
-        let shown = plain(&table().render(Some(3)));
-        assert!(shown.contains("running") && shown.contains("git.twc…"), "{shown}");
+    fn a_narrow_table_is_cut_and_then_leaves_columns_out_but_names_stay_whole() {
+        let shown = |width: usize| {
+            let shown = plain(&table().render(Some(width), &[]));
+            let fits = shown.lines().all(|line| line.width() <= width);
+            (fits, shown.lines().nth(2).unwrap_or_default().to_owned())
+        };
+        assert_eq!(shown(57), (true, "x               /n         running  forged\\nrow \\u{1b}[3…".into()));
+        assert_eq!(shown(49), (true, "x               /n         running  forged\\nrow …".into()));
+        assert_eq!(shown(48), (true, "x               /n         forged\\nrow \\u{1b}[3…".into()));
+        assert_eq!(shown(39), (true, "x               forged\\nrow \\u{1b}[31m".into()));
+        assert_eq!(shown(24), (true, "x               forged\\…".into()));
+        let shown = plain(&table().render(Some(3), &[]));
+        assert!(shown.contains("git.twc:deploy"), "{shown}");
+        let shown = plain(&table().render(Some(80), &["STATE", "NOTE"]));
+        assert_eq!(shown.lines().nth(1), Some("git.twc:deploy  /git/head"));
+    }
+
+    #[test]
+    fn a_path_is_cut_in_its_middle() {
+        let cut = |width| cut_path("/services/search/eu-west/leader", width);
+        assert_eq!(cut(31), "/services/search/eu-west/leader");
+        assert_eq!(cut(30), "/services/search/…/leader");
+        assert_eq!(cut(20), "/services/…/leader");
+        assert_eq!(cut(12), "/ser…/leader");
+        assert_eq!(cut(6), "…eader");
+        assert_eq!(cut_path("/日本/日本/日本", 10), "/日…/日本");
     }
 
     #[test]
     fn wide_characters_count_as_two() {
-        let mut table = Table::new(["A", "B"]);
+        let mut table = Table::new([Column::whole("A"), Column::whole("B")]);
         table.row(["日本".into(), "x".into()]);
         table.row(["abcd".into(), "y".into()]);
-        let shown = plain(&table.render(None));
+        let shown = plain(&table.render(None, &[]));
         assert!(shown.contains("日本  x") && shown.contains("abcd  y"), "{shown}");
     }
 
     #[test]
     fn durations_are_short() {
-        let shown = [0.04, 9.96, 12.7, 312.0, 10_920.0, 370_800.0].map(duration);
-        assert_eq!(shown, ["0.0s", "10.0s", "12s", "5m12s", "3h02m", "4d07h"]);
+        let shown = [-1.0, 0.0432, 0.9996, 1.44, 9.94, 12.7, 312.0, 10_920.0, 370_800.0].map(duration);
+        assert_eq!(shown, ["0ms", "43ms", "999ms", "1.4s", "9.9s", "12s", "5m12s", "3h02m", "4d07h"]);
     }
 }

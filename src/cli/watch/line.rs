@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use crate::content;
-use crate::model::{Content, State, Subject};
+use crate::model::{Commit, Content, Format, State, Subject};
 use crate::text::{Timestamp, printable};
+use crate::value::{content, json, plain};
 use crate::watch::Seen;
 
 /// Turns the events of a store into lines. A store may report a state twice, which is one line.
@@ -14,6 +15,7 @@ use crate::watch::Seen;
 pub(super) struct Follower {
     seen: Option<Seen>,
     unreadable: bool,
+    decode: Option<Format>,
 }
 
 /// One line of output. The fields are those of its JSON form, which leaves out fields that do not apply.
@@ -30,6 +32,12 @@ pub(super) struct EventLine<'a> {
     /// The data, with U+FFFD in place of bytes that are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Cow<'a, str>>,
+    /// What the data means.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Box<RawValue>>,
+    /// Why the data cannot be decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     children: Option<Vec<String>>,
     /// Why the node cannot be read.
@@ -38,6 +46,10 @@ pub(super) struct EventLine<'a> {
 }
 
 impl Follower {
+    pub(super) fn new(decode: Option<Format>) -> Self {
+        Self { decode, ..Self::default() }
+    }
+
     /// Returns the line for a state, or `None` if the state is the last one again.
     pub(super) fn observed<'a>(
         &mut self,
@@ -60,11 +72,18 @@ impl Follower {
         };
         let line = EventLine { version: Some(version.number), ..EventLine::new(subject, event, now) };
         // What is in memory can always be read.
-        let bytes = content::read(content.blob()).unwrap_or_default();
+        let bytes = crate::content::read(content.blob()).unwrap_or_default();
         Some(match content {
-            Content::Data(data) => EventLine { size: Some(data.len()), text: Some(text(bytes)), ..line },
+            Content::Data(data) => {
+                let (value, fault) = match self.decode.map(|format| decode(format, &bytes, subject)) {
+                    Some(Ok(value)) => (Some(value), None),
+                    Some(Err(fault)) => (None, Some(fault)),
+                    None => (None, None),
+                };
+                EventLine { size: Some(data.len()), text: Some(text(bytes)), value, fault, ..line }
+            }
             Content::Children { .. } => {
-                let names = content::names(&bytes).map(Cow::into_owned).collect();
+                let names = crate::content::names(&bytes).map(Cow::into_owned).collect();
                 EventLine { children: Some(names), ..line }
             }
             // The command line has no flag that asks for a tree.
@@ -92,6 +111,8 @@ impl<'a> EventLine<'a> {
             version: None,
             size: None,
             text: None,
+            value: None,
+            fault: None,
             children: None,
             reason: None,
         }
@@ -110,7 +131,12 @@ impl<'a> EventLine<'a> {
         }
         let (amount, content) = match (self.size, &self.children, self.reason) {
             (Some(size), _, _) => {
-                (format!(", {size} {}", plural(size, "byte", "bytes")), self.text.as_deref().map(Cow::from))
+                let content = match (&self.value, &self.fault) {
+                    (Some(value), _) => Some(Cow::from(value.get())),
+                    (None, Some(fault)) => Some(Cow::from(fault)),
+                    (None, None) => self.text.as_deref().map(Cow::from),
+                };
+                (format!(", {size} {}", plural(size, "byte", "bytes")), content)
             }
             (None, Some(names), _) => {
                 let count = names.len() as u64;
@@ -128,6 +154,33 @@ impl<'a> EventLine<'a> {
             None => line,
         }
     }
+}
+
+/// Returns the value as JSON, in its plain form. A commit is an object of its header and its payload.
+fn decode(format: Format, bytes: &[u8], subject: &Subject) -> Result<Box<RawValue>, String> {
+    let name = subject.path.components().last().unwrap_or_default();
+    let decoded = content::decode(format, bytes, name, None)?;
+    let read = decoded.converted.as_deref().unwrap_or(bytes);
+    let json = match &decoded.commit {
+        // What a command reads is JSON.
+        None => String::from_utf8_lossy(&json::compact(read)).into_owned(),
+        Some(commit) => {
+            let value = content::value(format, read).map_err(|fault| fault.to_string())?;
+            commit_json(commit, &plain::write(&value))?
+        }
+    };
+    RawValue::from_string(json).map_err(|error| error.to_string())
+}
+
+fn commit_json(commit: &Commit, payload: &str) -> Result<String, String> {
+    #[derive(Serialize)]
+    struct Whole<'a> {
+        #[serde(flatten)]
+        commit: &'a Commit,
+        payload: &'a RawValue,
+    }
+    let payload: &RawValue = serde_json::from_str(payload).map_err(|error| error.to_string())?;
+    serde_json::to_string(&Whole { commit, payload }).map_err(|error| error.to_string())
 }
 
 fn text(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {

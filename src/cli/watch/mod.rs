@@ -16,15 +16,16 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::shared::exit::{Exit, print_error};
+use super::shared::format::parse_format;
 use super::shared::runtime::block_on;
 use super::shared::signals;
-use super::shared::stdout::{PrintError, escaped_json, print_bytes};
+use super::shared::stdout::{PrintError, print_bytes};
 use super::shared::store::NodeArgs;
 use super::shared::table::terminal_width;
-use crate::model::{Facet, Subject};
+use crate::model::{Facet, Format, Subject};
 use crate::store::{StoreChannel, StoreEvent, StoreSettings};
 use crate::sys::kernel::{THREAD_CALLS, cannot};
-use crate::text::Timestamp;
+use crate::text::{Timestamp, escaped_json};
 use line::Follower;
 
 /// Follow a node: print its present state, then a line for each change, until interrupted
@@ -39,6 +40,10 @@ pub struct Watch {
     /// children, or the reason)
     #[arg(long)]
     json: bool,
+    /// Decode the data, and print what comes of it, or why it cannot be decoded. With --json, each line has
+    /// the `value`, or the `fault`
+    #[arg(long, value_name = "FORMAT", value_parser = parse_format, conflicts_with = "children")]
+    decode: Option<Format>,
     /// End after N lines
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -92,7 +97,7 @@ async fn follow(
     store: &mut StoreChannel,
 ) -> Result<(), Box<dyn Error>> {
     first_connection(settings, store).await?;
-    let mut follower = Follower::default();
+    let mut follower = Follower::new(args.decode);
     let mut printed = 0;
     while args.count.is_none_or(|count| printed < count) {
         let Some(event) = store.next().await else { break };
@@ -115,7 +120,7 @@ async fn follow(
             // The observation came before this event.
             StoreEvent::MissedChange { .. } => None,
             // Only the daemon reports this.
-            StoreEvent::Exposed(_) | StoreEvent::HalfStarted(_) => None,
+            StoreEvent::Exposed(_) | StoreEvent::HalfStarted(_) | StoreEvent::HalfEnded => None,
             // The node that is watched tells more.
             StoreEvent::RootFound => None,
         };
@@ -143,6 +148,7 @@ async fn first_connection(settings: &StoreSettings, store: &mut StoreChannel) ->
                     | StoreEvent::RootFound
                     | StoreEvent::Exposed(_)
                     | StoreEvent::HalfStarted(_)
+                    | StoreEvent::HalfEnded
                     | StoreEvent::MissedChange { .. }
                     | StoreEvent::Degraded { .. },
                 )

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use rhai::Dynamic;
 
-use crate::model::{Facet, OnFailure, RunMode, RunOnLoad};
+use crate::model::{Facet, Format, OnFailure, RunMode, RunOnLoad};
 
 /// A constant, such as `QUEUE`.
 pub struct Constant {
@@ -24,6 +24,7 @@ pub(in crate::config) enum Value {
     RunMode(RunMode),
     RunOnLoad(RunOnLoad),
     OnFailure(OnFailure),
+    Format(Format),
 }
 
 #[rustfmt::skip]
@@ -41,6 +42,11 @@ pub static CONSTANTS: &[Constant] = &[
     row("KEEP", "on_failure", Value::OnFailure(OnFailure::Keep), "Keep", "the next update runs"),
     row("STOP", "on_failure", Value::OnFailure(OnFailure::Stop), "Stop",
         "nothing runs until the definition changes or an operator triggers it"),
+    row("JSON", "decode", Value::Format(Format::Json), "Json", "JSON"),
+    row("CBOR", "decode", Value::Format(Format::Cbor), "Cbor", "CBOR (RFC 8949)"),
+    row("PROPERTIES", "decode", Value::Format(Format::Properties), "Properties",
+        "a JSON object, or a text that stands for one"),
+    row("COMMIT", "decode", Value::Format(Format::Commit), "Commit", "a versioned payload with its author"),
 ];
 
 const fn row(
@@ -67,6 +73,7 @@ impl Value {
             Value::RunMode(run_mode) => Dynamic::from(run_mode),
             Value::RunOnLoad(run_on_load) => Dynamic::from(run_on_load),
             Value::OnFailure(on_failure) => Dynamic::from(on_failure),
+            Value::Format(format) => Dynamic::from(format),
         }
     }
 
@@ -97,7 +104,8 @@ impl Value {
         let run_mode = || value.read_lock::<RunMode>().map(|value| Value::RunMode(*value));
         let run_on_load = || value.read_lock::<RunOnLoad>().map(|value| Value::RunOnLoad(*value));
         let on_failure = || value.read_lock::<OnFailure>().map(|value| Value::OnFailure(*value));
-        facet.or_else(run_mode).or_else(run_on_load).or_else(on_failure)
+        let format = || value.read_lock::<Format>().map(|value| Value::Format(*value));
+        facet.or_else(run_mode).or_else(run_on_load).or_else(on_failure).or_else(format)
     }
 }
 

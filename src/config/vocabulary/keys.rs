@@ -5,10 +5,13 @@ use std::time::Duration;
 use rhai::{Dynamic, Map};
 
 use super::constants::Value;
+use super::fault::Fault;
 use super::{shown, values};
 use crate::config::facts::is_variable_name;
+use crate::config::mistake::is_faulty;
+use crate::config::modules::SCHEMA_EXTENSION;
 use crate::config::registration::{RegisteredAction, Registration};
-use crate::model::{ExecContext, Guard, Output, Policy, Retry, RunMode, Throttle, WatchSpec};
+use crate::model::{ExecContext, Facet, Guard, Output, Policy, Retry, RunMode, Throttle, WatchSpec};
 use crate::text::suggest;
 
 /// A key of a map. Its value is stored in a `T`.
@@ -21,8 +24,8 @@ pub struct Key<T> {
     pub meaning: &'static str,
     /// The only run mode that allows the key. `None`: every run mode does.
     pub only: Option<RunMode>,
-    /// Checks a value and stores it. An error is the text that follows the key.
-    pub(super) set: fn(&mut T, &Dynamic) -> Result<(), String>,
+    /// Checks a value and stores it. The text of an error follows the key.
+    pub(super) set: fn(&mut T, &Dynamic) -> Result<(), Vec<Fault>>,
     /// Whether `set` can have stored the value. The evaluator's replies are not trusted.
     pub(in crate::config) is_possible: fn(&T) -> bool,
     /// Returns the lines of `check --explain`. Most keys have none if the value is the default.
@@ -61,7 +64,7 @@ impl<T> Key<T> {
         Self { only: Some(run_mode), ..self }
     }
 
-    const fn set(self, set: fn(&mut T, &Dynamic) -> Result<(), String>) -> Self {
+    const fn set(self, set: fn(&mut T, &Dynamic) -> Result<(), Vec<Fault>>) -> Self {
         Self { set, ..self }
     }
 
@@ -141,7 +144,7 @@ pub static KEYS: &[Key<Registration>] = &[
         .possible_if(|it| it.policy.max_parallel > 0)
         .explain(|spec| unless(&spec.policy.max_parallel, &DEFAULT.max_parallel, u32::to_string)),
     key("retry", "map", "default: none", "how a failed update is tried again")
-        .set(|to, value| put(&mut to.policy.retry, retry(value).map(Some)))
+        .set(|to, value| put_all(&mut to.policy.retry, retry(value).map(Some)))
         .possible_if(|it| it.policy.retry.iter().all(|it| RETRY_KEYS.iter().all(|key| (key.is_possible)(it))))
         .explain(|spec| spec.policy.retry.iter().map(shown::retry).collect()),
     key("on_failure", "`KEEP` or `STOP`", "default `KEEP`", "what a failure means for the next update")
@@ -180,8 +183,28 @@ pub static KEYS: &[Key<Registration>] = &[
         .set(|to, value| guard(&mut to.policy.guard, value))
         .possible_if(|it| GUARD_KEYS.iter().all(|key| (key.is_possible)(&it.policy.guard)))
         .explain(|spec| shown::guard(&spec.policy.guard)),
+    key(
+        "decode",
+        "`JSON`, `CBOR`, `PROPERTIES` or `COMMIT`",
+        "default: none",
+        "the format of the content; what does not decode is held",
+    )
+    .set(|to, value| put(&mut to.policy.decode, values::constant("decode", value).map(Some)))
+    .possible_if(|it| it.policy.decode.is_none() || it.facet == Facet::Data)
+    .explain(|spec| spec.policy.decode.iter().map(|it| it.as_str().to_owned()).collect()),
+    key(
+        "schema",
+        "path of a JSON Schema (`.json`) beside the config",
+        "default: none",
+        "what decoded content must conform to; what does not is held",
+    )
+    .set(|to, value| put(&mut to.schema, values::schema(value).map(Some)))
+    .possible_if(|it| {
+        it.schema.iter().all(|path| path.ends_with(SCHEMA_EXTENSION) && it.policy.decode.is_some())
+    })
+    .explain(|spec| spec.schema.iter().map(|it| it.name.to_string()).collect()),
     key("env", "map", "default: none", "environment variables of the action")
-        .set(|to, value| put(&mut to.exec_context.variables, values::variables(value)))
+        .set(|to, value| put_all(&mut to.exec_context.variables, values::variables(value)))
         .possible_if(|it| {
             it.exec_context.variables.iter().all(|(name, value)| {
                 is_variable_name(name) && !values::is_reserved(name) && has_no_nul(value)
@@ -213,7 +236,7 @@ pub static KEYS: &[Key<Registration>] = &[
         "default: the daemon's limits, and no core dump",
         "the resource limits of the action",
     )
-    .set(|to, value| put(&mut to.exec_context.limits, values::limits(value)))
+    .set(|to, value| put_all(&mut to.exec_context.limits, values::limits(value)))
     .explain(|spec| shown::limits(&spec.exec_context)),
     key("no_new_privs", "bool", "default `false`", "whether the action cannot gain privileges")
         .set(|to, value| put(&mut to.exec_context.no_new_privs, values::boolean(value)))
@@ -257,51 +280,67 @@ pub static GUARD_KEYS: &[Key<Guard>] = &[
 
 const DEFAULT: Policy = Policy::DEFAULT;
 
-/// Refuses a map with a key that is none of `keys`.
-pub(in crate::config) fn require_known<T>(keys: &[Key<T>], map: &Map) -> Result<(), String> {
+/// Stores the values of `map` in `to`. Returns the mistakes, each of which names its key.
+pub(in crate::config) fn fill<T>(keys: &[Key<T>], map: &Map, to: &mut T) -> Vec<Fault> {
     let names = || keys.iter().map(|key| key.name);
-    match map.keys().find(|key| names().all(|name| name != key.as_str())) {
-        Some(unknown) => Err(format!("unknown key `{unknown}`{}", suggest(unknown, names()))),
-        None => Ok(()),
-    }
-}
-
-/// Stores the values of `map` in `to`. An error names the key.
-pub(in crate::config) fn fill<T>(keys: &[Key<T>], map: &Map, to: &mut T) -> Result<(), String> {
-    require_known(keys, map)?;
+    let unknown = map.keys().filter(|key| names().all(|name| name != key.as_str()));
+    let mut faults: Vec<Fault> =
+        unknown.map(|key| Fault::at(key, format!("unknown key `{key}`{}", suggest(key, names())))).collect();
     for Key { name, kind, default, meaning, set, .. } in keys {
         match map.get(*name) {
-            Some(value) => set(to, &value.flatten_clone()).map_err(|why| format!("`{name}`{why}"))?,
+            // The mistake is reported already.
+            Some(value) if is_faulty(value) => {}
+            Some(value) => {
+                let wrong = set(to, &value.flatten_clone()).err().unwrap_or_default();
+                faults.extend(wrong.into_iter().map(|fault| fault.of(name)));
+            }
+            // Its name is there with a slip.
+            None if faults.iter().any(|fault| fault.text.ends_with(&format!("did you mean `{name}`?"))) => {}
             None if *default == "required" => {
-                return Err(format!("missing key `{name}` ({}): {meaning}", kind.replace('`', "")));
+                let text = format!("missing key `{name}` ({}): {meaning}", kind.replace('`', ""));
+                faults.push(Fault { path: Vec::new(), text });
             }
             None => {}
         }
     }
-    Ok(())
+    faults
 }
 
-fn retry(value: &Dynamic) -> Result<Retry, String> {
+fn retry(value: &Dynamic) -> Result<Retry, Vec<Fault>> {
     let map = values::map("#{ attempts: 5, delay: 1, max_delay: 60 }", value)?;
     let mut retry = Retry::DEFAULT;
-    fill(RETRY_KEYS, &map, &mut retry).map_err(|why| format!(": {why}"))?;
+    within(fill(RETRY_KEYS, &map, &mut retry))?;
     Ok(Retry { max_delay: retry.max_delay.max(retry.delay), ..retry })
 }
 
-fn guard(to: &mut Guard, value: &Dynamic) -> Result<(), String> {
+fn guard(to: &mut Guard, value: &Dynamic) -> Result<(), Vec<Fault>> {
     const EXAMPLE: &str = "#{ not_empty: true, max_shrink: 50 }";
     let map = values::map(EXAMPLE, value)?;
     if map.is_empty() {
-        return Err(format!(" is empty and guards nothing; write {EXAMPLE}, or leave it out"));
+        let text = format!(" is empty and guards nothing; write {EXAMPLE}, or leave it out");
+        return Err(vec![text.into()]);
     }
-    // People expect this key here.
-    if map.contains_key("max_data") {
-        return Err(": unknown key `max_data`; `max_data` stands beside `guard`, not in it".to_owned());
+    let mut faults = fill(GUARD_KEYS, &map, to);
+    for fault in faults.iter_mut().filter(|fault| fault.path == ["max_data"]) {
+        // People expect this key here.
+        fault.text = "unknown key `max_data`; `max_data` stands beside `guard`, not in it".to_owned();
     }
-    fill(GUARD_KEYS, &map, to).map_err(|why| format!(": {why}"))
+    within(faults)
 }
 
-fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+/// Lets the texts of the mistakes in a map follow the key of the map.
+fn within(faults: Vec<Fault>) -> Result<(), Vec<Fault>> {
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(faults.into_iter().map(|fault| Fault { text: format!(": {}", fault.text), ..fault }).collect())
+}
+
+fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), Vec<Fault>> {
+    put_all(place, value.map_err(|why| vec![why.into()]))
+}
+
+fn put_all<T>(place: &mut T, value: Result<T, Vec<Fault>>) -> Result<(), Vec<Fault>> {
     *place = value?;
     Ok(())
 }

@@ -25,6 +25,7 @@
 //! 6. Test it.
 
 mod constants;
+mod fault;
 mod functions;
 mod keys;
 mod shown;
@@ -32,7 +33,8 @@ mod values;
 
 pub(super) use constants::Value;
 pub use constants::{CONSTANTS, Constant, signals};
+pub(super) use fault::Fault;
 pub use functions::{FUNCTIONS, Function, Scope};
+pub(super) use keys::fill;
 pub use keys::{GUARD_KEYS, KEYS, Key, RETRY_KEYS};
-pub(super) use keys::{fill, require_known};
-pub(super) use values::{no_nul, type_of};
+pub(super) use values::{no_nul, type_of, with_unit};

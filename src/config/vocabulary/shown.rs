@@ -14,7 +14,7 @@ pub(super) fn seconds(time: &Duration) -> String {
 pub(super) fn action(action: &Action) -> String {
     match action {
         Action::Command(words) => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
-        Action::Function { .. } => "function".to_owned(),
+        Action::Function(_) => "function".to_owned(),
     }
 }
 

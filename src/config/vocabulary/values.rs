@@ -11,10 +11,12 @@ use nix::sys::signal::Signal;
 use rhai::{Dynamic, Map};
 
 use super::constants::{CONSTANTS, Constant};
+use super::fault::Fault;
 use crate::config::facts::is_variable_name;
+use crate::config::modules::SCHEMA_EXTENSION;
 use crate::config::registration::RegisteredAction;
 use crate::model::{Account, NodePath, Output, Resource, RunOnLoad, Share, UNLIMITED};
-use crate::text::suggest;
+use crate::text::{did_you_mean, suggest};
 
 pub(super) type Checked<T> = Result<T, String>;
 
@@ -71,7 +73,81 @@ pub(in crate::config) fn no_nul(text: String) -> Checked<String> {
 }
 
 pub(super) fn boolean(value: &Dynamic) -> Checked<bool> {
-    value.as_bool().map_err(|_| must_be("true or false", value))
+    value.as_bool().map_err(|_| must_be("true or false", value) + instead(&truth(value)).as_str())
+}
+
+/// Returns what to write, if it is known what was meant.
+fn instead(meant: &Option<String>) -> String {
+    meant.as_ref().map_or(String::new(), |meant| format!("; write {meant}"))
+}
+
+/// Returns the truth value that somebody means who writes a word or a number for one.
+fn truth(value: &Dynamic) -> Option<String> {
+    let word = value.as_immutable_string_ref().map(|text| text.trim().to_lowercase());
+    let truth = match (word.as_deref(), value.as_int()) {
+        (Ok("true" | "yes" | "on" | "1"), _) | (_, Ok(1)) => true,
+        (Ok("false" | "no" | "off" | "0"), _) | (_, Ok(0)) => false,
+        _ => return None,
+    };
+    Some(truth.to_string())
+}
+
+/// Returns the number that somebody means who writes it in quotes.
+fn number_in(value: &Dynamic) -> Option<String> {
+    let text = value.as_immutable_string_ref().ok()?;
+    let number = text.trim();
+    number.parse::<f64>().ok().filter(|number| number.is_finite())?;
+    Some(format!("{number} without quotes"))
+}
+
+/// Returns the number of seconds that somebody means who writes a time with its unit.
+fn seconds_in(value: &Dynamic) -> Option<String> {
+    let text = value.as_immutable_string_ref().ok()?;
+    Some(format!("{}, the number of seconds, without quotes", seconds_with_unit(text.trim())?))
+}
+
+/// Returns the number of bytes that somebody means who writes a size with its unit.
+fn bytes_in(value: &Dynamic) -> Option<String> {
+    let text = value.as_immutable_string_ref().ok()?;
+    Some(format!("{}, the number of bytes, without quotes", bytes_with_unit(text.trim())?))
+}
+
+/// Returns the number that somebody means who writes a time or a size with its unit: `5m` or `10M`.
+pub(in crate::config) fn with_unit(text: &str) -> Option<String> {
+    let seconds = seconds_with_unit(text).map(|seconds| format!("{seconds}, the number of seconds"));
+    seconds.or_else(|| Some(format!("{}, the number of bytes", bytes_with_unit(text)?)))
+}
+
+fn split_unit(text: &str) -> Option<(f64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(end);
+    Some((number.parse().ok()?, unit.trim()))
+}
+
+fn bytes_with_unit(text: &str) -> Option<f64> {
+    let (number, unit) = split_unit(text)?;
+    let shift = match unit.to_lowercase().as_str() {
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return None,
+    };
+    Some(number * f64::from(1_u32 << shift))
+}
+
+fn seconds_with_unit(text: &str) -> Option<f64> {
+    let (number, unit) = split_unit(text)?;
+    // `M` is a size.
+    let unit = if unit == "M" { "" } else { unit };
+    let factor = match unit.to_lowercase().as_str() {
+        "ms" => 0.001,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
+        "h" | "hour" | "hours" => 3600.0,
+        "d" | "day" | "days" => 86_400.0,
+        _ => return None,
+    };
+    Some(number * factor)
 }
 
 pub(super) fn text(value: &Dynamic) -> Checked<String> {
@@ -85,7 +161,9 @@ fn int(value: &Dynamic) -> Checked<i64> {
         Ok(float) if float.is_finite() && float.abs() >= i64::MAX as f64 => {
             format!(": {float} is larger than an int can be")
         }
-        Ok(_) | Err(_) => must_be("an int", value),
+        Ok(_) | Err(_) => {
+            must_be("an int", value) + instead(&number_in(value).or_else(|| bytes_in(value))).as_str()
+        }
     })
 }
 
@@ -103,7 +181,8 @@ fn number(value: &Dynamic) -> Option<f64> {
 }
 
 pub(super) fn seconds(value: &Dynamic) -> Checked<Duration> {
-    let seconds = number(value).ok_or_else(|| must_be("a number of seconds", value))?;
+    let meant = || instead(&number_in(value).or_else(|| seconds_in(value)));
+    let seconds = number(value).ok_or_else(|| must_be("a number of seconds", value) + meant().as_str())?;
     // NaN, infinities and negative numbers fail the conversion.
     match Duration::try_from_secs_f64(seconds) {
         Ok(time) if (MIN_TIME..=MAX_TIME).contains(&time) => Ok(time),
@@ -123,12 +202,22 @@ pub(super) fn seconds_or_0(value: &Dynamic) -> Checked<Duration> {
 
 /// Takes a constant of `key`.
 pub(super) fn constant<T: Clone + 'static>(key: &str, value: &Dynamic) -> Checked<T> {
-    let names = || {
+    let names_of_key = || {
         let names: Vec<_> = CONSTANTS.iter().filter(|it| it.key == key).map(|it| it.name).collect();
         let (last, others) = names.split_last().expect("each key that takes a constant has several");
         format!("{} or {last} (without quotes)", others.join(", "))
     };
-    value.clone().try_cast::<T>().ok_or_else(|| must_be(&names(), value))
+    value.clone().try_cast::<T>().ok_or_else(|| {
+        let word = value.as_immutable_string_ref().map(|word| word.to_string()).unwrap_or_default();
+        let names = || CONSTANTS.iter().filter(|it| it.key == key).map(|it| it.name);
+        let is_end =
+            |name: &str| name.rsplit_once('_').is_some_and(|(_, end)| end.eq_ignore_ascii_case(&word));
+        let near = match names().find(|name| is_end(name)) {
+            Some(name) => did_you_mean(name),
+            None => suggest(&word, names()),
+        };
+        must_be(&names_of_key(), value) + near.as_str()
+    })
 }
 
 pub(super) fn run_on_load(value: &Dynamic) -> Checked<RunOnLoad> {
@@ -137,7 +226,12 @@ pub(super) fn run_on_load(value: &Dynamic) -> Checked<RunOnLoad> {
         Ok(false) => Ok(RunOnLoad::Never),
         Err(_) => {
             let changed = value.clone().try_cast::<RunOnLoad>();
-            changed.ok_or_else(|| must_be("true, false or CHANGED (without quotes)", value))
+            changed.ok_or_else(|| {
+                let word = value.as_immutable_string_ref().map(|word| word.to_string()).unwrap_or_default();
+                let meant =
+                    truth(value).or_else(|| word.eq_ignore_ascii_case("changed").then(|| "CHANGED".into()));
+                must_be("true, false or CHANGED (without quotes)", value) + instead(&meant).as_str()
+            })
         }
     }
 }
@@ -152,6 +246,9 @@ pub(super) fn node_path(value: &Dynamic) -> Checked<String> {
 pub(super) fn action(value: &Dynamic) -> Checked<RegisteredAction> {
     if value.is_string() {
         return Err(" is a string; write Exec(\"...\") to run it".into());
+    }
+    if value.is_array() {
+        return Err(" is an array; write Exec([...]) to run it".into());
     }
     let action = value.clone().try_cast::<RegisteredAction>();
     action.ok_or_else(|| must_be("Exec(...), a closure or Fn(\"name\")", value))
@@ -204,18 +301,37 @@ pub(super) fn bytes(value: &Dynamic) -> Checked<u64> {
 }
 
 pub(super) fn share(value: &Dynamic) -> Checked<Share> {
-    let percent = number(value).ok_or_else(|| must_be("a number of percent, such as 50", value))?;
+    let percent = number(value).ok_or_else(|| {
+        let text = value.as_immutable_string_ref().map(|text| text.trim().to_owned()).unwrap_or_default();
+        let number = text.strip_suffix('%').filter(|number| number.trim().parse::<f64>().is_ok());
+        must_be("a number of percent, such as 50", value) + instead(&number.map(str::to_owned)).as_str()
+    })?;
     Share::of_percent(percent).ok_or_else(|| format!(": {percent} is not between 0 and 100 percent"))
 }
 
-pub(super) fn map(example: &str, value: &Dynamic) -> Checked<Map> {
-    let map = value.as_map_ref().map_err(|_| must_be(&format!("a map, {example}"), value))?;
+pub(super) fn map(example: &str, value: &Dynamic) -> Result<Map, Vec<Fault>> {
+    let map = value.as_map_ref().map_err(|_| vec![must_be(&format!("a map, {example}"), value).into()])?;
     Ok(map.clone())
 }
 
-pub(super) fn variables(value: &Dynamic) -> Checked<BTreeMap<String, String>> {
+pub(super) fn variables(value: &Dynamic) -> Result<BTreeMap<String, String>, Vec<Fault>> {
     let map = map("#{ NAME: \"value\" }", value)?;
-    map.into_iter().map(|(name, value)| Ok((name.to_string(), variable(&name, &value.flatten())?))).collect()
+    all(map.into_iter().map(|(name, value)| match variable(&name, &value.flatten()) {
+        Ok(text) => Ok((name.to_string(), text)),
+        Err(why) => Err(Fault::at(&name, why)),
+    }))
+}
+
+/// Collects all values, or all mistakes.
+fn all<K: Ord, V>(values: impl Iterator<Item = Result<(K, V), Fault>>) -> Result<BTreeMap<K, V>, Vec<Fault>> {
+    let (mut right, mut wrong) = (BTreeMap::new(), Vec::new());
+    for value in values {
+        match value {
+            Ok((key, value)) => _ = right.insert(key, value),
+            Err(fault) => wrong.push(fault),
+        }
+    }
+    if wrong.is_empty() { Ok(right) } else { Err(wrong) }
 }
 
 fn variable(name: &str, value: &Dynamic) -> Checked<String> {
@@ -254,6 +370,14 @@ pub(super) fn absolute_path(value: &Dynamic) -> Checked<String> {
     Ok(path)
 }
 
+pub(super) fn schema(value: &Dynamic) -> Checked<String> {
+    let path = no_nul(text(value)?)?;
+    if !path.ends_with(SCHEMA_EXTENSION) {
+        return Err(format!(": {path:?} does not end in {SCHEMA_EXTENSION}"));
+    }
+    Ok(path)
+}
+
 /// Takes a number, or a text of octal digits, which is what chmod(1) and umask(1) take.
 pub(super) fn umask(value: &Dynamic) -> Checked<u32> {
     const EXAMPLE: &str = "an octal number such as 0o027 or \"027\"";
@@ -276,19 +400,18 @@ pub(super) fn nice(value: &Dynamic) -> Checked<i32> {
     nice.ok_or_else(|| format!(": {number} is not between {} and {}", NICE.start(), NICE.end()))
 }
 
-pub(super) fn limits(value: &Dynamic) -> Checked<BTreeMap<Resource, u64>> {
+pub(super) fn limits(value: &Dynamic) -> Result<BTreeMap<Resource, u64>, Vec<Fault>> {
     let map = map("#{ nofile: 1024, core: \"unlimited\" }", value)?;
-    map.into_iter()
-        .map(|(name, value)| {
-            let Some(resource) = Resource::ALL.into_iter().find(|resource| resource.name() == name) else {
-                let lower = name.to_lowercase();
-                let near = lower.strip_prefix("rlimit_").unwrap_or(&lower);
-                let near = suggest(near, Resource::ALL.map(Resource::name));
-                return Err(format!(": unknown limit `{name}`{near}"));
-            };
-            Ok((resource, limit(&value.flatten()).map_err(|why| format!(": `{name}`{why}"))?))
-        })
-        .collect()
+    all(map.into_iter().map(|(name, value)| {
+        let Some(resource) = Resource::ALL.into_iter().find(|resource| resource.name() == name) else {
+            let lower = name.to_lowercase();
+            let near = lower.strip_prefix("rlimit_").unwrap_or(&lower);
+            let near = suggest(near, Resource::ALL.map(Resource::name));
+            return Err(Fault::at(&name, format!(": unknown limit `{name}`{near}")));
+        };
+        let value = limit(&value.flatten());
+        value.map(|value| (resource, value)).map_err(|why| Fault::at(&name, format!(": `{name}`{why}")))
+    }))
 }
 
 fn limit(value: &Dynamic) -> Checked<u64> {
@@ -300,7 +423,10 @@ fn limit(value: &Dynamic) -> Checked<u64> {
     match text(value) {
         Ok(word) if word == UNLIMITED_WORD => Ok(UNLIMITED),
         Ok(word) => {
-            let near = suggest(&word, [UNLIMITED_WORD]);
+            let near = match number_in(value) {
+                Some(number) => instead(&Some(number)),
+                None => suggest(&word, [UNLIMITED_WORD]),
+            };
             Err(format!(" must be an int or \"{UNLIMITED_WORD}\", not {word:?}{near}"))
         }
         Err(_) => Err(must_be(&format!("an int or \"{UNLIMITED_WORD}\""), value)),

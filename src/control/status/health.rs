@@ -61,7 +61,11 @@ impl WatchStatus {
             () => self.error.is_some().then(|| error.to_owned()),
         };
         let held = self.held.as_ref().filter(|_| self.registered);
-        let held = held.map(|held| format!("held: {held}; `{}` runs it", force_command(&self.watch)));
+        let held = held.map(|held| match self.held_by.as_deref() {
+            Some("decode") => format!("held: {held}"),
+            Some("decoder") => format!("held: {held}; `{}` has it decoded again", force_command(&self.watch)),
+            Some(_) | None => format!("held: {held}; `{}` runs it", force_command(&self.watch)),
+        });
         let stuck = self.stuck(stuck_after).map(|why| format!("stuck: {why}"));
         failing.into_iter().chain(held).chain(stuck).map(|why| format!("{}: {why}", self.watch))
     }
@@ -118,6 +122,7 @@ mod tests {
             state: "running".into(),
             registered: true,
             paused: false,
+            pause: None,
             stopped: false,
             version: Some(1),
             applied_version: None,
@@ -127,6 +132,7 @@ mod tests {
             waits_for_place_seconds: None,
             failures: 0,
             held: None,
+            held_by: None,
             error: None,
             last_run: None,
             notified: false,

@@ -12,4 +12,4 @@ mod watch;
 
 pub use daemon::{ConfigError, DaemonStatus, DegradedPart, LedgerStatus, StoreStatus};
 pub use health::problems;
-pub use watch::{RunStatus, WatchStatus};
+pub use watch::{PauseStatus, RunStatus, WatchStatus};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::RunRecord;
-use crate::model::{Facet, StoreName};
+use crate::model::{Facet, Pause, StoreName, WatchKey};
 use crate::text::Timestamp;
 
 /// A line of `GET /v1/watches`.
@@ -23,6 +23,9 @@ pub struct WatchStatus {
     /// `false` if no loaded config file registers the watch, and only its action still runs.
     pub registered: bool,
     pub paused: bool,
+    /// The operator's pause; `null` if the watch is not paused.
+    #[serde(default)]
+    pub pause: Option<PauseStatus>,
     /// Whether a failure stopped the watch (`on_failure: STOP`).
     pub stopped: bool,
     /// The last observed version; `null` if the node is absent or was not observed yet.
@@ -41,14 +44,37 @@ pub struct WatchStatus {
     pub waits_for_place_seconds: Option<f64>,
     /// How many runs failed in a row.
     pub failures: u32,
-    /// The version that a guard holds, and why.
+    /// The version that is held, and why.
     pub held: Option<String>,
+    /// What holds it: `guard`; `decode` if it is faulty, so that no force runs it; or `decoder` if it could
+    /// not be decoded.
+    #[serde(default)]
+    pub held_by: Option<String>,
     /// Why the node cannot be read, or how the last run failed.
     pub error: Option<String>,
     /// The newest ended run that this daemon started.
     pub last_run: Option<RunRecord>,
     /// Whether each update sends a signal to the running action (`notify_signal`).
     pub notified: bool,
+}
+
+/// A pause.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PauseStatus {
+    /// The user who paused the watch; `null` if that is unknown.
+    pub by: Option<String>,
+    /// When the operator paused it; `null` if an older Twitcher recorded the pause.
+    pub since: Option<Timestamp>,
+    /// When it ends by itself; `null` if only an operator ends it.
+    pub until: Option<Timestamp>,
+    pub why: Option<String>,
+}
+
+impl From<&Pause> for PauseStatus {
+    fn from(pause: &Pause) -> Self {
+        let Pause { by, why, since, until, ends: _ } = pause;
+        Self { by: by.clone(), since: since.map(Timestamp), until: until.map(Timestamp), why: why.clone() }
+    }
 }
 
 /// A live run.
@@ -74,6 +100,10 @@ impl RunStatus {
 }
 
 impl WatchStatus {
+    pub fn key(&self) -> WatchKey {
+        WatchKey { file: self.file.as_str().into(), description: self.description.as_str().into() }
+    }
+
     /// Sorts watches by file and description, for display.
     pub fn sort_by_name(watches: &mut [Self]) {
         watches.sort_by(|one, other| (&one.file, &one.description).cmp(&(&other.file, &other.description)));

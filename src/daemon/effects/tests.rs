@@ -1,8 +1,12 @@
+use std::sync::Arc;
 use std::time::Instant;
+
+use tokio::time::timeout;
 
 use super::*;
 use crate::daemon::completion::Until;
 use crate::daemon::fixtures::{Parts, present, spec, with_parts};
+use crate::daemon::starter::MAX_QUEUED;
 use crate::model::{Account, Action, RunAs};
 
 #[test]
@@ -47,6 +51,34 @@ fn no_more_runs_are_started_than_there_are_places_and_each_end_makes_place_for_o
 }
 
 #[test]
+fn a_crowd_that_starts_leaves_the_next_starts_to_the_watches_of_other_nodes() {
+    with_parts(Until::Stopped, async |parts| {
+        let names: Vec<_> = (0..100).map(|number| format!("w{number}")).collect();
+        let crowd = || names.iter().map(|name| spec(name, "/n"));
+        parts.load([spec("other", "/other")].into_iter().chain(crowd()).collect());
+        names.iter().for_each(|name| parts.observe(name));
+        parts.performer().end_turn();
+        assert_eq!((parts.runs.count(), parts.runs.has_room()), (MAX_QUEUED, false));
+        assert_eq!(parts.places.waiting(), names.len() - MAX_QUEUED);
+        parts.observe("other");
+        parts.performer().end_turn();
+        let mut before = 0;
+        while parts.watches.find("other").expect("a watch").1.watch().live_runs() == 0 {
+            timeout(Duration::from_secs(60), parts.runs.room()).await.expect("room");
+            parts.performer().end_turn();
+            before += 1;
+        }
+        assert!(before <= 1, "{before} turns");
+        while parts.runs.count() > 0 {
+            parts.end_of_run().await;
+            parts.performer().end_turn();
+            parts.places.end_turn(0, Time::ZERO);
+        }
+        assert_eq!(parts.places.waiting(), 0);
+    });
+}
+
+#[test]
 fn what_is_to_be_signalled_is_started_before() {
     with_parts(Until::Stopped, async |parts| {
         parts.load(vec![spec("a", "/n")]);
@@ -77,7 +109,7 @@ fn a_dry_run_starts_and_records_nothing() {
 #[test]
 fn a_run_that_cannot_start_fails_and_is_not_owed_by_the_next_daemon() {
     with_parts(Until::Stopped, async |parts| {
-        let action = Action::Command(["/no/such".to_owned()].into());
+        let action = Action::Command(["/no/such".into()].into());
         parts.load(vec![WatchSpec { action, ..spec("a", "/n") }]);
         parts.observe("a");
         parts.performer().end_turn();
@@ -111,7 +143,9 @@ async fn event(parts: &mut Parts) {
 
 #[test]
 fn starts_that_wait_for_the_lookup_of_their_user_have_their_places_already() {
-    for (limit, turns, waiting, starts) in [(Some(2), 10, 2, vec![2, 2]), (None, 3, 80, vec![32, 64, 80])] {
+    for (limit, turns, waiting, starts) in
+        [(Some(2), 10, 2, vec![2, 2]), (None, 80 / MAX_QUEUED, 80, vec![MAX_QUEUED])]
+    {
         with_parts(Until::Stopped, async |parts| {
             parts.places = Places::new(limit);
             let names: Vec<_> = (0..80).map(|number| format!("w{number}")).collect();
@@ -130,7 +164,12 @@ fn starts_that_wait_for_the_lookup_of_their_user_have_their_places_already() {
                 end_turn(parts);
                 assert_eq!(parts.runs.count(), running, "with the limit {limit:?}");
             }
-            assert!(!parts.identities.has_answered() && parts.identities.waiting() == 0);
+            while parts.identities.has_answered() {
+                timeout(Duration::from_secs(60), parts.runs.room()).await.expect("room");
+                parts.performer().end_turn();
+                end_turn(parts);
+            }
+            assert_eq!(parts.identities.waiting(), 0);
             while parts.runs.count() > 0 {
                 parts.end_of_run().await;
             }
@@ -140,7 +179,7 @@ fn starts_that_wait_for_the_lookup_of_their_user_have_their_places_already() {
 
 #[test]
 fn a_start_that_waited_for_a_lookup_starts_only_what_its_watch_still_wants() {
-    let new_action = || Action::Command(["/new/action".to_owned()].into());
+    let new_action = || Action::Command(["/new/action".into()].into());
     let stop = |parts: &mut Parts| {
         let stopping = Input::Stopping { grace: Duration::from_secs(60) };
         parts.watches.step(parts.watch("a"), stopping);
@@ -163,7 +202,7 @@ fn a_start_that_waited_for_a_lookup_starts_only_what_its_watch_still_wants() {
             false,
         ),
         ("another store", &|parts| parts.watches.forget_versions(parts.watch("a")), false),
-        ("paused", &|parts| parts.watches.step(parts.watch("a"), Input::Paused), true),
+        ("paused", &|parts| parts.watches.step(parts.watch("a"), Input::Paused(Box::default())), true),
         ("stopping", &stop, true),
     ];
     for (what, change, is_owed) in changes {
@@ -247,7 +286,7 @@ fn a_start_whose_lookup_takes_too_long_is_put_off_and_said() {
 fn a_start_that_waits_for_a_lookup_makes_way_for_a_newer_update() {
     with_parts(Until::Stopped, async |parts| {
         let mut notified = unidentified("a", "/n");
-        notified.policy.notify_signal = Some(libc::SIGHUP);
+        Arc::make_mut(&mut notified.policy).notify_signal = Some(libc::SIGHUP);
         parts.load(vec![notified]);
         parts.observe("a");
         parts.performer().end_turn();

@@ -8,7 +8,8 @@ use crate::sys::Step;
 use crate::watch::Event;
 
 fn pending(runs: &Runs) -> PendingStart {
-    let update = Update { event: Event::Load, version: version(1), content: Content::Data([].into()) };
+    let update =
+        Update { event: Event::Load, version: version(1), content: Content::Data([].into()), decoded: None };
     let intent = Intent {
         run: runs.full_id(RunId(7)),
         watch: key("a"),
@@ -72,7 +73,7 @@ fn a_signal_reaches_a_live_run_and_is_noted() {
         // One that has ended: nothing happens.
         runs.signal(RunId(7), Signal::Kill);
         let start = pending(&runs);
-        let words = ["sleep".to_owned(), "60".to_owned()];
+        let words = ["sleep".into(), "60".into()];
         let sleeping = WatchSpec { action: Action::Command(words.into()), ..spec("a", "/n") };
         runs.start(start, &sleeping);
         assert!(matches!(start_ended(&mut runs).await, StartOutcome::Started { .. }));
@@ -88,8 +89,7 @@ fn a_program_that_cannot_be_started_ends_its_run() {
     block_on(async {
         let mut runs = runs();
         let start = pending(&runs);
-        let missing =
-            WatchSpec { action: Action::Command(["/no/such".to_owned()].into()), ..spec("a", "/n") };
+        let missing = WatchSpec { action: Action::Command(["/no/such".into()].into()), ..spec("a", "/n") };
         runs.start(start, &missing);
         let StartOutcome::Failed(failure) = start_ended(&mut runs).await else { panic!("it started") };
         assert!(failure.why.contains("/no/such") && !failure.starved, "{}", failure.why);
@@ -103,7 +103,7 @@ fn a_signal_to_a_run_that_is_being_started_is_remembered_or_gives_it_up() {
         block_on(async {
             let mut runs = runs();
             let start = pending(&runs);
-            let words = ["sleep".to_owned(), "60".to_owned()];
+            let words = ["sleep".into(), "60".into()];
             let sleeping = WatchSpec { action: Action::Command(words.into()), ..spec("a", "/n") };
             runs.start(start, &sleeping);
             runs.signal(RunId(7), signal);
@@ -169,7 +169,7 @@ fn a_run_that_nobody_can_end_has_no_place_and_is_not_awaited() {
     block_on(async {
         let mut runs = runs();
         let start = pending(&runs);
-        let words = ["sleep".to_owned(), "60".to_owned()];
+        let words = ["sleep".into(), "60".into()];
         runs.start(start, &WatchSpec { action: Action::Command(words.into()), ..spec("a", "/n") });
         assert!(matches!(start_ended(&mut runs).await, StartOutcome::Started { .. }));
         assert_eq!((runs.count(), runs.taken_places(), runs.awaited()), (1, 1, 1));

@@ -223,8 +223,9 @@ impl Systemd {
                 Some(delay) => self.retry_at = now + delay,
             }
         }
+        // A daemon that has something else to do in the second half of a period does not wake up for this.
         if let Some(Watchdog { period, feed_at }) = &mut self.watchdog
-            && now >= *feed_at
+            && now + *period / 2 >= *feed_at
         {
             let again = send(&message([NotifyState::Watchdog]));
             *feed_at = now + again.unwrap_or(*period).min(*period);

@@ -121,6 +121,20 @@ fn what_systemd_has_no_room_for_is_said_later_and_only_what_still_holds() {
 }
 
 #[test]
+fn the_watchdog_is_fed_when_the_daemon_is_awake_anyway_in_the_second_half_of_a_period() {
+    let mut heard = Heard::of(0);
+    let period = Duration::from_secs(3600);
+    let now = Instant::now();
+    for (feed_in, said) in [(0, true), (3600, false), (1900, false), (1700, true), (3600, false)] {
+        let feed_at = now + Duration::from_secs(feed_in);
+        heard.systemd.watchdog = Some(Watchdog { period, feed_at });
+        assert_eq!(heard.now() == ["WATCHDOG=1"], said, "{feed_in}");
+        let due = heard.systemd.watchdog.as_ref().map(|watchdog| watchdog.feed_at);
+        assert!(due.is_some_and(|due| if said { due >= now + period } else { due == feed_at }));
+    }
+}
+
+#[test]
 fn nobody_to_hear_it_is_an_error_once() {
     for name in ["/no/such/socket", "vsock:2:1234", ""] {
         let socket = NotifySocket::new(name.into()).expect("a socket");

@@ -33,9 +33,8 @@ pub struct Entry {
     failure: Option<Box<LastFailure>>,
     /// Boxed, because most watches have none for a long time.
     last_run: Option<Box<LastRun>>,
-    held_log: WarningLimit,
-    superseded_log: WarningLimit,
-    deletion_log: WarningLimit,
+    /// Boxed, because few watches have anything to warn of.
+    logs: Option<Box<WarningLimits>>,
     /// What the action was given of a tree, in the present definition. Boxed, because few watches have a
     /// tree.
     applied: Option<Box<Applied>>,
@@ -72,6 +71,14 @@ impl LastRun {
     }
 }
 
+/// What the log warned of lately.
+#[derive(Default)]
+struct WarningLimits {
+    held: WarningLimit,
+    superseded: WarningLimit,
+    deletion: WarningLimit,
+}
+
 /// Limits how often the log warns of one kind of update.
 #[derive(Default)]
 struct WarningLimit(Option<(Time, u32)>);
@@ -97,9 +104,7 @@ impl Entry {
             retired,
             failure: None,
             last_run: None,
-            held_log: WarningLimit::default(),
-            superseded_log: WarningLimit::default(),
-            deletion_log: WarningLimit::default(),
+            logs: None,
             applied: None,
         }
     }
@@ -188,7 +193,10 @@ impl Entry {
             };
         }
         match &update.content {
-            Content::Data(data) => Payload::Data(data.clone()),
+            Content::Data(data) => {
+                let decoded = update.decoded.as_ref().map(|decoded| &decoded.blob);
+                Payload::Data(decoded.unwrap_or(data).clone())
+            }
             Content::Children { lines, .. } => Payload::Children(lines.clone()),
             Content::Tree { tree, blob } => {
                 let changes = self.applied.get_or_insert_default().changes_for(run, tree);
@@ -225,17 +233,17 @@ impl Entry {
 
     /// Counts a deletion that runs nothing. Returns whether the log is to tell of it.
     pub fn count_deletion(&mut self, now: Time) -> bool {
-        self.deletion_log.count(now)
+        self.logs.get_or_insert_default().deletion.count(now)
     }
 
     /// Counts an update that is held. Returns whether the log is to warn of it.
     pub fn count_held(&mut self, now: Time) -> bool {
-        self.held_log.count(now)
+        self.logs.get_or_insert_default().held.count(now)
     }
 
     /// Counts an update that never runs, because too many wait. Returns whether the log is to warn of it.
     pub fn count_superseded(&mut self, now: Time) -> bool {
-        self.superseded_log.count(now)
+        self.logs.get_or_insert_default().superseded.count(now)
     }
 }
 

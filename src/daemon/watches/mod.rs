@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::clock::Clock;
 use crate::config::diff::{WatchChange, diff};
 use crate::control::{RequestError, name};
-use crate::model::{Identity, Policy, RunAs, WatchKey, WatchSpec};
+use crate::model::{Identity, Index, Policy, RunAs, Shrink, WatchKey, WatchSpec};
 use crate::watch::{Effect, Generator, Input, RunId, Snapshot, Time, Watch};
 use budget::Budget;
 pub use circling::CircleNews;
@@ -28,14 +28,16 @@ mod entry;
 #[cfg(test)]
 mod tests;
 
+/// How many watches get their tick at once, in some 0.2 ms. Ten thousand may have the same `debounce`.
+const MAX_TICKS: usize = 100;
+
 pub struct Watches {
     clock: Clock,
     generator: Generator,
     /// Boxed, because the map keeps room for up to twice as many entries as it has.
     entries: BTreeMap<WatchId, Box<Entry>>,
-    by_key: HashMap<WatchKey, WatchId>,
-    /// The watches that each file registers.
-    by_file: HashMap<String, Vec<WatchKey>>,
+    /// The watches by their file and their description.
+    by_file: HashMap<Arc<str>, Index<WatchId>>,
     /// How many watches the files register. Counted as they change, so that nobody has to look at all of
     /// them.
     registered: usize,
@@ -58,7 +60,6 @@ impl Watches {
             clock,
             generator: Generator::new(seed),
             entries: BTreeMap::new(),
-            by_key: HashMap::new(),
             by_file: HashMap::new(),
             registered: 0,
             failing: BTreeSet::new(),
@@ -94,13 +95,23 @@ impl Watches {
     }
 
     pub fn contains(&self, key: &WatchKey) -> bool {
-        self.by_key.contains_key(key)
+        self.id(key).is_some()
+    }
+
+    fn id(&self, key: &WatchKey) -> Option<WatchId> {
+        self.by_file.get(&key.file)?.get(&*key.description, |id| &*self.entries[&id].key().description)
+    }
+
+    /// The definitions that a file registers.
+    fn registered_by(&self, file: &str) -> impl Iterator<Item = &WatchSpec> {
+        let ids = self.by_file.get(file).into_iter().flat_map(Index::iter);
+        ids.filter_map(|id| self.entries[&id].loaded())
     }
 
     /// The watch that an operator means by `named`.
     pub fn find(&self, named: &str) -> Result<(WatchId, &Entry), RequestError> {
         let key = name::find(named, self.entries.values().map(|entry| entry.key()))?;
-        let id = self.by_key[key];
+        let id = self.id(key).unwrap_or_else(|| unreachable!("no watch {key}"));
         Ok((id, &self.entries[&id]))
     }
 
@@ -111,14 +122,21 @@ impl Watches {
 
     /// Whether this file registers any.
     pub fn has_any_of(&self, file: &str) -> bool {
-        self.by_file.contains_key(file)
+        self.registered_by(file).next().is_some()
+    }
+
+    /// Returns the definitions of those of the file's watches that have one of these descriptions.
+    pub fn described(&self, file: &str, descriptions: &[String]) -> Vec<WatchSpec> {
+        let descriptions: BTreeSet<&str> = descriptions.iter().map(String::as_str).collect();
+        let specs = self.registered_by(file);
+        specs.filter(|spec| descriptions.contains(&*spec.id.description)).cloned().collect()
     }
 
     /// Whether a file below this directory registers any. The path ends with a slash, and `./` is the config
     /// directory.
     pub fn has_any_below(&self, directory: &str) -> bool {
         let prefix = directory.strip_prefix("./").unwrap_or(directory);
-        self.by_file.keys().any(|file| file.starts_with(prefix))
+        self.by_file.keys().any(|file| file.starts_with(prefix) && self.has_any_of(file))
     }
 
     /// How many of them failed last.
@@ -173,10 +191,11 @@ impl Watches {
         }
     }
 
-    /// Gives every watch whose time has come its tick.
+    /// Gives watches whose time has come their tick. [`Self::due`] says so if there are more of them.
     pub fn tick(&mut self) {
         let now = self.clock.now();
-        let due: Vec<_> = self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
+        let due = self.timers.iter().take_while(|(at, _)| *at <= now).take(MAX_TICKS);
+        let due: Vec<_> = due.map(|(_, id)| *id).collect();
         for watch in due {
             self.step(watch, Input::Tick);
         }
@@ -206,20 +225,16 @@ impl Watches {
 
     /// The oldest effect that is still to be performed.
     pub fn next_effect(&mut self) -> Option<(WatchId, Effect)> {
-        self.effects.pop_front()
+        let next = self.effects.pop_front();
+        self.effects.shrink_if_sparse();
+        next
     }
 
     // Which there are.
 
-    /// Takes what a file registers now. Returns what that changes; the caller makes each of the changes.
-    pub fn diff(&mut self, file: &str, wanted: Vec<WatchSpec>) -> Vec<WatchChange> {
-        let keys: Vec<_> = wanted.iter().map(|spec| spec.id.clone()).collect();
-        let before = match keys.is_empty() {
-            true => self.by_file.remove(file),
-            false => self.by_file.insert(file.to_owned(), keys),
-        };
-        let before = before.unwrap_or_default();
-        diff(before.iter().filter_map(|key| self.entries[&self.by_key[key]].spec()), wanted)
+    /// What it changes that a file registers these watches now. The caller makes each of the changes.
+    pub fn diff(&self, file: &str, wanted: Vec<WatchSpec>) -> Vec<WatchChange> {
+        diff(self.registered_by(file), wanted)
     }
 
     /// Registers a watch. `snapshot` is what is known of it from before. `is_recorded` is true if the ledger
@@ -228,12 +243,12 @@ impl Watches {
         &mut self,
         spec: WatchSpec,
         hash: u64,
-        policy: Policy,
+        policy: Arc<Policy>,
         snapshot: Snapshot,
         is_recorded: bool,
     ) -> WatchId {
         self.registered += 1;
-        let known = self.by_key.get(&spec.id).and_then(|id| Some((*id, self.entries.get_mut(id)?)));
+        let known = self.id(&spec.id).and_then(|id| Some((id, self.entries.get_mut(&id)?)));
         let id = match known {
             // It was removed, or its daemon died, while an action of it still runs: its first run waits for
             // that one.
@@ -252,8 +267,13 @@ impl Watches {
     }
 
     /// Gives a registered watch another definition. Returns its id and the old definition.
-    pub fn redefine(&mut self, spec: WatchSpec, hash: u64, policy: Policy) -> Option<(WatchId, WatchSpec)> {
-        let id = *self.by_key.get(&spec.id)?;
+    pub fn redefine(
+        &mut self,
+        spec: WatchSpec,
+        hash: u64,
+        policy: Arc<Policy>,
+    ) -> Option<(WatchId, WatchSpec)> {
+        let id = self.id(&spec.id)?;
         let (store, subject) = (spec.store.clone(), spec.subject.clone());
         let EntryKind::Loaded(old) = self.entries.get_mut(&id)?.redefine(spec, hash) else { return None };
         let same_subject = (&old.store, &old.subject) == (&store, &subject);
@@ -281,8 +301,8 @@ impl Watches {
 
     /// Takes a definition that differs only in who its user is.
     pub fn replace_identity(&mut self, spec: WatchSpec) {
-        let id = self.by_key.get(&spec.id);
-        let Some((id, entry)) = id.and_then(|id| Some((*id, self.entries.get_mut(id)?))) else { return };
+        let id = self.id(&spec.id);
+        let Some((id, entry)) = id.and_then(|id| Some((id, self.entries.get_mut(&id)?))) else { return };
         if let EntryKind::Loaded(old) = &mut entry.kind {
             old.run_as = spec.run_as;
         }
@@ -300,7 +320,7 @@ impl Watches {
 
     /// Takes a watch that its file registers no more. It goes when nothing of it runs any more.
     pub fn retire(&mut self, key: &WatchKey) -> Option<WatchId> {
-        let id = *self.by_key.get(key)?;
+        let id = self.id(key)?;
         self.entries.get_mut(&id)?.retired = true;
         self.registered -= 1;
         self.step(id, Input::Retired);
@@ -309,8 +329,8 @@ impl Watches {
 
     /// Takes over a run of a former daemon, whose timeout comes `timeout_in`.
     pub fn adopt(&mut self, key: &WatchKey, timeout_in: Option<Duration>) -> Option<(WatchId, RunId)> {
-        let id = match self.by_key.get(key) {
-            Some(id) => *id,
+        let id = match self.id(key) {
+            Some(id) => id,
             None => self.enter(Entry::new(EntryKind::LedgerOnly(key.clone()), 0, Watch::unloaded())),
         };
         let until = timeout_in.map(|left| self.clock.now() + left);
@@ -322,7 +342,13 @@ impl Watches {
     /// Drops a watch that the core is done with ([`Effect::Forget`]).
     pub fn forget(&mut self, id: WatchId) {
         if let Some(entry) = self.entries.remove(&id) {
-            self.by_key.remove(entry.key());
+            let WatchKey { file, description } = entry.key();
+            if let Some(others) = self.by_file.get_mut(file) {
+                others.remove(id, &**description, |id| &*self.entries[&id].key().description);
+                if others.is_empty() {
+                    self.by_file.remove(file);
+                }
+            }
             self.budget.forget(id);
             self.circling.forget(id, self.clock.now());
         }
@@ -331,8 +357,10 @@ impl Watches {
     fn enter(&mut self, entry: Entry) -> WatchId {
         self.last_id += 1;
         let id = WatchId(self.last_id);
-        self.by_key.insert(entry.key().clone(), id);
+        let file = entry.key().file.clone();
         self.entries.insert(id, Box::new(entry));
+        let Self { by_file, entries, .. } = self;
+        by_file.entry(file).or_default().insert(id, |id| &*entries[&id].key().description);
         self.keep_count(id);
         id
     }

@@ -12,7 +12,7 @@ fn watches() -> Watches {
 
 fn add(watches: &mut Watches, description: &str, policy: Policy) -> WatchId {
     assert!(watches.diff("a.twc", vec![spec(description, "/n")]).len() <= 2);
-    watches.add(spec(description, "/n"), HASH, policy, Snapshot::default(), false)
+    watches.add(spec(description, "/n"), HASH, policy.into(), Snapshot::default(), false)
 }
 
 /// The next effect, after a place for each watch that wants one.
@@ -49,6 +49,28 @@ fn effects_wait_in_the_order_of_what_happened() {
 }
 
 #[test]
+fn of_many_watches_whose_time_comes_at_once_some_get_their_tick_at_a_time() {
+    let mut watches = watches();
+    let debounce = Duration::from_millis(1);
+    let policy = Arc::new(Policy { throttle: Throttle { debounce, ..Throttle::default() }, ..POLICY });
+    for number in 0..2 * MAX_TICKS + 1 {
+        let spec = spec(&number.to_string(), "/n");
+        let id = watches.add(spec, HASH, policy.clone(), Snapshot::default(), false);
+        watches.step(id, Input::Observed(present(1)));
+    }
+    let last = Instant::now() + debounce;
+    while Instant::now() < last {
+        std::thread::yield_now();
+    }
+    for wanting in [MAX_TICKS, MAX_TICKS, 1] {
+        assert!(watches.due().is_some());
+        watches.tick();
+        assert_eq!(std::iter::from_fn(|| watches.next_effect()).count(), wanting);
+    }
+    assert_eq!(watches.due(), None);
+}
+
+#[test]
 fn a_watch_that_waits_for_time_gets_its_tick() {
     let mut watches = watches();
     let debounce = Duration::from_millis(20);
@@ -77,7 +99,7 @@ fn registered_and_failing_watches_are_counted() {
     let (_, run, _) = spawned(&mut watches);
     end(&mut watches, a, run, RunResult::Failed);
     assert_eq!((watches.registered(), watches.failing()), (2, 1));
-    assert_eq!(watches.redefine(spec("a", "/n"), 2, POLICY).map(|(id, _)| id), Some(a));
+    assert_eq!(watches.redefine(spec("a", "/n"), 2, POLICY.into()).map(|(id, _)| id), Some(a));
     assert_eq!((watches.registered(), watches.failing()), (2, 0));
     assert_eq!(watches.retire(&key("a")), Some(a));
     assert_eq!((watches.registered(), watches.failing()), (1, 0));
@@ -133,7 +155,7 @@ fn what_a_file_registers_is_compared_with_what_it_registered_before() {
     };
     assert_eq!(kinds(watches.diff("a.twc", vec![spec("a", "/n"), spec("b", "/n")])), ["add a", "add b"]);
     for description in ["a", "b"] {
-        watches.add(spec(description, "/n"), HASH, POLICY, Snapshot::default(), false);
+        watches.add(spec(description, "/n"), HASH, POLICY.into(), Snapshot::default(), false);
     }
     assert_eq!(kinds(watches.diff("b.twc", Vec::new())), [""; 0]);
     let changed = WatchSpec { pipe_stdin: false, ..spec("b", "/n") };
@@ -143,7 +165,7 @@ fn what_a_file_registers_is_compared_with_what_it_registered_before() {
 #[test]
 fn only_what_changed_is_unsaved() {
     let mut watches = watches();
-    let id = watches.add(spec("a", "/n"), HASH, POLICY, Snapshot::default(), true);
+    let id = watches.add(spec("a", "/n"), HASH, POLICY.into(), Snapshot::default(), true);
     assert!(!watches.has_unsaved());
     watches.step(id, Input::Tick);
     assert!(!watches.has_unsaved());
@@ -180,7 +202,7 @@ fn only_a_change_of_what_waits_is_looked_at() {
     watches.step(id, Input::Started { run, executed: Time::ZERO });
     watches.step(id, Input::Tick);
     watches.step(id, Input::Observed(present(3)));
-    watches.step(id, Input::Paused);
+    watches.step(id, Input::Paused(Box::default()));
     end(&mut watches, id, run, RunResult::Succeeded);
     assert_eq!(watches.budget.notes, notes);
     watches.step(id, Input::Resumed);

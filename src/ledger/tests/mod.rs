@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use super::limits::Limits;
 use super::retention::Retention;
 use super::{FILE, Intent, Ledger, LedgerEvent, RunOutcome, StoredWatch, WatchRecord};
-use crate::model::{Facet, NodePath, Subject, Version, WatchKey};
+use crate::model::{Facet, NodePath, Pause, Subject, Version, WatchKey};
 use crate::watch::{Event, Seen, Snapshot};
 
 const STORE: &str = "default zk:/";
@@ -133,7 +133,19 @@ fn full_snapshot() -> Snapshot {
         applied_size: Some(u64::from(u32::MAX) + 1),
         failures: 5,
         stopped: true,
-        paused: true,
+        pause: Some(Box::new(pause())),
+    }
+}
+
+/// A pause as the ledger has it: in whole milliseconds.
+fn pause() -> Pause {
+    let at = |millis| Some(SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
+    Pause {
+        by: Some("alice".into()),
+        why: Some("freeze\u{1b}[31m".into()),
+        since: at(1_795_277_611_042),
+        until: at(1_795_284_811_042),
+        ends: None,
     }
 }
 

@@ -19,7 +19,50 @@ fn downgrade(dir: &TestDir) {
             shell.execute(&format!("ALTER TABLE watches DROP COLUMN {version}_{part}"), []).unwrap();
         }
     }
+    drop_pauses(&shell);
     shell.pragma_update(None, "user_version", 2).unwrap();
+}
+
+/// Removes what version 3 did not have from its beginning.
+fn drop_pauses(shell: &Connection) {
+    shell.execute("DROP TRIGGER resumed", []).unwrap();
+    for column in ["by", "why", "at", "until"] {
+        shell.execute(&format!("ALTER TABLE watches DROP COLUMN paused_{column}"), []).unwrap();
+    }
+}
+
+/// A pause of which nobody knows who wanted it, and which does not end by itself.
+fn bare_pause() -> Option<Box<Pause>> {
+    Some(Box::default())
+}
+
+#[test]
+fn a_pause_of_an_older_program_goes_on_without_its_reason() {
+    let dir = with_records();
+    drop_pauses(&Connection::open(dir.path(FILE)).unwrap());
+    let other = TestDir::new();
+    assert!(copy(dir.root(), other.root()).unwrap());
+    assert_eq!(snapshot(&mut other.open(), "pull").pause, bare_pause());
+    let mut ledger = dir.open();
+    assert_eq!(ledger.next_event(), None);
+    assert_eq!(snapshot(&mut ledger, "pull"), Snapshot { pause: bare_pause(), ..full_snapshot() });
+    save_watch(&mut ledger, "pull");
+    drop(ledger);
+    assert_eq!(dir.select("SELECT user_version FROM pragma_user_version"), ["3"]);
+    assert_eq!(snapshot(&mut dir.open(), "pull"), full_snapshot());
+}
+
+// After a rollback of the package and a return.
+#[test]
+fn the_terms_of_a_pause_that_an_older_program_ended_do_not_hold_for_its_next_pause() {
+    let dir = with_records();
+    assert_ne!(snapshot(&mut dir.open(), "pull").pause, bare_pause());
+    let older = Connection::open(dir.path(FILE)).unwrap();
+    for paused in [0, 1] {
+        older.execute("UPDATE watches SET paused = ?1", [paused]).unwrap();
+    }
+    drop(older);
+    assert_eq!(snapshot(&mut dir.open(), "pull").pause, bare_pause());
 }
 
 #[test]
@@ -30,7 +73,8 @@ fn a_ledger_of_the_previous_version_is_upgraded_without_loss() {
     assert!(copy(dir.root(), other.root()).unwrap());
     assert_eq!(dir.select("SELECT user_version FROM pragma_user_version"), ["2"]);
 
-    let unguarded = Snapshot { held: None, admitted: None, applied_size: None, ..full_snapshot() };
+    let unguarded =
+        Snapshot { held: None, admitted: None, applied_size: None, pause: bare_pause(), ..full_snapshot() };
     for dir in [dir, other] {
         let mut ledger = dir.open();
         assert_eq!(ledger.next_event(), None);
@@ -63,7 +107,7 @@ fn a_ledger_of_the_first_version_is_upgraded_with_all_that_it_records() {
     shell.execute_batch(include_str!("version1.sql")).unwrap();
     drop(shell);
     let unguarded =
-        Snapshot { held: None, admitted: None, applied_size: None, paused: false, ..full_snapshot() };
+        Snapshot { held: None, admitted: None, applied_size: None, pause: None, ..full_snapshot() };
     let mut ledger = dir.open();
     assert_eq!(ledger.next_event(), None);
     let stored = stored_watch(&mut ledger, "pull").unwrap();
@@ -84,7 +128,7 @@ fn tables_that_accept_only_the_events_of_their_time_are_replaced() {
     let shell = Connection::open(dir.path(FILE)).unwrap();
     let old = include_str!("../schema.sql").replace("owed TEXT", "owed TEXT CHECK (owed IN ('changed'))");
     assert_ne!(old, include_str!("../schema.sql"));
-    shell.execute_batch("ALTER TABLE watches RENAME TO kept; DROP TABLE runs").unwrap();
+    shell.execute_batch("DROP TRIGGER resumed; ALTER TABLE watches RENAME TO kept; DROP TABLE runs").unwrap();
     shell.execute_batch("DROP VIEW history; DROP VIEW failing").unwrap();
     shell.execute_batch(&format!("{old}; INSERT INTO watches SELECT * FROM kept; DROP TABLE kept")).unwrap();
     assert!(shell.execute("UPDATE watches SET owed = 'new'", []).is_err());
@@ -101,9 +145,9 @@ fn an_older_ledger_that_cannot_be_upgraded_yet_is_read() {
     shell.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut ledger = dir.open();
     lost_reason(ledger.next_event());
-    assert!(snapshot(&mut ledger, "pull").paused);
+    assert!(snapshot(&mut ledger, "pull").pause.is_some());
     assert_eq!(ledger.unfinished().len(), 1);
     drop(shell);
     assert_eq!(round(&mut ledger), Some(LedgerEvent::Back));
-    assert!(snapshot(&mut ledger, "pull").paused);
+    assert!(snapshot(&mut ledger, "pull").pause.is_some());
 }

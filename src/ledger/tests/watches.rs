@@ -23,9 +23,9 @@ fn a_record_is_loaded_as_it_was_saved() {
     };
     let absent = Snapshot { seen: Some(Seen::Absent), pending: Some(Event::Load), ..Snapshot::default() };
     save(watch("full"), full_snapshot());
-    save(watch("absent"), absent);
+    save(watch("absent"), absent.clone());
     save(watch("new"), Snapshot::default());
-    save(WatchKey { file: "b.twc".into(), description: "x".into() }, absent);
+    save(WatchKey { file: "b.twc".into(), description: "x".into() }, absent.clone());
     assert!(ledger.is_dirty());
     ledger.commit();
     assert!(!ledger.is_dirty());
@@ -117,7 +117,7 @@ fn what_was_applied_in_another_store_does_not_count_in_this_one() {
     };
     ledger.save_watch(&moved);
     let stored = stored_watch(&mut ledger, "pull").unwrap();
-    assert_eq!((&*stored.store, stored.snapshot), ("eu zk:/", unknown));
+    assert_eq!((&*stored.store, &stored.snapshot), ("eu zk:/", &unknown));
     save_watch_as(&mut ledger, "pull", 7, &unknown);
     let stored = stored_watch(&mut ledger, "pull").unwrap();
     assert_eq!((&*stored.store, stored.snapshot), (STORE, unknown));
@@ -133,7 +133,7 @@ fn a_retired_watch_keeps_what_it_applied_and_its_pause() {
     let kept = Snapshot {
         applied: Some(version(3)),
         applied_size: full_snapshot().applied_size,
-        paused: true,
+        pause: full_snapshot().pause,
         ..Snapshot::default()
     };
     assert_eq!(snapshot(&mut ledger, "pull"), kept);

@@ -3,18 +3,30 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::libc::{O_DIRECTORY, O_NOCTTY, O_NONBLOCK};
 
-use crate::model::{NodeContent, NodeFacet, NodePath, Version, children};
+use super::inside::{descriptor, explained, opened_inside, without_proc};
+use crate::content::BlobReader;
+use crate::model::{Blob, NodeContent, NodeFacet, NodePath, Version, children};
+use crate::store::memory;
+use crate::sys::BlobWriter;
 
 /// The largest content of a node. ZooKeeper's own limit is 1 MiB. A file of more than 16 times that size is
 /// no coordination data, and a log file that is put there by mistake must not fill the memory.
 pub(super) const MAX_NODE_BYTES: u64 = 16 << 20;
+
+/// How much is hashed at once.
+const PART: usize = 64 << 10;
+
+/// After so many names it is looked whether as many more fit into the memory.
+const MEMORY_STEP: usize = 4096;
+
+/// What a name takes in memory. A long one takes up to 256 bytes more, for which there is a reserve.
+const MEAN_NAME: usize = 64;
 
 /// Returns the file of the node `path`. The error is the component that names no node.
 pub(super) fn locate<'a>(root: &Path, path: &'a NodePath) -> Result<PathBuf, &'a str> {
@@ -49,12 +61,23 @@ impl Stamp {
         }
     }
 
+    /// Nanoseconds since the epoch.
+    pub(super) fn mtime(self) -> i64 {
+        self.mtime
+    }
+
     /// The device is no part of it: disks and network file systems are numbered as they come, so that a
     /// reboot would change every node. The content is, because two writes within one tick of the file
     /// system's clock have one mtime.
-    fn revision(self, content: &[u8]) -> i64 {
+    fn revision(self, content: &Blob) -> io::Result<i64> {
         let Self { device: _, inode, mtime, size } = self;
-        hash(&(inode, mtime, size, content))
+        let mut hasher = DefaultHasher::new();
+        (inode, mtime, size, content.len()).hash(&mut hasher);
+        let (mut reader, mut part) = (BlobReader::new(content, 0), vec![0; PART.min(content.len() as usize)]);
+        while let length @ 1.. = reader.read(&mut part)? {
+            hasher.write(&part[..length]);
+        }
+        Ok(hasher.finish().cast_signed())
     }
 }
 
@@ -86,9 +109,7 @@ impl<T> Reading<T> {
 /// read for them what they cannot read themselves.
 pub(super) fn read(root: &Path, file: &Path, facet: NodeFacet) -> io::Result<Option<Reading>> {
     let reading = match facet {
-        NodeFacet::Data => {
-            read_data(root, file).map(|reading| reading.map(|data| NodeContent::Data(data.into())))
-        }
+        NodeFacet::Data => read_data(root, file).map(|reading| reading.map(NodeContent::Data)),
         NodeFacet::Children => {
             read_children(root, file).map(|reading| reading.map(|names| NodeContent::Children(names.into())))
         }
@@ -96,7 +117,7 @@ pub(super) fn read(root: &Path, file: &Path, facet: NodeFacet) -> io::Result<Opt
     match reading {
         Ok(reading) => Ok(Some(reading)),
         Err(error) if is_absence(&error) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(explained(root, file, error)),
     }
 }
 
@@ -113,43 +134,14 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// Returns an error if `path` leads out of the store at `root`.
-pub(super) fn stay_inside(root: &Path, path: &Path) -> io::Result<()> {
-    is_inside(root, &fs::canonicalize(path)?)
-}
-
-/// Returns an error if an opened file is out of the store at `root`. After opening, nobody can put another
-/// link in its place. A file that was removed since is known by its old path.
-fn opened_inside(root: &Path, file: &File) -> io::Result<()> {
-    let target = fs::read_link(descriptor(file)).map_err(without_proc)?;
-    is_inside(root, &target)
-}
-
-/// Words the error of a look into /proc, which must not be taken for the absence of the node.
-fn without_proc(error: io::Error) -> io::Error {
-    io::Error::other(format!("cannot look where it is in /proc/self/fd ({error}); mount /proc"))
-}
-
-fn is_inside(root: &Path, target: &Path) -> io::Result<()> {
-    if target.starts_with(fs::canonicalize(root)?) {
-        return Ok(());
-    }
-    let target = target.display();
-    Err(io::Error::other(format!("a link leads out of the store, to {target}; put there what it leads to")))
-}
-
-fn descriptor(file: &File) -> PathBuf {
-    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
-}
-
-pub(super) fn read_data(root: &Path, path: &Path) -> io::Result<Reading<Vec<u8>>> {
+pub(super) fn read_data(root: &Path, path: &Path) -> io::Result<Reading<Blob>> {
     // Looked at before it is opened, because opening a device can already do something.
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         let stamp = Stamp::of(&metadata);
         // A directory's own mtime depends on its entries, which are not its data.
         let revision = hash(&birth(&metadata));
-        return Ok(Reading { content: Vec::new(), stamp, stable: true, is_empty_file: false, revision });
+        return Ok(Reading { content: Blob::default(), stamp, stable: true, is_empty_file: false, revision });
     }
     regular(&metadata)?;
     // A FIFO may have taken the file's place in between, and its writer must not be waited for.
@@ -160,7 +152,7 @@ pub(super) fn read_data(root: &Path, path: &Path) -> io::Result<Reading<Vec<u8>>
     let before = Stamp::of(&metadata);
     let content = read_all(&mut file, before.size)?;
     let after = Stamp::of(&file.metadata()?);
-    let revision = after.revision(&content);
+    let revision = after.revision(&content)?;
     let is_empty_file = content.is_empty();
     Ok(Reading { content, stamp: after, stable: before == after, is_empty_file, revision })
 }
@@ -172,16 +164,19 @@ fn regular(metadata: &Metadata) -> io::Result<()> {
     Err(io::Error::other("it is neither a regular file nor a directory; remove it"))
 }
 
-fn read_all(file: &mut File, expected: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::with_capacity(expected.min(MAX_NODE_BYTES) as usize);
-    file.take(MAX_NODE_BYTES + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_NODE_BYTES {
+/// Copies a file, which may grow meanwhile. No large one is ever whole in the memory of this process.
+fn read_all(file: &mut File, expected: u64) -> io::Result<Blob> {
+    let mut content = BlobWriter::default();
+    if expected <= MAX_NODE_BYTES {
+        io::copy(&mut file.take(MAX_NODE_BYTES + 1), &mut content)?;
+    }
+    if expected.max(content.position()) > MAX_NODE_BYTES {
         return Err(io::Error::other(format!(
             "it is larger than {} MiB; keep it below",
             MAX_NODE_BYTES >> 20
         )));
     }
-    Ok(content)
+    content.finish()
 }
 
 pub(super) fn read_children(root: &Path, path: &Path) -> io::Result<Reading<Vec<String>>> {
@@ -212,6 +207,11 @@ fn birth(metadata: &Metadata) -> (u64, Option<SystemTime>) {
 pub(super) fn names(path: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {
+        if names.len() % MEMORY_STEP == MEMORY_STEP - 1 {
+            // The list grows, and is copied twice.
+            let more = 3 * names.len() * size_of::<String>() + MEMORY_STEP * MEAN_NAME;
+            memory::room_for(more as u64).map_err(io::Error::other)?;
+        }
         if let Ok(name) = entry?.file_name().into_string()
             && !name.starts_with('.')
             && !name.chars().any(char::is_control)
@@ -232,15 +232,28 @@ fn hash(value: &impl Hash) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::seal_copy;
 
     #[test]
     fn a_file_system_that_is_mounted_as_another_device_changes_no_version() {
         let stamp = Stamp { device: 1, inode: 2, mtime: 3, size: 4 };
-        assert_eq!(stamp.revision(b"text"), Stamp { device: 9, ..stamp }.revision(b"text"));
+        let revision = |stamp: Stamp, content: &[u8]| stamp.revision(&content.into()).unwrap();
+        assert_eq!(revision(stamp, b"text"), revision(Stamp { device: 9, ..stamp }, b"text"));
         let others = [Stamp { inode: 9, ..stamp }, Stamp { mtime: 9, ..stamp }, Stamp { size: 9, ..stamp }];
         for other in others {
-            assert_ne!(stamp.revision(b"text"), other.revision(b"text"));
+            assert_ne!(revision(stamp, b"text"), revision(other, b"text"));
         }
-        assert_ne!(stamp.revision(b"text"), stamp.revision(b"else"));
+        assert_ne!(revision(stamp, b"text"), revision(stamp, b"else"));
+    }
+
+    /// Another one would be an update of every node when Twitcher is upgraded.
+    #[test]
+    fn the_revision_of_a_file_stays_what_it_always_was() {
+        let stamp = Stamp { device: 1, inode: 2, mtime: 3, size: 4 };
+        for length in [0, 1, 4, PART - 1, PART, 3 * PART + 7] {
+            let content: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+            let before = hash(&(2_u64, 3_i64, 4_u64, &content[..]));
+            assert_eq!(stamp.revision(&seal_copy(&content)).unwrap(), before, "{length} bytes");
+        }
     }
 }

@@ -9,19 +9,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::file::{self, Reading};
 use super::node::{FollowedNode, HintKind};
+use super::outage::Outage;
 use super::root::{Look, Root};
 use super::settings::DirectorySettings;
 use super::subjects::{below, directories_on_path, node_path};
 use super::successor::Successor;
+use super::tally::Tally;
 use super::watches::{ArmResult, EntryChange, Hint, Watches};
 use super::way::Way;
 use crate::model::{NodeFacet, NodeSubject};
 use crate::store::StoreEvent;
 use crate::store::backend::{NodeCommand, Observation};
+use crate::store::memory;
 use crate::store::question::Apart;
 use crate::store::tree::router::{EventSender, NodeCommands, ReceiverDropped};
 
@@ -32,9 +35,6 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// away before that is an outage. Whoever replaces it, or has a link lead elsewhere, needs a moment.
 const SETTLE_TIME: Duration = Duration::from_millis(100);
 
-/// How many reasons are reported in one outage.
-const MAX_REPORTED_REASONS: usize = 10;
-
 pub(super) struct Directory {
     identity: String,
     root: Root,
@@ -44,6 +44,7 @@ pub(super) struct Directory {
     watches: Watches,
     way: Way,
     nodes: BTreeMap<NodeSubject, FollowedNode>,
+    tally: Tally,
     /// The nodes that are to be read, by the time this is due.
     schedule: BTreeSet<(Instant, NodeSubject)>,
     /// How often every node is looked at without a hint. A change that gives no hint (to the target of a
@@ -61,7 +62,7 @@ pub(super) struct Directory {
 impl Directory {
     /// Prepares to follow nodes.
     pub(super) fn open(settings: &DirectorySettings, apart: Option<&Apart>) -> io::Result<Self> {
-        let DirectorySettings { url, session_timeout: _, rescan_interval } = settings;
+        let DirectorySettings { url, session_timeout: _, readonly: _, rescan_interval } = settings;
         let root = std::path::absolute(&url.root)?;
         Ok(Self {
             identity: url.to_string(),
@@ -71,6 +72,7 @@ impl Directory {
             is_root_doubted: false,
             watches: Watches::new()?,
             nodes: BTreeMap::new(),
+            tally: Tally::default(),
             schedule: BTreeSet::new(),
             rescan_interval: *rescan_interval,
             rescan_at: Instant::now() + *rescan_interval,
@@ -114,11 +116,11 @@ impl Directory {
     async fn await_root(
         &mut self,
         is_first: bool,
-        mut outage: bool,
+        outage: bool,
         commands: &mut NodeCommands,
         events: &EventSender,
     ) -> Result<Option<bool>, ReceiverDropped> {
-        let mut told = BTreeSet::new();
+        let mut outage = Outage::new(outage);
         let (mut is_settled, mut was_away) = (is_first, is_first);
         let began = Instant::now();
         let mut back_since = None;
@@ -128,7 +130,7 @@ impl Directory {
                 Look::BeyondReach => {
                     // What is still in the queue tells which nodes were removed.
                     self.process_hints();
-                    self.successor.ask(&self.root, &self.nodes);
+                    self.successor.ask(&self.nodes);
                     now + POLL_INTERVAL
                 }
                 Look::Away(reason) => {
@@ -136,7 +138,9 @@ impl Directory {
                     let outage_at = if is_first { now } else { began + SETTLE_TIME };
                     if now >= outage_at {
                         was_away = true;
-                        self.tell(reason, &mut outage, &mut told, events).await?;
+                        if let Some(event) = outage.event(reason) {
+                            events.send(event).await?;
+                        }
                     }
                     if was_away { now + POLL_INTERVAL } else { outage_at }
                 }
@@ -162,25 +166,6 @@ impl Directory {
                 }
             }
         }
-    }
-
-    /// Tells the daemon why the store is away: once, and then each other reason.
-    async fn tell(
-        &self,
-        reason: String,
-        outage: &mut bool,
-        told: &mut BTreeSet<String>,
-        events: &EventSender,
-    ) -> Result<(), ReceiverDropped> {
-        if told.len() >= MAX_REPORTED_REASONS || !told.insert(reason.clone()) {
-            return Ok(());
-        }
-        events
-            .send(match std::mem::replace(outage, true) {
-                false => StoreEvent::Disconnected { reason },
-                true => StoreEvent::Refused { reason },
-            })
-            .await
     }
 
     /// Reports that the store is there, and has every node reported anew.
@@ -223,6 +208,9 @@ impl Directory {
                 // There must be room for the report before the read, so that a slow daemon gets the latest
                 // state.
                 let slot = events.reserve().await?;
+                while memory::is_crowded() {
+                    sleep(memory::PAUSE).await;
+                }
                 if let Some(observation) = self.read_node(&subject) {
                     slot.report(subject, observation);
                 }
@@ -240,12 +228,18 @@ impl Directory {
         let now = Instant::now();
         match command {
             NodeCommand::Follow(subject) => {
-                self.nodes.entry(subject.clone()).or_insert_with(FollowedNode::new);
+                self.nodes.entry(subject.clone()).or_insert_with(|| {
+                    let node = FollowedNode::new();
+                    self.tally.put_in(&subject, &node);
+                    node
+                });
                 self.alter(&subject, |node| node.force(now));
             }
             NodeCommand::Leave(subject) => {
                 self.alter(&subject, |node| node.scheduled = None);
-                self.nodes.remove(&subject);
+                if let Some(node) = self.nodes.remove(&subject) {
+                    self.tally.take_out(&subject, &node);
+                }
                 self.disarm(&subject);
             }
             NodeCommand::Refresh(subject) => self.alter(&subject, |node| node.force(now)),
@@ -253,12 +247,17 @@ impl Directory {
     }
 
     fn look_at_root(&mut self) -> Look {
-        let nodes = &self.nodes;
-        let was_there = |(subject, node): (&NodeSubject, &FollowedNode)| match subject.path.as_str() {
-            "/" => node.has_children(),
-            _ => node.is_present(),
-        };
-        self.root.look(|| nodes.iter().any(was_there))
+        let look = self.root.look(self.tally.has_nodes());
+        self.remember();
+        look
+    }
+
+    /// Has the next process told what this one knows of the root.
+    fn remember(&mut self) {
+        if self.tally.is_complete() {
+            self.root.nodes_are_known();
+        }
+        self.successor.remember(&mut self.root, self.tally.has_nodes());
     }
 
     /// Looks at the store's directory if that is in doubt. Returns false if it is away. If it is another
@@ -286,7 +285,9 @@ impl Directory {
     fn alter(&mut self, subject: &NodeSubject, change: impl FnOnce(&mut FollowedNode)) {
         let Some(node) = self.nodes.get_mut(subject) else { return };
         let before = node.scheduled.map(|read| read.due);
+        self.tally.take_out(subject, node);
         change(node);
+        self.tally.put_in(subject, node);
         let after = node.scheduled.map(|read| read.due);
         if before == after {
             return;
@@ -329,6 +330,7 @@ impl Directory {
         self.process_hints();
         let mut observation = None;
         self.alter(subject, |node| observation = node.found(scheduled, found, Instant::now()));
+        self.remember();
         observation
     }
 

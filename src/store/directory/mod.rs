@@ -5,24 +5,34 @@
 //! * [`follow`] follows nodes, each as a [`node`], with hints from inotify [`watches`]; [`subjects`] says
 //!   which directories these are.
 //! * [`root`] looks whether the store is there, and [`way`] follows the links and directories above it.
-//! * [`successor`] is the process that must read another directory, which this one may not.
-//! * [`file`] reads nodes from files, and [`client`] are the commands. [`remove`] removes a tree.
+//!   [`outage`] says why it is away.
+//! * [`successor`] is the process after this one, and the one that must read another directory, which this
+//!   one may not. [`tally`] counts the nodes that are there.
+//! * [`file`] reads nodes from files, which must lie [`inside`] the store, and [`client`] are the commands.
+//!   [`remove`] removes a tree.
 
 mod client;
 mod file;
 mod follow;
+mod inside;
 mod node;
+mod outage;
 mod remove;
 mod root;
 mod settings;
 mod start;
 mod subjects;
 mod successor;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod watches;
 mod way;
 
 pub(super) use client::DirectoryClient;
+
+/// The most data of a node.
+pub(super) const MAX_DATA: usize = file::MAX_NODE_BYTES as usize;
+
 pub use settings::{DirectorySettings, DirectoryUrl, DirectoryUrlError};
 pub(super) use start::start;

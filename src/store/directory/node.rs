@@ -94,6 +94,10 @@ impl FollowedNode {
         self.hint(now, HintKind::Done);
     }
 
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self.known, Known::Nothing)
+    }
+
     pub(super) fn is_present(&self) -> bool {
         matches!(self.known, Known::Present { .. })
     }

@@ -16,8 +16,10 @@ pub(super) struct Root {
     path: PathBuf,
     /// The directory that the last look found.
     known: Option<Identity>,
-    /// Whether a former process saw nodes in the known directory.
+    /// Whether a former process saw nodes in the known directory, until this one knows by itself.
     had_nodes: bool,
+    /// What the next process is told, if it takes the place of this one.
+    remembered: Option<(Option<Identity>, bool)>,
     /// The only directory that this process may read, if it runs apart from the daemon. The inner `None` is
     /// one that did not exist.
     permitted: Option<Option<Access>>,
@@ -49,7 +51,7 @@ impl Root {
         let memory = apart.and_then(|apart| serde_json::from_str(apart.memory.as_ref()?).ok());
         let (known, had_nodes) = memory.unwrap_or_default();
         let permitted = apart.map(|_| access(&path));
-        Self { path, known, had_nodes, permitted }
+        Self { path, known, had_nodes, remembered: None, permitted }
     }
 
     /// Whether the directory is one that this process may not read.
@@ -58,9 +60,17 @@ impl Root {
         now.is_some() && self.permitted.is_some_and(|permitted| permitted != now)
     }
 
-    /// Returns what the process that takes the place of this one must remember.
-    pub(super) fn memory(&self, had_nodes: bool) -> String {
-        serde_json::to_string(&(self.known, self.had_nodes || had_nodes)).unwrap_or_default()
+    /// Returns what the process that takes the place of this one must remember, if that is something else
+    /// than before.
+    pub(super) fn news_to_remember(&mut self, has_nodes: bool) -> Option<String> {
+        let memory = (self.known, self.had_nodes || has_nodes);
+        let is_known = self.remembered.replace(memory) == Some(memory);
+        if is_known { None } else { serde_json::to_string(&memory).ok() }
+    }
+
+    /// Notes that this process knows by itself whether there are nodes.
+    pub(super) fn nodes_are_known(&mut self) {
+        self.had_nodes = false;
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -72,7 +82,7 @@ impl Root {
     /// After an unmount, the path leads to the mount point, which usually is an empty directory. So an empty
     /// directory that takes the place of one with nodes is not believed: these nodes are not deleted, they
     /// are elsewhere. The directory that was there before is believed, also if it is empty now.
-    pub(super) fn look(&mut self, had_nodes: impl FnOnce() -> bool) -> Look {
+    pub(super) fn look(&mut self, had_nodes: bool) -> Look {
         if self.is_beyond_reach() {
             return Look::BeyondReach;
         }
@@ -82,16 +92,16 @@ impl Root {
             Err(error) => return Look::Away(format!("cannot use directory {path}: {}", explain(&error))),
         };
         if self.known == Some(found) {
-            self.had_nodes = false;
             return Look::Same;
         }
-        if self.known.is_some() && is_empty(&self.path) && (self.had_nodes || had_nodes()) {
+        if self.known.is_some() && is_empty(&self.path) && (self.had_nodes || had_nodes) {
             return Look::Away(format!(
                 "cannot use directory {path}: it is empty, and another one than before; is its file system \
                  not mounted? If it is meant to be empty, put any file into it, such as .keep"
             ));
         }
         self.known = Some(found);
+        // Nobody saw nodes in this one.
         self.had_nodes = false;
         Look::Another
     }
@@ -104,11 +114,20 @@ fn identity(path: &Path) -> io::Result<Identity> {
     Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
-/// Returns what tells whether a process may read the directory at `path`, if there is one.
+/// Returns what tells whether a process may read the directory at `path`, if there is one. A way that is
+/// closed to this process, but perhaps not to another one, is like one more directory.
 fn access(path: &Path) -> Option<Access> {
-    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
-    Some((metadata.dev(), metadata.ino(), metadata.uid(), metadata.gid()))
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            Some((metadata.dev(), metadata.ino(), metadata.uid(), metadata.gid()))
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Some(CLOSED),
+        Ok(_) | Err(_) => None,
+    }
 }
+
+/// No directory has the inode 0.
+const CLOSED: Access = (0, 0, 0, 0);
 
 /// Returns true if the directory has no entries at all, not even hidden ones.
 fn is_empty(path: &Path) -> bool {
@@ -120,7 +139,8 @@ fn explain(error: &io::Error) -> String {
         ErrorKind::NotFound => "create it, or mount its file system",
         ErrorKind::NotADirectory => "put a directory there",
         ErrorKind::PermissionDenied => {
-            "check the modes of it and of the directories above it: root's daemon reads it as its owner"
+            "check the modes of it and of the directories above it: root's daemon reads it as its owner, and \
+             what is root's as the user twitcher"
         }
         // The enum is open.
         _ => "check its file system",
@@ -130,7 +150,11 @@ fn explain(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use nix::unistd::{Uid, setfsuid};
+    use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
 
@@ -146,20 +170,44 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nodes");
         let mut root = Root::new(path.clone(), None);
-        let missing = away(root.look(|| false));
+        let missing = away(root.look(false));
         assert!(missing.contains("nodes: No such file") && missing.contains("create it"), "{missing}");
         symlink("nowhere", &path).unwrap();
-        assert!(away(root.look(|| false)).contains("No such file"));
+        assert!(away(root.look(false)).contains("No such file"));
         fs::remove_file(&path).unwrap();
         symlink("nodes", &path).unwrap();
-        assert!(away(root.look(|| false)).contains("levels of symbolic links"));
+        assert!(away(root.look(false)).contains("levels of symbolic links"));
         fs::remove_file(&path).unwrap();
         fs::write(&path, "").unwrap();
-        assert!(away(root.look(|| false)).contains("Not a directory"));
+        assert!(away(root.look(false)).contains("Not a directory"));
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert_eq!(root.look(|| false), Look::Another);
-        assert_eq!(root.look(|| false), Look::Same);
+        assert_eq!(root.look(false), Look::Another);
+        assert_eq!(root.look(false), Look::Same);
+    }
+
+    #[test]
+    fn what_a_former_process_saw_says_nothing_of_a_directory_that_came_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nodes");
+        let apart = |memory| Apart { questions: tokio::sync::mpsc::unbounded_channel().0, memory };
+        let replaced = |name: &str| {
+            fs::rename(&path, directory.path().join(name)).unwrap();
+            fs::create_dir(&path).unwrap();
+        };
+        fs::create_dir(&path).unwrap();
+        let mut first = Root::new(path.clone(), Some(&apart(None)));
+        assert_eq!(first.look(false), Look::Another);
+        let memory = first.news_to_remember(true);
+        replaced("one");
+        let mut second = Root::new(path.clone(), Some(&apart(memory.clone())));
+        assert!(away(second.look(false)).contains("is empty, and another one"));
+        fs::write(path.join(".keep"), "").unwrap();
+        assert_eq!(second.look(false), Look::Another);
+        let memory = second.news_to_remember(false);
+        replaced("two");
+        let mut third = Root::new(path.clone(), Some(&apart(memory)));
+        assert_eq!(third.look(false), Look::Another, "the second had no nodes");
     }
 
     #[test]
@@ -169,22 +217,66 @@ mod tests {
         let aside = directory.path().join("aside");
         let mut root = Root::new(path.clone(), None);
         fs::create_dir(&path).unwrap();
-        assert_eq!(root.look(|| true), Look::Another, "there was none before");
-        assert_eq!(root.look(|| true), Look::Same, "it was emptied");
+        assert_eq!(root.look(true), Look::Another, "there was none before");
+        assert_eq!(root.look(true), Look::Same, "it was emptied");
         fs::rename(&path, &aside).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(away(root.look(|| true)).contains("is empty, and another one"));
+        assert!(away(root.look(true)).contains("is empty, and another one"));
         fs::remove_dir(&path).unwrap();
         fs::rename(&aside, &path).unwrap();
-        assert_eq!(root.look(|| true), Look::Same, "it came back");
+        assert_eq!(root.look(true), Look::Same, "it came back");
         fs::rename(&path, &aside).unwrap();
         fs::create_dir(&path).unwrap();
         fs::write(path.join(".keep"), "").unwrap();
-        assert_eq!(root.look(|| true), Look::Another);
+        assert_eq!(root.look(true), Look::Another);
         fs::remove_file(path.join(".keep")).unwrap();
-        assert_eq!(root.look(|| true), Look::Same);
+        assert_eq!(root.look(true), Look::Same);
         fs::remove_dir(&path).unwrap();
         fs::rename(&aside, &path).unwrap();
-        assert_eq!(root.look(|| false), Look::Another, "no node was there");
+        assert_eq!(root.look(false), Look::Another, "no node was there");
+    }
+
+    /// Does something as a user to whom modes matter.
+    fn as_another<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+        let work = || {
+            // Of this thread alone.
+            setfsuid(Uid::from_raw(65534));
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(work).join().unwrap())
+    }
+
+    // Perhaps it is open to another process. If it is not, there is no use in asking for one again and again.
+    #[test]
+    fn a_way_that_was_closed_is_for_another_process_and_one_that_stays_closed_is_an_outage() {
+        let directory = tempfile::tempdir().unwrap();
+        let above = directory.path().join("above");
+        let path = above.join("nodes");
+        fs::create_dir_all(&path).unwrap();
+        let set_mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let (open, close) = (|| set_mode(&above, 0o755), || set_mode(&above, 0));
+        set_mode(directory.path(), 0o755);
+        set_mode(&path, 0o755);
+        let (questions, _asked) = unbounded_channel();
+        let next = |last: Option<&mut Root>| {
+            let memory = last.and_then(|last| last.news_to_remember(true));
+            let apart = Apart { questions: questions.clone(), memory };
+            as_another(|| Root::new(path.clone(), Some(&apart)))
+        };
+        let look = |root: &mut Root| as_another(|| root.look(true));
+        open();
+        let mut first = next(None);
+        assert_eq!(look(&mut first), Look::Another);
+        close();
+        assert_eq!(look(&mut first), Look::BeyondReach);
+        let mut second = next(Some(&mut first));
+        for _ in 0..2 {
+            let reason = away(look(&mut second));
+            assert!(reason.contains("Permission denied") && reason.contains("check the modes"), "{reason}");
+        }
+        open();
+        assert_eq!(look(&mut second), Look::BeyondReach);
+        let mut third = next(Some(&mut second));
+        assert_eq!(look(&mut third), Look::Same, "it is the one that was there before");
     }
 }

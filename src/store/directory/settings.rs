@@ -28,6 +28,8 @@ pub struct DirectorySettings {
     pub session_timeout: Duration,
     /// How often every node is looked at without a hint that it changed.
     pub rescan_interval: Duration,
+    /// Whether nothing may be written.
+    pub readonly: bool,
 }
 
 impl DirectoryUrl {
@@ -52,7 +54,14 @@ impl Backend for DirectorySettings {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { durable_versions: false, reserved_child: None }
+        Capabilities {
+            durable_versions: false,
+            reserved_child: None,
+            is_remote: false,
+            has_acls: false,
+            can_move: true,
+            can_lack_root: false,
+        }
     }
 
     fn identity(&self) -> Option<String> {
@@ -61,6 +70,10 @@ impl Backend for DirectorySettings {
 
     fn session_timeout(&self) -> Duration {
         self.session_timeout
+    }
+
+    fn is_readonly(&self) -> bool {
+        self.readonly
     }
 }
 

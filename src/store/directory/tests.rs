@@ -67,6 +67,7 @@ impl Store {
                 url: DirectoryUrl { root: root.path().join("nodes") },
                 session_timeout: Duration::from_secs(10),
                 rescan_interval: Duration::from_secs(60),
+                readonly: false,
             },
             None,
         )

@@ -45,8 +45,8 @@ impl Continuity {
     }
 
     /// Returns the last tree as the half reported it.
-    pub(super) fn last_tree(&self) -> Option<&Tree> {
-        self.tree.last.as_ref().map(|(said, _)| &**said)
+    pub(super) fn last_tree(&self) -> Option<Arc<Tree>> {
+        self.tree.last.as_ref().map(|(said, _)| Arc::clone(said))
     }
 
     /// `durable` says whether an incarnation means the same to each half.

@@ -1,4 +1,4 @@
-//! How a half ended, for people.
+//! Why a half is replaced, and how it ended, for people.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -6,12 +6,16 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tokio::time::{sleep, timeout};
 
+use super::conduct::Violation;
 use super::message::bounded;
+use super::misfortune::{Blame, Trouble};
+use super::remedy::explained;
 use crate::sys::{Helper, watch_process};
 use crate::text::printable;
 
@@ -30,6 +34,46 @@ const MAX_READS: usize = 64;
 /// What Rust writes when an allocation fails.
 const OUT_OF_MEMORY: &str = "memory allocation of ";
 
+/// Why a half is replaced.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// It ended by itself.
+    Gone,
+    Violation(Violation),
+    /// It gave no answer for so long.
+    Unresponsive(Duration),
+    /// The daemon could not take a file that it sent.
+    NoDescriptors,
+    System(io::Error),
+    /// It asked for that.
+    Moved,
+}
+
+/// Says for people why a half was replaced, if that is an outage. `how` says how it ended.
+pub(super) fn trouble(ending: Ending, how: String) -> Option<Trouble> {
+    let (reason, blame) = match ending {
+        Ending::Gone => (how, Blame::Half),
+        Ending::Moved => return None,
+        Ending::Violation(violation) => {
+            (format!("the process of this store said {violation}, and was killed"), Blame::Half)
+        }
+        Ending::Unresponsive(patience) => {
+            let seconds = patience.as_secs_f64();
+            let reason = format!("the process of this store gave no answer for {seconds} s, and was killed");
+            (reason, Blame::Silence)
+        }
+        Ending::NoDescriptors => {
+            let error = io::Error::from_raw_os_error(nix::libc::EMFILE);
+            (format!("cannot take what the process of this store sent: {}", explained(&error)), Blame::Daemon)
+        }
+        Ending::System(error) => {
+            let reason = format!("the process of this store cannot be talked to: {}", explained(&error));
+            (reason, Blame::Daemon)
+        }
+    };
+    Some(Trouble { reason, blame })
+}
+
 /// Waits until the half has ended, and reaps it.
 async fn end(helper: &mut Helper) -> io::Result<ExitStatus> {
     let watched = watch_process(helper.pid());
@@ -45,8 +89,13 @@ async fn end(helper: &mut Helper) -> io::Result<ExitStatus> {
 }
 
 /// Waits for the end of a half that is about to end, and describes it. A half that takes long is left to a
-/// task that reaps it.
-pub(super) async fn describe(mut helper: Helper, stderr: OwnedFd, memory: Option<u64>) -> String {
+/// task that reaps it, and holds `lingering` until then.
+pub(super) async fn describe(
+    mut helper: Helper,
+    stderr: OwnedFd,
+    memory: Option<u64>,
+    lingering: &Rc<()>,
+) -> String {
     let mut text = match timeout(END_TIMEOUT, end(&mut helper)).await {
         Ok(Ok(status)) => shown(status),
         Ok(Err(error)) => format!("the process of this store has ended ({error})"),
@@ -57,14 +106,20 @@ pub(super) async fn describe(mut helper: Helper, stderr: OwnedFd, memory: Option
     if said.contains(OUT_OF_MEMORY)
         && let Some(memory) = memory
     {
-        let _ = write!(text, " when it needed more memory than `store_memory` allows ({memory} bytes)");
+        let _ = write!(
+            text,
+            " when it needed more memory than `store_memory` allows ({memory} bytes); raise it in \
+             twitcher.toml"
+        );
     }
     if !said.is_empty() {
         let _ = write!(text, "; it said: {said}");
     }
     if !helper.has_ended() {
+        let lingering = Rc::clone(lingering);
         tokio::task::spawn_local(async move {
             let _ = end(&mut helper).await;
+            drop(lingering);
         });
     }
     bounded(text)
@@ -92,7 +147,8 @@ fn last_words(stderr: OwnedFd) -> String {
         all.drain(..excess);
     }
     let text = String::from_utf8_lossy(&all);
-    let lines: Vec<String> =
-        text.lines().filter(|line| !line.is_empty()).map(|line| printable(line.as_bytes())).collect();
+    // Rust's advice is for its programmers.
+    let is_said = |line: &&str| !line.is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE");
+    let lines: Vec<String> = text.lines().filter(is_said).map(|line| printable(line.as_bytes())).collect();
     lines.join(" / ")
 }

@@ -1,22 +1,24 @@
 //! What the daemon follows in a store, and what its half must still be told of that.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use super::continuity::Continuity;
 use super::message::{Id, MAX_PATH, ToHalf};
-use crate::model::{Facet, State, Subject, Tree};
+use crate::model::{Facet, Index, NodePath, Shrink, State, Subject, Tree};
 use crate::store::message::StoreCommand;
 
 /// What is followed survives the half. What it must be told waits here while it does not listen, and however
 /// long that is, at most one command waits for each subject.
 pub(super) struct Followed {
     by_id: HashMap<Id, Subscription>,
-    ids: HashMap<Subject, Id>,
+    ids: Index<Id>,
     /// The number of the next subject, which no subject had before.
     next: Id,
     /// What to tell, in this order.
-    queue: BTreeMap<u64, Command>,
-    next_place: u64,
+    queue: BTreeMap<Place, Command>,
+    next_place: Place,
     /// Whether a version means the same to the next half.
     durable_versions: bool,
 }
@@ -24,12 +26,17 @@ pub(super) struct Followed {
 struct Subscription {
     subject: Subject,
     /// The place in the queue, if it has one.
-    place: Option<u64>,
+    place: Option<Place>,
     /// Whether the present half was told to follow it.
     told: bool,
+    /// Stands for the reason why it cannot be read, if that was reported.
+    failure: Option<NonZeroU64>,
     /// What makes the versions of one half those of the next, where a half counts them.
     continuity: Option<Box<Continuity>>,
 }
+
+/// A place in the queue.
+type Place = NonZeroU64;
 
 enum Command {
     /// Follow, or read once more.
@@ -41,10 +48,10 @@ impl Followed {
     pub(super) fn new(durable_versions: bool) -> Self {
         Self {
             by_id: HashMap::new(),
-            ids: HashMap::new(),
+            ids: Index::default(),
             next: 0,
             queue: BTreeMap::new(),
-            next_place: 0,
+            next_place: Place::MIN,
             durable_versions,
         }
     }
@@ -61,7 +68,7 @@ impl Followed {
             StoreCommand::Follow(subject) => self.follow(subject),
             StoreCommand::Leave(subject) => self.leave(&subject),
             StoreCommand::Refresh(subject) => {
-                if let Some(id) = self.ids.get(&subject).copied() {
+                if let Some(id) = self.id(&subject) {
                     self.enqueue(id);
                 }
             }
@@ -69,22 +76,31 @@ impl Followed {
         None
     }
 
+    fn id(&self, subject: &Subject) -> Option<Id> {
+        self.ids.get(subject, |id| &self.by_id[&id].subject)
+    }
+
     fn follow(&mut self, subject: Subject) {
-        if let Some(id) = self.ids.get(&subject).copied() {
+        if let Some(id) = self.id(&subject) {
             return self.enqueue(id);
         }
         let id = self.next;
         self.next += 1;
-        self.ids.insert(subject.clone(), id);
         let is_counted = !self.durable_versions || subject.facet == Facet::Tree;
         let continuity = is_counted.then(Box::default);
-        self.by_id.insert(id, Subscription { subject, place: None, told: false, continuity });
+        let subscription = Subscription { subject, place: None, told: false, failure: None, continuity };
+        self.by_id.insert(id, subscription);
+        let Self { ids, by_id, .. } = self;
+        ids.insert(id, |id| &by_id[&id].subject);
         self.enqueue(id);
     }
 
     fn leave(&mut self, subject: &Subject) {
-        let Some(id) = self.ids.remove(subject) else { return };
+        let Some(id) = self.id(subject) else { return };
+        let Self { ids, by_id, .. } = self;
+        ids.remove(id, subject, |id| &by_id[&id].subject);
         let Some(subscription) = self.by_id.remove(&id) else { return };
+        self.by_id.shrink_if_sparse();
         if let Some(place) = subscription.place {
             self.queue.remove(&place);
         }
@@ -100,9 +116,14 @@ impl Followed {
         }
     }
 
-    fn put(&mut self, command: Command) -> u64 {
+    /// Has the half report a subject once more.
+    pub(super) fn report_again(&mut self, id: Id) {
+        self.enqueue(id);
+    }
+
+    fn put(&mut self, command: Command) -> Place {
         let place = self.next_place;
-        self.next_place += 1;
+        self.next_place = place.saturating_add(1);
         self.queue.insert(place, command);
         place
     }
@@ -155,6 +176,29 @@ impl Followed {
         self.by_id.get(&id).map(|subscription| &subscription.subject)
     }
 
+    /// Returns whether any facet of this node is followed.
+    pub(super) fn has_path(&self, path: &NodePath) -> bool {
+        let facets = [Facet::Data, Facet::Children, Facet::Tree];
+        facets.into_iter().any(|facet| self.id(&Subject { path: path.clone(), facet }).is_some())
+    }
+
+    /// Returns the number of subjects.
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Returns what stands for the reason why a subject cannot be read, if that was reported.
+    pub(super) fn failure(&self, id: Id) -> Option<NonZeroU64> {
+        self.by_id.get(&id)?.failure
+    }
+
+    /// Notes that it was reported why a subject cannot be read, or that it can.
+    pub(super) fn failed(&mut self, id: Id, failure: Option<NonZeroU64>) {
+        if let Some(subscription) = self.by_id.get_mut(&id) {
+            subscription.failure = failure;
+        }
+    }
+
     /// Notes that a node was removed after it was reported.
     pub(super) fn gone(&mut self, id: Id) {
         if let Some(continuity) = self.by_id.get_mut(&id).and_then(|found| found.continuity.as_mut()) {
@@ -163,7 +207,7 @@ impl Followed {
     }
 
     /// Returns the tree that was last reported of `id`, as the half has it.
-    pub(super) fn last_tree(&self, id: Id) -> Option<&Tree> {
+    pub(super) fn last_tree(&self, id: Id) -> Option<Arc<Tree>> {
         self.by_id.get(&id)?.continuity.as_ref()?.last_tree()
     }
 

@@ -17,8 +17,8 @@ pub(super) const MAX_TEXT: usize = 4 << 10;
 /// What the half is told. It is never told a path to run, nor an identity.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ToHalf {
-    /// What the store is; the body has its settings, without secrets. `memory` is what the half before
-    /// asked to remember. Comes first, and once.
+    /// What the store is; the body has its settings, without secrets. `memory` is what a half before
+    /// asked to remember last. Comes first, and once.
     Start {
         memory: Option<String>,
     },
@@ -55,11 +55,13 @@ pub(super) enum FromHalf {
     /// The body continues in the next message. Said only where this process may not make files in memory.
     More,
     NeedsLogin,
-    /// The directory of the store is another one, so that another half must look at it.
-    /// The next half is told `memory`.
-    Moved {
+    /// What the next half must be told, whenever and however this one ends. It replaces what was said before.
+    /// A half says this before it reports what follows from it.
+    Remember {
         memory: String,
     },
+    /// The directory of the store is another one, so that another half must look at it.
+    Moved,
     /// The node was removed after it was reported. What is reported next is another one.
     Gone {
         id: Id,
@@ -115,4 +117,22 @@ pub(super) fn bounded(mut text: String) -> String {
         text.push('…');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The half would be killed for a longer one.
+    #[test]
+    fn a_text_is_cut_to_what_a_message_may_have() {
+        let fitting = "x".repeat(MAX_TEXT);
+        assert_eq!(bounded(fitting.clone()), fitting);
+        for long in ["x".repeat(MAX_TEXT + 1), "é".repeat(MAX_TEXT), format!("x{}", "😀".repeat(MAX_TEXT))]
+        {
+            let cut = bounded(long.clone());
+            let start = cut.strip_suffix('…').unwrap();
+            assert!(cut.len() <= MAX_TEXT && cut.len() > MAX_TEXT - 8 && long.starts_with(start));
+        }
+    }
 }

@@ -14,9 +14,29 @@ const GOOD_LIFE: Duration = Duration::from_secs(60);
 /// After so many halves that ended for one reason without a good life, somebody must do something.
 const MAX_ENDS: u32 = 5;
 
-/// What is added then.
-const AGAIN: &str = "; this happened again and again, and is still tried; if it needs more memory, raise \
-                     `store_memory` in twitcher.toml; otherwise report this";
+/// What is added then, and what helps.
+const AGAIN: &str = "; this happened again and again, and is still tried";
+const MORE_MEMORY: &str = "; if it needs more memory, raise `store_memory` in twitcher.toml; otherwise \
+                           report this";
+const MORE_TIME: &str = "; look whether its file system hangs or this host is overloaded, or raise \
+                         `session_timeout`";
+
+/// Why there is no half.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) reason: String,
+    pub(super) blame: Blame,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// It ended, or broke the rules.
+    Half,
+    /// It does not answer.
+    Silence,
+    /// This process, or its host. The reason says what helps.
+    Daemon,
+}
 
 /// What to say of a half that ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,10 +90,16 @@ impl Misfortune {
 
     /// Decides what is said of a half that ended for `reason`, or could not be started, and with which words.
     /// `is_news`: the daemon does not know yet that the store is away.
-    pub(super) fn next(&mut self, is_news: bool, mut reason: String) -> (Next, String) {
+    pub(super) fn next(&mut self, is_news: bool, trouble: Trouble) -> (Next, String) {
+        let Trouble { mut reason, blame } = trouble;
         self.ends += 1;
         if self.ends >= MAX_ENDS {
             reason += AGAIN;
+            reason += match blame {
+                Blame::Half => MORE_MEMORY,
+                Blame::Silence => MORE_TIME,
+                Blame::Daemon => "",
+            };
         }
         if is_news {
             self.reported = vec![reason.clone()];
@@ -93,9 +119,10 @@ mod tests {
 
     #[test]
     fn an_outage_is_said_once_and_after_five_ends_what_helps() {
+        let trouble = |reason: &str, blame| Trouble { reason: reason.to_owned(), blame };
         let mut misfortune = Misfortune::new();
         let mut say = |is_news: bool, reason: &str| {
-            let (next, words) = misfortune.next(is_news, reason.to_owned());
+            let (next, words) = misfortune.next(is_news, trouble(reason, Blame::Half));
             misfortune.ended(Duration::from_secs(1));
             (next, words.contains("store_memory"))
         };
@@ -114,6 +141,24 @@ mod tests {
         misfortune.connected();
         misfortune.ended(GOOD_LIFE);
         assert!(misfortune.pause() <= MIN_PAUSE);
-        assert_eq!(misfortune.next(true, "new".to_owned()), (Next::Disconnected, "new".to_owned()));
+        let new = || trouble("new", Blame::Half);
+        assert_eq!(misfortune.next(true, new()), (Next::Disconnected, "new".to_owned()));
+    }
+
+    #[test]
+    fn only_the_half_is_blamed_for_what_it_did() {
+        for (blame, remedy) in [
+            (Blame::Half, Some("report this")),
+            (Blame::Silence, Some("session_timeout")),
+            (Blame::Daemon, None),
+        ] {
+            let mut misfortune = Misfortune::new();
+            let mut next = || misfortune.next(true, Trouble { reason: "x".to_owned(), blame }).1;
+            let words = (0..MAX_ENDS).map(|_| next()).last().unwrap_or_default();
+            assert!(words.contains("again and again"), "{words}");
+            for other in ["report this", "session_timeout"] {
+                assert_eq!(words.contains(other), Some(other) == remedy, "{blame:?}: {words}");
+            }
+        }
     }
 }

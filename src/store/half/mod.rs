@@ -9,20 +9,33 @@
 //! ```
 //!
 //! * [`supervisor`] is the daemon's side. It starts halves ([`starter`], as a [`user`]), talks with each
-//!   ([`followed`]) in a [`conversation`], judges what they say ([`conduct`]) and passes it on, and says how
-//!   they end ([`ending`]). [`misfortune`] decides when the next one is started.
-//! * [`serve`] is the half, which first goes into its [`sandbox`].
+//!   ([`followed`]) in a [`conversation`], judges what they say ([`conduct`]), and passes it on ([`hearing`])
+//!   as far as their [`budget`] goes and there is [`room`]. [`login`] reads what they log in with.
+//! * [`liveness`] notices a half that hangs, [`ending`] says how one ended, [`misfortune`] decides when the
+//!   next one is started, [`remedy`] what helps, and [`disposal`] closes what is left of it.
+//! * [`serve`] is the half, which first goes into its [`sandbox`]. What it has to send waits in an
+//!   [`outbox`], and what it is to follow once more in [`leaving`].
 //! * [`message`] is what they say to each other, in [`frame`]s over a [`socket`]. [`continuity`] makes the
-//!   versions of one half those of the next.
+//!   versions of one half those of the next. [`fuzzing`] has somebody else speak at either end.
 
+mod budget;
 mod conduct;
 mod continuity;
 mod conversation;
+mod disposal;
 mod ending;
 mod followed;
 mod frame;
+mod fuzzing;
+mod hearing;
+mod leaving;
+mod liveness;
+mod login;
 mod message;
 mod misfortune;
+mod outbox;
+mod remedy;
+mod room;
 mod sandbox;
 mod serve;
 mod socket;
@@ -30,6 +43,7 @@ mod starter;
 mod supervisor;
 mod user;
 
+pub use fuzzing::{with_played_daemon, with_played_half};
 pub use serve::serve;
 pub use starter::HalfOptions;
 pub use supervisor::open;

@@ -1,26 +1,27 @@
-//! What the half of a store can reach of its host, by Landlock, where the kernel has it.
+//! What the half of a store can reach of its host, by Landlock and seccomp, where the kernel has them.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetError, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
 use crate::store::settings::StoreSettings;
+use crate::sys::{Work, allow_only, give_up_capabilities};
 
 /// What this program knows of. An older kernel is asked for what it has.
 const KNOWN: ABI = ABI::V6;
 
 /// What the resolution of names reads: its own files, and the libraries that it loads.
-const RESOLUTION: [&str; 11] = [
+const RESOLUTION: [&str; 10] = [
     "/etc",
     "/lib",
     "/lib64",
     "/usr/lib",
     "/usr/lib64",
     "/run/systemd/resolve",
-    "/run/nscd",
     "/run/resolvconf",
     "/run/NetworkManager",
     "/var/lib/sss/mc",
@@ -32,13 +33,47 @@ const DNS_PORT: u16 = 53;
 /// Confines the calling thread and those that it will start: it can read what name resolution needs, or the
 /// store's directory, and connect to the store's ports. It can write nowhere, execute nothing, and reach no
 /// process outside. Returns how far that is so, for people.
-pub(super) fn enter(settings: &StoreSettings) -> String {
-    match restrict(settings) {
-        Ok(RulesetStatus::FullyEnforced) => "confined by Landlock".to_owned(),
-        Ok(RulesetStatus::PartiallyEnforced) => "confined by Landlock as far as this kernel can".to_owned(),
-        Ok(RulesetStatus::NotEnforced) => "without Landlock, which this kernel does not have".to_owned(),
-        Err(error) => format!("without Landlock ({error})"),
+pub(super) fn enter(settings: &StoreSettings) -> io::Result<String> {
+    let landlock = match restrict(settings) {
+        Ok(RulesetStatus::FullyEnforced) => Ok("by Landlock"),
+        Ok(RulesetStatus::PartiallyEnforced) => Ok("by Landlock as far as this kernel can"),
+        Ok(RulesetStatus::NotEnforced) => Err("without Landlock, which this kernel does not have".to_owned()),
+        Err(error) => Err(format!("without Landlock ({error})")),
+    };
+    if landlock.is_err() {
+        // The capability to read all files is for the store's directory alone.
+        give_up_capabilities()?;
     }
+    // After Landlock, whose calls are not among those that are allowed then.
+    let seccomp = match allow_only(work(settings)) {
+        Ok(()) => Ok("by seccomp"),
+        Err(error) => {
+            // With all system calls there may be other ways to use it. Nobody is started with it where it is
+            // known that there is no seccomp.
+            give_up_capabilities()?;
+            Err(format!("without seccomp ({error})"))
+        }
+    };
+    Ok(match (landlock, seccomp) {
+        (Ok(landlock), Ok(seccomp)) => format!("confined {landlock} and {seccomp}"),
+        (Ok(one), Err(other)) | (Err(other), Ok(one)) => format!("confined {one}, {other}"),
+        (Err(landlock), Err(seccomp)) => format!("{landlock}, {seccomp}"),
+    })
+}
+
+fn work(settings: &StoreSettings) -> Work {
+    match settings.capabilities().is_remote {
+        true => Work::NetworkStore,
+        false => Work::DirectoryStore,
+    }
+}
+
+/// Returns true if this kernel can keep a process from all files but some.
+pub(super) fn has_landlock() -> bool {
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1));
+    ruleset.and_then(Ruleset::create).is_ok()
 }
 
 fn restrict(settings: &StoreSettings) -> Result<RulesetStatus, RulesetError> {
@@ -68,7 +103,7 @@ fn readable(directory: Option<&Path>) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
-    use std::io::ErrorKind;
+    use std::io::{ErrorKind, Read};
     use std::net::{TcpListener, TcpStream};
     use std::process::Command;
     use std::thread;
@@ -82,7 +117,7 @@ mod tests {
     /// Runs `work` in a thread of its own that is confined. Does nothing on a kernel without Landlock.
     fn confined(settings: StoreSettings, work: impl FnOnce() + Send + 'static) {
         let thread = thread::spawn(move || match restrict(&settings) {
-            Ok(RulesetStatus::NotEnforced) | Err(_) => eprintln!("skipped: {}", enter(&settings)),
+            Ok(RulesetStatus::NotEnforced) | Err(_) => eprintln!("skipped: no Landlock"),
             Ok(_) => work(),
         });
         thread.join().unwrap();
@@ -98,6 +133,7 @@ mod tests {
             url,
             login: Login::default(),
             session_timeout: std::time::Duration::from_secs(1),
+            readonly: false,
         };
         let directory = tempfile::tempdir().unwrap();
         let secret = directory.path().join("secret");
@@ -135,6 +171,7 @@ mod tests {
             url: DirectoryUrl { root: root.clone() },
             session_timeout: std::time::Duration::from_secs(1),
             rescan_interval: std::time::Duration::from_secs(60),
+            readonly: false,
         };
         confined(StoreSettings::Directory(settings), move || {
             let denied = |error: std::io::Error| error.kind() == ErrorKind::PermissionDenied;
@@ -146,5 +183,88 @@ mod tests {
             assert!(fs::write(root.join("node"), "").is_err_and(denied));
             assert!(TcpStream::connect("127.0.0.1:9").is_err_and(denied));
         });
+    }
+    // Seccomp can also fail where it was there before.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[test]
+    fn a_half_without_seccomp_has_no_capability() {
+        use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+        let directory = tempfile::tempdir().unwrap();
+        let settings = StoreSettings::Directory(DirectorySettings {
+            url: DirectoryUrl { root: directory.path().to_owned() },
+            session_timeout: std::time::Duration::from_secs(1),
+            rescan_interval: std::time::Duration::from_secs(60),
+            readonly: false,
+        });
+        let thread = thread::spawn(move || {
+            let eperm = SeccompAction::Errno(nix::libc::EPERM.cast_unsigned());
+            let denied = [(nix::libc::SYS_seccomp, Vec::new())].into();
+            let arch = std::env::consts::ARCH.try_into().unwrap();
+            let filter = SeccompFilter::new(denied, SeccompAction::Allow, eperm, arch).unwrap();
+            apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+            assert!(!crate::sys::can_allow_only());
+            let mut status = File::open("/proc/thread-self/status").unwrap();
+            let confinement = enter(&settings).unwrap();
+            assert!(confinement.contains("without seccomp"), "{confinement}");
+            let mut text = String::new();
+            status.read_to_string(&mut text).unwrap();
+            for set in ["CapEff", "CapPrm", "CapAmb"] {
+                let line = text.lines().find(|line| line.starts_with(set)).unwrap();
+                assert!(line.ends_with(&"0".repeat(16)), "{line}");
+            }
+        });
+        thread.join().unwrap();
+        let can = thread::spawn(|| (crate::sys::can_allow_only(), allow_only(Work::Computing).is_ok()));
+        let (said, could) = can.join().unwrap();
+        assert_eq!(said, could);
+    }
+
+    #[test]
+    fn all_of_the_sandbox_leaves_a_half_its_work() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("node"), "content").unwrap();
+        let network = StoreSettings::ZooKeeper(ZooKeeperSettings {
+            url: ZooKeeperUrl::from_servers(&address.to_string()).unwrap(),
+            login: Login::default(),
+            session_timeout: std::time::Duration::from_secs(1),
+            readonly: false,
+        });
+        let files = StoreSettings::Directory(DirectorySettings {
+            url: DirectoryUrl { root: directory.path().to_owned() },
+            session_timeout: std::time::Duration::from_secs(1),
+            rescan_interval: std::time::Duration::from_secs(60),
+            readonly: false,
+        });
+        let own = std::process::id().cast_signed();
+        for settings in [network, files] {
+            let root = settings.directory().map(Path::to_owned);
+            let node = directory.path().join("node");
+            let thread = thread::spawn(move || {
+                let confinement = enter(&settings).unwrap();
+                assert!(confinement.ends_with("by seccomp") || !confinement.contains("and"), "{confinement}");
+                assert!(Command::new("/bin/true").spawn().is_err());
+                assert!(kill(Pid::from_raw(own), None).is_err());
+                assert!(std::os::unix::net::UnixStream::pair().is_err());
+                assert!(fs::write("/tmp/twitcher-sandbox", "").is_err());
+                let has_landlock = confinement.contains("confined by Landlock");
+                match root {
+                    Some(root) => {
+                        assert_eq!(fs::read(root.join("node")).unwrap(), b"content");
+                        assert!(TcpStream::connect(address).is_err());
+                        assert_eq!(fs::read("/etc/passwd").is_err(), has_landlock);
+                    }
+                    None => {
+                        assert_eq!(fs::read(&node).is_err(), has_landlock);
+                        assert!(TcpStream::connect(address).is_ok());
+                        assert!(std::net::ToSocketAddrs::to_socket_addrs("localhost:1").is_ok());
+                    }
+                }
+                assert!(thread::spawn(|| ()).join().is_ok());
+            });
+            thread.join().unwrap();
+        }
+        drop(server);
     }
 }

@@ -1,5 +1,5 @@
 //! Starts the halves of one store, on a thread of its own, because a start can hang: it looks at the store's
-//! directory, and executes a file.
+//! directory, and executes a file. [`remedy`](super::remedy) says what helps where one cannot be started.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,9 +11,11 @@ use std::thread;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::sync::oneshot;
 
+use super::remedy::with_remedy;
 use super::socket;
 use super::user::{HalfUser, half_user};
 use crate::model::Resource;
+use crate::store::memory;
 use crate::store::settings::StoreSettings;
 use crate::sys::{Confinement, Helper, MAX_BLOB};
 
@@ -30,7 +32,7 @@ pub struct HalfOptions {
 /// Room for the socket, inotify, connections, name resolution, and contents that are about to be sent.
 const MAX_DESCRIPTORS: u64 = 128;
 
-/// Name resolution and file reading take threads. A fork is of no use to it.
+/// Name resolution and file reading take threads. Where there is seccomp, it can start no process at all.
 const MAX_PROCESSES: u64 = 512;
 
 /// A half that was started.
@@ -68,16 +70,17 @@ impl Starter {
 }
 
 fn start(settings: &StoreSettings, options: &HalfOptions) -> io::Result<Started> {
-    let HalfUser { user, name, is_own } = half_user(settings)?;
+    let HalfUser { user, name, is_own, reads_all } = half_user(settings)?;
     let (ours, theirs) = socket::pair()?;
     let mut limits = vec![(Resource::Nofile, MAX_DESCRIPTORS), (Resource::Fsize, MAX_BLOB)];
-    limits.extend(options.memory.map(|memory| (Resource::As, memory)));
+    limits.extend(options.memory.map(|memory| (Resource::As, memory.saturating_add(memory::of_program()))));
     if is_own {
         limits.push((Resource::Nproc, MAX_PROCESSES));
     }
-    let confinement = Confinement { user, limits, kept: Vec::new(), dies_with_thread: true };
+    let confinement = Confinement { user, reads_all, limits, kept: Vec::new(), dies_with_thread: true };
     let pipes = [Stdio::from(theirs), Stdio::null(), Stdio::piped()];
-    let mut helper = Helper::start(&options.program, "store", pipes, confinement)?;
+    let started = Helper::start(&options.program, "store", pipes, confinement);
+    let mut helper = started.map_err(|error| with_remedy(error, &name))?;
     let Some(stderr) = helper.child().stderr.take() else { unreachable!("it was asked for as a pipe") };
     let stderr = OwnedFd::from(stderr);
     fcntl(&stderr, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;

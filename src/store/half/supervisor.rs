@@ -3,48 +3,62 @@
 use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::Pid;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{OwnedPermit, Sender};
-use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until};
 
+use super::budget::Budget;
 use super::conduct::Violation;
-use super::conversation::Conversation;
-use super::ending::describe;
+use super::conversation::{Conversation, Unheard};
+use super::disposal::Disposal;
+use super::ending::{Ending, describe, trouble};
 use super::followed::Followed;
-use super::message::{FromHalf, ToHalf};
-use super::misfortune::{Misfortune, Next};
-use super::socket::{ReceiveError, Socket};
+use super::hearing::{Heard, Hearing};
+use super::liveness::{Liveness, START_TIMEOUT, Step};
+use super::login::LoginReader;
+use super::misfortune::{Blame, Misfortune, Next, Trouble};
+use super::remedy::explained;
+use super::room::Room;
+use super::socket::{ReceiveError, Received};
 use super::starter::{HalfOptions, Started, Starter};
-use crate::model::{Blob, NodePath, Subject};
 use crate::store::channel::{StoreChannel, StoreEnd};
-use crate::store::encoding::StateHeader;
-use crate::store::message::{Exposure, HalfStarted, StoreEvent};
-use crate::store::question::LoginReply;
+use crate::store::message::{HalfStarted, StoreCommand, StoreEvent};
 use crate::store::settings::StoreSettings;
-use crate::sys::Helper;
-use crate::text::printable;
+use crate::sys::{Alarm, die_first, watch_process};
 
 /// How many events may wait for the daemon, beside those that wait in the half and in the socket. While none
 /// fits in, nothing is read from the socket. Then the socket is full, the half takes no event of its store,
 /// and the store reads no node: so a slow daemon gets the latest state instead of every state.
-const EVENT_QUEUE: usize = 64;
-
-/// How often a half is asked whether it is alive, and how many such questions may be unanswered. A half that
-/// hangs would report nothing any more, and nobody would notice.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const MAX_UNANSWERED: u32 = 3;
+pub(super) const EVENT_QUEUE: usize = 64;
 
 /// The pause before a half looks at another directory. A link may be turned again and again.
 const MOVED_PAUSE: Duration = Duration::from_millis(50);
 
-/// The shortest time between two readings of the login.
-const LOGIN_INTERVAL: Duration = Duration::from_millis(250);
+/// How often it may look at another directory at once, and how often once more.
+const MAX_MOVES: usize = 8;
+const MOVE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How many messages are taken before other tasks of this thread have their turn.
-const MAX_BATCH: u32 = 64;
+/// Why there is no half while that is too often.
+const MOVES_AGAIN_AND_AGAIN: &str = "the directory of this store is another one again and again, and each is \
+                                     looked at after a pause; look at what changes the links or mounts on \
+                                     the way to it";
+
+/// How long messages are taken before other tasks of this thread have their turn.
+const TURN: Duration = Duration::from_millis(2);
+
+/// How many messages are taken of a half that has ended: more than a socket of the usual size holds, of which
+/// each takes almost a kilobyte.
+const MAX_LAST_WORDS: usize = 1024;
+
+/// How many processes that were killed may still be there when another is started. Who waits for a file
+/// system that hangs may not die at once.
+const MAX_LINGERING: usize = 3;
 
 /// Opens a channel to a store that runs in a process of its own. Must be called within a `LocalSet` on a
 /// current-thread runtime. A store that cannot be reached is no error, nor is a process that cannot be
@@ -59,43 +73,62 @@ pub fn open(settings: StoreSettings, options: HalfOptions) -> StoreChannel {
 }
 
 /// The daemon has no more commands, or receives no more events.
-struct Closed;
-
-/// Why a half is replaced.
 #[derive(Debug)]
-enum Ending {
-    /// It ended by itself.
-    Gone,
-    Violation(Violation),
-    Unresponsive,
-    System(io::Error),
-    /// It asked for that.
-    Moved,
+pub(super) struct Closed;
+
+/// The process of a half.
+pub(super) struct Peer<'a> {
+    pub(super) pid: Pid,
+    /// Who it is, for people.
+    pub(super) user: &'a str,
+    /// Readable when it has ended. `None` where the kernel does not tell; then its socket does.
+    pub(super) end: Option<AsyncFd<OwnedFd>>,
 }
 
-struct Supervisor {
+impl Peer<'_> {
+    /// Waits until the process has ended. Can be dropped at any time.
+    async fn ended(&self) {
+        match &self.end {
+            // An error would say nothing of the process.
+            Some(end) if end.readable().await.is_ok() => {}
+            Some(_) | None => pending().await,
+        }
+    }
+}
+
+pub(super) struct Supervisor {
     settings: StoreSettings,
     options: HalfOptions,
     end: StoreEnd,
-    followed: Followed,
+    hearing: Hearing,
     misfortune: Misfortune,
+    moves: Budget,
+    login: LoginReader,
+    disposal: Disposal,
+    /// Each process that was killed, and has not ended, holds this as well.
+    lingering: Rc<()>,
     /// Whether the daemon believes that the store is connected. `None` while it was told nothing.
     is_connected: Option<bool>,
-    login_read_at: Option<Instant>,
-    /// What the next half is told of the last one.
+    /// What each next half is told of the former ones.
     memory: Option<String>,
 }
 
 impl Supervisor {
-    fn new(settings: StoreSettings, options: HalfOptions, end: StoreEnd) -> Self {
+    pub(super) fn new(settings: StoreSettings, options: HalfOptions, end: StoreEnd) -> Self {
         Self {
-            followed: Followed::new(settings.capabilities().durable_versions),
+            hearing: Hearing::new(
+                Followed::new(settings.capabilities().durable_versions),
+                Room::new(options.memory),
+            ),
             settings,
             options,
             end,
             misfortune: Misfortune::new(),
+            moves: Budget::new(MOVE_INTERVAL, Instant::now()),
+            login: LoginReader::default(),
+            disposal: Disposal::default(),
+            lingering: Rc::default(),
             is_connected: None,
-            login_read_at: None,
             memory: None,
         }
     }
@@ -103,38 +136,84 @@ impl Supervisor {
     async fn run(&mut self) -> Result<std::convert::Infallible, Closed> {
         let mut starter = None;
         loop {
-            let reason = match self.start(&mut starter).await {
-                Ok(Started { helper, socket, stderr, user }) => {
-                    self.followed.restart();
+            let trouble = match self.start(&mut starter).await? {
+                Ok(started) => {
+                    self.hearing.restart();
                     let at = Instant::now();
-                    let served = self.serve(helper, socket, stderr, &user).await?;
+                    let served = self.serve(started).await?;
                     self.misfortune.ended(at.elapsed());
                     served
                 }
-                Err(error) => Some(format!("the process of this store cannot be started: {error}")),
+                Err(error) => Some(Trouble {
+                    reason: format!("the process of this store cannot be started: {}", explained(&error)),
+                    blame: Blame::Daemon,
+                }),
             };
-            let pause = match reason {
-                Some(reason) => {
-                    self.fail(reason).await?;
+            let pause = match trouble {
+                Some(trouble) => {
+                    self.fail(trouble).await?;
                     self.misfortune.pause()
                 }
-                None => MOVED_PAUSE,
+                None => {
+                    let pause = self.pause_of_move(Instant::now());
+                    if pause > MOVED_PAUSE {
+                        // Nobody looks at the nodes meanwhile.
+                        let reason = MOVES_AGAIN_AND_AGAIN.to_owned();
+                        self.fail(Trouble { reason, blame: Blame::Daemon }).await?;
+                    }
+                    pause
+                }
             };
             self.wait(Instant::now() + pause).await?;
         }
     }
 
-    async fn start(&mut self, starter: &mut Option<Starter>) -> io::Result<Started> {
+    /// Starts a half. A start that hangs cannot be given up, so there is only one: if it takes long, that is
+    /// an outage, and it is waited for.
+    async fn start(&mut self, starter: &mut Option<Starter>) -> Result<io::Result<Started>, Closed> {
+        if self.disposal.is_full() {
+            let full = "descriptors that former ones sent cannot be closed yet; report this";
+            return Ok(Err(io::Error::other(full)));
+        }
+        if Rc::strong_count(&self.lingering) > MAX_LINGERING {
+            let full = "former ones were killed and do not end; look at the file system of its directory";
+            return Ok(Err(io::Error::other(full)));
+        }
         let starter = match starter {
             Some(starter) => starter,
-            none => none.insert(Starter::new(self.settings.clone(), self.options.clone())?),
+            none => match Starter::new(self.settings.clone(), self.options.clone()) {
+                Ok(new) => none.insert(new),
+                Err(error) => return Ok(Err(error)),
+            },
         };
-        starter.start().await
+        let mut starting = pin!(starter.start());
+        let mut overdue_at = Some(Instant::now() + START_TIMEOUT);
+        loop {
+            tokio::select! {
+                started = &mut starting => return Ok(started),
+                command = self.end.commands.recv() => self.obey(command).await?,
+                () = sleep_until(overdue_at.unwrap_or_else(Instant::now)), if overdue_at.is_some() => {
+                    overdue_at = None;
+                    let reason = format!(
+                        "the process of this store did not start within {} s, which is waited for; look \
+                         whether the file system of its directory or of this program hangs",
+                        START_TIMEOUT.as_secs()
+                    );
+                    self.fail(Trouble { reason, blame: Blame::Daemon }).await?;
+                }
+            }
+        }
+    }
+
+    /// Notes that a half asked for another, and returns how long that has to wait.
+    fn pause_of_move(&mut self, now: Instant) -> Duration {
+        self.moves.spend(now);
+        self.moves.wait(now, MAX_MOVES).max(MOVED_PAUSE)
     }
 
     /// Reports that there is no half, and why.
-    async fn fail(&mut self, reason: String) -> Result<(), Closed> {
-        let (next, reason) = self.misfortune.next(self.is_connected != Some(false), reason);
+    async fn fail(&mut self, trouble: Trouble) -> Result<(), Closed> {
+        let (next, reason) = self.misfortune.next(self.is_connected != Some(false), trouble);
         match next {
             Next::Silent => Ok(()),
             Next::Disconnected => {
@@ -153,17 +232,14 @@ impl Supervisor {
     async fn wait(&mut self, deadline: Instant) -> Result<(), Closed> {
         loop {
             tokio::select! {
-                command = self.end.commands.recv() => {
-                    let refused = self.followed.take(command.ok_or(Closed)?);
-                    self.refuse(refused).await?;
-                }
+                command = self.end.commands.recv() => self.obey(command).await?,
                 () = sleep_until(deadline) => return Ok(()),
             }
         }
     }
 
-    async fn refuse(&mut self, refused: Option<(Subject, String)>) -> Result<(), Closed> {
-        match refused {
+    async fn obey(&mut self, command: Option<StoreCommand>) -> Result<(), Closed> {
+        match self.hearing.followed.take(command.ok_or(Closed)?) {
             Some((subject, reason)) => self.send(StoreEvent::Unreadable { subject, reason }).await,
             None => Ok(()),
         }
@@ -172,219 +248,173 @@ impl Supervisor {
     /// Serves one half until it ends. Returns why it did, if that is an outage.
     async fn serve(
         &mut self,
-        mut helper: Helper,
-        socket: OwnedFd,
-        stderr: OwnedFd,
-        user: &str,
-    ) -> Result<Option<String>, Closed> {
-        let ended = self.talk(helper.pid(), socket, user).await;
+        Started { mut helper, socket, stderr, user }: Started,
+    ) -> Result<Option<Trouble>, Closed> {
+        let pid = helper.pid();
+        die_first(pid);
+        let half = HalfStarted { pid: pid.as_raw().cast_unsigned(), confinement: None };
+        self.send(StoreEvent::HalfStarted(half)).await?;
+        let peer = Peer { pid, user: &user, end: watch_process(pid).ok() };
+        let ended = self.talk(peer, socket).await;
+        self.login.forget();
         if !matches!(ended, Ok(Ending::Gone)) {
             helper.kill();
         }
-        let how = describe(helper, stderr, self.options.memory).await;
-        Ok(match ended? {
-            Ending::Gone => Some(how),
-            Ending::Moved => None,
-            Ending::Violation(violation) => {
-                Some(format!("the process of this store said {violation}, and was killed"))
-            }
-            Ending::Unresponsive => {
-                let seconds = PING_INTERVAL.as_secs() * u64::from(MAX_UNANSWERED);
-                Some(format!("the process of this store gave no answer for {seconds} s, and was killed"))
-            }
-            Ending::System(error) => Some(format!("the process of this store cannot be talked to: {error}")),
-        })
+        let how = describe(helper, stderr, self.options.memory, &self.lingering).await;
+        let trouble = trouble(ended?, how);
+        self.send(StoreEvent::HalfEnded).await?;
+        Ok(trouble)
     }
 
-    async fn talk(&mut self, pid: Pid, socket: OwnedFd, user: &str) -> Result<Ending, Closed> {
-        let mut conversation = match Conversation::begin(socket, &self.settings, self.memory.take()) {
+    pub(super) async fn talk(&mut self, peer: Peer<'_>, socket: OwnedFd) -> Result<Ending, Closed> {
+        let (memory, disposal) = (self.memory.clone(), self.disposal.clone());
+        let mut conversation = match Conversation::begin(socket, &self.settings, memory, disposal) {
             Ok(conversation) => conversation,
             Err(error) => return Ok(Ending::System(error)),
         };
+        let mut liveness = Liveness::new(self.settings.session_timeout(), Instant::now());
+        let mut alarm = Alarm::start();
         let mut permit: Option<OwnedPermit<StoreEvent>> = None;
-        let mut ping_at = Instant::now() + PING_INTERVAL;
-        let mut batch = 0;
+        let mut turn_ends = Instant::now() + TURN;
         loop {
-            let Conversation { socket, unsent, login, news, is_deaf, .. } = &mut conversation;
-            let has_words = !unsent.is_empty() || self.followed.has_next();
+            let has_words = !conversation.unsent.is_empty() || self.hearing.followed.has_next();
+            let now = Instant::now();
+            let hears_at = now + self.hearing.pause(now);
+            if hears_at > now && conversation.socket.is_hung_up() {
+                return self.hear_out(&mut conversation, permit, &peer).await;
+            }
+            let Conversation { socket, is_deaf, .. } = &mut conversation;
+            let retry_at = self.hearing.room.due();
+            let held_at = self.hearing.pause_of_held(now).map(|pause| now + pause);
             tokio::select! {
                 command = self.end.commands.recv() => match command {
-                    Some(command) => {
-                        let refused = self.followed.take(command);
-                        self.refuse(refused).await?;
-                    }
+                    Some(command) => self.obey(Some(command)).await?,
                     None => {
-                        close(socket).await;
+                        conversation.close().await;
                         return Err(Closed);
                     }
                 },
-                room = room(&self.end.events), if permit.is_none() => permit = Some(room?),
-                received = socket.receive(), if permit.is_some() && news.at() <= Instant::now() => {
-                    let received = match received {
-                        Ok(received) => received,
-                        Err(ReceiveError::Ended) => return Ok(Ending::Gone),
-                        Err(ReceiveError::Malformed) => return Ok(Ending::Violation(Violation::Packet)),
-                        Err(ReceiveError::System(error)) => return Ok(Ending::System(error)),
-                    };
-                    let heard = match conversation.hear(received, &self.followed) {
-                        Ok(heard) => heard,
-                        Err(violation) => return Ok(Ending::Violation(violation)),
-                    };
-                    if let Some((FromHalf::Moved { memory }, _)) = heard {
-                        self.memory = Some(memory);
-                        return Ok(Ending::Moved);
+                room = room(&self.end.events), if permit.is_none() => {
+                    permit = Some(room?);
+                    liveness.resume(Instant::now());
+                }
+                received = socket.receive(), if permit.is_some() && hears_at <= now => {
+                    liveness.heard(Instant::now());
+                    match self.hear(&mut conversation, received, &peer).await {
+                        Ok(Some(event)) => drop(permit.take().map(|permit| permit.send(event))),
+                        Ok(None) => {}
+                        Err(ending) => return Ok(ending),
                     }
-                    let said = heard.map(|(message, body)| {
-                        self.take(&mut conversation, message, body, pid, user)
-                    });
-                    match said {
-                        Some(Err(violation)) => return Ok(Ending::Violation(violation)),
-                        Some(Ok(Some(event))) => drop(permit.take().map(|permit| permit.send(event))),
-                        Some(Ok(None)) | None => {}
-                    }
-                    batch += 1;
-                    if batch % MAX_BATCH == 0 {
+                    if Instant::now() >= turn_ends {
                         tokio::task::yield_now().await;
+                        turn_ends = Instant::now() + TURN;
                     }
                 }
-                () = sleep_until(news.at()), if news.at() > Instant::now() => {}
-                reply = answer(login), if login.is_some() => {
-                    *login = None;
+                () = sleep_until(hears_at), if hears_at > now => {}
+                () = peer.ended() => return self.hear_out(&mut conversation, permit, &peer).await,
+                () = sleep_until(held_at.unwrap_or(now)), if permit.is_some() && held_at.is_some() => {
+                    if let Some(event) = self.hearing.release(Instant::now()) {
+                        drop(permit.take().map(|permit| permit.send(event)));
+                    }
+                }
+                () = sleep_until(retry_at.unwrap_or(now)), if retry_at.is_some() => {
+                    let fitting = self.hearing.room.retry(Instant::now());
+                    fitting.into_iter().for_each(|id| self.hearing.followed.report_again(id));
+                }
+                reply = self.login.answer() => {
                     if let Err(error) = conversation.tell_login(reply) {
                         return Ok(Ending::System(error));
                     }
                 }
                 () = socket.room(), if has_words && !*is_deaf => {
-                    if let Err(error) = conversation.send(&mut self.followed) {
+                    if let Err(error) = conversation.send(&mut self.hearing.followed) {
                         return Ok(Ending::System(error));
                     }
                 }
-                () = sleep_until(ping_at), if permit.is_some() => {
-                    ping_at = Instant::now() + PING_INTERVAL;
-                    if conversation.conduct.pinged() >= MAX_UNANSWERED {
-                        return Ok(Ending::Unresponsive);
-                    }
-                    if let Err(error) = conversation.say(&ToHalf::Ping, &Blob::default()) {
+                () = alarm.until(liveness.due()), if permit.is_some() => match liveness.step(Instant::now()) {
+                    Step::Wait => {}
+                    Step::GiveUp => return Ok(Ending::Unresponsive(liveness.patience())),
+                    Step::Ask => if let Err(error) = conversation.ping() {
                         return Ok(Ending::System(error));
-                    }
-                }
+                    },
+                },
             }
         }
     }
 
-    /// Takes a message that was judged. Returns what to tell the daemon of it.
-    fn take(
+    /// Takes what a half has said that has ended. That does not take long, and another half reads everything
+    /// anew, so the rest is left out if another process goes on to speak for it.
+    async fn hear_out(
         &mut self,
         conversation: &mut Conversation,
-        message: FromHalf,
-        body: Blob,
-        pid: Pid,
-        user: &str,
-    ) -> Result<Option<StoreEvent>, Violation> {
-        let text = |text: String| printable(text.as_bytes());
-        let subject = |id| self.followed.subject(id).cloned();
-        let event = match message {
-            FromHalf::More | FromHalf::Pong | FromHalf::Moved { .. } => return Ok(None),
-            FromHalf::Ready { confinement } => {
-                let confinement = format!("as {user}, {}", text(confinement));
-                StoreEvent::HalfStarted(HalfStarted { pid: pid.as_raw().cast_unsigned(), confinement })
-            }
-            FromHalf::Gone { id } => {
-                self.followed.gone(id);
-                return Ok(None);
-            }
-            FromHalf::NeedsLogin => {
-                conversation.login = Some(self.read_login());
-                return Ok(None);
-            }
-            FromHalf::Observed { id, state } => {
-                // It was left meanwhile.
-                let Some(subject) = subject(id) else { return Ok(None) };
-                let body = matches!(state, StateHeader::Present { .. }).then_some(body);
-                let encoded = StoreEvent::Observed { subject, state };
-                let event = encoded.decode(body, self.followed.last_tree(id));
-                match event.map_err(|error| Violation::State(error.to_string()))? {
-                    StoreEvent::Observed { subject, state } => {
-                        StoreEvent::Observed { state: self.followed.continued(id, state), subject }
-                    }
-                    event => event,
+        mut permit: Option<OwnedPermit<StoreEvent>>,
+        peer: &Peer<'_>,
+    ) -> Result<Ending, Closed> {
+        self.hearing.has_ended = true;
+        for _ in 0..MAX_LAST_WORDS {
+            let Some(received) = conversation.socket.try_receive() else { break };
+            match self.hear(conversation, received, peer).await {
+                Ok(Some(event)) => {
+                    let permit = match permit.take() {
+                        Some(permit) => permit,
+                        None => room(&self.end.events).await?,
+                    };
+                    permit.send(event);
                 }
+                Ok(None) => {}
+                Err(ending) => return Ok(ending),
             }
-            FromHalf::Unreadable { id, reason } => {
-                let Some(subject) = subject(id) else { return Ok(None) };
-                StoreEvent::Unreadable { subject, reason: text(reason) }
-            }
-            FromHalf::MissedChange { id } => {
-                let Some(subject) = subject(id) else { return Ok(None) };
-                StoreEvent::MissedChange { subject }
-            }
-            FromHalf::Connected { what, identity } => {
-                self.is_connected = Some(true);
-                self.misfortune.connected();
-                StoreEvent::Connected { what: text(what), identity }
-            }
-            FromHalf::Disconnected { reason } => {
-                self.is_connected = Some(false);
-                StoreEvent::Disconnected { reason: text(reason) }
-            }
-            FromHalf::Refused { reason } => StoreEvent::Refused { reason: text(reason) },
-            FromHalf::RootMissing { reason } => StoreEvent::RootMissing { reason: text(reason) },
-            FromHalf::RootFound => StoreEvent::RootFound,
-            FromHalf::Degraded { reason } => StoreEvent::Degraded { reason: text(reason) },
-            FromHalf::Plaintext { server, with_credentials } => {
-                StoreEvent::Exposed(Exposure::Plaintext { server: text(server), with_credentials })
-            }
-            FromHalf::Writable { path, facet } => {
-                let path = NodePath::parse(&path).map_err(|_| Violation::Text)?;
-                StoreEvent::Exposed(Exposure::Writable(Subject { path, facet }))
-            }
-            FromHalf::MoreWritable => StoreEvent::Exposed(Exposure::MoreWritable),
-        };
-        match event {
-            StoreEvent::Observed { .. } | StoreEvent::Unreadable { .. } | StoreEvent::MissedChange { .. } => {
-            }
-            StoreEvent::HalfStarted(_)
-            | StoreEvent::Connected { .. }
-            | StoreEvent::Disconnected { .. }
-            | StoreEvent::Refused { .. }
-            | StoreEvent::RootMissing { .. }
-            | StoreEvent::RootFound
-            | StoreEvent::Exposed(_)
-            | StoreEvent::Degraded { .. } => conversation.news.spend(Instant::now()),
         }
-        Ok(Some(event))
+        Ok(Ending::Gone)
     }
 
-    /// Reads the login on a thread, because a file system can hang.
-    fn read_login(&mut self) -> JoinHandle<LoginReply> {
-        let settings = self.settings.clone();
-        let last = self.login_read_at.replace(Instant::now());
-        let pause = last.map_or(Duration::ZERO, |last| LOGIN_INTERVAL.saturating_sub(last.elapsed()));
-        spawn_blocking(move || {
-            std::thread::sleep(pause);
-            settings.read_login()
-        })
+    /// Takes what came from the half. Returns what to tell the daemon of it.
+    async fn hear(
+        &mut self,
+        conversation: &mut Conversation,
+        received: Result<Received, ReceiveError>,
+        peer: &Peer<'_>,
+    ) -> Result<Option<StoreEvent>, Ending> {
+        let received = received.map_err(|error| match error {
+            ReceiveError::Ended => Ending::Gone,
+            ReceiveError::NoDescriptors => Ending::NoDescriptors,
+            ReceiveError::System(error) => Ending::System(error),
+            ReceiveError::Malformed(descriptors) => {
+                self.disposal.close(descriptors);
+                Ending::Violation(Violation::Packet)
+            }
+        })?;
+        let heard = conversation.hear(received, &self.hearing.followed).map_err(|unheard| match unheard {
+            Unheard::Violation(violation) => Ending::Violation(violation),
+            Unheard::System(error) => Ending::System(error),
+        })?;
+        let Some((message, body)) = heard else { return Ok(None) };
+        let event =
+            match self.hearing.take(message, body, peer.pid, peer.user).await.map_err(Ending::Violation)? {
+                Heard::Event(event) => event,
+                Heard::Nothing => return Ok(None),
+                Heard::NeedsLogin => {
+                    self.login.ask(&self.settings);
+                    return Ok(None);
+                }
+                Heard::Remember(memory) => {
+                    self.memory = Some(memory);
+                    return Ok(None);
+                }
+                Heard::Moved => return Err(Ending::Moved),
+            };
+        if matches!(event, StoreEvent::Connected { .. }) {
+            self.is_connected = Some(true);
+            self.misfortune.connected();
+        } else if matches!(event, StoreEvent::Disconnected { .. }) {
+            self.is_connected = Some(false);
+        }
+        Ok(Some(event))
     }
 }
 
 async fn room(events: &Sender<StoreEvent>) -> Result<OwnedPermit<StoreEvent>, Closed> {
     events.clone().reserve_owned().await.map_err(|_| Closed)
-}
-
-async fn answer(login: &mut Option<JoinHandle<LoginReply>>) -> LoginReply {
-    match login {
-        Some(reading) => reading.await.unwrap_or_else(|error| Err(error.to_string())),
-        None => pending().await,
-    }
-}
-
-/// Waits until the half has closed its session and its end of the socket. The caller does not wait for long.
-async fn close(socket: &Socket) {
-    socket.close_sending();
-    while socket.receive().await.is_ok() {
-        // One that never stops talking must not keep the clock of the caller from running.
-        tokio::task::yield_now().await;
-    }
 }
 
 #[cfg(test)]

@@ -10,21 +10,23 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::node::{NodeProgress, Readiness, Retained, WholeNode, tree_version};
-use crate::model::{NodeContent, NodeFacet, NodePath, State, TreeNode, Version};
+use crate::content::read_shared;
+use crate::model::{Blob, NodeContent, NodeFacet, NodePath, State, TreeNode, Version};
 use crate::store::backend::{Capabilities, Observation};
 use crate::store::encoding::{MAX_PATH_BYTES, MAX_TREE_NODES, TreeWriter};
+use crate::store::memory;
 
 /// The most bytes of data in one tree, which the daemon keeps in memory: 64 times the largest node of a
 /// ZooKeeper.
-pub(super) const MAX_BYTES: u64 = 64 << 20;
+pub(in crate::store) const MAX_BYTES: u64 = 64 << 20;
 
 /// How long a tree must be quiet before its state is sent. All reports on one transaction arrive within a
 /// fraction of this time, and starting an action takes about as long.
-pub(super) const DEBOUNCE: Duration = Duration::from_millis(2);
+pub(in crate::store) const DEBOUNCE: Duration = Duration::from_millis(2);
 
 /// The longest wait for a tree that is never quiet. A burst of a thousand changes then sends ten states a
 /// second instead of a thousand: assembling the largest tree takes a hundredth of this time.
-const MAX_DEBOUNCE: Duration = Duration::from_millis(100);
+pub(in crate::store) const MAX_DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// The longest wait for a tree in which some node is always being read. After it, the nodes of one state may
 /// have been true at different moments.
@@ -32,6 +34,14 @@ pub(super) const COHERENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a tree is left alone that could not be put together for want of memory.
 const MEMORY_RETRY: Duration = Duration::from_secs(1);
+
+/// How long until the nodes of a tree are read again that did not fit into the memory.
+const STARVED_RETRY: Duration = Duration::from_secs(10);
+
+/// What a node takes in memory beside its path and its data: while a tree is put together, and while the node
+/// is still to be read.
+const ASSEMBLY_BYTES: u64 = 128;
+const UNREAD_BYTES: u64 = 1 << 10;
 
 /// What a tree needs from the backend.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,6 +92,8 @@ pub(super) struct Assembly {
     bytes: u64,
     /// Whether some data may not have been kept.
     over_limit: bool,
+    /// Why data was not kept that did not fit into the memory.
+    starved: Option<String>,
     /// The times of the first and of the latest report since a state was sent.
     unsent: Option<(Instant, Instant)>,
     /// The error that was reported last, until a state is sent.
@@ -103,6 +115,7 @@ impl Assembly {
             unreadable: BTreeMap::new(),
             bytes: 0,
             over_limit: false,
+            starved: None,
             unsent: None,
             reported: None,
         };
@@ -133,7 +146,7 @@ impl Assembly {
         self.alter(path, |node| node.observe(facet, &observation));
         match (observation, facet) {
             (Observation::Present { version, content: NodeContent::Data(data) }, _) => {
-                self.keep(path, version, data);
+                self.keep(path, version, &data);
             }
             (Observation::Present { version: _, content: NodeContent::Children(names) }, _) => {
                 self.list(path, names, requests);
@@ -185,7 +198,12 @@ impl Assembly {
         self.due().filter(|due| *due <= now)?;
         if self.has_error() {
             self.unsent = None;
-            return self.report_error();
+            let event = self.report_error();
+            if self.starved.take().is_some() {
+                // Then that data is read again.
+                self.touch(now + STARVED_RETRY);
+            }
+            return event;
         }
         // An error that is over may have left this to do.
         self.follow_missing(requests);
@@ -202,7 +220,7 @@ impl Assembly {
                 self.unsent = None;
                 self.touch(now + MEMORY_RETRY);
                 let before = self.reported.replace(TreeError::NoMemory);
-                let reason = format!("no memory is left to put it together: {error}");
+                let reason = format!("it cannot be put together: {error}");
                 (before != Some(TreeError::NoMemory)).then_some(TreeEvent::Unreadable(reason))
             }
         }
@@ -214,6 +232,7 @@ impl Assembly {
         if nodes.first().is_none_or(|first| first.node.path != self.root) {
             return Ok(State::Absent);
         }
+        memory::room_for(self.overhead()).map_err(io::Error::other)?;
         let mut tree = TreeWriter::new(&self.root);
         for WholeNode { node, data, .. } in &nodes {
             tree.add(Arc::clone(node), data)?;
@@ -221,8 +240,17 @@ impl Assembly {
         Ok(State::Present { version: tree_version(&nodes), content: tree.finish()? })
     }
 
+    /// What the tree needs beside the data, with what is still to be read.
+    fn overhead(&self) -> u64 {
+        2 * self.path_bytes + self.listed as u64 * ASSEMBLY_BYTES + self.unknown as u64 * UNREAD_BYTES
+    }
+
     fn has_error(&self) -> bool {
-        !self.unreadable.is_empty() || self.has_too_many() || self.is_too_long() || self.is_too_large()
+        self.starved.is_some()
+            || !self.unreadable.is_empty()
+            || self.has_too_many()
+            || self.is_too_long()
+            || self.is_too_large()
     }
 
     fn has_too_many(&self) -> bool {
@@ -245,7 +273,7 @@ impl Assembly {
             Some(TreeError::TooMany) => self.has_too_many(),
             Some(TreeError::TooLong) => self.is_too_long(),
             Some(TreeError::TooLarge) => self.is_too_large(),
-            Some(TreeError::NoMemory) => false,
+            Some(TreeError::NoMemory) => self.starved.is_some(),
         };
         if persists {
             return None;
@@ -258,6 +286,10 @@ impl Assembly {
         } else if self.is_too_long() {
             let limit = MAX_PATH_BYTES >> 20;
             (TreeError::TooLong, format!("the paths of its nodes have more than {limit} MiB; {remedy}"))
+        } else if let Some(reason) = &self.starved
+            && !self.is_too_large()
+        {
+            (TreeError::NoMemory, format!("a node of it has no room: {reason}"))
         } else {
             (TreeError::TooLarge, format!("its nodes hold more than {} MiB; {remedy}", MAX_BYTES >> 20))
         };
@@ -294,17 +326,28 @@ impl Assembly {
     }
 
     /// Keeps a node's data, unless the tree has too much of it.
-    fn keep(&mut self, path: &NodePath, version: Version, data: Arc<[u8]>) {
+    fn keep(&mut self, path: &NodePath, version: Version, blob: &Blob) {
         let Some(node) = self.nodes.get(path) else { return };
         if node.whole().is_some_and(|known| known.node.version.is_same_state(version)) {
             return;
         }
-        let bytes = data.len() as u64;
+        let bytes = blob.len();
         if self.bytes - node.bytes() + bytes > MAX_BYTES {
             self.over_limit = true;
             self.put(path, Retained::OverLimit(bytes));
             return;
         }
+        // The rest of the tree, and what it is put together with, must fit as well.
+        let data = memory::room_for(bytes + self.overhead()).map_err(|no_room| no_room.to_string());
+        let data = data.and_then(|()| read_shared(blob).map_err(|error| error.to_string()));
+        let data = match data {
+            Ok(data) => data,
+            Err(reason) => {
+                (self.over_limit, self.starved) = (true, Some(reason));
+                self.put(path, Retained::OverLimit(bytes));
+                return;
+            }
+        };
         let node = TreeNode { path: path.clone(), version, born: node.generation };
         self.put(path, Retained::Whole(WholeNode::new(node, data, self.capabilities.durable_versions)));
     }

@@ -23,3 +23,5 @@ pub(super) mod router;
 #[cfg(test)]
 mod tests;
 mod trees;
+
+pub(super) use assembly::{DEBOUNCE, MAX_BYTES, MAX_DEBOUNCE};

@@ -138,7 +138,7 @@ impl World {
             answers: VecDeque::new(),
             refused: BTreeSet::new(),
             fired: BTreeSet::new(),
-            trees: Trees::new(Capabilities { durable_versions: ordered, reserved_child: None }),
+            trees: Trees::new(Capabilities { durable_versions: ordered, ..Capabilities::default() }),
             watched: BTreeSet::new(),
             plain: BTreeSet::new(),
             now: Instant::now(),

@@ -8,16 +8,39 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{
     OwnedPermit, Sender, UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel,
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::trees::Trees;
 use crate::model::NodeSubject;
 use crate::store::backend::{Capabilities, NodeCommand, Observation};
-use crate::store::channel::StoreEnd;
+use crate::store::channel::{CommandsDone, StoreEnd};
+use crate::store::memory;
 use crate::store::message::StoreEvent;
 
 /// Where a backend receives its commands. When there are no more, it closes its session and ends.
-pub(crate) type NodeCommands = UnboundedReceiver<NodeCommand>;
+pub(crate) struct NodeCommands {
+    commands: UnboundedReceiver<Passed>,
+    done: CommandsDone,
+}
+
+/// What a backend is passed.
+enum Passed {
+    Command(NodeCommand),
+    /// All of one command of the daemon.
+    End,
+}
+
+impl NodeCommands {
+    /// Waits for the next command. The one before counts as carried out. Can be dropped at any time.
+    pub(crate) async fn recv(&mut self) -> Option<NodeCommand> {
+        loop {
+            match self.commands.recv().await? {
+                Passed::Command(command) => return Some(command),
+                Passed::End => self.done.count(),
+            }
+        }
+    }
+}
 
 /// Starts a backend that knows single nodes only, and a router between it and `end`. Must be called within a
 /// `LocalSet` on a current-thread runtime.
@@ -30,23 +53,31 @@ pub(crate) fn start<F: Future<Output = ()> + 'static>(
     let trees = RefCell::new(Trees::new(capabilities));
     let router = Rc::new(TreeRouter { trees, commands: commands.downgrade(), rescheduled: Notify::new() });
     let events = EventSender { daemon: end.events.clone(), router: Rc::clone(&router) };
+    let node_commands = NodeCommands { commands: node_commands, done: end.done.clone() };
     tokio::task::spawn_local(backend(node_commands, events));
     tokio::task::spawn_local(run(router, end, commands));
 }
 
 /// Carries out the daemon's commands and reports trees when they are due. Ends when there are no more
 /// commands, and then the backend has no more either.
-async fn run(router: Rc<TreeRouter>, mut end: StoreEnd, commands: UnboundedSender<NodeCommand>) {
+async fn run(router: Rc<TreeRouter>, mut end: StoreEnd, commands: UnboundedSender<Passed>) {
     loop {
         let due = router.trees.borrow().due();
         // There must be room for the state before it is assembled, so that a slow daemon gets the latest one.
         let room = async {
             sleep_until(due.unwrap_or_else(Instant::now)).await;
+            while memory::is_crowded() {
+                sleep(memory::PAUSE).await;
+            }
             end.events.reserve().await
         };
         tokio::select! {
             command = end.commands.recv() => match command {
-                Some(command) => router.with(|trees, commands| trees.take(command, Instant::now(), commands)),
+                Some(command) => {
+                    router.with(|trees, commands| trees.take(command, Instant::now(), commands));
+                    // Fails only when the store ends.
+                    let _ = commands.send(Passed::End);
+                }
                 None => break,
             },
             () = router.rescheduled.notified() => {}
@@ -66,7 +97,7 @@ async fn run(router: Rc<TreeRouter>, mut end: StoreEnd, commands: UnboundedSende
 struct TreeRouter {
     trees: RefCell<Trees>,
     /// Weak, because the backend holds the router, and ends when there is no other sender.
-    commands: WeakUnboundedSender<NodeCommand>,
+    commands: WeakUnboundedSender<Passed>,
     /// Signals that a tree is due earlier than before.
     rescheduled: Notify,
 }
@@ -83,7 +114,7 @@ impl TreeRouter {
         }
         for command in commands {
             // Fails only when the store ends.
-            let _ = self.commands.upgrade().map(|backend| backend.send(command));
+            let _ = self.commands.upgrade().map(|backend| backend.send(Passed::Command(command)));
         }
         result
     }
@@ -157,7 +188,7 @@ impl Slot {
             let event = trees.route(subject, observation, now, commands);
             // A node that is only part of a tree leaves its room to the tree, which may be coherent only
             // until the next report.
-            event.or_else(|| trees.poll(now, commands))
+            event.or_else(|| if memory::is_crowded() { None } else { trees.poll(now, commands) })
         });
         if let Some(event) = event {
             permit.send(event);
@@ -203,6 +234,10 @@ mod tests {
                 assert_eq!(channel.next().await.as_ref(), Some(&absent));
                 channel.refresh(subject);
                 assert_eq!(channel.next().await.as_ref(), Some(&absent));
+            }
+            // Each command counts when the backend asks for the next one: then it reports nothing older.
+            while channel.commands() != (4, 4) {
+                tokio::task::yield_now().await;
             }
             channel.close().await;
             assert_eq!(has_ended.try_recv(), Ok(()));

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use tokio::time::Instant;
 
 use super::assembly::{Assembly, TreeEvent, TreeRequest};
-use crate::model::{Facet, NodeFacet, NodePath, NodeSubject, Subject};
+use crate::model::{Facet, NodeFacet, NodePath, NodeSubject, Shrink, Subject};
 use crate::store::backend::{Capabilities, NodeCommand, Observation};
 use crate::store::message::{StoreCommand, StoreEvent};
 
@@ -50,6 +50,7 @@ impl Trees {
                 Some(facet) => {
                     let subject = NodeSubject { path, facet };
                     self.direct.remove(&subject);
+                    self.direct.shrink_if_sparse();
                     self.release(subject, commands);
                 }
                 None => self.leave_tree(&path, commands),

@@ -8,11 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{NodePath, NodeSubject};
-use crate::store::Exposure;
-
-/// How many open nodes are reported one by one. Where more are open to everybody, all of them probably are.
-const MAX_REPORTED_NODES: usize = 5;
+use crate::model::{NodePath, NodeSubject, Shrink};
+use crate::store::message::{Exposure, MAX_WRITABLE};
 
 /// The pause after each look. This is no load for a server, even where a hundred hosts begin to watch
 /// thousands of nodes at once.
@@ -57,6 +54,7 @@ impl Audit {
     /// Takes `subject` back, if it was not looked at yet.
     pub(super) fn forget(&mut self, subject: &NodeSubject) {
         self.seen.remove(subject);
+        self.seen.shrink_if_sparse();
     }
 
     /// When [`Self::next`] may have something.
@@ -74,6 +72,7 @@ impl Audit {
                 return Some(subject.clone());
             }
             self.waiting.pop_front();
+            self.waiting.shrink_if_sparse();
         }
     }
 
@@ -84,7 +83,7 @@ impl Audit {
         if !is_open || !self.open.insert(subject.path.clone()) {
             return None;
         }
-        if self.open.len() <= MAX_REPORTED_NODES {
+        if self.open.len() <= MAX_WRITABLE {
             return Some(Exposure::Writable(subject.into()));
         }
         self.is_over = true;
@@ -106,14 +105,14 @@ mod tests {
         };
         let now = Instant::now();
         let mut audit = Audit::new(now);
-        for number in 0..MAX_REPORTED_NODES {
+        for number in 0..MAX_WRITABLE {
             let found = audit.done(subject(number, NodeFacet::Data), true, now);
             assert!(matches!(found, Some(Exposure::Writable(_))));
             assert!(audit.done(subject(number, NodeFacet::Children), true, now).is_none());
         }
-        let found = audit.done(subject(MAX_REPORTED_NODES, NodeFacet::Data), true, now);
+        let found = audit.done(subject(MAX_WRITABLE, NodeFacet::Data), true, now);
         assert!(matches!(found, Some(Exposure::MoreWritable)));
-        audit.note(&subject(MAX_REPORTED_NODES + 1, NodeFacet::Data));
+        audit.note(&subject(MAX_WRITABLE + 1, NodeFacet::Data));
         assert!(audit.waiting.is_empty() && audit.seen.is_empty());
     }
 }

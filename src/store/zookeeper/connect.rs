@@ -11,15 +11,15 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::diagnosis::{Diagnosis, is_tls_error, of_handshake, speaks_tls};
 use super::handshake::{OpenError, Opened, open};
 use super::link::{Link, Stream};
-use super::login::LoginSource;
 use super::protocol::Protocol;
 use super::secrets::Secrets;
 use super::settings::{Sasl, ZooKeeperSettings};
-use super::tls::host_and_port;
 use super::wire::Greeting;
+use crate::store::diagnosis::{Diagnosis, TlsWords, is_tls_error, of_handshake, speaks_tls};
+use crate::store::login_source::LoginSource;
+use crate::store::tls::host_and_port;
 
 /// How long one server may take to answer. It is shorter than the 5 s that the contract allows between two
 /// attempts, so that the next server is tried on time.
@@ -211,7 +211,7 @@ impl Ensemble {
 
     fn explain_tls(&self, server: &str, error: &io::Error) -> ConnectError {
         let Some(tls) = &self.settings.login.tls else { return ConnectError::transient(error.to_string()) };
-        match of_handshake(tls, host_and_port(server).0, error) {
+        match of_handshake(&TLS_WORDS, tls, host_and_port(server).0, error) {
             Diagnosis::Transient(reason) => ConnectError::transient(reason),
             Diagnosis::Permanent(reason) => ConnectError::permanent(reason),
         }
@@ -243,6 +243,12 @@ impl Ensemble {
 const NO_SESSION: &str = "the connection is made, but no ZooKeeper serves there: it may be starting, have no \
                           quorum, or allow no more connections from this host (maxClientCnxns), or this is \
                           another service's port";
+
+const TLS_WORDS: TlsWords = TlsWords {
+    no_tls: "no TLS answers there; if that is its plaintext port (clientPort), give its secureClientPort or \
+             take [tls] out of twitcher.toml, and if not, its log says why",
+    trusted: "in the server's truststore",
+};
 
 const ENDS_AFTER_TLS: &str = "it speaks TLS, and then ends the connection; its log says why (a server that \
                               wants a client certificate does so: cert and key in [tls])";

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::protocol::Protocol;
 use super::session::{Output, Session};
+use super::table::Table;
 use super::window::Window;
 use super::wire::Frames;
 use crate::model::{NodeContent, NodeFacet, NodePath, NodeSubject};
@@ -34,7 +35,9 @@ impl Conversation {
             [NodeFacet::Data, NodeFacet::Children].map(|facet| NodeSubject { path: path.clone(), facet })
         });
         let root = NodePath::unchecked("/");
-        let session = Session::new(protocol, TIMEOUT, Window::new(), root, subjects, now);
+        let mut table = Table::new(now);
+        subjects.for_each(|subject| table.follow(subject));
+        let session = Session::new(protocol, TIMEOUT, Window::new(), root, table, now);
         let mut conversation = Self { session, now, sent: 0, reports: 0, names: Vec::new() };
         conversation.send();
         conversation

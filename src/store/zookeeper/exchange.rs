@@ -1,12 +1,17 @@
 //! Requests of a command on its session, each with a deadline.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::link::Link;
 use super::protocol::{Incoming, Protocol};
 use super::wire::{ErrorCode, Reply, Request};
+
+/// The pause between two pings of a session that has nothing else to do. A server may have granted less than
+/// was asked for, but few grant less than some seconds.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// A session whose requests are answered one after the other.
 pub(super) struct Exchange {
@@ -76,6 +81,25 @@ impl Exchange {
         self.unanswered -= 1;
         self.waiting_since = Instant::now();
         result.map_err(Failure::Server)
+    }
+
+    /// Keeps the session alive until this side has done something else, however long that takes. Replies wait
+    /// in the meantime.
+    pub(super) async fn idle<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let pause = KEEP_ALIVE.min(self.timeout / 3);
+        let done = loop {
+            tokio::select! {
+                done = &mut work => break done,
+                () = sleep(pause) => {
+                    self.protocol.keep_alive();
+                    // That the connection is gone is said by what is asked next.
+                    let _ = timeout_at(Instant::now() + pause, self.link.send(&mut self.protocol)).await;
+                }
+            }
+        };
+        self.waiting_since = Instant::now();
+        done
     }
 
     pub(super) async fn close(self) {

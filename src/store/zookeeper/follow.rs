@@ -7,28 +7,31 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
+use std::mem;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::audit::Audit;
 use super::chroot::ChrootCheck;
 use super::connect::{ATTEMPT_TIMEOUT, ConnectError, Connection, Ensemble};
 use super::link::Link;
-use super::login::LoginSource;
 use super::protocol::Ended;
 use super::session::{Output, Session};
 use super::settings::ZooKeeperSettings;
+use super::table::Table;
 use super::url::ZooKeeperUrl;
 use super::window::Window;
 use super::wire::ErrorCode;
-use crate::model::NodeSubject;
 use crate::store::backend::{Backend, NodeCommand, Observation};
 use crate::store::backoff::Backoff;
 use crate::store::channel::StoreEnd;
+use crate::store::login_source::LoginSource;
+use crate::store::memory;
 use crate::store::tree::router::{self, EventSender, NodeCommands, ReceiverDropped, Slot};
 use crate::store::{Exposure, StoreEvent};
+use crate::sys::Alarm;
 
 /// The first pause between two connection attempts.
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
@@ -63,7 +66,7 @@ async fn run(settings: ZooKeeperSettings, login: LoginSource, commands: NodeComm
         window: Window::new(),
         commands,
         events,
-        subjects: HashSet::new(),
+        table: Table::new(Instant::now()),
         outage: None,
         plaintext_reported: false,
     };
@@ -75,7 +78,8 @@ struct SessionManager {
     url: ZooKeeperUrl,
     commands: NodeCommands,
     events: EventSender,
-    subjects: HashSet<NodeSubject>,
+    /// The nodes that are followed, while there is no session.
+    table: Table,
     /// The reasons reported in the present outage; `None` if there is none, or it was not reported yet.
     outage: Option<HashSet<String>>,
     audit: Audit,
@@ -115,19 +119,19 @@ impl SessionManager {
     async fn until(&mut self, deadline: Instant) -> Result<(), ReceiverDropped> {
         loop {
             tokio::select! {
-                command = self.commands.recv() => note(&mut self.subjects, &command.ok_or(ReceiverDropped)?),
+                command = self.commands.recv() => drop(self.table.take(command.ok_or(ReceiverDropped)?)),
                 () = sleep_until(deadline) => return Ok(()),
             }
         }
     }
 
     async fn connect(&mut self) -> Result<Result<Connection, ConnectError>, ReceiverDropped> {
-        let Self { ensemble, commands, subjects, .. } = self;
+        let Self { ensemble, commands, table, .. } = self;
         let attempt_timeout = ensemble.session_timeout().min(ATTEMPT_TIMEOUT);
         let mut connecting = pin!(ensemble.connect_next(attempt_timeout));
         loop {
             tokio::select! {
-                command = commands.recv() => note(subjects, &command.ok_or(ReceiverDropped)?),
+                command = commands.recv() => drop(table.take(command.ok_or(ReceiverDropped)?)),
                 connection = &mut connecting => return Ok(connection),
             }
         }
@@ -177,9 +181,9 @@ impl SessionManager {
             let exposure = Exposure::Plaintext { server: server.clone(), with_credentials };
             self.events.send(StoreEvent::Exposed(exposure)).await?;
         }
-        let (chroot, subjects, now) =
-            (self.url.chroot.clone(), self.subjects.iter().cloned(), Instant::now());
-        let mut session = Session::new(protocol, timeout, self.window, chroot, subjects, now);
+        let now = Instant::now();
+        let table = mem::replace(&mut self.table, Table::new(now));
+        let mut session = Session::new(protocol, timeout, self.window, self.url.chroot.clone(), table, now);
         self.audit.resume(now);
         self.chroot = ChrootCheck::new(self.url.chroot.clone(), now);
         let ended = self.follow(&mut link, &mut session).await;
@@ -189,6 +193,7 @@ impl SessionManager {
             return Err(ReceiverDropped);
         };
         let was_useful = session.has_read_node() && !ended.is_violation();
+        self.table = session.into_table();
         Ok(SessionEnd { was_useful, reason: self.explain(&server, &ended) })
     }
 
@@ -198,19 +203,23 @@ impl SessionManager {
         let mut notices: VecDeque<StoreEvent> = VecDeque::new();
         // Since when something is due, while the server sends without a pause.
         let mut overdue: Option<Instant> = None;
+        let mut alarm = Alarm::start();
         loop {
             let now = Instant::now();
             // There must be room for the report before the read, so that a slow daemon gets the latest state.
-            let mut wants_slot = !notices.is_empty() || session.wants_slot();
-            while wants_slot {
+            let is_crowded = session.wants_slot() && memory::is_crowded();
+            let wants_slot = |notices: &VecDeque<_>, session: &Session<Slot>| {
+                !notices.is_empty() || (session.wants_slot() && !is_crowded)
+            };
+            while wants_slot(&notices, session) {
                 let Ok(slot) = self.events.try_reserve() else { return Ok(()) };
                 let Some(slot) = slot else { break };
                 match notices.pop_front() {
                     Some(notice) => slot.send(notice),
                     None => session.read(slot, now),
                 }
-                wants_slot = !notices.is_empty() || session.wants_slot();
             }
+            let wants_slot = wants_slot(&notices, session);
             session.remove_watches(now);
             if let Some(subject) = self.audit.next(now) {
                 session.ask_for_acl(subject, now);
@@ -228,7 +237,6 @@ impl SessionManager {
                 biased;
                 command = self.commands.recv() => match command {
                     Some(command) => {
-                        note(&mut self.subjects, &command);
                         if let NodeCommand::Leave(subject) = &command {
                             self.audit.forget(subject);
                         }
@@ -248,7 +256,8 @@ impl SessionManager {
                         incoming = session.protocol.next(now)?;
                     }
                 }
-                () = sleep_until(due.unwrap_or(now)), if due.is_some() => session.tick(Instant::now())?,
+                () = alarm.until(due.unwrap_or(now)), if due.is_some() => session.tick(Instant::now())?,
+                () = sleep(memory::PAUSE), if is_crowded => {}
                 slot = self.events.reserve(), if wants_slot => match slot {
                     Ok(slot) => match notices.pop_front() {
                         Some(notice) => slot.send(notice),
@@ -291,19 +300,6 @@ impl SessionManager {
             ended if ended.is_violation() => format!("ended the session with ZooKeeper {server}: {ended}"),
             ended => format!("the connection to ZooKeeper {server} was lost ({ended})"),
         }
-    }
-}
-
-fn note(subjects: &mut HashSet<NodeSubject>, command: &NodeCommand) {
-    match command {
-        NodeCommand::Follow(subject) => {
-            subjects.insert(subject.clone());
-        }
-        NodeCommand::Leave(subject) => {
-            subjects.remove(subject);
-        }
-        // A session that is made later reads every subject anyway, and a present one is told.
-        NodeCommand::Refresh(_) => {}
     }
 }
 

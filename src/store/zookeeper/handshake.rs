@@ -71,10 +71,7 @@ pub(super) async fn open(
             Some(Frame::Whole(message)) => {
                 break Greeting::read(message).map_err(OpenError::NoZooKeeper)?;
             }
-            Some(Frame::TooLarge(_, length)) => {
-                let announced = i32::try_from(length).unwrap_or(i32::MAX);
-                return Err(OpenError::NoZooKeeper(Malformed::Announced(announced)));
-            }
+            Some(Frame::TooLarge(_, reason)) => return Err(OpenError::NoZooKeeper(reason.announced())),
             None => frames.add(link.read().await.map_err(OpenError::NoGreeting)?),
         }
     };

@@ -64,6 +64,11 @@ impl Link {
         }
     }
 
+    /// Sends what is to be sent, and reads nothing. Can be dropped at any time.
+    pub(super) async fn send(&mut self, protocol: &mut Protocol) -> io::Result<()> {
+        poll_fn(|context| self.poll_send(context, protocol)).await
+    }
+
     /// Writes all of `bytes`.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await?;

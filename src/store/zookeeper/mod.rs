@@ -1,11 +1,9 @@
 //! ZooKeeper as a store.
 //!
-//! * [`url`], [`settings`] and [`tls`] are what people give; [`login`] says who reads it, and [`secrets`] is
-//!   it for one connection.
+//! * [`url`] and [`settings`] are what people give, and [`secrets`] is it for one connection.
 //! * [`wire`] reads and writes the protocol's bytes, and [`protocol`] keeps its rules. A [`session`] is the
 //!   protocol with a [`table`] of all nodes that are followed on it. None of them does any IO.
-//! * [`connect`] makes connections, by a [`handshake`] (with [`sasl`]) on a [`link`]. [`diagnosis`] explains
-//!   why TLS fails.
+//! * [`connect`] makes connections, by a [`handshake`] (with [`sasl`]) on a [`link`].
 //! * [`follow`] follows nodes on one disposable session after another, and [`audit`] finds the nodes that
 //!   everybody can change. [`chroot`] looks whether the root exists.
 //! * [`client`] are the commands, with their requests in an [`exchange`].
@@ -15,12 +13,10 @@ mod chroot;
 mod client;
 mod connect;
 mod conversation;
-mod diagnosis;
 mod exchange;
 mod follow;
 mod handshake;
 mod link;
-mod login;
 mod protocol;
 mod sasl;
 mod secrets;
@@ -28,7 +24,6 @@ mod session;
 mod settings;
 mod stamp;
 mod table;
-mod tls;
 mod url;
 mod window;
 mod wire;
@@ -37,7 +32,5 @@ pub(super) use client::ZooKeeperClient;
 #[doc(hidden)]
 pub use conversation::Conversation;
 pub(super) use follow::start;
-pub(super) use login::LoginSource;
 pub use settings::{Auth, Login, Sasl, ZooKeeperSettings, check_encoding};
-pub use tls::{ClientCertificate, Key, Tls, TlsTexts, can_be_certified};
 pub use url::{ZooKeeperUrl, ZooKeeperUrlError};

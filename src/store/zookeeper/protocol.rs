@@ -30,12 +30,14 @@ pub(super) struct Protocol {
     output: Vec<u8>,
     outstanding: VecDeque<Outstanding>,
     next_xid: i32,
-    /// How many credentials the server did not confirm yet.
-    auths: usize,
+    /// When the credentials were sent that the server did not confirm yet.
+    auths: VecDeque<Instant>,
     last_sent: Instant,
     last_received: Instant,
     /// When the ping was sent that has no reply yet.
     ping: Option<Instant>,
+    /// How many pings have no reply yet that nobody waits for.
+    unawaited_pings: u32,
     /// How many watches are set for which no event has come.
     watches: u64,
     /// When the events that nobody asked for will have had their time.
@@ -100,10 +102,11 @@ impl Protocol {
             output: Vec::new(),
             outstanding: VecDeque::new(),
             next_xid: 1,
-            auths: 0,
+            auths: VecDeque::new(),
             last_sent: now,
             last_received: now,
             ping: None,
+            unawaited_pings: 0,
             watches: 0,
             unasked_until: now,
         }
@@ -132,8 +135,14 @@ impl Protocol {
     /// Gives credentials. [`Incoming::Auth`] says whether they are taken.
     pub(super) fn auth(&mut self, scheme: &str, credentials: &[u8], now: Instant) {
         write_auth(scheme, credentials, &mut self.output);
-        self.auths += 1;
+        self.auths.push_back(now);
         self.last_sent = now;
+    }
+
+    /// Sends a ping without a deadline, since nobody reads for now what the server sends.
+    pub(super) fn keep_alive(&mut self) {
+        write_ping(&mut self.output);
+        self.unawaited_pings += 1;
     }
 
     /// What is to be sent. [`Self::sent`] tells how much of it was.
@@ -167,7 +176,7 @@ impl Protocol {
                     let (header, body) = ReplyHeader::read(message)?;
                     (header, Ok(body))
                 }
-                Some(Frame::TooLarge(header, length)) => (ReplyHeader::read(&header)?.0, Err(length)),
+                Some(Frame::TooLarge(header, reason)) => (ReplyHeader::read(&header)?.0, Err(reason)),
             };
             let incoming = match (header.xid, body) {
                 (NOTIFICATION_XID, Ok(body)) => {
@@ -181,14 +190,18 @@ impl Protocol {
                 }
                 (PING_XID, Ok(_)) => match self.ping.take() {
                     Some(_) => None,
+                    None if self.unawaited_pings > 0 => {
+                        self.unawaited_pings -= 1;
+                        None
+                    }
                     None => return Err(Ended::UnaskedReply(PING_XID)),
                 },
                 (AUTH_XID, Ok(_)) => {
-                    self.auths = self.auths.checked_sub(1).ok_or(Ended::UnaskedReply(AUTH_XID))?;
+                    self.auths.pop_front().ok_or(Ended::UnaskedReply(AUTH_XID))?;
                     Some(Incoming::Auth(header.result))
                 }
-                (NOTIFICATION_XID | PING_XID | AUTH_XID, Err(length)) => {
-                    return Err(Malformed::Announced(i32::try_from(length).unwrap_or(i32::MAX)).into());
+                (NOTIFICATION_XID | PING_XID | AUTH_XID, Err(reason)) => {
+                    return Err(reason.announced().into());
                 }
                 (got, body) => {
                     let Some(owed) = self.outstanding.front() else { return Err(Ended::UnaskedReply(got)) };
@@ -198,7 +211,7 @@ impl Protocol {
                     let &Outstanding { expected, sets_watch, sent, .. } = owed;
                     let result = match (header.result, body) {
                         (Ok(()), Ok(body)) => Ok(body.reply(expected)?),
-                        (Ok(()), Err(length)) => Ok(Reply::TooLarge(format!("{length} bytes"))),
+                        (Ok(()), Err(reason)) => Ok(Reply::TooLarge(reason)),
                         (Err(code), _) => Err(code),
                     };
                     self.outstanding.pop_front();
@@ -216,6 +229,12 @@ impl Protocol {
         Ok(None)
     }
 
+    /// When the request was sent that has waited longest for its reply, or the credentials.
+    fn oldest_unanswered(&self) -> Option<Instant> {
+        let request = self.outstanding.front().map(|oldest| oldest.sent);
+        request.into_iter().chain(self.auths.front().copied()).min()
+    }
+
     /// When [`Self::tick`] has something to do, at the latest.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let held_back = self.is_held_back(now).then(|| self.unasked_until - UNASKED_DELAY * UNASKED_BURST);
@@ -224,7 +243,7 @@ impl Protocol {
             Some(ping) => ping + timeout,
             None => self.last_sent + timeout / 3,
         };
-        let answer = self.outstanding.front().map(|oldest| oldest.sent + timeout);
+        let answer = self.oldest_unanswered().map(|sent| sent + timeout);
         let silence = self.last_received + silence(timeout);
         [held_back, answer].into_iter().flatten().chain([ping, silence]).min()
     }
@@ -234,7 +253,7 @@ impl Protocol {
     pub(super) fn tick(&mut self, now: Instant) -> Result<(), Ended> {
         let Some(timeout) = self.timeout else { return Ok(()) };
         let has_passed = |since: Instant, time: Duration| since + time <= now;
-        if self.outstanding.front().is_some_and(|oldest| has_passed(oldest.sent, timeout))
+        if self.oldest_unanswered().is_some_and(|sent| has_passed(sent, timeout))
             || self.ping.is_some_and(|ping| has_passed(ping, timeout))
         {
             return Err(Ended::NoAnswer(timeout));
@@ -258,6 +277,8 @@ fn sets_watch(request: &Request<'_>) -> bool {
         Request::Acl { .. }
         | Request::Sync { .. }
         | Request::Create { .. }
+        | Request::SetAcl { .. }
+        | Request::Multi { .. }
         | Request::SetData { .. }
         | Request::Delete { .. }
         | Request::RemoveWatch { .. }
@@ -358,6 +379,29 @@ mod tests {
             assert!(matches!(it.receive(NOTIFICATION_XID, event), Ok(Some(Incoming::Event(_)))));
         };
         assert_eq!((ended, it.now - began), (Ended::NoAnswer(TIMEOUT), TIMEOUT));
+    }
+
+    #[test]
+    fn credentials_have_a_deadline_whatever_else_arrives() {
+        let mut it = Bench::with_requests(0);
+        it.protocol.auth("digest", b"u:p", it.now);
+        it.protocol.auth("digest", b"v:p", it.now + Duration::from_secs(1));
+        it.protocol.sent(it.protocol.output().len());
+        let began = it.now;
+        it.now += Duration::from_secs(2);
+        assert!(matches!(it.receive(AUTH_XID, b""), Ok(Some(Incoming::Auth(Ok(()))))));
+        let ended = loop {
+            let (_, ticked) = it.wait();
+            if let Err(ended) = ticked {
+                break ended;
+            }
+            assert!(it.now < began + 10 * TIMEOUT, "they have none");
+            // The server replies to every other request, and answers pings.
+            if it.is_pinging() {
+                assert_eq!(it.receive(PING_XID, b""), Ok(None));
+            }
+        };
+        assert_eq!((ended, it.now - began), (Ended::NoAnswer(TIMEOUT), TIMEOUT + Duration::from_secs(1)));
     }
 
     #[test]

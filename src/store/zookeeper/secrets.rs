@@ -6,8 +6,8 @@ use rustls::ClientConfig;
 use thiserror::Error;
 
 use super::settings::{Auth, Login, Sasl};
-use super::tls::TlsFileError;
 use crate::store::secret::CredentialError;
+use crate::store::tls::TlsFileError;
 
 /// What it takes to make one connection.
 pub(super) struct Secrets {

@@ -52,19 +52,23 @@ pub(super) enum Output<S> {
 }
 
 impl<S> Session<S> {
-    /// Begins to follow these nodes. Requests that are not answered within `timeout` end the session.
+    /// Begins to follow the nodes of `table`. Requests that are not answered within `timeout` end the
+    /// session.
     pub(super) fn new(
         protocol: Protocol,
         timeout: Duration,
         window: Window,
         chroot: NodePath,
-        subjects: impl IntoIterator<Item = NodeSubject>,
+        mut table: Table,
         now: Instant,
     ) -> Self {
-        let mut table = Table::new(now);
-        subjects.into_iter().for_each(|subject| table.follow(subject));
+        table.restart(now);
         let pending = VecDeque::new();
         Self { protocol, timeout, table, pending, window, chroot, has_read_node: false }
+    }
+
+    pub(super) fn into_table(self) -> Table {
+        self.table
     }
 
     pub(super) fn window(&self) -> Window {
@@ -76,12 +80,7 @@ impl<S> Session<S> {
     }
 
     pub(super) fn take_command(&mut self, command: NodeCommand) -> Option<Output<S>> {
-        match command {
-            NodeCommand::Follow(subject) => self.table.follow(subject),
-            NodeCommand::Leave(subject) => self.table.leave(&subject),
-            NodeCommand::Refresh(subject) => return self.table.refresh(&subject).map(Output::Outdated),
-        }
-        None
+        self.table.take(command).map(Output::Outdated)
     }
 
     /// Whether [`Self::read`] has something to do.
@@ -194,6 +193,9 @@ impl<S> Session<S> {
         match pending {
             Pending::Read(ticket, slot) => {
                 let found = result.and_then(|reply| found(reply, ticket.subject.facet));
+                if found == Err(ReadError::Crowded) {
+                    self.window.missed();
+                }
                 let is_read = found.is_ok() || found == Err(ReadError::NoNode);
                 match self.table.read(&ticket, found, now) {
                     Conclusion::Ask(request) => self.ask(ticket, request, slot, now),
@@ -228,7 +230,7 @@ impl<S> Session<S> {
                 Ok(_) => Some(true),
                 Err(ReadError::NoNode) => Some(false),
                 // It is asked again.
-                Err(ReadError::Transient(_) | ReadError::Refused(_)) => None,
+                Err(ReadError::Transient(_) | ReadError::Refused(_) | ReadError::Crowded) => None,
             }))),
             // If it failed, the watch announces one more change, which is ignored.
             Pending::Removal => Ok(None),
@@ -239,17 +241,14 @@ impl<S> Session<S> {
 /// Makes what the store reports of what the server replied.
 fn found(reply: Reply, facet: NodeFacet) -> Result<Found, ReadError> {
     match reply {
-        Reply::Data(data, stat) => {
-            Ok(Found::Content(NodeContent::Data(data.into()), Stamp::of(&stat, facet)))
-        }
+        Reply::Data(data, stat) => Ok(Found::Content(NodeContent::Data(data), Stamp::of(&stat, facet))),
         Reply::Children(names, stat) => {
             Ok(Found::Content(NodeContent::Children(children(names).into()), Stamp::of(&stat, facet)))
         }
         Reply::Stat(_) => Ok(Found::Existence),
-        Reply::TooLarge(size) => Err(ReadError::Refused(format!(
-            "it has {size}, more than can be read; keep large content elsewhere"
-        ))),
-        Reply::Acl(_) | Reply::Done | Reply::Token(_) => Err(unexpected(&reply)),
+        Reply::TooLarge(reason) => Err(ReadError::Refused(reason.to_string())),
+        Reply::Crowded => Err(ReadError::Crowded),
+        Reply::Acl(_) | Reply::Done | Reply::Multi(_) | Reply::Token(_) => Err(unexpected(&reply)),
     }
 }
 

@@ -1,14 +1,16 @@
 //! Where a ZooKeeper is, and what it takes to get in.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::tls::{ClientCertificate, Key, Tls};
 use super::url::ZooKeeperUrl;
 use crate::store::backend::{Backend, Capabilities, SettingError};
+use crate::store::login_source::StoreLogin;
 use crate::store::secret::{CredentialError, Secret};
+use crate::store::tls::Tls;
 
 /// The child of the root in which ZooKeeper keeps its own data.
 const RESERVED_CHILD: &str = "zookeeper";
@@ -19,6 +21,8 @@ pub struct ZooKeeperSettings {
     pub login: Login,
     /// The timeout to ask for. The server may grant another.
     pub session_timeout: Duration,
+    /// Whether nothing may be written.
+    pub readonly: bool,
 }
 
 /// How a session is secured, and who logs in.
@@ -49,13 +53,55 @@ impl Login {
         !self.auth.is_empty() || self.sasl.is_some()
     }
 
-    /// Whether there is anything to read before a connection is made.
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Returns the files that [`StoreLogin::read`] reads.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let secrets = self.auth.iter().map(|auth| &auth.credentials);
+        let secrets = secrets.chain(self.sasl.iter().map(|sasl| &sasl.password)).filter_map(Secret::file);
+        secrets.chain(self.tls.iter().flat_map(Tls::files)).collect()
+    }
+
+    /// Returns who logs in and how, without any secret.
+    pub(crate) fn without_secrets(&self) -> Self {
+        let none = || Secret::Inline(String::new());
+        let mut login = self.clone();
+        login.auth.iter_mut().for_each(|auth| auth.credentials = none());
+        login.sasl.iter_mut().for_each(|sasl| sasl.password = none());
+        login.tls.iter_mut().for_each(|tls| tls.texts = None);
+        login
+    }
+
+    /// Checks whether the credentials can be read here and now.
+    pub fn check_credentials(&self) -> Result<(), SettingError> {
+        let wrong = |key| move |error: CredentialError| (key, error.to_string());
+        for auth in &self.auth {
+            auth.credentials.reveal().map_err(wrong("auth.credentials"))?;
+        }
+        if let Some(sasl) = &self.sasl {
+            let password = sasl.password.reveal().map_err(wrong("sasl.password"))?;
+            check_encoding("sasl.password", &password)?;
+        }
+        self.tls.as_ref().map_or(Ok(()), Tls::check_credentials)
+    }
+
+    /// Checks whether the files are good for a connection.
+    pub fn check_files(&self) -> Result<(), SettingError> {
+        let auth = self.auth.iter().map(|auth| ("auth.credentials", &auth.credentials));
+        let sasl = self.sasl.iter().map(|sasl| ("sasl.password", &sasl.password));
+        for (key, secret) in auth.chain(sasl) {
+            if let Secret::File(_) = secret {
+                secret.reveal().map_err(|error| (key, error.to_string()))?;
+            }
+        }
+        self.tls.as_ref().map_or(Ok(()), Tls::check_files)
+    }
+}
+
+impl StoreLogin for Login {
+    fn is_empty(&self) -> bool {
         self.auth.is_empty() && self.tls.is_none() && self.sasl.is_none()
     }
 
-    /// Reads all secrets and files. This may block.
-    pub(crate) fn read(&self) -> Result<Self, String> {
+    fn read(&self) -> Result<Self, String> {
         let text = |error: CredentialError| error.to_string();
         let auth = self.auth.iter().map(|Auth { scheme, credentials }| {
             let credentials = Secret::Inline(credentials.reveal().map_err(text)?);
@@ -70,59 +116,6 @@ impl Login {
         let tls = self.tls.as_ref().map(|tls| tls.read().map_err(|error| error.to_string()));
         Ok(Self { auth, sasl, tls: tls.transpose()? })
     }
-
-    /// Returns who logs in and how, without any secret.
-    pub(crate) fn without_secrets(&self) -> Self {
-        let none = || Secret::Inline(String::new());
-        let mut login = self.clone();
-        login.auth.iter_mut().for_each(|auth| auth.credentials = none());
-        login.sasl.iter_mut().for_each(|sasl| sasl.password = none());
-        login.tls.iter_mut().for_each(|tls| tls.texts = None);
-        login
-    }
-
-    fn client_key(&self) -> Option<&Key> {
-        let ClientCertificate { key, .. } = self.tls.as_ref()?.identity.as_ref()?;
-        Some(key)
-    }
-
-    /// Checks whether the credentials can be read here and now.
-    pub fn check_credentials(&self) -> Result<(), SettingError> {
-        let wrong = |key| move |error: CredentialError| (key, error.to_string());
-        for auth in &self.auth {
-            auth.credentials.reveal().map_err(wrong("auth.credentials"))?;
-        }
-        if let Some(sasl) = &self.sasl {
-            let password = sasl.password.reveal().map_err(wrong("sasl.password"))?;
-            check_encoding("sasl.password", &password)?;
-        }
-        if let Some(Key::Credential(credential)) = self.client_key() {
-            credential.path().map_err(wrong("tls.key"))?;
-        }
-        Ok(())
-    }
-
-    /// Checks whether the files are good for a connection.
-    pub fn check_files(&self) -> Result<(), SettingError> {
-        let auth = self.auth.iter().map(|auth| ("auth.credentials", &auth.credentials));
-        let sasl = self.sasl.iter().map(|sasl| ("sasl.password", &sasl.password));
-        for (key, secret) in auth.chain(sasl) {
-            if let Secret::File(_) = secret {
-                secret.reveal().map_err(|error| (key, error.to_string()))?;
-            }
-        }
-        let Some(tls) = &self.tls else { return Ok(()) };
-        // Outside of systemd there is no credential, and the rest can be checked without the key.
-        let without_key;
-        let tls = match self.client_key() {
-            Some(Key::Credential(credential)) if credential.path().is_err() => {
-                without_key = Tls { identity: None, ..tls.clone() };
-                &without_key
-            }
-            Some(_) | None => tls,
-        };
-        tls.check()
-    }
 }
 
 impl Backend for ZooKeeperSettings {
@@ -132,7 +125,14 @@ impl Backend for ZooKeeperSettings {
 
     fn capabilities(&self) -> Capabilities {
         let has_root = self.url.chroot.as_str() == "/";
-        Capabilities { durable_versions: true, reserved_child: has_root.then_some(RESERVED_CHILD) }
+        Capabilities {
+            durable_versions: true,
+            reserved_child: has_root.then_some(RESERVED_CHILD),
+            is_remote: true,
+            has_acls: true,
+            can_move: false,
+            can_lack_root: !has_root,
+        }
     }
 
     fn identity(&self) -> Option<String> {
@@ -141,6 +141,10 @@ impl Backend for ZooKeeperSettings {
 
     fn session_timeout(&self) -> Duration {
         self.session_timeout
+    }
+
+    fn is_readonly(&self) -> bool {
+        self.readonly
     }
 }
 

@@ -6,14 +6,27 @@ use crate::model::{NodeFacet, Version};
 /// Identifies one state of one facet of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
-    pub(super) version: Version,
+    incarnation: i64,
+    revision: i64,
+    /// The server's numbers have 32 bits, and there is a stamp for each node.
+    number: i32,
     /// How often the node's ACL was changed.
     acl_changes: i32,
 }
 
 impl Stamp {
     pub(super) fn of(stat: &Stat, facet: NodeFacet) -> Self {
-        Self { version: version(stat, facet), acl_changes: stat.aversion }
+        let (revision, number) = match facet {
+            NodeFacet::Data => (transaction_id(stat.mzxid, stat.mtime), stat.version),
+            NodeFacet::Children => (stat.pzxid, stat.cversion),
+        };
+        let incarnation = transaction_id(stat.czxid, stat.ctime);
+        Self { incarnation, revision, number, acl_changes: stat.aversion }
+    }
+
+    pub(super) fn version(self) -> Version {
+        let Self { incarnation, revision, number, .. } = self;
+        Version { incarnation, revision, number: number.into() }
     }
 }
 
@@ -21,25 +34,13 @@ impl Stamp {
 /// the server announces nothing, and forgets the watch (see [`super::table`]).
 pub(super) fn may_be_untold_for_want_of_rights(before: Option<Stamp>, now: Option<Stamp>) -> bool {
     match (before, now) {
-        (Some(before), Some(now)) if before.version.incarnation == now.version.incarnation => {
+        (Some(before), Some(now)) if before.incarnation == now.incarnation => {
             before.acl_changes != now.acl_changes
         }
         // It may have been created without rights for us, and got them later.
         (_, Some(now)) => now.acl_changes > 0,
         // A node that is gone does not tell what its ACL was.
         (_, None) => true,
-    }
-}
-
-fn version(stat: &Stat, facet: NodeFacet) -> Version {
-    let incarnation = transaction_id(stat.czxid, stat.ctime);
-    match facet {
-        NodeFacet::Data => Version {
-            incarnation,
-            revision: transaction_id(stat.mzxid, stat.mtime),
-            number: stat.version.into(),
-        },
-        NodeFacet::Children => Version { incarnation, revision: stat.pzxid, number: stat.cversion.into() },
     }
 }
 
@@ -58,8 +59,7 @@ mod tests {
     #[test]
     fn a_change_is_excused_if_the_rights_may_have_been_missing() {
         let stamp = |incarnation, revision, acl_changes| {
-            let version = Version { incarnation, revision, number: 0 };
-            Some(Stamp { version, acl_changes })
+            Some(Stamp { incarnation, revision, number: 0, acl_changes })
         };
         for (what, before, now, is_excused) in [
             ("changed", stamp(1, 1, 0), stamp(1, 2, 0), false),

@@ -1,10 +1,12 @@
-//! All nodes that are followed on one session, and what is to be done about each. It does no IO.
+//! All nodes that are followed, on one session after another, and what is to be done about each. It does no
+//! IO.
 //!
 //! Each node is unread, being read, armed, or failing. A node is armed by the read itself: the server then
 //! announces the next change, once. The announcement and the replies come in one order, so that whatever was
 //! announced while a node was being read may be newer than what is read: then it is read once more.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -12,8 +14,8 @@ use tokio::time::Instant;
 
 use super::stamp::{Stamp, may_be_untold_for_want_of_rights};
 use super::wire::EventKind;
-use crate::model::{NodeContent, NodeFacet, NodePath, NodeSubject};
-use crate::store::backend::Observation;
+use crate::model::{NodeContent, NodeFacet, NodePath, NodeSubject, Shrink};
+use crate::store::backend::{NodeCommand, Observation};
 use crate::store::backoff::{Backoff, jittered};
 
 /// The shortest and the longest time between two comparisons of a node with what was last reported of it. A
@@ -38,6 +40,7 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// How often in a row a node may be missing for one request and there for the next one.
 const MAX_CROSSINGS: u8 = 8;
 
+/// It outlives sessions, so that the nodes are listed once.
 pub(super) struct Table {
     nodes: HashMap<NodeSubject, Node>,
     /// The nodes to read next. It may have some that need no reading any more.
@@ -59,6 +62,10 @@ struct Node {
     failures: Option<Box<Failures>>,
 }
 
+impl Node {
+    const UNREAD: Self = Self { state: State::Unread, ticket: 0, is_missed: false, failures: None };
+}
+
 #[derive(Clone, Copy)]
 enum State {
     Unread,
@@ -72,7 +79,7 @@ enum State {
     Armed {
         watch: WatchKind,
         stamp: Option<Stamp>,
-        due: Option<Instant>,
+        due: Option<ResyncStep>,
     },
     Failing {
         due: Instant,
@@ -117,6 +124,8 @@ pub(super) enum ReadError {
     Transient(String),
     /// The error stays until somebody does something about it.
     Refused(String),
+    /// There is no room for it now. It is read again as soon as there is.
+    Crowded,
 }
 
 /// What a read has found.
@@ -153,18 +162,37 @@ impl Table {
         }
     }
 
+    /// Begins anew on another session, which knows nothing of the nodes.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.schedule.clear();
+        self.abandoned.clear();
+        self.epoch = now;
+        self.nodes.values_mut().for_each(|node| *node = Node::UNREAD);
+        self.unread = self.nodes.keys().cloned().collect();
+    }
+
+    /// Takes a command. Returns the subject whose last report is not true any more, if there is one.
+    pub(super) fn take(&mut self, command: NodeCommand) -> Option<NodeSubject> {
+        match command {
+            NodeCommand::Follow(subject) => self.follow(subject),
+            NodeCommand::Leave(subject) => self.leave(&subject),
+            NodeCommand::Refresh(subject) => return self.refresh(&subject),
+        }
+        None
+    }
+
     pub(super) fn follow(&mut self, subject: NodeSubject) {
         if self.nodes.contains_key(&subject) {
             return;
         }
-        let node = Node { state: State::Unread, ticket: 0, is_missed: false, failures: None };
-        self.nodes.insert(subject.clone(), node);
+        self.nodes.insert(subject.clone(), Node::UNREAD);
         self.unread.push_back(subject);
     }
 
-    pub(super) fn leave(&mut self, subject: &NodeSubject) {
+    fn leave(&mut self, subject: &NodeSubject) {
         let Some(node) = self.nodes.remove(subject) else { return };
-        unschedule(&mut self.schedule, subject, node.state);
+        self.nodes.shrink_if_sparse();
+        unschedule(&mut self.schedule, self.epoch, subject, node.state);
         if let State::Armed { watch, .. } = node.state {
             self.abandoned.push_back((subject.path.clone(), watch));
         }
@@ -186,11 +214,12 @@ impl Table {
                 return Some((path, kind));
             }
         }
+        self.abandoned.shrink_if_sparse();
         None
     }
 
     /// Has a followed node reported once more, also if it is known to be unreadable.
-    pub(super) fn refresh(&mut self, subject: &NodeSubject) -> Option<NodeSubject> {
+    fn refresh(&mut self, subject: &NodeSubject) -> Option<NodeSubject> {
         let node = self.nodes.get_mut(subject)?;
         if let Some(failures) = &mut node.failures {
             failures.is_reported = false;
@@ -225,7 +254,7 @@ impl Table {
             }
             State::Armed { .. } | State::Failing { .. } => {
                 let was_armed = matches!(node.state, State::Armed { .. });
-                unschedule(&mut self.schedule, subject, node.state);
+                unschedule(&mut self.schedule, self.epoch, subject, node.state);
                 (node.state, node.ticket) = (State::Unread, 0);
                 self.unread.push_back(subject.clone());
                 was_armed.then(|| subject.clone())
@@ -301,7 +330,7 @@ impl Table {
         let State::Reading { request, crossings, again } = node.state else { return Conclusion::Nothing };
         let (observation, stamp, watch) = match (request, answer) {
             (_, Ok(Found::Content(content, stamp))) => {
-                let observation = Observation::Present { version: stamp.version, content };
+                let observation = Observation::Present { version: stamp.version(), content };
                 (observation, Some(stamp), WatchKind::of(subject.facet))
             }
             (ReadRequest::Existence, Err(ReadError::NoNode)) => (Observation::Absent, None, WatchKind::Data),
@@ -319,13 +348,18 @@ impl Table {
                 let error = ReadError::Transient("it comes and goes all the time".to_owned());
                 return self.failed(subject, error, now);
             }
+            (_, Err(ReadError::Crowded)) => {
+                (node.state, node.ticket) = (State::Unread, 0);
+                self.unread.push_back(subject.clone());
+                return Conclusion::Nothing;
+            }
             (_, Err(error)) => return self.failed(subject, error, now),
         };
         node.failures = None;
         let is_missed = std::mem::take(&mut node.is_missed);
-        let due = rounded(now + jittered(resync), self.epoch);
+        let due = ResyncStep::at(now + jittered(resync), self.epoch);
         node.state = State::Armed { watch, stamp, due: Some(due) };
-        self.schedule.insert((due, subject.clone()));
+        self.schedule.insert((due.instant(self.epoch), subject.clone()));
         if again {
             self.read_again(subject);
         }
@@ -342,7 +376,7 @@ impl Table {
         });
         failures.count += 1;
         let reason = match error {
-            ReadError::NoNode => None,
+            ReadError::NoNode | ReadError::Crowded => None,
             ReadError::Transient(reason) => Some(reason).filter(|_| failures.count > 1),
             ReadError::Refused(reason) => Some(reason),
         };
@@ -382,10 +416,10 @@ impl Table {
             // A server that refuses this may have forgotten the watch.
             Err(ReadError::Refused(_)) => self.read_again(subject),
             // The watch is still set, and the next comparison is not far.
-            Ok(_) | Err(ReadError::NoNode | ReadError::Transient(_)) => {
-                let next = rounded(now + jittered(resync), self.epoch);
+            Ok(_) | Err(ReadError::NoNode | ReadError::Transient(_) | ReadError::Crowded) => {
+                let next = ResyncStep::at(now + jittered(resync), self.epoch);
                 *due = Some(next);
-                self.schedule.insert((next, subject.clone()));
+                self.schedule.insert((next.instant(self.epoch), subject.clone()));
                 None
             }
         }
@@ -398,19 +432,36 @@ impl Table {
     }
 }
 
-fn unschedule(schedule: &mut BTreeSet<(Instant, NodeSubject)>, subject: &NodeSubject, state: State) {
-    match state {
-        State::Armed { due: Some(due), .. } | State::Failing { due } => {
-            schedule.remove(&(due, subject.clone()));
-        }
-        State::Armed { due: None, .. } | State::Unread | State::Reading { .. } => {}
+fn unschedule(
+    schedule: &mut BTreeSet<(Instant, NodeSubject)>,
+    epoch: Instant,
+    subject: &NodeSubject,
+    state: State,
+) {
+    let due = match state {
+        State::Armed { due, .. } => due.map(|due| due.instant(epoch)),
+        State::Failing { due } => Some(due),
+        State::Unread | State::Reading { .. } => None,
+    };
+    if let Some(due) = due {
+        schedule.remove(&(due, subject.clone()));
     }
 }
 
-/// Returns the first multiple of [`RESYNC_STEP`] since `epoch` that is not before `due`.
-fn rounded(due: Instant, epoch: Instant) -> Instant {
-    let steps = due.saturating_duration_since(epoch).as_secs() + 1;
-    epoch + RESYNC_STEP * u32::try_from(steps).unwrap_or(u32::MAX)
+/// When a node is compared, as the number of [`RESYNC_STEP`]s since the session began. Each node has one.
+#[derive(Clone, Copy)]
+struct ResyncStep(NonZero<u32>);
+
+impl ResyncStep {
+    /// Returns the first step that is not before `due`.
+    fn at(due: Instant, epoch: Instant) -> Self {
+        let steps = due.saturating_duration_since(epoch).as_secs();
+        Self(NonZero::<u32>::MIN.saturating_add(steps.try_into().unwrap_or(u32::MAX)))
+    }
+
+    fn instant(self, epoch: Instant) -> Instant {
+        epoch + RESYNC_STEP * self.0.get()
+    }
 }
 
 impl WatchKind {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::model::{NodePath, NodePathError};
+use crate::store::servers::{comma_hint, ports, with_port};
 
 const SCHEME: &str = "zk://";
 
@@ -27,7 +28,8 @@ pub enum ZooKeeperUrlError {
     NoServer(String),
     #[error(
         "store {url:?}: server {server:?} is not HOST or HOST:PORT with a port of 1 to 65535 \
-         (IPv6 as [ADDRESS]:PORT)"
+         (IPv6 as [ADDRESS]:PORT){}",
+        comma_hint(.server)
     )]
     Server { url: String, server: String },
     #[error("store {url:?}: the chroot is no node path: {source}")]
@@ -52,7 +54,7 @@ impl ZooKeeperUrl {
 
     /// Returns the ports of all servers.
     pub(crate) fn ports(&self) -> Vec<u16> {
-        self.servers.iter().filter_map(|server| server.rsplit_once(':')?.1.parse().ok()).collect()
+        ports(&self.servers)
     }
 
     /// Returns what the ledger knows the versions by. Servers are no part of it, because they come and go.
@@ -85,27 +87,11 @@ fn parse(url: &str, text: &str) -> Result<ZooKeeperUrl, ZooKeeperUrlError> {
         .split(',')
         .map(|server| {
             let server = server.trim();
-            with_port(server)
+            with_port(server, DEFAULT_PORT)
                 .ok_or_else(|| ZooKeeperUrlError::Server { url: url.to_owned(), server: server.to_owned() })
         })
         .collect::<Result<_, _>>()?;
     Ok(ZooKeeperUrl { servers, chroot })
-}
-
-/// Returns `HOST:PORT` with the default port filled in, or `None` if this is neither.
-fn with_port(server: &str) -> Option<String> {
-    let end_of_host = match server.strip_prefix('[') {
-        Some(rest) => rest.find(']')? + 2,
-        None => server.find(':').unwrap_or(server.len()),
-    };
-    let (host, port) = server.split_at(end_of_host);
-    let port = match port.strip_prefix(':') {
-        Some(port) => port.parse().ok().filter(|&port: &u16| port > 0)?,
-        None if port.is_empty() => DEFAULT_PORT,
-        None => return None,
-    };
-    let named = !host.is_empty() && host != "[]" && !host.contains(char::is_whitespace);
-    named.then(|| format!("{host}:{port}"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::model::{Guard, OnFailure, Policy, Retry, RunMode, RunOnLoad, Share, Throttle};
+use crate::model::{Format, Guard, OnFailure, Policy, Retry, RunMode, RunOnLoad, Share, Throttle};
 use crate::watch::RunResult;
 
 /// A node has fewer bytes than this.
@@ -21,6 +21,10 @@ pub(super) enum Move {
     DeleteUnseen,
     /// The store reports the present state again.
     Resync,
+    /// The oldest decoding that was asked for comes to an end. It may be of no use any more.
+    Verdict,
+    /// A verdict comes again.
+    VerdictAgain,
     /// The live run with this index, modulo their number, ends.
     RunResult(usize, RunResult),
     /// The watch is told that the program of a run is executing, so many seconds after it was executed. The
@@ -39,7 +43,8 @@ pub(super) enum Move {
     ForceTooLate(u8),
     /// An operator forces what is held, but the daemon is killed before the store reports it.
     ForceAndCrash,
-    Pause,
+    /// An operator pauses the watch, for so many seconds or until it is resumed.
+    Pause(Option<u64>),
     Resume,
     Kill,
     /// From now on, the daemon has places for runs (`true`), or none.
@@ -74,7 +79,8 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
         },
     );
     let throttle = prop_oneof![Just(Throttle::default()), throttle];
-    let failure = (proptest::option::of(retry), on_failure, throttle, guard());
+    let decode = prop_oneof![2 => Just(None), 1 => Just(Some(Format::Json)), 1 => Just(Some(Format::Cbor))];
+    let failure = (proptest::option::of(retry), on_failure, throttle, guard(), decode);
     let run_on_load = prop_oneof![Just(RunOnLoad::Never), Just(RunOnLoad::Always), Just(RunOnLoad::Changed)];
     (mode, (run_on_load, any::<bool>()), any::<bool>(), timeout, 1..4u32, failure).prop_map(
         |(
@@ -83,7 +89,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
             notify,
             timeout,
             max_parallel,
-            (retry, on_failure, throttle, guard),
+            (retry, on_failure, throttle, guard, decode),
         )| {
             Policy {
                 run_mode,
@@ -96,6 +102,7 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
                 on_failure,
                 throttle,
                 guard,
+                decode,
             }
         },
     )
@@ -129,6 +136,8 @@ pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
         2 => Just(Move::Delete),
         1 => Just(Move::DeleteUnseen),
         3 => Just(Move::Resync),
+        8 => Just(Move::Verdict),
+        1 => Just(Move::VerdictAgain),
         6 => (0..8usize, end()).prop_map(|(run, end)| Move::RunResult(run, end)),
         4 => (0..8usize, 0..10u64).prop_map(|(run, ago)| Move::Started(run, ago)),
         1 => Just(Move::Shed),
@@ -138,7 +147,7 @@ pub(super) fn moves() -> impl Strategy<Value = Vec<Move>> {
         2 => any::<bool>().prop_map(|force| Move::Trigger { force }),
         1 => (0..MAX_BYTES).prop_map(Move::ForceTooLate),
         1 => Just(Move::ForceAndCrash),
-        1 => Just(Move::Pause),
+        1 => proptest::option::of(0..20u64).prop_map(Move::Pause),
         2 => Just(Move::Resume),
         1 => Just(Move::Kill),
         1 => any::<bool>().prop_map(Move::Lag),

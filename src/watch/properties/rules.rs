@@ -11,8 +11,15 @@ impl World {
                 assert!(!self.retired && !self.paused && !self.stopped, "asked for a place for nothing");
                 assert!(!std::mem::replace(&mut self.asks, true), "asked twice for one place");
             }
+            Effect::Decode { decoding, content } => {
+                assert!(!self.retired && self.policy.decode.is_some(), "decoded for nothing");
+                self.decoding.push_back((decoding, content.size()));
+            }
             Effect::Spawn { run, update, since } => {
                 assert!(!self.retired, "spawned after retirement");
+                let is_decoded = self.policy.decode.is_some() && update.event != Event::Deleted;
+                assert_eq!(update.decoded.is_some(), is_decoded, "not decoded as its definition says");
+                assert!(!is_decoded || !self.is_faulty(update.version.revision), "ran with faulty content");
                 assert!(!self.paused, "spawned while paused");
                 assert!(since <= self.now, "late since the future");
                 assert!(self.ever.insert(run), "a run id twice");
@@ -81,6 +88,7 @@ impl World {
             Effect::Held { version, .. } => {
                 let revision = version.revision;
                 let cleared = version != Version::DELETION && self.cleared.contains(&revision);
+                let cleared = cleared && !self.is_faulty(revision);
                 assert!(!cleared, "held what had been let through");
                 // A deletion that was let through may still wait when a later one is held.
                 if version != Version::DELETION {
@@ -98,6 +106,10 @@ impl World {
             }
             Effect::Postponed { .. } => self.retrying = true,
             Effect::GaveUp { stopped, .. } => self.stopped |= stopped,
+            Effect::PauseOver => {
+                assert!(self.pause_ends.is_some_and(|ends| ends <= self.now), "resumed before the time");
+                assert!(std::mem::take(&mut self.paused), "resumed what was not paused");
+            }
             Effect::Forget => assert!(self.retired && self.live.is_empty()),
         }
     }

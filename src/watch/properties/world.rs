@@ -1,14 +1,18 @@
 //! The world around one watch, and the rules that the watch must keep.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::moves::Move;
-use crate::model::{Content, Guard, Policy, RunOnLoad, Share, State, Version, WatchCommand};
+use crate::model::{
+    Content, Decoded, Format, Guard, Pause, Policy, RunOnLoad, Share, State, Version, WatchCommand,
+};
 use crate::watch::{
-    Effect, Event, Generator, Input, Record, Recovery, RunId, RunResult, Snapshot, Time, Watch,
+    DecodingId, Effect, Event, Generator, Input, Record, Recovery, RunId, RunResult, Snapshot, Time, Verdict,
+    Watch,
 };
 
+mod orders;
 mod restarts;
 
 /// A run that has not ended.
@@ -44,6 +48,11 @@ struct Noted {
     cleared: BTreeSet<i64>,
     /// The subject of a run that, as far as the ledger knows, has started and not ended.
     begun: Option<u64>,
+}
+
+/// What the calendar says at the core's time `now`.
+fn calendar(now: Time) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1000) + now
 }
 
 /// One watch with its node, its ledger and its runs. Each step asserts the rules.
@@ -99,13 +108,28 @@ pub(super) struct World {
     /// Whether the next report follows a load or a trigger, which may run for a deletion again.
     asked: bool,
     pub(super) paused: bool,
+    /// When the last pause ends by itself.
+    pub(super) pause_ends: Option<Time>,
     pub(super) last_start: Option<Time>,
+    /// The decodings that were asked for, with the sizes of their contents, oldest first.
+    pub(super) decoding: VecDeque<(DecodingId, u64)>,
+    /// The last one that came to an end.
+    decoded: Option<DecodingId>,
+}
+
+/// Contents with this size modulo 3 do not decode.
+fn faulty_size(decode: Option<Format>) -> u64 {
+    match decode {
+        None => 3,
+        Some(Format::Json) => 1,
+        Some(Format::Cbor | Format::Properties | Format::Commit) => 2,
+    }
 }
 
 impl World {
     pub(super) fn new(policy: Policy) -> Self {
         Self {
-            watch: Watch::new(policy.clone(), Snapshot::default()),
+            watch: Watch::new(policy.clone().into(), Snapshot::default()),
             policy,
             definition: 0,
             subject: 0,
@@ -139,7 +163,10 @@ impl World {
             deletion_triggered: false,
             asked: true,
             paused: false,
+            pause_ends: None,
             last_start: None,
+            decoding: VecDeque::new(),
+            decoded: None,
         }
     }
 
@@ -173,6 +200,17 @@ impl World {
                     self.feed(Input::Started { run, executed });
                 }
             }
+            Move::Verdict => self.decode_next(),
+            Move::VerdictAgain => {
+                if let Some(decoding) = self.decoded {
+                    // A pause may end with any input.
+                    let known = |world: &Self| Snapshot { pause: None, ..world.watch.snapshot() };
+                    let before = known(self);
+                    let verdict = Verdict::Faulty("again".into());
+                    self.feed(Input::Decoded { decoding, verdict });
+                    assert_eq!(known(self), before, "a verdict counted twice");
+                }
+            }
             Move::Shed => self.feed(Input::MustShed),
             Move::Sleep(seconds) => {
                 self.now += Duration::from_secs(seconds);
@@ -182,14 +220,14 @@ impl World {
             Move::Retire => {
                 self.retired = true;
                 self.feed(Input::Retired);
-                let Snapshot { applied, applied_size, paused, .. } = self.noted.snapshot;
-                self.noted.snapshot = Snapshot { applied, applied_size, paused, ..Snapshot::default() };
+                let Snapshot { applied, applied_size, pause, .. } = self.noted.snapshot.clone();
+                self.noted.snapshot = Snapshot { applied, applied_size, pause, ..Snapshot::default() };
             }
             // The daemon takes no commands for a watch that no file registers.
             Move::Trigger { .. }
             | Move::ForceTooLate(_)
             | Move::ForceAndCrash
-            | Move::Pause
+            | Move::Pause(_)
             | Move::Resume
             | Move::Kill
                 if self.retired => {}
@@ -207,7 +245,12 @@ impl World {
                 self.crash(0);
                 self.observe();
             }
-            Move::Pause => self.order(Input::Paused, true),
+            Move::Pause(seconds) => {
+                let length = seconds.map(Duration::from_secs);
+                let pause = Pause::new(length, self.now, calendar(self.now));
+                self.pause_ends = pause.ends;
+                self.order(Input::Paused(Box::new(pause)), true);
+            }
             Move::Resume => self.order(Input::Resumed, false),
             Move::Kill => {
                 self.feed(Input::Killed);
@@ -236,61 +279,6 @@ impl World {
                 self.start_again();
             }
         }
-    }
-
-    fn place(&mut self) {
-        if std::mem::take(&mut self.asks) {
-            self.feed(Input::MayStart);
-        }
-    }
-
-    /// Pauses or resumes. The ledger knows of it before the operator gets a reply.
-    fn order(&mut self, input: Input, paused: bool) {
-        self.paused = paused;
-        self.feed(input);
-        self.note();
-    }
-
-    fn trigger(&mut self, force: bool) {
-        if self.watch.answer(WatchCommand::Trigger { force }, false).is_err() {
-            let before = self.watch.snapshot();
-            self.feed(Input::Triggered { force });
-            assert_eq!(self.watch.snapshot(), before, "a refused command changed something");
-            return;
-        }
-        let held = self.watch.held().map(|held| held.version.revision);
-        self.stopped &= held.is_some() && !force;
-        if force && let Some(held) = held {
-            self.passed.insert(held);
-            self.cleared.insert(held);
-            self.held.remove(&held);
-            self.said.remove(&held);
-        }
-        self.asked = true;
-        self.deletion_triggered |= self.node.is_none();
-        self.feed(Input::Triggered { force });
-        // The ledger knows of it before the operator gets a reply.
-        if force {
-            self.note();
-        }
-    }
-
-    /// Whether the guard holds this revision.
-    pub(super) fn is_suspicious(&self, revision: i64) -> bool {
-        let bytes = self.bytes[&revision];
-        let Guard { max_data, not_empty, max_shrink } = self.policy.guard;
-        let applied_size = self.applied_size.and_then(|(_, size)| size);
-        if revision == Version::DELETION.revision && applied_size == Some(0) {
-            return false;
-        }
-        let shrinks = |limit: Share| {
-            applied_size.is_some_and(|last| {
-                bytes < last && (last - bytes) as f64 > limit.percent() / 100.0 * last as f64 + 1e-9
-            })
-        };
-        max_data.is_some_and(|limit| bytes > limit)
-            || not_empty && bytes == 0
-            || max_shrink.is_some_and(shrinks)
     }
 
     fn end(&mut self, run: RunId, end: RunResult) {
@@ -415,10 +403,15 @@ impl World {
         (self.cleared, self.held, self.said) = Default::default();
         (self.stopped, self.applied) = (false, None);
         if std::mem::take(&mut self.retired) {
-            let snapshot = Snapshot { paused: self.paused, ..Snapshot::default() };
-            self.feed(Input::Loaded { policy, snapshot, same_definition: false });
+            let pause = self.noted.snapshot.pause.as_ref();
+            let pause = pause.map(|pause| Box::new(pause.carried_over(self.now, calendar(self.now))));
+            if let (None, Some(pause)) = (self.watch.pause(), &pause) {
+                (self.paused, self.pause_ends) = (true, pause.ends);
+            }
+            let snapshot = Snapshot { pause, ..Snapshot::default() };
+            self.feed(Input::Loaded { policy: policy.into(), snapshot, same_definition: false });
         } else {
-            self.feed(Input::Redefined { policy, same_subject });
+            self.feed(Input::Redefined { policy: policy.into(), same_subject });
         }
         // The daemon refreshes the subject.
         self.observe();
@@ -450,6 +443,9 @@ impl World {
         if !self.lags {
             self.note();
         }
+        assert_eq!(self.watch.pause().is_some(), self.paused, "paused without an operator's wish");
+        let paused_on = self.paused && !self.retired && self.pause_ends.is_some_and(|ends| ends < now);
+        assert!(!paused_on, "a pause is longer than its operator asked for");
         assert_eq!(self.watch.live_runs(), self.live.len());
         let overdue =
             |live: &&Live| live.terminated.is_none() && live.timeout_at().is_some_and(|at| at <= now);
@@ -465,6 +461,9 @@ impl World {
         self.apply(Move::Resume);
         self.observe();
         for _ in 0..=4 * self.next {
+            while !self.decoding.is_empty() {
+                self.decode_next();
+            }
             self.apply(Move::RunResult(0, RunResult::Succeeded));
             // This is longer than any throttle or delay.
             self.apply(Move::Sleep(60));

@@ -27,7 +27,7 @@ fn removed() -> Bench {
 
 fn paused() -> Bench {
     let mut bench = settled(SILENT);
-    assert_eq!(bench.step(Input::Paused), []);
+    assert_eq!(bench.step(pause()), []);
     bench
 }
 
@@ -65,10 +65,10 @@ fn a_refused_command_says_why_and_changes_nothing() {
         ("a trigger of what is held", holding(), TRIGGER, Refusal::Held(held)),
     ] {
         for unreadable in [false, true] {
-            assert_eq!(bench.watch.answer(command, unreadable), Err(expected), "{what}");
+            assert_eq!(bench.watch.answer(command, unreadable), Err(expected.clone()), "{what}");
         }
         let before = bench.watch.snapshot();
-        assert_eq!(bench.step(command.into()), [], "{what}");
+        assert_eq!(bench.step(input(command)), [], "{what}");
         assert_eq!(bench.watch.snapshot(), before, "{what}");
     }
 }
@@ -85,7 +85,7 @@ fn an_accepted_command_says_what_comes_of_it() {
         ("running in PARALLEL", running(PARALLEL), TRIGGER, Accepted::RunsPresent),
         ("holding", holding(), FORCE, Accepted::RunsHeld),
         ("at rest", settled(QUEUE), WatchCommand::Pause, Accepted::Paused),
-        ("paused", paused(), WatchCommand::Pause, Accepted::AlreadyPaused),
+        ("paused", paused(), WatchCommand::Pause, Accepted::PausedAnew),
         ("paused", paused(), WatchCommand::Resume, Accepted::Resumed { waiting: false }),
         ("paused, with an update", waiting, WatchCommand::Resume, Accepted::Resumed { waiting: true }),
         ("at rest", settled(QUEUE), WatchCommand::Resume, Accepted::NotPaused),
@@ -101,10 +101,9 @@ fn an_accepted_command_says_what_comes_of_it() {
 
 #[test]
 fn an_answer_that_nothing_changes_is_true() {
-    for (mut bench, command) in [(paused(), WatchCommand::Pause), (settled(QUEUE), WatchCommand::Resume)] {
-        assert!(!bench.watch.answer(command, false).unwrap().changes_something());
-        let before = bench.watch.snapshot();
-        assert_eq!(bench.step(command.into()), []);
-        assert_eq!(bench.watch.snapshot(), before);
-    }
+    let mut bench = settled(QUEUE);
+    assert!(!bench.watch.answer(WatchCommand::Resume, false).unwrap().changes_something());
+    let before = bench.watch.snapshot();
+    assert_eq!(bench.step(Input::Resumed), []);
+    assert_eq!(bench.watch.snapshot(), before);
 }

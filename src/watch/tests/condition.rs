@@ -61,7 +61,7 @@ fn what_a_former_daemon_saw_is_not_known_before_the_store_says_so() {
     next.step(Input::Retired);
     next.load(policy, next.watch.snapshot(), true);
     assert_eq!(next.watch.condition(false), Condition::Unknown);
-    next.step(Input::Redefined { policy: QUEUE, same_subject: false });
+    next.step(Input::Redefined { policy: QUEUE.into(), same_subject: false });
     assert_eq!(next.watch.condition(false), Condition::Unknown);
 }
 

@@ -65,7 +65,7 @@ fn an_interrupted_deletion_is_a_creation_when_the_node_is_back() {
     assert_eq!(bench.reborn(DELETE, None).see(2, 1), [spawn(1, Event::Created, 2, 1)]);
     // A ledger that knows of the run, but not that the node was gone.
     let snapshot = Snapshot { seen: Some(Seen::Present(version(1, 1))), ..bench.watch.snapshot() };
-    let mut next = Bench::of(Watch::new(DELETE, snapshot));
+    let mut next = Bench::of(Watch::new(DELETE.into(), snapshot));
     assert_eq!(next.see(1, 1), [spawn(1, Event::Created, 1, 1)]);
 }
 
@@ -114,7 +114,7 @@ fn a_deletion_that_fails_is_tried_again_and_can_be_triggered() {
     assert_eq!(bench.fail(3), [Effect::GaveUp { failures: 3, stopped: false }]);
     let trigger = WatchCommand::Trigger { force: false };
     assert_eq!(bench.watch.answer(trigger, false), Ok(Accepted::RunsDeleted));
-    assert_eq!(bench.step(trigger.into()), []);
+    assert_eq!(bench.step(input(trigger)), []);
     assert_eq!(bench.miss(), [deleted(4)]);
 }
 

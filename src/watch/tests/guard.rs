@@ -16,7 +16,7 @@ const BEFORE: Snapshot = Snapshot {
     applied_size: None,
     failures: 0,
     stopped: false,
-    paused: false,
+    pause: None,
 };
 
 fn half() -> Guard {
@@ -74,7 +74,7 @@ impl Bench {
 
     /// Makes a watch that has run with revision 1 of this size.
     fn after(policy: Policy, size: usize) -> Self {
-        let mut bench = Self::of(Watch::new(policy, BEFORE));
+        let mut bench = Self::of(Watch::new(policy.into(), BEFORE));
         ran(&bench.sized(1, size));
         assert_eq!(bench.end(1), []);
         assert_eq!(bench.condition(), Condition::Idle);
@@ -99,7 +99,7 @@ fn a_held_update_is_said_once_and_a_good_one_takes_its_place() {
 
 #[test]
 fn without_anything_to_compare_with_nothing_has_shrunk() {
-    let mut bench = Bench::of(Watch::new(guarded(half()), BEFORE));
+    let mut bench = Bench::of(Watch::new(guarded(half()).into(), BEFORE));
     assert_eq!(ran(&bench.sized(1, 100)), (1, Event::Created, 1));
     assert_eq!(bench.fail(1), []);
     assert_eq!(ran(&bench.sized(2, 1)), (2, Event::Changed, 2), "it succeeded with nothing yet");
@@ -295,7 +295,7 @@ fn discard_ignores_what_comes_meanwhile_suspicious_or_not() {
 #[test]
 fn a_paused_watch_holds_as_well() {
     let mut bench = Bench::after(guarded(not_empty()), 1);
-    bench.step(Input::Paused);
+    bench.step(pause());
     assert_eq!(bench.sized(2, 0), [empty(2)]);
     assert_eq!(bench.condition(), Condition::Paused);
     assert_eq!(bench.step(Input::Resumed), []);
@@ -317,13 +317,13 @@ fn a_changed_definition_judges_anew_by_what_the_old_one_succeeded_with() {
 
 #[test]
 fn another_definition_s_success_is_compared_with_too_and_another_node_s_is_not() {
-    let mut bench = Bench::of(Watch::new(guarded(FREE), BEFORE));
+    let mut bench = Bench::of(Watch::new(guarded(FREE).into(), BEFORE));
     ran(&bench.sized(1, 100));
     bench.redefine(guarded(half()));
     assert_eq!(bench.sized(1, 100), []);
     assert_eq!(bench.end(1), [], "it ends when it is an older definition's");
     assert_eq!(bench.sized(2, 10), [shrunk(2, 10, 100)]);
-    bench.step(Input::Redefined { policy: guarded(half()), same_subject: false });
+    bench.step(Input::Redefined { policy: guarded(half()).into(), same_subject: false });
     assert_eq!(bench.held(), None);
     assert_eq!(bench.sized(3, 10), [], "another node's first state");
     assert_eq!(ran(&bench.sized(4, 1)).2, 4);
@@ -427,7 +427,7 @@ fn a_restart_with_another_definition_judges_anew_and_one_with_another_node_knows
         let snapshot = bench.watch.snapshot();
         let record = Some(Record { snapshot, same_subject, same_definition: false });
         let mut next = Bench::of(Watch::unloaded());
-        let snapshot = Recovery { record, ..Recovery::default() }.snapshot();
+        let snapshot = recovered(Recovery { record, ..Recovery::default() });
         assert_eq!(next.load(policy, snapshot, false), []);
         next
     };
@@ -445,7 +445,7 @@ fn a_restart_with_another_definition_judges_anew_what_was_forced_before() {
     ran(&bench.sized(2, 10));
     let record = Record { snapshot: bench.watch.snapshot(), same_subject: true, same_definition: false };
     let mut next = Bench::of(Watch::unloaded());
-    next.load(guarded(half()), Recovery { record: Some(record), ..Recovery::default() }.snapshot(), false);
+    next.load(guarded(half()), recovered(Recovery { record: Some(record), ..Recovery::default() }), false);
     assert_eq!(next.sized(2, 10), [shrunk(2, 10, 100)]);
 }
 

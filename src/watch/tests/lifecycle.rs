@@ -133,7 +133,7 @@ fn another_node_starts_from_scratch() {
     let mut bench = Bench::new(Policy { run_on_load: RunOnLoad::Never, ..QUEUE });
     bench.see(1, 1);
     bench.step(Input::Redefined {
-        policy: Policy { run_on_load: RunOnLoad::Never, ..QUEUE },
+        policy: Policy { run_on_load: RunOnLoad::Never, ..QUEUE }.into(),
         same_subject: false,
     });
     assert_eq!(bench.see(7, 7), []);

@@ -49,10 +49,10 @@ fn the_timeout_counts_from_the_start_and_the_lateness_from_when_the_run_was_due(
 #[test]
 fn a_watch_that_must_not_start_any_more_leaves_its_place_to_others() {
     for (what, input) in [
-        ("paused", Input::Paused),
+        ("paused", pause()),
         ("retired", Input::Retired),
         ("stopping", Input::Stopping { grace: SECOND }),
-        ("redefined", Input::Redefined { policy: SILENT, same_subject: false }),
+        ("redefined", Input::Redefined { policy: SILENT.into(), same_subject: false }),
     ] {
         let mut bench = crowded(QUEUE);
         assert_eq!(bench.see(1, 1), [Effect::WantsStart]);
@@ -66,7 +66,7 @@ fn a_watch_that_must_not_start_any_more_leaves_its_place_to_others() {
 fn a_pause_that_ends_before_the_place_comes_changes_nothing() {
     let mut bench = crowded(QUEUE);
     assert_eq!(bench.see(1, 1), [Effect::WantsStart]);
-    bench.step(Input::Paused);
+    bench.step(pause());
     assert_eq!(bench.step(Input::Resumed), [], "one question at a time");
     assert_eq!(bench.place(), [spawn(1, Event::Load, 1, 1)]);
 }

@@ -44,24 +44,25 @@ fn run_on_load_changed_runs_what_is_not_known_as_applied() {
 #[test]
 fn in_doubt_a_new_daemon_owes_a_run() {
     let snapshot = settled(SILENT).watch.snapshot();
-    let record = |same_subject, same_definition| Record { snapshot, same_subject, same_definition };
-    let past = |record, interrupted, record_lost| Recovery { record, interrupted, record_lost }.snapshot();
+    let record =
+        |same_subject, same_definition| Record { snapshot: snapshot.clone(), same_subject, same_definition };
+    let past = |record, interrupted, record_lost| recovered(Recovery { record, interrupted, record_lost });
     let nothing = Snapshot::default();
-    let owes = |event, snapshot| Snapshot { pending: Some(event), ..snapshot };
+    let owes = |event, snapshot: &Snapshot| Snapshot { pending: Some(event), ..snapshot.clone() };
     assert_eq!(past(Some(record(true, true)), None, false), snapshot);
-    assert_eq!(past(Some(record(true, false)), None, false), snapshot.redefined());
+    assert_eq!(past(Some(record(true, false)), None, false), snapshot.clone().redefined());
     assert_eq!(past(Some(record(false, true)), None, false), nothing);
     assert_eq!(past(None, None, false), nothing);
     // The daemon may have died before it recorded its last run.
     let interrupted = Some(Event::Created);
-    assert_eq!(past(Some(record(true, true)), interrupted, false), owes(Event::Created, snapshot));
-    assert_eq!(past(None, interrupted, false), owes(Event::Created, nothing));
+    assert_eq!(past(Some(record(true, true)), interrupted, false), owes(Event::Created, &snapshot));
+    assert_eq!(past(None, interrupted, false), owes(Event::Created, &nothing));
     // A ledger may have been lost.
-    assert_eq!(past(None, None, true), owes(Event::Load, nothing));
+    assert_eq!(past(None, None, true), owes(Event::Load, &nothing));
     assert_eq!(past(Some(record(true, true)), None, true), snapshot);
-    assert_eq!(past(Some(record(false, true)), None, true), owes(Event::Load, nothing));
-    let unseen = Record { snapshot: nothing, same_subject: true, same_definition: true };
-    assert_eq!(past(Some(unseen), None, true), owes(Event::Load, nothing));
+    assert_eq!(past(Some(record(false, true)), None, true), owes(Event::Load, &nothing));
+    let unseen = Record { snapshot: nothing.clone(), same_subject: true, same_definition: true };
+    assert_eq!(past(Some(unseen), None, true), owes(Event::Load, &nothing));
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn discard_ignores_nothing_for_an_action_of_another_definition() {
     let silent = Policy { run_on_load: RunOnLoad::Never, ..DISCARD };
     let mut bench = settled(silent.clone());
     bench.see(1, 2);
-    bench.step(Input::Redefined { policy: silent, same_subject: false });
+    bench.step(Input::Redefined { policy: silent.into(), same_subject: false });
     assert_eq!(bench.see(7, 1), []);
     assert_eq!(bench.see(7, 2), []);
     assert_eq!(bench.end(1), [spawn(2, Event::Changed, 7, 2)]);

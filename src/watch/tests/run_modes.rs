@@ -34,7 +34,7 @@ fn what_was_applied_is_known_by_its_state_and_not_by_its_number() {
     let policy = Policy { run_on_load: RunOnLoad::Changed, ..QUEUE };
     let mut bench = Bench::new(policy.clone());
     let (version, content) = (version(1, 1), Content::sample_children(&["a"]));
-    let update = Update { event: Event::Load, version, content: content.clone() };
+    let update = Update { event: Event::Load, version, content: content.clone(), decoded: None };
     let spawn = Effect::Spawn { run: RunId(1), update, since: Time::ZERO };
     assert_eq!(bench.step(Input::Observed(State::Present { version, content: content.clone() })), [spawn]);
     assert_eq!(bench.end(1), []);
@@ -84,7 +84,8 @@ fn a_change_of_children_runs_as_children() {
     let state = |revision, name| State::Present { version: version(1, revision), content: content(name) };
     bench.step(Input::Observed(state(1, "a")));
     bench.end(1);
-    let update = Update { event: Event::Children, version: version(1, 2), content: content("b") };
+    let update =
+        Update { event: Event::Children, version: version(1, 2), content: content("b"), decoded: None };
     let spawn = Effect::Spawn { run: RunId(2), update, since: Time::ZERO };
     assert_eq!(bench.step(Input::Observed(state(2, "b"))), [spawn]);
 }

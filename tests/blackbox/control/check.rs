@@ -222,7 +222,7 @@ fn check_exits_1_for_a_problem_that_nobody_reads() {
 #[test]
 fn check_excludes_other_formats() {
     let sandbox = Sandbox::directory();
-    for wrong in ["--json", "--follow"] {
+    for wrong in ["--wide", "--follow"] {
         sandbox.operator(["status", "--check", wrong]).finish().expect(2).expect_said(&["--check", wrong]);
     }
     sandbox.operator(["status", "--stuck-after", "5"]).finish().expect(2).expect_said(&["--check"]);

@@ -70,6 +70,7 @@ fn the_json_has_the_documented_fields() {
     wait_for_state(&sandbox, "held", "running");
     wait_for_state(&sandbox, "fails", "failed");
     let socket = sandbox.control_socket();
+    assert_eq!(ask(connect(&socket), "POST", "/v1/pause?watch=fails").status, 200);
     let parse = |command: &str| {
         let text = sandbox.operator([command, "--json"]).finish().expect(0).text();
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<Value>>()
@@ -93,7 +94,7 @@ fn the_json_has_the_documented_fields() {
     for runs in [last, parse("history"), get(&socket, "/v1/history").json_lines()] {
         assert_documented("A run", &runs);
     }
-    let done = ask(connect(&socket), "POST", "/v1/pause?watch=fails").json();
+    let done = ask(connect(&socket), "POST", "/v1/resume?watch=fails").json();
     for entry in std::fs::read_dir(sandbox.configs()).expect("the configs").flatten() {
         std::fs::remove_file(entry.path()).expect("remove a config");
     }

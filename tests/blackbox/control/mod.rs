@@ -4,11 +4,14 @@
 mod abuse;
 mod check;
 mod documented;
+mod follow;
 mod history;
 mod lost;
 mod metrics;
 mod orders;
 mod pause;
+mod pause_terms;
+mod selection;
 mod socket;
 mod status;
 mod terminal;

@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{described, look_at, runs, wait_for_state, wait_until_served};
-use crate::harness::{Process, Sandbox, exec, on_both_stores, wait_until, watch};
+use crate::harness::{Process, Sandbox, exec, on_every_store, wait_until, watch};
 
 #[track_caller]
 fn order<const N: usize>(sandbox: &Sandbox, words: [&str; N]) -> String {
@@ -19,31 +19,29 @@ fn refused<const N: usize>(sandbox: &Sandbox, words: [&str; N], said: &[&str]) {
 }
 
 // "Run a watch's action now, with what its node has"
-#[test]
-fn trigger_runs_the_action_with_what_its_node_has() {
-    on_both_stores(|sandbox| {
-        for mode in ["QUEUE", "DISCARD", "PARALLEL"] {
-            let journal = sandbox.journal_named(mode);
-            let file = format!("{mode}.twc");
-            sandbox.nodes.set("/n", "1");
-            let keys = format!("run_mode: {mode}, run_on_load: false, min_interval: 0.01");
-            sandbox.config(&file, described("/n", &journal.record_event(), mode, &keys));
-            let mut daemon = sandbox.start();
-            wait_for_state(sandbox, mode, "idle");
-            let said = order(sandbox, ["trigger", mode]);
-            assert_eq!(said, format!("{mode}.twc:{mode}: runs with what its node has now\n"));
-            journal.wait_for(&["trigger 1"]);
-            // Otherwise DISCARD would ignore the next update.
-            wait_for_state(sandbox, mode, "idle");
-            sandbox.nodes.set("/n", "2");
-            journal.wait_for(&["trigger 1", "changed 2"]);
-            order(sandbox, ["trigger", mode]);
-            journal.wait_for(&["trigger 1", "changed 2", "trigger 2"]);
-            daemon.wait_for_log(&[&format!("{mode}: triggered by an operator")]);
-            assert_eq!(daemon.stop(), Some(0));
-            sandbox.remove_config(&file);
-        }
-    });
+on_every_store!(trigger_runs_the_action_with_what_its_node_has);
+fn trigger_runs_the_action_with_what_its_node_has(sandbox: &Sandbox) {
+    for mode in ["QUEUE", "DISCARD", "PARALLEL"] {
+        let journal = sandbox.journal_named(mode);
+        let file = format!("{mode}.twc");
+        sandbox.nodes.set("/n", "1");
+        let keys = format!("run_mode: {mode}, run_on_load: false, min_interval: 0.01");
+        sandbox.config(&file, described("/n", &journal.record_event(), mode, &keys));
+        let mut daemon = sandbox.start();
+        wait_for_state(sandbox, mode, "idle");
+        let said = order(sandbox, ["trigger", mode]);
+        assert_eq!(said, format!("{mode}.twc:{mode}: runs with what its node has now\n"));
+        journal.wait_for(&["trigger 1"]);
+        // Otherwise DISCARD would ignore the next update.
+        wait_for_state(sandbox, mode, "idle");
+        sandbox.nodes.set("/n", "2");
+        journal.wait_for(&["trigger 1", "changed 2"]);
+        order(sandbox, ["trigger", mode]);
+        journal.wait_for(&["trigger 1", "changed 2", "trigger 2"]);
+        daemon.wait_for_log(&[&format!("{mode}: triggered by an operator")]);
+        assert_eq!(daemon.stop(), Some(0));
+        sandbox.remove_config(&file);
+    }
 }
 
 #[test]
@@ -223,7 +221,7 @@ fn reload_tries_what_failed_for_reasons_outside_the_file() {
     let daemon = sandbox.start();
     wait_until_served(&sandbox);
     assert_eq!(order(&sandbox, ["reload"]), "0 watches loaded\n");
-    daemon.wait_for_log(&["an operator: reading the configs again"]);
+    daemon.wait_for_log(&["an operator (root): reading the configs again"]);
     // The reply comes when the new file is loaded, not earlier.
     for round in 1..20 {
         sandbox.config("app.twc", watch("/n", &exec("true"), "").repeat(round));

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{described, look_at, wait_for_state, wait_until_served};
 use crate::harness::control::{ask, connect};
-use crate::harness::{Journal, Sandbox, load, on_both_stores, wait_until};
+use crate::harness::{Journal, Sandbox, load, on_every_store, wait_until};
 
 #[track_caller]
 fn order<const N: usize>(sandbox: &Sandbox, words: [&str; N]) -> String {
@@ -20,40 +20,38 @@ fn set_and_see(sandbox: &Sandbox, value: &str) {
 }
 
 // "Start nothing of a watch, and go on observing, until it is resumed"
-#[test]
-fn a_paused_watch_observes_and_runs_the_latest_content_once_when_it_is_resumed() {
-    on_both_stores(|sandbox| {
-        for mode in ["QUEUE", "DISCARD"] {
-            let journal = sandbox.journal();
-            sandbox.nodes.set("/n", "1");
-            sandbox.config(
-                "app.twc",
-                described("/n", &journal.record_event(), "paused", &format!("run_mode: {mode}")),
-            );
-            let mut daemon = sandbox.start();
-            wait_for_state(sandbox, "paused", "idle");
-            let said = order(sandbox, ["pause", "paused"]);
-            assert_eq!(said, "app.twc:paused: paused: it goes on observing, and nothing is started\n");
-            daemon.wait_for_log(&["app.twc:paused: paused by an operator"]);
-            assert!(order(sandbox, ["pause", "paused"]).contains("was paused already"));
-            let refused = sandbox.operator(["trigger", "paused"]).finish().expect(1);
-            refused.expect_said(&["app.twc:paused is paused", "`twitcher resume`"]);
-            for value in ["2", "3", "4"] {
-                set_and_see(sandbox, value);
-                let it = look_at(sandbox, "paused");
-                assert_eq!((&it["state"], &it["waiting"]), (&json!("paused"), &json!(1)), "{it}");
-            }
-            assert_eq!(journal.lines(), ["load 1"]);
-            let said = order(sandbox, ["resume", "paused"]);
-            assert_eq!(said, "app.twc:paused: resumed: what came meanwhile runs now\n");
-            journal.wait_for(&["load 1", "changed 4"]);
-            assert!(order(sandbox, ["resume", "paused"]).contains("was not paused"));
-            set_and_see(sandbox, "5");
-            journal.wait_for(&["load 1", "changed 4", "changed 5"]);
-            assert_eq!(daemon.stop(), Some(0));
-            sandbox.remove_config("app.twc");
+on_every_store!(a_paused_watch_observes_and_runs_the_latest_content_once_when_it_is_resumed);
+fn a_paused_watch_observes_and_runs_the_latest_content_once_when_it_is_resumed(sandbox: &Sandbox) {
+    for mode in ["QUEUE", "DISCARD"] {
+        let journal = sandbox.journal();
+        sandbox.nodes.set("/n", "1");
+        sandbox.config(
+            "app.twc",
+            described("/n", &journal.record_event(), "paused", &format!("run_mode: {mode}")),
+        );
+        let mut daemon = sandbox.start();
+        wait_for_state(sandbox, "paused", "idle");
+        let said = order(sandbox, ["pause", "paused"]);
+        assert_eq!(said, "app.twc:paused: paused: it goes on observing, and nothing is started\n");
+        daemon.wait_for_log(&["app.twc:paused: paused by an operator"]);
+        assert!(order(sandbox, ["pause", "paused"]).contains("was paused already"));
+        let refused = sandbox.operator(["trigger", "paused"]).finish().expect(1);
+        refused.expect_said(&["app.twc:paused is paused", "`twitcher resume`"]);
+        for value in ["2", "3", "4"] {
+            set_and_see(sandbox, value);
+            let it = look_at(sandbox, "paused");
+            assert_eq!((&it["state"], &it["waiting"]), (&json!("paused"), &json!(1)), "{it}");
         }
-    });
+        assert_eq!(journal.lines(), ["load 1"]);
+        let said = order(sandbox, ["resume", "paused"]);
+        assert_eq!(said, "app.twc:paused: resumed: what came meanwhile runs now\n");
+        journal.wait_for(&["load 1", "changed 4"]);
+        assert!(order(sandbox, ["resume", "paused"]).contains("was not paused"));
+        set_and_see(sandbox, "5");
+        journal.wait_for(&["load 1", "changed 4", "changed 5"]);
+        assert_eq!(daemon.stop(), Some(0));
+        sandbox.remove_config("app.twc");
+    }
 }
 
 // "one run for every observed update", in PARALLEL.

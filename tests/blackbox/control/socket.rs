@@ -83,7 +83,11 @@ fn an_unknown_group_in_the_settings_keeps_only_the_group_out() {
     .expect("write the settings");
     let daemon = sandbox.start();
     wait_until_served(&sandbox);
-    daemon.wait_for_log(&["WARNING", "twitcher.toml: control.group: there is no group \"no-such-group\""]);
+    daemon.wait_for_log(&[
+        "WARNING",
+        "twitcher.toml:3:",
+        "control.group: there is no group \"no-such-group\"",
+    ]);
     let own = nix::unistd::getegid().as_raw();
     assert_eq!(
         mode_and_group(&sandbox.control_socket()),
@@ -273,11 +277,14 @@ fn a_daemon_whose_socket_is_removed_or_replaced_works_on_and_ends_well() {
         let mut daemon = sandbox.start();
         wait_until_served(&sandbox);
         let open = connect(&sandbox.control_socket());
-        fs::remove_file(sandbox.control_socket()).expect("remove the socket");
         if replaced {
-            File::create(sandbox.control_socket()).expect("put a file there");
+            let file = sandbox.path("file");
+            File::create(&file).expect("a file");
+            fs::rename(file, sandbox.control_socket()).expect("put it there");
+            sandbox.operator(["status"]).finish().expect(1);
+        } else {
+            fs::remove_file(sandbox.control_socket()).expect("remove the socket");
         }
-        sandbox.operator(["status"]).finish().expect(1);
         sandbox.nodes.set("/n", "2");
         journal.wait_for_last("2");
         drop(open);

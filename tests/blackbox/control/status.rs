@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{described, look_at, wait_for_state, wait_until_served};
-use crate::harness::{Sandbox, ZooKeeper, exec, wait_until, watch};
+use crate::harness::{Sandbox, Server, ZooKeeper, exec, wait_until, watch};
 
 /// A sandbox with a watch in each state that a directory store can bring about. The gate holds the running
 /// action.

@@ -62,8 +62,15 @@ fn tables_fit_and_have_colours_on_a_terminal_and_are_complete_and_plain_elsewher
                 let width = unicode_width::UnicodeWidthStr::width(*row);
                 assert!(width <= columns.into(), "{width} > {columns}: {row}");
             }
-            assert!(table.contains('…'), "{table}");
+            assert!(table.contains("app.twc:a watch of a long and speaking name, 日本語 "), "{table}");
+            assert!(command == "history" || columns < 100 || table.contains("…/shows"), "{table}");
         }
+        // What goes on in between may widen a column.
+        wait_until("the wide table to be the plain one", || {
+            let plain = sandbox.operator([command]).finish().expect(0).text();
+            let (_, shown) = sandbox.operator([command, "--wide"]).finish_on_terminal(80);
+            without_seconds(&without_colours(&shown)) == without_seconds(&plain)
+        });
         let (_, shown) = sandbox.operator([command]).env("NO_COLOR", "1").finish_on_terminal(100);
         assert!(!shown.contains('\u{1b}'), "{shown}");
         let (_, shown) = sandbox.operator([command, "--json"]).finish_on_terminal(20);
@@ -72,6 +79,79 @@ fn tables_fit_and_have_colours_on_a_terminal_and_are_complete_and_plain_elsewher
             shown.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
         assert!(!objects.is_empty());
     }
+}
+
+/// Removes how long the action runs.
+fn without_seconds(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split(" for ").next().unwrap_or_default().trim_end());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The words of the row of this watch, whose name is one word.
+#[track_caller]
+fn words(table: &str, watch: &str) -> Vec<String> {
+    let row = table.lines().find(|line| line.split_whitespace().any(|word| word == watch));
+    let row = row.unwrap_or_else(|| panic!("no row of {watch}: {table}"));
+    row.split_whitespace().map(str::to_owned).collect()
+}
+
+// "WATCH and RUN are never cut", "NODE in the middle", "short times, runs by number", "SEEN and APPLIED only
+// with `--wide` or where they differ", "durations below a second in ms"
+#[test]
+fn a_narrow_terminal_shows_what_people_copy_and_leaves_out_what_they_do_not_need() {
+    let sandbox = Sandbox::directory();
+    let node = "/services/search/of/a/long/path/leader";
+    sandbox.nodes.set(node, "1");
+    let names = ["function.twc:paint-green", "function.twc:paint-red"];
+    let text = [
+        described(node, "true", "paint-green", ""),
+        described(node, "true", "paint-red", "run_on_load: false"),
+    ];
+    sandbox.config("function.twc", text.concat());
+    let mut daemon = sandbox.start();
+    wait_for_state(&sandbox, "paint-green", "idle");
+    wait_for_state(&sandbox, "paint-red", "idle");
+    let shown = |command: &str| without_colours(&sandbox.operator([command]).finish_on_terminal(80).1);
+    let status = shown("status");
+    assert!(
+        status.contains("\nWATCH ") && !status.contains("SEEN") && !status.contains("APPLIED"),
+        "{status}"
+    );
+    for name in names {
+        let words = words(&status, name);
+        assert!(words[1].contains('…') && words[1].ends_with("/leader"), "{status}");
+        assert!(unicode_width::UnicodeWidthStr::width(words.join(" ").as_str()) <= 80);
+        assert_eq!(words[2], "idle");
+    }
+    assert_eq!(words(&status, names[0]).len(), 4, "nothing differs: {status}");
+    let differ = words(&status, names[1]);
+    assert_eq!([&*differ[3], &*differ[4]], ["-", "seen"], "{status}");
+    // The version of a file is the time of its last change.
+    let is_time = |word: &str| word.len() == "16:13:31.042Z".len() && word.matches(':').count() == 2;
+    let whole = sandbox.operator(["status"]).finish_on_terminal(200).1;
+    let whole = words(&without_colours(&whole), names[1]).join(" ");
+    assert!(whole.ends_with(", none applied") && whole.split([' ', ',']).any(is_time), "{whole}");
+    let history = shown("history");
+    let run = words(&history, names[0]);
+    // A time of this day, and the number that `logs` takes.
+    assert!(run[0].len() == "16:13:31Z".len() && run[0].ends_with('Z'), "{history}");
+    assert!(history.contains("ms ") && run[run.len() - 1] == "1", "{history}");
+    sandbox.operator(["logs", &run[run.len() - 1]]).finish().expect(0);
+
+    // The number of an earlier daemon's run would lead to another run.
+    let former = runs(&sandbox)[0]["run"].as_str().expect("an id").to_owned();
+    daemon.stop();
+    let _daemon = sandbox.start();
+    wait_until_served(&sandbox);
+    wait_until("the load to have run it again", || runs(&sandbox).len() == 2);
+    let history = shown("history");
+    let ids: Vec<_> = history.lines().skip(1).filter_map(|row| row.split_whitespace().last()).collect();
+    assert_eq!(ids, ["1", &former], "{history}");
+    let trigger = sandbox.operator(["trigger", names[1]]).finish().expect(0);
+    trigger.expect_said(&[names[1]]);
+    wait_until("the run", || runs(&sandbox).len() == 3);
+    let (_, of_one) = sandbox.operator(["history", names[1]]).finish_on_terminal(80);
+    assert_eq!(words(&without_colours(&of_one), names[1]).pop().as_deref(), Some("2"));
 }
 
 /// Characters that colour a terminal, ring its bell, set its title, forge a line, and use C1 codes.

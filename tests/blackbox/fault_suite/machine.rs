@@ -10,7 +10,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::actions::run_or_counted;
 use crate::harness::{
-    Daemon, Journal, Process, Proxy, Sandbox, ZooKeeper, command, exec, load, require_root, wait_until, watch,
+    Daemon, Journal, Process, Proxy, Sandbox, Server, ZooKeeper, command, exec, load, require_root,
+    wait_until, watch,
 };
 
 /// Two watches: `crowd`, whose runs use up a resource and stay, and `victim`, which needs some of it. Their

@@ -1,37 +1,41 @@
 //! A server behind a network that fails on demand.
 
-use crate::harness::{Daemon, Proxy, Sandbox, ZooKeeper, wait_until};
+use crate::harness::{Daemon, Link, Proxy, Sandbox, Store};
 
 /// A server for one test, a network to it that fails on demand, and a sandbox on it.
 pub struct Remote {
-    pub server: ZooKeeper,
-    pub proxy: Proxy,
+    pub link: Link,
     pub sandbox: Sandbox,
 }
 
 impl Remote {
-    pub fn new() -> Self {
-        let server = ZooKeeper::start();
-        let proxy = Proxy::to(&server.address());
-        let sandbox = Sandbox::on(&server);
-        Self { server, proxy, sandbox }
+    #[track_caller]
+    pub fn new(store: Store) -> Self {
+        let (link, sandbox) = Link::start(store);
+        Self { link, sandbox }
     }
 
-    /// Starts the daemon behind the proxy. Its session timeout is the longest that the server grants.
+    pub fn proxy(&self) -> &Proxy {
+        self.link.proxy()
+    }
+
+    /// Starts the daemon behind the proxy. Its session timeout is the longest that ZooKeeper grants.
+    #[track_caller]
     pub fn start(&self) -> Daemon {
-        let store = self.sandbox.nodes.url_by_way_of(&self.proxy.address());
-        self.sandbox.daemon_on(&store).args(["--session-timeout", "4"]).start()
+        self.link.daemon(&self.sandbox).args(["--session-timeout", "4"]).start()
     }
 
-    /// Cuts the network until the session has expired.
+    /// Cuts the network until the server has forgotten the daemon.
+    #[track_caller]
     pub fn expire(&self) {
-        self.proxy.refuse();
-        wait_until("the session to expire", || self.server.sessions() == 0);
+        self.link.isolate(&self.sandbox);
+        self.link.forget_the_daemon();
     }
 
     /// Restores the network and waits until the daemon has set its watches again.
+    #[track_caller]
     pub fn reconnect(&self) {
-        self.proxy.resume();
-        wait_until("the watches to be armed again", || self.server.is_watched());
+        self.link.resume();
+        self.link.wait_until_armed(&self.sandbox);
     }
 }

@@ -1,7 +1,7 @@
-//! Sessions that expire, and nodes that are deleted and created again.
+//! Servers that forget the daemon, and nodes that are deleted and created again.
 
 use super::remote::Remote;
-use crate::harness::{Gate, Journal, Sandbox, exec, kazoo, load, watch};
+use crate::harness::{Gate, Journal, Nodes, Sandbox, Store, exec, kazoo, load, on_every_server, watch};
 
 /// A node whose action waits at a gate.
 struct Held {
@@ -39,10 +39,10 @@ impl Held {
     }
 }
 
-/// Lets the session expire while actions run, makes these changes in the meantime, and expects these further
-/// runs, whether the run from before the outage ends during it or after it.
-fn expire_during_runs(changes: &[&str], runs: &[&str]) {
-    let it = Remote::new();
+/// Lets the server forget the daemon while actions run, makes these changes in the meantime, and expects
+/// these further runs, whether the run from before the outage ends during it or after it.
+fn expire_during_runs(store: Store, changes: &[&str], runs: &[&str]) {
+    let it = Remote::new(store);
     let ends_during = Held::new(&it.sandbox, "/ends-during");
     let ends_after = Held::new(&it.sandbox, "/ends-after");
     let both = [&ends_during, &ends_after];
@@ -71,21 +71,26 @@ fn expire_during_runs(changes: &[&str], runs: &[&str]) {
 
 // "Nothing is lost. ... session expiry ... do not break this." and QUEUE's "updates that come meanwhile
 // collapse into one further run with the most recent content"
-#[test]
-fn changes_while_a_session_expires_during_a_run_start_one_further_run() {
-    expire_during_runs(&["first", "second"], &["begin changed second", "end second"]);
+on_every_server!(changes_while_a_session_expires_during_a_run_start_one_further_run);
+fn changes_while_a_session_expires_during_a_run_start_one_further_run(store: Store) {
+    expire_during_runs(store, &["first", "second"], &["begin changed second", "end second"]);
 }
 
 // "Nothing runs for nothing. A reconnect ... starts no action."
-#[test]
-fn a_session_that_expires_during_a_run_starts_none() {
-    expire_during_runs(&[], &[]);
+on_every_server!(a_session_that_expires_during_a_run_starts_none);
+fn a_session_that_expires_during_a_run_starts_none(store: Store) {
+    expire_during_runs(store, &[], &[]);
 }
 
-/// Deletes and re-creates `/n` this often, every other time in one transaction, so that nobody can see it
-/// missing.
+/// Deletes and re-creates `/n` this often. On ZooKeeper that happens every other time in one transaction, so
+/// that nobody can see it missing. (etcd has no such transaction.)
 fn recreate(it: &Remote, times: usize, content: &str) {
-    let url = it.sandbox.nodes.url();
+    let Nodes::ZooKeeper { address, root } = &it.sandbox.nodes else {
+        return (0..times).for_each(|_| {
+            it.sandbox.nodes.remove("/n");
+            it.sandbox.nodes.set("/n", content);
+        });
+    };
     let script = format!(
         "for time in range({times}):\n    \
              if time % 2 == 0:\n        \
@@ -97,17 +102,17 @@ fn recreate(it: &Remote, times: usize, content: &str) {
                  both.create('/n', b'{content}')\n        \
                  assert both.commit() == [True, '/n']"
     );
-    kazoo(url.trim_start_matches("zk://"), &script);
+    kazoo(&format!("{address}{root}"), &script);
 }
 
 // "re-creation runs, also with equal bytes, as `created`, also when the deletion itself went unseen",
 // "Nothing is lost. ... deletion and re-creation ... do not break this.", "One change starts one run at
 // most": single re-creations run exactly once, those of a burst at most once each, those of an outage once
 // together, and the last one always.
-#[test]
-fn recreations_with_equal_bytes_run_as_created_and_none_twice() {
+on_every_server!(recreations_with_equal_bytes_run_as_created_and_none_twice);
+fn recreations_with_equal_bytes_run_as_created_and_none_twice(store: Store) {
     let (awaited, burst, outage) = load((4, 4, 7), (12, 13, 25));
-    let it = Remote::new();
+    let it = Remote::new(store);
     let journal = it.sandbox.journal();
     it.sandbox.nodes.set("/n", "same");
     it.sandbox.config("app.twc", watch("/n", &exec(&journal.record_event()), ""));

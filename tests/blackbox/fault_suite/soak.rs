@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, Journal, Proxy, Sandbox, ZooKeeper, exec, load, wait_until, watch};
+use crate::harness::{
+    Daemon, Journal, Proxy, Sandbox, Server, Store, exec, load, on_every_server, wait_until, watch,
+};
 
 /// The rounds in which the daemon meets each fault once and allocates what it keeps.
 const WARM_UP: usize = FAULTS.len();
@@ -58,7 +60,7 @@ struct Sample {
 }
 
 struct Soak {
-    server: ZooKeeper,
+    server: Box<dyn Server>,
     proxy: Proxy,
     sandbox: Sandbox,
     daemon: Daemon,
@@ -66,10 +68,10 @@ struct Soak {
 }
 
 impl Soak {
-    fn start() -> Self {
-        let server = ZooKeeper::start();
+    fn start(store: Store) -> Self {
+        let server = store.server();
         let proxy = Proxy::to(&server.address());
-        let sandbox = Sandbox::on(&server);
+        let sandbox = Sandbox::on(&*server);
         for kind in KINDS {
             sandbox.journal_named(kind);
         }
@@ -163,9 +165,9 @@ fn configure(sandbox: &Sandbox, round: usize) {
 
 // "descriptors, zombies and threads flat, RSS drift under 5 %"; each round also waits for the last content to
 // run.
-#[test]
-fn what_the_daemon_holds_does_not_grow() {
-    let soak = Soak::start();
+on_every_server!(what_the_daemon_holds_does_not_grow);
+fn what_the_daemon_holds_does_not_grow(store: Store) {
+    let soak = Soak::start(store);
     let (length, started) = (length(), Instant::now());
     let mut samples = Vec::new();
     while started.elapsed() < length || samples.len() < MIN_ROUNDS {

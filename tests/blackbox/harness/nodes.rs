@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::etcd_client::EtcdClient;
 use super::zookeeper_client::{Acl, NO_NODE, ZooKeeperClient};
 
 #[derive(Clone, Debug)]
@@ -12,6 +13,11 @@ pub enum Nodes {
     Directory(PathBuf),
     /// All nodes lie below `root`, which is the chroot in the daemon's URL.
     ZooKeeper {
+        address: String,
+        root: String,
+    },
+    /// All keys begin with `root`, which is the prefix in the daemon's URL.
+    Etcd {
         address: String,
         root: String,
     },
@@ -23,6 +29,7 @@ impl Nodes {
         match self {
             Self::Directory(path) => format!("dir:{}", path.display()),
             Self::ZooKeeper { address, root } => format!("zk://{address}{root}"),
+            Self::Etcd { address, root } => format!("etcd://{address}{root}"),
         }
     }
 
@@ -31,6 +38,7 @@ impl Nodes {
         match self {
             Self::Directory(_) => panic!("a directory has no address"),
             Self::ZooKeeper { root, .. } => format!("zk://{address}{root}"),
+            Self::Etcd { root, .. } => format!("etcd://{address}{root}"),
         }
     }
 
@@ -62,6 +70,17 @@ impl Nodes {
                 }
                 client.create(node, data, Acl::Open).expect("create the node");
             }
+            Self::Etcd { .. } => self.etcd().set(node, data),
+        }
+    }
+
+    /// Creates a node that contains nothing, and that other nodes will be below.
+    #[track_caller]
+    pub fn make(&self, node: &str) {
+        match self {
+            Self::Directory(store) => fs::create_dir_all(below(store, node)).expect("create a directory"),
+            Self::ZooKeeper { .. } => self.client().make(node).expect("create the node"),
+            Self::Etcd { .. } => self.etcd().set(node, b""),
         }
     }
 
@@ -69,20 +88,42 @@ impl Nodes {
     #[track_caller]
     pub fn create_many(&self, nodes: impl IntoIterator<Item = String>) {
         let nodes: Vec<_> = nodes.into_iter().collect();
-        let mut client = self.client();
-        for some in nodes.chunks(500) {
-            client.create_all(some, b"old").expect("create nodes");
+        match self {
+            Self::Directory(_) => nodes.iter().for_each(|node| self.set(node, "old")),
+            Self::ZooKeeper { .. } => {
+                let mut client = self.client();
+                for some in nodes.chunks(500) {
+                    client.create_all(some, b"old").expect("create nodes");
+                }
+            }
+            Self::Etcd { .. } => self.etcd().set_all(&nodes, b"old"),
         }
     }
 
-    /// Sets an existing node to each of these values on one connection, and calls `then` after each. If
+    /// Sets an existing node to each of these values, as fast as possible, and calls `then` after each. If
     /// `then` does nothing, this is a burst.
     #[track_caller]
     pub fn set_each(&self, node: &str, values: impl IntoIterator<Item = u32>, then: impl Fn(u32)) {
-        let mut client = self.client();
+        let mut client = matches!(self, Self::ZooKeeper { .. }).then(|| self.client());
         for value in values {
-            client.set(node, value.to_string().as_bytes()).expect("set the node");
+            let content = value.to_string();
+            match &mut client {
+                Some(client) => client.set(node, content.as_bytes()).expect("set the node"),
+                None => self.set(node, content),
+            }
             then(value);
+        }
+    }
+
+    /// Sets existing nodes to each of these values, all of them in one transaction.
+    #[track_caller]
+    pub fn set_together(&self, nodes: &[String], values: impl IntoIterator<Item = u32>) {
+        let mut client = matches!(self, Self::ZooKeeper { .. }).then(|| self.client());
+        for value in values.into_iter().map(|value| value.to_string()) {
+            match &mut client {
+                Some(client) => client.set_all(nodes, value.as_bytes()).expect("set the nodes"),
+                None => self.etcd().set_all(nodes, value.as_bytes()),
+            }
         }
     }
 
@@ -95,6 +136,7 @@ impl Nodes {
                 Err(NO_NODE) => None,
                 Err(error) => panic!("get {node}: error {error}"),
             },
+            Self::Etcd { .. } => self.etcd().get(node).map(|(data, _)| data),
         }
     }
 
@@ -120,20 +162,51 @@ impl Nodes {
             Self::ZooKeeper { .. } => {
                 self.client().delete(node).unwrap_or_else(|error| panic!("delete {node}: error {error}"));
             }
+            Self::Etcd { .. } => assert!(self.etcd().delete(node), "delete {node}: it is not there"),
         }
     }
 
     /// Returns a new connection, which no earlier outage has broken.
     #[track_caller]
     fn client(&self) -> ZooKeeperClient {
-        let Self::ZooKeeper { address, root } = self else { panic!("a directory has no client") };
+        let Self::ZooKeeper { address, root } = self else { panic!("no ZooKeeper: {self:?}") };
         ZooKeeperClient::connect(address, root)
     }
 
-    /// Creates the node that becomes the `root` of a sandbox.
+    /// A client of etcd.
+    pub fn etcd(&self) -> EtcdClient {
+        let Self::Etcd { address, root } = self else { panic!("no etcd: {self:?}") };
+        EtcdClient::new(address, root)
+    }
+
+    /// What is before all paths in the store.
+    pub fn root(&self) -> &str {
+        match self {
+            Self::Directory(_) => "",
+            Self::ZooKeeper { root, .. } | Self::Etcd { root, .. } => root,
+        }
+    }
+
+    /// The same nodes at another address.
+    pub fn at(&self, address: &str) -> Self {
+        let address = address.to_owned();
+        match self {
+            Self::Directory(_) => panic!("a directory has no address"),
+            Self::ZooKeeper { root, .. } => Self::ZooKeeper { address, root: root.clone() },
+            Self::Etcd { root, .. } => Self::Etcd { address, root: root.clone() },
+        }
+    }
+
+    /// Creates the node that is the root. Its server must be up.
     #[track_caller]
-    pub fn create_root(address: &str, root: &str) {
-        ZooKeeperClient::connect(address, "").make(root).expect("create the root");
+    pub fn create_root(&self) {
+        match self {
+            Self::Directory(_) => {}
+            Self::ZooKeeper { address, root } => {
+                ZooKeeperClient::connect(address, "").make(root).expect("create the root");
+            }
+            Self::Etcd { address, root } => EtcdClient::new(address, root).set("", b""),
+        }
     }
 }
 

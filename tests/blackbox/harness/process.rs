@@ -94,15 +94,26 @@ impl Process {
     }
 
     fn is_half(self) -> bool {
-        fs::read(format!("/proc/{}/cmdline", self.0)).is_ok_and(|words| words == b"twitcher\0store\0")
+        self.is_twitcher("store")
     }
 
     /// A line of `/proc/PID/status`.
     #[track_caller]
     pub fn status(self, name: &str) -> String {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
+        self.try_status(name).unwrap_or_else(|| panic!("no {name} of {}", self.0))
+    }
+
+    /// A line of `/proc/PID/status`, of a process that may have ended.
+    pub fn try_status(self, name: &str) -> Option<String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.map_or_else(|| panic!("no {name} of {}: {status}", self.0), |line| line.trim().to_owned())
+        line.map(|line| line.trim().to_owned())
+    }
+
+    /// Whether it is a Twitcher with this subcommand.
+    pub fn is_twitcher(self, subcommand: &str) -> bool {
+        let words = format!("twitcher\0{subcommand}\0");
+        fs::read(format!("/proc/{}/cmdline", self.0)).is_ok_and(|found| found == words.as_bytes())
     }
 
     fn all_children(self) -> Vec<Process> {

@@ -1,6 +1,6 @@
 //! A TCP proxy between the daemon and its server: a network that fails on demand.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -33,6 +33,11 @@ pub struct Proxy {
 impl Proxy {
     /// Forwards connections to `upstream`, an address like `127.0.0.1:2181`.
     pub fn to(upstream: &str) -> Self {
+        Self::by(upstream, |upstream| TcpStream::connect(upstream))
+    }
+
+    /// Forwards connections to `upstream`, to which it connects in this way.
+    pub fn by(upstream: &str, connect: impl Fn(&str) -> io::Result<TcpStream> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind the proxy");
         let address = listener.local_addr().expect("the proxy's address");
         let shared = Arc::new(Shared {
@@ -47,7 +52,7 @@ impl Proxy {
             let shared = Arc::clone(&shared);
             move || {
                 for client in listener.incoming().flatten() {
-                    shared.accept(client, &upstream);
+                    shared.accept(client, || connect(&upstream));
                 }
             }
         });
@@ -98,13 +103,13 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    fn accept(self: &Arc<Self>, client: TcpStream, upstream: &str) {
+    fn accept(self: &Arc<Self>, client: TcpStream, connect: impl Fn() -> io::Result<TcpStream>) {
         *self.attempts.lock().unwrap() += 1;
         if *self.mode.lock().unwrap() == Mode::Refuse {
             return;
         }
         // If the server is down, the client's connection ends here.
-        let Ok(server) = TcpStream::connect(upstream) else { return };
+        let Ok(server) = connect() else { return };
         let clone = |socket: &TcpStream| socket.try_clone().expect("clone a socket");
         self.sockets.lock().unwrap().extend([clone(&client), clone(&server)]);
         for (from, to) in [(clone(&client), clone(&server)), (server, client)] {

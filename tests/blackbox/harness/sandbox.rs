@@ -9,14 +9,23 @@ use tempfile::TempDir;
 
 use super::command::{command, set_umask_and_limits};
 use super::ensemble::Ensemble;
+use super::etcd::Etcd;
 use super::journal::{Gate, Journal};
 use super::nodes::Nodes;
+use super::server::Server;
+use super::store::Store;
 use super::twitcher::{Daemon, Twitcher};
 use super::zookeeper::ZooKeeper;
 
 /// The directory of all sandboxes. Every user can reach it, and root trusts it. A directory that `TMPDIR`
 /// names may be neither.
 pub const TEMPORARY: &str = "/tmp";
+
+/// A user whom only [`Sandbox::daemon_with_a_stranger`] knows.
+pub const STRANGER: &str = "stranger";
+
+/// The first of the ids that such a user has. No distribution assigns it or the following ones.
+const FIRST_STRANGER: u32 = 0x6000_0000;
 
 pub struct Sandbox {
     home: TempDir,
@@ -37,29 +46,40 @@ impl Sandbox {
         Self::on(ZooKeeper::shared())
     }
 
+    /// Uses a store of this kind. The server, if it has one, is shared with other tests.
+    #[track_caller]
+    pub fn of_kind(store: Store) -> Self {
+        match store {
+            Store::Directory => Self::directory(),
+            Store::ZooKeeper => Self::zookeeper(),
+            Store::Etcd => Self::on(Etcd::shared()),
+        }
+    }
+
     /// Uses this server, below a root of its own.
     #[track_caller]
-    pub fn on(server: &ZooKeeper) -> Self {
-        Self::at(server.address())
+    pub fn on(server: &dyn Server) -> Self {
+        Self::below_a_root(server, &server.address())
     }
 
     /// Uses this ensemble, below a root of its own.
     #[track_caller]
     pub fn on_ensemble(ensemble: &Ensemble) -> Self {
-        Self::at(ensemble.address())
+        Self::below_a_root(&*ensemble.members[0], &ensemble.address())
     }
 
     #[track_caller]
-    fn at(address: String) -> Self {
+    fn below_a_root(server: &dyn Server, address: &str) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let root = format!("/test-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        Nodes::create_root(&address, &root);
-        Self::of(home(), Nodes::ZooKeeper { address, root })
+        let nodes = server.nodes(root).at(address);
+        nodes.create_root();
+        Self::of(home(), nodes)
     }
 
     /// Uses this server, which may be down, without a root of its own.
-    pub fn on_whole(server: &ZooKeeper) -> Self {
-        Self::of(home(), Nodes::ZooKeeper { address: server.address(), root: String::new() })
+    pub fn on_whole(server: &dyn Server) -> Self {
+        Self::of(home(), server.nodes(String::new()))
     }
 
     fn of(home: TempDir, nodes: Nodes) -> Self {
@@ -150,6 +170,17 @@ impl Sandbox {
         self.run(&self.state()).args(["--store", &self.nodes.url()])
     }
 
+    /// The command that runs a daemon on a host with one more user, [`STRANGER`], of whom no process runs.
+    pub fn daemon_with_a_stranger(&self) -> Twitcher {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let uid = FIRST_STRANGER + std::process::id() * 100 + COUNT.fetch_add(1, Ordering::Relaxed) as u32;
+        let users = fs::read_to_string("/etc/passwd").expect("read the users");
+        let file = self.path("passwd");
+        fs::write(&file, format!("{users}{STRANGER}:x:{uid}:{uid}::/:/bin/sh\n")).expect("write the users");
+        let mount = format!("mount --bind {} /etc/passwd && exec \"$@\"", file.display());
+        self.daemon().under(["unshare", "--mount", "sh", "-c", &mount, "sh"])
+    }
+
     /// The control socket of the daemon on the sandbox's own state directory.
     pub fn control_socket(&self) -> PathBuf {
         self.control_socket_of(&self.state())
@@ -227,13 +258,6 @@ impl Sandbox {
     pub fn root(&self) -> &Path {
         self.home.path()
     }
-}
-
-/// Runs a test on the directory store and on ZooKeeper.
-#[track_caller]
-pub fn on_both_stores(test: impl Fn(&Sandbox)) {
-    test(&Sandbox::directory());
-    test(&Sandbox::zookeeper());
 }
 
 /// Returns the text of a `RegisterWatch` call. `more` has further entries of the map.

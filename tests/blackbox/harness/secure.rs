@@ -4,8 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::certificates::{Authority, Certificate, Validity};
+use super::ports::free_port;
 use super::sandbox::Sandbox;
-use super::zookeeper::{JAAS, ZooKeeper, free_port};
+use super::server::Server;
+use super::zookeeper::{JAAS, ZooKeeper};
 use super::zookeeper_client::{Acl, ZooKeeperClient};
 
 pub const USERNAME: &str = "twitcher";

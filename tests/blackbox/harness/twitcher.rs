@@ -6,16 +6,18 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use nix::pty::{OpenptyResult, Winsize, openpty};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::command::command;
 use super::process::Process;
-use super::wait::{poll, wait_for};
+use super::wait::{DEADLINE, poll, wait_for};
 
 /// The time that a daemon has to end after its test: for TERM, the second TERM, and KILL for its actions.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
@@ -123,7 +125,9 @@ impl Twitcher {
             // A command that does not read its stdin may end first.
             let _ = stdin.write_all(&input);
         });
+        let limit = Limit::of(&child);
         let output = child.wait_with_output().expect("wait for twitcher");
+        limit.expect_kept(&self.args);
         writer.join().expect("write stdin");
         Finished::of(output, &self.args)
     }
@@ -140,10 +144,12 @@ impl Twitcher {
         let mut child = command.spawn().expect("start twitcher");
         // The command alone has the terminal open now, so that reading ends when the command does.
         drop((command, slave));
+        let limit = Limit::of(&child);
         let mut shown = Vec::new();
         // A terminal ends with the error EIO.
         let _ = File::from(master).read_to_end(&mut shown);
         let code = child.wait().expect("wait for twitcher").code();
+        limit.expect_kept(&self.args);
         (code, String::from_utf8_lossy(&shown).replace("\r\n", "\n"))
     }
 
@@ -154,6 +160,38 @@ impl Twitcher {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+}
+
+/// Kills a command that does not end by itself: its test fails, and the tests behind it run.
+struct Limit {
+    ended: Sender<()>,
+    watchdog: thread::JoinHandle<bool>,
+}
+
+impl Limit {
+    /// The longest command moves 100,000 nodes.
+    const TIME: Duration = DEADLINE.saturating_mul(3);
+
+    fn of(command: &Child) -> Self {
+        let command = Pid::from_raw(command.id().cast_signed());
+        let (ended, end) = channel();
+        let watchdog = thread::spawn(move || {
+            let is_overdue = end.recv_timeout(Self::TIME).is_err();
+            if is_overdue {
+                let _ = kill(command, Signal::SIGKILL);
+            }
+            is_overdue
+        });
+        Self { ended, watchdog }
+    }
+
+    /// Panics if the command was killed.
+    #[track_caller]
+    fn expect_kept(self, args: &[OsString]) {
+        let _ = self.ended.send(());
+        let was_killed = self.watchdog.join().expect("watch the time");
+        assert!(!was_killed, "{args:?} did not end within {:?}", Self::TIME);
     }
 }
 

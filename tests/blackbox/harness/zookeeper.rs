@@ -1,20 +1,20 @@
 //! A real ZooKeeper server.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use super::command::command;
-use super::process::Process;
+use super::guarded::Guarded;
+use super::nodes::Nodes;
+use super::ports::free_port;
 use super::sandbox::TEMPORARY;
-use super::wait::{wait_for, wait_until};
+use super::server::Server;
+use super::wait::wait_until;
 
 const JAR: &str = "/usr/share/java/zookeeper.jar";
 
@@ -25,22 +25,10 @@ const CLASS_PATH: &str =
 /// The file of those who may log in by SASL. Nobody may if it is empty.
 pub(super) const JAAS: &str = "jaas.conf";
 
-/// Ports below those that the kernel gives to outgoing connections, so that none of these takes a server's
-/// port while the server is down.
-const PORTS: std::ops::Range<u16> = 12_000..32_000;
-
 pub struct ZooKeeper {
     home: TempDir,
     port: u16,
-    server: Mutex<Option<Server>>,
-}
-
-/// The server process and the shell that started it. The shell kills the server when it is told to, and when
-/// our end of the shell's stdin closes. The end closes even if this value is never dropped, because it is a
-/// static or the test run was killed. Then the shell also removes the data.
-struct Server {
-    guard: Child,
-    java: Process,
+    server: Guarded,
 }
 
 impl ZooKeeper {
@@ -106,7 +94,7 @@ impl ZooKeeper {
         );
         fs::write(home.path().join("zoo.cfg"), settings).expect("write zoo.cfg");
         fs::write(home.path().join(JAAS), "").expect("write who may log in");
-        Self { home, port, server: Mutex::new(None) }
+        Self { home, port, server: Guarded::default() }
     }
 
     /// The directory with its settings and data.
@@ -114,64 +102,9 @@ impl ZooKeeper {
         self.home.path()
     }
 
-    pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// Starts it, on the same port and data as before, and waits until it serves.
-    #[track_caller]
-    pub fn up(&self) {
-        self.launch();
-        self.wait_until_serving();
-    }
-
-    /// Starts it without waiting: a member of an ensemble serves only once there is a quorum.
-    pub fn launch(&self) {
-        *self.server.lock().unwrap() = Some(Server::spawn(self.home.path()));
-    }
-
-    #[track_caller]
-    pub fn wait_until_serving(&self) {
-        wait_until("ZooKeeper to serve", || self.ask("srvr").contains("Mode"));
-    }
-
-    /// Returns whether it leads an ensemble now.
-    pub fn leads(&self) -> bool {
-        self.ask("srvr").contains("Mode: leader")
-    }
-
-    /// Kills it. What it has confirmed is on disk.
-    pub fn down(&self) {
-        drop(self.server.lock().unwrap().take());
-    }
-
-    /// Stops the process with SIGSTOP: connections stay open, and nobody answers.
-    pub fn freeze(&self) {
-        self.signal(Signal::SIGSTOP);
-    }
-
-    pub fn thaw(&self) {
-        self.signal(Signal::SIGCONT);
-    }
-
     /// The number of sessions that are alive.
     pub fn sessions(&self) -> usize {
         self.expect_number("mntr", "zk_global_sessions")
-    }
-
-    /// Returns whether it serves and has this many sessions.
-    pub fn has_sessions(&self, count: usize) -> bool {
-        number(&self.ask("mntr"), "zk_global_sessions") == Some(count)
-    }
-
-    /// The number of watches that its clients have set.
-    pub fn watches(&self) -> usize {
-        self.expect_number("wchs", "Total watches:")
-    }
-
-    /// Returns whether it serves and a client has set a watch at this server.
-    pub fn is_watched(&self) -> bool {
-        number(&self.ask("wchs"), "Total watches:").is_some_and(|watches| watches > 0)
     }
 
     #[track_caller]
@@ -192,45 +125,56 @@ impl ZooKeeper {
         }
         String::from_utf8_lossy(&answer).into_owned()
     }
-
-    fn signal(&self, signal: Signal) {
-        self.server.lock().unwrap().as_ref().expect("the server is up").java.signal(signal);
-    }
 }
 
-impl Server {
-    fn spawn(data: &Path) -> Self {
-        let mut guard = command("/bin/sh")
-            .arg("-c")
-            .arg(
-                r#""$@" >"$DATA/log" 2>&1 & echo $!
-                read -r told; kill -9 $!; wait; [ "$told" ] || rm -rf "$DATA""#,
-            )
-            .arg("guard")
-            .args([java().expect("checked before").as_os_str(), "-Xmx256m".as_ref()])
-            .args(["-XX:+UseSerialGC", "-cp", CLASS_PATH])
-            .arg(format!("-Djava.security.auth.login.config={}", data.join(JAAS).display()))
-            .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
-            .arg(data.join("zoo.cfg"))
-            .env("DATA", data)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("start a shell");
-        let mut pid = String::new();
-        let output = guard.stdout.take().expect("piped");
-        BufReader::new(output).read_line(&mut pid).expect("the server's process number");
-        Self { guard, java: Process::parse(&pid) }
+impl Server for ZooKeeper {
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(mut stdin) = self.guard.stdin.take() {
-            let _ = stdin.write_all(b"end\n");
-        }
-        // The shell ends after the server, so that the next server finds its port free.
-        let _ = self.guard.wait();
+    fn launch(&self) {
+        let home = self.home.path();
+        let (java, settings) = (java().expect("checked before"), home.join("zoo.cfg"));
+        let jaas = format!("-Djava.security.auth.login.config={}", home.join(JAAS).display());
+        let words = [
+            java.as_os_str(),
+            "-Xmx512m".as_ref(),
+            "-XX:+UseSerialGC".as_ref(),
+            "-cp".as_ref(),
+            CLASS_PATH.as_ref(),
+            jaas.as_ref(),
+            "org.apache.zookeeper.server.quorum.QuorumPeerMain".as_ref(),
+            settings.as_os_str(),
+        ];
+        self.server.start(home, &words);
+    }
+
+    fn process(&self) -> &Guarded {
+        &self.server
+    }
+
+    fn is_serving(&self) -> bool {
+        self.ask("srvr").contains("Mode")
+    }
+
+    fn leads(&self) -> bool {
+        self.ask("srvr").contains("Mode: leader")
+    }
+
+    fn watches(&self) -> Option<usize> {
+        number(&self.ask("wchs"), "Total watches:")
+    }
+
+    fn has_sessions(&self, count: usize) -> bool {
+        number(&self.ask("mntr"), "zk_global_sessions") == Some(count)
+    }
+
+    fn forget_clients(&self) {
+        wait_until("the sessions to expire", || self.sessions() == 0);
+    }
+
+    fn nodes(&self, root: String) -> Nodes {
+        Nodes::ZooKeeper { address: self.address(), root }
     }
 }
 
@@ -242,16 +186,4 @@ fn number(answer: &str, name: &str) -> Option<usize> {
 fn java() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join("java")).find(|java| java.exists())
-}
-
-/// A port that nobody listens on. No two calls return the same one.
-pub(super) fn free_port() -> u16 {
-    static HANDED_OUT: Mutex<Vec<u16>> = Mutex::new(Vec::new());
-    let mut handed_out = HANDED_OUT.lock().unwrap();
-    let port = wait_for("a free port", || {
-        let port = fastrand::u16(PORTS);
-        (!handed_out.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok()).then_some(port)
-    });
-    handed_out.push(port);
-    port
 }

@@ -11,11 +11,14 @@ use super::wait::wait_for;
 pub const NO_NODE: i32 = -101;
 pub const NODE_EXISTS: i32 = -110;
 
+pub const BAD_VERSION: i32 = -103;
+
 const CREATE: i32 = 1;
 const DELETE: i32 = 2;
 const GET_DATA: i32 = 4;
 const SET_DATA: i32 = 5;
 const SET_ACL: i32 = 7;
+const SYNC: i32 = 9;
 const MULTI: i32 = 14;
 const SASL: i32 = 102;
 const CLOSE: i32 = -11;
@@ -59,16 +62,21 @@ impl ZooKeeperClient {
     /// Sends a request, and returns the body of the reply, or the number of an error.
     #[track_caller]
     fn ask(&mut self, operation: i32, body: &[u8]) -> Result<Vec<u8>, i32> {
+        self.try_to_ask(operation, body).expect("a reply from ZooKeeper")
+    }
+
+    /// As [`Self::ask`], but returns `None` if the session is lost.
+    fn try_to_ask(&mut self, operation: i32, body: &[u8]) -> Option<Result<Vec<u8>, i32>> {
         self.last_xid += 1;
         let xid = number(self.last_xid);
-        self.stream.write_all(&message(&[&xid, &number(operation), body].concat())).expect("send a request");
-        let mut reply = read_message(&mut self.stream).expect("a reply from ZooKeeper");
+        self.stream.write_all(&message(&[&xid, &number(operation), body].concat())).ok()?;
+        let mut reply = read_message(&mut self.stream)?;
         assert_eq!(reply[..4], xid, "the number of the reply");
         let body = reply.split_off(16);
-        match int(&reply, 12) {
+        Some(match int(&reply, 12) {
             0 => Ok(body),
             error => Err(error),
-        }
+        })
     }
 
     fn path(&self, node: &str) -> Vec<u8> {
@@ -76,10 +84,31 @@ impl ZooKeeperClient {
         bytes(whole.as_bytes())
     }
 
+    #[track_caller]
     pub fn get(&mut self, node: &str) -> Result<Vec<u8>, i32> {
-        let reply = self.ask(GET_DATA, &[self.path(node), vec![0]].concat())?;
-        let length = usize::try_from(int(&reply, 0)).unwrap_or(0);
-        Ok(reply[4..4 + length].to_vec())
+        self.try_get(node).expect("a reply from ZooKeeper")
+    }
+
+    /// Reads a node, unless the session is lost.
+    pub fn try_get(&mut self, node: &str) -> Option<Result<Vec<u8>, i32>> {
+        let reply = self.try_to_ask(GET_DATA, &[self.path(node), vec![0]].concat())?;
+        Some(reply.map(|reply| {
+            let length = usize::try_from(int(&reply, 0)).unwrap_or(0);
+            reply[4..4 + length].to_vec()
+        }))
+    }
+
+    /// Replaces the data of a node of this version, unless the session is lost.
+    pub fn try_set_version(&mut self, node: &str, data: &[u8], version: u32) -> Option<Result<(), i32>> {
+        let version = number(version.try_into().expect("a small number"));
+        let body = [self.path(node), bytes(data), version].concat();
+        Some(self.try_to_ask(SET_DATA, &body)?.map(drop))
+    }
+
+    /// Waits until this server has what others have confirmed, unless the session is lost.
+    pub fn try_sync(&mut self) -> Option<Result<(), i32>> {
+        let root = self.path("/");
+        Some(self.try_to_ask(SYNC, &root)?.map(drop))
     }
 
     /// Replaces the data of a node of any version.
@@ -99,10 +128,22 @@ impl ZooKeeperClient {
 
     /// Creates these nodes in one transaction.
     pub fn create_all(&mut self, nodes: &[String], data: &[u8]) -> Result<(), i32> {
+        let creations: Vec<_> = nodes.iter().map(|node| self.creation(node, data, Acl::Open)).collect();
+        self.do_all(CREATE, &creations)
+    }
+
+    /// Replaces the data of these nodes in one transaction.
+    pub fn set_all(&mut self, nodes: &[String], data: &[u8]) -> Result<(), i32> {
+        let body = |node: &String| [self.path(node), bytes(data), number(-1)].concat();
+        let settings: Vec<_> = nodes.iter().map(body).collect();
+        self.do_all(SET_DATA, &settings)
+    }
+
+    /// Does the same operation with each of these bodies in one transaction.
+    fn do_all(&mut self, operation: i32, bodies: &[Vec<u8>]) -> Result<(), i32> {
         let header = |operation: i32, is_done: u8| [number(operation), vec![is_done], number(-1)].concat();
-        let creations =
-            nodes.iter().map(|node| [header(CREATE, 0), self.creation(node, data, Acl::Open)].concat());
-        let body = [creations.collect::<Vec<_>>().concat(), header(-1, 1)].concat();
+        let operations = bodies.iter().map(|body| [header(operation, 0), body.clone()].concat());
+        let body = [operations.collect::<Vec<_>>().concat(), header(-1, 1)].concat();
         let reply = self.ask(MULTI, &body)?;
         // The first result is an error if and only if the transaction failed.
         match int(&reply, 0) {

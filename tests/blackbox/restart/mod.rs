@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, Journal, Sandbox, exec, on_both_stores, python, wait_until, watch};
+use crate::harness::{Daemon, Journal, Sandbox, exec, on_every_store, python, wait_until, watch};
 
 /// A watch on `/n` that journals the event and the content, and a watch on `/witness`. When the latter has
 /// run for an update, the daemon has dealt with every earlier update of `/n`.
@@ -58,94 +58,85 @@ impl<'a> Fixture<'a> {
 }
 
 // "A change made while the daemon was down runs at start, also with `run_on_load: false`."
-#[test]
-fn a_change_made_while_no_daemon_ran_runs_at_the_next_start() {
-    on_both_stores(|sandbox| {
-        let it = Fixture::new(sandbox, "run_on_load: false");
-        it.run_once();
-        it.journal.wait_for(&[]);
-        sandbox.nodes.set("/n", "2");
-        it.run_once();
-        it.journal.wait_for(&["changed 2"]);
-        sandbox.nodes.remove("/n");
-        it.run_once();
-        sandbox.nodes.set("/n", "2");
-        it.run_once();
-        it.journal.wait_for(&["changed 2", "created 2"]);
-        it.run_once();
-        it.journal.wait_for(&["changed 2", "created 2"]);
-    });
+on_every_store!(a_change_made_while_no_daemon_ran_runs_at_the_next_start);
+fn a_change_made_while_no_daemon_ran_runs_at_the_next_start(sandbox: &Sandbox) {
+    let it = Fixture::new(sandbox, "run_on_load: false");
+    it.run_once();
+    it.journal.wait_for(&[]);
+    sandbox.nodes.set("/n", "2");
+    it.run_once();
+    it.journal.wait_for(&["changed 2"]);
+    sandbox.nodes.remove("/n");
+    it.run_once();
+    sandbox.nodes.set("/n", "2");
+    it.run_once();
+    it.journal.wait_for(&["changed 2", "created 2"]);
+    it.run_once();
+    it.journal.wait_for(&["changed 2", "created 2"]);
 }
 
 // "A change made while the daemon was down runs at start", for a watch on children.
-#[test]
-fn a_child_that_came_while_no_daemon_ran_runs_at_the_next_start() {
-    on_both_stores(|sandbox| {
-        let it = Fixture::new(sandbox, "");
-        sandbox.nodes.set("/members/one", "");
-        let names = it.journal.note("$TWITCHER_EVENT $(tr '\\n' ' ')");
-        let keys = "watch_type: WATCH_CHILDREN, run_on_load: false";
-        let members = watch("/members", &exec(&names), keys);
-        sandbox.config("app.twc", [watch("/n", &exec("true"), ""), members].concat());
-        it.run_once();
-        sandbox.nodes.set("/members/two", "");
-        it.run_once();
-        it.journal.wait_for(&["children one two "]);
-        it.run_once();
-        it.journal.wait_for(&["children one two "]);
-    });
+on_every_store!(a_child_that_came_while_no_daemon_ran_runs_at_the_next_start);
+fn a_child_that_came_while_no_daemon_ran_runs_at_the_next_start(sandbox: &Sandbox) {
+    let it = Fixture::new(sandbox, "");
+    sandbox.nodes.set("/members/one", "");
+    let names = it.journal.note("$TWITCHER_EVENT $(tr '\\n' ' ')");
+    let keys = "watch_type: WATCH_CHILDREN, run_on_load: false";
+    let members = watch("/members", &exec(&names), keys);
+    sandbox.config("app.twc", [watch("/n", &exec("true"), ""), members].concat());
+    it.run_once();
+    sandbox.nodes.set("/members/two", "");
+    it.run_once();
+    it.journal.wait_for(&["children one two "]);
+    it.run_once();
+    it.journal.wait_for(&["children one two "]);
 }
 
 // "Nothing runs for nothing": the former daemon has already run for the re-creation.
-#[test]
-fn a_restart_after_a_recreation_runs_nothing() {
-    on_both_stores(|sandbox| {
-        for run_on_load in ["false", "CHANGED"] {
-            let it = Fixture::new(sandbox, "");
-            it.define(&it.journal.record_event(), &format!("run_on_load: {run_on_load}, timeout: 60"));
-            let mut daemon = sandbox.daemon().arg("--debug").start();
-            it.wait_until_settled(&daemon);
-            sandbox.nodes.remove("/n");
-            it.wait_until_settled(&daemon);
-            sandbox.nodes.set("/n", "2");
-            it.journal.wait_for_last("created 2");
-            it.wait_until_settled(&daemon);
-            assert_eq!(daemon.stop(), Some(0));
-            let lines = it.journal.lines();
-            it.run_once();
-            assert_eq!(it.journal.lines(), lines);
-        }
-    });
+on_every_store!(a_restart_after_a_recreation_runs_nothing);
+fn a_restart_after_a_recreation_runs_nothing(sandbox: &Sandbox) {
+    for run_on_load in ["false", "CHANGED"] {
+        let it = Fixture::new(sandbox, "");
+        it.define(&it.journal.record_event(), &format!("run_on_load: {run_on_load}, timeout: 60"));
+        let mut daemon = sandbox.daemon().arg("--debug").start();
+        it.wait_until_settled(&daemon);
+        sandbox.nodes.remove("/n");
+        it.wait_until_settled(&daemon);
+        sandbox.nodes.set("/n", "2");
+        it.journal.wait_for_last("created 2");
+        it.wait_until_settled(&daemon);
+        assert_eq!(daemon.stop(), Some(0));
+        let lines = it.journal.lines();
+        it.run_once();
+        assert_eq!(it.journal.lines(), lines);
+    }
 }
 
 // "a restart of an unchanged host runs nothing" with `run_on_load: CHANGED`; only `true` runs at every start.
-#[test]
-fn run_on_load_changed_runs_what_is_not_applied_in_this_definition() {
-    on_both_stores(|sandbox| {
-        let it = Fixture::new(sandbox, "run_on_load: CHANGED");
-        it.run_once();
-        it.run_once();
-        it.journal.wait_for(&["load 1"]);
-        sandbox.nodes.set("/n", "2");
-        it.run_once();
-        it.run_once();
-        it.journal.wait_for(&["load 1", "load 2"]);
-        it.define(&it.journal.record_event(), "run_on_load: CHANGED, timeout: 60");
-        it.run_once();
-        it.run_once();
-        it.journal.wait_for(&["load 1", "load 2", "load 2"]);
-        it.define(&it.journal.record_event(), "run_on_load: true");
-        it.run_once();
-        it.run_once();
-        it.journal.wait_for(&["load 1", "load 2", "load 2", "load 2", "load 2"]);
-    });
+on_every_store!(run_on_load_changed_runs_what_is_not_applied_in_this_definition);
+fn run_on_load_changed_runs_what_is_not_applied_in_this_definition(sandbox: &Sandbox) {
+    let it = Fixture::new(sandbox, "run_on_load: CHANGED");
+    it.run_once();
+    it.run_once();
+    it.journal.wait_for(&["load 1"]);
+    sandbox.nodes.set("/n", "2");
+    it.run_once();
+    it.run_once();
+    it.journal.wait_for(&["load 1", "load 2"]);
+    it.define(&it.journal.record_event(), "run_on_load: CHANGED, timeout: 60");
+    it.run_once();
+    it.run_once();
+    it.journal.wait_for(&["load 1", "load 2", "load 2"]);
+    it.define(&it.journal.record_event(), "run_on_load: true");
+    it.run_once();
+    it.run_once();
+    it.journal.wait_for(&["load 1", "load 2", "load 2", "load 2", "load 2"]);
 }
 
 // "what the ledger does not show as applied": a failed run does not count as applied.
-#[test]
-fn run_on_load_changed_runs_again_what_failed() {
-    let sandbox = Sandbox::directory();
-    let it = Fixture::new(&sandbox, "");
+on_every_store!(run_on_load_changed_runs_again_what_failed);
+fn run_on_load_changed_runs_again_what_failed(sandbox: &Sandbox) {
+    let it = Fixture::new(sandbox, "");
     it.define(&format!("{}; exit 1", it.journal.record_event()), "run_on_load: CHANGED");
     it.run_once();
     it.run_once();
@@ -153,10 +144,9 @@ fn run_on_load_changed_runs_again_what_failed() {
 }
 
 // Deployments remove files and put them back. What such a file has applied stays applied.
-#[test]
-fn run_on_load_changed_knows_a_watch_that_comes_back() {
-    let sandbox = Sandbox::directory();
-    let it = Fixture::new(&sandbox, "run_on_load: CHANGED");
+on_every_store!(run_on_load_changed_knows_a_watch_that_comes_back);
+fn run_on_load_changed_knows_a_watch_that_comes_back(sandbox: &Sandbox) {
+    let it = Fixture::new(sandbox, "run_on_load: CHANGED");
     let daemon = sandbox.daemon().arg("--debug").start();
     daemon.wait_for_log(&["app.twc-1", "ended"]);
     sandbox.remove_config("app.twc");
@@ -171,10 +161,9 @@ fn run_on_load_changed_knows_a_watch_that_comes_back() {
 }
 
 // "An action interrupted by a stop is pending and runs again." "TERM drains for `--stop-timeout`".
-#[test]
-fn an_action_that_a_stop_interrupted_runs_again() {
-    let sandbox = Sandbox::directory();
-    let it = Fixture::new(&sandbox, "");
+on_every_store!(an_action_that_a_stop_interrupted_runs_again);
+fn an_action_that_a_stop_interrupted_runs_again(sandbox: &Sandbox) {
+    let it = Fixture::new(sandbox, "");
     let gate = sandbox.gate();
     let script = format!("{}; {}; {}", it.journal.note("begins"), gate.pass(), it.journal.record_event());
     it.define(&script, "run_on_load: CHANGED");
@@ -207,10 +196,9 @@ fn an_action_that_ends_well_because_it_is_told_to_runs_again() {
 
 // "TERM drains for `--stop-timeout` (default 10 s)": an action that ends by itself in that time counts as
 // run.
-#[test]
-fn an_action_that_ends_while_the_daemon_stops_has_run() {
-    let sandbox = Sandbox::directory();
-    let it = Fixture::new(&sandbox, "");
+on_every_store!(an_action_that_ends_while_the_daemon_stops_has_run);
+fn an_action_that_ends_while_the_daemon_stops_has_run(sandbox: &Sandbox) {
+    let it = Fixture::new(sandbox, "");
     let gate = sandbox.gate();
     it.define(&format!("{}; {}", it.journal.record_event(), gate.pass()), "run_on_load: CHANGED");
     let mut daemon = sandbox.start();
@@ -269,10 +257,9 @@ fn what_discard_ignored_does_not_come_back_by_a_restart() {
 }
 
 // "`STOP` (the watch stops until its definition changes ...)": a restart changes no definition.
-#[test]
-fn a_watch_that_a_failure_stopped_stays_stopped_over_a_restart() {
-    let sandbox = Sandbox::directory();
-    let it = Fixture::new(&sandbox, "");
+on_every_store!(a_watch_that_a_failure_stopped_stays_stopped_over_a_restart);
+fn a_watch_that_a_failure_stopped_stays_stopped_over_a_restart(sandbox: &Sandbox) {
+    let it = Fixture::new(sandbox, "");
     let failing = format!("{}; exit 1", it.journal.record_event());
     it.define(&failing, "on_failure: STOP");
     it.run_once();
@@ -284,7 +271,7 @@ fn a_watch_that_a_failure_stopped_stays_stopped_over_a_restart() {
     sandbox.nodes.set("/n", "3");
     it.wait_until_settled(&daemon);
     assert_eq!(daemon.stop(), Some(0));
-    let why = ledger(&sandbox, "select last_error from failing where failures = ?", 1);
+    let why = ledger(sandbox, "select last_error from failing where failures = ?", 1);
     assert!(why.contains("exit code 1"), "{why:?}");
     it.define(&failing, "on_failure: STOP, timeout: 60");
     it.run_once();
@@ -293,10 +280,9 @@ fn a_watch_that_a_failure_stopped_stays_stopped_over_a_restart() {
 
 // "(excepted ... what `run_on_load: false` finds at its first load)": for another node it is a first load
 // again.
-#[test]
-fn a_watch_that_moves_to_another_node_inherits_nothing() {
-    let sandbox = Sandbox::directory();
-    let it = Fixture::new(&sandbox, "run_on_load: false");
+on_every_store!(a_watch_that_moves_to_another_node_inherits_nothing);
+fn a_watch_that_moves_to_another_node_inherits_nothing(sandbox: &Sandbox) {
+    let it = Fixture::new(sandbox, "run_on_load: false");
     it.run_once();
     sandbox.nodes.set("/other", "other");
     sandbox.config("app.twc", watch("/other", &exec(&it.journal.record_event()), "run_on_load: false"));

@@ -2,12 +2,13 @@
 
 mod refusals;
 mod secrets;
+mod silent;
 mod warnings;
 
 use std::fs::{self};
 
 use crate::harness::secure::{DIGEST, Login, ODD_PASSWORDS, Secure};
-use crate::harness::{Daemon, Sandbox, Twitcher, Validity, ZooKeeper, exec, wait_until, watch};
+use crate::harness::{Daemon, Sandbox, Server, Twitcher, Validity, ZooKeeper, exec, wait_until, watch};
 
 /// A client command that reads the settings of the sandbox.
 fn client<const N: usize>(sandbox: &Sandbox, args: [&str; N]) -> Twitcher {
@@ -85,7 +86,9 @@ fn mandatory_sasl_over_tls_with_all_the_rest_survives_server_restarts() {
     }
     // The outages and their ends have run nothing.
     assert_eq!(quiet.lines(), ["load 0"]);
-    count(&daemon, &["credentials"], 0);
+    // A warning that anyone may write names who else could.
+    let said = daemon.log_lines(&["credentials"]);
+    assert!(said.iter().all(|line| line.contains("--acl")), "{said:?}");
 }
 
 // "names re-resolved on reconnect"

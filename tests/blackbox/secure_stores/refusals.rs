@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{client, count, done, set};
 use crate::harness::secure::{Login, PASSWORD, Secure, identify, login, paths};
 use crate::harness::wait::throughout;
-use crate::harness::{Authority, Daemon, Journal, Sandbox, Validity, exec, wait_until, watch};
+use crate::harness::{Authority, Daemon, Journal, Sandbox, Server, Validity, exec, wait_until, watch};
 
 fn configure(sandbox: &Sandbox, server: &str, settings: &str) {
     sandbox.settings(&format!("store = \"zk://{server}\"\nsession_timeout = 9\n{settings}"));

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 
 use super::client;
 use crate::harness::secure::{Login, PASSWORD, Secure, USERNAME, identify, paths};
-use crate::harness::{Authority, Process, Sandbox, Validity, exec, wait_until, watch};
+use crate::harness::{Authority, Process, Sandbox, Server, Validity, exec, wait_until, watch};
 
 // "Secrets (from twitcher.toml or systemd LoadCredential=) never reach children, logs, status [...] or
 // command lines."
@@ -96,7 +96,8 @@ fn a_missing_credential_is_named_with_the_line_for_the_unit() {
          [stores.eu.sasl]\nusername = \"a\"\npassword = { credential = \"eu-password\" }\n",
     );
     let remedy = [
-        "twitcher.toml: stores.eu.sasl.password: credential \"eu-password\" is not there",
+        "twitcher.toml:",
+        "stores.eu.sasl.password: credential \"eu-password\" is not there",
         "LoadCredential=eu-password:",
     ];
     sandbox.daemon_without_store().finish().expect(1).expect_said(&remedy);
@@ -134,7 +135,7 @@ fn a_secret_in_a_file_of_its_own_leaves_the_settings_readable() {
     let copy = sandbox.copy_of_the_binary();
     let as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
     let refused = client(&sandbox, ["get", "/n"]).binary(&copy).under(as_nobody).finish().expect(1);
-    let place = format!("twitcher.toml: sasl.password: {} cannot be read", password.display());
+    let place = format!("sasl.password: {} cannot be read", password.display());
     refused.expect_said(&[&place, "Permission denied"]);
 
     fs::set_permissions(&password, Permissions::from_mode(0o644)).unwrap();
@@ -170,8 +171,8 @@ fn check_finds_settings_with_which_a_store_cannot_be_used() {
     };
     check(&format!("[tls]\n{tls}"), 0, &[]);
     check(&format!("[stores.eu]\nurl = \"zk://a\"\n[stores.eu.tls]\n{tls}"), 0, &[]);
-    check(&format!("[tls]\nca = {ca:?}\ncert = {cert:?}\n"), 1, &["twitcher.toml: tls.key: missing"]);
-    check(&format!("[tls]\nca = {ca:?}\nkey = {key:?}\n"), 1, &["twitcher.toml: tls.cert: missing"]);
+    check(&format!("[tls]\nca = {ca:?}\ncert = {cert:?}\n"), 1, &["twitcher.toml:", "tls.key: missing"]);
+    check(&format!("[tls]\nca = {ca:?}\nkey = {key:?}\n"), 1, &["twitcher.toml:", "tls.cert: missing"]);
     check("[tls]\n", 1, &["twitcher.toml:1:1", "missing field `ca`"]);
     check(
         "[tls]\nca = \"/x\"\nverify = false\n",
@@ -189,25 +190,25 @@ fn check_finds_settings_with_which_a_store_cannot_be_used() {
     check(
         &format!("store = \"zk://a b:1\"\n[tls]\n{tls}"),
         1,
-        &["twitcher.toml: store: store \"zk://a b:1\""],
+        &["twitcher.toml:", "store: store \"zk://a b:1\""],
     );
-    check(&format!("store = \"zk://a..b:1\"\n[tls]\n{tls}"), 1, &["twitcher.toml: tls: ", "\"a..b:1\""]);
+    check(&format!("store = \"zk://a..b:1\"\n[tls]\n{tls}"), 1, &["twitcher.toml:", "tls: ", "\"a..b:1\""]);
     check(
         "[stores.eu]\nurl = \"zk://a\"\n[stores.eu.tls]\nca = \"/nonexistent\"\n",
         1,
-        &["twitcher.toml: stores.eu.tls.ca: /nonexistent: No such file"],
+        &["twitcher.toml:", "stores.eu.tls.ca: /nonexistent: No such file"],
     );
     // Also where no store uses them: a mistake is told before one does.
     check(
         "store = \"dir:/nodes\"\n[tls]\nca = \"/nonexistent\"\n",
         1,
-        &["twitcher.toml: tls.ca: /nonexistent: No such file"],
+        &["twitcher.toml:", "tls.ca: /nonexistent: No such file"],
     );
     sandbox.private(&key, &authority.issue(&[], Validity::Now).key);
     check(
         &format!("[tls]\n{tls}"),
         1,
-        &["twitcher.toml: tls.key: it is not the key of the certificate in tls.cert"],
+        &["twitcher.toml:", "tls.key: it is not the key of the certificate in tls.cert"],
     );
     fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
     check(

@@ -3,7 +3,7 @@
 use nix::ifaddrs::getifaddrs;
 
 use super::count;
-use crate::harness::{Sandbox, ZooKeeper, exec, kazoo, wait_until, watch};
+use crate::harness::{Sandbox, Server, ZooKeeper, exec, kazoo, wait_until, watch};
 
 // "A plaintext connection to a non-local server [...] warns once."
 #[test]

@@ -105,9 +105,17 @@ def evaluator_of(daemon):
     raise SystemExit("no evaluator was seen")
 
 
+# Root has just replaced the socket, and the daemon makes it again.
 def ask(path):
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(path)
+    deadline = time.monotonic() + 60
+    while True:
+        with socket.socket(socket.AF_UNIX) as connection:
+            try:
+                return connection.connect(path)
+            except (ConnectionRefusedError, FileNotFoundError):
+                if time.monotonic() > deadline:
+                    raise
+        time.sleep(0.01)
 
 
 def push_into(terminal):

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use crate::harness::{Daemon, Sandbox, exec, require_root, wait_for, wait_until, watch};
+use crate::harness::{Daemon, STRANGER, Sandbox, exec, require_root, wait_for, wait_until, watch};
 
 /// Debian's Python, which every user can execute.
 const PYTHON: &str = "/usr/bin/python3";
@@ -138,8 +138,8 @@ fn an_action_of_another_user_can_do_nothing_to_the_daemon_and_to_actions_of_othe
 fn an_action_that_stops_all_processes_of_its_user_delays_no_other_user() {
     require_root();
     let sandbox = Sandbox::directory();
-    // With `nobody` the action would also stop the actions of other tests.
-    let user = r#"uid: "games""#;
+    // With another user the action would also stop the actions of other tests.
+    let user = format!("uid: {STRANGER:?}");
     let endless =
         "import os, signal\nwhile True:\n  try: os.kill(-1, signal.SIGSTOP)\n  except OSError: pass\n";
     let stops = format!("Exec([{PYTHON:?}, \"-c\", {endless:?}])");
@@ -147,7 +147,7 @@ fn an_action_that_stops_all_processes_of_its_user_delays_no_other_user() {
     for node in ["/stops", "/stopped", "/others"] {
         sandbox.nodes.set(node, "0");
     }
-    sandbox.config("stops.twc", watch("/stops", &stops, user));
+    sandbox.config("stops.twc", watch("/stops", &stops, &user));
     sandbox.config(
         "app.twc",
         [
@@ -160,7 +160,7 @@ fn an_action_that_stops_all_processes_of_its_user_delays_no_other_user() {
         ]
         .concat(),
     );
-    let daemon = sandbox.start();
+    let daemon = sandbox.daemon_with_a_stranger().start();
     let mut value = 0;
     wait_until("some to be stopped before they execute", || {
         others.wait_for_last(&value.to_string());

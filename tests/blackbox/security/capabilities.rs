@@ -86,8 +86,9 @@ fn the_drop_in_leaves_the_daemon_the_capabilities_that_it_needs_and_no_others() 
     let granted = granted();
     run_with(&granted, None);
     for name in &granted {
-        // The next test is about `kill`.
-        if name != "kill" && (name != "sys_resource" || may_raise_limits()) {
+        // The next tests are about these.
+        let has_own_test = ["kill", "dac_read_search"].contains(&name.as_str());
+        if !has_own_test && (name != "sys_resource" || may_raise_limits()) {
             assert!(NEEDS.iter().any(|(need, ..)| need == name), "nothing needs {name}");
             run_with(&granted, Some(name));
         }
@@ -123,5 +124,30 @@ fn with_the_capabilities_of_the_drop_in_the_daemon_can_signal_actions_of_other_u
         let mut expected = vec!["began", "signalled", "ended", "began", "ended"];
         expected.retain(|line| signalled || *line != "signalled");
         journal.wait_for(&expected);
+    }
+}
+
+// Without SETPCAP, the bounding set stays as it is. Still the process of the store has one capability only.
+#[test]
+fn with_the_capabilities_of_the_drop_in_a_directory_of_roots_is_read_without_roots_id() {
+    require_root();
+    let granted = granted();
+    let without: Vec<_> = granted.iter().filter(|name| *name != "dac_read_search").cloned().collect();
+    for (capabilities, has_it) in [(granted, true), (without, false)] {
+        let sandbox = Sandbox::directory();
+        let journal = sandbox.journal();
+        sandbox.nodes.set("/n", "content");
+        sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
+        let set = capabilities.iter().fold("-all".to_owned(), |set, name| format!("{set},+{name}"));
+        let bounds = ["setpriv", "--bounding-set", &set, "--inh-caps=-all", "--no-new-privs", "--"];
+        let daemon = sandbox.daemon().under(bounds).start();
+        journal.wait_for(&["content"]);
+        let [half] = daemon.process().halves()[..] else { panic!("one process of the store") };
+        assert_eq!(half.status("Uid").starts_with("0\t"), !has_it);
+        let expected = if has_it { "0000000000000004" } else { "0000000000000000" };
+        assert_eq!(
+            (half.status("CapEff"), half.status("CapPrm")),
+            (expected.to_owned(), expected.to_owned())
+        );
     }
 }

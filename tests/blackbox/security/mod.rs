@@ -3,5 +3,7 @@
 
 mod attack;
 mod capabilities;
+mod half_reached;
 mod hidden;
+mod lying_half;
 mod secrets;

@@ -101,6 +101,7 @@ fn tree(action: &str, more: &str) -> String {
 #[track_caller]
 fn started(sandbox: &Sandbox) -> (Daemon, Trace) {
     let trace = Trace::new(sandbox);
+    sandbox.nodes.make("/t");
     sandbox.nodes.set("/t/a", "1");
     sandbox.config("app.twc", tree(&exec(&trace.note()), ""));
     let daemon = sandbox.daemon().arg("--debug").start();

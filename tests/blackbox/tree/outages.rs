@@ -1,12 +1,15 @@
-//! A tree behind a network that fails.
+//! A tree whose store is away for a while.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use super::{Trace, tree};
-use crate::harness::{Daemon, Nodes, Proxy, Sandbox, ZooKeeper, exec, kazoo, wait_until};
+use crate::harness::{Daemon, Link, Nodes, Sandbox, Store, exec, on_every_kind, on_every_server};
 
-/// A daemon that watches a tree of three nodes below `/t` on a server of its own, behind a proxy.
+/// A daemon that watches a tree of three nodes below `/t` in a store of its own, which can be taken away.
 struct Remote {
-    server: ZooKeeper,
-    proxy: Proxy,
+    link: Link,
     sandbox: Sandbox,
     trace: Trace,
     _daemon: Daemon,
@@ -15,22 +18,22 @@ struct Remote {
 const REMOTE: &str = "load: load /t=, load /t/a=, load /t/a/x=1, load /t/b=1";
 
 impl Remote {
-    fn start() -> Self {
-        let server = ZooKeeper::start();
-        let proxy = Proxy::to(&server.address());
-        let sandbox = Sandbox::on(&server);
+    #[track_caller]
+    fn start(store: Store) -> Self {
+        let (link, sandbox) = Link::start(store);
         let trace = Trace::new(&sandbox);
+        ["/t", "/t/a"].iter().for_each(|node| sandbox.nodes.make(node));
         sandbox.nodes.set("/t/a/x", "1");
         sandbox.nodes.set("/t/b", "1");
         sandbox.config("app.twc", tree(&exec(&trace.note()), ""));
-        let daemon = sandbox.daemon_on(&sandbox.nodes.url_by_way_of(&proxy.address())).start();
+        let daemon = link.daemon(&sandbox).start();
         trace.wait_for(&[REMOTE]);
-        Self { server, proxy, sandbox, trace, _daemon: daemon }
+        Self { link, sandbox, trace, _daemon: daemon }
     }
 
+    #[track_caller]
     fn isolate(&self) {
-        self.proxy.refuse();
-        wait_until("the server to see the connection end", || self.server.watches() == 0);
+        self.link.isolate(&self.sandbox);
     }
 
     /// Changes all nodes. Once the daemon is back, there must be one run with all changes, and then one for
@@ -38,9 +41,10 @@ impl Remote {
     fn change_and_return(&self, change: impl FnOnce(&Self)) {
         self.sandbox.nodes.set("/t/a/x", "2");
         self.sandbox.nodes.remove("/t/b");
+        ["/t/c", "/t/c/x"].iter().for_each(|node| self.sandbox.nodes.make(node));
         self.sandbox.nodes.set("/t/c/x/y", "3");
         change(self);
-        self.proxy.resume();
+        self.link.resume();
         let back =
             "changed: changed /t/a/x=2, deleted /t/b, created /t/c=, created /t/c/x=, created /t/c/x/y=3";
         self.trace.wait_for(&[REMOTE, back]);
@@ -50,83 +54,96 @@ impl Remote {
 }
 
 // "After reconnects ... the tree must not be given piecemeal": all that happened meanwhile is one update.
-#[test]
-fn what_changed_while_the_session_expired_is_given_at_once() {
-    let it = Remote::start();
+on_every_kind!(what_changed_while_the_store_forgot_the_daemon_is_given_at_once);
+fn what_changed_while_the_store_forgot_the_daemon_is_given_at_once(store: Store) {
+    let it = Remote::start(store);
     it.isolate();
-    wait_until("the session to expire", || it.server.sessions() == 0);
-    it.change_and_return(|_| {});
+    it.link.forget_the_daemon();
+    it.change_and_return(|it| it.link.forget_the_daemon());
 }
 
-#[test]
-fn what_changed_before_a_server_restart_is_given_at_once() {
-    let it = Remote::start();
+on_every_server!(what_changed_before_a_server_restart_is_given_at_once);
+fn what_changed_before_a_server_restart_is_given_at_once(store: Store) {
+    let it = Remote::start(store);
     it.isolate();
     it.change_and_return(|it| {
-        it.server.down();
-        it.server.up();
+        it.link.server().down();
+        it.link.server().up();
     });
 }
 
 // "A reconnect ... starts no action."
-#[test]
-fn a_reconnect_runs_nothing_for_a_tree() {
-    let it = Remote::start();
+on_every_kind!(a_reconnect_runs_nothing_for_a_tree);
+fn a_reconnect_runs_nothing_for_a_tree(store: Store) {
+    let it = Remote::start(store);
     for _ in 0..3 {
-        let so_far = it.proxy.attempts();
-        it.proxy.cut();
-        wait_until("the watches to be armed again", || {
-            it.proxy.attempts() > so_far && it.server.watches() == 4
-        });
+        it.link.interrupt(&it.sandbox);
     }
     it.sandbox.nodes.set("/t/b", "2");
     it.trace.wait_for(&[REMOTE, "changed: changed /t/b=2"]);
 }
 
 // "At rest, the last state given is the true one"
-#[test]
-fn a_tree_is_right_after_random_changes_over_cuts_and_restarts() {
-    let it = Remote::start();
-    let seed = fastrand::u32(..);
-    let Nodes::ZooKeeper { address, root } = &it.sandbox.nodes else { unreachable!() };
-    let changes = format!(
-        "import random\n\
-         from kazoo.exceptions import NoNodeError, NodeExistsError, NotEmptyError\n\
-         chance = random.Random({seed})\n\
-         paths = ['/t', '/t/a', '/t/a/x', '/t/a/x/y', '/t/a-b', '/t/b', '/t/c/x/y', '/t/c/z']\n\
-         for n in range(400):\n \
-           path = '{root}' + chance.choice(paths)\n \
-           try:\n  \
-             if chance.random() < 0.7:\n   \
-               retry(zk.ensure_path, path)\n   \
-               retry(zk.set, path, str(n).encode())\n  \
-             else:\n   \
-               retry(zk.delete, path, recursive=True)\n \
-           except (NoNodeError, NodeExistsError, NotEmptyError): pass\n\
-         retry(zk.ensure_path, '{root}/t/end')\n\
-         def show(path):\n \
-           print(path[len('{root}'):], retry(zk.get, path)[0].decode(), sep='=')\n \
-           for name in retry(zk.get_children, path): show(path + '/' + name)\n\
-         show('{root}/t')"
-    );
-    let shown = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| kazoo(address, &changes));
-        for round in 0.. {
-            let so_far = it.proxy.attempts();
-            if round % 4 == 1 {
-                it.server.down();
-                it.server.up();
-            }
-            it.proxy.cut();
-            wait_until("the daemon to come back", || it.proxy.attempts() > so_far && it.server.is_watched());
-            if writer.is_finished() {
-                break;
-            }
+on_every_kind!(a_tree_is_right_after_random_changes_over_cuts_and_restarts);
+fn a_tree_is_right_after_random_changes_over_cuts_and_restarts(store: Store) {
+    let it = Remote::start(store);
+    let seed = fastrand::u64(..);
+    eprintln!("seed {seed}");
+    let done = AtomicBool::new(false);
+    let expected = thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let expected = change_at_random(&it.sandbox.nodes, seed);
+            done.store(true, Ordering::Release);
+            expected
+        });
+        while !done.load(Ordering::Acquire) && !writer.is_finished() {
+            it.link.interrupt(&it.sandbox);
         }
         writer.join().expect("the changes are made")
     });
-    let nodes: Vec<_> = shown.lines().map(|line| line.split_once('=').expect("a node")).collect();
-    assert!(nodes.len() >= 2, "{nodes:?}");
-    eprintln!("seed {seed}");
+    if store != Store::Directory {
+        it.isolate();
+        it.link.server().down();
+        it.link.server().up();
+        it.link.resume();
+    }
+    let nodes: Vec<_> = expected.iter().map(|(node, text)| (node.as_str(), text.as_str())).collect();
     it.trace.wait_for_mirror(&nodes);
+}
+
+/// Creates, changes and removes nodes of the tree. Returns what is there at the end.
+fn change_at_random(nodes: &Nodes, seed: u64) -> BTreeMap<String, String> {
+    // Each may come only after those above it.
+    const PLACES: [&str; 9] =
+        ["/t", "/t/a", "/t/a/x", "/t/a-b", "/t/b", "/t/c", "/t/c/x", "/t/c/x/y", "/t/c/z"];
+    let mut chance = fastrand::Rng::with_seed(seed);
+    let loaded = [("/t", ""), ("/t/a", ""), ("/t/a/x", "1"), ("/t/b", "1")];
+    let mut there: BTreeMap<_, _> =
+        loaded.into_iter().map(|(node, text)| (node.to_owned(), text.to_owned())).collect();
+    for number in 0..600 {
+        let place = PLACES[chance.usize(..PLACES.len())];
+        let below = format!("{place}/");
+        let has_children = there.keys().any(|node| node.starts_with(&below));
+        let may_have_children = PLACES.iter().any(|node| node.starts_with(&below));
+        let parent = place.rsplit_once('/').expect("absolute").0;
+        if !parent.is_empty() && !there.contains_key(parent) {
+            continue;
+        }
+        if there.contains_key(place) && !has_children && chance.u8(..) < 64 {
+            nodes.remove(place);
+            there.remove(place);
+        } else if !may_have_children {
+            nodes.set(place, number.to_string());
+            there.insert(place.to_owned(), number.to_string());
+        } else if !there.contains_key(place) {
+            nodes.make(place);
+            there.insert(place.to_owned(), String::new());
+        }
+    }
+    // What is missing at the end is no proof that it was seen to be there.
+    nodes.make("/t");
+    nodes.set("/t/end", "end");
+    there.entry("/t".to_owned()).or_default();
+    there.insert("/t/end".to_owned(), "end".to_owned());
+    there
 }

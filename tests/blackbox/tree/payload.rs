@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Trace, observe, tree};
-use crate::harness::{Sandbox, exec, on_both_stores, wait_until, watch};
+use crate::harness::{Sandbox, exec, on_every_store, wait_until, watch};
 
 // "stdin: one JSON object a line, each ended by a newline, sorted by path"
 #[test]
@@ -39,153 +39,140 @@ fn stdin_is_a_line_of_json_for_each_node() {
 }
 
 // "what changed during a failing or running action is ... never lost"
-#[test]
-fn the_changes_of_failed_runs_are_given_to_the_next_run_again() {
-    on_both_stores(|sandbox| {
-        let trace = Trace::new(sandbox);
-        let good = sandbox.path("good");
-        sandbox.nodes.set("/t/a", "1");
-        fs::write(&good, "").expect("let it succeed");
-        let action = format!("{}; test -e {}", trace.note(), good.display());
-        sandbox.config("app.twc", tree(&exec(&action), ""));
-        let daemon = sandbox.daemon().arg("--debug").start();
-        let mut ends = 0;
-        let mut ended = |how: &str| {
-            ends += 1;
-            wait_until("the run to end", || daemon.log_lines(&["app.twc-1", " after "]).len() == ends);
-            let last = daemon.log_lines(&["app.twc-1", " after "]).pop().expect("just now");
-            assert!(last.contains(how), "{last}");
-        };
-        ended("ended");
-        fs::remove_file(&good).expect("let it fail");
-        sandbox.nodes.set("/t/a", "2");
-        ended("failed");
-        sandbox.nodes.set("/t/b", "2");
-        ended("failed");
-        // The node is as it was before, but failed runs may have acted on its creation.
-        sandbox.nodes.remove("/t/b");
-        ended("failed");
-        fs::write(&good, "").expect("let it succeed");
-        sandbox.nodes.set("/t/c", "2");
-        ended("ended");
-        sandbox.nodes.set("/t/c", "3");
-        ended("ended");
-        trace.wait_for(&[
-            "load: load /t=, load /t/a=1",
-            "changed: changed /t/a=2",
-            "changed: changed /t/a=2, created /t/b=2",
-            "changed: changed /t/a=2, deleted /t/b",
-            "changed: changed /t/a=2, deleted /t/b, created /t/c=2",
-            "changed: changed /t/c=3",
-        ]);
-    });
+on_every_store!(the_changes_of_failed_runs_are_given_to_the_next_run_again);
+fn the_changes_of_failed_runs_are_given_to_the_next_run_again(sandbox: &Sandbox) {
+    let trace = Trace::new(sandbox);
+    let good = sandbox.path("good");
+    sandbox.nodes.set("/t/a", "1");
+    fs::write(&good, "").expect("let it succeed");
+    let action = format!("{}; test -e {}", trace.note(), good.display());
+    sandbox.config("app.twc", tree(&exec(&action), ""));
+    let daemon = sandbox.daemon().arg("--debug").start();
+    let mut ends = 0;
+    let mut ended = |how: &str| {
+        ends += 1;
+        wait_until("the run to end", || daemon.log_lines(&["app.twc-1", " after "]).len() == ends);
+        let last = daemon.log_lines(&["app.twc-1", " after "]).pop().expect("just now");
+        assert!(last.contains(how), "{last}");
+    };
+    ended("ended");
+    fs::remove_file(&good).expect("let it fail");
+    sandbox.nodes.set("/t/a", "2");
+    ended("failed");
+    sandbox.nodes.set("/t/b", "2");
+    ended("failed");
+    // The node is as it was before, but failed runs may have acted on its creation.
+    sandbox.nodes.remove("/t/b");
+    ended("failed");
+    fs::write(&good, "").expect("let it succeed");
+    sandbox.nodes.set("/t/c", "2");
+    ended("ended");
+    sandbox.nodes.set("/t/c", "3");
+    ended("ended");
+    trace.wait_for(&[
+        "load: load /t=, load /t/a=1",
+        "changed: changed /t/a=2",
+        "changed: changed /t/a=2, created /t/b=2",
+        "changed: changed /t/a=2, deleted /t/b",
+        "changed: changed /t/a=2, deleted /t/b, created /t/c=2",
+        "changed: changed /t/c=3",
+    ]);
 }
 
 // "QUEUE collapses; a run gets the latest tree." "Nothing runs for nothing": a tree that is again as the
 // action has succeeded with starts no run.
-#[test]
-fn changes_during_a_run_are_given_to_one_further_run_and_changes_undone_meanwhile_to_none() {
-    on_both_stores(|sandbox| {
-        let trace = Trace::new(sandbox);
-        let gates = [sandbox.gate_named("gate-1"), sandbox.gate_named("gate-2")];
-        sandbox.nodes.set("/t/a", "1");
-        let count = trace.0.path();
-        let action = format!(
-            "{}; case $(wc -l < {count}) in 1) {} ;; 2) {} ;; esac",
-            trace.note(),
-            gates[0].pass(),
-            gates[1].pass()
-        );
-        sandbox.config("app.twc", tree(&exec(&action), ""));
-        let daemon = sandbox.daemon().arg("--debug").start();
-        let first = "load: load /t=, load /t/a=1";
-        trace.wait_for(&[first]);
-        observe(&daemon, || sandbox.nodes.set("/t/b", "1"));
-        observe(&daemon, || sandbox.nodes.set("/t/a", "2"));
-        observe(&daemon, || sandbox.nodes.set("/t/a", "3"));
-        gates[0].open();
-        let second = "changed: changed /t/a=3, created /t/b=1";
-        trace.wait_for(&[first, second]);
-        observe(&daemon, || sandbox.nodes.set("/t/c", "1"));
-        observe(&daemon, || sandbox.nodes.remove("/t/c"));
-        gates[1].open();
-        daemon.wait_for_log(&["app.twc-1", "not started: nothing has changed"]);
-        sandbox.nodes.set("/t/a", "4");
-        trace.wait_for(&[first, second, "changed: changed /t/a=4"]);
-    });
+on_every_store!(changes_during_a_run_are_given_to_one_further_run_and_changes_undone_meanwhile_to_none);
+fn changes_during_a_run_are_given_to_one_further_run_and_changes_undone_meanwhile_to_none(sandbox: &Sandbox) {
+    let trace = Trace::new(sandbox);
+    let gates = [sandbox.gate_named("gate-1"), sandbox.gate_named("gate-2")];
+    sandbox.nodes.set("/t/a", "1");
+    let count = trace.0.path();
+    let action = format!(
+        "{}; case $(wc -l < {count}) in 1) {} ;; 2) {} ;; esac",
+        trace.note(),
+        gates[0].pass(),
+        gates[1].pass()
+    );
+    sandbox.config("app.twc", tree(&exec(&action), ""));
+    let daemon = sandbox.daemon().arg("--debug").start();
+    let first = "load: load /t=, load /t/a=1";
+    trace.wait_for(&[first]);
+    observe(&daemon, || sandbox.nodes.set("/t/b", "1"));
+    observe(&daemon, || sandbox.nodes.set("/t/a", "2"));
+    observe(&daemon, || sandbox.nodes.set("/t/a", "3"));
+    gates[0].open();
+    let second = "changed: changed /t/a=3, created /t/b=1";
+    trace.wait_for(&[first, second]);
+    observe(&daemon, || sandbox.nodes.set("/t/c", "1"));
+    observe(&daemon, || sandbox.nodes.remove("/t/c"));
+    gates[1].open();
+    daemon.wait_for_log(&["app.twc-1", "not started: nothing has changed"]);
+    sandbox.nodes.set("/t/a", "4");
+    trace.wait_for(&[first, second, "changed: changed /t/a=4"]);
 }
 
 // "Where that is not known (... after a restart of the daemon, after a redefinition ...) every node is listed
 // with event `load`"
-#[test]
-fn after_a_restart_or_a_redefinition_the_whole_tree_is_given() {
-    on_both_stores(|sandbox| {
-        let trace = Trace::new(sandbox);
-        sandbox.nodes.set("/t/a", "1");
-        let define = |more: &str| {
-            sandbox.config("app.twc", tree(&exec(&trace.note()), &format!("run_on_load: CHANGED, {more}")));
-        };
-        define("");
-        let mut daemon = sandbox.daemon().arg("--debug").start();
-        daemon.wait_for_log(&["app.twc-1", "ended"]);
-        assert_eq!(daemon.stop(), Some(0));
-        // Nothing has changed, so the version of the tree is the same.
-        let mut daemon = sandbox.daemon().arg("--debug").start();
-        daemon.wait_for_log(&["/t (tree): observed"]);
-        assert_eq!(daemon.stop(), Some(0));
-        sandbox.nodes.set("/t/b", "2");
-        sandbox.nodes.remove("/t/a");
-        let daemon = sandbox.daemon().arg("--debug").start();
-        let runs = ["load: load /t=, load /t/a=1", "load: load /t=, load /t/b=2"];
-        trace.wait_for(&runs);
-        daemon.wait_for_log(&["app.twc-1", "ended"]);
-        define("timeout: 60");
-        trace.wait_for(&[runs[0], runs[1], runs[1]]);
-        wait_until("it to end", || daemon.log_lines(&["app.twc-1", "ended"]).len() == 2);
-        sandbox.nodes.set("/t/b", "3");
-        trace.wait_for(&[runs[0], runs[1], runs[1], "changed: changed /t/b=3"]);
-    });
+on_every_store!(after_a_restart_or_a_redefinition_the_whole_tree_is_given);
+fn after_a_restart_or_a_redefinition_the_whole_tree_is_given(sandbox: &Sandbox) {
+    let trace = Trace::new(sandbox);
+    sandbox.nodes.set("/t/a", "1");
+    let define = |more: &str| {
+        sandbox.config("app.twc", tree(&exec(&trace.note()), &format!("run_on_load: CHANGED, {more}")));
+    };
+    define("");
+    let mut daemon = sandbox.daemon().arg("--debug").start();
+    daemon.wait_for_log(&["app.twc-1", "ended"]);
+    assert_eq!(daemon.stop(), Some(0));
+    // Nothing has changed, so the version of the tree is the same.
+    let mut daemon = sandbox.daemon().arg("--debug").start();
+    daemon.wait_for_log(&["/t (tree): observed"]);
+    assert_eq!(daemon.stop(), Some(0));
+    sandbox.nodes.set("/t/b", "2");
+    sandbox.nodes.remove("/t/a");
+    let daemon = sandbox.daemon().arg("--debug").start();
+    let runs = ["load: load /t=, load /t/a=1", "load: load /t=, load /t/b=2"];
+    trace.wait_for(&runs);
+    daemon.wait_for_log(&["app.twc-1", "ended"]);
+    define("timeout: 60");
+    trace.wait_for(&[runs[0], runs[1], runs[1]]);
+    wait_until("it to end", || daemon.log_lines(&["app.twc-1", "ended"]).len() == 2);
+    sandbox.nodes.set("/t/b", "3");
+    trace.wait_for(&[runs[0], runs[1], runs[1], "changed: changed /t/b=3"]);
 }
 
 // "Function actions: the event gets `changes`"
-#[test]
-fn a_function_is_given_the_changes() {
-    on_both_stores(|sandbox| {
-        let journal = sandbox.journal();
-        sandbox.nodes.set("/t/a", b"a\xff");
-        let body = format!(
-            r#"let said = event.event + `:`;
-               for change in event.changes {{
-                   said += ` ${{change.event}} ${{change.znode}}`;
-                   if change.event != `deleted` {{ said += ` ${{change.size}} ${{change.data}}`; }}
-               }}
-               let noted = run([`/bin/sh`, `-c`, `printf '%s\n' "$1" >> {}`, `sh`, said]);"#,
-            journal.path()
-        );
-        sandbox.config("app.twc", tree(&format!("|event| {{ {body} }}"), ""));
-        let _daemon = sandbox.start();
-        let load = "load: load /t 0 [] load /t/a 2 [61ff]";
-        journal.wait_for(&[load]);
-        sandbox.nodes.remove("/t/a");
-        journal.wait_for(&[load, "changed: deleted /t/a"]);
-    });
+on_every_store!(a_function_is_given_the_changes);
+fn a_function_is_given_the_changes(sandbox: &Sandbox) {
+    let journal = sandbox.journal();
+    sandbox.nodes.make("/t");
+    sandbox.nodes.set("/t/a", b"a\xff");
+    let body = format!(
+        r#"let said = event.event + `:`;
+           for change in event.changes {{
+               said += ` ${{change.event}} ${{change.znode}}`;
+               if change.event != `deleted` {{ said += ` ${{change.size}} ${{change.data}}`; }}
+           }}
+           let noted = run([`/bin/sh`, `-c`, `printf '%s\n' "$1" >> {}`, `sh`, said]);"#,
+        journal.path()
+    );
+    sandbox.config("app.twc", tree(&format!("|event| {{ {body} }}"), ""));
+    let _daemon = sandbox.start();
+    let load = "load: load /t 0 [] load /t/a 2 [61ff]";
+    journal.wait_for(&[load]);
+    sandbox.nodes.remove("/t/a");
+    journal.wait_for(&[load, "changed: deleted /t/a"]);
 }
 
-#[test]
-fn a_trigger_is_given_the_whole_tree() {
-    on_both_stores(|sandbox| {
-        let journal = sandbox.journal();
-        sandbox.nodes.set("/t/a", "1");
-        let action = exec(&format!("cat >> {}", journal.path()));
-        sandbox.config("app.twc", watch("/t", &action, "watch_type: WATCH_TREE, description: \"tree\""));
-        let _daemon = sandbox.start();
-        wait_until("the load", || journal.lines().len() == 2);
-        sandbox.operator(["trigger", "tree"]).finish().expect(0);
-        wait_until("the trigger", || journal.lines().len() == 4);
-        assert!(
-            journal.lines().iter().all(|line| line.contains("\"event\":\"load\"")),
-            "{:?}",
-            journal.lines()
-        );
-    });
+on_every_store!(a_trigger_is_given_the_whole_tree);
+fn a_trigger_is_given_the_whole_tree(sandbox: &Sandbox) {
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/t/a", "1");
+    let action = exec(&format!("cat >> {}", journal.path()));
+    sandbox.config("app.twc", watch("/t", &action, "watch_type: WATCH_TREE, description: \"tree\""));
+    let _daemon = sandbox.start();
+    wait_until("the load", || journal.lines().len() == 2);
+    sandbox.operator(["trigger", "tree"]).finish().expect(0);
+    wait_until("the trigger", || journal.lines().len() == 4);
+    assert!(journal.lines().iter().all(|line| line.contains("\"event\":\"load\"")), "{:?}", journal.lines());
 }

@@ -109,7 +109,7 @@ fn short(change: &FileChange) -> String {
         FileChange::Removed { file } => format!("{file} removed"),
         FileChange::Inaccessible { path, error } => format!("{path} closed: {error}"),
         FileChange::Accessible { path } => format!("{path} opened"),
-        FileChange::Warning(warning) => format!("warning: {warning}"),
+        FileChange::Warning { path, warning } => format!("warning of {path}: {warning}"),
         FileChange::Degraded(trouble) => format!("trouble: {trouble}"),
         FileChange::Followed => "followed".into(),
         FileChange::FirstScanDone => "done".into(),

@@ -38,7 +38,7 @@ fn a_failing_file_is_reported_once_and_loads_once_mended() {
     follower.write("a.twc", "RegisterWatch(#{znode: `/a`, action: Exec(`x`), uid: `nosuchuser`});");
     match follower.next() {
         FileChange::Failed { error, .. } => {
-            assert!(error.contains("a.twc:1:1: `uid`: unknown user \"nosuchuser\"\n  | Reg"), "{error}");
+            assert!(error.contains("a.twc:1:49: `uid`: unknown user \"nosuchuser\"\n  | Reg"), "{error}");
         }
         other => panic!("{other:?}"),
     }
@@ -48,6 +48,37 @@ fn a_failing_file_is_reported_once_and_loads_once_mended() {
     follower.quiet();
     follower.write("a.twc", &watch("/b"));
     assert_eq!(follower.short(), "a.twc: /b");
+}
+
+// One user that a host does not have keeps out only what names it.
+#[test]
+fn a_watch_of_an_unknown_user_alone_is_left_out_and_tried_again() {
+    let unknown = "RegisterWatch(#{znode: `/b`, action: Exec(`x`), description: `b`, uid: `nosuchuser`});\n";
+    let follower = Follower::ready(&[]);
+    follower.write("a.twc", &format!("{}{unknown}{}", watch("/a"), watch("/c")));
+    match follower.next() {
+        FileChange::Loaded { watches, left_out: Some(left_out), .. } => {
+            let nodes: Vec<&str> = watches.iter().map(|watch| watch.subject.path.as_str()).collect();
+            assert_eq!((nodes, left_out.watches), (vec!["/a", "/c"], vec!["b".to_owned()]));
+            let expected = "a.twc:2:67: `uid`: unknown user \"nosuchuser\"; this watch is left out\n";
+            assert!(left_out.error.contains(expected), "{}", left_out.error);
+        }
+        other => panic!("{other:?}"),
+    }
+    // It is tried again, and nothing changed.
+    follower.loader.rescan();
+    assert!(follower.until_answered(1).is_empty());
+    follower.quiet();
+    follower.write("a.twc", &watch("/a"));
+    assert!(matches!(follower.next(), FileChange::Loaded { left_out: None, .. }));
+    // A mistake in the text keeps out the whole file.
+    follower.write("a.twc", &format!("{}{unknown}RegisterWatch(#{{}});", watch("/a")));
+    match follower.next() {
+        FileChange::Failed { error, .. } => {
+            assert!(error.contains("nosuchuser") && error.contains("missing key `znode`"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

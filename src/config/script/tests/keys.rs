@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::registration::{CallPosition, RegisteredAction};
 use crate::model::{
-    Account, ExecContext, Guard, OnFailure, Output, Policy, RunOnLoad, Share, Throttle, UNLIMITED,
+    Account, ExecContext, Format, Guard, OnFailure, Output, Policy, RunOnLoad, Share, Throttle, UNLIMITED,
 };
 
 #[test]
@@ -22,6 +22,7 @@ fn the_defaults_are_those_of_the_contract() {
         facet: Facet::Data,
         action: RegisteredAction::Command(vec!["/bin/sh".into(), "-c".into(), "true".into()]),
         pipe_stdin: true,
+        schema: None,
         uid: None,
         gid: None,
         policy: Policy {
@@ -35,9 +36,11 @@ fn the_defaults_are_those_of_the_contract() {
             on_failure: OnFailure::Keep,
             throttle: Throttle::default(),
             guard: Guard::default(),
+            decode: None,
         },
         exec_context: ExecContext::default(),
         position: position(1, 1),
+        keys: Vec::new(),
     };
     assert_eq!(watches[0], expected);
     let action = RegisteredAction::Command(vec!["x".into(), " y".into()]);
@@ -54,6 +57,9 @@ fn every_key_is_understood() {
     assert_eq!(with("watch_type: WATCH_CHILDREN").facet, Facet::Children);
     assert_eq!(with("watch_type: WATCH_TREE").facet, Facet::Tree);
     assert!(!with("pipe_stdin: false").pipe_stdin);
+    for format in Format::ALL {
+        assert_eq!(with(&format!("decode: {}", format.as_str())).policy.decode, Some(format));
+    }
     assert_eq!(with("run_on_load: false").policy.run_on_load, RunOnLoad::Never);
     assert_eq!(with("run_on_load: CHANGED").policy.run_on_load, RunOnLoad::Changed);
     assert!(with("run_on_delete: true").policy.run_on_delete);

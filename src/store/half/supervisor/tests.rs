@@ -7,26 +7,44 @@ use tokio::task::{LocalSet, yield_now};
 
 use super::super::conversation::MAX_PARTS;
 use super::super::frame::{self, FrameError, MAX_FRAME};
-use super::super::message::Id;
+use super::super::message::{FromHalf, Id, ToHalf};
 use super::super::socket::{pair, receive_now, send_now};
 use super::*;
 use crate::content;
-use crate::model::{Content, Exposed, Facet, State, Version};
-use crate::store::encoding::ContentHeader;
-use crate::store::{DirectorySettings, DirectoryUrl};
+use crate::model::{Blob, Content, Exposed, Facet, NodePath, State, Subject, Version};
+use crate::store::encoding::{ContentHeader, StateHeader};
+use crate::store::{DirectorySettings, DirectoryUrl, Login, ZooKeeperSettings, ZooKeeperUrl};
 use crate::sys::seal;
+
+mod descriptors;
+mod flood;
+mod liveness;
+mod outage;
+mod room;
 
 /// A half that a test plays, and what the daemon hears of it.
 struct Fake {
     socket: OwnedFd,
     daemon: StoreChannel,
+    /// That of its store.
+    identity: String,
 }
 
-fn settings() -> StoreSettings {
+fn server() -> StoreSettings {
+    StoreSettings::ZooKeeper(ZooKeeperSettings {
+        url: ZooKeeperUrl::from_servers("127.0.0.1:2181/chroot").unwrap(),
+        login: Login::default(),
+        session_timeout: Duration::from_secs(10),
+        readonly: false,
+    })
+}
+
+fn directory(session_timeout: Duration) -> StoreSettings {
     StoreSettings::Directory(DirectorySettings {
         url: DirectoryUrl { root: "/srv/nodes".into() },
-        session_timeout: Duration::from_secs(10),
+        session_timeout,
         rescan_interval: Duration::from_secs(60),
+        readonly: false,
     })
 }
 
@@ -58,8 +76,8 @@ fn ready() -> FromHalf {
     FromHalf::Ready { confinement: "in a test".to_owned() }
 }
 
-fn connected() -> FromHalf {
-    FromHalf::Connected { what: "directory".to_owned(), identity: "dir:/srv/nodes".to_owned() }
+fn connected(identity: &str) -> FromHalf {
+    FromHalf::Connected { what: "somewhere".to_owned(), identity: identity.to_owned() }
 }
 
 impl Fake {
@@ -104,24 +122,51 @@ impl Fake {
     async fn connect(&mut self) {
         self.asked().await;
         self.say(&ready(), &[]).await;
-        self.say(&connected(), &[]).await;
+        self.say(&connected(&self.identity), &[]).await;
         assert!(matches!(self.daemon.next().await, Some(StoreEvent::HalfStarted(half)) if half.pid == 7));
         assert!(matches!(self.daemon.next().await, Some(StoreEvent::Connected { .. })));
     }
 }
 
-/// Has the daemon follow a node of this facet, and `half` play its half. Returns how that ended.
-fn played<F: Future<Output = ()>>(facet: Facet, half: impl FnOnce(Fake) -> F) -> Result<Ending, Closed> {
+fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, async {
-        let (daemon, end) = StoreChannel::with_room(EVENT_QUEUE);
+    LocalSet::new().block_on(&runtime, future)
+}
+
+/// A supervisor of a directory, and the daemon's end of its channel.
+fn supervisor(session_timeout: Duration) -> (Supervisor, StoreChannel) {
+    supervisor_of(directory(session_timeout))
+}
+
+fn supervisor_of(settings: StoreSettings) -> (Supervisor, StoreChannel) {
+    let (daemon, end) = StoreChannel::with_room(EVENT_QUEUE);
+    let options = HalfOptions { program: "/nonexistent".into(), memory: None };
+    (Supervisor::new(settings, options, end), daemon)
+}
+
+/// A process of which only its socket tells the end.
+fn peer() -> Peer<'static> {
+    Peer { pid: Pid::from_raw(7), user: "nobody", end: None }
+}
+
+/// Has `half` play a half of this supervisor. Returns how that ended, and what `half` returned.
+async fn play<F: Future>(
+    supervisor: &mut Supervisor,
+    daemon: StoreChannel,
+    half: impl FnOnce(Fake) -> F,
+) -> (Result<Ending, Closed>, F::Output) {
+    let (ours, socket) = pair().unwrap();
+    supervisor.hearing.restart();
+    let identity = supervisor.settings.identity().unwrap();
+    tokio::join!(supervisor.talk(peer(), ours), half(Fake { socket, daemon, identity }))
+}
+
+/// Has the daemon follow a node of this facet on a server, and `half` play its half. Returns how that ended.
+fn played<F: Future<Output = ()>>(facet: Facet, half: impl FnOnce(Fake) -> F) -> Result<Ending, Closed> {
+    block_on(async {
+        let (mut supervisor, daemon) = supervisor_of(server());
         daemon.follow(subject("/n", facet));
-        let options = HalfOptions { program: "/nonexistent".into(), memory: None };
-        let mut supervisor = Supervisor::new(settings(), options, end);
-        let (ours, socket) = pair().unwrap();
-        let (ending, ()) =
-            tokio::join!(supervisor.talk(Pid::from_raw(7), ours, "nobody"), half(Fake { socket, daemon }));
-        ending
+        play(&mut supervisor, daemon, half).await.0
     })
 }
 
@@ -176,11 +221,9 @@ fn what_an_honest_half_says_reaches_the_daemon() {
         }
         assert_eq!(contents, [b"abc".to_vec(), Vec::new(), large.clone(), large.clone()]);
         fake.say(&FromHalf::NeedsLogin, &[]).await;
-        assert!(matches!(fake.next().await, (ToHalf::Login { error: Some(_) }, _)), "a directory has none");
-        fake.say(&FromHalf::Moved { memory: "nodes".to_owned() }, &[]).await;
-        heard(fake).await;
+        assert!(matches!(fake.next().await, (ToHalf::Login { error: None }, _)));
     });
-    assert!(matches!(ending, Ok(Ending::Moved)));
+    assert!(matches!(ending, Ok(Ending::Gone) | Err(Closed)), "{ending:?}");
 }
 
 #[test]
@@ -203,9 +246,10 @@ fn a_half_that_breaks_the_rules_is_ended_and_nothing_of_it_is_believed() {
         (Violation::TwoBodies, frame(&data(), b"x"), content()),
         (Violation::UnexpectedBody, frame(&FromHalf::MoreWritable, b""), content()),
         (Violation::UnknownSubject, frame(&unknown, b""), None),
-        (Violation::Order("a connection"), frame(&connected(), b""), None),
+        (Violation::Order("a connection"), frame(&connected("any"), b""), None),
         (Violation::Order("that it is ready"), frame(&ready(), b""), None),
         (Violation::Text, frame(&no_path, b""), None),
+        (Violation::Kind("another directory"), frame(&FromHalf::Moved, b""), None),
         (no_state(), children(1), None),
     ] {
         let found = violation(true, async |fake| {
@@ -220,7 +264,7 @@ fn a_half_that_breaks_the_rules_is_ended_and_nothing_of_it_is_believed() {
     }
     let found = violation(false, async |fake| {
         fake.asked().await;
-        fake.say(&connected(), &[]).await;
+        fake.say(&connected("any"), &[]).await;
         assert_eq!(heard(fake).await, []);
     });
     assert_eq!(found, Violation::Order("a first word"));

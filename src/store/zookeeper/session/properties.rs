@@ -11,6 +11,7 @@ use super::{Output, Session};
 use crate::model::{NodeFacet, NodePath, NodeSubject};
 use crate::store::backend::{NodeCommand, Observation};
 use crate::store::zookeeper::protocol::{Ended, Protocol};
+use crate::store::zookeeper::table::Table;
 use crate::store::zookeeper::window::Window;
 use crate::store::zookeeper::wire::Frames;
 
@@ -264,7 +265,7 @@ impl World {
         let mut world = Self {
             now,
             server: Server::default(),
-            session: session(&HashSet::new(), now),
+            session: session(Table::new(now), now),
             followed: HashSet::new(),
             reported: HashMap::new(),
             sessions: 0,
@@ -287,7 +288,8 @@ impl World {
 
     /// A new connection and a new session.
     fn reconnect(&mut self) {
-        self.session = session(&self.followed, self.now);
+        let before = std::mem::replace(&mut self.session, session(Table::new(self.now), self.now));
+        self.session = session(before.into_table(), self.now);
         (self.server.watches, self.server.loses_event) = (HashSet::new(), false);
         (self.server.input, self.server.output) = (Vec::new(), VecDeque::new());
         self.sessions += 1;
@@ -397,10 +399,10 @@ impl World {
     }
 }
 
-fn session(followed: &HashSet<NodeSubject>, now: Instant) -> Session<()> {
+fn session(table: Table, now: Instant) -> Session<()> {
     let protocol = Protocol::new(Frames::default(), Some(TIMEOUT), now);
     let root = NodePath::parse("/").unwrap();
-    Session::new(protocol, TIMEOUT, Window::new(), root, followed.iter().cloned(), now)
+    Session::new(protocol, TIMEOUT, Window::new(), root, table, now)
 }
 
 fn subject(number: usize) -> NodeSubject {

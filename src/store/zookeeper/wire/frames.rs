@@ -3,6 +3,8 @@
 use std::mem::take;
 
 use super::reader::Malformed;
+use super::reply::TooLarge;
+use crate::store::memory;
 
 /// The largest message that is kept: the content of the largest node, which is as large as the directory
 /// store takes, with room for the rest. A server sends at most its `jute.maxbuffer` of data (1 MiB unless it
@@ -22,8 +24,8 @@ const SPARE: usize = 64 << 10;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
     Whole(&'a [u8]),
-    /// The header of a message that is too large, and the length of the message.
-    TooLarge([u8; HEADER], usize),
+    /// The header of a message that is too large, and why it is.
+    TooLarge([u8; HEADER], TooLarge),
 }
 
 /// The bytes that have arrived and are not used yet. They are kept as they arrive: no announced length takes
@@ -33,6 +35,8 @@ pub(crate) struct Frames {
     arrived: Vec<u8>,
     /// Where the unused bytes start.
     start: usize,
+    /// The length of the message that has begun to arrive, if it is large.
+    expected: usize,
     skipping: Option<Skipping>,
 }
 
@@ -40,7 +44,7 @@ pub(crate) struct Frames {
 #[derive(Debug)]
 struct Skipping {
     header: [u8; HEADER],
-    length: usize,
+    reason: TooLarge,
     /// How much of it did not arrive yet.
     missing: usize,
 }
@@ -58,6 +62,11 @@ impl Frames {
                 self.arrived.shrink_to(SPARE);
             }
         }
+        if self.expected > 0 && self.arrived.capacity() - self.arrived.len() < bytes.len() {
+            // It doubles as usual, but not beyond what was looked for room for.
+            let most = (4 + self.expected).saturating_sub(self.arrived.len());
+            self.arrived.reserve_exact(self.arrived.len().min(most).max(bytes.len()));
+        }
         self.arrived.extend_from_slice(bytes);
     }
 
@@ -72,21 +81,31 @@ impl Frames {
             if !(HEADER..=MAX_SKIPPED).contains(&length) {
                 return Err(Malformed::Announced(announced));
             }
-            if length <= MAX_KEPT {
+            let Some(header) = rest.first_chunk() else { return Ok(None) };
+            let reason = if length > MAX_KEPT {
+                Some(TooLarge::Bytes(length))
+            } else if length > SPARE && rest.len() < length && self.expected != length {
+                self.expected = length;
+                memory::room_for(length as u64).err().map(TooLarge::from)
+            } else {
+                None
+            };
+            let Some(reason) = reason else {
                 if rest.len() < length {
                     return Ok(None);
                 }
+                self.expected = 0;
                 let start = self.start + 4;
                 self.start = start + length;
                 return Ok(Some(Frame::Whole(&self.arrived[start..self.start])));
-            }
-            let Some(header) = rest.first_chunk() else { return Ok(None) };
-            let skipped = rest.len().min(length);
-            self.skipping = Some(Skipping { header: *header, length, missing: length - skipped });
+            };
+            let (header, skipped) = (*header, rest.len().min(length));
+            self.expected = 0;
+            self.skipping = Some(Skipping { header, reason, missing: length - skipped });
             self.start += 4 + skipped;
         }
         match self.skipping.take() {
-            Some(Skipping { header, length, missing: 0 }) => Ok(Some(Frame::TooLarge(header, length))),
+            Some(Skipping { header, reason, missing: 0 }) => Ok(Some(Frame::TooLarge(header, reason))),
             unfinished => {
                 self.skipping = unfinished;
                 Ok(None)
@@ -147,8 +166,8 @@ mod tests {
                 while let Some(frame) = frames.next().unwrap() {
                     seen.push(match frame {
                         Frame::Whole(message) => message.len(),
-                        Frame::TooLarge(header, length) => {
-                            assert_eq!(header, [3; HEADER]);
+                        Frame::TooLarge(header, reason) => {
+                            assert_eq!((header, reason), ([3; HEADER], TooLarge::Bytes(length)));
                             length
                         }
                     });

@@ -5,10 +5,12 @@
 //!
 //! * [`frames`] cuts the stream of bytes into messages.
 //! * [`reader`] reads the parts of one message, [`reply`] whole replies and events.
-//! * [`request`] writes requests, [`code`] are the error codes of the server.
+//! * [`request`] writes requests, [`operation`] numbers their operations, and [`code`] are the error codes of
+//!   the server.
 
 mod code;
 mod frames;
+mod operation;
 mod reader;
 mod reply;
 mod request;
@@ -17,6 +19,7 @@ pub(super) use code::ErrorCode;
 pub(super) use frames::{Frame, Frames};
 pub(super) use reader::Malformed;
 pub(super) use reply::{
-    AUTH_XID, Event, EventKind, Expected, Greeting, NOTIFICATION_XID, PING_XID, Reply, ReplyHeader, Stat,
+    AUTH_XID, Event, EventKind, Expected, Greeting, NOTIFICATION_XID, PING_XID, PartResult, Reply,
+    ReplyHeader, Stat,
 };
-pub(super) use request::{Request, write_auth, write_hello, write_ping};
+pub(super) use request::{Part, Request, write_auth, write_hello, write_ping};

@@ -23,6 +23,8 @@ pub(crate) enum Malformed {
     TooLong { what: &'static str, bytes: usize },
     #[error("{0} is no kind of event")]
     EventKind(i32),
+    #[error("{0} is no operation of a multi")]
+    Operation(i32),
     #[error("the session is {0}")]
     Session(&'static str),
 }
@@ -90,6 +92,11 @@ impl<'a> Reader<'a> {
             Err(_) if count == -1 => Ok(0),
             Ok(_) | Err(_) => Err(Malformed::Count { what, count, bytes }),
         }
+    }
+
+    /// How many bytes are not read yet.
+    pub(super) fn len(&self) -> usize {
+        self.rest.len()
     }
 
     pub(super) fn is_at_end(&self) -> bool {

@@ -7,9 +7,14 @@
 
 use std::time::Duration;
 
+use thiserror::Error;
+
 use super::code::ErrorCode;
+use super::operation::{CHECK, CREATE, DELETE, FAILURE, SET_DATA};
 use super::reader::{Malformed, Reader};
-use crate::model::NodePath;
+use crate::model::{Blob, NodePath};
+use crate::store::memory::{self, NoRoom};
+use crate::sys::seal_copy;
 
 /// The numbers of messages that are no reply to a numbered request.
 pub(crate) const NOTIFICATION_XID: i32 = -1;
@@ -19,6 +24,9 @@ pub(crate) const AUTH_XID: i32 = -4;
 /// The most children that are kept. The names of a million nodes take about 64 MB while they are read.
 const MAX_CHILDREN: usize = 1 << 20;
 
+/// What a child takes in memory beside its name while the list is read, sorted and handed on.
+const CHILD_BYTES: usize = 80;
+
 /// What the reply to a request has, if the request succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
@@ -27,22 +35,61 @@ pub(crate) enum Expected {
     Children,
     Acl,
     Path,
+    Multi,
     Token,
     Nothing,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    Data(Vec<u8>, Stat),
+    Data(Blob, Stat),
     Stat(Stat),
     /// The names as the server lists them. Some may be no names of nodes.
     Children(Vec<String>, Stat),
     Acl(Anyone),
     /// For [`Expected::Path`] and [`Expected::Nothing`]. The path repeats what was asked.
     Done,
+    /// One for each part of a multi.
+    Multi(Vec<PartResult>),
     Token(Vec<u8>),
-    /// What was asked for is larger than we take. This is its size in bytes or entries, for people.
-    TooLarge(String),
+    /// What was asked for is larger than we take.
+    TooLarge(TooLarge),
+    /// What was asked for is large, and what was read before waits for the daemon. It is to be read again.
+    Crowded,
+}
+
+/// What became of a part of a multi.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PartResult {
+    Done,
+    /// The version of the data that was set.
+    Version(i32),
+    /// The multi failed because of this part.
+    Failed(ErrorCode),
+    /// The multi failed because of another part.
+    Undone,
+}
+
+/// Why a content is not taken, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum TooLarge {
+    #[error("it has {0} bytes, more than can be read; keep large content elsewhere")]
+    Bytes(usize),
+    #[error("it has {0} children, more than can be read; keep large content elsewhere")]
+    Children(usize),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+}
+
+impl TooLarge {
+    /// The announced length of a message that nothing large belongs in, for people.
+    pub(crate) fn announced(self) -> Malformed {
+        let length = match self {
+            Self::Bytes(length) | Self::Children(length) => i32::try_from(length),
+            Self::NoRoom(no_room) => i32::try_from(no_room.bytes),
+        };
+        Malformed::Announced(length.unwrap_or(i32::MAX))
+    }
 }
 
 /// What everybody may do with a node, by its ACL.
@@ -69,6 +116,10 @@ pub(crate) struct Stat {
     pub(crate) version: i32,
     pub(crate) cversion: i32,
     pub(crate) aversion: i32,
+    /// The session that owns an ephemeral node, and 0 of others.
+    pub(crate) ephemeral_owner: i64,
+    pub(crate) data_length: i32,
+    pub(crate) num_children: i32,
     pub(crate) pzxid: i64,
 }
 
@@ -101,14 +152,20 @@ impl Body<'_> {
         let Self(mut reader) = self;
         let (reply, what) = match expected {
             Expected::Data => {
-                let data = reader.bytes("a node's data")?.to_vec();
-                (Reply::Data(data, Stat::read(&mut reader)?), "the reply to getData")
+                let data = reader.bytes("a node's data")?;
+                if data.len() > Blob::MAX_INLINE && memory::is_crowded() {
+                    return Ok(Reply::Crowded);
+                }
+                (Reply::Data(seal_copy(data), Stat::read(&mut reader)?), "the reply to getData")
             }
             Expected::Stat => (Reply::Stat(Stat::read(&mut reader)?), "a reply with a stat"),
             Expected::Children => {
                 let count = reader.count(4, "a list of children")?;
                 if count > MAX_CHILDREN {
-                    return Ok(Reply::TooLarge(format!("{count} children")));
+                    return Ok(Reply::TooLarge(TooLarge::Children(count)));
+                }
+                if let Err(no_room) = memory::room_for((count * CHILD_BYTES + reader.len()) as u64) {
+                    return Ok(Reply::TooLarge(no_room.into()));
                 }
                 let mut names = Vec::with_capacity(count);
                 for _ in 0..count {
@@ -131,6 +188,13 @@ impl Body<'_> {
             Expected::Path => {
                 reader.text("the path in a reply")?;
                 (Reply::Done, "a reply with a path")
+            }
+            Expected::Multi => {
+                let mut results = Vec::new();
+                while let Some(result) = PartResult::read(&mut reader)? {
+                    results.push(result);
+                }
+                (Reply::Multi(results), "the reply to multi")
             }
             Expected::Token => (Reply::Token(reader.bytes("a token of SASL")?.to_vec()), "a reply of SASL"),
             Expected::Nothing => (Reply::Done, "a reply without content"),
@@ -160,18 +224,54 @@ impl Body<'_> {
     }
 }
 
+impl PartResult {
+    /// Returns `None` at the end.
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Malformed> {
+        let what = "the reply to multi";
+        let (operation, is_end) = (reader.i32(what)?, reader.bool(what)?);
+        reader.i32(what)?;
+        if is_end {
+            return Ok(None);
+        }
+        Ok(Some(match operation {
+            CREATE => {
+                reader.text("the path in a reply")?;
+                Self::Done
+            }
+            SET_DATA => Self::Version(Stat::read(reader)?.version),
+            DELETE | CHECK => Self::Done,
+            FAILURE => match reader.i32(what)? {
+                // The parts before the one that failed, and those after it.
+                0 | -2 => Self::Undone,
+                code => Self::Failed(ErrorCode::of(code)),
+            },
+            operation => return Err(Malformed::Operation(operation)),
+        }))
+    }
+}
+
 impl Stat {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let what = "a stat";
         let (czxid, mzxid) = (reader.i64(what)?, reader.i64(what)?);
         let (ctime, mtime) = (reader.i64(what)?, reader.i64(what)?);
         let (version, cversion, aversion) = (reader.i32(what)?, reader.i32(what)?, reader.i32(what)?);
-        // The owner of an ephemeral node, the length of the data and the number of children.
-        reader.i64(what)?;
-        reader.i32(what)?;
-        reader.i32(what)?;
+        let ephemeral_owner = reader.i64(what)?;
+        let (data_length, num_children) = (reader.i32(what)?, reader.i32(what)?);
         let pzxid = reader.i64(what)?;
-        Ok(Self { czxid, mzxid, ctime, mtime, version, cversion, aversion, pzxid })
+        Ok(Self {
+            czxid,
+            mzxid,
+            ctime,
+            mtime,
+            version,
+            cversion,
+            aversion,
+            ephemeral_owner,
+            data_length,
+            num_children,
+            pzxid,
+        })
     }
 }
 
@@ -238,16 +338,28 @@ mod tests {
         \0\0\0\x05\0\0\0\x06\0\0\0\x07\0\0\0\0\0\0\0\x08\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\x09";
 
     fn stat() -> Stat {
-        Stat { czxid: 1, mzxid: 2, ctime: 3, mtime: 4, version: 5, cversion: 6, aversion: 7, pzxid: 9 }
+        Stat {
+            czxid: 1,
+            mzxid: 2,
+            ctime: 3,
+            mtime: 4,
+            version: 5,
+            cversion: 6,
+            aversion: 7,
+            ephemeral_owner: 8,
+            data_length: 3,
+            num_children: 0,
+            pzxid: 9,
+        }
     }
 
     #[test]
     fn replies_are_read() {
         let whole = |body: &[u8]| [body, STAT].concat();
         for (expected, body, read) in [
-            (Expected::Data, whole(b"\0\0\0\x03abc"), Reply::Data(b"abc".into(), stat())),
-            (Expected::Data, whole(b"\0\0\0\0"), Reply::Data(Vec::new(), stat())),
-            (Expected::Data, whole(b"\xff\xff\xff\xff"), Reply::Data(Vec::new(), stat())),
+            (Expected::Data, whole(b"\0\0\0\x03abc"), Reply::Data(b"abc"[..].into(), stat())),
+            (Expected::Data, whole(b"\0\0\0\0"), Reply::Data(Blob::default(), stat())),
+            (Expected::Data, whole(b"\xff\xff\xff\xff"), Reply::Data(Blob::default(), stat())),
             (Expected::Stat, whole(b""), Reply::Stat(stat())),
             (
                 Expected::Children,
@@ -264,6 +376,20 @@ mod tests {
                 Reply::Acl(Anyone(1)),
             ),
             (Expected::Path, b"\0\0\0\x01/".to_vec(), Reply::Done),
+            (
+                Expected::Multi,
+                [
+                    &b"\0\0\0\x01\0\0\0\0\0\0\0\0\x02/a\0\0\0\x05\0\0\0\0\0"[..],
+                    STAT,
+                    b"\xff\xff\xff\xff\0\xff\xff\xff\x99\xff\xff\xff\x99\xff\xff\xff\xff\x01\xff\xff\xff\xff",
+                ]
+                .concat(),
+                Reply::Multi(vec![
+                    PartResult::Done,
+                    PartResult::Version(5),
+                    PartResult::Failed(ErrorCode::BadVersion),
+                ]),
+            ),
             (Expected::Token, b"\0\0\0\x01t".to_vec(), Reply::Token(b"t".into())),
             (Expected::Nothing, Vec::new(), Reply::Done),
         ] {

@@ -1,6 +1,9 @@
 //! Writing requests.
 
+use super::operation::{CHECK, CREATE, DELETE, FAILURE, SET_DATA};
 use super::reply::{AUTH_XID, Expected, PING_XID};
+use crate::model::NodePath;
+use crate::store::acl::{Acl, AclEntry};
 
 /// What a request asks for. Paths are absolute, and begin at the server's root.
 #[derive(Clone, Copy, Debug)]
@@ -26,10 +29,16 @@ pub(crate) enum Request<'a> {
     Sync {
         path: &'a str,
     },
-    /// Creates a persistent node with which everybody may do everything, which is ZooKeeper's own default.
+    /// Creates a persistent node.
     Create {
         path: &'a str,
         data: &'a [u8],
+        acl: &'a Acl,
+    },
+    /// Replaces a node's ACL, whatever its version.
+    SetAcl {
+        path: &'a str,
+        acl: &'a Acl,
     },
     /// The version -1 stands for any.
     SetData {
@@ -40,6 +49,10 @@ pub(crate) enum Request<'a> {
     Delete {
         path: &'a str,
         version: i32,
+    },
+    /// Does all of these, or nothing.
+    Multi {
+        parts: &'a [Part<'a>],
     },
     Sasl {
         token: &'a [u8],
@@ -53,8 +66,60 @@ pub(crate) enum Request<'a> {
     Close,
 }
 
-/// The permissions to read, write, create, delete and administrate.
-const EVERY_PERMISSION: i32 = 31;
+/// A part of a multi. The version -1 stands for any.
+#[derive(Clone, Debug)]
+pub(crate) enum Part<'a> {
+    Check { path: NodePath, version: i32 },
+    Create { path: NodePath, data: &'a [u8], acl: &'a Acl },
+    SetData { path: NodePath, data: &'a [u8], version: i32 },
+    Delete { path: NodePath, version: i32 },
+}
+
+impl Part<'_> {
+    pub(crate) fn data(&self) -> &[u8] {
+        match self {
+            Self::Create { data, .. } | Self::SetData { data, .. } => data,
+            Self::Check { .. } | Self::Delete { .. } => &[],
+        }
+    }
+
+    fn write(&self, output: &mut Vec<u8>) {
+        let header = |operation: i32, output: &mut Vec<u8>| {
+            output.extend(operation.to_be_bytes());
+            // More follows, and no error.
+            output.push(false.into());
+            output.extend((-1_i32).to_be_bytes());
+        };
+        match self {
+            Self::Check { path, version } => {
+                header(CHECK, output);
+                write_bytes(path.as_str().as_bytes(), output);
+                output.extend(version.to_be_bytes());
+            }
+            Self::Create { path, data, acl } => {
+                header(CREATE, output);
+                write_bytes(path.as_str().as_bytes(), output);
+                write_bytes(data, output);
+                write_acl(acl, output);
+                output.extend(PERSISTENT.to_be_bytes());
+            }
+            Self::SetData { path, data, version } => {
+                header(SET_DATA, output);
+                write_bytes(path.as_str().as_bytes(), output);
+                write_bytes(data, output);
+                output.extend(version.to_be_bytes());
+            }
+            Self::Delete { path, version } => {
+                header(DELETE, output);
+                write_bytes(path.as_str().as_bytes(), output);
+                output.extend(version.to_be_bytes());
+            }
+        }
+    }
+}
+
+/// The version that stands for any.
+const ANY_VERSION: i32 = -1;
 
 /// The flags of a node that is neither ephemeral nor sequential.
 const PERSISTENT: i32 = 0;
@@ -62,14 +127,16 @@ const PERSISTENT: i32 = 0;
 impl Request<'_> {
     fn operation(&self) -> i32 {
         match self {
-            Self::Create { .. } => 1,
-            Self::Delete { .. } => 2,
+            Self::Create { .. } => CREATE,
+            Self::Delete { .. } => DELETE,
             Self::Exists { .. } => 3,
             Self::Data { .. } => 4,
-            Self::SetData { .. } => 5,
+            Self::SetData { .. } => SET_DATA,
             Self::Acl { .. } => 6,
+            Self::SetAcl { .. } => 7,
             Self::Sync { .. } => 9,
             Self::Children { .. } => 12,
+            Self::Multi { .. } => 14,
             Self::RemoveWatch { .. } => 18,
             Self::Sasl { .. } => 102,
             Self::Close => -11,
@@ -80,10 +147,11 @@ impl Request<'_> {
     pub(crate) fn expected(&self) -> Expected {
         match self {
             Self::Data { .. } => Expected::Data,
-            Self::Exists { .. } | Self::SetData { .. } => Expected::Stat,
+            Self::Exists { .. } | Self::SetData { .. } | Self::SetAcl { .. } => Expected::Stat,
             Self::Children { .. } => Expected::Children,
             Self::Acl { .. } => Expected::Acl,
             Self::Sync { .. } | Self::Create { .. } => Expected::Path,
+            Self::Multi { .. } => Expected::Multi,
             Self::Sasl { .. } => Expected::Token,
             Self::Delete { .. } | Self::RemoveWatch { .. } | Self::Close => Expected::Nothing,
         }
@@ -102,14 +170,16 @@ impl Request<'_> {
                     output.push(watch.into());
                 }
                 Self::Acl { path } | Self::Sync { path } => write_bytes(path.as_bytes(), output),
-                Self::Create { path, data } => {
+                Self::Create { path, data, acl } => {
                     write_bytes(path.as_bytes(), output);
                     write_bytes(data, output);
-                    output.extend(1_i32.to_be_bytes());
-                    output.extend(EVERY_PERMISSION.to_be_bytes());
-                    write_bytes(b"world", output);
-                    write_bytes(b"anyone", output);
+                    write_acl(acl, output);
                     output.extend(PERSISTENT.to_be_bytes());
+                }
+                Self::SetAcl { path, acl } => {
+                    write_bytes(path.as_bytes(), output);
+                    write_acl(acl, output);
+                    output.extend(ANY_VERSION.to_be_bytes());
                 }
                 Self::SetData { path, data, version } => {
                     write_bytes(path.as_bytes(), output);
@@ -123,6 +193,12 @@ impl Request<'_> {
                 Self::RemoveWatch { path, is_on_children } => {
                     write_bytes(path.as_bytes(), output);
                     output.extend(if is_on_children { 1_i32 } else { 2 }.to_be_bytes());
+                }
+                Self::Multi { parts } => {
+                    parts.iter().for_each(|part| part.write(output));
+                    output.extend(FAILURE.to_be_bytes());
+                    output.push(true.into());
+                    output.extend((-1_i32).to_be_bytes());
                 }
                 Self::Sasl { token } => write_bytes(token, output),
                 Self::Close => {}
@@ -174,6 +250,15 @@ fn framed(output: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     output[start..start + 4].copy_from_slice(&length);
 }
 
+fn write_acl(acl: &Acl, output: &mut Vec<u8>) {
+    output.extend(length(acl.entries.len()));
+    for AclEntry { permissions, scheme, id } in &acl.entries {
+        output.extend(permissions.to_be_bytes());
+        write_bytes(scheme.as_bytes(), output);
+        write_bytes(id.as_bytes(), output);
+    }
+}
+
 fn write_bytes(bytes: &[u8], output: &mut Vec<u8>) {
     output.extend(length(bytes.len()));
     output.extend_from_slice(bytes);
@@ -213,9 +298,14 @@ mod tests {
         assert_eq!(request(Request::Acl { path: "/" }), b"\0\0\0\x0d\x01\x02\x03\x04\0\0\0\x06\0\0\0\x01/");
         assert_eq!(request(Request::Sync { path: "/" }), b"\0\0\0\x0d\x01\x02\x03\x04\0\0\0\x09\0\0\0\x01/");
         assert_eq!(
-            request(Request::Create { path: "/a", data: b"xyz" }),
+            request(Request::Create { path: "/a", data: b"xyz", acl: &Acl::open() }),
             b"\0\0\0\x34\x01\x02\x03\x04\0\0\0\x01\0\0\0\x02/a\0\0\0\x03xyz\0\0\0\x01\0\0\0\x1f\
               \0\0\0\x05world\0\0\0\x06anyone\0\0\0\0"
+        );
+        assert_eq!(
+            request(Request::SetAcl { path: "/a", acl: &"ip:::1:r".parse().unwrap() }),
+            b"\0\0\0\x27\x01\x02\x03\x04\0\0\0\x07\0\0\0\x02/a\0\0\0\x01\0\0\0\x01\0\0\0\x02ip\
+              \0\0\0\x03::1\xff\xff\xff\xff"
         );
         assert_eq!(
             request(Request::SetData { path: "/a", data: b"", version: -1 }),
@@ -232,6 +322,12 @@ mod tests {
         assert_eq!(
             request(Request::Sasl { token: b"t" }),
             b"\0\0\0\x0d\x01\x02\x03\x04\0\0\0\x66\0\0\0\x01t"
+        );
+        let part = Part::Check { path: NodePath::parse("/a").unwrap(), version: 7 };
+        assert_eq!(
+            request(Request::Multi { parts: &[part] }),
+            b"\0\0\0\x24\x01\x02\x03\x04\0\0\0\x0e\0\0\0\x0d\0\xff\xff\xff\xff\0\0\0\x02/a\0\0\0\x07\
+              \xff\xff\xff\xff\x01\xff\xff\xff\xff"
         );
         assert_eq!(request(Request::Close), b"\0\0\0\x08\x01\x02\x03\x04\xff\xff\xff\xf5");
     }

@@ -26,7 +26,8 @@ impl World {
     /// Starts another daemon from what the ledger knows.
     pub(super) fn start_again(&mut self) {
         self.watch = Watch::unloaded();
-        self.asks = false;
+        (self.decoding, self.decoded) = (VecDeque::new(), None);
+        (self.asks, self.paused) = (false, false);
         let orphans = std::mem::take(&mut self.live);
         let same_definition = orphans.values().all(|live| live.definition == self.definition);
         for (_, orphan) in orphans {
@@ -40,6 +41,8 @@ impl World {
             return;
         }
         let snapshot = self.recalled();
+        self.paused = snapshot.pause.is_some();
+        self.pause_ends = snapshot.pause.as_ref().and_then(|pause| pause.ends);
         // A success that the ledger does not know of is lost.
         self.applied = snapshot.applied.map(|version| (RunId(0), version));
         self.applied_size = snapshot.applied_size.map(|bytes| (RunId(0), Some(bytes)));
@@ -55,17 +58,18 @@ impl World {
         self.first_state |= snapshot.seen.is_none();
         self.retrying |= snapshot.pending.is_some();
         self.stopped = snapshot.stopped;
-        self.feed(Input::Loaded { policy: self.policy.clone(), snapshot, same_definition });
+        self.feed(Input::Loaded { policy: self.policy.clone().into(), snapshot, same_definition });
     }
 
     fn recalled(&self) -> Snapshot {
-        let Noted { definition, subject, snapshot, begun, .. } = self.noted;
+        let Noted { definition, subject, snapshot, begun, .. } = &self.noted;
         let record = Record {
-            snapshot,
-            same_subject: subject == self.subject,
-            same_definition: definition == self.definition,
+            snapshot: snapshot.clone(),
+            same_subject: *subject == self.subject,
+            same_definition: *definition == self.definition,
         };
         let interrupted = begun.filter(|subject| *subject == self.subject).map(|_| Event::Changed);
-        Recovery { record: Some(record), interrupted, record_lost: false }.snapshot()
+        let recovery = Recovery { record: Some(record), interrupted, record_lost: false };
+        recovery.snapshot(self.now, calendar(self.now))
     }
 }

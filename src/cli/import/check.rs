@@ -1,0 +1,232 @@
+//! Reads all that is to be imported before anything is written.
+//!
+//! What does not come from a file of lines is copied to one without a name, so that it can be read again.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
+
+use super::records::{self, Record};
+use crate::model::NodePath;
+use crate::store::StoreSettings;
+use crate::text::count;
+
+/// How many nodes are named that may be too large.
+const MAX_NAMED: usize = 10;
+
+/// What is known of each path, in place of the path itself, which takes more memory.
+pub struct Paths {
+    hashers: [RandomState; 2],
+    known: HashMap<u128, u8>,
+}
+
+/// The node is in the file.
+const LISTED: u8 = 1;
+/// It is above one that is.
+const ABOVE: u8 = 2;
+/// It has data.
+const WITH_DATA: u8 = 4;
+
+impl Paths {
+    fn new() -> Self {
+        Self { hashers: [RandomState::new(), RandomState::new()], known: HashMap::new() }
+    }
+
+    fn key(&self, path: &str) -> u128 {
+        let [one, two] = &self.hashers;
+        u128::from(one.hash_one(path)) << 64 | u128::from(two.hash_one(path))
+    }
+
+    /// Whether the node is in the file, or above one that is.
+    pub fn has(&self, node: &NodePath) -> bool {
+        self.known.contains_key(&self.key(node.as_str()))
+    }
+}
+
+/// Where the nodes of the file go.
+#[derive(Clone)]
+pub struct Mapping {
+    /// The node of the first line.
+    pub root: NodePath,
+    /// What takes its place.
+    pub target: NodePath,
+}
+
+impl Mapping {
+    pub fn map(&self, node: &NodePath) -> Option<NodePath> {
+        node.above(&self.root).map(|inner| inner.below(&self.target))
+    }
+}
+
+/// What has been checked.
+pub struct Checked {
+    /// The lines, to be read from the beginning.
+    pub lines: File,
+    pub mapping: Mapping,
+    pub nodes: u64,
+    pub paths: Paths,
+    /// The node with the most data, if it has more than the store usually takes, and what to say if it does
+    /// not take it.
+    pub large: Option<(NodePath, usize, String)>,
+}
+
+struct Checker<'a> {
+    settings: &'a StoreSettings,
+    at: Option<&'a NodePath>,
+    mapping: Option<Mapping>,
+    nodes: u64,
+    paths: Paths,
+    /// Lines with nodes that may be too large.
+    large: Vec<String>,
+    number_of_large: u64,
+    largest: Option<(NodePath, usize)>,
+    name: &'a str,
+}
+
+/// Reads everything. Returns `None` if there is nothing.
+pub fn check(
+    mut input: File,
+    name: &str,
+    settings: &StoreSettings,
+    at: Option<&NodePath>,
+) -> Result<Option<Checked>, String> {
+    let mut checker = Checker {
+        settings,
+        at,
+        mapping: None,
+        nodes: 0,
+        paths: Paths::new(),
+        large: Vec::new(),
+        number_of_large: 0,
+        largest: None,
+        name,
+    };
+    let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {error}");
+    let mut copy = match is_file_of_lines(&mut input).map_err(cannot("read the file"))? {
+        true => None,
+        false => Some(BufWriter::new(tempfile::tempfile().map_err(cannot("make a temporary file"))?)),
+    };
+    let mut copied = Ok(());
+    records::each(BufReader::new(&input), name, &mut |line, text, record| {
+        if let Some(copy) = &mut copy {
+            copied = copy.write_all(text.trim().as_bytes()).and_then(|()| copy.write_all(b"\n"));
+            if copied.is_err() {
+                return Err("it cannot be kept".to_owned());
+            }
+        }
+        checker.take(line, &record)
+    })
+    .map_err(|error| match std::mem::replace(&mut copied, Ok(())) {
+        Ok(()) => error,
+        Err(full) => format!("cannot write a temporary file ({full}); give a FILE or another TMPDIR"),
+    })?;
+    let mut lines = match copy {
+        None => input,
+        Some(copy) => copy.into_inner().map_err(|error| {
+            format!("cannot write a temporary file ({}); give a FILE or another TMPDIR", error.error())
+        })?,
+    };
+    lines.rewind().map_err(cannot("read the file again"))?;
+    let large = checker.explain_large();
+    let Checker { mapping, nodes, paths, .. } = checker;
+    Ok(mapping.map(|mapping| Checked { lines, mapping, nodes, paths, large }))
+}
+
+/// Whether the file can be read again as it is.
+fn is_file_of_lines(input: &mut File) -> io::Result<bool> {
+    if !input.metadata()?.is_file() {
+        return Ok(false);
+    }
+    let start = input.stream_position()?;
+    let mut reader = BufReader::new(&*input);
+    let first = reader.fill_buf()?.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
+    drop(reader);
+    input.seek(io::SeekFrom::Start(start))?;
+    Ok(start == 0 && first != Some(b'['))
+}
+
+impl Checker<'_> {
+    fn take(&mut self, line: u64, record: &Record) -> Result<(), String> {
+        let Record { node, data } = record;
+        if self.mapping.is_none() {
+            let target = self.at.unwrap_or(node).clone();
+            self.mapping = Some(Mapping { root: node.clone(), target });
+        } else if data.is_none() {
+            return Err(format!("node {node} has no data; give data or base64 (\"\" for an empty node)"));
+        }
+        let Some(mapping) = &self.mapping else { return Ok(()) };
+        let Some(target) = mapping.map(node) else {
+            return Err(format!(
+                "node {node} is not below {}, the node of the first line; nothing was written",
+                mapping.root
+            ));
+        };
+        let has_data = data.as_ref().is_some_and(|data| !data.is_empty());
+        if let Some(objection) = self.settings.objection(&target, has_data) {
+            return Err(format!("node {target} cannot be in {}: {objection}", self.settings));
+        }
+        self.remember(node, &target, has_data)?;
+        self.nodes += u64::from(data.is_some());
+        let size = data.as_ref().map_or(0, Vec::len);
+        if size > self.settings.usual_limit(&target) {
+            self.number_of_large += 1;
+            if self.large.len() < MAX_NAMED {
+                let place = if line == 0 { String::new() } else { format!(":{line}") };
+                self.large.push(format!("{}{place}: node {node} has {size} bytes", self.name));
+            }
+            if self.largest.as_ref().is_none_or(|(_, most)| size > *most) {
+                self.largest = Some((target, size));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the path, which must be a new one, and those above it.
+    fn remember(&mut self, node: &NodePath, target: &NodePath, has_data: bool) -> Result<(), String> {
+        let key = self.paths.key(target.as_str());
+        let known = self.paths.known.entry(key).or_default();
+        if *known & LISTED != 0 {
+            return Err(format!("node {node} is there twice; nothing was written"));
+        }
+        let has_children = *known & ABOVE != 0;
+        *known |= LISTED | if has_data { WITH_DATA } else { 0 };
+        let no_room_for_both = |parent: &str| {
+            Err(format!(
+                "node {parent} has data and children, and a directory holds no data; nothing was written"
+            ))
+        };
+        if has_data && has_children && !self.settings.parents_have_data() {
+            return no_room_for_both(target.as_str());
+        }
+        let above: Vec<_> = target.self_and_ancestors().filter(|path| *path != target.as_str()).collect();
+        for path in above.into_iter().rev() {
+            let key = self.paths.key(path);
+            let known = self.paths.known.entry(key).or_default();
+            if *known & WITH_DATA != 0 && !self.settings.parents_have_data() {
+                return no_room_for_both(path);
+            }
+            // Those above it are known, too.
+            if *known & ABOVE != 0 {
+                break;
+            }
+            *known |= ABOVE;
+        }
+        Ok(())
+    }
+
+    fn explain_large(&mut self) -> Option<(NodePath, usize, String)> {
+        let (node, size) = self.largest.take()?;
+        let mut said = self.large.join("\n");
+        let more = self.number_of_large - self.large.len() as u64;
+        if more > 0 {
+            said += &format!("\nand {} more", count(more, "node"));
+        }
+        said += &format!(
+            "\nThat is more than {} takes for a node; nothing was written. Keep large content elsewhere, and \
+             its place in the node",
+            self.settings
+        );
+        Some((node, size, said))
+    }
+}

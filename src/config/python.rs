@@ -1,0 +1,121 @@
+//! Recognizes Python, in which the configs of Twitcher 1 were written.
+
+use super::mistake::Mistake;
+
+/// The way to migrate.
+const MIGRATE: &str = "configs are written in Rhai now: docs/migration.md shows how to rewrite one";
+
+const OLD: &str = "this is a Python config of Twitcher 1";
+
+/// Returns what to write for a word of Python that a script uses as a variable.
+pub fn word(name: &str) -> Option<String> {
+    let instead = match name {
+        "True" => "write true",
+        "False" => "write false",
+        "None" => "write () for nothing, or leave the key out",
+        "lambda" => "write |event| ... for a closure",
+        "def" => "write fn name(event) { ... } for a function",
+        "and" => "write &&",
+        "or" => "write ||",
+        "not" => "write !",
+        "elif" => "write else if",
+        "os" | "sys" | "socket" | "subprocess" => "see FUNCTION ACTIONS in twitcher.twc(5)",
+        _ => return None,
+    };
+    Some(format!("{instead}; if {OLD}, docs/migration.md shows how to rewrite it"))
+}
+
+/// The signs of Python in a line: how it looks, in Rhai, and whether a line of code shows it.
+type Sign = (&'static str, &'static str, fn(&str) -> bool);
+
+const SIGNS: [Sign; 9] = [
+    ("# comment", "// comment", |code| {
+        let code = code.trim_start();
+        let is_comment = |rest: &str| rest.is_empty() || rest.starts_with([' ', '#', '!']);
+        code.strip_prefix('#').is_some_and(is_comment) || code.contains(" # ")
+    }),
+    ("def f():", "fn f(event) { ... }, and Fn(\"f\") for the action", |code| starts_with(code, "def ")),
+    ("import, from", "import \"path\" as name, or the functions of twitcher.twc(5)", |code| {
+        let code = code.trim_start();
+        starts_with(code, "from ") || starts_with(code, "import ") && !code.contains('"')
+    }),
+    (ARGUMENT, "RegisterWatch(#{ znode: \"...\", ... })", |code| {
+        KEYWORDS.iter().any(|key| code.split(key).skip(1).any(is_argument))
+    }),
+    ("'text'", "\"text\"", |code| has_quoted_text(code)),
+    ("True, False", "true, false", |code| has_word(code, "True") || has_word(code, "False")),
+    ("None", "() for nothing, or leave the key out", |code| has_word(code, "None")),
+    ("lambda:", "|event| ...", |code| has_word(code, "lambda")),
+    ("if x:, for x in y:", "if x { ... }, for x in y { ... }", |code| {
+        let opens = ["if ", "for ", "while ", "elif ", "else", "try", "except", "with ", "class "];
+        code.trim_end().ends_with(':') && opens.iter().any(|word| starts_with(code, word))
+    }),
+];
+
+const ARGUMENT: &str = "znode='...'";
+
+/// The arguments of the original's `RegisterWatch`.
+const KEYWORDS: [&str; 11] = [
+    "znode",
+    "action",
+    "pipe_stdin",
+    "run_on_load",
+    "run_mode",
+    "watch_type",
+    "description",
+    "uid",
+    "gid",
+    "notify_signal",
+    "timeout",
+];
+
+/// Returns the message for a syntax error, and what to write for the first of each kind of word, if the
+/// line at the error or the one above shows Python.
+pub fn explain(code: &str, mistake: &Mistake) -> Option<(String, Vec<String>)> {
+    let line = mistake.at.line as usize;
+    let around = code.lines().enumerate().filter(|(index, _)| index + 1 == line || index + 2 == line);
+    // In a map of Rhai, `znode = "/a"` is another mistake.
+    let signs = || SIGNS.iter().filter(|sign| !(code.contains("#{") && sign.0 == ARGUMENT));
+    let shows = |code: &str| signs().any(|(.., shows)| shows(code));
+    around.map(|(_, code)| code).find(|code| shows(code))?;
+    let found = signs().filter_map(|(python, rhai, shows)| {
+        let line = code.lines().position(shows)? + 1;
+        Some(format!("line {line}: {python} is {rhai}"))
+    });
+    Some((format!("{OLD}, and {MIGRATE}"), found.collect()))
+}
+
+fn starts_with(code: &str, word: &str) -> bool {
+    code.trim_start().starts_with(word)
+}
+
+fn is_argument(rest: &str) -> bool {
+    let rest = rest.trim_start();
+    rest.starts_with('=') && !rest.starts_with("==") && !rest.starts_with("=>")
+}
+
+fn has_word(code: &str, word: &str) -> bool {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|it| it == word)
+}
+
+/// Whether the line has more than one character between single quotes, outside of other quotes.
+fn has_quoted_text(code: &str) -> bool {
+    let (mut open, mut length, mut escaped) = (None, 0, false);
+    for c in code.chars() {
+        match open {
+            Some(_) if escaped => (escaped, length) = (false, length + 1),
+            Some(_) if c == '\\' => escaped = true,
+            Some('\'') if c == '\'' => {
+                if length != 1 {
+                    return true;
+                }
+                open = None;
+            }
+            Some(quote) if c == quote => open = None,
+            Some(_) => length += 1,
+            None if matches!(c, '\'' | '"' | '`') => (open, length) = (Some(c), 0),
+            None => {}
+        }
+    }
+    false
+}

@@ -1,0 +1,60 @@
+//! How the content of a node is decoded, and what comes of it. The daemon passes these on: only a child
+//! without rights decodes.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Blob;
+
+/// The format of a watch's content (`decode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Format {
+    Json,
+    Cbor,
+    Properties,
+    Commit,
+}
+
+impl Format {
+    pub const ALL: [Self; 4] = [Self::Json, Self::Cbor, Self::Properties, Self::Commit];
+
+    /// Returns the word of configs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "JSON",
+            Self::Cbor => "CBOR",
+            Self::Properties => "PROPERTIES",
+            Self::Commit => "COMMIT",
+        }
+    }
+}
+
+/// A JSON Schema, as it was when its watch was loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Schema {
+    /// The path below the config directory.
+    pub name: Arc<str>,
+    pub text: Arc<str>,
+}
+
+/// A content in the form in which the action gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// What a command reads.
+    pub blob: Blob,
+    pub commit: Option<Arc<Commit>>,
+}
+
+/// The header of a commit. Fields that it does not know are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    pub key: String,
+    pub version: i64,
+    pub author: String,
+    pub comment: String,
+    pub mtime: String,
+    /// Whether the commit deletes its key.
+    #[serde(default)]
+    pub empty: bool,
+}

@@ -1,0 +1,42 @@
+//! etcd as a store.
+//!
+//! * [`url`] and [`settings`] are what people give, and [`keys`] says which keys a node has,
+//!   with the binary ones of each [`row`] of a table.
+//! * [`wire`] reads and writes the protocol's bytes. A [`table`] has all subjects that are [`followed`], with
+//!   their [`reads`] and [`watches`], and what is [`known`] of each, and [`comparisons`] with what the server
+//!   has: the [`names`] of children, the nodes of a [`branch`], and the [`version`]s of them. [`order`]
+//!   judges replies. None of these does any IO.
+//! * [`connect`] makes connections, each a [`link`], and [`ended`] says why one ends.
+//! * [`follow`] follows subjects on one connection after another; its [`heartbeat`] asks a silent member
+//!   whether it is there, and [`root`] looks whether there is a node at all.
+//! * [`client`] are the commands.
+
+mod branch;
+mod client;
+mod comparisons;
+mod connect;
+mod ended;
+mod follow;
+mod followed;
+mod heartbeat;
+mod keys;
+mod known;
+mod link;
+mod names;
+mod order;
+mod reads;
+mod root;
+mod row;
+mod settings;
+mod table;
+mod url;
+mod version;
+mod watches;
+mod wire;
+
+pub(super) use client::EtcdClient;
+pub(super) use follow::start;
+pub use row::RowError;
+pub(super) use row::{is_without_data, mistake};
+pub use settings::{EtcdLogin, EtcdSettings, EtcdUser};
+pub use url::{EtcdUrl, EtcdUrlError};

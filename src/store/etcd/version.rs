@@ -1,0 +1,25 @@
+//! The versions of nodes, children and trees.
+
+use super::wire::messages::KeyValue;
+use crate::model::Version;
+use crate::text::StableHash;
+
+/// Returns the version of a node's data. After a restore from a snapshot, the same revision can carry other
+/// bytes, so the content is a part of it.
+pub(super) fn of_data(kv: &KeyValue) -> Version {
+    let mut hash = StableHash::default();
+    hash.add_number(kv.mod_revision);
+    hash.add_number(kv.version);
+    hash.add_bytes(&kv.value);
+    Version { incarnation: kv.create_revision, revision: hash.fold().cast_signed(), number: kv.version }
+}
+
+/// The version of the data of a node that has no key, but keys below it.
+pub(super) const OF_NO_DATA: Version = Version { incarnation: 0, revision: 0, number: 0 };
+
+/// Returns the version of what has many nodes. `changed` is the revision of the last change, and `created`
+/// that of the creation of the uppermost node's key, or 0 if it has none. The children of a node that only
+/// has keys below it are the same if their names are.
+pub(super) fn of_many(created: i64, changed: i64, hash: &StableHash) -> Version {
+    Version { incarnation: created, revision: hash.fold().cast_signed(), number: changed }
+}

@@ -1,0 +1,197 @@
+//! Objects as the Python libraries ndServiceRegistry and zc.zk keep them in nodes: what a member says of
+//! itself, and the properties of a node.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::{Value, json};
+
+/// The key of data that is no JSON object.
+const STRING_VALUE: &str = "string_value";
+
+/// Returns what a member says of itself: an object as it is, no bytes as null, white space as an empty
+/// object, and all else as the value of `string_value`.
+pub fn member(data: &[u8]) -> Value {
+    if data.is_empty() {
+        return Value::Null;
+    }
+    if data.trim_ascii().is_empty() {
+        return Value::Map(Vec::new());
+    }
+    match json::parse(data) {
+        Ok(object @ Value::Map(_)) => object,
+        Ok(_) | Err(_) => {
+            let text = String::from_utf8(data.to_vec());
+            let text = text.map_or_else(|error| Value::Bytes(error.into_bytes()), Value::Text);
+            Value::Map(vec![(STRING_VALUE.to_owned(), text)])
+        }
+    }
+}
+
+/// The properties of a node, in the order in which its data has them. A value that is not touched keeps its
+/// text, so that no number loses digits.
+#[derive(Debug, Default)]
+pub struct Properties(Vec<(String, Box<RawValue>)>);
+
+impl Properties {
+    /// Reads a node's data, which must be UTF-8.
+    pub fn read(data: &[u8]) -> Result<Self, std::str::Utf8Error> {
+        let text = std::str::from_utf8(data)?;
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        // The strict reader refuses what the lenient one below would read otherwise than others do.
+        if let (Ok(Value::Map(_)), Ok(object)) = (json::parse(data), serde_json::from_str(text)) {
+            return Ok(object);
+        }
+        let mut properties = Self::default();
+        properties.set(STRING_VALUE.to_owned(), string(text));
+        Ok(properties)
+    }
+
+    /// Returns the data of a node with these properties. A lone `string_value` is written as what it was read
+    /// from.
+    pub fn write(&self) -> Vec<u8> {
+        if let [(key, value)] = &self.0[..]
+            && key == STRING_VALUE
+            && let Ok(text) = serde_json::from_str::<String>(value.get())
+        {
+            return text.into_bytes();
+        }
+        json::compact(self.json().as_bytes())
+    }
+
+    /// Returns the object as JSON.
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Returns a value as JSON.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.get())
+    }
+
+    /// Replaces a value, or adds it at the end.
+    pub fn set(&mut self, key: String, value: Box<RawValue>) {
+        match self.0.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((key, value)),
+        }
+    }
+
+    /// Removes a value. Returns whether there was one.
+    pub fn unset(&mut self, key: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(known, _)| known != key);
+        self.0.len() < before
+    }
+}
+
+/// Reads a value of the command line: JSON if it is, else a string.
+pub fn value(text: &str) -> Box<RawValue> {
+    let parsed = json::parse(text.as_bytes()).is_ok();
+    let parsed = parsed.then(|| RawValue::from_string(text.trim().to_owned()).ok()).flatten();
+    parsed.unwrap_or_else(|| string(text))
+}
+
+fn string(text: &str) -> Box<RawValue> {
+    // A string can always be written as JSON.
+    serde_json::value::to_raw_value(text).unwrap_or_default()
+}
+
+impl Serialize for Properties {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Properties {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Properties;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut input: A) -> Result<Properties, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = input.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Properties(entries))
+            }
+        }
+
+        input.deserialize_map(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plain;
+    use super::*;
+
+    #[test]
+    fn a_member_is_read_as_ndserviceregistry_reads_it() {
+        for (data, expected) in [
+            (&b""[..], "null"),
+            (b" \n\t", "{}"),
+            (b"{\"pid\":1, \"a\": null}", "{\"pid\":1,\"a\":null}"),
+            (b" {} ", "{}"),
+            (b"text", "{\"string_value\":\"text\"}"),
+            (b"[1]", "{\"string_value\":\"[1]\"}"),
+            (b"7", "{\"string_value\":\"7\"}"),
+            (b"{\"a\":NaN}", "{\"string_value\":\"{\\\"a\\\":NaN}\"}"),
+            (b"{\"a\":1", "{\"string_value\":\"{\\\"a\\\":1\"}"),
+            (b"\xff", "{\"string_value\":{\"$bytes\":\"/w==\"}}"),
+        ] {
+            assert_eq!(plain::write(&member(data)), expected, "{data:?}");
+        }
+    }
+
+    #[test]
+    fn properties_that_are_not_touched_keep_their_text_and_their_order() {
+        let data = b"{\"z\": 12345678901234567890123, \"a\": {\"x\": [1, 2]}, \"m\": 1.50}";
+        let mut properties = Properties::read(data).unwrap();
+        assert_eq!(properties.get("m"), Some("1.50"));
+        properties.set("a".to_owned(), value("text"));
+        properties.set("new".to_owned(), value(" [1, true] "));
+        assert!(properties.unset("m") && !properties.unset("m"));
+        let expected = "{\"z\":12345678901234567890123,\"a\":\"text\",\"new\":[1,true]}";
+        assert_eq!(String::from_utf8(properties.write()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_value_is_json_if_it_parses_and_else_a_string() {
+        for (text, expected) in [
+            ("1", "1"),
+            ("\"1\"", "\"1\""),
+            ("true", "true"),
+            ("null", "null"),
+            ("a b", "\"a b\""),
+            ("", "\"\""),
+            ("{\"a\":1}", "{\"a\":1}"),
+            ("{\"a\":1,\"a\":2}", "\"{\\\"a\\\":1,\\\"a\\\":2}\""),
+            ("NaN", "\"NaN\""),
+        ] {
+            assert_eq!(value(text).get(), expected);
+        }
+    }
+
+    #[test]
+    fn data_that_is_no_object_is_a_string_value_and_is_written_as_it_was() {
+        for text in ["text\n", "[1]", "{\"a\":1"] {
+            let properties = Properties::read(text.as_bytes()).unwrap();
+            assert_eq!(properties.get(STRING_VALUE), Some(&*string(text).get().to_owned()));
+            assert_eq!(properties.write(), text.as_bytes());
+        }
+        assert_eq!(Properties::read(b"  \n").unwrap().write(), b"{}");
+        assert!(Properties::read(b"\xff").is_err());
+    }
+}

@@ -1,0 +1,177 @@
+//! The completion of names of watches, runs, nodes and stores, in real shells with the shipped scripts.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Proxy, Sandbox, Server, ZooKeeper, command, exec, on_every_store, watch};
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/completions");
+
+/// Completes a line in an interactive zsh.
+const ZSH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/blackbox/zsh_offers.zsh");
+
+/// Returns what this shell prints, in which `twitcher` is the binary under test.
+#[track_caller]
+fn printed<'a>(sandbox: &Sandbox, shell: &str, arguments: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let programs = sandbox.path("bin");
+    if !programs.exists() {
+        std::fs::create_dir(&programs).unwrap();
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_twitcher"), programs.join("twitcher")).unwrap();
+    }
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let output = command(shell)
+        .args(arguments)
+        .current_dir(sandbox.root())
+        .env("HOME", sandbox.root())
+        .env("PATH", path)
+        .env("TERM", "xterm")
+        .env("TWITCHER_STORE", sandbox.nodes.url())
+        .env("TWITCHER_CONFIG_PATH", sandbox.configs())
+        .env("TWITCHER_CONTROL_SOCKET", sandbox.control_socket())
+        .output()
+        .expect(shell);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "it is silent");
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+/// Returns what bash offers for this line.
+#[track_caller]
+fn offered(sandbox: &Sandbox, line: &str) -> Vec<String> {
+    // As readline does: words end at white space and at a colon, which is a word of its own.
+    let script = r#"
+        source "$1"
+        COMP_LINE=$2 COMP_POINT=${#2}
+        read -ra COMP_WORDS <<<"${2//:/ : }"
+        [[ $2 == *[[:space:]:] ]] && COMP_WORDS+=("")
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        registered=$(complete -p twitcher); function=${registered##*-F }; function=${function%% *}
+        "$function" twitcher "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let source = format!("{SCRIPTS}/twitcher.bash");
+    printed(sandbox, "bash", ["--norc", "-c", script, "bash", &source, line])
+}
+
+/// Returns what zsh offers for this line; `None` if there is no zsh, which `tests/run` installs.
+#[track_caller]
+fn zsh(sandbox: &Sandbox, line: &str) -> Option<Vec<String>> {
+    let directory = sandbox.path("zsh");
+    std::fs::create_dir_all(&directory).expect("create a directory");
+    std::fs::copy(format!("{SCRIPTS}/_twitcher"), directory.join("_twitcher")).expect("copy the script");
+    is_installed("zsh").then(|| printed(sandbox, "zsh", ["-f", ZSH, directory.to_str().unwrap(), line]))
+}
+
+/// Returns the words that fish offers for this line; `None` if there is no fish.
+#[track_caller]
+fn fish(sandbox: &Sandbox, line: &str) -> Option<Vec<String>> {
+    let script = format!("source {SCRIPTS}/twitcher.fish; complete -C {line:?}");
+    let lines = is_installed("fish").then(|| printed(sandbox, "fish", ["--no-config", "-c", &script]))?;
+    let mut words: Vec<String> =
+        lines.iter().filter_map(|line| line.split('\t').next()).map(str::to_owned).collect();
+    words.sort();
+    Some(words)
+}
+
+fn is_installed(shell: &str) -> bool {
+    let found = command("sh").args(["-c", "type \"$1\"", "sh", shell]).output().expect("sh").status.success();
+    if !found {
+        eprintln!("skipped: there is no {shell}; tests/run installs it");
+    }
+    found
+}
+
+on_every_store!(bash_completes_the_paths_of_nodes);
+fn bash_completes_the_paths_of_nodes(sandbox: &Sandbox) {
+    for node in ["/git/head", "/git/hash", "/services/a b", "/other"] {
+        sandbox.nodes.set(node, "");
+    }
+    assert_eq!(offered(sandbox, "twitcher get /"), ["/git", "/other", "/services"]);
+    assert_eq!(offered(sandbox, "twitcher get /g"), ["/git/"], "it goes on below");
+    assert_eq!(offered(sandbox, "twitcher set /git/h"), ["/git/hash", "/git/head"]);
+    assert_eq!(offered(sandbox, "twitcher rm --recursive /git/hea"), ["/git/head"]);
+    assert_eq!(offered(sandbox, "twitcher ls /services/"), ["/services/a\\ b"]);
+    // What is no name is completed as before.
+    assert_eq!(offered(sandbox, "twitcher get --js"), ["--json"]);
+    assert!(offered(sandbox, "twitcher ").contains(&"status".to_owned()));
+}
+
+#[test]
+fn bash_completes_the_names_of_watches() {
+    let sandbox = Sandbox::directory();
+    let named = |name: &str| watch("/n", &exec("true"), &format!("description: {name:?}"));
+    sandbox.config("git.twc", [named("deploy"), named("drain"), named("two words")].concat());
+    sandbox.config("app.twc", named("only"));
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["configs loaded"]);
+    assert_eq!(
+        offered(&sandbox, "twitcher status gi"),
+        ["git.twc:deploy", "git.twc:drain", "git.twc:two\\ words"]
+    );
+    // Bash replaces what stands behind the colon.
+    assert_eq!(offered(&sandbox, "twitcher pause git.twc:d"), ["deploy", "drain"]);
+    assert_eq!(offered(&sandbox, "twitcher trigger git.twc:"), ["deploy", "drain", "two\\ words"]);
+    assert_eq!(offered(&sandbox, "twitcher history on"), ["only"]);
+}
+
+// "quickly, silently, with a short deadline, never blocking a shell for more than a second"
+#[test]
+fn a_shell_does_not_wait_for_a_store_or_a_daemon_that_is_not_there() {
+    let sandbox = Sandbox::directory();
+    let silent = Proxy::to(&ZooKeeper::shared().address());
+    silent.stall();
+    for address in [silent.address(), ZooKeeper::stopped().address()] {
+        let began = Instant::now();
+        offered(&sandbox, &format!("twitcher get --store zk://{address} /"));
+        // The session timeout of 10 s was not waited for.
+        assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    }
+    offered(&sandbox, "twitcher pause ");
+}
+
+// "completion of names", in all shells whose scripts are shipped.
+#[test]
+fn zsh_and_fish_complete_commands_names_and_stores_and_no_files_among_names() {
+    let sandbox = Sandbox::directory();
+    let named = |name: &str| watch("/git/head", &exec("true"), &format!("description: {name:?}"));
+    sandbox.config("git.twc", [named("deploy"), named("drain"), named("two words")].concat());
+    sandbox.settings(&format!("[stores.eu]\nurl = \"{}\"\n", sandbox.nodes.url()));
+    for node in ["/git/head", "/git/hash", "/services/a b"] {
+        sandbox.nodes.set(node, "");
+    }
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["configs loaded"]);
+    std::fs::write(sandbox.root().join("git.file"), "").expect("write a file");
+    let cases: &[(&str, &[&str])] = &[
+        ("twitcher pau", &["pause"]),
+        ("twitcher pause git.twc:d", &["git.twc:deploy", "git.twc:drain"]),
+        ("twitcher pause git.twc:tw", &["git.twc:two words"]),
+        ("twitcher trigger gi", &["git.twc:deploy", "git.twc:drain", "git.twc:two words"]),
+        ("twitcher kill git.f", &[]),
+        ("twitcher get /g", &["/git/"]),
+        ("twitcher get /git/h", &["/git/hash", "/git/head"]),
+        ("twitcher ls /services/", &["/services/a b"]),
+        ("twitcher get --store e", &["eu"]),
+        ("twitcher get --jso", &["--json"]),
+    ];
+    for (line, expected) in cases {
+        for (shell, found) in [("zsh", zsh(&sandbox, line)), ("fish", fish(&sandbox, line))] {
+            assert!(found.as_ref().is_none_or(|found| found == expected), "{shell}: {line}: {found:?}");
+        }
+    }
+    assert_eq!(offered(&sandbox, "twitcher get --store e"), ["eu"]);
+    assert_eq!(offered(&sandbox, "twitcher kill git.f"), [""], "nothing");
+    let runs = offered(&sandbox, "twitcher logs ");
+    assert!(
+        runs.iter().any(|run| run.ends_with("-1")) && runs.iter().any(|name| name == "git.twc:drain"),
+        "{runs:?}"
+    );
+}
+
+// A shell asks at each press of a key.
+#[test]
+fn a_completion_without_a_daemon_is_silent() {
+    let sandbox = Sandbox::directory();
+    for line in ["twitcher pause ", "twitcher logs ", "twitcher check "] {
+        let said = printed(&sandbox, "sh", ["-c", "twitcher complete \"$1\" || true", "sh", line]);
+        assert_eq!(said, [""; 0], "{line}");
+    }
+}

@@ -1,0 +1,258 @@
+//! `twitcher import`, into every kind of store.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{
+    Etcd, Finished, Proxy, Sandbox, Server, Store, ZooKeeper, etcdctl, kazoo, on_every_server,
+    on_every_store, wait_until,
+};
+
+const LINES: &str = "{\"znode\":\"/app\",\"data\":\"\",\"version\":7}\n\
+                     {\"znode\":\"/app/a\",\"data\":\"one\"}\n\
+                     {\"znode\":\"/app/b/c\",\"base64\":\"/wA=\"}\n\
+                     {\"znode\":\"/app/b/\u{fc} x\",\"data\":\"two\\nlines\"}\n";
+
+fn import(sandbox: &Sandbox, lines: &str, args: &[&str]) -> Finished {
+    args.iter().fold(sandbox.client(["import"]), |import, arg| import.arg(arg)).stdin(lines).finish()
+}
+
+/// The lines of an export without versions, sorted.
+fn exported(sandbox: &Sandbox, node: &str) -> Vec<String> {
+    let text = sandbox.client(["export", node]).finish().expect(0).text();
+    let mut lines: Vec<_> = text
+        .lines()
+        .map(|line| {
+            let mut line: Value = serde_json::from_str(line).expect("JSON");
+            line.as_object_mut().expect("an object").remove("version");
+            line.to_string()
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+// "writes it into any store ... a second import changes nothing"
+on_every_store!(a_second_import_changes_nothing);
+fn a_second_import_changes_nothing(sandbox: &Sandbox) {
+    import(sandbox, LINES, &["--dry-run"])
+        .expect(0)
+        .expect_said(&["create /app/a\n", "4 nodes would be created"]);
+    sandbox.client(["ls", "/app"]).finish().expect(1);
+    import(sandbox, LINES, &[]).expect(0).expect_said(&["4 nodes created, 0 changed, 0 removed; 0 the same"]);
+    assert_eq!(sandbox.nodes.get("/app/a").as_deref(), Some(&b"one"[..]));
+    assert_eq!(sandbox.nodes.get("/app/b/c").as_deref(), Some(&b"\xff\x00"[..]));
+    assert_eq!(sandbox.nodes.get("/app/b/\u{fc} x").as_deref(), Some(&b"two\nlines"[..]));
+    let before = sandbox.client(["export", "/app"]).finish().expect(0).text();
+    import(sandbox, LINES, &[]).expect(0).expect_said(&["0 nodes created, 0 changed, 0 removed; 4 the same"]);
+    import(sandbox, &before, &["--mirror"]).expect(0).expect_said(&["0 nodes created, 0 changed, 0 removed"]);
+    assert_eq!(sandbox.client(["export", "/app"]).finish().expect(0).text(), before, "with the versions");
+    let changed = LINES.replace("one", "six").replace("two", "three");
+    import(sandbox, &changed, &[])
+        .expect(0)
+        .expect_said(&["0 nodes created, 2 changed, 0 removed; 2 the same"]);
+    assert_eq!(sandbox.nodes.get("/app/a").as_deref(), Some(&b"six"[..]));
+}
+
+// "--at puts the tree below another node" "--mirror removes what the file does not have"
+on_every_store!(a_tree_is_put_elsewhere_and_mirrored);
+fn a_tree_is_put_elsewhere_and_mirrored(sandbox: &Sandbox) {
+    for node in ["/x/copy/old/deep/er", "/x/copy/b/more", "/x/beside", "/x/copying"] {
+        sandbox.nodes.set(node, "");
+    }
+    import(sandbox, LINES, &["--at", "/x/copy"]).expect(0);
+    assert!(sandbox.nodes.get("/x/copy/b/more").is_some(), "only --mirror removes");
+    let dry = import(sandbox, LINES, &["--at", "/x/copy", "--mirror", "--dry-run"]).expect(0);
+    dry.expect_said(&["remove /x/copy/b/more\n", "remove /x/copy/old/deep/er\n"]);
+    assert!(sandbox.nodes.get("/x/copy/b/more").is_some());
+    import(sandbox, LINES, &["--at", "/x/copy", "--mirror"]).expect(0);
+    let names = |node: &str| sandbox.client(["ls", node]).finish().expect(0).text();
+    assert_eq!((names("/x/copy"), names("/x/copy/b")), ("a\nb\n".into(), "c\n\u{fc} x\n".into()));
+    assert_eq!(names("/x"), "beside\ncopy\ncopying\n");
+    sandbox.client(["ls", "/app"]).finish().expect(1);
+}
+
+// "an import file cut in the middle of a line, invalid JSON, duplicate znodes, a znode outside the root, bad
+// base64 ... with file:line", and nothing is written
+on_every_store!(a_bad_file_is_refused_before_anything_is_written);
+fn a_bad_file_is_refused_before_anything_is_written(sandbox: &Sandbox) {
+    for (bad, said) in [
+        ("{\"znode\":\"/app/z\",\"data\":\"tw", "the file ends in the middle of this line"),
+        ("{\"znode\":\"/app/z\",\"data\":\"\"]\n", "column "),
+        ("{\"znode\":\"/app/z\",\"data\":1}\n", "column "),
+        ("{\"znode\":\"/app/a\",\"data\":\"\"}\n", "node /app/a is there twice"),
+        ("{\"znode\":\"/apple\",\"data\":\"\"}\n", "node /apple is not below /app"),
+        ("{\"znode\":\"/app/../b\",\"data\":\"\"}\n", "\"..\""),
+        ("{\"znode\":\"/app/z\",\"base64\":\"/w\"}\n", "base64"),
+        ("{\"znode\":\"/app/z\"}\n", "has no data"),
+        ("{\"znode\":\"/app/z\",\"value\":{}}\n", "--decode"),
+        ("no JSON\n", "it is no JSON object"),
+        ("/app/z,1,x,\n", "import takes jsonl and json, no csv"),
+        ("{\"znode\":\"/app/z\",\"data\":\"\",\"znode\":\"/app/y\"}\n", "duplicate field `znode`"),
+        ("{\"znode\":\"/app/z\",\"data\":\"\\ud800\"}\n", "column "),
+    ] {
+        let name = written(sandbox, &format!("{LINES}{bad}"));
+        let place = format!("{name}:5: ");
+        import(sandbox, "", &[&name]).expect(1).expect_said(&[&place, said]);
+        let place = place.replace(&name, "stdin");
+        import(sandbox, &format!("{LINES}{bad}"), &["--mirror"]).expect(1).expect_said(&[&place, said]);
+    }
+    import(sandbox, "", &["--mirror"]).expect(1).expect_said(&["stdin has no nodes; nothing was changed"]);
+    assert_eq!(sandbox.client(["ls", "/"]).finish().text(), "", "nothing was written");
+    let array = format!("[\n{}\n]\n", LINES.trim().replace('\n', ",\n"));
+    import(sandbox, &array, &[]).expect(0).expect_said(&["4 nodes created"]);
+}
+
+// "a value larger than the target store takes (named before anything is written)"
+on_every_store!(a_value_that_is_too_large_is_named_before_anything_is_written);
+fn a_value_that_is_too_large_is_named_before_anything_is_written(sandbox: &Sandbox) {
+    let large = |size: usize| format!("{{\"znode\":\"/app/large\",\"data\":\"{}\"}}\n", "x".repeat(size));
+    let (most, more) = match sandbox.nodes.url().split(':').next() {
+        Some("zk") => (1_048_000, 1_048_600),
+        Some("etcd") => (1_572_000, 1_573_000),
+        _ => (16 << 20, (16 << 20) + 1),
+    };
+    let refused = import(sandbox, &format!("{LINES}{}", large(more)), &[]).expect(1);
+    refused.expect_said(&["stdin:5: node /app/large has", &more.to_string(), "nothing was written"]);
+    sandbox.client(["ls", "/app"]).finish().expect(1);
+    import(sandbox, &format!("{LINES}{}", large(most)), &[]).expect(0);
+    assert_eq!(sandbox.nodes.get("/app/large").map(|data| data.len()), Some(most));
+}
+
+#[test]
+fn a_server_that_is_configured_for_larger_values_gets_them() {
+    let etcd = Etcd::stopped().with(&["--max-request-bytes=4000000"]);
+    etcd.up();
+    let sandbox = Sandbox::on(&etcd);
+    let line = format!("{{\"znode\":\"/app/large\",\"data\":\"{}\"}}\n", "x".repeat(2_000_000));
+    import(&sandbox, &format!("{LINES}{line}"), &[]).expect(0);
+    import(&sandbox, &format!("{LINES}{line}"), &[]).expect(0).expect_said(&["5 the same already"]);
+}
+
+// A directory has no data beside children, which is known before anything is written.
+#[test]
+fn what_a_directory_cannot_hold_is_refused_before_anything_is_written() {
+    let sandbox = Sandbox::directory();
+    let both = LINES.replace("\"/app\",\"data\":\"\"", "\"/app\",\"data\":\"x\"");
+    import(&sandbox, &both, &[]).expect(1).expect_said(&["stdin:2: node /app has data and children"]);
+    let hidden = format!("{LINES}{{\"znode\":\"/app/.x\",\"data\":\"\"}}\n");
+    import(&sandbox, &hidden, &[]).expect(1).expect_said(&["stdin:5: ", "starts with a dot"]);
+    let long = format!("{LINES}{{\"znode\":\"/app/{}\",\"data\":\"\"}}\n", "\u{fc}".repeat(128));
+    import(&sandbox, &long, &[]).expect(1).expect_said(&["stdin:5: ", "256 bytes is too long for a file"]);
+    assert_eq!(sandbox.client(["ls", "/"]).finish().text(), "");
+    import(&sandbox, &long.replacen('\u{fc}', "u", 2), &[]).expect(0);
+}
+
+// ZooKeeper's servers refuse some names that the other stores take.
+#[test]
+fn a_name_that_zookeeper_does_not_take_is_refused_before_anything_is_written() {
+    let sandbox = Sandbox::zookeeper();
+    for name in ["\u{1f600}", "\u{e000}", "\u{f8ff}", "\u{fff0}", "\u{fffd}"] {
+        let line = format!("{{\"znode\":\"/app/{name}\",\"data\":\"\"}}\n");
+        let number = format!("the character U+{:04X}", u32::from(name.chars().next().unwrap()));
+        for args in [&[][..], &["--dry-run"]] {
+            import(&sandbox, &format!("{LINES}{line}"), args).expect(1).expect_said(&["stdin:5: ", &number]);
+        }
+        sandbox.client(["ls", "/app"]).finish().expect(1);
+        // It is the server that does not take it.
+        sandbox.client(["set", &format!("/n/{name}"), "x"]).finish().expect(1).expect_said(&["the server"]);
+    }
+    for name in ["\u{d7ff}", "\u{f900}", "\u{ffef}"] {
+        let line = format!("{{\"znode\":\"/app/{name}\",\"data\":\"\"}}\n");
+        import(&sandbox, &format!("{LINES}{line}"), &[]).expect(0);
+    }
+}
+
+// "`export` and `import` between any two stores"
+#[test]
+fn a_tree_goes_through_all_stores_unchanged() {
+    let from = Sandbox::directory();
+    import(&from, LINES, &[]).expect(0);
+    from.nodes.make("/app/b");
+    let expected = exported(&from, "/app");
+    let mut text = from.client(["export", "/app"]).finish().expect(0).text();
+    for kind in [Store::ZooKeeper, Store::Etcd, Store::Directory, Store::Etcd, Store::ZooKeeper] {
+        let to = Sandbox::of_kind(kind);
+        import(&to, &text, &[]).expect(0);
+        assert_eq!(exported(&to, "/app"), expected, "{kind:?}");
+        text = to.client(["export", "/app"]).finish().expect(0).text();
+        match kind {
+            Store::Directory => {}
+            Store::ZooKeeper => {
+                let node = format!("{}/app/b/c", to.nodes.root());
+                let read = kazoo(&ZooKeeper::shared().address(), &format!("print(zk.get('{node}')[0])"));
+                assert_eq!(read, "b'\\xff\\x00'\n");
+            }
+            Store::Etcd => {
+                let key = format!("{}/app/a", to.nodes.root());
+                let read = etcdctl(&Etcd::shared().address(), &["get", &key, "--print-value-only"]);
+                assert_eq!(read, "one\n");
+            }
+        }
+    }
+}
+
+fn many(nodes: usize) -> String {
+    let root = "{\"znode\":\"/app\",\"data\":\"\"}\n".to_owned();
+    let line = |number| format!("{{\"znode\":\"/app/{number}\",\"data\":\"{number}\"}}\n");
+    [root].into_iter().chain((0..nodes).map(line)).collect()
+}
+
+/// Writes the lines to a file, and returns its name.
+fn written(sandbox: &Sandbox, lines: &str) -> String {
+    let file = sandbox.path("tree.jsonl");
+    std::fs::write(&file, lines).expect("write a file");
+    file.display().to_string()
+}
+
+// "goes on after Ctrl-C where it stopped"
+on_every_server!(an_import_that_is_interrupted_goes_on_where_it_stopped);
+fn an_import_that_is_interrupted_goes_on_where_it_stopped(kind: Store) {
+    const NODES: usize = 20_000;
+    let sandbox = Sandbox::of_kind(kind);
+    let proxy = Proxy::to(&kind.shared_server().address());
+    proxy.delay(Duration::from_millis(100));
+    let store = sandbox.nodes.url_by_way_of(&proxy.address());
+    let file = written(&sandbox, &many(NODES));
+    let mut running = sandbox.twitcher(["import", &file, "--store", &store]).start();
+    let children = || sandbox.client(["ls", "/app"]).finish().text().lines().count();
+    wait_until("some nodes", || children() > 1500);
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.wait_for_exit(), Some(1));
+    running.wait_for_log(&[
+        "interrupted; ",
+        " of 20001 nodes were looked at: ",
+        "the same command goes on from there",
+    ]);
+    assert!(children() < NODES);
+    let again = sandbox.client(["import", &file]).finish().expect(0);
+    assert!(!again.text().contains("; 0 the same"), "{}", again.text());
+    assert_eq!(children(), NODES);
+}
+
+// "It shows progress on a terminal (nodes, of how many, rate)"
+#[test]
+fn a_terminal_is_told_how_far_it_is() {
+    let sandbox = Sandbox::of_kind(Store::Etcd);
+    let file = written(&sandbox, &many(3000));
+    let (code, shown) = sandbox.client(["import", &file]).finish_on_terminal(80);
+    assert_eq!(code, Some(0));
+    assert!(shown.contains(" of 3001 nodes, ") && shown.contains(" a second"), "{shown:?}");
+    assert!(shown.ends_with("3001 nodes created, 0 changed, 0 removed; 0 the same already\n"), "{shown:?}");
+    let piped = sandbox.client(["import", &file]).finish().expect(0);
+    assert_eq!(piped.stderr, "");
+}
+
+// Nodes of other sessions are not a part of the tree.
+#[test]
+fn a_mirror_leaves_what_lives_as_long_as_a_lease() {
+    let sandbox = Sandbox::on(Etcd::shared());
+    import(&sandbox, LINES, &[]).expect(0);
+    let etcd = sandbox.nodes.etcd();
+    etcd.set_leased("/app/member", b"", &etcd.grant(600));
+    sandbox.nodes.set("/app/other", "");
+    import(&sandbox, LINES, &["--mirror"]).expect(0).expect_said(&["1 removed"]);
+    assert!(sandbox.nodes.get("/app/member").is_some() && sandbox.nodes.get("/app/other").is_none());
+}

@@ -1,0 +1,161 @@
+//! Several mistakes of one file.
+
+use super::{run, said};
+
+// One check finds every mistake, in the order of the file, each at its key.
+#[test]
+fn all_mistakes_of_a_file_are_said_in_order() {
+    let config = r#"// Deploys the site.
+RegisterWatch(#{
+    description: "deploy",
+    znode: "/git/head",
+    action: Exec(["git", "pull", 3]),
+    uid: "nobdy",
+    tiemout: 60,
+});
+for color in ["red", "green"] {
+    RegisterWatch(#{
+        znode: `/colors/${color}`,
+        run_mode: QEUE,
+        action: |event| log(event.txt),
+        env: #{ "A-B": 1 },
+    });
+}
+fn later() { frob() }
+"#;
+    let expected = r#"a.twc:5:13: Exec: word 2 is an int, not a string
+  |     action: Exec(["git", "pull", 3]),
+  |             ^
+a.twc:6:5: `uid`: unknown user "nobdy"; did you mean `nobody`?
+  |     uid: "nobdy",
+  |     ^
+  of watch "deploy", registered at a.twc:2:1
+a.twc:7:5: unknown key `tiemout`; did you mean `timeout`?
+  |     tiemout: 60,
+  |     ^
+  of watch "deploy", registered at a.twc:2:1
+a.twc:12:19: unknown variable `QEUE`; did you mean `QUEUE`?
+  |         run_mode: QEUE,
+  |                   ^
+a.twc:13:35: the event has no field `txt`; did you mean `text`?
+  |         action: |event| log(event.txt),
+  |                                   ^
+a.twc:14:17: `env`: "A-B" is not a valid name of an environment variable; it takes letters, digits and _
+  |         env: #{ "A-B": 1 },
+  |                 ^
+  of watch "a.twc-2", registered at a.twc:10:5
+a.twc:17:14: unknown function `frob`
+  | fn later() { frob() }
+  |              ^
+"#;
+    assert_eq!(said(config, &[]), expected);
+}
+
+// Several registrations share the code of a function, so a message names the call.
+#[test]
+fn a_mistake_within_a_function_names_the_calls_that_led_there() {
+    let config = "fn reg(time) {\n    \
+                  RegisterWatch(#{ znode: \"/n\", action: Exec(\"x\"), timeout: time });\n}\n\
+                  reg(5);\nreg(\"5m\");\nreg(\"x\");\n";
+    let said = said(config, &[]);
+    assert!(said.contains("write 300, the number of seconds, without quotes\n"), "{said}");
+    for (watch, call) in [("a.twc-2", "a.twc:5:1"), ("a.twc-3", "a.twc:6:1")] {
+        let notes = format!("  of watch \"{watch}\", registered at a.twc:2:5\n  called from {call}\n");
+        assert!(said.contains(&notes), "{said}");
+    }
+}
+
+// A key may stand in another map than that of the call.
+#[test]
+fn a_key_is_found_where_it_is_written() {
+    let config = "let usual = #{ timeout: 0, uid: 1.5 };\nlet w = #{ znode: \"/n\", action: Exec(\"x\") };\n\
+                  w.nice = 99;\nRegisterWatch(usual + w);\n";
+    let said = said(config, &[]);
+    for place in ["a.twc:1:16: `timeout`", "a.twc:1:28: `uid`", "a.twc:3:3: `nice`"] {
+        assert!(said.contains(place), "{place}: {said}");
+    }
+}
+
+// As in every release: a script may do without a watch that it could not register.
+#[test]
+fn a_script_may_catch_its_mistakes() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = "try { RegisterWatch(#{ znode: \"n\" }) } catch { }\n\
+                  RegisterWatch(#{ znode: \"/n\", action: Exec(\"x\") });\n";
+    assert_eq!(run(directory.path(), config, &[]), (Some(0), "a.twc: ok, 1 watch\n".to_owned()));
+}
+
+// A build server does not have the users of the hosts.
+#[test]
+fn lint_judges_without_the_users_groups_and_rights_of_this_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let watch = |keys: &str| format!("RegisterWatch(#{{ znode: \"/n\", action: Exec(\"x\"), {keys} }});\n");
+    let right = watch("uid: \"no-such-user\", gid: \"no-such-group\", nice: -5");
+    assert_eq!(run(directory.path(), &right, &["--lint"]), (Some(0), "a.twc: ok, 1 watch\n".to_owned()));
+    assert!(said(&right, &[]).contains("unknown user"));
+    let wrong = watch("uid: 1.5, tiemout: 3");
+    let said = said(&wrong, &["--lint"]);
+    assert!(
+        said.contains("`uid` must be an int or a name") && said.contains("unknown key `tiemout`"),
+        "{said}"
+    );
+}
+
+// A function runs at night. So `check` finds what it calls, but only what cannot work.
+#[test]
+fn names_that_exist_are_no_mistakes() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = r##"import "usual" as usual;
+const SITE = "a";
+let names = ["x", "y"];
+fn helper(event, n) { n }
+fn act(event) {
+    let result = run(["true"]);
+    log(`${global::SITE} ${usual::ROOT} ${result.code + 1} ${helper(event, 2)}`);
+    for change in event.changes { log(change.text ?? change.znode); }
+    for (name, n) in ["a"] { print(name + n); }
+    let map = #{ f: |x| x + 1, n: 3 };
+    log(map.f(1) + map.n);
+    log(event.text.split("\n").filter(|line| line.len > 0 && !line.starts_with("#"))
+        .reduce(|a, b| a + b, ""));
+    event.mine = 1;
+    log(event.mine);
+    switch event.event { "load" => log("l"), _ => debug(event) }
+    try { throw "x" } catch (error) { log(error) }
+    let file = open_file("/dev/null"); file.read_string();
+    path("/a").exists();
+    let t = timestamp(); log(t.elapsed); sleep(0); exit(3);
+    write_file("/tmp/x", parse_json(event.text).to_string());
+    if false { return type_of(event); }
+    do { break; } while true;
+    this_is_set(event)
+}
+fn this_is_set(e) { e.data.len() }
+for name in names {
+    RegisterWatch(usual::quiet() + #{
+        description: name,
+        znode: `/n/${name}`,
+        action: |event| { log(name); act(event); QUEUE },
+    });
+}
+RegisterWatch(#{ znode: "/n", action: Fn("act"), env: #{ HOME: "${HOME}" } });
+RegisterWatch(#{ znode: "/n", action: Exec("echo ${HOME} ${TWITCHER_EVENT:-none} $name") });
+"##;
+    assert_eq!(run(directory.path(), config, &[]), (Some(0), "a.twc: ok, 4 watches\n".to_owned()));
+}
+
+// The daemon loads such a file as before, because it may never come to the place.
+#[test]
+fn a_name_in_code_that_never_runs_is_refused_by_check_only() {
+    let config = "if false { frob(); }\nRegisterWatch(#{ znode: \"/n\", action: Exec(\"x\") });\n";
+    let said = said(config, &[]);
+    assert!(said.starts_with("a.twc:1:12: unknown function `frob`\n"), "{said}");
+}
+
+#[test]
+fn the_mistakes_of_a_loop_are_shown_three_times_and_counted() {
+    let config = "for n in 0..200 { RegisterWatch(#{ znode: `n${n}`, action: Exec(\"x\") }); }";
+    let said = said(config, &[]);
+    assert!(said.ends_with("a.twc: 200 mistakes; the first 3 are shown\n"), "{said}");
+    assert_eq!(said.matches("is not absolute").count(), 3, "{said}");
+}
