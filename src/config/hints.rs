@@ -35,6 +35,10 @@ const EVENTS: AddWatchFlags = AddWatchFlags::IN_ONLYDIR
     .union(AddWatchFlags::IN_DELETE_SELF)
     .union(AddWatchFlags::IN_MOVE_SELF);
 
+/// The changes of a file that a link leads to, which may lie in a directory outside of the tree.
+const TARGET_EVENTS: AddWatchFlags =
+    AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_CLOSE_WRITE).union(AddWatchFlags::IN_ATTRIB);
+
 /// The result of [`Hints::follow`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Followed {
@@ -55,7 +59,7 @@ pub struct Hints {
 }
 
 struct Watches {
-    /// The directories in which every event counts.
+    /// The directories in which every event counts, and the targets of links.
     inside: Arc<Inotify>,
     watched: HashSet<WatchDescriptor>,
     /// The ways to the root and to the targets of links.
@@ -113,16 +117,22 @@ impl Watches {
         Ok(Self { inside, watched: HashSet::new(), ways, _alive: alive })
     }
 
-    /// Watches exactly the directories of `tree`. Returns whether one was not watched before.
+    /// Watches exactly the directories of `tree` and the targets of its links. Returns whether one was not
+    /// watched before.
     fn follow(&mut self, tree: &ConfigTree) -> Result<bool, Errno> {
         let mut watched = HashSet::new();
         let mut failure = None;
-        for directory in tree.directories.keys() {
+        let targets = tree.links.iter().map(|link| (link, TARGET_EVENTS));
+        let directories = tree.directories.keys().map(|directory| (directory, EVENTS));
+        // The directories come last: of one that is a target as well, every event counts.
+        for (path, events) in targets.chain(directories) {
             // Several paths can lead to one directory, which has one descriptor. A directory that took the
             // place of another one has another descriptor.
-            match self.inside.add_watch(directory, EVENTS) {
+            match self.inside.add_watch(path, events) {
                 Ok(descriptor) => _ = watched.insert(descriptor),
                 Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+                // A link can lead anywhere.
+                Err(Errno::EACCES | Errno::ELOOP) if events == TARGET_EVENTS => {}
                 Err(error) => failure = failure.or(Some(error)),
             }
         }

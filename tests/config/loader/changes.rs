@@ -70,8 +70,7 @@ fn an_unchanged_file_is_not_evaluated_again() {
     let follower = Follower::ready(&[("a.twc", &watch("/a")), ("bad.twc", "nosuch()")]);
     follower.write("a.twc", &watch("/a"));
     follower.write("bad.twc", "nosuch()");
-    follower.loader.rescan();
-    assert!(follower.until_answered(1).is_empty());
+    follower.rest();
     follower.quiet();
 }
 
@@ -168,8 +167,17 @@ fn symlinked_files_and_directories_are_followed() {
     fs::write(outside.path().join("real"), watch("/a")).unwrap();
     symlink(outside.path().join("real"), follower.root.join("a.twc")).unwrap();
     assert_eq!(follower.short(), "a.twc: /a");
+    // No scan is under way that would see the change by chance.
+    follower.rest();
     fs::write(outside.path().join("real"), watch("/b")).unwrap();
     assert_eq!(follower.short(), "a.twc: /b");
+    follower.rest();
+    fs::write(outside.path().join("new"), watch("/new")).unwrap();
+    fs::rename(outside.path().join("new"), outside.path().join("real")).unwrap();
+    assert_eq!(follower.short(), "a.twc: /new");
+    follower.rest();
+    fs::write(outside.path().join("real"), watch("/newer")).unwrap();
+    assert_eq!(follower.short(), "a.twc: /newer");
     // A link in a circle.
     symlink(".", follower.root.join("loop")).unwrap();
     follower.write("b.twc", &watch("/c"));

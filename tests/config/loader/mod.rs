@@ -79,6 +79,13 @@ impl Follower {
         said
     }
 
+    /// Waits until no scan is under way. Panics if anything has changed.
+    fn rest(&self) {
+        self.loader.rescan();
+        self.loader.rescan();
+        assert_eq!(self.until_answered(2), [""; 0]);
+    }
+
     fn write(&self, name: &str, text: &str) {
         fs::write(self.root.join(name), text).unwrap();
     }

@@ -43,8 +43,7 @@ fn a_failing_file_is_reported_once_and_loads_once_mended() {
         other => panic!("{other:?}"),
     }
     // It is tried again and fails in the same way.
-    follower.loader.rescan();
-    assert!(follower.until_answered(1).is_empty());
+    follower.rest();
     follower.quiet();
     follower.write("a.twc", &watch("/b"));
     assert_eq!(follower.short(), "a.twc: /b");
@@ -66,8 +65,7 @@ fn a_watch_of_an_unknown_user_alone_is_left_out_and_tried_again() {
         other => panic!("{other:?}"),
     }
     // It is tried again, and nothing changed.
-    follower.loader.rescan();
-    assert!(follower.until_answered(1).is_empty());
+    follower.rest();
     follower.quiet();
     follower.write("a.twc", &watch("/a"));
     assert!(matches!(follower.next(), FileChange::Loaded { left_out: None, .. }));
