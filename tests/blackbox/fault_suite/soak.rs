@@ -12,9 +12,11 @@ use crate::harness::{
 /// The rounds in which the daemon meets each fault once and allocates what it keeps.
 const WARM_UP: usize = FAULTS.len();
 
-/// The fewest rounds. A step of 1.3 MiB was seen once after 25 rounds, and none in 200 more: it must lie in
-/// the first half.
+/// The fewest rounds.
 const MIN_ROUNDS: usize = 12 * WARM_UP;
+
+/// How many spans of half as many rounds follow while something grows.
+const MORE_SPANS: usize = 3;
 
 /// The watches that must end up with the last content. Each has a journal of its own.
 const KINDS: [&str; 6] = ["queue", "parallel", "retried", "function", "loud", "children"];
@@ -57,6 +59,53 @@ struct Sample {
     /// In KiB.
     held: u64,
     resident: u64,
+}
+
+/// What the daemon held over some rounds.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    /// The median, because descriptors about to be closed and the evaluator with its pipes come and go.
+    descriptors: usize,
+    threads: usize,
+    /// The most, in KiB.
+    held: u64,
+    resident: u64,
+}
+
+impl Span {
+    fn of(samples: &[Sample]) -> Self {
+        let usual = |of: fn(&Sample) -> usize| {
+            let mut values: Vec<_> = samples.iter().map(of).collect();
+            values.sort_unstable();
+            values[values.len() / 2]
+        };
+        let most = |of: fn(&Sample) -> u64| samples.iter().map(of).max().expect("samples");
+        Self {
+            descriptors: usual(|sample| sample.descriptors),
+            threads: usual(|sample| sample.threads),
+            held: most(|sample| sample.held),
+            resident: most(|sample| sample.resident),
+        }
+    }
+
+    /// Fails with the name of what has grown.
+    fn holds_still(self, after: Self) -> Result<(), &'static str> {
+        // The ledger's first checkpoint starts a thread and opens descriptors that it keeps for the next one.
+        if after.descriptors > self.descriptors + 4 {
+            return Err("descriptors");
+        }
+        if after.threads > self.threads + 1 {
+            return Err("threads");
+        }
+        // Of the resident memory, only what the daemon holds for itself must not grow. Most of the rest is
+        // code of an unoptimized program, and a MiB of it at once is used first in whichever round a
+        // reconnection takes another way. In a short soak the pages that the allocator uses for the first
+        // time exceed the drift.
+        match after.held > self.held + load(1024, self.resident / 20) {
+            true => Err("memory"),
+            false => Ok(()),
+        }
+    }
 }
 
 struct Soak {
@@ -174,26 +223,18 @@ fn what_the_daemon_holds_does_not_grow(store: Store) {
         samples.push(soak.round(samples.len()));
     }
     let measured = &samples[WARM_UP..];
-    let (early, late) = measured.split_at(measured.len() / 2);
-    // The median, because descriptors about to be closed and the evaluator with its pipes come and go.
-    let usual = |samples: &[Sample], of: fn(&Sample) -> usize| {
-        let mut values: Vec<_> = samples.iter().map(of).collect();
-        values.sort_unstable();
-        values[values.len() / 2]
-    };
-    // The ledger's first checkpoint starts a thread and opens descriptors that it keeps for the next one.
-    let [before, after] = [early, late].map(|samples| usual(samples, |sample| sample.descriptors));
-    assert!(after <= before + 4, "descriptors: {samples:?}");
-    let [before, after] = [early, late].map(|samples| usual(samples, |sample| sample.threads));
-    assert!(after <= before + 1, "threads: {samples:?}");
-    // Of the resident memory, only what the daemon holds for itself must not grow. Most of the rest is code
-    // of an unoptimized program, and a MiB of it at once is used first in whichever round a reconnection
-    // takes another way.
-    let [before, after] =
-        [early, late].map(|samples| samples.iter().map(|sample| sample.held).max().expect("samples"));
-    let resident = early.iter().map(|sample| sample.resident).max().expect("samples");
-    // In a short soak the pages that the allocator uses for the first time exceed the drift.
-    let allowed = load(1024, resident / 20);
-    assert!(after <= before + allowed, "from {before} to {after} KiB: {samples:?}");
-    eprintln!("{} rounds, {before} -> {after} KiB, {:?}", samples.len(), samples.last());
+    let mut before = Span::of(&measured[..measured.len() / 2]);
+    let mut after = Span::of(&measured[measured.len() / 2..]);
+    let mut more = 0;
+    while let Err(growth) = before.holds_still(after) {
+        // The most that the daemon ever held at once rises once: when a busy machine first keeps the log
+        // waiting, for example. What leaks grows in each span.
+        eprintln!("{growth}, {before:?} -> {after:?}");
+        assert!(more < MORE_SPANS, "{growth}: {samples:?}");
+        more += 1;
+        let start = samples.len();
+        samples.extend((start..start + MIN_ROUNDS / 2).map(|round| soak.round(round)));
+        (before, after) = (after, Span::of(&samples[start..]));
+    }
+    eprintln!("{} rounds, {before:?} -> {after:?}", samples.len());
 }
