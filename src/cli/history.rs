@@ -8,6 +8,7 @@ use hyper::Method;
 
 use super::shared::control::ControlArgs;
 use super::shared::exit::Exit;
+use super::shared::number;
 use super::shared::offline::StateArgs;
 use super::shared::stdout::{print, print_json};
 use super::shared::table::{self, Cell, Column, Table, duration};
@@ -38,7 +39,7 @@ pub struct History {
     #[arg(long, value_name = "TIME", value_parser = when::point, allow_hyphen_values = true)]
     until: Option<SystemTime>,
     /// Greatest number of runs to list [default: 30, or all with --since]
-    #[arg(long, short = 'n', value_name = "RUNS", value_parser = when::whole, allow_hyphen_values = true)]
+    #[arg(long, short = 'n', value_name = "RUNS", value_parser = number::at_least(0_usize), allow_hyphen_values = true)]
     limit: Option<usize>,
     #[command(flatten)]
     state: StateArgs,

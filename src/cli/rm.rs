@@ -8,6 +8,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::shared::exit::{Exit, print_error};
+use super::shared::number;
 use super::shared::signals;
 use super::shared::store::NodeArgs;
 use crate::model::NodePath;
@@ -23,7 +24,7 @@ pub struct Rm {
     recursive: bool,
     /// Delete the node only if its version is N; otherwise exit with 3
     #[arg(long, value_name = "N", conflicts_with = "recursive")]
-    #[arg(value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(value_parser = number::at_least(0_i64), allow_hyphen_values = true)]
     if_version: Option<i64>,
 }
 

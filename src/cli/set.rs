@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::shared::exit::{Exit, UsageError, print_error};
 use super::shared::format::{parse_encoding, write};
+use super::shared::number;
 use super::shared::runtime::block_on;
 use super::shared::store::NodeArgs;
 use crate::model::Format;
@@ -33,7 +34,7 @@ pub struct Set {
     #[arg(long, value_name = "FORMAT", value_parser = parse_encoding, conflicts_with = "empty")]
     encode: Option<Format>,
     /// Replace the data only if the node's version is N; otherwise exit with 3
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "N", value_parser = number::at_least(0_i64), allow_hyphen_values = true)]
     if_version: Option<i64>,
     /// Only create the node; exit with 3 if it exists
     #[arg(long, conflicts_with = "if_version")]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value};
 
 use super::shared::exit::{Exit, print_error};
+use super::shared::number;
 use super::shared::stdout::{print_foreign, print_json};
 use super::shared::store::NodeArgs;
 use crate::store::TreeNode;
@@ -16,7 +17,8 @@ pub struct Tree {
     node: NodeArgs,
     /// Go down at most LEVELS levels. Of a node below which there is more, the number of its children is
     /// shown
-    #[arg(long, short = 'L', value_name = "LEVELS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 'L', value_name = "LEVELS", value_parser = number::at_least(1_u32))]
+    #[arg(allow_hyphen_values = true)]
     depth: Option<u32>,
     /// Show the length of each node's data in bytes
     #[arg(long, short = 's')]

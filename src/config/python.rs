@@ -3,7 +3,7 @@
 use super::mistake::Mistake;
 
 /// The way to migrate.
-const MIGRATE: &str = "configs are written in Rhai now: docs/migration.md shows how to rewrite one";
+const MIGRATE: &str = "configs are written in Rhai now: `twitcher convert` rewrites it (docs/migration.md)";
 
 const OLD: &str = "this is a Python config of Twitcher 1";
 
@@ -22,7 +22,7 @@ pub fn word(name: &str) -> Option<String> {
         "os" | "sys" | "socket" | "subprocess" => "see FUNCTION ACTIONS in twitcher.twc(5)",
         _ => return None,
     };
-    Some(format!("{instead}; if {OLD}, docs/migration.md shows how to rewrite it"))
+    Some(format!("{instead}; if {OLD}, `twitcher convert` rewrites it (docs/migration.md)"))
 }
 
 /// The signs of Python in a line: how it looks, in Rhai, and whether a line of code shows it.

@@ -287,7 +287,11 @@ fn a_mistake_on_the_command_line_is_explained() {
         (&["get", "zk://a:1/n"], "is a URL; write only the path in the store"),
         (&["status", "--state", "failing"], "there are paused, stopped, running"),
         (&["status", "--state", "failing"], "did you mean `failed`?"),
-        (&["history", "-n", "five"], "give a whole number, such as 20"),
+        (&["history", "-n", "five"], "give a whole number of at least 0"),
+        (&["tree", "/a", "--depth", "two"], "give a whole number of at least 1"),
+        (&["watch", "/a", "--count", "-1"], "give a whole number of at least 1"),
+        (&["set", "/a", "b", "--if-version", "x"], "give a whole number of at least 0"),
+        (&["rm", "/a", "--if-version", "1e3"], "give a whole number of at least 0"),
         (&["history", "--since", "-2h"], "give a span such as 2h or 3d"),
         (&["pause", "x", "--for", "-5m"], "give a span such as 90s, 30m, 2h or 1d"),
     ] {

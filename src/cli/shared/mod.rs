@@ -6,7 +6,8 @@
 //!   settings.
 //! * [`stdout`] and [`table`] print results; [`exit`] prints errors, and defines the exit codes.
 //! * [`definition`] is the whole command line.
-//! * [`offline`] reads the ledger of a daemon that does not run, and [`when`] parses points in time.
+//! * [`offline`] reads the ledger of a daemon that does not run, [`when`] parses points in time, and [`number`]
+//!   whole numbers.
 //! * [`runtime`] runs asynchronous code, [`signals`] receives signals, and [`scratch`] makes private
 //!   directories.
 
@@ -16,6 +17,7 @@ pub mod definition;
 pub mod exit;
 pub mod format;
 pub mod named;
+pub mod number;
 pub mod offline;
 pub mod runtime;
 pub mod scratch;

@@ -4,11 +4,6 @@ use std::time::SystemTime;
 
 use crate::text::{Timestamp, parse_span};
 
-/// Parses a number of things.
-pub fn whole(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| "give a whole number, such as 20".to_owned())
-}
-
 /// Parses `2h` (two hours ago), a time (`2026-11-21T16:13Z`) or a date.
 pub fn point(text: &str) -> Result<SystemTime, String> {
     let ago = parse_span(text).and_then(|span| SystemTime::now().checked_sub(span));

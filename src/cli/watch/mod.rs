@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::shared::exit::{Exit, print_error};
 use super::shared::format::parse_format;
+use super::shared::number;
 use super::shared::runtime::block_on;
 use super::shared::signals;
 use super::shared::stdout::{PrintError, print_bytes};
@@ -45,7 +46,7 @@ pub struct Watch {
     #[arg(long, value_name = "FORMAT", value_parser = parse_format, conflicts_with = "children")]
     decode: Option<Format>,
     /// End after N lines
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number::at_least(1_u64), allow_hyphen_values = true)]
     count: Option<u64>,
 }
 

@@ -105,43 +105,43 @@ const PYTHON: &[Case] = &[
     ("# Deploys the site\ndef deploy():\n    return 0\n\nRegisterWatch(\n    znode='/n',\n    \
       action=deploy,\n    run_on_load=False)", &[
         "1:1: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
-         docs/migration.md shows how to rewrite one",
+         `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), pipe_stdin: True });", &[
         "1:65: unknown variable `True`; write true; if this is a Python config of Twitcher 1, \
-         docs/migration.md shows how to rewrite it",
+         `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), timeout: None });", &[
         "1:62: unknown variable `None`; write () for nothing, or leave the key out; if this is a \
-         Python config of Twitcher 1, docs/migration.md shows how to rewrite it",
+         Python config of Twitcher 1, `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("RegisterWatch(#{ znode: '/n', action: Exec(\"x\") });", &[
         "1:25: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
-         docs/migration.md shows how to rewrite one",
+         `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", # the node\n  action: Exec(\"x\") });", &[
         "1:31: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
-         docs/migration.md shows how to rewrite one",
+         `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("def act(event):\n    return 0", &[
         "1:5: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
-         docs/migration.md shows how to rewrite one",
+         `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("RegisterWatch(znode=\"/n\", action=Exec(\"x\"))", &[
         "1:20: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
-         docs/migration.md shows how to rewrite one",
+         `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("import os\nRegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), uid: 0 });", &[
         "2:1: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
-         docs/migration.md shows how to rewrite one",
+         `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("for name in [\"a\"]:\n    print(name)", &[
         "1:18: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
-         docs/migration.md shows how to rewrite one",
+         `twitcher convert` rewrites it (docs/migration.md)",
     ]),
     ("let f = lambda: 3;", &[
         "1:15: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
-         docs/migration.md shows how to rewrite one",
+         `twitcher convert` rewrites it (docs/migration.md)",
     ]),
 ];
 
