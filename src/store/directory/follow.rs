@@ -1,7 +1,7 @@
 //! Following nodes in a directory.
 //!
 //! File notification gives hints, not the truth: it names directories that were replaced in the meantime,
-//! loses events when its queue is full, and does not see what lies behind symbolic links. So a hint only
+//! loses events when its queue is full, and sees only the last file behind symbolic links. So a hint only
 //! leads to a look at the node. What is found is compared with the last report, and now and then every node
 //! is looked at without a hint.
 
@@ -47,8 +47,8 @@ pub(super) struct Directory {
     tally: Tally,
     /// The nodes that are to be read, by the time this is due.
     schedule: BTreeSet<(Instant, NodeSubject)>,
-    /// How often every node is looked at without a hint. A change that gives no hint (to the target of a
-    /// symbolic link, on a network file system, by a mount) is found late by at most this.
+    /// How often every node is looked at without a hint. A change that gives no hint (another link on the
+    /// way to a link's target, a network file system, a mount) is found late by at most this.
     rescan_interval: Duration,
     rescan_at: Instant,
     /// Whether a directory could not be watched since the last rescan.
@@ -339,6 +339,10 @@ impl Directory {
             io::Error::other(format!("{hidden:?} starts with a dot and names no node; rename it"))
         })?;
         self.arm(subject, false);
+        if subject.facet == NodeFacet::Data {
+            let result = self.watches.arm_target(subject.path.as_str(), &file);
+            self.note(result);
+        }
         let found = file::read(self.root.path(), &file, subject.facet);
         if !matches!(found, Ok(None)) {
             return found;
@@ -365,24 +369,21 @@ impl Directory {
     /// Returns whether the directory is watched now.
     fn arm_one(&mut self, directory: &str) -> bool {
         let file = self.root.path().join(directory.trim_start_matches('/'));
-        match self.watches.arm(directory, &file) {
-            ArmResult::Yes => return true,
-            // Any other directory is seen to appear in its parent.
-            ArmResult::Missing if directory.is_empty() => self.is_root_doubted = true,
-            ArmResult::Missing => {}
-            ArmResult::Refused(error) => {
-                self.start_polling();
-                if !std::mem::replace(&mut self.warned, true) {
-                    self.warning = Some(format!(
-                        "cannot watch {} ({}): looking every second instead; raise \
-                         fs.inotify.max_user_watches, or make it readable",
-                        file.display(),
-                        error.desc(),
-                    ));
-                }
-            }
+        let result = self.watches.arm(directory, &file);
+        // Any other directory is seen to appear in its parent.
+        self.is_root_doubted |= result == ArmResult::Missing && directory.is_empty();
+        let is_armed = result == ArmResult::Yes;
+        self.note(result);
+        is_armed
+    }
+
+    /// Looks every second from now on if the kernel refused a watch.
+    fn note(&mut self, result: ArmResult) {
+        let ArmResult::Refused(reason) = result else { return };
+        self.start_polling();
+        if !std::mem::replace(&mut self.warned, true) {
+            self.warning = Some(reason);
         }
-        false
     }
 
     fn start_polling(&mut self) {
@@ -393,6 +394,9 @@ impl Directory {
 
     /// Drops the watches that only `subject` needed, which is followed no more.
     fn disarm(&mut self, subject: &NodeSubject) {
+        if subject.facet == NodeFacet::Data {
+            self.watches.disarm_target(subject.path.as_str());
+        }
         for directory in directories_on_path(subject).rev() {
             let itself = NodeSubject { path: node_path(directory), facet: NodeFacet::Children };
             if below(&self.nodes, directory).next().is_some() || self.nodes.contains_key(&itself) {

@@ -276,6 +276,43 @@ fn a_directory_that_is_a_swapped_link_is_followed_to_its_new_target() {
 }
 
 #[test]
+fn the_file_behind_a_link_is_followed_wherever_it_lies() {
+    with_store(|mut store| async move {
+        for directory in ["1", ".2"] {
+            fs::create_dir(store.file(directory)).unwrap();
+            store.write(&format!("{directory}/file"), directory);
+        }
+        let link = |target: &str, name: &str| {
+            symlink(target, store.root.path().join("nodes").join(".new")).unwrap();
+            fs::rename(store.file(".new"), store.file(name)).unwrap();
+        };
+        link("1/file", "a");
+        link("a", "b");
+        assert_eq!(text(&store.subscribe(data("/a")).await).as_deref(), Some("1"));
+        assert_eq!(text(&store.subscribe(data("/b")).await).as_deref(), Some("1"));
+        store.write("1/file", "in place");
+        assert_eq!(
+            [store.text().await, store.text().await],
+            [Some("in place".into()), Some("in place".into())]
+        );
+        store.channel.leave(data("/b"));
+        store.write(".new", "renamed");
+        fs::rename(store.file(".new"), store.file("1/file")).unwrap();
+        assert_eq!(store.text().await, Some("renamed".into()));
+        store.write("1/file", "in place again");
+        assert_eq!(store.text().await, Some("in place again".into()));
+        symlink(".2/file", store.file(".new")).unwrap();
+        fs::rename(store.file(".new"), store.file("a")).unwrap();
+        assert_eq!(store.text().await, Some(".2".into()));
+        store.write("1/file", "of no account");
+        store.write(".2/file", "hidden");
+        assert_eq!(store.text().await, Some("hidden".into()));
+        fs::remove_file(store.file(".2/file")).unwrap();
+        assert_eq!(store.text().await, None);
+    });
+}
+
+#[test]
 fn no_link_leads_out_of_the_store() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("secret"), "s").unwrap();
