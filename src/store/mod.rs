@@ -18,7 +18,8 @@
 //! * [`memory`] says what fits into the memory of such a process.
 //! * [`acl`], [`condition`] and [`transaction`] are arguments and results of the commands.
 //! * [`bulk`] has the arguments and results of exports and imports.
-//! * [`retry`] tries a command again while its store is away.
+//! * [`retry`] tries a command again while its store is away, and [`contention`] counts the tries that others
+//!   thwart.
 //! * [`backoff`], [`client_error`], [`removal`] and [`secret`] are used by all of them.
 
 mod acl;
@@ -30,6 +31,7 @@ mod channel;
 mod client;
 mod client_error;
 mod condition;
+mod contention;
 mod diagnosis;
 mod directory;
 mod encoding;
@@ -61,6 +63,7 @@ pub(crate) use channel::StoreEnd;
 pub use client::Client;
 pub use client_error::ClientError;
 pub use condition::{Condition, ReadNode, TreeNode, WriteOptions};
+pub use contention::Contention;
 pub use directory::{DirectorySettings, DirectoryUrl};
 pub use encoding::MAX_TREE_NODES;
 pub use etcd::{EtcdLogin, EtcdSettings, EtcdUrl, EtcdUser};

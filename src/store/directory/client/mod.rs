@@ -22,6 +22,7 @@ use crate::content;
 use crate::model::{NodePath, Version};
 use crate::store::client_error::{ClientError, Right};
 use crate::store::condition::{Condition, Found, ReadNode, WriteOptions};
+use crate::store::contention::Contention;
 use crate::store::removal::Removal;
 use crate::store::transaction::Outcome;
 
@@ -198,7 +199,7 @@ impl DirectoryClient {
         self.read(node, file::read_data).await?;
         let _lock = self.lock(node).await?;
         self.stay_inside(node, Right::Write, &file)?;
-        let (started, mut tries) = (Instant::now(), 0);
+        let mut contention = self.contention(node);
         loop {
             if file.is_dir() {
                 return Err(self.refused(node, "a directory holds no data that could be written again"));
@@ -210,8 +211,8 @@ impl DirectoryClient {
                     content::read(&before.content).and_then(|content| replace(&file, &content, false));
                 return replaced.map_err(|error| self.failed(node, Right::Write, error));
             }
-            tries += 1;
-            self.wait_for_others(node, started, tries).await?;
+            contention.thwarted()?;
+            tokio::time::sleep(READ_RETRY).await;
         }
     }
 
@@ -258,30 +259,19 @@ impl DirectoryClient {
         read: impl Fn(&Path, &Path) -> io::Result<Reading<T>>,
     ) -> Result<Reading<T>, ClientError> {
         let file = self.locate(node)?;
-        let (started, mut tries) = (Instant::now(), 0);
+        let mut contention = self.contention(node);
         loop {
             let reading = read(&self.root, &file).map_err(|error| self.failed(node, Right::Read, error))?;
             if reading.stable {
                 return Ok(reading);
             }
-            tries += 1;
-            self.wait_for_others(node, started, tries).await?;
+            contention.thwarted()?;
+            tokio::time::sleep(READ_RETRY).await;
         }
     }
 
-    /// Waits a moment while others write to the node's file, but not for ever.
-    async fn wait_for_others(
-        &self,
-        node: &NodePath,
-        started: Instant,
-        tries: u64,
-    ) -> Result<(), ClientError> {
-        if started.elapsed() >= self.timeout {
-            let (node, store) = (node.clone(), self.store.clone());
-            return Err(ClientError::Contended { node, store, tries, timeout: self.timeout });
-        }
-        tokio::time::sleep(READ_RETRY).await;
-        Ok(())
+    fn contention<'a>(&'a self, node: &'a NodePath) -> Contention<'a> {
+        Contention::new(node, &self.store, self.timeout)
     }
 
     fn locate(&self, node: &NodePath) -> Result<PathBuf, ClientError> {

@@ -1,13 +1,12 @@
 //! Setting nodes.
 
-use tokio::time::Instant;
-
 use super::remove::exactly;
 use super::{ANY_VERSION, ZooKeeperClient};
 use crate::model::{NodeFacet, NodePath, Version};
 use crate::store::acl::Acl;
 use crate::store::client_error::{ClientError, Right};
 use crate::store::condition::{Condition, Found, WriteOptions};
+use crate::store::contention::Contention;
 use crate::store::zookeeper::exchange::Failure;
 use crate::store::zookeeper::stamp::Stamp;
 use crate::store::zookeeper::wire::{ErrorCode, Request};
@@ -208,16 +207,11 @@ impl ZooKeeperClient {
         node: &NodePath,
         mut attempt: impl AsyncFnMut() -> Result<Try, ClientError>,
     ) -> Result<(), ClientError> {
-        let (started, timeout) = (Instant::now(), self.settings.session_timeout);
-        let mut tries = 0;
+        let mut contention = Contention::new(node, &self.store, self.settings.session_timeout);
         loop {
             match attempt().await? {
                 Try::Done => return Ok(()),
-                Try::Thwarted => tries += 1,
-            }
-            if started.elapsed() >= timeout {
-                let (node, store) = (node.clone(), self.store.clone());
-                return Err(ClientError::Contended { node, store, tries, timeout });
+                Try::Thwarted => contention.thwarted()?,
             }
         }
     }
