@@ -20,7 +20,7 @@ mod watch;
 mod watch_command;
 
 pub(crate) use blob::Exposed;
-pub use blob::{Blob, BlobCount};
+pub use blob::{Blob, BlobCount, CountedBytes};
 pub use decoding::{Commit, Decoded, Format, Schema};
 pub use exec_context::{ExecContext, Output, Resource, UNLIMITED};
 pub use facts::Facts;
