@@ -47,7 +47,7 @@ pub use confine::{
     Confinement, HelperUser, can_pass_reading_on, confine, give_up_capabilities, give_up_root,
 };
 pub use descriptors::{MAX_DESCRIPTORS, inherited, memfd, name_unix_sockets};
-pub use filter::{Work, allow_only, can_allow_only};
+pub use filter::{Work, allow_only, can_allow_only, stay_apart};
 pub use helper::Helper;
 pub use kernel::inotify_remedy;
 pub use memory::FreeMemory;
