@@ -122,8 +122,8 @@ fn no_command_of_roots_is_root_when_it_connects() {
                 _ => client.env("TWITCHER_CONFIG_PATH", sandbox.configs()),
             };
             let sudo = [("SUDO_UID", "0"), ("SUDO_USER", "root"), ("HOME", "/root"), ("USER", "root")];
-            let client =
-                sudo.into_iter().fold(client, |client, (name, value)| client.env(name, value)).start();
+            let client = sudo.into_iter().fold(client, |client, (name, value)| client.env(name, value));
+            let client = client.under(["setpriv", "--groups=1,2", "--inh-caps=+chown", "--"]).start();
             let (_connection, _) = listener.accept().expect("it connects");
             let process = client.process();
             for ids in ["Uid", "Gid"] {
@@ -136,6 +136,8 @@ fn no_command_of_roots_is_root_when_it_connects() {
                 ("CapInh", "0".repeat(16)),
                 ("CapAmb", "0".repeat(16)),
                 ("NoNewPrivs", "1".to_owned()),
+                // It starts no process, and reaches none.
+                ("Seccomp", "2".to_owned()),
                 ("Groups", String::new()),
             ] {
                 assert_eq!(process.status(name), expected, "{words:?}: {name}");
