@@ -211,7 +211,7 @@ mod tests {
         };
         let etcd = |secret: &dyn Fn() -> Secret| {
             let user = Some(EtcdUser { username: "user".to_owned(), password: secret() });
-            let url: EtcdUrl = "etcd://127.0.0.1:2379".parse().unwrap();
+            let url = EtcdUrl::parse("etcd://127.0.0.1:2379").unwrap().unwrap();
             let login = EtcdLogin { tls: None, user };
             StoreSettings::Etcd(EtcdSettings { url, login, session_timeout, readonly: false })
         };
