@@ -24,10 +24,10 @@ pub(super) struct Context {
 
 const INSERT_RUN: &str = "
     INSERT INTO runs (
-        run, file, description, store, node, facet, definition,
+        run, file, description, store, node, facet, members, definition,
         incarnation, revision, version, event, started, timeout, boot
     ) VALUES (
-        :run, :file, :description, :store, :node, :facet, :definition,
+        :run, :file, :description, :store, :node, :facet, :members, :definition,
         :incarnation, :revision, :version, :event, :started, :timeout, :boot
     )";
 
@@ -43,14 +43,17 @@ const ENDED: &str = "
 
 pub(super) fn insert(connection: &Connection, context: &mut Context, intent: &Intent) -> Result<()> {
     let Intent { run, watch, store, subject, definition, version, event, started, timeout } = intent;
+    let definition = column::definition(*definition);
+    let (facet, members) = column::facet(subject.facet, &definition);
     let seq = connection.prepare_cached(INSERT_RUN)?.insert(named_params! {
         ":run": run,
         ":file": &*watch.file,
         ":description": &*watch.description,
         ":store": &**store,
         ":node": subject.path.as_str(),
-        ":facet": subject.facet.as_str(),
-        ":definition": column::definition(*definition),
+        ":facet": facet,
+        ":members": members,
+        ":definition": definition,
         ":incarnation": version.incarnation,
         ":revision": version.revision,
         ":version": version.number,

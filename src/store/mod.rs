@@ -12,7 +12,8 @@
 //! * [`half`] runs a store in a process of its own, which has none of the daemon's rights; [`question`] is
 //!   what such a store asks of the daemon.
 //! * [`backend`] is what each kind provides. Each kind is one folder: [`zookeeper`], [`etcd`].
-//! * [`tree`] assembles whole trees for backends that know single nodes only.
+//! * [`tree`] assembles whole trees, and the members of services, for backends that know single nodes only;
+//!   [`member`] is what the latter say.
 //! * [`servers`] are those in a URL, [`tls`] are the certificates of a connection, [`diagnosis`] explains why
 //!   TLS fails, and [`login_source`] says who reads what it takes to log in.
 //! * [`memory`] says what fits into the memory of such a process.
@@ -38,6 +39,7 @@ mod encoding;
 mod etcd;
 mod half;
 mod login_source;
+mod member;
 mod memory;
 mod message;
 mod question;

@@ -22,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("trust", &["text"]),
     ("content", &["model"]),
     ("value", &["model", "text"]),
-    ("store", &["content", "model", "sys", "text", "trust"]),
+    ("store", &["content", "model", "sys", "text", "trust", "value"]),
     ("settings", &["model", "store", "text", "trust"]),
     ("config", &["model", "sys", "text", "trust", "value"]),
     ("decode", &["model", "sys", "text"]),

@@ -8,6 +8,7 @@
 //! * [`definition`] is the whole command line.
 //! * [`offline`] reads the ledger of a daemon that does not run, [`when`] parses points in time, and [`number`]
 //!   whole numbers.
+//! * [`following`] follows a node until the command is interrupted.
 //! * [`runtime`] runs asynchronous code, [`signals`] receives signals, and [`scratch`] makes private
 //!   directories.
 
@@ -15,6 +16,7 @@ pub mod configs;
 pub mod control;
 pub mod definition;
 pub mod exit;
+pub mod following;
 pub mod format;
 pub mod named;
 pub mod number;

@@ -22,6 +22,7 @@ mod heartbeat;
 mod keys;
 mod known;
 mod link;
+mod members;
 mod names;
 mod order;
 mod reads;

@@ -72,7 +72,9 @@ impl Continuity {
                     tree.nodes().first().map_or(version.incarnation, |root| root.version.incarnation);
                 (Version { incarnation, ..version }, Content::Tree { tree, blob })
             }
-            content @ (Content::Data(_) | Content::Children { .. }) => (self.of_node(version), content),
+            content @ (Content::Data(_) | Content::Children { .. } | Content::Members { .. }) => {
+                (self.of_node(version), content)
+            }
         };
         State::Present { version, content }
     }

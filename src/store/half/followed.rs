@@ -178,8 +178,7 @@ impl Followed {
 
     /// Returns whether any facet of this node is followed.
     pub(super) fn has_path(&self, path: &NodePath) -> bool {
-        let facets = [Facet::Data, Facet::Children, Facet::Tree];
-        facets.into_iter().any(|facet| self.id(&Subject { path: path.clone(), facet }).is_some())
+        Facet::ALL.into_iter().any(|facet| self.id(&Subject { path: path.clone(), facet }).is_some())
     }
 
     /// Returns the number of subjects.

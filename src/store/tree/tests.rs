@@ -15,6 +15,7 @@ use crate::store::backend::{Capabilities, NodeCommand, Observation};
 use crate::store::message::{StoreCommand, StoreEvent};
 
 mod changes;
+mod members;
 
 const DIRECTORY: Capabilities = Capabilities {
     durable_versions: false,
