@@ -61,6 +61,7 @@ mod logging;
 mod lying_server;
 mod many_stores;
 mod max_actions;
+mod members;
 mod once;
 mod other_store;
 mod output_file;
