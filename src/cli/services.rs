@@ -33,8 +33,8 @@ pub struct Services {
     /// knows of the service's node)
     #[arg(long)]
     json: bool,
-    /// Print the members again whenever one comes, goes or changes, until interrupted. An empty line ends each
-    /// list; with --json each object is one line
+    /// Print the members again whenever one comes, goes or changes, until interrupted. An empty line ends
+    /// each list; with --json each object is one line
     #[arg(long)]
     follow: bool,
 }

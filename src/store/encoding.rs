@@ -146,7 +146,8 @@ impl ContentHeader {
                 Ok(Content::Tree { tree, blob })
             }
             (Self::Members { count }, Facet::Members) => {
-                // Braces and a newline are around the members, each with a name, and a comma after all but one.
+                // Braces and a newline are around the members, each with a name, and a comma after all but
+                // one.
                 let least = count.checked_mul(MEMBER_BYTES).map(|bytes| bytes.max(1) + 2);
                 if count > MAX_TREE_NODES as u64 || least.is_none_or(|least| least > blob.len()) {
                     return Err(DecodeError::Counts);

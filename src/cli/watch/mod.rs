@@ -35,7 +35,8 @@ pub struct Watch {
     json: bool,
     /// Decode the data, and print what comes of it, or why it cannot be decoded. With --json, each line has
     /// the `value`, or the `fault`
-    #[arg(long, value_name = "FORMAT", value_parser = parse_format, conflicts_with_all = ["children", "members"])]
+    #[arg(long, value_name = "FORMAT", value_parser = parse_format)]
+    #[arg(conflicts_with_all = ["children", "members"])]
     decode: Option<Format>,
     /// End after N lines
     #[arg(long, value_name = "N", value_parser = number::at_least(1_u64), allow_hyphen_values = true)]

@@ -4,7 +4,8 @@
 //!   with the binary ones of each [`row`] of a table.
 //! * [`wire`] reads and writes the protocol's bytes. A [`table`] has all subjects that are [`followed`], with
 //!   their [`reads`] and [`watches`], and what is [`known`] of each, and [`comparisons`] with what the server
-//!   has: the [`names`] of children, the nodes of a [`branch`], and the [`version`]s of them. [`order`]
+//!   has: the [`names`] of children, the [`members`] of a service, the nodes of a [`branch`], and the
+//!   [`version`]s of them. [`order`]
 //!   judges replies. None of these does any IO.
 //! * [`connect`] makes connections, each a [`link`], and [`ended`] says why one ends.
 //! * [`follow`] follows subjects on one connection after another; its [`heartbeat`] asks a silent member

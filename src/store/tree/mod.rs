@@ -12,11 +12,13 @@
 //! process of a store can do with fewer rights than the daemon has.
 //!
 //! * [`Tree`](crate::model::Tree) is a finished state.
-//! * [`assembly`] is one tree, or one service, that is being assembled, [`shape`] says of what, and [`trees`]
+//! * [`assembly`] is one tree, or one service, that is being assembled, [`shape`] says of what, within which
+//! [`limits`], and [`trees`]
 //!   are all of a store. None does any IO.
 //! * [`router`] connects them to the channel and to the backend.
 
 mod assembly;
+mod limits;
 mod node;
 #[cfg(test)]
 mod properties;
@@ -26,4 +28,4 @@ mod shape;
 mod tests;
 mod trees;
 
-pub(super) use assembly::{DEBOUNCE, MAX_BYTES, MAX_DEBOUNCE};
+pub(super) use limits::{DEBOUNCE, MAX_BYTES, MAX_DEBOUNCE};

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::assembly::{COHERENCE_TIMEOUT, DEBOUNCE, MAX_BYTES};
+use super::limits::{COHERENCE_TIMEOUT, DEBOUNCE, MAX_BYTES};
 use super::trees::Trees;
 use crate::content;
 use crate::model::{

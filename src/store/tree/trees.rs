@@ -142,7 +142,8 @@ impl Trees {
         self.schedule.first().map(|(due, _)| *due)
     }
 
-    /// Returns what there is to report of a tree or of members, if one is due. To be called again until it returns nothing.
+    /// Returns what there is to report of a tree or of members, if one is due. To be called again until it
+    /// returns nothing.
     pub(super) fn poll(&mut self, now: Instant, commands: &mut Vec<NodeCommand>) -> Option<StoreEvent> {
         while let Some((due, whole)) = self.schedule.first()
             && *due <= now

@@ -1,5 +1,7 @@
 //! `WATCH_MEMBERS`: "the children of the node with the data of each", on all stores.
 
+mod commands;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -40,8 +42,8 @@ fn wait_for_last(journal: &Journal, expected: &Value) {
     wait_until(&format!("the last run to get {expected}"), || last(journal).as_ref() == Some(expected));
 }
 
-// "The action's stdin is one JSON object `{name: data, ...}`, sorted, decoded as `services --json` does. It runs
-// when a member comes, goes or changes"
+// "The action's stdin is one JSON object `{name: data, ...}`, sorted, decoded as `services --json` does. It
+// runs when a member comes, goes or changes"
 on_every_store!(each_coming_change_and_going_is_one_run_with_all_members);
 fn each_coming_change_and_going_is_one_run_with_all_members(sandbox: &Sandbox) {
     sandbox.nodes.set("/services/web/b:80", "{\"pid\": 7,\n \"weight\": 1.5}");
@@ -227,7 +229,8 @@ fn a_member_that_its_acl_hides_is_named_and_stops_the_runs_until_it_can_be_read(
     daemon.wait_for_log(&["/services/web"]);
     journal.wait_for(&[first]);
     kazoo(address, &format!("zk.set_acls('{root}/services/web/b', OPEN_ACL_UNSAFE)"));
-    let all = json!({ "a": { "string_value": "2" }, "b": { "string_value": "secret" }, "c": { "string_value": "3" } });
+    let said = |text: &str| json!({ "string_value": text });
+    let all = json!({ "a": said("2"), "b": said("secret"), "c": said("3") });
     journal.wait_for(&[first, &format!("changed {all}")]);
     assert_eq!(daemon.log_lines(&["cannot be read"]).len(), 1, "said once");
 }
@@ -417,97 +420,4 @@ fn rows_are_the_members_of_their_table() {
     for key in ["/2", "/10"] {
         sandbox.client(["rm", &node(key)]).finish().expect(0);
     }
-}
-
-on_every_store!(watch_and_services_follow_members);
-fn watch_and_services_follow_members(sandbox: &Sandbox) {
-    sandbox.nodes.set("/services/web/a:80", "{\"n\": 1}");
-    sandbox.nodes.make("/services/web");
-    let watched = sandbox.client(["watch", "/services/web", "--members"]).start();
-    let json = sandbox.client(["watch", "/services/web", "--members", "--json", "--count", "2"]).start();
-    let mut lists = sandbox.client(["services", "/services/web", "--follow"]).start();
-    let objects = sandbox.client(["services", "/services/web", "--follow", "--json"]).start();
-    let lines = |command: &Daemon, count| {
-        wait_until("the lines", || command.log().len() >= count);
-        command.log()
-    };
-    let (first, first_object) = (lines(&watched, 1), lines(&objects, 1));
-    assert!(first[0].ends_with(", 1 member: {\"a:80\":{\"n\":1}}"), "{first:?}");
-    assert_eq!(lines(&lists, 2), ["a:80 {\"n\":1}", ""]);
-    lines(&json, 1);
-    let shown = sandbox.client(["services", "/services/web", "--json"]).finish().expect(0).text();
-    let parsed = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
-    assert_eq!(parsed(&first_object[0]), parsed(&shown));
-    sandbox.nodes.set("/services/web/b:80", "");
-    let second = lines(&watched, 2);
-    assert!(second[1].contains(" changed version ") && second[1].contains(", 2 members: "), "{second:?}");
-    assert_eq!(lines(&lists, 5)[2..], ["a:80 {\"n\":1}", "b:80 null", ""]);
-    let second = parsed(&lines(&json, 2)[1]);
-    assert_eq!(second["members"], json!({ "a:80": { "n": 1 }, "b:80": null }));
-    assert_eq!(parsed(&lines(&objects, 2)[1])["children"], second["members"]);
-    assert_eq!(lists.stop(), Some(0));
-    sandbox.client(["services", "/services/none", "--follow"]).finish().expect(1).expect_said(&["none"]);
-    sandbox.client(["watch", "/services/web", "--members", "--children"]).finish().expect(2);
-    sandbox.client(["watch", "/services/web", "--members", "--decode", "json"]).finish().expect(2);
-}
-
-#[test]
-fn decode_is_refused_and_check_explains_members() {
-    let sandbox = Sandbox::directory();
-    sandbox.config("app.twc", members(&exec("true"), "decode: JSON"));
-    let file = sandbox.configs().join("app.twc");
-    let refused = sandbox.twitcher(["check"]).arg(&file).finish().expect(1);
-    refused.expect_said(&["`decode` is for watch_type: WATCH_DATA only"]);
-    sandbox.config("app.twc", members(&exec("true"), "").replace("MEMBERS", "MEMBER"));
-    sandbox.twitcher(["check"]).arg(&file).finish().expect(1).expect_said(&["did you mean `WATCH_MEMBERS`"]);
-    sandbox.config("app.twc", members("|event| event.members.len", ""));
-    let explained = sandbox.twitcher(["check", "--explain"]).arg(&file).finish().expect(0).text();
-    assert!(explained.contains("WATCH_MEMBERS"), "{explained}");
-    sandbox.nodes.set("/services/web/a", "");
-    let dry = sandbox.daemon().arg("--dry-run").start();
-    dry.wait_for_log(&["would run"]);
-}
-
-// The example that everybody wants: it replaces nginx's upstream only after its check passed.
-on_every_store!(the_example_writes_an_upstream_that_passed_its_check_and_reloads);
-fn the_example_writes_an_upstream_that_passed_its_check_and_reloads(sandbox: &Sandbox) {
-    require_root();
-    let directory = sandbox.path("upstreams");
-    fs::create_dir(&directory).expect("a directory");
-    let reloads = sandbox.journal();
-    // It takes no server with this weight, and reads what its config includes.
-    let nginx = sandbox.executable(
-        "nginx",
-        &format!(
-            "#!/bin/sh\nif [ \"$1\" = -s ]; then {}; exit; fi\n\
-             included=$(sed -n 's/.*include \\(.*\\);.*/\\1/p' \"$4\")\n\
-             if grep weight=666 \"$included\"; then echo 'not this one' >&2; exit 1; fi\n",
-            reloads.note("$*")
-        ),
-    );
-    let config = include_str!("../../etc/examples/members.twc")
-        .replace("/etc/nginx/upstreams", directory.to_str().unwrap())
-        .replace("[\"nginx\"", &format!("[{:?}", nginx.to_str().unwrap()))
-        .replace("retry: #{ attempts: 5 },", "");
-    sandbox.config("members.twc", config);
-    let upstream = || fs::read_to_string(directory.join("web.conf")).unwrap_or_default();
-    let wait_for_servers = |servers: &[&str]| {
-        let servers: String = servers.iter().map(|server| format!("    server {server};\n")).collect();
-        wait_until("the upstream", || upstream() == format!("upstream web {{\n{servers}}}\n"));
-    };
-    sandbox.nodes.set("/services/web/web1:8080", "{\"weight\": 3}");
-    sandbox.nodes.set("/services/web/evil;}", "{}");
-    let daemon = sandbox.start();
-    wait_for_servers(&["web1:8080 weight=3"]);
-    reloads.wait_for(&["-s reload"]);
-    sandbox.nodes.set("/services/web/web2:8080", "");
-    wait_for_servers(&["web1:8080 weight=3", "web2:8080"]);
-    reloads.wait_for(&["-s reload", "-s reload"]);
-    sandbox.nodes.set("/services/web/web1:8080", "{\"weight\": 666}");
-    daemon.wait_for_log(&["upstream-web", "not this one"]);
-    daemon.wait_for_log(&["upstream-web", "failed", "exit code 1"]);
-    assert!(upstream().contains("weight=3"));
-    sandbox.nodes.set("/services/web/web1:8080", "{\"weight\": 4}");
-    wait_for_servers(&["web1:8080 weight=4", "web2:8080"]);
-    reloads.wait_for(&["-s reload"; 3]);
 }
