@@ -13,7 +13,7 @@
 //!   what such a store asks of the daemon.
 //! * [`backend`] is what each kind provides. Each kind is one folder: [`zookeeper`], [`etcd`].
 //! * [`tree`] assembles whole trees, and the members of services, for backends that know single nodes only;
-//!   [`member`] is what the latter say.
+//!   [`said`] is what the latter say of themselves.
 //! * [`servers`] are those in a URL, [`tls`] are the certificates of a connection, [`diagnosis`] explains why
 //!   TLS fails, and [`login_source`] says who reads what it takes to log in.
 //! * [`memory`] says what fits into the memory of such a process.
@@ -39,12 +39,12 @@ mod encoding;
 mod etcd;
 mod half;
 mod login_source;
-mod member;
 mod memory;
 mod message;
 mod question;
 mod removal;
 mod retry;
+mod said;
 mod secret;
 mod servers;
 mod service;

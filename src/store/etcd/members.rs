@@ -11,8 +11,8 @@ use super::version;
 use super::wire::messages::KeyValue;
 use crate::model::{NodePath, State, Version};
 use crate::store::encoding::{MAX_PATH_BYTES, MAX_TREE_NODES};
-use crate::store::member::{self, Said};
 use crate::store::memory;
+use crate::store::said::{self, Said};
 use crate::store::tree::MAX_BYTES;
 use crate::text::StableHash;
 
@@ -158,7 +158,7 @@ impl Members {
             return Ok(State::Absent);
         }
         memory::room_for(self.memory()).map_err(io::Error::other)?;
-        let content = member::content(self.members.iter().map(|(name, said)| (&**name, said)))?;
+        let content = said::content(self.members.iter().map(|(name, said)| (&**name, said)))?;
         Ok(State::Present { version: self.version(), content })
     }
 }

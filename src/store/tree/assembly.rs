@@ -16,8 +16,8 @@ use crate::content::read_shared;
 use crate::model::{Blob, NodeContent, NodeFacet, NodePath, NodeSubject, State, TreeNode, Version};
 use crate::store::backend::{Capabilities, Observation};
 use crate::store::encoding::{MAX_PATH_BYTES, MAX_TREE_NODES, TreeWriter};
-use crate::store::member::{self, Said};
 use crate::store::memory;
+use crate::store::said::{self, Said};
 
 /// What a node takes in memory beside its path and its data: while a tree is put together, and while the node
 /// is still to be read.
@@ -245,7 +245,7 @@ impl Assembly {
         let said =
             || self.nodes.iter().filter_map(|(path, node)| Some((name(&self.root, path), node.said()?)));
         let version = version_of(self.incarnation, said().map(|(_, said)| said.hash()));
-        Ok(State::Present { version, content: member::content(said())? })
+        Ok(State::Present { version, content: said::content(said())? })
     }
 
     fn tree(&self) -> io::Result<State> {

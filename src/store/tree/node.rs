@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{NodeFacet, TreeNode, Version};
 use crate::store::backend::Observation;
-use crate::store::member::Said;
+use crate::store::said::Said;
 use crate::text::StableHash;
 
 pub(super) struct NodeProgress {
