@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{Fault, Value, json, plain};
 
 /// The key of data that is no JSON object.
-const STRING_VALUE: &str = "string_value";
+pub(super) const STRING_VALUE: &str = "string_value";
 
 /// Returns what a member says of itself: an object as it is, no bytes as null, white space as an empty
 /// object, and all else as the value of `string_value`.
@@ -132,6 +132,20 @@ impl Properties {
             Some((_, old)) => *old = value,
             None => self.0.push((key, value)),
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn into_entries(self) -> impl Iterator<Item = (String, Box<RawValue>)> {
+        self.0.into_iter()
+    }
+
+    /// Removes a value, and returns it if there was one.
+    pub(super) fn take(&mut self, key: &str) -> Option<Box<RawValue>> {
+        let at = self.0.iter().position(|(known, _)| known == key)?;
+        Some(self.0.remove(at).1)
     }
 
     /// Removes a value. Returns whether there was one.
