@@ -6,6 +6,7 @@
 //! * [`helper`] starts and ends a child that does a part of the daemon's work, [`confine`] takes the daemon's
 //!   rights from it, and [`filter`] the system calls that its work does not need.
 //! * [`children`] reaps what others left to this process.
+//! * [`clock`] knows the time zone.
 //! * [`kernel`] finds out which system calls there are.
 //! * [`stdio`] notes which standard streams were closed at the start.
 //! * [`shares`] divides the descriptors that this process may have.
@@ -17,6 +18,7 @@ mod alarm;
 mod attempt;
 mod blob;
 mod children;
+mod clock;
 mod confine;
 mod descriptors;
 mod filter;
@@ -43,6 +45,7 @@ pub use blob::{
     take_blob_file,
 };
 pub use children::{Reaper, note_own_child, reap_own_child};
+pub use clock::local_time;
 pub use confine::{
     Confinement, HelperUser, can_pass_reading_on, confine, give_up_capabilities, give_up_root,
 };
@@ -52,7 +55,7 @@ pub use helper::Helper;
 pub use kernel::inotify_remedy;
 pub use memory::FreeMemory;
 pub use process::{
-    close_inherited, die_first, fork, make_undumpable, reset_inherited, signal_group,
+    close_inherited, die_first, fork, make_undumpable, reset_inherited, signal_group, unblock_signals_of,
     use_single_malloc_arena, watch_pipe, watch_process, watch_socket,
 };
 pub use respondent::{AskError, Respondent};
