@@ -14,6 +14,7 @@
 //! * [`backend`] is what each kind provides. Each kind is one folder: [`zookeeper`], [`etcd`].
 //! * [`tree`] assembles whole trees, and the members of services, for backends that know single nodes only;
 //!   [`said`] is what the latter say of themselves.
+//! * [`keeper`] holds members of services, and [`member`] decides how.
 //! * [`servers`] are those in a URL, [`tls`] are the certificates of a connection, [`diagnosis`] explains why
 //!   TLS fails, and [`login_source`] says who reads what it takes to log in.
 //! * [`memory`] says what fits into the memory of such a process.
@@ -38,7 +39,9 @@ mod directory;
 mod encoding;
 mod etcd;
 mod half;
+mod keeper;
 mod login_source;
+mod member;
 mod memory;
 mod message;
 mod question;
@@ -73,6 +76,8 @@ pub use half::{
     HalfOptions, STORE_USER, become_client, open as open_half, serve as serve_half, store_user_is_missing,
     with_played_daemon, with_played_half,
 };
+pub use keeper::Keeper;
+pub use member::{KeeperEvent, KeeperOrder, Member, MemberAcl};
 pub use message::{Exposure, HalfStarted, StoreCommand, StoreEvent};
 pub use removal::Removal;
 pub use retry::Retry;

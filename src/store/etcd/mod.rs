@@ -10,6 +10,8 @@
 //! * [`connect`] makes connections, each a [`link`], and [`ended`] says why one ends.
 //! * [`follow`] follows subjects on one connection after another; its [`heartbeat`] asks a silent member
 //!   whether it is there, and [`root`] looks whether there is a node at all.
+//! * [`keep`] keeps members alive by a [`lease`], with [`member_writes`] and [`member_watches`];
+//!   [`keep_over`] says why that ends.
 //! * [`client`] are the commands.
 
 mod branch;
@@ -20,9 +22,14 @@ mod ended;
 mod follow;
 mod followed;
 mod heartbeat;
+mod keep;
+mod keep_over;
 mod keys;
 mod known;
+mod lease;
 mod link;
+mod member_watches;
+mod member_writes;
 mod members;
 mod names;
 mod order;
@@ -38,6 +45,7 @@ mod wire;
 
 pub(super) use client::EtcdClient;
 pub(super) use follow::start;
+pub(super) use keep::keep;
 pub use row::RowError;
 pub(super) use row::{is_without_data, mistake};
 pub use settings::{EtcdLogin, EtcdSettings, EtcdUser};

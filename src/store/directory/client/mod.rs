@@ -274,7 +274,11 @@ impl DirectoryClient {
         Contention::new(node, &self.store, self.timeout)
     }
 
-    fn locate(&self, node: &NodePath) -> Result<PathBuf, ClientError> {
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn locate(&self, node: &NodePath) -> Result<PathBuf, ClientError> {
         file::locate(&self.root, node).map_err(|hidden| {
             self.refused(
                 node,
@@ -285,7 +289,7 @@ impl DirectoryClient {
 
     /// Makes the directories above `node`. An empty file on the way becomes a directory: both are the same
     /// node, and only a directory can have children.
-    fn make_parents(&self, node: &NodePath) -> Result<(), ClientError> {
+    pub(super) fn make_parents(&self, node: &NodePath) -> Result<(), ClientError> {
         let failed = |error| self.failed(node, Right::Create, error);
         let mut parent = self.root.clone();
         let mut components = node.components().peekable();
@@ -317,13 +321,13 @@ impl DirectoryClient {
     }
 
     /// Returns an error if the file to change is out of the store, where a link may lead.
-    fn stay_inside(&self, node: &NodePath, right: Right, file: &Path) -> Result<(), ClientError> {
+    pub(super) fn stay_inside(&self, node: &NodePath, right: Right, file: &Path) -> Result<(), ClientError> {
         // If the file itself is a link, it is replaced or removed, and not followed.
         let directory = file.parent().filter(|_| node.as_str() != "/").unwrap_or(&self.root);
         inside::stay_inside(&self.root, directory).map_err(|error| self.failed(node, right, error))
     }
 
-    async fn lock(&self, node: &NodePath) -> Result<Flock<File>, ClientError> {
+    pub(super) async fn lock(&self, node: &NodePath) -> Result<Flock<File>, ClientError> {
         let path = self.root.join(LOCK);
         let failed = |error| self.failed(node, Right::Write, error);
         // Everybody can read it, because other users may have to lock it too.
@@ -365,7 +369,7 @@ impl DirectoryClient {
         ClientError::Refused { node: node.clone(), store: self.store.clone(), reason: reason.to_owned() }
     }
 
-    fn failed(&self, node: &NodePath, right: Right, source: io::Error) -> ClientError {
+    pub(super) fn failed(&self, node: &NodePath, right: Right, source: io::Error) -> ClientError {
         let (own, store) = (node.clone(), self.store.clone());
         match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => match right {

@@ -126,7 +126,7 @@ impl ZooKeeperClient {
         if data.len() > MAX_DATA {
             return Err(self.explain_write(node, Right::Create, data, Failure::TooLarge).await);
         }
-        match self.ask(Request::Create { path, data, acl }).await {
+        match self.ask(Request::Create { path, data, acl, is_ephemeral: false }).await {
             Ok(_) => Ok(Try::Done),
             Err(Failure::Server(ErrorCode::NodeExists)) if options.condition == Condition::Absent => {
                 Err(self.condition_failed(node, Condition::Absent).await)
@@ -174,7 +174,7 @@ impl ZooKeeperClient {
 
     /// Creates a node without data, unless it exists.
     async fn make(&self, path: &str, acl: &Acl) -> Result<(), Failure> {
-        match self.ask(Request::Create { path, data: b"", acl }).await {
+        match self.ask(Request::Create { path, data: b"", acl, is_ephemeral: false }).await {
             Ok(_) | Err(Failure::Server(ErrorCode::NodeExists)) => Ok(()),
             Err(failure) => Err(failure),
         }
