@@ -67,6 +67,7 @@ mod other_store;
 mod output_file;
 mod permissions;
 mod places;
+mod register;
 mod register_watch;
 mod reload;
 mod removal;
