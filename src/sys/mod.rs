@@ -7,6 +7,7 @@
 //!   rights from it, and [`filter`] the system calls that its work does not need.
 //! * [`children`] reaps what others left to this process.
 //! * [`clock`] knows the time zone.
+//! * [`signals`] waits for signals.
 //! * [`kernel`] finds out which system calls there are.
 //! * [`stdio`] notes which standard streams were closed at the start.
 //! * [`shares`] divides the descriptors that this process may have.
@@ -33,6 +34,7 @@ mod program;
 mod respondent;
 mod setup;
 mod shares;
+mod signals;
 mod slot;
 mod stdio;
 mod step;
@@ -61,6 +63,7 @@ pub use process::{
 pub use respondent::{AskError, Respondent};
 pub use setup::ChildSetup;
 pub use shares::DescriptorShares;
+pub use signals::BlockedSignals;
 pub use slot::{IDENTITY_BYTES, Slot};
 pub use stdio::Stdio;
 pub use step::{SetupError, Step};
