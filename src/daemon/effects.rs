@@ -17,6 +17,7 @@ use super::start_outcome::{StartFailure, StartOutcome};
 use super::stores::Stores;
 use super::watches::{CircleNews, LastRun, WatchId, Watches};
 use crate::action::run::ExitStatus;
+use crate::action::spawn::Permission;
 use crate::config::accounts::AccountsStamp;
 use crate::ledger::{Intent, RunOutcome};
 use crate::model::WatchSpec;
@@ -216,11 +217,18 @@ impl Performer<'_> {
         let stamp = AccountsStamp::now();
         let identified = starting.into_iter().filter_map(|start| self.identify(start, stamp));
         let starting: Vec<_> = identified.collect();
-        self.persist.ledger_mut().record_intents(starting.iter().map(|start| &start.intent));
+        // The starts are prepared by other threads, while this one tells the ledger.
+        let permission = Permission::default();
+        let mut started = Vec::with_capacity(starting.len());
         for start in starting {
             let Some(spec) = self.watches.get(start.watch).and_then(|entry| entry.spec()) else { continue };
-            self.runs.start(start, spec);
+            started.push(start.run);
+            self.runs.start(start, spec, &permission);
         }
+        let live = started.iter().filter_map(|run| self.runs.get(*run));
+        let intents: Vec<_> = live.map(|live| &live.intent).collect();
+        self.persist.ledger_mut().record_intents(intents.into_iter());
+        permission.give();
         self.runs.report_slots(self.persist.ledger().lost_reason().is_none());
     }
 
