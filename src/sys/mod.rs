@@ -57,13 +57,13 @@ pub use helper::Helper;
 pub use kernel::inotify_remedy;
 pub use memory::FreeMemory;
 pub use process::{
-    close_inherited, die_first, fork, make_undumpable, reset_inherited, signal_group, unblock_signals_of,
+    close_inherited, die_first, fork, make_undumpable, reset_inherited, signal_group,
     use_single_malloc_arena, watch_pipe, watch_process, watch_socket,
 };
 pub use respondent::{AskError, Respondent};
 pub use setup::ChildSetup;
 pub use shares::DescriptorShares;
-pub use signals::BlockedSignals;
+pub use signals::{BlockedSignals, unblock_signals_of};
 pub use slot::{IDENTITY_BYTES, Slot};
 pub use stdio::Stdio;
 pub use step::{SetupError, Step};

@@ -3,8 +3,6 @@
 use std::fs;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::rc::Rc;
 
 use nix::libc;
@@ -95,21 +93,6 @@ pub fn reset_inherited() {
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
     }
-}
-
-/// Has the command start with no signal blocked, whatever this process blocks: it would inherit that.
-pub fn unblock_signals_of(command: &mut Command) {
-    let unblock = || {
-        // SAFETY: between fork and exec, these two are allowed, and `none` is a live local.
-        let done = unsafe {
-            let mut none = std::mem::zeroed();
-            libc::sigemptyset(&mut none);
-            libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut())
-        };
-        check(done).map(drop)
-    };
-    // SAFETY: the closure allocates nothing and takes no lock.
-    unsafe { command.pre_exec(unblock) };
 }
 
 /// Closes all descriptors above 2. Call it first of all, when they are all inherited.

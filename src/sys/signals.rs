@@ -2,6 +2,8 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::libc;
 
@@ -49,6 +51,12 @@ impl BlockedSignals {
             }
         }
     }
+}
+
+/// Has the command start with no signal blocked, whatever this process blocks: it would inherit that.
+pub fn unblock_signals_of(command: &mut Command) {
+    // SAFETY: the call is async-signal-safe.
+    unsafe { command.pre_exec(unblock_all) };
 }
 
 /// Unblocks all signals in the calling process, which has one thread. Async-signal-safe.

@@ -278,7 +278,10 @@ fn index_len(state: &StateHeader, body: &Blob) -> u64 {
         StateHeader::Present { content: ContentHeader::Tree { index, .. }, .. } => {
             body.len().saturating_sub(*index)
         }
-        StateHeader::Present { content: ContentHeader::Data | ContentHeader::Children { .. }, .. }
+        StateHeader::Present {
+            content: ContentHeader::Data | ContentHeader::Children { .. } | ContentHeader::Members { .. },
+            ..
+        }
         | StateHeader::Absent => 0,
     }
 }

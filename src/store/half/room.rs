@@ -143,7 +143,7 @@ mod tests {
     fn what_does_not_fit_is_tried_again_when_there_is_room() {
         let (now, large) = (Instant::now(), 1 << 20);
         let mut room = Room::new(Some(large as u64));
-        let mut take = |room: &mut Room, id, len| room.take(id, blob(len), 0, 0, now).map(|(blob, _)| blob);
+        let take = |room: &mut Room, id, len| room.take(id, blob(len), 0, 0, now).map(|(blob, _)| blob);
         let mut held: Vec<Blob> = (0..4).map(|id| take(&mut room, id, large).unwrap()).collect();
         assert!(take(&mut room, 4, large).is_err_and(|reason| reason.contains("`store_memory`")));
         assert!(take(&mut room, 5, 2 * large).is_err());
@@ -168,7 +168,7 @@ mod tests {
         let (now, large) = (Instant::now(), 1 << 20);
         let mut room = Room::new(Some(large as u64));
         let half = large as u64 / 2;
-        let mut tree = |room: &mut Room, id, index, known| {
+        let tree = |room: &mut Room, id, index, known| {
             room.take(id, blob(large), index, known, now).map(|(_, index)| index)
         };
         let first = tree(&mut room, 0, half, 0).unwrap();

@@ -73,7 +73,7 @@ fn the_example_writes_an_upstream_that_passed_its_check_and_reloads(sandbox: &Sa
             reloads.note("$*")
         ),
     );
-    let config = include_str!("../../etc/examples/members.twc")
+    let config = include_str!("../../../etc/examples/members.twc")
         .replace("/etc/nginx/upstreams", directory.to_str().unwrap())
         .replace("[\"nginx\"", &format!("[{:?}", nginx.to_str().unwrap()))
         .replace("retry: #{ attempts: 5 },", "");
