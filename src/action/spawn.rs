@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::fchown;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -52,21 +52,6 @@ pub enum Program<'a> {
 /// A start under way, which can be given up.
 pub type Attempt = sys::Attempt;
 
-/// Permission to make processes, for which starts wait that are prepared. A clone is the same one.
-#[derive(Clone, Default)]
-pub struct Permission(Arc<OnceLock<()>>);
-
-impl Permission {
-    pub fn give(&self) {
-        // It may be given already.
-        let _ = self.0.set(());
-    }
-
-    fn wait(&self) {
-        self.0.wait();
-    }
-}
-
 /// Where a process notes who it is; see [`super::slots`].
 pub type Slot = sys::Slot;
 
@@ -104,16 +89,14 @@ impl Spawner {
         Ok(Self { nofile, fsize })
     }
 
-    /// Prepares all that the process needs, waits for `permission`, and starts it. Returns once its program
-    /// is executing, could not be executed, or `attempt` was given up. This can take as long as a file system
-    /// or another process likes, so call it from a thread for which nobody waits, inside a tokio runtime. The
-    /// process notes who it is in `slot`.
+    /// Starts the process. Returns once its program is executing, could not be executed, or `attempt` was
+    /// given up. This can take as long as a file system or another process likes, so call it from a thread
+    /// for which nobody waits, inside a tokio runtime. The process notes who it is in `slot`.
     pub fn spawn(
         &self,
         launch: Launch<'_>,
         slot: Option<&Slot>,
         attempt: &Attempt,
-        permission: &Permission,
     ) -> Result<Process, StartError> {
         let began = Instant::now();
         attempt.enter(Step::Files);
@@ -153,7 +136,6 @@ impl Spawner {
         let keep = request.map(OwnedFd::from);
         let image = sys::launch::Image { candidates, arguments, environment, stdio, keep };
         attempt.enter(Step::Basics);
-        permission.wait();
         let tick = proc::current_tick();
         let leader = sys::launch::start(&image, &setup, slot, attempt).map_err(|failure| {
             if let Some(child) = failure.child {

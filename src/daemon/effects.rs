@@ -17,7 +17,6 @@ use super::start_outcome::{StartFailure, StartOutcome};
 use super::stores::Stores;
 use super::watches::{CircleNews, LastRun, WatchId, Watches};
 use crate::action::run::ExitStatus;
-use crate::action::spawn::Permission;
 use crate::config::accounts::AccountsStamp;
 use crate::ledger::{Intent, RunOutcome};
 use crate::model::WatchSpec;
@@ -217,18 +216,11 @@ impl Performer<'_> {
         let stamp = AccountsStamp::now();
         let identified = starting.into_iter().filter_map(|start| self.identify(start, stamp));
         let starting: Vec<_> = identified.collect();
-        // The starts are prepared by other threads, while this one tells the ledger.
-        let permission = Permission::default();
-        let mut started = Vec::with_capacity(starting.len());
+        self.persist.ledger_mut().record_intents(starting.iter().map(|start| &start.intent));
         for start in starting {
             let Some(spec) = self.watches.get(start.watch).and_then(|entry| entry.spec()) else { continue };
-            started.push(start.run);
-            self.runs.start(start, spec, &permission);
+            self.runs.start(start, spec);
         }
-        let live = started.iter().filter_map(|run| self.runs.get(*run));
-        let intents: Vec<_> = live.map(|live| &live.intent).collect();
-        self.persist.ledger_mut().record_intents(intents.into_iter());
-        permission.give();
         self.runs.report_slots(self.persist.ledger().lost_reason().is_none());
     }
 

@@ -14,9 +14,9 @@
 //! [`event_loop`] waits for the next event and passes it to the part that it concerns. Most events become
 //! inputs of watches: [`watches`] asks the core, and queues the effects that the core answers with. At the
 //! end of the turn [`effects`] performs them, in the order in which the core asked for them. A watch that
-//! wants to start a run waits for a place ([`places`]). Runs are started last and all together, and their
-//! processes are made after one commit of the ledger that names them all: so the next daemon knows every
-//! process that this one may have started. Whatever else changed is written a moment later ([`persist`]).
+//! wants to start a run waits for a place ([`places`]). Runs are started last and all together, after one
+//! commit of the ledger that names them all: so the next daemon knows every process that this one may have
+//! started. Whatever else changed is written a moment later ([`persist`]).
 //!
 //! # The parts
 //!

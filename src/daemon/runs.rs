@@ -22,7 +22,7 @@ use crate::action::proc::{self, ProcessId};
 use crate::action::reap::what_holds;
 use crate::action::run::{self, ExitStatus, Handle};
 use crate::action::slots::Slots;
-use crate::action::spawn::{Permission, Process, Spawner, StartError};
+use crate::action::spawn::{Process, Spawner, StartError};
 use crate::ledger::Intent;
 use crate::model::WatchSpec;
 use crate::report::{NodeRef, PreviousRun, Report, Reporter, RunName, RunReport};
@@ -170,16 +170,15 @@ impl Runs {
         std::mem::take(&mut self.starting)
     }
 
-    /// Starts a run of the watch that `spec` defines. Its process is made once `permission` is given. A
-    /// [`StartEvent::Done`] follows.
-    pub fn start(&mut self, start: PendingStart, spec: &WatchSpec, permission: &Permission) {
+    /// Starts a run of the watch that `spec` defines. A [`StartEvent::Done`] follows.
+    pub fn start(&mut self, start: PendingStart, spec: &WatchSpec) {
         self.has_handed_over = true;
         let PendingStart { watch, run, update, since, payload, intent } = start;
         let id = intent.run.clone();
         let slot = self.slots.take(&id);
-        let (spec, permission) = (spec.clone(), permission.clone());
-        let job = Job { watch, run, id, spec, update, since, payload, slot, permission };
-        let stage = Stage::Starting { start: self.starter.start(job), signals: Vec::new() };
+        let start =
+            self.starter.start(Job { watch, run, id, spec: spec.clone(), update, since, payload, slot });
+        let stage = Stage::Starting { start, signals: Vec::new() };
         self.live.insert(run, LiveRun::new(intent, stage, Instant::now()));
     }
 

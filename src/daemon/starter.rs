@@ -32,9 +32,7 @@ use super::launch::launch;
 use super::watches::WatchId;
 use super::workers::Workers;
 use crate::action::payload::Payload;
-use crate::action::spawn::{
-    Attempt, Permission, Process, Slot, Spawner, StartError, hangs, queued, still_hangs,
-};
+use crate::action::spawn::{Attempt, Process, Slot, Spawner, StartError, hangs, queued, still_hangs};
 use crate::model::WatchSpec;
 use crate::watch::{RunId, Time, Update};
 
@@ -83,8 +81,6 @@ pub struct Job {
     pub since: Time,
     pub payload: Payload,
     pub slot: Option<Slot>,
-    /// The process is not made before it is given.
-    pub permission: Permission,
 }
 
 /// What became of a start.
@@ -180,30 +176,20 @@ impl<E: From<StartEvent> + 'static> Starter<E> {
         }
     }
 
-    /// Hands over a start. One [`StartEvent::Done`] follows. The start begins before this returns, unless it
-    /// has to wait for others.
+    /// Hands over a start. One [`StartEvent::Done`] follows.
     pub fn start(&self, job: Job) -> Start {
+        self.shared.queued.set(self.queued() + 1);
         let start = Start::default();
         let (shared, events) = (Rc::clone(&self.shared), self.events.clone());
         let control = start.clone();
-        let job = Arc::new(job);
-        let begun = shared.try_begin(&job);
-        if begun.is_none() {
-            shared.queued.set(shared.queued.get() + 1);
-        }
         spawn_local(async move {
             // The daemon may have stopped by now.
             let tell = |event: StartEvent| drop(events.send(event.into()));
-            let begun = match begun {
-                Some(begun) => begun,
-                None => {
-                    let begun = shared.begin(&job, &control).await;
-                    shared.queued.set(shared.queued.get() - 1);
-                    shared.dequeued.notify_one();
-                    begun
-                }
-            };
-            let mut thread = match begun {
+            let job = Arc::new(job);
+            let began = shared.begin(&job, &control).await;
+            shared.queued.set(shared.queued.get() - 1);
+            shared.dequeued.notify_one();
+            let mut thread = match began {
                 Ok(thread) => thread,
                 Err(error) => {
                     return tell(StartEvent::Done { job, outcome: Err(error), hangs: false });
@@ -229,17 +215,8 @@ impl<E: From<StartEvent> + 'static> Starter<E> {
 }
 
 impl Shared {
-    /// Begins if few enough others work. `None` if the start has to wait for them.
-    fn try_begin(&self, job: &Arc<Job>) -> Option<Result<Thread, StartError>> {
-        if let Err(error) = self.check_hanging(job) {
-            return Some(Err(error));
-        }
-        let permit = Arc::clone(&self.working).try_acquire_owned().ok()?;
-        Some(self.begin_with(job, Some(permit)))
-    }
-
     /// Waits until few enough others work, and begins.
-    async fn begin(&self, job: &Arc<Job>, control: &Start) -> Result<Thread, StartError> {
+    async fn begin(self: &Rc<Self>, job: &Arc<Job>, control: &Start) -> Result<Thread, StartError> {
         let began = Instant::now();
         self.check_hanging(job)?;
         let permit = select! {
@@ -250,16 +227,12 @@ impl Shared {
         };
         // Others of its watch may have begun to hang while it waited.
         self.check_hanging(job)?;
-        self.begin_with(job, permit)
-    }
-
-    fn begin_with(&self, job: &Arc<Job>, permit: Option<OwnedSemaphorePermit>) -> Result<Thread, StartError> {
         self.last_begin.set(Instant::now());
         let attempt = Arc::new(Attempt::default());
         let (spawner, job, shared) = (self.spawner, Arc::clone(job), Arc::clone(&attempt));
         let done = self.workers.run(move || {
             let launch = launch(&job.spec, &job.id, &job.update, &job.payload);
-            spawner.spawn(launch, job.slot.as_ref(), &shared, &job.permission)
+            spawner.spawn(launch, job.slot.as_ref(), &shared)
         })?;
         Ok(Thread { done, attempt, began: Instant::now(), permit, hanging: None })
     }

@@ -31,12 +31,6 @@ fn runs() -> Runs {
     Runs::new(reporter(), Clock::start(), Spawner::new().expect("limits"), slots)
 }
 
-fn permitted() -> Permission {
-    let permission = Permission::default();
-    permission.give();
-    permission
-}
-
 /// Waits for the next end of a start.
 async fn start_ended(runs: &mut Runs) -> StartOutcome {
     match runs.events.recv().await {
@@ -57,7 +51,7 @@ fn a_run_is_live_from_its_start_to_its_end() {
     block_on(async {
         let mut runs = runs();
         let start = pending(&runs);
-        runs.start(start, &spec("a", "/n"), &permitted());
+        runs.start(start, &spec("a", "/n"));
         assert_eq!(runs.count(), 1);
         assert!(runs.get(RunId(7)).is_some_and(|live| live.pid().is_none()));
         assert!(matches!(start_ended(&mut runs).await, StartOutcome::Started { .. }));
@@ -73,32 +67,6 @@ fn a_run_is_live_from_its_start_to_its_end() {
 }
 
 #[test]
-fn no_process_is_made_before_that_is_permitted() {
-    block_on(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let made = directory.path().join("made");
-        let mut runs = runs();
-        let (start, permission) = (pending(&runs), Permission::default());
-        let words = ["touch".into(), made.to_str().expect("a path").into()];
-        let touching = WatchSpec { action: Action::Command(words.into()), ..spec("a", "/n") };
-        runs.start(start, &touching, &permission);
-        // Meanwhile others start, also on its thread if it has given that up.
-        for _ in 0..20 {
-            let other = PendingStart { watch: WatchId(2), run: RunId(8), ..pending(&runs) };
-            runs.start(other, &spec("b", "/n"), &permitted());
-            assert!(matches!(start_ended(&mut runs).await, StartOutcome::Started { run: RunId(8), .. }));
-            assert_eq!(end(&mut runs).await.run, RunId(8));
-            runs.remove(RunId(8)).expect("a live run");
-        }
-        assert!(!made.exists());
-        permission.give();
-        assert!(matches!(start_ended(&mut runs).await, StartOutcome::Started { run: RunId(7), .. }));
-        end(&mut runs).await;
-        assert!(made.exists());
-    });
-}
-
-#[test]
 fn a_signal_reaches_a_live_run_and_is_noted() {
     block_on(async {
         let mut runs = runs();
@@ -107,7 +75,7 @@ fn a_signal_reaches_a_live_run_and_is_noted() {
         let start = pending(&runs);
         let words = ["sleep".into(), "60".into()];
         let sleeping = WatchSpec { action: Action::Command(words.into()), ..spec("a", "/n") };
-        runs.start(start, &sleeping, &permitted());
+        runs.start(start, &sleeping);
         assert!(matches!(start_ended(&mut runs).await, StartOutcome::Started { .. }));
         runs.signal(RunId(7), Signal::Terminate(Reason::Timeout));
         let end = end(&mut runs).await;
@@ -122,7 +90,7 @@ fn a_program_that_cannot_be_started_ends_its_run() {
         let mut runs = runs();
         let start = pending(&runs);
         let missing = WatchSpec { action: Action::Command(["/no/such".into()].into()), ..spec("a", "/n") };
-        runs.start(start, &missing, &permitted());
+        runs.start(start, &missing);
         let StartOutcome::Failed(failure) = start_ended(&mut runs).await else { panic!("it started") };
         assert!(failure.why.contains("/no/such") && !failure.starved, "{}", failure.why);
         assert_eq!(runs.count(), 0);
@@ -137,7 +105,7 @@ fn a_signal_to_a_run_that_is_being_started_is_remembered_or_gives_it_up() {
             let start = pending(&runs);
             let words = ["sleep".into(), "60".into()];
             let sleeping = WatchSpec { action: Action::Command(words.into()), ..spec("a", "/n") };
-            runs.start(start, &sleeping, &permitted());
+            runs.start(start, &sleeping);
             runs.signal(RunId(7), signal);
             let end = match start_ended(&mut runs).await {
                 StartOutcome::Ended(end) => end,
@@ -164,7 +132,7 @@ fn a_run_whose_start_hangs_is_put_off_unless_it_was_told_to_end_and_keeps_its_sl
             let mut runs = Runs::new(reporter(), Clock::start(), Spawner::new().expect("limits"), slots);
             let (start, job) = (pending(&runs), job(&runs));
             let id = job.id.clone();
-            runs.start(start, &job.spec, &permitted());
+            runs.start(start, &job.spec);
             if let Some(live) = runs.live.get_mut(&RunId(7)) {
                 live.ended_by = told;
             }
@@ -212,11 +180,7 @@ fn a_run_that_nobody_can_end_has_no_place_and_is_not_awaited() {
         let mut runs = runs();
         let start = pending(&runs);
         let words = ["sleep".into(), "60".into()];
-        runs.start(
-            start,
-            &WatchSpec { action: Action::Command(words.into()), ..spec("a", "/n") },
-            &permitted(),
-        );
+        runs.start(start, &WatchSpec { action: Action::Command(words.into()), ..spec("a", "/n") });
         assert!(matches!(start_ended(&mut runs).await, StartOutcome::Started { .. }));
         assert_eq!((runs.count(), runs.taken_places(), runs.awaited()), (1, 1, 1));
         for _ in 0..2 {
