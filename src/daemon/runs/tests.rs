@@ -154,17 +154,7 @@ fn a_run_whose_start_hangs_is_put_off_unless_it_was_told_to_end_and_keeps_its_sl
 
 fn job(runs: &Runs) -> Arc<Job> {
     let PendingStart { watch, run, update, since, payload, intent } = pending(runs);
-    Arc::new(Job {
-        watch,
-        run,
-        id: intent.run,
-        spec: spec("a", "/n"),
-        update,
-        since,
-        payload,
-        slot: None,
-        permission: permitted(),
-    })
+    Arc::new(Job { watch, run, id: intent.run, spec: spec("a", "/n"), update, since, payload, slot: None })
 }
 
 #[test]
