@@ -144,8 +144,8 @@ fn a_half_has_no_rights_and_no_belongings(sandbox: &Sandbox) {
     let daemon =
         sandbox.daemon().env("TWITCHER_TEST_SECRET", "secret").under(["setpriv", "--groups=1,2", "--"]);
     let daemon = daemon.under(["prlimit", "--core=unlimited", "--"]).start();
-    assert_eq!(daemon.process().status("Groups"), "1 2");
     daemon.wait_for_log(&["connected to"]);
+    assert_eq!(daemon.process().status("Groups"), "1 2");
     let half = half(&daemon);
     let is_directory = sandbox.nodes.url().starts_with("dir:");
     let confinement = confinement(sandbox);

@@ -193,7 +193,7 @@ fn tried(attempts: &Attempts) -> Process {
         let elsewhere = [attempts.connection(socket)];
         all_are(EACCES, &elsewhere, &from_inside(half, &elsewhere));
         // No socket can be named: neither this one, nor that to the daemon, after a file.
-        let address = text(&format!("\u{1}{}", "x".repeat(9)));
+        let address = format!("#0100{}", "78".repeat(10));
         let sizes = [16, 110].map(|size| call(SYS_bind, [n(socket), address.clone(), n(size)]));
         all_are(ENOSYS, &sizes, &from_inside(half, &sizes));
         let daemons: Vec<_> =

@@ -41,6 +41,6 @@ fn a_false_word_for_the_next_half_has_an_empty_directory_refused_and_the_log_say
     ]);
     assert!(!scene.is_healthy());
     scene.sandbox.nodes.set("/n", "recovered");
-    scene.journal.wait_for(&["load true", "changed recovered"]);
+    scene.journal.wait_for_line_where("what is true", |line| line.ends_with(" recovered"));
     wait_until("a healthy daemon", || scene.is_healthy());
 }
