@@ -12,10 +12,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::args::Register;
 use super::check::{self, Outcome};
 use super::keeper::{KeeperProcess, StartError};
 use super::signals::Arrived;
-use super::{INTERVAL, Register, exit_code};
 use crate::action::process_watch::ProcessWatch;
 use crate::action::reap::reap;
 use crate::cli::shared::exit::{Exit, print_error};
@@ -23,6 +23,9 @@ use crate::model::NodePath;
 use crate::service::{CheckResult, Turn, Verdict};
 use crate::store::{KeeperEvent, KeeperOrder, Member};
 use crate::sys;
+
+/// The time between two checks if the command line does not say.
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many checks in a row announce the member, and how many withdraw it.
 const RISE: u32 = 1;
@@ -337,5 +340,18 @@ async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => pending().await,
+    }
+}
+
+/// Returns the exit code of a command, as a shell does.
+fn exit_code(status: WaitStatus) -> ExitCode {
+    match status {
+        WaitStatus::Exited(_, code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        WaitStatus::Signaled(_, signal, _) => ExitCode::from(u8::try_from(128 + signal as i32).unwrap_or(1)),
+        WaitStatus::Stopped(..)
+        | WaitStatus::PtraceEvent(..)
+        | WaitStatus::PtraceSyscall(_)
+        | WaitStatus::Continued(_)
+        | WaitStatus::StillAlive => ExitCode::FAILURE,
     }
 }
