@@ -1195,7 +1195,7 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__services)
-            opts="-h --store --zkservers --session-timeout --config-path --json --help"
+            opts="-h --store --zkservers --session-timeout --config-path --json --follow --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1441,7 +1441,7 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__watch)
-            opts="-h --store --zkservers --session-timeout --config-path --children --json --decode --count --help"
+            opts="-h --store --zkservers --session-timeout --config-path --children --members --json --decode --count --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -164,6 +164,7 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand services" -l zkservers
 complete -c twitcher -n "__fish_twitcher_using_subcommand services" -l session-timeout -d 'Session timeout to ask ZooKeeper for, and how long any store may take to reply [default: 10]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand services" -l config-path -d 'Directory of twitcher.toml, which tells of stores and the control socket [default: /etc/twitcher]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand services" -l json -d 'Print a JSON object: path, data, children (the members\' data by their names) and stat (what the store knows of the service\'s node)'
+complete -c twitcher -n "__fish_twitcher_using_subcommand services" -l follow -d 'Print the members again whenever one comes, goes or changes, until interrupted. An empty line ends each list; with --json each object is one line'
 complete -c twitcher -n "__fish_twitcher_using_subcommand services" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c twitcher -n "__fish_twitcher_using_subcommand register" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, etcd://HOST:PORT,.../PREFIX, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r -f -a '(command twitcher complete -- (commandline -cp) 2>/dev/null </dev/null)'
 complete -c twitcher -n "__fish_twitcher_using_subcommand register" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
@@ -209,7 +210,8 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l config-path 
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l decode -d 'Decode the data, and print what comes of it, or why it cannot be decoded. With --json, each line has the `value`, or the `fault`' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l count -d 'End after N lines' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l children -d 'Follow the names of the node\'s children instead of its data'
-complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l json -d 'Print one JSON object per line, with the whole content: time, znode, event, version, size and text (or children, or the reason)'
+complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l members -d 'Follow the node\'s children with what each says of itself, as `twitcher services` shows it'
+complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l json -d 'Print one JSON object per line, with the whole content: time, znode, event, version, size and text (or children, members or the reason)'
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -s h -l help -d 'Print help'
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l state -d 'Only watches in one of these states, such as failed,stopped' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l sort -d 'The order of the watches' -r -f -a "name\t'By file and description'

@@ -39,7 +39,8 @@ pub struct History {
     #[arg(long, value_name = "TIME", value_parser = when::point, allow_hyphen_values = true)]
     until: Option<SystemTime>,
     /// Greatest number of runs to list [default: 30, or all with --since]
-    #[arg(long, short = 'n', value_name = "RUNS", value_parser = number::at_least(0_usize), allow_hyphen_values = true)]
+    #[arg(long, short = 'n', value_name = "RUNS", value_parser = number::at_least(0_usize))]
+    #[arg(allow_hyphen_values = true)]
     limit: Option<usize>,
     #[command(flatten)]
     state: StateArgs,

@@ -6,8 +6,8 @@
 //!   settings.
 //! * [`stdout`] and [`table`] print results; [`exit`] prints errors, and defines the exit codes.
 //! * [`definition`] is the whole command line.
-//! * [`offline`] reads the ledger of a daemon that does not run, [`when`] parses points in time, and [`number`]
-//!   whole numbers.
+//! * [`offline`] reads the ledger of a daemon that does not run, [`when`] parses points in time, and
+//!   [`number`] whole numbers.
 //! * [`following`] follows a node until the command is interrupted.
 //! * [`reaper`] reaps the children of others, as the first process of a container must.
 //! * [`runtime`] runs asynchronous code, [`signals`] receives signals, and [`scratch`] makes private
