@@ -16,7 +16,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,14 +28,18 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
+use super::launch::launch;
+use super::watches::WatchId;
 use super::workers::Workers;
-use crate::action::spawn::{Attempt, Launch, Process, Slot, Spawner, StartError, hangs, queued, still_hangs};
-use crate::model::ExecContext;
+use crate::action::payload::Payload;
+use crate::action::spawn::{Attempt, Process, Slot, Spawner, StartError, hangs, queued, still_hangs};
+use crate::model::WatchSpec;
+use crate::watch::{RunId, Time, Update};
 
 /// A start that takes longer no longer counts among those that work. It is a hundred times what one takes.
 const SLOW: Duration = Duration::from_millis(100);
 
-/// A start that takes longer puts further starts of its watch, or further checks of its service, off.
+/// A start that takes longer puts further starts of its watch off.
 const HANGING: Duration = Duration::from_secs(1);
 
 /// A start that takes longer is given up. It is long enough for a disk that has to spin up.
@@ -67,38 +70,39 @@ const MAX_SLOW: usize = 256;
 const MAX_STUCK: usize = 256;
 
 /// What is to be started.
-pub trait Task: 'static + Send + Sync {
-    /// Names the starts that would hang together.
-    type Key: 'static + Copy + Eq + Hash;
-
-    fn key(&self) -> Self::Key;
-    fn exec_context(&self) -> &ExecContext;
-    fn launch(&self) -> Launch<'_>;
-
-    /// Where the process notes who it is.
-    fn slot(&self) -> Option<&Slot>;
+pub struct Job {
+    pub watch: WatchId,
+    pub run: RunId,
+    /// The action's `TWITCHER_RUN_ID`.
+    pub id: String,
+    pub spec: WatchSpec,
+    pub update: Update,
+    /// What the latency counts from, as in [`crate::watch::Effect::Spawn`].
+    pub since: Time,
+    pub payload: Payload,
+    pub slot: Option<Slot>,
 }
 
 /// What became of a start.
-pub enum StartEvent<T> {
+pub enum StartEvent {
     Done {
-        job: Arc<T>,
+        job: Arc<Job>,
         outcome: Result<Process, StartError>,
         /// Whether a thread still hangs in it: then [`Self::LetGo`] follows.
         hangs: bool,
     },
     /// A start that hung has ended at last. Its run was over before.
-    LetGo(Arc<T>),
+    LetGo(Arc<Job>),
 }
 
 /// Starts what it is given.
-pub struct Starter<T: Task, E> {
-    shared: Rc<Shared<T::Key>>,
+pub struct Starter<E> {
+    shared: Rc<Shared>,
     /// Gets what becomes of each start.
     events: UnboundedSender<E>,
 }
 
-struct Shared<K> {
+struct Shared {
     spawner: Spawner,
     workers: Workers,
     working: Arc<Semaphore>,
@@ -110,8 +114,8 @@ struct Shared<K> {
     dequeued: Notify,
     /// When a start began the last time.
     last_begin: Cell<Instant>,
-    /// How many starts with the same key hang, and one of them.
-    hanging: RefCell<HashMap<K, (usize, Arc<Attempt>)>>,
+    /// How many starts of a watch hang, and one of them.
+    hanging: RefCell<HashMap<WatchId, (usize, Arc<Attempt>)>>,
 }
 
 /// A start under way.
@@ -138,7 +142,7 @@ impl Start {
     }
 }
 
-impl<T: Task, E: From<StartEvent<T>> + 'static> Starter<T, E> {
+impl<E: From<StartEvent> + 'static> Starter<E> {
     pub fn new(spawner: Spawner, events: UnboundedSender<E>) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let shared = Shared {
@@ -163,7 +167,7 @@ impl<T: Task, E: From<StartEvent<T>> + 'static> Starter<T, E> {
 
     /// Waits until there are few enough for [`MAX_QUEUED`] to be handed over again. Can be dropped at any
     /// time.
-    pub fn room(&self) -> impl Future<Output = ()> + use<T, E> {
+    pub fn room(&self) -> impl Future<Output = ()> + use<E> {
         let shared = Rc::clone(&self.shared);
         async move {
             while shared.queued.get() > REFILL_BELOW {
@@ -173,14 +177,14 @@ impl<T: Task, E: From<StartEvent<T>> + 'static> Starter<T, E> {
     }
 
     /// Hands over a start. One [`StartEvent::Done`] follows.
-    pub fn start(&self, job: T) -> Start {
+    pub fn start(&self, job: Job) -> Start {
         self.shared.queued.set(self.queued() + 1);
         let start = Start::default();
         let (shared, events) = (Rc::clone(&self.shared), self.events.clone());
         let control = start.clone();
         spawn_local(async move {
             // The daemon may have stopped by now.
-            let tell = |event: StartEvent<T>| drop(events.send(event.into()));
+            let tell = |event: StartEvent| drop(events.send(event.into()));
             let job = Arc::new(job);
             let began = shared.begin(&job, &control).await;
             shared.queued.set(shared.queued.get() - 1);
@@ -191,13 +195,13 @@ impl<T: Task, E: From<StartEvent<T>> + 'static> Starter<T, E> {
                     return tell(StartEvent::Done { job, outcome: Err(error), hangs: false });
                 }
             };
-            match thread.outcome(&shared, &*job, &control).await {
+            match thread.outcome(&shared, &job, &control).await {
                 Some(outcome) => {
                     tell(StartEvent::Done { job, outcome, hangs: false });
                 }
                 None => {
                     let (step, after) = (thread.attempt.step(), thread.began.elapsed());
-                    let outcome = Err(hangs(step, job.exec_context(), after));
+                    let outcome = Err(hangs(step, &job.spec.exec_context, after));
                     tell(StartEvent::Done { job: Arc::clone(&job), outcome, hangs: true });
                     thread.give_place(&shared);
                     // It was given up, so nothing but an error can come of it.
@@ -210,15 +214,11 @@ impl<T: Task, E: From<StartEvent<T>> + 'static> Starter<T, E> {
     }
 }
 
-impl<K: 'static + Copy + Eq + Hash> Shared<K> {
+impl Shared {
     /// Waits until few enough others work, and begins.
-    async fn begin<T: Task<Key = K>>(
-        self: &Rc<Self>,
-        job: &Arc<T>,
-        control: &Start,
-    ) -> Result<Thread<K>, StartError> {
+    async fn begin(self: &Rc<Self>, job: &Arc<Job>, control: &Start) -> Result<Thread, StartError> {
         let began = Instant::now();
-        self.check_hanging(&**job)?;
+        self.check_hanging(job)?;
         let permit = select! {
             biased;
             permit = Arc::clone(&self.working).acquire_owned() => permit.ok(),
@@ -226,18 +226,21 @@ impl<K: 'static + Copy + Eq + Hash> Shared<K> {
             () = self.stalled(began) => return Err(queued(began.elapsed())),
         };
         // Others of its watch may have begun to hang while it waited.
-        self.check_hanging(&**job)?;
+        self.check_hanging(job)?;
         self.last_begin.set(Instant::now());
         let attempt = Arc::new(Attempt::default());
         let (spawner, job, shared) = (self.spawner, Arc::clone(job), Arc::clone(&attempt));
-        let done = self.workers.run(move || spawner.spawn(job.launch(), job.slot(), &shared))?;
+        let done = self.workers.run(move || {
+            let launch = launch(&job.spec, &job.id, &job.update, &job.payload);
+            spawner.spawn(launch, job.slot.as_ref(), &shared)
+        })?;
         Ok(Thread { done, attempt, began: Instant::now(), permit, hanging: None })
     }
 
-    /// Fails if an earlier start with the same key hangs.
-    fn check_hanging<T: Task<Key = K>>(&self, job: &T) -> Result<(), StartError> {
-        match self.hanging.borrow().get(&job.key()) {
-            Some((_, attempt)) => Err(still_hangs(attempt.step(), job.exec_context())),
+    /// Fails if an earlier start of the same watch hangs.
+    fn check_hanging(&self, job: &Job) -> Result<(), StartError> {
+        match self.hanging.borrow().get(&job.watch) {
+            Some((_, attempt)) => Err(still_hangs(attempt.step(), &job.spec.exec_context)),
             None => Ok(()),
         }
     }
@@ -255,21 +258,21 @@ impl<K: 'static + Copy + Eq + Hash> Shared<K> {
 }
 
 /// A thread that starts a process.
-struct Thread<K: Copy + Eq + Hash> {
+struct Thread {
     done: Receiver<Result<Process, StartError>>,
     attempt: Arc<Attempt>,
     began: Instant,
     /// Counts it among those that work, or that take long.
     permit: Option<OwnedSemaphorePermit>,
-    hanging: Option<Hanging<K>>,
+    hanging: Option<Hanging>,
 }
 
-impl<K: 'static + Copy + Eq + Hash> Thread<K> {
+impl Thread {
     /// Waits for the end of the start. `None` if it does not end although it was given up.
-    async fn outcome<T: Task<Key = K>>(
+    async fn outcome(
         &mut self,
-        shared: &Rc<Shared<K>>,
-        job: &T,
+        shared: &Rc<Shared>,
+        job: &Job,
         control: &Start,
     ) -> Option<Result<Process, StartError>> {
         if let Some(done) = self.wait(SLOW, control).await {
@@ -281,7 +284,7 @@ impl<K: 'static + Copy + Eq + Hash> Thread<K> {
         if let Some(done) = self.wait(HANGING, control).await {
             return Some(done);
         }
-        self.hanging = Some(Hanging::new(shared, job.key(), &self.attempt));
+        self.hanging = Some(Hanging::new(shared, job.watch, &self.attempt));
         if let Some(done) = self.wait(START_TIMEOUT, control).await {
             return Some(done);
         }
@@ -297,7 +300,7 @@ impl<K: 'static + Copy + Eq + Hash> Thread<K> {
 
     /// Leaves the place of a start that was given up to others: it needs no processor any more. It keeps the
     /// place if too many others are stuck already.
-    fn give_place(&mut self, shared: &Shared<K>) {
+    fn give_place(&mut self, shared: &Shared) {
         if let Ok(stuck) = Arc::clone(&shared.stuck).try_acquire_owned() {
             self.permit = Some(stuck);
         }
@@ -319,26 +322,26 @@ fn joined(done: Result<Result<Process, StartError>, RecvError>) -> Result<Proces
 }
 
 /// Counts a start among those that hang.
-struct Hanging<K: Copy + Eq + Hash> {
-    shared: Rc<Shared<K>>,
-    key: K,
+struct Hanging {
+    shared: Rc<Shared>,
+    watch: WatchId,
 }
 
-impl<K: Copy + Eq + Hash> Hanging<K> {
-    fn new(shared: &Rc<Shared<K>>, key: K, attempt: &Arc<Attempt>) -> Self {
+impl Hanging {
+    fn new(shared: &Rc<Shared>, watch: WatchId, attempt: &Arc<Attempt>) -> Self {
         let mut hanging = shared.hanging.borrow_mut();
-        hanging.entry(key).or_insert_with(|| (0, Arc::clone(attempt))).0 += 1;
-        Self { shared: Rc::clone(shared), key }
+        hanging.entry(watch).or_insert_with(|| (0, Arc::clone(attempt))).0 += 1;
+        Self { shared: Rc::clone(shared), watch }
     }
 }
 
-impl<K: Copy + Eq + Hash> Drop for Hanging<K> {
+impl Drop for Hanging {
     fn drop(&mut self) {
         let mut hanging = self.shared.hanging.borrow_mut();
-        if let Some((count, _)) = hanging.get_mut(&self.key) {
+        if let Some((count, _)) = hanging.get_mut(&self.watch) {
             *count -= 1;
             if *count == 0 {
-                hanging.remove(&self.key);
+                hanging.remove(&self.watch);
             }
         }
     }
@@ -348,13 +351,12 @@ impl<K: Copy + Eq + Hash> Drop for Hanging<K> {
 mod tests {
     use super::*;
     use crate::daemon::fixtures::block_on;
-    use crate::daemon::launch::Job;
 
     #[test]
     fn starts_that_the_kernel_does_not_let_go_keep_their_places_if_they_are_too_many() {
         block_on(async {
-            let (events, _) = tokio::sync::mpsc::unbounded_channel::<StartEvent<Job>>();
-            let starter = Starter::<Job, _>::new(Spawner::new().expect("limits"), events);
+            let (events, _) = tokio::sync::mpsc::unbounded_channel::<StartEvent>();
+            let starter = Starter::new(Spawner::new().expect("limits"), events);
             let shared = &starter.shared;
             let places = shared.working.available_permits();
             let begin = || {
@@ -380,8 +382,8 @@ mod tests {
     #[test]
     fn starts_that_wait_stall_only_if_none_has_begun_for_long() {
         block_on(async {
-            let (events, _) = tokio::sync::mpsc::unbounded_channel::<StartEvent<Job>>();
-            let starter = Starter::<Job, _>::new(Spawner::new().expect("limits"), events);
+            let (events, _) = tokio::sync::mpsc::unbounded_channel::<StartEvent>();
+            let starter = Starter::new(Spawner::new().expect("limits"), events);
             let shared = &starter.shared;
             let long_ago =
                 Instant::now().checked_sub(2 * START_TIMEOUT).expect("the machine runs for longer");
