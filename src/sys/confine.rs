@@ -11,7 +11,6 @@ use super::descriptors::mark_close_on_exec_except;
 use super::filter::stay_apart;
 use super::identity::join_new_keyring;
 use super::limits::lower_limit;
-use super::signals::unblock_all;
 use super::syscall::{check, check_long};
 use crate::model::Resource;
 
@@ -58,8 +57,6 @@ pub fn confine(command: &mut Command, confinement: Confinement) {
 
 impl Confinement {
     fn apply(&self, root: bool) -> io::Result<()> {
-        // The daemon waits for some.
-        unblock_all()?;
         mark_close_on_exec_except(None)?;
         // SAFETY: plain system calls on integers.
         unsafe {

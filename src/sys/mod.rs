@@ -7,7 +7,7 @@
 //!   rights from it, and [`filter`] the system calls that its work does not need.
 //! * [`children`] reaps what others left to this process.
 //! * [`clock`] knows the time zone.
-//! * [`signals`] waits for signals.
+//! * [`signals`] unblocks the signals of a child.
 //! * [`kernel`] finds out which system calls there are.
 //! * [`stdio`] notes which standard streams were closed at the start.
 //! * [`shares`] divides the descriptors that this process may have.
@@ -63,7 +63,7 @@ pub use process::{
 pub use respondent::{AskError, Respondent};
 pub use setup::ChildSetup;
 pub use shares::DescriptorShares;
-pub use signals::{BlockedSignals, unblock_signals_of};
+pub use signals::unblock_signals_of;
 pub use slot::{IDENTITY_BYTES, Slot};
 pub use stdio::Stdio;
 pub use step::{SetupError, Step};

@@ -133,8 +133,8 @@ fn serve(
     let welcome = options.scratch.as_ref().map(|scratch| welcome::text(scratch.path(), &options.settings));
     let settings = options.settings;
     sys::use_single_malloc_arena();
-    let signals = signals::wait_for(&daemon::signals::received())?;
     reaper::start()?;
+    let signals = signals::receive(&daemon::signals::received())?;
     let spawner = Spawner::new()?;
     raise_limits();
     let systemd = match options.until {

@@ -48,12 +48,12 @@ fn decode_is_refused_and_check_explains_members() {
     refused.expect_said(&["`decode` is for watch_type: WATCH_DATA only"]);
     sandbox.config("app.twc", members(&exec("true"), "").replace("MEMBERS", "MEMBER"));
     sandbox.twitcher(["check"]).arg(&file).finish().expect(1).expect_said(&["did you mean `WATCH_MEMBERS`"]);
-    sandbox.config("app.twc", members("|event| event.members.len", ""));
+    sandbox.config("app.twc", members("|event| event.members.len()", ""));
     let explained = sandbox.twitcher(["check", "--explain"]).arg(&file).finish().expect(0).text();
     assert!(explained.contains("WATCH_MEMBERS"), "{explained}");
     sandbox.nodes.set("/services/web/a", "");
     let dry = sandbox.daemon().arg("--dry-run").start();
-    dry.wait_for_log(&["would run"]);
+    dry.wait_for_log(&["/services/web (members)", "run_on_load is true"]);
 }
 
 // The example that everybody wants: it replaces nginx's upstream only after its check passed.
