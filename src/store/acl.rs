@@ -34,20 +34,15 @@ impl Acl {
 
     /// Those who created the node may do everything, by the credentials of their session, and nobody else
     /// anything.
-    pub(super) fn owner() -> Self {
+    fn owner() -> Self {
         Self { entries: vec![AclEntry::new(ALL, "auth", "")] }
     }
 
     /// Like [`Self::owner`], but everybody may read.
-    pub(super) fn read() -> Self {
+    fn read() -> Self {
         let mut acl = Self::owner();
-        acl.entries.extend(Self::read_only().entries);
+        acl.entries.push(AclEntry::new(READ, "world", "anyone"));
         acl
-    }
-
-    /// Everybody may read, and nobody anything else.
-    pub(super) fn read_only() -> Self {
-        Self { entries: vec![AclEntry::new(READ, "world", "anyone")] }
     }
 }
 

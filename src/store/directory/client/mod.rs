@@ -22,7 +22,6 @@ use crate::content;
 use crate::model::{NodePath, Version};
 use crate::store::client_error::{ClientError, Right};
 use crate::store::condition::{Condition, Found, ReadNode, WriteOptions};
-use crate::store::contention::Contention;
 use crate::store::removal::Removal;
 use crate::store::transaction::Outcome;
 
@@ -199,7 +198,7 @@ impl DirectoryClient {
         self.read(node, file::read_data).await?;
         let _lock = self.lock(node).await?;
         self.stay_inside(node, Right::Write, &file)?;
-        let mut contention = self.contention(node);
+        let (started, mut tries) = (Instant::now(), 0);
         loop {
             if file.is_dir() {
                 return Err(self.refused(node, "a directory holds no data that could be written again"));
@@ -211,8 +210,8 @@ impl DirectoryClient {
                     content::read(&before.content).and_then(|content| replace(&file, &content, false));
                 return replaced.map_err(|error| self.failed(node, Right::Write, error));
             }
-            contention.thwarted()?;
-            tokio::time::sleep(READ_RETRY).await;
+            tries += 1;
+            self.wait_for_others(node, started, tries).await?;
         }
     }
 
@@ -259,26 +258,33 @@ impl DirectoryClient {
         read: impl Fn(&Path, &Path) -> io::Result<Reading<T>>,
     ) -> Result<Reading<T>, ClientError> {
         let file = self.locate(node)?;
-        let mut contention = self.contention(node);
+        let (started, mut tries) = (Instant::now(), 0);
         loop {
             let reading = read(&self.root, &file).map_err(|error| self.failed(node, Right::Read, error))?;
             if reading.stable {
                 return Ok(reading);
             }
-            contention.thwarted()?;
-            tokio::time::sleep(READ_RETRY).await;
+            tries += 1;
+            self.wait_for_others(node, started, tries).await?;
         }
     }
 
-    fn contention<'a>(&'a self, node: &'a NodePath) -> Contention<'a> {
-        Contention::new(node, &self.store, self.timeout)
+    /// Waits a moment while others write to the node's file, but not for ever.
+    async fn wait_for_others(
+        &self,
+        node: &NodePath,
+        started: Instant,
+        tries: u64,
+    ) -> Result<(), ClientError> {
+        if started.elapsed() >= self.timeout {
+            let (node, store) = (node.clone(), self.store.clone());
+            return Err(ClientError::Contended { node, store, tries, timeout: self.timeout });
+        }
+        tokio::time::sleep(READ_RETRY).await;
+        Ok(())
     }
 
-    pub(super) fn root(&self) -> &Path {
-        &self.root
-    }
-
-    pub(super) fn locate(&self, node: &NodePath) -> Result<PathBuf, ClientError> {
+    fn locate(&self, node: &NodePath) -> Result<PathBuf, ClientError> {
         file::locate(&self.root, node).map_err(|hidden| {
             self.refused(
                 node,
@@ -289,7 +295,7 @@ impl DirectoryClient {
 
     /// Makes the directories above `node`. An empty file on the way becomes a directory: both are the same
     /// node, and only a directory can have children.
-    pub(super) fn make_parents(&self, node: &NodePath) -> Result<(), ClientError> {
+    fn make_parents(&self, node: &NodePath) -> Result<(), ClientError> {
         let failed = |error| self.failed(node, Right::Create, error);
         let mut parent = self.root.clone();
         let mut components = node.components().peekable();
@@ -321,13 +327,13 @@ impl DirectoryClient {
     }
 
     /// Returns an error if the file to change is out of the store, where a link may lead.
-    pub(super) fn stay_inside(&self, node: &NodePath, right: Right, file: &Path) -> Result<(), ClientError> {
+    fn stay_inside(&self, node: &NodePath, right: Right, file: &Path) -> Result<(), ClientError> {
         // If the file itself is a link, it is replaced or removed, and not followed.
         let directory = file.parent().filter(|_| node.as_str() != "/").unwrap_or(&self.root);
         inside::stay_inside(&self.root, directory).map_err(|error| self.failed(node, right, error))
     }
 
-    pub(super) async fn lock(&self, node: &NodePath) -> Result<Flock<File>, ClientError> {
+    async fn lock(&self, node: &NodePath) -> Result<Flock<File>, ClientError> {
         let path = self.root.join(LOCK);
         let failed = |error| self.failed(node, Right::Write, error);
         // Everybody can read it, because other users may have to lock it too.
@@ -369,7 +375,7 @@ impl DirectoryClient {
         ClientError::Refused { node: node.clone(), store: self.store.clone(), reason: reason.to_owned() }
     }
 
-    pub(super) fn failed(&self, node: &NodePath, right: Right, source: io::Error) -> ClientError {
+    fn failed(&self, node: &NodePath, right: Right, source: io::Error) -> ClientError {
         let (own, store) = (node.clone(), self.store.clone());
         match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => match right {

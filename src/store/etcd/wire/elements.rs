@@ -7,8 +7,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use thiserror::Error;
 
 use super::messages::{
-    AuthenticateResponse, DeleteResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseRevokeResponse,
-    RangeResponse, TxnResponse, WatchResponse,
+    AuthenticateResponse, DeleteResponse, LeaseGrantResponse, RangeResponse, TxnResponse, WatchResponse,
 };
 use crate::store::memory;
 
@@ -51,14 +50,6 @@ impl Reply for AuthenticateResponse {
 }
 
 impl Reply for LeaseGrantResponse {
-    const LISTS: &'static [u32] = &[];
-}
-
-impl Reply for LeaseRevokeResponse {
-    const LISTS: &'static [u32] = &[];
-}
-
-impl Reply for LeaseKeepAliveResponse {
     const LISTS: &'static [u32] = &[];
 }
 
