@@ -62,19 +62,20 @@ fn the_memory_of_removed_watches_goes_back_to_the_kernel() {
     let sandbox = Sandbox::directory();
     let many = |file: &str| {
         format!(
-            "for i in 0..5000 {{ RegisterWatch(#{{ znode: \"/{file}-\" + i, action: Exec(\"true\"), \
+            "for i in 0..1000 {{ RegisterWatch(#{{ znode: \"/{file}-\" + i, action: Exec(\"true\"), \
              description: \"w\" + i }}); }}"
         )
     };
-    let files = ["a.twc", "b.twc", "c.twc", "d.twc", "e.twc", "f.twc"];
+    // Each is well within the 2 s that a file may take, also on a slow machine.
+    let files: Vec<String> = (0..30).map(|n| format!("{n}.twc")).collect();
     let daemon = sandbox.start();
-    for file in files {
+    for file in &files {
         sandbox.config(file, many(file));
-        daemon.wait_for_log(&[file, "5000 added"]);
+        daemon.wait_for_log(&[&format!(" {file}: loaded"), "1000 added"]);
     }
     let full = daemon.process().held();
     files.iter().for_each(|file| sandbox.remove_config(file));
-    files.iter().for_each(|file| drop(daemon.wait_for_log(&[file, "removed, with its"])));
+    files.iter().for_each(|file| drop(daemon.wait_for_log(&[&format!(" {file}: removed"), "with its"])));
     wait_until("less memory", || daemon.process().held() < full / 2);
 }
 
