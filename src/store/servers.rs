@@ -1,7 +1,13 @@
 //! The servers in a store's URL.
 
+/// Parses `HOST:PORT,HOST`, and fills in the default port. The error is the server that is neither.
+pub(super) fn parse(servers: &str, default: u16) -> Result<Vec<String>, String> {
+    let servers = servers.split(',').map(str::trim);
+    servers.map(|server| with_port(server, default).ok_or_else(|| server.to_owned())).collect()
+}
+
 /// Returns `HOST:PORT` with the default port filled in, or `None` if this is neither.
-pub(super) fn with_port(server: &str, default: u16) -> Option<String> {
+fn with_port(server: &str, default: u16) -> Option<String> {
     let end_of_host = match server.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,
         None => server.find(':').unwrap_or(server.len()),

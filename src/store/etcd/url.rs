@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::model::{NodePath, NodePathError};
-use crate::store::servers::{comma_hint, ports, with_port};
+use crate::store::servers::{self, comma_hint, ports};
 
 const SCHEME: &str = "etcd://";
 
@@ -77,14 +77,8 @@ fn parse(url: &str, text: &str) -> Result<EtcdUrl, EtcdUrlError> {
     if servers.trim().is_empty() {
         return Err(EtcdUrlError::NoServer(url.to_owned()));
     }
-    let servers = servers
-        .split(',')
-        .map(|server| {
-            let server = server.trim();
-            with_port(server, DEFAULT_PORT)
-                .ok_or_else(|| EtcdUrlError::Server { url: url.to_owned(), server: server.to_owned() })
-        })
-        .collect::<Result<_, _>>()?;
+    let servers = servers::parse(servers, DEFAULT_PORT)
+        .map_err(|server| EtcdUrlError::Server { url: url.to_owned(), server })?;
     Ok(EtcdUrl { servers, prefix })
 }
 
