@@ -62,14 +62,7 @@ impl ZooKeeperClient {
                     Some(_) | None => {}
                 },
                 Err(Failure::Server(ErrorCode::NoNode)) => *fate = Fate::Created,
-                Ok(reply) => {
-                    drop(exchange);
-                    return Err(self.unexpected(node, reply));
-                }
-                Err(failure) => {
-                    drop(exchange);
-                    return Err(self.explain(node, Right::Read, failure).await);
-                }
+                answer => return Err(self.explain_read(exchange, node, answer).await),
             }
         }
         for index in &alike {
@@ -87,14 +80,7 @@ impl ZooKeeperClient {
                 // It has changed meanwhile.
                 Ok(Reply::TooLarge(_)) => *fate = Fate::Changed,
                 Err(Failure::Server(ErrorCode::NoNode)) => *fate = Fate::Created,
-                Ok(reply) => {
-                    drop(exchange);
-                    return Err(self.unexpected(node, reply));
-                }
-                Err(failure) => {
-                    drop(exchange);
-                    return Err(self.explain(node, Right::Read, failure).await);
-                }
+                answer => return Err(self.explain_read(exchange, node, answer).await),
             }
         }
         Ok(())

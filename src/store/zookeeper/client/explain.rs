@@ -1,11 +1,12 @@
 //! Why ZooKeeper did not do what a command asked.
 
+use tokio::sync::MutexGuard;
 use tokio::time::{Instant, timeout_at};
 
 use super::{NO_VERSION, ZooKeeperClient};
 use crate::model::NodePath;
 use crate::store::client_error::{ClientError, Right};
-use crate::store::zookeeper::exchange::Failure;
+use crate::store::zookeeper::exchange::{Exchange, Failure};
 use crate::store::zookeeper::wire::{ErrorCode, Reply, Request};
 
 impl ZooKeeperClient {
@@ -16,6 +17,20 @@ impl ZooKeeperClient {
             _ => "the server replied to something else".to_owned(),
         };
         self.refused(node, reason)
+    }
+
+    /// Explains an answer to a read that is of no use. To explain takes the exchange, which must be free.
+    pub(super) async fn explain_read(
+        &self,
+        exchange: MutexGuard<'_, Exchange>,
+        node: &NodePath,
+        answer: Result<Reply, Failure>,
+    ) -> ClientError {
+        drop(exchange);
+        match answer {
+            Ok(reply) => self.unexpected(node, reply),
+            Err(failure) => self.explain(node, Right::Read, failure).await,
+        }
     }
 
     pub(super) fn refused(&self, node: &NodePath, reason: String) -> ClientError {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{REQUESTS_IN_FLIGHT, ZooKeeperClient};
 use crate::model::{NodePath, children};
-use crate::store::client_error::{ClientError, Right};
+use crate::store::client_error::ClientError;
 use crate::store::condition::{TreeNode, sort_tree};
 use crate::store::zookeeper::exchange::Failure;
 use crate::store::zookeeper::wire::{ErrorCode, Reply, Request};
@@ -53,14 +53,7 @@ impl ZooKeeperClient {
                 }
                 // Somebody has removed it meanwhile.
                 Err(Failure::Server(ErrorCode::NoNode)) if level > 0 => continue,
-                Ok(reply) => {
-                    drop(exchange);
-                    return Err(self.unexpected(&path, reply));
-                }
-                Err(failure) => {
-                    drop(exchange);
-                    return Err(self.explain(&path, Right::Read, failure).await);
-                }
+                answer => return Err(self.explain_read(exchange, &path, answer).await),
             });
         }
         sort_tree(&mut nodes);

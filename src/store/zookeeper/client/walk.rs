@@ -7,7 +7,7 @@ use super::{REQUESTS_IN_FLIGHT, ZooKeeperClient};
 use crate::content;
 use crate::model::{NodePath, children};
 use crate::store::bulk::{Visit, Walked};
-use crate::store::client_error::{ClientError, Right};
+use crate::store::client_error::ClientError;
 use crate::store::zookeeper::exchange::Failure;
 use crate::store::zookeeper::wire::{ErrorCode, Reply, Request, Stat};
 
@@ -103,14 +103,7 @@ impl ZooKeeperClient {
                 Err(Failure::Server(ErrorCode::NoAuth)) if path != *root => {
                     Walked::Unreadable { path, reason: "no permission to read it".to_owned() }
                 }
-                Ok(reply) => {
-                    drop(exchange);
-                    return Err(self.unexpected(&path, reply));
-                }
-                Err(failure) => {
-                    drop(exchange);
-                    return Err(self.explain(&path, Right::Read, failure).await);
-                }
+                answer => return Err(self.explain_read(exchange, &path, answer).await),
             };
             // Whoever reads what is exported may take long.
             if !exchange.idle(visit(walked).goes_on()).await {
