@@ -80,7 +80,7 @@ impl Watched {
         if before == Some(descriptor) {
             return None;
         }
-        let gone = before.filter(|before| self.is_last(*before, path));
+        let gone = before.filter(|before| self.detach(*before, path));
         self.paths.entry(descriptor).or_default().push(path.to_owned());
         gone
     }
@@ -88,11 +88,11 @@ impl Watched {
     /// Returns the descriptor that is needed no more.
     fn remove(&mut self, path: &str) -> Option<WatchDescriptor> {
         let descriptor = self.descriptors.remove(path)?;
-        self.is_last(descriptor, path).then_some(descriptor)
+        self.detach(descriptor, path).then_some(descriptor)
     }
 
     /// Takes the path from the descriptor, and returns whether it has no other.
-    fn is_last(&mut self, descriptor: WatchDescriptor, path: &str) -> bool {
+    fn detach(&mut self, descriptor: WatchDescriptor, path: &str) -> bool {
         let Some(paths) = self.paths.get_mut(&descriptor) else { return false };
         paths.retain(|other| other != path);
         paths.is_empty() && self.paths.remove(&descriptor).is_some()
