@@ -345,7 +345,8 @@ impl Directory {
         }
         let found = file::read(self.root.path(), &file, subject.facet);
         if !matches!(found, Ok(None)) {
-            return found;
+            // What cannot be read may lie outside of the store, where others keep it busy.
+            return found.inspect_err(|_| self.watches.disarm_target(subject.path.as_str()));
         }
         // It may seem absent only because a directory above it was replaced unseen.
         self.arm(subject, true);
@@ -372,18 +373,17 @@ impl Directory {
         let result = self.watches.arm(directory, &file);
         // Any other directory is seen to appear in its parent.
         self.is_root_doubted |= result == ArmResult::Missing && directory.is_empty();
-        let is_armed = result == ArmResult::Yes;
-        self.note(result);
-        is_armed
+        self.note(result)
     }
 
-    /// Looks every second from now on if the kernel refused a watch.
-    fn note(&mut self, result: ArmResult) {
-        let ArmResult::Refused(reason) = result else { return };
+    /// Looks every second from now on if the kernel refused a watch. Returns whether there is one.
+    fn note(&mut self, result: ArmResult) -> bool {
+        let ArmResult::Refused(reason) = result else { return result == ArmResult::Yes };
         self.start_polling();
         if !std::mem::replace(&mut self.warned, true) {
             self.warning = Some(reason);
         }
+        false
     }
 
     fn start_polling(&mut self) {
