@@ -15,6 +15,7 @@
 //! * [`tree`] assembles whole trees for backends that know single nodes only.
 //! * [`servers`] are those in a URL, [`tls`] are the certificates of a connection, [`diagnosis`] explains why
 //!   TLS fails, and [`login_source`] says who reads what it takes to log in.
+//! * [`root_check`] looks whether the node that is the root of a URL exists.
 //! * [`memory`] says what fits into the memory of such a process.
 //! * [`acl`], [`condition`] and [`transaction`] are arguments and results of the commands.
 //! * [`bulk`] has the arguments and results of exports and imports.
@@ -41,6 +42,7 @@ mod message;
 mod question;
 mod removal;
 mod retry;
+mod root_check;
 mod secret;
 mod servers;
 mod service;

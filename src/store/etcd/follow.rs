@@ -21,7 +21,7 @@ use super::heartbeat::Heartbeat;
 use super::keys::Keys;
 use super::link::{CallError, Duplex, Link};
 use super::reads::ReadFailure;
-use super::root::{self, RootCheck};
+use super::root;
 use super::settings::EtcdSettings;
 use super::table::{MAX_PIECES, Table};
 use super::url::EtcdUrl;
@@ -34,6 +34,7 @@ use crate::store::channel::{CommandsDone, StoreEnd};
 use crate::store::login_source::LoginSource;
 use crate::store::memory;
 use crate::store::message::{Exposure, StoreCommand, StoreEvent};
+use crate::store::root_check::RootCheck;
 use crate::sys::Alarm;
 
 /// The first pause between two connection attempts.
@@ -214,8 +215,7 @@ impl Follower {
             self.send(StoreEvent::Exposed(Exposure::Plaintext { server, with_credentials })).await?;
         }
         self.table.restart(cluster, Instant::now());
-        let mut root = RootCheck::new(self.url.prefix.clone());
-        let notices = root.done(has_root, Instant::now());
+        let (root, notices) = root::check(&self.url.prefix, has_root, Instant::now());
         match self.follow(&link, root, notices.into_iter().collect()).await {
             Ok(closed) => Err(closed),
             Err(ended) => Ok(ended),

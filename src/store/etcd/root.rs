@@ -1,7 +1,4 @@
-//! Looking whether there is any node. No keys under the prefix are like any missing parent, but an error in
-//! the prefix would have every watch wait for ever, so people are told.
-
-use std::time::Duration;
+//! Looking whether there is any node below the prefix.
 
 use tokio::time::Instant;
 
@@ -9,9 +6,7 @@ use super::keys::Keys;
 use super::wire::messages::{AnyResult, OperationResult, RangeRequest, TxnRequest};
 use crate::model::NodePath;
 use crate::store::message::StoreEvent;
-
-/// How often to look while there is none. This is no load for a server, even where a hundred hosts do it.
-const INTERVAL: Duration = Duration::from_secs(2);
+use crate::store::root_check::RootCheck;
 
 /// Returns the request that finds out whether there is a node.
 pub(super) fn look(keys: &Keys) -> TxnRequest {
@@ -29,50 +24,18 @@ pub(super) fn is_there(responses: &[OperationResult]) -> bool {
     })
 }
 
-/// When to look on one connection, and what was reported.
-pub(super) struct RootCheck {
-    prefix: NodePath,
-    due: Option<Instant>,
-    reported: Option<bool>,
-}
-
-impl RootCheck {
-    pub(super) fn new(prefix: NodePath) -> Self {
-        Self { prefix, due: None, reported: None }
-    }
-
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.due
-    }
-
-    /// Returns true if a look is due, and begins it. [`Self::done`] follows.
-    pub(super) fn begin(&mut self, now: Instant) -> bool {
-        let is_due = self.due.is_some_and(|due| due <= now);
-        if is_due {
-            self.due = None;
-        }
-        is_due
-    }
-
-    /// Takes in whether there is a node, if the server said so. Returns what there is to report.
-    pub(super) fn done(&mut self, exists: Option<bool>, now: Instant) -> Option<StoreEvent> {
-        if self.prefix.as_str() == "/" {
-            return None;
-        }
-        let before = self.reported;
-        self.reported = exists.or(before);
-        if self.reported == Some(false) {
-            self.due = Some(now + INTERVAL);
-        }
-        match self.reported.filter(|_| self.reported != before)? {
-            true => Some(StoreEvent::RootFound),
-            false => Some(StoreEvent::RootMissing {
-                reason: format!(
-                    "no key begins with the prefix {}, so that none of the watched nodes exists; correct the \
-                     URL, or create the first node with `twitcher set`",
-                    self.prefix
-                ),
-            }),
-        }
-    }
+/// Returns the check of one connection, which begins with what was seen when it was made. Without a prefix,
+/// the root is always there, and nothing is to be reported of it.
+pub(super) fn check(
+    prefix: &NodePath,
+    is_there: Option<bool>,
+    now: Instant,
+) -> (RootCheck, Option<StoreEvent>) {
+    let missing = format!(
+        "no key begins with the prefix {prefix}, so that none of the watched nodes exists; correct the URL, or \
+         create the first node with `twitcher set`"
+    );
+    let mut check = RootCheck::new(None, None, missing);
+    let notice = check.done(is_there.filter(|_| prefix.as_str() != "/"), now);
+    (check, notice)
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::audit::Audit;
-use super::chroot::ChrootCheck;
+use super::chroot;
 use super::connect::{ATTEMPT_TIMEOUT, ConnectError, Connection, Ensemble};
 use super::link::Link;
 use super::protocol::Ended;
@@ -29,6 +29,7 @@ use crate::store::backoff::Backoff;
 use crate::store::channel::StoreEnd;
 use crate::store::login_source::LoginSource;
 use crate::store::memory;
+use crate::store::root_check::RootCheck;
 use crate::store::tree::router::{self, EventSender, NodeCommands, ReceiverDropped, Slot};
 use crate::store::{Exposure, StoreEvent};
 use crate::sys::Alarm;
@@ -57,12 +58,11 @@ pub(crate) fn start(settings: ZooKeeperSettings, login: LoginSource, end: StoreE
 
 /// Follows nodes until there are no more commands, or nobody receives the events.
 async fn run(settings: ZooKeeperSettings, login: LoginSource, commands: NodeCommands, events: EventSender) {
-    let chroot = settings.url.chroot.clone();
     let mut manager = SessionManager {
+        chroot: chroot::check(&settings.url.chroot, Instant::now()),
         url: settings.url.clone(),
         ensemble: Ensemble::new(settings, login),
         audit: Audit::new(Instant::now()),
-        chroot: ChrootCheck::new(chroot, Instant::now()),
         window: Window::new(),
         commands,
         events,
@@ -83,7 +83,7 @@ struct SessionManager {
     /// The reasons reported in the present outage; `None` if there is none, or it was not reported yet.
     outage: Option<HashSet<String>>,
     audit: Audit,
-    chroot: ChrootCheck,
+    chroot: RootCheck,
     window: Window,
     /// Whether it was reported that the connection is not encrypted.
     plaintext_reported: bool,
@@ -185,7 +185,7 @@ impl SessionManager {
         let table = mem::replace(&mut self.table, Table::new(now));
         let mut session = Session::new(protocol, timeout, self.window, self.url.chroot.clone(), table, now);
         self.audit.resume(now);
-        self.chroot = ChrootCheck::new(self.url.chroot.clone(), now);
+        self.chroot = chroot::check(&self.url.chroot, now);
         let ended = self.follow(&mut link, &mut session).await;
         self.window = session.window();
         let Err(ended) = ended else {
