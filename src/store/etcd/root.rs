@@ -32,8 +32,8 @@ pub(super) fn check(
     now: Instant,
 ) -> (RootCheck, Option<StoreEvent>) {
     let missing = format!(
-        "no key begins with the prefix {prefix}, so that none of the watched nodes exists; correct the URL, or \
-         create the first node with `twitcher set`"
+        "no key begins with the prefix {prefix}, so that none of the watched nodes exists; correct the URL, \
+         or create the first node with `twitcher set`"
     );
     let mut check = RootCheck::new(None, None, missing);
     let notice = check.done(is_there.filter(|_| prefix.as_str() != "/"), now);
