@@ -25,6 +25,7 @@
 //! * [`decode`] has a content decoded by a child without rights.
 //! * [`watch`] is the pure core: it decides what runs, when, which process is signalled, and which update is
 //!   held as suspicious. It does no IO and reads no clock.
+//! * [`service`] is the pure core of services: it decides whether one is well.
 //! * [`config`] turns `*.twc` files into plain [`model::WatchSpec`]s. A short-lived, unprivileged and limited
 //!   child evaluates the scripts; the daemon itself holds no interpreter.
 //! * [`settings`] combines flags, environment variables and `twitcher.toml`.
@@ -51,6 +52,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod model;
 pub mod report;
+pub mod service;
 pub mod settings;
 pub mod store;
 #[allow(unsafe_code)]

@@ -30,10 +30,17 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: 
 
     let (mut rates, mut wrong) = (Both::<Vec<f64>>::default(), Both::<usize>::default());
     // The first round is not counted, because caches are cold.
+    let mut used = Both::<f64>::default();
     for (index, side) in turns(scale.bursts + 1).enumerate() {
+        let contender = match side {
+            Side::Floor => &floor,
+            Side::Daemon => &daemon,
+        };
+        let before = contender.processor()?.total();
         let (rate, mistakes) = once(bench, nodes.of(side)).await?;
         if index >= 2 {
             rates.of(side).push(rate);
+            *used.of(side) += contender.processor()?.total() - before;
         }
         *wrong.of(side) += mistakes;
     }
@@ -43,6 +50,9 @@ pub async fn measure(bench: &mut Bench, scale: &Scale, against: Against, table: 
         Against::NoLedger => Goal::None,
     };
     table.row(&name, Unit::Count, rates.map(|rates| percentile(rates, 0.5)), goal);
+    let actions = (scale.burst * scale.bursts) as f64;
+    let name = format!("  processor time of each, with the action{}", against.suffix());
+    table.row(&name, Unit::Milliseconds, used.map(|used| used / actions), Goal::None);
     let wrong = wrong.map(|wrong| *wrong as f64);
     table.row("  updates lost or run twice", Unit::Count, wrong, Goal::AtMost(0.0));
     Ok(())

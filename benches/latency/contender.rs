@@ -268,6 +268,11 @@ impl Contender {
         usage::memory(self.process.id())
     }
 
+    /// The processor time of all its processes in milliseconds, with that of its actions.
+    pub fn processor(&self) -> Result<Usage> {
+        usage::processor(self.process.id())
+    }
+
     /// How often the threads of all its processes have gone to sleep since they were started.
     pub fn wakeups(&self) -> Result<Usage> {
         usage::wakeups(self.process.id())

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{SysconfVar, sysconf};
+
 use crate::Result;
 
 /// An amount for the process itself, and one for the processes of its stores together.
@@ -35,6 +37,19 @@ pub fn wakeups(pid: u32) -> Result<Usage> {
             sum += field(&fs::read_to_string(task?.path().join("status"))?, "voluntary_ctxt_switches:")?;
         }
         Ok(sum as f64)
+    })
+}
+
+/// The processor time in milliseconds, with that of the children that were reaped, which are its actions.
+pub fn processor(pid: u32) -> Result<Usage> {
+    let rate = sysconf(SysconfVar::CLK_TCK)?.ok_or("the kernel does not tell its clock's rate")? as f64;
+    sum(pid, |process| {
+        let stat = fs::read_to_string(process.join("stat"))?;
+        // The name, which comes before, may contain anything. The first field after it is the third.
+        let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(14 - 3));
+        let ticks: f64 =
+            fields.into_iter().flatten().take(4).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+        Ok(ticks / rate * 1e3)
     })
 }
 

@@ -26,8 +26,14 @@ const MAX_TEXT: usize = (4 << 10) * 8;
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let settings = settings(input.byte());
-    let subjects = [("/a", Facet::Data), ("/b", Facet::Children), ("/t", Facet::Tree), ("/t/a", Facet::Data)]
-        .map(|(path, facet)| Subject { path: NodePath::parse(path).expect("a path"), facet });
+    let subjects = [
+        ("/a", Facet::Data),
+        ("/b", Facet::Children),
+        ("/t", Facet::Tree),
+        ("/t/a", Facet::Data),
+        ("/m", Facet::Members),
+    ]
+    .map(|(path, facet)| Subject { path: NodePath::parse(path).expect("a path"), facet });
     let is_honest_at_first = input.byte() % 4 != 0;
     let (mut packets, mut is_wrong) = (0, false);
     let play = async |socket: OwnedFd| {
@@ -200,6 +206,9 @@ fn check_content(content: &Content, subject: &Subject) {
     match content {
         Content::Data(_) => {}
         Content::Children { lines, count } => assert!(*count <= lines.len() / 2, "{count} children"),
+        Content::Members { object, count } => {
+            assert!(object.len() >= 3 && *count <= object.len() / 7 + 1, "{count} members");
+        }
         Content::Tree { tree, blob } => {
             let nodes = tree.load();
             assert!(nodes.first().is_some_and(|root| root.path == subject.path), "{nodes:?}");

@@ -64,7 +64,7 @@ impl Input<'_> {
     }
 
     pub fn facet(&mut self) -> Value {
-        ["Data", "Children", "Tree"].map(Value::from)[usize::from(self.byte() % 3)].clone()
+        ["Data", "Children", "Tree", "Members"].map(Value::from)[usize::from(self.byte() % 4)].clone()
     }
 }
 
@@ -148,7 +148,8 @@ pub fn state(input: &mut Input<'_>) -> (Value, Vec<u8>) {
         return (json!("Absent"), Vec::new());
     }
     let (content, bytes) = match kind % 8 {
-        1..=3 => (json!("Data"), input.bytes()),
+        1 | 2 => (json!("Data"), input.bytes()),
+        3 => (json!({ "Members": { "count": input.size() } }), input.bytes()),
         4 => (json!({ "Children": { "count": input.size() } }), input.bytes()),
         5 => {
             let (nodes, data_bytes, index) = (input.size(), input.size(), input.size());

@@ -311,6 +311,7 @@ fn state(facet: Facet, input: &mut Unstructured<'_>) -> Result<State> {
     let size = input.int_in_range(0..=4)?;
     let content = match facet {
         Facet::Children => Content::Children { lines: b"n\n".repeat(size).into(), count: size as u64 },
+        Facet::Members => Content::Members { object: vec![b'm'; size].into(), count: size as u64 },
         Facet::Data | Facet::Tree => Content::Data(vec![0; size].into()),
     };
     Ok(State::Present { version: version(input)?, content })

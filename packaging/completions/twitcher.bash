@@ -58,6 +58,9 @@ _twitcher() {
             twitcher,properties)
                 cmd="twitcher__subcmd__properties"
                 ;;
+            twitcher,register)
+                cmd="twitcher__subcmd__register"
+                ;;
             twitcher,reload)
                 cmd="twitcher__subcmd__reload"
                 ;;
@@ -136,6 +139,9 @@ _twitcher() {
             twitcher__subcmd__help,properties)
                 cmd="twitcher__subcmd__help__subcmd__properties"
                 ;;
+            twitcher__subcmd__help,register)
+                cmd="twitcher__subcmd__help__subcmd__register"
+                ;;
             twitcher__subcmd__help,reload)
                 cmd="twitcher__subcmd__help__subcmd__reload"
                 ;;
@@ -179,7 +185,7 @@ _twitcher() {
 
     case "${cmd}" in
         twitcher)
-            opts="-v -d -h -V --store --zkservers --session-timeout --config-path --state-dir --log-to-stdout --log-file --log-format --verbose --debug --pid-file --control-socket --allow-untrusted --daemonize --ledger-reset --once --dry-run --stop-timeout --devel --help --version run check convert get set poke ls tree txn export import services properties tables edit rm watch status trigger pause resume kill reload history logs help"
+            opts="-v -d -h -V --store --zkservers --session-timeout --config-path --state-dir --log-to-stdout --log-file --log-format --verbose --debug --pid-file --control-socket --allow-untrusted --daemonize --ledger-reset --once --dry-run --stop-timeout --devel --help --version run check convert get set poke ls tree txn export import services register properties tables edit rm watch status trigger pause resume kill reload history logs help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -367,7 +373,7 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__help)
-            opts="run check convert get set poke ls tree txn export import services properties tables edit rm watch status trigger pause resume kill reload history logs help"
+            opts="run check convert get set poke ls tree txn export import services register properties tables edit rm watch status trigger pause resume kill reload history logs help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -563,6 +569,20 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__help__subcmd__properties)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        twitcher__subcmd__help__subcmd__register)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -996,6 +1016,52 @@ _twitcher() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        twitcher__subcmd__register)
+            opts="-h --store --zkservers --session-timeout --config-path --data --format --check --interval --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --zkservers)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --session-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config-path)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --check)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         twitcher__subcmd__reload)
             opts="-h --control-socket --config-path --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1129,7 +1195,7 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__services)
-            opts="-h --store --zkservers --session-timeout --config-path --json --help"
+            opts="-h --store --zkservers --session-timeout --config-path --json --follow --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1375,7 +1441,7 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__watch)
-            opts="-h --store --zkservers --session-timeout --config-path --children --json --decode --count --help"
+            opts="-h --store --zkservers --session-timeout --config-path --children --members --json --decode --count --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

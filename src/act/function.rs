@@ -15,7 +15,7 @@ use crate::config::script::{Interpreter, MAX_CALL_LEVELS, register_constants};
 use crate::content::names;
 use crate::content::node_line::{NodeLine, NodeLineError};
 use crate::model::{Commit, Facet, Format, Program};
-use crate::value::{Fault, content};
+use crate::value::{Fault, content, object};
 
 /// The event that a function action gets, without the content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,14 +76,23 @@ enum EventError {
     Node(#[from] NodeLineError),
     #[error("the content is not what it was when it was decoded: {0}")]
     Value(#[from] Fault),
+    #[error("the members are damaged: {0}")]
+    Members(Fault),
 }
 
 impl ActEvent {
     fn into_map(self, content: Vec<u8>) -> Result<Map, EventError> {
         let (mut data, mut children, mut changes) = (Vec::new(), rhai::Array::new(), rhai::Array::new());
+        let mut members = Map::new();
         match self.facet {
             Facet::Data => data = content,
             Facet::Children => children.extend(names(&content).map(|name| name.into_owned().into())),
+            // After a deletion there is none.
+            Facet::Members if content.is_empty() => {}
+            Facet::Members => {
+                let read = object::members(&content).map_err(EventError::Members)?;
+                members.extend(read.into_iter().map(|(name, said)| (name.into(), value::dynamic(said))));
+            }
             Facet::Tree => {
                 for line in NodeLine::parse_all(&content)? {
                     changes.push(change_map(line)?.into());
@@ -102,6 +111,7 @@ impl ActEvent {
             ("event".into(), self.event.into()),
             ("children".into(), children.into()),
             ("changes".into(), changes.into()),
+            ("members".into(), members.into()),
             ("version".into(), self.version.into()),
             ("watch".into(), self.watch.into()),
             ("text".into(), String::from_utf8_lossy(&data).into_owned().into()),

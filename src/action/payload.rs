@@ -14,6 +14,8 @@ pub enum Payload {
     Data(Blob),
     /// The sorted names of the node's children, each ended by a newline.
     Children(Blob),
+    /// A line of JSON: what each of the node's children says of itself, by its name.
+    Members(Blob),
     /// The nodes of a tree that changed, sorted by path, and the blob of the tree.
     Changes {
         changes: Vec<Change>,
@@ -36,6 +38,7 @@ impl Payload {
         match self {
             Payload::Data(_) => Facet::Data,
             Payload::Children(_) => Facet::Children,
+            Payload::Members(_) => Facet::Members,
             Payload::Changes { .. } => Facet::Tree,
         }
     }
@@ -46,10 +49,11 @@ impl Payload {
     }
 
     /// Opens a file with the bytes that the action reads: the node's data; the names of its children, each
-    /// ended by a newline; or a line of JSON for each node of a tree that changed.
+    /// ended by a newline; a line of JSON with what each says of itself; or a line of JSON for each node of a
+    /// tree that changed.
     pub fn open(&self) -> io::Result<File> {
         match self {
-            Payload::Data(blob) | Payload::Children(blob) => sys::open_blob(blob),
+            Payload::Data(blob) | Payload::Children(blob) | Payload::Members(blob) => sys::open_blob(blob),
             Payload::Changes { changes, blob } => sys::compose(blob, changes.iter().flat_map(line)),
         }
     }
@@ -58,7 +62,7 @@ impl Payload {
     pub fn open_after(&self, header: Vec<u8>) -> io::Result<File> {
         let header = [Piece::Own(header)].into_iter();
         match self {
-            Payload::Data(blob) | Payload::Children(blob) => {
+            Payload::Data(blob) | Payload::Children(blob) | Payload::Members(blob) => {
                 sys::compose(blob, header.chain([Piece::Of(blob.whole())]))
             }
             Payload::Changes { changes, blob } => {
@@ -95,8 +99,8 @@ mod tests {
     }
 
     #[test]
-    fn data_and_children_are_given_as_they_are() {
-        for payload in [Payload::Data, Payload::Children] {
+    fn what_a_store_wrote_is_given_as_it_is() {
+        for payload in [Payload::Data, Payload::Children, Payload::Members] {
             assert_eq!(read(payload(b"a\nb\n".as_slice().into()).open()), "a\nb\n");
             assert_eq!(read(payload(Blob::default()).open()), "");
             assert_eq!(read(payload(b"a\n".as_slice().into()).open_after("{}\n".into())), "{}\na\n");

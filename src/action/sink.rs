@@ -184,14 +184,17 @@ async fn read_until_flood(
     }
 }
 
-/// Reads once, and returns whether the run floods. The buffer lives on the stack for one read only: a
-/// thousand runs may wait for output at once.
+/// Reads once, and returns whether the run floods.
 fn read_once(pipe: &OwnedFd, stream: Stream, sink: &Sink) -> io::Result<bool> {
-    let mut chunk = [0; CHUNK];
-    match nix::unistd::read(pipe, &mut chunk)? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        length => Ok(sink.take(stream, &chunk[..length])),
+    thread_local! {
+        // Shared by all runs: a thousand may wait for output at once, most print little, and to clear so many
+        // bytes for each read takes longer than to read.
+        static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into());
     }
+    BUFFER.with_borrow_mut(|buffer| match nix::unistd::read(pipe, buffer)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        length => Ok(sink.take(stream, &buffer[..length])),
+    })
 }
 
 /// A stream that floods. All floods share one budget.

@@ -136,6 +136,7 @@ impl Spawner {
         let keep = request.map(OwnedFd::from);
         let image = sys::launch::Image { candidates, arguments, environment, stdio, keep };
         attempt.enter(Step::Basics);
+        let tick = proc::current_tick();
         let leader = sys::launch::start(&image, &setup, slot, attempt).map_err(|failure| {
             if let Some(child) = failure.child {
                 Handle::current().spawn(reap(child));
@@ -147,7 +148,7 @@ impl Spawner {
         })?;
         let executed = Instant::now();
         // A process that nobody has reaped cannot be gone.
-        let id = proc::id_of(leader).ok();
+        let id = proc::id_of_new(leader, tick).ok();
         Ok(Process { leader, id, watch: ProcessWatch::of_child(leader), output, executed })
     }
 }

@@ -3,7 +3,7 @@
 use std::env;
 use std::error::Error;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -106,15 +106,23 @@ impl Edit {
     /// Reads the node in a process of its own. Returns its state and its data.
     fn read(&self) -> Result<(String, Vec<u8>), Box<dyn Error>> {
         let failed = |error| format!("cannot start the process that reads the node: {error}");
-        let output =
-            self.exchange(&[]).stdin(Stdio::null()).stderr(Stdio::inherit()).output().map_err(failed)?;
-        if !output.status.success() {
+        let mut child =
+            self.exchange(&[]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(failed)?;
+        let reply = child.stdout.take().map(at_most_a_node).unwrap_or(Ok(None)).map_err(failed)?;
+        let Some(mut reply) = reply else {
+            // It would not end. Nothing that it says is of use.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err("the process that reads the node replied with more than a node can have".into());
+        };
+        if !child.wait().map_err(failed)?.success() {
             return Err(format!("node {} was not read, so there is nothing to edit", self.node.node).into());
         }
-        let end = output.stdout.iter().position(|byte| *byte == b'\n');
+        let end = reply.iter().position(|byte| *byte == b'\n');
         let end = end.ok_or("the process that reads the node replied with no state")?;
-        let state = String::from_utf8_lossy(&output.stdout[..end]).into_owned();
-        Ok((state, output.stdout[end + 1..].to_vec()))
+        let data = reply.split_off(end + 1);
+        let state = String::from_utf8_lossy(&reply[..end]).into_owned();
+        Ok((state, data))
     }
 
     /// Replaces the data if the state is still this. Returns the exit code of the process that does it, which
@@ -138,6 +146,17 @@ impl Edit {
         command.arg("exchange").args(self.node.flags()).args(more).arg("--").arg(self.node.node.as_str());
         command
     }
+}
+
+/// More than the data of any node, and what stands before it: no store gives more than 16 MiB.
+const MAX_REPLY: u64 = 32 << 20;
+
+/// Reads a reply to its end. Returns `None` if it is longer than any node: the process that sends it talks to
+/// the network without root's rights, and must not fill the memory of root's process.
+fn at_most_a_node(replies: impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut reply = Vec::new();
+    let length = replies.take(MAX_REPLY + 1).read_to_end(&mut reply)?;
+    Ok((length as u64 <= MAX_REPLY).then_some(reply))
 }
 
 /// Makes a directory that only this user can enter, for the text and what the editor puts beside it.
@@ -189,5 +208,17 @@ fn edit(file: &Path) -> Result<(), String> {
              another one"
         )),
         Err(error) => Err(format!("cannot start the editor {name:?}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_without_an_end_fills_no_memory() {
+        assert_eq!(at_most_a_node(&b"1,2,3\ndata"[..]).unwrap().unwrap(), b"1,2,3\ndata");
+        assert!(at_most_a_node(io::repeat(b'x').take(MAX_REPLY)).unwrap().is_some());
+        assert!(at_most_a_node(io::repeat(b'x')).unwrap().is_none());
     }
 }

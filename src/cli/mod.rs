@@ -25,12 +25,14 @@ mod export;
 mod get;
 mod history;
 mod import;
+mod keep;
 mod kill;
 mod logs;
 mod ls;
 mod pause;
 mod poke;
 mod properties;
+mod register;
 mod reload;
 mod resume;
 mod rm;
@@ -110,6 +112,7 @@ subcommands! {
     Export(export::Export),
     Import(import::Import),
     Services(services::Services),
+    Register(register::Register),
     Properties(properties::Properties),
     Tables(tables::Tables),
     Edit(edit::Edit),
@@ -137,6 +140,8 @@ subcommands! {
     Complete(complete::Complete),
     #[command(hide = true)]
     Exchange(exchange::Exchange),
+    #[command(hide = true)]
+    Keep(keep::Keep),
 }
 
 /// The definition of the command line, from which the manual page and the completions are generated.

@@ -2,13 +2,12 @@
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use super::shared::exit::Exit;
 use super::shared::stdout::{print_foreign, print_json};
 use super::shared::store::NodeArgs;
 use crate::model::NodePath;
-use crate::store::{Client, ClientError, Condition, StoreSettings, WriteOptions};
+use crate::store::{Client, ClientError, Condition, Contention, StoreSettings, WriteOptions};
 use crate::value::object::{self, Properties as Object};
 
 /// Print the properties of a node, or change some of them
@@ -86,10 +85,9 @@ impl Properties {
         node: &NodePath,
         settings: &StoreSettings,
     ) -> Result<(), Box<dyn Error>> {
-        let (started, timeout) = (Instant::now(), settings.session_timeout());
-        let mut tries = 0;
+        let store = settings.to_string();
+        let mut contention = Contention::new(node, &store, settings.session_timeout());
         loop {
-            tries += 1;
             let (before, condition) = match client.read_node(node).await {
                 Ok(read) => (self.read(&read.data)?, Condition::Same(read.version)),
                 Err(ClientError::Missing { .. } | ClientError::NoRoot { .. }) if self.unset.is_empty() => {
@@ -101,11 +99,7 @@ impl Properties {
             let options = WriteOptions { condition, ..WriteOptions::default() };
             match client.set(node, &after.write(), &options).await {
                 Ok(()) => return Ok(()),
-                Err(ClientError::ConditionFailed { .. }) if started.elapsed() < timeout => {}
-                Err(ClientError::ConditionFailed { .. }) => {
-                    let (node, store) = (node.clone(), settings.to_string());
-                    return Err(ClientError::Contended { node, store, tries, timeout }.into());
-                }
+                Err(ClientError::ConditionFailed { .. }) => contention.thwarted()?,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -249,6 +249,8 @@ mod tests {
         let before = canonical(&spec);
         Arc::make_mut(&mut spec.policy).throttle.debounce_max = Some(Duration::from_secs(30));
         assert_eq!(canonical(&spec), format!("{before}, debounce_max: 30s"));
+        let members = WatchSpec { subject: subject("/git/head", Facet::Members), ..plain() };
+        assert_eq!(canonical(&members), before.replace("facet: Data", "facet: Members"));
         let mut spec = plain();
         Arc::make_mut(&mut spec.policy).decode = Some(Format::Json);
         assert_eq!(canonical(&spec), format!("{before}, decode: Json"));

@@ -353,10 +353,7 @@ impl Performer<'_> {
         let (intent, ended_by, took) = (&live.intent, live.ended_by, live.age());
         let (result, outcome) = verdict(status, ended_by);
         let ledger = self.persist.ledger_mut();
-        if let Some(process) = *unsaved_process {
-            ledger.started(&intent.run, process, intent.timeout);
-        }
-        ledger.ended(&intent.run, outcome, output);
+        ledger.ended_in(&intent.run, *unsaved_process, outcome, output);
         self.persist.followed.ended(live, output);
         self.runs.over(&intent.run);
         let what = match status {

@@ -40,8 +40,8 @@ use crate::report::{ReloadCause, Report, Reporter};
 use crate::store::StoreEvent;
 use crate::sys::{Alarm, FreeMemory};
 
-/// How many events of the stores are taken in one turn after the first. The first action of a burst waits for
-/// all of them, some 50 µs each; the commit of the ledger is shared.
+/// How many events of the stores are taken in one turn after the first, or of runs at once. The first action
+/// of a burst waits for all of them, some 50 µs each; the commit of the ledger is shared.
 const MAX_EVENT_BATCH: usize = 16;
 
 /// How long further events of the stores are taken in one turn.
@@ -163,7 +163,9 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
                 }
             }
             Some(decoded) = daemon.decoder.next() => daemon.performer().decoded(decoded),
-            Some(event) = daemon.runs.next_event() => daemon.performer().run_event(event),
+            events = daemon.runs.next_events(MAX_EVENT_BATCH) => {
+                events.into_iter().for_each(|event| daemon.performer().run_event(event));
+            }
             Some(change) = config_changes.recv(), if daemon.loads_files() => {
                 daemon.file_change(change);
             }

@@ -164,7 +164,7 @@ impl Parts {
     pub async fn end_of_run(&mut self) -> WatchId {
         loop {
             let before = self.runs.count();
-            let event = self.runs.next_event().await.expect("an event");
+            let event = self.runs.next_events(1).await.pop().expect("an event");
             let watch = match &event {
                 RunEvent::Start(StartEvent::Done { job, .. }) => Some(job.watch),
                 RunEvent::End(end) => Some(end.watch),

@@ -470,9 +470,11 @@ impl Runs {
 
     // Their end.
 
-    /// What happens next to a run. Can be dropped at any time.
-    pub async fn next_event(&mut self) -> Option<RunEvent> {
-        self.events.recv().await
+    /// What happens next to runs, at most `count` events. Can be dropped at any time.
+    pub async fn next_events(&mut self, count: usize) -> Vec<RunEvent> {
+        let mut events = Vec::new();
+        self.events.recv_many(&mut events, count).await;
+        events
     }
 
     /// Drops a live run that has ended.

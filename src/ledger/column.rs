@@ -45,10 +45,27 @@ pub(super) fn read_definition(row: &Row<'_>, column: &str) -> Result<Option<u64>
 pub(super) fn read_subject(row: &Row<'_>) -> Result<Subject> {
     let path =
         NodePath::parse(&row.get::<_, String>("node")?).map_err(|error| invalid_column("node", error))?;
+    Ok(Subject { path, facet: read_facet(row)? })
+}
+
+/// Reads the facet of a watch or of a run.
+pub(super) fn read_facet(row: &Row<'_>) -> Result<Facet> {
+    let members = row.get::<_, Option<String>>("members")?;
+    if members.is_some() && members == row.get("definition")? {
+        return Ok(Facet::Members);
+    }
     let name = row.get::<_, String>("facet")?;
-    let facet = [Facet::Data, Facet::Children, Facet::Tree].into_iter().find(|known| known.as_str() == name);
-    let facet = facet.ok_or_else(|| invalid_column("facet", name))?;
-    Ok(Subject { path, facet })
+    let known = [Facet::Data, Facet::Children, Facet::Tree].into_iter().find(|known| known.as_str() == name);
+    known.ok_or_else(|| invalid_column("facet", name))
+}
+
+/// Returns the columns `facet` and `members` of a watch or of a run with this definition. An older program,
+/// which knows no members, reads `children`.
+pub(super) fn facet(facet: Facet, definition: &str) -> (&'static str, Option<&str>) {
+    match facet {
+        Facet::Data | Facet::Children | Facet::Tree => (facet.as_str(), None),
+        Facet::Members => (Facet::Children.as_str(), Some(definition)),
+    }
 }
 
 /// Reads an event. One that this version does not know is from a later version with the same tables: what it

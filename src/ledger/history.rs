@@ -28,7 +28,7 @@ pub struct RunRecord {
     /// The watch's name in log lines.
     pub watch: String,
     pub znode: String,
-    /// `data`, `children` or `tree`; empty in the reply of an older daemon.
+    /// `data`, `children`, `tree` or `members`; empty in the reply of an older daemon.
     #[serde(default)]
     pub watch_type: String,
     pub event: String,
@@ -59,8 +59,8 @@ impl RunRecord {
 
 const SELECT_PAGE: &str = "
     SELECT
-        seq, run, file, description, node, facet, event, version, started, ended, outcome, exit_code, signal,
-        error
+        seq, run, file, description, node, facet, members, definition, event, version, started, ended,
+        outcome, exit_code, signal, error
     FROM runs
     WHERE seq < :before
         AND (:watch IS NULL OR description = :watch OR file || ':' || description = :watch)
@@ -104,7 +104,7 @@ fn record(row: &Row<'_>) -> Result<RunRecord> {
         run: row.get("run")?,
         watch: column::read_watch(row)?.to_string(),
         znode: row.get("node")?,
-        watch_type: row.get("facet")?,
+        watch_type: column::read_facet(row)?.as_str().to_owned(),
         event: row.get("event")?,
         version: row.get("version")?,
         started: Timestamp(started),

@@ -86,8 +86,15 @@ impl Ledger {
 
     /// Records how a run ended, and the end of its output.
     pub fn ended(&mut self, run: &str, how: RunOutcome<'_>, output: &[u8]) {
+        self.ended_in(run, None, how, output);
+    }
+
+    /// Records how a run ended, the end of its output, and its process, if that is not recorded yet.
+    pub fn ended_in(&mut self, run: &str, process: Option<ProcessId>, how: RunOutcome<'_>, output: &[u8]) {
         let output = self.affordable(output);
-        self.write(output.len(), |connection, context| runs::ended(connection, context, run, how, output));
+        self.write(output.len(), |connection, context| {
+            runs::ended(connection, context, run, process, how, output)
+        });
     }
 
     /// Returns at most `count` runs, newest first, each with its number; with `before`, only runs below that

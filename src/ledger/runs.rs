@@ -24,10 +24,10 @@ pub(super) struct Context {
 
 const INSERT_RUN: &str = "
     INSERT INTO runs (
-        run, file, description, store, node, facet, definition,
+        run, file, description, store, node, facet, members, definition,
         incarnation, revision, version, event, started, timeout, boot
     ) VALUES (
-        :run, :file, :description, :store, :node, :facet, :definition,
+        :run, :file, :description, :store, :node, :facet, :members, :definition,
         :incarnation, :revision, :version, :event, :started, :timeout, :boot
     )";
 
@@ -37,20 +37,24 @@ const STARTED: &str = "UPDATE runs SET pid = :pid, pid_started = :pid_started, t
 /// Drops the output of a run that is older than all runs with output.
 const ENDED: &str = "
     UPDATE runs SET
+        pid = coalesce(:pid, pid), pid_started = coalesce(:pid_started, pid_started),
         ended = :ended, outcome = :outcome, exit_code = :exit_code, signal = :signal, error = :error,
         output = iif(seq > (SELECT max(seq) FROM runs) - :outputs, :output, NULL)
     WHERE seq = :seq AND run = :run";
 
 pub(super) fn insert(connection: &Connection, context: &mut Context, intent: &Intent) -> Result<()> {
     let Intent { run, watch, store, subject, definition, version, event, started, timeout } = intent;
+    let definition = column::definition(*definition);
+    let (facet, members) = column::facet(subject.facet, &definition);
     let seq = connection.prepare_cached(INSERT_RUN)?.insert(named_params! {
         ":run": run,
         ":file": &*watch.file,
         ":description": &*watch.description,
         ":store": &**store,
         ":node": subject.path.as_str(),
-        ":facet": subject.facet.as_str(),
-        ":definition": column::definition(*definition),
+        ":facet": facet,
+        ":members": members,
+        ":definition": definition,
         ":incarnation": version.incarnation,
         ":revision": version.revision,
         ":version": version.number,
@@ -95,17 +99,22 @@ pub(super) fn started(
         ":seq": seq,
         ":run": run,
         ":pid": process.pid,
-        // Clock ticks since the boot fit into 63 bits.
-        ":pid_started": i64::try_from(process.started).unwrap_or(i64::MAX),
+        ":pid_started": pid_started(process),
         ":timeout": timeout.map(column::duration),
     })?;
     Ok(())
+}
+
+/// Clock ticks since the boot fit into 63 bits.
+fn pid_started(process: ProcessId) -> i64 {
+    i64::try_from(process.started).unwrap_or(i64::MAX)
 }
 
 pub(super) fn ended(
     connection: &Connection,
     context: &mut Context,
     run: &str,
+    process: Option<ProcessId>,
     how: RunOutcome<'_>,
     output: &[u8],
 ) -> Result<()> {
@@ -113,6 +122,8 @@ pub(super) fn ended(
     connection.prepare_cached(ENDED)?.execute(named_params! {
         ":seq": seq,
         ":run": run,
+        ":pid": process.map(|process| process.pid),
+        ":pid_started": process.map(pid_started),
         ":ended": column::millis(SystemTime::now()),
         ":outcome": how.name(),
         ":exit_code": how.exit_code(),

@@ -70,14 +70,14 @@ pub(super) fn identify(connection: &Connection) -> std::result::Result<Found, Le
 
 /// Whether a ledger of this version has the present tables.
 pub(super) fn is_present(connection: &Connection, version: i64) -> Result<bool> {
-    Ok(version == VERSION && !is_without_terms(connection)?)
+    Ok(version == VERSION && !is_without(connection, "paused_until")? && !is_without(connection, "members")?)
 }
 
-/// Whether the ledger is older than the terms of pauses. Version 3 got their columns later than the others:
-/// an older program keeps a pause whose terms it does not see.
-fn is_without_terms(connection: &Connection) -> Result<bool> {
-    let query = "SELECT count(*) FROM pragma_table_info('watches') WHERE name = 'paused_until'";
-    Ok(connection.query_row(query, [], |row| row.get::<_, i64>(0))? == 0)
+/// Whether the ledger is older than a column of its watches. Version 3 got some columns later than the
+/// others: an older program keeps a pause whose terms it does not see, and takes members for children.
+fn is_without(connection: &Connection, column: &str) -> Result<bool> {
+    let query = "SELECT count(*) FROM pragma_table_info('watches') WHERE name = ?1";
+    Ok(connection.query_row(query, [column], |row| row.get::<_, i64>(0))? == 0)
 }
 
 fn foreign() -> LedgerError {

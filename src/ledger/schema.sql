@@ -6,7 +6,10 @@ CREATE TABLE watches (
     description TEXT NOT NULL,
     store TEXT NOT NULL, -- name and identity: versions of one store say nothing about those of another
     node TEXT NOT NULL,
+    -- For a watch of members it is `children`, which Twitcher 2.0 knows, and the column `members` has the
+    -- definition. So a row that Twitcher 2.0 wrote for another definition has no members.
     facet TEXT NOT NULL CHECK (facet IN ('data', 'children', 'tree')),
+    members TEXT,
     definition TEXT NOT NULL, -- a fingerprint of the watch's definition
     observed_state TEXT CHECK (observed_state IN ('absent', 'present')), -- NULL: unknown
     observed_incarnation INTEGER, -- another for each node that is created under this path
@@ -58,6 +61,7 @@ CREATE TABLE runs (
     store TEXT NOT NULL,
     node TEXT NOT NULL,
     facet TEXT NOT NULL CHECK (facet IN ('data', 'children', 'tree')),
+    members TEXT, -- as in the table watches
     definition TEXT NOT NULL,
     incarnation INTEGER NOT NULL,
     revision INTEGER NOT NULL,

@@ -16,7 +16,7 @@ const MAX_UNTOUCHED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Keeps the applied version, unless the watch moved to another store, where that version means nothing.
 const UPSERT_WATCH: &str = "
     INSERT INTO watches (
-        file, description, store, node, facet, definition,
+        file, description, store, node, facet, members, definition,
         observed_state, observed_incarnation, observed_revision, observed_number, owed,
         discarded_incarnation, discarded_revision, discarded_number,
         held_incarnation, held_revision, held_number,
@@ -24,7 +24,7 @@ const UPSERT_WATCH: &str = "
         failures, stopped, paused, paused_by, paused_why, paused_at, paused_until,
         last_error, next_try, updated
     ) VALUES (
-        :file, :description, :store, :node, :facet, :definition,
+        :file, :description, :store, :node, :facet, :members, :definition,
         :observed_state, :observed_incarnation, :observed_revision, :observed_number, :owed,
         :discarded_incarnation, :discarded_revision, :discarded_number,
         :held_incarnation, :held_revision, :held_number,
@@ -36,6 +36,7 @@ const UPSERT_WATCH: &str = "
         store = excluded.store,
         node = excluded.node,
         facet = excluded.facet,
+        members = excluded.members,
         definition = excluded.definition,
         observed_state = excluded.observed_state,
         observed_incarnation = excluded.observed_incarnation,
@@ -109,6 +110,7 @@ pub(super) fn save_watch(connection: &Connection, record: &WatchRecord<'_>) -> R
     } = *snapshot;
     let now = column::millis(SystemTime::now());
     let definition = column::definition(definition);
+    let (facet, members) = column::facet(subject.facet, &definition);
     let (state, observed) = match seen {
         None => (None, None),
         Some(Seen::Absent) => (Some("absent"), None),
@@ -122,7 +124,8 @@ pub(super) fn save_watch(connection: &Connection, record: &WatchRecord<'_>) -> R
         ":description": &*watch.description,
         ":store": store,
         ":node": subject.path.as_str(),
-        ":facet": subject.facet.as_str(),
+        ":facet": facet,
+        ":members": members,
         ":definition": definition,
         ":observed_state": state,
         ":observed_incarnation": incarnation(observed),

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub struct Blob {
     bytes: Bytes,
     /// Only for its end.
-    _entry: Option<Arc<Entry>>,
+    _counted: Option<Arc<CountedBytes>>,
 }
 
 #[derive(Clone)]
@@ -35,15 +35,31 @@ impl BlobCount {
     pub fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Counts so many bytes until what this returns is dropped.
+    pub fn count(&self, len: u64) -> CountedBytes {
+        self.0.fetch_add(len, Ordering::Relaxed);
+        CountedBytes { count: self.clone(), len }
+    }
 }
 
-/// The bytes of one blob in a count. All clones of the blob share it.
-struct Entry {
+/// Some bytes in a count: those of a blob, whose clones share it, or what was made of them.
+pub struct CountedBytes {
     count: BlobCount,
     len: u64,
 }
 
-impl Drop for Entry {
+impl CountedBytes {
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl Drop for CountedBytes {
     fn drop(&mut self) {
         self.count.0.fetch_sub(self.len, Ordering::Relaxed);
     }
@@ -76,14 +92,13 @@ impl Blob {
     pub(crate) fn sealed(file: File, len: u64) -> Self {
         FILES.fetch_add(1, Ordering::Relaxed);
         FILE_BYTES.fetch_add(len, Ordering::Relaxed);
-        Self { bytes: Bytes::Sealed(Arc::new(Sealed { file, len })), _entry: None }
+        Self { bytes: Bytes::Sealed(Arc::new(Sealed { file, len })), _counted: None }
     }
 
     /// Counts the bytes in `count` until the last clone of this blob is dropped.
     pub fn counted(self, count: &BlobCount) -> Self {
-        let (count, len) = (count.clone(), self.len());
-        count.0.fetch_add(len, Ordering::Relaxed);
-        Self { bytes: self.bytes, _entry: Some(Arc::new(Entry { count, len })) }
+        let counted = count.count(self.len());
+        Self { bytes: self.bytes, _counted: Some(Arc::new(counted)) }
     }
 
     pub(crate) fn expose(&self) -> Exposed<'_> {
@@ -127,7 +142,7 @@ impl Blob {
 /// The blob lies in this process, however long it is. `sys::seal` makes a file of a long one.
 impl From<Arc<[u8]>> for Blob {
     fn from(bytes: Arc<[u8]>) -> Self {
-        Self { bytes: Bytes::Inline(bytes), _entry: None }
+        Self { bytes: Bytes::Inline(bytes), _counted: None }
     }
 }
 

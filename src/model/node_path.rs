@@ -102,6 +102,12 @@ impl NodePath {
         })
     }
 
+    /// Returns the path of this node's parent, or `None` for the root.
+    pub(crate) fn parent(&self) -> Option<&str> {
+        let (parent, name) = self.as_str().rsplit_once('/')?;
+        (!name.is_empty()).then_some(if parent.is_empty() { "/" } else { parent })
+    }
+
     /// Returns true if this node is `root` or a node below it.
     pub(crate) fn is_at_or_below(&self, root: &NodePath) -> bool {
         let rest = self.0.strip_prefix(root.as_str());

@@ -18,6 +18,11 @@ pub enum Content {
         /// The pieces of the tree's nodes, and what the store adds to them.
         blob: Blob,
     },
+    Members {
+        /// A line of JSON: an object with what each child says of itself by its name, sorted.
+        object: Blob,
+        count: u64,
+    },
 }
 
 /// The content of a single node's facet.
@@ -35,25 +40,27 @@ impl Content {
             Content::Data(_) => Facet::Data,
             Content::Children { .. } => Facet::Children,
             Content::Tree { .. } => Facet::Tree,
+            Content::Members { .. } => Facet::Members,
         }
     }
 
-    /// Returns the size in bytes of the data, of the list of children that an action reads (one line each),
-    /// or of the data of all nodes.
+    /// Returns the size in bytes of the data, of what an action reads of children or members, or
+    /// of the data of all nodes.
     pub fn bytes(&self) -> u64 {
         match self {
             Content::Data(data) => data.len(),
             Content::Children { lines, .. } => lines.len(),
             Content::Tree { tree, .. } => tree.data_bytes(),
+            Content::Members { object, .. } => object.len(),
         }
     }
 
-    /// Returns the size in the content's own parts: bytes of data, children, or nodes below the root of a
-    /// tree.
+    /// Returns the size in the content's own parts: bytes of data, children, nodes below the root of a
+    /// tree, or members.
     pub fn size(&self) -> u64 {
         match self {
             Content::Data(data) => data.len(),
-            Content::Children { count, .. } => *count,
+            Content::Children { count, .. } | Content::Members { count, .. } => *count,
             Content::Tree { tree, .. } => tree.nodes_below(),
         }
     }
@@ -61,13 +68,19 @@ impl Content {
     /// Returns what holds the content's bytes.
     pub fn blob(&self) -> &Blob {
         match self {
-            Content::Data(blob) | Content::Children { lines: blob, .. } | Content::Tree { blob, .. } => blob,
+            Content::Data(blob)
+            | Content::Children { lines: blob, .. }
+            | Content::Tree { blob, .. }
+            | Content::Members { object: blob, .. } => blob,
         }
     }
 
     pub(crate) fn into_blob(self) -> Blob {
         match self {
-            Content::Data(blob) | Content::Children { lines: blob, .. } | Content::Tree { blob, .. } => blob,
+            Content::Data(blob)
+            | Content::Children { lines: blob, .. }
+            | Content::Tree { blob, .. }
+            | Content::Members { object: blob, .. } => blob,
         }
     }
 
@@ -103,6 +116,7 @@ mod tests {
             (Content::sample_children(&["a", "\u{fc}b"]), 6, 2),
             (tree(&[("/t", 12)]), 1, 0),
             (tree(&[("/t", 12), ("/t/a", 3), ("/t/a/b", 456)]), 3, 2),
+            (Content::Members { object: b"{\"a\":{},\"b\":null}\n".as_slice().into(), count: 2 }, 18, 2),
         ] {
             assert_eq!((content.bytes(), content.size()), (bytes, size), "{content:?}");
         }

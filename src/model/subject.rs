@@ -14,9 +14,12 @@ pub enum Facet {
     /// The node and every node below it, with their data. [`crate::store`] assembles the tree from the other
     /// two facets.
     Tree,
+    /// The set of the node's children, with the data of each. [`crate::store`] assembles it as it does trees.
+    Members,
 }
 
-/// Which aspect of a single node a store follows. A [`Facet::Tree`] takes both, of every node in it.
+/// Which aspect of a single node a store follows. A [`Facet::Tree`] takes both, of every node in it, and
+/// [`Facet::Members`] the children of the node and the data of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NodeFacet {
     Data,
@@ -24,20 +27,14 @@ pub enum NodeFacet {
 }
 
 impl Facet {
+    pub const ALL: [Self; 4] = [Facet::Data, Facet::Children, Facet::Tree, Facet::Members];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Facet::Data => "data",
             Facet::Children => "children",
             Facet::Tree => "tree",
-        }
-    }
-
-    /// Returns the facet of a single node that this is, or `None` for a tree.
-    pub(crate) fn of_node(self) -> Option<NodeFacet> {
-        match self {
-            Facet::Data => Some(NodeFacet::Data),
-            Facet::Children => Some(NodeFacet::Children),
-            Facet::Tree => None,
+            Facet::Members => "members",
         }
     }
 }

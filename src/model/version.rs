@@ -8,7 +8,7 @@ pub struct Version {
     /// Differs between a node and a node that was re-created under its name (ZooKeeper: czxid).
     pub incarnation: i64,
     /// Differs between two states of one incarnation (ZooKeeper: mzxid for data, pzxid for children; a tree:
-    /// a hash of the versions of its nodes).
+    /// a hash of the versions of its nodes; members: a hash of what they say).
     pub revision: i64,
     /// The number that people see, and that actions get as `TWITCHER_VERSION` (ZooKeeper: the data version or
     /// the cversion; a tree: its revision). It is never compared, because a re-created node starts at 0

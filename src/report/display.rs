@@ -350,6 +350,7 @@ impl fmt::Display for NodeRef<'_> {
             Facet::Data => Ok(()),
             Facet::Children => f.write_str(" (children)"),
             Facet::Tree => f.write_str(" (tree)"),
+            Facet::Members => f.write_str(" (members)"),
         }
     }
 }
@@ -369,7 +370,9 @@ impl fmt::Display for Exposure {
             Exposure::Writable(Subject { path, facet }) => {
                 let (what, rights) = match facet {
                     Facet::Data => ("anyone may write to it", "w"),
-                    Facet::Children | Facet::Tree => ("anyone may create or delete its children", "c and d"),
+                    Facet::Children | Facet::Tree | Facet::Members => {
+                        ("anyone may create or delete its children", "c and d")
+                    }
                 };
                 let quoted = quoted(path.as_str());
                 write!(

@@ -21,6 +21,7 @@ impl fmt::Display for HeldSummary<'_> {
             Facet::Children if number == 1 => "1 child".to_owned(),
             Facet::Children => format!("{number} children"),
             Facet::Tree => format!("{} below it", count(number, "node")),
+            Facet::Members => count(number, "member"),
         };
         match self.version {
             number if number == Version::DELETION.number => f.write_str("the deletion ")?,
@@ -75,6 +76,7 @@ mod tests {
             (Facet::Data, HoldReason::Empty, "version 7 has 0 bytes (not_empty)"),
             (Facet::Children, HoldReason::Empty, "version 7 has 0 children (not_empty)"),
             (Facet::Tree, HoldReason::Empty, "version 7 has 0 nodes below it (not_empty)"),
+            (Facet::Members, HoldReason::Empty, "version 7 has 0 members (not_empty)"),
             (
                 Facet::Data,
                 shrunk(3, 8),

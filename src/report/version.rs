@@ -35,7 +35,7 @@ fn digits(hash: i64) -> String {
 }
 
 /// Displays a version of this facet in the log and in messages: a count as it is, the time of a file as a
-/// time, and the hash of a tree as its first eight hexadecimal digits.
+/// time, and the hash of a tree or of members as its first eight hexadecimal digits.
 pub(crate) struct ReadableVersion(pub i64, pub Facet);
 
 impl fmt::Display for ReadableVersion {
@@ -71,6 +71,7 @@ mod tests {
         let readable = |version, facet| ReadableVersion(version, facet).to_string();
         assert_eq!(readable(file, Facet::Data), "2026-11-21T16:13:31.042Z");
         assert_eq!([readable(file, Facet::Tree), readable(7, Facet::Data)], ["18ea1b79", "7"]);
+        assert_eq!(readable(file, Facet::Members), "18ea1b79");
         let short = |version, watch_type| short_version(version, watch_type, now);
         assert_eq!([short(3, "data"), short(-1, "tree")], ["3", "-1"]);
         assert_eq!([short(file, "data"), short(file, "children")], ["16:13:31.042Z"; 2]);

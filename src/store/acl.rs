@@ -34,15 +34,20 @@ impl Acl {
 
     /// Those who created the node may do everything, by the credentials of their session, and nobody else
     /// anything.
-    fn owner() -> Self {
+    pub(super) fn owner() -> Self {
         Self { entries: vec![AclEntry::new(ALL, "auth", "")] }
     }
 
     /// Like [`Self::owner`], but everybody may read.
-    fn read() -> Self {
+    pub(super) fn read() -> Self {
         let mut acl = Self::owner();
-        acl.entries.push(AclEntry::new(READ, "world", "anyone"));
+        acl.entries.extend(Self::read_only().entries);
         acl
+    }
+
+    /// Everybody may read, and nobody anything else.
+    pub(super) fn read_only() -> Self {
+        Self { entries: vec![AclEntry::new(READ, "world", "anyone")] }
     }
 }
 

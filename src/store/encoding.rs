@@ -31,6 +31,9 @@ const MAX_INDEX_BYTES: u64 = MAX_PATH_BYTES + (MAX_TREE_NODES * RECORD_BYTES) as
 /// re-created nodes apart, and the length of the piece. All are little-endian.
 const RECORD_BYTES: usize = 4 + 5 * 8;
 
+/// The least bytes of a member, with the comma or the brace behind it: `"a":{},`.
+const MEMBER_BYTES: u64 = 7;
+
 /// A [`State`] without the bytes of its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StateHeader {
@@ -50,6 +53,9 @@ pub enum ContentHeader {
         data_bytes: u64,
         /// Where the index begins in the blob.
         index: u64,
+    },
+    Members {
+        count: u64,
     },
 }
 
@@ -119,6 +125,7 @@ impl ContentHeader {
                 data_bytes: tree.data_bytes(),
                 index: tree.pieces_end(),
             },
+            Content::Members { count, .. } => Self::Members { count: *count },
         }
     }
 
@@ -138,7 +145,18 @@ impl ContentHeader {
                 let tree = Arc::new(Tree::new(nodes, ends, data_bytes));
                 Ok(Content::Tree { tree, blob })
             }
-            (Self::Data | Self::Children { .. } | Self::Tree { .. }, _) => Err(DecodeError::Facet),
+            (Self::Members { count }, Facet::Members) => {
+                // Braces and a newline are around the members, each with a name, and a comma after all but
+                // one.
+                let least = count.checked_mul(MEMBER_BYTES).map(|bytes| bytes.max(1) + 2);
+                if count > MAX_TREE_NODES as u64 || least.is_none_or(|least| least > blob.len()) {
+                    return Err(DecodeError::Counts);
+                }
+                Ok(Content::Members { object: blob, count })
+            }
+            (Self::Data | Self::Children { .. } | Self::Tree { .. } | Self::Members { .. }, _) => {
+                Err(DecodeError::Facet)
+            }
         }
     }
 }

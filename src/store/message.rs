@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn every_message_survives_the_way_to_another_process() {
         let text = || "text".to_owned();
-        for facet in [Facet::Data, Facet::Children, Facet::Tree] {
+        for facet in Facet::ALL {
             let subject = Subject { path: NodePath::parse("/git/head").unwrap(), facet };
             check_round_trip(&StoreCommand::Follow(subject.clone()));
             check_round_trip(&StoreCommand::Leave(subject.clone()));

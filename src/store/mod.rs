@@ -12,14 +12,17 @@
 //! * [`half`] runs a store in a process of its own, which has none of the daemon's rights; [`question`] is
 //!   what such a store asks of the daemon.
 //! * [`backend`] is what each kind provides. Each kind is one folder: [`zookeeper`], [`etcd`].
-//! * [`tree`] assembles whole trees for backends that know single nodes only.
+//! * [`tree`] assembles whole trees, and the members of services, for backends that know single nodes only;
+//!   [`said`] is what the latter say of themselves.
+//! * [`keeper`] holds members of services, and [`member`] decides how.
 //! * [`servers`] are those in a URL, [`tls`] are the certificates of a connection, [`diagnosis`] explains why
 //!   TLS fails, and [`login_source`] says who reads what it takes to log in.
 //! * [`root_check`] looks whether the node that is the root of a URL exists.
 //! * [`memory`] says what fits into the memory of such a process.
 //! * [`acl`], [`condition`] and [`transaction`] are arguments and results of the commands.
 //! * [`bulk`] has the arguments and results of exports and imports.
-//! * [`retry`] tries a command again while its store is away.
+//! * [`retry`] tries a command again while its store is away, and [`contention`] counts the tries that others
+//!   thwart.
 //! * [`backoff`], [`client_error`], [`removal`] and [`secret`] are used by all of them.
 
 mod acl;
@@ -31,18 +34,22 @@ mod channel;
 mod client;
 mod client_error;
 mod condition;
+mod contention;
 mod diagnosis;
 mod directory;
 mod encoding;
 mod etcd;
 mod half;
+mod keeper;
 mod login_source;
+mod member;
 mod memory;
 mod message;
 mod question;
 mod removal;
 mod retry;
 mod root_check;
+mod said;
 mod secret;
 mod servers;
 mod service;
@@ -63,6 +70,7 @@ pub(crate) use channel::StoreEnd;
 pub use client::Client;
 pub use client_error::ClientError;
 pub use condition::{Condition, ReadNode, TreeNode, WriteOptions};
+pub use contention::Contention;
 pub use directory::{DirectorySettings, DirectoryUrl};
 pub use encoding::MAX_TREE_NODES;
 pub use etcd::{EtcdLogin, EtcdSettings, EtcdUrl, EtcdUser};
@@ -70,6 +78,8 @@ pub use half::{
     HalfOptions, STORE_USER, become_client, open as open_half, serve as serve_half, store_user_is_missing,
     with_played_daemon, with_played_half,
 };
+pub use keeper::Keeper;
+pub use member::{KeeperEvent, KeeperOrder, Member, MemberAcl};
 pub use message::{Exposure, HalfStarted, StoreCommand, StoreEvent};
 pub use removal::Removal;
 pub use retry::Retry;

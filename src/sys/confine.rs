@@ -8,6 +8,7 @@ use std::process::Command;
 use nix::libc;
 
 use super::descriptors::mark_close_on_exec_except;
+use super::filter::stay_apart;
 use super::identity::join_new_keyring;
 use super::limits::lower_limit;
 use super::syscall::{check, check_long};
@@ -126,7 +127,8 @@ fn take_ids(uid: u32, gid: u32) -> io::Result<()> {
 }
 
 /// Gives up what the calling process may do as root, for ever: from now on it is this user, without groups
-/// and capabilities. Does nothing for other users. Call it before the first thread is started.
+/// and capabilities, and does nothing to root's session, as far as the kernel has seccomp. Does nothing for
+/// other users. Call it before the first thread is started.
 pub fn give_up_root(user: HelperUser) -> io::Result<()> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());
@@ -136,7 +138,10 @@ pub fn give_up_root(user: HelperUser) -> io::Result<()> {
     // A change of identity makes a process visible again to others of its user.
     super::process::make_undumpable()?;
     // SAFETY: a plain system call on integers.
-    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+    // A command is worth more than this, where there is no seccomp.
+    let _ = stay_apart();
+    Ok(())
 }
 
 /// Takes every capability out of those that this process could ever get, but leaves the one to read all

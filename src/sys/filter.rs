@@ -13,6 +13,10 @@ use seccompiler::{BpfProgram, Error, SeccompAction, SeccompFilter, apply_filter}
 use nix::libc;
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod apart;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod argument;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod table;
 mod work;
 
@@ -23,7 +27,20 @@ pub use work::Work;
 ///
 /// Fails where the kernel has no seccomp, and for an architecture whose system calls nobody has looked at.
 pub fn allow_only(work: Work) -> io::Result<()> {
-    apply_filter(&program(work)?).map_err(|error| match error {
+    apply(&program(work)?)
+}
+
+/// Forbids the calling thread, and those that it will start, to start a process, to reach another one, and to
+/// type into a terminal: what a command of root's could do to root's session, whoever it has become. Call it
+/// before the first thread is started. The process can gain no privileges from now on.
+///
+/// Fails where [`allow_only`] does.
+pub fn stay_apart() -> io::Result<()> {
+    apply(&program_apart()?)
+}
+
+fn apply(program: &BpfProgram) -> io::Result<()> {
+    apply_filter(program).map_err(|error| match error {
         Error::Prctl(error) | Error::Seccomp(error) => error,
         error => io::Error::other(error.to_string()),
     })
@@ -41,14 +58,37 @@ pub fn can_allow_only() -> bool {
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn program(work: Work) -> io::Result<BpfProgram> {
+    compiled(table::rules(work)?, DENIED, SeccompAction::Allow)
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn program_apart() -> io::Result<BpfProgram> {
+    let program = compiled(apart::rules()?, SeccompAction::Allow, DENIED)?;
+    Ok(apart::NO_OTHER_NUMBERS.into_iter().chain(program).collect())
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const DENIED: SeccompAction = SeccompAction::Errno(libc::ENOSYS as u32);
+
+/// Compiles a filter that does `mismatch` with all calls but those of `rules`.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn compiled(
+    rules: argument::Rules,
+    mismatch: SeccompAction,
+    matching: SeccompAction,
+) -> io::Result<BpfProgram> {
     let arch = ARCH.try_into().map_err(io::Error::other)?;
-    let denied = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
-    let filter = SeccompFilter::new(table::rules(work)?, denied, SeccompAction::Allow, arch);
+    let filter = SeccompFilter::new(rules, mismatch, matching, arch);
     filter.and_then(BpfProgram::try_from).map_err(io::Error::other)
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn program(_: Work) -> io::Result<BpfProgram> {
+    program_apart()
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn program_apart() -> io::Result<BpfProgram> {
     Err(io::Error::new(io::ErrorKind::Unsupported, format!("no filter for {ARCH}")))
 }
 

@@ -6,6 +6,8 @@
 //! * [`helper`] starts and ends a child that does a part of the daemon's work, [`confine`] takes the daemon's
 //!   rights from it, and [`filter`] the system calls that its work does not need.
 //! * [`children`] reaps what others left to this process.
+//! * [`clock`] knows the time zone.
+//! * [`signals`] unblocks the signals of a child.
 //! * [`kernel`] finds out which system calls there are.
 //! * [`stdio`] notes which standard streams were closed at the start.
 //! * [`shares`] divides the descriptors that this process may have.
@@ -17,6 +19,7 @@ mod alarm;
 mod attempt;
 mod blob;
 mod children;
+mod clock;
 mod confine;
 mod descriptors;
 mod filter;
@@ -31,6 +34,7 @@ mod program;
 mod respondent;
 mod setup;
 mod shares;
+mod signals;
 mod slot;
 mod stdio;
 mod step;
@@ -43,11 +47,12 @@ pub use blob::{
     take_blob_file,
 };
 pub use children::{Reaper, note_own_child, reap_own_child};
+pub use clock::local_time;
 pub use confine::{
     Confinement, HelperUser, can_pass_reading_on, confine, give_up_capabilities, give_up_root,
 };
 pub use descriptors::{MAX_DESCRIPTORS, inherited, memfd, name_unix_sockets};
-pub use filter::{Work, allow_only, can_allow_only};
+pub use filter::{Work, allow_only, can_allow_only, stay_apart};
 pub use helper::Helper;
 pub use kernel::inotify_remedy;
 pub use memory::FreeMemory;
@@ -58,6 +63,7 @@ pub use process::{
 pub use respondent::{AskError, Respondent};
 pub use setup::ChildSetup;
 pub use shares::DescriptorShares;
+pub use signals::unblock_signals_of;
 pub use slot::{IDENTITY_BYTES, Slot};
 pub use stdio::Stdio;
 pub use step::{SetupError, Step};

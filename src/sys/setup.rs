@@ -11,6 +11,7 @@ use nix::libc;
 
 use super::identity::{become_user, join_new_keyring};
 use super::limits::{change_limit, raise_hard_limit, set_limit};
+use super::signals::unblock_all;
 use super::step::{SetupError, Step};
 use super::syscall::{check, check_long};
 use crate::model::{Credentials, Resource};
@@ -112,8 +113,8 @@ pub(super) fn note_signals() {
 /// Resets the signal mask and all dispositions, also of signals that the daemon's parent ignored.
 fn reset_signals() -> io::Result<()> {
     let changed = CHANGED_SIGNALS.get().copied().unwrap_or(u64::MAX);
-    // SAFETY: `default` and `none` are live locals, and all calls are async-signal-safe. `rt_sigaction` is
-    // called directly, because libc refuses the two signals that it keeps for itself.
+    // SAFETY: `default` is a live local, and the call is async-signal-safe. `rt_sigaction` is called
+    // directly, because libc refuses the two signals that it keeps for itself.
     unsafe {
         // Zeros are SIG_DFL without flags.
         let default = KernelSigaction::default();
@@ -121,10 +122,8 @@ fn reset_signals() -> io::Result<()> {
             // This fails for SIGKILL and SIGSTOP, whose dispositions cannot be changed.
             libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, SIGSET_BYTES);
         }
-        let mut none = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        check(libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut())).map(drop)
     }
+    unblock_all()
 }
 
 /// The length of `-20`.

@@ -6,6 +6,7 @@
 //! * [`json`], [`cbor`], [`properties`] and [`commit`] read one format each. A [`Fault`] says what is wrong,
 //!   and where.
 //! * [`content`] decodes a content as a config says.
+//! * [`member`] writes the data of members.
 //! * [`object`] reads the objects that are the data of members, and properties.
 //! * [`plain`] is the form in which commands read a value that JSON cannot express.
 //! * [`schema`] checks a value against a JSON Schema.
@@ -20,6 +21,7 @@ pub mod content;
 mod fault;
 pub mod json;
 mod keys;
+pub mod member;
 pub mod object;
 pub mod plain;
 pub mod properties;

@@ -2,15 +2,16 @@
 //! itself, and the properties of a node.
 
 use std::fmt;
+use std::io;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Value, json};
+use super::{Fault, Value, json, plain};
 
 /// The key of data that is no JSON object.
-const STRING_VALUE: &str = "string_value";
+pub(super) const STRING_VALUE: &str = "string_value";
 
 /// Returns what a member says of itself: an object as it is, no bytes as null, white space as an empty
 /// object, and all else as the value of `string_value`.
@@ -21,14 +22,65 @@ pub fn member(data: &[u8]) -> Value {
     if data.trim_ascii().is_empty() {
         return Value::Map(Vec::new());
     }
-    match json::parse(data) {
-        Ok(object @ Value::Map(_)) => object,
-        Ok(_) | Err(_) => {
-            let text = String::from_utf8(data.to_vec());
-            let text = text.map_or_else(|error| Value::Bytes(error.into_bytes()), Value::Text);
-            Value::Map(vec![(STRING_VALUE.to_owned(), text)])
-        }
+    if let Some(object @ Value::Map(_)) = may_be_object(data).then(|| json::parse(data).ok()).flatten() {
+        return object;
     }
+    let text = String::from_utf8(data.to_vec());
+    let text = text.map_or_else(|error| Value::Bytes(error.into_bytes()), Value::Text);
+    Value::Map(vec![(STRING_VALUE.to_owned(), text)])
+}
+
+/// What else is parsed for nothing, which takes time and memory.
+fn may_be_object(data: &[u8]) -> bool {
+    data.trim_ascii_start().starts_with(b"{")
+}
+
+/// What an entry of an object takes in memory while it is parsed, beside its text: its place in a list that
+/// grows, and its key in the set of those that were there before.
+const ENTRY_BYTES: u64 = 512;
+
+/// What another value takes: its place in a list that grows.
+const VALUE_BYTES: u64 = 3 * size_of::<Value>() as u64;
+
+/// Returns about how much memory [`member`] takes for this data, and the text that [`plain::write`] makes of
+/// it.
+pub fn member_memory(data: &[u8]) -> u64 {
+    let count = |is_one: fn(u8) -> bool| data.iter().filter(|byte| is_one(**byte)).count() as u64;
+    let values = match may_be_object(data) {
+        true => count(|b| b == b':') * ENTRY_BYTES + count(|b| matches!(b, b',' | b'[' | b'{')) * VALUE_BYTES,
+        false => 0,
+    };
+    // A control character becomes six, and a short number up to five times as long.
+    let escaped = count(|b| b < b' ' || matches!(b, b'"' | b'\\' | b'e' | b'E'));
+    values + 3 * (2 * data.len() as u64 + 16 * escaped)
+}
+
+/// Writes an object of what members say of themselves in the plain form, by their names, as one line.
+pub fn write_members<'a>(
+    members: impl Iterator<Item = (&'a str, &'a [u8])>,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
+    out.write_all(b"{")?;
+    for (place, (name, said)) in members.enumerate() {
+        if place > 0 {
+            out.write_all(b",")?;
+        }
+        serde_json::to_writer(&mut *out, name)?;
+        out.write_all(b":")?;
+        out.write_all(said)?;
+    }
+    out.write_all(b"}\n")
+}
+
+/// Reads what [`write_members`] wrote: the members by their names, in the order of the text.
+pub fn members(object: &[u8]) -> Result<Vec<(String, Value)>, Fault> {
+    let Properties(members) = serde_json::from_slice(object).map_err(|error| {
+        // What the store's process wrote is damaged, so that no place in it helps anybody.
+        Fault::after("", &error.to_string())
+    })?;
+    // Each member may be nested as deep as a node's data.
+    let read = |(name, said): (String, Box<RawValue>)| Ok((name, plain::parse(said.get().as_bytes())?));
+    members.into_iter().map(read).collect()
 }
 
 /// The properties of a node, in the order in which its data has them. A value that is not touched keeps its
@@ -80,6 +132,20 @@ impl Properties {
             Some((_, old)) => *old = value,
             None => self.0.push((key, value)),
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn into_entries(self) -> impl Iterator<Item = (String, Box<RawValue>)> {
+        self.0.into_iter()
+    }
+
+    /// Removes a value, and returns it if there was one.
+    pub(super) fn take(&mut self, key: &str) -> Option<Box<RawValue>> {
+        let at = self.0.iter().position(|(known, _)| known == key)?;
+        Some(self.0.remove(at).1)
     }
 
     /// Removes a value. Returns whether there was one.
@@ -153,6 +219,30 @@ mod tests {
         ] {
             assert_eq!(plain::write(&member(data)), expected, "{data:?}");
         }
+    }
+
+    #[test]
+    fn an_object_of_members_is_read_as_it_was_written() {
+        let deep = ["{\"a\":", "1", "}"];
+        let deep = [deep[0].repeat(127), deep[1].to_owned(), deep[2].repeat(127)].concat();
+        let data: [(&str, &[u8]); 5] = [
+            ("a\"\\:80", b"{\"pid\": 1}"),
+            ("b", b""),
+            ("c", b"\xff\0"),
+            ("d", b"{\"$bytes\": \"aGk=\"}"),
+            ("\u{fc}", deep.as_bytes()),
+        ];
+        let said = data.map(|(name, data)| (name, plain::write(&member(data))));
+        let mut object = Vec::new();
+        write_members(said.iter().map(|(name, said)| (*name, said.as_bytes())), &mut object).unwrap();
+        assert!(object.starts_with(b"{\"a\\\"\\\\:80\":{\"pid\":1},\"b\":null,"));
+        assert!(object.ends_with(b"}\n") && !object[..object.len() - 1].contains(&b'\n'));
+        let read = members(&object).unwrap();
+        assert_eq!(read, data.map(|(name, data)| (name.to_owned(), member(data))));
+        let mut none = Vec::new();
+        write_members(std::iter::empty(), &mut none).unwrap();
+        assert_eq!((&none[..], members(&none).unwrap()), (&b"{}\n"[..], Vec::new()));
+        assert!(members(b"{\"a\":1").is_err() && members(b"[]").is_err());
     }
 
     #[test]

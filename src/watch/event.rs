@@ -7,7 +7,7 @@ pub enum Event {
     Load,
     /// The node appeared.
     Created,
-    /// The node's data, or a node of the tree, changed.
+    /// The node's data, a node of the tree, or a member changed.
     Changed,
     /// The set of the node's children changed.
     Children,

@@ -27,7 +27,7 @@ impl Seen {
             Seen::Present(old) if old.is_same_state(version) => None,
             Seen::Present(old) if old.incarnation != version.incarnation => Some(Event::Created),
             Seen::Present(_) => Some(match facet {
-                Facet::Data | Facet::Tree => Event::Changed,
+                Facet::Data | Facet::Tree | Facet::Members => Event::Changed,
                 Facet::Children => Event::Children,
             }),
         }

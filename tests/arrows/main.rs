@@ -15,18 +15,19 @@ use source::Source;
 
 /// Each room with the rooms that it may use. The table lists a room after all rooms that it uses, so there
 /// can be no circle.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("text", &[]),
     ("model", &["text"]),
     ("sys", &["model"]),
     ("trust", &["text"]),
     ("content", &["model"]),
     ("value", &["model", "text"]),
-    ("store", &["content", "model", "sys", "text", "trust"]),
+    ("store", &["content", "model", "sys", "text", "trust", "value"]),
     ("settings", &["model", "store", "text", "trust"]),
     ("config", &["model", "sys", "text", "trust", "value"]),
     ("decode", &["model", "sys", "text"]),
     ("watch", &["model"]),
+    ("service", &[]),
     ("action", &["model", "sys", "text", "trust"]),
     ("act", &["config", "content", "model", "value"]),
     ("ledger", &["action", "model", "text", "watch"]),
@@ -44,7 +45,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
         "cli",
         &[
             "act", "action", "config", "content", "control", "daemon", "decode", "ledger", "metrics",
-            "model", "report", "settings", "store", "sys", "text", "trust", "value", "watch",
+            "model", "report", "service", "settings", "store", "sys", "text", "trust", "value", "watch",
         ],
     ),
     ("main", &["cli"]),

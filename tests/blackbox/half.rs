@@ -2,11 +2,11 @@
 //! own, its half.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::process::Command;
 use std::time::Duration;
 
-use nix::libc::{EPERM, SYS_seccomp};
+use nix::libc::{ENOSYS, EPERM, SYS_landlock_create_ruleset, SYS_seccomp};
 use nix::sys::signal::Signal;
 
 use crate::harness::{
@@ -50,6 +50,32 @@ const READING: &str = "0000000000000004";
 fn has_reading() -> bool {
     let permitted = u64::from_str_radix(&Process(std::process::id().cast_signed()).status("CapPrm"), 16);
     permitted.unwrap() & 1 << 2 != 0
+}
+
+/// The process can use only so much, and cannot change that: what is shown is the soft and the hard limit.
+#[track_caller]
+fn expect_limits(half: Process) {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", half.0)).unwrap();
+    let limit = |name: &str| -> [u64; 2] {
+        let line = limits.lines().find(|line| line.starts_with(name)).expect(name);
+        let mut numbers = line[name.len()..].split_whitespace();
+        [numbers.next(), numbers.next()].map(|number| number.unwrap().parse().expect("limited"))
+    };
+    for (name, expected) in [("Max core file size", 0), ("Max open files", 128), ("Max file size", 1 << 30)] {
+        assert_eq!(limit(name), [expected; 2], "{name}");
+    }
+    // The code of the program comes on top.
+    let [memory, hard] = limit("Max address space");
+    assert!((256 << 20..512 << 20).contains(&memory) && memory == hard, "{memory} {hard}");
+}
+
+/// Nobody else of its user can trace the process or read its memory: its files are root's.
+#[track_caller]
+fn expect_hidden(half: Process) {
+    for name in ["mem", "environ", "fd", "maps"] {
+        let owner = fs::metadata(format!("/proc/{}/{name}", half.0)).unwrap().uid();
+        assert_eq!(owner, 0, "{name}");
+    }
 }
 
 // "said once, backoff, a new half, everything read again, nothing lost, nothing run for nothing"
@@ -114,8 +140,12 @@ fn what_was_created_anew_stays_known_to_the_next_half() {
 on_every_store!(a_half_has_no_rights_and_no_belongings);
 fn a_half_has_no_rights_and_no_belongings(sandbox: &Sandbox) {
     require_root();
-    let daemon = sandbox.daemon().env("TWITCHER_TEST_SECRET", "secret").start();
+    // A daemon that has what its half must not keep.
+    let daemon =
+        sandbox.daemon().env("TWITCHER_TEST_SECRET", "secret").under(["setpriv", "--groups=1,2", "--"]);
+    let daemon = daemon.under(["prlimit", "--core=unlimited", "--"]).start();
     daemon.wait_for_log(&["connected to"]);
+    assert_eq!(daemon.process().status("Groups"), "1 2");
     let half = half(&daemon);
     let is_directory = sandbox.nodes.url().starts_with("dir:");
     let confinement = confinement(sandbox);
@@ -123,6 +153,8 @@ fn a_half_has_no_rights_and_no_belongings(sandbox: &Sandbox) {
     assert_eq!(confinement.contains("CAP_DAC_READ_SEARCH, confined"), reads_all, "{confinement}");
     let ids = half.status("Uid");
     assert_eq!(ids.starts_with("0\t"), is_directory && !reads_all, "{ids}: the directory is root's");
+    let groups = half.status("Gid");
+    assert!(is_directory || groups.split_whitespace().all(|group| group != "0"), "{groups}");
     for set in SETS {
         assert_eq!(half.status(set), if reads_all { READING } else { NONE }, "{set}");
     }
@@ -132,15 +164,7 @@ fn a_half_has_no_rights_and_no_belongings(sandbox: &Sandbox) {
     let file = |name: &str| format!("/proc/{}/{name}", half.0);
     assert_eq!(fs::read(file("environ")).unwrap(), b"");
     assert_eq!(fs::read_link(file("cwd")).unwrap().to_str(), Some("/"));
-    let limits = fs::read_to_string(file("limits")).unwrap();
-    let limit = |name: &str| {
-        let line = limits.lines().find(|line| line.starts_with(name)).expect(name);
-        line[name.len()..].split_whitespace().next().unwrap().to_owned()
-    };
-    assert_eq!((limit("Max core file size"), limit("Max open files")), ("0".to_owned(), "128".to_owned()));
-    // The code of the program comes on top.
-    let memory: u64 = limit("Max address space").parse().expect("a number of bytes");
-    assert!((256 << 20..512 << 20).contains(&memory), "{memory}");
+    expect_limits(half);
     let open = fs::read_dir(file("fd")).unwrap().flatten();
     // A UNIX socket that had no name yet could take that of a service, or make a file.
     let sockets = fs::read_to_string(file("net/unix")).unwrap();
@@ -162,8 +186,7 @@ fn a_half_has_no_rights_and_no_belongings(sandbox: &Sandbox) {
     let session = fs::read_to_string(file("stat")).unwrap();
     let session = session.rsplit_once(") ").unwrap().1.split(' ').nth(3).unwrap().to_owned();
     assert_eq!(session, half.0.to_string(), "a session of its own");
-    // Undumpable: its files are root's, and nobody else of its user can trace it.
-    assert_eq!(fs::metadata(file("mem")).unwrap().permissions().mode() & 0o777, 0o600);
+    expect_hidden(half);
     // Nor can one that would not notice by itself that its daemon has ended.
     half.signal(Signal::SIGSTOP);
     daemon.signal(Signal::SIGKILL);
@@ -344,12 +367,48 @@ fn a_half_of_another_users_daemon_is_confined_as_well() {
     sandbox.config("a.twc", watch("/n", &exec(&journal.record()), ""));
     sandbox.nodes.set("/n", "content");
     chown(sandbox.state(), Some(65534), Some(65534)).unwrap();
-    let as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
-    let daemon = sandbox.daemon().binary(&sandbox.copy_of_the_binary()).under(as_nobody).start();
+    let as_nobody =
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=+chown", "--"];
+    let daemon = sandbox.daemon().binary(&sandbox.copy_of_the_binary()).under(as_nobody);
+    let daemon =
+        daemon.env("TWITCHER_TEST_SECRET", "secret").under(["prlimit", "--core=unlimited", "--"]).start();
     journal.wait_for(&["content"]);
     let half = half(&daemon);
+    assert_ne!(daemon.process().status("CapInh"), NONE, "something to give up");
     assert_eq!((half.status("Seccomp"), half.status("NoNewPrivs")), ("2".to_owned(), "1".to_owned()));
-    assert_eq!((half.status("CapEff"), half.status("CapPrm")), (NONE.to_owned(), NONE.to_owned()));
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(half.status(set), NONE, "{set}");
+    }
+    expect_limits(half);
+    expect_hidden(half);
+    assert_eq!(fs::read(format!("/proc/{}/environ", half.0)).unwrap(), b"");
+}
+
+// What a kernel without Landlock and seccomp leaves of the confinement does not come from them.
+#[test]
+fn a_half_without_landlock_and_seccomp_has_no_rights_all_the_same() {
+    let sandbox = Sandbox::zookeeper();
+    let journal = sandbox.journal();
+    sandbox.nodes.set("/n", "content");
+    sandbox.config("a.twc", watch("/n", &exec(&journal.record()), ""));
+    let daemon = start_without(&sandbox, &[(SYS_seccomp, EPERM), (SYS_landlock_create_ruleset, ENOSYS)]);
+    journal.wait_for(&["content"]);
+    assert_eq!(daemon.process().status("NoNewPrivs"), "0");
+    let confinement = confinement(&sandbox);
+    assert!(
+        confinement.contains("without Landlock") && confinement.contains("without seccomp"),
+        "{confinement}"
+    );
+    let half = half(&daemon);
+    // Whatever forbids the daemon these calls is a filter as well.
+    assert_eq!(half.status("Seccomp_filters"), daemon.process().status("Seccomp_filters"));
+    assert!(!half.status("Uid").split_whitespace().any(|id| id == "0"));
+    for set in SETS {
+        assert_eq!(half.status(set), NONE, "{set}");
+    }
+    assert_eq!(half.status("NoNewPrivs"), "1");
+    expect_limits(half);
+    expect_hidden(half);
 }
 
 #[test]

@@ -358,12 +358,13 @@ fn the_kernel_ends_a_half_before_its_daemon_when_memory_is_short() {
     assert_eq!(score(half(&daemon)), score(daemon.process()) + 100);
 }
 
-// Backoff: attempts lie at most 5 s apart.
+// Backoff: attempts lie further and further apart, and at most 5 s.
 #[test]
 fn a_half_that_was_killed_often_is_still_replaced_in_time() {
     let sandbox = Sandbox::directory();
     let daemon = sandbox.start();
     daemon.wait_for_log(&["connected to"]);
+    let first = std::time::Instant::now();
     for _ in 0..8 {
         let killed = half(&daemon);
         killed.signal(Signal::SIGKILL);
@@ -371,4 +372,6 @@ fn a_half_that_was_killed_often_is_still_replaced_in_time() {
         wait_until("another", || daemon.process().halves().iter().any(|half| half.0 != killed.0));
         assert!(began.elapsed() < Duration::from_secs(20), "5 s, and time to start");
     }
+    // 0.1 + 0.2 + 0.4 + 0.8 + 1.6 + 3.2 + 5 + 5 s, of which chance leaves at least the half.
+    assert!(first.elapsed() > Duration::from_secs(8), "{:?}", first.elapsed());
 }

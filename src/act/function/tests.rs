@@ -3,6 +3,7 @@ use crate::config::facts::hostname;
 use crate::config::registration::{RegisteredAction, Registration};
 use crate::config::request::Reply;
 use crate::model::Facts;
+use crate::value::object;
 
 fn request(source: &str, modules: &[(&str, &str)]) -> Request {
     Request {
@@ -63,7 +64,7 @@ fn requests_survive_the_journey() {
         facts: facts(),
     });
     for content in [b"\n\0\xff{}\n".as_slice(), b""] {
-        for facet in [Facet::Data, Facet::Children, Facet::Tree] {
+        for facet in Facet::ALL {
             let event = ActEvent {
                 znode: "/z".into(),
                 event: "load".into(),
@@ -210,6 +211,37 @@ fn a_function_of_a_tree_watch_is_given_the_nodes_that_changed() {
     }
     let source = "RegisterWatch(#{znode: `/a`, action: |e| e.changes.len})";
     assert_eq!(run(source, &[], 0), Ok(0), "of another watch");
+}
+
+#[test]
+fn a_function_gets_the_members_by_their_names() {
+    let deep = ["{\"a\":".repeat(127), "1".to_owned(), "}".repeat(127)].concat();
+    let said = [
+        ("a:80", br#"{"pid":1,"w":1.5}"#.as_slice()),
+        ("b", b"null"),
+        ("c", br#"{"string_value":{"$bytes":"/w=="}}"#),
+        ("d\"", deep.as_bytes()),
+    ];
+    let mut object = Vec::new();
+    object::write_members(said.into_iter(), &mut object).unwrap();
+    for (what, condition) in [
+        ("the names", "e.members.keys() == [`a:80`, `b`, `c`, `d\"`]".to_owned()),
+        ("an object", "let m = e.members[\"a:80\"]; m.pid == 1 && m.w == 1.5".to_owned()),
+        ("no data", "e.members.b == ()".to_owned()),
+        ("bytes", "e.members.c.string_value[0] == 255".to_owned()),
+        ("other fields", "e.children.len == 0 && e.data.len == 0 && e.text == ``".to_owned()),
+    ] {
+        let source = format!(
+            "RegisterWatch(#{{znode: `/a`, action: |e| {{ \
+             let ok = {{ {condition} }}; if ok {{ 0 }} else {{ 1 }} }}}})"
+        );
+        assert_eq!(run_with(&source, &[], 0, Facet::Members, &object), Ok(0), "{what}");
+    }
+    let source = "RegisterWatch(#{znode: `/a`, action: |e| e.members.len})";
+    assert_eq!(run_with(source, &[], 0, Facet::Members, b""), Ok(0), "after a deletion");
+    assert_eq!(run(source, &[], 0), Ok(0), "of another watch");
+    let damaged = run_with(source, &[], 0, Facet::Members, b"{\"a\":").unwrap_err();
+    assert!(damaged.contains("members are damaged"), "{damaged}");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 //! * `args` defines the flags; `options` combines them with the settings.
 //! * `start` takes the locks (`locks`, `path_lock`), goes into the background (`background`), opens the
 //!   control socket and the metrics (`serving`), and runs the daemon's loop.
-//! * `reaper` reaps the children of others, as the first process of a container must.
 //! * `upkeep` looks again at what was taken at the start, at `twitcher.toml` by `settings_file`.
 //! * `welcome` words what `--devel` tells a newcomer; `dry_run` formats the output of `--dry-run`.
 
@@ -16,7 +15,6 @@ mod dry_run;
 mod locks;
 mod options;
 mod path_lock;
-mod reaper;
 mod serving;
 mod settings_file;
 mod start;

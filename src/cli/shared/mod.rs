@@ -8,6 +8,8 @@
 //! * [`definition`] is the whole command line.
 //! * [`offline`] reads the ledger of a daemon that does not run, [`when`] parses points in time, and
 //!   [`number`] whole numbers.
+//! * [`following`] follows a node until the command is interrupted.
+//! * [`reaper`] reaps the children of others, as the first process of a container must.
 //! * [`runtime`] runs asynchronous code, [`signals`] receives signals, and [`scratch`] makes private
 //!   directories.
 
@@ -15,10 +17,12 @@ pub mod configs;
 pub mod control;
 pub mod definition;
 pub mod exit;
+pub mod following;
 pub mod format;
 pub mod named;
 pub mod number;
 pub mod offline;
+pub mod reaper;
 pub mod runtime;
 pub mod scratch;
 pub mod signals;

@@ -83,6 +83,12 @@ pub fn print_json(json: &str) -> Result<(), PrintError> {
     print_bytes(escaped_json(json).as_bytes())
 }
 
+/// Returns what others wrote as a terminal may get it: control characters are escaped, but for newlines and
+/// tabs.
+pub fn foreign(bytes: &[u8]) -> String {
+    escaped_lines(bytes)
+}
+
 /// Escapes each line, but keeps newlines and tabs, and ends the last line.
 fn escaped_lines(bytes: &[u8]) -> String {
     let lines = bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {

@@ -56,7 +56,7 @@ impl StoreArgs {
 
 impl StoreConnection {
     /// Returns the flags as words of a command line.
-    fn flags(&self) -> Vec<OsString> {
+    pub fn flags(&self) -> Vec<OsString> {
         let StoreArgs { store, zkservers, session_timeout } = &self.store;
         let store = store.clone().or_else(|| zkservers.clone().map(StoreChoice::Url));
         let flags = [

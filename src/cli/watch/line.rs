@@ -40,9 +40,20 @@ pub(super) struct EventLine<'a> {
     fault: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     children: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<Members>,
     /// Why the node cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+}
+
+/// What the members say, as an object, and how many there are.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Members {
+    object: Box<RawValue>,
+    #[serde(skip)]
+    count: u64,
 }
 
 impl Follower {
@@ -86,6 +97,12 @@ impl Follower {
                 let names = crate::content::names(&bytes).map(Cow::into_owned).collect();
                 EventLine { children: Some(names), ..line }
             }
+            Content::Members { count, .. } => {
+                let object = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+                // What the store wrote is JSON.
+                let object = RawValue::from_string(object).unwrap_or_default();
+                EventLine { members: Some(Members { object, count: *count }), ..line }
+            }
             // The command line has no flag that asks for a tree.
             Content::Tree { .. } => line,
         })
@@ -114,6 +131,7 @@ impl<'a> EventLine<'a> {
             value: None,
             fault: None,
             children: None,
+            members: None,
             reason: None,
         }
     }
@@ -129,7 +147,7 @@ impl<'a> EventLine<'a> {
         if let Some(version) = self.version {
             line += &format!(" version {version}");
         }
-        let (amount, content) = match (self.size, &self.children, self.reason) {
+        let (amount, content) = match (self.size, &self.children, &self.members) {
             (Some(size), _, _) => {
                 let content = match (&self.value, &self.fault) {
                     (Some(value), _) => Some(Cow::from(value.get())),
@@ -142,7 +160,10 @@ impl<'a> EventLine<'a> {
                 let count = names.len() as u64;
                 (format!(", {count} {}", plural(count, "child", "children")), Some(names.join(", ").into()))
             }
-            (None, None, reason) => (String::new(), reason.map(Cow::from)),
+            (None, None, Some(Members { object, count })) => {
+                (format!(", {count} {}", plural(*count, "member", "members")), Some(object.get().into()))
+            }
+            (None, None, None) => (String::new(), self.reason.map(Cow::from)),
         };
         line += &amount;
         if let Some(content) = content.filter(|content| !content.is_empty()) {

@@ -14,8 +14,9 @@ use crate::config::vocabulary::{CONSTANTS, FUNCTIONS, Scope, signals};
 use crate::text::suggest;
 
 /// The fields of the event, of an element of its `changes`, and of the result of `run`.
-const EVENT: &[&str] =
-    &["znode", "event", "data", "text", "children", "changes", "value", "commit", "version", "watch"];
+const EVENT: &[&str] = &[
+    "znode", "event", "data", "text", "children", "changes", "members", "value", "commit", "version", "watch",
+];
 const CHANGE: &[&str] = &["znode", "event", "version", "size", "text", "data"];
 const RESULT: &[&str] = &["code", "stdout", "stderr"];
 

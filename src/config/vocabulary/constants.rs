@@ -32,6 +32,8 @@ pub static CONSTANTS: &[Constant] = &[
     row("WATCH_DATA", "watch_type", Value::Facet(Facet::Data), "Data", "the node's content"),
     row("WATCH_CHILDREN", "watch_type", Value::Facet(Facet::Children), "Children", "the set of its children"),
     row("WATCH_TREE", "watch_type", Value::Facet(Facet::Tree), "Tree", "the node and everything below it"),
+    row("WATCH_MEMBERS", "watch_type", Value::Facet(Facet::Members), "Members",
+        "its children with the data of each"),
     row("QUEUE", "run_mode", Value::RunMode(RunMode::Queue), "Queue",
         "one run at a time, then one with the newest content"),
     row("DISCARD", "run_mode", Value::RunMode(RunMode::Discard), "Discard",

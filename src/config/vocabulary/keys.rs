@@ -87,7 +87,7 @@ pub static KEYS: &[Key<Registration>] = &[
         .explain(|spec| vec![spec.subject.path.to_string()]),
     key(
         "watch_type",
-        "`WATCH_DATA`, `WATCH_CHILDREN` or `WATCH_TREE`",
+        "`WATCH_DATA`, `WATCH_CHILDREN`, `WATCH_TREE` or `WATCH_MEMBERS`",
         "default `WATCH_DATA`",
         "which aspect of the node is watched",
     )

@@ -136,7 +136,7 @@ async fn identify(parts: &mut Parts) {
 
 /// Performs what happens next to a run.
 async fn event(parts: &mut Parts) {
-    let event = parts.runs.next_event().await.expect("an event");
+    let event = parts.runs.next_events(1).await.pop().expect("an event");
     parts.performer().run_event(event);
     parts.performer().perform_all();
 }

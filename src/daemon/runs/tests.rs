@@ -33,14 +33,14 @@ fn runs() -> Runs {
 
 /// Waits for the next end of a start.
 async fn start_ended(runs: &mut Runs) -> StartOutcome {
-    match runs.next_event().await {
+    match runs.events.recv().await {
         Some(RunEvent::Start(event)) => runs.start_ended(event),
         _ => panic!("no start ended"),
     }
 }
 
 async fn end(runs: &mut Runs) -> RunEnd {
-    match runs.next_event().await {
+    match runs.events.recv().await {
         Some(RunEvent::End(end)) => end,
         _ => panic!("no run ended"),
     }

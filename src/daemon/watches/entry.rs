@@ -186,6 +186,7 @@ impl Entry {
             return match self.spec().map(|spec| spec.subject.facet) {
                 Some(Facet::Data) | None => Payload::Data(blob),
                 Some(Facet::Children) => Payload::Children(blob),
+                Some(Facet::Members) => Payload::Members(blob),
                 Some(Facet::Tree) => {
                     self.applied.get_or_insert_default().delete_all(run);
                     Payload::Changes { changes: Vec::new(), blob }
@@ -198,6 +199,7 @@ impl Entry {
                 Payload::Data(decoded.unwrap_or(data).clone())
             }
             Content::Children { lines, .. } => Payload::Children(lines.clone()),
+            Content::Members { object, .. } => Payload::Members(object.clone()),
             Content::Tree { tree, blob } => {
                 let changes = self.applied.get_or_insert_default().changes_for(run, tree);
                 Payload::Changes { changes, blob: blob.clone() }

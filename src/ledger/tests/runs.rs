@@ -72,6 +72,24 @@ fn output_is_recorded_if_there_is_any() {
 }
 
 #[test]
+fn a_process_is_recorded_with_its_start_or_its_end_and_stays() {
+    let dir = TestDir::new();
+    let mut ledger = dir.open();
+    for run in ["before", "at once", "never"] {
+        record_intents(&mut ledger, run);
+    }
+    ledger.started("before", ProcessId { pid: 1, started: 11 }, None);
+    ledger.ended_in("before", None, RunOutcome::Exited(0), b"");
+    ledger.ended_in("at once", Some(ProcessId { pid: 2, started: 22 }), RunOutcome::Exited(0), b"");
+    ledger.ended_in("never", None, RunOutcome::Exited(0), b"");
+    ledger.commit();
+    assert_eq!(
+        dir.select("SELECT pid, pid_started, outcome FROM runs"),
+        ["1|11|success", "2|22|success", "||success"]
+    );
+}
+
+#[test]
 fn a_run_that_ended_while_the_ledger_was_lost_is_not_unfinished() {
     let dir = TestDir::new();
     let mut ledger = dir.open();

@@ -1,6 +1,6 @@
 //! Ledgers of older versions.
 
-use super::super::{UnfinishedRun, copy};
+use super::super::{RunFilter, UnfinishedRun, copy};
 use super::*;
 
 /// A ledger of version 2 with the watch `pull` and the unfinished run `a`.
@@ -19,8 +19,15 @@ fn downgrade(dir: &TestDir) {
             shell.execute(&format!("ALTER TABLE watches DROP COLUMN {version}_{part}"), []).unwrap();
         }
     }
+    drop_members(&shell);
     drop_pauses(&shell);
     shell.pragma_update(None, "user_version", 2).unwrap();
+}
+
+fn drop_members(shell: &Connection) {
+    for table in ["watches", "runs"] {
+        shell.execute(&format!("ALTER TABLE {table} DROP COLUMN members"), []).unwrap();
+    }
 }
 
 /// Removes what version 3 did not have from its beginning.
@@ -50,6 +57,49 @@ fn a_pause_of_an_older_program_goes_on_without_its_reason() {
     drop(ledger);
     assert_eq!(dir.select("SELECT user_version FROM pragma_user_version"), ["3"]);
     assert_eq!(snapshot(&mut dir.open(), "pull"), full_snapshot());
+}
+
+#[test]
+fn an_older_program_takes_members_for_children_and_what_it_writes_is_what_it_means() {
+    let dir = with_records();
+    drop_members(&Connection::open(dir.path(FILE)).unwrap());
+    let members = subject("/services/web", Facet::Members);
+    let save = |ledger: &mut Ledger, definition| {
+        ledger.save_watch(&WatchRecord {
+            watch: &watch("members"),
+            store: STORE,
+            subject: &members,
+            definition,
+            snapshot: &full_snapshot(),
+            last_error: None,
+            next_try: None,
+        });
+    };
+    let stored = |dir: &TestDir| stored_watch(&mut dir.open(), "members").unwrap().subject;
+    let mut ledger = dir.open();
+    assert_eq!((ledger.next_event(), snapshot(&mut ledger, "pull")), (None, full_snapshot()));
+    save(&mut ledger, 7);
+    ledger.record_intents([Intent { subject: members.clone(), ..intent("m") }].iter());
+    drop(ledger);
+    assert_eq!(dir.select("SELECT user_version FROM pragma_user_version"), ["3"]);
+    assert_eq!(stored(&dir), members);
+    assert_eq!(dir.select("SELECT facet FROM watches WHERE description = 'members'"), ["children"]);
+    let mut ledger = dir.open();
+    let unfinished = ledger.unfinished();
+    let unfinished = unfinished.iter().find(|run| run.intent.run == "m").unwrap();
+    assert_eq!(unfinished.intent.subject, members);
+    let runs = ledger.history(&RunFilter::default(), None, 10).unwrap();
+    let types: Vec<_> = runs.iter().map(|(_, run)| run.watch_type.as_str()).collect();
+    assert_eq!(types, ["members", "children"]);
+    drop(ledger);
+    // After a rollback, the config says something else, and the older program does not know the column.
+    let older = Connection::open(dir.path(FILE)).unwrap();
+    let update = "UPDATE watches SET facet = 'children', definition = ?1 WHERE description = 'members'";
+    older.execute(update, [super::super::column::definition(8)]).unwrap();
+    drop(older);
+    assert_eq!(stored(&dir), subject("/services/web", Facet::Children));
+    save(&mut dir.open(), 9);
+    assert_eq!(stored(&dir), members);
 }
 
 // After a rollback of the package and a return.

@@ -9,12 +9,14 @@
 //! * [`successor`] is the process after this one, and the one that must read another directory, which this
 //!   one may not. [`tally`] counts the nodes that are there.
 //! * [`file`] reads nodes from files, which must lie [`inside`] the store, and [`client`] are the commands.
-//!   [`remove`] removes a tree.
+//!   [`remove`] removes a tree. [`keep`] keeps members, each with a [`claim`].
 
+mod claim;
 mod client;
 mod file;
 mod follow;
 mod inside;
+mod keep;
 mod node;
 mod outage;
 mod remove;
@@ -30,6 +32,7 @@ mod watches;
 mod way;
 
 pub(super) use client::DirectoryClient;
+pub(super) use keep::keep;
 
 /// The most data of a node.
 pub(super) const MAX_DATA: usize = file::MAX_NODE_BYTES as usize;

@@ -48,7 +48,7 @@ fn text(state: &State) -> Option<String> {
             let lines = content::read(lines).unwrap();
             Some(content::names(&lines).collect::<Vec<_>>().join(" "))
         }
-        State::Present { content: Content::Tree { .. }, .. } => panic!("a tree"),
+        State::Present { content: Content::Tree { .. } | Content::Members { .. }, .. } => panic!("a whole"),
     }
 }
 

@@ -58,13 +58,15 @@ fn an_observed_state_survives_the_way_to_another_process() {
         Content::Data(sys::seal(long.clone().into())),
         Content::sample_children(&[]),
         Content::sample_children(&["a", "\u{fc}"]),
+        Content::Members { object: b"{}\n".as_slice().into(), count: 0 },
+        Content::Members { object: b"{\"a\":{},\"b\":null}\n".as_slice().into(), count: 2 },
         tree("/", &[("/", 1, b"root")]),
         tree("/", &[("/", 1, b""), ("/a", 2, b"\xff"), ("/a-b", 3, b"x"), ("/a/b", 4, b"")]),
         tree("/t/u", &[("/t/u", 1, b""), ("/t/u/a", 2, &long), ("/t/u/\u{fc}", 3, b"x")]),
     ] {
         let node = match &content {
             Content::Tree { tree, .. } => tree.nodes()[0].path.to_string(),
-            Content::Data(_) | Content::Children { .. } => "/n".to_owned(),
+            Content::Data(_) | Content::Children { .. } | Content::Members { .. } => "/n".to_owned(),
         };
         let event = present(&node, content);
         assert_eq!(sent(event.clone()).unwrap(), event);
@@ -119,6 +121,15 @@ fn what_no_honest_process_sends_is_an_error() {
         (event(Facet::Data, deletion()), blob(b""), "deletion"),
         (event(Facet::Children, with(ContentHeader::Children { count: 2 })), blob(b"a\n\n"), "counts"),
         (event(Facet::Children, with(ContentHeader::Children { count: u64::MAX })), blob(b""), "counts"),
+        (event(Facet::Data, with(ContentHeader::Members { count: 0 })), blob(b"{}\n"), "facet"),
+        (event(Facet::Members, with(ContentHeader::Children { count: 0 })), blob(b""), "facet"),
+        (event(Facet::Members, with(ContentHeader::Members { count: 0 })), blob(b"{}"), "counts"),
+        (
+            event(Facet::Members, with(ContentHeader::Members { count: 2 })),
+            blob(b"{\"a\":{},\"b\":{\n"),
+            "counts",
+        ),
+        (event(Facet::Members, with(ContentHeader::Members { count: u64::MAX })), blob(b"{}\n"), "counts"),
     ] {
         let error = header.clone().decode(blob, None).expect_err(&format!("{header:?}")).to_string();
         assert!(error.contains(expected), "{header:?}: {error}");

@@ -62,7 +62,7 @@ impl Followed {
         Self {
             known: match facet {
                 Facet::Data => Known::Data(None),
-                Facet::Children | Facet::Tree => Known::nothing(facet),
+                Facet::Children | Facet::Tree | Facet::Members => Known::nothing(facet),
             },
             phase: Phase::Unread,
             ticket: 0,

@@ -4,6 +4,7 @@ use std::io;
 
 use super::branch::Branch;
 use super::keys::{KeyRange, Keys};
+use super::members::Members;
 use super::names::Names;
 use super::version;
 use super::wire::messages::KeyValue;
@@ -22,6 +23,7 @@ pub(super) enum Known {
     Data(Option<Observation>),
     Children(Names),
     Tree(Branch),
+    Members(Members),
 }
 
 /// A key was removed that is not known to be there, or an event is out of order, so that something is amiss.
@@ -35,6 +37,7 @@ impl Known {
             Facet::Data => Self::Data(Some(Observation::Absent)),
             Facet::Children => Self::Children(Names::default()),
             Facet::Tree => Self::Tree(Branch::default()),
+            Facet::Members => Self::Members(Members::default()),
         }
     }
 
@@ -48,6 +51,7 @@ impl Known {
                 true
             }
             Self::Children(names) => names.put(root, path, kv, is_new),
+            Self::Members(members) => members.put(root, path, kv, is_new),
             Self::Tree(branch) => {
                 branch.put(root, path, kv);
                 true
@@ -69,6 +73,7 @@ impl Known {
             }
             Self::Children(names) => names.remove(root, path, revision).map_err(|()| Unexpected),
             Self::Tree(branch) => branch.remove(root, path, revision).map(|()| true).map_err(|()| Unexpected),
+            Self::Members(members) => members.remove(root, path, revision).map_err(|()| Unexpected),
         }
     }
 
@@ -78,6 +83,7 @@ impl Known {
             Self::Data(_) => {}
             Self::Children(names) => names.follow_on(before, revision),
             Self::Tree(branch) => branch.follow_on(before, revision),
+            Self::Members(members) => members.follow_on(before, revision),
         }
     }
 
@@ -87,6 +93,7 @@ impl Known {
             Self::Data(_) => None,
             Self::Children(names) => Some(names.version()),
             Self::Tree(branch) => Some(branch.version()),
+            Self::Members(members) => Some(members.version()),
         }
     }
 
@@ -100,6 +107,7 @@ impl Known {
             )),
             Self::Children(names) => no_room_to_report(names.memory()),
             Self::Tree(branch) => branch.excess().or_else(|| no_room_to_report(branch.memory())),
+            Self::Members(members) => members.excess().or_else(|| no_room_to_report(members.memory())),
         }
     }
 
@@ -107,7 +115,7 @@ impl Known {
     pub(super) fn waiting(&self) -> u64 {
         match self {
             Self::Data(Some(Observation::Present { content: NodeContent::Data(data), .. })) => data.len(),
-            Self::Data(_) | Self::Children(_) | Self::Tree(_) => 0,
+            Self::Data(_) | Self::Children(_) | Self::Tree(_) | Self::Members(_) => 0,
         }
     }
 
@@ -127,6 +135,10 @@ impl Known {
                 let state = branch.state(&subject.path, needs_no_key)?;
                 Some(StoreEvent::Observed { subject: subject.clone(), state })
             }
+            Self::Members(members) => {
+                let state = members.state(needs_no_key)?;
+                Some(StoreEvent::Observed { subject: subject.clone(), state })
+            }
         })
     }
 }
@@ -144,7 +156,7 @@ fn no_room_to_report(bytes: u64) -> Option<String> {
 pub(super) fn ranges(keys: &Keys, subject: &Subject) -> (Option<KeyRange>, Option<KeyRange>) {
     let below = match subject.facet {
         Facet::Data => None,
-        Facet::Children | Facet::Tree => keys.below(&subject.path),
+        Facet::Children | Facet::Tree | Facet::Members => keys.below(&subject.path),
     };
     (keys.own(&subject.path), below)
 }

@@ -110,7 +110,7 @@ impl Names {
 }
 
 /// Returns the name of the child of `node` that `path` is or is below, or `None` if it is the node itself.
-fn name<'a>(node: &NodePath, path: &'a NodePath) -> Option<&'a str> {
+pub(super) fn name<'a>(node: &NodePath, path: &'a NodePath) -> Option<&'a str> {
     let below = path.relative_to(node).strip_prefix('/').unwrap_or_default();
     below.split('/').next().filter(|name| !name.is_empty())
 }

@@ -23,7 +23,7 @@ const MAX_IN_FLIGHT: usize = 4;
 /// How many operations a transaction can have, unless the server is configured otherwise.
 const MAX_BATCH: usize = 128;
 
-/// How many keys of a tree, or below a node, are read at once.
+/// How many keys are read at once with their data, or without.
 const TREE_PAGE: i64 = 512;
 const NAMES_PAGE: i64 = 4096;
 
@@ -257,7 +257,10 @@ pub(super) fn comparison(
 
 impl Page {
     fn first(subject: Subject, ticket: u64) -> Self {
-        let limit = if subject.facet == Facet::Tree { TREE_PAGE } else { NAMES_PAGE };
+        let limit = match subject.facet {
+            Facet::Tree | Facet::Members => TREE_PAGE,
+            Facet::Data | Facet::Children => NAMES_PAGE,
+        };
         let known = Known::nothing(subject.facet);
         Self {
             subject,

@@ -43,7 +43,7 @@ pub(super) struct Table {
     reports: VecDeque<Subject>,
     /// How much data is in them.
     report_bytes: u64,
-    /// Trees by when they are reported.
+    /// Trees and members by when they are reported.
     settling: BTreeSet<(Instant, Subject)>,
     /// Failing subjects by when they are tried again.
     retries: BTreeSet<(Instant, Subject)>,
@@ -143,7 +143,7 @@ impl Table {
         let Some(followed) = self.followed.get_mut(subject) else { return };
         match (&followed.phase, subject.facet) {
             (Phase::Unread | Phase::Reading, _) => {}
-            (Phase::Watched, Facet::Children | Facet::Tree) => self.touch(subject, now),
+            (Phase::Watched, Facet::Children | Facet::Tree | Facet::Members) => self.touch(subject, now),
             (Phase::Watched, Facet::Data) => self.read_again(subject),
             (Phase::Failing { .. }, _) => {
                 followed.failures = None;
@@ -315,7 +315,7 @@ impl Table {
                 followed.is_queued = true;
                 self.reports.push_back(subject.clone());
             }
-            Facet::Tree => {
+            Facet::Tree | Facet::Members => {
                 if let Some(due) = followed.settled() {
                     self.settling.insert((due, subject.clone()));
                 }

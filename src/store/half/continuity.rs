@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Content, State, Tree, TreeNode, Version};
+use crate::model::{Content, CountedBytes, State, Tree, TreeNode, Version};
 
 /// The incarnations of one subject.
 #[derive(Default)]
@@ -26,6 +26,8 @@ pub(super) struct Continuity {
 struct TreeContinuity {
     /// The last tree as the half reported it, and as the daemon knows it. Both have the same nodes.
     last: Option<(Arc<Tree>, Arc<Tree>)>,
+    /// Counts what these take.
+    counted: Option<CountedBytes>,
     /// Whether the present half has reported the tree.
     is_begun: bool,
     /// The number of births so far.
@@ -49,21 +51,30 @@ impl Continuity {
         self.tree.last.as_ref().map(|(said, _)| Arc::clone(said))
     }
 
-    /// `durable` says whether an incarnation means the same to each half.
-    pub(super) fn continued(&mut self, state: State, durable: bool) -> State {
+    /// Returns how long the index of that was.
+    pub(super) fn index_len(&self) -> u64 {
+        self.tree.counted.as_ref().map_or(0, CountedBytes::len)
+    }
+
+    /// `durable` says whether an incarnation means the same to each half, and `index` counts what is kept of
+    /// a tree.
+    pub(super) fn continued(&mut self, state: State, durable: bool, index: CountedBytes) -> State {
         let State::Present { version, content } = state else {
             self.is_gone = true;
-            self.tree.last = None;
+            (self.tree.last, self.tree.counted) = (None, None);
             return state;
         };
         let (version, content) = match content {
             Content::Tree { tree, blob } => {
                 let tree = self.tree.continued(tree, durable);
+                self.tree.counted = Some(index);
                 let incarnation =
                     tree.nodes().first().map_or(version.incarnation, |root| root.version.incarnation);
                 (Version { incarnation, ..version }, Content::Tree { tree, blob })
             }
-            content @ (Content::Data(_) | Content::Children { .. }) => (self.of_node(version), content),
+            content @ (Content::Data(_) | Content::Children { .. } | Content::Members { .. }) => {
+                (self.of_node(version), content)
+            }
         };
         State::Present { version, content }
     }
@@ -117,7 +128,7 @@ impl TreeContinuity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{NodeEvent, NodePath};
+    use crate::model::{BlobCount, NodeEvent, NodePath};
 
     #[test]
     fn a_new_half_goes_on_where_the_last_one_was() {
@@ -130,7 +141,7 @@ mod tests {
                 version: Version { incarnation, revision: 7, number: 7 },
                 content: Content::Data([].into()),
             });
-            match continuity.continued(state, false) {
+            match continuity.continued(state, false, BlobCount::default().count(0)) {
                 State::Present { version, .. } => Some((version.incarnation, version.revision)),
                 State::Absent => None,
             }

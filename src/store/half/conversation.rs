@@ -193,6 +193,42 @@ mod tests {
         conversation.conduct.judge(message, &Blob::default(), |_| true)
     }
 
+    // It asks when it needs them, and they are read anew each time.
+    #[test]
+    fn a_half_is_told_no_secret_when_it_starts() {
+        use crate::store::secret::{Secret, SecretFile};
+        use crate::store::{Auth, EtcdLogin, EtcdSettings, EtcdUrl, EtcdUser, Sasl};
+
+        let inline = || Secret::Inline("hunter2".to_owned());
+        let file = || Secret::File(SecretFile("/etc/hunter2".into()));
+        let session_timeout = Duration::from_secs(10);
+        let zookeeper = |secret: &dyn Fn() -> Secret| {
+            let auth = vec![Auth { scheme: "digest".to_owned(), credentials: secret() }];
+            let sasl = Some(Sasl { username: "user".to_owned(), password: secret() });
+            let url = ZooKeeperUrl::from_servers("127.0.0.1:2181").unwrap();
+            let login = Login { auth, tls: None, sasl };
+            StoreSettings::ZooKeeper(ZooKeeperSettings { url, login, session_timeout, readonly: false })
+        };
+        let etcd = |secret: &dyn Fn() -> Secret| {
+            let user = Some(EtcdUser { username: "user".to_owned(), password: secret() });
+            let url = EtcdUrl::parse("etcd://127.0.0.1:2379").unwrap().unwrap();
+            let login = EtcdLogin { tls: None, user };
+            StoreSettings::Etcd(EtcdSettings { url, login, session_timeout, readonly: false })
+        };
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for settings in [zookeeper(&inline), zookeeper(&file), etcd(&inline), etcd(&file)] {
+                let (ours, _theirs) = pair().unwrap();
+                let begun = Conversation::begin(ours, &settings, None, Disposal::default()).unwrap();
+                let told: Vec<u8> = begun.unsent.iter().flat_map(|packet| packet.frame.clone()).collect();
+                let told = String::from_utf8_lossy(&told);
+                assert!(told.contains("user") && !told.contains("hunter2"), "{told}");
+                let login = String::from_utf8(settings.read_login().unwrap_or_default()).unwrap();
+                assert!(login.is_empty() || login.contains("hunter2"), "{login}");
+            }
+        });
+    }
+
     // Questions to one that does not listen would pile up.
     #[test]
     fn a_half_is_asked_again_when_it_has_answered() {

@@ -152,3 +152,25 @@ fn last_words(stderr: OwnedFd) -> String {
     let lines: Vec<String> = text.lines().filter(is_said).map(|line| printable(line.as_bytes())).collect();
     lines.join(" / ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_what_a_half_wrote_is_quoted_in_one_printable_line() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let mut writer = File::from(writer);
+        let begin = "lost ".repeat(MAX_QUOTED);
+        write!(writer, "{begin}\n\nFORGED \u{1b}[2J\u{202e}x\r\nnote: run with `RUST_BACKTRACE=1`\nlast\0\n")
+            .unwrap();
+        drop(writer);
+        let said = last_words(reader);
+        assert!(said.len() <= 2 * MAX_QUOTED, "{} bytes", said.len());
+        assert!(said.contains(" / FORGED ") && said.contains(" / last"), "{said}");
+        assert!(!said.chars().any(|c| c.is_control() || c == '\u{202e}'), "{said:?}");
+        assert!(!said.contains("RUST_BACKTRACE"), "{said}");
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::continuity::Continuity;
 use super::message::{Id, MAX_PATH, ToHalf};
-use crate::model::{Facet, Index, NodePath, Shrink, State, Subject, Tree};
+use crate::model::{CountedBytes, Facet, Index, NodePath, Shrink, State, Subject, Tree};
 use crate::store::message::StoreCommand;
 
 /// What is followed survives the half. What it must be told waits here while it does not listen, and however
@@ -178,8 +178,7 @@ impl Followed {
 
     /// Returns whether any facet of this node is followed.
     pub(super) fn has_path(&self, path: &NodePath) -> bool {
-        let facets = [Facet::Data, Facet::Children, Facet::Tree];
-        facets.into_iter().any(|facet| self.id(&Subject { path: path.clone(), facet }).is_some())
+        Facet::ALL.into_iter().any(|facet| self.id(&Subject { path: path.clone(), facet }).is_some())
     }
 
     /// Returns the number of subjects.
@@ -211,10 +210,17 @@ impl Followed {
         self.by_id.get(&id)?.continuity.as_ref()?.last_tree()
     }
 
+    /// Returns how long the index of the last tree was, of which it is kept what that takes.
+    pub(super) fn index_len(&self, id: Id) -> u64 {
+        let continuity = self.by_id.get(&id).and_then(|subscription| subscription.continuity.as_ref());
+        continuity.map_or(0, |continuity| continuity.index_len())
+    }
+
     /// Makes the state that a half reports of `id` one that follows those which former halves reported.
-    pub(super) fn continued(&mut self, id: Id, state: State) -> State {
+    /// `index` counts what is kept of a tree.
+    pub(super) fn continued(&mut self, id: Id, state: State, index: CountedBytes) -> State {
         match self.by_id.get_mut(&id).and_then(|subscription| subscription.continuity.as_mut()) {
-            Some(continuity) => continuity.continued(state, self.durable_versions),
+            Some(continuity) => continuity.continued(state, self.durable_versions, index),
             None => state,
         }
     }

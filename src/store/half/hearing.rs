@@ -181,8 +181,10 @@ impl Hearing {
                 // It was left meanwhile.
                 let Some(subject) = subject(id) else { return Ok(Heard::Nothing) };
                 self.held.remove(&id);
-                let body = match self.room.take(id, body, now) {
-                    Ok(body) => body,
+                let index = index_len(&state, &body);
+                let (body, counted) = match self.room.take(id, body, index, self.followed.index_len(id), now)
+                {
+                    Ok(taken) => taken,
                     Err(reason) => {
                         return Ok(self.unreadable(id, reason, now).map_or(Heard::Nothing, Heard::Event));
                     }
@@ -191,9 +193,9 @@ impl Hearing {
                 let body = matches!(state, StateHeader::Present { .. }).then_some(body);
                 let encoded = StoreEvent::Observed { subject, state };
                 let before = self.followed.last_tree(id);
-                return match decoded(encoded, body, before).await.map_err(Violation::State)? {
+                return match decoded(encoded, body, before, index).await.map_err(Violation::State)? {
                     StoreEvent::Observed { subject, state } => {
-                        let state = self.followed.continued(id, state);
+                        let state = self.followed.continued(id, state, counted);
                         Ok(Heard::Event(StoreEvent::Observed { subject, state }))
                     }
                     event => Ok(Heard::Event(event)),
@@ -270,20 +272,28 @@ impl Hearing {
     }
 }
 
+/// Returns how long the index of a tree is.
+fn index_len(state: &StateHeader, body: &Blob) -> u64 {
+    match state {
+        StateHeader::Present { content: ContentHeader::Tree { index, .. }, .. } => {
+            body.len().saturating_sub(*index)
+        }
+        StateHeader::Present {
+            content: ContentHeader::Data | ContentHeader::Children { .. } | ContentHeader::Members { .. },
+            ..
+        }
+        | StateHeader::Absent => 0,
+    }
+}
+
 /// Decodes a state, which can be one of ten thousand nodes with long paths. That takes long, so it is done on
 /// another thread, and the daemon goes on meanwhile.
 async fn decoded(
     event: StoreEvent<StateHeader>,
     body: Option<Blob>,
     before: Option<Arc<Tree>>,
+    index: u64,
 ) -> Result<StoreEvent, String> {
-    let index = if let StoreEvent::Observed { state: StateHeader::Present { content, .. }, .. } = &event
-        && let ContentHeader::Tree { index, .. } = content
-    {
-        body.as_ref().map_or(0, |body| body.len().saturating_sub(*index))
-    } else {
-        0
-    };
     let decode = move || event.decode(body, before.as_deref()).map_err(|error| error.to_string());
     if index <= MAX_INDEX_HERE {
         return decode();
@@ -295,6 +305,45 @@ async fn decoded(
 mod tests {
     use super::*;
     use crate::model::Facet;
+
+    const FORGED: &str = "x\nFORGED 2026-11-27 INFO done\r\u{1b}[2J\u{7}\u{202e}\0\u{85}\u{2028}";
+
+    #[test]
+    fn every_text_of_a_half_is_printable_before_anybody_gets_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut followed = Followed::new(true);
+        let subject = Subject { path: NodePath::parse("/n").unwrap(), facet: Facet::Data };
+        followed.take(crate::store::StoreCommand::Follow(subject));
+        let mut hearing = Hearing::new(followed, Room::new(None));
+        let text = || FORGED.to_owned();
+        for message in [
+            FromHalf::Ready { confinement: text() },
+            FromHalf::Connected { what: text(), identity: "dir:/nodes".to_owned() },
+            FromHalf::Disconnected { reason: text() },
+            FromHalf::Refused { reason: text() },
+            FromHalf::RootMissing { reason: text() },
+            FromHalf::Degraded { reason: text() },
+            FromHalf::Plaintext { server: text(), with_credentials: true },
+            FromHalf::Unreadable { id: 0, reason: text() },
+        ] {
+            let name = format!("{message:?}");
+            let heard = hearing.take(message, Blob::default(), Pid::from_raw(7), "nobody");
+            let Ok(Heard::Event(event)) = runtime.block_on(heard) else { panic!("{name}") };
+            let said = match &event {
+                StoreEvent::HalfStarted(half) => half.confinement.as_deref().unwrap(),
+                StoreEvent::Connected { what, .. } => what,
+                StoreEvent::Exposed(Exposure::Plaintext { server, .. }) => server,
+                StoreEvent::Disconnected { reason }
+                | StoreEvent::Refused { reason }
+                | StoreEvent::RootMissing { reason }
+                | StoreEvent::Degraded { reason }
+                | StoreEvent::Unreadable { reason, .. } => reason,
+                other => panic!("{other:?}"),
+            };
+            assert!(said.ends_with(&printable(FORGED.as_bytes())), "{said:?} of {name}");
+            assert!(!said.chars().any(|c| c.is_control() || c == '\u{202e}' || c == '\u{2028}'), "{said:?}");
+        }
+    }
 
     // A half that somebody steered may have said it first.
     #[test]

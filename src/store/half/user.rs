@@ -193,6 +193,19 @@ mod tests {
         assert_eq!(ids(&format!("{nobody}twitcher:x:0:0::/:/bin/sh\n")), (65533, 65532));
         assert_eq!(ids("garbage\n:\nnobody:x:y:z\ntwitcher\n"), (NOBODY, NOBODY));
     }
+
+    // A capability counts on this host only.
+    #[test]
+    fn a_directory_that_another_host_serves_is_read_by_root_without_capabilities() {
+        let name = |asks_for_ids| reader("", 5, asks_for_ids).name;
+        if name(false).ends_with("with CAP_DAC_READ_SEARCH") {
+            assert_eq!(name(true), "root without capabilities (its file system asks for ids)");
+            assert_eq!(reader("", 5, true).user, HelperUser::Ids { uid: 0, gid: 5 });
+            assert!(!reader("", 5, true).reads_all);
+        }
+        assert!(!asks_for_ids(Path::new("/")) && !asks_for_ids(Path::new("/nonexistent")));
+    }
+
     #[test]
     fn the_ids_of_a_user_namespace_are_known() {
         let ids = "         0     100000      65536\n     70000          5          1\n";

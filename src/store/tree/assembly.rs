@@ -1,42 +1,23 @@
-//! One tree that is being assembled: what is known of its nodes, and when that makes a state to send.
+//! One tree, or the members of one service, being assembled: what is known of the nodes, and when that makes
+//! a state to send.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::node::{NodeProgress, Readiness, Retained, WholeNode, tree_version};
+use super::limits::{COHERENCE_TIMEOUT, DEBOUNCE, MAX_BYTES, MAX_DEBOUNCE, MEMORY_RETRY, STARVED_RETRY};
+use super::node::{NodeProgress, Readiness, Retained, WholeNode, tree_version, version_of};
+use super::shape::Shape;
 use crate::content::read_shared;
-use crate::model::{Blob, NodeContent, NodeFacet, NodePath, State, TreeNode, Version};
+use crate::model::{Blob, NodeContent, NodeFacet, NodePath, NodeSubject, State, TreeNode, Version};
 use crate::store::backend::{Capabilities, Observation};
 use crate::store::encoding::{MAX_PATH_BYTES, MAX_TREE_NODES, TreeWriter};
 use crate::store::memory;
-
-/// The most bytes of data in one tree, which the daemon keeps in memory: 64 times the largest node of a
-/// ZooKeeper.
-pub(in crate::store) const MAX_BYTES: u64 = 64 << 20;
-
-/// How long a tree must be quiet before its state is sent. All reports on one transaction arrive within a
-/// fraction of this time, and starting an action takes about as long.
-pub(in crate::store) const DEBOUNCE: Duration = Duration::from_millis(2);
-
-/// The longest wait for a tree that is never quiet. A burst of a thousand changes then sends ten states a
-/// second instead of a thousand: assembling the largest tree takes a hundredth of this time.
-pub(in crate::store) const MAX_DEBOUNCE: Duration = Duration::from_millis(100);
-
-/// The longest wait for a tree in which some node is always being read. After it, the nodes of one state may
-/// have been true at different moments.
-pub(super) const COHERENCE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How long a tree is left alone that could not be put together for want of memory.
-const MEMORY_RETRY: Duration = Duration::from_secs(1);
-
-/// How long until the nodes of a tree are read again that did not fit into the memory.
-const STARVED_RETRY: Duration = Duration::from_secs(10);
+use crate::store::said::{self, Said};
 
 /// What a node takes in memory beside its path and its data: while a tree is put together, and while the node
 /// is still to be read.
@@ -46,9 +27,9 @@ const UNREAD_BYTES: u64 = 1 << 10;
 /// What a tree needs from the backend.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TreeRequest {
-    /// Report the data and the children of this node from now on.
-    Follow(NodePath),
-    Leave(NodePath),
+    /// Report this from now on.
+    Follow(NodeSubject),
+    Leave(NodeSubject),
     /// Report the data of this node once more.
     Reread(NodePath),
 }
@@ -72,7 +53,10 @@ enum TreeError {
 }
 
 pub(super) struct Assembly {
+    shape: Shape,
     root: NodePath,
+    /// The incarnation of the root, as its list of children has it.
+    incarnation: i64,
     capabilities: Capabilities,
     /// The nodes that are followed.
     nodes: BTreeMap<NodePath, NodeProgress>,
@@ -102,9 +86,16 @@ pub(super) struct Assembly {
 
 impl Assembly {
     /// Makes a tree whose nodes are not known yet.
-    pub(super) fn new(root: NodePath, capabilities: Capabilities, requests: &mut Vec<TreeRequest>) -> Self {
+    pub(super) fn new(
+        shape: Shape,
+        root: NodePath,
+        capabilities: Capabilities,
+        requests: &mut Vec<TreeRequest>,
+    ) -> Self {
         let mut assembly = Self {
+            shape,
             root: root.clone(),
+            incarnation: 0,
             capabilities,
             nodes: BTreeMap::new(),
             created_count: 0,
@@ -123,32 +114,45 @@ impl Assembly {
         assembly
     }
 
-    pub(super) fn followed(&self) -> impl Iterator<Item = &NodePath> {
-        self.nodes.keys()
+    pub(super) fn followed(&self) -> impl Iterator<Item = NodeSubject> {
+        self.nodes.keys().flat_map(|path| self.parts(path))
     }
 
-    pub(super) fn follows(&self, path: &NodePath) -> bool {
-        self.nodes.contains_key(path)
+    pub(super) fn follows(&self, subject: &NodeSubject) -> bool {
+        self.facets(&subject.path).contains(&subject.facet) && self.nodes.contains_key(&subject.path)
     }
 
-    /// Takes in a report on a node, if the tree follows it.
+    fn facets(&self, path: &NodePath) -> &'static [NodeFacet] {
+        self.shape.facets(*path == self.root)
+    }
+
+    /// Iterates over what is followed of a node.
+    fn parts(&self, path: &NodePath) -> impl Iterator<Item = NodeSubject> + use<> {
+        let path = path.clone();
+        self.facets(&path).iter().map(move |facet| NodeSubject { path: path.clone(), facet: *facet })
+    }
+
+    /// Takes in a report on a node, if it is followed for this.
     pub(super) fn observe(
         &mut self,
-        path: &NodePath,
-        facet: NodeFacet,
+        subject: &NodeSubject,
         observation: Observation,
         now: Instant,
         requests: &mut Vec<TreeRequest>,
     ) {
-        if !self.follows(path) {
+        if !self.follows(subject) {
             return;
         }
-        self.alter(path, |node| node.observe(facet, &observation));
+        let NodeSubject { path, facet } = subject;
+        self.alter(path, |node| node.observe(*facet, &observation));
         match (observation, facet) {
             (Observation::Present { version, content: NodeContent::Data(data) }, _) => {
                 self.keep(path, version, &data);
             }
-            (Observation::Present { version: _, content: NodeContent::Children(names) }, _) => {
+            (Observation::Present { version, content: NodeContent::Children(names) }, _) => {
+                if *path == self.root {
+                    self.incarnation = version.incarnation;
+                }
                 self.list(path, names, requests);
             }
             (Observation::Absent, NodeFacet::Data) => self.put(path, Retained::Nothing),
@@ -161,8 +165,8 @@ impl Assembly {
     }
 
     /// Notes that the latest report on a node is not true any more, and that the node is being read.
-    pub(super) fn outdated(&mut self, path: &NodePath, facet: NodeFacet) {
-        self.alter(path, |node| node.outdated(facet));
+    pub(super) fn outdated(&mut self, subject: &NodeSubject) {
+        self.alter(&subject.path, |node| node.outdated(subject.facet));
     }
 
     /// Notes that any report may be untrue by now. The backend reports all nodes anew.
@@ -227,6 +231,24 @@ impl Assembly {
     }
 
     fn state(&self) -> io::Result<State> {
+        match self.shape {
+            Shape::Tree => self.tree(),
+            Shape::Members => self.members(),
+        }
+    }
+
+    fn members(&self) -> io::Result<State> {
+        if self.nodes.get(&self.root).is_none_or(NodeProgress::is_listed_absent) {
+            return Ok(State::Absent);
+        }
+        memory::room_for(self.overhead()).map_err(io::Error::other)?;
+        let said =
+            || self.nodes.iter().filter_map(|(path, node)| Some((name(&self.root, path), node.said()?)));
+        let version = version_of(self.incarnation, said().map(|(_, said)| said.hash()));
+        Ok(State::Present { version, content: said::content(said())? })
+    }
+
+    fn tree(&self) -> io::Result<State> {
         // A node that is listed and absent was deleted just now, or is a link to nowhere.
         let nodes: Vec<&WholeNode> = self.nodes.values().filter_map(NodeProgress::whole).collect();
         if nodes.first().is_none_or(|first| first.node.path != self.root) {
@@ -254,7 +276,7 @@ impl Assembly {
     }
 
     fn has_too_many(&self) -> bool {
-        self.listed > MAX_TREE_NODES
+        self.listed > self.shape.max_nodes()
     }
 
     fn is_too_long(&self) -> bool {
@@ -278,20 +300,20 @@ impl Assembly {
         if persists {
             return None;
         }
-        let remedy = "remove some, or watch smaller trees below it";
+        let (parts, remedy) = (self.shape.parts(), self.shape.remedy());
         let (error, reason) = if let Some((path, reason)) = self.unreadable.first_key_value() {
             (TreeError::Unreadable(path.clone()), format!("{:?}: {reason}", path.as_str()))
         } else if self.has_too_many() {
-            (TreeError::TooMany, format!("it has more than {MAX_TREE_NODES} nodes; {remedy}"))
+            (TreeError::TooMany, format!("it has more than {MAX_TREE_NODES} {parts}; {remedy}"))
         } else if self.is_too_long() {
             let limit = MAX_PATH_BYTES >> 20;
-            (TreeError::TooLong, format!("the paths of its nodes have more than {limit} MiB; {remedy}"))
+            (TreeError::TooLong, format!("the paths of its {parts} have more than {limit} MiB; {remedy}"))
         } else if let Some(reason) = &self.starved
             && !self.is_too_large()
         {
             (TreeError::NoMemory, format!("a node of it has no room: {reason}"))
         } else {
-            (TreeError::TooLarge, format!("its nodes hold more than {} MiB; {remedy}", MAX_BYTES >> 20))
+            (TreeError::TooLarge, format!("its {parts} hold more than {} MiB; {remedy}", MAX_BYTES >> 20))
         };
         self.reported = Some(error);
         Some(TreeEvent::Unreadable(reason))
@@ -328,7 +350,7 @@ impl Assembly {
     /// Keeps a node's data, unless the tree has too much of it.
     fn keep(&mut self, path: &NodePath, version: Version, blob: &Blob) {
         let Some(node) = self.nodes.get(path) else { return };
-        if node.whole().is_some_and(|known| known.node.version.is_same_state(version)) {
+        if node.is_retained(version) {
             return;
         }
         let bytes = blob.len();
@@ -348,8 +370,27 @@ impl Assembly {
                 return;
             }
         };
-        let node = TreeNode { path: path.clone(), version, born: node.generation };
-        self.put(path, Retained::Whole(WholeNode::new(node, data, self.capabilities.durable_versions)));
+        let retained = match self.shape {
+            Shape::Tree => {
+                let node = TreeNode { path: path.clone(), version, born: node.generation };
+                Retained::Whole(WholeNode::new(node, data, self.capabilities.durable_versions))
+            }
+            Shape::Members => {
+                let others = self.bytes - node.bytes();
+                match Said::decode(name(&self.root, path), &data, self.overhead()) {
+                    Ok(said) if others + said.bytes() > MAX_BYTES => {
+                        self.over_limit = true;
+                        Retained::OverLimit(said.bytes())
+                    }
+                    Ok(said) => Retained::Said(said, version),
+                    Err(no_room) => {
+                        (self.over_limit, self.starved) = (true, Some(no_room.to_string()));
+                        Retained::OverLimit(bytes)
+                    }
+                }
+            }
+        };
+        self.put(path, retained);
     }
 
     fn put(&mut self, path: &NodePath, retained: Retained) {
@@ -362,6 +403,7 @@ impl Assembly {
     /// Follows the children that are new, and stops following those that are gone.
     fn list(&mut self, path: &NodePath, mut names: Arc<[String]>, requests: &mut Vec<TreeRequest>) {
         if let Some(reserved) = self.capabilities.reserved_child
+            && self.shape == Shape::Tree
             && path.as_str() == "/"
         {
             names = names.iter().filter(|name| *name != reserved).cloned().collect();
@@ -379,11 +421,12 @@ impl Assembly {
     }
 
     fn follow(&mut self, path: NodePath, requests: &mut Vec<TreeRequest>) {
-        if self.nodes.len() < MAX_TREE_NODES && !self.is_too_long() {
+        if self.nodes.len() < self.shape.max_nodes() && !self.is_too_long() {
             self.created_count += 1;
             self.unknown += 1;
-            self.nodes.insert(path.clone(), NodeProgress::new(self.created_count));
-            requests.push(TreeRequest::Follow(path));
+            let node = NodeProgress::new(self.created_count, self.facets(&path));
+            self.nodes.insert(path.clone(), node);
+            requests.extend(self.parts(&path).map(TreeRequest::Follow));
         }
     }
 
@@ -400,7 +443,7 @@ impl Assembly {
             self.listed -= node.listed.len();
             self.path_bytes -= path_bytes(&path, &node.listed);
             self.bytes -= node.bytes();
-            requests.push(TreeRequest::Leave(path));
+            requests.extend(self.parts(&path).map(TreeRequest::Leave));
         }
     }
 
@@ -414,7 +457,7 @@ impl Assembly {
         };
         let listed: Vec<NodePath> = self.nodes.iter().flat_map(children).collect();
         for path in listed {
-            if !self.follows(&path) {
+            if !self.nodes.contains_key(&path) {
                 self.follow(path, requests);
             }
         }
@@ -433,6 +476,11 @@ impl Assembly {
             requests.push(TreeRequest::Reread(path));
         }
     }
+}
+
+/// Returns the name of a child of `root`.
+fn name<'a>(root: &NodePath, child: &'a NodePath) -> &'a str {
+    child.relative_to(root).trim_start_matches('/')
 }
 
 /// Returns the length of the paths of these children of the node `path`.

@@ -1,16 +1,17 @@
-//! What is known of one node of a tree that is being assembled.
+//! What is known of one node that is being assembled with others.
 
 use std::sync::Arc;
 
 use crate::model::{NodeFacet, TreeNode, Version};
 use crate::store::backend::Observation;
+use crate::store::said::Said;
 use crate::text::StableHash;
 
 pub(super) struct NodeProgress {
     /// Differs between two nodes that were in the tree under one path, one after the other.
     pub(super) generation: u64,
     pub(super) retained: Retained,
-    /// The children that belong to the tree. Not all of them are followed if there are too many.
+    /// The children that belong to the whole. Not all of them are followed if there are too many.
     pub(super) listed: Arc<[String]>,
     data: FacetState,
     children: FacetState,
@@ -20,7 +21,9 @@ pub(super) struct NodeProgress {
 pub(super) enum Retained {
     Nothing,
     Whole(WholeNode),
-    /// Only its size in bytes, because the tree has too much data.
+    /// What its data says.
+    Said(Said, Version),
+    /// Only its size in bytes, because there is too much data.
     OverLimit(u64),
 }
 
@@ -47,10 +50,15 @@ impl WholeNode {
 /// hash of all nodes, which is equal for two different trees with a probability of one in 2^63. It is
 /// positive, because people read it.
 pub(super) fn tree_version(nodes: &[&WholeNode]) -> Version {
-    let mut hash = StableHash::default();
-    nodes.iter().for_each(|node| hash.add_number(node.hash.cast_signed()));
-    let revision = (hash.fold() >> 1).cast_signed();
     let incarnation = nodes.first().map_or(0, |root| root.node.version.incarnation);
+    version_of(incarnation, nodes.iter().map(|node| node.hash.cast_signed()))
+}
+
+/// Returns a version of what has many nodes, with a hash of these hashes.
+pub(super) fn version_of(incarnation: i64, hashes: impl Iterator<Item = i64>) -> Version {
+    let mut hash = StableHash::default();
+    hashes.for_each(|number| hash.add_number(number));
+    let revision = (hash.fold() >> 1).cast_signed();
     Version { incarnation, revision, number: revision }
 }
 
@@ -68,6 +76,8 @@ pub(super) enum Readiness {
 /// The latest report on one facet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FacetState {
+    /// It does not matter.
+    Unused,
     /// There was no report since the store connected.
     NotYet,
     Is(Presence),
@@ -83,19 +93,30 @@ enum Presence {
 }
 
 impl NodeProgress {
-    pub(super) fn new(generation: u64) -> Self {
-        let (data, children) = (FacetState::NotYet, FacetState::NotYet);
+    /// `facets` are what is followed of the node.
+    pub(super) fn new(generation: u64, facets: &[NodeFacet]) -> Self {
+        let state = |facet| match facets.contains(&facet) {
+            true => FacetState::NotYet,
+            false => FacetState::Unused,
+        };
+        let (data, children) = (state(NodeFacet::Data), state(NodeFacet::Children));
         Self { generation, retained: Retained::Nothing, listed: Arc::from([]), data, children }
     }
 
     pub(super) fn readiness(&self) -> Readiness {
         match (self.data, self.children) {
+            // The list of a service decides who is a member. While it is read, nobody knows.
+            (FacetState::Unused, FacetState::Was(_)) => Readiness::Unknown,
+            // A member that its service still lists was deleted just now, or is a link to nowhere.
+            (FacetState::Is(Presence::Absent), FacetState::Unused) => Readiness::Outdated,
             (FacetState::Unreadable, _) | (_, FacetState::Unreadable) => Readiness::Unreadable,
             (FacetState::NotYet, _) | (_, FacetState::NotYet) => Readiness::Unknown,
             // The node was created or deleted between the two reports. The older one will be replaced.
-            (data, children) if data.presence() != children.presence() => Readiness::Unknown,
+            (data, children) if data.contradicts(children) => Readiness::Unknown,
             (FacetState::Was(_), _) | (_, FacetState::Was(_)) => Readiness::Outdated,
-            (FacetState::Is(_), FacetState::Is(_)) => Readiness::Known,
+            (FacetState::Is(_) | FacetState::Unused, FacetState::Is(_) | FacetState::Unused) => {
+                Readiness::Known
+            }
         }
     }
 
@@ -117,7 +138,15 @@ impl NodeProgress {
 
     /// Notes that the latest report may be untrue by now.
     pub(super) fn forget(&mut self, facet: NodeFacet) {
-        *self.facet_state(facet) = FacetState::NotYet;
+        let facet_state = self.facet_state(facet);
+        if *facet_state != FacetState::Unused {
+            *facet_state = FacetState::NotYet;
+        }
+    }
+
+    /// Whether there is no list of its children, because the node is absent.
+    pub(super) fn is_listed_absent(&self) -> bool {
+        self.children.presence() == Some(Presence::Absent)
     }
 
     /// Returns the size of the node's data, kept or not.
@@ -125,6 +154,7 @@ impl NodeProgress {
         match &self.retained {
             Retained::Nothing => 0,
             Retained::Whole(node) => node.data.len() as u64,
+            Retained::Said(said, _) => said.bytes(),
             Retained::OverLimit(bytes) => *bytes,
         }
     }
@@ -132,7 +162,23 @@ impl NodeProgress {
     pub(super) fn whole(&self) -> Option<&WholeNode> {
         match &self.retained {
             Retained::Whole(node) => Some(node),
-            Retained::Nothing | Retained::OverLimit(_) => None,
+            Retained::Nothing | Retained::Said(..) | Retained::OverLimit(_) => None,
+        }
+    }
+
+    pub(super) fn said(&self) -> Option<&Said> {
+        match &self.retained {
+            Retained::Said(said, _) => Some(said),
+            Retained::Nothing | Retained::Whole(_) | Retained::OverLimit(_) => None,
+        }
+    }
+
+    /// Whether it is retained as it is in this version.
+    pub(super) fn is_retained(&self, version: Version) -> bool {
+        match &self.retained {
+            Retained::Whole(WholeNode { node, .. }) => node.version.is_same_state(version),
+            Retained::Said(_, known) => known.is_same_state(version),
+            Retained::Nothing | Retained::OverLimit(_) => false,
         }
     }
 
@@ -148,8 +194,13 @@ impl FacetState {
     fn presence(self) -> Option<Presence> {
         match self {
             FacetState::Is(presence) | FacetState::Was(presence) => Some(presence),
-            FacetState::NotYet | FacetState::Unreadable => None,
+            FacetState::Unused | FacetState::NotYet | FacetState::Unreadable => None,
         }
+    }
+
+    /// Whether one of the two says that the node is there, and the other that it is not.
+    fn contradicts(self, other: Self) -> bool {
+        self.presence().zip(other.presence()).is_some_and(|(one, other)| one != other)
     }
 }
 

@@ -1,7 +1,7 @@
-//! Properties: what must hold of trees whatever a store tells of its nodes, and in whichever order.
+//! Properties: what must hold of trees and members whatever a store tells of its nodes, and in whichever
+//! order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,20 +9,19 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::trees::Trees;
-use crate::content;
-use crate::content::node_line::write_piece;
-use crate::model::{
-    Content, Facet, NodeContent, NodeFacet, NodePath, NodeSubject, State, Subject, TreeNode, Version,
-};
+use crate::model::{Facet, NodeContent, NodeFacet, NodePath, NodeSubject, State, Subject, Version};
 use crate::store::backend::{Capabilities, NodeCommand, Observation};
 use crate::store::message::{StoreCommand, StoreEvent};
+
+mod wholes;
+
+use wholes::{WHOLES, contents, is_part, list, truth, whole};
 
 /// Of these the trees are made. A parent comes before its children.
 const PATHS: [&str; 9] =
     ["/t", "/t/a", "/t/a-b", "/t/b", "/t/a/a", "/t/a/b", "/t/b/a", "/t/a/a/a", "/t/a/a/b"];
 
-/// The roots of the trees that may be watched, and what may be watched besides.
-const ROOTS: [&str; 3] = ["/t", "/t/a", "/t/b"];
+/// What may be watched besides.
 const PLAIN: [(&str, NodeFacet); 3] =
     [("/t", NodeFacet::Data), ("/t/a", NodeFacet::Children), ("/t/a/a", NodeFacet::Data)];
 
@@ -56,9 +55,9 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Sleep(1500)),
         1 => (0..50usize).prop_map(Move::Reconnect),
         1 => (0..PATHS.len(), any::<bool>()).prop_map(|(path, lock)| Move::Lock(path, lock)),
-        1 => (0..ROOTS.len(), any::<bool>()).prop_map(|(root, watch)| Move::Watch(root, watch)),
+        2 => (0..WHOLES.len(), any::<bool>()).prop_map(|(whole, watch)| Move::Watch(whole, watch)),
         1 => (0..PLAIN.len(), any::<bool>()).prop_map(|(plain, watch)| Move::WatchPlainly(plain, watch)),
-        1 => (0..ROOTS.len()).prop_map(Move::Refresh),
+        1 => (0..WHOLES.len()).prop_map(Move::Refresh),
     ];
     proptest::collection::vec(one, 0..150)
 }
@@ -66,7 +65,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 /// A store's node: when it was created and changed.
 type Znode = (i64, i64);
 
-/// What a tree is made of, by path.
+/// What a tree is made of, by path. Of members only the changes count.
 type Truth = BTreeMap<String, Znode>;
 
 enum Answer {
@@ -93,19 +92,15 @@ struct World {
     /// What was announced and not read since.
     fired: BTreeSet<NodeSubject>,
     trees: Trees,
-    watched: BTreeSet<&'static str>,
+    watched: BTreeSet<usize>,
     plain: BTreeSet<usize>,
     now: Instant,
-    /// The latest of each tree: its state, or why there is none.
-    said: HashMap<NodePath, Result<State, String>>,
+    /// The latest of each: its state, or why there is none.
+    said: HashMap<Subject, Result<State, String>>,
 }
 
 fn subject(path: &str, facet: NodeFacet) -> NodeSubject {
     NodeSubject { path: NodePath::parse(path).unwrap(), facet }
-}
-
-fn tree_subject(root: &str) -> Subject {
-    Subject { path: NodePath::parse(root).unwrap(), facet: Facet::Tree }
 }
 
 fn is_in(path: &str, root: &str) -> bool {
@@ -145,6 +140,7 @@ impl World {
             said: HashMap::new(),
         };
         world.step(Move::Watch(0, true));
+        world.step(Move::Watch(3, true));
         world
     }
 
@@ -163,11 +159,9 @@ impl World {
                 self.locked.insert(PATHS[path].to_owned());
             }
             Move::Lock(path, false) => self.unlock(PATHS[path]),
-            Move::Watch(root, watch) => self.watch(ROOTS[root], watch),
+            Move::Watch(number, watch) => self.watch(number, watch),
             Move::WatchPlainly(plain, watch) => self.watch_plainly(plain, watch),
-            Move::Refresh(root) => {
-                self.take(StoreCommand::Refresh(tree_subject(ROOTS[root])));
-            }
+            Move::Refresh(number) => self.take(StoreCommand::Refresh(whole(number))),
         }
     }
 
@@ -328,13 +322,13 @@ impl World {
 
     // The daemon.
 
-    fn watch(&mut self, root: &'static str, watch: bool) {
-        let tree = tree_subject(root);
+    fn watch(&mut self, number: usize, watch: bool) {
+        let whole = whole(number);
         match watch {
-            true if self.watched.insert(root) => self.take(StoreCommand::Follow(tree)),
-            false if self.watched.remove(root) => {
-                self.said.remove(&tree.path);
-                self.take(StoreCommand::Leave(tree));
+            true if self.watched.insert(number) => self.take(StoreCommand::Follow(whole)),
+            false if self.watched.remove(&number) => {
+                self.said.remove(&whole);
+                self.take(StoreCommand::Leave(whole));
             }
             true | false => {}
         }
@@ -360,7 +354,7 @@ impl World {
         let mut commands = Vec::new();
         let passed = self.trees.route(subject, observation, self.now, &mut commands);
         if let Some(StoreEvent::Observed { subject, .. }) = passed {
-            assert!(self.follows_plainly(&subject), "{subject:?} is for trees only");
+            assert!(self.follows_plainly(&subject), "{subject:?} is only a part");
         }
         self.obey(commands);
     }
@@ -380,10 +374,10 @@ impl World {
             match event {
                 Some(StoreEvent::Observed { subject, state }) => {
                     self.check(&subject, &state);
-                    self.said.insert(subject.path, Ok(state));
+                    self.said.insert(subject, Ok(state));
                 }
                 Some(StoreEvent::Unreadable { subject, reason }) => {
-                    let before = self.said.insert(subject.path, Err(reason.clone()));
+                    let before = self.said.insert(subject, Err(reason.clone()));
                     assert_ne!(before, Some(Err(reason)), "it was said");
                 }
                 Some(other) => panic!("{other:?}"),
@@ -393,18 +387,20 @@ impl World {
     }
 
     /// What may be given at any time.
-    fn check(&self, tree: &Subject, state: &State) {
-        let root = tree.path.as_str();
-        let given = contents(state);
-        let unread = self.refused.iter().find(|subject| given.contains_key(subject.path.as_str()));
-        assert_eq!(unread, None, "a tree that cannot be read");
+    fn check(&self, whole: &Subject, state: &State) {
+        let root = whole.path.as_str();
+        let given = contents(state, root);
+        let unread = self.refused.iter().filter(|subject| is_part(subject, whole));
+        let unread = unread.filter(|subject| given.contains_key(subject.path.as_str())).next();
+        assert_eq!(unread, None, "it cannot be read");
         for path in given.keys().filter(|path| *path != root) {
             assert!(given.contains_key(parent(path)), "{path} without its parent");
         }
-        if self.ordered && !self.fired.iter().any(|subject| is_in(subject.path.as_str(), root)) {
-            let was = self.history.iter().any(|then| subtree(then, root) == given);
+        if self.ordered && !self.fired.iter().any(|subject| is_part(subject, whole)) {
+            let was = self.history.iter().any(|then| truth(then, whole) == given);
             assert!(was, "{given:?} never was");
         }
+        assert!(whole.facet == Facet::Tree || !self.fired.contains(&list(whole)), "half of a change");
     }
 
     /// What must hold when nothing has happened for long enough.
@@ -423,39 +419,21 @@ impl World {
             }
             self.step(Move::Sleep(1500));
         }
-        for root in &self.watched {
-            let said = self.said.get(&NodePath::parse(root).unwrap());
-            let Some(Ok(state)) = said else { panic!("of {root} was said {said:?}") };
-            assert_eq!(contents(state), subtree(&self.nodes, root), "of {root}");
+        let watched: Vec<Subject> = self.watched.iter().map(|number| whole(*number)).collect();
+        for whole in &watched {
+            let said = self.said.get(whole);
+            let Some(Ok(state)) = said else { panic!("of {whole:?} was said {said:?}") };
+            assert_eq!(contents(state, whole.path.as_str()), truth(&self.nodes, whole), "of {whole:?}");
         }
-        let of_trees = self.watched.iter().flat_map(|root| {
-            let paths = subtree(&self.nodes, root).into_keys().chain([(*root).to_owned()]);
-            paths.flat_map(|path| [subject(&path, NodeFacet::Data), subject(&path, NodeFacet::Children)])
+        let of_trees = watched.iter().flat_map(|whole| {
+            let paths = truth(&self.nodes, whole).into_keys().chain([whole.path.to_string()]);
+            let parts = |path: String| [NodeFacet::Data, NodeFacet::Children].map(|it| subject(&path, it));
+            paths.flat_map(parts).filter(|part| is_part(part, whole))
         });
         let plain = self.plain.iter().map(|plain| subject(PLAIN[*plain].0, PLAIN[*plain].1));
         let wanted: BTreeSet<NodeSubject> = of_trees.chain(plain).collect();
         assert_eq!(self.followed.keys().cloned().collect::<BTreeSet<_>>(), wanted);
     }
-}
-
-fn subtree(nodes: &Truth, root: &str) -> Truth {
-    nodes.iter().filter(|(path, _)| is_in(path, root)).map(|(path, node)| (path.clone(), *node)).collect()
-}
-
-fn contents(state: &State) -> Truth {
-    let (tree, blob) = match state {
-        State::Absent => return Truth::new(),
-        State::Present { content: Content::Tree { tree, blob }, .. } => (tree, blob),
-        State::Present { content: Content::Data(_) | Content::Children { .. }, .. } => panic!("no tree"),
-    };
-    let blob = content::read(blob).unwrap();
-    let node = |(node, piece): (&Arc<TreeNode>, Range<u64>)| {
-        let mut expected = Vec::new();
-        write_piece(node.version.revision.to_string().as_bytes(), &mut expected).unwrap();
-        assert_eq!(blob[piece.start as usize..piece.end as usize], expected);
-        (node.path.to_string(), (node.version.incarnation, node.version.revision))
-    };
-    tree.entries().map(node).collect()
 }
 
 proptest! {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::assembly::{COHERENCE_TIMEOUT, DEBOUNCE, MAX_BYTES};
+use super::limits::{COHERENCE_TIMEOUT, DEBOUNCE, MAX_BYTES};
 use super::trees::Trees;
 use crate::content;
 use crate::model::{
@@ -15,6 +15,7 @@ use crate::store::backend::{Capabilities, NodeCommand, Observation};
 use crate::store::message::{StoreCommand, StoreEvent};
 
 mod changes;
+mod members;
 
 const DIRECTORY: Capabilities = Capabilities {
     durable_versions: false,

@@ -16,7 +16,7 @@ use super::link::{Link, Stream};
 use super::protocol::Protocol;
 use super::secrets::Secrets;
 use super::settings::{Sasl, ZooKeeperSettings};
-use super::wire::Greeting;
+use super::wire::{Greeting, SessionKey};
 use crate::store::diagnosis::{Diagnosis, TlsWords, is_tls_error, of_handshake, speaks_tls};
 use crate::store::login_source::LoginSource;
 use crate::store::tls::host_and_port;
@@ -34,6 +34,8 @@ pub(super) struct Ensemble {
     asked: HashSet<String>,
     /// Whether the sessions end by themselves when the server is silent for too long.
     has_deadlines: bool,
+    /// The session that the next connection goes on with.
+    resumed: Option<SessionKey>,
 }
 
 /// A connection with a session.
@@ -57,15 +59,17 @@ pub(super) struct ConnectError {
     pub(super) permanent: bool,
     /// Whether the server did not greet like a ZooKeeper, and so may speak TLS.
     no_greeting: bool,
+    /// Whether the session that was to go on has expired.
+    pub(super) is_expired: bool,
 }
 
 impl ConnectError {
     fn transient(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), permanent: false, no_greeting: false }
+        Self { reason: reason.into(), permanent: false, no_greeting: false, is_expired: false }
     }
 
     fn permanent(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), permanent: true, no_greeting: false }
+        Self { reason: reason.into(), permanent: true, no_greeting: false, is_expired: false }
     }
 }
 
@@ -82,7 +86,14 @@ impl Ensemble {
 
     fn with_deadlines(mut settings: ZooKeeperSettings, login: LoginSource, has_deadlines: bool) -> Self {
         fastrand::shuffle(&mut settings.url.servers);
-        Self { settings, login, next: 0, asked: HashSet::new(), has_deadlines }
+        Self { settings, login, next: 0, asked: HashSet::new(), has_deadlines, resumed: None }
+    }
+
+    /// Has the next connections go on with the session of `greeting`, until it has expired. Without one, each
+    /// connection has a session of its own.
+    pub(super) fn resume(&mut self, greeting: &Greeting) {
+        let Greeting { session, password, .. } = greeting;
+        self.resumed = Some(SessionKey { session: *session, password: password.clone() });
     }
 
     pub(super) fn session_timeout(&self) -> Duration {
@@ -103,8 +114,11 @@ impl Ensemble {
                 self.asked.clear();
                 Ok(connection)
             }
-            Ok(Err(ConnectError { reason, permanent, no_greeting })) => {
-                Err(ConnectError { reason: format!("{server}: {reason}"), permanent, no_greeting })
+            Ok(Err(error)) => {
+                if error.is_expired {
+                    self.resumed = None;
+                }
+                Err(ConnectError { reason: format!("{server}: {}", error.reason), ..error })
             }
             Err(_) => Err(ConnectError::transient(format!(
                 "{server}: no answer within {:.1} s",
@@ -143,7 +157,7 @@ impl Ensemble {
                 Ok(connection) => return Ok(connection),
                 Err(error) => failure = error,
             }
-            if failure.permanent {
+            if failure.permanent || failure.is_expired {
                 return Err(failure);
             }
         }
@@ -180,7 +194,7 @@ impl Ensemble {
             }
         };
         let wanted = self.session_timeout();
-        match open(stream, secrets, wanted, self.has_deadlines).await {
+        match open(stream, secrets, self.resumed.as_ref(), wanted, self.has_deadlines).await {
             Ok(Opened { link, protocol, greeting, timeout }) => {
                 let server = server.to_owned();
                 Ok(Connection { link, protocol, greeting, timeout, server, plaintext_peer })
@@ -191,6 +205,9 @@ impl Ensemble {
 
     fn explain(&self, server: &str, error: &OpenError) -> ConnectError {
         match error {
+            OpenError::Expired => {
+                ConnectError { is_expired: true, ..ConnectError::transient(error.to_string()) }
+            }
             OpenError::Refused => ConnectError::permanent(self.refused()),
             OpenError::Sasl(_) => ConnectError::permanent(error.to_string()),
             // With TLS 1.3, a server refuses a client's certificate after the handshake.

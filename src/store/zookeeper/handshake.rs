@@ -13,7 +13,7 @@ use super::link::{Link, Stream};
 use super::protocol::{Ended, Incoming, Protocol};
 use super::sasl;
 use super::secrets::Secrets;
-use super::wire::{ErrorCode, Frame, Frames, Greeting, Malformed, Reply, Request, write_hello};
+use super::wire::{ErrorCode, Frame, Frames, Greeting, Malformed, Reply, Request, SessionKey, write_hello};
 
 /// The shortest timeout of a session that we work with. No server grants less, because it looks at its
 /// sessions once in a tick.
@@ -36,6 +36,8 @@ pub(super) enum OpenError {
     NoGreeting(io::Error),
     #[error("what answers there is no ZooKeeper: {0}")]
     NoZooKeeper(Malformed),
+    #[error("the session has expired")]
+    Expired,
     #[error("the server refused our credentials")]
     Refused,
     #[error("{0}")]
@@ -53,23 +55,29 @@ impl From<Ended> for OpenError {
     }
 }
 
-/// Opens a session on `stream`, and asks for a timeout of `wanted`. The caller limits the time that this
-/// takes.
+/// Opens a session on `stream`, or goes on with one, and asks for a timeout of `wanted`. The caller limits
+/// the time that this takes.
 pub(super) async fn open(
     stream: Box<dyn Stream>,
     secrets: &Secrets,
+    resumed: Option<&SessionKey>,
     wanted: Duration,
     has_deadlines: bool,
 ) -> Result<Opened, OpenError> {
     let mut link = Link::new(stream);
     let mut hello = Vec::new();
-    write_hello(i32::try_from(wanted.as_millis()).unwrap_or(i32::MAX), &mut hello);
+    write_hello(i32::try_from(wanted.as_millis()).unwrap_or(i32::MAX), resumed, &mut hello);
     link.write(&hello).await.map_err(OpenError::NoGreeting)?;
     let mut frames = Frames::default();
     let greeting = loop {
         match frames.next().map_err(OpenError::NoZooKeeper)? {
             Some(Frame::Whole(message)) => {
-                break Greeting::read(message).map_err(OpenError::NoZooKeeper)?;
+                break match Greeting::read(message) {
+                    Ok(greeting) => greeting,
+                    // A server grants no session in the place of one that has expired.
+                    Err(Malformed::Session(_)) if resumed.is_some() => return Err(OpenError::Expired),
+                    Err(error) => return Err(OpenError::NoZooKeeper(error)),
+                };
             }
             Some(Frame::TooLarge(_, reason)) => return Err(OpenError::NoZooKeeper(reason.announced())),
             None => frames.add(link.read().await.map_err(OpenError::NoGreeting)?),

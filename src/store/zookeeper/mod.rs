@@ -6,6 +6,7 @@
 //! * [`connect`] makes connections, by a [`handshake`] (with [`sasl`]) on a [`link`].
 //! * [`follow`] follows nodes on one disposable session after another, and [`audit`] finds the nodes that
 //!   everybody can change. [`chroot`] looks whether the root exists.
+//! * [`keep`] keeps members, by [`requests`] on a session of their own.
 //! * [`client`] are the commands, with their requests in an [`exchange`].
 
 mod audit;
@@ -16,8 +17,10 @@ mod conversation;
 mod exchange;
 mod follow;
 mod handshake;
+mod keep;
 mod link;
 mod protocol;
+mod requests;
 mod sasl;
 mod secrets;
 mod session;
@@ -32,5 +35,6 @@ pub(super) use client::ZooKeeperClient;
 #[doc(hidden)]
 pub use conversation::Conversation;
 pub(super) use follow::start;
+pub(super) use keep::keep;
 pub use settings::{Auth, Login, Sasl, ZooKeeperSettings, check_encoding};
 pub use url::{ZooKeeperUrl, ZooKeeperUrlError};

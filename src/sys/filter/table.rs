@@ -3,13 +3,13 @@
 //! It holds for every C library and kernel on which this program runs, so a group has the old and the new
 //! call for the same thing. A call that does something for another process, or to a file, is not here.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::process;
 
 use nix::libc::{self, c_long};
-use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
+use super::argument::Argument::{self, Bits, Is, Null};
+use super::argument::{Rules, add, n};
 use super::work::Work;
 
 /// What all of them do, whatever the arguments.
@@ -131,25 +131,6 @@ mod older {
 
     pub(super) const BY_EVERYBODY: &[c_long] = &[];
     pub(super) const BY_STORES: &[c_long] = &[];
-}
-
-/// What an argument must be.
-enum Argument {
-    /// The lower half of the argument, all that the kernel reads of an `int`, is this number.
-    Is(u8, u64),
-    /// These bits of it are so.
-    Bits(u8, u64, u64),
-    /// It is a null pointer.
-    Null(u8),
-}
-
-use Argument::{Bits, Is, Null};
-
-/// Makes a number of what the C headers have as numbers of several types.
-macro_rules! n {
-    ($value:expr) => {
-        ($value) as u32 as u64
-    };
 }
 
 /// What is allowed with some arguments only: each line is one way to call it.
@@ -280,31 +261,14 @@ fn on_a_network() -> Vec<(c_long, Vec<Argument>)> {
 }
 
 /// Returns the table for one work, as the compiler of filters reads it.
-pub(super) fn rules(work: Work) -> io::Result<BTreeMap<c_long, Vec<SeccompRule>>> {
+pub(super) fn rules(work: Work) -> io::Result<Rules> {
     let (by_stores, more): (&[_], &[&[c_long]]) = match work {
         Work::Computing => (&[], &[]),
         Work::NetworkStore => (BY_STORES, &[older::BY_STORES, ON_A_NETWORK]),
         Work::DirectoryStore => (BY_STORES, &[older::BY_STORES, IN_A_DIRECTORY]),
     };
     let groups = [BY_EVERYBODY, older::BY_EVERYBODY, by_stores].into_iter().chain(more.iter().copied());
-    let mut rules: BTreeMap<_, Vec<_>> = groups.flatten().map(|call| (*call, Vec::new())).collect();
-    for (call, arguments) in with_arguments(work) {
-        let conditions = arguments.iter().map(Argument::condition).collect::<Result<_, _>>();
-        let rule = conditions.and_then(SeccompRule::new).map_err(io::Error::other)?;
-        rules.entry(call).or_default().push(rule);
-    }
+    let mut rules: Rules = groups.flatten().map(|call| (*call, Vec::new())).collect();
+    add(&mut rules, with_arguments(work))?;
     Ok(rules)
-}
-
-impl Argument {
-    fn condition(&self) -> Result<SeccompCondition, seccompiler::BackendError> {
-        let (index, length, operator, value) = match *self {
-            Self::Is(index, value) => (index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value),
-            Self::Bits(index, mask, value) => {
-                (index, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value)
-            }
-            Self::Null(index) => (index, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0),
-        };
-        SeccompCondition::new(index, length, operator, value)
-    }
 }

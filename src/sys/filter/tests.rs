@@ -297,3 +297,56 @@ fn what_a_store_needs_stays() {
     }
     confined(Work::Computing, || assert!(File::open("/etc/passwd").is_err_and(is_unknown)));
 }
+
+// What root typed is nobody else's, and what it finds typed it runs.
+#[test]
+fn a_command_that_was_root_types_nothing_and_starts_and_reaches_no_process() {
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let (number, typed) = (i64::from(terminal.slave.as_raw_fd()), c"X".as_ptr() as i64);
+    // SAFETY: the pointer is to a literal.
+    assert_eq!(unsafe { libc::syscall(libc::SYS_ioctl, number, libc::TIOCSTI, typed) }, 0, "root can");
+    let other = Other::start();
+    let (pid, own) = (other.pid(), i64::from(std::process::id()));
+    let apart = thread::spawn(move || {
+        stay_apart().unwrap();
+        denied("to type", libc::SYS_ioctl, [number, libc::TIOCSTI as i64, typed]);
+        denied("to type", libc::SYS_ioctl, [number, 1 << 32 | libc::TIOCSTI as i64, typed]);
+        denied("to paste", libc::SYS_ioctl, [number, libc::TIOCLINUX as i64, typed]);
+        let child = i64::from(libc::SIGCHLD);
+        denied("clone", libc::SYS_clone, [child]);
+        denied("clone3", libc::SYS_clone3, [0, 88]);
+        #[cfg(target_arch = "x86_64")]
+        for (what, call) in [("fork", libc::SYS_fork), ("vfork", libc::SYS_vfork)] {
+            denied(what, call, []);
+            // The same calls by their numbers in another table.
+            denied(what, 1 << 30 | call, []);
+        }
+        denied("execve", libc::SYS_execve, [c"/bin/true".as_ptr() as i64, 0, 0]);
+        denied("execveat", libc::SYS_execveat, [HERE, c"/bin/true".as_ptr() as i64, 0, 0, 0]);
+        assert!(Command::new("/bin/true").spawn().is_err_and(is_unknown));
+        for target in [pid, -1, 0] {
+            denied("kill", libc::SYS_kill, [target, 0]);
+        }
+        denied("tkill", libc::SYS_tkill, [pid, 0]);
+        denied("tgkill", libc::SYS_tgkill, [pid, pid, 0]);
+        denied("rt_sigqueueinfo", libc::SYS_rt_sigqueueinfo, [pid, 0, 0]);
+        denied("pidfd_open", libc::SYS_pidfd_open, [pid, 0]);
+        denied("ptrace", libc::SYS_ptrace, [libc::PTRACE_SEIZE.into(), pid, 0, 0]);
+        denied("process_vm_readv", libc::SYS_process_vm_readv, [pid, 0, 0, 0, 0, 0]);
+        denied("prlimit of another", libc::SYS_prlimit64, [pid, 0, 0, 0]);
+        denied("fcntl of an owner", libc::SYS_fcntl, [0, libc::F_SETOWN.into(), pid]);
+        denied("fcntl of an owner", libc::SYS_fcntl, [0, 15, 0]);
+        denied("setsid", libc::SYS_setsid, []);
+        denied("unshare", libc::SYS_unshare, [0]);
+        denied("io_uring", libc::SYS_io_uring_setup, [0, 0]);
+        // All that a command does is left.
+        assert_eq!(thread::spawn(|| 7).join().unwrap(), 7);
+        // SAFETY: signal 0 only asks.
+        assert_eq!(unsafe { (libc::kill(own as i32, 0), libc::raise(0)) }, (0, 0));
+        assert!(nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_AS).is_ok());
+        assert!(tempfile::tempfile().unwrap().write_all(b"content").is_ok());
+        assert!("localhost:1".to_socket_addrs().is_ok());
+        assert!(std::os::unix::net::UnixStream::pair().is_ok());
+    });
+    apart.join().unwrap();
+}

@@ -44,5 +44,5 @@ fn interpreter() -> PathBuf {
 
 fn install_command(python: &Path) -> String {
     let environment = python.ancestors().nth(2).unwrap_or(Path::new("target/kazoo")).display();
-    format!("python3 -m venv {environment} && {environment}/bin/pip install kazoo")
+    format!("python3 -m venv {environment} && {environment}/bin/pip install kazoo nd_service_registry==1.1.0")
 }

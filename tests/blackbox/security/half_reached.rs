@@ -66,7 +66,7 @@ fn a_process_of_the_same_user_can_end_a_half_and_do_nothing_else_to_it() {
 }
 
 /// The commands that connect to a store, with what they need besides.
-const CLIENTS: [&[&str]; 14] = [
+const CLIENTS: [&[&str]; 15] = [
     &["get", "/n"],
     &["set", "/n", "content"],
     &["poke", "/n"],
@@ -81,6 +81,7 @@ const CLIENTS: [&[&str]; 14] = [
     &["exchange", "/n"],
     &["services", "/n"],
     &["properties", "/n"],
+    &["register", "/n", "h:1"],
 ];
 
 /// The part of `edit` that connects. It is in no help.
@@ -122,10 +123,14 @@ fn no_command_of_roots_is_root_when_it_connects() {
                 _ => client.env("TWITCHER_CONFIG_PATH", sandbox.configs()),
             };
             let sudo = [("SUDO_UID", "0"), ("SUDO_USER", "root"), ("HOME", "/root"), ("USER", "root")];
-            let client =
-                sudo.into_iter().fold(client, |client, (name, value)| client.env(name, value)).start();
+            let client = sudo.into_iter().fold(client, |client, (name, value)| client.env(name, value));
+            let client = client.under(["setpriv", "--groups=1,2", "--inh-caps=+chown", "--"]).start();
             let (_connection, _) = listener.accept().expect("it connects");
-            let process = client.process();
+            let process = match words[0] {
+                // A process of its own connects.
+                "register" => wait_for("the keeper", || client.process().children().pop()),
+                _ => client.process(),
+            };
             for ids in ["Uid", "Gid"] {
                 let ids = process.status(ids);
                 assert!(ids.split_whitespace().all(|id| id != "0"), "{words:?}: {ids}");
@@ -136,12 +141,15 @@ fn no_command_of_roots_is_root_when_it_connects() {
                 ("CapInh", "0".repeat(16)),
                 ("CapAmb", "0".repeat(16)),
                 ("NoNewPrivs", "1".to_owned()),
+                // It starts no process, and reaches none.
+                ("Seccomp", "2".to_owned()),
                 ("Groups", String::new()),
             ] {
                 assert_eq!(process.status(name), expected, "{words:?}: {name}");
             }
             let user = process.status("Uid").split_whitespace().next().expect("a user").to_owned();
             assert_eq!(attempted(&user, process), ["limit", "signal"], "{words:?}");
+            process.signal(nix::sys::signal::Signal::SIGKILL);
             client.signal(nix::sys::signal::Signal::SIGKILL);
         }
     }

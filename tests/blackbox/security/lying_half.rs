@@ -22,6 +22,8 @@ use crate::harness::{
 
 mod etcd;
 mod floods;
+mod memory;
+mod texts;
 mod zookeeper;
 
 /// What the program allows: the bytes of a frame, of a body that is no file, of a text, of a path, and of the
@@ -393,36 +395,6 @@ fn a_store_without_a_process_is_unhealthy_until_one_has_looked_at_it() {
     assert_eq!(scene.status()["daemon"]["stores"][0]["connected"], false);
     stopped.signal(Signal::SIGCONT);
     wait_until("a healthy daemon", || scene.is_healthy());
-}
-
-const FORGED: &str = "x\nFORGED 2026-11-27T00:00:00Z INFO app.twc-1 run 7 done\r\n\u{1b}[2J\u{1b}]0;t\u{7}\
-                      \u{202e}\0\u{85}\u{2028}FORGED";
-
-#[test]
-fn texts_of_a_half_forge_no_line_of_the_log() {
-    let scene = Scene::new();
-    let half = scene.impostor();
-    let long = FORGED.repeat(MAX_TEXT / FORGED.len());
-    for text in [FORGED, &long] {
-        for message in [
-            json!({ "Unreadable": { "id": 0, "reason": text } }),
-            json!({ "Degraded": { "reason": text } }),
-            down(text),
-            json!({ "Refused": { "reason": text } }),
-            json!({ "Connected": { "what": text, "identity": scene.sandbox.nodes.url() } }),
-        ] {
-            half.say(&message).expect("it is allowed");
-        }
-    }
-    half.say(&down("the last one")).expect("it is allowed");
-    scene.daemon.wait_for_log(&["the last one"]);
-    scene.log_is_orderly();
-    // Nor what it writes to its stderr before it ends.
-    let stderr = fs::OpenOptions::new().write(true).open(format!("/proc/{}/fd/2", half.half.0));
-    stderr.expect("its stderr").write_all(FORGED.as_bytes()).expect("write to it");
-    scene.recovers(half);
-    let status = scene.sandbox.operator(["status"]).finish().text();
-    assert!(status.lines().all(|line| !line.starts_with("FORGED")), "{status}");
 }
 
 // What closes slowly is closed elsewhere.

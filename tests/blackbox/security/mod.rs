@@ -5,5 +5,7 @@ mod attack;
 mod capabilities;
 mod half_reached;
 mod hidden;
+#[cfg(target_arch = "x86_64")]
+mod inside;
 mod lying_half;
 mod secrets;

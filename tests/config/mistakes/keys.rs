@@ -72,8 +72,8 @@ const VALUES: &[Case] = &[
          mean `QUEUE`?",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), watch_type: QUEUE });", &[
-        "1:53: `watch_type` must be WATCH_DATA, WATCH_CHILDREN or WATCH_TREE (without quotes), not \
-         QUEUE",
+        "1:53: `watch_type` must be WATCH_DATA, WATCH_CHILDREN, WATCH_TREE or WATCH_MEMBERS (without \
+         quotes), not QUEUE",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), run_on_load: \"changed\" });", &[
         "1:53: `run_on_load` must be true, false or CHANGED (without quotes), not a string; write \

@@ -76,8 +76,8 @@ const WORDS: &[Case] = &[
         "1:53: `max_data` must be an int, not a string; write 1048576, the number of bytes, without quotes",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), watch_type: \"children\" });", &[
-        "1:53: `watch_type` must be WATCH_DATA, WATCH_CHILDREN or WATCH_TREE (without quotes), not a string; \
-         did you mean `WATCH_CHILDREN`?",
+        "1:53: `watch_type` must be WATCH_DATA, WATCH_CHILDREN, WATCH_TREE or WATCH_MEMBERS (without \
+         quotes), not a string; did you mean `WATCH_CHILDREN`?",
     ]),
     ("RegisterWatch(#{ znode: \"/n\", action: [\"git\", \"pull\"] });", &[
         "1:31: `action` is an array; write Exec([...]) to run it",

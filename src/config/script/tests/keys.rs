@@ -56,6 +56,7 @@ fn every_key_is_understood() {
     assert_eq!(with("watch_type: WATCH_DATA").facet, Facet::Data);
     assert_eq!(with("watch_type: WATCH_CHILDREN").facet, Facet::Children);
     assert_eq!(with("watch_type: WATCH_TREE").facet, Facet::Tree);
+    assert_eq!(with("watch_type: WATCH_MEMBERS").facet, Facet::Members);
     assert!(!with("pipe_stdin: false").pipe_stdin);
     for format in Format::ALL {
         assert_eq!(with(&format!("decode: {}", format.as_str())).policy.decode, Some(format));

@@ -33,11 +33,11 @@ fn wrong_values_are_errors_that_name_them() {
         ("znode: `/a`, action: OK, frobnicate: 3", "unknown key `frobnicate`\n"),
         (
             "znode: `/a`, action: OK, watch_type: `WATCH_DATA`",
-            "`watch_type` must be WATCH_DATA, WATCH_CHILDREN or WATCH_TREE",
+            "`watch_type` must be WATCH_DATA, WATCH_CHILDREN, WATCH_TREE or WATCH_MEMBERS",
         ),
         (
             "znode: `/a`, action: OK, watch_type: QUEUE",
-            "`watch_type` must be WATCH_DATA, WATCH_CHILDREN or WATCH_TREE",
+            "`watch_type` must be WATCH_DATA, WATCH_CHILDREN, WATCH_TREE or WATCH_MEMBERS",
         ),
         ("znode: `/a`, action: OK, run_mode: 1", "`run_mode` must be QUEUE, DISCARD or PARALLEL"),
         ("znode: `/a`, action: OK, run_mode: QEUE", "unknown variable `QEUE`; did you mean `QUEUE`?"),

@@ -22,6 +22,7 @@ use crate::content;
 use crate::model::{NodePath, Version};
 use crate::store::client_error::{ClientError, Right};
 use crate::store::condition::{Condition, Found, ReadNode, WriteOptions};
+use crate::store::contention::Contention;
 use crate::store::removal::Removal;
 use crate::store::transaction::Outcome;
 
@@ -198,7 +199,7 @@ impl DirectoryClient {
         self.read(node, file::read_data).await?;
         let _lock = self.lock(node).await?;
         self.stay_inside(node, Right::Write, &file)?;
-        let (started, mut tries) = (Instant::now(), 0);
+        let mut contention = self.contention(node);
         loop {
             if file.is_dir() {
                 return Err(self.refused(node, "a directory holds no data that could be written again"));
@@ -210,8 +211,8 @@ impl DirectoryClient {
                     content::read(&before.content).and_then(|content| replace(&file, &content, false));
                 return replaced.map_err(|error| self.failed(node, Right::Write, error));
             }
-            tries += 1;
-            self.wait_for_others(node, started, tries).await?;
+            contention.thwarted()?;
+            tokio::time::sleep(READ_RETRY).await;
         }
     }
 
@@ -258,33 +259,26 @@ impl DirectoryClient {
         read: impl Fn(&Path, &Path) -> io::Result<Reading<T>>,
     ) -> Result<Reading<T>, ClientError> {
         let file = self.locate(node)?;
-        let (started, mut tries) = (Instant::now(), 0);
+        let mut contention = self.contention(node);
         loop {
             let reading = read(&self.root, &file).map_err(|error| self.failed(node, Right::Read, error))?;
             if reading.stable {
                 return Ok(reading);
             }
-            tries += 1;
-            self.wait_for_others(node, started, tries).await?;
+            contention.thwarted()?;
+            tokio::time::sleep(READ_RETRY).await;
         }
     }
 
-    /// Waits a moment while others write to the node's file, but not for ever.
-    async fn wait_for_others(
-        &self,
-        node: &NodePath,
-        started: Instant,
-        tries: u64,
-    ) -> Result<(), ClientError> {
-        if started.elapsed() >= self.timeout {
-            let (node, store) = (node.clone(), self.store.clone());
-            return Err(ClientError::Contended { node, store, tries, timeout: self.timeout });
-        }
-        tokio::time::sleep(READ_RETRY).await;
-        Ok(())
+    fn contention<'a>(&'a self, node: &'a NodePath) -> Contention<'a> {
+        Contention::new(node, &self.store, self.timeout)
     }
 
-    fn locate(&self, node: &NodePath) -> Result<PathBuf, ClientError> {
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn locate(&self, node: &NodePath) -> Result<PathBuf, ClientError> {
         file::locate(&self.root, node).map_err(|hidden| {
             self.refused(
                 node,
@@ -295,7 +289,7 @@ impl DirectoryClient {
 
     /// Makes the directories above `node`. An empty file on the way becomes a directory: both are the same
     /// node, and only a directory can have children.
-    fn make_parents(&self, node: &NodePath) -> Result<(), ClientError> {
+    pub(super) fn make_parents(&self, node: &NodePath) -> Result<(), ClientError> {
         let failed = |error| self.failed(node, Right::Create, error);
         let mut parent = self.root.clone();
         let mut components = node.components().peekable();
@@ -327,13 +321,13 @@ impl DirectoryClient {
     }
 
     /// Returns an error if the file to change is out of the store, where a link may lead.
-    fn stay_inside(&self, node: &NodePath, right: Right, file: &Path) -> Result<(), ClientError> {
+    pub(super) fn stay_inside(&self, node: &NodePath, right: Right, file: &Path) -> Result<(), ClientError> {
         // If the file itself is a link, it is replaced or removed, and not followed.
         let directory = file.parent().filter(|_| node.as_str() != "/").unwrap_or(&self.root);
         inside::stay_inside(&self.root, directory).map_err(|error| self.failed(node, right, error))
     }
 
-    async fn lock(&self, node: &NodePath) -> Result<Flock<File>, ClientError> {
+    pub(super) async fn lock(&self, node: &NodePath) -> Result<Flock<File>, ClientError> {
         let path = self.root.join(LOCK);
         let failed = |error| self.failed(node, Right::Write, error);
         // Everybody can read it, because other users may have to lock it too.
@@ -375,7 +369,7 @@ impl DirectoryClient {
         ClientError::Refused { node: node.clone(), store: self.store.clone(), reason: reason.to_owned() }
     }
 
-    fn failed(&self, node: &NodePath, right: Right, source: io::Error) -> ClientError {
+    pub(super) fn failed(&self, node: &NodePath, right: Right, source: io::Error) -> ClientError {
         let (own, store) = (node.clone(), self.store.clone());
         match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => match right {

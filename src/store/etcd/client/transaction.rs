@@ -7,12 +7,12 @@
 use std::collections::HashMap;
 
 use hyper::body::Bytes;
-use tokio::time::Instant;
 
 use super::write::MAX_DATA;
 use super::{EtcdClient, Failure};
 use crate::model::NodePath;
 use crate::store::client_error::{ClientError, Doubt, Right};
+use crate::store::contention::Contention;
 use crate::store::etcd::wire::messages::{
     AnyResult, Compare, Compared, DeleteRequest, KeyValue, PutRequest, RangeRequest, TxnRequest, TxnResponse,
 };
@@ -26,7 +26,6 @@ type Seen = Option<KeyValue>;
 
 impl EtcdClient {
     pub(crate) async fn transact(&self, transaction: &Transaction) -> Result<Outcome, ClientError> {
-        let (started, timeout) = (Instant::now(), self.settings.session_timeout);
         let operations = transaction.then.iter().chain(&transaction.otherwise).map(Operation::node);
         let mut nodes: Vec<_> =
             transaction.conditions.iter().map(|test| &test.node).chain(operations).collect();
@@ -39,17 +38,13 @@ impl EtcdClient {
         if size > MAX_DATA {
             return Err(self.too_large(first, size));
         }
-        let mut tries = 0;
+        let mut contention = Contention::new(first, &self.store, self.settings.session_timeout);
         loop {
             let seen = self.look_at(&nodes).await?;
             if let Some(outcome) = self.try_to_transact(transaction, &seen, first, size).await? {
                 return Ok(outcome);
             }
-            tries += 1;
-            if started.elapsed() >= timeout {
-                let (node, store) = ((*first).clone(), self.store.clone());
-                return Err(ClientError::Contended { node, store, tries, timeout });
-            }
+            contention.thwarted()?;
         }
     }
 

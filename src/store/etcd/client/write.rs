@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use tokio::time::Instant;
 
 use super::EtcdClient;
 use crate::model::NodePath;
 use crate::store::client_error::{ClientError, Right};
 use crate::store::condition::{Condition, Found, WriteOptions};
+use crate::store::contention::Contention;
 use crate::store::etcd::version;
 use crate::store::etcd::wire::messages::{
     Compare, Compared, LeaseGrantRequest, LeaseGrantResponse, PutRequest, TxnRequest, TxnResponse,
@@ -99,8 +99,7 @@ impl EtcdClient {
     }
 
     pub(crate) async fn poke(&self, node: &NodePath) -> Result<(), ClientError> {
-        let (started, timeout) = (Instant::now(), self.settings.session_timeout);
-        let mut tries = 0;
+        let mut contention = Contention::new(node, &self.store, self.settings.session_timeout);
         loop {
             let kv = self.read(node).await?;
             let (key, size) = (kv.key, kv.value.len());
@@ -110,12 +109,8 @@ impl EtcdClient {
                 TxnRequest { compare: vec![unchanged], success: vec![put.into()], ..Default::default() };
             match self.ask::<TxnResponse>("KV/Txn", &request).await {
                 Ok(TxnResponse { succeeded: true, .. }) => return Ok(()),
-                Ok(TxnResponse { succeeded: false, .. }) => tries += 1,
+                Ok(TxnResponse { succeeded: false, .. }) => contention.thwarted()?,
                 Err(failure) => return Err(self.explain_write(node, size, failure)),
-            }
-            if started.elapsed() >= timeout {
-                let (node, store) = (node.clone(), self.store.clone());
-                return Err(ClientError::Contended { node, store, tries, timeout });
             }
         }
     }

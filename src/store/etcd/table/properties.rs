@@ -29,9 +29,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(100);
 
 fn subjects() -> Vec<Subject> {
-    let facets = [Facet::Data, Facet::Children, Facet::Tree];
     let paths = ["/", "/a", "/a/b", "/e"];
-    let of_path = |path: &str| facets.map(|facet| Subject { path: NodePath::parse(path).unwrap(), facet });
+    let of_path =
+        |path: &str| Facet::ALL.map(|facet| Subject { path: NodePath::parse(path).unwrap(), facet });
     paths.into_iter().flat_map(of_path).collect()
 }
 
@@ -77,7 +77,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         5 => (0..PATHS.len()).prop_map(Move::Remove),
         1 => (0..PATHS.len()).prop_map(Move::RemoveAll),
         1 => Just(Move::PutBinary),
-        3 => (0..12usize, 0..4u8).prop_map(|(subject, kind)| Move::Command(subject, kind)),
+        3 => (0..16usize, 0..4u8).prop_map(|(subject, kind)| Move::Command(subject, kind)),
         16 => (any::<usize>(), trouble()).prop_map(|(nth, trouble)| Move::Answer(nth, trouble)),
         16 => trouble().prop_map(Move::Watch),
         16 => (1..9usize).prop_map(Move::Hear),
@@ -377,6 +377,13 @@ impl World {
                 let is_there = !nodes.is_empty();
                 is_there.then(|| names.into_iter().map(|name| (name.to_owned(), String::new())).collect())
             }
+            Facet::Members => {
+                let member = |(path, value): (&NodePath, &String)| {
+                    let is_member = path.parent() == Some(subject.path.as_str());
+                    is_member.then(|| (path.components().last().unwrap().to_owned(), value.clone()))
+                };
+                (!nodes.is_empty()).then(|| nodes.iter().filter_map(member).collect())
+            }
             Facet::Tree => {
                 let root = subject.path.as_str();
                 let mut all = BTreeMap::new();
@@ -400,6 +407,15 @@ fn shown(state: &State) -> Shown {
         Content::Children { lines, .. } => {
             let lines = text(&content::read(lines).unwrap());
             lines.lines().map(|name| (name.to_owned(), String::new())).collect()
+        }
+        Content::Members { object, count } => {
+            let object: BTreeMap<String, BTreeMap<String, String>> =
+                serde_json::from_slice(&content::read(object).unwrap()).unwrap();
+            assert_eq!(object.len() as u64, *count);
+            let said = |(name, mut said): (String, BTreeMap<String, String>)| {
+                (name, said.remove("string_value").unwrap())
+            };
+            object.into_iter().map(said).collect()
         }
         Content::Tree { tree, blob } => {
             let bytes = content::read(blob).unwrap();

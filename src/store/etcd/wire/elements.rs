@@ -7,7 +7,8 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use thiserror::Error;
 
 use super::messages::{
-    AuthenticateResponse, DeleteResponse, LeaseGrantResponse, RangeResponse, TxnResponse, WatchResponse,
+    AuthenticateResponse, DeleteResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseRevokeResponse,
+    RangeResponse, TxnResponse, WatchResponse,
 };
 use crate::store::memory;
 
@@ -50,6 +51,14 @@ impl Reply for AuthenticateResponse {
 }
 
 impl Reply for LeaseGrantResponse {
+    const LISTS: &'static [u32] = &[];
+}
+
+impl Reply for LeaseRevokeResponse {
+    const LISTS: &'static [u32] = &[];
+}
+
+impl Reply for LeaseKeepAliveResponse {
     const LISTS: &'static [u32] = &[];
 }
 

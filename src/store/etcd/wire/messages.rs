@@ -342,8 +342,38 @@ pub(in super::super) struct LeaseGrantRequest {
 pub(in super::super) struct LeaseGrantResponse {
     #[prost(int64, tag = "2")]
     pub(in super::super) id: i64,
+    /// In seconds. It may be more than was asked for.
+    #[prost(int64, tag = "3")]
+    pub(in super::super) ttl: i64,
     #[prost(string, tag = "4")]
     pub(in super::super) error: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in super::super) struct LeaseRevokeRequest {
+    #[prost(int64, tag = "1")]
+    pub(in super::super) id: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in super::super) struct LeaseRevokeResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(in super::super) header: Option<Header>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in super::super) struct LeaseKeepAliveRequest {
+    #[prost(int64, tag = "1")]
+    pub(in super::super) id: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in super::super) struct LeaseKeepAliveResponse {
+    #[prost(int64, tag = "2")]
+    pub(in super::super) id: i64,
+    /// In seconds; 0 if there is no such lease.
+    #[prost(int64, tag = "3")]
+    pub(in super::super) ttl: i64,
 }
 
 impl WatchResponse {

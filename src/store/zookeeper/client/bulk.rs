@@ -103,7 +103,9 @@ impl ZooKeeperClient {
                 let (path, data) = (path.as_str(), one.entry.map_or(&b""[..], |entry| &entry.data));
                 match one.fate {
                     Fate::Same => continue,
-                    Fate::Created => exchange.send(Request::Create { path, data, acl: &acl }),
+                    Fate::Created => {
+                        exchange.send(Request::Create { path, data, acl: &acl, is_ephemeral: false })
+                    }
                     Fate::Changed => exchange.send(Request::SetData { path, data, version: ANY_VERSION }),
                 }
                 in_flight.push_back(one);

@@ -281,7 +281,11 @@ impl ZooKeeperClient {
         missing.reverse();
         for (index, new) in missing.iter().enumerate() {
             let data = if index + 1 == missing.len() { data } else { b"" };
-            plan.push(new, Right::Create, Part::Create { path: new.below(&self.chroot), data, acl });
+            plan.push(
+                new,
+                Right::Create,
+                Part::Create { path: new.below(&self.chroot), data, acl, is_ephemeral: false },
+            );
             created.insert(new.clone());
         }
         Ok(missing)

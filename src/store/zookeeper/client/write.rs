@@ -1,13 +1,12 @@
 //! Setting nodes.
 
-use tokio::time::Instant;
-
 use super::remove::exactly;
 use super::{ANY_VERSION, ZooKeeperClient};
 use crate::model::{NodeFacet, NodePath, Version};
 use crate::store::acl::Acl;
 use crate::store::client_error::{ClientError, Right};
 use crate::store::condition::{Condition, Found, WriteOptions};
+use crate::store::contention::Contention;
 use crate::store::zookeeper::exchange::Failure;
 use crate::store::zookeeper::stamp::Stamp;
 use crate::store::zookeeper::wire::{ErrorCode, Request};
@@ -127,7 +126,7 @@ impl ZooKeeperClient {
         if data.len() > MAX_DATA {
             return Err(self.explain_write(node, Right::Create, data, Failure::TooLarge).await);
         }
-        match self.ask(Request::Create { path, data, acl }).await {
+        match self.ask(Request::Create { path, data, acl, is_ephemeral: false }).await {
             Ok(_) => Ok(Try::Done),
             Err(Failure::Server(ErrorCode::NodeExists)) if options.condition == Condition::Absent => {
                 Err(self.condition_failed(node, Condition::Absent).await)
@@ -175,7 +174,7 @@ impl ZooKeeperClient {
 
     /// Creates a node without data, unless it exists.
     async fn make(&self, path: &str, acl: &Acl) -> Result<(), Failure> {
-        match self.ask(Request::Create { path, data: b"", acl }).await {
+        match self.ask(Request::Create { path, data: b"", acl, is_ephemeral: false }).await {
             Ok(_) | Err(Failure::Server(ErrorCode::NodeExists)) => Ok(()),
             Err(failure) => Err(failure),
         }
@@ -208,16 +207,11 @@ impl ZooKeeperClient {
         node: &NodePath,
         mut attempt: impl AsyncFnMut() -> Result<Try, ClientError>,
     ) -> Result<(), ClientError> {
-        let (started, timeout) = (Instant::now(), self.settings.session_timeout);
-        let mut tries = 0;
+        let mut contention = Contention::new(node, &self.store, self.settings.session_timeout);
         loop {
             match attempt().await? {
                 Try::Done => return Ok(()),
-                Try::Thwarted => tries += 1,
-            }
-            if started.elapsed() >= timeout {
-                let (node, store) = (node.clone(), self.store.clone());
-                return Err(ClientError::Contended { node, store, tries, timeout });
+                Try::Thwarted => contention.thwarted()?,
             }
         }
     }

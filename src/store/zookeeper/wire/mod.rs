@@ -22,4 +22,4 @@ pub(super) use reply::{
     AUTH_XID, Event, EventKind, Expected, Greeting, NOTIFICATION_XID, PING_XID, PartResult, Reply,
     ReplyHeader, Stat,
 };
-pub(super) use request::{Part, Request, write_auth, write_hello, write_ping};
+pub(super) use request::{Part, Request, SessionKey, write_auth, write_hello, write_ping};

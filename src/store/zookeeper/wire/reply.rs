@@ -291,10 +291,12 @@ pub(crate) enum EventKind {
 }
 
 /// The server's first message: the session that it grants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Greeting {
     pub(crate) session: i64,
     pub(crate) timeout: Duration,
+    /// What goes on with the session on another connection.
+    pub(crate) password: Vec<u8>,
 }
 
 impl Greeting {
@@ -304,13 +306,13 @@ impl Greeting {
         reader.i32(what)?;
         let timeout = reader.i32(what)?;
         let session = reader.i64(what)?;
-        reader.bytes("the password of a session")?;
+        let password = reader.bytes("the password of a session")?.to_vec();
         let is_read_only = !reader.is_at_end() && reader.bool(what)?;
         reader.end(what)?;
         match u64::try_from(timeout) {
             Ok(_) if session == 0 => Err(Malformed::Session("number 0, which is none")),
             Ok(_) if is_read_only => Err(Malformed::Session("read-only, which was not asked for")),
-            Ok(timeout @ 1..) => Ok(Self { session, timeout: Duration::from_millis(timeout) }),
+            Ok(timeout @ 1..) => Ok(Self { session, timeout: Duration::from_millis(timeout), password }),
             Ok(0) | Err(_) => Err(Malformed::Session("over before it began")),
         }
     }
@@ -463,9 +465,10 @@ mod tests {
                 [&timeout.to_be_bytes()[..], &session.to_be_bytes(), b"\0\0\0\x10", &[7; 16], end].concat();
             Greeting::read(&[b"\0\0\0\0", &body[..]].concat())
         };
-        let granted = Ok(Greeting { session: -3, timeout: Duration::from_secs(4) });
+        let granted = Ok(Greeting { session: -3, timeout: Duration::from_secs(4), password: vec![7; 16] });
         assert_eq!(greeting(4000, -3, b"\0"), granted);
         assert_eq!(greeting(4000, -3, b""), granted);
+        assert_eq!(greeting(0, 0, b"\0"), Err(Malformed::Session("number 0, which is none")));
         for (timeout, session, end) in [
             (0, 1, &b"\0"[..]),
             (-1, 1, b"\0"),

@@ -29,11 +29,12 @@ pub(crate) enum Request<'a> {
     Sync {
         path: &'a str,
     },
-    /// Creates a persistent node.
+    /// Creates a node, which goes with the session if it is ephemeral, and else stays.
     Create {
         path: &'a str,
         data: &'a [u8],
         acl: &'a Acl,
+        is_ephemeral: bool,
     },
     /// Replaces a node's ACL, whatever its version.
     SetAcl {
@@ -70,7 +71,7 @@ pub(crate) enum Request<'a> {
 #[derive(Clone, Debug)]
 pub(crate) enum Part<'a> {
     Check { path: NodePath, version: i32 },
-    Create { path: NodePath, data: &'a [u8], acl: &'a Acl },
+    Create { path: NodePath, data: &'a [u8], acl: &'a Acl, is_ephemeral: bool },
     SetData { path: NodePath, data: &'a [u8], version: i32 },
     Delete { path: NodePath, version: i32 },
 }
@@ -96,12 +97,12 @@ impl Part<'_> {
                 write_bytes(path.as_str().as_bytes(), output);
                 output.extend(version.to_be_bytes());
             }
-            Self::Create { path, data, acl } => {
+            Self::Create { path, data, acl, is_ephemeral } => {
                 header(CREATE, output);
                 write_bytes(path.as_str().as_bytes(), output);
                 write_bytes(data, output);
                 write_acl(acl, output);
-                output.extend(PERSISTENT.to_be_bytes());
+                output.extend(flags(*is_ephemeral));
             }
             Self::SetData { path, data, version } => {
                 header(SET_DATA, output);
@@ -121,8 +122,10 @@ impl Part<'_> {
 /// The version that stands for any.
 const ANY_VERSION: i32 = -1;
 
-/// The flags of a node that is neither ephemeral nor sequential.
-const PERSISTENT: i32 = 0;
+/// Returns the flags of a node that is not sequential.
+fn flags(is_ephemeral: bool) -> [u8; 4] {
+    i32::from(is_ephemeral).to_be_bytes()
+}
 
 impl Request<'_> {
     fn operation(&self) -> i32 {
@@ -170,11 +173,11 @@ impl Request<'_> {
                     output.push(watch.into());
                 }
                 Self::Acl { path } | Self::Sync { path } => write_bytes(path.as_bytes(), output),
-                Self::Create { path, data, acl } => {
+                Self::Create { path, data, acl, is_ephemeral } => {
                     write_bytes(path.as_bytes(), output);
                     write_bytes(data, output);
                     write_acl(acl, output);
-                    output.extend(PERSISTENT.to_be_bytes());
+                    output.extend(flags(is_ephemeral));
                 }
                 Self::SetAcl { path, acl } => {
                     write_bytes(path.as_bytes(), output);
@@ -207,16 +210,30 @@ impl Request<'_> {
     }
 }
 
-/// Asks for a new session, with a timeout in milliseconds.
-pub(crate) fn write_hello(timeout: i32, output: &mut Vec<u8>) {
+/// The session that a connection is to go on with, and what proves that it is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SessionKey {
+    pub(crate) session: i64,
+    pub(crate) password: Vec<u8>,
+}
+
+/// Asks for a new session, or to go on with this one, with a timeout in milliseconds.
+pub(crate) fn write_hello(timeout: i32, resumed: Option<&SessionKey>, output: &mut Vec<u8>) {
     framed(output, |output| {
         // The version of the protocol, and the last transaction that was seen.
         output.extend(0_i32.to_be_bytes());
         output.extend(0_i64.to_be_bytes());
         output.extend(timeout.to_be_bytes());
-        // The number and the password of a session to go on with: none.
-        output.extend(0_i64.to_be_bytes());
-        write_bytes(&[0; 16], output);
+        match resumed {
+            Some(SessionKey { session, password }) => {
+                output.extend(session.to_be_bytes());
+                write_bytes(password, output);
+            }
+            None => {
+                output.extend(0_i64.to_be_bytes());
+                write_bytes(&[0; 16], output);
+            }
+        }
         // Whether a server will do that sees too few others to write.
         output.push(false.into());
     });
@@ -298,10 +315,12 @@ mod tests {
         assert_eq!(request(Request::Acl { path: "/" }), b"\0\0\0\x0d\x01\x02\x03\x04\0\0\0\x06\0\0\0\x01/");
         assert_eq!(request(Request::Sync { path: "/" }), b"\0\0\0\x0d\x01\x02\x03\x04\0\0\0\x09\0\0\0\x01/");
         assert_eq!(
-            request(Request::Create { path: "/a", data: b"xyz", acl: &Acl::open() }),
+            request(Request::Create { path: "/a", data: b"xyz", acl: &Acl::open(), is_ephemeral: false }),
             b"\0\0\0\x34\x01\x02\x03\x04\0\0\0\x01\0\0\0\x02/a\0\0\0\x03xyz\0\0\0\x01\0\0\0\x1f\
               \0\0\0\x05world\0\0\0\x06anyone\0\0\0\0"
         );
+        let ephemeral = Request::Create { path: "/a", data: b"", acl: &Acl::open(), is_ephemeral: true };
+        assert!(request(ephemeral).ends_with(b"\0\0\0\x06anyone\0\0\0\x01"));
         assert_eq!(
             request(Request::SetAcl { path: "/a", acl: &"ip:::1:r".parse().unwrap() }),
             b"\0\0\0\x27\x01\x02\x03\x04\0\0\0\x07\0\0\0\x02/a\0\0\0\x01\0\0\0\x01\0\0\0\x02ip\
@@ -334,10 +353,15 @@ mod tests {
 
     #[test]
     fn what_opens_and_keeps_a_session_is_what_the_protocol_says() {
-        let hello = written(|output| write_hello(10_000, output));
+        let hello = written(|output| write_hello(10_000, None, output));
         assert_eq!(hello[..4], [0, 0, 0, 45]);
         assert_eq!(hello[4..20], *b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x27\x10");
         assert_eq!(hello[20..], *b"\0\0\0\0\0\0\0\0\0\0\0\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        let key = SessionKey { session: -3, password: vec![7; 16] };
+        let resumed = written(|output| write_hello(10_000, Some(&key), output));
+        assert_eq!(resumed[..20], hello[..20]);
+        assert_eq!(resumed[20..28], [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfd]);
+        assert_eq!(resumed[28..], [&[0, 0, 0, 16][..], &[7; 16], &[0]].concat());
         assert_eq!(
             written(|output| write_auth("digest", b"a:b", output)),
             b"\0\0\0\x1d\xff\xff\xff\xfc\0\0\0\x64\0\0\0\0\0\0\0\x06digest\0\0\0\x03a:b"

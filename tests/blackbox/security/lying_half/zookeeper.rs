@@ -1,6 +1,7 @@
 //! The lies that only a half of a ZooKeeper can tell: about its login, its servers, who can write to a node,
 //! and versions that outlive it.
 
+use super::texts::FORGED;
 use super::*;
 
 fn scene() -> Scene {
