@@ -154,17 +154,28 @@ fn a_process_that_dies_for_want_of_memory_says_which_setting_helps(sandbox: &San
     sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     let daemon = sandbox.start();
     journal.wait_for(&["0"]);
-    // The names alone of so many nodes do not fit. A busy machine evaluates each file within the limit.
+    // The names alone of so many nodes do not fit. Small files, one after the other, are loaded in time also by a
+    // busy machine.
     let name = format!("{}/", "x".repeat(199)).repeat(18);
-    let files = (1..=30).map(|file| format!("many{file}.twc"));
-    for file in files.clone() {
+    let died = || daemon.log_lines(&["not connected", "`store_memory` allows", "raise it"]).pop();
+    let mut files = Vec::new();
+    let line = loop {
+        assert!(files.len() < 120, "lives with {} files", files.len());
+        let file = format!("many{}.twc", files.len());
         let one = watch("N", &exec("true"), "").replace("\"N\"", "`/${name}${number}`");
-        let all = format!("let name = \"{name}{file}\"; for number in 0..500 {{ {one} }}");
+        let all = format!("let name = \"{name}{file}\"; for number in 0..250 {{ {one} }}");
         sandbox.config(&file, all);
-    }
-    let line = daemon.wait_for_log(&["not connected", "`store_memory` allows", "raise it"]);
+        let loaded = wait_for("the file to be loaded", || {
+            let loaded = daemon.log_lines(&[&format!(" {file}: loaded")]).pop();
+            died().or(loaded)
+        });
+        files.push(file);
+        if loaded.contains("not connected") {
+            break loaded;
+        }
+    };
     assert!(!line.contains("RUST_BACKTRACE"), "{line}");
-    files.for_each(|file| sandbox.remove_config(&file));
+    files.iter().for_each(|file| sandbox.remove_config(file));
     sandbox.nodes.set("/n", "last");
     journal.wait_for_last("last");
 }
