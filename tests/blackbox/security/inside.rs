@@ -100,8 +100,8 @@ impl Attempts {
         let secret = self.sandbox.path("secret").display().to_string();
         let ledger = self.sandbox.state().join("ledger.db").display().to_string();
         assert!(fs::exists(&ledger).unwrap_or(false), "{ledger}");
-        let own = "/proc/self/status";
-        [&secret, &ledger, own, "/proc/1/environ", "/sys/kernel/notes", "/dev/null"]
+        let environment = format!("/proc/{}/environ", self.victim.process().0);
+        [&secret, &ledger, &environment, "/proc/self/status", "/sys/kernel/notes", "/dev/null"]
             .map(|path| open(path, READ))
             .into()
     }
