@@ -154,8 +154,8 @@ fn a_process_that_dies_for_want_of_memory_says_which_setting_helps(sandbox: &San
     sandbox.config("app.twc", watch("/n", &exec(&journal.record()), ""));
     let daemon = sandbox.start();
     journal.wait_for(&["0"]);
-    // The names alone of so many nodes do not fit. Small files, one after the other, are loaded in time also by a
-    // busy machine.
+    // The names alone of so many nodes do not fit. Small files, one after the other, are loaded in time also
+    // by a busy machine.
     let name = format!("{}/", "x".repeat(199)).repeat(18);
     let died = || daemon.log_lines(&["not connected", "`store_memory` allows", "raise it"]).pop();
     let mut files = Vec::new();
