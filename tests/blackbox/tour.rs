@@ -66,7 +66,7 @@ fn five_minutes_with_etcd() {
     install(&sandbox);
     let address = server.address();
     let readme = include_str!("../../README.md");
-    let (mut daemon, mut shown, mut commands) = (None, String::new(), 0);
+    let (mut daemon, mut all, mut commands) = (None, String::new(), 0);
     for Block { language, text } in blocks(readme, Some("Five minutes with etcd")) {
         match language {
             "toml" => sandbox.settings(&text.replace("localhost:2379", &address)),
@@ -77,7 +77,7 @@ fn five_minutes_with_etcd() {
                 daemon = Some(sandbox.daemon_without_store().start());
             }
             "sh" => {
-                shown = typed(&sandbox, &text, &address);
+                all += &typed(&sandbox, &text, &address);
                 commands += 1;
             }
             "text" => {
@@ -87,8 +87,9 @@ fn five_minutes_with_etcd() {
         }
     }
     assert!(commands > 4, "{commands}");
-    assert!(shown.contains("\"succeeded\":true") && shown.contains("/web/config"), "{shown}");
-    assert!(shown.contains("0 nodes created, 0 changed, 0 removed; 2 the same"), "{shown}");
+    assert!(all.contains("\"succeeded\":true") && all.contains("/web/config"), "{all}");
+    assert!(all.contains("0 nodes created, 0 changed, 0 removed; 2 the same"), "{all}");
+    assert!(all.contains(":8080 {\"weight\":10,"), "{all}");
 }
 
 #[test]
