@@ -76,7 +76,7 @@ pub fn write_members<'a>(
 pub fn members(object: &[u8]) -> Result<Vec<(String, Value)>, Fault> {
     let Properties(members) = serde_json::from_slice(object).map_err(|error| {
         // What the store's process wrote is damaged, so that no place in it helps anybody.
-        Fault::after("", &error.to_string())
+        Fault::after("", error.to_string())
     })?;
     // Each member may be nested as deep as a node's data.
     let read = |(name, said): (String, Box<RawValue>)| Ok((name, plain::parse(said.get().as_bytes())?));

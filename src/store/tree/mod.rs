@@ -13,8 +13,7 @@
 //!
 //! * [`Tree`](crate::model::Tree) is a finished state.
 //! * [`assembly`] is one tree, or one service, that is being assembled, [`shape`] says of what, within which
-//! [`limits`], and [`trees`]
-//!   are all of a store. None does any IO.
+//!   [`limits`], and [`trees`] are all of a store. None does any IO.
 //! * [`router`] connects them to the channel and to the backend.
 
 mod assembly;

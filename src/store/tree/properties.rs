@@ -390,8 +390,8 @@ impl World {
     fn check(&self, whole: &Subject, state: &State) {
         let root = whole.path.as_str();
         let given = contents(state, root);
-        let unread = self.refused.iter().filter(|subject| is_part(subject, whole));
-        let unread = unread.filter(|subject| given.contains_key(subject.path.as_str())).next();
+        let mut unread = self.refused.iter().filter(|subject| is_part(subject, whole));
+        let unread = unread.find(|subject| given.contains_key(subject.path.as_str()));
         assert_eq!(unread, None, "it cannot be read");
         for path in given.keys().filter(|path| *path != root) {
             assert!(given.contains_key(parent(path)), "{path} without its parent");
