@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::record;
 use crate::harness::secure_etcd::{PASSWORD, PREFIX, SecureEtcd, login};
 use crate::harness::wait::throughout;
-use crate::harness::{Daemon, Journal, Sandbox, Server, wait_until};
+use crate::harness::{Daemon, Journal, Sandbox, Server, command, wait_until};
 
 /// The time in which a token that nobody uses expires, in the tests of that.
 const TOKEN_TTL: Duration = Duration::from_secs(2);
@@ -43,7 +43,33 @@ impl Fixture {
 #[test]
 fn an_update_after_the_token_has_expired_is_not_lost() {
     let ttl = format!("--auth-token-ttl={}", TOKEN_TTL.as_secs());
-    let it = Fixture::start(&[&ttl]);
+    expect_no_loss_over_expiry(&Fixture::start(&[&ttl]));
+}
+
+// A token that the server signed instead of remembering it expires even while it is used, and is worth
+// nothing once anybody's rights have changed.
+#[test]
+fn an_update_after_a_signed_token_has_expired_is_not_lost() {
+    let keys = Sandbox::directory();
+    let [private, public] = ["private", "public"].map(|name| keys.path(name).display().to_string());
+    openssl(&["genrsa", "-traditional", "-out", &private, "2048"]);
+    openssl(&["rsa", "-in", &private, "-pubout", "-out", &public]);
+    let ttl = TOKEN_TTL.as_secs();
+    let token = format!("--auth-token=jwt,pub-key={public},priv-key={private},sign-method=RS256,ttl={ttl}s");
+    let it = Fixture::start(&[&token]);
+    expect_no_loss_over_expiry(&it);
+    it.secure.as_root(["role", "add", "other"]);
+    it.set("/n", "3");
+    it.journal.wait_for_last("changed 3");
+}
+
+fn openssl(args: &[&str]) {
+    let output = command("openssl").args(args).output().expect("start openssl");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[track_caller]
+fn expect_no_loss_over_expiry(it: &Fixture) {
     // The promise is about a length of time: nobody can see that a token has expired.
     throughout(TOKEN_TTL * 2, || {});
     it.set("/n", "2");
