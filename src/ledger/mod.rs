@@ -12,7 +12,8 @@
 //! * [`queries`] are the daemon's writes and reads; [`records`] and [`outcome`] define their plain data.
 //! * [`database`] is an open connection, [`files`] are the files below it, and [`checkpoint`] copies the
 //!   write-ahead log back into the database.
-//! * [`watches`], [`runs`] and [`history`] define the SQL statements, [`column`] the formats of values, and
+//! * [`watches`], [`services`], [`runs`] and [`history`] define the SQL statements, [`column`] the formats of
+//! values, and
 //!   [`retention`] deletes old runs.
 
 mod checkpoint;
@@ -30,6 +31,7 @@ mod records;
 mod retention;
 mod runs;
 mod schema;
+mod services;
 mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -40,5 +42,5 @@ pub use files::{DirInUse, FILE};
 pub use history::{RunFilter, RunRecord};
 pub use outcome::RunOutcome;
 pub use queries::copy;
-pub use records::{Intent, StoredWatch, UnfinishedRun, WatchRecord};
+pub use records::{Intent, StoredService, StoredWatch, UnfinishedRun, WatchRecord};
 pub use supervisor::Ledger;

@@ -79,7 +79,7 @@ pub use half::{
     with_played_daemon, with_played_half,
 };
 pub use keeper::Keeper;
-pub use member::{KeeperEvent, KeeperOrder, Member, MemberAcl};
+pub use member::{KeeperEvent, KeeperOrder, Member};
 pub use message::{Exposure, HalfStarted, StoreCommand, StoreEvent};
 pub use removal::Removal;
 pub use retry::Retry;

@@ -29,13 +29,13 @@ use crate::control::routes::Routes;
 use crate::control::server;
 use crate::control::status::problems;
 use crate::daemon::systemd::Systemd;
-use crate::daemon::{self, FinalStatus, Setup, Stores, Until};
+use crate::daemon::{self, FinalStatus, Link, Setup, Stores, Until};
 use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
-use crate::model::LogFormat;
+use crate::model::{LogFormat, StoreName};
 use crate::report::{Level, Log, Report, Reporter, json_line};
 use crate::settings::{ControlSettings, DaemonSettings};
-use crate::store::{HalfOptions, STORE_USER, store_user_is_missing};
+use crate::store::{HalfOptions, Keeper, STORE_USER, store_user_is_missing};
 use crate::sys;
 use crate::trust::Trust;
 
@@ -194,6 +194,8 @@ fn serve(
     let _socket_file = serving::start(settings.control, settings.metrics, &log, Routes::new(asked, metrics));
 
     let slots = Slots::open(&settings.state_dir);
+    let mut keepers_of = settings.named_stores.clone();
+    keepers_of.insert(StoreName::default(), settings.default_store.clone());
     let ended: io::Result<_> = block_on(async {
         let stores = Stores::open(
             settings.default_store,
@@ -224,6 +226,10 @@ fn serve(
             spawner,
             slots,
             stores,
+            open_keeper: Box::new(move |name| {
+                let settings = keepers_of.get(name).ok_or("there is no such store")?;
+                Keeper::open(settings).map(Link::to).map_err(|error| error.to_string())
+            }),
             loader,
             config_path: options.config_path,
             untrusted_allowed: options.trust == Trust::Warned,
