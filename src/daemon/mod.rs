@@ -84,5 +84,4 @@ mod workers;
 
 pub use completion::{FinalStatus, PlannedRun, Until};
 pub use event_loop::{Setup, run};
-pub use services::keepers::Link;
 pub use stores::Stores;

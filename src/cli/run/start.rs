@@ -29,13 +29,13 @@ use crate::control::routes::Routes;
 use crate::control::server;
 use crate::control::status::problems;
 use crate::daemon::systemd::Systemd;
-use crate::daemon::{self, FinalStatus, Link, Setup, Stores, Until};
+use crate::daemon::{self, FinalStatus, Setup, Stores, Until};
 use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
 use crate::model::{LogFormat, StoreName};
 use crate::report::{Level, Log, Report, Reporter, json_line};
 use crate::settings::{ControlSettings, DaemonSettings};
-use crate::store::{HalfOptions, Keeper, STORE_USER, store_user_is_missing};
+use crate::store::{AtEnd, HalfOptions, STORE_USER, open_keeper, store_user_is_missing};
 use crate::sys;
 use crate::trust::Trust;
 
@@ -196,12 +196,10 @@ fn serve(
     let slots = Slots::open(&settings.state_dir);
     let mut keepers_of = settings.named_stores.clone();
     keepers_of.insert(StoreName::default(), settings.default_store.clone());
+    let half_options = HalfOptions { program: "/proc/self/exe".into(), memory: settings.store_memory };
+    let keeper_options = half_options.clone();
     let ended: io::Result<_> = block_on(async {
-        let stores = Stores::open(
-            settings.default_store,
-            settings.named_stores,
-            Some(HalfOptions { program: "/proc/self/exe".into(), memory: settings.store_memory }),
-        );
+        let stores = Stores::open(settings.default_store, settings.named_stores, Some(half_options));
         let (config_sender, config_changes) = unbounded_channel();
         let loader = files::start(
             options.config_path.clone(),
@@ -228,7 +226,9 @@ fn serve(
             stores,
             open_keeper: Box::new(move |name| {
                 let settings = keepers_of.get(name).ok_or("there is no such store")?;
-                Keeper::open(settings).map(Link::to).map_err(|error| error.to_string())
+                // What this daemon leaves when it is killed, the next one takes over.
+                let opened = open_keeper(settings.clone(), keeper_options.clone(), AtEnd::Leave);
+                opened.map_err(|error| error.to_string())
             }),
             loader,
             config_path: options.config_path,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
@@ -16,46 +16,17 @@ use super::ServiceId;
 use super::claims::{Claim, Claims, Release};
 use crate::model::{Member, MemberName, NodePath, StoreName};
 use crate::service::Report;
-use crate::store::{self, Keeper, KeeperEvent, KeeperOrder};
+use crate::store::{self, KeeperEvent, KeeperLink, KeeperOrder};
 use crate::sys::local_time;
+
+/// How many events of all keepers may wait. While none fits in, no process of a keeper is heard.
+const EVENT_QUEUE: usize = 64;
 
 /// How long the end of all keepers is waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The ends of a keeper's channels. Dropping the orders has it withdraw all members, and end the events. They
-/// do not end before: who opens it starts another one if it dies, and repeats the orders.
-pub struct Link {
-    pub orders: UnboundedSender<KeeperOrder>,
-    pub events: UnboundedReceiver<KeeperEvent>,
-}
-
-impl Link {
-    /// Links to a keeper in this process.
-    pub fn to(mut keeper: Keeper) -> Self {
-        let (orders, mut ordered) = unbounded_channel();
-        let (told, events) = unbounded_channel();
-        spawn_local(async move {
-            loop {
-                tokio::select! {
-                    order = ordered.recv() => match order {
-                        Some(order) => keeper.order(order),
-                        None => break,
-                    },
-                    event = keeper.next() => match event {
-                        // The daemon may have stopped by now.
-                        Some(event) => drop(told.send(event)),
-                        None => break,
-                    },
-                }
-            }
-            keeper.close().await;
-        });
-        Self { orders, events }
-    }
-}
-
 /// Opens the keeper of a store. An error says why there is none, with the remedy.
-pub type OpenKeeper = Box<dyn FnMut(&StoreName) -> Result<Link, String>>;
+pub type OpenKeeper = Box<dyn FnMut(&StoreName) -> Result<KeeperLink, String>>;
 
 /// What a keeper tells that concerns the store, or a service.
 pub enum KeeperNews {
@@ -82,15 +53,15 @@ pub struct Keepers {
     orders: HashMap<StoreName, UnboundedSender<KeeperOrder>>,
     claims: Claims,
     /// What the keepers of all stores say. `None`: this keeper has ended.
-    events: UnboundedReceiver<(StoreName, Option<KeeperEvent>)>,
-    sender: UnboundedSender<(StoreName, Option<KeeperEvent>)>,
+    events: Receiver<(StoreName, Option<KeeperEvent>)>,
+    sender: Sender<(StoreName, Option<KeeperEvent>)>,
     /// The reports that this part makes itself, on members that no keeper has.
     own: Vec<(ServiceId, MemberName, Report)>,
 }
 
 impl Keepers {
     pub fn new(open: OpenKeeper) -> Self {
-        let (sender, events) = unbounded_channel();
+        let (sender, events) = channel(EVENT_QUEUE);
         Self { open, orders: HashMap::new(), claims: Claims::default(), events, sender, own: Vec::new() }
     }
 
@@ -153,15 +124,15 @@ impl Keepers {
         Ok(())
     }
 
-    fn follow(&mut self, store: StoreName, Link { orders, mut events }: Link) {
+    fn follow(&mut self, store: StoreName, KeeperLink { orders, mut events }: KeeperLink) {
         self.orders.insert(store.clone(), orders);
         let sender = self.sender.clone();
         spawn_local(async move {
             while let Some(event) = events.recv().await {
                 // The daemon may have stopped by now.
-                let _ = sender.send((store.clone(), Some(event)));
+                let _ = sender.send((store.clone(), Some(event))).await;
             }
-            let _ = sender.send((store, None));
+            let _ = sender.send((store, None)).await;
         });
     }
 

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Sender, UnboundedReceiver, channel, unbounded_channel};
 
 use super::Services;
 use super::checks::Checks;
-use super::keepers::{Keepers, Link};
+use super::keepers::Keepers;
 use super::perform::ServicePerformer;
 use crate::action::spawn::Spawner;
 use crate::daemon::clock::Clock;
@@ -24,10 +24,10 @@ use crate::model::{
 };
 use crate::report::Reporter;
 use crate::service::{Condition, Input};
-use crate::store::{KeeperEvent, KeeperOrder};
+use crate::store::{KeeperEvent, KeeperLink, KeeperOrder};
 
 /// The far end of the keeper, once it is open.
-type Far = Rc<RefCell<Option<(UnboundedReceiver<KeeperOrder>, UnboundedSender<KeeperEvent>)>>>;
+type Far = Rc<RefCell<Option<(UnboundedReceiver<KeeperOrder>, Sender<KeeperEvent>)>>>;
 
 struct Bench {
     log: Reporter,
@@ -46,9 +46,9 @@ impl Bench {
         let opened = far.clone();
         let open = move |_: &StoreName| {
             let (orders, taken) = unbounded_channel();
-            let (told, events) = unbounded_channel();
+            let (told, events) = channel(8);
             *opened.borrow_mut() = Some((taken, told));
-            Ok(Link { orders, events })
+            Ok(KeeperLink { orders, events })
         };
         Self {
             services: Services::new(clock),
@@ -101,7 +101,7 @@ impl Bench {
 
     /// The keeper says something.
     async fn tell(&mut self, event: KeeperEvent) {
-        self.far.borrow().as_ref().expect("a keeper").1.send(event).expect("the daemon hears it");
+        self.far.borrow().as_ref().expect("a keeper").1.try_send(event).expect("the daemon hears it");
         let (store, event) = self.keepers.next_event().await.expect("an event");
         self.performer().keeper_event(store, event);
         self.performer().perform_all();

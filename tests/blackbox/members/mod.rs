@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     Daemon, Journal, Link, Nodes, Sandbox, Store, exec, kazoo, on_every_kind, on_every_server,
-    on_every_store, require_root, wait_until, watch,
+    on_every_store, wait_until, watch,
 };
 
 /// A watch on the members of `/services/web`.
