@@ -122,7 +122,11 @@ mod tests {
 
     /// Runs `work` in a thread of its own that is confined. Does nothing on a kernel without Landlock.
     fn confined(settings: StoreSettings, work: impl FnOnce() + Send + 'static) {
-        let thread = thread::spawn(move || match restrict(&settings, Task::Follow) {
+        confined_for(Task::Follow, settings, work);
+    }
+
+    fn confined_for(task: Task, settings: StoreSettings, work: impl FnOnce() + Send + 'static) {
+        let thread = thread::spawn(move || match restrict(&settings, task) {
             Ok(RulesetStatus::NotEnforced) | Err(_) => eprintln!("skipped: no Landlock"),
             Ok(_) => work(),
         });
@@ -190,6 +194,39 @@ mod tests {
             assert!(TcpStream::connect("127.0.0.1:9").is_err_and(denied));
         });
     }
+
+    #[test]
+    fn a_keeper_writes_into_its_directory_and_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let (root, other) = (directory.path().join("nodes"), directory.path().join("other"));
+        fs::create_dir(&root).unwrap();
+        fs::write(&other, "content").unwrap();
+        let settings = DirectorySettings {
+            url: DirectoryUrl { root: root.clone() },
+            session_timeout: std::time::Duration::from_secs(1),
+            rescan_interval: std::time::Duration::from_secs(60),
+            readonly: false,
+        };
+        let task = Task::Keep(crate::store::AtEnd::Leave);
+        confined_for(task, StoreSettings::Directory(settings), move || {
+            let denied = |error: std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+            fs::create_dir_all(root.join("services/web")).unwrap();
+            let (draft, member) = (root.join("services/web/.draft"), root.join("services/web/h:1"));
+            fs::write(&draft, "long content").unwrap();
+            File::options().write(true).open(&draft).unwrap().set_len(4).unwrap();
+            fs::rename(&draft, &member).unwrap();
+            assert_eq!(fs::read(&member).unwrap(), b"long");
+            fs::remove_file(&member).unwrap();
+            assert!(fs::read(&other).is_err_and(denied));
+            assert!(fs::write(&other, "").is_err_and(denied));
+            assert!(fs::remove_file(&other).is_err_and(denied));
+            assert!(fs::create_dir(directory.path().join("new")).is_err_and(denied));
+            assert!(std::os::unix::fs::symlink("/etc", root.join("link")).is_err_and(denied));
+            assert!(Command::new("/bin/true").spawn().is_err_and(denied));
+            assert!(TcpStream::connect("127.0.0.1:9").is_err_and(denied));
+        });
+    }
+
     // Seccomp can also fail where it was there before.
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[test]

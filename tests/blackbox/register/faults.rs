@@ -156,7 +156,9 @@ fn a_killed_keeper_is_replaced_and_its_member_never_absent(store: Store) {
         for round in 1..=2 {
             let before = keeper(&register);
             before.signal(Signal::SIGKILL);
-            register.wait_for_log(&["the process that keeps it has ended by SIGKILL"]);
+            wait_until("its end to be said", || {
+                register.log_lines(&["not connected", "was ended by SIGKILL"]).len() == round
+            });
             wait_until("another keeper to hold it", || {
                 register.log_lines(&[": it is announced"]).len() > round
             });

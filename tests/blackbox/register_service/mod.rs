@@ -1,8 +1,9 @@
 //! `RegisterService`: members of services that a daemon announces.
 
+mod keeper;
 mod operators;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -128,9 +129,8 @@ fn a_changed_definition_moves_its_member_and_changed_data_does_not(sandbox: &San
 }
 
 // "it is withdrawn as soon as ... the daemon stops (before it waits for actions)"
-#[test]
-fn a_daemon_that_stops_withdraws_before_it_waits_for_actions() {
-    let sandbox = &Sandbox::directory();
+on_every_store!(a_daemon_that_stops_withdraws_before_it_waits_for_actions);
+fn a_daemon_that_stops_withdraws_before_it_waits_for_actions(sandbox: &Sandbox) {
     let gate = sandbox.gate();
     sandbox.nodes.set("/n", "1");
     let journal = sandbox.journal();
@@ -139,8 +139,10 @@ fn a_daemon_that_stops_withdraws_before_it_waits_for_actions() {
     let mut daemon = sandbox.start();
     journal.wait_for(&["runs"]);
     wait_for_member(sandbox);
+    let began = Instant::now();
     daemon.signal(nix::sys::signal::Signal::SIGTERM);
     wait_for_absence(sandbox);
+    assert!(began.elapsed() < Duration::from_secs(5), "its session expired");
     assert!(daemon.is_running(), "it waits for its action");
     gate.open();
     assert_eq!(daemon.wait_for_exit(), Some(0));

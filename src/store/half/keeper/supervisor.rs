@@ -371,9 +371,9 @@ impl Supervisor {
     }
 }
 
-#[cfg(test)]
-mod tests;
-
 async fn room(events: &Sender<KeeperEvent>) -> Result<OwnedPermit<KeeperEvent>, Closed> {
     events.clone().reserve_owned().await.map_err(|_| Closed)
 }
+
+#[cfg(test)]
+mod tests;
