@@ -29,7 +29,7 @@ fn options() -> HalfOptions {
 
 fn run<F: Future>(work: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let within = timeout(Duration::from_secs(60), work);
+    let within = async { timeout(Duration::from_secs(60), work).await };
     LocalSet::new().block_on(&runtime, within).expect("in time")
 }
 
