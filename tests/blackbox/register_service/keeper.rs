@@ -147,6 +147,10 @@ fn a_keeper_that_is_killed_is_replaced_and_its_member_never_absent(sandbox: &San
         let began = Instant::now();
         wait_for("the dead to expire", || (began.elapsed() > Duration::from_secs(6)).then_some(()));
     });
+    assert_eq!(said(&daemon, "cannot announce"), 0, "it did not know what the dead one left");
+    // It is held, and not only left.
+    sandbox.nodes.remove(MEMBER);
+    wait_for_member(sandbox);
     // What is ordered while there is none is done by the next one.
     keeper(&daemon).signal(Signal::SIGKILL);
     sandbox.config("web.twc", service("data: #{ weight: 2 }"));
@@ -176,6 +180,7 @@ fn a_daemon_that_is_killed_and_started_again_never_loses_its_member(sandbox: &Sa
             wait_until("the next daemon's member", || {
                 data(sandbox, MEMBER).is_some_and(|data| data["pid"] == pid)
             });
+            assert_eq!(said(&daemon, "cannot announce"), 0, "it did not know what the dead one left");
         }
         let began = Instant::now();
         wait_for("the dead to expire", || (began.elapsed() > Duration::from_secs(8)).then_some(()));
