@@ -12,7 +12,7 @@ use super::status::held_summary;
 use super::watches::Watches;
 use crate::action::output::Piece;
 use crate::control::{CommandResult, Order, OutputPiece, RUNS_PER_PAGE, RequestError, name};
-use crate::ledger::{RunFilter, RunRecord};
+use crate::ledger::{MemberFilter, MemberRecord, RunFilter, RunRecord};
 use crate::model::{Pause, Subject, WatchCommand, WatchKey};
 use crate::report::{Report, ServiceReport, force_command};
 use crate::service;
@@ -145,6 +145,28 @@ pub fn history(
         let any = RunFilter { watch: filter.watch.clone(), ..RunFilter::default() };
         if page(&any, None, 1)?.is_empty() {
             watches.find(named)?;
+        }
+    }
+    Ok(found)
+}
+
+/// The next announcements and withdrawals that the ledger has, as [`history`] returns runs.
+pub fn member_history(
+    persist: &mut Persist,
+    services: &Services,
+    filter: &MemberFilter,
+    before: Option<i64>,
+) -> Result<Vec<(i64, MemberRecord)>, RequestError> {
+    let mut page = |filter: &MemberFilter, before, count| {
+        persist.ledger_mut().member_history(filter, before, count).map_err(RequestError::Unavailable)
+    };
+    let found = page(filter, before, RUNS_PER_PAGE)?;
+    if let (true, None, Some(named)) = (found.is_empty(), before, &filter.service) {
+        // Either nothing happened to it then, or there is no such service, nor was there one.
+        let any = MemberFilter { service: filter.service.clone(), ..MemberFilter::default() };
+        if page(&any, None, 1)?.is_empty() && name::find(named, services.names()).is_err() {
+            let unknown = format!("no service is called {named:?}; `twitcher status` lists all");
+            return Err(RequestError::Unknown(unknown));
         }
     }
     Ok(found)

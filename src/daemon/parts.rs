@@ -323,6 +323,10 @@ impl Daemon {
             DaemonRequest::History { filter, before, reply } => {
                 answer(reply, operator::history(&mut self.persist, &self.watches, &filter, before));
             }
+            DaemonRequest::MemberHistory { filter, before, reply } => {
+                let found = operator::member_history(&mut self.persist, &self.services, &filter, before);
+                answer(reply, found);
+            }
             DaemonRequest::Output { run, reply } => {
                 answer(reply, operator::output(&mut self.persist, &self.runs, &run));
             }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::files::{FILE, Files};
 use super::history::{RunFilter, RunRecord};
+use super::member_history::{MemberFilter, MemberRecord};
 use super::outcome::RunOutcome;
 use super::records::{Intent, StoredService, StoredWatch, UnfinishedRun, WatchRecord};
 use super::supervisor::Ledger;
-use super::{database, history, runs, services, watches};
+use super::{database, history, member_history, runs, services, watches};
 use crate::action::proc::ProcessId;
 use crate::model::{MemberName, ServiceSpec, WatchKey};
 use crate::service;
@@ -137,6 +138,19 @@ impl Ledger {
     ) -> Result<Vec<(i64, RunRecord)>, String> {
         self.require_readable()?;
         let page = self.read(|connection, _| history::page(connection, filter, before, count).map(Some));
+        page.ok_or_else(|| self.unreadable_reason())
+    }
+
+    /// Returns at most `count` announcements and withdrawals of members, as [`Self::history`] does.
+    pub fn member_history(
+        &mut self,
+        filter: &MemberFilter,
+        before: Option<i64>,
+        count: usize,
+    ) -> Result<Vec<(i64, MemberRecord)>, String> {
+        self.require_readable()?;
+        let page =
+            self.read(|connection, _| member_history::page(connection, filter, before, count).map(Some));
         page.ok_or_else(|| self.unreadable_reason())
     }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{MEMBER, data, said, service, wait_for_absence, wait_for_member, wait_for_state};
 use crate::harness::wait::throughout;
 use crate::harness::{
-    Daemon, Nodes, Process, Sandbox, exec, on_every_store, require_root, wait_for, wait_until, watch,
+    Daemon, Nodes, Process, Sandbox, exec, kazoo, on_every_store, require_root, wait_for, wait_until, watch,
 };
 
 const NONE: &str = "0000000000000000";
@@ -223,4 +223,30 @@ fn a_keeper_ends_with_its_daemon_and_by_no_signal_of_others() {
     wait_for_absence(sandbox);
     assert_eq!(daemon.wait_for_exit(), Some(0));
     assert_eq!(said(&daemon, "was ended by"), 0);
+}
+
+// It has no right to read them: the daemon does, before each connection.
+#[test]
+fn a_keeper_logs_in_with_credentials_that_only_root_can_read() {
+    let sandbox = &Sandbox::zookeeper();
+    let Nodes::ZooKeeper { address, root } = &sandbox.nodes else { unreachable!() };
+    let credentials = sandbox.path("credentials");
+    sandbox.private(&credentials, "operator:hunter2\n");
+    let file = credentials.display().to_string();
+    sandbox.settings(&format!("[[auth]]\nscheme = \"digest\"\ncredentials = {{ file = {file:?} }}\n"));
+    sandbox.config("web.twc", service("acl: OWNER"));
+    let mut daemon = sandbox.start();
+    for round in 0..2 {
+        wait_for_state(sandbox, "web.twc-1", "announced");
+        let script = format!(
+            "zk.add_auth('digest', 'operator:hunter2')\n\
+             print([acl.id.id.split(':')[0] for acl in zk.get_acls('{root}{MEMBER}')[0]])"
+        );
+        assert_eq!(kazoo(address, &script).trim(), "['operator']");
+        if round == 0 {
+            keeper(&daemon).signal(Signal::SIGKILL);
+            wait_until("another keeper", || said(&daemon, "members are held by") > 1);
+        }
+    }
+    assert_eq!(daemon.stop(), Some(0));
 }

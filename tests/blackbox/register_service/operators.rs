@@ -99,3 +99,45 @@ fn check_explains_services_and_refuses_wrong_ones() {
     sandbox.config("web.twc", "RegisterService(#{ servce: \"/s\", port: 1 });");
     check("--lint").expect(1).expect_said(&["unknown key `servce`; did you mean `service`?"]);
 }
+
+// "the ledger keeps announcements and withdrawals in `history`"
+#[test]
+fn the_history_has_announcements_and_withdrawals_newest_first() {
+    let sandbox = &Sandbox::directory();
+    set_well(sandbox, true);
+    let other = "RegisterService(#{ service: \"/services/db\", address: \"h:2\" });\n";
+    sandbox.config("web.twc", checked(sandbox, "fall: 1, description: \"web\"") + other);
+    let mut daemon = sandbox.start();
+    wait_for_member(sandbox);
+    set_well(sandbox, false);
+    wait_for_absence(sandbox);
+    daemon.wait_for_log(&["web.twc:web: withdrew"]);
+    daemon.wait_for_log(&["announced /services/db/h:2"]);
+    let listed = |more: &[&str]| {
+        let words = more.iter().fold(sandbox.operator(["history"]), |client, word| client.arg(word));
+        words.finish().expect(0).text()
+    };
+    let expected = |text: &str| {
+        let lines: Vec<Vec<&str>> =
+            text.lines().map(|line| line.split_whitespace().skip(1).collect()).collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert_eq!(lines[1], ["web.twc:web", "withdrawn", "/services/web/h:1"], "{text}");
+        assert_eq!(lines[2], ["web.twc:web", "announced", "/services/web/h:1"], "{text}");
+    };
+    expected(&listed(&["--services=web"]));
+    expected(&listed(&["--services=web.twc:web", "--since", "1h"]));
+    assert_eq!(listed(&["--services"]).lines().count(), 4);
+    assert_eq!(listed(&["--services", "-n", "1"]).lines().count(), 2);
+    let objects = listed(&["--services=web", "--json"]);
+    let newest: serde_json::Value =
+        serde_json::from_str(objects.lines().next().expect("a line")).expect("JSON");
+    let members = ["service", "store", "member", "what"].map(|name| newest[name].as_str().expect("a text"));
+    assert_eq!(members, ["web.twc:web", "default", "/services/web/h:1", "withdrawn"]);
+    sandbox.operator(["history", "--services=nobody"]).finish().expect(1).expect_said(&["\"nobody\""]);
+    assert_eq!(daemon.stop(), Some(0));
+    // What no daemon answers, the ledger does.
+    let offline = sandbox.operator(["history", "--services=web"]).arg("--state-dir").arg(sandbox.state());
+    let offline = offline.finish().expect(0);
+    offline.expect_said(&["no daemon answers"]);
+    expected(&offline.text());
+}
