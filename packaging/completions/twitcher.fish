@@ -246,6 +246,7 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand kill" -s h -l help -d 
 complete -c twitcher -n "__fish_twitcher_using_subcommand reload" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand reload" -l config-path -d 'Directory of twitcher.toml, which tells of stores and the control socket [default: /etc/twitcher]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand reload" -s h -l help -d 'Print help'
+complete -c twitcher -n "__fish_twitcher_using_subcommand history" -l services -d 'List when the members of services were announced and withdrawn instead: of all, or of this one' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand history" -l since -d 'Only runs that started then or later: a span such as 2h or 3d ago, a date, or a time' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand history" -l until -d 'Only runs that started before' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand history" -s n -l limit -d 'Greatest number of runs to list [default: 30, or all with --since]' -r

@@ -1,4 +1,5 @@
-//! `twitcher keep`: the process that keeps members in one store. Internal; see [`crate::store::serve_keeper`].
+//! `twitcher keep`: the process that keeps members in one store. Internal; see
+//! [`crate::store::serve_keeper`].
 
 use std::fs::File;
 use std::io;

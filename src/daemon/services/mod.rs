@@ -1,7 +1,7 @@
 //! The services: what the core says of each, their timers, and the effects that wait.
 //!
 //! * [`checks`] starts the processes of checks and follows them, and [`check_end`] puts their ends into
-//! words.
+//!   words.
 //! * [`claims`] says which service a member belongs to, if several want the same one.
 //! * [`keepers`] are the parts of stores that hold members.
 //! * [`perform`] does what the core asks for.

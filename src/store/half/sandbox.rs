@@ -33,7 +33,8 @@ const DNS_PORT: u16 = 53;
 
 /// Confines the calling thread and those that it will start: it can read what name resolution needs, or the
 /// store's directory, and connect to the store's ports. It can execute nothing, and reach no process outside.
-/// It can write nowhere; only a keeper can, into its store's directory. Returns how far that is so, for people.
+/// It can write nowhere; only a keeper can, into its store's directory. Returns how far that is so, for
+/// people.
 pub(super) fn enter(settings: &StoreSettings, task: Task) -> io::Result<String> {
     let landlock = match restrict(settings, task) {
         Ok(RulesetStatus::FullyEnforced) => Ok("by Landlock"),

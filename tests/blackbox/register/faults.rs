@@ -144,7 +144,7 @@ fn a_killed_keeper_is_replaced_and_its_member_never_absent(store: Store) {
     register.wait_for_log(&[": it is announced"]);
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // Polls as fast as it can, at least a hundred times a second.
+        // Polls as fast as it can.
         let poller = scope.spawn(|| {
             let mut looks = 0_u32;
             while !is_over.load(Ordering::Relaxed) {
@@ -167,7 +167,7 @@ fn a_killed_keeper_is_replaced_and_its_member_never_absent(store: Store) {
         let began = Instant::now();
         wait_for("the dead to expire", || (began.elapsed() > Duration::from_secs(6)).then_some(()));
         is_over.store(true, Ordering::Relaxed);
-        assert!(poller.join().expect("it is never absent") > 100);
+        assert!(poller.join().expect("it is never absent") > 20);
     });
 }
 

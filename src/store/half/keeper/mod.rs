@@ -4,8 +4,8 @@
 //! new one is started, which is told again what is to be there, and puts its own nodes in the place of those
 //! that the former one has left.
 //!
-//! * [`supervisor`] starts such processes and talks with each in a [`line`]; [`standing`] says what they are to
-//!   be told, and judges what they say.
+//! * [`supervisor`] starts such processes and talks with each in a [`line`]; [`standing`] says what they are
+//!   to be told, and judges what they say.
 //! * [`serve`] is the process.
 //! * [`message`] is what they say to each other.
 

@@ -101,17 +101,13 @@ impl Standing {
         while let Some(path) = self.untold.pop_front() {
             let Some(place) = self.places.get_mut(&path) else { continue };
             place.is_untold = false;
-            match &place.wanted {
-                _ if place.owed > 0 => {
-                    if std::mem::replace(&mut place.told, Told::ToWithdraw) != Told::ToWithdraw {
-                        return Some((ToKeeper::Withdraw { path }, Vec::new()));
-                    }
+            if place.owed > 0 {
+                if std::mem::replace(&mut place.told, Told::ToWithdraw) != Told::ToWithdraw {
+                    return Some((ToKeeper::Withdraw { path }, Vec::new()));
                 }
-                Some(member) => {
-                    place.told = Told::ToAnnounce;
-                    return Some((ToKeeper::Announce { path, acl: member.acl }, member.data.clone()));
-                }
-                None => {}
+            } else if let Some(member) = &place.wanted {
+                place.told = Told::ToAnnounce;
+                return Some((ToKeeper::Announce { path, acl: member.acl }, member.data.clone()));
             }
         }
         None

@@ -37,17 +37,18 @@ use crate::text::{count, printable};
 /// How many events may wait for who gives the orders. While none fits in, nothing is read from the process.
 const EVENT_QUEUE: usize = 64;
 
-/// How many events may come at once, beside some for each member, and how often one more: each can be a line of
-/// the log. While that is too much, nothing more is heard.
+/// How many events may come at once, beside some for each member, and how often one more: each can be a line
+/// of the log. While that is too much, nothing more is heard.
 const MAX_NEWS: usize = 64;
 const NEWS_OF_MEMBER: usize = 4;
 const NEWS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long the process may take to withdraw all members and end. A store that answers does so within a second.
+/// How long the process may take to withdraw all members and end. A store that answers does so within a
+/// second.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1700);
 
-/// The ends of a keeper's channels. Dropping the orders has it withdraw all members, and end the events. They do
-/// not end before: another process is started if one dies, and is told what is to be there.
+/// The ends of a keeper's channels. Dropping the orders has it withdraw all members, and end the events. They
+/// do not end before: another process is started if one dies, and is told what is to be there.
 pub struct KeeperLink {
     pub orders: UnboundedSender<KeeperOrder>,
     pub events: Receiver<KeeperEvent>,
@@ -55,8 +56,8 @@ pub struct KeeperLink {
 
 /// Starts a keeper in a process of its own. Must be called within a `LocalSet` on a current-thread runtime.
 ///
-/// A store that cannot be reached is no error, nor is a process that cannot be started: `Disconnected` tells of
-/// it, and it is tried again.
+/// A store that cannot be reached is no error, nor is a process that cannot be started: `Disconnected` tells
+/// of it, and it is tried again.
 pub fn open(settings: StoreSettings, options: HalfOptions, at_end: AtEnd) -> Result<KeeperLink, ClientError> {
     if settings.is_readonly() {
         return Err(ClientError::ReadOnly { store: settings.to_string() });
