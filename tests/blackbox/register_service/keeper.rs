@@ -134,18 +134,20 @@ fn a_daemon_without_services_has_no_keeper() {
 on_every_store!(a_keeper_that_is_killed_is_replaced_and_its_member_never_absent);
 fn a_keeper_that_is_killed_is_replaced_and_its_member_never_absent(sandbox: &Sandbox) {
     sandbox.config("web.twc", service("data: #{ weight: 1 }"));
-    let mut daemon = sandbox.daemon().args(["--session-timeout", "4"]).start();
+    let mut daemon = sandbox.daemon().args(["--session-timeout", "6"]).start();
     wait_for_state(sandbox, "web.twc-1", "announced");
     never_absent_nor_double(sandbox, || {
         for round in 1..=3 {
             keeper(&daemon).signal(Signal::SIGKILL);
-            wait_until("another keeper", || said(&daemon, "members are held by") > round);
             wait_until("its end to be said", || said(&daemon, "was ended by SIGKILL") == round);
+            wait_until("another keeper", || said(&daemon, "members are held by") > round);
+            // Before its session ends, the next one must have taken it over.
+            wait_for_state(sandbox, "web.twc-1", "announced");
         }
         daemon.wait_for_log(&["members are held by", "after 3 others"]);
         // The sessions of the dead expire, and take nothing with them.
         let began = Instant::now();
-        wait_for("the dead to expire", || (began.elapsed() > Duration::from_secs(6)).then_some(()));
+        wait_for("the dead to expire", || (began.elapsed() > Duration::from_secs(8)).then_some(()));
     });
     assert_eq!(said(&daemon, "cannot announce"), 0, "it did not know what the dead one left");
     // It is held, and not only left.
