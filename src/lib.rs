@@ -25,7 +25,8 @@
 //! * [`decode`] has a content decoded by a child without rights.
 //! * [`watch`] is the pure core: it decides what runs, when, which process is signalled, and which update is
 //!   held as suspicious. It does no IO and reads no clock.
-//! * [`service`] is the pure core of services: it decides whether one is well.
+//! * [`service`] is its sister for services: it decides when a service is checked, and when its member is
+//!   announced and withdrawn.
 //! * [`config`] turns `*.twc` files into plain [`model::WatchSpec`]s. A short-lived, unprivileged and limited
 //!   child evaluates the scripts; the daemon itself holds no interpreter.
 //! * [`settings`] combines flags, environment variables and `twitcher.toml`.

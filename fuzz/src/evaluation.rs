@@ -13,7 +13,7 @@ use twitcher::config::evaluate::Evaluator;
 use twitcher::config::load::{Loaded, Source, Watches, load};
 use twitcher::config::request::ModuleSource;
 use twitcher::config::resolve::Accounts;
-use twitcher::model::{Action, StoreName, StoreNames, WatchSpec};
+use twitcher::model::{Action, Check, NodePath, ServiceSpec, StoreName, StoreNames, WatchSpec};
 use twitcher::watch::Recovery;
 
 use super::watch;
@@ -40,11 +40,15 @@ pub fn run(data: &[u8]) {
     let Loaded { result, modules } =
         load(source, &mut evaluator, &mut Accounts::default(), Some(&stores), &mut read);
     assert!(modules.len() <= 64);
-    let Ok(Watches { specs, locations, .. }) = result else { return };
-    assert_eq!(specs.len(), locations.len());
+    let Ok(Watches { specs, services, locations, .. }) = result else { return };
+    assert_eq!(specs.len() + services.len(), locations.len());
     locations.iter().for_each(|location| drop(location.to_string()));
-    let names: HashSet<_> = specs.iter().map(|spec| &spec.id.description).collect();
-    assert_eq!(names.len(), specs.len(), "two watches have one name");
+    let of_services = services.iter().map(|spec| &spec.id.description);
+    let names: HashSet<_> = specs.iter().map(|spec| &spec.id.description).chain(of_services).collect();
+    assert_eq!(names.len(), locations.len(), "two of them have one name");
+    let members: HashSet<_> = services.iter().map(|spec| &spec.member.name).collect();
+    assert_eq!(members.len(), services.len(), "two services have one member");
+    services.iter().for_each(check_service);
     let mut input = Unstructured::new(rest);
     specs.iter().for_each(|spec| check(spec, &mut input));
 }
@@ -58,6 +62,25 @@ fn packets(replies: &[u8]) -> File {
         let _ = send(ours.as_raw_fd(), reply, MsgFlags::empty());
     }
     File::from(theirs)
+}
+
+/// Checks that the service is one that `RegisterService` accepts.
+fn check_service(spec: &ServiceSpec) {
+    let name = &spec.member.name;
+    assert_eq!(NodePath::parse(name.path.as_str()).as_ref(), Ok(&name.path));
+    assert!(!name.address().is_empty() && name.path.as_str().starts_with(name.service()));
+    assert!(spec.member.data.size() <= 1_000_000);
+    assert!(spec.port != Some(0));
+    if let Some(Check { action, pace }) = &spec.check {
+        if let Action::Command(words) = action {
+            assert!(words.first().is_some_and(|program| !program.is_empty()));
+        }
+        assert!(pace.rise > 0 && pace.fall > 0);
+        assert!(pace.interval >= Duration::from_millis(100) && pace.interval <= A_YEAR);
+        assert!(!pace.timeout.is_zero() && pace.timeout <= A_YEAR);
+    }
+    assert!(!spec.id.to_string().contains(char::is_control));
+    assert!(spec.defines_same_as(&spec.clone()) && spec.has_same_check(spec));
 }
 
 /// Checks that the watch is one that `RegisterWatch` accepts.

@@ -765,12 +765,16 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__history)
-            opts="-n -h --failed --wide --json --since --until --limit --state-dir --control-socket --config-path --help"
+            opts="-n -h --failed --services --wide --json --since --until --limit --state-dir --control-socket --config-path --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --services)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --since)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

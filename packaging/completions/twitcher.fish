@@ -48,7 +48,7 @@ complete -c twitcher -n "__fish_twitcher_needs_command" -s h -l help -d 'Print h
 complete -c twitcher -n "__fish_twitcher_needs_command" -s V -l version -d 'Print version'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "run" -d 'Run the daemon: watch the nodes that the configs name, and run their actions'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "check" -d 'Validate .twc files, and directories of them; exit 1 and show where if one is wrong'
-complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "convert" -d 'Print configs of the Python original, Twitcher 1, as configs in Rhai'
+complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "convert" -d 'Print configs of the Python original, Twitcher 1, or of zk_watcher, as configs in Rhai'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "get" -d 'Write a node\'s bytes to stdout; a terminal gets control characters escaped'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "set" -d 'Create a node, with its parents, or replace its data'
 complete -c twitcher -n "__fish_twitcher_needs_command" -f -a "poke" -d 'Rewrite a node\'s data unchanged, so that watches fire'
@@ -226,7 +226,7 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l state-dir -
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l wide -d 'Show all columns and whole versions also on a terminal, and cut nothing'
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l json -d 'Print one JSON object'
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -s f -l follow -d 'Show the state again whenever it changes, until interrupted or until the daemon ends'
-complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l check -d 'Print only problems, and exit 1 if there is any: a watch that fails, is held, is stuck or runs in circles, a start that waits because max_actions run, a store that is not connected, a config that is not loaded or was emptied, a lost ledger, or another part that does not work'
+complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l check -d 'Print only problems, and exit 1 if there is any: a watch that fails, is held, is stuck or runs in circles, a service that fails its check or whose member another host has, a start that waits because max_actions run, a store that is not connected, a config that is not loaded or was emptied, a lost ledger, or another part that does not work'
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c twitcher -n "__fish_twitcher_using_subcommand trigger" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand trigger" -l config-path -d 'Directory of twitcher.toml, which tells of stores and the control socket [default: /etc/twitcher]' -r -F
@@ -246,6 +246,7 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand kill" -s h -l help -d 
 complete -c twitcher -n "__fish_twitcher_using_subcommand reload" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand reload" -l config-path -d 'Directory of twitcher.toml, which tells of stores and the control socket [default: /etc/twitcher]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand reload" -s h -l help -d 'Print help'
+complete -c twitcher -n "__fish_twitcher_using_subcommand history" -l services -d 'List when the members of services were announced and withdrawn instead: of all, or of this one' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand history" -l since -d 'Only runs that started then or later: a span such as 2h or 3d ago, a date, or a time' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand history" -l until -d 'Only runs that started before' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand history" -s n -l limit -d 'Greatest number of runs to list [default: 30, or all with --since]' -r
@@ -262,7 +263,7 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand logs" -s f -l follow -
 complete -c twitcher -n "__fish_twitcher_using_subcommand logs" -s h -l help -d 'Print help'
 complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check convert get set poke ls tree txn export import services register properties tables edit rm watch status trigger pause resume kill reload history logs help" -f -a "run" -d 'Run the daemon: watch the nodes that the configs name, and run their actions'
 complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check convert get set poke ls tree txn export import services register properties tables edit rm watch status trigger pause resume kill reload history logs help" -f -a "check" -d 'Validate .twc files, and directories of them; exit 1 and show where if one is wrong'
-complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check convert get set poke ls tree txn export import services register properties tables edit rm watch status trigger pause resume kill reload history logs help" -f -a "convert" -d 'Print configs of the Python original, Twitcher 1, as configs in Rhai'
+complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check convert get set poke ls tree txn export import services register properties tables edit rm watch status trigger pause resume kill reload history logs help" -f -a "convert" -d 'Print configs of the Python original, Twitcher 1, or of zk_watcher, as configs in Rhai'
 complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check convert get set poke ls tree txn export import services register properties tables edit rm watch status trigger pause resume kill reload history logs help" -f -a "get" -d 'Write a node\'s bytes to stdout; a terminal gets control characters escaped'
 complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check convert get set poke ls tree txn export import services register properties tables edit rm watch status trigger pause resume kill reload history logs help" -f -a "set" -d 'Create a node, with its parents, or replace its data'
 complete -c twitcher -n "__fish_twitcher_using_subcommand help; and not __fish_seen_subcommand_from run check convert get set poke ls tree txn export import services register properties tables edit rm watch status trigger pause resume kill reload history logs help" -f -a "poke" -d 'Rewrite a node\'s data unchanged, so that watches fire'

@@ -61,6 +61,7 @@ fn is_gone(error: &ResolveError) -> bool {
         | ResolveError::Database { .. }
         | ResolveError::NoSchema(_)
         | ResolveError::Path(_)
+        | ResolveError::Member(_)
         | ResolveError::StoreName(_)
         | ResolveError::UnknownStore { .. } => false,
     }

@@ -74,7 +74,7 @@ struct Tracked {
     warnings: Vec<String>,
     /// The time of the first scan that missed the file.
     absent_since: Option<Instant>,
-    /// Whether the file registered watches when it was loaded last.
+    /// Whether the file registered watches or services when it was loaded last.
     has_watches: bool,
 }
 
@@ -433,7 +433,9 @@ impl Catalog {
         let file = name.to_owned();
         let result = match result {
             // A full disk, a template without its data or a slip of an editor leaves such a file.
-            Ok(Watches { specs, left_out: None, .. }) if specs.is_empty() && tracked.has_watches => {
+            Ok(Watches { specs, services, left_out: None, .. })
+                if specs.is_empty() && services.is_empty() && tracked.has_watches =>
+            {
                 let message = format!(
                     "{}: registers no watch any more; to remove its watches, remove the file",
                     path.display()
@@ -443,8 +445,8 @@ impl Catalog {
             result => result,
         };
         match result {
-            Ok(Watches { specs, locations: _, mut warnings, doubts, left_out, complaints: _ }) => {
-                tracked.has_watches = !specs.is_empty() || left_out.is_some();
+            Ok(Watches { specs, services, locations: _, mut warnings, doubts, left_out, complaints: _ }) => {
+                tracked.has_watches = !specs.is_empty() || !services.is_empty() || left_out.is_some();
                 warnings.extend(doubts);
                 warnings.extend(warning);
                 let said = std::mem::replace(&mut tracked.warnings, warnings.clone());
@@ -454,7 +456,7 @@ impl Catalog {
                 let before = std::mem::replace(&mut tracked.error, error);
                 // A repeated attempt that finds the same users missing changes nothing.
                 if !is_retry || left_out.is_none() || before != tracked.error {
-                    self.emit(FileChange::Loaded { file, watches: specs, warnings, left_out });
+                    self.emit(FileChange::Loaded { file, watches: specs, services, warnings, left_out });
                 }
             }
             Err(error) => {

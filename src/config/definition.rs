@@ -3,7 +3,8 @@
 
 use super::vocabulary::Value;
 use crate::model::{
-    Action, Credentials, ExecContext, Guard, Identity, Output, Policy, Retry, Subject, Throttle, WatchSpec,
+    Action, Credentials, ExecContext, Guard, Identity, Output, Policy, Retry, ServiceSpec, Subject, Throttle,
+    WatchSpec,
 };
 use crate::text::StableHash;
 
@@ -15,6 +16,21 @@ impl WatchSpec {
     pub fn definition_hash(&self) -> u64 {
         let mut hash = StableHash::default();
         hash.add(&canonical(self));
+        hash.fold()
+    }
+}
+
+impl ServiceSpec {
+    /// Returns the hash of what checks the service, without the pace. A new daemon trusts the verdict of a
+    /// former one only if the same check made it.
+    pub fn check_hash(&self) -> u64 {
+        let mut hash = StableHash::default();
+        match self.check.as_ref().map(|check| &check.action) {
+            Some(Action::Command(words)) => hash.add(&format!("Command({words:?})")),
+            Some(Action::Function(function)) => hash.add(&format!("Function({:?})", function.fingerprint)),
+            None => hash.add("None"),
+        }
+        hash.add(&format!("{:?}", (&self.run_as, &self.exec_context)));
         hash.fold()
     }
 }

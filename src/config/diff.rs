@@ -1,39 +1,65 @@
-//! The changes that a reload of a file makes to its watches.
+//! The changes that a reload of a file makes to its watches and services.
 
 use std::collections::HashMap;
 
-use crate::model::{WatchKey, WatchSpec};
+use crate::model::{ServiceSpec, WatchKey, WatchSpec};
 
 #[derive(Clone, Debug)]
-pub enum WatchChange {
-    Add(WatchSpec),
-    /// The watch stays, with another definition.
-    Change(WatchSpec),
-    /// The watch keeps its definition, and the user that it names is another one now.
-    Identity(WatchSpec),
+pub enum Change<S> {
+    Add(S),
+    /// It stays, with another definition.
+    Change(S),
+    /// It keeps its definition, and the user that it names is another one now.
+    Identity(S),
     Remove(WatchKey),
 }
 
-/// Returns the changes from `current`, the watches that one file registered, to `wanted`, those that it
-/// registers now. Removals come first, then the other changes in the file's order.
-pub fn diff<'a>(
-    current: impl IntoIterator<Item = &'a WatchSpec>,
-    wanted: Vec<WatchSpec>,
-) -> Vec<WatchChange> {
-    let mut current: HashMap<&WatchKey, &WatchSpec> =
-        current.into_iter().map(|spec| (&spec.id, spec)).collect();
+pub type WatchChange = Change<WatchSpec>;
+
+/// What a file registers under a name.
+pub trait Spec: PartialEq {
+    fn key(&self) -> &WatchKey;
+
+    /// Whether both are the same definition.
+    fn defines_same(&self, other: &Self) -> bool;
+}
+
+impl Spec for WatchSpec {
+    fn key(&self) -> &WatchKey {
+        &self.id
+    }
+
+    fn defines_same(&self, other: &Self) -> bool {
+        self.defines_same_as(other)
+    }
+}
+
+impl Spec for ServiceSpec {
+    fn key(&self) -> &WatchKey {
+        &self.id
+    }
+
+    fn defines_same(&self, other: &Self) -> bool {
+        self.defines_same_as(other)
+    }
+}
+
+/// Returns the changes from `current`, what one file registered, to `wanted`, what it registers now. Removals
+/// come first, then the other changes in the file's order.
+pub fn diff<'a, S: Spec + 'a>(current: impl IntoIterator<Item = &'a S>, wanted: Vec<S>) -> Vec<Change<S>> {
+    let mut current: HashMap<&WatchKey, &S> = current.into_iter().map(|spec| (spec.key(), spec)).collect();
     let mut changes = Vec::new();
     for spec in wanted {
-        match current.remove(&spec.id) {
-            None => changes.push(WatchChange::Add(spec)),
-            Some(old) if !old.defines_same_as(&spec) => changes.push(WatchChange::Change(spec)),
-            Some(old) if *old != spec => changes.push(WatchChange::Identity(spec)),
+        match current.remove(spec.key()) {
+            None => changes.push(Change::Add(spec)),
+            Some(old) if !old.defines_same(&spec) => changes.push(Change::Change(spec)),
+            Some(old) if *old != spec => changes.push(Change::Identity(spec)),
             Some(_) => {}
         }
     }
     let mut removed: Vec<&WatchKey> = current.into_keys().collect();
     removed.sort();
-    removed.into_iter().map(|key| WatchChange::Remove(key.clone())).chain(changes).collect()
+    removed.into_iter().map(|key| Change::Remove(key.clone())).chain(changes).collect()
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use super::facts::is_variable_name;
 use super::mistake::Mistake;
 use super::modules::{EXTENSION, SCHEMA_EXTENSION};
-use super::registration::Registration;
+use super::registration::{Registration, ServiceRegistration};
 use super::request::{ModuleSource, Reply, Request};
-use super::vocabulary::KEYS;
-use crate::model::Resource;
+use super::vocabulary::{KEYS, SERVICE_KEYS};
+use crate::model::{Resource, StoreName};
 use crate::sys::{AskError, Confinement, HelperUser, Respondent};
 
 /// The time for one file with its modules, from the contract.
@@ -58,11 +58,13 @@ const LIMITS: [(Resource, u64); 6] = [
 pub enum Evaluation {
     Loaded {
         watches: Vec<Registration>,
+        services: Vec<ServiceRegistration>,
         doubts: Vec<Mistake>,
     },
-    /// The file has mistakes. `watches` only serve to find more of them.
+    /// The file has mistakes. The registrations only serve to find more of them.
     Wrong {
         watches: Vec<Registration>,
+        services: Vec<ServiceRegistration>,
         mistakes: Vec<Mistake>,
     },
     /// A transient error, such as a timeout, may not occur again with the same content.
@@ -142,8 +144,12 @@ impl Evaluator {
             match self.ask(request, deadline) {
                 // The child may have died while it was idle, which is not the fault of this file.
                 Err(EvalError::Died) if reused => self.child = None,
-                Ok(Reply::Loaded { watches, doubts }) => break Evaluation::Loaded { watches, doubts },
-                Ok(Reply::Failed { watches, mistakes }) => break Evaluation::Wrong { watches, mistakes },
+                Ok(Reply::Loaded { watches, services, doubts }) => {
+                    break Evaluation::Loaded { watches, services, doubts };
+                }
+                Ok(Reply::Failed { watches, services, mistakes }) => {
+                    break Evaluation::Wrong { watches, services, mistakes };
+                }
                 Ok(Reply::TimedOut { message }) => break Evaluation::Failed { message, transient: true },
                 Ok(Reply::NeedsModule { path }) => {
                     // A child that is not trusted could ask for ever.
@@ -190,7 +196,7 @@ impl Evaluator {
         let reply = process.respondent.receive(MAX_REPLY_BYTES, deadline)?;
         let reply = serde_json::from_slice(&reply).map_err(|_| EvalError::Died)?;
         let impossible = match &reply {
-            Reply::Loaded { watches, doubts: _ } => first_impossible_key(watches),
+            Reply::Loaded { watches, services, doubts: _ } => first_impossible_key(watches, services),
             // Other files of the config directory hold secrets.
             Reply::NeedsModule { path } => {
                 let is_known = [EXTENSION, SCHEMA_EXTENSION].iter().any(|it| path.ends_with(it));
@@ -203,12 +209,25 @@ impl Evaluator {
 }
 
 /// Returns the first key, if any, with a value that no config can give it.
-fn first_impossible_key(watches: &[Registration]) -> Option<&'static str> {
+fn first_impossible_key<'a>(
+    watches: &'a [Registration],
+    services: &'a [ServiceRegistration],
+) -> Option<&'static str> {
     let mut descriptions = HashSet::new();
-    watches.iter().find_map(|watch| match descriptions.insert(watch.description.as_str()) {
+    let wrong = watches.iter().find_map(|watch| match descriptions.insert(watch.description.as_str()) {
         true => KEYS.iter().find(|key| !(key.is_possible)(watch)).map(|key| key.name),
         false => Some("description"),
-    })
+    });
+    let mut members = HashSet::new();
+    let wrong_service = |it: &'a ServiceRegistration| match descriptions.insert(it.description.as_str()) {
+        // Two services with one member would each withdraw that of the other.
+        _ if !members.insert((it.store.as_deref().unwrap_or(StoreName::DEFAULT).to_owned(), it.path())) => {
+            Some("address")
+        }
+        true => SERVICE_KEYS.iter().find(|key| !(key.is_possible)(it)).map(|key| key.name),
+        false => Some("description"),
+    };
+    wrong.or_else(|| services.iter().find_map(wrong_service))
 }
 
 fn failed(failure: EvalError, path: &str) -> Evaluation {

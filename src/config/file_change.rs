@@ -1,7 +1,7 @@
 //! The reports of the loader to the daemon.
 
 use super::load::LeftOut;
-use crate::model::WatchSpec;
+use crate::model::{ServiceSpec, WatchSpec};
 
 /// A change of the config directory. `file` is a path below it. Each error and each warning is reported once,
 /// until it no longer applies.
@@ -12,6 +12,8 @@ pub enum FileChange {
     Loaded {
         file: String,
         watches: Vec<WatchSpec>,
+        /// All of its services, with the same exception.
+        services: Vec<ServiceSpec>,
         warnings: Vec<String>,
         left_out: Option<LeftOut>,
     },

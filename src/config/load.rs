@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::evaluate::{Evaluation, Evaluator};
 use super::message;
 use super::mistake::Mistake;
-use super::registration::{CallPosition, Registration};
+use super::registration::{CallPosition, Registered, Registration, ServiceRegistration};
 use super::request::{ModuleSource, Request};
 use super::resolve::{Accounts, ResolveError};
-use crate::model::{Facts, Program, StoreNames, WatchSpec};
+use crate::model::{Facts, Program, ServiceSpec, StoreNames, WatchSpec};
 use crate::text::hidden_characters;
 
 /// A file to load.
@@ -23,7 +23,7 @@ pub struct Source {
     pub text: Arc<str>,
 }
 
-/// The watches of a file, and the modules that it imports.
+/// The watches and services of a file, and the modules that it imports.
 pub struct Loaded {
     pub result: Result<Watches, LoadError>,
     /// Missing modules are included, because the file must be loaded again when they appear.
@@ -32,7 +32,8 @@ pub struct Loaded {
 
 pub struct Watches {
     pub specs: Vec<WatchSpec>,
-    /// The place where each of these is registered.
+    pub services: Vec<ServiceSpec>,
+    /// The place where each of these is registered, first the watches, then the services.
     pub locations: Vec<SourceLocation>,
     pub warnings: Vec<String>,
     /// Places that do not work once the script comes to them, which it did not yet.
@@ -43,16 +44,16 @@ pub struct Watches {
     pub complaints: Option<String>,
 }
 
-/// Watches of a file that are not loaded, although others are.
+/// Watches and services of a file that are not loaded, although others are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// The descriptions.
+    /// Their descriptions. No watch has that of a service.
     pub watches: Vec<String>,
     /// The message, which starts with the path.
     pub error: String,
 }
 
-/// The place of a `RegisterWatch` call, shown as `FILE:LINE`.
+/// The place of a call of `RegisterWatch` or `RegisterService`, shown as `FILE:LINE`.
 pub struct SourceLocation {
     pub path: Arc<str>,
     pub line: u32,
@@ -92,23 +93,27 @@ pub fn load(
     };
     let result = match evaluator.evaluate(&mut request, read) {
         Evaluation::Failed { message, transient } => Err(LoadError { message, transient }),
-        Evaluation::Wrong { watches, mut mistakes } => {
+        Evaluation::Wrong { watches, services, mut mistakes } => {
             // The mistakes that only the system knows belong to the file's, too.
             for watch in &watches {
                 mistakes.extend(accounts.errors(watch, stores).iter().map(|error| mistake(watch, error)));
             }
+            for service in &services {
+                mistakes.extend(accounts.errors(service, stores).iter().map(|error| mistake(service, error)));
+            }
             Err(LoadError { message: message::render(&mistakes, &request), transient: false })
         }
-        Evaluation::Loaded { watches, doubts } => {
-            let warning = watches.is_empty().then(|| format!("{}: registers no watch", request.path));
+        Evaluation::Loaded { watches, services, doubts } => {
+            let is_empty = watches.is_empty() && services.is_empty();
+            let warning = is_empty.then(|| format!("{}: registers no watch", request.path));
             let patterns = message::each(&patterns(&watches), &request);
             let warnings = warning.into_iter().chain(hidden(&request)).chain(patterns).collect();
-            resolve(&request, watches, source.path, accounts, stores).map(|resolved| {
-                let Resolved { specs, locations, left_out, errors } = resolved;
+            resolve(&request, &watches, &services, source.path, accounts, stores).map(|resolved| {
+                let Resolved { specs, services, locations, left_out, errors } = resolved;
                 let doubtful = message::each(&doubts, &request);
                 let complaints: Vec<Mistake> = doubts.into_iter().chain(errors).collect();
                 let complaints = (!complaints.is_empty()).then(|| message::render(&complaints, &request));
-                Watches { specs, locations, warnings, doubts: doubtful, left_out, complaints }
+                Watches { specs, services, locations, warnings, doubts: doubtful, left_out, complaints }
             })
         }
     };
@@ -137,15 +142,40 @@ fn patterns(watches: &[Registration]) -> Vec<Mistake> {
 
 struct Resolved {
     specs: Vec<WatchSpec>,
+    services: Vec<ServiceSpec>,
     locations: Vec<SourceLocation>,
     left_out: Option<LeftOut>,
-    /// The reasons why watches are left out.
+    /// The reasons why some are left out.
     errors: Vec<Mistake>,
+}
+
+/// What does not resolve.
+#[derive(Default)]
+struct Unresolved {
+    /// The descriptions.
+    left_out: Vec<String>,
+    /// Each with the kind of its registration.
+    errors: Vec<(&'static str, Mistake)>,
+    /// Whether one of the errors keeps out the whole file.
+    all_out: bool,
+    /// Whether one of the errors stays while the config stays the same.
+    permanent: bool,
+}
+
+impl Unresolved {
+    fn add<T: Registered>(&mut self, registration: &T, wrong: &[ResolveError]) {
+        self.all_out |= !wrong.iter().all(ResolveError::leaves_out_only_its_watch);
+        self.permanent |= !wrong.iter().all(ResolveError::is_transient);
+        let kind = T::KIND;
+        self.errors.extend(wrong.iter().map(|error| (kind, mistake(registration, error))));
+        self.left_out.push(registration.description().to_owned());
+    }
 }
 
 fn resolve(
     request: &Request,
-    watches: Vec<Registration>,
+    watches: &[Registration],
+    services: &[ServiceRegistration],
     path: PathBuf,
     accounts: &mut Accounts,
     stores: Option<&StoreNames>,
@@ -158,55 +188,62 @@ fn resolve(
         modules: request.modules.iter().filter_map(readable).collect(),
         facts: request.facts.clone(),
     });
-    let (mut specs, mut found, mut left_out, mut errors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut all_out, mut transient) = (false, true);
-    for watch in &watches {
+    let (mut specs, mut found, mut wrong) = (Vec::new(), Vec::new(), Unresolved::default());
+    for watch in watches {
         match accounts.resolve(watch, stores, &request.name, &program) {
             Ok(spec) => {
                 specs.push(spec);
-                found.push(watch);
+                found.push(&watch.position);
             }
-            Err(wrong) => {
-                all_out |= !wrong.iter().all(ResolveError::leaves_out_only_its_watch);
-                transient &= wrong.iter().all(ResolveError::is_transient);
-                errors.extend(wrong.iter().map(|error| mistake(watch, error)));
-                left_out.push(watch.description.clone());
-            }
+            Err(errors) => wrong.add(watch, &errors),
         }
     }
-    if errors.is_empty() {
-        let locations = locations(request, &found);
-        return Ok(Resolved { specs, locations, left_out: None, errors });
+    let mut resolved = Vec::new();
+    for service in services {
+        match accounts.resolve_service(service, stores, &request.name, &program) {
+            Ok(spec) => {
+                resolved.push(spec);
+                found.push(&service.position);
+            }
+            Err(errors) => wrong.add(service, &errors),
+        }
     }
-    // Without any other watch, the file itself counts as not loaded.
-    if all_out || specs.is_empty() {
-        return Err(LoadError { message: message::render(&errors, request), transient });
-    }
-    for Mistake { text, .. } in &mut errors {
-        text.push_str(if text.ends_with('?') { " This" } else { "; this" });
-        text.push_str(" watch is left out");
-    }
-    let message = message::render(&errors, request);
     let locations = locations(request, &found);
-    Ok(Resolved { specs, locations, left_out: Some(LeftOut { watches: left_out, error: message }), errors })
+    let Unresolved { left_out, errors, all_out, permanent } = wrong;
+    let (kinds, mut errors): (Vec<_>, Vec<_>) = errors.into_iter().unzip();
+    if errors.is_empty() {
+        return Ok(Resolved { specs, services: resolved, locations, left_out: None, errors });
+    }
+    // Without any other watch or service, the file itself counts as not loaded.
+    if all_out || found.is_empty() {
+        let message = message::render(&errors, request);
+        return Err(LoadError { message, transient: !permanent });
+    }
+    for (Mistake { text, .. }, kind) in errors.iter_mut().zip(kinds) {
+        text.push_str(if text.ends_with('?') { " This" } else { "; this" });
+        text.push_str(&format!(" {kind} is left out"));
+    }
+    let error = message::render(&errors, request);
+    let left_out = Some(LeftOut { watches: left_out, error });
+    Ok(Resolved { specs, services: resolved, locations, left_out, errors })
 }
 
 /// Returns the mistake at the key that it is about.
-fn mistake(watch: &Registration, error: &ResolveError) -> Mistake {
-    let at = watch.place_of(error.key()).clone();
-    let place = (at != watch.position).then(|| watch.position.clone());
+fn mistake<T: Registered>(it: &T, error: &ResolveError) -> Mistake {
+    let at = it.place_of(error.key()).clone();
+    let place = (at != *it.position()).then(|| it.position().clone());
     let registered = if place.is_some() { ", registered at" } else { "" };
-    let note = (format!("of watch {:?}{registered}", watch.description), place);
+    let note = (format!("of {} {:?}{registered}", T::KIND, it.description()), place);
     Mistake { at, text: error.to_string(), notes: vec![note] }
 }
 
-fn locations(request: &Request, watches: &[&Registration]) -> Vec<SourceLocation> {
+fn locations(request: &Request, places: &[&CallPosition]) -> Vec<SourceLocation> {
     let path = |source: &str| request.source(source).map_or_else(|| source.to_owned(), |(path, _)| path);
     // A file may register thousands of watches, so they share one copy of each path.
     let mut paths: HashMap<&str, Arc<str>> = HashMap::new();
-    watches
+    places
         .iter()
-        .map(|Registration { position: CallPosition { source, line, .. }, .. }| {
+        .map(|CallPosition { source, line, .. }| {
             let path = paths.entry(source).or_insert_with(|| path(source).into());
             SourceLocation { path: path.clone(), line: *line }
         })

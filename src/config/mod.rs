@@ -15,8 +15,9 @@
 //! * [`load`] makes watches of a file's text. [`evaluate`] sends the text to the child as a [`request`], and
 //!   [`resolve`] asks the system for users and groups; [`accounts`] asks again later.
 //! * In the child, [`script`] interprets the text. Only this module interprets text. [`registrar`] checks the
-//!   calls of `RegisterWatch` and collects the [`registration`]s. [`exec`] checks the argument of `Exec`.
-//!   [`modules`] answers imports, and [`facts`] answers questions about the host. [`fingerprint`] says
+//!   calls of `RegisterWatch` and `RegisterService` ([`service_check`]) and collects the [`registration`]s.
+//!   [`exec`] checks the argument of `Exec`. [`modules`] answers imports, and [`facts`] answers questions
+//!   about the host. [`fingerprint`] says
 //!   whether a function changed, and [`message`] renders errors.
 //! * The daemon compares the watches with the present ones by [`diff`]. [`definition`] hashes them for the
 //!   ledger.
@@ -49,5 +50,6 @@ pub mod request;
 pub mod resolve;
 pub mod scan;
 pub mod script;
+mod service_check;
 mod syntax;
 pub mod vocabulary;

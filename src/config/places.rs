@@ -1,4 +1,5 @@
-//! Where the keys of `RegisterWatch` stand in the source. The maps of the interpreter do not know it.
+//! Where the keys of `RegisterWatch` and `RegisterService` stand in the source. The maps of the interpreter
+//! do not know it.
 
 use std::collections::HashMap;
 
@@ -9,7 +10,7 @@ use super::registration::CallPosition;
 /// The places of the keys in the map literals of a script and its modules.
 #[derive(Default)]
 pub struct Places {
-    /// The keys in the argument of each call of `RegisterWatch`.
+    /// The keys in the argument of each call of these functions.
     calls: HashMap<CallPosition, Vec<(Vec<String>, Position)>>,
     /// The only place of each key of a map elsewhere in the sources. `None`: there are several.
     anywhere: HashMap<Vec<String>, Option<CallPosition>>,
@@ -78,7 +79,7 @@ impl Places {
     }
 }
 
-/// Whether a map or a call of `RegisterWatch` is around the last node of `path`.
+/// Whether a map or a registering call is around the last node of `path`.
 fn is_within(path: &[ASTNode]) -> bool {
     path[..path.len() - 1].iter().any(|node| match node {
         ASTNode::Expr(Expr::Map(..)) => true,
@@ -88,7 +89,7 @@ fn is_within(path: &[ASTNode]) -> bool {
 }
 
 fn is_registration(call: &FnCallExpr) -> bool {
-    call.name == "RegisterWatch"
+    matches!(call.name.as_str(), "RegisterWatch" | "RegisterService")
 }
 
 /// Adds the keys of the map literals in `expr`, but not those in other functions or blocks.

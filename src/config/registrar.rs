@@ -1,5 +1,7 @@
-//! Checks the calls of `RegisterWatch` in one evaluation, and collects their registrations.
+//! Checks the calls of `RegisterWatch` and `RegisterService` in one evaluation, and collects their
+//! registrations.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -9,9 +11,10 @@ use super::fingerprint::Functions;
 use super::mistake::{Faulty, Mistake, Mistakes, is_faulty, place_of};
 use super::modules::{Resolver, locate_schema};
 use super::places::Places;
-use super::registration::{CallPosition, RegisteredAction, Registration};
+use super::registration::{CallPosition, Registered, RegisteredAction, Registration, ServiceRegistration};
+use super::service_check;
 use super::vocabulary::{Fault, KEYS, Value, fill, type_of};
-use crate::model::{Facet, RunMode, Throttle};
+use crate::model::{Facet, RunMode, StoreName, Throttle};
 use crate::text::suggest;
 use crate::value::schema::Schema;
 
@@ -27,10 +30,35 @@ pub struct CapturedFunction {
     pub source: String,
 }
 
+/// A function that registers something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registering {
+    Watch,
+    Service,
+}
+
+impl Registering {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Watch => "RegisterWatch",
+            Self::Service => "RegisterService",
+        }
+    }
+
+    /// Returns the key that takes a function.
+    fn function_key(self) -> &'static str {
+        match self {
+            Self::Watch => "action",
+            Self::Service => "check",
+        }
+    }
+}
+
 /// Collects what a script registers.
 #[derive(Default)]
 pub struct Registrar {
     name: String,
+    hostname: String,
     main: AST,
     sources: Vec<(String, AST)>,
     /// Where the keys of the script and its modules stand.
@@ -39,6 +67,9 @@ pub struct Registrar {
     /// The number of calls so far.
     calls: usize,
     watches: Vec<Registration>,
+    services: Vec<ServiceRegistration>,
+    /// The members of the services, by store and path.
+    members: BTreeMap<(String, String), CallPosition>,
     descriptions: BTreeMap<String, CallPosition>,
     /// The schemas that were found to be right.
     schemas: BTreeSet<String>,
@@ -51,10 +82,10 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// `name` is the path of the script below the config directory. The function of the registration `wanted`
-    /// is captured. Mistakes go to `mistakes`.
-    pub fn new(name: String, wanted: Option<usize>, mistakes: Mistakes) -> Self {
-        Self { name, wanted, mistakes, ..Self::default() }
+    /// `name` is the path of the script below the config directory, on the host `hostname`. The function of
+    /// the registration `wanted` is captured. Mistakes go to `mistakes`.
+    pub fn new(name: String, hostname: String, wanted: Option<usize>, mistakes: Mistakes) -> Self {
+        Self { name, hostname, wanted, mistakes, ..Self::default() }
     }
 
     /// Takes the optimized code of the script, and the code of the script and its modules as it is written.
@@ -74,8 +105,8 @@ impl Registrar {
         &self.name
     }
 
-    pub fn into_watches(self) -> Vec<Registration> {
-        self.watches
+    pub fn into_registrations(self) -> (Vec<Registration>, Vec<ServiceRegistration>) {
+        (self.watches, self.services)
     }
 
     pub fn take_captured(&mut self) -> Option<CapturedFunction> {
@@ -90,9 +121,10 @@ impl Registrar {
         }
     }
 
-    /// Performs a call of `RegisterWatch`. An error ends the script.
+    /// Performs a call of the function `registering`. An error ends the script.
     pub fn register(
         &mut self,
+        registering: Registering,
         context: &NativeCallContext,
         argument: &Dynamic,
         resolver: &Resolver,
@@ -107,74 +139,117 @@ impl Registrar {
             return Ok(());
         }
         let Ok(map) = argument.as_map_ref() else {
-            let given = type_of(argument);
-            let text = format!("RegisterWatch takes a map, RegisterWatch(#{{ ... }}), not {given}");
+            let (name, given) = (registering.name(), type_of(argument));
+            let text = format!("{name} takes a map, {name}(#{{ ... }}), not {given}");
             return self.mistakes.report(context, vec![Mistake { at: call, text, notes: Vec::new() }]);
         };
         let mut map = map.clone();
         let mut faults = Vec::new();
         // Only the interpreter can look up a function, so an action takes its place before the other checks.
-        if let Some(value) = map.get_mut("action")
+        let key = registering.function_key();
+        if let Some(value) = map.get_mut(key)
             && let Some(function) = value.flatten_clone().try_cast::<FnPtr>()
         {
             *value = match self.function(context, function, index, resolver) {
                 Ok(action) => Dynamic::from(action),
                 Err(text) => {
-                    faults.push(Fault { path: vec!["action".to_owned()], text });
+                    faults.push(Fault { path: vec![key.to_owned()], text: format!("`{key}`: {text}") });
                     Dynamic::from(Faulty)
                 }
             };
         }
-        let mut watch = Registration::new(format!("{}-{}", self.name, index + 1), call);
-        faults.extend(check(&map, &mut watch));
-        if let Some(path) = &mut watch.schema
-            && let Err(text) = self.locate_schema(&watch.position.source, path, resolver)
-        {
-            faults.push(Fault { path: vec!["schema".to_owned()], text: format!("`schema`{text}") });
-        }
-        self.watches.push(self.with_places(watch, &map));
-        let result = self.report(context, faults);
+        let description = format!("{}-{}", self.name, index + 1);
+        let result = match registering {
+            Registering::Watch => {
+                let mut watch = Registration::new(description, call);
+                faults.extend(check(&map, &mut watch));
+                if let Some(path) = &mut watch.schema
+                    && let Err(text) = self.locate_schema(&watch.position.source, path, resolver)
+                {
+                    faults.push(Fault { path: vec!["schema".to_owned()], text: format!("`schema`{text}") });
+                }
+                let watch = self.with_places(watch, &map);
+                let result = self.report(context, &watch, faults, None);
+                self.watches.extend(result.is_ok().then_some(watch));
+                result
+            }
+            Registering::Service => {
+                let mut service = ServiceRegistration::new(description, call);
+                faults.extend(service_check::check(&map, &self.hostname, &mut service));
+                let duplicate = if faults.is_empty() { self.duplicate(&service) } else { None };
+                let service = self.with_places(service, &map);
+                let result = self.report(context, &service, faults, duplicate);
+                self.services.extend(result.is_ok().then_some(service));
+                result
+            }
+        };
         if result.is_err() {
-            // The script may catch the error, and then this is no watch.
+            // The script may catch the error, and then nothing is registered.
             self.calls -= 1;
-            self.watches.pop();
         }
         result
     }
 
-    /// Adds to the registration the places of the keys that the system will judge.
-    fn with_places(&self, mut watch: Registration, map: &Map) -> Registration {
-        for key in ["uid", "gid", "nice", "store"].into_iter().filter(|key| map.contains_key(*key)) {
-            if let Some(place) = self.places.find(&watch.position, &[key.to_owned()]) {
-                watch.keys.push((key.to_owned(), place));
+    /// Returns the mistake if another service has the same member, and where that one is registered. Each
+    /// would withdraw the member of the other.
+    fn duplicate(&mut self, service: &ServiceRegistration) -> Option<(Fault, CallPosition)> {
+        let store = service.store.as_deref().unwrap_or(StoreName::DEFAULT);
+        let place = service.position.clone();
+        match self.members.entry((store.to_owned(), service.path())) {
+            Entry::Vacant(free) => {
+                free.insert(place);
+                None
+            }
+            Entry::Occupied(first) => {
+                let (text, key) = (
+                    format!("duplicate member {}; give it another port or address", first.key().1),
+                    "address",
+                );
+                Some((Fault { path: vec![key.to_owned()], text }, first.get().clone()))
             }
         }
-        watch
     }
 
-    /// Reports the mistakes of the last registration, and a description that it shares with another.
-    fn report(&mut self, context: &NativeCallContext, faults: Vec<Fault>) -> Result<(), String> {
-        let Some(watch) = self.watches.last() else { return Ok(()) };
-        let (name, call) = (watch.description.clone(), watch.position.clone());
+    /// Adds to the registration the places of the keys that the system will judge.
+    fn with_places<T: Registered>(&self, mut registration: T, map: &Map) -> T {
+        for key in ["uid", "gid", "nice", "store"].into_iter().filter(|key| map.contains_key(*key)) {
+            if let Some(place) = self.places.find(registration.position(), &[key.to_owned()]) {
+                registration.keys_mut().push((key.to_owned(), place));
+            }
+        }
+        registration
+    }
+
+    /// Reports the mistakes of a registration, and a description that it shares with another.
+    fn report<T: Registered>(
+        &mut self,
+        context: &NativeCallContext,
+        registration: &T,
+        faults: Vec<Fault>,
+        duplicate: Option<(Fault, CallPosition)>,
+    ) -> Result<(), String> {
+        let (name, call) = (registration.description().to_owned(), registration.position().clone());
         let at = |path: &[String]| self.places.find(&call, path).unwrap_or_else(|| call.clone());
         let mut mistakes: Vec<Mistake> = Vec::new();
-        for Fault { path, text } in faults {
+        let faults = faults.into_iter().map(|fault| (fault, None));
+        for (Fault { path, text }, other) in faults.chain(duplicate.map(|(fault, at)| (fault, Some(at)))) {
             let at = at(&path);
             let place = (at != call).then(|| call.clone());
             let registered = if place.is_some() { ", registered at" } else { "" };
-            mistakes.push(Mistake {
-                at,
-                text,
-                notes: vec![(format!("of watch {name:?}{registered}"), place)],
-            });
+            let mut notes = vec![(format!("of {} {name:?}{registered}", T::KIND), place)];
+            notes
+                .extend(other.map(|other| ("another service has it, registered at".to_owned(), Some(other))));
+            mistakes.push(Mistake { at, text, notes });
         }
         let described = at(&["description".to_owned()]);
         match self.descriptions.get(&name) {
             Some(first) => {
-                let text = format!("duplicate `description` {name:?}; it names the watch within its file");
-                let mut notes = vec![("another watch has it at".to_owned(), Some(first.clone()))];
+                let kind = T::KIND;
+                let text = format!("duplicate `description` {name:?}; it names the {kind} within its file");
+                let another = if kind == Registration::KIND { "another watch" } else { "another" };
+                let mut notes = vec![(format!("{another} has it at"), Some(first.clone()))];
                 if described != call {
-                    notes.push(("of the watch registered at".to_owned(), Some(call.clone())));
+                    notes.push((format!("of the {kind} registered at"), Some(call.clone())));
                 }
                 mistakes.push(Mistake { at: described, text, notes });
             }
@@ -303,20 +378,20 @@ fn make_callable(
         if candidates.peek().is_none() {
             let names = functions.names();
             let near = suggest(name, names.iter().map(String::as_str));
-            return Err(format!("`action`: unknown function `{name}`{near}"));
+            return Err(format!("unknown function `{name}`{near}"));
         }
         return match candidates.any(|known| one_argument(known.code.params.len())) {
             true => Ok(()),
-            false => Err(format!("`action`: the function `{name}` must take one argument, the event")),
+            false => Err(format!("the function `{name}` must take one argument, the event")),
         };
     }
     let Some(closure) = known.first() else {
-        return Err("`action`: this function cannot be called from here".into());
+        return Err("this function cannot be called from here".into());
     };
     let parameters = closure.code.params.len();
     if !one_argument(parameters) {
         let own = parameters - captured.min(parameters);
-        return Err(format!("`action`: the closure takes {own} arguments; it must take one, the event"));
+        return Err(format!("the closure takes {own} arguments; it must take one, the event"));
     }
     // A closure that a module made sees what the module sees.
     if !global.lib.iter().any(|lib| lib.id() == Some(&closure.source)) {

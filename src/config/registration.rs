@@ -1,9 +1,9 @@
-//! A watch as a script registers it. The evaluator sends it to the daemon.
+//! A watch or a service as a script registers it. The evaluator sends it to the daemon.
 
 use rhai::Position;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Account, ExecContext, Facet, Policy};
+use crate::model::{Account, ExecContext, Facet, MemberAcl, MemberData, MemberFormat, Pace, Policy};
 
 /// The argument of a `RegisterWatch` call, with every check that does not ask the system.
 /// [`super::resolve`] asks the system.
@@ -66,6 +66,19 @@ pub enum RegisteredAction {
     Function { index: usize, fingerprint: String },
 }
 
+impl RegisteredAction {
+    /// Whether a config can register it. The evaluator's replies are not trusted.
+    pub(in crate::config) fn is_possible(&self) -> bool {
+        match self {
+            RegisteredAction::Command(words) => {
+                words.first().is_some_and(|program| !program.is_empty())
+                    && words.iter().all(|word| !word.contains('\0'))
+            }
+            RegisteredAction::Function { .. } => true,
+        }
+    }
+}
+
 impl Registration {
     /// Makes a registration with the default of every key that has one.
     pub fn new(description: String, position: CallPosition) -> Self {
@@ -85,12 +98,164 @@ impl Registration {
             keys: Vec::new(),
         }
     }
+}
 
-    /// Returns the place of `key`, or that of the call if it is not known.
-    pub fn place_of(&self, key: &str) -> &CallPosition {
-        self.keys.iter().find(|(name, _)| name == key).map_or(&self.position, |(_, place)| place)
+/// The argument of a `RegisterService` call, with every check that does not ask the system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRegistration {
+    pub description: String,
+    /// `None`: the default store.
+    pub store: Option<String>,
+    /// The path of the node whose children are the members.
+    pub service: String,
+    /// The name of the member's node.
+    pub address: String,
+    pub port: Option<u16>,
+    pub format: MemberFormat,
+    /// The value of `data`. The evaluator writes [`Self::data`] from it.
+    #[serde(skip)]
+    pub given: Given,
+    pub data: MemberData,
+    pub acl: MemberAcl,
+    pub check: Option<RegisteredAction>,
+    pub pace: Pace,
+    pub uid: Option<Account>,
+    pub gid: Option<Account>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub exec_context: ExecContext,
+    pub position: CallPosition,
+    /// As in [`Registration`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<(String, CallPosition)>,
+}
+
+/// What a script gives as the data of a member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Given {
+    #[default]
+    Nothing,
+    /// A map, as JSON.
+    Object(String),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl ServiceRegistration {
+    /// Makes a registration with the default of every key that has one.
+    pub fn new(description: String, position: CallPosition) -> Self {
+        Self {
+            description,
+            store: None,
+            service: String::new(),
+            address: String::new(),
+            port: None,
+            format: MemberFormat::default(),
+            given: Given::Nothing,
+            data: MemberData([].into()),
+            acl: MemberAcl::default(),
+            check: None,
+            pace: Pace::DEFAULT,
+            uid: None,
+            gid: None,
+            exec_context: ExecContext::default(),
+            position,
+            keys: Vec::new(),
+        }
+    }
+
+    /// Returns the path of the member's node.
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.service.trim_end_matches('/'), self.address)
     }
 }
+
+/// What all registrations have.
+pub trait Registered {
+    /// What messages call it.
+    const KIND: &str;
+
+    fn description(&self) -> &str;
+    fn description_mut(&mut self) -> &mut String;
+    fn store(&self) -> Option<&str>;
+    fn store_mut(&mut self) -> &mut Option<String>;
+    fn uid(&self) -> Option<&Account>;
+    fn uid_mut(&mut self) -> &mut Option<Account>;
+    fn gid(&self) -> Option<&Account>;
+    fn gid_mut(&mut self) -> &mut Option<Account>;
+    fn exec_context(&self) -> &ExecContext;
+    fn exec_context_mut(&mut self) -> &mut ExecContext;
+    fn position(&self) -> &CallPosition;
+    fn keys(&self) -> &[(String, CallPosition)];
+    fn keys_mut(&mut self) -> &mut Vec<(String, CallPosition)>;
+
+    /// Returns the place of `key`, or that of the call if it is not known.
+    fn place_of(&self, key: &str) -> &CallPosition {
+        self.keys().iter().find(|(name, _)| name == key).map_or(self.position(), |(_, place)| place)
+    }
+}
+
+macro_rules! registered {
+    ($registration:ty, $kind:literal) => {
+        impl Registered for $registration {
+            const KIND: &str = $kind;
+
+            fn description(&self) -> &str {
+                &self.description
+            }
+
+            fn description_mut(&mut self) -> &mut String {
+                &mut self.description
+            }
+
+            fn store(&self) -> Option<&str> {
+                self.store.as_deref()
+            }
+
+            fn store_mut(&mut self) -> &mut Option<String> {
+                &mut self.store
+            }
+
+            fn uid(&self) -> Option<&Account> {
+                self.uid.as_ref()
+            }
+
+            fn uid_mut(&mut self) -> &mut Option<Account> {
+                &mut self.uid
+            }
+
+            fn gid(&self) -> Option<&Account> {
+                self.gid.as_ref()
+            }
+
+            fn gid_mut(&mut self) -> &mut Option<Account> {
+                &mut self.gid
+            }
+
+            fn exec_context(&self) -> &ExecContext {
+                &self.exec_context
+            }
+
+            fn exec_context_mut(&mut self) -> &mut ExecContext {
+                &mut self.exec_context
+            }
+
+            fn position(&self) -> &CallPosition {
+                &self.position
+            }
+
+            fn keys(&self) -> &[(String, CallPosition)] {
+                &self.keys
+            }
+
+            fn keys_mut(&mut self) -> &mut Vec<(String, CallPosition)> {
+                &mut self.keys
+            }
+        }
+    };
+}
+
+registered!(Registration, "watch");
+registered!(ServiceRegistration, "service");
 
 fn is_default(exec_context: &ExecContext) -> bool {
     *exec_context == ExecContext::default()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::mistake::Mistake;
-use super::registration::Registration;
+use super::registration::{Registration, ServiceRegistration};
 use crate::model::Facts;
 
 /// The module's source, or the reason why it could not be read.
@@ -32,11 +32,15 @@ pub enum Reply {
     /// of an action calls a function that does not exist.
     Loaded {
         watches: Vec<Registration>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        services: Vec<ServiceRegistration>,
         doubts: Vec<Mistake>,
     },
-    /// `watches` are the registrations as far as they could be read. They only serve to find more mistakes.
+    /// These are the registrations as far as they could be read. They only serve to find more mistakes.
     Failed {
         watches: Vec<Registration>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        services: Vec<ServiceRegistration>,
         mistakes: Vec<Mistake>,
     },
     TimedOut {

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 use thiserror::Error;
 
-use super::registration::{RegisteredAction, Registration};
+use super::registration::{Registered, RegisteredAction, Registration, ServiceRegistration};
 use crate::model::{
-    Account, Action, Credentials, ExecContext, Function, Identity, NodePath, NodePathError, Policy, Program,
-    RunAs, Schema, StoreName, StoreNameError, StoreNames, Subject, WatchKey, WatchSpec,
+    Account, Action, Check, Credentials, ExecContext, Function, Identity, Member, MemberName, NodePath,
+    NodePathError, Policy, Program, RunAs, Schema, ServiceSpec, StoreName, StoreNameError, StoreNames,
+    Subject, WatchKey, WatchSpec,
 };
 use crate::text::suggest;
 
@@ -35,6 +36,8 @@ pub enum ResolveError {
     NoSchema(String),
     #[error("`znode`: {0}")]
     Path(#[from] NodePathError),
+    #[error("`address`: {0}")]
+    Member(NodePathError),
     #[error("`store`: {0}; name the store in twitcher.toml, and restart the daemon")]
     StoreName(#[from] StoreNameError),
     #[error(
@@ -52,12 +55,16 @@ impl ResolveError {
             | Self::NotRoot { .. }
             | Self::NiceNotPermitted { .. }
             | Self::Database { .. } => true,
-            Self::NoSchema(_) | Self::Path(_) | Self::StoreName(_) | Self::UnknownStore { .. } => false,
+            Self::NoSchema(_)
+            | Self::Path(_)
+            | Self::Member(_)
+            | Self::StoreName(_)
+            | Self::UnknownStore { .. } => false,
         }
     }
 
-    /// Whether only the watch that names the user or group is left out. Directory services come up late, and
-    /// a user may exist on some hosts only. Every other error keeps out the whole file.
+    /// Whether only the watch or service that names the user or group is left out. Directory services come up
+    /// late, and a user may exist on some hosts only. Every other error keeps out the whole file.
     pub fn leaves_out_only_its_watch(&self) -> bool {
         match self {
             Self::UnknownUser(_) | Self::UnknownGroup(_) | Self::Database { .. } => true,
@@ -65,6 +72,7 @@ impl ResolveError {
             | Self::NiceNotPermitted { .. }
             | Self::NoSchema(_)
             | Self::Path(_)
+            | Self::Member(_)
             | Self::StoreName(_)
             | Self::UnknownStore { .. } => false,
         }
@@ -79,6 +87,7 @@ impl ResolveError {
             Self::Database { key, .. } => key,
             Self::NoSchema(_) => "schema",
             Self::Path(_) => "znode",
+            Self::Member(_) => "address",
             Self::StoreName(_) | Self::UnknownStore { .. } => "store",
         }
     }
@@ -149,15 +158,7 @@ impl Accounts {
             id: WatchKey { file: file.clone(), description: description.as_str().into() },
             store: resolve_store(store.as_deref(), stores).map_err(|error| vec![error])?,
             subject: Subject { path: self.path(znode).map_err(|error| vec![error.into()])?, facet: *facet },
-            action: match action {
-                RegisteredAction::Command(words) => {
-                    Action::Command(words.iter().map(|word| self.word(word)).collect())
-                }
-                RegisteredAction::Function { index, fingerprint } => {
-                    let (program, fingerprint) = (program.clone(), fingerprint.clone());
-                    Action::Function(Function { program, index: *index, fingerprint }.into())
-                }
-            },
+            action: self.action(action, program),
             pipe_stdin: *pipe_stdin,
             schema: schema.as_ref().map(|name| self.schema(name, program)).transpose()?,
             run_as,
@@ -167,13 +168,77 @@ impl Accounts {
         })
     }
 
+    /// Returns the service as the daemon runs it, as [`Self::resolve`] does a watch.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong, in the order of the keys.
+    pub fn resolve_service(
+        &mut self,
+        service: &ServiceRegistration,
+        stores: Option<&StoreNames>,
+        file: &Arc<str>,
+        program: &Arc<Program>,
+    ) -> Result<ServiceSpec, Vec<ResolveError>> {
+        let errors = self.errors(service, stores);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        // Destructured, so that a new field cannot be forgotten.
+        let ServiceRegistration {
+            description,
+            store,
+            service: _,
+            address: _,
+            port,
+            format,
+            given: _,
+            data,
+            acl,
+            check,
+            pace,
+            uid,
+            gid,
+            exec_context,
+            position: _,
+            keys: _,
+        } = service;
+        let (run_as, identity) = self.identity(uid.as_ref(), gid.as_ref())?;
+        let path = NodePath::parse(&service.path()).map_err(|error| vec![ResolveError::Member(error)])?;
+        let store = resolve_store(store.as_deref(), stores).map_err(|error| vec![error])?;
+        let member = Member { name: MemberName { store, path }, data: data.clone(), acl: *acl };
+        let check = check.as_ref().map(|check| Check { action: self.action(check, program), pace: *pace });
+        Ok(ServiceSpec {
+            id: WatchKey { file: file.clone(), description: description.as_str().into() },
+            member: Arc::new(member),
+            format: *format,
+            port: *port,
+            check,
+            run_as,
+            identity,
+            exec_context: shared(&mut self.exec_contexts, exec_context),
+        })
+    }
+
+    fn action(&mut self, action: &RegisteredAction, program: &Arc<Program>) -> Action {
+        match action {
+            RegisteredAction::Command(words) => {
+                Action::Command(words.iter().map(|word| self.word(word)).collect())
+            }
+            RegisteredAction::Function { index, fingerprint } => {
+                let (program, fingerprint) = (program.clone(), fingerprint.clone());
+                Action::Function(Function { program, index: *index, fingerprint }.into())
+            }
+        }
+    }
+
     /// Returns what is wrong with the values of a registration that ask the system, also if others are wrong.
-    pub fn errors(&mut self, watch: &Registration, stores: Option<&StoreNames>) -> Vec<ResolveError> {
+    pub fn errors<T: Registered>(&mut self, it: &T, stores: Option<&StoreNames>) -> Vec<ResolveError> {
         let mut errors = Vec::new();
-        errors.extend(resolve_store(watch.store.as_deref(), stores).err());
-        errors.extend(self.identity(watch.uid.as_ref(), watch.gid.as_ref()).err().into_iter().flatten());
+        errors.extend(resolve_store(it.store(), stores).err());
+        errors.extend(self.identity(it.uid(), it.gid()).err().into_iter().flatten());
         let own = geteuid();
-        if let Some(nice) = watch.exec_context.nice.filter(|nice| *nice < 0)
+        if let Some(nice) = it.exec_context().nice.filter(|nice| *nice < 0)
             && !own.is_root()
             && !self.ignores_host
         {
@@ -351,87 +416,4 @@ fn described_name(name: &str, database: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn name(name: &str) -> Option<Account> {
-        Some(Account::Name(name.into()))
-    }
-
-    fn resolved(uid: Option<Account>, gid: Option<Account>) -> Result<Identity, ResolveError> {
-        identity(&RunAs { uid, gid })
-    }
-
-    #[test]
-    fn unknown_names_are_errors_that_name_them() {
-        for (uid, gid, expected) in [
-            (name("nosuchuser"), None, "`uid`: unknown user \"nosuchuser\""),
-            (name("12"), None, "`uid`: unknown user \"12\"; write 12 without quotes for an id"),
-            (None, name("nosuchgroup"), "`gid`: unknown group \"nosuchgroup\""),
-        ] {
-            let error = resolved(uid, gid).unwrap_err();
-            assert_eq!(error.to_string(), expected);
-        }
-        assert!(resolved(Some(Account::Id(0x7fff_fff0)), None).is_err());
-    }
-
-    #[test]
-    fn a_watch_has_the_default_store_or_one_that_is_named() {
-        let parse = |name| StoreName::parse(name).unwrap();
-        let stores = StoreNames::from(["default", "eu", "us-west"].map(parse));
-        let found = |name| resolve_store(name, Some(&stores)).map_err(|error| error.to_string());
-        assert_eq!(found(None), Ok(StoreName::default()));
-        assert_eq!(found(Some("default")), Ok(StoreName::default()));
-        assert_eq!(found(Some("us-west")), Ok(parse("us-west")));
-        for (name, expected) in [
-            ("ue", "`store`: unknown store \"ue\"; add [stores.ue] to twitcher.toml and restart the daemon"),
-            (
-                "us-wets",
-                "`store`: unknown store \"us-wets\"; add [stores.us-wets] to twitcher.toml and restart \
-                 the daemon; did you mean `us-west`?",
-            ),
-            (
-                "zk://eu",
-                "`store`: \"zk://eu\" is no name of a store; a name has letters, digits, - and _; \
-                 name the store in twitcher.toml, and restart the daemon",
-            ),
-        ] {
-            assert_eq!(found(Some(name)).unwrap_err(), expected);
-        }
-        assert_eq!(resolve_store(Some("any"), None).unwrap(), parse("any"), "the stores are not known");
-    }
-
-    #[test]
-    fn nothing_asked_changes_nothing() {
-        let identity = resolved(None, None).unwrap();
-        assert_eq!((identity.uid, identity.change), (geteuid().as_raw(), None));
-    }
-
-    #[test]
-    fn root_gives_everything_away() {
-        if !geteuid().is_root() {
-            return;
-        }
-        let nobody = resolved(name("nobody"), None).unwrap();
-        let change = nobody.change.unwrap();
-        assert_eq!((change.uid, change.gid), (65534, 65534));
-        assert!(!change.groups.contains(&0), "{:?}", change.groups);
-
-        let group_0 = resolved(name("nobody"), Some(Account::Id(0))).unwrap().change.unwrap();
-        assert_eq!((group_0.uid, group_0.gid), (65534, 0));
-
-        let only_group = resolved(None, Some(Account::Id(54321))).unwrap().change.unwrap();
-        assert_eq!((only_group.uid, only_group.gid, only_group.groups), (0, 54321, vec![54321]));
-    }
-
-    #[test]
-    fn equal_exec_contexts_are_kept_once() {
-        let mut accounts = Accounts::default();
-        let strange = ExecContext { umask: 0o077, ..ExecContext::default() };
-        let usual = shared(&mut accounts.exec_contexts, &ExecContext::default());
-        assert!(Arc::ptr_eq(&usual, &shared(&mut accounts.exec_contexts, &ExecContext::default())));
-        let first = shared(&mut accounts.exec_contexts, &strange);
-        assert!(Arc::ptr_eq(&first, &shared(&mut accounts.exec_contexts, &strange.clone())));
-        assert_ne!(first, usual);
-    }
-}
+mod tests;

@@ -22,11 +22,11 @@ use super::literals;
 use super::message;
 use super::mistake::{Faulty, Mistake, Mistakes, is_faulty, place_of};
 use super::modules::{Resolver, optimize};
-use super::registrar::{CapturedFunction, Registrar};
+use super::registrar::{CapturedFunction, Registering, Registrar};
 use super::registration::RegisteredAction;
 use super::request::{Reply, Request};
 use super::vocabulary::{CONSTANTS, signals};
-use crate::model::{Facet, Format, RunMode};
+use crate::model::{Facet, Format, MemberAcl, MemberFormat, RunMode};
 
 /// The time for one evaluation. The daemon kills the child after 2 s. This deadline comes first, because its
 /// error shows the place in the script.
@@ -83,7 +83,8 @@ impl Interpreter {
         let findings = self.lint();
         if result.is_ok() && mistakes.is_empty() {
             let doubts = findings.into_iter().map(|finding| finding.mistake).collect();
-            return Reply::Loaded { watches: registrar.take().into_watches(), doubts };
+            let (watches, services) = registrar.take().into_registrations();
+            return Reply::Loaded { watches, services, doubts };
         }
         let unknown: BTreeSet<Unknown> =
             findings.iter().filter_map(|finding| finding.unknown.clone()).collect();
@@ -101,7 +102,7 @@ impl Interpreter {
             return Reply::TimedOut { message: message::render(&[mistake], request) };
         }
         let called = mistakes.called();
-        let watches = registrar.take().into_watches();
+        let (watches, services) = registrar.take().into_registrations();
         let mut found = mistakes.take();
         self.trace(engine, request, &called, &mut found);
         found.extend(findings.into_iter().map(|finding| finding.mistake));
@@ -121,7 +122,7 @@ impl Interpreter {
                 found.push(last);
             }
         }
-        Reply::Failed { watches, mistakes: found }
+        Reply::Failed { watches, services, mistakes: found }
     }
 
     /// Adds to the mistakes that were found within a function the calls that led there. A report does not
@@ -176,7 +177,9 @@ impl Interpreter {
         mistakes.begin();
         resolver.begin(request.modules.clone(), mistakes.clone());
         fact_provider.begin(request.facts.clone());
-        *registrar.borrow_mut() = Registrar::new(request.name.to_string(), wanted, mistakes.clone());
+        let hostname = request.facts.hostname.clone();
+        let name = request.name.to_string();
+        *registrar.borrow_mut() = Registrar::new(name, hostname, wanted, mistakes.clone());
         for (position, reason) in literals::check(engine, &request.source) {
             mistakes.add(Mistake::new(&request.name, position, reason));
         }
@@ -318,14 +321,18 @@ fn engine(State { resolver, fact_provider, registrar, mistakes, deadline }: &Sta
             }
         }
     });
-    let (resolver, registrar) = (resolver.clone(), registrar.clone());
-    engine.register_fn("RegisterWatch", move |context: NativeCallContext, argument: Dynamic| {
-        // The registrar is taken out, not borrowed, because a check may call back into the script.
-        let mut taken = registrar.take();
-        let result = taken.register(&context, &argument.flatten(), &resolver);
-        *registrar.borrow_mut() = taken;
-        result.map_err(Box::<EvalAltResult>::from)
-    });
+    let register = |registering: Registering| {
+        let (resolver, registrar) = (resolver.clone(), registrar.clone());
+        move |context: NativeCallContext, argument: Dynamic| {
+            // The registrar is taken out, not borrowed, because a check may call back into the script.
+            let mut taken = registrar.take();
+            let result = taken.register(registering, &context, &argument.flatten(), &resolver);
+            *registrar.borrow_mut() = taken;
+            result.map_err(Box::<EvalAltResult>::from)
+        }
+    };
+    engine.register_fn("RegisterWatch", register(Registering::Watch));
+    engine.register_fn("RegisterService", register(Registering::Service));
     fact_provider.register(&mut engine);
     engine
 }
@@ -336,6 +343,12 @@ pub(crate) fn register_constants(engine: &mut Engine) {
     engine.register_type_with_name::<RunMode>("RunMode");
     engine.register_type_with_name::<Facet>("WatchType");
     engine.register_type_with_name::<Format>("Format");
+    engine.register_type_with_name::<MemberFormat>("MemberFormat");
+    engine.register_type_with_name::<MemberAcl>("MemberAcl");
+    engine.register_fn("==", |a: MemberFormat, b: MemberFormat| a == b);
+    engine.register_fn("!=", |a: MemberFormat, b: MemberFormat| a != b);
+    engine.register_fn("==", |a: MemberAcl, b: MemberAcl| a == b);
+    engine.register_fn("!=", |a: MemberAcl, b: MemberAcl| a != b);
     engine.register_fn("==", |a: Format, b: Format| a == b);
     engine.register_fn("!=", |a: Format, b: Format| a != b);
     engine.register_fn("==", |a: RunMode, b: RunMode| a == b);

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::status::{DaemonStatus, WatchStatus};
 use crate::action::output::Piece;
-use crate::ledger::{RunFilter, RunRecord};
+use crate::ledger::{MemberFilter, MemberRecord, RunFilter, RunRecord};
 use crate::metrics::Gauges;
 use crate::model::WatchCommand;
 
@@ -55,6 +55,12 @@ pub enum DaemonRequest {
         filter: RunFilter,
         before: Option<i64>,
         reply: ReplySender<Result<Vec<(i64, RunRecord)>, RequestError>>,
+    },
+    /// Asks for as many announcements and withdrawals of members, likewise.
+    MemberHistory {
+        filter: MemberFilter,
+        before: Option<i64>,
+        reply: ReplySender<Result<Vec<(i64, MemberRecord)>, RequestError>>,
     },
     Gauges(ReplySender<Gauges>),
     /// Asks for the end of a run's output.

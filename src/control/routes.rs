@@ -11,6 +11,7 @@
 //! | `POST /v1/reload` | likewise, once the configs were read; an error if one could not be loaded |
 //! | `GET /v1/history`, `?watch=NAME`, `?failed=true`, `?limit=N` | runs, newest first, an object per line |
 //! | `GET /v1/history?since=TIME`, `?until=TIME` | likewise, those that started then or later, or before |
+//! | `GET /v1/members`, `?service=NAME`, `?since=TIME`, ... | announcements and withdrawals of members, likewise |
 //! | `GET /v1/output?run=RUN_ID` | the last bytes that a run printed |
 //! | `GET /v1/output?run=RUN_ID&from=N` | those after the first N bytes, also while it runs |
 //!
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -34,7 +36,7 @@ use super::request::{
     RequestError, WATCHES_PER_PAGE,
 };
 use super::response::{Body, HttpError, json_lines, json_object, line, not_found, require, respond, whole};
-use crate::ledger::{RunFilter, RunRecord};
+use crate::ledger::{MemberFilter, MemberRecord, RunFilter, RunRecord};
 use crate::metrics::{self, Gauges, Metrics};
 use crate::model::WatchCommand;
 
@@ -175,8 +177,24 @@ impl Routes {
                 };
                 let limit = parameters.parsed("limit", DEFAULT_RUNS)?;
                 // An error of the first page can still become an error reply.
-                let first = history(&self.daemon, filter.clone(), None).await?;
-                Ok(json_lines(self.runs(filter, first, limit)))
+                let first = history(self.daemon.clone(), filter.clone(), None).await?;
+                let daemon = self.daemon.clone();
+                let next = move |run| history(daemon.clone(), filter.clone(), Some(run));
+                Ok(json_lines(records(first, limit, next)))
+            }
+            "members" => {
+                require(method, "GET")?;
+                let mut parameters = Parameters::parse(query, &["service", "since", "until", "limit"])?;
+                let filter = MemberFilter {
+                    service: parameters.take("service"),
+                    since: parameters.time("since")?,
+                    until: parameters.time("until")?,
+                };
+                let limit = parameters.parsed("limit", DEFAULT_RUNS)?;
+                let first = member_history(self.daemon.clone(), filter.clone(), None).await?;
+                let daemon = self.daemon.clone();
+                let next = move |number| member_history(daemon.clone(), filter.clone(), Some(number));
+                Ok(json_lines(records(first, limit, next)))
             }
             "output" => {
                 require(method, "GET")?;
@@ -241,48 +259,57 @@ impl Routes {
             }
         })
     }
-
-    /// Streams at most `limit` runs, a page per piece, beginning with the page `first`.
-    fn runs(
-        &self,
-        filter: RunFilter,
-        first: Vec<(i64, RunRecord)>,
-        limit: usize,
-    ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-        let daemon = self.daemon.clone();
-        stream::unfold(Some((Page::Here(first), limit)), move |rest| {
-            let (daemon, filter) = (daemon.clone(), filter.clone());
-            async move {
-                let (page, limit) = rest?;
-                let page = match page {
-                    Page::Here(page) => page,
-                    Page::Before(run) => match history(&daemon, filter, Some(run)).await {
-                        Ok(page) => page,
-                        Err(error) => return Some((Err(error.into()), None)),
-                    },
-                };
-                let lines: Vec<u8> = page.iter().take(limit).flat_map(|(_, run)| line(run)).collect();
-                let left = limit.saturating_sub(page.len());
-                let oldest = page.last().filter(|_| page.len() == RUNS_PER_PAGE && left > 0);
-                Some((Ok(Bytes::from(lines)), oldest.map(|(run, _)| (Page::Before(*run), left))))
-            }
-        })
-    }
 }
 
-/// The next page of runs.
-enum Page {
-    Here(Vec<(i64, RunRecord)>),
-    /// The page before this run, which is read once the client has read the runs so far.
+/// Streams at most `limit` records, a page per piece, beginning with the page `first`. `next` asks for the
+/// page before a record, once the client has read those so far.
+fn records<T, F>(
+    first: Vec<(i64, T)>,
+    limit: usize,
+    next: impl Fn(i64) -> F + Send + 'static,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static
+where
+    T: Serialize + Send + 'static,
+    F: Future<Output = Result<Vec<(i64, T)>, HttpError>> + Send,
+{
+    stream::unfold(Some((Page::Here(first), limit, next)), async move |rest| {
+        let (page, limit, next) = rest?;
+        let page = match page {
+            Page::Here(page) => page,
+            Page::Before(record) => match next(record).await {
+                Ok(page) => page,
+                Err(error) => return Some((Err(error.into()), None)),
+            },
+        };
+        let lines: Vec<u8> = page.iter().take(limit).flat_map(|(_, record)| line(record)).collect();
+        let left = limit.saturating_sub(page.len());
+        let oldest =
+            page.last().filter(|_| page.len() == RUNS_PER_PAGE && left > 0).map(|(number, _)| *number);
+        Some((Ok(Bytes::from(lines)), oldest.map(|number| (Page::Before(number), left, next))))
+    })
+}
+
+/// The next page of records.
+enum Page<T> {
+    Here(Vec<(i64, T)>),
+    /// The page before this record, which is read once the client has read the records so far.
     Before(i64),
 }
 
 async fn history(
-    daemon: &mpsc::Sender<DaemonRequest>,
+    daemon: mpsc::Sender<DaemonRequest>,
     filter: RunFilter,
     before: Option<i64>,
 ) -> Result<Vec<(i64, RunRecord)>, HttpError> {
-    Ok(ask(daemon, |reply| DaemonRequest::History { filter, before, reply }).await??)
+    Ok(ask(&daemon, |reply| DaemonRequest::History { filter, before, reply }).await??)
+}
+
+async fn member_history(
+    daemon: mpsc::Sender<DaemonRequest>,
+    filter: MemberFilter,
+    before: Option<i64>,
+) -> Result<Vec<(i64, MemberRecord)>, HttpError> {
+    Ok(ask(&daemon, |reply| DaemonRequest::MemberHistory { filter, before, reply }).await??)
 }
 
 async fn ask<T>(

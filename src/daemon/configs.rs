@@ -42,6 +42,13 @@ pub struct Changes {
     pub removed: usize,
 }
 
+impl Changes {
+    /// Adds what else a load changed.
+    pub fn and(self, Self { added, changed, removed }: Self) -> Self {
+        Self { added: self.added + added, changed: self.changed + changed, removed: self.removed + removed }
+    }
+}
+
 impl Configs {
     pub fn new(log: Reporter, path: PathBuf, untrusted_allowed: bool, loader: Loader) -> Self {
         Self {

@@ -1,6 +1,7 @@
 //! What the core asks for, done: the one place that performs its effects and tells it how runs end.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use nix::libc;
@@ -19,7 +20,7 @@ use super::watches::{CircleNews, LastRun, WatchId, Watches};
 use crate::action::run::ExitStatus;
 use crate::config::accounts::AccountsStamp;
 use crate::ledger::{Intent, RunOutcome};
-use crate::model::WatchSpec;
+use crate::model::{RunAs, WatchSpec};
 use crate::report::{NodeRef, Report, Reporter, RunReport};
 use crate::watch::{Effect, Event, Input, Reason, RunId, RunResult, Time, Update};
 
@@ -291,12 +292,13 @@ impl Performer<'_> {
     }
 
     /// Takes the answer of a lookup. The starts that wait for it follow at the end of this turn and
-    /// the next ones.
-    pub fn identity_answer(&mut self, answer: Answer) {
-        let Some(run_as) = self.identities.take(answer) else { return };
+    /// the next ones. Returns whom it is about.
+    pub fn identity_answer(&mut self, answer: Answer) -> Option<Arc<RunAs>> {
+        let run_as = self.identities.take(answer)?;
         if let Some(identity) = self.identities.known(&run_as) {
             self.watches.set_identity_of_all(&run_as, identity);
         }
+        Some(run_as)
     }
 
     /// Puts off the starts whose user could not be looked up in time.

@@ -12,32 +12,29 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::clock::Clock;
-use super::completion::{Completion, FinalStatus, POLL_INTERVAL, Until, WatchState};
-use super::configs::{Configs, ReloadReply};
+use super::completion::{Completion, FinalStatus, POLL_INTERVAL, Until};
+use super::configs::Configs;
 use super::decoder::Decoder;
-use super::effects::Performer;
 use super::identities::Identities;
+use super::parts::Daemon;
 use super::persist::Persist;
 use super::places::Places;
-use super::registration::{Load, Registration};
 use super::runs::Runs;
+use super::services::Services;
+use super::services::checks::Checks;
+use super::services::keepers::{Keepers, OpenKeeper};
 use super::share::Share;
-use super::signals::Meaning;
-use super::status::View;
 use super::stores::Stores;
-use super::systemd::{StatusCounts, Systemd};
+use super::systemd::Systemd;
 use super::watches::Watches;
-use super::{operator, orphans, signals, store_events};
+use super::{orphans, signals};
 use crate::action::left_behind;
 use crate::action::slots::Slots;
 use crate::action::spawn::Spawner;
 use crate::config::files::{FileChange, Loader};
-use crate::config::load::LeftOut;
-use crate::control::{DaemonRequest, ReplySender};
+use crate::control::DaemonRequest;
 use crate::ledger::Ledger;
-use crate::model::StoreName;
-use crate::report::{ReloadCause, Report, Reporter};
-use crate::store::StoreEvent;
+use crate::report::{Report, Reporter};
 use crate::sys::{Alarm, FreeMemory};
 
 /// How many events of the stores are taken in one turn after the first, or of runs at once. The first action
@@ -50,9 +47,6 @@ const MAX_BATCH_TIME: Duration = Duration::from_millis(10);
 /// How long the loop goes on without a break if there is more to do. Each break takes some system calls.
 const MAX_TURNS_TIME: Duration = Duration::from_micros(500);
 
-/// How many changes of a file are made in one turn, in a millisecond or two. A file may have ten thousand.
-const MAX_CHANGES: usize = 100;
-
 /// What the daemon is started with. Everything is ready to use.
 pub struct Setup {
     pub log: Reporter,
@@ -61,6 +55,8 @@ pub struct Setup {
     /// Where processes note who they are, for the next daemon.
     pub slots: Slots,
     pub stores: Stores,
+    /// Opens the keeper of a store in which a member is announced.
+    pub open_keeper: OpenKeeper,
     pub config_path: PathBuf,
     /// Whether root's daemon loads files that others can change. Operators are shown that.
     pub untrusted_allowed: bool,
@@ -82,41 +78,6 @@ pub struct Setup {
     pub welcome: Option<String>,
 }
 
-struct Daemon {
-    log: Reporter,
-    welcome: Option<String>,
-    clock: Clock,
-    watches: Watches,
-    places: Places,
-    runs: Runs,
-    persist: Persist,
-    configs: Configs,
-    completion: Completion,
-    decoder: Decoder,
-    identities: Identities,
-    stores: Stores,
-    systemd: Systemd,
-    said: signals::Said,
-    memory: FreeMemory,
-    /// What requests take of the loop's time.
-    share: Share,
-    /// The file whose changes are not all made yet.
-    loading: Option<Loading>,
-}
-
-/// A file that is being loaded.
-struct Loading {
-    file: String,
-    load: Load,
-    end: FileEnd,
-}
-
-/// What is to be noted when all changes of a file are made.
-enum FileEnd {
-    Loaded { left_out: Option<LeftOut>, has_others: bool, keeps_watches: bool },
-    Removed,
-}
-
 /// Runs until the daemon is told to stop, or is done, and the last action has ended. Returns how things stand
 /// then; `None` for [`Until::Stopped`].
 pub async fn run(setup: Setup) -> Option<FinalStatus> {
@@ -132,7 +93,12 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
         completion: Completion::new(setup.until, setup.stop_timeout),
         decoder: Decoder::new(log.clone(), "/proc/self/exe".into()),
         identities: Identities::new(log.clone()),
+        has_one_store: setup.stores.names().len() == 1,
         stores: setup.stores,
+        services: Services::new(clock),
+        checks: Checks::new(clock, setup.spawner),
+        keepers: Keepers::new(setup.open_keeper),
+        withdraws_until: None,
         systemd: setup.systemd,
         said: signals::Said::default(),
         memory: FreeMemory::since_start(),
@@ -147,7 +113,9 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
     let mut alarm = Alarm::start();
     let mut yielded = Instant::now();
     loop {
-        daemon.persist.handle_ledger_events(&daemon.watches, &daemon.runs, &daemon.stores);
+        if daemon.persist.handle_ledger_events(&daemon.watches, &daemon.runs, &daemon.stores) {
+            daemon.services.forget_saved();
+        }
         let (polls, due) = (daemon.completion.ends_by_itself(), daemon.due());
         let room = daemon.runs.room();
         tokio::select! {
@@ -166,6 +134,10 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
             events = daemon.runs.next_events(MAX_EVENT_BATCH) => {
                 events.into_iter().for_each(|event| daemon.performer().run_event(event));
             }
+            Some(event) = daemon.checks.next_event() => daemon.service_performer().check_event(event),
+            Some((store, event)) = daemon.keepers.next_event() => {
+                daemon.service_performer().keeper_event(store, event);
+            }
             Some(change) = config_changes.recv(), if daemon.loads_files() => {
                 daemon.file_change(change);
             }
@@ -175,7 +147,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
             () = yield_now(), if daemon.has_more_to_do() => {}
             () = room, if daemon.has_starts() => {}
             news = daemon.identities.next() => match news {
-                Some(answer) => daemon.performer().identity_answer(answer),
+                Some(answer) => daemon.identity_answer(answer),
                 None => daemon.check_identities(),
             },
             () = until(daemon.persist.flush_at()) => daemon.flush(),
@@ -193,11 +165,12 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
             yielded = Instant::now();
         }
     }
-    while daemon.watches.has_unsaved() || daemon.runs.has_unsaved() {
+    while daemon.watches.has_unsaved() || daemon.runs.has_unsaved() || daemon.services.has_unsaved() {
         daemon.flush();
     }
     daemon.flush();
     let ended = daemon.final_status();
+    daemon.keepers.close().await;
     daemon.stores.close().await;
     if let Err(error) = left_behind::hand_over() {
         let what = format!("processes that actions left behind will get SIGPIPE when they write: {error}");
@@ -221,275 +194,4 @@ async fn until(at: Option<Instant>) {
         Some(at) => sleep_until(at).await,
         None => pending().await,
     }
-}
-
-impl Daemon {
-    fn performer(&mut self) -> Performer<'_> {
-        let Self { log, watches, places, runs, identities, persist, stores, completion, decoder, .. } = self;
-        Performer { log, watches, places, runs, identities, persist, stores, completion, decoder }
-    }
-
-    /// When [`Self::act_by_time`] has something to do, or the end of a turn.
-    fn due(&self) -> Instant {
-        let others = [self.watches.due(), self.systemd.due()].into_iter().flatten();
-        others.fold(self.persist.maintain_at(), Instant::min)
-    }
-
-    /// Does what is due although nothing happened.
-    fn act_by_time(&mut self) {
-        let now = Instant::now();
-        if self.watches.due().is_some_and(|due| due <= now) {
-            self.watches.tick();
-        }
-        if self.persist.maintain_at() <= now {
-            self.performer().maintain();
-        }
-    }
-
-    fn view(&self) -> View<'_> {
-        let Self { log, watches, places, runs, persist, configs, completion, stores, .. } = self;
-        View { log, clock: self.clock, watches, places, runs, persist, configs, completion, stores }
-    }
-
-    fn store_event(&mut self, store: &StoreName, event: StoreEvent) {
-        let connected = store_events::take(&self.log, &mut self.watches, &mut self.stores, store, event);
-        if let Some(connected) = connected {
-            self.systemd.store(store.as_str(), connected);
-        }
-    }
-
-    fn file_change(&mut self, change: FileChange) {
-        match change {
-            FileChange::Loaded { file, mut watches, warnings, left_out } => {
-                warnings.iter().for_each(|warning| self.configs.warn(&file, warning));
-                if watches.is_empty() && left_out.is_none() && self.configs.may_be_older(&file) {
-                    let former = self.persist.registered_by(&file);
-                    if !former.is_empty() {
-                        return self.configs.emptied(file, &former);
-                    }
-                }
-                let kept = left_out.as_ref().map(|left_out| self.watches.described(&file, &left_out.watches));
-                let kept = kept.unwrap_or_default();
-                let (has_others, keeps_watches) = (!watches.is_empty(), !kept.is_empty());
-                watches.extend(kept);
-                let load = self.registration(&file).begin(&file, watches);
-                let end = FileEnd::Loaded { left_out, has_others, keeps_watches };
-                self.loading = Some(Loading { file, load, end });
-            }
-            FileChange::Removed { file } => {
-                let load = self.registration(&file).begin(&file, Vec::new());
-                self.loading = Some(Loading { file, load, end: FileEnd::Removed });
-            }
-            FileChange::Failed { file, error } => {
-                let keeps_watches = self.watches.has_any_of(&file);
-                self.configs.failed(file, error, keeps_watches);
-            }
-            FileChange::Inaccessible { path, error } => {
-                let keeps_watches = self.watches.has_any_below(&path);
-                self.configs.inaccessible(path, error, keeps_watches);
-            }
-            FileChange::Accessible { path } => self.configs.accessible(&path),
-            FileChange::Warning { path, warning } => self.configs.warn(&path, &warning),
-            FileChange::Degraded(what) => self.log.degraded("configs", what),
-            FileChange::Followed => self.log.recovered("configs"),
-            FileChange::FirstScanDone => {
-                self.log.report(&Report::Ready { watches: self.watches.registered() });
-                if let Some(text) = self.welcome.take() {
-                    self.log.report(&Report::Welcome { text: &text });
-                }
-                let (watches, configs) = (&self.watches, &self.configs);
-                self.persist
-                    .ledger_mut()
-                    .prune_watches(|key| watches.contains(key) || configs.is_missing(&key.file));
-                self.configs.first_scan_done();
-                self.refresh_identities();
-                self.systemd.set_store_count(self.stores.in_use().count());
-                self.systemd.first_scan_done();
-            }
-            FileChange::Rescanned { requests } => {
-                self.systemd.rescanned(requests);
-                self.configs.reloaded(requests, self.watches.registered());
-            }
-        }
-    }
-
-    /// Makes some of the changes of the file that is being loaded.
-    fn load_some(&mut self) {
-        let Some(mut loading) = self.loading.take() else { return };
-        let changes = self.registration(&loading.file).proceed(&mut loading.load, MAX_CHANGES);
-        let Some(changes) = changes else {
-            self.loading = Some(loading);
-            return;
-        };
-        let Loading { file, end, .. } = loading;
-        match end {
-            FileEnd::Loaded { left_out: None, .. } => self.configs.loaded(&file, changes),
-            FileEnd::Loaded { left_out: Some(LeftOut { error, .. }), has_others, keeps_watches } => {
-                self.configs.partly_loaded(file, changes, error, (has_others, keeps_watches));
-            }
-            FileEnd::Removed => {
-                if self.configs.is_missing(&file) {
-                    self.persist.retire_all(&file);
-                }
-                self.configs.removed(&file, changes);
-            }
-        }
-    }
-
-    fn registration(&mut self, file: &str) -> Registration<'_> {
-        let is_dry_run = self.completion.is_dry_run();
-        let may_be_older = self.configs.may_be_older(file);
-        let Self { log, watches, persist, stores, .. } = self;
-        Registration { log, watches, persist, stores, is_dry_run, may_be_older }
-    }
-
-    fn reload(&mut self, cause: ReloadCause<'_>, reply: Option<ReloadReply>) {
-        self.systemd.reloading();
-        self.refresh_identities();
-        self.configs.reload(cause, reply);
-    }
-
-    fn signal(&mut self, signal: i32) {
-        match signals::meaning(signal) {
-            Meaning::Stop => self.stop(&signals::name(signal)),
-            Meaning::Reload => self.reload(ReloadCause::Signal(&signals::name(signal)), None),
-            Meaning::ProcessorLimit | Meaning::Ignored => {
-                if let Some(what) = self.said.text(signal) {
-                    self.log.report(&Report::Problem { what: &what });
-                }
-            }
-        }
-    }
-
-    fn check_identities(&mut self) {
-        self.performer().put_off_unidentified();
-        if self.identities.is_refresh_due() {
-            self.refresh_identities();
-        }
-    }
-
-    /// Has all users of actions looked up again.
-    fn refresh_identities(&mut self) {
-        let specs = self.watches.iter().filter_map(|(_, entry)| entry.loaded());
-        let in_use = specs.map(|spec| spec.run_as.clone()).collect();
-        self.identities.refresh(in_use);
-    }
-
-    fn stop(&mut self, signal: &str) {
-        let timeout = self.completion.stop();
-        self.log.report(&Report::Stopping { signal, running: &self.runs.names(), timeout });
-        self.systemd.stopping();
-        // What a file registers now must not start any more. The next daemon loads it whole.
-        self.loading = None;
-        self.watches.stop(timeout);
-        self.runs.stop();
-    }
-
-    fn reply(&mut self, request: DaemonRequest) {
-        let began = Instant::now();
-        self.answer(request);
-        let now = Instant::now();
-        self.share.spend(now - began, now);
-    }
-
-    fn answer(&mut self, request: DaemonRequest) {
-        match request {
-            DaemonRequest::Daemon(reply) => answer(reply, self.view().daemon()),
-            DaemonRequest::Watch { named, reply } => answer(reply, self.view().watch(&named)),
-            DaemonRequest::Watches { after, reply } => answer(reply, self.view().page(after)),
-            // An operator who was told that there is no answer must not be obeyed after all.
-            DaemonRequest::WatchCommand { reply, .. } if reply.is_closed() => {}
-            DaemonRequest::WatchCommand { order, reply } => {
-                answer(reply, operator::command(&mut self.performer(), order));
-            }
-            DaemonRequest::Reload { reply, .. } if self.completion.is_stopping() => {
-                answer(reply, Err(operator::stopping()));
-            }
-            DaemonRequest::Reload { by, reply } => {
-                self.reload(ReloadCause::Operator(by.as_deref()), Some(reply));
-            }
-            DaemonRequest::History { filter, before, reply } => {
-                answer(reply, operator::history(&mut self.persist, &self.watches, &filter, before));
-            }
-            DaemonRequest::Output { run, reply } => {
-                answer(reply, operator::output(&mut self.persist, &self.runs, &run));
-            }
-            DaemonRequest::OutputSince { run, from, reply } => {
-                answer(reply, operator::output_since(&mut self.persist, &self.runs, &run, from));
-            }
-            DaemonRequest::Gauges(reply) => answer(reply, self.view().gauges()),
-        }
-    }
-
-    fn flush(&mut self) {
-        self.persist.flush(&mut self.watches, &mut self.runs, &self.stores);
-    }
-
-    /// Whether another file may be loaded now.
-    fn loads_files(&self) -> bool {
-        !self.completion.is_stopping() && self.loading.is_none()
-    }
-
-    fn end_turn(&mut self) {
-        self.load_some();
-        store_events::tell_some(&mut self.watches, &mut self.stores);
-        self.performer().end_turn();
-        if let Some(news) = self.places.end_turn(self.taken_places(), self.clock.now()) {
-            self.log.report(&news);
-        }
-        self.persist.schedule_flush(&self.watches, &self.runs);
-        self.memory.note(self.watches.registered());
-        let counts = StatusCounts {
-            watches: self.watches.registered(),
-            running: self.runs.count(),
-            failing: self.watches.failing(),
-        };
-        match self.systemd.send_updates(counts) {
-            Ok(true) => self.log.recovered("systemd"),
-            Ok(false) => {}
-            Err(error) => self.log.degraded("systemd", error.to_string()),
-        }
-    }
-
-    fn taken_places(&self) -> usize {
-        self.runs.taken_places() + self.identities.waiting()
-    }
-
-    /// Whether watches ask for places that there are, or starts have one.
-    fn has_starts(&self) -> bool {
-        self.places.can_give(self.taken_places()) || self.identities.has_answered()
-    }
-
-    /// Whether the last turn left anything that can be done now.
-    fn has_more_to_do(&self) -> bool {
-        self.loading.is_some()
-            || !self.stores.untold.is_empty()
-            || self.runs.needs_more() && self.has_starts()
-    }
-
-    fn is_over(&mut self) -> bool {
-        let watches = self.watches.iter().filter_map(|(_, entry)| {
-            let spec = entry.loaded()?;
-            let is_unreadable = self.stores.unreadable(&spec.store, &spec.subject).is_some();
-            let is_connected = self.stores[&spec.store].is_connected();
-            Some(WatchState { watch: entry.watch(), is_unreadable, is_connected })
-        });
-        // A watch that is still to be told a report may ask for a place.
-        let asking = self.places.waiting() + usize::from(!self.stores.untold.is_empty());
-        let running = self.runs.awaited();
-        self.completion.is_over(self.configs.is_scanned(), running, asking, watches)
-    }
-
-    fn final_status(&mut self) -> Option<FinalStatus> {
-        // Nobody asks otherwise.
-        self.completion.ends_by_itself().then(|| {
-            let planned = self.completion.take_planned();
-            FinalStatus { daemon: self.view().daemon(), watches: self.view().all(), planned }
-        })
-    }
-}
-
-fn answer<T>(reply: ReplySender<T>, value: T) {
-    // The operator may have left.
-    let _ = reply.send(value);
 }

@@ -4,11 +4,47 @@ use std::io;
 
 use nix::libc;
 
+use super::starter::Task;
+use super::watches::WatchId;
 use crate::act::function::{ActEvent, ActRequest};
 use crate::action::payload::Payload;
-use crate::action::spawn::{Launch, Program};
-use crate::model::{Action, WatchSpec};
-use crate::watch::Update;
+use crate::action::spawn::{Launch, Program, Slot};
+use crate::model::{Action, ExecContext, WatchSpec};
+use crate::watch::{RunId, Time, Update};
+
+/// A run that is to be started.
+pub struct Job {
+    pub watch: WatchId,
+    pub run: RunId,
+    /// The action's `TWITCHER_RUN_ID`.
+    pub id: String,
+    pub spec: WatchSpec,
+    pub update: Update,
+    /// What the latency counts from, as in [`crate::watch::Effect::Spawn`].
+    pub since: Time,
+    pub payload: Payload,
+    pub slot: Option<Slot>,
+}
+
+impl Task for Job {
+    type Key = WatchId;
+
+    fn key(&self) -> WatchId {
+        self.watch
+    }
+
+    fn exec_context(&self) -> &ExecContext {
+        &self.spec.exec_context
+    }
+
+    fn launch(&self) -> Launch<'_> {
+        launch(&self.spec, &self.id, &self.update, &self.payload)
+    }
+
+    fn slot(&self) -> Option<&Slot> {
+        self.slot.as_ref()
+    }
+}
 
 /// The version that the action gets: that of the commit, if the content is one.
 fn version(update: &Update) -> i64 {
@@ -16,7 +52,7 @@ fn version(update: &Update) -> i64 {
     commit.map_or(update.version.number, |commit| commit.version)
 }
 
-pub fn launch<'a>(spec: &'a WatchSpec, run_id: &str, update: &Update, payload: &'a Payload) -> Launch<'a> {
+fn launch<'a>(spec: &'a WatchSpec, run_id: &str, update: &Update, payload: &'a Payload) -> Launch<'a> {
     let program = match &spec.action {
         Action::Command(words) => Program::Command(words),
         Action::Function(function) => {

@@ -11,7 +11,7 @@
 //!  ends of runs ─ effects ──────┘                           └─ log
 //! ```
 //!
-//! [`event_loop`] waits for the next event and passes it to the part that it concerns. Most events become
+//! [`event_loop`] waits for the next event and passes it to one of the [`parts`]. Most events become
 //! inputs of watches: [`watches`] asks the core, and queues the effects that the core answers with. At the
 //! end of the turn [`effects`] performs them, in the order in which the core asked for them. A watch that
 //! wants to start a run waits for a place ([`places`]). Runs are started last and all together, after one
@@ -27,6 +27,7 @@
 //! * [`runs`]: the runs that are about to start, and the live ones ([`live_run`]). [`starter`] starts them,
 //!   in threads ([`workers`]).
 //! * [`decoder`]: has contents decoded, in threads, each by a child.
+//! * [`services`]: the services of the host, their checks, and the keepers of their members.
 //! * [`shortage`]: when a shortage of what starts need is over.
 //! * [`persist`]: the ledger, when it is written, and what a former daemon left in it.
 //! * [`configs`]: which files fail, which were there at the start, and who waits for a reload.
@@ -59,11 +60,13 @@ mod launch;
 mod live_run;
 mod operator;
 mod orphans;
+mod parts;
 mod persist;
 mod places;
 mod registration;
 mod run_end;
 mod runs;
+mod services;
 mod share;
 mod shortage;
 pub mod signals;

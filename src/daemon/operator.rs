@@ -6,13 +6,16 @@ use super::effects::Performer;
 use super::live_run::Stage;
 use super::persist::Persist;
 use super::runs::Runs;
+use super::services::perform::ServicePerformer;
+use super::services::{ServiceId, Services};
 use super::status::held_summary;
 use super::watches::Watches;
 use crate::action::output::Piece;
-use crate::control::{CommandResult, Order, OutputPiece, RUNS_PER_PAGE, RequestError};
-use crate::ledger::{RunFilter, RunRecord};
+use crate::control::{CommandResult, Order, OutputPiece, RUNS_PER_PAGE, RequestError, name};
+use crate::ledger::{MemberFilter, MemberRecord, RunFilter, RunRecord};
 use crate::model::{Pause, Subject, WatchCommand, WatchKey};
-use crate::report::{Report, force_command};
+use crate::report::{Report, ServiceReport, force_command};
+use crate::service;
 use crate::text::{Timestamp, printable};
 use crate::watch::{Accepted, HoldReason, Input, Refusal};
 
@@ -55,6 +58,77 @@ pub fn command(parts: &mut Performer<'_>, order: Order) -> Result<CommandResult,
     Ok(CommandResult { watch: Some(key.to_string()), done })
 }
 
+/// What a command is for.
+pub enum Target {
+    Watch,
+    Service(ServiceId),
+}
+
+/// Finds out whether an operator means a watch or a service.
+pub fn target(watches: &Watches, services: &Services, order: &Order) -> Result<Target, RequestError> {
+    let named = &order.watch;
+    let service = name::find(named, services.names()).map(|key| (key.clone(), services.id(key)));
+    match (watches.find(named), service) {
+        (Ok((_, entry)), Ok((key, _))) if entry.key() != &key => Err(RequestError::Ambiguous(format!(
+            "{named:?} matches the watch {} and the service {key}; use the full name",
+            entry.key()
+        ))),
+        (Ok(_), _) => Ok(Target::Watch),
+        (Err(_), Ok((_, Some(id)))) => Ok(Target::Service(id)),
+        (Err(_), Err(error @ RequestError::Ambiguous(_))) => Err(error),
+        (Err(error), Err(_) | Ok((_, None))) => Err(error),
+    }
+}
+
+/// Carries out a command to a service, which takes only two.
+pub fn service_command(
+    parts: &mut ServicePerformer<'_>,
+    id: ServiceId,
+    order: Order,
+) -> Result<CommandResult, RequestError> {
+    let Order { command, watch, by, length, why } = order;
+    let unknown = || RequestError::Unknown(format!("{} has just gone", printable(watch.as_bytes())));
+    let entry = parts.services.get(id).ok_or_else(unknown)?;
+    let (key, member) = (entry.spec().id.clone(), entry.spec().member.name.clone());
+    let pause = Pause { by, why, ..Pause::new(length, parts.services.now(), SystemTime::now()) };
+    let was_paused = entry.service().pause().is_some();
+    let (input, mut done) = match command {
+        WatchCommand::Pause => {
+            let until = pause.until.map(|until| format!(" until {}", Timestamp(until).to_the_second()));
+            let until = until.unwrap_or_default();
+            let done = match was_paused {
+                true if until.is_empty() => "was paused already; stays so until it is resumed".to_owned(),
+                true => format!("was paused already; stays so{until}"),
+                false => format!("paused{until}: its member is withdrawn, and the checks go on"),
+            };
+            (service::Input::Paused(Box::new(pause.clone())), done)
+        }
+        WatchCommand::Resume if !was_paused => {
+            let done = "was not paused".to_owned();
+            return Ok(CommandResult { watch: Some(key.to_string()), done });
+        }
+        WatchCommand::Resume => {
+            (service::Input::Resumed, "resumed: its member is announced if its check succeeds".to_owned())
+        }
+        WatchCommand::Trigger { .. } | WatchCommand::Kill => {
+            return Err(RequestError::Conflict(format!(
+                "{key} is a service; `twitcher pause` withdraws its member, `twitcher resume` announces it"
+            )));
+        }
+    };
+    let what = ServiceReport::Ordered { command, pause: &pause };
+    parts.log.report(&Report::Service { service: &key, member: &member, what });
+    parts.services.step(id, input);
+    parts.perform_all();
+    // Before the operator is told that it is so, it has to outlive the daemon.
+    parts.save_one(id);
+    parts.persist.ledger_mut().commit();
+    if parts.persist.ledger().lost_reason().is_some() {
+        done += " (until a restart: the ledger cannot be written)";
+    }
+    Ok(CommandResult { watch: Some(key.to_string()), done })
+}
+
 /// The next runs that the ledger has, newest first, before the one with the number `before`.
 pub fn history(
     persist: &mut Persist,
@@ -71,6 +145,28 @@ pub fn history(
         let any = RunFilter { watch: filter.watch.clone(), ..RunFilter::default() };
         if page(&any, None, 1)?.is_empty() {
             watches.find(named)?;
+        }
+    }
+    Ok(found)
+}
+
+/// The next announcements and withdrawals that the ledger has, as [`history`] returns runs.
+pub fn member_history(
+    persist: &mut Persist,
+    services: &Services,
+    filter: &MemberFilter,
+    before: Option<i64>,
+) -> Result<Vec<(i64, MemberRecord)>, RequestError> {
+    let mut page = |filter: &MemberFilter, before, count| {
+        persist.ledger_mut().member_history(filter, before, count).map_err(RequestError::Unavailable)
+    };
+    let found = page(filter, before, RUNS_PER_PAGE)?;
+    if let (true, None, Some(named)) = (found.is_empty(), before, &filter.service) {
+        // Either nothing happened to it then, or there is no such service, nor was there one.
+        let any = MemberFilter { service: filter.service.clone(), ..MemberFilter::default() };
+        if page(&any, None, 1)?.is_empty() && name::find(named, services.names()).is_err() {
+            let unknown = format!("no service is called {named:?}; `twitcher status` lists all");
+            return Err(RequestError::Unknown(unknown));
         }
     }
     Ok(found)

@@ -119,9 +119,10 @@ impl Persist {
 
     // What the ledger is told.
 
-    /// Sees to it that [`Self::flush`] comes due if there is anything that the ledger does not know.
-    pub fn schedule_flush(&mut self, watches: &Watches, runs: &Runs) {
-        let needs_flush = watches.has_unsaved() || runs.has_unsaved() || self.ledger.is_dirty();
+    /// Sees to it that [`Self::flush`] comes due if there is anything that the ledger does not know; of
+    /// `has_others`, the caller tells it.
+    pub fn schedule_flush(&mut self, watches: &Watches, runs: &Runs, has_others: bool) {
+        let needs_flush = has_others || watches.has_unsaved() || runs.has_unsaved() || self.ledger.is_dirty();
         if needs_flush && self.flush_at.is_none() {
             self.flush_at = Some(Instant::now() + FLUSH_DELAY);
         }
@@ -163,8 +164,10 @@ impl Persist {
         });
     }
 
-    /// Reports what happened to the ledger itself. Tells it everything again if it may have forgotten it.
-    pub fn handle_ledger_events(&mut self, watches: &Watches, runs: &Runs, stores: &Stores) {
+    /// Reports what happened to the ledger itself. Tells it everything again if it may have forgotten it, and
+    /// returns whether it did.
+    pub fn handle_ledger_events(&mut self, watches: &Watches, runs: &Runs, stores: &Stores) -> bool {
+        let mut has_forgotten = false;
         while let Some(event) = self.ledger.next_event() {
             match &event {
                 LedgerEvent::Oversized { reason } => self.log.degraded("ledger", reason),
@@ -177,9 +180,11 @@ impl Persist {
                 LedgerEvent::Lost { .. } | LedgerEvent::Oversized { .. } | LedgerEvent::Shrunk => {}
                 LedgerEvent::Quarantined { .. } | LedgerEvent::Back => {
                     self.save_everything(watches, runs, stores);
+                    has_forgotten = true;
                 }
             }
         }
+        has_forgotten
     }
 
     fn save_everything(&mut self, watches: &Watches, runs: &Runs, stores: &Stores) {
@@ -219,15 +224,15 @@ mod tests {
     fn what_changed_is_saved_a_moment_later_and_recovered_by_the_same_definition() {
         with_parts(Until::Stopped, async |parts| {
             let Parts { watches, runs, stores, persist, .. } = parts;
-            persist.schedule_flush(watches, runs);
+            persist.schedule_flush(watches, runs, false);
             assert_eq!(persist.flush_at(), None);
             let id = watches.add(spec("a", "/n"), 1, Policy::UNLOADED.into(), Snapshot::default(), true);
             watches.step(id, Input::Observed(present(3)));
-            persist.schedule_flush(watches, runs);
+            persist.schedule_flush(watches, runs, false);
             let due = persist.flush_at().expect("something to save");
             assert!(due <= Instant::now() + FLUSH_DELAY);
             persist.flush(watches, runs, stores);
-            persist.schedule_flush(watches, runs);
+            persist.schedule_flush(watches, runs, false);
             assert_eq!(persist.flush_at(), None);
 
             // A directory counts its incarnations anew.

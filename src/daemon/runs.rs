@@ -9,12 +9,12 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
 use super::clock::Clock;
-use super::launch::{is_out_of_descriptors, is_starvation, program_name};
+use super::launch::{Job, is_out_of_descriptors, is_starvation, program_name};
 use super::live_run::{LiveRun, Signal, Stage, run_name, run_name_of};
 use super::run_end::{EndKind, RunEnd};
 use super::shortage::{Shortage, has_descriptors};
 use super::start_outcome::{StartFailure, StartOutcome};
-use super::starter::{Job, MAX_QUEUED, REFILL_BELOW, StartEvent, Starter};
+use super::starter::{MAX_QUEUED, REFILL_BELOW, StartEvent, Starter};
 use super::watches::WatchId;
 use crate::action::orphan::Orphan;
 use crate::action::payload::Payload;
@@ -43,7 +43,7 @@ const SLOTS: &str = "starts";
 pub struct Runs {
     log: Reporter,
     clock: Clock,
-    starter: Starter<RunEvent>,
+    starter: Starter<Job, RunEvent>,
     /// Where processes note who they are.
     slots: Slots,
     /// Sets the run ids of this daemon apart from those of any other.
@@ -79,7 +79,7 @@ pub struct PendingStart {
 
 /// What happens to a run. [`RunEvent::End`] comes once for each run that has started.
 pub enum RunEvent {
-    Start(StartEvent),
+    Start(StartEvent<Job>),
     End(RunEnd),
     /// The run was sent SIGKILL [`KILL_TIMEOUT`] ago.
     KillTimeout(RunId),
@@ -87,8 +87,8 @@ pub enum RunEvent {
     StopStarts,
 }
 
-impl From<StartEvent> for RunEvent {
-    fn from(event: StartEvent) -> Self {
+impl From<StartEvent<Job>> for RunEvent {
+    fn from(event: StartEvent<Job>) -> Self {
         Self::Start(event)
     }
 }
@@ -213,7 +213,7 @@ impl Runs {
     }
 
     /// Takes what became of a start.
-    pub fn start_ended(&mut self, event: StartEvent) -> StartOutcome {
+    pub fn start_ended(&mut self, event: StartEvent<Job>) -> StartOutcome {
         match event {
             StartEvent::Done { job, outcome: Ok(process), .. } => {
                 self.known_to_hang.remove(&job.watch);

@@ -16,6 +16,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,18 +29,14 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
-use super::launch::launch;
-use super::watches::WatchId;
 use super::workers::Workers;
-use crate::action::payload::Payload;
-use crate::action::spawn::{Attempt, Process, Slot, Spawner, StartError, hangs, queued, still_hangs};
-use crate::model::WatchSpec;
-use crate::watch::{RunId, Time, Update};
+use crate::action::spawn::{Attempt, Launch, Process, Slot, Spawner, StartError, hangs, queued, still_hangs};
+use crate::model::ExecContext;
 
 /// A start that takes longer no longer counts among those that work. It is a hundred times what one takes.
 const SLOW: Duration = Duration::from_millis(100);
 
-/// A start that takes longer puts further starts of its watch off.
+/// A start that takes longer puts further starts of its watch, or further checks of its service, off.
 const HANGING: Duration = Duration::from_secs(1);
 
 /// A start that takes longer is given up. It is long enough for a disk that has to spin up.
@@ -70,39 +67,38 @@ const MAX_SLOW: usize = 256;
 const MAX_STUCK: usize = 256;
 
 /// What is to be started.
-pub struct Job {
-    pub watch: WatchId,
-    pub run: RunId,
-    /// The action's `TWITCHER_RUN_ID`.
-    pub id: String,
-    pub spec: WatchSpec,
-    pub update: Update,
-    /// What the latency counts from, as in [`crate::watch::Effect::Spawn`].
-    pub since: Time,
-    pub payload: Payload,
-    pub slot: Option<Slot>,
+pub trait Task: 'static + Send + Sync {
+    /// Names the starts that would hang together.
+    type Key: 'static + Copy + Eq + Hash;
+
+    fn key(&self) -> Self::Key;
+    fn exec_context(&self) -> &ExecContext;
+    fn launch(&self) -> Launch<'_>;
+
+    /// Where the process notes who it is.
+    fn slot(&self) -> Option<&Slot>;
 }
 
 /// What became of a start.
-pub enum StartEvent {
+pub enum StartEvent<T> {
     Done {
-        job: Arc<Job>,
+        job: Arc<T>,
         outcome: Result<Process, StartError>,
         /// Whether a thread still hangs in it: then [`Self::LetGo`] follows.
         hangs: bool,
     },
     /// A start that hung has ended at last. Its run was over before.
-    LetGo(Arc<Job>),
+    LetGo(Arc<T>),
 }
 
 /// Starts what it is given.
-pub struct Starter<E> {
-    shared: Rc<Shared>,
+pub struct Starter<T: Task, E> {
+    shared: Rc<Shared<T::Key>>,
     /// Gets what becomes of each start.
     events: UnboundedSender<E>,
 }
 
-struct Shared {
+struct Shared<K> {
     spawner: Spawner,
     workers: Workers,
     working: Arc<Semaphore>,
@@ -114,8 +110,8 @@ struct Shared {
     dequeued: Notify,
     /// When a start began the last time.
     last_begin: Cell<Instant>,
-    /// How many starts of a watch hang, and one of them.
-    hanging: RefCell<HashMap<WatchId, (usize, Arc<Attempt>)>>,
+    /// How many starts with the same key hang, and one of them.
+    hanging: RefCell<HashMap<K, (usize, Arc<Attempt>)>>,
 }
 
 /// A start under way.
@@ -142,7 +138,7 @@ impl Start {
     }
 }
 
-impl<E: From<StartEvent> + 'static> Starter<E> {
+impl<T: Task, E: From<StartEvent<T>> + 'static> Starter<T, E> {
     pub fn new(spawner: Spawner, events: UnboundedSender<E>) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let shared = Shared {
@@ -167,7 +163,7 @@ impl<E: From<StartEvent> + 'static> Starter<E> {
 
     /// Waits until there are few enough for [`MAX_QUEUED`] to be handed over again. Can be dropped at any
     /// time.
-    pub fn room(&self) -> impl Future<Output = ()> + use<E> {
+    pub fn room(&self) -> impl Future<Output = ()> + use<T, E> {
         let shared = Rc::clone(&self.shared);
         async move {
             while shared.queued.get() > REFILL_BELOW {
@@ -177,14 +173,14 @@ impl<E: From<StartEvent> + 'static> Starter<E> {
     }
 
     /// Hands over a start. One [`StartEvent::Done`] follows.
-    pub fn start(&self, job: Job) -> Start {
+    pub fn start(&self, job: T) -> Start {
         self.shared.queued.set(self.queued() + 1);
         let start = Start::default();
         let (shared, events) = (Rc::clone(&self.shared), self.events.clone());
         let control = start.clone();
         spawn_local(async move {
             // The daemon may have stopped by now.
-            let tell = |event: StartEvent| drop(events.send(event.into()));
+            let tell = |event: StartEvent<T>| drop(events.send(event.into()));
             let job = Arc::new(job);
             let began = shared.begin(&job, &control).await;
             shared.queued.set(shared.queued.get() - 1);
@@ -195,13 +191,13 @@ impl<E: From<StartEvent> + 'static> Starter<E> {
                     return tell(StartEvent::Done { job, outcome: Err(error), hangs: false });
                 }
             };
-            match thread.outcome(&shared, &job, &control).await {
+            match thread.outcome(&shared, &*job, &control).await {
                 Some(outcome) => {
                     tell(StartEvent::Done { job, outcome, hangs: false });
                 }
                 None => {
                     let (step, after) = (thread.attempt.step(), thread.began.elapsed());
-                    let outcome = Err(hangs(step, &job.spec.exec_context, after));
+                    let outcome = Err(hangs(step, job.exec_context(), after));
                     tell(StartEvent::Done { job: Arc::clone(&job), outcome, hangs: true });
                     thread.give_place(&shared);
                     // It was given up, so nothing but an error can come of it.
@@ -214,11 +210,15 @@ impl<E: From<StartEvent> + 'static> Starter<E> {
     }
 }
 
-impl Shared {
+impl<K: 'static + Copy + Eq + Hash> Shared<K> {
     /// Waits until few enough others work, and begins.
-    async fn begin(self: &Rc<Self>, job: &Arc<Job>, control: &Start) -> Result<Thread, StartError> {
+    async fn begin<T: Task<Key = K>>(
+        self: &Rc<Self>,
+        job: &Arc<T>,
+        control: &Start,
+    ) -> Result<Thread<K>, StartError> {
         let began = Instant::now();
-        self.check_hanging(job)?;
+        self.check_hanging(&**job)?;
         let permit = select! {
             biased;
             permit = Arc::clone(&self.working).acquire_owned() => permit.ok(),
@@ -226,21 +226,18 @@ impl Shared {
             () = self.stalled(began) => return Err(queued(began.elapsed())),
         };
         // Others of its watch may have begun to hang while it waited.
-        self.check_hanging(job)?;
+        self.check_hanging(&**job)?;
         self.last_begin.set(Instant::now());
         let attempt = Arc::new(Attempt::default());
         let (spawner, job, shared) = (self.spawner, Arc::clone(job), Arc::clone(&attempt));
-        let done = self.workers.run(move || {
-            let launch = launch(&job.spec, &job.id, &job.update, &job.payload);
-            spawner.spawn(launch, job.slot.as_ref(), &shared)
-        })?;
+        let done = self.workers.run(move || spawner.spawn(job.launch(), job.slot(), &shared))?;
         Ok(Thread { done, attempt, began: Instant::now(), permit, hanging: None })
     }
 
-    /// Fails if an earlier start of the same watch hangs.
-    fn check_hanging(&self, job: &Job) -> Result<(), StartError> {
-        match self.hanging.borrow().get(&job.watch) {
-            Some((_, attempt)) => Err(still_hangs(attempt.step(), &job.spec.exec_context)),
+    /// Fails if an earlier start with the same key hangs.
+    fn check_hanging<T: Task<Key = K>>(&self, job: &T) -> Result<(), StartError> {
+        match self.hanging.borrow().get(&job.key()) {
+            Some((_, attempt)) => Err(still_hangs(attempt.step(), job.exec_context())),
             None => Ok(()),
         }
     }
@@ -258,21 +255,21 @@ impl Shared {
 }
 
 /// A thread that starts a process.
-struct Thread {
+struct Thread<K: Copy + Eq + Hash> {
     done: Receiver<Result<Process, StartError>>,
     attempt: Arc<Attempt>,
     began: Instant,
     /// Counts it among those that work, or that take long.
     permit: Option<OwnedSemaphorePermit>,
-    hanging: Option<Hanging>,
+    hanging: Option<Hanging<K>>,
 }
 
-impl Thread {
+impl<K: 'static + Copy + Eq + Hash> Thread<K> {
     /// Waits for the end of the start. `None` if it does not end although it was given up.
-    async fn outcome(
+    async fn outcome<T: Task<Key = K>>(
         &mut self,
-        shared: &Rc<Shared>,
-        job: &Job,
+        shared: &Rc<Shared<K>>,
+        job: &T,
         control: &Start,
     ) -> Option<Result<Process, StartError>> {
         if let Some(done) = self.wait(SLOW, control).await {
@@ -284,7 +281,7 @@ impl Thread {
         if let Some(done) = self.wait(HANGING, control).await {
             return Some(done);
         }
-        self.hanging = Some(Hanging::new(shared, job.watch, &self.attempt));
+        self.hanging = Some(Hanging::new(shared, job.key(), &self.attempt));
         if let Some(done) = self.wait(START_TIMEOUT, control).await {
             return Some(done);
         }
@@ -300,7 +297,7 @@ impl Thread {
 
     /// Leaves the place of a start that was given up to others: it needs no processor any more. It keeps the
     /// place if too many others are stuck already.
-    fn give_place(&mut self, shared: &Shared) {
+    fn give_place(&mut self, shared: &Shared<K>) {
         if let Ok(stuck) = Arc::clone(&shared.stuck).try_acquire_owned() {
             self.permit = Some(stuck);
         }
@@ -322,26 +319,26 @@ fn joined(done: Result<Result<Process, StartError>, RecvError>) -> Result<Proces
 }
 
 /// Counts a start among those that hang.
-struct Hanging {
-    shared: Rc<Shared>,
-    watch: WatchId,
+struct Hanging<K: Copy + Eq + Hash> {
+    shared: Rc<Shared<K>>,
+    key: K,
 }
 
-impl Hanging {
-    fn new(shared: &Rc<Shared>, watch: WatchId, attempt: &Arc<Attempt>) -> Self {
+impl<K: Copy + Eq + Hash> Hanging<K> {
+    fn new(shared: &Rc<Shared<K>>, key: K, attempt: &Arc<Attempt>) -> Self {
         let mut hanging = shared.hanging.borrow_mut();
-        hanging.entry(watch).or_insert_with(|| (0, Arc::clone(attempt))).0 += 1;
-        Self { shared: Rc::clone(shared), watch }
+        hanging.entry(key).or_insert_with(|| (0, Arc::clone(attempt))).0 += 1;
+        Self { shared: Rc::clone(shared), key }
     }
 }
 
-impl Drop for Hanging {
+impl<K: Copy + Eq + Hash> Drop for Hanging<K> {
     fn drop(&mut self) {
         let mut hanging = self.shared.hanging.borrow_mut();
-        if let Some((count, _)) = hanging.get_mut(&self.watch) {
+        if let Some((count, _)) = hanging.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
-                hanging.remove(&self.watch);
+                hanging.remove(&self.key);
             }
         }
     }
@@ -351,12 +348,13 @@ impl Drop for Hanging {
 mod tests {
     use super::*;
     use crate::daemon::fixtures::block_on;
+    use crate::daemon::launch::Job;
 
     #[test]
     fn starts_that_the_kernel_does_not_let_go_keep_their_places_if_they_are_too_many() {
         block_on(async {
-            let (events, _) = tokio::sync::mpsc::unbounded_channel::<StartEvent>();
-            let starter = Starter::new(Spawner::new().expect("limits"), events);
+            let (events, _) = tokio::sync::mpsc::unbounded_channel::<StartEvent<Job>>();
+            let starter = Starter::<Job, _>::new(Spawner::new().expect("limits"), events);
             let shared = &starter.shared;
             let places = shared.working.available_permits();
             let begin = || {
@@ -382,8 +380,8 @@ mod tests {
     #[test]
     fn starts_that_wait_stall_only_if_none_has_begun_for_long() {
         block_on(async {
-            let (events, _) = tokio::sync::mpsc::unbounded_channel::<StartEvent>();
-            let starter = Starter::new(Spawner::new().expect("limits"), events);
+            let (events, _) = tokio::sync::mpsc::unbounded_channel::<StartEvent<Job>>();
+            let starter = Starter::<Job, _>::new(Spawner::new().expect("limits"), events);
             let shared = &starter.shared;
             let long_ago =
                 Instant::now().checked_sub(2 * START_TIMEOUT).expect("the machine runs for longer");

@@ -1,6 +1,6 @@
 //! How the daemon is at the moment: what operators and Prometheus are shown.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::clock::Clock;
 use super::completion::Completion;
@@ -8,9 +8,12 @@ use super::configs::Configs;
 use super::persist::Persist;
 use super::places::Places;
 use super::runs::Runs;
+use super::services::{self, Services};
 use super::stores::Stores;
 use super::watches::{Entry, LastRun, WatchId, Watches};
-use crate::control::status::{DaemonStatus, DegradedPart, LedgerStatus, PauseStatus, WatchStatus};
+use crate::control::status::{
+    DaemonStatus, DegradedPart, LedgerStatus, PauseStatus, ServiceStatus, WatchStatus,
+};
 use crate::control::{RequestError, WATCHES_PER_PAGE};
 use crate::ledger::{RunOutcome, RunRecord};
 use crate::metrics::{Gauges, WatchCounts};
@@ -24,6 +27,7 @@ pub struct View<'a> {
     pub log: &'a Reporter,
     pub clock: Clock,
     pub watches: &'a Watches,
+    pub services: &'a Services,
     pub places: &'a Places,
     pub runs: &'a Runs,
     pub persist: &'a Persist,
@@ -52,6 +56,7 @@ impl View<'_> {
             config_errors: self.configs.errors().collect(),
             degraded: self.log.all_degraded().into_iter().map(shown).collect(),
             watches: self.watches.registered(),
+            services: self.services.registered().map(|(_, entry)| service_status(entry)).collect(),
             running_actions: self.runs.count(),
             max_actions: self.places.limit(),
             waiting_for_place: self.places.waiting(),
@@ -84,11 +89,16 @@ impl View<'_> {
         let unreadable: Vec<_> = nodes.filter(|node| node.unreadable.is_some()).collect();
         let unreadable_watches: HashSet<WatchId> =
             unreadable.iter().flat_map(|node| node.watches()).collect();
+        let states = self.services.registered().map(|(_, entry)| entry.service().condition());
         let registered = self.watches.iter().filter(|(_, entry)| !entry.is_retired());
         // Nobody misses a store in which nothing is watched.
         let stores = self.stores.in_use().filter(|(_, store)| !store.subjects.is_empty());
         let ledger = self.persist.ledger();
         Gauges {
+            services: states.fold(Default::default(), |mut counts: BTreeMap<_, _>, state| {
+                *counts.entry(state).or_default() += 1;
+                counts
+            }),
             watches: WatchCounts::of(
                 registered.map(|(id, entry)| (entry.key(), entry.watch(), unreadable_watches.contains(&id))),
             ),
@@ -180,6 +190,24 @@ impl View<'_> {
             signal: last.outcome.signal(),
             error: failure.map(|failure| failure.what.clone()),
         }
+    }
+}
+
+fn service_status(entry: &services::Entry) -> ServiceStatus {
+    let (spec, service) = (entry.spec(), entry.service());
+    ServiceStatus {
+        service: spec.id.to_string(),
+        file: spec.id.file.to_string(),
+        description: spec.id.description.to_string(),
+        store: spec.member.name.store.to_string(),
+        member: spec.member.name.path.to_string(),
+        state: service.condition().as_str().into(),
+        since: Timestamp(entry.since()),
+        is_checked: spec.check.is_some(),
+        check: service.last_result().map(|result| result.as_str().to_owned()),
+        checked: entry.last_check().map(Timestamp),
+        error: service.obstacle().map(|why| why.to_string()),
+        pause: service.pause().map(PauseStatus::from),
     }
 }
 

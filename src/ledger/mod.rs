@@ -12,8 +12,8 @@
 //! * [`queries`] are the daemon's writes and reads; [`records`] and [`outcome`] define their plain data.
 //! * [`database`] is an open connection, [`files`] are the files below it, and [`checkpoint`] copies the
 //!   write-ahead log back into the database.
-//! * [`watches`], [`runs`] and [`history`] define the SQL statements, [`column`] the formats of values, and
-//!   [`retention`] deletes old runs.
+//! * [`watches`], [`services`], [`runs`], [`history`] and [`member_history`] define the SQL statements,
+//!   [`column`] the formats of values, and [`retention`] deletes old runs.
 
 mod checkpoint;
 mod column;
@@ -24,12 +24,14 @@ mod files;
 mod growth;
 mod history;
 mod limits;
+mod member_history;
 mod outcome;
 mod queries;
 mod records;
 mod retention;
 mod runs;
 mod schema;
+mod services;
 mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -38,7 +40,8 @@ mod watches;
 pub use event::LedgerEvent;
 pub use files::{DirInUse, FILE};
 pub use history::{RunFilter, RunRecord};
+pub use member_history::{MemberFilter, MemberRecord};
 pub use outcome::RunOutcome;
 pub use queries::copy;
-pub use records::{Intent, StoredWatch, UnfinishedRun, WatchRecord};
+pub use records::{Intent, StoredService, StoredWatch, UnfinishedRun, WatchRecord};
 pub use supervisor::Ledger;

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use super::files::{FILE, Files};
 use super::history::{RunFilter, RunRecord};
+use super::member_history::{MemberFilter, MemberRecord};
 use super::outcome::RunOutcome;
-use super::records::{Intent, StoredWatch, UnfinishedRun, WatchRecord};
+use super::records::{Intent, StoredService, StoredWatch, UnfinishedRun, WatchRecord};
 use super::supervisor::Ledger;
-use super::{database, history, runs, watches};
+use super::{database, history, member_history, runs, services, watches};
 use crate::action::proc::ProcessId;
-use crate::model::WatchKey;
+use crate::model::{MemberName, ServiceSpec, WatchKey};
+use crate::service;
 
 /// Copies the ledger in the directory `from` to `to`, also while a daemon uses it, so that a dry run can
 /// write to the copy. Returns false if there is no ledger.
@@ -48,6 +50,35 @@ impl Ledger {
     /// pause stay recorded.
     pub fn retire(&mut self, watch: &WatchKey) {
         self.write(0, |connection, _| watches::retire(connection, watch));
+    }
+
+    /// Returns the records of a config file's services, by description; none if the ledger cannot be read.
+    pub fn load_services(&mut self, file: &str) -> HashMap<String, StoredService> {
+        self.read(|connection, context| services::load(connection, &context.boot, file))
+    }
+
+    /// Records a service.
+    pub fn save_service(&mut self, spec: &ServiceSpec, checked_by: u64, snapshot: &service::Snapshot) {
+        self.write(0, |connection, context| {
+            services::save(connection, &context.boot, spec, checked_by, snapshot)
+        });
+    }
+
+    /// Records that a service was removed from its file. A pause stays recorded.
+    pub fn retire_service(&mut self, service: &WatchKey) {
+        self.write(0, |connection, _| services::retire(connection, service));
+    }
+
+    /// Records what holds the members in a store from now on, and commits. Returns what held them before.
+    pub fn record_owner(&mut self, store: &str, owner: &str) -> Vec<String> {
+        let former: Vec<String> = self.read(|connection, _| services::owners(connection, store));
+        self.write_through(1, |connection, _| services::add_owner(connection, store, owner));
+        former.into_iter().filter(|former| former != owner).collect()
+    }
+
+    /// Records that a member was announced (`is_there`) or withdrawn.
+    pub fn record_member(&mut self, service: &WatchKey, member: &MemberName, is_there: bool) {
+        self.write(0, |connection, _| services::add_member(connection, service, member, is_there));
     }
 
     /// Deletes the watches that are not `loaded` and were not recorded for a month. Call it when all configs
@@ -107,6 +138,19 @@ impl Ledger {
     ) -> Result<Vec<(i64, RunRecord)>, String> {
         self.require_readable()?;
         let page = self.read(|connection, _| history::page(connection, filter, before, count).map(Some));
+        page.ok_or_else(|| self.unreadable_reason())
+    }
+
+    /// Returns at most `count` announcements and withdrawals of members, as [`Self::history`] does.
+    pub fn member_history(
+        &mut self,
+        filter: &MemberFilter,
+        before: Option<i64>,
+        count: usize,
+    ) -> Result<Vec<(i64, MemberRecord)>, String> {
+        self.require_readable()?;
+        let page =
+            self.read(|connection, _| member_history::page(connection, filter, before, count).map(Some));
         page.ok_or_else(|| self.unreadable_reason())
     }
 

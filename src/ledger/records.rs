@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::action::proc::ProcessId;
-use crate::model::{Subject, Version, WatchKey};
+use crate::model::{Pause, Subject, Version, WatchKey};
 use crate::watch::{Event, Snapshot};
 
 /// The record of a watch.
@@ -33,6 +33,17 @@ pub struct StoredWatch {
     /// [`Snapshot::applied`] is `None` if another definition than this one applied that version.
     pub snapshot: Snapshot,
     pub last_error: Option<String>,
+}
+
+/// The record of a service that an earlier daemon wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredService {
+    /// The fingerprint of its check. `None`: it is not readable.
+    pub checked_by: Option<u64>,
+    /// Whether it was recorded since the machine was booted. Otherwise the service has ended.
+    pub this_boot: bool,
+    pub is_well: bool,
+    pub pause: Option<Box<Pause>>,
 }
 
 /// A run that is about to start.

@@ -4,6 +4,7 @@
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::error::LedgerError;
+use super::services;
 
 /// The version of the tables in `schema.sql`. It grows with every change that an older program could not
 /// handle. A program that finds a newer version than its own does not touch the file.
@@ -117,6 +118,7 @@ pub(super) fn prepare(connection: &Connection, found: &Found) -> std::result::Re
                 upgrade(connection)?;
             }
             connection.execute_batch(PROGRAM_TABLE)?;
+            connection.execute_batch(services::TABLES)?;
         }
     }
     if writer(connection)?.as_deref() != Some(PROGRAM_VERSION) {
@@ -138,7 +140,8 @@ const PROGRAM_TABLE: &str = "
 
 pub(super) fn create(connection: &Connection) -> Result<()> {
     connection.execute_batch(include_str!("schema.sql"))?;
-    connection.execute_batch(PROGRAM_TABLE)
+    connection.execute_batch(PROGRAM_TABLE)?;
+    connection.execute_batch(services::TABLES)
 }
 
 /// Whether the tables accept only the events that were known when they were created. The present tables
@@ -176,6 +179,10 @@ pub(super) fn upgraded_copy(uri: &str) -> Result<Connection> {
     for table in TABLES {
         // The output of runs can be large, and is not worth the memory.
         copy_rows(&memory, ("old", table), table, &["output"])?;
+    }
+    let has_services = "SELECT 1 FROM old.sqlite_schema WHERE type = 'table' AND name = 'services'";
+    if memory.query_row(has_services, [], |_| Ok(())).optional()?.is_some() {
+        copy_rows(&memory, ("old", "services"), "services", &[])?;
     }
     memory.execute_batch("DETACH old")?;
     Ok(memory)

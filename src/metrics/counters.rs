@@ -7,7 +7,8 @@ use prometheus::{
 
 use crate::ledger::RunOutcome;
 use crate::model::StoreName;
-use crate::report::{PreviousRun, Report, RunReport};
+use crate::report::{PreviousRun, Report, RunReport, ServiceReport};
+use crate::service::CheckResult;
 
 /// Buckets in seconds above Prometheus' defaults (5 ms to 10 s), because a deployment may take an hour.
 const LONG_BUCKETS: [f64; 6] = [30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];
@@ -28,6 +29,8 @@ pub(super) struct Counters {
     resync_findings: IntCounter,
     config_loaded: IntCounter,
     config_failed: IntCounter,
+    service_checks: IntCounterVec,
+    service_changes: IntCounter,
 }
 
 impl Counters {
@@ -49,7 +52,17 @@ impl Counters {
         let store_disconnects =
             counters("twitcher_store_disconnects_total", "Lost connections to the store.", "store")?;
         store_disconnects.with_label_values(&[StoreName::DEFAULT]);
+        let service_checks =
+            counters("twitcher_service_checks_total", "Finished checks of services, by result.", "result")?;
+        for result in [CheckResult::Passed, CheckResult::Failed, CheckResult::NotStarted] {
+            service_checks.with_label_values(&[result.as_str()]);
+        }
         Ok(Self {
+            service_checks,
+            service_changes: counter(
+                "twitcher_service_changes_total",
+                "Members of services that were announced or withdrawn.",
+            )?,
             runs,
             run_duration: histogram(
                 "twitcher_run_duration_seconds",
@@ -104,7 +117,16 @@ impl Counters {
             Report::NodeChangeMissed { .. } => self.resync_findings.inc(),
             Report::ConfigLoaded { .. } => self.config_loaded.inc(),
             Report::ConfigFailed { .. } => self.config_failed.inc(),
-            Report::Starting { .. }
+            Report::Service { what: ServiceReport::Checked(result), .. } => {
+                self.service_checks.with_label_values(&[result.as_str()]).inc();
+            }
+            Report::Service { what: ServiceReport::Announced | ServiceReport::Withdrawn, .. } => {
+                self.service_changes.inc();
+            }
+            Report::Service { .. }
+            | Report::MembersConnected { .. }
+            | Report::MembersDisconnected { .. }
+            | Report::Starting { .. }
             | Report::Ready { .. }
             | Report::Welcome { .. }
             | Report::Stopping { .. }

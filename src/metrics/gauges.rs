@@ -1,13 +1,18 @@
 //! The state of the daemon that it collects for each request for the metrics.
 
+use std::collections::BTreeMap;
+
 use prometheus::proto::MetricFamily;
 
 use super::family::{counter, gauge, labelled, labelled_counter};
 use super::watch_counts::WatchCounts;
+use crate::service::Condition;
 
 /// The state of the daemon at one moment. The daemon's loop fills this in, and the control thread encodes it.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
+    /// How many services are in each condition.
+    pub services: BTreeMap<Condition, usize>,
     pub watches: WatchCounts,
     pub running_actions: usize,
     /// The largest number of running actions.
@@ -38,6 +43,7 @@ pub struct Gauges {
 impl Gauges {
     pub(super) fn families(&self) -> Vec<MetricFamily> {
         let Self {
+            services,
             watches,
             running_actions,
             max_actions,
@@ -54,6 +60,15 @@ impl Gauges {
             log_lines_dropped,
         } = self;
         vec![
+            labelled(
+                "twitcher_services",
+                "Services, by state.",
+                "state",
+                Condition::ALL.into_iter().map(|condition| {
+                    let count = services.get(&condition).copied().unwrap_or_default();
+                    (condition.as_str(), count as f64)
+                }),
+            ),
             labelled(
                 "twitcher_watches",
                 "Watches, by state.",

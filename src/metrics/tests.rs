@@ -14,6 +14,7 @@ use crate::report::stream::LogStream;
 use crate::report::{
     Count, Level, Log, NodeRef, PreviousRun, ReloadCause, Report, Reporter, RunName, RunReport,
 };
+use crate::service;
 use crate::watch::{Condition, Event, Reason, RunId, Snapshot, Watch};
 
 fn key(file: &str, description: &str) -> WatchKey {
@@ -187,6 +188,7 @@ fn gauges_show_the_daemon_as_it_is() {
     let keys = [key("a.twc", "a"), key("a.twc", "a.twc-2"), key("b.twc", "b"), key("b.twc", "c")];
     let all = [(&fine, false), (&bad, false), (&stopped, false), (&fine, true)];
     let gauges = Gauges {
+        services: [(service::Condition::Announced, 2), (service::Condition::Failing, 1)].into(),
         watches: WatchCounts::of(
             keys.iter().zip(all).map(|(key, (watch, unreadable))| (key, watch, unreadable)),
         ),
@@ -216,6 +218,9 @@ fn gauges_show_the_daemon_as_it_is() {
         "twitcher_running_actions 3",
         "twitcher_max_actions 4",
         "twitcher_watches_waiting_for_place 5",
+        "twitcher_services{state=\"announced\"} 2",
+        "twitcher_services{state=\"failing\"} 1",
+        "twitcher_services{state=\"conflict\"} 0",
         "twitcher_store_connected{store=\"default\"} 1",
         "twitcher_store_connected{store=\"other\"} 0",
         "twitcher_waiting_bytes 6",

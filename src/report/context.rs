@@ -2,15 +2,18 @@
 
 use std::slice::from_ref;
 
-use super::event::{NodeRef, PreviousRun, ReloadCause, Report, RunReport};
+use super::event::{NodeRef, PreviousRun, ReloadCause, Report, RunReport, ServiceReport};
 use crate::action::output::{Printed, Stream};
-use crate::model::{StoreName, Subject, WatchKey};
+use crate::model::{NodePath, StoreName, Subject, WatchKey};
 use crate::store::Exposure;
 
 /// The watches, the run and the node that a report is about; empty if it is about none.
 #[derive(Debug, Default)]
 pub struct LogContext<'a> {
     pub watches: &'a [&'a WatchKey],
+    pub service: Option<&'a WatchKey>,
+    /// The node of the service's member.
+    pub member: Option<&'a NodePath>,
     /// The action's `TWITCHER_RUN_ID`.
     pub run: Option<&'a str>,
     pub subject: Option<&'a Subject>,
@@ -92,7 +95,17 @@ impl Report<'_> {
             Report::StoreHalfStarted { store, pid, .. } => {
                 LogContext { pid: Some((*pid).into()), ..LogContext::of_store(*store) }
             }
-            Report::StoreConnected { store, .. }
+            Report::Service { service, member, what } => LogContext {
+                service: Some(service),
+                member: Some(&member.path),
+                store: Some(member.store.as_str()),
+                file: Some(&service.file),
+                operator: what.operator(),
+                ..LogContext::default()
+            },
+            Report::MembersConnected { store, .. }
+            | Report::MembersDisconnected { store, .. }
+            | Report::StoreConnected { store, .. }
             | Report::StoreDisconnected { store, .. }
             | Report::StoreRefused { store, .. }
             | Report::StoreDegraded { store, .. } => LogContext::of_store(*store),
@@ -143,6 +156,28 @@ impl Report<'_> {
                 };
                 LogContext { run: Some(id), pid, ..LogContext::of_watch(watch) }
             }
+        }
+    }
+}
+
+impl ServiceReport<'_> {
+    fn operator(&self) -> Option<&str> {
+        match self {
+            ServiceReport::Ordered { pause, .. } | ServiceReport::StaysPaused { pause } => {
+                pause.by.as_deref()
+            }
+            ServiceReport::Added
+            | ServiceReport::Changed
+            | ServiceReport::Removed
+            | ServiceReport::Checked(_)
+            | ServiceReport::Turned { .. }
+            | ServiceReport::Unstartable { .. }
+            | ServiceReport::Startable
+            | ServiceReport::Announced
+            | ServiceReport::Withdrawn
+            | ServiceReport::Conflict { .. }
+            | ServiceReport::Refused { .. }
+            | ServiceReport::PauseOver => None,
         }
     }
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use super::event::{NodeRef, PreviousRun, ReloadCause, Report, RunName, RunReport};
 use super::held::{HeldSummary, remedy};
+use super::pause::pause_terms;
+use super::service::service_report;
 use super::version::ReadableVersion;
 use crate::action::output::{Printed, Stream};
 use crate::action::run::ExitStatus;
 use crate::ledger::LedgerEvent;
-use crate::model::{Facet, Pause, StoreName, Subject, Version, WatchCommand};
+use crate::model::{Facet, StoreName, Subject, Version, WatchCommand};
 use crate::store::Exposure;
 use crate::text::{Timestamp, count, printable, quoted};
 use crate::watch::{Event, Reason, RunId};
@@ -213,6 +215,13 @@ impl fmt::Display for Report<'_> {
                 "{watch}: failed before the restart and stays stopped (on_failure: STOP): nothing runs until \
                  `twitcher trigger` or a change of its definition"
             ),
+            Report::Service { service, member, what } => service_report(f, service, member, what),
+            Report::MembersConnected { store, what } => {
+                write!(f, "{}: members are held by {what}", Store(*store))
+            }
+            Report::MembersDisconnected { store, reason } => {
+                write!(f, "{}: members cannot be announced: {reason}; trying again", Store(*store))
+            }
             Report::Superseded { watch, total, warn: _ } => {
                 write!(
                     f,
@@ -221,17 +230,6 @@ impl fmt::Display for Report<'_> {
                 )
             }
         }
-    }
-}
-
-/// Says when a pause ends by itself, and why there is one.
-fn pause_terms(f: &mut fmt::Formatter<'_>, pause: &Pause) -> fmt::Result {
-    if let Some(until) = pause.until {
-        write!(f, " until {}", Timestamp(until).to_the_second())?;
-    }
-    match &pause.why {
-        Some(why) => write!(f, ": {}", printable(why.as_bytes())),
-        None => Ok(()),
     }
 }
 
@@ -400,7 +398,7 @@ impl fmt::Display for Store<'_> {
 }
 
 /// Displays `SIGHUP`, or `signal 34` if the signal has no name.
-struct SignalName(i32);
+pub(crate) struct SignalName(pub(crate) i32);
 
 impl fmt::Display for SignalName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,8 @@ use crate::action::output::Printed;
 use crate::action::run::ExitStatus;
 use crate::action::spawn::StartError;
 use crate::ledger::LedgerEvent;
-use crate::model::{Facet, Pause, StoreName, Subject, WatchCommand, WatchKey, WatchSpec};
+use crate::model::{Facet, MemberName, Pause, StoreName, Subject, WatchCommand, WatchKey, WatchSpec};
+use crate::service::CheckResult;
 use crate::store::Exposure;
 use crate::watch::{Event, HoldReason, Reason, RunId};
 
@@ -112,6 +113,22 @@ pub enum Report<'a> {
     },
     NodeReadable {
         node: NodeRef<'a>,
+    },
+    /// A service, and its member.
+    Service {
+        service: &'a WatchKey,
+        member: &'a MemberName,
+        what: ServiceReport<'a>,
+    },
+    /// The part of a store that holds members is connected.
+    MembersConnected {
+        store: Option<&'a StoreName>,
+        /// The server and session.
+        what: &'a str,
+    },
+    MembersDisconnected {
+        store: Option<&'a StoreName>,
+        reason: &'a str,
     },
     /// A resync found a change that the store had not announced; `total` counts such changes since the start.
     NodeChangeMissed {
@@ -335,4 +352,44 @@ impl<'a> NodeRef<'a> {
     pub fn of(spec: &'a WatchSpec) -> Self {
         Self { store: &spec.store, subject: &spec.subject }
     }
+}
+
+/// What is reported of a service.
+#[derive(Debug)]
+pub enum ServiceReport<'a> {
+    Added,
+    Changed,
+    Removed,
+    /// A check has ended. This is only counted.
+    Checked(CheckResult),
+    /// The verdict turned. `why` is how the last check failed.
+    Turned {
+        is_well: bool,
+        why: Option<&'a str>,
+    },
+    /// The check cannot be started.
+    Unstartable {
+        why: &'a str,
+    },
+    Startable,
+    Announced,
+    Withdrawn,
+    /// Another holder has the member's node.
+    Conflict {
+        holder: &'a str,
+    },
+    /// The store refuses the member.
+    Refused {
+        reason: &'a str,
+    },
+    /// An operator gave a command.
+    Ordered {
+        command: WatchCommand,
+        pause: &'a Pause,
+    },
+    /// The service is still paused by a former daemon's operator.
+    StaysPaused {
+        pause: &'a Pause,
+    },
+    PauseOver,
 }

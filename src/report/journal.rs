@@ -66,9 +66,11 @@ fn datagram(line: &LogLine) -> Vec<u8> {
 pub fn fields(context: &LogContext<'_>) -> Vec<u8> {
     let watches = context.watches.iter().map(|watch| ("TWITCHER_WATCH", watch.to_string()));
     let run = context.run.map(|run| ("TWITCHER_RUN_ID", run.to_owned()));
-    let node = context.subject.map(|subject| ("TWITCHER_ZNODE", subject.path.to_string()));
+    let node = context.subject.map(|subject| &subject.path).or(context.member);
+    let node = node.map(|path| ("TWITCHER_ZNODE", path.to_string()));
+    let service = context.service.map(|service| ("TWITCHER_SERVICE", service.to_string()));
     let mut fields = Vec::new();
-    for (name, value) in run.into_iter().chain(node).chain(watches) {
+    for (name, value) in run.into_iter().chain(node).chain(service).chain(watches) {
         if fields.len() + value.len() < MAX_LINE_BYTES {
             add(&mut fields, name, &value);
         }

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::context::LogContext;
 use super::level::Level;
 use crate::action::output::Stream;
-use crate::model::WatchKey;
+use crate::model::{NodePath, WatchKey};
 use crate::text::{TIMESTAMP_FORMAT, escaped_json};
 
 /// One line. The manual twitcher.toml(5) documents the fields, which are stable: fields may be added.
@@ -20,6 +20,8 @@ struct JsonLine<'a> {
     /// The watches of a line about several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     watches: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,11 +60,12 @@ pub fn encode(at: OffsetDateTime, level: Level, message: &str, context: &LogCont
         message,
         watch,
         watches,
+        service: context.service.map(WatchKey::to_string),
         file: context.file,
         line: context.place.map(|(line, _)| line),
         column: context.place.map(|(_, column)| column),
         store: context.store,
-        node: context.subject.map(|subject| subject.path.as_str()),
+        node: context.subject.map(|subject| &subject.path).or(context.member).map(NodePath::as_str),
         run: context.run,
         pid: context.pid,
         by: context.operator,

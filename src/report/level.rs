@@ -1,6 +1,6 @@
 //! The levels of reports.
 
-use super::event::{PreviousRun, Report, RunReport};
+use super::event::{PreviousRun, Report, RunReport, ServiceReport};
 use crate::action::run::ExitStatus;
 use crate::ledger::LedgerEvent;
 
@@ -39,6 +39,7 @@ impl Report<'_> {
             | Report::StoreDegraded { .. }
             | Report::Problem { .. } => Level::Error,
             Report::StoreDisconnected { .. }
+            | Report::MembersDisconnected { .. }
             | Report::StoreRefused { .. }
             | Report::StoreExposed { .. }
             | Report::Degraded { .. }
@@ -55,6 +56,7 @@ impl Report<'_> {
             | Report::Stopped
             | Report::PlacesFree
             | Report::StoreConnected { .. }
+            | Report::MembersConnected { .. }
             | Report::Recovered { .. }
             | Report::NodeReadable { .. }
             | Report::Ledger { event: LedgerEvent::Back | LedgerEvent::Shrunk }
@@ -78,6 +80,27 @@ impl Report<'_> {
             // A restart follows an outage, which was reported.
             Report::NodeObserved { .. } | Report::StoreHalfStarted { .. } => Level::Debug,
             Report::Run { what, .. } => what.level(),
+            Report::Service { what, .. } => what.level(),
+        }
+    }
+}
+
+impl ServiceReport<'_> {
+    fn level(&self) -> Level {
+        match self {
+            ServiceReport::Turned { is_well: false, .. }
+            | ServiceReport::Unstartable { .. }
+            | ServiceReport::Conflict { .. }
+            | ServiceReport::Refused { .. } => Level::Warning,
+            ServiceReport::Turned { is_well: true, .. }
+            | ServiceReport::Startable
+            | ServiceReport::Announced
+            | ServiceReport::Withdrawn
+            | ServiceReport::Ordered { .. }
+            | ServiceReport::StaysPaused { .. }
+            | ServiceReport::PauseOver => Level::Notice,
+            ServiceReport::Added | ServiceReport::Changed | ServiceReport::Removed => Level::Info,
+            ServiceReport::Checked(_) => Level::Debug,
         }
     }
 }

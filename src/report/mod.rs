@@ -26,14 +26,17 @@ pub mod line;
 pub mod log;
 mod log_state;
 mod output;
+mod pause;
 mod queue;
 mod reporter;
+mod service;
 pub mod stream;
 mod syslog;
 mod version;
 
 pub use degraded::{Degradations, Degraded, Part, SETTINGS, SETTINGS_FILE};
-pub use event::{NodeRef, PreviousRun, ReloadCause, Report, RunName, RunReport};
+pub(crate) use display::SignalName;
+pub use event::{NodeRef, PreviousRun, ReloadCause, Report, RunName, RunReport, ServiceReport};
 pub(crate) use held::{HeldSummary, force_command};
 pub use level::Level;
 pub use line::json_line;

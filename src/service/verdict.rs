@@ -9,6 +9,17 @@ pub enum CheckResult {
     NotStarted,
 }
 
+impl CheckResult {
+    /// Returns the word of metrics and of `status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CheckResult::Passed => "passed",
+            CheckResult::Failed => "failed",
+            CheckResult::NotStarted => "not_started",
+        }
+    }
+}
+
 /// What is held to be true of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
@@ -36,6 +47,8 @@ pub struct Verdict {
     /// How many checks in a row spoke against the present health.
     against: u32,
     last: Option<CheckResult>,
+    /// Whether a former daemon judged so, and no check has confirmed it.
+    is_inherited: bool,
 }
 
 impl Verdict {
@@ -43,7 +56,28 @@ impl Verdict {
     /// Both are at least 1.
     pub fn new(rise: u32, fall: u32) -> Self {
         let (rise, fall) = (rise.max(1), fall.max(1));
-        Self { rise, fall, health: Health::Unknown, against: 0, last: None }
+        Self { rise, fall, health: Health::Unknown, against: 0, last: None, is_inherited: false }
+    }
+
+    /// A service that was well when a former daemon died. Nobody knows how many checks had failed in a row
+    /// by then, so the next one that fails is the last that it takes.
+    pub(super) fn inherited(rise: u32, fall: u32) -> Self {
+        Self { health: Health::Well, is_inherited: true, ..Self::new(rise, fall) }
+    }
+
+    /// Returns the verdict on a service that has no check.
+    pub(super) fn unchecked() -> Self {
+        Self { health: Health::Well, ..Self::new(1, 1) }
+    }
+
+    /// Has as many checks decide from now on.
+    pub(super) fn set_bounds(&mut self, rise: u32, fall: u32) {
+        (self.rise, self.fall) = (rise.max(1), fall.max(1));
+    }
+
+    /// Begins to count anew, because another check decides now. It has to turn the present health.
+    pub(super) fn begin_anew(&mut self) {
+        (self.against, self.last) = (0, None);
     }
 
     pub fn health(&self) -> Health {
@@ -53,19 +87,20 @@ impl Verdict {
     /// Takes the result of a check. Returns what changes because of it.
     pub fn take(&mut self, result: CheckResult) -> Option<Turn> {
         let is_same = self.last == Some(result);
+        let is_last_straw = self.is_inherited && result == CheckResult::Failed;
         let (turn, needed, speaks_against) = match result {
             // It neither counts, nor does it end a row.
             CheckResult::NotStarted => return None,
             CheckResult::Passed => (Turn::Up, self.rise, self.health != Health::Well),
             CheckResult::Failed => (Turn::Down, self.fall, self.health != Health::Failing),
         };
-        self.last = Some(result);
+        (self.last, self.is_inherited) = (Some(result), false);
         self.against = match (speaks_against, is_same) {
             (false, _) => 0,
             (true, false) => 1,
-            (true, true) => self.against + 1,
+            (true, true) => self.against.saturating_add(1),
         };
-        if self.against < needed || !speaks_against {
+        if !speaks_against || self.against < needed && !is_last_straw {
             return None;
         }
         self.against = 0;
@@ -85,7 +120,7 @@ mod tests {
     use super::*;
 
     /// Takes checks, one a letter: `+` passed, `-` failed, `?` not started. Returns the turns: `U`, `D` or
-    /// `.`
+    /// `.`.
     fn turns(rise: u32, fall: u32, checks: &str) -> String {
         let mut verdict = Verdict::new(rise, fall);
         let taken = checks.chars().map(|check| match verdict.take(of(check)) {

@@ -19,7 +19,7 @@ pub(super) const FILE: &str = "twitcher.toml";
 const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// 100,000 watches take some 60 MiB, and the largest tree twice its 64 MiB.
-pub(super) const STORE_MEMORY: u64 = 256 << 20;
+pub const STORE_MEMORY: u64 = 256 << 20;
 
 /// The address space of a process that has just started is half of that.
 const MIN_STORE_MEMORY: u64 = 64 << 20;

@@ -42,7 +42,7 @@ pub use daemon::{DaemonFlags, DaemonSettings};
 pub use duration::{positive_seconds, seconds};
 pub use environment::{absolute, config_path};
 pub use error::SettingsError;
-pub use file::SettingsFile;
+pub use file::{STORE_MEMORY, SettingsFile};
 pub use read::{read, text};
 pub use store_choice::{StoreChoice, StoreFlags};
 pub use stores::{problems, store_named, store_names};

@@ -5,12 +5,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
-use super::client_error::ClientError;
 use super::login_source::LoginSource;
-use super::member::{KeeperEnd, KeeperEvent, KeeperOrder, Member};
+use super::member::{KeeperEnd, KeeperEvent, KeeperOrder};
 use super::settings::StoreSettings;
 use super::{directory, etcd, zookeeper};
-use crate::model::NodePath;
 
 /// How long a store may take to let all members go. Closing a session or a lease takes at most a second.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -18,50 +16,38 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Holds members in a store, on an owner of its own, until it is closed.
 ///
 /// A store that cannot be reached is no error: `Disconnected` tells of it, and the keeper keeps trying.
-pub struct Keeper {
+pub(super) struct Keeper {
     orders: UnboundedSender<KeeperOrder>,
     events: UnboundedReceiver<KeeperEvent>,
 }
 
 impl Keeper {
     /// Opens a keeper. Must be called within a `LocalSet` on a current-thread runtime.
-    pub fn open(settings: &StoreSettings) -> Result<Self, ClientError> {
-        if settings.is_readonly() {
-            return Err(ClientError::ReadOnly { store: settings.to_string() });
-        }
+    pub(super) fn open(settings: &StoreSettings, login: LoginSource) -> Self {
         let (orders, taken) = unbounded_channel();
         let (told, events) = unbounded_channel();
         let end = KeeperEnd { orders: taken, events: told };
         match settings {
-            StoreSettings::ZooKeeper(settings) => zookeeper::keep(settings.clone(), LoginSource::Here, end),
-            StoreSettings::Etcd(settings) => etcd::keep(settings.clone(), LoginSource::Here, end),
+            StoreSettings::ZooKeeper(settings) => zookeeper::keep(settings.clone(), login, end),
+            StoreSettings::Etcd(settings) => etcd::keep(settings.clone(), login, end),
             StoreSettings::Directory(settings) => directory::keep(settings.clone(), end),
         }
-        Ok(Self { orders, events })
-    }
-
-    /// Has the member be there, or replaces its data and its ACL.
-    pub fn announce(&self, member: Member) {
-        self.order(KeeperOrder::Announce(member));
-    }
-
-    pub fn withdraw(&self, path: NodePath) {
-        self.order(KeeperOrder::Withdraw(path));
+        Self { orders, events }
     }
 
     /// Gives an order. One that comes after the keeper's end has no effect.
-    pub fn order(&self, order: KeeperOrder) {
+    pub(super) fn order(&self, order: KeeperOrder) {
         let _ = self.orders.send(order);
     }
 
     /// Waits for what the keeper tells next. Can be dropped at any time.
-    pub async fn next(&mut self) -> Option<KeeperEvent> {
+    pub(super) async fn next(&mut self) -> Option<KeeperEvent> {
         self.events.recv().await
     }
 
     /// Withdraws all members and gives up their owner, which takes at most a second and a half. What the
     /// store does not hear of goes when the owner expires.
-    pub async fn close(self) {
+    pub(super) async fn close(self) {
         let Self { orders, mut events } = self;
         drop(orders);
         let ended = async { while events.recv().await.is_some() {} };

@@ -75,11 +75,10 @@ pub use directory::{DirectorySettings, DirectoryUrl};
 pub use encoding::MAX_TREE_NODES;
 pub use etcd::{EtcdLogin, EtcdSettings, EtcdUrl, EtcdUser};
 pub use half::{
-    HalfOptions, STORE_USER, become_client, open as open_half, serve as serve_half, store_user_is_missing,
-    with_played_daemon, with_played_half,
+    AtEnd, HalfOptions, KeeperLink, STORE_USER, become_client, open as open_half, open_keeper,
+    serve as serve_half, serve_keeper, store_user_is_missing, with_played_daemon, with_played_half,
 };
-pub use keeper::Keeper;
-pub use member::{KeeperEvent, KeeperOrder, Member, MemberAcl};
+pub use member::{KeeperEvent, KeeperOrder, Member};
 pub use message::{Exposure, HalfStarted, StoreCommand, StoreEvent};
 pub use removal::Removal;
 pub use retry::Retry;

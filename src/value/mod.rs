@@ -6,7 +6,7 @@
 //! * [`json`], [`cbor`], [`properties`] and [`commit`] read one format each. A [`Fault`] says what is wrong,
 //!   and where.
 //! * [`content`] decodes a content as a config says.
-//! * [`member`] writes the data of members.
+//! * [`member`] writes the data of members, and [`template`] what a config knows of it.
 //! * [`object`] reads the objects that are the data of members, and properties.
 //! * [`plain`] is the form in which commands read a value that JSON cannot express.
 //! * [`schema`] checks a value against a JSON Schema.
@@ -26,6 +26,7 @@ pub mod object;
 pub mod plain;
 pub mod properties;
 pub mod schema;
+pub mod template;
 
 pub use fault::{Fault, Place};
 

@@ -122,8 +122,7 @@ fn files_that_are_no_configs_of_the_original_are_refused() {
     let sandbox = Sandbox::directory();
     let convert = |path: &PathBuf| sandbox.twitcher(["convert"]).arg(path).finish().expect(1);
     for (text, said) in [
-        (&b"[web]\ncmd = check\nzookeeper_path = /services/web\n"[..], "not a Python config of Twitcher"),
-        (b"RegisterWatch(#{ znode: \"/a\", action: Exec(\"x\") });", "not a Python config of Twitcher"),
+        (&b"RegisterWatch(#{ znode: \"/a\", action: Exec(\"x\") });"[..], "not a Python config of Twitcher"),
         (b"", "not a Python config of Twitcher"),
         (b"# \xe4\nRegisterWatch('/a', Exec('x'))\n", "line 1 is not UTF-8"),
     ] {
@@ -136,12 +135,30 @@ fn files_that_are_no_configs_of_the_original_are_refused() {
     sandbox.twitcher(["convert"]).finish().expect(2);
 }
 
+// "`convert` reads a zk_watcher INI file"
+#[test]
+fn a_converted_ini_file_of_zk_watcher_passes_the_check() {
+    let sandbox = Sandbox::directory();
+    let service = "[ssh]\ncmd: pgrep -x sshd\nrefresh: 30\nservice_port: 22\nzookeeper_path: /services/ssh\n\
+                   zookeeper_data: foo=bar, bah=123\n";
+    let old = write(&sandbox, "zk.cfg", service);
+    let finished = sandbox.twitcher(["convert"]).arg(old).finish().expect(0);
+    assert_eq!(finished.stderr, "");
+    let new = write(&sandbox, "new.twc", &finished.stdout);
+    let checked = sandbox.twitcher(["check", "--lint"]).arg(new).finish().expect(0);
+    assert!(checked.text().ends_with("new.twc: ok, 1 service\n"), "{}", checked.text());
+    let old = write(&sandbox, "zk.cfg", service.replace("refresh", "rfresh"));
+    let finished = sandbox.twitcher(["convert"]).arg(old).finish().expect(1);
+    finished.expect_said(&["zk.cfg:1: there is no refresh"]);
+    assert!(finished.text().contains("// NOT CONVERTED, line 1: [ssh]: there is no refresh"));
+}
+
 // "Several FILEs": one that is refused does not hide the others.
 #[test]
 fn several_files_follow_one_another() {
     let sandbox = Sandbox::directory();
     let good = write(&sandbox, "good.twc", "RegisterWatch('/a', Exec('x'))");
-    let bad = write(&sandbox, "bad.twc", "[x]\n");
+    let bad = write(&sandbox, "bad.twc", "x\n");
     let finished = sandbox.twitcher(["convert"]).arg(&bad).arg(&good).finish().expect(1);
     let text = finished.text();
     let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));

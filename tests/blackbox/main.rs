@@ -68,6 +68,7 @@ mod output_file;
 mod permissions;
 mod places;
 mod register;
+mod register_service;
 mod register_watch;
 mod reload;
 mod removal;

@@ -7,9 +7,10 @@ use std::process::Output;
 
 use tempfile::TempDir;
 use twitcher::config::vocabulary::{
-    CONSTANTS, Constant, FUNCTIONS, GUARD_KEYS, KEYS, Key, RETRY_KEYS, Scope, signals,
+    CONSTANTS, Constant, FUNCTIONS, GUARD_KEYS, KEYS, Key, RETRY_KEYS, SERVICE_KEYS, Scope, signals,
 };
 use twitcher::model::Resource;
+use twitcher::service;
 use twitcher::watch::{Condition, Event};
 
 use super::{command, here, twitcher};
@@ -254,9 +255,10 @@ fn table(text: &str) -> BTreeSet<String> {
     text.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect()
 }
 
-/// The rows for the keys of a map within a watch.
-fn rows_of<T>(keys: &[Key<T>]) -> BTreeSet<String> {
-    let row = |key: &Key<T>| format!("| `{}` | {} | {} | {} |", key.name, key.kind, key.default, key.meaning);
+/// The rows for the keys of a map.
+fn rows_of<T, S>(keys: &[Key<T, S>]) -> BTreeSet<String> {
+    let row =
+        |key: &Key<T, S>| format!("| `{}` | {} | {} | {} |", key.name, key.kind, key.default, key.meaning);
     keys.iter().map(row).collect()
 }
 
@@ -275,6 +277,17 @@ fn every_key_of_a_watch_has_an_entry_with_default_and_example() {
     assert_eq!(table(entries["retry"]), rows_of(RETRY_KEYS));
     assert_eq!(table(entries["guard"]), rows_of(GUARD_KEYS));
     assert_eq!(rows(entries["rlimits"]), set(Resource::ALL.map(Resource::name)));
+}
+
+#[test]
+fn every_key_of_a_service_and_each_of_its_states_has_a_row() {
+    let manual = read(CONFIGS);
+    let services = section(&manual, "SERVICES");
+    assert!(SERVICE_KEYS.len() >= 20);
+    let described = |row: &String| row.matches(" | ").count() == 3;
+    let keys: BTreeSet<String> = table(services).into_iter().filter(described).collect();
+    assert_eq!(keys, rows_of(SERVICE_KEYS));
+    assert!(rows(services).is_superset(&set(service::Condition::ALL.map(service::Condition::as_str))));
 }
 
 #[test]

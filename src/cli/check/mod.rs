@@ -15,13 +15,13 @@ use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
 use crate::config::resolve::Accounts;
 use crate::config::scan::{ConfigText, read, read_module, scan_below};
-use crate::model::{StoreName, StoreNames, Subject, WatchSpec};
+use crate::model::{MemberName, ServiceSpec, StoreName, StoreNames, Subject, WatchSpec};
 use crate::settings::{self, ControlSettings};
 use crate::store::StoreSettings;
 use crate::text::count;
 use crate::trust::Trust;
 use crate::trust::root::Root;
-use explain::explain;
+use explain::{explain, explain_service};
 
 mod explain;
 
@@ -63,6 +63,7 @@ impl Check {
             explain: self.explain,
             settings: BTreeMap::new(),
             registered: HashMap::new(),
+            members: HashMap::new(),
             valid: true,
             unprinted: None,
         };
@@ -87,6 +88,8 @@ struct Checker {
     settings: BTreeMap<StoreName, StoreSettings>,
     /// The file that first registered each watch, by the watch without its name.
     registered: HashMap<(String, Subject, u64), PathBuf>,
+    /// The file that first has each member.
+    members: HashMap<MemberName, PathBuf>,
     valid: bool,
     /// Why a result is not on stdout.
     unprinted: Option<PrintError>,
@@ -209,24 +212,37 @@ impl Checker {
         let mut module = |module: &str| read_module(root, module).map(Arc::from);
         match load(source, &mut self.evaluator, &mut self.accounts, stores, &mut module).result {
             Ok(Watches { complaints: Some(complaints), .. }) => self.reject(&complaints),
-            Ok(Watches { specs, locations, mut warnings, doubts: _, left_out: _, complaints: None }) => {
-                for (spec, location) in specs.iter().zip(&locations) {
+            Ok(Watches { complaints: None, specs, services, locations, mut warnings, .. }) => {
+                let (of_watches, of_services) = locations.split_at(specs.len());
+                for (spec, location) in specs.iter().zip(of_watches) {
                     let store = self.settings.get(&spec.store);
                     if let Some(mistake) = store.and_then(|store| store.mistake(&spec.subject.path)) {
                         self.reject(&format!("{location}: `znode`: {mistake} (the watch's store is etcd)"));
                     }
                 }
+                for (spec, location) in services.iter().zip(of_services) {
+                    let name = &spec.member.name;
+                    let store = self.settings.get(&name.store);
+                    if let Some(mistake) = store.and_then(|store| store.mistake(&name.path)) {
+                        let which = "(the service's store is etcd)";
+                        self.reject(&format!("{location}: `service`: {mistake} {which}"));
+                    }
+                }
                 warnings.extend(warning);
                 warnings.extend(self.registered_twice(path, &specs));
+                warnings.extend(self.announced_twice(path, &services));
                 for warning in warnings {
                     warn(warning);
                 }
-                let mut text =
-                    line(&format!("{}: ok, {}", path.display(), count(specs.len() as u64, "watch")));
+                let mut text = line(&format!("{}: ok, {}", path.display(), counts(&specs, &services)));
                 if self.explain {
-                    for (spec, location) in specs.iter().zip(&locations) {
+                    for (spec, location) in specs.iter().zip(of_watches) {
                         text += "\n";
                         text += &explain(spec, location);
+                    }
+                    for (spec, location) in services.iter().zip(of_services) {
+                        text += "\n";
+                        text += &explain_service(spec, location);
                     }
                     text += "\n";
                 }
@@ -258,9 +274,35 @@ impl Checker {
         warning
     }
 
+    /// Returns a warning if another file has one of these members, too.
+    fn announced_twice(&mut self, path: &Path, services: &[ServiceSpec]) -> Option<String> {
+        let mut warning = None;
+        for spec in services {
+            let name = &spec.member.name;
+            let first = self.members.entry(name.clone()).or_insert_with(|| path.to_owned());
+            if *first != path && warning.is_none() {
+                let (path, first) = (path.display(), first.display());
+                warning = Some(format!(
+                    "{path}: has the member {name}, which {first} has, too; only one of them is announced"
+                ));
+            }
+        }
+        warning
+    }
+
     fn reject(&mut self, message: &str) {
         self.valid = false;
         print_error(message);
+    }
+}
+
+/// Returns how many there are: `2 watches`, `1 service`, `2 watches, 1 service`.
+fn counts(specs: &[WatchSpec], services: &[ServiceSpec]) -> String {
+    let watches = count(specs.len() as u64, "watch");
+    match (specs.len(), count(services.len() as u64, "service")) {
+        (_, _) if services.is_empty() => watches,
+        (0, services) => services,
+        (_, services) => format!("{watches}, {services}"),
     }
 }
 

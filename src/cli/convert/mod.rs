@@ -1,10 +1,11 @@
-//! `twitcher convert FILE...`: turns configs of the Python original into Rhai.
+//! `twitcher convert FILE...`: turns configs of the Python original, and INI files of zk_watcher, into Rhai.
 //!
-//! [`tokens`] cuts a file into logical lines, [`parse`] finds the statements that can be translated, and
-//! [`translate`] runs them, without effects, and writes them in Rhai. Because each statement runs, the types
-//! and values are known, and what the daemon would refuse is marked here. [`evaluate`] and [`value`] know
-//! expressions, [`watch`] the arguments of `RegisterWatch`, [`names`] the names that Rhai does not take, and
-//! [`changes`] what a statement that is not translated may change. All of it is text in, text out.
+//! [`ini`] reads the latter. Of the former, [`tokens`] cuts a file into logical lines, [`parse`] finds the
+//! statements that can be translated, and [`translate`] runs them, without effects, and writes them in Rhai.
+//! Because each statement runs, the types and values are known, and what the daemon would refuse is marked
+//! here. [`evaluate`] and [`value`] know expressions, [`watch`] the arguments of `RegisterWatch`, [`names`]
+//! the names that Rhai does not take, and [`changes`] what a statement that is not translated may change. All
+//! of it is text in, text out.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,6 +19,7 @@ use translate::{Translation, translate};
 
 mod changes;
 mod evaluate;
+mod ini;
 mod names;
 mod parse;
 #[cfg(test)]
@@ -27,14 +29,15 @@ mod translate;
 mod value;
 mod watch;
 
-/// Print configs of the Python original, Twitcher 1, as configs in Rhai
+/// Print configs of the Python original, Twitcher 1, or of zk_watcher, as configs in Rhai
 ///
-/// Translates calls of RegisterWatch and Exec with the variables, lists, strings and loops that they use.
+/// Translates calls of RegisterWatch and Exec with the variables, lists, strings and loops that they use, and
+/// the sections of an INI file of zk_watcher.
 /// What cannot be translated, such as a function, stands in the result as a comment with its line, and the
 /// exit code is 1. Check the result with `twitcher check`.
 #[derive(Debug, clap::Args)]
 pub struct Convert {
-    /// Files of the original; the results follow one another
+    /// Files of the original or of zk_watcher; the results follow one another
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -58,14 +61,18 @@ const HEADER: &str = "\
 impl Convert {
     pub fn run(self) -> Exit {
         let mut is_whole = true;
-        let mut printed = HEADER.to_owned();
+        let mut printed = String::new();
+        let mut headers: Vec<&str> = Vec::new();
         for file in &self.files {
             let name = printable(file.as_os_str().as_encoded_bytes());
             if self.files.len() > 1 {
                 printed += &format!("// {name}\n\n");
             }
             match converted(file) {
-                Ok(Translation { rhai, marks }) => {
+                Ok((header, Translation { rhai, marks })) => {
+                    if !headers.contains(&header) {
+                        headers.push(header);
+                    }
                     is_whole &= marks.is_empty();
                     printed += &rhai;
                     for (line, why) in marks {
@@ -85,12 +92,13 @@ impl Convert {
                 printed.push('\n');
             }
         }
-        unless_closed(print_foreign(printed.as_bytes()))?;
+        unless_closed(print_foreign([headers.concat(), printed].concat().as_bytes()))?;
         Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-fn converted(file: &Path) -> Result<Translation, String> {
+/// Returns the translation of a file, and what is to be said of all files of its kind.
+fn converted(file: &Path) -> Result<(&'static str, Translation), String> {
     let source = read(file).map_err(|error| error.to_string())?;
     if source.len() as u64 > MAX_BYTES {
         return Err(format!("larger than {} MiB", MAX_BYTES >> 20));
@@ -100,7 +108,15 @@ fn converted(file: &Path) -> Result<Translation, String> {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         format!("line {line} is not UTF-8; convert the file with iconv first")
     })?;
-    translate(&source).ok_or_else(|| "not a Python config of Twitcher: it calls no RegisterWatch".to_owned())
+    if let Some(translation) = translate(&source) {
+        return Ok((HEADER, translation));
+    }
+    match ini::is_ini(&source) {
+        true => Ok((ini::HEADER, ini::translate(&source))),
+        false => Err("not a Python config of Twitcher (it calls no RegisterWatch), nor an INI file of \
+                      zk_watcher (it does not begin with a section)"
+            .to_owned()),
+    }
 }
 
 /// Reads one byte more than the largest file, at most.

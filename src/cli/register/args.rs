@@ -7,9 +7,9 @@ use super::data;
 use crate::cli::shared::exit::UsageError;
 use crate::cli::shared::store::StoreConnection;
 use crate::config::facts::hostname;
-use crate::model::{MemberFormat, NodePath};
+use crate::model::{MemberAcl, MemberFormat, NodePath};
 use crate::settings::positive_seconds;
-use crate::store::{Member, MemberAcl};
+use crate::store::Member;
 use crate::sys::local_time;
 use crate::value::member::{About, encode, host_and_port};
 

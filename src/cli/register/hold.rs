@@ -10,18 +10,18 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{sleep, timeout};
 
 use super::args::Register;
 use super::check::{self, Outcome};
-use super::keeper::{KeeperProcess, StartError};
 use super::signals::Arrived;
 use crate::action::process_watch::ProcessWatch;
 use crate::action::reap::reap;
 use crate::cli::shared::exit::{Exit, print_error};
 use crate::model::NodePath;
 use crate::service::{CheckResult, Turn, Verdict};
-use crate::store::{KeeperEvent, KeeperOrder, Member};
+use crate::settings::STORE_MEMORY;
+use crate::store::{AtEnd, HalfOptions, KeeperEvent, KeeperLink, KeeperOrder, StoreSettings, open_keeper};
 use crate::sys;
 
 /// The time between two checks if the command line does not say.
@@ -31,9 +31,10 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const RISE: u32 = 1;
 const FALL: u32 = 2;
 
-/// The first and the longest pause before a keeper that has ended is started again.
-const MIN_PAUSE: Duration = Duration::from_secs(1);
-const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// How long it may take to withdraw the member, and then to close its session or lease. A store that answers
+/// does so within a second.
+const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many former owners of the member are remembered.
 const MAX_OWNERS: usize = 64;
@@ -41,14 +42,12 @@ const MAX_OWNERS: usize = 64;
 pub struct Holder<'a> {
     args: &'a Register,
     path: NodePath,
-    keeper: Option<KeeperProcess>,
-    /// When a keeper that has ended is started again, and the pause before that.
-    restart_at: Option<Instant>,
-    pause: Duration,
+    /// Keeps the member until it is withdrawn for good.
+    keeper: Option<KeeperLink>,
     /// The owners that the member has had. What one that is gone left behind is ours.
     owners: VecDeque<String>,
-    /// The member, if it is to be there.
-    wanted: Option<Member>,
+    /// Whether the member is to be there.
+    is_wanted: bool,
     is_announced: bool,
     is_connected: bool,
     command: Option<Running>,
@@ -69,10 +68,8 @@ impl<'a> Holder<'a> {
             args,
             path,
             keeper: None,
-            restart_at: None,
-            pause: MIN_PAUSE,
             owners: VecDeque::new(),
-            wanted: None,
+            is_wanted: false,
             is_announced: false,
             is_connected: false,
             command: None,
@@ -82,19 +79,10 @@ impl<'a> Holder<'a> {
     }
 
     /// Holds the member until the command ends, or until a signal if there is none.
-    pub async fn hold(mut self, mut signals: UnboundedReceiver<Arrived>) -> Exit {
-        let words = self.args.connection.flags();
-        let started = tokio::select! {
-            started = KeeperProcess::start(&words) => started,
-            () = end(&mut signals) => return Ok(ExitCode::SUCCESS),
-        };
-        match started {
-            Ok(keeper) => self.keeper = Some(keeper),
-            Err(StartError::Spawn(error)) => {
-                return Err(format!("cannot start the process that keeps the member: {error}").into());
-            }
-            Err(StartError::Ended(status)) => return Ok(status.map_or(ExitCode::FAILURE, exit_code)),
-        }
+    pub async fn hold(mut self, settings: StoreSettings, mut signals: UnboundedReceiver<Arrived>) -> Exit {
+        let options = HalfOptions { program: "/proc/self/exe".into(), memory: Some(STORE_MEMORY) };
+        // If this process is killed, nobody would see the end of the command.
+        self.keeper = Some(open_keeper(settings, options, AtEnd::Withdraw)?);
         if let Err(error) = self.start_command() {
             self.withdraw().await;
             return Err(error.into());
@@ -121,12 +109,8 @@ impl<'a> Holder<'a> {
                     None => return Err("signals are received no more".into()),
                 },
                 status = ended(self.command.as_ref()) => break status,
-                event = told(self.keeper.as_mut()) => match event {
-                    Some(event) => self.hear(event),
-                    None => self.lost_keeper().await,
-                },
+                Some(event) = told(self.keeper.as_mut()) => self.hear(event),
                 Some(outcome) = checked.recv() => self.judge(outcome),
-                () = until(self.restart_at) => self.restart().await,
             }
         };
         checks.iter().for_each(JoinHandle::abort);
@@ -175,7 +159,7 @@ impl<'a> Holder<'a> {
             }
             Some(Turn::Down) => {
                 self.say(&format!("the check fails ({said})"));
-                if self.wanted.take().is_some() {
+                if std::mem::take(&mut self.is_wanted) {
                     self.order(KeeperOrder::Withdraw(self.path.clone()));
                 }
             }
@@ -187,7 +171,7 @@ impl<'a> Holder<'a> {
         let pid = self.command.as_ref().map_or(own, |command| command.pid.as_raw().cast_unsigned());
         match self.args.member(&self.path, pid) {
             Ok(member) => {
-                self.wanted = Some(member.clone());
+                self.is_wanted = true;
                 self.order(KeeperOrder::Announce(member));
             }
             // It was tried before anything was started.
@@ -196,15 +180,16 @@ impl<'a> Holder<'a> {
     }
 
     fn order(&mut self, order: KeeperOrder) {
-        if let Some(keeper) = &mut self.keeper {
-            keeper.order(&order);
+        if let Some(keeper) = &self.keeper {
+            // It ends only after this.
+            let _ = keeper.orders.send(order);
         }
     }
 
     fn hear(&mut self, event: KeeperEvent) {
         match event {
             KeeperEvent::Connected { what } => {
-                (self.is_connected, self.pause) = (true, MIN_PAUSE);
+                self.is_connected = true;
                 print_error(format_args!("twitcher: connected to {what}"));
             }
             KeeperEvent::Opened { owner } => {
@@ -257,52 +242,30 @@ impl<'a> Holder<'a> {
 
     /// Withdraws the member for good, if there is a keeper that has it.
     async fn withdraw(&mut self) {
-        (self.wanted, self.restart_at) = (None, None);
-        let Some(keeper) = self.keeper.take() else { return };
+        self.is_wanted = false;
+        let Some(KeeperLink { orders, mut events }) = self.keeper.take() else { return };
         let was_announced = std::mem::take(&mut self.is_announced);
-        let is_done = keeper.close().await;
-        match (was_announced, is_done && self.is_connected) {
-            (true, true) => self.say("it is withdrawn"),
-            (true, false) => self.say("nobody knows whether it is withdrawn; it goes when its owner expires"),
-            (false, _) => {}
-        }
-    }
-
-    /// The keeper has ended by itself.
-    async fn lost_keeper(&mut self) {
-        let status = match self.keeper.take() {
-            Some(keeper) => keeper.end().await,
-            None => None,
-        };
-        (self.is_announced, self.is_connected) = (false, false);
-        let how = match status {
-            Some(WaitStatus::Exited(_, code)) => format!("with code {code}"),
-            Some(WaitStatus::Signaled(_, signal, _)) => format!("by {signal}"),
-            Some(_) | None => "for an unknown reason".to_owned(),
-        };
-        let seconds = self.pause.as_secs();
-        self.say(&format!("the process that keeps it has ended {how}; another one starts in {seconds} s"));
-        self.restart_at = Some(Instant::now() + self.pause);
-        self.pause = (self.pause * 2).min(MAX_PAUSE);
-    }
-
-    async fn restart(&mut self) {
-        self.restart_at = None;
-        match KeeperProcess::start(&self.args.connection.flags()).await {
-            Ok(mut keeper) => {
-                if let Some(member) = &self.wanted {
-                    keeper.order(&KeeperOrder::Announce(member.clone()));
+        if was_announced {
+            let withdrawn = async {
+                let _ = orders.send(KeeperOrder::Withdraw(self.path.clone()));
+                while let Some(event) = events.recv().await {
+                    match event {
+                        KeeperEvent::Withdrawn { .. } => return true,
+                        KeeperEvent::Disconnected { .. } => return false,
+                        _ => {}
+                    }
                 }
-                self.keeper = Some(keeper);
-            }
-            Err(error) => {
-                if let StartError::Spawn(error) = error {
-                    self.say(&format!("cannot start the process that keeps it: {error}"));
-                }
-                self.restart_at = Some(Instant::now() + self.pause);
-                self.pause = (self.pause * 2).min(MAX_PAUSE);
-            }
+                false
+            };
+            let is_gone = self.is_connected && timeout(WITHDRAW_TIMEOUT, withdrawn).await == Ok(true);
+            self.say(match is_gone {
+                true => "it is withdrawn",
+                false => "nobody knows whether it is withdrawn; it goes when its owner expires",
+            });
         }
+        drop(orders);
+        let closed = async { while events.recv().await.is_some() {} };
+        let _ = timeout(CLOSE_TIMEOUT, closed).await;
     }
 }
 
@@ -323,22 +286,10 @@ async fn ended(command: Option<&Running>) -> ExitCode {
     reap(command.pid).await.map_or(ExitCode::FAILURE, exit_code)
 }
 
-/// Waits until this command is told to end. Nobody is there yet for other signals.
-async fn end(signals: &mut UnboundedReceiver<Arrived>) {
-    while signals.recv().await.is_some_and(|arrived| !arrived.is_end()) {}
-}
-
 /// Waits for what the keeper tells.
-async fn told(keeper: Option<&mut KeeperProcess>) -> Option<KeeperEvent> {
+async fn told(keeper: Option<&mut KeeperLink>) -> Option<KeeperEvent> {
     match keeper {
-        Some(keeper) => keeper.next().await,
-        None => pending().await,
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
+        Some(keeper) => keeper.events.recv().await,
         None => pending().await,
     }
 }

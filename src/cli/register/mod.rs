@@ -3,14 +3,12 @@
 //!
 //! * [`args`] are the arguments, and the member that they tell of; [`data`] reads what it says of itself.
 //! * [`hold`] is the loop: what the command, its checks, the signals and the keeper lead to.
-//! * [`keeper`] is the process that talks to the store.
 //! * [`check`] runs a health check, and [`signals`] receives the signals that go on to the command.
 
 mod args;
 mod check;
 mod data;
 mod hold;
-mod keeper;
 mod signals;
 
 use super::shared::exit::Exit;
@@ -24,8 +22,9 @@ impl Register {
         let path = self.path()?;
         // What the format cannot express is said before anything is started.
         self.member(&path, 0)?;
+        let settings = self.connection.settings_of_another()?;
         let signals = signals::receive()?;
         reaper::start()?;
-        block_on(Holder::new(&self, path).hold(signals))?
+        block_on(Holder::new(&self, path).hold(settings, signals))?
     }
 }

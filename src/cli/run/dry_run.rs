@@ -11,7 +11,7 @@ use crate::watch::Event;
 
 /// Renders one line per watch, sorted by name.
 pub fn show(ended: &mut FinalStatus) -> String {
-    let FinalStatus { watches, planned, .. } = ended;
+    let FinalStatus { daemon, watches, planned } = ended;
     WatchStatus::sort_by_name(watches);
     let mut starts: HashMap<&str, Vec<&PlannedRun>> = HashMap::new();
     for start in planned {
@@ -33,7 +33,25 @@ pub fn show(ended: &mut FinalStatus) -> String {
         };
         table.row([watch.watch.as_str().into(), watch.node().into(), would, why.into()]);
     }
-    table.render(table::terminal_width(), &[])
+    let watches = table.render(table::terminal_width(), &[]);
+    if daemon.services.is_empty() {
+        return watches;
+    }
+    let mut table = Table::new([
+        Column::whole("SERVICE"),
+        Column::path("MEMBER"),
+        Column::whole("WOULD"),
+        Column::words("WHY"),
+    ]);
+    for service in &daemon.services {
+        let (would, why) = match (service.state.as_str(), service.is_checked) {
+            ("drained", _) => (Cell::from("not announce"), "paused by an operator"),
+            (_, true) => (Cell::new("check", table::BUSY), "its member is announced once its check succeeds"),
+            (_, false) => (Cell::new("announce", table::BUSY), "it has no check"),
+        };
+        table.row([service.service.as_str().into(), service.place().into(), would, why.into()]);
+    }
+    format!("{watches}\n{}", table.render(table::terminal_width(), &[]))
 }
 
 fn why(watch: &WatchStatus, PlannedRun { event, version, why, .. }: &PlannedRun) -> String {

@@ -32,10 +32,10 @@ use crate::daemon::systemd::Systemd;
 use crate::daemon::{self, FinalStatus, Setup, Stores, Until};
 use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
-use crate::model::LogFormat;
+use crate::model::{LogFormat, StoreName};
 use crate::report::{Level, Log, Report, Reporter, json_line};
 use crate::settings::{ControlSettings, DaemonSettings};
-use crate::store::{HalfOptions, STORE_USER, store_user_is_missing};
+use crate::store::{AtEnd, HalfOptions, STORE_USER, open_keeper, store_user_is_missing};
 use crate::sys;
 use crate::trust::Trust;
 
@@ -194,12 +194,12 @@ fn serve(
     let _socket_file = serving::start(settings.control, settings.metrics, &log, Routes::new(asked, metrics));
 
     let slots = Slots::open(&settings.state_dir);
+    let mut keepers_of = settings.named_stores.clone();
+    keepers_of.insert(StoreName::default(), settings.default_store.clone());
+    let half_options = HalfOptions { program: "/proc/self/exe".into(), memory: settings.store_memory };
+    let keeper_options = half_options.clone();
     let ended: io::Result<_> = block_on(async {
-        let stores = Stores::open(
-            settings.default_store,
-            settings.named_stores,
-            Some(HalfOptions { program: "/proc/self/exe".into(), memory: settings.store_memory }),
-        );
+        let stores = Stores::open(settings.default_store, settings.named_stores, Some(half_options));
         let (config_sender, config_changes) = unbounded_channel();
         let loader = files::start(
             options.config_path.clone(),
@@ -224,6 +224,12 @@ fn serve(
             spawner,
             slots,
             stores,
+            open_keeper: Box::new(move |name| {
+                let settings = keepers_of.get(name).ok_or("there is no such store")?;
+                // What this daemon leaves when it is killed, the next one takes over.
+                let opened = open_keeper(settings.clone(), keeper_options.clone(), AtEnd::Leave);
+                opened.map_err(|error| error.to_string())
+            }),
             loader,
             config_path: options.config_path,
             untrusted_allowed: options.trust == Trust::Warned,

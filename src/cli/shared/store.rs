@@ -71,6 +71,15 @@ impl StoreConnection {
     /// Returns the settings of the store. Warns if its URL, or the node if there is one, is not what it looks
     /// like. Root's process is root no more after that, if the store is talked to over a network.
     pub fn settings(&self, node: Option<&NodePath>) -> Result<StoreSettings, Box<dyn Error>> {
+        Ok(become_client(self.settings_with_warnings(node)?)?)
+    }
+
+    /// Returns the settings of the store for another process, which talks to it. This one stays who it is.
+    pub fn settings_of_another(&self) -> Result<StoreSettings, Box<dyn Error>> {
+        self.settings_with_warnings(None)
+    }
+
+    fn settings_with_warnings(&self, node: Option<&NodePath>) -> Result<StoreSettings, Box<dyn Error>> {
         let settings = client_store(&self.store.flags(), self.configs.path())?;
         let names = [("store", Some(settings.to_string())), ("node", node.map(NodePath::to_string))];
         for (what, name) in names.into_iter().filter_map(|(what, name)| Some((what, name?))) {
@@ -78,7 +87,7 @@ impl StoreConnection {
                 print_error(format_args!("warning: {what} {name}: {hidden}"));
             }
         }
-        Ok(become_client(settings)?)
+        Ok(settings)
     }
 
     /// Connects to the store, runs `command` and returns its result. The store must reply to each request

@@ -19,7 +19,7 @@ use super::shared::stdout::{line, print, print_json, unless_closed};
 use super::shared::table::terminal_width;
 use crate::control::client;
 use crate::control::name;
-use crate::control::status::{DaemonStatus, WatchStatus, problems};
+use crate::control::status::{DaemonStatus, ServiceStatus, WatchStatus, problems};
 use crate::ledger::Ledger;
 use crate::settings::seconds;
 use crate::text::{count, is_glob};
@@ -28,6 +28,7 @@ use summary::summary;
 
 mod offline;
 mod selection;
+mod service_table;
 mod summary;
 mod table;
 
@@ -52,8 +53,9 @@ pub struct Status {
     #[arg(long, short)]
     follow: bool,
     /// Print only problems, and exit 1 if there is any: a watch that fails, is held, is stuck or runs in
-    /// circles, a start that waits because max_actions run, a store that is not connected, a config that is
-    /// not loaded or was emptied, a lost ledger, or another part that does not work
+    /// circles, a service that fails its check or whose member another host has, a start that waits because
+    /// max_actions run, a store that is not connected, a config that is not loaded or was emptied, a lost
+    /// ledger, or another part that does not work
     #[arg(long, conflicts_with = "follow")]
     check: bool,
     /// How long an action may run while an update waits for it, or a start may wait because max_actions run,
@@ -93,7 +95,10 @@ impl Status {
                 }
                 match self.json {
                     true => print_json(&json(&report))?,
-                    false => print(&[summary(&report.daemon), self.rows(&report.watches)].concat())?,
+                    false => {
+                        let services = self.services(&report.daemon.services);
+                        print(&[summary(&report.daemon), self.rows(&report.watches), services].concat())?;
+                    }
                 }
             }
             if !self.follow {
@@ -102,6 +107,15 @@ impl Status {
             shown = Some(now);
             tokio::time::sleep(FOLLOW_INTERVAL).await;
         }
+    }
+
+    /// Returns the table of services, after an empty line; nothing if there is none, or if watches were
+    /// named.
+    fn services(&self, services: &[ServiceStatus]) -> String {
+        if services.is_empty() || self.selection.is_some() {
+            return String::new();
+        }
+        format!("\n{}", service_table::rows(services, terminal_width().filter(|_| !self.wide)))
     }
 
     fn rows(&self, watches: &[WatchStatus]) -> String {
@@ -135,10 +149,16 @@ impl Status {
         } else {
             let ok = match self.selection.is_some() {
                 true => "ok".to_owned(),
-                false if daemon.watches == 0 => {
+                false if daemon.watches == 0 && daemon.services.is_empty() => {
                     format!("ok: 0 watches: no .twc file in {} registers one", daemon.config_path)
                 }
-                false => format!("ok: {}", count(daemon.watches as u64, "watch")),
+                false if daemon.services.is_empty() => {
+                    format!("ok: {}", count(daemon.watches as u64, "watch"))
+                }
+                false => {
+                    let services = count(daemon.services.len() as u64, "service");
+                    format!("ok: {}, {services}", count(daemon.watches as u64, "watch"))
+                }
             };
             let text = if is_ok { line(&ok) } else { found.iter().map(|found| line(found)).collect() };
             unless_closed(print(&text))?;

@@ -105,7 +105,7 @@ impl Facts {
             Expr::Map(map, _) => {
                 for (key, value) in &map.0 {
                     self.fields.insert(key.name.to_string());
-                    if key.name == "action" {
+                    if matches!(key.name.as_str(), "action" | "check") {
                         self.event_functions.extend(function_of(value));
                     }
                 }

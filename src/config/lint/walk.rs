@@ -21,7 +21,8 @@ const CHANGE: &[&str] = &["znode", "event", "version", "size", "text", "data"];
 const RESULT: &[&str] = &["code", "stdout", "stderr"];
 
 /// The keys whose texts no shell reads.
-const PLAIN: [&str; 7] = ["znode", "description", "cwd", "uid", "gid", "store", "output"];
+const PLAIN: [&str; 9] =
+    ["znode", "service", "address", "description", "cwd", "uid", "gid", "store", "output"];
 
 /// The fields of a map, if they are known.
 type Shape = Option<&'static [&'static str]>;

@@ -3,6 +3,7 @@ use crate::config::registration::Registration;
 use crate::model::{Facts, Resource};
 
 mod keys;
+mod services;
 mod wrong_values;
 
 fn evaluate(source: &str) -> Reply {

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use rhai::Dynamic;
 
-use crate::model::{Facet, Format, OnFailure, RunMode, RunOnLoad};
+use crate::model::{Facet, Format, MemberAcl, MemberFormat, OnFailure, RunMode, RunOnLoad};
 
 /// A constant, such as `QUEUE`.
 pub struct Constant {
@@ -25,6 +25,8 @@ pub(in crate::config) enum Value {
     RunOnLoad(RunOnLoad),
     OnFailure(OnFailure),
     Format(Format),
+    MemberFormat(MemberFormat),
+    MemberAcl(MemberAcl),
 }
 
 #[rustfmt::skip]
@@ -49,6 +51,19 @@ pub static CONSTANTS: &[Constant] = &[
     row("PROPERTIES", "decode", Value::Format(Format::Properties), "Properties",
         "a JSON object, or a text that stands for one"),
     row("COMMIT", "decode", Value::Format(Format::Commit), "Commit", "a versioned payload with its author"),
+    row("REGISTRY", "format", Value::MemberFormat(MemberFormat::Registry), "Registry",
+        "the format of ndServiceRegistry and zk_watcher"),
+    row("CURATOR", "format", Value::MemberFormat(MemberFormat::Curator), "Curator",
+        "the format of Apache Curator's x-discovery"),
+    row("SERVERSET", "format", Value::MemberFormat(MemberFormat::Serverset), "Serverset",
+        "the format of Twitter's Finagle"),
+    row("NERVE", "format", Value::MemberFormat(MemberFormat::Nerve), "Nerve",
+        "the format of Airbnb's Nerve and Synapse"),
+    row("RAW", "format", Value::MemberFormat(MemberFormat::Raw), "Raw", "a string or blob as it is"),
+    row("OPEN", "acl", Value::MemberAcl(MemberAcl::Open), "Open", "everybody may do everything"),
+    row("READ", "acl", Value::MemberAcl(MemberAcl::Read), "Read",
+        "everybody may read, its creator may do everything"),
+    row("OWNER", "acl", Value::MemberAcl(MemberAcl::Owner), "Owner", "its creator alone may do anything"),
 ];
 
 const fn row(
@@ -76,6 +91,8 @@ impl Value {
             Value::RunOnLoad(run_on_load) => Dynamic::from(run_on_load),
             Value::OnFailure(on_failure) => Dynamic::from(on_failure),
             Value::Format(format) => Dynamic::from(format),
+            Value::MemberFormat(format) => Dynamic::from(format),
+            Value::MemberAcl(acl) => Dynamic::from(acl),
         }
     }
 
@@ -107,7 +124,10 @@ impl Value {
         let run_on_load = || value.read_lock::<RunOnLoad>().map(|value| Value::RunOnLoad(*value));
         let on_failure = || value.read_lock::<OnFailure>().map(|value| Value::OnFailure(*value));
         let format = || value.read_lock::<Format>().map(|value| Value::Format(*value));
-        facet.or_else(run_mode).or_else(run_on_load).or_else(on_failure).or_else(format)
+        let member_format = || value.read_lock::<MemberFormat>().map(|value| Value::MemberFormat(*value));
+        let member_acl = || value.read_lock::<MemberAcl>().map(|value| Value::MemberAcl(*value));
+        let of_watch = facet.or_else(run_mode).or_else(run_on_load).or_else(on_failure).or_else(format);
+        of_watch.or_else(member_format).or_else(member_acl)
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Scope {
 pub static FUNCTIONS: &[Function] = &[
     row("RegisterWatch", Scope::Config, "registers a watch",
         Some("RegisterWatch takes one argument, a map: RegisterWatch(#{ ... })")),
+    row("RegisterService", Scope::Config, "registers a service of this host",
+        Some("RegisterService takes one argument, a map: RegisterService(#{ ... })")),
     row("Exec", Scope::Config, "makes an action that runs a command",
         Some("Exec takes one argument: a string for the shell, or an array [program, argument...]")),
     row("Fn", Scope::Config, "makes an action of a function of the file", None),

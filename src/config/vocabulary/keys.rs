@@ -2,35 +2,16 @@
 
 use std::time::Duration;
 
-use rhai::{Dynamic, Map};
+use rhai::Dynamic;
 
 use super::constants::Value;
 use super::fault::Fault;
+use super::key::{Key, fill, is_time, put, put_all, unless, within};
+use super::process_keys::ProcessKeys;
 use super::{shown, values};
-use crate::config::facts::is_variable_name;
-use crate::config::mistake::is_faulty;
 use crate::config::modules::SCHEMA_EXTENSION;
-use crate::config::registration::{RegisteredAction, Registration};
-use crate::model::{ExecContext, Facet, Guard, Output, Policy, Retry, RunMode, Throttle, WatchSpec};
-use crate::text::suggest;
-
-/// A key of a map. Its value is stored in a `T`.
-pub struct Key<T> {
-    pub name: &'static str,
-    /// The type, in the words of the manual.
-    pub kind: &'static str,
-    /// The default in the words of the manual, `default ...`, or `required`.
-    pub default: &'static str,
-    pub meaning: &'static str,
-    /// The only run mode that allows the key. `None`: every run mode does.
-    pub only: Option<RunMode>,
-    /// Checks a value and stores it. The text of an error follows the key.
-    pub(super) set: fn(&mut T, &Dynamic) -> Result<(), Vec<Fault>>,
-    /// Whether `set` can have stored the value. The evaluator's replies are not trusted.
-    pub(in crate::config) is_possible: fn(&T) -> bool,
-    /// Returns the lines of `check --explain`. Most keys have none if the value is the default.
-    pub explain: fn(&WatchSpec) -> Vec<String>,
-}
+use crate::config::registration::Registration;
+use crate::model::{Facet, Guard, Policy, Retry, RunMode, Throttle, WatchSpec};
 
 const fn key(
     name: &'static str,
@@ -41,47 +22,11 @@ const fn key(
     Key::new(name, kind, default, meaning)
 }
 
-impl<T> Key<T> {
-    const fn new(
-        name: &'static str,
-        kind: &'static str,
-        default: &'static str,
-        meaning: &'static str,
-    ) -> Self {
-        Self {
-            name,
-            kind,
-            default,
-            meaning,
-            only: None,
-            set: |_, _| Ok(()),
-            is_possible: |_| true,
-            explain: |_| Vec::new(),
-        }
-    }
-
-    const fn only(self, run_mode: RunMode) -> Self {
-        Self { only: Some(run_mode), ..self }
-    }
-
-    const fn set(self, set: fn(&mut T, &Dynamic) -> Result<(), Vec<Fault>>) -> Self {
-        Self { set, ..self }
-    }
-
-    const fn possible_if(self, is_possible: fn(&T) -> bool) -> Self {
-        Self { is_possible, ..self }
-    }
-
-    const fn explain(self, explain: fn(&WatchSpec) -> Vec<String>) -> Self {
-        Self { explain, ..self }
-    }
-}
+type Process = ProcessKeys<Registration, WatchSpec>;
 
 /// The keys of `RegisterWatch`, in the order of `check --explain`.
 pub static KEYS: &[Key<Registration>] = &[
-    key("store", "string", "default `\"default\"`", "the store that has the node")
-        .set(|to, value| put(&mut to.store, values::text(value).map(Some)))
-        .explain(|spec| vec![spec.store.to_string()]),
+    Process::STORE,
     key("znode", "string", "required", "the path of the node to watch")
         .set(|to, value| put(&mut to.znode, values::node_path(value)))
         .explain(|spec| vec![spec.subject.path.to_string()]),
@@ -95,18 +40,10 @@ pub static KEYS: &[Key<Registration>] = &[
     .explain(|spec| vec![Value::Facet(spec.subject.facet).name().into()]),
     key("action", "`Exec(...)`, closure or `Fn(\"name\")`", "required", "what to run")
         .set(|to, value| put(&mut to.action, values::action(value)))
-        .possible_if(|it| match &it.action {
-            RegisteredAction::Command(words) => {
-                words.first().is_some_and(|program| !program.is_empty())
-                    && words.iter().all(|it| has_no_nul(it))
-            }
-            RegisteredAction::Function { .. } => true,
-        })
+        .possible_if(|it| it.action.is_possible())
         .explain(|spec| vec![shown::action(&spec.action)]),
-    key("uid", "int or user name", "default: the daemon's user", "the user that the action runs as")
-        .set(|to, value| put(&mut to.uid, values::account(value).map(Some))),
-    key("gid", "int or group name", "default: the primary group of `uid`", "the primary group of the action")
-        .set(|to, value| put(&mut to.gid, values::account(value).map(Some))),
+    Process::UID,
+    Process::GID,
     key(
         "run_mode",
         "`QUEUE`, `DISCARD` or `PARALLEL`",
@@ -203,58 +140,14 @@ pub static KEYS: &[Key<Registration>] = &[
         it.schema.iter().all(|path| path.ends_with(SCHEMA_EXTENSION) && it.policy.decode.is_some())
     })
     .explain(|spec| spec.schema.iter().map(|it| it.name.to_string()).collect()),
-    key("env", "map", "default: none", "environment variables of the action")
-        .set(|to, value| put_all(&mut to.exec_context.variables, values::variables(value)))
-        .possible_if(|it| {
-            it.exec_context.variables.iter().all(|(name, value)| {
-                is_variable_name(name) && !values::is_reserved(name) && has_no_nul(value)
-            })
-        })
-        .explain(|spec| shown::variables(&spec.exec_context)),
-    key("cwd", "absolute path", "default `\"/\"`", "the working directory of the action")
-        .set(|to, value| put(&mut to.exec_context.cwd, values::absolute_path(value)))
-        .possible_if(|it| is_absolute(&it.exec_context.cwd))
-        .explain(|spec| unless(&spec.exec_context.cwd, &ExecContext::default().cwd, String::clone)),
-    key(
-        "umask",
-        "int from 0 to 0o777, or octal digits (`\"027\"`)",
-        "default `0o022`",
-        "the umask of the action",
-    )
-    .set(|to, value| put(&mut to.exec_context.umask, values::umask(value)))
-    .possible_if(|it| it.exec_context.umask <= values::MAX_UMASK)
-    .explain(|spec| {
-        unless(&spec.exec_context.umask, &ExecContext::default().umask, |it| format!("{it:#05o}"))
-    }),
-    key("nice", "int from -20 to 19", "default: the daemon's", "the priority of the action")
-        .set(|to, value| put(&mut to.exec_context.nice, values::nice(value).map(Some)))
-        .possible_if(|it| it.exec_context.nice.is_none_or(|it| values::NICE.contains(&it)))
-        .explain(|spec| spec.exec_context.nice.iter().map(i32::to_string).collect()),
-    key(
-        "rlimits",
-        "map",
-        "default: the daemon's limits, and no core dump",
-        "the resource limits of the action",
-    )
-    .set(|to, value| put_all(&mut to.exec_context.limits, values::limits(value)))
-    .explain(|spec| shown::limits(&spec.exec_context)),
-    key("no_new_privs", "bool", "default `false`", "whether the action cannot gain privileges")
-        .set(|to, value| put(&mut to.exec_context.no_new_privs, values::boolean(value)))
-        .explain(|spec| unless(&spec.exec_context.no_new_privs, &false, bool::to_string)),
-    key(
-        "output",
-        "`\"log\"`, `\"discard\"` or absolute path",
-        "default `\"log\"`",
-        "where stdout and stderr go",
-    )
-    .set(|to, value| put(&mut to.exec_context.output, values::output(value)))
-    .possible_if(|it| match &it.exec_context.output {
-        Output::Log | Output::Discard => true,
-        Output::File(path) => is_absolute(path),
-    })
-    .explain(|spec| unless(&spec.exec_context.output, &Output::Log, shown::output)),
-    key("description", "string", "default `<file>-<n>`", "the name of the watch within its file")
-        .set(|to, value| put(&mut to.description, values::description(value))),
+    Process::ENV,
+    Process::CWD,
+    Process::UMASK,
+    Process::NICE,
+    Process::RLIMITS,
+    Process::NO_NEW_PRIVS,
+    Process::OUTPUT,
+    Process::DESCRIPTION,
 ];
 
 /// The keys of `retry`.
@@ -280,32 +173,6 @@ pub static GUARD_KEYS: &[Key<Guard>] = &[
 
 const DEFAULT: Policy = Policy::DEFAULT;
 
-/// Stores the values of `map` in `to`. Returns the mistakes, each of which names its key.
-pub(in crate::config) fn fill<T>(keys: &[Key<T>], map: &Map, to: &mut T) -> Vec<Fault> {
-    let names = || keys.iter().map(|key| key.name);
-    let unknown = map.keys().filter(|key| names().all(|name| name != key.as_str()));
-    let mut faults: Vec<Fault> =
-        unknown.map(|key| Fault::at(key, format!("unknown key `{key}`{}", suggest(key, names())))).collect();
-    for Key { name, kind, default, meaning, set, .. } in keys {
-        match map.get(*name) {
-            // The mistake is reported already.
-            Some(value) if is_faulty(value) => {}
-            Some(value) => {
-                let wrong = set(to, &value.flatten_clone()).err().unwrap_or_default();
-                faults.extend(wrong.into_iter().map(|fault| fault.of(name)));
-            }
-            // Its name is there with a slip.
-            None if faults.iter().any(|fault| fault.text.ends_with(&format!("did you mean `{name}`?"))) => {}
-            None if *default == "required" => {
-                let text = format!("missing key `{name}` ({}): {meaning}", kind.replace('`', ""));
-                faults.push(Fault { path: Vec::new(), text });
-            }
-            None => {}
-        }
-    }
-    faults
-}
-
 fn retry(value: &Dynamic) -> Result<Retry, Vec<Fault>> {
     let map = values::map("#{ attempts: 5, delay: 1, max_delay: 60 }", value)?;
     let mut retry = Retry::DEFAULT;
@@ -326,37 +193,4 @@ fn guard(to: &mut Guard, value: &Dynamic) -> Result<(), Vec<Fault>> {
         fault.text = "unknown key `max_data`; `max_data` stands beside `guard`, not in it".to_owned();
     }
     within(faults)
-}
-
-/// Lets the texts of the mistakes in a map follow the key of the map.
-fn within(faults: Vec<Fault>) -> Result<(), Vec<Fault>> {
-    if faults.is_empty() {
-        return Ok(());
-    }
-    Err(faults.into_iter().map(|fault| Fault { text: format!(": {}", fault.text), ..fault }).collect())
-}
-
-fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), Vec<Fault>> {
-    put_all(place, value.map_err(|why| vec![why.into()]))
-}
-
-fn put_all<T>(place: &mut T, value: Result<T, Vec<Fault>>) -> Result<(), Vec<Fault>> {
-    *place = value?;
-    Ok(())
-}
-
-fn unless<T: PartialEq>(value: &T, default: &T, text: impl Fn(&T) -> String) -> Vec<String> {
-    if value == default { Vec::new() } else { vec![text(value)] }
-}
-
-fn is_time(time: Duration) -> bool {
-    time <= values::MAX_TIME
-}
-
-fn is_absolute(path: &str) -> bool {
-    path.starts_with('/') && has_no_nul(path)
-}
-
-fn has_no_nul(text: &str) -> bool {
-    !text.contains('\0')
 }

@@ -1,7 +1,7 @@
 //! The vocabulary of configs. Each word has exactly one row in one of these tables:
 //!
 //! * [`KEYS`]: the keys of `RegisterWatch`. [`RETRY_KEYS`] and [`GUARD_KEYS`]: the keys of the `retry` and
-//!   `guard` maps.
+//!   `guard` maps. [`SERVICE_KEYS`]: the keys of `RegisterService`.
 //! * [`CONSTANTS`] and [`signals`]: the constants.
 //! * [`FUNCTIONS`]: the functions of configs and of function actions.
 //!
@@ -27,7 +27,11 @@
 mod constants;
 mod fault;
 mod functions;
+mod json;
+mod key;
 mod keys;
+mod process_keys;
+mod service_keys;
 mod shown;
 mod values;
 
@@ -35,6 +39,9 @@ pub(super) use constants::Value;
 pub use constants::{CONSTANTS, Constant, signals};
 pub(super) use fault::Fault;
 pub use functions::{FUNCTIONS, Function, Scope};
-pub(super) use keys::fill;
-pub use keys::{GUARD_KEYS, KEYS, Key, RETRY_KEYS};
+pub use key::Key;
+pub(super) use key::fill;
+pub use keys::{GUARD_KEYS, KEYS, RETRY_KEYS};
+pub(super) use service_keys::MAX_MEMBER_BYTES;
+pub use service_keys::SERVICE_KEYS;
 pub(super) use values::{no_nul, type_of, with_unit};

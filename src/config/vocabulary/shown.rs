@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::model::{Action, ExecContext, Guard, Output, Resource, Retry, UNLIMITED};
+use crate::model::{Action, DataPart, ExecContext, Guard, MemberData, Output, Resource, Retry, UNLIMITED};
 use crate::text::quoted;
 
 pub(super) fn seconds(time: &Duration) -> String {
@@ -50,6 +50,17 @@ pub(super) fn limits(ExecContext { limits, .. }: &ExecContext) -> Vec<String> {
     };
     let limits: Vec<String> = Resource::ALL.into_iter().filter_map(limit).collect();
     if limits.is_empty() { Vec::new() } else { vec![limits.join(", ")] }
+}
+
+/// Returns the data of a member with words for what is filled in later. Nothing is shown of no data.
+pub(super) fn member_data(MemberData(parts): &MemberData) -> Vec<String> {
+    let part = |part: &DataPart| match part {
+        DataPart::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        DataPart::Pid => "<pid>".to_owned(),
+        DataPart::LocalTime => "<time>".to_owned(),
+        DataPart::UnixMillis => "<milliseconds>".to_owned(),
+    };
+    if parts.is_empty() { Vec::new() } else { vec![parts.iter().map(part).collect()] }
 }
 
 pub(super) fn output(output: &Output) -> String {

@@ -24,7 +24,7 @@ pub(super) type Checked<T> = Result<T, String>;
 pub(super) const MAX_TIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// A shorter time would be rounded to nothing by timers.
-const MIN_TIME: Duration = Duration::from_millis(1);
+pub(super) const MIN_TIME: Duration = Duration::from_millis(1);
 
 /// The number of the last real-time signal on Linux.
 pub(super) const MAX_SIGNAL: i32 = 64;
@@ -59,11 +59,12 @@ pub(in crate::config) fn type_of(value: &Dynamic) -> String {
         "map" => "a map".into(),
         "array" => "an array".into(),
         "Fn" => "a function".into(),
+        "blob" => "a blob".into(),
         _ => format!("a value of type {}", type_name.rsplit("::").next().unwrap_or(type_name)),
     }
 }
 
-fn must_be(what: &str, value: &Dynamic) -> String {
+pub(super) fn must_be(what: &str, value: &Dynamic) -> String {
     format!(" must be {what}, not {}", type_of(value))
 }
 
@@ -196,6 +197,12 @@ pub(super) fn seconds(value: &Dynamic) -> Checked<Duration> {
     }
 }
 
+pub(super) fn seconds_from(min: Duration, value: &Dynamic) -> Checked<Duration> {
+    let time = seconds(value)?;
+    let (shown, least) = (time.as_secs_f64(), min.as_secs_f64());
+    if time < min { Err(format!(": {shown} s is less than {least} s, the shortest")) } else { Ok(time) }
+}
+
 pub(super) fn seconds_or_0(value: &Dynamic) -> Checked<Duration> {
     if number(value) == Some(0.0) { Ok(Duration::ZERO) } else { seconds(value) }
 }
@@ -240,6 +247,25 @@ pub(super) fn node_path(value: &Dynamic) -> Checked<String> {
     let path = text(value)?;
     NodePath::parse(&path).map_err(|error| format!(": {error}"))?;
     Ok(path)
+}
+
+/// Takes the name of a member's node.
+pub(super) fn address(value: &Dynamic) -> Checked<String> {
+    let address = text(value)?;
+    if address.is_empty() {
+        return Err(" is empty; leave it out for the default".into());
+    }
+    if address.contains('/') {
+        return Err(format!(": {address:?} has a slash; it is the name of one node below `service`"));
+    }
+    NodePath::parse(&format!("/{address}")).map_err(|error| format!(": {error}"))?;
+    Ok(address)
+}
+
+pub(super) fn port(value: &Dynamic) -> Checked<u16> {
+    let number = int(value)?;
+    let port = u16::try_from(number).ok().filter(|port| *port > 0);
+    port.ok_or_else(|| format!(": {number} is not between 1 and 65535"))
 }
 
 /// Takes the result of `Exec(...)`, or the action that the registrar put in the place of a function.

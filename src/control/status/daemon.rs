@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::service::ServiceStatus;
 use crate::text::Timestamp;
 
 /// The reply to `GET /v1/status`.
@@ -27,6 +28,9 @@ pub struct DaemonStatus {
     pub degraded: Vec<DegradedPart>,
     /// How many watches the files register.
     pub watches: usize,
+    /// The services that the files register.
+    #[serde(default)]
+    pub services: Vec<ServiceStatus>,
     /// How many actions run.
     #[serde(default)]
     pub running_actions: usize,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::daemon::DaemonStatus;
+use super::service::ServiceStatus;
 use super::watch::WatchStatus;
 use crate::report::force_command;
 use crate::text::count;
@@ -29,6 +30,7 @@ pub fn problems(daemon: &DaemonStatus, watches: &[WatchStatus], stuck_after: Dur
     found.extend(daemon.config_errors.iter().map(|error| format!("config: {}", error.first_line())));
     found.extend(daemon.degraded.iter().map(|part| format!("{}: {}", part.part, part.what)));
     found.extend(watches.iter().flat_map(|watch| watch.problems(stuck_after)));
+    found.extend(daemon.services.iter().filter_map(ServiceStatus::problem));
     found
 }
 
@@ -103,6 +105,7 @@ mod tests {
             config_errors: Vec::new(),
             degraded: Vec::new(),
             watches: 1,
+            services: Vec::new(),
             running_actions: 1,
             max_actions: Some(256),
             waiting_for_place: 0,

@@ -15,6 +15,7 @@
 //!   next one is started, [`remedy`] what helps, and [`disposal`] closes what is left of it.
 //! * [`serve`] is the half, which first goes into its [`sandbox`]. What it has to send waits in an
 //!   [`outbox`], and what it is to follow once more in [`leaving`].
+//! * [`keeper`] is the process of another [`task`]: it keeps the members of services in a store.
 //! * [`message`] is what they say to each other, in [`frame`]s over a [`socket`]. [`continuity`] makes the
 //!   versions of one half those of the next. [`fuzzing`] has somebody else speak at either end.
 
@@ -28,6 +29,7 @@ mod followed;
 mod frame;
 mod fuzzing;
 mod hearing;
+mod keeper;
 mod leaving;
 mod liveness;
 mod login;
@@ -41,10 +43,13 @@ mod serve;
 mod socket;
 mod starter;
 mod supervisor;
+mod task;
 mod user;
 
 pub use fuzzing::{with_played_daemon, with_played_half};
+pub use keeper::{KeeperLink, open as open_keeper, serve as serve_keeper};
 pub use serve::serve;
 pub use starter::HalfOptions;
 pub use supervisor::open;
+pub use task::AtEnd;
 pub use user::{STORE_USER, become_client, store_user_is_missing};

@@ -1,4 +1,4 @@
-//! What the half of a store can reach of its host, by Landlock and seccomp, where the kernel has them.
+//! What a process of a store can reach of its host, by Landlock and seccomp, where the kernel has them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
+use super::task::Task;
 use crate::store::settings::StoreSettings;
 use crate::sys::{Work, allow_only, give_up_capabilities};
 
@@ -31,10 +32,11 @@ const RESOLUTION: [&str; 10] = [
 const DNS_PORT: u16 = 53;
 
 /// Confines the calling thread and those that it will start: it can read what name resolution needs, or the
-/// store's directory, and connect to the store's ports. It can write nowhere, execute nothing, and reach no
-/// process outside. Returns how far that is so, for people.
-pub(super) fn enter(settings: &StoreSettings) -> io::Result<String> {
-    let landlock = match restrict(settings) {
+/// store's directory, and connect to the store's ports. It can execute nothing, and reach no process outside.
+/// It can write nowhere; only a keeper can, into its store's directory. Returns how far that is so, for
+/// people.
+pub(super) fn enter(settings: &StoreSettings, task: Task) -> io::Result<String> {
+    let landlock = match restrict(settings, task) {
         Ok(RulesetStatus::FullyEnforced) => Ok("by Landlock"),
         Ok(RulesetStatus::PartiallyEnforced) => Ok("by Landlock as far as this kernel can"),
         Ok(RulesetStatus::NotEnforced) => Err("without Landlock, which this kernel does not have".to_owned()),
@@ -45,7 +47,7 @@ pub(super) fn enter(settings: &StoreSettings) -> io::Result<String> {
         give_up_capabilities()?;
     }
     // After Landlock, whose calls are not among those that are allowed then.
-    let seccomp = match allow_only(work(settings)) {
+    let seccomp = match allow_only(work(settings, task)) {
         Ok(()) => Ok("by seccomp"),
         Err(error) => {
             // With all system calls there may be other ways to use it. Nobody is started with it where it is
@@ -61,10 +63,11 @@ pub(super) fn enter(settings: &StoreSettings) -> io::Result<String> {
     })
 }
 
-fn work(settings: &StoreSettings) -> Work {
-    match settings.capabilities().is_remote {
-        true => Work::NetworkStore,
-        false => Work::DirectoryStore,
+fn work(settings: &StoreSettings, task: Task) -> Work {
+    match (settings.capabilities().is_remote, task) {
+        (true, Task::Follow | Task::Keep(_)) => Work::NetworkStore,
+        (false, Task::Follow) => Work::DirectoryStore,
+        (false, Task::Keep(_)) => Work::DirectoryKeeper,
     }
 }
 
@@ -76,15 +79,19 @@ pub(super) fn has_landlock() -> bool {
     ruleset.and_then(Ruleset::create).is_ok()
 }
 
-fn restrict(settings: &StoreSettings) -> Result<RulesetStatus, RulesetError> {
-    let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+fn restrict(settings: &StoreSettings, task: Task) -> Result<RulesetStatus, RulesetError> {
+    let mut access: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+    if work(settings, task) == Work::DirectoryKeeper {
+        access |= AccessFs::WriteFile | AccessFs::Truncate | AccessFs::RemoveFile;
+        access |= AccessFs::MakeReg | AccessFs::MakeDir;
+    }
     let ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))?
         .handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?
         // Those that do not exist are left out.
-        .add_rules(path_beneath_rules(readable(settings.directory()), read))?;
+        .add_rules(path_beneath_rules(readable(settings.directory()), access))?;
     let ports = settings.ports();
     let dns = (!ports.is_empty()).then_some(DNS_PORT);
     let mut ports = ports.into_iter().chain(dns);
@@ -116,7 +123,11 @@ mod tests {
 
     /// Runs `work` in a thread of its own that is confined. Does nothing on a kernel without Landlock.
     fn confined(settings: StoreSettings, work: impl FnOnce() + Send + 'static) {
-        let thread = thread::spawn(move || match restrict(&settings) {
+        confined_for(Task::Follow, settings, work);
+    }
+
+    fn confined_for(task: Task, settings: StoreSettings, work: impl FnOnce() + Send + 'static) {
+        let thread = thread::spawn(move || match restrict(&settings, task) {
             Ok(RulesetStatus::NotEnforced) | Err(_) => eprintln!("skipped: no Landlock"),
             Ok(_) => work(),
         });
@@ -184,6 +195,39 @@ mod tests {
             assert!(TcpStream::connect("127.0.0.1:9").is_err_and(denied));
         });
     }
+
+    #[test]
+    fn a_keeper_writes_into_its_directory_and_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let (root, other) = (directory.path().join("nodes"), directory.path().join("other"));
+        fs::create_dir(&root).unwrap();
+        fs::write(&other, "content").unwrap();
+        let settings = DirectorySettings {
+            url: DirectoryUrl { root: root.clone() },
+            session_timeout: std::time::Duration::from_secs(1),
+            rescan_interval: std::time::Duration::from_secs(60),
+            readonly: false,
+        };
+        let task = Task::Keep(crate::store::AtEnd::Leave);
+        confined_for(task, StoreSettings::Directory(settings), move || {
+            let denied = |error: std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+            fs::create_dir_all(root.join("services/web")).unwrap();
+            let (draft, member) = (root.join("services/web/.draft"), root.join("services/web/h:1"));
+            fs::write(&draft, "long content").unwrap();
+            File::options().write(true).open(&draft).unwrap().set_len(4).unwrap();
+            fs::rename(&draft, &member).unwrap();
+            assert_eq!(fs::read(&member).unwrap(), b"long");
+            fs::remove_file(&member).unwrap();
+            assert!(fs::read(&other).is_err_and(denied));
+            assert!(fs::write(&other, "").is_err_and(denied));
+            assert!(fs::remove_file(&other).is_err_and(denied));
+            assert!(fs::create_dir(directory.path().join("new")).is_err_and(denied));
+            assert!(std::os::unix::fs::symlink("/etc", root.join("link")).is_err_and(denied));
+            assert!(Command::new("/bin/true").spawn().is_err_and(denied));
+            assert!(TcpStream::connect("127.0.0.1:9").is_err_and(denied));
+        });
+    }
+
     // Seccomp can also fail where it was there before.
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[test]
@@ -204,7 +248,7 @@ mod tests {
             apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
             assert!(!crate::sys::can_allow_only());
             let mut status = File::open("/proc/thread-self/status").unwrap();
-            let confinement = enter(&settings).unwrap();
+            let confinement = enter(&settings, Task::Follow).unwrap();
             assert!(confinement.contains("without seccomp"), "{confinement}");
             let mut text = String::new();
             status.read_to_string(&mut text).unwrap();
@@ -242,7 +286,7 @@ mod tests {
             let root = settings.directory().map(Path::to_owned);
             let node = directory.path().join("node");
             let thread = thread::spawn(move || {
-                let confinement = enter(&settings).unwrap();
+                let confinement = enter(&settings, Task::Follow).unwrap();
                 assert!(confinement.ends_with("by seccomp") || !confinement.contains("and"), "{confinement}");
                 assert!(Command::new("/bin/true").spawn().is_err());
                 assert!(kill(Pid::from_raw(own), None).is_err());

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::runtime::Builder;
+use serde::de::DeserializeOwned;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
@@ -19,6 +20,7 @@ use super::message::{FromHalf, Id, ToHalf, bounded};
 use super::outbox::{Blocked, Outbox};
 use super::sandbox;
 use super::socket::{ReceiveError, Received, Socket, receive_now};
+use super::task::Task;
 use crate::content;
 use crate::model::{Blob, Index, NodePath, Shrink, Subject};
 use crate::store::channel::StoreChannel;
@@ -46,16 +48,12 @@ const LEAVING_PAUSE: Duration = Duration::from_millis(1);
 pub fn serve(socket: OwnedFd) -> Result<(), Box<dyn Error>> {
     let (settings, memory) = first_message(&socket)?;
     // It starts no thread, but it can make a pair of sockets, which is forbidden in the sandbox.
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(MAX_THREADS)
-        .thread_stack_size(THREAD_STACK)
-        .build()?;
+    let runtime = runtime()?;
     // It reads /proc, which is closed afterwards.
     memory::heed_limits();
     name_unix_sockets();
     // Before any other thread is started, which it would not confine.
-    let confinement = sandbox::enter(&settings)?;
+    let confinement = sandbox::enter(&settings, Task::Follow)?;
     let served = LocalSet::new().block_on(&runtime, async {
         let (questions, asked) = unbounded_channel();
         let (channel, end) = StoreChannel::new();
@@ -72,23 +70,45 @@ pub fn serve(socket: OwnedFd) -> Result<(), Box<dyn Error>> {
     served
 }
 
+/// Makes the runtime of a process of a store, which is not confined yet.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_THREADS)
+        .thread_stack_size(THREAD_STACK)
+        .build()
+}
+
 /// Waits for the settings.
 pub(super) fn first_message(socket: &OwnedFd) -> Result<(StoreSettings, Option<String>), Box<dyn Error>> {
+    let (message, body) = first(socket, |message| *message == ToHalf::More)?;
+    match message {
+        ToHalf::Start { memory } => Ok((serde_json::from_slice(&body)?, memory)),
+        other => Err(format!("{other:?} came first").into()),
+    }
+}
+
+/// Waits for the first message, whose body may come in parts.
+pub(super) fn first<T: DeserializeOwned>(
+    socket: &OwnedFd,
+    is_part: impl Fn(&T) -> bool,
+) -> Result<(T, Vec<u8>), Box<dyn Error>> {
     let mut parts = Vec::new();
     loop {
         poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;
         let received = receive_now(socket.as_fd()).map_err(|error| format!("{error:?}"))?;
         let (message, body) = open(received)?;
         extend(&mut parts, body)?;
-        match message {
-            ToHalf::More => {}
-            ToHalf::Start { memory } => return Ok((serde_json::from_slice(&parts)?, memory)),
-            other => return Err(format!("{other:?} came first").into()),
+        if !is_part(&message) {
+            return Ok((message, parts));
         }
     }
 }
 
-fn open(Received { frame, file }: Received) -> Result<(ToHalf, Vec<u8>), Box<dyn Error>> {
+/// Reads a message with what came of its body.
+pub(super) fn open<T: DeserializeOwned>(
+    Received { frame, file }: Received,
+) -> Result<(T, Vec<u8>), Box<dyn Error>> {
     let (message, inline) = frame::decode(&frame).map_err(|error| format!("{error:?}"))?;
     match file {
         Some(file) => {
@@ -100,7 +120,7 @@ fn open(Received { frame, file }: Received) -> Result<(ToHalf, Vec<u8>), Box<dyn
     }
 }
 
-fn extend(parts: &mut Vec<u8>, body: Vec<u8>) -> Result<(), Box<dyn Error>> {
+pub(super) fn extend(parts: &mut Vec<u8>, body: Vec<u8>) -> Result<(), Box<dyn Error>> {
     is_acceptable((parts.len() + body.len()) as u64)?;
     parts.extend(body);
     Ok(())

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::remedy::with_remedy;
 use super::socket;
+use super::task::Task;
 use super::user::{HalfUser, half_user};
 use crate::model::Resource;
 use crate::store::memory;
@@ -32,6 +33,9 @@ pub struct HalfOptions {
 /// Room for the socket, inotify, connections, name resolution, and contents that are about to be sent.
 const MAX_DESCRIPTORS: u64 = 128;
 
+/// Room for a lock on each member of a directory as well.
+const MAX_KEEPER_DESCRIPTORS: u64 = 16 << 10;
+
 /// Name resolution and file reading take threads. Where there is seccomp, it can start no process at all.
 const MAX_PROCESSES: u64 = 512;
 
@@ -44,18 +48,18 @@ pub(super) struct Started {
     pub(super) user: String,
 }
 
-/// The thread that starts the halves of one store. They die with it, and it ends when this is dropped.
+/// The thread that starts the halves of one store, or its keepers. It ends when this is dropped.
 pub(super) struct Starter {
     requests: Sender<oneshot::Sender<io::Result<Started>>>,
 }
 
 impl Starter {
-    pub(super) fn new(settings: StoreSettings, options: HalfOptions) -> io::Result<Self> {
+    pub(super) fn new(settings: StoreSettings, options: HalfOptions, task: Task) -> io::Result<Self> {
         let (requests, received) = channel::<oneshot::Sender<io::Result<Started>>>();
         thread::Builder::new().name("store".into()).spawn(move || {
             while let Ok(reply) = received.recv() {
                 // A half that nobody waits for any more is killed when it is dropped.
-                let _ = reply.send(start(&settings, &options));
+                let _ = reply.send(start(&settings, &options, task));
             }
         })?;
         Ok(Self { requests })
@@ -69,17 +73,22 @@ impl Starter {
     }
 }
 
-fn start(settings: &StoreSettings, options: &HalfOptions) -> io::Result<Started> {
-    let HalfUser { user, name, is_own, reads_all } = half_user(settings)?;
+fn start(settings: &StoreSettings, options: &HalfOptions, task: Task) -> io::Result<Started> {
+    let HalfUser { user, name, is_own, reads_all } = half_user(settings, task)?;
     let (ours, theirs) = socket::pair()?;
-    let mut limits = vec![(Resource::Nofile, MAX_DESCRIPTORS), (Resource::Fsize, MAX_BLOB)];
+    let descriptors = match task {
+        Task::Follow => MAX_DESCRIPTORS,
+        Task::Keep(_) => MAX_KEEPER_DESCRIPTORS,
+    };
+    let mut limits = vec![(Resource::Nofile, descriptors), (Resource::Fsize, MAX_BLOB)];
     limits.extend(options.memory.map(|memory| (Resource::As, memory.saturating_add(memory::of_program()))));
     if is_own {
         limits.push((Resource::Nproc, MAX_PROCESSES));
     }
-    let confinement = Confinement { user, reads_all, limits, kept: Vec::new(), dies_with_thread: true };
+    let dies_with_thread = task.dies_with_us();
+    let confinement = Confinement { user, reads_all, limits, kept: Vec::new(), dies_with_thread };
     let pipes = [Stdio::from(theirs), Stdio::null(), Stdio::piped()];
-    let started = Helper::start(&options.program, "store", pipes, confinement);
+    let started = Helper::start(&options.program, task.subcommand(), pipes, confinement);
     let mut helper = started.map_err(|error| with_remedy(error, &name))?;
     let Some(stderr) = helper.child().stderr.take() else { unreachable!("it was asked for as a pipe") };
     let stderr = OwnedFd::from(stderr);

@@ -27,6 +27,7 @@ use super::remedy::explained;
 use super::room::Room;
 use super::socket::{ReceiveError, Received};
 use super::starter::{HalfOptions, Started, Starter};
+use super::task::Task;
 use crate::store::channel::{StoreChannel, StoreEnd};
 use crate::store::message::{HalfStarted, StoreCommand, StoreEvent};
 use crate::store::settings::StoreSettings;
@@ -54,11 +55,11 @@ const TURN: Duration = Duration::from_millis(2);
 
 /// How many messages are taken of a half that has ended: more than a socket of the usual size holds, of which
 /// each takes almost a kilobyte.
-const MAX_LAST_WORDS: usize = 1024;
+pub(super) const MAX_LAST_WORDS: usize = 1024;
 
 /// How many processes that were killed may still be there when another is started. Who waits for a file
 /// system that hangs may not die at once.
-const MAX_LINGERING: usize = 3;
+pub(super) const MAX_LINGERING: usize = 3;
 
 /// Opens a channel to a store that runs in a process of its own. Must be called within a `LocalSet` on a
 /// current-thread runtime. A store that cannot be reached is no error, nor is a process that cannot be
@@ -87,7 +88,7 @@ pub(super) struct Peer<'a> {
 
 impl Peer<'_> {
     /// Waits until the process has ended. Can be dropped at any time.
-    async fn ended(&self) {
+    pub(super) async fn ended(&self) {
         match &self.end {
             // An error would say nothing of the process.
             Some(end) if end.readable().await.is_ok() => {}
@@ -181,7 +182,7 @@ impl Supervisor {
         }
         let starter = match starter {
             Some(starter) => starter,
-            none => match Starter::new(self.settings.clone(), self.options.clone()) {
+            none => match Starter::new(self.settings.clone(), self.options.clone(), Task::Follow) {
                 Ok(new) => none.insert(new),
                 Err(error) => return Ok(Err(error)),
             },

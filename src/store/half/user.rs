@@ -9,6 +9,7 @@ use nix::sys::statfs::statfs;
 use nix::unistd::geteuid;
 
 use super::sandbox;
+use super::task::Task;
 use crate::store::settings::StoreSettings;
 use crate::sys::{HelperUser, can_allow_only, can_pass_reading_on, give_up_root};
 
@@ -49,14 +50,14 @@ fn passwd() -> String {
     fs::read("/etc/passwd").map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
 }
 
-/// Decides who the half of this store is. This can block, for a directory on a file system that hangs.
-pub(super) fn half_user(settings: &StoreSettings) -> io::Result<HalfUser> {
+/// Decides who a process of this store is. This can block, for a directory on a file system that hangs.
+pub(super) fn half_user(settings: &StoreSettings, task: Task) -> io::Result<HalfUser> {
     if !geteuid().is_root() {
         let name = "the daemon's own user".to_owned();
         return Ok(HalfUser { user: HelperUser::Unique, name, is_own: false, reads_all: false });
     }
     match settings.directory() {
-        Some(root) => owner(root),
+        Some(root) => owner(root, task),
         None => Ok(system_user(&passwd())),
     }
 }
@@ -87,15 +88,20 @@ pub fn become_client(settings: StoreSettings) -> Result<StoreSettings, String> {
 
 /// The owner of a directory reads it. What root owns is read by the system user, who may read all files for
 /// that. As long as the directory does not exist, the same user waits for it, who can go everywhere that
-/// root's own directories lead.
-fn owner(root: &Path) -> io::Result<HalfUser> {
+/// root's own directories lead. A keeper writes into the directory, which its owner may: so that of root's
+/// has root's id, and neither capabilities nor, where there is Landlock, any other directory.
+fn owner(root: &Path, task: Task) -> io::Result<HalfUser> {
     let (uid, gid) = match fs::metadata(root) {
         Ok(metadata) => (metadata.uid(), metadata.gid()),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => (0, 0),
         Err(error) => return Err(with_directory(&error, root)),
     };
-    if uid == 0 {
-        return Ok(reader(&passwd(), gid, asks_for_ids(root)));
+    match task {
+        Task::Follow if uid == 0 => return Ok(reader(&passwd(), gid, asks_for_ids(root))),
+        Task::Keep(_) if uid == 0 => {
+            return Ok(root_without_capabilities(gid, "it writes to root's directory"));
+        }
+        Task::Follow | Task::Keep(_) => {}
     }
     let name = format!("the directory's owner (uid {uid})");
     Ok(HalfUser { user: HelperUser::Ids { uid, gid }, name, is_own: false, reads_all: false })
@@ -137,7 +143,11 @@ fn reader(passwd: &str, gid: u32, asks_for_ids: bool) -> HalfUser {
         let name = format!("{} with CAP_DAC_READ_SEARCH", user.name);
         return HalfUser { name, reads_all: true, ..user };
     };
-    let name = format!("root without capabilities ({obstacle})");
+    root_without_capabilities(gid, obstacle)
+}
+
+fn root_without_capabilities(gid: u32, why: &str) -> HalfUser {
+    let name = format!("root without capabilities ({why})");
     HalfUser { user: HelperUser::Ids { uid: 0, gid }, name, is_own: false, reads_all: false }
 }
 

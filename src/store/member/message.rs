@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::NodePath;
+use crate::model::{MemberAcl, NodePath};
 
 /// A node that is to be there as long as its owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,18 +10,6 @@ pub struct Member {
     pub path: NodePath,
     pub data: Vec<u8>,
     pub acl: MemberAcl,
-}
-
-/// Who may do what with a member. Only ZooKeeper knows the difference.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MemberAcl {
-    /// Everybody may do everything.
-    Open,
-    /// Everybody may read it, and its creator may do everything. Without a login, the creator is nobody.
-    #[default]
-    Read,
-    /// Its creator alone may do anything. There must be a login.
-    Owner,
 }
 
 /// What a keeper is told.

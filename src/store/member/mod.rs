@@ -15,6 +15,6 @@ mod outage;
 mod presence;
 
 pub(super) use end::KeeperEnd;
-pub use message::{KeeperEvent, KeeperOrder, Member, MemberAcl};
+pub use message::{KeeperEvent, KeeperOrder, Member};
 pub(super) use outage::Outage;
 pub(super) use presence::{Effect, Found, Presence, Stamp, Write, Wrote};

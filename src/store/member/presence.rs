@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::message::{KeeperEvent, KeeperOrder, Member, MemberAcl};
-use crate::model::NodePath;
+use super::message::{KeeperEvent, KeeperOrder, Member};
+use crate::model::{MemberAcl, NodePath};
 
 /// The first and the longest pause before a write that was refused is tried again.
 const MIN_PAUSE: Duration = Duration::from_secs(1);

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::protocol::{Ended, Protocol};
 use super::wire::{ErrorCode, Part, PartResult, Reply, Request, Stat};
 use crate::content;
-use crate::model::NodePath;
+use crate::model::{MemberAcl, NodePath};
 use crate::store::acl::Acl;
-use crate::store::member::{Effect, Found, Member, MemberAcl, Presence, Stamp, Write, Wrote};
+use crate::store::member::{Effect, Found, Member, Presence, Stamp, Write, Wrote};
 
 /// How many requests may be without a reply. One after the other, each would take a round trip.
 const MAX_REQUESTS: usize = 128;

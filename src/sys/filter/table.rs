@@ -114,6 +114,19 @@ const ON_A_NETWORK: &[c_long] = &[
 const IN_A_DIRECTORY: &[c_long] =
     &[libc::SYS_inotify_init1, libc::SYS_inotify_add_watch, libc::SYS_inotify_rm_watch];
 
+/// What a keeper of files in a directory does besides: it makes, replaces and removes them, and holds locks.
+const KEEPING_FILES: &[c_long] = &[
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_linkat,
+    libc::SYS_unlinkat,
+    libc::SYS_mkdirat,
+    libc::SYS_ftruncate,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_flock,
+];
+
 /// The calls that only this architecture has, beside newer ones that do the same.
 #[cfg(target_arch = "x86_64")]
 mod older {
@@ -123,6 +136,8 @@ mod older {
         &[libc::SYS_poll, libc::SYS_stat, libc::SYS_lstat, libc::SYS_time];
     pub(super) const BY_STORES: &[c_long] =
         &[libc::SYS_access, libc::SYS_readlink, libc::SYS_epoll_wait, libc::SYS_select];
+    pub(super) const KEEPING_FILES: &[c_long] =
+        &[libc::SYS_rename, libc::SYS_link, libc::SYS_unlink, libc::SYS_mkdir];
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -131,6 +146,7 @@ mod older {
 
     pub(super) const BY_EVERYBODY: &[c_long] = &[];
     pub(super) const BY_STORES: &[c_long] = &[];
+    pub(super) const KEEPING_FILES: &[c_long] = &[];
 }
 
 /// What is allowed with some arguments only: each line is one way to call it.
@@ -168,6 +184,7 @@ fn with_arguments(work: Work) -> Vec<(c_long, Vec<Argument>)> {
     match work {
         Work::Computing => {}
         Work::DirectoryStore => ways.extend(by_stores()),
+        Work::DirectoryKeeper => ways.extend(by_stores().into_iter().chain(keeping_files())),
         Work::NetworkStore => ways.extend(by_stores().into_iter().chain(on_a_network())),
     }
     ways
@@ -197,6 +214,15 @@ fn by_stores() -> Vec<(c_long, Vec<Argument>)> {
         (libc::SYS_open, vec![Bits(1, written, 0)]),
         // Landlock does not see the connection that a send with this flag makes.
         (libc::SYS_sendmsg, vec![Bits(2, fast_open, 0)]),
+    ]
+}
+
+/// Files for writing as well: no bit of the flags must be anything. Which files that are, Landlock decides.
+fn keeping_files() -> Vec<(c_long, Vec<Argument>)> {
+    vec![
+        (libc::SYS_openat, vec![Bits(2, 0, 0)]),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_open, vec![Bits(1, 0, 0)]),
     ]
 }
 
@@ -266,6 +292,7 @@ pub(super) fn rules(work: Work) -> io::Result<Rules> {
         Work::Computing => (&[], &[]),
         Work::NetworkStore => (BY_STORES, &[older::BY_STORES, ON_A_NETWORK]),
         Work::DirectoryStore => (BY_STORES, &[older::BY_STORES, IN_A_DIRECTORY]),
+        Work::DirectoryKeeper => (BY_STORES, &[older::BY_STORES, KEEPING_FILES, older::KEEPING_FILES]),
     };
     let groups = [BY_EVERYBODY, older::BY_EVERYBODY, by_stores].into_iter().chain(more.iter().copied());
     let mut rules: Rules = groups.flatten().map(|call| (*call, Vec::new())).collect();

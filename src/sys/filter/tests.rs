@@ -72,7 +72,10 @@ impl Drop for Other {
     }
 }
 
-const ALL: [Work; 3] = [Work::NetworkStore, Work::DirectoryStore, Work::Computing];
+const ALL: [Work; 4] = [Work::NetworkStore, Work::DirectoryStore, Work::DirectoryKeeper, Work::Computing];
+
+/// Those that change no file.
+const READERS: [Work; 3] = [Work::NetworkStore, Work::DirectoryStore, Work::Computing];
 
 const HERE: i64 = libc::AT_FDCWD as i64;
 
@@ -133,7 +136,7 @@ fn nobody_starts_a_process_or_reaches_another() {
 
 #[test]
 fn nobody_changes_a_file_or_uses_more_of_the_kernel() {
-    for work in ALL {
+    for work in READERS {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         fs::write(&file, "content").unwrap();
@@ -225,7 +228,7 @@ fn only_a_store_on_a_network_has_sockets_and_only_such_of_it() {
         socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0),
         socket(libc::AF_ALG, libc::SOCK_SEQPACKET, 0),
     ];
-    for work in [Work::DirectoryStore, Work::Computing] {
+    for work in [Work::DirectoryStore, Work::DirectoryKeeper, Work::Computing] {
         confined(work, move || {
             for arguments in useful.iter().chain(&others) {
                 denied("socket", libc::SYS_socket, *arguments);
@@ -296,6 +299,30 @@ fn what_a_store_needs_stays() {
         });
     }
     confined(Work::Computing, || assert!(File::open("/etc/passwd").is_err_and(is_unknown)));
+}
+
+#[test]
+fn a_keeper_of_files_makes_replaces_locks_and_removes_them_and_changes_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, other) = (directory.path().join("file"), directory.path().join("other"));
+    let path = CString::new(other.as_os_str().as_bytes()).unwrap();
+    confined(Work::DirectoryKeeper, move || {
+        let mut made = File::create_new(&file).unwrap();
+        made.write_all(b"content").unwrap();
+        made.set_len(1).unwrap();
+        made.sync_all().unwrap();
+        nix::fcntl::Flock::lock(made, nix::fcntl::FlockArg::LockExclusiveNonblock).unwrap();
+        fs::rename(&file, &other).unwrap();
+        let name = path.as_ptr() as i64;
+        denied("chmod", libc::SYS_fchmodat, [HERE, name, 0o777]);
+        denied("chown", libc::SYS_fchownat, [HERE, name, 0, 0, 0]);
+        denied("a symlink", libc::SYS_symlinkat, [name, HERE, c"/tmp/other".as_ptr() as i64]);
+        denied("a device", libc::SYS_mknodat, [HERE, name, libc::S_IFCHR.into(), 0]);
+        denied("an attribute", libc::SYS_setxattr, [name, name, name, 0, 0]);
+        denied("a mount", libc::SYS_mount, [name, name, 0, 0, 0]);
+        fs::remove_file(&other).unwrap();
+        fs::create_dir(&other).unwrap();
+    });
 }
 
 // What root typed is nobody else's, and what it finds typed it runs.

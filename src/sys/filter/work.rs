@@ -7,6 +7,8 @@ pub enum Work {
     NetworkStore,
     /// Reads a directory that is a store.
     DirectoryStore,
+    /// Keeps files in such a directory.
+    DirectoryKeeper,
     /// Reads requests, computes, and writes replies, on descriptors that are open.
     Computing,
 }

@@ -93,6 +93,11 @@ impl Process {
         self.all_children().into_iter().filter(|child| child.is_half()).collect()
     }
 
+    /// The child processes that keep members in stores.
+    pub fn keepers(self) -> Vec<Process> {
+        self.children().into_iter().filter(|child| child.is_twitcher("keep")).collect()
+    }
+
     fn is_half(self) -> bool {
         self.is_twitcher("store")
     }

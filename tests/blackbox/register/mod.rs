@@ -42,12 +42,7 @@ fn wait_for_absence(sandbox: &Sandbox) {
 /// The process that talks to the store.
 #[track_caller]
 fn keeper(register: &Daemon) -> Process {
-    wait_for("the keeper", || register.process().children().into_iter().find(|child| is_keeper(*child)))
-}
-
-fn is_keeper(process: Process) -> bool {
-    let words = std::fs::read(format!("/proc/{}/cmdline", process.0)).unwrap_or_default();
-    words.split(|byte| *byte == 0).nth(1) == Some(b"keep")
+    wait_for("the keeper", || register.process().keepers().pop())
 }
 
 // "`register` holds a member while COMMAND runs (stdin, stdout, stderr and signals pass to it; the exit code

@@ -128,7 +128,7 @@ fn no_command_of_roots_is_root_when_it_connects() {
             let (_connection, _) = listener.accept().expect("it connects");
             let process = match words[0] {
                 // A process of its own connects.
-                "register" => wait_for("the keeper", || client.process().children().pop()),
+                "register" => wait_for("the keeper", || client.process().keepers().pop()),
                 _ => client.process(),
             };
             for ids in ["Uid", "Gid"] {

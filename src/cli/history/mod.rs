@@ -1,4 +1,6 @@
-//! `twitcher history [WATCH]`
+//! `twitcher history [WATCH]`. [`members`] lists what happened to the members of services.
+
+mod members;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,13 +8,13 @@ use std::time::SystemTime;
 
 use hyper::Method;
 
-use super::shared::control::ControlArgs;
-use super::shared::exit::Exit;
-use super::shared::number;
-use super::shared::offline::StateArgs;
-use super::shared::stdout::{print, print_json};
-use super::shared::table::{self, Cell, Column, Table, duration};
-use super::shared::when;
+use crate::cli::shared::control::ControlArgs;
+use crate::cli::shared::exit::Exit;
+use crate::cli::shared::number;
+use crate::cli::shared::offline::StateArgs;
+use crate::cli::shared::stdout::{print, print_json};
+use crate::cli::shared::table::{self, Cell, Column, Table, duration};
+use crate::cli::shared::when;
 use crate::control::client;
 use crate::ledger::{Ledger, RunFilter, RunRecord};
 use crate::report::short_version;
@@ -26,6 +28,10 @@ pub struct History {
     /// Only runs that failed or whose outcome is unknown
     #[arg(long)]
     failed: bool,
+    /// List when the members of services were announced and withdrawn instead: of all, or of this one
+    #[arg(long, value_name = "SERVICE", num_args = 0..=1, require_equals = true)]
+    #[arg(conflicts_with_all = ["watch", "failed"])]
+    services: Option<Option<String>>,
     /// Show whole times, versions and run ids also on a terminal, and cut nothing
     #[arg(long, conflicts_with = "json")]
     wide: bool,
@@ -53,11 +59,18 @@ const DEFAULT_RUNS: usize = 30;
 
 impl History {
     pub fn run(self) -> Exit {
-        match self.control.with_daemon(async |socket| self.ask(socket).await) {
+        let asked = self.control.with_daemon(async |socket| match &self.services {
+            Some(service) => self.ask_for_members(socket, service.as_deref()).await,
+            None => self.ask(socket).await,
+        });
+        match asked {
             Ok(code) => Ok(code),
             Err(error) => {
                 let mut offline = self.state.ledger(self.control.config_path(), error)?;
-                self.read(&mut offline.ledger)
+                match &self.services {
+                    Some(service) => self.read_members(&mut offline.ledger, service.as_deref()),
+                    None => self.read(&mut offline.ledger),
+                }
             }
         }
     }
@@ -66,15 +79,18 @@ impl History {
         self.limit.unwrap_or(if self.since.is_some() { usize::MAX } else { DEFAULT_RUNS })
     }
 
+    /// The terms of a query: how many, and of which time.
+    fn terms(&self) -> Vec<(&'static str, String)> {
+        let time = |name, time: Option<SystemTime>| Some((name, Timestamp(time?).to_string()));
+        let terms = [time("since", self.since), time("until", self.until)];
+        [("limit", self.limit().to_string())].into_iter().chain(terms.into_iter().flatten()).collect()
+    }
+
     async fn ask(&self, socket: &Path) -> Exit {
-        let limit = self.limit().to_string();
-        let time = |time: Option<SystemTime>| time.map(|time| Timestamp(time).to_string());
-        let (since, until) = (time(self.since), time(self.until));
-        let mut query = vec![("limit", limit.as_str())];
-        query.extend(self.watch.as_deref().map(|watch| ("watch", watch)));
-        query.extend(self.failed.then_some(("failed", "true")));
-        query.extend(since.as_deref().map(|since| ("since", since)));
-        query.extend(until.as_deref().map(|until| ("until", until)));
+        let mut query = self.terms();
+        query.extend(self.watch.iter().map(|watch| ("watch", watch.clone())));
+        query.extend(self.failed.then(|| ("failed", "true".to_owned())));
+        let query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let reply = client::ask(socket, Method::GET, "history", &query).await?;
         if self.json {
             print_json(&String::from_utf8_lossy(&reply))?;

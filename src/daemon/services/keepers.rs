@@ -1,0 +1,204 @@
+//! The keepers of the stores in which members are announced.
+//!
+//! A keeper is opened when the first member of its store is to be announced, and stays until the daemon
+//! stops. It announces, renews and tries again by itself. Only what it holds members by, its *owner*, has to
+//! outlive the daemon: what a former owner of this host left behind is replaced, and not left alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel};
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+
+use super::ServiceId;
+use super::claims::{Claim, Claims, Release};
+use crate::model::{Member, MemberName, NodePath, StoreName};
+use crate::service::Report;
+use crate::store::{self, KeeperEvent, KeeperLink, KeeperOrder};
+use crate::sys::local_time;
+
+/// How many events of all keepers may wait. While none fits in, no process of a keeper is heard.
+const EVENT_QUEUE: usize = 64;
+
+/// How long the end of all keepers is waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Opens the keeper of a store. An error says why there is none, with the remedy.
+pub type OpenKeeper = Box<dyn FnMut(&StoreName) -> Result<KeeperLink, String>>;
+
+/// What a keeper tells that concerns the store, or a service.
+pub enum KeeperNews {
+    /// The owner is to be recorded, and then [`Keepers::recorded`] to be called.
+    Opened {
+        store: StoreName,
+        owner: String,
+    },
+    Connected {
+        store: StoreName,
+        what: String,
+    },
+    Disconnected {
+        store: StoreName,
+        reason: String,
+    },
+    /// These services are to be told.
+    Reports(Vec<(ServiceId, MemberName, Report)>),
+    Nothing,
+}
+
+pub struct Keepers {
+    open: OpenKeeper,
+    orders: HashMap<StoreName, UnboundedSender<KeeperOrder>>,
+    claims: Claims,
+    /// What the keepers of all stores say. `None`: this keeper has ended.
+    events: Receiver<(StoreName, Option<KeeperEvent>)>,
+    sender: Sender<(StoreName, Option<KeeperEvent>)>,
+    /// The reports that this part makes itself, on members that no keeper has.
+    own: Vec<(ServiceId, MemberName, Report)>,
+}
+
+impl Keepers {
+    pub fn new(open: OpenKeeper) -> Self {
+        let (sender, events) = channel(EVENT_QUEUE);
+        Self { open, orders: HashMap::new(), claims: Claims::default(), events, sender, own: Vec::new() }
+    }
+
+    /// Has the keeper of its store announce a member for a service. `name_of` names other services.
+    pub fn announce(
+        &mut self,
+        service: ServiceId,
+        member: &Arc<Member>,
+        name_of: impl Fn(ServiceId) -> String,
+    ) {
+        let name = member.name.clone();
+        match self.claims.announce(service, member) {
+            Claim::Granted => self.order_announcement(service, member),
+            Claim::HeldBy(other) => {
+                let holder = format!("service {} of this daemon", name_of(other)).into();
+                self.own.push((service, name, Report::Conflict { holder }));
+            }
+        }
+    }
+
+    fn order_announcement(&mut self, service: ServiceId, member: &Member) {
+        let Member { name, data, acl } = member;
+        let now = SystemTime::now();
+        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        let data = data.fill(std::process::id(), &local_time(now), millis);
+        let order = KeeperOrder::Announce(store::Member { path: name.path.clone(), data, acl: *acl });
+        if let Err(reason) = self.order(&name.store, order) {
+            self.own.push((service, name.clone(), Report::Waiting { reason: reason.into() }));
+        }
+    }
+
+    /// Has the keeper withdraw a member.
+    pub fn withdraw(&mut self, service: ServiceId, name: &MemberName) {
+        match self.claims.withdraw(service, name) {
+            Release::OnlyWaited => self.own.push((service, name.clone(), Report::Withdrawn)),
+            Release::Released { next } => {
+                let order = KeeperOrder::Withdraw(name.path.clone());
+                if self.order(&name.store, order).is_err() {
+                    self.claims.withdrawn(name);
+                    self.own.push((service, name.clone(), Report::Withdrawn));
+                }
+                if let Some((next, member)) = next {
+                    self.order_announcement(next, &member);
+                }
+            }
+        }
+    }
+
+    /// Gives an order to the keeper of a store, which is opened if it is not open.
+    fn order(&mut self, store: &StoreName, order: KeeperOrder) -> Result<(), String> {
+        if !self.orders.contains_key(store) {
+            let link = (self.open)(store)?;
+            self.follow(store.clone(), link);
+        }
+        if let Some(orders) = self.orders.get(store) {
+            // It ends only when the daemon does.
+            let _ = orders.send(order);
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, store: StoreName, KeeperLink { orders, mut events }: KeeperLink) {
+        self.orders.insert(store.clone(), orders);
+        let sender = self.sender.clone();
+        spawn_local(async move {
+            while let Some(event) = events.recv().await {
+                // The daemon may have stopped by now.
+                let _ = sender.send((store.clone(), Some(event))).await;
+            }
+            let _ = sender.send((store, None)).await;
+        });
+    }
+
+    /// Tells the keeper that its owner is on record, with the `former` ones of this host.
+    pub fn recorded(&mut self, store: &StoreName, owner: String, former: Vec<String>) {
+        if let Some(orders) = self.orders.get(store) {
+            let _ = orders.send(KeeperOrder::Recorded { owner, former });
+        }
+    }
+
+    /// What a keeper says next. Can be dropped at any time.
+    pub async fn next_event(&mut self) -> Option<(StoreName, Option<KeeperEvent>)> {
+        self.events.recv().await
+    }
+
+    /// The next report of this part itself.
+    pub fn next_own(&mut self) -> Option<(ServiceId, MemberName, Report)> {
+        if self.own.is_empty() { None } else { Some(self.own.remove(0)) }
+    }
+
+    pub fn take(&mut self, store: StoreName, event: Option<KeeperEvent>) -> KeeperNews {
+        let Some(event) = event else { return KeeperNews::Nothing };
+        let one = |path: NodePath, report: Report, this: &Self| {
+            let name = MemberName { store: store.clone(), path };
+            let concerned = this.claims.concerned(&name);
+            KeeperNews::Reports(concerned.map(|service| (service, name, report)).into_iter().collect())
+        };
+        match event {
+            KeeperEvent::Connected { what } => KeeperNews::Connected { store, what },
+            KeeperEvent::Opened { owner } => KeeperNews::Opened { store, owner },
+            KeeperEvent::Announced { path } => one(path, Report::Announced, self),
+            KeeperEvent::Conflict { path, holder } => {
+                let holder = holder.unwrap_or_else(|| "a node that is no member".to_owned()).into();
+                one(path, Report::Conflict { holder }, self)
+            }
+            KeeperEvent::Waiting { path, reason } => {
+                one(path, Report::Waiting { reason: reason.into() }, self)
+            }
+            KeeperEvent::Withdrawn { path } => {
+                let name = MemberName { store, path };
+                let left = self.claims.withdrawn(&name);
+                KeeperNews::Reports(left.map(|it| (it, name, Report::Withdrawn)).into_iter().collect())
+            }
+            KeeperEvent::Disconnected { reason } | KeeperEvent::Refused { reason } => {
+                KeeperNews::Disconnected { store, reason }
+            }
+        }
+    }
+
+    /// The services with a member in this store, and the members.
+    pub fn held_in(&self, store: &StoreName) -> Vec<(ServiceId, MemberName)> {
+        self.claims.held_in(store.as_str()).map(|(name, service)| (service, name.clone())).collect()
+    }
+
+    /// Ends all keepers, which withdraws what is left.
+    pub async fn close(&mut self) {
+        let mut open = std::mem::take(&mut self.orders).len();
+        let ended = async {
+            while open > 0 {
+                match self.events.recv().await {
+                    Some((_, Some(_))) => {}
+                    Some((_, None)) => open -= 1,
+                    None => return,
+                }
+            }
+        };
+        let _ = timeout(CLOSE_TIMEOUT, ended).await;
+    }
+}
