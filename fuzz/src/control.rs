@@ -78,6 +78,10 @@ async fn serve(mut requests: mpsc::Receiver<DaemonRequest>, willing: bool) -> Ve
                 let _ = reply.send(if willing { Ok(Vec::new()) } else { Err(unwilling()) });
                 "query"
             }
+            DaemonRequest::MemberHistory { reply, .. } => {
+                let _ = reply.send(if willing { Ok(Vec::new()) } else { Err(unwilling()) });
+                "query"
+            }
             DaemonRequest::OutputSince { run, from, reply } => {
                 let piece = Piece { from, bytes: b"\0\xff".into() };
                 let found = OutputPiece { run, piece, is_running: true };

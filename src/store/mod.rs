@@ -78,7 +78,7 @@ pub use half::{
     AtEnd, HalfOptions, KeeperLink, STORE_USER, become_client, open as open_half, open_keeper,
     serve as serve_half, serve_keeper, store_user_is_missing, with_played_daemon, with_played_half,
 };
-pub use member::{KeeperEvent, KeeperOrder, Member};
+pub use member::{KeeperEvent, KeeperOrder, MAX_MEMBER_DATA, Member};
 pub use message::{Exposure, HalfStarted, StoreCommand, StoreEvent};
 pub use removal::Removal;
 pub use retry::Retry;

@@ -78,6 +78,7 @@ fn a_removal_takes_deep_and_wide_trees_and_only_them(sandbox: &Sandbox) {
         sandbox.nodes.set(node, "x");
     }
     let rm = sandbox.client(["rm", "--recursive", "/tree"]).finish().expect(0);
-    assert_eq!(rm.stderr, "");
+    // A slow machine has the time to say how far it is.
+    assert!(rm.stderr.lines().all(|line| line.contains("nodes at /tree so far: ")), "{}", rm.stderr);
     assert_eq!(sandbox.client(["ls", "/"]).finish().expect(0).text(), "beside\ntreetop\n");
 }

@@ -3,13 +3,15 @@
 use std::ffi::OsString;
 use std::time::{Duration, SystemTime};
 
+use clap::builder::NonEmptyStringValueParser;
+
 use super::data;
 use crate::cli::shared::exit::UsageError;
 use crate::cli::shared::store::StoreConnection;
 use crate::config::facts::hostname;
 use crate::model::{MemberAcl, MemberFormat, NodePath};
 use crate::settings::positive_seconds;
-use crate::store::Member;
+use crate::store::{MAX_MEMBER_DATA, Member};
 use crate::sys::local_time;
 use crate::value::member::{About, encode, host_and_port};
 
@@ -41,8 +43,8 @@ pub struct Register {
     format: Option<MemberFormat>,
     /// Announce the member only while this command of the shell succeeds: after one success, until two
     /// failures in a row. It may take 5 s
-    #[arg(long, value_name = "COMMAND")]
-    pub check: Option<OsString>,
+    #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new())]
+    pub check: Option<String>,
     /// The time from the end of a check to the next [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = positive_seconds, requires = "check")]
     pub interval: Option<Duration>,
@@ -80,6 +82,12 @@ impl Register {
         };
         let data = encode(format, data, &about)
             .map_err(|error| UsageError(format!("--format {} {error}", format.as_str())))?;
+        if data.len() > MAX_MEMBER_DATA {
+            return Err(UsageError(format!(
+                "--data makes {} bytes, and a member has at most {MAX_MEMBER_DATA}",
+                data.len()
+            )));
+        }
         Ok(Member { path: path.clone(), data, acl: MemberAcl::default() })
     }
 

@@ -136,7 +136,7 @@ impl<'a> Holder<'a> {
         let script = self.args.check.clone().unwrap_or_default();
         let interval = self.args.interval.unwrap_or(INTERVAL);
         spawn_local(async move {
-            while outcomes.send(check::run(&script).await).is_ok() {
+            while outcomes.send(check::run(script.as_ref()).await).is_ok() {
                 sleep(interval).await;
             }
         })

@@ -17,4 +17,5 @@ mod presence;
 pub(super) use end::KeeperEnd;
 pub use message::{KeeperEvent, KeeperOrder, Member};
 pub(super) use outage::Outage;
+pub use presence::MAX_DATA as MAX_MEMBER_DATA;
 pub(super) use presence::{Effect, Found, Presence, Stamp, Write, Wrote};

@@ -29,7 +29,7 @@ const AUDIT_INTERVAL: Duration = Duration::from_secs(120);
 const MAX_FORMER: usize = 256;
 
 /// The most data of a member. ZooKeeper closes the connection on a request of more than 1 MiB.
-const MAX_DATA: usize = 1_000_000;
+pub const MAX_DATA: usize = 1_000_000;
 
 /// What tells two states of a node apart: the version on ZooKeeper, the revision of its last change on etcd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -143,6 +143,12 @@ fn wrong_usage_starts_nothing() {
     wrong(&["/services/web", ".."], &["\"..\""]);
     wrong(&["services", "h:1"], &["services", "absolute"]);
     wrong(&["/s", "h:1", "--data", "weight"], &["weight", "KEY=VALUE"]);
+    wrong(&["/s", "h:1", "--check", ""], &["--check", "value"]);
+    // An argument has at most 128 KiB.
+    let large: Vec<_> = (0..11).map(|key| format!("{key}={}", "x".repeat(100_000))).collect();
+    let large = large.iter().flat_map(|data| ["--data", data]);
+    let args: Vec<_> = ["/s", "h:1"].into_iter().chain(large).collect();
+    wrong(&args, &["--data makes 1100", "at most 1000000"]);
     wrong(&["/s", "h:1", "--format", "registri"], &["registri", "REGISTRY"]);
     for format in ["curator", "serverset", "nerve"] {
         wrong(&["/s", "h", "--format", format], &[&format.to_uppercase(), "port", "HOST:PORT"]);
