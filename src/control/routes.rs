@@ -11,7 +11,7 @@
 //! | `POST /v1/reload` | likewise, once the configs were read; an error if one could not be loaded |
 //! | `GET /v1/history`, `?watch=NAME`, `?failed=true`, `?limit=N` | runs, newest first, an object per line |
 //! | `GET /v1/history?since=TIME`, `?until=TIME` | likewise, those that started then or later, or before |
-//! | `GET /v1/members`, `?service=NAME`, `?since=TIME`, ... | announcements and withdrawals of members, likewise |
+//! | `GET /v1/members`, `?service=NAME`, `?since=TIME` | announcements and withdrawals, likewise |
 //! | `GET /v1/output?run=RUN_ID` | the last bytes that a run printed |
 //! | `GET /v1/output?run=RUN_ID&from=N` | those after the first N bytes, also while it runs |
 //!
