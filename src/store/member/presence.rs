@@ -355,7 +355,10 @@ impl Presence {
         match wanted {
             None if is_present || is_ghost => self.write(path, Write::Delete(found.stamp), now),
             None => self.gone(path),
-            Some(member) if is_ghost => self.write(path, Write::Replace(found.stamp, member), now),
+            // Whoever writes over a key of etcd takes it away from its lease. Nobody holds it then.
+            Some(member) if is_ghost || (found.owner.is_none() && place.told == Some(Told::Announced)) => {
+                self.write(path, Write::Replace(found.stamp, member), now);
+            }
             Some(member) if is_present => {
                 if place.acl.is_some_and(|acl| acl != member.acl) {
                     self.write(path, Write::Replace(found.stamp, member), now);

@@ -35,7 +35,11 @@ enum Move {
     /// The keeper dies, and another one begins, which knows the owners that are on record.
     Restart,
     Delete(usize),
-    Overwrite(usize),
+    /// Somebody writes other data, and may take the node away from its owner.
+    Overwrite {
+        name: usize,
+        is_kept: bool,
+    },
     /// Another owner, or nobody, creates the node.
     Take {
         name: usize,
@@ -62,7 +66,7 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => Just(Move::ExpireGhosts),
         1 => Just(Move::Restart),
         1 => name.clone().prop_map(Move::Delete),
-        1 => name.clone().prop_map(Move::Overwrite),
+        1 => (name.clone(), any::<bool>()).prop_map(|(name, is_kept)| Move::Overwrite { name, is_kept }),
         1 => (name, any::<bool>()).prop_map(|(name, is_ephemeral)| Move::Take { name, is_ephemeral }),
         1 => Just(Move::Leave),
         1 => Just(Move::DeleteParent),
@@ -188,7 +192,7 @@ impl World {
             }
             Write::Replace(stamp, member) if is(stamp) => {
                 let before = before.as_ref().and_then(|node| node.owner.as_ref());
-                assert!(before.is_some_and(|before| self.ours.contains(before)), "it is another's");
+                assert!(before.is_none_or(|before| self.ours.contains(before)), "it is another's");
                 self.put(&path, Some((Some(owner.into()), member.data.clone())));
                 Wrote::Done
             }
@@ -310,9 +314,9 @@ impl World {
                     self.put(&path(name), None);
                 }
             }
-            Move::Overwrite(name) => {
+            Move::Overwrite { name, is_kept } => {
                 if let Some(node) = self.nodes.get(&path(name)) {
-                    let owner = node.owner.clone();
+                    let owner = node.owner.clone().filter(|_| is_kept);
                     self.put(&path(name), Some((owner, b"overwritten".into())));
                 }
             }

@@ -165,6 +165,11 @@ fn what_somebody_deletes_or_overwrites_is_put_back() {
     it.expect(&[read(false)]);
     it.read(found(Some("own"), 8, "overwritten"));
     it.expect(&[write(Write::Set(Stamp(8), member("a").into()))]);
+    let mut it = Bench::held();
+    it.presence.changed(&path());
+    it.expect(&[read(false)]);
+    it.read(found(None, 8, "overwritten"));
+    it.expect(&[write(Write::Replace(Stamp(8), member("a").into()))]);
 }
 
 #[test]
