@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::version;
+use super::version::{self, LastChange};
 use super::wire::messages::KeyValue;
 use crate::model::{NodePath, State, TreeNode, Version};
 use crate::store::encoding::{MAX_PATH_BYTES, MAX_TREE_NODES, TreeWriter};
@@ -24,7 +24,7 @@ pub(super) struct Branch {
     /// The size of all data.
     bytes: u64,
     /// The revision of the last change, as far as it is known.
-    changed: i64,
+    changed: LastChange,
 }
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ fn hash(path: &NodePath, version: Version) -> i64 {
 impl Branch {
     /// Takes in a key that is there.
     pub(super) fn put(&mut self, root: &NodePath, path: &NodePath, kv: &KeyValue) {
-        self.changed = self.changed.max(kv.mod_revision);
+        self.changed.note(kv.mod_revision);
         let is_new = self.nodes.get(path).is_none_or(|node| node.own.is_none());
         if is_new {
             for above in ancestors(root, path) {
@@ -98,7 +98,7 @@ impl Branch {
         self.bytes -= node.bytes();
         node.own = None;
         node.become_version(version::OF_NO_DATA);
-        self.changed = self.changed.max(revision);
+        self.changed.note(revision);
         let above: Vec<&str> = ancestors(root, path).collect();
         for path in &above {
             self.at(path).below -= 1;
@@ -112,14 +112,9 @@ impl Branch {
         Ok(())
     }
 
-    /// Takes over from `before`, the version that was known earlier, the revision of the last change. If that
-    /// lies in between and left nothing behind, it is not after `revision`.
+    /// See [`LastChange::follow_on`].
     pub(super) fn follow_on(&mut self, before: Version, revision: i64) {
-        if self.version().is_same_state(before) {
-            self.changed = before.number;
-        } else if self.changed <= before.number && before.number <= revision {
-            self.changed = revision;
-        }
+        self.changed.follow_on(self.version(), before, revision);
     }
 
     /// Returns why the tree is too large, if it is.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::names::name;
-use super::version;
+use super::version::{self, LastChange};
 use super::wire::messages::KeyValue;
 use crate::model::{NodePath, State, Version};
 use crate::store::encoding::{MAX_PATH_BYTES, MAX_TREE_NODES};
@@ -27,7 +27,7 @@ pub(super) struct Members {
     /// The number of keys below the members, or below children that have none.
     below: u64,
     /// The revision of the last change, as far as it is known.
-    changed: i64,
+    changed: LastChange,
     /// The length of all names, and of what the members say.
     name_bytes: u64,
     bytes: u64,
@@ -112,19 +112,14 @@ impl Members {
 
     fn note(&mut self, is_change: bool, revision: i64) -> bool {
         if is_change {
-            self.changed = self.changed.max(revision);
+            self.changed.note(revision);
         }
         is_change
     }
 
-    /// Takes over from `before`, the version that was known earlier, the revision of the last change. If that
-    /// lies in between and left nothing behind, it is not after `revision`.
+    /// See [`LastChange::follow_on`].
     pub(super) fn follow_on(&mut self, before: Version, revision: i64) {
-        if self.version().is_same_state(before) {
-            self.changed = before.number;
-        } else if self.changed <= before.number && before.number <= revision {
-            self.changed = revision;
-        }
+        self.changed.follow_on(self.version(), before, revision);
     }
 
     /// The version, if the node is there.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::version;
+use super::version::{self, LastChange};
 use super::wire::messages::KeyValue;
 use crate::model::{NodeContent, NodePath, Version};
 use crate::store::backend::Observation;
@@ -19,7 +19,7 @@ pub(super) struct Names {
     /// The names, each with the number of keys that are the child's or below it.
     names: BTreeMap<Box<str>, u64>,
     /// The revision of the last change, as far as it is known.
-    changed: i64,
+    changed: LastChange,
     /// The length of all names.
     bytes: u64,
 }
@@ -66,19 +66,14 @@ impl Names {
 
     fn note(&mut self, is_change: bool, revision: i64) -> bool {
         if is_change {
-            self.changed = self.changed.max(revision);
+            self.changed.note(revision);
         }
         is_change
     }
 
-    /// Takes over from `before`, the version that was known earlier, the revision of the last change. If that
-    /// lies in between and left nothing behind, it is not after `revision`.
+    /// See [`LastChange::follow_on`].
     pub(super) fn follow_on(&mut self, before: Version, revision: i64) {
-        if self.version().is_same_state(before) {
-            self.changed = before.number;
-        } else if self.changed <= before.number && before.number <= revision {
-            self.changed = revision;
-        }
+        self.changed.follow_on(self.version(), before, revision);
     }
 
     /// The version, if the node is there.

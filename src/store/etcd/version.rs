@@ -20,6 +20,26 @@ pub(super) const OF_NO_DATA: Version = Version { incarnation: 0, revision: 0, nu
 /// Returns the version of what has many nodes. `changed` is the revision of the last change, and `created`
 /// that of the creation of the uppermost node's key, or 0 if it has none. The children of a node that only
 /// has keys below it are the same if their names are.
-pub(super) fn of_many(created: i64, changed: i64, hash: &StableHash) -> Version {
-    Version { incarnation: created, revision: hash.fold().cast_signed(), number: changed }
+pub(super) fn of_many(created: i64, changed: LastChange, hash: &StableHash) -> Version {
+    Version { incarnation: created, revision: hash.fold().cast_signed(), number: changed.0 }
+}
+
+/// The revision of the last change of what has many nodes, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LastChange(i64);
+
+impl LastChange {
+    pub(super) fn note(&mut self, revision: i64) {
+        self.0 = self.0.max(revision);
+    }
+
+    /// Takes over from `before`, the version that was known earlier, where it is `now` by this change. If the
+    /// change of `before` lies in between and left nothing behind, it is not after `revision`.
+    pub(super) fn follow_on(&mut self, now: Version, before: Version, revision: i64) {
+        if now.is_same_state(before) {
+            self.0 = before.number;
+        } else if self.0 <= before.number && before.number <= revision {
+            self.0 = revision;
+        }
+    }
 }

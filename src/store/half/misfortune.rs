@@ -1,7 +1,10 @@
 //! How long to wait before the next half, and what people are told. No IO.
 
+use std::io;
 use std::time::Duration;
 
+use super::liveness::START_TIMEOUT;
+use super::remedy::explained;
 use crate::store::backoff::Backoff;
 
 /// The pauses before a half is started again: at most what the contract promises for a store that is away.
@@ -26,6 +29,23 @@ const MORE_TIME: &str = "; look whether its file system hangs or this host is ov
 pub(super) struct Trouble {
     pub(super) reason: String,
     pub(super) blame: Blame,
+}
+
+impl Trouble {
+    pub(super) fn cannot_start(error: &io::Error) -> Self {
+        let reason = format!("the process of this store cannot be started: {}", explained(error));
+        Self { reason, blame: Blame::Daemon }
+    }
+
+    /// The start hangs, and is waited for.
+    pub(super) fn overdue() -> Self {
+        let reason = format!(
+            "the process of this store did not start within {} s, which is waited for; look whether the file \
+             system of its directory or of this program hangs",
+            START_TIMEOUT.as_secs()
+        );
+        Self { reason, blame: Blame::Daemon }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,7 +23,6 @@ use super::hearing::{Heard, Hearing};
 use super::liveness::{Liveness, START_TIMEOUT, Step};
 use super::login::LoginReader;
 use super::misfortune::{Blame, Misfortune, Next, Trouble};
-use super::remedy::explained;
 use super::room::Room;
 use super::socket::{ReceiveError, Received};
 use super::starter::{HalfOptions, Started, Starter};
@@ -145,10 +144,7 @@ impl Supervisor {
                     self.misfortune.ended(at.elapsed());
                     served
                 }
-                Err(error) => Some(Trouble {
-                    reason: format!("the process of this store cannot be started: {}", explained(&error)),
-                    blame: Blame::Daemon,
-                }),
+                Err(error) => Some(Trouble::cannot_start(&error)),
             };
             let pause = match trouble {
                 Some(trouble) => {
@@ -195,12 +191,7 @@ impl Supervisor {
                 command = self.end.commands.recv() => self.obey(command).await?,
                 () = sleep_until(overdue_at.unwrap_or_else(Instant::now)), if overdue_at.is_some() => {
                     overdue_at = None;
-                    let reason = format!(
-                        "the process of this store did not start within {} s, which is waited for; look \
-                         whether the file system of its directory or of this program hangs",
-                        START_TIMEOUT.as_secs()
-                    );
-                    self.fail(Trouble { reason, blame: Blame::Daemon }).await?;
+                    self.fail(Trouble::overdue()).await?;
                 }
             }
         }

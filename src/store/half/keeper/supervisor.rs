@@ -23,8 +23,7 @@ use crate::store::half::disposal::Disposal;
 use crate::store::half::ending::{Ending, describe, trouble};
 use crate::store::half::liveness::{Liveness, START_TIMEOUT, Step};
 use crate::store::half::login::LoginReader;
-use crate::store::half::misfortune::{Blame, Misfortune, Trouble};
-use crate::store::half::remedy::explained;
+use crate::store::half::misfortune::{Misfortune, Trouble};
 use crate::store::half::socket::{ReceiveError, Received};
 use crate::store::half::starter::{HalfOptions, Started, Starter};
 use crate::store::half::supervisor::{MAX_LAST_WORDS, MAX_LINGERING, Peer};
@@ -138,10 +137,7 @@ impl Supervisor {
                     self.restarts += 1;
                     trouble
                 }
-                Err(error) => Some(Trouble {
-                    reason: format!("the process of this store cannot be started: {}", explained(&error)),
-                    blame: Blame::Daemon,
-                }),
+                Err(error) => Some(Trouble::cannot_start(&error)),
             };
             if let Some(trouble) = trouble {
                 self.fail(trouble);
@@ -172,12 +168,7 @@ impl Supervisor {
                 done = self.exchange() => done?,
                 () = sleep_until(overdue_at.unwrap_or_else(Instant::now)), if overdue_at.is_some() => {
                     overdue_at = None;
-                    let reason = format!(
-                        "the process of this store did not start within {} s, which is waited for; look \
-                         whether the file system of its directory or of this program hangs",
-                        START_TIMEOUT.as_secs()
-                    );
-                    self.fail(Trouble { reason, blame: Blame::Daemon });
+                    self.fail(Trouble::overdue());
                 }
             }
         }
