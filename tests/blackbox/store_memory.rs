@@ -66,7 +66,8 @@ fn a_tree_that_does_not_fit_is_unreadable_until_it_does(sandbox: &Sandbox) {
     it.expect_unharmed();
     assert_eq!(tree.lines(), [""; 0]);
     (2..64).for_each(|number| sandbox.nodes.remove(&node(number)));
-    wait_until("the tree to be read", || tree.lines().len() == 1);
+    // It can be read, and run, before the last of them is gone.
+    wait_until("the tree to be read", || !tree.lines().is_empty());
     assert!(it.half.is_alive());
 }
 

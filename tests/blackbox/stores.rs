@@ -121,8 +121,10 @@ fn a_store_that_is_down_delays_no_other_and_is_caught_up_with() {
     daemon.wait_for_log(&["store eu: connected to ZooKeeper", "; it was away for "]);
     eu.set("/n", "at last");
     eu_journal.wait_for(&["eu created at last"]);
+    let outages = || daemon.log_lines(&["store eu: not connected"]).len();
+    let before = outages();
     server.down();
-    wait_until("the second outage to be said", || daemon.log_lines(&["store eu: not connected"]).len() == 2);
+    wait_until("another outage to be said", || outages() > before);
     // The daemon does not wait for the store to end.
     assert_eq!(daemon.stop(), Some(0));
 }
