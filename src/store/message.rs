@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::outage::Away;
 use crate::model::{State, Subject};
 
 /// What the daemon asks of a store. A router asks the same of a backend, but of single nodes only (`S`).
@@ -104,6 +105,15 @@ impl<S> StoreEvent<S> {
             Self::HalfStarted(half) => StoreEvent::HalfStarted(half),
             Self::HalfEnded => StoreEvent::HalfEnded,
         })
+    }
+}
+
+impl<S> From<Away> for StoreEvent<S> {
+    fn from(away: Away) -> Self {
+        match away {
+            Away::Disconnected { reason } => Self::Disconnected { reason },
+            Away::Refused { reason } => Self::Refused { reason },
+        }
     }
 }
 

@@ -23,6 +23,7 @@
 //! * [`bulk`] has the arguments and results of exports and imports.
 //! * [`retry`] tries a command again while its store is away, and [`contention`] counts the tries that others
 //!   thwart.
+//! * [`pace`] says when a server is tried again, and [`outage`] why a store is away, once.
 //! * [`backoff`], [`client_error`], [`removal`] and [`secret`] are used by all of them.
 
 mod acl;
@@ -45,6 +46,8 @@ mod login_source;
 mod member;
 mod memory;
 mod message;
+mod outage;
+mod pace;
 mod question;
 mod removal;
 mod retry;

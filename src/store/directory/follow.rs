@@ -13,7 +13,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::file::{self, Reading};
 use super::node::{FollowedNode, HintKind};
-use super::outage::Outage;
 use super::root::{Look, Root};
 use super::settings::DirectorySettings;
 use super::subjects::{below, directories_on_path, node_path};
@@ -25,6 +24,7 @@ use crate::model::{NodeFacet, NodeSubject};
 use crate::store::StoreEvent;
 use crate::store::backend::{NodeCommand, Observation};
 use crate::store::memory;
+use crate::store::outage::Outage;
 use crate::store::question::Apart;
 use crate::store::tree::router::{EventSender, NodeCommands, ReceiverDropped};
 
@@ -120,7 +120,7 @@ impl Directory {
         commands: &mut NodeCommands,
         events: &EventSender,
     ) -> Result<Option<bool>, ReceiverDropped> {
-        let mut outage = Outage::new(outage);
+        let mut outage = if outage { Outage::known() } else { Outage::default() };
         let (mut is_settled, mut was_away) = (is_first, is_first);
         let began = Instant::now();
         let mut back_since = None;
@@ -138,8 +138,8 @@ impl Directory {
                     let outage_at = if is_first { now } else { began + SETTLE_TIME };
                     if now >= outage_at {
                         was_away = true;
-                        if let Some(event) = outage.event(reason) {
-                            events.send(event).await?;
+                        if let Some(away) = outage.note(reason, true) {
+                            events.send(away.into()).await?;
                         }
                     }
                     if was_away { now + POLL_INTERVAL } else { outage_at }

@@ -5,7 +5,6 @@
 //! * [`follow`] follows nodes, each as a [`node`], with hints from inotify [`watches`]; [`subjects`] says
 //!   which directories these are.
 //! * [`root`] looks whether the store is there, and [`way`] follows the links and directories above it.
-//!   [`outage`] says why it is away.
 //! * [`successor`] is the process after this one, and the one that must read another directory, which this
 //!   one may not. [`tally`] counts the nodes that are there.
 //! * [`file`] reads nodes from files, which must lie [`inside`] the store, and [`client`] are the commands.
@@ -18,7 +17,6 @@ mod follow;
 mod inside;
 mod keep;
 mod node;
-mod outage;
 mod remove;
 mod root;
 mod settings;

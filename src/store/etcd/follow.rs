@@ -3,7 +3,7 @@
 //! When a connection is lost, or anything unusual happens, it is dropped, a new one is made, and every
 //! subject is read again; the daemon compares versions.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -29,26 +29,14 @@ use super::wire::elements::{self, ReadError, Reply};
 use super::wire::frame::Frame;
 use super::wire::messages::{RangeRequest, RangeResponse, TxnRequest, TxnResponse, WatchResponse};
 use super::wire::status::{Meaning, Status};
-use crate::store::backoff::Backoff;
 use crate::store::channel::{CommandsDone, StoreEnd};
 use crate::store::login_source::LoginSource;
 use crate::store::memory;
 use crate::store::message::{Exposure, StoreCommand, StoreEvent};
+use crate::store::outage::Outage;
+use crate::store::pace::Pace;
 use crate::store::root_check::RootCheck;
 use crate::sys::Alarm;
-
-/// The first pause between two connection attempts.
-const MIN_BACKOFF: Duration = Duration::from_millis(100);
-
-/// The longest time between the starts of two connection attempts, which the contract promises.
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
-
-/// The longest wait before the first attempt after a loss, so that not every host of the cluster meets a
-/// restarted member in the same millisecond.
-const MAX_RECONNECT_JITTER: Duration = Duration::from_millis(500);
-
-/// How many reasons are reported in one outage.
-const MAX_REPORTED_REASONS: usize = 10;
 
 /// A login that is refused sooner has not expired. It can have been taken away at once.
 const MIN_LOGIN_AGE: Duration = Duration::from_secs(1);
@@ -70,7 +58,7 @@ pub(crate) fn start(settings: EtcdSettings, login: LoginSource, end: StoreEnd) {
             commands: end.commands,
             done: end.done,
             events: end.events,
-            outage: None,
+            outage: Outage::default(),
             is_connected: false,
             plaintext_reported: false,
         };
@@ -85,8 +73,7 @@ struct Follower {
     done: CommandsDone,
     events: Sender<StoreEvent>,
     table: Table,
-    /// The reasons reported in the present outage; `None` if there is none, or it was not reported yet.
-    outage: Option<HashSet<String>>,
+    outage: Outage,
     is_connected: bool,
     /// Whether it was reported that the connection is not encrypted.
     plaintext_reported: bool,
@@ -101,28 +88,25 @@ enum Answer {
 
 impl Follower {
     async fn run(&mut self) -> Result<Infallible, Closed> {
-        let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
-        let mut attempt_at = Instant::now();
+        let mut pace = Pace::new();
         loop {
             let connection = loop {
-                self.until(attempt_at).await?;
+                self.until(pace.next()).await?;
                 let started = Instant::now();
                 match self.connect().await? {
                     Ok(connection) => break connection,
-                    Err(failure) => self.failed(failure).await?,
+                    Err(failure) => {
+                        let reason = format!("cannot connect to etcd: {}", failure.reason);
+                        self.away(reason, failure.permanent).await?;
+                    }
                 }
-                attempt_at = started + backoff.next();
+                pace.failed(started);
             };
             let connected_at = Instant::now();
             let server = connection.server.clone();
             let ended = self.serve(connection).await?;
             let was_useful = self.table.has_read() && !matches!(ended, Ended::Unusual(_));
-            attempt_at = if was_useful || connected_at.elapsed() >= MAX_BACKOFF {
-                backoff.reset();
-                Instant::now() + MAX_RECONNECT_JITTER.mul_f64(fastrand::f64())
-            } else {
-                Instant::now() + backoff.next()
-            };
+            pace.ended(connected_at, was_useful);
             let reason = match &ended {
                 // A new login is no outage, unless it is of no use.
                 Ended::Login if connected_at.elapsed() >= MIN_LOGIN_AGE => continue,
@@ -132,7 +116,7 @@ impl Follower {
                     format!("the connection to etcd {server} was lost ({ended})")
                 }
             };
-            self.disconnected(reason).await?;
+            self.away(reason, false).await?;
         }
     }
 
@@ -171,38 +155,20 @@ impl Follower {
         self.events.send(event).await.map_err(|_| Closed)
     }
 
-    async fn disconnected(&mut self, reason: String) -> Result<(), Closed> {
-        match self.outage {
-            Some(_) => Ok(()),
-            None => {
-                self.outage = Some(HashSet::new());
-                self.send(StoreEvent::Disconnected { reason }).await
-            }
+    /// Reports a connection that was lost, or not made, unless the daemon knows.
+    async fn away(&mut self, reason: String, permanent: bool) -> Result<(), Closed> {
+        match self.outage.note(reason, permanent) {
+            Some(away) => self.send(away.into()).await,
+            None => Ok(()),
         }
-    }
-
-    /// Reports a failed attempt. A server that is restarted with another certificate, say, is first away and
-    /// then refuses us, and people must know the latter.
-    async fn failed(&mut self, failure: ConnectError) -> Result<(), Closed> {
-        let reason = format!("cannot connect to etcd: {}", failure.reason);
-        let is_known = self.outage.is_some();
-        self.disconnected(reason.clone()).await?;
-        let reported = self.outage.get_or_insert_default();
-        if !failure.permanent
-            || reported.len() >= MAX_REPORTED_REASONS
-            || !reported.insert(reason.clone())
-            || !is_known
-        {
-            return Ok(());
-        }
-        self.send(StoreEvent::Refused { reason }).await
     }
 
     /// Follows every subject on this connection until it ends.
     async fn serve(&mut self, connection: Connection) -> Result<Ended, Closed> {
         let Connection { link, server, cluster, member, plaintext_peer, has_root } = connection;
-        let is_known = self.is_connected && self.outage.is_none();
-        (self.outage, self.is_connected) = (None, true);
+        let is_known = self.is_connected && !self.outage.is_known();
+        self.outage.ended();
+        self.is_connected = true;
         let member = if member == 0 { String::new() } else { format!(", member {member:x}") };
         let what = format!("etcd {server}{}{member}", self.cluster.auth_summary());
         // After a new login, the connection is as good as before.

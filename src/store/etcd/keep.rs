@@ -5,15 +5,14 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
-use super::connect::{ATTEMPT_TIMEOUT, Cluster, ConnectError, Connection};
+use super::connect::{ATTEMPT_TIMEOUT, Cluster, Connection};
 use super::keep_over::Over;
 use super::keys::Keys;
 use super::lease::{Kept, Lease};
@@ -24,18 +23,13 @@ use super::settings::EtcdSettings;
 use super::wire::elements;
 use super::wire::frame::Frame;
 use super::wire::messages::WatchResponse;
-use crate::store::backoff::Backoff;
 use crate::store::login_source::LoginSource;
-use crate::store::member::{Effect, KeeperEnd, KeeperEvent, KeeperOrder, Outage, Presence};
+use crate::store::member::{Closed, Desk, Effect, KeeperEnd, KeeperEvent};
+use crate::store::pace::Pace;
 use crate::sys::Alarm;
 
-/// The first and the longest time between the starts of two connection attempts.
-const MIN_BACKOFF: Duration = Duration::from_millis(100);
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
-
-/// The longest wait before the first attempt after a loss, so that not every host of the cluster meets a
-/// restarted member in the same millisecond.
-const MAX_RECONNECT_JITTER: Duration = Duration::from_millis(500);
+/// A connection or a lease that is lost sooner was of no use.
+const MIN_USE: Duration = Duration::from_millis(100);
 
 /// How many requests may be without a reply.
 const MAX_REQUESTS: usize = 128;
@@ -46,20 +40,14 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest message of a watch: the data of one node.
 const MAX_MESSAGE: u64 = 4 << 20;
 
-/// There are no more orders.
-struct Closed;
-
 /// Starts the task that keeps members. Must be called within a `LocalSet` on a current-thread runtime.
 pub(crate) fn keep(settings: EtcdSettings, login: LoginSource, end: KeeperEnd) {
     tokio::task::spawn_local(async move {
         let mut keeping = Keeping {
             keys: Keys::new(settings.url.prefix.clone()),
             cluster: Cluster::new(settings, login),
-            presence: Presence::default(),
             lease: None,
-            orders: end.orders,
-            events: end.events,
-            outage: Outage::default(),
+            desk: Desk::new(end),
             is_new_login: false,
         };
         let Err(Closed) = keeping.run().await;
@@ -69,103 +57,53 @@ pub(crate) fn keep(settings: EtcdSettings, login: LoginSource, end: KeeperEnd) {
 struct Keeping {
     cluster: Cluster,
     keys: Keys,
-    presence: Presence,
     /// The present lease, which may be gone.
     lease: Option<Lease>,
-    orders: UnboundedReceiver<KeeperOrder>,
-    events: UnboundedSender<KeeperEvent>,
-    outage: Outage,
+    desk: Desk,
     /// Whether the next connection only renews the login.
     is_new_login: bool,
 }
 
 impl Keeping {
     async fn run(&mut self) -> Result<Infallible, Closed> {
-        let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
-        let mut attempt_at = Instant::now();
+        let mut pace = Pace::new();
+        let attempt_timeout = self.cluster.session_timeout().min(ATTEMPT_TIMEOUT);
         loop {
             let connection = loop {
-                self.until(attempt_at).await?;
+                self.desk.until(pace.next()).await?;
                 let started = Instant::now();
-                match self.connect().await? {
+                match self.desk.during(self.cluster.connect_next(attempt_timeout)).await? {
                     Ok(connection) => break connection,
                     Err(failure) => {
-                        self.away(&format!("cannot connect to etcd: {}", failure.reason), failure.permanent);
+                        self.desk
+                            .away(format!("cannot connect to etcd: {}", failure.reason), failure.permanent);
+                        pace.failed(started);
                     }
                 }
-                attempt_at = started + backoff.next();
             };
             let connected_at = Instant::now();
             let server = connection.server.clone();
             let over = self.serve(connection).await;
-            self.presence.lost();
-            let is_old = connected_at.elapsed() >= MIN_BACKOFF;
+            self.desk.presence.lost();
+            let is_old = connected_at.elapsed() >= MIN_USE;
             self.is_new_login = matches!(over, Over::Login) && is_old;
             match over {
                 Over::Closed => return Err(Closed),
                 Over::Login if is_old => {}
                 Over::Login => {
-                    self.away(&format!("etcd {server} does not accept the login that it gave"), true);
+                    self.desk.away(format!("etcd {server} does not accept the login that it gave"), true);
                 }
-                Over::Refused(reason) => self.away(&format!("etcd {server} gives no lease: {reason}"), true),
+                Over::Refused(reason) => {
+                    self.desk.away(format!("etcd {server} gives no lease: {reason}"), true)
+                }
                 Over::Lost(reason) => {
-                    self.away(&format!("the connection to etcd {server} was lost ({reason})"), false);
+                    self.desk.away(format!("the connection to etcd {server} was lost ({reason})"), false);
                 }
                 Over::Lease => {
-                    self.away(&format!("etcd {server} loses each lease that it gives"), false);
+                    self.desk.away(format!("etcd {server} loses each lease that it gives"), false);
                 }
             }
-            attempt_at = if connected_at.elapsed() >= MAX_RECONNECT_JITTER {
-                backoff.reset();
-                Instant::now() + MAX_RECONNECT_JITTER.mul_f64(fastrand::f64())
-            } else {
-                Instant::now() + backoff.next()
-            };
-        }
-    }
-
-    fn tell(&self, event: KeeperEvent) {
-        // Nobody listens to a keeper that is being closed.
-        let _ = self.events.send(event);
-    }
-
-    fn away(&mut self, reason: &str, permanent: bool) {
-        if let Some(event) = self.outage.note(reason, permanent) {
-            self.tell(event);
-        }
-    }
-
-    fn take(&mut self, order: Option<KeeperOrder>) -> Result<(), Closed> {
-        self.presence.take(order.ok_or(Closed)?, Instant::now());
-        self.tell_all();
-        Ok(())
-    }
-
-    fn tell_all(&mut self) {
-        while let Some(event) = self.presence.next_event() {
-            self.tell(event);
-        }
-    }
-
-    /// Waits for `deadline` while taking orders.
-    async fn until(&mut self, deadline: Instant) -> Result<(), Closed> {
-        loop {
-            tokio::select! {
-                order = self.orders.recv() => self.take(order)?,
-                () = sleep_until(deadline) => return Ok(()),
-            }
-        }
-    }
-
-    async fn connect(&mut self) -> Result<Result<Connection, ConnectError>, Closed> {
-        let Self { cluster, orders, presence, .. } = self;
-        let attempt_timeout = cluster.session_timeout().min(ATTEMPT_TIMEOUT);
-        let mut connecting = pin!(cluster.connect_next(attempt_timeout));
-        loop {
-            tokio::select! {
-                order = orders.recv() => presence.take(order.ok_or(Closed)?, Instant::now()),
-                connection = &mut connecting => return Ok(connection),
-            }
+            pace.ended(connected_at, connected_at.elapsed() >= MIN_USE);
         }
     }
 
@@ -180,17 +118,17 @@ impl Keeping {
                 Err(over) => return over,
             };
             let opened_at = Instant::now();
-            self.outage.ended();
+            self.desk.is_back();
             if !std::mem::take(&mut self.is_new_login) {
-                self.tell(KeeperEvent::Connected { what: format!("{what}, lease {}", lease.name()) });
+                self.desk.tell(KeeperEvent::Connected { what: format!("{what}, lease {}", lease.name()) });
             }
-            self.presence.opened(lease.name(), opened_at);
+            self.desk.presence.opened(lease.name(), opened_at);
             let over = self.exchange(&link, kept).await;
             match over {
                 Over::Lease => {
                     (self.lease, self.is_new_login) = (None, true);
-                    self.presence.lost();
-                    if opened_at.elapsed() < MIN_BACKOFF {
+                    self.desk.presence.lost();
+                    if opened_at.elapsed() < MIN_USE {
                         return Over::Lease;
                     }
                 }
@@ -237,12 +175,12 @@ impl Keeping {
         let mut alarm = Alarm::start();
         loop {
             let now = Instant::now();
-            self.presence.tick(now);
+            self.desk.presence.tick(now);
             if let Err(over) = kept.tick(now) {
                 return over;
             }
             while answers.len() < MAX_REQUESTS
-                && let Some(effect) = self.presence.next_effect()
+                && let Some(effect) = self.desk.presence.next_effect()
             {
                 match effect {
                     Effect::Read { path, is_fresh: _ } => {
@@ -255,11 +193,11 @@ impl Keeping {
                     }
                 }
             }
-            self.tell_all();
-            let due = self.presence.due().into_iter().chain([kept.due()]).min();
+            self.desk.tell_all();
+            let due = self.desk.presence.due().into_iter().chain([kept.due()]).min();
             tokio::select! {
-                order = self.orders.recv() => {
-                    if self.take(order).is_err() {
+                order = self.desk.order() => {
+                    if self.desk.take(order).is_err() {
                         return Over::Closed;
                     }
                 }
@@ -294,14 +232,14 @@ impl Keeping {
                 if let Ok((_, key, revision)) = &found {
                     watches.watch(&path, key, *revision);
                 }
-                self.presence.read(&path, found.map(|(found, _, _)| found), now);
+                self.desk.presence.read(&path, found.map(|(found, _, _)| found), now);
             }
             Answer::Wrote { path, is_deletion, wrote } => {
                 let wrote = wrote?;
                 if is_deletion {
                     watches.cancel(&path);
                 }
-                self.presence.wrote(&path, wrote, now);
+                self.desk.presence.wrote(&path, wrote, now);
             }
         }
         Ok(())
@@ -321,7 +259,7 @@ impl Keeping {
         if !response.events.is_empty()
             && let Some(path) = watches.path(response.watch)
         {
-            self.presence.changed(path);
+            self.desk.presence.changed(path);
         }
         Ok(())
     }

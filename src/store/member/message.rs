@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{MemberAcl, NodePath};
+use crate::store::outage::Away;
 
 /// A node that is to be there as long as its owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,4 +46,13 @@ pub enum KeeperEvent {
     Disconnected { reason: String },
     /// The connection is refused, and will be until somebody does something.
     Refused { reason: String },
+}
+
+impl From<Away> for KeeperEvent {
+    fn from(away: Away) -> Self {
+        match away {
+            Away::Disconnected { reason } => Self::Disconnected { reason },
+            Away::Refused { reason } => Self::Refused { reason },
+        }
+    }
 }

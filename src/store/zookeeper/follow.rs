@@ -5,7 +5,7 @@
 //! depends on watches that are sent again, on what a client had already seen when the connection broke, or on
 //! telling a change from its absence: a fresh read is the truth.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::mem;
 use std::pin::pin;
@@ -25,28 +25,15 @@ use super::url::ZooKeeperUrl;
 use super::window::Window;
 use super::wire::ErrorCode;
 use crate::store::backend::{Backend, NodeCommand, Observation};
-use crate::store::backoff::Backoff;
 use crate::store::channel::StoreEnd;
 use crate::store::login_source::LoginSource;
 use crate::store::memory;
+use crate::store::outage::Outage;
+use crate::store::pace::Pace;
 use crate::store::root_check::RootCheck;
 use crate::store::tree::router::{self, EventSender, NodeCommands, ReceiverDropped, Slot};
 use crate::store::{Exposure, StoreEvent};
 use crate::sys::Alarm;
-
-/// The first pause between two connection attempts.
-const MIN_BACKOFF: Duration = Duration::from_millis(100);
-
-/// The longest time between the starts of two connection attempts, which the contract promises.
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
-
-/// The longest wait before the first attempt after a loss, so that not every host of the cluster meets a
-/// restarted ensemble in the same millisecond.
-const MAX_RECONNECT_JITTER: Duration = Duration::from_millis(500);
-
-/// How many reasons are reported in one outage. Each server may have its own, and a server may vary what it
-/// says.
-const MAX_REPORTED_REASONS: usize = 10;
 
 /// How late the session's timers may be while the server sends without a pause.
 const MAX_TIMER_DELAY: Duration = Duration::from_secs(1);
@@ -67,7 +54,7 @@ async fn run(settings: ZooKeeperSettings, login: LoginSource, commands: NodeComm
         commands,
         events,
         table: Table::new(Instant::now()),
-        outage: None,
+        outage: Outage::default(),
         plaintext_reported: false,
     };
     let Err(ReceiverDropped) = manager.run_sessions().await;
@@ -80,8 +67,7 @@ struct SessionManager {
     events: EventSender,
     /// The nodes that are followed, while there is no session.
     table: Table,
-    /// The reasons reported in the present outage; `None` if there is none, or it was not reported yet.
-    outage: Option<HashSet<String>>,
+    outage: Outage,
     audit: Audit,
     chroot: RootCheck,
     window: Window,
@@ -91,27 +77,24 @@ struct SessionManager {
 
 impl SessionManager {
     async fn run_sessions(&mut self) -> Result<Infallible, ReceiverDropped> {
-        let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
-        let mut attempt_at = Instant::now();
+        let mut pace = Pace::new();
         loop {
             let connection = loop {
-                self.until(attempt_at).await?;
+                self.until(pace.next()).await?;
                 let started = Instant::now();
                 match self.connect().await? {
                     Ok(connection) => break connection,
-                    Err(failure) => self.failed(failure).await?,
+                    Err(failure) => {
+                        let reason = format!("cannot connect to ZooKeeper: {}", failure.reason);
+                        self.away(reason, failure.permanent).await?;
+                    }
                 }
-                attempt_at = started + backoff.next();
+                pace.failed(started);
             };
             let connected_at = Instant::now();
             let ended = self.serve(connection).await?;
-            attempt_at = if ended.was_useful || connected_at.elapsed() >= MAX_BACKOFF {
-                backoff.reset();
-                Instant::now() + MAX_RECONNECT_JITTER.mul_f64(fastrand::f64())
-            } else {
-                Instant::now() + backoff.next()
-            };
-            self.disconnected(ended.reason).await?;
+            pace.ended(connected_at, ended.was_useful);
+            self.away(ended.reason, false).await?;
         }
     }
 
@@ -137,37 +120,18 @@ impl SessionManager {
         }
     }
 
-    async fn disconnected(&mut self, reason: String) -> Result<(), ReceiverDropped> {
-        match self.outage {
-            Some(_) => Ok(()),
-            None => {
-                self.outage = Some(HashSet::new());
-                self.events.send(StoreEvent::Disconnected { reason }).await
-            }
+    /// Reports a connection that was lost, or not made, unless the daemon knows.
+    async fn away(&mut self, reason: String, permanent: bool) -> Result<(), ReceiverDropped> {
+        match self.outage.note(reason, permanent) {
+            Some(away) => self.events.send(away.into()).await,
+            None => Ok(()),
         }
-    }
-
-    /// Reports a failed attempt. A server that is restarted with another certificate, say, is first away and
-    /// then refuses us, and people must know the latter.
-    async fn failed(&mut self, failure: ConnectError) -> Result<(), ReceiverDropped> {
-        let reason = format!("cannot connect to ZooKeeper: {}", failure.reason);
-        let is_known = self.outage.is_some();
-        self.disconnected(reason.clone()).await?;
-        let reported = self.outage.get_or_insert_default();
-        if !failure.permanent
-            || reported.len() >= MAX_REPORTED_REASONS
-            || !reported.insert(reason.clone())
-            || !is_known
-        {
-            return Ok(());
-        }
-        self.events.send(StoreEvent::Refused { reason }).await
     }
 
     /// Follows every subject on this session until it ends.
     async fn serve(&mut self, connection: Connection) -> Result<SessionEnd, ReceiverDropped> {
         let Connection { mut link, protocol, greeting, timeout, server, plaintext_peer } = connection;
-        self.outage = None;
+        self.outage.ended();
         let what = format!(
             "ZooKeeper {server}{}, session {:#x}, timeout {:.1} s",
             self.ensemble.auth_summary(),

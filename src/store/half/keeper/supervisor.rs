@@ -28,7 +28,8 @@ use crate::store::half::socket::{ReceiveError, Received};
 use crate::store::half::starter::{HalfOptions, Started, Starter};
 use crate::store::half::supervisor::{MAX_LAST_WORDS, MAX_LINGERING, Peer};
 use crate::store::half::task::{AtEnd, Task};
-use crate::store::member::{KeeperEvent, KeeperOrder, Outage};
+use crate::store::member::{KeeperEvent, KeeperOrder};
+use crate::store::outage::Outage;
 use crate::store::settings::StoreSettings;
 use crate::sys::{Alarm, die_first, watch_process};
 use crate::text::{count, printable};
@@ -177,7 +178,7 @@ impl Supervisor {
     /// Notes that there is no process, and why.
     fn fail(&mut self, trouble: Trouble) {
         let (_, reason) = self.misfortune.next(true, trouble);
-        self.untold.extend(self.outage.note(&reason, true));
+        self.untold.extend(self.outage.note(reason, true).map(KeeperEvent::from));
     }
 
     /// Takes an order or tells an event while there is no process.
@@ -352,8 +353,8 @@ impl Supervisor {
                 self.outage.ended();
                 Some(KeeperEvent::Connected { what: format!("{what}, by {}", self.who) })
             }
-            KeeperEvent::Disconnected { reason } => self.outage.note(&reason, false),
-            KeeperEvent::Refused { reason } => self.outage.note(&reason, true),
+            KeeperEvent::Disconnected { reason } => self.outage.note(reason, false).map(KeeperEvent::from),
+            KeeperEvent::Refused { reason } => self.outage.note(reason, true).map(KeeperEvent::from),
             KeeperEvent::Opened { .. }
             | KeeperEvent::Announced { .. }
             | KeeperEvent::Conflict { .. }
