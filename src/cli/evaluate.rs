@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 
 use super::shared::exit::Exit;
+use crate::config::evaluate::READY;
 use crate::config::request::Request;
 use crate::config::script::Interpreter;
 use crate::sys::{Work, allow_only};
@@ -23,9 +24,12 @@ impl Evaluate {
     }
 }
 
-/// Answers each request, a line of JSON, with a line of JSON, until the end of `requests`.
+/// Says that it is ready, and answers each request, a line of JSON, with a line of JSON, until the end of
+/// `requests`.
 fn answer(requests: &mut impl BufRead, replies: &mut impl Write) -> io::Result<()> {
     let interpreter = Interpreter::new();
+    replies.write_all(READY.as_bytes())?;
+    replies.flush()?;
     let mut line = String::new();
     while requests.read_line(&mut line)? > 0 {
         let request: Request = serde_json::from_str(&line)?;

@@ -22,6 +22,12 @@ use crate::sys::{AskError, Confinement, HelperUser, Respondent};
 /// The time for one file with its modules, from the contract.
 const DEADLINE: Duration = Duration::from_secs(2);
 
+/// The time for the child to start, which is no time of a file: a host that has just booted may be busy.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What the child says first.
+pub const READY: &str = "ready\n";
+
 /// The number of files after which a child is replaced, because files may leave memory behind in it. A start
 /// costs a few milliseconds, so a larger number would gain nothing.
 const MAX_FILES_PER_CHILD: usize = 256;
@@ -88,6 +94,7 @@ struct EvaluatorChild {
 
 /// The reason why there is no valid reply.
 enum EvalError {
+    NotReady,
     TimedOut,
     Died,
     /// This key has a value that no config can give it.
@@ -137,10 +144,18 @@ impl Evaluator {
         request: &mut Request,
         read: &mut dyn FnMut(&str) -> ModuleSource,
     ) -> Evaluation {
-        let deadline = Instant::now() + DEADLINE;
-        let started = Instant::now();
+        let mut deadline = Instant::now() + DEADLINE;
+        let mut started = Instant::now();
         let outcome = loop {
             let reused = self.child.is_some();
+            if !reused {
+                let starting = Instant::now();
+                match EvaluatorChild::start(&self.program) {
+                    Ok(child) => self.child = Some(child),
+                    Err(failure) => break failed(failure, &request.path),
+                }
+                (deadline, started) = (deadline + starting.elapsed(), started + starting.elapsed());
+            }
             match self.ask(request, deadline) {
                 // The child may have died while it was idle, which is not the fault of this file.
                 Err(EvalError::Died) if reused => self.child = None,
@@ -186,10 +201,7 @@ impl Evaluator {
     }
 
     fn ask(&mut self, request: &Request, deadline: Instant) -> Result<Reply, EvalError> {
-        let process = match &mut self.child {
-            Some(process) => process,
-            none => none.insert(EvaluatorChild::start(&self.program)?),
-        };
+        let Some(process) = &mut self.child else { return Err(EvalError::Died) };
         let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
         line.push(b'\n');
         process.respondent.send(&line, deadline)?;
@@ -232,6 +244,10 @@ fn first_impossible_key<'a>(
 
 fn failed(failure: EvalError, path: &str) -> Evaluation {
     let (reason, transient) = match failure {
+        EvalError::NotReady => {
+            let seconds = START_DEADLINE.as_secs();
+            (format!("the process that evaluates configs was not ready within {seconds} s"), true)
+        }
         EvalError::TimedOut => ("the config did not end within 2 s".to_owned(), true),
         EvalError::Died => ("evaluation ran out of memory or stack".to_owned(), false),
         EvalError::InvalidReply(what) => {
@@ -247,7 +263,8 @@ fn failed(failure: EvalError, path: &str) -> Evaluation {
 }
 
 impl EvaluatorChild {
-    fn start(program: &Path) -> io::Result<Self> {
+    /// Starts a child, and waits until it is ready.
+    fn start(program: &Path) -> Result<Self, EvalError> {
         let confinement = Confinement {
             user: HelperUser::Unique,
             reads_all: false,
@@ -255,7 +272,13 @@ impl EvaluatorChild {
             kept: Vec::new(),
             dies_with_thread: true,
         };
-        Ok(Self::new(Respondent::start(program, "evaluate", None, confinement)?))
+        let mut respondent = Respondent::start(program, "evaluate", None, confinement)?;
+        match respondent.receive(READY.len(), Instant::now() + START_DEADLINE) {
+            Ok(said) if said == READY.as_bytes() => Ok(Self::new(respondent)),
+            Ok(_) | Err(AskError::Died) => Err(EvalError::Died),
+            Err(AskError::TimedOut) => Err(EvalError::NotReady),
+            Err(AskError::System(error)) => Err(EvalError::System(error)),
+        }
     }
 
     fn new(respondent: Respondent) -> Self {

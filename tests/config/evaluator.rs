@@ -1,7 +1,8 @@
 //! Tests of what a script can do to the evaluator, and of what the evaluator itself may do.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -140,6 +141,24 @@ fn an_evaluator_that_cannot_start_or_talks_nonsense_is_an_error() {
     {
         let (message, _) = message(evaluate(&mut Evaluator::new(program.into()), &watch("/a")));
         assert!(message.contains(expected), "{program}: {message}");
+    }
+}
+
+// The time of a config does not begin before its evaluator is ready.
+#[test]
+fn an_evaluator_that_starts_slowly_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let (slow, program) = (directory.path().join("slow"), directory.path().join("twitcher"));
+    // The user of an evaluator may not have the way to the original.
+    fs::copy(TWITCHER, &program).unwrap();
+    // A shell would start a process for `sleep`, which an evaluator may not.
+    let script = format!("import os, sys, time\ntime.sleep(3)\nos.execv({program:?}, sys.argv)\n");
+    fs::write(&slow, format!("#!/usr/bin/python3\n{script}")).unwrap();
+    fs::set_permissions(&slow, Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    match evaluate(&mut Evaluator::new(slow), &watch("/a")) {
+        Evaluation::Loaded { watches, .. } => assert_eq!(watches.len(), 1),
+        other => panic!("{}", message(other).0),
     }
 }
 

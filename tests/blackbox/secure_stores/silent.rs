@@ -134,10 +134,14 @@ fn a_server_that_is_silent_in_the_midst_of_tls_is_left_for_the_next() {
         daemon.wait_for_log(&["not connected"]);
         secure.server.up();
         daemon.wait_for_log(&[&format!("connected to ZooKeeper {honest}")]);
+        // Until then, the outage was told once. A machine that is busy for 2 s loses the session later.
+        let log = daemon.log();
+        let back = log.iter().position(|line| line.contains("connected to ZooKeeper")).expect("it was said");
+        let outages = log[..back].iter().filter(|line| line.contains("not connected")).count();
+        assert_eq!(outages, 1, "{log:?}");
         let value = port.to_string();
         set(&sandbox, "/n", &value);
         journal.wait_for_last(&value);
-        assert_eq!(daemon.log_lines(&["not connected"]).len(), 1, "{:?}", daemon.log());
         secure.server.down();
     }
     let accepted = mute.accepted.load(Ordering::SeqCst);

@@ -137,6 +137,8 @@ fn what_a_transaction_writes_is_given_together(store: Store) {
     sandbox.config("app.twc", tree(&exec(&trace.note()), "run_mode: PARALLEL"));
     let _daemon = sandbox.start();
     trace.wait_for_mirror(&[("/t", ""), ("/t/a", ""), ("/t/a/x", "0"), ("/t/b", ""), ("/t/b/x", "0")]);
+    // A run that starts before the load has ended well is given the whole tree.
+    wait_until("the load to end", || sandbox.operator(["status"]).finish().expect(0).text().contains("idle"));
     sandbox.nodes.set_together(&both, 1..=300);
     wait_until("the last write", || trace.runs().iter().any(|run| run.text().contains("=300")));
     for run in &trace.runs()[1..] {
