@@ -1,12 +1,15 @@
 //! `twitcher txn [FILE]`
 
 use std::error::Error;
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use data_encoding::BASE64;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::get::data_text;
@@ -64,11 +67,33 @@ struct OperationEntry {
 }
 
 /// The node of an operation: its path alone, or in an object, also with the data.
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Target {
     Path(NodePath),
     Object(TargetObject),
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TargetVisitor;
+
+        impl<'de> Visitor<'de> for TargetVisitor {
+            type Value = Target;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the path of a node, or an object with it")
+            }
+
+            fn visit_str<E: de::Error>(self, path: &str) -> Result<Target, E> {
+                NodePath::parse(path).map(Target::Path).map_err(E::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Target, A::Error> {
+                TargetObject::deserialize(MapAccessDeserializer::new(fields)).map(Target::Object)
+            }
+        }
+
+        deserializer.deserialize_any(TargetVisitor)
+    }
 }
 
 #[derive(Deserialize)]

@@ -146,6 +146,14 @@ impl StoreSettings {
         }
     }
 
+    /// Whether what has children is a node itself. In etcd, it may be no key.
+    pub fn parents_are_nodes(&self) -> bool {
+        match self {
+            Self::ZooKeeper(_) | Self::Directory(_) => true,
+            Self::Etcd(_) => false,
+        }
+    }
+
     /// What an export of this store is not, for people.
     pub fn note_on_export(&self) -> Option<&'static str> {
         match self {

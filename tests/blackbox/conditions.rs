@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Sandbox, Store, kazoo, on_every_store, wait_until};
+use crate::harness::{Etcd, Sandbox, Server, Store, etcdctl, kazoo, on_every_store, wait_until};
 
 fn version(sandbox: &Sandbox, node: &str) -> i64 {
     let shown = sandbox.client(["get", "--json", node]).finish().expect(0).text();
@@ -99,6 +99,20 @@ fn a_node_with_a_ttl_goes_by_itself_unless_it_is_set_again() {
         set(&["/n", "x", &format!("--ttl={wrong}")]).expect(2);
     }
     assert_eq!(sandbox.nodes.get("/n"), None);
+}
+
+// Whoever tries again and again to get a lock leaves no lease for each try.
+#[test]
+fn a_condition_that_fails_leaves_no_lease() {
+    let server = Etcd::start();
+    let sandbox = Sandbox::on(&server);
+    let set = |code| {
+        sandbox.client(["set", "/lock", "mine", "--ttl", "600", "--create"]).finish().expect(code);
+    };
+    set(0);
+    (0..3).for_each(|_| set(3));
+    let leases = etcdctl(&server.address(), &["lease", "list"]);
+    assert!(leases.contains("found 1 leases"), "{leases}");
 }
 
 // What is poked or edited does not stay for that.

@@ -245,6 +245,58 @@ fn a_terminal_is_told_how_far_it_is() {
     assert_eq!(piped.stderr, "");
 }
 
+// "goes on after Ctrl-C where it stopped", also while it removes.
+on_every_server!(a_mirror_that_is_interrupted_says_how_far_it_is);
+fn a_mirror_that_is_interrupted_says_how_far_it_is(kind: Store) {
+    let sandbox = Sandbox::of_kind(kind);
+    import(&sandbox, &many(5000), &[]).expect(0);
+    let proxy = Proxy::to(&kind.shared_server().address());
+    proxy.delay(Duration::from_millis(100));
+    let store = sandbox.nodes.url_by_way_of(&proxy.address());
+    let file = written(&sandbox, &many(1));
+    let mut running = sandbox.twitcher(["import", "--mirror", &file, "--store", &store]).start();
+    let children = || sandbox.client(["ls", "/app"]).finish().text().lines().count();
+    wait_until("some to be removed", || children() < 4500);
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.wait_for_exit(), Some(1));
+    running.wait_for_log(&[
+        "interrupted; 0 of 2 nodes were looked at: ",
+        "000 removed",
+        "goes on from there",
+    ]);
+    sandbox.client(["import", "--mirror", &file]).finish().expect(0);
+    assert_eq!(children(), 1);
+}
+
+// "`--mirror` removes what the file does not have", also above a node that it has.
+#[test]
+fn a_mirror_leaves_no_data_that_the_file_does_not_have() {
+    for kind in [Store::Etcd, Store::ZooKeeper] {
+        let (from, to) = (Sandbox::of_kind(Store::Etcd), Sandbox::of_kind(kind));
+        for (node, data) in [("/app", ""), ("/app/b/c", "new"), ("/app/z", "new")] {
+            from.nodes.set(node, data);
+        }
+        for node in ["/app/b", "/app/b/c", "/app/z", "/app/other/below"] {
+            to.nodes.set(node, "old");
+        }
+        let text = from.client(["export", "/app"]).finish().expect(0).text();
+        let rehearsed = import(&to, &text, &["--mirror", "--dry-run"]).expect(0).text();
+        import(&to, &text, &["--mirror"]).expect(0);
+        match kind {
+            Store::ZooKeeper => {
+                assert!(rehearsed.contains("change /app/b\n"), "{rehearsed}");
+                assert_eq!(to.nodes.get("/app/b").as_deref(), Some(&b""[..]));
+            }
+            Store::Etcd | Store::Directory => {
+                assert!(rehearsed.contains("remove /app/b\n"), "{rehearsed}");
+                assert_eq!(exported(&to, "/app"), exported(&from, "/app"));
+            }
+        }
+        let again = import(&to, &text, &["--mirror"]).expect(0).text();
+        assert!(again.contains("0 nodes created, 0 changed, 0 removed"), "{again}");
+    }
+}
+
 // Nodes of other sessions are not a part of the tree.
 #[test]
 fn a_mirror_leaves_what_lives_as_long_as_a_lease() {

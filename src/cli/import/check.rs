@@ -38,9 +38,14 @@ impl Paths {
         u128::from(one.hash_one(path)) << 64 | u128::from(two.hash_one(path))
     }
 
-    /// Whether the node is in the file, or above one that is.
-    pub fn has(&self, node: &NodePath) -> bool {
-        self.known.contains_key(&self.key(node.as_str()))
+    /// Whether the node is in the file.
+    pub fn lists(&self, node: &NodePath) -> bool {
+        self.known.get(&self.key(node.as_str())).is_some_and(|known| known & LISTED != 0)
+    }
+
+    /// Whether the node is above one in the file.
+    pub fn are_below(&self, node: &NodePath) -> bool {
+        self.known.get(&self.key(node.as_str())).is_some_and(|known| known & ABOVE != 0)
     }
 }
 

@@ -24,7 +24,7 @@ use super::shared::signals;
 use super::shared::stdout::{line, print};
 use super::shared::store::{StoreConnection, with_client};
 use crate::model::NodePath;
-use crate::store::{Client, ClientError, Entry, Fate, Parents, Visited, Walked};
+use crate::store::{Client, ClientError, Entry, Fate, Parents, StoreSettings, Visited, Walked};
 use crate::sys::Stdio;
 use crate::text::count;
 use check::{Checked, Mapping, check};
@@ -75,7 +75,7 @@ impl Import {
         let done = with_client(&settings, async |client| {
             let mut signals = signals::receive(&[SIGINT, SIGTERM])?;
             tokio::select! {
-                done = self.import(client, &name, checked, &mut progress) => done,
+                done = self.import(client, &settings, &name, checked, &mut progress) => done,
                 _ = signals.recv() => Err("interrupted".into()),
             }
         });
@@ -85,7 +85,7 @@ impl Import {
                 print(&line(&progress.to_string()))?;
                 Ok(ExitCode::SUCCESS)
             }
-            Err(error) if progress.done() == 0 => Err(error),
+            Err(error) if !progress.has_begun() => Err(error),
             Err(error) => Err(format!(
                 "{error}; {} of {} were looked at: {progress}; the same command goes on from there",
                 progress.done(),
@@ -114,6 +114,7 @@ impl Import {
     async fn import(
         &self,
         client: &Client,
+        settings: &StoreSettings,
         name: &str,
         checked: Checked,
         progress: &mut Progress,
@@ -125,7 +126,7 @@ impl Import {
             return Err(said.into());
         }
         if self.mirror {
-            self.remove_others(client, &mapping.target, &paths, progress).await?;
+            self.remove_others(client, settings, &mapping.target, &paths, progress).await?;
         }
         let mut parents = Parents::default();
         let (sender, batches) = std::sync::mpsc::sync_channel(1);
@@ -158,21 +159,27 @@ impl Import {
         Ok(())
     }
 
-    /// Removes what is below `root` and not in the file.
+    /// Removes what is below `root` and not in the file. A node that others in the file need for a parent loses
+    /// its data.
     async fn remove_others(
         &self,
         client: &Client,
+        settings: &StoreSettings,
         root: &NodePath,
         paths: &check::Paths,
         progress: &mut Progress,
     ) -> Result<(), Box<dyn Error>> {
-        let (mut others, mut unreadable) = (Vec::new(), None);
+        let (mut others, mut parents, mut unreadable) = (Vec::new(), Vec::new(), None);
         let walked = client
             .walk(root, false, &mut |walked| {
                 match walked {
-                    Walked::Node { path, .. } if path != *root && !paths.has(&path) => others.push(path),
+                    Walked::Node { path, .. } if path == *root || paths.lists(&path) => {}
+                    Walked::Node { path, .. } if settings.parents_are_nodes() && paths.are_below(&path) => {
+                        parents.push(path);
+                    }
+                    Walked::Node { path, .. } => others.push(path),
                     Walked::Unreadable { path, reason } => unreadable = Some((path, reason)),
-                    Walked::Node { .. } | Walked::Fleeting(_) | Walked::NoNode => {}
+                    Walked::Fleeting(_) | Walked::NoNode => {}
                 }
                 if unreadable.is_none() { Visited::GoOn } else { Visited::End }
             })
@@ -186,6 +193,9 @@ impl Import {
             return Err(
                 format!("node {path}: {reason}, so --mirror cannot tell what is to be removed").into()
             );
+        }
+        if settings.parents_have_data() {
+            self.empty(client, parents, progress).await?;
         }
         // Those below others first.
         others.sort_by_cached_key(|path| std::cmp::Reverse(path.components().count()));
@@ -203,6 +213,28 @@ impl Import {
                     "note: node {path} is not in the file and stays, because it has children that stay"
                 ));
             }
+            progress.show();
+        }
+        Ok(())
+    }
+
+    /// Takes their data from these nodes, as far as they have any.
+    async fn empty(
+        &self,
+        client: &Client,
+        nodes: Vec<NodePath>,
+        progress: &mut Progress,
+    ) -> Result<(), Box<dyn Error>> {
+        let entries: Vec<_> = nodes.into_iter().map(|node| Entry { node, data: Vec::new() }).collect();
+        for some in entries.chunks(BATCH) {
+            let fates = client.put_all(some, self.dry_run, &mut Parents::default()).await?;
+            for (entry, fate) in some.iter().zip(fates).filter(|(_, fate)| *fate != Fate::Same) {
+                progress.count(fate);
+                if self.dry_run {
+                    print(&line(&format!("change {}", entry.node)))?;
+                }
+            }
+            progress.show();
         }
         Ok(())
     }

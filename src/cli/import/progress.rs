@@ -49,6 +49,11 @@ impl Progress {
         self.removed += nodes;
     }
 
+    /// Whether anything was looked at or removed.
+    pub fn has_begun(&self) -> bool {
+        self.done() + self.removed > 0
+    }
+
     pub fn done(&self) -> u64 {
         self.created + self.changed + self.same
     }
@@ -60,8 +65,10 @@ impl Progress {
         }
         self.shown = Some(Instant::now());
         let (done, total) = (self.done(), self.total);
-        let rate = done as f64 / self.started.elapsed().as_secs_f64().max(0.001);
-        let _ = write!(io::stderr(), "\r\x1b[K{done} of {}, {rate:.0} a second", count(total, "node"));
+        let rate = (done + self.removed) as f64 / self.started.elapsed().as_secs_f64().max(0.001);
+        let removed = if self.removed == 0 { String::new() } else { format!("{} removed, ", self.removed) };
+        let total = count(total, "node");
+        let _ = write!(io::stderr(), "\r\x1b[K{removed}{done} of {total}, {rate:.0} a second");
     }
 
     /// Takes away what was shown.

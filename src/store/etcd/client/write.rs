@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 
-use super::EtcdClient;
+use super::{EtcdClient, Failure};
 use crate::model::NodePath;
 use crate::store::client_error::{ClientError, Right};
 use crate::store::condition::{Condition, Found, WriteOptions};
 use crate::store::contention::Contention;
 use crate::store::etcd::version;
 use crate::store::etcd::wire::messages::{
-    Compare, Compared, LeaseGrantRequest, LeaseGrantResponse, PutRequest, TxnRequest, TxnResponse,
+    Compare, Compared, LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeRequest, LeaseRevokeResponse,
+    PutRequest, TxnRequest, TxnResponse,
 };
 
 /// The most data that a request can have at all. Servers take far less.
@@ -62,9 +63,25 @@ impl EtcdClient {
         match self.ask::<TxnResponse>("KV/Txn", &request).await {
             Ok(TxnResponse { succeeded: true, .. }) => Ok(()),
             Ok(TxnResponse { succeeded: false, .. }) => {
+                self.revoke_unused(lease, options).await;
                 Err(self.condition_failed(node, options.condition).await)
             }
-            Err(failure) => Err(self.explain_write(node, data.len(), failure)),
+            Err(failure) => {
+                if matches!(failure, Failure::Server(_)) {
+                    self.revoke_unused(lease, options).await;
+                }
+                Err(self.explain_write(node, data.len(), failure))
+            }
+        }
+    }
+
+    /// Ends a lease that was made for a node that is not set. Otherwise, whoever tries again and again to get
+    /// a lock would fill the server with them.
+    async fn revoke_unused(&self, lease: i64, options: &WriteOptions) {
+        if options.ttl.is_some() {
+            let request = LeaseRevokeRequest { id: lease };
+            // It ends by itself, if later.
+            let _ = self.ask::<LeaseRevokeResponse>("Lease/LeaseRevoke", &request).await;
         }
     }
 

@@ -199,7 +199,7 @@ impl ZooKeeperClient {
                 // It is created below.
                 _ if sets.contains(node) => {}
                 _ => {
-                    let new = self.create(node, b"", acl, &mut created, &mut plan).await?;
+                    let new = self.create(node, b"", acl, &now, &mut created, &mut plan).await?;
                     removed_again.extend(new);
                 }
             }
@@ -232,7 +232,11 @@ impl ZooKeeperClient {
                     now.insert(node, Some((stat, Some(data.clone()))));
                 }
                 Operation::Set { node, data } => {
-                    self.create(node, data, acl, &mut created, &mut plan).await?;
+                    let new = self.create(node, data, acl, &now, &mut created, &mut plan).await?;
+                    // What follows finds the parents, too.
+                    for later in branch.iter().map(Operation::node).filter(|later| new.contains(later)) {
+                        now.insert(later, Some((Stat::default(), Some(Vec::new()))));
+                    }
                     pending.push(Pending::Known(OperationResult::Set { node: node.clone(), version: 0 }));
                     now.insert(node, Some((Stat::default(), Some(data.clone()))));
                 }
@@ -258,13 +262,14 @@ impl ZooKeeperClient {
         Ok(Some((plan, pending)))
     }
 
-    /// Adds the creation of a node and of its missing parents. Returns the nodes that are created, from the
-    /// root down.
+    /// Adds the creation of a node and of the parents that are missing `now`, or in the store. Returns the
+    /// nodes that are created, from the root down.
     async fn create<'a>(
         &self,
         node: &NodePath,
         data: &'a [u8],
         acl: &'a Acl,
+        now: &HashMap<&NodePath, Seen>,
         created: &mut HashSet<NodePath>,
         plan: &mut Plan<'a>,
     ) -> Result<Vec<NodePath>, ClientError> {
@@ -273,7 +278,12 @@ impl ZooKeeperClient {
         let parents: Vec<_> = whole.self_and_ancestors().map(NodePath::unchecked).collect();
         for parent in parents.iter().rev().skip(1) {
             let Some(relative) = parent.above(&self.chroot) else { break };
-            if created.contains(&relative) || self.look(&relative, false).await?.is_some() {
+            let is_there = match now.get(&relative) {
+                // The transaction may have removed it.
+                Some(seen) => seen.is_some(),
+                None => created.contains(&relative) || self.look(&relative, false).await?.is_some(),
+            };
+            if is_there {
                 break;
             }
             missing.push(relative);
