@@ -139,6 +139,7 @@ impl Import {
             let received = spawn_blocking(move || (receiver.recv(), receiver)).await?;
             let (Ok(batch), receiver) = received else { break };
             let batch: Vec<Entry> = batch?;
+            progress.begin();
             let fates = client.put_all(&batch, self.dry_run, &mut parents).await?;
             let mut said = String::new();
             for (entry, fate) in batch.iter().zip(fates) {
@@ -206,6 +207,7 @@ impl Import {
             return Ok(());
         }
         for some in others.chunks(BATCH) {
+            progress.begin();
             let left = client.remove_all(some).await?;
             progress.removed((some.len() - left.len()) as u64);
             for path in left {
@@ -227,6 +229,7 @@ impl Import {
     ) -> Result<(), Box<dyn Error>> {
         let entries: Vec<_> = nodes.into_iter().map(|node| Entry { node, data: Vec::new() }).collect();
         for some in entries.chunks(BATCH) {
+            progress.begin();
             let fates = client.put_all(some, self.dry_run, &mut Parents::default()).await?;
             for (entry, fate) in some.iter().zip(fates).filter(|(_, fate)| *fate != Fate::Same) {
                 progress.count(fate);

@@ -16,6 +16,7 @@ pub struct Progress {
     changed: u64,
     same: u64,
     removed: u64,
+    has_begun: bool,
     is_rehearsal: bool,
     is_terminal: bool,
     started: Instant,
@@ -30,6 +31,7 @@ impl Progress {
             changed: 0,
             same: 0,
             removed: 0,
+            has_begun: false,
             is_rehearsal,
             is_terminal: io::stderr().is_terminal(),
             started: Instant::now(),
@@ -49,9 +51,13 @@ impl Progress {
         self.removed += nodes;
     }
 
-    /// Whether anything was looked at or removed.
+    /// From now on, nodes change that are not counted yet.
+    pub fn begin(&mut self) {
+        self.has_begun = true;
+    }
+
     pub fn has_begun(&self) -> bool {
-        self.done() + self.removed > 0
+        self.has_begun
     }
 
     pub fn done(&self) -> u64 {
