@@ -12,6 +12,7 @@ use crate::config::facts;
 use crate::config::registrar::CapturedFunction;
 use crate::config::request::Request;
 use crate::config::script::{Interpreter, MAX_CALL_LEVELS, register_constants};
+use crate::config::vocabulary::{Scope, type_of};
 use crate::content::names;
 use crate::content::node_line::{NodeLine, NodeLineError};
 use crate::model::{Commit, Facet, Format, Program};
@@ -180,7 +181,7 @@ pub fn act(request: ActRequest, content: Vec<u8>) -> Result<u8, String> {
         Ok(value) => exit_code(value),
         Err(error) => match *error {
             EvalAltResult::Exit(value, _) => exit_code(value),
-            error => return Err(interpreter.render(&error, &script)),
+            error => return Err(interpreter.render(&error, &script, Scope::Action)),
         },
     };
     code.map_err(|reason| {
@@ -193,7 +194,7 @@ fn exit_code(value: Dynamic) -> Result<u8, String> {
         return Ok(0);
     }
     let Ok(number) = value.as_int() else {
-        return Err(format!("returned a value of type {}, not an exit code", value.type_name()));
+        return Err(format!("returned {}, not an exit code (0 to 255)", type_of(&value)));
     };
     u8::try_from(number).map_err(|_| format!("returned {number}, which is no exit code (0 to 255)"))
 }

@@ -2,7 +2,7 @@
 
 use rhai::Dynamic;
 
-use super::vocabulary::{no_nul, type_of};
+use super::vocabulary::{as_string, no_nul, type_of};
 
 /// Returns the program and its arguments.
 pub fn exec(argument: &Dynamic) -> Result<Vec<String>, String> {
@@ -13,12 +13,12 @@ pub fn exec(argument: &Dynamic) -> Result<Vec<String>, String> {
         };
     }
     let words = argument.as_array_ref().map_err(|_| {
-        let given = type_of(argument);
-        format!("Exec takes a string for the shell or an array [program, argument...], not {given}")
+        let (given, instead) = (type_of(argument), as_string(argument));
+        format!("Exec takes a string for the shell or an array [program, argument...], not {given}{instead}")
     })?;
     let words = words.iter().enumerate().map(|(n, value)| match value.as_immutable_string_ref() {
         Ok(text) => word(text.to_string()),
-        Err(_) => Err(format!("Exec: word {n} is {}, not a string", type_of(value))),
+        Err(_) => Err(format!("Exec: word {n} is {}, not a string{}", type_of(value), as_string(value))),
     });
     let words = words.collect::<Result<Vec<_>, String>>()?;
     match words.first().map(String::as_str) {

@@ -56,11 +56,14 @@ const METHODS: [&str; 21] = [
 /// Functions with more arguments exist with fewer, too.
 const MAX_ARGUMENTS: usize = 3;
 
+/// A function's name, and the number of its arguments and the type of the first one if that matters.
+type Signature = (String, Option<usize>, Option<TypeId>);
+
 /// Answers whether a function exists. The interpreter finds a native function only by the types of its
 /// arguments, so this looks for one with any types.
 pub struct Library {
     modules: Vec<Shared<Module>>,
-    known: RefCell<HashMap<String, bool>>,
+    known: RefCell<HashMap<Signature, bool>>,
 }
 
 impl Library {
@@ -78,15 +81,29 @@ impl Library {
         if BUILT_IN.contains(&name) || METHODS.contains(&name) || FUNCTIONS.iter().any(|it| it.name == name) {
             return true;
         }
-        if let Some(known) = self.known.borrow().get(name) {
-            return *known;
-        }
-        let known = self.is_native(name);
-        self.known.borrow_mut().insert(name.to_owned(), known);
-        known
+        self.is_native(name, None, None)
     }
 
-    fn is_native(&self, name: &str) -> bool {
+    /// Whether a function of this name takes so many arguments, and `first`, if given, as the first one. Of
+    /// the interpreter's own functions, this knows only the names.
+    pub fn takes(&self, name: &str, count: usize, first: Option<TypeId>) -> bool {
+        match FUNCTIONS.iter().find(|it| it.name == name).and_then(|it| it.usage.as_ref()) {
+            Some(usage) => usage.counts.contains(&count) || self.is_native(name, Some(count), first),
+            None => self.has(name),
+        }
+    }
+
+    fn is_native(&self, name: &str, count: Option<usize>, first: Option<TypeId>) -> bool {
+        let signature = (name.to_owned(), count, first);
+        if let Some(known) = self.known.borrow().get(&signature) {
+            return *known;
+        }
+        let found = self.find(name, count, first);
+        self.known.borrow_mut().insert(signature, found);
+        found
+    }
+
+    fn find(&self, name: &str, count: Option<usize>, first: Option<TypeId>) -> bool {
         let kinds = [
             TypeId::of::<ImmutableString>(),
             TypeId::of::<INT>(),
@@ -112,8 +129,10 @@ impl Library {
             self.modules.iter().any(|module| module.contains_fn(registered.hash))
         };
         let mut types = vec![Vec::new()];
-        for _ in 0..=MAX_ARGUMENTS {
-            if types.iter().any(|types: &Vec<TypeId>| has(types)) {
+        for arguments in 0..=MAX_ARGUMENTS {
+            let is_asked_for = |types: &Vec<TypeId>| first.is_none() || types.first() == first.as_ref();
+            let counts = count.is_none_or(|count| count == arguments);
+            if counts && types.iter().filter(|types| is_asked_for(types)).any(|types| has(types)) {
                 return true;
             }
             let longer = |types: &Vec<TypeId>| {

@@ -17,8 +17,8 @@
 //! * In the child, [`script`] interprets the text. Only this module interprets text. [`registrar`] checks the
 //!   calls of `RegisterWatch` and `RegisterService` ([`service_check`]) and collects the [`registration`]s.
 //!   [`exec`] checks the argument of `Exec`. [`modules`] answers imports, and [`facts`] answers questions
-//!   about the host. [`fingerprint`] says
-//!   whether a function changed, and [`message`] renders errors.
+//!   about the host. [`fingerprint`] says whether a function changed. [`message`] renders errors, and
+//!   [`quote`] the lines that they are about.
 //! * The daemon compares the watches with the present ones by [`diff`]. [`definition`] hashes them for the
 //!   ledger.
 //!
@@ -44,6 +44,7 @@ pub mod mistake;
 mod modules;
 mod places;
 mod python;
+pub mod quote;
 pub mod registrar;
 pub mod registration;
 pub mod request;

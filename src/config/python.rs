@@ -28,7 +28,7 @@ pub fn word(name: &str) -> Option<String> {
 /// The signs of Python in a line: how it looks, in Rhai, and whether a line of code shows it.
 type Sign = (&'static str, &'static str, fn(&str) -> bool);
 
-const SIGNS: [Sign; 9] = [
+const SIGNS: [Sign; 12] = [
     ("# comment", "// comment", |code| {
         let code = code.trim_start();
         let is_comment = |rest: &str| rest.is_empty() || rest.starts_with([' ', '#', '!']);
@@ -43,12 +43,19 @@ const SIGNS: [Sign; 9] = [
         KEYWORDS.iter().any(|key| code.split(key).skip(1).any(is_argument))
     }),
     ("'text'", "\"text\"", |code| has_quoted_text(code)),
+    ("u\"text\", r\"text\"", "\"text\"", has_prefixed_text),
+    ("print \"text\"", "print(\"text\")", |code| {
+        let printed = code.trim_start().strip_prefix("print ");
+        printed.is_some_and(|rest| rest.trim_start().starts_with(['"', '\'', '%']))
+    }),
     ("True, False", "true, false", |code| has_word(code, "True") || has_word(code, "False")),
     ("None", "() for nothing, or leave the key out", |code| has_word(code, "None")),
     ("lambda:", "|event| ...", |code| has_word(code, "lambda")),
     ("if x:, for x in y:", "if x { ... }, for x in y { ... }", |code| {
-        let opens = ["if ", "for ", "while ", "elif ", "else", "try", "except", "with ", "class "];
-        code.trim_end().ends_with(':') && opens.iter().any(|word| starts_with(code, word))
+        opens_block(code, &["if ", "for ", "while ", "elif ", "else:"])
+    }),
+    ("try:, with x:, class A:", "try { ... } catch { ... }; there is no with and no class", |code| {
+        opens_block(code, &["try:", "except", "finally:", "with ", "class "])
     }),
 ];
 
@@ -69,15 +76,23 @@ const KEYWORDS: [&str; 11] = [
     "timeout",
 ];
 
+/// Returns the message for a module that is imported without quotes.
+pub fn import(name: &str) -> String {
+    format!(
+        "the path of a module goes in quotes, import \"{name}\" as {name}; if {OLD}, `twitcher convert` \
+         rewrites it (docs/migration.md)"
+    )
+}
+
 /// Returns the message for a syntax error, and what to write for the first of each kind of word, if the
-/// line at the error or the one above shows Python.
+/// line at the error or the one before it shows Python. Empty lines do not count.
 pub fn explain(code: &str, mistake: &Mistake) -> Option<(String, Vec<String>)> {
-    let line = mistake.at.line as usize;
-    let around = code.lines().enumerate().filter(|(index, _)| index + 1 == line || index + 2 == line);
+    let lines = || code.lines().take(mistake.at.line as usize).filter(|line| !line.trim().is_empty());
+    let around = lines().skip(lines().count().saturating_sub(2));
     // In a map of Rhai, `znode = "/a"` is another mistake.
     let signs = || SIGNS.iter().filter(|sign| !(code.contains("#{") && sign.0 == ARGUMENT));
     let shows = |code: &str| signs().any(|(.., shows)| shows(code));
-    around.map(|(_, code)| code).find(|code| shows(code))?;
+    around.clone().find(|code| shows(code))?;
     let found = signs().filter_map(|(python, rhai, shows)| {
         let line = code.lines().position(shows)? + 1;
         Some(format!("line {line}: {python} is {rhai}"))
@@ -87,6 +102,12 @@ pub fn explain(code: &str, mistake: &Mistake) -> Option<(String, Vec<String>)> {
 
 fn starts_with(code: &str, word: &str) -> bool {
     code.trim_start().starts_with(word)
+}
+
+/// Whether the line begins with one of the words and opens a block with a colon.
+fn opens_block(code: &str, words: &[&str]) -> bool {
+    let has_colon = code.trim_end().ends_with(':') || code.contains(": ");
+    has_colon && !code.contains('{') && words.iter().any(|word| starts_with(code, word))
 }
 
 fn is_argument(rest: &str) -> bool {
@@ -116,6 +137,30 @@ fn has_quoted_text(code: &str) -> bool {
             None if matches!(c, '\'' | '"' | '`') => (open, length) = (Some(c), 0),
             None => {}
         }
+    }
+    false
+}
+
+/// Whether a letter stands before a text in quotes.
+fn has_prefixed_text(code: &str) -> bool {
+    let (mut open, mut escaped, mut before) = (None, false, [' ', ' ']);
+    for c in code.chars() {
+        match open {
+            Some(_) if escaped => escaped = false,
+            Some(_) if c == '\\' => escaped = true,
+            Some(quote) if c == quote => open = None,
+            Some(_) => {}
+            None if matches!(c, '\'' | '"' | '`') => {
+                let [first, prefix] = before;
+                let is_word = first.is_alphanumeric() || first == '_';
+                if c != '`' && !is_word && matches!(prefix.to_ascii_lowercase(), 'u' | 'r' | 'b') {
+                    return true;
+                }
+                open = Some(c);
+            }
+            None => {}
+        }
+        before = [before[1], c];
     }
     false
 }

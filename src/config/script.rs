@@ -25,7 +25,7 @@ use super::modules::{Resolver, optimize};
 use super::registrar::{CapturedFunction, Registering, Registrar};
 use super::registration::RegisteredAction;
 use super::request::{Reply, Request};
-use super::vocabulary::{CONSTANTS, signals};
+use super::vocabulary::{CONSTANTS, Scope, signals};
 use crate::model::{Facet, Format, MemberAcl, MemberFormat, RunMode};
 
 /// The time for one evaluation. The daemon kills the child after 2 s. This deadline comes first, because its
@@ -144,7 +144,8 @@ impl Interpreter {
     /// a `timeout`.
     pub fn function(&self, request: &Request, index: usize) -> Result<CapturedFunction, String> {
         self.state.deadline.set(None);
-        self.run(&self.engine, request, Some(index)).map_err(|error| self.render(&error, request))?;
+        self.run(&self.engine, request, Some(index))
+            .map_err(|error| self.render(&error, request, Scope::Config))?;
         let mistakes = self.state.mistakes.take();
         if !mistakes.is_empty() {
             return Err(message::render(&mistakes, request));
@@ -153,13 +154,14 @@ impl Interpreter {
         captured.ok_or_else(|| format!("{}: registration {} has no function", request.path, index + 1))
     }
 
-    /// Renders `error` for people.
-    pub fn render(&self, error: &EvalAltResult, request: &Request) -> String {
-        message::render(&[self.mistake(error, request)], request)
+    /// Renders `error`, which happened at `place`, for people.
+    pub fn render(&self, error: &EvalAltResult, request: &Request, place: Scope) -> String {
+        let functions = self.state.registrar.borrow().function_names();
+        message::render(&[message::mistake(error, request, &functions, place)], request)
     }
 
     fn mistake(&self, error: &EvalAltResult, request: &Request) -> Mistake {
-        message::mistake(error, request, &self.state.registrar.borrow().function_names())
+        message::mistake(error, request, &self.state.registrar.borrow().function_names(), Scope::Config)
     }
 
     pub fn resolver(&self) -> &Resolver {

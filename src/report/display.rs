@@ -44,7 +44,7 @@ impl fmt::Display for Report<'_> {
             Report::Problem { what } | Report::Advice { what } => f.write_str(what),
             Report::Degraded { part, what } => write!(f, "{part}: {what}"),
             Report::Recovered { part, how, downtime } => {
-                write!(f, "{part}: {how}, after {:.1} s", downtime.as_secs_f64())
+                write!(f, "{part}: {how}, after {}", readable(*downtime))
             }
             Report::PlacesTaken { limit, waiting } => write!(
                 f,
@@ -67,7 +67,7 @@ impl fmt::Display for Report<'_> {
             Report::StoreConnected { store, what, downtime } => {
                 write!(f, "{}: connected to {what}", Store(*store))?;
                 let Some(downtime) = downtime else { return Ok(()) };
-                write!(f, "; it was away for {:.1} s", downtime.as_secs_f64())
+                write!(f, "; it was away for {}", readable(*downtime))
             }
             Report::StoreDisconnected { store, reason } | Report::StoreRefused { store, reason } => {
                 write!(f, "{}: not connected: {reason}; watches are kept, trying again", Store(*store))
@@ -233,6 +233,14 @@ impl fmt::Display for Report<'_> {
     }
 }
 
+/// Returns a time as people read it: `43 ms`, `6.8 s`.
+pub(super) fn readable(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{} ms", time.as_millis()),
+        _ => format!("{:.1} s", time.as_secs_f64()),
+    }
+}
+
 /// Says what a daemon that stops waits for, for how long, and how to end that.
 fn stopping(f: &mut fmt::Formatter<'_>, signal: &str, running: &[String], timeout: Duration) -> fmt::Result {
     write!(f, "{signal}: stopping; {} still running", count(running.len() as u64, "action"))?;
@@ -297,7 +305,7 @@ impl fmt::Display for RunReport<'_> {
                         f.write_str("ended with an unknown result, which counts as interrupted,")?
                     }
                 }
-                write!(f, " after {:.3} s", took.as_secs_f64())?;
+                write!(f, " after {}", readable(*took))?;
                 match ended_by {
                     None => {}
                     Some(Reason::Timeout) => f.write_str(" (timeout)")?,
@@ -312,13 +320,13 @@ impl fmt::Display for RunReport<'_> {
             }
             RunReport::Unchanged => f.write_str("not started: nothing has changed since its last success"),
             RunReport::Postponed { after } => {
-                write!(f, "postponed for {:.1} s: the update is not lost", after.as_secs_f64())
+                write!(f, "postponed for {}: the update is not lost", readable(*after))
             }
             RunReport::Retry { failures, attempts, after } => {
-                let after = after.as_secs_f64();
+                let after = readable(*after);
                 write!(
                     f,
-                    "trying again in {after:.1} s, unless the node changes before ({failures} of {attempts})"
+                    "trying again in {after}, unless the node changes before ({failures} of {attempts})"
                 )
             }
             RunReport::Lost { error } => write!(f, "lost track of its process: {error}"),

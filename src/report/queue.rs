@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc::PIPE_BUF;
 
+use super::display::readable;
 use super::fallback;
 use super::last_words;
 use super::level::Level;
@@ -133,13 +134,11 @@ impl<O: Output> LogQueue<O> {
         self.has_worked = true;
         let Some(Outage { began, dropped, why, reported, .. }) = self.outage.take() else { return };
         let was_degraded = self.state.degradations.remove(PART).is_some();
-        let seconds = began.elapsed().as_secs_f64();
+        let time = readable(began.elapsed());
         let text = match dropped {
             0 if !was_degraded => None,
-            0 => Some(format!("the log could not be written for {seconds:.1} s, and is complete: {why}")),
-            _ => Some(format!(
-                "{dropped} log lines dropped: the log could not be written for {seconds:.1} s: {why}"
-            )),
+            0 => Some(format!("the log could not be written for {time}, and is complete: {why}")),
+            _ => Some(format!("{dropped} log lines dropped: the log could not be written for {time}: {why}")),
         };
         if let Some(text) = text {
             let line = LogLine::own(self.state.format, Level::Warning, text);

@@ -275,6 +275,35 @@ fn errors_have_a_colour_on_a_terminal() {
     assert!(shown.contains(" \u{1b}[1m\u{1b}[31m^\u{1b}[0m"), "{shown:?}");
 }
 
+// A terminal would wrap a long line, and the caret would point to nothing.
+#[test]
+fn the_caret_below_a_long_line_points_to_the_mistake_on_a_terminal() {
+    let (sandbox, _) = sandbox();
+    let wide = "日本".repeat(20);
+    let keys = [
+        format!("description: \"{wide}\""),
+        "tiemout: 3".into(),
+        "action: Exec(\"true\"), cwd: \"/srv\"".into(),
+    ];
+    let spaces = " ".repeat(60);
+    sandbox.config("long.twc", format!("RegisterWatch(#{{ znode: \"/n\",{spaces}{} }});", keys.join(", ")));
+    let check = || sandbox.twitcher(["check"]).arg(sandbox.configs().join("long.twc"));
+    for columns in [80, 40] {
+        let (_, shown) = check().env("NO_COLOR", "1").finish_on_terminal(columns);
+        let quoted: Vec<&str> = shown.lines().filter(|line| line.starts_with("  | ")).collect();
+        let [code, caret] = quoted[..] else { panic!("{shown}") };
+        let width = |text: &str| unicode_width::UnicodeWidthStr::width(text);
+        assert!(
+            width(code) <= columns.into() && code.ends_with('…') && code[4..].starts_with('…'),
+            "{shown}"
+        );
+        let (before, _) = code.split_once("tiemout").unwrap_or_else(|| panic!("{shown}"));
+        assert_eq!(width(before) + 1, width(caret), "{shown}");
+    }
+    let whole = check().finish().expect(1).stderr;
+    assert!(whole.contains(&wide) && whole.contains(&spaces), "{whole}");
+}
+
 // Mistakes on the command line get a remedy, and no word of a parser.
 #[test]
 fn a_mistake_on_the_command_line_is_explained() {

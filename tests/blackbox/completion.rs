@@ -51,32 +51,32 @@ fn offered(sandbox: &Sandbox, line: &str) -> Vec<String> {
     printed(sandbox, "bash", ["--norc", "-c", script, "bash", &source, line])
 }
 
-/// Returns what zsh offers for this line; `None` if there is no zsh, which `tests/run` installs.
+/// Returns what zsh offers for this line.
 #[track_caller]
-fn zsh(sandbox: &Sandbox, line: &str) -> Option<Vec<String>> {
+fn zsh(sandbox: &Sandbox, line: &str) -> Vec<String> {
+    assert_installed("zsh");
     let directory = sandbox.path("zsh");
     std::fs::create_dir_all(&directory).expect("create a directory");
     std::fs::copy(format!("{SCRIPTS}/_twitcher"), directory.join("_twitcher")).expect("copy the script");
-    is_installed("zsh").then(|| printed(sandbox, "zsh", ["-f", ZSH, directory.to_str().unwrap(), line]))
+    printed(sandbox, "zsh", ["-f", ZSH, directory.to_str().unwrap(), line])
 }
 
-/// Returns the words that fish offers for this line; `None` if there is no fish.
+/// Returns the words that fish offers for this line.
 #[track_caller]
-fn fish(sandbox: &Sandbox, line: &str) -> Option<Vec<String>> {
+fn fish(sandbox: &Sandbox, line: &str) -> Vec<String> {
+    assert_installed("fish");
     let script = format!("source {SCRIPTS}/twitcher.fish; complete -C {line:?}");
-    let lines = is_installed("fish").then(|| printed(sandbox, "fish", ["--no-config", "-c", &script]))?;
+    let lines = printed(sandbox, "fish", ["--no-config", "-c", &script]);
     let mut words: Vec<String> =
         lines.iter().filter_map(|line| line.split('\t').next()).map(str::to_owned).collect();
     words.sort();
-    Some(words)
+    words
 }
 
-fn is_installed(shell: &str) -> bool {
+#[track_caller]
+fn assert_installed(shell: &str) {
     let found = command("sh").args(["-c", "type \"$1\"", "sh", shell]).output().expect("sh").status.success();
-    if !found {
-        eprintln!("skipped: there is no {shell}; tests/run installs it");
-    }
-    found
+    assert!(found, "there is no {shell}; tests/run installs it");
 }
 
 on_every_store!(bash_completes_the_paths_of_nodes);
@@ -154,7 +154,7 @@ fn zsh_and_fish_complete_commands_names_and_stores_and_no_files_among_names() {
     ];
     for (line, expected) in cases {
         for (shell, found) in [("zsh", zsh(&sandbox, line)), ("fish", fish(&sandbox, line))] {
-            assert!(found.as_ref().is_none_or(|found| found == expected), "{shell}: {line}: {found:?}");
+            assert_eq!(found, *expected, "{shell}: {line}");
         }
     }
     assert_eq!(offered(&sandbox, "twitcher get --store e"), ["eu"]);

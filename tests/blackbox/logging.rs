@@ -222,7 +222,7 @@ fn the_success_of_what_an_operator_triggered_is_logged() {
     daemon.wait_for_log(&["app.twc:named run 1: started"]);
     wait_until("an end", || sandbox.operator(["history"]).finish().text().contains("success"));
     sandbox.operator(["trigger", "named"]).finish().expect(0);
-    daemon.wait_for_log(&[" NOTICE ", "app.twc:named run 2: ended after 0.", " s"]);
+    daemon.wait_for_log(&[" NOTICE ", "app.twc:named run 2: ended after ", " ms"]);
     assert_eq!(daemon.log_lines(&["ended after"]).len(), 1, "that of the load is not: {:#?}", daemon.log());
 }
 

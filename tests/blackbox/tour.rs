@@ -92,6 +92,50 @@ fn five_minutes_with_etcd() {
     assert!(all.contains(":8080 {\"weight\":10,"), "{all}");
 }
 
+// "only for the deployed branch": the git server's hook, as the document has it.
+#[test]
+fn a_push_of_the_deployed_branch_sets_the_node_and_that_of_another_one_does_not() {
+    let sandbox = Sandbox::zookeeper();
+    install(&sandbox);
+    let readme = include_str!("../../README.md");
+    let blocks = blocks(readme, Some("Five minutes with ZooKeeper and git"));
+    let [hook] = &blocks.iter().filter(|block| block.text.starts_with("#!/bin/sh\n")).collect::<Vec<_>>()[..]
+    else {
+        panic!("there is one hook")
+    };
+    let ours = hook
+        .text
+        .replace("/usr/sbin/twitcher", env!("CARGO_BIN_EXE_twitcher"))
+        .replace("zk://zookeeper.example:2181", &sandbox.nodes.url());
+    assert!(ours.contains(env!("CARGO_BIN_EXE_twitcher")) && ours.contains(&sandbox.nodes.url()), "{ours}");
+    let git = |words: &str| {
+        let user = "git -c user.name=a -c user.email=a@example.com -c init.defaultBranch=main";
+        typed(&sandbox, &format!("export HOME=$PWD; {}", words.replace("git ", &format!("{user} "))), "")
+    };
+    git("git init -q --bare app.git; git clone -q app.git work 2>/dev/null");
+    let path = sandbox.path("app.git/hooks/post-receive");
+    fs::write(&path, ours).unwrap();
+    set_mode(&path, 0o755);
+    let commit = |branch: &str| {
+        git(&format!("cd work; git checkout -q -B {branch}; git commit -q --allow-empty -m {branch}"));
+        git("cd work; git rev-parse HEAD").trim().to_owned()
+    };
+    let deployed = || sandbox.nodes.get("/git/head").map(|data| String::from_utf8(data).unwrap());
+
+    let first = commit("main");
+    git("cd work; git push -q origin main");
+    assert_eq!(deployed().as_ref(), Some(&first));
+    commit("other");
+    git("cd work; git push -q origin other");
+    assert_eq!(deployed().as_ref(), Some(&first));
+    // Both in one push.
+    let second = commit("main");
+    commit("other");
+    git("cd work; git push -q origin other main");
+    assert_eq!(deployed().as_ref(), Some(&second));
+    assert_ne!(first, second);
+}
+
 #[test]
 fn moving_to_etcd() {
     let (old, new) = (Sandbox::zookeeper(), Sandbox::of_kind(Store::Etcd));

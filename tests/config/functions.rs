@@ -56,6 +56,24 @@ fn a_function_runs_in_a_process_of_its_own() {
     let stderr = text(&output.stderr);
     assert!(stderr.starts_with("/etc/twitcher/a.twc:3:5: unknown function `nosuch"), "{stderr}");
 
+    for (body, said) in [
+        ("log()", "a.twc:2:1: log takes one argument, what to write: log(text)\n"),
+        ("read_file(1)", "a.twc:2:1: read_file takes one argument, the path: read_file(\"/path\")\n"),
+        (
+            "Exec(`x`)",
+            "a.twc:2:1: unknown function `Exec` here: it exists while the config is loaded only, not in the \
+             function of an action\n",
+        ),
+        ("'x'", "registration 1 returned a character in single quotes, not an exit code (0 to 255)\n"),
+        ("1.5", "registration 1 returned a float, not an exit code (0 to 255)\n"),
+        ("1..4", "registration 1 returned a range of numbers, not an exit code (0 to 255)\n"),
+        ("timestamp()", "registration 1 returned a point in time, not an exit code (0 to 255)\n"),
+    ] {
+        let output = act(&action(body), "");
+        assert_eq!(output.status.code(), Some(1), "{body}");
+        assert!(text(&output.stderr).contains(said), "{body}: {output:?}");
+    }
+
     let output = act(&format!("fn f(n) {{ if n == 0 {{ 9 }} else {{ f(n - 1) }} }}{}", action("f(60)")), "");
     assert_eq!(output.status.code(), Some(9), "{output:?}");
 

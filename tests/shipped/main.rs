@@ -39,6 +39,30 @@ fn every_shipped_example_passes_check() {
     assert_eq!(said.lines().filter(|line| line.contains(": ok, ")).count(), examples);
 }
 
+#[test]
+fn the_documents_name_the_least_rust() {
+    let cargo: toml::Table = fs::read_to_string(here("Cargo.toml")).unwrap().parse().unwrap();
+    let least = cargo["package"]["rust-version"].as_str().expect("a version");
+    for (name, expected) in [("README.md", 1), ("CONTRIBUTING.md", 1)] {
+        let text = fs::read_to_string(here(name)).unwrap();
+        let named: Vec<&str> =
+            text.split("Rust ").skip(1).filter_map(|rest| rest.split(' ').next()).collect();
+        let versions: Vec<_> = named.into_iter().filter(|word| word.starts_with("1.")).collect();
+        assert_eq!(versions, vec![least; expected], "{name}");
+    }
+}
+
+// What a terminal shows does not wrap there either.
+#[test]
+fn the_samples_of_the_readme_fit_a_terminal() {
+    let readme = fs::read_to_string(here("README.md")).unwrap();
+    let samples: Vec<&str> = readme.split("```").filter(|block| block.starts_with("\n$ twitcher ")).collect();
+    assert_eq!(samples.len(), 3);
+    for line in samples.iter().flat_map(|sample| sample.lines()) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
 /// A directory with the unit, and with the drop-in if `hardened`. The check requires that the binary exists,
 /// so the unit names the one under test.
 fn unit(hardened: bool) -> tempfile::TempDir {

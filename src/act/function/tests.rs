@@ -250,10 +250,7 @@ fn what_a_function_returns_is_its_exit_code_or_an_error() {
         ("255", Ok(255)),
         ("256", Err("/etc/twitcher/team/a.twc: the function of registration 1 returned 256")),
         ("-1", Err("/etc/twitcher/team/a.twc: the function of registration 1 returned -1")),
-        (
-            "`x`",
-            Err("/etc/twitcher/team/a.twc: the function of registration 1 returned a value of type string"),
-        ),
+        ("`x`", Err("/etc/twitcher/team/a.twc: the function of registration 1 returned a string")),
         ("throw `no`", Err("/etc/twitcher/team/a.twc:1:57: no\n  | ")),
         ("nosuch(1)", Err("/etc/twitcher/team/a.twc:1:57: unknown function `nosuch`")),
     ] {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::shared::exit::{Exit, print_error};
 use super::shared::stdout::{PrintError, line, print_bytes, unless_closed};
 use crate::config::evaluate::Evaluator;
 use crate::config::load::{Source, Watches, load};
+use crate::config::quote::narrow;
 use crate::config::resolve::Accounts;
 use crate::config::scan::{ConfigText, read, read_module, scan_below};
 use crate::model::{MemberName, ServiceSpec, StoreName, StoreNames, Subject, WatchSpec};
@@ -292,7 +294,7 @@ impl Checker {
 
     fn reject(&mut self, message: &str) {
         self.valid = false;
-        print_error(message);
+        print_error(narrowed(message));
     }
 }
 
@@ -317,5 +319,13 @@ fn skipped(below: &Path, is_directory: bool) -> Option<&'static str> {
 }
 
 fn warn(warning: impl Display) {
-    print_error(format_args!("warning: {warning}"));
+    print_error(narrowed(&format!("warning: {warning}")));
+}
+
+/// Returns the message as it fits the terminal, if stderr is one.
+fn narrowed(message: &str) -> String {
+    match terminal_size::terminal_size_of(io::stderr()) {
+        Some((width, _)) => narrow(message, width.0.into()),
+        None => message.to_owned(),
+    }
 }

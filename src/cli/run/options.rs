@@ -39,7 +39,7 @@ pub struct RunOptions {
 pub fn options(args: Run) -> Result<RunOptions, Box<dyn Error>> {
     let scratch = match args.devel {
         true => Some(
-            TempDir::with_prefix("twitcher-devel-")
+            TempDir::with_prefix("twitcher-")
                 .map_err(|error| format!("--devel: cannot make a temporary directory: {error}"))?,
         ),
         false => None,

@@ -21,14 +21,14 @@ pub fn text(scratch: &Path, settings: &DaemonSettings) -> String {
         format!(" Nodes and state are in {} until this process ends.", scratch.display()),
         " Run this in another terminal, and see the action run here:".to_owned(),
         String::new(),
-        format!("   {program} set --store {store} /twitcher/example1 hello"),
+        format!("  {program} set --store {store} /twitcher/example1 hello"),
         String::new(),
     ];
     if let Some(socket) = &settings.control.socket {
         let socket = quoted(&socket.to_string_lossy());
         lines.push(" See the state of the daemon and its watches:".to_owned());
         lines.push(String::new());
-        lines.push(format!("   {program} status --control-socket {socket}"));
+        lines.push(format!("  {program} status --control-socket {socket}"));
         lines.push(String::new());
     }
     lines.push(" Ctrl-C ends it; with -d, it logs everything.".to_owned());

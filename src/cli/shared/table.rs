@@ -17,6 +17,9 @@ const MIN_PATH_WIDTH: usize = 12;
 /// out.
 const MIN_WORDS_WIDTH: usize = 13;
 
+/// Words that need more are cut down to this width before a path is cut: half of the lines of a terminal.
+const LONG_WORDS_WIDTH: usize = 40;
+
 /// No column is made narrower than this, because nobody could read it.
 const MIN_COLUMN_WIDTH: usize = 8;
 
@@ -29,8 +32,8 @@ enum Fit {
     Optional,
     /// It is cut in the middle (`/a/…/leaf`), and left out last.
     Path,
-    /// It is cut at the end.
-    Words,
+    /// It is cut at the end, and keeps this width as long as a column can be left out.
+    Words(usize),
 }
 
 impl Fit {
@@ -39,7 +42,7 @@ impl Fit {
         match self {
             Self::Whole | Self::Optional => None,
             Self::Path => Some(MIN_PATH_WIDTH),
-            Self::Words => Some(MIN_WORDS_WIDTH),
+            Self::Words(min) => Some(min),
         }
     }
 }
@@ -69,7 +72,12 @@ impl Column {
 
     /// A column of words, which are cut at the end.
     pub const fn words(name: &'static str) -> Self {
-        Self { name, fit: Fit::Words }
+        Self { name, fit: Fit::Words(MIN_WORDS_WIDTH) }
+    }
+
+    /// A column of words that are understood only in this width.
+    pub const fn long_words(name: &'static str, min: usize) -> Self {
+        Self { name, fit: Fit::Words(min) }
     }
 }
 
@@ -118,12 +126,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     /// Renders the table without the columns of these names. If `width` is given, columns are cut and left
     /// out until the lines fit, as their [`Fit`] says. Lines that do not even fit then are too long.
     pub fn render(&self, width: Option<usize>, without: &[&str]) -> String {
-        let mut widths = self.columns.map(|column| (!without.contains(&column.name)).then_some(0));
-        for row in &self.rows {
-            for (column, cell) in widths.iter_mut().zip(row) {
-                *column = column.map(|column| column.max(cell.text.width()));
-            }
-        }
+        let mut widths = self.widths(without);
         if let Some(width) = width {
             widths = self.fit(widths, width);
         }
@@ -149,12 +152,40 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         text
     }
 
+    /// Whether the table without the columns of these names fits, if paths are cut and words at `words`.
+    pub fn fits(&self, width: usize, without: &[&str], words: usize) -> bool {
+        let min = |fit| match fit {
+            Fit::Whole | Fit::Optional => None,
+            Fit::Path => fit.min_width(),
+            Fit::Words(_) => Some(words),
+        };
+        self.shrink(&mut self.widths(without), width, min)
+    }
+
+    fn widths(&self, without: &[&str]) -> [Option<usize>; COLUMNS] {
+        let mut widths = self.columns.map(|column| (!without.contains(&column.name)).then_some(0));
+        for row in &self.rows {
+            for (column, cell) in widths.iter_mut().zip(row) {
+                *column = column.map(|column| column.max(cell.text.width()));
+            }
+        }
+        widths
+    }
+
     /// Returns the widths that fit into `limit`, without those of columns that are left out.
     fn fit(&self, whole: [Option<usize>; COLUMNS], limit: usize) -> [Option<usize>; COLUMNS] {
         let mut shown = whole;
         loop {
             let mut widths = shown;
-            if self.shrink(&mut widths, limit, Fit::min_width) {
+            let long_words = |fit| match fit {
+                Fit::Words(min) => Some(min.max(LONG_WORDS_WIDTH)),
+                Fit::Whole | Fit::Optional | Fit::Path => None,
+            };
+            let paths = |fit: Fit| fit.min_width().filter(|_| fit == Fit::Path);
+            if self.shrink(&mut widths, limit, long_words)
+                || self.shrink(&mut widths, limit, paths)
+                || self.shrink(&mut widths, limit, Fit::min_width)
+            {
                 return widths;
             }
             let first = |fit| (0..COLUMNS).find(|at| shown[*at].is_some() && self.columns[*at].fit == fit);

@@ -97,7 +97,10 @@ impl Status {
                     true => print_json(&json(&report))?,
                     false => {
                         let services = self.services(&report.daemon.services);
-                        print(&[summary(&report.daemon), self.rows(&report.watches), services].concat())?;
+                        let width = terminal_width().filter(|_| !self.wide);
+                        print(
+                            &[summary(&report.daemon, width), self.rows(&report.watches), services].concat(),
+                        )?;
                     }
                 }
             }

@@ -1,10 +1,14 @@
 //! What `status` says of the daemon, above the table.
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::cli::shared::stdout::line;
 use crate::control::status::{DaemonStatus, DegradedPart};
 use crate::text::count;
 
-pub fn summary(daemon: &DaemonStatus) -> String {
+/// Returns the lines for a terminal of this width, in which the address of a connection is left out if it has
+/// no room, or the whole ones.
+pub fn summary(daemon: &DaemonStatus, width: Option<usize>) -> String {
     let mut lines = Vec::new();
     let DaemonStatus { version, pid, started, state, .. } = daemon;
     lines.push(format!("twitcher {version}, pid {pid}, {state}, started {started}"));
@@ -19,7 +23,12 @@ pub fn summary(daemon: &DaemonStatus) -> String {
             0 => String::new(),
             restarts => format!(", its process was replaced {}", count(restarts, "time")),
         };
-        lines.push(format!("store {} {}: {state}{detail}{restarts}", store.name, store.url));
+        let whole = format!("store {} {}: {state}{detail}{restarts}", store.name, store.url);
+        let is_long = width.is_some_and(|width| whole.width() > width);
+        lines.push(match store.connected {
+            Some(true) if is_long => format!("store {} {}: {state}{restarts}", store.name, store.url),
+            _ => whole,
+        });
     }
     if let (Some(limit), 1..) = (daemon.max_actions, daemon.waiting_for_place) {
         let DaemonStatus { running_actions, waiting_for_place, .. } = daemon;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rhai::{AST, ASTFlags, ASTNode, Expr, FnAccess, FnPtr, Stmt};
 
+use super::shape::{Step, chain};
 use crate::config::modules;
 
 /// What a file or module defines, and which of its names no rule can judge.
@@ -77,26 +78,19 @@ impl Facts {
             }
             Stmt::Assignment(assignment) => match &assignment.1.lhs {
                 Expr::Variable(name, ..) => _ = self.assigned.insert(name.1.to_string()),
-                Expr::Dot(access, ..) => self.property(&access.rhs),
-                _ => {}
+                lhs => self.set(lhs),
             },
             Stmt::FnCall(call, _) => self.asks_for_names |= asks_for_names(&call.name),
             _ => {}
         }
     }
 
-    /// The last name of `a.b.c` is set.
-    fn property(&mut self, chain: &Expr) {
-        match chain {
-            Expr::Property(property, _) => {
-                self.fields.insert(property.2.to_string());
-                self.set_fields.insert(property.2.to_string());
-            }
-            Expr::Dot(chain, ..) | Expr::Index(chain, ..) => {
-                self.property(&chain.lhs);
-                self.property(&chain.rhs);
-            }
-            _ => {}
+    /// The last name of `a.b.c` is set, and so are the others if they were not.
+    fn set(&mut self, to: &Expr) {
+        let (_, steps) = chain(to);
+        for name in steps.iter().filter_map(Step::name) {
+            self.fields.insert(name.to_owned());
+            self.set_fields.insert(name.to_owned());
         }
     }
 

@@ -1,31 +1,29 @@
 //! Follows the names through the code, in the order of the interpreter.
 
+use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 
-use rhai::{ASTNode, Expr, FlowControl, FnCallExpr, Position, Stmt, StmtBlock};
+use rhai::{ASTNode, Expr, FlowControl, FnCallExpr, Map, Position, Stmt, StmtBlock};
 
 use super::facts::Facts;
 use super::finding::{Finding, Unknown};
+use super::shape::{Shape, Step, chain};
 use super::text;
 use crate::config::library::Library;
 use crate::config::message;
 use crate::config::mistake::Mistake;
+use crate::config::python;
 use crate::config::vocabulary::{CONSTANTS, FUNCTIONS, Scope, signals};
 use crate::text::suggest;
-
-/// The fields of the event, of an element of its `changes`, and of the result of `run`.
-const EVENT: &[&str] = &[
-    "znode", "event", "data", "text", "children", "changes", "members", "value", "commit", "version", "watch",
-];
-const CHANGE: &[&str] = &["znode", "event", "version", "size", "text", "data"];
-const RESULT: &[&str] = &["code", "stdout", "stderr"];
 
 /// The keys whose texts no shell reads.
 const PLAIN: [&str; 9] =
     ["znode", "service", "address", "description", "cwd", "uid", "gid", "store", "output"];
 
-/// The fields of a map, if they are known.
-type Shape = Option<&'static [&'static str]>;
+/// What the calls of each function, by its name and number of parameters, give it: a shape where all give
+/// the same.
+pub type Given = BTreeMap<(String, usize), Vec<Option<Shape>>>;
 
 pub struct Walk<'a> {
     source: &'a str,
@@ -35,8 +33,13 @@ pub struct Walk<'a> {
     fields: &'a BTreeSet<&'a str>,
     library: &'a Library,
     /// The variables that the present code sees.
-    scope: Vec<(String, Shape)>,
-    in_function: bool,
+    scope: Vec<(String, Option<Shape>)>,
+    /// What the present code is part of. A function may run at both times.
+    place: Scope,
+    given: &'a Given,
+    found_given: Given,
+    /// The functions that can be called through a variable.
+    pointed_at: BTreeSet<String>,
     pub findings: Vec<Finding>,
 }
 
@@ -47,21 +50,48 @@ impl<'a> Walk<'a> {
         sources: &'a BTreeMap<&'a str, Facts>,
         fields: &'a BTreeSet<&'a str>,
         library: &'a Library,
+        given: &'a Given,
     ) -> Self {
-        let facts = &sources[source];
-        let (scope, findings) = (Vec::new(), Vec::new());
-        Self { source, sources, facts, fields, library, scope, in_function: false, findings }
+        Self {
+            source,
+            sources,
+            facts: &sources[source],
+            fields,
+            library,
+            scope: Vec::new(),
+            place: Scope::Config,
+            given,
+            found_given: Given::new(),
+            pointed_at: BTreeSet::new(),
+            findings: Vec::new(),
+        }
     }
 
     /// Goes on with the code of a function, which sees only its parameters.
     pub fn enter(&mut self, function: &str, parameters: &[String]) {
-        self.in_function = true;
-        self.scope = parameters.iter().map(|name| (name.clone(), None)).collect();
+        let given = self.given.get(&(function.to_owned(), parameters.len()));
+        let shape = |at: usize| given.and_then(|shapes| shapes[at]);
+        self.scope = parameters.iter().enumerate().map(|(at, name)| (name.clone(), shape(at))).collect();
         if self.facts.event_functions.contains(function)
             && let Some((_, shape)) = self.scope.last_mut()
         {
-            *shape = Some(EVENT);
+            *shape = Some(Shape::Event);
         }
+        // Only the function of an action has an event.
+        let has_event = self.scope.iter().any(|(_, shape)| *shape == Some(Shape::Event));
+        self.place = if has_event { Scope::Action } else { Scope::Both };
+    }
+
+    /// Returns what the calls give to the functions, as far as it is known. Other files may call the
+    /// functions of a module, unless they are private.
+    pub fn found_given(&mut self, is_module: bool) -> Given {
+        let mut given = mem::take(&mut self.found_given);
+        given.retain(|(name, _), shapes| {
+            let is_known =
+                !self.pointed_at.contains(name) && (!is_module || self.facts.private.contains(name));
+            is_known && shapes.iter().any(Option::is_some)
+        });
+        given
     }
 
     pub fn root(&mut self, node: &ASTNode) {
@@ -97,7 +127,7 @@ impl<'a> Walk<'a> {
                 let (item, counter, FlowControl { expr, body, .. }) = &**parts;
                 self.expr(expr);
                 let depth = self.scope.len();
-                let shape = self.is_changes(expr).then_some(CHANGE);
+                let shape = self.shape(expr).and_then(Shape::element);
                 self.scope.push((item.name.to_string(), shape));
                 self.scope.extend(counter.iter().map(|counter| (counter.name.to_string(), None)));
                 self.block(body);
@@ -125,7 +155,13 @@ impl<'a> Walk<'a> {
             }
             Stmt::Expr(expr) => self.expr(expr),
             Stmt::BreakLoop(Some(expr), ..) | Stmt::Return(Some(expr), ..) => self.expr(expr),
-            Stmt::Import(import, _) => self.expr(&import.0),
+            Stmt::Import(import, _) => match &import.0 {
+                Expr::Variable(name, _, at) if name.2.path.is_empty() && !self.is_variable(&name.1) => {
+                    let unknown = Some(Unknown::Variable(name.1.to_string()));
+                    self.find(*at, python::import(&name.1), unknown);
+                }
+                path => self.expr(path),
+            },
             Stmt::Export(names, _) => self.variable(&names.0.name, names.0.pos),
             _ => {}
         }
@@ -152,15 +188,16 @@ impl<'a> Walk<'a> {
                 [module] => self.module_variable(&module.name, &name.1, *at),
                 _ => {}
             },
-            Expr::MethodCall(call, at) => self.method(call, *at),
             Expr::Stmt(block) => self.block(block),
             Expr::FnCall(call, at) => self.call(call, *at),
-            Expr::Dot(access, ..) | Expr::Index(access, ..) => {
-                self.expr(&access.lhs);
-                if let Some(fields) = self.shape(&access.lhs) {
-                    self.field(fields, &access.rhs);
+            Expr::Dot(..) | Expr::Index(..) => {
+                let (base, steps) = chain(expr);
+                self.expr(base);
+                let mut shape = self.shape(base);
+                for step in &steps {
+                    self.step(shape, step);
+                    shape = shape.and_then(|shape| shape.after(step));
                 }
-                self.expr(&access.rhs);
             }
             Expr::And(parts, _) | Expr::Or(parts, _) | Expr::Coalesce(parts, _) => {
                 parts.iter().for_each(|part| self.expr(part));
@@ -179,6 +216,9 @@ impl<'a> Walk<'a> {
     }
 
     fn variable(&mut self, name: &str, at: Position) {
+        if !self.is_variable(name) {
+            self.pointed_at.insert(name.to_owned());
+        }
         let is_word = CONSTANTS.iter().any(|it| it.name == name) || signals().any(|(it, _)| it == name);
         if is_word
             || self.is_variable(name)
@@ -187,7 +227,7 @@ impl<'a> Walk<'a> {
         {
             return;
         }
-        let text = match self.facts.variables.get(name).filter(|_| self.in_function) {
+        let text = match self.facts.variables.get(name).filter(|_| self.place != Scope::Config) {
             Some(true) => format!("`{name}` is not visible in a function; write global::{name}"),
             Some(false) => format!(
                 "`{name}` is not visible in a function; give it to the function as an argument, or use a \
@@ -255,7 +295,10 @@ impl<'a> Walk<'a> {
             return;
         }
         match call.namespace.path.as_slice() {
-            [] => self.function(name, count, at),
+            [] => {
+                self.give(call);
+                self.function(name, count, at);
+            }
             [module] => {
                 let Some(facts) = self.module(&module.name, at) else { return };
                 let visible = |name: &&String| !facts.private.contains(*name) && !name.starts_with("anon$");
@@ -272,73 +315,109 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Notes what a call gives to the function.
+    fn give(&mut self, call: &FnCallExpr) {
+        if call.name == "Fn"
+            && let Some(Expr::StringConstant(name, _)) = call.args.first()
+        {
+            self.pointed_at.insert(name.to_string());
+        }
+        let shapes: Vec<_> = call.args.iter().map(|argument| self.shape(argument)).collect();
+        let known = self.found_given.entry((call.name.to_string(), shapes.len()));
+        let known = known.or_insert_with(|| shapes.clone());
+        for (known, shape) in known.iter_mut().zip(shapes) {
+            *known = known.filter(|known| Some(*known) == shape);
+        }
+    }
+
     fn function(&mut self, name: &str, count: usize, at: Position) {
         if self.is_variable(name) || self.facts.asks_for_names {
             return;
         }
         let unknown = Some(Unknown::Function(name.to_owned(), count));
-        match self.facts.functions.get(name) {
-            Some(counts) if counts.contains(&count) || self.library.has(name) => {}
-            Some(counts) => self.find(at, wrong_count(name, counts, count), unknown),
-            None if self.library.has(name) => {}
-            None => {
-                let names = self.names();
-                self.find(at, message::unknown_function(name, &names, self.in_function), unknown);
-            }
+        let own = self.facts.functions.get(name);
+        if own.is_some_and(|counts| counts.contains(&count)) {
+            return;
+        }
+        let ours = FUNCTIONS.iter().find(|it| it.name == name);
+        if ours.is_some_and(|it| it.scope == Scope::Config && it.usage.is_some())
+            && self.place == Scope::Action
+        {
+            return self.find(at, message::unknown_function(name, &[], self.place), None);
+        }
+        if self.library.takes(name, count, None) {
+            return;
+        }
+        let usage = ours.and_then(|it| it.usage.as_ref().filter(|_| it.scope.meets(self.place)));
+        let text = match (own, usage) {
+            (Some(counts), _) => wrong_count(name, counts, count),
+            (None, Some(usage)) => usage.text.to_owned(),
+            (None, None) => message::unknown_function(name, &self.names(), self.place),
+        };
+        self.find(at, text, unknown);
+    }
+
+    /// Checks a step of a chain. `shape` is the value before it.
+    fn step(&mut self, shape: Option<Shape>, step: &Step<'_>) {
+        if let (Some(shape), Some(name)) = (shape, step.name()) {
+            let (Step::Dot(expr) | Step::Item(expr)) = step;
+            self.field(shape, name, expr.position());
+        }
+        match step {
+            Step::Dot(Expr::MethodCall(call, at)) => self.method(call, *at, shape),
+            Step::Dot(expr) | Step::Item(expr) => self.expr(expr),
         }
     }
 
-    fn method(&mut self, call: &FnCallExpr, at: Position) {
+    fn method(&mut self, call: &FnCallExpr, at: Position, shape: Option<Shape>) {
         call.args.iter().for_each(|argument| self.expr(argument));
         let name = call.name.as_str();
-        let is_known = self.facts.functions.contains_key(name)
-            || self.fields.contains(name)
-            || self.facts.asks_for_names
-            || self.library.has(name);
-        if !is_known {
-            let names = self.names();
-            self.find(at, message::unknown_function(name, &names, true), None);
+        if self.facts.functions.contains_key(name) || self.fields.contains(name) || self.facts.asks_for_names
+        {
+            return;
         }
+        // The events and changes are maps.
+        let first = shape.filter(|shape| *shape != Shape::Changes).map(|_| TypeId::of::<Map>());
+        if self.library.takes(name, call.args.len() + 1, first) {
+            return;
+        }
+        let usage = FUNCTIONS.iter().find(|it| it.name == name).and_then(|it| it.usage.as_ref());
+        let text = match usage {
+            Some(usage) => format!("{}; before a dot stands the first one", usage.text),
+            None => message::unknown_function(name, &self.names(), Scope::Both),
+        };
+        self.find(at, text, None);
     }
 
-    /// Returns the fields of the value, if it is the event or a result of `run`.
-    fn shape(&self, expr: &Expr) -> Shape {
+    /// Returns what is known of the value.
+    fn shape(&self, expr: &Expr) -> Option<Shape> {
         match expr {
             Expr::Variable(name, ..) if name.2.path.is_empty() && !self.facts.assigned.contains(&*name.1) => {
                 self.scope.iter().rev().find(|(known, _)| *known == *name.1).and_then(|(_, shape)| *shape)
             }
             Expr::FnCall(call, _) if call.name == "run" && call.namespace.path.is_empty() => {
-                (!self.facts.functions.contains_key("run")).then_some(RESULT)
+                (!self.facts.functions.contains_key("run")).then_some(Shape::Outcome)
+            }
+            Expr::Dot(..) | Expr::Index(..) => {
+                let (base, steps) = chain(expr);
+                steps.iter().try_fold(self.shape(base)?, |shape, step| shape.after(step))
             }
             _ => None,
         }
     }
 
-    fn is_changes(&self, expr: &Expr) -> bool {
-        let Expr::Dot(access, ..) = expr else { return false };
-        self.shape(&access.lhs) == Some(EVENT)
-            && matches!(&access.rhs, Expr::Property(property, _) if property.2 == "changes")
-    }
-
-    /// Checks the field that `chain`, the rest after a dot or in brackets, names first.
-    fn field(&mut self, fields: &[&str], chain: &Expr) {
-        match chain {
-            Expr::Property(property, at) => {
-                let name = property.2.as_str();
-                if !fields.contains(&name) && !self.facts.set_fields.contains(name) {
-                    let near = suggest(name, fields.iter().copied());
-                    let what = if fields == EVENT { "the event" } else { "this value" };
-                    let all = fields.join(", ");
-                    let text = match near.as_str() {
-                        "" => format!("{what} has no field `{name}`; its fields are {all}"),
-                        near => format!("{what} has no field `{name}`{near}"),
-                    };
-                    self.find(*at, text, None);
-                }
-            }
-            Expr::Dot(chain, ..) | Expr::Index(chain, ..) => self.field(fields, &chain.lhs),
-            _ => {}
+    /// Checks a field of a value.
+    fn field(&mut self, shape: Shape, name: &str, at: Position) {
+        let fields = shape.fields();
+        if fields.is_empty() || fields.contains(&name) || self.facts.set_fields.contains(name) {
+            return;
         }
+        let (what, near) = (shape.name(), suggest(name, fields.iter().copied()));
+        let text = match near.as_str() {
+            "" => format!("{what} has no field `{name}`; its fields are {}", fields.join(", ")),
+            near => format!("{what} has no field `{name}`{near}"),
+        };
+        self.find(at, text, None);
     }
 
     /// Checks a text in double quotes that a shell may read.

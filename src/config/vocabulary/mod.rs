@@ -33,6 +33,7 @@ mod keys;
 mod process_keys;
 mod service_keys;
 mod shown;
+mod types;
 mod values;
 
 pub(super) use constants::Value;
@@ -44,4 +45,6 @@ pub(super) use key::fill;
 pub use keys::{GUARD_KEYS, KEYS, RETRY_KEYS};
 pub(super) use service_keys::MAX_MEMBER_BYTES;
 pub use service_keys::SERVICE_KEYS;
-pub(super) use values::{no_nul, type_of, with_unit};
+pub use types::type_of;
+pub(super) use types::{as_string, type_named};
+pub(super) use values::{no_nul, with_unit};

@@ -10,8 +10,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rhai::{Dynamic, Map};
 
-use super::constants::{CONSTANTS, Constant};
+use super::constants::CONSTANTS;
 use super::fault::Fault;
+use super::types::{as_string, type_of};
 use crate::config::facts::is_variable_name;
 use crate::config::modules::SCHEMA_EXTENSION;
 use crate::config::registration::RegisteredAction;
@@ -43,29 +44,8 @@ const MAX_VARIABLE_BYTES: usize = 128 * 1024 - 1;
 const LOG: &str = "log";
 const DISCARD: &str = "discard";
 
-/// Names the type of a value in the words of configs.
-pub(in crate::config) fn type_of(value: &Dynamic) -> String {
-    if let Some(constant) = Constant::of(value) {
-        return constant.name.to_owned();
-    }
-    let type_name = value.type_name();
-    match type_name {
-        _ if value.is::<RegisteredAction>() => "an Exec(...)".into(),
-        "()" => "nothing ()".into(),
-        "string" | "&str" | "alloc::string::String" => "a string".into(),
-        "i64" => "an int".into(),
-        "f64" => "a float".into(),
-        "bool" => "a bool".into(),
-        "map" => "a map".into(),
-        "array" => "an array".into(),
-        "Fn" => "a function".into(),
-        "blob" => "a blob".into(),
-        _ => format!("a value of type {}", type_name.rsplit("::").next().unwrap_or(type_name)),
-    }
-}
-
 pub(super) fn must_be(what: &str, value: &Dynamic) -> String {
-    format!(" must be {what}, not {}", type_of(value))
+    format!(" must be {what}, not {}{}", type_of(value), as_string(value))
 }
 
 /// Refuses a NUL character, because the kernel ends strings at NUL.

@@ -71,9 +71,14 @@ fn assert_said(daemon: &Daemon, attempts: usize) {
         assert!(line.ends_with(&format!("({number} of {attempts})")), "{last:#?}");
     }
     for line in &said {
-        let pause = line.split("trying again in ").nth(1).and_then(|rest| rest.split(' ').next());
-        let pause: f64 = pause.and_then(|pause| pause.parse().ok()).expect("a number of seconds");
-        assert!(pause <= MAX_DELAY, "{line}");
+        let mut pause = line.split("trying again in ").nth(1).expect("a pause").split([' ', ',']);
+        let number: f64 = pause.next().and_then(|pause| pause.parse().ok()).expect("a number");
+        let seconds = match pause.next() {
+            Some("ms") => number / 1000.0,
+            Some("s") => number,
+            other => panic!("{other:?} is no unit: {line}"),
+        };
+        assert!(seconds <= MAX_DELAY, "{line}");
     }
 }
 

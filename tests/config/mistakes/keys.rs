@@ -60,6 +60,31 @@ fn words_and_values() {
 
 #[rustfmt::skip]
 const VALUES: &[Case] = &[
+    ("RegisterWatch(#{ znode: \"/n\", action: Exec('x') });", &[
+        "1:39: Exec takes a string for the shell or an array [program, argument...], not a character in \
+         single quotes; write \"x\"",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: Exec([\"ls\", '/']) });", &[
+        "1:39: Exec: word 1 is a character in single quotes, not a string; write \"/\"",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), uid: '0' });", &[
+        "1:53: `uid` must be an int or a name, not a character in single quotes; write \"0\"",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), timeout: 1..4 });", &[
+        "1:53: `timeout` must be a number of seconds, not a range of numbers",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), nice: 1..=4 });", &[
+        "1:53: `nice` must be an int, not a range of numbers",
+    ]),
+    ("let x = Fn('x');", &[
+        "1:12: a string is needed here, not a character in single quotes",
+    ]),
+    ("let x = 'a' - 1..4;", &[
+        "1:13: `-` does not work with a character in single quotes and an int",
+    ]),
+    ("let x = (1..4) - [1];", &[
+        "1:16: `-` does not work with a range of numbers and an array",
+    ]),
     ("RegisterWatch(#{ znode: \"/n\", action: Exec(\"true\"), run_mode: QEUE });", &[
         "1:63: unknown variable `QEUE`; did you mean `QUEUE`?",
     ]),

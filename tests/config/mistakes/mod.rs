@@ -17,12 +17,28 @@ type Case = (&'static str, &'static [&'static str]);
 
 /// The modules beside each config.
 const MODULES: [(&str, &str); 2] = [
-    ("usual.rhai", "export const ROOT = \"/r\";\nconst HIDDEN = 1;\nfn quiet() { #{ nice: 10 } }\n"),
+    (
+        "usual.rhai",
+        "export const ROOT = \"/r\";\nconst HIDDEN = 1;\nfn quiet() { #{ nice: 10 } }\n\
+      fn foreign(e) { e.another }\nfn calls_it(e) { foreign(e) }\n",
+    ),
     ("broken.rhai", "let x = ;\n"),
 ];
 
 /// The interpreter's names of types. No message may have one.
-const FOREIGN: [&str; 7] = ["i64", "f64", "&str", "ImmutableString", "FnPtr", "Dynamic", "twitcher::"];
+const FOREIGN: [&str; 11] = [
+    "i64",
+    "f64",
+    "&str",
+    "ImmutableString",
+    "FnPtr",
+    "Dynamic",
+    "twitcher::",
+    "type char",
+    "Range<",
+    "type timestamp",
+    "Instant",
+];
 
 fn check(cases: &[Case]) {
     for (config, expected) in cases {

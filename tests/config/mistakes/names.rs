@@ -158,6 +158,94 @@ const FUNCTIONS: &[Case] = &[
     ]),
 ];
 
+// Calls of Twitcher's own functions, with what they do not take or where they do not exist.
+#[test]
+fn calls_of_built_in_functions() {
+    check(BUILT_IN);
+}
+
+#[rustfmt::skip]
+const BUILT_IN: &[Case] = &[
+    ("RegisterWatch(#{ znode: \"/n\", action: |event| log() });", &[
+        "1:47: log takes one argument, what to write: log(text)",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: |event| run(1, 2, 3, 4) });", &[
+        "1:47: run takes one argument: a string for the shell, or an array [program, argument...]",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: |event| read_file() });", &[
+        "1:47: read_file takes one argument, the path: read_file(\"/path\")",
+    ]),
+    ("fn save() { write_file(\"/x\") }\nRegisterWatch(#{ znode: \"/n\", action: |event| save() });", &[
+        "1:13: write_file takes the path, and a string or a blob: write_file(\"/path\", text)",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: |event| { let t = \"\"; parse_json(t, 1) } });", &[
+        "1:61: parse_json takes one argument, a string: parse_json(text)",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: |event| hostname(1) });", &[
+        "1:47: hostname takes no argument",
+    ]),
+    ("hostname(1);", &[
+        "1:1: hostname takes no argument",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: |event| env() });", &[
+        "1:47: env takes the name of a variable, and what to return if it is not set: \
+         env(\"NAME\", \"default\")",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: |event| Exec(\"x\") });", &[
+        "1:47: unknown function `Exec` here: it exists while the config is loaded only, not in the function \
+         of an action",
+    ]),
+    ("fn act(event) { help(event) }\nfn help(it) { RegisterWatch(#{}) }\n\
+      RegisterWatch(#{ znode: \"/n\", action: Fn(\"act\") });", &[
+        "2:15: unknown function `RegisterWatch` here: it exists while the config is loaded only, not in the \
+         function of an action",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: |event| event.log(\"x\") });", &[
+        "1:53: log takes one argument, what to write: log(text); before a dot stands the first one",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: |event| event.text.parse_json(1) });", &[
+        "1:58: parse_json takes one argument, a string: parse_json(text); before a dot stands the first one",
+    ]),
+    ("log();", &[
+        "1:1: unknown function `log` here: it exists in the function of an action only, not while the config \
+         is loaded",
+    ]),
+];
+
+// Fields of the event, however they are read, also by a function that is given the event.
+#[test]
+fn fields_of_the_event() {
+    check(FIELDS);
+}
+
+#[rustfmt::skip]
+const FIELDS: &[Case] = &[
+    ("RegisterWatch(#{ znode: \"/n\", action: |event| log(event.changes[0].tex) });", &[
+        "1:68: this value has no field `tex`; did you mean `text`?",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: |e| { let all = e.changes; for c in all { c.siz } } });", &[
+        "1:83: this value has no field `siz`; did you mean `size`?",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: |event| event[\"dat\"] });", &[
+        "1:53: the event has no field `dat`; did you mean `data`?",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: |event| event[\"changes\"][0][\"siz\"] });", &[
+        "1:67: this value has no field `siz`; did you mean `size`?",
+    ]),
+    ("RegisterWatch(#{ znode: \"/n\", action: |event| event?.commit?.autor });", &[
+        "1:62: the commit has no field `autor`; did you mean `author`?",
+    ]),
+    ("fn helper(n, ev) { log(ev.txet) }\n\
+      RegisterWatch(#{ znode: \"/n\", action: |event| helper(1, event) });", &[
+        "1:27: the event has no field `txet`; did you mean `text`?",
+    ]),
+    ("fn act(event) { first(event) }\nfn first(ev) { for c in ev.changes { second(ev, c) } }\n\
+      fn second(ev, c) { log(ev.txet + c.txet) }\nRegisterWatch(#{ znode: \"/n\", action: Fn(\"act\") });", &[
+        "3:27: the event has no field `txet`; did you mean `text`?",
+        "3:36: this value has no field `txet`; did you mean `text`?",
+    ]),
+];
+
 // Functions as actions.
 #[test]
 fn functions_as_actions() {

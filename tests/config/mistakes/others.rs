@@ -139,6 +139,42 @@ const PYTHON: &[Case] = &[
         "1:18: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
          `twitcher convert` rewrites it (docs/migration.md)",
     ]),
+    ("import os\n\nRegisterWatch(\"/x\", \"ls\")\n", &[
+        "3:1: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
+         `twitcher convert` rewrites it (docs/migration.md)",
+    ]),
+    ("print \"x\"", &[
+        "1:1: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
+         `twitcher convert` rewrites it (docs/migration.md)",
+    ]),
+    ("print 'hello'", &[
+        "1:1: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
+         `twitcher convert` rewrites it (docs/migration.md)",
+    ]),
+    ("x = u\"x\"", &[
+        "1:6: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
+         `twitcher convert` rewrites it (docs/migration.md)",
+    ]),
+    ("x = r\"x\"", &[
+        "1:6: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
+         `twitcher convert` rewrites it (docs/migration.md)",
+    ]),
+    ("class A:\n    pass\n", &[
+        "1:7: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
+         `twitcher convert` rewrites it (docs/migration.md)",
+    ]),
+    ("try:\n    x = 1\nexcept:\n    x = 2\n", &[
+        "1:4: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
+         `twitcher convert` rewrites it (docs/migration.md)",
+    ]),
+    ("for i in [1]: print(i)", &[
+        "1:13: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
+         `twitcher convert` rewrites it (docs/migration.md)",
+    ]),
+    ("import twitcher", &[
+        "1:8: the path of a module goes in quotes, import \"twitcher\" as twitcher; if this is a Python \
+         config of Twitcher 1, `twitcher convert` rewrites it (docs/migration.md)",
+    ]),
     ("let f = lambda: 3;", &[
         "1:15: this is a Python config of Twitcher 1, and configs are written in Rhai now: \
          `twitcher convert` rewrites it (docs/migration.md)",

@@ -1,6 +1,9 @@
 //! Several mistakes of one file.
 
-use super::{run, said};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use super::{TWITCHER, command, run, said};
 
 // One check finds every mistake, in the order of the file, each at its key.
 #[test]
@@ -101,6 +104,25 @@ fn lint_judges_without_the_users_groups_and_rights_of_this_host() {
     );
 }
 
+// Nor does it have their owners and modes.
+#[test]
+fn lint_judges_a_file_that_root_would_not_load() {
+    assert!(nix::unistd::geteuid().is_root(), "only root refuses such a file: run the suite as root");
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("a.twc");
+    fs::write(&config, crate::watch("/n")).unwrap();
+    fs::set_permissions(&config, Permissions::from_mode(0o664)).unwrap();
+    let check = |flags: &[&str]| {
+        let mut check = command(TWITCHER);
+        check.arg("check").args(flags).arg("--config-path").args([directory.path(), &config]);
+        let output = check.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = check(&[]);
+    assert!(code == Some(1) && said.contains("writable by its group or others"), "{said}");
+    assert_eq!(check(&["--lint"]), (Some(0), String::new()));
+}
+
 // A function runs at night. So `check` finds what it calls, but only what cannot work.
 #[test]
 fn names_that_exist_are_no_mistakes() {
@@ -119,7 +141,14 @@ fn act(event) {
     log(event.text.split("\n").filter(|line| line.len > 0 && !line.starts_with("#"))
         .reduce(|a, b| a + b, ""));
     event.mine = 1;
-    log(event.mine);
+    event["yours"] = 1;
+    log(event.mine + event.yours);
+    log(event.changes.len + event.changes[0..1].len + event.changes[event.children.len].size);
+    log(event.data[0] + event.text[0] + event.value.any.thing + event["value"]["thing"].other);
+    log(env("A") + env("A", 1) + hostname() + 2.0.log(2.0) + event.text.log());
+    either(event); either(#{ another: 1 });
+    pointed(event); [1].map(Fn("pointed"));
+    usual::foreign(event);
     switch event.event { "load" => log("l"), _ => debug(event) }
     try { throw "x" } catch (error) { log(error) }
     let file = open_file("/dev/null"); file.read_string();
@@ -130,6 +159,11 @@ fn act(event) {
     do { break; } while true;
     this_is_set(event)
 }
+// These get other values, too.
+fn either(e) { e.another }
+fn pointed(e) { e.another }
+fn reg(name) { RegisterWatch(#{ znode: name, action: Exec("x") }) }
+reg("/one");
 fn this_is_set(e) { e.data.len() }
 for name in names {
     RegisterWatch(usual::quiet() + #{
@@ -141,7 +175,7 @@ for name in names {
 RegisterWatch(#{ znode: "/n", action: Fn("act"), env: #{ HOME: "${HOME}" } });
 RegisterWatch(#{ znode: "/n", action: Exec("echo ${HOME} ${TWITCHER_EVENT:-none} $name") });
 "##;
-    assert_eq!(run(directory.path(), config, &[]), (Some(0), "a.twc: ok, 4 watches\n".to_owned()));
+    assert_eq!(run(directory.path(), config, &[]), (Some(0), "a.twc: ok, 5 watches\n".to_owned()));
 }
 
 // The daemon loads such a file as before, because it may never come to the place.
