@@ -19,7 +19,11 @@ pub fn summary(daemon: &DaemonStatus) -> String {
             0 => String::new(),
             restarts => format!(", its process was replaced {}", count(restarts, "time")),
         };
-        lines.push(format!("store {} {}: {state}{detail}{restarts}", store.name, store.url));
+        let keepers = match store.keeper_restarts {
+            0 => String::new(),
+            restarts => format!(", its keeper of members was replaced {}", count(restarts, "time")),
+        };
+        lines.push(format!("store {} {}: {state}{detail}{restarts}{keepers}", store.name, store.url));
     }
     if let (Some(limit), 1..) = (daemon.max_actions, daemon.waiting_for_place) {
         let DaemonStatus { running_actions, waiting_for_place, .. } = daemon;
