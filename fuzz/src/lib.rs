@@ -7,6 +7,7 @@
 //! * [`control`]: requests to the control socket.
 //! * [`from_half`]: what the process of a store says to the daemon, and [`to_half`]: what it is told. Both
 //!   are [`packets`].
+//! * [`from_keeper`]: what the process of a keeper of members says to the daemon.
 //! * [`ledger`]: the database files on the disk.
 //! * [`node_paths`]: names of nodes and stores, and their data.
 //! * [`log_lines`]: the output of actions, and names in the log.
@@ -17,6 +18,7 @@
 pub mod control;
 pub mod evaluation;
 pub mod from_half;
+pub mod from_keeper;
 pub mod ledger;
 pub mod log_lines;
 pub mod node_paths;
@@ -29,10 +31,11 @@ pub mod zookeeper;
 /// The name of a target, of its binary and of the directory of its seeds; and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("control", control::run),
     ("evaluation", evaluation::run),
     ("from_half", from_half::run),
+    ("from_keeper", from_keeper::run),
     ("ledger", ledger::run),
     ("log_lines", log_lines::run),
     ("node_paths", node_paths::run),

@@ -1021,7 +1021,7 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__register)
-            opts="-h --store --zkservers --session-timeout --config-path --data --format --check --interval --help"
+            opts="-h --store --zkservers --session-timeout --config-path --data --format --check --interval --drain --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1056,6 +1056,10 @@ _twitcher() {
                     return 0
                     ;;
                 --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --drain)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

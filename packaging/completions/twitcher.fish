@@ -174,6 +174,7 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand register" -l data -d '
 complete -c twitcher -n "__fish_twitcher_using_subcommand register" -l format -d 'How that is written: REGISTRY (ndServiceRegistry, zk_watcher), CURATOR, SERVERSET (Finagle), NERVE, or RAW, as it is [default: REGISTRY]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand register" -l check -d 'Announce the member only while this command of the shell succeeds: after one success, until two failures in a row. It may take 5 s' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand register" -l interval -d 'The time from the end of a check to the next [default: 10]' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand register" -l drain -d 'When this command is told to end, give clients this time to see that the member is gone, before COMMAND is told. A second signal ends the wait [default: 0]' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand register" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c twitcher -n "__fish_twitcher_using_subcommand properties" -l store -d 'Where the nodes are: zk://HOST:PORT,.../CHROOT, etcd://HOST:PORT,.../PREFIX, dir:PATH, or the name of a store in twitcher.toml [default: zk://localhost:2181]' -r -f -a '(command twitcher complete -- (commandline -cp) 2>/dev/null </dev/null)'
 complete -c twitcher -n "__fish_twitcher_using_subcommand properties" -l zkservers -d 'ZooKeeper servers; the same as --store zk://HOST:PORT,...' -r
@@ -213,7 +214,7 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l children -d 
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l members -d 'Follow the node\'s children with what each says of itself, as `twitcher services` shows it'
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -l json -d 'Print one JSON object per line, with the whole content: time, znode, event, version, size and text (or children, members or the reason)'
 complete -c twitcher -n "__fish_twitcher_using_subcommand watch" -s h -l help -d 'Print help'
-complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l state -d 'Only watches in one of these states, such as failed,stopped' -r
+complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l state -d 'Only watches and services in one of these states, such as failed,stopped' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand status" -l sort -d 'The order of the watches' -r -f -a "name\t'By file and description'
 node\t'By node'
 state\t'By state'
@@ -236,7 +237,7 @@ complete -c twitcher -n "__fish_twitcher_using_subcommand pause" -l control-sock
 complete -c twitcher -n "__fish_twitcher_using_subcommand pause" -l config-path -d 'Directory of twitcher.toml, which tells of stores and the control socket [default: /etc/twitcher]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand pause" -l for -d 'Resume them by itself after this time, such as 90s, 30m, 2h or 1d, also if the daemon is restarted' -r
 complete -c twitcher -n "__fish_twitcher_using_subcommand pause" -l why -d 'Why: shown in `status`, with who paused the watch and when, and in the log' -r
-complete -c twitcher -n "__fish_twitcher_using_subcommand pause" -s h -l help -d 'Print help'
+complete -c twitcher -n "__fish_twitcher_using_subcommand pause" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c twitcher -n "__fish_twitcher_using_subcommand resume" -l control-socket -d 'Control socket of the daemon [default: /run/twitcher/control.sock]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand resume" -l config-path -d 'Directory of twitcher.toml, which tells of stores and the control socket [default: /etc/twitcher]' -r -F
 complete -c twitcher -n "__fish_twitcher_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -1,9 +1,10 @@
-//! `twitcher complete LINE`: what the completions of shells ask for the names of watches, runs, nodes and
-//! stores.
+//! `twitcher complete LINE`: what the completions of shells ask for the names of watches, services, runs,
+//! nodes and stores.
 //!
 //! It is silent about every error and ends within a second, whatever the daemon and the store do: a shell
 //! waits for it. It exits 1 where no name belongs, so that the shell completes something else there.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{self, ExitCode};
@@ -51,6 +52,8 @@ const PLACES: [&str; 4] = ["--store", "--zkservers", "--config-path", "--control
 enum Wanted {
     Node(String),
     Watch(String),
+    /// A watch or a service.
+    WatchOrService(String),
     /// A run, or a watch.
     Run(String),
     /// A store of `twitcher.toml`.
@@ -82,6 +85,19 @@ struct Watch {
     description: String,
 }
 
+/// The part of the daemon's status that is of use here.
+#[derive(Deserialize)]
+struct Daemon {
+    #[serde(default)]
+    services: Vec<Service>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    service: String,
+    description: String,
+}
+
 /// The part of a run's record that is of use here.
 #[derive(Deserialize)]
 struct Run {
@@ -101,6 +117,7 @@ impl Complete {
         let names = match wanted {
             Wanted::Node(prefix) => nodes(&prefix, flags),
             Wanted::Watch(prefix) => watches(&prefix, &flags),
+            Wanted::WatchOrService(prefix) => watches_and_services(&prefix, &flags),
             Wanted::Run(prefix) => runs(&prefix, &flags),
             Wanted::Store(prefix) => stores(&prefix, &flags),
         };
@@ -143,15 +160,42 @@ fn control(flags: &[OsString]) -> Option<ControlArgs> {
 }
 
 fn watches(prefix: &str, flags: &[OsString]) -> Option<Vec<String>> {
-    let mut names = Vec::new();
-    let asked = control(flags)?.with_daemon(async |socket: &Path| {
+    names(prefix, flags, async |socket| {
         let reply = client::ask(socket, Method::GET, "watches", &[]).await?;
         let watches: Vec<Watch> = client::lines(socket, &reply)?;
-        let (own, descriptions): (Vec<_>, Vec<_>) =
-            watches.into_iter().map(|Watch { watch, description }| (watch, description)).unzip();
-        names = own.into_iter().filter(|name| name.starts_with(prefix)).collect();
+        Ok(watches.into_iter().map(|Watch { watch, description }| (watch, description)).collect())
+    })
+}
+
+fn services(prefix: &str, flags: &[OsString]) -> Option<Vec<String>> {
+    names(prefix, flags, async |socket| {
+        let reply = client::ask(socket, Method::GET, "status", &[]).await?;
+        let Daemon { services } = client::object(socket, &reply)?;
+        Ok(services.into_iter().map(|Service { service, description }| (service, description)).collect())
+    })
+}
+
+fn watches_and_services(prefix: &str, flags: &[OsString]) -> Option<Vec<String>> {
+    let mut found = watches(prefix, flags)?;
+    found.extend(services(prefix, flags)?);
+    found.sort();
+    found.dedup();
+    Some(found)
+}
+
+/// Returns the full names that begin with `prefix` of those that the daemon tells, or the descriptions that
+/// do, sorted.
+fn names(
+    prefix: &str,
+    flags: &[OsString],
+    ask: impl AsyncFnOnce(&Path) -> Result<Vec<(String, String)>, Box<dyn Error>>,
+) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    let asked = control(flags)?.with_daemon(async |socket: &Path| {
+        let (own, descriptions): (Vec<_>, Vec<_>) = ask(socket).await?.into_iter().unzip();
+        names = own.into_iter().filter(|name: &String| name.starts_with(prefix)).collect();
         if names.is_empty() {
-            names = descriptions.into_iter().filter(|name| name.starts_with(prefix)).collect();
+            names = descriptions.into_iter().filter(|name: &String| name.starts_with(prefix)).collect();
         }
         Ok(ExitCode::SUCCESS)
     });
@@ -236,7 +280,10 @@ fn wanted(line: &str, command: &clap::Command) -> Option<(Wanted, Vec<OsString>)
     })?;
     let wanted = match argument.get_id().as_str() {
         "node" => Wanted::Node(last.clone()),
-        "watch" | "watches" | "names" => Wanted::Watch(last.clone()),
+        "service" => Wanted::Node(last.clone()),
+        "names" => Wanted::WatchOrService(last.clone()),
+        "watch" if subcommand.get_name() == "history" => Wanted::WatchOrService(last.clone()),
+        "watch" | "watches" => Wanted::Watch(last.clone()),
         "run" => Wanted::Run(last.clone()),
         _ => return None,
     };
@@ -304,6 +351,7 @@ mod tests {
         let node = |prefix: &str| Some(Wanted::Node(prefix.to_owned()));
         let store = |prefix: &str| Some(Wanted::Store(prefix.to_owned()));
         let watch = |prefix: &str| Some(Wanted::Watch(prefix.to_owned()));
+        let either = |prefix: &str| Some(Wanted::WatchOrService(prefix.to_owned()));
         for (line, expected) in [
             ("twitcher get /gi", node("/gi")),
             ("sudo /usr/sbin/twitcher ls ", node("")),
@@ -317,9 +365,14 @@ mod tests {
             ("twitcher logs -f 1a", Some(Wanted::Run("1a".into()))),
             ("twitcher get --st", None),
             ("twitcher ge", None),
-            ("twitcher status a ", watch("")),
-            ("twitcher pause git.twc:de", watch("git.twc:de")),
-            ("twitcher history ", watch("")),
+            ("twitcher status a ", either("")),
+            ("twitcher pause git.twc:de", either("git.twc:de")),
+            ("twitcher resume a b", either("b")),
+            ("twitcher trigger a", watch("a")),
+            ("twitcher history ", either("")),
+            ("twitcher services /s", node("/s")),
+            ("twitcher register /s", node("/s")),
+            ("twitcher register /s ", None),
             ("twitcher check ", None),
         ] {
             let found = wanted(line, &super::super::command()).map(|(wanted, _)| wanted);

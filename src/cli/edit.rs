@@ -35,6 +35,8 @@ const DEFAULT_EDITOR: &str = "vi";
 impl Edit {
     pub fn run(self) -> Exit {
         let node = &self.node.node;
+        // Nobody is to edit a text that cannot be written.
+        self.node.require_writable()?;
         let (state, before) = self.read()?;
         let directory = private_directory()?;
         let file = directory.path().join(file_name(node.components().last()));

@@ -7,6 +7,9 @@ use crate::model::WatchCommand;
 use crate::text::parse_span;
 
 /// Start no new runs of watches until they are resumed, even after a restart; running actions continue
+///
+/// The member of a service is withdrawn, and its checks go on. This command ends when the store has confirmed
+/// that, and when clients have had the `drain` of the service to see it.
 #[derive(Debug, clap::Args)]
 pub struct Pause {
     #[command(flatten)]

@@ -8,12 +8,14 @@ use super::shared::stdout::{print_foreign, print_json};
 use super::shared::store::NodeArgs;
 use crate::model::NodePath;
 use crate::store::{Client, ClientError, Condition, Contention, StoreSettings, WriteOptions};
+use crate::text::quoted;
 use crate::value::object::{self, Properties as Object};
 
 /// Print the properties of a node, or change some of them
 ///
 /// The properties are a JSON object in the node's data. Data that is no object is shown as its
-/// `string_value`. A change is made of what the node has at that moment: what others change at the same time
+/// `string_value`. What begins like an object and is not JSON, or has a key twice, is replaced only by
+/// --replace. A change is made of what the node has at that moment: what others change at the same time
 /// stays.
 #[derive(Debug, clap::Args)]
 pub struct Properties {
@@ -79,6 +81,20 @@ impl Properties {
             .map_err(|_| format!("the data of node {node} is not UTF-8: it has no properties").into())
     }
 
+    /// Refuses to change a property of what would be an object but for a fault: the others would be lost.
+    fn require_object(&self, data: &[u8]) -> Result<(), Box<dyn Error>> {
+        let node = &self.node.node;
+        match object::fault_of_object(data).filter(|_| self.replace.is_empty()) {
+            None => Ok(()),
+            Some(fault) => Err(format!(
+                "the data of node {node} begins like a JSON object, but cannot be read as one: {fault}; put \
+                 it right with `twitcher edit {}`, or replace it with --replace; nothing was written",
+                quoted(node.as_str())
+            )
+            .into()),
+        }
+    }
+
     async fn change(
         &self,
         client: &Client,
@@ -89,7 +105,10 @@ impl Properties {
         let mut contention = Contention::new(node, &store, settings.session_timeout());
         loop {
             let (before, condition) = match client.read_node(node).await {
-                Ok(read) => (self.read(&read.data)?, Condition::Same(read.version)),
+                Ok(read) => {
+                    self.require_object(&read.data)?;
+                    (self.read(&read.data)?, Condition::Same(read.version))
+                }
                 Err(ClientError::Missing { .. } | ClientError::NoRoot { .. }) if self.unset.is_empty() => {
                     (Object::default(), Condition::Absent)
                 }

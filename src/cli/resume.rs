@@ -6,7 +6,8 @@ use crate::model::WatchCommand;
 
 /// End the pause of watches; if an update came meanwhile, the action runs at once
 ///
-/// Of the watches that a pattern matches, those that are not paused are left alone.
+/// The member of a service is announced as soon as its check succeeds. Of the watches that a pattern matches,
+/// those that are not paused are left alone.
 #[derive(Debug, clap::Args)]
 pub struct Resume {
     #[command(flatten)]

@@ -1,5 +1,7 @@
 //! A watch or a service as a script registers it. The evaluator sends it to the daemon.
 
+use std::time::Duration;
+
 use rhai::Position;
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +121,8 @@ pub struct ServiceRegistration {
     pub acl: MemberAcl,
     pub check: Option<RegisteredAction>,
     pub pace: Pace,
+    #[serde(default)]
+    pub drain: Duration,
     pub uid: Option<Account>,
     pub gid: Option<Account>,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -155,6 +159,7 @@ impl ServiceRegistration {
             acl: MemberAcl::default(),
             check: None,
             pace: Pace::DEFAULT,
+            drain: Duration::ZERO,
             uid: None,
             gid: None,
             exec_context: ExecContext::default(),

@@ -101,6 +101,9 @@ fn write_data(hostname: &str, service: &mut ServiceRegistration) -> Result<(), F
             );
             at("format", text)
         }
+        EncodeError::NoHost => {
+            at("address", format!("`address`: {word} needs a host before the port, as in \"host:8080\""))
+        }
         EncodeError::OwnKey(key) => {
             let text = format!("`data`: {word} has the key `{key}` itself; give this one another name");
             Fault { path: vec!["data".to_owned(), key], text }

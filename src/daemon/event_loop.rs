@@ -15,6 +15,7 @@ use super::clock::Clock;
 use super::completion::{Completion, FinalStatus, POLL_INTERVAL, Until};
 use super::configs::Configs;
 use super::decoder::Decoder;
+use super::departure::Departure;
 use super::identities::Identities;
 use super::parts::Daemon;
 use super::persist::Persist;
@@ -98,7 +99,7 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
         services: Services::new(clock),
         checks: Checks::new(clock, setup.spawner),
         keepers: Keepers::new(setup.open_keeper),
-        withdraws_until: None,
+        departure: Departure::default(),
         systemd: setup.systemd,
         said: signals::Said::default(),
         memory: FreeMemory::since_start(),
@@ -135,8 +136,8 @@ pub async fn run(setup: Setup) -> Option<FinalStatus> {
                 events.into_iter().for_each(|event| daemon.performer().run_event(event));
             }
             Some(event) = daemon.checks.next_event() => daemon.service_performer().check_event(event),
-            Some((store, event)) = daemon.keepers.next_event() => {
-                daemon.service_performer().keeper_event(store, event);
+            Some((keeper, event)) = daemon.keepers.next_event() => {
+                daemon.service_performer().keeper_event(keeper, event);
             }
             Some(change) = config_changes.recv(), if daemon.loads_files() => {
                 daemon.file_change(change);

@@ -32,6 +32,7 @@
 //! * [`persist`]: the ledger, when it is written, and what a former daemon left in it.
 //! * [`configs`]: which files fail, which were there at the start, and who waits for a reload.
 //! * [`completion`]: whether the daemon is over, and what a dry run would have started.
+//! * [`departure`]: how far the members of a daemon that stops are gone.
 //! * [`share`]: how much of the loop's time the requests of operators get.
 //! * [`stores`]: the stores, and which nodes are followed in each, for which [`subscribers`]. What many of
 //!   them are to be told waits in [`untold`].
@@ -50,6 +51,7 @@ mod clock;
 mod completion;
 mod configs;
 mod decoder;
+mod departure;
 mod effects;
 mod event_loop;
 #[cfg(test)]

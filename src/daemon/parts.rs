@@ -8,6 +8,7 @@ use super::clock::Clock;
 use super::completion::{Completion, FinalStatus, WatchState};
 use super::configs::{Changes, Configs, ReloadReply};
 use super::decoder::Decoder;
+use super::departure::Departure;
 use super::effects::Performer;
 use super::identities::{Answer, Identities};
 use super::persist::Persist;
@@ -36,10 +37,6 @@ use crate::sys::FreeMemory;
 /// How many changes of a file are made in one turn, in a millisecond or two. A file may have ten thousand.
 const MAX_CHANGES: usize = 100;
 
-/// How long a daemon that stops waits for its members to be withdrawn. A healthy store takes a hundredth of
-/// it, and in a store that is away they go when their session expires.
-const WITHDRAWAL_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// All parts. What takes several of them is a method here.
 pub struct Daemon {
     pub log: Reporter,
@@ -58,8 +55,8 @@ pub struct Daemon {
     pub checks: Checks,
     pub keepers: Keepers,
     pub has_one_store: bool,
-    /// Until when the members of a daemon that stops are waited for.
-    pub withdraws_until: Option<Instant>,
+    /// How far the members are gone, of a daemon that stops.
+    pub departure: Departure,
     pub systemd: Systemd,
     pub said: signals::Said,
     pub memory: FreeMemory,
@@ -117,7 +114,7 @@ impl Daemon {
 
     /// When [`Self::act_by_time`] has something to do, or the end of a turn.
     pub fn due(&self) -> Instant {
-        let others = [self.watches.due(), self.services.due(), self.systemd.due(), self.withdraws_until];
+        let others = [self.watches.due(), self.services.due(), self.systemd.due(), self.departure.due()];
         let others = others.into_iter().flatten();
         others.fold(self.persist.maintain_at(), Instant::min)
     }
@@ -131,18 +128,15 @@ impl Daemon {
         if self.services.due().is_some_and(|due| due <= now) {
             self.services.tick();
         }
-        if self.withdraws_until.is_some_and(|until| until <= now) {
-            self.withdraws_until = None;
-        }
         if self.persist.maintain_at() <= now {
             self.performer().maintain();
         }
     }
 
     fn view(&self) -> View<'_> {
-        let Self { log, watches, services, places, runs, persist, configs, completion, stores, .. } = self;
-        let clock = self.clock;
-        View { log, clock, watches, services, places, runs, persist, configs, completion, stores }
+        let Self { log, clock, watches, services, keepers, places, runs, persist, .. } = self;
+        let (clock, configs, completion, stores) = (*clock, &self.configs, &self.completion, &self.stores);
+        View { log, clock, watches, services, keepers, places, runs, persist, configs, completion, stores }
     }
 
     pub fn store_event(&mut self, store: &StoreName, event: StoreEvent) {
@@ -284,14 +278,17 @@ impl Daemon {
     }
 
     fn stop(&mut self, signal: &str) {
-        let timeout = self.completion.stop();
-        self.log.report(&Report::Stopping { signal, running: &self.runs.names(), timeout });
+        let is_first = !self.completion.is_stopping();
+        let drain = if is_first { self.services.drain() } else { Duration::ZERO };
+        // What an action does may be what a member is for.
+        let timeout = self.completion.stop() + drain;
+        self.log.report(&Report::Stopping { signal, running: &self.runs.names(), timeout, drain });
         self.systemd.stopping();
         // What a file registers now must not start any more. The next daemon loads it whole.
         self.loading = None;
         // Clients are to leave before anything ends here.
         self.services.stop();
-        self.withdraws_until.get_or_insert_with(|| Instant::now() + WITHDRAWAL_TIMEOUT);
+        self.departure.begin(drain, Instant::now());
         self.service_performer().perform_all();
         self.watches.stop(timeout);
         self.runs.stop();
@@ -397,7 +394,7 @@ impl Daemon {
     }
 
     pub fn is_over(&mut self) -> bool {
-        if self.completion.is_stopping() && self.withdraws_until.is_some() && !self.services.are_gone() {
+        if !self.departure.is_over(self.services.are_gone(), Instant::now()) {
             return false;
         }
         let watches = self.watches.iter().filter_map(|(_, entry)| {

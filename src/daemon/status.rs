@@ -8,11 +8,12 @@ use super::configs::Configs;
 use super::persist::Persist;
 use super::places::Places;
 use super::runs::Runs;
+use super::services::keepers::Keepers;
 use super::services::{self, Services};
 use super::stores::Stores;
 use super::watches::{Entry, LastRun, WatchId, Watches};
 use crate::control::status::{
-    DaemonStatus, DegradedPart, LedgerStatus, PauseStatus, ServiceStatus, WatchStatus,
+    DaemonStatus, DegradedPart, LedgerStatus, PauseStatus, ServiceStatus, StoreStatus, WatchStatus,
 };
 use crate::control::{RequestError, WATCHES_PER_PAGE};
 use crate::ledger::{RunOutcome, RunRecord};
@@ -28,6 +29,7 @@ pub struct View<'a> {
     pub clock: Clock,
     pub watches: &'a Watches,
     pub services: &'a Services,
+    pub keepers: &'a Keepers,
     pub places: &'a Places,
     pub runs: &'a Runs,
     pub persist: &'a Persist,
@@ -51,7 +53,7 @@ impl View<'_> {
             state: state.into(),
             config_path: self.configs.path().display().to_string(),
             untrusted_allowed: self.configs.untrusted_allowed(),
-            stores: self.stores.status(),
+            stores: self.store_status(),
             ledger: LedgerStatus { usable: lost.is_none(), reason: lost.map(Into::into) },
             config_errors: self.configs.errors().collect(),
             degraded: self.log.all_degraded().into_iter().map(shown).collect(),
@@ -63,6 +65,17 @@ impl View<'_> {
             waiting_bytes: self.watches.budget().total(),
             max_waiting_bytes: self.watches.budget().limit(),
         }
+    }
+
+    fn store_status(&self) -> Vec<StoreStatus> {
+        let keepers = self.keepers.processes();
+        let mut stores = self.stores.status();
+        for store in &mut stores {
+            let keeper = keepers.iter().find(|(name, _)| name.as_str() == store.name);
+            let keeper = keeper.map(|(_, process)| *process).unwrap_or_default();
+            (store.keeper_pid, store.keeper_restarts) = (keeper.pid, keeper.restarts);
+        }
+        stores
     }
 
     /// The watch that an operator means by `named`.
@@ -111,6 +124,12 @@ impl View<'_> {
                 .stores
                 .in_use()
                 .map(|(name, store)| (name.to_string(), store.restarts()))
+                .collect(),
+            keeper_restarts: self
+                .keepers
+                .processes()
+                .into_iter()
+                .map(|(store, process)| (store.to_string(), process.restarts))
                 .collect(),
             nodes_unreadable: unreadable.len(),
             config_errors: self.configs.errors().len(),
@@ -208,6 +227,8 @@ fn service_status(entry: &services::Entry) -> ServiceStatus {
         checked: entry.last_check().map(Timestamp),
         error: service.obstacle().map(|why| why.to_string()),
         pause: service.pause().map(PauseStatus::from),
+        is_present: service.is_present(),
+        drain: spec.drain.as_secs_f64(),
     }
 }
 

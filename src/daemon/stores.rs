@@ -350,6 +350,9 @@ impl StoreHandle {
             pid: self.half.as_ref().map(|half| half.pid),
             restarts: self.restarts(),
             confinement: self.half.as_ref().and_then(|half| half.confinement.clone()),
+            // The part that has the keepers knows.
+            keeper_pid: None,
+            keeper_restarts: 0,
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Gauges {
     pub stores: Vec<(String, bool)>,
     /// The names of the stores, and how often the process of each was replaced.
     pub store_restarts: Vec<(String, u64)>,
+    /// The names of the stores, and how often the process was replaced that keeps members in it.
+    pub keeper_restarts: Vec<(String, u64)>,
     /// How many subscriptions cannot be read: the content of a node and its children count as two.
     pub nodes_unreadable: usize,
     /// How many files failed their last load.
@@ -51,6 +53,7 @@ impl Gauges {
             waiting_bytes,
             stores,
             store_restarts,
+            keeper_restarts,
             nodes_unreadable,
             config_errors,
             ledger_usable,
@@ -114,6 +117,12 @@ impl Gauges {
                 "Times that the process of the store was replaced by a new one.",
                 "store",
                 store_restarts.iter().map(|(store, restarts)| (store.as_str(), *restarts as f64)),
+            ),
+            labelled_counter(
+                "twitcher_keeper_restarts_total",
+                "Times that the process that keeps members in the store was replaced by a new one.",
+                "store",
+                keeper_restarts.iter().map(|(store, restarts)| (store.as_str(), *restarts as f64)),
             ),
             gauge(
                 "twitcher_nodes_unreadable",

@@ -1,6 +1,7 @@
 //! A service as the daemon runs it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Action, ExecContext, Identity, Member, MemberFormat, Pace, RunAs, WatchKey};
 
@@ -15,6 +16,8 @@ pub struct ServiceSpec {
     pub format: MemberFormat,
     pub port: Option<u16>,
     pub check: Option<Check>,
+    /// How long clients have to see that the member is gone, before what served it ends.
+    pub drain: Duration,
     /// As in [`WatchSpec`](super::WatchSpec), for the check.
     pub run_as: Arc<RunAs>,
     pub identity: Arc<Identity>,
@@ -32,12 +35,13 @@ impl ServiceSpec {
     /// Whether this is the definition that `other` is. Who the user is that both name does not count.
     pub fn defines_same_as(&self, other: &Self) -> bool {
         // Destructured, so that a new field cannot be forgotten.
-        let Self { id, member, format, port, check, run_as, identity, exec_context } = self;
+        let Self { id, member, format, port, check, drain, run_as, identity, exec_context } = self;
         *id == other.id
             && *member == other.member
             && *format == other.format
             && *port == other.port
             && *check == other.check
+            && *drain == other.drain
             && (*run_as == other.run_as || *identity == other.identity)
             && *exec_context == other.exec_context
     }

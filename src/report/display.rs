@@ -39,7 +39,14 @@ impl fmt::Display for Report<'_> {
             }
             Report::Ready { watches } => write!(f, "configs loaded: {}", count(*watches as u64, "watch")),
             Report::Welcome { text } => f.write_str(text),
-            Report::Stopping { signal, running, timeout } => stopping(f, signal, running, *timeout),
+            Report::Stopping { signal, running, timeout, drain } => {
+                stopping(f, signal, running, *timeout)?;
+                if drain.is_zero() {
+                    return Ok(());
+                }
+                let seconds = drain.as_secs_f64();
+                write!(f, "; members are withdrawn, and their clients have {seconds} s to see it")
+            }
             Report::Stopped => f.write_str("stopped"),
             Report::Problem { what } | Report::Advice { what } => f.write_str(what),
             Report::Degraded { part, what } => write!(f, "{part}: {what}"),

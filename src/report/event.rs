@@ -40,6 +40,8 @@ pub enum Report<'a> {
         running: &'a [String],
         /// How long they have to end by themselves; zero if an operator asked for the second time.
         timeout: Duration,
+        /// How long clients have to see that the members are gone.
+        drain: Duration,
     },
     Stopped,
     /// A problem of the daemon as a whole, which continues; `what` includes the remedy.

@@ -123,6 +123,11 @@ impl Service {
         self.pause.as_deref()
     }
 
+    /// Whether a member is there, as far as the keeper has reported.
+    pub fn is_present(&self) -> bool {
+        !self.present.is_empty()
+    }
+
     /// Whether the keeper has withdrawn all that it was told to withdraw, and holds nothing of this service.
     pub fn is_gone(&self) -> bool {
         self.told.is_none() && self.leaving.is_empty()

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backend::Backend;
 use super::channel::{StoreChannel, StoreEnd};
+use super::client_error::ClientError;
 use super::directory::{self, DirectorySettings};
 use super::etcd::{self, EtcdSettings};
 use super::login_source::{LoginSource, StoreLogin};
@@ -57,6 +58,19 @@ impl StoreSettings {
         match self {
             Self::Etcd(_) => etcd::mistake(node).map(|mistake| mistake.to_string()),
             Self::ZooKeeper(_) | Self::Directory(_) => None,
+        }
+    }
+
+    /// Returns an error if the store is a directory that does not exist, so that it has no such node. Who
+    /// types its name wrong must not get a new store.
+    pub fn require_directory(&self, node: &NodePath) -> Result<(), ClientError> {
+        match self.directory() {
+            Some(directory) if !directory.is_dir() => Err(ClientError::NoRoot {
+                node: node.clone(),
+                store: self.to_string(),
+                what: "the directory".to_owned(),
+            }),
+            Some(_) | None => Ok(()),
         }
     }
 

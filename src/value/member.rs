@@ -42,6 +42,8 @@ pub enum EncodeError {
     NoPort,
     #[error("has the key {0:?} itself; give this one another name")]
     OwnKey(String),
+    #[error("needs a host; give the address as HOST:PORT")]
+    NoHost,
     #[error("takes an object or nothing as data, and not a text")]
     NoObject,
     #[error("takes a text or bytes as data, and not an object")]
@@ -66,6 +68,13 @@ pub fn host_and_port(address: &str) -> (&str, Option<u16>) {
 
 /// Returns the data of a member's node.
 pub fn encode(format: MemberFormat, data: Data, about: &About<'_>) -> Result<Vec<u8>, EncodeError> {
+    let needs_host = match format {
+        MemberFormat::Curator | MemberFormat::Serverset | MemberFormat::Nerve => true,
+        MemberFormat::Registry | MemberFormat::Raw => false,
+    };
+    if needs_host && about.host.is_empty() {
+        return Err(EncodeError::NoHost);
+    }
     let object = match format {
         MemberFormat::Raw => {
             return match data {
@@ -109,8 +118,12 @@ fn registry(data: Data, about: &About<'_>) -> Result<Properties, EncodeError> {
         }
         Data::Bytes(_) => return Err(EncodeError::NoText),
     };
-    object.set("pid".to_owned(), raw(&about.pid));
-    object.set("created".to_owned(), raw(about.local_time));
+    for (key, value) in [("pid", raw(&about.pid)), ("created", raw(about.local_time))] {
+        if object.get(key).is_some() {
+            return Err(EncodeError::OwnKey(key.to_owned()));
+        }
+        object.set(key.to_owned(), value);
+    }
     Ok(object)
 }
 
@@ -250,8 +263,8 @@ mod tests {
             ),
             (
                 Registry,
-                object("{\"pid\": 1, \"n\": 1.50}"),
-                "{\"pid\":10733,\"n\":1.50,\"created\":\"2012-12-15 00:45:03\"}".to_owned(),
+                object("{\"n\": 1.50}"),
+                "{\"n\":1.50,\"pid\":10733,\"created\":\"2012-12-15 00:45:03\"}".to_owned(),
             ),
             (Curator, object(""), curator("null")),
             (Curator, Data::Text("payload".into()), curator("\"payload\"")),
@@ -294,6 +307,14 @@ mod tests {
             assert_eq!(encode(format, object(""), None), EncodeError::NoPort);
         }
         assert_eq!(encode(Nerve, object("{\"host\":\"x\"}"), Some(1)), EncodeError::OwnKey("host".into()));
+        for own in ["{\"pid\":1}", "{\"created\":\"now\"}"] {
+            assert!(matches!(encode(Registry, object(own), Some(1)), EncodeError::OwnKey(_)), "{own}");
+        }
+        let nowhere = About { host: "", ..about(Some(80)) };
+        for format in [Curator, Serverset, Nerve] {
+            assert_eq!(super::encode(format, object(""), &nowhere), Err(EncodeError::NoHost));
+        }
+        assert!(super::encode(Registry, object(""), &nowhere).is_ok());
         let class = encode(Curator, object("{\"@class\":\"x\"}"), Some(1));
         assert_eq!(class, EncodeError::OwnKey("@class".into()));
         assert_eq!(encode(Nerve, Data::Text("x".into()), Some(1)), EncodeError::NoObject);
@@ -306,7 +327,10 @@ mod tests {
     fn what_is_written_is_read_as_it_was_meant() {
         let data = encode(MemberFormat::Registry, Data::Text("x".into()), &about(None)).unwrap();
         let read = plain::write(&object::member(&data));
-        assert_eq!(read.as_bytes(), data);
+        assert_eq!(
+            read, "{\"created\":\"2012-12-15 00:45:03\",\"pid\":10733,\"string_value\":\"x\"}",
+            "what is shown is sorted"
+        );
     }
 
     #[test]

@@ -13,8 +13,9 @@ use super::{Fault, Value, json, plain};
 /// The key of data that is no JSON object.
 pub(super) const STRING_VALUE: &str = "string_value";
 
-/// Returns what a member says of itself: an object as it is, no bytes as null, white space as an empty
-/// object, and all else as the value of `string_value`.
+/// Returns what a member says of itself: an object with its keys sorted, no bytes as null, white space as an
+/// empty object, and all else as the value of `string_value`. So is an object with a key twice or a number
+/// beyond all floats: no two readers would read the same in it.
 pub fn member(data: &[u8]) -> Value {
     if data.is_empty() {
         return Value::Null;
@@ -22,12 +23,39 @@ pub fn member(data: &[u8]) -> Value {
     if data.trim_ascii().is_empty() {
         return Value::Map(Vec::new());
     }
-    if let Some(object @ Value::Map(_)) = may_be_object(data).then(|| json::parse(data).ok()).flatten() {
+    if let Some(mut object @ Value::Map(_)) = may_be_object(data).then(|| json::parse(data).ok()).flatten() {
+        sort_keys(&mut object);
         return object;
     }
     let text = String::from_utf8(data.to_vec());
     let text = text.map_or_else(|error| Value::Bytes(error.into_bytes()), Value::Text);
     Value::Map(vec![(STRING_VALUE.to_owned(), text)])
+}
+
+/// Sorts the keys of all maps. The value must have come from JSON.
+fn sort_keys(value: &mut Value) {
+    match value {
+        Value::Map(entries) => {
+            entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            entries.iter_mut().for_each(|(_, value)| sort_keys(value));
+        }
+        Value::Array(values) => values.iter_mut().for_each(sort_keys),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Float(_)
+        | Value::Text(_)
+        | Value::Bytes(_)
+        | Value::Pairs(_)
+        | Value::Tagged(..)
+        | Value::Simple(_) => {}
+    }
+}
+
+/// Returns what is wrong with data that begins like an object and is none. Whoever changes a property of it
+/// would lose the others.
+pub fn fault_of_object(data: &[u8]) -> Option<Fault> {
+    may_be_object(data).then(|| json::parse(data).err()).flatten()
 }
 
 /// What else is parsed for nothing, which takes time and memory.
@@ -208,7 +236,13 @@ mod tests {
         for (data, expected) in [
             (&b""[..], "null"),
             (b" \n\t", "{}"),
-            (b"{\"pid\":1, \"a\": null}", "{\"pid\":1,\"a\":null}"),
+            (b"{\"pid\":1, \"a\": null}", "{\"a\":null,\"pid\":1}"),
+            (
+                b"{\"b\":[{\"d\":1,\"c\":2}],\"a\":{\"z\":1,\"y\":2}}",
+                "{\"a\":{\"y\":2,\"z\":1},\"b\":[{\"c\":2,\"d\":1}]}",
+            ),
+            (b"{\"a\":1,\"a\":2}", "{\"string_value\":\"{\\\"a\\\":1,\\\"a\\\":2}\"}"),
+            (b"{\"a\":1e400}", "{\"string_value\":\"{\\\"a\\\":1e400}\"}"),
             (b" {} ", "{}"),
             (b"text", "{\"string_value\":\"text\"}"),
             (b"[1]", "{\"string_value\":\"[1]\"}"),

@@ -94,6 +94,40 @@ fn bash_completes_the_paths_of_nodes(sandbox: &Sandbox) {
     assert!(offered(sandbox, "twitcher ").contains(&"status".to_owned()));
 }
 
+// "shell completion of watch, service and store names (asked of the daemon)"
+#[test]
+fn the_names_of_services_are_completed_where_a_command_takes_them() {
+    let sandbox = Sandbox::directory();
+    let service = |name: &str| {
+        format!(
+            "RegisterService(#{{ service: \"/services/web\", address: {name:?}, description: {name:?} }});\n"
+        )
+    };
+    let watch = watch("/n", &exec("true"), "description: \"watch\"");
+    sandbox.config("web.twc", [watch, service("one"), service("two")].concat());
+    let daemon = sandbox.start();
+    daemon.wait_for_log(&["configs loaded"]);
+    let all = ["web.twc:one", "web.twc:two", "web.twc:watch"];
+    for command in ["status", "pause", "resume", "history"] {
+        assert_eq!(offered(&sandbox, &format!("twitcher {command} web")), all, "{command}");
+    }
+    assert_eq!(offered(&sandbox, "twitcher pause web.twc:t"), ["two"]);
+    assert_eq!(offered(&sandbox, "twitcher resume o"), ["one"]);
+    // They run nothing.
+    for command in ["trigger", "kill"] {
+        assert_eq!(offered(&sandbox, &format!("twitcher {command} web")), ["web.twc:watch"], "{command}");
+    }
+    for (shell, found) in [
+        ("zsh", zsh(&sandbox, "twitcher pause web.twc:o")),
+        ("fish", fish(&sandbox, "twitcher pause web.twc:o")),
+    ] {
+        assert!(found.as_ref().is_none_or(|found| found == &["web.twc:one"]), "{shell}: {found:?}");
+    }
+    sandbox.nodes.set("/services/db/a", "");
+    assert_eq!(offered(&sandbox, "twitcher services /services/d"), ["/services/db/"]);
+    assert_eq!(offered(&sandbox, "twitcher register /services/d"), ["/services/db/"]);
+}
+
 #[test]
 fn bash_completes_the_names_of_watches() {
     let sandbox = Sandbox::directory();

@@ -19,7 +19,7 @@ fn services_lists_the_members_with_their_data(sandbox: &Sandbox) {
         sandbox.nodes.set("/services/web", "{\"owner\": \"ops\"}");
     }
     for (node, data) in [
-        ("/services/web/b:80", "{\"pid\": 7,\n \"weight\": 1.5}"),
+        ("/services/web/b:80", "{\"weight\": 1.5,\n \"pid\": 7}"),
         ("/services/web/a:80", "text"),
         ("/services/web/c:80", " \n"),
         ("/services/web/d:80", ""),
@@ -28,6 +28,7 @@ fn services_lists_the_members_with_their_data(sandbox: &Sandbox) {
         sandbox.nodes.set(node, data);
     }
     let listed = sandbox.client(["services", "/services/web"]).finish().expect(0).text();
+    // Its keys are sorted, whatever their order in the data.
     let expected = "a:80 {\"string_value\":\"text\"}\nb:80 {\"pid\":7,\"weight\":1.5}\nc:80 {}\nd:80 null\n";
     assert_eq!(listed, expected);
     let shown = parsed(sandbox, &["services", "/services/web", "--json"]);
@@ -77,6 +78,26 @@ fn properties_are_read_and_changed(sandbox: &Sandbox) {
     properties(&["--update", "a=1"]).expect(1).expect_said(&["/p", "UTF-8"]);
 }
 
+// What would be an object but for a fault keeps its properties: it is never wrapped as a `string_value`.
+on_every_store!(an_object_with_a_fault_is_changed_by_nobody_but_replace);
+fn an_object_with_a_fault_is_changed_by_nobody_but_replace(sandbox: &Sandbox) {
+    for (data, place) in [
+        ("{\"a\": 1, \"b\": 2, \"a\": 3}", "line 1, column 20: duplicate key \"a\""),
+        ("{\"a\": 1e400}", "line 1, column 11: number out of range"),
+        ("{\"a\": 1,\n}", "line 2, column 1: "),
+    ] {
+        sandbox.nodes.set("/p", data);
+        for change in [["--update", "x=1"], ["--unset", "a"]] {
+            let refused = sandbox.client(["properties", "/p"]).args(change).finish().expect(1);
+            refused.expect_said(&["/p", place, "nothing was written", "--replace"]);
+            assert_eq!(sandbox.nodes.get("/p").as_deref(), Some(data.as_bytes()));
+        }
+        assert_eq!(parsed(sandbox, &["properties", "/p"]), json!({ "string_value": data }));
+        sandbox.client(["properties", "/p", "--replace", "x=1"]).finish().expect(0);
+        assert_eq!(parsed(sandbox, &["properties", "/p"]), json!({ "x": 1 }));
+    }
+}
+
 // "both compare-and-set with retry"
 on_every_store!(properties_that_many_change_at_once_lose_nothing);
 fn properties_that_many_change_at_once_lose_nothing(sandbox: &Sandbox) {
@@ -117,7 +138,7 @@ fn members_that_kazoo_wrote_are_read() {
          print(subprocess.run({:?}, capture_output=True, check=True, text=True).stdout)",
         [env!("CARGO_BIN_EXE_twitcher"), "services", "/s", "--store", &sandbox.nodes.url()]
     );
-    let expected = "h:1 {\"pid\":10733,\"created\":\"2012-12-15 00:45:03\"}";
+    let expected = "h:1 {\"created\":\"2012-12-15 00:45:03\",\"pid\":10733}";
     assert_eq!(kazoo(address, &script).trim(), expected);
 }
 
@@ -164,8 +185,11 @@ fn nothing_writes_through_a_store_that_is_readonly(sandbox: &Sandbox) {
             std::fs::write(file, "{\"if\": [], \"then\": [{\"rm\": \"/n\"}]}").expect("write it");
             refused(&["txn", file]);
         }
-        let edit = client(&["edit", "/n"]).env("VISUAL", "sed -i s/kept/other/").finish().expect(1);
-        edit.expect_said(&["read-only"]);
+        // Nobody edits what cannot be written.
+        let editor = format!("touch {};", sandbox.path("edited").display());
+        let edit = client(&["edit", "/n"]).env("VISUAL", editor).finish().expect(1);
+        edit.expect_said(&["read-only", "twitcher.toml"]);
+        assert!(!sandbox.has("edited"));
         // Another URL is another store.
         let elsewhere = format!("dir:{}", sandbox.path("elsewhere").display());
         let other = sandbox.twitcher(["set", "/n", "x", "--store", &elsewhere]);

@@ -25,6 +25,7 @@ fn encoding() -> String {
         watches: WatchCounts::of([(&key, &failing, false)].into_iter()),
         stores: vec![("default".into(), true)],
         store_restarts: vec![("default".into(), 1)],
+        keeper_restarts: vec![("default".into(), 1)],
         degraded: vec!["log".into()],
         ..Gauges::default()
     };

@@ -10,9 +10,10 @@ use crate::cli::shared::exit::UsageError;
 use crate::cli::shared::store::StoreConnection;
 use crate::config::facts::hostname;
 use crate::model::{MemberAcl, MemberFormat, NodePath};
-use crate::settings::positive_seconds;
+use crate::settings::{positive_seconds, seconds};
 use crate::store::{MAX_MEMBER_DATA, Member};
 use crate::sys::local_time;
+use crate::text::quoted;
 use crate::value::member::{About, encode, host_and_port};
 
 /// Announce a member of a service while a command runs, or until SIGTERM
@@ -48,6 +49,10 @@ pub struct Register {
     /// The time from the end of a check to the next [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = positive_seconds, requires = "check")]
     pub interval: Option<Duration>,
+    /// When this command is told to end, give clients this time to see that the member is gone, before
+    /// COMMAND is told. A second signal ends the wait [default: 0]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub drain: Option<Duration>,
     /// The command, with its arguments
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -89,6 +94,13 @@ impl Register {
             )));
         }
         Ok(Member { path: path.clone(), data, acl: MemberAcl::default() })
+    }
+
+    /// Returns the command that removes a node that nobody holds.
+    pub fn removal(&self, path: &NodePath) -> String {
+        let flags = self.connection.flags();
+        let words = flags.iter().map(|word| quoted(&word.to_string_lossy())).chain([quoted(path.as_str())]);
+        ["twitcher", "rm"].map(str::to_owned).into_iter().chain(words).collect::<Vec<_>>().join(" ")
     }
 
     /// Returns the program and its arguments, if there is one.

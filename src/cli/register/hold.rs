@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
+use std::io;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::args::Register;
 use super::check::{self, Outcome};
@@ -56,6 +57,25 @@ pub struct Holder<'a> {
     not_started: Option<String>,
 }
 
+/// Why the command was not started.
+struct NotStarted {
+    reason: String,
+    kind: io::ErrorKind,
+}
+
+impl NotStarted {
+    /// As a shell does: 127 if there is no such program, 126 if it cannot be executed.
+    fn exit_code(&self) -> ExitCode {
+        match self.kind {
+            io::ErrorKind::NotFound => ExitCode::from(127),
+            // Those of a shortage, which are not the program's fault.
+            io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock => ExitCode::FAILURE,
+            // The enum is open.
+            _ => ExitCode::from(126),
+        }
+    }
+}
+
 /// The command, which was not reaped.
 struct Running {
     pid: Pid,
@@ -83,34 +103,57 @@ impl<'a> Holder<'a> {
         let options = HalfOptions { program: "/proc/self/exe".into(), memory: Some(STORE_MEMORY) };
         // If this process is killed, nobody would see the end of the command.
         self.keeper = Some(open_keeper(settings, options, AtEnd::Withdraw)?);
-        if let Err(error) = self.start_command() {
+        if let Err(failure) = self.start_command() {
             self.withdraw().await;
-            return Err(error.into());
+            print_error(format_args!("twitcher: {}", failure.reason));
+            return Ok(failure.exit_code());
         }
         let (outcomes, mut checked) = unbounded_channel();
         let checks = self.args.check.as_ref().map(|_| self.start_checks(outcomes));
         if checks.is_none() {
             self.announce();
         }
+        let drain = self.args.drain.unwrap_or_default();
+        // The signal that is passed on when clients had the time to see that the member is gone.
+        let mut put_off: Option<(Instant, Arrived)> = None;
         let code = loop {
-            tokio::select! {
+            let due = put_off.as_ref().map(|(until, _)| *until);
+            let arrived = tokio::select! {
                 arrived = signals.recv() => match arrived {
                     Some(arrived) => {
                         if arrived.is_end() {
                             checks.iter().for_each(JoinHandle::abort);
-                            self.withdraw().await;
+                            let was_there = self.withdraw().await;
+                            if was_there && !drain.is_zero() {
+                                let seconds = drain.as_secs_f64();
+                                self.say(&format!("clients have {seconds} s to see it"));
+                                put_off = Some((Instant::now() + drain, arrived));
+                                continue;
+                            }
+                            put_off = None;
                         }
-                        match &self.command {
-                            Some(command) => command.signal(arrived),
-                            None if arrived.is_end() => break ExitCode::SUCCESS,
-                            None => {}
-                        }
+                        arrived
                     }
                     None => return Err("signals are received no more".into()),
                 },
+                () = until(due), if due.is_some() => match put_off.take() {
+                    Some((_, arrived)) => arrived,
+                    None => continue,
+                },
                 status = ended(self.command.as_ref()) => break status,
-                Some(event) = told(self.keeper.as_mut()) => self.hear(event),
-                Some(outcome) = checked.recv() => self.judge(outcome),
+                Some(event) = told(self.keeper.as_mut()) => {
+                    self.hear(event);
+                    continue;
+                }
+                Some(outcome) = checked.recv() => {
+                    self.judge(outcome);
+                    continue;
+                }
+            };
+            match &self.command {
+                Some(command) => command.signal(arrived),
+                None if arrived.is_end() => break ExitCode::SUCCESS,
+                None => {}
             }
         };
         checks.iter().for_each(JoinHandle::abort);
@@ -118,13 +161,16 @@ impl<'a> Holder<'a> {
         Ok(code)
     }
 
-    fn start_command(&mut self) -> Result<(), String> {
+    fn start_command(&mut self) -> Result<(), NotStarted> {
         let Some((program, arguments)) = self.args.program() else { return Ok(()) };
         let name = program.to_string_lossy();
         let mut command = Command::new(program);
         command.args(arguments);
         sys::unblock_signals_of(&mut command);
-        let child = command.spawn().map_err(|error| format!("cannot start {name:?}: {error}"))?;
+        let child = command.spawn().map_err(|error| NotStarted {
+            reason: format!("cannot start {name:?}: {error}"),
+            kind: error.kind(),
+        })?;
         sys::note_own_child(child.id().cast_signed());
         let pid = Pid::from_raw(child.id().cast_signed());
         self.command = Some(Running { pid, watch: ProcessWatch::of_child(pid) });
@@ -212,9 +258,9 @@ impl<'a> Holder<'a> {
                          {holder}); it is announced when that one goes"
                     ),
                     None => format!(
-                        "it is not announced, because a node of this name exists that nobody holds; \
-                         `twitcher rm {}` removes it",
-                        self.path
+                        "it is not announced, because a node of this name exists that nobody holds; `{}` \
+                         removes it",
+                        self.args.removal(&self.path)
                     ),
                 });
             }
@@ -240,10 +286,10 @@ impl<'a> Holder<'a> {
         print_error(format_args!("twitcher: member {}: {what}", self.path));
     }
 
-    /// Withdraws the member for good, if there is a keeper that has it.
-    async fn withdraw(&mut self) {
+    /// Withdraws the member for good, if there is a keeper that has it. Returns whether it was there.
+    async fn withdraw(&mut self) -> bool {
         self.is_wanted = false;
-        let Some(KeeperLink { orders, mut events }) = self.keeper.take() else { return };
+        let Some(KeeperLink { orders, mut events, process: _ }) = self.keeper.take() else { return false };
         let was_announced = std::mem::take(&mut self.is_announced);
         if was_announced {
             let withdrawn = async {
@@ -266,6 +312,7 @@ impl<'a> Holder<'a> {
         drop(orders);
         let closed = async { while events.recv().await.is_some() {} };
         let _ = timeout(CLOSE_TIMEOUT, closed).await;
+        was_announced
     }
 }
 
@@ -284,6 +331,14 @@ async fn ended(command: Option<&Running>) -> ExitCode {
     let Some(command) = command else { return pending().await };
     let _ = command.watch.ended().await;
     reap(command.pid).await.map_or(ExitCode::FAILURE, exit_code)
+}
+
+/// Waits for ever if there is nothing to wait for.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
 }
 
 /// Waits for what the keeper tells.

@@ -23,6 +23,7 @@ impl Register {
         // What the format cannot express is said before anything is started.
         self.member(&path, 0)?;
         let settings = self.connection.settings_of_another()?;
+        settings.require_directory(&path)?;
         let signals = signals::receive()?;
         reaper::start()?;
         block_on(Holder::new(&self, path).hold(settings, signals))?

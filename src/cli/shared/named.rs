@@ -3,8 +3,10 @@
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use hyper::Method;
+use tokio::time::{Instant, sleep};
 
 use super::control::ControlArgs;
 use super::exit::{Exit, print_error};
@@ -17,7 +19,7 @@ use crate::text::{is_glob, matches_glob};
 
 #[derive(Debug, clap::Args)]
 pub struct NamedWatches {
-    /// Names of watches in the log, descriptions, or patterns of either with * and ?
+    /// Names of watches and services in the log, descriptions, or patterns of either with * and ?
     #[arg(value_name = "WATCH", required = true)]
     names: Vec<String>,
     #[command(flatten)]
@@ -33,6 +35,13 @@ impl NamedWatches {
         self.control.with_daemon(async |socket| {
             let mut code = ExitCode::SUCCESS;
             let found = self.find(socket, only_paused).await?;
+            let members = match command {
+                WatchCommand::Pause => Members::present(socket).await?,
+                WatchCommand::Trigger { .. } | WatchCommand::Resume | WatchCommand::Kill => {
+                    Members::default()
+                }
+            };
+            let mut obeyed = Vec::new();
             if found.is_empty() {
                 print(&line("no watch that matches is paused"))?;
             }
@@ -41,8 +50,9 @@ impl NamedWatches {
                 match client::ask(socket, Method::POST, command.as_str(), &query).await {
                     Ok(reply) => {
                         let CommandResult { watch, done } = client::object(socket, &reply)?;
-                        let watch = watch.map_or(String::new(), |watch| format!("{watch}: "));
-                        print(&line(&format!("{watch}{done}")))?;
+                        let name = watch.unwrap_or_default();
+                        print(&line(&format!("{name}: {done}")))?;
+                        obeyed.push(name);
                     }
                     Err(ControlError::Refused(why)) => {
                         print_error(format_args!("twitcher: {why}"));
@@ -50,6 +60,9 @@ impl NamedWatches {
                     }
                     Err(error) => return Err(error.into()),
                 }
+            }
+            if !members.have_gone(socket, &obeyed).await? {
+                code = ExitCode::FAILURE;
             }
             Ok(code)
         })
@@ -81,6 +94,54 @@ impl NamedWatches {
             found.extend(new);
         }
         Ok(found)
+    }
+}
+
+/// How long a pause waits for the withdrawal of members, and how often it looks. A store that answers takes a
+/// hundredth of a second.
+const WITHDRAWAL_TIMEOUT: Duration = Duration::from_secs(5);
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The services whose members were there before a pause, with the time that clients have to see them go.
+#[derive(Default)]
+struct Members(Vec<(String, Duration)>);
+
+impl Members {
+    async fn present(socket: &Path) -> Result<Self, ControlError> {
+        let services = services(socket).await?.into_iter().filter(|service| service.is_present);
+        let drain = |service: &ServiceStatus| Duration::try_from_secs_f64(service.drain).unwrap_or_default();
+        Ok(Self(services.map(|service| (service.service.clone(), drain(&service))).collect()))
+    }
+
+    /// Waits until the members of these services are withdrawn, and clients had the time to see it. Returns
+    /// false if the store does not confirm it.
+    async fn have_gone(mut self, socket: &Path, paused: &[String]) -> Result<bool, Box<dyn Error>> {
+        self.0.retain(|(service, _)| paused.contains(service));
+        let Some(drain) = self.0.iter().map(|(_, drain)| *drain).max() else { return Ok(true) };
+        let is_paused =
+            |service: &&ServiceStatus| self.0.iter().any(|(paused, _)| *paused == service.service);
+        let began = Instant::now();
+        loop {
+            let services = services(socket).await?;
+            let present = services.iter().filter(is_paused).find(|it| it.is_present && it.pause.is_some());
+            let Some(present) = present else { break };
+            if began.elapsed() >= WITHDRAWAL_TIMEOUT {
+                print_error(format_args!(
+                    "twitcher: {}: the store has not confirmed within {} s that member {} is withdrawn; it \
+                     goes when its session or lease expires",
+                    present.service,
+                    WITHDRAWAL_TIMEOUT.as_secs(),
+                    present.place()
+                ));
+                return Ok(false);
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+        if !drain.is_zero() {
+            print(&line(&format!("clients have {} s to see it", drain.as_secs_f64())))?;
+            sleep(drain).await;
+        }
+        Ok(true)
     }
 }
 
@@ -119,7 +180,7 @@ fn matching(
     let mut services: Vec<&ServiceStatus> = services.iter().filter(is_match).collect();
     services.sort_by(|one, other| (&one.file, &one.description).cmp(&(&other.file, &other.description)));
     match matching.len() + services.len() {
-        0 => Err(format!("no watch matches {pattern}; `twitcher status` lists them")),
+        0 => Err(format!("no watch or service matches {pattern}; `twitcher status` lists them")),
         _ => {
             matching.retain(|watch| watch.paused || !only_paused);
             services.retain(|service| service.pause.is_some() || !only_paused);

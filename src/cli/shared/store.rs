@@ -124,6 +124,16 @@ impl NodeArgs {
         self.connection.settings(Some(&self.node))
     }
 
+    /// Returns an error if the store is read-only by its settings.
+    pub fn require_writable(&self) -> Result<(), Box<dyn Error>> {
+        let StoreConnection { store, configs } = &self.connection;
+        let settings = client_store(&store.flags(), configs.path())?;
+        match settings.is_readonly() {
+            true => Err(ClientError::ReadOnly { store: settings.to_string() }.into()),
+            false => Ok(()),
+        }
+    }
+
     /// Connects to the store, and runs `command` as [`StoreConnection`] does.
     pub fn with_client<T>(
         &self,

@@ -1,6 +1,6 @@
 //! `twitcher status [WATCH...]`
 //!
-//! * `selection` says which watches are shown, `summary` and `table` how.
+//! * `selection` says which watches and services are shown, `summary` and `table` how.
 //! * `offline` reads their state from the ledger while no daemon runs.
 
 use std::error::Error;
@@ -17,13 +17,13 @@ use super::shared::exit::Exit;
 use super::shared::offline::StateArgs;
 use super::shared::stdout::{line, print, print_json, unless_closed};
 use super::shared::table::terminal_width;
-use crate::control::client;
+use crate::control::client::{self, ControlError};
 use crate::control::name;
 use crate::control::status::{DaemonStatus, ServiceStatus, WatchStatus, problems};
 use crate::ledger::Ledger;
 use crate::settings::seconds;
 use crate::text::{count, is_glob};
-use selection::Selection;
+use selection::{Selection, is_of};
 use summary::summary;
 
 mod offline;
@@ -96,11 +96,15 @@ impl Status {
                 match self.json {
                     true => print_json(&json(&report))?,
                     false => {
-                        let services = self.services(&report.daemon.services);
+                        let services = &report.daemon.services;
                         let width = terminal_width().filter(|_| !self.wide);
-                        print(
-                            &[summary(&report.daemon, width), self.rows(&report.watches), services].concat(),
-                        )?;
+                        // Who names services wants no empty table of watches.
+                        let has_watches =
+                            !report.watches.is_empty() || services.is_empty() || !self.selection.is_some();
+                        let watches =
+                            if has_watches { self.rows(&report.watches) + "\n" } else { String::new() };
+                        let tables = [watches, self.services(services)].concat();
+                        print(&(summary(&report.daemon, width) + tables.trim_end_matches('\n') + "\n"))?;
                     }
                 }
             }
@@ -112,13 +116,12 @@ impl Status {
         }
     }
 
-    /// Returns the table of services, after an empty line; nothing if there is none, or if watches were
-    /// named.
+    /// Returns the table of services; nothing if there is none.
     fn services(&self, services: &[ServiceStatus]) -> String {
-        if services.is_empty() || self.selection.is_some() {
+        if services.is_empty() {
             return String::new();
         }
-        format!("\n{}", service_table::rows(services, terminal_width().filter(|_| !self.wide)))
+        service_table::rows(services, terminal_width().filter(|_| !self.wide))
     }
 
     fn rows(&self, watches: &[WatchStatus]) -> String {
@@ -134,7 +137,7 @@ impl Status {
             Err(error) => Err(error.to_string()),
         });
         let exact: Vec<_> = exact.collect::<Result<_, _>>()?;
-        let watches = self.selection.select(all, &exact)?;
+        let watches = self.selection.select(all, &exact, &[])?;
         match self.json {
             true => print_json(&json(&serde_json::json!({ "daemon": null, "watches": watches })))?,
             false => print(&self.rows(&watches))?,
@@ -203,30 +206,45 @@ impl StatusReport {
 }
 
 async fn fetch(socket: &Path, selection: &Selection) -> Result<StatusReport, Box<dyn Error>> {
+    let mut daemon: DaemonStatus =
+        client::object(socket, &client::ask(socket, Method::GET, "status", &[]).await?)?;
     let watches = match &selection.names[..] {
         // The daemon answers for one watch in less time than for all.
         [one] if !is_glob(one) => {
-            let reply = client::ask(socket, Method::GET, "watches", &[("watch", one)]).await?;
-            let watches: Vec<WatchStatus> = client::lines(socket, &reply)?;
+            let watches = named(socket, one, &daemon.services).await?;
             let names: Vec<_> = watches.iter().map(|watch| watch.watch.clone()).collect();
-            selection.select(watches, &names)?
+            selection.select(watches, &names, &daemon.services)?
         }
         _ => {
             let all = client::ask(socket, Method::GET, "watches", &[]).await?;
             let all: Vec<WatchStatus> = client::lines(socket, &all)?;
             let mut exact = Vec::new();
             for name in selection.exact(&all) {
-                let reply = client::ask(socket, Method::GET, "watches", &[("watch", name)]).await?;
-                let found: Vec<WatchStatus> = client::lines(socket, &reply)?;
+                let found = named(socket, name, &daemon.services).await?;
                 exact.extend(found.into_iter().map(|watch| watch.watch));
                 // The name itself is no pattern then.
                 exact.push(name.to_owned());
             }
-            selection.select(all, &exact)?
+            selection.select(all, &exact, &daemon.services)?
         }
     };
-    let daemon = client::object(socket, &client::ask(socket, Method::GET, "status", &[]).await?)?;
+    daemon.services = selection.services(&daemon.services);
     Ok(StatusReport { daemon, watches })
+}
+
+/// Returns the watch of this name; none if it is that of a service.
+async fn named(
+    socket: &Path,
+    name: &str,
+    services: &[ServiceStatus],
+) -> Result<Vec<WatchStatus>, Box<dyn Error>> {
+    match client::ask(socket, Method::GET, "watches", &[("watch", name)]).await {
+        Ok(reply) => Ok(client::lines(socket, &reply)?),
+        Err(ControlError::Refused(_)) if services.iter().any(|service| is_of(service, name)) => {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn json(report: &impl Serialize) -> String {

@@ -1,20 +1,21 @@
-//! Which watches `status` shows, and in which order.
+//! Which watches and services `status` shows, and in which order.
 
 use std::cmp::Reverse;
 
 use clap::ValueEnum;
 
-use crate::control::status::WatchStatus;
+use crate::control::status::{ServiceStatus, WatchStatus};
+use crate::service;
 use crate::text::{did_you_mean, is_glob, matches_glob, suggest};
 use crate::watch::Condition;
 
-/// The watches to show.
+/// The watches and services to show.
 #[derive(Debug, clap::Args)]
 pub struct Selection {
-    /// Only these watches: names in the log, descriptions, or patterns of either with * and ?
+    /// Only these watches and services: names in the log, descriptions, or patterns of either with * and ?
     #[arg(value_name = "WATCH")]
     pub names: Vec<String>,
-    /// Only watches in one of these states, such as failed,stopped
+    /// Only watches and services in one of these states, such as failed,stopped
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = state)]
     state: Vec<String>,
     /// The order of the watches
@@ -37,20 +38,27 @@ enum Order {
 }
 
 fn state(text: &str) -> Result<String, String> {
-    let known = Condition::ALL.map(Condition::as_str);
+    let known = states();
     match known.contains(&text) {
         true => Ok(text.to_owned()),
         false => {
-            // `failing` is `failed`, and nearer to `waiting` by its letters.
-            let stem = text.get(..4).and_then(|stem| known.into_iter().find(|state| state.starts_with(stem)));
-            let near = stem.map_or_else(|| suggest(text, known), did_you_mean);
+            let stem = text.get(..4).and_then(|stem| known.iter().find(|state| state.starts_with(stem)));
+            let near = stem.map_or_else(|| suggest(text, known.iter().copied()), |stem| did_you_mean(stem));
             Err(format!("no such state; there are {}{near}", known.join(", ")))
         }
     }
 }
 
+/// Returns the states of watches, and those that only services have.
+fn states() -> Vec<&'static str> {
+    let of_watches = Condition::ALL.map(Condition::as_str);
+    let of_services = service::Condition::ALL.map(service::Condition::as_str);
+    let others = of_services.into_iter().filter(|state| !of_watches.contains(state));
+    of_watches.into_iter().chain(others).collect()
+}
+
 impl Selection {
-    /// Whether only some of all watches are shown.
+    /// Whether only some of all watches and services are shown.
     pub fn is_some(&self) -> bool {
         !self.names.is_empty() || !self.state.is_empty()
     }
@@ -61,16 +69,35 @@ impl Selection {
         self.names.iter().map(String::as_str).filter(is_name)
     }
 
-    /// Returns the watches to show of `all`, of which the `exact` ones are named. A pattern that no watch
-    /// matches is an error.
-    pub fn select(&self, all: Vec<WatchStatus>, exact: &[String]) -> Result<Vec<WatchStatus>, String> {
+    /// Returns the services to show of `all`.
+    pub fn services(&self, all: &[ServiceStatus]) -> Vec<ServiceStatus> {
+        let is_named = |service: &&ServiceStatus| {
+            self.names.is_empty() || self.names.iter().any(|name| is_of(service, name))
+        };
+        let has_state =
+            |service: &&ServiceStatus| self.state.is_empty() || self.state.contains(&service.state);
+        all.iter().filter(is_named).filter(has_state).cloned().collect()
+    }
+
+    /// Returns the watches to show of `all`, of which the `exact` ones are named. A pattern that neither a
+    /// watch nor one of the `services` matches is an error.
+    pub fn select(
+        &self,
+        all: Vec<WatchStatus>,
+        exact: &[String],
+        services: &[ServiceStatus],
+    ) -> Result<Vec<WatchStatus>, String> {
         let matches = |pattern: &str, watch: &WatchStatus| {
             matches_glob(pattern, &watch.watch) || matches_glob(pattern, &watch.description)
         };
         let patterns: Vec<_> =
             self.names.iter().filter(|name| is_glob(name) && !exact.contains(name)).collect();
-        if let Some(none) = patterns.iter().find(|pattern| !all.iter().any(|watch| matches(pattern, watch))) {
-            return Err(format!("no watch matches {none}; `twitcher status` lists them"));
+        let is_any = |pattern: &str| {
+            all.iter().any(|watch| matches(pattern, watch))
+                || services.iter().any(|service| is_of(service, pattern))
+        };
+        if let Some(none) = patterns.iter().find(|pattern| !is_any(pattern)) {
+            return Err(format!("no watch or service matches {none}; `twitcher status` lists them"));
         }
         let is_named = |watch: &WatchStatus| {
             self.names.is_empty()
@@ -94,4 +121,12 @@ impl Selection {
         }
         Ok(found)
     }
+}
+
+/// Whether a name or a pattern is that of the service. Two files may each have a service of one description;
+/// then both are meant, since nothing is done to them.
+pub fn is_of(service: &ServiceStatus, name: &str) -> bool {
+    let ServiceStatus { service, description, .. } = service;
+    let is_it = |known: &str| known == name || (is_glob(name) && matches_glob(name, known));
+    is_it(service) || is_it(description)
 }

@@ -23,10 +23,15 @@ pub fn summary(daemon: &DaemonStatus, width: Option<usize>) -> String {
             0 => String::new(),
             restarts => format!(", its process was replaced {}", count(restarts, "time")),
         };
-        let whole = format!("store {} {}: {state}{detail}{restarts}", store.name, store.url);
+        let keepers = match store.keeper_restarts {
+            0 => String::new(),
+            restarts => format!(", its keeper of members was replaced {}", count(restarts, "time")),
+        };
+        let replaced = format!("{restarts}{keepers}");
+        let whole = format!("store {} {}: {state}{detail}{replaced}", store.name, store.url);
         let is_long = width.is_some_and(|width| whole.width() > width);
         lines.push(match store.connected {
-            Some(true) if is_long => format!("store {} {}: {state}{restarts}", store.name, store.url),
+            Some(true) if is_long => format!("store {} {}: {state}{replaced}", store.name, store.url),
             _ => whole,
         });
     }

@@ -336,7 +336,8 @@ mod tests {
     #[test]
     fn a_wide_table_has_the_outcomes_beside_the_notes() {
         let (retrying, _) = cases("git.twc:deploy").swap_remove(2);
-        let shown = anstream::adapter::strip_str(&rows(std::slice::from_ref(&retrying), Some(140))).to_string();
+        let shown =
+            anstream::adapter::strip_str(&rows(std::slice::from_ref(&retrying), Some(140))).to_string();
         assert!(
             shown.contains("exit code 255  next start in 5m12s, 3 failures in a row, seen 1234"),
             "{shown}"

@@ -15,6 +15,9 @@ pub(in crate::config) const MAX_MEMBER_BYTES: usize = 1_000_000;
 /// A shorter interval keeps a processor busy with starting checks.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
+/// A daemon that is to stop must not wait for longer.
+const MAX_DRAIN: Duration = Duration::from_secs(3600);
+
 type Process = ProcessKeys<ServiceRegistration, ServiceSpec>;
 
 const fn key(
@@ -81,6 +84,15 @@ pub static SERVICE_KEYS: &[Key<ServiceRegistration, ServiceSpec>] = &[
         .set(|to, value| put(&mut to.pace.fall, values::positive(value)))
         .possible_if(|it| it.pace.fall > 0)
         .explain(|spec| pace(spec, |pace| pace.fall.to_string())),
+    key(
+        "drain",
+        "seconds, at most 3600",
+        "default `0`",
+        "how long clients have to see that the member is gone, before the daemon or the pause is done",
+    )
+    .set(|to, value| put(&mut to.drain, drain(value)))
+    .possible_if(|it| it.drain <= MAX_DRAIN)
+    .explain(|spec| if spec.drain.is_zero() { Vec::new() } else { vec![shown::seconds(&spec.drain)] }),
     Process::UID,
     Process::GID,
     Process::ENV,
@@ -92,6 +104,12 @@ pub static SERVICE_KEYS: &[Key<ServiceRegistration, ServiceSpec>] = &[
     Process::OUTPUT,
     Process::DESCRIPTION,
 ];
+
+fn drain(value: &rhai::Dynamic) -> Result<Duration, String> {
+    let time = values::seconds_or_0(value)?;
+    let (shown, most) = (time.as_secs_f64(), MAX_DRAIN.as_secs());
+    if time > MAX_DRAIN { Err(format!(": {shown} s is more than {most} s, the longest")) } else { Ok(time) }
+}
 
 fn given(value: &rhai::Dynamic) -> Result<Given, Vec<super::Fault>> {
     if let Ok(text) = value.as_immutable_string_ref() {

@@ -70,6 +70,12 @@ pub struct StoreStatus {
     /// Who the process is, and how it is confined.
     #[serde(default)]
     pub confinement: Option<String>,
+    /// The process that keeps the members of services in the store; `null` while there is none.
+    #[serde(default)]
+    pub keeper_pid: Option<u32>,
+    /// How many such processes were replaced.
+    #[serde(default)]
+    pub keeper_restarts: u64,
 }
 
 /// Whether the ledger can be used.

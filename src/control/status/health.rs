@@ -181,6 +181,8 @@ mod tests {
             pid: None,
             restarts: 0,
             confinement: None,
+            keeper_pid: None,
+            keeper_restarts: 0,
         };
         let found = |store| problems(&DaemonStatus { stores: vec![store], ..daemon() }, &[], STUCK_AFTER);
         assert_eq!(found(store(Some(true), None)), [""; 0]);

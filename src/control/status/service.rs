@@ -30,6 +30,12 @@ pub struct ServiceStatus {
     /// How the last check failed, who else holds the member, or why the store refuses it.
     pub error: Option<String>,
     pub pause: Option<PauseStatus>,
+    /// Whether the store has confirmed a member that it was not seen to lose since.
+    #[serde(default)]
+    pub is_present: bool,
+    /// The `drain` of its definition, in seconds.
+    #[serde(default)]
+    pub drain: f64,
 }
 
 impl ServiceStatus {

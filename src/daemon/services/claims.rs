@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::ServiceId;
-use crate::model::{Member, MemberName};
+use crate::model::{Member, MemberName, StoreName};
 
 /// What becomes of an announcement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +84,11 @@ impl Claims {
         self.members.get(name).filter(|claimed| claimed.leaving.is_empty())?.holder
     }
 
+    /// Whether no member of this store is announced, waits to be, or is being withdrawn.
+    pub fn is_idle(&self, store: &StoreName) -> bool {
+        !self.members.keys().any(|name| name.store == *store)
+    }
+
     /// Returns the members of a store, with their holders.
     pub fn held_in<'a>(&'a self, store: &'a str) -> impl Iterator<Item = (&'a MemberName, ServiceId)> + 'a {
         let in_store = self.members.iter().filter(move |(name, _)| name.store.as_str() == store);
@@ -94,7 +99,7 @@ impl Claims {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{MemberAcl, MemberData, NodePath, StoreName};
+    use crate::model::{MemberAcl, MemberData, NodePath};
 
     fn member() -> Arc<Member> {
         let name = MemberName { store: StoreName::default(), path: NodePath::parse("/s/a:1").unwrap() };
@@ -117,7 +122,8 @@ mod tests {
         assert_eq!(claims.concerned(&member.name), Some(three));
         assert_eq!(claims.held_in("default").collect::<Vec<_>>(), [(&member.name, three)]);
         assert_eq!(claims.withdraw(three, &member.name), Release::Released { next: None });
+        assert!(!claims.is_idle(&member.name.store), "its withdrawal is not confirmed");
         assert_eq!(claims.withdrawn(&member.name), Some(three));
-        assert!(claims.members.is_empty());
+        assert!(claims.is_idle(&member.name.store));
     }
 }

@@ -1,10 +1,13 @@
 //! The keepers of the stores in which members are announced.
 //!
-//! A keeper is opened when the first member of its store is to be announced, and stays until the daemon
-//! stops. It announces, renews and tries again by itself. Only what it holds members by, its *owner*, has to
-//! outlive the daemon: what a former owner of this host left behind is replaced, and not left alone.
+//! A keeper is opened when the first member of its store is to be announced, and ends when no service of that
+//! store is left, or with the daemon. It announces, renews and tries again by itself. Only what it holds
+//! members by, its *owner*, has to outlive the daemon: what a former owner of this host left behind is
+//! replaced, and not left alone.
 
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +19,7 @@ use super::ServiceId;
 use super::claims::{Claim, Claims, Release};
 use crate::model::{Member, MemberName, NodePath, StoreName};
 use crate::service::Report;
-use crate::store::{self, KeeperEvent, KeeperLink, KeeperOrder};
+use crate::store::{self, KeeperEvent, KeeperLink, KeeperOrder, KeeperProcess};
 use crate::sys::local_time;
 
 /// How many events of all keepers may wait. While none fits in, no process of a keeper is heard.
@@ -48,13 +51,31 @@ pub enum KeeperNews {
     Nothing,
 }
 
+/// Names a keeper within the daemon: one that ends may still speak when the next one of its store is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeeperName {
+    store: StoreName,
+    number: u64,
+}
+
+struct OpenedKeeper {
+    number: u64,
+    orders: UnboundedSender<KeeperOrder>,
+    process: Rc<Cell<KeeperProcess>>,
+}
+
 pub struct Keepers {
     open: OpenKeeper,
-    orders: HashMap<StoreName, UnboundedSender<KeeperOrder>>,
+    keepers: HashMap<StoreName, OpenedKeeper>,
+    /// How often the processes of keepers were replaced that have ended since.
+    former_restarts: HashMap<StoreName, u64>,
+    last_number: u64,
+    /// How many keepers have not ended, open ones and those that are being closed.
+    alive: usize,
     claims: Claims,
     /// What the keepers of all stores say. `None`: this keeper has ended.
-    events: Receiver<(StoreName, Option<KeeperEvent>)>,
-    sender: Sender<(StoreName, Option<KeeperEvent>)>,
+    events: Receiver<(KeeperName, Option<KeeperEvent>)>,
+    sender: Sender<(KeeperName, Option<KeeperEvent>)>,
     /// The reports that this part makes itself, on members that no keeper has.
     own: Vec<(ServiceId, MemberName, Report)>,
 }
@@ -62,7 +83,17 @@ pub struct Keepers {
 impl Keepers {
     pub fn new(open: OpenKeeper) -> Self {
         let (sender, events) = channel(EVENT_QUEUE);
-        Self { open, orders: HashMap::new(), claims: Claims::default(), events, sender, own: Vec::new() }
+        Self {
+            open,
+            keepers: HashMap::new(),
+            former_restarts: HashMap::new(),
+            last_number: 0,
+            alive: 0,
+            claims: Claims::default(),
+            events,
+            sender,
+            own: Vec::new(),
+        }
     }
 
     /// Has the keeper of its store announce a member for a service. `name_of` names other services.
@@ -113,38 +144,69 @@ impl Keepers {
 
     /// Gives an order to the keeper of a store, which is opened if it is not open.
     fn order(&mut self, store: &StoreName, order: KeeperOrder) -> Result<(), String> {
-        if !self.orders.contains_key(store) {
+        if !self.keepers.contains_key(store) {
             let link = (self.open)(store)?;
             self.follow(store.clone(), link);
         }
-        if let Some(orders) = self.orders.get(store) {
-            // It ends only when the daemon does.
-            let _ = orders.send(order);
+        if let Some(keeper) = self.keepers.get(store) {
+            // It ends only when its orders do.
+            let _ = keeper.orders.send(order);
         }
         Ok(())
     }
 
-    fn follow(&mut self, store: StoreName, KeeperLink { orders, mut events }: KeeperLink) {
-        self.orders.insert(store.clone(), orders);
-        let sender = self.sender.clone();
+    fn follow(&mut self, store: StoreName, KeeperLink { orders, mut events, process }: KeeperLink) {
+        self.last_number += 1;
+        let number = self.last_number;
+        self.keepers.insert(store.clone(), OpenedKeeper { number, orders, process });
+        self.alive += 1;
+        let (sender, name) = (self.sender.clone(), KeeperName { store, number });
         spawn_local(async move {
             while let Some(event) = events.recv().await {
                 // The daemon may have stopped by now.
-                let _ = sender.send((store.clone(), Some(event))).await;
+                let _ = sender.send((name.clone(), Some(event))).await;
             }
-            let _ = sender.send((store, None)).await;
+            let _ = sender.send((name, None)).await;
         });
+    }
+
+    /// Ends the keeper of a store in which nothing is announced or being withdrawn.
+    pub fn end_idle(&mut self, store: &StoreName) {
+        if self.claims.is_idle(store) && self.keepers.contains_key(store) {
+            // Without orders, it gives up its session or lease, and ends.
+            self.end(store);
+        }
+    }
+
+    fn end(&mut self, store: &StoreName) {
+        if let Some(keeper) = self.keepers.remove(store) {
+            *self.former_restarts.entry(store.clone()).or_default() += keeper.process.get().restarts;
+        }
+    }
+
+    /// The processes of all keepers that there are, or were, by store.
+    pub fn processes(&self) -> BTreeMap<StoreName, KeeperProcess> {
+        let former = self.former_restarts.iter();
+        let mut all: BTreeMap<_, _> = former
+            .map(|(store, restarts)| (store.clone(), KeeperProcess { pid: None, restarts: *restarts }))
+            .collect();
+        for (store, keeper) in &self.keepers {
+            let KeeperProcess { pid, restarts } = keeper.process.get();
+            let all_of_store = all.entry(store.clone()).or_default();
+            (all_of_store.pid, all_of_store.restarts) = (pid, all_of_store.restarts + restarts);
+        }
+        all
     }
 
     /// Tells the keeper that its owner is on record, with the `former` ones of this host.
     pub fn recorded(&mut self, store: &StoreName, owner: String, former: Vec<String>) {
-        if let Some(orders) = self.orders.get(store) {
-            let _ = orders.send(KeeperOrder::Recorded { owner, former });
+        if let Some(keeper) = self.keepers.get(store) {
+            let _ = keeper.orders.send(KeeperOrder::Recorded { owner, former });
         }
     }
 
     /// What a keeper says next. Can be dropped at any time.
-    pub async fn next_event(&mut self) -> Option<(StoreName, Option<KeeperEvent>)> {
+    pub async fn next_event(&mut self) -> Option<(KeeperName, Option<KeeperEvent>)> {
         self.events.recv().await
     }
 
@@ -153,8 +215,15 @@ impl Keepers {
         if self.own.is_empty() { None } else { Some(self.own.remove(0)) }
     }
 
-    pub fn take(&mut self, store: StoreName, event: Option<KeeperEvent>) -> KeeperNews {
-        let Some(event) = event else { return KeeperNews::Nothing };
+    pub fn take(&mut self, keeper: KeeperName, event: Option<KeeperEvent>) -> KeeperNews {
+        let KeeperName { store, number } = keeper;
+        let Some(event) = event else {
+            self.alive -= 1;
+            return KeeperNews::Nothing;
+        };
+        if self.keepers.get(&store).is_none_or(|open| open.number != number) {
+            return KeeperNews::Nothing;
+        }
         let one = |path: NodePath, report: Report, this: &Self| {
             let name = MemberName { store: store.clone(), path };
             let concerned = this.claims.concerned(&name);
@@ -189,12 +258,12 @@ impl Keepers {
 
     /// Ends all keepers, which withdraws what is left.
     pub async fn close(&mut self) {
-        let mut open = std::mem::take(&mut self.orders).len();
+        self.keepers.clear();
         let ended = async {
-            while open > 0 {
+            while self.alive > 0 {
                 match self.events.recv().await {
                     Some((_, Some(_))) => {}
-                    Some((_, None)) => open -= 1,
+                    Some((_, None)) => self.alive -= 1,
                     None => return,
                 }
             }

@@ -8,13 +8,13 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::clock::Clock;
 use crate::config::diff::{Change, diff};
-use crate::model::{Identity, RunAs, ServiceSpec, WatchKey};
+use crate::model::{Identity, RunAs, ServiceSpec, StoreName, WatchKey};
 use crate::service::{Definition, Effect, Input, Service, Snapshot};
 
 pub mod check_end;
@@ -113,6 +113,11 @@ impl Services {
     /// The services that files register now.
     pub fn registered(&self) -> impl Iterator<Item = (ServiceId, &Entry)> {
         self.iter().filter(|(_, entry)| !entry.retired)
+    }
+
+    /// Whether any service has its member in this store.
+    pub fn use_store(&self, store: &StoreName) -> bool {
+        self.entries.values().any(|entry| entry.spec.member.name.store == *store)
     }
 
     /// The names of the services that files register now.
@@ -251,6 +256,12 @@ impl Services {
         let now = self.clock.now();
         let due: Vec<_> = self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
         due.into_iter().for_each(|id| self.step(id, Input::Tick));
+    }
+
+    /// How long clients are to have, when the daemon stops, to see that the members are gone that are there.
+    pub fn drain(&self) -> Duration {
+        let present = self.entries.values().filter(|entry| entry.service.is_present());
+        present.map(|entry| entry.spec.drain).max().unwrap_or_default()
     }
 
     pub fn stop(&mut self) {

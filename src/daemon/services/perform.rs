@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::checks::{CheckEvent, CheckKey, CheckNews, Checks};
-use super::keepers::{KeeperNews, Keepers};
+use super::keepers::{KeeperName, KeeperNews, Keepers};
 use super::{ServiceId, Services};
 use crate::config::accounts::AccountsStamp;
 use crate::config::diff::Change;
@@ -132,7 +132,18 @@ impl ServicePerformer<'_> {
             Effect::Conflict { holder } => said(ServiceReport::Conflict { holder: &holder }),
             Effect::Refused { reason } => said(ServiceReport::Refused { reason: &reason }),
             Effect::PauseOver => said(ServiceReport::PauseOver),
-            Effect::Forget => self.services.forget(id),
+            Effect::Forget => {
+                let store = spec.member.name.store.clone();
+                self.services.forget(id);
+                self.end_unused_keeper(&store);
+            }
+        }
+    }
+
+    /// Ends the keeper of a store when no service is left that announces members there.
+    fn end_unused_keeper(&mut self, store: &StoreName) {
+        if !self.services.use_store(store) {
+            self.keepers.end_idle(store);
         }
     }
 
@@ -188,8 +199,8 @@ impl ServicePerformer<'_> {
 
     // Keepers.
 
-    pub fn keeper_event(&mut self, store: StoreName, event: Option<KeeperEvent>) {
-        match self.keepers.take(store, event) {
+    pub fn keeper_event(&mut self, keeper: KeeperName, event: Option<KeeperEvent>) {
+        match self.keepers.take(keeper, event) {
             KeeperNews::Opened { store, owner } => {
                 // It is on disk before a node of this owner exists.
                 let former = self.persist.ledger_mut().record_owner(store.as_str(), &owner);
@@ -209,7 +220,12 @@ impl ServicePerformer<'_> {
             }
             KeeperNews::Reports(reports) => {
                 for (service, member, report) in reports {
+                    let store = member.store.clone();
+                    let is_left = report == service::Report::Withdrawn;
                     self.services.step(service, Input::Kept { member, report });
+                    if is_left {
+                        self.end_unused_keeper(&store);
+                    }
                 }
             }
             KeeperNews::Nothing => {}

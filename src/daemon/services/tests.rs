@@ -48,7 +48,7 @@ impl Bench {
             let (orders, taken) = unbounded_channel();
             let (told, events) = channel(8);
             *opened.borrow_mut() = Some((taken, told));
-            Ok(KeeperLink { orders, events })
+            Ok(KeeperLink { orders, events, process: Rc::default() })
         };
         Self {
             services: Services::new(clock),
@@ -102,8 +102,8 @@ impl Bench {
     /// The keeper says something.
     async fn tell(&mut self, event: KeeperEvent) {
         self.far.borrow().as_ref().expect("a keeper").1.try_send(event).expect("the daemon hears it");
-        let (store, event) = self.keepers.next_event().await.expect("an event");
-        self.performer().keeper_event(store, event);
+        let (keeper, event) = self.keepers.next_event().await.expect("an event");
+        self.performer().keeper_event(keeper, event);
         self.performer().perform_all();
     }
 
@@ -154,6 +154,7 @@ fn service(description: &str, check: Option<&str>) -> ServiceSpec {
             action: Action::Command(words(script).into()),
             pace: Pace { interval: Duration::from_millis(100), ..Pace::DEFAULT },
         }),
+        drain: Duration::ZERO,
         run_as: plain.run_as,
         identity: plain.identity,
         exec_context: plain.exec_context,

@@ -1,15 +1,17 @@
 //! The files of members, and the claims beside them.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, ErrorKind, Read, Seek, Write as _};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
-use nix::libc::O_NOFOLLOW;
+use tokio::time::Instant;
 
+use super::claim_file::{claim_of, open, read_claim, write_claim};
 use super::client::DirectoryClient;
 use super::file;
 use super::settings::DirectorySettings;
@@ -18,16 +20,17 @@ use crate::model::NodePath;
 use crate::store::client_error::{ClientError, Right};
 use crate::store::member::{Found, Member, Stamp, Write, Wrote};
 
-/// What is before the name of a member in the name of its claim. A name that starts with a dot names no node.
-const PREFIX: &str = ".twitcher-member-";
-
-/// The longest claim: an owner and the numbers of two files.
-const MAX_CLAIM: u64 = 4096;
+/// How often a claim is written in a session timeout. One that comes late must not end a member.
+const BEATS: u32 = 3;
 
 pub(super) struct Claims {
     client: DirectoryClient,
     /// Who holds the locks of this process.
     owner: String,
+    /// How long the members outlive this process.
+    timeout: Duration,
+    /// When the claims are due to be written again.
+    beat_at: Instant,
     /// Those that this process holds.
     held: HashMap<NodePath, Flock<File>>,
     /// How each member was when it was read last.
@@ -42,14 +45,6 @@ struct State {
     stamp: Stamp,
 }
 
-/// What a claim says.
-#[derive(Default)]
-struct Claim {
-    owner: String,
-    /// The inodes that are the member's file, or will be.
-    inodes: Vec<u64>,
-}
-
 impl Claims {
     pub(super) fn new(settings: &DirectorySettings) -> Self {
         let host = nix::sys::utsname::uname();
@@ -57,7 +52,26 @@ impl Claims {
         // A process id is used again.
         let number = fastrand::u64(..);
         let owner = format!("{host}:{}:{number:016x}", std::process::id());
-        Self { client: DirectoryClient::new(settings), owner, held: HashMap::new(), seen: HashMap::new() }
+        Self {
+            client: DirectoryClient::new(settings),
+            owner,
+            timeout: settings.session_timeout,
+            beat_at: Instant::now(),
+            held: HashMap::new(),
+            seen: HashMap::new(),
+        }
+    }
+
+    /// Shows that this process is alive: when it has died, the time of the last write says for how long.
+    pub(super) fn beat(&mut self, now: Instant) {
+        if now < self.beat_at {
+            return;
+        }
+        self.beat_at = now + self.timeout / BEATS;
+        for claim in self.held.values() {
+            // If it fails, the member goes earlier after the death of this process.
+            let _ = claim.write_at(&self.owner.as_bytes()[..1], 0);
+        }
     }
 
     pub(super) fn owner(&self) -> &str {
@@ -180,7 +194,7 @@ impl Claims {
         draft.as_file().sync_all()?;
         // Whichever of the two is there when this process dies, it is known to be left behind.
         let inodes = before.iter().map(MetadataExt::ino).chain([draft.as_file().metadata()?.ino()]);
-        write_claim(&mut claim, &self.owner, inodes)?;
+        write_claim(&mut claim, &self.owner, self.timeout, inodes)?;
         match seen {
             Some(_) => drop(draft.persist(file).map_err(|error| error.error)?),
             None => match draft.persist_noclobber(file) {
@@ -222,22 +236,6 @@ impl Claims {
     }
 }
 
-fn claim_of(file: &Path) -> PathBuf {
-    let name = file.file_name().unwrap_or_default();
-    let mut claim = std::ffi::OsString::from(PREFIX);
-    claim.push(name);
-    file.with_file_name(claim)
-}
-
-fn open(claim: &Path, creates: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(O_NOFOLLOW).mode(0o644);
-    if creates {
-        options.write(true).create(true).truncate(false);
-    }
-    options.open(claim)
-}
-
 /// Whether an open file is the one at this path.
 fn is_at(opened: &File, path: &Path) -> bool {
     let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
@@ -251,21 +249,4 @@ fn stamp(metadata: &fs::Metadata) -> Stamp {
     let mut hasher = DefaultHasher::new();
     file::Stamp::of(metadata).hash(&mut hasher);
     Stamp(hasher.finish().cast_signed())
-}
-
-/// Reads a claim. One that was not written to its end claims no file.
-fn read_claim(claim: &mut File) -> io::Result<Claim> {
-    let mut text = String::new();
-    claim.take(MAX_CLAIM).read_to_string(&mut text)?;
-    let mut lines = text.lines();
-    let owner = lines.next().unwrap_or_default().to_owned();
-    Ok(Claim { owner, inodes: lines.filter_map(|line| line.parse().ok()).collect() })
-}
-
-fn write_claim(claim: &mut File, owner: &str, inodes: impl Iterator<Item = u64>) -> io::Result<()> {
-    let lines: String = inodes.map(|inode| format!("{inode}\n")).collect();
-    claim.rewind()?;
-    claim.set_len(0)?;
-    claim.write_all(format!("{owner}\n{lines}").as_bytes())?;
-    claim.sync_all()
 }

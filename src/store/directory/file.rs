@@ -1,5 +1,6 @@
 //! Nodes as files, for following them and for the commands.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind, Read};
@@ -9,6 +10,7 @@ use std::time::SystemTime;
 
 use nix::libc::{O_DIRECTORY, O_NOCTTY, O_NONBLOCK};
 
+use super::claim_file;
 use super::inside::{descriptor, explained, opened_inside, without_proc};
 use crate::content::BlobReader;
 use crate::model::{Blob, NodeContent, NodeFacet, NodePath, Version, children};
@@ -88,13 +90,15 @@ pub(super) struct Reading<T = NodeContent> {
     pub(super) stable: bool,
     /// Whether this is an empty regular file, which may have been truncated to be written next.
     pub(super) is_empty_file: bool,
+    /// Whether these are children that include members, whose keepers die without a hint.
+    pub(super) has_members: bool,
     revision: i64,
 }
 
 impl<T> Reading<T> {
     fn map<U>(self, convert: impl FnOnce(T) -> U) -> Reading<U> {
-        let Self { content, stamp, stable, is_empty_file, revision } = self;
-        Reading { content: convert(content), stamp, stable, is_empty_file, revision }
+        let Self { content, stamp, stable, is_empty_file, has_members, revision } = self;
+        Reading { content: convert(content), stamp, stable, is_empty_file, has_members, revision }
     }
 
     pub(super) fn version(&self, incarnation: i64) -> Version {
@@ -141,7 +145,8 @@ pub(super) fn read_data(root: &Path, path: &Path) -> io::Result<Reading<Blob>> {
         let stamp = Stamp::of(&metadata);
         // A directory's own mtime depends on its entries, which are not its data.
         let revision = hash(&birth(&metadata));
-        return Ok(Reading { content: Blob::default(), stamp, stable: true, is_empty_file: false, revision });
+        let (stable, is_empty_file, has_members) = (true, false, false);
+        return Ok(Reading { content: Blob::default(), stamp, stable, is_empty_file, has_members, revision });
     }
     regular(&metadata)?;
     // A FIFO may have taken the file's place in between, and its writer must not be waited for.
@@ -154,7 +159,8 @@ pub(super) fn read_data(root: &Path, path: &Path) -> io::Result<Reading<Blob>> {
     let after = Stamp::of(&file.metadata()?);
     let revision = after.revision(&content)?;
     let is_empty_file = content.is_empty();
-    Ok(Reading { content, stamp: after, stable: before == after, is_empty_file, revision })
+    let stable = before == after;
+    Ok(Reading { content, stamp: after, stable, is_empty_file, has_members: false, revision })
 }
 
 fn regular(metadata: &Metadata) -> io::Result<()> {
@@ -182,16 +188,16 @@ fn read_all(file: &mut File, expected: u64) -> io::Result<Blob> {
 pub(super) fn read_children(root: &Path, path: &Path) -> io::Result<Reading<Vec<String>>> {
     let metadata = fs::metadata(path)?;
     let stamp = Stamp::of(&metadata);
-    let names = if metadata.is_dir() {
+    let (names, has_members) = if metadata.is_dir() {
         let directory = OpenOptions::new().read(true).custom_flags(O_DIRECTORY).open(path)?;
         opened_inside(root, &directory)?;
-        names(&descriptor(&directory)).map_err(without_proc)?
+        list(&descriptor(&directory)).map_err(without_proc)?
     } else {
-        Vec::new()
+        (Vec::new(), false)
     };
     let stable = Stamp::of(&fs::metadata(path)?) == stamp || !metadata.is_dir();
     let revision = hash(&(metadata.is_dir().then(|| birth(&metadata)), &names));
-    Ok(Reading { content: names, stamp, stable, is_empty_file: false, revision })
+    Ok(Reading { content: names, stamp, stable, is_empty_file: false, has_members, revision })
 }
 
 /// Returns what tells a directory from another that is made later under its name, while no daemon runs. The
@@ -204,22 +210,29 @@ fn birth(metadata: &Metadata) -> (u64, Option<SystemTime>) {
 
 /// Returns the names of the nodes in the directory `path`, sorted. A name that is no UTF-8 or has a control
 /// character names no node, as in ZooKeeper: with a newline in it, readers of a list would take it for two.
+/// Members that dead keepers left are none.
 pub(super) fn names(path: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
+    list(path).map(|(names, _)| names)
+}
+
+/// Returns the [`names`], and whether members are among them.
+fn list(path: &Path) -> io::Result<(Vec<String>, bool)> {
+    let (mut names, mut claimed) = (Vec::new(), BTreeSet::new());
     for entry in fs::read_dir(path)? {
         if names.len() % MEMORY_STEP == MEMORY_STEP - 1 {
             // The list grows, and is copied twice.
             let more = 3 * names.len() * size_of::<String>() + MEMORY_STEP * MEAN_NAME;
             memory::room_for(more as u64).map_err(io::Error::other)?;
         }
-        if let Ok(name) = entry?.file_name().into_string()
-            && !name.starts_with('.')
-            && !name.chars().any(char::is_control)
-        {
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        if let Some(member) = claim_file::claimed_by(&name) {
+            claimed.insert(member.to_owned());
+        } else if !name.starts_with('.') && !name.chars().any(char::is_control) {
             names.push(name);
         }
     }
-    Ok(children(names))
+    names.retain(|name| !claimed.contains(name) || !claim_file::is_dead(&path.join(name)));
+    Ok((children(names), !claimed.is_empty()))
 }
 
 /// Hashes to the same number in every process of one build, so that a restart changes no version.

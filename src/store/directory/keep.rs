@@ -60,6 +60,7 @@ impl Keeping {
             }
             if look_at <= now {
                 look_at = now + LOOK_INTERVAL;
+                self.claims.beat(now);
                 for path in self.claims.changed() {
                     self.presence.changed(&path);
                 }

@@ -8,9 +8,10 @@
 //! * [`successor`] is the process after this one, and the one that must read another directory, which this
 //!   one may not. [`tally`] counts the nodes that are there.
 //! * [`file`] reads nodes from files, which must lie [`inside`] the store, and [`client`] are the commands.
-//!   [`remove`] removes a tree. [`keep`] keeps members, each with a [`claim`].
+//!   [`remove`] removes a tree. [`keep`] keeps members, each with a [`claim`] in a [`claim_file`].
 
 mod claim;
+mod claim_file;
 mod client;
 mod file;
 mod follow;

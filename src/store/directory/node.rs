@@ -20,6 +20,9 @@ const DELETION_DEBOUNCE: Duration = Duration::from_millis(50);
 /// The longest wait for a file that is never quiet.
 const MAX_DEBOUNCE: Duration = Duration::from_secs(1);
 
+/// How often children are looked at that include members: the lock of a keeper that dies tells nobody.
+const MEMBERS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The pauses before a node that could not be read is tried again. The longest is what the contract promises.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(500);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
@@ -148,6 +151,15 @@ impl FollowedNode {
             return None;
         }
         self.backoff.reset();
+        if reading.as_ref().is_some_and(|reading| reading.has_members) {
+            let due = now + MEMBERS_INTERVAL;
+            self.scheduled.get_or_insert(ScheduledRead {
+                due,
+                first: due,
+                last: due,
+                hint_kind: HintKind::Now,
+            });
+        }
         let (known, observation) = match reading {
             None => (Known::Absent, Observation::Absent),
             Some(reading) => {

@@ -18,11 +18,12 @@ use super::keys::Keys;
 use super::lease::{Kept, Lease};
 use super::link::Link;
 use super::member_watches::MemberWatches;
-use super::member_writes::{self, Answer};
+use super::member_writes::{self, Answer, MemberKeys};
 use super::settings::EtcdSettings;
 use super::wire::elements;
 use super::wire::frame::Frame;
 use super::wire::messages::WatchResponse;
+use crate::model::NodePath;
 use crate::store::login_source::LoginSource;
 use crate::store::member::{Closed, Desk, Effect, KeeperEnd, KeeperEvent};
 use crate::store::pace::Pace;
@@ -188,8 +189,8 @@ impl Keeping {
                         answers.push(Box::pin(member_writes::read(link, key, path, wait)));
                     }
                     Effect::Write { path, write } => {
-                        let key = self.keys.key(&path);
-                        answers.push(Box::pin(member_writes::write(link, lease, key, path, write, wait)));
+                        let keys = self.member_keys(&path);
+                        answers.push(Box::pin(member_writes::write(link, lease, keys, path, write, wait)));
                     }
                 }
             }
@@ -222,6 +223,12 @@ impl Keeping {
                 () = alarm.until(due.unwrap_or(now)), if due.is_some() => {}
             }
         }
+    }
+
+    fn member_keys(&self, member: &NodePath) -> MemberKeys {
+        let service = member.parent().map(NodePath::unchecked).filter(|service| !Keys::is_row(service));
+        let service = service.and_then(|service| self.keys.key(&service));
+        MemberKeys { own: self.keys.key(member), service }
     }
 
     fn answered(&mut self, answer: Answer, watches: &mut MemberWatches) -> Result<(), Over> {

@@ -163,6 +163,12 @@ fn with_arguments(work: Work) -> Vec<(c_long, Vec<Argument>)> {
     for option in [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA] {
         ways.push((libc::SYS_prctl, vec![Is(0, n!(option))]));
     }
+    // It is looked whether somebody else has a lock, and no other one is excluded by that.
+    if work == Work::DirectoryStore {
+        for operation in [libc::LOCK_SH | libc::LOCK_NB, libc::LOCK_UN] {
+            ways.push((libc::SYS_flock, vec![Is(1, n!(operation))]));
+        }
+    }
     // No owner that would be signalled, no lease, no lock.
     for command in [
         libc::F_DUPFD,

@@ -325,6 +325,20 @@ fn a_keeper_of_files_makes_replaces_locks_and_removes_them_and_changes_nothing_e
     });
 }
 
+#[test]
+fn a_store_in_a_directory_looks_at_locks_and_keeps_nobody_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    confined(Work::DirectoryStore, move || {
+        let opened = File::open(&file).unwrap();
+        let number = i64::from(opened.as_raw_fd());
+        denied("a lock", libc::SYS_flock, [number, i64::from(libc::LOCK_EX | libc::LOCK_NB)]);
+        denied("to wait for a lock", libc::SYS_flock, [number, libc::LOCK_SH.into()]);
+        drop(nix::fcntl::Flock::lock(opened, nix::fcntl::FlockArg::LockSharedNonblock).unwrap());
+    });
+}
+
 // What root typed is nobody else's, and what it finds typed it runs.
 #[test]
 fn a_command_that_was_root_types_nothing_and_starts_and_reaches_no_process() {

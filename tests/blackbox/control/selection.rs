@@ -59,7 +59,7 @@ fn status_shows_the_watches_that_are_asked_for() {
         let status = args.iter().fold(sandbox.operator(["status"]), |status, arg| status.arg(arg));
         status.finish().expect(code).expect_said(&[said]);
     };
-    refused(&["nothing*"], 1, "no watch matches nothing*");
+    refused(&["nothing*"], 1, "no watch or service matches nothing*");
     refused(&["deploy", "flgas"], 1, "did you mean `flags`?");
     refused(&["--state", "fialed"], 2, "did you mean `failed`?");
     refused(&["--state", "broken"], 2, "no such state; there are paused, ");

@@ -225,3 +225,27 @@ fn three_members_with_tls_and_a_login_lose_nothing_when_one_after_the_other_dies
     get(&format!("[tls]\nca = {ca:?}\ncert = {cert:?}\nkey = {key:?}\n")).expect_said(&["permission", "/n"]);
     drop(daemon);
 }
+
+// A role for what is below a service is enough to announce members in it. With more, the service gets a key.
+#[test]
+fn a_user_that_may_write_only_below_a_service_announces_members_without_its_key() {
+    let secure = SecureEtcd::start(1, &[]);
+    secure.revoke();
+    let below = format!("{PREFIX}/services/web/");
+    secure.as_root(["role", "grant-permission", "app", "readwrite", &below, "--prefix=true"]);
+    let sandbox = Sandbox::directory();
+    sandbox.settings(&login(PASSWORD));
+    let store = format!("etcd://{}{PREFIX}", secure.plaintext_address());
+    let client = secure.client();
+    for has_key in [false, true] {
+        let register = sandbox.twitcher(["register", "/services/web", "h:1", "--store", &store]);
+        let mut register = register.arg("--config-path").arg(sandbox.configs()).start();
+        register.wait_for_log(&[": it is announced"]);
+        assert!(client.get("/services/web/h:1").is_some());
+        assert_eq!(register.stop(), Some(0));
+        assert!(client.get("/services/web/h:1").is_none());
+        let service = client.get("/services/web").map(|(data, _)| data);
+        assert_eq!(service, has_key.then(Vec::new));
+        secure.grant();
+    }
+}

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::{MEMBER, keeper, member, register, wait_for_absence, wait_for_member};
 use crate::harness::{
-    Nodes, Proxy, Sandbox, Store, kazoo, on_every_kind, on_every_server, wait_for, wait_until,
+    Nodes, Proxy, Sandbox, Store, command, kazoo, on_every_kind, on_every_server, wait_for, wait_until,
 };
 
 /// The promise: a member is back so soon. The rest is for a busy machine.
@@ -71,13 +71,30 @@ fn a_node_that_nobody_holds_is_left_alone(store: Store) {
     let sandbox = Sandbox::of_kind(store);
     sandbox.nodes.set(MEMBER, "persistent");
     let register = register(&sandbox, &sandbox.nodes.url()).start();
-    register.wait_for_log(&["it is not announced", "nobody holds", "twitcher rm /services/web/h:1"]);
+    register.wait_for_log(&["it is not announced", "nobody holds", "twitcher rm ", " /services/web/h:1`"]);
     sandbox.nodes.set(MEMBER, "still");
     sandbox.nodes.set(MEMBER, "there");
     assert_eq!(sandbox.nodes.get(MEMBER).as_deref(), Some(&b"there"[..]));
     sandbox.nodes.remove(MEMBER);
     register.wait_for_log(&[": it is announced"]);
     assert_eq!(register.log_lines(&["it is not announced"]).len(), 1);
+}
+
+// The command that it gives removes the node, from the store and with the name that are meant.
+#[test]
+fn the_remedy_for_a_node_that_nobody_holds_can_be_pasted_into_a_shell() {
+    let sandbox = Sandbox::of_kind(Store::Etcd);
+    sandbox.settings(&format!("[stores.eu]\nurl = \"{}\"\n", sandbox.nodes.url()));
+    sandbox.nodes.set("/services/a b/h:1", "persistent");
+    let register = sandbox.twitcher(["register", "/services/a b", "h:1", "--store", "eu", "--config-path"]);
+    let register = register.arg(sandbox.configs()).start();
+    let line = register.wait_for_log(&["it is not announced", "nobody holds"]);
+    let remedy = line.split('`').nth(1).expect("a command").to_owned();
+    assert!(remedy.starts_with("twitcher rm --store eu "), "{remedy}");
+    let remedy = remedy.replacen("twitcher", env!("CARGO_BIN_EXE_twitcher"), 1);
+    let done = command("/bin/sh").args(["-c", &remedy]).status().expect("start a shell");
+    assert!(done.success(), "{remedy}");
+    register.wait_for_log(&[": it is announced"]);
 }
 
 // In a directory, the kernel tells at once that the keeper is dead.

@@ -4,11 +4,13 @@ mod check;
 mod faults;
 mod foreign;
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Daemon, Process, Proxy, Sandbox, Store, Twitcher, ZooKeeper, on_every_kind, on_every_server,
+    Daemon, Nodes, Process, Proxy, Sandbox, Store, Twitcher, ZooKeeper, on_every_kind, on_every_server,
     require_root, wait_for, wait_until,
 };
 
@@ -16,6 +18,9 @@ const MEMBER: &str = "/services/web/h:1";
 
 /// A `register` of [`MEMBER`] on this store, to which further flags can be added.
 fn register(sandbox: &Sandbox, store: &str) -> Twitcher {
+    if let Nodes::Directory(directory) = &sandbox.nodes {
+        std::fs::create_dir_all(directory).expect("make the directory");
+    }
     sandbox.twitcher(["register", "/services/web", "h:1", "--store", store])
 }
 
@@ -70,9 +75,9 @@ fn a_member_is_there_while_its_command_runs(store: Store) {
         finished.expect_said(&["told", "announced", "withdrawn"]);
         assert_eq!(sandbox.nodes.get(MEMBER), None);
     });
-    // The service stays.
-    let listed = sandbox.client(["ls", "/services"]).finish();
-    assert!(store == Store::Etcd || listed.text() == "web\n", "{listed:?}");
+    // "`service`: the node that members are children of; created with its parents if missing": it stays.
+    let listed = sandbox.client(["services", "/services/web"]).finish().expect(0);
+    assert_eq!(listed.text(), "");
 }
 
 // "the member goes before the command is told to end"
@@ -126,8 +131,16 @@ fn the_exit_code_is_that_of_the_command() {
     for (script, code) in [("exit 0", 0), ("exit 42", 42), ("kill -KILL $$", 128 + 9)] {
         assert_eq!(with_script(register(&sandbox, &url), script).finish().code, Some(code), "{script}");
     }
-    let missing = register(&sandbox, &url).args(["--", "/nowhere/program"]).finish().expect(1);
-    missing.expect_said(&["/nowhere/program"]);
+    // As a shell does.
+    let plain = sandbox.path("plain");
+    std::fs::write(&plain, "no program").expect("write a file");
+    for (program, code) in
+        [("/nowhere/program", 127), ("no-such-program", 127), (plain.to_str().unwrap(), 126)]
+    {
+        let failed = register(&sandbox, &url).args(["--", program]).finish().expect(code);
+        failed.expect_said(&["cannot start", program]);
+        assert_eq!(sandbox.nodes.get(MEMBER), None, "{program}");
+    }
 }
 
 #[test]
@@ -144,6 +157,11 @@ fn wrong_usage_starts_nothing() {
     wrong(&["services", "h:1"], &["services", "absolute"]);
     wrong(&["/s", "h:1", "--data", "weight"], &["weight", "KEY=VALUE"]);
     wrong(&["/s", "h:1", "--check", ""], &["--check", "value"]);
+    wrong(&["/s", "h:1", "--data", "pid=1"], &["REGISTRY", "\"pid\""]);
+    wrong(&["/s", "h:1", "--data", "{\"created\": 1}"], &["REGISTRY", "\"created\""]);
+    wrong(&["/s", "h:1", "--data", "{\"a\": 1, \"a\": 2}"], &["duplicate key", "column"]);
+    wrong(&["/s", ":80", "--format", "NERVE"], &["NERVE", "host"]);
+    wrong(&["/s", "h:1", "--drain", "soon"], &["--drain", "seconds"]);
     // An argument has at most 128 KiB.
     let large: Vec<_> = (0..11).map(|key| format!("{key}={}", "x".repeat(100_000))).collect();
     let large = large.iter().flat_map(|data| ["--data", data]);
@@ -219,4 +237,50 @@ fn nothing_is_written_at_rest_and_by_a_reconnect() {
     }
     assert_eq!(transactions(), before, "something was written");
     assert!(member(&sandbox).is_some());
+}
+
+// "`drain`": COMMAND is told to end when clients had the time to see that the member is gone.
+on_every_kind!(clients_have_the_time_to_see_that_the_member_is_gone);
+fn clients_have_the_time_to_see_that_the_member_is_gone(store: Store) {
+    let sandbox = &Sandbox::of_kind(store);
+    let url = sandbox.nodes.url();
+    let told = sandbox.journal();
+    let script = format!(
+        "term() {{ {}; exit 3; }}; trap term TERM; {}; while :; do sleep 0.05; done",
+        told.note("TERM"),
+        told.note("ready")
+    );
+    let start = |drain: &str| {
+        let register = with_script(register(sandbox, &url).args(["--drain", drain]), &script).start();
+        register.wait_for_log(&[": it is announced"]);
+        register
+    };
+    let mut register = start("2");
+    told.wait_for(&["ready"]);
+    let began = Instant::now();
+    register.signal(Signal::SIGTERM);
+    wait_for_absence(sandbox);
+    register.wait_for_log(&["clients have 2 s to see it"]);
+    assert_eq!(told.lines(), ["ready"], "it was told at once");
+    assert_eq!(register.wait_for_exit(), Some(3));
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(told.lines(), ["ready", "TERM"]);
+    // A second signal ends the wait.
+    let mut register = start("1000");
+    register.signal(Signal::SIGTERM);
+    register.wait_for_log(&["clients have 1000 s to see it"]);
+    assert_eq!(sandbox.nodes.get(MEMBER), None);
+    register.signal(Signal::SIGTERM);
+    assert_eq!(register.wait_for_exit(), Some(3));
+}
+
+#[test]
+fn a_directory_that_does_not_exist_is_refused_and_not_made() {
+    let sandbox = Sandbox::directory();
+    let missing = sandbox.path("missing");
+    let store = format!("dir:{}", missing.display());
+    let refused =
+        with_script(register(&sandbox, &store), &format!("touch {}", sandbox.path("started").display()));
+    refused.finish().expect(1).expect_said(&["the directory", &store, "does not exist", "right store?"]);
+    assert!(!missing.exists() && !sandbox.has("started"));
 }

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::{MEMBER, data, said, service, wait_for_absence, wait_for_member, wait_for_state};
+use crate::harness::control::get;
 use crate::harness::wait::throughout;
 use crate::harness::{
     Daemon, Nodes, Process, Sandbox, exec, kazoo, on_every_store, require_root, wait_for, wait_until, watch,
@@ -23,6 +24,10 @@ fn keeper(daemon: &Daemon) -> Process {
         [keeper] => Some(keeper),
         _ => None,
     })
+}
+
+fn status(sandbox: &Sandbox) -> serde_json::Value {
+    serde_json::from_slice(&sandbox.operator(["status", "--json"]).finish().expect(0).stdout).expect("JSON")
 }
 
 fn user(process: Process) -> String {
@@ -150,6 +155,17 @@ fn a_keeper_that_is_killed_is_replaced_and_its_member_never_absent(sandbox: &San
         wait_for("the dead to expire", || (began.elapsed() > Duration::from_secs(8)).then_some(()));
     });
     assert_eq!(said(&daemon, "cannot announce"), 0, "it did not know what the dead one left");
+    // Its ends are counted beside those of the store's process, of which there were none.
+    let store = &status(sandbox)["daemon"]["stores"][0];
+    assert_eq!(
+        (&store["keeper_restarts"], &store["keeper_pid"], &store["restarts"]),
+        (&json!(3), &json!(keeper(&daemon).0), &json!(0)),
+        "{store}"
+    );
+    let text = sandbox.operator(["status"]).finish().expect(0).text();
+    assert!(text.contains("its keeper of members was replaced 3 times"), "{text}");
+    let metrics = get(&sandbox.control_socket(), "/metrics").text();
+    assert!(metrics.contains("twitcher_keeper_restarts_total{store=\"default\"} 3\n"), "{metrics}");
     // It is held, and not only left.
     sandbox.nodes.remove(MEMBER);
     wait_for_member(sandbox);
@@ -163,6 +179,32 @@ fn a_keeper_that_is_killed_is_replaced_and_its_member_never_absent(sandbox: &San
     daemon.wait_for_log(&["web.twc-1: withdrew /services/web/h:1"]);
     assert_eq!(daemon.stop(), Some(0));
     assert_eq!(said(&daemon, "withdrew"), 1);
+}
+
+// A keeper without members would hold a session and a process for nothing.
+on_every_store!(a_keeper_ends_with_the_last_service_and_comes_back_with_the_next);
+fn a_keeper_ends_with_the_last_service_and_comes_back_with_the_next(sandbox: &Sandbox) {
+    let second = service("").replace("h:1", "h:2");
+    sandbox.config("web.twc", service("") + &*second);
+    let mut daemon = sandbox.start();
+    wait_for_state(sandbox, "web.twc-2", "announced");
+    let first = keeper(&daemon);
+    sandbox.config("web.twc", service(""));
+    daemon.wait_for_log(&["web.twc-2: withdrew"]);
+    wait_for_state(sandbox, "web.twc-1", "announced");
+    assert_eq!(keeper(&daemon).0, first.0, "a service is left");
+    for round in 1..=2 {
+        let before = keeper(&daemon);
+        sandbox.remove_config("web.twc");
+        wait_for_absence(sandbox);
+        wait_until("the keeper to end", || !before.is_alive() && daemon.process().keepers().is_empty());
+        sandbox.config("web.twc", service(""));
+        wait_for_state(sandbox, "web.twc-1", "announced");
+        assert_eq!(said(&daemon, "web.twc-1: withdrew"), round);
+    }
+    assert_eq!(said(&daemon, "members cannot be announced"), 0, "its end is no outage");
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(sandbox.nodes.get(MEMBER), None);
 }
 
 // "After `kill -9` and a restart within the session timeout the member is never seen twice and never lost"

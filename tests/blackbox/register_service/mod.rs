@@ -1,5 +1,7 @@
 //! `RegisterService`: members of services that a daemon announces.
 
+mod drain;
+mod faults;
 mod keeper;
 mod operators;
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{MEMBER, checked, look_at, service, set_well, wait_for_absence, wait_for_member, wait_for_state};
-use crate::harness::{Sandbox, wait_until};
+use crate::harness::{Sandbox, exec, wait_until, watch};
 
 // "`twitcher pause SERVICE` withdraws and keeps checking (`drained`); `resume` announces again; kept over
 // restarts, as for watches."
@@ -58,6 +58,57 @@ fn status_shows_services_in_a_table_of_their_own_and_counts_those_that_fail() {
     let checked = sandbox.operator(["status", "--check"]).finish();
     assert_eq!(checked.code, Some(1));
     assert_eq!(checked.text(), "web.twc-1: failing: exit code 3: no file\n");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+// "`status NAME|GLOB` picks services as well as watches (and `--check` for it)"
+#[test]
+fn status_picks_services_by_name_pattern_and_state() {
+    let sandbox = &Sandbox::directory();
+    sandbox.nodes.set("/n", "1");
+    let failing = service("check: Exec(\"exit 4\"), interval: 0.1, fall: 1, description: \"db\"");
+    let deploy = watch("/n", &exec("exit 3"), "description: \"deploy\"");
+    let web = service("description: \"web\"").replace("h:1", "h:2");
+    sandbox.config("app.twc", [failing, web, deploy].concat());
+    let mut daemon = sandbox.start();
+    wait_for_state(sandbox, "app.twc:web", "announced");
+    wait_for_state(sandbox, "app.twc:db", "failing");
+    daemon.wait_for_log(&["app.twc:deploy", "exit code 3"]);
+    let status = |args: &[&str]| {
+        args.iter().fold(sandbox.operator(["status"]), |status, arg| status.arg(arg)).finish()
+    };
+    let shown = |args: &[&str]| {
+        let text = status(args).expect(0).text();
+        let names = text.lines().filter_map(|line| line.split_whitespace().next());
+        names.filter(|name| name.starts_with("app.twc:")).collect::<Vec<_>>().join(" ")
+    };
+    for (args, expected) in [
+        (&["db"][..], "app.twc:db"),
+        (&["app.twc:web"], "app.twc:web"),
+        (&["app.twc:d*"], "app.twc:deploy app.twc:db"),
+        (&["web", "deploy"], "app.twc:deploy app.twc:web"),
+        (&["--state", "failing"], "app.twc:db"),
+        (&["--state", "announced,failed"], "app.twc:deploy app.twc:web"),
+    ] {
+        assert_eq!(shown(args), expected, "{args:?}");
+    }
+    assert!(!status(&["db"]).expect(0).text().contains("WATCH"), "no table without rows");
+    let found = |args: &[&str]| {
+        let found: serde_json::Value = serde_json::from_str(&status(args).expect(0).text()).expect("JSON");
+        (found["watches"].as_array().map(Vec::len), found["daemon"]["services"].as_array().map(Vec::len))
+    };
+    assert_eq!(found(&["--json", "web"]), (Some(0), Some(1)));
+    assert_eq!(found(&["--json", "deploy"]), (Some(1), Some(0)));
+    let problems = |args: &[&str]| {
+        let checked = status(&[&["--check"], args].concat());
+        (checked.code, checked.text())
+    };
+    assert_eq!(problems(&["web"]), (Some(0), "ok\n".to_owned()));
+    assert_eq!(problems(&["db"]), (Some(1), "app.twc:db: failing: exit code 4\n".to_owned()));
+    let (code, text) = problems(&["deploy"]);
+    assert!(code == Some(1) && text.lines().count() == 1 && text.contains("app.twc:deploy: "), "{text}");
+    status(&["nobody"]).expect(1).expect_said(&["nobody"]);
+    status(&["n*"]).expect(1).expect_said(&["no watch or service matches n*"]);
     assert_eq!(daemon.stop(), Some(0));
 }
 

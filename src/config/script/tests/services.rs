@@ -50,6 +50,7 @@ fn the_defaults_are_those_of_the_contract() {
         acl: MemberAcl::Read,
         check: None,
         pace: Pace { interval: Duration::from_secs(10), timeout: Duration::from_secs(5), rise: 1, fall: 2 },
+        drain: Duration::ZERO,
         uid: None,
         gid: None,
         exec_context: ExecContext::default(),

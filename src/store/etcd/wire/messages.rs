@@ -174,7 +174,7 @@ impl OperationResult {
 /// A condition of a transaction.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct Compare {
-    /// [`EQUAL`] or [`LESS`].
+    /// [`EQUAL`], [`GREATER`] or [`LESS`].
     #[prost(int32, tag = "1")]
     pub(in super::super) result: i32,
     /// The number of what is compared, as [`Compared::target`] returns it.
@@ -192,6 +192,7 @@ pub(in super::super) struct Compare {
 
 /// How what a key has compares with what is given.
 const EQUAL: i32 = 0;
+const GREATER: i32 = 1;
 const LESS: i32 = 2;
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -217,6 +218,11 @@ impl Compare {
             Compared::Value(_) => 3,
         };
         Self { result: EQUAL, target, key, compared: Some(compared), range_end: Bytes::new() }
+    }
+
+    /// The condition that `key` is there.
+    pub(in super::super) fn exists(key: Bytes) -> Self {
+        Self { result: GREATER, ..Self::equal(key, Compared::Version(0)) }
     }
 
     /// The condition that no key from `first` to `end` was changed at this revision or later.

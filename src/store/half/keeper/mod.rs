@@ -7,13 +7,15 @@
 //! * [`supervisor`] starts such processes and talks with each in a [`line`]; [`standing`] says what they are
 //!   to be told, and judges what they say.
 //! * [`serve`] is the process.
-//! * [`message`] is what they say to each other.
+//! * [`message`] is what they say to each other. [`fuzzing`] has somebody else speak for the process.
 
+mod fuzzing;
 mod line;
 mod message;
 mod serve;
 mod standing;
 mod supervisor;
 
+pub use fuzzing::with_played_keeper;
 pub use serve::serve;
-pub use supervisor::{KeeperLink, open};
+pub use supervisor::{KeeperLink, KeeperProcess, open};

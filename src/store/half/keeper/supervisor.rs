@@ -1,5 +1,6 @@
 //! Keeps the process of a keeper running, and passes on what it says.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
@@ -35,7 +36,7 @@ use crate::sys::{Alarm, die_first, watch_process};
 use crate::text::{count, printable};
 
 /// How many events may wait for who gives the orders. While none fits in, nothing is read from the process.
-const EVENT_QUEUE: usize = 64;
+pub(super) const EVENT_QUEUE: usize = 64;
 
 /// How many events may come at once, beside some for each member, and how often one more: each can be a line
 /// of the log. While that is too much, nothing more is heard.
@@ -52,6 +53,17 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(1700);
 pub struct KeeperLink {
     pub orders: UnboundedSender<KeeperOrder>,
     pub events: Receiver<KeeperEvent>,
+    /// The process that keeps the members, as it is now.
+    pub process: Rc<Cell<KeeperProcess>>,
+}
+
+/// The process of a keeper.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeeperProcess {
+    /// `None` while there is none.
+    pub pid: Option<u32>,
+    /// How many there were before it.
+    pub restarts: u64,
 }
 
 /// Starts a keeper in a process of its own. Must be called within a `LocalSet` on a current-thread runtime.
@@ -64,41 +76,43 @@ pub fn open(settings: StoreSettings, options: HalfOptions, at_end: AtEnd) -> Res
     }
     let (orders, ordered) = unbounded_channel();
     let (told, events) = channel(EVENT_QUEUE);
+    let mut supervisor = Supervisor::new(settings, options, at_end, ordered, told);
+    let process = supervisor.process.clone();
     spawn_local(async move {
-        let Err(Closed) = Supervisor::new(settings, options, at_end, ordered, told).run().await;
+        let Err(Closed) = supervisor.run().await;
     });
-    Ok(KeeperLink { orders, events })
+    Ok(KeeperLink { orders, events, process })
 }
 
 /// There are no more orders, or nobody receives the events.
 #[derive(Debug)]
-struct Closed;
+pub(super) struct Closed;
 
-struct Supervisor {
-    settings: StoreSettings,
+pub(super) struct Supervisor {
+    pub(super) settings: StoreSettings,
     options: HalfOptions,
     at_end: AtEnd,
     orders: UnboundedReceiver<KeeperOrder>,
     events: Sender<KeeperEvent>,
     /// What is to be told.
     untold: VecDeque<KeeperEvent>,
-    standing: Standing,
+    pub(super) standing: Standing,
     outage: Outage,
     misfortune: Misfortune,
     /// What processes may still say.
     news: Budget,
     login: LoginReader,
-    disposal: Disposal,
+    pub(super) disposal: Disposal,
     /// Each process that was killed, and has not ended, holds this as well.
     lingering: Rc<()>,
-    /// How many processes there were before this one.
-    restarts: u64,
+    /// The present process, with how many there were before it.
+    process: Rc<Cell<KeeperProcess>>,
     /// Who the present process is and how it is confined, for people.
     who: String,
 }
 
 impl Supervisor {
-    fn new(
+    pub(super) fn new(
         settings: StoreSettings,
         options: HalfOptions,
         at_end: AtEnd,
@@ -119,7 +133,7 @@ impl Supervisor {
             login: LoginReader::default(),
             disposal: Disposal::default(),
             lingering: Rc::default(),
-            restarts: 0,
+            process: Rc::default(),
             who: String::new(),
         }
     }
@@ -135,7 +149,8 @@ impl Supervisor {
                     self.tell_all().await?;
                     let trouble = served?;
                     self.misfortune.ended(at.elapsed());
-                    self.restarts += 1;
+                    let restarts = self.process.get().restarts + 1;
+                    self.process.set(KeeperProcess { pid: None, restarts });
                     trouble
                 }
                 Err(error) => Some(Trouble::cannot_start(&error)),
@@ -209,7 +224,7 @@ impl Supervisor {
         }
     }
 
-    async fn tell_all(&mut self) -> Result<(), Closed> {
+    pub(super) async fn tell_all(&mut self) -> Result<(), Closed> {
         while let Some(event) = self.untold.pop_front() {
             self.events.send(event).await.map_err(|_| Closed)?;
         }
@@ -220,6 +235,7 @@ impl Supervisor {
     async fn serve(&mut self, started: Started) -> Result<Option<Trouble>, Closed> {
         let Started { mut helper, socket, stderr, user } = started;
         let pid = helper.pid();
+        self.process.set(KeeperProcess { pid: Some(pid.as_raw().cast_unsigned()), ..self.process.get() });
         die_first(pid);
         let peer = Peer { pid, user: &user, end: watch_process(pid).ok() };
         let begun = Conversation::begin(socket, &self.settings, self.at_end, self.disposal.clone());
@@ -235,7 +251,11 @@ impl Supervisor {
         Ok(trouble(ended?, how))
     }
 
-    async fn talk(&mut self, conversation: &mut Conversation, peer: &Peer<'_>) -> Result<Ending, Closed> {
+    pub(super) async fn talk(
+        &mut self,
+        conversation: &mut Conversation,
+        peer: &Peer<'_>,
+    ) -> Result<Ending, Closed> {
         let mut liveness = Liveness::new(self.settings.session_timeout(), Instant::now());
         let mut alarm = Alarm::start();
         let mut closes_by = None;
@@ -330,8 +350,9 @@ impl Supervisor {
             FromKeeper::Ready { confinement } => {
                 let confinement = printable(confinement.as_bytes());
                 self.who = format!("process {} as {}, {confinement}", peer.pid, peer.user);
-                if self.restarts > 0 {
-                    self.who += &format!(", after {}", count(self.restarts, "other"));
+                let restarts = self.process.get().restarts;
+                if restarts > 0 {
+                    self.who += &format!(", after {}", count(restarts, "other"));
                 }
             }
             FromKeeper::Event(event) => {

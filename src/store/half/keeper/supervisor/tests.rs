@@ -47,7 +47,8 @@ fn supervised() -> (Supervisor, KeeperLink) {
     let (orders, ordered) = unbounded_channel();
     let (told, events) = channel(EVENT_QUEUE);
     let new = Supervisor::new(settings(false), options(), AtEnd::Leave, ordered, told);
-    (new, KeeperLink { orders, events })
+    let process = new.process.clone();
+    (new, KeeperLink { orders, events, process })
 }
 
 /// A process that the test plays.
