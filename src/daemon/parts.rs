@@ -207,6 +207,7 @@ impl Daemon {
                     .ledger_mut()
                     .prune_watches(|key| watches.contains(key) || configs.is_missing(&key.file));
                 self.configs.first_scan_done();
+                self.stores.settle_cache();
                 self.refresh_identities();
                 self.systemd.set_store_count(self.stores.in_use().count());
                 self.systemd.first_scan_done();

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -122,6 +123,12 @@ impl NodeArgs {
     /// Returns the settings of the store, as [`StoreConnection`] does.
     pub fn store_settings(&self) -> Result<StoreSettings, Box<dyn Error>> {
         self.connection.settings(Some(&self.node))
+    }
+
+    /// Returns the same settings, while root's process stays root, and the directory of `twitcher.toml`.
+    pub fn settings_as_root(&self) -> Result<(StoreSettings, Option<PathBuf>), Box<dyn Error>> {
+        let settings = self.connection.settings_with_warnings(Some(&self.node))?;
+        Ok((settings, self.connection.configs.path()))
     }
 
     /// Connects to the store, and runs `command` as [`StoreConnection`] does.
