@@ -65,11 +65,6 @@ impl Cache {
         CacheReader(self.shared.clone())
     }
 
-    /// The size of the cache in bytes, a moment ago.
-    pub fn bytes(&self) -> u64 {
-        self.shared.bytes()
-    }
-
     /// Whether nothing that was noted of the node waits to be written.
     #[cfg(test)]
     pub(super) fn has_written(&self, url: &str, path: &NodePath) -> bool {
@@ -118,6 +113,11 @@ impl StoreCache {
     pub fn settle<'a>(&self, followed: impl Iterator<Item = &'a Subject>) {
         let data = followed.filter(|subject| subject.facet == Facet::Data);
         self.tell(|shared, store| shared.settle(store, data.map(|subject| subject.path.clone()).collect()));
+    }
+
+    /// The size of the whole cache in bytes, a moment ago.
+    pub fn bytes(&self) -> u64 {
+        self.0.as_ref().map_or(0, |(shared, _)| shared.bytes())
     }
 
     fn tell(&self, tell: impl FnOnce(&Shared, usize)) {

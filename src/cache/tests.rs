@@ -161,21 +161,22 @@ fn the_file_is_within_its_limit_and_what_is_not_followed_goes_first_and_then_the
     let fixture = Fixture::open(dir.path(), limit as u64);
     fixture.store.connected();
     fixture.store.left(&subject("/1"));
+    fixture.store.left(&subject("/2"));
     for number in 3..8 {
         fixture.observe(&format!("/{number}"), &vec![b'x'; MIB / 2]);
         // Each is written before the next one comes.
-        while fixture.cache.bytes() == 0 || !is_written(&fixture, number) {
+        while fixture.store.bytes() == 0 || !is_written(&fixture, number) {
             std::thread::yield_now();
         }
     }
-    assert!(kept(&fixture).contains(&0), "the one that is not followed made room");
+    assert!(kept(&fixture).contains(&0), "those that are not followed made room");
     for number in 8..30 {
         fixture.observe(&format!("/{number}"), &vec![b'x'; MIB / 2]);
         while !is_written(&fixture, number) {
             std::thread::yield_now();
         }
         let bytes = fs::metadata(dir.path().join("cache.db")).unwrap().len();
-        assert!(bytes <= limit as u64 && fixture.cache.bytes() <= limit as u64, "{bytes}");
+        assert!(bytes <= limit as u64 && fixture.store.bytes() <= limit as u64, "{bytes}");
     }
     let kept = kept(&fixture);
     assert!(kept.len() >= 5 && kept.iter().all(|number| *number >= 30 - kept.len()), "{kept:?}");

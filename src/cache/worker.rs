@@ -98,7 +98,10 @@ impl Worker {
         }
         while self.database.is_none() {
             match self.files.open() {
-                Ok(database) => self.database = Some(database),
+                Ok(database) => {
+                    self.shared.set_bytes(rows::used(&database.connection).unwrap_or_default());
+                    self.database = Some(database);
+                }
                 Err(trouble) => {
                     if !self.handle(trouble) {
                         return false;

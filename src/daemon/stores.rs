@@ -91,9 +91,8 @@ impl Stores {
         Self { table: [default].into_iter().chain(named).collect(), ..Self::default() }
     }
 
-    /// Tells the cache what is followed, once all configs were read.
-    pub(super) fn settle_cache(&self) {
-        self.table.iter().for_each(|store| store.cache.settle(store.subjects.keys()));
+    pub(super) fn all(&self) -> &[StoreHandle] {
+        &self.table
     }
 
     pub fn names(&self) -> StoreNames {
