@@ -1,4 +1,4 @@
-//! The file of the cache: opening it, and what is done if that fails.
+//! The file of the cache: how it is opened, set aside and removed.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -6,9 +6,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 
 use super::rows;
+use super::trouble::Trouble;
 
 /// The names in the state directory: of the cache, and of what is left of a damaged one.
 const FILE: &str = "cache.db";
@@ -38,58 +39,6 @@ const SETTINGS: &str = "
     PRAGMA cache_size = -128;
     PRAGMA temp_store = MEMORY;
 ";
-
-/// Why the cache cannot be used.
-#[derive(Debug, PartialEq)]
-pub enum Trouble {
-    /// The content of the file is wrong. The file is set aside.
-    Damaged(String),
-    /// It may be usable later. The text ends with the remedy if one is known.
-    Unavailable(String),
-}
-
-impl Trouble {
-    pub fn why(&self) -> &str {
-        match self {
-            Trouble::Damaged(why) | Trouble::Unavailable(why) => why,
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Trouble {
-    fn from(error: rusqlite::Error) -> Self {
-        let text = error.to_string();
-        let rusqlite::Error::SqliteFailure(failure, _) = error else { return Trouble::Damaged(text) };
-        let remedy = match failure.code {
-            ErrorCode::DatabaseCorrupt
-            | ErrorCode::NotADatabase
-            | ErrorCode::SchemaChanged
-            | ErrorCode::ConstraintViolation
-            | ErrorCode::TypeMismatch
-            | ErrorCode::Unknown => return Trouble::Damaged(text),
-            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => "; end the process that has it open",
-            ErrorCode::DiskFull => "; make room there",
-            ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
-                "; make the directory and the file writable for the daemon"
-            }
-            ErrorCode::SystemIoFailure => "; check whether the disk is full or failing",
-            _ => "",
-        };
-        Trouble::Unavailable(text + remedy)
-    }
-}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        match error.downcast::<rusqlite::Error>() {
-            Ok(error) => error.into(),
-            Err(error) if error.kind() == ErrorKind::StorageFull => {
-                Trouble::Unavailable(format!("{error}; make room there"))
-            }
-            Err(error) => Trouble::Unavailable(error.to_string()),
-        }
-    }
-}
 
 /// The paths of the cache.
 #[derive(Clone, Debug)]

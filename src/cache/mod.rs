@@ -16,8 +16,9 @@
 //! * [`handle`] is what the loop and the control socket use.
 //! * [`notes`] holds what is to be written, [`shared`] is where the thread fetches it, and [`worker`] is the
 //!   thread.
-//! * [`database`] opens the file, and [`rows`] defines the SQL statements. [`answer`] puts rows and notes
-//!   together.
+//! * [`database`] opens the file, [`rows`] defines the SQL statements, and [`trouble`] their errors.
+//! [`answer`]
+//!   puts rows and notes together.
 
 mod answer;
 mod database;
@@ -27,6 +28,7 @@ mod rows;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod worker;
 
 pub use answer::{Answer, CachedNode};

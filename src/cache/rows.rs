@@ -6,8 +6,8 @@ use rusqlite::blob::{Blob as StoredBlob, ZeroBlob};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::answer::Row;
-use super::database::Trouble;
 use super::notes::{self, Content, Note, Until};
+use super::trouble::Trouble;
 use crate::model::{Blob, NodePath, Version};
 use crate::sys::{BlobWriter, copy_blob};
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::{Answer, combine};
-use super::database::{Database, Files, Trouble};
+use super::database::{Database, Files};
 use super::notes::{Connection, Node, Note};
 use super::rows::{self, Writer};
 use super::shared::{BEAT, Batch, Question, Shared, Unwritten};
+use super::trouble::Trouble;
 use crate::model::NodePath;
 use crate::report::{Report, Reporter};
 
@@ -182,8 +183,8 @@ impl Worker {
     fn say_full(&mut self) {
         if !std::mem::replace(&mut self.has_said_full, true) {
             let what = format!(
-                "{}: the contents of all nodes do not fit into {} bytes, so `twitcher get --cached` reads some \
-                 from their store; raise `cache_size` in twitcher.toml",
+                "{}: the data of all nodes does not fit into {} bytes, so `twitcher get --cached` reads some of \
+                 it from its store; raise `cache_size` in twitcher.toml",
                 self.path(),
                 self.limit
             );

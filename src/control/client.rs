@@ -85,7 +85,8 @@ pub struct CachedData {
     pub current_until: Option<SystemTime>,
 }
 
-/// Returns the last data of a node in the store with the URL `store`; `None` if the daemon does not follow it.
+/// Returns the last data of a node in the store with the URL `store`; `None` if the daemon does not follow
+/// it.
 pub async fn cached(socket: &Path, store: &str, node: &str) -> Result<Option<CachedData>, ControlError> {
     let query = [("store", store), ("node", node)];
     let (head, body) = converse(socket, Method::GET, "cached", &query).await?;

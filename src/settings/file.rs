@@ -209,7 +209,7 @@ impl SettingsFile {
             None => Ok(CACHE_SIZE),
             Some(bytes @ 1..MIN_CACHE_SIZE) => {
                 let reason = format!(
-                    "{bytes} is less than {MIN_CACHE_SIZE} bytes (1 MiB), too little for a node; 0 is no cache"
+                    "{bytes} is less than {MIN_CACHE_SIZE} bytes (1 MiB), too little for a node; 0: no cache"
                 );
                 Err(self.error("cache_size", reason))
             }

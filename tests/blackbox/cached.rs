@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::control::get;
+use crate::harness::control::{ask, connect};
 use crate::harness::{
     Daemon, Finished, Link, Sandbox, Store, exec, on_every_kind, on_every_store, wait_for, wait_until, watch,
 };
@@ -16,7 +16,7 @@ const OUTDATED: &str = "is from the daemon's cache, and was last known to be cur
 
 /// As much binary data as a node may have on each of the stores, almost.
 fn large() -> Vec<u8> {
-    (0..1_000_000_u32).map(|number| (number * number % 251) as u8).collect()
+    (0..1_000_000_u64).map(|number| (number * number % 251) as u8).collect()
 }
 
 fn cached(sandbox: &Sandbox, store: &str, node: &str) -> Finished {
@@ -127,20 +127,23 @@ fn expect_private_files(sandbox: &Sandbox) {
 on_every_store!(a_node_that_is_not_followed_for_its_data_is_read_from_the_store);
 fn a_node_that_is_not_followed_for_its_data_is_read_from_the_store(sandbox: &Sandbox) {
     let store = sandbox.nodes.url();
-    for (node, data) in [("/n", "1"), ("/parent", "2"), ("/parent/child", "3"), ("/other", "4")] {
+    sandbox.nodes.make("/parent");
+    for (node, data) in [("/n", "1"), ("/parent/child", "3"), ("/other", "4")] {
         sandbox.nodes.set(node, data);
     }
     let children = watch("/parent", &exec("true"), "watch_type: WATCH_CHILDREN");
-    sandbox.config("app.twc", watches(&["/n"]) + &children);
+    sandbox.config("app.twc", watches(&["/n"]) + children.as_str());
     let mut daemon = sandbox.start();
     wait_for_current(sandbox, &store, "/n", b"1");
-    for (node, data) in [("/parent", "2"), ("/parent/child", "3"), ("/other", "4")] {
+    for (node, data) in [("/parent", ""), ("/parent/child", "3"), ("/other", "4")] {
         assert_eq!(current(sandbox, &store, node).as_deref(), Some(data.as_bytes()));
     }
     cached(sandbox, &store, "/none").expect(1).expect_said(&["node /none does not exist"]);
     let socket = sandbox.control_socket();
     let (url, node) = (store.replace(':', "%3A").replace('/', "%2F"), |node: &str| node.replace('/', "%2F"));
-    let answer = |path: &str| get(&socket, &format!("/v1/cached?store={url}&node={}", node(path))).text();
+    let answer = |path: &str| {
+        ask(connect(&socket), "GET", &format!("/v1/cached?store={url}&node={}", node(path))).text()
+    };
     assert_eq!(answer("/n"), "1");
     assert!(answer("/other").contains("the daemon follows no data of node /other"), "{}", answer("/other"));
     // A node that is not followed any more may be outdated.
@@ -239,7 +242,7 @@ fn without_a_cache_every_node_is_read_from_the_store_and_nothing_is_kept() {
     assert!(!sandbox.state().join("cache.db").exists());
     sandbox.settings("cache_size = 1000");
     let refused = sandbox.daemon().finish().expect(1);
-    refused.expect_said(&["cache_size", "1000 is less than 1048576 bytes (1 MiB)", "0 is no cache"]);
+    refused.expect_said(&["cache_size", "1000 is less than 1048576 bytes (1 MiB)", "0: no cache"]);
 }
 
 // "nothing written while nothing turns"

@@ -17,8 +17,8 @@ use crate::text::Timestamp;
 #[derive(Debug, clap::Args)]
 pub struct CacheArgs {
     /// Ask the daemon of this host for the last data that it saw, also while the store is away. The store is
-    /// read if the daemon does not follow the node's data, or there is no daemon. If the data may be outdated,
-    /// stderr says for how long
+    /// read if the daemon does not follow the node's data, or there is no daemon. If the data may be
+    /// outdated, stderr says for how long
     #[arg(long)]
     cached: bool,
     /// Fail if the daemon last knew the data to be current longer ago than this
