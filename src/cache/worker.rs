@@ -1,6 +1,7 @@
 //! The thread of the cache: writes what was noted, and answers questions.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -181,10 +182,10 @@ impl Worker {
     }
 
     fn say_full(&mut self) {
-        if !std::mem::replace(&mut self.has_said_full, true) {
+        if !mem::replace(&mut self.has_said_full, true) {
             let what = format!(
-                "{}: the data of all nodes does not fit into {} bytes, so `twitcher get --cached` reads some of \
-                 it from its store; raise `cache_size` in twitcher.toml",
+                "{}: the data of all nodes does not fit into {} bytes, so `twitcher get --cached` reads some \
+                 of it from its store; raise `cache_size` in twitcher.toml",
                 self.path(),
                 self.limit
             );
