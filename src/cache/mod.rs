@@ -17,8 +17,7 @@
 //! * [`notes`] holds what is to be written, [`shared`] is where the thread fetches it, and [`worker`] is the
 //!   thread.
 //! * [`database`] opens the file, [`rows`] defines the SQL statements, and [`trouble`] their errors.
-//! [`answer`]
-//!   puts rows and notes together.
+//! * [`answer`] puts rows and notes together.
 
 mod answer;
 mod database;

@@ -6,9 +6,8 @@
 //!
 //! * [`socket`] creates the socket; [`endpoint`] opens it and the address of the metrics, also again;
 //!   [`server`] accepts and limits connections.
-//! * [`routes`] answers requests, with [`parameters`] and [`response`], and those for data that is cached
-//! with
-//!   [`cached`]; [`peer`] says who a client is;
+//! * [`routes`] answers requests, with [`parameters`] and [`response`], and [`cached`] those for data that is
+//!   cached; [`peer`] says who a client is;
 //!   [`request`] defines the requests to the daemon's loop.
 //! * [`status`] defines the documented JSON.
 //! * [`name`] finds the watch that a client names.
