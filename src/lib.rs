@@ -18,6 +18,7 @@
 //! * [`control`] lets operators see and steer the daemon, over a socket that a thread of its own serves.
 //! * [`metrics`] exports counts and the current state in the format of Prometheus.
 //! * [`report`] defines one report per event, and turns each into a log line and a count.
+//! * [`cache`] keeps the last data of each node, for when the store is away.
 //! * [`ledger`] persists where each watch stands and which runs there were, so that the next daemon goes on
 //!   from there.
 //! * [`act`] is what runs in the process of a function action; [`action`] starts and follows processes, with
@@ -43,6 +44,7 @@
 
 pub mod act;
 pub mod action;
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod content;

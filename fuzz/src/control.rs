@@ -38,7 +38,7 @@ pub fn run(data: &[u8]) {
 
 async fn serve_connection(data: &[u8], scope: Scope, willing: bool, metrics: Arc<Metrics>) {
     let (requests, asked) = mpsc::channel(8);
-    let routes = Arc::new(Routes::new(requests, metrics));
+    let routes = Arc::new(Routes::new(requests, metrics, None));
     let (mut client, stream) = duplex(BUFFER_BYTES);
     let conversation = server::serve_connection(stream, routes, Client { scope, uid: None }, Arc::default());
     let client = async {

@@ -339,7 +339,7 @@ _twitcher() {
             return 0
             ;;
         twitcher__subcmd__get)
-            opts="-h --store --zkservers --session-timeout --config-path --json --decode --help"
+            opts="-h --store --zkservers --session-timeout --config-path --json --decode --cached --max-age --control-socket --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -362,6 +362,14 @@ _twitcher() {
                     return 0
                     ;;
                 --decode)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --control-socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

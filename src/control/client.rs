@@ -2,11 +2,12 @@
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
+use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -14,9 +15,11 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
+use super::cached::{CURRENT_UNTIL, VERSION};
 use super::request::OutputPiece;
 use super::routes::{FROM, RUN, RUNNING};
 use crate::action::output::Piece;
+use crate::text::Timestamp;
 
 /// Longer than the daemon's own deadline for a connection (30 s), so that the daemon's error can arrive.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(35);
@@ -73,13 +76,74 @@ pub async fn output_since(socket: &Path, run: &str, from: u64) -> Result<OutputP
     })
 }
 
+/// What the daemon's cache has of a node.
+#[derive(Debug)]
+pub struct CachedData {
+    /// The node's version and its data. `None` if there is no such node.
+    pub data: Option<(i64, Bytes)>,
+    /// Until when this is known to have been so. `None` if it is.
+    pub current_until: Option<SystemTime>,
+}
+
+/// Returns the last data of a node in the store with the URL `store`; `None` if the daemon does not follow
+/// it.
+pub async fn cached(socket: &Path, store: &str, node: &str) -> Result<Option<CachedData>, ControlError> {
+    let query = [("store", store), ("node", node)];
+    let (head, body) = converse(socket, Method::GET, "cached", &query).await?;
+    let field = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let data = match head.status {
+        StatusCode::OK => {
+            let version = field(VERSION).and_then(|version| version.parse().ok());
+            let without = || broken(socket, "it replied without a version".to_owned());
+            Some((version.ok_or_else(without)?, body))
+        }
+        StatusCode::GONE => None,
+        // A daemon that is older than this command has no cache.
+        StatusCode::NOT_FOUND => return Ok(None),
+        _ => return Err(refused(socket, &head, &body)),
+    };
+    let current_until = match field(CURRENT_UNTIL) {
+        None => None,
+        Some(time) => {
+            let wrong = || broken(socket, format!("it replied with the time {time:?}"));
+            Some(Timestamp::parse(time).ok_or_else(wrong)?.0)
+        }
+    };
+    Ok(Some(CachedData { data, current_until }))
+}
+
 async fn ask_with_head(
     socket: &Path,
     method: Method,
     resource: &str,
     query: &[(&str, &str)],
 ) -> Result<(HeaderMap, Bytes), ControlError> {
-    let broken = |reason: String| ControlError::Broken { path: socket.to_owned(), reason };
+    let (head, body) = converse(socket, method, resource, query).await?;
+    if head.status == StatusCode::OK {
+        return Ok((head.headers, body));
+    }
+    Err(refused(socket, &head, &body))
+}
+
+/// Returns the error in a reply.
+fn refused(socket: &Path, head: &Parts, body: &[u8]) -> ControlError {
+    match serde_json::from_slice(body) {
+        Ok(Refused { error }) => ControlError::Refused(error),
+        Err(_) => broken(socket, format!("it replied {}", head.status)),
+    }
+}
+
+fn broken(socket: &Path, reason: String) -> ControlError {
+    ControlError::Broken { path: socket.to_owned(), reason }
+}
+
+async fn converse(
+    socket: &Path,
+    method: Method,
+    resource: &str,
+    query: &[(&str, &str)],
+) -> Result<(Parts, Bytes), ControlError> {
+    let broken = |reason| broken(socket, reason);
     let cut = |error: hyper::Error| broken(format!("{error}; try again"));
     let conversation = async {
         let stream = connect(socket).await.map_err(|source| match source.kind() {
@@ -99,15 +163,7 @@ async fn ask_with_head(
         Ok((head, body))
     };
     let reply = tokio::time::timeout(REQUEST_TIMEOUT, conversation).await;
-    let (head, body) =
-        reply.unwrap_or_else(|_| Err(broken(format!("no reply within {REQUEST_TIMEOUT:?}"))))?;
-    if head.status == StatusCode::OK {
-        return Ok((head.headers, body));
-    }
-    match serde_json::from_slice(&body) {
-        Ok(Refused { error }) => Err(ControlError::Refused(error)),
-        Err(_) => Err(broken(format!("it replied {}", head.status))),
-    }
+    reply.unwrap_or_else(|_| Err(broken(format!("no reply within {REQUEST_TIMEOUT:?}"))))
 }
 
 async fn connect(socket: &Path) -> io::Result<UnixStream> {

@@ -6,12 +6,14 @@
 //!
 //! * [`socket`] creates the socket; [`endpoint`] opens it and the address of the metrics, also again;
 //!   [`server`] accepts and limits connections.
-//! * [`routes`] answers requests, with [`parameters`] and [`response`]; [`peer`] says who a client is;
+//! * [`routes`] answers requests, with [`parameters`] and [`response`], and [`cached`] those for data that is
+//!   cached; [`peer`] says who a client is;
 //!   [`request`] defines the requests to the daemon's loop.
 //! * [`status`] defines the documented JSON.
 //! * [`name`] finds the watch that a client names.
 //! * [`client`] is the other end of the socket, for `twitcher status` and other commands.
 
+mod cached;
 pub mod client;
 pub mod endpoint;
 pub mod name;

@@ -27,7 +27,7 @@ impl Parameters {
         self.0.remove(name)
     }
 
-    pub(super) fn required(mut self, name: &str) -> Result<String, HttpError> {
+    pub(super) fn required(&mut self, name: &str) -> Result<String, HttpError> {
         self.take(name).ok_or_else(|| bad_request(format!("the parameter {name:?} is missing")))
     }
 

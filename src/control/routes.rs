@@ -12,6 +12,7 @@
 //! | `GET /v1/history`, `?watch=NAME`, `?failed=true`, `?limit=N` | runs, newest first, an object per line |
 //! | `GET /v1/history?since=TIME`, `?until=TIME` | likewise, those that started then or later, or before |
 //! | `GET /v1/members`, `?service=NAME`, `?since=TIME` | announcements and withdrawals, likewise |
+//! | `GET /v1/cached?store=URL&node=PATH` | the last data of a node that is followed; see [`super::cached`] |
 //! | `GET /v1/output?run=RUN_ID` | the last bytes that a run printed |
 //! | `GET /v1/output?run=RUN_ID&from=N` | those after the first N bytes, also while it runs |
 //!
@@ -29,6 +30,7 @@ use serde::Serialize;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
+use super::cached::Cached;
 use super::parameters::Parameters;
 use super::peer::Names;
 use super::request::{
@@ -36,6 +38,7 @@ use super::request::{
     RequestError, WATCHES_PER_PAGE,
 };
 use super::response::{Body, HttpError, json_lines, json_object, line, not_found, require, respond, whole};
+use crate::cache::CacheReader;
 use crate::ledger::{MemberFilter, MemberRecord, RunFilter, RunRecord};
 use crate::metrics::{self, Gauges, Metrics};
 use crate::model::WatchCommand;
@@ -81,6 +84,7 @@ pub struct Routes {
     metrics: Arc<Metrics>,
     gauges: Mutex<Collected>,
     names: Names,
+    cached: Cached,
 }
 
 /// The last gauges, and how often they were collected.
@@ -112,8 +116,14 @@ impl Collected {
 }
 
 impl Routes {
-    pub fn new(daemon: mpsc::Sender<DaemonRequest>, metrics: Arc<Metrics>) -> Self {
-        Self { daemon, metrics, gauges: Mutex::default(), names: Names::default() }
+    /// Without a cache, no node is found in it.
+    pub fn new(
+        daemon: mpsc::Sender<DaemonRequest>,
+        metrics: Arc<Metrics>,
+        cache: Option<CacheReader>,
+    ) -> Self {
+        let (gauges, names) = (Mutex::default(), Names::default());
+        Self { daemon, metrics, gauges, names, cached: Cached::new(cache) }
     }
 
     pub(super) async fn answer<B>(&self, request: &Request<B>, client: Client) -> Response<Body> {
@@ -195,6 +205,12 @@ impl Routes {
                 let daemon = self.daemon.clone();
                 let next = move |number| member_history(daemon.clone(), filter.clone(), Some(number));
                 Ok(json_lines(records(first, limit, next)))
+            }
+            "cached" => {
+                require(method, "GET")?;
+                let mut parameters = Parameters::parse(query, &["store", "node"])?;
+                let store = parameters.required("store")?;
+                self.cached.answer(store, &parameters.required("node")?).await
             }
             "output" => {
                 require(method, "GET")?;
@@ -348,7 +364,7 @@ fn output_piece(found: OutputPiece) -> Response<Body> {
 /// Returns the complete command. Only the connection says who gives it.
 fn parse_order(command: WatchCommand, query: Option<&str>) -> Result<Order, HttpError> {
     let mut order = Order { command, watch: String::new(), by: None, length: None, why: None };
-    let parameters = match command {
+    let mut parameters = match command {
         WatchCommand::Trigger { force } => {
             let mut parameters = Parameters::parse(query, &["watch", "force"])?;
             order.command = WatchCommand::Trigger { force: parameters.parsed("force", force)? };

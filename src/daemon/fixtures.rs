@@ -95,7 +95,7 @@ fn stores(root: &Path) -> Stores {
         rescan_interval: Duration::from_secs(60),
         readonly: false,
     };
-    Stores::open(StoreSettings::Directory(settings), Default::default(), None)
+    Stores::open(StoreSettings::Directory(settings), Default::default(), None, None)
 }
 
 /// Runs `test` as the daemon runs.

@@ -201,6 +201,7 @@ impl Daemon {
                     .ledger_mut()
                     .prune_watches(|key| watches.contains(key) || configs.is_missing(&key.file));
                 self.configs.first_scan_done();
+                self.stores.all().iter().for_each(|store| store.cache.settle(store.subjects.keys()));
                 self.refresh_identities();
                 self.systemd.set_store_count(self.stores.in_use().count());
                 self.systemd.first_scan_done();

@@ -135,6 +135,7 @@ impl View<'_> {
             config_errors: self.configs.errors().len(),
             ledger_usable: ledger.lost_reason().is_none(),
             ledger_bytes: ledger.size(),
+            cache_bytes: self.stores.all().first().map_or(0, |store| store.cache.bytes()),
             ledger_outputs_dropped: ledger.outputs_dropped(),
             degraded: self.log.all_degraded().into_iter().map(|found| found.part.into_owned()).collect(),
             log_lines_dropped: self.log.dropped_lines(),

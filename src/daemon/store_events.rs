@@ -29,6 +29,7 @@ pub fn take(
             if subscribers.unreadable.take().is_some() {
                 log.report(&Report::NodeReadable { node });
             }
+            store.cache.observed(&subject, &state);
             log.report(&Report::NodeObserved { node });
             let awaits = |id| watches.get(id).is_some_and(|entry| entry.watch().awaits_observation());
             let told = subscribers.take_report(&state, awaits);
@@ -42,6 +43,7 @@ pub fn take(
             let subscribers = store.subjects.get_mut(&subject)?;
             // A watch that asks now asks the store again.
             subscribers.is_asked = false;
+            store.cache.unreadable(&subject);
             if subscribers.unreadable.replace(reason.as_str().into()).as_deref() == Some(&*reason) {
                 return None;
             }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::subscribers::Subscribers;
 use super::untold::Untold;
 use super::watches::WatchId;
+use crate::cache::{Cache, StoreCache};
 use crate::control::status::StoreStatus;
 use crate::model::{Shrink, StoreName, StoreNames, Subject};
 use crate::store::{
@@ -50,6 +51,7 @@ pub struct StoreHandle {
     recalled: HashMap<WatchId, Arc<str>>,
     /// `None` until the first watch uses the store.
     opened: Option<StoreChannel>,
+    pub(super) cache: StoreCache,
     pub(super) subjects: HashMap<Subject, Subscribers>,
     disconnected_since: Option<Instant>,
     /// Whether the root, below which all nodes lie, was reported missing.
@@ -76,13 +78,21 @@ impl Stores {
         default: StoreSettings,
         named: BTreeMap<StoreName, StoreSettings>,
         options: Option<HalfOptions>,
+        cache: Option<&Cache>,
     ) -> Self {
         let options = options.map(Rc::new);
-        let mut default = StoreHandle::new(StoreName::default(), default, options.clone());
+        let open = |(name, settings): (StoreName, StoreSettings)| {
+            let cache = cache.map(|cache| cache.of_store(&settings.to_string())).unwrap_or_default();
+            StoreHandle { cache, ..StoreHandle::new(name, settings, options.clone()) }
+        };
+        let mut default = open((StoreName::default(), default));
         default.channel();
-        let named =
-            named.into_iter().map(|(name, settings)| StoreHandle::new(name, settings, options.clone()));
+        let named = named.into_iter().map(open);
         Self { table: [default].into_iter().chain(named).collect(), ..Self::default() }
+    }
+
+    pub(super) fn all(&self) -> &[StoreHandle] {
+        &self.table
     }
 
     pub fn names(&self) -> StoreNames {
@@ -191,6 +201,7 @@ impl StoreHandle {
             ledger_name,
             recalled: HashMap::new(),
             opened: None,
+            cache: StoreCache::default(),
             subjects: HashMap::new(),
             disconnected_since: None,
             lacks_root: false,
@@ -221,6 +232,7 @@ impl StoreHandle {
             subscribers.join(watch);
             return self.ask(subject);
         }
+        self.cache.joined(subject);
         self.channel().follow(subject.clone());
         self.subjects.insert(subject.clone(), Subscribers::new(watch));
     }
@@ -249,6 +261,7 @@ impl StoreHandle {
         if subscribers.leave(watch) {
             self.subjects.remove(subject);
             self.subjects.shrink_if_sparse();
+            self.cache.left(subject);
             self.channel().leave(subject.clone());
         }
     }
@@ -301,6 +314,7 @@ impl StoreHandle {
 
     pub(super) fn disconnected(&mut self, reason: &str) {
         self.disconnected_since.get_or_insert_with(Instant::now);
+        self.cache.disconnected();
         self.say(false, reason);
     }
 
@@ -315,6 +329,7 @@ impl StoreHandle {
     /// if it was disconnected.
     pub(super) fn connected(&mut self, what: &str) -> Option<Duration> {
         self.say(true, what);
+        self.cache.connected();
         self.subjects.values_mut().for_each(Subscribers::forget_report);
         self.disconnected_since.take().map(|since| since.elapsed())
     }
@@ -465,7 +480,7 @@ mod tests {
         let subject = |path: &str| Subject { path: NodePath::parse(path).unwrap(), facet: Facet::Data };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
-            let mut stores = Stores::open(settings(root.path()), quiet, None);
+            let mut stores = Stores::open(settings(root.path()), quiet, None, None);
             // More events than the channel has room for.
             for number in 0..3000 {
                 stores[&StoreName::default()].join(WatchId(number), &subject(&format!("/{number}")), None);

@@ -34,6 +34,8 @@ pub struct Gauges {
     pub ledger_usable: bool,
     /// The size of the database and its write-ahead log.
     pub ledger_bytes: u64,
+    /// The size of the cache.
+    pub cache_bytes: u64,
     /// The parts of the daemon that do not work.
     pub degraded: Vec<String>,
     /// How many runs have no output in the ledger because its log was too large.
@@ -58,6 +60,7 @@ impl Gauges {
             config_errors,
             ledger_usable,
             ledger_bytes,
+            cache_bytes,
             degraded,
             ledger_outputs_dropped,
             log_lines_dropped,
@@ -139,6 +142,11 @@ impl Gauges {
                 "twitcher_ledger_size_bytes",
                 "Size of the ledger's database and its write-ahead log.",
                 *ledger_bytes as f64,
+            ),
+            gauge(
+                "twitcher_cache_size_bytes",
+                "Size of the cache of `twitcher get --cached`; 0 without one.",
+                *cache_bytes as f64,
             ),
             labelled(
                 "twitcher_degraded",

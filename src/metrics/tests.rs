@@ -203,12 +203,14 @@ fn gauges_show_the_daemon_as_it_is() {
         config_errors: 4,
         ledger_usable: true,
         ledger_bytes: 8192,
+        cache_bytes: 4096,
         degraded: vec!["metrics".to_owned()],
         ledger_outputs_dropped: 3,
         log_lines_dropped: 5,
     };
     let text = Metrics::new().unwrap().encode(&gauges);
     let expected = [
+        "twitcher_cache_size_bytes 4096",
         "twitcher_config_errors 4",
         "twitcher_degraded{part=\"metrics\"} 1",
         "twitcher_ledger_outputs_dropped_total 3",

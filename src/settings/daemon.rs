@@ -59,6 +59,8 @@ pub struct DaemonSettings {
     pub max_waiting_bytes: Option<u64>,
     /// The limit on the memory of each store's process in bytes. `None` is no limit.
     pub store_memory: Option<u64>,
+    /// The most bytes that the cache may have on the disk. 0 is no cache.
+    pub cache_size: u64,
     /// How often the configs are looked at without a sign that they changed.
     pub rescan_interval: Duration,
 }
@@ -82,6 +84,7 @@ impl DaemonSettings {
             max_waiting_bytes: Some(file.max_waiting_bytes.unwrap_or(MAX_WAITING_BYTES))
                 .filter(|limit| *limit > 0),
             store_memory: file.store_memory()?,
+            cache_size: file.cache_size()?,
             rescan_interval: file.rescan_interval()?,
         })
     }

@@ -24,6 +24,12 @@ pub const STORE_MEMORY: u64 = 256 << 20;
 /// The address space of a process that has just started is half of that.
 const MIN_STORE_MEMORY: u64 = 64 << 20;
 
+/// 100,000 nodes of 2 KiB each, or 256 of the largest that a ZooKeeper has.
+pub const CACHE_SIZE: u64 = 256 << 20;
+
+/// The largest node of a ZooKeeper.
+const MIN_CACHE_SIZE: u64 = 1 << 20;
+
 /// A scan of 10,000 files takes a tenth of a second.
 const MIN_RESCAN: Duration = Duration::from_secs(1);
 
@@ -45,6 +51,8 @@ pub struct SettingsFile {
     pub(super) max_waiting_bytes: Option<u64>,
     /// In bytes. 0 is no limit.
     store_memory: Option<u64>,
+    /// In bytes. 0 is no cache.
+    cache_size: Option<u64>,
     rescan_interval: Option<f64>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) log_file: Option<PathBuf>,
@@ -192,6 +200,20 @@ impl SettingsFile {
                 Err(self.error("store_memory", reason))
             }
             Some(bytes) => Ok(Some(bytes)),
+        }
+    }
+
+    /// Returns the most bytes that the cache may have on the disk; 0 is no cache.
+    pub(super) fn cache_size(&self) -> Result<u64, SettingsError> {
+        match self.cache_size {
+            None => Ok(CACHE_SIZE),
+            Some(bytes @ 1..MIN_CACHE_SIZE) => {
+                let reason = format!(
+                    "{bytes} is less than {MIN_CACHE_SIZE} bytes (1 MiB), too little for a node; 0: no cache"
+                );
+                Err(self.error("cache_size", reason))
+            }
+            Some(bytes) => Ok(bytes),
         }
     }
 

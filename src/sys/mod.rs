@@ -43,7 +43,7 @@ mod syscall;
 pub use alarm::Alarm;
 pub use attempt::Attempt;
 pub use blob::{
-    BlobWriter, MAX_BLOB, Piece, compose, new_blob_file, open_blob, receive_blob, seal, seal_copy,
+    BlobWriter, MAX_BLOB, Piece, compose, copy_blob, new_blob_file, open_blob, receive_blob, seal, seal_copy,
     take_blob_file,
 };
 pub use children::{Reaper, note_own_child, reap_own_child};

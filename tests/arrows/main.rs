@@ -15,7 +15,7 @@ use source::Source;
 
 /// Each room with the rooms that it may use. The table lists a room after all rooms that it uses, so there
 /// can be no circle.
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("text", &[]),
     ("model", &["text"]),
     ("sys", &["model"]),
@@ -32,20 +32,22 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("act", &["config", "content", "model", "value"]),
     ("ledger", &["action", "model", "service", "text", "watch"]),
     ("report", &["action", "ledger", "model", "service", "store", "sys", "text", "watch"]),
+    ("cache", &["model", "report", "sys"]),
     ("metrics", &["action", "ledger", "model", "report", "service", "watch"]),
-    ("control", &["action", "ledger", "metrics", "model", "report", "sys", "text", "trust"]),
+    ("control", &["action", "cache", "ledger", "metrics", "model", "report", "sys", "text", "trust"]),
     (
         "daemon",
         &[
-            "act", "action", "config", "control", "decode", "ledger", "metrics", "model", "report",
+            "act", "action", "cache", "config", "control", "decode", "ledger", "metrics", "model", "report",
             "service", "store", "sys", "text", "watch",
         ],
     ),
     (
         "cli",
         &[
-            "act", "action", "config", "content", "control", "daemon", "decode", "ledger", "metrics",
-            "model", "report", "service", "settings", "store", "sys", "text", "trust", "value", "watch",
+            "act", "action", "cache", "config", "content", "control", "daemon", "decode", "ledger",
+            "metrics", "model", "report", "service", "settings", "store", "sys", "text", "trust", "value",
+            "watch",
         ],
     ),
     ("main", &["cli"]),

@@ -21,6 +21,7 @@ mod action;
 mod action_input;
 mod action_timeout;
 mod bad_input;
+mod cached;
 mod circles;
 mod cli;
 mod client_commands;

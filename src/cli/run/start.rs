@@ -17,6 +17,7 @@ use super::upkeep::Upkeep;
 use super::{dry_run, serving, welcome};
 use crate::action::slots::Slots;
 use crate::action::spawn::Spawner;
+use crate::cache::Cache;
 use crate::cli::shared::exit::{Exit, print_error};
 use crate::cli::shared::reaper;
 use crate::cli::shared::runtime::block_on;
@@ -119,8 +120,13 @@ fn dry_run(options: RunOptions) -> Exit {
         ledger::copy(&options.settings.state_dir, scratch.path())?;
     }
     let state_dir = scratch.path().to_owned();
-    let settings =
-        DaemonSettings { state_dir, control: ControlSettings::default(), metrics: None, ..options.settings };
+    let settings = DaemonSettings {
+        state_dir,
+        control: ControlSettings::default(),
+        metrics: None,
+        cache_size: 0,
+        ..options.settings
+    };
     serve(RunOptions { settings, ledger_reset: false, ..options }, Problems::default(), None, None)
 }
 
@@ -190,8 +196,10 @@ fn serve(
     }
     let ledger = Ledger::open(&settings.state_dir)?;
     let looks = upkeep.map(|upkeep| upkeep.start(log.clone(), ledger.dir_in_use()));
+    let cache = Cache::open(&settings.state_dir, settings.cache_size, &log);
     let (asked, requests) = server::requests();
-    let _socket_file = serving::start(settings.control, settings.metrics, &log, Routes::new(asked, metrics));
+    let routes = Routes::new(asked, metrics, cache.as_ref().map(Cache::reader));
+    let _socket_file = serving::start(settings.control, settings.metrics, &log, routes);
 
     let slots = Slots::open(&settings.state_dir);
     let mut keepers_of = settings.named_stores.clone();
@@ -199,7 +207,8 @@ fn serve(
     let half_options = HalfOptions { program: "/proc/self/exe".into(), memory: settings.store_memory };
     let keeper_options = half_options.clone();
     let ended: io::Result<_> = block_on(async {
-        let stores = Stores::open(settings.default_store, settings.named_stores, Some(half_options));
+        let (default, named) = (settings.default_store, settings.named_stores);
+        let stores = Stores::open(default, named, Some(half_options), cache.as_ref());
         let (config_sender, config_changes) = unbounded_channel();
         let loader = files::start(
             options.config_path.clone(),
@@ -245,6 +254,9 @@ fn serve(
         })
         .await)
     })?;
+    if let Some(cache) = cache {
+        cache.close();
+    }
     writer.finish();
     final_exit_code(options.until, ended?, settings.log_format)
 }

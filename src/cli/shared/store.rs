@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -132,6 +133,12 @@ impl NodeArgs {
             true => Err(ClientError::ReadOnly { store: settings.to_string() }.into()),
             false => Ok(()),
         }
+    }
+
+    /// Returns the same settings, while root's process stays root, and the directory of `twitcher.toml`.
+    pub fn settings_as_root(&self) -> Result<(StoreSettings, Option<PathBuf>), Box<dyn Error>> {
+        let settings = self.connection.settings_with_warnings(Some(&self.node))?;
+        Ok((settings, self.connection.configs.path()))
     }
 
     /// Connects to the store, and runs `command` as [`StoreConnection`] does.

@@ -119,6 +119,7 @@ fn each_documented_request_is_answered() {
     for request in requests {
         let (method, resource) = request.split_once(' ').expect("a method and a resource");
         let resource = resource.replace("NAME", "deploy").replace("RUN", &run).replace("=N", "=5");
+        let resource = resource.replace("URL", &sandbox.nodes.url()).replace("PATH", "/n");
         let answer = ask(connect(&sandbox.control_socket()), method, &resource);
         // No action is running that could be killed.
         let expected = if resource.starts_with("/v1/kill") { 409 } else { 200 };

@@ -165,10 +165,10 @@ fn a_ledger_that_is_damaged_while_the_daemon_runs_is_begun_anew() {
 type Damage<'a> = &'a dyn Fn(&Path);
 
 /// A small file system of its own for the state.
-struct SmallDisk(PathBuf);
+pub(super) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(path: PathBuf) -> Self {
+    pub(super) fn mount(path: PathBuf) -> Self {
         require_root();
         mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), Some("size=2m")).expect("mount a tmpfs");
         Self(path)
@@ -180,14 +180,14 @@ impl SmallDisk {
         mount(none, &self.0, none, MsFlags::MS_REMOUNT | flags, none).expect("mount it anew");
     }
 
-    fn fill(&self) {
+    pub(super) fn fill(&self) {
         let mut file = File::create(self.0.join("filler")).expect("a file");
         while file.write_all(&[0; 4096]).is_ok() {}
         // This fills the last page.
         while file.write_all(&[0]).is_ok() {}
     }
 
-    fn make_room(&self) {
+    pub(super) fn make_room(&self) {
         fs::remove_file(self.0.join("filler")).expect("remove the file");
     }
 }

@@ -6,6 +6,7 @@
 //! smaller, so that the whole test run takes minutes.
 
 mod actions;
+mod cache;
 mod configs;
 mod crash;
 mod ensemble;

@@ -1,0 +1,120 @@
+//! The file of the cache: how it is opened, set aside and removed.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::rows;
+use super::trouble::Trouble;
+
+/// The names in the state directory: of the cache, and of what is left of a damaged one.
+const FILE: &str = "cache.db";
+const DAMAGED: &str = "cache.damaged.db";
+
+/// The suffix that SQLite appends for its write-ahead log.
+const LOG: &str = "-wal";
+
+/// Only the owner reads the file, whoever may read the nodes.
+const MODE: u32 = 0o600;
+
+/// Nobody else opens the file, so SQLite keeps the index of the log in its own memory. In a file it would be
+/// mapped, and truncating that would be a SIGBUS.
+const LOCK: &str = "PRAGMA locking_mode = EXCLUSIVE";
+
+/// - `auto_vacuum`: a cache that gets smaller can give its place back.
+/// - `journal_mode`, `synchronous`: what is written survives the death of the daemon; the file survives a
+///   crash of the machine.
+/// - `journal_size_limit`: the size at which SQLite copies the log into the file.
+/// - `cache_size`: 128 KiB hold the pages of an index on the way to a row. The default of 2 MiB is more than
+///   the rest of the daemon uses.
+const SETTINGS: &str = "
+    PRAGMA auto_vacuum = INCREMENTAL;
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = NORMAL;
+    PRAGMA journal_size_limit = 4194304;
+    PRAGMA cache_size = -128;
+    PRAGMA temp_store = MEMORY;
+";
+
+/// The paths of the cache.
+#[derive(Clone, Debug)]
+pub struct Files {
+    main: PathBuf,
+    log: PathBuf,
+    damaged: PathBuf,
+}
+
+/// An open cache.
+pub struct Database {
+    pub connection: Connection,
+    /// Device and number of the file.
+    inode: (u64, u64),
+}
+
+impl Files {
+    pub fn new(state_dir: &Path) -> Self {
+        let main = state_dir.join(FILE);
+        let log = state_dir.join(format!("{FILE}{LOG}"));
+        Self { main, log, damaged: state_dir.join(DAMAGED) }
+    }
+
+    pub fn main(&self) -> &Path {
+        &self.main
+    }
+
+    /// Opens the cache, or creates it.
+    pub fn open(&self) -> Result<Database, Trouble> {
+        match OpenOptions::new().write(true).create_new(true).mode(MODE).open(&self.main) {
+            // The log of a file that was deleted is not one of the new file.
+            Ok(_) => remove(&self.log)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.into()),
+        }
+        let found = fs::symlink_metadata(&self.main)?;
+        if !found.is_file() {
+            return Err(Trouble::Unavailable("it is not a regular file; remove it".to_owned()));
+        }
+        if found.mode() & 0o777 != MODE {
+            fs::set_permissions(&self.main, Permissions::from_mode(MODE))?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.main, flags)?;
+        // A daemon that stops must not wait for the disk.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.execute_batch(LOCK)?;
+        let is_new = rows::is_new(&connection)?;
+        connection.execute_batch(SETTINGS)?;
+        if is_new {
+            connection.execute_batch(rows::TABLES)?;
+        }
+        Ok(Database { connection, inode: (found.dev(), found.ino()) })
+    }
+
+    /// Whether the file of an open cache is still the one that has its name.
+    pub fn has(&self, database: &Database) -> bool {
+        fs::symlink_metadata(&self.main).is_ok_and(|found| (found.dev(), found.ino()) == database.inode)
+    }
+
+    /// Renames a damaged cache, over one that was set aside before. Returns its new path.
+    pub fn set_aside(&self) -> io::Result<&Path> {
+        remove(&self.log)?;
+        fs::rename(&self.main, &self.damaged)?;
+        Ok(&self.damaged)
+    }
+
+    /// Removes the cache, which nobody has open.
+    pub fn remove(&self) -> io::Result<()> {
+        [&self.log, &self.main, &self.damaged].into_iter().try_for_each(|path| remove(path))
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if ![ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
