@@ -8,6 +8,7 @@ which the call gets the address. Prints the results as JSON. Only root can run i
 import ctypes
 import json
 import os
+import platform
 import pty
 import select
 import struct
@@ -134,6 +135,8 @@ def on_a_terminal(words):
     return found
 
 
+if platform.machine() != "x86_64":
+    sys.exit(f"this script knows the registers of x86-64, and not those of {platform.machine()}")
 if sys.argv[1] == "--terminal":
     print(json.dumps(on_a_terminal(sys.argv[2:])))
 else:
