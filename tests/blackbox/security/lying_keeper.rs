@@ -36,7 +36,10 @@ impl<'a> Scene<'a> {
         let journal = sandbox.journal();
         sandbox.nodes.set("/quiet", "still");
         let service = "RegisterService(#{ service: \"/services/web\", address: \"h:1\" });\n";
-        sandbox.config("app.twc", service.to_owned() + &watch("/quiet", &exec(&journal.record_event()), ""));
+        sandbox.config(
+            "app.twc",
+            [service.to_owned(), watch("/quiet", &exec(&journal.record_event()), "")].concat(),
+        );
         let daemon = sandbox.start();
         journal.wait_for(&["load still"]);
         let scene = Self { sandbox, daemon, journal };
