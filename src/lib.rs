@@ -1,7 +1,7 @@
 //! Twitcher watches nodes in a coordination service and runs an action as soon as one changes.
 //!
 //! ```text
-//!  store::zookeeper ┐ ┊                                                ┌▶ action: a command, a function (act)
+//!  store::zookeeper ┐ ┊                                                ┌▶ action: a command, a function
 //!  store::etcd      ┼─┊▶ daemon ─ Input ─▶ watch,  ─ Effect ─▶ daemon ─┼▶ ledger
 //!  store::directory ┘ ┊    ▲               service              │      ├▶ report ─▶ log, metrics
 //!  config, control ────────┤               (pure)               │      └┊▶ keeper: members in a store

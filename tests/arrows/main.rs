@@ -113,16 +113,14 @@ fn only_what_copies_or_reads_contents_gets_at_their_bytes() {
 
 /// The files of `store` that use `content`. All of them run without root, but `encoding`: there the daemon
 /// reads the index of a tree, which the process of the store has written, and no node's bytes.
-const READERS_IN_STORES: [&str; 14] = [
+const READERS_IN_STORES: [&str; 12] = [
     "src/store/directory/claim.rs",
     "src/store/directory/client/mod.rs",
     "src/store/directory/file.rs",
     "src/store/encoding.rs",
-    "src/store/etcd/table/properties.rs",
     "src/store/half/outbox.rs",
     "src/store/half/serve.rs",
     "src/store/tree/assembly.rs",
-    "src/store/tree/properties/wholes.rs",
     "src/store/zookeeper/client/bulk.rs",
     "src/store/zookeeper/client/mod.rs",
     "src/store/zookeeper/client/transaction.rs",
