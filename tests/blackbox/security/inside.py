@@ -11,6 +11,7 @@ import os
 import platform
 import pty
 import select
+import signal
 import struct
 import sys
 import time
@@ -74,8 +75,12 @@ class Inside:
         # No system call is to be made anew behind this one.
         before = {**self.saved, **values, "rip": self.saved["rip"] - 2, "rax": number, "orig_rax": MASK}
         self.set(before)
-        ptrace(STEP, self.pid)
-        os.waitpid(self.pid, 0x40000000)
+        # A signal of the last call stops it before it does anything, and is dropped.
+        while True:
+            ptrace(STEP, self.pid)
+            _, state = os.waitpid(self.pid, 0x40000000)
+            if os.WSTOPSIG(state) == signal.SIGTRAP:
+                break
         result = self.registers()["rax"]
         return result - (1 << 64) if result >> 63 else result
 
